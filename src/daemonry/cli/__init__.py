@@ -1,0 +1,1 @@
+"""The command line of daemonry and of every daemon written with it."""

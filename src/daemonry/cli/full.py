@@ -1,0 +1,344 @@
+"""All commands, with their help: `daemonry VERB DAEMON` and a program's own `PROGRAM VERB`.
+
+Owns the argument parser and what run, start, restart, logs, ps and completion do.  The quick
+commands are `quick`'s, whichever way they come in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from daemonry import __version__
+from daemonry.cli import exit_codes, output, quick
+from daemonry.cli.quick import Options
+from daemonry.cli.target import check, instance_of, instance_of_daemon, is_endpoint, is_program, load
+from daemonry.daemon.instance import Instance
+from daemonry.errors import AlreadyRunning, DaemonryError, NotRunning, StartFailed, TargetInvalid
+from daemonry.limits import LOG_TAIL_LINES, START_TIMEOUT_S, STOP_TIMEOUT_S
+from daemonry.wire.text import printable
+
+if TYPE_CHECKING:
+    from daemonry.daemon.definition import Daemon
+    from daemonry.daemon.start import Recipe
+    from daemonry.process.record import Record
+
+_TARGET_HELP = "a daemon's name, its endpoint, module:attribute, or a file.py"
+_CODES_HELP = (
+    "exit codes: 0 done or already so, 1 failed, 2 usage, 3 not running, 4 access denied, "
+    "5 no answer in time, 6 outcome unknown"
+)
+
+
+def daemonry(arguments: list[str]) -> int:
+    """Do what the command `daemonry` is asked for and return its exit code."""
+    parser = _parser("daemonry", None, __version__)
+    return _perform(parser, parser.parse_args(arguments), None)
+
+
+def program(daemon: Daemon, arguments: list[str]) -> int:
+    """Do what a program's own command is asked for and return its exit code."""
+    name = os.path.basename(sys.argv[0]) or daemon.name
+    parser = _parser(name, daemon, daemon.version)
+    return _perform(parser, parser.parse_args(arguments), daemon)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]  # one line, where argparse prints two
+        self.exit(exit_codes.USAGE, f"{self.prog}: {printable(message)} (try {self.prog} --help)\n")
+
+
+def _parser(name: str, daemon: Daemon | None, version: str) -> argparse.ArgumentParser:
+    what = f"the daemon {daemon.name}" if daemon is not None else "local daemons"
+    parser = _Parser(
+        prog=name, description=f"Run and command {what}.", epilog=_CODES_HELP, allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"{name} {version}")
+    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True, parser_class=_Parser)
+
+    def add(verb: str, text: str, *, target: bool = True) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(
+            verb, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False
+        )
+        if target and daemon is None:
+            sub.add_argument("target", metavar="DAEMON", help=_TARGET_HELP)
+        return sub
+
+    _add_starting(add)
+    _add_quick(add)
+    _add_reading(add, daemon)
+    completion = add("completion", "print a shell's completion script", target=False)
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+    return parser
+
+
+_Add = Callable[..., argparse.ArgumentParser]
+
+
+def _add_starting(add: _Add) -> None:
+    for verb, text in (
+        ("run", "be the daemon, in the foreground"),
+        ("start", "start the daemon in the background, and return when it is ready"),
+        ("restart", "stop the daemon, if it runs, and start it"),
+    ):
+        sub = add(verb, text)
+        sub.add_argument("--config", metavar="FILE", help="its configuration file")
+        sub.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="what it logs")
+        if verb != "run":
+            _add_common(sub, START_TIMEOUT_S)
+
+
+def _add_quick(add: _Add) -> None:
+    for verb, text in (
+        ("status", "say how the daemon is"),
+        ("ping", "say whether it answers"),
+        ("pause", "have it stop working and go on answering"),
+        ("resume", "have it work again"),
+        ("reload", "have it read its configuration again"),
+        ("stop", "end it, and return when it is gone"),
+    ):
+        sub = add(verb, text)
+        _add_common(sub, STOP_TIMEOUT_S if verb == "stop" else 5.0)
+        if verb == "stop":
+            sub.add_argument("--force", action="store_true", help="kill it if it does not end in time")
+
+
+def _add_common(sub: argparse.ArgumentParser, default_s: float) -> None:
+    sub.add_argument("--json", action="store_true", help="print JSON")
+    sub.add_argument(
+        "--timeout", type=_timeout, metavar="SECONDS", help=f"how long it may take ({default_s:g})"
+    )
+
+
+def _timeout(digits: str) -> float:
+    limit_s = quick.seconds(digits)
+    if limit_s is None:
+        raise argparse.ArgumentTypeError(f"{digits!r} is no number of seconds above 0")
+    return limit_s
+
+
+def _add_reading(add: _Add, daemon: Daemon | None) -> None:
+    logs = add("logs", "print the daemon's log")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on printing what is written")
+    logs.add_argument(
+        "-n", "-t", "--tail", type=_count, metavar="N", help=f"the last N lines ({LOG_TAIL_LINES}); 0 for all"
+    )
+    logs.add_argument("-s", "--since", metavar="SPAN", help="the lines of the last 90s, 30m, 1h, 2d")
+    logs.add_argument("--json", action="store_true", help="print the lines as they are stored")
+    if daemon is None:
+        ps = add("ps", "list your daemons", target=False)
+        ps.add_argument("--json", action="store_true", help="print JSON")
+        ps.add_argument("--names", action="store_true", help="print their names only")
+
+
+def _count(digits: str) -> int:
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 9:
+        raise argparse.ArgumentTypeError(f"{digits!r} is no number of lines")
+    return int(digits)
+
+
+def _perform(parser: argparse.ArgumentParser, options: argparse.Namespace, daemon: Daemon | None) -> int:
+    if options.verb == "completion":
+        from daemonry.cli.completion import script
+
+        output.say(script(options.shell, parser.prog, daemon is None))
+        return exit_codes.DONE
+    if options.verb == "ps":
+        from daemonry.cli.ps import ps
+
+        return ps(as_json=options.json, names_only=options.names)
+    try:
+        return _command(options, daemon)
+    except (DaemonryError, OSError) as error:
+        return quick.fail(error, getattr(options, "json", False))
+
+
+def _command(options: argparse.Namespace, daemon: Daemon | None) -> int:
+    if options.verb == "run":
+        return _run(options, daemon)
+    if options.verb == "start":
+        return _start(options, daemon)
+    if options.verb == "restart":
+        return _restart(options, daemon)
+    instance = instance_of_daemon(daemon) if daemon is not None else instance_of(options.target)
+    if options.verb == "logs":
+        return _logs(options, instance)
+    return quick.perform(
+        options.verb,
+        instance,
+        Options(json=options.json, force=getattr(options, "force", False), timeout_s=options.timeout),
+    )
+
+
+# --- run ----------------------------------------------------------------------------------------
+
+
+def _run(options: argparse.Namespace, daemon: Daemon | None) -> int:
+    from daemonry.process.readiness import Reporter
+    from daemonry.process.spawn import take_boot
+
+    boot = take_boot()
+    if boot:
+        os.umask(0o077)
+    try:
+        if daemon is None:
+            daemon = load(_program_of(options.target), boot.get("import_path", ""))
+    except DaemonryError as error:
+        reporter = Reporter(boot.get("ready_fd"))
+        reporter.stage = "import"
+        reporter.failed(printable(str(error)))
+        raise
+    from daemonry.daemon.config import absolute
+    from daemonry.daemon.run import run
+
+    return run(
+        daemon,
+        boot=boot,
+        config_path=absolute(options.config) if options.config else None,
+        log_level=options.log_level or "info",
+    )
+
+
+def _program_of(target: str) -> str:
+    """Return what can be imported for a target: itself, or what a name was started from last."""
+    if is_program(check(target)) and not is_endpoint(target):
+        return target
+    return _remembered(target).target
+
+
+def _remembered(target: str) -> Recipe:
+    from daemonry.daemon.start import remembered
+
+    if is_endpoint(target):
+        raise TargetInvalid(target, "an endpoint does not tell how to start what listens there")
+    place = Instance.named(target).place
+    assert place is not None
+    recipe = remembered(place)
+    if recipe is None:
+        raise TargetInvalid(target, "no daemon of this name was started here: give its module or file")
+    return recipe
+
+
+# --- start, restart -----------------------------------------------------------------------------
+
+
+def _start(options: argparse.Namespace, daemon: Daemon | None) -> int:
+    instance, recipe = _plan(options, daemon)
+    return _start_planned(options, instance, recipe)
+
+
+def _restart(options: argparse.Namespace, daemon: Daemon | None) -> int:
+    from daemonry.daemon.stop import stop
+
+    instance, recipe = _plan(options, daemon)
+    try:
+        stop(instance, timeout_s=options.timeout or STOP_TIMEOUT_S)
+    except NotRunning:
+        pass
+    return _start_planned(options, instance, recipe)
+
+
+def _plan(options: argparse.Namespace, daemon: Daemon | None) -> tuple[Instance, Recipe]:
+    from daemonry.daemon.start import Recipe
+
+    if daemon is None and not (is_program(check(options.target)) and not is_endpoint(options.target)):
+        recipe = _remembered(options.target)
+        instance = Instance.named(options.target)
+    else:
+        daemon = daemon or load(options.target)
+        recipe = Recipe((), _import_path(), sys.executable, daemon.target())
+        instance = instance_of_daemon(daemon)
+    arguments = _run_arguments(options)
+    if arguments or (daemon is not None):
+        recipe = Recipe(arguments, recipe.import_path, recipe.python, recipe.target)
+    return instance, recipe
+
+
+def _import_path() -> str:
+    # What `python -m` and `python file.py` would look in; a console script looks in neither.
+    return os.getcwd() if not sys.path or sys.path[0] in ("", os.getcwd()) else sys.path[0]
+
+
+def _run_arguments(options: argparse.Namespace) -> tuple[str, ...]:
+    from daemonry.daemon.config import absolute
+
+    arguments: list[str] = []
+    if options.config:
+        arguments += ["--config", absolute(options.config)]
+    if options.log_level:
+        arguments += ["--log-level", options.log_level]
+    return tuple(arguments)
+
+
+def _start_planned(options: argparse.Namespace, instance: Instance, recipe: Recipe) -> int:
+    from daemonry.daemon.start import start
+
+    assert instance.place is not None
+    try:
+        record = start(instance.place, recipe, timeout_s=options.timeout or START_TIMEOUT_S)
+    except AlreadyRunning as error:
+        _say_running(options, instance, "already running", error.pid, error.endpoint)
+        return exit_codes.DONE
+    except StartFailed as error:
+        code = quick.fail(error, options.json)
+        for line in error.log_tail.splitlines():
+            output.complain("    " + printable(line))
+        return code
+    finally:
+        quick.tell_crash(instance, gone=False)
+    _say_ready(options, instance, record)
+    return exit_codes.DONE
+
+
+def _say_ready(options: argparse.Namespace, instance: Instance, record: Record) -> None:
+    if options.json:
+        _say_running(options, instance, "ready", record.pid, record.endpoint)
+    else:
+        output.say(f"{instance.name}: ready at {record.endpoint} (pid {record.pid})")
+
+
+def _say_running(
+    options: argparse.Namespace, instance: Instance, result: str, pid: int | None, endpoint: str | None
+) -> None:
+    if options.json:
+        output.say_json(
+            {"ok": True, "name": instance.name, "result": result, "pid": pid, "endpoint": endpoint}
+        )
+    else:
+        output.say(f"{instance.name}: {result}" + (f" (pid {pid})" if pid is not None else ""))
+
+
+# --- logs ---------------------------------------------------------------------------------------
+
+
+def _logs(options: argparse.Namespace, instance: Instance) -> int:
+    from daemonry.process import log_reader
+
+    if instance.place is None:
+        raise TargetInvalid(
+            instance.name, "an endpoint does not tell where the log is: give the daemon's name"
+        )
+    path = instance.place.log_path
+    if not os.path.exists(path) and not options.follow:
+        output.complain(f"{instance.name}: no log yet at {path}")
+        return exit_codes.DONE
+    if options.since is not None:
+        lines = log_reader.since(path, log_reader.parse_span(options.since))
+    else:
+        lines = log_reader.last(path, LOG_TAIL_LINES if options.tail is None else options.tail)
+    for line in lines:
+        _say_log(line, options.json)
+    if options.follow:
+        for line in log_reader.follow(path):
+            _say_log(line, options.json)
+            sys.stdout.flush()
+    return exit_codes.DONE
+
+
+def _say_log(line: str, as_json: bool) -> None:
+    from daemonry.process import log_reader
+
+    output.say(line if as_json else log_reader.as_text(log_reader.parsed(line)))

@@ -1,0 +1,71 @@
+"""The commands' entry: the quick ones are done here, the others handed on.
+
+Owns the choice between the two.  What this module and those it imports load is what every
+`status` costs, so both are written on the standard library's C modules.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from daemonry.cli import output, quick
+from daemonry.cli.target import instance_of, instance_of_daemon
+from daemonry.errors import DaemonryError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from daemonry.daemon.definition import Daemon
+
+
+def main() -> NoReturn:
+    """Be the command `daemonry`."""
+    raise SystemExit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Do what `daemonry ARGUMENTS` does and return its exit code."""
+    return _guarded(lambda: _daemonry(arguments))
+
+
+def daemon_main(daemon: Daemon, arguments: list[str]) -> int:
+    """Do what a program's own `ARGUMENTS` ask of its daemon and return the exit code."""
+    return _guarded(lambda: _program(daemon, arguments))
+
+
+def _daemonry(arguments: list[str]) -> int:
+    parsed = _quick(arguments)
+    if parsed is not None:
+        words, options = parsed
+        if len(words) == 1:
+            return quick.perform(arguments[0], instance_of(words[0]), options)
+    from daemonry.cli.full import daemonry
+
+    return daemonry(arguments)
+
+
+def _program(daemon: Daemon, arguments: list[str]) -> int:
+    parsed = _quick(arguments)
+    if parsed is not None and not parsed[0]:
+        return quick.perform(arguments[0], instance_of_daemon(daemon), parsed[1])
+    from daemonry.cli.full import program
+
+    return program(daemon, arguments)
+
+
+def _quick(arguments: list[str]) -> tuple[list[str], quick.Options] | None:
+    if not arguments or arguments[0] not in quick.VERBS:
+        return None
+    return quick.parse(arguments[1:])
+
+
+def _guarded(command: Callable[[], int]) -> int:
+    try:
+        code = command()
+    except (DaemonryError, OSError) as error:
+        code = quick.fail(error)
+    except KeyboardInterrupt:
+        code = 130  # 128 + SIGINT, as a shell would report it
+    return output.flush() or code

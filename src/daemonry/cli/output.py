@@ -1,0 +1,96 @@
+"""What commands print: one fact a line for people, the same facts as JSON for programs.
+
+Owns colour (on a terminal only, and never with NO_COLOR), printing, and the end of a pipe that
+is closed early.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from daemonry import strict_json
+from daemonry.wire.text import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+_STYLES = {"good": "32", "warn": "33", "bad": "31", "dim": "2", "bold": "1"}
+_STATE_STYLES = {
+    "running": "good",
+    "paused": "warn",
+    "starting": "warn",
+    "draining": "warn",
+    "serving": "good",
+}
+
+
+def styled(text: str, style: str) -> str:
+    """Return `text` in a style, where standard output is a terminal that wants colour."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
+
+
+def state(word: str) -> str:
+    """Return a daemon's state in its colour."""
+    return styled(printable(word), _STATE_STYLES.get(word, "bold"))
+
+
+def value(of: Any) -> str:
+    """Return a fact's value as it is printed."""
+    if of is None:
+        return "-"
+    if isinstance(of, bool):
+        return "yes" if of else "no"
+    if isinstance(of, (list, tuple)):
+        return ", ".join(value(one) for one in of) or "-"
+    if isinstance(of, dict):
+        return strict_json.encode(of)
+    return printable(str(of))
+
+
+def span(seconds: float) -> str:
+    """Return a length of time as people say it: `42s`, `5m 12s`, `3h 5m`, `2d 4h`."""
+    whole = int(seconds)
+    for unit_s, unit, lower_s, lower in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if whole >= unit_s:
+            return f"{whole // unit_s}{unit} {whole % unit_s // lower_s}{lower}"
+    return f"{whole}s"
+
+
+def say(line: str) -> None:
+    """Print a line to standard output."""
+    sys.stdout.write(line + "\n")
+
+
+def complain(line: str) -> None:
+    """Print a line to standard error."""
+    sys.stdout.flush()
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def say_json(fields: Mapping[str, Any] | list[Any]) -> None:
+    """Print a JSON value on one line."""
+    say(strict_json.encode(fields))
+
+
+def flush() -> int | None:
+    """Write out what was printed; an exit code when nobody reads it any more.
+
+    A reader that has gone (`daemonry logs | head`) is no failure of ours, but Python would
+    complain about it once more at exit, so standard output is pointed elsewhere.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # 128 + SIGPIPE, as a shell would report it
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        complain(f"cannot write the output: {error.strerror}")
+        return 1
+    return None

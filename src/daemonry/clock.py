@@ -1,0 +1,45 @@
+"""The monotonic clock, and deadlines on it.
+
+Owns the one place where time is read for waiting; wall-clock time is for people and is read
+where it is shown.  Tests replace `monotonic`.
+"""
+
+from __future__ import annotations
+
+import time
+
+monotonic = time.monotonic
+sleep = time.sleep
+
+
+class Deadline:
+    """A moment on the monotonic clock, made from a timeout.
+
+    Attributes:
+        timeout_s: the length of time that it was made from, in seconds; None means never.
+        at_s: the moment, in seconds of the monotonic clock; None means never.
+    """
+
+    __slots__ = ("at_s", "timeout_s")
+
+    def __init__(self, timeout_s: float | None) -> None:
+        self.timeout_s = timeout_s
+        self.at_s = None if timeout_s is None else monotonic() + timeout_s
+
+    def remaining_s(self) -> float | None:
+        """What is left, in seconds, never below 0; None when there is no end."""
+        return None if self.at_s is None else max(0.0, self.at_s - monotonic())
+
+    @property
+    def expired(self) -> bool:
+        """Whether the moment has come."""
+        return self.at_s is not None and monotonic() >= self.at_s
+
+    def sleep(self, delay_s: float) -> bool:
+        """Sleep `delay_s`, but not beyond the deadline; say whether there is time left."""
+        left_s = self.remaining_s()
+        if left_s is None:
+            sleep(delay_s)
+            return True
+        sleep(min(delay_s, left_s))
+        return not self.expired

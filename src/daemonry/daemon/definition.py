@@ -1,0 +1,209 @@
+"""What a daemon is: its name, its version, its work, and what it does when asked.
+
+Owns the object that a program writes down.  It is made in every process of the program, in the
+quick `status` command as well as in the daemon itself, so making it imports nothing heavy;
+only `run` does.
+
+    from daemonry import Daemon
+
+    daemon = Daemon("ticker", version="1.0")
+    ticks = 0
+
+    @daemon.work
+    async def tick(run):
+        global ticks
+        while True:
+            await run.wait_running()
+            ticks += 1
+            await asyncio.sleep(1)
+
+    @daemon.status
+    def fields():
+        return {"ticks": ticks}
+
+    if __name__ == "__main__":
+        daemon.main()
+"""
+
+from __future__ import annotations
+
+import sys
+
+from daemonry.errors import TargetInvalid
+from daemonry.limits import DRAIN_TIMEOUT_S
+from daemonry.process.place import Place, check_name, config_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from typing import Any, NoReturn, TypeVar
+
+    from daemonry.daemon.run import Run
+
+    Work = Callable[[Run], Awaitable[None] | None]
+    Setup = Callable[[Run], Awaitable[None] | None]
+    Status = Callable[[], Mapping[str, Any]]
+    WholeStatus = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    Hook = Callable[[], Awaitable[None] | None]
+    ReloadHook = Callable[[Any], Awaitable[None] | None]
+
+    AnyWork = TypeVar("AnyWork", bound=Work)
+    AnySetup = TypeVar("AnySetup", bound=Setup)
+    AnyStatus = TypeVar("AnyStatus", bound=Status)
+    AnyWholeStatus = TypeVar("AnyWholeStatus", bound=WholeStatus)
+    AnyHook = TypeVar("AnyHook", bound=Hook)
+    AnyReloadHook = TypeVar("AnyReloadHook", bound=ReloadHook)
+
+
+class Daemon:
+    """A daemon's definition.
+
+    Each hook is registered by a method that can also be used as a decorator, and may be a plain
+    or an `async` function.  Plain `work` runs in a thread of its own; the other plain hooks run
+    on the daemon's loop and should be quick.
+
+    Args:
+        name: letters, digits, `-`, `_`, `.`; names its files, socket and variables.
+        version: the program's version, for people and the VERSION command.
+        config: the type of its configuration, if it has one, or its name as `module:Type`, which
+            spares the quick commands its import (see `daemonry.daemon.config`).
+        endpoint: where it listens; by default a Unix socket in its runtime directory.
+        drain_timeout_s: how long work may take to end after a stop was asked, in seconds.
+        target: how a new process finds this object, as `module:attribute` or `/file.py:attribute`;
+            worked out from where the object was made if it is not given.
+
+    Raises:
+        TargetInvalid: the name cannot be one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        version: str = "0",
+        config: type | str | None = None,
+        endpoint: str | None = None,
+        drain_timeout_s: float = DRAIN_TIMEOUT_S,
+        target: str | None = None,
+    ) -> None:
+        self.name = check_name(name)
+        self.version = version
+        self.config_type = config
+        self.endpoint = endpoint
+        self.drain_timeout_s = drain_timeout_s
+        self.works: list[Work] = []
+        self.setups: list[Setup] = []
+        self.status_hook: Status | None = None
+        self.whole_status_hook: WholeStatus | None = None
+        self.pause_hook: Hook | None = None
+        self.resume_hook: Hook | None = None
+        self.reload_hook: ReloadHook | None = None
+        self.stop_hook: Hook | None = None
+        self._target = target
+        self._made_in = sys._getframe(1).f_globals  # noqa: SLF001  # documented, in spite of its name
+
+    def setup(self, hook: AnySetup) -> AnySetup:
+        """Register what is done once, in the daemon, before it is ready.
+
+        What it raises is told to whoever started the daemon.  It may register further hooks.
+        """
+        self.setups.append(hook)
+        return hook
+
+    def work(self, hook: AnyWork) -> AnyWork:
+        """Register what the daemon is for; several are done side by side.
+
+        When one ends, the daemon ends; when one raises, it ends as failed.  Once a stop was
+        asked, an `async` one is cancelled and a plain one finds `run.stopping` true.
+        """
+        self.works.append(hook)
+        return hook
+
+    def status(self, hook: AnyStatus) -> AnyStatus:
+        """Register what gives the fields that STATUS has besides the usual ones."""
+        self.status_hook = hook
+        return hook
+
+    def whole_status(self, hook: AnyWholeStatus) -> AnyWholeStatus:
+        """Register what turns the usual fields into all that STATUS has."""
+        self.whole_status_hook = hook
+        return hook
+
+    def on_pause(self, hook: AnyHook) -> AnyHook:
+        """Register what is done before the daemon pauses; raising `Refused` keeps it running."""
+        self.pause_hook = hook
+        return hook
+
+    def on_resume(self, hook: AnyHook) -> AnyHook:
+        """Register what is done before the daemon resumes; raising `Refused` keeps it paused."""
+        self.resume_hook = hook
+        return hook
+
+    def on_reload(self, hook: AnyReloadHook) -> AnyReloadHook:
+        """Register what is told the new configuration before it counts; raising keeps the old one."""
+        self.reload_hook = hook
+        return hook
+
+    def on_stop(self, hook: AnyHook) -> AnyHook:
+        """Register what is done when the drain begins, before work is cancelled."""
+        self.stop_hook = hook
+        return hook
+
+    def place(self) -> Place:
+        """Return where its files are, for this user and environment.
+
+        Raises:
+            UnsafePath: as `Place.of`.
+        """
+        return Place.of(self.name)
+
+    def config_path(self) -> str:
+        """Return its configuration file's usual path."""
+        return config_path(self.name)
+
+    def target(self) -> str:
+        """Return how a new process finds this object.
+
+        Raises:
+            TargetInvalid: it is not an attribute of the module that it was made in.
+        """
+        if self._target is not None:
+            return self._target
+        names = [name for name, value in self._made_in.items() if value is self]
+        if not names:
+            raise TargetInvalid(self.name, "the Daemon must be a global of its module, or be given a target")
+        return f"{_importable(self._made_in)}:{names[0]}"
+
+    def main(self, arguments: list[str] | None = None) -> NoReturn:
+        """Run this daemon's command line and exit with its code.
+
+        Args:
+            arguments: the words after the program's name; those of this process by default.
+        """
+        from daemonry.cli.main import daemon_main
+
+        raise SystemExit(daemon_main(self, sys.argv[1:] if arguments is None else arguments))
+
+    def __repr__(self) -> str:
+        return f"Daemon({self.name!r}, version={self.version!r})"
+
+
+# Set by the command line in a module that it loaded from a file: how to find it again.
+FILE_MARK = "__daemonry_file__"
+
+
+def _importable(module: Mapping[str, Any]) -> str:
+    spec = module.get("__spec__")
+    if FILE_MARK in module:
+        return str(module[FILE_MARK])
+    if module["__name__"] != "__main__":
+        return str(module["__name__"])
+    if spec is not None:  # python -m package.module
+        return str(spec.name)
+    if "__file__" not in module:
+        raise TargetInvalid(
+            "__main__", "a Daemon typed into an interpreter cannot be started in the background"
+        )
+    import os
+
+    return os.path.abspath(str(module["__file__"]))

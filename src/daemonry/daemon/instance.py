@@ -1,0 +1,158 @@
+"""A daemon as others see it: its record, its lock, its socket.
+
+Owns looking and asking.  Starting is `start`'s, stopping `stop`'s.  On the path of every quick
+command: no asyncio, no logging, no third-party module, here or below.
+"""
+
+from __future__ import annotations
+
+from daemonry.daemon import liveness
+from daemonry.daemon.liveness import Liveness
+from daemonry.errors import (
+    AccessDenied,
+    CommandFailed,
+    ConnectionLost,
+    ConnectionRefused,
+    DeadlineExceeded,
+    NotListening,
+    NotRunning,
+    RemoteProtocolError,
+)
+from daemonry.limits import PROBE_TIMEOUT_S, REQUEST_TIMEOUT_S
+from daemonry.process import lock, record
+from daemonry.process.place import Place
+from daemonry.service import client
+from daemonry.transport.endpoint import Endpoint
+from daemonry.wire import text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from daemonry.process.record import Record
+    from daemonry.wire.text import Reply
+
+
+class Instance:
+    """One daemon, seen from outside.
+
+    Args:
+        place: where its files are; None for one that is known by its endpoint only.
+        endpoint: where it is reached; by default what its record says, else the usual path.
+
+    Attributes:
+        name: the daemon's name, or its endpoint's text.
+        place: as given.
+    """
+
+    __slots__ = ("_endpoint", "name", "place")
+
+    def __init__(self, place: Place | None, endpoint: Endpoint | None = None) -> None:
+        assert place is not None or endpoint is not None
+        self.place = place
+        self.name = place.name if place is not None else str(endpoint)
+        self._endpoint = endpoint
+
+    @classmethod
+    def named(cls, name: str) -> Instance:
+        """Return the daemon called `name`, of this user.
+
+        Raises:
+            TargetInvalid, UnsafePath: as `Place.of`.
+        """
+        return cls(Place.of(name))
+
+    def record(self) -> Record | None:
+        """Return what the daemon, or its last run if that crashed, wrote about itself."""
+        return record.read(self.place.record_path) if self.place is not None else None
+
+    def endpoint(self) -> Endpoint:
+        """Return where it is reached: what was given, else the record's word, else the usual path."""
+        if self._endpoint is not None:
+            return self._endpoint
+        found = self.record()
+        if found is not None:
+            return Endpoint.parse(found.endpoint)
+        assert self.place is not None
+        return Endpoint.unix(self.place.socket_path)
+
+    def pid(self) -> int | None:
+        """Return its process id as the record tells, for people."""
+        found = self.record()
+        return found.pid if found is not None else None
+
+    def lock_held(self) -> bool | None:
+        """Whether its life lock is held; None when that cannot be known."""
+        return lock.is_held(self.place.life_lock_path) if self.place is not None else None
+
+    def request(self, word: str, timeout_s: float = REQUEST_TIMEOUT_S) -> Reply:
+        """Send one command and return the reply.
+
+        Raises:
+            NotRunning: it is certainly not there.
+            AccessDenied: we may not talk to it.
+            DeadlineExceeded: it is there and does not answer, or cannot be reached.
+            ConnectionLost: it went away under the command.
+            RemoteProtocolError: what listens there speaks something else.
+        """
+        try:
+            return client.request(self.endpoint(), word, timeout_s)
+        except (NotListening, ConnectionRefused) as error:
+            if self.lock_held():
+                # Alive, but its socket is gone; it will make it again within a second or two.
+                raise DeadlineExceeded("connect", timeout_s, "no", self._described()) from error
+            raise NotRunning(self.name) from error
+        except DeadlineExceeded as error:
+            raise DeadlineExceeded(error.phase, timeout_s, error.ran, self._described()) from error
+
+    def command(self, word: str, timeout_s: float = REQUEST_TIMEOUT_S) -> Reply:
+        """Send one command and return the reply, which is not an error.
+
+        Raises:
+            CommandFailed: the daemon said no.
+            Everything that `request` raises.
+        """
+        reply = self.request(word, timeout_s)
+        if reply.kind == "error":
+            raise CommandFailed(word, reply.message)
+        return reply
+
+    def status(self, timeout_s: float = REQUEST_TIMEOUT_S) -> Mapping[str, Any]:
+        """Return the fields of STATUS.
+
+        Raises:
+            As `command`.
+        """
+        reply = self.command(text.STATUS, timeout_s)
+        if reply.fields is None:
+            raise RemoteProtocolError(
+                f"{self.name} answered STATUS with {text.printable(reply.message, 60)!r}"
+            )
+        return reply.fields
+
+    def liveness(self, timeout_s: float = PROBE_TIMEOUT_S) -> Liveness:
+        """Say whether it is there, after asking both its socket and its lock.  Never raises."""
+        connection = self._try(timeout_s)
+        return liveness.judge(connection, False if self.place is None else self.lock_held())
+
+    def _try(self, timeout_s: float) -> str:
+        try:
+            client.request(self.endpoint(), text.PING, timeout_s)
+        except NotListening:
+            return liveness.MISSING
+        except ConnectionRefused:
+            return liveness.REFUSED
+        except AccessDenied:
+            return liveness.FORBIDDEN
+        except DeadlineExceeded as error:
+            return liveness.FULL if error.phase == "connect" else liveness.SILENT
+        except (ConnectionLost, RemoteProtocolError):
+            return liveness.LOST
+        except OSError:
+            return liveness.MISSING
+        return liveness.ANSWERED
+
+    def _described(self) -> str:
+        pid = self.pid()
+        return self.name if pid is None else f"{self.name} (pid {pid})"

@@ -1,0 +1,67 @@
+"""The list of this user's daemons, whatever directories they live in.
+
+Owns the pointers that `daemonry ps` follows: one small file per daemon, named by its directory.
+A pointer is a hint; the life lock of the place that it names is the truth.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+
+from daemonry import strict_json
+from daemonry.errors import BadFrame, DaemonryError
+from daemonry.process.atomic_file import write_atomically
+from daemonry.process.place import Place, registry_dir
+from daemonry.process.private_dir import ensure_private
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def _pointer_path(place: Place) -> str:
+    directory_sum = zlib.crc32(os.fsencode(place.host_dir))
+    return f"{registry_dir()}/{place.name}-{directory_sum:08x}.json"
+
+
+def add(place: Place) -> None:
+    """Make `place` known.
+
+    Raises:
+        OSError, UnsafePath: it could not be written.
+    """
+    ensure_private(registry_dir())
+    fields = {"name": place.name, "host_dir": place.host_dir, "runtime_dir": place.runtime_dir}
+    write_atomically(_pointer_path(place), strict_json.encode(fields).encode(), durable=False)
+
+
+def remove(place: Place) -> None:
+    """Forget `place`; nothing happens when it is not known."""
+    try:
+        os.unlink(_pointer_path(place))
+    except (OSError, DaemonryError):
+        pass
+
+
+def places() -> Iterator[Place]:
+    """Yield every place that is known, by name."""
+    directory = registry_dir()
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError:
+        return
+    for name in names:
+        if name.endswith(".json"):
+            place = _read(f"{directory}/{name}")
+            if place is not None:
+                yield place
+
+
+def _read(path: str) -> Place | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            fields = strict_json.decode_object(file.read())
+        return Place(str(fields["host_dir"]), str(fields["name"]), str(fields["runtime_dir"]))
+    except (OSError, KeyError, BadFrame, UnicodeDecodeError):
+        return None

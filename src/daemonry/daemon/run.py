@@ -1,0 +1,466 @@
+"""Being the daemon: from an empty process to ready, through its work, to a clean end.
+
+Owns the order of things.
+
+    directories  the state directory is made or checked; the log is opened
+    lock         the start lock (or the one handed over), then the life lock
+    config       the configuration is read
+    bind         the socket is made; the record is written
+    setup        the program's own preparations
+    ready        the starter is told; the start lock is released; work begins
+
+A stage that fails is told to the starter with its reason, and everything made so far is undone.
+The control plane answers from `bind` on.  At the end: work is drained, the socket and the record
+are removed, and last of all the life lock is let go, by the end of the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+import secrets
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from daemonry import clock
+from daemonry.daemon import claim, last_crash, registry
+from daemonry.daemon.beside import Beside
+from daemonry.daemon.guardian import Guardian
+from daemonry.daemon.life import Life
+from daemonry.daemon.lifecycle import Happened, Phase
+from daemonry.daemon.work import Job, drain
+from daemonry.errors import AlreadyRunning, DaemonryError, Refused, UnsafePath
+from daemonry.limits import DRAIN_GRACE_S, START_TIMEOUT_S
+from daemonry.process import crash_file, logs, record
+from daemonry.process.identity import Identity
+from daemonry.process.lock import Lock
+from daemonry.process.place import Place
+from daemonry.process.readiness import Reporter
+from daemonry.process.record import Record
+from daemonry.service.server import Server
+from daemonry.service.standby import Standby
+from daemonry.transport.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from daemonry.daemon.definition import Daemon
+
+logger = logging.getLogger("daemonry.daemon")
+
+# sysexits.h: an internal software error.  The guardian ends a process that cannot end by itself.
+EXIT_HUNG = 70
+
+
+class Run:
+    """What a daemon's hooks are given: the present run.
+
+    Attributes:
+        name: the daemon's name.
+        log: a logger of that name, which writes to the daemon's log.
+        state_path: a directory for the program's own files; ours alone.
+    """
+
+    def __init__(self, life: Life, place: Place) -> None:
+        self._life = life
+        self.name = place.name
+        self.log = logging.getLogger(place.name)
+        self.state_path = os.path.dirname(place.host_dir)
+
+    @property
+    def config(self) -> Any:
+        """The configuration in force: always a whole one, exchanged as one by a reload."""
+        return self._life.config
+
+    @property
+    def paused(self) -> bool:
+        """Whether the daemon is paused."""
+        return self._life.phase is Phase.PAUSED
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the daemon is to end; work in a thread looks here."""
+        return self._life.stopping.is_set()
+
+    def start_paused(self) -> None:
+        """Begin paused; for a setup hook, when the daemon was paused as it ended last."""
+        self._life.happened(Happened.PAUSE_ASKED)
+
+    def stop(self) -> None:
+        """End the daemon, as STOP does."""
+        self._life.stop()
+
+    async def wait_running(self) -> None:
+        """Return at once while the daemon runs, and else when it runs again."""
+        await self._life.wait_running()
+
+    def wait_running_in_thread(self) -> bool:
+        """Return when the daemon runs; False when it is to end instead.  For work in a thread."""
+        self._life.running.wait()
+        return not self.stopping
+
+    def sleep_in_thread(self, delay_s: float) -> bool:
+        """Sleep; False, and at once, when the daemon is to end.  For work in a thread."""
+        return not self._life.stopping.wait(delay_s)
+
+
+def run(
+    daemon: Daemon,
+    *,
+    boot: Mapping[str, Any] | None = None,
+    config_path: str | None = None,
+    log_level: str = "info",
+) -> int:
+    """Be the daemon until it ends.
+
+    Args:
+        daemon: what to be.
+        boot: what a starter handed over: `ready_fd` and `lock_fd`; without it this is the
+            foreground, and the log is shown on standard error too.
+        config_path: the configuration file; by default the daemon's usual one.
+        log_level: one of `daemonry.process.logs.LEVELS`.
+
+    Returns:
+        The exit code: 0 after a stop, 1 when the daemon failed.
+
+    Raises:
+        AlreadyRunning: somebody is this daemon.
+        DaemonryError, OSError: it could not start; nothing is left behind.
+    """
+    boot = boot or {}
+    return _Performance(daemon, boot, config_path or daemon.config_path(), log_level).perform()
+
+
+class _Performance:
+    def __init__(self, daemon: Daemon, boot: Mapping[str, Any], config_path: str, log_level: str) -> None:
+        self._daemon = daemon
+        self._place = daemon.place()
+        self._foreground = not boot
+        self._log_level = log_level
+        self._config_path = config_path
+        self._reporter = Reporter(boot.get("ready_fd"))
+        self._start_lock: Lock | None = None
+        if "lock_fd" in boot:
+            os.set_inheritable(boot["lock_fd"], False)
+            self._start_lock = Lock(self._place.start_lock_path, boot["lock_fd"])
+        self._life_lock: Lock | None = None
+        self._record: Record | None = None
+        self._stop_at_s: float | None = None
+        self._jobs: list[Job] = []
+        self._undoing = threading.Lock()
+        self._crash_cap_at_s = 0.0
+        self._served = False
+
+    # --- the stages -------------------------------------------------------------------------------
+
+    def perform(self) -> int:
+        try:
+            self._prepare()
+            return self._serve()
+        except (Exception, KeyboardInterrupt) as error:
+            self._reporter.failed(_one_line(error))
+            if not self._foreground and not isinstance(error, AlreadyRunning):
+                logger.error("start failed (%s): %s", self._reporter.stage, error, exc_info=_trace_of(error))
+            if self._life_lock is not None and self._record is None:
+                self._life_lock.release()
+            raise
+        finally:
+            self._undo()
+            self._release_start_lock()
+
+    def _prepare(self) -> None:
+        self._reporter.enter("directories")
+        claim.prepare(self._place)
+        self._reporter.enter("lock")
+        if self._start_lock is None:
+            claim.await_vacancy(self._place)
+            self._start_lock = claim.take_start_lock(self._place, START_TIMEOUT_S)
+        self._life_lock = claim.take_life_lock(self._place)
+        try:
+            logs.set_up(self._place.log_path, level=self._log_level, terminal=self._foreground)
+        except OSError as error:
+            raise UnsafePath(self._place.log_path, f"cannot be written: {error.strerror}") from error
+        self._tell_about_last_run()
+        self._reporter.enter("config")
+        self._life = Life(self._daemon, self._load_config(), self._config_path)
+        self._life.held_up_by = self._held_up_by
+        self._guardian = Guardian(
+            (self._tick_standby, self._watch_drain, self._cap_crash_file), self._signalled
+        )
+        if threading.current_thread() is threading.main_thread():
+            self._guardian.listen_to_signals()
+        self._reporter.enter("bind")
+        self._server = self._bind()
+
+    def _load_config(self) -> Any:
+        if self._daemon.config_type is None:
+            return None
+        from daemonry.daemon import config
+
+        return config.load(self._config_path, config.resolve(self._daemon.config_type))
+
+    def _bind(self) -> Server:
+        if self._daemon.endpoint is None:
+            endpoint = Endpoint.unix(self._place.socket_path)
+            server = Server(endpoint, leftovers="replace")
+        else:
+            server = Server(self._daemon.endpoint)
+        server.bind()
+        self._record = Record(
+            False,
+            str(server.endpoint),
+            Identity.of_this_process(),
+            self._place.name,
+            secrets.token_hex(8),
+            time.time(),
+            self._daemon.version,
+        )
+        try:
+            record.write(self._place.record_path, self._record)
+        except OSError as error:
+            server.cleanup()
+            raise UnsafePath(self._place.record_path, f"cannot be written: {error.strerror}") from error
+        return server
+
+    def _tell_about_last_run(self) -> None:
+        left = record.read(self._place.record_path)
+        if left is None:
+            return
+        logger.warning("the run of pid %d ended without cleaning up", left.pid)
+        # The crash file was rolled when this process was started.
+        output = self._place.crash_path + ("" if self._foreground else ".prev")
+        last_crash.write_note(self._place, last_crash.describe(left, output))
+
+    def _serve(self) -> int:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            loop = runner.get_loop()
+            self._life.attach(loop)
+            self._standby = Standby(
+                loop, threading.get_ident(), lambda: self._server.listener, partial(Beside, self._life)
+            )
+            self._guardian.start()
+            try:
+                runner.run(self._live())
+            finally:
+                # The socket and the record go before the loop's threads are waited for.
+                self._served = True
+                self._undo()
+        self._guardian.close()
+        return 0 if self._life.failed is None else 1
+
+    # --- the life ---------------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        run = Run(self._life, self._place)
+        cancel = asyncio.Event()
+        serving = asyncio.create_task(self._server.run(self._life, cancel), name="control plane")
+        try:
+            if await self._set_up(run):
+                self._become_ready()
+                await self._work(run)
+        finally:
+            self._life.happened(Happened.DRAINED)
+            cancel.set()
+            await serving
+
+    async def _set_up(self, run: Run) -> bool:
+        self._reporter.enter("setup")
+        stop = asyncio.create_task(self._life.wait_stop_asked())
+        for hook in self._daemon.setups:
+            result = hook(run)
+            if not inspect.isawaitable(result):
+                continue
+            prepared = asyncio.ensure_future(result)
+            await asyncio.wait((prepared, stop), return_when=asyncio.FIRST_COMPLETED)
+            if not prepared.done():
+                prepared.cancel()
+                await asyncio.wait((prepared,), timeout=self._daemon.drain_timeout_s)
+                break
+            prepared.result()
+        if stop.done() or self._life.stopping.is_set():
+            raise Refused("stopped before it was ready")
+        stop.cancel()
+        return True
+
+    def _become_ready(self) -> None:
+        assert self._record is not None
+        self._life.happened(Happened.READY)
+        self._life.get_status()
+        try:
+            registry.add(self._place)
+        except (OSError, DaemonryError) as error:
+            logger.warning("not listed for `daemonry ps`: %s", error)
+        logger.info("ready at %s (pid %d)", self._record.endpoint, self._record.pid)
+        self._release_start_lock()
+        self._reporter.ready(self._record.to_fields())
+
+    async def _work(self, run: Run) -> None:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.create_task(self._life.wait_stop_asked())
+        self._jobs = [Job(hook, run, loop) for hook in self._daemon.works]
+        await asyncio.wait((stop, *(job.done for job in self._jobs)), return_when=asyncio.FIRST_COMPLETED)
+        self._note_ended_work()
+        self._mark_draining()
+        await self._drain()
+        stop.cancel()
+
+    def _note_ended_work(self) -> None:
+        for job in self._jobs:
+            if not job.done.done() or self._life.stopping.is_set():
+                continue
+            error = None if job.done.cancelled() else job.done.exception()
+            if error is None:
+                logger.info("%s is done", job.name)
+                self._life.happened(Happened.WORK_DONE)
+            else:
+                self._fail(job.name, error)
+
+    def _fail(self, name: str, error: BaseException) -> None:
+        self._life.failed = error
+        logger.error("%s failed: %s", name, _one_line(error), exc_info=error)
+        told = f"{self._place.name}: ended because {name} failed: {_one_line(error)}"
+        last_crash.write_note(self._place, f"{told} (see {self._place.log_path})")
+        self._life.happened(Happened.FAILED)
+
+    def _mark_draining(self) -> None:
+        assert self._record is not None
+        try:
+            record.write(self._place.record_path, self._record.as_draining())
+        except OSError as error:
+            logger.warning("the record could not be updated: %s", error)
+
+    async def _drain(self) -> None:
+        timeout_s = self._daemon.drain_timeout_s
+        deadline = clock.Deadline(timeout_s)
+        try:
+            result = self._daemon.stop_hook() if self._daemon.stop_hook is not None else None
+            if inspect.isawaitable(result):
+                await asyncio.wait_for(result, timeout_s)
+        except Exception:
+            logger.exception("the stop hook failed")
+        left = await drain(self._jobs, deadline.remaining_s() or 0.0)
+        for job in self._jobs:
+            if job not in left and not job.done.cancelled() and (error := job.done.exception()) is not None:
+                logger.error("%s failed while it ended: %s", job.name, _one_line(error), exc_info=error)
+        for job in left:
+            logger.error("still at work after %g s and left behind: %s", timeout_s, job.where())
+        self._life.happened(Happened.DRAIN_EXPIRED if left else Happened.DRAINED)
+
+    def _held_up_by(self) -> list[str]:
+        return [job.where() for job in self._jobs if not job.done.done()]
+
+    # --- the guardian's duties ----------------------------------------------------------------------
+
+    def _tick_standby(self, timeout_s: float) -> None:
+        if self._served:
+            self._standby.close()
+        else:
+            self._standby.tick(timeout_s)
+
+    def _cap_crash_file(self, timeout_s: float) -> None:
+        now_s = clock.monotonic()
+        if not self._foreground and now_s >= self._crash_cap_at_s:
+            self._crash_cap_at_s = now_s + 5.0
+            if crash_file.cap(self._place.crash_path):
+                logger.warning("the crash file was full and has been cut")
+
+    def _watch_drain(self, timeout_s: float) -> None:
+        if not self._life.stopping.is_set():
+            return
+        now_s = clock.monotonic()
+        if self._stop_at_s is None:
+            self._stop_at_s = now_s + self._daemon.drain_timeout_s + DRAIN_GRACE_S
+        elif now_s >= self._stop_at_s:
+            logger.error("the end hangs, held up by %s; ending at once", self._where_stuck())
+            self._end_at_once(EXIT_HUNG)
+
+    def _where_stuck(self) -> str:
+        return ", ".join(self._held_up_by()) or self._standby.stuck_at()
+
+    def _signalled(self, number: int) -> None:
+        import signal
+
+        name = signal.Signals(number).name
+        if name == "SIGHUP":
+            self._on_loop(self._reload)
+        elif name == "SIGUSR1":
+            self._on_loop(self._check_file)
+        elif self._life.stopping.is_set():
+            logger.warning("%s again: ending at once", name)
+            self._end_at_once(128 + number)
+        else:
+            logger.info("%s", name)
+            self._life.stop()
+
+    def _on_loop(self, action: Any) -> None:
+        assert self._life.loop is not None
+        self._life.loop.call_soon_threadsafe(action)
+
+    def _reload(self) -> None:
+        self._reloading = asyncio.ensure_future(_logged_reload(self._life))
+
+    def _check_file(self) -> None:
+        try:
+            self._server.check_file()
+        except DaemonryError as error:
+            logger.error("%s", error)
+
+    def _end_at_once(self, code: int) -> None:
+        self._undo()
+        os._exit(code)
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def _release_start_lock(self) -> None:
+        if self._start_lock is not None:
+            self._start_lock.release()
+            self._start_lock = None
+
+    def _undo(self) -> None:
+        with self._undoing:
+            if self._life_lock is None or self._record is None:
+                return
+            self._server.cleanup()
+            registry.remove(self._place)
+            # The record goes last: while it is there, the next client knows that we did not finish.
+            try:
+                os.unlink(self._place.record_path)
+            except OSError as error:
+                logger.warning("the record could not be removed: %s", error)
+            self._record = None
+            # The life lock stays held until the process is gone.
+
+
+async def _logged_reload(life: Life) -> None:
+    try:
+        result = life.reload_config()
+        note = await result if inspect.isawaitable(result) else result
+    except Exception as error:  # noqa: BLE001  # a hook may raise anything; the daemon goes on
+        logger.error("reload refused: %s", _one_line(error))
+    else:
+        if note:
+            logger.warning("%s", note)
+
+
+def _one_line(error: BaseException) -> str:
+    from daemonry.wire.text import printable
+
+    return printable(str(error)) or type(error).__name__
+
+
+def _trace_of(error: BaseException) -> BaseException | None:
+    """Return what to log a trace of: an error that we did not expect."""
+    return None if isinstance(error, DaemonryError) else error
+
+
+def _loop_factory() -> Any:
+    """Return uvloop's loop factory where it is installed, else None for asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

@@ -1,0 +1,174 @@
+"""Starting a daemon in the background, and learning at once how that went.
+
+Owns the starter's side: the start lock, the new process, the pipe on which it reports.  The
+daemon's side is `run`.  The start lock is handed to the new process by its descriptor, so that
+no moment exists in which nobody holds it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from daemonry import strict_json
+from daemonry.clock import Deadline
+from daemonry.daemon import claim
+from daemonry.errors import BadFrame, NotReadyInTime, StartFailed
+from daemonry.limits import LOCK_PROBE_PATIENCE_S, START_TIMEOUT_S
+from daemonry.process import crash_file, readiness
+from daemonry.process.atomic_file import write_atomically
+from daemonry.process.record import Record
+from daemonry.process.spawn import spawn
+from daemonry.values import Value
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from daemonry.process.lock import Lock
+    from daemonry.process.place import Place
+
+
+class Recipe(Value):
+    """How a daemon is started; remembered, so that it can be started again by its name.
+
+    Attributes:
+        arguments: the words after `run` besides the target: options.
+        import_path: a directory that modules are looked for in, or "".
+        python: the interpreter.
+        target: `module:attribute` or `/file.py:attribute`.
+    """
+
+    __slots__ = ("arguments", "import_path", "python", "target")
+    arguments: tuple[str, ...]
+    import_path: str
+    python: str
+    target: str
+
+    def __init__(self, arguments: tuple[str, ...], import_path: str, python: str, target: str) -> None:
+        self._set(arguments=arguments, import_path=import_path, python=python, target=target)
+
+
+def start(
+    place: Place,
+    recipe: Recipe,
+    *,
+    timeout_s: float = START_TIMEOUT_S,
+    progress: Callable[[str], None] = lambda stage: None,
+) -> Record:
+    """Start the daemon and return its record once it is ready.
+
+    Args:
+        place: where its files are.
+        recipe: how it is started.
+        timeout_s: how long it may take, in seconds, waiting for other starts included.
+        progress: is told each stage as it begins.
+
+    Raises:
+        AlreadyRunning: somebody is this daemon.
+        StartFailed: it did not come up; the error tells the stage and the reason.
+        NotReadyInTime: it lives and has not said that it is ready; it is left to go on.
+        DeadlineExceeded: another start was under way all the time.
+        UnsafePath: its directories cannot be used.
+    """
+    deadline = Deadline(timeout_s)
+    claim.prepare(place)
+    claim.await_vacancy(place)
+    start_lock = claim.take_start_lock(place, timeout_s)
+    try:
+        claim.await_vacancy(place)
+        _remember(place, recipe)
+        read_fd, write_fd = os.pipe()
+        try:
+            process = _spawn(place, recipe, start_lock, write_fd)
+        finally:
+            os.close(write_fd)
+    finally:
+        # The new process holds the lock now, or nobody needs it.
+        start_lock.forget()
+    try:
+        return _await_ready(place, process, read_fd, deadline, progress)
+    finally:
+        os.close(read_fd)
+
+
+def _spawn(place: Place, recipe: Recipe, start_lock: Lock, write_fd: int) -> subprocess.Popen[bytes]:
+    boot = {"ready_fd": write_fd, "lock_fd": start_lock.fd, "import_path": recipe.import_path}
+    try:
+        return spawn(
+            ["run", recipe.target, *recipe.arguments],
+            boot,
+            (write_fd, start_lock.fd),
+            place.crash_path,
+            recipe.python,
+        )
+    except OSError as error:
+        raise StartFailed(place.name, "spawn", error.strerror or str(error)) from error
+
+
+def _await_ready(
+    place: Place,
+    process: subprocess.Popen[bytes],
+    read_fd: int,
+    deadline: Deadline,
+    progress: Callable[[str], None],
+) -> Record:
+    stage = "spawn"
+    for message in readiness.messages(read_fd, deadline):
+        if message is None:
+            process.returncode = 0  # ours no longer: it goes on, and nobody waits for it
+            raise NotReadyInTime(place.name, stage, deadline.timeout_s or 0.0, process.pid)
+        if "ready" in message:
+            process.returncode = 0
+            return Record.from_fields(message["ready"])
+        if "failed" in message:
+            failed = message["failed"]
+            raise StartFailed(
+                place.name,
+                failed["stage"],
+                failed["error"],
+                _reap(process),
+                crash_file.tail(place.crash_path),
+            )
+        stage = message.get("stage", stage)
+        progress(stage)
+    status = _reap(process)
+    raise StartFailed(place.name, stage, _how_it_ended(status), status, crash_file.tail(place.crash_path))
+
+
+def _reap(process: subprocess.Popen[bytes]) -> int | None:
+    import subprocess
+
+    try:
+        return process.wait(timeout=LOCK_PROBE_PATIENCE_S * 8)
+    except subprocess.TimeoutExpired:
+        process.returncode = 0
+        return None
+
+
+def _how_it_ended(status: int | None) -> str:
+    if status is None:
+        return "the process closed its report and goes on"
+    if status < 0:
+        import signal
+
+        return f"the process was killed by {signal.Signals(-status).name}"
+    return f"the process ended with status {status} before it was ready"
+
+
+def _remember(place: Place, recipe: Recipe) -> None:
+    fields = {name: getattr(recipe, name) for name in recipe.__slots__}
+    try:
+        write_atomically(place.start_path, strict_json.encode(fields).encode(), durable=False)
+    except OSError as error:
+        raise StartFailed(place.name, "directories", f"{place.host_dir}: {error.strerror}") from error
+
+
+def remembered(place: Place) -> Recipe | None:
+    """Return how the daemon was started last, or None if that is not known."""
+    try:
+        with open(place.start_path, encoding="utf-8") as file:
+            fields: dict[str, Any] = strict_json.decode_object(file.read())
+        return Recipe(tuple(fields["arguments"]), fields["import_path"], fields["python"], fields["target"])
+    except (OSError, KeyError, TypeError, BadFrame, UnicodeDecodeError):
+        return None

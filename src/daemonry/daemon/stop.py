@@ -1,0 +1,120 @@
+"""Stopping a daemon, and knowing that it is gone.
+
+Owns the asking and the waiting.  Gone means that the life lock is free: the socket vanishes
+earlier, and a pid may be another's.  A daemon that does not take the command gets SIGTERM; only
+`force` kills, and only the very process that the record names.
+"""
+
+from __future__ import annotations
+
+from daemonry.clock import Deadline
+from daemonry.daemon.instance import Instance
+from daemonry.errors import (
+    CommandFailed,
+    ConnectionLost,
+    DaemonryError,
+    DeadlineExceeded,
+    StopFailed,
+)
+from daemonry.limits import PROBE_TIMEOUT_S, REQUEST_TIMEOUT_S, STOP_TIMEOUT_S
+from daemonry.process.lock import wait_released
+from daemonry.transport.connect import try_connect
+from daemonry.wire import text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SIGTERM = 15
+_SIGKILL = 9
+
+
+def stop(
+    instance: Instance,
+    *,
+    timeout_s: float = STOP_TIMEOUT_S,
+    force: bool = False,
+    progress: Callable[[str], None] = lambda held_up_by: None,
+) -> None:
+    """Stop the daemon and return once it is gone.
+
+    Args:
+        instance: which one.
+        timeout_s: how long it may take, in seconds.
+        force: kill it when the time is over.
+        progress: is told, about once a second, what the daemon is still waiting for.
+
+    Raises:
+        NotRunning: it was not there.
+        AccessDenied: it is another user's.
+        DeadlineExceeded: it takes neither the command nor the signal.
+        StopFailed: it took it, and is still there when the time is over.
+    """
+    deadline = Deadline(timeout_s)
+    heard = _ask(instance, min(REQUEST_TIMEOUT_S, timeout_s))
+    held_up_by = ""
+    while not _gone(instance, Deadline(min(1.0, deadline.remaining_s() or 0.0))):
+        held_up_by = _held_up_by(instance) or held_up_by
+        if deadline.expired:
+            break
+        progress(held_up_by)
+    else:
+        return
+    if force and _kill(instance):
+        return
+    if not heard:
+        raise DeadlineExceeded("reply", timeout_s, "maybe", _described(instance))
+    raise StopFailed(instance.name, timeout_s, held_up_by)
+
+
+def _ask(instance: Instance, timeout_s: float) -> bool:
+    """Send STOP, or else SIGTERM; say whether the daemon took the command."""
+    try:
+        instance.command(text.STOP, timeout_s)
+    except ConnectionLost:
+        return True  # it went away at once
+    except CommandFailed:
+        _signal(instance, _SIGTERM)  # it does not know STOP
+    except DeadlineExceeded:
+        _signal(instance, _SIGTERM)
+        return False
+    return True
+
+
+def _gone(instance: Instance, deadline: Deadline) -> bool:
+    if instance.place is not None:
+        return wait_released(instance.place.life_lock_path, deadline)
+    # Known by its endpoint alone: gone is when nobody listens there.
+    while True:
+        stream = try_connect(instance.endpoint(), PROBE_TIMEOUT_S)
+        if stream is None:
+            return True
+        stream.close()
+        if not deadline.sleep(0.02):
+            return False
+
+
+def _held_up_by(instance: Instance) -> str:
+    try:
+        waiting_for = instance.status(PROBE_TIMEOUT_S).get("waiting_for", [])
+    except DaemonryError:
+        return ""
+    return ", ".join(str(one) for one in waiting_for)
+
+
+def _signal(instance: Instance, number: int) -> bool:
+    record = instance.record()
+    return record is not None and record.identity.send_signal(number)
+
+
+def _kill(instance: Instance) -> bool:
+    if not instance.lock_held():
+        return True
+    if not _signal(instance, _SIGKILL):
+        return False
+    return _gone(instance, Deadline(REQUEST_TIMEOUT_S))
+
+
+def _described(instance: Instance) -> str:
+    pid = instance.pid()
+    return instance.name if pid is None else f"{instance.name} (pid {pid})"

@@ -1,0 +1,409 @@
+"""Every exception of daemonry, in one tree.
+
+Owns the names, their fields and their one-sentence messages.  Who raises what is said where it
+is raised; how a command ends on each is said in `daemonry.cli.exit_codes`.
+
+    DaemonryError
+    ├ IpcError
+    │  ├ EndpointInvalid                    the text names no endpoint
+    │  ├ SocketBindError                    a listener could not be made at the path
+    │  ├ AlreadyBound / NotBound            bind called twice / serve called before bind
+    │  ├ ConnectError (OSError)             nothing was sent
+    │  │  ├ ConnectionRefused               nobody listens there
+    │  │  │  └ StaleSocket                  the socket file is there, nobody answers
+    │  │  ├ NotListening                    there is no socket file
+    │  │  └ AccessDenied                    the system or the peer's identity forbids it
+    │  ├ ConnectionLost                     the stream ended under a call
+    │  ├ DeadlineExceeded (TimeoutError)    a wait ended at its deadline
+    │  └ ProtocolError
+    │     ├ LocalProtocolError              we tried to send what the protocol forbids
+    │     └ RemoteProtocolError             the peer sent what the protocol forbids
+    │        ├ FrameTooLarge
+    │        └ BadFrame
+    ├ Refused                               a hook's way to say no to a command
+    ├ CommandFailed                         the daemon answered with an error
+    ├ LifecycleError
+    │  ├ AlreadyRunning
+    │  ├ NotRunning
+    │  ├ StartFailed
+    │  ├ NotReadyInTime
+    │  └ StopFailed
+    ├ TargetInvalid                         what was given names no daemon
+    ├ UnsafePath                            a file or directory that others control
+    └ ConfigError
+
+Each carries fields, says one plain sentence that a person can act on, and survives pickling.
+The module is a leaf and imports nothing: it stands on the path of every quick command.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+    Ran = Literal["no", "maybe"]
+
+
+def _restore(cls: type[DaemonryError], args: tuple[Any, ...], state: dict[str, Any]) -> DaemonryError:
+    error = cls.__new__(cls)
+    error.args = args
+    for name, value in state.items():
+        setattr(error, name, value)
+    return error
+
+
+class DaemonryError(Exception):
+    """The root: catch it to catch everything that daemonry raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = dict(self.__dict__)
+        if isinstance(self, OSError):
+            state["errno"] = self.errno  # kept outside __dict__
+        return _restore, (type(self), self.args, state)
+
+
+class IpcError(DaemonryError):
+    """Something about reaching a daemon, or being reached as one."""
+
+
+class EndpointInvalid(IpcError):
+    """The text is no endpoint, or names one that this system does not have.
+
+    Attributes:
+        text: what was given.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(f"{text!r} is no endpoint: {reason}")
+        self.text = text
+        self.reason = reason
+
+
+class SocketBindError(IpcError):
+    """A listener could not be made.
+
+    Attributes:
+        path: the path or endpoint asked for.
+        cause: why, as a sentence.
+    """
+
+    def __init__(self, path: str, cause: str) -> None:
+        super().__init__(f"cannot listen at {path}: {cause}")
+        self.path = path
+        self.cause = cause
+
+
+class AlreadyBound(IpcError):
+    """The server has a listener already.
+
+    Attributes:
+        endpoint: where it listens.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(f"already bound to {endpoint}")
+        self.endpoint = endpoint
+
+
+class NotBound(IpcError):
+    """The server has no listener yet: call bind() first.
+
+    Attributes:
+        endpoint: where it would listen.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(f"not bound to {endpoint}: call bind() first")
+        self.endpoint = endpoint
+
+
+class ConnectError(IpcError, OSError):
+    """A connection was not made, so nothing was sent.
+
+    Attributes:
+        path: the endpoint.
+        errno: the system's error number, or None.
+    """
+
+    def __init__(self, path: str, message: str, errno: int | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.errno = errno
+
+    def __str__(self) -> str:  # OSError would print "[Errno N]" in front
+        return str(self.args[0])
+
+
+class ConnectionRefused(ConnectError):
+    """Nobody listens at the endpoint.
+
+    Attributes:
+        path: the endpoint.
+    """
+
+    def __init__(self, path: str, errno: int | None = None) -> None:
+        super().__init__(path, f"connection refused: nobody listens at {path}", errno)
+
+
+class StaleSocket(ConnectionRefused):
+    """The socket file is there, and no daemon answers behind it.
+
+    Attributes:
+        path: the socket file.
+    """
+
+    def __init__(self, path: str, errno: int | None = None) -> None:
+        ConnectError.__init__(
+            self, path, f"stale socket: {path} is there, but no daemon listens on it", errno
+        )
+
+
+class NotListening(ConnectError):
+    """There is no socket at the path.
+
+    Attributes:
+        path: the path.
+    """
+
+    def __init__(self, path: str, errno: int | None = None, reason: str = "there is no socket") -> None:
+        super().__init__(path, f"nobody listens at {path}: {reason}", errno)
+
+
+class AccessDenied(ConnectError):
+    """The system, or the identity of the other side, forbids the connection.
+
+    It never means that the daemon is gone.
+
+    Attributes:
+        path: the endpoint.
+        errno: the system's error number; None where the peer's identity was the reason.
+    """
+
+    def __init__(self, path: str, reason: str, errno: int | None = None) -> None:
+        super().__init__(path, f"access denied to {path}: {reason}", errno)
+        self.reason = reason
+
+
+class ConnectionLost(IpcError):
+    """The stream ended under a call.
+
+    Attributes:
+        endpoint: who was connected.
+        ran: "no" when the call was certainly not executed, "maybe" when it may have been.
+    """
+
+    def __init__(self, endpoint: str, ran: Ran) -> None:
+        told = "nothing was executed" if ran == "no" else "the call may have been executed"
+        super().__init__(f"connection to {endpoint} lost: {told}")
+        self.endpoint = endpoint
+        self.ran = ran
+
+
+class DeadlineExceeded(IpcError, TimeoutError):
+    """A wait ended at its deadline.
+
+    Attributes:
+        phase: which wait: "connect", "write", "reply", "lock", "accept", "read".
+        timeout_s: the length of time that was allowed, in seconds.
+        ran: "no" when nothing can have been executed, else "maybe".
+        subject: what was waited for.
+    """
+
+    def __init__(self, phase: str, timeout_s: float, ran: Ran, subject: str) -> None:
+        super().__init__(f"no answer from {subject} within {timeout_s:g} s ({phase})")
+        self.phase = phase
+        self.timeout_s = timeout_s
+        self.ran = ran
+        self.subject = subject
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ProtocolError(IpcError):
+    """Bytes that the protocol does not allow."""
+
+
+class LocalProtocolError(ProtocolError):
+    """This side was asked to send what the protocol forbids."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent what the protocol forbids."""
+
+
+class FrameTooLarge(RemoteProtocolError):
+    """The peer sent a frame beyond the limit; the stream cannot be used any more.
+
+    Attributes:
+        limit_bytes: the most that this side accepts.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"frame longer than {limit_bytes} bytes")
+        self.limit_bytes = limit_bytes
+
+
+class BadFrame(RemoteProtocolError):
+    """The peer sent a frame that cannot be read.
+
+    Attributes:
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"malformed frame: {reason}")
+        self.reason = reason
+
+
+class Refused(DaemonryError):
+    """Raised by a hook to refuse a command; the message is what the sender is told."""
+
+
+class CommandFailed(DaemonryError):
+    """The daemon understood the command and answered with an error.
+
+    Attributes:
+        command: the word that was sent.
+        message: what the daemon said.
+    """
+
+    def __init__(self, command: str, message: str) -> None:
+        super().__init__(message)
+        self.command = command
+        self.message = message
+
+
+class LifecycleError(DaemonryError):
+    """Starting, finding or stopping a daemon."""
+
+
+class AlreadyRunning(LifecycleError):
+    """Another process is this daemon.
+
+    Attributes:
+        name: the daemon's name.
+        pid: its process id, or None where the record does not tell.
+        endpoint: where it is reached, or None.
+    """
+
+    def __init__(self, name: str, pid: int | None, endpoint: str | None) -> None:
+        super().__init__(f"{name}: already running" + (f" (pid {pid})" if pid is not None else ""))
+        self.name = name
+        self.pid = pid
+        self.endpoint = endpoint
+
+
+class NotRunning(LifecycleError):
+    """No process is this daemon.
+
+    Attributes:
+        name: the daemon's name or endpoint.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name}: not running")
+        self.name = name
+
+
+class StartFailed(LifecycleError):
+    """The daemon did not come up.
+
+    Attributes:
+        name: the daemon's name.
+        stage: how far it came ("spawn", "directories", "lock", "config", "bind", "setup").
+        error: the reason, one line.
+        exit_status: the process's exit status, negative for a signal, None while it lives.
+        log_tail: the last lines that it wrote, or "".
+    """
+
+    def __init__(
+        self, name: str, stage: str, error: str, exit_status: int | None = None, log_tail: str = ""
+    ) -> None:
+        super().__init__(f"{name}: start failed ({stage}): {error}")
+        self.name = name
+        self.stage = stage
+        self.error = error
+        self.exit_status = exit_status
+        self.log_tail = log_tail
+
+
+class NotReadyInTime(LifecycleError):
+    """The daemon lives but has not said that it is ready.
+
+    Attributes:
+        name: the daemon's name.
+        stage: the last stage that it told.
+        timeout_s: how long was waited, in seconds.
+        pid: its process id.
+    """
+
+    def __init__(self, name: str, stage: str, timeout_s: float, pid: int | None) -> None:
+        super().__init__(f"{name}: not ready within {timeout_s:g} s (still in {stage!r}, pid {pid})")
+        self.name = name
+        self.stage = stage
+        self.timeout_s = timeout_s
+        self.pid = pid
+
+
+class StopFailed(LifecycleError):
+    """The daemon was told to stop and is still there.
+
+    Attributes:
+        name: the daemon's name.
+        timeout_s: how long was waited, in seconds.
+        held_up_by: what it was still waiting for, as it told, or "".
+    """
+
+    def __init__(self, name: str, timeout_s: float, held_up_by: str) -> None:
+        held = f", held up by {held_up_by}" if held_up_by else ""
+        super().__init__(f"{name}: still stopping after {timeout_s:g} s{held}")
+        self.name = name
+        self.timeout_s = timeout_s
+        self.held_up_by = held_up_by
+
+
+class TargetInvalid(DaemonryError):
+    """What was given does not name a daemon.
+
+    Attributes:
+        text: what was given.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(f"{text!r} names no daemon: {reason}")
+        self.text = text
+        self.reason = reason
+
+
+class UnsafePath(DaemonryError):
+    """A file or directory cannot be used because of whose it is, or what it is.
+
+    Attributes:
+        path: the path.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class ConfigError(DaemonryError):
+    """A configuration file cannot be used.
+
+    Attributes:
+        path: the file.
+        key: the dotted key, or "" where the file as a whole is meant.
+        reason: what is wrong.
+    """
+
+    def __init__(self, path: str, key: str, reason: str) -> None:
+        super().__init__(": ".join(part for part in (path, key, reason) if part))
+        self.path = path
+        self.key = key
+        self.reason = reason

@@ -1,0 +1,98 @@
+"""Every bound and default: its unit in the name, its reason beside it.
+
+Owns numbers only.  Nothing here is read from the environment; what a user may change is an
+argument somewhere, whose default is one of these.  A leaf, on the path of every quick command.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+# --- text dialect -----------------------------------------------------------------------------
+
+# A command is a word.  finger and ident stop at 512 and 1,000 bytes; SMTP at 512.
+MAX_COMMAND_BYTES: Final = 1024
+# What of a refused line is repeated to its sender, in characters.
+MAX_ECHO_CHARS: Final = 100
+# A STATUS line that a client accepts.  Ours are under 2 KiB; watchman's are under 64 KiB.
+MAX_REPLY_BYTES: Final = 1 << 20
+# The original server's five seconds for a whole request line.
+FIRST_BYTE_TIMEOUT_S: Final = 5.0
+# How long the rest of a reply may wait for a client that does not read.
+REPLY_TIMEOUT_S: Final = 5.0
+
+# --- connections ------------------------------------------------------------------------------
+
+# systemd's varlink server: 4,096.  The kernel cuts it to net.core.somaxconn.
+LISTEN_BACKLOG: Final = 4096
+# The share of RLIMIT_NOFILE that connections may use; systemd's rule.
+CONNECTION_SHARE: Final = 0.75
+MAX_CONNECTIONS: Final = 16384
+# Connections accepted in one turn of the loop, so that a flood does not starve those that are in.
+ACCEPTS_PER_TURN: Final = 64
+# After accept() failed for want of descriptors or memory: first pause, longest pause.
+ACCEPT_BACKOFF_S: Final = 0.1
+ACCEPT_BACKOFF_MAX_S: Final = 1.0
+READ_BYTES: Final = 1 << 16
+
+# --- connecting -------------------------------------------------------------------------------
+
+CONNECT_TIMEOUT_S: Final = 5.0
+# Between attempts while the backlog is full (EAGAIN): a busy daemon frees a place in well under
+# a millisecond, a stopped one never does.
+CONNECT_RETRY_FIRST_S: Final = 0.001
+CONNECT_RETRY_MAX_S: Final = 0.05
+# The original client allows five seconds for each of connect, write and read.
+REQUEST_TIMEOUT_S: Final = 5.0
+# How long a probe waits for an answer before it says "busy".
+PROBE_TIMEOUT_S: Final = 1.0
+
+# sockaddr_un.sun_path less the closing NUL: unix(7), and sys/un.h of the BSDs and macOS.
+UNIX_PATH_MAX_LINUX: Final = 107
+UNIX_PATH_MAX_OTHER: Final = 103
+
+# --- lifecycle --------------------------------------------------------------------------------
+
+# Bazel gives its server 60 s to start, buck2 90; a Python daemon that imports much needs 10.
+START_TIMEOUT_S: Final = 60.0
+# Work that has not ended this long after a stop was asked is left behind.
+DRAIN_TIMEOUT_S: Final = 10.0
+# The process is ended by the guardian this long after the drain should have been over.
+DRAIN_GRACE_S: Final = 2.0
+# What `stop` waits for the lock: the drain, its grace, and the exit.
+STOP_TIMEOUT_S: Final = 20.0
+# A hook that a command waits for (pause, resume, reload): less than the client's patience.
+HOOK_TIMEOUT_S: Final = 4.0
+# A probe of the life lock holds it for microseconds; a start retries over this long before it
+# believes that the holder is a daemon.
+LOCK_PROBE_PATIENCE_S: Final = 0.25
+LOCK_RETRY_FIRST_S: Final = 0.002
+LOCK_RETRY_MAX_S: Final = 0.05
+# Binding holds its directory's lock for microseconds; a holder that was stopped is waited for this long.
+DIRECTORY_LOCK_TIMEOUT_S: Final = 5.0
+
+# How often the guardian looks whether clients wait on a loop that does not accept.
+GUARDIAN_TICK_S: Final = 0.2
+# How often the daemon looks whether its socket file is still there.
+SOCKET_CHECK_S: Final = 1.0
+
+# --- files ------------------------------------------------------------------------------------
+
+MAX_RECORD_BYTES: Final = 1 << 16
+MAX_CONFIG_BYTES: Final = 1 << 20
+LOG_FILE_BYTES: Final = 5 << 20
+LOG_FILES_KEPT: Final = 5
+MAX_LOG_FIELD_CHARS: Final = 8192
+CRASH_FILE_BYTES: Final = 1 << 20
+# What of the crash file is shown to the next client.
+CRASH_TAIL_BYTES: Final = 2048
+LOG_TAIL_LINES: Final = 20
+# How often `logs --follow` looks for more.
+FOLLOW_POLL_S: Final = 0.1
+
+# Names become file names, environment variables and words of a table.
+MAX_NAME_CHARS: Final = 64
+# JSON nesting that is read: varlink's own tools stop between 64 and 2,048.
+MAX_JSON_DEPTH: Final = 64

@@ -1,0 +1,57 @@
+"""The crash file: where standard output and error of a background daemon go.
+
+Owns keeping the file small and showing its end; `spawn` sends the descriptors there.  Python's
+own tracebacks, `faulthandler`'s, and whatever a C library prints end up here; the structured log
+is another file (`logs`), because one that others write to cannot be rotated.
+"""
+
+from __future__ import annotations
+
+import os
+
+from daemonry.limits import CRASH_FILE_BYTES, CRASH_TAIL_BYTES
+
+
+def roll(path: str) -> None:
+    """Keep a file that holds anything as PATH.prev."""
+    try:
+        if os.stat(path).st_size:
+            os.replace(path, path + ".prev")
+    except FileNotFoundError:
+        pass
+
+
+def cap(path: str, most_bytes: int = CRASH_FILE_BYTES) -> bool:
+    """Empty the file in place when it has grown beyond the limit, keeping its end as PATH.prev.
+
+    In place, because others hold it open; they append, so they go on at its new end.
+
+    Returns:
+        Whether that was done.
+    """
+    try:
+        if os.stat(path).st_size <= most_bytes:
+            return False
+        with open(path, "rb+") as file:
+            file.seek(-most_bytes // 2, os.SEEK_END)
+            end = file.read()
+            with open(path + ".prev", "wb") as kept:
+                kept.write(end)
+            file.truncate(0)
+    except OSError:
+        return False  # a full disk: tried again at the next look
+    return True
+
+
+def tail(path: str, most_bytes: int = CRASH_TAIL_BYTES) -> str:
+    """Return the end of the file, from the start of a line; "" when there is none."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - most_bytes))
+            data = file.read()
+    except OSError:
+        return ""
+    if size > most_bytes:
+        data = data.partition(b"\n")[2]
+    return data.decode("utf-8", "backslashreplace").strip()

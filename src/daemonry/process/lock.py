@@ -1,0 +1,135 @@
+"""Locks that live as long as their holder: flock(2) on a file that is never removed.
+
+Owns taking, handing over, and asking.  flock and not POSIX locks: those vanish when any
+descriptor of the file is closed, and cannot be handed to a child.  The file is never removed: a
+lock on a removed file excludes nobody.
+
+A lock belongs to its open file.  A child that is given the descriptor holds the lock too, so a
+starter passes its start lock on and no moment exists in which nobody holds it.  A child that was
+forked without exec drops its copies, or it would keep a dead daemon alive.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+from daemonry.backoff import delays
+from daemonry.clock import Deadline
+from daemonry.errors import UnsafePath
+from daemonry.limits import LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S
+
+_held: set[Lock] = set()
+
+
+class Lock:
+    """A lock that is held.
+
+    Attributes:
+        path: the locked file.
+        fd: the descriptor that holds it; not inherited unless it is passed on.
+    """
+
+    __slots__ = ("fd", "path")
+
+    def __init__(self, path: str, fd: int) -> None:
+        self.path = path
+        self.fd = fd
+        _held.add(self)
+
+    @classmethod
+    def try_take(cls, path: str) -> Lock | None:
+        """Take the lock at `path`, or return None when another holds it.
+
+        Raises:
+            UnsafePath: the file cannot be opened, or locks do not work there.
+        """
+        fd = _open(path)
+        taken = False
+        try:
+            taken = _flock(path, fd, fcntl.LOCK_EX)
+        finally:
+            if not taken:
+                os.close(fd)
+        return cls(path, fd) if taken else None
+
+    @classmethod
+    def take(cls, path: str, deadline: Deadline) -> Lock | None:
+        """Take the lock at `path`, waiting for its holder until the deadline; None when it came.
+
+        Raises:
+            UnsafePath: as `try_take`.
+        """
+        for delay_s in delays(LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S):
+            lock = cls.try_take(path)
+            if lock is not None or not deadline.sleep(delay_s):
+                return lock
+        raise AssertionError("delays() is endless")
+
+    def release(self) -> None:
+        """Let go of the lock, also in processes that it was handed to.  Twice is not an error."""
+        if self in _held:
+            _held.discard(self)
+            fcntl.flock(self.fd, fcntl.LOCK_UN)
+            os.close(self.fd)
+
+    def forget(self) -> None:
+        """Close this process's descriptor; a process that it was handed to keeps the lock."""
+        if self in _held:
+            _held.discard(self)
+            os.close(self.fd)
+
+
+def is_held(path: str) -> bool | None:
+    """Whether some process holds the lock at `path`; None when it cannot be told.
+
+    Asks for a shared lock and lets go at once, so two who ask do not disturb each other.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        return not _flock(path, fd, fcntl.LOCK_SH)
+    except UnsafePath:
+        return None
+    finally:
+        os.close(fd)
+
+
+def wait_released(path: str, deadline: Deadline) -> bool:
+    """Wait until nobody holds the lock at `path`; False when the deadline came first."""
+    for delay_s in delays(LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S):
+        if is_held(path) is False:
+            return True
+        if not deadline.sleep(delay_s):
+            return is_held(path) is False
+    raise AssertionError("delays() is endless")
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise UnsafePath(path, f"cannot be opened: {error.strerror}") from error
+
+
+def _flock(path: str, fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise UnsafePath(path, f"cannot be locked: {error.strerror}") from error
+    return True
+
+
+def _drop_in_child() -> None:
+    for lock in list(_held):
+        lock.forget()
+
+
+os.register_at_fork(after_in_child=_drop_in_child)

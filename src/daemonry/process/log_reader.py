@@ -1,0 +1,121 @@
+"""Reading a daemon's log: the last lines, those since a moment, those to come.
+
+Owns finding lines over the rotated parts and showing them to people.  A line that is no JSON
+(torn by a full disk, or written by hand) is shown with its controls escaped.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from daemonry import clock, strict_json
+from daemonry.errors import BadFrame, ConfigError
+from daemonry.limits import FOLLOW_POLL_S, LOG_FILES_KEPT
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def parse_span(text: str) -> float:
+    """Return the seconds that a span such as `90s`, `30m`, `1h`, `2d` or `1w` means.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    digits, unit = text[:-1], text[-1:]
+    if unit not in _UNITS or not digits.isascii() or not digits.isdigit() or len(digits) > 9:
+        raise ConfigError("", "--since", f"{text!r} is no span of time: try 90s, 30m, 1h, 2d")
+    return float(int(digits) * _UNITS[unit])
+
+
+def lines(path: str) -> Iterator[str]:
+    """Yield the log's lines, the oldest first, over all its parts."""
+    for part in (*(f"{path}.{number}" for number in range(LOG_FILES_KEPT, 0, -1)), path):
+        if os.path.exists(part):
+            with open(part, encoding="utf-8", errors="backslashreplace") as file:
+                yield from (line.rstrip("\n") for line in file)
+
+
+def last(path: str, count: int) -> list[str]:
+    """Return the last `count` lines; 0 means all."""
+    return list(deque(lines(path), maxlen=count or None))
+
+
+def since(path: str, span_s: float) -> list[str]:
+    """Return the lines of the last `span_s` seconds; one without a time goes with the one before."""
+    start = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - span_s))
+    found: list[str] = []
+    recent = False
+    for line in lines(path):
+        moment = parsed(line).get("time")
+        recent = moment >= start if isinstance(moment, str) else recent
+        if recent:
+            found.append(line)
+    return found
+
+
+def follow(path: str) -> Iterator[str]:
+    """Yield lines as they are written from now on, over rotations, without end."""
+    file = _open_or_wait(path)
+    file.seek(0, os.SEEK_END)
+    held = ""
+    while True:
+        held += file.read()
+        *whole, held = held.split("\n")
+        yield from whole
+        if whole:
+            continue
+        if _was_rotated(path, file.fileno()):
+            rest = file.read()  # what was written between our read and the rename
+            held += rest
+            if not rest:
+                if held:
+                    yield held
+                held = ""
+                file.close()
+                file = _open_or_wait(path)
+            continue
+        clock.sleep(FOLLOW_POLL_S)
+
+
+def _open_or_wait(path: str) -> Any:
+    while True:
+        try:
+            return open(path, encoding="utf-8", errors="backslashreplace")
+        except FileNotFoundError:
+            clock.sleep(FOLLOW_POLL_S)
+
+
+def _was_rotated(path: str, fd: int) -> bool:
+    try:
+        now = os.stat(path)
+    except FileNotFoundError:
+        return False
+    ours = os.fstat(fd)
+    return (now.st_dev, now.st_ino) != (ours.st_dev, ours.st_ino)
+
+
+def parsed(line: str) -> dict[str, Any]:
+    """Return the fields of a line; one that is no JSON becomes its message."""
+    try:
+        return strict_json.decode_object(line)
+    except BadFrame:
+        return {"message": line}
+
+
+def as_text(fields: dict[str, Any]) -> str:
+    """Return a line's fields for people: time, level, message, the rest as `name=value`."""
+    known = ("time", "level", "logger", "message", "trace")
+    rest = [f"{name}={value}" for name, value in fields.items() if name not in known]
+    moment = str(fields.get("time", "")).replace("T", " ").removesuffix("Z")
+    parts = [moment, str(fields.get("level", "")).upper(), str(fields.get("message", "")), *rest]
+    text = " ".join(_shown(part) for part in parts if part)
+    trace = str(fields.get("trace", ""))
+    return "\n".join([text, *("    " + _shown(line) for line in trace.splitlines())])
+
+
+def _shown(text: str) -> str:
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -1,0 +1,153 @@
+"""The daemon's log: JSON lines in one file, rotated by its one writer.
+
+    {"time": "2026-01-31T12:00:00.123Z", "level": "info", "logger": "x", "message": "...", ...}
+
+Owns the form of a line and the size of the files.  A log that cannot be written (a full disk)
+never stops the daemon: lines are dropped and counted, and the count is written when there is
+room again.  Whatever is in a message, a line stays one line and holds no control characters.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import Any
+
+from daemonry import strict_json
+from daemonry.limits import LOG_FILE_BYTES, LOG_FILES_KEPT, MAX_LOG_FIELD_CHARS
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+LEVELS = tuple(_LEVELS)
+
+# What every LogRecord has; anything else on one came in through `extra=`.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what a line about `record` holds."""
+    seconds, millis = divmod(int(record.created * 1000), 1000)
+    fields: dict[str, Any] = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{millis:03d}Z",
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "message": _cut(record.getMessage()),
+    }
+    for name, value in vars(record).items():
+        if name not in _STANDARD and name not in fields:
+            fields[name] = value if isinstance(value, (bool, int, float)) else _cut(str(value))
+    if record.exc_info and record.exc_info[0] is not None:
+        fields["trace"] = _cut(logging.Formatter().formatException(record.exc_info))
+    return fields
+
+
+def _cut(text: str) -> str:
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if len(text) <= MAX_LOG_FIELD_CHARS else text[:MAX_LOG_FIELD_CHARS] + "..."
+
+
+class LogFile(logging.Handler):
+    """Writes records to a file and keeps it, and its older parts, small.
+
+    Args:
+        path: the file; older parts are PATH.1 (the newest) to PATH.N.
+        most_bytes: the size at which a part is closed.
+        parts_kept: how many older parts stay.
+
+    Attributes:
+        dropped: lines lost since the last that could be written.
+    """
+
+    def __init__(self, path: str, most_bytes: int = LOG_FILE_BYTES, parts_kept: int = LOG_FILES_KEPT) -> None:
+        super().__init__()
+        self.dropped = 0
+        self._path = path
+        self._most_bytes = most_bytes
+        self._parts_kept = parts_kept
+        self._fd = -1
+        self._size = 0
+        self._torn = False
+        self._open()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line; never raises, whatever the record or the disk."""
+        try:
+            self._write(strict_json.encode(fields_of(record)))
+        except (OSError, ValueError, TypeError):
+            self.dropped += 1
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        super().close()
+
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._fd = os.open(self._path, flags, 0o600)
+        self._size = os.fstat(self._fd).st_size
+
+    def _write(self, line: str) -> None:
+        if self._fd < 0:
+            self._open()
+        if self.dropped:
+            missing, self.dropped = self.dropped, 0
+            line = (
+                strict_json.encode({"level": "error", "message": f"{missing} lines were lost here"})
+                + "\n"
+                + line
+            )
+        data = (line + "\n").encode("utf-8")
+        if self._size and self._size + len(data) > self._most_bytes:
+            self._rotate()
+        if self._torn:
+            data = b"\n" + data
+        written = os.write(self._fd, data)
+        self._size += written
+        self._torn = written < len(data)
+        if self._torn:
+            raise OSError("the disk is full")
+
+    def _rotate(self) -> None:
+        os.close(self._fd)
+        self._fd = -1
+        for number in range(self._parts_kept, 0, -1):
+            older = f"{self._path}.{number}"
+            newer = f"{self._path}.{number - 1}" if number > 1 else self._path
+            if os.path.exists(newer):
+                os.replace(newer, older)
+        self._open()
+
+
+class Terminal(logging.Handler):
+    """Writes records to standard error for a person who runs the daemon in the foreground."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record; never raises."""
+        from daemonry.process.log_reader import as_text
+
+        try:
+            os.write(2, (as_text(fields_of(record)) + "\n").encode("utf-8", "backslashreplace"))
+        except (OSError, ValueError, TypeError):
+            pass
+
+
+def set_up(path: str, *, level: str = "info", terminal: bool = False) -> LogFile:
+    """Send this process's log records to the file at `path`.
+
+    Args:
+        path: the log file.
+        level: one of `LEVELS`.
+        terminal: write them to standard error too.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    file = LogFile(path)
+    root = logging.getLogger()
+    root.addHandler(file)
+    if terminal:
+        root.addHandler(Terminal())
+    root.setLevel(_LEVELS[level])
+    return file

@@ -1,0 +1,184 @@
+"""Where a daemon's files are: one rule for the daemon and everyone who looks for it.
+
+    state directory     $NAME_STATE, else $XDG_STATE_HOME/NAME, else ~/.local/state/NAME
+      HOST/NAME.lock          the life lock: held, never removed, while the daemon lives
+      HOST/NAME.start.lock    the start lock: held while one is being started
+      HOST/NAME.json          the record: who runs, and where it is reached
+      HOST/NAME.start.json    how it was started last, so that it can be started by its name
+      HOST/NAME.log           the log, and NAME.log.1 ... older parts
+      HOST/NAME.crash         what was written to standard output and error
+    runtime directory   $NAME_RUNTIME, else $XDG_RUNTIME_DIR/NAME, else /run/user/UID/NAME,
+                        else /tmp/NAME-UID
+      NAME.sock               the socket, mode 0600
+    configuration       $NAME_CONFIG, else $XDG_CONFIG_HOME/NAME/config.toml,
+                        else ~/.config/NAME/config.toml
+
+NAME in a variable is in upper case, with `_` for each other character than a letter or digit.
+HOST tells machines apart that share a home.  The state directory is the same from a desktop,
+cron, ssh and sudo -i; the runtime directory is not, which is why the record names the socket.
+
+Owns these paths and makes none of them.
+"""
+
+from __future__ import annotations
+
+import os
+
+from daemonry.errors import TargetInvalid, UnsafePath
+from daemonry.limits import MAX_NAME_CHARS
+from daemonry.process import platform
+from daemonry.process.private_dir import is_private
+from daemonry.values import Value
+
+_NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+
+
+def check_name(name: str) -> str:
+    """Return `name` if it can be a daemon's: letters, digits, `-`, `_` and `.`, a letter or digit first.
+
+    Raises:
+        TargetInvalid: it cannot.
+    """
+    if not name:
+        raise TargetInvalid(name, "a name cannot be empty")
+    if "/" in name or "\\" in name:
+        raise TargetInvalid(name, "a name cannot have a slash in it")
+    bad = sorted(set(name) - _NAME_CHARS)
+    if bad:
+        raise TargetInvalid(name, f"a name cannot have {bad[0]!r} in it (letters, digits, '-', '_', '.')")
+    if not name[0].isalnum():
+        raise TargetInvalid(name, "a name starts with a letter or a digit")
+    if len(name) > MAX_NAME_CHARS:
+        raise TargetInvalid(name[:20] + "...", f"a name has at most {MAX_NAME_CHARS} characters")
+    return name
+
+
+class Place(Value):
+    """The files of one daemon.
+
+    Attributes:
+        name: the daemon's name.
+        host_dir: the directory of lock, record and log; ours alone.
+        runtime_dir: the directory of the socket; ours alone.
+    """
+
+    __slots__ = ("host_dir", "name", "runtime_dir")
+    host_dir: str
+    name: str
+    runtime_dir: str
+
+    def __init__(self, host_dir: str, name: str, runtime_dir: str) -> None:
+        self._set(host_dir=host_dir, name=name, runtime_dir=runtime_dir)
+
+    @classmethod
+    def of(cls, name: str) -> Place:
+        """Return the place of the daemon called `name`, for this user and environment.
+
+        Raises:
+            TargetInvalid: the name cannot be one.
+            UnsafePath: a variable is not an absolute path, or there is no home directory.
+        """
+        check_name(name)
+        return cls(os.path.join(state_dir(name), platform.host_id()), name, runtime_dir(name))
+
+    def file(self, ending: str) -> str:
+        """Return the path of NAME.`ending` in the host's state directory."""
+        return f"{self.host_dir}/{self.name}.{ending}"
+
+    @property
+    def life_lock_path(self) -> str:
+        """The lock that whoever is this daemon holds."""
+        return self.file("lock")
+
+    @property
+    def start_lock_path(self) -> str:
+        """The lock that whoever starts this daemon holds."""
+        return self.file("start.lock")
+
+    @property
+    def record_path(self) -> str:
+        """The record of who runs where."""
+        return self.file("json")
+
+    @property
+    def start_path(self) -> str:
+        """How the daemon was started last."""
+        return self.file("start.json")
+
+    @property
+    def log_path(self) -> str:
+        """The structured log."""
+        return self.file("log")
+
+    @property
+    def crash_path(self) -> str:
+        """What was written to standard output and error."""
+        return self.file("crash")
+
+    @property
+    def crash_note_path(self) -> str:
+        """What the next client is told about the last crash; removed by telling."""
+        return self.file("crash.note")
+
+    @property
+    def socket_path(self) -> str:
+        """The socket's usual path; the record's word counts where it differs."""
+        return f"{self.runtime_dir}/{self.name}.sock"
+
+
+def _variable(name: str, ending: str) -> str:
+    return "".join(char if char.isalnum() else "_" for char in name.upper()) + "_" + ending
+
+
+def _given(name: str, ending: str) -> str | None:
+    variable = _variable(name, ending)
+    path = os.environ.get(variable)
+    if not path:
+        return None
+    if not path.startswith("/"):
+        raise UnsafePath(path, f"{variable} must be an absolute path")
+    return path.rstrip("/") or "/"
+
+
+def _home(relative: str, base_variable: str) -> str:
+    base = os.environ.get(base_variable, "")
+    if base.startswith("/"):  # the XDG specification: a relative one is ignored
+        return base.rstrip("/")
+    home = os.path.expanduser("~")  # $HOME, else the password database
+    if not home.startswith("/"):
+        raise UnsafePath("~", f"no home directory is known: set HOME or {base_variable}")
+    return f"{home.rstrip('/')}/{relative}"
+
+
+def state_dir(name: str) -> str:
+    """Return the state directory of the daemon called `name`."""
+    return _given(name, "STATE") or f"{_home('.local/state', 'XDG_STATE_HOME')}/{name}"
+
+
+def config_path(name: str) -> str:
+    """Return the configuration file of the daemon called `name`."""
+    return _given(name, "CONFIG") or f"{_home('.config', 'XDG_CONFIG_HOME')}/{name}/config.toml"
+
+
+def runtime_dir(name: str) -> str:
+    """Return the runtime directory of the daemon called `name`.
+
+    A user's runtime directory is used only when it is that user's alone: after `su`, cron or in a
+    container the variable may name another's.
+    """
+    given = _given(name, "RUNTIME")
+    if given:
+        return given
+    base = os.environ.get("XDG_RUNTIME_DIR", "")
+    if base.startswith("/") and is_private(base):
+        return f"{base.rstrip('/')}/{name}"
+    uid = os.geteuid()
+    base = f"/run/user/{uid}"
+    if platform.HAS_RUN_USER and is_private(base):
+        return f"{base}/{name}"
+    return f"/tmp/{name}-{uid}"
+
+
+def registry_dir() -> str:
+    """Return the directory in which every running daemon of this user leaves a pointer."""
+    return f"{_home('.local/state', 'XDG_STATE_HOME')}/daemonry/{platform.host_id()}"

@@ -1,0 +1,96 @@
+"""What only Linux has: procfs, pidfds, peer credentials, private binding."""
+
+from __future__ import annotations
+
+import os
+
+from daemonry.limits import UNIX_PATH_MAX_LINUX
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket as Socket
+    from typing import Final
+
+HAS_RUN_USER: Final = True
+HAS_FD_PATHS: Final = True
+HAS_ABSTRACT_SOCKETS: Final = True
+HAS_ACCEPTCONN: Final = True
+SO_ACCEPTCONN: Final = 30
+UNIX_PATH_MAX: Final = UNIX_PATH_MAX_LINUX
+
+_SOL_SOCKET = 1
+_SO_PEERCRED = 17
+
+
+def host_id() -> str:
+    """Return twelve digits of the machine id, or the host's name where there is none.
+
+    Not the whole id: systemd asks that it stay on its machine, and homes are shared.
+    """
+    try:
+        fd = os.open("/etc/machine-id", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return _node_name()
+    try:
+        digits = os.read(fd, 32).strip()
+    finally:
+        os.close(fd)
+    return digits[:12].decode() if digits.isalnum() else _node_name()
+
+
+def _node_name() -> str:
+    return os.uname().nodename.replace("/", "_") or "localhost"
+
+
+def boot_id() -> str:
+    """Return the kernel's id of this boot."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def start_time(pid: int) -> int | None:
+    """Return when process `pid` started, in clock ticks since boot; None for none, or a zombie.
+
+    Field 22 of proc_pid_stat(5).  The name in field 2 may have blanks and brackets in it, so the
+    fields are counted from the last closing one.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    if len(fields) < 20 or fields[0] in (b"Z", b"X"):
+        return None
+    return int(fields[19])
+
+
+def pid_namespace() -> str:
+    """Return the id of the numbering that this process's pids belong to."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def peer_of(sock: Socket) -> tuple[int, int, int]:
+    """Return (pid, uid, gid) of the process that connected to, or listened on, a Unix socket.
+
+    unix(7): as they were at connect() and at listen().
+    """
+    packed = sock.getsockopt(_SOL_SOCKET, _SO_PEERCRED, 12)
+    assert isinstance(packed, bytes)
+    pid, uid, gid = (int.from_bytes(packed[at : at + 4], "little", signed=at == 0) for at in (0, 4, 8))
+    return pid, uid, gid
+
+
+def bind_private(sock: Socket, address: str) -> None:
+    """Bind `sock` so that its file is born with mode 0600, whatever the umask.
+
+    The kernel gives a socket file the mode of the socket's own inode (less the umask), so no
+    moment exists in which others could connect, and the process's umask is left alone.
+    """
+    os.fchmod(sock.fileno(), 0o600)
+    sock.bind(address)

@@ -1,0 +1,156 @@
+"""The record: who runs where.  Information, never proof: the life lock is the truth.
+
+Owns the file's form.  Written by the holder of the life lock after it listens, removed by it
+before it lets go; one that lies there while nobody holds the lock was left by a crash.
+"""
+
+from __future__ import annotations
+
+import os
+
+from daemonry import strict_json
+from daemonry.errors import BadFrame
+from daemonry.limits import MAX_RECORD_BYTES
+from daemonry.process.atomic_file import write_atomically
+from daemonry.process.identity import Identity
+from daemonry.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+class Record(Value):
+    """One run of a daemon.
+
+    Attributes:
+        draining: whether it has been asked to stop.
+        endpoint: where it is reached, as text.
+        identity: its process.
+        name: the daemon's name.
+        nonce: differs between any two runs.
+        started_at: wall-clock time of the start, in seconds since 1970, for people.
+        version: the program's version.
+    """
+
+    __slots__ = ("draining", "endpoint", "identity", "name", "nonce", "started_at", "version")
+    draining: bool
+    endpoint: str
+    identity: Identity
+    name: str
+    nonce: str
+    started_at: float
+    version: str
+
+    def __init__(
+        self,
+        draining: bool,
+        endpoint: str,
+        identity: Identity,
+        name: str,
+        nonce: str,
+        started_at: float,
+        version: str,
+    ) -> None:
+        self._set(
+            draining=draining,
+            endpoint=endpoint,
+            identity=identity,
+            name=name,
+            nonce=nonce,
+            started_at=started_at,
+            version=version,
+        )
+
+    @property
+    def pid(self) -> int:
+        """The process id, for people; signals go through `identity`."""
+        return self.identity.pid
+
+    def as_draining(self) -> Record:
+        """Return the same run, asked to stop."""
+        return Record(
+            True, self.endpoint, self.identity, self.name, self.nonce, self.started_at, self.version
+        )
+
+    def to_fields(self) -> dict[str, Any]:
+        """Return what the file holds."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "endpoint": self.endpoint,
+            "pid": self.identity.pid,
+            "start_time": self.identity.start_time,
+            "boot_id": self.identity.boot_id,
+            "pid_namespace": self.identity.pid_namespace,
+            "nonce": self.nonce,
+            "started_at": self.started_at,
+            "draining": self.draining,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Record:
+        """Return the record that a file holds; keys that we do not know are left alone.
+
+        Raises:
+            ValueError: a field is missing or of another type.
+        """
+        try:
+            identity = Identity(
+                _text(fields["boot_id"]),
+                _whole(fields["pid"]),
+                _text(fields["pid_namespace"]),
+                _whole(fields["start_time"]),
+            )
+            return cls(
+                fields.get("draining") is True,
+                _text(fields["endpoint"]),
+                identity,
+                _text(fields["name"]),
+                _text(fields["nonce"]),
+                float(fields["started_at"]),
+                _text(fields["version"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a record: {error}") from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a string")
+    return value
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is not a whole number")
+    return value
+
+
+def write(path: str, record: Record) -> None:
+    """Write the record, replacing an older one.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    # Not flushed to disk: a record outlives no boot, and the lock is the truth.
+    text = strict_json.encode(record.to_fields()) + "\n"
+    write_atomically(path, text.encode(), durable=False)
+
+
+def read(path: str) -> Record | None:
+    """Return the record at `path`, or None when there is none that can be read.
+
+    A damaged record is as good as none: the lock and the socket's usual path still tell.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        return Record.from_fields(strict_json.decode_object(os.read(fd, MAX_RECORD_BYTES).decode()))
+    except (OSError, ValueError, BadFrame):
+        return None
+    finally:
+        os.close(fd)

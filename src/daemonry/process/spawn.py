@@ -1,0 +1,64 @@
+"""Starting a process in the background: no terminal, no descriptors of ours, told where to report.
+
+Owns how the process is made.  A new session, so that Ctrl-C and a closing terminal do not reach
+it; standard input empty and output to the crash file, so that `out=$(program start)` returns;
+only the descriptors that are passed on purpose.  Never a fork without exec: threads would be
+lost in the middle of whatever they held.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from daemonry import strict_json
+from daemonry.process.crash_file import roll
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+BOOT_VARIABLE = "DAEMONRY_BOOT"
+# A supervisor's messages to us are not for our children (sd_notify(3), sd_listen_fds(3)).
+_NOT_INHERITED = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", BOOT_VARIABLE)
+
+
+def spawn(
+    arguments: list[str], boot: dict[str, Any], pass_fds: tuple[int, ...], output_path: str, python: str = ""
+) -> subprocess.Popen[bytes]:
+    """Start `python -m daemonry ARGUMENTS` in the background.
+
+    Args:
+        arguments: the command's words.
+        boot: what the process is told besides, as JSON; descriptor numbers stay what they are.
+        pass_fds: the descriptors that it gets.
+        output_path: where its standard output and error go; a file that holds anything is kept as PATH.prev.
+        python: the interpreter; this one's by default.
+
+    Raises:
+        OSError: it could not be started.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    environment[BOOT_VARIABLE] = strict_json.encode(boot)
+    roll(output_path)
+    output = os.open(output_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        return subprocess.Popen(
+            [python or sys.executable, "-m", "daemonry", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            env=environment,
+            start_new_session=True,
+            pass_fds=pass_fds,
+        )
+    finally:
+        os.close(output)
+
+
+def take_boot() -> dict[str, Any]:
+    """Return what the starter told this process, once; {} for one that was started by hand."""
+    text = os.environ.pop(BOOT_VARIABLE, "")
+    return strict_json.decode_object(text) if text else {}

@@ -1,0 +1,1 @@
+"""Where messages meet byte streams: the server, its control dispatch, the clients."""

@@ -1,0 +1,91 @@
+"""The accept loop: takes connections from a listener and never spins.
+
+Owns readiness of the listening descriptor and the back-off when the system cannot give another
+one (EMFILE, ENFILE, ENOMEM).  Such an error leaves the descriptor readable, so a loop that just
+tried again would take a whole CPU, and one that logged each try would fill the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from _socket import socket as Socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from daemonry.backoff import delays
+from daemonry.limits import ACCEPT_BACKOFF_MAX_S, ACCEPT_BACKOFF_S, ACCEPTS_PER_TURN
+
+if TYPE_CHECKING:
+    from daemonry.transport.stream import Listener
+
+logger = logging.getLogger("daemonry.server")
+
+
+class Acceptor:
+    """Hands each accepted socket to `accepted`.
+
+    Args:
+        loop: the loop that watches the listener.
+        listener: where connections come from; it stays the caller's to close.
+        accepted: takes the socket, which does not block, and owns it from then on.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, listener: Listener, accepted: Callable[[Socket], None]
+    ) -> None:
+        self._loop = loop
+        self._listener = listener
+        self._accepted = accepted
+        self._retry: asyncio.TimerHandle | None = None
+        self._delays = delays(ACCEPT_BACKOFF_S, ACCEPT_BACKOFF_MAX_S)
+        self._failing = False
+        self._watch()
+
+    def replace(self, listener: Listener) -> None:
+        """Accept from `listener` from now on; whoever waits at the old one is taken in first."""
+        self._unwatch()
+        self._accept_some()
+        self._unwatch()
+        self._listener = listener
+        self._watch()
+
+    def close(self) -> None:
+        """Accept nothing more.  Twice is not an error."""
+        self._unwatch()
+
+    def _watch(self) -> None:
+        self._retry = None
+        self._loop.add_reader(self._listener.fileno(), self._accept_some)
+
+    def _unwatch(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._listener.fileno() >= 0:
+            self._loop.remove_reader(self._listener.fileno())
+
+    def _accept_some(self) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                sock = self._listener.accept_socket()
+            except OSError as error:
+                self._back_off(error)
+                return
+            if sock is None:
+                return
+            self._recovered()
+            self._accepted(sock)
+
+    def _back_off(self, error: OSError) -> None:
+        if not self._failing:
+            logger.error("cannot accept connections: %s; trying again", error.strerror or error)
+            self._failing = True
+        self._unwatch()
+        self._retry = self._loop.call_later(next(self._delays), self._watch)
+
+    def _recovered(self) -> None:
+        if self._failing:
+            logger.info("accepting connections again")
+            self._failing = False
+            self._delays = delays(ACCEPT_BACKOFF_S, ACCEPT_BACKOFF_MAX_S)

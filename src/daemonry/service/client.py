@@ -1,0 +1,66 @@
+"""The blocking client of the text dialect: one command, one connection, one reply.
+
+Owns the order of connect, write and read under one deadline, and what each failure means for
+the question that matters: did it run?  Needs the standard library's C modules only.
+"""
+
+from __future__ import annotations
+
+from daemonry.clock import Deadline
+from daemonry.errors import ConnectionLost, DeadlineExceeded, FrameTooLarge
+from daemonry.limits import MAX_REPLY_BYTES, REQUEST_TIMEOUT_S
+from daemonry.transport.connect import connect
+from daemonry.wire import text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from daemonry.errors import Ran
+    from daemonry.transport.endpoint import Endpoint
+    from daemonry.transport.stream import Stream
+    from daemonry.wire.text import Reply
+
+
+def request(endpoint: Endpoint | str, word: str, timeout_s: float = REQUEST_TIMEOUT_S) -> Reply:
+    """Send one command and return the reply; an `ERR` is a reply, not an exception.
+
+    Args:
+        endpoint: where the daemon listens.
+        word: one of `daemonry.wire.text.WORDS`, or a word of the daemon's own.
+        timeout_s: for everything together, in seconds.
+
+    Raises:
+        ConnectError and its kinds: nothing was sent.
+        DeadlineExceeded: no answer in time; `ran` tells whether the command may have run.
+        ConnectionLost: the daemon went away; `ran` is "maybe".  A command that changes nothing is
+            tried once more on a new connection before this is raised.
+        RemoteProtocolError: what came back is no reply of this dialect.
+    """
+    deadline = Deadline(timeout_s)
+    try:
+        return _exchange(endpoint, word, deadline)
+    except ConnectionLost:
+        if word not in text.IDEMPOTENT:
+            raise
+    return _exchange(endpoint, word, deadline)
+
+
+def _exchange(endpoint: Endpoint | str, word: str, deadline: Deadline) -> Reply:
+    with connect(endpoint, deadline.remaining_s()) as stream:
+        try:
+            stream.write((word + "\n").encode("utf-8"), deadline.remaining_s())
+            return text.read_reply(_read_line(stream, deadline))
+        except DeadlineExceeded as error:
+            ran: Ran = "no" if word in text.IDEMPOTENT else "maybe"
+            raise DeadlineExceeded("reply", deadline.timeout_s or 0.0, ran, str(endpoint)) from error
+
+
+def _read_line(stream: Stream, deadline: Deadline) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = stream.read(timeout_s=deadline.remaining_s())
+        if not piece:
+            raise ConnectionLost(stream.peer, "maybe")
+        line += piece
+        if len(line) > MAX_REPLY_BYTES:
+            raise FrameTooLarge(MAX_REPLY_BYTES)
+    return line

@@ -1,0 +1,155 @@
+"""One accepted connection that speaks the text dialect, on an asyncio loop.
+
+Owns its socket, its deadlines, and the order read, answer, write, close.  Written on
+`add_reader` and not on transports: a connection costs one small object, the socket can also be
+answered from another thread, and asyncio and uvloop behave the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from _socket import SHUT_WR
+from _socket import socket as Socket
+from collections.abc import Awaitable, Callable
+
+from daemonry.limits import FIRST_BYTE_TIMEOUT_S, READ_BYTES, REPLY_TIMEOUT_S
+from daemonry.wire import text
+from daemonry.wire.text import Command, CommandReader, Reply
+
+logger = logging.getLogger("daemonry.server")
+
+Answer = Callable[[Command], Reply | Awaitable[Reply]]
+
+
+class TextConnection:
+    """A client of the control plane.
+
+    Args:
+        loop: the loop that serves it.
+        sock: the accepted socket, not blocking; closed by this object.
+        answer: what replies to a command.
+        closed: called once, when the socket is closed.
+        first_byte_timeout_s: how long the client may take for its line.
+    """
+
+    __slots__ = ("_answer", "_closed", "_loop", "_out", "_reader", "_sock", "_task", "_timer")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: Socket,
+        answer: Answer,
+        closed: Callable[[TextConnection], None],
+        first_byte_timeout_s: float = FIRST_BYTE_TIMEOUT_S,
+    ) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._answer = answer
+        self._closed = closed
+        self._reader = CommandReader()
+        self._out = b""
+        self._task: asyncio.Task[None] | None = None
+        self._timer = loop.call_later(first_byte_timeout_s, self._too_slow)
+        loop.add_reader(sock.fileno(), self._readable)
+
+    def start(self) -> None:
+        """Read what has come with the connection: a quick client's line is there already."""
+        self._readable()
+
+    def close(self) -> None:
+        """End the connection now.  Twice is not an error."""
+        fd = self._sock.fileno()
+        if fd < 0:
+            return
+        self._timer.cancel()
+        self._loop.remove_reader(fd)
+        self._loop.remove_writer(fd)
+        self._sock.close()
+        self._closed(self)
+
+    def refuse(self, message: str) -> None:
+        """Answer before anything was read, and close."""
+        self._loop.remove_reader(self._sock.fileno())
+        self._send(Reply.error(message))
+
+    def _readable(self) -> None:
+        try:
+            data = self._sock.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        self._reader.receive_data(data)
+        event = self._reader.next_event()
+        if event is None:
+            return
+        self._loop.remove_reader(self._sock.fileno())
+        if isinstance(event, Command):
+            self._execute(event)
+        elif isinstance(event, Reply):
+            self._send(event)
+        else:
+            self.close()
+
+    def _too_slow(self) -> None:
+        if self._out:  # the client does not take its reply
+            self.close()
+            return
+        self._loop.remove_reader(self._sock.fileno())
+        self._send(Reply.error(text.TIMEOUT))
+
+    def _execute(self, command: Command) -> None:
+        self._timer.cancel()
+        reply = self._answer(command)
+        if isinstance(reply, Reply):
+            self._send(reply)
+        else:
+            # The task is kept: the loop itself holds tasks only weakly.
+            self._task = self._loop.create_task(self._answer_later(reply))
+
+    async def _answer_later(self, reply: Awaitable[Reply]) -> None:
+        self._send(await reply)
+
+    def _send(self, reply: Reply) -> None:
+        if self._sock.fileno() < 0:
+            return
+        self._timer.cancel()
+        self._timer = self._loop.call_later(REPLY_TIMEOUT_S, self._too_slow)
+        self._out = reply.to_text().encode("utf-8")
+        self._write()
+
+    def _write(self) -> None:
+        fd = self._sock.fileno()
+        try:
+            sent = self._sock.send(self._out)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        self._out = self._out[sent:]
+        if self._out:
+            self._loop.add_writer(fd, self._write)
+        else:
+            self._finish()
+
+    def _finish(self) -> None:
+        finish(self._sock)
+        self.close()
+
+
+def finish(sock: Socket) -> None:
+    """Make the coming close a clean end for the peer.
+
+    A socket closed with unread bytes resets the connection, which a client that sent more than
+    one line would see as an error.  What has come by now is read away, up to a bound.
+    """
+    try:
+        sock.shutdown(SHUT_WR)
+        for _ in range(16):
+            if not sock.recv(READ_BYTES):
+                return
+    except OSError:
+        return  # nothing more has come, or the peer is gone

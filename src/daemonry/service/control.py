@@ -1,0 +1,111 @@
+"""The control plane: what each command of the text dialect asks of a daemon.
+
+Owns the table from commands to the daemon's state interface, and what an exception there
+becomes.  Knows no sockets.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Awaitable, Mapping
+from typing import Any, Protocol
+
+from daemonry.errors import DaemonryError
+from daemonry.wire import text
+from daemonry.wire.text import Command, Reply
+
+logger = logging.getLogger("daemonry.control")
+
+
+class ControlState(Protocol):
+    """What a server asks of the daemon behind it; anything with these methods will do.
+
+    Each may return its result or an awaitable of it.  To refuse, raise an exception: its text is
+    what the sender is told.
+    """
+
+    def get_status(self) -> Mapping[str, Any] | Awaitable[Mapping[str, Any]]:
+        """Return the fields of STATUS, in their order."""
+
+    def pause(self) -> None | Awaitable[None]:
+        """Stop working, go on answering."""
+
+    def resume(self) -> None | Awaitable[None]:
+        """Work again."""
+
+    def reload_config(self) -> str | None | Awaitable[str | None]:
+        """Read the configuration again; return what the sender should know besides, if anything."""
+
+
+class StoppableState(ControlState, Protocol):
+    """What a daemon offers besides."""
+
+    def stop(self) -> None:
+        """Begin to stop; return at once."""
+
+    def version(self) -> str:
+        """Return the program's version."""
+
+
+def answer(command: Command, state: ControlState) -> Reply | Awaitable[Reply]:
+    """Return the reply to a command, or an awaitable of it where the state takes its time.
+
+    Never raises: what the state raises becomes `ERR: message`.
+    """
+    try:
+        result = _ask(command.word, state)
+    except Exception as error:  # noqa: BLE001  # a state may raise anything; the sender is told
+        return refusal(command, error)
+    if inspect.isawaitable(result):
+        return _answer_later(command, result)
+    return _reply(command.word, result)
+
+
+async def _answer_later(command: Command, result: Awaitable[Any]) -> Reply:
+    try:
+        return _reply(command.word, await result)
+    except Exception as error:  # noqa: BLE001
+        return refusal(command, error)
+
+
+def _ask(word: str, state: ControlState) -> Any:
+    if word == text.STATUS:
+        return state.get_status()
+    if word == text.PAUSE:
+        return state.pause()
+    if word == text.RESUME:
+        return state.resume()
+    if word == text.RELOAD:
+        return state.reload_config()
+    if word == text.STOP:
+        return _optional(state, "stop")()
+    if word == text.VERSION:
+        return _optional(state, "version")()
+    return None
+
+
+def _optional(state: ControlState, name: str) -> Any:
+    method = getattr(state, name, None)
+    if method is None:
+        raise NotImplementedError(f"{name.upper()} is not supported by this daemon")
+    return method
+
+
+def _reply(word: str, result: Any) -> Reply:
+    if word == text.STATUS:
+        return Reply.status(result)
+    if word == text.PING:
+        return Reply.text("PONG")
+    if word == text.HELP:
+        return Reply.text(" ".join(text.WORDS))
+    if word == text.VERSION:
+        return Reply.text(result)
+    return Reply.ok(result or "")
+
+
+def refusal(command: Command, error: Exception) -> Reply:
+    """Return what a sender is told about an exception; unexpected ones are logged with their trace."""
+    if not isinstance(error, (DaemonryError, NotImplementedError)):
+        logger.error("%s failed", command.word, exc_info=error)
+    return Reply.error(str(error) or type(error).__name__)

@@ -1,0 +1,185 @@
+"""The server: listens at an endpoint and answers the control plane for whoever connects.
+
+Owns the listener's life (bind, look after the socket file, clean up) and the limits on
+connections.  Accepting is `acceptor`'s; what a connection does is `connection`'s; what a command
+means is `control`'s; who answers while the loop is stuck is `standby`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import weakref
+from _socket import socket as Socket
+from typing import TYPE_CHECKING, Any, Self
+
+from daemonry.errors import AlreadyBound, DaemonryError, NotBound
+from daemonry.limits import CONNECTION_SHARE, FIRST_BYTE_TIMEOUT_S, MAX_CONNECTIONS, SOCKET_CHECK_S
+from daemonry.process.place import Place
+from daemonry.service.acceptor import Acceptor
+from daemonry.service.connection import TextConnection
+from daemonry.service.control import ControlState, answer
+from daemonry.transport.connect import listen
+from daemonry.transport.credentials import may_command
+from daemonry.transport.endpoint import Endpoint
+from daemonry.transport.unix import UnixListener
+
+if TYPE_CHECKING:
+    from daemonry.transport.stream import Listener
+    from daemonry.transport.unix import Leftovers
+
+logger = logging.getLogger("daemonry.server")
+
+
+class Server:
+    """Answers the text dialect at one endpoint.
+
+    `bind`, then `run` until cancelled, then `cleanup`; the last also happens when the object goes
+    away.  Only what this object bound is ever removed.
+
+    Args:
+        endpoint: where to listen: an endpoint, its text, or a socket's path.
+        leftovers: see `daemonry.transport.connect.listen`.
+        first_byte_timeout_s: how long a client may take for its line, in seconds.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint | str | os.PathLike[str],
+        *,
+        leftovers: Leftovers = "refuse",
+        first_byte_timeout_s: float = FIRST_BYTE_TIMEOUT_S,
+    ) -> None:
+        self._endpoint = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(os.fspath(endpoint))
+        self._leftovers: Leftovers = leftovers
+        self._first_byte_timeout_s = first_byte_timeout_s
+        self._listener: Listener | None = None
+        self._finalizer: weakref.finalize[..., Any] | None = None
+        self._acceptor: Acceptor | None = None
+        self._connections: set[TextConnection] = set()
+        self._most_connections = _most_connections()
+
+    @classmethod
+    def at_default_path(cls, name: str) -> Self:
+        """Return a server at the usual socket path of the daemon called `name`."""
+        return cls(Endpoint.unix(Place.of(name).socket_path), leftovers="replace")
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it listens, or would."""
+        return self._listener.endpoint if self._listener is not None else self._endpoint
+
+    @property
+    def path(self) -> str | None:
+        """The socket file; None for an endpoint without one."""
+        return self._endpoint.path
+
+    @property
+    def listener(self) -> Listener | None:
+        """The listener while bound, for a `Standby`."""
+        return self._listener
+
+    def bind(self) -> None:
+        """Listen; clients can connect from now on and are answered once `run` runs.
+
+        Raises:
+            AlreadyBound: it was called before.
+            SocketBindError, UnsafePath, EndpointInvalid: as `listen`; nothing was left behind.
+        """
+        if self._listener is not None:
+            raise AlreadyBound(str(self.endpoint))
+        self._hold(self._listen())
+        logger.info("listening at %s", self.endpoint)
+
+    async def run(self, state: ControlState, cancel: asyncio.Event) -> None:
+        """Serve until `cancel` is set, then close every connection; the listener stays bound.
+
+        Raises:
+            NotBound: `bind` was not called.
+        """
+        if self._listener is None:
+            raise NotBound(str(self._endpoint))
+        loop = asyncio.get_running_loop()
+
+        def accepted(sock: Socket) -> None:
+            self._take_in(loop, sock, state)
+
+        self._acceptor = Acceptor(loop, self._listener, accepted)
+        keeper = loop.create_task(self._look_after_file())
+        try:
+            await cancel.wait()
+        finally:
+            keeper.cancel()
+            self._acceptor.close()
+            self._acceptor = None
+            for connection in list(self._connections):
+                connection.close()
+
+    def cleanup(self) -> None:
+        """Stop listening and remove the socket file if it is still ours.  Twice is not an error."""
+        if self._finalizer is not None:
+            self._finalizer()
+        self._listener = self._finalizer = None
+
+    def check_file(self) -> bool:
+        """Listen anew if the socket file was removed or replaced; say whether that was done.
+
+        Raises:
+            SocketBindError, UnsafePath: it is gone, and no new one can be made now.
+        """
+        listener = self._listener
+        if not isinstance(listener, UnixListener) or listener.file_is_ours():
+            return False
+        new = self._listen()
+        if self._acceptor is not None:
+            self._acceptor.replace(new)
+        listener.abandon()
+        self._hold(new)
+        logger.warning("the socket file %s was gone; listening there again", self.path)
+        return True
+
+    def _listen(self) -> Listener:
+        return listen(self._endpoint, leftovers=self._leftovers, warn=logger.warning)
+
+    def _hold(self, listener: Listener) -> None:
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._listener = listener
+        self._finalizer = weakref.finalize(self, type(listener).close, listener)
+
+    async def _look_after_file(self) -> None:
+        troubled = False
+        while True:
+            await asyncio.sleep(SOCKET_CHECK_S)
+            try:
+                self.check_file()
+                troubled = False
+            except DaemonryError as error:
+                if not troubled:
+                    logger.error("the socket file is gone and cannot be made again: %s", error)
+                troubled = True
+
+    def _take_in(self, loop: asyncio.AbstractEventLoop, sock: Socket, state: ControlState) -> None:
+        connection = TextConnection(
+            loop,
+            sock,
+            lambda command: answer(command, state),
+            self._connections.discard,
+            self._first_byte_timeout_s,
+        )
+        self._connections.add(connection)
+        if not may_command(sock):
+            connection.refuse("Permission denied")
+        elif len(self._connections) > self._most_connections:
+            connection.refuse("Too many connections")
+        else:
+            connection.start()
+
+
+def _most_connections() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return min(MAX_CONNECTIONS, int(soft * CONNECTION_SHARE))

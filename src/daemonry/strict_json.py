@@ -1,0 +1,155 @@
+"""JSON, strict and bounded: what we accept is what every peer reads in the same way.
+
+Owns decoding text into Python values and encoding them on one line.  Refuses what RFC 8259
+leaves to chance: duplicate keys, NaN and infinities, lone surrogates, nesting and numbers
+without end.
+
+Decoding drives the interpreter's own C scanner directly.  `import json` would bring `re` and
+`enum` with it, which take longer than a whole `status` command may; where the scanner is not
+there (another interpreter), `json` itself is used.
+"""
+
+from __future__ import annotations
+
+from daemonry.errors import BadFrame
+from daemonry.limits import MAX_JSON_DEPTH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_WHITESPACE = " \t\n\r"
+# Characters that JSON allows in the open but that a terminal or a line reader acts upon: DEL, the
+# C1 controls, and Unicode's line and paragraph separators.
+_ESCAPED = {point: f"\\u{point:04x}" for point in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
+
+
+def decode(text: str) -> Any:
+    """Return the value that `text` holds.
+
+    Raises:
+        BadFrame: the text is not one JSON value, or one of those named above.
+    """
+    if _too_deep(text):
+        raise BadFrame(f"nested deeper than {MAX_JSON_DEPTH}")
+    start = _skip_whitespace(text, 0)
+    try:
+        value, end = _scan_once(text, start)
+    except StopIteration:
+        raise BadFrame("not JSON") from None
+    except ValueError as error:
+        raise BadFrame(f"not JSON: {error}") from None
+    if _skip_whitespace(text, end) != len(text):
+        raise BadFrame("more than one JSON value")
+    if "\\u" in text and not _encodable(value):
+        raise BadFrame("a lone surrogate in a string")
+    return value
+
+
+def decode_object(text: str) -> dict[str, Any]:
+    """Return the object that `text` holds.
+
+    Raises:
+        BadFrame: as `decode`, or the value is not an object.
+    """
+    value = decode(text)
+    if not isinstance(value, dict):
+        raise BadFrame("not a JSON object")
+    return value
+
+
+def encode(value: object) -> str:
+    """Return `value` as JSON on one line, without blanks, safe to print on a terminal.
+
+    Raises:
+        ValueError: NaN or an infinity.
+        TypeError: a value that JSON has no form for.
+    """
+    import json
+
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.translate(_ESCAPED)
+
+
+def _too_deep(text: str) -> bool:
+    if text.count("[") + text.count("{") <= MAX_JSON_DEPTH:
+        return False
+    depth = 0
+    quoted = escaped = False
+    for char in text:
+        if escaped:
+            escaped = False
+        elif quoted:
+            escaped = char == "\\"
+            quoted = char != '"'
+        elif char == '"':
+            quoted = True
+        elif char in "[{":
+            depth += 1
+            if depth > MAX_JSON_DEPTH:
+                return True
+        elif char in "]}":
+            depth -= 1
+    return False
+
+
+def _skip_whitespace(text: str, start: int) -> int:
+    while start < len(text) and text[start] in _WHITESPACE:
+        start += 1
+    return start
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("an object has the same key twice")
+    return fields
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("a number too large")
+    return number
+
+
+def _encodable(value: Any) -> bool:
+    try:
+        encode(value).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class _Rules:
+    """What the scanner asks for its hooks; the names are the scanner's."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = staticmethod(_unique)
+    parse_float = staticmethod(_finite)
+    parse_int = int
+    parse_constant = staticmethod(_no_constant)
+
+
+def _make_scanner() -> Callable[[str, int], tuple[Any, int]]:
+    try:
+        from _json import make_scanner
+
+        scanner: Callable[[str, int], tuple[Any, int]] = make_scanner(_Rules())  # type: ignore[arg-type]  # any object with these hooks
+    except (ImportError, AttributeError, TypeError):
+        import json
+
+        decoder = json.JSONDecoder(
+            object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant
+        )
+        scanner = decoder.scan_once  # type: ignore[attr-defined]  # documented in its source only
+    return scanner
+
+
+_scan_once = _make_scanner()

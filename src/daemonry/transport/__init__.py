@@ -1,0 +1,1 @@
+"""Byte streams between processes: endpoints, listeners, connections.  Knows no messages."""

@@ -1,0 +1,65 @@
+"""Sockets that somebody else made and handed over: `fd:N`.
+
+Owns telling a listening descriptor from a connected one.  What was handed over is not ours to
+remove: closing such a listener closes our copy and leaves its path alone.
+"""
+
+from __future__ import annotations
+
+import _socket
+from _socket import socket as Socket
+
+from daemonry.errors import NotListening, SocketBindError
+from daemonry.process import platform
+from daemonry.transport.endpoint import TCP, UNIX, Endpoint
+from daemonry.transport.stream import Stream
+from daemonry.transport.tcp import TcpListener
+from daemonry.transport.unix import UnixListener
+
+
+def connect(endpoint: Endpoint) -> Stream:
+    """Return the stream of a connected descriptor.
+
+    Raises:
+        NotListening: the descriptor is no connected stream socket.
+    """
+    sock = _adopt(endpoint)
+    if sock is None or _listens(sock):
+        raise NotListening(str(endpoint), None, "the descriptor is no connected socket")
+    return Stream(sock, str(endpoint))
+
+
+def bind(endpoint: Endpoint) -> UnixListener | TcpListener:
+    """Return the listener of a listening descriptor.
+
+    Raises:
+        SocketBindError: the descriptor is no listening stream socket.
+    """
+    sock = _adopt(endpoint)
+    if sock is None or not _listens(sock):
+        raise SocketBindError(str(endpoint), "the descriptor is no listening socket")
+    sock.setblocking(False)
+    name = sock.getsockname()
+    if sock.family == _socket.AF_UNIX:
+        path = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
+        address = "@" + path[1:] if path.startswith("\0") else path
+        return UnixListener(sock, Endpoint(address, UNIX) if address else endpoint, None)
+    return TcpListener(sock, Endpoint(name[0], TCP, name[1]))
+
+
+def _adopt(endpoint: Endpoint) -> Socket | None:
+    try:
+        sock = Socket(fileno=endpoint.number)
+    except OSError:
+        return None
+    return sock if sock.type == _socket.SOCK_STREAM else None
+
+
+def _listens(sock: Socket) -> bool:
+    if platform.HAS_ACCEPTCONN:
+        return bool(sock.getsockopt(_socket.SOL_SOCKET, platform.SO_ACCEPTCONN))
+    try:
+        sock.getpeername()
+    except OSError:
+        return True
+    return False

@@ -1,0 +1,382 @@
+"""Unix sockets: binding that never takes a live one, connecting that tells why not.
+
+Owns all that is special about AF_UNIX: the file, its mode, its directory, its length limit, and
+who may remove it.
+
+**Binding** happens under an flock on the directory, so that of several who find a stale file one
+removes it and the others find a live socket.  A file is stale when it is a socket, ours, and a
+connection to it is refused.  Nothing else is ever removed at a path that a user gave; in a
+directory that is ours alone (`leftovers="replace"`), a leftover of another kind is, with a
+warning.  The file is born with mode 0600.
+
+**Closing** closes first and then looks: the file goes only if it is the one that binding made
+and nobody answers behind it.  An inode number alone is no proof (ext4 hands it out again), and
+so is a lock alone (somebody may have removed our file and bound there).
+
+**Long paths** go through the directory's descriptor, where the system has names for those.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from _socket import AF_UNIX, SOCK_STREAM
+from _socket import socket as Socket
+
+from daemonry.backoff import delays
+from daemonry.clock import Deadline
+from daemonry.errors import (
+    AccessDenied,
+    ConnectError,
+    DeadlineExceeded,
+    EndpointInvalid,
+    NotListening,
+    SocketBindError,
+    StaleSocket,
+)
+from daemonry.limits import (
+    CONNECT_RETRY_FIRST_S,
+    CONNECT_RETRY_MAX_S,
+    DIRECTORY_LOCK_TIMEOUT_S,
+    LISTEN_BACKLOG,
+    LOCK_RETRY_FIRST_S,
+    LOCK_RETRY_MAX_S,
+)
+from daemonry.process import platform
+from daemonry.transport.endpoint import Endpoint
+from daemonry.transport.stream import Stream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Literal, Self
+
+    Leftovers = Literal["refuse", "replace"]
+    Warn = Callable[[str], None]
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class _Address:
+    """A socket's address for the kernel, and the descriptor that keeps a long one usable."""
+
+    __slots__ = ("_directory_fd", "name")
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._directory_fd = -1
+        self.name = endpoint.address
+        if self.name.startswith("@"):
+            if not platform.HAS_ABSTRACT_SOCKETS:
+                raise EndpointInvalid(str(endpoint), "sockets without a file exist on Linux only")
+            self.name = "\0" + self.name[1:]
+        length = len(os.fsencode(self.name))
+        if length > platform.UNIX_PATH_MAX:
+            self._shorten(endpoint, length)
+
+    def _shorten(self, endpoint: Endpoint, length: int) -> None:
+        directory, name = os.path.split(self.name)
+        limit = platform.UNIX_PATH_MAX
+        if endpoint.path is None or not platform.HAS_FD_PATHS or len(os.fsencode(name)) > limit - 25:
+            raise EndpointInvalid(str(endpoint), f"it is {length} bytes long, and the limit here is {limit}")
+        self._directory_fd = os.open(directory, _DIRECTORY | getattr(os, "O_PATH", 0))
+        self.name = f"/proc/self/fd/{self._directory_fd}/{name}"
+
+    def __enter__(self) -> str:
+        return self.name
+
+    def __exit__(self, *exc: object) -> None:
+        if self._directory_fd >= 0:
+            os.close(self._directory_fd)
+
+
+def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
+    """Connect to a Unix socket.
+
+    A full backlog (EAGAIN) means a busy daemon, and is tried again until the deadline.
+
+    Raises:
+        NotListening, StaleSocket, AccessDenied, ConnectError: nothing was sent.
+        DeadlineExceeded: the backlog was full all the time.
+        EndpointInvalid: the path is too long for this system.
+    """
+    sock = Socket(AF_UNIX, SOCK_STREAM)
+    sock.setblocking(False)
+    try:
+        with _Address(endpoint) as address:
+            for delay_s in delays(CONNECT_RETRY_FIRST_S, CONNECT_RETRY_MAX_S):
+                try:
+                    sock.connect(address)
+                    break
+                except BlockingIOError:
+                    if not deadline.sleep(delay_s):
+                        raise DeadlineExceeded(
+                            "connect", deadline.timeout_s or 0.0, "no", str(endpoint)
+                        ) from None
+    except OSError as error:
+        sock.close()
+        raise _why_not(endpoint, error) from error
+    except BaseException:
+        sock.close()
+        raise
+    return Stream(sock, str(endpoint))
+
+
+def _why_not(endpoint: Endpoint, error: OSError) -> Exception:
+    if isinstance(error, DeadlineExceeded):
+        return error
+    where = endpoint.address
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return NotListening(where, error.errno)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return AccessDenied(where, error.strerror or "", error.errno)
+    if error.errno in (errno.ECONNREFUSED, errno.ENOTSOCK):
+        return _refused(endpoint, where, error.errno)
+    return ConnectError(where, f"cannot connect to {where}: {error.strerror or error}", error.errno)
+
+
+def _refused(endpoint: Endpoint, where: str, number: int) -> ConnectError:
+    # The kernel refuses a connection to an ordinary file in the same words as to a dead socket.
+    if endpoint.path is None:
+        return NotListening(where, number)
+    try:
+        mode = os.lstat(endpoint.path).st_mode
+    except OSError:
+        return NotListening(where, number)
+    if stat.S_ISSOCK(mode):
+        return StaleSocket(where, number)
+    return NotListening(where, number, "what is there is not a socket")
+
+
+class UnixListener:
+    """A listening Unix socket.  See the module for what binding and closing promise."""
+
+    __slots__ = ("_endpoint", "_file", "_sock")
+
+    def __init__(self, sock: Socket, endpoint: Endpoint, file: tuple[int, int] | None) -> None:
+        self._sock = sock
+        self._endpoint = endpoint
+        self._file = file
+
+    @classmethod
+    def bind(
+        cls, endpoint: Endpoint, *, leftovers: Leftovers = "refuse", warn: Warn = lambda message: None
+    ) -> Self:
+        """Listen at `endpoint`.
+
+        Args:
+            endpoint: a Unix endpoint.  The directory of its file must exist and have been checked.
+            leftovers: what to do with a file at the path that is not a socket.
+            warn: is told, in a sentence, what was removed or could not be.
+
+        Raises:
+            SocketBindError: a live socket or a foreign file is there, or the system refused.
+            EndpointInvalid: the path is too long for this system.
+        """
+        if endpoint.path is None:
+            return cls(_bound(endpoint), endpoint, None)
+        directory_fd = _lock_directory(endpoint)
+        try:
+            _make_room(endpoint, leftovers, warn)
+            sock = _bound(endpoint)
+            return cls(sock, endpoint, _file_at(endpoint.path))
+        finally:
+            os.close(directory_fd)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it listens."""
+        return self._endpoint
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._sock.fileno() < 0
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on; -1 once closed."""
+        return self._sock.fileno()
+
+    def accept(self, timeout_s: float | None = None) -> tuple[Stream, str]:
+        """Return the next stream and a text that says who it is."""
+        sock, _ = accept_within(self._sock, timeout_s, self._endpoint)
+        pid, uid, _ = platform.peer_of(sock)
+        peer = f"unix:pid {pid} uid {uid}"
+        return Stream(sock, peer), peer
+
+    def accept_socket(self) -> Socket | None:
+        """Return the next connection as a socket that does not block, or None for none."""
+        return accept_socket(self._sock)
+
+    def file_is_ours(self) -> bool:
+        """Whether the path still leads to the file that binding made."""
+        return self._endpoint.path is None or _file_at(self._endpoint.path) == self._file
+
+    def close(self) -> None:
+        """Stop listening, then remove the file if it is ours and nobody answers behind it."""
+        if self.closed:
+            return
+        self._sock.close()
+        path = self._endpoint.path
+        if path is None or self._file is None:
+            return
+        try:
+            directory_fd = _lock_directory(self._endpoint)
+        except SocketBindError:
+            return  # the directory is gone, and the file with it
+        try:
+            if _file_at(path) == self._file and not _answers(self._endpoint):
+                os.unlink(path)
+        except OSError:
+            pass  # left behind; the next start finds it stale
+        finally:
+            os.close(directory_fd)
+
+    def abandon(self) -> None:
+        """Stop listening and leave the path alone: it has become another's."""
+        self._file = None
+        self._sock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def accept_socket(listening: Socket) -> Socket | None:
+    """Return the next connection of a listening socket, not blocking, or None for none."""
+    try:
+        sock, _ = _accepted(listening)
+    except (BlockingIOError, ConnectionAbortedError):
+        return None
+    sock.setblocking(False)
+    return sock
+
+
+def accept_within(listening: Socket, timeout_s: float | None, endpoint: Endpoint) -> tuple[Socket, Any]:
+    """Return the next connection of a listening socket and its address.
+
+    Raises:
+        DeadlineExceeded: nobody came in time.
+    """
+    listening.settimeout(timeout_s)
+    try:
+        return _accepted(listening)
+    except TimeoutError:
+        raise DeadlineExceeded("accept", timeout_s or 0.0, "no", str(endpoint)) from None
+    finally:
+        listening.setblocking(False)
+
+
+def _accepted(listening: Socket) -> tuple[Socket, Any]:
+    # `_accept` is what `socket.socket.accept` itself is made of; it gives a descriptor.
+    fd, address = listening._accept()  # type: ignore[attr-defined]  # noqa: SLF001
+    return Socket(fileno=fd), address
+
+
+def is_live(endpoint: Endpoint) -> bool:
+    """Whether some process listens at `endpoint`; a full backlog and a denial count as yes."""
+    return _answers(endpoint)
+
+
+def _answers(endpoint: Endpoint) -> bool:
+    try:
+        connect(endpoint, Deadline(0.0)).close()
+    except (NotListening, StaleSocket):
+        return False
+    except (DeadlineExceeded, ConnectError):
+        return True
+    return True
+
+
+def _lock_directory(endpoint: Endpoint) -> int:
+    path = endpoint.path
+    assert path is not None
+    directory = os.path.dirname(path)
+    try:
+        fd = os.open(directory, _DIRECTORY)
+    except OSError as error:
+        raise SocketBindError(path, f"its directory: {error.strerror}") from error
+    # Held for a lstat, a connect, an unlink and a bind: whoever waits here waits microseconds,
+    # unless the holder was stopped in the middle.
+    deadline = Deadline(DIRECTORY_LOCK_TIMEOUT_S)
+    for delay_s in delays(LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not deadline.sleep(delay_s):
+                os.close(fd)
+                raise SocketBindError(path, f"{directory} is locked by another process") from None
+        except OSError:
+            break  # some network file systems cannot lock directories; the life lock still protects daemons
+        else:
+            break
+    return fd
+
+
+def _make_room(endpoint: Endpoint, leftovers: Leftovers, warn: Warn) -> None:
+    path = endpoint.path
+    assert path is not None
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise SocketBindError(path, error.strerror or str(error)) from error
+    if not stat.S_ISSOCK(found.st_mode):
+        if leftovers == "refuse" or stat.S_ISDIR(found.st_mode):
+            raise SocketBindError(path, f"there is {_kind(found.st_mode)}, which is not ours to remove")
+        warn(f"replacing {_kind(found.st_mode)} at {path}")
+    elif found.st_uid != os.geteuid():
+        raise SocketBindError(path, f"there is a socket of user {found.st_uid}")
+    elif _answers(endpoint):
+        raise SocketBindError(path, "another process listens there")
+    else:
+        warn(f"removing the stale socket {path}")
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        # Not the end: bind says with authority whether the path is free.
+        warn(f"could not remove {path}: {error.strerror}")
+
+
+def _kind(mode: int) -> str:
+    names = {
+        stat.S_IFREG: "a regular file",
+        stat.S_IFDIR: "a directory",
+        stat.S_IFLNK: "a symbolic link",
+        stat.S_IFIFO: "a named pipe",
+    }
+    return names.get(stat.S_IFMT(mode), "a device")
+
+
+def _bound(endpoint: Endpoint) -> Socket:
+    sock = Socket(AF_UNIX, SOCK_STREAM)
+    try:
+        with _Address(endpoint) as address:
+            if endpoint.path is None:
+                sock.bind(address)
+            else:
+                platform.bind_private(sock, address)
+        sock.listen(LISTEN_BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        cause = "another process listens there" if error.errno == errno.EADDRINUSE else error.strerror
+        raise SocketBindError(endpoint.address, cause or str(error)) from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _file_at(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,1 @@
+"""Bytes and messages: decides what was said, never reads or writes."""

@@ -1,0 +1,226 @@
+"""The text dialect: one command a connection, one line back.
+
+    STATUS    -> one JSON object on a line
+    PAUSE     -> OK, or ERR: reason         RESUME  the same
+    RELOAD    -> OK, or OK: what still needs a restart, or ERR: reason
+    STOP      -> OK: the stop has begun
+    PING      -> PONG                       VERSION -> the program's version
+    HELP      -> the words above
+
+Owns the words, the replies, and where a command's line ends.  Reads and writes nothing: bytes
+come in through `CommandReader.receive_data`, and what to do comes out of `next_event`.  The
+format is that of the original palingenesis server (its story 1.6), kept to the byte; STOP, PING,
+VERSION, HELP and the note after `OK:` are ours.
+
+Nothing that a peer sent is ever repeated raw: it goes through `printable` first.
+"""
+
+from __future__ import annotations
+
+from daemonry import strict_json
+from daemonry.errors import BadFrame
+from daemonry.limits import MAX_COMMAND_BYTES, MAX_ECHO_CHARS
+from daemonry.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
+
+STATUS: Final = "STATUS"
+PAUSE: Final = "PAUSE"
+RESUME: Final = "RESUME"
+RELOAD: Final = "RELOAD"
+STOP: Final = "STOP"
+PING: Final = "PING"
+VERSION: Final = "VERSION"
+HELP: Final = "HELP"
+WORDS: Final = (STATUS, PAUSE, RESUME, RELOAD, STOP, PING, VERSION, HELP)
+# What may be sent again after a connection broke, because doing it twice changes nothing.
+IDEMPOTENT: Final = frozenset((STATUS, PING, VERSION, HELP))
+
+# The original's words for "it is so already"; a client takes them for success.
+ALREADY_PAUSED: Final = "Daemon already paused"
+NOT_PAUSED: Final = "Daemon is not paused"
+TIMEOUT: Final = "Connection timeout"
+
+_LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+# Controls, line separators, and the marks that reorder text on a screen (Unicode TR9).
+_UNPRINTABLE = (
+    *range(0x20),
+    *range(0x7F, 0xA0),
+    0x2028,
+    0x2029,
+    *range(0x202A, 0x202F),
+    *range(0x2066, 0x206A),
+)
+_SHOWN = {point: f"\\x{point:02x}" if point < 0x100 else f"\\u{point:04x}" for point in _UNPRINTABLE}
+
+
+def printable(text: str, max_chars: int | None = None) -> str:
+    """Return `text` on one line with controls shown as escapes, cut at `max_chars`."""
+    if max_chars is not None and len(text) > max_chars:
+        text = text[:max_chars] + "..."
+    if any(mark in text for mark in _LINE_BREAKS):
+        text = " ".join(part for line in text.splitlines() if (part := line.strip()))
+    text = text.translate(_SHOWN)
+    # A file name that is not UTF-8 reaches us with lone surrogates in it.
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class Command(Value):
+    """One word of the dialect.
+
+    Attributes:
+        word: one of `WORDS`.
+    """
+
+    __slots__ = ("word",)
+    word: str
+
+    def __init__(self, word: str) -> None:
+        self._set(word=word)
+
+    @classmethod
+    def parse(cls, line: str) -> Command | None:
+        """Return the command that a line holds, whatever its case and surrounding blanks."""
+        word = line.strip().upper()
+        return cls(word) if word in WORDS else None
+
+    def to_text(self) -> str:
+        """Return the line that is sent."""
+        return self.word + "\n"
+
+
+class Reply(Value):
+    """What a daemon answers.
+
+    Attributes:
+        kind: "ok", "error", "status" or "text".
+        message: the note after OK, the reason after ERR, or the text; "" for a status.
+        fields: the status object; None for the other kinds.
+    """
+
+    __slots__ = ("fields", "kind", "message")
+    kind: str
+    message: str
+    fields: Mapping[str, Any] | None
+
+    def __init__(self, fields: Mapping[str, Any] | None, kind: str, message: str) -> None:
+        self._set(fields=fields, kind=kind, message=message)
+
+    @classmethod
+    def ok(cls, note: str = "") -> Reply:
+        """It was done; `note` says what the sender should know besides."""
+        return cls(None, "ok", note)
+
+    @classmethod
+    def error(cls, message: str) -> Reply:
+        """It was not done, and why.  Lines and controls in `message` are folded when it is sent."""
+        return cls(None, "error", message)
+
+    @classmethod
+    def status(cls, fields: Mapping[str, Any]) -> Reply:
+        """The daemon's status, in the order of its fields."""
+        return cls(fields, "status", "")
+
+    @classmethod
+    def text(cls, message: str) -> Reply:
+        """An answer that is plain text."""
+        return cls(None, "text", message)
+
+    def to_text(self) -> str:
+        """Return the line that is sent, with its end."""
+        if self.kind == "status":
+            return strict_json.encode(self.fields) + "\n"
+        message = printable(self.message)
+        if self.kind == "error":
+            return f"ERR: {message}\n"
+        if self.kind == "ok":
+            return f"OK: {message}\n" if message else "OK\n"
+        return message + "\n"
+
+    @classmethod
+    def parse(cls, line: str) -> Reply:
+        """Return the reply that a line holds.
+
+        Raises:
+            BadFrame: the line starts like a status and is not a JSON object.
+        """
+        line = line.rstrip("\r\n")
+        if line.startswith("{"):
+            return cls.status(strict_json.decode_object(line))
+        if line == "OK":
+            return cls.ok()
+        if line.startswith("OK: "):
+            return cls.ok(line[4:])
+        if line.startswith("ERR: "):
+            return cls.error(line[5:])
+        return cls.text(line)
+
+
+class CommandReader:
+    """Finds the one command of a connection in whatever pieces its bytes come.
+
+    Feed it with `receive_data` (`b""` is end of file) and ask `next_event` after each piece.
+    Holds at most `MAX_COMMAND_BYTES` and the last piece.
+    """
+
+    CLOSED: Final = "closed"
+
+    __slots__ = ("_buffer", "_ended")
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._ended = False
+
+    def receive_data(self, data: bytes) -> None:
+        """Take the next bytes; `b""` says that the peer will send no more."""
+        if not data:
+            self._ended = True
+        elif len(self._buffer) <= MAX_COMMAND_BYTES:
+            self._buffer += data
+
+    def next_event(self) -> Command | Reply | str | None:
+        """Return what the bytes so far mean.
+
+        Returns:
+            A `Command` to execute; a `Reply` that refuses what came; `CLOSED` when the peer left
+            without a word; None while more bytes are needed.  A last line without its end counts.
+        """
+        line, newline, _ = self._buffer.partition(b"\n")
+        if len(line) > MAX_COMMAND_BYTES:
+            return Reply.error(f"Command too long: the limit is {MAX_COMMAND_BYTES} bytes")
+        if not newline and not self._ended:
+            return None
+        if not newline and not line:
+            return self.CLOSED
+        return _understand(line)
+
+
+def _understand(line: bytes) -> Command | Reply:
+    try:
+        text = line.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        return Reply.error("Command is not UTF-8")
+    if printable(text) != text:
+        return Reply.error("Command has control characters in it")
+    command = Command.parse(text)
+    if command is None:
+        return Reply.error(f"Unknown command: {printable(text, MAX_ECHO_CHARS)}")
+    return command
+
+
+def read_reply(data: bytes) -> Reply:
+    """Return the reply in all that a daemon sent.
+
+    Raises:
+        BadFrame: the bytes are no whole line, not UTF-8, or a broken status.
+    """
+    line, newline, _ = data.partition(b"\n")
+    if not newline:
+        raise BadFrame("the answer ends in the middle of a line")
+    try:
+        return Reply.parse(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise BadFrame("the answer is not UTF-8") from None
