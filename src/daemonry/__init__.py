@@ -38,6 +38,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from daemonry import errors as errors
     from daemonry.daemon.config import RESTART as RESTART
     from daemonry.daemon.config import load as load_config  # noqa: F401
     from daemonry.daemon.definition import Daemon as Daemon
@@ -88,6 +89,9 @@ __all__ = ["__version__", *_HOMES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
+    if name == "errors":
+        # The quick commands say `daemonry.errors.X`: errors are loaded when there is one.
+        return __import__("daemonry.errors", fromlist=["_"])
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'daemonry' has no attribute {name!r}")

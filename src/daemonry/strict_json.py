@@ -11,7 +11,7 @@ there (another interpreter), `json` itself is used.
 
 from __future__ import annotations
 
-from daemonry.errors import BadFrame
+import daemonry
 from daemonry.limits import MAX_JSON_DEPTH
 
 TYPE_CHECKING = False
@@ -32,18 +32,18 @@ def decode(text: str) -> Any:
         BadFrame: the text is not one JSON value, or one of those named above.
     """
     if _too_deep(text):
-        raise BadFrame(f"nested deeper than {MAX_JSON_DEPTH}")
+        raise daemonry.errors.BadFrame(f"nested deeper than {MAX_JSON_DEPTH}")
     start = _skip_whitespace(text, 0)
     try:
         value, end = _scan_once(text, start)
     except StopIteration:
-        raise BadFrame("not JSON") from None
+        raise daemonry.errors.BadFrame("not JSON") from None
     except ValueError as error:
-        raise BadFrame(f"not JSON: {error}") from None
+        raise daemonry.errors.BadFrame(f"not JSON: {error}") from None
     if _skip_whitespace(text, end) != len(text):
-        raise BadFrame("more than one JSON value")
+        raise daemonry.errors.BadFrame("more than one JSON value")
     if "\\u" in text and not _encodable(value):
-        raise BadFrame("a lone surrogate in a string")
+        raise daemonry.errors.BadFrame("a lone surrogate in a string")
     return value
 
 
@@ -55,7 +55,7 @@ def decode_object(text: str) -> dict[str, Any]:
     """
     value = decode(text)
     if not isinstance(value, dict):
-        raise BadFrame("not a JSON object")
+        raise daemonry.errors.BadFrame("not a JSON object")
     return value
 
 

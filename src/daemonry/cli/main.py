@@ -6,11 +6,12 @@ Owns the choice between the two.  What this module and those it imports load is 
 
 from __future__ import annotations
 
+import os
 import sys
 
+import daemonry
 from daemonry.cli import output, quick
-from daemonry.cli.target import instance_of, instance_of_daemon
-from daemonry.errors import DaemonryError
+from daemonry.daemon.instance import Instance
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,17 @@ if TYPE_CHECKING:
 
 def main() -> NoReturn:
     """Be the command `daemonry`."""
-    raise SystemExit(run(sys.argv[1:]))
+    leave(run(sys.argv[1:]))
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with an exit code.
+
+    After a quick command at once: taking the interpreter apart would cost as much as the command.
+    """
+    if "threading" in sys.modules:  # not a quick command
+        raise SystemExit(code)
+    os._exit(output.flush() or code)
 
 
 def run(arguments: list[str]) -> int:
@@ -40,7 +51,7 @@ def _daemonry(arguments: list[str]) -> int:
     if parsed is not None:
         words, options = parsed
         if len(words) == 1:
-            return quick.perform(arguments[0], instance_of(words[0]), options)
+            return quick.perform(arguments[0], _instance(words[0]), options)
     from daemonry.cli.full import daemonry
 
     return daemonry(arguments)
@@ -49,10 +60,18 @@ def _daemonry(arguments: list[str]) -> int:
 def _program(daemon: Daemon, arguments: list[str]) -> int:
     parsed = _quick(arguments)
     if parsed is not None and not parsed[0]:
-        return quick.perform(arguments[0], instance_of_daemon(daemon), parsed[1])
+        return quick.perform(arguments[0], Instance(daemon.place()), parsed[1])
     from daemonry.cli.full import program
 
     return program(daemon, arguments)
+
+
+def _instance(target: str) -> Instance:
+    if ":" not in target and "/" not in target and not target.endswith(".py"):
+        return Instance.named(target)
+    from daemonry.cli.target import instance_of
+
+    return instance_of(target)
 
 
 def _quick(arguments: list[str]) -> tuple[list[str], quick.Options] | None:
@@ -64,7 +83,7 @@ def _quick(arguments: list[str]) -> tuple[list[str], quick.Options] | None:
 def _guarded(command: Callable[[], int]) -> int:
     try:
         code = command()
-    except (DaemonryError, OSError) as error:
+    except (daemonry.errors.DaemonryError, OSError) as error:
         code = quick.fail(error)
     except KeyboardInterrupt:
         code = 130  # 128 + SIGINT, as a shell would report it

@@ -7,15 +7,11 @@ logging, no third-party module, no argparse.  Anything beyond the plain form of 
 
 from __future__ import annotations
 
+import os
 import sys
 
-from daemonry.cli import exit_codes, output
-from daemonry.daemon import last_crash
-from daemonry.errors import (
-    CommandFailed,
-    DaemonryError,
-    NotRunning,
-)
+import daemonry
+from daemonry.cli import output
 from daemonry.limits import REQUEST_TIMEOUT_S, STOP_TIMEOUT_S
 from daemonry.wire import text
 
@@ -25,6 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from daemonry.daemon.instance import Instance
+
+_NOT_RUNNING = 3  # as in `exit_codes`, which is imported when there is an error
 
 VERBS = ("status", "ping", "pause", "resume", "reload", "stop")
 
@@ -82,10 +80,10 @@ def perform(verb: str, instance: Instance, options: Options) -> int:
     """Do one quick command and return its exit code."""
     try:
         code = _status(instance, options) if verb == "status" else _command(verb, instance, options)
-    except NotRunning as error:
+    except daemonry.errors.NotRunning as error:
         tell_crash(instance, gone=True)
         return _not_running(verb, instance, options, error)
-    except DaemonryError as error:
+    except daemonry.errors.DaemonryError as error:
         return fail(error, options.json)
     tell_crash(instance, gone=verb == "stop")
     return code
@@ -97,7 +95,7 @@ def _status(instance: Instance, options: Options) -> int:
         output.say_json(fields)
     else:
         _say_status(instance, fields)
-    return exit_codes.DONE
+    return 0
 
 
 def _say_status(instance: Instance, fields: Mapping[str, Any]) -> None:
@@ -119,7 +117,7 @@ def _command(verb: str, instance: Instance, options: Options) -> int:
         return _done(instance, options, "answers")
     try:
         reply = instance.command(verb.upper(), options.timeout_s or REQUEST_TIMEOUT_S)
-    except CommandFailed as error:
+    except daemonry.errors.CommandFailed as error:
         already = _ALREADY.get(error.message)
         if already is None:
             raise
@@ -146,10 +144,10 @@ def _done(instance: Instance, options: Options, what: str, note: str = "") -> in
         output.say(f"{instance.name}: {what}")
         if note:
             output.say(f"  {output.value(note)}")
-    return exit_codes.DONE
+    return 0
 
 
-def _not_running(verb: str, instance: Instance, options: Options, error: NotRunning) -> int:
+def _not_running(verb: str, instance: Instance, options: Options, error: daemonry.errors.NotRunning) -> int:
     if verb == "stop":  # already so
         return _done(instance, options, "not running")
     if verb != "status":
@@ -158,21 +156,26 @@ def _not_running(verb: str, instance: Instance, options: Options, error: NotRunn
         output.say_json({"state": "absent", "name": instance.name})
     else:
         output.say(str(error))
-    return exit_codes.NOT_RUNNING
+    return _NOT_RUNNING
 
 
 def tell_crash(instance: Instance, *, gone: bool) -> None:
     """Print what the last crash left to be told, if nobody has told it yet."""
-    if instance.place is None:
+    place = instance.place
+    if place is None or not (gone or os.path.exists(place.crash_note_path)):
         return
-    note = (last_crash.note_if_crashed if gone else last_crash.take_note)(instance.place)
+    from daemonry.daemon import last_crash
+
+    note = (last_crash.note_if_crashed if gone else last_crash.take_note)(place)
     if note is not None:
         output.complain(note)
 
 
-def fail(error: DaemonryError | OSError, as_json: bool = False) -> int:
+def fail(error: daemonry.errors.DaemonryError | OSError, as_json: bool = False) -> int:
     """Print an error, one line, and return its exit code."""
-    code = exit_codes.code_of(error)
+    from daemonry.cli.exit_codes import code_of
+
+    code = code_of(error)
     message = text.printable(str(error))
     if as_json:
         output.say_json({"ok": False, "error": message, "kind": type(error).__name__, "exit_code": code})

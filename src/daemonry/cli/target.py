@@ -13,8 +13,8 @@ from __future__ import annotations
 import os
 import sys
 
+import daemonry
 from daemonry.daemon.instance import Instance
-from daemonry.errors import TargetInvalid
 from daemonry.process.place import check_name
 from daemonry.transport.endpoint import Endpoint
 
@@ -90,7 +90,7 @@ def _load_file(text: str, where: str) -> ModuleType:
 
     path = os.path.abspath(where)
     if not os.path.isfile(path):
-        raise TargetInvalid(text, "there is no such file")
+        raise daemonry.errors.TargetInvalid(text, "there is no such file")
     name = os.path.basename(path)[:-3]
     if name in sys.modules:  # json.py must not become json
         name = f"daemonry_program_{name}"
@@ -117,14 +117,16 @@ def _load_module(text: str, where: str) -> ModuleType:
         raise _not_importable(text, error) from error
 
 
-def _not_importable(text: str, error: Exception) -> TargetInvalid:
+def _not_importable(text: str, error: Exception) -> daemonry.errors.TargetInvalid:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     where = ""
     if trace is not None and "importlib" not in trace.tb_frame.f_code.co_filename:
         where = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
-    return TargetInvalid(text, f"it cannot be imported: {type(error).__name__}: {error}{where}")
+    return daemonry.errors.TargetInvalid(
+        text, f"it cannot be imported: {type(error).__name__}: {error}{where}"
+    )
 
 
 def _daemon_in(module: ModuleType, text: str, attribute: str) -> Daemon:
@@ -133,14 +135,16 @@ def _daemon_in(module: ModuleType, text: str, attribute: str) -> Daemon:
     if attribute:
         found = getattr(module, attribute, None)
         if not isinstance(found, Daemon):
-            raise TargetInvalid(text, f"{attribute!r} is no Daemon there")
+            raise daemonry.errors.TargetInvalid(text, f"{attribute!r} is no Daemon there")
         return found
     daemons = {name: value for name, value in vars(module).items() if isinstance(value, Daemon)}
     if len(daemons) == 1:
         return next(iter(daemons.values()))
     if not daemons:
-        raise TargetInvalid(text, "no Daemon is defined there")
-    raise TargetInvalid(text, f"several Daemons are defined there: add :{' or :'.join(daemons)}")
+        raise daemonry.errors.TargetInvalid(text, "no Daemon is defined there")
+    raise daemonry.errors.TargetInvalid(
+        text, f"several Daemons are defined there: add :{' or :'.join(daemons)}"
+    )
 
 
 def check(text: str) -> str:

@@ -6,20 +6,9 @@ command: no asyncio, no logging, no third-party module, here or below.
 
 from __future__ import annotations
 
-from daemonry.daemon import liveness
-from daemonry.daemon.liveness import Liveness
-from daemonry.errors import (
-    AccessDenied,
-    CommandFailed,
-    ConnectionLost,
-    ConnectionRefused,
-    DeadlineExceeded,
-    NotListening,
-    NotRunning,
-    RemoteProtocolError,
-)
+import daemonry
 from daemonry.limits import PROBE_TIMEOUT_S, REQUEST_TIMEOUT_S
-from daemonry.process import lock, record
+from daemonry.process import record
 from daemonry.process.place import Place
 from daemonry.service import client
 from daemonry.transport.endpoint import Endpoint
@@ -30,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from daemonry.daemon.liveness import Liveness
     from daemonry.process.record import Record
     from daemonry.wire.text import Reply
 
@@ -71,11 +61,9 @@ class Instance:
         """Return where it is reached: what was given, else the record's word, else the usual path."""
         if self._endpoint is not None:
             return self._endpoint
-        found = self.record()
-        if found is not None:
-            return Endpoint.parse(found.endpoint)
         assert self.place is not None
-        return Endpoint.unix(self.place.socket_path)
+        told = record.read_endpoint(self.place.record_path)
+        return Endpoint.parse(told) if told is not None else Endpoint.unix(self.place.socket_path)
 
     def pid(self) -> int | None:
         """Return its process id as the record tells, for people."""
@@ -84,6 +72,8 @@ class Instance:
 
     def lock_held(self) -> bool | None:
         """Whether its life lock is held; None when that cannot be known."""
+        from daemonry.process import lock
+
         return lock.is_held(self.place.life_lock_path) if self.place is not None else None
 
     def request(self, word: str, timeout_s: float = REQUEST_TIMEOUT_S) -> Reply:
@@ -98,13 +88,17 @@ class Instance:
         """
         try:
             return client.request(self.endpoint(), word, timeout_s)
-        except (NotListening, ConnectionRefused) as error:
+        except (daemonry.errors.NotListening, daemonry.errors.ConnectionRefused) as error:
             if self.lock_held():
                 # Alive, but its socket is gone; it will make it again within a second or two.
-                raise DeadlineExceeded("connect", timeout_s, "no", self._described()) from error
-            raise NotRunning(self.name) from error
-        except DeadlineExceeded as error:
-            raise DeadlineExceeded(error.phase, timeout_s, error.ran, self._described()) from error
+                raise daemonry.errors.DeadlineExceeded(
+                    "connect", timeout_s, "no", self._described()
+                ) from error
+            raise daemonry.errors.NotRunning(self.name) from error
+        except daemonry.errors.DeadlineExceeded as error:
+            raise daemonry.errors.DeadlineExceeded(
+                error.phase, timeout_s, error.ran, self._described()
+            ) from error
 
     def command(self, word: str, timeout_s: float = REQUEST_TIMEOUT_S) -> Reply:
         """Send one command and return the reply, which is not an error.
@@ -115,7 +109,7 @@ class Instance:
         """
         reply = self.request(word, timeout_s)
         if reply.kind == "error":
-            raise CommandFailed(word, reply.message)
+            raise daemonry.errors.CommandFailed(word, reply.message)
         return reply
 
     def status(self, timeout_s: float = REQUEST_TIMEOUT_S) -> Mapping[str, Any]:
@@ -126,28 +120,32 @@ class Instance:
         """
         reply = self.command(text.STATUS, timeout_s)
         if reply.fields is None:
-            raise RemoteProtocolError(
+            raise daemonry.errors.RemoteProtocolError(
                 f"{self.name} answered STATUS with {text.printable(reply.message, 60)!r}"
             )
         return reply.fields
 
     def liveness(self, timeout_s: float = PROBE_TIMEOUT_S) -> Liveness:
         """Say whether it is there, after asking both its socket and its lock.  Never raises."""
+        from daemonry.daemon import liveness
+
         connection = self._try(timeout_s)
         return liveness.judge(connection, False if self.place is None else self.lock_held())
 
     def _try(self, timeout_s: float) -> str:
+        from daemonry.daemon import liveness
+
         try:
             client.request(self.endpoint(), text.PING, timeout_s)
-        except NotListening:
+        except daemonry.errors.NotListening:
             return liveness.MISSING
-        except ConnectionRefused:
+        except daemonry.errors.ConnectionRefused:
             return liveness.REFUSED
-        except AccessDenied:
+        except daemonry.errors.AccessDenied:
             return liveness.FORBIDDEN
-        except DeadlineExceeded as error:
+        except daemonry.errors.DeadlineExceeded as error:
             return liveness.FULL if error.phase == "connect" else liveness.SILENT
-        except (ConnectionLost, RemoteProtocolError):
+        except (daemonry.errors.ConnectionLost, daemonry.errors.RemoteProtocolError):
             return liveness.LOST
         except OSError:
             return liveness.MISSING

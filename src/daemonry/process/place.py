@@ -24,10 +24,8 @@ from __future__ import annotations
 
 import os
 
-from daemonry.errors import TargetInvalid, UnsafePath
+import daemonry
 from daemonry.limits import MAX_NAME_CHARS
-from daemonry.process import platform
-from daemonry.process.private_dir import is_private
 from daemonry.values import Value
 
 _NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
@@ -40,17 +38,42 @@ def check_name(name: str) -> str:
         TargetInvalid: it cannot.
     """
     if not name:
-        raise TargetInvalid(name, "a name cannot be empty")
+        raise daemonry.errors.TargetInvalid(name, "a name cannot be empty")
     if "/" in name or "\\" in name:
-        raise TargetInvalid(name, "a name cannot have a slash in it")
+        raise daemonry.errors.TargetInvalid(name, "a name cannot have a slash in it")
     bad = sorted(set(name) - _NAME_CHARS)
     if bad:
-        raise TargetInvalid(name, f"a name cannot have {bad[0]!r} in it (letters, digits, '-', '_', '.')")
+        raise daemonry.errors.TargetInvalid(
+            name, f"a name cannot have {bad[0]!r} in it (letters, digits, '-', '_', '.')"
+        )
     if not name[0].isalnum():
-        raise TargetInvalid(name, "a name starts with a letter or a digit")
+        raise daemonry.errors.TargetInvalid(name, "a name starts with a letter or a digit")
     if len(name) > MAX_NAME_CHARS:
-        raise TargetInvalid(name[:20] + "...", f"a name has at most {MAX_NAME_CHARS} characters")
+        raise daemonry.errors.TargetInvalid(
+            name[:20] + "...", f"a name has at most {MAX_NAME_CHARS} characters"
+        )
     return name
+
+
+def host_id() -> str:
+    """Return twelve digits of the machine id, or the host's name where there is none.
+
+    Not the whole id: systemd asks that it stay on its machine, and homes are shared.  Machines of
+    one image may have no id, or all the same; where they share a home, the life lock still decides.
+    """
+    try:
+        fd = os.open("/etc/machine-id", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return _node_name()
+    try:
+        digits = os.read(fd, 32).strip()
+    finally:
+        os.close(fd)
+    return digits[:12].decode() if digits.isalnum() else _node_name()
+
+
+def _node_name() -> str:
+    return os.uname().nodename.replace("/", "_") or "localhost"
 
 
 class Place(Value):
@@ -79,7 +102,7 @@ class Place(Value):
             UnsafePath: a variable is not an absolute path, or there is no home directory.
         """
         check_name(name)
-        return cls(os.path.join(state_dir(name), platform.host_id()), name, runtime_dir(name))
+        return cls(os.path.join(state_dir(name), host_id()), name, runtime_dir(name))
 
     def file(self, ending: str) -> str:
         """Return the path of NAME.`ending` in the host's state directory."""
@@ -136,7 +159,7 @@ def _given(name: str, ending: str) -> str | None:
     if not path:
         return None
     if not path.startswith("/"):
-        raise UnsafePath(path, f"{variable} must be an absolute path")
+        raise daemonry.errors.UnsafePath(path, f"{variable} must be an absolute path")
     return path.rstrip("/") or "/"
 
 
@@ -146,7 +169,7 @@ def _home(relative: str, base_variable: str) -> str:
         return base.rstrip("/")
     home = os.path.expanduser("~")  # $HOME, else the password database
     if not home.startswith("/"):
-        raise UnsafePath("~", f"no home directory is known: set HOME or {base_variable}")
+        raise daemonry.errors.UnsafePath("~", f"no home directory is known: set HOME or {base_variable}")
     return f"{home.rstrip('/')}/{relative}"
 
 
@@ -170,15 +193,25 @@ def runtime_dir(name: str) -> str:
     if given:
         return given
     base = os.environ.get("XDG_RUNTIME_DIR", "")
-    if base.startswith("/") and is_private(base):
+    if base.startswith("/") and _is_private(base):
         return f"{base.rstrip('/')}/{name}"
     uid = os.geteuid()
     base = f"/run/user/{uid}"
-    if platform.HAS_RUN_USER and is_private(base):
+    if _is_private(base):
         return f"{base}/{name}"
     return f"/tmp/{name}-{uid}"
 
 
+def _is_private(path: str) -> bool:
+    """Whether `path` is a directory of ours that nobody else may enter."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    kind_and_others = found.st_mode & (0o170000 | 0o077)  # S_IFMT, and all that others may
+    return kind_and_others == 0o040000 and found.st_uid == os.geteuid()
+
+
 def registry_dir() -> str:
     """Return the directory in which every running daemon of this user leaves a pointer."""
-    return f"{_home('.local/state', 'XDG_STATE_HOME')}/daemonry/{platform.host_id()}"
+    return f"{_home('.local/state', 'XDG_STATE_HOME')}/daemonry/{host_id()}"

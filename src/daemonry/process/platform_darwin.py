@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from _socket import socket as Socket
     from typing import Final
 
-HAS_RUN_USER: Final = False
 HAS_FD_PATHS: Final = False
 HAS_ABSTRACT_SOCKETS: Final = False
 HAS_ACCEPTCONN: Final = False
@@ -27,11 +26,6 @@ _LOCAL_PEERCRED = 0x001
 _LOCAL_PEERPID = 0x002
 _PROC_PIDTBSDINFO = 3
 _SZOMB = 5
-
-
-def host_id() -> str:
-    """Return the host's name: homes that machines share are rare here, and the UUID costs ctypes."""
-    return os.uname().nodename.partition(".")[0].replace("/", "_") or "localhost"
 
 
 def boot_id() -> str:

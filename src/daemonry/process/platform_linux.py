@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from _socket import socket as Socket
     from typing import Final
 
-HAS_RUN_USER: Final = True
 HAS_FD_PATHS: Final = True
 HAS_ABSTRACT_SOCKETS: Final = True
 HAS_ACCEPTCONN: Final = True
@@ -20,26 +19,6 @@ UNIX_PATH_MAX: Final = UNIX_PATH_MAX_LINUX
 
 _SOL_SOCKET = 1
 _SO_PEERCRED = 17
-
-
-def host_id() -> str:
-    """Return twelve digits of the machine id, or the host's name where there is none.
-
-    Not the whole id: systemd asks that it stay on its machine, and homes are shared.
-    """
-    try:
-        fd = os.open("/etc/machine-id", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return _node_name()
-    try:
-        digits = os.read(fd, 32).strip()
-    finally:
-        os.close(fd)
-    return digits[:12].decode() if digits.isalnum() else _node_name()
-
-
-def _node_name() -> str:
-    return os.uname().nodename.replace("/", "_") or "localhost"
 
 
 def boot_id() -> str:

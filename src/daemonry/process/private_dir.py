@@ -47,15 +47,6 @@ def ensure_unwritable_by_others(path: str) -> None:
         raise UnsafePath(path, f"can be written by others (mode {stat.S_IMODE(found.st_mode):04o})")
 
 
-def is_private(path: str) -> bool:
-    """Whether `path` is a directory of ours that nobody else may enter."""
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
-
-
 def _stat_or_make(path: str, flags: int) -> os.stat_result:
     try:
         return _stat_directory(path, flags)

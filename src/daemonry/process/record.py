@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import os
 
+import daemonry
 from daemonry import strict_json
-from daemonry.errors import BadFrame
 from daemonry.limits import MAX_RECORD_BYTES
-from daemonry.process.atomic_file import write_atomically
-from daemonry.process.identity import Identity
 from daemonry.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
+
+    from daemonry.process.identity import Identity
 
 
 class Record(Value):
@@ -96,6 +96,8 @@ class Record(Value):
         Raises:
             ValueError: a field is missing or of another type.
         """
+        from daemonry.process.identity import Identity
+
         try:
             identity = Identity(
                 _text(fields["boot_id"]),
@@ -134,6 +136,8 @@ def write(path: str, record: Record) -> None:
     Raises:
         OSError: it could not be written.
     """
+    from daemonry.process.atomic_file import write_atomically
+
     # Not flushed to disk: a record outlives no boot, and the lock is the truth.
     text = strict_json.encode(record.to_fields()) + "\n"
     write_atomically(path, text.encode(), durable=False)
@@ -144,13 +148,30 @@ def read(path: str) -> Record | None:
 
     A damaged record is as good as none: the lock and the socket's usual path still tell.
     """
+    fields = _read_fields(path)
+    if fields is None:
+        return None
+    try:
+        return Record.from_fields(fields)
+    except ValueError:
+        return None
+
+
+def read_endpoint(path: str) -> str | None:
+    """Return only where the record at `path` says that the daemon is reached; None as for `read`."""
+    fields = _read_fields(path)
+    endpoint = fields.get("endpoint") if fields is not None else None
+    return endpoint if isinstance(endpoint, str) else None
+
+
+def _read_fields(path: str) -> dict[str, Any] | None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return None
     try:
-        return Record.from_fields(strict_json.decode_object(os.read(fd, MAX_RECORD_BYTES).decode()))
-    except (OSError, ValueError, BadFrame):
+        return strict_json.decode_object(os.read(fd, MAX_RECORD_BYTES).decode())
+    except (OSError, ValueError, daemonry.errors.BadFrame):
         return None
     finally:
         os.close(fd)

@@ -6,8 +6,8 @@ the question that matters: did it run?  Needs the standard library's C modules o
 
 from __future__ import annotations
 
+import daemonry
 from daemonry.clock import Deadline
-from daemonry.errors import ConnectionLost, DeadlineExceeded, FrameTooLarge
 from daemonry.limits import MAX_REPLY_BYTES, REQUEST_TIMEOUT_S
 from daemonry.transport.connect import connect
 from daemonry.wire import text
@@ -38,7 +38,7 @@ def request(endpoint: Endpoint | str, word: str, timeout_s: float = REQUEST_TIME
     deadline = Deadline(timeout_s)
     try:
         return _exchange(endpoint, word, deadline)
-    except ConnectionLost:
+    except daemonry.errors.ConnectionLost:
         if word not in text.IDEMPOTENT:
             raise
     return _exchange(endpoint, word, deadline)
@@ -49,9 +49,11 @@ def _exchange(endpoint: Endpoint | str, word: str, deadline: Deadline) -> Reply:
         try:
             stream.write((word + "\n").encode("utf-8"), deadline.remaining_s())
             return text.read_reply(_read_line(stream, deadline))
-        except DeadlineExceeded as error:
+        except daemonry.errors.DeadlineExceeded as error:
             ran: Ran = "no" if word in text.IDEMPOTENT else "maybe"
-            raise DeadlineExceeded("reply", deadline.timeout_s or 0.0, ran, str(endpoint)) from error
+            raise daemonry.errors.DeadlineExceeded(
+                "reply", deadline.timeout_s or 0.0, ran, str(endpoint)
+            ) from error
 
 
 def _read_line(stream: Stream, deadline: Deadline) -> bytes:
@@ -59,8 +61,8 @@ def _read_line(stream: Stream, deadline: Deadline) -> bytes:
     while not line.endswith(b"\n"):
         piece = stream.read(timeout_s=deadline.remaining_s())
         if not piece:
-            raise ConnectionLost(stream.peer, "maybe")
+            raise daemonry.errors.ConnectionLost(stream.peer, "maybe")
         line += piece
         if len(line) > MAX_REPLY_BYTES:
-            raise FrameTooLarge(MAX_REPLY_BYTES)
+            raise daemonry.errors.FrameTooLarge(MAX_REPLY_BYTES)
     return line

@@ -20,7 +20,7 @@ from daemonry.daemon.stop import stop
 from daemonry.errors import DaemonryError
 from daemonry.process import platform
 from daemonry.process.identity import Identity
-from daemonry.process.place import Place
+from daemonry.process.place import Place, host_id
 from daemonry.testing.leftovers import MARK, Leftovers, leftovers_in, processes_marked
 
 # What a command may see of the environment of the tests; all else could name a user's own files.
@@ -112,7 +112,7 @@ class Sandbox:
 
     def place(self, name: str) -> Place:
         """Return where the files of the daemon called `name` are in this sandbox."""
-        host_dir = self.path / "home/.local/state" / name / platform.host_id()
+        host_dir = self.path / "home/.local/state" / name / host_id()
         return Place(str(host_dir), name, str(self.path / "run" / name))
 
     def instance(self, name: str) -> Instance:
@@ -121,7 +121,7 @@ class Sandbox:
 
     def stop_all(self) -> None:
         """Stop every daemon that left its record here."""
-        for record in self.path.glob(f"home/.local/state/*/{platform.host_id()}/*.json"):
+        for record in self.path.glob(f"home/.local/state/*/{host_id()}/*.json"):
             name = record.name.removesuffix(".json")
             if record.parent.parent.name == name:
                 try:

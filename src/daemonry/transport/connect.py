@@ -1,18 +1,17 @@
 """Connecting to any endpoint, and listening at any.
 
-Owns choosing the file that knows the endpoint's family.  Families other than Unix sockets are
-imported when they are used: a command's path should not pay for them.
+Owns choosing the file that knows the endpoint's family.  All but connecting to Unix sockets is
+imported when it is used: a quick command should not pay for it.
 """
 
 from __future__ import annotations
 
 import os
 
+import daemonry
 from daemonry.clock import Deadline
-from daemonry.errors import ConnectionRefused, NotListening
 from daemonry.limits import CONNECT_TIMEOUT_S
-from daemonry.process.private_dir import ensure_private, ensure_unwritable_by_others
-from daemonry.transport import unix
+from daemonry.transport import unix_connect
 from daemonry.transport.endpoint import FD, TCP, UNIX, Endpoint
 
 TYPE_CHECKING = False
@@ -39,7 +38,7 @@ def connect(endpoint: Endpoint | str, timeout_s: float | None = CONNECT_TIMEOUT_
         endpoint = Endpoint.parse(endpoint)
     deadline = Deadline(timeout_s)
     if endpoint.kind == UNIX:
-        return unix.connect(endpoint, deadline)
+        return unix_connect.connect(endpoint, deadline)
     if endpoint.kind == TCP:
         from daemonry.transport import tcp
 
@@ -61,7 +60,7 @@ def try_connect(endpoint: Endpoint | str, timeout_s: float | None = CONNECT_TIME
     """
     try:
         return connect(endpoint, timeout_s)
-    except (NotListening, ConnectionRefused):
+    except (daemonry.errors.NotListening, daemonry.errors.ConnectionRefused):
         return None
 
 
@@ -92,6 +91,9 @@ def listen(
     if isinstance(endpoint, str):
         endpoint = Endpoint.parse(endpoint)
     if endpoint.kind == UNIX:
+        from daemonry.process.private_dir import ensure_private, ensure_unwritable_by_others
+        from daemonry.transport import unix
+
         if endpoint.path is not None:
             check = ensure_private if leftovers == "replace" else ensure_unwritable_by_others
             check(os.path.dirname(endpoint.path))

@@ -12,7 +12,7 @@ say, when it is used.
 
 from __future__ import annotations
 
-from daemonry.errors import EndpointInvalid
+import daemonry
 from daemonry.values import Value
 
 TYPE_CHECKING = False
@@ -56,7 +56,9 @@ class Endpoint(Value):
             return cls.unix(stripped)
         kind, colon, rest = stripped.partition(":")
         if not colon:
-            raise EndpointInvalid(text, "expected unix:/path, /path, tcp:host:port, fd:N or pipe:name")
+            raise daemonry.errors.EndpointInvalid(
+                text, "expected unix:/path, /path, tcp:host:port, fd:N or pipe:name"
+            )
         if kind == UNIX:
             return _unix(text, rest)
         if kind == TCP:
@@ -66,7 +68,7 @@ class Endpoint(Value):
         if kind == PIPE:
             return _pipe(text, rest)
         if rest.startswith("//"):
-            raise EndpointInvalid(text, f"the scheme {kind!r} is not known")
+            raise daemonry.errors.EndpointInvalid(text, f"the scheme {kind!r} is not known")
         return _tcp(text, stripped)
 
     @classmethod
@@ -97,30 +99,30 @@ class Endpoint(Value):
 
 def _unix(text: str, address: str) -> Endpoint:
     if not address:
-        raise EndpointInvalid(text, "there is no path")
+        raise daemonry.errors.EndpointInvalid(text, "there is no path")
     if "\0" in address:
-        raise EndpointInvalid(text, "a path cannot have a NUL byte in it")
+        raise daemonry.errors.EndpointInvalid(text, "a path cannot have a NUL byte in it")
     if address.startswith("@"):
         if len(address) == 1:
-            raise EndpointInvalid(text, "there is no name after the @")
+            raise daemonry.errors.EndpointInvalid(text, "there is no name after the @")
         return Endpoint(address, UNIX)
     if not address.startswith("/"):
-        raise EndpointInvalid(text, "the path must be absolute")
+        raise daemonry.errors.EndpointInvalid(text, "the path must be absolute")
     if address.endswith(("/", "/.", "/..")):
-        raise EndpointInvalid(text, "the path names a directory")
+        raise daemonry.errors.EndpointInvalid(text, "the path names a directory")
     return Endpoint(address, UNIX)
 
 
 def _tcp(text: str, rest: str) -> Endpoint:
     host, colon, port = rest.rpartition(":")
     if not colon or not host:
-        raise EndpointInvalid(text, "expected host:port")
+        raise daemonry.errors.EndpointInvalid(text, "expected host:port")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise EndpointInvalid(text, "an IPv6 address stands in brackets: [::1]:port")
+        raise daemonry.errors.EndpointInvalid(text, "an IPv6 address stands in brackets: [::1]:port")
     if not host or any(char.isspace() or char in "/@?#\0" for char in host):
-        raise EndpointInvalid(text, f"{host!r} is no host")
+        raise daemonry.errors.EndpointInvalid(text, f"{host!r} is no host")
     return Endpoint(host, TCP, _number(text, port, "a port", 65535))
 
 
@@ -130,11 +132,13 @@ def _fd(text: str, rest: str) -> Endpoint:
 
 def _pipe(text: str, name: str) -> Endpoint:
     if not name or not set(name) <= _PIPE_CHARS:
-        raise EndpointInvalid(text, "a pipe's name has letters, digits, '-', '_' and '.' only")
+        raise daemonry.errors.EndpointInvalid(
+            text, "a pipe's name has letters, digits, '-', '_' and '.' only"
+        )
     return Endpoint(name, PIPE)
 
 
 def _number(text: str, digits: str, what: str, most: int) -> int:
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 10 or int(digits) > most:
-        raise EndpointInvalid(text, f"{digits!r} is not {what} (0 to {most})")
+        raise daemonry.errors.EndpointInvalid(text, f"{digits!r} is not {what} (0 to {most})")
     return int(digits)

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import errno
 
+import daemonry
 from daemonry.clock import Deadline
-from daemonry.errors import ConnectionLost, DeadlineExceeded
 from daemonry.limits import READ_BYTES
 
 TYPE_CHECKING = False
@@ -80,7 +80,7 @@ class Stream:
         try:
             return self._sock.recv(max_bytes)
         except (TimeoutError, BlockingIOError):  # no time left makes the socket non-blocking
-            raise DeadlineExceeded("read", timeout_s or 0.0, "maybe", self.peer) from None
+            raise daemonry.errors.DeadlineExceeded("read", timeout_s or 0.0, "maybe", self.peer) from None
         except OSError as error:
             raise self._lost(error) from error
 
@@ -93,7 +93,7 @@ class Stream:
                 self._sock.settimeout(deadline.remaining_s())
                 view = view[self._sock.send(view) :]
         except (TimeoutError, BlockingIOError):
-            raise DeadlineExceeded("write", timeout_s or 0.0, "maybe", self.peer) from None
+            raise daemonry.errors.DeadlineExceeded("write", timeout_s or 0.0, "maybe", self.peer) from None
         except OSError as error:
             raise self._lost(error) from error
 
@@ -109,9 +109,9 @@ class Stream:
         """End the connection.  Twice is not an error."""
         self._sock.close()
 
-    def _lost(self, error: OSError) -> ConnectionLost:
+    def _lost(self, error: OSError) -> daemonry.errors.ConnectionLost:
         # EPIPE and ECONNRESET: the peer died or closed.  What it did with our bytes is unknown.
-        lost = ConnectionLost(self.peer, "maybe")
+        lost = daemonry.errors.ConnectionLost(self.peer, "maybe")
         lost.__cause__ = error
         return lost
 

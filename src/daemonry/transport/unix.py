@@ -1,7 +1,7 @@
-"""Unix sockets: binding that never takes a live one, connecting that tells why not.
+"""Unix sockets that listen: binding that never takes a live one, closing that leaves nothing.
 
-Owns all that is special about AF_UNIX: the file, its mode, its directory, its length limit, and
-who may remove it.
+Owns the socket file: its mode, its directory, and who may remove it.  Connecting is
+`unix_connect`'s.
 
 **Binding** happens under an flock on the directory, so that of several who find a stale file one
 removes it and the others find a live socket.  A file is stale when it is a socket, ours, and a
@@ -12,8 +12,6 @@ warning.  The file is born with mode 0600.
 **Closing** closes first and then looks: the file goes only if it is the one that binding made
 and nobody answers behind it.  An inode number alone is no proof (ext4 hands it out again), and
 so is a lock alone (somebody may have removed our file and bound there).
-
-**Long paths** go through the directory's descriptor, where the system has names for those.
 """
 
 from __future__ import annotations
@@ -25,20 +23,10 @@ import stat
 from _socket import AF_UNIX, SOCK_STREAM
 from _socket import socket as Socket
 
+import daemonry
 from daemonry.backoff import delays
 from daemonry.clock import Deadline
-from daemonry.errors import (
-    AccessDenied,
-    ConnectError,
-    DeadlineExceeded,
-    EndpointInvalid,
-    NotListening,
-    SocketBindError,
-    StaleSocket,
-)
 from daemonry.limits import (
-    CONNECT_RETRY_FIRST_S,
-    CONNECT_RETRY_MAX_S,
     DIRECTORY_LOCK_TIMEOUT_S,
     LISTEN_BACKLOG,
     LOCK_RETRY_FIRST_S,
@@ -47,6 +35,7 @@ from daemonry.limits import (
 from daemonry.process import platform
 from daemonry.transport.endpoint import Endpoint
 from daemonry.transport.stream import Stream
+from daemonry.transport.unix_connect import Address, connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,96 +46,6 @@ if TYPE_CHECKING:
     Warn = Callable[[str], None]
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-
-
-class _Address:
-    """A socket's address for the kernel, and the descriptor that keeps a long one usable."""
-
-    __slots__ = ("_directory_fd", "name")
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._directory_fd = -1
-        self.name = endpoint.address
-        if self.name.startswith("@"):
-            if not platform.HAS_ABSTRACT_SOCKETS:
-                raise EndpointInvalid(str(endpoint), "sockets without a file exist on Linux only")
-            self.name = "\0" + self.name[1:]
-        length = len(os.fsencode(self.name))
-        if length > platform.UNIX_PATH_MAX:
-            self._shorten(endpoint, length)
-
-    def _shorten(self, endpoint: Endpoint, length: int) -> None:
-        directory, name = os.path.split(self.name)
-        limit = platform.UNIX_PATH_MAX
-        if endpoint.path is None or not platform.HAS_FD_PATHS or len(os.fsencode(name)) > limit - 25:
-            raise EndpointInvalid(str(endpoint), f"it is {length} bytes long, and the limit here is {limit}")
-        self._directory_fd = os.open(directory, _DIRECTORY | getattr(os, "O_PATH", 0))
-        self.name = f"/proc/self/fd/{self._directory_fd}/{name}"
-
-    def __enter__(self) -> str:
-        return self.name
-
-    def __exit__(self, *exc: object) -> None:
-        if self._directory_fd >= 0:
-            os.close(self._directory_fd)
-
-
-def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
-    """Connect to a Unix socket.
-
-    A full backlog (EAGAIN) means a busy daemon, and is tried again until the deadline.
-
-    Raises:
-        NotListening, StaleSocket, AccessDenied, ConnectError: nothing was sent.
-        DeadlineExceeded: the backlog was full all the time.
-        EndpointInvalid: the path is too long for this system.
-    """
-    sock = Socket(AF_UNIX, SOCK_STREAM)
-    sock.setblocking(False)
-    try:
-        with _Address(endpoint) as address:
-            for delay_s in delays(CONNECT_RETRY_FIRST_S, CONNECT_RETRY_MAX_S):
-                try:
-                    sock.connect(address)
-                    break
-                except BlockingIOError:
-                    if not deadline.sleep(delay_s):
-                        raise DeadlineExceeded(
-                            "connect", deadline.timeout_s or 0.0, "no", str(endpoint)
-                        ) from None
-    except OSError as error:
-        sock.close()
-        raise _why_not(endpoint, error) from error
-    except BaseException:
-        sock.close()
-        raise
-    return Stream(sock, str(endpoint))
-
-
-def _why_not(endpoint: Endpoint, error: OSError) -> Exception:
-    if isinstance(error, DeadlineExceeded):
-        return error
-    where = endpoint.address
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return NotListening(where, error.errno)
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return AccessDenied(where, error.strerror or "", error.errno)
-    if error.errno in (errno.ECONNREFUSED, errno.ENOTSOCK):
-        return _refused(endpoint, where, error.errno)
-    return ConnectError(where, f"cannot connect to {where}: {error.strerror or error}", error.errno)
-
-
-def _refused(endpoint: Endpoint, where: str, number: int) -> ConnectError:
-    # The kernel refuses a connection to an ordinary file in the same words as to a dead socket.
-    if endpoint.path is None:
-        return NotListening(where, number)
-    try:
-        mode = os.lstat(endpoint.path).st_mode
-    except OSError:
-        return NotListening(where, number)
-    if stat.S_ISSOCK(mode):
-        return StaleSocket(where, number)
-    return NotListening(where, number, "what is there is not a socket")
 
 
 class UnixListener:
@@ -223,7 +122,7 @@ class UnixListener:
             return
         try:
             directory_fd = _lock_directory(self._endpoint)
-        except SocketBindError:
+        except daemonry.errors.SocketBindError:
             return  # the directory is gone, and the file with it
         try:
             if _file_at(path) == self._file and not _answers(self._endpoint):
@@ -265,7 +164,7 @@ def accept_within(listening: Socket, timeout_s: float | None, endpoint: Endpoint
     try:
         return _accepted(listening)
     except TimeoutError:
-        raise DeadlineExceeded("accept", timeout_s or 0.0, "no", str(endpoint)) from None
+        raise daemonry.errors.DeadlineExceeded("accept", timeout_s or 0.0, "no", str(endpoint)) from None
     finally:
         listening.setblocking(False)
 
@@ -284,9 +183,9 @@ def is_live(endpoint: Endpoint) -> bool:
 def _answers(endpoint: Endpoint) -> bool:
     try:
         connect(endpoint, Deadline(0.0)).close()
-    except (NotListening, StaleSocket):
+    except (daemonry.errors.NotListening, daemonry.errors.StaleSocket):
         return False
-    except (DeadlineExceeded, ConnectError):
+    except (daemonry.errors.DeadlineExceeded, daemonry.errors.ConnectError):
         return True
     return True
 
@@ -298,7 +197,7 @@ def _lock_directory(endpoint: Endpoint) -> int:
     try:
         fd = os.open(directory, _DIRECTORY)
     except OSError as error:
-        raise SocketBindError(path, f"its directory: {error.strerror}") from error
+        raise daemonry.errors.SocketBindError(path, f"its directory: {error.strerror}") from error
     # Held for a lstat, a connect, an unlink and a bind: whoever waits here waits microseconds,
     # unless the holder was stopped in the middle.
     deadline = Deadline(DIRECTORY_LOCK_TIMEOUT_S)
@@ -308,7 +207,9 @@ def _lock_directory(endpoint: Endpoint) -> int:
         except BlockingIOError:
             if not deadline.sleep(delay_s):
                 os.close(fd)
-                raise SocketBindError(path, f"{directory} is locked by another process") from None
+                raise daemonry.errors.SocketBindError(
+                    path, f"{directory} is locked by another process"
+                ) from None
         except OSError:
             break  # some network file systems cannot lock directories; the life lock still protects daemons
         else:
@@ -324,15 +225,17 @@ def _make_room(endpoint: Endpoint, leftovers: Leftovers, warn: Warn) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise SocketBindError(path, error.strerror or str(error)) from error
+        raise daemonry.errors.SocketBindError(path, error.strerror or str(error)) from error
     if not stat.S_ISSOCK(found.st_mode):
         if leftovers == "refuse" or stat.S_ISDIR(found.st_mode):
-            raise SocketBindError(path, f"there is {_kind(found.st_mode)}, which is not ours to remove")
+            raise daemonry.errors.SocketBindError(
+                path, f"there is {_kind(found.st_mode)}, which is not ours to remove"
+            )
         warn(f"replacing {_kind(found.st_mode)} at {path}")
     elif found.st_uid != os.geteuid():
-        raise SocketBindError(path, f"there is a socket of user {found.st_uid}")
+        raise daemonry.errors.SocketBindError(path, f"there is a socket of user {found.st_uid}")
     elif _answers(endpoint):
-        raise SocketBindError(path, "another process listens there")
+        raise daemonry.errors.SocketBindError(path, "another process listens there")
     else:
         warn(f"removing the stale socket {path}")
     try:
@@ -357,7 +260,7 @@ def _kind(mode: int) -> str:
 def _bound(endpoint: Endpoint) -> Socket:
     sock = Socket(AF_UNIX, SOCK_STREAM)
     try:
-        with _Address(endpoint) as address:
+        with Address(endpoint) as address:
             if endpoint.path is None:
                 sock.bind(address)
             else:
@@ -367,7 +270,7 @@ def _bound(endpoint: Endpoint) -> Socket:
     except OSError as error:
         sock.close()
         cause = "another process listens there" if error.errno == errno.EADDRINUSE else error.strerror
-        raise SocketBindError(endpoint.address, cause or str(error)) from error
+        raise daemonry.errors.SocketBindError(endpoint.address, cause or str(error)) from error
     except BaseException:
         sock.close()
         raise

@@ -17,8 +17,8 @@ Nothing that a peer sent is ever repeated raw: it goes through `printable` first
 
 from __future__ import annotations
 
+import daemonry
 from daemonry import strict_json
-from daemonry.errors import BadFrame
 from daemonry.limits import MAX_COMMAND_BYTES, MAX_ECHO_CHARS
 from daemonry.values import Value
 
@@ -54,18 +54,23 @@ _UNPRINTABLE = (
     *range(0x202A, 0x202F),
     *range(0x2066, 0x206A),
 )
-_SHOWN = {point: f"\\x{point:02x}" if point < 0x100 else f"\\u{point:04x}" for point in _UNPRINTABLE}
 
 
 def printable(text: str, max_chars: int | None = None) -> str:
     """Return `text` on one line with controls shown as escapes, cut at `max_chars`."""
     if max_chars is not None and len(text) > max_chars:
         text = text[:max_chars] + "..."
+    if text.isascii() and text.isprintable():
+        return text
     if any(mark in text for mark in _LINE_BREAKS):
         text = " ".join(part for line in text.splitlines() if (part := line.strip()))
-    text = text.translate(_SHOWN)
+    text = text.translate({point: _escape(point) for point in _UNPRINTABLE})
     # A file name that is not UTF-8 reaches us with lone surrogates in it.
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _escape(point: int) -> str:
+    return f"\\x{point:02x}" if point < 0x100 else f"\\u{point:04x}"
 
 
 class Command(Value):
@@ -219,8 +224,8 @@ def read_reply(data: bytes) -> Reply:
     """
     line, newline, _ = data.partition(b"\n")
     if not newline:
-        raise BadFrame("the answer ends in the middle of a line")
+        raise daemonry.errors.BadFrame("the answer ends in the middle of a line")
     try:
         return Reply.parse(line.decode("utf-8"))
     except UnicodeDecodeError:
-        raise BadFrame("the answer is not UTF-8") from None
+        raise daemonry.errors.BadFrame("the answer is not UTF-8") from None

@@ -1,0 +1,135 @@
+"""Connecting to a Unix socket, and telling why it cannot be done.
+
+Owns addresses (also those longer than the kernel takes, which go through the directory's
+descriptor) and what the kernel's refusals mean.  Binding is `unix`'s; the two are apart because
+every quick command connects and none of them listens.
+"""
+
+from __future__ import annotations
+
+import os
+from _socket import AF_UNIX, SOCK_STREAM
+from _socket import socket as Socket
+
+import daemonry
+from daemonry.limits import CONNECT_RETRY_FIRST_S, CONNECT_RETRY_MAX_S, UNIX_PATH_MAX_OTHER
+from daemonry.transport.stream import Stream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from daemonry.clock import Deadline
+    from daemonry.transport.endpoint import Endpoint
+
+
+class Address:
+    """A socket's address for the kernel, and the descriptor that keeps a long one usable."""
+
+    __slots__ = ("_directory_fd", "name")
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._directory_fd = -1
+        self.name = endpoint.address
+        if self.name.startswith("@") or len(os.fsencode(self.name)) > UNIX_PATH_MAX_OTHER:
+            self._adapt(endpoint)
+
+    def _adapt(self, endpoint: Endpoint) -> None:
+        from daemonry.process import platform
+
+        if self.name.startswith("@"):
+            if not platform.HAS_ABSTRACT_SOCKETS:
+                raise daemonry.errors.EndpointInvalid(
+                    str(endpoint), "sockets without a file exist on Linux only"
+                )
+            self.name = "\0" + self.name[1:]
+        length, limit = len(os.fsencode(self.name)), platform.UNIX_PATH_MAX
+        if length <= limit:
+            return
+        directory, name = os.path.split(self.name)
+        if endpoint.path is None or not platform.HAS_FD_PATHS or len(os.fsencode(name)) > limit - 25:
+            raise daemonry.errors.EndpointInvalid(
+                str(endpoint), f"it is {length} bytes long, and the limit here is {limit}"
+            )
+        self._directory_fd = os.open(
+            directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", 0)
+        )
+        self.name = f"/proc/self/fd/{self._directory_fd}/{name}"
+
+    def __enter__(self) -> str:
+        return self.name
+
+    def __exit__(self, *exc: object) -> None:
+        if self._directory_fd >= 0:
+            os.close(self._directory_fd)
+
+
+def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
+    """Connect to a Unix socket.
+
+    A full backlog (EAGAIN) means a busy daemon, and is tried again until the deadline.
+
+    Raises:
+        NotListening, StaleSocket, AccessDenied, ConnectError: nothing was sent.
+        DeadlineExceeded: the backlog was full all the time.
+        EndpointInvalid: the path is too long for this system.
+    """
+    sock = Socket(AF_UNIX, SOCK_STREAM)
+    sock.setblocking(False)
+    try:
+        with Address(endpoint) as address:
+            try:
+                sock.connect(address)
+            except BlockingIOError:
+                _retry(sock, address, endpoint, deadline)
+    except OSError as error:
+        sock.close()
+        raise _why_not(endpoint, error) from error
+    except BaseException:
+        sock.close()
+        raise
+    return Stream(sock, str(endpoint))
+
+
+def _retry(sock: Socket, address: str, endpoint: Endpoint, deadline: Deadline) -> None:
+    from daemonry.backoff import delays
+
+    for delay_s in delays(CONNECT_RETRY_FIRST_S, CONNECT_RETRY_MAX_S):
+        if not deadline.sleep(delay_s):
+            timeout_s = deadline.timeout_s or 0.0
+            raise daemonry.errors.DeadlineExceeded("connect", timeout_s, "no", str(endpoint)) from None
+        try:
+            sock.connect(address)
+        except BlockingIOError:
+            continue
+        return
+
+
+def _why_not(endpoint: Endpoint, error: OSError) -> Exception:
+    import errno
+
+    if isinstance(error, daemonry.errors.DeadlineExceeded):
+        return error
+    where = endpoint.address
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return daemonry.errors.NotListening(where, error.errno)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return daemonry.errors.AccessDenied(where, error.strerror or "", error.errno)
+    if error.errno in (errno.ECONNREFUSED, errno.ENOTSOCK):
+        return _refused(endpoint, where, error.errno)
+    return daemonry.errors.ConnectError(
+        where, f"cannot connect to {where}: {error.strerror or error}", error.errno
+    )
+
+
+def _refused(endpoint: Endpoint, where: str, number: int) -> daemonry.errors.ConnectError:
+    import stat
+
+    # The kernel refuses a connection to an ordinary file in the same words as to a dead socket.
+    if endpoint.path is None:
+        return daemonry.errors.NotListening(where, number)
+    try:
+        mode = os.lstat(endpoint.path).st_mode
+    except OSError:
+        return daemonry.errors.NotListening(where, number)
+    if stat.S_ISSOCK(mode):
+        return daemonry.errors.StaleSocket(where, number)
+    return daemonry.errors.NotListening(where, number, "what is there is not a socket")
