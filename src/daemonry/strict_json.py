@@ -33,6 +33,8 @@ def decode(text: str) -> Any:
     """
     if _too_deep(text):
         raise daemonry.errors.BadFrame(f"nested deeper than {MAX_JSON_DEPTH}")
+    if not _encodable(text):
+        raise daemonry.errors.BadFrame("a lone surrogate in the text")
     start = _skip_whitespace(text, 0)
     try:
         value, end = _scan_once(text, start)
@@ -42,7 +44,7 @@ def decode(text: str) -> Any:
         raise daemonry.errors.BadFrame(f"not JSON: {error}") from None
     if _skip_whitespace(text, end) != len(text):
         raise daemonry.errors.BadFrame("more than one JSON value")
-    if "\\u" in text and not _encodable(value):
+    if "\\u" in text and not _encodable(_dumps(value)):
         raise daemonry.errors.BadFrame("a lone surrogate in a string")
     return value
 
@@ -62,14 +64,24 @@ def decode_object(text: str) -> dict[str, Any]:
 def encode(value: object) -> str:
     """Return `value` as JSON on one line, without blanks, safe to print on a terminal.
 
+    A lone surrogate, which a file name that is not UTF-8 has in it, is shown as the text `\\udcff`.
+
     Raises:
         ValueError: NaN or an infinity.
         TypeError: a value that JSON has no form for.
     """
+    text = _dumps(value).translate(_ESCAPED)
+    return text if _encodable(text) else text.translate(_shown_surrogates(text))
+
+
+def _dumps(value: object) -> str:
     import json
 
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.translate(_ESCAPED)
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _shown_surrogates(text: str) -> dict[int, str]:
+    return {ord(char): f"\\\\u{ord(char):04x}" for char in set(text) if "\ud800" <= char <= "\udfff"}
 
 
 def _too_deep(text: str) -> bool:
@@ -118,9 +130,11 @@ def _finite(digits: str) -> float:
     return number
 
 
-def _encodable(value: Any) -> bool:
+def _encodable(text: str) -> bool:
+    if text.isascii():
+        return True
     try:
-        encode(value).encode("utf-8")
+        text.encode("utf-8")
     except UnicodeEncodeError:
         return False
     return True

@@ -50,7 +50,10 @@ class Beside:
             self._asking = threading.Thread(target=self._life.get_status, daemon=True)
             self._asking.start()
             self._asking.join(GUARDIAN_TICK_S)
-        return self._life.snapshot or self._life.own_fields()
+        known = self._life.snapshot or self._life.own_fields()
+        if self._asking.is_alive() and self._life.daemon.whole_status_hook is None:
+            return {**known, **self._life.own_fields()}  # what the hook knew is old; the phase need not be
+        return known
 
     def pause(self) -> None:
         """Pause now; the hook follows."""

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import os
 import tomllib
+import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -41,8 +42,10 @@ def load(path: str, kind: type[Config], *, must_exist: bool = False) -> Config:
     text = _read(path, must_exist)
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # a TOMLDecodeError, or a number that Python does not read
         raise ConfigError(path, "", f"not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(path, "", "nested too deep") from None
     return convert(path, table, kind)
 
 
@@ -76,9 +79,36 @@ def convert(path: str, table: Mapping[str, Any], kind: type[Config]) -> Config:
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        reason, _, where = str(error).partition(" - at `$")
-        key = where.strip("`.")
-        raise ConfigError(path, key, reason[:1].lower() + reason[1:]) from None
+        reason, key = _reason_and_key(error)
+        raise ConfigError(path, _named(key, table, kind), reason[:1].lower() + reason[1:]) from None
+
+
+def _reason_and_key(error: msgspec.ValidationError) -> tuple[str, str]:
+    reason, _, where = str(error).partition(" - at `$")
+    return reason, where.strip("`.")
+
+
+def _named(key: str, table: Mapping[str, Any], kind: type) -> str:
+    """Return a key with the name of the map's entry that is meant, where msgspec says `[...]`."""
+    above, dots, below = key.partition("[...]")
+    entries: Any = table
+    for part in above.split("."):
+        entries = entries.get(part) if isinstance(entries, dict) else None
+    if not dots or not isinstance(entries, dict):
+        return key
+    for name in entries:
+        try:
+            msgspec.convert(_with_only(table, above.split("."), name), kind)
+        except msgspec.ValidationError as error:
+            if _reason_and_key(error)[1] == key:
+                return f"{above}.{name}{below}"
+    return key
+
+
+def _with_only(table: Mapping[str, Any], path: list[str], name: str) -> dict[str, Any]:
+    first, *rest = path
+    within = table[first]
+    return {**table, first: _with_only(within, rest, name) if rest else {name: within[name]}}
 
 
 def _not_known(key: str, known: list[str]) -> str:
@@ -101,40 +131,64 @@ def resolve(kind: type | str) -> type:
     return found
 
 
-def fields(kind: type) -> dict[str, Any]:
-    """Return the annotated types of a configuration type's fields, by name."""
-    return get_type_hints(kind, include_extras=True)
+def _fields(kind: type) -> dict[str, tuple[str, Any]]:
+    """Return a configuration type's fields: by key in the file, the attribute and its annotation."""
+    hints = get_type_hints(kind, include_extras=True)
+    if issubclass(kind, msgspec.Struct):
+        return {field.encode_name: (field.name, hints[field.name]) for field in msgspec.structs.fields(kind)}
+    return {name: (name, annotation) for name, annotation in hints.items()}
 
 
 def _unknown_keys(table: Mapping[str, Any], kind: type, above: str = "") -> Iterator[tuple[str, list[str]]]:
-    known = fields(kind)
+    known = _fields(kind)
     for key, value in table.items():
         if key not in known:
             yield above + key, list(known)
-        elif (nested := nested_type(known[key])) is not None:
-            for suffix, inner in _tables_in(value, known[key]):
-                yield from _unknown_keys(inner, nested, f"{above}{key}{suffix}.")
+            continue
+        for suffix, inner, nested in _tables_in(value, known[key][1]):
+            yield from _unknown_keys(inner, nested, f"{above}{key}{suffix}.")
 
 
-def _tables_in(value: Any, annotation: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the tables that a field's value holds: itself, a list's items, or a map's values."""
-    if isinstance(value, list):
-        yield from ((f"[{at}]", item) for at, item in enumerate(value) if isinstance(item, dict))
-    elif isinstance(value, dict) and get_origin(_bare(annotation)) is dict:
-        yield from ((f".{key}", item) for key, item in value.items() if isinstance(item, dict))
-    elif isinstance(value, dict):
-        yield "", value
+_Found = tuple[str, dict[str, Any], type]
 
 
-def nested_type(annotation: Any) -> type | None:
-    """Return the configuration type in a field's type, bare, optional, or in a list or map; else None."""
+def _tables_in(value: Any, annotation: Any) -> Iterator[_Found]:
+    """Yield the tables in a field's value, however deep in lists and maps, each with its type."""
+    for option in _options(annotation):
+        within = {one for one in get_args(option) if one is not Ellipsis}
+        if isinstance(value, dict) and _is_config_type(option):
+            yield "", value, option
+        elif isinstance(value, dict) and get_origin(option) is dict:
+            yield from _tables_of(((f".{key}", item) for key, item in value.items()), get_args(option)[1])
+        elif isinstance(value, list) and len(within) == 1:
+            yield from _tables_of(((f"[{at}]", item) for at, item in enumerate(value)), within.pop())
+
+
+def _tables_of(items: Iterable[tuple[str, Any]], annotation: Any) -> Iterator[_Found]:
+    for place, item in items:
+        for suffix, table, kind in _tables_in(item, annotation):
+            yield place + suffix, table, kind
+
+
+def _nested_type(annotation: Any) -> type | None:
+    """Return the configuration type that a field's value is, or is when it is not None; else None."""
+    found = [option for option in _options(annotation) if _is_config_type(option)]
+    return found[0] if found else None
+
+
+def _options(annotation: Any) -> list[Any]:
+    """Return what a field's value can be.  Of several tables that it could be, its tag tells; none is named."""
     annotation = _bare(annotation)
-    for candidate in get_args(annotation) or (annotation,):
-        if isinstance(candidate, type) and (
-            issubclass(candidate, msgspec.Struct) or hasattr(candidate, "__dataclass_fields__")
-        ):
-            return candidate
-    return None
+    union = get_origin(annotation) in (typing.Union, types.UnionType)
+    options = [_bare(one) for one in get_args(annotation)] if union else [annotation]
+    tables = [option for option in options if _is_config_type(option)]
+    return options if len(tables) < 2 else [option for option in options if option not in tables]
+
+
+def _is_config_type(kind: Any) -> bool:
+    return isinstance(kind, type) and (
+        issubclass(kind, msgspec.Struct) or hasattr(kind, "__dataclass_fields__")
+    )
 
 
 def _bare(annotation: Any) -> Any:
@@ -174,27 +228,36 @@ def compare(old: Any, new: Any) -> Change:
 
 
 def _changed(old: Any, new: Any, above: str = "") -> Iterator[tuple[str, Any]]:
-    for name, annotation in fields(type(old)).items():
+    for key, (name, annotation) in _fields(type(old)).items():
         before, after = getattr(old, name), getattr(new, name)
         if before == after:
             continue
-        nested = nested_type(annotation)
+        nested = _nested_type(annotation)
         if nested is not None and type(before) is type(after) is nested and not needs_restart(annotation):
-            yield from _changed(before, after, f"{above}{name}.")
+            yield from _changed(before, after, f"{above}{key}.")
         else:
-            yield above + name, annotation
+            yield above + key, annotation
 
 
-def effective(old: Any, new: Any) -> Any:
-    """Return `new` with the fields that need a restart as they are in `old`: what is in force now."""
+def effective(old: Any, new: Any, path: str = "") -> Any:
+    """Return `new` with the fields that need a restart as they are in `old`: what is in force now.
+
+    Raises:
+        ConfigError: the type objects to the two together; `path` is the file that it names.
+    """
     table = to_table(new)
-    for key in compare(old, new).restart:
-        *path, last = key.split(".")
+    needing = compare(old, new).restart
+    for key in needing:
+        *above, last = key.split(".")
         into, source = table, to_table(old)
-        for part in path:
+        for part in above:
             into, source = into[part], source[part]
         into[last] = source[last]
-    return msgspec.convert(table, type(new))
+    try:
+        return msgspec.convert(table, type(new))
+    except msgspec.ValidationError as error:
+        reason = f"does not fit what takes effect at a restart only ({', '.join(needing)}): {error}"
+        raise ConfigError(path, "", reason) from None
 
 
 def absolute(path: str) -> str:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn, TypeVar
 
     from daemonry.daemon.run import Run
+    from daemonry.service.interface import Interface
 
     Work = Callable[[Run], Awaitable[None] | None]
     Setup = Callable[[Run], Awaitable[None] | None]
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     ReloadHook = Callable[[Any], Awaitable[None] | None]
 
     AnyWork = TypeVar("AnyWork", bound=Work)
+    AnyService = TypeVar("AnyService", bound=Interface)
     AnySetup = TypeVar("AnySetup", bound=Setup)
     AnyStatus = TypeVar("AnyStatus", bound=Status)
     AnyWholeStatus = TypeVar("AnyWholeStatus", bound=WholeStatus)
@@ -93,6 +95,7 @@ class Daemon:
         self.drain_timeout_s = drain_timeout_s
         self.works: list[Work] = []
         self.setups: list[Setup] = []
+        self.services: list[Interface] = []
         self.status_hook: Status | None = None
         self.whole_status_hook: WholeStatus | None = None
         self.pause_hook: Hook | None = None
@@ -148,6 +151,11 @@ class Daemon:
         """Register what is done when the drain begins, before work is cancelled."""
         self.stop_hook = hook
         return hook
+
+    def serve(self, implementation: AnyService) -> AnyService:
+        """Answer the calls of an interface's implementation; at the latest in a setup hook."""
+        self.services.append(implementation)
+        return implementation
 
     def place(self) -> Place:
         """Return where its files are, for this user and environment.

@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable
 from types import FrameType
+from typing import Any
 
 from daemonry.limits import GUARDIAN_TICK_S
 
@@ -35,6 +36,7 @@ class Guardian:
         self._duties = tuple(duties)
         self._on_signal = on_signal
         self._notes: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._before: dict[int, Any] = {}
         self._thread = threading.Thread(target=self._watch, name="daemonry-guardian", daemon=True)
 
     def start(self) -> None:
@@ -43,8 +45,12 @@ class Guardian:
 
     def listen_to_signals(self) -> None:
         """Install the handlers; only the main thread may."""
-        for number in SIGNALS:
-            signal.signal(number, self._note)
+        self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+
+    def forget_signals(self) -> None:
+        """Give the signals the meaning back that they had before; for a child that was forked."""
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def close(self) -> None:
         """End the thread and wait for it; signals that come later are ignored."""

@@ -79,10 +79,18 @@ def describe(left: Record, crash_path: str) -> str:
 
     started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(left.started_at))
     lines = [f"{left.name}: the run of {started} (pid {left.pid}) ended without cleaning up"]
-    output = crash_file.tail(crash_path)
+    output = crash_file.tail(crash_path) if _changed_since(crash_path, left.started_at) else ""
     if output:
         lines += [
             f"its last output ({crash_path}):",
             *("    " + printable(line) for line in output.splitlines()),
         ]
     return "\n".join(lines)
+
+
+def _changed_since(path: str, started_at: float) -> bool:
+    """Whether a file was written to after a run began: an older one is another run's."""
+    try:
+        return os.stat(path).st_mtime >= started_at
+    except OSError:
+        return False

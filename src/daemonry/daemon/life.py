@@ -15,9 +15,9 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from daemonry import clock
+from daemonry import clock, strict_json
 from daemonry.daemon.lifecycle import Happened, Phase, step
-from daemonry.errors import ConfigError, Refused
+from daemonry.errors import CallFailed, ConfigError, Draining, Paused, Refused
 from daemonry.limits import HOOK_TIMEOUT_S
 from daemonry.wire import text
 
@@ -60,6 +60,7 @@ class Life:
         self._mutex = threading.RLock()
         self._started_s = clock.monotonic()
         self.loop: asyncio.AbstractEventLoop | None = None
+        self._changes: list[asyncio.Future[None]] = []
         self._running = asyncio.Event()
         self._stop_asked = asyncio.Event()
         self.snapshot: dict[str, Any] = {}
@@ -103,6 +104,10 @@ class Life:
                 pass  # the loop is closed: nobody waits on it any more
 
     def _tell_loop(self) -> None:
+        changes, self._changes = self._changes, []
+        for changed in changes:
+            if not changed.done():
+                changed.set_result(None)
         if self._phase is Phase.RUNNING:
             self._running.set()
         else:
@@ -113,6 +118,20 @@ class Life:
     async def wait_running(self) -> None:
         """Return when the daemon is neither starting nor paused."""
         await self._running.wait()
+
+    async def wait_changed(self) -> None:
+        """Return when the phase is another one than now."""
+        changed = asyncio.get_running_loop().create_future()
+        self._changes.append(changed)
+        await changed
+
+    def closed_to_work(self) -> CallFailed | None:
+        """Return why calls are not taken now; None while they are."""
+        if self._phase is Phase.PAUSED:
+            return Paused("org.daemonry.Control.Paused")
+        if self._phase in (Phase.DRAINING, Phase.STOPPED):
+            return Draining("org.daemonry.Control.Draining")
+        return None
 
     async def wait_stop_asked(self) -> None:
         """Return when the daemon is to end."""
@@ -212,10 +231,12 @@ class Life:
 
         try:
             new: Any = config.load(self._config_path, config.resolve(kind), must_exist=self._config_existed)
+            return config.effective(self.config, new, self._config_path), config.compare(
+                self.config, new
+            ).restart
         except ConfigError as error:
             self._config_error = str(error)
             raise
-        return config.effective(self.config, new), config.compare(self.config, new).restart
 
     async def _swap_later(self, asked: Awaitable[None], new: Any, restart_needed: list[str]) -> str | None:
         await _in_time(asked)
@@ -250,13 +271,23 @@ class Life:
         daemon = self.daemon
         try:
             if daemon.whole_status_hook is not None:
-                return dict(daemon.whole_status_hook(fields))
+                return _sendable(daemon.whole_status_hook(fields))
             if daemon.status_hook is not None:
-                fields.update(daemon.status_hook())
+                fields.update(_sendable(daemon.status_hook()))
         except Exception as error:
             logger.exception("the status hook failed")
             fields["status_error"] = str(error) or type(error).__name__
         return fields
+
+
+def _sendable(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a status hook's fields if a reply can carry them.
+
+    Asked here, where the sender and STATUS can be told; a reply that turns out to be unsendable
+    while it is sent would leave its client waiting.
+    """
+    strict_json.encode(fields)
+    return dict(fields)
 
 
 async def _in_time(awaited: Awaitable[None]) -> None:

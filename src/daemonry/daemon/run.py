@@ -17,10 +17,12 @@ are removed, and last of all the life lock is let go, by the end of the process.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import inspect
 import logging
 import os
 import secrets
+import sys
 import threading
 import time
 from functools import partial
@@ -41,9 +43,12 @@ from daemonry.process.lock import Lock
 from daemonry.process.place import Place
 from daemonry.process.readiness import Reporter
 from daemonry.process.record import Record
+from daemonry.service.builtin import Control, VarlinkService
+from daemonry.service.calls import Calls
 from daemonry.service.server import Server
-from daemonry.service.standby import Standby
+from daemonry.service.standby import Standby, frame_of, where
 from daemonry.transport.endpoint import Endpoint
+from daemonry.transport.unix import UnixListener
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,14 +130,18 @@ def run(
         log_level: one of `daemonry.process.logs.LEVELS`.
 
     Returns:
-        The exit code: 0 after a stop, 1 when the daemon failed.
+        The exit code: 0 after a stop, 1 when the daemon failed.  The caller is expected to end the
+        process with it: the life lock stays held until then, and the guardian sees to it that
+        threads which do not end cannot prevent it.
 
     Raises:
         AlreadyRunning: somebody is this daemon.
         DaemonryError, OSError: it could not start; nothing is left behind.
     """
     boot = boot or {}
-    return _Performance(daemon, boot, config_path or daemon.config_path(), log_level).perform()
+    if config_path is None:
+        config_path = daemon.config_path() if daemon.config_type is not None else ""
+    return _Performance(daemon, boot, config_path, log_level).perform()
 
 
 class _Performance:
@@ -173,13 +182,15 @@ class _Performance:
             self._release_start_lock()
 
     def _prepare(self) -> None:
+        if sys.stderr is not None and not faulthandler.is_enabled():
+            faulthandler.enable()  # in the background, into the crash file
         self._reporter.enter("directories")
         claim.prepare(self._place)
         self._reporter.enter("lock")
+        deadline = clock.Deadline(START_TIMEOUT_S)
         if self._start_lock is None:
-            claim.await_vacancy(self._place)
-            self._start_lock = claim.take_start_lock(self._place, START_TIMEOUT_S)
-        self._life_lock = claim.take_life_lock(self._place)
+            self._start_lock = claim.take_start_lock(self._place, deadline)
+        self._life_lock = claim.take_life_lock(self._place, deadline)
         try:
             logs.set_up(self._place.log_path, level=self._log_level, terminal=self._foreground)
         except OSError as error:
@@ -191,10 +202,12 @@ class _Performance:
         self._guardian = Guardian(
             (self._tick_standby, self._watch_drain, self._cap_crash_file), self._signalled
         )
-        if threading.current_thread() is threading.main_thread():
+        if self._is_the_process():
             self._guardian.listen_to_signals()
         self._reporter.enter("bind")
+        self._calls = self._builtin_calls()
         self._server = self._bind()
+        os.register_at_fork(after_in_child=self._forget_in_child)
 
     def _load_config(self) -> Any:
         if self._daemon.config_type is None:
@@ -206,11 +219,11 @@ class _Performance:
     def _bind(self) -> Server:
         if self._daemon.endpoint is None:
             endpoint = Endpoint.unix(self._place.socket_path)
-            server = Server(endpoint, leftovers="replace")
+            server = Server(endpoint, leftovers="replace", calls=self._calls)
         else:
-            server = Server(self._daemon.endpoint)
+            server = Server(self._daemon.endpoint, calls=self._calls)
         server.bind()
-        self._record = Record(
+        written = Record(
             False,
             str(server.endpoint),
             Identity.of_this_process(),
@@ -220,11 +233,18 @@ class _Performance:
             self._daemon.version,
         )
         try:
-            record.write(self._place.record_path, self._record)
+            record.write(self._place.record_path, written)
         except OSError as error:
             server.cleanup()
             raise UnsafePath(self._place.record_path, f"cannot be written: {error.strerror}") from error
+        self._record = written
         return server
+
+    def _builtin_calls(self) -> Calls:
+        calls = Calls(self._life.closed_to_work)
+        calls.serve(VarlinkService(calls, ("daemonry", self._daemon.name, self._daemon.version, "")))
+        calls.serve(Control(self._life, self._life.wait_changed))
+        return calls
 
     def _tell_about_last_run(self) -> None:
         left = record.read(self._place.record_path)
@@ -234,6 +254,25 @@ class _Performance:
         # The crash file was rolled when this process was started.
         output = self._place.crash_path + ("" if self._foreground else ".prev")
         last_crash.write_note(self._place, last_crash.describe(left, output))
+        try:
+            os.unlink(self._place.record_path)  # told: a start that fails now must not have it told again
+        except OSError as error:
+            logger.warning("the record could not be removed: %s", error)
+
+    def _is_the_process(self) -> bool:
+        return threading.current_thread() is threading.main_thread()
+
+    def _forget_in_child(self) -> None:
+        """Leave a forked child nothing of the daemon: it would keep clients waiting after our end.
+
+        Its signals are its own again too: nobody in it would act on the notes that ours leave.
+        """
+        self._guardian.forget_signals()
+        listener = self._server.listener
+        if isinstance(listener, UnixListener):
+            listener.abandon()
+        elif listener is not None:
+            listener.close()
 
     def _serve(self) -> int:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -245,11 +284,15 @@ class _Performance:
             self._guardian.start()
             try:
                 runner.run(self._live())
+            except Exception as error:
+                self._reporter.failed(_one_line(error))
+                raise
             finally:
-                # The socket and the record go before the loop's threads are waited for.
+                # The socket and the record go, and the starter is told, before threads are waited for.
                 self._served = True
                 self._undo()
-        self._guardian.close()
+        if not self._is_the_process():
+            self._guardian.close()  # else it watches until the interpreter has let go of its threads
         return 0 if self._life.failed is None else 1
 
     # --- the life ---------------------------------------------------------------------------------
@@ -288,6 +331,8 @@ class _Performance:
 
     def _become_ready(self) -> None:
         assert self._record is not None
+        for implementation in self._daemon.services:
+            self._calls.serve(implementation)
         self._life.happened(Happened.READY)
         self._life.get_status()
         try:
@@ -327,11 +372,14 @@ class _Performance:
         self._life.happened(Happened.FAILED)
 
     def _mark_draining(self) -> None:
-        assert self._record is not None
-        try:
-            record.write(self._place.record_path, self._record.as_draining())
-        except OSError as error:
-            logger.warning("the record could not be updated: %s", error)
+        with self._undoing:
+            if self._record is None or self._record.draining:
+                return
+            self._record = self._record.as_draining()
+            try:
+                record.write(self._place.record_path, self._record)
+            except OSError as error:
+                logger.warning("the record could not be updated: %s", error)
 
     async def _drain(self) -> None:
         timeout_s = self._daemon.drain_timeout_s
@@ -369,17 +417,18 @@ class _Performance:
                 logger.warning("the crash file was full and has been cut")
 
     def _watch_drain(self, timeout_s: float) -> None:
-        if not self._life.stopping.is_set():
+        if not self._life.stopping.is_set() and not self._served:
             return
         now_s = clock.monotonic()
         if self._stop_at_s is None:
             self._stop_at_s = now_s + self._daemon.drain_timeout_s + DRAIN_GRACE_S
+            self._mark_draining()  # a stuck loop does not
         elif now_s >= self._stop_at_s:
             logger.error("the end hangs, held up by %s; ending at once", self._where_stuck())
             self._end_at_once(EXIT_HUNG)
 
     def _where_stuck(self) -> str:
-        return ", ".join(self._held_up_by()) or self._standby.stuck_at()
+        return ", ".join(self._held_up_by() or _waited_for_threads()) or self._standby.stuck_at()
 
     def _signalled(self, number: int) -> None:
         import signal
@@ -450,6 +499,15 @@ def _one_line(error: BaseException) -> str:
     from daemonry.wire.text import printable
 
     return printable(str(error)) or type(error).__name__
+
+
+def _waited_for_threads() -> list[str]:
+    """Return the threads that the interpreter waits for before it ends, and where they are."""
+    return [
+        f"thread {thread.name} at {where(frame_of(thread.ident))}"
+        for thread in threading.enumerate()
+        if not thread.daemon and thread is not threading.main_thread()
+    ]
 
 
 def _trace_of(error: BaseException) -> BaseException | None:

@@ -68,15 +68,14 @@ def start(
         AlreadyRunning: somebody is this daemon.
         StartFailed: it did not come up; the error tells the stage and the reason.
         NotReadyInTime: it lives and has not said that it is ready; it is left to go on.
-        DeadlineExceeded: another start was under way all the time.
+        DeadlineExceeded: another start was under way, or the last run was ending, all the time.
         UnsafePath: its directories cannot be used.
     """
     deadline = Deadline(timeout_s)
     claim.prepare(place)
-    claim.await_vacancy(place)
-    start_lock = claim.take_start_lock(place, timeout_s)
+    start_lock = claim.take_start_lock(place, deadline)
     try:
-        claim.await_vacancy(place)
+        claim.await_vacancy(place, deadline)
         _remember(place, recipe)
         read_fd, write_fd = os.pipe()
         try:
@@ -128,7 +127,7 @@ def _await_ready(
                 failed["stage"],
                 failed["error"],
                 _reap(process),
-                crash_file.tail(place.crash_path),
+                _besides(failed["error"], crash_file.tail(place.crash_path)),
             )
         stage = message.get("stage", stage)
         progress(stage)
@@ -144,6 +143,11 @@ def _reap(process: subprocess.Popen[bytes]) -> int | None:
     except subprocess.TimeoutExpired:
         process.returncode = 0
         return None
+
+
+def _besides(reason: str, output: str) -> str:
+    """Return what the process wrote, unless that is only the reason that it reported."""
+    return "" if output == reason else output
 
 
 def _how_it_ended(status: int | None) -> str:

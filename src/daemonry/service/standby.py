@@ -144,7 +144,8 @@ class Standby:
             clock.sleep(timeout_s)
             return
         deadline = Deadline(timeout_s)
-        self._selector.register(listener.fileno(), selectors.EVENT_READ)
+        listener_fd = listener.fileno()  # the loop may close it as soon as it is back
+        self._selector.register(listener_fd, selectors.EVENT_READ)
         try:
             while not deadline.expired and not self._sign_of_life.is_set():
                 for key, _ in self._selector.select(deadline.remaining_s()):
@@ -154,7 +155,7 @@ class Standby:
                         self._read(key.data)
                 self._expire()
         finally:
-            self._selector.unregister(listener.fileno())
+            self._selector.unregister(listener_fd)
 
     def _accept(self, listener: Listener) -> None:
         try:

@@ -11,6 +11,39 @@ from _socket import AF_UNIX
 from _socket import socket as Socket
 
 from daemonry.process import platform
+from daemonry.values import Value
+
+
+class Peer(Value):
+    """Who is at the other end, as the system says (unix(7), SO_PEERCRED).
+
+    Attributes:
+        gid: the group; None over TCP.
+        pid: the process as it connected; None over TCP.
+        uid: the user; None over TCP.
+    """
+
+    __slots__ = ("gid", "pid", "uid")
+    gid: int | None
+    pid: int | None
+    uid: int | None
+
+    def __init__(self, gid: int | None, pid: int | None, uid: int | None) -> None:
+        self._set(gid=gid, pid=pid, uid=uid)
+
+    def __str__(self) -> str:
+        return "tcp" if self.pid is None else f"pid {self.pid} uid {self.uid}"
+
+
+def peer_of(sock: Socket) -> Peer:
+    """Return who is at the other end of an accepted socket."""
+    if sock.family != AF_UNIX:
+        return Peer(None, None, None)
+    try:
+        pid, uid, gid = platform.peer_of(sock)
+    except OSError:
+        return Peer(None, None, None)
+    return Peer(gid, pid, uid)
 
 
 def may_command(sock: Socket) -> bool:

@@ -88,7 +88,7 @@ class Endpoint(Value):
     @property
     def local(self) -> bool:
         """Whether it is on this machine for certain; no name is looked up."""
-        return self.kind != TCP or self.address in ("localhost", "::1") or self.address.startswith("127.")
+        return self.kind != TCP or self.address in ("localhost", "::1") or _is_loopback(self.address)
 
     def __str__(self) -> str:
         if self.kind == TCP:
@@ -97,11 +97,21 @@ class Endpoint(Value):
         return f"fd:{self.number}" if self.kind == FD else f"{self.kind}:{self.address}"
 
 
+def _is_loopback(host: str) -> bool:
+    # All digits and dots, or it is a name: 127.example.com may be anywhere.
+    return host.startswith("127.") and host.replace(".", "").isdigit()
+
+
 def _unix(text: str, address: str) -> Endpoint:
     if not address:
         raise daemonry.errors.EndpointInvalid(text, "there is no path")
     if "\0" in address:
         raise daemonry.errors.EndpointInvalid(text, "a path cannot have a NUL byte in it")
+    if address != address.rstrip():
+        # It could be printed and not be read again, and the record holds what is printed.
+        raise daemonry.errors.EndpointInvalid(text, "a path cannot end in a blank")
+    if not _is_file_name(address):
+        raise daemonry.errors.EndpointInvalid(text, "no file can be called so")
     if address.startswith("@"):
         if len(address) == 1:
             raise daemonry.errors.EndpointInvalid(text, "there is no name after the @")
@@ -113,6 +123,14 @@ def _unix(text: str, address: str) -> Endpoint:
     return Endpoint(address, UNIX)
 
 
+def _is_file_name(address: str) -> bool:
+    try:
+        address.encode("utf-8", "surrogateescape")  # as the interpreter names files, PEP 383
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _tcp(text: str, rest: str) -> Endpoint:
     host, colon, port = rest.rpartition(":")
     if not colon or not host:
@@ -121,7 +139,7 @@ def _tcp(text: str, rest: str) -> Endpoint:
         host = host[1:-1]
     elif ":" in host:
         raise daemonry.errors.EndpointInvalid(text, "an IPv6 address stands in brackets: [::1]:port")
-    if not host or any(char.isspace() or char in "/@?#\0" for char in host):
+    if not host or any(char.isspace() or char in "/@?#[]\0" for char in host):
         raise daemonry.errors.EndpointInvalid(text, f"{host!r} is no host")
     return Endpoint(host, TCP, _number(text, port, "a port", 65535))
 

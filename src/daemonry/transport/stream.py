@@ -76,8 +76,8 @@ class Stream:
 
     def read(self, max_bytes: int = READ_BYTES, timeout_s: float | None = None) -> bytes:
         """Return up to `max_bytes` bytes, at least one; `b""` at the end of what the peer sends."""
-        self._sock.settimeout(timeout_s)
         try:
+            self._sock.settimeout(timeout_s)
             return self._sock.recv(max_bytes)
         except (TimeoutError, BlockingIOError):  # no time left makes the socket non-blocking
             raise daemonry.errors.DeadlineExceeded("read", timeout_s or 0.0, "maybe", self.peer) from None
@@ -104,6 +104,12 @@ class Stream:
         except OSError as error:
             if error.errno != errno.ENOTCONN:
                 raise self._lost(error) from error
+
+    def take_socket(self) -> Socket:
+        """Return a socket of the same connection, and close the stream."""
+        from _socket import socket
+
+        return socket(fileno=self._sock.detach())
 
     def close(self) -> None:
         """End the connection.  Twice is not an error."""

@@ -163,7 +163,7 @@ def accept_within(listening: Socket, timeout_s: float | None, endpoint: Endpoint
     listening.settimeout(timeout_s)
     try:
         return _accepted(listening)
-    except TimeoutError:
+    except (TimeoutError, BlockingIOError):  # no time at all makes the socket non-blocking
         raise daemonry.errors.DeadlineExceeded("accept", timeout_s or 0.0, "no", str(endpoint)) from None
     finally:
         listening.setblocking(False)

@@ -80,11 +80,10 @@ def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
                 sock.connect(address)
             except BlockingIOError:
                 _retry(sock, address, endpoint, deadline)
-    except OSError as error:
+    except BaseException as error:
         sock.close()
-        raise _why_not(endpoint, error) from error
-    except BaseException:
-        sock.close()
+        if isinstance(error, OSError) and not isinstance(error, daemonry.errors.DeadlineExceeded):
+            raise _why_not(endpoint, error) from error
         raise
     return Stream(sock, str(endpoint))
 
@@ -106,8 +105,6 @@ def _retry(sock: Socket, address: str, endpoint: Endpoint, deadline: Deadline) -
 def _why_not(endpoint: Endpoint, error: OSError) -> Exception:
     import errno
 
-    if isinstance(error, daemonry.errors.DeadlineExceeded):
-        return error
     where = endpoint.address
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return daemonry.errors.NotListening(where, error.errno)
