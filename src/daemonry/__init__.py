@@ -20,6 +20,13 @@ Serve and connect without a daemon around it:
     Stream, Listener, connect, try_connect, listen
     Command, Reply  the text dialect's values
 
+Typed calls, over Varlink:
+
+    Interface, CallError, method, Context
+                    a class with typed methods is an interface: serve it, or call it by a proxy
+    Client, AsyncClient, Pool
+                    call a daemon: by names, or by a typed proxy
+
 Small things that programs built on it need:
 
     Place           where a daemon's files are
@@ -39,8 +46,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from daemonry import errors as errors
+    from daemonry.daemon import config as _config
     from daemonry.daemon.config import RESTART as RESTART
-    from daemonry.daemon.config import load as load_config  # noqa: F401
     from daemonry.daemon.definition import Daemon as Daemon
     from daemonry.daemon.instance import Instance as Instance
     from daemonry.daemon.liveness import Liveness as Liveness
@@ -51,6 +58,13 @@ if TYPE_CHECKING:
     from daemonry.errors import Refused as Refused
     from daemonry.process.atomic_file import write_atomically as write_atomically
     from daemonry.process.place import Place as Place
+    from daemonry.service.aclient import AsyncClient as AsyncClient
+    from daemonry.service.aclient import Pool as Pool
+    from daemonry.service.blocking import Client as Client
+    from daemonry.service.handler import Context as Context
+    from daemonry.service.interface import CallError as CallError
+    from daemonry.service.interface import Interface as Interface
+    from daemonry.service.interface import method as method
     from daemonry.service.server import Server as Server
     from daemonry.transport.connect import connect as connect
     from daemonry.transport.connect import listen as listen
@@ -61,15 +75,23 @@ if TYPE_CHECKING:
     from daemonry.wire.text import Command as Command
     from daemonry.wire.text import Reply as Reply
 
+    load_config = _config.load
+
 _HOMES = {
+    "AsyncClient": "daemonry.service.aclient",
+    "CallError": "daemonry.service.interface",
+    "Client": "daemonry.service.blocking",
     "Command": "daemonry.wire.text",
+    "Context": "daemonry.service.handler",
     "Daemon": "daemonry.daemon.definition",
     "DaemonryError": "daemonry.errors",
     "Endpoint": "daemonry.transport.endpoint",
     "Instance": "daemonry.daemon.instance",
     "Listener": "daemonry.transport.stream",
+    "Interface": "daemonry.service.interface",
     "Liveness": "daemonry.daemon.liveness",
     "Place": "daemonry.process.place",
+    "Pool": "daemonry.service.aclient",
     "RESTART": "daemonry.daemon.config",
     "Refused": "daemonry.errors",
     "Reply": "daemonry.wire.text",
@@ -78,6 +100,7 @@ _HOMES = {
     "Stream": "daemonry.transport.stream",
     "connect": "daemonry.transport.connect",
     "listen": "daemonry.transport.connect",
+    "method": "daemonry.service.interface",
     "load_config": "daemonry.daemon.config:load",
     "start": "daemonry.daemon.start",
     "stop": "daemonry.daemon.stop",

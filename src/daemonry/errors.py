@@ -21,7 +21,11 @@ is raised; how a command ends on each is said in `daemonry.cli.exit_codes`.
     │        ├ FrameTooLarge
     │        └ BadFrame
     ├ Refused                               a hook's way to say no to a command
-    ├ CommandFailed                         the daemon answered with an error
+    ├ CommandFailed                         the daemon answered a command with an error
+    ├ CallFailed                            the daemon answered a call with an error
+    │  ├ InterfaceNotFound · MethodNotFound · MethodNotImplemented
+    │  ├ InvalidParameter · PermissionDenied · ExpectedMore
+    │  └ Paused · Draining · Overloaded · Failed
     ├ LifecycleError
     │  ├ AlreadyRunning
     │  ├ NotRunning
@@ -40,6 +44,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any, Literal
 
     Ran = Literal["no", "maybe"]
@@ -274,6 +279,64 @@ class CommandFailed(DaemonryError):
         super().__init__(message)
         self.command = command
         self.message = message
+
+
+class CallFailed(DaemonryError):
+    """The daemon understood the call and answered with an error.
+
+    Attributes:
+        error: the error's fully-qualified name.
+        parameters: what the error tells.
+    """
+
+    def __init__(self, error: str, parameters: Mapping[str, Any] | None = None) -> None:
+        self.error = error
+        self.parameters = dict(parameters or {})
+        super().__init__(self._sentence())
+
+    def _sentence(self) -> str:
+        told = ", ".join(f"{name}: {value}" for name, value in self.parameters.items())
+        return f"{self.error} ({told})" if told else self.error
+
+
+class InterfaceNotFound(CallFailed):
+    """The daemon has no such interface; `parameters["interface"]` names it."""
+
+
+class MethodNotFound(CallFailed):
+    """The interface has no such method; `parameters["method"]` names it."""
+
+
+class MethodNotImplemented(CallFailed):
+    """The interface has the method, and the daemon does not."""
+
+
+class InvalidParameter(CallFailed):
+    """A parameter is missing, unknown, or of another type; `parameters["parameter"]` names it."""
+
+
+class PermissionDenied(CallFailed):
+    """The caller may not do that."""
+
+
+class ExpectedMore(CallFailed):
+    """The method gives several replies, and the caller did not ask for more than one."""
+
+
+class Paused(CallFailed):
+    """The daemon is paused and takes no work."""
+
+
+class Draining(CallFailed):
+    """The daemon is ending and takes no work."""
+
+
+class Overloaded(CallFailed):
+    """The daemon has all the work that it takes; `parameters["limit"]` tells how much that is."""
+
+
+class Failed(CallFailed):
+    """The handler failed in a way that its interface does not know; the daemon's log tells more."""
 
 
 class LifecycleError(DaemonryError):

@@ -36,6 +36,8 @@ ACCEPTS_PER_TURN: Final = 64
 ACCEPT_BACKOFF_S: Final = 0.1
 ACCEPT_BACKOFF_MAX_S: Final = 1.0
 READ_BYTES: Final = 1 << 16
+# Blocking handlers at the same time; asyncio's own pool has at most 32.
+MAX_HANDLER_THREADS: Final = 32
 
 # --- connecting -------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""One accepted connection that speaks the text dialect, on an asyncio loop.
+"""One accepted connection, on an asyncio loop: the text dialect, until it shows to speak another.
 
 Owns its socket, its deadlines, and the order read, answer, write, close.  Written on
 `add_reader` and not on transports: a connection costs one small object, the socket can also be
@@ -14,12 +14,18 @@ from _socket import socket as Socket
 from collections.abc import Awaitable, Callable
 
 from daemonry.limits import FIRST_BYTE_TIMEOUT_S, READ_BYTES, REPLY_TIMEOUT_S
-from daemonry.wire import text
+from daemonry.wire import dialect, text
 from daemonry.wire.text import Command, CommandReader, Reply
 
 logger = logging.getLogger("daemonry.server")
 
+TakeOver = Callable[[Socket, bytes], None]
 Answer = Callable[[Command], Reply | Awaitable[Reply]]
+
+
+# Stands in for a socket that was handed on.
+_GONE = Socket()
+_GONE.close()
 
 
 class TextConnection:
@@ -31,9 +37,10 @@ class TextConnection:
         answer: what replies to a command.
         closed: called once, when the socket is closed.
         first_byte_timeout_s: how long the client may take for its line.
+        take_over: is given the socket, and what was read, when the first bytes are a Varlink call.
     """
 
-    __slots__ = ("_answer", "_closed", "_loop", "_out", "_reader", "_sock", "_task", "_timer")
+    __slots__ = ("_answer", "_closed", "_loop", "_out", "_reader", "_sock", "_take_over", "_task", "_timer")
 
     def __init__(
         self,
@@ -42,11 +49,13 @@ class TextConnection:
         answer: Answer,
         closed: Callable[[TextConnection], None],
         first_byte_timeout_s: float = FIRST_BYTE_TIMEOUT_S,
+        take_over: TakeOver | None = None,
     ) -> None:
         self._loop = loop
         self._sock = sock
         self._answer = answer
         self._closed = closed
+        self._take_over = take_over
         self._reader = CommandReader()
         self._out = b""
         self._task: asyncio.Task[None] | None = None
@@ -81,6 +90,10 @@ class TextConnection:
         except OSError:
             self.close()
             return
+        if self._take_over is not None and dialect.detect(data) == dialect.VARLINK:
+            self._hand_over(data)
+            return
+        self._take_over = None
         self._reader.receive_data(data)
         event = self._reader.next_event()
         if event is None:
@@ -92,6 +105,14 @@ class TextConnection:
             self._send(event)
         else:
             self.close()
+
+    def _hand_over(self, data: bytes) -> None:
+        assert self._take_over is not None
+        self._timer.cancel()
+        self._loop.remove_reader(self._sock.fileno())
+        sock, self._sock = self._sock, _GONE
+        self._closed(self)
+        self._take_over(sock, data)
 
     def _too_slow(self) -> None:
         if self._out:  # the client does not take its reply

@@ -1,4 +1,4 @@
-"""The server: listens at an endpoint and answers the control plane for whoever connects.
+"""The server: listens at an endpoint and answers whoever connects, in the dialect they speak.
 
 Owns the listener's life (bind, look after the socket file, clean up) and the limits on
 connections.  Accepting is `acceptor`'s; what a connection does is `connection`'s; what a command
@@ -13,20 +13,30 @@ import os
 import resource
 import weakref
 from _socket import socket as Socket
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from daemonry.errors import AlreadyBound, DaemonryError, NotBound
-from daemonry.limits import CONNECTION_SHARE, FIRST_BYTE_TIMEOUT_S, MAX_CONNECTIONS, SOCKET_CHECK_S
+from daemonry.limits import (
+    CONNECTION_SHARE,
+    FIRST_BYTE_TIMEOUT_S,
+    MAX_CONNECTIONS,
+    MAX_HANDLER_THREADS,
+    SOCKET_CHECK_S,
+)
 from daemonry.process.place import Place
 from daemonry.service.acceptor import Acceptor
 from daemonry.service.connection import TextConnection
 from daemonry.service.control import ControlState, answer
 from daemonry.transport.connect import listen
-from daemonry.transport.credentials import may_command
+from daemonry.transport.credentials import may_command, peer_of
 from daemonry.transport.endpoint import Endpoint
 from daemonry.transport.unix import UnixListener
 
 if TYPE_CHECKING:
+    from daemonry.service.calls import Calls
+    from daemonry.service.varlink_connection import VarlinkConnection
     from daemonry.transport.stream import Listener
     from daemonry.transport.unix import Leftovers
 
@@ -34,7 +44,7 @@ logger = logging.getLogger("daemonry.server")
 
 
 class Server:
-    """Answers the text dialect at one endpoint.
+    """Answers the text dialect, and typed calls where it has interfaces, at one endpoint.
 
     `bind`, then `run` until cancelled, then `cleanup`; the last also happens when the object goes
     away.  Only what this object bound is ever removed.
@@ -43,6 +53,7 @@ class Server:
         endpoint: where to listen: an endpoint, its text, or a socket's path.
         leftovers: see `daemonry.transport.connect.listen`.
         first_byte_timeout_s: how long a client may take for its line, in seconds.
+        calls: the interfaces that it serves; without them it speaks the text dialect only.
     """
 
     def __init__(
@@ -51,6 +62,7 @@ class Server:
         *,
         leftovers: Leftovers = "refuse",
         first_byte_timeout_s: float = FIRST_BYTE_TIMEOUT_S,
+        calls: Calls | None = None,
     ) -> None:
         self._endpoint = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(os.fspath(endpoint))
         self._leftovers: Leftovers = leftovers
@@ -58,7 +70,9 @@ class Server:
         self._listener: Listener | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
         self._acceptor: Acceptor | None = None
-        self._connections: set[TextConnection] = set()
+        self._connections: set[TextConnection | VarlinkConnection] = set()
+        self._calls = calls
+        self._threads: Executor | None = None
         self._most_connections = _most_connections()
 
     @classmethod
@@ -116,6 +130,9 @@ class Server:
             self._acceptor = None
             for connection in list(self._connections):
                 connection.close()
+            if self._threads is not None:
+                self._threads.shutdown(wait=False, cancel_futures=True)
+                self._threads = None
 
     def cleanup(self) -> None:
         """Stop listening and remove the socket file if it is still ours.  Twice is not an error."""
@@ -168,6 +185,7 @@ class Server:
             lambda command: answer(command, state),
             self._connections.discard,
             self._first_byte_timeout_s,
+            partial(self._speak_varlink, loop) if self._calls is not None else None,
         )
         self._connections.add(connection)
         if not may_command(sock):
@@ -176,6 +194,18 @@ class Server:
             connection.refuse("Too many connections")
         else:
             connection.start()
+
+    def _speak_varlink(self, loop: asyncio.AbstractEventLoop, sock: Socket, data: bytes) -> None:
+        from daemonry.service.varlink_connection import VarlinkConnection
+
+        assert self._calls is not None
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(MAX_HANDLER_THREADS, thread_name_prefix="daemonry-handler")
+        connection = VarlinkConnection(
+            loop, sock, peer_of(sock), self._calls, self._threads, self._connections.discard
+        )
+        self._connections.add(connection)
+        connection.receive(data)
 
 
 def _most_connections() -> int:

@@ -1,0 +1,127 @@
+"""Interfaces that every server has: org.varlink.service, and org.daemonry.Control.
+
+Owns what they answer.  The first is the protocol's own (varlink.org, Service); the second is the
+control plane for programs: what STATUS, PAUSE, RESUME, RELOAD and STOP are for people.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from daemonry import errors
+from daemonry.service.calls import CONTROL, Calls
+from daemonry.service.control import ControlState
+from daemonry.service.interface import CallError, Interface
+from daemonry.wire import varlink
+
+
+class Info(msgspec.Struct):
+    """Who serves, and what."""
+
+    vendor: str
+    product: str
+    version: str
+    url: str
+    interfaces: list[str]
+
+
+class Description(msgspec.Struct):
+    """An interface, in the interface language."""
+
+    description: str
+
+
+class VarlinkService(Interface, name=varlink.SERVICE):
+    """The Varlink Service Interface is provided by every varlink service.
+
+    It describes the service and the interfaces that it implements.
+    """
+
+    def __init__(self, calls: Calls, info: tuple[str, str, str, str]) -> None:
+        self._calls = calls
+        self._info = info
+
+    def get_info(self) -> Info:
+        """Get a list of all the interfaces a service provides and information about it."""
+        return Info(*self._info, list(self._calls.interfaces))
+
+    def get_interface_description(self, interface: str) -> Description:
+        """Get the description of an interface that is implemented by this service."""
+        found = self._calls.interfaces.get(interface)
+        if found is None:
+            raise errors.InterfaceNotFound(varlink.INTERFACE_NOT_FOUND, {"interface": interface})
+        return Description(found.text)
+
+
+class Refusal(CallError):
+    """The daemon said no, and why."""
+
+    message: str
+
+
+class Status(msgspec.Struct):
+    """How the daemon is: what STATUS tells."""
+
+    status: dict[str, Any]
+
+
+class Note(msgspec.Struct):
+    """What the sender should know besides; "" for nothing."""
+
+    note: str
+
+
+class Control(Interface, name=CONTROL, errors=(Refusal,)):
+    """The daemon itself: how it is, and what it is to do."""
+
+    def __init__(self, state: ControlState, changes: Callable[[], Awaitable[None]] | None = None) -> None:
+        self._state = state
+        self._changes = changes
+
+    async def get_status(self) -> Status:
+        """Return what STATUS tells."""
+        return Status(dict(await self._ask("get_status")))
+
+    async def pause(self) -> None:
+        """Stop working, go on answering."""
+        await self._ask("pause")
+
+    async def resume(self) -> None:
+        """Work again."""
+        await self._ask("resume")
+
+    async def reload(self) -> Note:
+        """Read the configuration again."""
+        return Note(await self._ask("reload_config") or "")
+
+    async def stop(self) -> None:
+        """Begin to stop; the reply comes at once."""
+        await self._ask("stop")
+
+    async def subscribe(self) -> AsyncIterator[Status]:
+        """Return how the daemon is now, and again whenever its state changes."""
+        while True:
+            changed = asyncio.ensure_future(self._changes()) if self._changes is not None else None
+            try:
+                yield Status(dict(await self._ask("get_status")))
+                if changed is None:
+                    return
+                await changed
+            finally:
+                if changed is not None:
+                    changed.cancel()
+
+    async def _ask(self, name: str) -> Any:
+        method = getattr(self._state, name, None)
+        if method is None:
+            raise errors.MethodNotImplemented(varlink.METHOD_NOT_IMPLEMENTED, {"method": name})
+        try:
+            result = method()
+            return await result if inspect.isawaitable(result) else result
+        except errors.DaemonryError as error:
+            raise Refusal(message=str(error)) from None

@@ -1,0 +1,250 @@
+"""A Python class as an interface: its typed methods can be called from anywhere.
+
+    class Busy(CallError):
+        \"\"\"Another job is under way.\"\"\"
+        job: str
+
+    class Jobs(Interface, name="org.example.jobs", errors=(Busy,)):
+        \"\"\"Runs jobs, one at a time.\"\"\"
+
+        def start(self, command: list[str], cwd: str = "/") -> Job: ...
+        async def watch(self, job: str) -> AsyncIterator[Progress]: ...
+
+Owns what such a class means on the wire: a method `list_jobs` is called `ListJobs`; parameters
+keep their names, less a trailing `_` (for names that Python keeps to itself); one with a default
+may be left out.  A dataclass or Struct that is returned becomes the reply's fields, any other value
+its one field `result`, None none.  An async generator is a stream, for callers that take `more`.
+
+The class is both: what a daemon implements, and what a client is given to call.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any, ClassVar, Final, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from daemonry.errors import CallFailed
+from daemonry.service.handler import Context
+from daemonry.service.schema import NotDescribable, Schema, is_struct, own_doc, struct_fields
+from daemonry.wire import idl
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+RESULT: Final = "result"
+_MARK = "__daemonry_method__"
+_STREAMS = (AsyncIterator, AsyncGenerator)
+
+
+class CallError(CallFailed):
+    """An error that an interface declares; subclasses annotate its fields and are raised with them.
+
+    Attributes:
+        error: the name on the wire, once it has been there; else the class's own.
+        parameters: the fields, as a dict.
+    """
+
+    def __init__(self, **fields: Any) -> None:
+        known = get_type_hints(type(self))
+        for name in fields:
+            if name not in known:
+                raise TypeError(f"{type(self).__name__} has no field {name!r}")
+        super().__init__(type(self).__name__, fields)
+        for name, value in fields.items():
+            setattr(self, name, value)
+
+    @classmethod
+    def fields(cls) -> dict[str, Any]:
+        """Return the types of the fields, by name."""
+        inherited = get_type_hints(CallError)
+        return {name: kind for name, kind in get_type_hints(cls).items() if name not in inherited}
+
+
+class Marks(typing.NamedTuple):
+    """What the decorator `method` says of a method.
+
+    Attributes:
+        name: its name on the wire; "" for the one made from Python's.
+        blocking: whether it runs in a thread.
+        idempotent: whether doing it twice is as good as once, so that a client may retry it.
+    """
+
+    name: str = ""
+    blocking: bool = False
+    idempotent: bool = False
+
+
+def method(
+    *, name: str = "", blocking: bool = False, idempotent: bool = False
+) -> Callable[[Function], Function]:
+    """Say more of an interface's method.
+
+    Args:
+        name: its name on the wire, where the one made from Python's will not do.
+        blocking: it may wait or compute for long: it runs in a thread, and the others go on.
+        idempotent: doing it twice is as good as once; a client may try again by itself.
+    """
+
+    def mark(function: Function) -> Function:
+        setattr(function, _MARK, Marks(name, blocking, idempotent))
+        return function
+
+    return mark
+
+
+class Interface:
+    """The base of interfaces.  Public methods with annotations can be called; others are the class's own.
+
+    Class arguments:
+        name: the interface's name, a reverse domain: `org.example.jobs`.
+        errors: the `CallError`s that its methods raise.
+    """
+
+    interface_name: ClassVar[str] = ""
+    interface_errors: ClassVar[tuple[type[CallError], ...]] = ()
+
+    def __init_subclass__(
+        cls, *, name: str = "", errors: tuple[type[CallError], ...] = (), **rest: Any
+    ) -> None:
+        super().__init_subclass__(**rest)
+        if name:
+            if not idl.is_interface_name(name):
+                raise NotDescribable(cls.__name__, name, "is no interface name such as org.example.jobs")
+            cls.interface_name = name
+            cls.interface_errors = tuple(errors)
+
+
+class Method:
+    """One method of an interface, ready to be called.
+
+    Attributes:
+        name: its name on the wire.
+        python_name: its name in the class.
+        parameters: a Struct with its parameters, checked on the way in.
+        names: the parameters' names in Python, in the order of the Struct's fields.
+        reply: the type of its reply, or of each reply of a stream.
+        wraps: whether the reply is one field, `result`.
+        streams: whether it gives several replies.
+        marks: what its decorator says.
+        context: the name of the parameter that takes the `Context`, or "".
+    """
+
+    def __init__(self, function: Callable[..., Any], python_name: str, where: str) -> None:
+        marks = getattr(function, _MARK, Marks())
+        hints = get_type_hints(function, include_extras=True)
+        self.python_name = python_name
+        self.marks: Marks = marks
+        self.name: str = marks.name or "".join(part.capitalize() for part in python_name.split("_"))
+        self.doc = inspect.cleandoc(function.__doc__ or "")
+        self.context = ""
+        self.names: list[str] = []
+        self.parameters = self._parameters(function, hints, where)
+        returned = hints.get("return", type(None))
+        self.streams = get_origin(returned) in _STREAMS
+        self.reply = get_args(returned)[0] if self.streams else returned
+        self.wraps = self.reply is not type(None) and not is_struct(self.reply)
+
+    def _parameters(
+        self, function: Callable[..., Any], hints: dict[str, Any], where: str
+    ) -> type[msgspec.Struct]:
+        fields: list[Any] = []
+        for parameter in list(inspect.signature(function).parameters.values())[1:]:
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                raise NotDescribable(where, parameter.name, "takes any number of arguments")
+            if parameter.name not in hints:
+                raise NotDescribable(where, parameter.name, "has no type")
+            hint = hints[parameter.name]
+            if hint is Context:
+                self.context = parameter.name
+                continue
+            self.names.append(parameter.name)
+            wire_name = parameter.name.rstrip("_")
+            default = {} if parameter.default is parameter.empty else {"default": parameter.default}
+            fields.append((parameter.name, hint, msgspec.field(name=wire_name, **default)))
+        return msgspec.defstruct(f"{self.name}Parameters", fields, forbid_unknown_fields=True, kw_only=True)
+
+
+class Described:
+    """An interface class, worked out: its description and its methods by wire name.
+
+    Attributes:
+        name: the interface's name.
+        interface: its description.
+        text: the description as the interface language has it.
+        methods: by their names on the wire.
+        errors: the declared errors, by their names on the wire, without the interface's.
+    """
+
+    def __init__(self, kind: type[Interface]) -> None:
+        if not kind.interface_name:
+            raise NotDescribable(kind.__name__, kind, "has no interface name")
+        self.name = kind.interface_name
+        self.methods = {one.name: one for one in _methods(kind)}
+        self.errors = {one.__name__: one for one in kind.interface_errors}
+        self.interface = self._describe(own_doc(kind))
+        self.text = idl.print_interface(self.interface, strict=False)
+
+    def _describe(self, doc: str) -> idl.Interface:
+        schema = Schema()
+        methods = [self._method(schema, one) for one in self.methods.values()]
+        errors = [
+            idl.ErrorType(name, self._fields(schema, kind.fields(), name), own_doc(kind))
+            for name, kind in self.errors.items()
+        ]
+        return idl.Interface(self.name, (*schema.aliases.values(), *methods, *errors), doc)
+
+    def _method(self, schema: Schema, one: Method) -> idl.Method:
+        where = f"{self.name}.{one.name}"
+        parameters = [
+            idl.Field(name, schema.field(kind, optional=optional, where=f"{where}({name})"))
+            for name, kind, optional in struct_fields(one.parameters)
+        ]
+        if one.wraps:
+            reply = idl.Struct((idl.Field(RESULT, schema.type_of(one.reply, where)),))
+        elif one.reply is type(None):
+            reply = idl.Struct()
+        else:
+            reply = schema.fields_of(one.reply, where)
+        return idl.Method(one.name, idl.Struct(tuple(parameters)), reply, one.doc)
+
+    def _fields(self, schema: Schema, kinds: dict[str, Any], where: str) -> idl.Struct:
+        return idl.Struct(
+            tuple(idl.Field(name, schema.type_of(kind, f"{where}.{name}")) for name, kind in kinds.items())
+        )
+
+
+def _methods(kind: type[Interface]) -> list[Method]:
+    found = []
+    for name in _public_names(kind):
+        function = inspect.getattr_static(kind, name)
+        if inspect.isfunction(function):
+            found.append(Method(function, name, f"{kind.__name__}.{name}"))
+    return found
+
+
+def _public_names(kind: type[Interface]) -> list[str]:
+    # An implementation may have public helpers of its own; the class that named the interface, and
+    # those between it and the implementation, say what can be called.
+    names: dict[str, None] = {}
+    for one in reversed(kind.__mro__):
+        if issubclass(one, Interface) and one is not Interface and "interface_name" in one.__dict__:
+            names.update({name: None for name in one.__dict__ if not name.startswith("_")})
+    return [name for name in names if name not in ("interface_name", "interface_errors")]
+
+
+_described: dict[type[Interface], Described] = {}
+
+
+def described(kind: type[Interface]) -> Described:
+    """Return what an interface class means, worked out once.
+
+    Raises:
+        NotDescribable: a type in it has no form in the interface language.
+    """
+    found = _described.get(kind)
+    if found is None:
+        found = _described[kind] = Described(kind)
+    return found

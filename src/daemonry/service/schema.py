@@ -1,0 +1,195 @@
+"""Python's types as the interface language has them.
+
+Owns the mapping:
+
+    bool int float str          themselves
+    bytes                       string, in base64
+    Any, dict[str, Any]         object
+    list[X], tuple[X, ...]      []X
+    dict[str, X]                [string]X
+    X | None                    ?X
+    enum.Enum, Literal["a"]     an enum; members of text, with names that the language allows
+    dataclass, msgspec.Struct   a named struct, declared once
+
+What has no place there is refused by name when the interface is made, not when it is called.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from daemonry.wire import idl
+
+_BASIC = {
+    bool: idl.Basic.BOOL,
+    int: idl.Basic.INT,
+    float: idl.Basic.FLOAT,
+    str: idl.Basic.STRING,
+    bytes: idl.Basic.STRING,
+    Any: idl.Basic.OBJECT,
+    dict: idl.Basic.OBJECT,
+}
+
+
+class NotDescribable(TypeError):
+    """A type has no form in the interface language.
+
+    Attributes:
+        where: the method, parameter or field.
+        kind: the type.
+    """
+
+    def __init__(self, where: str, kind: object, why: str = "has no form in the interface language") -> None:
+        super().__init__(f"{where}: {getattr(kind, '__name__', kind)!s} {why}")
+        self.where = where
+        self.kind = kind
+
+
+class Schema:
+    """Collects the named types that an interface needs while its members are described.
+
+    Attributes:
+        aliases: their declarations, in the order in which they were met.
+    """
+
+    def __init__(self) -> None:
+        self.aliases: dict[str, idl.TypeAlias] = {}
+        self._kinds: dict[str, object] = {}
+
+    def type_of(self, kind: Any, where: str) -> idl.Type:
+        """Return the interface language's type for a Python type.
+
+        Raises:
+            NotDescribable: there is none.
+        """
+        kind = _bare(kind)
+        if kind in _BASIC:
+            return _BASIC[kind]
+        origin, arguments = get_origin(kind), get_args(kind)
+        if origin in (typing.Union, types.UnionType):
+            return self._optional(arguments, kind, where)
+        if origin in (list, tuple, Sequence):
+            return self._array(arguments, kind, where)
+        if origin in (dict, Mapping):
+            return self._map(arguments, kind, where)
+        if origin is typing.Literal:
+            return self._literal(arguments, kind, where)
+        if isinstance(kind, type):
+            return self._named(kind, where)
+        raise NotDescribable(where, kind)
+
+    def fields_of(self, kind: type, where: str) -> idl.Struct:
+        """Return the fields of a dataclass or Struct, in their order.
+
+        Raises:
+            NotDescribable: a field's type has no form.
+        """
+        fields = [
+            idl.Field(name, self._field(hint, optional=optional, where=f"{where}.{name}"))
+            for name, hint, optional in struct_fields(kind)
+        ]
+        return idl.Struct(tuple(fields))
+
+    def field(self, kind: Any, *, optional: bool, where: str) -> idl.Type:
+        """Return the type of a parameter or field; one with a default may be left out."""
+        return self._field(kind, optional=optional, where=where)
+
+    def _field(self, kind: Any, *, optional: bool, where: str) -> idl.Type:
+        described = self.type_of(kind, where)
+        if optional and not isinstance(described, idl.Optional):
+            return idl.Optional(described)
+        return described
+
+    def _optional(self, arguments: tuple[Any, ...], kind: Any, where: str) -> idl.Type:
+        rest = [one for one in arguments if one is not type(None)]
+        if len(rest) != 1 or len(rest) == len(arguments):
+            raise NotDescribable(where, kind, "is a union of more than one type and None")
+        return idl.Optional(self.type_of(rest[0], where))
+
+    def _array(self, arguments: tuple[Any, ...], kind: Any, where: str) -> idl.Type:
+        elements = [one for one in arguments if one is not Ellipsis]
+        if len(elements) != 1:
+            raise NotDescribable(where, kind, "must have elements of one type")
+        return idl.Array(self.type_of(elements[0], where))
+
+    def _map(self, arguments: tuple[Any, ...], kind: Any, where: str) -> idl.Type:
+        if not arguments or arguments[0] is not str:
+            raise NotDescribable(where, kind, "must have str keys")
+        if arguments[1] is Any:
+            return idl.Basic.OBJECT
+        return idl.Map(self.type_of(arguments[1], where))
+
+    def _literal(self, arguments: tuple[Any, ...], kind: Any, where: str) -> idl.Type:
+        return idl.Enum(_enum_names(arguments, kind, where))
+
+    def _named(self, kind: type, where: str) -> idl.Type:
+        if issubclass(kind, enum.Enum):
+            names = _enum_names(tuple(member.value for member in kind), kind, where)
+            return self._declare(kind, where, lambda: idl.Enum(names))
+        if is_struct(kind):
+            return self._declare(kind, where, lambda: self.fields_of(kind, kind.__name__))
+        raise NotDescribable(where, kind)
+
+    def _declare(self, kind: type, where: str, describe: Any) -> idl.Type:
+        name = kind.__name__
+        if not idl.is_member_name(name):
+            raise NotDescribable(where, kind, "has a name that the interface language does not allow")
+        known = self._kinds.setdefault(name, kind)
+        if known is not kind:
+            raise NotDescribable(where, kind, "shares its name with another type of the interface")
+        if name not in self.aliases:
+            # Taken first, so that a type may hold lists of itself.
+            self.aliases[name] = idl.TypeAlias(name, idl.Struct())
+            self.aliases[name] = idl.TypeAlias(name, describe(), own_doc(kind))
+        return idl.Named(name)
+
+
+def _bare(kind: Any) -> Any:
+    while get_origin(kind) is typing.Annotated:
+        kind = get_args(kind)[0]
+    return kind
+
+
+def _enum_names(values: tuple[Any, ...], kind: Any, where: str) -> tuple[str, ...]:
+    for value in values:
+        if not isinstance(value, str) or not idl.is_field_name(value):
+            raise NotDescribable(where, kind, f"has the member {value!r}, which is no name")
+    return values
+
+
+def is_struct(kind: object) -> bool:
+    """Whether `kind` is a dataclass or a msgspec Struct."""
+    return isinstance(kind, type) and (issubclass(kind, msgspec.Struct) or dataclasses.is_dataclass(kind))
+
+
+def struct_fields(kind: type) -> list[tuple[str, Any, bool]]:
+    """Return (name on the wire, type, whether it may be left out) for each field, in their order."""
+    if issubclass(kind, msgspec.Struct):
+        return [(one.encode_name, one.type, not one.required) for one in msgspec.structs.fields(kind)]
+    assert dataclasses.is_dataclass(kind)
+    hints = get_type_hints(kind)
+    return [
+        (
+            one.name,
+            hints[one.name],
+            one.default is not dataclasses.MISSING or one.default_factory is not dataclasses.MISSING,
+        )
+        for one in dataclasses.fields(kind)
+    ]
+
+
+def own_doc(kind: type) -> str:
+    """Return a class's own docstring, not one that was made for it."""
+    doc = kind.__dict__.get("__doc__") or ""
+    if dataclasses.is_dataclass(kind) and doc.startswith(f"{kind.__name__}("):
+        return ""
+    import inspect
+
+    return inspect.cleandoc(doc)

@@ -1,0 +1,586 @@
+r"""Varlink frames: the calls and replies that pass, and the bytes that they are.
+
+Owns the two values, their JSON in both directions, the framing, and the names that the protocol
+itself defines.  Whose turn it is to speak belongs to `wire.connection`; what a method does with
+its parameters belongs to `service`.  The format is varlink.org's (Method-Call, 2025-02):
+
+    call    {"method":"org.example.Job.Start","parameters":{...}}\0     oneway, more or upgrade: true
+    reply   {"parameters":{...}}\0                                      continues: true
+    error   {"parameters":{...},"error":"org.example.Job.Busy"}\0
+
+Strict in what is sent: fully-qualified names, `parameters` always there and an object, flags only
+where they are true, no vendor keys; no NUL and no lone surrogate in a string, no NaN, integers
+below 2**63 in size, a point in every float, at most `MAX_JSON_DEPTH` levels.
+
+Bounded in what is accepted: what every peer reads in the same way (`strict_json`), with the same
+limits.  Besides what is sent, these are understood: `parameters` absent or null, flags that are
+false, integers to 2**64 (systemd writes UINT64_MAX for "infinite"), and a vendor's own keys, which
+are skipped.  A flag or an error that is null is refused, as systemd does.
+
+Needs the standard library alone and imports almost none of it: a command that makes one call
+cannot pay for `json`.  `wire.fast_varlink` is the same codec for processes that live longer.
+"""
+
+from __future__ import annotations
+
+from daemonry import strict_json
+from daemonry.errors import BadFrame, FrameTooLarge, LocalProtocolError
+from daemonry.limits import MAX_ECHO_CHARS, MAX_JSON_DEPTH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, Final
+
+# systemd's sd-varlink buffers 16 MiB; gRPC's default is 4 MiB, D-Bus allows 128.
+MAX_FRAME_BYTES: Final = 16 << 20
+# Integers that are sent are smaller in size: the range of int64, which is what peers have.
+INT_SENT_LIMIT: Final = 1 << 63
+# Integers that are accepted: those of int64 and of uint64.
+MIN_INT: Final = -(1 << 63)
+MAX_INT: Final = (1 << 64) - 1
+# Names once found right are not looked at again; a program calls far fewer.
+MAX_KNOWN_NAMES: Final = 1024
+
+# --- names of the protocol --------------------------------------------------------------------
+
+SERVICE: Final = "org.varlink.service"
+INTERFACE_NOT_FOUND: Final = f"{SERVICE}.InterfaceNotFound"
+METHOD_NOT_FOUND: Final = f"{SERVICE}.MethodNotFound"
+METHOD_NOT_IMPLEMENTED: Final = f"{SERVICE}.MethodNotImplemented"
+INVALID_PARAMETER: Final = f"{SERVICE}.InvalidParameter"
+PERMISSION_DENIED: Final = f"{SERVICE}.PermissionDenied"
+EXPECTED_MORE: Final = f"{SERVICE}.ExpectedMore"
+# The one parameter that each of them carries, or None.
+STANDARD_ERRORS: Final[Mapping[str, str | None]] = {
+    INTERFACE_NOT_FOUND: "interface",
+    METHOD_NOT_FOUND: "method",
+    METHOD_NOT_IMPLEMENTED: "method",
+    INVALID_PARAMETER: "parameter",
+    PERMISSION_DENIED: None,
+    EXPECTED_MORE: None,
+}
+
+# What a call asks for; all but the first are also the names of their flags.
+PLAIN: Final = "plain"
+MORE: Final = "more"
+ONEWAY: Final = "oneway"
+UPGRADE: Final = "upgrade"
+FLAGS: Final = (ONEWAY, MORE, UPGRADE)
+
+_ONE_FLAG = "oneway, more and upgrade exclude each other"
+_ERROR_IS_LAST = "an error is the last reply, and cannot continue"
+
+
+class NotSendable(LocalProtocolError):
+    """A message cannot be put on the wire; nothing of it was sent.
+
+    Attributes:
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"cannot be sent: {reason}")
+        self.reason = reason
+
+
+# --- values -----------------------------------------------------------------------------------
+
+
+class _Message:
+    """Compares and prints by its slots.
+
+    Not a frozen `Value`: setting the fields of one takes three times as long, and a message is made
+    for every frame.  Nobody changes one all the same.
+    """
+
+    __slots__: tuple[str, ...] = ()
+    __hash__ = None  # type: ignore[assignment]  # parameters are a dict
+
+    def _values(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in type(self).__slots__)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._values() == other._values()
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in type(self).__slots__)
+        return f"{type(self).__name__}({fields})"
+
+
+class Call(_Message):
+    """A request.
+
+    Attributes:
+        method: `interface.Method`.  One that came from a peer may be any text: see `split_name`.
+        mode: `PLAIN`, or which of `FLAGS` is set.
+        parameters: a JSON object, as a dict.
+
+    Raises:
+        NotSendable: more than one flag; each promises another number of replies.
+    """
+
+    __slots__ = ("method", "mode", "parameters")
+
+    def __init__(
+        self,
+        method: str,
+        parameters: Any = None,
+        oneway: bool = False,
+        more: bool = False,
+        upgrade: bool = False,
+    ) -> None:
+        self.method = method
+        self.mode = _mode(oneway, more, upgrade) if oneway or more or upgrade else PLAIN
+        self.parameters = {} if parameters is None else parameters
+
+    @property
+    def oneway(self) -> bool:
+        """The caller wants no reply, and none may be sent."""
+        return self.mode == ONEWAY
+
+    @property
+    def more(self) -> bool:
+        """The caller takes several replies."""
+        return self.mode == MORE
+
+    @property
+    def upgrade(self) -> bool:
+        """After one reply the connection is to belong to another protocol."""
+        return self.mode == UPGRADE
+
+
+def _mode(oneway: bool, more: bool, upgrade: bool) -> str:
+    if oneway + more + upgrade > 1:
+        raise NotSendable(_ONE_FLAG)
+    return ONEWAY if oneway else MORE if more else UPGRADE
+
+
+class Reply(_Message):
+    """An answer; the last one, unless it `continues`.
+
+    Attributes:
+        parameters: a JSON object, as a dict: the result, or what the error tells.
+        continues: more replies to the same call follow.
+        error: the fully-qualified name of what went wrong, or None.
+
+    Raises:
+        NotSendable: an error that continues.
+    """
+
+    __slots__ = ("continues", "error", "parameters")
+
+    def __init__(self, parameters: Any = None, continues: bool = False, error: str | None = None) -> None:
+        if continues and error is not None:
+            raise NotSendable(_ERROR_IS_LAST)
+        self.parameters = {} if parameters is None else parameters
+        self.continues = continues
+        self.error = error
+
+
+def make_call(method: str, mode: str, parameters: Any) -> Call:
+    """Return the call with these fields, for codecs, which have checked them."""
+    call = _blank(Call)
+    call.method = method
+    call.mode = mode
+    call.parameters = parameters
+    return call
+
+
+_blank = object.__new__
+
+
+# --- names ------------------------------------------------------------------------------------
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return the interface and the member of a name, `("", name)` where there is no interface."""
+    interface, _, member = name.rpartition(".")
+    return interface, member
+
+
+def is_interface_name(text: str) -> bool:
+    """Say whether `text` is a reverse-domain name: two labels or more, the first begins with a letter."""
+    labels = text.split(".")
+    return len(labels) > 1 and text[:1].isalpha() and all(_is_label(label) for label in labels)
+
+
+def is_member_name(text: str) -> bool:
+    """Say whether `text` can name a method, a type or an error: `[A-Z][A-Za-z0-9]*`."""
+    return text.isascii() and text.isalnum() and text[0].isupper()
+
+
+def encode_name(name: str) -> bytes:
+    """Return a method's or an error's name as it is sent.
+
+    Raises:
+        NotSendable: it is not `interface.Member`, each as the interface language has it.
+    """
+    known = _known_names.get(name)
+    return _learn_name(name) if known is None else known
+
+
+_known_names: dict[str, bytes] = {}
+
+
+def _learn_name(name: str) -> bytes:
+    interface, member = split_name(name)
+    if not (is_interface_name(interface) and is_member_name(member)):
+        raise NotSendable(
+            f"{name[:MAX_ECHO_CHARS]!a} is not a fully-qualified name such as org.example.Job.Start"
+        )
+    if len(_known_names) >= MAX_KNOWN_NAMES:
+        _known_names.clear()
+    return _known_names.setdefault(name, name.encode("ascii"))
+
+
+def _is_label(text: str) -> bool:
+    return text.isascii() and text.replace("-", "a").isalnum() and text[0] != "-" and text[-1] != "-"
+
+
+# --- encoding ---------------------------------------------------------------------------------
+
+METHOD_HEAD: Final = b'{"method":"'
+PARAMETERS_HEAD: Final = b'","parameters":'
+REPLY_HEAD: Final = b'{"parameters":'
+CALL_TAILS: Final[Mapping[str, bytes]] = {
+    PLAIN: b"}",
+    ONEWAY: b',"oneway":true}',
+    MORE: b',"more":true}',
+    UPGRADE: b',"upgrade":true}',
+}
+
+
+def encode_call(call: Call) -> bytes:
+    """Return the call's frame, without the NUL that ends it.
+
+    Raises:
+        NotSendable: the name is not fully qualified, or as `encode_parameters`.
+    """
+    name = encode_name(call.method)
+    return b"".join(
+        (METHOD_HEAD, name, PARAMETERS_HEAD, encode_parameters(call.parameters), CALL_TAILS[call.mode])
+    )
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """Return the reply's frame, without the NUL that ends it.
+
+    Raises:
+        NotSendable: the error's name is not fully qualified, or as `encode_parameters`.
+    """
+    return REPLY_HEAD + encode_parameters(reply.parameters) + reply_tail(reply)
+
+
+def reply_tail(reply: Reply) -> bytes:
+    """Return what stands behind a reply's parameters.
+
+    Raises:
+        NotSendable: the error's name is not fully qualified.
+    """
+    if reply.error is not None:
+        return b',"error":"' + encode_name(reply.error) + b'"}'
+    return b',"continues":true}' if reply.continues else b"}"
+
+
+def encode_parameters(parameters: Any) -> bytes:
+    """Return an object as JSON in UTF-8, without blanks.
+
+    Only `dict` with `str` keys, `list`, `tuple`, `str`, `int`, `float`, `bool` and None have a
+    form, and their subclasses have none: what such a one prints is not ours to know.
+
+    Raises:
+        NotSendable: it is no dict, or holds what the module's docstring excludes.
+    """
+    if type(parameters) is not dict:
+        raise NotSendable("parameters are not an object")
+    try:
+        # The envelope is the first level.
+        return _write(parameters, 2).encode("utf-8")
+    except UnicodeEncodeError:
+        raise NotSendable("a lone surrogate in a string") from None
+
+
+def _write(value: Any, depth: int) -> str:
+    writer = _WRITERS.get(type(value))
+    if writer is None:
+        raise NotSendable(f"JSON has no form for {type(value).__name__}")
+    return writer(value, depth)
+
+
+def _write_object(fields: dict[Any, Any], depth: int) -> str:
+    _refuse_too_deep(depth)
+    rows = [f"{_write_key(name, depth)}:{_write(value, depth + 1)}" for name, value in fields.items()]
+    return "{" + ",".join(rows) + "}"
+
+
+def _write_array(values: list[Any] | tuple[Any, ...], depth: int) -> str:
+    _refuse_too_deep(depth)
+    return "[" + ",".join([_write(value, depth + 1) for value in values]) + "]"
+
+
+def _refuse_too_deep(depth: int) -> None:
+    if depth > MAX_JSON_DEPTH:
+        raise NotSendable(f"nested deeper than {MAX_JSON_DEPTH}")
+
+
+def _write_key(name: Any, depth: int) -> str:
+    if type(name) is not str:
+        raise NotSendable(f"a key that is {type(name).__name__}, not text")
+    return _write_text(name, depth)
+
+
+def _write_text(text: str, _depth: int) -> str:
+    if "\0" in text:
+        raise NotSendable("a NUL character in a string")
+    return _quote(text)
+
+
+def _write_int(number: int, _depth: int) -> str:
+    if not -INT_SENT_LIMIT < number < INT_SENT_LIMIT:
+        raise NotSendable("an integer beyond 63 bits")
+    return str(number)
+
+
+def _write_float(number: float, _depth: int) -> str:
+    if number - number != 0.0:
+        raise NotSendable("a number that is not finite")
+    digits = repr(number)
+    if "." in digits:
+        return digits
+    # "1e+16": some readers take what has no point for an integer.
+    mantissa, _, exponent = digits.partition("e")
+    return f"{mantissa}.0e{exponent}"
+
+
+_WRITERS: Final[Mapping[type, Callable[[Any, int], str]]] = {
+    dict: _write_object,
+    list: _write_array,
+    tuple: _write_array,
+    str: _write_text,
+    int: _write_int,
+    float: _write_float,
+    bool: lambda value, _depth: "true" if value else "false",
+    type(None): lambda _value, _depth: "null",
+}
+
+
+def _find_quote() -> Callable[[str], str]:
+    try:
+        from _json import encode_basestring as quote  # C, and behind no import of `re`
+    except ImportError:
+        from json.encoder import encode_basestring as quote
+    return quote
+
+
+_quote = _find_quote()
+
+# --- decoding ---------------------------------------------------------------------------------
+
+
+def decode_call(frame: bytes) -> Call:
+    """Return the call that a frame, without its NUL, holds.
+
+    Raises:
+        BadFrame: it is no call, or holds what the module's docstring excludes.
+    """
+    fields = _decode(frame)
+    method = fields.pop("method", None)
+    if type(method) is not str:
+        raise BadFrame('"method" is missing or is not a string')
+    parameters = _take_parameters(fields)
+    set_flags = [flag for flag in FLAGS if _take_flag(fields, flag)]
+    if len(set_flags) > 1:
+        raise BadFrame(_ONE_FLAG)
+    _refuse_unknown(fields)
+    return make_call(method, set_flags[0] if set_flags else PLAIN, parameters)
+
+
+def decode_reply(frame: bytes) -> Reply:
+    """Return the reply that a frame, without its NUL, holds.
+
+    Raises:
+        BadFrame: it is no reply, or holds what the module's docstring excludes.
+    """
+    fields = _decode(frame)
+    parameters = _take_parameters(fields)
+    continues = _take_flag(fields, "continues")
+    error = _take_error(fields)
+    if continues and error is not None:
+        raise BadFrame(_ERROR_IS_LAST)
+    _refuse_unknown(fields)
+    return Reply(parameters, continues, error)
+
+
+def _decode(frame: bytes) -> dict[str, Any]:
+    try:
+        text = frame.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadFrame("not UTF-8") from None
+    fields = strict_json.decode_object(text)
+    _refuse_uncommon(fields)
+    return fields
+
+
+def _refuse_uncommon(value: Any) -> None:
+    kind = type(value)
+    if kind is str:
+        if "\0" in value:
+            raise BadFrame("a NUL character in a string")
+    elif kind is int:
+        if not MIN_INT <= value <= MAX_INT:
+            raise BadFrame("an integer beyond 64 bits")
+    elif kind is dict:
+        for name, item in value.items():
+            _refuse_uncommon(name)
+            _refuse_uncommon(item)
+    elif kind is list:
+        for item in value:
+            _refuse_uncommon(item)
+
+
+def _take_parameters(fields: dict[str, Any]) -> dict[str, Any]:
+    parameters = fields.pop("parameters", None)
+    if parameters is None:
+        return {}
+    if type(parameters) is not dict:
+        raise BadFrame('"parameters" is not an object')
+    return parameters
+
+
+def _take_flag(fields: dict[str, Any], name: str) -> bool:
+    flag = fields.pop(name, False)
+    if type(flag) is not bool:
+        raise BadFrame(f'"{name}" is neither true nor false')
+    return flag
+
+
+def _take_error(fields: dict[str, Any]) -> str | None:
+    if "error" not in fields:
+        return None
+    error = fields.pop("error")
+    if type(error) is not str or not error:
+        raise BadFrame('"error" is not a name')
+    return error
+
+
+def _refuse_unknown(fields: dict[str, Any]) -> None:
+    for name, value in fields.items():
+        if not (is_interface_name(name) and type(value) is dict):
+            raise BadFrame(f"the key {name[:MAX_ECHO_CHARS]!a} is neither Varlink's nor a vendor's object")
+
+
+# --- frames -----------------------------------------------------------------------------------
+
+_NUL = b"\0"
+
+
+class Framer:
+    """Finds frames in whatever pieces their bytes come.
+
+    Feed it with `receive_data`, and ask `next_frame` until it says None.  Linear in time however
+    the bytes are cut: each is looked at once and moved at most a few times.  Holds what was fed
+    and not taken; its feeder keeps that within bounds by asking after every piece.
+
+    Args:
+        limit_bytes: the longest frame that is taken, without its NUL.
+    """
+
+    __slots__ = ("_buffer", "_closed", "_limit_bytes", "_searched", "_start", "_too_large")
+
+    def __init__(self, limit_bytes: int = MAX_FRAME_BYTES) -> None:
+        self._limit_bytes = limit_bytes
+        self._buffer: bytes | bytearray = b""
+        self._start = 0  # where the next frame begins in the buffer
+        self._searched = 0  # up to here there is no NUL behind `_start`
+        self._closed = False
+        self._too_large = False
+
+    @property
+    def buffered_bytes(self) -> int:
+        """What was fed and not taken."""
+        return len(self._buffer) - self._start
+
+    def receive_data(self, data: bytes) -> None:
+        """Take the next bytes; they are kept, not copied, where they can be."""
+        if self._buffer or self._closed or type(data) is not bytes:
+            self._append(data)
+        else:
+            self._buffer = data
+
+    def next_frame(self) -> bytes | None:
+        """Return the next whole frame without its NUL, or None until more bytes are fed.
+
+        An empty frame is `b""`, which is not None: compare with `is None`.
+
+        Raises:
+            FrameTooLarge: a frame is longer than the limit, ended or not.  The stream has no point
+                to restart from, so every later call raises again, and what is fed is dropped.
+        """
+        buffer = self._buffer
+        if not buffer and not self._too_large:
+            return None
+        if not self._searched and type(buffer) is bytes:
+            # One read, one frame: the common case, in one step.
+            frame, end, rest = buffer.partition(_NUL)
+            if end and not rest and len(frame) <= self._limit_bytes:
+                self._buffer = b""
+                return frame
+        return self._next_of_several()
+
+    def take_rest(self) -> bytes:
+        """Return what was fed and not taken, whatever it is, and hold nothing any more."""
+        rest = _copy(self._buffer, self._start, len(self._buffer))
+        self._empty()
+        return rest
+
+    def close(self) -> None:
+        """Drop what is held, and whatever is still fed."""
+        self._empty()
+        self._closed = True
+
+    def _next_of_several(self) -> bytes | None:
+        buffer = self._buffer
+        end = buffer.find(_NUL, self._searched)
+        length = (end if end >= 0 else len(buffer)) - self._start
+        if self._too_large or length > self._limit_bytes:
+            self._too_large = True
+            self.close()
+            raise FrameTooLarge(self._limit_bytes)
+        if end < 0:
+            self._searched = len(buffer)
+            return None
+        frame = _copy(buffer, self._start, end)
+        self._start = self._searched = end + 1
+        if end + 1 == len(buffer):
+            self._empty()
+        return frame
+
+    def _append(self, data: bytes) -> None:
+        if self._closed:
+            return
+        # Cut what was taken once it is the larger part, so that no byte is moved often.
+        if type(self._buffer) is bytes:
+            self._buffer = bytearray(memoryview(self._buffer)[self._start :])
+            self._cut_off(self._start)
+        elif self._start > len(self._buffer) // 2:
+            del self._buffer[: self._start]  # type: ignore[union-attr]  # not bytes: see above
+            self._cut_off(self._start)
+        self._buffer += data
+
+    def _cut_off(self, count_bytes: int) -> None:
+        self._searched -= count_bytes
+        self._start = 0
+
+    def _empty(self) -> None:
+        self._buffer = b""
+        self._start = self._searched = 0
+
+
+def _copy(buffer: bytes | bytearray, start: int, end: int) -> bytes:
+    if type(buffer) is bytes:
+        return buffer[start:end]
+    with memoryview(buffer) as view, view[start:end] as part:
+        return bytes(part)
