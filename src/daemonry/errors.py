@@ -33,6 +33,7 @@ is raised; how a command ends on each is said in `daemonry.cli.exit_codes`.
     │  ├ NotReadyInTime
     │  └ StopFailed
     ├ TargetInvalid                         what was given names no daemon
+    ├ ArgumentInvalid                       a word of a command cannot be used
     ├ UnsafePath                            a file or directory that others control
     └ ConfigError
 
@@ -438,6 +439,20 @@ class TargetInvalid(DaemonryError):
 
     def __init__(self, text: str, reason: str) -> None:
         super().__init__(f"{text!r} names no daemon: {reason}")
+        self.text = text
+        self.reason = reason
+
+
+class ArgumentInvalid(DaemonryError):
+    """A word of a command cannot be used.
+
+    Attributes:
+        text: what was given.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(f"{text}: {reason}")
         self.text = text
         self.reason = reason
 

@@ -1,43 +1,47 @@
-"""Shell completion: commands, then the names of your daemons, then options.
+"""Shell completion: commands, daemons, options, interfaces, methods and parameters.
 
-Owns the scripts.  The names come from `daemonry ps --names`, asked when they are needed.
+Owns what may stand at the cursor, and the scripts by which bash, zsh and fish ask.  The scripts
+know nothing: they hand the words over to the command's hidden verb `_complete`, so what is
+offered is always what the program, and the live daemon, have now.
 """
 
 from __future__ import annotations
 
-_VERBS = "run start stop restart status ping pause resume reload logs"
-_STARTING = "--config --log-level --json --timeout"
+from daemonry.errors import DaemonryError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from daemonry.daemon.instance import Instance
+
+_STARTING = ("--config", "--log-level", "--json", "--timeout")
+_QUICK = ("--json", "--timeout")
 _OPTIONS = {
-    "run": "--config --log-level",
+    "run": ("--config", "--log-level"),
     "start": _STARTING,
     "restart": _STARTING,
-    "stop": "--json --timeout --force",
-    "logs": "--follow --tail --since --json",
-    "ps": "--json --names",
-    "completion": "bash zsh fish",
+    "status": _QUICK,
+    "ping": _QUICK,
+    "pause": _QUICK,
+    "resume": _QUICK,
+    "reload": _QUICK,
+    "stop": (*_QUICK, "--force"),
+    "logs": ("--follow", "--tail", "--since", "--json"),
+    "call": ("--more", "--oneway", "--timeout"),
+    "describe": _QUICK,
+    "completion": ("bash", "zsh", "fish"),
+    "ps": ("--json", "--names"),
 }
-_QUICK_OPTIONS = "--json --timeout"
+# How long the shell waits for a daemon that is asked what it can be asked.
+_PATIENCE_S = 1.0
 
 _BASH = """\
 _{function}() {{
-    local word="${{COMP_WORDS[COMP_CWORD]}}" verb="${{COMP_WORDS[1]}}" options
-    if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W "{verbs} --help --version" -- "$word")); return
-    fi
-    case "$verb" in
-{cases}
-        *) options="{quick}" ;;
-    esac
-    if [ "$COMP_CWORD" -eq 2 ] && [ "${{word#-}}" = "$word" ] && {with_names}; then
-        case "$verb" in
-            ps|completion) ;;
-            *) COMPREPLY=(
-                $(compgen -W "$({program} ps --names 2>/dev/null)" -- "$word")
-                $(compgen -f -X '!*.py' -- "$word")
-            ); return ;;
-        esac
-    fi
-    COMPREPLY=($(compgen -W "$options" -- "$word"))
+    local IFS=$'\\n' word="${{COMP_WORDS[COMP_CWORD]}}"
+    local found="$({program} _complete "${{COMP_WORDS[@]:1:COMP_CWORD}}" 2>/dev/null)"
+    COMPREPLY=($(compgen -W "$found" -- "$word"))
+    [ "${{COMPREPLY[0]: -1}}" = "=" ] && compopt -o nospace
 }}
 complete -o default -F _{function} {program}"""
 
@@ -46,47 +50,83 @@ _ZSH = """\
 autoload -U +X bashcompinit && bashcompinit
 {bash}"""
 
+_FISH = (
+    "complete -c {program} -a '({program} _complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'"
+)
 
-def script(shell: str, program: str, with_names: bool) -> str:
-    """Return the completion script of `program`.
 
-    Args:
-        shell: "bash", "zsh" or "fish".
-        program: the command's name.
-        with_names: whether its commands take a daemon, as `daemonry`'s do.
-    """
+def script(shell: str, program: str) -> str:
+    """Return the completion script of the command `program` for "bash", "zsh" or "fish"."""
+    function = "".join(char if char.isalnum() else "_" for char in program)
     if shell == "fish":
-        return _fish(program, with_names)
-    bash = _bash(program, with_names)
+        return _FISH.format(program=program)
+    bash = _BASH.format(function=function, program=program)
     return _ZSH.format(program=program, bash=bash) if shell == "zsh" else bash
 
 
-def _verbs(with_names: bool) -> str:
-    return f"{_VERBS} {'ps ' if with_names else ''}completion"
+def candidates(words: list[str], own: Instance | None) -> list[str]:
+    """Return what may stand in the place of the last word.
+
+    Args:
+        words: what stands behind the command, the unfinished last word included.
+        own: the daemon of a program's own command; None for `daemonry`, which names one.
+    """
+    *before, current = words or [""]
+    if not before:
+        return _starting_with(current, _verbs(own))
+    verb, *rest = before
+    options = _OPTIONS.get(verb, ())
+    if verb in ("completion", "ps") or current.startswith("-"):
+        return _starting_with(current, options)
+    plain = [word for word in rest if not word.startswith("-")]
+    if own is None and not plain:
+        return _starting_with(current, _names())
+    instance = own if own is not None else _instance(plain[0])
+    asked = plain if own is not None else plain[1:]
+    if verb in ("call", "describe") and instance is not None:
+        return _starting_with(current, _of_daemon(verb, instance, asked))
+    return _starting_with(current, options)
 
 
-def _bash(program: str, with_names: bool) -> str:
-    cases = "\n".join(f'        {verb}) options="{options}" ;;' for verb, options in _OPTIONS.items())
-    return _BASH.format(
-        function="".join(char if char.isalnum() else "_" for char in program),
-        program=program,
-        verbs=_verbs(with_names),
-        cases=cases,
-        quick=_QUICK_OPTIONS,
-        with_names="true" if with_names else "false",
-    )
+def _verbs(own: Instance | None) -> list[str]:
+    return [verb for verb in _OPTIONS if verb != "ps" or own is None]
 
 
-def _fish(program: str, with_names: bool) -> str:
-    verbs = _verbs(with_names)
-    lines = [f"complete -c {program} -f -n '__fish_use_subcommand' -a '{verbs}'"]
-    if with_names:
-        taking = " ".join(verb for verb in verbs.split() if verb not in ("ps", "completion"))
-        lines.append(
-            f"complete -c {program} -n '__fish_seen_subcommand_from {taking}' -a '({program} ps --names)'"
-        )
-    for verb in verbs.split():
-        for option in _OPTIONS.get(verb, _QUICK_OPTIONS).split():
-            kind = f"-l {option[2:]}" if option.startswith("--") else f"-a {option}"
-            lines.append(f"complete -c {program} -n '__fish_seen_subcommand_from {verb}' {kind}")
-    return "\n".join(lines)
+def _starting_with(current: str, found: Iterable[str]) -> list[str]:
+    return sorted({one for one in found if one.startswith(current)})
+
+
+def _names() -> list[str]:
+    from daemonry.daemon import registry
+
+    return [place.name for place in registry.places()]
+
+
+def _instance(target: str) -> Instance | None:
+    from daemonry.cli.target import instance_of
+
+    try:
+        return instance_of(target)
+    except DaemonryError:
+        return None
+
+
+def _of_daemon(verb: str, instance: Instance, asked: list[str]) -> list[str]:
+    """Ask the live daemon for its interfaces, its methods, or one method's parameters."""
+    from daemonry.cli import call
+    from daemonry.wire import idl, varlink
+
+    try:
+        with call.connected(instance, _PATIENCE_S) as client:
+            if verb == "describe":
+                return call.interface_names(client, _PATIENCE_S) if not asked else []
+            if not asked:
+                return list(call.method_names(client, _PATIENCE_S))
+            interface, member = varlink.split_name(asked[0])
+            for one in call.describe_interface(client, interface, _PATIENCE_S).members:
+                if isinstance(one, idl.Method) and one.name == member:
+                    given = {word.partition("=")[0].removesuffix(":") for word in asked[1:]}
+                    return [f"{field.name}=" for field in one.parameters.fields if field.name not in given]
+    except (DaemonryError, OSError):
+        pass  # a shell has no place for errors
+    return []

@@ -40,6 +40,7 @@ _CODES: Final = (
     (errors.ConnectionLost, UNKNOWN_OUTCOME),
     (errors.EndpointInvalid, USAGE),
     (errors.TargetInvalid, USAGE),
+    (errors.ArgumentInvalid, USAGE),
 )
 
 

@@ -17,8 +17,8 @@ from daemonry.cli import exit_codes, output, quick
 from daemonry.cli.quick import Options
 from daemonry.cli.target import check, instance_of, instance_of_daemon, is_endpoint, is_program, load
 from daemonry.daemon.instance import Instance
-from daemonry.errors import AlreadyRunning, DaemonryError, NotRunning, StartFailed, TargetInvalid
-from daemonry.limits import LOG_TAIL_LINES, START_TIMEOUT_S, STOP_TIMEOUT_S
+from daemonry.errors import AlreadyRunning, ArgumentInvalid, DaemonryError, NotRunning, StartFailed, TargetInvalid
+from daemonry.limits import LOG_TAIL_LINES, REQUEST_TIMEOUT_S, START_TIMEOUT_S, STOP_TIMEOUT_S
 from daemonry.wire.text import printable
 
 if TYPE_CHECKING:
@@ -35,15 +35,27 @@ _CODES_HELP = (
 
 def daemonry(arguments: list[str]) -> int:
     """Do what the command `daemonry` is asked for and return its exit code."""
+    if arguments[:1] == ["_complete"]:
+        return _complete(arguments[1:], None)
     parser = _parser("daemonry", None, __version__)
     return _perform(parser, parser.parse_args(arguments), None)
 
 
 def program(daemon: Daemon, arguments: list[str]) -> int:
     """Do what a program's own command is asked for and return its exit code."""
+    if arguments[:1] == ["_complete"]:
+        return _complete(arguments[1:], instance_of_daemon(daemon))
     name = os.path.basename(sys.argv[0]) or daemon.name
     parser = _parser(name, daemon, daemon.version)
     return _perform(parser, parser.parse_args(arguments), daemon)
+
+
+def _complete(words: list[str], own: Instance | None) -> int:
+    from daemonry.cli.completion import candidates
+
+    for candidate in candidates(words, own):
+        output.say(candidate)
+    return exit_codes.DONE
 
 
 class _Parser(argparse.ArgumentParser):
@@ -70,6 +82,7 @@ def _parser(name: str, daemon: Daemon | None, version: str) -> argparse.Argument
     _add_starting(add)
     _add_quick(add)
     _add_reading(add, daemon)
+    _add_calling(add)
     completion = add("completion", "print a shell's completion script", target=False)
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
     return parser
@@ -134,6 +147,20 @@ def _add_reading(add: _Add, daemon: Daemon | None) -> None:
         ps.add_argument("--names", action="store_true", help="print their names only")
 
 
+def _add_calling(add: _Add) -> None:
+    call = add("call", "call a method, and print its reply, or each of its replies, as JSON")
+    call.add_argument("method", metavar="INTERFACE.METHOD", help="the method's full name")
+    call.add_argument(
+        "words", metavar="KEY=VALUE", nargs="*", help="its parameters; KEY:=JSON, one JSON object, or -"
+    )
+    call.add_argument("--more", action="store_true", help="ask for several replies")
+    call.add_argument("--oneway", action="store_true", help="ask for no reply")
+    call.add_argument("--timeout", type=_timeout, metavar="SECONDS", help="for the reply, or for each (30)")
+    describe = add("describe", "say what the daemon can be asked")
+    describe.add_argument("interface", metavar="INTERFACE", nargs="?", help="one interface, in full")
+    _add_common(describe, 5.0)
+
+
 def _count(digits: str) -> int:
     if not digits.isascii() or not digits.isdigit() or len(digits) > 9:
         raise argparse.ArgumentTypeError(f"{digits!r} is no number of lines")
@@ -144,7 +171,7 @@ def _perform(parser: argparse.ArgumentParser, options: argparse.Namespace, daemo
     if options.verb == "completion":
         from daemonry.cli.completion import script
 
-        output.say(script(options.shell, parser.prog, daemon is None))
+        output.say(script(options.shell, parser.prog))
         return exit_codes.DONE
     if options.verb == "ps":
         from daemonry.cli.ps import ps
@@ -166,6 +193,13 @@ def _command(options: argparse.Namespace, daemon: Daemon | None) -> int:
     instance = instance_of_daemon(daemon) if daemon is not None else instance_of(options.target)
     if options.verb == "logs":
         return _logs(options, instance)
+    if options.verb == "call":
+        return _call(options, instance)
+    if options.verb == "describe":
+        from daemonry.cli.call import describe
+
+        limit_s = options.timeout or REQUEST_TIMEOUT_S
+        return describe(instance, options.interface, as_json=options.json, timeout_s=limit_s)
     return quick.perform(
         options.verb,
         instance,
@@ -309,6 +343,25 @@ def _say_running(
         )
     else:
         output.say(f"{instance.name}: {result}" + (f" (pid {pid})" if pid is not None else ""))
+
+
+# --- call ---------------------------------------------------------------------------------------
+
+
+def _call(options: argparse.Namespace, instance: Instance) -> int:
+    from daemonry.cli.call import call
+    from daemonry.service.blocking import CALL_TIMEOUT_S
+
+    if options.more and options.oneway:
+        raise ArgumentInvalid("--more --oneway", "a call has several replies, or none")
+    return call(
+        instance,
+        options.method,
+        options.words,
+        more=options.more,
+        oneway=options.oneway,
+        timeout_s=options.timeout or CALL_TIMEOUT_S,
+    )
 
 
 # --- logs ---------------------------------------------------------------------------------------

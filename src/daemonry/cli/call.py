@@ -1,0 +1,209 @@
+"""`daemonry call` and `daemonry describe`: typed calls from a shell.
+
+    daemonry call NAME iface.Method key=value key:=JSON ...
+    daemonry call NAME iface.Method '{"key": "value"}'
+    daemonry call NAME iface.Method -            (the JSON object comes from standard input)
+
+Owns turning words into parameters, by the daemon's own description of the method, and printing
+replies: one JSON object a line, also for a stream.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from daemonry import errors, strict_json
+from daemonry.cli import exit_codes, output
+from daemonry.daemon.instance import Instance
+from daemonry.limits import CONNECT_TIMEOUT_S
+from daemonry.service.blocking import Client
+from daemonry.wire import idl, varlink
+from daemonry.wire.text import printable
+
+_GET_INFO = f"{varlink.SERVICE}.GetInfo"
+_GET_DESCRIPTION = f"{varlink.SERVICE}.GetInterfaceDescription"
+
+
+def connected(instance: Instance, timeout_s: float) -> Client:
+    """Return a client of a daemon.
+
+    Raises:
+        NotRunning: it is certainly not there.
+        As `daemonry.connect`, for everything else.
+    """
+    try:
+        return Client.connect(instance.endpoint(), min(timeout_s, CONNECT_TIMEOUT_S))
+    except (errors.NotListening, errors.ConnectionRefused) as error:
+        if instance.lock_held():
+            raise errors.DeadlineExceeded("connect", timeout_s, "no", instance.name) from error
+        raise errors.NotRunning(instance.name) from error
+
+
+def call(
+    instance: Instance, method: str, words: list[str], *, more: bool, oneway: bool, timeout_s: float
+) -> int:
+    """Call a method, print what comes back, and return the exit code."""
+    with connected(instance, timeout_s) as client:
+        try:
+            parameters = parameters_of(client, method, words, timeout_s)
+            if oneway:
+                client.oneway(method, parameters)
+                return exit_codes.DONE
+            for fields in _replies(client, method, parameters, more, timeout_s):
+                output.say_json(fields)
+                sys.stdout.flush()
+        except (errors.MethodNotFound, errors.InterfaceNotFound) as error:
+            raise errors.CallFailed(
+                error.error, error.parameters | _hint(client, method, timeout_s)
+            ) from None
+    return exit_codes.DONE
+
+
+def _replies(
+    client: Client, method: str, parameters: Mapping[str, Any], more: bool, timeout_s: float
+) -> Iterator[dict[str, Any]]:
+    if not more:
+        try:
+            yield client.call(method, parameters, timeout_s=timeout_s)
+        except errors.ExpectedMore:
+            pass  # it was not run; it gives a stream, so one is asked for
+        else:
+            return
+    yield from client.stream(method, parameters, idle_s=timeout_s)
+
+
+def parameters_of(client: Client, method: str, words: list[str], timeout_s: float) -> dict[str, Any]:
+    """Return the parameters that a command's words give.
+
+    Raises:
+        InvalidParameter: a word is no parameter of the method, or not of its type.
+        CallFailed: the daemon does not know the method.
+    """
+    if not words:
+        return {}
+    if len(words) == 1 and (words[0] == "-" or words[0].lstrip().startswith("{")):
+        text = sys.stdin.read() if words[0] == "-" else words[0]
+        try:
+            return strict_json.decode_object(text)
+        except errors.BadFrame as error:
+            raise errors.ArgumentInvalid(printable(text, 40), f"not a JSON object: {error.reason}") from None
+    described = _method(client, method, timeout_s)
+    return dict(_parameter(word, described) for word in words)
+
+
+def _parameter(word: str, described: idl.Method) -> tuple[str, Any]:
+    name, equals, text = word.partition("=")
+    if not equals:
+        raise errors.ArgumentInvalid(
+            word, "a parameter is key=value, or key:=JSON, or all of them as one JSON object"
+        )
+    raw = name.endswith(":")
+    name = name.removesuffix(":")
+    types = {field.name: field.type for field in described.parameters.fields}
+    if name not in types:
+        near = difflib.get_close_matches(name, types, n=1)
+        hint = (
+            f"did you mean {near[0]!r}?" if near else f"{described.name} takes {', '.join(types) or 'none'}"
+        )
+        raise errors.ArgumentInvalid(name, f"is no parameter: {hint}")
+    return name, _json(name, text) if raw else _value(name, text, types[name])
+
+
+def _value(name: str, text: str, kind: idl.Type) -> Any:
+    if isinstance(kind, idl.Optional):
+        return None if text == "null" else _value(name, text, kind.element)
+    if kind is idl.Basic.STRING or (isinstance(kind, (idl.Enum, idl.Named)) and not text.startswith("{")):
+        return text
+    return _json(name, text, kind)
+
+
+def _json(name: str, text: str, kind: idl.Type | None = None) -> Any:
+    try:
+        return strict_json.decode(text)
+    except errors.BadFrame:
+        expected = f"expected {kind.value}" if isinstance(kind, idl.Basic) else "expected JSON"
+        raise errors.ArgumentInvalid(name, f"{expected}, got {printable(text, 40)!r}") from None
+
+
+def _method(client: Client, name: str, timeout_s: float) -> idl.Method:
+    interface, member = varlink.split_name(name)
+    for one in describe_interface(client, interface, timeout_s).members:
+        if isinstance(one, idl.Method) and one.name == member:
+            return one
+    raise errors.MethodNotFound(varlink.METHOD_NOT_FOUND, {"method": member})
+
+
+def describe_interface(client: Client, name: str, timeout_s: float) -> idl.Interface:
+    """Return a daemon's own description of an interface.
+
+    Raises:
+        InterfaceNotFound: it has none of that name.
+        IdlError: its description is not in the interface language.
+    """
+    return idl.parse(client.call(_GET_DESCRIPTION, {"interface": name}, timeout_s=timeout_s)["description"])
+
+
+def _hint(client: Client, method: str, timeout_s: float) -> dict[str, str]:
+    """Return the nearest name that the daemon does have, as a further field of the error."""
+    try:
+        names = list(method_names(client, timeout_s))
+    except errors.DaemonryError:
+        return {}
+    near = difflib.get_close_matches(method, names, n=1, cutoff=0.5)
+    return {"nearest": near[0]} if near else {}
+
+
+def interface_names(client: Client, timeout_s: float) -> list[str]:
+    """Return the names of a daemon's interfaces."""
+    return list(client.call(_GET_INFO, timeout_s=timeout_s)["interfaces"])
+
+
+def method_names(client: Client, timeout_s: float) -> Iterator[str]:
+    """Yield the full names of a daemon's methods."""
+    for interface in interface_names(client, timeout_s):
+        for one in describe_interface(client, interface, timeout_s).members:
+            if isinstance(one, idl.Method):
+                yield f"{interface}.{one.name}"
+
+
+def describe(instance: Instance, interface: str | None, *, as_json: bool, timeout_s: float) -> int:
+    """Print what a daemon can be asked, and return the exit code."""
+    with connected(instance, timeout_s) as client:
+        if interface is not None:
+            text = client.call(_GET_DESCRIPTION, {"interface": interface}, timeout_s=timeout_s)["description"]
+            if as_json:
+                output.say_json({"interface": interface, "description": text})
+            else:
+                output.say("\n".join(_coloured(line) for line in text.rstrip("\n").split("\n")))
+            return exit_codes.DONE
+        info = client.call(_GET_INFO, timeout_s=timeout_s)
+        if as_json:
+            output.say_json(info)
+            return exit_codes.DONE
+        for name in ("vendor", "product", "version", "url"):
+            output.say(f"{name}: {output.value(info.get(name) or None)}")
+        for name in info["interfaces"]:
+            output.say(output.styled(printable(name), "bold"))
+            for one in describe_interface(client, name, timeout_s).members:
+                if isinstance(one, idl.Method):
+                    output.say(f"  {one.name}{_summary(one.doc)}")
+    return exit_codes.DONE
+
+
+def _summary(doc: str) -> str:
+    first = doc.partition("\n")[0].strip()
+    return f"  {output.styled('# ' + printable(first), 'dim')}" if first else ""
+
+
+def _coloured(line: str) -> str:
+    shown = printable(line) if line.strip() else ""
+    shown = line[: len(line) - len(line.lstrip())] + shown.lstrip()
+    if shown.lstrip().startswith("#"):
+        return output.styled(shown, "dim")
+    keyword, blank, rest = shown.partition(" ")
+    if keyword in ("interface", "type", "method", "error"):
+        return output.styled(keyword, "bold") + blank + rest
+    return shown
