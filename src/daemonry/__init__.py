@@ -32,6 +32,8 @@ Small things that programs built on it need:
     Place           where a daemon's files are
     write_atomically
     load_config     TOML to a typed value
+    daemonry.cli.kit
+                    the parts of a command line, for a program with words of its own
 
 Every error is in `daemonry.errors`.  Names are imported when they are used: `import daemonry`
 itself costs next to nothing, and the path of the quick commands loads neither asyncio nor logging.

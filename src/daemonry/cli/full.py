@@ -17,7 +17,14 @@ from daemonry.cli import exit_codes, output, quick
 from daemonry.cli.quick import Options
 from daemonry.cli.target import check, instance_of, instance_of_daemon, is_endpoint, is_program, load
 from daemonry.daemon.instance import Instance
-from daemonry.errors import AlreadyRunning, ArgumentInvalid, DaemonryError, NotRunning, StartFailed, TargetInvalid
+from daemonry.errors import (
+    AlreadyRunning,
+    ArgumentInvalid,
+    DaemonryError,
+    NotRunning,
+    StartFailed,
+    TargetInvalid,
+)
 from daemonry.limits import LOG_TAIL_LINES, REQUEST_TIMEOUT_S, START_TIMEOUT_S, STOP_TIMEOUT_S
 from daemonry.wire.text import printable
 

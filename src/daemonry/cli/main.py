@@ -38,12 +38,12 @@ def leave(code: int) -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Do what `daemonry ARGUMENTS` does and return its exit code."""
-    return _guarded(lambda: _daemonry(arguments))
+    return guarded(lambda: _daemonry(arguments))
 
 
 def daemon_main(daemon: Daemon, arguments: list[str]) -> int:
     """Do what a program's own `ARGUMENTS` ask of its daemon and return the exit code."""
-    return _guarded(lambda: _program(daemon, arguments))
+    return guarded(lambda: _program(daemon, arguments))
 
 
 def _daemonry(arguments: list[str]) -> int:
@@ -80,7 +80,8 @@ def _quick(arguments: list[str]) -> tuple[list[str], quick.Options] | None:
     return quick.parse(arguments[1:])
 
 
-def _guarded(command: Callable[[], int]) -> int:
+def guarded(command: Callable[[], int]) -> int:
+    """Run a command and return its exit code, also where it raises an error that we know."""
     try:
         code = command()
     except (daemonry.errors.DaemonryError, OSError) as error:
