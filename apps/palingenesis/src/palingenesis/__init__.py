@@ -1,0 +1,29 @@
+"""palingenesis: keeps AI coding sessions alive.
+
+The command:
+
+    cli               its entry; the quick commands end there
+    control           status, pause, resume, reload, stop: what they print
+    commands          all commands, with their help
+    config_commands   config init, show, validate
+    default_config    the text that `config init` writes
+    completion        the shells' completion scripts
+    exit_codes        how a command ends
+
+The daemon:
+
+    definition        its name and version
+    served            its hooks
+    keeper            the counters, the current session, paused or not: what changes them, and when
+    watch             one directory under watch: which session files were saved
+    session_files     session files on the disk: finding them, telling old from new
+    sessions          what a session file is, from its first bytes
+    state_file        what survives a restart
+    settings          the configuration's keys, types and ranges
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+NAME = "palingenesis"

@@ -1,0 +1,46 @@
+"""The command's entry: the quick commands end here, the others are handed on.
+
+Owns the choice.  What is imported here and below is what every `palingenesis status` costs: no
+asyncio, no logging, no third-party module, nothing that compiles regular expressions.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from daemonry.cli import kit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+# Plain forms only; one with an option that is not known here is `commands`'s.
+_QUICK = {
+    "status": "status",
+    "pause": "pause",
+    "resume": "resume",
+    "daemon status": "status",
+    "daemon stop": "stop",
+    "daemon reload": "reload",
+}
+
+
+def main() -> NoReturn:
+    """Be the command `palingenesis`."""
+    kit.leave(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Do what `palingenesis ARGUMENTS` does and return its exit code."""
+    return kit.guarded(lambda: _run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    parsed = kit.parse(arguments)
+    if parsed is not None and (verb := _QUICK.get(" ".join(parsed[0]))):
+        from palingenesis import control
+
+        return control.perform(verb, parsed[1])
+    from palingenesis.commands import run as run_any
+
+    return run_any(arguments)

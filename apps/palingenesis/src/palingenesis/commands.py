@@ -1,0 +1,169 @@
+"""All commands, with their help.
+
+Owns the words of the command line.  Starting, stopping and logs are done by the library; status,
+pause and resume by `control`, whichever way they come in; the configuration by `config_commands`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import NoReturn
+
+from daemonry.cli import kit
+from daemonry.cli.kit import Options
+from palingenesis import NAME, __version__, exit_codes
+from palingenesis.definition import daemon
+
+_ABOUT = "keeps AI coding sessions alive"
+_CODES = (
+    "exit codes: 0 done or already so, 1 failed, 2 usage, 3 not running, 4 access denied, "
+    "5 no answer in time, 6 outcome unknown"
+)
+SHELLS = ("bash", "zsh", "fish")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:  # one line, where argparse prints two
+        self.exit(exit_codes.USAGE, f"{self.prog}: {kit.printable(message)} (try {self.prog} --help)\n")
+
+
+# Adds a command of this name and help.
+_Add = Callable[[str, str], argparse.ArgumentParser]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    whole = _Parser(prog=NAME, description=f"palingenesis {_ABOUT}.", epilog=_CODES, allow_abbrev=False)
+    whole.add_argument("--version", action="version", version=f"{NAME} {__version__}")
+    add = _commands_of(whole, "command")
+    _add_daemon(_commands_of(add("daemon", "start, stop and command the daemon"), "subcommand"))
+    _talking(add("status", "say how the daemon is"))
+    _talking(add("pause", "stop monitoring, until resumed"))
+    _talking(add("resume", "monitor again"))
+    _add_logs(add("logs", "print the daemon's log"))
+    _add_config(_commands_of(add("config", "write, show and check the configuration"), "subcommand"))
+    completion = add("completion", "print a shell's completion script")
+    completion.add_argument("shell", choices=SHELLS)
+    return whole
+
+
+def _commands_of(of: argparse.ArgumentParser, kept_as: str) -> _Add:
+    commands = of.add_subparsers(dest=kept_as, metavar="COMMAND", required=True, parser_class=_Parser)
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        described = text[0].upper() + text[1:] + "."
+        return commands.add_parser(name, help=text, description=described, allow_abbrev=False)
+
+    return add
+
+
+def _add_daemon(add: _Add) -> None:
+    start = _talking(add("start", "start the daemon in the background, and return when it is ready"))
+    start.add_argument("-f", "--foreground", action="store_true", help="be the daemon, here")
+    stop = _talking(add("stop", "end the daemon, and return when it is gone"))
+    stop.add_argument("--force", action="store_true", help="kill it if it does not end in time")
+    _talking(add("restart", "stop the daemon, if it runs, and start it"))
+    _talking(add("reload", "have the daemon read its configuration again"))
+    _talking(add("status", "say how the daemon is"))
+
+
+def _add_logs(logs: argparse.ArgumentParser) -> None:
+    logs.add_argument("-f", "--follow", action="store_true", help="go on printing what is written")
+    logs.add_argument("-t", "--tail", metavar="N", help="the last N lines (20); 0 for all")
+    logs.add_argument("-s", "--since", metavar="SPAN", help="the lines of the last 90s, 30m, 1h, 2d")
+    logs.add_argument("--json", action="store_true", help="print the lines as they are stored")
+
+
+def _add_config(add: _Add) -> None:
+    init = add("init", "write a configuration file with the defaults")
+    init.add_argument("--force", action="store_true", help="overwrite one that is there")
+    init.add_argument("--path", metavar="FILE", help="where, if not at the usual place")
+    show = add("show", "print the configuration in force")
+    show.add_argument("--json", action="store_true", help="print JSON")
+    show.add_argument("--section", metavar="NAME", help="one table only")
+    validate = add("validate", "say whether the configuration file can be used")
+    validate.add_argument("--path", metavar="FILE", help="which, if not the usual one")
+
+
+def _talking(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="how long it may take")
+    return command
+
+
+def _seconds(digits: str) -> float:
+    number = kit.seconds(digits)
+    if number is None:
+        raise argparse.ArgumentTypeError(f"{digits!r} is no number of seconds above 0")
+    return number
+
+
+def run(arguments: list[str]) -> int:
+    """Do what `palingenesis ARGUMENTS` does and return its exit code.
+
+    Raises:
+        DaemonryError, OSError: it failed.
+        SystemExit: the library did it, or it was asked in the wrong way.
+    """
+    if not arguments:
+        kit.say(f"{NAME} {__version__}: {_ABOUT}")
+        kit.say(f"try {NAME} --help")
+        return exit_codes.DONE
+    given = parser().parse_args(arguments)
+    if given.command == "logs":
+        daemon.main(_logs_arguments(given))
+    if given.command == "daemon" and given.subcommand in ("start", "restart"):
+        _start(given)
+    if given.command == "config":
+        return _config(given)
+    if given.command == "completion":
+        from palingenesis.completion import script
+
+        kit.say(script(given.shell))
+        return exit_codes.DONE
+    return _control(given)
+
+
+def _control(given: argparse.Namespace) -> int:
+    from palingenesis import control
+
+    verb = given.subcommand if given.command == "daemon" else given.command
+    force = getattr(given, "force", False)
+    return control.perform(verb, Options(json=given.json, force=force, timeout_s=given.timeout))
+
+
+def _start(given: argparse.Namespace) -> NoReturn:
+    if given.subcommand == "start" and given.foreground:
+        from palingenesis.served import daemon as served
+
+        served.main(["run"])
+    arguments = [given.subcommand]
+    if given.json:
+        arguments.append("--json")
+    if given.timeout is not None:
+        arguments.append(f"--timeout={given.timeout!r}")
+    daemon.main(arguments)
+
+
+def _logs_arguments(given: argparse.Namespace) -> list[str]:
+    arguments = ["logs"]
+    if given.follow:
+        arguments.append("--follow")
+    if given.tail is not None:
+        arguments.append(f"--tail={given.tail}")
+    if given.since is not None:
+        arguments.append(f"--since={given.since}")
+    if given.json:
+        arguments.append("--json")
+    return arguments
+
+
+def _config(given: argparse.Namespace) -> int:
+    from palingenesis import config_commands
+
+    if given.subcommand == "init":
+        return config_commands.init(given.path, force=given.force)
+    if given.subcommand == "show":
+        return config_commands.show(given.section, as_json=given.json)
+    return config_commands.validate(given.path)

@@ -1,0 +1,36 @@
+"""The text of a new configuration file: every key that does something, with its default.
+
+Owns the words.  A test holds them against `settings`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+TEXT: Final = """\
+# palingenesis: configuration.
+#
+# Each value is the default; remove the `#` before a key to change it.  Then:
+#     palingenesis config validate     says whether the file can be used
+#     palingenesis daemon reload       has the daemon use it
+
+[daemon]
+
+# The least that is logged: "debug", "info", "warning" or "error".
+#log_level = "info"
+
+# The socket's path; "" is palingenesis.sock in the runtime directory.  Counts at the next start.
+#socket_path = ""
+
+[monitoring]
+
+# Where the session files are (Markdown with YAML front matter), in directories below it too.
+#session_dir = "~/.opencode"
+
+# How long a file must be left alone before its change counts, in milliseconds (10 to 2000).
+#debounce_ms = 100
+
+# Look at all files this often besides, in seconds (0 to 86400); 0 is never.  For file systems
+# that give no notice of changes, such as NFS.
+#poll_interval_secs = 0
+"""

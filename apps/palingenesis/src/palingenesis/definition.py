@@ -1,0 +1,17 @@
+"""The daemon's definition: its name, its version, and where the rest of it is.
+
+Owns what starting the daemon needs.  What it does is `served`'s, which only the daemon itself
+imports; the quick commands find it by its name alone.
+"""
+
+from __future__ import annotations
+
+from daemonry import Daemon
+from palingenesis import NAME, __version__
+
+daemon = Daemon(
+    NAME,
+    version=__version__,
+    config="palingenesis.settings:Settings",
+    target="palingenesis.served:daemon",
+)

@@ -1,0 +1,156 @@
+"""The configuration: its keys, their types, ranges and defaults.
+
+Owns what a configuration file may say.  Reading it is the library's, and so are errors about
+keys that are not known.  Keys of the original that do nothing here yet are accepted, so that its
+files can be used, and told by `without_effect`, so that nobody relies on them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from daemonry import RESTART
+from daemonry.errors import ConfigError
+
+_Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+# Below 10 ms the watcher would wake up a hundred times a second for nothing; 2 s is also how long
+# it may take to end.
+_DebounceMs = Annotated[int, msgspec.Meta(ge=10, le=2000)]
+_PollSecs = Annotated[int, msgspec.Meta(ge=0, le=86400)]
+_DetectSecs = Annotated[int, msgspec.Meta(ge=1, le=86400)]
+
+
+def _check_path(key: str, path: str) -> None:
+    if "\0" in path:
+        raise ValueError(f"{key} has a NUL byte in it")
+    if not path.startswith(("/", "~")):
+        raise ValueError(f"{key} must be an absolute path, or start with ~/: {path!r}")
+
+
+class DaemonSettings(msgspec.Struct, frozen=True):
+    """The table `[daemon]`.
+
+    Attributes:
+        log_level: the least that is logged.
+        socket_path: the socket's path; "" for the usual one.
+    """
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    socket_path: Annotated[str, RESTART] = ""
+    pid_file: str = ""
+    log_file: str = ""
+    http_enabled: bool = False
+    http_port: _Port = 7654
+    http_bind: str = "127.0.0.1"
+
+    def __post_init__(self) -> None:
+        if self.socket_path:
+            _check_path("socket_path", self.socket_path)
+
+
+class Monitoring(msgspec.Struct, frozen=True):
+    """The table `[monitoring]`.
+
+    Attributes:
+        session_dir: the directory of the session files, absolute or from `~`.
+        debounce_ms: how long a file must be left alone before its change counts.
+        poll_interval_secs: look at all files this often besides; 0 for never.
+    """
+
+    session_dir: str = "~/.opencode"
+    debounce_ms: _DebounceMs = 100
+    poll_interval_secs: _PollSecs = 0
+    assistants: list[str] = []
+    auto_detect: bool = True
+    auto_detect_interval_secs: _DetectSecs = 300
+
+    def __post_init__(self) -> None:
+        _check_path("session_dir", self.session_dir)
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The whole file.  The tables after `monitoring` are the original's, and do nothing yet."""
+
+    daemon: DaemonSettings = DaemonSettings()
+    monitoring: Monitoring = Monitoring()
+    resume: dict[str, Any] = {}
+    notifications: dict[str, Any] = {}
+    bot: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
+    opencode: dict[str, Any] = {}
+    mcp: dict[str, Any] = {}
+    otel: dict[str, Any] = {}
+
+
+_NOT_YET = "this version does not do that yet"
+_WITHOUT_EFFECT = {
+    "daemon.pid_file": "there is no pid file; `palingenesis daemon status` tells the pid",
+    "daemon.log_file": "the log is in the state directory; `palingenesis logs` shows it",
+    "daemon.http_enabled": _NOT_YET,
+    "daemon.http_port": _NOT_YET,
+    "daemon.http_bind": _NOT_YET,
+    "monitoring.assistants": _NOT_YET,
+    "monitoring.auto_detect": _NOT_YET,
+    "monitoring.auto_detect_interval_secs": _NOT_YET,
+    "resume": _NOT_YET,
+    "notifications": _NOT_YET,
+    "bot": _NOT_YET,
+    "metrics": _NOT_YET,
+    "opencode": _NOT_YET,
+    "mcp": _NOT_YET,
+    "otel": _NOT_YET,
+}
+
+
+def without_effect(settings: Settings) -> Iterator[str]:
+    """Yield a sentence for each key that is set, and does nothing."""
+    defaults = Settings()
+    for key, reason in _WITHOUT_EFFECT.items():
+        if _value(settings, key) != _value(defaults, key):
+            yield f"{key} has no effect: {reason}"
+
+
+def with_effect(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Return the keys that do something and their values, by table."""
+    return {
+        name: {key: value for key, value in table.items() if f"{name}.{key}" not in _WITHOUT_EFFECT}
+        for name, table in msgspec.to_builtins(settings).items()
+        if name not in _WITHOUT_EFFECT
+    }
+
+
+def _value(settings: Settings, key: str) -> Any:
+    found: Any = settings
+    for name in key.split("."):
+        found = getattr(found, name)
+    return found
+
+
+def session_dir(monitoring: Monitoring, config_path: str) -> str:
+    """Return the absolute path of the directory to watch.
+
+    Raises:
+        ConfigError: it is under a home directory that is not known.
+    """
+    return _expanded(monitoring.session_dir, config_path, "monitoring.session_dir")
+
+
+def socket_path(settings: DaemonSettings, config_path: str) -> str | None:
+    """Return the absolute path of the socket, or None for the usual one.
+
+    Raises:
+        ConfigError: it is under a home directory that is not known.
+    """
+    given = settings.socket_path
+    return _expanded(given, config_path, "daemon.socket_path") if given else None
+
+
+def _expanded(path: str, config_path: str, key: str) -> str:
+    found = os.path.expanduser(path)
+    if not found.startswith("/"):
+        raise ConfigError(config_path, key, f"no home directory is known for {path!r}")
+    return os.path.normpath(found)

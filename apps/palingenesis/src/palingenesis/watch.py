@@ -1,0 +1,200 @@
+"""One directory under watch: which session files were saved, until the watch is ended.
+
+Owns what the files held when they were last looked at.  The system's notices say only where to
+look; a save is a file whose signature is no longer the known one.  So nothing counts twice,
+however many notices one save makes, and nothing that happens between two looks is lost: each time
+that notices may have been missed, everything is looked at.  The notices are watchfiles'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Collection
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final
+
+import watchfiles
+
+from palingenesis import session_files
+from palingenesis.sessions import is_searched, is_session_name
+
+if TYPE_CHECKING:
+    from palingenesis.session_files import Signatures
+
+logger = logging.getLogger("palingenesis.watch")
+
+# How often a missing directory is looked for, and a present one for having been replaced.
+DIRECTORY_CHECK_S: Final = 1.0
+# How often everything is looked at where the system gives no notices, and nobody said otherwise.
+FALLBACK_POLL_S: Final = 2.0
+# A file that never stops changing counts this often, in debounce times.
+LONGEST_DEBOUNCE: Final = 16
+# Troubles that are remembered, so as to be logged once.
+MAX_TROUBLES: Final = 1_000
+
+EVERYTHING: Final = None
+
+
+class Watch:
+    """A watch over `directory`, from its making until `end`.
+
+    Args:
+        directory: an absolute path; it need not exist yet.
+        debounce_ms: how long a file must be left alone before its change counts.
+        poll_interval_s: look at all files this often besides; 0 for never.
+        known: what the files hold now: changes from there on count.
+
+    Attributes:
+        directory: as given.
+        ended: whether `end` was called.
+    """
+
+    def __init__(self, directory: str, debounce_ms: int, poll_interval_s: float, known: Signatures) -> None:
+        self.directory = directory
+        self.ended = False
+        self._debounce_ms = debounce_ms
+        self._poll_interval_s = poll_interval_s
+        self._known = known
+        self._interrupted = asyncio.Event()
+        self._troubles: OrderedDict[str, str] = OrderedDict()
+        self._missing_told = False
+
+    def end(self) -> None:
+        """End `saves` soon; what it has yielded by then may be stale."""
+        self.ended = True
+        self._interrupted.set()
+
+    def tune(self, debounce_ms: int, poll_interval_s: float) -> None:
+        """Go on with other times; no change is lost on the way."""
+        self._debounce_ms = debounce_ms
+        self._poll_interval_s = poll_interval_s
+        self._interrupted.set()
+
+    async def saves(self) -> AsyncGenerator[list[str]]:
+        """Yield the session files that were saved, each time that some were, the last one at the end."""
+        async with aclosing(self._notices()) as notices:
+            async for places in notices:
+                saved = await asyncio.to_thread(self._look, places)
+                if saved and not self.ended:
+                    yield saved
+
+    # --- notices: where to look -----------------------------------------------------------------
+
+    async def _notices(self) -> AsyncGenerator[Collection[str] | None]:
+        """Yield paths to look at, or `EVERYTHING`, as the system or the clock says so."""
+        while not self.ended:
+            self._interrupted.clear()
+            identity = _identity(self.directory)
+            if identity is None:
+                await self._wait_for_directory()
+                continue
+            logger.info("watching %s", self.directory)
+            self._missing_told = False
+            try:
+                async with aclosing(self._from_system(identity)) as notices:
+                    async for places in notices:
+                        yield places
+            except FileNotFoundError:
+                continue
+            except (OSError, RuntimeError) as error:
+                logger.warning("no notices about %s (%s): looking instead", self.directory, error)
+                async with aclosing(self._from_clock(identity)) as notices:
+                    async for places in notices:
+                        yield places
+
+    async def _wait_for_directory(self) -> None:
+        if not self._missing_told:
+            logger.warning("the session directory %s is not there: waiting for it", self.directory)
+            self._missing_told = True
+        await self._pause(DIRECTORY_CHECK_S)
+
+    async def _from_system(self, identity: tuple[int, int]) -> AsyncGenerator[Collection[str] | None]:
+        noticed = watchfiles.awatch(
+            self.directory,
+            watch_filter=None,
+            step=self._debounce_ms,
+            debounce=self._debounce_ms * LONGEST_DEBOUNCE,
+            stop_event=self._interrupted,
+            rust_timeout=int(DIRECTORY_CHECK_S * 1000),
+            yield_on_timeout=True,
+            ignore_permission_denied=True,
+        )
+        # The first turn shows that notices are collected now: what changed before is looked for.
+        look_at_all_s = 0.0
+        async with aclosing(noticed):
+            async for changes in noticed:
+                now_s = asyncio.get_running_loop().time()
+                if now_s >= look_at_all_s:
+                    look_at_all_s = now_s + (self._poll_interval_s or float("inf"))
+                    yield EVERYTHING
+                elif changes:
+                    yield {path for _, path in changes}
+                if _identity(self.directory) != identity:
+                    return
+
+    async def _from_clock(self, identity: tuple[int, int]) -> AsyncGenerator[None]:
+        while not self._interrupted.is_set() and _identity(self.directory) == identity:
+            yield EVERYTHING
+            await self._pause(self._poll_interval_s or FALLBACK_POLL_S)
+
+    async def _pause(self, delay_s: float) -> None:
+        try:
+            await asyncio.wait_for(self._interrupted.wait(), delay_s)
+        except TimeoutError:
+            pass
+
+    # --- looks, in a thread -----------------------------------------------------------------------
+
+    def _look(self, places: Collection[str] | None) -> list[str]:
+        if places is EVERYTHING:
+            now = session_files.scan(self.directory)
+            saved = session_files.changed(self._known, now)
+            self._known = now
+        else:
+            now = self._at(places)
+            saved = session_files.changed(self._known, now)
+            self._known.update(now)
+        return [path for path in saved if self._is_session(path)]
+
+    def _at(self, places: Collection[str]) -> Signatures:
+        found: Signatures = {}
+        for path in places:
+            name = os.path.basename(path)
+            if not session_files.is_within(path, self.directory):
+                continue
+            if is_session_name(name) and (known := session_files.signature(path)) is not None:
+                found[path] = known
+            elif is_searched(name) and os.path.isdir(path):
+                # Files made in a new directory before its notices were asked for have none.
+                found.update(session_files.scan(path))
+            else:
+                self._known.pop(path, None)
+        return found
+
+    def _is_session(self, path: str) -> bool:
+        verdict = session_files.judge(path)
+        if verdict.trouble:
+            self._tell_trouble(path, verdict.trouble)
+        else:
+            self._troubles.pop(path, None)
+        return verdict.is_session
+
+    def _tell_trouble(self, path: str, trouble: str) -> None:
+        if self._troubles.get(path) == trouble:
+            return
+        logger.warning("%s: %s", path, trouble)
+        self._troubles[path] = trouble
+        if len(self._troubles) > MAX_TROUBLES:
+            self._troubles.popitem(last=False)
+
+
+def _identity(directory: str) -> tuple[int, int] | None:
+    """Return what tells a directory from one that took its name; None where there is none."""
+    try:
+        found = os.stat(directory)
+    except (OSError, ValueError):
+        return None
+    return (found.st_dev, found.st_ino) if os.path.isdir(directory) else None

@@ -1,0 +1,304 @@
+"""The command line without a daemon: words, help, exit codes, the configuration file, completion."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import stat
+import subprocess
+import tomllib
+
+import pytest
+
+import palingenesis
+from daemonry.cli import exit_codes as the_librarys
+from palingenesis import commands, completion, exit_codes
+from palingenesis.settings import Settings, with_effect
+
+COMMANDS = ("daemon", "status", "pause", "resume", "logs", "config", "completion")
+
+
+# --- help, version, usage -----------------------------------------------------------------------
+
+
+def test_help_lists_all_commands(app):
+    told = app.done("--help")
+    for command in COMMANDS:
+        assert re.search(rf"(?m)^ +{command}\b", told), command
+    assert "exit codes:" in told
+
+
+def test_help_of_daemon_and_config_lists_their_commands(app):
+    for group, expected in {
+        "daemon": ("start", "stop", "restart", "reload", "status"),
+        "config": ("init", "show", "validate"),
+    }.items():
+        told = app.done(group, "--help")
+        for command in expected:
+            assert re.search(rf"(?m)^ +{command}\b", told), (group, command)
+
+
+def test_version_is_semver(app):
+    assert re.fullmatch(r"palingenesis \d+\.\d+\.\d+\n", app.done("--version"))
+    assert palingenesis.__version__ in app.done("--version")
+
+
+def test_no_command_prints_two_lines(app):
+    assert len(app.done().splitlines()) == 2
+
+
+def test_python_m_is_the_same_command(app, sandbox):
+    import sys
+
+    assert sandbox.run(sys.executable, "-m", "palingenesis", "--help").out == app.done("--help")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["bogus"],
+        ["daemon"],
+        ["daemon", "bogus"],
+        ["config"],
+        ["status", "bogus"],
+        ["status", "--bogus"],
+        ["pause", "--timeout", "0"],
+        ["pause", "--timeout", "soon"],
+        ["daemon", "start", "--timeout", "-1"],
+        ["logs", "--tail", "few"],
+        ["completion", "csh"],
+        ["config", "show", "--section", "monitorin"],
+        ["bo\x1bgus\n"],
+    ],
+)
+def test_wrong_usage_is_one_clear_line_and_exit_code_2(app, words):
+    ended = app(*words)
+    assert (ended.code, ended.out) == (exit_codes.USAGE, "")
+    assert ended.err.startswith("palingenesis")
+    assert ended.err.count("\n") == 1
+    assert "\x1b" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["daemon", "start"], {"foreground": False}),
+        (["daemon", "start", "--foreground"], {"foreground": True}),
+        (["daemon", "start", "-f"], {"foreground": True}),
+        (["daemon", "stop", "--force"], {"subcommand": "stop", "force": True}),
+        (["daemon", "restart"], {"subcommand": "restart"}),
+        (["daemon", "reload", "--json"], {"subcommand": "reload", "json": True}),
+        (["daemon", "status", "--json"], {"subcommand": "status", "json": True}),
+        (["status"], {"command": "status", "json": False, "timeout": None}),
+        (["status", "--timeout", "2.5"], {"timeout": 2.5}),
+        (["pause"], {"command": "pause"}),
+        (["resume"], {"command": "resume"}),
+        (["logs"], {"follow": False, "tail": None, "since": None}),
+        (["logs", "-f"], {"follow": True}),
+        (["logs", "--follow"], {"follow": True}),
+        (["logs", "-t", "0"], {"tail": "0"}),
+        (["logs", "--tail", "50"], {"tail": "50"}),
+        (["logs", "-s", "1h"], {"since": "1h"}),
+        (["logs", "--since", "30m"], {"since": "30m"}),
+        (["config", "init"], {"force": False, "path": None}),
+        (["config", "init", "--force", "--path", "/x"], {"force": True, "path": "/x"}),
+        (["config", "show", "--json", "--section", "daemon"], {"json": True, "section": "daemon"}),
+        (["config", "validate", "--path", "/x"], {"path": "/x"}),
+        (["completion", "fish"], {"shell": "fish"}),
+    ],
+)
+def test_arguments_are_understood(arguments, expected):
+    given = vars(commands.parser().parse_args(arguments))
+    assert expected.items() <= given.items()
+
+
+def test_exit_codes_are_the_librarys():
+    for name in ("DONE", "FAILED", "USAGE", "NOT_RUNNING", "DENIED", "NO_ANSWER", "UNKNOWN_OUTCOME"):
+        assert getattr(exit_codes, name) == getattr(the_librarys, name)
+
+
+# --- nobody there -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [["pause"], ["resume"], ["daemon", "reload"]])
+def test_a_command_to_nobody_says_so_and_exits_3(app, words):
+    assert app(*words) == (exit_codes.NOT_RUNNING, "", "palingenesis: not running\n")
+
+
+@pytest.mark.parametrize("words", [["status"], ["daemon", "status"]])
+def test_status_of_nobody_is_one_line_and_exit_code_3(app, words):
+    assert app(*words) == (exit_codes.NOT_RUNNING, "palingenesis: not running\n", "")
+    ended = app(*words, "--json")
+    assert (ended.code, ended.json()) == (3, {"state": "absent", "name": "palingenesis"})
+
+
+def test_stopping_nobody_is_done_already(app):
+    assert app.done("daemon", "stop") == "palingenesis: not running\n"
+
+
+def test_no_log_yet_is_said_and_is_no_failure(app):
+    ended = app("logs")
+    assert (ended.code, ended.out) == (0, "")
+    assert "no log yet" in ended.err
+
+
+@pytest.mark.parametrize("variable", ["PALINGENESIS_STATE", "PALINGENESIS_RUNTIME"])
+def test_a_variable_that_is_no_absolute_path_is_told(app, variable):
+    app.sandbox.env[variable] = "relative"
+    ended = app("status")
+    del app.sandbox.env[variable]
+    assert (ended.code, ended.err) == (1, f"relative: {variable} must be an absolute path\n")
+
+
+# --- config -------------------------------------------------------------------------------------
+
+
+def test_config_init_writes_a_private_file_that_is_valid(app):
+    assert app.done("config", "init") == f"{app.config_path}: written\n"
+    assert stat.S_IMODE(app.config_path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(app.config_path.parent.stat().st_mode) == 0o700
+    assert app.done("config", "validate") == f"{app.config_path}: valid\n"
+
+
+def test_config_init_keeps_a_file_that_is_there_unless_forced(app):
+    app.config("# mine\n")
+    refused = app("config", "init")
+    assert (refused.code, refused.err) == (
+        1,
+        f"{app.config_path}: there is one already; --force overwrites it\n",
+    )
+    assert app.config_path.read_text() == "# mine\n"
+    app.done("config", "init", "--force")
+    assert app.config_path.read_text().startswith("# palingenesis: configuration.")
+    assert stat.S_IMODE(app.config_path.stat().st_mode) == 0o600
+
+
+def test_config_init_forced_writes_through_a_link(app):
+    """A configuration kept in a repository of dot files stays there."""
+    kept = app.sandbox.write("dotfiles/palingenesis.toml", "# mine\n")
+    app.config_path.parent.mkdir(parents=True)
+    app.config_path.symlink_to(kept)
+    app.done("config", "init", "--force")
+    assert app.config_path.is_symlink()
+    assert kept.read_text().startswith("# palingenesis: configuration.")
+
+
+def test_config_init_goes_where_it_is_told(app):
+    path = app.sandbox.path / "x/y/c.toml"
+    app.done("config", "init", "--path", str(path))
+    app.done("config", "validate", "--path", str(path))
+
+
+def test_config_init_that_cannot_write_says_why(app):
+    app.sandbox.write("file", "")
+    path = app.sandbox.path / "file/c.toml"
+    ended = app("config", "init", "--path", str(path))
+    assert ended.code == 1
+    assert ended.err.startswith(f"{path}: cannot be written: ")
+    assert ended.err.count("\n") == 1
+
+
+def test_config_init_on_a_full_disk_leaves_nothing(app, tiny_disk):
+    with pytest.raises(OSError, match="No space"):
+        (tiny_disk / "fill").write_bytes(b"\0" * 2**20)
+    path = tiny_disk / "c.toml"
+    ended = app("config", "init", "--path", str(path))
+    assert (ended.code, ended.err) == (1, f"{path}: cannot be written: No space left on device\n")
+    assert [found.name for found in tiny_disk.iterdir()] == ["fill"]
+
+
+def test_config_show_prints_what_is_in_force_as_toml(app):
+    app.config('monitoring.session_dir = "/tmp/\\"ü\\u007f\\\\"\nmonitoring.debounce_ms = 250\n')
+    shown = app.done("config", "show")
+    assert shown.startswith(f"# {app.config_path}\n")
+    expected = with_effect(Settings())
+    expected["monitoring"] |= {"session_dir": '/tmp/"ü\x7f\\', "debounce_ms": 250}
+    assert tomllib.loads(shown) == expected
+    assert app("config", "show", "--json").json() == expected
+
+
+def test_config_show_without_a_file_shows_the_defaults(app):
+    shown = app.done("config", "show", "--section", "monitoring")
+    assert shown.startswith(f"# no file at {app.config_path}: the defaults\n")
+    assert tomllib.loads(shown) == {"monitoring": with_effect(Settings())["monitoring"]}
+
+
+def test_config_show_tells_what_does_nothing(app):
+    app.config("[daemon]\nhttp_enabled = true\n")
+    assert "# daemon.http_enabled has no effect:" in app.done("config", "show")
+
+
+@pytest.mark.parametrize("words", [["config", "validate"], ["config", "show"], ["daemon", "start"]])
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[monitoring\n", "not TOML"),
+        ("[monitoring]\ndebounce = 1\n", "monitoring.debounce: is not known: did you mean 'debounce_ms'?"),
+        ("[monitoring]\ndebounce_ms = 1\n", "monitoring.debounce_ms: expected `int` >= 10"),
+    ],
+)
+def test_a_config_that_cannot_be_used_is_one_line_everywhere(app, words, text, complaint):
+    app.config(text)
+    ended = app(*words)
+    assert (ended.code, ended.out) == (1, "")
+    assert f"{app.config_path}: {complaint}" in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_config_validate_of_no_file(app):
+    assert "the defaults are used" in app.done("config", "validate")
+    ended = app("config", "validate", "--path", "/nowhere.toml")
+    assert (ended.code, ended.err) == (1, "/nowhere.toml: there is no such file\n")
+
+
+def test_the_variable_names_the_config_file(app):
+    path = app.sandbox.write("elsewhere.toml", "monitoring.debounce_ms = 50\n")
+    app.sandbox.env["PALINGENESIS_CONFIG"] = str(path)
+    assert app("config", "show", "--json").json()["monitoring"]["debounce_ms"] == 50
+
+
+# --- completion ---------------------------------------------------------------------------------
+
+
+def test_completion_knows_the_words_of_the_parser():
+    def words(parser: argparse.ArgumentParser, command: str = ""):
+        found: set[str] = set()
+        for action in parser._actions:
+            found |= {name for name in action.option_strings if name.startswith("--")}
+            if not action.option_strings and action.choices:
+                found |= set(action.choices)
+            if isinstance(action, argparse._SubParsersAction):
+                for name, below in action.choices.items():
+                    yield from words(below, f"{command} {name}".strip())
+        yield command, found - {"--help"}
+
+    assert dict(words(commands.parser())) == {
+        command: set(known.split()) for command, known in completion.WORDS.items()
+    }
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("palingenesis da", "daemon"),
+        ("palingenesis daemon re", "restart reload"),
+        ("palingenesis daemon start --f", "--foreground"),
+        ("palingenesis daemon start --json --t", "--timeout"),
+        ("palingenesis config show --s", "--section"),
+        ("palingenesis completion f", "fish"),
+    ],
+)
+def test_bash_completes(line, expected):
+    asking = f"""
+        {completion.script("bash")}
+        COMP_WORDS=({line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _palingenesis; echo "${{COMPREPLY[*]}}"
+    """
+    found = subprocess.run(["bash", "-c", asking], capture_output=True, text=True, check=True)
+    assert (found.stdout.strip(), found.stderr) == (expected, "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_script_for_each_shell(app, shell):
+    assert "palingenesis" in app.done("completion", shell)

@@ -1,0 +1,248 @@
+"""A watch: each save counts once, and none is lost, whatever the notices do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import pytest
+import watchfiles
+
+from palingenesis import watch as watching
+from palingenesis.session_files import scan
+from palingenesis.watch import Watch
+
+pytestmark = pytest.mark.usefixtures("quick_checks")
+
+SESSION = "---\ntitle: A\n---\n"
+DEBOUNCE_MS = 20
+
+
+class Watched:
+    """A watch under way, and what it has seen."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self.saved: list[str] = []
+        self._news = asyncio.Event()
+
+    async def collect(self) -> None:
+        async with aclosing(self.watch.saves()) as saves:
+            async for saved in saves:
+                self.saved += [path.removeprefix(self.watch.directory + "/") for path in saved]
+                self._news.set()
+
+    async def sees(self, *names: str) -> None:
+        """Wait until exactly these were saved, in this order, since the last call."""
+        async with asyncio.timeout(10):
+            while len(self.saved) < len(names):
+                self._news.clear()
+                await self._news.wait()
+        assert self.saved == list(names)
+        self.saved = []
+
+    async def sees_all(self, names: set[str]) -> None:
+        """Wait until these were saved, in any order, each once."""
+        async with asyncio.timeout(10):
+            while len(self.saved) < len(names):
+                self._news.clear()
+                await self._news.wait()
+        assert sorted(self.saved) == sorted(names)
+
+
+@asynccontextmanager
+async def watched(
+    directory: Path, *, poll_interval_s: float = 0.0, known: bool = True
+) -> AsyncIterator[Watched]:
+    held = scan(str(directory)) if known else {}
+    seen = Watched(Watch(str(directory), DEBOUNCE_MS, poll_interval_s, held))
+    collecting = asyncio.create_task(seen.collect())
+    try:
+        yield seen
+    finally:
+        seen.watch.end()
+        async with asyncio.timeout(10):
+            await collecting
+
+
+def write(path: Path, text: str = SESSION) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def save_atomically(path: Path, text: str) -> None:
+    aside = path.with_name(f".{path.name}.tmp")
+    aside.write_text(text)
+    os.rename(aside, path)
+
+
+def in_loop(test: Callable[[Path], Awaitable[None]]) -> Callable[[Path], None]:
+    def run(tmp_path: Path) -> None:
+        asyncio.run(test(tmp_path))  # type: ignore[arg-type]
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    return run
+
+
+@in_loop
+async def test_each_way_to_save_counts_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.md")
+    async with watched(tmp_path) as seen:
+        path.write_text(SESSION + "more")
+        await seen.sees("a.md")
+        save_atomically(path, SESSION + "again")
+        await seen.sees("a.md")
+        write(tmp_path / "b.md")
+        await seen.sees("b.md")
+
+
+@in_loop
+async def test_what_is_no_save_does_not_count(tmp_path: Path) -> None:
+    """A mode, a read, a file of an editor, other Markdown: none of them is somebody's work saved."""
+    path = write(tmp_path / "a.md")
+    async with watched(tmp_path) as seen:
+        os.chmod(path, 0o600)
+        path.read_text()
+        write(tmp_path / ".a.md.swp")
+        write(tmp_path / "README.md", "# no session\n")
+        write(tmp_path / "node_modules/p/session.md")
+        write(tmp_path / "last.md")
+        await seen.sees("last.md")
+
+
+@in_loop
+async def test_a_save_between_the_known_and_the_first_notice_counts(tmp_path: Path) -> None:
+    """The daemon says that it is ready before the system gives notices; nothing may fall between."""
+    write(tmp_path / "a.md")
+    async with watched(tmp_path, known=False) as seen:
+        await seen.sees("a.md")
+
+
+@in_loop
+async def test_a_session_in_a_new_directory_counts(tmp_path: Path) -> None:
+    async with watched(tmp_path) as seen:
+        write(tmp_path / "a.md")
+        await seen.sees("a.md")
+        for number in range(5):
+            write(tmp_path / f"x{number}/y/z/b.md")
+        await seen.sees_all({f"x{number}/y/z/b.md" for number in range(5)})
+
+
+@in_loop
+async def test_a_directory_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
+    directory = tmp_path / "later"
+    async with watched(directory) as seen:
+        write(directory / "a.md")
+        await seen.sees("a.md")
+
+
+@in_loop
+async def test_a_directory_that_goes_and_comes_is_watched_again(tmp_path: Path) -> None:
+    directory = tmp_path / "d"
+    write(directory / "a.md")
+    async with watched(directory) as seen:
+        write(directory / "b.md")
+        await seen.sees("b.md")
+        shutil.rmtree(directory)
+        write(directory / "c.md")
+        await seen.sees("c.md")
+
+
+@in_loop
+async def test_other_times_take_effect_and_lose_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.md")
+    async with watched(tmp_path) as seen:
+        for number in range(3):
+            save_atomically(path, SESSION + str(number))
+            seen.watch.tune(DEBOUNCE_MS + number, 0.0)
+            await seen.sees("a.md")
+
+
+@in_loop
+async def test_an_ended_watch_sees_nothing_more(tmp_path: Path) -> None:
+    async with watched(tmp_path) as seen:
+        write(tmp_path / "a.md")
+        await seen.sees("a.md")
+        seen.watch.end()
+        write(tmp_path / "b.md")
+    assert seen.saved == []
+
+
+@in_loop
+async def test_a_file_that_becomes_a_session_counts_then(tmp_path: Path) -> None:
+    """Some editors make the file empty and fill it afterwards."""
+    async with watched(tmp_path) as seen:
+        path = write(tmp_path / "a.md", "")
+        write(tmp_path / "first.md")
+        await seen.sees("first.md")
+        write(path)
+        await seen.sees("a.md")
+
+
+def test_where_the_system_gives_no_notices_files_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def none(*_: object, **__: object) -> AsyncIterator[None]:
+        raise OSError(28, "OS file watch limit reached")
+        yield
+
+    monkeypatch.setattr(watchfiles, "awatch", none)
+    monkeypatch.setattr(watching, "FALLBACK_POLL_S", 0.01)
+
+    async def run() -> None:
+        async with watched(tmp_path) as seen:
+            write(tmp_path / "a.md")
+            await seen.sees("a.md")
+            write(tmp_path / "b.md")
+            await seen.sees("b.md")
+
+    asyncio.run(run())
+    assert [message for message in caplog.messages if "limit reached" in message] == [
+        f"no notices about {tmp_path} ([Errno 28] OS file watch limit reached): looking instead"
+    ]
+
+
+def test_polling_finds_what_no_notice_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on NFS, where another machine writes."""
+
+    async def silent(*_: object, stop_event: asyncio.Event, **__: object) -> AsyncIterator[set[object]]:
+        while not stop_event.is_set():
+            yield set()
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(watchfiles, "awatch", silent)
+
+    async def run() -> None:
+        async with watched(tmp_path, poll_interval_s=0.02) as seen:
+            for name in ("a.md", "b.md"):
+                write(tmp_path / name)
+                await seen.sees(name)
+
+    asyncio.run(run())
+
+
+def test_a_trouble_is_told_once_until_it_is_another(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        path = write(tmp_path / "a.md")
+        async with watched(tmp_path) as seen:
+            for text in ("---\n[\n---\n", "---\n[ \n---\n", SESSION, "---\n[\n---\n"):
+                save_atomically(path, text)
+                await seen.sees("a.md")
+
+    caplog.set_level("WARNING")
+    asyncio.run(run())
+    assert len(caplog.messages) == 2
+    assert all("front matter cannot be read" in message for message in caplog.messages)
+
+
+def test_remembered_troubles_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "MAX_TROUBLES", 3)
+    watch = Watch(str(tmp_path), DEBOUNCE_MS, 0, {})
+    for number in range(10):
+        watch._tell_trouble(f"/{number}.md", "is bad")
+    assert list(watch._troubles) == ["/7.md", "/8.md", "/9.md"]
