@@ -62,9 +62,9 @@ def decode_object(text: str) -> dict[str, Any]:
 
 
 def encode(value: object) -> str:
-    """Return `value` as JSON on one line, without blanks, safe to print on a terminal.
+    r"""Return `value` as JSON on one line, without blanks, safe to print on a terminal.
 
-    A lone surrogate, which a file name that is not UTF-8 has in it, is shown as the text `\\udcff`.
+    A lone surrogate, which a file name that is not UTF-8 has in it, is shown as the text `\udcff`.
 
     Raises:
         ValueError: NaN or an infinity.

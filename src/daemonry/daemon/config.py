@@ -177,7 +177,7 @@ def _nested_type(annotation: Any) -> type | None:
 
 
 def _options(annotation: Any) -> list[Any]:
-    """Return what a field's value can be.  Of several tables that it could be, its tag tells; none is named."""
+    """Return what a field's value can be, less the tables if there are several: their tag tells which."""
     annotation = _bare(annotation)
     union = get_origin(annotation) in (typing.Union, types.UnionType)
     options = [_bare(one) for one in get_args(annotation)] if union else [annotation]

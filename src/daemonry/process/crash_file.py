@@ -53,5 +53,5 @@ def tail(path: str, most_bytes: int = CRASH_TAIL_BYTES) -> str:
     except OSError:
         return ""
     if size > most_bytes:
-        data = data.partition(b"\n")[2]
+        data = data.partition(b"\n")[2] or data  # one line may be longer than all that is shown
     return data.decode("utf-8", "backslashreplace").strip()

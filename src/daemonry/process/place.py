@@ -167,10 +167,19 @@ def _home(relative: str, base_variable: str) -> str:
     base = os.environ.get(base_variable, "")
     if base.startswith("/"):  # the XDG specification: a relative one is ignored
         return base.rstrip("/")
-    home = os.path.expanduser("~")  # $HOME, else the password database
+    home = os.environ.get("HOME") or _home_of_user()
     if not home.startswith("/"):
         raise daemonry.errors.UnsafePath("~", f"no home directory is known: set HOME or {base_variable}")
     return f"{home.rstrip('/')}/{relative}"
+
+
+def _home_of_user() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return ""
 
 
 def state_dir(name: str) -> str:

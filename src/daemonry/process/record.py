@@ -101,7 +101,7 @@ class Record(Value):
         try:
             identity = Identity(
                 _text(fields["boot_id"]),
-                _whole(fields["pid"]),
+                _pid(fields["pid"]),
                 _text(fields["pid_namespace"]),
                 _whole(fields["start_time"]),
             )
@@ -114,7 +114,7 @@ class Record(Value):
                 float(fields["started_at"]),
                 _text(fields["version"]),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"not a record: {error}") from None
 
 
@@ -128,6 +128,13 @@ def _whole(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{value!r} is not a whole number")
     return value
+
+
+def _pid(value: object) -> int:
+    number = _whole(value)
+    if not 0 < number < 1 << 31:  # 0 and -1 mean groups and everybody to kill(2)
+        raise TypeError(f"{number} is no process id")
+    return number
 
 
 def write(path: str, record: Record) -> None:

@@ -12,6 +12,8 @@ What a handler raises:
 
 from __future__ import annotations
 
+import asyncio
+import difflib
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,7 +23,9 @@ import msgspec
 
 from daemonry import errors
 from daemonry.service.handler import Context
-from daemonry.service.interface import RESULT, CallError, Described, Interface, Method, described
+from daemonry.limits import MAX_ECHO_CHARS
+from daemonry.service.interface import CallError, Described, Interface, Method, described
+from daemonry.transport.ancillary import Fd
 from daemonry.transport.credentials import Peer
 from daemonry.wire import varlink
 from daemonry.wire.varlink import Call, Reply
@@ -31,9 +35,15 @@ logger = logging.getLogger("daemonry.calls")
 CONTROL: Final = "org.daemonry.Control"
 FAILED: Final = f"{CONTROL}.Failed"
 PROTOCOL_VIOLATION: Final = f"{CONTROL}.ProtocolViolation"
+OVERLOADED: Final = f"{CONTROL}.Overloaded"
+EXPECTED_UPGRADE: Final = f"{CONTROL}.ExpectedUpgrade"
+NOT_UPGRADABLE: Final = f"{CONTROL}.NotUpgradable"
 
-# Interfaces that answer while a daemon is paused or ending: they are about the daemon itself.
+# Interfaces that answer while a daemon is paused, ending or overloaded: they are about the daemon itself.
 _ALWAYS_OPEN = frozenset((varlink.SERVICE, CONTROL))
+# Calls that run at the same time, over all connections; those that answer at once do not count.
+# systemd serves 4,096 connections with a call each; a Python handler is heavier.
+MAX_RUNNING: Final = 1024
 
 Gate = Callable[[], errors.CallFailed | None]
 
@@ -45,17 +55,18 @@ class Bound:
         function: the implementation's method.
         kind: "plain", "async", "stream" or "thread".
         method: the interface's method.
-        open: whether it is answered also while the daemon is paused or ending.
+        open: whether it is answered also while the daemon is paused, ending or overloaded.
         where: the interface it belongs to.
     """
 
-    __slots__ = ("function", "kind", "method", "open", "where")
+    __slots__ = ("_plain_reply", "function", "kind", "method", "open", "where")
 
     def __init__(self, where: Described, method: Method, implementation: Interface) -> None:
         self.where = where
         self.method = method
         self.function: Callable[..., Any] = getattr(implementation, method.python_name)
         self.open = where.name in _ALWAYS_OPEN
+        self._plain_reply = not method.gives_fds and method.write_reply is None
         if method.streams:
             self.kind = "stream"
         elif inspect.iscoroutinefunction(self.function):
@@ -63,15 +74,21 @@ class Bound:
         else:
             self.kind = "thread" if method.marks.blocking else "plain"
 
-    def arguments(self, call: Call, context: Context | None) -> dict[str, Any]:
+    def arguments(self, call: Call, context: Context | None, fds: list[Fd] | None = None) -> dict[str, Any]:
         """Return the keyword arguments of a call.
 
         Raises:
             InvalidParameter: one is missing, unknown or of another type.
         """
         method = self.method
+        parameters = call.parameters
         try:
-            fields = msgspec.convert(_without_nulls(call.parameters), method.parameters)
+            if method.read_parameters is not None:
+                parameters = method.read_parameters(parameters)
+            if method.takes_fds:
+                fields = msgspec.convert(parameters, method.parameters, dec_hook=taker(fds or []))
+            else:
+                fields = msgspec.convert(parameters, method.parameters)
         except msgspec.ValidationError as error:
             raise _invalid(error) from None
         arguments = {name: getattr(fields, name) for name in method.names}
@@ -79,11 +96,18 @@ class Bound:
             arguments[method.context] = context
         return arguments
 
-    def reply(self, result: Any, *, continues: bool = False) -> Reply:
-        """Return a handler's result as a reply."""
-        if self.method.wraps:
-            return Reply({RESULT: result}, continues)
-        return Reply(result, continues)
+    def reply(self, result: Any, *, continues: bool = False, fds: list[Fd] | None = None) -> Reply:
+        """Return a handler's result as a reply; descriptors in it are added to `fds`."""
+        method = self.method
+        if method.reply is type(None):
+            return Reply(None, continues)
+        if result is None and not method.wraps:
+            raise TypeError(f"{method.python_name} returned None instead of {method.reply.__name__}")
+        if not self._plain_reply:
+            result = msgspec.to_builtins(result, enc_hook=giver(fds if fds is not None else []))
+            if method.write_reply is not None:
+                result = method.write_reply(result)
+        return Reply({method.marks.reply: result} if method.wraps else result, continues)
 
     def error(self, raised: BaseException) -> Reply:
         """Return what a handler's exception is on the wire."""
@@ -97,11 +121,35 @@ class Bound:
         return Reply({"message": f"{type(raised).__name__} in {name}"}, error=FAILED)
 
 
-def _without_nulls(parameters: dict[str, Any]) -> dict[str, Any]:
-    # A parameter that may be left out may also be null (varlink.github.io#36): the default counts.
-    if None in parameters.values():
-        return {name: value for name, value in parameters.items() if value is not None}
-    return parameters
+def taker(fds: list[Fd]) -> Callable[[type, Any], Any]:
+    """Return the hook by which msgspec makes an index an `Fd` of those that came with the message.
+
+    Each index counts once: two owners of one descriptor would close it under each other.
+    """
+
+    def take(kind: type, value: Any) -> Any:
+        if kind is not Fd:
+            raise NotImplementedError(f"no form for {kind.__name__}")
+        if type(value) is not int or not 0 <= value < len(fds):
+            raise msgspec.ValidationError("Expected the index of a descriptor that came with the message")
+        if fds[value].closed:
+            raise msgspec.ValidationError("Expected a descriptor that has no other place in the message")
+        return Fd(fds[value].take())
+
+    return take
+
+
+def giver(fds: list[Fd]) -> Callable[[Any], Any]:
+    """Return the hook by which msgspec makes an `Fd` the index that it gets among `fds`."""
+
+    def give(value: Any) -> Any:
+        if not isinstance(value, Fd):
+            raise NotImplementedError(f"no form for {type(value).__name__}")
+        value.fileno()
+        fds.append(value)
+        return len(fds) - 1
+
+    return give
 
 
 def _invalid(error: msgspec.ValidationError) -> errors.InvalidParameter:
@@ -112,8 +160,8 @@ def _invalid(error: msgspec.ValidationError) -> errors.InvalidParameter:
     """
     reason, _, where = str(error).partition(" - at `$")
     parameter = where.strip("`.")
-    if not parameter:
-        parameter = reason.partition("`")[2].partition("`")[0]
+    if reason.startswith("Object "):
+        parameter = f"{parameter}.{reason.split('`')[1]}".lstrip(".")
     return errors.InvalidParameter(
         varlink.INVALID_PARAMETER, {"parameter": parameter, "reason": reason[:1].lower() + reason[1:]}
     )
@@ -124,10 +172,18 @@ class Calls:
 
     Args:
         gate: returns why work is not taken now, or None.
+        most_running: how many calls may run at the same time, besides those that answer at once.
+
+    Attributes:
+        running: how many do; counted by whoever runs them.
+        takes_fds: whether any method takes descriptors.
     """
 
-    def __init__(self, gate: Gate = lambda: None) -> None:
+    def __init__(self, gate: Gate = lambda: None, *, most_running: int = MAX_RUNNING) -> None:
         self._gate = gate
+        self._most_running = most_running
+        self.running = 0
+        self.takes_fds = False
         self._interfaces: dict[str, Described] = {}
         self._methods: dict[str, Bound] = {}
 
@@ -149,6 +205,7 @@ class Calls:
         self._interfaces[where.name] = where
         for method in where.methods.values():
             self._methods[f"{where.name}.{method.name}"] = Bound(where, method, implementation)
+            self.takes_fds |= method.takes_fds
 
     def find(self, call: Call) -> Bound:
         """Return the method that a call names, if it may be called now.
@@ -156,22 +213,48 @@ class Calls:
         Raises:
             InterfaceNotFound, MethodNotFound: there is none.
             ExpectedMore: it gives several replies, and the caller takes one.
+            CallFailed: it upgrades the connection and the caller did not ask for that, or the
+                other way round.
             Paused, Draining, Overloaded: work is not taken now.
         """
         bound = self._methods.get(call.method)
         if bound is None:
             raise self._not_found(call.method)
-        if not bound.open and (closed := self._gate()) is not None:
-            raise closed
+        if not bound.open:
+            self._refuse_work(bound)
         if bound.kind == "stream" and not call.more:
             raise errors.ExpectedMore(varlink.EXPECTED_MORE)
+        if bound.method.upgrades is not call.upgrade:
+            name = EXPECTED_UPGRADE if bound.method.upgrades else NOT_UPGRADABLE
+            raise errors.CallFailed(name, {"method": bound.method.name})
         return bound
+
+    def _refuse_work(self, bound: Bound) -> None:
+        closed = self._gate()
+        if closed is not None:
+            raise closed
+        if self.running >= self._most_running and bound.kind != "plain":
+            raise errors.Overloaded(OVERLOADED, {"limit": self._most_running})
 
     def _not_found(self, name: str) -> errors.CallFailed:
         interface, method = varlink.split_name(name)
-        if interface not in self._interfaces:
-            return errors.InterfaceNotFound(varlink.INTERFACE_NOT_FOUND, {"interface": interface})
-        return errors.MethodNotFound(varlink.METHOD_NOT_FOUND, {"method": method})
+        where = self._interfaces.get(interface)
+        if where is None:
+            return errors.InterfaceNotFound(
+                varlink.INTERFACE_NOT_FOUND, {"interface": interface, **_nearest(interface, self._interfaces)}
+            )
+        return errors.MethodNotFound(
+            varlink.METHOD_NOT_FOUND, {"method": method, **_nearest(method, where.methods)}
+        )
+
+
+def _nearest(name: str, known: dict[str, Any]) -> dict[str, str]:
+    """Return what the sender may have meant, as a field of the error.  Long names are not compared."""
+    if len(name) > MAX_ECHO_CHARS:
+        return {}
+    folded = {one.lower(): one for one in known}
+    found = difflib.get_close_matches(name.lower(), folded, 1)
+    return {"nearest": folded[found[0]]} if found else {}
 
 
 def context_of(call: Call, peer: Peer) -> Context:
@@ -184,71 +267,81 @@ def refusal(raised: errors.CallFailed) -> Reply:
     return Reply(raised.parameters, error=raised.error)
 
 
-async def replies(bound: Bound, results: AsyncIterator[Any]) -> AsyncIterator[Reply]:
-    """Yield a stream's replies, the last one marked as such.
+class Results:
+    """What a stream's generator gives, one after the other, with a look ahead that never waits.
 
-    A result is passed on as soon as it is there.  Whether it is the last is known only if the
-    generator ends without waiting; otherwise an empty reply ends the stream.
+    The protocol wants the last reply marked.  A result is passed on as soon as it is there: whether
+    it is the last is known only if the generator goes on to its next result, or its end, at once.
     """
-    pending: Any = None
-    held = False
-    step: Awaitable[Any]
-    iterator = results.__aiter__()
-    while True:
-        step = iterator.__anext__()
-        done, outcome = _step(step)
-        if not done:
-            if held:
-                yield bound.reply(pending, continues=True)
-                held = False
+
+    __slots__ = ("_begun", "_generator", "_waiting_for")
+
+    def __init__(self, generator: AsyncIterator[Any]) -> None:
+        self._generator = generator
+        self._begun: Awaitable[Any] | None = None
+        self._waiting_for: Any = None
+
+    async def next(self) -> Any:
+        """Return the next result.
+
+        Raises:
+            StopAsyncIteration: there is none.
+        """
+        begun = self._begun
+        if begun is None:
+            return await self._generator.__anext__()
+        self._begun = None
+        return await _Continued(begun, self._waiting_for)
+
+    def ahead(self) -> tuple[Any, ...] | None:
+        """Let the generator go on until it waits: None; until its next result: that; until its end: ()."""
+        step = self._generator.__anext__()
+        try:
+            self._waiting_for = step.__await__().send(None)
+        except StopIteration as ended:
+            return (ended.value,)
+        except StopAsyncIteration:
+            return ()
+        self._begun = step
+        return None
+
+    async def close(self) -> None:
+        """End the generator where it is; what it does at its end is waited for."""
+        begun = self._begun
+        if begun is not None:
+            self._begun = None
             try:
-                outcome = await _rest(step, outcome)
-            except StopAsyncIteration:
-                break
-        elif isinstance(outcome, StopAsyncIteration):
-            break
-        if held:
-            yield bound.reply(pending, continues=True)
-        pending, held = outcome, True
-    yield bound.reply(pending) if held else Reply()
-
-
-def _step(awaitable: Awaitable[Any]) -> tuple[bool, Any]:
-    """Run an awaitable until it first waits: (True, its outcome) or (False, what it waits for)."""
-    try:
-        return False, awaitable.__await__().send(None)
-    except StopIteration as ended:
-        return True, ended.value
-    except StopAsyncIteration as ended:
-        return True, ended
-
-
-async def _rest(step: Awaitable[Any], waiting_for: Any) -> Any:
-    return await _Continued(step, waiting_for)
+                await _Continued(begun, self._waiting_for, asyncio.CancelledError())
+            except (asyncio.CancelledError, StopAsyncIteration):
+                pass
+        aclose = getattr(self._generator, "aclose", None)
+        if aclose is not None:
+            await aclose()
 
 
 class _Continued:
     """An awaitable that was begun by hand and goes on in a task."""
 
-    __slots__ = ("_step", "_waiting_for")
+    __slots__ = ("_error", "_step", "_waiting_for")
 
-    def __init__(self, step: Awaitable[Any], waiting_for: Any) -> None:
+    def __init__(self, step: Awaitable[Any], waiting_for: Any, error: BaseException | None = None) -> None:
         self._step = step
         self._waiting_for = waiting_for
+        self._error = error
 
     def __await__(self) -> Any:
         begun = self._step.__await__()
         waiting_for = self._waiting_for
-        while True:
-            try:
-                sent = yield waiting_for
-            except BaseException as error:  # noqa: BLE001  # a cancellation belongs to the generator
+        sent: Any = None
+        error = self._error
+        try:
+            if error is not None:
+                waiting_for, error = begun.throw(error), None
+            while True:
                 try:
-                    waiting_for = begun.throw(error)
-                except StopIteration as ended:
-                    return ended.value
-            else:
-                try:
-                    waiting_for = begun.send(sent)
-                except StopIteration as ended:
-                    return ended.value
+                    sent, error = (yield waiting_for), None
+                except BaseException as raised:  # noqa: BLE001  # a cancellation belongs to the generator
+                    error = raised
+                waiting_for = begun.throw(error) if error is not None else begun.send(sent)
+        except StopIteration as ended:
+            return ended.value

@@ -1,15 +1,23 @@
-"""What a handler may know of the call that it answers.
+"""What a handler may know of the call that it answers, and what it may answer with besides values.
 
-Owns the `Context`: who calls, until when, and whether they still listen.  A method that wants it
-has a parameter annotated `Context`; nobody sends it.
+Owns the `Context`: who calls, until when, and whether they still listen; a method that wants it
+has a parameter annotated `Context`, which nobody sends.  Owns `Upgrade`: a reply after which the
+connection is another protocol's.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Awaitable, Callable
+from socket import socket
+from typing import Generic, TypeVar
 
 from daemonry.clock import Deadline
 from daemonry.transport.credentials import Peer
+
+Value = TypeVar("Value")
+
+Speak = Callable[[socket, bytes], Awaitable[None] | None]
 
 
 class Context:
@@ -33,3 +41,21 @@ class Context:
         self.oneway = oneway
         self.deadline = Deadline(None)
         self.gone = threading.Event()
+
+
+class Upgrade(Generic[Value]):
+    """A reply, and what is done with the connection after it: `-> Upgrade[Reply]` marks such methods.
+
+    Args:
+        reply: the method's reply; None for `Upgrade[None]`.
+        speak: is given the socket and what was read behind the call already.  An `async` function
+            gets a socket that does not block; a plain one runs in a thread, with one that does.
+            When it returns, the socket is closed, unless it was detached.  It is cancelled, or its
+            socket shut down, when the server ends.
+    """
+
+    __slots__ = ("reply", "speak")
+
+    def __init__(self, reply: Value, speak: Speak) -> None:
+        self.reply = reply
+        self.speak = speak

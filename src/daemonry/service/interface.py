@@ -12,14 +12,16 @@
 
 Owns what such a class means on the wire: a method `list_jobs` is called `ListJobs`; parameters
 keep their names, less a trailing `_` (for names that Python keeps to itself); one with a default
-may be left out.  A dataclass or Struct that is returned becomes the reply's fields, any other value
-its one field `result`, None none.  An async generator is a stream, for callers that take `more`.
+may be left out.  A dataclass, Struct or TypedDict that is returned becomes the reply's fields, any
+other value its one field `result` (or `@method(reply="name")`), None none.  An async generator is a
+stream, for callers that take `more`.  `Upgrade[X]` gives the connection away behind its reply.
 
 The class is both: what a daemon implements, and what a client is given to call.
 """
 
 from __future__ import annotations
 
+import copy
 import inspect
 import typing
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -28,8 +30,10 @@ from typing import Any, ClassVar, Final, TypeVar, get_args, get_origin, get_type
 import msgspec
 
 from daemonry.errors import CallFailed
-from daemonry.service.handler import Context
-from daemonry.service.schema import NotDescribable, Schema, is_struct, own_doc, struct_fields
+from daemonry.service import shapes
+from daemonry.service.handler import Context, Upgrade
+from daemonry.service.schema import NotDescribable, Schema, bare, holds, is_struct, own_doc, struct_fields
+from daemonry.transport.ancillary import Fd
 from daemonry.wire import idl
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -42,16 +46,21 @@ _STREAMS = (AsyncIterator, AsyncGenerator)
 class CallError(CallFailed):
     """An error that an interface declares; subclasses annotate its fields and are raised with them.
 
+    A field with a value in the class may be left out; so may one that can be None.
+
     Attributes:
         error: the name on the wire, once it has been there; else the class's own.
         parameters: the fields, as a dict.
     """
 
     def __init__(self, **fields: Any) -> None:
-        known = get_type_hints(type(self))
+        known = self.fields()
         for name in fields:
             if name not in known:
                 raise TypeError(f"{type(self).__name__} has no field {name!r}")
+        for name, kind in known.items():
+            if name not in fields:
+                fields[name] = self._default(name, kind)
         super().__init__(type(self).__name__, fields)
         for name, value in fields.items():
             setattr(self, name, value)
@@ -62,6 +71,14 @@ class CallError(CallFailed):
         inherited = get_type_hints(CallError)
         return {name: kind for name, kind in get_type_hints(cls).items() if name not in inherited}
 
+    @classmethod
+    def _default(cls, name: str, kind: Any) -> Any:
+        if hasattr(cls, name):
+            return getattr(cls, name)
+        if type(None) in get_args(kind):
+            return None
+        raise TypeError(f"{cls.__name__} needs its field {name!r}")
+
 
 class Marks(typing.NamedTuple):
     """What the decorator `method` says of a method.
@@ -70,15 +87,17 @@ class Marks(typing.NamedTuple):
         name: its name on the wire; "" for the one made from Python's.
         blocking: whether it runs in a thread.
         idempotent: whether doing it twice is as good as once, so that a client may retry it.
+        reply: the name of the reply's one field.
     """
 
     name: str = ""
     blocking: bool = False
     idempotent: bool = False
+    reply: str = RESULT
 
 
 def method(
-    *, name: str = "", blocking: bool = False, idempotent: bool = False
+    *, name: str = "", blocking: bool = False, idempotent: bool = False, reply: str = RESULT
 ) -> Callable[[Function], Function]:
     """Say more of an interface's method.
 
@@ -86,10 +105,11 @@ def method(
         name: its name on the wire, where the one made from Python's will not do.
         blocking: it may wait or compute for long: it runs in a thread, and the others go on.
         idempotent: doing it twice is as good as once; a client may try again by itself.
+        reply: the name of the one field that a reply has which is no dataclass, Struct or TypedDict.
     """
 
     def mark(function: Function) -> Function:
-        setattr(function, _MARK, Marks(name, blocking, idempotent))
+        setattr(function, _MARK, Marks(name, blocking, idempotent, reply))
         return function
 
     return mark
@@ -128,8 +148,13 @@ class Method:
         reply: the type of its reply, or of each reply of a stream.
         wraps: whether the reply is one field, `result`.
         streams: whether it gives several replies.
+        upgrades: whether the connection is another protocol's behind its reply.
         marks: what its decorator says.
         context: the name of the parameter that takes the `Context`, or "".
+        takes_fds: whether a parameter is, or holds, a descriptor.
+        gives_fds: whether its reply is, or holds, one.
+        read_parameters, write_parameters, read_reply, write_reply: what is done to their JSON besides
+            what msgspec does; None for nothing (see `shapes`).
     """
 
     def __init__(self, function: Callable[..., Any], python_name: str, where: str) -> None:
@@ -144,8 +169,17 @@ class Method:
         self.parameters = self._parameters(function, hints, where)
         returned = hints.get("return", type(None))
         self.streams = get_origin(returned) in _STREAMS
-        self.reply = get_args(returned)[0] if self.streams else returned
-        self.wraps = self.reply is not type(None) and not is_struct(self.reply)
+        self.upgrades = get_origin(returned) is Upgrade
+        self.reply = get_args(returned)[0] if self.streams or self.upgrades else returned
+        if self.reply is None:
+            self.reply = type(None)
+        self.wraps = self.reply is not type(None) and not is_struct(bare(self.reply))
+        self.takes_fds = holds(self.parameters, Fd)
+        self.gives_fds = holds(self.reply, Fd)
+        self.read_parameters = shapes.incoming(self.parameters)
+        self.write_parameters = shapes.outgoing(self.parameters)
+        self.read_reply = shapes.incoming(self.reply)
+        self.write_reply = shapes.outgoing(self.reply)
 
     def _parameters(
         self, function: Callable[..., Any], hints: dict[str, Any], where: str
@@ -162,9 +196,15 @@ class Method:
                 continue
             self.names.append(parameter.name)
             wire_name = parameter.name.rstrip("_")
-            default = {} if parameter.default is parameter.empty else {"default": parameter.default}
+            default = {} if parameter.default is parameter.empty else _default(parameter.default)
             fields.append((parameter.name, hint, msgspec.field(name=wire_name, **default)))
         return msgspec.defstruct(f"{self.name}Parameters", fields, forbid_unknown_fields=True, kw_only=True)
+
+
+def _default(value: Any) -> dict[str, Any]:
+    if type(value) in (list, dict, set):
+        return {"default_factory": lambda: copy.copy(value)}
+    return {"default": value}
 
 
 class Described:
@@ -203,11 +243,11 @@ class Described:
             for name, kind, optional in struct_fields(one.parameters)
         ]
         if one.wraps:
-            reply = idl.Struct((idl.Field(RESULT, schema.type_of(one.reply, where)),))
+            reply = idl.Struct((idl.Field(one.marks.reply, schema.type_of(one.reply, where)),))
         elif one.reply is type(None):
             reply = idl.Struct()
         else:
-            reply = schema.fields_of(one.reply, where)
+            reply = schema.fields_of(bare(one.reply), where)
         return idl.Method(one.name, idl.Struct(tuple(parameters)), reply, one.doc)
 
     def _fields(self, schema: Schema, kinds: dict[str, Any], where: str) -> idl.Struct:

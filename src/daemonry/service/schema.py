@@ -4,27 +4,38 @@ Owns the mapping:
 
     bool int float str          themselves
     bytes                       string, in base64
+    datetime, date, UUID, Decimal
+                                string, in their usual forms
     Any, dict[str, Any]         object
     list[X], tuple[X, ...]      []X
     dict[str, X]                [string]X
+    set[str], frozenset[str]    [string](), the string set; tools of systemd cannot read that
     X | None                    ?X
     enum.Enum, Literal["a"]     an enum; members of text, with names that the language allows
+    enum.Enum of numbers        int
     dataclass, msgspec.Struct   a named struct, declared once
+    TypedDict                   a struct without a name, in place
+    Fd                          int, the index of a descriptor that is passed beside the message
 
-What has no place there is refused by name when the interface is made, not when it is called.
+A field with a default may be left out, and is described as one that may be null.  What has no
+place there is refused by name when the interface is made, not when it is called.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import decimal
 import enum
 import types
 import typing
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from daemonry.transport.ancillary import Fd
 from daemonry.wire import idl
 
 _BASIC = {
@@ -33,6 +44,11 @@ _BASIC = {
     float: idl.Basic.FLOAT,
     str: idl.Basic.STRING,
     bytes: idl.Basic.STRING,
+    datetime.datetime: idl.Basic.STRING,
+    datetime.date: idl.Basic.STRING,
+    uuid.UUID: idl.Basic.STRING,
+    decimal.Decimal: idl.Basic.STRING,
+    Fd: idl.Basic.INT,
     Any: idl.Basic.OBJECT,
     dict: idl.Basic.OBJECT,
 }
@@ -62,6 +78,7 @@ class Schema:
     def __init__(self) -> None:
         self.aliases: dict[str, idl.TypeAlias] = {}
         self._kinds: dict[str, object] = {}
+        self._open: list[type] = []
 
     def type_of(self, kind: Any, where: str) -> idl.Type:
         """Return the interface language's type for a Python type.
@@ -69,7 +86,7 @@ class Schema:
         Raises:
             NotDescribable: there is none.
         """
-        kind = _bare(kind)
+        kind = bare(kind)
         if kind in _BASIC:
             return _BASIC[kind]
         origin, arguments = get_origin(kind), get_args(kind)
@@ -79,6 +96,8 @@ class Schema:
             return self._array(arguments, kind, where)
         if origin in (dict, Mapping):
             return self._map(arguments, kind, where)
+        if origin in (set, frozenset):
+            return self._set(arguments, kind, where)
         if origin is typing.Literal:
             return self._literal(arguments, kind, where)
         if isinstance(kind, type):
@@ -126,16 +145,36 @@ class Schema:
             return idl.Basic.OBJECT
         return idl.Map(self.type_of(arguments[1], where))
 
+    def _set(self, arguments: tuple[Any, ...], kind: Any, where: str) -> idl.Type:
+        if arguments != (str,):
+            raise NotDescribable(where, kind, "must have str elements; others go into a list")
+        return idl.Map(idl.Struct())
+
     def _literal(self, arguments: tuple[Any, ...], kind: Any, where: str) -> idl.Type:
         return idl.Enum(_enum_names(arguments, kind, where))
 
     def _named(self, kind: type, where: str) -> idl.Type:
         if issubclass(kind, enum.Enum):
+            if all(type(member.value) is int for member in kind):
+                return idl.Basic.INT
             names = _enum_names(tuple(member.value for member in kind), kind, where)
             return self._declare(kind, where, lambda: idl.Enum(names))
+        if typing.is_typeddict(kind):
+            return self._in_place(kind, where)
         if is_struct(kind):
+            if issubclass(kind, msgspec.Struct) and kind.__struct_config__.array_like:
+                raise NotDescribable(where, kind, "is an array on the wire (array_like)")
             return self._declare(kind, where, lambda: self.fields_of(kind, kind.__name__))
         raise NotDescribable(where, kind)
+
+    def _in_place(self, kind: type, where: str) -> idl.Type:
+        if kind in self._open:
+            raise NotDescribable(where, kind, "holds itself, for which it needs a name: make it a dataclass")
+        self._open.append(kind)
+        try:
+            return self.fields_of(kind, where)
+        finally:
+            self._open.pop()
 
     def _declare(self, kind: type, where: str, describe: Any) -> idl.Type:
         name = kind.__name__
@@ -151,10 +190,32 @@ class Schema:
         return idl.Named(name)
 
 
-def _bare(kind: Any) -> Any:
-    while get_origin(kind) is typing.Annotated:
-        kind = get_args(kind)[0]
-    return kind
+def bare(kind: Any) -> Any:
+    """Return a type without what `Annotated` and `NewType` add to it."""
+    while True:
+        if get_origin(kind) is typing.Annotated:
+            kind = get_args(kind)[0]
+        elif isinstance(kind, typing.NewType):
+            kind = kind.__supertype__
+        else:
+            return kind
+
+
+def holds(kind: Any, sought: type) -> bool:
+    """Whether a `sought` can be in a value of a type."""
+    return _holds(kind, sought, set())
+
+
+def _holds(kind: Any, sought: type, seen: set[Any]) -> bool:
+    kind = bare(kind)
+    if kind is sought:
+        return True
+    if is_struct(kind):
+        if kind in seen:
+            return False
+        seen.add(kind)
+        return any(_holds(of, sought, seen) for _, of, _ in struct_fields(kind))
+    return any(_holds(one, sought, seen) for one in get_args(kind))
 
 
 def _enum_names(values: tuple[Any, ...], kind: Any, where: str) -> tuple[str, ...]:
@@ -165,12 +226,17 @@ def _enum_names(values: tuple[Any, ...], kind: Any, where: str) -> tuple[str, ..
 
 
 def is_struct(kind: object) -> bool:
-    """Whether `kind` is a dataclass or a msgspec Struct."""
-    return isinstance(kind, type) and (issubclass(kind, msgspec.Struct) or dataclasses.is_dataclass(kind))
+    """Whether `kind` is a dataclass, a msgspec Struct or a TypedDict."""
+    return isinstance(kind, type) and (
+        issubclass(kind, msgspec.Struct) or dataclasses.is_dataclass(kind) or typing.is_typeddict(kind)
+    )
 
 
 def struct_fields(kind: type) -> list[tuple[str, Any, bool]]:
     """Return (name on the wire, type, whether it may be left out) for each field, in their order."""
+    if typing.is_typeddict(kind):
+        required: frozenset[str] = kind.__required_keys__  # type: ignore[attr-defined]
+        return [(name, of, name not in required) for name, of in get_type_hints(kind).items()]
     if issubclass(kind, msgspec.Struct):
         return [(one.encode_name, one.type, not one.required) for one in msgspec.structs.fields(kind)]
     assert dataclasses.is_dataclass(kind)
@@ -182,6 +248,7 @@ def struct_fields(kind: type) -> list[tuple[str, Any, bool]]:
             one.default is not dataclasses.MISSING or one.default_factory is not dataclasses.MISSING,
         )
         for one in dataclasses.fields(kind)
+        if one.init
     ]
 
 

@@ -1,40 +1,49 @@
 """One accepted connection that speaks Varlink, on an asyncio loop.
 
 Owns its socket, the calls that run for it, and what waits to be sent.  Whose turn it is to speak
-is `wire.connection`'s; what a call comes to is `calls`'s.
+is `wire.connection`'s; what a call comes to is `calls`'s; the numbers are `bounds`'s.
 
-A peer that is gone has its running call cancelled.  A peer that has only finished sending (a
-half-closed connection) is answered to the end.  A peer that does not read is waited for: a stream
-is not asked for more while `HIGH_WATER_BYTES` wait, and after `REPLY_TIMEOUT_S` without a byte
-taken the connection is closed.
+A peer that is **gone** has its running call cancelled; one-way calls, whose sender need not stay,
+run to their end.  A peer that has only **finished sending** (a half-closed connection) is answered
+to the end.  A peer that **does not read** is waited for: a stream is not asked for more and no
+further call is begun while much waits, and after `stall_s` without a byte taken the connection is
+closed.  A peer that **does not finish its frame** is closed after `frame_s`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import select
+import types
+from _socket import AF_UNIX, SHUT_RDWR
 from _socket import socket as Socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Executor
+from socket import socket as UserSocket
 from typing import Any, Final
 
 from daemonry import errors
-from daemonry.limits import READ_BYTES, REPLY_TIMEOUT_S
-from daemonry.service import calls
-from daemonry.service.calls import Bound, Calls
-from daemonry.service.handler import Context
+from daemonry.limits import READ_BYTES
+from daemonry.service import bounds, calls
+from daemonry.service.bounds import Bounds
+from daemonry.service.calls import Bound, Calls, Results
+from daemonry.service.connection import finish
+from daemonry.service.handler import Context, Speak, Upgrade
+from daemonry.transport import ancillary
+from daemonry.transport.ancillary import Arrivals, Fd, close_all
 from daemonry.transport.credentials import Peer
 from daemonry.wire import fast_varlink
 from daemonry.wire.connection import Ended, ServerConnection
-from daemonry.wire.varlink import Call, Reply
+from daemonry.wire.varlink import ONEWAY, Call, Reply
 
 logger = logging.getLogger("daemonry.server")
 
-# What may wait to be sent before a stream is held: asyncio's own mark is 64 KiB, h2's 64 KiB.
-HIGH_WATER_BYTES: Final = 1 << 18
-# What a peer may send ahead of its answers before its socket is left alone.
-READ_AHEAD_BYTES: Final = 1 << 20
+# How often a half-closed peer, whose end cannot be read any more, is looked at while its call runs.
+GONE_CHECK_S: Final = 1.0
+# Replies of a stream in one turn of the loop, so that a quick stream leaves time for the others.
+REPLIES_PER_TURN: Final = 64
 
 
 class VarlinkConnection:
@@ -47,24 +56,35 @@ class VarlinkConnection:
         served: the interfaces that it may call.
         threads: where blocking handlers run.
         closed: called once, when the socket is closed.
+        limits: what it may do.
     """
 
     __slots__ = (
+        "_arrivals",
         "_closed",
         "_context",
         "_drained",
+        "_fed_bytes",
         "_finishing",
+        "_gone",
+        "_limits",
         "_loop",
         "_machine",
+        "_mode",
         "_out",
+        "_out_fds",
         "_over",
         "_peer",
         "_reading",
         "_served",
         "_sock",
+        "_speak",
+        "_stall",
         "_task",
         "_threads",
-        "_timer",
+        "_upgraded",
+        "_watch",
+        "_watched_bytes",
     )
 
     def __init__(
@@ -75,6 +95,7 @@ class VarlinkConnection:
         served: Calls,
         threads: Executor,
         closed: Callable[[Any], None],
+        limits: Bounds = bounds.DEFAULT,
     ) -> None:
         self._loop = loop
         self._sock = sock
@@ -82,15 +103,25 @@ class VarlinkConnection:
         self._served = served
         self._threads = threads
         self._closed = closed
-        self._machine = ServerConnection(fast_varlink)
+        self._limits = limits
+        self._machine = ServerConnection(fast_varlink, limits.frame_bytes)
+        self._arrivals = Arrivals() if served.takes_fds and sock.family == AF_UNIX else None
+        self._fed_bytes = 0
         self._out = bytearray()
+        self._out_fds: list[tuple[int, list[Fd]]] = []
         self._task: asyncio.Task[None] | None = None
+        self._mode = ""  # of the call in hand
         self._context: Context | None = None
         self._drained: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None  # there while the loop watches for writing
+        self._watch: asyncio.TimerHandle | None = None
+        self._watched_bytes = 0
+        self._speak: Speak | None = None
+        self._upgraded: UserSocket | None = None
         self._reading = False
-        self._finishing = False
-        self._over = False
+        self._finishing = False  # the peer sends no more
+        self._gone = False  # the peer is not there any more
+        self._over = False  # nothing follows what waits to be sent
         self._read_on()
 
     @property
@@ -101,31 +132,41 @@ class VarlinkConnection:
     def receive(self, data: bytes) -> None:
         """Take bytes that were read already; `b""` is the end of what the peer sends."""
         if data:
+            self._fed_bytes += len(data)
             self._machine.receive_data(data)
-            if self._machine.buffered_bytes > READ_AHEAD_BYTES and self._task is not None:
-                self._read_no_more()
         else:
             self._machine.receive_eof()
             self._finishing = True
             self._read_no_more()
             if self._is_gone():
-                self.close()
+                self._lost()
                 return
         self._advance()
 
+    def read(self) -> None:
+        """Read what has come with the connection."""
+        self._readable()
+
     def close(self) -> None:
         """End the connection and whatever runs for it.  Twice is not an error."""
+        if self._upgraded is not None:
+            self._end_upgraded(self._upgraded)
+            return
         fd = self._sock.fileno()
         if fd < 0:
             return
         self._read_no_more()
         self._loop.remove_writer(fd)
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._stall, self._watch):
+            if timer is not None:
+                timer.cancel()
         if self._context is not None:
             self._context.gone.set()
         if self._task is not None:
             self._task.cancel()
+        self._drop_fds()
+        if self._over and not self._gone:
+            finish(self._sock)
         self._sock.close()
         self._closed(self)
 
@@ -133,16 +174,23 @@ class VarlinkConnection:
 
     def _readable(self) -> None:
         try:
-            data = self._sock.recv(READ_BYTES)
+            data = self._sock.recv(READ_BYTES) if self._arrivals is None else self._read_with_fds()
         except BlockingIOError:
             return
         except OSError:
-            self.close()
+            self._lost()
             return
         self.receive(data)
 
+    def _read_with_fds(self) -> bytes:
+        data, fds = ancillary.receive(self._sock)
+        if fds:
+            assert self._arrivals is not None
+            self._arrivals.add(self._fed_bytes, self._fed_bytes + len(data), fds)
+        return data
+
     def _read_on(self) -> None:
-        if not self._reading:
+        if not self._reading and not self._finishing:
             self._reading = True
             self._loop.add_reader(self._sock.fileno(), self._readable)
 
@@ -157,36 +205,109 @@ class VarlinkConnection:
         poll.register(self._sock.fileno(), 0)
         return any(found & (select.POLLHUP | select.POLLERR) for _, found in poll.poll(0))
 
+    def _lost(self) -> None:
+        """Nobody is there any more: end what runs for the peer, except what is one-way."""
+        if self._gone or self._sock.fileno() < 0:
+            return
+        self._gone = self._finishing = True
+        self._read_no_more()
+        self._out.clear()
+        self._drop_fds()
+        self._all_sent()
+        if self._context is not None and self._mode != ONEWAY:
+            self._context.gone.set()
+        if self._task is None:
+            self._advance()
+        elif self._mode != ONEWAY:
+            self._task.cancel()
+
     # --- calls ------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
         """Begin the calls that wait, until one takes its time or too much waits to be sent."""
-        while self._task is None and len(self._out) <= HIGH_WATER_BYTES:
+        machine = self._machine
+        limit_bytes = self._limits.waiting_bytes
+        while self._task is None and not self._over and len(self._out) <= limit_bytes:
+            start = self._fed_bytes - machine.buffered_bytes if self._arrivals is not None else 0
             try:
-                event = self._machine.next_event()
+                event = machine.next_event()
             except errors.RemoteProtocolError as error:
                 self._last_word(error)
                 break
             if event is None:
+                if self._gone:
+                    self.close()
                 break
             if isinstance(event, Ended):
                 self._finish()
                 break
-            self._begin(event)
-        if self._out and self._timer is None:
+            if self._gone and event.mode != ONEWAY:
+                machine.send_reply(Reply())
+                continue
+            self._begin(event, start)
+            if self._arrivals is not None:
+                self._arrivals.drop(self._fed_bytes - machine.buffered_bytes)
+        if self._out and self._stall is None:
             self._write()
+        self._pace()
 
-    def _begin(self, call: Call) -> None:
+    def _pace(self) -> None:
+        """Read on or not, and look at the clock or not, as it stands now."""
+        if self._sock.fileno() < 0:
+            return
+        waiting_bytes = self._machine.buffered_bytes
+        held = self._task is not None or len(self._out) > self._limits.waiting_bytes
+        if held and waiting_bytes > self._limits.ahead_bytes:
+            self._read_no_more()
+        elif not self._reading and not self._finishing and self._speak is None:
+            self._read_on()
+        if self._watch is None:
+            if waiting_bytes and not held:
+                self._watched_bytes = self._fed_bytes
+                self._watch = self._loop.call_later(self._limits.frame_s, self._check_frame)
+            elif self._finishing and self._task is not None and not self._gone:
+                self._watch = self._loop.call_later(GONE_CHECK_S, self._check_gone)
+
+    def _check_frame(self) -> None:
+        self._watch = None
+        progress_bytes = self._fed_bytes - self._watched_bytes
+        if self._task is None and progress_bytes < self._limits.frame_progress_bytes:
+            logger.warning("%s does not finish its call; disconnected", self._peer)
+            self.close()
+        else:
+            self._pace()
+
+    def _check_gone(self) -> None:
+        self._watch = None
+        if self._is_gone():
+            self._lost()
+        else:
+            self._pace()
+
+    def _begin(self, call: Call, start: int) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         try:
             bound = self._served.find(call)
-            context = (
-                calls.context_of(call, self._peer) if bound.method.context or bound.kind != "plain" else None
-            )
-            arguments = bound.arguments(call, context)
         except errors.CallFailed as error:
             self._send(calls.refusal(error))
             return
-        if bound.kind == "plain":
+        quick = bound.kind == "plain"
+        context = calls.context_of(call, self._peer) if bound.method.context or not quick else None
+        try:
+            if bound.method.takes_fds:
+                arguments = self._arguments_with_fds(bound, call, context, start)
+            else:
+                arguments = bound.arguments(call, context)
+        except errors.CallFailed as error:
+            self._send(calls.refusal(error))
+            return
+        except Exception as error:  # noqa: BLE001  # a type's own __post_init__ may raise anything
+            self._send(bound.error(error))
+            return
+        self._mode = call.mode
+        if quick:
             self._answer(bound, arguments)
         else:
             self._context = context
@@ -194,72 +315,163 @@ class VarlinkConnection:
                 self._stream(bound, arguments) if bound.kind == "stream" else self._await(bound, arguments)
             )
 
+    def _arguments_with_fds(
+        self, bound: Bound, call: Call, context: Context | None, start: int
+    ) -> dict[str, Any]:
+        fds = self._arrivals.take(start) if self._arrivals is not None else []
+        try:
+            return bound.arguments(call, context, fds)
+        finally:
+            close_all(fds)  # those that no parameter took
+
     def _answer(self, bound: Bound, arguments: dict[str, Any]) -> None:
         try:
-            reply = bound.reply(bound.function(**arguments))
+            result = bound.function(**arguments)
         except Exception as error:  # noqa: BLE001  # a handler may raise anything; the caller is told
-            reply = bound.error(error)
-        self._send(reply)
+            self._send(bound.error(error))
+            return
+        if type(result) is types.CoroutineType:  # a plain function around an async one
+            self._run(self._await_result(bound, result))
+        else:
+            self._reply(bound, result)
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        self._served.running += 1
         self._task = self._loop.create_task(work)
         self._task.add_done_callback(self._ran)
 
     def _ran(self, task: asyncio.Task[None]) -> None:
+        self._served.running -= 1
         self._task = self._context = None
-        if self._sock.fileno() < 0 or task.cancelled():
+        if self._sock.fileno() < 0:
             return
-        if task.exception() is not None:
+        if task.cancelled():
+            self._send(Reply({"message": "the call was cancelled"}, error=calls.FAILED))
+        elif task.exception() is not None:
             logger.error("a connection failed", exc_info=task.exception())
             self.close()
             return
-        if not self._finishing:
-            self._read_on()
         self._advance()
 
     async def _await(self, bound: Bound, arguments: dict[str, Any]) -> None:
+        if bound.kind == "thread":
+            result: Any = self._loop.run_in_executor(self._threads, lambda: bound.function(**arguments))
+        else:
+            result = bound.function(**arguments)
+        await self._await_result(bound, result)
+
+    async def _await_result(self, bound: Bound, result: Any) -> None:
         try:
-            if bound.kind == "thread":
-                result = await self._loop.run_in_executor(self._threads, lambda: bound.function(**arguments))
-            else:
-                result = await bound.function(**arguments)
-            reply = bound.reply(result)
+            value = await result
         except Exception as error:  # noqa: BLE001
-            reply = bound.error(error)
-        self._send(reply)
+            self._send(bound.error(error))
+            return
+        self._reply(bound, value)
+
+    def _reply(self, bound: Bound, result: Any) -> None:
+        fds: list[Fd] = []
+        try:
+            if bound.method.upgrades:
+                if not isinstance(result, Upgrade):
+                    raise TypeError(f"{bound.method.python_name} returned no Upgrade")
+                reply = bound.reply(result.reply, fds=fds)
+                self._speak = result.speak
+            else:
+                reply = bound.reply(result, fds=fds)
+        except Exception as error:  # noqa: BLE001  # a result of another type than the method's
+            close_all(fds)
+            self._send(bound.error(error))
+            return
+        self._send(reply, fds)
 
     async def _stream(self, bound: Bound, arguments: dict[str, Any]) -> None:
-        results: AsyncIterator[Any] = bound.function(**arguments)
+        results: Results | None = None
         try:
-            async for reply in calls.replies(bound, results):
-                self._send(reply)
-                self._write()
-                await self._until_drained()
+            generator: AsyncIterator[Any] = bound.function(**arguments)
+            results = Results(generator)
+            await self._send_all(bound, results)
         except Exception as error:  # noqa: BLE001
             self._send(bound.error(error))
         finally:
-            await results.aclose()  # type: ignore[attr-defined]
+            if results is not None:
+                await results.close()
+
+    async def _send_all(self, bound: Bound, results: Results) -> None:
+        ahead: tuple[Any, ...] | None = None
+        count = 0
+        while True:
+            if ahead is None:
+                try:
+                    result = await results.next()
+                except StopAsyncIteration:
+                    self._send(Reply())
+                    return
+            elif ahead:
+                result = ahead[0]
+            else:
+                return
+            count += 1
+            if count % REPLIES_PER_TURN == 0:
+                await asyncio.sleep(0)
+            await self._until_drained()
+            try:
+                ahead = results.ahead()
+            except Exception:
+                self._send_one(bound, result, last=False)
+                raise
+            self._send_one(bound, result, last=ahead == ())
+
+    def _send_one(self, bound: Bound, result: Any, *, last: bool) -> None:
+        fds: list[Fd] = []
+        reply = bound.reply(result, continues=not last, fds=fds)
+        if last and not reply.parameters:
+            # Clients take an empty last reply for the end alone.
+            self._send(Reply(None, continues=True))
+        if not self._send(reply, fds):
+            raise asyncio.CancelledError
+        self._write()
 
     # --- writing ----------------------------------------------------------------------------------
 
-    def _send(self, reply: Reply) -> None:
+    def _send(self, reply: Reply, fds: list[Fd] | None = None) -> bool:
+        """Put a reply where it will be sent; False if an error had to take its place."""
         if self._sock.fileno() < 0:
-            return
+            close_all(fds or ())
+            return True
         try:
-            self._out += self._machine.send_reply(reply)
+            if fds and self._sock.family != AF_UNIX:
+                raise errors.LocalProtocolError("descriptors pass over Unix sockets only")
+            data = self._machine.send_reply(reply)
         except errors.LocalProtocolError as error:
-            logger.error("a reply could not be sent: %s", error)
-            message = {"message": f"the reply could not be sent: {error}"}
-            self._out += self._machine.send_reply(Reply(message, error=calls.FAILED))
+            self._send_fault(error, fds or [])
+            return False
+        if self._gone:
+            close_all(fds or ())
+            return True
+        if fds:
+            self._out_fds.append((len(self._out), fds))
+        self._out += data
+        return True
+
+    def _send_fault(self, error: errors.LocalProtocolError, fds: list[Fd]) -> None:
+        close_all(fds)
+        self._speak = None
+        logger.error("a reply could not be sent: %s", error)
+        message = {"message": f"the reply could not be sent: {error}"}
+        self._out += self._machine.send_reply(Reply(message, error=calls.FAILED))
 
     def _last_word(self, error: errors.RemoteProtocolError) -> None:
-        self._out += self._machine.send_reply(Reply({"reason": str(error)}, error=calls.PROTOCOL_VIOLATION))
+        logger.warning("%s: %s; disconnected", self._peer, error)
+        if not self._gone:
+            reason = Reply({"reason": str(error)}, error=calls.PROTOCOL_VIOLATION)
+            self._out += self._machine.send_reply(reason)
         self._finish()
 
     def _finish(self) -> None:
         """Close as soon as all is sent; no further call will come."""
         self._over = True
         self._read_no_more()
+        self._finishing = True
         if not self._out:
             self.close()
 
@@ -267,11 +479,11 @@ class VarlinkConnection:
         if not self._out or self._sock.fileno() < 0:
             return
         try:
-            sent = self._sock.send(self._out)
+            sent = self._sock.send(self._out) if not self._out_fds else self._write_with_fds()
         except BlockingIOError:
             sent = 0
         except OSError:
-            self.close()
+            self._lost()
             return
         del self._out[:sent]
         if self._out:
@@ -279,35 +491,90 @@ class VarlinkConnection:
         else:
             self._all_sent()
 
+    def _write_with_fds(self) -> int:
+        at, fds = self._out_fds[0]
+        if at:
+            sent = self._sock.send(bytes(self._out[:at]))
+        else:
+            end = self._out_fds[1][0] if len(self._out_fds) > 1 else len(self._out)
+            sent = ancillary.send(self._sock, bytes(self._out[:end]), fds)
+            close_all(fds)
+            del self._out_fds[0]
+        self._out_fds = [(place - sent, held) for place, held in self._out_fds]
+        return sent
+
     def _write_later(self, *, progressed: bool) -> None:
-        if self._timer is None:
+        if self._stall is None:
             self._loop.add_writer(self._sock.fileno(), self._writable)
         elif progressed:
-            self._timer.cancel()
-        if self._timer is None or progressed:
-            self._timer = self._loop.call_later(REPLY_TIMEOUT_S, self._too_slow)
+            self._stall.cancel()
+        if self._stall is None or progressed:
+            self._stall = self._loop.call_later(self._limits.stall_s, self._stalled)
 
     def _writable(self) -> None:
         self._write()
-        if self._timer is None and self._sock.fileno() >= 0 and self._task is None:
+        if self._stall is None and self._sock.fileno() >= 0 and self._task is None:
             self._advance()
 
-    def _too_slow(self) -> None:
+    def _stalled(self) -> None:
         logger.warning("%s does not read its replies; disconnected", self._peer)
+        self._gone = True
         self.close()
 
     def _all_sent(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
             self._loop.remove_writer(self._sock.fileno())
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
-        if self._over:
+        if self._speak is not None and not self._gone:
+            self._hand_over(self._speak)
+        elif self._over:
             self.close()
 
     async def _until_drained(self) -> None:
-        if len(self._out) > HIGH_WATER_BYTES:
+        if len(self._out) > self._limits.waiting_bytes:
             self._drained = self._loop.create_future()
             await self._drained
             self._drained = None
+
+    def _drop_fds(self) -> None:
+        while self._out_fds:
+            close_all(self._out_fds.pop()[1])
+        if self._arrivals is not None:
+            self._arrivals.close()
+
+    # --- another protocol -------------------------------------------------------------------------
+
+    def _hand_over(self, speak: Speak) -> None:
+        self._read_no_more()
+        if self._watch is not None:
+            self._watch.cancel()
+        self._drop_fds()
+        early = self._machine.trailing_data()
+        self._upgraded = UserSocket(fileno=self._sock.detach())
+        self._task = self._loop.create_task(self._speak_on(speak, self._upgraded, early))
+
+    async def _speak_on(self, speak: Speak, sock: UserSocket, early: bytes) -> None:
+        try:
+            if inspect.iscoroutinefunction(speak):
+                sock.setblocking(False)
+                await speak(sock, early)
+            else:
+                sock.setblocking(True)
+                await self._loop.run_in_executor(self._threads, speak, sock, early)
+        except Exception:
+            logger.exception("an upgraded connection failed")
+        finally:
+            self._upgraded = None
+            sock.close()
+            self._closed(self)
+
+    def _end_upgraded(self, sock: UserSocket) -> None:
+        try:
+            sock.shutdown(SHUT_RDWR)  # wakes a thread that reads
+        except OSError:
+            pass  # the peer was quicker, or the socket was detached
+        assert self._task is not None
+        self._task.cancel()

@@ -7,6 +7,7 @@ remove: closing such a listener closes our copy and leaves its path alone.
 from __future__ import annotations
 
 import _socket
+import os
 from _socket import socket as Socket
 
 from daemonry.errors import NotListening, SocketBindError
@@ -16,15 +17,19 @@ from daemonry.transport.stream import Stream
 from daemonry.transport.tcp import TcpListener
 from daemonry.transport.unix import UnixListener
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 def connect(endpoint: Endpoint) -> Stream:
     """Return the stream of a connected descriptor.
 
     Raises:
-        NotListening: the descriptor is no connected stream socket.
+        NotListening: the descriptor is no connected stream socket; it stays open.
     """
-    sock = _adopt(endpoint)
-    if sock is None or _listens(sock):
+    sock = _adopt(endpoint, _is_connected)
+    if sock is None:
         raise NotListening(str(endpoint), None, "the descriptor is no connected socket")
     return Stream(sock, str(endpoint))
 
@@ -33,10 +38,10 @@ def bind(endpoint: Endpoint) -> UnixListener | TcpListener:
     """Return the listener of a listening descriptor.
 
     Raises:
-        SocketBindError: the descriptor is no listening stream socket.
+        SocketBindError: the descriptor is no listening stream socket; it stays open.
     """
-    sock = _adopt(endpoint)
-    if sock is None or not _listens(sock):
+    sock = _adopt(endpoint, _listens)
+    if sock is None:
         raise SocketBindError(str(endpoint), "the descriptor is no listening socket")
     sock.setblocking(False)
     name = sock.getsockname()
@@ -47,19 +52,27 @@ def bind(endpoint: Endpoint) -> UnixListener | TcpListener:
     return TcpListener(sock, Endpoint(name[0], TCP, name[1]))
 
 
-def _adopt(endpoint: Endpoint) -> Socket | None:
+def _adopt(endpoint: Endpoint, is_wanted: Callable[[Socket], bool]) -> Socket | None:
     try:
         sock = Socket(fileno=endpoint.number)
     except OSError:
         return None
-    return sock if sock.type == _socket.SOCK_STREAM else None
+    if sock.type != _socket.SOCK_STREAM or not is_wanted(sock):
+        sock.detach()  # not ours after all: it is not closed with the object
+        return None
+    os.set_inheritable(sock.fileno(), False)  # a service manager passes it through an exec
+    return sock
 
 
 def _listens(sock: Socket) -> bool:
     if platform.HAS_ACCEPTCONN:
         return bool(sock.getsockopt(_socket.SOL_SOCKET, platform.SO_ACCEPTCONN))
+    return not _is_connected(sock)
+
+
+def _is_connected(sock: Socket) -> bool:
     try:
         sock.getpeername()
     except OSError:
-        return True
-    return False
+        return False
+    return True

@@ -23,6 +23,7 @@ from daemonry.errors import (
     SocketBindError,
 )
 from daemonry.limits import LISTEN_BACKLOG
+from daemonry.process.forks import not_for_children
 from daemonry.transport.endpoint import TCP, Endpoint
 from daemonry.transport.stream import Stream
 from daemonry.transport.unix import accept_socket, accept_within
@@ -81,11 +82,12 @@ def _addresses(endpoint: Endpoint, *, passive: bool) -> list[tuple[int, Any]]:
 class TcpListener:
     """A listening TCP socket."""
 
-    __slots__ = ("_endpoint", "_sock")
+    __slots__ = ("__weakref__", "_endpoint", "_sock")
 
     def __init__(self, sock: Socket, endpoint: Endpoint) -> None:
         self._sock = sock
         self._endpoint = endpoint
+        not_for_children(self)
 
     @classmethod
     def bind(cls, endpoint: Endpoint, *, beyond_loopback: bool = False) -> Self:
@@ -146,6 +148,8 @@ class TcpListener:
     def close(self) -> None:
         """Stop listening."""
         self._sock.close()
+
+    drop_in_child = close
 
     def __enter__(self) -> Self:
         return self

@@ -33,6 +33,7 @@ from daemonry.limits import (
     LOCK_RETRY_MAX_S,
 )
 from daemonry.process import platform
+from daemonry.process.forks import not_for_children
 from daemonry.transport.endpoint import Endpoint
 from daemonry.transport.stream import Stream
 from daemonry.transport.unix_connect import Address, connect
@@ -51,12 +52,13 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 class UnixListener:
     """A listening Unix socket.  See the module for what binding and closing promise."""
 
-    __slots__ = ("_endpoint", "_file", "_sock")
+    __slots__ = ("__weakref__", "_endpoint", "_file", "_sock")
 
     def __init__(self, sock: Socket, endpoint: Endpoint, file: tuple[int, int] | None) -> None:
         self._sock = sock
         self._endpoint = endpoint
         self._file = file
+        not_for_children(self)
 
     @classmethod
     def bind(
@@ -109,8 +111,9 @@ class UnixListener:
         return accept_socket(self._sock)
 
     def file_is_ours(self) -> bool:
-        """Whether the path still leads to the file that binding made."""
-        return self._endpoint.path is None or _file_at(self._endpoint.path) == self._file
+        """Whether the path still leads to the file that binding made, if it made one."""
+        path = self._endpoint.path
+        return path is None or self._file is None or _file_at(path) == self._file
 
     def close(self) -> None:
         """Stop listening, then remove the file if it is ours and nobody answers behind it."""
@@ -136,6 +139,8 @@ class UnixListener:
         """Stop listening and leave the path alone: it has become another's."""
         self._file = None
         self._sock.close()
+
+    drop_in_child = abandon
 
     def __enter__(self) -> Self:
         return self
@@ -269,7 +274,7 @@ def _bound(endpoint: Endpoint) -> Socket:
         sock.setblocking(False)
     except OSError as error:
         sock.close()
-        cause = "another process listens there" if error.errno == errno.EADDRINUSE else error.strerror
+        cause = _why_taken(endpoint) if error.errno == errno.EADDRINUSE else error.strerror
         raise daemonry.errors.SocketBindError(endpoint.address, cause or str(error)) from error
     except BaseException:
         sock.close()
@@ -277,9 +282,17 @@ def _bound(endpoint: Endpoint) -> Socket:
     return sock
 
 
+def _why_taken(endpoint: Endpoint) -> str:
+    if endpoint.path is None or _answers(endpoint):
+        return "another process listens there"
+    return "what is there could not be removed"
+
+
 def _file_at(path: str) -> tuple[int, int] | None:
+    """Return what tells the socket file at `path` from others; None when there is no socket."""
     try:
         found = os.lstat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    # A file of another kind may well have the number: ext4 gives it out again at once.
+    return (found.st_dev, found.st_ino) if stat.S_ISSOCK(found.st_mode) else None

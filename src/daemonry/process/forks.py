@@ -1,0 +1,37 @@
+"""What a child that was forked without exec must not keep.
+
+Owns the list of such objects, and the moment: in the child, right after the fork.  Close-on-exec
+helps against exec only.  A worker of `multiprocessing` that kept a listening socket would hold
+the place of a daemon that has died, and one that kept a connection would keep its client waiting.
+"""
+
+from __future__ import annotations
+
+import os
+from weakref import WeakSet
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Owner(Protocol):
+        """What has descriptors that are the parent's alone."""
+
+        def drop_in_child(self) -> None:
+            """Close this process's copies; touch nothing that parent and child share."""
+
+
+_owners: WeakSet[Owner] = WeakSet()
+
+
+def not_for_children(owner: Owner) -> None:
+    """Have `owner` drop what it has in each child that is forked while it lives."""
+    _owners.add(owner)
+
+
+def _drop_all() -> None:
+    for owner in list(_owners):
+        owner.drop_in_child()
+
+
+os.register_at_fork(after_in_child=_drop_all)

@@ -1,0 +1,227 @@
+"""Whose the socket is: a live daemon's is never removed, and one that was removed comes back."""
+
+import os
+import shutil
+import signal
+import socket
+import sys
+
+import pytest
+
+from daemonry.testing import wait_until
+
+# "Within seconds": the daemon looks once a second.
+BACK_S = 5.0
+
+
+def inode(path):
+    found = os.lstat(path)
+    return found.st_dev, found.st_ino
+
+
+@pytest.fixture
+def live(probe):
+    """A running daemon; at the end its socket must be the one that it made and answer still."""
+    instance = probe.start()
+    before = inode(probe.place.socket_path)
+    yield instance
+    assert inode(probe.place.socket_path) == before
+    assert instance.status()["state"] == "running"
+
+
+def test_a_second_start_leaves_it_alone(live, probe):
+    assert probe.cli("start").out == f"probe: already running (pid {live.pid()})\n"
+
+
+def test_a_second_foreground_run_leaves_it_alone(live, probe):
+    second = probe.sandbox.daemonry("run", probe.program)
+    assert second == (0, "", f"probe: already running (pid {live.pid()})\n")
+
+
+def test_a_start_that_fails_leaves_it_alone(live, probe):
+    """The original's worst bug: a second start fails, cleans up, and takes the first one's socket."""
+    probe.write("raise RuntimeError('broken since')\n")
+    failed = probe.sandbox.daemonry("start", probe.program)
+    assert failed.code == 2
+    assert "RuntimeError: broken since" in failed.err
+
+
+def test_another_daemon_at_its_endpoint_fails_and_leaves_it_alone(live, probe):
+    """Another name has another lock: only the socket itself can tell that somebody is there."""
+    other = probe.sandbox.write(
+        "other.py",
+        f"from daemonry import Daemon\ndaemon = Daemon('other', endpoint='unix:{probe.place.socket_path}')\n",
+    )
+    failed = probe.sandbox.daemonry("start", other)
+    assert failed.code == 1
+    told = f"cannot listen at {probe.place.socket_path}: another process listens there"
+    assert (failed.out, failed.err) == ("", f"other: start failed (bind): {told}\n")
+
+
+def test_a_start_without_the_lock_file_fails_and_leaves_it_alone(probe):
+    """Whoever removes the state directory removes the lock; the live socket still says no."""
+    instance = probe.start()
+    process = instance.record().identity
+    shutil.rmtree(probe.place.host_dir)
+    before = inode(probe.place.socket_path)
+    failed = probe.sandbox.daemonry("start", probe.program)
+    assert failed.code == 1
+    assert "another process listens there" in failed.err
+    assert inode(probe.place.socket_path) == before
+    assert instance.status()["state"] == "running"
+    instance.command("STOP")
+    wait_until(lambda: not process.alive(), what="the daemon has ended")
+    assert probe.left() == []
+
+
+def test_a_socket_that_is_born_has_mode_0600(live, probe):
+    assert os.lstat(probe.place.socket_path).st_mode & 0o777 == 0o600
+    assert os.lstat(os.path.dirname(probe.place.socket_path)).st_mode & 0o777 == 0o700
+
+
+# --- removed under a live daemon ------------------------------------------------------------------
+
+
+def not_gone(probe):
+    """Asked at any moment, `status` says that it runs, or that it does not answer; never that it is gone."""
+    status = probe.cli("status", "--timeout", "1")
+    assert status.code in (0, 5), status
+    assert "not running" not in status.out + status.err
+    return status
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("removed", ["file", "directory"])
+def test_a_socket_that_was_removed_is_back_within_seconds(probe, removed):
+    """Hard case 13: cleaners of temporary directories, and `rm`."""
+    instance = probe.start()
+    before = inode(probe.place.socket_path)
+    if removed == "file":
+        os.unlink(probe.place.socket_path)
+    else:
+        shutil.rmtree(os.path.dirname(probe.place.socket_path))
+    not_gone(probe)
+    wait_until(lambda: os.path.exists(probe.place.socket_path), BACK_S)
+    assert inode(probe.place.socket_path) != before or removed == "directory"
+    assert os.lstat(probe.place.socket_path).st_mode & 0o777 == 0o600
+    assert instance.status()["state"] == "running"
+    assert probe.logged(f"the socket file {probe.place.socket_path} was gone; listening there again")
+    assert probe.cli("stop").code == 0
+    assert probe.left() == []
+
+
+def test_sigusr1_brings_it_back_at_once(probe):
+    """What tmux taught its users (hard case 13): no need to wait for the daemon's own look."""
+    instance = probe.start()
+    os.unlink(probe.place.socket_path)
+    probe.signal(signal.SIGUSR1)
+    wait_until(lambda: os.path.exists(probe.place.socket_path), 0.9)
+    assert instance.status()["state"] == "running"
+
+
+def test_while_it_is_gone_a_start_says_already_running(probe):
+    instance = probe.start()
+    os.unlink(probe.place.socket_path)
+    assert probe.cli("start").out == f"probe: already running (pid {instance.pid()})\n"
+    assert instance.liveness().answer in ("busy", "serving")
+
+
+@pytest.mark.slow
+def test_a_daemon_whose_socket_was_replaced_takes_its_place_back(probe):
+    """In the directory that is ours alone, nobody else's socket has a right to the name."""
+    instance = probe.start()
+    os.unlink(probe.place.socket_path)
+    with socket.socket(socket.AF_UNIX) as foreign:
+        foreign.bind(probe.place.socket_path)
+    wait_until(lambda: probe.logged("listening there again"), BACK_S)
+    assert instance.status()["state"] == "running"
+    assert probe.logged(f"removing the stale socket {probe.place.socket_path}")
+
+
+@pytest.mark.slow
+def test_a_daemon_that_cannot_listen_again_says_so_once_and_goes_on(probe):
+    """Whoever listens there now is live: not ours to remove.  The daemon is stopped by its signal."""
+    instance = probe.start()
+    os.unlink(probe.place.socket_path)
+    with socket.socket(socket.AF_UNIX) as foreign:
+        foreign.bind(probe.place.socket_path)
+        foreign.listen()
+        wait_until(lambda: probe.logged("the socket file is gone and cannot be made again"), BACK_S)
+        probe.signal(signal.SIGUSR1)
+        wait_until(lambda: "another process listens there" in probe.messages()[-1], BACK_S)
+        assert instance.liveness().answer == "busy"
+        probe.signal(signal.SIGTERM)
+        probe.wait_gone()
+        assert os.path.exists(probe.place.socket_path), "removed a socket that it had not made"
+    troubles = [message for message in probe.messages() if "cannot be made again" in message]
+    assert len(troubles) == 1
+    probe.bury()
+
+
+def test_a_leftover_that_is_no_socket_is_replaced_in_our_own_directory(probe):
+    """Of S001's own tests: a plain file at the path is replaced, with a warning."""
+    directory = probe.sandbox.path / "run/probe"
+    directory.mkdir(mode=0o700)
+    (directory / "probe.sock").write_text("not a socket")
+    instance = probe.start()
+    assert instance.status()["state"] == "running"
+    assert probe.logged(f"replacing a regular file at {probe.place.socket_path}")
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "directory"])
+def test_at_a_path_that_the_user_gave_no_foreign_file_is_removed(probe, kind):
+    """Decision 10: whatever the user has there, it is not ours."""
+    path = probe.sandbox.path / "given.sock"
+    if kind == "file":
+        path.write_text("precious")
+    elif kind == "link":
+        path.symlink_to("elsewhere")
+    else:
+        path.mkdir()
+    probe.write(options=f"endpoint='unix:{path}'")
+    failed = probe.sandbox.daemonry("start", probe.program)
+    assert failed.code == 1
+    assert failed.err.startswith(f"probe: start failed (bind): cannot listen at {path}: there is a ")
+    assert failed.err.endswith(", which is not ours to remove\n")
+    assert os.path.lexists(path)
+    assert kind != "file" or path.read_text() == "precious"
+
+
+def test_a_path_longer_than_the_kernel_takes_works_all_the_same(probe):
+    """Fault 18: through the directory's descriptor, by the daemon and by whoever looks for it."""
+    directory = probe.sandbox.path / ("d" * 60) / ("e" * 60)
+    probe.sandbox.env["PROBE_RUNTIME"] = str(directory)
+    started = probe.sandbox.daemonry("start", probe.write())
+    assert started.out.startswith(f"probe: ready at unix:{directory}/probe.sock (pid ")
+    assert probe.cli("ping").out == "probe: answers\n"
+    assert probe.cli("stop").out == "probe: stopped\n"
+    assert not (directory / "probe.sock").exists()
+
+
+def test_the_record_names_the_socket_for_those_who_look_elsewhere(probe):
+    """Hard case 12: cron and ssh have another runtime directory, and must not find a second daemon."""
+    probe.start()
+    del probe.sandbox.env["XDG_RUNTIME_DIR"]
+    assert probe.cli("status", "--json").json()["pid"] == probe.instance.pid()
+    assert probe.cli("start").out == f"probe: already running (pid {probe.instance.pid()})\n"
+    assert probe.cli("stop").out == "probe: stopped\n"
+
+
+def test_a_descriptor_that_was_handed_over_is_served_and_not_removed(probe):
+    """What a service manager made (LISTEN_FDS) is its to remove."""
+    path = str(probe.sandbox.path / "given.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        probe.write(options=f"endpoint='fd:{listener.fileno()}'")
+        words = (sys.executable, "-m", "daemonry", "run", probe.program)
+        process = probe.sandbox.popen(*words, pass_fds=[listener.fileno()])
+        try:
+            wait_until(lambda: probe.instance.record() is not None, what="ready")
+            assert probe.sandbox.daemonry("ping", path).out == f"unix:{path}: answers\n"
+            assert probe.cli("stop").code == 0
+        finally:
+            process.kill()
+            process.communicate()
+    assert os.path.exists(path)
+    os.unlink(path)
