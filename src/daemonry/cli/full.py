@@ -386,15 +386,16 @@ def _logs(options: argparse.Namespace, instance: Instance) -> int:
         output.complain(f"{instance.name}: no log yet at {path}")
         return exit_codes.DONE
     if options.since is not None:
-        lines = log_reader.since(path, log_reader.parse_span(options.since))
+        choice = log_reader.since(log_reader.parse_span(options.since))
     else:
-        lines = log_reader.last(path, LOG_TAIL_LINES if options.tail is None else options.tail)
-    for line in lines:
-        _say_log(line, options.json)
-    if options.follow:
-        for line in log_reader.follow(path):
+        choice = log_reader.last(LOG_TAIL_LINES if options.tail is None else options.tail)
+    if not options.follow:
+        for line in choice(log_reader.lines(path)):
             _say_log(line, options.json)
-            sys.stdout.flush()
+        return exit_codes.DONE
+    for line in log_reader.follow(path, choice):
+        _say_log(line, options.json)
+        sys.stdout.flush()
     return exit_codes.DONE
 
 

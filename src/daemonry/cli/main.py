@@ -84,6 +84,8 @@ def guarded(command: Callable[[], int]) -> int:
     """Run a command and return its exit code, also where it raises an error that we know."""
     try:
         code = command()
+    except BrokenPipeError:
+        return output.reader_gone()
     except (daemonry.errors.DaemonryError, OSError) as error:
         code = quick.fail(error)
     except KeyboardInterrupt:

@@ -79,18 +79,27 @@ def say_json(fields: Mapping[str, Any] | list[Any]) -> None:
 
 
 def flush() -> int | None:
-    """Write out what was printed; an exit code when nobody reads it any more.
-
-    A reader that has gone (`daemonry logs | head`) is no failure of ours, but Python would
-    complain about it once more at exit, so standard output is pointed elsewhere.
-    """
+    """Write out what was printed; an exit code when that cannot be done."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141  # 128 + SIGPIPE, as a shell would report it
+        return reader_gone()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_the_rest()
         complain(f"cannot write the output: {error.strerror}")
         return 1
     return None
+
+
+def reader_gone() -> int:
+    """Return the exit code for when nobody reads our output any more (`daemonry logs | head`).
+
+    That is no failure of ours; 141 is what a shell would report for SIGPIPE.
+    """
+    _discard_the_rest()
+    return 141
+
+
+def _discard_the_rest() -> None:
+    # Python would complain at exit about what it could not write.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

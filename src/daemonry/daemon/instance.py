@@ -7,7 +7,8 @@ command: no asyncio, no logging, no third-party module, here or below.
 from __future__ import annotations
 
 import daemonry
-from daemonry.limits import PROBE_TIMEOUT_S, REQUEST_TIMEOUT_S
+from daemonry.clock import Deadline
+from daemonry.limits import CONNECT_RETRY_MAX_S, PROBE_TIMEOUT_S, REQUEST_TIMEOUT_S
 from daemonry.process import record
 from daemonry.process.place import Place
 from daemonry.service import client
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from daemonry.daemon.liveness import Liveness
+    from daemonry.errors import Ran
     from daemonry.process.record import Record
     from daemonry.wire.text import Reply
 
@@ -58,12 +60,23 @@ class Instance:
         return record.read(self.place.record_path) if self.place is not None else None
 
     def endpoint(self) -> Endpoint:
-        """Return where it is reached: what was given, else the record's word, else the usual path."""
+        """Return where it is reached: what was given, else the record's word, else the usual path.
+
+        The usual path counts only while the life lock is held.  Without that, what listens there
+        belongs to another state directory: another daemon of the same name.
+
+        Raises:
+            NotRunning: there is neither an endpoint, nor a record, nor a holder of the life lock.
+        """
         if self._endpoint is not None:
             return self._endpoint
         assert self.place is not None
         told = record.read_endpoint(self.place.record_path)
-        return Endpoint.parse(told) if told is not None else Endpoint.unix(self.place.socket_path)
+        if told is not None:
+            return Endpoint.parse(told)
+        if self.lock_held() is False:
+            raise daemonry.errors.NotRunning(self.name)
+        return Endpoint.unix(self.place.socket_path)
 
     def pid(self) -> int | None:
         """Return its process id as the record tells, for people."""
@@ -86,19 +99,21 @@ class Instance:
             ConnectionLost: it went away under the command.
             RemoteProtocolError: what listens there speaks something else.
         """
-        try:
-            return client.request(self.endpoint(), word, timeout_s)
-        except (daemonry.errors.NotListening, daemonry.errors.ConnectionRefused) as error:
-            if self.lock_held():
-                # Alive, but its socket is gone; it will make it again within a second or two.
-                raise daemonry.errors.DeadlineExceeded(
-                    "connect", timeout_s, "no", self._described()
-                ) from error
-            raise daemonry.errors.NotRunning(self.name) from error
-        except daemonry.errors.DeadlineExceeded as error:
-            raise daemonry.errors.DeadlineExceeded(
-                error.phase, timeout_s, error.ran, self._described()
-            ) from error
+        deadline = Deadline(timeout_s)
+        while True:
+            try:
+                return client.request(self.endpoint(), word, deadline.remaining_s() or 0.0)
+            except (daemonry.errors.NotListening, daemonry.errors.ConnectionRefused) as error:
+                # Alive, but its socket is gone: it makes a new one within a second or two, or ends.
+                if not self.lock_held():
+                    raise daemonry.errors.NotRunning(self.name) from error
+                if not deadline.sleep(CONNECT_RETRY_MAX_S):
+                    raise self._silent("connect", timeout_s, "no") from error
+            except daemonry.errors.DeadlineExceeded as error:
+                raise self._silent(error.phase, timeout_s, error.ran) from error
+
+    def _silent(self, phase: str, timeout_s: float, ran: Ran) -> daemonry.errors.DeadlineExceeded:
+        return daemonry.errors.DeadlineExceeded(phase, timeout_s, ran, self._described())
 
     def command(self, word: str, timeout_s: float = REQUEST_TIMEOUT_S) -> Reply:
         """Send one command and return the reply, which is not an error.
@@ -137,7 +152,7 @@ class Instance:
 
         try:
             client.request(self.endpoint(), text.PING, timeout_s)
-        except daemonry.errors.NotListening:
+        except (daemonry.errors.NotListening, daemonry.errors.NotRunning):
             return liveness.MISSING
         except daemonry.errors.ConnectionRefused:
             return liveness.REFUSED

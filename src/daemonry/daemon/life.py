@@ -213,8 +213,13 @@ class Life:
 
     def enter(self, event: Happened) -> None:
         """Enter the phase that follows `event`, or raise Refused."""
-        if not self.happened(event):
-            raise Refused(f"Daemon is {self._phase.value}")
+        if self.happened(event):
+            return
+        if event is Happened.PAUSE_ASKED and self._phase is Phase.PAUSED:
+            raise Refused(text.ALREADY_PAUSED)  # another client was faster while the hook ran
+        if event is Happened.RESUME_ASKED and self._phase is Phase.RUNNING:
+            raise Refused(text.NOT_PAUSED)
+        raise Refused(f"Daemon is {self._phase.value}")
 
     # --- configuration --------------------------------------------------------------------------
 

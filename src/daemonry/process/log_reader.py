@@ -6,14 +6,15 @@ Owns finding lines over the rotated parts and showing them to people.  A line th
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from daemonry import clock, strict_json
-from daemonry.errors import BadFrame, ConfigError
+from daemonry.errors import ArgumentInvalid, BadFrame
 from daemonry.limits import FOLLOW_POLL_S, LOG_FILES_KEPT
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -23,45 +24,57 @@ def parse_span(text: str) -> float:
     """Return the seconds that a span such as `90s`, `30m`, `1h`, `2d` or `1w` means.
 
     Raises:
-        ConfigError: it is none.
+        ArgumentInvalid: it is none.
     """
     digits, unit = text[:-1], text[-1:]
     if unit not in _UNITS or not digits.isascii() or not digits.isdigit() or len(digits) > 9:
-        raise ConfigError("", "--since", f"{text!r} is no span of time: try 90s, 30m, 1h, 2d")
+        raise ArgumentInvalid("--since", f"{text!r} is no span of time: try 90s, 30m, 1h, 2d")
     return float(int(digits) * _UNITS[unit])
+
+
+# Chooses from the lines that are there.
+Choice = Callable[[Iterable[str]], Iterable[str]]
 
 
 def lines(path: str) -> Iterator[str]:
     """Yield the log's lines, the oldest first, over all its parts."""
-    for part in (*(f"{path}.{number}" for number in range(LOG_FILES_KEPT, 0, -1)), path):
-        if os.path.exists(part):
-            with open(part, encoding="utf-8", errors="backslashreplace") as file:
-                yield from (line.rstrip("\n") for line in file)
+    yield from _older_lines(path)
+    yield from _lines_of(path)
 
 
-def last(path: str, count: int) -> list[str]:
-    """Return the last `count` lines; 0 means all."""
-    return list(deque(lines(path), maxlen=count or None))
+def last(count: int) -> Choice:
+    """Return the choice of the last `count` lines; 0 means all."""
+    return lambda found: deque(found, maxlen=count or None)
 
 
-def since(path: str, span_s: float) -> list[str]:
-    """Return the lines of the last `span_s` seconds; one without a time goes with the one before."""
+def since(span_s: float) -> Choice:
+    """Return the choice of the lines of the last `span_s` seconds.
+
+    A line without a time goes with the one before.
+    """
     start = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - span_s))
-    found: list[str] = []
-    recent = False
-    for line in lines(path):
-        moment = parsed(line).get("time")
-        recent = moment >= start if isinstance(moment, str) else recent
-        if recent:
-            found.append(line)
-    return found
+
+    def choose(found: Iterable[str]) -> Iterator[str]:
+        recent = False
+        for line in found:
+            moment = parsed(line).get("time")
+            recent = moment >= start if isinstance(moment, str) else recent
+            if recent:
+                yield line
+
+    return choose
 
 
-def follow(path: str) -> Iterator[str]:
-    """Yield lines as they are written from now on, over rotations, without end."""
+def follow(path: str, choice: Choice = lambda found: ()) -> Iterator[str]:
+    """Yield lines as they are written, over rotations, without end.
+
+    Args:
+        path: the log file; waited for if it is not there.
+        choice: what to yield first of the lines that are there already; none by default.
+    """
     file = _open_or_wait(path)
-    file.seek(0, os.SEEK_END)
-    held = ""
+    *whole, held = file.read().split("\n")
+    yield from choice(itertools.chain(_older_lines(path), whole))
     while True:
         held += file.read()
         *whole, held = held.split("\n")
@@ -79,6 +92,19 @@ def follow(path: str) -> Iterator[str]:
                 file = _open_or_wait(path)
             continue
         clock.sleep(FOLLOW_POLL_S)
+
+
+def _older_lines(path: str) -> Iterator[str]:
+    for number in range(LOG_FILES_KEPT, 0, -1):
+        yield from _lines_of(f"{path}.{number}")
+
+
+def _lines_of(part: str) -> Iterator[str]:
+    try:
+        with open(part, encoding="utf-8", errors="backslashreplace") as file:
+            yield from (line.rstrip("\n") for line in file)
+    except FileNotFoundError:
+        return
 
 
 def _open_or_wait(path: str) -> Any:

@@ -73,7 +73,7 @@ class LogFile(logging.Handler):
         """Write one line; never raises, whatever the record or the disk."""
         try:
             self._write(strict_json.encode(fields_of(record)))
-        except (OSError, ValueError, TypeError):
+        except Exception:  # noqa: BLE001  # a record holds anything, and its text is made here
             self.dropped += 1
 
     def close(self) -> None:
@@ -92,12 +92,13 @@ class LogFile(logging.Handler):
         if self._fd < 0:
             self._open()
         if self.dropped:
-            missing, self.dropped = self.dropped, 0
-            line = (
-                strict_json.encode({"level": "error", "message": f"{missing} lines were lost here"})
-                + "\n"
-                + line
+            self._append(
+                strict_json.encode({"level": "error", "message": f"{self.dropped} lines were lost here"})
             )
+            self.dropped = 0  # not before: a disk that is still full must not make us forget them
+        self._append(line)
+
+    def _append(self, line: str) -> None:
         data = (line + "\n").encode("utf-8")
         if self._size and self._size + len(data) > self._most_bytes:
             self._rotate()
@@ -129,7 +130,7 @@ class Terminal(logging.Handler):
 
         try:
             os.write(2, (as_text(fields_of(record)) + "\n").encode("utf-8", "backslashreplace"))
-        except (OSError, ValueError, TypeError):
+        except Exception:  # noqa: BLE001, S110  # as in LogFile, and there is nobody left to tell
             pass
 
 

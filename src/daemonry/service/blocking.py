@@ -7,32 +7,38 @@ that has loaded msgspec for something else, such as a typed proxy, uses it here 
 A timeout is for the whole call; `idle_s` is for each reply of a stream, which every reply renews.
 Deadlines are the socket's own (SO_RCVTIMEO), which costs a third of what polling before each read
 would.
+
+What a failure says about the call: `ran` is "no" as long as its last byte was not sent, for a frame
+without its end is never run, and "maybe" from then on.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from daemonry import errors
 from daemonry.clock import Deadline
-from daemonry.limits import CONNECT_TIMEOUT_S
+from daemonry.limits import CONNECT_TIMEOUT_S, READ_BYTES
 from daemonry.transport.connect import connect
 from daemonry.transport.endpoint import Endpoint
+from daemonry.transport.stream import Stream
 from daemonry.wire import varlink
-from daemonry.wire.connection import ClientConnection, Ended
+from daemonry.wire.connection import IN_CALL, IN_STREAM, IN_UPGRADE, ClientConnection, Ended
 from daemonry.wire.varlink import Call, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from daemonry.service.interface import Interface
-    from daemonry.transport.stream import Stream
+    from daemonry.transport.ancillary import Fd, FdStream
     from daemonry.wire.connection import Codec
 
     AnyInterface = TypeVar("AnyInterface", bound=Interface)
 
 CALL_TIMEOUT_S = 30.0
+
+_AWAITING = frozenset((IN_CALL, IN_STREAM, IN_UPGRADE))
 
 
 class Client:
@@ -47,10 +53,12 @@ class Client:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._machine = ClientConnection(_codec())
+        self._fd_stream: FdStream | None = None
+        self._received: list[Fd] = []
 
     @classmethod
     def connect(cls, target: str | Endpoint, timeout_s: float = CONNECT_TIMEOUT_S) -> Self:
-        """Connect to a daemon by its name or its endpoint.
+        """Connect to a daemon by its endpoint.
 
         Raises:
             As `daemonry.connect`: nothing was sent.
@@ -62,9 +70,15 @@ class Client:
         """Who is at the other end, for people."""
         return self._stream.peer
 
+    @property
+    def closed(self) -> bool:
+        """Whether the connection has ended."""
+        return self._stream.fileno() < 0
+
     def close(self) -> None:
         """End the connection.  Twice is not an error."""
         self._stream.close()
+        self._drop_received()
 
     def call(
         self, method: str, parameters: Mapping[str, Any] | None = None, *, timeout_s: float = CALL_TIMEOUT_S
@@ -81,7 +95,8 @@ class Client:
             DeadlineExceeded: no reply in time; the connection is closed, since a late reply would
                 be taken for the next call's.
             ConnectionLost: the daemon went away; `ran` tells whether the call may have run.
-            LocalProtocolError: the parameters cannot be sent; nothing was.
+            LocalProtocolError: the parameters cannot be sent, or a stream is still under way on
+                this connection; nothing was sent.
             RemoteProtocolError: what came back is not Varlink.
         """
         deadline = Deadline(timeout_s)
@@ -92,23 +107,61 @@ class Client:
         fields: dict[str, Any] = reply.parameters
         return fields
 
+    def call_with_fds(
+        self,
+        method: str,
+        parameters: Mapping[str, Any] | None = None,
+        fds: Sequence[Fd] = (),
+        *,
+        timeout_s: float = CALL_TIMEOUT_S,
+    ) -> tuple[dict[str, Any], list[Fd]]:
+        """Call a method, passing descriptors, and return its fields and the descriptors that came back.
+
+        In parameters and fields a descriptor is its index among them.
+
+        Args:
+            method: as `call`.
+            parameters: as `call`.
+            fds: what is passed; closed once sent, or once that failed.
+            timeout_s: as `call`.
+
+        Raises:
+            As `call`.
+        """
+        self.accept_fds()
+        deadline = Deadline(timeout_s)
+        self._send(Call(method, parameters), deadline, fds)
+        reply = self._reply(deadline)
+        if reply.error is not None:
+            raise failed(reply)
+        received, self._received = self._received, []
+        return reply.parameters, received
+
     def stream(
-        self, method: str, parameters: Mapping[str, Any] | None = None, *, idle_s: float | None = None
+        self,
+        method: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        fds: Sequence[Fd] = (),
+        idle_s: float | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Call a method that gives several replies and yield the fields of each.
 
-        Leaving the loop early closes the connection: there is no other way to say "enough".
+        The call is sent when the first reply is asked for.  Leaving the loop early closes the
+        connection: there is no other way to say "enough".
 
         Args:
             method: its full name.
             parameters: what it is given.
+            fds: as `call_with_fds`.
             idle_s: how long to wait for each reply, in seconds; None for as long as it takes.
 
         Raises:
             As `call`.
         """
-        deadline = Deadline(idle_s)
-        self._send(Call(method, parameters, more=True), deadline)
+        if fds:
+            self.accept_fds()
+        self._send(Call(method, parameters, more=True), Deadline(idle_s), fds)
         finished = False
         try:
             while not finished:
@@ -127,6 +180,27 @@ class Client:
         """Send a call that is not answered; whether it ran is not known."""
         self._send(Call(method, parameters, oneway=True), Deadline(CALL_TIMEOUT_S))
 
+    def upgrade(
+        self, method: str, parameters: Mapping[str, Any] | None = None, *, timeout_s: float = CALL_TIMEOUT_S
+    ) -> tuple[dict[str, Any], Stream]:
+        """Call a method behind whose reply the connection speaks another protocol.
+
+        Returns:
+            The fields of the reply, and the connection, whose first bytes may have come already.
+            It is the caller's to close; this client is closed.
+
+        Raises:
+            As `call`.  The connection is closed then: what the daemon makes of further bytes is
+            not known.
+        """
+        deadline = Deadline(timeout_s)
+        self._send(Call(method, parameters, upgrade=True), deadline)
+        reply = self._reply(deadline)
+        if reply.error is not None:
+            self.close()
+            raise failed(reply)
+        return reply.parameters, UpgradedStream(self._stream, self._machine.trailing_data())
+
     def proxy(self, kind: type[AnyInterface], *, timeout_s: float = CALL_TIMEOUT_S) -> AnyInterface:
         """Return an object with the methods of an interface, each of which calls the daemon.
 
@@ -137,43 +211,121 @@ class Client:
 
         return blocking_proxy(self, kind, timeout_s)
 
-    def _send(self, call: Call, deadline: Deadline) -> None:
-        if self._stream.fileno() < 0:
-            raise errors.ConnectionLost(self.peer, "no")
-        data = self._machine.send_call(call)
+    def accept_fds(self) -> None:
+        """Take descriptors from now on; what comes to a client that does not, the kernel closes."""
+        if self._fd_stream is None and not self.closed:
+            from daemonry.transport.ancillary import FdStream
+
+            self._stream = self._fd_stream = FdStream(self._stream)
+
+    def take_fds(self) -> list[Fd]:
+        """Return the descriptors of the last reply; they are the caller's from now on."""
+        received, self._received = self._received, []
+        return received
+
+    def _send(self, call: Call, deadline: Deadline, fds: Sequence[Fd] = ()) -> None:
         try:
-            self._stream.write(data, deadline.remaining_s())
-        except errors.IpcError:
+            if self._stream.fileno() < 0:
+                raise errors.ConnectionLost(self.peer, "no")
+            if self._machine.state in _AWAITING:
+                raise errors.LocalProtocolError("an earlier call has replies to come: use another connection")
+            data = self._machine.send_call(call)
+            self._write(data, deadline, fds)
+        finally:
+            for fd in fds:
+                fd.close()
+
+    def _write(self, data: bytes, deadline: Deadline, fds: Sequence[Fd]) -> None:
+        try:
+            if fds and self._fd_stream is not None:
+                self._fd_stream.write_with_fds(data, fds, deadline.remaining_s())
+            else:
+                self._stream.write(data, deadline.remaining_s())
+        except errors.DeadlineExceeded as error:
             self.close()
-            raise
+            raise errors.DeadlineExceeded("write", deadline.timeout_s or 0.0, "no", self.peer) from error
+        except errors.ConnectionLost as error:
+            self.close()
+            raise errors.ConnectionLost(self.peer, "no") from error
 
     def _reply(self, deadline: Deadline) -> Reply:
         machine = self._machine
+        if self._fd_stream is not None:
+            return self._reply_with_fds(self._fd_stream, deadline)
         try:
             while True:
                 event = machine.next_event()
                 if event is None:
-                    data = self._stream.read(timeout_s=deadline.remaining_s())
-                    if data:
-                        machine.receive_data(data)
-                    else:
-                        machine.receive_eof()
+                    self._read(deadline)
                 elif isinstance(event, Ended):
                     raise errors.ConnectionLost(self.peer, "maybe")
                 else:
                     return event
-        except errors.DeadlineExceeded as error:
-            self.close()
+        except errors.IpcError as error:
+            self._failed(error, deadline)
+
+    def _reply_with_fds(self, stream: FdStream, deadline: Deadline) -> Reply:
+        machine = self._machine
+        self._drop_received()
+        try:
+            while True:
+                start = stream.read_bytes - machine.buffered_bytes
+                event = machine.next_event()
+                if event is None:
+                    self._read(deadline)
+                elif isinstance(event, Ended):
+                    raise errors.ConnectionLost(self.peer, "maybe")
+                else:
+                    self._received = stream.arrivals.take(start)
+                    stream.arrivals.drop(stream.read_bytes - machine.buffered_bytes)
+                    return event
+        except errors.IpcError as error:
+            self._failed(error, deadline)
+
+    def _read(self, deadline: Deadline) -> None:
+        data = self._stream.read(timeout_s=deadline.remaining_s())
+        if data:
+            self._machine.receive_data(data)
+        else:
+            self._machine.receive_eof()
+
+    def _failed(self, error: errors.IpcError, deadline: Deadline) -> NoReturn:
+        self.close()
+        if isinstance(error, errors.DeadlineExceeded):
             raise errors.DeadlineExceeded("reply", deadline.timeout_s or 0.0, "maybe", self.peer) from error
-        except errors.IpcError:
-            self.close()
-            raise
+        raise error
+
+    def _drop_received(self) -> None:
+        while self._received:
+            self._received.pop().close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+class UpgradedStream(Stream):
+    """A connection that speaks another protocol now; what came early is read first."""
+
+    __slots__ = ("_early",)
+
+    def __init__(self, stream: Stream, early: bytes) -> None:
+        super().__init__(stream.take_socket(), stream.peer)
+        self._early = early
+
+    def read(self, max_bytes: int = READ_BYTES, timeout_s: float | None = None) -> bytes:
+        """As `Stream.read`."""
+        if self._early:
+            data, self._early = self._early[:max_bytes], self._early[max_bytes:]
+            return data
+        return super().read(max_bytes, timeout_s)
+
+    def take_early(self) -> bytes:
+        """Return what came early and was not read; for who takes the socket."""
+        early, self._early = self._early, b""
+        return early
 
 
 def _codec() -> Codec:

@@ -22,8 +22,8 @@ from typing import Any, Final
 import msgspec
 
 from daemonry import errors
-from daemonry.service.handler import Context
 from daemonry.limits import MAX_ECHO_CHARS
+from daemonry.service.handler import Context
 from daemonry.service.interface import CallError, Described, Interface, Method, described
 from daemonry.transport.ancillary import Fd
 from daemonry.transport.credentials import Peer

@@ -24,7 +24,7 @@ place there is refused by name when the interface is made, not when it is called
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime as dt
 import decimal
 import enum
 import types
@@ -44,8 +44,8 @@ _BASIC = {
     float: idl.Basic.FLOAT,
     str: idl.Basic.STRING,
     bytes: idl.Basic.STRING,
-    datetime.datetime: idl.Basic.STRING,
-    datetime.date: idl.Basic.STRING,
+    dt.datetime: idl.Basic.STRING,
+    dt.date: idl.Basic.STRING,
     uuid.UUID: idl.Basic.STRING,
     decimal.Decimal: idl.Basic.STRING,
     Fd: idl.Basic.INT,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, get_args, get_origin
 
 import msgspec
@@ -68,10 +69,15 @@ class _Maker:
                 return False
             seen.add(kind)
             fields = struct_fields(kind)
-            if self._nulls and any(_fills(of, optional) or _drops(of, optional) for _, of, optional in fields):
+            if self._nulls and any(
+                _fills(of, optional) or _drops(of, optional) for _, of, optional in fields
+            ):
                 return True
             return any(self._is_special(of, seen) for _, of, _ in fields)
         return any(self._is_special(one, seen) for one in get_args(kind))
+
+    def _is_odd(self, kind: Any, optional: bool) -> bool:
+        return self._nulls and (_fills(kind, optional) or _drops(kind, optional))
 
     def _make(self, kind: Any) -> Pass | None:
         kind = bare(kind)
@@ -79,14 +85,11 @@ class _Maker:
         if origin in _SETS:
             return self._of_set
         if origin in (typing.Union, types.UnionType):
-            of = self._make(next(one for one in arguments if one is not type(None)))
-            return None if of is None else lambda value: None if value is None else of(value)
+            return _applied(_unless_null, self._make(_but_null(arguments)))
         if origin in _ARRAYS:
-            of = self._make(arguments[0])
-            return None if of is None else lambda value: _each(of, value)
+            return _applied(_each, self._make(arguments[0]))
         if origin in _MAPS:
-            of = self._make(arguments[1])
-            return None if of is None else lambda value: _under_each(of, value)
+            return _applied(_under_each, self._make(arguments[1]))
         if is_struct(kind):
             return self._of_struct(kind)
         return None
@@ -94,7 +97,7 @@ class _Maker:
     def _of_struct(self, kind: type) -> Pass:
         if kind in self._made:
             made = self._made[kind]
-            return lambda value: made[0](value)  # a type that holds itself: made by the time it is used
+            return lambda value: made[0](value)  # noqa: PLW0108  # a type that holds itself: not made yet
         made = self._made[kind] = []
         fields = []
         for name, of, optional in struct_fields(kind):
@@ -118,6 +121,18 @@ def _drops(kind: Any, optional: bool) -> bool:
 def _takes_null(kind: Any) -> bool:
     kind = bare(kind)
     return get_origin(kind) in (typing.Union, types.UnionType) and type(None) in get_args(kind)
+
+
+def _but_null(arguments: tuple[Any, ...]) -> Any:
+    return next(one for one in arguments if one is not type(None))
+
+
+def _applied(how: Callable[[Pass, Any], Any], change: Pass | None) -> Pass | None:
+    return None if change is None else partial(how, change)
+
+
+def _unless_null(change: Pass, value: Any) -> Any:
+    return None if value is None else change(value)
 
 
 def _each(change: Pass, value: Any) -> Any:

@@ -44,6 +44,12 @@ logger = logging.getLogger("daemonry.server")
 GONE_CHECK_S: Final = 1.0
 # Replies of a stream in one turn of the loop, so that a quick stream leaves time for the others.
 REPLIES_PER_TURN: Final = 64
+# What a handler may raise, and the caller is told; a handler that exits does not end the daemon.
+_FAILURES: Final = (Exception, SystemExit)
+
+
+class _AnsweredAlready(Exception):
+    """An error went out in place of a reply of a stream, which is over with it."""
 
 
 class VarlinkConnection:
@@ -327,7 +333,7 @@ class VarlinkConnection:
     def _answer(self, bound: Bound, arguments: dict[str, Any]) -> None:
         try:
             result = bound.function(**arguments)
-        except Exception as error:  # noqa: BLE001  # a handler may raise anything; the caller is told
+        except _FAILURES as error:
             self._send(bound.error(error))
             return
         if type(result) is types.CoroutineType:  # a plain function around an async one
@@ -363,7 +369,7 @@ class VarlinkConnection:
     async def _await_result(self, bound: Bound, result: Any) -> None:
         try:
             value = await result
-        except Exception as error:  # noqa: BLE001
+        except _FAILURES as error:
             self._send(bound.error(error))
             return
         self._reply(bound, value)
@@ -390,7 +396,9 @@ class VarlinkConnection:
             generator: AsyncIterator[Any] = bound.function(**arguments)
             results = Results(generator)
             await self._send_all(bound, results)
-        except Exception as error:  # noqa: BLE001
+        except _AnsweredAlready:
+            pass
+        except _FAILURES as error:
             self._send(bound.error(error))
         finally:
             if results is not None:
@@ -416,7 +424,7 @@ class VarlinkConnection:
             await self._until_drained()
             try:
                 ahead = results.ahead()
-            except Exception:
+            except _FAILURES:
                 self._send_one(bound, result, last=False)
                 raise
             self._send_one(bound, result, last=ahead == ())
@@ -428,7 +436,7 @@ class VarlinkConnection:
             # Clients take an empty last reply for the end alone.
             self._send(Reply(None, continues=True))
         if not self._send(reply, fds):
-            raise asyncio.CancelledError
+            raise _AnsweredAlready
         self._write()
 
     # --- writing ----------------------------------------------------------------------------------

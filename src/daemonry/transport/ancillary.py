@@ -1,7 +1,7 @@
 """Descriptors in flight, and who owns them.
 
-Owns `Fd`, and the two system calls that carry descriptors over a Unix socket beside its bytes
-(unix(7), SCM_RIGHTS).  Which message they belong to is known where messages are: whoever sends
+Owns `Fd`, the two system calls that carry descriptors over a Unix socket beside its bytes (unix(7),
+SCM_RIGHTS), and keeping those that came until their message is known.  Which message they belong to is known where messages are: whoever sends
 puts them beside the first byte of theirs, as systemd does.
 
 A descriptor that was received is ours from then on: it has an `Fd` at once, which closes it
@@ -12,15 +12,19 @@ kernel closes itself.
 from __future__ import annotations
 
 import os
+import sys
 from _socket import CMSG_SPACE, SCM_RIGHTS, SOL_SOCKET
 from _socket import socket as Socket
 
+import daemonry
+from daemonry.clock import Deadline
 from daemonry.limits import READ_BYTES
+from daemonry.transport.stream import Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import Any, Final, Protocol, Self
+    from typing import Final, Protocol, Self
 
     class HasFileno(Protocol):
         """What has a descriptor."""
@@ -115,7 +119,7 @@ def send(sock: Socket, data: bytes | memoryview, fds: Sequence[Fd]) -> int:
 
     What is not sent of the bytes goes without them.  The descriptors stay the caller's to close.
     """
-    numbers = b"".join(fd.fileno().to_bytes(_INT_BYTES, _byte_order()) for fd in fds)
+    numbers = b"".join(fd.fileno().to_bytes(_INT_BYTES, sys.byteorder) for fd in fds)
     return sock.sendmsg([data], [(SOL_SOCKET, SCM_RIGHTS, numbers)])
 
 
@@ -132,16 +136,10 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[Fd]:
             # A control message that was cut may end inside a number; what was cut off, the kernel closed.
             whole = len(data) - len(data) % _INT_BYTES
             found += [
-                Fd(int.from_bytes(data[start : start + _INT_BYTES], _byte_order()))
+                Fd(int.from_bytes(data[start : start + _INT_BYTES], sys.byteorder))
                 for start in range(0, whole, _INT_BYTES)
             ]
     return found
-
-
-def _byte_order() -> Any:
-    import sys
-
-    return sys.byteorder
 
 
 class Arrivals:
@@ -178,3 +176,50 @@ class Arrivals:
         """Close all."""
         while self._groups:
             close_all(self._groups.pop()[2])
+
+
+class FdStream(Stream):
+    """A stream that also carries descriptors.  See `Stream` for its contract.
+
+    Attributes:
+        arrivals: those that came and were not taken yet.
+        read_bytes: how many bytes were read: the positions of `arrivals`.
+    """
+
+    __slots__ = ("arrivals", "read_bytes")
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__(stream.take_socket(), stream.peer)
+        self.arrivals = Arrivals()
+        self.read_bytes = 0
+
+    def read(self, max_bytes: int = READ_BYTES, timeout_s: float | None = None) -> bytes:
+        """As `Stream.read`; descriptors that come along are kept in `arrivals`."""
+        try:
+            self._sock.settimeout(timeout_s)
+            data, fds = receive(self._sock, max_bytes)
+        except (TimeoutError, BlockingIOError):
+            raise daemonry.errors.DeadlineExceeded("read", timeout_s or 0.0, "maybe", self.peer) from None
+        except OSError as error:
+            raise self._lost(error) from error
+        if fds:
+            self.arrivals.add(self.read_bytes, self.read_bytes + len(data), fds)
+        self.read_bytes += len(data)
+        return data
+
+    def write_with_fds(self, data: bytes, fds: Sequence[Fd], timeout_s: float | None = None) -> None:
+        """Send all of `data`, with descriptors beside its first byte; they stay the caller's to close."""
+        deadline = Deadline(timeout_s)
+        try:
+            self._sock.settimeout(timeout_s)
+            sent = send(self._sock, data, fds)
+        except (TimeoutError, BlockingIOError):
+            raise daemonry.errors.DeadlineExceeded("write", timeout_s or 0.0, "maybe", self.peer) from None
+        except OSError as error:
+            raise self._lost(error) from error
+        self.write(data[sent:], deadline.remaining_s())
+
+    def close(self) -> None:
+        """End the connection and close what was not taken.  Twice is not an error."""
+        super().close()
+        self.arrivals.close()
