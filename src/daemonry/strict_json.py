@@ -38,7 +38,8 @@ def decode(text: str) -> Any:
     start = _skip_whitespace(text, 0)
     try:
         value, end = _scan_once(text, start)
-    except StopIteration:
+    except (StopIteration, SystemError):
+        # SystemError: the scanner would raise json's own error, which exists once json is imported.
         raise daemonry.errors.BadFrame("not JSON") from None
     except ValueError as error:
         raise daemonry.errors.BadFrame(f"not JSON: {error}") from None

@@ -115,7 +115,8 @@ class Probe:
 
     def bury(self):
         """Remove the socket that a killed daemon left, so that the sandbox ends clean."""
-        cleanup_socket_file(self.place.socket_path)
+        if not self.instance.lock_held():
+            cleanup_socket_file(self.place.socket_path)
 
     def left(self):
         """What of a run is still there: of a clean end, nothing."""

@@ -186,6 +186,8 @@ def _perform(parser: argparse.ArgumentParser, options: argparse.Namespace, daemo
         return ps(as_json=options.json, names_only=options.names)
     try:
         return _command(options, daemon)
+    except BrokenPipeError:
+        raise  # nobody reads our output any more: no error of the command's
     except (DaemonryError, OSError) as error:
         return quick.fail(error, getattr(options, "json", False))
 

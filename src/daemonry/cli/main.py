@@ -82,6 +82,7 @@ def _quick(arguments: list[str]) -> tuple[list[str], quick.Options] | None:
 
 def guarded(command: Callable[[], int]) -> int:
     """Run a command and return its exit code, also where it raises an error that we know."""
+    output.open_what_is_closed()
     try:
         code = command()
     except BrokenPipeError:
@@ -90,4 +91,8 @@ def guarded(command: Callable[[], int]) -> int:
         code = quick.fail(error)
     except KeyboardInterrupt:
         code = 130  # 128 + SIGINT, as a shell would report it
+    except SystemExit as error:  # argparse, after --help or wrong usage
+        if not isinstance(error.code, int):
+            raise
+        code = error.code
     return output.flush() or code

@@ -61,6 +61,22 @@ def span(seconds: float) -> str:
     return f"{whole}s"
 
 
+def open_what_is_closed() -> None:
+    """Point closed standard descriptors at nothing, as when a command is started with `>&-`.
+
+    Otherwise the next file that is opened, a lock or a socket, would take the number, and be
+    written to as standard output.
+    """
+    if sys.stdin is not None and sys.stdout is not None and sys.stderr is not None:
+        return
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115
+
+
 def say(line: str) -> None:
     """Print a line to standard output."""
     sys.stdout.write(line + "\n")

@@ -11,6 +11,7 @@ Errors say `file: key: reason`, and a key that is not known names the nearest th
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tomllib
 import types
@@ -200,13 +201,6 @@ def needs_restart(annotation: Any) -> bool:
     return get_origin(annotation) is Annotated and RESTART in get_args(annotation)[1:]
 
 
-def to_table(config: Any) -> dict[str, Any]:
-    """Return a configuration as plain tables, lists and values."""
-    table = msgspec.to_builtins(config)
-    assert isinstance(table, dict)
-    return table
-
-
 class Change(typing.NamedTuple):
     """What differs between two configurations.
 
@@ -245,19 +239,27 @@ def effective(old: Any, new: Any, path: str = "") -> Any:
     Raises:
         ConfigError: the type objects to the two together; `path` is the file that it names.
     """
-    table = to_table(new)
-    needing = compare(old, new).restart
-    for key in needing:
-        *above, last = key.split(".")
-        into, source = table, to_table(old)
-        for part in above:
-            into, source = into[part], source[part]
-        into[last] = source[last]
     try:
-        return msgspec.convert(table, type(new))
-    except msgspec.ValidationError as error:
-        reason = f"does not fit what takes effect at a restart only ({', '.join(needing)}): {error}"
+        return _with_restart_fields_of(old, new)
+    except (ValueError, TypeError) as error:  # what msgspec takes from a `__post_init__` too
+        needing = ", ".join(compare(old, new).restart)
+        reason = f"does not fit what takes effect at a restart only ({needing}): {error}"
         raise ConfigError(path, "", reason) from None
+
+
+def _with_restart_fields_of(old: Any, new: Any) -> Any:
+    kept: dict[str, Any] = {}
+    for name, annotation in _fields(type(new)).values():
+        before, after = getattr(old, name), getattr(new, name)
+        if before == after:
+            continue
+        if needs_restart(annotation):
+            kept[name] = before
+        elif type(before) is type(after) is _nested_type(annotation):
+            kept[name] = _with_restart_fields_of(before, after)
+    if not kept:
+        return new
+    return (msgspec.structs if isinstance(new, msgspec.Struct) else dataclasses).replace(new, **kept)
 
 
 def absolute(path: str) -> str:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import inspect
+import io
 import logging
 import os
 import secrets
@@ -35,9 +36,10 @@ from daemonry.daemon.guardian import Guardian
 from daemonry.daemon.life import Life
 from daemonry.daemon.lifecycle import Happened, Phase
 from daemonry.daemon.work import Job, drain
-from daemonry.errors import AlreadyRunning, DaemonryError, Refused, UnsafePath
-from daemonry.limits import DRAIN_GRACE_S, START_TIMEOUT_S
+from daemonry.errors import DaemonryError, Refused, UnsafePath
+from daemonry.limits import DRAIN_GRACE_S, SOCKET_CHECK_S, START_TIMEOUT_S
 from daemonry.process import crash_file, logs, record
+from daemonry.process.forks import not_for_children
 from daemonry.process.identity import Identity
 from daemonry.process.lock import Lock
 from daemonry.process.place import Place
@@ -48,7 +50,6 @@ from daemonry.service.calls import Calls
 from daemonry.service.server import Server
 from daemonry.service.standby import Standby, frame_of, where
 from daemonry.transport.endpoint import Endpoint
-from daemonry.transport.unix import UnixListener
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,19 +140,31 @@ def run(
         DaemonryError, OSError: it could not start; nothing is left behind.
     """
     boot = boot or {}
-    if config_path is None:
-        config_path = daemon.config_path() if daemon.config_type is not None else ""
     return _Performance(daemon, boot, config_path, log_level).perform()
 
 
+class _Report(Reporter):
+    """What the starter hears.  A forked child that kept the pipe would keep it waiting after our end."""
+
+    def __init__(self, fd: int | None) -> None:
+        super().__init__(fd)
+        not_for_children(self)
+
+    def drop_in_child(self) -> None:
+        """Close the child's copy."""
+        self._close()
+
+
 class _Performance:
-    def __init__(self, daemon: Daemon, boot: Mapping[str, Any], config_path: str, log_level: str) -> None:
+    def __init__(
+        self, daemon: Daemon, boot: Mapping[str, Any], config_path: str | None, log_level: str
+    ) -> None:
         self._daemon = daemon
         self._place = daemon.place()
         self._foreground = not boot
         self._log_level = log_level
         self._config_path = config_path
-        self._reporter = Reporter(boot.get("ready_fd"))
+        self._reporter = _Report(boot.get("ready_fd"))
         self._start_lock: Lock | None = None
         if "lock_fd" in boot:
             os.set_inheritable(boot["lock_fd"], False)
@@ -162,7 +175,10 @@ class _Performance:
         self._jobs: list[Job] = []
         self._undoing = threading.Lock()
         self._crash_cap_at_s = 0.0
+        self._claim_check_at_s = 0.0
         self._served = False
+        self._forked = False
+        self._logging = False
 
     # --- the stages -------------------------------------------------------------------------------
 
@@ -172,7 +188,7 @@ class _Performance:
             return self._serve()
         except (Exception, KeyboardInterrupt) as error:
             self._reporter.failed(_one_line(error))
-            if not self._foreground and not isinstance(error, AlreadyRunning):
+            if self._logging and not self._forked:
                 logger.error("start failed (%s): %s", self._reporter.stage, error, exc_info=_trace_of(error))
             if self._life_lock is not None and self._record is None:
                 self._life_lock.release()
@@ -182,8 +198,7 @@ class _Performance:
             self._release_start_lock()
 
     def _prepare(self) -> None:
-        if sys.stderr is not None and not faulthandler.is_enabled():
-            faulthandler.enable()  # in the background, into the crash file
+        self._keep_last_words()
         self._reporter.enter("directories")
         claim.prepare(self._place)
         self._reporter.enter("lock")
@@ -195,26 +210,39 @@ class _Performance:
             logs.set_up(self._place.log_path, level=self._log_level, terminal=self._foreground)
         except OSError as error:
             raise UnsafePath(self._place.log_path, f"cannot be written: {error.strerror}") from error
+        self._logging = not self._foreground  # there the error is shown anyway
         self._tell_about_last_run()
         self._reporter.enter("config")
-        self._life = Life(self._daemon, self._load_config(), self._config_path)
+        config_path = self._config_path or self._usual_config_path()
+        self._life = Life(self._daemon, self._load_config(config_path), config_path)
         self._life.held_up_by = self._held_up_by
         self._guardian = Guardian(
-            (self._tick_standby, self._watch_drain, self._cap_crash_file), self._signalled
+            (self._tick_standby, self._watch_drain, self._cap_crash_file, self._keep_claim), self._signalled
         )
         if self._is_the_process():
             self._guardian.listen_to_signals()
         self._reporter.enter("bind")
         self._calls = self._builtin_calls()
         self._server = self._bind()
-        os.register_at_fork(after_in_child=self._forget_in_child)
+        not_for_children(self)
 
-    def _load_config(self) -> Any:
+    def _keep_last_words(self) -> None:
+        """Have the crash file get what the interpreter says of a crash, and each line that is printed."""
+        if sys.stderr is not None and not faulthandler.is_enabled():
+            faulthandler.enable()
+        if not self._foreground and isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(line_buffering=True)
+
+    def _usual_config_path(self) -> str:
+        # One that needs none must not fail because nobody knows where it would be.
+        return self._daemon.config_path() if self._daemon.config_type is not None else ""
+
+    def _load_config(self, path: str) -> Any:
         if self._daemon.config_type is None:
             return None
         from daemonry.daemon import config
 
-        return config.load(self._config_path, config.resolve(self._daemon.config_type))
+        return config.load(path, config.resolve(self._daemon.config_type))
 
     def _bind(self) -> Server:
         if self._daemon.endpoint is None:
@@ -262,17 +290,15 @@ class _Performance:
     def _is_the_process(self) -> bool:
         return threading.current_thread() is threading.main_thread()
 
-    def _forget_in_child(self) -> None:
-        """Leave a forked child nothing of the daemon: it would keep clients waiting after our end.
+    def drop_in_child(self) -> None:
+        """Leave a forked child nothing of the daemon to clean up, and its signals to itself.
 
-        Its signals are its own again too: nobody in it would act on the notes that ours leave.
+        Nobody in it would act on the notes that our handlers leave, and one that ends by an
+        exception comes by here with the parent's record in its hands.
         """
+        self._forked = True
+        self._record = None
         self._guardian.forget_signals()
-        listener = self._server.listener
-        if isinstance(listener, UnixListener):
-            listener.abandon()
-        elif listener is not None:
-            listener.close()
 
     def _serve(self) -> int:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -392,7 +418,8 @@ class _Performance:
             logger.exception("the stop hook failed")
         left = await drain(self._jobs, deadline.remaining_s() or 0.0)
         for job in self._jobs:
-            if job not in left and not job.done.cancelled() and (error := job.done.exception()) is not None:
+            error = None if job in left or job.done.cancelled() else job.done.exception()
+            if error is not None and error is not self._life.failed:  # that one is why it ends
                 logger.error("%s failed while it ended: %s", job.name, _one_line(error), exc_info=error)
         for job in left:
             logger.error("still at work after %g s and left behind: %s", timeout_s, job.where())
@@ -408,6 +435,30 @@ class _Performance:
             self._standby.close()
         else:
             self._standby.tick(timeout_s)
+
+    def _keep_claim(self, timeout_s: float) -> None:
+        """Make the lock file and the record anew if somebody removed them under us.
+
+        Without them nobody could find us, or know that we are.
+        """
+        now_s = clock.monotonic()
+        if now_s < self._claim_check_at_s:
+            return
+        self._claim_check_at_s = now_s + SOCKET_CHECK_S
+        with self._undoing:
+            if self._life_lock is None or self._record is None:
+                return
+            if not self._life_lock.file_is_there():
+                claim.prepare(self._place)
+                lock = Lock.try_take(self._place.life_lock_path)
+                if lock is None:
+                    return  # a start tries, and will find our socket live
+                self._life_lock.forget()
+                self._life_lock = lock
+                logger.warning("the life lock's file %s was gone; made again", lock.path)
+            if not os.path.exists(self._place.record_path):
+                record.write(self._place.record_path, self._record)
+                logger.warning("the record %s was gone; written again", self._place.record_path)
 
     def _cap_crash_file(self, timeout_s: float) -> None:
         now_s = clock.monotonic()

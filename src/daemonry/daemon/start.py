@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from daemonry import strict_json
 from daemonry.clock import Deadline
-from daemonry.daemon import claim
+from daemonry.daemon import claim, last_crash
 from daemonry.errors import BadFrame, NotReadyInTime, StartFailed
 from daemonry.limits import LOCK_PROBE_PATIENCE_S, START_TIMEOUT_S
 from daemonry.process import crash_file, readiness
@@ -132,6 +132,7 @@ def _await_ready(
         stage = message.get("stage", stage)
         progress(stage)
     status = _reap(process)
+    last_crash.note_if_crashed(place)  # told here, so not to the next client
     raise StartFailed(place.name, stage, _how_it_ended(status), status, crash_file.tail(place.crash_path))
 
 

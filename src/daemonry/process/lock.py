@@ -67,6 +67,14 @@ class Lock:
                 return lock
         raise AssertionError("delays() is endless")
 
+    def file_is_there(self) -> bool:
+        """Whether the path still leads to the locked file; a lock on a removed one excludes nobody."""
+        try:
+            there, ours = os.stat(self.path, follow_symlinks=False), os.fstat(self.fd)
+        except FileNotFoundError:
+            return False
+        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
     def release(self) -> None:
         """Let go of the lock, also in processes that it was handed to.  Twice is not an error."""
         if self in _held:

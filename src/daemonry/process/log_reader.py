@@ -11,7 +11,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 from daemonry import clock, strict_json
 from daemonry.errors import ArgumentInvalid, BadFrame
@@ -52,7 +52,7 @@ def since(span_s: float) -> Choice:
 
     A line without a time goes with the one before.
     """
-    start = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - span_s))
+    start = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(max(0.0, time.time() - span_s)))
 
     def choose(found: Iterable[str]) -> Iterator[str]:
         recent = False
@@ -73,25 +73,28 @@ def follow(path: str, choice: Choice = lambda found: ()) -> Iterator[str]:
         choice: what to yield first of the lines that are there already; none by default.
     """
     file = _open_or_wait(path)
-    *whole, held = file.read().split("\n")
-    yield from choice(itertools.chain(_older_lines(path), whole))
-    while True:
-        held += file.read()
-        *whole, held = held.split("\n")
-        yield from whole
-        if whole:
-            continue
-        if _was_rotated(path, file.fileno()):
-            rest = file.read()  # what was written between our read and the rename
-            held += rest
-            if not rest:
-                if held:
-                    yield held
-                held = ""
-                file.close()
-                file = _open_or_wait(path)
-            continue
-        clock.sleep(FOLLOW_POLL_S)
+    try:
+        *whole, held = file.read().split(b"\n")
+        yield from choice(itertools.chain(_older_lines(path), map(_decoded, whole)))
+        while True:
+            held += file.read()
+            *whole, held = held.split(b"\n")
+            yield from map(_decoded, whole)
+            if whole:
+                continue
+            if _was_rotated(path, file.fileno()):
+                rest = file.read()  # what was written between our read and the rename
+                held += rest
+                if not rest:
+                    if held:
+                        yield _decoded(held)
+                    held = b""
+                    file.close()
+                    file = _open_or_wait(path)
+                continue
+            clock.sleep(FOLLOW_POLL_S)
+    finally:
+        file.close()
 
 
 def _older_lines(path: str) -> Iterator[str]:
@@ -107,10 +110,14 @@ def _lines_of(part: str) -> Iterator[str]:
         return
 
 
-def _open_or_wait(path: str) -> Any:
+def _decoded(line: bytes) -> str:
+    return line.decode("utf-8", "backslashreplace")
+
+
+def _open_or_wait(path: str) -> BinaryIO:
     while True:
         try:
-            return open(path, encoding="utf-8", errors="backslashreplace")
+            return open(path, "rb")  # bytes: what is there may end in the middle of a letter
         except FileNotFoundError:
             clock.sleep(FOLLOW_POLL_S)
 

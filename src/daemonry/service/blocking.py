@@ -15,7 +15,6 @@ without its end is never run, and "maybe" from then on.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from daemonry import errors
 from daemonry.clock import Deadline
@@ -27,8 +26,10 @@ from daemonry.wire import varlink
 from daemonry.wire.connection import IN_CALL, IN_STREAM, IN_UPGRADE, ClientConnection, Ended
 from daemonry.wire.varlink import Call, Reply
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
+    from typing import Any, NoReturn, Self, TypeVar
 
     from daemonry.service.interface import Interface
     from daemonry.transport.ancillary import Fd, FdStream
@@ -144,7 +145,7 @@ class Client:
         *,
         fds: Sequence[Fd] = (),
         idle_s: float | None = None,
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Generator[dict[str, Any], None, None]:
         """Call a method that gives several replies and yield the fields of each.
 
         The call is sent when the first reply is asked for.  Leaving the loop early closes the

@@ -101,13 +101,13 @@ class Bound:
         method = self.method
         if method.reply is type(None):
             return Reply(None, continues)
-        if result is None and not method.wraps:
+        if result is None and not method.reply_field:
             raise TypeError(f"{method.python_name} returned None instead of {method.reply.__name__}")
         if not self._plain_reply:
             result = msgspec.to_builtins(result, enc_hook=giver(fds if fds is not None else []))
             if method.write_reply is not None:
                 result = method.write_reply(result)
-        return Reply({method.marks.reply: result} if method.wraps else result, continues)
+        return Reply({method.reply_field: result} if method.reply_field else result, continues)
 
     def error(self, raised: BaseException) -> Reply:
         """Return what a handler's exception is on the wire."""
@@ -130,10 +130,11 @@ def taker(fds: list[Fd]) -> Callable[[type, Any], Any]:
     def take(kind: type, value: Any) -> Any:
         if kind is not Fd:
             raise NotImplementedError(f"no form for {kind.__name__}")
+        # msgspec adds where it is to a ValueError, and to no other.
         if type(value) is not int or not 0 <= value < len(fds):
-            raise msgspec.ValidationError("Expected the index of a descriptor that came with the message")
+            raise ValueError("Expected the index of a descriptor that came with the message")
         if fds[value].closed:
-            raise msgspec.ValidationError("Expected a descriptor that has no other place in the message")
+            raise ValueError("Expected a descriptor that has no other place in the message")
         return Fd(fds[value].take())
 
     return take
@@ -238,6 +239,8 @@ class Calls:
 
     def _not_found(self, name: str) -> errors.CallFailed:
         interface, method = varlink.split_name(name)
+        if not interface:  # as systemd: what is missing is not the name of an interface
+            return errors.MethodNotFound(varlink.METHOD_NOT_FOUND, {"method": method})
         where = self._interfaces.get(interface)
         if where is None:
             return errors.InterfaceNotFound(

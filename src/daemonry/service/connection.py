@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from _socket import SHUT_WR
+from _socket import MSG_PEEK, SHUT_WR
 from _socket import socket as Socket
 from collections.abc import Awaitable, Callable
 
 from daemonry.limits import FIRST_BYTE_TIMEOUT_S, READ_BYTES, REPLY_TIMEOUT_S
+from daemonry.service.control import encoded
 from daemonry.wire import dialect, text
 from daemonry.wire.text import Command, CommandReader, Reply
 
@@ -38,9 +39,22 @@ class TextConnection:
         closed: called once, when the socket is closed.
         first_byte_timeout_s: how long the client may take for its line.
         take_over: is given the socket, and what was read, when the first bytes are a Varlink call.
+        peeks: look at the first bytes and leave them, for descriptors may be beside them.
     """
 
-    __slots__ = ("_answer", "_closed", "_loop", "_out", "_reader", "_sock", "_take_over", "_task", "_timer")
+    __slots__ = (
+        "_answer",
+        "_closed",
+        "_head",
+        "_loop",
+        "_out",
+        "_peeks",
+        "_reader",
+        "_sock",
+        "_take_over",
+        "_task",
+        "_timer",
+    )
 
     def __init__(
         self,
@@ -50,12 +64,16 @@ class TextConnection:
         closed: Callable[[TextConnection], None],
         first_byte_timeout_s: float = FIRST_BYTE_TIMEOUT_S,
         take_over: TakeOver | None = None,
+        *,
+        peeks: bool = False,
     ) -> None:
         self._loop = loop
         self._sock = sock
         self._answer = answer
         self._closed = closed
         self._take_over = take_over
+        self._peeks = peeks and take_over is not None
+        self._head = b""
         self._reader = CommandReader()
         self._out = b""
         self._task: asyncio.Task[None] | None = None
@@ -77,12 +95,19 @@ class TextConnection:
         self._sock.close()
         self._closed(self)
 
+    def drop_in_child(self) -> None:
+        """Close a forked child's copy, beside the loop, which parent and child share."""
+        self._sock.close()
+
     def refuse(self, message: str) -> None:
         """Answer before anything was read, and close."""
         self._loop.remove_reader(self._sock.fileno())
         self._send(Reply.error(message))
 
     def _readable(self) -> None:
+        if self._peeks and self._is_varlink():
+            self._hand_over(b"")
+            return
         try:
             data = self._sock.recv(READ_BYTES)
         except BlockingIOError:
@@ -90,10 +115,16 @@ class TextConnection:
         except OSError:
             self.close()
             return
-        if self._take_over is not None and dialect.detect(data) == dialect.VARLINK:
-            self._hand_over(data)
-            return
-        self._take_over = None
+        if self._take_over is not None:
+            self._head += data
+            spoken = dialect.detect(self._head, ended=not data)
+            if spoken is None:
+                return
+            if spoken == dialect.VARLINK:
+                self._hand_over(self._head)
+                return
+            data, self._head = self._head, b""
+            self._take_over = None
         self._reader.receive_data(data)
         event = self._reader.next_event()
         if event is None:
@@ -105,6 +136,12 @@ class TextConnection:
             self._send(event)
         else:
             self.close()
+
+    def _is_varlink(self) -> bool:
+        try:
+            return dialect.detect(self._sock.recv(READ_BYTES, MSG_PEEK)) == dialect.VARLINK
+        except OSError:
+            return False  # the read that follows tells
 
     def _hand_over(self, data: bytes) -> None:
         assert self._take_over is not None
@@ -131,14 +168,19 @@ class TextConnection:
             self._task = self._loop.create_task(self._answer_later(reply))
 
     async def _answer_later(self, reply: Awaitable[Reply]) -> None:
-        self._send(await reply)
+        try:
+            answer = await reply
+        except BaseException:
+            self.close()  # cancelled: the client is not left to wait for nothing
+            raise
+        self._send(answer)
 
     def _send(self, reply: Reply) -> None:
         if self._sock.fileno() < 0:
             return
         self._timer.cancel()
         self._timer = self._loop.call_later(REPLY_TIMEOUT_S, self._too_slow)
-        self._out = reply.to_text().encode("utf-8")
+        self._out = encoded(reply)
         self._write()
 
     def _write(self) -> None:

@@ -55,11 +55,11 @@ def answer(command: Command, state: ControlState) -> Reply | Awaitable[Reply]:
     """
     try:
         result = _ask(command.word, state)
+        if not inspect.isawaitable(result):
+            return _reply(command.word, result)
     except Exception as error:  # noqa: BLE001  # a state may raise anything; the sender is told
         return refusal(command, error)
-    if inspect.isawaitable(result):
-        return _answer_later(command, result)
-    return _reply(command.word, result)
+    return _answer_later(command, result)
 
 
 async def _answer_later(command: Command, result: Awaitable[Any]) -> Reply:
@@ -94,14 +94,14 @@ def _optional(state: ControlState, name: str) -> Any:
 
 def _reply(word: str, result: Any) -> Reply:
     if word == text.STATUS:
-        return Reply.status(result)
+        return Reply.status(dict(result))
     if word == text.PING:
         return Reply.text("PONG")
     if word == text.HELP:
         return Reply.text(" ".join(text.WORDS))
     if word == text.VERSION:
-        return Reply.text(result)
-    return Reply.ok(result or "")
+        return Reply.text(str(result))
+    return Reply.ok(result if isinstance(result, str) else "")
 
 
 def refusal(command: Command, error: Exception) -> Reply:
@@ -109,3 +109,15 @@ def refusal(command: Command, error: Exception) -> Reply:
     if not isinstance(error, (DaemonryError, NotImplementedError)):
         logger.error("%s failed", command.word, exc_info=error)
     return Reply.error(str(error) or type(error).__name__)
+
+
+def encoded(reply: Reply) -> bytes:
+    """Return the line to send; a status that JSON has no form for becomes `ERR: reason`.
+
+    Never raises: it is called where nobody is left to tell the sender anything else.
+    """
+    try:
+        return reply.to_text().encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as error:
+        logger.error("the status cannot be sent: %s", error)
+        return Reply.error(f"the status cannot be sent: {error}").to_text().encode("utf-8")

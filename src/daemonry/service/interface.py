@@ -87,17 +87,24 @@ class Marks(typing.NamedTuple):
         name: its name on the wire; "" for the one made from Python's.
         blocking: whether it runs in a thread.
         idempotent: whether doing it twice is as good as once, so that a client may retry it.
-        reply: the name of the reply's one field.
+        reply: the name of the one field that the reply is put into; "" for the usual.
+        oneway: whether proxies call it one-way.
     """
 
     name: str = ""
     blocking: bool = False
     idempotent: bool = False
-    reply: str = RESULT
+    reply: str = ""
+    oneway: bool = False
 
 
 def method(
-    *, name: str = "", blocking: bool = False, idempotent: bool = False, reply: str = RESULT
+    *,
+    name: str = "",
+    blocking: bool = False,
+    idempotent: bool = False,
+    reply: str = "",
+    oneway: bool = False,
 ) -> Callable[[Function], Function]:
     """Say more of an interface's method.
 
@@ -105,11 +112,12 @@ def method(
         name: its name on the wire, where the one made from Python's will not do.
         blocking: it may wait or compute for long: it runs in a thread, and the others go on.
         idempotent: doing it twice is as good as once; a client may try again by itself.
-        reply: the name of the one field that a reply has which is no dataclass, Struct or TypedDict.
+        reply: put the reply into one field of this name, whatever its type is.
+        oneway: nobody waits for it: proxies send the call and return.  It returns None.
     """
 
     def mark(function: Function) -> Function:
-        setattr(function, _MARK, Marks(name, blocking, idempotent, reply))
+        setattr(function, _MARK, Marks(name, blocking, idempotent, reply, oneway))
         return function
 
     return mark
@@ -146,7 +154,7 @@ class Method:
         parameters: a Struct with its parameters, checked on the way in.
         names: the parameters' names in Python, in the order of the Struct's fields.
         reply: the type of its reply, or of each reply of a stream.
-        wraps: whether the reply is one field, `result`.
+        reply_field: the name of the one field that the reply is put into; "" where it is its fields.
         streams: whether it gives several replies.
         upgrades: whether the connection is another protocol's behind its reply.
         marks: what its decorator says.
@@ -173,7 +181,11 @@ class Method:
         self.reply = get_args(returned)[0] if self.streams or self.upgrades else returned
         if self.reply is None:
             self.reply = type(None)
-        self.wraps = self.reply is not type(None) and not is_struct(bare(self.reply))
+        self.reply_field = marks.reply
+        if self.reply is not type(None) and not is_struct(bare(self.reply)):
+            self.reply_field = marks.reply or RESULT
+        if marks.oneway and self.reply is not type(None):
+            raise NotDescribable(where, self.reply, "is not sent by a one-way method: return None")
         self.takes_fds = holds(self.parameters, Fd)
         self.gives_fds = holds(self.reply, Fd)
         self.read_parameters = shapes.incoming(self.parameters)
@@ -224,7 +236,7 @@ class Described:
         self.name = kind.interface_name
         self.methods = {one.name: one for one in _methods(kind)}
         self.errors = {one.__name__: one for one in kind.interface_errors}
-        self.interface = self._describe(own_doc(kind))
+        self.interface = self._describe(own_doc(_named(kind)))
         self.text = idl.print_interface(self.interface, strict=False)
 
     def _describe(self, doc: str) -> idl.Interface:
@@ -242,8 +254,8 @@ class Described:
             idl.Field(name, schema.field(kind, optional=optional, where=f"{where}({name})"))
             for name, kind, optional in struct_fields(one.parameters)
         ]
-        if one.wraps:
-            reply = idl.Struct((idl.Field(one.marks.reply, schema.type_of(one.reply, where)),))
+        if one.reply_field:
+            reply = idl.Struct((idl.Field(one.reply_field, schema.type_of(one.reply, where)),))
         elif one.reply is type(None):
             reply = idl.Struct()
         else:
@@ -254,6 +266,11 @@ class Described:
         return idl.Struct(
             tuple(idl.Field(name, schema.type_of(kind, f"{where}.{name}")) for name, kind in kinds.items())
         )
+
+
+def _named(kind: type[Interface]) -> type[Interface]:
+    """Return the class that gave the interface its name: what derives from it implements it."""
+    return next(one for one in kind.__mro__ if "interface_name" in one.__dict__)
 
 
 def _methods(kind: type[Interface]) -> list[Method]:

@@ -15,18 +15,20 @@ import weakref
 from _socket import socket as Socket
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from daemonry.errors import AlreadyBound, DaemonryError, NotBound
+from daemonry.errors import AlreadyBound, DaemonryError, NotBound, Overloaded
 from daemonry.limits import (
     CONNECTION_SHARE,
-    FIRST_BYTE_TIMEOUT_S,
     MAX_CONNECTIONS,
     MAX_HANDLER_THREADS,
     SOCKET_CHECK_S,
 )
+from daemonry.process.forks import not_for_children
 from daemonry.process.place import Place
+from daemonry.service import bounds
 from daemonry.service.acceptor import Acceptor
+from daemonry.service.bounds import Bounds
 from daemonry.service.connection import TextConnection
 from daemonry.service.control import ControlState, answer
 from daemonry.transport.connect import listen
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("daemonry.server")
 
+# Connections that only the text dialect may use, so that a daemon full of calls can be asked and stopped.
+CONTROL_RESERVE: Final = 16
+
 
 class Server:
     """Answers the text dialect, and typed calls where it has interfaces, at one endpoint.
@@ -52,8 +57,10 @@ class Server:
     Args:
         endpoint: where to listen: an endpoint, its text, or a socket's path.
         leftovers: see `daemonry.transport.connect.listen`.
-        first_byte_timeout_s: how long a client may take for its line, in seconds.
+        first_byte_timeout_s: how long a client may take for its line, in seconds; None for what
+            `limits` says.
         calls: the interfaces that it serves; without them it speaks the text dialect only.
+        limits: what clients may do.
     """
 
     def __init__(
@@ -61,19 +68,25 @@ class Server:
         endpoint: Endpoint | str | os.PathLike[str],
         *,
         leftovers: Leftovers = "refuse",
-        first_byte_timeout_s: float = FIRST_BYTE_TIMEOUT_S,
+        first_byte_timeout_s: float | None = None,
         calls: Calls | None = None,
+        limits: Bounds = bounds.DEFAULT,
     ) -> None:
         self._endpoint = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(os.fspath(endpoint))
         self._leftovers: Leftovers = leftovers
-        self._first_byte_timeout_s = first_byte_timeout_s
+        self._limits = limits
+        self._first_byte_timeout_s = (
+            limits.first_byte_s if first_byte_timeout_s is None else first_byte_timeout_s
+        )
         self._listener: Listener | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
         self._acceptor: Acceptor | None = None
         self._connections: set[TextConnection | VarlinkConnection] = set()
         self._calls = calls
         self._threads: Executor | None = None
-        self._most_connections = _most_connections()
+        self._most_connections = limits.connections or _most_connections()
+        self._uids: dict[TextConnection | VarlinkConnection, int | None] = {}
+        not_for_children(self)
 
     @classmethod
     def at_default_path(cls, name: str) -> Self:
@@ -140,6 +153,11 @@ class Server:
             self._finalizer()
         self._listener = self._finalizer = None
 
+    def drop_in_child(self) -> None:
+        """Close a forked child's copies of the connections; a listener sees to itself."""
+        for connection in self._connections:
+            connection.drop_in_child()
+
     def check_file(self) -> bool:
         """Listen anew if the socket file was removed or replaced; say whether that was done.
 
@@ -183,29 +201,52 @@ class Server:
             loop,
             sock,
             lambda command: answer(command, state),
-            self._connections.discard,
+            self._leave,
             self._first_byte_timeout_s,
             partial(self._speak_varlink, loop) if self._calls is not None else None,
+            peeks=self._calls is not None and self._calls.takes_fds,
         )
         self._connections.add(connection)
         if not may_command(sock):
             connection.refuse("Permission denied")
         elif len(self._connections) > self._most_connections:
             connection.refuse("Too many connections")
+        elif self._limits.connections_per_uid is not None and self._are_too_many(connection, sock):
+            connection.refuse("Too many connections of this user")
         else:
             connection.start()
 
     def _speak_varlink(self, loop: asyncio.AbstractEventLoop, sock: Socket, data: bytes) -> None:
+        from daemonry.service.calls import OVERLOADED
         from daemonry.service.varlink_connection import VarlinkConnection
 
         assert self._calls is not None
         if self._threads is None:
             self._threads = ThreadPoolExecutor(MAX_HANDLER_THREADS, thread_name_prefix="daemonry-handler")
         connection = VarlinkConnection(
-            loop, sock, peer_of(sock), self._calls, self._threads, self._connections.discard
+            loop, sock, peer_of(sock), self._calls, self._threads, self._leave, self._limits
         )
         self._connections.add(connection)
-        connection.receive(data)
+        if self._limits.connections_per_uid is not None:
+            self._are_too_many(connection, sock)
+        # A call may hold its connection for long; STATUS and STOP must find room beside all of them.
+        most = self._most_connections - min(CONTROL_RESERVE, self._most_connections // 4)
+        if len(self._connections) > most:
+            connection.refuse(Overloaded(OVERLOADED, {"limit": most}))
+        elif data:
+            connection.receive(data)
+        else:
+            connection.read()
+
+    def _are_too_many(self, connection: TextConnection | VarlinkConnection, sock: Socket) -> bool:
+        uid = peer_of(sock).uid
+        self._uids[connection] = uid
+        limit = self._limits.connections_per_uid
+        return limit is not None and sum(1 for other in self._uids.values() if other == uid) > limit
+
+    def _leave(self, connection: TextConnection | VarlinkConnection) -> None:
+        self._connections.discard(connection)
+        self._uids.pop(connection, None)
 
 
 def _most_connections() -> int:

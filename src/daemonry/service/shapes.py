@@ -136,7 +136,8 @@ def _unless_null(change: Pass, value: Any) -> Any:
 
 
 def _each(change: Pass, value: Any) -> Any:
-    return [change(one) for one in value] if type(value) is list else value
+    # msgspec leaves tuples what they are.
+    return [change(one) for one in value] if type(value) in (list, tuple) else value
 
 
 def _under_each(change: Pass, value: Any) -> Any:

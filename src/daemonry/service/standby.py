@@ -25,7 +25,7 @@ from daemonry import clock
 from daemonry.clock import Deadline
 from daemonry.limits import FIRST_BYTE_TIMEOUT_S, READ_BYTES
 from daemonry.service.connection import finish
-from daemonry.service.control import ControlState, answer
+from daemonry.service.control import ControlState, answer, encoded
 from daemonry.transport.credentials import may_command
 from daemonry.wire import text
 from daemonry.wire.text import Command, CommandReader, Reply
@@ -194,7 +194,7 @@ class Standby:
     def _reply(self, client: _Client, reply: Reply) -> None:
         try:
             # One send: a reply is far below a fresh socket's buffer.
-            client.sock.send(reply.to_text().encode("utf-8"))
+            client.sock.send(encoded(reply))
             finish(client.sock)
         except OSError:
             pass  # the client is gone

@@ -153,6 +153,17 @@ class VarlinkConnection:
         """Read what has come with the connection."""
         self._readable()
 
+    def refuse(self, error: errors.CallFailed) -> None:
+        """Say why nothing is read, and close."""
+        self._read_no_more()
+        self._out += fast_varlink.encode_reply(calls.refusal(error)) + b"\0"
+        self._finish()
+        self._write()
+
+    def drop_in_child(self) -> None:
+        """Close a forked child's copy, beside the loop, which parent and child share."""
+        self._sock.close()
+
     def close(self) -> None:
         """End the connection and whatever runs for it.  Twice is not an error."""
         if self._upgraded is not None:

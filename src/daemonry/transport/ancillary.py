@@ -1,8 +1,8 @@
 """Descriptors in flight, and who owns them.
 
 Owns `Fd`, the two system calls that carry descriptors over a Unix socket beside its bytes (unix(7),
-SCM_RIGHTS), and keeping those that came until their message is known.  Which message they belong to is known where messages are: whoever sends
-puts them beside the first byte of theirs, as systemd does.
+SCM_RIGHTS), and keeping those that came until their message is known.  Which message that is, is
+known where messages are: whoever sends puts them beside the first byte of theirs, as systemd does.
 
 A descriptor that was received is ours from then on: it has an `Fd` at once, which closes it
 whatever happens.  What comes beyond `MAX_FDS` is closed, and what comes to a plain `recv` the
@@ -11,6 +11,7 @@ kernel closes itself.
 
 from __future__ import annotations
 
+import _socket
 import os
 import sys
 from _socket import CMSG_SPACE, SCM_RIGHTS, SOL_SOCKET
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 MAX_FDS: Final = 16
 
 _INT_BYTES: Final = 4
+# Where the system has no such flag, they are marked after the fact.
+_CLOEXEC: Final = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
 _ANCILLARY_BYTES: Final = CMSG_SPACE(MAX_FDS * _INT_BYTES)
 
 
@@ -108,9 +111,9 @@ def receive(sock: Socket, max_bytes: int = READ_BYTES) -> tuple[bytes, list[Fd]]
     """Read bytes and the descriptors beside them; otherwise as `sock.recv`.
 
     The descriptors belong to a message that begins in these bytes: the kernel ends a read behind
-    the piece that carried any.  They are closed on exec (MSG_CMSG_CLOEXEC, by the interpreter).
+    the piece that carried any.  No process that is started inherits them.
     """
-    data, ancillary, _flags, _address = sock.recvmsg(max_bytes, _ANCILLARY_BYTES)
+    data, ancillary, _flags, _address = sock.recvmsg(max_bytes, _ANCILLARY_BYTES, _CLOEXEC)
     return data, _descriptors(ancillary) if ancillary else []
 
 
@@ -139,6 +142,9 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[Fd]:
                 Fd(int.from_bytes(data[start : start + _INT_BYTES], sys.byteorder))
                 for start in range(0, whole, _INT_BYTES)
             ]
+    if not _CLOEXEC:
+        for fd in found:
+            os.set_inheritable(fd.fileno(), False)
     return found
 
 

@@ -56,6 +56,13 @@ if TYPE_CHECKING:
         def close(self) -> None:
             """Stop listening, and remove what binding made."""
 
+else:
+
+    class Listener:
+        """What accepts streams; see the module.  Importing `typing` for a Protocol would cost too much."""
+
+        __slots__ = ()
+
 
 class Stream:
     """One connection.  See the module for its contract.

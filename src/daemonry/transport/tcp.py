@@ -25,7 +25,7 @@ from daemonry.errors import (
 from daemonry.limits import LISTEN_BACKLOG
 from daemonry.process.forks import not_for_children
 from daemonry.transport.endpoint import TCP, Endpoint
-from daemonry.transport.stream import Stream
+from daemonry.transport.stream import Listener, Stream
 from daemonry.transport.unix import accept_socket, accept_within
 
 TYPE_CHECKING = False
@@ -79,7 +79,7 @@ def _addresses(endpoint: Endpoint, *, passive: bool) -> list[tuple[int, Any]]:
     return [(entry[0], entry[4]) for entry in found]
 
 
-class TcpListener:
+class TcpListener(Listener):
     """A listening TCP socket."""
 
     __slots__ = ("__weakref__", "_endpoint", "_sock")

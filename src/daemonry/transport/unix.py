@@ -35,7 +35,7 @@ from daemonry.limits import (
 from daemonry.process import platform
 from daemonry.process.forks import not_for_children
 from daemonry.transport.endpoint import Endpoint
-from daemonry.transport.stream import Stream
+from daemonry.transport.stream import Listener, Stream
 from daemonry.transport.unix_connect import Address, connect
 
 TYPE_CHECKING = False
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-class UnixListener:
+class UnixListener(Listener):
     """A listening Unix socket.  See the module for what binding and closing promise."""
 
     __slots__ = ("__weakref__", "_endpoint", "_file", "_sock")

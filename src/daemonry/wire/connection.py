@@ -218,7 +218,8 @@ class _Connection:
         return self._resting()
 
     def _break(self, error: RemoteProtocolError) -> None:
-        self._close(TRANSITIONS[self._state][BROKE], error)
+        # A copy: what is raised knows its trace, which knows the frame, which may be of 16 MiB.
+        self._close(TRANSITIONS[self._state][BROKE], _fresh(error))
 
     def _close(self, state: str, outcome: Ended | RemoteProtocolError) -> None:
         self._framer.close()
@@ -226,10 +227,17 @@ class _Connection:
         self._outcome = outcome
 
     def _resting(self) -> Ended | None:
-        if isinstance(self._outcome, RemoteProtocolError):
-            # Raised again and again, it would drag the trace of every time along.
-            raise self._outcome.with_traceback(None)
-        return self._outcome
+        outcome = self._outcome
+        if isinstance(outcome, RemoteProtocolError):
+            raise _fresh(outcome)
+        self._outcome = None
+        return outcome
+
+
+def _fresh(error: RemoteProtocolError) -> RemoteProtocolError:
+    restore, fields = error.__reduce__()
+    copied: RemoteProtocolError = restore(*fields)
+    return copied
 
 
 class ServerConnection(_Connection):
@@ -246,9 +254,9 @@ class ServerConnection(_Connection):
         """Return what came next.
 
         Returns:
-            The next call, once the one before has had its last reply; `Ended` when the peer sends
-            no more and all its calls are answered, again each time; None while nothing is to do
-            but to answer the call in hand or to feed more bytes, and after an upgrade.
+            The next call, once the one before has had its last reply; `Ended`, a single time, when
+            the peer sends no more and all its calls are answered; None while nothing is to do but
+            to answer the call in hand or to feed more bytes, after an upgrade, and after the end.
 
         Raises:
             RemoteProtocolError: FrameTooLarge or BadFrame.  Every later call raises it again, what
@@ -338,8 +346,8 @@ class ClientConnection(_Connection):
 
         Returns:
             A reply to the first of `unanswered`, which is dropped from there with its last reply;
-            errors come as replies.  `Ended` when the peer sends no more, again each time.  None
-            while more bytes are needed, and after an upgrade.
+            errors come as replies.  `Ended`, a single time, when the peer sends no more.  None while
+            more bytes are needed, after an upgrade, and after the end.
 
         Raises:
             RemoteProtocolError: FrameTooLarge, or BadFrame, also for a reply that no call asked

@@ -231,7 +231,7 @@ def encode_parameters(parameters: Any) -> bytes:
         return _encode_with_care(parameters)
     try:
         encoded = _encode(parameters)
-    except (TypeError, ValueError):  # an enum of floats, a lone surrogate
+    except (TypeError, ValueError):  # a lone surrogate, an enum of what has no form
         return _encode_with_care(parameters)
     if _BACKSLASH in encoded and encoded.find(_NUL_ESCAPE) >= 0:
         return _encode_with_care(parameters)
