@@ -3,12 +3,18 @@
 As root on Linux everything here works; where it cannot, the test is skipped and says why.
 """
 
+import asyncio
 import os
+import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 from hypothesis import settings
+
+from daemonry.service.server import Server
+from daemonry.transport.endpoint import Endpoint
 
 NOBODY = 65534
 
@@ -91,3 +97,132 @@ def fill():
             return
 
 """
+
+
+# --- a server of the text dialect, in the test's own process ------------------------------------
+
+LOOPS = ("asyncio", "uvloop")
+
+
+def loop_factory(name):
+    """What makes a loop of that kind; None for asyncio's own."""
+    return pytest.importorskip("uvloop").new_event_loop if name == "uvloop" else None
+
+
+class MockState:
+    """The state behind a server, as S001's tests have it: injected, and counting what is asked of it."""
+
+    def __init__(self):
+        self.paused = False
+        self.reloads = 0
+
+    def get_status(self):
+        return {
+            "state": "paused" if self.paused else "monitoring",
+            "uptime_secs": 3600,
+            "current_session": "/path/to/session.md",
+            "saves_count": 42,
+            "total_resumes": 10,
+        }
+
+    def pause(self):
+        self.paused = True
+
+    def resume(self):
+        self.paused = False
+
+    def reload_config(self):
+        self.reloads += 1
+
+
+class TextServer:
+    """A server on a loop in a thread of its own, and a client that speaks in bytes.
+
+    Attributes:
+        endpoint: where it listens, as text.
+        loop: its loop.
+        server: the server itself; what is not safe from another thread goes through `on_loop`.
+        state: what answers.
+    """
+
+    def __init__(self, endpoint, state, factory, **options):
+        self.state = state
+        self.server = Server(endpoint, **options)
+        self.server.bind()
+        self.endpoint = str(self.server.endpoint)
+        self._factory = factory
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        assert self._ready.wait(10)
+
+    def _run(self):
+        with asyncio.Runner(loop_factory=self._factory) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self):
+        self.loop = asyncio.get_running_loop()
+        self._cancel = asyncio.Event()
+        self._ready.set()
+        await self.server.run(self.state, self._cancel)
+
+    def on_loop(self, function, *arguments):
+        """Run a function on the server's loop and return its result."""
+
+        async def run():
+            return function(*arguments)
+
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
+
+    def connect(self):
+        """Return a socket that is connected."""
+        endpoint = Endpoint.parse(self.endpoint)
+        if endpoint.kind == "tcp":
+            return socket.create_connection((endpoint.address, endpoint.number), 10)
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(10)
+        sock.connect(endpoint.address.replace("@", "\0"))
+        return sock
+
+    def ask(self, data):
+        """Send bytes on a connection of their own and return all that comes back until its end."""
+        with self.connect() as sock:
+            sock.sendall(data)
+            return self.read_all(sock)
+
+    @staticmethod
+    def read_all(sock):
+        """Return all that a peer sends until it ends the connection."""
+        pieces = []
+        while piece := sock.recv(65536):
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def stop(self):
+        """Cancel the server, wait for its end and clean up."""
+        if self._thread.is_alive():
+            self.loop.call_soon_threadsafe(self._cancel.set)
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        self.server.cleanup()
+
+
+@pytest.fixture(params=LOOPS)
+def serve_text(request, socket_path):
+    """A function that serves a state: `serve_text(state, first_byte_timeout_s=...)`; on each loop."""
+    started = []
+
+    def serve(state=None, endpoint=f"unix:{socket_path}", **options):
+        state = MockState() if state is None else state
+        started.append(TextServer(endpoint, state, loop_factory(request.param), **options))
+        return started[-1]
+
+    yield serve
+    for one in started:
+        one.stop()
+
+
+@pytest.fixture
+def text_server(serve_text):
+    """A server of the text dialect with a mock state behind it; on each loop."""
+    return serve_text()

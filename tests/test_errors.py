@@ -9,6 +9,7 @@ import pytest
 
 from daemonry import errors
 
+CALL_FAILED = ("org.example.Busy", {"limit": 4, "why": "too much work"})
 EXAMPLES = {
     "DaemonryError": ("anything",),
     "IpcError": ("anything",),
@@ -30,6 +31,19 @@ EXAMPLES = {
     "BadFrame": ("not JSON",),
     "Refused": ("not now",),
     "CommandFailed": ("PAUSE", "Daemon already paused"),
+    **dict.fromkeys(
+        (
+            *(
+                "CallFailed",
+                "InterfaceNotFound",
+                "MethodNotFound",
+                "MethodNotImplemented",
+                "InvalidParameter",
+            ),
+            *("PermissionDenied", "ExpectedMore", "Paused", "Draining", "Overloaded", "Failed"),
+        ),
+        CALL_FAILED,
+    ),
     "LifecycleError": ("anything",),
     "AlreadyRunning": ("ticker", 42, "unix:/run/x.sock"),
     "NotRunning": ("ticker",),
@@ -37,6 +51,7 @@ EXAMPLES = {
     "NotReadyInTime": ("ticker", "setup", 60.0, 42),
     "StopFailed": ("ticker", 20.0, "work at ticker.py:3"),
     "TargetInvalid": ("a/b", "a name cannot have a slash in it"),
+    "ArgumentInvalid": ("--since", "'x' is no span of time"),
     "UnsafePath": ("/tmp/x", "belongs to user 65534"),
     "ConfigError": ("/etc/x.toml", "ticker.every_s", "not a number"),
 }
@@ -54,12 +69,11 @@ def drawn():
     """The tree of the module's docstring as (class, its parent's name)."""
     above = []
     for line in errors.__doc__.split("DaemonryError", 1)[1].splitlines()[1:]:
-        found = re.match(r"    ([ │├└]+) (\w[\w /]*)", line)
+        found = re.match(r"    ([ │├└]+) (\w.*)", line)
         if not found:
             break
         depth = len(found[1]) // 3
-        names = re.split(r"\s{2,}", found[2])[0].split(" (")[0]
-        for name in names.replace(" / ", "/").strip().split("/"):
+        for name in re.findall(r"\w+", re.split(r" \(|\s{2,}", found[2])[0]):
             above[depth:] = [name]
             yield name, above[depth - 1] if depth else "DaemonryError"
 

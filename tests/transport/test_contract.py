@@ -12,6 +12,7 @@ import threading
 
 import pytest
 
+import daemonry
 from daemonry.errors import (
     AlreadyBound,
     ConnectError,
@@ -195,6 +196,11 @@ def test_an_endpoint_is_free_again_when_its_listener_is_closed(listener):
     listener.close()
     with listen(listener.endpoint) as second, connect(second.endpoint, PATIENT_S):
         second.accept(PATIENT_S)[0].close()
+
+
+def test_a_listener_is_a_listener(listener):
+    """The public name is a class, also where no type checker looks."""
+    assert isinstance(listener, daemonry.Listener)
 
 
 def test_closing_a_listener_twice_is_no_error(listener):

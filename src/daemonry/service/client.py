@@ -47,7 +47,7 @@ def request(endpoint: Endpoint | str, word: str, timeout_s: float = REQUEST_TIME
 def _exchange(endpoint: Endpoint | str, word: str, deadline: Deadline) -> Reply:
     with connect(endpoint, deadline.remaining_s()) as stream:
         try:
-            stream.write((word + "\n").encode("utf-8"), deadline.remaining_s())
+            _send(stream, word, deadline)
             return text.read_reply(_read_line(stream, deadline))
         except daemonry.errors.DeadlineExceeded as error:
             ran: Ran = "no" if word in text.IDEMPOTENT else "maybe"
@@ -56,9 +56,16 @@ def _exchange(endpoint: Endpoint | str, word: str, deadline: Deadline) -> Reply:
             ) from error
 
 
+def _send(stream: Stream, word: str, deadline: Deadline) -> None:
+    try:
+        stream.write((word + "\n").encode("utf-8"), deadline.remaining_s())
+    except daemonry.errors.ConnectionLost:
+        pass  # a daemon that refused us has said why before it closed: the read that follows tells
+
+
 def _read_line(stream: Stream, deadline: Deadline) -> bytes:
-    line = b""
-    while not line.endswith(b"\n"):
+    line = piece = b""
+    while b"\n" not in piece:
         piece = stream.read(timeout_s=deadline.remaining_s())
         if not piece:
             raise daemonry.errors.ConnectionLost(stream.peer, "maybe")

@@ -1,0 +1,227 @@
+"""Typed calls of a real daemon: its gate, its control interface, its end; and what stays out of sight."""
+
+import json
+import os
+import re
+import signal
+import socket
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from daemonry import Client, errors
+from daemonry.process import lock
+from daemonry.testing import wait_until
+
+PROGRAM = '''
+import asyncio, time
+from collections.abc import AsyncIterator
+from daemonry import CallError, Context, Daemon, Interface, method
+
+class Full(CallError):
+    """There is no room."""
+    size: int
+
+class Store(Interface, name="org.example.store", errors=(Full,)):
+    """Keeps texts."""
+
+    def __init__(self):
+        self.texts = {}
+
+    def put(self, key: str, text: str = "") -> int:
+        """Keep a text."""
+        if len(text) > 100:
+            raise Full(size=len(text))
+        self.texts[key] = text
+        return len(self.texts)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    @method(blocking=True)
+    def block(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def break_down(self) -> None:
+        raise ValueError("the secret is 1234")
+
+daemon = Daemon("store", version="3", drain_timeout_s=5)
+daemon.serve(Store())
+
+@daemon.work
+async def work(run):
+    await asyncio.Event().wait()
+
+@daemon.on_stop
+async def linger():
+    while not (daemon.place().host_dir and __import__("os").path.exists(daemon.place().host_dir + "/go")):
+        await asyncio.sleep(0.01)
+'''
+STORE = "org.example.store"
+CONTROL = "org.daemonry.Control"
+
+
+@pytest.fixture
+def store(sandbox, running_daemon):
+    instance = running_daemon(sandbox.write("store.py", PROGRAM))
+    place = sandbox.place("store")
+    store = SimpleNamespace(
+        status=instance.status,
+        socket=f"unix:{place.socket_path}",
+        log=place.log_path,
+        lock=place.life_lock_path,
+        let_go=Path(place.host_dir, "go").touch,
+    )
+    yield store
+    store.let_go()
+
+
+@pytest.fixture
+def client(store):
+    with Client.connect(store.socket) as client:
+        yield client
+
+
+def test_a_daemon_answers_calls_and_commands_on_one_socket(store, client):
+    assert client.call(f"{STORE}.Put", {"key": "a"}) == {"result": 1}
+    assert store.status()["state"] == "running"
+    info = client.call("org.varlink.service.GetInfo")
+    assert (info["product"], info["version"]) == ("store", "3")
+    assert info["interfaces"] == ["org.varlink.service", CONTROL, STORE]
+
+
+def test_a_paused_daemon_refuses_work_and_can_still_be_asked(client):
+    client.call(f"{CONTROL}.Pause")
+    with pytest.raises(errors.Paused):
+        client.call(f"{STORE}.Put", {"key": "a"})
+    assert client.call(f"{CONTROL}.GetStatus")["status"]["state"] == "paused"
+    assert STORE in client.call("org.varlink.service.GetInfo")["interfaces"]
+    client.call(f"{CONTROL}.Resume")
+    assert client.call(f"{STORE}.Put", {"key": "a"}) == {"result": 1}
+
+
+def test_a_refused_command_says_why(client):
+    with pytest.raises(errors.CallFailed) as caught:
+        client.call(f"{CONTROL}.Resume")
+    assert caught.value.error == f"{CONTROL}.Refusal"
+    assert caught.value.parameters["message"]
+
+
+def test_a_draining_daemon_refuses_work_and_can_still_be_asked(store, client):
+    client.call(f"{CONTROL}.Stop")
+    with pytest.raises(errors.Draining):
+        client.call(f"{STORE}.Put", {"key": "a"})
+    assert client.call(f"{CONTROL}.GetStatus")["status"]["state"] == "draining"
+    store.let_go()
+    wait_until(lambda: not lock.is_held(store.lock))
+
+
+def test_a_subscription_tells_how_it_is_and_then_each_change(store, client):
+    with Client.connect(store.socket) as watcher:
+        states = (reply["status"]["state"] for reply in watcher.stream(f"{CONTROL}.Subscribe", idle_s=10))
+        assert next(states) == "running"
+        client.call(f"{CONTROL}.Pause")
+        assert next(states) == "paused"
+        client.call(f"{CONTROL}.Resume")
+        assert next(states) == "running"
+
+
+def test_an_exception_is_traced_in_the_log_and_nowhere_else(store, client):
+    with pytest.raises(errors.Failed) as caught:
+        client.call(f"{STORE}.BreakDown")
+    assert "1234" not in str(caught.value)
+    with open(store.log, encoding="utf-8") as file:
+        text = file.read()
+    assert "Traceback" in text
+    assert "the secret is 1234" in text
+
+
+def test_a_daemon_killed_in_a_call_may_have_run_it(store, client):
+    """Whoever retries after this could do it twice; whoever does not could leave it undone."""
+    pid = store.status()["pid"]
+    caught = []
+
+    def call():
+        try:
+            client.call(f"{STORE}.Sleep", {"seconds": 30})
+        except errors.ConnectionLost as error:
+            caught.append(error.ran)
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    wait_until(lambda: client._machine.state == "in call")
+    os.kill(pid, signal.SIGKILL)
+    caller.join(10)
+    assert caught == ["maybe"]
+    with pytest.raises(errors.ConnectionLost) as lost:
+        client.call(f"{STORE}.Put", {"key": "a"})
+    assert lost.value.ran == "no"
+    os.unlink(store.socket.removeprefix("unix:"))
+
+
+def test_a_stopped_daemon_ends_the_call_at_its_deadline(store, client):
+    pid = store.status()["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(errors.DeadlineExceeded) as caught:
+            client.call(f"{STORE}.Put", {"key": "a"}, timeout_s=0.1)
+        assert (caught.value.phase, caught.value.ran) == ("reply", "maybe")
+        assert client.closed
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_person_with_netcat_is_served(store, sandbox):
+    call = json.dumps({"method": f"{STORE}.Put", "parameters": {"key": "k"}})
+    words = ["sh", "-c", f"printf '%s\\0' '{call}' | nc -N -U {store.socket.removeprefix('unix:')}"]
+    assert sandbox.run(*words).out == '{"parameters":{"result":1}}\0'
+
+
+def test_the_description_has_what_the_docstrings_say(client):
+    text = client.call("org.varlink.service.GetInterfaceDescription", {"interface": STORE})["description"]
+    assert text.startswith("# Keeps texts.\ninterface org.example.store\n")
+    assert "# Keep a text.\nmethod Put(key: string, text: ?string) -> (result: int)" in text
+    assert re.search(r"# There is no room\.\nerror Full \(size: int\)", text)
+
+
+def test_every_interface_of_a_daemon_is_read_by_others(client):
+    from varlink.scanner import Interface as TheirInterface
+
+    from daemonry.wire import idl
+
+    for name in client.call("org.varlink.service.GetInfo")["interfaces"]:
+        text = client.call("org.varlink.service.GetInterfaceDescription", {"interface": name})["description"]
+        assert idl.print_interface(idl.parse(text), strict=True) == text
+        assert TheirInterface(text).name == name
+
+
+def test_a_client_of_python_varlink_calls_a_daemon(store):
+    import varlink
+
+    with varlink.Client(address=store.socket) as peer, peer.open(STORE) as connection:
+        assert connection.Put(key="a", text="t") == {"result": 1}
+        with pytest.raises(varlink.VarlinkError, match="Full"):
+            connection.Put(key="a", text="t" * 101)
+
+
+def test_no_connection_is_left_in_the_daemon(store):
+    pid = store.status()["pid"]
+
+    def count():
+        return sum(1 for fd in os.listdir(f"/proc/{pid}/fd") if _is_socket(f"/proc/{pid}/fd/{fd}"))
+
+    before = count()
+    for _ in range(20):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(store.socket.removeprefix("unix:"))
+            sock.sendall(b'{"method":"org.example.store.Sleep","parameters":{"seconds":30}}\0{"meth')
+    wait_until(lambda: count() <= before)
+
+
+def _is_socket(path):
+    try:
+        return os.readlink(path).startswith("socket:")
+    except OSError:
+        return False

@@ -1,0 +1,421 @@
+"""Both clients, typed and untyped: what they return, what they raise, and what that says of the call."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import msgspec
+import pytest
+
+from daemonry import AsyncClient, CallError, Client, Interface, Pool, errors, method
+from daemonry.testing import wait_until
+
+NAME = "org.example.jobs"
+
+
+class Busy(CallError):
+    """Another job is under way."""
+
+    job: str
+    since_s: float = 0.0
+    note: str | None
+
+
+@dataclass
+class Job:
+    name: str
+    size: int = 1
+    tags: list[str] = field(default_factory=list)
+
+
+class Jobs(Interface, name=NAME, errors=(Busy,)):
+    def __init__(self):
+        self.noted = []
+        self.ended = threading.Event()
+        self.connections = set()
+
+    def start(self, job: Job, from_: str = "here", limit: int | None = None) -> Job:
+        return Job(f"{job.name} {from_} {limit}", job.size + 1, job.tags)
+
+    async def slow(self, delay_s: float) -> str:
+        await asyncio.sleep(delay_s)
+        return "slow"
+
+    async def hang(self) -> None:
+        await asyncio.Event().wait()
+
+    def fail(self, job: str) -> None:
+        raise Busy(job=job)
+
+    async def count(self, to: int) -> AsyncIterator[int]:
+        try:
+            for n in range(to):
+                yield n
+                await asyncio.sleep(0)
+        finally:
+            self.ended.set()
+
+    async def fail_within(self) -> AsyncIterator[int]:
+        yield 1
+        raise Busy(job="within")
+
+    @method(oneway=True)
+    def note(self, text: str) -> None:
+        self.noted.append(text)
+
+    def wrong(self) -> int:
+        return "text"  # type: ignore[return-value]
+
+
+@pytest.fixture
+def jobs(serving):
+    jobs = Jobs()
+    jobs.serving = serving(jobs)
+    jobs.endpoint = jobs.serving.endpoint
+    return jobs
+
+
+@pytest.fixture
+def client(jobs):
+    with Client.connect(jobs.endpoint) as client:
+        yield client
+
+
+@pytest.fixture
+def proxy(client):
+    return client.proxy(Jobs)
+
+
+def on_client(jobs, talk):
+    """Run `talk(client)` with an asyncio client of the daemon."""
+
+    async def run():
+        async with await AsyncClient.connect(jobs.endpoint) as client:
+            return await talk(client)
+
+    return asyncio.run(run())
+
+
+@contextlib.contextmanager
+def scripted(path, *answers, close_after=True):
+    """A server that reads a call, sends what it is told, and does no more."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+    done = threading.Event()
+
+    def serve():
+        sock, _ = listener.accept()
+        with sock:
+            for answer in answers:
+                sock.recv(65536)
+                sock.sendall(answer)
+            if not close_after:
+                done.wait(10)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"unix:{path}"
+    finally:
+        done.set()
+        thread.join(10)
+        listener.close()
+
+
+# --- typed --------------------------------------------------------------------------------------
+
+
+def test_a_proxy_has_the_methods_with_their_types(proxy):
+    assert proxy.start(Job("a", tags=["x"])) == Job("a here None", 2, ["x"])
+    assert proxy.start(Job("a"), "there", limit=3) == Job("a there 3", 2)
+    assert proxy.start(job=Job("a"), from_="x") == Job("a x None", 2)
+
+
+def test_a_proxy_refuses_what_the_method_would(proxy):
+    with pytest.raises(TypeError, match="job"):
+        proxy.start()
+    with pytest.raises(TypeError, match="nope"):
+        proxy.start(Job("a"), nope=1)
+
+
+def test_a_declared_error_is_raised_as_itself(proxy):
+    with pytest.raises(Busy) as caught:
+        proxy.fail("that")
+    assert (caught.value.job, caught.value.since_s, caught.value.note) == ("that", 0.0, None)
+    assert caught.value.error == f"{NAME}.Busy"
+
+
+def test_a_stream_is_an_iterator(jobs, proxy):
+    assert list(proxy.count(4)) == [0, 1, 2, 3]
+    found = []
+    with pytest.raises(Busy):
+        found.extend(proxy.fail_within())
+    assert proxy.start(Job("a")).size == 2
+
+
+def test_leaving_a_stream_ends_it_in_the_daemon(jobs, proxy, client):
+    for n in proxy.count(1_000_000):
+        if n == 3:
+            break
+    assert jobs.ended.wait(10)
+    assert client.closed
+
+
+def test_a_oneway_method_returns_at_once(jobs, proxy):
+    assert proxy.note("a") is None
+    assert proxy.start(Job("a")).size == 2
+    assert jobs.noted == ["a"]
+
+
+def test_a_reply_of_another_type_is_the_daemons_fault(proxy):
+    with pytest.raises(errors.RemoteProtocolError, match="Wrong does not fit"):
+        proxy.wrong()
+
+
+def test_the_asyncio_proxy_is_the_same(jobs):
+    async def talk(client):
+        proxy = client.proxy(Jobs)
+        assert await proxy.start(Job("a")) == Job("a here None", 2)
+        assert [n async for n in proxy.count(4)] == [0, 1, 2, 3]
+        await proxy.note("a")
+        with pytest.raises(Busy, match="that"):
+            await proxy.fail("that")
+        with pytest.raises(Busy, match="within"):
+            [n async for n in proxy.fail_within()]
+        assert jobs.noted == ["a"]
+
+    on_client(jobs, talk)
+
+
+def test_leaving_an_asyncio_stream_ends_it_in_the_daemon(jobs):
+    async def talk(client):
+        async with contextlib.aclosing(client.proxy(Jobs).count(1_000_000)) as stream:
+            async for n in stream:
+                if n == 3:
+                    break
+        assert client.closed
+        assert await asyncio.to_thread(jobs.ended.wait, 10)
+
+    on_client(jobs, talk)
+
+
+# --- what a failure says ------------------------------------------------------------------------
+
+
+def test_a_deadline_closes_the_connection_and_says_maybe(jobs, client):
+    """A late reply would be taken for the next call's."""
+    with pytest.raises(errors.DeadlineExceeded) as caught:
+        client.call(f"{NAME}.Hang", timeout_s=0.05)
+    assert (caught.value.phase, caught.value.ran) == ("reply", "maybe")
+    assert client.closed
+    with pytest.raises(errors.ConnectionLost) as lost:
+        client.call(f"{NAME}.Hang")
+    assert lost.value.ran == "no"
+    wait_until(lambda: jobs.serving.calls.running == 0)
+
+
+def test_a_deadline_of_the_asyncio_client_is_the_same(jobs):
+    async def talk(client):
+        with pytest.raises(errors.DeadlineExceeded) as caught:
+            await client.call(f"{NAME}.Hang", timeout_s=0.05)
+        assert (caught.value.phase, caught.value.ran) == ("reply", "maybe")
+        assert client.closed
+        with pytest.raises(errors.ConnectionLost) as lost:
+            await client.call(f"{NAME}.Hang")
+        assert lost.value.ran == "no"
+
+    on_client(jobs, talk)
+
+
+def test_a_call_that_was_not_sent_whole_did_not_run(socket_path):
+    """Nobody runs a frame without its end, however much of it was taken."""
+    with scripted(socket_path, b"", close_after=False) as endpoint, Client.connect(endpoint) as client:
+        with pytest.raises(errors.DeadlineExceeded) as caught:
+            client.call(f"{NAME}.Start", {"text": "x" * 10_000_000}, timeout_s=0.1)
+        assert (caught.value.phase, caught.value.ran) == ("write", "no")
+        assert client.closed
+
+
+def test_neither_did_it_with_asyncio(socket_path):
+    async def talk(endpoint):
+        async with await AsyncClient.connect(endpoint) as client:
+            with pytest.raises(errors.DeadlineExceeded) as caught:
+                await client.call(f"{NAME}.Start", {"text": "x" * 10_000_000}, timeout_s=0.1)
+            assert (caught.value.phase, caught.value.ran) == ("write", "no")
+
+    with scripted(socket_path, b"", close_after=False) as endpoint:
+        asyncio.run(talk(endpoint))
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (b"", errors.ConnectionLost),
+        (b'{"parameters":{}}', errors.RemoteProtocolError),
+        (b"what?\0", errors.RemoteProtocolError),
+        (b'{"parameters":{},"continues":true}\0', errors.RemoteProtocolError),
+    ],
+)
+def test_a_daemon_that_does_not_answer_rightly(socket_path, answer, kind):
+    with scripted(socket_path, answer) as endpoint, Client.connect(endpoint) as client:
+        with pytest.raises(kind) as caught:
+            client.call(f"{NAME}.Start")
+        assert client.closed
+        assert getattr(caught.value, "ran", "maybe") == "maybe"
+
+
+def test_what_cannot_be_sent_is_not_and_the_connection_goes_on(client):
+    with pytest.raises(errors.LocalProtocolError):
+        client.call(f"{NAME}.Start", {"x": float("nan")})
+    with pytest.raises(errors.LocalProtocolError):
+        client.call("Start")
+    assert client.call(f"{NAME}.Slow", {"delay_s": 0}) == {"result": "slow"}
+
+
+def test_a_call_within_a_stream_is_refused_and_not_mixed_up(client):
+    stream = client.stream(f"{NAME}.Count", {"to": 100_000})
+    assert next(stream) == {"result": 0}
+    with pytest.raises(errors.LocalProtocolError, match="another connection"):
+        client.call(f"{NAME}.Slow", {"delay_s": 0})
+    assert next(stream) == {"result": 1}
+    stream.close()
+
+
+def test_an_asyncio_call_within_a_stream_is_refused_and_does_not_lock_up(jobs):
+    async def talk(client):
+        async with contextlib.aclosing(client.stream(f"{NAME}.Count", {"to": 100_000})) as stream:
+            async for _ in stream:
+                with pytest.raises(errors.LocalProtocolError, match="another connection"):
+                    await client.call(f"{NAME}.Slow", {"delay_s": 0})
+                break
+
+    on_client(jobs, talk)
+
+
+def test_asyncio_calls_at_the_same_time_take_turns(jobs):
+    async def talk(client):
+        found = await asyncio.gather(
+            *(client.call(f"{NAME}.Start", {"job": {"name": str(n)}}) for n in range(20))
+        )
+        assert [one["name"] for one in found] == [f"{n} here None" for n in range(20)]
+
+    on_client(jobs, talk)
+
+
+def test_waiting_for_a_turn_counts_and_says_that_it_did_not_run(jobs):
+    async def talk(client):
+        hanging = asyncio.create_task(client.call(f"{NAME}.Hang"))
+        await asyncio.sleep(0)
+        with pytest.raises(errors.DeadlineExceeded) as caught:
+            await client.call(f"{NAME}.Slow", {"delay_s": 0}, timeout_s=0.05)
+        assert (caught.value.phase, caught.value.ran) == ("turn", "no")
+        hanging.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await hanging
+        assert client.closed
+
+    on_client(jobs, talk)
+    wait_until(lambda: jobs.serving.calls.running == 0)
+
+
+def test_a_cancelled_stream_frees_its_turn(jobs):
+    async def talk(client):
+        async def read():
+            async for _ in client.stream(f"{NAME}.Count", {"to": 1_000_000}):
+                await asyncio.sleep(0)
+
+        reading = asyncio.create_task(read())
+        await asyncio.sleep(0.01)
+        reading.cancel()
+        await asyncio.wait([reading])
+        assert await asyncio.to_thread(jobs.ended.wait, 10)
+
+    on_client(jobs, talk)
+
+
+# --- pool ---------------------------------------------------------------------------------------
+
+
+def test_a_pool_makes_calls_at_the_same_time(jobs):
+    async def talk():
+        async with Pool(jobs.endpoint, most=4) as pool:
+            loop = asyncio.get_running_loop()
+            start = loop.time()
+            await asyncio.gather(*(pool.call(f"{NAME}.Slow", {"delay_s": 0.05}) for _ in range(8)))
+            assert loop.time() - start < 8 * 0.05
+            assert len(pool._free) == 4
+            proxy = pool.proxy(Jobs)
+            assert (await proxy.start(Job("a"))).size == 2
+            assert [n async for n in proxy.count(3)] == [0, 1, 2]
+            await proxy.note("x")
+            with pytest.raises(Busy):
+                await proxy.fail("x")
+        assert pool._free == []
+
+    asyncio.run(talk())
+
+
+def test_a_pool_outlives_its_daemons(serving, jobs):
+    """A connection that lies about is closed by a restart; the call was not sent, so it is sent anew."""
+
+    async def talk():
+        async with Pool(jobs.endpoint) as pool:
+            await asyncio.gather(*(pool.call(f"{NAME}.Slow", {"delay_s": 0.01}) for _ in range(3)))
+            assert len(pool._free) == 3
+            await asyncio.to_thread(jobs.serving.stop)
+            serving(Jobs())
+            assert await pool.call(f"{NAME}.Slow", {"delay_s": 0}) == {"result": "slow"}
+            assert len(pool._free) == 1
+
+    asyncio.run(talk())
+
+
+def test_a_place_in_a_pool_is_waited_for_until_the_deadline(jobs):
+    async def talk():
+        async with Pool(jobs.endpoint, most=1) as pool:
+            hanging = asyncio.create_task(pool.call(f"{NAME}.Hang"))
+            await asyncio.sleep(0)
+            with pytest.raises(errors.DeadlineExceeded) as caught:
+                await pool.call(f"{NAME}.Slow", {"delay_s": 0}, timeout_s=0.05)
+            assert caught.value.ran == "no"
+            hanging.cancel()
+            await asyncio.wait([hanging])
+
+    asyncio.run(talk())
+
+
+# --- without msgspec ----------------------------------------------------------------------------
+
+
+def test_the_blocking_client_needs_the_standard_library_only(serving_once, sandbox):
+    """A quick command cannot pay for msgspec, nor for asyncio."""
+    import sys
+
+    endpoint = serving_once(Jobs()).endpoint
+    program = (
+        "import sys\n"
+        "from daemonry import Client\n"
+        f"with Client.connect({endpoint!r}) as client:\n"
+        f"    print(client.call('{NAME}.Slow', {{'delay_s': 0.0}}))\n"
+        f"    print([one['result'] for one in client.stream('{NAME}.Count', {{'to': 3}})])\n"
+        "heavy = ('msgspec', 'asyncio', 'logging', 're', 'typing', 'json')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+    )
+    done = sandbox.run(sys.executable, "-c", program)
+    assert done.out == "{'result': 'slow'}\n[0, 1, 2]\n[]\n", done.err
+
+
+def test_call_errors_know_their_fields():
+    with pytest.raises(TypeError, match="needs its field 'job'"):
+        Busy()
+    with pytest.raises(TypeError, match="no field 'nope'"):
+        Busy(job="a", nope=1)
+    import pickle
+
+    copy = pickle.loads(pickle.dumps(Busy(job="a")))
+    assert (copy.job, copy.parameters) == ("a", {"job": "a", "since_s": 0.0, "note": None})
+    assert msgspec.to_builtins(copy.parameters)
