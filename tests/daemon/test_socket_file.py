@@ -58,26 +58,52 @@ def test_another_daemon_at_its_endpoint_fails_and_leaves_it_alone(live, probe):
     assert (failed.out, failed.err) == ("", f"other: start failed (bind): {told}\n")
 
 
-def test_a_start_without_the_lock_file_fails_and_leaves_it_alone(probe):
-    """Whoever removes the state directory removes the lock; the live socket still says no.
-
-    And the daemon makes lock and record anew, so that it is found again.
-    """
+def test_a_start_without_the_lock_file_leaves_it_alone(probe):
+    """Whoever removes the state directory removes the lock; the live socket still says no."""
     instance = probe.start()
-    process = instance.record().identity
+    pid = instance.pid()
     shutil.rmtree(probe.place.host_dir)
     before = inode(probe.place.socket_path)
-    failed = probe.sandbox.daemonry("start", probe.program)
-    assert failed.code == 1
-    # Which of the two depends on whether the daemon has noticed by then.
-    assert "another process listens there" in failed.err or "already running" in failed.err
+    second = probe.sandbox.daemonry("start", probe.program)
+    told = second.out + second.err
+    assert "another process listens there" in told or told == f"probe: already running (pid {pid})\n"
     assert inode(probe.place.socket_path) == before
-    wait_until(lambda: instance.lock_held() and instance.record(), what="lock and record are back")
-    assert instance.status()["state"] == "running"
-    assert "already running" in probe.sandbox.daemonry("start", probe.program).out
-    instance.command("STOP")
-    wait_until(lambda: not process.alive(), what="the daemon has ended")
+    assert instance.status()["pid"] == pid
+    wait_until(lambda: instance.record() is not None, BACK_S, "the record is back")
+    third = probe.sandbox.daemonry("start", probe.program)
+    assert third == (0, f"probe: already running (pid {pid})\n", "")
+    assert probe.cli("stop").out == "probe: stopped\n"
+
+
+@pytest.mark.slow
+def test_lock_and_record_that_were_removed_are_back_within_seconds(probe):
+    """Without them nobody could find the daemon, and its lock would exclude nobody."""
+    pid = probe.start().pid()
+    for path in (probe.place.life_lock_path, probe.place.record_path):
+        os.unlink(path)
+    wait_until(lambda: probe.instance.lock_held() and probe.instance.record() is not None, BACK_S)
+    assert probe.instance.record().pid == pid
+    assert probe.logged(f"the life lock's file {probe.place.life_lock_path} was gone; made again")
+    assert probe.logged(f"the record {probe.place.record_path} was gone; written again")
+    assert probe.cli("stop").out == "probe: stopped\n"
     assert probe.left() == []
+
+
+@pytest.mark.slow
+def test_a_state_directory_that_cannot_be_made_again_is_told_once(probe):
+    """Each second a line, and a trace with it, would fill the log of whoever has this trouble."""
+    with probe.foreground() as process:
+        shutil.rmtree(probe.place.host_dir)
+        with open(probe.place.host_dir, "w"):
+            wait_until(lambda: "cannot be made again: " in probe.stderr(), BACK_S)
+            looked = probe.instance.status()["uptime_secs"] + 3
+            wait_until(lambda: probe.instance.status()["uptime_secs"] >= looked, 10, "two more looks")
+        assert probe.stderr().count("cannot be made again: ") == 1
+        assert "Traceback" not in probe.stderr()
+        os.unlink(probe.place.host_dir)
+        wait_until(lambda: probe.instance.record() is not None, BACK_S)
+        process.terminate()
+        assert process.wait(10) == 0
 
 
 def test_a_socket_that_is_born_has_mode_0600(live, probe):

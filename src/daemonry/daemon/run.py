@@ -176,6 +176,7 @@ class _Performance:
         self._undoing = threading.Lock()
         self._crash_cap_at_s = 0.0
         self._claim_check_at_s = 0.0
+        self._claim_troubled = False
         self._served = False
         self._forked = False
         self._logging = False
@@ -445,20 +446,29 @@ class _Performance:
         if now_s < self._claim_check_at_s:
             return
         self._claim_check_at_s = now_s + SOCKET_CHECK_S
-        with self._undoing:
-            if self._life_lock is None or self._record is None:
-                return
-            if not self._life_lock.file_is_there():
-                claim.prepare(self._place)
-                lock = Lock.try_take(self._place.life_lock_path)
-                if lock is None:
-                    return  # a start tries, and will find our socket live
-                self._life_lock.forget()
-                self._life_lock = lock
-                logger.warning("the life lock's file %s was gone; made again", lock.path)
-            if not os.path.exists(self._place.record_path):
-                record.write(self._place.record_path, self._record)
-                logger.warning("the record %s was gone; written again", self._place.record_path)
+        try:
+            with self._undoing:
+                self._claim_anew()
+            self._claim_troubled = False
+        except (OSError, DaemonryError) as error:
+            if not self._claim_troubled:
+                logger.error("the lock file or the record is gone and cannot be made again: %s", error)
+            self._claim_troubled = True
+
+    def _claim_anew(self) -> None:
+        if self._life_lock is None or self._record is None:
+            return
+        if not self._life_lock.file_is_there():
+            claim.prepare(self._place)
+            lock = Lock.try_take(self._place.life_lock_path)
+            if lock is None:
+                return  # a start tries, and will find our socket live
+            self._life_lock.forget()
+            self._life_lock = lock
+            logger.warning("the life lock's file %s was gone; made again", lock.path)
+        if not os.path.exists(self._place.record_path):
+            record.write(self._place.record_path, self._record)
+            logger.warning("the record %s was gone; written again", self._place.record_path)
 
     def _cap_crash_file(self, timeout_s: float) -> None:
         now_s = clock.monotonic()

@@ -1,0 +1,115 @@
+"""The quick commands load almost nothing: what they import is most of what they cost."""
+
+import subprocess
+import sys
+
+import pytest
+
+from daemonry.testing import wait_until
+
+HEAVY = {
+    "argparse",
+    "asyncio",
+    "concurrent",
+    "dataclasses",
+    "enum",
+    "inspect",
+    "json",
+    "logging",
+    "re",
+    "socket",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "typing",
+}
+ENTRY = "from daemonry.cli.main import main; main()"
+
+
+def imported(*words, **options):
+    """Return the modules that a run of the interpreter imports, and how the run ended."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip() for line in lines[1:]}, done
+
+
+@pytest.fixture
+def bare():
+    """What the interpreter itself imports, with whatever its site-packages make it import."""
+    return imported("-c", "pass")[0]
+
+
+def assert_light(modules, bare, heavy=HEAVY):
+    own = {module.partition(".")[0] for module in modules - bare}
+    assert own & heavy == set()
+    assert own - set(sys.stdlib_module_names) <= {"daemonry", "probe"}
+
+
+COMMANDS = ["status", "ping", "pause", "resume", "reload", "stop"]
+# JSON output is written by the `json` module, which brings these along.
+FOR_JSON = {"enum", "json", "re"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("way", ["daemonry", "program"])
+def test_a_live_daemon_is_asked_without_anything_heavy(sandbox, program, bare, way, command):
+    instance = sandbox.start(program)
+    if command == "resume":
+        instance.command("PAUSE")
+    entry = ("-c", ENTRY) if way == "daemonry" else (program,)
+    target = ("probe",) if way == "daemonry" else ()
+    modules, done = imported(*entry, *command.split(), *target, env=sandbox.env, cwd=sandbox.path)
+    assert done.returncode == 0
+    assert "probe" in done.stdout or "running" in done.stdout
+    assert_light(modules, bare)
+    if command == "stop":
+        assert instance.lock_held() is False
+
+
+def test_json_costs_the_json_module_and_no_more(sandbox, program, bare):
+    sandbox.start(program)
+    words = ("-c", ENTRY, "status", "probe", "--json")
+    modules, done = imported(*words, env=sandbox.env, cwd=sandbox.path)
+    assert done.stdout.startswith("{")
+    assert_light(modules, bare, HEAVY - FOR_JSON)
+
+
+@pytest.mark.parametrize("way", ["daemonry", "program"])
+def test_a_dead_one_is_found_dead_without_anything_heavy(sandbox, program, bare, way):
+    entry = ("-c", ENTRY, "status", "probe") if way == "daemonry" else (program, "status")
+    modules, done = imported(*entry, env=sandbox.env, cwd=sandbox.path)
+    assert (done.returncode, done.stdout) == (3, "probe: not running\n")
+    assert_light(modules, bare)
+
+
+def test_making_a_daemon_imports_nothing_heavy(sandbox, bare):
+    """It is made in every process of the program, the quick commands included."""
+    text = (
+        "from daemonry import Daemon, Refused, Instance, Endpoint\nDaemon('x', config='nowhere:Settings')\n"
+    )
+    modules, done = imported(sandbox.write("making.py", text))
+    assert done.returncode == 0
+    assert_light(modules, bare)
+
+
+def test_the_check_would_notice(sandbox, bare):
+    """A heavier command does import heavy modules, and this way of looking sees them."""
+    modules, done = imported("-c", ENTRY, "ps", env=sandbox.env, cwd=sandbox.path)
+    assert done.returncode == 0
+    assert {"argparse", "threading"} <= {module.partition(".")[0] for module in modules - bare}
+
+
+def test_a_quick_command_ends_when_its_output_is_written(sandbox, program):
+    """It leaves without taking the interpreter apart, so what it printed must be out by then."""
+    sandbox.start(program)
+    with sandbox.popen(sys.executable, "-c", ENTRY, "status", "probe", "--json") as process:
+        assert process.stdout.read().endswith("}\n")
+        wait_until(lambda: process.poll() is not None)
+        process.stderr.close()
+    assert process.returncode == 0

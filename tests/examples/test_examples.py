@@ -1,0 +1,107 @@
+"""Each example is run as its text says: through its own command line, and as a program of `daemonry`."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from daemonry.testing import wait_until
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+DAEMONS = {"ticker": EXAMPLES / "ticker.py", "diskwatch": EXAMPLES / "diskwatch.py"}
+
+
+def test_every_example_has_its_test():
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*DAEMONS, "certification"}
+
+
+@pytest.mark.parametrize("name", DAEMONS)
+def test_it_lives_a_life_by_its_own_commands(sandbox, name):
+    def own(*words):
+        return sandbox.run(sys.executable, DAEMONS[name], *words)
+
+    assert own("status") == (3, f"{name}: not running\n", "")
+    started = own("start")
+    assert (started.code, started.err) == (0, "")
+    assert started.out.startswith(f"{name}: ready at ")
+    assert own("status").out.startswith(f"{name}: running\n")
+    assert own("pause").out == f"{name}: paused\n"
+    assert own("resume").out == f"{name}: running\n"
+    assert own("reload").out == f"{name}: reloaded\n"
+    assert own("restart").code == 0
+    assert own("logs", "--tail", "1").out.startswith("20")
+    assert own("stop") == (0, f"{name}: stopped\n", "")
+    assert not [line for line in own("logs", "--tail", "0").out.splitlines() if " ERROR " in line]
+
+
+@pytest.mark.parametrize("name", DAEMONS)
+def test_it_is_short_enough_to_be_read(name):
+    """Ten lines or so is what writing a daemon takes; an example may do a little more."""
+    text = DAEMONS[name].read_text()
+    assert text.startswith('"""')
+    assert len(text.splitlines()) <= 70
+
+
+def test_ticker_counts_while_it_runs_and_not_while_it_is_paused(sandbox):
+    ticker = sandbox.start(DAEMONS["ticker"])
+    wait_until(lambda: ticker.status()["ticks"] >= 1)
+    ticker.command("PAUSE")
+    assert ticker.status()["state"] == "paused"
+    stood_at = ticker.status()["ticks"]
+    wait_until(lambda: ticker.status()["uptime_secs"] >= 1)
+    assert ticker.status()["ticks"] <= stood_at + 1
+    ticker.command("RESUME")
+    wait_until(lambda: ticker.status()["ticks"] > stood_at)
+
+
+@pytest.fixture
+def settings(sandbox):
+    path = sandbox.path / "home/.config/diskwatch/config.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text("warn_percent = 100.0\nevery_secs = 0.05\n")
+    return path
+
+
+def test_diskwatch_warns_once_when_the_limit_is_passed(sandbox, settings):
+    watch = sandbox.start(DAEMONS["diskwatch"])
+    wait_until(lambda: watch.status()["used_percent"] is not None)
+    assert watch.status()["full"] is False
+    settings.write_text("warn_percent = 0.0001\nevery_secs = 0.05\n")
+    assert sandbox.daemonry("reload", "diskwatch").code == 0
+    wait_until(lambda: watch.status()["full"])
+    log = sandbox.daemonry("logs", "diskwatch", "--tail", "0").out
+    assert log.count(" WARNING / is ") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("warn_percent = 200", "warn_percent must be above 0 and at most 100"),
+        ("warn_percnt = 20", "warn_percnt: is not known: did you mean 'warn_percent'?"),
+        ("path = '/nowhere'", "path: there is no directory /nowhere"),
+    ],
+)
+def test_diskwatch_keeps_its_settings_when_new_ones_are_no_good(sandbox, settings, text, reason):
+    watch = sandbox.start(DAEMONS["diskwatch"])
+    settings.write_text(text)
+    refused = sandbox.daemonry("reload", "diskwatch")
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.err.endswith(f"{reason}\n")
+    assert watch.status()["state"] == "running"
+
+
+def test_diskwatch_does_not_start_on_a_directory_that_is_not_there(sandbox, settings):
+    settings.write_text("path = '/nowhere'\n")
+    failed = sandbox.daemonry("start", DAEMONS["diskwatch"])
+    assert failed == (1, "", "diskwatch: start failed (setup): path: there is no directory /nowhere\n")
+
+
+def test_certification_passes_between_its_two_sides(sandbox):
+    """As its docstring says: one is the server, the other the client."""
+    words = (sys.executable, EXAMPLES / "certification.py", f"--varlink=unix:{sandbox.path}/c.sock")
+    with sandbox.popen(*words) as server:
+        wait_until((sandbox.path / "c.sock").is_socket)
+        assert sandbox.run(*words, "--client") == (0, "Certification passed\n", "")
+        server.terminate()
+        server.communicate()
+    assert server.returncode == 0
