@@ -1,0 +1,98 @@
+"""What the pages draw from the code, so that it cannot go stale.
+
+Owns the drawings; `check` puts them into the pages and complains where one is old.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from daemonry import errors
+from daemonry.cli import exit_codes
+from daemonry.daemon import lifecycle
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+SOURCE: Final = ROOT / "src/daemonry"
+
+
+def exit_code_table() -> str:
+    """Return the exit codes, one a line."""
+    pairs = re.findall(r"^    (\d)  (.+)$", exit_codes.__doc__ or "", re.MULTILINE)
+    return "\n".join(["code  meaning", *(f"{code:<4}  {meaning}" for code, meaning in pairs)])
+
+
+def house() -> str:
+    """Return every module with what its docstring's first line says; P marks the pure ones."""
+    pure = _contract("pure modules")["source_modules"]
+    lines = ["src/daemonry/"]
+    for path in sorted(SOURCE.rglob("*.py"), key=lambda path: (path.parent != SOURCE, str(path))):
+        parts = path.relative_to(SOURCE).parts
+        if parts[-1] == "__init__.py" and len(parts) > 1:
+            lines.append(f"  {parts[-2] + '/':<30}  {_first_line(path)}")
+            continue
+        module = ".".join(("daemonry", *parts)).removesuffix(".py")
+        mark = "P" if any(module == name or module.startswith(name + ".") for name in pure) else " "
+        lines.append(f"  {'  ' * (len(parts) - 1) + parts[-1]:<30}{mark} {_first_line(path)}")
+    return "\n".join(lines)
+
+
+def _first_line(path: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0].rstrip(".")
+
+
+def layers() -> str:
+    """Return the layers of packages, the uppermost first."""
+    return "\n".join(_contract("layers")["layers"])
+
+
+def _contract(start: str) -> dict[str, Any]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts: list[dict[str, Any]] = project["tool"]["importlinter"]["contracts"]
+    return next(contract for contract in contracts if contract["name"].startswith(start))
+
+
+def error_tree() -> str:
+    """Return the tree of exceptions."""
+    lines = (errors.__doc__ or "").split("\n")
+    tree = [line[4:] for line in lines if line.startswith("    ")]
+    return "\n".join(tree)
+
+
+def limits() -> str:
+    """Return every bound and default with its reason, as Markdown tables."""
+    return "\n".join(_limit_lines((SOURCE / "limits.py").read_text(encoding="utf-8").split("\n")))
+
+
+def _limit_lines(lines: list[str]) -> Iterator[str]:
+    reason: list[str] = []
+    for line in lines:
+        if title := re.match(r"# --- (.+?) -+$", line):
+            yield from (
+                "",
+                f"## {title[1].capitalize()}",
+                "",
+                "| name | value | why |",
+                "| --- | --- | --- |",
+            )
+            reason = []
+        elif line.startswith("# "):
+            reason.append(line[2:])
+        elif bound := re.match(r"(\w+): Final = (.+)$", line):
+            yield f"| `{bound[1]}` | `{bound[2]}` | {' '.join(reason)} |"
+            reason = []
+
+
+DRAWN: Final[dict[str, Callable[[], str]]] = {
+    "error tree": error_tree,
+    "exit codes": exit_code_table,
+    "house": house,
+    "layers": layers,
+    "lifecycle": lifecycle.drawing,
+    "limits": limits,
+}
