@@ -24,6 +24,7 @@ Typed calls, over Varlink:
 
     Interface, CallError, method, Context
                     a class with typed methods is an interface: serve it, or call it by a proxy
+    Upgrade, Fd     a reply behind which the connection is another protocol's; a descriptor that is passed
     Client, AsyncClient, Pool
                     call a daemon: by names, or by a typed proxy
 
@@ -64,10 +65,12 @@ if TYPE_CHECKING:
     from daemonry.service.aclient import Pool as Pool
     from daemonry.service.blocking import Client as Client
     from daemonry.service.handler import Context as Context
+    from daemonry.service.handler import Upgrade as Upgrade
     from daemonry.service.interface import CallError as CallError
     from daemonry.service.interface import Interface as Interface
     from daemonry.service.interface import method as method
     from daemonry.service.server import Server as Server
+    from daemonry.transport.ancillary import Fd as Fd
     from daemonry.transport.connect import connect as connect
     from daemonry.transport.connect import listen as listen
     from daemonry.transport.connect import try_connect as try_connect
@@ -88,6 +91,7 @@ _HOMES = {
     "Daemon": "daemonry.daemon.definition",
     "DaemonryError": "daemonry.errors",
     "Endpoint": "daemonry.transport.endpoint",
+    "Fd": "daemonry.transport.ancillary",
     "Instance": "daemonry.daemon.instance",
     "Listener": "daemonry.transport.stream",
     "Interface": "daemonry.service.interface",
@@ -100,6 +104,7 @@ _HOMES = {
     "Run": "daemonry.daemon.run",
     "Server": "daemonry.service.server",
     "Stream": "daemonry.transport.stream",
+    "Upgrade": "daemonry.service.handler",
     "connect": "daemonry.transport.connect",
     "listen": "daemonry.transport.connect",
     "method": "daemonry.service.interface",

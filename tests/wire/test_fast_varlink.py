@@ -85,6 +85,19 @@ HEADER_VALUES = (
 FRAMES = st.builds(lambda *parts: "".join(parts), BLANKS, texts(HEADERS, HEADER_VALUES), BLANKS)
 
 
+@pytest.mark.parametrize("text", [*NUMBER_TEXTS, *STRING_TEXTS, "true", "false", "null", "nul", "[]", "{}"])
+def test_they_agree_about_every_value(text):
+    """As a parameter, deep in one, as a key, and in place of each part of the header."""
+    for frame in (
+        f'{{"method":"a.b.C","parameters":{{"x":{text}}}}}',
+        f'{{"method":"a.b.C","parameters":{{"x":[{{"y":{text}}}]}}}}',
+        f'{{"method":"a.b.C","parameters":{{{text}:1}}}}',
+        *(f'{{"{name}":{text}}}' for name in ("method", "parameters", "continues", "error", "x", "a.b")),
+        *(f'{{"method":"a.b.C","{flag}":{text}}}' for flag in varlink.FLAGS),
+    ):
+        assert_agreed(frame.encode())
+
+
 @given(FRAMES)
 @example('{"method":"a.b.C","parameters":{"a":1},"parameters":null}')
 @example('{"method":"a.b.C","parameters":{"a":1,"a" :1}}')
@@ -133,6 +146,7 @@ def test_they_agree_about_depth_that_stands_in_strings():
         b'{"method":"a.b.C","parameters":{"rows":[{"a":1,"b":[]},{"a":2,"b":[{"c":"d:e"}]}]},"upgrade":true}',
         b'{"method":"a.b.C","parameters":{"x":"line\\n","y":"say \\"no:\\"","z":"C:\\\\", "u":"\\u00e9"}}',
         json.dumps({"method": "a.b.C", "parameters": {"x": ["a : b", {"y": 1}], "z": "q :"}}).encode(),
+        json.dumps({"method": "a.b.C", "parameters": {"x": "q :", "y": "C:\\", "z": 1, "w": '"'}}).encode(),
         json.dumps({"method": "a.b.C", "parameters": {"x": ["a:b", {"y": 1}]}}, indent="\t").encode(),
     ],
 )

@@ -132,22 +132,26 @@ def blocking_proxy(client: Client, kind: type[AnyInterface], timeout_s: float) -
                 raise converter.error(error) from None
             return converter.result(fields, received)
 
-        def stream(_self: Any, /, *args: Any, **kwargs: Any) -> Iterator[Any]:
-            parameters, fds = converter.parameters(args, kwargs)
-            if converter.passes_fds:
-                client.accept_fds()
-            try:
-                with closing(client.stream(name, parameters, fds=fds)) as replies:
-                    for fields in replies:
-                        yield converter.result(fields, client.take_fds())
-            except errors.CallFailed as error:
-                raise converter.error(error) from None
-
         if method.upgrades:
             return _wrap_upgrade(client, converter, timeout_s)
-        return stream if method.streams else call
+        return _wrap_stream(client, converter) if method.streams else call
 
     return _make(kind, wrap)
+
+
+def _wrap_stream(client: Client, converter: Converter) -> Any:
+    def stream(_self: Any, /, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        parameters, fds = converter.parameters(args, kwargs)
+        if converter.passes_fds:
+            client.accept_fds()
+        try:
+            with closing(client.stream(converter.full_name, parameters, fds=fds)) as replies:
+                for fields in replies:
+                    yield converter.result(fields, client.take_fds())
+        except errors.CallFailed as error:
+            raise converter.error(error) from None
+
+    return stream
 
 
 def _wrap_upgrade(client: Client, converter: Converter, timeout_s: float) -> Any:

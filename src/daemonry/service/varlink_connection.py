@@ -114,7 +114,7 @@ class VarlinkConnection:
         self._arrivals = Arrivals() if served.takes_fds and sock.family == AF_UNIX else None
         self._fed_bytes = 0
         self._out = bytearray()
-        self._out_fds: list[tuple[int, list[Fd]]] = []
+        self._out_fds: tuple[tuple[int, list[Fd]], ...] = ()  # by where in `_out` they belong
         self._task: asyncio.Task[None] | None = None
         self._mode = ""  # of the call in hand
         self._context: Context | None = None
@@ -468,7 +468,7 @@ class VarlinkConnection:
             close_all(fds or ())
             return True
         if fds:
-            self._out_fds.append((len(self._out), fds))
+            self._out_fds = (*self._out_fds, (len(self._out), fds))
         self._out += data
         return True
 
@@ -518,8 +518,8 @@ class VarlinkConnection:
             end = self._out_fds[1][0] if len(self._out_fds) > 1 else len(self._out)
             sent = ancillary.send(self._sock, bytes(self._out[:end]), fds)
             close_all(fds)
-            del self._out_fds[0]
-        self._out_fds = [(place - sent, held) for place, held in self._out_fds]
+            self._out_fds = self._out_fds[1:]
+        self._out_fds = tuple((place - sent, held) for place, held in self._out_fds)
         return sent
 
     def _write_later(self, *, progressed: bool) -> None:
@@ -559,8 +559,9 @@ class VarlinkConnection:
             self._drained = None
 
     def _drop_fds(self) -> None:
-        while self._out_fds:
-            close_all(self._out_fds.pop()[1])
+        for _, fds in self._out_fds:
+            close_all(fds)
+        self._out_fds = ()
         if self._arrivals is not None:
             self._arrivals.close()
 

@@ -40,10 +40,10 @@ from daemonry.wire.varlink import (
     ONEWAY,
     PLAIN,
     UPGRADE,
-    Call,
+    AnyCall,
+    AnyReply,
     Framer,
     NotSendable,
-    Reply,
 )
 
 TYPE_CHECKING = False
@@ -55,16 +55,16 @@ if TYPE_CHECKING:
     class Codec(Protocol):
         """What turns messages into frames and back; the modules of `wire` that do are two."""
 
-        def encode_call(self, call: Call) -> bytes:
+        def encode_call(self, call: AnyCall) -> bytes:
             """Return the call's frame, without the NUL that ends it."""
 
-        def encode_reply(self, reply: Reply) -> bytes:
+        def encode_reply(self, reply: AnyReply) -> bytes:
             """Return the reply's frame, without the NUL that ends it."""
 
-        def decode_call(self, frame: bytes) -> Call:
+        def decode_call(self, frame: bytes) -> AnyCall:
             """Return the call that a frame, without its NUL, holds."""
 
-        def decode_reply(self, frame: bytes) -> Reply:
+        def decode_reply(self, frame: bytes) -> AnyReply:
             """Return the reply that a frame, without its NUL, holds."""
 
 else:
@@ -106,6 +106,7 @@ TRANSITIONS: Final[Mapping[str, Mapping[str, str]]] = {
     CLOSED: {},
     BROKEN: {ERROR: CLOSED},  # the last word
 }
+_BEGINS: Final = TRANSITIONS[IDLE]
 # Where a client may send; the calls that wait for their turn are answered later.
 _CALLABLE: Final = frozenset((IDLE, IN_CALL, IN_STREAM))
 # Where a client listens.
@@ -139,9 +140,9 @@ class Ended(Value):
     """
 
     __slots__ = ("unanswered",)
-    unanswered: tuple[Call, ...]
+    unanswered: tuple[AnyCall, ...]
 
-    def __init__(self, unanswered: tuple[Call, ...] = ()) -> None:
+    def __init__(self, unanswered: tuple[AnyCall, ...] = ()) -> None:
         self._set(unanswered=unanswered)
 
 
@@ -210,7 +211,7 @@ class _Connection:
     def _refuse_length(self) -> None:
         raise NotSendable(f"longer than {self._limit_bytes} bytes")
 
-    def _at_end(self, unanswered: tuple[Call, ...]) -> Ended | None:
+    def _at_end(self, unanswered: tuple[AnyCall, ...]) -> Ended | None:
         # A line end behind the last NUL is what a person's `echo` adds, and no begun frame.
         if self._framer.take_rest().strip(_BLANKS):
             raise BadFrame("the stream ends inside it")
@@ -226,7 +227,8 @@ class _Connection:
         self._state = state
         self._outcome = outcome
 
-    def _resting(self) -> Ended | None:
+    def _resting(self, data: bytes = b"") -> Ended | None:
+        self._framer.receive_data(data)
         outcome = self._outcome
         if isinstance(outcome, RemoteProtocolError):
             raise _fresh(outcome)
@@ -250,8 +252,11 @@ class ServerConnection(_Connection):
 
     __slots__ = ()
 
-    def next_event(self) -> Call | Ended | None:
+    def next_event(self, data: bytes = b"") -> AnyCall | Ended | None:
         """Return what came next.
+
+        Args:
+            data: bytes that come first through `receive_data`; in one step where they can.
 
         Returns:
             The next call, once the one before has had its last reply; `Ended`, a single time, when
@@ -263,19 +268,19 @@ class ServerConnection(_Connection):
                 is fed is dropped, and `send_reply` takes one error more.
         """
         if self._state is not IDLE:
-            return self._resting()
+            return self._resting(data)
         try:
-            frame = self._framer.next_frame()
+            frame = self._framer.next_frame(data)
             if frame is None:
                 return self._at_end(()) if self._ended else None
             call = self._codec.decode_call(frame)
         except RemoteProtocolError as error:
             self._break(error)
             raise
-        self._state = TRANSITIONS[IDLE][call.mode]
+        self._state = _BEGINS[call.mode if call.oneway or call.more or call.upgrade else PLAIN]
         return call
 
-    def send_reply(self, reply: Reply) -> bytes:
+    def send_reply(self, reply: AnyReply) -> bytes:
         """Return the bytes of a reply to the call in hand; none for a one-way call, which is done with it.
 
         Raises:
@@ -311,10 +316,10 @@ class ClientConnection(_Connection):
 
     def __init__(self, codec: Codec = varlink, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
         super().__init__(codec, max_frame_bytes)
-        self._waiting: deque[Call] = deque()
+        self._waiting: deque[AnyCall] = deque()
 
     @property
-    def unanswered(self) -> tuple[Call, ...]:
+    def unanswered(self) -> tuple[AnyCall, ...]:
         """The calls that wait for a reply, or for the rest of a stream, in their order.
 
         The next reply belongs to the first.  After the connection ended or broke these may have
@@ -322,7 +327,7 @@ class ClientConnection(_Connection):
         """
         return tuple(self._waiting)
 
-    def send_call(self, call: Call) -> bytes:
+    def send_call(self, call: AnyCall) -> bytes:
         """Return the bytes of a call; it may be sent before earlier ones are answered.
 
         Raises:
@@ -330,19 +335,22 @@ class ClientConnection(_Connection):
             NotSendable: the call has no form.
         """
         waiting = self._waiting
-        if self._state not in _CALLABLE or (waiting and waiting[-1].mode == UPGRADE):
+        if self._state not in _CALLABLE or (waiting and waiting[-1].upgrade):
             raise OutOfTurn(IN_UPGRADE if self._state in _CALLABLE else self._state, "call")
         frame = self._codec.encode_call(call)
         if len(frame) > self._limit_bytes:
             self._refuse_length()
-        if call.mode != ONEWAY:
+        if not call.oneway:
             if not waiting:
-                self._state = TRANSITIONS[IDLE][call.mode]
+                self._state = _BEGINS[call.mode if call.more or call.upgrade else PLAIN]
             waiting.append(call)
         return frame + _NUL
 
-    def next_event(self) -> Reply | Ended | None:
+    def next_event(self, data: bytes = b"") -> AnyReply | Ended | None:
         """Return what came next.
+
+        Args:
+            data: bytes that come first through `receive_data`; in one step where they can.
 
         Returns:
             A reply to the first of `unanswered`, which is dropped from there with its last reply;
@@ -354,9 +362,9 @@ class ClientConnection(_Connection):
                 for.  Every later call raises it again, and what is fed is dropped.
         """
         if self._state not in _LISTENING:
-            return self._resting()
+            return self._resting(data)
         try:
-            frame = self._framer.next_frame()
+            frame = self._framer.next_frame(data)
             if frame is None:
                 return self._at_end(self.unanswered) if self._ended else None
             reply = self._codec.decode_reply(frame)
@@ -371,7 +379,7 @@ class ClientConnection(_Connection):
             waiting = self._waiting
             waiting.popleft()
             if waiting:
-                following = TRANSITIONS[IDLE][waiting[0].mode]
+                following = _BEGINS[waiting[0].mode]
             elif following is CLOSED:
                 self._close(CLOSED, Ended())
         self._state = following

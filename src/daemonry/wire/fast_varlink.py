@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
+from itertools import repeat
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
@@ -39,17 +40,12 @@ from daemonry.wire.varlink import (
     CALL_TAILS,
     INT_SENT_LIMIT,
     METHOD_HEAD,
-    MORE,
-    ONEWAY,
     PARAMETERS_HEAD,
-    PLAIN,
     REPLY_HEAD,
-    UPGRADE,
-    Call,
+    AnyCall,
+    AnyReply,
     NotSendable,
-    Reply,
     encode_name,
-    make_call,
     reply_tail,
 )
 
@@ -59,6 +55,9 @@ FAST_LEVELS: Final = 5
 
 _BACKSLASH = ord("\\")
 _PLAIN_TAIL = b"}"
+_INT_BELOW = -INT_SENT_LIMIT
+# What stands for the keys of values that have none.
+_NO_NAMES = repeat("")
 _NUL_ESCAPE = b"\\u0000"
 # What msgspec raises for a frame that is not what the types say.
 _DOUBTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -79,7 +78,9 @@ else:
     _Object = dict[str, _typed_values(FAST_LEVELS)]
 
 
-class _CallFields(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class FastCall(AnyCall, msgspec.Struct, forbid_unknown_fields=True, eq=False):
+    """A request that msgspec makes: equal to the `Call` with the same fields, and unchecked."""
+
     method: str
     parameters: _Object | None = None
     oneway: bool = False
@@ -87,75 +88,65 @@ class _CallFields(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     upgrade: bool = False
 
 
-class _ReplyFields(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class FastReply(AnyReply, msgspec.Struct, forbid_unknown_fields=True, eq=False):
+    """An answer that msgspec makes: equal to the `Reply` with the same fields, and unchecked."""
+
     parameters: _Object | None = None
     continues: bool = False
-    error: str = ""
+    error: str | None = None
 
 
-_read_call = msgspec.json.Decoder(_CallFields).decode
-_read_reply = msgspec.json.Decoder(_ReplyFields).decode
+_read_call = msgspec.json.Decoder(FastCall).decode
+_read_reply = msgspec.json.Decoder(FastReply).decode
 _encode = msgspec.json.Encoder().encode
 
 
 # --- decoding ---------------------------------------------------------------------------------
 
 
-def decode_call(frame: bytes) -> Call:
+def decode_call(frame: bytes) -> AnyCall:
     """Return the call that a frame, without its NUL, holds.
 
     Raises:
         BadFrame: as `varlink.decode_call`.
     """
     try:
-        fields = _read_call(frame)
+        call = _read_call(frame)
     except _DOUBTS:
         return varlink.decode_call(frame)
-    parameters = fields.parameters
-    mode = PLAIN
-    header_keys = 2
-    if parameters is None:
-        parameters = {}
-        header_keys = 1
-    if fields.oneway or fields.more or fields.upgrade:
-        mode = ONEWAY if fields.oneway else MORE if fields.more else UPGRADE
-        header_keys += 1
-    plain = _BACKSLASH not in frame and frame.count(b":") == header_keys + len(parameters)
-    if plain or _is_proved(frame, header_keys, parameters):
-        return make_call(fields.method, mode, parameters)
-    return varlink.decode_call(frame)
+    keys = 2 if call.oneway or call.more or call.upgrade else 1
+    return call if _is_proved(frame, keys, call) else varlink.decode_call(frame)
 
 
-def decode_reply(frame: bytes) -> Reply:
+def decode_reply(frame: bytes) -> AnyReply:
     """Return the reply that a frame, without its NUL, holds.
 
     Raises:
         BadFrame: as `varlink.decode_reply`.
     """
     try:
-        fields = _read_reply(frame)
+        reply = _read_reply(frame)
     except _DOUBTS:
         return varlink.decode_reply(frame)
-    parameters = fields.parameters
-    header_keys = 1
+    keys = 1 if reply.error or reply.continues else 0
+    return reply if _is_proved(frame, keys, reply) else varlink.decode_reply(frame)
+
+
+def _is_proved(frame: bytes, keys: int, message: FastCall | FastReply) -> bool:
+    """Say whether as many keys came out as the frame has: `keys`, and the parameters with theirs."""
+    parameters = message.parameters
     if parameters is None:
-        parameters = {}
-        header_keys = 0
-    if fields.error or fields.continues:
-        header_keys += 1
-    plain = _BACKSLASH not in frame and frame.count(b":") == header_keys + len(parameters)
-    if plain or _is_proved(frame, header_keys, parameters):
-        return Reply(parameters, fields.continues, fields.error or None)
-    return varlink.decode_reply(frame)
-
-
-def _is_proved(frame: bytes, header_keys: int, parameters: dict[str, Any]) -> bool:
-    if _BACKSLASH in frame and frame.find(_NUL_ESCAPE) >= 0:
+        message.parameters = {}
+    else:
+        keys += 1 + len(parameters)
+    if _BACKSLASH not in frame:
+        if frame.count(b":") == keys:
+            return True
+    elif frame.find(_NUL_ESCAPE) >= 0:
         return False
     most = _most_keys(frame)
-    if most == header_keys + len(parameters):
-        return True
-    keys = header_keys + _count_keys((parameters,))
+    if parameters and most != keys:
+        keys += _count_keys(parameters.values())
     return keys == most or keys == _count_keys_written(frame)
 
 
@@ -189,19 +180,18 @@ def _count_keys_written(frame: bytes) -> int:
 # --- encoding ---------------------------------------------------------------------------------
 
 
-def encode_call(call: Call) -> bytes:
+def encode_call(call: AnyCall) -> bytes:
     """Return the call's frame, without the NUL that ends it.
 
     Raises:
         NotSendable: as `varlink.encode_call`.
     """
-    name = encode_name(call.method)
-    return b"".join(
-        (METHOD_HEAD, name, PARAMETERS_HEAD, encode_parameters(call.parameters), CALL_TAILS[call.mode])
-    )
+    head = METHOD_HEAD + encode_name(call.method) + PARAMETERS_HEAD
+    tail = CALL_TAILS[call.mode] if call.oneway or call.more or call.upgrade else _PLAIN_TAIL
+    return head + encode_parameters(call.parameters) + tail
 
 
-def encode_reply(reply: Reply) -> bytes:
+def encode_reply(reply: AnyReply) -> bytes:
     """Return the reply's frame, without the NUL that ends it.
 
     Raises:
@@ -223,7 +213,7 @@ def encode_parameters(parameters: Any) -> bytes:
     if type(parameters) is dict:
         if not parameters:
             return b"{}"
-        common = _is_common_object(parameters, 2)
+        common = _are_common(parameters.items(), 3)
     else:
         common = isinstance(parameters, msgspec.Struct) and _is_common(parameters, 2)
         common = common and not parameters.__struct_config__.array_like
@@ -252,33 +242,28 @@ def _is_common(value: Any, depth: int) -> bool:
         return False
     kind = type(value)
     if kind is dict:
-        return _is_common_object(value, depth)
+        return _are_common(value.items(), depth + 1)
     if kind is list or kind is tuple:
-        return _are_common(value, depth + 1)
+        return _are_common(zip(_NO_NAMES, value), depth + 1)
     if isinstance(value, enum.Enum):
-        return _are_common((value.value,), depth)
-    return isinstance(value, msgspec.Struct) and _are_common(astuple(value), depth + 1)
+        return _are_common((("", value.value),), depth)
+    return isinstance(value, msgspec.Struct) and _are_common(zip(_NO_NAMES, astuple(value)), depth + 1)
 
 
-def _is_common_object(fields: dict[Any, Any], depth: int) -> bool:
-    for name in fields:
-        if type(name) is not str:
-            return False
-    return _are_common(fields.values(), depth + 1)
-
-
-def _are_common(values: Iterable[Any], depth: int) -> bool:
-    for value in values:
+def _are_common(items: Iterable[tuple[Any, Any]], depth: int) -> bool:
+    for name, value in items:
         kind = type(value)
         if kind is str or kind is bool or value is None:
-            continue
-        if kind is int:
-            if not -INT_SENT_LIMIT < value < INT_SENT_LIMIT:
+            pass
+        elif kind is int:
+            if not _INT_BELOW < value < INT_SENT_LIMIT:
                 return False
         elif kind is float:
             # Where neither writes an exponent; NaN is in none of these.
             if not (1e-4 <= value < 1e16 or value == 0.0 or -1e16 < value <= -1e-4):
                 return False
         elif kind is not bytes and not _is_common(value, depth):
+            return False
+        if type(name) is not str:
             return False
     return True

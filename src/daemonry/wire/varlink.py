@@ -88,41 +88,78 @@ class NotSendable(LocalProtocolError):
 
 
 class _Message:
-    """Compares and prints by its slots.
+    """Compares and prints by its fields, whichever class keeps them.
 
-    Not a frozen `Value`: setting the fields of one takes three times as long, and a message is made
-    for every frame.  Nobody changes one all the same.
+    The classes that do are no frozen `Value`: setting the fields of one takes three times as long,
+    and a message is made for every frame.  Nobody changes one all the same.
     """
 
-    __slots__: tuple[str, ...] = ()
+    __slots__ = ()
     __hash__ = None  # type: ignore[assignment]  # parameters are a dict
+    _names: tuple[str, ...] = ()
 
     def _values(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in type(self).__slots__)
+        return tuple(getattr(self, name) for name in self._names)
 
     def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
+        if not isinstance(other, _Message) or other._names != self._names:
             return NotImplemented
         return self._values() == other._values()
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in type(self).__slots__)
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._names)
         return f"{type(self).__name__}({fields})"
 
 
-class Call(_Message):
-    """A request.
+class AnyCall(_Message):
+    """A request, of whichever codec.
 
     Attributes:
         method: `interface.Method`.  One that came from a peer may be any text: see `split_name`.
-        mode: `PLAIN`, or which of `FLAGS` is set.
         parameters: a JSON object, as a dict.
+        oneway: the caller wants no reply, and none may be sent.
+        more: the caller takes several replies.
+        upgrade: after one reply the connection is to belong to another protocol.
+    """
+
+    __slots__ = ()
+    _names = ("method", "parameters", "oneway", "more", "upgrade")
+    method: str
+    parameters: Any
+    oneway: bool
+    more: bool
+    upgrade: bool
+
+    @property
+    def mode(self) -> str:
+        """Which of `FLAGS` is set, or `PLAIN`."""
+        return ONEWAY if self.oneway else MORE if self.more else UPGRADE if self.upgrade else PLAIN
+
+
+class AnyReply(_Message):
+    """An answer, of whichever codec; the last one, unless it `continues`.
+
+    Attributes:
+        parameters: a JSON object, as a dict: the result, or what the error tells.
+        continues: more replies to the same call follow.
+        error: the fully-qualified name of what went wrong, or None.
+    """
+
+    __slots__ = ()
+    _names = ("parameters", "continues", "error")
+    parameters: Any
+    continues: bool
+    error: str | None
+
+
+class Call(AnyCall):
+    """A request; without parameters, an empty object.
 
     Raises:
         NotSendable: more than one flag; each promises another number of replies.
     """
 
-    __slots__ = ("method", "mode", "parameters")
+    __slots__ = ("method", "more", "oneway", "parameters", "upgrade")
 
     def __init__(
         self,
@@ -132,39 +169,17 @@ class Call(_Message):
         more: bool = False,
         upgrade: bool = False,
     ) -> None:
+        if oneway + more + upgrade > 1:
+            raise NotSendable(_ONE_FLAG)
         self.method = method
-        self.mode = _mode(oneway, more, upgrade) if oneway or more or upgrade else PLAIN
         self.parameters = {} if parameters is None else parameters
-
-    @property
-    def oneway(self) -> bool:
-        """The caller wants no reply, and none may be sent."""
-        return self.mode == ONEWAY
-
-    @property
-    def more(self) -> bool:
-        """The caller takes several replies."""
-        return self.mode == MORE
-
-    @property
-    def upgrade(self) -> bool:
-        """After one reply the connection is to belong to another protocol."""
-        return self.mode == UPGRADE
+        self.oneway = oneway
+        self.more = more
+        self.upgrade = upgrade
 
 
-def _mode(oneway: bool, more: bool, upgrade: bool) -> str:
-    if oneway + more + upgrade > 1:
-        raise NotSendable(_ONE_FLAG)
-    return ONEWAY if oneway else MORE if more else UPGRADE
-
-
-class Reply(_Message):
-    """An answer; the last one, unless it `continues`.
-
-    Attributes:
-        parameters: a JSON object, as a dict: the result, or what the error tells.
-        continues: more replies to the same call follow.
-        error: the fully-qualified name of what went wrong, or None.
+class Reply(AnyReply):
+    """An answer; without parameters, an empty object.
 
     Raises:
         NotSendable: an error that continues.
@@ -178,18 +193,6 @@ class Reply(_Message):
         self.parameters = {} if parameters is None else parameters
         self.continues = continues
         self.error = error
-
-
-def make_call(method: str, mode: str, parameters: Any) -> Call:
-    """Return the call with these fields, for codecs, which have checked them."""
-    call = _blank(Call)
-    call.method = method
-    call.mode = mode
-    call.parameters = parameters
-    return call
-
-
-_blank = object.__new__
 
 
 # --- names ------------------------------------------------------------------------------------
@@ -253,7 +256,7 @@ CALL_TAILS: Final[Mapping[str, bytes]] = {
 }
 
 
-def encode_call(call: Call) -> bytes:
+def encode_call(call: AnyCall) -> bytes:
     """Return the call's frame, without the NUL that ends it.
 
     Raises:
@@ -265,7 +268,7 @@ def encode_call(call: Call) -> bytes:
     )
 
 
-def encode_reply(reply: Reply) -> bytes:
+def encode_reply(reply: AnyReply) -> bytes:
     """Return the reply's frame, without the NUL that ends it.
 
     Raises:
@@ -274,7 +277,7 @@ def encode_reply(reply: Reply) -> bytes:
     return REPLY_HEAD + encode_parameters(reply.parameters) + reply_tail(reply)
 
 
-def reply_tail(reply: Reply) -> bytes:
+def reply_tail(reply: AnyReply) -> bytes:
     """Return what stands behind a reply's parameters.
 
     Raises:
@@ -391,11 +394,11 @@ def decode_call(frame: bytes) -> Call:
     if type(method) is not str:
         raise BadFrame('"method" is missing or is not a string')
     parameters = _take_parameters(fields)
-    set_flags = [flag for flag in FLAGS if _take_flag(fields, flag)]
-    if len(set_flags) > 1:
+    oneway, more, upgrade = (_take_flag(fields, flag) for flag in FLAGS)
+    if oneway + more + upgrade > 1:
         raise BadFrame(_ONE_FLAG)
     _refuse_unknown(fields)
-    return make_call(method, set_flags[0] if set_flags else PLAIN, parameters)
+    return Call(method, parameters, oneway, more, upgrade)
 
 
 def decode_reply(frame: bytes) -> Reply:
@@ -510,24 +513,25 @@ class Framer:
         else:
             self._buffer = data
 
-    def next_frame(self) -> bytes | None:
+    def next_frame(self, data: bytes = b"") -> bytes | None:
         """Return the next whole frame without its NUL, or None until more bytes are fed.
 
         An empty frame is `b""`, which is not None: compare with `is None`.
+
+        Args:
+            data: bytes that come first through `receive_data`; in one step where they can.
 
         Raises:
             FrameTooLarge: a frame is longer than the limit, ended or not.  The stream has no point
                 to restart from, so every later call raises again, and what is fed is dropped.
         """
-        buffer = self._buffer
-        if not buffer and not self._too_large:
-            return None
-        if not self._searched and type(buffer) is bytes:
-            # One read, one frame: the common case, in one step.
-            frame, end, rest = buffer.partition(_NUL)
+        if not self._buffer and not self._closed and type(data) is bytes:
+            # One read, one frame: the common case.
+            frame, end, rest = data.partition(_NUL)
             if end and not rest and len(frame) <= self._limit_bytes:
-                self._buffer = b""
                 return frame
+        if data:
+            self.receive_data(data)
         return self._next_of_several()
 
     def take_rest(self) -> bytes:
@@ -543,6 +547,8 @@ class Framer:
 
     def _next_of_several(self) -> bytes | None:
         buffer = self._buffer
+        if not buffer and not self._too_large:
+            return None
         end = buffer.find(_NUL, self._searched)
         length = (end if end >= 0 else len(buffer)) - self._start
         if self._too_large or length > self._limit_bytes:

@@ -1,0 +1,369 @@
+"""How long a call takes and how many there are in a second, beside C and every peer.
+
+Owns a private environment with all contenders in it, one server process of each, and the order of
+the measurements: in each round every contender in turn, one column after the other, the order
+rotated.  What a load is belongs to contenders/play.py, what a contender is to its own file there.
+Clients and servers share one CPU, so that what is measured is the software and not how long the
+system takes to wake the other CPU.
+
+What the numbers mean is in bench/README.md.  They are information: the exit code is 0 unless a
+contender could not be run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cli import ROOT, Failed, Surroundings, pin
+
+CONTENDERS = ROOT / "bench/contenders"
+FEWEST_ROUNDS = 5
+START_PATIENCE_S = 20.0
+# A load that takes this much longer than it was told to has hung.
+LOAD_PATIENCE_S = 30.0
+
+C = "C, both ends"
+MP = "multiprocessing.connection"
+TYPED = "daemonry, typed proxy"
+# Not products: the limit of what is possible here.
+LIMITS = (C, "Python sockets, fixed bytes")
+ONE, EIGHT, MANY, ANEW = "1", "8", "64", "anew"
+COLUMNS = (ONE, EIGHT, MANY, ANEW)
+NAMES = {ONE: "1 connection", EIGHT: "8 connections", MANY: "64 connections", ANEW: "a connection per call"}
+
+
+@dataclass
+class Contender:
+    """One row.
+
+    Attributes:
+        title: how the table calls it.
+        module: its file in contenders/; "" for the C program.
+        client: the class of its clients.
+        found: by column, what each round gave.
+        trouble: why it could not be run, or "".
+        missing: by column, why it could not be measured there.
+        server: its server; None for a row that has that of another.
+        path: its socket.
+    """
+
+    title: str
+    module: str = ""
+    client: str = "Client"
+    found: dict[str, list[dict[str, float]]] = field(default_factory=lambda: {name: [] for name in COLUMNS})
+    trouble: str = ""
+    missing: dict[str, str] = field(default_factory=dict)
+    server: subprocess.Popen[bytes] | None = None
+    path: str = ""
+
+    def median(self, column: str, what: str) -> float | None:
+        """Return the median over the rounds of one number, None where it was not measured."""
+        values = [one[what] for one in self.found[column] if one[what] is not None]
+        return statistics.median(values) if values else None
+
+    def rate(self, column: str) -> float | None:
+        """Return the median of the calls per second."""
+        values = [one["calls"] / one["seconds"] for one in self.found[column]]
+        return statistics.median(values) if values else None
+
+
+def contenders() -> list[Contender]:
+    """Return the rows."""
+    return [
+        Contender(C),
+        Contender(LIMITS[1], "sockets_bytes"),
+        Contender("Python sockets, lines of JSON", "sockets_json"),
+        Contender(MP, "mp_connection"),
+        Contender("pyzmq", "zmq_rep"),
+        Contender("rpyc", "rpyc_threads"),
+        Contender("python varlink", "varlink_threads"),
+        Contender("asyncvarlink", "asyncvarlink_uds", "Async"),
+        Contender("uvicorn, http.client", "uvicorn_uds"),
+        Contender("grpcio", "grpc_sync"),
+        Contender("daemonry, Client.call", "ours", "Untyped"),
+        Contender(TYPED, "ours", "Typed"),
+        Contender("daemonry, asyncio proxy", "ours", "Async"),
+    ]
+
+
+# --- the environment --------------------------------------------------------------------------
+
+
+class Workshop(Surroundings):
+    """The environment of `cli`, with the contenders in it."""
+
+    def _make(self, venv_dir: Path) -> None:
+        print("making a clean virtual environment (a minute or so) ...", file=sys.stderr)
+        venv.create(venv_dir, symlinks=True, with_pip=True)
+        self.environment["PIP_CONSTRAINT"] = str(ROOT / "constraints.txt")
+        install = (self.command("python3"), "-m", "pip", "install", "--quiet")
+        self.run(*install, "--upgrade", "pip")
+        self.run(*install, f"{ROOT}[fast]", "--requirement", str(ROOT / "bench/requirements.txt"))
+
+
+@contextmanager
+def workshop(env_dir: Path | None) -> Iterator[Workshop]:
+    """Make the environment, and remove it; a virtual environment at `env_dir` stays."""
+    with tempfile.TemporaryDirectory(prefix="daemonry-bench-") as directory:
+        private = Path(directory)
+        yield Workshop(env_dir or private / "venv", private)
+
+
+def compile_floor(here: Workshop) -> str:
+    """Compile the C program and return its path.
+
+    Raises:
+        Failed: there is no compiler, or it refused.
+    """
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        raise Failed("there is no C compiler")
+    program = str(here.home / "pingpong")
+    here.run(compiler, "-O2", "-o", program, str(CONTENDERS / "pingpong.c"))
+    return program
+
+
+# --- the servers ------------------------------------------------------------------------------
+
+
+def bring_up(here: Workshop, stack: ExitStack, rows: list[Contender]) -> None:
+    """Start a server for each module on `stack`; one that fails becomes its rows' trouble."""
+    started: dict[str, Contender] = {}
+    for row in rows:
+        first = started.setdefault(row.module, row)
+        if first is not row:
+            row.server, row.path, row.trouble = first.server, first.path, first.trouble
+            continue
+        row.path = str(here.runtime / f"{row.module or 'c'}.sock")
+        try:
+            row.server = stack.enter_context(_served(here, row))
+        except (Failed, OSError) as error:
+            row.trouble = str(error)
+
+
+@contextmanager
+def _served(here: Workshop, row: Contender) -> Iterator[subprocess.Popen[bytes]]:
+    words = (
+        [here.command("python3"), str(CONTENDERS / "play.py"), "serve", row.module]
+        if row.module
+        else [compile_floor(here), "serve"]
+    )
+    server = subprocess.Popen(
+        [*words, row.path], env=here.environment, cwd=here.home, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        _await_socket(server, row)
+        yield server
+    finally:
+        server.terminate()
+        try:
+            server.wait(START_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _await_socket(server: subprocess.Popen[bytes], row: Contender) -> None:
+    until_s = time.monotonic() + START_PATIENCE_S
+    while not Path(row.path).exists():
+        if server.poll() is not None:
+            told = (server.communicate()[1] or b"").decode(errors="replace").strip().splitlines()
+            raise Failed(f"its server ended: {told[-1] if told else server.returncode}")
+        if time.monotonic() > until_s:
+            raise Failed("its server did not listen")
+        time.sleep(0.02)
+
+
+# --- measuring --------------------------------------------------------------------------------
+
+
+def measure(here: Workshop, rows: list[Contender], rounds: int, seconds: float) -> None:
+    """Make each load once a round, contenders in turn, the order rotated."""
+    for number in range(rounds):
+        print(f"round {number + 1} of {rounds} ...", file=sys.stderr)
+        for column in COLUMNS:
+            turn = (number * 5) % len(rows)
+            for row in rows[turn:] + rows[:turn]:
+                if not row.trouble and column not in row.missing:
+                    _load(here, row, column, seconds)
+
+
+def _load(here: Workshop, row: Contender, column: str, seconds: float) -> None:
+    assert row.server is not None
+    connections = "1" if column == ANEW else column
+    words = [
+        *(
+            [here.command("python3"), str(CONTENDERS / "play.py"), "load", row.module, row.client]
+            if row.module
+            else [str(here.home / "pingpong"), "load"]
+        ),
+        row.path,
+        str(int(column == ANEW)),
+        connections,
+        str(seconds),
+        str(row.server.pid),
+    ]
+    load = subprocess.Popen(
+        words,
+        env=here.environment,
+        cwd=here.home,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        out, told = load.communicate(timeout=seconds + LOAD_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(load.pid, signal.SIGKILL)
+        load.communicate()
+        row.missing[column] = "the load hung"
+        return
+    if load.returncode:
+        lines = told.decode(errors="replace").strip().splitlines()
+        row.missing[column] = lines[-1] if lines else f"its clients ended with {load.returncode}"
+        return
+    row.found[column].append(json.loads(out))
+
+
+# --- the tables -------------------------------------------------------------------------------
+
+
+def table(rows: list[Contender]) -> Iterator[str]:
+    """Yield the lines of the table."""
+    by_title = {row.title: row for row in rows}
+    floor_us = by_title[C].median(ONE, "p50_us")
+    peer_us = by_title[MP].median(ONE, "p50_us")
+    peer_anew_us = by_title[MP].median(ANEW, "p50_us")
+    peer_rate = by_title[MP].rate(MANY)
+    yield (
+        "| contender | 1 conn. p50 us | x C | mp / it | req/s | client us | server us "
+        "| 8 conn. req/s | 64 conn. req/s | it / mp | server us | anew p50 us | mp / it |"
+    )
+    yield "| --- |" + " ---: |" * 12
+    for row in rows:
+        if row.trouble:
+            yield f"| {row.title} | could not be run: {row.trouble} |" + " |" * 11
+            continue
+        one_us, anew_us = row.median(ONE, "p50_us"), row.median(ANEW, "p50_us")
+        cells = [
+            _shown(one_us, 1),
+            _shown(_ratio(one_us, floor_us), 2),
+            _shown(_ratio(peer_us, one_us), 2),
+            _shown(row.rate(ONE), 0),
+            _shown(row.median(ONE, "client_us"), 1),
+            _shown(row.median(ONE, "server_us"), 1),
+            _shown(row.rate(EIGHT), 0),
+            _shown(row.rate(MANY), 0),
+            _shown(_ratio(row.rate(MANY), peer_rate), 2),
+            _shown(row.median(MANY, "server_us"), 1),
+            _shown(anew_us, 1),
+            _shown(_ratio(peer_anew_us, anew_us), 2),
+        ]
+        yield f"| {row.title} | {' | '.join(cells)} |"
+
+
+def footnotes(rows: list[Contender]) -> Iterator[str]:
+    """Yield a line for each number that is missing."""
+    for row in rows:
+        for column, why in row.missing.items():
+            yield f"{row.title}, {NAMES[column]}: {why}"
+
+
+def _ratio(above: float | None, below: float | None) -> float | None:
+    return None if above is None or not below else above / below
+
+
+def _shown(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def verdicts(rows: list[Contender]) -> Iterator[str]:
+    """Yield a line for each target."""
+    by_title = {row.title: row for row in rows}
+    ours, mp, floor = by_title[TYPED], by_title[MP], by_title[C]
+    one_us = ours.median(ONE, "p50_us")
+    targets: list[tuple[str, float | None, str, float]] = [
+        ("one connection, times C", _ratio(one_us, floor.median(ONE, "p50_us")), "<=", 1.6),
+        ("one connection, as fast as multiprocessing", _ratio(mp.median(ONE, "p50_us"), one_us), ">=", 1.4),
+        (
+            "a connection per call, as fast as multiprocessing",
+            _ratio(mp.median(ANEW, "p50_us"), ours.median(ANEW, "p50_us")),
+            ">=",
+            2.5,
+        ),
+        ("64 connections, throughput of multiprocessing", _ratio(ours.rate(MANY), mp.rate(MANY)), ">=", 2.0),
+    ]
+    for what, found, sign, target in targets:
+        if found is None:
+            yield f"{what}: not measured"
+            continue
+        met = found <= target if sign == "<=" else found >= target
+        yield f"{what}: {found:.2f}, target {sign} {target}: {'met' if met else 'NOT MET'}"
+    yield from _who_is_ahead(rows, ours)
+
+
+def _who_is_ahead(rows: list[Contender], ours: Contender) -> Iterator[str]:
+    for column in COLUMNS:
+        mine = ours.rate(column)
+        if mine is None:
+            continue
+        others = [row for row in rows if row.title not in LIMITS and row.module != ours.module and not row.trouble]
+        ahead = [row.title for row in others if (rate := row.rate(column)) is not None and rate >= mine]
+        yield f"{NAMES[column]}: ahead of every other Python contender" + (f" but {', '.join(ahead)}" if ahead else "")
+
+
+def main() -> int:
+    """Measure, print the table, and return 1 if a contender could not be run."""
+    parser = argparse.ArgumentParser(prog="scripts/bench rtt", description="Time calls over a socket.")
+    parser.add_argument("--rounds", type=int, default=5, help=f"at least {FEWEST_ROUNDS} (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=0.5, help="length of each load (%(default)s)")
+    parser.add_argument("--env", type=Path, help="keep the virtual environment here, or use the one there")
+    parser.add_argument("--only", help="rows with one of these words in their titles, by comma; C and mp stay")
+    options = parser.parse_args()
+    rounds = max(options.rounds, FEWEST_ROUNDS)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # and clean up
+    rows = _chosen(contenders(), options.only)
+    try:
+        with ExitStack() as stack:
+            here = stack.enter_context(workshop(options.env and options.env.absolute()))
+            pinned = pin()
+            bring_up(here, stack, rows)
+            measure(here, rows, rounds, options.seconds)
+    except Failed as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    machine = (
+        f"{os.cpu_count()} CPUs, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    )
+    print(f"{machine}; medians of {rounds} interleaved rounds, {options.seconds:g} s each, {pinned}")
+    print("\n".join(("", *table(rows), "", *footnotes(rows), *verdicts(rows))))
+    # Without a compiler there is no floor, which is no fault of ours.
+    return 1 if any((row.trouble or row.missing) and row.title != C for row in rows) else 0
+
+
+def _chosen(rows: list[Contender], only: str | None) -> list[Contender]:
+    if only is None:
+        return rows
+    words: list[Any] = only.split(",")
+    return [row for row in rows if row.title in (C, MP, TYPED) or any(word in row.title for word in words)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
