@@ -68,8 +68,8 @@ def test_a_start_without_the_lock_file_leaves_it_alone(probe):
     told = second.out + second.err
     assert "another process listens there" in told or told == f"probe: already running (pid {pid})\n"
     assert inode(probe.place.socket_path) == before
-    assert instance.status()["pid"] == pid
     wait_until(lambda: instance.record() is not None, BACK_S, "the record is back")
+    assert instance.status()["pid"] == pid
     third = probe.sandbox.daemonry("start", probe.program)
     assert third == (0, f"probe: already running (pid {pid})\n", "")
     assert probe.cli("stop").out == "probe: stopped\n"
