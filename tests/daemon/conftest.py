@@ -134,7 +134,7 @@ def loop_kind(request, sandbox):
     """Both loops: without uvloop, as where it is not installed, by one in front that cannot be imported."""
     if request.param == "asyncio":
         hidden = sandbox.write("hidden/uvloop.py", "raise ImportError('hidden by a test')\n")
-        sandbox.env["PYTHONPATH"] = str(hidden.parent)
+        sandbox.env["PYTHONPATH"] = f"{hidden.parent}:{sandbox.env.get('PYTHONPATH', '')}".rstrip(":")
     else:
         pytest.importorskip("uvloop")
     return request.param

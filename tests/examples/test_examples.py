@@ -8,7 +8,7 @@ import pytest
 from daemonry.testing import wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-DAEMONS = {"ticker": EXAMPLES / "ticker.py", "diskwatch": EXAMPLES / "diskwatch.py"}
+DAEMONS = {name: EXAMPLES / f"{name}.py" for name in ("counter", "diskwatch", "ticker")}
 
 
 def test_every_example_has_its_test():
@@ -94,6 +94,26 @@ def test_diskwatch_does_not_start_on_a_directory_that_is_not_there(sandbox, sett
     settings.write_text("path = '/nowhere'\n")
     failed = sandbox.daemonry("start", DAEMONS["diskwatch"])
     assert failed == (1, "", "diskwatch: start failed (setup): path: there is no directory /nowhere\n")
+
+
+def test_counter_counts_for_whoever_calls(sandbox):
+    def call(*words):
+        return sandbox.daemonry("call", "counter", *words)
+
+    sandbox.start(DAEMONS["counter"])
+    assert call("org.example.counter.Add").out == '{"result":1}\n'
+    assert call("org.example.counter.Add", "steps:=3").out == '{"result":4}\n'
+    too_far = call("org.example.counter.Add", "steps:=97")
+    assert (too_far.code, too_far.out) == (1, "")
+    assert "org.example.counter.TooFar" in too_far.err
+    words = ("-m", "daemonry", "call", "counter", "org.example.counter.Watch", "--more")
+    with sandbox.popen(sys.executable, *words) as watching:
+        assert watching.stdout.readline() == '{"result":4}\n'
+        call("org.example.counter.Add")
+        assert watching.stdout.readline() == '{"result":5}\n'
+        assert sandbox.daemonry("stop", "counter").out == "counter: stopped\n"
+        assert watching.wait(10) == 6, "a stream that was cut may have had more to say"
+        watching.communicate()
 
 
 def test_certification_passes_between_its_two_sides(sandbox):

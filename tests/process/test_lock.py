@@ -85,6 +85,19 @@ def test_the_file_stays_when_the_lock_goes(path):
     assert os.stat(path).st_mode & 0o777 == 0o600
 
 
+def test_a_lock_whose_file_was_removed_or_replaced_knows_it(path):
+    """Another could lock a new file of that name: a daemon that notices can end, or take the place again."""
+    lock = Lock.try_take(path)
+    assert lock.file_is_there()
+    os.rename(path, path + ".away")
+    assert not lock.file_is_there()
+    with open(path, "w"):
+        assert not lock.file_is_there()
+    os.replace(path + ".away", path)
+    assert lock.file_is_there()
+    lock.release()
+
+
 def test_releasing_twice_does_not_close_what_has_the_number_now(path):
     lock = Lock.try_take(path)
     fd = lock.fd

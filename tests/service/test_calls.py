@@ -29,6 +29,7 @@ class Store(Interface, name="org.example.store", errors=(Full,)):
 
     def __init__(self):
         self.texts = {}
+        self.sleeping = 0
 
     def put(self, key: str, text: str = "") -> int:
         """Keep a text."""
@@ -38,6 +39,7 @@ class Store(Interface, name="org.example.store", errors=(Full,)):
         return len(self.texts)
 
     async def sleep(self, seconds: float) -> None:
+        self.sleeping += 1
         await asyncio.sleep(seconds)
 
     @method(blocking=True)
@@ -48,7 +50,11 @@ class Store(Interface, name="org.example.store", errors=(Full,)):
         raise ValueError("the secret is 1234")
 
 daemon = Daemon("store", version="3", drain_timeout_s=5)
-daemon.serve(Store())
+store = daemon.serve(Store())
+
+@daemon.status
+def fields():
+    return {"sleeping": store.sleeping}
 
 @daemon.work
 async def work(run):
@@ -151,7 +157,7 @@ def test_a_daemon_killed_in_a_call_may_have_run_it(store, client):
 
     caller = threading.Thread(target=call)
     caller.start()
-    wait_until(lambda: client._machine.state == "in call")
+    wait_until(lambda: store.status()["sleeping"])
     os.kill(pid, signal.SIGKILL)
     caller.join(10)
     assert caught == ["maybe"]

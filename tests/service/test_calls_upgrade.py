@@ -184,7 +184,7 @@ def test_what_an_upgraded_connection_raises_is_logged_and_ends_it(serving_once, 
         _, stream = client.upgrade(f"{NAME}.Go")
         with stream:
             assert stream.read(timeout_s=10) == b""
-    assert "ZeroDivisionError" in caplog.text
+    wait_until(lambda: "ZeroDivisionError" in caplog.text)
 
 
 @pytest.mark.parametrize("name", ["Shout", "Whisper"])

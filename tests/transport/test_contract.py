@@ -340,6 +340,17 @@ def test_ending_half_of_a_lost_connection_is_no_surprise(ends):
     client.finish_writing()
 
 
+def test_a_streams_socket_can_be_taken_out_of_it(ends):
+    """For whoever goes on with the connection by other means: it is theirs to close then."""
+    client, server = ends
+    sock = client.take_socket()
+    assert client.fileno() == -1
+    sock.settimeout(PATIENT_S)
+    server.write(b"still there")
+    assert sock.recv(100) == b"still there"
+    sock.close()
+
+
 def test_a_closed_stream_can_only_be_closed(ends):
     client, _ = ends
     client.close()

@@ -53,10 +53,7 @@ def test_its_user_and_root_may_command_a_daemon_and_nobody_else(pair, monkeypatc
 
 
 def test_a_peer_that_cannot_be_asked_may_not(pair, monkeypatch):
-    def unknown(sock):
-        raise OSError("no such peer")
-
-    monkeypatch.setattr(platform, "peer_of", unknown)
+    monkeypatch.setattr(platform, "peer_of", _unknown)
     assert not credentials.may_command(pair)
 
 
@@ -66,6 +63,26 @@ def test_over_tcp_nobody_can_tell():
         server, _ = listener.accept(PATIENT_S)
         with server, socket.socket(fileno=os.dup(server.fileno())) as sock:
             assert credentials.may_command(sock)
+
+
+def test_who_is_there_is_told_to_people():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        peer = credentials.peer_of(ours)
+    assert (peer.pid, peer.uid, peer.gid) == (os.getpid(), os.geteuid(), os.getegid())
+    assert str(peer) == f"pid {os.getpid()} uid {os.geteuid()}"
+
+
+def test_who_cannot_be_told_is_nobody(pair, monkeypatch):
+    with socket.socket() as over_tcp:
+        assert credentials.peer_of(over_tcp) == credentials.Peer(None, None, None)
+        assert str(credentials.peer_of(over_tcp)) == "tcp"
+    monkeypatch.setattr(platform, "peer_of", _unknown)
+    assert credentials.peer_of(pair).uid is None
+
+
+def _unknown(sock):
+    raise OSError("no such peer")
 
 
 @pytest.mark.parametrize("kind", ["a file of mode 0666", "a name without a file"])

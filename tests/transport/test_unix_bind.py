@@ -221,6 +221,21 @@ except SocketBindError as error:
     assert path.is_socket()
 
 
+def test_bind_says_what_is_in_the_way_when_nobody_answers_there(here, monkeypatch):
+    leave_stale(here)
+    told = []
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", _not_permitted)
+        with pytest.raises(SocketBindError, match="what is there could not be removed"):
+            listen(f"unix:{here}", warn=told.append)
+    assert told[-1] == f"could not remove {here}: Operation not permitted"
+    assert here.is_socket()
+
+
+def _not_permitted(path):
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
 IMPORTS = """
 import daemonry.errors
 from daemonry.errors import *
@@ -363,6 +378,11 @@ def test_a_directory_that_cannot_be_locked_is_used_without(here, monkeypatch):
     with listen(f"unix:{here}"):
         assert answers(here)
     assert not here.exists()
+
+
+def test_a_name_that_no_file_can_have_is_told(here):
+    with pytest.raises(SocketBindError, match="File name too long"):
+        listen(f"unix:{here.parent}/{'n' * 300}")
 
 
 def test_binding_needs_the_directory(here):
@@ -551,12 +571,8 @@ def test_closing_leaves_a_socket_that_was_moved_elsewhere(here):
 
 def test_a_file_that_cannot_be_removed_is_left_behind(here, monkeypatch):
     """Closing is the end of everything: it has nobody to complain to."""
-
-    def refuse(path):
-        raise OSError(errno.EPERM, "Operation not permitted")
-
     with monkeypatch.context() as patched:
-        patched.setattr(os, "unlink", refuse)
+        patched.setattr(os, "unlink", _not_permitted)
         listen(f"unix:{here}").close()
     assert here.is_socket()
 

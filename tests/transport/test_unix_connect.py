@@ -22,6 +22,7 @@ from daemonry.process import platform
 from daemonry.transport import unix_connect
 from daemonry.transport.connect import connect, listen, try_connect
 from daemonry.transport.endpoint import Endpoint
+from daemonry.transport.unix import is_live
 
 PATIENT_S = 10.0
 
@@ -198,6 +199,53 @@ def test_a_socket_that_another_user_may_not_open_is_denied(as_nobody, tmp_path):
             as_nobody(TRY_CONNECT, f"unix:{tmp_path}/x.sock", imports=IMPORTS), text=True
         )
     assert told.startswith(f"denied {errno.EACCES} access denied to {tmp_path}/x.sock: ")
+
+
+SQUAT = """
+with socket.socket(socket.AF_UNIX) as squatter:
+    squatter.bind(sys.argv[1].replace("@", "\\0"))
+    squatter.listen()
+    os.path.exists(sys.argv[1]) and os.chmod(sys.argv[1], 0o777)
+    print("listening", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("kind", ["in /tmp", "without a file"])
+@pytest.mark.parametrize("way", ["SO_PEERCRED", "platform"])
+def test_a_daemon_of_another_user_is_not_ours(as_nobody, socket_path, kind, way, monkeypatch):
+    """Fault 12, fact F18: whoever was there first would answer for us, and hear what we say."""
+    if way == "platform":
+        monkeypatch.delattr(unix_connect._socket, "SO_PEERCRED")
+    path = str(socket_path) if kind == "in /tmp" else f"@{socket_path.name}"
+    words = as_nobody(SQUAT, path)
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as squatter:
+        assert squatter.stdout.readline() == "listening\n"
+        for use in (connect, try_connect):
+            with pytest.raises(
+                AccessDenied, match=f"access denied to {path}: user 65534 listens there"
+            ) as denied:
+                use(f"unix:{path}", PATIENT_S)
+            assert denied.value.errno is None
+            assert denied.value.__cause__ is None
+        assert is_live(Endpoint.unix(path))
+        squatter.stdin.close()
+
+
+@pytest.mark.parametrize(
+    ("us", "them", "allowed"), [(1000, 1000, True), (1000, 0, True), (1000, 1001, False)]
+)
+def test_our_own_daemon_and_roots_are_whom_we_talk_to(socket_path, monkeypatch, us, them, allowed):
+    monkeypatch.delattr(unix_connect._socket, "SO_PEERCRED")
+    with listen(f"unix:{socket_path}"):
+        monkeypatch.setattr(platform, "peer_of", lambda sock: (1, them, them))
+        monkeypatch.setattr(os, "geteuid", lambda: us)
+        if allowed:
+            connect(f"unix:{socket_path}").close()
+        else:
+            with pytest.raises(AccessDenied):
+                connect(f"unix:{socket_path}")
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES])

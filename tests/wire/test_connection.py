@@ -32,7 +32,7 @@ from daemonry.wire.connection import (
     ServerConnection,
     drawing,
 )
-from daemonry.wire.varlink import FLAGS, PLAIN, Call, NotSendable, Reply
+from daemonry.wire.varlink import FLAGS, PLAIN, AnyCall, AnyReply, Call, NotSendable, Reply
 
 START = Call("org.example.Job.Start", {"n": 1})
 WATCH = Call("org.example.Job.Watch", more=True)
@@ -46,7 +46,7 @@ BOTH_CODECS = pytest.mark.parametrize("codec", [varlink, fast_varlink], ids=["va
 def frames(*messages):
     """Return the bytes of messages that some peer sent."""
     encoded = [
-        varlink.encode_call(message) if isinstance(message, Call) else varlink.encode_reply(message)
+        varlink.encode_call(message) if isinstance(message, AnyCall) else varlink.encode_reply(message)
         for message in messages
     ]
     return b"".join(frame + b"\0" for frame in encoded)
@@ -158,7 +158,7 @@ def test_a_client_takes_what_the_table_says(state, kind):
     following = TRANSITIONS[state].get(kind)
     client.receive_data(frames(KINDS[kind]))
     if state in {UPGRADED, HALF_CLOSED, CLOSED}:
-        assert not isinstance(client.next_event(), Reply)
+        assert not isinstance(client.next_event(), AnyReply)
         assert client.state == state
     elif state == BROKEN or following is None:
         with pytest.raises(BadFrame):
@@ -220,6 +220,13 @@ def test_pipelined_calls_are_handed_out_one_by_one_and_answered_in_order(codec):
         answers += server.send_reply(Reply(call.parameters))
     assert server.next_event() is None
     assert answers == frames(*(Reply({"n": n}) for n in range(3)))
+
+
+def test_bytes_that_come_while_a_call_is_in_hand_wait_for_their_turn():
+    server = server_in(IN_CALL)
+    assert server.next_event(frames(WATCH)) is None
+    server.send_reply(Reply())
+    assert server.next_event(frames(START)) == WATCH
 
 
 def test_what_waits_behind_a_call_is_told_so_that_reading_can_stop():
@@ -550,7 +557,7 @@ def answers(call):
 def serve(server):
     """Answer all that has come; return the calls and the bytes."""
     calls, sent = [], b""
-    while isinstance(event := server.next_event(), Call):
+    while isinstance(event := server.next_event(), AnyCall):
         calls.append(event)
         sent += b"".join(server.send_reply(reply) for reply in answers(event))
     return calls, sent
@@ -593,16 +600,19 @@ STREAMS = st.lists(
 ).map(b"".join)
 
 
-def told(engine, stream, cuts):
+def told(engine, stream, cuts, *, in_one_step=False):
     """Return all that an engine tells of a stream in these pieces, to its end."""
     history = []
     try:
         for piece in pieces(stream, cuts):
-            engine.receive_data(piece)
-            while (event := engine.next_event()) is not None:
+            if not in_one_step:
+                engine.receive_data(piece)
+            event = engine.next_event(piece if in_one_step else b"")
+            while event is not None:
                 history.append(event)
-                if isinstance(event, Call):
+                if isinstance(event, AnyCall):
                     history += [engine.send_reply(reply) for reply in answers(event)]
+                event = engine.next_event()
         engine.receive_eof()
         history.append(engine.next_event())
     except RemoteProtocolError as error:
@@ -627,6 +637,7 @@ def test_what_a_stream_means_does_not_depend_on_its_cut(begin, stream, cuts):
     whole = told(begin(), stream, [])
     assert told(begin(), stream, cuts) == whole
     assert told(begin(), stream, [1] * len(stream)) == whole
+    assert told(begin(), stream, cuts, in_one_step=True) == whole
 
 
 @pytest.mark.parametrize("calls", [[START], [START, WATCH, NOTE, START], [START, TUNNEL]])

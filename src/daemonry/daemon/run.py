@@ -36,7 +36,7 @@ from daemonry.daemon.guardian import Guardian
 from daemonry.daemon.life import Life
 from daemonry.daemon.lifecycle import Happened, Phase
 from daemonry.daemon.work import Job, drain
-from daemonry.errors import DaemonryError, Refused, UnsafePath
+from daemonry.errors import AlreadyRunning, DaemonryError, Refused, UnsafePath
 from daemonry.limits import DRAIN_GRACE_S, SOCKET_CHECK_S, START_TIMEOUT_S
 from daemonry.process import crash_file, logs, record
 from daemonry.process.forks import not_for_children
@@ -188,6 +188,8 @@ class _Performance:
             self._prepare()
             return self._serve()
         except (Exception, KeyboardInterrupt) as error:
+            if isinstance(error, AlreadyRunning):
+                self._reporter.already_running(error.pid, error.endpoint)
             self._reporter.failed(_one_line(error))
             if self._logging and not self._forked:
                 logger.error("start failed (%s): %s", self._reporter.stage, error, exc_info=_trace_of(error))

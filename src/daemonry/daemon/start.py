@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from daemonry import strict_json
 from daemonry.clock import Deadline
 from daemonry.daemon import claim, last_crash
-from daemonry.errors import BadFrame, NotReadyInTime, StartFailed
+from daemonry.errors import AlreadyRunning, BadFrame, NotReadyInTime, StartFailed
 from daemonry.limits import LOCK_PROBE_PATIENCE_S, START_TIMEOUT_S
 from daemonry.process import crash_file, readiness
 from daemonry.process.atomic_file import write_atomically
@@ -120,6 +120,9 @@ def _await_ready(
         if "ready" in message:
             process.returncode = 0
             return Record.from_fields(message["ready"])
+        if "running" in message:
+            _reap(process)
+            raise AlreadyRunning(place.name, message["running"]["pid"], message["running"]["endpoint"])
         if "failed" in message:
             failed = message["failed"]
             raise StartFailed(

@@ -3,8 +3,9 @@
     {"stage": "config"}
     {"ready": {...the record...}}
     {"failed": {"stage": "config", "error": "..."}}
+    {"running": {"pid": 12, "endpoint": "unix:..."}}     another process is this daemon
 
-Owns the messages.  The end of the pipe without one of the last two means that the process died;
+Owns the messages.  The end of the pipe without one of the last three means that the process died;
 nothing is ever guessed from files or from time.
 """
 
@@ -45,6 +46,11 @@ class Reporter:
     def failed(self, error: str) -> None:
         """Tell that the present stage failed, and why.  The last message."""
         self._send({"failed": {"stage": self.stage, "error": error}})
+        self._close()
+
+    def already_running(self, pid: int | None, endpoint: str | None) -> None:
+        """Tell that somebody else is this daemon.  The last message."""
+        self._send({"running": {"pid": pid, "endpoint": endpoint}})
         self._close()
 
     def _send(self, message: dict[str, Any]) -> None:

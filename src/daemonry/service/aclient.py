@@ -25,7 +25,7 @@ from daemonry.transport.connect import connect
 from daemonry.transport.endpoint import TCP, Endpoint
 from daemonry.wire import fast_varlink
 from daemonry.wire.connection import ClientConnection, Ended
-from daemonry.wire.varlink import Call, Reply
+from daemonry.wire.varlink import AnyReply, Call
 
 if TYPE_CHECKING:
     from daemonry.service.interface import Interface
@@ -198,7 +198,7 @@ class AsyncClient:
 
         return async_proxy(self, kind, timeout_s)
 
-    async def _call(self, call: Call, timeout_s: float, fds: Sequence[Fd] = ()) -> Reply:
+    async def _call(self, call: Call, timeout_s: float, fds: Sequence[Fd] = ()) -> AnyReply:
         deadline = Deadline(timeout_s)
         await self._take_turn(deadline)
         try:
@@ -221,11 +221,11 @@ class AsyncClient:
         else:
             await self._turn.acquire()
 
-    async def _exchange(self, call: Call, deadline: Deadline, fds: Sequence[Fd] = ()) -> Reply:
-        reply: Reply = await self._in_time(self._send_and_reply(call, fds), deadline)
+    async def _exchange(self, call: Call, deadline: Deadline, fds: Sequence[Fd] = ()) -> AnyReply:
+        reply: AnyReply = await self._in_time(self._send_and_reply(call, fds), deadline)
         return reply
 
-    async def _send_and_reply(self, call: Call, fds: Sequence[Fd]) -> Reply:
+    async def _send_and_reply(self, call: Call, fds: Sequence[Fd]) -> AnyReply:
         await self._send(call, fds)
         return await self._reply()
 
@@ -266,7 +266,7 @@ class AsyncClient:
             else:
                 data, fds = data[sent:], ()
 
-    async def _reply(self) -> Reply:
+    async def _reply(self) -> AnyReply:
         machine = self._machine
         close_all(self.take_fds())
         while True:

@@ -24,7 +24,7 @@ from daemonry.transport.endpoint import Endpoint
 from daemonry.transport.stream import Stream
 from daemonry.wire import varlink
 from daemonry.wire.connection import IN_CALL, IN_STREAM, IN_UPGRADE, ClientConnection, Ended
-from daemonry.wire.varlink import Call, Reply
+from daemonry.wire.varlink import AnyReply, Call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ class Client:
             self.close()
             raise errors.ConnectionLost(self.peer, "no") from error
 
-    def _reply(self, deadline: Deadline) -> Reply:
+    def _reply(self, deadline: Deadline) -> AnyReply:
         machine = self._machine
         if self._fd_stream is not None:
             return self._reply_with_fds(self._fd_stream, deadline)
@@ -265,7 +265,7 @@ class Client:
         except errors.IpcError as error:
             self._failed(error, deadline)
 
-    def _reply_with_fds(self, stream: FdStream, deadline: Deadline) -> Reply:
+    def _reply_with_fds(self, stream: FdStream, deadline: Deadline) -> AnyReply:
         machine = self._machine
         self._drop_received()
         try:
@@ -353,7 +353,7 @@ _STANDARD = {
 }
 
 
-def failed(reply: Reply) -> errors.CallFailed:
+def failed(reply: AnyReply) -> errors.CallFailed:
     """Return the exception for a reply that is an error."""
     assert reply.error is not None
     return _STANDARD.get(reply.error, errors.CallFailed)(reply.error, reply.parameters)

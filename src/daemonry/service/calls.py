@@ -28,7 +28,7 @@ from daemonry.service.interface import CallError, Described, Interface, Method, 
 from daemonry.transport.ancillary import Fd
 from daemonry.transport.credentials import Peer
 from daemonry.wire import varlink
-from daemonry.wire.varlink import Call, Reply
+from daemonry.wire.varlink import AnyCall, Reply
 
 logger = logging.getLogger("daemonry.calls")
 
@@ -74,7 +74,9 @@ class Bound:
         else:
             self.kind = "thread" if method.marks.blocking else "plain"
 
-    def arguments(self, call: Call, context: Context | None, fds: list[Fd] | None = None) -> dict[str, Any]:
+    def arguments(
+        self, call: AnyCall, context: Context | None, fds: list[Fd] | None = None
+    ) -> dict[str, Any]:
         """Return the keyword arguments of a call.
 
         Raises:
@@ -208,7 +210,7 @@ class Calls:
             self._methods[f"{where.name}.{method.name}"] = Bound(where, method, implementation)
             self.takes_fds |= method.takes_fds
 
-    def find(self, call: Call) -> Bound:
+    def find(self, call: AnyCall) -> Bound:
         """Return the method that a call names, if it may be called now.
 
         Raises:
@@ -260,7 +262,7 @@ def _nearest(name: str, known: dict[str, Any]) -> dict[str, str]:
     return {"nearest": folded[found[0]]} if found else {}
 
 
-def context_of(call: Call, peer: Peer) -> Context:
+def context_of(call: AnyCall, peer: Peer) -> Context:
     """Return what a handler may know of a call."""
     return Context(call.method, peer, more=call.more, oneway=call.oneway)
 

@@ -36,7 +36,7 @@ from daemonry.transport.ancillary import Arrivals, Fd, close_all
 from daemonry.transport.credentials import Peer
 from daemonry.wire import fast_varlink
 from daemonry.wire.connection import Ended, ServerConnection
-from daemonry.wire.varlink import ONEWAY, Call, Reply
+from daemonry.wire.varlink import AnyCall, Reply
 
 logger = logging.getLogger("daemonry.server")
 
@@ -76,7 +76,7 @@ class VarlinkConnection:
         "_limits",
         "_loop",
         "_machine",
-        "_mode",
+        "_oneway",
         "_out",
         "_out_fds",
         "_over",
@@ -116,7 +116,7 @@ class VarlinkConnection:
         self._out = bytearray()
         self._out_fds: tuple[tuple[int, list[Fd]], ...] = ()  # by where in `_out` they belong
         self._task: asyncio.Task[None] | None = None
-        self._mode = ""  # of the call in hand
+        self._oneway = False  # whether the call in hand is
         self._context: Context | None = None
         self._drained: asyncio.Future[None] | None = None
         self._stall: asyncio.TimerHandle | None = None  # there while the loop watches for writing
@@ -139,7 +139,6 @@ class VarlinkConnection:
         """Take bytes that were read already; `b""` is the end of what the peer sends."""
         if data:
             self._fed_bytes += len(data)
-            self._machine.receive_data(data)
         else:
             self._machine.receive_eof()
             self._finishing = True
@@ -147,7 +146,7 @@ class VarlinkConnection:
             if self._is_gone():
                 self._lost()
                 return
-        self._advance()
+        self._advance(data)
 
     def read(self) -> None:
         """Read what has come with the connection."""
@@ -231,42 +230,44 @@ class VarlinkConnection:
         self._out.clear()
         self._drop_fds()
         self._all_sent()
-        if self._context is not None and self._mode != ONEWAY:
+        if self._context is not None and not self._oneway:
             self._context.gone.set()
         if self._task is None:
             self._advance()
-        elif self._mode != ONEWAY:
+        elif not self._oneway:
             self._task.cancel()
 
     # --- calls ------------------------------------------------------------------------------------
 
-    def _advance(self) -> None:
-        """Begin the calls that wait, until one takes its time or too much waits to be sent."""
+    def _advance(self, data: bytes = b"") -> None:
+        """Take bytes and begin the calls that wait, until one takes its time or too much waits to be sent."""
         machine = self._machine
         limit_bytes = self._limits.waiting_bytes
+        if data and (self._task is not None or self._over or len(self._out) > limit_bytes):
+            machine.receive_data(data)
         while self._task is None and not self._over and len(self._out) <= limit_bytes:
-            start = self._fed_bytes - machine.buffered_bytes if self._arrivals is not None else 0
+            start = 0
+            if self._arrivals is not None:
+                start = self._fed_bytes - len(data) - machine.buffered_bytes
             try:
-                event = machine.next_event()
+                event = machine.next_event(data)
+                data = b""
             except errors.RemoteProtocolError as error:
                 self._last_word(error)
                 break
-            if event is None:
-                if self._gone:
-                    self.close()
+            if event is None or isinstance(event, Ended):
+                self._nothing_more(event)
                 break
-            if isinstance(event, Ended):
-                self._finish()
-                break
-            if self._gone and event.mode != ONEWAY:
-                machine.send_reply(Reply())
-                continue
             self._begin(event, start)
-            if self._arrivals is not None:
-                self._arrivals.drop(self._fed_bytes - machine.buffered_bytes)
         if self._out and self._stall is None:
             self._write()
         self._pace()
+
+    def _nothing_more(self, event: Ended | None) -> None:
+        if event is not None:
+            self._finish()
+        elif self._gone:
+            self.close()
 
     def _pace(self) -> None:
         """Read on or not, and look at the clock or not, as it stands now."""
@@ -301,10 +302,18 @@ class VarlinkConnection:
         else:
             self._pace()
 
-    def _begin(self, call: Call, start: int) -> None:
+    def _begin(self, call: AnyCall, start: int) -> None:
+        if self._gone and not call.oneway:
+            self._machine.send_reply(Reply())  # to nobody
+            return
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
+        self._answer_or_run(call, start)
+        if self._arrivals is not None:
+            self._arrivals.drop(self._fed_bytes - self._machine.buffered_bytes)
+
+    def _answer_or_run(self, call: AnyCall, start: int) -> None:
         try:
             bound = self._served.find(call)
         except errors.CallFailed as error:
@@ -323,7 +332,7 @@ class VarlinkConnection:
         except Exception as error:  # noqa: BLE001  # a type's own __post_init__ may raise anything
             self._send(bound.error(error))
             return
-        self._mode = call.mode
+        self._oneway = call.oneway
         if quick:
             self._answer(bound, arguments)
         else:
@@ -333,7 +342,7 @@ class VarlinkConnection:
             )
 
     def _arguments_with_fds(
-        self, bound: Bound, call: Call, context: Context | None, start: int
+        self, bound: Bound, call: AnyCall, context: Context | None, start: int
     ) -> dict[str, Any]:
         fds = self._arrivals.take(start) if self._arrivals is not None else []
         try:
@@ -579,17 +588,30 @@ class VarlinkConnection:
     async def _speak_on(self, speak: Speak, sock: UserSocket, early: bytes) -> None:
         try:
             if inspect.iscoroutinefunction(speak):
-                sock.setblocking(False)
-                await speak(sock, early)
+                with sock:
+                    sock.setblocking(False)
+                    await speak(sock, early)
             else:
-                sock.setblocking(True)
-                await self._loop.run_in_executor(self._threads, speak, sock, early)
+                await self._speak_in_thread(speak, sock, early)
         except Exception:
             logger.exception("an upgraded connection failed")
         finally:
             self._upgraded = None
-            sock.close()
             self._closed(self)
+
+    async def _speak_in_thread(self, speak: Speak, sock: UserSocket, early: bytes) -> None:
+        def run() -> None:
+            # Closed here and not on the loop, which may end while this thread still uses it.
+            with sock:
+                sock.setblocking(True)
+                speak(sock, early)
+
+        spoken = self._threads.submit(run)
+        try:
+            await asyncio.wrap_future(spoken)
+        finally:
+            if spoken.cancelled():
+                sock.close()
 
     def _end_upgraded(self, sock: UserSocket) -> None:
         try:

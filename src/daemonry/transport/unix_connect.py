@@ -7,9 +7,11 @@ every quick command connects and none of them listens.
 
 from __future__ import annotations
 
+import _socket
 import os
 from _socket import AF_UNIX, SOCK_STREAM
 from _socket import socket as Socket
+from sys import byteorder
 
 import daemonry
 from daemonry.limits import CONNECT_RETRY_FIRST_S, CONNECT_RETRY_MAX_S, UNIX_PATH_MAX_OTHER
@@ -68,7 +70,8 @@ def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
     A full backlog (EAGAIN) means a busy daemon, and is tried again until the deadline.
 
     Raises:
-        NotListening, StaleSocket, AccessDenied, ConnectError: nothing was sent.
+        NotListening, StaleSocket, ConnectError: nothing was sent.
+        AccessDenied: the system forbids it, or who listens is neither this user nor root.
         DeadlineExceeded: the backlog was full all the time.
         EndpointInvalid: the path is too long for this system.
     """
@@ -80,12 +83,29 @@ def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
                 sock.connect(address)
             except BlockingIOError:
                 _retry(sock, address, endpoint, deadline)
+        _check_whose(sock, endpoint)
     except BaseException as error:
         sock.close()
-        if isinstance(error, OSError) and not isinstance(error, daemonry.errors.DeadlineExceeded):
+        if isinstance(error, OSError) and not isinstance(error, daemonry.errors.DaemonryError):
             raise _why_not(endpoint, error) from error
         raise
     return Stream(sock, str(endpoint))
+
+
+def _check_whose(sock: Socket, endpoint: Endpoint) -> None:
+    """Refuse a listener that is neither this user's nor root's.
+
+    In a directory like /tmp, and for a name without a file, anybody may have been there first.
+    """
+    if hasattr(_socket, "SO_PEERCRED"):  # asked for here, because `platform` would cost each command
+        credentials = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+        uid = int.from_bytes(credentials[4:8], byteorder)
+    else:
+        from daemonry.process import platform
+
+        uid = platform.peer_of(sock)[1]
+    if uid not in (os.geteuid(), 0):
+        raise daemonry.errors.AccessDenied(endpoint.address, f"user {uid} listens there")
 
 
 def _retry(sock: Socket, address: str, endpoint: Endpoint, deadline: Deadline) -> None:

@@ -228,7 +228,8 @@ class _Connection:
         self._outcome = outcome
 
     def _resting(self, data: bytes = b"") -> Ended | None:
-        self._framer.receive_data(data)
+        if data:
+            self._framer.receive_data(data)
         outcome = self._outcome
         if isinstance(outcome, RemoteProtocolError):
             raise _fresh(outcome)

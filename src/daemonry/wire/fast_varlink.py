@@ -37,14 +37,15 @@ from msgspec.structs import astuple
 from daemonry.limits import MAX_JSON_DEPTH
 from daemonry.wire import varlink
 from daemonry.wire.varlink import (
-    CALL_TAILS,
     INT_SENT_LIMIT,
     METHOD_HEAD,
     PARAMETERS_HEAD,
+    PLAIN_TAIL,
     REPLY_HEAD,
     AnyCall,
     AnyReply,
     NotSendable,
+    call_tail,
     encode_name,
     reply_tail,
 )
@@ -54,7 +55,6 @@ from daemonry.wire.varlink import (
 FAST_LEVELS: Final = 5
 
 _BACKSLASH = ord("\\")
-_PLAIN_TAIL = b"}"
 _INT_BELOW = -INT_SENT_LIMIT
 # What stands for the keys of values that have none.
 _NO_NAMES = repeat("")
@@ -187,7 +187,7 @@ def encode_call(call: AnyCall) -> bytes:
         NotSendable: as `varlink.encode_call`.
     """
     head = METHOD_HEAD + encode_name(call.method) + PARAMETERS_HEAD
-    tail = CALL_TAILS[call.mode] if call.oneway or call.more or call.upgrade else _PLAIN_TAIL
+    tail = call_tail(call) if call.oneway or call.more or call.upgrade else PLAIN_TAIL
     return head + encode_parameters(call.parameters) + tail
 
 
@@ -197,12 +197,12 @@ def encode_reply(reply: AnyReply) -> bytes:
     Raises:
         NotSendable: as `varlink.encode_reply`.
     """
-    tail = _PLAIN_TAIL if reply.error is None and not reply.continues else reply_tail(reply)
+    tail = PLAIN_TAIL if reply.error is None and not reply.continues else reply_tail(reply)
     return REPLY_HEAD + encode_parameters(reply.parameters) + tail
 
 
 def encode_parameters(parameters: Any) -> bytes:
-    """Return an object as JSON in UTF-8, without blanks.
+    """Return an object as JSON in UTF-8, without blanks; None is an empty one.
 
     Takes what `varlink.encode_parameters` takes, and whatever else msgspec has a form for and calls
     an object: a Struct or a dataclass, with enums, bytes (as base64) or dates in it.
@@ -210,9 +210,9 @@ def encode_parameters(parameters: Any) -> bytes:
     Raises:
         NotSendable: as `varlink.encode_parameters`, judged by the form that msgspec gives.
     """
+    if not parameters and (parameters is None or type(parameters) is dict):
+        return b"{}"
     if type(parameters) is dict:
-        if not parameters:
-            return b"{}"
         common = _are_common(parameters.items(), 3)
     else:
         common = isinstance(parameters, msgspec.Struct) and _is_common(parameters, 2)
@@ -244,10 +244,12 @@ def _is_common(value: Any, depth: int) -> bool:
     if kind is dict:
         return _are_common(value.items(), depth + 1)
     if kind is list or kind is tuple:
-        return _are_common(zip(_NO_NAMES, value), depth + 1)
+        return _are_common(zip(_NO_NAMES, value, strict=False), depth + 1)
     if isinstance(value, enum.Enum):
         return _are_common((("", value.value),), depth)
-    return isinstance(value, msgspec.Struct) and _are_common(zip(_NO_NAMES, astuple(value)), depth + 1)
+    if isinstance(value, msgspec.Struct):
+        return _are_common(zip(_NO_NAMES, astuple(value), strict=False), depth + 1)
+    return False
 
 
 def _are_common(items: Iterable[tuple[Any, Any]], depth: int) -> bool:

@@ -169,8 +169,8 @@ class Call(AnyCall):
         more: bool = False,
         upgrade: bool = False,
     ) -> None:
-        if oneway + more + upgrade > 1:
-            raise NotSendable(_ONE_FLAG)
+        if oneway or more or upgrade:
+            _refuse_flags(oneway, more, upgrade)
         self.method = method
         self.parameters = {} if parameters is None else parameters
         self.oneway = oneway
@@ -188,8 +188,8 @@ class Reply(AnyReply):
     __slots__ = ("continues", "error", "parameters")
 
     def __init__(self, parameters: Any = None, continues: bool = False, error: str | None = None) -> None:
-        if continues and error is not None:
-            raise NotSendable(_ERROR_IS_LAST)
+        if continues:
+            _refuse_to_continue(error)
         self.parameters = {} if parameters is None else parameters
         self.continues = continues
         self.error = error
@@ -248,8 +248,9 @@ def _is_label(text: str) -> bool:
 METHOD_HEAD: Final = b'{"method":"'
 PARAMETERS_HEAD: Final = b'","parameters":'
 REPLY_HEAD: Final = b'{"parameters":'
-CALL_TAILS: Final[Mapping[str, bytes]] = {
-    PLAIN: b"}",
+PLAIN_TAIL: Final = b"}"
+_CALL_TAILS: Final[Mapping[str, bytes]] = {
+    PLAIN: PLAIN_TAIL,
     ONEWAY: b',"oneway":true}',
     MORE: b',"more":true}',
     UPGRADE: b',"upgrade":true}',
@@ -262,10 +263,8 @@ def encode_call(call: AnyCall) -> bytes:
     Raises:
         NotSendable: the name is not fully qualified, or as `encode_parameters`.
     """
-    name = encode_name(call.method)
-    return b"".join(
-        (METHOD_HEAD, name, PARAMETERS_HEAD, encode_parameters(call.parameters), CALL_TAILS[call.mode])
-    )
+    head = METHOD_HEAD + encode_name(call.method) + PARAMETERS_HEAD
+    return head + encode_parameters(call.parameters) + call_tail(call)
 
 
 def encode_reply(reply: AnyReply) -> bytes:
@@ -277,19 +276,42 @@ def encode_reply(reply: AnyReply) -> bytes:
     return REPLY_HEAD + encode_parameters(reply.parameters) + reply_tail(reply)
 
 
+def call_tail(call: AnyCall) -> bytes:
+    """Return what stands behind a call's parameters.
+
+    Raises:
+        NotSendable: more than one flag.
+    """
+    _refuse_flags(call.oneway, call.more, call.upgrade)
+    return _CALL_TAILS[call.mode]
+
+
 def reply_tail(reply: AnyReply) -> bytes:
     """Return what stands behind a reply's parameters.
 
     Raises:
-        NotSendable: the error's name is not fully qualified.
+        NotSendable: the error's name is not fully qualified, or it continues.
     """
-    if reply.error is not None:
-        return b',"error":"' + encode_name(reply.error) + b'"}'
-    return b',"continues":true}' if reply.continues else b"}"
+    if reply.continues:
+        _refuse_to_continue(reply.error)
+        return b',"continues":true}'
+    if reply.error is None:
+        return PLAIN_TAIL
+    return b',"error":"' + encode_name(reply.error) + b'"}'
+
+
+def _refuse_flags(oneway: bool, more: bool, upgrade: bool) -> None:
+    if oneway + more + upgrade > 1:
+        raise NotSendable(_ONE_FLAG)
+
+
+def _refuse_to_continue(error: str | None) -> None:
+    if error is not None:
+        raise NotSendable(_ERROR_IS_LAST)
 
 
 def encode_parameters(parameters: Any) -> bytes:
-    """Return an object as JSON in UTF-8, without blanks.
+    """Return an object as JSON in UTF-8, without blanks; None is an empty one.
 
     Only `dict` with `str` keys, `list`, `tuple`, `str`, `int`, `float`, `bool` and None have a
     form, and their subclasses have none: what such a one prints is not ours to know.
@@ -297,6 +319,8 @@ def encode_parameters(parameters: Any) -> bytes:
     Raises:
         NotSendable: it is no dict, or holds what the module's docstring excludes.
     """
+    if parameters is None:
+        return b"{}"
     if type(parameters) is not dict:
         raise NotSendable("parameters are not an object")
     try:
@@ -525,14 +549,19 @@ class Framer:
             FrameTooLarge: a frame is longer than the limit, ended or not.  The stream has no point
                 to restart from, so every later call raises again, and what is fed is dropped.
         """
-        if not self._buffer and not self._closed and type(data) is bytes:
-            # One read, one frame: the common case.
-            frame, end, rest = data.partition(_NUL)
-            if end and not rest and len(frame) <= self._limit_bytes:
-                return frame
         if data:
-            self.receive_data(data)
-        return self._next_of_several()
+            if self._buffer or self._closed or type(data) is not bytes:
+                self._append(data)
+            else:
+                self._buffer = data
+        buffer = self._buffer
+        if not self._searched and type(buffer) is bytes:
+            # One read, one frame: the common case, in one step.
+            frame, end, rest = buffer.partition(_NUL)
+            if end and not rest and len(frame) <= self._limit_bytes:
+                self._buffer = b""
+                return frame
+        return self._next_of_several() if buffer or self._too_large else None
 
     def take_rest(self) -> bytes:
         """Return what was fed and not taken, whatever it is, and hold nothing any more."""
@@ -547,8 +576,6 @@ class Framer:
 
     def _next_of_several(self) -> bytes | None:
         buffer = self._buffer
-        if not buffer and not self._too_large:
-            return None
         end = buffer.find(_NUL, self._searched)
         length = (end if end >= 0 else len(buffer)) - self._start
         if self._too_large or length > self._limit_bytes:
