@@ -100,20 +100,28 @@ def test_a_state_directory_of_another_user(sandbox, program, root):
     assert list(theirs.iterdir()) == []
 
 
-def test_another_users_xdg_runtime_dir_is_left_alone(sandbox, program, root):
+@pytest.fixture
+def alone(sandbox):
+    """The name of a daemon of this test alone: its directory may be one that all tests share."""
+    name = f"probe-{os.getpid()}"
+    sandbox.write(f"{name}.py", f"from daemonry import Daemon\ndaemon = Daemon('{name}')\n")
+    return name
+
+
+def test_another_users_xdg_runtime_dir_is_left_alone(sandbox, alone, root):
     """After `su`, the variable names the other's: the daemon lives in a directory of its own then."""
     theirs = sandbox.path / "theirs"
     theirs.mkdir(mode=0o700)
     os.chown(theirs, 12345, 12345)
     sandbox.env["XDG_RUNTIME_DIR"] = str(theirs)
-    started = sandbox.daemonry("start", program, "--json")
+    started = sandbox.daemonry("start", f"{alone}.py", "--json")
     endpoint = started.json()["endpoint"]
     try:
         assert str(theirs) not in endpoint
-        assert sandbox.daemonry("status", "probe").code == 0
+        assert sandbox.daemonry("status", alone).code == 0
         assert list(theirs.iterdir()) == []
     finally:
-        assert sandbox.daemonry("stop", "probe").code == 0
+        assert sandbox.daemonry("stop", alone).code == 0
         os.rmdir(os.path.dirname(endpoint.removeprefix("unix:")))
 
 
@@ -189,6 +197,8 @@ FULL = """
     fill()
     show("start", "probe.py")
     show("start", "probe.py", "--log-level", "debug")
+    done = box.daemonry("run", "probe.py")
+    print(done.code, done.err.splitlines()[-1].replace(disk, "DISK"), box.leftovers())
     show("status", "probe")
     os.unlink(disk + "/filler")
     print(before == remembered())
@@ -200,10 +210,11 @@ FULL = """
 def test_a_full_disk(on_tiny_disk):
     """Fault 16: the start is refused, what was written before is whole, and with room again all works."""
     lines = on_tiny_disk(ON_DISK + FULL, size="128k", files=64).splitlines()
-    assert [line.split()[0] for line in lines] == ["0", "0", "1", "1", "3", "True", "0", "0"]
+    assert [line.split()[0] for line in lines] == ["0", "0", "1", "1", "1", "3", "True", "0", "0"]
     for line in lines[2:4]:
         assert "DISK/there/.local/state/probe/" in line
         assert line.endswith("No space left on device")
+    assert lines[4].endswith("probe.json: cannot be written: No space left on device nothing")
 
 
 def test_a_disk_without_room_for_one_more_file(on_tiny_disk):
@@ -285,47 +296,46 @@ def test_without_home_a_state_directory_is_enough(stranger, program, sandbox):
     assert stranger("stop", "probe", **given).code == 0
 
 
-def test_no_xdg_runtime_dir(sandbox, program):
+def test_no_xdg_runtime_dir(sandbox, alone):
     """Cron and plain ssh have none: a directory of the user's own in /run/user or /tmp takes its place."""
     del sandbox.env["XDG_RUNTIME_DIR"]
-    started = sandbox.daemonry("start", program, "--json")
+    started = sandbox.daemonry("start", f"{alone}.py", "--json")
     assert started.code == 0
     path = Path(started.json()["endpoint"].removeprefix("unix:"))
     try:
-        assert path.parent in (Path(f"/run/user/{os.geteuid()}/probe"), Path(f"/tmp/probe-{os.geteuid()}"))
+        assert str(path.parent) in (f"/run/user/{os.geteuid()}/{alone}", f"/tmp/{alone}-{os.geteuid()}")
         assert path.parent.stat().st_mode & 0o777 == 0o700
     finally:
-        assert sandbox.daemonry("stop", "probe").code == 0
+        assert sandbox.daemonry("stop", alone).code == 0
         path.parent.rmdir()
 
 
 @pytest.mark.parametrize("value", ["", "relative", "/nowhere"])
-def test_an_xdg_runtime_dir_that_is_none(sandbox, program, value):
+def test_an_xdg_runtime_dir_that_is_none(sandbox, alone, value):
     """Fault 33: what the specification forbids, and what is not there, is as good as not set."""
     sandbox.env["XDG_RUNTIME_DIR"] = value
-    endpoint = sandbox.daemonry("start", program, "--json").json()["endpoint"]
+    endpoint = sandbox.daemonry("start", f"{alone}.py", "--json").json()["endpoint"]
     try:
         assert endpoint.startswith(
-            (f"unix:/run/user/{os.geteuid()}/probe/", f"unix:/tmp/probe-{os.geteuid()}/")
+            (f"unix:/run/user/{os.geteuid()}/{alone}/", f"unix:/tmp/{alone}-{os.geteuid()}/")
         )
-        assert sandbox.daemonry("status", "probe").code == 0
+        assert sandbox.daemonry("status", alone).code == 0
     finally:
-        assert sandbox.daemonry("stop", "probe").code == 0
+        assert sandbox.daemonry("stop", alone).code == 0
         os.rmdir(os.path.dirname(endpoint.removeprefix("unix:")))
 
 
-def test_a_squatted_directory_in_tmp_is_refused(sandbox, program, root):
+def test_a_squatted_directory_in_tmp_is_refused(sandbox, alone, root):
     """F18: somebody else made /tmp/NAME-UID before us; `makedirs` would have taken it."""
     del sandbox.env["XDG_RUNTIME_DIR"]
-    squatted = Path(f"/tmp/squat-{os.geteuid()}")
-    sandbox.write("squat.py", "from daemonry import Daemon\ndaemon = Daemon('squat')\n")
+    squatted = Path(f"/tmp/{alone}-{os.geteuid()}")
     if os.path.isdir(f"/run/user/{os.geteuid()}"):
         pytest.skip("this user has a runtime directory")
     squatted.mkdir(mode=0o700)
     try:
         os.chown(squatted, 12345, 12345)
-        line = one_line(sandbox.daemonry("start", "squat.py"))
-        assert line == f"squat: start failed (bind): {squatted}: belongs to user 12345, not to 0"
+        line = one_line(sandbox.daemonry("start", f"{alone}.py"))
+        assert line == f"{alone}: start failed (bind): {squatted}: belongs to user 12345, not to 0"
     finally:
         squatted.rmdir()
 

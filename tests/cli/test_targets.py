@@ -25,23 +25,16 @@ def started(sandbox, program):
     return sandbox.start(program)
 
 
-@pytest.mark.parametrize(
-    "target",
-    [
-        "probe",
-        "probe.py",
-        "./probe.py",
-        "{box}/probe.py",
-        "{box}/probe.py:daemon",
-        "probe.py:daemon",
-        "probe:daemon",
-    ],
-)
 @pytest.mark.parametrize("verb", ["status", "logs"])
-def test_each_kind_of_target_means_the_same_daemon(sandbox, started, verb, target):
-    done = sandbox.daemonry(verb, target.format(box=sandbox.path))
-    assert (done.code, done.err) == (0, "")
-    assert "probe" in done.out
+def test_each_kind_of_target_means_the_same_daemon(sandbox, started, verb):
+    box = sandbox.path
+    for target in (
+        *("probe", "probe.py", "./probe.py", "probe.py:daemon", "probe:daemon"),
+        *(f"{box}/probe.py", f"{box}/probe.py:daemon"),
+    ):
+        done = sandbox.daemonry(verb, target)
+        assert (done.code, done.err) == (0, ""), target
+        assert "probe" in done.out, target
 
 
 @pytest.mark.parametrize("form", ["unix:{path}", "{path}"])

@@ -100,7 +100,10 @@ def test_what_it_writes_is_kept_for_its_owner_alone(started, tmp_path):
 
 
 def test_captured_output_of_the_starter_ends_with_the_starter(tmp_path):
-    """`out=$(program start)` returns although the daemon goes on (hard case 3)."""
+    """`out=$(program start)` returns although the daemon goes on (hard case 3).
+
+    And it does not read what was meant for its starter.
+    """
     sleeper = tmp_path / "sleeper"
     sleeper.write_text("#!/bin/sh\nexec sleep 60\n")
     sleeper.chmod(0o755)
@@ -112,11 +115,17 @@ print(child.pid, flush=True)
 child.returncode = 0  # left to itself on purpose
 """
     done = subprocess.run(
-        [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", script, tmp_path],
+        input="",
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
     )
     pid = int(done.stdout)
     with open(f"/proc/{pid}/cmdline") as file:
         assert "sleep" in file.read()
+    assert os.readlink(f"/proc/{pid}/fd/0") == os.devnull
     os.kill(pid, 9)
 
 

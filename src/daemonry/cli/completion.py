@@ -30,6 +30,7 @@ _OPTIONS = {
     "logs": ("--follow", "--tail", "--since", "--json"),
     "call": ("--more", "--oneway", "--timeout"),
     "describe": _QUICK,
+    "tap": (*_QUICK, "--payloads"),
     "completion": ("bash", "zsh", "fish"),
     "ps": ("--json", "--names"),
 }

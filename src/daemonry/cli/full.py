@@ -90,6 +90,7 @@ def _parser(name: str, daemon: Daemon | None, version: str) -> argparse.Argument
     _add_quick(add)
     _add_reading(add, daemon)
     _add_calling(add)
+    _add_tap(add)
     completion = add("completion", "print a shell's completion script", target=False)
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
     return parser
@@ -168,6 +169,12 @@ def _add_calling(add: _Add) -> None:
     _add_common(describe, 5.0)
 
 
+def _add_tap(add: _Add) -> None:
+    tap = add("tap", "print its calls as they happen: what is called, by whom, how long")
+    tap.add_argument("--payloads", action="store_true", help="print their parameters too")
+    _add_common(tap, 5.0)
+
+
 def _count(digits: str) -> int:
     if not digits.isascii() or not digits.isdigit() or len(digits) > 9:
         raise argparse.ArgumentTypeError(f"{digits!r} is no number of lines")
@@ -204,6 +211,11 @@ def _command(options: argparse.Namespace, daemon: Daemon | None) -> int:
         return _logs(options, instance)
     if options.verb == "call":
         return _call(options, instance)
+    if options.verb == "tap":
+        from daemonry.cli.tap import tap
+
+        limit_s = options.timeout or REQUEST_TIMEOUT_S
+        return tap(instance, payloads=options.payloads, as_json=options.json, timeout_s=limit_s)
     if options.verb == "describe":
         from daemonry.cli.call import describe
 

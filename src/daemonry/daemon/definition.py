@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn, TypeVar
 
     from daemonry.daemon.run import Run
+    from daemonry.service.bounds import Bounds
     from daemonry.service.interface import Interface
 
     Work = Callable[[Run], Awaitable[None] | None]
@@ -71,6 +72,7 @@ class Daemon:
             spares the quick commands its import (see `daemonry.daemon.config`).
         endpoint: where it listens; by default a Unix socket in its runtime directory.
         drain_timeout_s: how long work may take to end after a stop was asked, in seconds.
+        limits: what its clients may do (see `daemonry.service.bounds`); the defaults if not given.
         target: how a new process finds this object, as `module:attribute` or `/file.py:attribute`;
             worked out from where the object was made if it is not given.
 
@@ -86,6 +88,7 @@ class Daemon:
         config: type | str | None = None,
         endpoint: str | None = None,
         drain_timeout_s: float = DRAIN_TIMEOUT_S,
+        limits: Bounds | None = None,
         target: str | None = None,
     ) -> None:
         self.name = check_name(name)
@@ -93,6 +96,7 @@ class Daemon:
         self.config_type = config
         self.endpoint = endpoint
         self.drain_timeout_s = drain_timeout_s
+        self.limits = limits
         self.works: list[Work] = []
         self.setups: list[Setup] = []
         self.services: list[Interface] = []

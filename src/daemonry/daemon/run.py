@@ -45,6 +45,7 @@ from daemonry.process.lock import Lock
 from daemonry.process.place import Place
 from daemonry.process.readiness import Reporter
 from daemonry.process.record import Record
+from daemonry.service import bounds
 from daemonry.service.builtin import Control, VarlinkService
 from daemonry.service.calls import Calls
 from daemonry.service.server import Server
@@ -248,11 +249,12 @@ class _Performance:
         return config.load(path, config.resolve(self._daemon.config_type))
 
     def _bind(self) -> Server:
+        limits = self._daemon.limits or bounds.DEFAULT
         if self._daemon.endpoint is None:
             endpoint = Endpoint.unix(self._place.socket_path)
-            server = Server(endpoint, leftovers="replace", calls=self._calls)
+            server = Server(endpoint, leftovers="replace", calls=self._calls, limits=limits)
         else:
-            server = Server(self._daemon.endpoint, calls=self._calls)
+            server = Server(self._daemon.endpoint, calls=self._calls, limits=limits)
         server.bind()
         written = Record(
             False,
@@ -274,7 +276,7 @@ class _Performance:
     def _builtin_calls(self) -> Calls:
         calls = Calls(self._life.closed_to_work)
         calls.serve(VarlinkService(calls, ("daemonry", self._daemon.name, self._daemon.version, "")))
-        calls.serve(Control(self._life, self._life.wait_changed))
+        calls.serve(Control(self._life, calls.tap, self._life.wait_changed, self._place.log_path))
         return calls
 
     def _tell_about_last_run(self) -> None:

@@ -72,29 +72,73 @@ def follow(path: str, choice: Choice = lambda found: ()) -> Iterator[str]:
         path: the log file; waited for if it is not there.
         choice: what to yield first of the lines that are there already; none by default.
     """
-    file = _open_or_wait(path)
+    follower = Follower(path, choice)
     try:
-        *whole, held = file.read().split(b"\n")
-        yield from choice(itertools.chain(_older_lines(path), map(_decoded, whole)))
         while True:
-            held += file.read()
-            *whole, held = held.split(b"\n")
-            yield from map(_decoded, whole)
-            if whole:
-                continue
-            if _was_rotated(path, file.fileno()):
-                rest = file.read()  # what was written between our read and the rename
-                held += rest
-                if not rest:
-                    if held:
-                        yield _decoded(held)
-                    held = b""
-                    file.close()
-                    file = _open_or_wait(path)
-                continue
-            clock.sleep(FOLLOW_POLL_S)
+            found = follower.lines()
+            yield from found
+            if not found:
+                clock.sleep(FOLLOW_POLL_S)
     finally:
-        file.close()
+        follower.close()
+
+
+class Follower:
+    """Reads a log as it is written; `lines` never waits.
+
+    Args:
+        path: the log file; it need not be there yet.
+        choice: what the first `lines` gives of those that are there already; none by default.
+    """
+
+    def __init__(self, path: str, choice: Choice = lambda found: ()) -> None:
+        self._path = path
+        self._choice: Choice | None = choice
+        self._file: BinaryIO | None = None
+        self._held = b""
+
+    def lines(self) -> list[str]:
+        """Return the lines that were finished since the last look."""
+        if self._file is None and not self._open():
+            return []
+        found = self._read()
+        if self._choice is not None:
+            choice, self._choice = self._choice, None
+            return list(choice(itertools.chain(_older_lines(self._path), found)))
+        if not found and self._rotated():
+            # What was written between our read and the rename, then what is in the new part.
+            found = self._read() + self._last_of_part()
+            found += self._read() if self._open() else []
+        return found
+
+    def close(self) -> None:
+        """Close the file.  Twice is not an error."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self) -> bool:
+        self.close()
+        try:
+            # Bytes, because what is there may end in the middle of a letter.
+            self._file = open(self._path, "rb")  # noqa: SIM115  # closed by `close`
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _read(self) -> list[str]:
+        assert self._file is not None
+        *whole, self._held = (self._held + self._file.read()).split(b"\n")
+        return [_decoded(line) for line in whole]
+
+    def _last_of_part(self) -> list[str]:
+        """Return what stands behind the last line's end in a part that grows no more."""
+        held, self._held = self._held, b""
+        return [_decoded(held)] if held else []
+
+    def _rotated(self) -> bool:
+        assert self._file is not None
+        return _was_rotated(self._path, self._file.fileno())
 
 
 def _older_lines(path: str) -> Iterator[str]:
@@ -112,14 +156,6 @@ def _lines_of(part: str) -> Iterator[str]:
 
 def _decoded(line: bytes) -> str:
     return line.decode("utf-8", "backslashreplace")
-
-
-def _open_or_wait(path: str) -> BinaryIO:
-    while True:
-        try:
-            return open(path, "rb")  # bytes: what is there may end in the middle of a letter
-        except FileNotFoundError:
-            clock.sleep(FOLLOW_POLL_S)
 
 
 def _was_rotated(path: str, fd: int) -> bool:

@@ -14,9 +14,12 @@ from typing import Any
 import msgspec
 
 from daemonry import errors
+from daemonry.limits import FOLLOW_POLL_S
+from daemonry.process import log_reader
 from daemonry.service.calls import CONTROL, Calls
 from daemonry.service.control import ControlState
 from daemonry.service.interface import CallError, Interface
+from daemonry.service.tap import Tap, TapEvent, Watcher
 from daemonry.wire import varlink
 
 
@@ -76,12 +79,26 @@ class Note(msgspec.Struct):
     note: str
 
 
+class LogLine(msgspec.Struct):
+    """One line of the daemon's log, as it is stored."""
+
+    line: dict[str, Any]
+
+
 class Control(Interface, name=CONTROL, errors=(Refusal,)):
     """The daemon itself: how it is, and what it is to do."""
 
-    def __init__(self, state: ControlState, changes: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self,
+        state: ControlState,
+        tap: Tap,
+        changes: Callable[[], Awaitable[None]] | None = None,
+        log_path: str = "",
+    ) -> None:
         self._state = state
+        self._tap = tap
         self._changes = changes
+        self._log_path = log_path
 
     async def get_status(self) -> Status:
         """Return what STATUS tells."""
@@ -115,6 +132,28 @@ class Control(Interface, name=CONTROL, errors=(Refusal,)):
             finally:
                 if changed is not None:
                     changed.cancel()
+
+    async def tap(self, payloads: bool = False) -> AsyncIterator[TapEvent]:
+        """Return the calls that are under way, then each as it begins and ends.
+
+        Parameters are told only where `payloads` asks for them.
+        """
+        with Watcher(self._tap, payloads=payloads) as watcher:
+            async for event in watcher.events():
+                yield event
+
+    async def tail_log(self, lines: int = 20, follow: bool = False) -> AsyncIterator[LogLine]:
+        """Return the log's last lines (0 for all), and then, if asked to follow, each new one."""
+        follower = log_reader.Follower(self._log_path, log_reader.last(lines))
+        try:
+            while True:
+                for line in follower.lines():
+                    yield LogLine(log_reader.parsed(line))
+                if not follow:
+                    return
+                await asyncio.sleep(FOLLOW_POLL_S)
+        finally:
+            follower.close()
 
     async def _ask(self, name: str) -> Any:
         method = getattr(self._state, name, None)

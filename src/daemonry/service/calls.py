@@ -25,6 +25,7 @@ from daemonry import errors
 from daemonry.limits import MAX_ECHO_CHARS
 from daemonry.service.handler import Context
 from daemonry.service.interface import CallError, Described, Interface, Method, described
+from daemonry.service.tap import Tap
 from daemonry.transport.ancillary import Fd
 from daemonry.transport.credentials import Peer
 from daemonry.wire import varlink
@@ -179,6 +180,7 @@ class Calls:
 
     Attributes:
         running: how many do; counted by whoever runs them.
+        tap: tells watchers of calls; told by whoever runs them.
         takes_fds: whether any method takes descriptors.
     """
 
@@ -186,6 +188,7 @@ class Calls:
         self._gate = gate
         self._most_running = most_running
         self.running = 0
+        self.tap = Tap()
         self.takes_fds = False
         self._interfaces: dict[str, Described] = {}
         self._methods: dict[str, Bound] = {}

@@ -31,6 +31,7 @@ from daemonry.service.bounds import Bounds
 from daemonry.service.calls import Bound, Calls, Results
 from daemonry.service.connection import finish
 from daemonry.service.handler import Context, Speak, Upgrade
+from daemonry.service.tap import Begun
 from daemonry.transport import ancillary
 from daemonry.transport.ancillary import Arrivals, Fd, close_all
 from daemonry.transport.credentials import Peer
@@ -67,6 +68,7 @@ class VarlinkConnection:
 
     __slots__ = (
         "_arrivals",
+        "_begun",
         "_closed",
         "_context",
         "_drained",
@@ -123,6 +125,7 @@ class VarlinkConnection:
         self._watch: asyncio.TimerHandle | None = None
         self._watched_bytes = 0
         self._speak: Speak | None = None
+        self._begun: Begun | None = None
         self._upgraded: UserSocket | None = None
         self._reading = False
         self._finishing = False  # the peer sends no more
@@ -180,6 +183,7 @@ class VarlinkConnection:
             self._context.gone.set()
         if self._task is not None:
             self._task.cancel()
+        self._note_end("the caller is gone")
         self._drop_fds()
         if self._over and not self._gone:
             finish(self._sock)
@@ -309,6 +313,8 @@ class VarlinkConnection:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
+        if self._served.tap.watchers:
+            self._begun = self._served.tap.begin(call.method, self._peer, call.parameters, lasts=False)
         self._answer_or_run(call, start)
         if self._arrivals is not None:
             self._arrivals.drop(self._fed_bytes - self._machine.buffered_bytes)
@@ -337,9 +343,22 @@ class VarlinkConnection:
             self._answer(bound, arguments)
         else:
             self._context = context
+            self._note_lasting(call)
             self._run(
                 self._stream(bound, arguments) if bound.kind == "stream" else self._await(bound, arguments)
             )
+
+    def _note_lasting(self, call: AnyCall) -> None:
+        tap = self._served.tap
+        if self._begun is None:
+            self._begun = tap.begin(call.method, self._peer, None, lasts=True)
+        else:
+            tap.lasts(self._begun)
+
+    def _note_end(self, error: str | None) -> None:
+        if self._begun is not None:
+            self._served.tap.end(self._begun, error)
+            self._begun = None
 
     def _arguments_with_fds(
         self, bound: Bound, call: AnyCall, context: Context | None, start: int
@@ -466,6 +485,8 @@ class VarlinkConnection:
         if self._sock.fileno() < 0:
             close_all(fds or ())
             return True
+        if self._begun is not None and not reply.continues:
+            self._note_end(reply.error)
         try:
             if fds and self._sock.family != AF_UNIX:
                 raise errors.LocalProtocolError("descriptors pass over Unix sockets only")

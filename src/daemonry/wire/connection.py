@@ -9,6 +9,7 @@ Both sides go through one table, `TRANSITIONS`, because both see the same call, 
 
     receive_data(bytes), receive_eof()      what came from the peer
     next_event() -> ... | None              what it means; ask until it says None
+    next_event(bytes)                       both in one step, for whoever counts microseconds
     send_call(call), send_reply(reply)      the bytes to write, to the last one, in this order
 
 **One call at a time.**  The protocol has no ids: replies come in the order of the calls.  A server

@@ -1,0 +1,52 @@
+"""`daemonry tap`: the calls of a daemon as they happen, like strace for a daemon.
+
+Owns how an event is shown.  Parameters are asked for, and shown, only with `--payloads`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from daemonry import strict_json
+from daemonry.cli import exit_codes, output
+from daemonry.cli.call import connected
+from daemonry.daemon.instance import Instance
+from daemonry.wire.text import printable
+
+_TAP = "org.daemonry.Control.Tap"
+_MARKS = {"running": "...", "begin": "-->", "end": "<--"}
+
+
+def tap(instance: Instance, *, payloads: bool, as_json: bool, timeout_s: float) -> int:
+    """Print a daemon's calls until interrupted, and return the exit code."""
+    with connected(instance, timeout_s) as client:
+        for event in client.stream(_TAP, {"payloads": payloads}):
+            if as_json:
+                output.say_json(event)
+            else:
+                output.say(_line(event))
+            sys.stdout.flush()
+    return exit_codes.DONE
+
+
+def _line(event: dict[str, Any]) -> str:
+    seconds, fraction = divmod(float(event["at"]), 1)
+    moment = output.styled(time.strftime("%H:%M:%S", time.localtime(seconds)) + f"{fraction:.3f}"[1:], "dim")
+    if event["event"] == "dropped":
+        return f"{moment} {output.styled('... ' + str(event['call']) + ' events were lost', 'warn')}"
+    parts = [moment, _MARKS.get(event["event"], "?"), f"#{event['call']}", printable(event["method"])]
+    if event.get("seconds") is not None:
+        parts.append(_duration(event["seconds"]))
+    if event.get("error"):
+        parts.append(output.styled(printable(event["error"]), "bad"))
+    if event["event"] != "end":
+        parts.append(output.styled(f"({printable(event['peer'])})", "dim"))
+    if event.get("parameters") is not None:
+        parts.append(strict_json.encode(event["parameters"]))
+    return " ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"

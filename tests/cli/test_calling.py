@@ -1,0 +1,207 @@
+"""`call`, `describe` and `tap`: a real daemon asked from a shell."""
+
+import json
+import os
+
+import pytest
+
+from daemonry.testing import wait_until
+
+PROGRAM = '''
+import asyncio
+import enum
+from collections.abc import AsyncIterator
+
+from daemonry import CallError, Daemon, Interface
+
+
+class Color(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class NoSuchKey(CallError):
+    """There is no such key."""
+
+    key: str
+
+
+class Store(Interface, name="org.example.store", errors=(NoSuchKey,)):
+    """Keeps values."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, str] = {}
+
+    def set(self, key: str, value: str, times: int = 1, color: Color = Color.RED) -> str:
+        """Keep one."""
+        self._values[key] = value * times
+        return color.value
+
+    def get(self, key: str) -> str:
+        if key not in self._values:
+            raise NoSuchKey(key=key)
+        return self._values[key]
+
+    async def slow(self, seconds: float) -> float:
+        await asyncio.sleep(seconds)
+        return seconds
+
+    async def count(self, to: int) -> AsyncIterator[int]:
+        for number in range(to):
+            yield number
+
+
+daemon = Daemon("store", version="1.0")
+daemon.serve(Store())
+'''
+
+
+@pytest.fixture
+def store(sandbox):
+    sandbox.start(sandbox.write("store.py", PROGRAM))
+    return sandbox
+
+
+def call(store, method, *words):
+    return store.daemonry("call", "store", f"org.example.store.{method}", *words)
+
+
+def test_parameters_are_read_by_the_methods_own_description(store):
+    """`key=5` is text where text is meant, and a number where a number is."""
+    assert call(store, "Set", "key=5", "value=x", "times=3") == (0, '{"result":"red"}\n', "")
+    assert call(store, "Get", "key=5").json() == {"result": "xxx"}
+
+
+def test_a_raw_value_an_enum_and_one_object(store):
+    assert call(store, "Set", 'key:="a"', "value=x", "color=blue").json() == {"result": "blue"}
+    assert call(store, "Get", '{"key": "a"}').json() == {"result": "x"}
+
+
+def test_an_object_comes_from_standard_input(store):
+    done = store.run(
+        store.env.get("PYTHON", os.sys.executable), "-m", "daemonry", "call", "store",
+        "org.example.store.Set", "-", stdin='{"key": "a", "value": "b"}',
+    )  # fmt: skip
+    assert done == (0, '{"result":"red"}\n', "")
+
+
+def test_a_stream_is_json_lines_whether_asked_for_or_not(store):
+    """ExpectedMore says that the method did not run, so asking again is safe."""
+    expected = "".join(f'{{"result":{number}}}\n' for number in range(3))
+    assert call(store, "Count", "to=3", "--more").out == expected
+    assert call(store, "Count", "to=3").out == expected
+
+
+def test_a_one_way_call_prints_nothing_and_is_done(store):
+    assert call(store, "Set", "key=k", "value=v", "--oneway") == (0, "", "")
+    wait_until(lambda: call(store, "Get", "key=k").code == 0)
+
+
+@pytest.mark.parametrize(
+    ("method", "words", "code", "told"),
+    [
+        ("Set", ["times=x", "key=a", "value=b"], 2, "times: expected int, got 'x'"),
+        ("Set", ["ky=a"], 2, "ky: is no parameter: did you mean 'key'?"),
+        ("Set", ["key"], 2, "key: a parameter is key=value, or key:=JSON, or all of them as one JSON object"),
+        ("Get", ["{"], 2, "{: not a JSON object: not JSON"),
+        ("Get", ['{"key": 1}'], 1, "parameter: key, reason: expected `str`, got `int`"),
+        ("Get", ["key=none"], 1, "org.example.store.NoSuchKey (key: none)"),
+        ("Gett", [], 1, "nearest"),
+        ("Slow", ["seconds=30", "--timeout", "0.2"], 5, "within 0.2 s"),
+    ],
+)
+def test_what_is_wrong_is_one_line(store, method, words, code, told):
+    done = call(store, method, *words)
+    assert (done.code, done.out) == (code, "")
+    assert told in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_call_to_nobody_is_not_running(sandbox):
+    assert sandbox.daemonry("call", "nobody", "org.x.Y") == (3, "", "nobody: not running\n")
+
+
+def test_a_daemon_killed_in_a_call_leaves_the_outcome_unknown(store):
+    instance = store.instance("store")
+    caller = store.popen(
+        os.sys.executable, "-m", "daemonry", "call", "store", "org.example.store.Slow", "seconds=60"
+    )
+    running = ("call", "store", "org.daemonry.Control.Tap", "--timeout", "0.5")
+    wait_until(lambda: "org.example.store.Slow" in store.daemonry(*running).out)
+    os.kill(instance.pid(), 9)
+    out, err = caller.communicate(timeout=10)
+    assert (caller.returncode, out) == (6, "")
+    assert "may have been executed" in err
+    assert store.daemonry("start", "store").code == 0  # the next run takes the stale socket away
+
+
+def test_describe_lists_interfaces_and_prints_one(store):
+    listed = store.daemonry("describe", "store")
+    assert listed.code == 0
+    assert "org.example.store\n  Set  # Keep one.\n  Get\n" in listed.out
+    printed = store.daemonry("describe", "store", "org.example.store").out
+    assert "interface org.example.store\n" in printed
+    assert "type Color (red, blue)\n" in printed
+    assert "error NoSuchKey (key: string)\n" in printed
+    as_json = store.daemonry("describe", "store", "org.example.store", "--json").json()
+    assert as_json["description"].rstrip("\n") == printed.rstrip("\n")
+
+
+def test_the_log_is_had_by_a_call(store):
+    lines = store.daemonry("call", "store", "org.daemonry.Control.TailLog", "lines=1").out.splitlines()
+    assert [json.loads(line)["line"]["message"][:8] for line in lines] == ["ready at"]
+
+
+def test_completion_asks_the_live_daemon(store):
+    def offered(*words):
+        return store.daemonry("_complete", *words).out.split()
+
+    assert offered("call", "sto") == ["store"]
+    assert offered("call", "store", "org.example.store.S") == [
+        "org.example.store.Set",
+        "org.example.store.Slow",
+    ]
+    assert offered("call", "store", "org.example.store.Set", "key=a", "") == ["color=", "times=", "value="]
+    assert offered("describe", "store", "org.ex") == ["org.example.store"]
+    assert offered("tap", "store", "--") == ["--json", "--payloads", "--timeout"]
+    assert offered("call", "nobody", "") == []
+
+
+def test_tap_shows_who_calls_what_and_for_how_long(store):
+    """Parameters only where they are asked for."""
+    tap = store.popen(os.sys.executable, "-m", "daemonry", "tap", "store", "--json")
+    try:
+        assert json.loads(tap.stdout.readline())["method"] == "org.daemonry.Control.Tap"
+        call(store, "Set", '{"key": "a", "value": "secret"}')
+        begin, end = (json.loads(tap.stdout.readline()) for _ in range(2))
+    finally:
+        tap.terminate()
+        out, _ = tap.communicate(timeout=10)
+    assert (begin["event"], end["event"]) == ("begin", "end")
+    assert begin["method"] == end["method"] == "org.example.store.Set"
+    assert begin["call"] == end["call"]
+    assert begin["peer"].startswith("pid ")
+    assert end["seconds"] >= 0
+    assert "secret" not in json.dumps([begin, end]) + out
+
+
+def test_tap_shows_errors_payloads_and_what_runs_already(store):
+    slow = store.popen(
+        os.sys.executable, "-m", "daemonry", "call", "store", "org.example.store.Slow", "seconds=60"
+    )
+    tap = store.popen(os.sys.executable, "-m", "daemonry", "tap", "store", "--payloads")
+    seen = []
+    try:
+        while not any("store.Slow" in line for line in seen):
+            seen.append(tap.stdout.readline())
+        call(store, "Get", '{"key": "none"}')
+        while not any("NoSuchKey" in line for line in seen):
+            seen.append(tap.stdout.readline())
+        slow.terminate()
+        while not any("<--" in line and "store.Slow" in line for line in seen):
+            seen.append(tap.stdout.readline())
+    finally:
+        for process in (slow, tap):
+            process.terminate()
+            process.communicate(timeout=10)
+    assert any("org.example.store.Get" in line and '{"key":"none"}' in line for line in seen)
