@@ -152,20 +152,26 @@ def bring_up(here: Workshop, stack: ExitStack, rows: list[Contender]) -> None:
             continue
         row.path = str(here.runtime / f"{row.module or 'c'}.sock")
         try:
-            row.server = stack.enter_context(_served(here, row))
+            row.server = stack.enter_context(serving(here, row, _server_words(here, row)))
         except (Failed, OSError) as error:
             row.trouble = str(error)
 
 
+def _server_words(here: Workshop, row: Contender) -> list[str]:
+    if not row.module:
+        return [compile_floor(here), "serve", row.path]
+    return [here.command("python3"), str(CONTENDERS / "play.py"), "serve", row.module, row.path]
+
+
 @contextmanager
-def _served(here: Workshop, row: Contender) -> Iterator[subprocess.Popen[bytes]]:
-    words = (
-        [here.command("python3"), str(CONTENDERS / "play.py"), "serve", row.module]
-        if row.module
-        else [compile_floor(here), "serve"]
-    )
+def serving(here: Workshop, row: Contender, words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server until the end of the block.
+
+    Raises:
+        Failed: it does not listen at the row's path.
+    """
     server = subprocess.Popen(
-        [*words, row.path], env=here.environment, cwd=here.home, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+        words, env=here.environment, cwd=here.home, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     try:
         _await_socket(server, row)
@@ -324,9 +330,20 @@ def _who_is_ahead(rows: list[Contender], ours: Contender) -> Iterator[str]:
         mine = ours.rate(column)
         if mine is None:
             continue
-        others = [row for row in rows if row.title not in LIMITS and row.module != ours.module and not row.trouble]
+        others = [
+            row for row in rows if row.title not in LIMITS and row.module != ours.module and not row.trouble
+        ]
         ahead = [row.title for row in others if (rate := row.rate(column)) is not None and rate >= mine]
-        yield f"{NAMES[column]}: ahead of every other Python contender" + (f" but {', '.join(ahead)}" if ahead else "")
+        yield f"{NAMES[column]}: ahead of every other Python contender" + (
+            f" but {', '.join(ahead)}" if ahead else ""
+        )
+
+
+def machine() -> str:
+    """Return what is known of this machine, in a line."""
+    return (
+        f"{os.cpu_count()} CPUs, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    )
 
 
 def main() -> int:
@@ -335,7 +352,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help=f"at least {FEWEST_ROUNDS} (%(default)s)")
     parser.add_argument("--seconds", type=float, default=0.5, help="length of each load (%(default)s)")
     parser.add_argument("--env", type=Path, help="keep the virtual environment here, or use the one there")
-    parser.add_argument("--only", help="rows with one of these words in their titles, by comma; C and mp stay")
+    parser.add_argument(
+        "--only", help="rows with one of these words in their titles, by comma; C and mp stay"
+    )
     options = parser.parse_args()
     rounds = max(options.rounds, FEWEST_ROUNDS)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # and clean up
@@ -349,10 +368,7 @@ def main() -> int:
     except Failed as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    machine = (
-        f"{os.cpu_count()} CPUs, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    )
-    print(f"{machine}; medians of {rounds} interleaved rounds, {options.seconds:g} s each, {pinned}")
+    print(f"{machine()}; medians of {rounds} interleaved rounds, {options.seconds:g} s each, {pinned}")
     print("\n".join(("", *table(rows), "", *footnotes(rows), *verdicts(rows))))
     # Without a compiler there is no floor, which is no fault of ours.
     return 1 if any((row.trouble or row.missing) and row.title != C for row in rows) else 0

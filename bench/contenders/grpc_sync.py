@@ -37,7 +37,9 @@ def serve(path: str) -> None:
     """Answer, for ever."""
     server = grpc.server(ThreadPoolExecutor(8))
     handler = grpc.unary_unary_rpc_method_handler(_status, _Ask.FromString, _Status.SerializeToString)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Bench", {"Status": handler}),))
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("bench.Bench", {"Status": handler}),)
+    )
     server.add_insecure_port(f"unix:{path}")
     server.start()
     server.wait_for_termination()
@@ -48,7 +50,9 @@ class Client:
 
     def __init__(self, path: str) -> None:
         self._channel = grpc.insecure_channel(f"unix:{path}", [("grpc.use_local_subchannel_pool", 1)])
-        self._ask = self._channel.unary_unary("/bench.Bench/Status", _Ask.SerializeToString, _Status.FromString)
+        self._ask = self._channel.unary_unary(
+            "/bench.Bench/Status", _Ask.SerializeToString, _Status.FromString
+        )
 
     def call(self) -> object:
         """Ask, and wait for the answer."""

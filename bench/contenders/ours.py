@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import question
+
 from daemonry import Daemon
 from daemonry.service.aclient import AsyncClient
 from daemonry.service.blocking import Client as BlockingClient

@@ -110,7 +110,9 @@ class Turn:
             times.append(then_ns - at_ns)
             at_ns = then_ns
 
-    async def _run_tasks(self, connections: int, wait: Callable[[], None], times: Times) -> tuple[float, float]:
+    async def _run_tasks(
+        self, connections: int, wait: Callable[[], None], times: Times
+    ) -> tuple[float, float]:
         clients = [await self.client.connect(self.path) for _ in range(connections)]
         for client in clients:
             _check(await client.call())

@@ -1,4 +1,4 @@
-"""rpyc: its threaded server.  The answer is a tuple; a dict would be a reference, asked for field by field."""
+"""rpyc: its threaded server.  The answer is a tuple: a dict would be a reference, asked field by field."""
 
 from __future__ import annotations
 

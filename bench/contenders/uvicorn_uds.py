@@ -29,7 +29,9 @@ def serve(path: str) -> None:
     )
 
 
-async def _app(scope: dict[str, Any], _receive: Any, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+async def _app(
+    scope: dict[str, Any], _receive: Any, send: Callable[[dict[str, Any]], Awaitable[None]]
+) -> None:
     assert scope["path"] == "/status"
     body = json.dumps(answer()).encode()
     headers = [*_HEADERS, (b"content-length", str(len(body)).encode())]

@@ -116,11 +116,15 @@ def test_when_the_next_daemon_runs_its_first_client_is_told(probe, killed):
 
 
 def test_a_start_that_fails_does_not_have_it_told_twice(probe, killed):
-    probe.write("@daemon.setup\ndef setup(run):\n    raise Refused('no')\n")
+    """It fails before it has a record of its own, so the old one would lie there still."""
+    probe.write("daemon.endpoint = 'nowhere'\n")
     first = probe.sandbox.daemonry("start", probe.program)
-    assert first.err.startswith("probe: start failed (setup): no\n")
+    assert first.err.startswith("probe: start failed (bind): 'nowhere' is no endpoint: ")
     assert re.search(TOLD_KILLED.format(pid=killed), first.err)
-    assert probe.sandbox.daemonry("start", probe.program).err == "probe: start failed (setup): no\n"
+    second = probe.sandbox.daemonry("start", probe.program)
+    assert second.err.startswith("probe: start failed (bind): 'nowhere' is no endpoint: ")
+    assert "ended without" not in second.err
+    probe.bury()
 
 
 def test_a_clean_stop_tells_nothing(probe):

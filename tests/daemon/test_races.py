@@ -64,7 +64,7 @@ class Race:
         return [racer for racer in self.racers if racer[1].poll() is not None]
 
 
-@slowly(5, 150)
+@slowly(3, 150)
 def test_of_six_that_start_at_once_on_a_stale_socket_one_is_the_daemon(probe, rounds):
     """Hard cases 1 and 4; fault 15: half in the background, half in the foreground."""
     probe.write()
@@ -162,7 +162,7 @@ MOMENTS = (killed_while_it_starts, killed_while_it_runs, killed_while_it_drains,
 TOLD = re.compile(r"(probe: the run of [-0-9]+ [:0-9]+ \(pid \d+\) ended without cleaning up\n)?")
 
 
-@slowly(8, 200)
+@slowly(4, 200)
 def test_after_kill_9_at_any_moment_a_start_works(probe, rounds):
     """Every time, in a row, with no word about a stale file beyond one line of the log."""
     probe.write(SLOW_TO_END)
@@ -185,7 +185,7 @@ def test_after_kill_9_at_any_moment_a_start_works(probe, rounds):
     assert [path.name for path in probe.sandbox.path.glob("home/.local/state/*/*/*.tmp")] == []
 
 
-@slowly(8, 60)
+@slowly(6, 60)
 def test_sigterm_at_any_moment_of_the_start_ends_it_in_peace(probe, rounds):
     """Fault 30: before the handlers are there, while it starts, as soon as it is ready."""
     probe.write(SLOW_TO_END)

@@ -13,6 +13,7 @@ import pytest
 
 from daemonry import DaemonryError, Instance, stop
 from daemonry.errors import NotRunning, StopFailed
+from daemonry.limits import LOCK_PROBE_PATIENCE_S
 from daemonry.process import lock
 from daemonry.testing import wait_until
 
@@ -56,6 +57,7 @@ def test_async_work_is_cancelled_and_its_finally_runs(probe):
         assert probe.noted("tidied") == ""
         assert process.wait(10) == 0
     assert probe.left() == []
+    assert not probe.logged("left behind")
     assert traces(probe) == []
 
 
@@ -325,6 +327,8 @@ def test_a_start_while_the_old_one_drains_waits_and_takes_over(probe):
     wait_until(lambda: probe.instance.record().draining)
     starting = probe.sandbox.popen(sys.executable, "-m", "daemonry", "start", "probe")
     wait_until(lambda: lock.is_held(probe.place.start_lock_path), what="the start is under way")
+    with pytest.raises(subprocess.TimeoutExpired):  # its patience is not only that for whoever asks
+        starting.wait(4 * LOCK_PROBE_PATIENCE_S)
     probe.write(TIDY)
     probe.tell("give in")
     out, err = starting.communicate(timeout=20)

@@ -88,6 +88,15 @@ def test_an_error_cannot_continue():
         Reply({}, continues=True, error="org.example.Job.Busy")
 
 
+def test_a_message_that_was_changed_is_checked_when_it_is_sent():
+    call, reply = Call("a.b.C", more=True), Reply(error="a.b.C")
+    call.oneway = reply.continues = True
+    with pytest.raises(NotSendable, match="exclude each other"):
+        encode_call(call)
+    with pytest.raises(NotSendable, match="cannot continue"):
+        encode_reply(reply)
+
+
 def test_messages_compare_and_print_by_their_fields():
     assert Call("a.b.C", {"x": 1}) == Call("a.b.C", {"x": 1})
     assert Call("a.b.C", more=True) != Call("a.b.C")
@@ -544,14 +553,19 @@ def test_frames_do_not_depend_on_how_their_bytes_were_cut(pieces, way):
     assert (framer.buffered_bytes, framer.next_frame()) == (0, None)
 
 
-def test_frames_are_bytes_and_keep_their_value_when_the_feeder_reuses_its_buffer():
+@pytest.mark.parametrize("in_one_step", [True, False])
+def test_frames_are_bytes_and_keep_their_value_when_the_feeder_reuses_its_buffer(in_one_step):
     """BufferedProtocol and recv_into hand over the same memory each time."""
     framer = Framer()
-    memory = bytearray(b"one\0tw")
-    framer.receive_data(memoryview(memory))
-    memory[:] = b"o\0....."[:6]
-    frames = [framer.next_frame(memoryview(memory)[:2]), *take_all(framer)]
-    assert frames == [b"one", b"two"]
+    memory = bytearray(6)
+    frames = []
+    for piece in (b"one\0tw", b"o\0", b"\0"):
+        memory[: len(piece)] = piece
+        view = memoryview(memory)[: len(piece)]
+        if not in_one_step:
+            framer.receive_data(view)
+        frames += [framer.next_frame(view if in_one_step else b""), *take_all(framer)]
+    assert frames == [b"one", b"two", b""]
     assert all(type(frame) is bytes for frame in frames)
 
 
