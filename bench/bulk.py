@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
 import sys
 from contextlib import ExitStack
@@ -43,6 +44,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7, help="%(default)s")
     parser.add_argument("--env", type=Path, help="keep the virtual environment here, or use the one there")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # and clean up
     try:
         with ExitStack() as stack:
             here = stack.enter_context(workshop(options.env and options.env.absolute()))

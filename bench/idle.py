@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import signal
 import socket
 import statistics
 import sys
@@ -147,6 +148,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench idle", description="Weigh idle connections.")
     parser.add_argument("--env", type=Path, help="keep the virtual environment here, or use the one there")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # and clean up
     most = _raise_files()
     counts = [count for count in COUNTS if count <= most * 0.7]
     for count in COUNTS:

@@ -260,12 +260,12 @@ def table(rows: list[Contender]) -> Iterator[str]:
     peer_rate = by_title[MP].rate(MANY)
     yield (
         "| contender | 1 conn. p50 us | x C | mp / it | req/s | client us | server us "
-        "| 8 conn. req/s | 64 conn. req/s | it / mp | server us | anew p50 us | mp / it |"
+        "| 8 conn. req/s | 64 conn. req/s | it / mp | client us | server us | anew p50 us | mp / it |"
     )
-    yield "| --- |" + " ---: |" * 12
+    yield "| --- |" + " ---: |" * 13
     for row in rows:
         if row.trouble:
-            yield f"| {row.title} | could not be run: {row.trouble} |" + " |" * 11
+            yield f"| {row.title} | could not be run: {row.trouble} |" + " |" * 12
             continue
         one_us, anew_us = row.median(ONE, "p50_us"), row.median(ANEW, "p50_us")
         cells = [
@@ -278,6 +278,7 @@ def table(rows: list[Contender]) -> Iterator[str]:
             _shown(row.rate(EIGHT), 0),
             _shown(row.rate(MANY), 0),
             _shown(_ratio(row.rate(MANY), peer_rate), 2),
+            _shown(row.median(MANY, "client_us"), 1),
             _shown(row.median(MANY, "server_us"), 1),
             _shown(anew_us, 1),
             _shown(_ratio(peer_anew_us, anew_us), 2),

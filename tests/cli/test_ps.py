@@ -61,9 +61,12 @@ def test_one_that_does_not_answer_is_busy_and_delays_nobody_else(sandbox, three)
     try:
         for process in stopped:
             process.send_signal(signal.SIGSTOP)
-        before_s = time.monotonic()
-        assert states(sandbox) == {"alpha": "busy", "beta": "busy", "gamma": "running"}
-        assert time.monotonic() - before_s < 2.4  # one after the other: twice 1.2 s, and the rest
+        took_s = []
+        while len(took_s) < 3 and min(took_s, default=9.0) >= 2.4:  # a busy machine has its moments
+            before_s = time.monotonic()
+            assert states(sandbox) == {"alpha": "busy", "beta": "busy", "gamma": "running"}
+            took_s.append(time.monotonic() - before_s)
+        assert min(took_s) < 2.4, "one after the other, they take twice 1.2 s"
     finally:
         for process in stopped:
             process.send_signal(signal.SIGCONT)

@@ -35,7 +35,7 @@ def _state(pid):
 def test_a_command_ends_at_its_timeout_and_names_the_pid(frozen, probe, verb):
     before_s = time.monotonic()
     done = probe.cli(verb, "--timeout", "0.3")
-    assert time.monotonic() - before_s < 2.0
+    assert time.monotonic() - before_s < 4.0  # the default would be 5
     assert done == (5, "", f"no answer from probe (pid {frozen.pid()}) within 0.3 s (reply)\n")
 
 
