@@ -20,6 +20,8 @@ MAX_ECHO_CHARS: Final = 100
 MAX_REPLY_BYTES: Final = 1 << 20
 # The original server's five seconds for a whole request line.
 FIRST_BYTE_TIMEOUT_S: Final = 5.0
+# An empty line may stand before a call (JSON) or a request (RFC 9112, 2.2); a person's stands alone.
+EMPTY_LINE_S: Final = 0.1
 # How long the rest of a reply may wait for a client that does not read.
 REPLY_TIMEOUT_S: Final = 5.0
 

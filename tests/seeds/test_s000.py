@@ -138,6 +138,7 @@ def test_unix_socket_cleanup_on_removal(echoing, socket_path):
 # --- what the document asks for besides -------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_failing_test_cleans_up_as_well(pytester):
     """T4: also after a failure."""
     pytester.makepyfile(

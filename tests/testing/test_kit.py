@@ -133,9 +133,8 @@ def test_the_plugin_fails_a_run_that_leaves_a_socket(pytester):
     result = pytester.runpytest_subprocess("-p", "no:xdist")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*left behind*", "socket *mcp-test-*.sock"])
-    pid = (
-        [line for line in result.outlines if line.startswith("socket")][0].split("mcp-test-")[1].split("-")[0]
-    )
+    left = next(line for line in result.outlines if line.startswith("socket"))
+    pid = left.split("mcp-test-")[1].split("-")[0]
     for path in Path(tempfile.gettempdir()).glob(f"mcp-test-{pid}-*.sock"):
         path.unlink()
 

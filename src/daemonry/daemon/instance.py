@@ -80,8 +80,7 @@ class Instance:
 
     def pid(self) -> int | None:
         """Return its process id as the record tells, for people."""
-        found = self.record()
-        return found.pid if found is not None else None
+        return record.read_pid(self.place.record_path) if self.place is not None else None
 
     def lock_held(self) -> bool | None:
         """Whether its life lock is held; None when that cannot be known."""
@@ -123,6 +122,8 @@ class Instance:
             Everything that `request` raises.
         """
         reply = self.request(word, timeout_s)
+        if reply.kind == "error" and reply.message == text.PERMISSION_DENIED:
+            raise daemonry.errors.AccessDenied(str(self.endpoint()), "the daemon belongs to another user")
         if reply.kind == "error":
             raise daemonry.errors.CommandFailed(word, reply.message)
         return reply

@@ -246,7 +246,8 @@ class _Performance:
             return None
         from daemonry.daemon import config
 
-        return config.load(path, config.resolve(self._daemon.config_type))
+        kind = config.resolve(self._daemon.config_type)
+        return config.load(path, kind, must_exist=self._config_path is not None)
 
     def _bind(self) -> Server:
         limits = self._daemon.limits or bounds.DEFAULT

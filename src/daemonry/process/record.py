@@ -171,6 +171,13 @@ def read_endpoint(path: str) -> str | None:
     return endpoint if isinstance(endpoint, str) else None
 
 
+def read_pid(path: str) -> int | None:
+    """Return only the process id in the record at `path`; None as for `read`."""
+    fields = _read_fields(path)
+    pid = fields.get("pid") if fields is not None else None
+    return pid if isinstance(pid, int) else None
+
+
 def _read_fields(path: str) -> dict[str, Any] | None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

@@ -13,7 +13,7 @@ from _socket import MSG_PEEK, SHUT_WR
 from _socket import socket as Socket
 from collections.abc import Awaitable, Callable
 
-from daemonry.limits import FIRST_BYTE_TIMEOUT_S, READ_BYTES, REPLY_TIMEOUT_S
+from daemonry.limits import EMPTY_LINE_S, FIRST_BYTE_TIMEOUT_S, READ_BYTES, REPLY_TIMEOUT_S
 from daemonry.service.control import encoded
 from daemonry.wire import dialect, text
 from daemonry.wire.text import Command, CommandReader, Reply
@@ -119,12 +119,17 @@ class TextConnection:
             self._head += data
             spoken = dialect.detect(self._head, ended=not data)
             if spoken is None:
+                if b"\n" in self._head:
+                    self._expect_more_soon()
                 return
             if spoken == dialect.VARLINK:
                 self._hand_over(self._head)
                 return
             data, self._head = self._head, b""
             self._take_over = None
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
         self._reader.receive_data(data)
         event = self._reader.next_event()
         if event is None:
@@ -136,6 +141,15 @@ class TextConnection:
             self._send(event)
         else:
             self.close()
+
+    def _expect_more_soon(self) -> None:
+        """Wait a moment for what an empty line may stand before; it is a command if nothing comes."""
+        self._timer.cancel()
+        self._timer = self._loop.call_later(EMPTY_LINE_S, self._take_empty_line)
+
+    def _take_empty_line(self) -> None:
+        self._take_over = None
+        self._take(self._head)
 
     def _is_varlink(self) -> bool:
         try:

@@ -35,6 +35,7 @@ from daemonry.transport.connect import listen
 from daemonry.transport.credentials import may_command, peer_of
 from daemonry.transport.endpoint import Endpoint
 from daemonry.transport.unix import UnixListener
+from daemonry.wire import text
 
 if TYPE_CHECKING:
     from daemonry.service.calls import Calls
@@ -208,7 +209,7 @@ class Server:
         )
         self._connections.add(connection)
         if not may_command(sock):
-            connection.refuse("Permission denied")
+            connection.refuse(text.PERMISSION_DENIED)
         elif len(self._connections) > self._most_connections:
             connection.refuse("Too many connections")
         elif self._limits.connections_per_uid is not None and self._are_too_many(connection, sock):

@@ -167,7 +167,7 @@ class Standby:
             return
         client = _Client(sock)
         if not may_command(sock):
-            self._reply(client, Reply.error("Permission denied"))
+            self._reply(client, Reply.error(text.PERMISSION_DENIED))
             return
         assert self._selector is not None
         self._selector.register(sock.fileno(), selectors.EVENT_READ, client)

@@ -43,6 +43,7 @@ IDEMPOTENT: Final = frozenset((STATUS, PING, VERSION, HELP))
 ALREADY_PAUSED: Final = "Daemon already paused"
 NOT_PAUSED: Final = "Daemon is not paused"
 TIMEOUT: Final = "Connection timeout"
+PERMISSION_DENIED: Final = "Permission denied"
 
 _LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 # Controls, line separators, and the marks that reorder text on a screen (Unicode TR9).
