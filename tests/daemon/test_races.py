@@ -31,7 +31,7 @@ def slowly(fast, slow):
         "rounds",
         [
             pytest.param(fast, id=f"{fast} rounds"),
-            pytest.param(slow, id=f"{slow} rounds", marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
+            pytest.param(slow, id=f"{slow} rounds", marks=[pytest.mark.slow, pytest.mark.timeout(1200)]),
         ],
     )
 

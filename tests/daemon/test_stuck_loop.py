@@ -72,7 +72,7 @@ def test_every_command_is_answered_and_stop_ends_it(probe, loop_kind):
         status = instance.status()
         assert time.monotonic() - before_s < ANSWERS_WITHIN_S
         assert status["state"] == "running"
-        assert 0 < status["stuck_secs"] < ANSWERS_WITHIN_S
+        assert 0 < status["stuck_secs"] < ANSWERS_WITHIN_S + 1.5
         assert status["stuck_at"] == f"probe.py:{line_of(probe, 'time.sleep(float')} in work"
 
         assert instance.request("PING").message == "PONG"
@@ -112,6 +112,21 @@ def test_a_loop_that_comes_back_answers_again_and_runs_the_hooks(probe, loop_kin
     assert instance.command("RESUME").kind == "ok"
     assert probe.noted("resume hook") is not None
     assert not [entry for entry in probe.log() if entry["level"] == "error"]
+
+
+@pytest.mark.slow
+def test_who_comes_late_is_told_since_when_it_is_stuck(probe):
+    """Nobody asked for a while; the loop has been stuck all the same, and not only since the question."""
+    instance = probe.start(BLOCKED, "drain_timeout_s=0.3")
+    block(probe)
+    blocked_s = time.monotonic()
+    with pytest.raises(AssertionError):  # nobody asks for two seconds
+        wait_until(lambda: probe.logged("stuck"), 2.0)
+    status = instance.status()
+    # The loop was heard of at most a second before it got stuck.
+    assert 2.0 <= status["stuck_secs"] <= time.monotonic() - blocked_s + 1.5
+    assert instance.command("STOP").kind == "ok"
+    probe.wait_gone()
 
 
 @pytest.mark.slow

@@ -333,14 +333,21 @@ class _Performance:
         run = Run(self._life, self._place)
         cancel = asyncio.Event()
         serving = asyncio.create_task(self._server.run(self._life, cancel), name="control plane")
+        beating = asyncio.create_task(self._beat(), name="heartbeat")
         try:
             if await self._set_up(run):
                 self._become_ready()
                 await self._work(run)
         finally:
             self._life.happened(Happened.DRAINED)
+            beating.cancel()
             cancel.set()
             await serving
+
+    async def _beat(self) -> None:
+        while True:
+            self._standby.heard()
+            await asyncio.sleep(SOCKET_CHECK_S)  # the loop wakes that often anyway
 
     async def _set_up(self, run: Run) -> bool:
         self._reporter.enter("setup")

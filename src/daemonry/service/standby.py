@@ -76,15 +76,22 @@ class Standby:
         self._state = state(self)
         self._sign_of_life = threading.Event()
         self._asked_at_s: float | None = None
+        self._heard_at_s: float | None = None
+        self._stuck_since_s = 0.0
         self._selector: selectors.BaseSelector | None = None
         self._clients: dict[int, _Client] = {}
 
     @property
     def stuck_for_s(self) -> float | None:
         """For how long the loop has not answered, in seconds; None while it does."""
-        if self._selector is None or self._asked_at_s is None:
-            return None
-        return clock.monotonic() - self._asked_at_s
+        return None if self._selector is None else clock.monotonic() - self._stuck_since_s
+
+    def heard(self) -> None:
+        """Note that the loop runs; called on it, now and then.
+
+        Clients may come long after it got stuck, and are told since when it has been.
+        """
+        self._heard_at_s = clock.monotonic()
 
     def stuck_at(self) -> str:
         """Return where the loop's thread is now, as `file:line in function`."""
@@ -130,6 +137,8 @@ class Standby:
 
     def _take_over(self) -> None:
         logger.warning("the loop is stuck at %s; answering the control plane beside it", self.stuck_at())
+        asked_at_s = self._asked_at_s or 0.0
+        self._stuck_since_s = asked_at_s if self._heard_at_s is None else min(asked_at_s, self._heard_at_s)
         self._selector = selectors.DefaultSelector()
 
     def _hand_back(self) -> None:
