@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from daemonry.errors import BadFrame
 from daemonry.process.spawn import BOOT_VARIABLE, spawn, take_boot
+from daemonry.testing import wait_until
 
 # Stands in for the interpreter: tells what it was given, over the descriptor that the boot names.
 SHOW = """#!{python}
@@ -123,8 +125,7 @@ child.returncode = 0  # left to itself on purpose
         check=True,
     )
     pid = int(done.stdout)
-    with open(f"/proc/{pid}/cmdline") as file:
-        assert "sleep" in file.read()
+    assert wait_until(lambda: "sleep" in Path(f"/proc/{pid}/cmdline").read_text())
     assert os.readlink(f"/proc/{pid}/fd/0") == os.devnull
     os.kill(pid, 9)
 
