@@ -2,7 +2,7 @@
 
     ticker                          a daemon of this user, by its name
     unix:/path, /path.sock, tcp:h:p an endpoint
-    package.module[:attribute]      where its `Daemon` stands
+    package.module:attribute        where its `Daemon` stands
     path/file.py[:attribute]        the same
 
 Owns the choice, and importing the program for the last two.
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from daemonry.daemon.definition import Daemon
+
+# Whether a program is being imported for its Daemon: its own command line must not run then.
+loading = False
 
 _SCHEMES = ("unix:", "tcp:", "fd:", "pipe:")
 
@@ -79,7 +82,12 @@ def load(text: str, import_path: str = "") -> Daemon:
     for directory in (import_path, os.getcwd() if not import_path else ""):
         if directory and directory not in sys.path:
             sys.path.insert(0, directory)
-    module = _load_file(text, where) if where.endswith(".py") else _load_module(text, where)
+    global loading  # noqa: PLW0603
+    loading = True
+    try:
+        module = _load_file(text, where) if where.endswith(".py") else _load_module(text, where)
+    finally:
+        loading = False
     return _daemon_in(module, text, attribute)
 
 
@@ -103,6 +111,8 @@ def _load_file(text: str, where: str) -> ModuleType:
     sys.path.insert(0, os.path.dirname(path))
     try:
         spec.loader.exec_module(module)
+    except daemonry.errors.DaemonryError:
+        raise
     except Exception as error:
         raise _not_importable(text, error) from error
     return module
@@ -113,6 +123,8 @@ def _load_module(text: str, where: str) -> ModuleType:
 
     try:
         return importlib.import_module(where)
+    except daemonry.errors.DaemonryError:
+        raise
     except Exception as error:
         raise _not_importable(text, error) from error
 

@@ -53,6 +53,7 @@ def load(path: str, kind: type[Config], *, must_exist: bool = False) -> Config:
 def _read(path: str, must_exist: bool) -> str:
     try:
         with open(path, "rb") as file:
+            _check_owner(path, os.fstat(file.fileno()))
             data = file.read(MAX_CONFIG_BYTES + 1)
     except FileNotFoundError:
         if must_exist:
@@ -67,6 +68,17 @@ def _read(path: str, must_exist: bool) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise ConfigError(path, "", f"line {line} is not UTF-8") from None
+
+
+def _check_owner(path: str, found: os.stat_result) -> None:
+    """Raise ConfigError where whoever wrote the file could have root do something."""
+    if os.geteuid() != 0:
+        return
+    if found.st_uid != 0:
+        raise ConfigError(path, "", f"belongs to uid {found.st_uid}, and this daemon is root's")
+    if found.st_mode & 0o002 or (found.st_mode & 0o020 and found.st_gid != 0):
+        mode = found.st_mode & 0o777
+        raise ConfigError(path, "", f"others may write to it (mode {mode:04o}), and this daemon is root's")
 
 
 def convert(path: str, table: Mapping[str, Any], kind: type[Config]) -> Config:

@@ -191,7 +191,16 @@ class Daemon:
 
         Args:
             arguments: the words after the program's name; those of this process by default.
+
+        Raises:
+            TargetInvalid: the program is being imported for its Daemon, and not run.
         """
+        target = sys.modules.get("daemonry.cli.target")
+        if target is not None and target.loading:
+            raise TargetInvalid(
+                self.name,
+                'main() is called when the program is imported: put `if __name__ == "__main__":` above it',
+            )
         from daemonry.cli.main import daemon_main
 
         raise SystemExit(daemon_main(self, sys.argv[1:] if arguments is None else arguments))

@@ -26,6 +26,7 @@ import secrets
 import sys
 import threading
 import time
+import traceback
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ from daemonry.daemon.guardian import Guardian
 from daemonry.daemon.life import Life
 from daemonry.daemon.lifecycle import Happened, Phase
 from daemonry.daemon.work import Job, drain
-from daemonry.errors import AlreadyRunning, DaemonryError, Refused, UnsafePath
+from daemonry.errors import AlreadyRunning, DaemonryError, Refused, StartFailed, UnsafePath
 from daemonry.limits import DRAIN_GRACE_S, SOCKET_CHECK_S, START_TIMEOUT_S
 from daemonry.process import crash_file, logs, record
 from daemonry.process.forks import not_for_children
@@ -54,10 +55,14 @@ from daemonry.transport.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import TracebackType
 
     from daemonry.daemon.definition import Daemon
 
 logger = logging.getLogger("daemonry.daemon")
+
+_OURS = os.path.dirname(os.path.dirname(__file__)) + "/"
+_ASYNCIO = os.path.dirname(asyncio.__file__) + "/"
 
 # sysexits.h: an internal software error.  The guardian ends a process that cannot end by itself.
 EXIT_HUNG = 70
@@ -193,10 +198,15 @@ class _Performance:
                 self._reporter.already_running(error.pid, error.endpoint)
             self._reporter.failed(_one_line(error))
             if self._logging and not self._forked:
-                logger.error("start failed (%s): %s", self._reporter.stage, error, exc_info=_trace_of(error))
+                logger.error(
+                    "start failed (%s): %s", self._reporter.stage, _one_line(error), exc_info=_trace_of(error)
+                )
             if self._life_lock is not None and self._record is None:
                 self._life_lock.release()
-            raise
+            if isinstance(error, (DaemonryError, OSError, KeyboardInterrupt)) or self._forked:
+                raise
+            traceback.print_exception(type(error), error, _of_the_program(error.__traceback__))
+            raise StartFailed(self._place.name, self._reporter.stage, _one_line(error)) from None
         finally:
             self._undo()
             self._release_start_lock()
@@ -523,7 +533,7 @@ class _Performance:
         self._life.loop.call_soon_threadsafe(action)
 
     def _reload(self) -> None:
-        self._reloading = asyncio.ensure_future(_logged_reload(self._life))
+        self._reloading = asyncio.ensure_future(_reload(self._life))
 
     def _check_file(self) -> None:
         try:
@@ -557,21 +567,21 @@ class _Performance:
             # The life lock stays held until the process is gone.
 
 
-async def _logged_reload(life: Life) -> None:
+async def _reload(life: Life) -> None:
     try:
         result = life.reload_config()
-        note = await result if inspect.isawaitable(result) else result
-    except Exception as error:  # noqa: BLE001  # a hook may raise anything; the daemon goes on
-        logger.error("reload refused: %s", _one_line(error))
-    else:
-        if note:
-            logger.warning("%s", note)
+        if inspect.isawaitable(result):
+            await result
+    except Exception:  # noqa: BLE001, S110  # logged by `life`; nobody waits for an answer to a signal
+        pass
 
 
 def _one_line(error: BaseException) -> str:
     from daemonry.wire.text import printable
 
-    return printable(str(error)) or type(error).__name__
+    if isinstance(error, (DaemonryError, OSError)) and str(error):
+        return printable(str(error))
+    return printable(": ".join(filter(None, (type(error).__name__, str(error)))))
 
 
 def _waited_for_threads() -> list[str]:
@@ -583,9 +593,23 @@ def _waited_for_threads() -> list[str]:
     ]
 
 
-def _trace_of(error: BaseException) -> BaseException | None:
+def _trace_of(error: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
     """Return what to log a trace of: an error that we did not expect."""
-    return None if isinstance(error, DaemonryError) else error
+    if isinstance(error, DaemonryError):
+        return None
+    return type(error), error, _of_the_program(error.__traceback__)
+
+
+def _of_the_program(trace: TracebackType | None) -> TracebackType | None:
+    """Return a trace from where the program's own code begins; all of it if none of it is there."""
+    within = trace
+    while within is not None and _is_machinery(within.tb_frame.f_code.co_filename):
+        within = within.tb_next
+    return within or trace
+
+
+def _is_machinery(path: str) -> bool:
+    return path.startswith((_OURS, _ASYNCIO, "uvloop/"))
 
 
 def _loop_factory() -> Any:

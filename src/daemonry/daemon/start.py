@@ -150,8 +150,9 @@ def _reap(process: subprocess.Popen[bytes]) -> int | None:
 
 
 def _besides(reason: str, output: str) -> str:
-    """Return what the process wrote, unless that is only the reason that it reported."""
-    return "" if output == reason else output
+    """Return what the process wrote, less the reason that it reported, which it writes last."""
+    *before, last = output.splitlines() or [""]
+    return "\n".join(before) if last.endswith(reason) else output
 
 
 def _how_it_ended(status: int | None) -> str:
