@@ -39,7 +39,7 @@ from daemonry.daemon.lifecycle import Happened, Phase
 from daemonry.daemon.work import Job, drain
 from daemonry.errors import AlreadyRunning, DaemonryError, Refused, StartFailed, UnsafePath
 from daemonry.limits import DRAIN_GRACE_S, SOCKET_CHECK_S, START_TIMEOUT_S
-from daemonry.process import crash_file, logs, record
+from daemonry.process import atomic_file, crash_file, logs, record
 from daemonry.process.forks import not_for_children
 from daemonry.process.identity import Identity
 from daemonry.process.lock import Lock
@@ -225,6 +225,8 @@ class _Performance:
         except OSError as error:
             raise UnsafePath(self._place.log_path, f"cannot be written: {error.strerror}") from error
         self._logging = not self._foreground  # there the error is shown anyway
+        for directory in (self._place.host_dir, os.path.dirname(self._place.host_dir)):
+            atomic_file.sweep(directory)
         self._tell_about_last_run()
         self._reporter.enter("config")
         config_path = self._config_path or self._usual_config_path()
