@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("daemonry.daemon")
 
+# Asked for each call: to look a member up in its enum takes longer than all else there.
+_RUNNING = Phase.RUNNING
+
 
 class Life:
     """Answers the control plane for one run of a daemon.
@@ -127,6 +130,8 @@ class Life:
 
     def closed_to_work(self) -> CallFailed | None:
         """Return why calls are not taken now; None while they are."""
+        if self._phase is _RUNNING:
+            return None
         if self._phase is Phase.PAUSED:
             return Paused("org.daemonry.Control.Paused")
         if self._phase in (Phase.DRAINING, Phase.STOPPED):
