@@ -28,6 +28,10 @@ Typed calls, over Varlink:
     Client, AsyncClient, Pool
                     call a daemon: by names, or by a typed proxy
 
+Children that end with this process, however it ends:
+
+    spawn_owned, Owned
+
 Small things that programs built on it need:
 
     Place           where a daemon's files are
@@ -60,6 +64,8 @@ if TYPE_CHECKING:
     from daemonry.errors import DaemonryError as DaemonryError
     from daemonry.errors import Refused as Refused
     from daemonry.process.atomic_file import write_atomically as write_atomically
+    from daemonry.process.lifeline import Owned as Owned
+    from daemonry.process.lifeline import spawn_owned as spawn_owned
     from daemonry.process.place import Place as Place
     from daemonry.service.aclient import AsyncClient as AsyncClient
     from daemonry.service.aclient import Pool as Pool
@@ -96,6 +102,7 @@ _HOMES = {
     "Listener": "daemonry.transport.stream",
     "Interface": "daemonry.service.interface",
     "Liveness": "daemonry.daemon.liveness",
+    "Owned": "daemonry.process.lifeline",
     "Place": "daemonry.process.place",
     "Pool": "daemonry.service.aclient",
     "RESTART": "daemonry.daemon.config",
@@ -109,6 +116,7 @@ _HOMES = {
     "listen": "daemonry.transport.connect",
     "method": "daemonry.service.interface",
     "load_config": "daemonry.daemon.config:load",
+    "spawn_owned": "daemonry.process.lifeline",
     "start": "daemonry.daemon.start",
     "stop": "daemonry.daemon.stop",
     "try_connect": "daemonry.transport.connect",

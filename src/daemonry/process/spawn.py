@@ -14,14 +14,16 @@ import sys
 
 from daemonry import strict_json
 from daemonry.process.crash_file import roll
+from daemonry.process.sweep import MARK_VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 BOOT_VARIABLE = "DAEMONRY_BOOT"
-# A supervisor's messages to us are not for our children (sd_notify(3), sd_listen_fds(3)).
-_NOT_INHERITED = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", BOOT_VARIABLE)
+# A supervisor's messages to us are not for our children (sd_notify(3), sd_listen_fds(3)), and a
+# daemon that an owned process starts does not end with it.
+_NOT_INHERITED = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", MARK_VARIABLE, BOOT_VARIABLE)
 
 
 def spawn(
