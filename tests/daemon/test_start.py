@@ -110,7 +110,7 @@ def test_the_stages_are_told_as_they_begin(probe):
         record = start(probe.place, recipe, progress=told.append)
     finally:
         del os.environ["DAEMONRY_SANDBOX"]
-    assert told == ["directories", "lock", "config", "bind", "setup"]
+    assert told == ["spawn", "directories", "lock", "config", "bind", "setup"]
     assert record == probe.instance.record()
     assert record.identity.alive()
     assert remembered(probe.place) == recipe

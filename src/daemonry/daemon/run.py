@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from daemonry.daemon.definition import Daemon
+    from daemonry.transport.unix import Leftovers
 
 logger = logging.getLogger("daemonry.daemon")
 
@@ -81,7 +82,7 @@ class Run:
         self._life = life
         self.name = place.name
         self.log = logging.getLogger(place.name)
-        self.state_path = os.path.dirname(place.host_dir)
+        self.state_path = place.state_path
 
     @property
     def config(self) -> Any:
@@ -265,7 +266,9 @@ class _Performance:
         limits = self._daemon.limits or bounds.DEFAULT
         if self._daemon.endpoint is None:
             endpoint = Endpoint.unix(self._place.socket_path)
-            server = Server(endpoint, leftovers="replace", calls=self._calls, limits=limits)
+            # In a directory that a program chose, what is not a stale socket of ours is not ours to remove.
+            leftovers: Leftovers = "replace" if self._place.own is None else "refuse"
+            server = Server(endpoint, leftovers=leftovers, calls=self._calls, limits=limits)
         else:
             server = Server(self._daemon.endpoint, calls=self._calls, limits=limits)
         server.bind()
@@ -277,6 +280,7 @@ class _Performance:
             secrets.token_hex(8),
             time.time(),
             self._daemon.version,
+            ready=False,
         )
         try:
             record.write(self._place.record_path, written)
@@ -382,6 +386,8 @@ class _Performance:
 
     def _become_ready(self) -> None:
         assert self._record is not None
+        self._record = self._record.as_ready()
+        record.write(self._place.record_path, self._record)
         for implementation in self._daemon.services:
             self._calls.serve(implementation)
         self._life.happened(Happened.READY)
