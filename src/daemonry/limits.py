@@ -32,8 +32,6 @@ LISTEN_BACKLOG: Final = 4096
 # The share of RLIMIT_NOFILE that connections may use; systemd's rule.
 CONNECTION_SHARE: Final = 0.75
 MAX_CONNECTIONS: Final = 16384
-# Connections accepted in one turn of the loop, so that a flood does not starve those that are in.
-ACCEPTS_PER_TURN: Final = 64
 # After accept() failed for want of descriptors or memory: first pause, longest pause.
 ACCEPT_BACKOFF_S: Final = 0.1
 ACCEPT_BACKOFF_MAX_S: Final = 1.0

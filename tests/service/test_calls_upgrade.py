@@ -203,5 +203,5 @@ def test_an_upgraded_connection_counts_until_it_ends(tunnel):
     with raw(tunnel.endpoint) as sock:
         sock.sendall(frame("Shout", upgrade=True))
         receive(sock, b"\0")
-        wait_until(lambda: tunnel.serving.on_loop(lambda: len(tunnel.serving.server._connections)) == 1)
-    wait_until(lambda: tunnel.serving.on_loop(lambda: len(tunnel.serving.server._connections)) == 0)
+        wait_until(lambda: tunnel.serving.on_loop(lambda: tunnel.serving.server.connections) == 1)
+    wait_until(lambda: tunnel.serving.on_loop(lambda: tunnel.serving.server.connections) == 0)

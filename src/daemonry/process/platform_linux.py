@@ -61,7 +61,7 @@ def peer_of(sock: Socket) -> tuple[int, int, int]:
     """
     packed = sock.getsockopt(_SOL_SOCKET, _SO_PEERCRED, 12)
     assert isinstance(packed, bytes)
-    pid, uid, gid = (int.from_bytes(packed[at : at + 4], "little", signed=at == 0) for at in (0, 4, 8))
+    pid, uid, gid = memoryview(packed).cast("I")
     return pid, uid, gid
 
 

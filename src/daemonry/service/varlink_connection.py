@@ -18,11 +18,10 @@ import logging
 import select
 import types
 from _socket import AF_UNIX, SHUT_RDWR
-from _socket import socket as Socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Executor
 from socket import socket as UserSocket
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from daemonry import errors
 from daemonry.limits import READ_BYTES
@@ -34,10 +33,13 @@ from daemonry.service.handler import Context, Speak, Upgrade
 from daemonry.service.tap import Begun
 from daemonry.transport import ancillary
 from daemonry.transport.ancillary import Arrivals, Fd, close_all
-from daemonry.transport.credentials import Peer
 from daemonry.wire import fast_varlink
 from daemonry.wire.connection import Ended, ServerConnection
 from daemonry.wire.varlink import AnyCall, Reply
+
+if TYPE_CHECKING:
+    from daemonry.service.lobby import Guest
+    from daemonry.service.readers import Readers
 
 logger = logging.getLogger("daemonry.server")
 
@@ -58,12 +60,15 @@ class VarlinkConnection:
 
     Args:
         loop: the loop that serves it.
-        sock: the accepted socket, not blocking; closed by this object.
-        peer: who is at its other end.
+        readers: what watches its socket until it is in use; whether it did already does not matter.
+        guest: the connection, whose socket is closed by this object.
         served: the interfaces that it may call.
         threads: where blocking handlers run.
         closed: called once, when the socket is closed.
         limits: what it may do.
+
+    Attributes:
+        peer: who is at its other end.
     """
 
     __slots__ = (
@@ -82,7 +87,7 @@ class VarlinkConnection:
         "_out",
         "_out_fds",
         "_over",
-        "_peer",
+        "_readers",
         "_reading",
         "_served",
         "_sock",
@@ -93,21 +98,23 @@ class VarlinkConnection:
         "_upgraded",
         "_watch",
         "_watched_bytes",
+        "peer",
     )
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        sock: Socket,
-        peer: Peer,
+        readers: Readers | asyncio.AbstractEventLoop,
+        guest: Guest,
         served: Calls,
         threads: Executor,
         closed: Callable[[Any], None],
         limits: Bounds = bounds.DEFAULT,
     ) -> None:
         self._loop = loop
-        self._sock = sock
-        self._peer = peer
+        self._readers = readers
+        self._sock = sock = guest.sock
+        self.peer = guest.peer
         self._served = served
         self._threads = threads
         self._closed = closed
@@ -127,11 +134,11 @@ class VarlinkConnection:
         self._speak: Speak | None = None
         self._begun: Begun | None = None
         self._upgraded: UserSocket | None = None
-        self._reading = False
+        self._reading = True  # whoever heard it first has a reader there, which is replaced
         self._finishing = False  # the peer sends no more
         self._gone = False  # the peer is not there any more
         self._over = False  # nothing follows what waits to be sent
-        self._read_on()
+        readers.add_reader(sock.fileno(), self._readable)
 
     @property
     def busy(self) -> bool:
@@ -140,11 +147,14 @@ class VarlinkConnection:
 
     def receive(self, data: bytes) -> None:
         """Take bytes that were read already; `b""` is the end of what the peer sends."""
-        if self._task is None and not self._out and self._arrivals is None and self._answer_at_once(data):
+        if self._task is None and not (self._out or self._arrivals) and self._answer_at_once(data):
             return
         if data:
             self._fed_bytes += len(data)
         else:
+            if self._task is None and not self._out and self._machine.is_idle_for(0):
+                self.close()  # nothing is owed to anybody
+                return
             self._machine.receive_eof()
             self._finishing = True
             self._read_no_more()
@@ -153,9 +163,12 @@ class VarlinkConnection:
                 return
         self._advance(data)
 
-    def read(self) -> None:
-        """Read what has come with the connection."""
-        self._readable()
+    def begin(self, data: bytes) -> None:
+        """Take what was read of the first bytes; b"" for none, where they are still to be read."""
+        if data:
+            self.receive(data)
+        else:
+            self._readable()
 
     def refuse(self, error: errors.CallFailed) -> None:
         """Say why nothing is read, and close."""
@@ -177,10 +190,11 @@ class VarlinkConnection:
         if fd < 0:
             return
         self._read_no_more()
-        self._loop.remove_writer(fd)
-        for timer in (self._stall, self._watch):
-            if timer is not None:
-                timer.cancel()
+        if self._stall is not None:
+            self._loop.remove_writer(fd)
+            self._stall.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
         if self._context is not None:
             self._context.gone.set()
         if self._task is not None:
@@ -202,7 +216,16 @@ class VarlinkConnection:
         except OSError:
             self._lost()
             return
+        if self._readers is not self._loop and data:
+            self._settle()
         self.receive(data)
+
+    def _settle(self) -> None:
+        """Be watched by the loop: a connection that says more than one thing is in use."""
+        self._readers.remove_reader(self._sock.fileno())
+        self._readers = self._loop
+        if self._reading:
+            self._loop.add_reader(self._sock.fileno(), self._readable)
 
     def _read_with_fds(self) -> bytes:
         data, fds = ancillary.receive(self._sock)
@@ -214,12 +237,12 @@ class VarlinkConnection:
     def _read_on(self) -> None:
         if not self._reading and not self._finishing:
             self._reading = True
-            self._loop.add_reader(self._sock.fileno(), self._readable)
+            self._readers.add_reader(self._sock.fileno(), self._readable)
 
     def _read_no_more(self) -> None:
         if self._reading:
             self._reading = False
-            self._loop.remove_reader(self._sock.fileno())
+            self._readers.remove_reader(self._sock.fileno())
 
     def _is_gone(self) -> bool:
         # Both halves closed, and not only the one that the peer sends on.
@@ -338,7 +361,7 @@ class VarlinkConnection:
         self._watch = None
         progress_bytes = self._fed_bytes - self._watched_bytes
         if self._task is None and progress_bytes < self._limits.frame_progress_bytes:
-            logger.warning("%s does not finish its call; disconnected", self._peer)
+            logger.warning("%s does not finish its call; disconnected", self.peer)
             self.close()
         else:
             self._pace()
@@ -358,7 +381,7 @@ class VarlinkConnection:
             self._watch.cancel()
             self._watch = None
         if self._served.tap.watchers:
-            self._begun = self._served.tap.begin(call.method, self._peer, call.parameters, lasts=False)
+            self._begun = self._served.tap.begin(call.method, self.peer, call.parameters, lasts=False)
         self._answer_or_run(call, start)
         if self._arrivals is not None:
             self._arrivals.drop(self._fed_bytes - self._machine.buffered_bytes)
@@ -370,7 +393,7 @@ class VarlinkConnection:
             self._send(calls.refusal(error))
             return
         quick = bound.kind == "plain"
-        context = calls.context_of(call, self._peer) if bound.method.context or not quick else None
+        context = calls.context_of(call, self.peer) if bound.method.context or not quick else None
         try:
             if bound.method.takes_fds:
                 arguments = self._arguments_with_fds(bound, call, context, start)
@@ -395,7 +418,7 @@ class VarlinkConnection:
     def _note_lasting(self, call: AnyCall) -> None:
         tap = self._served.tap
         if self._begun is None:
-            self._begun = tap.begin(call.method, self._peer, None, lasts=True)
+            self._begun = tap.begin(call.method, self.peer, None, lasts=True)
         else:
             tap.lasts(self._begun)
 
@@ -557,7 +580,7 @@ class VarlinkConnection:
         self._out += self._machine.send_reply(Reply(message, error=calls.FAILED))
 
     def _last_word(self, error: errors.RemoteProtocolError) -> None:
-        logger.warning("%s: %s; disconnected", self._peer, error)
+        logger.warning("%s: %s; disconnected", self.peer, error)
         if not self._gone:
             reason = Reply({"reason": str(error)}, error=calls.PROTOCOL_VIOLATION)
             self._out += self._machine.send_reply(reason)
@@ -613,7 +636,7 @@ class VarlinkConnection:
             self._advance()
 
     def _stalled(self) -> None:
-        logger.warning("%s does not read its replies; disconnected", self._peer)
+        logger.warning("%s does not read its replies; disconnected", self.peer)
         self._gone = True
         self.close()
 

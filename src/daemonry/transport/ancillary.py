@@ -159,6 +159,9 @@ class Arrivals:
     def __init__(self) -> None:
         self._groups: list[tuple[int, int, list[Fd]]] = []
 
+    def __len__(self) -> int:
+        return len(self._groups)
+
     def add(self, start: int, end: int, fds: list[Fd]) -> None:
         """Keep what came beside the bytes from `start` to `end`."""
         room = MAX_FDS - sum(len(group) for _, _, group in self._groups)

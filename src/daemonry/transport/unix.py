@@ -177,7 +177,8 @@ def accept_within(listening: Socket, timeout_s: float | None, endpoint: Endpoint
 def _accepted(listening: Socket) -> tuple[Socket, Any]:
     # `_accept` is what `socket.socket.accept` itself is made of; it gives a descriptor.
     fd, address = listening._accept()  # type: ignore[attr-defined]  # noqa: SLF001
-    return Socket(fileno=fd), address
+    # Of the listener's kind: a socket made of its descriptor alone asks the system for each of these.
+    return Socket(listening.family, SOCK_STREAM, 0, fd), address
 
 
 def is_live(endpoint: Endpoint) -> bool:
