@@ -5,11 +5,10 @@ the question that matters, whether the call ran.  Works with the standard librar
 that has loaded msgspec for something else, such as a typed proxy, uses it here too.
 
 A timeout is for the whole call; `idle_s` is for each reply of a stream, which every reply renews.
-Deadlines are the socket's own (SO_RCVTIMEO), which costs a third of what polling before each read
-would.
 
 What a failure says about the call: `ran` is "no" as long as its last byte was not sent, for a frame
-without its end is never run, and "maybe" from then on.
+without its end is never run, and "maybe" from then on.  A client that knows where its daemon is
+connects anew and calls again where `attempts` says so.
 """
 
 from __future__ import annotations
@@ -17,27 +16,32 @@ from __future__ import annotations
 import sys
 
 from daemonry import errors
-from daemonry.clock import Deadline
+from daemonry.clock import Deadline, monotonic
 from daemonry.limits import CONNECT_TIMEOUT_S, READ_BYTES
 from daemonry.transport.connect import connect
 from daemonry.transport.endpoint import Endpoint
 from daemonry.transport.stream import Stream
 from daemonry.wire import varlink
-from daemonry.wire.connection import IN_CALL, IN_STREAM, IN_UPGRADE, ClientConnection, Ended
+from daemonry.wire.connection import IDLE, IN_CALL, IN_STREAM, IN_UPGRADE, ClientConnection, Ended
 from daemonry.wire.varlink import AnyReply, Call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
-    from typing import Any, NoReturn, Self, TypeVar
+    from typing import Any, Self, TypeVar
 
+    from daemonry.service.attempts import Attempts
     from daemonry.service.interface import Interface
+    from daemonry.service.proxy import Converter
     from daemonry.transport.ancillary import Fd, FdStream
     from daemonry.wire.connection import Codec
 
     AnyInterface = TypeVar("AnyInterface", bound=Interface)
 
 CALL_TIMEOUT_S = 30.0
+# Sending a call takes microseconds, but for one that is longer than the socket holds.  What it took
+# is taken off the time for the reply from here on; below it, the socket may keep its timeout.
+_AT_ONCE_S = 0.005
 
 _AWAITING = frozenset((IN_CALL, IN_STREAM, IN_UPGRADE))
 
@@ -45,17 +49,41 @@ _AWAITING = frozenset((IN_CALL, IN_STREAM, IN_UPGRADE))
 class Client:
     """A connection to a daemon.
 
+    One call at a time: it may pass from thread to thread, and two may not use it at once.
+
+    A client that was made by `connect` knows where its daemon is.  When its connection is lost, or
+    ended with a call that did, the next call makes a new one; and a call that certainly did not run,
+    or that may run twice (`idempotent`), is made again, within its timeout.
+
     Args:
         stream: a connected stream; the client closes it.
-
-    One call at a time: it may pass from thread to thread, and two may not use it at once.
+        endpoint: where to connect anew; None for never.
     """
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-        self._machine = ClientConnection(_codec())
+    __slots__ = (
+        "_at_rest",
+        "_begins_as_frame",
+        "_endpoint",
+        "_fd_stream",
+        "_machine",
+        "_received",
+        "_stream",
+        "_takes_fds",
+    )
+
+    def __init__(self, stream: Stream, endpoint: Endpoint | None = None) -> None:
+        self._endpoint = endpoint
         self._fd_stream: FdStream | None = None
         self._received: list[Fd] = []
+        self._takes_fds = False
+        self._begin(stream)
+
+    def _begin(self, stream: Stream) -> None:
+        self._stream = stream
+        self._machine: ClientConnection | None = None
+        self._begins_as_frame = False
+        # Whether nothing is under way, so that the next reply is the next call's.
+        self._at_rest = True
 
     @classmethod
     def connect(cls, target: str | Endpoint, timeout_s: float = CONNECT_TIMEOUT_S) -> Self:
@@ -64,7 +92,8 @@ class Client:
         Raises:
             As `daemonry.connect`: nothing was sent.
         """
-        return cls(connect(target, timeout_s))
+        endpoint = Endpoint.parse(target) if isinstance(target, str) else target
+        return cls(connect(endpoint, timeout_s), endpoint)
 
     @property
     def peer(self) -> str:
@@ -73,40 +102,85 @@ class Client:
 
     @property
     def closed(self) -> bool:
-        """Whether the connection has ended."""
+        """Whether the connection has ended; the next call makes a new one, if it may."""
         return self._stream.fileno() < 0
 
     def close(self) -> None:
-        """End the connection.  Twice is not an error."""
+        """End the connection, for good.  Twice is not an error."""
+        self._endpoint = None
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        self._at_rest = False
         self._stream.close()
-        self._drop_received()
+        if self._received:
+            self._drop_received()
 
     def call(
-        self, method: str, parameters: Mapping[str, Any] | None = None, *, timeout_s: float = CALL_TIMEOUT_S
+        self,
+        method: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float = CALL_TIMEOUT_S,
+        idempotent: bool = False,
     ) -> dict[str, Any]:
         """Call a method and return the fields of its reply.
 
         Args:
             method: its full name: `org.example.jobs.Start`.
             parameters: what it is given.
-            timeout_s: for the whole call, in seconds.
+            timeout_s: for the whole call, with all its attempts, in seconds.
+            idempotent: doing it twice is as good as once, so it is made again even where it may
+                have run.
 
         Raises:
             CallFailed: the daemon answered with an error; the standard ones are its kinds.
             DeadlineExceeded: no reply in time; the connection is closed, since a late reply would
                 be taken for the next call's.
             ConnectionLost: the daemon went away; `ran` tells whether the call may have run.
+            ConnectError: it had gone away before, and nobody listens now; nothing was sent.
             LocalProtocolError: the parameters cannot be sent, or a stream is still under way on
                 this connection; nothing was sent.
             RemoteProtocolError: what came back is not Varlink.
         """
-        deadline = Deadline(timeout_s)
-        self._send(Call(method, parameters), deadline)
-        reply = self._reply(deadline)
-        if reply.error is not None:
-            raise failed(reply)
+        call = Call(method, parameters)
+        reply = self._answered(call, Deadline(timeout_s), idempotent=idempotent)
         fields: dict[str, Any] = reply.parameters
         return fields
+
+    def call_typed(self, converter: Converter, given: Mapping[str, Any], timeout_s: float) -> Any:
+        """Call a method as a proxy does and return its result; raises as `call`.
+
+        The short way is for a reply that comes whole, in one piece, and is proved to be right.  All
+        else goes through the connection's state machine, which learns then what was sent and came.
+        """
+        data = converter.frame(given)
+        began_s = monotonic()
+        failure = received = None
+        if self._at_rest and data is not None:
+            try:
+                self._stream.write(data, timeout_s)
+            except errors.IpcError as error:
+                failure = self._not_written(error, timeout_s)
+            else:
+                spent_s = monotonic() - began_s
+                left_s = timeout_s if spent_s < _AT_ONCE_S else max(0.0, timeout_s - spent_s)
+                try:
+                    received = self._stream.read(READ_BYTES, left_s)
+                except errors.IpcError as error:
+                    failure = self._not_read(error, timeout_s)
+                else:
+                    result = converter.read(received)
+                    if result is not NotImplemented:
+                        return result
+        reply = self._answered(
+            Call(converter.full_name, converter.plain(given)),
+            _since(began_s, timeout_s),
+            idempotent=converter.idempotent,
+            failure=failure,
+            received=received,
+        )
+        return converter.result(reply.parameters)
 
     def call_with_fds(
         self,
@@ -130,13 +204,8 @@ class Client:
             As `call`.
         """
         self.accept_fds()
-        deadline = Deadline(timeout_s)
-        self._send(Call(method, parameters), deadline, fds)
-        reply = self._reply(deadline)
-        if reply.error is not None:
-            raise failed(reply)
-        received, self._received = self._received, []
-        return reply.parameters, received
+        reply = self._answered(Call(method, parameters), Deadline(timeout_s), fds)
+        return reply.parameters, self.take_fds()
 
     def stream(
         self,
@@ -148,7 +217,7 @@ class Client:
     ) -> Generator[dict[str, Any], None, None]:
         """Call a method that gives several replies and yield the fields of each.
 
-        The call is sent when the first reply is asked for.  Leaving the loop early closes the
+        The call is sent when the first reply is asked for.  Leaving the loop early ends the
         connection: there is no other way to say "enough".
 
         Args:
@@ -158,11 +227,11 @@ class Client:
             idle_s: how long to wait for each reply, in seconds; None for as long as it takes.
 
         Raises:
-            As `call`.
+            As `call`.  Replies that were yielded are done; the call is not made again behind them.
         """
         if fds:
             self.accept_fds()
-        self._send(Call(method, parameters, more=True), Deadline(idle_s), fds)
+        self._sent(Call(method, parameters, more=True), Deadline(idle_s), fds)
         finished = False
         try:
             while not finished:
@@ -175,11 +244,11 @@ class Client:
                     yield reply.parameters
         finally:
             if not finished:
-                self.close()
+                self._disconnect()
 
     def oneway(self, method: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Send a call that is not answered; whether it ran is not known."""
-        self._send(Call(method, parameters, oneway=True), Deadline(CALL_TIMEOUT_S))
+        self._sent(Call(method, parameters, oneway=True), Deadline(CALL_TIMEOUT_S))
 
     def upgrade(
         self, method: str, parameters: Mapping[str, Any] | None = None, *, timeout_s: float = CALL_TIMEOUT_S
@@ -194,19 +263,21 @@ class Client:
             As `call`.  The connection is closed then: what the daemon makes of further bytes is
             not known.
         """
-        deadline = Deadline(timeout_s)
-        self._send(Call(method, parameters, upgrade=True), deadline)
-        reply = self._reply(deadline)
-        if reply.error is not None:
-            self.close()
-            raise failed(reply)
+        try:
+            reply = self._answered(Call(method, parameters, upgrade=True), Deadline(timeout_s))
+        except errors.CallFailed:
+            self._disconnect()
+            raise
+        self._endpoint = None
+        assert self._machine is not None
         return reply.parameters, UpgradedStream(self._stream, self._machine.trailing_data())
 
     def proxy(self, kind: type[AnyInterface], *, timeout_s: float = CALL_TIMEOUT_S) -> AnyInterface:
         """Return an object with the methods of an interface, each of which calls the daemon.
 
         Arguments and results have the interface's types; streams are iterators; declared errors
-        are raised as they are declared.
+        are raised as they are declared.  Methods that the interface declares `idempotent` are made
+        again as `call` says.
         """
         from daemonry.service.proxy import blocking_proxy
 
@@ -214,6 +285,8 @@ class Client:
 
     def accept_fds(self) -> None:
         """Take descriptors from now on; what comes to a client that does not, the kernel closes."""
+        self._takes_fds = True
+        self._at_rest = False
         if self._fd_stream is None and not self.closed:
             from daemonry.transport.ancillary import FdStream
 
@@ -224,77 +297,182 @@ class Client:
         received, self._received = self._received, []
         return received
 
-    def _send(self, call: Call, deadline: Deadline, fds: Sequence[Fd] = ()) -> None:
+    # --- a call and its attempts --------------------------------------------------------------
+
+    def _answered(
+        self,
+        call: Call,
+        deadline: Deadline,
+        fds: Sequence[Fd] = (),
+        *,
+        idempotent: bool = False,
+        failure: errors.IpcError | None = None,
+        received: bytes | None = None,
+    ) -> AnyReply:
+        """Make a call until it is answered, and return its reply.
+
+        Args:
+            call: the call.
+            deadline: for all its attempts.
+            fds: closed in the end; what has left with a call that may have run cannot leave again.
+            idempotent: as `call`.
+            failure: how a first attempt failed that was made already.
+            received: what came as an answer to it.
+
+        Raises:
+            As `call`.
+        """
+        attempts: Attempts | None = None
         try:
-            if self._stream.fileno() < 0:
-                raise errors.ConnectionLost(self.peer, "no")
-            if self._machine.state in _AWAITING:
-                raise errors.LocalProtocolError("an earlier call has replies to come: use another connection")
-            data = self._machine.send_call(call)
-            self._write(data, deadline, fds)
+            while True:
+                try:
+                    if failure is not None:
+                        raise failure
+                    if received is None:
+                        self._send(call, deadline, fds)
+                    else:
+                        self._connection().send_call(call)
+                        self._receive(received)
+                    reply = self._reply(deadline)
+                    break
+                except errors.IpcError as error:
+                    failure = received = None
+                    attempts = self._again(error, deadline, attempts, idempotent=idempotent and not fds)
+        finally:
+            for fd in fds:
+                fd.close()
+        if reply.error is not None:
+            raise failed(reply)
+        return reply
+
+    def _sent(self, call: Call, deadline: Deadline, fds: Sequence[Fd] = ()) -> None:
+        """Send a call, on a new connection where the one that is there turns out to be lost."""
+        attempts: Attempts | None = None
+        try:
+            while True:
+                try:
+                    return self._send(call, deadline, fds)
+                except errors.IpcError as error:
+                    attempts = self._again(error, deadline, attempts, idempotent=False)
         finally:
             for fd in fds:
                 fd.close()
 
-    def _write(self, data: bytes, deadline: Deadline, fds: Sequence[Fd]) -> None:
+    def _again(
+        self, error: errors.IpcError, deadline: Deadline, attempts: Attempts | None, *, idempotent: bool
+    ) -> Attempts:
+        """Return when the call is to be made again; else raise what became of it."""
+        if attempts is None:
+            if self._endpoint is None or not isinstance(error, errors.ConnectionLost):
+                raise error
+            from daemonry.service.attempts import Attempts
+
+            attempts = Attempts(idempotent)
+        wait_s = attempts.wait_s(error)
+        if wait_s is None or not deadline.sleep(wait_s):
+            outcome = attempts.outcome(error)
+            raise outcome from outcome.__cause__
+        return attempts
+
+    # --- one connection -----------------------------------------------------------------------
+
+    def _connection(self) -> ClientConnection:
+        # Made when it is needed: a client that makes one typed call has no use for it.
+        if self._machine is None:
+            self._machine = ClientConnection(_codec())
+        return self._machine
+
+    def _reconnect(self, deadline: Deadline) -> None:
+        if self._endpoint is None:
+            raise errors.ConnectionLost(self.peer, "no")
+        left_s = deadline.remaining_s()
+        self._begin(connect(self._endpoint, CONNECT_TIMEOUT_S if left_s is None else left_s))
+        self._fd_stream = None
+        if self._takes_fds:
+            self.accept_fds()
+
+    def _send(self, call: Call, deadline: Deadline, fds: Sequence[Fd]) -> None:
+        if self._stream.fileno() < 0:
+            self._reconnect(deadline)
+        machine = self._connection()
+        if machine.state in _AWAITING:
+            raise errors.LocalProtocolError("an earlier call has replies to come: use another connection")
+        if machine.buffered_bytes and machine.state is IDLE:
+            self._disconnect()
+            raise errors.BadFrame("it came when no call was made")
+        data = machine.send_call(call)
+        self._at_rest = False
         try:
             if fds and self._fd_stream is not None:
-                self._fd_stream.write_with_fds(data, fds, deadline.remaining_s())
+                self._fd_stream.write_with_fds(data, fds, _left_s(deadline))
             else:
-                self._stream.write(data, deadline.remaining_s())
-        except errors.DeadlineExceeded as error:
-            self.close()
-            raise errors.DeadlineExceeded("write", deadline.timeout_s or 0.0, "no", self.peer) from error
-        except errors.ConnectionLost as error:
-            self.close()
-            raise errors.ConnectionLost(self.peer, "no") from error
+                self._stream.write(data, _left_s(deadline))
+        except errors.IpcError as error:
+            raise self._not_written(error, deadline.timeout_s) from error
+        self._rest()
 
     def _reply(self, deadline: Deadline) -> AnyReply:
-        machine = self._machine
-        if self._fd_stream is not None:
-            return self._reply_with_fds(self._fd_stream, deadline)
+        """Return the next reply, with its descriptors in `_received`.
+
+        Raises:
+            As `call`; the connection is closed then.
+        """
+        machine = self._connection()
+        fd_stream = self._fd_stream
+        if self._received:
+            self._drop_received()
         try:
             while True:
+                start = 0 if fd_stream is None else fd_stream.read_bytes - machine.buffered_bytes
                 event = machine.next_event()
                 if event is None:
-                    self._read(deadline)
+                    self._receive(self._stream.read(READ_BYTES, _left_s(deadline)))
                 elif isinstance(event, Ended):
                     raise errors.ConnectionLost(self.peer, "maybe")
                 else:
-                    return event
+                    break
         except errors.IpcError as error:
-            self._failed(error, deadline)
+            raise self._not_read(error, deadline.timeout_s) from error
+        if fd_stream is not None:
+            self._received = fd_stream.arrivals.take(start)
+            fd_stream.arrivals.drop(fd_stream.read_bytes - machine.buffered_bytes)
+        self._rest()
+        return event
 
-    def _reply_with_fds(self, stream: FdStream, deadline: Deadline) -> AnyReply:
+    def _rest(self) -> None:
         machine = self._machine
-        self._drop_received()
-        try:
-            while True:
-                start = stream.read_bytes - machine.buffered_bytes
-                event = machine.next_event()
-                if event is None:
-                    self._read(deadline)
-                elif isinstance(event, Ended):
-                    raise errors.ConnectionLost(self.peer, "maybe")
-                else:
-                    self._received = stream.arrivals.take(start)
-                    stream.arrivals.drop(stream.read_bytes - machine.buffered_bytes)
-                    return event
-        except errors.IpcError as error:
-            self._failed(error, deadline)
+        assert machine is not None
+        self._at_rest = (
+            machine.state is IDLE and not machine.buffered_bytes and not self._takes_fds and not self.closed
+        )
 
-    def _read(self, deadline: Deadline) -> None:
-        data = self._stream.read(timeout_s=deadline.remaining_s())
+    def _receive(self, data: bytes) -> None:
+        machine = self._connection()
+        waiting_bytes = machine.buffered_bytes
         if data:
-            self._machine.receive_data(data)
+            if not waiting_bytes:
+                self._begins_as_frame = data.startswith(b"{")
+            machine.receive_data(data)
+        elif waiting_bytes and self._begins_as_frame:
+            raise errors.ConnectionLost(self.peer, "maybe")  # cut within a reply
         else:
-            self._machine.receive_eof()
+            machine.receive_eof()
 
-    def _failed(self, error: errors.IpcError, deadline: Deadline) -> NoReturn:
-        self.close()
+    def _not_written(self, error: errors.IpcError, timeout_s: float | None) -> errors.IpcError:
+        """End the connection and return what an error while sending means."""
+        self._disconnect()
         if isinstance(error, errors.DeadlineExceeded):
-            raise errors.DeadlineExceeded("reply", deadline.timeout_s or 0.0, "maybe", self.peer) from error
-        raise error
+            return errors.DeadlineExceeded("write", timeout_s or 0.0, "no", self.peer)
+        if isinstance(error, errors.ConnectionLost):
+            return errors.ConnectionLost(self.peer, "no")
+        return error
+
+    def _not_read(self, error: errors.IpcError, timeout_s: float | None) -> errors.IpcError:
+        """End the connection and return what an error while waiting for the reply means."""
+        self._disconnect()
+        if isinstance(error, errors.DeadlineExceeded):
+            return errors.DeadlineExceeded("reply", timeout_s or 0.0, "maybe", self.peer)
+        return error
 
     def _drop_received(self) -> None:
         while self._received:
@@ -305,6 +483,25 @@ class Client:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _left_s(deadline: Deadline) -> float | None:
+    """Return what is left of the time; all of it, as long as next to nothing was used.
+
+    A socket that is told the same timeout again has it already.
+    """
+    timeout_s, at_s = deadline.timeout_s, deadline.at_s
+    if timeout_s is None or at_s is None:
+        return None
+    left_s = at_s - monotonic()
+    return timeout_s if timeout_s - left_s < _AT_ONCE_S else max(0.0, left_s)
+
+
+def _since(began_s: float, timeout_s: float) -> Deadline:
+    """Return the deadline of what began at a moment of the monotonic clock."""
+    deadline = Deadline(timeout_s)
+    deadline.at_s = began_s + timeout_s
+    return deadline
 
 
 class UpgradedStream(Stream):

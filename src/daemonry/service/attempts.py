@@ -1,0 +1,66 @@
+"""Whether a call that failed is made again, and what is said of it in the end.
+
+Owns the rule, and neither connections nor waiting:
+
+    it did not run                    made again: doing it once is what was asked
+    it may have run                   made again only where twice is as good as once
+    nobody listens, or no time left   not made again
+
+The connection is new each time.  What is raised at last tells of all attempts together: once one
+may have run, the call may have.
+"""
+
+from __future__ import annotations
+
+from daemonry.errors import ConnectError, ConnectionLost, DeadlineExceeded, IpcError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+# How long to wait before each new attempt, in seconds.  The first finds a daemon that was restarted
+# since the last call; what loses three connections in a row is not mended by a fourth.
+WAITS_S: Final = (0.0, 0.05, 0.2)
+
+
+class Attempts:
+    """The failed attempts of one call.
+
+    Args:
+        idempotent: whether doing it twice is as good as once.
+    """
+
+    __slots__ = ("_failed", "_idempotent", "_may_have_run")
+
+    def __init__(self, idempotent: bool) -> None:
+        self._idempotent = idempotent
+        self._failed = 0
+        self._may_have_run = False
+
+    def wait_s(self, error: IpcError) -> float | None:
+        """Return how long to wait before the next attempt, in seconds; None if there is to be none."""
+        if not isinstance(error, ConnectionLost):
+            return None
+        if error.ran != "no":
+            self._may_have_run = True
+            if not self._idempotent:
+                return None
+        if self._failed == len(WAITS_S):
+            return None
+        self._failed += 1
+        return WAITS_S[self._failed - 1]
+
+    def outcome(self, error: IpcError) -> IpcError:
+        """Return what is raised in the end for the last error."""
+        if not self._may_have_run:
+            return error
+        outcome: IpcError = error
+        if isinstance(error, DeadlineExceeded):
+            outcome = DeadlineExceeded(error.phase, error.timeout_s, "maybe", error.subject)
+        elif isinstance(error, ConnectError):
+            outcome = ConnectionLost(error.path, "maybe")
+        elif isinstance(error, ConnectionLost):
+            outcome = ConnectionLost(error.endpoint, "maybe")
+        if outcome is not error:
+            outcome.__cause__ = error
+        return outcome
