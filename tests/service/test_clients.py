@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
-from daemonry import AsyncClient, CallError, Client, Interface, Pool, errors, method
+from daemonry import AsyncClient, CallError, Client, Context, Interface, Pool, errors, method
 from daemonry.testing import wait_until
 
 NAME = "org.example.jobs"
@@ -332,6 +332,71 @@ def test_a_cancelled_stream_frees_its_turn(jobs):
         assert await asyncio.to_thread(jobs.ended.wait, 10)
 
     on_client(jobs, talk)
+
+
+# --- what a deadline does to the handler ---------------------------------------------------------
+
+
+class Waiting(Interface, name="org.example.waiting"):
+    """Handlers that say when they are told to stop."""
+
+    def __init__(self):
+        self.began = threading.Event()
+        self.cancelled = threading.Event()
+        self.left = threading.Event()
+
+    async def on_the_loop(self) -> None:
+        self.began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+    @method(blocking=True)
+    def in_a_thread(self, context: Context) -> None:
+        self.began.set()
+        if context.gone.wait(10):
+            self.left.set()
+
+    async def streaming(self) -> AsyncIterator[int]:
+        yield 1
+        await self.on_the_loop()
+
+
+def ask_blocking(endpoint, method):
+    with Client.connect(endpoint) as client:
+        client.call(method, timeout_s=0.05)
+
+
+def ask_with_asyncio(endpoint, method):
+    async def talk():
+        async with await AsyncClient.connect(endpoint) as client:
+            await client.call(method, timeout_s=0.05)
+
+    asyncio.run(talk())
+
+
+@pytest.mark.parametrize("ask", [ask_blocking, ask_with_asyncio])
+@pytest.mark.parametrize(("method", "told"), [("OnTheLoop", "cancelled"), ("InAThread", "left")])
+def test_a_handler_whose_caller_stopped_waiting_is_told(serving, ask, method, told):
+    """The protocol has no word for a deadline; the end of the connection says it all the same."""
+    waiting = Waiting()
+    endpoint = serving(waiting).endpoint
+    with pytest.raises(errors.DeadlineExceeded):
+        ask(endpoint, f"org.example.waiting.{method}")
+    assert waiting.began.is_set()
+    assert getattr(waiting, told).wait(10)
+
+
+def test_so_is_a_stream_that_was_waited_for_too_long(serving):
+    waiting = Waiting()
+    with Client.connect(serving(waiting).endpoint) as client:
+        stream = client.stream("org.example.waiting.Streaming", idle_s=0.2)
+        assert next(stream) == {"result": 1}
+        with pytest.raises(errors.DeadlineExceeded):
+            next(stream)
+    assert waiting.cancelled.wait(10)
 
 
 # --- pool ---------------------------------------------------------------------------------------
