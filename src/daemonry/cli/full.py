@@ -166,11 +166,17 @@ def _add_calling(add: _Add) -> None:
     call = add("call", "call a method, and print its reply, or each of its replies, as JSON")
     call.add_argument("method", metavar="INTERFACE.METHOD", help="the method's full name")
     call.add_argument(
-        "words", metavar="KEY=VALUE", nargs="*", help="its parameters; KEY:=JSON, one JSON object, or -"
+        "words",
+        metavar="KEY=VALUE",
+        nargs="*",
+        default=[],  # otherwise argparse asks for one
+        help="its parameters; KEY:=JSON, one JSON object, or -",
     )
     call.add_argument("--more", action="store_true", help="ask for several replies")
     call.add_argument("--oneway", action="store_true", help="ask for no reply")
-    call.add_argument("--timeout", type=_timeout, metavar="SECONDS", help="for the reply, or for each (30)")
+    call.add_argument(
+        "--timeout", type=_timeout, metavar="SECONDS", help="for each reply (by default 30 for the first)"
+    )
     describe = add("describe", "say what the daemon can be asked")
     describe.add_argument("interface", metavar="INTERFACE", nargs="?", help="one interface, in full")
     _add_common(describe, 5.0)
@@ -441,7 +447,6 @@ def _say_running(
 
 def _call(options: argparse.Namespace, instance: Instance) -> int:
     from daemonry.cli.call import call
-    from daemonry.service.blocking import CALL_TIMEOUT_S
 
     if options.more and options.oneway:
         raise ArgumentInvalid("--more --oneway", "a call has several replies, or none")
@@ -451,7 +456,7 @@ def _call(options: argparse.Namespace, instance: Instance) -> int:
         options.words,
         more=options.more,
         oneway=options.oneway,
-        timeout_s=options.timeout or CALL_TIMEOUT_S,
+        timeout_s=options.timeout,
     )
 
 

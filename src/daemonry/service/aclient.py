@@ -25,7 +25,7 @@ from daemonry.backoff import delays
 from daemonry.clock import Deadline, monotonic
 from daemonry.limits import CONNECT_RETRY_FIRST_S, CONNECT_RETRY_MAX_S, CONNECT_TIMEOUT_S, READ_BYTES
 from daemonry.service.attempts import Attempts
-from daemonry.service.blocking import CALL_TIMEOUT_S, failed
+from daemonry.service.blocking import CALL_TIMEOUT_S, failed, time_left_s
 from daemonry.transport import ancillary
 from daemonry.transport.ancillary import Arrivals, Fd, close_all
 from daemonry.transport.connect import connect
@@ -187,8 +187,9 @@ class AsyncClient:
         *,
         fds: Sequence[Fd] = (),
         idle_s: float | None = None,
+        first_s: float | None = None,
     ) -> AsyncGenerator[dict[str, Any], None]:
-        """Call a method that gives several replies and yield the fields of each.
+        """Call a method that gives several replies and yield the fields of each; as the blocking client's.
 
         Leaving the loop early ends the connection.
         """
@@ -196,12 +197,14 @@ class AsyncClient:
             self.accept_fds()
         finished = False
         with _closing(fds):
-            await self._take_turn(Deadline(idle_s))
+            deadline = Deadline(idle_s if first_s is None else first_s)
+            await self._take_turn(deadline)
             self._streaming = asyncio.current_task()
             try:
-                await self._sent(Call(method, parameters, more=True), Deadline(idle_s), fds)
+                await self._sent(Call(method, parameters, more=True), deadline, fds)
                 while not finished:
-                    reply = await self._reply(Deadline(idle_s))
+                    reply = await self._reply(deadline)
+                    deadline = Deadline(idle_s)
                     finished = not reply.continues
                     if reply.error is not None:
                         raise failed(reply)
@@ -612,7 +615,7 @@ class Pool:
         deadline = Deadline(timeout_s)
         client = await self._take(deadline)
         try:
-            left_s = deadline.remaining_s() or 0.0
+            left_s = time_left_s(deadline) or 0.0
             return await client.call(method, parameters, timeout_s=left_s, idempotent=idempotent)
         finally:
             self._put_back(client)
@@ -622,7 +625,7 @@ class Pool:
         deadline = Deadline(timeout_s)
         client = await self._take(deadline)
         try:
-            return await client.call_typed(converter, given, deadline.remaining_s() or 0.0)
+            return await client.call_typed(converter, given, time_left_s(deadline) or 0.0)
         finally:
             self._put_back(client)
 
@@ -632,11 +635,13 @@ class Pool:
         parameters: Mapping[str, Any] | None = None,
         *,
         idle_s: float | None = None,
+        first_s: float | None = None,
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Call a method that gives several replies, on a connection of its own; as `AsyncClient.stream`."""
-        client = await self._take(Deadline(None))
+        client = await self._take(Deadline(idle_s if first_s is None else first_s))
         try:
-            async with aclosing(client.stream(method, parameters, idle_s=idle_s)) as replies:
+            replies = client.stream(method, parameters, idle_s=idle_s, first_s=first_s)
+            async with aclosing(replies):
                 async for fields in replies:
                     yield fields
         finally:
@@ -675,7 +680,7 @@ class Pool:
             if not client.closed:
                 return client
         try:
-            left_s = deadline.remaining_s()
+            left_s = time_left_s(deadline)
             connect_s = CONNECT_TIMEOUT_S if left_s is None else min(left_s, CONNECT_TIMEOUT_S)
             return await AsyncClient.connect(self._target, connect_s)
         except BaseException:

@@ -214,6 +214,7 @@ class Client:
         *,
         fds: Sequence[Fd] = (),
         idle_s: float | None = None,
+        first_s: float | None = None,
     ) -> Generator[dict[str, Any], None, None]:
         """Call a method that gives several replies and yield the fields of each.
 
@@ -225,17 +226,20 @@ class Client:
             parameters: what it is given.
             fds: as `call_with_fds`.
             idle_s: how long to wait for each reply, in seconds; None for as long as it takes.
+            first_s: how long to wait for the first one, where that is not as long as for the others.
 
         Raises:
             As `call`.  Replies that were yielded are done; the call is not made again behind them.
         """
         if fds:
             self.accept_fds()
-        self._sent(Call(method, parameters, more=True), Deadline(idle_s), fds)
+        deadline = Deadline(idle_s if first_s is None else first_s)
+        self._sent(Call(method, parameters, more=True), deadline, fds)
         finished = False
         try:
             while not finished:
-                reply = self._reply(Deadline(idle_s))
+                reply = self._reply(deadline)
+                deadline = Deadline(idle_s)
                 finished = not reply.continues
                 if reply.error is not None:
                     raise failed(reply)
@@ -404,9 +408,9 @@ class Client:
         self._at_rest = False
         try:
             if fds and self._fd_stream is not None:
-                self._fd_stream.write_with_fds(data, fds, _left_s(deadline))
+                self._fd_stream.write_with_fds(data, fds, time_left_s(deadline))
             else:
-                self._stream.write(data, _left_s(deadline))
+                self._stream.write(data, time_left_s(deadline))
         except errors.IpcError as error:
             raise self._not_written(error, deadline.timeout_s) from error
         self._rest()
@@ -426,7 +430,7 @@ class Client:
                 start = 0 if fd_stream is None else fd_stream.read_bytes - machine.buffered_bytes
                 event = machine.next_event()
                 if event is None:
-                    self._receive(self._stream.read(READ_BYTES, _left_s(deadline)))
+                    self._receive(self._stream.read(READ_BYTES, time_left_s(deadline)))
                 elif isinstance(event, Ended):
                     raise errors.ConnectionLost(self.peer, "maybe")
                 else:
@@ -485,7 +489,7 @@ class Client:
         self.close()
 
 
-def _left_s(deadline: Deadline) -> float | None:
+def time_left_s(deadline: Deadline) -> float | None:
     """Return what is left of the time; all of it, as long as next to nothing was used.
 
     A socket that is told the same timeout again has it already.

@@ -31,6 +31,7 @@ import msgspec
 
 from daemonry.errors import CallFailed
 from daemonry.service import shapes
+from daemonry.service.attempts import IDEMPOTENT
 from daemonry.service.handler import Context, Upgrade
 from daemonry.service.schema import NotDescribable, Schema, bare, holds, is_struct, own_doc, struct_fields
 from daemonry.transport.ancillary import Fd
@@ -111,7 +112,8 @@ def method(
     Args:
         name: its name on the wire, where the one made from Python's will not do.
         blocking: it may wait or compute for long: it runs in a thread, and the others go on.
-        idempotent: doing it twice is as good as once; a client may try again by itself.
+        idempotent: doing it twice is as good as once: clients make the call again where it may
+            have run.  The description says so in a line `[Idempotent]`.
         reply: put the reply into one field of this name, whatever its type is.
         oneway: nobody waits for it: proxies send the call and return.  It returns None.
     """
@@ -260,7 +262,8 @@ class Described:
             reply = idl.Struct()
         else:
             reply = schema.fields_of(bare(one.reply), where)
-        return idl.Method(one.name, idl.Struct(tuple(parameters)), reply, one.doc)
+        doc = f"{one.doc}\n\n{IDEMPOTENT}".strip() if one.marks.idempotent else one.doc
+        return idl.Method(one.name, idl.Struct(tuple(parameters)), reply, doc)
 
     def _fields(self, schema: Schema, kinds: dict[str, Any], where: str) -> idl.Struct:
         return idl.Struct(
