@@ -441,6 +441,7 @@ class _Performance:
     async def _drain(self) -> None:
         timeout_s = self._daemon.drain_timeout_s
         deadline = clock.Deadline(timeout_s)
+        calls = asyncio.create_task(self._server.drain(timeout_s), name="calls")
         try:
             result = self._daemon.stop_hook() if self._daemon.stop_hook is not None else None
             if inspect.isawaitable(result):
@@ -454,10 +455,14 @@ class _Performance:
                 logger.error("%s failed while it ended: %s", job.name, _one_line(error), exc_info=error)
         for job in left:
             logger.error("still at work after %g s and left behind: %s", timeout_s, job.where())
-        self._life.happened(Happened.DRAIN_EXPIRED if left else Happened.DRAINED)
+        cut_off = await calls
+        for name in cut_off:
+            logger.error("still running after %g s and cut off: %s", timeout_s, name)
+        self._life.happened(Happened.DRAIN_EXPIRED if left or cut_off else Happened.DRAINED)
 
     def _held_up_by(self) -> list[str]:
-        return [job.where() for job in self._jobs if not job.done.done()]
+        jobs = [job.where() for job in self._jobs if not job.done.done()]
+        return jobs + self._server.calls_under_way
 
     # --- the guardian's duties ----------------------------------------------------------------------
 

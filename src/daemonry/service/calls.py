@@ -36,6 +36,7 @@ logger = logging.getLogger("daemonry.calls")
 CONTROL: Final = "org.daemonry.Control"
 FAILED: Final = f"{CONTROL}.Failed"
 PROTOCOL_VIOLATION: Final = f"{CONTROL}.ProtocolViolation"
+DRAINING: Final = f"{CONTROL}.Draining"
 OVERLOADED: Final = f"{CONTROL}.Overloaded"
 EXPECTED_UPGRADE: Final = f"{CONTROL}.ExpectedUpgrade"
 NOT_UPGRADABLE: Final = f"{CONTROL}.NotUpgradable"
@@ -57,6 +58,7 @@ class Bound:
     """A method of a served interface, with what it is called on.
 
     Attributes:
+        full_name: its name on the wire, with the interface's.
         function: the implementation's method.
         kind: "plain", "async", "stream" or "thread".
         method: the interface's method.
@@ -65,11 +67,12 @@ class Bound:
         where: the interface it belongs to.
     """
 
-    __slots__ = ("_plain_reply", "at_once", "function", "kind", "method", "open", "where")
+    __slots__ = ("_plain_reply", "at_once", "full_name", "function", "kind", "method", "open", "where")
 
     def __init__(self, where: Described, method: Method, implementation: Interface) -> None:
         self.where = where
         self.method = method
+        self.full_name = f"{where.name}.{method.name}"
         self.function: Callable[..., Any] = getattr(implementation, method.python_name)
         self.open = where.name in _ALWAYS_OPEN
         self._plain_reply = not method.gives_fds and method.write_reply is None
@@ -138,9 +141,8 @@ class Bound:
                 return Reply(raised.parameters, error=f"{self.where.name}.{type(raised).__name__}")
         elif isinstance(raised, errors.CallFailed):
             return Reply(raised.parameters, error=raised.error)
-        name = f"{self.where.name}.{self.method.name}"
-        logger.error("%s failed", name, exc_info=raised)
-        return Reply({"message": f"{type(raised).__name__} in {name}"}, error=FAILED)
+        logger.error("%s failed", self.full_name, exc_info=raised)
+        return Reply({"message": f"{type(raised).__name__} in {self.full_name}"}, error=FAILED)
 
 
 def taker(fds: list[Fd]) -> Callable[[type, Any], Any]:
@@ -233,11 +235,11 @@ class Calls:
             raise ValueError(f"the interface {where.name} is served already")
         self._interfaces[where.name] = where
         for method in where.methods.values():
-            name = f"{where.name}.{method.name}"
-            bound = self._methods[name] = Bound(where, method, implementation)
+            bound = Bound(where, method, implementation)
+            self._methods[bound.full_name] = bound
             self.takes_fds |= method.takes_fds
             if bound.at_once:
-                head = METHOD_HEAD + name.encode() + PARAMETERS_HEAD
+                head = METHOD_HEAD + bound.full_name.encode() + PARAMETERS_HEAD
                 self._at_once[head] = bound
                 if not method.names:
                     self._bare[head + b"{}" + _END] = bound

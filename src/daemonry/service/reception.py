@@ -12,7 +12,7 @@ from _socket import socket as Socket
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
-from daemonry.errors import Overloaded
+from daemonry.errors import Draining, Overloaded
 from daemonry.limits import CONNECTION_SHARE, MAX_CONNECTIONS, MAX_HANDLER_THREADS, READ_BYTES
 from daemonry.service.connection import TextConnection
 from daemonry.service.control import ControlState, answer
@@ -87,6 +87,30 @@ class Reception:
             self._lobby.enter(sock, peer)
             return
         self._text(Guest(sock, peer, 0.0)).refuse(refused)
+
+    @property
+    def calls_under_way(self) -> list[str]:
+        """The full names of the program's calls that run, or whose replies are not sent; from any thread."""
+        return [one.call or "a reply" for one in self._callers() if one.owes]
+
+    async def drain(self, timeout_s: float) -> list[str]:
+        """Let calls come to their end and streams end with an error; return what did not in time.
+
+        Whoever asks sees to it that no further calls are taken.
+        """
+        from daemonry.service.calls import DRAINING
+
+        reason = Draining(DRAINING)
+        owing = {self._loop.create_task(one.drain(reason)): one for one in self._callers() if one.owes}
+        if not owing:
+            return []
+        _, late = await asyncio.wait(owing, timeout=timeout_s)
+        for task in late:
+            task.cancel()
+        return [owing[task].call or "a reply" for task in late]
+
+    def _callers(self) -> list[VarlinkConnection]:
+        return [one for one in list(self._connections) if not isinstance(one, TextConnection)]
 
     def close(self) -> None:
         """End every connection."""

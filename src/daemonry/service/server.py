@@ -132,6 +132,18 @@ class Server:
             self._reception = None
             reception.close()
 
+    @property
+    def calls_under_way(self) -> list[str]:
+        """The full names of the program's calls that run; from any thread."""
+        return [] if self._reception is None else self._reception.calls_under_way
+
+    async def drain(self, timeout_s: float) -> list[str]:
+        """Let calls come to their end and streams end with Draining; return the names of those left.
+
+        Once `calls` takes no more; `run` goes on, and cuts off what is left when it is cancelled.
+        """
+        return [] if self._reception is None else await self._reception.drain(timeout_s)
+
     def cleanup(self) -> None:
         """Stop listening and remove the socket file if it is still ours.  Twice is not an error."""
         if self._finalizer is not None:

@@ -45,6 +45,8 @@ logger = logging.getLogger("daemonry.server")
 
 # How often a half-closed peer, whose end cannot be read any more, is looked at while its call runs.
 GONE_CHECK_S: Final = 1.0
+# How long a daemon that ends waits for a client to take what is left of its replies.
+LAST_REPLY_S: Final = 1.0
 # Replies of a stream in one turn of the loop, so that a quick stream leaves time for the others.
 REPLIES_PER_TURN: Final = 64
 # What a handler may raise, and the caller is told; a handler that exits does not end the daemon.
@@ -89,6 +91,8 @@ class VarlinkConnection:
         "_over",
         "_readers",
         "_reading",
+        "_reason",
+        "_running",
         "_served",
         "_sock",
         "_speak",
@@ -126,6 +130,8 @@ class VarlinkConnection:
         self._out_fds: tuple[tuple[int, list[Fd]], ...] = ()  # by where in `_out` they belong
         self._task: asyncio.Task[None] | None = None
         self._oneway = False  # whether the call in hand is
+        self._running: Bound | None = None  # while `_task` is that of a call
+        self._reason: errors.CallFailed | None = None  # why it was cancelled, if we did
         self._context: Context | None = None
         self._drained: asyncio.Future[None] | None = None
         self._stall: asyncio.TimerHandle | None = None  # there while the loop watches for writing
@@ -141,9 +147,29 @@ class VarlinkConnection:
         readers.add_reader(sock.fileno(), self._readable)
 
     @property
-    def busy(self) -> bool:
-        """Whether a call of it runs."""
-        return self._task is not None
+    def owes(self) -> bool:
+        """Whether a call that is the program's runs, or a reply waits to be sent."""
+        return bool(self._out) or (self._running is not None and not self._running.open)
+
+    @property
+    def call(self) -> str:
+        """The full name of the method that runs; "" for none."""
+        return "" if self._running is None else self._running.full_name
+
+    async def drain(self, reason: errors.CallFailed) -> None:
+        """Let the call in hand come to its end, and its reply be sent; a stream ends with `reason`."""
+        task = self._task
+        if task is not None and self._running is not None and not self._running.open:
+            if self._running.kind == "stream":
+                self._reason = reason
+                task.cancel()
+            await asyncio.wait((task,))
+        try:
+            async with asyncio.timeout(LAST_REPLY_S):
+                while self._out and self._sock.fileno() >= 0:
+                    await self._until_sent()
+        except TimeoutError:
+            pass  # a client that does not read does not keep the daemon
 
     def receive(self, data: bytes) -> None:
         """Take bytes that were read already; `b""` is the end of what the peer sends."""
@@ -201,6 +227,7 @@ class VarlinkConnection:
             self._task.cancel()
         self._note_end("the caller is gone")
         self._drop_fds()
+        self._tell_sent()
         if self._over and not self._gone:
             finish(self._sock)
         self._sock.close()
@@ -411,9 +438,8 @@ class VarlinkConnection:
         else:
             self._context = context
             self._note_lasting(call)
-            self._run(
-                self._stream(bound, arguments) if bound.kind == "stream" else self._await(bound, arguments)
-            )
+            work = self._stream if bound.kind == "stream" else self._await
+            self._run(bound, work(bound, arguments))
 
     def _note_lasting(self, call: AnyCall) -> None:
         tap = self._served.tap
@@ -446,22 +472,25 @@ class VarlinkConnection:
 
     def _take_result(self, bound: Bound, result: Any) -> None:
         if type(result) is types.CoroutineType:  # a plain function around an async one
-            self._run(self._await_result(bound, result))
+            self._run(bound, self._await_result(bound, result))
         else:
             self._reply(bound, result)
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+    def _run(self, bound: Bound, work: Coroutine[Any, Any, None]) -> None:
         self._served.running += 1
+        self._running = bound
         self._task = self._loop.create_task(work)
         self._task.add_done_callback(self._ran)
 
     def _ran(self, task: asyncio.Task[None]) -> None:
         self._served.running -= 1
-        self._task = self._context = None
+        reason, self._reason = self._reason, None
+        self._task = self._context = self._running = None
         if self._sock.fileno() < 0:
             return
         if task.cancelled():
-            self._send(Reply({"message": "the call was cancelled"}, error=calls.FAILED))
+            cancelled = errors.Failed(calls.FAILED, {"message": "the call was cancelled"})
+            self._send(calls.refusal(reason or cancelled))
         elif task.exception() is not None:
             logger.error("a connection failed", exc_info=task.exception())
             self.close()
@@ -645,8 +674,7 @@ class VarlinkConnection:
             self._stall.cancel()
             self._stall = None
             self._loop.remove_writer(self._sock.fileno())
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
+        self._tell_sent()
         if self._speak is not None and not self._gone:
             self._hand_over(self._speak)
         elif self._over:
@@ -654,8 +682,17 @@ class VarlinkConnection:
 
     async def _until_drained(self) -> None:
         if len(self._out) > self._limits.waiting_bytes:
+            await self._until_sent()
+
+    async def _until_sent(self) -> None:
+        if self._drained is None:
             self._drained = self._loop.create_future()
-            await self._drained
+        # Two may wait: a stream, and whoever ends it.
+        await asyncio.shield(self._drained)
+
+    def _tell_sent(self) -> None:
+        if self._drained is not None:
+            self._drained.set_result(None)
             self._drained = None
 
     def _drop_fds(self) -> None:
