@@ -222,7 +222,7 @@ def test_no_connection_is_left_in_the_daemon(store):
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(store.socket.removeprefix("unix:"))
             sock.sendall(b'{"method":"org.example.store.Sleep","parameters":{"seconds":30}}\0{"meth')
-    wait_until(lambda: count() <= before)
+    assert wait_until(lambda: count() <= before)
 
 
 def _is_socket(path):
