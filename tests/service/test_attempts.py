@@ -25,22 +25,40 @@ BROKEN = errors.BadFrame("not JSON")
     ],
 )
 def test_which_failure_is_followed_by_another_attempt(failure, idempotent, again):
-    attempts = Attempts(idempotent)
-    assert (attempts.wait_s(failure) is not None) is again
+    attempts = Attempts(idempotent=idempotent)
+    if again:
+        assert attempts.wait_s(failure, 10.0) == WAITS_S[0]
+    else:
+        with pytest.raises(type(failure)) as raised:
+            attempts.wait_s(failure, 10.0)
+        assert raised.value is failure or raised.value.ran == "maybe"
+
+
+@pytest.mark.parametrize("failure", [NOT_SENT, MAYBE_RAN])
+def test_there_is_none_without_a_new_connection_or_without_time(failure):
+    for attempts, left_s in (
+        (Attempts(idempotent=True, reconnects=False), 10.0),
+        (Attempts(idempotent=True), 0.0),
+    ):
+        with pytest.raises(errors.ConnectionLost) as raised:
+            attempts.wait_s(failure, left_s)
+        assert raised.value.ran == failure.ran
 
 
 def test_there_are_a_few_attempts_and_not_more():
     attempts = Attempts(idempotent=True)
-    assert [attempts.wait_s(NOT_SENT) for _ in range(len(WAITS_S) + 1)] == [*WAITS_S, None]
+    assert [attempts.wait_s(NOT_SENT, None) for _ in WAITS_S] == [*WAITS_S]
+    with pytest.raises(errors.ConnectionLost):
+        attempts.wait_s(NOT_SENT, None)
 
 
 @pytest.mark.parametrize("last", [NOT_SENT, NOBODY, TOO_LATE])
 def test_what_is_raised_tells_of_all_attempts(last):
     """Once it may have run, an attempt that was not sent does not undo that."""
     attempts = Attempts(idempotent=True)
-    assert attempts.outcome(last) is last
-    attempts.wait_s(MAYBE_RAN)
-    outcome = attempts.outcome(last)
-    assert outcome.ran == "maybe"
-    assert outcome.__cause__ is last
-    assert isinstance(outcome, errors.DeadlineExceeded) is (last is TOO_LATE)
+    attempts.wait_s(MAYBE_RAN, 10.0)
+    with pytest.raises(errors.IpcError) as outcome:
+        attempts.wait_s(last, 0.0)
+    assert outcome.value.ran == "maybe"
+    assert outcome.value.__cause__ is last
+    assert isinstance(outcome.value, errors.DeadlineExceeded) is (last is TOO_LATE)

@@ -373,15 +373,20 @@ class Waiting(Interface, name="org.example.waiting"):
         await self.on_the_loop()
 
 
+GET_INFO = "org.varlink.service.GetInfo"
+
+
 def ask_blocking(endpoint, method):
     with Client.connect(endpoint) as client:
-        client.call(method, timeout_s=0.05)
+        client.call(GET_INFO)  # so that the call which follows is begun at once
+        client.call(method, timeout_s=0.3)
 
 
 def ask_with_asyncio(endpoint, method):
     async def talk():
         async with await AsyncClient.connect(endpoint) as client:
-            await client.call(method, timeout_s=0.05)
+            await client.call(GET_INFO)
+            await client.call(method, timeout_s=0.3)
 
     asyncio.run(talk())
 

@@ -26,12 +26,12 @@ from daemonry.clock import Deadline, monotonic
 from daemonry.limits import CONNECT_RETRY_FIRST_S, CONNECT_RETRY_MAX_S, CONNECT_TIMEOUT_S, READ_BYTES
 from daemonry.service.attempts import Attempts
 from daemonry.service.blocking import CALL_TIMEOUT_S, failed, time_left_s
+from daemonry.service.conversation import Conversation
 from daemonry.transport import ancillary
 from daemonry.transport.ancillary import Arrivals, Fd, close_all
 from daemonry.transport.connect import connect
 from daemonry.transport.endpoint import TCP, Endpoint
 from daemonry.wire import fast_varlink
-from daemonry.wire.connection import IDLE, ClientConnection, Ended
 from daemonry.wire.varlink import AnyReply, Call
 
 if TYPE_CHECKING:
@@ -73,15 +73,12 @@ class AsyncClient:
 
     def _begin(self, sock: Socket) -> None:
         self._sock = sock
-        self._machine: ClientConnection | None = None
-        self._begins_as_frame = False
+        self._talk = Conversation(fast_varlink, self.peer)
         self._arrivals = Arrivals() if self._takes_fds else None
         self._read_bytes = 0
         # Who waits for bytes, and is given them; or for room to send.
         self._waiter: asyncio.Future[bytes] | None = None
         self._is_sending = False
-        # Whether nothing is under way, so that the next reply is the next call's.
-        self._at_rest = not self._takes_fds
         sock.setblocking(False)
         self._loop.add_reader(sock.fileno(), self._readable)
         self._is_reading = True
@@ -108,7 +105,7 @@ class AsyncClient:
         self._disconnect()
 
     def _disconnect(self) -> None:
-        self._at_rest = False
+        self._talk.at_rest = False
         self._stop_watching()
         self._sock.close()
         if self._timer is not None:
@@ -147,7 +144,7 @@ class AsyncClient:
             await self._take_turn(deadline)
         self._busy = True
         try:
-            if self._at_rest and data is not None:
+            if self._talk.at_rest and self._arrivals is None and data is not None:
                 try:
                     sent = self._send_some(data)
                     if sent < len(data):
@@ -242,7 +239,7 @@ class AsyncClient:
         except errors.CallFailed:
             self._disconnect()
             raise
-        early = self._connection().trailing_data()
+        early = self._talk.trailing_data()
         self._stop_watching()
         sock = UserSocket(fileno=self._sock.detach())
         self.close()
@@ -251,7 +248,6 @@ class AsyncClient:
     def accept_fds(self) -> None:
         """Take descriptors from now on; what comes to a client that does not, the kernel closes."""
         self._takes_fds = True
-        self._at_rest = False
         if self._arrivals is None:
             self._arrivals = Arrivals()
 
@@ -327,8 +323,8 @@ class AsyncClient:
                 if received is None:
                     await self._send(call, deadline, fds)
                 else:
-                    self._connection().send_call(call)
-                    self._feed(received)
+                    self._talk.frame(call)
+                    self._talk.receive(received)
                 reply = await self._reply(deadline)
                 break
             except errors.IpcError as error:
@@ -352,23 +348,11 @@ class AsyncClient:
     ) -> Attempts:
         """Return when the call is to be made again; else raise what became of it."""
         if attempts is None:
-            if self._endpoint is None:
-                raise error
-            attempts = Attempts(idempotent)
-        wait_s = attempts.wait_s(error)
-        left_s = deadline.remaining_s()
-        if wait_s is None or (left_s is not None and left_s <= wait_s):
-            outcome = attempts.outcome(error)
-            raise outcome from outcome.__cause__
-        await asyncio.sleep(wait_s)
+            attempts = Attempts(idempotent=idempotent, reconnects=self._endpoint is not None)
+        await asyncio.sleep(attempts.wait_s(error, deadline.remaining_s()))
         return attempts
 
     # --- one connection -----------------------------------------------------------------------
-
-    def _connection(self) -> ClientConnection:
-        if self._machine is None:
-            self._machine = ClientConnection(fast_varlink)
-        return self._machine
 
     async def _reconnect(self, deadline: Deadline) -> None:
         if self._endpoint is None:
@@ -380,16 +364,17 @@ class AsyncClient:
     async def _send(self, call: Call, deadline: Deadline, fds: Sequence[Fd]) -> None:
         if self.closed:
             await self._reconnect(deadline)
-        machine = self._connection()
-        data = machine.send_call(call)
-        self._at_rest = False
+        try:
+            data = self._talk.frame(call)
+        except errors.RemoteProtocolError:
+            self._disconnect()
+            raise
         try:
             sent = self._send_some(data, fds)
             if sent < len(data):
                 await self._send_rest(data[sent:], deadline, fds if not sent else ())
         except errors.IpcError as error:
             raise self._failure(error, deadline) from error
-        self._rest(machine)
 
     def _send_some(self, data: bytes, fds: Sequence[Fd] = ()) -> int:
         try:
@@ -423,43 +408,22 @@ class AsyncClient:
         Raises:
             As `call`; the connection is closed then.
         """
-        machine = self._connection()
+        talk = self._talk
         if self._received:
             close_all(self.take_fds())
         try:
             while True:
-                start = self._read_bytes - machine.buffered_bytes
-                event = machine.next_event()
-                if event is None:
-                    self._feed(await self._wait(deadline))
-                elif isinstance(event, Ended):
-                    raise errors.ConnectionLost(self.peer, "maybe")
-                else:
+                start = self._read_bytes - talk.buffered_bytes
+                reply = talk.next_reply()
+                if reply is not None:
                     break
+                talk.receive(await self._wait(deadline))
         except errors.IpcError as error:
             raise self._failure(error, deadline) from error
         if self._arrivals is not None:
             self._received = self._arrivals.take(start)
-            self._arrivals.drop(self._read_bytes - machine.buffered_bytes)
-        self._rest(machine)
-        return event
-
-    def _feed(self, data: bytes) -> None:
-        machine = self._connection()
-        waiting_bytes = machine.buffered_bytes
-        if data:
-            if not waiting_bytes:
-                self._begins_as_frame = data.startswith(b"{")
-            machine.receive_data(data)
-        elif waiting_bytes and self._begins_as_frame:
-            raise errors.ConnectionLost(self.peer, "maybe")  # cut within a reply
-        else:
-            machine.receive_eof()
-
-    def _rest(self, machine: ClientConnection) -> None:
-        if machine.state is IDLE and machine.buffered_bytes:
-            self._disconnect()  # what nobody asked for would be taken for the next call's reply
-        self._at_rest = machine.state is IDLE and not self._takes_fds and not self.closed
+            self._arrivals.drop(self._read_bytes - talk.buffered_bytes)
+        return reply
 
     def _failure(self, error: errors.IpcError, deadline: Deadline) -> errors.IpcError:
         """End the connection and return what an error there says of the call."""

@@ -37,30 +37,40 @@ class Attempts:
 
     Args:
         idempotent: whether doing it twice is as good as once.
+        reconnects: whether there can be a new connection.
     """
 
-    __slots__ = ("_failed", "_idempotent", "_may_have_run")
+    __slots__ = ("_failed", "_idempotent", "_may_have_run", "_reconnects")
 
-    def __init__(self, idempotent: bool) -> None:
+    def __init__(self, *, idempotent: bool, reconnects: bool = True) -> None:
         self._idempotent = idempotent
+        self._reconnects = reconnects
         self._failed = 0
         self._may_have_run = False
 
-    def wait_s(self, error: IpcError) -> float | None:
-        """Return how long to wait before the next attempt, in seconds; None if there is to be none."""
-        if not isinstance(error, ConnectionLost):
-            return None
-        if error.ran != "no":
-            self._may_have_run = True
-            if not self._idempotent:
-                return None
-        if self._failed == len(WAITS_S):
-            return None
-        self._failed += 1
-        return WAITS_S[self._failed - 1]
+    def wait_s(self, error: IpcError, left_s: float | None) -> float:
+        """Return how long to wait before the next attempt, in seconds.
 
-    def outcome(self, error: IpcError) -> IpcError:
-        """Return what is raised in the end for the last error."""
+        Args:
+            error: how the last one failed.
+            left_s: what is left of the call's timeout; None for no end.
+
+        Raises:
+            IpcError: there is to be none; what became of the call.
+        """
+        again = isinstance(error, ConnectionLost) and self._reconnects
+        if isinstance(error, ConnectionLost) and error.ran != "no":
+            self._may_have_run = True
+            again = again and self._idempotent
+        if again and self._failed < len(WAITS_S):
+            wait_s = WAITS_S[self._failed]
+            if left_s is None or wait_s < left_s:
+                self._failed += 1
+                return wait_s
+        outcome = self._outcome(error)
+        raise outcome from outcome.__cause__
+
+    def _outcome(self, error: IpcError) -> IpcError:
         if not self._may_have_run:
             return error
         outcome: IpcError = error

@@ -18,11 +18,11 @@ import sys
 from daemonry import errors
 from daemonry.clock import Deadline, monotonic
 from daemonry.limits import CONNECT_TIMEOUT_S, READ_BYTES
+from daemonry.service.conversation import Conversation
 from daemonry.transport.connect import connect
 from daemonry.transport.endpoint import Endpoint
 from daemonry.transport.stream import Stream
 from daemonry.wire import varlink
-from daemonry.wire.connection import IDLE, IN_CALL, IN_STREAM, IN_UPGRADE, ClientConnection, Ended
 from daemonry.wire.varlink import AnyReply, Call
 
 TYPE_CHECKING = False
@@ -43,8 +43,6 @@ CALL_TIMEOUT_S = 30.0
 # is taken off the time for the reply from here on; below it, the socket may keep its timeout.
 _AT_ONCE_S = 0.005
 
-_AWAITING = frozenset((IN_CALL, IN_STREAM, IN_UPGRADE))
-
 
 class Client:
     """A connection to a daemon.
@@ -60,16 +58,7 @@ class Client:
         endpoint: where to connect anew; None for never.
     """
 
-    __slots__ = (
-        "_at_rest",
-        "_begins_as_frame",
-        "_endpoint",
-        "_fd_stream",
-        "_machine",
-        "_received",
-        "_stream",
-        "_takes_fds",
-    )
+    __slots__ = ("_endpoint", "_fd_stream", "_received", "_stream", "_takes_fds", "_talk")
 
     def __init__(self, stream: Stream, endpoint: Endpoint | None = None) -> None:
         self._endpoint = endpoint
@@ -80,10 +69,7 @@ class Client:
 
     def _begin(self, stream: Stream) -> None:
         self._stream = stream
-        self._machine: ClientConnection | None = None
-        self._begins_as_frame = False
-        # Whether nothing is under way, so that the next reply is the next call's.
-        self._at_rest = True
+        self._talk = Conversation(_codec(), stream.peer)
 
     @classmethod
     def connect(cls, target: str | Endpoint, timeout_s: float = CONNECT_TIMEOUT_S) -> Self:
@@ -111,7 +97,7 @@ class Client:
         self._disconnect()
 
     def _disconnect(self) -> None:
-        self._at_rest = False
+        self._talk.at_rest = False
         self._stream.close()
         if self._received:
             self._drop_received()
@@ -157,7 +143,7 @@ class Client:
         data = converter.frame(given)
         began_s = monotonic()
         failure = received = None
-        if self._at_rest and data is not None:
+        if self._talk.at_rest and self._fd_stream is None and data is not None:
             try:
                 self._stream.write(data, timeout_s)
             except errors.IpcError as error:
@@ -273,8 +259,7 @@ class Client:
             self._disconnect()
             raise
         self._endpoint = None
-        assert self._machine is not None
-        return reply.parameters, UpgradedStream(self._stream, self._machine.trailing_data())
+        return reply.parameters, UpgradedStream(self._stream, self._talk.trailing_data())
 
     def proxy(self, kind: type[AnyInterface], *, timeout_s: float = CALL_TIMEOUT_S) -> AnyInterface:
         """Return an object with the methods of an interface, each of which calls the daemon.
@@ -290,7 +275,6 @@ class Client:
     def accept_fds(self) -> None:
         """Take descriptors from now on; what comes to a client that does not, the kernel closes."""
         self._takes_fds = True
-        self._at_rest = False
         if self._fd_stream is None and not self.closed:
             from daemonry.transport.ancillary import FdStream
 
@@ -335,8 +319,8 @@ class Client:
                     if received is None:
                         self._send(call, deadline, fds)
                     else:
-                        self._connection().send_call(call)
-                        self._receive(received)
+                        self._talk.frame(call)
+                        self._talk.receive(received)
                     reply = self._reply(deadline)
                     break
                 except errors.IpcError as error:
@@ -367,24 +351,13 @@ class Client:
     ) -> Attempts:
         """Return when the call is to be made again; else raise what became of it."""
         if attempts is None:
-            if self._endpoint is None or not isinstance(error, errors.ConnectionLost):
-                raise error
             from daemonry.service.attempts import Attempts
 
-            attempts = Attempts(idempotent)
-        wait_s = attempts.wait_s(error)
-        if wait_s is None or not deadline.sleep(wait_s):
-            outcome = attempts.outcome(error)
-            raise outcome from outcome.__cause__
+            attempts = Attempts(idempotent=idempotent, reconnects=self._endpoint is not None)
+        deadline.sleep(attempts.wait_s(error, deadline.remaining_s()))
         return attempts
 
     # --- one connection -----------------------------------------------------------------------
-
-    def _connection(self) -> ClientConnection:
-        # Made when it is needed: a client that makes one typed call has no use for it.
-        if self._machine is None:
-            self._machine = ClientConnection(_codec())
-        return self._machine
 
     def _reconnect(self, deadline: Deadline) -> None:
         if self._endpoint is None:
@@ -398,14 +371,11 @@ class Client:
     def _send(self, call: Call, deadline: Deadline, fds: Sequence[Fd]) -> None:
         if self._stream.fileno() < 0:
             self._reconnect(deadline)
-        machine = self._connection()
-        if machine.state in _AWAITING:
-            raise errors.LocalProtocolError("an earlier call has replies to come: use another connection")
-        if machine.buffered_bytes and machine.state is IDLE:
+        try:
+            data = self._talk.frame(call)
+        except errors.RemoteProtocolError:
             self._disconnect()
-            raise errors.BadFrame("it came when no call was made")
-        data = machine.send_call(call)
-        self._at_rest = False
+            raise
         try:
             if fds and self._fd_stream is not None:
                 self._fd_stream.write_with_fds(data, fds, time_left_s(deadline))
@@ -413,7 +383,6 @@ class Client:
                 self._stream.write(data, time_left_s(deadline))
         except errors.IpcError as error:
             raise self._not_written(error, deadline.timeout_s) from error
-        self._rest()
 
     def _reply(self, deadline: Deadline) -> AnyReply:
         """Return the next reply, with its descriptors in `_received`.
@@ -421,46 +390,23 @@ class Client:
         Raises:
             As `call`; the connection is closed then.
         """
-        machine = self._connection()
+        talk = self._talk
         fd_stream = self._fd_stream
         if self._received:
             self._drop_received()
         try:
             while True:
-                start = 0 if fd_stream is None else fd_stream.read_bytes - machine.buffered_bytes
-                event = machine.next_event()
-                if event is None:
-                    self._receive(self._stream.read(READ_BYTES, time_left_s(deadline)))
-                elif isinstance(event, Ended):
-                    raise errors.ConnectionLost(self.peer, "maybe")
-                else:
+                start = 0 if fd_stream is None else fd_stream.read_bytes - talk.buffered_bytes
+                reply = talk.next_reply()
+                if reply is not None:
                     break
+                talk.receive(self._stream.read(READ_BYTES, time_left_s(deadline)))
         except errors.IpcError as error:
             raise self._not_read(error, deadline.timeout_s) from error
         if fd_stream is not None:
             self._received = fd_stream.arrivals.take(start)
-            fd_stream.arrivals.drop(fd_stream.read_bytes - machine.buffered_bytes)
-        self._rest()
-        return event
-
-    def _rest(self) -> None:
-        machine = self._machine
-        assert machine is not None
-        self._at_rest = (
-            machine.state is IDLE and not machine.buffered_bytes and not self._takes_fds and not self.closed
-        )
-
-    def _receive(self, data: bytes) -> None:
-        machine = self._connection()
-        waiting_bytes = machine.buffered_bytes
-        if data:
-            if not waiting_bytes:
-                self._begins_as_frame = data.startswith(b"{")
-            machine.receive_data(data)
-        elif waiting_bytes and self._begins_as_frame:
-            raise errors.ConnectionLost(self.peer, "maybe")  # cut within a reply
-        else:
-            machine.receive_eof()
+            fd_stream.arrivals.drop(fd_stream.read_bytes - talk.buffered_bytes)
+        return reply
 
     def _not_written(self, error: errors.IpcError, timeout_s: float | None) -> errors.IpcError:
         """End the connection and return what an error while sending means."""
