@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from daemonry.service.interface import Interface
     from daemonry.service.proxy import Converter
     from daemonry.transport.stream import Stream
+    from daemonry.wire.connection import Codec
 
     AnyInterface = TypeVar("AnyInterface", bound="Interface")
 
@@ -73,7 +74,7 @@ class AsyncClient:
 
     def _begin(self, sock: Socket) -> None:
         self._sock = sock
-        self._talk = Conversation(fast_varlink, self.peer)
+        self._talk = Conversation(_codec, self.peer)
         self._arrivals = Arrivals() if self._takes_fds else None
         self._read_bytes = 0
         # Who waits for bytes, and is given them; or for room to send.
@@ -533,6 +534,10 @@ def _closing(fds: Sequence[Fd]) -> Iterator[None]:
         yield
     finally:
         close_all(fds)
+
+
+def _codec() -> Codec:
+    return fast_varlink
 
 
 async def _connected(endpoint: Endpoint, timeout_s: float) -> Stream:

@@ -27,7 +27,7 @@ from daemonry.wire.varlink import AnyReply, Call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from typing import Any, Self, TypeVar
 
     from daemonry.service.attempts import Attempts
@@ -69,7 +69,7 @@ class Client:
 
     def _begin(self, stream: Stream) -> None:
         self._stream = stream
-        self._talk = Conversation(_codec(), stream.peer)
+        self._talk = Conversation(_codec, stream.peer)
 
     @classmethod
     def connect(cls, target: str | Endpoint, timeout_s: float = CONNECT_TIMEOUT_S) -> Self:
@@ -78,7 +78,7 @@ class Client:
         Raises:
             As `daemonry.connect`: nothing was sent.
         """
-        endpoint = Endpoint.parse(target) if isinstance(target, str) else target
+        endpoint = _parsed(target) if isinstance(target, str) else target
         return cls(connect(endpoint, timeout_s), endpoint)
 
     @property
@@ -268,9 +268,8 @@ class Client:
         are raised as they are declared.  Methods that the interface declares `idempotent` are made
         again as `call` says.
         """
-        from daemonry.service.proxy import blocking_proxy
-
-        return blocking_proxy(self, kind, timeout_s)
+        made: AnyInterface = _blocking_proxy()(self, kind, timeout_s)
+        return made
 
     def accept_fds(self) -> None:
         """Take descriptors from now on; what comes to a client that does not, the kernel closes."""
@@ -474,6 +473,29 @@ class UpgradedStream(Stream):
         """Return what came early and was not read; for who takes the socket."""
         early, self._early = self._early, b""
         return early
+
+
+# What was parsed, and what was imported for proxies: who connects for each call does both each time.
+_endpoints: dict[str, Endpoint] = {}
+_MOST_ENDPOINTS = 64
+_proxy_makers: list[Callable[..., Any]] = []
+
+
+def _parsed(target: str) -> Endpoint:
+    endpoint = _endpoints.get(target)
+    if endpoint is None:
+        if len(_endpoints) >= _MOST_ENDPOINTS:
+            _endpoints.clear()
+        endpoint = _endpoints[target] = Endpoint.parse(target)
+    return endpoint
+
+
+def _blocking_proxy() -> Callable[..., Any]:
+    if not _proxy_makers:
+        from daemonry.service.proxy import blocking_proxy
+
+        _proxy_makers.append(blocking_proxy)
+    return _proxy_makers[0]
 
 
 def _codec() -> Codec:

@@ -11,6 +11,8 @@ from daemonry.wire.connection import IDLE, IN_CALL, IN_STREAM, IN_UPGRADE, Clien
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from daemonry.wire.connection import Codec
     from daemonry.wire.varlink import AnyReply, Call
 
@@ -21,7 +23,7 @@ class Conversation:
     """The calls and replies of one connection, one after the other.
 
     Args:
-        codec: what makes frames of messages.
+        find_codec: returns what makes frames of messages, when it is needed.
         peer: who is at the other end, for people.
 
     Attributes:
@@ -29,10 +31,10 @@ class Conversation:
             the next call's.
     """
 
-    __slots__ = ("_begins_as_frame", "_codec", "_machine", "_peer", "at_rest")
+    __slots__ = ("_begins_as_frame", "_find_codec", "_machine", "_peer", "at_rest")
 
-    def __init__(self, codec: Codec, peer: str) -> None:
-        self._codec = codec
+    def __init__(self, find_codec: Callable[[], Codec], peer: str) -> None:
+        self._find_codec = find_codec
         self._peer = peer
         # Made when it is needed: a client that makes one typed call has no use for it.
         self._machine: ClientConnection | None = None
@@ -42,7 +44,7 @@ class Conversation:
     @property
     def _connection(self) -> ClientConnection:
         if self._machine is None:
-            self._machine = ClientConnection(self._codec)
+            self._machine = ClientConnection(self._find_codec())
         return self._machine
 
     @property

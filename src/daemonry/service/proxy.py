@@ -190,10 +190,6 @@ def _never_proved(_received: bytes) -> Any:
 
 # --- proxies ----------------------------------------------------------------------------------
 
-# What a proxy has of its own; no interface has such names.
-_CLIENT = "__daemonry_client__"
-_TIMEOUT_S = "__daemonry_timeout_s__"
-
 _Wrap = Callable[[Converter, Method], Any]
 
 
@@ -212,9 +208,9 @@ def _made(kind: type[AnyInterface], made: dict[type[Interface], type[Interface]]
 
 def _proxy(kind: type[Any], client: Any, timeout_s: float) -> Any:
     # An implementation's own __init__ is not a proxy's.
-    proxy = object.__new__(kind)
-    setattr(proxy, _CLIENT, client)
-    setattr(proxy, _TIMEOUT_S, timeout_s)
+    proxy: Any = object.__new__(kind)
+    proxy.__daemonry_client__ = client
+    proxy.__daemonry_timeout_s__ = timeout_s
     return proxy
 
 
