@@ -244,22 +244,21 @@ class Calls:
                 if not method.names:
                     self._bare[head + b"{}" + _END] = bound
 
-    def begin_at_once(self, data: bytes) -> tuple[Bound, dict[str, Any]] | None:
-        """Return the method that is called and its arguments, if `data` is one frame that needs no more.
+    def begin_at_once(self, data: bytes) -> tuple[Bound, dict[str, Any] | None] | None:
+        """Return the method that is called and any arguments, if `data` is one frame that needs no more.
 
         None says nothing: whoever goes the whole way finds what is wrong, or that nothing is.
         """
         bound = self._bare.get(data)
-        arguments: dict[str, Any] = {}
+        arguments: dict[str, Any] | None = None
         if bound is None:
             end_of_name = data.find(PARAMETERS_HEAD)
             bound = self._at_once.get(data[: end_of_name + len(PARAMETERS_HEAD)])
             if bound is None:
                 return None
-            found = self._arguments_at_once(bound, data)
-            if found is None:
+            arguments = self._arguments_at_once(bound, data)
+            if arguments is None:
                 return None
-            arguments = found
         if self.tap.watchers or not (bound.open or self._gate() is None):
             return None
         return bound, arguments

@@ -84,7 +84,7 @@ class VarlinkConnection:
         "_gone",
         "_limits",
         "_loop",
-        "_machine",
+        "_made_machine",
         "_oneway",
         "_out",
         "_out_fds",
@@ -123,7 +123,7 @@ class VarlinkConnection:
         self._threads = threads
         self._closed = closed
         self._limits = limits
-        self._machine = ServerConnection(fast_varlink, limits.frame_bytes)
+        self._made_machine: ServerConnection | None = None
         self._arrivals = Arrivals() if served.takes_fds and sock.family == AF_UNIX else None
         self._fed_bytes = 0
         self._out = bytearray()
@@ -178,7 +178,7 @@ class VarlinkConnection:
         if data:
             self._fed_bytes += len(data)
         else:
-            if self._task is None and not self._out and self._machine.is_idle_for(0):
+            if self._task is None and not self._out and self._is_idle_for(0):
                 self.close()  # nothing is owed to anybody
                 return
             self._machine.receive_eof()
@@ -295,22 +295,35 @@ class VarlinkConnection:
 
     # --- calls ------------------------------------------------------------------------------------
 
+    @property
+    def _machine(self) -> ServerConnection:
+        # Most clients never send anything that needs one.
+        machine = self._made_machine
+        if machine is None:
+            machine = self._made_machine = ServerConnection(fast_varlink, self._limits.frame_bytes)
+        return machine
+
+    def _is_idle_for(self, count_bytes: int) -> bool:
+        machine = self._made_machine
+        if machine is None:
+            return count_bytes <= self._limits.frame_bytes
+        return machine.is_idle_for(count_bytes)
+
     def _answer_at_once(self, data: bytes) -> bool:
         """Answer a call that came whole and alone, and is done as its function returns; False for others.
 
         It takes a third of the time of the whole way, and checks the same.  Nothing waits before or
         after it, so that the state, the clocks and the descriptors stay as they were.
         """
-        machine = self._machine
-        begun = self._served.begin_at_once(data) if machine.is_idle_for(len(data)) else None
+        begun = self._served.begin_at_once(data) if self._is_idle_for(len(data)) else None
         if begun is None:
             return False
         bound, arguments = begun
         self._fed_bytes += len(data)
         try:
-            result = bound.function(**arguments)
+            result = bound.function(**arguments) if arguments else bound.function()
         except _FAILURES as error:
-            machine.next_event(data)
+            self._machine.next_event(data)
             self._send(bound.error(error))
             self._advance()
             return True
@@ -318,7 +331,7 @@ class VarlinkConnection:
         if reply is not None and len(reply) <= self._limits.frame_bytes:
             self._write_at_once(reply)
         else:
-            machine.next_event(data)
+            self._machine.next_event(data)
             self._oneway = False
             self._take_result(bound, result)
             self._advance()
