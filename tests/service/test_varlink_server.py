@@ -579,7 +579,7 @@ def test_a_large_frame_that_goes_on_has_the_time_it_needs(serving):
     with Raw(server.endpoint) as raw:
         raw.send(data[:1500])
         for start in range(1500, len(data), 10_000):
-            wait_until(lambda: server.server._reception._connections)
+            wait_until(lambda: server.server._reception and server.server._reception._connections)
             counted_from = only_connection(server)._watched_bytes
             raw.send(data[start : start + 10_000])
             if start + 10_000 < len(data):  # a deadline passes, and finds that enough has come
