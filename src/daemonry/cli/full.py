@@ -104,6 +104,7 @@ def _add_starting(add: _Add) -> None:
         ("run", "be the daemon, in the foreground"),
         ("start", "start the daemon in the background, and return when it is ready"),
         ("restart", "stop the daemon, if it runs, and start it"),
+        ("upgrade", "exchange the daemon for a new process of its program; no client notices"),
     ):
         sub = add(verb, text)
         _add_config(sub)
@@ -221,6 +222,10 @@ def _command(options: argparse.Namespace, daemon: Daemon | None) -> int:
         return _restart(options, daemon)
     if options.verb == "check":
         return _check(options, daemon)
+    if options.verb == "upgrade":
+        from daemonry.cli.upgrade import upgrade
+
+        return upgrade(options, *_plan(options, daemon))
     instance = instance_of_daemon(daemon) if daemon is not None else instance_of(options.target)
     if options.verb == "logs":
         return _logs(options, instance)
@@ -247,28 +252,13 @@ def _command(options: argparse.Namespace, daemon: Daemon | None) -> int:
 
 
 def _run(options: argparse.Namespace, daemon: Daemon | None) -> int:
-    from daemonry.process.readiness import Reporter
-    from daemonry.process.spawn import take_boot
+    from daemonry.cli.boot import be
 
-    boot = take_boot()
-    if boot:
-        os.umask(0o077)
-    try:
-        if daemon is None:
-            daemon = load(_program_of(options.target), boot.get("import_path", ""))
-    except DaemonryError as error:
-        reporter = Reporter(boot.get("ready_fd"))
-        reporter.stage = "import"
-        reporter.failed(printable(str(error)))
-        raise
-    from daemonry.daemon.config import absolute
-    from daemonry.daemon.run import run
-
-    return run(
+    return be(
         daemon,
-        boot=boot,
-        config_path=absolute(options.config) if options.config else None,
-        log_level=options.log_level or "info",
+        lambda import_path: load(_program_of(options.target), import_path),
+        options.config,
+        options.log_level,
     )
 
 
@@ -320,10 +310,10 @@ def _plan(options: argparse.Namespace, daemon: Daemon | None) -> tuple[Instance,
         return Instance.named(options.target), _with_options(recipe, options)
     daemon = daemon or load(options.target)
     instance = instance_of_daemon(daemon)
-    recipe = Recipe((), _import_path(), sys.executable, daemon.target())
-    last = remembered(instance.place) if options.verb == "restart" and instance.place is not None else None
+    recipe = Recipe((), _import_path(), sys.executable, daemon.target(), daemon.environment)
+    last = remembered(instance.place) if options.verb != "start" and instance.place is not None else None
     if last is not None and last.target == recipe.target:  # started again as it was, as by its name
-        recipe = Recipe(last.arguments, recipe.import_path, recipe.python, recipe.target)
+        recipe = Recipe(last.arguments, recipe.import_path, recipe.python, recipe.target, recipe.environment)
     return instance, _with_options(recipe, options)
 
 
@@ -334,7 +324,7 @@ def _with_options(recipe: Recipe, options: argparse.Namespace) -> Recipe:
     words = (*recipe.arguments, *_run_arguments(options))
     latest = dict(zip(words[::2], words[1::2], strict=True))
     arguments = tuple(word for option in latest.items() for word in option)
-    return Recipe(arguments, recipe.import_path, recipe.python, recipe.target)
+    return Recipe(arguments, recipe.import_path, recipe.python, recipe.target, recipe.environment)
 
 
 # --- check --------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from _socket import socket as Socket
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from math import inf
 from socket import socket as UserSocket
@@ -57,9 +57,16 @@ class AsyncClient:
         endpoint: where to connect anew; None for never.
     """
 
-    def __init__(self, sock: Socket, peer: str, endpoint: Endpoint | None = None) -> None:
+    def __init__(
+        self,
+        sock: Socket,
+        peer: str,
+        endpoint: Endpoint | None = None,
+        reconnect: Callable[[Endpoint, float], Awaitable[Stream]] | None = None,
+    ) -> None:
         self.peer = peer
         self._endpoint = endpoint
+        self._reconnect_by = _connected if reconnect is None else reconnect
         self._loop = asyncio.get_running_loop()
         self._busy = False  # whether a call has its turn
         self._turns: deque[asyncio.Future[None]] = deque()
@@ -359,7 +366,7 @@ class AsyncClient:
         if self._endpoint is None:
             raise errors.ConnectionLost(self.peer, "no")
         left_s = deadline.remaining_s()
-        stream = await _connected(self._endpoint, CONNECT_TIMEOUT_S if left_s is None else left_s)
+        stream = await self._reconnect_by(self._endpoint, CONNECT_TIMEOUT_S if left_s is None else left_s)
         self._begin(stream.take_socket())
 
     async def _send(self, call: Call, deadline: Deadline, fds: Sequence[Fd]) -> None:

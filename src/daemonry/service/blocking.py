@@ -56,12 +56,19 @@ class Client:
     Args:
         stream: a connected stream; the client closes it.
         endpoint: where to connect anew; None for never.
+        reconnect: how to; `daemonry.connect` by default.
     """
 
-    __slots__ = ("_endpoint", "_fd_stream", "_received", "_stream", "_takes_fds", "_talk")
+    __slots__ = ("_endpoint", "_fd_stream", "_received", "_reconnect_by", "_stream", "_takes_fds", "_talk")
 
-    def __init__(self, stream: Stream, endpoint: Endpoint | None = None) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        endpoint: Endpoint | None = None,
+        reconnect: Callable[[Endpoint, float], Stream] = connect,
+    ) -> None:
         self._endpoint = endpoint
+        self._reconnect_by = reconnect
         self._fd_stream: FdStream | None = None
         self._received: list[Fd] = []
         self._takes_fds = False
@@ -362,7 +369,7 @@ class Client:
         if self._endpoint is None:
             raise errors.ConnectionLost(self.peer, "no")
         left_s = deadline.remaining_s()
-        self._begin(connect(self._endpoint, CONNECT_TIMEOUT_S if left_s is None else left_s))
+        self._begin(self._reconnect_by(self._endpoint, CONNECT_TIMEOUT_S if left_s is None else left_s))
         self._fd_stream = None
         if self._takes_fds:
             self.accept_fds()

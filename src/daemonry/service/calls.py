@@ -42,7 +42,7 @@ EXPECTED_UPGRADE: Final = f"{CONTROL}.ExpectedUpgrade"
 NOT_UPGRADABLE: Final = f"{CONTROL}.NotUpgradable"
 
 # Interfaces that answer while a daemon is paused, ending or overloaded: they are about the daemon itself.
-_ALWAYS_OPEN = frozenset((varlink.SERVICE, CONTROL))
+_ALWAYS_OPEN = frozenset((varlink.SERVICE, CONTROL, f"{CONTROL}.HandOver"))
 # Calls that run at the same time, over all connections; those that answer at once do not count.
 # systemd serves 4,096 connections with a call each; a Python handler is heavier.
 MAX_RUNNING: Final = 1024
@@ -201,6 +201,7 @@ class Calls:
 
     Attributes:
         running: how many do; counted by whoever runs them.
+        begun: how many calls of the program's own interfaces there have been.
         tap: tells watchers of calls; told by whoever runs them.
         takes_fds: whether any method takes descriptors.
     """
@@ -209,6 +210,7 @@ class Calls:
         self._gate = gate
         self._most_running = most_running
         self.running = 0
+        self.begun = 0
         self.tap = Tap()
         self.takes_fds = False
         self._interfaces: dict[str, Described] = {}
@@ -261,6 +263,8 @@ class Calls:
                 return None
         if self.tap.watchers or not (bound.open or self._gate() is None):
             return None
+        if not bound.open:
+            self.begun += 1
         return bound, arguments
 
     def _arguments_at_once(self, bound: Bound, data: bytes) -> dict[str, Any] | None:
@@ -288,6 +292,7 @@ class Calls:
         if bound is None:
             raise self._not_found(call.method)
         if not bound.open:
+            self.begun += 1
             self._refuse_work(bound)
         if bound.kind == "stream" and not call.more:
             raise errors.ExpectedMore(varlink.EXPECTED_MORE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from _socket import MSG_PEEK, SHUT_WR
+from _socket import MSG_PEEK, SHUT_RD, SHUT_WR
 from _socket import socket as Socket
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -106,6 +106,21 @@ class TextConnection:
         self._readers.remove_reader(fd)
         self._sock.close()
         self._closed(self)
+
+    @property
+    def activity(self) -> int | None:
+        """As a Varlink connection's: None while a command is being answered."""
+        return None if self._task is not None or self._out else 0
+
+    def retire(self) -> None:
+        """Close, if no command is being answered; a client that sent none yet finds nothing sent."""
+        if self.activity is None or self._sock.fileno() < 0:
+            return
+        try:
+            self._sock.shutdown(SHUT_RD)
+        except OSError:
+            return
+        self.read()
 
     def drop_in_child(self) -> None:
         """Close a forked child's copy, beside the loop, which parent and child share."""

@@ -7,6 +7,7 @@ whose time is over, and one timer does for all.
 from __future__ import annotations
 
 import asyncio
+from _socket import SHUT_RD
 from _socket import socket as Socket
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -33,6 +34,18 @@ class Guest(NamedTuple):
     sock: Socket
     peer: Peer
     until_s: float
+
+    @property
+    def activity(self) -> int:
+        """As a connection's: nothing has come from it."""
+        return 0
+
+    def retire(self) -> None:
+        """Take nothing further from it: what has come is heard, and the client's next words fail there."""
+        try:
+            self.sock.shutdown(SHUT_RD)
+        except OSError:
+            pass  # the client was quicker
 
 
 class Lobby:

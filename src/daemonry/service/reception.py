@@ -18,6 +18,7 @@ from daemonry.service.connection import TextConnection
 from daemonry.service.control import ControlState, answer
 from daemonry.service.lobby import Guest, Lobby
 from daemonry.service.readers import Readers, readers
+from daemonry.service.retire import retire
 from daemonry.transport.credentials import Peer, peer_of
 from daemonry.wire import dialect, text
 from daemonry.wire.text import Command, Reply
@@ -25,6 +26,7 @@ from daemonry.wire.text import Command, Reply
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from daemonry.clock import Deadline
     from daemonry.service.bounds import Bounds
     from daemonry.service.calls import Calls
     from daemonry.service.varlink_connection import VarlinkConnection
@@ -111,6 +113,21 @@ class Reception:
 
     def _callers(self) -> list[VarlinkConnection]:
         return [one for one in list(self._connections) if not isinstance(one, TextConnection)]
+
+    @property
+    def newcomers(self) -> int:
+        """How many have not shown yet what they want, or ask something of the control plane."""
+        return len(self._lobby) + sum(1 for one in self._connections if isinstance(one, TextConnection))
+
+    async def retire(self, deadline: Deadline) -> None:
+        """Have every connection end without losing a call."""
+        await retire(lambda: [*self._connections, *self._lobby], deadline)
+
+    def retire_idle(self) -> None:
+        """Have every connection on which nothing is in hand take no further call."""
+        for one in self._callers():
+            if one.activity is not None:
+                one.retire()
 
     def close(self) -> None:
         """End every connection."""

@@ -26,6 +26,7 @@ from daemonry.transport.endpoint import Endpoint
 from daemonry.transport.unix import UnixListener
 
 if TYPE_CHECKING:
+    from daemonry.clock import Deadline
     from daemonry.service.calls import Calls
     from daemonry.service.control import ControlState
     from daemonry.transport.stream import Listener
@@ -70,6 +71,7 @@ class Server:
         self._reception: Reception | None = None
         self._most_connections = limits.connections or most_connections()
         self._calls = calls
+        self._accepts = True
         not_for_children(self)
 
     @classmethod
@@ -89,8 +91,13 @@ class Server:
 
     @property
     def listener(self) -> Listener | None:
-        """The listener while bound, for a `Standby`."""
-        return self._listener
+        """The listener while bound, for a `Standby`; None while another process accepts from it."""
+        return self._listener if self._accepts else None
+
+    @property
+    def newcomers(self) -> int:
+        """How many clients have not shown yet what they want, or ask something of the control plane."""
+        return 0 if self._reception is None else self._reception.newcomers
 
     @property
     def connections(self) -> int:
@@ -109,6 +116,90 @@ class Server:
         self._hold(self._listen())
         logger.info("listening at %s", self.endpoint)
 
+    def adopt(self, listener: Listener) -> None:
+        """Take a listener that another process still accepts from; `accept_from_now` takes over.
+
+        Raises:
+            AlreadyBound: it listens already.
+        """
+        if self._listener is not None:
+            raise AlreadyBound(str(self.endpoint))
+        self._listener = listener
+        self._accepts = False
+
+    def accept_from_now(self) -> None:
+        """Accept from the listener, which is this object's alone from now on."""
+        assert self._listener is not None
+        self._accepts = True
+        self._hold(self._listener)
+        self._watch_listener()
+
+    def stop_accepting(self) -> None:
+        """Leave the listener to another process; what was accepted is served on."""
+        self._accepts = False
+        if self._acceptor is not None:
+            self._acceptor.close()
+            self._acceptor = None
+
+    def abandon(self) -> None:
+        """Close the listener and leave its path alone: both are another process's."""
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        if self._listener is not None:
+            self._listener.abandon()
+        self._listener = self._finalizer = None
+
+    def refuse_more(self) -> int:
+        """Have every further connection refused, take in those that wait, and return how many did.
+
+        On a Unix socket nobody comes between the two: whoever connected before is taken in, and
+        whoever tries later is refused before anything is sent.
+        """
+        assert self._listener is not None
+        if self._acceptor is None or self._reception is None:
+            return 0
+        self._listener.refuse_more()
+        self._acceptor.close()
+        self._acceptor = None
+        came = 0
+        while True:
+            try:
+                sock = self._listener.accept_socket()
+            except OSError:
+                return came
+            if sock is None:
+                return came
+            self._reception.take_in(sock)
+            came += 1
+
+    def listen_again(self) -> None:
+        """Listen anew, after `refuse_more`.
+
+        Raises:
+            SocketBindError, UnsafePath: it cannot be done now.
+        """
+        assert self._listener is not None
+        old = self._listener
+        new = self._listen()
+        old.abandon()
+        self._hold(new)
+        self._watch_listener()
+
+    async def retire(self, deadline: Deadline) -> None:
+        """Have every connection end without losing a call: see `daemonry.service.retire`."""
+        if self._reception is not None:
+            await self._reception.retire(deadline)
+
+    def retire_idle(self) -> None:
+        """Have every connection on which nothing is in hand take no further call."""
+        if self._reception is not None:
+            self._reception.retire_idle()
+
+    def _watch_listener(self) -> None:
+        if self._reception is not None and self._acceptor is None:
+            assert self._listener is not None
+            self._acceptor = Acceptor(asyncio.get_running_loop(), self._listener, self._reception.take_in)
+
     async def run(self, state: ControlState, cancel: asyncio.Event) -> None:
         """Serve until `cancel` is set, then close every connection; the listener stays bound.
 
@@ -121,14 +212,16 @@ class Server:
         reception = self._reception = Reception(
             loop, state, self._calls, self._limits, self._first_byte_timeout_s, self._most_connections
         )
-        self._acceptor = Acceptor(loop, self._listener, reception.take_in)
+        if self._accepts:
+            self._watch_listener()
         keeper = loop.create_task(self._look_after_file())
         try:
             await cancel.wait()
         finally:
             keeper.cancel()
-            self._acceptor.close()
-            self._acceptor = None
+            if self._acceptor is not None:
+                self._acceptor.close()
+                self._acceptor = None
             self._reception = None
             reception.close()
 
@@ -161,7 +254,7 @@ class Server:
         Raises:
             SocketBindError, UnsafePath: it is gone, and no new one can be made now.
         """
-        listener = self._listener
+        listener = self.listener
         if not isinstance(listener, UnixListener) or listener.file_is_ours():
             return False
         new = self._listen()

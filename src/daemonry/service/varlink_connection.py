@@ -17,7 +17,7 @@ import inspect
 import logging
 import select
 import types
-from _socket import AF_UNIX, SHUT_RDWR
+from _socket import AF_UNIX, SHUT_RD, SHUT_RDWR
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Executor
 from socket import socket as UserSocket
@@ -202,6 +202,28 @@ class VarlinkConnection:
         self._out += fast_varlink.encode_reply(calls.refusal(error)) + b"\0"
         self._finish()
         self._write()
+
+    @property
+    def activity(self) -> int | None:
+        """A number that changes whenever the client sends something; None while it is being served."""
+        waiting = self._task is not None or self._out or self._machine.buffered_bytes
+        return None if waiting else self._fed_bytes
+
+    def retire(self) -> None:
+        """Take no further call, answer what has come, and end.
+
+        What the client sends from now on fails on its side, so that it knows that nothing ran.
+        """
+        if self._finishing or self._upgraded is not None or self._sock.fileno() < 0:
+            return
+        if self._sock.family != AF_UNIX:  # TCP does not tell its peer
+            self._finish()
+            return
+        try:
+            self._sock.shutdown(SHUT_RD)
+        except OSError:
+            return  # the client was quicker
+        self._readable()
 
     def drop_in_child(self) -> None:
         """Close a forked child's copy, beside the loop, which parent and child share."""

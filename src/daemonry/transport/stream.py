@@ -62,6 +62,12 @@ if TYPE_CHECKING:
         def close(self) -> None:
             """Stop listening, and remove what binding made."""
 
+        def abandon(self) -> None:
+            """Stop listening here, and leave what binding made: it is another's."""
+
+        def refuse_more(self) -> None:
+            """Have further connections refused; those that wait can still be accepted."""
+
 else:
 
     class Listener:
