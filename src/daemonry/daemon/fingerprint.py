@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 import zlib
 from typing import Any, Final
 
@@ -28,16 +27,19 @@ def _look(path: str) -> _Seen | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
+# Where the standard library is, with the installed packages below it or elsewhere.
+_STANDARD: Final = os.path.dirname(os.__file__) + os.sep
+_INSTALLED: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+
+
+def _counts(path: str) -> bool:
+    return not path.startswith(_STANDARD) or any(part in path for part in _INSTALLED)
+
+
 class Code:
     """The files that this process has imported, as they were when it was made; later ones as they come."""
 
     def __init__(self) -> None:
-        self._standard = tuple(
-            path + os.sep for path in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")} if path
-        )
-        self._site = tuple(
-            path + os.sep for path in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")} if path
-        )
         self._modules = 0
         self._files: dict[str, _Seen | None] = {}
         self._add_new()
@@ -49,11 +51,8 @@ class Code:
         self._modules = len(modules)
         for module in modules:
             path = getattr(module, "__file__", None)
-            if isinstance(path, str) and path not in self._files and self._counts(path):
+            if isinstance(path, str) and path not in self._files and _counts(path):
                 self._files[path] = _look(path)
-
-    def _counts(self, path: str) -> bool:
-        return path.startswith(self._site) or not path.startswith(self._standard)
 
     def changed(self) -> list[str]:
         """Return the files that are not what was imported, a few of them."""

@@ -27,11 +27,9 @@ from daemonry.clock import Deadline
 from daemonry.errors import BadFrame, CallFailed, ConnectionLost, DeadlineExceeded, RemoteProtocolError
 from daemonry.limits import REQUEST_TIMEOUT_S
 from daemonry.process.lock import Lock
-from daemonry.service.blocking import Client
 from daemonry.service.calls import CONTROL
 from daemonry.service.handler import Upgrade
 from daemonry.service.interface import Interface
-from daemonry.transport import activation
 from daemonry.transport.endpoint import Endpoint
 from daemonry.transport.unix import UnixListener
 
@@ -157,6 +155,8 @@ class Taken:
         Raises:
             CallFailed, ConnectError, ConnectionLost, DeadlineExceeded: it gives nothing; it goes on.
         """
+        from daemonry.service.blocking import Client
+
         deadline = Deadline(timeout_s)
         with Client.connect(endpoint, timeout_s) as client:
             _, stream = client.upgrade(f"{INTERFACE}.Take", timeout_s=deadline.remaining_s() or 0.0)
@@ -220,6 +220,8 @@ class Taken:
 
 
 def _listener(fd: int, fields: dict[str, Any]) -> Listener:
+    from daemonry.transport import activation
+
     endpoint = Endpoint.parse(str(fields["endpoint"]))
     listener = activation.bind(Endpoint.parse(f"fd:{fd}"))
     if not isinstance(listener, UnixListener):
@@ -234,6 +236,8 @@ def is_offered(endpoint: Endpoint, timeout_s: float = REQUEST_TIMEOUT_S) -> bool
     Raises:
         ConnectError, ConnectionLost, DeadlineExceeded: it does not answer.
     """
+    from daemonry.service.blocking import Client
+
     with Client.connect(endpoint, timeout_s) as client:
         try:
             info = client.call("org.varlink.service.GetInfo", timeout_s=timeout_s)

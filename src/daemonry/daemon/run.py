@@ -22,7 +22,6 @@ import inspect
 import io
 import logging
 import os
-import secrets
 import sys
 import threading
 import time
@@ -336,7 +335,7 @@ class _Performance:
             str(server.endpoint),
             Identity.of_this_process(),
             self._place.name,
-            secrets.token_hex(8),
+            os.urandom(8).hex(),
             time.time(),
             self._daemon.version,
             ready=ready,

@@ -8,8 +8,6 @@ no moment exists in which nobody holds it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
 
 from daemonry import strict_json
 from daemonry.clock import Deadline
@@ -23,8 +21,11 @@ from daemonry.process.record import Record
 from daemonry.process.spawn import spawn
 from daemonry.values import Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from daemonry.process.lock import Lock
     from daemonry.process.place import Place

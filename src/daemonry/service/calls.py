@@ -13,7 +13,6 @@ What a handler raises:
 from __future__ import annotations
 
 import asyncio
-import difflib
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -326,6 +325,8 @@ def _nearest(name: str, known: dict[str, Any]) -> dict[str, str]:
     """Return what the sender may have meant, as a field of the error.  Long names are not compared."""
     if len(name) > MAX_ECHO_CHARS:
         return {}
+    import difflib
+
     folded = {one.lower(): one for one in known}
     found = difflib.get_close_matches(name.lower(), folded, 1)
     return {"nearest": folded[found[0]]} if found else {}
