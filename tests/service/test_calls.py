@@ -194,11 +194,11 @@ def test_the_description_has_what_the_docstrings_say(client):
 def test_every_interface_of_a_daemon_is_read_by_others(client):
     from varlink.scanner import Interface as TheirInterface
 
-    from daemonry.wire import idl
+    from daemonry.wire import idl, idl_printer
 
     for name in client.call("org.varlink.service.GetInfo")["interfaces"]:
         text = client.call("org.varlink.service.GetInterfaceDescription", {"interface": name})["description"]
-        assert idl.print_interface(idl.parse(text), strict=True) == text
+        assert idl_printer.print_interface(idl.parse(text), strict=True) == text
         assert TheirInterface(text).name == name
 
 

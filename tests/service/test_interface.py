@@ -12,7 +12,7 @@ from daemonry.service.attempts import is_idempotent
 from daemonry.service.handler import Upgrade
 from daemonry.service.interface import described
 from daemonry.service.schema import NotDescribable
-from daemonry.wire import idl
+from daemonry.wire import idl, idl_printer
 
 
 class Full(CallError):
@@ -107,7 +107,7 @@ def test_a_class_is_described_in_full():
 
 
 def test_what_is_described_is_read_by_every_tool():
-    assert idl.print_interface(idl.parse(TEXT), strict=True) == TEXT
+    assert idl_printer.print_interface(idl.parse(TEXT), strict=True) == TEXT
 
 
 def test_what_is_as_good_twice_is_described_as_such():

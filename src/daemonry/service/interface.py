@@ -36,6 +36,7 @@ from daemonry.service.handler import Context, Upgrade
 from daemonry.service.schema import NotDescribable, Schema, bare, holds, is_struct, own_doc, struct_fields
 from daemonry.transport.ancillary import Fd
 from daemonry.wire import idl
+from daemonry.wire.idl_printer import print_interface
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -239,7 +240,7 @@ class Described:
         self.methods = {one.name: one for one in _methods(kind)}
         self.errors = {one.__name__: one for one in kind.interface_errors}
         self.interface = self._describe(own_doc(_named(kind)))
-        self.text = idl.print_interface(self.interface, strict=False)
+        self.text = print_interface(self.interface, strict=False)
 
     def _describe(self, doc: str) -> idl.Interface:
         schema = Schema()
