@@ -143,20 +143,21 @@ class AsyncClient:
         fields: dict[str, Any] = reply.parameters
         return fields
 
-    async def call_typed(self, converter: Converter, given: Mapping[str, Any], timeout_s: float) -> Any:
+    async def call_typed(
+        self, converter: Converter, given: Mapping[str, Any], frame: bytes | None, timeout_s: float
+    ) -> Any:
         """Call a method as a proxy does and return its result; as the blocking client's."""
-        data = converter.frame(given)
         deadline = Deadline(timeout_s)
         failure = received = None
         if self._busy:
             await self._take_turn(deadline)
         self._busy = True
         try:
-            if self._talk.at_rest and self._arrivals is None and data is not None:
+            if self._talk.at_rest and self._arrivals is None and frame is not None:
                 try:
-                    sent = self._send_some(data)
-                    if sent < len(data):
-                        await self._send_rest(data[sent:], deadline)
+                    sent = self._send_some(frame)
+                    if sent < len(frame):
+                        await self._send_rest(frame[sent:], deadline)
                     received = await self._wait(deadline)
                 except errors.IpcError as error:
                     failure = self._failure(error, deadline)
@@ -596,12 +597,14 @@ class Pool:
         finally:
             self._put_back(client)
 
-    async def call_typed(self, converter: Converter, given: Mapping[str, Any], timeout_s: float) -> Any:
+    async def call_typed(
+        self, converter: Converter, given: Mapping[str, Any], frame: bytes | None, timeout_s: float
+    ) -> Any:
         """Call a method as a proxy does, as `AsyncClient.call_typed`."""
         deadline = Deadline(timeout_s)
         client = await self._take(deadline)
         try:
-            return await client.call_typed(converter, given, time_left_s(deadline) or 0.0)
+            return await client.call_typed(converter, given, frame, time_left_s(deadline) or 0.0)
         finally:
             self._put_back(client)
 

@@ -141,18 +141,25 @@ class Client:
         fields: dict[str, Any] = reply.parameters
         return fields
 
-    def call_typed(self, converter: Converter, given: Mapping[str, Any], timeout_s: float) -> Any:
+    def call_typed(
+        self, converter: Converter, given: Mapping[str, Any], frame: bytes | None, timeout_s: float
+    ) -> Any:
         """Call a method as a proxy does and return its result; raises as `call`.
 
         The short way is for a reply that comes whole, in one piece, and is proved to be right.  All
         else goes through the connection's state machine, which learns then what was sent and came.
+
+        Args:
+            converter: the method.
+            given: the arguments, as `Converter.given` returns them.
+            frame: the call with them as it is sent, as `Converter.frame` returns it.
+            timeout_s: as `call`.
         """
-        data = converter.frame(given)
         began_s = monotonic()
         failure = received = None
-        if self._talk.at_rest and self._fd_stream is None and data is not None:
+        if self._talk.at_rest and self._fd_stream is None and frame is not None:
             try:
-                self._stream.write(data, timeout_s)
+                self._stream.write(frame, timeout_s)
             except errors.IpcError as error:
                 failure = self._not_written(error, timeout_s)
             else:

@@ -43,13 +43,13 @@ class Converter:
     """One method of one interface, seen from a caller.
 
     Attributes:
+        bare_frame: the call without arguments as it is sent; None where it needs some.
         full_name: its name on the wire, with the interface's.
         idempotent: whether the interface says that doing it twice is as good as once.
         read: makes received bytes the result, or NotImplemented where only `result` can tell.
     """
 
     __slots__ = (
-        "_bare_frame",
         "_by_keyword",
         "_head",
         "_method",
@@ -58,6 +58,8 @@ class Converter:
         "_required",
         "_signature",
         "_where",
+        "_without_arguments",
+        "bare_frame",
         "full_name",
         "idempotent",
         "read",
@@ -70,7 +72,8 @@ class Converter:
         self._method = method
         self._read_signature(function)
         self._head = METHOD_HEAD + encode_name(self.full_name) + PARAMETERS_HEAD
-        self._bare_frame = self._head + b"{}" + _FRAME_END
+        self._without_arguments = self._head + b"{}" + _FRAME_END
+        self.bare_frame = None if self._required else self._without_arguments
         common = not (method.gives_fds or method.read_reply)
         self.read: Callable[[bytes], Any] = (
             TypedReply(method.reply, method.reply_field).read if common else _never_proved
@@ -124,7 +127,7 @@ class Converter:
             NotSendable: one has no form.
         """
         if not given:
-            return self._bare_frame
+            return self._without_arguments
         if self._method.write_parameters is not None:
             given = self.plain(given)
         data = self._head + fast_varlink.encode_parameters(given) + _FRAME_END
@@ -235,10 +238,16 @@ def _wrap_blocking(converter: Converter, method: Method) -> Any:
 
 
 def _wrap_call(converter: Converter) -> Any:
+    bare_frame = converter.bare_frame
+
     def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        given = converter.given(args, kwargs)
+        if args or kwargs or bare_frame is None:
+            given = converter.given(args, kwargs)
+            frame = converter.frame(given)
+        else:
+            given, frame = {}, bare_frame
         try:
-            return self.__daemonry_client__.call_typed(converter, given, self.__daemonry_timeout_s__)
+            return self.__daemonry_client__.call_typed(converter, given, frame, self.__daemonry_timeout_s__)
         except errors.CallFailed as error:
             raise converter.error(error) from None
 
@@ -331,8 +340,11 @@ def _wrap_async(converter: Converter, method: Method) -> Any:
 def _wrap_async_call(converter: Converter) -> Any:
     async def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         given = converter.given(args, kwargs)
+        frame = converter.frame(given)
         try:
-            return await self.__daemonry_client__.call_typed(converter, given, self.__daemonry_timeout_s__)
+            return await self.__daemonry_client__.call_typed(
+                converter, given, frame, self.__daemonry_timeout_s__
+            )
         except errors.CallFailed as error:
             raise converter.error(error) from None
 
