@@ -11,6 +11,8 @@ import msgspec
 import pytest
 
 from daemonry import AsyncClient, CallError, Client, Context, Interface, Pool, errors, method
+from daemonry.clock import monotonic
+from daemonry.limits import READ_BYTES
 from daemonry.testing import wait_until
 
 NAME = "org.example.jobs"
@@ -270,6 +272,29 @@ def test_a_daemon_that_does_not_answer_rightly(socket_path, answer, kind):
         assert getattr(caught.value, "ran", "maybe") == "maybe"
 
 
+TWO_REPLIES = b'{"parameters":{"result":1}}\0{"parameters":{"result":2}}\0'
+
+
+def test_a_reply_that_nobody_asked_for_is_not_the_next_calls(socket_path):
+    with scripted(socket_path, TWO_REPLIES, b"") as endpoint, Client.connect(endpoint) as client:
+        assert client.call(f"{NAME}.Start") == {"result": 1}
+        with pytest.raises(errors.RemoteProtocolError, match="no call was made"):
+            client.call(f"{NAME}.Start")
+        assert client.closed
+
+
+def test_neither_is_it_with_asyncio(socket_path):
+    async def talk(endpoint):
+        async with await AsyncClient.connect(endpoint) as client:
+            assert await client.call(f"{NAME}.Start") == {"result": 1}
+            with pytest.raises(errors.RemoteProtocolError, match="no call was made"):
+                await client.call(f"{NAME}.Start")
+            assert client.closed
+
+    with scripted(socket_path, TWO_REPLIES, close_after=False) as endpoint:
+        asyncio.run(talk(endpoint))
+
+
 def test_what_cannot_be_sent_is_not_and_the_connection_goes_on(client):
     with pytest.raises(errors.LocalProtocolError):
         client.call(f"{NAME}.Start", {"x": float("nan")})
@@ -304,6 +329,49 @@ def test_asyncio_calls_at_the_same_time_take_turns(jobs):
             *(client.call(f"{NAME}.Start", {"job": {"name": str(n)}}) for n in range(20))
         )
         assert [one["name"] for one in found] == [f"{n} here None" for n in range(20)]
+
+    on_client(jobs, talk)
+
+
+def test_each_asyncio_call_has_its_own_time(jobs):
+    """One timer serves them all: it is moved when it would come too late, and looks again when too early."""
+
+    async def talk(client):
+        slow = f"{NAME}.Slow"
+        assert await client.call(slow, {"delay_s": 0}, timeout_s=60) == {"result": "slow"}
+        began_s = monotonic()
+        with pytest.raises(errors.DeadlineExceeded):
+            await client.call(f"{NAME}.Hang", timeout_s=0.05)
+        assert 0.04 <= monotonic() - began_s < 30
+        assert await client.call(slow, {"delay_s": 0}, timeout_s=0.15) == {"result": "slow"}
+        assert await client.call(slow, {"delay_s": 0.2}, timeout_s=60) == {"result": "slow"}
+
+    on_client(jobs, talk)
+
+
+def test_closing_an_asyncio_client_ends_its_call_at_once(jobs):
+    async def talk(client):
+        hanging = asyncio.create_task(client.call(f"{NAME}.Hang"))
+        await running(jobs, 1)
+        client.close()
+        with pytest.raises(errors.ConnectionLost) as lost:
+            await hanging
+        assert lost.value.ran == "maybe"
+
+    on_client(jobs, talk)
+    assert wait_until(lambda: jobs.serving.calls.running == 0)
+
+
+def test_an_asyncio_stream_that_is_not_read_is_not_listened_to(jobs):
+    """Otherwise what a fast daemon sends would pile up with a slow reader."""
+
+    async def talk(client):
+        async with contextlib.aclosing(client.stream(f"{NAME}.Count", {"to": 1_000_000})) as stream:
+            assert await anext(stream) == {"result": 0}
+            await asyncio.to_thread(wait_until, lambda: not client._is_reading)
+            assert client._talk.buffered_bytes <= 2 * READ_BYTES
+            for number in range(1, 20_000):
+                assert await anext(stream) == {"result": number}
 
     on_client(jobs, talk)
 
