@@ -14,6 +14,7 @@ from daemonry import AsyncClient, CallError, Client, Context, Interface, Pool, e
 from daemonry.clock import monotonic
 from daemonry.limits import READ_BYTES
 from daemonry.testing import wait_until
+from daemonry.transport.stream import Stream
 
 NAME = "org.example.jobs"
 
@@ -270,6 +271,31 @@ def test_a_daemon_that_does_not_answer_rightly(socket_path, answer, kind):
             client.call(f"{NAME}.Start")
         assert client.closed
         assert getattr(caught.value, "ran", "maybe") == "maybe"
+
+
+@pytest.mark.parametrize("step", ["read", "write"])
+@pytest.mark.parametrize("typed", [True, False], ids=["typed", "untyped"])
+def test_a_call_that_was_interrupted_does_not_leave_its_reply_to_the_next(
+    client, proxy, monkeypatch, step, typed
+):
+    usual = getattr(Stream, step)
+
+    def interrupted(self, *arguments):
+        if step == "write":
+            usual(self, *arguments)
+        raise KeyboardInterrupt
+
+    def first():
+        return (
+            proxy.start(Job("first")) if typed else client.call(f"{NAME}.Start", {"job": {"name": "first"}})
+        )
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Stream, step, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            first()
+    assert client.closed
+    assert proxy.start(Job("second")).name == "second here None"
 
 
 TWO_REPLIES = b'{"parameters":{"result":1}}\0{"parameters":{"result":2}}\0'

@@ -465,7 +465,9 @@ class AsyncClient:
         self._waiter = waiter
         try:
             return await waiter
-        except asyncio.CancelledError:
+        except (errors.IpcError, OSError):
+            raise
+        except BaseException:  # a cancellation: what comes now would be taken for the next call's reply
             self._disconnect()
             raise
         finally:

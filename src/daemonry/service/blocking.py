@@ -162,6 +162,9 @@ class Client:
                 self._stream.write(frame, timeout_s)
             except errors.IpcError as error:
                 failure = self._not_written(error, timeout_s)
+            except BaseException:  # an interrupt: what comes now would be taken for the next call's reply
+                self._disconnect()
+                raise
             else:
                 spent_s = monotonic() - began_s
                 left_s = timeout_s if spent_s < _AT_ONCE_S else max(0.0, timeout_s - spent_s)
@@ -169,6 +172,9 @@ class Client:
                     received = self._stream.read(READ_BYTES, left_s)
                 except errors.IpcError as error:
                     failure = self._not_read(error, timeout_s)
+                except BaseException:
+                    self._disconnect()
+                    raise
                 else:
                     result = converter.read(received)
                     if result is not NotImplemented:
@@ -396,6 +402,9 @@ class Client:
                 self._stream.write(data, time_left_s(deadline))
         except errors.IpcError as error:
             raise self._not_written(error, deadline.timeout_s) from error
+        except BaseException:
+            self._disconnect()
+            raise
 
     def _reply(self, deadline: Deadline) -> AnyReply:
         """Return the next reply, with its descriptors in `_received`.
@@ -416,6 +425,9 @@ class Client:
                 talk.receive(self._stream.read(READ_BYTES, time_left_s(deadline)))
         except errors.IpcError as error:
             raise self._not_read(error, deadline.timeout_s) from error
+        except BaseException:
+            self._disconnect()
+            raise
         if fd_stream is not None:
             self._received = fd_stream.arrivals.take(start)
             fd_stream.arrivals.drop(fd_stream.read_bytes - talk.buffered_bytes)
