@@ -152,6 +152,24 @@ def test_what_a_child_leaves_in_its_group_ends_with_it(owned):
     assert not os.path.exists(f"/proc/{left}/exe")
 
 
+def test_a_child_that_left_its_group_is_reached_all_the_same(owned):
+    left = "import os, time; os.setsid(); print(flush=True); time.sleep(60)"
+    for end in ("terminate", "kill"):
+        child = owned(sys.executable, "-c", left, stdout=subprocess.PIPE)
+        child.stdout.readline()
+        assert os.getsid(child.pid) == child.pid
+        assert getattr(child, end)() == (-signal.SIGTERM if end == "terminate" else -signal.SIGKILL)
+
+
+def test_a_child_whose_watcher_was_killed_is_told_and_can_be_ended(owned):
+    child = owned(*LONG)
+    assert child.is_guarded()
+    os.kill(child.group, signal.SIGKILL)
+    wait_until(lambda: not child.is_guarded())
+    assert child.poll() is None
+    assert child.terminate() == -signal.SIGTERM
+
+
 def test_a_stopped_child_ends_when_it_is_asked_to(owned):
     child = owned(*LONG)
     os.kill(child.pid, signal.SIGSTOP)

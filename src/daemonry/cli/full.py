@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from daemonry import __version__
 from daemonry.cli import exit_codes, output, quick
+from daemonry.cli.home_verbs import VERBS as HOME_VERBS
+from daemonry.cli.home_verbs import means_a_home
 from daemonry.cli.quick import Options
 from daemonry.cli.target import check, instance_of, instance_of_daemon, is_endpoint, is_program, load
 from daemonry.daemon.instance import Instance
@@ -44,6 +46,10 @@ def daemonry(arguments: list[str]) -> int:
     """Do what the command `daemonry` is asked for and return its exit code."""
     if arguments[:1] == ["_complete"]:
         return _complete(arguments[1:], None)
+    if means_a_home(arguments):
+        from daemonry.cli.home import home
+
+        return home(arguments, _Parser)
     parser = _parser("daemonry", None, __version__)
     return _perform(parser, parser.parse_args(arguments), None)
 
@@ -91,6 +97,9 @@ def _parser(name: str, daemon: Daemon | None, version: str) -> argparse.Argument
     _add_reading(add, daemon)
     _add_calling(add)
     _add_tap(add)
+    if daemon is None:
+        for verb in ("up", "down"):  # parsed by `cli.home`; here for the list of commands
+            add(verb, HOME_VERBS[verb], target=False)
     completion = add("completion", "print a shell's completion script", target=False)
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
     return parser

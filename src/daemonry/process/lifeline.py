@@ -124,14 +124,21 @@ class Owned:
                 os.close(fd)
         return self.wait()
 
+    def is_guarded(self) -> bool:
+        """Whether the watcher is still there; also reaps one that somebody has killed."""
+        return self._watcher.is_there()
+
     def send_signal(self, number: int) -> None:
         """Send a signal to the child and to its whole group; nothing happens when it has ended.
 
         The watcher in the group ignores HUP, INT, QUIT, ALRM, TERM, USR1, USR2 and PIPE; another
         signal of those that end a process would end it too.
         """
-        if self.poll() is None:
-            self._watcher.signal_group(number)
+        if self.poll() is not None:
+            return
+        self._watcher.signal_group(number)
+        if os.getpgid(self.pid) != self.group:  # it made a session or a group of its own
+            self._process.send_signal(number)
 
     def terminate(self, timeout_s: float = OWNED_STOP_TIMEOUT_S) -> int:
         """Ask the child and its group to end, kill what does not, and return the exit code.
@@ -148,6 +155,7 @@ class Owned:
     def kill(self) -> int:
         """Kill the child and its group, and return the exit code."""
         if self.poll() is None:
+            self._process.kill()  # it may have left the group
             self._watcher.end()
         return self.wait()
 
@@ -228,18 +236,27 @@ class _Watcher:
         self.group = self._process.pid
         not_for_children(self)
 
+    def is_there(self) -> bool:
+        with self._lock:
+            return self._process.poll() is None
+
     def signal_group(self, number: int) -> None:
         with self._lock:
-            if self._lifeline >= 0:
-                os.killpg(self.group, number)  # the watcher is not reaped: the number is its own
+            if self._lifeline < 0:
+                return
+            try:
+                os.killpg(self.group, number)  # of our child or its watcher: neither is reaped
+            except ProcessLookupError:
+                pass  # somebody killed the watcher, and the child has left the group
 
     def end(self) -> None:
         """Kill the whole group, watcher and all.  Twice is not an error."""
         with self._lock:
             if self._lifeline < 0 or self._owner != os.getpid():
                 return
-            os.killpg(self.group, signal.SIGKILL)
-            self._process.wait()
+            if self._process.poll() is None:
+                os.killpg(self.group, signal.SIGKILL)
+                self._process.wait()
             os.close(self._lifeline)
             self._lifeline = -1
 
@@ -248,6 +265,11 @@ class _Watcher:
         if self._lifeline >= 0:
             os.close(self._lifeline)
             self._lifeline = -1
+
+
+def new_mark() -> str:
+    """Return a value for `DAEMONRY_OWNED` that nothing has."""
+    return os.urandom(8).hex()
 
 
 def spawn_owned(  # noqa: PLR0913  # what a process is given, as Popen names it
@@ -260,6 +282,7 @@ def spawn_owned(  # noqa: PLR0913  # what a process is given, as Popen names it
     stderr: int | IO[Any] | None = None,
     pass_fds: Sequence[int] = (),
     grace_s: float = OWNED_GRACE_S,
+    mark: str = "",
 ) -> Owned:
     """Start a program that ends with this process, also when this process is killed.
 
@@ -276,12 +299,13 @@ def spawn_owned(  # noqa: PLR0913  # what a process is given, as Popen names it
         stderr: the same.
         pass_fds: descriptors that it gets, under the same numbers.
         grace_s: the time between SIGTERM and SIGKILL once this process has died, in seconds.
+        mark: the value of `DAEMONRY_OWNED`, which nothing else may have; a random one by default.
 
     Raises:
         OSError: it cannot be started; nothing is left of the attempt.
     """
     words = [os.fspath(word) for word in argv]
-    mark = os.urandom(8).hex()
+    mark = mark or new_mark()
     watcher = _Watcher(mark, grace_s)
     try:
         process = subprocess.Popen(

@@ -73,3 +73,16 @@ def bind_private(sock: Socket, address: str) -> None:
     """
     os.fchmod(sock.fileno(), 0o600)
     sock.bind(address)
+
+
+def become_subreaper() -> bool:
+    """Become the parent of those whose parent has ended, among all that this process starts.
+
+    prctl(2), PR_SET_CHILD_SUBREAPER.  Says whether that could be done.
+    """
+    import ctypes
+
+    try:
+        return bool(ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0)
+    except (OSError, AttributeError):
+        return False

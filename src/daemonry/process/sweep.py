@@ -55,8 +55,8 @@ def end(group: int, mark: str, grace_s: float, spared: frozenset[int] = frozense
     Returns:
         The ones that live on: of another user, or in a wait of the kernel that cannot be ended.
     """
-    _send(group, mark, spared, signal.SIGTERM)
-    _send(group, mark, spared, signal.SIGCONT)  # one that was stopped could not obey
+    send(group, mark, spared, signal.SIGTERM)
+    send(group, mark, spared, signal.SIGCONT)  # one that was stopped could not obey
     if _wait_gone(group, mark, spared, time.monotonic() + grace_s):
         return set()
     return kill(group, mark, spared)
@@ -65,7 +65,7 @@ def end(group: int, mark: str, grace_s: float, spared: frozenset[int] = frozense
 def kill(group: int, mark: str, spared: frozenset[int] = frozenset()) -> set[int]:
     """Kill the processes of a group and those that bear a mark; arguments and answer as for `end`."""
     for _ in range(_MOST_ROUNDS):
-        if not _send(group, mark, spared, signal.SIGKILL):
+        if not send(group, mark, spared, signal.SIGKILL):
             break
         if _wait_gone(group, mark, spared, time.monotonic() + _ROUND_S):
             return set()
@@ -99,8 +99,8 @@ def _wait_ended(pidfds: list[int], until_s: float) -> bool:
     return True
 
 
-def _send(group: int, mark: str, spared: frozenset[int], number: int) -> bool:
-    """Signal each of them; whether there was one that could be signalled."""
+def send(group: int, mark: str, spared: frozenset[int], number: int) -> bool:
+    """Send a signal to the processes of a group and those that bear a mark; whether there was one."""
     reached = False
     for fd in (pinned := dict(_pinned(group, mark, spared))).values():
         try:

@@ -1,0 +1,196 @@
+"""One run of a service: its process from birth to the last of its descendants.
+
+Owns starting, signalling and ending.  Three kinds, for whoever performs a service's life all alike:
+a child that ends with us, a child that may outlive us, and one that outlived our predecessor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+from daemonry.home.home_file import Orphan, Process
+from daemonry.limits import SERVICE_SWEEP_S
+from daemonry.process import platform, sweep
+from daemonry.process.identity import Identity
+from daemonry.process.lifeline import Owned, spawn_owned
+from daemonry.process.reaping import Reaper
+
+
+class Run:
+    """One run.
+
+    Attributes:
+        ended: done when its first process has ended; the exit code, negative for a signal, None
+            where it cannot be known.
+        identity: its first process.
+        mark: what all of its processes have in their environment.
+        started_at: when, in seconds since 1970, for people.
+    """
+
+    def __init__(self, identity: Identity, mark: str, started_at: float) -> None:
+        self.ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self.identity = identity
+        self.mark = mark
+        self.started_at = started_at
+
+    @property
+    def pid(self) -> int:
+        """Its process id, for people."""
+        return self.identity.pid
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to all of its processes that it has not hidden."""
+        raise NotImplementedError
+
+    def is_guarded(self) -> bool:
+        """Whether it would end with us."""
+        return True
+
+    def owns(self, pid: int) -> bool:
+        """Whether a process belongs to it."""
+        return pid == self.pid or pid in sweep.belonging(0, self.mark)
+
+    async def terminate(self, number: int, timeout_s: float) -> None:
+        """Ask it to end, kill it after the timeout, and return when its first process has ended."""
+        self.send_signal(number)
+        self.send_signal(signal.SIGCONT)  # one that was stopped could not obey
+        try:
+            await asyncio.wait_for(asyncio.shield(self.ended), timeout_s)
+        except TimeoutError:
+            self.kill()
+            await asyncio.shield(self.ended)
+
+    def kill(self) -> None:
+        """Kill all of it that is in its group, at once."""
+        self.send_signal(signal.SIGKILL)
+
+    async def sweep(self, grace_s: float = 0.0) -> set[int]:
+        """End what its first process has left; return those that cannot be ended.
+
+        Args:
+            grace_s: what they have between SIGTERM and SIGKILL, in seconds.
+        """
+        if not await asyncio.to_thread(sweep.belonging, 0, self.mark):
+            return set()
+        return await asyncio.to_thread(sweep.end, 0, self.mark, max(grace_s, SERVICE_SWEEP_S))
+
+    def _end(self, code: int | None) -> None:
+        if not self.ended.done():
+            self.ended.set_result(code)
+
+
+class _OwnedRun(Run):
+    def __init__(self, owned: Owned, reaper: Reaper) -> None:
+        super().__init__(_identity(owned.pid), owned.mark, time.time())
+        self._owned = owned
+        reaper.watch(owned.pid, lambda: self._end(owned.poll()))
+        reaper.watch(owned.group, owned.is_guarded)
+
+    def send_signal(self, number: int) -> None:
+        if number == signal.SIGKILL:
+            # The group's watcher goes with it, and both are collected here.
+            self._end(self._owned.kill())
+        else:
+            self._owned.send_signal(number)
+
+    def is_guarded(self) -> bool:
+        return self._owned.is_guarded()
+
+
+class _FreeRun(Run):
+    """A child that leads a session of its own and knows no lifeline."""
+
+    def __init__(self, process: subprocess.Popen[bytes], mark: str, reaper: Reaper) -> None:
+        super().__init__(_identity(process.pid), mark, time.time())
+        self._process = process
+        reaper.watch(process.pid, lambda: self._end(process.poll()))
+
+    def send_signal(self, number: int) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, number)
+        else:
+            self._end(self._process.returncode)
+
+
+class AdoptedRun(Run):
+    """A process that a supervisor before us has started.
+
+    Raises:
+        ProcessLookupError: it has just ended.
+    """
+
+    def __init__(self, identity: Identity, mark: str, started_at: float) -> None:
+        super().__init__(identity, mark, started_at)
+        self._loop = asyncio.get_running_loop()
+        self._pidfd = os.pidfd_open(identity.pid)
+        if not identity.alive():  # the number may have passed on before it was pinned
+            os.close(self._pidfd)
+            raise ProcessLookupError(identity.pid)
+        self._loop.add_reader(self._pidfd, self._ended)
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to all that bear its mark: its number may be another's as soon as it ends."""
+        sweep.send(0, self.mark, frozenset(), number)
+
+    def _ended(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._pidfd = -1
+        self._end(None)
+
+
+def _identity(pid: int) -> Identity:
+    # Asked while it cannot have been reaped; a zombie has no start time, and needs none.
+    return Identity(platform.boot_id(), pid, platform.pid_namespace(), platform.start_time(pid) or 0)
+
+
+def start(
+    process: Process,
+    mark: str,
+    extra: Mapping[str, str],
+    output: int | IO[Any],
+    pass_fds: Sequence[int],
+    reaper: Reaper,
+) -> Run:
+    """Start a service's process.
+
+    Args:
+        process: what it is given.
+        mark: what all of its processes have in their environment.
+        extra: variables besides.
+        output: where its standard output and error go.
+        pass_fds: descriptors besides.
+        reaper: where it is told that it has ended.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    environment = {**dict(process.environment), **extra}
+    if process.orphan is Orphan.END:
+        owned = spawn_owned(
+            process.words,
+            env=environment,
+            cwd=process.directory,
+            stdout=output,
+            stderr=output,
+            pass_fds=pass_fds,
+            mark=mark,
+        )
+        return _OwnedRun(owned, reaper)
+    child = subprocess.Popen(
+        process.words,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env={**environment, sweep.MARK_VARIABLE: mark},
+        cwd=process.directory,
+        pass_fds=pass_fds,
+        start_new_session=True,
+    )
+    return _FreeRun(child, mark, reaper)
