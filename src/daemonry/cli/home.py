@@ -185,7 +185,7 @@ def _watch_start(home: Home, options: argparse.Namespace, pid: int, deadline: De
         services = _services(client)
         say = _event_printer([one["name"] for one in services], quiet=options.json)
         for reply in client.stream(f"{_INTERFACE}.Settle", idle_s=deadline.remaining_s()):
-            say(reply["result"])
+            say(reply)
             if deadline.expired:
                 break
     with home.connect(REQUEST_TIMEOUT_S) as client:
@@ -244,8 +244,11 @@ def _show_tail(home: Home, name: str, *, quiet: bool) -> None:
     found: deque[str] = deque(maxlen=_FAILED_TAIL_LINES)
     for line in log_reader.lines(home.path(name, "log")):
         fields = log_reader.parsed(line)
+        message = str(fields.get("message", ""))
         if fields.get("logger") == name:
-            found.append(str(fields.get("message", "")))
+            found.append(message)
+        elif message.startswith("started "):
+            found.clear()  # of its last run only
     for line in found:
         output.complain(f"    {name}: {printable(line)}")
 
@@ -316,7 +319,7 @@ def _stop_all(home: Home, options: argparse.Namespace, deadline: Deadline) -> No
         say = _event_printer([one["name"] for one in _services(client)], quiet=options.json)
         try:
             for reply in client.stream(f"{_INTERFACE}.Down", idle_s=deadline.remaining_s()):
-                say(reply["result"])
+                say(reply)
         except (ConnectionLost, DeadlineExceeded):
             pass  # the lock tells whether it has ended
 

@@ -352,7 +352,7 @@ class _Reader:
             if found is None:
                 raise self._error(key, f"{word!r} is in none of {where.search_path}")
             return os.path.abspath(found)
-        path = os.path.join(where.directory, os.path.expanduser(word))
+        path = os.path.normpath(os.path.join(where.directory, os.path.expanduser(word)))
         if not os.path.isfile(path):
             raise self._error(key, f"there is no {path}")
         if not os.access(path, os.X_OK):

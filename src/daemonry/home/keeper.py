@@ -411,6 +411,7 @@ class Keeper:
     def _forget(self) -> None:
         """Remove what says that it runs."""
         self._record = None
+        self._remove_stale_socket()
         for path in (self._record_path(), self._out_path()):
             try:
                 os.unlink(path)

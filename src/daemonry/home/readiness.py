@@ -290,12 +290,23 @@ async def _http_status(url: str, own_socket: str) -> int:
         await writer.drain()
         try:
             line = await reader.readline()
-        except ValueError:
+            await _to_the_end(reader)
+        except ValueError:  # longer than any line of HTTP
             line = b""
     found = re.match(rb"HTTP/\d\.\d (\d{3})\b", line)
     if found is None:
         raise OSError(f"{url} does not answer in HTTP")
     return int(found[1])
+
+
+async def _to_the_end(reader: asyncio.StreamReader) -> None:
+    """Read what is left for a moment: many servers complain in their log of one who goes before."""
+    try:
+        async with asyncio.timeout(READY_RETRY_MAX_S):
+            while await reader.read(1 << 16):
+                pass
+    except TimeoutError:
+        pass
 
 
 @asynccontextmanager

@@ -136,6 +136,7 @@ class Supervisor:
             self._enter("end")
             self._server.cleanup()
             _remove(self.home.path(RESERVED, "json"))
+            _remove_if_empty(self.home.path(RESERVED, "crash"))
             logger.info("ended")
             logging.getLogger().removeHandler(log)
             log.close()
@@ -396,10 +397,12 @@ class Supervisor:
     async def down(self) -> AsyncIterator[Event]:
         """Stop all, and yield what happens until all have stopped."""
         self._begin_end()
-        stopped = [keeper.until(lambda state: state is State.STOPPED) for keeper in self.keepers.values()]
-        async for event in self._events_during(asyncio.gather(*stopped)):
+        async for event in self._events_during(self._all_stopped()):
             yield event
-        self._advance_later()
+
+    async def _all_stopped(self) -> None:
+        for keeper in list(self.keepers.values()):
+            await keeper.until(lambda state: state is State.STOPPED)
 
     def _events_during(self, work: Any) -> AsyncIterator[Event]:
         """Return what happens from now on until some work is done."""
@@ -511,5 +514,13 @@ class Supervisor:
 def _remove(path: str) -> None:
     try:
         os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def _remove_if_empty(path: str) -> None:
+    try:
+        if os.stat(path).st_size == 0:
+            os.unlink(path)
     except FileNotFoundError:
         pass
