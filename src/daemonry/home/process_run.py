@@ -96,8 +96,12 @@ class _OwnedRun(Run):
         if number == signal.SIGKILL:
             # The group's watcher goes with it, and both are collected here.
             self._end(self._owned.kill())
-        else:
-            self._owned.send_signal(number)
+            return
+        self._owned.send_signal(number)
+        # It may have ended meanwhile, and been collected there and not by the reaper.
+        code = self._owned.poll()
+        if code is not None:
+            self._end(code)
 
     def is_guarded(self) -> bool:
         return self._owned.is_guarded()

@@ -104,10 +104,8 @@ class Supervisor:
         if self._lock is None:
             found = self.home.record()
             raise AlreadyRunning(self.home.name, found.pid if found else None, str(self.home.endpoint))
-        try:
-            return await self._run_locked()
-        finally:
-            self._lock.release()
+        # Never released: it is free when this process has ended, and that is what `down` waits for.
+        return await self._run_locked()
 
     async def _run_locked(self) -> int:
         self._enter("config")
