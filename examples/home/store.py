@@ -5,9 +5,12 @@ import socketserver
 
 
 class Handler(socketserver.StreamRequestHandler):
+    """One connection: one line in, one line out."""
+
     value = b""
 
     def handle(self):
+        """Answer it."""
         word, _, value = self.rfile.readline().strip().partition(b" ")
         if word == b"set":
             Handler.value = value

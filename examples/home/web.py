@@ -14,17 +14,23 @@ def time_in_store():
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):  # noqa: N802
+    """One request."""
+
+    def do_GET(self):
+        """Answer it."""
         found = self.path == "/time"
         self.send_response(200 if found else 404)
         self.end_headers()
         self.wfile.write(time_in_store() if found else b"only /time is here\n")
 
     def address_string(self):
+        """Return who asks, for the log: a Unix socket's client has no address."""
         return "local"
 
 
 class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """A thread for each client."""
+
     daemon_threads = True
 
 

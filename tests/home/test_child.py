@@ -67,7 +67,7 @@ def test_a_process_ends_by_an_event_of_its_own_only():
 
 
 def test_what_is_settled_waits_for_somebody():
-    assert SETTLED == {State.READY, State.STOPPED, State.DONE, State.FAILED}
+    assert {state.value for state in SETTLED} == {"ready", "stopped", "done", "failed"}
 
 
 def test_the_drawing_has_every_arrow():

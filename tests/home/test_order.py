@@ -1,5 +1,7 @@
 """Who may start now, who must stop first, and rings of needs."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,7 +48,7 @@ def test_either_there_is_a_ring_or_an_order(needs):
     ring = cycle(needs)
     if ring:
         assert ring[0] == ring[-1]
-        assert all(after in needs[before] for before, after in zip(ring, ring[1:], strict=False))
+        assert all(after in needs[before] for before, after in pairwise(ring))
         return
     order = in_order(needs)
     assert sorted(order) == sorted(needs)

@@ -297,7 +297,7 @@ class _Console:
             output.say(line)
             sys.stdout.flush()
         except OSError:
-            pass  # nobody watches any more; the services go on
+            output.reader_gone()  # nobody watches any more; the services go on
 
 
 # --- down, restart, reload ----------------------------------------------------------------------
