@@ -32,9 +32,12 @@ def states_below(pid):
     """The process states of all descendants: Z is a zombie."""
     found = []
     for child in children(pid):
-        with open(f"/proc/{child}/stat") as file:
-            found.append(file.read().rpartition(")")[2].split()[0])
-        found += states_below(child)
+        try:
+            with open(f"/proc/{child}/stat") as file:
+                found.append(file.read().rpartition(")")[2].split()[0])
+            found += states_below(child)
+        except FileNotFoundError:
+            continue  # it was collected between two looks
     return found
 
 

@@ -225,6 +225,17 @@ def test_each_is_asked_by_its_own_signal_and_killed_after_its_time(shop, service
     assert shop.written("kind") == ["ready", "bye"]
 
 
+def test_what_a_shell_runs_has_its_time_too(shop, service):
+    """A shell ends at once when it is asked to; what it runs may have something to write."""
+    runs = (
+        "(trap 'sleep 0.3; echo > done; exit' TERM; echo up; while :; do sleep 0.01; done) & exec sleep 600"
+    )
+    shop.write(service("a", sh(runs), ready='{ output = "up" }'))
+    shop.up()
+    shop.down()
+    assert (shop.path / "done").exists()
+
+
 def test_nothing_of_a_service_outlives_it(shop, service):
     """Neither a grandchild, nor one in a session of its own, nor one that made itself a daemon."""
     family = "sleep 600 & setsid sleep 600 & setsid -f sh -c 'setsid -f sleep 600; sleep 600'; sleep 600"

@@ -361,6 +361,7 @@ class Keeper:
         finally:
             self._commands.discard(run)
             run.kill()
+            await run.sweep()
             output.finish()
         return code or 0
 

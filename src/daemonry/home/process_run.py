@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
+from daemonry.clock import Deadline
 from daemonry.home.home_file import Orphan, Process
 from daemonry.limits import SERVICE_SWEEP_S
 from daemonry.process import platform, sweep
@@ -38,6 +39,7 @@ class Run:
         self.identity = identity
         self.mark = mark
         self.started_at = started_at
+        self._asked_until: Deadline | None = None
 
     @property
     def pid(self) -> int:
@@ -58,6 +60,7 @@ class Run:
 
     async def terminate(self, number: int, timeout_s: float) -> None:
         """Ask it to end, kill it after the timeout, and return when its first process has ended."""
+        self._asked_until = Deadline(timeout_s)
         self.send_signal(number)
         self.send_signal(signal.SIGCONT)  # one that was stopped could not obey
         try:
@@ -67,18 +70,22 @@ class Run:
             await asyncio.shield(self.ended)
 
     def kill(self) -> None:
-        """Kill all of it that is in its group, at once."""
+        """Kill all of it at once."""
         self.send_signal(signal.SIGKILL)
+        sweep.send(0, self.mark, frozenset(), signal.SIGKILL)
 
-    async def sweep(self, grace_s: float = 0.0) -> set[int]:
-        """End what its first process has left; return those that cannot be ended.
+    async def sweep(self) -> set[int]:
+        """End what its first process has left, and return those that cannot be ended.
 
-        Args:
-            grace_s: what they have between SIGTERM and SIGKILL, in seconds.
+        Where it was asked to end, they have the rest of its time; a shell ends before what it runs.
         """
-        if not await asyncio.to_thread(sweep.belonging, 0, self.mark):
-            return set()
-        return await asyncio.to_thread(sweep.end, 0, self.mark, max(grace_s, SERVICE_SWEEP_S))
+        grace_s = SERVICE_SWEEP_S
+        if self._asked_until is not None:
+            grace_s = max(grace_s, self._asked_until.remaining_s() or 0.0)
+        return await asyncio.to_thread(self._sweep, grace_s)
+
+    def _sweep(self, grace_s: float) -> set[int]:
+        return sweep.end(0, self.mark, grace_s, asked=self.pid if self._asked_until is not None else 0)
 
     def _end(self, code: int | None) -> None:
         if not self.ended.done():
@@ -89,7 +96,8 @@ class _OwnedRun(Run):
     def __init__(self, owned: Owned, reaper: Reaper) -> None:
         super().__init__(_identity(owned.pid), owned.mark, time.time())
         self._owned = owned
-        reaper.watch(owned.pid, lambda: self._end(owned.poll()))
+        self._group = owned.group
+        reaper.watch(owned.pid, self._collect)
         reaper.watch(owned.group, owned.is_guarded)
 
     def send_signal(self, number: int) -> None:
@@ -99,9 +107,19 @@ class _OwnedRun(Run):
             return
         self._owned.send_signal(number)
         # It may have ended meanwhile, and been collected there and not by the reaper.
-        code = self._owned.poll()
+        self._collect()
+
+    def _collect(self) -> None:
+        code = self._owned.collect()
         if code is not None:
             self._end(code)
+
+    def _sweep(self, grace_s: float) -> set[int]:
+        asked = self._group if self._asked_until is not None else 0
+        # The watcher is of the group, and goes last.
+        left = sweep.end(self._group, self.mark, grace_s, frozenset((self._group,)), asked)
+        self._owned.close()
+        return left - {self._group}
 
     def is_guarded(self) -> bool:
         return self._owned.is_guarded()

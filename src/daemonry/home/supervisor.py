@@ -104,8 +104,12 @@ class Supervisor:
         if self._lock is None:
             found = self.home.record()
             raise AlreadyRunning(self.home.name, found.pid if found else None, str(self.home.endpoint))
-        # Never released: it is free when this process has ended, and that is what `down` waits for.
-        return await self._run_locked()
+        try:
+            # Not released after that: it is free when this process has ended, which `down` waits for.
+            return await self._run_locked()
+        except BaseException:
+            self._lock.release()
+            raise
 
     async def _run_locked(self) -> int:
         self._enter("config")

@@ -32,6 +32,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, Final, Self
 
+from daemonry.clock import Deadline
 from daemonry.errors import DeadlineExceeded
 from daemonry.limits import OWNED_GRACE_S, OWNED_STOP_TIMEOUT_S
 from daemonry.process import sweep
@@ -87,6 +88,18 @@ class Owned:
         """The number of its process group, which is not its pid; meaningless once `poll` gives a code."""
         return self._watcher.group
 
+    def collect(self) -> int | None:
+        """Do as `poll` does, and leave what the child has left in its group; `close` ends that."""
+        return self._process.poll()
+
+    def close(self) -> None:
+        """End what an ended child has left in its group.  Twice is not an error.
+
+        The other methods do so by themselves when they find that it has ended, except `collect`.
+        """
+        if self._process.poll() is not None:
+            self._bury()
+
     def poll(self) -> int | None:
         """Return the exit code, negative for a signal; None while it lives."""
         code = self._process.poll()
@@ -134,7 +147,7 @@ class Owned:
         The watcher in the group ignores HUP, INT, QUIT, ALRM, TERM, USR1, USR2 and PIPE; another
         signal of those that end a process would end it too.
         """
-        if self.poll() is not None:
+        if self._process.poll() is not None:
             return
         self._watcher.signal_group(number)
         if os.getpgid(self.pid) != self.group:  # it made a session or a group of its own
@@ -143,13 +156,21 @@ class Owned:
     def terminate(self, timeout_s: float = OWNED_STOP_TIMEOUT_S) -> int:
         """Ask the child and its group to end, kill what does not, and return the exit code.
 
+        The child may end before others of its group, as a shell does before what it runs; where
+        there is a procfs, those have the same time.
+
         Args:
             timeout_s: the time between SIGTERM and SIGKILL, in seconds.
         """
+        if self.poll() is not None:
+            return self.wait()
+        deadline = Deadline(timeout_s)
         self.send_signal(signal.SIGTERM)
         self.send_signal(signal.SIGCONT)  # one that was stopped could not obey
         if self._process.returncode is None and not self._wait_exit(timeout_s):
             return self.kill()
+        group, left_s = self.group, deadline.remaining_s() or 0.0
+        sweep.end(group, self.mark, left_s, frozenset((group,)), asked=group)
         return self.wait()
 
     def kill(self) -> int:
