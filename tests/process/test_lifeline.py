@@ -269,6 +269,21 @@ spawn_owned(["sh", "-c", "setsid -f sleep 60; echo ready; exec sleep 60"]).wait(
     assert gone_within_a_second(sandbox) < 5  # a second on a machine that is not as busy
 
 
+def test_what_it_writes_in_its_last_moments_does_not_end_it(owner, sandbox):
+    """Nobody reads its output any more, which would be SIGPIPE before it has cleaned up."""
+    process = owner("""
+far, near = os.pipe()
+trap = f"trap 'echo bye; echo ended >&2; echo > {BOX}/cleaned; exit' TERM; echo up; {WAIT}"
+child = spawn_owned(["sh", "-c", trap], stdout=near, stderr=near, held_fds=(far,))
+os.read(far, 2)
+print("ready", flush=True)
+child.wait()
+""")
+    kill(process)
+    gone_within_a_second(sandbox)
+    assert (sandbox.path / "cleaned").exists()
+
+
 @pytest.mark.parametrize("how", ["return", "raise SystemExit(3)", "os._exit(1)", "os.abort()"])
 def test_any_end_of_the_owner_is_an_end(owner, sandbox, how):
     process = owner(f"""

@@ -202,7 +202,7 @@ class Keeper:
         far, near = self._output_pipe()
         try:
             run = process_run.start(
-                process, mark, self._channel.extra, near, self._channel.pass_fds, self._world.reaper
+                process, mark, self._channel.extra, (far, near), self._channel.pass_fds, self._world.reaper
             )
         except BaseException:
             os.close(far)
@@ -348,7 +348,7 @@ class Keeper:
         given = Process(words, process.directory, process.environment, Orphan.END, None)
         far, near = os.pipe()
         try:
-            run = process_run.start(given, new_mark(), extra or {}, near, (), self._world.reaper)
+            run = process_run.start(given, new_mark(), extra or {}, (far, near), (), self._world.reaper)
         except BaseException:
             os.close(far)
             raise

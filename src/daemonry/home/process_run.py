@@ -12,7 +12,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from typing import IO, Any
 
 from daemonry.clock import Deadline
 from daemonry.home.home_file import Orphan, Process
@@ -176,7 +175,7 @@ def start(
     process: Process,
     mark: str,
     extra: Mapping[str, str],
-    output: int | IO[Any],
+    output: tuple[int, int],
     pass_fds: Sequence[int],
     reaper: Reaper,
 ) -> Run:
@@ -186,7 +185,7 @@ def start(
         process: what it is given.
         mark: what all of its processes have in their environment.
         extra: variables besides.
-        output: where its standard output and error go.
+        output: (reading end, writing end) of the pipe for its standard output and error.
         pass_fds: descriptors besides.
         reaper: where it is told that it has ended.
 
@@ -194,22 +193,24 @@ def start(
         OSError: it cannot be started.
     """
     environment = {**dict(process.environment), **extra}
+    far, near = output
     if process.orphan is Orphan.END:
         owned = spawn_owned(
             process.words,
             env=environment,
             cwd=process.directory,
-            stdout=output,
-            stderr=output,
+            stdout=near,
+            stderr=near,
             pass_fds=pass_fds,
+            held_fds=(far,),  # it may have something to write when we have been killed
             mark=mark,
         )
         return _OwnedRun(owned, reaper)
     child = subprocess.Popen(
         process.words,
         stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
+        stdout=near,
+        stderr=near,
         env={**environment, sweep.MARK_VARIABLE: mark},
         cwd=process.directory,
         pass_fds=pass_fds,

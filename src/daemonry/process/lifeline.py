@@ -232,7 +232,7 @@ async def _readable(loop: Any, fd: int) -> None:
 class _Watcher:
     """The process that leads the group and holds the far end of the lifeline."""
 
-    def __init__(self, mark: str, grace_s: float) -> None:
+    def __init__(self, mark: str, grace_s: float, held_fds: Sequence[int]) -> None:
         far, self._lifeline = os.pipe()
         self._owner = os.getpid()
         self._lock = threading.Lock()
@@ -247,6 +247,7 @@ class _Watcher:
                 stderr=subprocess.DEVNULL,
                 cwd="/",
                 env=environment,
+                pass_fds=held_fds,
                 process_group=0,
             )
         except BaseException:
@@ -302,6 +303,7 @@ def spawn_owned(  # noqa: PLR0913  # what a process is given, as Popen names it
     stdout: int | IO[Any] | None = None,
     stderr: int | IO[Any] | None = None,
     pass_fds: Sequence[int] = (),
+    held_fds: Sequence[int] = (),
     grace_s: float = OWNED_GRACE_S,
     mark: str = "",
 ) -> Owned:
@@ -319,6 +321,9 @@ def spawn_owned(  # noqa: PLR0913  # what a process is given, as Popen names it
         stdout: as for `subprocess.Popen`; this process's by default.
         stderr: the same.
         pass_fds: descriptors that it gets, under the same numbers.
+        held_fds: descriptors that stay open until the child has ended, also if this process ends
+            before: with the reading end of its output, what it writes in its last moments does not
+            end it by SIGPIPE.
         grace_s: the time between SIGTERM and SIGKILL once this process has died, in seconds.
         mark: the value of `DAEMONRY_OWNED`, which nothing else may have; a random one by default.
 
@@ -327,7 +332,7 @@ def spawn_owned(  # noqa: PLR0913  # what a process is given, as Popen names it
     """
     words = [os.fspath(word) for word in argv]
     mark = mark or new_mark()
-    watcher = _Watcher(mark, grace_s)
+    watcher = _Watcher(mark, grace_s, held_fds)
     try:
         process = subprocess.Popen(
             words,
