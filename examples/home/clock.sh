@@ -9,7 +9,8 @@ fi
 put='import os, socket, sys
 store = socket.socket(socket.AF_UNIX)
 store.connect(os.environ["DAEMONRY_SOCKET_STORE"])
-store.sendall(b"set " + sys.argv[1].encode() + b"\n")'
+store.sendall(b"set " + sys.argv[1].encode() + b"\n")
+store.recv(100)'
 
 python3 -c "$put" "$(date +%H:%M:%S)" || exit 1
 echo ticking

@@ -34,7 +34,9 @@ _OPTIONS = {
     "describe": _QUICK,
     "tap": (*_QUICK, "--payloads"),
     "completion": ("bash", "zsh", "fish"),
-    "ps": ("--json", "--names"),
+    "ps": ("--json", "--names", "--home"),
+    "up": ("--home", "--foreground", "--json", "--timeout"),
+    "down": ("--home", "--json", "--timeout"),
 }
 # How long the shell waits for a daemon that is asked what it can be asked.
 _PATIENCE_S = 1.0

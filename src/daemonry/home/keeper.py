@@ -256,7 +256,7 @@ class Keeper:
             await run.terminate(self.service.stop_signal, self.service.stop_timeout_s)
             return
         took_s = time.time() - run.started_at
-        await self._be_ready(f"ready after {took_s:.1f} s (pid {run.pid})")
+        await self._be_ready(f"ready after {took_s:.2f} s (pid {run.pid})")
 
     async def _be_ready(self, message: str) -> None:
         if not self._step(Happened.READY, message):

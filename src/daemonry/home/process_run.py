@@ -130,13 +130,17 @@ class _FreeRun(Run):
     def __init__(self, process: subprocess.Popen[bytes], mark: str, reaper: Reaper) -> None:
         super().__init__(_identity(process.pid), mark, time.time())
         self._process = process
-        reaper.watch(process.pid, lambda: self._end(process.poll()))
+        reaper.watch(process.pid, self._collect)
 
     def send_signal(self, number: int) -> None:
         if self._process.poll() is None:
             os.killpg(self._process.pid, number)
-        else:
-            self._end(self._process.returncode)
+        self._collect()
+
+    def _collect(self) -> None:
+        code = self._process.poll()
+        if code is not None:
+            self._end(code)
 
 
 class AdoptedRun(Run):

@@ -23,11 +23,18 @@ class Reaper:
         self._collectors: dict[int, Callable[[], object]] = {}
 
     def watch(self, pid: int, collect: Callable[[], object]) -> None:
-        """Have `collect` called when child `pid` has ended; it must reap that child."""
+        """Have `collect` called when child `pid` has ended; it must reap that child.
+
+        Where the system cannot tell who has ended it is called for any end: it must look.
+        """
         self._collectors[pid] = collect
 
     def reap(self) -> None:
         """Collect all that have ended."""
+        if not hasattr(os, "waitid"):  # macOS before Python 3.13, where orphans are launchd's
+            for collect in list(self._collectors.values()):
+                collect()
+            return
         while (pid := _next_ended()) is not None:
             collect = self._collectors.pop(pid, None)
             if collect is not None:
