@@ -32,8 +32,8 @@ class Reaper:
     def reap(self) -> None:
         """Collect all that have ended."""
         if not hasattr(os, "waitid"):  # macOS before Python 3.13, where orphans are launchd's
-            for collect in list(self._collectors.values()):
-                collect()
+            for look in list(self._collectors.values()):
+                look()
             return
         while (pid := _next_ended()) is not None:
             collect = self._collectors.pop(pid, None)
