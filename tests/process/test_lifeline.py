@@ -452,7 +452,7 @@ def test_another_process_with_the_number_is_left_alone(owned):
         stranger.wait()
 
 
-@pytest.mark.parametrize("rounds", [5, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [5, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_kill_9_at_any_moment_leaves_nothing(owner, sandbox, rounds):
     for number in range(rounds):
         process = owner("""
