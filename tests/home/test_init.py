@@ -41,12 +41,16 @@ def states_below(pid):
     return found
 
 
-def test_orphans_are_collected(shop, service):
+def test_orphans_come_to_the_supervisor_and_are_collected(shop, service):
     """What a service leaves becomes the supervisor's child, and must not stay as a zombie."""
-    shop.write(service("a", ["sh", "-c", LEAVES_AN_ORPHAN], ready='{ output = "left" }'))
+    leaves = "sh -c 'setsid sleep 600 & echo $! > orphan' && echo left && exec sleep 600"
+    shop.write(service("a", ["sh", "-c", leaves], ready='{ output = "left" }'))
     shop.up()
     pid = shop.supervisor()
-    wait_until(lambda: len(states_below(pid)) == 2, what="only the service and its watcher are left")
+    orphan = int((shop.path / "orphan").read_text())
+    wait_until(lambda: orphan in children(pid), what="the supervisor is its parent")
+    os.kill(orphan, signal.SIGKILL)
+    wait_until(lambda: orphan not in children(pid), what="it is collected")
     assert "Z" not in states_below(pid)
 
 
