@@ -236,3 +236,39 @@ def test_a_directory_that_others_can_write_is_refused(probe, tmp_path):
 def test_the_environment_takes_values(probe):
     with daemonry.ensure(str(probe.write(PROGRAM)), env={"COLOR": "green"}) as client:
         assert client.call("org.example.who.Env", {"name": "COLOR"}) == {"result": "green"}
+
+
+def test_a_program_that_lives_long_collects_no_zombies(probe):
+    """The daemons that it started are its children, and one that has ended waits to be reaped."""
+    program = str(probe.write(PROGRAM))
+    pids = []
+    for _ in range(3):
+        with daemonry.ensure(program) as client:
+            pids.append(pid_of(client))
+        assert probe.cli("stop").code == 0
+    left = [pid for pid in pids[:-1] if os.path.exists(f"/proc/{pid}")]
+    assert left == []
+
+
+PLACED = """
+import os
+from daemonry import Daemon, Place
+daemon = Daemon("probe", place=lambda: Place.in_directory(os.environ.get("VX_HOME", "/nowhere"), "probe"){})
+"""
+
+
+def test_a_place_that_the_daemon_cannot_know_is_told_and_nothing_runs_elsewhere(probe, monkeypatch, tmp_path):
+    monkeypatch.setenv("VX_HOME", str(tmp_path))
+    program = str(probe.sandbox.write("probe.py", PLACED.format("")))
+    with pytest.raises(errors.StartFailed, match=r"starter looks at .*/probe.json: name the variables"):
+        daemonry.ensure(program)
+    sys.modules.pop("probe")
+    probe.sandbox.write("probe.py", PLACED.format(', environment=("VX_HOME",)'))
+    daemonry.ensure(program).close()
+    assert (tmp_path / "probe.sock").exists()
+    assert (
+        probe.sandbox.run(
+            "env", f"VX_HOME={tmp_path}", sys.executable, "-m", "daemonry", "stop", program
+        ).code
+        == 0
+    )

@@ -191,6 +191,7 @@ class _Performance:
             self._start_lock = Lock(self._place.start_lock_path, boot["lock_fd"])
         self._taken: Taken | None = None
         self._takes_over = boot.get("take_over") is True
+        self._starter_looks_at = boot.get("record_path", self._place.record_path)
         self._life_lock: Lock | None = None
         self._record: Record | None = None
         self._stop_at_s: float | None = None
@@ -236,6 +237,12 @@ class _Performance:
         self._keep_last_words()
         self._notifier = Notifier.of_environment()
         self._reporter.enter("directories")
+        if self._starter_looks_at != self._place.record_path:
+            raise Refused(
+                f"its files would be in {self._place.host_dir}, and its starter looks at "
+                f"{self._starter_looks_at}: name the variables that its place depends on in "
+                "Daemon(environment=...)"
+            )
         self._socket_fd = activated.take_socket()
         claim.prepare(self._place)
         self._reporter.enter("lock")

@@ -18,7 +18,7 @@ from daemonry.process import crash_file, readiness
 from daemonry.process.atomic_file import write_atomically
 from daemonry.process.environment import patterns_of
 from daemonry.process.record import Record
-from daemonry.process.spawn import spawn
+from daemonry.process.spawn import let_go, spawn
 from daemonry.values import Value
 
 TYPE_CHECKING = False
@@ -147,6 +147,7 @@ def _spawn(
         "ready_fd": write_fd,
         "lock_fd": start_lock.fd,
         "import_path": recipe.import_path,
+        "record_path": place.record_path,
     }
     if take_over:
         boot["take_over"] = True
@@ -174,10 +175,10 @@ def _await_ready(
     stage = "spawn"
     for message in readiness.messages(read_fd, deadline):
         if message is None:
-            process.returncode = 0  # ours no longer: it goes on, and nobody waits for it
+            let_go(process)  # it goes on, and nobody waits for it
             raise NotReadyInTime(place.name, stage, deadline.timeout_s or 0.0, process.pid)
         if "ready" in message:
-            process.returncode = 0
+            let_go(process)
             return Record.from_fields(message["ready"])
         if "running" in message:
             _reap(process)
@@ -204,7 +205,7 @@ def _reap(process: subprocess.Popen[bytes]) -> int | None:
     try:
         return process.wait(timeout=LOCK_PROBE_PATIENCE_S * 8)
     except subprocess.TimeoutExpired:
-        process.returncode = 0
+        let_go(process)
         return None
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 BOOT_VARIABLE = "DAEMONRY_BOOT"
+# Children of this process that go on by themselves.  Whoever of them has ended is a zombie until asked.
+_let_go: set[int] = set()
 # A supervisor's messages to us are not for our children (sd_notify(3), sd_listen_fds(3)), and a
 # daemon that an owned process starts does not end with it.
 _NOT_INHERITED = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", MARK_VARIABLE, BOOT_VARIABLE)
@@ -72,6 +74,24 @@ def spawn(
         )
     finally:
         os.close(output)
+
+
+def let_go(process: subprocess.Popen[bytes]) -> None:
+    """Leave a process that was started to itself, and bury those that were left before and have ended."""
+    bury()
+    process.returncode = 0  # so that nobody waits for it, and nobody warns that it goes on
+    _let_go.add(process.pid)
+
+
+def bury() -> None:
+    """Reap the children that were let go of and have ended: a program that lives long would collect them."""
+    for pid in list(_let_go):
+        try:
+            ended, _ = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:  # somebody waited for every child
+            ended = pid
+        if ended:
+            _let_go.discard(pid)
 
 
 def take_boot() -> dict[str, Any]:
