@@ -41,7 +41,10 @@ def fields() -> dict[str, int]:
 
 def add(words: list[str]) -> int:
     direct = "--direct" in words
-    numbers = [int(word) for word in words if word != "--direct"]
+    try:
+        numbers = [int(word) for word in words if word != "--direct"]
+    except ValueError as error:
+        raise daemonry.errors.ArgumentInvalid("sum", f"whole numbers are added: {error}") from None
     with daemonry.ensure(daemon, mode="direct" if direct else "auto", on_stage=kit.complain) as client:
         kit.say(str(client.proxy(Adder).sum(numbers)))
     return 0

@@ -168,6 +168,7 @@ def test_the_socket_that_was_opened_for_it_is_served_and_left(probe):
 def test_a_socket_for_another_process_is_not_taken(probe):
     with activated(probe, "wrong") as (process, _, _path):
         wait_until(lambda: os.path.exists(probe.place.socket_path), 20, "its own socket")
+        wait_until(lambda: probe.instance.status()["state"] == "running", 20, "ready")
         assert str(probe.instance.endpoint()) == f"unix:{probe.place.socket_path}"
         process.terminate()
         assert process.wait(20) == 0

@@ -8,7 +8,7 @@ import pytest
 from daemonry.testing import wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-DAEMONS = {name: EXAMPLES / f"{name}.py" for name in ("counter", "diskwatch", "ticker")}
+DAEMONS = {name: EXAMPLES / f"{name}.py" for name in ("adder", "counter", "diskwatch", "ticker")}
 
 
 def test_every_example_has_its_test():
@@ -40,6 +40,25 @@ def test_it_is_short_enough_to_be_read(name):
     text = DAEMONS[name].read_text()
     assert text.startswith('"""')
     assert len(text.splitlines()) <= 70
+
+
+def test_adder_is_started_by_its_first_sum_and_found_by_the_next(sandbox):
+    def own(*words):
+        return sandbox.run(sys.executable, DAEMONS["adder"], *words)
+
+    first = own("sum", "1", "2", "3")
+    assert (first.code, first.out) == (0, "6\n")
+    assert first.err.startswith("spawn\n"), "it says what takes its time"
+    assert own("sum", "-1", "1") == (0, "0\n", "")
+    assert "  added: 5\n" in own("status").out
+    direct = own("sum", "--direct", "4")
+    assert (direct.code, direct.out) == (0, "4\n")
+    assert "  added: 5\n" in own("status").out, "the direct one is another, in the command's own process"
+    bad = own("sum", "1", "x")
+    assert (bad.code, bad.out) == (2, "")
+    assert bad.err.count("\n") == 1
+    assert "'x'" in bad.err
+    assert own("stop").code == 0
 
 
 def test_ticker_counts_while_it_runs_and_not_while_it_is_paused(sandbox):
