@@ -1,0 +1,108 @@
+"""The reports on the disk: `.vx/runs/ID.json`, and `latest`, which holds the id of the newest.
+
+Owns writing them whole or not at all, reading them in spite of what may be there, and keeping not
+too many.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import msgspec
+
+from daemonry import write_atomically
+from vx.reports.report import FORMAT, RunReport
+from vx.reports.ulid import is_ulid
+
+KEPT: Final = 50
+LATEST: Final = "latest"
+
+_encode = msgspec.json.Encoder().encode
+_decoder = msgspec.json.Decoder(RunReport)
+
+
+def runs_dir(project_dir: str) -> str:
+    """Return where a project's reports are."""
+    return f"{project_dir}/.vx/runs"
+
+
+def write(project_dir: str, report: RunReport, dir_mode: int = 0o777) -> str:
+    """Write a report, make it the latest, remove what is too old, and return its path.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder = runs_dir(project_dir)
+    if not os.path.isdir(folder):
+        make_vx_dir(project_dir, dir_mode)
+        os.makedirs(folder, dir_mode, exist_ok=True)
+        os.chmod(folder, dir_mode)
+    path = f"{folder}/{report.id}.json"
+    # Not durable: a report that a power cut took is one run of which nobody asks any more.
+    write_atomically(path, _encode(report) + b"\n", durable=False, mode=dir_mode & 0o666)
+    write_atomically(f"{folder}/{LATEST}", f"{report.id}\n".encode(), durable=False, mode=dir_mode & 0o666)
+    _prune(folder)
+    return path
+
+
+def make_vx_dir(project_dir: str, dir_mode: int = 0o777) -> None:
+    """Make a project's `.vx`, which version control is told to leave out.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder = f"{project_dir}/.vx"
+    if os.path.isdir(folder):
+        return
+    os.makedirs(folder, dir_mode, exist_ok=True)
+    os.chmod(folder, dir_mode)
+    write_atomically(f"{folder}/.gitignore", b"*\n", durable=False, mode=dir_mode & 0o666)
+
+
+def ids(project_dir: str) -> list[str]:
+    """Return the ids of a project's runs, the newest first."""
+    return _ids(runs_dir(project_dir))
+
+
+def latest_id(project_dir: str) -> str | None:
+    """Return the id that `latest` holds, or None if there is none."""
+    try:
+        with open(f"{runs_dir(project_dir)}/{LATEST}", encoding="utf-8") as file:
+            found = file.read(64).strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return found if is_ulid(found) else None
+
+
+def read(project_dir: str, run_id: str) -> RunReport | None:
+    """Return a report, or None if it is gone, damaged, or of another version's form."""
+    try:
+        with open(f"{runs_dir(project_dir)}/{run_id}.json", "rb") as file:
+            report = _decoder.decode(file.read())
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError):
+        return None
+    return report if report.format == FORMAT else None
+
+
+def read_all(project_dir: str) -> list[RunReport]:
+    """Return the reports that can be read, the newest first."""
+    return [report for one in ids(project_dir) if (report := read(project_dir, one)) is not None]
+
+
+def _ids(folder: str) -> list[str]:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    return sorted(
+        (name[:-5] for name in names if name.endswith(".json") and is_ulid(name[:-5])), reverse=True
+    )
+
+
+def _prune(folder: str) -> None:
+    for old in _ids(folder)[KEPT:]:
+        try:
+            os.unlink(f"{folder}/{old}.json")
+        except OSError:
+            pass  # another build removes them, too
