@@ -157,7 +157,7 @@ def before_of(action: ActionReport, runs: Sequence[RunReport]) -> ActionReport |
 
 
 def last_miss(runs: Sequence[RunReport]) -> tuple[int, ActionReport] | None:
-    """Return the newest run, by its number in `runs`, that had to run an action, and the first such action."""
+    """Return the newest run that had to run an action, by its number in `runs`, and the first such action."""
     for number, run in enumerate(runs):
         for one in run.actions:
             if one.outcome in ("executed", "failed"):

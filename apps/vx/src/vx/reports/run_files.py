@@ -7,11 +7,12 @@ too many.
 from __future__ import annotations
 
 import os
+import secrets
 from typing import Final
 
 import msgspec
 
-from daemonry import write_atomically
+from vx.directories import make_dirs
 from vx.reports.report import FORMAT, RunReport
 from vx.reports.ulid import is_ulid
 
@@ -27,7 +28,7 @@ def runs_dir(project_dir: str) -> str:
     return f"{project_dir}/.vx/runs"
 
 
-def write(project_dir: str, report: RunReport, dir_mode: int = 0o777) -> str:
+def write(project_dir: str, report: RunReport, umask: int = 0o022) -> str:
     """Write a report, make it the latest, remove what is too old, and return its path.
 
     Raises:
@@ -35,29 +36,25 @@ def write(project_dir: str, report: RunReport, dir_mode: int = 0o777) -> str:
     """
     folder = runs_dir(project_dir)
     if not os.path.isdir(folder):
-        make_vx_dir(project_dir, dir_mode)
-        os.makedirs(folder, dir_mode, exist_ok=True)
-        os.chmod(folder, dir_mode)
+        make_vx_dir(project_dir, umask)
+        make_dirs(folder, umask)
     path = f"{folder}/{report.id}.json"
-    # Not durable: a report that a power cut took is one run of which nobody asks any more.
-    write_atomically(path, _encode(report) + b"\n", durable=False, mode=dir_mode & 0o666)
-    write_atomically(f"{folder}/{LATEST}", f"{report.id}\n".encode(), durable=False, mode=dir_mode & 0o666)
+    _write(path, _encode(report) + b"\n", umask)
+    _write(f"{folder}/{LATEST}", f"{report.id}\n".encode(), umask)
     _prune(folder)
     return path
 
 
-def make_vx_dir(project_dir: str, dir_mode: int = 0o777) -> None:
+def make_vx_dir(project_dir: str, umask: int = 0o022) -> None:
     """Make a project's `.vx`, which version control is told to leave out.
 
     Raises:
         OSError: it cannot be made.
     """
     folder = f"{project_dir}/.vx"
-    if os.path.isdir(folder):
-        return
-    os.makedirs(folder, dir_mode, exist_ok=True)
-    os.chmod(folder, dir_mode)
-    write_atomically(f"{folder}/.gitignore", b"*\n", durable=False, mode=dir_mode & 0o666)
+    if not os.path.isdir(folder):
+        make_dirs(folder, umask)
+        _write(f"{folder}/.gitignore", b"*\n", umask)
 
 
 def ids(project_dir: str) -> list[str]:
@@ -88,6 +85,23 @@ def read(project_dir: str, run_id: str) -> RunReport | None:
 def read_all(project_dir: str) -> list[RunReport]:
     """Return the reports that can be read, the newest first."""
     return [report for one in ids(project_dir) if (report := read(project_dir, one)) is not None]
+
+
+def _write(path: str, data: bytes, umask: int) -> None:
+    """Replace a file, with the permissions that the caller's own umask gives, whatever ours is.
+
+    Not durable: a report that a power cut took is one run of which nobody asks any more.
+    """
+    aside = f"{path}.{secrets.token_hex(6)}.tmp"
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(fd, "wb") as file:
+            file.write(data)
+            os.fchmod(fd, 0o666 & ~umask)
+        os.rename(aside, path)
+    except BaseException:
+        os.unlink(aside)
+        raise
 
 
 def _ids(folder: str) -> list[str]:
