@@ -47,6 +47,7 @@ EXAMPLES = {
     "LifecycleError": ("anything",),
     "AlreadyRunning": ("ticker", 42, "unix:/run/x.sock"),
     "NotRunning": ("ticker",),
+    "VersionMismatch": ("ticker", "1.0", "2.0", "1.0 runs, and 2.0 is wanted"),
     "StartFailed": ("ticker", "config", "no such key", 1, "the log's\nlast lines"),
     "NotReadyInTime": ("ticker", "setup", 60.0, 42),
     "StopFailed": ("ticker", 20.0, "work at ticker.py:3"),

@@ -12,6 +12,9 @@ Reach one:
     Instance        a daemon seen from outside: status, commands, liveness
     Endpoint        where one is reached: `Endpoint.parse("unix:/run/x.sock")`
     Liveness        serving, busy, absent or denied, with the evidence
+    ensure, ensure_async
+                    a connected client of it, started first if it is not there; Versions says what
+                    becomes of one of another version
     start, stop     start it in the background and know that it is ready; stop it and know that it is gone
 
 Serve and connect without a daemon around it:
@@ -28,9 +31,13 @@ Typed calls, over Varlink:
     Client, AsyncClient, Pool
                     call a daemon: by names, or by a typed proxy
 
+Children that end with this process, however it ends:
+
+    spawn_owned, Owned
+
 Small things that programs built on it need:
 
-    Place           where a daemon's files are
+    Place           where a daemon's files are; `host_id()` tells machines apart that share a home
     write_atomically
     load_config     TOML to a typed value
     daemonry.cli.kit
@@ -52,15 +59,21 @@ if TYPE_CHECKING:
     from daemonry.daemon import config as _config
     from daemonry.daemon.config import RESTART as RESTART
     from daemonry.daemon.definition import Daemon as Daemon
+    from daemonry.daemon.ensure import ensure as ensure
+    from daemonry.daemon.ensure import ensure_async as ensure_async
     from daemonry.daemon.instance import Instance as Instance
     from daemonry.daemon.liveness import Liveness as Liveness
     from daemonry.daemon.run import Run as Run
     from daemonry.daemon.start import start as start
     from daemonry.daemon.stop import stop as stop
+    from daemonry.daemon.versions import Versions as Versions
     from daemonry.errors import DaemonryError as DaemonryError
     from daemonry.errors import Refused as Refused
     from daemonry.process.atomic_file import write_atomically as write_atomically
+    from daemonry.process.lifeline import Owned as Owned
+    from daemonry.process.lifeline import spawn_owned as spawn_owned
     from daemonry.process.place import Place as Place
+    from daemonry.process.place import host_id as host_id
     from daemonry.service.aclient import AsyncClient as AsyncClient
     from daemonry.service.aclient import Pool as Pool
     from daemonry.service.blocking import Client as Client
@@ -96,6 +109,7 @@ _HOMES = {
     "Listener": "daemonry.transport.stream",
     "Interface": "daemonry.service.interface",
     "Liveness": "daemonry.daemon.liveness",
+    "Owned": "daemonry.process.lifeline",
     "Place": "daemonry.process.place",
     "Pool": "daemonry.service.aclient",
     "RESTART": "daemonry.daemon.config",
@@ -105,10 +119,15 @@ _HOMES = {
     "Server": "daemonry.service.server",
     "Stream": "daemonry.transport.stream",
     "Upgrade": "daemonry.service.handler",
+    "Versions": "daemonry.daemon.versions",
     "connect": "daemonry.transport.connect",
+    "ensure": "daemonry.daemon.ensure",
+    "ensure_async": "daemonry.daemon.ensure",
+    "host_id": "daemonry.process.place",
     "listen": "daemonry.transport.connect",
     "method": "daemonry.service.interface",
     "load_config": "daemonry.daemon.config:load",
+    "spawn_owned": "daemonry.process.lifeline",
     "start": "daemonry.daemon.start",
     "stop": "daemonry.daemon.stop",
     "try_connect": "daemonry.transport.connect",

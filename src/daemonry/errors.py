@@ -211,7 +211,7 @@ class DeadlineExceeded(IpcError, TimeoutError):
     """A wait ended at its deadline.
 
     Attributes:
-        phase: which wait: "connect", "write", "reply", "lock", "accept", "read".
+        phase: which wait: "connect", "write", "reply", "lock", "accept", "read", "start".
         timeout_s: the length of time that was allowed, in seconds.
         ran: "no" when nothing can have been executed, else "maybe".
         subject: what was waited for.
@@ -365,11 +365,31 @@ class NotRunning(LifecycleError):
 
     Attributes:
         name: the daemon's name or endpoint.
+        hint: what to do about it, or "".
     """
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"{name}: not running")
+    def __init__(self, name: str, hint: str = "") -> None:
+        super().__init__(f"{name}: not running" + (f" ({hint})" if hint else ""))
         self.name = name
+        self.hint = hint
+
+
+class VersionMismatch(LifecycleError):
+    """The daemon that runs is of a version that the caller does not take.
+
+    Attributes:
+        name: the daemon's name.
+        running: its version.
+        wanted: the caller's.
+        reason: why it is not taken.
+    """
+
+    def __init__(self, name: str, running: str, wanted: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+        self.running = running
+        self.wanted = wanted
+        self.reason = reason
 
 
 class StartFailed(LifecycleError):

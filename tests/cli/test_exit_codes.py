@@ -124,6 +124,13 @@ def test_1_for_something_that_is_no_daemon_of_ours(sandbox, answering, data, tol
     assert shown.err.count("\n") == 1
 
 
+def test_1_at_once_for_a_stop_that_is_refused(sandbox, answering):
+    """Known by its endpoint alone, it has no process that could be signalled."""
+    path = answering(b"ERR: STOP is not supported by this daemon\n", times=1)
+    told = "STOP is not supported by this daemon\n"
+    assert sandbox.daemonry("stop", path, "--timeout", "60", timeout_s=20) == (1, "", told)
+
+
 def test_2_for_wrong_usage(sandbox):
     assert sandbox.daemonry("status").code == 2
 

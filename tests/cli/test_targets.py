@@ -1,5 +1,6 @@
 """Which daemon is meant: a name, an endpoint, a file, a module's attribute; from wherever one stands."""
 
+import json
 import re
 import sys
 
@@ -225,3 +226,25 @@ def test_a_name_is_checked_when_it_is_given_to_a_daemon():
 
     with pytest.raises(TargetInvalid, match="slash"):
         Daemon("a/b")
+
+
+def test_a_program_whose_main_is_not_guarded_is_told_so(sandbox):
+    path = sandbox.write("bare.py", "from daemonry import Daemon\ndaemon = Daemon('bare')\ndaemon.main()\n")
+    told = (
+        "'bare' names no daemon: main() is called when the program is imported: "
+        'put `if __name__ == "__main__":` above it'
+    )
+    assert sandbox.daemonry("status", str(path)) == (2, "", f"{told}\n")
+    done = sandbox.run(sys.executable, path, "start")
+    assert (done.code, done.out, done.err) == (1, "", f"bare: start failed (import): {told}\n")
+
+
+def test_an_error_about_the_target_is_json_where_json_was_asked_for(sandbox):
+    done = sandbox.daemonry("status", "nosuch.py", "--json")
+    assert done.code == 2
+    assert json.loads(done.out) == {
+        "ok": False,
+        "error": "'nosuch.py' names no daemon: there is no such file",
+        "kind": "TargetInvalid",
+        "exit_code": 2,
+    }

@@ -1,5 +1,7 @@
 """Configuration: a file becomes a typed value or one line that says what is wrong, and where."""
 
+import os
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -352,3 +354,24 @@ def test_a_path_is_made_absolute(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", "/h")
     assert config.absolute("x.toml") == str(tmp_path / "x.toml")
     assert config.absolute("~/x.toml") == "/h/x.toml"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="what root takes a configuration from is asked of root only")
+@pytest.mark.parametrize(
+    ("owner", "mode", "told"),
+    [
+        ((65534, 0), 0o600, "belongs to uid 65534, and this daemon is root's"),
+        ((0, 0), 0o602, "others may write to it (mode 0602), and this daemon is root's"),
+        ((0, 65534), 0o620, "others may write to it (mode 0620), and this daemon is root's"),
+    ],
+)
+def test_root_takes_no_configuration_that_others_can_write(tmp_path, owner, mode, told):
+    path = tmp_path / "config.toml"
+    path.write_text("")
+    os.chown(path, *owner)
+    path.chmod(mode)
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        load(str(path), Net)
+    os.chown(path, 0, 0)
+    path.chmod(0o664)
+    assert load(str(path), Net) == Net()

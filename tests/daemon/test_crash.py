@@ -72,7 +72,7 @@ def test_the_next_client_is_told_that_work_failed_and_where_to_look(probe):
     probe.start(FAILS)
     probe.tell("fail")
     probe.wait_gone()
-    note = f"probe: ended because work failed: out of luck (see {probe.place.log_path})\n"
+    note = f"probe: ended because work failed: ValueError: out of luck (see {probe.place.log_path})\n"
     assert probe.cli("status") == (3, "probe: not running\n", note)
     assert probe.cli("status") == (3, "probe: not running\n", "")
 

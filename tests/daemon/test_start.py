@@ -110,7 +110,7 @@ def test_the_stages_are_told_as_they_begin(probe):
         record = start(probe.place, recipe, progress=told.append)
     finally:
         del os.environ["DAEMONRY_SANDBOX"]
-    assert told == ["directories", "lock", "config", "bind", "setup"]
+    assert told == ["spawn", "directories", "lock", "config", "bind", "setup"]
     assert record == probe.instance.record()
     assert record.identity.alive()
     assert remembered(probe.place) == recipe
@@ -172,10 +172,13 @@ def test_a_program_that_fails_to_import_only_in_the_daemon_is_told(probe):
 def test_a_setup_that_raises_is_told_with_its_trace(probe, kind):
     told = start_failing(probe, f"@daemon.setup\n{kind} setup(run):\n    raise KeyError('no such luck')\n")
     first, *trace = told.splitlines()
-    assert first == "probe: start failed (setup): 'no such luck'"
-    assert re.fullmatch(rf'      File "{probe.program}", line \d+, in setup', trace[-3])
-    assert trace[-1].strip() == "KeyError: 'no such luck'"
-    assert probe.logged("start failed (setup): 'no such luck'")
+    assert first == "probe: start failed (setup): KeyError: 'no such luck'"
+    assert trace[0] == "    Traceback (most recent call last):"
+    assert re.fullmatch(rf'      File "{probe.program}", line \d+, in setup', trace[1]), (
+        "the program's own part only"
+    )
+    assert trace[-1] == "    KeyError: 'no such luck'"
+    assert probe.logged("start failed (setup): KeyError: 'no such luck'")
 
 
 def test_a_setup_that_refuses_is_told_in_one_line(probe):

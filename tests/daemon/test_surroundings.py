@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -119,3 +120,31 @@ def test_a_variable_moves_its_files_and_only_its(probe):
         f"other: ready at unix:{probe.sandbox.path}/run/other/other.sock "
     )
     assert probe.cli("stop").code == 0
+
+
+@pytest.mark.parametrize("jump_s", [3600, -3600])
+def test_a_clock_that_jumps_moves_no_deadline(probe, jump_s):
+    """Fault 21: set by an administrator or by NTP; shown times jump with it, waits do not."""
+    body = f"""
+@daemon.work
+async def work(run):
+    await wait_told("jump")
+    time.time = lambda now=time.time: now() + {jump_s}
+    note("jumped")
+    while True:
+        try:
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            note("cancelled")  # and stays: the drain has to expire
+"""
+    probe.start(body, "drain_timeout_s=0.5")
+    probe.tell("jump")
+    wait_until(lambda: probe.noted("jumped") is not None)
+    assert 0 <= probe.instance.status()["uptime_secs"] < 60
+    begun_s = time.monotonic()
+    assert probe.cli("stop").code == 0
+    assert 0.5 <= time.monotonic() - begun_s < 15, "the drain has its half second, whatever the clock says"
+    assert probe.logged("still at work after 0.5 s")
+    moments = [entry["time"][:13] for entry in probe.log()]
+    assert len(set(moments)) > 1, "the log shows the clock as it is"
+    assert probe.left() == []

@@ -1,11 +1,14 @@
 """Files that are the old ones or the new ones, whatever happens in between (fault 16, fact F23)."""
 
 import os
+import signal
 import stat
+import sys
 import threading
 
 import pytest
 
+from daemonry.process import atomic_file
 from daemonry.process.atomic_file import write_atomically
 
 
@@ -138,6 +141,7 @@ def test_where_no_file_can_be_nothing_is_left(tmp_path, where):
 def test_a_full_disk_leaves_the_old_file(on_tiny_disk):
     told = on_tiny_disk(
         """
+from daemonry.process import atomic_file
 from daemonry.process.atomic_file import write_atomically
 path = disk + "/state.json"
 write_atomically(path, b"old")
@@ -161,3 +165,22 @@ print(open(path).read())
         "Read-only file system",
         "old",
     ]
+
+
+def test_what_killed_writers_left_is_swept_and_nothing_else(tmp_path, sandbox):
+    """Killed between making the file aside and the rename: the moment that no `finally` survives."""
+    program = (
+        "import os, signal\n"
+        "from daemonry import write_atomically\n"
+        "os.rename = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"write_atomically({str(tmp_path / 'state.json')!r}, b'new')\n"
+    )
+    assert sandbox.run(sys.executable, "-c", program).code == -signal.SIGKILL
+    (left,) = os.listdir(tmp_path)
+    assert left.startswith("state.json.")
+    others = {f"state.json.{os.getpid()}.1.tmp", "notes.tmp", "a.b.c.tmp", "1.2.tmp", f"x.{10**30}.1.tmp"}
+    for name in others:
+        (tmp_path / name).write_text("")
+    atomic_file.sweep(str(tmp_path))
+    assert set(os.listdir(tmp_path)) == others
+    atomic_file.sweep(str(tmp_path / "nowhere"))

@@ -106,9 +106,10 @@ def test_releasing_twice_does_not_close_what_has_the_number_now(path):
     os.dup2(other, fd)
     lock.release()
     lock.forget()
-    os.fstat(fd)
+    assert os.path.samestat(os.fstat(fd), os.stat(os.devnull)), "closed, though it was no longer the lock's"
     os.close(fd)
-    os.close(other) if other != fd else None
+    if other != fd:
+        os.close(other)
 
 
 def test_a_lock_is_not_inherited_by_accident(path):

@@ -191,6 +191,13 @@ def test_the_file_is_not_inherited(log):
     assert not os.get_inheritable(log._fd)
 
 
+def test_a_file_that_was_removed_is_made_again(log, path):
+    log.emit(record("before"))
+    path.unlink()
+    log.emit(record("after"))
+    assert messages(path) == ["after"]
+
+
 def test_a_link_is_not_followed(path):
     path.symlink_to(path.parent / "target")
     with pytest.raises(OSError, match="symbolic links"):

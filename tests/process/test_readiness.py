@@ -120,6 +120,7 @@ def test_a_daemon_that_nobody_started_reports_to_nobody():
     reporter.enter("config")
     reporter.ready({})
     reporter.failed("x")
+    assert reporter.stage == "config"
 
 
 def test_the_pipe_is_not_for_the_daemons_own_children(pipe):

@@ -37,7 +37,7 @@ DAMAGED = {
     **{
         f"no {name}": json.dumps({k: v for k, v in FIELDS.items() if k != name}).encode()
         for name in FIELDS
-        if name != "draining"
+        if name not in {"draining", "ready"}  # one without them was written by an older release
     },
 }
 
@@ -133,3 +133,10 @@ print(record.read(path) == old, sorted(os.listdir(disk)))
 """
     )
     assert told.splitlines() == ["No space left on device", "True ['filler', 'x.json']"]
+
+
+def test_a_record_of_an_older_release_is_of_one_that_is_ready(path):
+    fields = {name: value for name, value in FIELDS.items() if name not in {"draining", "ready"}}
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(fields, file)
+    assert record.read(path) == RECORD

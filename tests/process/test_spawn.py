@@ -76,12 +76,13 @@ def test_it_keeps_no_directory_busy(started):
 
 
 def test_a_supervisors_messages_are_not_for_it(started, monkeypatch):
-    for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"):
+    """Nor is the mark of one who owns its starter: it would end with the starter's owner."""
+    for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "DAEMONRY_OWNED"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("KEPT", "1")
     seen = started()
     assert "KEPT" in seen["env"]
-    assert [name for name in seen["env"] if name.startswith(("LISTEN_", "NOTIFY_"))] == []
+    assert [name for name in seen["env"] if name.startswith(("LISTEN_", "NOTIFY_", "DAEMONRY_OWNED"))] == []
 
 
 def test_it_is_told_what_its_starter_knows(started, monkeypatch):

@@ -187,6 +187,7 @@ def test_config_init_forced_writes_through_a_link(app):
 def test_config_init_goes_where_it_is_told(app):
     path = app.sandbox.path / "x/y/c.toml"
     app.done("config", "init", "--path", str(path))
+    assert path.stat().st_mode & 0o777 == 0o600
     app.done("config", "validate", "--path", str(path))
 
 

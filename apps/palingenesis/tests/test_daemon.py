@@ -187,7 +187,7 @@ def test_a_session_file_that_changes_is_seen(app):
     app.done("daemon", "start")
     for count, path in enumerate([first, second, first], start=1):
         app.session(path.name, f"turn {count}\n")
-        app.wait_status(saves_count=count, current_session=str(path))
+        assert app.wait_status(saves_count=count)["current_session"] == str(path)
 
 
 def test_an_editors_atomic_save_counts_once(app):
@@ -405,7 +405,7 @@ def test_sighup_reloads(app):
     app.done("daemon", "start")
     app.config("nonsense = 1\n")
     os.kill(app.pid(), signal.SIGHUP)
-    wait_until(lambda: "nonsense: is not known" in app.log())
+    assert wait_until(lambda: "nonsense: is not known" in app.log())
 
 
 # --- logs ---------------------------------------------------------------------------------------

@@ -77,11 +77,12 @@ class Kept:
             os.utime(path, (at_s, at_s))
         return str(path)
 
-    async def until(self, **wanted: object) -> None:
+    async def until(self, **wanted: object) -> bool:
         def there() -> bool:
             return all(getattr(self.keeper.state, name) == value for name, value in wanted.items())
 
         await eventually(there)
+        return True
 
 
 @asynccontextmanager
@@ -257,7 +258,7 @@ def test_other_times_are_taken_up_and_lose_no_save(tmp_path: Path) -> None:
         async with at_work(tmp_path) as kept:
             kept.save("a.md")
             await kept.keeper.reload(kept.monitoring(poll_interval_secs=7))
-            await kept.until(saves_count=1)
+            assert await kept.until(saves_count=1)
 
     asyncio.run(run())
 
@@ -271,7 +272,7 @@ def test_settings_changed_while_paused_count_from_the_resume_on(tmp_path: Path) 
             await kept.keeper.reload(kept.monitoring(other))
             await kept.keeper.resume()
             (other / "y.md").write_text(SESSION)
-            await kept.until(saves_count=1, current_session=str(other / "y.md"))
+            assert await kept.until(saves_count=1, current_session=str(other / "y.md"))
 
     asyncio.run(run())
 

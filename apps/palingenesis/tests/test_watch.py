@@ -36,22 +36,14 @@ class Watched:
                 self.saved += [path.removeprefix(self.watch.directory + "/") for path in saved]
                 self._news.set()
 
-    async def sees(self, *names: str) -> None:
-        """Wait until exactly these were saved, in this order, since the last call."""
+    async def next(self, count: int = 1) -> list[str]:
+        """Return what was saved since the last call, in its order, once there are so many at least."""
         async with asyncio.timeout(10):
-            while len(self.saved) < len(names):
+            while len(self.saved) < count:
                 self._news.clear()
                 await self._news.wait()
-        assert self.saved == list(names)
-        self.saved = []
-
-    async def sees_all(self, names: set[str]) -> None:
-        """Wait until these were saved, in any order, each once."""
-        async with asyncio.timeout(10):
-            while len(self.saved) < len(names):
-                self._news.clear()
-                await self._news.wait()
-        assert sorted(self.saved) == sorted(names)
+        saved, self.saved = self.saved, []
+        return saved
 
 
 @asynccontextmanager
@@ -94,11 +86,11 @@ async def test_each_way_to_save_counts_once(tmp_path: Path) -> None:
     path = write(tmp_path / "a.md")
     async with watched(tmp_path) as seen:
         path.write_text(SESSION + "more")
-        await seen.sees("a.md")
+        assert await seen.next() == ["a.md"]
         save_atomically(path, SESSION + "again")
-        await seen.sees("a.md")
+        assert await seen.next() == ["a.md"]
         write(tmp_path / "b.md")
-        await seen.sees("b.md")
+        assert await seen.next() == ["b.md"]
 
 
 @in_loop
@@ -112,7 +104,7 @@ async def test_what_is_no_save_does_not_count(tmp_path: Path) -> None:
         write(tmp_path / "README.md", "# no session\n")
         write(tmp_path / "node_modules/p/session.md")
         write(tmp_path / "last.md")
-        await seen.sees("last.md")
+        assert await seen.next() == ["last.md"]
 
 
 @in_loop
@@ -120,17 +112,17 @@ async def test_a_save_between_the_known_and_the_first_notice_counts(tmp_path: Pa
     """The daemon says that it is ready before the system gives notices; nothing may fall between."""
     write(tmp_path / "a.md")
     async with watched(tmp_path, known=False) as seen:
-        await seen.sees("a.md")
+        assert await seen.next() == ["a.md"]
 
 
 @in_loop
 async def test_a_session_in_a_new_directory_counts(tmp_path: Path) -> None:
     async with watched(tmp_path) as seen:
         write(tmp_path / "a.md")
-        await seen.sees("a.md")
+        assert await seen.next() == ["a.md"]
         for number in range(5):
             write(tmp_path / f"x{number}/y/z/b.md")
-        await seen.sees_all({f"x{number}/y/z/b.md" for number in range(5)})
+        assert sorted(await seen.next(5)) == [f"x{number}/y/z/b.md" for number in range(5)]
 
 
 @in_loop
@@ -138,7 +130,7 @@ async def test_a_directory_that_is_not_there_is_waited_for(tmp_path: Path) -> No
     directory = tmp_path / "later"
     async with watched(directory) as seen:
         write(directory / "a.md")
-        await seen.sees("a.md")
+        assert await seen.next() == ["a.md"]
 
 
 @in_loop
@@ -147,10 +139,10 @@ async def test_a_directory_that_goes_and_comes_is_watched_again(tmp_path: Path) 
     write(directory / "a.md")
     async with watched(directory) as seen:
         write(directory / "b.md")
-        await seen.sees("b.md")
+        assert await seen.next() == ["b.md"]
         shutil.rmtree(directory)
         write(directory / "c.md")
-        await seen.sees("c.md")
+        assert await seen.next() == ["c.md"]
 
 
 @in_loop
@@ -160,14 +152,14 @@ async def test_other_times_take_effect_and_lose_nothing(tmp_path: Path) -> None:
         for number in range(3):
             save_atomically(path, SESSION + str(number))
             seen.watch.tune(DEBOUNCE_MS + number, 0.0)
-            await seen.sees("a.md")
+            assert await seen.next() == ["a.md"]
 
 
 @in_loop
 async def test_an_ended_watch_sees_nothing_more(tmp_path: Path) -> None:
     async with watched(tmp_path) as seen:
         write(tmp_path / "a.md")
-        await seen.sees("a.md")
+        assert await seen.next() == ["a.md"]
         seen.watch.end()
         write(tmp_path / "b.md")
     assert seen.saved == []
@@ -179,9 +171,9 @@ async def test_a_file_that_becomes_a_session_counts_then(tmp_path: Path) -> None
     async with watched(tmp_path) as seen:
         path = write(tmp_path / "a.md", "")
         write(tmp_path / "first.md")
-        await seen.sees("first.md")
+        assert await seen.next() == ["first.md"]
         write(path)
-        await seen.sees("a.md")
+        assert await seen.next() == ["a.md"]
 
 
 def test_where_the_system_gives_no_notices_files_are_looked_at(
@@ -197,9 +189,9 @@ def test_where_the_system_gives_no_notices_files_are_looked_at(
     async def run() -> None:
         async with watched(tmp_path) as seen:
             write(tmp_path / "a.md")
-            await seen.sees("a.md")
+            assert await seen.next() == ["a.md"]
             write(tmp_path / "b.md")
-            await seen.sees("b.md")
+            assert await seen.next() == ["b.md"]
 
     asyncio.run(run())
     assert [message for message in caplog.messages if "limit reached" in message] == [
@@ -221,7 +213,7 @@ def test_polling_finds_what_no_notice_tells(tmp_path: Path, monkeypatch: pytest.
         async with watched(tmp_path, poll_interval_s=0.02) as seen:
             for name in ("a.md", "b.md"):
                 write(tmp_path / name)
-                await seen.sees(name)
+                assert await seen.next() == [name]
 
     asyncio.run(run())
 
@@ -232,7 +224,7 @@ def test_a_trouble_is_told_once_until_it_is_another(tmp_path: Path, caplog: pyte
         async with watched(tmp_path) as seen:
             for text in ("---\n[\n---\n", "---\n[ \n---\n", SESSION, "---\n[\n---\n"):
                 save_atomically(path, text)
-                await seen.sees("a.md")
+                assert await seen.next() == ["a.md"]
 
     caplog.set_level("WARNING")
     asyncio.run(run())

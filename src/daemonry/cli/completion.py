@@ -21,6 +21,7 @@ _OPTIONS = {
     "run": ("--config", "--log-level"),
     "start": _STARTING,
     "restart": _STARTING,
+    "check": ("--config", "--json"),
     "status": _QUICK,
     "ping": _QUICK,
     "pause": _QUICK,

@@ -106,10 +106,17 @@ def _add_starting(add: _Add) -> None:
         ("restart", "stop the daemon, if it runs, and start it"),
     ):
         sub = add(verb, text)
-        sub.add_argument("--config", metavar="FILE", help="its configuration file")
+        _add_config(sub)
         sub.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="what it logs")
         if verb != "run":
             _add_common(sub, START_TIMEOUT_S)
+    check_config = add("check", "say whether the daemon's configuration can be used")
+    _add_config(check_config)
+    check_config.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_config(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--config", metavar="FILE", help="its configuration file")
 
 
 def _add_quick(add: _Add) -> None:
@@ -206,6 +213,8 @@ def _command(options: argparse.Namespace, daemon: Daemon | None) -> int:
         return _start(options, daemon)
     if options.verb == "restart":
         return _restart(options, daemon)
+    if options.verb == "check":
+        return _check(options, daemon)
     instance = instance_of_daemon(daemon) if daemon is not None else instance_of(options.target)
     if options.verb == "logs":
         return _logs(options, instance)
@@ -289,6 +298,7 @@ def _restart(options: argparse.Namespace, daemon: Daemon | None) -> int:
     from daemonry.daemon.stop import stop
 
     instance, recipe = _plan(options, daemon)
+    _check_before(recipe, daemon)
     try:
         stop(instance, timeout_s=options.timeout or STOP_TIMEOUT_S)
     except NotRunning:
@@ -297,19 +307,79 @@ def _restart(options: argparse.Namespace, daemon: Daemon | None) -> int:
 
 
 def _plan(options: argparse.Namespace, daemon: Daemon | None) -> tuple[Instance, Recipe]:
-    from daemonry.daemon.start import Recipe
+    from daemonry.daemon.start import Recipe, remembered
 
     if daemon is None and not (is_program(check(options.target)) and not is_endpoint(options.target)):
         recipe = _remembered(options.target)
-        instance = Instance.named(options.target)
+        return Instance.named(options.target), _with_options(recipe, options)
+    daemon = daemon or load(options.target)
+    instance = instance_of_daemon(daemon)
+    recipe = Recipe((), _import_path(), sys.executable, daemon.target())
+    last = remembered(instance.place) if options.verb == "restart" and instance.place is not None else None
+    if last is not None and last.target == recipe.target:  # started again as it was, as by its name
+        recipe = Recipe(last.arguments, recipe.import_path, recipe.python, recipe.target)
+    return instance, _with_options(recipe, options)
+
+
+def _with_options(recipe: Recipe, options: argparse.Namespace) -> Recipe:
+    """Return the recipe with the options given now in the place of those that it remembers."""
+    from daemonry.daemon.start import Recipe
+
+    words = (*recipe.arguments, *_run_arguments(options))
+    latest = dict(zip(words[::2], words[1::2], strict=True))
+    arguments = tuple(word for option in latest.items() for word in option)
+    return Recipe(arguments, recipe.import_path, recipe.python, recipe.target)
+
+
+# --- check --------------------------------------------------------------------------------------
+
+
+def _check(options: argparse.Namespace, daemon: Daemon | None) -> int:
+    if daemon is None:
+        target = options.target
+        if is_program(check(target)) and not is_endpoint(target):
+            daemon = load(target)
+        else:
+            recipe = _with_options(_remembered(target), options)
+            daemon = load(recipe.target, recipe.import_path)
+            options.config = _option(recipe, "--config")
+    path = _read_config(daemon, options.config)
+    if options.json:
+        output.say_json({"ok": True, "name": daemon.name, "config": path})
+    elif path is None:
+        output.say(f"{daemon.name}: needs no configuration")
     else:
-        daemon = daemon or load(options.target)
-        recipe = Recipe((), _import_path(), sys.executable, daemon.target())
-        instance = instance_of_daemon(daemon)
-    arguments = _run_arguments(options)
-    if arguments or (daemon is not None):
-        recipe = Recipe(arguments, recipe.import_path, recipe.python, recipe.target)
-    return instance, recipe
+        output.say(f"{daemon.name}: the configuration {output.value(path)} can be used")
+    return exit_codes.DONE
+
+
+def _check_before(recipe: Recipe, daemon: Daemon | None) -> None:
+    """Raise what a start by this recipe would, as far as the program and its configuration go.
+
+    A daemon that runs must not be stopped for one that cannot.
+    """
+    if recipe.python != sys.executable:
+        return  # what another interpreter can import cannot be tried in this one
+    _read_config(daemon or load(recipe.target, recipe.import_path), _option(recipe, "--config"))
+
+
+def _option(recipe: Recipe, option: str) -> str | None:
+    return dict(zip(recipe.arguments[::2], recipe.arguments[1::2], strict=True)).get(option)
+
+
+def _read_config(daemon: Daemon, given: str | None) -> str | None:
+    """Read a daemon's configuration, and return the file's path; None if it has none.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    from daemonry.daemon import config
+
+    if daemon.config_type is None:
+        return None
+    path = config.absolute(given) if given else daemon.config_path()
+    config.load(path, config.resolve(daemon.config_type), must_exist=given is not None)
+    return path
 
 
 def _import_path() -> str:
@@ -323,7 +393,7 @@ def _run_arguments(options: argparse.Namespace) -> tuple[str, ...]:
     arguments: list[str] = []
     if options.config:
         arguments += ["--config", absolute(options.config)]
-    if options.log_level:
+    if getattr(options, "log_level", None):
         arguments += ["--log-level", options.log_level]
     return tuple(arguments)
 

@@ -51,7 +51,7 @@ def _daemonry(arguments: list[str]) -> int:
     if parsed is not None:
         words, options = parsed
         if len(words) == 1:
-            return quick.perform(arguments[0], _instance(words[0]), options)
+            return _perform(arguments[0], lambda: _instance(words[0]), options)
     from daemonry.cli.full import daemonry
 
     return daemonry(arguments)
@@ -60,10 +60,18 @@ def _daemonry(arguments: list[str]) -> int:
 def _program(daemon: Daemon, arguments: list[str]) -> int:
     parsed = _quick(arguments)
     if parsed is not None and not parsed[0]:
-        return quick.perform(arguments[0], Instance(daemon.place()), parsed[1])
+        return _perform(arguments[0], lambda: Instance(daemon.place()), parsed[1])
     from daemonry.cli.full import program
 
     return program(daemon, arguments)
+
+
+def _perform(verb: str, find: Callable[[], Instance], options: quick.Options) -> int:
+    try:
+        instance = find()
+    except (daemonry.errors.DaemonryError, OSError) as error:
+        return quick.fail(error, options.json)
+    return quick.perform(verb, instance, options)
 
 
 def _instance(target: str) -> Instance:

@@ -8,7 +8,6 @@ logging, no third-party module, no argparse.  Anything beyond the plain form of 
 from __future__ import annotations
 
 import os
-import sys
 
 import daemonry
 from daemonry.cli import output
@@ -128,9 +127,13 @@ def _command(verb: str, instance: Instance, options: Options) -> int:
 def _stop(instance: Instance, options: Options) -> int:
     from daemonry.daemon.stop import stop
 
+    told = ""
+
     def progress(held_up_by: str) -> None:
-        if held_up_by and sys.stderr.isatty():
-            output.complain(f"{instance.name}: stopping, held up by {held_up_by}")
+        nonlocal told
+        if held_up_by != told:
+            told = held_up_by
+            output.complain(f"{instance.name}: stopping, held up by {text.printable(held_up_by)}")
 
     stop(instance, timeout_s=options.timeout_s or STOP_TIMEOUT_S, force=options.force, progress=progress)
     return _done(instance, options, "stopped")

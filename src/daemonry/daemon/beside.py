@@ -69,7 +69,11 @@ class Beside:
 
     def reload_config(self) -> str | None:
         """Check the configuration now; it counts once the loop has told the hook."""
-        _, restart_needed = self._life.read_config()
+        try:
+            _, restart_needed = self._life.read_config()
+        except Exception as error:
+            self._life.reload_refused(error)
+            raise
         self._follow(self._life.reload_config)
         note = "checked; it counts once the daemon's loop is no longer stuck"
         return (

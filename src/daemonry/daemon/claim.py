@@ -12,8 +12,8 @@ from daemonry.daemon.liveness import SERVING
 from daemonry.errors import AlreadyRunning, DeadlineExceeded
 from daemonry.limits import LOCK_PROBE_PATIENCE_S
 from daemonry.process.lock import Lock, is_held, wait_released
-from daemonry.process.place import Place, state_dir
-from daemonry.process.private_dir import ensure_private, ensure_unwritable_by_others
+from daemonry.process.place import Place
+from daemonry.process.private_dir import ensure_ours, ensure_private, ensure_unwritable_by_others
 
 
 def prepare(place: Place) -> None:
@@ -22,7 +22,11 @@ def prepare(place: Place) -> None:
     Raises:
         UnsafePath: it cannot be used.
     """
-    ensure_unwritable_by_others(state_dir(place.name))
+    if place.own is not None:
+        for directory in place.directories():
+            ensure_ours(directory)
+        return
+    ensure_unwritable_by_others(place.state_path)
     ensure_private(place.host_dir)
 
 

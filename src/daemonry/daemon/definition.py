@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn, TypeVar
 
     from daemonry.daemon.run import Run
+    from daemonry.daemon.versions import Versions
     from daemonry.service.bounds import Bounds
     from daemonry.service.interface import Interface
 
@@ -73,14 +74,19 @@ class Daemon:
         endpoint: where it listens; by default a Unix socket in its runtime directory.
         drain_timeout_s: how long work may take to end after a stop was asked, in seconds.
         limits: what its clients may do (see `daemonry.service.bounds`); the defaults if not given.
+        place: where its files are, as a function of nothing that gives a `Place`, asked in each
+            process; the usual place of its name if not given.  What it depends on (a variable, say)
+            must be the same in the daemon: name such variables in `environment`.
         target: how a new process finds this object, as `module:attribute` or `/file.py:attribute`;
             worked out from where the object was made if it is not given.
+        versions: what `ensure` does about a running daemon of another version; by default
+            `Versions.newer_wins()`.
 
     Raises:
         TargetInvalid: the name cannot be one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is a keyword
         self,
         name: str,
         *,
@@ -89,7 +95,9 @@ class Daemon:
         endpoint: str | None = None,
         drain_timeout_s: float = DRAIN_TIMEOUT_S,
         limits: Bounds | None = None,
+        place: Callable[[], Place] | None = None,
         target: str | None = None,
+        versions: Versions | None = None,
     ) -> None:
         self.name = check_name(name)
         self.version = version
@@ -106,6 +114,8 @@ class Daemon:
         self.resume_hook: Hook | None = None
         self.reload_hook: ReloadHook | None = None
         self.stop_hook: Hook | None = None
+        self._place = place
+        self._versions = versions
         self._target = target
         self._made_in = sys._getframe(1).f_globals  # noqa: SLF001  # documented, in spite of its name
 
@@ -167,7 +177,20 @@ class Daemon:
         Raises:
             UnsafePath: as `Place.of`.
         """
+        if self._place is not None:
+            return self._place()
+        if self._versions is not None and self._versions.kind == "side by side":
+            return Place.of(self.name).beside(self.version)
         return Place.of(self.name)
+
+    @property
+    def versions(self) -> Versions:
+        """What `ensure` does about a running daemon of another version."""
+        if self._versions is None:
+            from daemonry.daemon.versions import Versions
+
+            self._versions = Versions.newer_wins()
+        return self._versions
 
     def config_path(self) -> str:
         """Return its configuration file's usual path."""
@@ -186,12 +209,43 @@ class Daemon:
             raise TargetInvalid(self.name, "the Daemon must be a global of its module, or be given a target")
         return f"{_importable(self._made_in)}:{names[0]}"
 
+    def import_path(self) -> str:
+        """Return the directory that a new process has to look for its module in; "" for none.
+
+        The one that this process found it in.  Not one of installed packages: there the new process
+        looks anyway, and in front of the standard library they would hide parts of it.
+        """
+        module = str(self._made_in["__name__"])
+        path = str(self._made_in.get("__file__") or "")
+        if not path or FILE_MARK in self._made_in:
+            return ""
+        spec = self._made_in.get("__spec__")
+        if module == "__main__":
+            if spec is None:  # a script, found by its path
+                return ""
+            module = str(spec.name)
+        import os
+
+        directory = os.path.dirname(os.path.abspath(path))
+        for _ in range(module.count(".") + (os.path.basename(path) == "__init__.py")):
+            directory = os.path.dirname(directory)
+        return "" if os.path.basename(directory) in ("site-packages", "dist-packages") else directory
+
     def main(self, arguments: list[str] | None = None) -> NoReturn:
         """Run this daemon's command line and exit with its code.
 
         Args:
             arguments: the words after the program's name; those of this process by default.
+
+        Raises:
+            TargetInvalid: the program is being imported for its Daemon, and not run.
         """
+        program = sys.modules.get("daemonry.daemon.program")
+        if program is not None and program.loading:
+            raise TargetInvalid(
+                self.name,
+                'main() is called when the program is imported: put `if __name__ == "__main__":` above it',
+            )
         from daemonry.cli.main import daemon_main
 
         raise SystemExit(daemon_main(self, sys.argv[1:] if arguments is None else arguments))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from daemonry import clock, strict_json
 from daemonry.daemon.lifecycle import Happened, Phase, step
-from daemonry.errors import CallFailed, ConfigError, Draining, Paused, Refused
+from daemonry.errors import CallFailed, Draining, Paused, Refused
 from daemonry.limits import HOOK_TIMEOUT_S
 from daemonry.wire import text
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from daemonry.daemon.definition import Daemon
 
 logger = logging.getLogger("daemonry.daemon")
+
+# Asked for each call: to look a member up in its enum takes longer than all else there.
+_RUNNING = Phase.RUNNING
 
 
 class Life:
@@ -127,6 +130,8 @@ class Life:
 
     def closed_to_work(self) -> CallFailed | None:
         """Return why calls are not taken now; None while they are."""
+        if self._phase is _RUNNING:
+            return None
         if self._phase is Phase.PAUSED:
             return Paused("org.daemonry.Control.Paused")
         if self._phase in (Phase.DRAINING, Phase.STOPPED):
@@ -170,10 +175,15 @@ class Life:
 
         Raises:
             ConfigError: the file is not good; the configuration in force stays.
+            Whatever the hook raises: the same.
         """
-        new, restart_needed = self.read_config()
-        hook = self.daemon.reload_hook
-        result = hook(new) if hook is not None else None
+        try:
+            new, restart_needed = self.read_config()
+            hook = self.daemon.reload_hook
+            result = hook(new) if hook is not None else None
+        except Exception as error:
+            self.reload_refused(error)
+            raise
         if inspect.isawaitable(result):
             return self._swap_later(result, new, restart_needed)
         return self._swap(new, restart_needed)
@@ -227,24 +237,29 @@ class Life:
         """Return the configuration that a reload would put in force, and what needs a restart.
 
         Raises:
-            ConfigError: the file is not good; STATUS tells of it until a reload succeeds.
+            ConfigError: the file is not good.
         """
         kind = self.daemon.config_type
         if kind is None:
             return None, []
         from daemonry.daemon import config
 
-        try:
-            new: Any = config.load(self._config_path, config.resolve(kind), must_exist=self._config_existed)
-            return config.effective(self.config, new, self._config_path), config.compare(
-                self.config, new
-            ).restart
-        except ConfigError as error:
-            self._config_error = str(error)
-            raise
+        new: Any = config.load(self._config_path, config.resolve(kind), must_exist=self._config_existed)
+        in_force = config.effective(self.config, new, self._config_path)
+        return in_force, config.compare(self.config, new).restart
+
+    def reload_refused(self, error: Exception) -> None:
+        """Log why a reload did not count; STATUS tells of it until one does."""
+        reason = text.printable(str(error)) or type(error).__name__
+        self._config_error = reason
+        logger.error("reload refused: %s", reason)
 
     async def _swap_later(self, asked: Awaitable[None], new: Any, restart_needed: list[str]) -> str | None:
-        await _in_time(asked)
+        try:
+            await _in_time(asked)
+        except Exception as error:
+            self.reload_refused(error)
+            raise
         return self._swap(new, restart_needed)
 
     def _swap(self, new: Any, restart_needed: list[str]) -> str | None:
@@ -252,7 +267,11 @@ class Life:
         self._config_error = ""
         self._restart_needed = restart_needed
         logger.info("configuration reloaded")
-        return f"needs a restart to take effect: {', '.join(restart_needed)}" if restart_needed else None
+        if not restart_needed:
+            return None
+        note = f"needs a restart to take effect: {', '.join(restart_needed)}"
+        logger.warning("%s", note)
+        return note
 
     # --- status ---------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from daemonry.process.private_dir import ensure_private
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 
 def _pointer_path(place: Place) -> str:
@@ -32,7 +33,13 @@ def add(place: Place) -> None:
         OSError, UnsafePath: it could not be written.
     """
     ensure_private(registry_dir())
-    fields = {"name": place.name, "host_dir": place.host_dir, "runtime_dir": place.runtime_dir}
+    fields: dict[str, Any] = {
+        "name": place.name,
+        "host_dir": place.host_dir,
+        "runtime_dir": place.runtime_dir,
+    }
+    if place.own is not None:
+        fields["own"] = dict(place.own)
     write_atomically(_pointer_path(place), strict_json.encode(fields).encode(), durable=False)
 
 
@@ -62,6 +69,8 @@ def _read(path: str) -> Place | None:
     try:
         with open(path, encoding="utf-8") as file:
             fields = strict_json.decode_object(file.read())
-        return Place(str(fields["host_dir"]), str(fields["name"]), str(fields["runtime_dir"]))
-    except (OSError, KeyError, BadFrame, UnicodeDecodeError):
+        own = fields.get("own")
+        paths = [(str(kind), str(path)) for kind, path in own.items()] if own is not None else None
+        return Place(str(fields["host_dir"]), str(fields["name"]), str(fields["runtime_dir"]), paths)
+    except (OSError, KeyError, AttributeError, BadFrame, UnicodeDecodeError):
         return None

@@ -26,6 +26,7 @@ import secrets
 import sys
 import threading
 import time
+import traceback
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +37,9 @@ from daemonry.daemon.guardian import Guardian
 from daemonry.daemon.life import Life
 from daemonry.daemon.lifecycle import Happened, Phase
 from daemonry.daemon.work import Job, drain
-from daemonry.errors import AlreadyRunning, DaemonryError, Refused, UnsafePath
+from daemonry.errors import AlreadyRunning, DaemonryError, Refused, StartFailed, UnsafePath
 from daemonry.limits import DRAIN_GRACE_S, SOCKET_CHECK_S, START_TIMEOUT_S
-from daemonry.process import crash_file, logs, record
+from daemonry.process import atomic_file, crash_file, logs, record
 from daemonry.process.forks import not_for_children
 from daemonry.process.identity import Identity
 from daemonry.process.lock import Lock
@@ -54,10 +55,15 @@ from daemonry.transport.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import TracebackType
 
     from daemonry.daemon.definition import Daemon
+    from daemonry.transport.unix import Leftovers
 
 logger = logging.getLogger("daemonry.daemon")
+
+_OURS = os.path.dirname(os.path.dirname(__file__)) + "/"
+_ASYNCIO = os.path.dirname(asyncio.__file__) + "/"
 
 # sysexits.h: an internal software error.  The guardian ends a process that cannot end by itself.
 EXIT_HUNG = 70
@@ -76,7 +82,7 @@ class Run:
         self._life = life
         self.name = place.name
         self.log = logging.getLogger(place.name)
-        self.state_path = os.path.dirname(place.host_dir)
+        self.state_path = place.state_path
 
     @property
     def config(self) -> Any:
@@ -193,10 +199,15 @@ class _Performance:
                 self._reporter.already_running(error.pid, error.endpoint)
             self._reporter.failed(_one_line(error))
             if self._logging and not self._forked:
-                logger.error("start failed (%s): %s", self._reporter.stage, error, exc_info=_trace_of(error))
+                logger.error(
+                    "start failed (%s): %s", self._reporter.stage, _one_line(error), exc_info=_trace_of(error)
+                )
             if self._life_lock is not None and self._record is None:
                 self._life_lock.release()
-            raise
+            if isinstance(error, (DaemonryError, OSError, KeyboardInterrupt)) or self._forked:
+                raise
+            traceback.print_exception(type(error), error, _of_the_program(error.__traceback__))
+            raise StartFailed(self._place.name, self._reporter.stage, _one_line(error)) from None
         finally:
             self._undo()
             self._release_start_lock()
@@ -215,6 +226,8 @@ class _Performance:
         except OSError as error:
             raise UnsafePath(self._place.log_path, f"cannot be written: {error.strerror}") from error
         self._logging = not self._foreground  # there the error is shown anyway
+        for directory in (self._place.host_dir, os.path.dirname(self._place.host_dir)):
+            atomic_file.sweep(directory)
         self._tell_about_last_run()
         self._reporter.enter("config")
         config_path = self._config_path or self._usual_config_path()
@@ -253,7 +266,9 @@ class _Performance:
         limits = self._daemon.limits or bounds.DEFAULT
         if self._daemon.endpoint is None:
             endpoint = Endpoint.unix(self._place.socket_path)
-            server = Server(endpoint, leftovers="replace", calls=self._calls, limits=limits)
+            # In a directory that a program chose, what is not a stale socket of ours is not ours to remove.
+            leftovers: Leftovers = "replace" if self._place.own is None else "refuse"
+            server = Server(endpoint, leftovers=leftovers, calls=self._calls, limits=limits)
         else:
             server = Server(self._daemon.endpoint, calls=self._calls, limits=limits)
         server.bind()
@@ -265,6 +280,7 @@ class _Performance:
             secrets.token_hex(8),
             time.time(),
             self._daemon.version,
+            ready=False,
         )
         try:
             record.write(self._place.record_path, written)
@@ -370,6 +386,8 @@ class _Performance:
 
     def _become_ready(self) -> None:
         assert self._record is not None
+        self._record = self._record.as_ready()
+        record.write(self._place.record_path, self._record)
         for implementation in self._daemon.services:
             self._calls.serve(implementation)
         self._life.happened(Happened.READY)
@@ -523,7 +541,7 @@ class _Performance:
         self._life.loop.call_soon_threadsafe(action)
 
     def _reload(self) -> None:
-        self._reloading = asyncio.ensure_future(_logged_reload(self._life))
+        self._reloading = asyncio.ensure_future(_reload(self._life))
 
     def _check_file(self) -> None:
         try:
@@ -557,21 +575,21 @@ class _Performance:
             # The life lock stays held until the process is gone.
 
 
-async def _logged_reload(life: Life) -> None:
+async def _reload(life: Life) -> None:
     try:
         result = life.reload_config()
-        note = await result if inspect.isawaitable(result) else result
-    except Exception as error:  # noqa: BLE001  # a hook may raise anything; the daemon goes on
-        logger.error("reload refused: %s", _one_line(error))
-    else:
-        if note:
-            logger.warning("%s", note)
+        if inspect.isawaitable(result):
+            await result
+    except Exception:  # noqa: BLE001, S110  # logged by `life`; nobody waits for an answer to a signal
+        pass
 
 
 def _one_line(error: BaseException) -> str:
     from daemonry.wire.text import printable
 
-    return printable(str(error)) or type(error).__name__
+    if isinstance(error, (DaemonryError, OSError)) and str(error):
+        return printable(str(error))
+    return printable(": ".join(filter(None, (type(error).__name__, str(error)))))
 
 
 def _waited_for_threads() -> list[str]:
@@ -583,9 +601,23 @@ def _waited_for_threads() -> list[str]:
     ]
 
 
-def _trace_of(error: BaseException) -> BaseException | None:
+def _trace_of(error: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
     """Return what to log a trace of: an error that we did not expect."""
-    return None if isinstance(error, DaemonryError) else error
+    if isinstance(error, DaemonryError):
+        return None
+    return type(error), error, _of_the_program(error.__traceback__)
+
+
+def _of_the_program(trace: TracebackType | None) -> TracebackType | None:
+    """Return a trace from where the program's own code begins; all of it if none of it is there."""
+    within = trace
+    while within is not None and _is_machinery(within.tb_frame.f_code.co_filename):
+        within = within.tb_next
+    return within or trace
+
+
+def _is_machinery(path: str) -> bool:
+    return path.startswith((_OURS, _ASYNCIO, "uvloop/"))
 
 
 def _loop_factory() -> Any:

@@ -8,7 +8,7 @@ no moment exists in which nobody holds it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from daemonry import strict_json
@@ -74,12 +74,34 @@ def start(
     deadline = Deadline(timeout_s)
     claim.prepare(place)
     start_lock = claim.take_start_lock(place, deadline)
+    return start_locked(place, recipe, start_lock, deadline, progress)
+
+
+def start_locked(  # as `start`
+    place: Place,
+    recipe: Recipe,
+    start_lock: Lock,
+    deadline: Deadline,
+    progress: Callable[[str], None] = lambda stage: None,
+    env: Mapping[str, str] | None = None,
+) -> Record:
+    """As `start`, for who has the start lock already; it is let go of, whatever happens.
+
+    Args:
+        place: where its files are.
+        recipe: how it is started.
+        start_lock: the lock.
+        deadline: when it has to be ready.
+        progress: is told each stage as it begins.
+        env: values of the daemon's environment besides.
+    """
     try:
         claim.await_vacancy(place, deadline)
         _remember(place, recipe)
         read_fd, write_fd = os.pipe()
         try:
-            process = _spawn(place, recipe, start_lock, write_fd)
+            progress("spawn")
+            process = _spawn(place, recipe, start_lock, write_fd, env or {})
         finally:
             os.close(write_fd)
     finally:
@@ -91,7 +113,9 @@ def start(
         os.close(read_fd)
 
 
-def _spawn(place: Place, recipe: Recipe, start_lock: Lock, write_fd: int) -> subprocess.Popen[bytes]:
+def _spawn(
+    place: Place, recipe: Recipe, start_lock: Lock, write_fd: int, env: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     boot = {"ready_fd": write_fd, "lock_fd": start_lock.fd, "import_path": recipe.import_path}
     try:
         return spawn(
@@ -100,6 +124,7 @@ def _spawn(place: Place, recipe: Recipe, start_lock: Lock, write_fd: int) -> sub
             (write_fd, start_lock.fd),
             place.crash_path,
             recipe.python,
+            env,
         )
     except OSError as error:
         raise StartFailed(place.name, "spawn", error.strerror or str(error)) from error
@@ -150,8 +175,9 @@ def _reap(process: subprocess.Popen[bytes]) -> int | None:
 
 
 def _besides(reason: str, output: str) -> str:
-    """Return what the process wrote, unless that is only the reason that it reported."""
-    return "" if output == reason else output
+    """Return what the process wrote, less the reason that it reported, which it writes last."""
+    *before, last = output.splitlines() or [""]
+    return "\n".join(before) if last.endswith(reason) else output
 
 
 def _how_it_ended(status: int | None) -> str:

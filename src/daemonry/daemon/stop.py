@@ -42,11 +42,12 @@ def stop(
         instance: which one.
         timeout_s: how long it may take, in seconds.
         force: kill it when the time is over.
-        progress: is told, about once a second, what the daemon is still waiting for.
+        progress: is told what the daemon is still waiting for, about once a second.
 
     Raises:
         NotRunning: it was not there.
         AccessDenied: it is another user's.
+        CommandFailed: it refuses to, and there is no process that we know to signal.
         DeadlineExceeded: it takes neither the command nor the signal.
         StopFailed: it took it, and is still there when the time is over.
     """
@@ -74,7 +75,8 @@ def _ask(instance: Instance, timeout_s: float) -> bool:
     except ConnectionLost:
         return True  # it went away at once
     except CommandFailed:
-        _signal(instance, _SIGTERM)  # it does not know STOP
+        if not _signal(instance, _SIGTERM):  # it does not know STOP, and we do not know it
+            raise
     except DeadlineExceeded:
         _signal(instance, _SIGTERM)
         return False

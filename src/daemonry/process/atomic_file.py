@@ -39,6 +39,40 @@ def write_atomically(path: str, data: bytes, *, mode: int = 0o600, durable: bool
         _sync_directory(os.path.dirname(path) or ".")
 
 
+def sweep(directory: str) -> None:
+    """Remove what writers that were killed left aside in `directory`.  Never raises.
+
+    The files of a writer that lives, or of a process that has its id now, are left.
+    """
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return
+    for name in names:
+        parts = name.rsplit(".", 3)
+        if (
+            len(parts) < 4
+            or parts[3] != "tmp"
+            or not (parts[1] + parts[2]).isdigit()
+            or _lives(int(parts[1]))
+        ):
+            continue
+        try:
+            os.unlink(f"{directory}/{name}")
+        except OSError:
+            pass
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass
+    return True
+
+
 def _thread_id() -> int:
     import _thread
 

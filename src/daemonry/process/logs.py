@@ -89,6 +89,9 @@ class LogFile(logging.Handler):
         self._size = os.fstat(self._fd).st_size
 
     def _write(self, line: str) -> None:
+        if self._fd >= 0 and os.fstat(self._fd).st_nlink == 0:  # somebody removed it
+            os.close(self._fd)
+            self._fd = -1
         if self._fd < 0:
             self._open()
         if self.dropped:

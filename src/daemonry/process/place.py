@@ -28,6 +28,10 @@ import daemonry
 from daemonry.limits import MAX_NAME_CHARS
 from daemonry.values import Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 
 
@@ -83,15 +87,74 @@ class Place(Value):
         name: the daemon's name.
         host_dir: the directory of lock, record and log; ours alone.
         runtime_dir: the directory of the socket; ours alone.
+        own: for a place that the program chose (`in_directory`), the paths that are not NAME.ENDING
+            in those directories, as pairs of an ending ("sock", "log", "lock", "json" ...) and a
+            path; None for the usual place of a name.
     """
 
-    __slots__ = ("host_dir", "name", "runtime_dir")
+    __slots__ = ("host_dir", "name", "own", "runtime_dir")
     host_dir: str
     name: str
+    own: tuple[tuple[str, str], ...] | None
     runtime_dir: str
 
-    def __init__(self, host_dir: str, name: str, runtime_dir: str) -> None:
-        self._set(host_dir=host_dir, name=name, runtime_dir=runtime_dir)
+    def __init__(
+        self, host_dir: str, name: str, runtime_dir: str, own: Iterable[tuple[str, str]] | None = None
+    ) -> None:
+        pairs = None if own is None else tuple(sorted((ending, path) for ending, path in own))
+        self._set(host_dir=host_dir, name=name, own=pairs, runtime_dir=runtime_dir)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Place, (self.host_dir, self.name, self.runtime_dir, self.own)
+
+    @classmethod
+    def in_directory(cls, directory: str, name: str, **paths: str) -> Place:
+        """Return a place that the program chooses: NAME.sock, NAME.log and all others in `directory`.
+
+        For a program that keeps everything under one directory of its own.  The directory is made,
+        0700, when the daemon starts; one that exists must be this user's, and nobody else may be
+        able to write there.  On a home that several machines share, put the machine's name
+        (`daemonry.host_id()`) into the path: a lock over a network file system would hold there,
+        and a socket would not answer.
+
+        Args:
+            directory: an absolute path.
+            name: the daemon's name.
+            paths: single files that are elsewhere, absolute, by their endings: `sock`, `log`,
+                `crash`, `lock`, `json` (the record); `start_lock`, `start_json` and `crash_note`
+                are the endings with a dot.  The directory of each is checked in the same way.
+
+        Raises:
+            TargetInvalid: the name cannot be one.
+            UnsafePath: a path is not absolute.
+            ValueError: there is no such file.
+        """
+        check_name(name)
+        unknown = sorted(set(paths) - _ENDINGS.keys())
+        if unknown:
+            raise ValueError(f"a place has no file {unknown[0]!r}, only {', '.join(_ENDINGS)}")
+        for path in (directory, *paths.values()):
+            if not path.startswith("/"):
+                raise daemonry.errors.UnsafePath(path, f"the place of {name} must be an absolute path")
+        directory = directory.rstrip("/") or "/"
+        return cls(directory, name, directory, [(_ENDINGS[key], path) for key, path in paths.items()])
+
+    def beside(self, version: str) -> Place:
+        """Return the place of one version of this daemon, in the same directories: NAME-VERSION.
+
+        Raises:
+            TargetInvalid: the version has characters that a name cannot have.
+        """
+        return Place(self.host_dir, check_name(f"{self.name}-{version}"), self.runtime_dir, self.own)
+
+    def directories(self) -> list[str]:
+        """Return the directories that it has files in, without the runtime directory of a usual place."""
+        found = [self.host_dir]
+        for _, path in self.own or ():
+            directory = os.path.dirname(path)
+            if directory not in found:
+                found.append(directory)
+        return found
 
     @classmethod
     def of(cls, name: str) -> Place:
@@ -105,8 +168,17 @@ class Place(Value):
         return cls(os.path.join(state_dir(name), host_id()), name, runtime_dir(name))
 
     def file(self, ending: str) -> str:
-        """Return the path of NAME.`ending` in the host's state directory."""
+        """Return the path of NAME.`ending` in the host's state directory, or what the program chose."""
+        if self.own:
+            for kind, path in self.own:
+                if kind == ending:
+                    return path
         return f"{self.host_dir}/{self.name}.{ending}"
+
+    @property
+    def state_path(self) -> str:
+        """The directory of the program's own files, which machines that share a home share too."""
+        return os.path.dirname(self.host_dir) if self.own is None else self.host_dir
 
     @property
     def life_lock_path(self) -> str:
@@ -146,7 +218,22 @@ class Place(Value):
     @property
     def socket_path(self) -> str:
         """The socket's usual path; the record's word counts where it differs."""
+        if self.own is not None:
+            return self.file("sock")
         return f"{self.runtime_dir}/{self.name}.sock"
+
+
+# The files of a place by their endings, as keywords.
+_ENDINGS = {
+    "sock": "sock",
+    "log": "log",
+    "crash": "crash",
+    "lock": "lock",
+    "json": "json",
+    "start_lock": "start.lock",
+    "start_json": "start.json",
+    "crash_note": "crash.note",
+}
 
 
 def _variable(name: str, ending: str) -> str:

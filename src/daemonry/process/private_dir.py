@@ -47,6 +47,23 @@ def ensure_unwritable_by_others(path: str) -> None:
         raise UnsafePath(path, f"can be written by others (mode {stat.S_IMODE(found.st_mode):04o})")
 
 
+def ensure_ours(path: str) -> None:
+    """Make `path` as a directory, or check that it is this user's and nobody else may write there.
+
+    The rule for a directory that a program chose for its daemon: others may look into it (each file
+    in it is 0600 anyway), and cannot put a file of theirs where one of ours is to be.
+
+    Raises:
+        UnsafePath: it cannot be made, or the rule does not hold.
+    """
+    found = _stat_or_make(path, 0)
+    if found.st_uid != os.geteuid():
+        raise UnsafePath(path, f"belongs to user {found.st_uid}, not to {os.geteuid()}")
+    if found.st_mode & 0o022:
+        mode = f"{stat.S_IMODE(found.st_mode):04o}"
+        raise UnsafePath(path, f"can be written by others (mode {mode}): chmod go-w it")
+
+
 def _stat_or_make(path: str, flags: int) -> os.stat_result:
     try:
         return _stat_directory(path, flags)

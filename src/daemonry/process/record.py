@@ -32,9 +32,10 @@ class Record(Value):
         nonce: differs between any two runs.
         started_at: wall-clock time of the start, in seconds since 1970, for people.
         version: the program's version.
+        ready: whether it serves; false between the making of its socket and the end of its setup.
     """
 
-    __slots__ = ("draining", "endpoint", "identity", "name", "nonce", "started_at", "version")
+    __slots__ = ("draining", "endpoint", "identity", "name", "nonce", "started_at", "version", "ready")  # noqa: RUF023  # in the order of the arguments
     draining: bool
     endpoint: str
     identity: Identity
@@ -42,8 +43,9 @@ class Record(Value):
     nonce: str
     started_at: float
     version: str
+    ready: bool
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # one for each field of the file
         self,
         draining: bool,
         endpoint: str,
@@ -52,6 +54,7 @@ class Record(Value):
         nonce: str,
         started_at: float,
         version: str,
+        ready: bool = True,
     ) -> None:
         self._set(
             draining=draining,
@@ -61,6 +64,7 @@ class Record(Value):
             nonce=nonce,
             started_at=started_at,
             version=version,
+            ready=ready,
         )
 
     @property
@@ -70,9 +74,14 @@ class Record(Value):
 
     def as_draining(self) -> Record:
         """Return the same run, asked to stop."""
-        return Record(
-            True, self.endpoint, self.identity, self.name, self.nonce, self.started_at, self.version
-        )
+        return self._but(draining=True)
+
+    def as_ready(self) -> Record:
+        """Return the same run, whose setup is done."""
+        return self._but(ready=True)
+
+    def _but(self, **changes: bool) -> Record:
+        return Record(**{**{name: getattr(self, name) for name in self.__slots__}, **changes})
 
     def to_fields(self) -> dict[str, Any]:
         """Return what the file holds."""
@@ -87,6 +96,7 @@ class Record(Value):
             "nonce": self.nonce,
             "started_at": self.started_at,
             "draining": self.draining,
+            "ready": self.ready,
         }
 
     @classmethod
@@ -113,6 +123,7 @@ class Record(Value):
                 _text(fields["nonce"]),
                 float(fields["started_at"]),
                 _text(fields["version"]),
+                fields.get("ready") is not False,
             )
         except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"not a record: {error}") from None
@@ -169,6 +180,11 @@ def read_endpoint(path: str) -> str | None:
     fields = _read_fields(path)
     endpoint = fields.get("endpoint") if fields is not None else None
     return endpoint if isinstance(endpoint, str) else None
+
+
+def read_fields(path: str) -> dict[str, Any]:
+    """Return the fields of the record at `path`, unchecked; {} for none."""
+    return _read_fields(path) or {}
 
 
 def read_pid(path: str) -> int | None:

@@ -14,18 +14,26 @@ import sys
 
 from daemonry import strict_json
 from daemonry.process.crash_file import roll
+from daemonry.process.sweep import MARK_VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 BOOT_VARIABLE = "DAEMONRY_BOOT"
-# A supervisor's messages to us are not for our children (sd_notify(3), sd_listen_fds(3)).
-_NOT_INHERITED = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", BOOT_VARIABLE)
+# A supervisor's messages to us are not for our children (sd_notify(3), sd_listen_fds(3)), and a
+# daemon that an owned process starts does not end with it.
+_NOT_INHERITED = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", MARK_VARIABLE, BOOT_VARIABLE)
 
 
 def spawn(
-    arguments: list[str], boot: dict[str, Any], pass_fds: tuple[int, ...], output_path: str, python: str = ""
+    arguments: list[str],
+    boot: dict[str, Any],
+    pass_fds: tuple[int, ...],
+    output_path: str,
+    python: str = "",
+    env: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start `python -m daemonry ARGUMENTS` in the background.
 
@@ -35,11 +43,13 @@ def spawn(
         pass_fds: the descriptors that it gets.
         output_path: where its standard output and error go; a file that holds anything is kept as PATH.prev.
         python: the interpreter; this one's by default.
+        env: values of its environment besides.
 
     Raises:
         OSError: it could not be started.
     """
     environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    environment.update(env or {})
     environment[BOOT_VARIABLE] = strict_json.encode(boot)
     roll(output_path)
     output = os.open(output_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

@@ -28,8 +28,8 @@ from daemonry.service.interface import CallError, Described, Interface, Method, 
 from daemonry.service.tap import Tap
 from daemonry.transport.ancillary import Fd
 from daemonry.transport.credentials import Peer
-from daemonry.wire import varlink
-from daemonry.wire.varlink import AnyCall, Reply
+from daemonry.wire import fast_varlink, varlink
+from daemonry.wire.varlink import METHOD_HEAD, PARAMETERS_HEAD, PLAIN_TAIL, REPLY_HEAD, AnyCall, Reply
 
 logger = logging.getLogger("daemonry.calls")
 
@@ -46,6 +46,10 @@ _ALWAYS_OPEN = frozenset((varlink.SERVICE, CONTROL))
 # systemd serves 4,096 connections with a call each; a Python handler is heavier.
 MAX_RUNNING: Final = 1024
 
+_NONE = type(None)
+_END = PLAIN_TAIL + b"\0"
+_EMPTY_REPLY = REPLY_HEAD + b"{}" + _END
+
 Gate = Callable[[], errors.CallFailed | None]
 
 
@@ -57,10 +61,11 @@ class Bound:
         kind: "plain", "async", "stream" or "thread".
         method: the interface's method.
         open: whether it is answered also while the daemon is paused, ending or overloaded.
+        at_once: whether it is done when its function returns, and needs to know nothing of the call.
         where: the interface it belongs to.
     """
 
-    __slots__ = ("_plain_reply", "function", "kind", "method", "open", "where")
+    __slots__ = ("_plain_reply", "at_once", "function", "kind", "method", "open", "where")
 
     def __init__(self, where: Described, method: Method, implementation: Interface) -> None:
         self.where = where
@@ -74,6 +79,8 @@ class Bound:
             self.kind = "async"
         else:
             self.kind = "thread" if method.marks.blocking else "plain"
+        needs_more = method.context or method.takes_fds or method.upgrades
+        self.at_once = self.kind == "plain" and self._plain_reply and not needs_more
 
     def arguments(
         self, call: AnyCall, context: Context | None, fds: list[Fd] | None = None
@@ -111,6 +118,18 @@ class Bound:
             if method.write_reply is not None:
                 result = method.write_reply(result)
         return Reply({method.reply_field: result} if method.reply_field else result, continues)
+
+    def frame(self, result: Any) -> bytes | None:
+        """Return the reply to a call at once as a frame with its NUL; None for `reply` to judge it."""
+        method = self.method
+        if method.reply_field:
+            result = {method.reply_field: result}
+        elif result is None:
+            return _EMPTY_REPLY if method.reply is _NONE else None
+        try:
+            return REPLY_HEAD + fast_varlink.encode_parameters(result) + _END
+        except errors.LocalProtocolError:
+            return None
 
     def error(self, raised: BaseException) -> Reply:
         """Return what a handler's exception is on the wire."""
@@ -192,6 +211,10 @@ class Calls:
         self.takes_fds = False
         self._interfaces: dict[str, Described] = {}
         self._methods: dict[str, Bound] = {}
+        # Those that answer at once, by how a frame that calls them begins, and by a whole one that
+        # gives them nothing.
+        self._at_once: dict[bytes, Bound] = {}
+        self._bare: dict[bytes, Bound] = {}
 
     @property
     def interfaces(self) -> dict[str, Described]:
@@ -210,8 +233,45 @@ class Calls:
             raise ValueError(f"the interface {where.name} is served already")
         self._interfaces[where.name] = where
         for method in where.methods.values():
-            self._methods[f"{where.name}.{method.name}"] = Bound(where, method, implementation)
+            name = f"{where.name}.{method.name}"
+            bound = self._methods[name] = Bound(where, method, implementation)
             self.takes_fds |= method.takes_fds
+            if bound.at_once:
+                head = METHOD_HEAD + name.encode() + PARAMETERS_HEAD
+                self._at_once[head] = bound
+                if not method.names:
+                    self._bare[head + b"{}" + _END] = bound
+
+    def begin_at_once(self, data: bytes) -> tuple[Bound, dict[str, Any]] | None:
+        """Return the method that is called and its arguments, if `data` is one frame that needs no more.
+
+        None says nothing: whoever goes the whole way finds what is wrong, or that nothing is.
+        """
+        bound = self._bare.get(data)
+        arguments: dict[str, Any] = {}
+        if bound is None:
+            end_of_name = data.find(PARAMETERS_HEAD)
+            bound = self._at_once.get(data[: end_of_name + len(PARAMETERS_HEAD)])
+            if bound is None:
+                return None
+            found = self._arguments_at_once(bound, data)
+            if found is None:
+                return None
+            arguments = found
+        if self.tap.watchers or not (bound.open or self._gate() is None):
+            return None
+        return bound, arguments
+
+    def _arguments_at_once(self, bound: Bound, data: bytes) -> dict[str, Any] | None:
+        if data.find(b"\0") != len(data) - 1:
+            return None
+        try:
+            call = fast_varlink.decode_call(data[:-1])
+            if call.oneway or call.more or call.upgrade:
+                return None
+            return bound.arguments(call, None)
+        except Exception:  # noqa: BLE001  # a type's own __post_init__ may raise anything
+            return None
 
     def find(self, call: AnyCall) -> Bound:
         """Return the method that a call names, if it may be called now.

@@ -254,6 +254,15 @@ class ServerConnection(_Connection):
 
     __slots__ = ()
 
+    def is_idle_for(self, count_bytes: int) -> bool:
+        """Say whether a frame of so many bytes, with its NUL, would be the next event, and the only one.
+
+        Whoever answers such a call at once, by one last reply, may do so beside this object: it would
+        be afterwards what it is now.
+        """
+        idle = self._state is IDLE and self._framer.is_empty and not self._ended
+        return idle and count_bytes <= self._limit_bytes
+
     def next_event(self, data: bytes = b"") -> AnyCall | Ended | None:
         """Return what came next.
 

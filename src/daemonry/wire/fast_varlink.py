@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from itertools import repeat
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
@@ -56,8 +55,7 @@ FAST_LEVELS: Final = 5
 
 _BACKSLASH = ord("\\")
 _INT_BELOW = -INT_SENT_LIMIT
-# What stands for the keys of values that have none.
-_NO_NAMES = repeat("")
+_TEXT_ALONE = frozenset((str,))
 _NUL_ESCAPE = b"\\u0000"
 # What msgspec raises for a frame that is not what the types say.
 _DOUBTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -210,13 +208,17 @@ def encode_parameters(parameters: Any) -> bytes:
     Raises:
         NotSendable: as `varlink.encode_parameters`, judged by the form that msgspec gives.
     """
-    if not parameters and (parameters is None or type(parameters) is dict):
+    kind = type(parameters)
+    if kind in _objects or _is_object(kind):
+        common = _are_common_values(astuple(parameters), 3)
+    elif kind is dict:
+        if not parameters:
+            return b"{}"
+        common = _are_common_fields(parameters, 3)
+    elif parameters is None:
         return b"{}"
-    if type(parameters) is dict:
-        common = _are_common(parameters.items(), 3)
     else:
-        common = isinstance(parameters, msgspec.Struct) and _is_common(parameters, 2)
-        common = common and not parameters.__struct_config__.array_like
+        common = False
     if not common:
         return _encode_with_care(parameters)
     try:
@@ -226,6 +228,17 @@ def encode_parameters(parameters: Any) -> bytes:
     if _BACKSLASH in encoded and encoded.find(_NUL_ESCAPE) >= 0:
         return _encode_with_care(parameters)
     return encoded
+
+
+# Types of Struct that are objects, once found to be; a program replies with a handful.
+_objects: set[type] = set()
+
+
+def _is_object(kind: type) -> bool:
+    found = issubclass(kind, msgspec.Struct) and not kind.__struct_config__.array_like
+    if found and len(_objects) < varlink.MAX_KNOWN_NAMES:
+        _objects.add(kind)
+    return found
 
 
 def _encode_with_care(parameters: Any) -> bytes:
@@ -242,30 +255,32 @@ def _is_common(value: Any, depth: int) -> bool:
         return False
     kind = type(value)
     if kind is dict:
-        return _are_common(value.items(), depth + 1)
+        return _are_common_fields(value, depth + 1)
     if kind is list or kind is tuple:
-        return _are_common(zip(_NO_NAMES, value, strict=False), depth + 1)
+        return _are_common_values(value, depth + 1)
     if isinstance(value, enum.Enum):
-        return _are_common((("", value.value),), depth)
+        return _are_common_values((value.value,), depth)
     if isinstance(value, msgspec.Struct):
-        return _are_common(zip(_NO_NAMES, astuple(value), strict=False), depth + 1)
+        return _are_common_values(astuple(value), depth + 1)
     return False
 
 
-def _are_common(items: Iterable[tuple[Any, Any]], depth: int) -> bool:
-    for name, value in items:
+def _are_common_fields(fields: dict[Any, Any], depth: int) -> bool:
+    return _TEXT_ALONE.issuperset(map(type, fields)) and _are_common_values(fields.values(), depth)
+
+
+def _are_common_values(values: Iterable[Any], depth: int) -> bool:
+    for value in values:
         kind = type(value)
-        if kind is str or kind is bool or value is None:
-            pass
-        elif kind is int:
+        if kind is str:
+            continue
+        if kind is int:
             if not _INT_BELOW < value < INT_SENT_LIMIT:
                 return False
         elif kind is float:
             # Where neither writes an exponent; NaN is in none of these.
             if not (1e-4 <= value < 1e16 or value == 0.0 or -1e16 < value <= -1e-4):
                 return False
-        elif kind is not bytes and not _is_common(value, depth):
-            return False
-        if type(name) is not str:
+        elif not (kind is bool or value is None or kind is bytes or _is_common(value, depth)):
             return False
     return True

@@ -517,6 +517,11 @@ class Framer:
 
     __slots__ = ("_buffer", "_closed", "_limit_bytes", "_searched", "_start", "_too_large")
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was fed that was not taken."""
+        return not self._buffer
+
     def __init__(self, limit_bytes: int = MAX_FRAME_BYTES) -> None:
         self._limit_bytes = limit_bytes
         self._buffer: bytes | bytearray = b""

@@ -1,0 +1,169 @@
+"""Getting a daemon up that does not serve: waiting for who starts it, starting it, or replacing it.
+
+Owns the order: the start lock, another look, the start, the connection.  Of any number who want the
+same daemon one has the lock and starts; the others wait, look now and then, and connect.  They never
+start what serves by then.  Nothing is started unless nobody holds the life lock: a daemon that is
+busy, and one that we may not talk to, is not an absent one.
+"""
+
+from __future__ import annotations
+
+import daemonry
+from daemonry.backoff import delays
+from daemonry.daemon import ensure
+from daemonry.daemon.instance import Instance
+from daemonry.limits import LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S
+from daemonry.process.lock import Lock
+from daemonry.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from daemonry.clock import Deadline
+    from daemonry.daemon.definition import Daemon
+    from daemonry.daemon.start import Recipe
+    from daemonry.daemon.versions import Versions
+    from daemonry.transport.stream import Stream
+
+
+class Wanted(Value):
+    """What the caller of `ensure` asked for; see there."""
+
+    __slots__ = ("arguments", "daemon", "env", "mode", "on_stage", "versions")
+    arguments: tuple[str, ...]
+    daemon: Daemon | None
+    env: Mapping[str, str]
+    mode: str
+    on_stage: Callable[[str], None]
+    versions: Versions | None
+
+    def __init__(
+        self,
+        arguments: tuple[str, ...],
+        daemon: Daemon | None,
+        env: Mapping[str, str],
+        mode: str,
+        on_stage: Callable[[str], None],
+        versions: Versions | None,
+    ) -> None:
+        self._set(
+            arguments=arguments, daemon=daemon, env=env, mode=mode, on_stage=on_stage, versions=versions
+        )
+
+
+def bring_up(instance: Instance, wanted: Wanted, deadline: Deadline) -> Stream:
+    """Return a stream to the daemon once it serves.
+
+    Raises:
+        As `ensure`.
+    """
+    if wanted.mode == "auto":
+        return _found_or_started(instance, wanted, deadline)
+    return _found(instance, wanted, deadline)
+
+
+def _found(instance: Instance, wanted: Wanted, deadline: Deadline) -> Stream:
+    """Return a stream to a daemon that somebody else starts."""
+    for delay_s in delays(LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S):
+        stream = _look(instance, wanted, deadline)
+        if stream is not None:
+            return stream
+        if wanted.mode == "require" and not _is_coming(instance):
+            raise daemonry.errors.NotRunning(instance.name, _hint(instance, wanted))
+        if not deadline.sleep(delay_s):
+            break
+    if instance.lock_held() is not False:
+        raise _not_in_time(instance, deadline)
+    hint = f"nobody started it within {deadline.timeout_s:g} s"
+    raise daemonry.errors.NotRunning(instance.name, hint)
+
+
+def _found_or_started(instance: Instance, wanted: Wanted, deadline: Deadline) -> Stream:
+    from daemonry.daemon import claim
+
+    place = instance.place
+    assert place is not None
+    claim.prepare(place)
+    for delay_s in delays(LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S):
+        lock = Lock.try_take(place.start_lock_path)
+        try:
+            # Another look, now that nobody can be starting it; without the lock, who does may be done.
+            stream = _look(instance, wanted, deadline)
+            if stream is not None:
+                return stream
+            if lock is not None and _start(instance, wanted, lock, deadline):
+                lock = None
+        finally:
+            if lock is not None:
+                lock.release()
+        if not deadline.sleep(delay_s):
+            break
+    raise _not_in_time(instance, deadline)
+
+
+def _start(instance: Instance, wanted: Wanted, lock: Lock, deadline: Deadline) -> bool:
+    """Start the daemon; say whether the lock is no longer ours."""
+    from daemonry.daemon.start import start_locked
+
+    place = instance.place
+    assert place is not None
+    recipe = _recipe(instance, wanted)
+    if wanted.daemon is not None:
+        from daemonry.daemon import replace
+
+        policy = wanted.versions or wanted.daemon.versions
+        verdict = replace.replaceable(instance, policy, wanted.daemon.version)
+        if verdict is not None:
+            replace.clear_the_way(instance, verdict, deadline, wanted.on_stage)
+    try:
+        start_locked(place, recipe, lock, deadline, wanted.on_stage, wanted.env)
+    except daemonry.errors.AlreadyRunning:
+        pass  # it lives, and cannot be reached just now: it sees to its socket within a second or two
+    return True
+
+
+def _look(instance: Instance, wanted: Wanted, deadline: Deadline) -> Stream | None:
+    return ensure.reach(instance, deadline, wanted.daemon, wanted.versions, wanted.mode)
+
+
+def _is_coming(instance: Instance) -> bool:
+    """Whether somebody is the daemon, or is starting it."""
+    from daemonry.process import lock
+
+    assert instance.place is not None
+    return instance.lock_held() is not False or lock.is_held(instance.place.start_lock_path) is not False
+
+
+def _recipe(instance: Instance, wanted: Wanted) -> Recipe:
+    import sys
+
+    from daemonry.daemon.start import Recipe, remembered
+
+    daemon = wanted.daemon
+    assert instance.place is not None
+    if daemon is not None:
+        return Recipe(wanted.arguments, daemon.import_path(), sys.executable, daemon.target())
+    recipe = remembered(instance.place)
+    if recipe is None:
+        raise daemonry.errors.TargetInvalid(
+            instance.name, "no daemon of this name was started here: give its module or file"
+        )
+    arguments = wanted.arguments or recipe.arguments
+    return Recipe(arguments, recipe.import_path, recipe.python, recipe.target)
+
+
+def _hint(instance: Instance, wanted: Wanted) -> str:
+    target = instance.name
+    if wanted.daemon is not None:
+        try:
+            target = wanted.daemon.target()
+        except daemonry.errors.TargetInvalid:
+            return ""
+    return f"start it with: daemonry start {target}"
+
+
+def _not_in_time(instance: Instance, deadline: Deadline) -> daemonry.errors.DeadlineExceeded:
+    pid = instance.pid()
+    subject = instance.name if pid is None else f"{instance.name} (pid {pid})"
+    return daemonry.errors.DeadlineExceeded("start", deadline.timeout_s or 0.0, "no", subject)

@@ -1,0 +1,173 @@
+"""Ending what a dead owner left: its child, the child's process group, and what ran away from that.
+
+Owns finding those processes and ending them: asked to end, waited for, then killed.  Each one is
+pinned by a pidfd before it is looked at for the second time, so no signal reaches a stranger that
+was given the same number meanwhile.
+
+The watcher of `lifeline` runs this file as a program after its owner's death, alone and without
+our package, so it imports the standard library only.
+
+Where there is no procfs only the process group is found, and the watcher ends it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final
+
+# In the environment of everything that an owned child starts, so that those are found that left
+# its process group, as a program does that makes itself a daemon.
+MARK_VARIABLE: Final = "DAEMONRY_OWNED"
+
+# How long those that were killed are waited for, before it is looked for others.
+_ROUND_S: Final = 0.1
+# What forks as fast as it is killed is given up; a bomb of that kind needs a control group.
+_MOST_ROUNDS: Final = 50
+
+
+def belonging(group: int, mark: str) -> set[int]:
+    """Return the processes of a process group, and those that bear a mark; zombies are none.
+
+    Args:
+        group: the group's number; 0 for none.
+        mark: the value of `MARK_VARIABLE`; "" for none.
+    """
+    return {pid for pid in _all_pids() if _belongs(pid, group, mark)}
+
+
+def end(group: int, mark: str, grace_s: float, spared: frozenset[int] = frozenset()) -> set[int]:
+    """End the processes of a group and those that bear a mark, and wait until they are gone.
+
+    Args:
+        group: as for `belonging`.
+        mark: as for `belonging`.
+        grace_s: how long they have between SIGTERM and SIGKILL, in seconds.
+        spared: those that are left alone.
+
+    Returns:
+        The ones that live on: of another user, or in a wait of the kernel that cannot be ended.
+    """
+    _send(group, mark, spared, signal.SIGTERM)
+    _send(group, mark, spared, signal.SIGCONT)  # one that was stopped could not obey
+    if _wait_gone(group, mark, spared, time.monotonic() + grace_s):
+        return set()
+    return kill(group, mark, spared)
+
+
+def kill(group: int, mark: str, spared: frozenset[int] = frozenset()) -> set[int]:
+    """Kill the processes of a group and those that bear a mark; arguments and answer as for `end`."""
+    for _ in range(_MOST_ROUNDS):
+        if not _send(group, mark, spared, signal.SIGKILL):
+            break
+        if _wait_gone(group, mark, spared, time.monotonic() + _ROUND_S):
+            return set()
+    return belonging(group, mark) - spared
+
+
+def _wait_gone(group: int, mark: str, spared: frozenset[int], until_s: float) -> bool:
+    while True:
+        left = dict(_pinned(group, mark, spared))
+        try:
+            if not left:
+                return True
+            if not _wait_ended(list(left.values()), until_s):
+                return False
+        finally:
+            _close(left)
+
+
+def _wait_ended(pidfds: list[int], until_s: float) -> bool:
+    poll = select.poll()
+    for fd in pidfds:
+        poll.register(fd, select.POLLIN)
+    waiting = len(pidfds)
+    while waiting:
+        left_s = until_s - time.monotonic()
+        if left_s <= 0:
+            return False
+        for fd, _ in poll.poll(left_s * 1000 + 1):
+            poll.unregister(fd)
+            waiting -= 1
+    return True
+
+
+def _send(group: int, mark: str, spared: frozenset[int], number: int) -> bool:
+    """Signal each of them; whether there was one that could be signalled."""
+    reached = False
+    for fd in (pinned := dict(_pinned(group, mark, spared))).values():
+        try:
+            signal.pidfd_send_signal(fd, number)
+            reached = True
+        except OSError:
+            continue  # it has ended, or become another user
+    _close(pinned)
+    return reached
+
+
+def _pinned(group: int, mark: str, spared: frozenset[int]) -> Iterator[tuple[int, int]]:
+    for pid in belonging(group, mark) - spared:
+        try:
+            fd = os.pidfd_open(pid)
+        except OSError:
+            continue
+        if _belongs(pid, group, mark):
+            yield pid, fd
+        else:
+            os.close(fd)
+
+
+def _close(pinned: dict[int, int]) -> None:
+    for fd in pinned.values():
+        os.close(fd)
+
+
+def _all_pids() -> Iterator[int]:
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        return
+    yield from (int(name) for name in names if name.isdigit())
+
+
+def _belongs(pid: int, group: int, mark: str) -> bool:
+    try:
+        # proc_pid_stat(5): "PID (NAME) STATE PPID PGRP"; the name may have brackets in it.
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            state, _, its_group = file.read().rpartition(b")")[2].split()[:3]
+        if state in (b"Z", b"X"):
+            return False
+        if group and int(its_group) == group:
+            return True
+        return bool(mark) and f"{MARK_VARIABLE}={mark}".encode() in _environment(pid)
+    except (OSError, ValueError):
+        return False
+
+
+def _environment(pid: int) -> list[bytes]:
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        return file.read().split(b"\0")
+
+
+def main(words: list[str]) -> None:
+    """End what `GROUP MARK GRACE_S` says, on behalf of the watcher that is our parent."""
+    group, mark, grace_s = int(words[0]), words[1], float(words[2])
+    spared = frozenset((os.getpid(), os.getppid()))
+    if not os.path.exists("/proc/self/stat") or not hasattr(os, "pidfd_open"):
+        os.killpg(group, signal.SIGTERM)  # we and our parent ignore it
+        time.sleep(grace_s)
+        return
+    if not belonging(group, mark) - spared:
+        time.sleep(grace_s)  # one that was just being born when its owner died will join the group
+    end(group, mark, grace_s, spared)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,200 @@
+"""Get or spawn: connect, wait, start or refuse, and each of it once."""
+
+import asyncio
+import os
+import socket
+import sys
+
+import pytest
+
+import daemonry
+from daemonry import errors
+from daemonry.testing import wait_until
+
+PROGRAM = """
+import os
+from daemonry import Interface
+class Who(Interface, name="org.example.who"):
+    def pid(self) -> int:
+        return os.getpid()
+    def env(self, name: str) -> str:
+        return os.environ.get(name, "")
+daemon.serve(Who())
+"""
+
+FAILING = """
+@daemon.setup
+def set_up(run):
+    raise OSError("no disk today")
+"""
+
+CLIENT = """
+import sys
+import daemonry
+sys.stdin.read()
+with daemonry.ensure(sys.argv[1], timeout=60) as client:
+    print(client.call("org.example.who.Pid")["result"])
+"""
+
+
+@pytest.fixture(autouse=True)
+def as_in_the_sandbox(probe, monkeypatch):
+    """The test's own process is a client like those that it starts."""
+    monkeypatch.setenv("DAEMONRY_SANDBOX", str(probe.sandbox.path))
+    monkeypatch.delitem(sys.modules, "probe", raising=False)
+    yield
+    sys.modules.pop("probe", None)
+
+
+def pid_of(client):
+    return client.call("org.example.who.Pid")["result"]
+
+
+def test_one_that_is_absent_is_started_and_the_stages_are_told(probe):
+    stages = []
+    with daemonry.ensure(str(probe.write(PROGRAM)), on_stage=stages.append) as client:
+        assert pid_of(client) == probe.instance.pid()
+    assert stages == ["spawn", "directories", "lock", "config", "bind", "setup"]
+
+
+def test_one_that_serves_is_connected_to(probe):
+    probe.start(PROGRAM)
+    stages = []
+    with daemonry.ensure("probe", on_stage=stages.append) as client:
+        assert pid_of(client) == probe.instance.pid()
+    assert stages == []
+
+
+def test_a_name_is_started_as_it_was_the_last_time(probe):
+    probe.start(PROGRAM)
+    before = probe.instance.pid()
+    probe.cli("stop")
+    with daemonry.ensure("probe") as client:
+        assert pid_of(client) not in (before, None)
+
+
+def test_asyncio_has_the_same(probe):
+    async def ask():
+        client = await daemonry.ensure_async(str(probe.write(PROGRAM)))
+        try:
+            return await client.call("org.example.who.Pid")
+        finally:
+            client.close()
+
+    assert asyncio.run(ask())["result"] == probe.instance.pid()
+
+
+def test_require_starts_nothing_and_says_how_to(probe):
+    program = probe.write(PROGRAM)
+    with pytest.raises(errors.NotRunning, match=f"daemonry start {program}"):
+        daemonry.ensure(str(program), mode="require")
+    assert probe.instance.lock_held() is False
+
+
+def test_supervised_waits_for_who_starts_it(probe):
+    program = probe.write(PROGRAM)
+    with pytest.raises(errors.NotRunning, match=r"nobody started it within 0\.2 s"):
+        daemonry.ensure(str(program), mode="supervised", timeout=0.2)
+    starting = probe.sandbox.popen(sys.executable, "-m", "daemonry", "start", program)
+    with daemonry.ensure(str(program), mode="supervised") as client:
+        assert pid_of(client) == probe.instance.pid()
+    assert starting.wait(30) == 0
+    starting.communicate()
+
+
+def test_direct_serves_in_this_process_and_leaves_no_file(probe):
+    with daemonry.ensure(str(probe.write(PROGRAM)), mode="direct") as client:
+        assert pid_of(client) == os.getpid()
+        with pytest.raises(errors.MethodNotFound):
+            client.call("org.example.who.Nothing")
+    assert probe.instance.lock_held() is False
+    assert probe.left() == []
+
+
+def test_a_start_that_fails_tells_the_reason(probe):
+    with pytest.raises(errors.StartFailed, match="no disk today") as failed:
+        daemonry.ensure(str(probe.write(FAILING)))
+    assert failed.value.stage == "setup"
+
+
+def test_one_that_is_setting_up_is_waited_for(probe):
+    program = probe.write(
+        PROGRAM + "@daemon.setup\nasync def set_up(run):\n    note('setup')\n    await wait_told('go')\n"
+    )
+    starting = probe.sandbox.popen(sys.executable, "-m", "daemonry", "start", program)
+    wait_until(lambda: probe.noted("setup") is not None, 20, "setup")
+    with pytest.raises(errors.DeadlineExceeded):
+        daemonry.ensure("probe", timeout=0.3)
+    probe.tell("go")
+    with daemonry.ensure("probe") as client:
+        assert pid_of(client) == probe.instance.pid()
+    assert starting.wait(30) == 0
+    starting.communicate()
+
+
+def race(probe, count):
+    program = probe.write(PROGRAM + "note('started', 'x')\n")
+    ours, theirs = socket.socketpair()
+    racers = [probe.sandbox.popen(sys.executable, "-c", CLIENT, program, stdin=theirs) for _ in range(count)]
+    theirs.close()
+    ours.close()
+    answers = [racer.communicate(timeout=300) for racer in racers]
+    assert [racer.returncode for racer in racers] == [0] * count, {err for _, err in answers}
+    return {out for out, _ in answers}
+
+
+@pytest.mark.parametrize(
+    "count",
+    [
+        8,
+        pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
+    ],
+)
+def test_of_many_at_once_one_starts_and_all_are_served(probe, count):
+    assert race(probe, count) == {f"{probe.instance.pid()}\n"}
+
+
+def test_a_live_one_costs_no_import_of_what_starts(probe):
+    probe.start(PROGRAM)
+    script = "import sys, daemonry\ndaemonry.ensure('probe').close()\nprint(*sys.modules)"
+    loaded = set(probe.sandbox.run(sys.executable, "-c", script).out.split())
+    heavy = {"asyncio", "logging", "subprocess", "json", "re", "socket", "typing", "daemonry.daemon.start"}
+    assert not loaded & heavy
+    assert "daemonry.daemon.ensure" in loaded
+
+
+def test_a_place_of_the_programs_own(probe, tmp_path):
+    home = tmp_path / "home"
+    place = (
+        f"place=lambda: Place.in_directory({str(home)!r}, 'probe', sock={str(tmp_path / 'x' / 'p.sock')!r})"
+    )
+    program = probe.sandbox.write(
+        "probe.py",
+        f"from daemonry import Daemon, Place\ndaemon = Daemon('probe', {place})\n" + PROGRAM,
+    )
+    with daemonry.ensure(str(program)) as client:
+        assert client.peer == f"unix:{tmp_path}/x/p.sock"
+    assert (home / "probe.log").exists()
+    with daemonry.ensure("probe") as client:  # by the list of daemons
+        pid = pid_of(client)
+    assert pid > 0
+    assert probe.sandbox.daemonry("stop", program).code == 0
+    assert not (tmp_path / "x" / "p.sock").exists()
+
+
+def test_a_directory_that_others_can_write_is_refused(probe, tmp_path):
+    home = tmp_path / "open"
+    home.mkdir()
+    home.chmod(0o777)
+    program = probe.sandbox.write(
+        "probe.py",
+        "from daemonry import Daemon, Place\n"
+        f"daemon = Daemon('probe', place=lambda: Place.in_directory({str(home)!r}, 'probe'))\n",
+    )
+    with pytest.raises(errors.UnsafePath, match="chmod go-w"):
+        daemonry.ensure(str(program))
+
+
+def test_the_environment_takes_values(probe):
+    with daemonry.ensure(str(probe.write(PROGRAM)), env={"COLOR": "green"}) as client:
+        assert client.call("org.example.who.Env", {"name": "COLOR"}) == {"result": "green"}

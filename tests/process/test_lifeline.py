@@ -1,0 +1,421 @@
+"""Owned children: what they are given, how they end, and that they never outlive their owner (hard case 21).
+
+The owner of most tests is a process of its own, so that it can be killed at a chosen moment.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from daemonry.errors import DeadlineExceeded
+from daemonry.process import sweep
+from daemonry.process.lifeline import spawn_owned
+from daemonry.testing import wait_until
+from daemonry.testing.leftovers import processes_marked
+
+LONG = ("sleep", "60")
+
+
+@pytest.fixture
+def owned():
+    """`spawn_owned`, whose children are ended with the test."""
+    started = []
+
+    def spawn(*words, **options):
+        started.append(spawn_owned(words, **options))
+        return started[-1]
+
+    yield spawn
+    for one in started:
+        with one:
+            one.kill()
+
+
+@pytest.fixture
+def owner(sandbox):
+    """A function that runs a script as an owner and returns its process, once it has said `ready`."""
+    processes = []
+
+    def run(script):
+        head = (
+            "import os, signal, subprocess, sys, threading, time\n"
+            "from daemonry.process import lifeline\n"
+            "from daemonry.process.lifeline import spawn_owned\n"
+            f"BOX = {str(sandbox.path)!r}\n"
+            "WAIT = 'while :; do sleep 0.01; done'\n"
+        )
+        process = sandbox.popen(sys.executable, "-c", head + script, stderr=None)
+        processes.append(process)
+        process.told = process.stdout.readline().split()
+        return process
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def gone_within_a_second(sandbox):
+    """Everything that ran in the sandbox is gone; how long that took, in seconds.
+
+    A busy machine may take longer; what may not happen is that something stays.
+    """
+    began = time.monotonic()
+    wait_until(lambda: not processes_marked(str(sandbox.path)), what="nothing is left")
+    return time.monotonic() - began
+
+
+def kill(process):
+    process.kill()
+    process.wait()
+
+
+# --- what a child is given ----------------------------------------------------------------------
+
+
+def test_it_gets_what_it_is_given_and_nothing_else(owned, tmp_path):
+    """Exactly the environment, whatever names it has, and no descriptor."""
+    child = owned(
+        sys.executable,
+        "-c",
+        "import os; print(sorted(os.environ), os.listdir('/proc/self/fd'), os.getcwd())",
+        env={"odd.name-1": "x", "LC_ALL": "C.UTF-8"},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+    )
+    said = child.stdout.read().decode()
+    # The last one is the listing of the directory itself.
+    assert said == f"['DAEMONRY_OWNED', 'LC_ALL', 'odd.name-1'] ['0', '1', '2', '3'] {tmp_path}\n"
+    assert child.wait() == 0
+
+
+def test_it_reads_nothing_and_has_a_process_group_without_being_its_leader(owned):
+    child = owned(
+        "sh", "-c", "read -r x; echo $?; cat /proc/$$/stat; echo $DAEMONRY_OWNED", stdout=subprocess.PIPE
+    )
+    code, stat, mark = child.stdout.read().decode().split("\n")[:3]
+    assert code == "1"
+    assert int(stat.rpartition(")")[2].split()[2]) == child.group != child.pid
+    assert mark == child.mark
+
+
+def test_what_cannot_be_started_is_told_as_the_system_tells_it_and_leaves_nothing(tmp_path):
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(FileNotFoundError):
+        spawn_owned([tmp_path / "none"])
+    (tmp_path / "text").write_text("no program")
+    with pytest.raises(PermissionError):
+        spawn_owned([tmp_path / "text"])
+    with pytest.raises(NotADirectoryError):
+        spawn_owned(["true"], cwd=tmp_path / "text")
+    assert os.listdir("/proc/self/fd") == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)  # no watcher either
+
+
+# --- how a child ends ---------------------------------------------------------------------------
+
+
+def test_its_end_is_told_as_a_code_or_a_signal(owned):
+    assert owned("sh", "-c", "exit 7").wait() == 7
+    assert owned("sh", "-c", "kill -KILL $$").wait(10) == -signal.SIGKILL
+    child = owned(*LONG)
+    assert child.poll() is None
+    assert child.terminate() == child.poll() == child.wait(0) == -signal.SIGTERM
+
+
+def test_waiting_ends_at_its_deadline_and_does_nothing_to_the_child(owned):
+    child = owned(*LONG)
+    with pytest.raises(DeadlineExceeded, match="sleep"):
+        child.wait(0.01)
+    assert child.poll() is None
+
+
+def test_who_does_not_obey_is_killed_after_its_time(owned):
+    child = owned("sh", "-c", "trap '' TERM; echo; while :; do sleep 60; done", stdout=subprocess.PIPE)
+    child.stdout.readline()
+    assert child.terminate(0.05) == -signal.SIGKILL
+
+
+def test_what_a_child_leaves_in_its_group_ends_with_it(owned):
+    child = owned("sh", "-c", "sleep 60 & echo $!", stdout=subprocess.PIPE)
+    left = int(child.stdout.readline())
+    assert child.wait() == 0
+    wait_until(lambda: not sweep.belonging(0, child.mark), what="it is gone")
+    assert not os.path.exists(f"/proc/{left}/exe")
+
+
+def test_a_stopped_child_ends_when_it_is_asked_to(owned):
+    child = owned(*LONG)
+    os.kill(child.pid, signal.SIGSTOP)
+    assert child.terminate(30) == -signal.SIGTERM
+
+
+def test_everything_is_reaped_and_closed_and_asking_again_is_no_error(owned):
+    before = os.listdir("/proc/self/fd")
+    with owned(*LONG, stdout=subprocess.PIPE) as child:
+        child.send_signal(signal.SIGUSR1)
+    assert child.wait() == -signal.SIGUSR1
+    child.send_signal(signal.SIGTERM)
+    assert child.kill() == child.terminate() == -signal.SIGUSR1
+    assert os.listdir("/proc/self/fd") == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    assert "ended with -10" in repr(child)
+
+
+def test_several_tasks_and_threads_may_wait_for_one_end(owned):
+    child = owned(*LONG)
+
+    async def wait_all():
+        waits = [asyncio.create_task(child.wait_ended()) for _ in range(3)]
+        threads = [asyncio.create_task(asyncio.to_thread(child.wait, 30)) for _ in range(3)]
+        await asyncio.sleep(0)
+        os.kill(child.pid, signal.SIGINT)
+        return await asyncio.gather(*waits, *threads)
+
+    assert asyncio.run(wait_all()) == [-signal.SIGINT] * 6
+    assert asyncio.run(child.wait_ended()) == -signal.SIGINT
+
+
+def test_a_cancelled_wait_leaves_the_child_and_no_descriptor(owned):
+    child = owned(*LONG)
+
+    async def give_up():
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(child.wait_ended(), 0.01)
+        return os.listdir("/proc/self/fd")
+
+    async def before():
+        return os.listdir("/proc/self/fd")
+
+    assert len(asyncio.run(give_up())) == len(asyncio.run(before()))
+    assert child.poll() is None
+
+
+# --- how it ends when its owner does ---------------------------------------------------------------
+
+
+def test_kill_9_of_the_owner_ends_the_child_by_its_own_clean_up(owner, sandbox):
+    """It is asked first: SIGTERM, and time to remove its files."""
+    process = owner("""
+child = spawn_owned(["sh", "-c", f"trap 'echo > {BOX}/cleaned; exit' TERM; echo ready; " + WAIT])
+child.wait()
+""")
+    kill(process)
+    gone_within_a_second(sandbox)
+    assert (sandbox.path / "cleaned").exists()
+
+
+def test_nothing_outlives_the_owner_by_more_than_a_second(owner, sandbox):
+    """Neither what ignores SIGTERM, nor a grandchild, nor a daemon, nor one that was stopped."""
+    process = owner("""
+daemons = "setsid sh -c 'setsid sleep 60 & setsid sleep 60'"
+spawn_owned(["sh", "-c", f"trap '' TERM; sleep 60 & {daemons} & sleep 60"])
+spawn_owned(["sh", "-c", "kill -STOP $$"])
+spawn_owned(["sh", "-c", "setsid -f sleep 60; echo ready; exec sleep 60"]).wait()
+""")
+
+    def sleeps():
+        return [one for one in processes_marked(str(sandbox.path)) if one.split()[1:] == ["sleep", "60"]]
+
+    wait_until(lambda: len(sleeps()) == 4 + 2)
+    kill(process)
+    assert gone_within_a_second(sandbox) < 5  # a second on a machine that is not as busy
+
+
+@pytest.mark.parametrize("how", ["return", "raise SystemExit(3)", "os._exit(1)", "os.abort()"])
+def test_any_end_of_the_owner_is_an_end(owner, sandbox, how):
+    process = owner(f"""
+def end():
+    spawn_owned(["sleep", "60"])
+    print("ready", flush=True)
+    {how}
+end()
+""")
+    process.wait()
+    gone_within_a_second(sandbox)
+
+
+def test_the_end_of_the_thread_that_spawned_is_not_the_end_of_the_owner(owner, sandbox):
+    """The parent-death signal would kill the child here."""
+    process = owner("""
+found = []
+thread = threading.Thread(target=lambda: found.append(spawn_owned(["sleep", "60"])))
+thread.start(); thread.join()
+print("ready", found[0].pid, flush=True)
+found[0].wait()
+""")
+    task = f"/proc/{process.pid}/task"
+    wait_until(lambda: len(os.listdir(task)) == 1, what="the thread is gone")
+    assert os.path.exists(f"/proc/{process.told[1]}/exe")
+    kill(process)
+    gone_within_a_second(sandbox)
+
+
+def test_an_owner_that_dies_before_its_child_is_born_leaves_nothing(owner, sandbox):
+    process = owner("""
+real = subprocess.Popen
+def popen(words, **options):
+    if words[0] == "sleep":
+        print("ready", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(words, **options)
+subprocess.Popen = popen
+spawn_owned(["sleep", "60"])
+""")
+    process.wait()
+    gone_within_a_second(sandbox)
+
+
+def test_a_child_that_is_born_after_its_owners_death_finds_no_group_to_join(owner, sandbox):
+    """What stands between fork and exec when the owner is killed goes on; it must not become its program."""
+    owner("""
+real = subprocess.Popen
+def popen(words, **options):
+    if words[0] != "sleep":
+        return real(words, **options)
+    far, near = os.pipe()
+    if os.fork():
+        os.close(far)
+        print("ready", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.close(near)
+    os.read(far, 1)  # the owner has died
+    while os.path.exists(f"/proc/{options['process_group']}"):
+        time.sleep(0.001)
+    try:
+        os.setpgid(0, options["process_group"])
+    except PermissionError:
+        open(f"{BOX}/refused", "w").close()
+    os._exit(0)
+subprocess.Popen = popen
+spawn_owned(["sleep", "60"])
+""").wait()
+    wait_until((sandbox.path / "refused").exists)
+    gone_within_a_second(sandbox)
+
+
+def test_a_child_that_joins_in_the_last_moment_is_ended(owner, sandbox):
+    """It joined while the watcher was at work: not seen by its first look."""
+    owner("""
+real = subprocess.Popen
+def popen(words, **options):
+    if words[0] != "sleep":
+        return real(words, **options)
+    far, near = os.pipe()
+    if os.fork():
+        os.close(far)
+        print("ready", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.close(near)
+    os.read(far, 1)
+    os.setpgid(0, options["process_group"])
+    os.execvpe("sleep", ["sleep", "60"], {**os.environ, "DAEMONRY_OWNED": ""})
+subprocess.Popen = popen
+spawn_owned(["sleep", "60"])
+""").wait()
+    gone_within_a_second(sandbox)
+
+
+def test_a_forked_child_of_the_owner_does_not_keep_the_lifeline(owner, sandbox):
+    process = owner("""
+child = spawn_owned(["sleep", "60"])
+if os.fork() == 0:
+    print("ready", os.getpid(), flush=True)
+    child.kill()  # not its child: nothing happens
+    time.sleep(60)
+    os._exit(0)
+print("alive", child.poll(), flush=True)
+time.sleep(60)
+""")
+    worker = process.told[1] if process.told[0] == "ready" else process.stdout.readline().split()[1]
+    kill(process)
+    wait_until(lambda: [one.split()[0] for one in processes_marked(str(sandbox.path))] == [worker])
+    os.kill(int(worker), signal.SIGKILL)
+    gone_within_a_second(sandbox)
+
+
+def test_owners_that_are_owned_pass_the_end_on(owner, sandbox):
+    """A watcher does not end with its owner's owner before it has done its work."""
+    inner = """
+import signal, sys
+from daemonry.process.lifeline import spawn_owned
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = spawn_owned(["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 60; done"])
+child.wait()
+"""
+    process = owner(f"spawn_owned([sys.executable, '-c', {inner!r}]).wait()")
+    kill(process)
+    gone_within_a_second(sandbox)
+
+
+def test_signals_to_the_group_are_not_for_the_watcher(owner, sandbox):
+    process = owner("""
+ignored = ["HUP", "INT", "QUIT", "ALRM", "TERM", "USR1", "USR2", "PIPE"]
+trap = f"trap '' {' '.join(ignored)}; echo; {WAIT}"
+child = spawn_owned(["sh", "-c", trap], stdout=subprocess.PIPE)
+child.stdout.readline()
+for name in ignored:
+    child.send_signal(getattr(signal, "SIG" + name))
+print("ready", flush=True)
+child.wait()
+""")
+    kill(process)
+    gone_within_a_second(sandbox)
+
+
+def test_without_the_interpreter_the_group_is_ended_all_the_same(owner, sandbox):
+    """An upgrade may have removed it."""
+    process = owner("""
+sys.executable = "/none"
+spawn_owned(["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 60; done"]).wait()
+""")
+    kill(process)
+    gone_within_a_second(sandbox)
+
+
+def test_another_process_with_the_number_is_left_alone(owned):
+    """A process is looked at again when it is pinned, and must bear the mark or be in the group."""
+    stranger = subprocess.Popen(LONG, process_group=0)
+    try:
+        child = owned(*LONG)
+        assert sweep.belonging(0, child.mark) == {child.pid}
+        assert sweep.end(0, child.mark, 5.0) == set()
+        assert child.wait(0) == -signal.SIGTERM
+        assert sweep.belonging(stranger.pid, "") == {stranger.pid}
+        assert sweep.belonging(stranger.pid, "") - frozenset([stranger.pid]) == set()
+        assert sweep.end(stranger.pid, "", 0.01, frozenset([stranger.pid])) == set()
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+@pytest.mark.parametrize("rounds", [5, pytest.param(100, marks=pytest.mark.slow)])
+def test_kill_9_at_any_moment_leaves_nothing(owner, sandbox, rounds):
+    for number in range(rounds):
+        process = owner("""
+print("ready", flush=True)
+for _ in range(20):
+    spawn_owned(["sh", "-c", "sleep 60 & sleep 60"])
+""")
+        delay_s = 0.04 * number / rounds
+        threading.Timer(delay_s, process.kill).start()
+        process.wait()
+        gone_within_a_second(sandbox)
+
+
+def test_the_watcher_is_small(owned):
+    """A shell, and none of our libraries, for as long as nothing happens."""
+    child = owned(*LONG)
+    with open(f"/proc/{child.group}/status") as file:
+        resident_kb = next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
+    assert resident_kb < 4096
