@@ -348,8 +348,9 @@ class Done(msgspec.Struct, frozen=True):
         cut_bytes: what it wrote beyond what is kept.
         reads: what its dep files say that it read: relative to the root, or absolute where it is
             outside; sorted, each once.
-        undeclared: those of `reads` that are not its inputs, not its own work and not below a folder
-            of the toolchain's or the system's headers: see `vx.rhea.job`.
+        undeclared: those of `reads` that lie outside the root.  Whether that is in order is the
+            caller's to judge: a system header is (its content belongs into the next key), a source
+            file is not.
         env_reads: the variables that its dep files say that it read (rustc), with None where not set.
         wall_ms: how long it ran.
         cpu_ms: the processor time of it and its children.
