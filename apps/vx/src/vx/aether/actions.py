@@ -8,6 +8,7 @@ compiler.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import time
@@ -247,7 +248,7 @@ class Actions:
             if flight is None or flight.task.done():
                 task = asyncio.create_task(self._run(plan, action, results, key, declared), name=action.title)
                 flight = self._flights[flight_key] = _Flight(task)
-                task.add_done_callback(lambda _, flown=flight: self._land(flight_key, flown))
+                task.add_done_callback(functools.partial(self._land, flight_key, flight))
             finished = await self._wait_for(flight)
             took_ms = round((time.monotonic() - started_s) * 1000)
             if ours:
@@ -266,7 +267,7 @@ class Actions:
             if not flight.waiting and not flight.task.done():
                 flight.task.cancel()
 
-    def _land(self, flight_key: str, flight: _Flight) -> None:
+    def _land(self, flight_key: str, flight: _Flight, _task: asyncio.Task[Finished]) -> None:
         if self._flights.get(flight_key) is flight:
             del self._flights[flight_key]
         if not flight.task.cancelled():

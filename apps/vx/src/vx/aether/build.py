@@ -118,13 +118,15 @@ class Build:
         for tries_left in reversed(range(_TRIES)):
             try:
                 await self._obtain_all(plan)
-                return await self._place_all(plan)
+                await self._place_all(plan)
             except StoreForgot:
                 logger.warning("the store does not have all that it had; looking anew")
                 self._actions.memory.forget()
                 self._results.clear()
                 if not tries_left:
                     raise BuildFailed("the store loses what it is given: see `vx verify`") from None
+            else:
+                return
 
     # --- the project ------------------------------------------------------------------------------
 

@@ -30,6 +30,8 @@ async def serve(run: Run) -> None:
     """Start cass and rhea, and answer for all three once they are ready."""
     import asyncio
 
+    from daemonry import Refused
+    from vx.aether.interface import ServiceDied
     from vx.aether.service import AetherService
     from vx.aether.services import Services
 
@@ -39,8 +41,10 @@ async def serve(run: Run) -> None:
     try:
         for one in services:
             await one.ready()
-    except BaseException:
+    except BaseException as error:
         await _end(keepers)
+        if isinstance(error, ServiceDied):
+            raise Refused(f"{error.service} died: {error.reason}; its log is {error.log}") from error
         raise
     daemon.serve(service)
     daemon.status(service.fields)
@@ -48,7 +52,7 @@ async def serve(run: Run) -> None:
 
     async def keep_services(_run: Run) -> None:
         try:
-            while service.idle_s() < limit_s:
+            while service.idle_s() < limit_s:  # noqa: ASYNC110  # time has no event
                 await asyncio.sleep(min(_LOOK_S, limit_s))
             run.log.info("nothing was asked for %g s: ending", limit_s)
         finally:

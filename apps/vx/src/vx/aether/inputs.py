@@ -68,6 +68,8 @@ class Inputs:
     def _look(self, root: str, action: Action) -> dict[str, str]:
         found = {}
         for path in self._paths(root, action):
+            if not path.isprintable() and any("\ud800" <= char <= "\udfff" for char in path):
+                continue  # no UTF-8, which nothing that is sent can hold: not seen by compilers
             digest = self._digests.digest(f"{root}/{path}")
             if digest is not None:
                 found[path] = digest

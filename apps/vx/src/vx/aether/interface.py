@@ -28,7 +28,6 @@ ENVIRONMENT: Final = (
     "AR",
     "CFLAGS",
     "CXXFLAGS",
-    "SOURCE_DATE_EPOCH",
 )
 
 
@@ -128,18 +127,18 @@ class ServiceDied(CallError):
 class Aether(Interface, name="org.daemonry.vx.Aether", errors=(OtherVersion, ServiceDied)):
     """Builds projects."""
 
-    def build(
+    def build(  # noqa: PLR0913, PLR0917  # each is sent by its name
         self,
         directory: str,
         version: str,
         environment: dict[str, str],
         umask: int = 0o022,
-        release: bool = False,  # noqa: FBT001, FBT002  # a field of a message
+        release: bool = False,
         packages: list[str] = [],  # noqa: B006  # copied by the interface
-        workspace: bool = False,  # noqa: FBT001, FBT002
+        workspace: bool = False,
         features: list[str] = [],  # noqa: B006
-        default_features: bool = True,  # noqa: FBT001, FBT002
-        all_features: bool = False,  # noqa: FBT001, FBT002
+        default_features: bool = True,
+        all_features: bool = False,
     ) -> AsyncIterator[Event]:
         """Build the project of a directory, or of the nearest one above it that is one.
 
@@ -166,6 +165,6 @@ class Aether(Interface, name="org.daemonry.vx.Aether", errors=(OtherVersion, Ser
         """Read the whole store again; see `Cass.verify`."""
         raise NotImplementedError
 
-    async def gc(self, max_bytes: int | None = None, dry_run: bool = False) -> Collected:  # noqa: FBT001, FBT002
+    async def gc(self, max_bytes: int | None = None, dry_run: bool = False) -> Collected:
         """Remove the least recently used from the store; see `Cass.gc`."""
         raise NotImplementedError

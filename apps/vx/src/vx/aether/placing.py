@@ -59,9 +59,10 @@ def place(source: int, path: str, *, executable: bool, umask: int) -> None:
 def _fill(source: int, target: int) -> None:
     try:
         fcntl.ioctl(target, _FICLONE, source)
-        return
     except OSError:
         pass  # another file system, or one that cannot share
+    else:
+        return
     offset, size = 0, os.fstat(source).st_size
     while offset < size:
         try:

@@ -48,12 +48,12 @@ class AetherService(Aether):
         version: str,
         environment: dict[str, str],
         umask: int = 0o022,
-        release: bool = False,  # noqa: FBT001, FBT002
+        release: bool = False,
         packages: list[str] = [],  # noqa: B006
-        workspace: bool = False,  # noqa: FBT001, FBT002
+        workspace: bool = False,
         features: list[str] = [],  # noqa: B006
-        default_features: bool = True,  # noqa: FBT001, FBT002
-        all_features: bool = False,  # noqa: FBT001, FBT002
+        default_features: bool = True,
+        all_features: bool = False,
     ) -> AsyncIterator[Event]:
         """Build a project: see `Aether`."""
         if version != __version__:
@@ -67,17 +67,15 @@ class AetherService(Aether):
         self._calls += 1
         task = asyncio.create_task(build.run(), name=f"build of {directory}")
         try:
-            while True:
-                event = await events.get()
+            while (event := await events.get()).kind != "finished":
                 yield event
-                if event.kind == "finished":
-                    break
         finally:
             task.cancel()
             await asyncio.wait((task,))
             self._building.remove(build)
             self._builds += 1
             self._called()
+        yield event  # the last: it is over by then, also for who asks for the state
 
     @method(idempotent=True)
     async def state(self) -> State:
@@ -107,7 +105,7 @@ class AetherService(Aether):
         finally:
             self._called()
 
-    async def gc(self, max_bytes: int | None = None, dry_run: bool = False) -> Collected:  # noqa: FBT001, FBT002
+    async def gc(self, max_bytes: int | None = None, dry_run: bool = False) -> Collected:
         """Remove the least recently used from the store."""
         self._calls += 1
         await self._services.cass.ready()

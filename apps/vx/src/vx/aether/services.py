@@ -29,6 +29,8 @@ VACANCY_TIMEOUT_S: Final = 5.0
 RESTART_FIRST_S: Final = 0.05
 RESTART_MAX_S: Final = 5.0
 RESTART_CALM_S: Final = 60.0
+# Somebody else's process cannot be waited for.
+_ELSEWHERE_LOOK_S: Final = 1.0
 _LOOK_FIRST_S: Final = 0.005
 _LOOK_MAX_S: Final = 0.1
 # A lost connection is seen before the process has been waited for.
@@ -88,7 +90,7 @@ class Service:
         """
         try:
             async with asyncio.timeout(_END_SEEN_WITHIN_S):
-                while self._ends == ends_before and self._owned is not None:
+                while self._ends == ends_before and self._owned is not None:  # noqa: ASYNC110  # 2 s, and rare
                     await asyncio.sleep(_LOOK_FIRST_S)
         except TimeoutError:
             return self.died(reason)
@@ -125,7 +127,8 @@ class Service:
         self._state = "starting"
         instance = Instance(home.place(self.name))
         if await self._is_elsewhere(instance):
-            return await self._watch_elsewhere(instance)
+            await self._watch_elsewhere(instance)
+            return
         owned = self._owned = await asyncio.to_thread(self._spawn)
         ended = asyncio.ensure_future(owned.wait_ended())
         try:
@@ -195,8 +198,8 @@ class Service:
         logger.warning("%s: another process is it already, at %s; used as it is", self.name, self.endpoint)
         self._state = "elsewhere"
         self._ready.set()
-        while await asyncio.to_thread(self._somebody_is, instance):
-            await asyncio.sleep(1.0)
+        while await asyncio.to_thread(self._somebody_is, instance):  # noqa: ASYNC110  # not our child
+            await asyncio.sleep(_ELSEWHERE_LOOK_S)
         self._ends += 1
         self.last_end = "the one that another process had started ended"
 
