@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from daemonry import Daemon, Place
+from daemonry import Daemon
 from vx import __version__, home
 
 
@@ -22,8 +22,10 @@ class HomeDaemon(Daemon):
     def __init__(self, service: str, target: str) -> None:
         # A variable's endpoint is bound as it is given; the socket in the home is ours to replace.
         endpoint = os.environ.get(f"VX_{service.upper()}", "").strip() or None
-        super().__init__(service, version=__version__, endpoint=endpoint, target=target)
-
-    def place(self) -> Place:
-        """Return where the service's files are: in the home."""
-        return home.place(self.name)
+        super().__init__(
+            service,
+            version=__version__,
+            endpoint=endpoint,
+            place=lambda: home.place(service),
+            target=target,
+        )
