@@ -15,11 +15,20 @@ settings.load_profile("vx")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run an `async def` test."""
+    """Run an `async def` test; fixtures with `close_clients` are asked for that while its loop lives."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
-    names = pyfuncitem._fixtureinfo.argnames
-    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    given = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+
+    async def run() -> None:
+        try:
+            await pyfuncitem.obj(**given)
+        finally:
+            for one in given.values():
+                if hasattr(one, "close_clients"):
+                    one.close_clients()
+
+    asyncio.run(run())
     return True
 
 

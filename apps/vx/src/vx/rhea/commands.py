@@ -189,6 +189,7 @@ class Commands:
         self._commands: dict[str, Command] = {}
         self._number = 0
         self._starting = asyncio.Lock()
+        self._restarting: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
         """Have a runner, and nothing that an earlier one has left.
@@ -240,6 +241,8 @@ class Commands:
     def close(self) -> None:
         """Kill all commands, and end the runner."""
         self._lose("rhea ends")
+        if self._restarting is not None:
+            self._restarting.cancel()
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(KILL_TIMEOUT_S)
@@ -284,11 +287,19 @@ class Commands:
             message = b""
         if not message:
             self._lose("it died")
+            self._restarting = asyncio.ensure_future(self._restart())
             return
         fields = json.loads(message)
         command = self._commands.get(fields["id"])
         if command is not None:
             command.heard(fields)
+
+    async def _restart(self) -> None:
+        # At once, not with the next command: what the runner has left is to end.
+        try:
+            await self.start()
+        except Lost as error:
+            logger.error("%s", error)
 
     def _lose(self, why: str) -> None:
         if self._control is None:
