@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from daemonry.errors import EndpointInvalid, UnsafePath
+from daemonry.errors import EndpointInvalid
 from vx import home
 
 
@@ -27,7 +31,7 @@ def test_without_vx_home_it_is_in_the_users(given: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("environ", [{}, {"HOME": ""}, {"HOME": "relative"}])
 def test_without_any_home_it_is_said_what_to_set(environ: dict[str, str]) -> None:
-    with pytest.raises(UnsafePath, match="set VX_HOME or HOME"):
+    with pytest.raises(home.HomeInvalid, match="set VX_HOME or HOME"):
         home.home_dir(environ)
 
 
@@ -54,3 +58,16 @@ def test_a_variable_names_another_endpoint(given: str, kind: str) -> None:
 def test_a_variable_that_names_no_endpoint_is_told() -> None:
     with pytest.raises(EndpointInvalid):
         home.endpoint(home.CASS, {"VX_HOME": "/h", "VX_CASS": "smoke-signals://hill"})
+
+
+def test_a_daemons_own_command_says_it_too() -> None:
+    ended = subprocess.run(
+        [Path(sys.executable).parent / "vx-cass", "status"],
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "set VX_HOME or HOME" in ended.stderr
+    assert "Traceback" not in ended.stderr

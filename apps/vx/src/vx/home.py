@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 
-import daemonry
 from daemonry import Endpoint, Place
 
 TYPE_CHECKING = False
@@ -28,11 +27,15 @@ RHEA: Final = "rhea"
 SERVICES: Final = (AETHER, CASS, RHEA)
 
 
+class HomeInvalid(ValueError):
+    """VX_HOME cannot be used; says why in one line.  Not one of daemonry's: those cost an import."""
+
+
 def home_dir(environ: Mapping[str, str] | None = None) -> str:
     """Return the home: $VX_HOME, made absolute, or ~/.vx.
 
     Raises:
-        daemonry.errors.UnsafePath: neither VX_HOME nor HOME says where it is.
+        HomeInvalid: neither VX_HOME nor HOME says where it is.
     """
     environ = os.environ if environ is None else environ
     given = environ.get("VX_HOME", "")
@@ -40,7 +43,7 @@ def home_dir(environ: Mapping[str, str] | None = None) -> str:
         return os.path.abspath(given)
     user_home = environ.get("HOME", "")
     if not user_home.startswith("/"):
-        raise daemonry.errors.UnsafePath("~/.vx", "no home directory is known: set VX_HOME or HOME")
+        raise HomeInvalid("no home directory is known: set VX_HOME or HOME")
     return f"{user_home.rstrip('/')}/.vx"
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 
-from daemonry import Daemon
+import daemonry
+from daemonry import Daemon, Place
 from vx import __version__, home
 
 
@@ -26,6 +27,13 @@ class HomeDaemon(Daemon):
             service,
             version=__version__,
             endpoint=endpoint,
-            place=lambda: home.place(service),
+            place=lambda: _place(service),
             target=target,
         )
+
+
+def _place(service: str) -> Place:
+    try:
+        return home.place(service)
+    except home.HomeInvalid as error:  # as daemonry's commands know it
+        raise daemonry.errors.UnsafePath("~/.vx", str(error)) from None
