@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
@@ -15,6 +16,7 @@ import pytest
 from daemonry import AsyncClient, Endpoint
 from daemonry.testing import Sandbox
 from vx.cass_client import CassClient
+from vx.home import endpoint
 from vx.interfaces import Done, Event, Input, Job, Rhea
 
 BIN = Path(sys.executable).parent
@@ -29,6 +31,16 @@ class RheaHome:
         sandbox.env["VX_HOME"] = str(self.path)
         self.scratch_path = self.path / "rhea"
         self._cass: CassClient | None = None
+
+    def over_tcp(self, *services: str) -> None:
+        """Have the next start listen over TCP, at ports that were free just now."""
+        for service in services:
+            with socket.socket() as taken:
+                taken.bind(("127.0.0.1", 0))
+                self.sandbox.env[f"VX_{service.upper()}"] = f"127.0.0.1:{taken.getsockname()[1]}"
+
+    def endpoint(self, service: str) -> Endpoint:
+        return endpoint(service, self.sandbox.env)
 
     def vx(self, service: str, *words: str) -> Any:
         return self.sandbox.run(BIN / f"vx-{service}", *words)
@@ -48,7 +60,7 @@ class RheaHome:
     @property
     def cass(self) -> CassClient:
         if self._cass is None:
-            self._cass = CassClient(Endpoint.unix(str(self.path / "cass.sock")))
+            self._cass = CassClient(self.endpoint("cass"))
         return self._cass
 
     def close_clients(self) -> None:
@@ -58,7 +70,7 @@ class RheaHome:
 
     @asynccontextmanager
     async def rhea(self) -> AsyncIterator[Any]:
-        async with await AsyncClient.connect(str(self.path / "rhea.sock")) as client:
+        async with await AsyncClient.connect(self.endpoint("rhea")) as client:
             yield client.proxy(Rhea)
 
     async def job(self, *command: str, files: dict[str, str | bytes] | None = None, **fields: Any) -> Job:

@@ -174,6 +174,19 @@ async def test_sixteen_compilers_at_once_are_as_many_as_there_are_places(running
         await stats_with(rhea, limit=4, running=0, waiting=0, finished=16)
 
 
+async def test_store_and_rhea_over_tcp(home, cc) -> None:
+    """No descriptor passes: inputs and outputs go as bytes."""
+    home.over_tcp("cass", "rhea")
+    home.start()
+    job = await home.job(
+        cc, "-c", "main.c", "-o", "main.o",
+        files={"main.c": '#include "large.h"\n', "large.h": "".join(f"int v{n};\n" for n in range(30_000))},
+        outputs=["main.o"], tool="cc",
+    )  # fmt: skip
+    done = await home.done(job)
+    assert digests.of_bytes(await home.cass.read(done.outputs[0].digest)) == done.outputs[0].digest
+
+
 # --- what a job sees ------------------------------------------------------------------------------
 
 
