@@ -349,7 +349,8 @@ def _why_failed(action: Action, done: Done, said: str) -> str:
         return f"{action.title}: took too long"
     if done.exit_code < 0:
         return f"{action.title}: {action.tool.name} was killed by signal {-done.exit_code}"
-    return f"{action.title}: {diagnostics.first_error(said) or f'it ended with {done.exit_code}'}"
+    first = diagnostics.first_error(said) or f"it ended with {done.exit_code}"
+    return first if first.startswith(action.title) else f"{action.title}: {first}"
 
 
 def _told(error: CallError) -> str:

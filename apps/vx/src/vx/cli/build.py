@@ -161,7 +161,7 @@ def _follow(client: Client, asked: Asked, parameters: dict[str, Any]) -> int:
 def _finished(asked: Asked, event: dict[str, Any]) -> int:
     success = event.get("success", False)
     if asked.json:
-        kit.say_json({"ok": success, **{name: value for name, value in event.items() if name != "kind"}})
+        kit.say_json(_fields(event))
     if not success:
         kit.complain(f"vx: {kit.printable(event.get('text', ''))}")
         return int(event.get("code", 0)) or 1
@@ -170,6 +170,21 @@ def _finished(asked: Asked, event: dict[str, Any]) -> int:
         for path in event.get("outputs", ()):
             kit.say(f"  output: {kit.printable(_relative(path))}")
     return 0
+
+
+def _fields(event: dict[str, Any]) -> dict[str, Any]:
+    """Return what `--json` prints; what the event left out is what it is by default."""
+    return {
+        "ok": event.get("success", False),
+        "project": event.get("title", ""),
+        "total": event.get("total", 0),
+        "cached": event.get("cached", 0),
+        "executed": event.get("executed", 0),
+        "duration_ms": event.get("duration_ms", 0),
+        "run": event.get("run", ""),
+        "outputs": event.get("outputs", []),
+        "error": event.get("text", ""),
+    }
 
 
 def _summary(event: dict[str, Any]) -> str:

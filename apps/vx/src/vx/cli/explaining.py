@@ -74,7 +74,7 @@ def _one(run: RunReport, earlier: list[RunReport], options: argparse.Namespace) 
         kit.say(kit.printable(line, 10_000))
     for action in run.actions:
         kit.say(f"{kit.printable(action.title)}: {action.outcome}")
-        if options.diff or action.outcome != "cached":
+        if action.outcome != "cancelled" and (options.diff or action.outcome != "cached"):
             _say_changes(action, earlier, diff=options.diff)
         if options.verbose:
             _say_inputs(action)
@@ -98,21 +98,20 @@ def _last_miss(runs: list[RunReport], options: argparse.Namespace) -> int:
 
 
 def _say_changes(action: ActionReport, earlier: list[RunReport], *, diff: bool) -> None:
-    before = before_of(action, earlier)
-    found = changes(before, action)
-    if action.outcome == "failed" and not action.files:
+    found = changes(before_of(action, earlier), action)
+    if action.outcome == "failed":
         # What a compiler that failed has read is not known; what it was asked is.
-        found = [one for one in found if one.kind != "file"] or found[:0]
-        for reason in action.why[:_SHOWN]:
-            kit.say(f"  because: {kit.printable(reason)}")
-    for one in found[:_SHOWN]:
-        kit.say(f"  because: {kit.printable(str(one), 1000)}")
-    if len(found) > _SHOWN:
-        kit.say(f"  because: ... and {len(found) - _SHOWN} more changes")
-    if not found and action.outcome in ("executed", "shared"):
-        for reason in action.why[:_SHOWN] or ["the store did not have it"]:
-            kit.say(f"  because: {kit.printable(reason)}")
-    if diff and not found and action.outcome == "cached":
+        found = [one for one in found if one.kind == "part"]
+    told = [str(one) for one in found]
+    if not found or found[0].kind == "new" or action.outcome == "failed":
+        told += action.why
+    if not told and action.outcome in ("executed", "shared"):
+        told = ["the store did not have it"]
+    for one in told[:_SHOWN]:
+        kit.say(f"  because: {kit.printable(one, 1000)}")
+    if len(told) > _SHOWN:
+        kit.say(f"  because: ... and {len(told) - _SHOWN} more changes")
+    if diff and not told and action.outcome == "cached":
         kit.say("  the same as before")
 
 
