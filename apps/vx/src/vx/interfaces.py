@@ -20,6 +20,11 @@ from daemonry import CallError, Fd, Interface, Upgrade, method
 # Descriptors beside one message: daemonry's own bound.
 MAX_FDS: Final = 16
 
+# The time of modification of all blobs, and of a job's inputs, in seconds since 1970: 1980-01-01, the
+# first date that a zip archive can hold; Nix has chosen it for that.  What a compiler makes of a
+# source's time (`__TIMESTAMP__`) is then the same everywhere.
+BLOB_TIME_S: Final = 315532800
+
 # --- cass: values ---------------------------------------------------------------------------------
 
 

@@ -220,6 +220,15 @@ async def test_a_step_that_writes_to_its_input_harms_no_other(running) -> None:
     assert (await running.cass.missing([job.inputs[0].digest])).digests == []
 
 
+@pytest.mark.parametrize(("tool", "links"), [("cc", 2), ("rustc", 2), ("step", 1)])
+async def test_a_compilers_inputs_are_the_stores_own_files(running, tool: str, links: int) -> None:
+    """A link costs a fraction of a copy, and a compiler does not write to what it reads; others may."""
+    script = "#!/bin/sh\nstat -c '%h %a %Y' main.c\n"
+    job = await running.job("tool", files={"tool": script, "main.c": "int x;\n"}, tool=tool)
+    _, written = await running.run(job)
+    assert written == f"{links} 444 315532800\n"
+
+
 async def test_inputs_have_one_time_and_the_modes_that_were_declared(running) -> None:
     job = await running.shell(
         "stat -c '%n %a %Y' plain tool; ./tool", files={"plain": "x", "tool": "#!/bin/sh\necho it runs\n"}

@@ -2,7 +2,7 @@
 
     STORE/
       format             what wrote this store: "vx store 1"
-      blobs/ab/cdef...   a blob, 0444, under its digest; mtime: when it was put, atime: its last use
+      blobs/ab/cdef...   a blob, 0444, under its digest; atime: its last use, mtime: the same for all
       manifests/ab/...   a manifest, under its key
       tmp/               what is being written; its writer holds a lock on it
       holds/             a locked file for each build that holds what it uses; mtime: since when

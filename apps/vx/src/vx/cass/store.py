@@ -37,6 +37,7 @@ from vx.cass import collect, layout
 from vx.cass.collect import Entry
 from vx.cass.layout import Kind
 from vx.interfaces import (
+    BLOB_TIME_S,
     BlobMissing,
     Collected,
     Damage,
@@ -468,6 +469,7 @@ class Store:
                     _unlink(temporary)
                     return name, size
                 os.fchmod(fd, 0o444)
+                os.utime(fd, ns=(time.time_ns(), BLOB_TIME_S * 1_000_000_000))
                 found = os.fstat(fd)
                 self._rename(temporary, layout.path_of(self.path, kind, name))
             if kind == "blob":

@@ -21,15 +21,12 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from vx import digests
-from vx.interfaces import Job, JobInvalid
-
-# 1980-01-01, the first date that a zip archive can hold; Nix has chosen it for that.
-SOURCE_DATE_EPOCH: Final = 315532800
+from vx.interfaces import BLOB_TIME_S, Job, JobInvalid
 
 ENVIRONMENT: Final[Mapping[str, str]] = {
     "LC_ALL": "C.UTF-8",
     "PATH": "/usr/local/bin:/usr/bin:/bin",
-    "SOURCE_DATE_EPOCH": str(SOURCE_DATE_EPOCH),
+    "SOURCE_DATE_EPOCH": str(BLOB_TIME_S),
     "TZ": "UTC",
     "ZERO_AR_DATE": "1",  # macOS's ar and ld
 }

@@ -282,7 +282,12 @@ class _Performance:
         except (StoreGone, CallFailed) as error:
             raise self._lost(error) from error
         try:
-            await self._service.in_thread(scratch.put, inputs, [file.fileno() for file in files])
+            await self._service.in_thread(
+                scratch.put,
+                inputs,
+                [file.fileno() for file in files],
+                may_write=self.plan.job.tool == "step",
+            )
         except OSError as error:
             raise self._no_room(error) from error
         finally:
