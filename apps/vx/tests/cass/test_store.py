@@ -498,6 +498,30 @@ def test_a_file_in_the_stores_place_is_told(tmp_path: Path) -> None:
     assert (tmp_path / "cass").read_text() == "a file"
 
 
+def test_a_store_that_was_removed_while_in_use_begins_anew(kept: Store) -> None:
+    digest = kept.put_bytes(b"words")
+    shutil.rmtree(kept.path)
+    assert kept.missing([digest]).digests == [digest]
+    assert kept.stats().blobs == 0
+    assert [step.blobs for step in kept.verify()] == [0]
+    assert kept.put_bytes(b"words") == digest
+    assert Store(kept.path).read_blob(digest) == b"words"
+    shutil.rmtree(kept.path)
+    assert kept.gc(0).removed == 0
+    with kept.hold():
+        assert kept.stats().holds == 1
+
+
+def test_a_pipe_that_nobody_writes_to_is_given_up(kept: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "READ_TIMEOUT_S", 0.05)
+    reading, writing = os.pipe()
+    with pytest.raises(TimeoutError):
+        kept.put_fd(reading)
+    os.close(reading)
+    os.close(writing)
+    assert files_in(kept, "tmp") == []
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)

@@ -7,6 +7,7 @@ blobs as bytes where descriptors cannot pass.  What is stored, and how, is `stor
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,8 @@ from vx.interfaces import (
     Verified,
 )
 
+logger = logging.getLogger("vx.cass")
+
 Arguments = ParamSpec("Arguments")
 Value = TypeVar("Value")
 
@@ -41,7 +44,7 @@ Value = TypeVar("Value")
 MAX_THREADS: Final = 8
 # A connection that moves bytes and makes no progress for this long is closed.
 BYTES_TIMEOUT_S: Final = 30.0
-# After a collection that removed nothing, because all is held, the next waits this long.
+# After a collection that failed, or removed nothing because all is held, the next waits this long.
 COLLECT_AGAIN_S: Final = 30.0
 
 
@@ -138,14 +141,21 @@ class CassService(Cass):
 
     async def keep_bounded(self) -> None:
         """Collect whenever the store has grown beyond its bound."""
-        self._size = (await self.stats()).size
         while True:
-            while self._size <= self._store.max_bytes:
-                await self._grown.wait()
-                self._grown.clear()
-            collected = await self.gc(int(self._store.max_bytes * KEPT_SHARE))
-            if not collected.removed:
-                await asyncio.sleep(COLLECT_AGAIN_S)
+            try:
+                if self._size is None:
+                    self._size = (await self.stats()).size
+                while self._size <= self._store.max_bytes:
+                    await self._grown.wait()
+                    self._grown.clear()
+                collected = await self.gc(int(self._store.max_bytes * KEPT_SHARE))
+            except (StoreFull, StoreTrouble) as error:
+                logger.error("the store cannot be collected: %s: %s", error.path, error.reason)
+            else:
+                if collected.removed:
+                    logger.info("collected %d, %d bytes", collected.removed, collected.removed_bytes)
+                    continue
+            await asyncio.sleep(COLLECT_AGAIN_S)
 
     def fields(self) -> dict[str, Any]:
         """Return what STATUS tells besides the usual."""

@@ -25,6 +25,7 @@ import fcntl
 import logging
 import os
 import secrets
+import select
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -57,6 +58,8 @@ logger = logging.getLogger("vx.cass")
 MAX_STORE_BYTES: Final = 10 << 30
 # Larger than any object file; a pipe that never ends stops here.
 MAX_BLOB_BYTES: Final = 4 << 30
+# A pipe through which nothing comes does not keep a thread for ever.
+READ_TIMEOUT_S: Final = 30.0
 # What is set aside is for a person to look at.  Older ones go.
 MAX_QUARANTINED: Final = 32
 # How often a check of the whole store tells how far it is, in blobs.
@@ -117,11 +120,11 @@ class Store:
         A file is read from its beginning and its position stays; others are read to their end.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: it cannot be read, or nothing came through it for `READ_TIMEOUT_S`.
             StoreFull, StoreTrouble: nothing is kept.
         """
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return self._write("blob", lambda: os.read(fd, digests.PIECE_BYTES))
+            return self._write("blob", lambda: _read_in_time(fd))
         offset = 0
 
         def read() -> bytes:
@@ -517,7 +520,7 @@ class Store:
         """Return a new file of ours in a folder, locked for as long as it is open, and its path."""
         while True:
             path = f"{self.path}/{folder}/{secrets.token_hex(8)}"
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fd = self._create(path)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)
                 if os.fstat(fd).st_nlink:
@@ -527,6 +530,16 @@ class Store:
                 _unlink(path)
                 raise
             os.close(fd)  # a sweep came between the two steps and took it for a dead writer's
+
+    def _create(self, path: str) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            return os.open(path, flags, 0o600)
+        except FileNotFoundError:  # somebody has removed the store under us; it begins anew
+            self._whole.clear()
+            self._make_directories()
+            self._check_format()
+            return os.open(path, flags, 0o600)
 
     # --- removing ---------------------------------------------------------------------------------
 
@@ -575,6 +588,7 @@ class Store:
 
     @contextlib.contextmanager
     def _gc_lock(self) -> Iterator[None]:
+        self._make_directories()
         fd = os.open(f"{self.path}/gc.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
@@ -624,9 +638,7 @@ class Store:
 
     def _names(self) -> Iterator[tuple[Kind, str]]:
         for kind, folder in layout.FOLDERS.items():
-            with self._telling(f"{self.path}/{folder}"):
-                prefixes = sorted(os.listdir(f"{self.path}/{folder}"))
-            for prefix in prefixes:
+            for prefix in sorted(self._list(f"{self.path}/{folder}")):
                 for rest in sorted(self._list(f"{self.path}/{folder}/{prefix}")):
                     if digests.is_digest(prefix + rest):
                         yield kind, prefix + rest
@@ -641,7 +653,7 @@ class Store:
 
     def _entries(self) -> Iterator[Entry]:
         for kind, folder in layout.FOLDERS.items():
-            for prefix in os.listdir(f"{self.path}/{folder}"):
+            for prefix in self._list(f"{self.path}/{folder}"):
                 try:
                     with os.scandir(f"{self.path}/{folder}/{prefix}") as found:
                         for one in found:
@@ -652,7 +664,7 @@ class Store:
                     continue
 
     def _files(self, folder: str) -> list[str]:
-        return [f"{self.path}/{folder}/{name}" for name in os.listdir(f"{self.path}/{folder}")]
+        return [f"{self.path}/{folder}/{name}" for name in self._list(f"{self.path}/{folder}")]
 
     def _path(self, kind: Kind, name: str) -> str:
         if not digests.is_digest(name):
@@ -681,6 +693,14 @@ class Store:
 def _reader_of(data: bytes) -> Callable[[], bytes]:
     pieces = iter((data, b""))
     return lambda: next(pieces)
+
+
+def _read_in_time(fd: int) -> bytes:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    if not poll.poll(READ_TIMEOUT_S * 1000):
+        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+    return os.read(fd, digests.PIECE_BYTES)
 
 
 def _seen(found: os.stat_result) -> Seen:
