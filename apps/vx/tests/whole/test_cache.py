@@ -264,7 +264,9 @@ def test_another_compiler_misses(rust) -> None:
     """A wrapper is another compiler by what it says of itself, wherever it is."""
     project = rust.crate()
     project.build()
-    sysroot = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True, check=True)
+    sysroot = subprocess.run(
+        ["rustc", "--print", "sysroot"], env=rust.env, capture_output=True, text=True, check=True
+    )
     real = f"{sysroot.stdout.strip()}/bin/rustc"
     wrapper = rust.sandbox.write(
         "tools/rustc",

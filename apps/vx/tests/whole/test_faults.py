@@ -28,12 +28,15 @@ LONG = LONG.replace("{{", "{").replace("}}", "}")
 
 
 def compilers(app) -> list[int]:
-    """Return the compilers that run in this sandbox."""
+    """Return the compilers that run below this home."""
     found = []
-    for process in app.sandbox.leftovers().processes:
-        pid, _, command = process.partition(" ")
-        if "--crate-name" in command:
-            found.append(int(pid))
+    for process in Path("/proc").iterdir():
+        try:
+            here = process.name.isdigit() and os.readlink(process / "cwd").startswith(f"{app.home}/rhea/")
+            if here and b"--crate-name" in (process / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+        except OSError:
+            continue  # ended meanwhile
     return found
 
 
@@ -235,9 +238,9 @@ def test_a_home_on_a_full_disk(rust) -> None:
         home = str(disk / "vx")
         # It starts, and a program does not fit into the store.
         line = one_line_of(project.vx("build", VX_HOME=home))
-        assert "No space left" in line or "full" in line
-        assert project.vx("kill", VX_HOME=home).code == 0
+        assert f"the disk of {home} is full" in line or "No space left" in line
     finally:
+        project.vx("kill", VX_HOME=str(disk / "vx"))
         subprocess.run(["umount", "-l", disk], check=True)
 
 

@@ -22,6 +22,9 @@ SOURCE = Path(importlib.util.find_spec("vx").origin).parent
 BIN = Path(sys.executable).parent
 
 
+MAIN_2 = 'fn main() { println!("two"); }\n'
+
+
 @pytest.fixture(params=["unix", "tcp"])
 def listener(request, socket_path):
     text = f"unix:{socket_path}" if request.param == "unix" else "tcp:127.0.0.1:0"
@@ -37,7 +40,8 @@ def test_v1_an_endpoint_is_tcp_or_unix() -> None:
 
 def test_v2_v3_a_stream_reads_and_writes_over_either(listener) -> None:
     def echo() -> None:
-        with listener.accept(10) as accepted:
+        accepted, _ = listener.accept(10)
+        with accepted:
             accepted.write(accepted.read(timeout_s=10)[::-1], 10)
 
     thread = threading.Thread(target=echo)
@@ -153,6 +157,7 @@ def test_v12_the_services_die_with_their_parent(rust, gone) -> None:
     owned = [rust.pid(service) for service in ("cass", "rhea")]
     os.kill(rust.pid("aether"), signal.SIGKILL)
     wait_until(lambda: all(gone(pid) for pid in owned), 2.0, "cass and rhea ended with aether")
+    assert rust.crate("next").executed() == 0
 
 
 def test_v13_a_slow_start_is_waited_for(rust) -> None:
@@ -177,6 +182,7 @@ def test_v14_the_logs_tell_of_a_service_that_died(rust, gone) -> None:
     os.kill(pid, signal.SIGKILL)
     told = f"cass: pid {pid} was killed by SIGKILL; its log is {rust.home}/cass.log"
     wait_until(lambda: told in rust.log("aether"), 5.0, "aether's log tells how cass ended")
+    assert rust.crate("next", MAIN_2).executed() == 1
 
 
 def test_v15_the_services_are_told_where_the_others_are(rust) -> None:

@@ -19,6 +19,7 @@ from typing import Final, cast
 import msgspec
 
 from daemonry import AsyncClient, CallError, errors
+from vx import home
 from vx.aether import diagnostics
 from vx.aether.inputs import Inputs, InputsChanging, absences
 from vx.aether.interface import ServiceDied
@@ -52,6 +53,9 @@ logger = logging.getLogger("aether")
 MAX_REASONS: Final = 20
 # Waiting in rhea's queue is without limit; this is for connecting.
 _CONNECT_TIMEOUT_S: Final = 5.0
+
+# With less than this a program is hardly linked.
+FULL_BELOW_BYTES: Final = 16 << 20
 
 NEVER_BUILT: Final = "nothing like it is in the store"
 
@@ -350,7 +354,18 @@ def _why_failed(action: Action, done: Done, said: str) -> str:
     if done.exit_code < 0:
         return f"{action.title}: {action.tool.name} was killed by signal {-done.exit_code}"
     first = diagnostics.first_error(said) or f"it ended with {done.exit_code}"
+    free_bytes = _free_bytes()
+    if free_bytes < FULL_BELOW_BYTES:  # linkers that map their output die of it without a word
+        first += f" (the disk of {home.home_dir()} is full: {free_bytes >> 10} KiB are free)"
     return first if first.startswith(action.title) else f"{action.title}: {first}"
+
+
+def _free_bytes() -> int:
+    try:
+        found = os.statvfs(home.home_dir())
+    except OSError:
+        return FULL_BELOW_BYTES
+    return found.f_bavail * found.f_frsize
 
 
 def _told(error: CallError) -> str:

@@ -176,9 +176,7 @@ class Build:
                 for action in rest:
                     after = [tasks[need.action] for need in action.needs if need.action in tasks]
                     tasks[action.id] = group.create_task(self._obtain(plan, action, after))
-        except* asyncio.CancelledError:
-            raise
-        except* Exception as errors:
+        except BaseExceptionGroup as errors:
             raise _first(errors) from errors
 
     async def _obtain(self, plan: Plan, action: Action, after: list[asyncio.Task[None]]) -> None:

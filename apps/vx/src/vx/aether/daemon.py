@@ -51,6 +51,7 @@ async def serve(run: Run) -> None:
     limit_s = idle_limit_s(os.environ.get(IDLE_VARIABLE, ""))
 
     async def keep_services(_run: Run) -> None:
+        service.begin()
         try:
             while service.idle_s() < limit_s:  # noqa: ASYNC110  # time has no event
                 await asyncio.sleep(min(_LOOK_S, limit_s))

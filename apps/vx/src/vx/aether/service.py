@@ -129,6 +129,10 @@ class AetherService(Aether):
             **{one.name: one.state().state for one in self._services},
         }
 
+    def begin(self) -> None:
+        """Note that it is ready: starting is no time of quiet."""
+        self._last_call_s = time.monotonic()
+
     def idle_s(self) -> float:
         """Return for how long nobody has wanted anything, in seconds."""
         return 0.0 if self._calls else time.monotonic() - self._last_call_s

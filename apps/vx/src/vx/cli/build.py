@@ -116,6 +116,8 @@ def _built(asked: Asked, parameters: dict[str, Any]) -> int:
         except daemonry.errors.CallFailed as error:
             if not _may_be_another_next(error):
                 raise
+        except daemonry.errors.ConnectionLost:
+            pass  # it ended as we came, and said nothing yet; to build twice does no harm
     # It was ending, not ready yet, or of another version: whoever brings it up sees to that.
     with _brought_up(asked) as client:
         return _follow(client, asked, parameters)
@@ -134,9 +136,11 @@ def _brought_up(asked: Asked) -> Client:
 
 def _follow(client: Client, asked: Asked, parameters: dict[str, Any]) -> int:
     progress: Progress | None = None
+    heard = False
     try:
         for event in client.stream(_METHOD, parameters):
             kind = event["kind"]
+            heard = True
             if kind == "finished":
                 if progress is not None:
                     progress.close()
@@ -147,15 +151,19 @@ def _follow(client: Client, asked: Asked, parameters: dict[str, Any]) -> int:
                 progress = Progress(quiet=asked.quiet)
             progress.show(event)
     except daemonry.errors.ConnectionLost as error:
-        from vx.cli.failures import AetherLost
-
-        raise AetherLost(str(error)) from error
+        if not heard:
+            raise
+        raise _lost(str(error)) from error
     finally:
         if progress is not None:
             progress.close()
+    raise _lost("it ended the build without a word")
+
+
+def _lost(reason: str) -> Exception:
     from vx.cli.failures import AetherLost
 
-    raise AetherLost("it ended the build without a word")
+    return AetherLost(reason)
 
 
 def _finished(asked: Asked, event: dict[str, Any]) -> int:

@@ -26,9 +26,9 @@ def told(error: Exception) -> int:
     if isinstance(error, home.HomeInvalid):
         kit.complain(f"vx: {error}")
         return _USAGE
-    if isinstance(error, AetherLost):
+    if isinstance(error, (AetherLost, daemonry.errors.ConnectionLost)):
         kit.complain(
-            f"vx: aether died, and the build with it ({error}); its log is {home.log_path(home.AETHER)}"
+            f"vx: aether died, and what was asked with it ({error}); its log is {home.log_path(home.AETHER)}"
         )
         return _UNKNOWN_OUTCOME
     if isinstance(error, daemonry.errors.NotRunning):
