@@ -205,27 +205,26 @@ class CassClient:
         return self.endpoint.kind == "unix"
 
     async def _ask(self, ask: Callable[[Cass], Awaitable[Value]]) -> Value:
-        again = True
-        while True:
-            connection, is_new = await self._take(may_be_idle=again)
-            try:
-                return await ask(connection.cass)
-            except errors.ConnectionLost as error:
-                if not again:
-                    raise StoreGone(self.endpoint, str(error)) from error
-                # One that lay idle may have ended with an earlier run; that is no attempt.
-                again = not is_new
-            except errors.DeadlineExceeded as error:
-                raise StoreGone(self.endpoint, str(error)) from error
-            finally:
-                self._put_back(connection)
+        connection = self._idle.pop() if self._idle else await self._connect()
+        try:
+            return await self._ask_over(connection, ask)
+        except errors.ConnectionLost:
+            pass
+        # The others that lie idle are as old as the run of the store that this one was with.
+        while self._idle:
+            self._idle.pop().client.close()
+        try:
+            return await self._ask_over(await self._connect(), ask)
+        except errors.ConnectionLost as error:
+            raise StoreGone(self.endpoint, str(error)) from error
 
-    async def _take(self, *, may_be_idle: bool) -> tuple[_Connection, bool]:
-        while may_be_idle and self._idle:
-            connection = self._idle.pop()
-            if not connection.client.closed:
-                return connection, False
-        return await self._connect(), True
+    async def _ask_over(self, connection: _Connection, ask: Callable[[Cass], Awaitable[Value]]) -> Value:
+        try:
+            return await ask(connection.cass)
+        except errors.DeadlineExceeded as error:
+            raise StoreGone(self.endpoint, str(error)) from error
+        finally:
+            self._put_back(connection)
 
     async def _connect(self) -> _Connection:
         try:

@@ -15,7 +15,7 @@ import pytest
 from daemonry import Client, Fd
 from daemonry.errors import CallFailed
 from daemonry.testing import wait_until
-from vx import digests
+from vx import cass_client, digests
 from vx.cass import layout
 from vx.cass_client import CassClient, StoreGone
 from vx.interfaces import Blob, BlobMissing, Cass, Manifest, NameInvalid, StoreFull
@@ -236,6 +236,26 @@ async def test_bytes_that_stop_coming_are_not_kept(cass_home) -> None:
     async with aclosing(other.verify()) as steps:
         assert [step.blobs async for step in steps] == [0]
     other.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"words!", b"w0rds"])
+def test_bytes_of_another_content_are_not_taken_for_the_blobs(sent: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(sent)
+        theirs.shutdown(socket.SHUT_WR)
+        with pytest.raises(ConnectionError, match="not those of"):
+            cass_client._receive_file(ours, b"", Blob("", digests.of_bytes(b"words"), 5))
+
+
+async def test_one_call_survives_many_restarts_of_the_store(cass) -> None:
+    """All the connections that lay idle are of runs that are over: they count as one failure."""
+    client = CassClient(cass.endpoint)
+    digest = await client.put_bytes(b"words")
+    await asyncio.gather(*(client.missing([digest]) for _ in range(6)))
+    assert cass("restart").code == 0
+    assert (await client.missing([digest])).digests == []
+    client.close()
 
 
 def test_the_interface_is_told_to_any_varlink_client(cass) -> None:

@@ -217,6 +217,13 @@ def test_a_manifest_of_blobs_that_are_not_there_is_refused_and_none_is_kept(kept
     assert kept.get_manifests([KEY, other]).found == {}
 
 
+def test_a_manifest_with_a_wrong_size_is_refused(kept: Store) -> None:
+    digest = kept.put_bytes(b"words")
+    with pytest.raises(NameInvalid, match="has 5 bytes and not 4"):
+        kept.put_manifests({KEY: Manifest([Blob("a", digest, 4)])})
+    assert kept.get_manifests([KEY]).found == {}
+
+
 def test_a_damaged_manifest_is_set_aside_and_can_be_put_again(kept: Store) -> None:
     kept.put_manifests({KEY: Manifest(note={"n": 1})})
     flip(Path(layout.path_of(kept.path, "manifest", KEY)), 100)

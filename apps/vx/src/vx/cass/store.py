@@ -211,7 +211,7 @@ class Store:
         """Keep manifests under their keys: checked all of them before the first is written.
 
         Raises:
-            NameInvalid: a key, or a digest in one, has not the form; or one is too large.
+            NameInvalid: a key, or a digest in one, has not the form; a size is wrong; one is too large.
             BlobMissing: one names blobs that are not there.
             StoreFull, StoreTrouble: those that were written before stay.
         """
@@ -219,6 +219,8 @@ class Store:
         missing = self.missing(blob.digest for one in manifests.values() for blob in one.blobs)
         if missing.digests:
             raise BlobMissing(digests=missing.digests, damaged=missing.damaged)
+        for key, manifest in manifests.items():
+            self._check_sizes(key, manifest)
         for key, data in encoded.items():
             self._write("manifest", _reader_of(data), key)
 
@@ -403,12 +405,10 @@ class Store:
     def _has_all(self, manifest: Manifest, damaged: list[Damage]) -> bool:
         for blob in manifest.blobs:
             try:
-                found = self._require(blob.digest)
+                self._require(blob.digest)
             except Absent as absent:
                 if absent.damage is not None:
                     damaged.append(absent.damage)
-                return False
-            if found.st_size != blob.size:  # the manifest's word is wrong; its blob is what it is
                 return False
         return True
 
@@ -460,6 +460,17 @@ class Store:
         if reason:
             raise NameInvalid(name=key, reason=reason)
         return data
+
+    def _check_sizes(self, key: str, manifest: Manifest) -> None:
+        for blob in manifest.blobs:
+            try:
+                size = self._require(blob.digest).st_size
+            except Absent as absent:
+                damaged = [] if absent.damage is None else [absent.damage]
+                raise BlobMissing(digests=[blob.digest], damaged=damaged) from None
+            if size != blob.size:
+                reason = f"the blob {blob.name!r} has {size} bytes and not {blob.size}"
+                raise NameInvalid(name=key, reason=reason)
 
     def _write(self, kind: Kind, read: Callable[[], bytes], key: str = "") -> tuple[str, int]:
         with self._telling(f"{self.path}/tmp"):
