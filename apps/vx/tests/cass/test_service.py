@@ -258,6 +258,48 @@ async def test_one_call_survives_many_restarts_of_the_store(cass) -> None:
     client.close()
 
 
+@pytest.mark.slow
+async def test_ten_kills_under_eight_writers_lose_nothing_that_was_answered(cass) -> None:
+    """What a put has answered is there in the end, and nothing that is there is damaged."""
+    answered: dict[str, bytes] = {}
+    over, more = asyncio.Event(), asyncio.Event()
+
+    async def write(number: int) -> None:
+        client = CassClient(cass.endpoint)
+        turn = 0
+        while not over.is_set():
+            turn += 1
+            data = os.urandom(100) * (turn * 37 % 4000)
+            try:
+                answered[await client.put_bytes(data)] = data
+                more.set()
+                if turn % 5 == number % 5:
+                    digest = digests.of_bytes(data)
+                    await client.put_manifests({digest: Manifest([Blob("x", digest, len(data))])})
+            except (StoreGone, CallFailed):
+                await asyncio.sleep(0.01)
+        client.close()
+
+    writers = [asyncio.create_task(write(number)) for number in range(8)]
+    for round_ in range(10):
+        before = len(answered)
+        async with asyncio.timeout(20):
+            while len(answered) < before + 20 + round_:
+                more.clear()
+                await more.wait()
+        os.kill(await asyncio.to_thread(cass.pid), signal.SIGKILL)
+        await asyncio.to_thread(wait_until, lambda: cass("status").code == 3)
+        await asyncio.to_thread(cass.start)
+    over.set()
+    await asyncio.gather(*writers)
+    client = CassClient(cass.endpoint)
+    assert (await client.missing(answered)).digests == []
+    assert [step.damaged async for step in client.verify() if step.damaged] == []
+    assert await client.read(next(iter(answered))) == next(iter(answered.values()))
+    assert os.listdir(cass.store_path / "tmp") == []
+    client.close()
+
+
 def test_the_interface_is_told_to_any_varlink_client(cass) -> None:
     shown = cass.sandbox.daemonry("describe", str(cass.endpoint), "org.daemonry.vx.Cass")
     assert shown.code == 0, shown
