@@ -27,10 +27,14 @@ class RheaHome:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
-        self.path = sandbox.path / "vx"
-        sandbox.env["VX_HOME"] = str(self.path)
-        self.scratch_path = self.path / "rhea"
         self._cass: CassClient | None = None
+        self.use(sandbox.path / "vx")
+
+    def use(self, path: Path) -> None:
+        """Have the home there."""
+        self.path = path
+        self.scratch_path = path / "rhea"
+        self.sandbox.env["VX_HOME"] = str(path)
 
     def over_tcp(self, *services: str) -> None:
         """Have the next start listen over TCP, at ports that were free just now."""

@@ -187,6 +187,19 @@ async def test_store_and_rhea_over_tcp(home, cc) -> None:
     assert digests.of_bytes(await home.cass.read(done.outputs[0].digest)) == done.outputs[0].digest
 
 
+async def test_a_home_may_be_longer_than_a_sockets_path_and_have_any_name(home, cc) -> None:
+    home.use(home.sandbox.path / "a home, über %{root} 'quoted'" / ("deep" * 30))
+    home.start()
+    job = await home.job(
+        cc, "-g", "-I%{root}/include", "-c", "main.c", "-o", "main.o",
+        files={"main.c": '#include "a.h"\n', "include/a.h": "int x;\n"}, outputs=["main.o"], tool="cc",
+    )  # fmt: skip
+    done = await home.done(job)
+    content = await home.cass.read(done.outputs[0].digest)
+    assert b"deepdeep" not in content
+    assert b"/vx" in content
+
+
 # --- what a job sees ------------------------------------------------------------------------------
 
 
