@@ -49,6 +49,9 @@ _INHERITED: Final = _words(
 )
 
 
+PATHS_ONLY: Final = "only path dependencies are built"
+
+
 class Target(msgspec.Struct, frozen=True):
     """One library or program of a package.
 
@@ -73,7 +76,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Dependency(msgspec.Struct, frozen=True):
-    """A path dependency.
+    """A dependency.
 
     Attributes:
         name: what the package calls it.
@@ -83,6 +86,8 @@ class Dependency(msgspec.Struct, frozen=True):
         optional: whether a feature turns it on.
         default_features: whether its default features are wanted.
         features: which others are.
+        refused: what it is, for one that vx does not build; an optional one is refused only when a
+            feature turns it on.
     """
 
     name: str
@@ -92,6 +97,7 @@ class Dependency(msgspec.Struct, frozen=True):
     optional: bool = False
     default_features: bool = True
     features: tuple[str, ...] = ()
+    refused: str = ""
 
 
 class Package(msgspec.Struct, frozen=True):
@@ -379,10 +385,12 @@ def _dependency(path: str, name: str, given: Any, workspace: Workspace | None) -
         own = {key: value for key, value in fields.items() if key != "workspace"}
         shared["features"] = [*shared.get("features", []), *own.pop("features", [])]
         fields = {**shared, **own}
-    if "git" in fields:
-        raise Unsupported(path, f"the git dependency {name}", "only path dependencies are built")
+    optional = bool(fields.get("optional", False))
     if "path" not in fields:
-        raise Unsupported(path, f"the registry dependency {name}", "only path dependencies are built")
+        refused = f"the {'git' if 'git' in fields else 'registry'} dependency {name}"
+        if optional:
+            return Dependency(name, name, "", optional=True, refused=refused)
+        raise Unsupported(path, refused, PATHS_ONLY)
     for key in fields:
         if key not in _DEPENDENCY_KEYS:
             raise Unsupported(path, f"the dependency {name}'s {key}")
@@ -392,7 +400,7 @@ def _dependency(path: str, name: str, given: Any, workspace: Workspace | None) -
         str(fields.get("package", name)),
         str(fields["path"]),
         from_workspace,
-        bool(fields.get("optional", False)),
+        optional,
         bool(default),
         _texts(path, f"dependencies.{name}.features", fields.get("features", [])),
     )

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from vx.project.cargo_manifest import Dependency, Package
-from vx.project.errors import ProjectInvalid
+from vx.project.cargo_manifest import PATHS_ONLY, Dependency, Package
+from vx.project.errors import ProjectInvalid, Unsupported
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -125,6 +125,8 @@ class _Resolver:
     def _dependency(self, where: str, one: Dependency) -> None:
         if one.name in self._on.dependencies[where]:
             return
+        if one.refused:
+            raise Unsupported(f"{where}/Cargo.toml", one.refused, PATHS_ONLY)
         self._on.dependencies[where].add(one.name)
         target = self._links[where][one.name]
         self._take(target)
@@ -172,10 +174,11 @@ class _Resolver:
         waiting, self._weak = self._weak, []
         changed = False
         for where, name, feature in waiting:
-            target = self._links[where][name]
             if name not in self._on.dependencies[where]:
                 self._weak.append((where, name, feature))
-            elif feature not in self._on.features[target]:
+                continue
+            target = self._links[where][name]
+            if feature not in self._on.features[target]:
                 self._feature(target, feature)
                 changed = True
         return changed

@@ -164,6 +164,8 @@ class _Reader:
         self._packages[directory] = package
         links = self._links[directory] = {}
         for one in package.dependencies:
+            if one.refused:
+                continue
             base = self._home if one.from_workspace else directory
             other = os.path.normpath(os.path.join(base, one.path))
             self._read_package(other)
