@@ -103,7 +103,7 @@ def test_an_included_file_is_an_input(rust) -> None:
 
 
 def test_a_second_place_for_a_module_is_the_error_that_it_is(rust) -> None:
-    """rustc refuses `part.rs` beside `part/mod.rs`; a hit would hide that."""
+    """The compiler refuses `part.rs` beside `part/mod.rs`; a hit would hide that."""
     project = rust.crate(main=TWO)
     project.write("src/part.rs", "pub const VALUE: i32 = 1;\n")
     project.build()

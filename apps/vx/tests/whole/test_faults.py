@@ -41,8 +41,7 @@ def compilers(app) -> list[int]:
 
 
 def long_crate(app, name: str = "long"):
-    project = app.crate(name, main=LONG)
-    return project
+    return app.crate(name, main=LONG)
 
 
 @pytest.mark.parametrize("service", ["rhea", "cass"])

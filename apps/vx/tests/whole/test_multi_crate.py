@@ -103,7 +103,8 @@ def test_a_workspace_builds_its_members(rust) -> None:
     low.write_text(low.read_text().replace('version = "0.1.0"', "version.workspace = true"))
     project.write(
         "crates/high/Cargo.toml",
-        '[package]\nname = "high"\nversion = "0.1.0"\nedition = "2021"\n[dependencies]\nlow = { path = "../low" }\n',
+        '[package]\nname = "high"\nversion = "0.1.0"\nedition = "2021"\n[dependencies]\n'
+        'low = { path = "../low" }\n',
     )
     project.write("crates/high/src/main.rs", 'fn main() { println!("{}", low::f()); }\n')
     assert project.executed() == 2
@@ -138,7 +139,8 @@ def test_features_change_what_is_built(rust) -> None:
 def test_profiles_of_every_kind_link(rust) -> None:
     project = rust.crate(
         main='fn main() { println!("{}", part::f()); }\n',
-        manifest='[dependencies]\npart = { path = "part" }\n[profile.release]\nlto = "fat"\ncodegen-units = 1\n'
+        manifest='[dependencies]\npart = { path = "part" }\n[profile.release]\nlto = "fat"\n'
+        "codegen-units = 1\n"
         'panic = "abort"\nstrip = true\nopt-level = "s"\noverflow-checks = true\n',
     )
     library(project, "part", "part", "pub fn f() -> i32 { 6 }\n")
@@ -164,7 +166,8 @@ def test_static_and_shared_libraries(rust) -> None:
 def test_two_packages_of_one_name_do_not_collide(rust) -> None:
     project = rust.crate(
         main='fn main() { println!("{} {}", one::f(), two::f()); }\n',
-        manifest='[dependencies]\none = { path = "a", package = "same" }\ntwo = { path = "b", package = "same" }\n',
+        manifest='[dependencies]\none = { path = "a", package = "same" }\n'
+        'two = { path = "b", package = "same" }\n',
     )
     library(project, "a", "same", "pub fn f() -> i32 { 1 }\n")
     library(project, "b", "same", "pub fn f() -> i32 { 2 }\n")

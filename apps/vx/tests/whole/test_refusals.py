@@ -64,7 +64,8 @@ def test_dependencies_in_a_circle(rust) -> None:
     for one, other in (("a", "b"), ("b", "a")):
         project.write(
             f"{one}/Cargo.toml",
-            f'[package]\nname = "{one}"\nedition = "2021"\n[dependencies]\n{other} = {{ path = "../{other}" }}\n',
+            f'[package]\nname = "{one}"\nedition = "2021"\n[dependencies]\n'
+            f'{other} = {{ path = "../{other}" }}\n',
         )
         project.write(f"{one}/src/lib.rs", "")
     assert "circle: a -> b -> a" in project.fails()

@@ -70,15 +70,14 @@ def test_v5_nobody_goes_round_the_one_layer() -> None:
         "start_unix_server",
         "start_server",
     }
-    found = []
-    for path in SOURCE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Attribute)
-                and node.func.attr in forbidden
-            ):
-                found.append(f"{path.name}:{node.lineno} {node.func.attr}")
+    found = [
+        f"{path.name}:{node.lineno} {node.func.attr}"
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in forbidden
+    ]
     assert found == []
 
 
@@ -218,7 +217,8 @@ def test_v17_the_lower_layers_need_no_service() -> None:
         "from vx.reports import report\n"
         "cargo_manifest.read('Cargo.toml', {'package': {'name': 'x'}})\n"
         "assert recipe.recipe_key({'a': 'b'}) != recipe.recipe_key({'a': 'c'})\n"
-        "print([name for name in ('asyncio', 'daemonry.service.server', 'vx.aether.service') if name in sys.modules])\n"
+ "
+        "       "print([name for name in ('asyncio', 'daemonry.service.server', 'vx.aether.service') if name in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
