@@ -322,7 +322,6 @@ def _start_runner() -> tuple[subprocess.Popen[bytes], socket.socket]:
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 cwd="/",
-                env={},
                 start_new_session=True,
             )
         except OSError:
