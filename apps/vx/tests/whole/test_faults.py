@@ -6,13 +6,17 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from daemonry.testing import wait_until
+
+BIN = Path(sys.executable).parent
 
 # Compiles for long enough to be caught at it: each function costs the optimiser some work.
 LONG = (
@@ -292,3 +296,34 @@ def test_aether_ends_after_a_time_of_quiet(rust, gone) -> None:
     wait_until(lambda: all(gone(pid) for pid in pids), 15, "aether ended by itself")
     assert not list(Path(rust.home).glob("*.sock"))
     assert project.executed() == 0
+
+
+def test_an_aether_that_dies_with_its_parent(rust, gone) -> None:
+    project = rust.crate()
+    done = project.vx("build", "--die-with-parent")
+    assert done.code == 0, done
+    wait_until(lambda: rust.vx("status").code == 3, 5, "aether ended with the command")
+    wait_until(lambda: not rust.sandbox.leftovers().processes, 5, "and so did the services")
+    assert project.executed() == 0  # in a new one, which stays
+    assert rust.vx("status").code == 0
+
+
+def test_services_over_tcp(rust) -> None:
+    """Where a Unix socket cannot serve, blobs pass as bytes."""
+    ports = []
+    for _ in range(2):
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            ports.append(one.getsockname()[1])
+    env = {"VX_CASS": f"tcp:127.0.0.1:{ports[0]}", "VX_RHEA": f"tcp:127.0.0.1:{ports[1]}"}
+    project = rust.crate()
+    assert project.executed(**env) == 1
+    assert project.run("hello") == "hello\n"
+    assert project.vx("clean").code == 0
+    assert project.executed(**env) == 0
+    assert not (rust.home / "cass.sock").exists()
+
+
+def test_a_directory_that_is_gone(rust) -> None:
+    done = rust.sandbox.run("sh", "-c", f"mkdir gone && cd gone && rmdir ../gone && {BIN}/vx build")
+    assert one_line(done) == "vx: the present directory: is gone\n"

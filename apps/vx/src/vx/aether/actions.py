@@ -116,7 +116,8 @@ class Finished(msgspec.Struct, frozen=True):
 class _Flight:
     """A run, and how many wait for it."""
 
-    def __init__(self, task: asyncio.Task[Finished]) -> None:
+    def __init__(self, key: str, task: asyncio.Task[Finished]) -> None:
+        self.key = key
         self.task = task
         self.waiting = 0
 
@@ -141,8 +142,17 @@ class Actions:
         self._inputs = Inputs(file_digests, self.cass)
         self._flights: dict[str, _Flight] = {}
 
-    def remembered(self, plan: Plan, action: Action, results: Mapping[str, Result]) -> Obtained | None:
+    def remembered(
+        self, plan: Plan, action: Action, results: Mapping[str, Result], seen: dict[str, str | None]
+    ) -> Obtained | None:
         """Return an action's result if this process knows it, without asking anybody.
+
+        Args:
+            plan: the build that it belongs to.
+            action: the action.
+            results: of the actions that it needs, by their ids.
+            seen: digests of files as this build found them: a header is looked at once, and not for
+                each source that includes it.
 
         Raises:
             OSError: a source cannot be read.
@@ -151,7 +161,14 @@ class Actions:
         entries = self.memory.known_entries(key)
         if not entries:
             return None
-        entry = recipe.holding(entries, self._now(plan, action))
+        now = self._now(plan, action)
+
+        def digest(path: str) -> str | None:
+            if path not in seen:
+                seen[path] = now.digest(path)
+            return seen[path]
+
+        entry = recipe.holding(entries, Conditions(digest, now.exists, now.env))
         result = self.memory.known_result(entry.result) if entry is not None else None
         return Obtained(action, "cached", result, key, parts, entry) if result is not None else None
 
@@ -251,8 +268,8 @@ class Actions:
             ours = flight is None or flight.task.done()
             if flight is None or flight.task.done():
                 task = asyncio.create_task(self._run(plan, action, results, key, declared), name=action.title)
-                flight = self._flights[flight_key] = _Flight(task)
-                task.add_done_callback(functools.partial(self._land, flight_key, flight))
+                flight = self._flights[flight_key] = _Flight(flight_key, task)
+                task.add_done_callback(functools.partial(self._land, flight))
             finished = await self._wait_for(flight)
             took_ms = round((time.monotonic() - started_s) * 1000)
             if ours:
@@ -270,10 +287,14 @@ class Actions:
             flight.waiting -= 1
             if not flight.waiting and not flight.task.done():
                 flight.task.cancel()
+                self._forget(flight)  # who comes now starts another: this one is ending
 
-    def _land(self, flight_key: str, flight: _Flight, _task: asyncio.Task[Finished]) -> None:
-        if self._flights.get(flight_key) is flight:
-            del self._flights[flight_key]
+    def _forget(self, flight: _Flight) -> None:
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
+
+    def _land(self, flight: _Flight, _task: asyncio.Task[Finished]) -> None:
+        self._forget(flight)
         if not flight.task.cancelled():
             flight.task.exception()  # looked at: who waited was told, if anybody still did
 

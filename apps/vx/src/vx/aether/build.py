@@ -40,6 +40,8 @@ logger = logging.getLogger("aether")
 
 # How often a build begins again because the store lost what was known of it.
 _TRIES: Final = 3
+# Actions that are looked up before others have their turn: a few milliseconds.
+_IN_ONE_GO: Final = 50
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -159,9 +161,12 @@ class Build:
 
     async def _obtain_all(self, plan: Plan) -> None:
         rest: list[Action] = []
-        for action in plan.actions:
+        seen: dict[str, str | None] = {}
+        for number, action in enumerate(plan.actions):
+            if number % _IN_ONE_GO == 0:
+                await asyncio.sleep(0)  # others build meanwhile
             known = all(need.action in self._results for need in action.needs)
-            found = self._actions.remembered(plan, action, self._results) if known else None
+            found = self._actions.remembered(plan, action, self._results, seen) if known else None
             if found is None:
                 rest.append(action)
             else:

@@ -48,7 +48,7 @@ class Asked:
         parameters: of the call, as far as the command line tells them.
         json: whether the result is printed as JSON.
         spawn: whether aether may be started.
-        die_with_parent: whether aether ends with whoever called `vx`.
+        die_with_parent: whether an aether that is started ends with this command.
         quiet: whether only diagnostics and errors are shown.
         directory: where the project is; "" for the present directory.
     """
@@ -72,6 +72,8 @@ def parse(arguments: list[str]) -> Asked | None:
             asked.parameters["release"] = True
         elif argument == "--no-spawn":
             asked.spawn = False
+        elif argument == "--die-with-parent":
+            asked.die_with_parent = True
         elif argument == "--json":
             asked.json = True
         elif argument in ("--quiet", "-q"):
@@ -97,12 +99,19 @@ def _parameters(asked: Asked) -> dict[str, Any]:
     os.umask(umask)
     environ = os.environ
     return {
-        "directory": os.path.abspath(asked.directory) if asked.directory else os.getcwd(),
+        "directory": _directory(asked),
         "version": __version__,
         "environment": {name: environ[name] for name in ENVIRONMENT if name in environ},
         "umask": umask,
         **asked.parameters,
     }
+
+
+def _directory(asked: Asked) -> str:
+    try:
+        return os.path.abspath(asked.directory) if asked.directory else os.getcwd()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(error.errno, "is gone", "the present directory") from None
 
 
 def _built(asked: Asked, parameters: dict[str, Any]) -> int:
@@ -131,7 +140,7 @@ def _may_be_another_next(error: daemonry.errors.CallFailed) -> bool:
 def _brought_up(asked: Asked) -> Client:
     from vx.cli.bring_up import reach
 
-    return reach(spawn=asked.spawn, quiet=asked.quiet)
+    return reach(spawn=asked.spawn, quiet=asked.quiet, die_with_parent=asked.die_with_parent)
 
 
 def _follow(client: Client, asked: Asked, parameters: dict[str, Any]) -> int:

@@ -94,6 +94,9 @@ def _add_build(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     one.add_argument(
         "--no-spawn", action="store_true", help="fail if aether does not run, instead of starting it"
     )
+    one.add_argument(
+        "--die-with-parent", action="store_true", help="an aether that is started ends with this command"
+    )
     one.add_argument("-q", "--quiet", action="store_true", help="show only what compilers say")
     one.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -116,7 +119,7 @@ def _add_explain(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _build(options: argparse.Namespace) -> int:
     asked = build.Asked()
     asked.json, asked.quiet, asked.spawn = options.json, options.quiet, not options.no_spawn
-    asked.directory = options.directory
+    asked.directory, asked.die_with_parent = options.directory, options.die_with_parent
     names = [name for given in options.features for name in given.replace(",", " ").split()]
     asked.parameters = {
         "release": options.release,

@@ -20,6 +20,8 @@ from vx import digests
 FINE_TICK_NS: Final = 50_000_000
 # FAT counts in 2 s, others in 1 s; their times have no fraction.
 COARSE_TICK_NS: Final = 2_050_000_000
+# Files that are remembered; about 300 bytes each.
+MAX_KNOWN: Final = 500_000
 _SECOND_NS: Final = 1_000_000_000
 
 
@@ -75,6 +77,11 @@ class FileDigests:
         self._known: dict[str, Known] = {}
         self.hashed = 0
 
+    def _keep(self, path: str, known: Known) -> None:
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()  # reading all again is rare, and takes a second or two
+        self._known[path] = known
+
     def digest(self, path: str) -> str | None:
         """Return the digest of the file at an absolute path; None where there is none.
 
@@ -98,7 +105,7 @@ class FileDigests:
         except OSError:
             return
         signature = signature_of(found)
-        self._known[path] = Known(signature, digest, is_settled(signature, time.time_ns()))
+        self._keep(path, Known(signature, digest, is_settled(signature, time.time_ns())))
 
     def _read(self, path: str) -> str | None:
         try:
@@ -116,5 +123,5 @@ class FileDigests:
             os.close(fd)
         self.hashed += 1
         signature = signature_of(found)
-        self._known[path] = Known(signature, digest, is_settled(signature, read_at_ns))
+        self._keep(path, Known(signature, digest, is_settled(signature, read_at_ns)))
         return digest

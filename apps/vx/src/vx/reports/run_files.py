@@ -17,6 +17,8 @@ from vx.reports.report import FORMAT, RunReport
 from vx.reports.ulid import is_ulid
 
 KEPT: Final = 50
+# Of a project with thousands of sources a report has megabytes; the newest is kept in any case.
+KEPT_BYTES: Final = 64 << 20
 LATEST: Final = "latest"
 
 _encode = msgspec.json.Encoder().encode
@@ -115,8 +117,12 @@ def _ids(folder: str) -> list[str]:
 
 
 def _prune(folder: str) -> None:
-    for old in _ids(folder)[KEPT:]:
+    total_bytes = 0
+    for number, run_id in enumerate(_ids(folder)):
+        path = f"{folder}/{run_id}.json"
         try:
-            os.unlink(f"{folder}/{old}.json")
+            total_bytes += os.stat(path).st_size
+            if number >= KEPT or (number and total_bytes > KEPT_BYTES):
+                os.unlink(path)
         except OSError:
             pass  # another build removes them, too
