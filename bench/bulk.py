@@ -2,8 +2,9 @@
 
 Owns the daemon and the rounds.  In band is an upgraded connection: one call, and behind its reply
 the bytes as they are.  It is compared with a process that only sends and one that only receives, by
-the same two system calls, in the same run.  A lent file is filled once, before anything is timed;
-what is timed is the call, the descriptor's way, mapping it, and reading both its ends.
+the same two system calls, in the same run, each of them up and running before.  A lent file is filled
+once, before anything is timed; what is timed is the call, the descriptor's way, mapping it, and reading
+both its ends.
 
 What the numbers mean is in bench/README.md.  They are information: the exit code is 0 unless
 something could not be run.
@@ -28,11 +29,14 @@ TARGET_SHARE = 0.7
 TARGET_LENT_MS = 1.0
 
 
-def measure(here: Workshop, path: str, size_bytes: int, rounds: int) -> dict[str, list[float]]:
+def measure(
+    here: Workshop, path: str, bare_path: str, size_bytes: int, rounds: int
+) -> dict[str, list[float]]:
     """Return the seconds that each way took in each round, by its name."""
     found: dict[str, list[float]] = {}
-    for _ in range(rounds):
-        out = here.run(here.command("python3"), str(CONTENDERS / "bulk_client.py"), path, str(size_bytes))
+    client = (here.command("python3"), str(CONTENDERS / "bulk_client.py"), path, bare_path, str(size_bytes))
+    for number in range(rounds):
+        out = here.run(*client, str(number))
         for name, took_s in json.loads(out).items():
             found.setdefault(name, []).append(took_s)
     return found
@@ -51,7 +55,10 @@ def main() -> int:
             daemon = Contender("daemonry", path=str(here.runtime / "bulk.sock"))
             words = [here.command("python3"), str(CONTENDERS / "bulk_daemon.py"), daemon.path, str(GIB)]
             stack.enter_context(serving(here, daemon, words))
-            found = measure(here, daemon.path, GIB, options.rounds)
+            bare = Contender("bare", path=str(here.runtime / "bare.sock"))
+            words = [here.command("python3"), str(CONTENDERS / "bulk_bare.py"), bare.path]
+            stack.enter_context(serving(here, bare, words))
+            found = measure(here, daemon.path, bare.path, GIB, options.rounds)
     except Failed as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = "python3 -c pass"
@@ -133,6 +134,9 @@ class Surroundings:
         self.run(*install, str(ROOT), str(ROOT / "apps/palingenesis"), "supervisor", "mypy")
 
 
+AnySurroundings = TypeVar("AnySurroundings", bound=Surroundings)
+
+
 def _check_bytecode(venv_dir: Path) -> None:
     """Raise if an installed module would be compiled again by each command."""
     for package in ("daemonry", "palingenesis", "supervisor"):
@@ -142,11 +146,11 @@ def _check_bytecode(venv_dir: Path) -> None:
 
 
 @contextmanager
-def surroundings(env_dir: Path | None) -> Iterator[Surroundings]:
+def surroundings(env_dir: Path | None, kind: type[AnySurroundings]) -> Iterator[AnySurroundings]:
     """Make the environment, and remove it; a virtual environment at `env_dir` stays."""
     with tempfile.TemporaryDirectory(prefix="daemonry-bench-") as directory:
         private = Path(directory)
-        yield Surroundings(env_dir or private / "venv", private)
+        yield kind(env_dir or private / "venv", private)
 
 
 # --- the daemons ------------------------------------------------------------------------------
@@ -395,7 +399,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # and clean up
     try:
         with ExitStack() as stack:
-            here = stack.enter_context(surroundings(options.env and options.env.absolute()))
+            here = stack.enter_context(surroundings(options.env and options.env.absolute(), Surroundings))
             pinned = pin()
             rows = bring_up(here, stack)
             measure(here, rows, rounds)

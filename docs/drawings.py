@@ -15,6 +15,7 @@ from typing import Any, Final
 from daemonry import errors
 from daemonry.cli import exit_codes
 from daemonry.daemon import lifecycle
+from daemonry.home import child
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SOURCE: Final = ROOT / "src/daemonry"
@@ -91,6 +92,7 @@ def _limit_lines(lines: list[str]) -> Iterator[str]:
 DRAWN: Final[dict[str, Callable[[], str]]] = {
     "error tree": error_tree,
     "exit codes": exit_code_table,
+    "home child": child.drawing,
     "house": house,
     "layers": layers,
     "lifecycle": lifecycle.drawing,

@@ -4,6 +4,7 @@ The cases follow the JSON Parsing Test Suite (Seriot: y_ must be read, n_ must n
 choose); fault 4 of the table.
 """
 
+import enum
 import json
 import json.scanner
 import sys
@@ -325,6 +326,74 @@ def test_a_name_that_is_not_utf8_is_shown_and_can_be_sent():
     text = encode({"file": "caf\udce9 ü"})
     assert text.encode("utf-8") == '{"file":"caf\\\\udce9 ü"}'.encode()
     assert decode(text) == {"file": "caf\\udce9 ü"}
+
+
+class Name(str):
+    __slots__ = ()
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
+KEYS = (
+    st.text() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.booleans() | st.none()
+)
+LEAVES = KEYS | st.floats() | st.just(Level.HIGH) | st.text().map(Name) | st.binary() | st.sets(st.integers())
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(KEYS, inner),
+    max_leaves=12,
+)
+
+
+def written(dumps, value):
+    """The text, or the error that there is instead."""
+    try:
+        return dumps(value)
+    except (TypeError, ValueError) as error:
+        return type(error), str(error)
+
+
+def json_dumps(value):
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+@given(VALUES)
+def test_what_is_written_is_what_json_writes(value):
+    """Without the import of `json`: its encoder is driven directly."""
+    assert written(strict_json._dumps, value) == written(json_dumps, value)
+
+
+def test_what_holds_itself_is_refused_as_json_does():
+    value = {"a": []}
+    value["a"].append(value)
+    assert written(strict_json._dumps, value) == written(json_dumps, value)
+    assert written(strict_json._dumps, value)[0] is ValueError
+    shared = [1]
+    assert strict_json._dumps([shared, shared]) == "[[1],[1]]"
+
+
+@pytest.mark.parametrize("missing", ["no _json", "an encoder that wants other arguments"])
+def test_without_the_encoder_json_itself_writes(monkeypatch, missing):
+    if missing == "no _json":
+        monkeypatch.setitem(sys.modules, "_json", None)
+    else:
+        monkeypatch.setattr("_json.make_encoder", lambda: None)
+    dumps = strict_json._make_dumps()
+    assert "make_encoder" not in dumps.__code__.co_freevars
+    assert dumps({"a": [1.5, "ü", None]}) == '{"a":[1.5,"ü",null]}'
+    assert written(dumps, float("nan")) == written(json_dumps, float("nan"))
+
+
+def test_writing_and_reading_do_not_import_json(sandbox):
+    done = sandbox.run(
+        sys.executable,
+        "-c",
+        "import sys; from daemonry.strict_json import decode, encode\n"
+        "print(encode(decode('{\"a\":[1.5,\"\\\\u00fc\"]}')), 'json' in sys.modules, 're' in sys.modules)",
+    )
+    assert done.out == '{"a":[1.5,"ü"]} False False\n', done.err
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])

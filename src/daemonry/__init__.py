@@ -38,6 +38,8 @@ Children that end with this process, however it ends:
 Small things that programs built on it need:
 
     Place           where a daemon's files are; `host_id()` tells machines apart that share a home
+    pick_environment
+                    variables of the caller's that a call is to carry
     write_atomically
     load_config     TOML to a typed value
     daemonry.cli.kit
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from daemonry.errors import DaemonryError as DaemonryError
     from daemonry.errors import Refused as Refused
     from daemonry.process.atomic_file import write_atomically as write_atomically
+    from daemonry.process.environment import pick_environment as pick_environment
     from daemonry.process.lifeline import Owned as Owned
     from daemonry.process.lifeline import spawn_owned as spawn_owned
     from daemonry.process.place import Place as Place
@@ -126,6 +129,7 @@ _HOMES = {
     "host_id": "daemonry.process.place",
     "listen": "daemonry.transport.connect",
     "method": "daemonry.service.interface",
+    "pick_environment": "daemonry.process.environment",
     "load_config": "daemonry.daemon.config:load",
     "spawn_owned": "daemonry.process.lifeline",
     "start": "daemonry.daemon.start",

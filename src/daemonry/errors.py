@@ -29,6 +29,7 @@ is raised; how a command ends on each is said in `daemonry.cli.exit_codes`.
     ├ LifecycleError
     │  ├ AlreadyRunning
     │  ├ NotRunning
+    │  ├ VersionMismatch
     │  ├ StartFailed
     │  ├ NotReadyInTime
     │  └ StopFailed

@@ -32,8 +32,6 @@ LISTEN_BACKLOG: Final = 4096
 # The share of RLIMIT_NOFILE that connections may use; systemd's rule.
 CONNECTION_SHARE: Final = 0.75
 MAX_CONNECTIONS: Final = 16384
-# Connections accepted in one turn of the loop, so that a flood does not starve those that are in.
-ACCEPTS_PER_TURN: Final = 64
 # After accept() failed for want of descriptors or memory: first pause, longest pause.
 ACCEPT_BACKOFF_S: Final = 0.1
 ACCEPT_BACKOFF_MAX_S: Final = 1.0
@@ -88,6 +86,28 @@ SOCKET_CHECK_S: Final = 1.0
 OWNED_GRACE_S: Final = 0.5
 # The same when the owner asks for the end.  systemd allows 90 s, supervisord and docker 10.
 OWNED_STOP_TIMEOUT_S: Final = 10.0
+
+# --- homes ------------------------------------------------------------------------------------
+
+# Services of one home: each is a process or more.
+MAX_SERVICES: Final = 256
+# A line of a service's output that is longer is cut.
+MAX_SERVICE_LINE_BYTES: Final = 1 << 16
+# What a service's first process has left has this long between SIGTERM and SIGKILL.
+SERVICE_SWEEP_S: Final = 0.2
+# A hook that runs longer is killed.
+HOME_HOOK_TIMEOUT_S: Final = 30.0
+# A service that does not show to be ready counts as ready when it has lived this long.  What is
+# missing something at its start has ended by then; supervisord waits a second.
+STARTED_AFTER_S: Final = 0.2
+# Between looks whether a service is ready, where it cannot tell by itself: first, longest.
+READY_RETRY_FIRST_S: Final = 0.02
+READY_RETRY_MAX_S: Final = 0.5
+# One attempt of such a look: a connection, a request, a command.
+READY_ATTEMPT_S: Final = 5.0
+# `up` waits this long for all services, `down` for their end, where nothing else is asked for.
+HOME_UP_TIMEOUT_S: Final = 300.0
+HOME_DOWN_TIMEOUT_S: Final = 120.0
 
 # --- files ------------------------------------------------------------------------------------
 

@@ -4,9 +4,9 @@ Owns decoding text into Python values and encoding them on one line.  Refuses wh
 leaves to chance: duplicate keys, NaN and infinities, lone surrogates, nesting and numbers
 without end.
 
-Decoding drives the interpreter's own C scanner directly.  `import json` would bring `re` and
-`enum` with it, which take longer than a whole `status` command may; where the scanner is not
-there (another interpreter), `json` itself is used.
+Both drive the interpreter's own C scanner and encoder directly.  `import json` would bring `re` and
+`enum` with it, which take longer than a whole `status` command may; where they are not there
+(another interpreter), `json` itself is used.
 """
 
 from __future__ import annotations
@@ -73,12 +73,6 @@ def encode(value: object) -> str:
     """
     text = _dumps(value).translate(_ESCAPED)
     return text if _encodable(text) else text.translate(_shown_surrogates(text))
-
-
-def _dumps(value: object) -> str:
-    import json
-
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _shown_surrogates(text: str) -> dict[int, str]:
@@ -168,3 +162,31 @@ def _make_scanner() -> Callable[[str, int], tuple[Any, int]]:
 
 
 _scan_once = _make_scanner()
+
+
+def _no_form(value: object) -> Any:
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+def _make_dumps() -> Callable[[object], str]:
+    try:
+        from _json import encode_basestring, make_encoder
+
+        def dumps(value: object) -> str:
+            # The arguments are those that `json.JSONEncoder` gives it, in their order: what is being
+            # written (to notice what holds itself), the hook, how text is quoted, no indentation, the
+            # separators; keys as they come and none left out, no NaN.
+            encode = make_encoder({}, _no_form, encode_basestring, None, ":", ",", False, False, False)
+            return "".join(encode(value, 0))
+
+        dumps({"": [0.5, ""]})  # an interpreter whose encoder wants other arguments says so here
+    except (ImportError, TypeError):
+        import json
+
+        def dumps(value: object) -> str:
+            return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+    return dumps
+
+
+_dumps = _make_dumps()

@@ -1,7 +1,11 @@
 """`call`, `describe` and `tap`: a real daemon asked from a shell."""
 
+import contextlib
 import json
 import os
+import socket
+import threading
+from typing import ClassVar
 
 import pytest
 
@@ -45,6 +49,11 @@ class Store(Interface, name="org.example.store", errors=(NoSuchKey,)):
     async def slow(self, seconds: float) -> float:
         await asyncio.sleep(seconds)
         return seconds
+
+    async def tick(self, seconds: float) -> AsyncIterator[int]:
+        for number in range(1000):
+            yield number
+            await asyncio.sleep(seconds)
 
     async def count(self, to: int) -> AsyncIterator[int]:
         for number in range(to):
@@ -103,6 +112,8 @@ def test_a_one_way_call_prints_nothing_and_is_done(store):
         ("Set", ["times=x", "key=a", "value=b"], 2, "times: expected int, got 'x'"),
         ("Set", ["ky=a"], 2, "ky: is no parameter: did you mean 'key'?"),
         ("Set", ["key"], 2, "key: a parameter is key=value, or key:=JSON, or all of them as one JSON object"),
+        ("Set", ["key=a", "key=b"], 2, "key: given twice"),
+        ("Get", ["-"], 2, "standard input: not a JSON object"),
         ("Get", ["{"], 2, "{: not a JSON object: not JSON"),
         ("Get", ['{"key": 1}'], 1, "parameter: key, reason: expected `str`, got `int`"),
         ("Get", ["key=none"], 1, "org.example.store.NoSuchKey (key: none)"),
@@ -115,6 +126,24 @@ def test_what_is_wrong_is_one_line(store, method, words, code, told):
     assert (done.code, done.out) == (code, "")
     assert told in done.err
     assert done.err.count("\n") == 1
+
+
+def test_a_method_without_its_interface_is_told_the_full_name(store):
+    done = store.daemonry("call", "store", "get")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "get: a method has its interface before it: org.example.store.Get\n"
+    assert "org.example.jobs.Start" in store.daemonry("call", "store", "Nothing").err
+
+
+def test_a_method_without_parameters_needs_no_words(store):
+    assert "required: INTERFACE.METHOD (" in store.daemonry("call", "store").err
+    assert store.daemonry("call", "store", "org.varlink.service.GetInfo").code == 0
+
+
+def test_an_unknown_interface_has_a_nearest_one(store):
+    done = store.daemonry("describe", "store", "org.example.stor")
+    assert (done.code, done.out) == (1, "")
+    assert "nearest: org.example.store" in done.err
 
 
 def test_a_call_to_nobody_is_not_running(sandbox):
@@ -133,6 +162,95 @@ def test_a_daemon_killed_in_a_call_leaves_the_outcome_unknown(store):
     assert (caller.returncode, out) == (6, "")
     assert "may have been executed" in err
     assert store.daemonry("start", "store").code == 0  # the next run takes the stale socket away
+
+
+DESCRIPTION = """
+interface org.example.cut
+
+# Do it.
+#
+# [Idempotent]
+method Again() -> ()
+
+method Once() -> ()
+"""
+
+
+@pytest.fixture
+def cutting(sandbox):
+    """A peer that cuts its first connection within a call, describes itself, and answers other calls.
+
+    Attributes:
+        calls: the methods that were called, in their order.
+        endpoint: where it listens.
+    """
+    path = sandbox.path / "cut.sock"
+
+    class Cutting:
+        endpoint = f"unix:{path}"
+        calls: ClassVar[list[str]] = []
+
+    def serve():
+        for number in range(2):
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                return
+            with sock:
+                while frame := frame_from(sock):
+                    name = json.loads(frame)["method"].rpartition(".")[2]
+                    Cutting.calls.append(name)
+                    if number == 0:
+                        break
+                    fields = {"description": DESCRIPTION} if name.startswith("Get") else {}
+                    sock.sendall(json.dumps({"parameters": fields}).encode() + b"\0")
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield Cutting
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+        assert not thread.is_alive()
+    path.unlink()
+
+
+def frame_from(sock):
+    data = b""
+    while not data.endswith(b"\0"):
+        piece = sock.recv(65536)
+        if not piece:
+            return b""
+        data += piece
+    return data[:-1]
+
+
+def test_a_call_that_may_have_run_is_made_again_where_the_description_allows_it(sandbox, cutting):
+    done = sandbox.daemonry("call", cutting.endpoint, "org.example.cut.Again")
+    assert done == (0, "{}\n", "")
+    assert cutting.calls == ["Again", "GetInterfaceDescription", "Again"]
+
+
+def test_and_not_where_it_does_not(sandbox, cutting):
+    done = sandbox.daemonry("call", cutting.endpoint, "org.example.cut.Once")
+    assert (done.code, done.out) == (6, "")
+    assert "may have been executed" in done.err
+    assert cutting.calls == ["Once", "GetInterfaceDescription"]
+
+
+def test_a_stream_is_waited_for_as_long_as_it_takes_once_it_began(store):
+    """The usual time is for the first reply; whoever gives one means each."""
+    watch = store.popen(
+        os.sys.executable, "-m", "daemonry", "call", "store", "org.example.store.Tick", "seconds=0.4"
+    )
+    assert [json.loads(watch.stdout.readline()) for _ in range(2)] == [{"result": 0}, {"result": 1}]
+    watch.terminate()
+    watch.communicate(timeout=10)
+    hasty = call(store, "Tick", "seconds=5", "--timeout", "0.2")
+    assert (hasty.code, hasty.out) == (5, '{"result":0}\n')
 
 
 def test_describe_lists_interfaces_and_prints_one(store):

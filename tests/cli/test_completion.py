@@ -4,33 +4,69 @@ import shutil
 
 import pytest
 
-COMPLETE = """
+SHELLS = ("bash", "zsh", "fish")
+
+
+def need(name):
+    """Skip, and say what was not tried, where a shell is not installed."""
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed: its completion was not tried")
+
+
+# Each shell's own way to ask: the script is loaded, and the completion of a line that ends in its
+# last word is printed, a candidate a line.  Bash is given the words as it breaks them itself.
+BASH = r"""
 source <(daemonry completion bash)
-COMP_WORDS=({words}) COMP_CWORD={at}
-COMPREPLY=()
+COMP_WORDS=({words}) COMP_CWORD={at} COMPREPLY=()
 compopt() {{ :; }}
 _daemonry
-printf '%s\\n' "${{COMPREPLY[@]}}"
+printf '%s\n' "${{COMPREPLY[@]}}"
+"""
+ZSH = r"""
+compdef() {{ registered=$2 }}
+source <(daemonry completion zsh)
+[[ $registered == daemonry ]] || exit 1
+words=({words}) CURRENT={at}+1
+compadd() {{ while [[ $1 != -- ]]; do shift; done; shift; for one; do print -r -- $one; done }}
+_files() {{ : }}
+_daemonry
+"""
+FISH = r"""
+daemonry completion fish | source
+function __fish_complete_path; end
+complete -C "{line}"
 """
 
 
-@pytest.fixture
-def offered(shell):
-    """A function that returns what bash offers for the last of some words."""
+class Asked:
+    """One of the shells, asked what it offers for the last of some words."""
 
-    def offered(*words):
-        quoted = " ".join(f"'{word}'" for word in ("daemonry", *words))
-        done = shell(COMPLETE.format(words=quoted, at=len(words)))
+    def __init__(self, name, sandbox):
+        self.name = name
+        self._sandbox = sandbox
+
+    def __call__(self, *words):
+        words = ("daemonry", *words)
+        quoted = " ".join(f"'{word}'" for word in words)
+        script = {"bash": BASH, "zsh": ZSH, "fish": FISH}[self.name]
+        script = script.format(words=quoted, at=len(words) - 1, line=" ".join(words))
+        # `-f`, `-N`: nothing of whoever runs the tests.
+        options = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["-N"]}[self.name]
+        done = self._sandbox.run(self.name, *options, "-c", script)
         assert (done.code, done.err) == (0, "")
-        return done.out.split()
-
-    return offered
+        return sorted(done.out.split())
 
 
-@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+@pytest.fixture(params=SHELLS)
+def offered(request, sandbox, shell):
+    """A function that returns what a shell offers for the last of some words; in each shell."""
+    need(request.param)
+    return Asked(request.param, sandbox)
+
+
+@pytest.mark.parametrize("name", SHELLS)
 def test_the_script_parses(shell, name):
-    if shutil.which(name) is None:
-        pytest.skip(f"there is no {name} here")
+    need(name)
     parsed = shell(f"daemonry completion {name} > script && {name} -n script")
     assert (parsed.code, parsed.err) == (0, "")
 
@@ -65,3 +101,43 @@ def test_options_are_offered(offered):
     assert offered("ps", "--n") == ["--names"]
     assert offered("completion", "f") == ["fish"]
     assert set(offered("logs", "probe", "--")) == {"--follow", "--tail", "--since", "--json"}
+
+
+PAINT = """
+import enum
+
+from daemonry import Daemon, Interface
+
+class Color(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+class Paint(Interface, name="org.example.paint"):
+    def fill(self, color: Color, wet: bool = False, name: str = "") -> None: ...
+    def find(self, at: int) -> None: ...
+
+daemon = Daemon("paint")
+daemon.serve(Paint())
+"""
+
+
+def test_the_live_daemon_is_asked_what_it_can_be_asked(sandbox, offered):
+    sandbox.start(sandbox.write("paint.py", PAINT))
+    fill = "org.example.paint.Fill"
+    assert offered("describe", "paint", "org.ex") == ["org.example.paint"]
+    assert offered("call", "paint", "org.example.paint.") == [fill, "org.example.paint.Find"]
+    assert offered("call", "--timeout", "5", "paint", f"{fill}") == [fill]
+    assert offered("call", "paint", fill, "") == ["color=", "name=", "wet="]
+    if offered.name == "bash":  # which has broken the words, and puts in what is behind the last break
+        assert offered("call", "paint", fill, "color", "=", "red", "w") == ["wet="]
+        assert offered("call", "paint", fill, "color", "=") == ["blue", "red"]
+        assert offered("call", "paint", fill, "color", "=", "r") == ["red"]
+    else:
+        assert offered("call", "paint", fill, "color=red", "w") == ["wet="]
+        assert offered("call", "paint", fill, "color=") == ["color=blue", "color=red"]
+        assert offered("call", "paint", fill, "wet=t") == ["wet=true"]
+    assert offered("call", "nobody", "") == []
+
+
+def test_what_stands_behind_an_option_is_not_the_daemons_name(offered):
+    assert offered("status", "--timeout", "") == []

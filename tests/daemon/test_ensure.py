@@ -28,6 +28,21 @@ def set_up(run):
     raise OSError("no disk today")
 """
 
+# In the daemon alone, and not in the clients that import the program too.
+COUNTED = """
+if sys.argv[1:2] == ["run"]:
+    note("started", "x")
+"""
+
+KILLED_AT = """
+import os, sys
+import daemonry
+def kill_at(stage):
+    if stage == sys.argv[2]:
+        os.kill(os.getpid(), 9)
+daemonry.ensure(sys.argv[1], on_stage=kill_at)
+"""
+
 CLIENT = """
 import sys
 import daemonry
@@ -132,15 +147,14 @@ def test_one_that_is_setting_up_is_waited_for(probe):
     starting.communicate()
 
 
-def race(probe, count):
-    program = probe.write(PROGRAM + "note('started', 'x')\n")
+def race(probe, count, body=PROGRAM):
+    program = probe.write(body + COUNTED)
     ours, theirs = socket.socketpair()
     racers = [probe.sandbox.popen(sys.executable, "-c", CLIENT, program, stdin=theirs) for _ in range(count)]
     theirs.close()
     ours.close()
     answers = [racer.communicate(timeout=300) for racer in racers]
-    assert [racer.returncode for racer in racers] == [0] * count, {err for _, err in answers}
-    return {out for out, _ in answers}
+    return [racer.returncode for racer in racers], answers
 
 
 @pytest.mark.parametrize(
@@ -151,7 +165,31 @@ def race(probe, count):
     ],
 )
 def test_of_many_at_once_one_starts_and_all_are_served(probe, count):
-    assert race(probe, count) == {f"{probe.instance.pid()}\n"}
+    codes, answers = race(probe, count)
+    assert codes == [0] * count, {err for _, err in answers}
+    assert {out for out, _ in answers} == {f"{probe.instance.pid()}\n"}
+    assert probe.noted("started") == "x"
+
+
+def test_of_many_who_want_one_that_cannot_start_few_try_and_all_are_told_why(probe):
+    codes, answers = race(probe, 8, FAILING)
+    assert codes == [1] * 8
+    assert all("no disk today" in err for _, err in answers)
+    assert len(probe.noted("started")) <= 3
+    assert probe.instance.lock_held() is False
+
+
+STAGES = ("spawn", "directories", "lock", "config", "bind", "setup")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_client_that_is_killed_as_it_starts_one_leaves_a_way_for_the_next(probe, stage):
+    program = probe.write(PROGRAM + COUNTED)
+    killed = probe.sandbox.run(sys.executable, "-c", KILLED_AT, program, stage)
+    assert killed.code == -9
+    with daemonry.ensure(str(program)) as client:
+        assert pid_of(client) == probe.instance.pid()
+    assert probe.noted("started") == "x"  # what the killed one had begun came up by itself
 
 
 def test_a_live_one_costs_no_import_of_what_starts(probe):

@@ -90,7 +90,7 @@ import subprocess
 def setup(run):
     note("child", subprocess.check_output(["sh", "-c", "env; echo; ls /proc/self/fd; pwd; umask"], text=True))
 """
-    probe.start(body)
+    probe.start(body, 'environment=("MINE",)')
     env, _, rest = probe.noted("child").partition("\n\n")
     names = {line.partition("=")[0] for line in env.splitlines()}
     assert "MINE" in names

@@ -152,6 +152,44 @@ def test_what_a_child_leaves_in_its_group_ends_with_it(owned):
     assert not os.path.exists(f"/proc/{left}/exe")
 
 
+def test_a_child_that_left_its_group_is_reached_all_the_same(owned):
+    left = "import os, time; os.setsid(); print(flush=True); time.sleep(60)"
+    for end in ("terminate", "kill"):
+        child = owned(sys.executable, "-c", left, stdout=subprocess.PIPE)
+        child.stdout.readline()
+        assert os.getsid(child.pid) == child.pid
+        assert getattr(child, end)() == (-signal.SIGTERM if end == "terminate" else -signal.SIGKILL)
+
+
+def test_a_child_whose_watcher_was_killed_is_told_and_can_be_ended(owned):
+    child = owned(*LONG)
+    assert child.is_guarded()
+    os.kill(child.group, signal.SIGKILL)
+    wait_until(lambda: not child.is_guarded())
+    assert child.poll() is None
+    assert child.terminate() == -signal.SIGTERM
+
+
+# A shell that ends at once, and what it runs, which takes its time.
+SHELL_AND_SLOW = """
+(trap 'sleep 0.3; echo > {0}; exit' TERM; echo up; while :; do sleep 0.01; done) &
+exec sleep 60
+"""
+
+
+def test_those_whose_parent_ends_first_have_the_same_time(owned, tmp_path):
+    """Asked to end, a shell is gone before what it runs has finished (process-compose has lost data so)."""
+    child = owned("sh", "-c", SHELL_AND_SLOW.format(tmp_path / "done"), stdout=subprocess.PIPE)
+    child.stdout.readline()
+    assert child.terminate() == -signal.SIGTERM
+    assert (tmp_path / "done").exists()
+    child = owned("sh", "-c", SHELL_AND_SLOW.format(tmp_path / "late"), stdout=subprocess.PIPE)
+    child.stdout.readline()
+    assert child.terminate(0.1) == -signal.SIGTERM
+    assert not (tmp_path / "late").exists()
+    assert not sweep.belonging(0, child.mark)
+
+
 def test_a_stopped_child_ends_when_it_is_asked_to(owned):
     child = owned(*LONG)
     os.kill(child.pid, signal.SIGSTOP)
@@ -229,6 +267,21 @@ spawn_owned(["sh", "-c", "setsid -f sleep 60; echo ready; exec sleep 60"]).wait(
     wait_until(lambda: len(sleeps()) == 4 + 2)
     kill(process)
     assert gone_within_a_second(sandbox) < 5  # a second on a machine that is not as busy
+
+
+def test_what_it_writes_in_its_last_moments_does_not_end_it(owner, sandbox):
+    """Nobody reads its output any more, which would be SIGPIPE before it has cleaned up."""
+    process = owner("""
+far, near = os.pipe()
+trap = f"trap 'echo bye; echo ended >&2; echo > {BOX}/cleaned; exit' TERM; echo up; {WAIT}"
+child = spawn_owned(["sh", "-c", trap], stdout=near, stderr=near, held_fds=(far,))
+os.read(far, 2)
+print("ready", flush=True)
+child.wait()
+""")
+    kill(process)
+    gone_within_a_second(sandbox)
+    assert (sandbox.path / "cleaned").exists()
 
 
 @pytest.mark.parametrize("how", ["return", "raise SystemExit(3)", "os._exit(1)", "os.abort()"])

@@ -187,7 +187,7 @@ def test_ipc_concurrent_connections(text_server):
 def test_ipc_graceful_shutdown(text_server, socket_path):
     """P17: cancelled, `run` returns; cleaned up, the file is gone; nobody is left waiting."""
     with text_server.connect() as idle:
-        assert wait_until(lambda: text_server.server._connections)
+        assert wait_until(lambda: text_server.server.connections)
         text_server.stop()
         assert idle.recv(1) == b""
     assert not socket_path.exists()

@@ -14,6 +14,7 @@ import pytest
 from daemonry import CallError, Context, Interface, errors
 from daemonry.service.bounds import Bounds
 from daemonry.service.calls import Calls
+from daemonry.service.readers import HAS_EPOLL
 from daemonry.service.tap import Watcher
 from daemonry.testing import wait_until
 
@@ -338,7 +339,7 @@ def test_a_reply_that_does_not_fit_into_the_socket_comes_all_the_same(connected)
 def test_a_client_that_does_not_read_its_reply_is_let_go(connected):
     peer, _, server = connected(limits=Bounds(stall_s=0.05))
     peer.sock.sendall(xs(3_000_000))
-    wait_until(lambda: server.on_loop(lambda: not server.server._connections))
+    wait_until(lambda: server.on_loop(lambda: not server.server.connections))
 
 
 def test_a_client_that_left_before_its_reply_harms_nobody(connected):
@@ -348,3 +349,20 @@ def test_a_client_that_left_before_its_reply_harms_nobody(connected):
     peer.sock.close()
     wait_until(lambda: implementation.calls == 1)
     assert other.ask(call("Count")) == {"parameters": {"result": 1}}
+
+
+@pytest.mark.skipif(not HAS_EPOLL, reason="the loop watches all connections")
+def test_a_connection_in_use_is_watched_by_the_loop(connected):
+    """One that has said nothing, or one thing, costs an entry in a dict; each event costs more there."""
+    first, _, server = connected()
+    cheap = server.server._reception._readers._callbacks
+    assert len(cheap) == 1
+    for _ in range(3):
+        first.ask(call("Count"))
+        assert len(cheap) == 0
+    silent = Peer(server.endpoint)
+    wait_until(lambda: len(cheap) == 1)
+    for peer in (first, silent):
+        peer.sock.close()
+    wait_until(lambda: server.server.connections == 0)
+    assert len(cheap) == 0

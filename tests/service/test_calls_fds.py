@@ -215,11 +215,11 @@ def test_nothing_is_left_open_whatever_happens(endpoint):
             send_fds(sock, frame("Plain", n=1), [fd] * 100)  # more than anyone takes
             replies(sock, 1)
             send_fds(sock, b'{"meth', [fd] * 2)  # never ended
-            wait_until(lambda: open_fds() == before + 2)
+            assert wait_until(lambda: open_fds() == before + 2)
     with raw(endpoint) as sock:
         sock.sendall(frame("Plain", n=1))
         replies(sock, 1)
-        wait_until(lambda: open_fds() == before - 1)
+        assert wait_until(lambda: open_fds() == before - 1)
 
 
 def test_a_flood_of_descriptors_is_bounded(endpoint):

@@ -200,8 +200,11 @@ def test_a_server_that_ends_ends_its_upgraded_connections(tunnel, name):
 
 
 def test_an_upgraded_connection_counts_until_it_ends(tunnel):
+    def connections():
+        return tunnel.serving.on_loop(lambda: tunnel.serving.server.connections)
+
     with raw(tunnel.endpoint) as sock:
         sock.sendall(frame("Shout", upgrade=True))
         receive(sock, b"\0")
-        wait_until(lambda: tunnel.serving.on_loop(lambda: len(tunnel.serving.server._connections)) == 1)
-    wait_until(lambda: tunnel.serving.on_loop(lambda: len(tunnel.serving.server._connections)) == 0)
+        assert wait_until(lambda: connections() == 1)
+    assert wait_until(lambda: connections() == 0)

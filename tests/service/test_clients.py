@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
-from daemonry import AsyncClient, CallError, Client, Interface, Pool, errors, method
+from daemonry import AsyncClient, CallError, Client, Context, Interface, Pool, errors, method
+from daemonry.clock import monotonic
+from daemonry.limits import READ_BYTES
 from daemonry.testing import wait_until
+from daemonry.transport.stream import Stream
 
 NAME = "org.example.jobs"
 
@@ -99,6 +102,11 @@ def on_client(jobs, talk):
     return asyncio.run(run())
 
 
+async def running(jobs, calls):
+    """Wait until so many calls run in the daemon; the loop goes on meanwhile."""
+    await asyncio.to_thread(wait_until, lambda: jobs.serving.calls.running == calls)
+
+
 @contextlib.contextmanager
 def scripted(path, *answers, close_after=True):
     """A server that reads a call, sends what it is told, and does no more."""
@@ -109,7 +117,7 @@ def scripted(path, *answers, close_after=True):
 
     def serve():
         sock, _ = listener.accept()
-        with sock:
+        with sock, contextlib.suppress(ConnectionError):  # a client may leave in the middle
             for answer in answers:
                 sock.recv(65536)
                 sock.sendall(answer)
@@ -212,10 +220,8 @@ def test_a_deadline_closes_the_connection_and_says_maybe(jobs, client):
         client.call(f"{NAME}.Hang", timeout_s=0.05)
     assert (caught.value.phase, caught.value.ran) == ("reply", "maybe")
     assert client.closed
-    with pytest.raises(errors.ConnectionLost) as lost:
-        client.call(f"{NAME}.Hang")
-    assert lost.value.ran == "no"
     wait_until(lambda: jobs.serving.calls.running == 0)
+    assert client.call(f"{NAME}.Slow", {"delay_s": 0}) == {"result": "slow"}, "on a new connection"
 
 
 def test_a_deadline_of_the_asyncio_client_is_the_same(jobs):
@@ -224,9 +230,7 @@ def test_a_deadline_of_the_asyncio_client_is_the_same(jobs):
             await client.call(f"{NAME}.Hang", timeout_s=0.05)
         assert (caught.value.phase, caught.value.ran) == ("reply", "maybe")
         assert client.closed
-        with pytest.raises(errors.ConnectionLost) as lost:
-            await client.call(f"{NAME}.Hang")
-        assert lost.value.ran == "no"
+        assert await client.call(f"{NAME}.Slow", {"delay_s": 0}) == {"result": "slow"}, "on a new connection"
 
     on_client(jobs, talk)
 
@@ -255,7 +259,8 @@ def test_neither_did_it_with_asyncio(socket_path):
     ("answer", "kind"),
     [
         (b"", errors.ConnectionLost),
-        (b'{"parameters":{}}', errors.RemoteProtocolError),
+        (b'{"parameters":{}}', errors.ConnectionLost),
+        (b"ERR Too many connections\n", errors.RemoteProtocolError),
         (b"what?\0", errors.RemoteProtocolError),
         (b'{"parameters":{},"continues":true}\0', errors.RemoteProtocolError),
     ],
@@ -266,6 +271,54 @@ def test_a_daemon_that_does_not_answer_rightly(socket_path, answer, kind):
             client.call(f"{NAME}.Start")
         assert client.closed
         assert getattr(caught.value, "ran", "maybe") == "maybe"
+
+
+@pytest.mark.parametrize("step", ["read", "write"])
+@pytest.mark.parametrize("typed", [True, False], ids=["typed", "untyped"])
+def test_a_call_that_was_interrupted_does_not_leave_its_reply_to_the_next(
+    client, proxy, monkeypatch, step, typed
+):
+    usual = getattr(Stream, step)
+
+    def interrupted(self, *arguments):
+        if step == "write":
+            usual(self, *arguments)
+        raise KeyboardInterrupt
+
+    def first():
+        return (
+            proxy.start(Job("first")) if typed else client.call(f"{NAME}.Start", {"job": {"name": "first"}})
+        )
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Stream, step, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            first()
+    assert client.closed
+    assert proxy.start(Job("second")).name == "second here None"
+
+
+TWO_REPLIES = b'{"parameters":{"result":1}}\0{"parameters":{"result":2}}\0'
+
+
+def test_a_reply_that_nobody_asked_for_is_not_the_next_calls(socket_path):
+    with scripted(socket_path, TWO_REPLIES, b"") as endpoint, Client.connect(endpoint) as client:
+        assert client.call(f"{NAME}.Start") == {"result": 1}
+        with pytest.raises(errors.RemoteProtocolError, match="no call was made"):
+            client.call(f"{NAME}.Start")
+        assert client.closed
+
+
+def test_neither_is_it_with_asyncio(socket_path):
+    async def talk(endpoint):
+        async with await AsyncClient.connect(endpoint) as client:
+            assert await client.call(f"{NAME}.Start") == {"result": 1}
+            with pytest.raises(errors.RemoteProtocolError, match="no call was made"):
+                await client.call(f"{NAME}.Start")
+            assert client.closed
+
+    with scripted(socket_path, TWO_REPLIES, close_after=False) as endpoint:
+        asyncio.run(talk(endpoint))
 
 
 def test_what_cannot_be_sent_is_not_and_the_connection_goes_on(client):
@@ -306,10 +359,53 @@ def test_asyncio_calls_at_the_same_time_take_turns(jobs):
     on_client(jobs, talk)
 
 
+def test_each_asyncio_call_has_its_own_time(jobs):
+    """One timer serves them all: it is moved when it would come too late, and looks again when too early."""
+
+    async def talk(client):
+        slow = f"{NAME}.Slow"
+        assert await client.call(slow, {"delay_s": 0}, timeout_s=60) == {"result": "slow"}
+        began_s = monotonic()
+        with pytest.raises(errors.DeadlineExceeded):
+            await client.call(f"{NAME}.Hang", timeout_s=0.05)
+        assert 0.04 <= monotonic() - began_s < 30
+        assert await client.call(slow, {"delay_s": 0}, timeout_s=0.15) == {"result": "slow"}
+        assert await client.call(slow, {"delay_s": 0.2}, timeout_s=60) == {"result": "slow"}
+
+    on_client(jobs, talk)
+
+
+def test_closing_an_asyncio_client_ends_its_call_at_once(jobs):
+    async def talk(client):
+        hanging = asyncio.create_task(client.call(f"{NAME}.Hang"))
+        await running(jobs, 1)
+        client.close()
+        with pytest.raises(errors.ConnectionLost) as lost:
+            await hanging
+        assert lost.value.ran == "maybe"
+
+    on_client(jobs, talk)
+    assert wait_until(lambda: jobs.serving.calls.running == 0)
+
+
+def test_an_asyncio_stream_that_is_not_read_is_not_listened_to(jobs):
+    """Otherwise what a fast daemon sends would pile up with a slow reader."""
+
+    async def talk(client):
+        async with contextlib.aclosing(client.stream(f"{NAME}.Count", {"to": 1_000_000})) as stream:
+            assert await anext(stream) == {"result": 0}
+            await asyncio.to_thread(wait_until, lambda: not client._is_reading)
+            assert client._talk.buffered_bytes <= 2 * READ_BYTES
+            for number in range(1, 20_000):
+                assert await anext(stream) == {"result": number}
+
+    on_client(jobs, talk)
+
+
 def test_waiting_for_a_turn_counts_and_says_that_it_did_not_run(jobs):
     async def talk(client):
         hanging = asyncio.create_task(client.call(f"{NAME}.Hang"))
-        await asyncio.sleep(0)
+        await running(jobs, 1)
         with pytest.raises(errors.DeadlineExceeded) as caught:
             await client.call(f"{NAME}.Slow", {"delay_s": 0}, timeout_s=0.05)
         assert (caught.value.phase, caught.value.ran) == ("turn", "no")
@@ -319,22 +415,96 @@ def test_waiting_for_a_turn_counts_and_says_that_it_did_not_run(jobs):
         assert client.closed
 
     on_client(jobs, talk)
-    wait_until(lambda: jobs.serving.calls.running == 0)
+    assert wait_until(lambda: jobs.serving.calls.running == 0)
 
 
 def test_a_cancelled_stream_frees_its_turn(jobs):
     async def talk(client):
+        begun = asyncio.Event()
+
         async def read():
             async for _ in client.stream(f"{NAME}.Count", {"to": 1_000_000}):
-                await asyncio.sleep(0)
+                begun.set()
 
         reading = asyncio.create_task(read())
-        await asyncio.sleep(0.01)
+        await begun.wait()
+        waiting = asyncio.create_task(client.call(f"{NAME}.Slow", {"delay_s": 0}))
         reading.cancel()
         await asyncio.wait([reading])
         assert await asyncio.to_thread(jobs.ended.wait, 10)
+        assert await waiting == {"result": "slow"}, "on a new connection"
 
     on_client(jobs, talk)
+
+
+# --- what a deadline does to the handler ---------------------------------------------------------
+
+
+class Waiting(Interface, name="org.example.waiting"):
+    """Handlers that say when they are told to stop."""
+
+    def __init__(self):
+        self.began = threading.Event()
+        self.cancelled = threading.Event()
+        self.left = threading.Event()
+
+    async def on_the_loop(self) -> None:
+        self.began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+    @method(blocking=True)
+    def in_a_thread(self, context: Context) -> None:
+        self.began.set()
+        if context.gone.wait(10):
+            self.left.set()
+
+    async def streaming(self) -> AsyncIterator[int]:
+        yield 1
+        await self.on_the_loop()
+
+
+GET_INFO = "org.varlink.service.GetInfo"
+
+
+def ask_blocking(endpoint, method):
+    with Client.connect(endpoint) as client:
+        client.call(GET_INFO)  # so that the call which follows is begun at once
+        client.call(method, timeout_s=0.3)
+
+
+def ask_with_asyncio(endpoint, method):
+    async def talk():
+        async with await AsyncClient.connect(endpoint) as client:
+            await client.call(GET_INFO)
+            await client.call(method, timeout_s=0.3)
+
+    asyncio.run(talk())
+
+
+@pytest.mark.parametrize("ask", [ask_blocking, ask_with_asyncio])
+@pytest.mark.parametrize(("method", "told"), [("OnTheLoop", "cancelled"), ("InAThread", "left")])
+def test_a_handler_whose_caller_stopped_waiting_is_told(serving, ask, method, told):
+    """The protocol has no word for a deadline; the end of the connection says it all the same."""
+    waiting = Waiting()
+    endpoint = serving(waiting).endpoint
+    with pytest.raises(errors.DeadlineExceeded):
+        ask(endpoint, f"org.example.waiting.{method}")
+    assert waiting.began.is_set()
+    assert getattr(waiting, told).wait(10)
+
+
+def test_so_is_a_stream_that_was_waited_for_too_long(serving):
+    waiting = Waiting()
+    with Client.connect(serving(waiting).endpoint) as client:
+        stream = client.stream("org.example.waiting.Streaming", idle_s=0.2)
+        assert next(stream) == {"result": 1}
+        with pytest.raises(errors.DeadlineExceeded):
+            next(stream)
+    assert waiting.cancelled.wait(10)
 
 
 # --- pool ---------------------------------------------------------------------------------------
@@ -378,7 +548,7 @@ def test_a_place_in_a_pool_is_waited_for_until_the_deadline(jobs):
     async def talk():
         async with Pool(jobs.endpoint, most=1) as pool:
             hanging = asyncio.create_task(pool.call(f"{NAME}.Hang"))
-            await asyncio.sleep(0)
+            await running(jobs, 1)
             with pytest.raises(errors.DeadlineExceeded) as caught:
                 await pool.call(f"{NAME}.Slow", {"delay_s": 0}, timeout_s=0.05)
             assert caught.value.ran == "no"

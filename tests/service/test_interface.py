@@ -8,10 +8,11 @@ import pytest
 
 from daemonry import CallError, Context, Interface, method
 from daemonry.errors import DaemonryError
+from daemonry.service.attempts import is_idempotent
 from daemonry.service.handler import Upgrade
 from daemonry.service.interface import described
 from daemonry.service.schema import NotDescribable
-from daemonry.wire import idl
+from daemonry.wire import idl, idl_printer
 
 
 class Full(CallError):
@@ -106,7 +107,30 @@ def test_a_class_is_described_in_full():
 
 
 def test_what_is_described_is_read_by_every_tool():
-    assert idl.print_interface(idl.parse(TEXT), strict=True) == TEXT
+    assert idl_printer.print_interface(idl.parse(TEXT), strict=True) == TEXT
+
+
+def test_what_is_as_good_twice_is_described_as_such():
+    """Clients that have no class find it there; a comment breaks no other tool."""
+
+    class Kept(Interface, name="org.example.kept"):
+        @method(idempotent=True)
+        def put(self, key: str) -> None:
+            """Keep it."""
+
+        @method(idempotent=True)
+        def drop(self) -> None: ...
+
+        def add(self) -> None:
+            """Not [Idempotent]."""
+
+    found = idl.parse(described(Kept).text)
+    assert {one.name: is_idempotent(one.doc) for one in found.members} == {
+        "Put": True,
+        "Drop": True,
+        "Add": False,
+    }
+    assert "# Keep it.\n#\n# [Idempotent]\nmethod Put(" in described(Kept).text
 
 
 def test_an_implementation_is_described_as_its_interface():

@@ -13,7 +13,7 @@ import pytest
 
 from daemonry.service.schema import NotDescribable, Schema, holds, own_doc, struct_fields
 from daemonry.transport.ancillary import Fd
-from daemonry.wire import idl
+from daemonry.wire import idl_printer
 
 
 class Colour(enum.Enum):
@@ -75,7 +75,7 @@ Id = NewType("Id", str)
 
 def text(kind):
     schema = Schema()
-    return idl._flat(schema.type_of(kind, "here"))
+    return idl_printer._flat(schema.type_of(kind, "here"))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_type_is_described(kind, described):
 def declared(kind):
     schema = Schema()
     schema.type_of(kind, "here")
-    return {name: idl._flat(alias.type) for name, alias in schema.aliases.items()}
+    return {name: idl_printer._flat(alias.type) for name, alias in schema.aliases.items()}
 
 
 def test_named_types_are_declared_once_with_their_fields():

@@ -279,7 +279,7 @@ def test_whoever_had_connected_by_the_old_file_is_answered(serve_text, socket_pa
     """Also who waits in the old listener's queue at that moment."""
     server = serve_text()
     with server.connect() as before:
-        assert wait_until(lambda: server.server._connections)
+        assert wait_until(lambda: server.server.connections)
 
         def delete_and_check():
             queued = server.connect()

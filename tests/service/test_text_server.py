@@ -19,6 +19,7 @@ import pytest
 from daemonry.errors import Refused
 from daemonry.limits import MAX_COMMAND_BYTES
 from daemonry.service import connection
+from daemonry.service.bounds import Bounds
 from daemonry.service.server import Server
 from daemonry.testing import wait_until
 from daemonry.wire.text import WORDS
@@ -131,7 +132,7 @@ def test_a_client_that_goes_on_sending_is_answered_and_let_go(text_server):
         with contextlib.suppress(BrokenPipeError):
             sock.sendall(b"y" * 50_000_000)
         assert sock.recv(len(STATUS), socket.MSG_WAITALL) == STATUS
-    assert wait_until(lambda: not text_server.server._connections)
+    assert wait_until(lambda: not text_server.server.connections)
 
 
 def test_a_reply_comes_at_once(text_server):
@@ -186,7 +187,7 @@ def test_clients_that_close_after_any_number_of_bytes_do_no_harm(text_server, ca
             sock.sendall(b"STATUS\n")
             sock.recv(taken) if taken else None
     assert text_server.ask(b"STATUS\n") == STATUS
-    assert wait_until(lambda: not text_server.server._connections, what="all connections closed")
+    assert wait_until(lambda: not text_server.server.connections, what="all connections closed")
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
@@ -238,7 +239,7 @@ def test_a_client_that_never_reads_is_closed_at_its_deadline(serve_text, monkeyp
     with server.connect() as deaf:
         deaf.sendall(b"STATUS\n")
         assert len(server.ask(b"STATUS\n")) > 2_000_000
-        assert wait_until(lambda: not server.server._connections, what="the deaf client closed")
+        assert wait_until(lambda: not server.server.connections, what="the deaf client closed")
         assert len(server.read_all(deaf)) < 2_000_000
 
 
@@ -296,28 +297,27 @@ def test_no_descriptor_stays_after_two_hundred_connections(text_server):
 
 def test_more_connections_than_may_be_are_told_so(serve_text):
     """Fault 5: a bound below the descriptors that there are, so that other work has some left."""
-    server = serve_text(first_byte_timeout_s=30.0)
-    server.on_loop(setattr, server.server, "_most_connections", 5)
+    server = serve_text(first_byte_timeout_s=30.0, limits=Bounds(connections=5))
     with contextlib.ExitStack() as stack:
         idle = [stack.enter_context(server.connect()) for _ in range(5)]
-        assert wait_until(lambda: len(server.server._connections) == 5)
+        assert wait_until(lambda: server.server.connections == 5)
         with server.connect() as late:
             assert server.read_all(late) == b"ERR: Too many connections\n"
         idle.pop().close()
-        assert wait_until(lambda: len(server.server._connections) == 4)
+        assert wait_until(lambda: server.server.connections == 4)
         assert server.ask(b"STATUS\n") == STATUS
 
 
 def test_the_bound_is_a_share_of_the_descriptors(monkeypatch):
     from daemonry.limits import MAX_CONNECTIONS
-    from daemonry.service import server
+    from daemonry.service import reception
 
     for soft, expected in (
         (1000, 750),
         (10**9, MAX_CONNECTIONS),
-        (server.resource.RLIM_INFINITY, MAX_CONNECTIONS),
+        (reception.resource.RLIM_INFINITY, MAX_CONNECTIONS),
     ):
-        monkeypatch.setattr(server.resource, "getrlimit", lambda which, soft=soft: (soft, soft))
+        monkeypatch.setattr(reception.resource, "getrlimit", lambda which, soft=soft: (soft, soft))
         assert Server("unix:/x")._most_connections == expected
 
 
@@ -397,7 +397,7 @@ def test_a_client_that_leaves_before_its_answer_does_no_harm(serve_text):
         leaving.sendall(b"PAUSE\n")
         assert server.state.asked.wait(10)
     server.on_loop(server.state.gate.set)
-    assert wait_until(lambda: not server.server._connections)
+    assert wait_until(lambda: not server.server.connections)
     assert server.ask(b"STATUS\n") == b'{"state":"slow"}\n'
 
 
@@ -412,7 +412,7 @@ def test_an_answer_that_is_cancelled_ends_its_connection(serve_text):
     with server.connect() as sock:
         sock.sendall(b"PAUSE\n")
         assert ends_without_a_word(sock)
-    assert wait_until(lambda: not server.server._connections)
+    assert wait_until(lambda: not server.server.connections)
 
 
 class Failing:
@@ -466,7 +466,7 @@ def test_a_state_that_gives_what_cannot_be_sent_is_told_of(serve_text, word, val
     reply = server.ask(word + b"\n")
     assert reply.endswith(b"\n")
     assert reply.count(b"\n") == 1
-    assert wait_until(lambda: not server.server._connections)
+    assert wait_until(lambda: not server.server.connections)
 
 
 def test_a_name_that_is_not_utf8_can_be_in_a_status(serve_text):
@@ -480,7 +480,7 @@ def test_a_name_that_is_not_utf8_can_be_in_a_status(serve_text):
 def test_cancelling_ends_every_connection_and_leaves_the_listener(text_server, socket_path):
     """P17: who waits for an answer is not left waiting; the file is removed by cleanup."""
     with text_server.connect() as idle:
-        assert wait_until(lambda: text_server.server._connections)
+        assert wait_until(lambda: text_server.server.connections)
         text_server.loop.call_soon_threadsafe(text_server._cancel.set)
         assert ends_without_a_word(idle)
         text_server._thread.join(10)

@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -194,6 +193,16 @@ class Raw:
         self.close()
 
 
+def only_connection(serving):
+    """The server's side of the one connection that has said something, to see what it waits for."""
+
+    def found():
+        reception = serving.server._reception
+        return list(reception._connections) if reception is not None else []
+
+    return wait_until(found)[0]
+
+
 @pytest.fixture
 def kit(serving):
     kit = Kit()
@@ -296,11 +305,8 @@ def test_a_generator_is_not_asked_for_more_while_its_client_does_not_read(kit):
     with Raw(kit.serving.endpoint) as raw:
         raw.send(frame("Endless", {"size": 10_000}, more=True))
         raw.reply()
-        asked = -1
-        while asked != kit.asked:
-            asked = kit.asked
-            kit.serving.on_loop(lambda: None)
-            time.sleep(0.02)  # the claim is that nothing happens
+        wait_until(lambda: only_connection(kit.serving)._drained is not None)
+        asked = kit.asked
         assert kit.asked * 10_000 < 2_000_000
         raw.results(asked + 5)
         assert kit.asked > asked
@@ -555,11 +561,16 @@ def test_a_frame_that_does_not_go_on_ends_the_connection(serving):
 
 
 def test_a_client_between_two_calls_has_all_the_time(serving):
-    endpoint = serving(Kit(), limits=Bounds(frame_s=0.01, first_byte_s=0.01)).endpoint
-    with Raw(endpoint) as raw:
-        raw.send(frame("Plain", {"n": 1}))
+    server = serving(Kit(), limits=Bounds(frame_s=0.05, first_byte_s=0.5))
+    with Raw(server.endpoint) as raw:
+        data = frame("Plain", {"n": 1})
+        raw.send(data[:5])
+        wait_until(lambda: only_connection(server)._watch is not None)
+        raw.send(data[5:])
         assert raw.results(1) == [2]
-        time.sleep(0.1)  # the claim is that nothing happens
+        # No clock runs for it any more: there is none that could end it.
+        assert server.on_loop(lambda: only_connection(server)._watch) is None
+        assert len(server.server._reception._lobby) == 0
         raw.send(frame("Later", {"n": 1, "delay_s": 0.05}))
         assert raw.results(1) == [3]
 
@@ -567,12 +578,15 @@ def test_a_client_between_two_calls_has_all_the_time(serving):
 def test_a_large_frame_that_goes_on_has_the_time_it_needs(serving):
     """The deadline is for progress, not for the whole: a slow link may carry a large call."""
     limits = Bounds(frame_s=0.1, frame_progress_bytes=1000)
-    endpoint = serving(Kit(), limits=limits).endpoint
+    server = serving(Kit(), limits=limits)
     data = frame("Echo", {"text": "x" * 40_000})
-    with Raw(endpoint) as raw:
-        for start in range(0, len(data), 1500):
-            raw.send(data[start : start + 1500])
-            time.sleep(0.01)
+    with Raw(server.endpoint) as raw:
+        raw.send(data[:1500])
+        for start in range(1500, len(data), 10_000):
+            counted_from = only_connection(server)._watched_bytes
+            raw.send(data[start : start + 10_000])
+            if start + 10_000 < len(data):  # a deadline passes, and finds that enough has come
+                wait_until(lambda past=counted_from: only_connection(server)._watched_bytes > past)
         assert raw.results(1) == ["x" * 40_000]
 
 

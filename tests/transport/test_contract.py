@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -272,6 +273,62 @@ def test_reading_ends_at_its_deadline(ends, timeout_s):
     assert (late.value.phase, late.value.ran, late.value.subject) == ("read", "maybe", client.peer)
 
 
+@pytest.mark.parametrize("before_s", [None, PATIENT_S, 1.5 * SOON_S, SOON_S / 2, 0.0])
+def test_each_read_has_its_own_deadline_whatever_the_last_one_had(ends, before_s):
+    """Neither sooner nor much later, though the system is told of a timeout only where it changes."""
+    client, server = ends
+    server.write(b"x")
+    assert client.read(timeout_s=before_s if before_s != 0.0 else PATIENT_S) == b"x"
+    if before_s == 0.0:
+        with pytest.raises(DeadlineExceeded):
+            client.read(timeout_s=0.0)
+    began_s = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        client.read(timeout_s=SOON_S)
+    assert SOON_S <= time.monotonic() - began_s < PATIENT_S / 2
+
+
+def test_a_read_without_a_deadline_waits_also_after_one_with(ends):
+    client, server = ends
+    with pytest.raises(DeadlineExceeded):
+        client.read(timeout_s=0.001)
+    later = threading.Timer(10 * SOON_S, server.write, (b"late",))
+    later.start()
+    assert client.read() == b"late"
+    later.join()
+
+
+def test_a_timeout_beyond_what_the_system_can_hold_is_for_ever(ends):
+    client, server = ends
+    server.write(b"x")
+    assert client.read(timeout_s=1e300) == b"x"
+
+
+def test_reading_and_writing_again_and_again_asks_the_system_for_nothing_else(ends):
+    """As a client does with what is left of each call's time."""
+
+    class Counting:
+        def __init__(self, sock):
+            self.sock = sock
+            self.calls = []
+
+        def __getattr__(self, name):
+            self.calls.append(name)
+            return getattr(self.sock, name)
+
+    client, server = ends
+    counting = client._sock = Counting(client._sock)
+    for n in range(20):
+        client.write(b"ask", 30.0 - n / 1e6)
+        assert server.read(timeout_s=PATIENT_S) == b"ask"
+        server.write(b"answer")
+        assert client.read(timeout_s=30.0 - n / 1e5) == b"answer"
+    client._sock = counting.sock
+    made = {name: counting.calls.count(name) for name in counting.calls}
+    assert made.pop("gettimeout") == 20  # no system call
+    assert made == {"send": 20, "recv": 20, "settimeout": 1, "setsockopt": 1}
+
+
 @pytest.mark.parametrize("timeout_s", [0.0, SOON_S])
 def test_writing_to_who_does_not_read_ends_at_its_deadline(ends, timeout_s):
     """Fault 8."""
@@ -342,8 +399,11 @@ def test_ending_half_of_a_lost_connection_is_no_surprise(ends):
 def test_a_streams_socket_can_be_taken_out_of_it(ends):
     """For whoever goes on with the connection by other means: it is theirs to close then."""
     client, server = ends
+    server.write(b"x")
+    assert client.read(timeout_s=PATIENT_S) == b"x"
     sock = client.take_socket()
     assert client.fileno() == -1
+    assert not any(sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16))  # no deadline of ours
     sock.settimeout(PATIENT_S)
     server.write(b"still there")
     assert sock.recv(100) == b"still there"

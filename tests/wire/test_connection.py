@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 
 import pytest
 from hypothesis import given
@@ -735,3 +736,38 @@ def test_an_idle_server_connection_is_small():
     assert not hasattr(server, "__dict__")
     assert not hasattr(server._framer, "__dict__")
     assert connection.Framer is type(server._framer)
+
+
+# --- as slow as it can come ---------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_longest_frame_in_pieces_of_a_byte_takes_linear_time():
+    """16 MiB to the last byte, by the step that a server takes for each read; a quarter of it beside that."""
+
+    def seconds(size_bytes):
+        head, tail = b'{"method":"org.example.Job.Start","parameters":{"text":"', b'"}}'
+        frame = head + b"x" * (size_bytes - len(head) - len(tail)) + tail
+        server = ServerConnection(fast_varlink)
+        step = server.next_event
+        began_s = time.process_time()
+        for at in range(size_bytes):
+            assert step(frame[at : at + 1]) is None
+        call = step(b"\0")
+        took_s = time.process_time() - began_s
+        assert call.parameters == {"text": frame[len(head) : -len(tail)].decode()}
+        return took_s
+
+    quarter_s = min(seconds(varlink.MAX_FRAME_BYTES // 4) for _ in range(2))
+    # Were each byte moved or looked at again, it would be sixteen times as long, and hours besides.
+    assert seconds(varlink.MAX_FRAME_BYTES) < 8 * quarter_s
+
+
+@pytest.mark.slow
+def test_one_byte_more_than_the_longest_frame_is_refused_at_that_byte():
+    server = ServerConnection(fast_varlink)
+    for _ in range(varlink.MAX_FRAME_BYTES):
+        assert server.next_event(b" ") is None
+    with pytest.raises(FrameTooLarge):
+        server.next_event(b" ")
+    assert server.buffered_bytes == 0

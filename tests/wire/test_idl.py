@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemonry.errors import DaemonryError
-from daemonry.wire import idl
+from daemonry.wire import idl, idl_printer
 from daemonry.wire.idl import (
     MAX_TEXT_CHARS,
     Array,
@@ -27,7 +27,6 @@ from daemonry.wire.idl import (
     Member,
     Method,
     Named,
-    NotPrintable,
     Optional,
     Struct,
     Type,
@@ -36,8 +35,8 @@ from daemonry.wire.idl import (
     is_interface_name,
     is_member_name,
     parse,
-    print_interface,
 )
+from daemonry.wire.idl_printer import NotPrintable, print_interface
 
 HEAD = "interface org.example.test\n"
 
@@ -651,7 +650,7 @@ def test_everything_is_written_and_read_back() -> None:
     interface = parse(EVERYTHING)
     text = print_interface(interface, strict=False)
     assert parse(text) == interface
-    assert max(map(len, text.splitlines())) <= idl.LINE_CHARS
+    assert max(map(len, text.splitlines())) <= idl_printer.LINE_CHARS
     assert (
         text
         == """\

@@ -19,6 +19,7 @@ import daemonry
 from daemonry.errors import BadFrame, FrameTooLarge, LocalProtocolError
 from daemonry.limits import MAX_JSON_DEPTH
 from daemonry.wire import varlink
+from daemonry.wire.framer import Framer
 from daemonry.wire.varlink import (
     FLAGS,
     MAX_FRAME_BYTES,
@@ -29,7 +30,6 @@ from daemonry.wire.varlink import (
     STANDARD_ERRORS,
     UPGRADE,
     Call,
-    Framer,
     NotSendable,
     Reply,
     decode_call,

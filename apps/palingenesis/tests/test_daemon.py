@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import sys
@@ -180,6 +181,16 @@ def test_it_begins_with_the_session_that_changed_last(app):
     os.utime(old, (1000, 1000))
     app.done("daemon", "start")
     assert (app.status()["current_session"], app.status()["saves_count"]) == (str(new), 0)
+
+
+def test_waiting_for_a_directory_holds_up_no_stop(app):
+    """The stop hook wakes the wait in the very turn of the loop in which the work is cancelled."""
+    shutil.rmtree(app.sessions)
+    app.done("daemon", "start")
+    wait_until(lambda: "is not there: waiting for it" in app.log())
+    stopped = app("daemon", "stop")
+    assert (stopped.code, stopped.err) == (0, "")
+    assert "left behind" not in app.log()
 
 
 def test_a_session_file_that_changes_is_seen(app):

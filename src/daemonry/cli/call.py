@@ -17,9 +17,11 @@ from typing import Any
 
 from daemonry import errors, strict_json
 from daemonry.cli import exit_codes, output
+from daemonry.clock import Deadline
 from daemonry.daemon.instance import Instance
 from daemonry.limits import CONNECT_TIMEOUT_S
-from daemonry.service.blocking import Client
+from daemonry.service.attempts import is_idempotent
+from daemonry.service.blocking import CALL_TIMEOUT_S, Client
 from daemonry.wire import idl, varlink
 from daemonry.wire.text import printable
 
@@ -43,16 +45,28 @@ def connected(instance: Instance, timeout_s: float) -> Client:
 
 
 def call(
-    instance: Instance, method: str, words: list[str], *, more: bool, oneway: bool, timeout_s: float
+    instance: Instance, method: str, words: list[str], *, more: bool, oneway: bool, timeout_s: float | None
 ) -> int:
-    """Call a method, print what comes back, and return the exit code."""
+    """Call a method, print what comes back, and return the exit code.
+
+    Args:
+        instance: the daemon.
+        method: its full name.
+        words: its parameters, as they were typed.
+        more: ask for a stream at once, and not only when the daemon says that it is one.
+        oneway: ask for no reply.
+        timeout_s: for each reply; None for the usual time for the first one, and none for the others.
+    """
+    idle_s, timeout_s = timeout_s, CALL_TIMEOUT_S if timeout_s is None else timeout_s
     with connected(instance, timeout_s) as client:
+        if "." not in method:
+            raise _without_interface(client, method, timeout_s)
         try:
             parameters = parameters_of(client, method, words, timeout_s)
             if oneway:
                 client.oneway(method, parameters)
                 return exit_codes.DONE
-            for fields in _replies(client, method, parameters, more, timeout_s):
+            for fields in _replies(client, method, parameters, more, timeout_s, idle_s):
                 output.say_json(fields)
                 sys.stdout.flush()
         except (errors.MethodNotFound, errors.InterfaceNotFound) as error:
@@ -63,16 +77,47 @@ def call(
 
 
 def _replies(
-    client: Client, method: str, parameters: Mapping[str, Any], more: bool, timeout_s: float
+    client: Client,
+    method: str,
+    parameters: Mapping[str, Any],
+    more: bool,
+    timeout_s: float,
+    idle_s: float | None,
 ) -> Iterator[dict[str, Any]]:
     if not more:
         try:
-            yield client.call(method, parameters, timeout_s=timeout_s)
+            yield _reply(client, method, parameters, timeout_s)
         except errors.ExpectedMore:
             pass  # it was not run; it gives a stream, so one is asked for
         else:
             return
-    yield from client.stream(method, parameters, idle_s=timeout_s)
+    yield from client.stream(method, parameters, idle_s=idle_s, first_s=timeout_s)
+
+
+def _reply(client: Client, method: str, parameters: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+    """Call a method, once more where it may have run and its description says that this does no harm."""
+    deadline = Deadline(timeout_s)
+    try:
+        return client.call(method, parameters, timeout_s=timeout_s)
+    except errors.ConnectionLost as error:
+        if error.ran == "no":
+            raise
+        try:
+            again = is_idempotent(_method(client, method, deadline.remaining_s() or 0.0).doc)
+        except errors.DaemonryError:
+            again = False
+        if not again:
+            raise error from None
+        try:
+            return client.call(method, parameters, timeout_s=deadline.remaining_s() or 0.0, idempotent=True)
+        except errors.ConnectError:
+            raise error from None  # it may have run all the same
+
+
+def _without_interface(client: Client, name: str, timeout_s: float) -> errors.ArgumentInvalid:
+    full = [one for one in method_names(client, timeout_s) if one.rpartition(".")[2].lower() == name.lower()]
+    example = " or ".join(full) if full else "org.example.jobs.Start"
+    return errors.ArgumentInvalid(printable(name, 40), f"a method has its interface before it: {example}")
 
 
 def parameters_of(client: Client, method: str, words: list[str], timeout_s: float) -> dict[str, Any]:
@@ -89,9 +134,16 @@ def parameters_of(client: Client, method: str, words: list[str], timeout_s: floa
         try:
             return strict_json.decode_object(text)
         except errors.BadFrame as error:
-            raise errors.ArgumentInvalid(printable(text, 40), f"not a JSON object: {error.reason}") from None
+            given = "standard input" if words[0] == "-" else printable(text, 40)
+            raise errors.ArgumentInvalid(given, f"not a JSON object: {error.reason}") from None
     described = _method(client, method, timeout_s)
-    return dict(_parameter(word, described) for word in words)
+    parameters: dict[str, Any] = {}
+    for word in words:
+        name, value = _parameter(word, described)
+        if name in parameters:
+            raise errors.ArgumentInvalid(name, "given twice")
+        parameters[name] = value
+    return parameters
 
 
 def _parameter(word: str, described: idl.Method) -> tuple[str, Any]:
@@ -173,7 +225,7 @@ def describe(instance: Instance, interface: str | None, *, as_json: bool, timeou
     """Print what a daemon can be asked, and return the exit code."""
     with connected(instance, timeout_s) as client:
         if interface is not None:
-            text = client.call(_GET_DESCRIPTION, {"interface": interface}, timeout_s=timeout_s)["description"]
+            text = _description(client, interface, timeout_s)
             if as_json:
                 output.say_json({"interface": interface, "description": text})
             else:
@@ -191,6 +243,16 @@ def describe(instance: Instance, interface: str | None, *, as_json: bool, timeou
                 if isinstance(one, idl.Method):
                     output.say(f"  {one.name}{_summary(one.doc)}")
     return exit_codes.DONE
+
+
+def _description(client: Client, interface: str, timeout_s: float) -> str:
+    try:
+        fields = client.call(_GET_DESCRIPTION, {"interface": interface}, timeout_s=timeout_s)
+    except errors.InterfaceNotFound as error:
+        near = difflib.get_close_matches(interface, interface_names(client, timeout_s), n=1)
+        nearest = {"nearest": near[0]} if near else {}
+        raise errors.InterfaceNotFound(error.error, error.parameters | nearest) from None
+    return str(fields["description"])
 
 
 def _summary(doc: str) -> str:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from daemonry import __version__
 from daemonry.cli import exit_codes, output, quick
+from daemonry.cli.home_verbs import VERBS as HOME_VERBS
+from daemonry.cli.home_verbs import means_a_home
 from daemonry.cli.quick import Options
 from daemonry.cli.target import check, instance_of, instance_of_daemon, is_endpoint, is_program, load
 from daemonry.daemon.instance import Instance
@@ -44,6 +46,10 @@ def daemonry(arguments: list[str]) -> int:
     """Do what the command `daemonry` is asked for and return its exit code."""
     if arguments[:1] == ["_complete"]:
         return _complete(arguments[1:], None)
+    if means_a_home(arguments):
+        from daemonry.cli.home import home
+
+        return home(arguments, _Parser)
     parser = _parser("daemonry", None, __version__)
     return _perform(parser, parser.parse_args(arguments), None)
 
@@ -91,6 +97,9 @@ def _parser(name: str, daemon: Daemon | None, version: str) -> argparse.Argument
     _add_reading(add, daemon)
     _add_calling(add)
     _add_tap(add)
+    if daemon is None:
+        for verb in ("up", "down"):  # parsed by `cli.home`; here for the list of commands
+            add(verb, HOME_VERBS[verb], target=False)
     completion = add("completion", "print a shell's completion script", target=False)
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
     return parser
@@ -104,6 +113,7 @@ def _add_starting(add: _Add) -> None:
         ("run", "be the daemon, in the foreground"),
         ("start", "start the daemon in the background, and return when it is ready"),
         ("restart", "stop the daemon, if it runs, and start it"),
+        ("upgrade", "exchange the daemon for a new process of its program; no client notices"),
     ):
         sub = add(verb, text)
         _add_config(sub)
@@ -166,11 +176,17 @@ def _add_calling(add: _Add) -> None:
     call = add("call", "call a method, and print its reply, or each of its replies, as JSON")
     call.add_argument("method", metavar="INTERFACE.METHOD", help="the method's full name")
     call.add_argument(
-        "words", metavar="KEY=VALUE", nargs="*", help="its parameters; KEY:=JSON, one JSON object, or -"
+        "words",
+        metavar="KEY=VALUE",
+        nargs="*",
+        default=[],  # otherwise argparse asks for one
+        help="its parameters; KEY:=JSON, one JSON object, or -",
     )
     call.add_argument("--more", action="store_true", help="ask for several replies")
     call.add_argument("--oneway", action="store_true", help="ask for no reply")
-    call.add_argument("--timeout", type=_timeout, metavar="SECONDS", help="for the reply, or for each (30)")
+    call.add_argument(
+        "--timeout", type=_timeout, metavar="SECONDS", help="for each reply (by default 30 for the first)"
+    )
     describe = add("describe", "say what the daemon can be asked")
     describe.add_argument("interface", metavar="INTERFACE", nargs="?", help="one interface, in full")
     _add_common(describe, 5.0)
@@ -215,6 +231,10 @@ def _command(options: argparse.Namespace, daemon: Daemon | None) -> int:
         return _restart(options, daemon)
     if options.verb == "check":
         return _check(options, daemon)
+    if options.verb == "upgrade":
+        from daemonry.cli.upgrade import upgrade
+
+        return upgrade(options, *_plan(options, daemon))
     instance = instance_of_daemon(daemon) if daemon is not None else instance_of(options.target)
     if options.verb == "logs":
         return _logs(options, instance)
@@ -241,28 +261,13 @@ def _command(options: argparse.Namespace, daemon: Daemon | None) -> int:
 
 
 def _run(options: argparse.Namespace, daemon: Daemon | None) -> int:
-    from daemonry.process.readiness import Reporter
-    from daemonry.process.spawn import take_boot
+    from daemonry.cli.boot import be
 
-    boot = take_boot()
-    if boot:
-        os.umask(0o077)
-    try:
-        if daemon is None:
-            daemon = load(_program_of(options.target), boot.get("import_path", ""))
-    except DaemonryError as error:
-        reporter = Reporter(boot.get("ready_fd"))
-        reporter.stage = "import"
-        reporter.failed(printable(str(error)))
-        raise
-    from daemonry.daemon.config import absolute
-    from daemonry.daemon.run import run
-
-    return run(
+    return be(
         daemon,
-        boot=boot,
-        config_path=absolute(options.config) if options.config else None,
-        log_level=options.log_level or "info",
+        lambda import_path: load(_program_of(options.target), import_path),
+        options.config,
+        options.log_level,
     )
 
 
@@ -314,10 +319,10 @@ def _plan(options: argparse.Namespace, daemon: Daemon | None) -> tuple[Instance,
         return Instance.named(options.target), _with_options(recipe, options)
     daemon = daemon or load(options.target)
     instance = instance_of_daemon(daemon)
-    recipe = Recipe((), _import_path(), sys.executable, daemon.target())
-    last = remembered(instance.place) if options.verb == "restart" and instance.place is not None else None
+    recipe = Recipe((), _import_path(), sys.executable, daemon.target(), daemon.environment)
+    last = remembered(instance.place) if options.verb != "start" and instance.place is not None else None
     if last is not None and last.target == recipe.target:  # started again as it was, as by its name
-        recipe = Recipe(last.arguments, recipe.import_path, recipe.python, recipe.target)
+        recipe = Recipe(last.arguments, recipe.import_path, recipe.python, recipe.target, recipe.environment)
     return instance, _with_options(recipe, options)
 
 
@@ -328,7 +333,7 @@ def _with_options(recipe: Recipe, options: argparse.Namespace) -> Recipe:
     words = (*recipe.arguments, *_run_arguments(options))
     latest = dict(zip(words[::2], words[1::2], strict=True))
     arguments = tuple(word for option in latest.items() for word in option)
-    return Recipe(arguments, recipe.import_path, recipe.python, recipe.target)
+    return Recipe(arguments, recipe.import_path, recipe.python, recipe.target, recipe.environment)
 
 
 # --- check --------------------------------------------------------------------------------------
@@ -441,7 +446,6 @@ def _say_running(
 
 def _call(options: argparse.Namespace, instance: Instance) -> int:
     from daemonry.cli.call import call
-    from daemonry.service.blocking import CALL_TIMEOUT_S
 
     if options.more and options.oneway:
         raise ArgumentInvalid("--more --oneway", "a call has several replies, or none")
@@ -451,7 +455,7 @@ def _call(options: argparse.Namespace, instance: Instance) -> int:
         options.words,
         more=options.more,
         oneway=options.oneway,
-        timeout_s=options.timeout or CALL_TIMEOUT_S,
+        timeout_s=options.timeout,
     )
 
 

@@ -52,6 +52,12 @@ def _daemonry(arguments: list[str]) -> int:
         words, options = parsed
         if len(words) == 1:
             return _perform(arguments[0], lambda: _instance(words[0]), options)
+    if arguments[:1] == ["run"] and "DAEMONRY_BOOT" in os.environ:
+        from daemonry.cli.boot import quickly
+
+        code = quickly(arguments[1:])
+        if code is not None:
+            return code
     from daemonry.cli.full import daemonry
 
     return daemonry(arguments)

@@ -17,13 +17,31 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-_STYLES = {"good": "32", "warn": "33", "bad": "31", "dim": "2", "bold": "1"}
+_STYLES = {
+    "good": "32",
+    "warn": "33",
+    "bad": "31",
+    "dim": "2",
+    "bold": "1",
+    "cyan": "36",
+    "magenta": "35",
+    "blue": "34",
+    "yellow": "33",
+    "green": "32",
+}
 _STATE_STYLES = {
     "running": "good",
     "paused": "warn",
     "starting": "warn",
     "draining": "warn",
     "serving": "good",
+    "ready": "good",
+    "waiting": "warn",
+    "restarting": "warn",
+    "stopping": "warn",
+    "failed": "bad",
+    "done": "dim",
+    "stopped": "dim",
 }
 
 

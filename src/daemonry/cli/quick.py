@@ -90,6 +90,12 @@ def perform(verb: str, instance: Instance, options: Options) -> int:
 
 def _status(instance: Instance, options: Options) -> int:
     fields = instance.status(options.timeout_s or REQUEST_TIMEOUT_S)
+    if instance.place is not None:
+        from daemonry.process.environment import drift
+
+        differs = drift(instance.place.environment_path)
+        if differs:
+            fields = {**fields, "environment_differs": differs}
     if options.json:
         output.say_json(fields)
     else:

@@ -9,6 +9,7 @@ busy, and one that we may not talk to, is not an absent one.
 from __future__ import annotations
 
 import daemonry
+from daemonry import clock
 from daemonry.backoff import delays
 from daemonry.daemon import ensure
 from daemonry.daemon.instance import Instance
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from daemonry.daemon.definition import Daemon
     from daemonry.daemon.start import Recipe
     from daemonry.daemon.versions import Versions
+    from daemonry.process.place import Place
+    from daemonry.transport.endpoint import Endpoint
     from daemonry.transport.stream import Stream
 
 
@@ -52,18 +55,19 @@ class Wanted(Value):
         )
 
 
-def bring_up(instance: Instance, wanted: Wanted, deadline: Deadline) -> Stream:
+def bring_up(place: Place, wanted: Wanted, deadline: Deadline) -> tuple[Stream, Endpoint]:
     """Return a stream to the daemon once it serves.
 
     Raises:
         As `ensure`.
     """
+    instance = Instance(place)
     if wanted.mode == "auto":
         return _found_or_started(instance, wanted, deadline)
     return _found(instance, wanted, deadline)
 
 
-def _found(instance: Instance, wanted: Wanted, deadline: Deadline) -> Stream:
+def _found(instance: Instance, wanted: Wanted, deadline: Deadline) -> tuple[Stream, Endpoint]:
     """Return a stream to a daemon that somebody else starts."""
     for delay_s in delays(LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S):
         stream = _look(instance, wanted, deadline)
@@ -79,12 +83,13 @@ def _found(instance: Instance, wanted: Wanted, deadline: Deadline) -> Stream:
     raise daemonry.errors.NotRunning(instance.name, hint)
 
 
-def _found_or_started(instance: Instance, wanted: Wanted, deadline: Deadline) -> Stream:
-    from daemonry.daemon import claim
+def _found_or_started(instance: Instance, wanted: Wanted, deadline: Deadline) -> tuple[Stream, Endpoint]:
+    from daemonry.daemon import claim, failed_start
 
     place = instance.place
     assert place is not None
     claim.prepare(place)
+    began_s = clock.monotonic()
     for delay_s in delays(LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S):
         lock = Lock.try_take(place.start_lock_path)
         try:
@@ -92,8 +97,12 @@ def _found_or_started(instance: Instance, wanted: Wanted, deadline: Deadline) ->
             stream = _look(instance, wanted, deadline)
             if stream is not None:
                 return stream
-            if lock is not None and _start(instance, wanted, lock, deadline):
+            if lock is not None:
+                recipe = _recipe(instance, wanted)
+                failed_start.raise_if_since(place, began_s, recipe)
+                _start(instance, wanted, recipe, lock, deadline)
                 lock = None
+                continue
         finally:
             if lock is not None:
                 lock.release()
@@ -102,29 +111,45 @@ def _found_or_started(instance: Instance, wanted: Wanted, deadline: Deadline) ->
     raise _not_in_time(instance, deadline)
 
 
-def _start(instance: Instance, wanted: Wanted, lock: Lock, deadline: Deadline) -> bool:
-    """Start the daemon; say whether the lock is no longer ours."""
+def _start(instance: Instance, wanted: Wanted, recipe: Recipe, lock: Lock, deadline: Deadline) -> None:
+    """Start the daemon, or replace the one that runs; the lock is let go of."""
+    from daemonry.daemon import failed_start
     from daemonry.daemon.start import start_locked
 
     place = instance.place
     assert place is not None
-    recipe = _recipe(instance, wanted)
-    if wanted.daemon is not None:
-        from daemonry.daemon import replace
-
-        policy = wanted.versions or wanted.daemon.versions
-        verdict = replace.replaceable(instance, policy, wanted.daemon.version)
-        if verdict is not None:
-            replace.clear_the_way(instance, verdict, deadline, wanted.on_stage)
     try:
-        start_locked(place, recipe, lock, deadline, wanted.on_stage, wanted.env)
+        reason = _why_replace(instance, wanted)
+        if reason:
+            from daemonry.daemon.upgrade import upgrade_locked
+
+            wanted.on_stage(f"replace: {reason}")
+            upgrade_locked(place, recipe, lock, deadline, wanted.on_stage, wanted.env)
+        else:
+            start_locked(place, recipe, lock, deadline, wanted.on_stage, wanted.env)
+    except daemonry.errors.StartFailed as error:
+        failed_start.note(place, error, recipe)
+        raise
     except daemonry.errors.AlreadyRunning:
         pass  # it lives, and cannot be reached just now: it sees to its socket within a second or two
-    return True
+    finally:
+        lock.forget()
 
 
-def _look(instance: Instance, wanted: Wanted, deadline: Deadline) -> Stream | None:
-    return ensure.reach(instance, deadline, wanted.daemon, wanted.versions, wanted.mode)
+def _why_replace(instance: Instance, wanted: Wanted) -> str:
+    """Return why the daemon that runs is to be replaced; "" if it is not, or none runs."""
+    if wanted.daemon is None:
+        return ""
+    from daemonry.daemon import replace
+
+    policy = wanted.versions or wanted.daemon.versions
+    verdict = replace.replaceable(instance, policy, wanted.daemon.version)
+    return "" if verdict is None else verdict.reason
+
+
+def _look(instance: Instance, wanted: Wanted, deadline: Deadline) -> tuple[Stream, Endpoint] | None:
+    assert instance.place is not None
+    return ensure.reach(instance.place, deadline, wanted.daemon, wanted.versions, wanted.mode)
 
 
 def _is_coming(instance: Instance) -> bool:
@@ -143,14 +168,16 @@ def _recipe(instance: Instance, wanted: Wanted) -> Recipe:
     daemon = wanted.daemon
     assert instance.place is not None
     if daemon is not None:
-        return Recipe(wanted.arguments, daemon.import_path(), sys.executable, daemon.target())
+        return Recipe(
+            wanted.arguments, daemon.import_path(), sys.executable, daemon.target(), daemon.environment
+        )
     recipe = remembered(instance.place)
     if recipe is None:
         raise daemonry.errors.TargetInvalid(
             instance.name, "no daemon of this name was started here: give its module or file"
         )
     arguments = wanted.arguments or recipe.arguments
-    return Recipe(arguments, recipe.import_path, recipe.python, recipe.target)
+    return Recipe(arguments, recipe.import_path, recipe.python, recipe.target, recipe.environment)
 
 
 def _hint(instance: Instance, wanted: Wanted) -> str:

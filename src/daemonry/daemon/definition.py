@@ -35,7 +35,7 @@ from daemonry.process.place import Place, check_name, config_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from typing import Any, NoReturn, TypeVar
 
     from daemonry.daemon.run import Run
@@ -73,6 +73,10 @@ class Daemon:
             spares the quick commands its import (see `daemonry.daemon.config`).
         endpoint: where it listens; by default a Unix socket in its runtime directory.
         drain_timeout_s: how long work may take to end after a stop was asked, in seconds.
+        environment: the variables that it takes from who starts it, besides the usual ones (see
+            `daemonry.process.environment`): `NAME`, or `NAME*` for all that begin so, `*` for all.
+        idle_timeout_s: end when nobody has needed it for this long, in seconds: no call, stream or
+            subscription, and no job marked by `run.busy()`.  None for never.
         limits: what its clients may do (see `daemonry.service.bounds`); the defaults if not given.
         place: where its files are, as a function of nothing that gives a `Place`, asked in each
             process; the usual place of its name if not given.  What it depends on (a variable, say)
@@ -94,6 +98,8 @@ class Daemon:
         config: type | str | None = None,
         endpoint: str | None = None,
         drain_timeout_s: float = DRAIN_TIMEOUT_S,
+        environment: Iterable[str] = (),
+        idle_timeout_s: float | None = None,
         limits: Bounds | None = None,
         place: Callable[[], Place] | None = None,
         target: str | None = None,
@@ -104,6 +110,8 @@ class Daemon:
         self.config_type = config
         self.endpoint = endpoint
         self.drain_timeout_s = drain_timeout_s
+        self.environment = tuple(environment)
+        self.idle_timeout_s = idle_timeout_s
         self.limits = limits
         self.works: list[Work] = []
         self.setups: list[Setup] = []

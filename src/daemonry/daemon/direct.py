@@ -27,6 +27,7 @@ from daemonry.limits import DRAIN_GRACE_S, MAX_HANDLER_THREADS
 from daemonry.service import bounds
 from daemonry.service.builtin import Control, VarlinkService
 from daemonry.service.calls import Calls
+from daemonry.service.lobby import Guest
 from daemonry.service.varlink_connection import VarlinkConnection
 from daemonry.transport.credentials import peer_of
 from daemonry.transport.stream import Stream
@@ -153,14 +154,14 @@ class _Server:
         with ThreadPoolExecutor(MAX_HANDLER_THREADS, thread_name_prefix="daemonry-handler") as threads:
             connection = VarlinkConnection(
                 loop,
-                self._sock,
-                peer_of(self._sock),
+                loop,
+                Guest(self._sock, peer_of(self._sock), float("inf")),
                 calls,
                 threads,
                 lambda connection: gone.set(),
                 self._daemon.limits or bounds.DEFAULT,
             )
-            connection.read()
+            connection.begin(b"")
             self._ready.set_result(None)
             stop = asyncio.create_task(life.wait_stop_asked())
             wait_gone = asyncio.create_task(gone.wait())

@@ -7,10 +7,12 @@ serving in this process is `direct`'s.
 
 from __future__ import annotations
 
+import os
+
 import daemonry
 from daemonry.clock import Deadline
-from daemonry.daemon.instance import Instance
 from daemonry.process import record
+from daemonry.process.place import Place
 from daemonry.transport.connect import connect
 from daemonry.transport.endpoint import Endpoint
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
     from daemonry.daemon.definition import Daemon
     from daemonry.daemon.versions import Versions
-    from daemonry.process.place import Place
     from daemonry.service.aclient import AsyncClient
     from daemonry.service.blocking import Client
     from daemonry.transport.stream import Stream
@@ -58,6 +59,10 @@ def ensure(
         env: values of its environment, for a daemon that is started.
         on_stage: is told each stage of a start, and the reason of a restart.
 
+    The client connects anew by the same way: a call that found its connection ended before anything
+    was sent is made on a new one, for which the daemon is started again if it had ended.  That never
+    replaces a daemon of another version.
+
     Raises:
         NotRunning: it is not there, and `mode` is "require", or nobody started it in time.
         StartFailed: it did not come up; the error tells the stage and the reason.
@@ -69,7 +74,10 @@ def ensure(
     """
     from daemonry.service.blocking import Client
 
-    return Client(_stream(target, timeout, mode, versions, arguments, env, on_stage))
+    def again(endpoint: Endpoint, timeout_s: float) -> Stream:
+        return _stream(target, timeout_s, mode, versions, arguments, env, on_stage)[0]
+
+    return Client(*_stream(target, timeout, mode, versions, arguments, env, on_stage), again)
 
 
 async def ensure_async(
@@ -93,10 +101,16 @@ async def ensure_async(
         assert on_stage is not None
         loop.call_soon_threadsafe(on_stage, stage)
 
-    stream = await asyncio.to_thread(
-        _stream, target, timeout, mode, versions, arguments, env, tell if on_stage is not None else None
+    heard = tell if on_stage is not None else None
+
+    async def again(endpoint: Endpoint, timeout_s: float) -> Stream:
+        done = await asyncio.to_thread(_stream, target, timeout_s, mode, versions, arguments, env, heard)
+        return done[0]
+
+    stream, endpoint = await asyncio.to_thread(
+        _stream, target, timeout, mode, versions, arguments, env, heard
     )
-    return AsyncClient(stream.take_socket(), stream.peer)
+    return AsyncClient(stream.take_socket(), stream.peer, endpoint, again)
 
 
 def _stream(
@@ -107,7 +121,7 @@ def _stream(
     arguments: Sequence[str],
     env: Mapping[str, str] | None,
     on_stage: Callable[[str], None] | None,
-) -> Stream:
+) -> tuple[Stream, Endpoint | None]:
     if mode not in MODES:
         raise ValueError(f"mode is {mode!r} and not one of {', '.join(MODES)}")
     deadline = Deadline(timeout_s)
@@ -115,47 +129,47 @@ def _stream(
     if mode == "direct":
         from daemonry.daemon.direct import serve
 
-        return serve(daemon, str(target), deadline)
-    instance = Instance(daemon.place()) if daemon is not None else _named(str(target))
-    stream = reach(instance, deadline, daemon, versions, mode)
-    if stream is not None:
-        return stream
+        return serve(daemon, str(target), deadline), None
+    place = daemon.place() if daemon is not None else _place_of(str(target))
+    reached = reach(place, deadline, daemon, versions, mode)
+    if reached is not None:
+        return reached
     from daemonry.daemon.bring_up import Wanted, bring_up
 
     wanted = Wanted(tuple(arguments), daemon, dict(env or {}), mode, on_stage or _ignore, versions)
-    return bring_up(instance, wanted, deadline)
+    return bring_up(place, wanted, deadline)
 
 
 def reach(
-    instance: Instance,
+    place: Place,
     deadline: Deadline,
     daemon: Daemon | None,
     versions: Versions | None,
     mode: str,
-) -> Stream | None:
+) -> tuple[Stream, Endpoint] | None:
     """Return a stream to the daemon if it is ready and of a version that is taken; None if not.
 
     Raises:
         VersionMismatch: its version is not taken, and it is not to be replaced.
         AccessDenied, DeadlineExceeded, ConnectError: somebody may be there.
     """
-    assert instance.place is not None
-    fields = record.read_fields(instance.place.record_path)
-    endpoint = fields.get("endpoint")
-    if not isinstance(endpoint, str) or fields.get("draining") is True or fields.get("ready") is False:
+    fields = record.read_fields(place.record_path)
+    told = fields.get("endpoint")
+    if not isinstance(told, str) or fields.get("draining") is True or fields.get("ready") is False:
         return None
     running = fields.get("version")
     if daemon is not None and running != daemon.version:
         from daemonry.daemon.replace import is_taken
 
-        if not is_taken(instance.place, versions or daemon.versions, str(running), daemon.version, mode):
+        if not is_taken(place, versions or daemon.versions, str(running), daemon.version, mode):
             return None
+    endpoint = Endpoint.parse(told)
     try:
-        stream = connect(Endpoint.parse(endpoint), deadline.remaining_s())
+        stream = connect(endpoint, deadline.remaining_s())
     except (daemonry.errors.NotListening, daemonry.errors.ConnectionRefused):
         return None
-    _reached.add(instance.place.record_path)
-    return stream
+    _reached.add(place.record_path)
+    return stream, endpoint
 
 
 def has_reached(place: Place) -> bool:
@@ -173,17 +187,17 @@ def _defined(target: Daemon | str) -> Daemon | None:
     return load(target)
 
 
-def _named(name: str) -> Instance:
-    instance = Instance.named(name)
-    assert instance.place is not None
-    if record.read_fields(instance.place.record_path):
-        return instance
-    from daemonry.daemon import registry
+def _place_of(name: str) -> Place:
+    place = Place.of(name)
+    try:
+        os.stat(place.record_path)
+    except OSError:
+        from daemonry.daemon import registry
 
-    for place in registry.places():  # one whose program chose its place
-        if place.name == name:
-            return Instance(place)
-    return instance
+        for known in registry.places():  # one whose program chose its place
+            if known.name == name:
+                return known
+    return place
 
 
 def _ignore(stage: str) -> None:

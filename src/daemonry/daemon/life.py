@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from daemonry import clock, strict_json
+from daemonry.daemon.fingerprint import Settings
+from daemonry.daemon.jobs import Jobs
 from daemonry.daemon.lifecycle import Happened, Phase, step
 from daemonry.errors import CallFailed, Draining, Paused, Refused
 from daemonry.limits import HOOK_TIMEOUT_S
@@ -37,6 +39,7 @@ class Life:
         daemon: its definition, with its hooks.
         config: its configuration, or None.
         config_path: where that is read from, fixed for the whole run.
+        settings: that file as it was before it was read.
 
     Attributes:
         config: the configuration in force.
@@ -46,16 +49,26 @@ class Life:
         stopping: set once a stop was asked; for threads.
         loop: the loop that it lives on, once attached.
         failed: what made the daemon end, if that was not asked for.
+        settings: the configuration's file.
+        jobs: what is in hand besides calls.
+        more_fields: functions that give further fields of STATUS.
+        handed_over: whether another process is the daemon now, and this one serves what it accepted.
     """
 
-    def __init__(self, daemon: Daemon, config: Any, config_path: str) -> None:
+    def __init__(
+        self, daemon: Daemon, config: Any, config_path: str, settings: Settings | None = None
+    ) -> None:
         self.config = config
         self.running = threading.Event()
         self.stopping = threading.Event()
         self.failed: BaseException | None = None
+        self.handed_over = False
+        self.jobs = Jobs()
+        self.more_fields: list[Callable[[], Mapping[str, Any]]] = []
         self.held_up_by: Callable[[], list[str]] = list
         self.daemon = daemon
         self._config_path = config_path
+        self.settings = settings or Settings(config_path)
         self._config_existed = os.path.exists(config_path)
         self._config_error = ""
         self._restart_needed: list[str] = []
@@ -130,7 +143,7 @@ class Life:
 
     def closed_to_work(self) -> CallFailed | None:
         """Return why calls are not taken now; None while they are."""
-        if self._phase is _RUNNING:
+        if self._phase is _RUNNING or self.handed_over:
             return None
         if self._phase is Phase.PAUSED:
             return Paused("org.daemonry.Control.Paused")
@@ -244,6 +257,7 @@ class Life:
             return None, []
         from daemonry.daemon import config
 
+        self.settings.reading()
         new: Any = config.load(self._config_path, config.resolve(kind), must_exist=self._config_existed)
         in_force = config.effective(self.config, new, self._config_path)
         return in_force, config.compare(self.config, new).restart
@@ -265,6 +279,7 @@ class Life:
     def _swap(self, new: Any, restart_needed: list[str]) -> str | None:
         self.config = new
         self._config_error = ""
+        self.settings.counts()
         self._restart_needed = restart_needed
         logger.info("configuration reloaded")
         if not restart_needed:
@@ -287,6 +302,8 @@ class Life:
             fields["config_error"] = self._config_error
         if self._restart_needed:
             fields["restart_needed"] = self._restart_needed
+        for more in self.more_fields:
+            fields.update(more())
         if self._phase is Phase.DRAINING:
             fields["waiting_for"] = self.held_up_by()
         return fields

@@ -30,6 +30,8 @@ class Happened(Enum):
     RESUME_ASKED = "resume asked"
     STOP_ASKED = "stop asked"
     WORK_DONE = "work done"
+    IDLE = "idle"
+    HANDED_OVER = "handed over"
     DRAINED = "drained"
     DRAIN_EXPIRED = "drain expired"
     FAILED = "failed"
@@ -46,6 +48,8 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[Happened, Phase]]] = {
         Happened.PAUSE_ASKED: Phase.PAUSED,
         Happened.STOP_ASKED: Phase.DRAINING,
         Happened.WORK_DONE: Phase.DRAINING,
+        Happened.IDLE: Phase.DRAINING,  # not while paused: who paused it wants to find it so
+        Happened.HANDED_OVER: Phase.DRAINING,
         Happened.FAILED: Phase.DRAINING,
     },
     Phase.PAUSED: {
@@ -53,6 +57,7 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[Happened, Phase]]] = {
         Happened.RESUME_ASKED: Phase.RUNNING,
         Happened.STOP_ASKED: Phase.DRAINING,
         Happened.WORK_DONE: Phase.DRAINING,
+        Happened.HANDED_OVER: Phase.DRAINING,
         Happened.FAILED: Phase.DRAINING,
     },
     Phase.DRAINING: {

@@ -8,14 +8,11 @@ from __future__ import annotations
 from daemonry.daemon import ensure
 from daemonry.daemon.instance import Instance
 from daemonry.daemon.versions import CONNECT, REFUSE, Verdict, Versions, judge
-from daemonry.errors import NotRunning, VersionMismatch
+from daemonry.errors import VersionMismatch
 from daemonry.process import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from daemonry.clock import Deadline
     from daemonry.process.place import Place
 
 
@@ -39,20 +36,3 @@ def replaceable(instance: Instance, policy: Versions, wanted: str) -> Verdict | 
         return None
     verdict = judge(policy, running.version, wanted, reconnecting=ensure.has_reached(instance.place))
     return None if verdict.action == CONNECT else verdict
-
-
-def clear_the_way(
-    instance: Instance, verdict: Verdict, deadline: Deadline, on_stage: Callable[[str], None]
-) -> None:
-    """End the daemon that runs; the caller holds the start lock.
-
-    Raises:
-        StopFailed, DeadlineExceeded, AccessDenied: as `stop`.
-    """
-    from daemonry.daemon.stop import stop
-
-    on_stage(f"replace: {verdict.reason}")
-    try:
-        stop(instance, timeout_s=deadline.remaining_s() or 0.0)
-    except NotRunning:
-        pass

@@ -22,7 +22,6 @@ import inspect
 import io
 import logging
 import os
-import secrets
 import sys
 import threading
 import time
@@ -33,16 +32,20 @@ from typing import TYPE_CHECKING, Any
 from daemonry import clock
 from daemonry.daemon import claim, last_crash, registry
 from daemonry.daemon.beside import Beside
+from daemonry.daemon.fingerprint import Fingerprint, Settings
 from daemonry.daemon.guardian import Guardian
+from daemonry.daemon.hand_over import Giver, HandOver, Taken
+from daemonry.daemon.idle import Idle
 from daemonry.daemon.life import Life
 from daemonry.daemon.lifecycle import Happened, Phase
 from daemonry.daemon.work import Job, drain
-from daemonry.errors import AlreadyRunning, DaemonryError, Refused, StartFailed, UnsafePath
+from daemonry.errors import AlreadyRunning, DaemonryError, NotRunning, Refused, StartFailed, UnsafePath
 from daemonry.limits import DRAIN_GRACE_S, SOCKET_CHECK_S, START_TIMEOUT_S
-from daemonry.process import atomic_file, crash_file, logs, record
+from daemonry.process import activated, atomic_file, crash_file, environment, logs, record
 from daemonry.process.forks import not_for_children
 from daemonry.process.identity import Identity
 from daemonry.process.lock import Lock
+from daemonry.process.notify import Notifier
 from daemonry.process.place import Place
 from daemonry.process.readiness import Reporter
 from daemonry.process.record import Record
@@ -55,9 +58,11 @@ from daemonry.transport.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from daemonry.daemon.definition import Daemon
+    from daemonry.transport.stream import Listener
     from daemonry.transport.unix import Leftovers
 
 logger = logging.getLogger("daemonry.daemon")
@@ -67,6 +72,7 @@ _ASYNCIO = os.path.dirname(asyncio.__file__) + "/"
 
 # sysexits.h: an internal software error.  The guardian ends a process that cannot end by itself.
 EXIT_HUNG = 70
+_JOBS_LOOK_S = 0.05
 
 
 class Run:
@@ -106,6 +112,13 @@ class Run:
     def stop(self) -> None:
         """End the daemon, as STOP does."""
         self._life.stop()
+
+    def busy(self) -> AbstractContextManager[None]:
+        """Return a context in which the daemon is not idle: `with run.busy():` around a job.
+
+        For what goes on after the call that began it has been answered.  From any thread.
+        """
+        return self._life.jobs.busy()
 
     async def wait_running(self) -> None:
         """Return at once while the daemon runs, and else when it runs again."""
@@ -176,6 +189,8 @@ class _Performance:
         if "lock_fd" in boot:
             os.set_inheritable(boot["lock_fd"], False)
             self._start_lock = Lock(self._place.start_lock_path, boot["lock_fd"])
+        self._taken: Taken | None = None
+        self._takes_over = boot.get("take_over") is True
         self._life_lock: Lock | None = None
         self._record: Record | None = None
         self._stop_at_s: float | None = None
@@ -184,6 +199,9 @@ class _Performance:
         self._crash_cap_at_s = 0.0
         self._claim_check_at_s = 0.0
         self._claim_troubled = False
+        self._socket_fd: int | None = None
+        self._notifier = Notifier()
+        self._idle: Idle | None = None
         self._served = False
         self._forked = False
         self._logging = False
@@ -202,6 +220,8 @@ class _Performance:
                 logger.error(
                     "start failed (%s): %s", self._reporter.stage, _one_line(error), exc_info=_trace_of(error)
                 )
+            if self._taken is not None:
+                self._taken.give_up()
             if self._life_lock is not None and self._record is None:
                 self._life_lock.release()
             if isinstance(error, (DaemonryError, OSError, KeyboardInterrupt)) or self._forked:
@@ -214,33 +234,51 @@ class _Performance:
 
     def _prepare(self) -> None:
         self._keep_last_words()
+        self._notifier = Notifier.of_environment()
         self._reporter.enter("directories")
+        self._socket_fd = activated.take_socket()
         claim.prepare(self._place)
         self._reporter.enter("lock")
         deadline = clock.Deadline(START_TIMEOUT_S)
         if self._start_lock is None:
             self._start_lock = claim.take_start_lock(self._place, deadline)
-        self._life_lock = claim.take_life_lock(self._place, deadline)
+        if not self._takes_over:
+            self._life_lock = claim.take_life_lock(self._place, deadline)
         try:
-            logs.set_up(self._place.log_path, level=self._log_level, terminal=self._foreground)
+            self._log_file = logs.set_up(
+                self._place.log_path, level=self._log_level, terminal=self._foreground
+            )
         except OSError as error:
             raise UnsafePath(self._place.log_path, f"cannot be written: {error.strerror}") from error
         self._logging = not self._foreground  # there the error is shown anyway
         for directory in (self._place.host_dir, os.path.dirname(self._place.host_dir)):
             atomic_file.sweep(directory)
-        self._tell_about_last_run()
+        if not self._takes_over:
+            self._tell_about_last_run()
         self._reporter.enter("config")
         config_path = self._config_path or self._usual_config_path()
-        self._life = Life(self._daemon, self._load_config(config_path), config_path)
+        settings = Settings(config_path)
+        self._life = Life(self._daemon, self._load_config(config_path), config_path, settings)
         self._life.held_up_by = self._held_up_by
         self._guardian = Guardian(
             (self._tick_standby, self._watch_drain, self._cap_crash_file, self._keep_claim), self._signalled
         )
         if self._is_the_process():
             self._guardian.listen_to_signals()
-        self._reporter.enter("bind")
+        self._reporter.enter("take over" if self._takes_over else "bind")
         self._calls = self._builtin_calls()
-        self._server = self._bind()
+        self._server = self._adopt() if self._takes_over else self._bind()
+        if self._daemon.idle_timeout_s is not None:
+            self._idle = Idle(
+                self._daemon.idle_timeout_s,
+                self._life,
+                self._calls,
+                self._server,
+                self._life.jobs,
+                self._going,
+                lambda: self._giver.under_way,
+            )
+            self._life.more_fields.append(self._idle.fields)
         not_for_children(self)
 
     def _keep_last_words(self) -> None:
@@ -262,25 +300,45 @@ class _Performance:
         kind = config.resolve(self._daemon.config_type)
         return config.load(path, kind, must_exist=self._config_path is not None)
 
-    def _bind(self) -> Server:
+    def _make_server(self) -> Server:
         limits = self._daemon.limits or bounds.DEFAULT
-        if self._daemon.endpoint is None:
-            endpoint = Endpoint.unix(self._place.socket_path)
-            # In a directory that a program chose, what is not a stale socket of ours is not ours to remove.
-            leftovers: Leftovers = "replace" if self._place.own is None else "refuse"
-            server = Server(endpoint, leftovers=leftovers, calls=self._calls, limits=limits)
-        else:
-            server = Server(self._daemon.endpoint, calls=self._calls, limits=limits)
+        if self._socket_fd is not None:  # what the service manager made, and will hand over again
+            return Server(Endpoint.parse(f"fd:{self._socket_fd}"), calls=self._calls, limits=limits)
+        if self._daemon.endpoint is not None:
+            return Server(self._daemon.endpoint, calls=self._calls, limits=limits)
+        # In a directory that a program chose, what is not a stale socket of ours is not ours to remove.
+        leftovers: Leftovers = "replace" if self._place.own is None else "refuse"
+        endpoint = Endpoint.unix(self._place.socket_path)
+        return Server(endpoint, leftovers=leftovers, calls=self._calls, limits=limits)
+
+    def _bind(self) -> Server:
+        server = self._make_server()
         server.bind()
+        self._write_record(server, ready=False)
+        return server
+
+    def _adopt(self) -> Server:
+        """Return a server for the socket of the daemon that runs, which still accepts from it."""
+        running = record.read(self._place.record_path)
+        if running is None:
+            raise NotRunning(self._place.name)
+        server = self._make_server()
+        if str(server.endpoint) != running.endpoint:
+            raise Refused(f"it listens at {running.endpoint} and not at {server.endpoint}: restart it")
+        self._taken = Taken.ask(self._place, Endpoint.parse(running.endpoint))
+        server.adopt(self._taken.listener)
+        return server
+
+    def _write_record(self, server: Server, *, ready: bool) -> None:
         written = Record(
             False,
             str(server.endpoint),
             Identity.of_this_process(),
             self._place.name,
-            secrets.token_hex(8),
+            os.urandom(8).hex(),
             time.time(),
             self._daemon.version,
-            ready=False,
+            ready=ready,
         )
         try:
             record.write(self._place.record_path, written)
@@ -288,12 +346,67 @@ class _Performance:
             server.cleanup()
             raise UnsafePath(self._place.record_path, f"cannot be written: {error.strerror}") from error
         self._record = written
-        return server
+
+    def _take_over(self, taken: Taken) -> None:
+        """Become the daemon: the one that ran serves on what it accepted, and ends."""
+        taken.take()
+        try:
+            self._write_record(self._server, ready=True)
+        except UnsafePath:
+            self._server.stop_accepting()
+            raise
+        self._life_lock, self._taken = taken.lock, None
+        self._server.accept_from_now()
+        taken.thank()
+        logger.info("taken over from pid %s (%s)", taken.fields.get("pid"), taken.fields.get("version"))
+
+    # --- handing over -----------------------------------------------------------------------------
+
+    def _gifts(self) -> tuple[Listener, Lock] | None:
+        if self._life_lock is None or self._server.listener is None or self._life.stopping.is_set():
+            return None
+        return self._server.listener, self._life_lock
+
+    def _told(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "version": self._daemon.version,
+            "paused": self._life.phase is Phase.PAUSED,
+        }
+
+    def _let_go(self) -> None:
+        self._server.stop_accepting()
+
+    def _take_back(self) -> None:
+        assert self._record is not None
+        record.write(self._place.record_path, self._record)
+        self._server.accept_from_now()
+
+    def _gone_over(self) -> None:
+        """Another process is the daemon now: its files are no longer ours to look after."""
+        with self._undoing:
+            self._record = None
+            self._server.abandon()
+            if self._life_lock is not None:
+                self._life_lock.forget()
+                self._life_lock = None
+        self._log_file.rotate_no_more()
+        self._life.handed_over = True
+        logger.info("handed over; serving what was accepted, then ending")
+        self._life.happened(Happened.HANDED_OVER)
 
     def _builtin_calls(self) -> Calls:
         calls = Calls(self._life.closed_to_work)
         calls.serve(VarlinkService(calls, ("daemonry", self._daemon.name, self._daemon.version, "")))
         calls.serve(Control(self._life, calls.tap, self._life.wait_changed, self._place.log_path))
+        self._giver = Giver(
+            self._gifts,
+            self._told,
+            self._let_go,
+            self._take_back,
+            self._gone_over,
+        )
+        calls.serve(HandOver(self._giver))
         return calls
 
     def _tell_about_last_run(self) -> None:
@@ -353,7 +466,9 @@ class _Performance:
         try:
             if await self._set_up(run):
                 self._become_ready()
+                watching = asyncio.create_task(self._watch_idle(), name="idle")
                 await self._work(run)
+                watching.cancel()
         finally:
             self._life.happened(Happened.DRAINED)
             beating.cancel()
@@ -361,9 +476,13 @@ class _Performance:
             await serving
 
     async def _beat(self) -> None:
+        beat_s = SOCKET_CHECK_S  # the loop wakes that often anyway
+        if self._notifier.watchdog_s is not None:
+            beat_s = min(beat_s, self._notifier.watchdog_s / 4)
         while True:
             self._standby.heard()
-            await asyncio.sleep(SOCKET_CHECK_S)  # the loop wakes that often anyway
+            self._notifier.beat()
+            await asyncio.sleep(beat_s)
 
     async def _set_up(self, run: Run) -> bool:
         self._reporter.enter("setup")
@@ -385,20 +504,32 @@ class _Performance:
         return True
 
     def _become_ready(self) -> None:
-        assert self._record is not None
-        self._record = self._record.as_ready()
-        record.write(self._place.record_path, self._record)
         for implementation in self._daemon.services:
             self._calls.serve(implementation)
+        if self._taken is not None:
+            if self._taken.fields.get("paused") is True:
+                self._life.happened(Happened.PAUSE_ASKED)
+            self._take_over(self._taken)
+        self._life.more_fields.append(Fingerprint(self._life.settings, lambda: self._life.config).fields)
         self._life.happened(Happened.READY)
+        assert self._record is not None
+        if not self._record.ready:
+            self._record = self._record.as_ready()
+            record.write(self._place.record_path, self._record)
         self._life.get_status()
         try:
             registry.add(self._place)
         except (OSError, DaemonryError) as error:
             logger.warning("not listed for `daemonry ps`: %s", error)
+        try:
+            taken = environment.patterns_of(self._place.name, self._daemon.environment)
+            environment.write_sums(self._place.environment_path, taken)
+        except OSError as error:
+            logger.warning("the environment's checksums could not be written: %s", error)
         logger.info("ready at %s (pid %d)", self._record.endpoint, self._record.pid)
         self._release_start_lock()
         self._reporter.ready(self._record.to_fields())
+        self._notifier.ready(f"serving at {self._record.endpoint}")
 
     async def _work(self, run: Run) -> None:
         loop = asyncio.get_running_loop()
@@ -406,9 +537,36 @@ class _Performance:
         self._jobs = [Job(hook, run, loop) for hook in self._daemon.works]
         await asyncio.wait((stop, *(job.done for job in self._jobs)), return_when=asyncio.FIRST_COMPLETED)
         self._note_ended_work()
+        if not self._life.handed_over:
+            self._notifier.stopping()
         self._mark_draining()
+        retiring = asyncio.ensure_future(self._retire())
         await self._drain()
+        await retiring
         stop.cancel()
+
+    async def _watch_idle(self) -> None:
+        if self._idle is not None:
+            await self._idle.watch()
+
+    def _going(self, going: bool) -> None:
+        """Tell those who look for us that we may not be there soon, or that we are."""
+        with self._undoing:
+            if self._record is not None:
+                self._record = self._record.as_draining(going)
+                try:
+                    record.write(self._place.record_path, self._record)
+                except OSError as error:
+                    logger.warning("the record could not be updated: %s", error)
+
+    async def _retire(self) -> None:
+        """Serve on what was accepted before another process took over."""
+        if not self._life.handed_over:
+            return
+        deadline = clock.Deadline(self._daemon.drain_timeout_s)
+        await self._server.retire(deadline)
+        while self._life.jobs.running and not deadline.expired:  # noqa: ASYNC110  # they end in any thread
+            await asyncio.sleep(_JOBS_LOOK_S)
 
     def _note_ended_work(self) -> None:
         for job in self._jobs:
@@ -441,6 +599,7 @@ class _Performance:
     async def _drain(self) -> None:
         timeout_s = self._daemon.drain_timeout_s
         deadline = clock.Deadline(timeout_s)
+        calls = asyncio.create_task(self._server.drain(timeout_s), name="calls")
         try:
             result = self._daemon.stop_hook() if self._daemon.stop_hook is not None else None
             if inspect.isawaitable(result):
@@ -454,10 +613,14 @@ class _Performance:
                 logger.error("%s failed while it ended: %s", job.name, _one_line(error), exc_info=error)
         for job in left:
             logger.error("still at work after %g s and left behind: %s", timeout_s, job.where())
-        self._life.happened(Happened.DRAIN_EXPIRED if left else Happened.DRAINED)
+        cut_off = await calls
+        for name in cut_off:
+            logger.error("still running after %g s and cut off: %s", timeout_s, name)
+        self._life.happened(Happened.DRAIN_EXPIRED if left or cut_off else Happened.DRAINED)
 
     def _held_up_by(self) -> list[str]:
-        return [job.where() for job in self._jobs if not job.done.done()]
+        jobs = [job.where() for job in self._jobs if not job.done.done()]
+        return jobs + self._server.calls_under_way
 
     # --- the guardian's duties ----------------------------------------------------------------------
 
@@ -541,7 +704,13 @@ class _Performance:
         self._life.loop.call_soon_threadsafe(action)
 
     def _reload(self) -> None:
-        self._reloading = asyncio.ensure_future(_reload(self._life))
+        self._reloading = asyncio.ensure_future(self._reload_and_tell())
+
+    async def _reload_and_tell(self) -> None:
+        """Reload for SIGHUP, telling a service manager the beginning and the end (Type=notify-reload)."""
+        self._notifier.reloading()
+        await _reload(self._life)
+        self._notifier.ready("reloaded")
 
     def _check_file(self) -> None:
         try:

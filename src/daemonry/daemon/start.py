@@ -8,8 +8,6 @@ no moment exists in which nobody holds it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
 
 from daemonry import strict_json
 from daemonry.clock import Deadline
@@ -18,12 +16,16 @@ from daemonry.errors import AlreadyRunning, BadFrame, NotReadyInTime, StartFaile
 from daemonry.limits import LOCK_PROBE_PATIENCE_S, START_TIMEOUT_S
 from daemonry.process import crash_file, readiness
 from daemonry.process.atomic_file import write_atomically
+from daemonry.process.environment import patterns_of
 from daemonry.process.record import Record
 from daemonry.process.spawn import spawn
 from daemonry.values import Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from daemonry.process.lock import Lock
     from daemonry.process.place import Place
@@ -34,19 +36,34 @@ class Recipe(Value):
 
     Attributes:
         arguments: the words after `run` besides the target: options.
+        environment: the variables that it takes of its starter's, besides the usual ones.
         import_path: a directory that modules are looked for in, or "".
         python: the interpreter.
         target: `module:attribute` or `/file.py:attribute`.
     """
 
-    __slots__ = ("arguments", "import_path", "python", "target")
+    __slots__ = ("arguments", "import_path", "python", "target", "environment")  # noqa: RUF023  # as the arguments
     arguments: tuple[str, ...]
+    environment: tuple[str, ...]
     import_path: str
     python: str
     target: str
 
-    def __init__(self, arguments: tuple[str, ...], import_path: str, python: str, target: str) -> None:
-        self._set(arguments=arguments, import_path=import_path, python=python, target=target)
+    def __init__(
+        self,
+        arguments: tuple[str, ...],
+        import_path: str,
+        python: str,
+        target: str,
+        environment: tuple[str, ...] = (),
+    ) -> None:
+        self._set(
+            arguments=arguments,
+            import_path=import_path,
+            python=python,
+            target=target,
+            environment=environment,
+        )
 
 
 def start(
@@ -84,6 +101,8 @@ def start_locked(  # as `start`
     deadline: Deadline,
     progress: Callable[[str], None] = lambda stage: None,
     env: Mapping[str, str] | None = None,
+    *,
+    take_over: bool = False,
 ) -> Record:
     """As `start`, for who has the start lock already; it is let go of, whatever happens.
 
@@ -94,14 +113,16 @@ def start_locked(  # as `start`
         deadline: when it has to be ready.
         progress: is told each stage as it begins.
         env: values of the daemon's environment besides.
+        take_over: whether it takes over from the daemon that runs.
     """
     try:
-        claim.await_vacancy(place, deadline)
+        if not take_over:
+            claim.await_vacancy(place, deadline)
         _remember(place, recipe)
         read_fd, write_fd = os.pipe()
         try:
             progress("spawn")
-            process = _spawn(place, recipe, start_lock, write_fd, env or {})
+            process = _spawn(place, recipe, start_lock, write_fd, env or {}, take_over=take_over)
         finally:
             os.close(write_fd)
     finally:
@@ -114,9 +135,21 @@ def start_locked(  # as `start`
 
 
 def _spawn(
-    place: Place, recipe: Recipe, start_lock: Lock, write_fd: int, env: Mapping[str, str]
+    place: Place,
+    recipe: Recipe,
+    start_lock: Lock,
+    write_fd: int,
+    env: Mapping[str, str],
+    *,
+    take_over: bool,
 ) -> subprocess.Popen[bytes]:
-    boot = {"ready_fd": write_fd, "lock_fd": start_lock.fd, "import_path": recipe.import_path}
+    boot: dict[str, Any] = {
+        "ready_fd": write_fd,
+        "lock_fd": start_lock.fd,
+        "import_path": recipe.import_path,
+    }
+    if take_over:
+        boot["take_over"] = True
     try:
         return spawn(
             ["run", recipe.target, *recipe.arguments],
@@ -125,6 +158,7 @@ def _spawn(
             place.crash_path,
             recipe.python,
             env,
+            patterns_of(place.name, recipe.environment),
         )
     except OSError as error:
         raise StartFailed(place.name, "spawn", error.strerror or str(error)) from error
@@ -203,6 +237,12 @@ def remembered(place: Place) -> Recipe | None:
     try:
         with open(place.start_path, encoding="utf-8") as file:
             fields: dict[str, Any] = strict_json.decode_object(file.read())
-        return Recipe(tuple(fields["arguments"]), fields["import_path"], fields["python"], fields["target"])
+        return Recipe(
+            tuple(fields["arguments"]),
+            fields["import_path"],
+            fields["python"],
+            fields["target"],
+            tuple(fields.get("environment", ())),
+        )
     except (OSError, KeyError, TypeError, BadFrame, UnicodeDecodeError):
         return None

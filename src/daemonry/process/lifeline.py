@@ -32,6 +32,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, Final, Self
 
+from daemonry.clock import Deadline
 from daemonry.errors import DeadlineExceeded
 from daemonry.limits import OWNED_GRACE_S, OWNED_STOP_TIMEOUT_S
 from daemonry.process import sweep
@@ -87,6 +88,18 @@ class Owned:
         """The number of its process group, which is not its pid; meaningless once `poll` gives a code."""
         return self._watcher.group
 
+    def collect(self) -> int | None:
+        """Do as `poll` does, and leave what the child has left in its group; `close` ends that."""
+        return self._process.poll()
+
+    def close(self) -> None:
+        """End what an ended child has left in its group.  Twice is not an error.
+
+        The other methods do so by themselves when they find that it has ended, except `collect`.
+        """
+        if self._process.poll() is not None:
+            self._bury()
+
     def poll(self) -> int | None:
         """Return the exit code, negative for a signal; None while it lives."""
         code = self._process.poll()
@@ -124,30 +137,46 @@ class Owned:
                 os.close(fd)
         return self.wait()
 
+    def is_guarded(self) -> bool:
+        """Whether the watcher is still there; also reaps one that somebody has killed."""
+        return self._watcher.is_there()
+
     def send_signal(self, number: int) -> None:
         """Send a signal to the child and to its whole group; nothing happens when it has ended.
 
         The watcher in the group ignores HUP, INT, QUIT, ALRM, TERM, USR1, USR2 and PIPE; another
         signal of those that end a process would end it too.
         """
-        if self.poll() is None:
-            self._watcher.signal_group(number)
+        if self._process.poll() is not None:
+            return
+        self._watcher.signal_group(number)
+        if os.getpgid(self.pid) != self.group:  # it made a session or a group of its own
+            self._process.send_signal(number)
 
     def terminate(self, timeout_s: float = OWNED_STOP_TIMEOUT_S) -> int:
         """Ask the child and its group to end, kill what does not, and return the exit code.
 
+        The child may end before others of its group, as a shell does before what it runs; where
+        there is a procfs, those have the same time.
+
         Args:
             timeout_s: the time between SIGTERM and SIGKILL, in seconds.
         """
+        if self.poll() is not None:
+            return self.wait()
+        deadline = Deadline(timeout_s)
         self.send_signal(signal.SIGTERM)
         self.send_signal(signal.SIGCONT)  # one that was stopped could not obey
         if self._process.returncode is None and not self._wait_exit(timeout_s):
             return self.kill()
+        group, left_s = self.group, deadline.remaining_s() or 0.0
+        sweep.end(group, self.mark, left_s, frozenset((group,)), asked=group)
         return self.wait()
 
     def kill(self) -> int:
         """Kill the child and its group, and return the exit code."""
         if self.poll() is None:
+            self._process.kill()  # it may have left the group
             self._watcher.end()
         return self.wait()
 
@@ -203,7 +232,7 @@ async def _readable(loop: Any, fd: int) -> None:
 class _Watcher:
     """The process that leads the group and holds the far end of the lifeline."""
 
-    def __init__(self, mark: str, grace_s: float) -> None:
+    def __init__(self, mark: str, grace_s: float, held_fds: Sequence[int]) -> None:
         far, self._lifeline = os.pipe()
         self._owner = os.getpid()
         self._lock = threading.Lock()
@@ -218,6 +247,7 @@ class _Watcher:
                 stderr=subprocess.DEVNULL,
                 cwd="/",
                 env=environment,
+                pass_fds=held_fds,
                 process_group=0,
             )
         except BaseException:
@@ -228,18 +258,27 @@ class _Watcher:
         self.group = self._process.pid
         not_for_children(self)
 
+    def is_there(self) -> bool:
+        with self._lock:
+            return self._process.poll() is None
+
     def signal_group(self, number: int) -> None:
         with self._lock:
-            if self._lifeline >= 0:
-                os.killpg(self.group, number)  # the watcher is not reaped: the number is its own
+            if self._lifeline < 0:
+                return
+            try:
+                os.killpg(self.group, number)  # of our child or its watcher: neither is reaped
+            except ProcessLookupError:
+                pass  # somebody killed the watcher, and the child has left the group
 
     def end(self) -> None:
         """Kill the whole group, watcher and all.  Twice is not an error."""
         with self._lock:
             if self._lifeline < 0 or self._owner != os.getpid():
                 return
-            os.killpg(self.group, signal.SIGKILL)
-            self._process.wait()
+            if self._process.poll() is None:
+                os.killpg(self.group, signal.SIGKILL)
+                self._process.wait()
             os.close(self._lifeline)
             self._lifeline = -1
 
@@ -248,6 +287,11 @@ class _Watcher:
         if self._lifeline >= 0:
             os.close(self._lifeline)
             self._lifeline = -1
+
+
+def new_mark() -> str:
+    """Return a value for `DAEMONRY_OWNED` that nothing has."""
+    return os.urandom(8).hex()
 
 
 def spawn_owned(  # noqa: PLR0913  # what a process is given, as Popen names it
@@ -259,7 +303,9 @@ def spawn_owned(  # noqa: PLR0913  # what a process is given, as Popen names it
     stdout: int | IO[Any] | None = None,
     stderr: int | IO[Any] | None = None,
     pass_fds: Sequence[int] = (),
+    held_fds: Sequence[int] = (),
     grace_s: float = OWNED_GRACE_S,
+    mark: str = "",
 ) -> Owned:
     """Start a program that ends with this process, also when this process is killed.
 
@@ -275,14 +321,18 @@ def spawn_owned(  # noqa: PLR0913  # what a process is given, as Popen names it
         stdout: as for `subprocess.Popen`; this process's by default.
         stderr: the same.
         pass_fds: descriptors that it gets, under the same numbers.
+        held_fds: descriptors that stay open until the child has ended, also if this process ends
+            before: with the reading end of its output, what it writes in its last moments does not
+            end it by SIGPIPE.
         grace_s: the time between SIGTERM and SIGKILL once this process has died, in seconds.
+        mark: the value of `DAEMONRY_OWNED`, which nothing else may have; a random one by default.
 
     Raises:
         OSError: it cannot be started; nothing is left of the attempt.
     """
     words = [os.fspath(word) for word in argv]
-    mark = os.urandom(8).hex()
-    watcher = _Watcher(mark, grace_s)
+    mark = mark or new_mark()
+    watcher = _Watcher(mark, grace_s, held_fds)
     try:
         process = subprocess.Popen(
             words,

@@ -76,6 +76,10 @@ class LogFile(logging.Handler):
         except Exception:  # noqa: BLE001  # a record holds anything, and its text is made here
             self.dropped += 1
 
+    def rotate_no_more(self) -> None:
+        """Leave rotating to another process, which writes to the same file from now on."""
+        self._most_bytes = 1 << 62
+
     def close(self) -> None:
         """Close the file."""
         if self._fd >= 0:

@@ -201,6 +201,11 @@ class Place(Value):
         return self.file("start.json")
 
     @property
+    def environment_path(self) -> str:
+        """Checksums of the environment that the daemon was started with."""
+        return self.file("env.json")
+
+    @property
     def log_path(self) -> str:
         """The structured log."""
         return self.file("log")

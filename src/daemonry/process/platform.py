@@ -10,6 +10,7 @@ boot_id()               tells boots of one machine apart
 start_time(pid)         when a process started; None when there is no such process
 pid_namespace()         which numbering the pids belong to
 peer_of(sock)           (pid, uid, gid) of the process at the other end
+become_subreaper()      become the parent of orphans among one's descendants, where that exists
 bind_private(...)       bind a Unix socket whose file has mode 0600 from birth
 """
 
@@ -24,6 +25,7 @@ if sys.platform == "darwin":
         HAS_FD_PATHS,
         SO_ACCEPTCONN,
         UNIX_PATH_MAX,
+        become_subreaper,
         bind_private,
         boot_id,
         peer_of,
@@ -37,6 +39,7 @@ else:
         HAS_FD_PATHS,
         SO_ACCEPTCONN,
         UNIX_PATH_MAX,
+        become_subreaper,
         bind_private,
         boot_id,
         peer_of,
@@ -50,6 +53,7 @@ __all__ = [
     "HAS_FD_PATHS",
     "SO_ACCEPTCONN",
     "UNIX_PATH_MAX",
+    "become_subreaper",
     "bind_private",
     "boot_id",
     "peer_of",

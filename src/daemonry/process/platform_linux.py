@@ -61,7 +61,7 @@ def peer_of(sock: Socket) -> tuple[int, int, int]:
     """
     packed = sock.getsockopt(_SOL_SOCKET, _SO_PEERCRED, 12)
     assert isinstance(packed, bytes)
-    pid, uid, gid = (int.from_bytes(packed[at : at + 4], "little", signed=at == 0) for at in (0, 4, 8))
+    pid, uid, gid = memoryview(packed).cast("I")
     return pid, uid, gid
 
 
@@ -73,3 +73,16 @@ def bind_private(sock: Socket, address: str) -> None:
     """
     os.fchmod(sock.fileno(), 0o600)
     sock.bind(address)
+
+
+def become_subreaper() -> bool:
+    """Become the parent of those whose parent has ended, among all that this process starts.
+
+    prctl(2), PR_SET_CHILD_SUBREAPER.  Says whether that could be done.
+    """
+    import ctypes
+
+    try:
+        return bool(ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0)
+    except (OSError, AttributeError):
+        return False

@@ -72,9 +72,9 @@ class Record(Value):
         """The process id, for people; signals go through `identity`."""
         return self.identity.pid
 
-    def as_draining(self) -> Record:
-        """Return the same run, asked to stop."""
-        return self._but(draining=True)
+    def as_draining(self, draining: bool = True) -> Record:
+        """Return the same run, asked to stop; or, after all, not."""
+        return self._but(draining=draining)
 
     def as_ready(self) -> Record:
         """Return the same run, whose setup is done."""

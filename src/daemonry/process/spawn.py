@@ -9,16 +9,17 @@ lost in the middle of whatever they held.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 
 from daemonry import strict_json
 from daemonry.process.crash_file import roll
+from daemonry.process.environment import for_daemon
 from daemonry.process.sweep import MARK_VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import subprocess
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
 BOOT_VARIABLE = "DAEMONRY_BOOT"
@@ -34,6 +35,7 @@ def spawn(
     output_path: str,
     python: str = "",
     env: Mapping[str, str] | None = None,
+    takes: Iterable[str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start `python -m daemonry ARGUMENTS` in the background.
 
@@ -44,11 +46,15 @@ def spawn(
         output_path: where its standard output and error go; a file that holds anything is kept as PATH.prev.
         python: the interpreter; this one's by default.
         env: values of its environment besides.
+        takes: the names of the variables that it gets of this process's (see `environment`); None for all.
 
     Raises:
         OSError: it could not be started.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    import subprocess
+
+    taken = os.environ if takes is None else for_daemon(takes)
+    environment = {name: value for name, value in taken.items() if name not in _NOT_INHERITED}
     environment.update(env or {})
     environment[BOOT_VARIABLE] = strict_json.encode(boot)
     roll(output_path)

@@ -43,7 +43,9 @@ def belonging(group: int, mark: str) -> set[int]:
     return {pid for pid in _all_pids() if _belongs(pid, group, mark)}
 
 
-def end(group: int, mark: str, grace_s: float, spared: frozenset[int] = frozenset()) -> set[int]:
+def end(
+    group: int, mark: str, grace_s: float, spared: frozenset[int] = frozenset(), asked: int = 0
+) -> set[int]:
     """End the processes of a group and those that bear a mark, and wait until they are gone.
 
     Args:
@@ -51,12 +53,13 @@ def end(group: int, mark: str, grace_s: float, spared: frozenset[int] = frozense
         mark: as for `belonging`.
         grace_s: how long they have between SIGTERM and SIGKILL, in seconds.
         spared: those that are left alone.
+        asked: a group that has been asked already; many take a second SIGTERM for "at once".
 
     Returns:
         The ones that live on: of another user, or in a wait of the kernel that cannot be ended.
     """
-    _send(group, mark, spared, signal.SIGTERM)
-    _send(group, mark, spared, signal.SIGCONT)  # one that was stopped could not obey
+    send(group, mark, spared, signal.SIGTERM, asked)
+    send(group, mark, spared, signal.SIGCONT, asked)  # one that was stopped could not obey
     if _wait_gone(group, mark, spared, time.monotonic() + grace_s):
         return set()
     return kill(group, mark, spared)
@@ -65,7 +68,7 @@ def end(group: int, mark: str, grace_s: float, spared: frozenset[int] = frozense
 def kill(group: int, mark: str, spared: frozenset[int] = frozenset()) -> set[int]:
     """Kill the processes of a group and those that bear a mark; arguments and answer as for `end`."""
     for _ in range(_MOST_ROUNDS):
-        if not _send(group, mark, spared, signal.SIGKILL):
+        if not send(group, mark, spared, signal.SIGKILL):
             break
         if _wait_gone(group, mark, spared, time.monotonic() + _ROUND_S):
             return set()
@@ -99,11 +102,21 @@ def _wait_ended(pidfds: list[int], until_s: float) -> bool:
     return True
 
 
-def _send(group: int, mark: str, spared: frozenset[int], number: int) -> bool:
-    """Signal each of them; whether there was one that could be signalled."""
+def send(group: int, mark: str, spared: frozenset[int], number: int, but: int = 0) -> bool:
+    """Send a signal to the processes of a group and those that bear a mark; whether there was one.
+
+    Args:
+        group: as for `belonging`.
+        mark: as for `belonging`.
+        spared: those that are left alone.
+        number: the signal's.
+        but: a group whose members are left alone, also those that are born meanwhile.
+    """
     reached = False
-    for fd in (pinned := dict(_pinned(group, mark, spared))).values():
+    for pid, fd in (pinned := dict(_pinned(group, mark, spared))).items():
         try:
+            if but and os.getpgid(pid) == but:
+                continue
             signal.pidfd_send_signal(fd, number)
             reached = True
         except OSError:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from daemonry.backoff import delays
-from daemonry.limits import ACCEPT_BACKOFF_MAX_S, ACCEPT_BACKOFF_S, ACCEPTS_PER_TURN
+from daemonry.limits import ACCEPT_BACKOFF_MAX_S, ACCEPT_BACKOFF_S
 
 if TYPE_CHECKING:
     from daemonry.transport.stream import Listener
@@ -45,7 +45,8 @@ class Acceptor:
     def replace(self, listener: Listener) -> None:
         """Accept from `listener` from now on; whoever waits at the old one is taken in first."""
         self._unwatch()
-        self._accept_some()
+        while self._accept_one():
+            pass
         self._unwatch()
         self._listener = listener
         self._watch()
@@ -56,7 +57,7 @@ class Acceptor:
 
     def _watch(self) -> None:
         self._retry = None
-        self._loop.add_reader(self._listener.fileno(), self._accept_some)
+        self._loop.add_reader(self._listener.fileno(), self._accept_one)
 
     def _unwatch(self) -> None:
         if self._retry is not None:
@@ -65,17 +66,19 @@ class Acceptor:
         if self._listener.fileno() >= 0:
             self._loop.remove_reader(self._listener.fileno())
 
-    def _accept_some(self) -> None:
-        for _ in range(ACCEPTS_PER_TURN):
-            try:
-                sock = self._listener.accept_socket()
-            except OSError as error:
-                self._back_off(error)
-                return
-            if sock is None:
-                return
-            self._recovered()
-            self._accepted(sock)
+    def _accept_one(self) -> bool:
+        # The loop comes back while more wait.  To try again here, and mostly in vain, would take
+        # longer than its turn does, and a flood would keep it from those who are in.
+        try:
+            sock = self._listener.accept_socket()
+        except OSError as error:
+            self._back_off(error)
+            return False
+        if sock is None:
+            return False
+        self._recovered()
+        self._accepted(sock)
+        return True
 
     def _back_off(self, error: OSError) -> None:
         if not self._failing:

@@ -13,7 +13,6 @@ What a handler raises:
 from __future__ import annotations
 
 import asyncio
-import difflib
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,12 +35,13 @@ logger = logging.getLogger("daemonry.calls")
 CONTROL: Final = "org.daemonry.Control"
 FAILED: Final = f"{CONTROL}.Failed"
 PROTOCOL_VIOLATION: Final = f"{CONTROL}.ProtocolViolation"
+DRAINING: Final = f"{CONTROL}.Draining"
 OVERLOADED: Final = f"{CONTROL}.Overloaded"
 EXPECTED_UPGRADE: Final = f"{CONTROL}.ExpectedUpgrade"
 NOT_UPGRADABLE: Final = f"{CONTROL}.NotUpgradable"
 
 # Interfaces that answer while a daemon is paused, ending or overloaded: they are about the daemon itself.
-_ALWAYS_OPEN = frozenset((varlink.SERVICE, CONTROL))
+_ALWAYS_OPEN = frozenset((varlink.SERVICE, CONTROL, f"{CONTROL}.HandOver"))
 # Calls that run at the same time, over all connections; those that answer at once do not count.
 # systemd serves 4,096 connections with a call each; a Python handler is heavier.
 MAX_RUNNING: Final = 1024
@@ -57,6 +57,7 @@ class Bound:
     """A method of a served interface, with what it is called on.
 
     Attributes:
+        full_name: its name on the wire, with the interface's.
         function: the implementation's method.
         kind: "plain", "async", "stream" or "thread".
         method: the interface's method.
@@ -65,11 +66,12 @@ class Bound:
         where: the interface it belongs to.
     """
 
-    __slots__ = ("_plain_reply", "at_once", "function", "kind", "method", "open", "where")
+    __slots__ = ("_plain_reply", "at_once", "full_name", "function", "kind", "method", "open", "where")
 
     def __init__(self, where: Described, method: Method, implementation: Interface) -> None:
         self.where = where
         self.method = method
+        self.full_name = f"{where.name}.{method.name}"
         self.function: Callable[..., Any] = getattr(implementation, method.python_name)
         self.open = where.name in _ALWAYS_OPEN
         self._plain_reply = not method.gives_fds and method.write_reply is None
@@ -138,9 +140,8 @@ class Bound:
                 return Reply(raised.parameters, error=f"{self.where.name}.{type(raised).__name__}")
         elif isinstance(raised, errors.CallFailed):
             return Reply(raised.parameters, error=raised.error)
-        name = f"{self.where.name}.{self.method.name}"
-        logger.error("%s failed", name, exc_info=raised)
-        return Reply({"message": f"{type(raised).__name__} in {name}"}, error=FAILED)
+        logger.error("%s failed", self.full_name, exc_info=raised)
+        return Reply({"message": f"{type(raised).__name__} in {self.full_name}"}, error=FAILED)
 
 
 def taker(fds: list[Fd]) -> Callable[[type, Any], Any]:
@@ -199,6 +200,7 @@ class Calls:
 
     Attributes:
         running: how many do; counted by whoever runs them.
+        begun: how many calls of the program's own interfaces there have been.
         tap: tells watchers of calls; told by whoever runs them.
         takes_fds: whether any method takes descriptors.
     """
@@ -207,6 +209,7 @@ class Calls:
         self._gate = gate
         self._most_running = most_running
         self.running = 0
+        self.begun = 0
         self.tap = Tap()
         self.takes_fds = False
         self._interfaces: dict[str, Described] = {}
@@ -233,33 +236,34 @@ class Calls:
             raise ValueError(f"the interface {where.name} is served already")
         self._interfaces[where.name] = where
         for method in where.methods.values():
-            name = f"{where.name}.{method.name}"
-            bound = self._methods[name] = Bound(where, method, implementation)
+            bound = Bound(where, method, implementation)
+            self._methods[bound.full_name] = bound
             self.takes_fds |= method.takes_fds
             if bound.at_once:
-                head = METHOD_HEAD + name.encode() + PARAMETERS_HEAD
+                head = METHOD_HEAD + bound.full_name.encode() + PARAMETERS_HEAD
                 self._at_once[head] = bound
                 if not method.names:
                     self._bare[head + b"{}" + _END] = bound
 
-    def begin_at_once(self, data: bytes) -> tuple[Bound, dict[str, Any]] | None:
-        """Return the method that is called and its arguments, if `data` is one frame that needs no more.
+    def begin_at_once(self, data: bytes) -> tuple[Bound, dict[str, Any] | None] | None:
+        """Return the method that is called and any arguments, if `data` is one frame that needs no more.
 
         None says nothing: whoever goes the whole way finds what is wrong, or that nothing is.
         """
         bound = self._bare.get(data)
-        arguments: dict[str, Any] = {}
+        arguments: dict[str, Any] | None = None
         if bound is None:
             end_of_name = data.find(PARAMETERS_HEAD)
             bound = self._at_once.get(data[: end_of_name + len(PARAMETERS_HEAD)])
             if bound is None:
                 return None
-            found = self._arguments_at_once(bound, data)
-            if found is None:
+            arguments = self._arguments_at_once(bound, data)
+            if arguments is None:
                 return None
-            arguments = found
         if self.tap.watchers or not (bound.open or self._gate() is None):
             return None
+        if not bound.open:
+            self.begun += 1
         return bound, arguments
 
     def _arguments_at_once(self, bound: Bound, data: bytes) -> dict[str, Any] | None:
@@ -287,6 +291,7 @@ class Calls:
         if bound is None:
             raise self._not_found(call.method)
         if not bound.open:
+            self.begun += 1
             self._refuse_work(bound)
         if bound.kind == "stream" and not call.more:
             raise errors.ExpectedMore(varlink.EXPECTED_MORE)
@@ -320,6 +325,8 @@ def _nearest(name: str, known: dict[str, Any]) -> dict[str, str]:
     """Return what the sender may have meant, as a field of the error.  Long names are not compared."""
     if len(name) > MAX_ECHO_CHARS:
         return {}
+    import difflib
+
     folded = {one.lower(): one for one in known}
     found = difflib.get_close_matches(name.lower(), folded, 1)
     return {"nearest": folded[found[0]]} if found else {}

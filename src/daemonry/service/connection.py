@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from _socket import MSG_PEEK, SHUT_WR
+from _socket import MSG_PEEK, SHUT_RD, SHUT_WR
 from _socket import socket as Socket
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
-from daemonry.limits import EMPTY_LINE_S, FIRST_BYTE_TIMEOUT_S, READ_BYTES, REPLY_TIMEOUT_S
+from daemonry.limits import EMPTY_LINE_S, READ_BYTES, REPLY_TIMEOUT_S
 from daemonry.service.control import encoded
+from daemonry.service.lobby import Guest
 from daemonry.wire import dialect, text
 from daemonry.wire.text import Command, CommandReader, Reply
 
+if TYPE_CHECKING:
+    from daemonry.service.readers import Readers
+    from daemonry.transport.credentials import Peer
+
 logger = logging.getLogger("daemonry.server")
 
-TakeOver = Callable[[Socket, bytes], None]
+TakeOver = Callable[[Guest, bytes], None]
 Answer = Callable[[Command], Reply | Awaitable[Reply]]
 
 
@@ -34,22 +40,25 @@ class TextConnection:
 
     Args:
         loop: the loop that serves it.
-        sock: the accepted socket, not blocking; closed by this object.
+        readers: what watches its socket; whether it did already does not matter.
+        guest: the connection, whose socket is closed by this object, and until when the client may
+            take for its line.
         answer: what replies to a command.
-        closed: called once, when the socket is closed.
-        first_byte_timeout_s: how long the client may take for its line.
-        take_over: is given the socket, and what was read, when the first bytes are a Varlink call.
+        closed: called once, when the socket is closed or was taken over.
+        take_over: is given the connection, and what was read, when the first bytes are a Varlink call.
         peeks: look at the first bytes and leave them, for descriptors may be beside them.
     """
 
     __slots__ = (
         "_answer",
         "_closed",
+        "_guest",
         "_head",
         "_loop",
         "_out",
         "_peeks",
         "_reader",
+        "_readers",
         "_sock",
         "_take_over",
         "_task",
@@ -59,16 +68,18 @@ class TextConnection:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        sock: Socket,
+        readers: Readers | asyncio.AbstractEventLoop,
+        guest: Guest,
         answer: Answer,
         closed: Callable[[TextConnection], None],
-        first_byte_timeout_s: float = FIRST_BYTE_TIMEOUT_S,
         take_over: TakeOver | None = None,
         *,
         peeks: bool = False,
     ) -> None:
         self._loop = loop
-        self._sock = sock
+        self._readers = readers
+        self._guest = guest
+        self._sock = guest.sock
         self._answer = answer
         self._closed = closed
         self._take_over = take_over
@@ -77,23 +88,39 @@ class TextConnection:
         self._reader = CommandReader()
         self._out = b""
         self._task: asyncio.Task[None] | None = None
-        self._timer = loop.call_later(first_byte_timeout_s, self._too_slow)
-        loop.add_reader(sock.fileno(), self._readable)
+        self._timer: asyncio.TimerHandle | None = None
 
-    def start(self) -> None:
-        """Read what has come with the connection: a quick client's line is there already."""
-        self._readable()
+    @property
+    def peer(self) -> Peer:
+        """Who is at the other end."""
+        return self._guest.peer
 
     def close(self) -> None:
         """End the connection now.  Twice is not an error."""
         fd = self._sock.fileno()
         if fd < 0:
             return
-        self._timer.cancel()
-        self._loop.remove_reader(fd)
-        self._loop.remove_writer(fd)
+        if self._timer is not None:
+            self._stop_timer()
+            self._loop.remove_writer(fd)
+        self._readers.remove_reader(fd)
         self._sock.close()
         self._closed(self)
+
+    @property
+    def activity(self) -> int | None:
+        """As a Varlink connection's: None while a command is being answered."""
+        return None if self._task is not None or self._out else 0
+
+    def retire(self) -> None:
+        """Close, if no command is being answered; a client that sent none yet finds nothing sent."""
+        if self.activity is None or self._sock.fileno() < 0:
+            return
+        try:
+            self._sock.shutdown(SHUT_RD)
+        except OSError:
+            return
+        self.read()
 
     def drop_in_child(self) -> None:
         """Close a forked child's copy, beside the loop, which parent and child share."""
@@ -101,26 +128,34 @@ class TextConnection:
 
     def refuse(self, message: str) -> None:
         """Answer before anything was read, and close."""
-        self._loop.remove_reader(self._sock.fileno())
+        self._readers.remove_reader(self._sock.fileno())
         self._send(Reply.error(message))
 
-    def _readable(self) -> None:
+    def read(self) -> None:
+        """Read what has come."""
         if self._peeks and self._is_varlink():
             self._hand_over(b"")
             return
         try:
             data = self._sock.recv(READ_BYTES)
         except BlockingIOError:
+            self._wait()
             return
         except OSError:
             self.close()
             return
+        self.receive(data)
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes that were read already; `b""` is the end of what the client sends."""
         if self._take_over is not None:
             self._head += data
             spoken = dialect.detect(self._head, ended=not data)
             if spoken is None:
                 if b"\n" in self._head:
                     self._expect_more_soon()
+                else:
+                    self._wait()
                 return
             if spoken == dialect.VARLINK:
                 self._hand_over(self._head)
@@ -133,8 +168,9 @@ class TextConnection:
         self._reader.receive_data(data)
         event = self._reader.next_event()
         if event is None:
+            self._wait()
             return
-        self._loop.remove_reader(self._sock.fileno())
+        self._readers.remove_reader(self._sock.fileno())
         if isinstance(event, Command):
             self._execute(event)
         elif isinstance(event, Reply):
@@ -142,10 +178,22 @@ class TextConnection:
         else:
             self.close()
 
+    def _wait(self) -> None:
+        """Wait for the rest of the line."""
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._guest.until_s, self._too_slow)
+            self._readers.add_reader(self._sock.fileno(), self.read)
+
     def _expect_more_soon(self) -> None:
         """Wait a moment for what an empty line may stand before; it is a command if nothing comes."""
-        self._timer.cancel()
+        self._stop_timer()
         self._timer = self._loop.call_later(EMPTY_LINE_S, self._take_empty_line)
+        self._readers.add_reader(self._sock.fileno(), self.read)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _take_empty_line(self) -> None:
         self._take_over = None
@@ -159,21 +207,19 @@ class TextConnection:
 
     def _hand_over(self, data: bytes) -> None:
         assert self._take_over is not None
-        self._timer.cancel()
-        self._loop.remove_reader(self._sock.fileno())
-        sock, self._sock = self._sock, _GONE
+        self._stop_timer()
+        self._sock = _GONE
         self._closed(self)
-        self._take_over(sock, data)
+        self._take_over(self._guest, data)
 
     def _too_slow(self) -> None:
         if self._out:  # the client does not take its reply
             self.close()
             return
-        self._loop.remove_reader(self._sock.fileno())
-        self._send(Reply.error(text.TIMEOUT))
+        self.refuse(text.TIMEOUT)
 
     def _execute(self, command: Command) -> None:
-        self._timer.cancel()
+        self._stop_timer()
         reply = self._answer(command)
         if isinstance(reply, Reply):
             self._send(reply)
@@ -192,13 +238,11 @@ class TextConnection:
     def _send(self, reply: Reply) -> None:
         if self._sock.fileno() < 0:
             return
-        self._timer.cancel()
-        self._timer = self._loop.call_later(REPLY_TIMEOUT_S, self._too_slow)
+        self._stop_timer()
         self._out = encoded(reply)
         self._write()
 
     def _write(self) -> None:
-        fd = self._sock.fileno()
         try:
             sent = self._sock.send(self._out)
         except BlockingIOError:
@@ -207,10 +251,11 @@ class TextConnection:
             self.close()
             return
         self._out = self._out[sent:]
-        if self._out:
-            self._loop.add_writer(fd, self._write)
-        else:
+        if not self._out:
             self._finish()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(REPLY_TIMEOUT_S, self._too_slow)
+            self._loop.add_writer(self._sock.fileno(), self._write)
 
     def _finish(self) -> None:
         finish(self._sock)

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from socket import socket
 from typing import Generic, TypeVar
 
-from daemonry.clock import Deadline
 from daemonry.transport.credentials import Peer
 
 Value = TypeVar("Value")
@@ -24,7 +23,6 @@ class Context:
     """One call, seen from its handler.
 
     Attributes:
-        deadline: when the caller stops waiting, as far as it told.
         gone: set when the caller is gone; for handlers in threads.  An async one is cancelled.
         method: the full name that was called.
         more: whether the caller takes several replies.
@@ -32,14 +30,13 @@ class Context:
         peer: who calls.
     """
 
-    __slots__ = ("deadline", "gone", "method", "more", "oneway", "peer")
+    __slots__ = ("gone", "method", "more", "oneway", "peer")
 
     def __init__(self, method: str, peer: Peer, *, more: bool = False, oneway: bool = False) -> None:
         self.method = method
         self.peer = peer
         self.more = more
         self.oneway = oneway
-        self.deadline = Deadline(None)
         self.gone = threading.Event()
 
 

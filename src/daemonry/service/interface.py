@@ -31,10 +31,12 @@ import msgspec
 
 from daemonry.errors import CallFailed
 from daemonry.service import shapes
+from daemonry.service.attempts import IDEMPOTENT
 from daemonry.service.handler import Context, Upgrade
 from daemonry.service.schema import NotDescribable, Schema, bare, holds, is_struct, own_doc, struct_fields
 from daemonry.transport.ancillary import Fd
 from daemonry.wire import idl
+from daemonry.wire.idl_printer import print_interface
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -111,7 +113,8 @@ def method(
     Args:
         name: its name on the wire, where the one made from Python's will not do.
         blocking: it may wait or compute for long: it runs in a thread, and the others go on.
-        idempotent: doing it twice is as good as once; a client may try again by itself.
+        idempotent: doing it twice is as good as once: clients make the call again where it may
+            have run.  The description says so in a line `[Idempotent]`.
         reply: put the reply into one field of this name, whatever its type is.
         oneway: nobody waits for it: proxies send the call and return.  It returns None.
     """
@@ -237,7 +240,7 @@ class Described:
         self.methods = {one.name: one for one in _methods(kind)}
         self.errors = {one.__name__: one for one in kind.interface_errors}
         self.interface = self._describe(own_doc(_named(kind)))
-        self.text = idl.print_interface(self.interface, strict=False)
+        self.text = print_interface(self.interface, strict=False)
 
     def _describe(self, doc: str) -> idl.Interface:
         schema = Schema()
@@ -260,7 +263,8 @@ class Described:
             reply = idl.Struct()
         else:
             reply = schema.fields_of(bare(one.reply), where)
-        return idl.Method(one.name, idl.Struct(tuple(parameters)), reply, one.doc)
+        doc = f"{one.doc}\n\n{IDEMPOTENT}".strip() if one.marks.idempotent else one.doc
+        return idl.Method(one.name, idl.Struct(tuple(parameters)), reply, doc)
 
     def _fields(self, schema: Schema, kinds: dict[str, Any], where: str) -> idl.Struct:
         return idl.Struct(

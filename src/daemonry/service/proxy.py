@@ -2,13 +2,13 @@
 
 Owns the way from Python arguments to parameters and from replies to Python results, for both
 clients.  A proxy is an instance of a subclass of the interface that was given, so type checkers
-see its methods; the subclass is made once per interface and client.
+see its methods; the subclass is made once per interface and kind of client, since to read
+signatures takes longer than many calls.  What is a proxy's own is its client and its timeout.
 """
 
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +20,15 @@ from daemonry.service.calls import giver, taker
 from daemonry.service.interface import CallError, Described, Interface, Method, described
 from daemonry.service.schema import NotDescribable
 from daemonry.transport.ancillary import Fd, close_all
+from daemonry.wire import fast_varlink
+from daemonry.wire.typed_reply import TypedReply
+from daemonry.wire.varlink import (
+    MAX_FRAME_BYTES,
+    METHOD_HEAD,
+    PARAMETERS_HEAD,
+    PLAIN_TAIL,
+    encode_name,
+)
 
 if TYPE_CHECKING:
     from daemonry.service.aclient import AsyncClient, Pool
@@ -27,41 +36,113 @@ if TYPE_CHECKING:
 
 AnyInterface = TypeVar("AnyInterface", bound=Interface)
 
+_FRAME_END = PLAIN_TAIL + b"\0"
+
 
 class Converter:
-    """One method of one interface, seen from a caller."""
+    """One method of one interface, seen from a caller.
+
+    Attributes:
+        bare_frame: the call without arguments as it is sent; None where it needs some.
+        full_name: its name on the wire, with the interface's.
+        idempotent: whether the interface says that doing it twice is as good as once.
+        read: makes received bytes the result, or NotImplemented where only `result` can tell.
+    """
+
+    __slots__ = (
+        "_by_keyword",
+        "_head",
+        "_method",
+        "_own_name",
+        "_positional",
+        "_required",
+        "_signature",
+        "_where",
+        "_without_arguments",
+        "bare_frame",
+        "full_name",
+        "idempotent",
+        "read",
+    )
 
     def __init__(self, where: Described, method: Method, function: Callable[..., Any]) -> None:
         self.full_name = f"{where.name}.{method.name}"
+        self.idempotent = method.marks.idempotent
         self._where = where
         self._method = method
+        self._read_signature(function)
+        self._head = METHOD_HEAD + encode_name(self.full_name) + PARAMETERS_HEAD
+        self._without_arguments = self._head + b"{}" + _FRAME_END
+        self.bare_frame = None if self._required else self._without_arguments
+        common = not (method.gives_fds or method.read_reply)
+        self.read: Callable[[bytes], Any] = (
+            TypedReply(method.reply, method.reply_field).read if common else _never_proved
+        )
+
+    def _read_signature(self, function: Callable[..., Any]) -> None:
         signature = inspect.signature(function)
         # The first is `self`, by whatever name; it stays, since others may be positional only.
-        kept = [one for one in signature.parameters.values() if one.name != method.context]
+        kept = [one for one in signature.parameters.values() if one.name != self._method.context]
         self._own_name = kept[0].name
         self._signature = signature.replace(parameters=kept)
+        # What is sent for each, by place and by keyword.
+        own = kept[1:]
+        self._positional = tuple(_sent_name(one) for one in own if one.kind is not one.KEYWORD_ONLY)
+        self._by_keyword = {one.name: _sent_name(one) for one in own if one.kind is not one.POSITIONAL_ONLY}
+        self._required = frozenset(_sent_name(one) for one in own if one.default is one.empty)
 
     @property
     def passes_fds(self) -> bool:
         """Whether descriptors go with the call or its reply."""
         return self._method.takes_fds or self._method.gives_fds
 
-    def parameters(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], list[Fd]]:
-        """Return what is sent for these arguments, and the descriptors that go with it.
+    def given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments, as they are, by the names that are sent.
 
         Raises:
             TypeError: they do not fit the method.
         """
-        fds: list[Fd] = []
-        given = self._signature.bind(None, *args, **kwargs).arguments
-        del given[self._own_name]
-        hook = giver(fds)
-        fields = {
-            name.rstrip("_"): msgspec.to_builtins(value, enc_hook=hook) for name, value in given.items()
-        }
+        if not args and not kwargs and not self._required:
+            return {}
+        if len(args) > len(self._positional):
+            return self._bound(args, kwargs)
+        given = dict(zip(self._positional, args, strict=False))
+        for name, value in kwargs.items():
+            sent = self._by_keyword.get(name)
+            if sent is None or sent in given:
+                return self._bound(args, kwargs)
+            given[sent] = value
+        return given if self._required <= given.keys() else self._bound(args, kwargs)
+
+    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        # Python's own way, for its messages; it takes longer than a call.
+        arguments = self._signature.bind(None, *args, **kwargs).arguments
+        del arguments[self._own_name]
+        return {name.rstrip("_"): value for name, value in arguments.items()}
+
+    def frame(self, given: Mapping[str, Any]) -> bytes | None:
+        """Return the call with these arguments as it is sent, with its NUL; None if only `plain` can tell.
+
+        Raises:
+            NotSendable: one has no form.
+        """
+        if not given:
+            return self._without_arguments
         if self._method.write_parameters is not None:
-            fields = self._method.write_parameters(fields)
-        return fields, fds
+            given = self.plain(given)
+        data = self._head + fast_varlink.encode_parameters(given) + _FRAME_END
+        return data if len(data) <= MAX_FRAME_BYTES else None
+
+    def plain(self, given: Mapping[str, Any], fds: list[Fd] | None = None) -> dict[str, Any]:
+        """Return the parameters that are sent for arguments, as plain values.
+
+        Args:
+            given: what `given` returned.
+            fds: takes the descriptors that go with them.
+        """
+        hook = giver(fds if fds is not None else [])
+        fields = {name: msgspec.to_builtins(value, enc_hook=hook) for name, value in given.items()}
+        return fields if self._method.write_parameters is None else self._method.write_parameters(fields)
 
     def result(self, fields: Mapping[str, Any], fds: list[Fd] | None = None) -> Any:
         """Return a reply's fields, and the descriptors that came with it, as the method's own type.
@@ -102,46 +183,105 @@ def _converted(kind: type[CallError], fields: Mapping[str, Any]) -> dict[str, An
     return {name: msgspec.convert(fields[name], of) for name, of in kind.fields().items() if name in fields}
 
 
-def _make(kind: type[AnyInterface], wrap: Callable[[Converter, Method], Any]) -> AnyInterface:
-    where = described(kind)
-    methods = {
-        method.python_name: wrap(Converter(where, method, getattr(kind, method.python_name)), method)
-        for method in where.methods.values()
-    }
-    proxy_type = type(f"{kind.__name__}Proxy", (kind,), methods)
+def _sent_name(parameter: inspect.Parameter) -> str:
+    return parameter.name.rstrip("_")
+
+
+def _never_proved(_received: bytes) -> Any:
+    return NotImplemented
+
+
+# --- proxies ----------------------------------------------------------------------------------
+
+_Wrap = Callable[[Converter, Method], Any]
+
+
+def _made(kind: type[AnyInterface], made: dict[type[Interface], type[Interface]], wrap: _Wrap) -> type[Any]:
+    """Return the class of proxies of an interface, from those that were made already or anew."""
+    found = made.get(kind)
+    if found is None:
+        where = described(kind)
+        methods = {
+            method.python_name: wrap(Converter(where, method, getattr(kind, method.python_name)), method)
+            for method in where.methods.values()
+        }
+        found = made[kind] = type(f"{kind.__name__}Proxy", (kind,), methods)
+    return found
+
+
+def _proxy(kind: type[Any], client: Any, timeout_s: float) -> Any:
     # An implementation's own __init__ is not a proxy's.
-    made: AnyInterface = object.__new__(proxy_type)
-    return made
+    proxy: Any = object.__new__(kind)
+    proxy.__daemonry_client__ = client
+    proxy.__daemonry_timeout_s__ = timeout_s
+    return proxy
+
+
+_blocking: dict[type[Interface], type[Interface]] = {}
+_async: dict[type[Interface], type[Interface]] = {}
 
 
 def blocking_proxy(client: Client, kind: type[AnyInterface], timeout_s: float) -> AnyInterface:
     """Return a proxy whose methods block, over `client`."""
-
-    def wrap(converter: Converter, method: Method) -> Any:
-        name = converter.full_name
-
-        def call(_self: Any, /, *args: Any, **kwargs: Any) -> Any:
-            parameters, fds = converter.parameters(args, kwargs)
-            try:
-                if method.marks.oneway:
-                    return client.oneway(name, parameters)
-                if not converter.passes_fds:
-                    return converter.result(client.call(name, parameters, timeout_s=timeout_s))
-                fields, received = client.call_with_fds(name, parameters, fds, timeout_s=timeout_s)
-            except errors.CallFailed as error:
-                raise converter.error(error) from None
-            return converter.result(fields, received)
-
-        if method.upgrades:
-            return _wrap_upgrade(client, converter, timeout_s)
-        return _wrap_stream(client, converter) if method.streams else call
-
-    return _make(kind, wrap)
+    proxy: AnyInterface = _proxy(_made(kind, _blocking, _wrap_blocking), client, timeout_s)
+    return proxy
 
 
-def _wrap_stream(client: Client, converter: Converter) -> Any:
-    def stream(_self: Any, /, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        parameters, fds = converter.parameters(args, kwargs)
+def _wrap_blocking(converter: Converter, method: Method) -> Any:
+    if method.upgrades:
+        return _wrap_upgrade(converter)
+    if method.streams:
+        return _wrap_stream(converter)
+    if method.marks.oneway:
+        return _wrap_oneway(converter)
+    return _wrap_with_fds(converter) if converter.passes_fds else _wrap_call(converter)
+
+
+def _wrap_call(converter: Converter) -> Any:
+    bare_frame = converter.bare_frame
+
+    def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if args or kwargs or bare_frame is None:
+            given = converter.given(args, kwargs)
+            frame = converter.frame(given)
+        else:
+            given, frame = {}, bare_frame
+        try:
+            return self.__daemonry_client__.call_typed(converter, given, frame, self.__daemonry_timeout_s__)
+        except errors.CallFailed as error:
+            raise converter.error(error) from None
+
+    return call
+
+
+def _wrap_oneway(converter: Converter) -> Any:
+    def call(self: Any, /, *args: Any, **kwargs: Any) -> None:
+        given = converter.given(args, kwargs)
+        self.__daemonry_client__.oneway(converter.full_name, converter.plain(given))
+
+    return call
+
+
+def _wrap_with_fds(converter: Converter) -> Any:
+    def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        fds: list[Fd] = []
+        parameters = converter.plain(converter.given(args, kwargs), fds)
+        try:
+            fields, received = self.__daemonry_client__.call_with_fds(
+                converter.full_name, parameters, fds, timeout_s=self.__daemonry_timeout_s__
+            )
+        except errors.CallFailed as error:
+            raise converter.error(error) from None
+        return converter.result(fields, received)
+
+    return call
+
+
+def _wrap_stream(converter: Converter) -> Any:
+    def stream(self: Any, /, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        client: Client = self.__daemonry_client__
+        fds: list[Fd] = []
+        parameters = converter.plain(converter.given(args, kwargs), fds)
         if converter.passes_fds:
             client.accept_fds()
         try:
@@ -154,16 +294,21 @@ def _wrap_stream(client: Client, converter: Converter) -> Any:
     return stream
 
 
-def _wrap_upgrade(client: Client, converter: Converter, timeout_s: float) -> Any:
-    def upgrade(_self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        parameters, _ = converter.parameters(args, kwargs)
+def _wrap_upgrade(converter: Converter) -> Any:
+    def upgrade(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        parameters = converter.plain(converter.given(args, kwargs))
         try:
-            fields, connection = client.upgrade(converter.full_name, parameters, timeout_s=timeout_s)
+            fields, connection = self.__daemonry_client__.upgrade(
+                converter.full_name, parameters, timeout_s=self.__daemonry_timeout_s__
+            )
         except errors.CallFailed as error:
             raise converter.error(error) from None
         return converter.result(fields), connection
 
     return upgrade
+
+
+# --- asyncio ----------------------------------------------------------------------------------
 
 
 def async_proxy(client: AsyncClient | Pool, kind: type[AnyInterface], timeout_s: float) -> AnyInterface:
@@ -173,64 +318,90 @@ def async_proxy(client: AsyncClient | Pool, kind: type[AnyInterface], timeout_s:
         NotDescribable: `client` is a pool, and a method passes descriptors or upgrades: those need
             a connection of their own.
     """
-
-    def wrap(converter: Converter, method: Method) -> Any:
-        name = converter.full_name
-
-        async def call(_self: Any, /, *args: Any, **kwargs: Any) -> Any:
-            parameters, _ = converter.parameters(args, kwargs)
-            try:
-                if method.marks.oneway:
-                    return await client.oneway(name, parameters)
-                return converter.result(await client.call(name, parameters, timeout_s=timeout_s))
-            except errors.CallFailed as error:
-                raise converter.error(error) from None
-
-        async def stream(_self: Any, /, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-            parameters, _ = converter.parameters(args, kwargs)
-            try:
-                async with aclosing(client.stream(name, parameters)) as replies:
-                    async for fields in replies:
-                        yield converter.result(fields)
-            except errors.CallFailed as error:
-                raise converter.error(error) from None
-
-        if not (converter.passes_fds or method.upgrades):
-            return stream if method.streams else call
-        if not hasattr(client, "accept_fds"):
-            raise NotDescribable(name, method.reply, "passes descriptors or upgrades, which no pool does")
-        return _wrap_special(typing.cast("AsyncClient", client), converter, method, timeout_s)
-
-    return _make(kind, wrap)
+    if not hasattr(client, "accept_fds"):
+        for method in described(kind).methods.values():
+            if method.takes_fds or method.gives_fds or method.upgrades:
+                name = f"{described(kind).name}.{method.name}"
+                raise NotDescribable(name, method.reply, "passes descriptors or upgrades, which no pool does")
+    proxy: AnyInterface = _proxy(_made(kind, _async, _wrap_async), client, timeout_s)
+    return proxy
 
 
-def _wrap_special(client: AsyncClient, converter: Converter, method: Method, timeout_s: float) -> Any:
-    name = converter.full_name
+def _wrap_async(converter: Converter, method: Method) -> Any:
+    if method.upgrades:
+        return _wrap_async_upgrade(converter)
+    if method.streams:
+        return _wrap_async_stream(converter)
+    if method.marks.oneway:
+        return _wrap_async_oneway(converter)
+    return _wrap_async_with_fds(converter) if converter.passes_fds else _wrap_async_call(converter)
 
-    async def call(_self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        parameters, fds = converter.parameters(args, kwargs)
+
+def _wrap_async_call(converter: Converter) -> Any:
+    async def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        given = converter.given(args, kwargs)
+        frame = converter.frame(given)
         try:
-            fields, received = await client.call_with_fds(name, parameters, fds, timeout_s=timeout_s)
+            return await self.__daemonry_client__.call_typed(
+                converter, given, frame, self.__daemonry_timeout_s__
+            )
+        except errors.CallFailed as error:
+            raise converter.error(error) from None
+
+    return call
+
+
+def _wrap_async_oneway(converter: Converter) -> Any:
+    async def call(self: Any, /, *args: Any, **kwargs: Any) -> None:
+        given = converter.given(args, kwargs)
+        await self.__daemonry_client__.oneway(converter.full_name, converter.plain(given))
+
+    return call
+
+
+def _wrap_async_with_fds(converter: Converter) -> Any:
+    async def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        fds: list[Fd] = []
+        parameters = converter.plain(converter.given(args, kwargs), fds)
+        try:
+            fields, received = await self.__daemonry_client__.call_with_fds(
+                converter.full_name, parameters, fds, timeout_s=self.__daemonry_timeout_s__
+            )
         except errors.CallFailed as error:
             raise converter.error(error) from None
         return converter.result(fields, received)
 
-    async def stream(_self: Any, /, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        parameters, fds = converter.parameters(args, kwargs)
-        client.accept_fds()
+    return call
+
+
+def _wrap_async_stream(converter: Converter) -> Any:
+    async def stream(self: Any, /, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        client = self.__daemonry_client__
+        fds: list[Fd] = []
+        parameters = converter.plain(converter.given(args, kwargs), fds)
+        passing: dict[str, Any] = {}
+        if converter.passes_fds:
+            client.accept_fds()
+            passing["fds"] = fds
         try:
-            async with aclosing(client.stream(name, parameters, fds=fds)) as replies:
+            async with aclosing(client.stream(converter.full_name, parameters, **passing)) as replies:
                 async for fields in replies:
-                    yield converter.result(fields, client.take_fds())
+                    yield converter.result(fields, client.take_fds() if passing else None)
         except errors.CallFailed as error:
             raise converter.error(error) from None
 
-    async def upgrade(_self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        parameters, _ = converter.parameters(args, kwargs)
+    return stream
+
+
+def _wrap_async_upgrade(converter: Converter) -> Any:
+    async def upgrade(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        parameters = converter.plain(converter.given(args, kwargs))
         try:
-            fields, sock, early = await client.upgrade(name, parameters, timeout_s=timeout_s)
+            fields, sock, early = await self.__daemonry_client__.upgrade(
+                converter.full_name, parameters, timeout_s=self.__daemonry_timeout_s__
+            )
         except errors.CallFailed as error:
             raise converter.error(error) from None
         return converter.result(fields), sock, early
 
-    return stream if method.streams else upgrade if method.upgrades else call
+    return upgrade

@@ -1,8 +1,8 @@
 """The server: listens at an endpoint and answers whoever connects, in the dialect they speak.
 
-Owns the listener's life (bind, look after the socket file, clean up) and the limits on
-connections.  Accepting is `acceptor`'s; what a connection does is `connection`'s; what a command
-means is `control`'s; who answers while the loop is stuck is `standby`'s.
+Owns the listener's life: bind, look after the socket file, clean up.  Accepting is `acceptor`'s; who
+is let in, and as what, `reception`'s; what a connection does, `connection`'s; what a command means,
+`control`'s; who answers while the loop is stuck, `standby`'s.
 """
 
 from __future__ import annotations
@@ -10,43 +10,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import resource
 import weakref
-from _socket import socket as Socket
-from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from daemonry.errors import AlreadyBound, DaemonryError, NotBound, Overloaded
-from daemonry.limits import (
-    CONNECTION_SHARE,
-    MAX_CONNECTIONS,
-    MAX_HANDLER_THREADS,
-    SOCKET_CHECK_S,
-)
+from daemonry.errors import AlreadyBound, DaemonryError, NotBound
+from daemonry.limits import SOCKET_CHECK_S
 from daemonry.process.forks import not_for_children
 from daemonry.process.place import Place
 from daemonry.service import bounds
 from daemonry.service.acceptor import Acceptor
 from daemonry.service.bounds import Bounds
-from daemonry.service.connection import TextConnection
-from daemonry.service.control import ControlState, answer
+from daemonry.service.reception import Reception, most_connections
 from daemonry.transport.connect import listen
-from daemonry.transport.credentials import may_command, peer_of
 from daemonry.transport.endpoint import Endpoint
 from daemonry.transport.unix import UnixListener
-from daemonry.wire import text
 
 if TYPE_CHECKING:
+    from daemonry.clock import Deadline
     from daemonry.service.calls import Calls
-    from daemonry.service.varlink_connection import VarlinkConnection
+    from daemonry.service.control import ControlState
     from daemonry.transport.stream import Listener
     from daemonry.transport.unix import Leftovers
 
 logger = logging.getLogger("daemonry.server")
-
-# Connections that only the text dialect may use, so that a daemon full of calls can be asked and stopped.
-CONTROL_RESERVE: Final = 16
 
 
 class Server:
@@ -82,11 +68,10 @@ class Server:
         self._listener: Listener | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
         self._acceptor: Acceptor | None = None
-        self._connections: set[TextConnection | VarlinkConnection] = set()
+        self._reception: Reception | None = None
+        self._most_connections = limits.connections or most_connections()
         self._calls = calls
-        self._threads: Executor | None = None
-        self._most_connections = limits.connections or _most_connections()
-        self._uids: dict[TextConnection | VarlinkConnection, int | None] = {}
+        self._accepts = True
         not_for_children(self)
 
     @classmethod
@@ -106,8 +91,18 @@ class Server:
 
     @property
     def listener(self) -> Listener | None:
-        """The listener while bound, for a `Standby`."""
-        return self._listener
+        """The listener while bound, for a `Standby`; None while another process accepts from it."""
+        return self._listener if self._accepts else None
+
+    @property
+    def newcomers(self) -> int:
+        """How many clients have not shown yet what they want, or ask something of the control plane."""
+        return 0 if self._reception is None else self._reception.newcomers
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return 0 if self._reception is None else len(self._reception)
 
     def bind(self) -> None:
         """Listen; clients can connect from now on and are answered once `run` runs.
@@ -121,6 +116,90 @@ class Server:
         self._hold(self._listen())
         logger.info("listening at %s", self.endpoint)
 
+    def adopt(self, listener: Listener) -> None:
+        """Take a listener that another process still accepts from; `accept_from_now` takes over.
+
+        Raises:
+            AlreadyBound: it listens already.
+        """
+        if self._listener is not None:
+            raise AlreadyBound(str(self.endpoint))
+        self._listener = listener
+        self._accepts = False
+
+    def accept_from_now(self) -> None:
+        """Accept from the listener, which is this object's alone from now on."""
+        assert self._listener is not None
+        self._accepts = True
+        self._hold(self._listener)
+        self._watch_listener()
+
+    def stop_accepting(self) -> None:
+        """Leave the listener to another process; what was accepted is served on."""
+        self._accepts = False
+        if self._acceptor is not None:
+            self._acceptor.close()
+            self._acceptor = None
+
+    def abandon(self) -> None:
+        """Close the listener and leave its path alone: both are another process's."""
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        if self._listener is not None:
+            self._listener.abandon()
+        self._listener = self._finalizer = None
+
+    def refuse_more(self) -> int:
+        """Have every further connection refused, take in those that wait, and return how many did.
+
+        On a Unix socket nobody comes between the two: whoever connected before is taken in, and
+        whoever tries later is refused before anything is sent.
+        """
+        assert self._listener is not None
+        if self._acceptor is None or self._reception is None:
+            return 0
+        self._listener.refuse_more()
+        self._acceptor.close()
+        self._acceptor = None
+        came = 0
+        while True:
+            try:
+                sock = self._listener.accept_socket()
+            except OSError:
+                return came
+            if sock is None:
+                return came
+            self._reception.take_in(sock)
+            came += 1
+
+    def listen_again(self) -> None:
+        """Listen anew, after `refuse_more`.
+
+        Raises:
+            SocketBindError, UnsafePath: it cannot be done now.
+        """
+        assert self._listener is not None
+        old = self._listener
+        new = self._listen()
+        old.abandon()
+        self._hold(new)
+        self._watch_listener()
+
+    async def retire(self, deadline: Deadline) -> None:
+        """Have every connection end without losing a call: see `daemonry.service.retire`."""
+        if self._reception is not None:
+            await self._reception.retire(deadline)
+
+    def retire_idle(self) -> None:
+        """Have every connection on which nothing is in hand take no further call."""
+        if self._reception is not None:
+            self._reception.retire_idle()
+
+    def _watch_listener(self) -> None:
+        if self._reception is not None and self._acceptor is None:
+            assert self._listener is not None
+            self._acceptor = Acceptor(asyncio.get_running_loop(), self._listener, self._reception.take_in)
+
     async def run(self, state: ControlState, cancel: asyncio.Event) -> None:
         """Serve until `cancel` is set, then close every connection; the listener stays bound.
 
@@ -130,23 +209,33 @@ class Server:
         if self._listener is None:
             raise NotBound(str(self._endpoint))
         loop = asyncio.get_running_loop()
-
-        def accepted(sock: Socket) -> None:
-            self._take_in(loop, sock, state)
-
-        self._acceptor = Acceptor(loop, self._listener, accepted)
+        reception = self._reception = Reception(
+            loop, state, self._calls, self._limits, self._first_byte_timeout_s, self._most_connections
+        )
+        if self._accepts:
+            self._watch_listener()
         keeper = loop.create_task(self._look_after_file())
         try:
             await cancel.wait()
         finally:
             keeper.cancel()
-            self._acceptor.close()
-            self._acceptor = None
-            for connection in list(self._connections):
-                connection.close()
-            if self._threads is not None:
-                self._threads.shutdown(wait=False, cancel_futures=True)
-                self._threads = None
+            if self._acceptor is not None:
+                self._acceptor.close()
+                self._acceptor = None
+            self._reception = None
+            reception.close()
+
+    @property
+    def calls_under_way(self) -> list[str]:
+        """The full names of the program's calls that run; from any thread."""
+        return [] if self._reception is None else self._reception.calls_under_way
+
+    async def drain(self, timeout_s: float) -> list[str]:
+        """Let calls come to their end and streams end with Draining; return the names of those left.
+
+        Once `calls` takes no more; `run` goes on, and cuts off what is left when it is cancelled.
+        """
+        return [] if self._reception is None else await self._reception.drain(timeout_s)
 
     def cleanup(self) -> None:
         """Stop listening and remove the socket file if it is still ours.  Twice is not an error."""
@@ -156,8 +245,8 @@ class Server:
 
     def drop_in_child(self) -> None:
         """Close a forked child's copies of the connections; a listener sees to itself."""
-        for connection in self._connections:
-            connection.drop_in_child()
+        if self._reception is not None:
+            self._reception.drop_in_child()
 
     def check_file(self) -> bool:
         """Listen anew if the socket file was removed or replaced; say whether that was done.
@@ -165,7 +254,7 @@ class Server:
         Raises:
             SocketBindError, UnsafePath: it is gone, and no new one can be made now.
         """
-        listener = self._listener
+        listener = self.listener
         if not isinstance(listener, UnixListener) or listener.file_is_ours():
             return False
         new = self._listen()
@@ -196,62 +285,3 @@ class Server:
                 if not troubled:
                     logger.error("the socket file is gone and cannot be made again: %s", error)
                 troubled = True
-
-    def _take_in(self, loop: asyncio.AbstractEventLoop, sock: Socket, state: ControlState) -> None:
-        connection = TextConnection(
-            loop,
-            sock,
-            lambda command: answer(command, state),
-            self._leave,
-            self._first_byte_timeout_s,
-            partial(self._speak_varlink, loop) if self._calls is not None else None,
-            peeks=self._calls is not None and self._calls.takes_fds,
-        )
-        self._connections.add(connection)
-        if not may_command(sock):
-            connection.refuse(text.PERMISSION_DENIED)
-        elif len(self._connections) > self._most_connections:
-            connection.refuse("Too many connections")
-        elif self._limits.connections_per_uid is not None and self._are_too_many(connection, sock):
-            connection.refuse("Too many connections of this user")
-        else:
-            connection.start()
-
-    def _speak_varlink(self, loop: asyncio.AbstractEventLoop, sock: Socket, data: bytes) -> None:
-        from daemonry.service.calls import OVERLOADED
-        from daemonry.service.varlink_connection import VarlinkConnection
-
-        assert self._calls is not None
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(MAX_HANDLER_THREADS, thread_name_prefix="daemonry-handler")
-        connection = VarlinkConnection(
-            loop, sock, peer_of(sock), self._calls, self._threads, self._leave, self._limits
-        )
-        self._connections.add(connection)
-        if self._limits.connections_per_uid is not None:
-            self._are_too_many(connection, sock)
-        # A call may hold its connection for long; STATUS and STOP must find room beside all of them.
-        most = self._most_connections - min(CONTROL_RESERVE, self._most_connections // 4)
-        if len(self._connections) > most:
-            connection.refuse(Overloaded(OVERLOADED, {"limit": most}))
-        elif data:
-            connection.receive(data)
-        else:
-            connection.read()
-
-    def _are_too_many(self, connection: TextConnection | VarlinkConnection, sock: Socket) -> bool:
-        uid = peer_of(sock).uid
-        self._uids[connection] = uid
-        limit = self._limits.connections_per_uid
-        return limit is not None and sum(1 for other in self._uids.values() if other == uid) > limit
-
-    def _leave(self, connection: TextConnection | VarlinkConnection) -> None:
-        self._connections.discard(connection)
-        self._uids.pop(connection, None)
-
-
-def _most_connections() -> int:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return MAX_CONNECTIONS
-    return min(MAX_CONNECTIONS, int(soft * CONNECTION_SHARE))

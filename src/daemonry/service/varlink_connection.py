@@ -17,12 +17,11 @@ import inspect
 import logging
 import select
 import types
-from _socket import AF_UNIX, SHUT_RDWR
-from _socket import socket as Socket
+from _socket import AF_UNIX, SHUT_RD, SHUT_RDWR
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Executor
 from socket import socket as UserSocket
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from daemonry import errors
 from daemonry.limits import READ_BYTES
@@ -34,15 +33,20 @@ from daemonry.service.handler import Context, Speak, Upgrade
 from daemonry.service.tap import Begun
 from daemonry.transport import ancillary
 from daemonry.transport.ancillary import Arrivals, Fd, close_all
-from daemonry.transport.credentials import Peer
 from daemonry.wire import fast_varlink
 from daemonry.wire.connection import Ended, ServerConnection
 from daemonry.wire.varlink import AnyCall, Reply
+
+if TYPE_CHECKING:
+    from daemonry.service.lobby import Guest
+    from daemonry.service.readers import Readers
 
 logger = logging.getLogger("daemonry.server")
 
 # How often a half-closed peer, whose end cannot be read any more, is looked at while its call runs.
 GONE_CHECK_S: Final = 1.0
+# How long a daemon that ends waits for a client to take what is left of its replies.
+LAST_REPLY_S: Final = 1.0
 # Replies of a stream in one turn of the loop, so that a quick stream leaves time for the others.
 REPLIES_PER_TURN: Final = 64
 # What a handler may raise, and the caller is told; a handler that exits does not end the daemon.
@@ -58,12 +62,15 @@ class VarlinkConnection:
 
     Args:
         loop: the loop that serves it.
-        sock: the accepted socket, not blocking; closed by this object.
-        peer: who is at its other end.
+        readers: what watches its socket until it is in use; whether it did already does not matter.
+        guest: the connection, whose socket is closed by this object.
         served: the interfaces that it may call.
         threads: where blocking handlers run.
         closed: called once, when the socket is closed.
         limits: what it may do.
+
+    Attributes:
+        peer: who is at its other end.
     """
 
     __slots__ = (
@@ -77,13 +84,15 @@ class VarlinkConnection:
         "_gone",
         "_limits",
         "_loop",
-        "_machine",
+        "_made_machine",
         "_oneway",
         "_out",
         "_out_fds",
         "_over",
-        "_peer",
+        "_readers",
         "_reading",
+        "_reason",
+        "_running",
         "_served",
         "_sock",
         "_speak",
@@ -93,32 +102,36 @@ class VarlinkConnection:
         "_upgraded",
         "_watch",
         "_watched_bytes",
+        "peer",
     )
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        sock: Socket,
-        peer: Peer,
+        readers: Readers | asyncio.AbstractEventLoop,
+        guest: Guest,
         served: Calls,
         threads: Executor,
         closed: Callable[[Any], None],
         limits: Bounds = bounds.DEFAULT,
     ) -> None:
         self._loop = loop
-        self._sock = sock
-        self._peer = peer
+        self._readers = readers
+        self._sock = sock = guest.sock
+        self.peer = guest.peer
         self._served = served
         self._threads = threads
         self._closed = closed
         self._limits = limits
-        self._machine = ServerConnection(fast_varlink, limits.frame_bytes)
+        self._made_machine: ServerConnection | None = None
         self._arrivals = Arrivals() if served.takes_fds and sock.family == AF_UNIX else None
         self._fed_bytes = 0
         self._out = bytearray()
         self._out_fds: tuple[tuple[int, list[Fd]], ...] = ()  # by where in `_out` they belong
         self._task: asyncio.Task[None] | None = None
         self._oneway = False  # whether the call in hand is
+        self._running: Bound | None = None  # while `_task` is that of a call
+        self._reason: errors.CallFailed | None = None  # why it was cancelled, if we did
         self._context: Context | None = None
         self._drained: asyncio.Future[None] | None = None
         self._stall: asyncio.TimerHandle | None = None  # there while the loop watches for writing
@@ -127,24 +140,47 @@ class VarlinkConnection:
         self._speak: Speak | None = None
         self._begun: Begun | None = None
         self._upgraded: UserSocket | None = None
-        self._reading = False
+        self._reading = True  # whoever heard it first has a reader there, which is replaced
         self._finishing = False  # the peer sends no more
         self._gone = False  # the peer is not there any more
         self._over = False  # nothing follows what waits to be sent
-        self._read_on()
+        readers.add_reader(sock.fileno(), self._readable)
 
     @property
-    def busy(self) -> bool:
-        """Whether a call of it runs."""
-        return self._task is not None
+    def owes(self) -> bool:
+        """Whether a call that is the program's runs, or a reply waits to be sent."""
+        return bool(self._out) or (self._running is not None and not self._running.open)
+
+    @property
+    def call(self) -> str:
+        """The full name of the method that runs; "" for none."""
+        return "" if self._running is None else self._running.full_name
+
+    async def drain(self, reason: errors.CallFailed) -> None:
+        """Let the call in hand come to its end, and its reply be sent; a stream ends with `reason`."""
+        task = self._task
+        if task is not None and self._running is not None and not self._running.open:
+            if self._running.kind == "stream":
+                self._reason = reason
+                task.cancel()
+            await asyncio.wait((task,))
+        try:
+            async with asyncio.timeout(LAST_REPLY_S):
+                while self._out and self._sock.fileno() >= 0:
+                    await self._until_sent()
+        except TimeoutError:
+            pass  # a client that does not read does not keep the daemon
 
     def receive(self, data: bytes) -> None:
         """Take bytes that were read already; `b""` is the end of what the peer sends."""
-        if self._task is None and not self._out and self._arrivals is None and self._answer_at_once(data):
+        if self._task is None and not (self._out or self._arrivals) and self._answer_at_once(data):
             return
         if data:
             self._fed_bytes += len(data)
         else:
+            if self._task is None and not self._out and self._is_idle_for(0):
+                self.close()  # nothing is owed to anybody
+                return
             self._machine.receive_eof()
             self._finishing = True
             self._read_no_more()
@@ -153,9 +189,12 @@ class VarlinkConnection:
                 return
         self._advance(data)
 
-    def read(self) -> None:
-        """Read what has come with the connection."""
-        self._readable()
+    def begin(self, data: bytes) -> None:
+        """Take what was read of the first bytes; b"" for none, where they are still to be read."""
+        if data:
+            self.receive(data)
+        else:
+            self._readable()
 
     def refuse(self, error: errors.CallFailed) -> None:
         """Say why nothing is read, and close."""
@@ -163,6 +202,28 @@ class VarlinkConnection:
         self._out += fast_varlink.encode_reply(calls.refusal(error)) + b"\0"
         self._finish()
         self._write()
+
+    @property
+    def activity(self) -> int | None:
+        """A number that changes whenever the client sends something; None while it is being served."""
+        waiting = self._task is not None or self._out or self._machine.buffered_bytes
+        return None if waiting else self._fed_bytes
+
+    def retire(self) -> None:
+        """Take no further call, answer what has come, and end.
+
+        What the client sends from now on fails on its side, so that it knows that nothing ran.
+        """
+        if self._finishing or self._upgraded is not None or self._sock.fileno() < 0:
+            return
+        if self._sock.family != AF_UNIX:  # TCP does not tell its peer
+            self._finish()
+            return
+        try:
+            self._sock.shutdown(SHUT_RD)
+        except OSError:
+            return  # the client was quicker
+        self._readable()
 
     def drop_in_child(self) -> None:
         """Close a forked child's copy, beside the loop, which parent and child share."""
@@ -177,16 +238,18 @@ class VarlinkConnection:
         if fd < 0:
             return
         self._read_no_more()
-        self._loop.remove_writer(fd)
-        for timer in (self._stall, self._watch):
-            if timer is not None:
-                timer.cancel()
+        if self._stall is not None:
+            self._loop.remove_writer(fd)
+            self._stall.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
         if self._context is not None:
             self._context.gone.set()
         if self._task is not None:
             self._task.cancel()
         self._note_end("the caller is gone")
         self._drop_fds()
+        self._tell_sent()
         if self._over and not self._gone:
             finish(self._sock)
         self._sock.close()
@@ -202,7 +265,16 @@ class VarlinkConnection:
         except OSError:
             self._lost()
             return
+        if self._readers is not self._loop and data:
+            self._settle()
         self.receive(data)
+
+    def _settle(self) -> None:
+        """Be watched by the loop: a connection that says more than one thing is in use."""
+        self._readers.remove_reader(self._sock.fileno())
+        self._readers = self._loop
+        if self._reading:
+            self._loop.add_reader(self._sock.fileno(), self._readable)
 
     def _read_with_fds(self) -> bytes:
         data, fds = ancillary.receive(self._sock)
@@ -214,12 +286,12 @@ class VarlinkConnection:
     def _read_on(self) -> None:
         if not self._reading and not self._finishing:
             self._reading = True
-            self._loop.add_reader(self._sock.fileno(), self._readable)
+            self._readers.add_reader(self._sock.fileno(), self._readable)
 
     def _read_no_more(self) -> None:
         if self._reading:
             self._reading = False
-            self._loop.remove_reader(self._sock.fileno())
+            self._readers.remove_reader(self._sock.fileno())
 
     def _is_gone(self) -> bool:
         # Both halves closed, and not only the one that the peer sends on.
@@ -245,22 +317,35 @@ class VarlinkConnection:
 
     # --- calls ------------------------------------------------------------------------------------
 
+    @property
+    def _machine(self) -> ServerConnection:
+        # Most clients never send anything that needs one.
+        machine = self._made_machine
+        if machine is None:
+            machine = self._made_machine = ServerConnection(fast_varlink, self._limits.frame_bytes)
+        return machine
+
+    def _is_idle_for(self, count_bytes: int) -> bool:
+        machine = self._made_machine
+        if machine is None:
+            return count_bytes <= self._limits.frame_bytes
+        return machine.is_idle_for(count_bytes)
+
     def _answer_at_once(self, data: bytes) -> bool:
         """Answer a call that came whole and alone, and is done as its function returns; False for others.
 
         It takes a third of the time of the whole way, and checks the same.  Nothing waits before or
         after it, so that the state, the clocks and the descriptors stay as they were.
         """
-        machine = self._machine
-        begun = self._served.begin_at_once(data) if machine.is_idle_for(len(data)) else None
+        begun = self._served.begin_at_once(data) if self._is_idle_for(len(data)) else None
         if begun is None:
             return False
         bound, arguments = begun
         self._fed_bytes += len(data)
         try:
-            result = bound.function(**arguments)
+            result = bound.function(**arguments) if arguments else bound.function()
         except _FAILURES as error:
-            machine.next_event(data)
+            self._machine.next_event(data)
             self._send(bound.error(error))
             self._advance()
             return True
@@ -268,7 +353,7 @@ class VarlinkConnection:
         if reply is not None and len(reply) <= self._limits.frame_bytes:
             self._write_at_once(reply)
         else:
-            machine.next_event(data)
+            self._machine.next_event(data)
             self._oneway = False
             self._take_result(bound, result)
             self._advance()
@@ -338,7 +423,7 @@ class VarlinkConnection:
         self._watch = None
         progress_bytes = self._fed_bytes - self._watched_bytes
         if self._task is None and progress_bytes < self._limits.frame_progress_bytes:
-            logger.warning("%s does not finish its call; disconnected", self._peer)
+            logger.warning("%s does not finish its call; disconnected", self.peer)
             self.close()
         else:
             self._pace()
@@ -358,7 +443,7 @@ class VarlinkConnection:
             self._watch.cancel()
             self._watch = None
         if self._served.tap.watchers:
-            self._begun = self._served.tap.begin(call.method, self._peer, call.parameters, lasts=False)
+            self._begun = self._served.tap.begin(call.method, self.peer, call.parameters, lasts=False)
         self._answer_or_run(call, start)
         if self._arrivals is not None:
             self._arrivals.drop(self._fed_bytes - self._machine.buffered_bytes)
@@ -370,7 +455,7 @@ class VarlinkConnection:
             self._send(calls.refusal(error))
             return
         quick = bound.kind == "plain"
-        context = calls.context_of(call, self._peer) if bound.method.context or not quick else None
+        context = calls.context_of(call, self.peer) if bound.method.context or not quick else None
         try:
             if bound.method.takes_fds:
                 arguments = self._arguments_with_fds(bound, call, context, start)
@@ -388,14 +473,13 @@ class VarlinkConnection:
         else:
             self._context = context
             self._note_lasting(call)
-            self._run(
-                self._stream(bound, arguments) if bound.kind == "stream" else self._await(bound, arguments)
-            )
+            work = self._stream if bound.kind == "stream" else self._await
+            self._run(bound, work(bound, arguments))
 
     def _note_lasting(self, call: AnyCall) -> None:
         tap = self._served.tap
         if self._begun is None:
-            self._begun = tap.begin(call.method, self._peer, None, lasts=True)
+            self._begun = tap.begin(call.method, self.peer, None, lasts=True)
         else:
             tap.lasts(self._begun)
 
@@ -423,22 +507,25 @@ class VarlinkConnection:
 
     def _take_result(self, bound: Bound, result: Any) -> None:
         if type(result) is types.CoroutineType:  # a plain function around an async one
-            self._run(self._await_result(bound, result))
+            self._run(bound, self._await_result(bound, result))
         else:
             self._reply(bound, result)
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+    def _run(self, bound: Bound, work: Coroutine[Any, Any, None]) -> None:
         self._served.running += 1
+        self._running = bound
         self._task = self._loop.create_task(work)
         self._task.add_done_callback(self._ran)
 
     def _ran(self, task: asyncio.Task[None]) -> None:
         self._served.running -= 1
-        self._task = self._context = None
+        reason, self._reason = self._reason, None
+        self._task = self._context = self._running = None
         if self._sock.fileno() < 0:
             return
         if task.cancelled():
-            self._send(Reply({"message": "the call was cancelled"}, error=calls.FAILED))
+            cancelled = errors.Failed(calls.FAILED, {"message": "the call was cancelled"})
+            self._send(calls.refusal(reason or cancelled))
         elif task.exception() is not None:
             logger.error("a connection failed", exc_info=task.exception())
             self.close()
@@ -557,7 +644,7 @@ class VarlinkConnection:
         self._out += self._machine.send_reply(Reply(message, error=calls.FAILED))
 
     def _last_word(self, error: errors.RemoteProtocolError) -> None:
-        logger.warning("%s: %s; disconnected", self._peer, error)
+        logger.warning("%s: %s; disconnected", self.peer, error)
         if not self._gone:
             reason = Reply({"reason": str(error)}, error=calls.PROTOCOL_VIOLATION)
             self._out += self._machine.send_reply(reason)
@@ -613,7 +700,7 @@ class VarlinkConnection:
             self._advance()
 
     def _stalled(self) -> None:
-        logger.warning("%s does not read its replies; disconnected", self._peer)
+        logger.warning("%s does not read its replies; disconnected", self.peer)
         self._gone = True
         self.close()
 
@@ -622,8 +709,7 @@ class VarlinkConnection:
             self._stall.cancel()
             self._stall = None
             self._loop.remove_writer(self._sock.fileno())
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
+        self._tell_sent()
         if self._speak is not None and not self._gone:
             self._hand_over(self._speak)
         elif self._over:
@@ -631,8 +717,17 @@ class VarlinkConnection:
 
     async def _until_drained(self) -> None:
         if len(self._out) > self._limits.waiting_bytes:
+            await self._until_sent()
+
+    async def _until_sent(self) -> None:
+        if self._drained is None:
             self._drained = self._loop.create_future()
-            await self._drained
+        # Two may wait: a stream, and whoever ends it.
+        await asyncio.shield(self._drained)
+
+    def _tell_sent(self) -> None:
+        if self._drained is not None:
+            self._drained.set_result(None)
             self._drained = None
 
     def _drop_fds(self) -> None:

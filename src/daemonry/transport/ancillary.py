@@ -107,13 +107,13 @@ class Fd:
         self.close()
 
 
-def receive(sock: Socket, max_bytes: int = READ_BYTES) -> tuple[bytes, list[Fd]]:
+def receive(sock: Socket, max_bytes: int = READ_BYTES, flags: int = 0) -> tuple[bytes, list[Fd]]:
     """Read bytes and the descriptors beside them; otherwise as `sock.recv`.
 
     The descriptors belong to a message that begins in these bytes: the kernel ends a read behind
     the piece that carried any.  No process that is started inherits them.
     """
-    data, ancillary, _flags, _address = sock.recvmsg(max_bytes, _ANCILLARY_BYTES, _CLOEXEC)
+    data, ancillary, _flags, _address = sock.recvmsg(max_bytes, _ANCILLARY_BYTES, flags | _CLOEXEC)
     return data, _descriptors(ancillary) if ancillary else []
 
 
@@ -159,6 +159,9 @@ class Arrivals:
     def __init__(self) -> None:
         self._groups: list[tuple[int, int, list[Fd]]] = []
 
+    def __len__(self) -> int:
+        return len(self._groups)
+
     def add(self, start: int, end: int, fds: list[Fd]) -> None:
         """Keep what came beside the bytes from `start` to `end`."""
         room = MAX_FDS - sum(len(group) for _, _, group in self._groups)
@@ -202,9 +205,8 @@ class FdStream(Stream):
     def read(self, max_bytes: int = READ_BYTES, timeout_s: float | None = None) -> bytes:
         """As `Stream.read`; descriptors that come along are kept in `arrivals`."""
         try:
-            self._sock.settimeout(timeout_s)
-            data, fds = receive(self._sock, max_bytes)
-        except (TimeoutError, BlockingIOError):
+            data, fds = receive(self._sock, max_bytes, self._reading_for(timeout_s))
+        except BlockingIOError:
             raise daemonry.errors.DeadlineExceeded("read", timeout_s or 0.0, "maybe", self.peer) from None
         except OSError as error:
             raise self._lost(error) from error
@@ -217,7 +219,7 @@ class FdStream(Stream):
         """Send all of `data`, with descriptors beside its first byte; they stay the caller's to close."""
         deadline = Deadline(timeout_s)
         try:
-            self._sock.settimeout(timeout_s)
+            self._writing_for(timeout_s)
             sent = send(self._sock, data, fds)
         except (TimeoutError, BlockingIOError):
             raise daemonry.errors.DeadlineExceeded("write", timeout_s or 0.0, "maybe", self.peer) from None

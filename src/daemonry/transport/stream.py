@@ -7,6 +7,10 @@ has sent all that it will; `write` returns when all was taken; both end at their
 `DeadlineExceeded`, and with `ConnectionLost` when the peer is gone.  After either error the
 stream is good for nothing but `close`.
 
+The kernel counts the time of a read (SO_RCVTIMEO), which takes a third of what a poll before each
+would.  It does so in its own ticks, so that a read may end some hundredths of a second late; and it
+begins anew after a signal that a Python handler was called for.
+
 A `Listener` accepts streams, each with a text that tells people who came.  Closing removes what
 binding made, and only that.
 
@@ -16,6 +20,8 @@ Both are closed by `close`, which may be called twice, or by leaving their `with
 from __future__ import annotations
 
 import errno
+from _socket import MSG_DONTWAIT, SO_RCVTIMEO, SOL_SOCKET
+from sys import byteorder, maxsize
 
 import daemonry
 from daemonry.clock import Deadline
@@ -56,12 +62,31 @@ if TYPE_CHECKING:
         def close(self) -> None:
             """Stop listening, and remove what binding made."""
 
+        def abandon(self) -> None:
+            """Stop listening here, and leave what binding made: it is another's."""
+
+        def refuse_more(self) -> None:
+            """Have further connections refused; those that wait can still be accepted."""
+
 else:
 
     class Listener:
         """What accepts streams; see the module.  Importing `typing` for a Protocol would cost too much."""
 
         __slots__ = ()
+
+
+_LONG_BYTES = 8 if maxsize > 1 << 32 else 4
+# The kernel ends a wait up to a tick early, of at most a hundredth of a second.  It is given two more,
+# and a timeout that is up to one less than the last needs no system call.
+_TICK_S = 0.01
+# What a timeval can hold everywhere; three years are as good as for ever.
+_LONGEST_S = 1e8
+
+
+def _timeval(timeout_s: float) -> bytes:
+    seconds, microseconds = divmod(int(timeout_s * 1e6), 1_000_000)
+    return seconds.to_bytes(_LONG_BYTES, byteorder) + microseconds.to_bytes(_LONG_BYTES, byteorder)
 
 
 class Stream:
@@ -71,10 +96,12 @@ class Stream:
         peer: who is at the other end, for people and errors.
     """
 
-    __slots__ = ("_sock", "peer")
+    __slots__ = ("_blocks", "_kernel_s", "_sock", "peer")
 
     def __init__(self, sock: Socket, peer: str) -> None:
         self._sock = sock
+        self._blocks = False  # whether the socket is known to, so that the kernel's timeout counts
+        self._kernel_s = 0.0  # that timeout; 0 for none
         self.peer = peer
 
     def fileno(self) -> int:
@@ -84,20 +111,56 @@ class Stream:
     def read(self, max_bytes: int = READ_BYTES, timeout_s: float | None = None) -> bytes:
         """Return up to `max_bytes` bytes, at least one; `b""` at the end of what the peer sends."""
         try:
-            self._sock.settimeout(timeout_s)
-            return self._sock.recv(max_bytes)
-        except (TimeoutError, BlockingIOError):  # no time left makes the socket non-blocking
+            return self._sock.recv(max_bytes, self._reading_for(timeout_s))
+        except BlockingIOError:
             raise daemonry.errors.DeadlineExceeded("read", timeout_s or 0.0, "maybe", self.peer) from None
         except OSError as error:
             raise self._lost(error) from error
 
+    def _reading_for(self, timeout_s: float | None) -> int:
+        """Have the next read end in time; return its flags."""
+        if not self._blocks:
+            self._block()
+        if timeout_s is None:
+            if self._kernel_s:
+                self._set_kernel_s(0.0)
+        elif timeout_s <= 0.0:
+            return MSG_DONTWAIT
+        elif not timeout_s + _TICK_S <= self._kernel_s <= timeout_s + 3 * _TICK_S:
+            self._set_kernel_s(min(timeout_s, _LONGEST_S) + 2 * _TICK_S)
+        return 0
+
+    def _block(self) -> None:
+        self._sock.settimeout(None)
+        self._blocks = True
+
+    def _set_kernel_s(self, timeout_s: float) -> None:
+        self._sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, _timeval(timeout_s))
+        self._kernel_s = timeout_s
+
+    def _writing_for(self, timeout_s: float | None) -> None:
+        """Have the next write end in time: Python's way, which waits before it tries."""
+        self._sock.settimeout(timeout_s)
+        self._blocks = timeout_s is None
+
     def write(self, data: bytes, timeout_s: float | None = None) -> None:
         """Send all of `data`."""
+        try:
+            if self._sock.gettimeout():  # where Python counts the time, it would wait for room now
+                self._block()
+            sent = self._sock.send(data, MSG_DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise self._lost(error) from error
+        if sent < len(data):
+            self._write_rest(memoryview(data)[sent:], timeout_s)
+
+    def _write_rest(self, view: memoryview, timeout_s: float | None) -> None:
         deadline = Deadline(timeout_s)
-        view = memoryview(data)
         try:
             while view:
-                self._sock.settimeout(deadline.remaining_s())
+                self._writing_for(deadline.remaining_s())
                 view = view[self._sock.send(view) :]
         except (TimeoutError, BlockingIOError):
             raise daemonry.errors.DeadlineExceeded("write", timeout_s or 0.0, "maybe", self.peer) from None
@@ -116,6 +179,8 @@ class Stream:
         """Return a socket of the same connection, and close the stream."""
         from _socket import socket
 
+        if self._kernel_s:
+            self._set_kernel_s(0.0)
         return socket(fileno=self._sock.detach())
 
     def close(self) -> None:

@@ -150,6 +150,10 @@ class TcpListener(Listener):
         self._sock.close()
 
     drop_in_child = close
+    abandon = close
+
+    def refuse_more(self) -> None:
+        """Do nothing: TCP has no way to refuse further connections and keep those that wait."""
 
     def __enter__(self) -> Self:
         return self

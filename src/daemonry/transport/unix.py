@@ -16,6 +16,7 @@ so is a lock alone (somebody may have removed our file and bound there).
 
 from __future__ import annotations
 
+import _socket
 import errno
 import fcntl
 import os
@@ -142,6 +143,29 @@ class UnixListener(Listener):
 
     drop_in_child = abandon
 
+    def refuse_more(self) -> None:
+        """Have further connections refused; those that wait can still be accepted.
+
+        For every process that listens on this socket.  unix(7) says nothing of it; Linux refuses to
+        connect to a socket that is shut for reading, and `accept` goes on with what it holds.
+        """
+        try:
+            self._sock.shutdown(_socket.SHUT_RD)
+        except OSError:
+            pass  # another system: closing refuses too, and resets who came in the last moment
+
+    @property
+    def file(self) -> tuple[int, int] | None:
+        """What tells the socket file that binding made from others; None if it made none."""
+        return self._file
+
+    @classmethod
+    def of_another(
+        cls, listener: UnixListener, endpoint: Endpoint, file: tuple[int, int] | None
+    ) -> UnixListener:
+        """Return a listener that another process made, with the file that it made, as this one's own."""
+        return cls(listener._sock, endpoint, file)  # of its own kind
+
     def __enter__(self) -> Self:
         return self
 
@@ -177,7 +201,8 @@ def accept_within(listening: Socket, timeout_s: float | None, endpoint: Endpoint
 def _accepted(listening: Socket) -> tuple[Socket, Any]:
     # `_accept` is what `socket.socket.accept` itself is made of; it gives a descriptor.
     fd, address = listening._accept()  # type: ignore[attr-defined]  # noqa: SLF001
-    return Socket(fileno=fd), address
+    # Of the listener's kind: a socket made of its descriptor alone asks the system for each of these.
+    return Socket(listening.family, SOCK_STREAM, 0, fd), address
 
 
 def is_live(endpoint: Endpoint) -> bool:

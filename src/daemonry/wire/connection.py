@@ -35,6 +35,7 @@ from __future__ import annotations
 from daemonry.errors import BadFrame, LocalProtocolError, RemoteProtocolError
 from daemonry.values import Value
 from daemonry.wire import varlink
+from daemonry.wire.framer import Framer
 from daemonry.wire.varlink import (
     MAX_FRAME_BYTES,
     MORE,
@@ -43,7 +44,6 @@ from daemonry.wire.varlink import (
     UPGRADE,
     AnyCall,
     AnyReply,
-    Framer,
     NotSendable,
 )
 

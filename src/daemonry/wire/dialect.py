@@ -57,6 +57,8 @@ def detect(head: bytes, *, ended: bool = False) -> str | None:
     Returns:
         `TEXT`, `VARLINK` or `HTTP`; None is never returned for more than `MAX_COMMAND_BYTES`.
     """
+    if head.startswith(b"{"):
+        return VARLINK
     word = head[:MAX_COMMAND_BYTES].lstrip(_BLANKS)
     if word and word[0] in _VARLINK_STARTS:
         return VARLINK

@@ -1,8 +1,8 @@
-"""Varlink's interface description language: text in, frozen values out, and text again.
+"""Varlink's interface description language: text in, frozen values out.
 
-Owns the values, the grammar, what makes a description consistent, and which part of the language
-every tool reads.  What a value of a type looks like in JSON belongs to `service.interface`; who
-asks for a description belongs to `service.builtin`.  No I/O, no clock, no logging.
+Owns the values, the grammar, and what makes a description consistent; writing is `idl_printer`'s.
+What a value of a type looks like in JSON belongs to `service.interface`; who asks for a description
+belongs to `service.builtin`.  No I/O, no clock, no logging.
 
 Two grammars are published on one page (varlink.org, Interface-Definition, 2025-02) and disagree;
 `parse` accepts what either accepts:
@@ -12,7 +12,7 @@ Two grammars are published on one page (varlink.org, Interface-Definition, 2025-
     ()          an empty struct, also as a type; `[string]()` is the string set
     any         as systemd >= 262 has it, beyond both grammars
 
-Tools refuse much of that, so `print_interface` writes less of it than `parse` reads; see there.
+Tools refuse much of that, so `idl_printer` writes less of it than `parse` reads; see there.
 A comment is documentation where its lines stand directly above what they describe: above
 `interface`, a member, or the field of a struct.  Any other comment is dropped.
 """
@@ -26,18 +26,14 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from daemonry.errors import DaemonryError
 from daemonry.limits import MAX_ECHO_CHARS
-from daemonry.wire.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 # A description travels in one reply, which systemd bounds at 16 MiB; real ones have a few KiB.
 MAX_TEXT_CHARS: Final = 1 << 20
 # Structs, enums, `[]`, `[string]` and `?` around each other; systemd's parser stops at 64 structs.
 MAX_TYPE_DEPTH: Final = 64
-# Where a printed line is broken: org.varlink.service and .certification keep to it as well.
-LINE_CHARS: Final = 80
-INDENT: Final = "  "
 
 
 class IdlError(DaemonryError):
@@ -53,20 +49,6 @@ class IdlError(DaemonryError):
         super().__init__(f"{line}:{column}: {reason}")
         self.line = line
         self.column = column
-        self.reason = reason
-
-
-class NotPrintable(DaemonryError):
-    """An interface cannot be written so that its readers understand it.
-
-    Attributes:
-        where: the interface's name, or the member and the fields that lead to the fault ("Add.a").
-        reason: what is wrong there, and what to use instead.
-    """
-
-    def __init__(self, where: str, reason: str) -> None:
-        super().__init__(f"{where}: {reason}")
-        self.where = where
         self.reason = reason
 
 
@@ -186,8 +168,6 @@ class Interface:
 _INTERFACE_NAME = re.compile(r"[A-Za-z](?:-*[A-Za-z0-9])*(?:\.[A-Za-z0-9](?:-*[A-Za-z0-9])*)+")
 _MEMBER_NAME = re.compile(r"[A-Z][A-Za-z0-9]*")
 _FIELD_NAME = re.compile(r"[A-Za-z](?:_?[A-Za-z0-9])*")
-# python-varlink has letters only in the first label, systemd no "--".
-_COMMON_INTERFACE_NAME = re.compile(r"[A-Za-z]+(?:\.[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*)+")
 
 
 def is_interface_name(text: str) -> bool:
@@ -211,7 +191,8 @@ def _quoted(text: str) -> str:
     return repr(text[:MAX_ECHO_CHARS]) + ("..." if len(text) > MAX_ECHO_CHARS else "")
 
 
-def _interface_name_fault(text: str) -> str:
+def interface_name_fault(text: str) -> str:
+    """Return what is wrong with an interface's name, and what to do; "" for nothing."""
     if is_interface_name(text):
         return ""
     if "." not in text and is_interface_name(f"org.{text}"):
@@ -220,7 +201,8 @@ def _interface_name_fault(text: str) -> str:
     return f"expected an interface name, found {_quoted(text)}: use {rule}"
 
 
-def _member_name_fault(text: str) -> str:
+def member_name_fault(text: str) -> str:
+    """Return the same of a type's, method's or error's name."""
     if is_member_name(text):
         return ""
     capitalized = text[:1].upper() + text[1:]
@@ -229,7 +211,8 @@ def _member_name_fault(text: str) -> str:
     return f"expected a name, found {_quoted(text)}: use a capital, then letters and digits"
 
 
-def _field_name_fault(text: str) -> str:
+def field_name_fault(text: str) -> str:
+    """Return the same of the name of a field, or of an enum's value."""
     if is_field_name(text):
         return ""
     rule = "letters and digits, with single '_' between them"
@@ -238,15 +221,17 @@ def _field_name_fault(text: str) -> str:
 
 # --- reasons that reading and writing share ---------------------------------------------------
 
-_TOO_DEEP = f"types nested deeper than {MAX_TYPE_DEPTH}: declare an inner one and use its name"
-_TWICE_OPTIONAL = "a type is made optional once: write one '?'"
+TOO_DEEP = f"types nested deeper than {MAX_TYPE_DEPTH}: declare an inner one and use its name"
+TWICE_OPTIONAL = "a type is made optional once: write one '?'"
 
 
-def _stands_twice(name: str) -> str:
+def stands_twice(name: str) -> str:
+    """Return what is wrong where a name is used twice in one place."""
     return f"{_quoted(name)} stands here twice: rename one"
 
 
-def _unresolved(name: str, declared: bool) -> str:
+def unresolved(name: str, declared: bool) -> str:
+    """Return what is wrong where a type's name leads nowhere."""
     if declared:
         return f"{_quoted(name)} is a method or an error: only a type can be used here"
     return f"type {_quoted(name)} is not declared: add {_quoted(f'type {name} (...)')}"
@@ -258,7 +243,7 @@ _BLANKS = "".join(
     map(chr, (0x09, 0x20, 0xA0, 0x1680, 0x180E, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000, 0xFEFF))
 )
 _LINE_ENDS = "\n\r\u2028\u2029"
-_LINE_END = re.compile(f"\r\n|[{_LINE_ENDS}]")
+LINE_END = re.compile(f"\r\n|[{_LINE_ENDS}]")
 # Blanks and comments, then a mark, a word, any other character, or the end: it matches anywhere.
 # Possessive, so that nothing is looked at twice.  A word takes all that any name may hold, so that
 # a wrong name is told as a whole.
@@ -327,7 +312,7 @@ class _Parser:
     def interface(self) -> Interface:
         doc = self._doc()
         self._expect("interface", "'interface' and a name, such as 'interface org.example.name'")
-        name = self._name(_interface_name_fault)
+        name = self._name(interface_name_fault)
         members = [self._member()]
         while self._next.text:
             members.append(self._member())
@@ -348,7 +333,7 @@ class _Parser:
         return Method(name, parameters, self._struct(), doc)
 
     def _declared_name(self) -> str:
-        name = self._name(_member_name_fault)
+        name = self._name(member_name_fault)
         first = self._declared.setdefault(name.text, name)
         if first is not name:
             line, _ = self._position(first)
@@ -369,7 +354,7 @@ class _Parser:
             start, entry = self._next, self._entry(depth)
             first = next(iter(entries.values()), entry)
             if entry.name in entries:
-                raise self._error(start, _stands_twice(entry.name))
+                raise self._error(start, stands_twice(entry.name))
             if (first.type is None) != (entry.type is None):
                 raise self._error(start, _mixed(entry))
             entries[entry.name] = entry
@@ -379,7 +364,7 @@ class _Parser:
 
     def _entry(self, depth: int) -> _Entry:
         doc = self._doc()
-        name = self._name(_field_name_fault)
+        name = self._name(field_name_fault)
         if self._next.text != ":":
             return _Entry(name.text, None, doc)
         self._take()
@@ -400,7 +385,7 @@ class _Parser:
         wrappers: list[type[Array | Map | Optional]] = []
         while (wrapper := _WRAPPERS.get(self._next.text)) is not None:
             if wrapper is Optional and wrappers[-1:] == [Optional]:
-                raise self._error(self._next, _TWICE_OPTIONAL)
+                raise self._error(self._next, TWICE_OPTIONAL)
             wrappers.append(wrapper)
             self._enter(depth + len(wrappers))
             self._take()
@@ -423,12 +408,12 @@ class _Parser:
 
     def _enter(self, depth: int) -> None:
         if depth > MAX_TYPE_DEPTH:
-            raise self._error(self._next, _TOO_DEEP)
+            raise self._error(self._next, TOO_DEEP)
 
     def _resolve(self, types: set[str]) -> None:
         for token in self._used:
             if token.text not in types:
-                raise self._error(token, _unresolved(token.text, token.text in self._declared))
+                raise self._error(token, unresolved(token.text, token.text in self._declared))
 
     def _name(self, fault: Callable[[str], str]) -> _Token:
         reason = fault(self._next.text)
@@ -454,7 +439,7 @@ class _Parser:
     def _doc(self) -> str:
         """Return the comment whose lines stand directly above the next token."""
         gap = self._text[self._next.gap : self._next.start]
-        lines = _LINE_END.split(gap)[:-1]
+        lines = LINE_END.split(gap)[:-1]
         if self._next.gap:
             del lines[:1]  # the end of the line of the token before
         comment: list[str] = []
@@ -464,7 +449,7 @@ class _Parser:
 
     def _position(self, token: _Token) -> tuple[int, int]:
         line, start = 1, 0
-        for line_end in _LINE_END.finditer(self._text, 0, token.start):
+        for line_end in LINE_END.finditer(self._text, 0, token.start):
             line, start = line + 1, line_end.end()
         return line, token.start - start + 1
 
@@ -502,198 +487,3 @@ def _no_type(found: str) -> str:
         return f"{_quoted(found)} is no type: declared types start with a capital"
     known = "bool, int, float, string, object, a declared type or '(...)'"
     return f"expected a type, found {_quoted(found)}: use {known}"
-
-
-# --- writing ----------------------------------------------------------------------------------
-
-
-def print_interface(interface: Interface, *, strict: bool = True) -> str:
-    """Return the text that describes `interface`, which `parse` reads back as an equal value.
-
-    Members are divided by an empty line, documentation stands above what it describes, and what
-    does not fit into `LINE_CHARS` has a line for each field.  In documentation, every kind of line
-    end is written as LF; nothing else is changed.
-
-    By default only what systemd (257, 262) and python-varlink (31) both read is written.  They
-    have no `any`; no string set or other empty struct as a type; no array or map of arrays, maps or
-    optionals; no enum of a single name; in the interface's name no "--", and nothing but letters
-    before its first dot.  Such a type is refused and not replaced, since another type would mean
-    another form on the wire.  Controls in documentation are refused too: a terminal obeys them.
-
-    Args:
-        interface: what to describe.
-        strict: False writes all that `parse` reads.
-
-    Raises:
-        NotPrintable: a name is malformed, unknown or used twice in one place, an interface or enum
-            is empty, an `Optional` holds an `Optional`, types nest deeper than `MAX_TYPE_DEPTH`;
-            or, when strict, one of those named above.
-    """
-    _Checker(interface, strict).interface(interface)
-    blocks = [_comment(interface.doc, "") + f"interface {interface.name}\n"]
-    blocks += [f"{_comment(member.doc, '')}{_member_text(member)}\n" for member in interface.members]
-    return "\n".join(blocks)
-
-
-_Path = tuple[str, ...]
-
-
-class _Checker:
-    """Finds what keeps an interface from being written; the first fault is raised.
-
-    A path holds the names that lead to a place; they are joined only where it is told.
-    """
-
-    def __init__(self, interface: Interface, strict: bool) -> None:
-        self._strict = strict
-        self._declared = {member.name for member in interface.members}
-        self._types = {member.name for member in interface.members if isinstance(member, TypeAlias)}
-
-    def interface(self, interface: Interface) -> None:
-        path = (interface.name,)
-        _refuse(path, _interface_name_fault(interface.name))
-        if self._strict and not _COMMON_INTERFACE_NAME.fullmatch(interface.name):
-            _refuse(path, "some tools refuse this name: begin it with letters alone, and write no '--'")
-        if not interface.members:
-            _refuse(path, "an interface needs a member: add a type, method or error")
-        self._doc(path, interface.doc)
-        _refuse_twice(path, [member.name for member in interface.members])
-        for member in interface.members:
-            self._member((member.name,), member)
-
-    def _member(self, path: _Path, member: Member) -> None:
-        _refuse(path, _member_name_fault(member.name))
-        self._doc(path, member.doc)
-        if isinstance(member, TypeAlias):
-            self._common(path, member.type)
-            self._group(path, member.type, 0)
-        else:
-            self._group(path, member.parameters, 0)
-        if isinstance(member, Method):
-            self._group(path, member.reply, 0)
-
-    def _group(self, path: _Path, group: Struct | Enum, depth: int) -> None:
-        names = group.names if isinstance(group, Enum) else [field.name for field in group.fields]
-        for name in names:
-            _refuse(path, _field_name_fault(name))
-        _refuse_twice(path, names)
-        if isinstance(group, Struct):
-            for field in group.fields:
-                self._doc((*path, field.name), field.doc)
-                self._type((*path, field.name), field.type, depth)
-        elif not names:
-            _refuse(path, "an enum needs names: add some, or use string")
-
-    def _type(self, path: _Path, kind: Type, depth: int) -> None:
-        self._common(path, kind)
-        if isinstance(kind, Basic):
-            return
-        if isinstance(kind, Named):
-            if kind.name not in self._types:
-                _refuse(path, _unresolved(kind.name, kind.name in self._declared))
-            return
-        if depth == MAX_TYPE_DEPTH:
-            _refuse(path, _TOO_DEEP)
-        if isinstance(kind, Struct | Enum):
-            self._group(path, kind, depth + 1)
-            return
-        if isinstance(kind, Optional) and isinstance(kind.element, Optional):
-            _refuse(path, _TWICE_OPTIONAL)
-        self._type(path, kind.element, depth + 1)
-
-    def _common(self, path: _Path, kind: Type) -> None:
-        if self._strict:
-            _refuse(path, _uncommon(kind))
-
-    def _doc(self, path: _Path, doc: str) -> None:
-        lines = _LINE_END.split(doc.replace("\t", " "))
-        if self._strict and any(printable(line) != line for line in lines):
-            _refuse(path, "a control character in the documentation: remove it")
-
-
-def _refuse(path: _Path, reason: str) -> None:
-    if reason:
-        raise NotPrintable(printable(".".join(path)), reason)
-
-
-def _refuse_twice(path: _Path, names: Sequence[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            _refuse(path, _stands_twice(name))
-        seen.add(name)
-
-
-def _uncommon(kind: Type) -> str:
-    """Return why some tool cannot read `kind`, without looking at what it is made of, or ""."""
-    if kind is Basic.ANY:
-        return "'any' is read by systemd >= 262 only: use object"
-    if kind == Map(Struct()):
-        return "systemd reads no string set '[string]()': use '[]string'"
-    if kind == Struct():
-        return "systemd reads no empty struct as a type: use object"
-    if isinstance(kind, Enum) and len(kind.names) == 1:
-        return "python-varlink reads no enum with a single name: use string"
-    if isinstance(kind, Array | Map) and isinstance(kind.element, Array | Map | Optional):
-        return f"systemd reads no '{kind.mark}{kind.element.mark}': put the inner type into a struct"
-    return ""
-
-
-def _comment(doc: str, indent: str) -> str:
-    if not doc:
-        return ""
-    return "".join(f"{indent}# {line}\n" if line else f"{indent}#\n" for line in _LINE_END.split(doc))
-
-
-def _member_text(member: Member) -> str:
-    if isinstance(member, TypeAlias):
-        head, last = f"type {member.name} ", member.type
-    elif isinstance(member, ErrorType):
-        head, last = f"error {member.name} ", member.parameters
-    else:
-        head, last = f"method {member.name}", member.reply
-        head += _type_text(member.parameters, "", LINE_CHARS - len(head) - len(" -> (")) + " -> "
-    column = len(head) - (head.rfind("\n") + 1)
-    return head + _type_text(last, "", LINE_CHARS - column)
-
-
-def _type_text(kind: Type, indent: str, room_chars: int) -> str:
-    """Return `kind` on one line if that fits into the room, else with a line for each entry."""
-    flat = _flat(kind)
-    if len(flat) <= room_chars and not _documented(kind):
-        return flat
-    if isinstance(kind, Array | Map | Optional):
-        return kind.mark + _type_text(kind.element, indent, room_chars - len(kind.mark))
-    if isinstance(kind, Struct) and kind.fields:
-        return _block([_field_text(field, indent + INDENT) for field in kind.fields], indent)
-    if isinstance(kind, Enum):
-        return _block([indent + INDENT + name for name in kind.names], indent)
-    return flat
-
-
-def _field_text(field: Field, indent: str) -> str:
-    head = f"{indent}{field.name}: "
-    room_chars = LINE_CHARS - len(head) - len(",")
-    return _comment(field.doc, indent) + head + _type_text(field.type, indent, room_chars)
-
-
-def _block(lines: list[str], indent: str) -> str:
-    return "(\n" + ",\n".join(lines) + f"\n{indent})"
-
-
-def _flat(kind: Type) -> str:
-    if isinstance(kind, Basic):
-        return kind.value
-    if isinstance(kind, Named):
-        return kind.name
-    if isinstance(kind, Struct):
-        return "(" + ", ".join(f"{field.name}: {_flat(field.type)}" for field in kind.fields) + ")"
-    if isinstance(kind, Enum):
-        return "(" + ", ".join(kind.names) + ")"
-    return kind.mark + _flat(kind.element)
-
-
-def _documented(kind: Type) -> bool:
-    if isinstance(kind, Array | Map | Optional):
-        return _documented(kind.element)
-    return isinstance(kind, Struct) and any(field.doc or _documented(field.type) for field in kind.fields)

@@ -141,8 +141,10 @@ class Watch:
             await self._pause(self._poll_interval_s or FALLBACK_POLL_S)
 
     async def _pause(self, delay_s: float) -> None:
+        # Not `wait_for`: before Python 3.12 it forgets a cancellation that comes together with the event.
         try:
-            await asyncio.wait_for(self._interrupted.wait(), delay_s)
+            async with asyncio.timeout(delay_s):
+                await self._interrupted.wait()
         except TimeoutError:
             pass
 

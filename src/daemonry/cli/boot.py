@@ -1,0 +1,73 @@
+"""Being the daemon: what `run` does, and the quick way there for one that is started in the background.
+
+Owns the beginning of the process: what its starter handed over, and the import of the program, whose
+failure is told to the starter.  A starter's words are always the same few, so they are read without
+argparse, which would take longer than the reading.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from daemonry.errors import DaemonryError
+from daemonry.wire.text import printable
+
+LEVELS = ("debug", "info", "warning", "error")
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from daemonry.daemon.definition import Daemon
+
+
+def quickly(words: list[str]) -> int | None:
+    """Be the daemon that a starter's words after `run` name; None where a fuller parser has to look."""
+    if len(words) % 2 == 0 or ":" not in words[0]:
+        return None
+    options = dict(zip(words[1::2], words[2::2], strict=True))
+    if not options.keys() <= {"--config", "--log-level"} or options.get("--log-level", "info") not in LEVELS:
+        return None
+    from daemonry.daemon.program import load
+
+    def program(import_path: str) -> Daemon:
+        return load(words[0], import_path)
+
+    return be(None, program, options.get("--config"), options.get("--log-level"))
+
+
+def be(
+    daemon: Daemon | None,
+    program: Callable[[str], Daemon],
+    config: str | None,
+    log_level: str | None,
+) -> int:
+    """Be a daemon until it ends, and return the exit code.
+
+    Args:
+        daemon: its definition, if that is there already.
+        program: imports it, given a directory to look in besides, or "".
+        config: its configuration file, or None for the usual one.
+        log_level: what it logs, or None for the usual.
+    """
+    from daemonry.process.readiness import Reporter
+    from daemonry.process.spawn import take_boot
+
+    boot = take_boot()
+    if boot:
+        os.umask(0o077)
+    try:
+        if daemon is None:
+            daemon = program(boot.get("import_path", ""))
+    except DaemonryError as error:
+        reporter = Reporter(boot.get("ready_fd"))
+        reporter.stage = "import"
+        reporter.failed(printable(str(error)))
+        raise
+    from daemonry.daemon.run import run
+
+    if config:
+        from daemonry.daemon.config import absolute
+
+        config = absolute(config)
+    return run(daemon, boot=boot, config_path=config or None, log_level=log_level or "info")

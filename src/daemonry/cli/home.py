@@ -1,0 +1,466 @@
+"""The commands of a home: up, down, ps, logs, restart, reload, each with `--home DIR`.
+
+Owns their options and what they print: columns and colours on a terminal, one plain line per fact
+elsewhere, and JSON.  What a home is, and does, is `daemonry.home`'s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from daemonry.cli import exit_codes, output, quick
+from daemonry.cli.home_verbs import VERBS
+from daemonry.clock import Deadline
+from daemonry.errors import (
+    AlreadyRunning,
+    ArgumentInvalid,
+    CallFailed,
+    ConnectionLost,
+    DaemonryError,
+    DeadlineExceeded,
+    NotReadyInTime,
+    NotRunning,
+    StartFailed,
+    StopFailed,
+)
+from daemonry.home.home import Home
+from daemonry.home.home_file import RESERVED, load
+from daemonry.limits import (
+    FOLLOW_POLL_S,
+    HOME_DOWN_TIMEOUT_S,
+    HOME_UP_TIMEOUT_S,
+    LOG_TAIL_LINES,
+    REQUEST_TIMEOUT_S,
+)
+from daemonry.process import crash_file, log_reader, readiness
+from daemonry.process.lock import wait_released
+from daemonry.process.spawn import spawn, take_boot
+from daemonry.wire.text import printable
+
+if TYPE_CHECKING:
+    from daemonry.service.blocking import Client
+
+_HOME_HELP: Final = "the home's directory (DAEMONRY_HOME, or the present one)"
+_COLUMNS: Final = ("service", "state", "pid", "since", "restarts", "last exit", "note")
+_NAME_STYLES: Final = ("cyan", "magenta", "blue", "yellow", "green")
+_INTERFACE: Final = "org.daemonry.Home"
+# What of a failed service's output is shown, in lines.
+_FAILED_TAIL_LINES: Final = 5
+
+
+def home(arguments: list[str], parser: type[argparse.ArgumentParser]) -> int:
+    """Do what a command of a home is asked for and return its exit code."""
+    options = _parser(arguments[0], parser).parse_args(arguments[1:])
+    perform = {"up": _up, "down": _down, "ps": _ps, "logs": _logs, "restart": _restart, "reload": _reload}
+    try:
+        return perform[arguments[0]](Home.find(options.home), options)
+    except BrokenPipeError:
+        raise  # nobody reads our output any more: no error of the command's
+    except CallFailed as error:
+        return _fail_call(error, options)
+    except (DaemonryError, OSError) as error:
+        return quick.fail(error, getattr(options, "json", False))
+
+
+def _parser(verb: str, kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    text = VERBS[verb]
+    parser = kind(prog=f"daemonry {verb}", description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+    parser.add_argument("--home", metavar="DIR", help=_HOME_HELP)
+    if verb == "up":
+        parser.add_argument(
+            "-f", "--foreground", action="store_true", help="stay, and print what the services write"
+        )
+    if verb in ("restart", "logs"):
+        parser.add_argument(
+            "service", metavar="SERVICE", nargs="?" if verb == "logs" else None, help="which service"
+        )
+    if verb == "logs":
+        parser.add_argument("-f", "--follow", action="store_true", help="go on printing what is written")
+        parser.add_argument(
+            "-n", "-t", "--tail", metavar="N", help=f"the last N lines ({LOG_TAIL_LINES}); 0 for all"
+        )
+    else:
+        parser.add_argument("--timeout", metavar="SECONDS", help="how long it may take")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _timeout(options: argparse.Namespace, default_s: float) -> float:
+    if options.timeout is None:
+        return default_s
+    limit_s = quick.seconds(options.timeout)
+    if limit_s is None:
+        raise ArgumentInvalid("--timeout", f"{options.timeout!r} is no number of seconds above 0")
+    return limit_s
+
+
+def _fail_call(error: CallFailed, options: argparse.Namespace) -> int:
+    told = error.parameters
+    name = error.error.rpartition(".")[2]
+    if name == "NoSuchService":
+        message = f"there is no service {told['name']!r}: there are {', '.join(told['known'])}"
+        code = exit_codes.USAGE
+    elif name in ("NotUp", "HomeFileInvalid"):
+        message = f"{told['name']}: {told['reason']}" if "name" in told else told["reason"]
+        code = exit_codes.FAILED
+    else:
+        return quick.fail(error, options.json)
+    if options.json:
+        output.say_json({"ok": False, "error": message, "kind": name, "exit_code": code})
+    output.complain(printable(message))
+    return code
+
+
+# --- up -----------------------------------------------------------------------------------------
+
+
+def _up(home: Home, options: argparse.Namespace) -> int:
+    if options.foreground:
+        return _be_supervisor(home)
+    deadline = Deadline(_timeout(options, HOME_UP_TIMEOUT_S))
+    try:
+        _await_end(home, deadline)
+        if home.is_up():
+            found = home.record()
+            raise AlreadyRunning(home.name, found.pid if found else None, str(home.endpoint))
+        load(home.directory)  # told here, before anything starts
+        pid = _start_supervisor(home, deadline)
+    except AlreadyRunning as error:
+        return _say_up(home, options, "already up", error.pid)
+    except StartFailed as error:
+        code = quick.fail(error, options.json)
+        for line in error.log_tail.splitlines():
+            output.complain("    " + printable(line))
+        return code
+    try:
+        return _watch_start(home, options, pid, deadline)
+    except DeadlineExceeded:
+        raise NotReadyInTime(home.name, "services", deadline.timeout_s or 0.0, pid) from None
+
+
+def _await_end(home: Home, deadline: Deadline) -> None:
+    """Wait for a supervisor that is going down: "already up" would be true and useless."""
+    found = home.record()
+    if found is not None and found.draining and home.is_up():
+        wait_released(home.lock_path, deadline)
+
+
+def _start_supervisor(home: Home, deadline: Deadline) -> int:
+    read_fd, write_fd = os.pipe()
+    crash_path = home.path(RESERVED, "crash")
+    words = ["up", "--foreground", "--home", home.directory]
+    try:
+        process = spawn(words, {"ready_fd": write_fd}, (write_fd,), crash_path)
+    finally:
+        os.close(write_fd)
+    process.returncode = 0  # it goes on, and nobody waits for it
+    stage = "spawn"
+    try:
+        for message in readiness.messages(read_fd, deadline):
+            if message is None:
+                raise NotReadyInTime(home.name, stage, deadline.timeout_s or 0.0, process.pid)
+            if "ready" in message:
+                return process.pid
+            if "running" in message:
+                raise AlreadyRunning(home.name, message["running"]["pid"], message["running"]["endpoint"])
+            if "failed" in message:
+                raise StartFailed(home.name, message["failed"]["stage"], message["failed"]["error"])
+            stage = message.get("stage", stage)
+    finally:
+        os.close(read_fd)
+    raise StartFailed(
+        home.name, stage, "the supervisor ended before it was ready", None, crash_file.tail(crash_path)
+    )
+
+
+def _watch_start(home: Home, options: argparse.Namespace, pid: int, deadline: Deadline) -> int:
+    with home.connect(REQUEST_TIMEOUT_S) as client:
+        services = _services(client)
+        say = _event_printer([one["name"] for one in services], quiet=options.json)
+        for reply in client.stream(f"{_INTERFACE}.Settle", idle_s=deadline.remaining_s()):
+            say(reply)
+            if deadline.expired:
+                break
+    with home.connect(REQUEST_TIMEOUT_S) as client:
+        services = _services(client)
+    failed = [one for one in services if one["state"] not in ("ready", "done")]
+    if options.json:
+        output.say_json({"ok": not failed, "name": home.name, "pid": pid, "services": services})
+    for one in failed:
+        _show_tail(home, one["name"], quiet=options.json)
+    if failed:
+        names = ", ".join(f"{one['name']} ({one['state']})" for one in failed)
+        output.complain(
+            f"{home.name}: up, but not all of it: {names}; see daemonry logs --home {home.directory}"
+        )
+        return exit_codes.FAILED
+    return exit_codes.DONE if options.json else _say_up(home, options, "up", pid)
+
+
+def _say_up(home: Home, options: argparse.Namespace, result: str, pid: int | None) -> int:
+    if options.json:
+        output.say_json({"ok": True, "name": home.name, "result": result, "pid": pid})
+    else:
+        output.say(f"{home.name}: {result}" + (f" (pid {pid})" if pid is not None else ""))
+    return exit_codes.DONE
+
+
+def _services(client: Client) -> list[dict[str, Any]]:
+    reply = client.call(f"{_INTERFACE}.Services", timeout_s=REQUEST_TIMEOUT_S)
+    found: list[dict[str, Any]] = reply["result"]
+    return found
+
+
+def _event_printer(names: Iterable[str], *, quiet: bool) -> Callable[[dict[str, Any]], None]:
+    width = max((len(name) for name in names), default=0)
+
+    def say(event: dict[str, Any]) -> None:
+        if not quiet:
+            name = printable(event["service"]).ljust(width)
+            output.say(f"{name}  {_event_text(event['state'], event['message'])}")
+            sys.stdout.flush()
+
+    return say
+
+
+def _event_text(state: str, message: str) -> str:
+    text = printable(message)
+    first, blank, rest = text.partition(" ")
+    if first.rstrip(":") == state:
+        return output.state(first) + blank + rest
+    return f"{output.state(state)}: {text}"
+
+
+def _show_tail(home: Home, name: str, *, quiet: bool) -> None:
+    if quiet:
+        return
+    found: deque[str] = deque(maxlen=_FAILED_TAIL_LINES)
+    for line in log_reader.lines(home.path(name, "log")):
+        fields = log_reader.parsed(line)
+        message = str(fields.get("message", ""))
+        if fields.get("logger") == name:
+            found.append(message)
+        elif message.startswith("started "):
+            found.clear()  # of its last run only
+    for line in found:
+        output.complain(f"    {name}: {printable(line)}")
+
+
+# --- being the supervisor -----------------------------------------------------------------------
+
+
+def _be_supervisor(home: Home) -> int:
+    from daemonry.home.supervisor import Supervisor
+    from daemonry.process.readiness import Reporter
+
+    boot = take_boot()
+    reporter = Reporter(boot.get("ready_fd"))
+    if boot:
+        supervisor = Supervisor(home, report=reporter)
+    else:
+        console = _Console(list(load(home.directory).services))
+        supervisor = Supervisor(home, watch=console.event, line=console.line, stays=False)
+    try:
+        return asyncio.run(supervisor.run())
+    except AlreadyRunning as error:
+        reporter.already_running(error.pid or 0, error.endpoint)
+        raise
+    except (DaemonryError, OSError) as error:
+        reporter.failed(printable(str(error)))
+        raise
+
+
+class _Console:
+    """Prints what services write, and what happens to them, for one who stays and watches."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._width = max(len(name) for name in names)
+        self._styles = {name: _NAME_STYLES[at % len(_NAME_STYLES)] for at, name in enumerate(names)}
+
+    def line(self, name: str, line: str) -> None:
+        style = self._styles.setdefault(name, _NAME_STYLES[len(self._styles) % len(_NAME_STYLES)])
+        self._say(output.styled(f"{name.ljust(self._width)} |", style) + f" {printable(line)}")
+
+    def event(self, event: Any) -> None:
+        name = output.styled(f"{event.service.ljust(self._width)} *", "dim")
+        self._say(f"{name} {_event_text(event.state, event.message)}")
+
+    def _say(self, line: str) -> None:
+        try:
+            output.say(line)
+            sys.stdout.flush()
+        except OSError:
+            output.reader_gone()  # nobody watches any more; the services go on
+
+
+# --- down, restart, reload ----------------------------------------------------------------------
+
+
+def _down(home: Home, options: argparse.Namespace) -> int:
+    deadline = Deadline(_timeout(options, HOME_DOWN_TIMEOUT_S))
+    try:
+        _stop_all(home, options, deadline)
+    except NotRunning:
+        return _say_result(home, options, "not up")
+    if not wait_released(home.lock_path, deadline):
+        raise StopFailed(home.name, deadline.timeout_s or 0.0, _still_there(home))
+    return _say_result(home, options, "down")
+
+
+def _stop_all(home: Home, options: argparse.Namespace, deadline: Deadline) -> None:
+    with home.connect(REQUEST_TIMEOUT_S) as client:
+        say = _event_printer([one["name"] for one in _services(client)], quiet=options.json)
+        try:
+            for reply in client.stream(f"{_INTERFACE}.Down", idle_s=deadline.remaining_s()):
+                say(reply)
+        except (ConnectionLost, DeadlineExceeded):
+            pass  # the lock tells whether it has ended
+
+
+def _still_there(home: Home) -> str:
+    try:
+        with home.connect(1.0) as client:
+            return ", ".join(one["name"] for one in _services(client) if one["pid"] is not None)
+    except (DaemonryError, OSError):
+        return ""
+
+
+def _restart(home: Home, options: argparse.Namespace) -> int:
+    with home.connect(REQUEST_TIMEOUT_S) as client:
+        limit_s = _timeout(options, HOME_UP_TIMEOUT_S)
+        reply = client.call(f"{_INTERFACE}.Restart", {"service": options.service}, timeout_s=limit_s)
+    if options.json:
+        output.say_json({"ok": True, "name": options.service, "result": "restarted", **reply})
+    else:
+        output.say(f"{options.service}: {output.state(reply['state'])} (pid {output.value(reply['pid'])})")
+    return exit_codes.DONE
+
+
+def _reload(home: Home, options: argparse.Namespace) -> int:
+    with home.connect(REQUEST_TIMEOUT_S) as client:
+        limit_s = _timeout(options, HOME_DOWN_TIMEOUT_S)
+        reply = client.call(f"{_INTERFACE}.Reload", timeout_s=limit_s)
+    return _say_result(home, options, "reloaded", reply["result"])
+
+
+def _say_result(home: Home, options: argparse.Namespace, result: str, note: str = "") -> int:
+    if options.json:
+        fields: dict[str, Any] = {"ok": True, "name": home.name, "result": result}
+        output.say_json({**fields, "note": note} if note else fields)
+    else:
+        output.say(f"{home.name}: {result}" + (f" ({printable(note)})" if note else ""))
+    return exit_codes.DONE
+
+
+# --- ps -----------------------------------------------------------------------------------------
+
+
+def _ps(home: Home, options: argparse.Namespace) -> int:
+    try:
+        with home.connect(REQUEST_TIMEOUT_S) as client:
+            services = _services(client)
+    except NotRunning:
+        if options.json:
+            output.say_json([])
+        else:
+            output.say(f"{home.name}: not up")
+        return exit_codes.NOT_RUNNING
+    if options.json:
+        output.say_json(services)
+        return exit_codes.DONE
+    table = [[name.upper() for name in _COLUMNS], *(_cells(one) for one in services)]
+    widths = [max(len(line[at]) for line in table) for at in range(len(_COLUMNS))]
+    for number, line in enumerate(table):
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        if number:
+            cells[1] = output.state(line[1]) + " " * (widths[1] - len(line[1]))
+        output.say("  ".join(cells).rstrip())
+    return exit_codes.DONE
+
+
+def _cells(one: dict[str, Any]) -> list[str]:
+    since = output.span(max(0.0, time.time() - one["since"]))
+    note = one["note"] or (f"ready by {one['readiness']}" if one["state"] == "ready" else None)
+    cells = (one["name"], one["state"], one["pid"], since, one["restarts"], one["last_exit"], note)
+    return [output.value(cell) for cell in cells]
+
+
+# --- logs ---------------------------------------------------------------------------------------
+
+
+def _logs(home: Home, options: argparse.Namespace) -> int:
+    names = _names_with_logs(home, options)
+    width = max(map(len, names))
+    styles = {name: _NAME_STYLES[at % len(_NAME_STYLES)] for at, name in enumerate(names)}
+    alone = options.service is not None
+
+    def say(name: str, line: str) -> None:
+        if options.json:
+            output.say(line)
+            return
+        prefix = "" if alone else output.styled(f"{name.ljust(width)} |", styles[name]) + " "
+        output.say(prefix + _log_text(log_reader.parsed(line), name))
+
+    count = _count(options.tail)
+    if not options.follow:
+        for name, line in _tail(home, names, count):
+            say(name, line)
+        return exit_codes.DONE
+    followers = {name: log_reader.Follower(home.path(name, "log"), log_reader.last(count)) for name in names}
+    while True:
+        found = [(name, line) for name, one in followers.items() for line in one.lines()]
+        for name, line in sorted(found, key=_moment):
+            say(name, line)
+        sys.stdout.flush()
+        if not found:
+            time.sleep(FOLLOW_POLL_S)
+
+
+def _names_with_logs(home: Home, options: argparse.Namespace) -> list[str]:
+    try:
+        names = list(load(home.directory).services)
+    except DaemonryError:
+        names = []  # what it wrote can be read whatever the file says now
+    if options.service is None and names:
+        return names
+    if options.service in names or (
+        options.service and os.path.exists(home.path(options.service, "log")) and "/" not in options.service
+    ):
+        return [options.service]
+    load(home.directory)
+    raise ArgumentInvalid("SERVICE", f"there is no {options.service!r}: there are {', '.join(names)}")
+
+
+def _tail(home: Home, names: list[str], count: int) -> list[tuple[str, str]]:
+    found = [(name, line) for name in names for line in log_reader.lines(home.path(name, "log"))]
+    merged = sorted(found, key=_moment)  # stable: lines of one service stay in their order
+    return merged[-count:] if count else merged
+
+
+def _moment(one: tuple[str, str]) -> str:
+    return str(log_reader.parsed(one[1]).get("time", ""))
+
+
+def _log_text(fields: dict[str, Any], name: str) -> str:
+    moment = str(fields.get("time", "")).partition("T")[2].removesuffix("Z")
+    message = printable(str(fields.get("message", "")))
+    if fields.get("logger") != name:  # what happened to it, between its own lines
+        level = str(fields.get("level", "info"))
+        style = {"error": "bad", "warning": "warn"}.get(level, "dim")
+        message = output.styled(f"* {message}", style)
+    return f"{output.styled(moment, 'dim')} {message}"
+
+
+def _count(digits: str | None) -> int:
+    if digits is None:
+        return LOG_TAIL_LINES
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 9:
+        raise ArgumentInvalid("--tail", f"{digits!r} is no number of lines")
+    return int(digits)

@@ -1,0 +1,123 @@
+"""What a daemon runs on, and whether it is still what lies on the disk: its code and its configuration.
+
+Owns the comparison.  At the start it looks at every file that it has imported, apart from the standard
+library's, and at STATUS asks only for their sizes and times: no file is read.  A package that was
+upgraded under a daemon which goes on running the old one is seen, and so is a configuration file that
+nobody has reloaded.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import zlib
+from typing import Any, Final
+
+# A file's identity for people: what an installer and an editor change.
+_Seen = tuple[int, int, int]
+
+_MOST_TOLD: Final = 5
+
+
+def _look(path: str) -> _Seen | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+# Where the standard library is, with the installed packages below it or elsewhere.
+_STANDARD: Final = os.path.dirname(os.__file__) + os.sep
+_INSTALLED: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+
+
+def _counts(path: str) -> bool:
+    return not path.startswith(_STANDARD) or any(part in path for part in _INSTALLED)
+
+
+class Code:
+    """The files that this process has imported, as they were when it was made; later ones as they come."""
+
+    def __init__(self) -> None:
+        self._modules = 0
+        self._files: dict[str, _Seen | None] = {}
+        self._add_new()
+
+    def _add_new(self) -> None:
+        modules = list(sys.modules.values())
+        if len(modules) == self._modules:
+            return
+        self._modules = len(modules)
+        for module in modules:
+            path = getattr(module, "__file__", None)
+            if isinstance(path, str) and path not in self._files and _counts(path):
+                self._files[path] = _look(path)
+
+    def changed(self) -> list[str]:
+        """Return the files that are not what was imported, a few of them."""
+        found = [path for path, seen in self._files.items() if _look(path) != seen]
+        self._add_new()
+        return sorted(found)[:_MOST_TOLD]
+
+
+class Settings:
+    """A configuration file, as it was before it was read.
+
+    Args:
+        path: the file; "" for none.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._seen = self._next = _look(path) if path else None
+
+    def reading(self) -> None:
+        """Note how the file is, before it is read again."""
+        self._next = _look(self._path) if self._path else None
+
+    def counts(self) -> None:
+        """Note that what was read is in force."""
+        self._seen = self._next
+
+    def changed(self) -> bool:
+        """Whether the file is another than the one that is in force."""
+        return bool(self._path) and _look(self._path) != self._seen
+
+
+def of_config(config: Any) -> str:
+    """Return eight digits that tell two configurations apart, whatever file they are from."""
+    import msgspec
+
+    encoded = msgspec.json.encode(config, enc_hook=repr, order="deterministic")
+    return f"{zlib.crc32(encoded):08x}"
+
+
+class Fingerprint:
+    """What STATUS tells of both.
+
+    Args:
+        settings: the configuration file.
+        config: returns the configuration in force, or None.
+    """
+
+    def __init__(self, settings: Settings, config: Any) -> None:
+        self._code = Code()
+        self._settings = settings
+        self._config = config
+        self._told: tuple[int, str] = (0, "")
+
+    def fields(self) -> dict[str, Any]:
+        """Return `config_fingerprint`; and `config_changed`, `code_changed` where the disk has others."""
+        fields: dict[str, Any] = {}
+        config = self._config()
+        if config is not None:
+            if self._told[0] != id(config):  # a reload exchanges the whole value
+                self._told = (id(config), of_config(config))
+            fields["config_fingerprint"] = self._told[1]
+        if self._settings.changed():
+            fields["config_changed"] = True
+        changed = self._code.changed()
+        if changed:
+            fields["code_changed"] = changed
+        return fields

@@ -1,0 +1,31 @@
+"""What a daemon has in hand besides calls: counted, so that it does not end under it.
+
+Owns the count.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Jobs:
+    """What is in hand besides calls; counted from any thread."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self.running = 0
+        self.begun = 0
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Count one job while the block runs."""
+        with self._mutex:
+            self.running += 1
+            self.begun += 1
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self.running -= 1

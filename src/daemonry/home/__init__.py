@@ -1,0 +1,1 @@
+"""Several services under one directory, and the supervisor that runs them."""

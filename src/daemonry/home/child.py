@@ -1,0 +1,93 @@
+"""A service's life under its supervisor, as a table.
+
+    WAITING -> STARTING -> READY -> STOPPING -> STOPPED
+       ^                     |
+       +----- RESTARTING <---+
+
+Owns which state follows which event.  What is done on the way is `keeper`'s; whether a service that
+has ended is started again is `policy`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final
+
+
+class State(Enum):
+    """Where a service is in its life."""
+
+    WAITING = "waiting"  # for those that it needs
+    STARTING = "starting"  # its process is there, and has not shown to be ready
+    READY = "ready"
+    RESTARTING = "restarting"  # it has ended, and the wait before the next start runs
+    STOPPING = "stopping"
+    STOPPED = "stopped"  # because that was asked for
+    DONE = "done"  # ended by itself, and its policy leaves it so
+    FAILED = "failed"  # given up
+
+
+class Happened(Enum):
+    """What can happen to it."""
+
+    START_ASKED = "start asked"
+    NEEDS_READY = "needs ready"
+    READY = "ready"
+    ENDED_AGAIN = "ended, to be restarted"
+    ENDED_DONE = "ended, and done"
+    ENDED_FAILED = "ended, and given up"
+    DELAY_OVER = "delay over"
+    STOP_ASKED = "stop asked"
+    ENDED = "ended"
+
+
+_RUNNING: Final = {
+    Happened.ENDED_AGAIN: State.RESTARTING,
+    Happened.ENDED_DONE: State.DONE,
+    Happened.ENDED_FAILED: State.FAILED,
+    Happened.STOP_ASKED: State.STOPPING,
+}
+_OVER: Final = {Happened.START_ASKED: State.WAITING, Happened.STOP_ASKED: State.STOPPED}
+
+TRANSITIONS: Final[Mapping[State, Mapping[Happened, State]]] = {
+    State.WAITING: {
+        Happened.START_ASKED: State.WAITING,
+        Happened.NEEDS_READY: State.STARTING,
+        Happened.STOP_ASKED: State.STOPPED,
+    },
+    State.STARTING: {Happened.READY: State.READY, **_RUNNING},
+    State.READY: _RUNNING,
+    State.RESTARTING: {
+        Happened.START_ASKED: State.WAITING,
+        Happened.DELAY_OVER: State.WAITING,  # what it needs may have ended meanwhile
+        Happened.STOP_ASKED: State.STOPPED,
+    },
+    State.STOPPING: {
+        Happened.STOP_ASKED: State.STOPPING,  # asking twice is not an error
+        Happened.ENDED: State.STOPPED,
+    },
+    State.STOPPED: _OVER,
+    State.DONE: _OVER,
+    State.FAILED: _OVER,
+}
+
+# It goes no further by itself, so nobody waits for it.
+SETTLED: Final = frozenset((State.READY, State.STOPPED, State.DONE, State.FAILED))
+# A process may be there.
+ALIVE: Final = frozenset((State.STARTING, State.READY, State.STOPPING))
+
+
+def step(state: State, happened: Happened) -> State | None:
+    """Return the state that follows, or None where the event has no place in this one."""
+    return TRANSITIONS[state].get(happened)
+
+
+def drawing() -> str:
+    """Return the table as a Mermaid state diagram, for the documentation."""
+    rows = ["stateDiagram-v2", "    [*] --> waiting"]
+    for state, answers in TRANSITIONS.items():
+        for happened, following in answers.items():
+            if following is not state:
+                rows.append(f"    {state.value} --> {following.value}: {happened.value}")
+    return "\n".join([*rows, "    stopped --> [*]"])

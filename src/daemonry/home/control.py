@@ -1,0 +1,114 @@
+"""What a home's supervisor can be asked: the interface org.daemonry.Home.
+
+Owns the calls and their types.  STATUS, RELOAD, STOP, PING and VERSION of the text dialect mean what
+they mean everywhere; what a call does is `supervisor`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from daemonry.service.interface import CallError, Interface
+
+if TYPE_CHECKING:
+    from daemonry.home.supervisor import Supervisor
+
+
+@dataclass
+class ServiceStatus:
+    """How one service is.
+
+    Attributes:
+        name: its name.
+        state: its state, as docs/homes.md draws them.
+        pid: its process id while it has one.
+        since: when it came into that state, in seconds since 1970.
+        restarts: how often it was started again by itself.
+        last_exit: how it ended last, or null.
+        readiness: how it shows that it is ready.
+        note: why it is not ready, or what it says of itself, or null.
+        needs: the services that it needs.
+    """
+
+    name: str
+    state: str
+    pid: int | None
+    since: float
+    restarts: int
+    last_exit: str | None
+    readiness: str
+    note: str | None
+    needs: list[str]
+
+
+@dataclass
+class Event:
+    """What happened to a service.
+
+    Attributes:
+        service: its name.
+        state: its state now.
+        message: how people say it.
+        level: "info", "warning" or "error".
+    """
+
+    service: str
+    state: str
+    message: str
+    level: str
+
+
+class NoSuchService(CallError):
+    """The home has no service of that name."""
+
+    name: str
+    known: list[str]
+
+
+class NotUp(CallError):
+    """The service did not become ready."""
+
+    name: str
+    reason: str
+
+
+class HomeFileInvalid(CallError):
+    """The home's file cannot be used; what runs goes on as it is."""
+
+    reason: str
+
+
+class HomeControl(Interface, name="org.daemonry.Home", errors=(NoSuchService, NotUp, HomeFileInvalid)):
+    """Asks and commands the supervisor of a home."""
+
+    def __init__(self, supervisor: Supervisor | None = None) -> None:
+        self._supervisor = supervisor
+
+    async def services(self) -> list[ServiceStatus]:
+        """Return how each service is, in the order in which they start."""
+        assert self._supervisor is not None
+        return self._supervisor.statuses()
+
+    async def restart(self, service: str) -> ServiceStatus:
+        """Stop a service and start it, and return when it is ready."""
+        assert self._supervisor is not None
+        return await self._supervisor.restart(service)
+
+    async def reload(self) -> str:
+        """Read home.toml again and apply what differs; return that in words."""
+        assert self._supervisor is not None
+        return await self._supervisor.reload()
+
+    async def settle(self) -> AsyncIterator[Event]:
+        """Tell how those are that are settled, and what happens until all are ready, done or given up."""
+        assert self._supervisor is not None
+        async for event in self._supervisor.settle():
+            yield event
+
+    async def down(self) -> AsyncIterator[Event]:
+        """Stop all services, those that others need last, and tell what happens; then the supervisor ends."""
+        assert self._supervisor is not None
+        async for event in self._supervisor.down():
+            yield event

@@ -1,0 +1,45 @@
+"""What a reload changes: the difference of two readings of a home's file.
+
+Owns the comparison.  A service is started anew only if what its process was given has changed; the
+rest (policy, hooks, readiness, timeouts) takes effect where it is used next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from daemonry.home.home_file import Service
+
+
+class Difference(NamedTuple):
+    """Names of services.
+
+    Attributes:
+        added: new in the file.
+        removed: not in it any more.
+        restarted: their process was given something that has changed.
+        adjusted: only what is used later has changed.
+    """
+
+    added: list[str]
+    removed: list[str]
+    restarted: list[str]
+    adjusted: list[str]
+
+    def __str__(self) -> str:
+        named = [(kind, names) for kind, names in zip(self._fields, self, strict=True) if names]
+        return "; ".join(f"{kind} {', '.join(names)}" for kind, names in named) or "nothing changed"
+
+
+def compare(old: Mapping[str, Service], new: Mapping[str, Service]) -> Difference:
+    """Return what differs, each list in the order of its file."""
+    both = [name for name in new if name in old]
+    restarted = [name for name in both if old[name].process != new[name].process]
+    return Difference(
+        added=[name for name in new if name not in old],
+        removed=[name for name in old if name not in new],
+        restarted=restarted,
+        adjusted=[name for name in both if name not in restarted and old[name] != new[name]],
+    )

@@ -1,0 +1,433 @@
+"""The keeper of one service: performs its life.
+
+Owns what happens on the way from state to state: starting the process, waiting for its readiness,
+its end, its restarts, its hooks, its log and its record.  Which state follows is `child`'s to say,
+whether it is started again `policy`'s, and when it may start or stop the supervisor's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from daemonry.home import process_run, service_record
+from daemonry.home.child import ALIVE, SETTLED, Happened, State, step
+from daemonry.home.home import Home
+from daemonry.home.home_file import Orphan, Process, Service
+from daemonry.home.policy import GiveUp, Leave, Restart, after_end
+from daemonry.home.process_run import AdoptedRun, Run
+from daemonry.home.readiness import Channel, NotReady, how_it_ended, wait_ready
+from daemonry.home.service_log import Output, ServiceLog
+from daemonry.home.service_record import ServiceRecord
+from daemonry.limits import HOME_HOOK_TIMEOUT_S
+from daemonry.process.lifeline import new_mark
+from daemonry.process.reaping import Reaper
+
+logger = logging.getLogger("daemonry.home")
+
+
+class Supervising(Protocol):
+    """What a keeper asks of its supervisor."""
+
+    home: Home
+    reaper: Reaper
+
+    def changed(self, keeper: Keeper, message: str, level: int) -> None:
+        """Be told that a keeper's state has changed, and how people say it."""
+
+
+class Keeper:
+    """The life of one service.
+
+    Attributes:
+        service: what it is.
+        state: where it is in its life.
+        hurried: whether it is to end at once, without hooks.
+        log: its log.
+        message: what happened to it last, as people say it.
+        restarts: how often it was started again by itself.
+        last_end: how its last run ended, or "".
+        reason: why it is not ready, or "".
+        since_s: when it came into its state, in seconds since 1970.
+        stop_wanted: whether the supervisor will stop it, or has.
+    """
+
+    def __init__(self, service: Service, world: Supervising, log_bytes: int) -> None:
+        self.service = service
+        self.state = State.WAITING
+        self.log = ServiceLog(world.home.path(service.name, "log"), service.name, log_bytes)
+        self.hurried = False
+        self.message = ""
+        self.restarts = 0
+        self.last_end = ""
+        self.reason = ""
+        self.since_s = time.time()
+        self.stop_wanted = False
+        self._world = world
+        self._run: Run | None = None
+        self._channel: Channel | None = None
+        self._record: ServiceRecord | None = None
+        self._restarts_s: list[float] = []
+        self._failure = ""
+        self._commands: set[Run] = set()
+        self._delay: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiters: list[tuple[Callable[[State], bool], asyncio.Future[None]]] = []
+
+    def __repr__(self) -> str:
+        return f"<Keeper {self.service.name} {self.state.value}>"
+
+    # --- what is asked of it --------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it has a process."""
+        return self._run.pid if self._run is not None and self.state in ALIVE else None
+
+    @property
+    def tells(self) -> str:
+        """What the service said last about how it is, or ""."""
+        return self._channel.tells if self._channel is not None else ""
+
+    def ask_start(self) -> None:
+        """Have it start once what it needs is ready; its count of restarts begins anew."""
+        self._restarts_s.clear()
+        self.stop_wanted = False
+        self._cancel_delay()
+        self._step(Happened.START_ASKED, "waiting", logging.DEBUG)
+
+    def start(self) -> None:
+        """Start it: what it needs is ready."""
+        self._failure = self.reason = ""
+        if self._step(Happened.NEEDS_READY, "starting", logging.DEBUG):
+            self._spawn(self._live())
+
+    def stop(self) -> None:
+        """Have it end, whatever it is doing."""
+        self._cancel_delay()
+        if self.state in (State.STARTING, State.READY):
+            self._step(Happened.STOP_ASKED, "stopping", logging.DEBUG)
+            self._spawn(self._terminate())
+        elif self.state is not State.STOPPING:
+            self._step(Happened.STOP_ASKED, "stopped")
+
+    def kill(self) -> None:
+        """Kill all of it at once, its hooks too."""
+        self.hurried = True
+        for run in (self._run, *self._commands):
+            if run is not None:
+                run.kill()
+
+    def adopt(self, record: ServiceRecord, run: AdoptedRun) -> None:
+        """Take over a run that outlived the supervisor before us, and was ready."""
+        self.restarts = record.restarts
+        self._record = record
+        self._step(Happened.NEEDS_READY, "found", logging.DEBUG)
+        self._spawn(self._go_on(run))
+
+    async def until(self, condition: Callable[[State], bool]) -> None:
+        """Return once its state fulfils a condition."""
+        if not condition(self.state):
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append((condition, future))
+            await future
+
+    async def until_settled(self) -> None:
+        """Return once it goes no further by itself."""
+        await self.until(SETTLED.__contains__)
+
+    async def close(self) -> None:
+        """Wait for what is still under way, such as a hook, and close its log."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self.log.close()
+
+    # --- a run ----------------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        if self.state is State.STOPPING:
+            self._after_end(None, "not started")
+            return
+        try:
+            run, output = self._start_process()
+        except OSError as error:
+            self._after_end(None, f"cannot be started: {error.strerror or error}")
+            return
+        self.log.event(f"started (pid {run.pid})", logging.INFO)
+        await self._see_through(run, output, self._await_ready(run))
+
+    async def _go_on(self, run: AdoptedRun) -> None:
+        output = self._open_out()
+        await self._see_through(run, output, self._be_ready(f"adopted (pid {run.pid})"))
+
+    async def _see_through(self, run: Run, output: Output, becoming_ready: object) -> None:
+        self._run = run
+        assert asyncio.iscoroutine(becoming_ready)
+        readiness = asyncio.get_running_loop().create_task(becoming_ready)
+        try:
+            code = await run.ended
+        finally:
+            readiness.cancel()
+            await asyncio.wait([readiness])
+        if self._channel is not None:
+            self._channel.close()
+            if self.state is State.STARTING:
+                self._failure = self._failure or self._channel.refusal
+        stubborn = await run.sweep()
+        if stubborn:
+            self.log.event(f"cannot be ended: {', '.join(map(str, stubborn))}", logging.ERROR)
+        output.finish()
+        self._forget()
+        self._run = None
+        self._after_end(code, self._failure)
+
+    def _start_process(self) -> tuple[Run, Output]:
+        process = self.service.process
+        mark = new_mark()
+        self._record = ServiceRecord(
+            service=self.service.name,
+            mark=mark,
+            made_of=service_record.fingerprint(process),
+            restarts=self.restarts,
+        )
+        self._write_record()
+        self._remove_stale_socket()
+        self.log.tail.clear()
+        self._channel = Channel(process.channel)
+        far, near = self._output_pipe()
+        try:
+            run = process_run.start(
+                process, mark, self._channel.extra, (far, near), self._channel.pass_fds, self._world.reaper
+            )
+        except BaseException:
+            os.close(far)
+            self._channel.close()
+            self._forget()
+            raise
+        finally:
+            os.close(near)
+            self._channel.started()
+        self._record = self._record.of(run.identity, run.started_at)
+        self._write_record()
+        return run, Output(asyncio.get_running_loop(), far, self.log.line)
+
+    def _output_pipe(self) -> tuple[int, int]:
+        """Return (reading end, writing end) of the way to the log.
+
+        A service that may outlive us gets a named pipe, which it holds open in both directions
+        itself: it never writes to nobody, and the next supervisor opens it by its name.
+        """
+        if self.service.process.orphan is Orphan.END:
+            return os.pipe()
+        path = self._out_path()
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        os.mkfifo(path, 0o600)
+        far = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return far, os.open(path, os.O_RDWR | os.O_CLOEXEC)
+
+    def _open_out(self) -> Output:
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            fd = os.open(self._out_path(), flags)
+        except OSError as error:
+            self.log.event(f"what it writes is lost: {self._out_path()}: {error.strerror}", logging.ERROR)
+            fd, near = os.pipe()
+            os.close(near)
+        return Output(asyncio.get_running_loop(), fd, self.log.line)
+
+    def _out_path(self) -> str:
+        return self._world.home.path(self.service.name, "out")
+
+    async def _await_ready(self, run: Run) -> None:
+        assert self._channel is not None
+        try:
+            await wait_ready(self.service, run, self._channel, self.log, self._run_command)
+        except NotReady as error:
+            self._failure = str(error)
+            self.log.event(f"{error}; ending it", logging.WARNING)
+            await run.terminate(self.service.stop_signal, self.service.stop_timeout_s)
+            return
+        took_s = time.time() - run.started_at
+        await self._be_ready(f"ready after {took_s:.2f} s (pid {run.pid})")
+
+    async def _be_ready(self, message: str) -> None:
+        if not self._step(Happened.READY, message):
+            return
+        if self._record is not None:
+            self._record = self._record.as_ready()
+            self._write_record()
+        self._hook("ready")
+
+    async def _terminate(self) -> None:
+        if self._run is not None:  # else `_live` has not begun, and will not
+            await self._run.terminate(self.service.stop_signal, self.service.stop_timeout_s)
+
+    # --- after a run ----------------------------------------------------------------------------
+
+    def _after_end(self, code: int | None, failure: str) -> None:
+        self.last_end = failure or how_it_ended(code)
+        if self.state is State.STOPPING:
+            expected = code in (0, -self.service.stop_signal, None)
+            self._step(Happened.ENDED, "stopped" if expected else f"stopped ({self.last_end})")
+            self._hook("stop")
+            return
+        failed = bool(failure) or code != 0
+        now_s = time.monotonic()
+        decided = after_end(self.service.policy, failed, self._restarts_s, now_s, random.random())  # noqa: S311
+        if isinstance(decided, Restart):
+            self._restart(decided, now_s)
+        elif isinstance(decided, Leave):
+            self._step(Happened.ENDED_DONE, f"done ({self.last_end})")
+            self._hook("stop")
+        else:
+            self._give_up(decided)
+
+    def _restart(self, decided: Restart, now_s: float) -> None:
+        self.reason = f"{self.last_end}; again in {decided.delay_s:.1f} s"
+        if self._step(Happened.ENDED_AGAIN, self.reason, logging.WARNING):
+            self.restarts += 1
+            kept = self.service.policy.most
+            self._restarts_s = [*self._restarts_s[-kept:], now_s]
+            self._delay = asyncio.get_running_loop().call_later(decided.delay_s, self._delay_over)
+
+    def _give_up(self, decided: GiveUp) -> None:
+        span_s = self.service.policy.within_s
+        after = f" after {decided.restarts} restarts within {span_s:g} s" if decided.restarts else ""
+        self.reason = f"given up{after}: {self.last_end}"
+        if self._step(Happened.ENDED_FAILED, self.reason, logging.ERROR):
+            self._hook("fail")
+
+    def _delay_over(self) -> None:
+        self._delay = None
+        self._step(Happened.DELAY_OVER, "waiting", logging.DEBUG)
+
+    def _cancel_delay(self) -> None:
+        if self._delay is not None:
+            self._delay.cancel()
+            self._delay = None
+
+    # --- hooks ----------------------------------------------------------------------------------
+
+    def _hook(self, at: str) -> None:
+        words = self.service.hook(at)
+        if words and not self.hurried:
+            self._spawn(self._perform_hook(at, words))
+
+    async def _perform_hook(self, at: str, words: tuple[str, ...]) -> None:
+        extra = {"DAEMONRY_EVENT": at, "DAEMONRY_REASON": self.reason or self.last_end}
+        if self._run is not None:
+            extra["DAEMONRY_PID"] = str(self._run.pid)
+        try:
+            code = await self._run_command(words, HOME_HOOK_TIMEOUT_S, extra)
+        except TimeoutError:
+            self.log.event(f"the hook on {at} was killed after {HOME_HOOK_TIMEOUT_S:g} s", logging.WARNING)
+        except OSError as error:
+            self.log.event(f"the hook on {at} cannot be started: {error.strerror or error}", logging.WARNING)
+        else:
+            if code:
+                self.log.event(f"the hook on {at} {how_it_ended(code)}", logging.WARNING)
+
+    async def _run_command(
+        self, words: tuple[str, ...], timeout_s: float, extra: dict[str, str] | None = None
+    ) -> int:
+        """Run a command as the service would be run; its output goes to the service's log.
+
+        Raises:
+            OSError: it cannot be started.
+            TimeoutError: it took longer, and was killed.
+        """
+        process = self.service.process
+        given = Process(words, process.directory, process.environment, Orphan.END, None)
+        far, near = os.pipe()
+        try:
+            run = process_run.start(given, new_mark(), extra or {}, (far, near), (), self._world.reaper)
+        except BaseException:
+            os.close(far)
+            raise
+        finally:
+            os.close(near)
+        output = Output(asyncio.get_running_loop(), far, self._command_line)
+        self._commands.add(run)
+        try:
+            code = await asyncio.wait_for(asyncio.shield(run.ended), timeout_s)
+        finally:
+            self._commands.discard(run)
+            run.kill()
+            await run.sweep()
+            output.finish()
+        return code or 0
+
+    def _command_line(self, line: str) -> None:
+        self.log.event(line, logging.INFO)
+
+    # --- small things ---------------------------------------------------------------------------
+
+    def _step(self, happened: Happened, message: str, level: int = logging.INFO) -> bool:
+        """Take the step that the table says; whether there is one."""
+        following = step(self.state, happened)
+        if following is None:
+            return False
+        if following is not self.state:
+            self.state = following
+            self.since_s = time.time()
+            if level >= logging.INFO:
+                self.message = message
+                self.log.event(message, level)
+            for condition, future in list(self._waiters):
+                if condition(following) and not future.done():
+                    future.set_result(None)
+            self._waiters = [one for one in self._waiters if not one[1].done()]
+            self._world.changed(self, message, level)
+        return True
+
+    def _spawn(self, work: object) -> None:
+        assert asyncio.iscoroutine(work)
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("%s: a mistake in the supervisor", self.service.name, exc_info=error)
+
+    def _write_record(self) -> None:
+        assert self._record is not None
+        try:
+            service_record.write(self._record_path(), self._record)
+        except OSError as error:
+            logger.error("%s: its record cannot be written: %s", self.service.name, error)
+
+    def _record_path(self) -> str:
+        return self._world.home.path(self.service.name, "json")
+
+    def _forget(self) -> None:
+        """Remove what says that it runs."""
+        self._record = None
+        self._remove_stale_socket()
+        for path in (self._record_path(), self._out_path()):
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                pass
+
+    def _remove_stale_socket(self) -> None:
+        """Remove a socket at which nobody listens: many programs cannot bind where one is."""
+        from daemonry.errors import StaleSocket
+        from daemonry.transport.connect import connect
+        from daemonry.transport.endpoint import Endpoint
+
+        try:
+            connect(Endpoint.unix(self.service.socket_path), 0.1).close()
+        except StaleSocket:
+            os.unlink(self.service.socket_path)
+        except Exception:  # noqa: BLE001, S110  # none there, or somebody lives there: the service will say so
+            pass

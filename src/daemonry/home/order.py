@@ -1,0 +1,60 @@
+"""The order of services: who needs whom, and what that allows now.
+
+Owns the graph.  Services start when all that they need is ready, at the same time where that holds
+for several; they are stopped when all that need them are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+Needs = Mapping[str, Collection[str]]
+
+
+def cycle(needs: Needs) -> list[str]:
+    """Return services that need each other in a ring, its first again at the end; [] for none.
+
+    Args:
+        needs: for each service those that it needs; all of them are keys.
+    """
+    done: set[str] = set()
+    for name in needs:
+        found = _cycle_from(name, needs, [], done)
+        if found:
+            return found
+    return []
+
+
+def _cycle_from(name: str, needs: Needs, path: list[str], done: set[str]) -> list[str]:
+    if name in path:
+        return [*path[path.index(name) :], name]
+    if name in done:
+        return []
+    for needed in needs[name]:
+        found = _cycle_from(needed, needs, [*path, name], done)
+        if found:
+            return found
+    done.add(name)
+    return []
+
+
+def startable(waiting: Iterable[str], needs: Needs, ready: Collection[str]) -> list[str]:
+    """Return those of `waiting` that need nothing that is not ready."""
+    return [name for name in waiting if all(needed in ready for needed in needs[name])]
+
+
+def stoppable(asked: Iterable[str], needs: Needs, alive: Collection[str]) -> list[str]:
+    """Return those of `asked` that nobody who is alive needs."""
+    used = {needed for name in alive for needed in needs.get(name, ())}
+    return [name for name in asked if name not in used]
+
+
+def in_order(needs: Needs) -> list[str]:
+    """Return all services, each after those that it needs, else as they stand in the file."""
+    found: list[str] = []
+    left = list(needs)
+    while left:
+        able = startable(left, needs, found)
+        found += able
+        left = [name for name in left if name not in able]
+    return found

@@ -1,0 +1,223 @@
+"""One run of a service: its process from birth to the last of its descendants.
+
+Owns starting, signalling and ending.  Three kinds, for whoever performs a service's life all alike:
+a child that ends with us, a child that may outlive us, and one that outlived our predecessor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+
+from daemonry.clock import Deadline
+from daemonry.home.home_file import Orphan, Process
+from daemonry.limits import SERVICE_SWEEP_S
+from daemonry.process import platform, sweep
+from daemonry.process.identity import Identity
+from daemonry.process.lifeline import Owned, spawn_owned
+from daemonry.process.reaping import Reaper
+
+
+class Run:
+    """One run.
+
+    Attributes:
+        ended: done when its first process has ended; the exit code, negative for a signal, None
+            where it cannot be known.
+        identity: its first process.
+        mark: what all of its processes have in their environment.
+        started_at: when, in seconds since 1970, for people.
+    """
+
+    def __init__(self, identity: Identity, mark: str, started_at: float) -> None:
+        self.ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self.identity = identity
+        self.mark = mark
+        self.started_at = started_at
+        self._asked_until: Deadline | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process id, for people."""
+        return self.identity.pid
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to all of its processes that it has not hidden."""
+        raise NotImplementedError
+
+    def is_guarded(self) -> bool:
+        """Whether it would end with us."""
+        return True
+
+    def owns(self, pid: int) -> bool:
+        """Whether a process belongs to it."""
+        return pid == self.pid or pid in sweep.belonging(0, self.mark)
+
+    async def terminate(self, number: int, timeout_s: float) -> None:
+        """Ask it to end, kill it after the timeout, and return when its first process has ended."""
+        self._asked_until = Deadline(timeout_s)
+        self.send_signal(number)
+        self.send_signal(signal.SIGCONT)  # one that was stopped could not obey
+        try:
+            await asyncio.wait_for(asyncio.shield(self.ended), timeout_s)
+        except TimeoutError:
+            self.kill()
+            await asyncio.shield(self.ended)
+
+    def kill(self) -> None:
+        """Kill all of it at once."""
+        self.send_signal(signal.SIGKILL)
+        sweep.send(0, self.mark, frozenset(), signal.SIGKILL)
+
+    async def sweep(self) -> set[int]:
+        """End what its first process has left, and return those that cannot be ended.
+
+        Where it was asked to end, they have the rest of its time; a shell ends before what it runs.
+        """
+        grace_s = SERVICE_SWEEP_S
+        if self._asked_until is not None:
+            grace_s = max(grace_s, self._asked_until.remaining_s() or 0.0)
+        return await asyncio.to_thread(self._sweep, grace_s)
+
+    def _sweep(self, grace_s: float) -> set[int]:
+        return sweep.end(0, self.mark, grace_s, asked=self.pid if self._asked_until is not None else 0)
+
+    def _end(self, code: int | None) -> None:
+        if not self.ended.done():
+            self.ended.set_result(code)
+
+
+class _OwnedRun(Run):
+    def __init__(self, owned: Owned, reaper: Reaper) -> None:
+        super().__init__(_identity(owned.pid), owned.mark, time.time())
+        self._owned = owned
+        self._group = owned.group
+        reaper.watch(owned.pid, self._collect)
+        reaper.watch(owned.group, owned.is_guarded)
+
+    def send_signal(self, number: int) -> None:
+        if number == signal.SIGKILL:
+            # The group's watcher goes with it, and both are collected here.
+            self._end(self._owned.kill())
+            return
+        self._owned.send_signal(number)
+        # It may have ended meanwhile, and been collected there and not by the reaper.
+        self._collect()
+
+    def _collect(self) -> None:
+        code = self._owned.collect()
+        if code is not None:
+            self._end(code)
+
+    def _sweep(self, grace_s: float) -> set[int]:
+        asked = self._group if self._asked_until is not None else 0
+        # The watcher is of the group, and goes last.
+        left = sweep.end(self._group, self.mark, grace_s, frozenset((self._group,)), asked)
+        self._owned.close()
+        return left - {self._group}
+
+    def is_guarded(self) -> bool:
+        return self._owned.is_guarded()
+
+
+class _FreeRun(Run):
+    """A child that leads a session of its own and knows no lifeline."""
+
+    def __init__(self, process: subprocess.Popen[bytes], mark: str, reaper: Reaper) -> None:
+        super().__init__(_identity(process.pid), mark, time.time())
+        self._process = process
+        reaper.watch(process.pid, self._collect)
+
+    def send_signal(self, number: int) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, number)
+        self._collect()
+
+    def _collect(self) -> None:
+        code = self._process.poll()
+        if code is not None:
+            self._end(code)
+
+
+class AdoptedRun(Run):
+    """A process that a supervisor before us has started.
+
+    Raises:
+        ProcessLookupError: it has just ended.
+    """
+
+    def __init__(self, identity: Identity, mark: str, started_at: float) -> None:
+        super().__init__(identity, mark, started_at)
+        self._loop = asyncio.get_running_loop()
+        self._pidfd = os.pidfd_open(identity.pid)
+        if not identity.alive():  # the number may have passed on before it was pinned
+            os.close(self._pidfd)
+            raise ProcessLookupError(identity.pid)
+        self._loop.add_reader(self._pidfd, self._ended)
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to all that bear its mark: its number may be another's as soon as it ends."""
+        sweep.send(0, self.mark, frozenset(), number)
+
+    def _ended(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._pidfd = -1
+        self._end(None)
+
+
+def _identity(pid: int) -> Identity:
+    # Asked while it cannot have been reaped; a zombie has no start time, and needs none.
+    return Identity(platform.boot_id(), pid, platform.pid_namespace(), platform.start_time(pid) or 0)
+
+
+def start(
+    process: Process,
+    mark: str,
+    extra: Mapping[str, str],
+    output: tuple[int, int],
+    pass_fds: Sequence[int],
+    reaper: Reaper,
+) -> Run:
+    """Start a service's process.
+
+    Args:
+        process: what it is given.
+        mark: what all of its processes have in their environment.
+        extra: variables besides.
+        output: (reading end, writing end) of the pipe for its standard output and error.
+        pass_fds: descriptors besides.
+        reaper: where it is told that it has ended.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    environment = {**dict(process.environment), **extra}
+    far, near = output
+    if process.orphan is Orphan.END:
+        owned = spawn_owned(
+            process.words,
+            env=environment,
+            cwd=process.directory,
+            stdout=near,
+            stderr=near,
+            pass_fds=pass_fds,
+            held_fds=(far,),  # it may have something to write when we have been killed
+            mark=mark,
+        )
+        return _OwnedRun(owned, reaper)
+    child = subprocess.Popen(
+        process.words,
+        stdin=subprocess.DEVNULL,
+        stdout=near,
+        stderr=near,
+        env={**environment, sweep.MARK_VARIABLE: mark},
+        cwd=process.directory,
+        pass_fds=pass_fds,
+        start_new_session=True,
+    )
+    return _FreeRun(child, mark, reaper)

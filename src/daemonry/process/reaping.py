@@ -1,0 +1,60 @@
+"""Reaping: who has ended, also those that were never ours.
+
+Owns collecting ended children where orphans become children: as process 1 of a container, or as a
+subreaper.  A child that somebody waits for is left to that one; any other is collected at once, or
+it would stay as a zombie for ever.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+
+class Reaper:
+    """Collects ended children.  Call `reap` at each SIGCHLD.
+
+    Attributes:
+        strangers: how many were collected that nobody had asked for.
+    """
+
+    def __init__(self) -> None:
+        self.strangers = 0
+        self._collectors: dict[int, Callable[[], object]] = {}
+
+    def watch(self, pid: int, collect: Callable[[], object]) -> None:
+        """Have `collect` called when child `pid` has ended; it must reap that child.
+
+        Where the system cannot tell who has ended it is called for any end: it must look.
+        """
+        self._collectors[pid] = collect
+
+    def reap(self) -> None:
+        """Collect all that have ended."""
+        if not hasattr(os, "waitid"):  # macOS before Python 3.13, where orphans are launchd's
+            for look in list(self._collectors.values()):
+                look()
+            return
+        while (pid := _next_ended()) is not None:
+            collect = self._collectors.pop(pid, None)
+            if collect is not None:
+                collect()
+            # Also where `collect` has not done it: the same zombie would be found for ever.
+            if _collect(pid) and collect is None:
+                self.strangers += 1
+
+
+def _next_ended() -> int | None:
+    """Return a child that has ended, and leave it there; None when there is none."""
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return found.si_pid if found is not None else None
+
+
+def _collect(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return False

@@ -1,0 +1,85 @@
+"""Whether a call that failed is made again, and what is said of it in the end.
+
+Owns the rule, and neither connections nor waiting:
+
+    it did not run                    made again: doing it once is what was asked
+    it may have run                   made again only where twice is as good as once
+    nobody listens, or no time left   not made again
+
+The connection is new each time.  What is raised at last tells of all attempts together: once one
+may have run, the call may have.
+"""
+
+from __future__ import annotations
+
+from daemonry.errors import ConnectError, ConnectionLost, DeadlineExceeded, IpcError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+# The line of a method's description by which an interface says that twice is as good as once, for
+# those who have no more than the description.
+IDEMPOTENT: Final = "[Idempotent]"
+
+# How long to wait before each new attempt, in seconds.  The first finds a daemon that was restarted
+# since the last call; what loses three connections in a row is not mended by a fourth.
+WAITS_S: Final = (0.0, 0.05, 0.2)
+
+
+def is_idempotent(doc: str) -> bool:
+    """Say whether a method's description says that doing it twice is as good as once."""
+    return IDEMPOTENT in (line.strip() for line in doc.splitlines())
+
+
+class Attempts:
+    """The failed attempts of one call.
+
+    Args:
+        idempotent: whether doing it twice is as good as once.
+        reconnects: whether there can be a new connection.
+    """
+
+    __slots__ = ("_failed", "_idempotent", "_may_have_run", "_reconnects")
+
+    def __init__(self, *, idempotent: bool, reconnects: bool = True) -> None:
+        self._idempotent = idempotent
+        self._reconnects = reconnects
+        self._failed = 0
+        self._may_have_run = False
+
+    def wait_s(self, error: IpcError, left_s: float | None) -> float:
+        """Return how long to wait before the next attempt, in seconds.
+
+        Args:
+            error: how the last one failed.
+            left_s: what is left of the call's timeout; None for no end.
+
+        Raises:
+            IpcError: there is to be none; what became of the call.
+        """
+        again = isinstance(error, ConnectionLost) and self._reconnects
+        if isinstance(error, ConnectionLost) and error.ran != "no":
+            self._may_have_run = True
+            again = again and self._idempotent
+        if again and self._failed < len(WAITS_S):
+            wait_s = WAITS_S[self._failed]
+            if left_s is None or wait_s < left_s:
+                self._failed += 1
+                return wait_s
+        outcome = self._outcome(error)
+        raise outcome from outcome.__cause__
+
+    def _outcome(self, error: IpcError) -> IpcError:
+        if not self._may_have_run:
+            return error
+        outcome: IpcError = error
+        if isinstance(error, DeadlineExceeded):
+            outcome = DeadlineExceeded(error.phase, error.timeout_s, "maybe", error.subject)
+        elif isinstance(error, ConnectError):
+            outcome = ConnectionLost(error.path, "maybe")
+        elif isinstance(error, ConnectionLost):
+            outcome = ConnectionLost(error.endpoint, "maybe")
+        if outcome is not error:
+            outcome.__cause__ = error
+        return outcome

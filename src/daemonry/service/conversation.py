@@ -1,0 +1,108 @@
+"""One connection as its client sees it, without its socket: what may be sent, and what came.
+
+Owns what both clients do beside the protocol's state machine: making it when it is needed, knowing
+when nothing is under way, and telling a reply that was cut from one that is none.
+"""
+
+from __future__ import annotations
+
+from daemonry import errors
+from daemonry.wire.connection import IDLE, IN_CALL, IN_STREAM, IN_UPGRADE, ClientConnection, Ended
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from daemonry.wire.connection import Codec
+    from daemonry.wire.varlink import AnyReply, Call
+
+_AWAITING = frozenset((IN_CALL, IN_STREAM, IN_UPGRADE))
+
+
+class Conversation:
+    """The calls and replies of one connection, one after the other.
+
+    Args:
+        find_codec: returns what makes frames of messages, when it is needed.
+        peer: who is at the other end, for people.
+
+    Attributes:
+        at_rest: whether nothing is under way and all that came was taken, so that the next reply is
+            the next call's.
+    """
+
+    __slots__ = ("_begins_as_frame", "_find_codec", "_machine", "_peer", "at_rest")
+
+    def __init__(self, find_codec: Callable[[], Codec], peer: str) -> None:
+        self._find_codec = find_codec
+        self._peer = peer
+        # Made when it is needed: a client that makes one typed call has no use for it.
+        self._machine: ClientConnection | None = None
+        self._begins_as_frame = False
+        self.at_rest = True
+
+    @property
+    def _connection(self) -> ClientConnection:
+        if self._machine is None:
+            self._machine = ClientConnection(self._find_codec())
+        return self._machine
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes that came and were not taken."""
+        return 0 if self._machine is None else self._machine.buffered_bytes
+
+    def frame(self, call: Call) -> bytes:
+        """Return a call as it is sent; it is under way from then on.
+
+        Raises:
+            LocalProtocolError: it has no form, or an earlier one has replies to come.
+            BadFrame: something came that no call asked for, and would be taken for its reply.
+        """
+        connection = self._connection
+        if connection.state in _AWAITING:
+            raise errors.LocalProtocolError("an earlier call has replies to come: use another connection")
+        if connection.buffered_bytes and connection.state is IDLE:
+            raise errors.BadFrame("it came when no call was made")
+        data = connection.send_call(call)
+        self._look()
+        return data
+
+    def receive(self, data: bytes) -> None:
+        """Take what was read; nothing means that the peer sends no more.
+
+        Raises:
+            ConnectionLost: it ends within a reply.
+        """
+        connection = self._connection
+        waiting_bytes = connection.buffered_bytes
+        if data:
+            if not waiting_bytes:
+                self._begins_as_frame = data.startswith(b"{")
+            connection.receive_data(data)
+        elif waiting_bytes and self._begins_as_frame:
+            raise errors.ConnectionLost(self._peer, "maybe")
+        else:
+            connection.receive_eof()
+
+    def next_reply(self) -> AnyReply | None:
+        """Return the next reply; None until more was read.
+
+        Raises:
+            ConnectionLost: the peer sends no more.
+            RemoteProtocolError: what came is no reply.
+        """
+        event = self._connection.next_event()
+        if isinstance(event, Ended):
+            raise errors.ConnectionLost(self._peer, "maybe")
+        if event is not None:
+            self._look()
+        return event
+
+    def trailing_data(self) -> bytes:
+        """Return what came behind an upgrade."""
+        return self._connection.trailing_data()
+
+    def _look(self) -> None:
+        connection = self._connection
+        self.at_rest = connection.state is IDLE and not connection.buffered_bytes

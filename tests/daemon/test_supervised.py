@@ -1,0 +1,173 @@
+"""Run by a service manager: the socket that it opened, and what it is told (sd_listen_fds, sd_notify)."""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+import daemonry
+from daemonry.testing import wait_until
+
+PROGRAM = """
+from daemonry import Interface
+class Who(Interface, name="org.example.who"):
+    def pid(self) -> int:
+        return os.getpid()
+    def environ(self) -> list[str]:
+        return sorted(os.environ)
+    def stick(self, seconds: float) -> None:
+        time.sleep(seconds)
+daemon.serve(Who())
+"""
+
+# What a manager does between fork and exec: the socket at descriptor 3, and the pid that it is for.
+ACTIVATE = """
+import os, sys
+os.environ["LISTEN_PID"] = str(os.getpid()) if sys.argv[1] == "right" else "1"
+os.execv(sys.executable, [sys.executable, "-m", "daemonry", "run", sys.argv[2]])
+"""
+
+
+class Manager:
+    """A service manager that starts the probe and listens at its notify socket."""
+
+    def __init__(self, probe, name="notify"):
+        self.probe = probe
+        self.path = str(probe.sandbox.path / name)
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(self.path)
+        self.heard = []
+
+    def hear(self, line, timeout_s=20.0):
+        """Wait for a message with this line in it and return the whole message."""
+        until_s = time.monotonic() + timeout_s
+        while True:
+            for message in self.heard:
+                if line in message.splitlines():
+                    self.heard.remove(message)
+                    return message
+            left_s = until_s - time.monotonic()
+            assert left_s > 0, f"{line!r} was not heard, only {self.heard}"
+            if select.select([self.sock], [], [], left_s)[0]:
+                self.heard.append(self.sock.recv(4096).decode())
+
+    def forget(self):
+        while select.select([self.sock], [], [], 0)[0]:
+            self.sock.recv(4096)
+        self.heard.clear()
+
+
+@pytest.fixture
+def manager(probe):
+    made = Manager(probe)
+    probe.sandbox.env["NOTIFY_SOCKET"] = made.path
+    yield made
+    made.sock.close()
+    os.unlink(made.path)
+
+
+def test_ready_reloading_and_stopping_are_told(probe, manager):
+    with probe.foreground(PROGRAM) as process:
+        ready = manager.hear("READY=1")
+        assert f"MAINPID={process.pid}" in ready.splitlines()
+        assert f"STATUS=serving at unix:{probe.place.socket_path}" in ready.splitlines()
+        before = int(time.clock_gettime(time.CLOCK_MONOTONIC) * 1e6)
+        process.send_signal(signal.SIGHUP)
+        reloading = manager.hear("RELOADING=1")
+        micros = int(reloading.split("MONOTONIC_USEC=")[1].split()[0])
+        assert before <= micros <= int(time.clock_gettime(time.CLOCK_MONOTONIC) * 1e6)
+        assert "STATUS=reloaded" in manager.hear("READY=1")
+        process.terminate()
+        assert "STATUS=draining" in manager.hear("STOPPING=1")
+        assert process.wait(20) == 0
+
+
+def test_the_watchdog_hears_a_loop_that_runs_and_not_one_that_is_stuck(probe, manager):
+    probe.sandbox.env["WATCHDOG_USEC"] = "400000"
+    with probe.foreground(PROGRAM) as process:
+        manager.hear("WATCHDOG=1")
+        manager.hear("WATCHDOG=1", 2.0)
+        with daemonry.Client.connect(probe.instance.endpoint()) as client:
+            client.oneway("org.example.who.Stick", {"seconds": 1.2})
+            probe.instance.liveness(timeout_s=0.2)  # silent: the call has begun
+            manager.forget()
+            assert not select.select([manager.sock], [], [], 0.5)[0]
+        manager.hear("WATCHDOG=1")
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def test_children_and_others_do_not_speak_for_it(probe, manager):
+    probe.sandbox.env |= {"WATCHDOG_USEC": "400000", "WATCHDOG_PID": "1"}
+    with probe.foreground(PROGRAM) as process:
+        manager.hear("READY=1")
+        with daemonry.Client.connect(probe.instance.endpoint()) as client:
+            seen = client.call("org.example.who.Environ")["result"]
+        assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS"} & set(seen)
+        process.terminate()
+        assert process.wait(20) == 0
+    manager.hear("STOPPING=1")
+    assert "WATCHDOG=1" not in manager.heard
+
+
+def test_a_manager_that_is_gone_does_no_harm(probe):
+    probe.sandbox.env["NOTIFY_SOCKET"] = str(probe.sandbox.path / "nobody")
+    with probe.foreground(PROGRAM) as process:
+        assert probe.instance.status()["state"] == "running"
+        process.terminate()
+        assert process.wait(20) == 0
+    assert probe.logged("the service manager cannot be told")
+
+
+@contextlib.contextmanager
+def activated(probe, pid="right"):
+    path = str(probe.sandbox.path / "given.sock")
+    program = probe.write(PROGRAM)
+    with contextlib.ExitStack() as stack, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        stack.callback(os.unlink, path)
+        listener.listen(8)
+        with socket.socket(socket.AF_UNIX) as early:
+            early.connect(path)  # before anything runs: this is what activation is for
+            early.sendall(b'{"method":"org.example.who.Pid"}\0')
+            script = f"import os; os.dup2({listener.fileno()}, 3); os.environ['LISTEN_FDS'] = '1'\n{ACTIVATE}"
+            with subprocess.Popen(
+                [sys.executable, "-c", script, pid, program],
+                env=probe.sandbox.env,
+                cwd=probe.sandbox.path,
+                pass_fds=(listener.fileno(),),
+                stderr=subprocess.DEVNULL,
+            ) as process:
+                try:
+                    yield process, early, path
+                finally:
+                    if process.poll() is None:
+                        process.terminate()
+                    process.wait(20)
+
+
+def test_the_socket_that_was_opened_for_it_is_served_and_left(probe):
+    with activated(probe) as (process, early, path):
+        early.settimeout(20)
+        assert f'"result":{process.pid}'.encode() in early.recv(999)
+        assert str(probe.instance.endpoint()) == f"unix:{path}"
+        with daemonry.ensure("probe", mode="supervised") as client:
+            assert client.call("org.example.who.Pid")["result"] == process.pid
+        assert not os.path.exists(probe.place.socket_path)
+        process.terminate()
+        assert process.wait(20) == 0
+        assert os.path.exists(path)
+
+
+def test_a_socket_for_another_process_is_not_taken(probe):
+    with activated(probe, "wrong") as (process, _, _path):
+        wait_until(lambda: os.path.exists(probe.place.socket_path), 20, "its own socket")
+        assert str(probe.instance.endpoint()) == f"unix:{probe.place.socket_path}"
+        process.terminate()
+        assert process.wait(20) == 0

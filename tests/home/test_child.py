@@ -1,0 +1,76 @@
+"""A service's life as a table: every state by every event, and what holds for all of them."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemonry.home.child import ALIVE, SETTLED, TRANSITIONS, Happened, State, drawing, step
+
+TABLE = {
+    ("waiting", "start asked"): "waiting",
+    ("waiting", "needs ready"): "starting",
+    ("waiting", "stop asked"): "stopped",
+    ("starting", "ready"): "ready",
+    ("starting", "ended, to be restarted"): "restarting",
+    ("starting", "ended, and done"): "done",
+    ("starting", "ended, and given up"): "failed",
+    ("starting", "stop asked"): "stopping",
+    ("ready", "ended, to be restarted"): "restarting",
+    ("ready", "ended, and done"): "done",
+    ("ready", "ended, and given up"): "failed",
+    ("ready", "stop asked"): "stopping",
+    ("restarting", "start asked"): "waiting",
+    ("restarting", "delay over"): "waiting",
+    ("restarting", "stop asked"): "stopped",
+    ("stopping", "stop asked"): "stopping",
+    ("stopping", "ended"): "stopped",
+    ("stopped", "start asked"): "waiting",
+    ("stopped", "stop asked"): "stopped",
+    ("done", "start asked"): "waiting",
+    ("done", "stop asked"): "stopped",
+    ("failed", "start asked"): "waiting",
+    ("failed", "stop asked"): "stopped",
+}
+
+
+@pytest.mark.parametrize(("state", "happened"), list(itertools.product(State, Happened)))
+def test_each_event_in_each_state(state, happened):
+    following = step(state, happened)
+    assert (following and following.value) == TABLE.get((state.value, happened.value))
+
+
+def test_each_state_has_its_answers_and_none_is_a_dead_end():
+    assert set(TRANSITIONS) == set(State)
+    assert all(set(answers.values()) - {state} for state, answers in TRANSITIONS.items())
+
+
+@given(st.lists(st.sampled_from(Happened)))
+def test_a_stop_always_leads_to_stopped(happened):
+    """Whatever came before: asked to stop, and its process ended, it is stopped."""
+    state = State.WAITING
+    for event in happened:
+        state = step(state, event) or state
+    state = step(state, Happened.STOP_ASKED)
+    assert state in {State.STOPPING, State.STOPPED}
+    assert (step(state, Happened.ENDED) or state) is State.STOPPED
+
+
+def test_a_process_ends_by_an_event_of_its_own_only():
+    """No state in which a process lives is left for one in which none does, but by its end."""
+    ends = {Happened.ENDED_AGAIN, Happened.ENDED_DONE, Happened.ENDED_FAILED, Happened.ENDED}
+    for state, happened in itertools.product(ALIVE, Happened):
+        following = step(state, happened)
+        if following is not None and following not in ALIVE:
+            assert happened in ends
+
+
+def test_what_is_settled_waits_for_somebody():
+    assert {state.value for state in SETTLED} == {"ready", "stopped", "done", "failed"}
+
+
+def test_the_drawing_has_every_arrow():
+    arrows = [line.strip() for line in drawing().split("\n") if " --> " in line]
+    expected = [f"{a} --> {b}: {happened}" for (a, happened), b in TABLE.items() if a != b]
+    assert sorted(arrows) == sorted([*expected, "[*] --> waiting", "stopped --> [*]"])

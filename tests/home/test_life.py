@@ -1,0 +1,406 @@
+"""A home up and down: order, restarts, giving up, hooks, environment, and what `down` leaves."""
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from daemonry.testing import wait_until
+
+
+def sh(text):
+    return ["sh", "-c", text]
+
+
+# --- up, down -----------------------------------------------------------------------------------
+
+
+def test_up_returns_when_all_are_ready_and_down_leaves_nothing(shop, service):
+    shop.write(service("b", needs='["a"]') + service("a"))
+    done = shop.up()
+    assert [line.split()[:2] for line in done.out.splitlines()] == [
+        ["a", "ready"],
+        ["b", "ready"],
+        ["shop:", "up"],
+    ]
+    assert (done.err, shop.home.is_up()) == ("", True)
+    done = shop.down()
+    assert done.out.split("\n") == ["b  stopped", "a  stopped", "shop: down", ""]
+    shop.wait_nothing()
+    # What is for reading stays, and the lock's file, which is never removed.
+    assert sorted(os.listdir(shop.path)) == ["a.log", "b.log", "home.lock", "home.log", "home.toml"]
+
+
+def test_up_again_and_down_again_say_so(shop, service):
+    shop.write(service("a"))
+    assert shop.cli("down").out == "shop: not up\n"
+    shop.up()
+    pid = shop.pid("a")
+    done = shop.cli("up")
+    assert (done.code, done.out) == (0, f"shop: already up (pid {shop.supervisor()})\n")
+    assert shop.pid("a") == pid
+    shop.down()
+    assert (shop.cli("ps").code, shop.cli("ps").out) == (3, "shop: not up\n")
+
+
+def test_of_many_who_start_a_home_at_once_one_does(shop, service):
+    shop.write(service("a"))
+    words = ["-m", "daemonry", "up", "--home", str(shop.path)]
+    import sys
+
+    starts = [shop.sandbox.popen(sys.executable, *words) for _ in range(5)]
+    said = [start.communicate(timeout=60)[0] for start in starts]
+    assert [start.returncode for start in starts] == [0] * 5
+    assert sum("already up" in one for one in said) == 4
+    assert sum("started (pid" in one for one in shop.events("a")) == 1
+
+
+def test_what_needs_nothing_of_each_other_starts_at_the_same_time(shop, service):
+    """Each waits for the other: one after the other they would never be ready."""
+    meet = "touch {0}; until [ -e {1} ]; do sleep 0.01; done; echo met; exec sleep 600"
+    ready = '{ output = "met", timeout = "20s" }'
+    shop.write(
+        service("a", sh(meet.format("a.here", "b.here")), ready=ready)
+        + service("b", sh(meet.format("b.here", "a.here")), ready=ready)
+    )
+    shop.up()
+
+
+def test_nobody_starts_before_all_that_it_needs_is_ready(shop, service):
+    """And they are stopped in reverse, one waiting for the other."""
+    slow = (
+        "trap 'sleep 0.2; echo $0 >> order; exit' TERM; sleep 0.2; echo ready; while :; do sleep 0.01; done"
+    )
+    needs = {"a": "[]", "b": '["a"]', "c": '["a"]', "d": '["b", "c"]'}
+    shop.write(
+        "".join(
+            service(name, ["sh", "-c", slow, name], needs=needed, ready='{ output = "ready" }')
+            for name, needed in reversed(needs.items())
+        )
+    )
+    shop.up()
+    lines = shop.events()
+    at = {
+        name: next(i for i, line in enumerate(lines) if line.startswith(f"{name}: ready")) for name in needs
+    }
+    assert at["a"] < min(at["b"], at["c"]) < max(at["b"], at["c"]) < at["d"]
+    shop.down()
+    order = (shop.path / "order").read_text().split()
+    assert (order[0], order[3], sorted(order)) == ("d", "a", ["a", "b", "c", "d"])
+
+
+def test_one_that_fails_is_told_with_its_reason_and_last_words_and_the_others_go_on(shop, service):
+    shop.write(
+        service("good")
+        + service("bad", sh("echo no oil; exit 3"), restarts_max=1, restart_delay='"10ms"')
+        + service("after", needs='["bad"]')
+    )
+    done = shop.cli("up")
+    assert done.code == 1
+    assert "bad    failed: given up after 1 restarts within 60 s: exited with 3\n" in done.out
+    assert done.err.startswith(
+        "    bad: no oil\nshop: up, but not all of it: bad (failed), after (waiting); "
+    )
+    found = shop.ps()
+    assert [found[name]["state"] for name in ("good", "bad", "after")] == ["ready", "failed", "waiting"]
+    assert found["after"]["note"] == "waits for bad (failed)"
+
+
+def test_what_is_wrong_in_the_file_is_told_before_anything_starts(shop, service):
+    shop.write(service("a", needs='["b"]') + service("b", needs='["a"]'))
+    done = shop.cli("up")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == f"{shop.path}/home.toml: services.a.needs: a cycle: a -> b -> a\n"
+    shop.write(service("a") + service("b", ["none-such"]))
+    done = shop.cli("up")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "services.b.command: 'none-such' is in none of" in done.err
+    assert os.listdir(shop.path) == ["home.toml"]
+
+
+def test_a_place_that_cannot_be_a_home_is_told(shop, service):
+    shop.write(service("a"))
+    (shop.path / "home.sock").write_text("mine")
+    done = shop.cli("up")
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert "home.sock" in done.err
+    assert (shop.path / "home.sock").read_text() == "mine"
+    assert not shop.home.is_up()
+    done = shop.sandbox.daemonry("up", "--home", str(shop.path / "none"))
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "name a home with --home DIR" in done.err
+
+
+def test_json_tells_the_same(shop, service):
+    shop.write(service("a"))
+    told = shop.up("--json").json()
+    assert (told["ok"], told["services"][0]["state"]) == (True, "ready")
+    assert shop.cli("up", "--json").json()["result"] == "already up"
+    assert shop.cli("restart", "a", "--json").json()["result"] == "restarted"
+    assert shop.cli("down", "--json").json() == {"ok": True, "name": "shop", "result": "down"}
+
+
+# --- an end, and what is done about it ---------------------------------------------------------
+
+
+def test_a_crash_is_restarted(shop, service):
+    shop.write(service("a", restart_delay='"10ms"'))
+    shop.up()
+    before = shop.ps()["a"]
+    os.kill(before["pid"], signal.SIGSEGV)
+    after = wait_until(lambda: (one := shop.ps()["a"])["restarts"] and one["state"] == "ready" and one)
+    assert (after["restarts"], after["last_exit"]) == (1, "was killed by SIGSEGV")
+    assert after["pid"] != before["pid"]
+
+
+@pytest.mark.parametrize(
+    ("restart", "code", "state", "starts"),
+    [
+        ("on-failure", 0, "done", 1),
+        ("never", 0, "done", 1),
+        ("never", 1, "failed", 1),
+        ("on-failure", 1, "failed", 3),
+        ("always", 0, "failed", 3),
+    ],
+)
+def test_the_policy_decides_after_an_end(shop, service, restart, code, state, starts):
+    keys = {"restart": f'"{restart}"', "restarts_max": 2, "restart_delay": '"10ms"'}
+    shop.write(service("a", sh(f"exit {code}"), **keys))
+    assert shop.cli("up").code == (0 if state == "done" else 1)
+    assert shop.ps()["a"]["state"] == state
+    assert sum("started (pid" in one for one in shop.events("a")) == starts
+
+
+def test_who_needs_one_that_is_done_starts(shop, service):
+    """Work that is done once, before others start."""
+    shop.write(
+        service("setup", sh("echo x > made"))
+        + service("a", sh("cat made && exec sleep 600"), needs='["setup"]')
+    )
+    shop.up()
+    assert shop.written("a") == ["x"]
+    assert shop.ps()["setup"]["state"] == "done"
+
+
+def test_what_cannot_be_started_any_more_is_given_up_with_the_reason(shop, service):
+    (shop.path / "run").write_text("#!/none\n")
+    (shop.path / "run").chmod(0o755)
+    shop.write(service("a", ["./run"], restarts_max=0))
+    done = shop.cli("up")
+    assert "given up: cannot be started: No such file or directory" in done.out
+
+
+def test_restart_stops_one_and_starts_it_and_leaves_the_others(shop, service):
+    shop.write(service("a") + service("b", needs='["a"]') + service("bad", sh("exit 1"), restart='"never"'))
+    shop.cli("up")
+    before = shop.ps()
+    done = shop.cli("restart", "a")
+    after = shop.ps()
+    assert (done.code, done.out) == (0, f"a: ready (pid {after['a']['pid']})\n")
+    assert after["a"]["pid"] != before["a"]["pid"]
+    assert after["b"]["pid"] == before["b"]["pid"]
+    done = shop.cli("restart", "bad")
+    assert (done.code, done.err) == (1, "bad: given up: exited with 1\n")
+    done = shop.cli("restart", "c")
+    assert (done.code, done.err) == (2, "there is no service 'c': there are a, bad, b\n")
+
+
+# --- how they end -------------------------------------------------------------------------------
+
+
+def test_each_is_asked_by_its_own_signal_and_killed_after_its_time(shop, service):
+    deaf = "trap '' TERM; echo ready; while :; do sleep 0.01; done"
+    kind = "trap 'echo bye; exit 0' INT; echo ready; while :; do sleep 0.01; done"
+    ready = '{ output = "ready" }'
+    shop.write(
+        service("deaf", sh(deaf), ready=ready, stop_timeout='"100ms"')
+        + service("kind", sh(kind), ready=ready, stop_signal='"INT"')
+    )
+    shop.up()
+    out = shop.down().out
+    assert "deaf  stopped (was killed by SIGKILL)" in out
+    assert "kind  stopped\n" in out
+    assert shop.written("kind") == ["ready", "bye"]
+
+
+def test_what_a_shell_runs_has_its_time_too(shop, service):
+    """A shell ends at once when it is asked to; what it runs may have something to write."""
+    runs = (
+        "(trap 'sleep 0.3; echo > done; exit' TERM; echo up; while :; do sleep 0.01; done) & exec sleep 600"
+    )
+    shop.write(service("a", sh(runs), ready='{ output = "up" }'))
+    shop.up()
+    shop.down()
+    assert (shop.path / "done").exists()
+
+
+def test_nothing_of_a_service_outlives_it(shop, service):
+    """Neither a grandchild, nor one in a session of its own, nor one that made itself a daemon."""
+    family = "sleep 600 & setsid sleep 600 & setsid -f sh -c 'setsid -f sleep 600; sleep 600'; sleep 600"
+    shop.write(service("a", sh(family)) + service("b", sh(family + " & exit 0")))
+    shop.up()
+    shop.down()
+    shop.wait_nothing()
+
+
+def test_what_a_service_leaves_when_it_crashes_is_gone_before_it_is_started_again(shop, service):
+    leaver = "pgrep -f 'sleep 60[1]' -P 1 -c; setsid -f sleep 601; echo left; sleep 0.3; kill -KILL $$"
+    shop.write(service("a", sh(leaver), restarts_max=2, restart_delay='"10ms"'))
+    shop.cli("up")
+    wait_until(lambda: shop.ps()["a"]["state"] == "failed")
+    shop.wait_event("a", "given up")
+    left = subprocess.run(["pgrep", "-f", "sleep 601"], capture_output=True, check=False)
+    assert left.stdout == b""
+
+
+def test_a_second_signal_ends_at_once(shop, service):
+    deaf = "trap '' TERM; echo ready; while :; do sleep 0.01; done"
+    shop.write(service("a", sh(deaf), ready='{ output = "ready" }', stop_timeout='"1h"'))
+    shop.up()
+    shop.kill_supervisor(signal.SIGTERM)
+    shop.wait_event("home", "SIGTERM: stopping")
+    assert shop.home.is_up()
+    assert shop.ps()["a"]["state"] == "stopping"
+    shop.kill_supervisor(signal.SIGTERM)
+    shop.wait_free()
+    shop.wait_nothing()
+
+
+def test_up_waits_for_a_home_that_is_going_down(shop, service):
+    slow = "trap 'sleep 1; exit' TERM; echo ready; while :; do sleep 0.01; done"
+    shop.write(service("a", sh(slow), ready='{ output = "ready" }'))
+    shop.up()
+    first = shop.supervisor()
+    shop.kill_supervisor(signal.SIGTERM)
+    wait_until(lambda: shop.home.record().draining)
+    assert "ready" in shop.up().out
+    assert shop.supervisor() != first
+
+
+def test_a_signal_while_it_starts_is_not_lost(shop, service):
+    """A home that is told to end before its services are ready ends, and starts no more of them."""
+    shop.write(service("a", ready='{ output = "never" }') + service("b", needs='["a"]'))
+    process = shop.foreground()
+    shop.wait_event("a", "started")
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert not os.path.exists(shop.home.path("b", "log")) or not shop.written("b")
+
+
+# --- hooks, environment -------------------------------------------------------------------------
+
+
+def test_hooks_run_on_ready_fail_and_stop(shop, service):
+    hook = '["sh", "-c", "echo $DAEMONRY_SERVICE $DAEMONRY_EVENT $DAEMONRY_REASON >> told"]'
+    hooks = {"on_ready": hook, "on_fail": hook, "on_stop": hook}
+    shop.write(service("good", **hooks) + service("bad", sh("exit 4"), restart='"never"', **hooks))
+    shop.cli("up")
+    shop.down()
+    told = (shop.path / "told").read_text().splitlines()
+    assert sorted(told) == [
+        "bad fail given up: exited with 4",
+        "good ready",
+        "good stop was killed by SIGTERM",
+    ]
+
+
+def test_a_hook_that_fails_is_told_in_the_log_and_changes_nothing(shop, service):
+    shop.write(service("a", on_ready='["sh", "-c", "echo in vain; exit 9"]'))
+    shop.up()
+    shop.wait_event("a", "the hook on ready exited with 9")
+    assert "in vain" in shop.events("a")
+    assert shop.ps()["a"]["state"] == "ready"
+
+
+def test_nothing_of_the_supervisors_secrets_reaches_a_service(shop, service):
+    shop.sandbox.env["SECRET"] = "hidden"
+    shop.sandbox.env["ALLOWED"] = "yes"
+    keys = {"inherit": '["ALLOWED"]', "environment": '{ OWN = "1" }'}
+    shop.write(service("a", sh("env; exec sleep 600"), **keys))
+    shop.up()
+    found = dict(line.partition("=")[::2] for line in shop.written("a"))
+    assert found["DAEMONRY_SOCKET"] == str(shop.path / "a.sock")
+    assert (found["ALLOWED"], found["OWN"]) == ("yes", "1")
+    known = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "PWD", "DAEMONRY_SANDBOX", "DAEMONRY_OWNED"}
+    known |= {"DAEMONRY_SOCKET", "DAEMONRY_HOME", "DAEMONRY_SERVICE", "ALLOWED", "OWN"}
+    assert set(found) <= known
+
+
+def test_a_service_has_no_descriptors_of_the_supervisor(shop, service):
+    """Another service's pipe, or the lock, would be held by it for ever."""
+    shop.write(service("a", sh("ls /proc/self/fd; exec sleep 600")) + service("b"))
+    shop.up()
+    assert wait_until(lambda: len(shop.written("a")) >= 4 and shop.written("a")) == ["0", "1", "2", "3"]
+
+
+# --- logs ---------------------------------------------------------------------------------------
+
+
+def test_logs_hold_what_was_written_to_output_and_error_in_its_order(shop, service):
+    shop.write(service("a", sh("echo 1; echo 2 >&2; printf 3; exec sleep 600")) + service("b"))
+    shop.up()
+    shop.down()
+    assert shop.written("a") == ["1", "2", "3"]
+    both = shop.cli("logs", "--tail", "0").out
+    assert "b | " in both
+    alone = shop.cli("logs", "a", "--tail", "2").out.splitlines()
+    assert [line.split(maxsplit=1)[1] for line in alone] == ["3", "* stopped"]
+    done = shop.cli("logs", "c")
+    assert (done.code, done.err) == (2, "SERVICE: there is no 'c': there are a, b\n")
+
+
+def test_a_log_is_rotated_by_size_and_nothing_is_lost(shop, service):
+    count = 400
+    loop = f"i=0; while [ $i -lt {count} ]; do echo line $i; i=$((i+1)); done; exec sleep 600"
+    shop.write(service("a", sh(loop)), head="log_bytes = 8192\n")
+    shop.up()
+    wait_until(lambda: f"line {count - 1}" in shop.written("a"))
+    assert os.path.exists(shop.home.path("a", "log.1"))
+    assert max(os.path.getsize(shop.path / name) for name in os.listdir(shop.path) if "a.log" in name) <= 8192
+    written = shop.written("a")
+    assert written == [f"line {number}" for number in range(count - len(written), count)]
+
+
+def test_following_shows_what_is_written(shop, service):
+    shop.write(service("a", sh("while :; do cat told 2>/dev/null && rm told; sleep 0.01; done")))
+    shop.up()
+    import sys
+
+    words = ["-m", "daemonry", "logs", "a", "-f", "--home", str(shop.path)]
+    follower = shop.sandbox.popen(sys.executable, *words)
+    assert "started" in follower.stdout.readline()
+    (shop.path / "told.new").write_text("now\n")
+    (shop.path / "told.new").rename(shop.path / "told")
+    while "now" not in (line := follower.stdout.readline()):
+        assert line
+    follower.terminate()
+    follower.communicate()
+
+
+def test_a_line_without_end_is_cut_and_control_characters_are_shown_as_such(shop, service):
+    endless = "head -c 200000 /dev/zero | tr '\\0' x; printf '\\033[31mred\\n'; echo end; exec sleep 600"
+    shop.write(service("a", sh(endless)))
+    shop.up()
+    wait_until(lambda: "end" in shop.written("a"))
+    assert "\x1b" not in shop.cli("logs", "--tail", "0").out
+
+
+# --- idle ---------------------------------------------------------------------------------------
+
+
+def test_an_idle_supervisor_sleeps(shop, service):
+    """It looks after its socket file once a second; nothing else wakes it."""
+    shop.write("".join(service(name) for name in "abcde"))
+    shop.up()
+    status = f"/proc/{shop.supervisor()}/status"
+
+    def wakes():
+        with open(status) as file:
+            return sum(int(line.split()[1]) for line in file if "ctxt_switches" in line)
+
+    before, began = wakes(), time.monotonic()
+    time.sleep(2)
+    assert wakes() - before <= 3 * (time.monotonic() - began) + 3

@@ -1,0 +1,99 @@
+"""A reload applies the difference and nothing else."""
+
+import signal
+
+from daemonry.testing import wait_until
+
+OTHER = ["sh", "-c", "echo other; exec sleep 600"]
+
+
+def test_only_what_has_changed_is_touched(shop, service):
+    shop.write(service("same") + service("changed") + service("gone") + service("tuned"))
+    shop.up()
+    before = shop.ps()
+    shop.write(
+        service("same")
+        + service("changed", OTHER)
+        + service("tuned", restart='"never"')
+        + service("new", needs='["same"]')
+    )
+    done = shop.cli("reload")
+    assert done.out == "shop: reloaded (added new; removed gone; restarted changed; adjusted tuned)\n"
+    after = wait_until(lambda: all(one["state"] == "ready" for one in shop.ps().values()) and shop.ps())
+    assert list(after) == ["same", "changed", "tuned", "new"]
+    assert after["same"]["pid"] == before["same"]["pid"]
+    assert after["tuned"]["pid"] == before["tuned"]["pid"]
+    assert after["changed"]["pid"] != before["changed"]["pid"]
+    assert shop.written("changed")[-1] == "other"
+    assert shop.cli("reload").out == "shop: reloaded (nothing changed)\n"
+
+
+def test_what_was_tuned_counts_from_now_on(shop, service):
+    shop.write(service("a", restart='"always"'))
+    shop.up()
+    shop.write(service("a", restart='"never"'))
+    shop.cli("reload")
+    import os
+
+    os.kill(shop.pid("a"), signal.SIGKILL)
+    wait_until(lambda: shop.ps()["a"]["state"] == "failed")
+
+
+def test_a_file_that_cannot_be_used_changes_nothing(shop, service):
+    shop.write(service("a"))
+    shop.up()
+    before = shop.ps()
+    shop.write(service("a", ["none-such"]))
+    done = shop.cli("reload")
+    assert done.code == 1
+    assert done.err.startswith(f"{shop.path}/home.toml: services.a.command: 'none-such' is in none of")
+    assert shop.ps() == before
+
+
+def test_sighup_reloads_and_tells_in_the_log(shop, service):
+    shop.write(service("a"))
+    shop.up()
+    shop.write("nonsense")
+    shop.kill_supervisor(signal.SIGHUP)
+    shop.wait_event("home", "not reloaded: ")
+    shop.write(service("a") + service("b"))
+    shop.kill_supervisor(signal.SIGHUP)
+    shop.wait_event("home", "reloaded: added b")
+    wait_until(lambda: shop.ps()["b"]["state"] == "ready")
+
+
+def test_services_that_are_removed_stop_in_reverse_order(shop, service):
+    slow = [
+        "sh",
+        "-c",
+        "trap 'sleep 0.2; echo $0 >> order; exit' TERM; echo up; while :; do sleep 0.01; done",
+    ]
+    ready = '{ output = "up" }'
+    shop.write(
+        service("keep")
+        + service("a", [*slow, "a"], ready=ready)
+        + service("b", [*slow, "b"], ready=ready, needs='["a"]')
+    )
+    shop.up()
+    shop.write(service("keep"))
+    shop.cli("reload")
+    assert (shop.path / "order").read_text().split() == ["b", "a"]
+
+
+def test_the_text_dialect_reloads_and_tells_the_state(shop, service):
+    """Whoever can write a line can ask."""
+    import socket
+
+    def ask(word):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(shop.path / "home.sock"))
+            client.sendall(word + b"\n")
+            return client.makefile().readline()
+
+    shop.write(service("a"))
+    shop.up()
+    assert '"services":1' in ask(b"STATUS").replace(" ", "")
+    assert ask(b"RELOAD") == "OK: nothing changed\n"
+    assert ask(b"PAUSE").startswith("ERR: a home is not paused")
+    assert ask(b"STOP") == "OK\n"
+    shop.wait_free()
