@@ -122,6 +122,30 @@ class _Flight:
         self.waiting = 0
 
 
+class Seen:
+    """Files as one build found them: a header is looked at once, and not for each source that includes it."""
+
+    def __init__(self) -> None:
+        self._digests: dict[str, str | None] = {}
+        self._exists: dict[str, bool] = {}
+
+    def conditions(self, now: Conditions) -> Conditions:
+        """Return the same conditions, each file looked at once."""
+
+        def digest(path: str) -> str | None:
+            if path not in self._digests:
+                self._digests[path] = now.digest(path)
+            return self._digests[path]
+
+        def exists(path: str) -> bool:
+            found = self._exists.get(path)
+            if found is None:
+                found = self._exists[path] = now.exists(path)
+            return found
+
+        return Conditions(digest, exists, now.env)
+
+
 class Actions:
     """What all builds share.
 
@@ -143,7 +167,7 @@ class Actions:
         self._flights: dict[str, _Flight] = {}
 
     def remembered(
-        self, plan: Plan, action: Action, results: Mapping[str, Result], seen: dict[str, str | None]
+        self, plan: Plan, action: Action, results: Mapping[str, Result], seen: Seen
     ) -> Obtained | None:
         """Return an action's result if this process knows it, without asking anybody.
 
@@ -151,8 +175,7 @@ class Actions:
             plan: the build that it belongs to.
             action: the action.
             results: of the actions that it needs, by their ids.
-            seen: digests of files as this build found them: a header is looked at once, and not for
-                each source that includes it.
+            seen: what this build has looked at already.
 
         Raises:
             OSError: a source cannot be read.
@@ -161,14 +184,7 @@ class Actions:
         entries = self.memory.known_entries(key)
         if not entries:
             return None
-        now = self._now(plan, action)
-
-        def digest(path: str) -> str | None:
-            if path not in seen:
-                seen[path] = now.digest(path)
-            return seen[path]
-
-        entry = recipe.holding(entries, Conditions(digest, now.exists, now.env))
+        entry = recipe.holding(entries, seen.conditions(self._now(plan, action)))
         result = self.memory.known_result(entry.result) if entry is not None else None
         return Obtained(action, "cached", result, key, parts, entry) if result is not None else None
 
@@ -398,4 +414,4 @@ def _told(error: CallError) -> str:
     return str(reason)
 
 
-__all__ = ["NEVER_BUILT", "ActionFailed", "Actions", "Obtained", "ServiceDied", "StoreForgot"]
+__all__ = ["NEVER_BUILT", "ActionFailed", "Actions", "Obtained", "Seen", "ServiceDied", "StoreForgot"]

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from vx import __version__
-from vx.aether.actions import ActionFailed, Actions, Obtained, StoreForgot
+from vx.aether.actions import ActionFailed, Actions, Obtained, Seen, StoreForgot
 from vx.aether.interface import Event, ServiceDied
 from vx.aether.memory import Result
 from vx.aether.placing import is_placed, place
@@ -161,7 +161,7 @@ class Build:
 
     async def _obtain_all(self, plan: Plan) -> None:
         rest: list[Action] = []
-        seen: dict[str, str | None] = {}
+        seen = Seen()
         for number, action in enumerate(plan.actions):
             if number % _IN_ONE_GO == 0:
                 await asyncio.sleep(0)  # others build meanwhile

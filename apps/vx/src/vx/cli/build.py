@@ -109,9 +109,15 @@ def _parameters(asked: Asked) -> dict[str, Any]:
 
 def _directory(asked: Asked) -> str:
     try:
-        return os.path.abspath(asked.directory) if asked.directory else os.getcwd()
+        directory = os.path.abspath(asked.directory) if asked.directory else os.getcwd()
+        directory.encode()
     except FileNotFoundError as error:
         raise FileNotFoundError(error.errno, "is gone", "the present directory") from None
+    except UnicodeEncodeError:
+        raise OSError(
+            84, "its name is not UTF-8, and cannot be sent", kit.printable(repr(directory))
+        ) from None
+    return directory
 
 
 def _built(asked: Asked, parameters: dict[str, Any]) -> int:
