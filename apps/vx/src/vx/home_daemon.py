@@ -21,12 +21,16 @@ class HomeDaemon(Daemon):
     """
 
     def __init__(self, service: str, target: str) -> None:
+        if os.environ.get("VX_HOME"):
+            # The daemon's own directory is `/`: a relative home would be another one there.
+            os.environ["VX_HOME"] = home.home_dir()
         # A variable's endpoint is bound as it is given; the socket in the home is ours to replace.
         endpoint = os.environ.get(f"VX_{service.upper()}", "").strip() or None
         super().__init__(
             service,
             version=__version__,
             endpoint=endpoint,
+            environment=("VX_*",),
             place=lambda: _place(service),
             target=target,
         )

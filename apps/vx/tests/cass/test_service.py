@@ -192,6 +192,14 @@ async def test_the_store_collects_by_itself_beyond_its_bound(cass_home) -> None:
     client.close()
 
 
+def test_a_relative_home_is_the_same_for_the_daemon(cass_home) -> None:
+    absolute = cass_home.sandbox.env["VX_HOME"]
+    cass_home.sandbox.env["VX_HOME"] = "vx"  # the sandbox is where its commands run
+    cass_home.start()
+    assert cass_home.status()["store"] == f"{absolute}/cass"
+    assert (Path(absolute) / "cass.sock").is_socket()
+
+
 def test_a_bound_that_is_no_size_is_told_at_the_start(cass_home) -> None:
     cass_home.sandbox.env["VX_CASS_MAX_SIZE"] = "lots"
     started = cass_home("start")
