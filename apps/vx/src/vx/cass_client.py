@@ -172,7 +172,7 @@ class CassClient:
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 held = await anext(holds, None)
-        except (errors.ConnectionLost, TimeoutError) as error:
+        except (errors.IpcError, TimeoutError) as error:
             raise StoreGone(self.endpoint, str(error) or "it does not answer") from error
         if held is None:
             raise StoreGone(self.endpoint, "it is ending")
@@ -221,7 +221,9 @@ class CassClient:
     async def _ask_over(self, connection: _Connection, ask: Callable[[Cass], Awaitable[Value]]) -> Value:
         try:
             return await ask(connection.cass)
-        except errors.DeadlineExceeded as error:
+        except errors.ConnectionLost:
+            raise
+        except errors.IpcError as error:
             raise StoreGone(self.endpoint, str(error)) from error
         finally:
             self._put_back(connection)
@@ -244,7 +246,7 @@ class CassClient:
         connection = await self._connect()
         try:
             yield connection.cass
-        except (errors.ConnectionLost, ConnectionError, TimeoutError) as error:
+        except (errors.IpcError, ConnectionError, TimeoutError) as error:
             raise StoreGone(self.endpoint, str(error)) from error
         finally:
             connection.client.close()

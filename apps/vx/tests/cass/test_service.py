@@ -263,6 +263,10 @@ async def test_one_call_survives_many_restarts_of_the_store(cass) -> None:
     await asyncio.gather(*(client.missing([digest]) for _ in range(6)))
     assert cass("restart").code == 0
     assert (await client.missing([digest])).digests == []
+    assert cass("restart").code == 0
+    assert await client.put_bytes(b"words") == digest
+    assert cass("restart").code == 0
+    assert await client.read(digest) == b"words"
     client.close()
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
@@ -15,7 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from daemonry.errors import ConnectionLost
+from daemonry.errors import ConnectionLost, Draining
 from daemonry.testing import wait_until
 from vx import digests
 from vx.cass import layout
@@ -35,6 +36,7 @@ from vx.rhea.commands import MAX_STREAM_BYTES
 C_SOURCE = (
     '#include "a.h"\n#include <stddef.h>\nconst char *where(void) { return __FILE__; }\nsize_t n = A;\n'
 )
+BIN = Path(sys.executable).parent
 # Three that outlive their parent: in its session, in one of their own, and a grandchild that was let go.
 LEAVE_BEHIND = "sleep 600 & setsid sleep 600 & (setsid sh -c 'sleep 600 & sleep 600' &) ; "
 
@@ -456,17 +458,16 @@ async def test_when_rhea_is_killed_nothing_of_its_jobs_lives_a_second_longer(run
     assert (await running.run(await running.shell("echo again")))[1] == "again\n"
 
 
-async def test_a_stop_lets_a_job_end(running) -> None:
-    job = await running.shell("echo on; sleep 1; echo off")
-    written = ""
-    async with aclosing(running.events(job)) as events:
-        async for event in events:
-            if event.output is not None:
-                if not written:
-                    stopping = asyncio.ensure_future(asyncio.to_thread(running.vx, "rhea", "stop"))
-                written += event.output.text
-    assert written == "on\noff\n"
-    assert (await stopping).code == 0
+async def test_a_stop_ends_jobs_and_tells_their_callers(running) -> None:
+    job = await running.shell(f"{LEAVE_BEHIND} echo on; sleep 600")
+    stopping = []
+    with pytest.raises(Draining):
+        await run_until_output(
+            running, job, lambda: stopping.append(running.sandbox.popen(BIN / "vx-rhea", "stop"))
+        )
+    assert await asyncio.to_thread(stopping[0].wait, 20) == 0
+    stopping[0].communicate()
+    assert processes(running) == []
     assert os.listdir(running.scratch_path) == []
 
 
