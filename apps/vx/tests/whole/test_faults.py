@@ -298,6 +298,10 @@ def test_aether_ends_after_a_time_of_quiet(rust, gone) -> None:
     assert project.executed() == 0
 
 
+def test_a_time_of_quiet_that_is_none_is_told_at_the_start(rust) -> None:
+    assert "VX_IDLE_S is 'lots'" in one_line(rust.crate().vx("build", VX_IDLE_S="lots"))
+
+
 def test_an_aether_that_dies_with_its_parent(rust, gone) -> None:
     project = rust.crate()
     done = project.vx("build", "--die-with-parent")

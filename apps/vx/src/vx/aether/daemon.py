@@ -22,7 +22,20 @@ daemon = HomeDaemon(home.AETHER, "vx.aether.daemon:daemon")
 # A working day's pause; its services take some tens of megabytes meanwhile.
 IDLE_S: Final = 3 * 3600.0
 IDLE_VARIABLE: Final = "VX_IDLE_S"
-_LOOK_S: Final = 1.0
+
+
+def idle_limit_s(text: str) -> float | None:
+    """Return after how many seconds of quiet aether ends, as the variable says; None if it says nothing."""
+    if not text:
+        return IDLE_S
+    try:
+        limit_s = float(text)
+    except ValueError:
+        return None
+    return limit_s if 0 < limit_s < 1e9 else None
+
+
+daemon.idle_timeout_s = idle_limit_s(os.environ.get(IDLE_VARIABLE, ""))
 
 
 @daemon.setup
@@ -35,12 +48,15 @@ async def serve(run: Run) -> None:
     from vx.aether.service import AetherService
     from vx.aether.services import Services
 
+    if daemon.idle_timeout_s is None:
+        given = os.environ[IDLE_VARIABLE]
+        raise Refused(f"{IDLE_VARIABLE} is {given!r}, and not a number of seconds above 0")
     services = Services()
     service = AetherService(services)
     keepers = [asyncio.create_task(one.keep(), name=f"keeper of {one.name}") for one in services]
     try:
         for one in services:
-            await one.ready()
+            await one.ready_or_waiting()
     except BaseException as error:
         await _end(keepers)
         if isinstance(error, ServiceDied):
@@ -48,36 +64,15 @@ async def serve(run: Run) -> None:
         raise
     daemon.serve(service)
     daemon.status(service.fields)
-    limit_s = idle_limit_s(os.environ.get(IDLE_VARIABLE, ""))
 
     async def keep_services(_run: Run) -> None:
-        service.begin()
         try:
-            while service.idle_s() < limit_s:  # noqa: ASYNC110  # time has no event
-                await asyncio.sleep(min(_LOOK_S, limit_s))
-            run.log.info("nothing was asked for %g s: ending", limit_s)
+            await asyncio.gather(*keepers)  # until aether ends
         finally:
             service.close()
             await _end(keepers)
 
     daemon.work(keep_services)
-
-
-def idle_limit_s(text: str) -> float:
-    """Return after how many seconds of quiet aether ends, as the variable says.
-
-    Raises:
-        ValueError: it is no number above 0.
-    """
-    if not text:
-        return IDLE_S
-    try:
-        limit_s = float(text)
-    except ValueError:
-        limit_s = 0.0
-    if not limit_s > 0:
-        raise ValueError(f"{IDLE_VARIABLE} is {text!r}, and not a number of seconds above 0")
-    return limit_s
 
 
 async def _end(keepers: list[asyncio.Task[None]]) -> None:

@@ -108,10 +108,6 @@ class Memory:
         self._entries.clear()
         self._results.clear()
 
-    def forget_result(self, key: str) -> None:
-        """Forget one result, which the store has not any more."""
-        self._results.pop(key, None)
-
     async def _read_entries(self, recipe: str) -> list[Entry]:
         manifest = (await self._cass.get_manifests([recipe])).found.get(recipe)
         if manifest is None:

@@ -7,7 +7,6 @@ of its compilers for which nobody else waits.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -39,8 +38,6 @@ class AetherService(Aether):
         self._actions = Actions(services, self._digests)
         self._building: list[Build] = []
         self._builds = 0
-        self._calls = 0
-        self._last_call_s = time.monotonic()
 
     async def build(  # noqa: PLR0913, PLR0917  # the interface's own
         self,
@@ -64,7 +61,6 @@ class AetherService(Aether):
         events: asyncio.Queue[Event] = asyncio.Queue()
         build = Build(request, self._actions, self._tools, self._digests, events.put_nowait)
         self._building.append(build)
-        self._calls += 1
         task = asyncio.create_task(build.run(), name=f"build of {directory}")
         try:
             while (event := await events.get()).kind != "finished":
@@ -74,7 +70,6 @@ class AetherService(Aether):
             await asyncio.wait((task,))
             self._building.remove(build)
             self._builds += 1
-            self._called()
         yield event  # the last: it is over by then, also for who asks for the state
 
     @method(idempotent=True)
@@ -92,7 +87,6 @@ class AetherService(Aether):
 
     async def verify(self) -> AsyncIterator[Verified]:
         """Read the whole store again."""
-        self._calls += 1
         await self._services.cass.ready()
         ends = self._services.cass.ends
         try:
@@ -102,20 +96,15 @@ class AetherService(Aether):
                 yield step
         except StoreGone as error:
             raise await self._services.cass.lost(ends, error.reason) from error
-        finally:
-            self._called()
 
     async def gc(self, max_bytes: int | None = None, dry_run: bool = False) -> Collected:
         """Remove the least recently used from the store."""
-        self._calls += 1
         await self._services.cass.ready()
         ends = self._services.cass.ends
         try:
             collected = await self._actions.cass.gc(max_bytes, dry_run=dry_run)
         except StoreGone as error:
             raise await self._services.cass.lost(ends, error.reason) from error
-        finally:
-            self._called()
         if collected.removed and not dry_run:
             self._actions.memory.forget()
         return collected
@@ -129,21 +118,9 @@ class AetherService(Aether):
             **{one.name: one.state().state for one in self._services},
         }
 
-    def begin(self) -> None:
-        """Note that it is ready: starting is no time of quiet."""
-        self._last_call_s = time.monotonic()
-
-    def idle_s(self) -> float:
-        """Return for how long nobody has wanted anything, in seconds."""
-        return 0.0 if self._calls else time.monotonic() - self._last_call_s
-
     def close(self) -> None:
         """Let go of the store."""
         self._actions.cass.close()
-
-    def _called(self) -> None:
-        self._calls -= 1
-        self._last_call_s = time.monotonic()
 
 
 __all__ = ["AetherService", "ServiceDied"]

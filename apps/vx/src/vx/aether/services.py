@@ -53,6 +53,7 @@ class Service:
         self._state = "starting"
         self._owned: Owned | None = None
         self._ready = asyncio.Event()
+        self._waiting = asyncio.Event()
         self._ends = 0
         self._failed = ""
 
@@ -62,6 +63,24 @@ class Service:
         return ServiceState(
             self.name, self._state, pid, str(self.endpoint), self.log_path, self.restarts, self.last_end
         )
+
+    async def ready_or_waiting(self) -> None:
+        """Return when it answers, or waits for another's end: one that takes over must not wait for that.
+
+        The aether that is replaced ends, and its services with it, only when this one is ready.
+
+        Raises:
+            ServiceDied: as `ready`.
+        """
+        ready = asyncio.ensure_future(self.ready())
+        waiting = asyncio.ensure_future(self._waiting.wait())
+        try:
+            await asyncio.wait((ready, waiting), return_when=asyncio.FIRST_COMPLETED)
+            if ready.done():
+                ready.result()
+        finally:
+            ready.cancel()
+            waiting.cancel()
 
     async def ready(self) -> None:
         """Return when it answers.
@@ -185,6 +204,7 @@ class Service:
         while await asyncio.to_thread(self._somebody_is, instance):
             if time.monotonic() > until_s:
                 return True
+            self._waiting.set()
             await asyncio.sleep(_LOOK_MAX_S)
         return False
 

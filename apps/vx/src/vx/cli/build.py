@@ -7,7 +7,6 @@ build: no asyncio, no msgspec, no argparse.
 from __future__ import annotations
 
 import os
-import sys
 
 import daemonry
 from daemonry import Client
@@ -222,8 +221,3 @@ def _summary(event: dict[str, Any]) -> str:
 def _relative(path: str) -> str:
     here = os.getcwd()
     return path[len(here) + 1 :] if path.startswith(here + "/") else path
-
-
-def stderr_is_terminal() -> bool:
-    """Whether people look at standard error as it is written."""
-    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

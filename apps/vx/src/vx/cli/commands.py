@@ -6,7 +6,6 @@ Owns the command line.  What each does is in the file of its name.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from typing import Final
 
@@ -172,8 +171,3 @@ def _kill(options: argparse.Namespace) -> int:
     else:
         kit.say("vx: stopped")
     return 0
-
-
-def directory_of(options: argparse.Namespace) -> str:
-    """Return the directory that a command is about."""
-    return os.path.abspath(options.directory) if options.directory else os.getcwd()

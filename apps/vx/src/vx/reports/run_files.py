@@ -64,16 +64,6 @@ def ids(project_dir: str) -> list[str]:
     return _ids(runs_dir(project_dir))
 
 
-def latest_id(project_dir: str) -> str | None:
-    """Return the id that `latest` holds, or None if there is none."""
-    try:
-        with open(f"{runs_dir(project_dir)}/{LATEST}", encoding="utf-8") as file:
-            found = file.read(64).strip()
-    except (OSError, UnicodeDecodeError):
-        return None
-    return found if is_ulid(found) else None
-
-
 def read(project_dir: str, run_id: str) -> RunReport | None:
     """Return a report, or None if it is gone, damaged, or of another version's form."""
     try:
