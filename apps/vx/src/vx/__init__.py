@@ -1,0 +1,18 @@
+"""vx: a caching build engine of three services.
+
+    vx           the command, a thin client of aether
+    vx-aether    the orchestrator: plans a build, knows its keys, owns the other two
+    vx-cass      the content-addressed store
+    vx-rhea      runs compilers
+
+What they share:
+
+    home         where a home's sockets, logs and directories are
+    interfaces   what cass and rhea can be asked
+    digests      BLAKE3 digests: their form, and hashing
+    depfile      what a compiler says that it read
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

@@ -1,0 +1,13 @@
+"""aether, the orchestrator: plans builds, knows their keys, owns cass and rhea.
+
+daemon        its definition
+interface     what it can be asked
+service       the answers
+build         one build, from its plan to its report
+actions       one action: found, joined with another build's, or run
+memory        what the store was found to hold, kept in this process
+inputs        which files an action may read, and giving them to the store
+placing       putting outputs where the user finds them
+diagnostics   what compilers say, as people read it
+services      cass and rhea: started, watched, started again
+"""

@@ -1,0 +1,417 @@
+"""One action: found, joined with another build's that is running it, or run.
+
+Owns the order: this process's memory, the store, a run that is under way, a run of our own.  A run
+belongs to all builds that wait for it; when the last of them is gone it is cancelled, and with it the
+compiler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from typing import Final, cast
+
+import msgspec
+
+from daemonry import AsyncClient, CallError, errors
+from vx import home
+from vx.aether import diagnostics
+from vx.aether.inputs import Inputs, InputsChanging, absences
+from vx.aether.interface import ServiceDied
+from vx.aether.memory import Memory, Result
+from vx.aether.services import Services
+from vx.cass_client import CassClient, StoreGone
+from vx.interfaces import (
+    Done,
+    Input,
+    InputsMissing,
+    Job,
+    JobInvalid,
+    OutputsMissing,
+    Rhea,
+    RunnerLost,
+    ScratchFull,
+    StoreFull,
+    StoreLost,
+    StoreTrouble,
+    ToolMissing,
+)
+from vx.keys import recipe
+from vx.keys.file_digests import FileDigests
+from vx.keys.recipe import Conditions, Entry
+from vx.project.action import Action, Plan
+from vx.reports.report import Outcome
+
+logger = logging.getLogger("aether")
+
+# Of the reasons why a result was not found; a branch that was changed has thousands.
+MAX_REASONS: Final = 20
+# Waiting in rhea's queue is without limit; this is for connecting.
+_CONNECT_TIMEOUT_S: Final = 5.0
+
+# With less than this a program is hardly linked.
+FULL_BELOW_BYTES: Final = 16 << 20
+
+NEVER_BUILT: Final = "nothing like it is in the store"
+
+
+class Obtained(msgspec.Struct, frozen=True):
+    """An action that is done.
+
+    Attributes:
+        action: which.
+        outcome: how.
+        result: what it made.
+        recipe: its recipe's key.
+        parts: its recipe's parts.
+        entry: what it read; None where that could not be known for sure.
+        why: for what had to run: which conditions did not hold.
+        duration_ms: how long it ran, now.
+    """
+
+    action: Action
+    outcome: Outcome
+    result: Result
+    recipe: str
+    parts: dict[str, str]
+    entry: Entry | None
+    why: list[str] = []
+    duration_ms: int = 0
+
+
+class ActionFailed(Exception):
+    """A tool said no.
+
+    Attributes:
+        said: its diagnostics, with colours.
+        reason: in one line.
+        recipe, parts, why: as `Obtained`.
+    """
+
+    def __init__(self, reason: str, said: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.said = said
+        self.recipe = ""
+        self.parts: dict[str, str] = {}
+        self.why: list[str] = []
+
+
+class StoreForgot(Exception):
+    """The store has lost what this process remembered of it: all has to be looked up anew."""
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """A run that succeeded."""
+
+    result: Result
+    entry: Entry | None
+
+
+class _Flight:
+    """A run, and how many wait for it."""
+
+    def __init__(self, key: str, task: asyncio.Task[Finished]) -> None:
+        self.key = key
+        self.task = task
+        self.waiting = 0
+
+
+class Seen:
+    """Files as one build found them: a header is looked at once, and not for each source that includes it."""
+
+    def __init__(self) -> None:
+        self._digests: dict[str, str | None] = {}
+        self._exists: dict[str, bool] = {}
+
+    def conditions(self, now: Conditions) -> Conditions:
+        """Return the same conditions, each file looked at once."""
+
+        def digest(path: str) -> str | None:
+            if path not in self._digests:
+                self._digests[path] = now.digest(path)
+            return self._digests[path]
+
+        def exists(path: str) -> bool:
+            found = self._exists.get(path)
+            if found is None:
+                found = self._exists[path] = now.exists(path)
+            return found
+
+        return Conditions(digest, exists, now.env)
+
+
+class Actions:
+    """What all builds share.
+
+    Args:
+        services: cass and rhea.
+        file_digests: the memory of files.
+
+    Attributes:
+        runs: how many were run so far.
+    """
+
+    def __init__(self, services: Services, file_digests: FileDigests) -> None:
+        self.services = services
+        self.cass = CassClient(services.cass.endpoint)
+        self.memory = Memory(self.cass)
+        self.runs = 0
+        self._digests = file_digests
+        self._inputs = Inputs(file_digests, self.cass)
+        self._flights: dict[str, _Flight] = {}
+
+    def remembered(
+        self, plan: Plan, action: Action, results: Mapping[str, Result], seen: Seen
+    ) -> Obtained | None:
+        """Return an action's result if this process knows it, without asking anybody.
+
+        Args:
+            plan: the build that it belongs to.
+            action: the action.
+            results: of the actions that it needs, by their ids.
+            seen: what this build has looked at already.
+
+        Raises:
+            OSError: a source cannot be read.
+        """
+        parts, key = _recipe(action, results)
+        entries = self.memory.known_entries(key)
+        if not entries:
+            return None
+        entry = recipe.holding(entries, seen.conditions(self._now(plan, action)))
+        result = self.memory.known_result(entry.result) if entry is not None else None
+        return Obtained(action, "cached", result, key, parts, entry) if result is not None else None
+
+    async def obtain(
+        self, plan: Plan, action: Action, results: Mapping[str, Result], on_run: Callable[[], None]
+    ) -> Obtained:
+        """Return an action's result, whatever it takes.
+
+        Args:
+            plan: the build that it belongs to.
+            action: the action.
+            results: of the actions that it needs, by their ids.
+            on_run: is called when it has to be run, or waited for.
+
+        Raises:
+            ActionFailed: the tool says no, or cannot run.
+            ServiceDied: cass or rhea went away.
+            StoreForgot: begin again.
+            OSError: a source cannot be read.
+        """
+        parts, key = _recipe(action, results)
+        why: list[str] = []
+        try:
+            return await self._obtain(plan, action, results, on_run, (key, parts, why))
+        except ActionFailed as error:
+            error.recipe, error.parts, error.why = key, parts, why
+            raise
+
+    async def _obtain(
+        self,
+        plan: Plan,
+        action: Action,
+        results: Mapping[str, Result],
+        on_run: Callable[[], None],
+        asked: tuple[str, dict[str, str], list[str]],
+    ) -> Obtained:
+        key, parts, why = asked
+        ends = self.services.cass.ends, self.services.rhea.ends
+        try:
+            found = await self._look_up(plan, action, key, why)
+            if found is not None:
+                return Obtained(action, "cached", found.result, key, parts, found.entry)
+            on_run()
+            declared = await self._inputs.declare(plan.root, action)
+            return await self._fly(plan, action, results, (key, parts, why), declared)
+        except StoreGone as error:
+            raise await self.services.cass.lost(ends[0], error.reason) from error
+        except StoreLost as error:
+            raise await self.services.cass.lost(ends[0], error.reason) from error
+        except errors.ConnectionLost as error:
+            raise await self.services.rhea.lost(ends[1], str(error)) from error
+        except InputsChanging as error:
+            raise ActionFailed(str(error)) from error
+        except (StoreFull, StoreTrouble) as error:
+            raise ActionFailed(f"{error.path}: {error.reason}") from error
+
+    async def _look_up(self, plan: Plan, action: Action, key: str, why: list[str]) -> Finished | None:
+        entries = await self.memory.entries(key)
+        now = self._now(plan, action)
+        entry = recipe.holding(entries, now)
+        result = await self.memory.result(entry.result) if entry is not None else None
+        if result is not None:
+            return Finished(result, entry)
+        if entry is not None:
+            why[:] = ["what it had made is not in the store any more"]
+        elif entries:
+            why[:] = recipe.why_not(entries[-1], now)[:MAX_REASONS]
+        else:
+            why[:] = [NEVER_BUILT]
+        return None
+
+    def _now(self, plan: Plan, action: Action) -> Conditions:
+        def absolute(path: str) -> str:
+            return path if path.startswith("/") else f"{plan.root}/{path}"
+
+        return Conditions(
+            lambda path: self._digests.digest(absolute(path)),
+            lambda path: os.path.lexists(absolute(path)),
+            action.env,
+        )
+
+    # --- runs -------------------------------------------------------------------------------------
+
+    async def _fly(
+        self,
+        plan: Plan,
+        action: Action,
+        results: Mapping[str, Result],
+        asked: tuple[str, dict[str, str], list[str]],
+        declared: dict[str, str],
+    ) -> Obtained:
+        key, parts, why = asked
+        started_s = time.monotonic()
+        flight_key = recipe.flight_key(key, declared)
+        while True:
+            flight = self._flights.get(flight_key)
+            ours = flight is None or flight.task.done()
+            if flight is None or flight.task.done():
+                task = asyncio.create_task(self._run(plan, action, results, key, declared), name=action.title)
+                flight = self._flights[flight_key] = _Flight(flight_key, task)
+                task.add_done_callback(functools.partial(self._land, flight))
+            finished = await self._wait_for(flight)
+            took_ms = round((time.monotonic() - started_s) * 1000)
+            if ours:
+                return Obtained(action, "executed", finished.result, key, parts, finished.entry, why, took_ms)
+            # Another checkout's run counts for ours only where what it read is the same here.
+            found = await self._look_up(plan, action, key, [])
+            if found is not None:
+                return Obtained(action, "shared", found.result, key, parts, found.entry, why, took_ms)
+
+    async def _wait_for(self, flight: _Flight) -> Finished:
+        flight.waiting += 1
+        try:
+            return await asyncio.shield(flight.task)
+        finally:
+            flight.waiting -= 1
+            if not flight.waiting and not flight.task.done():
+                flight.task.cancel()
+                self._forget(flight)  # who comes now starts another: this one is ending
+
+    def _forget(self, flight: _Flight) -> None:
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
+
+    def _land(self, flight: _Flight, _task: asyncio.Task[Finished]) -> None:
+        self._forget(flight)
+        if not flight.task.cancelled():
+            flight.task.exception()  # looked at: who waited was told, if anybody still did
+
+    async def _run(
+        self,
+        plan: Plan,
+        action: Action,
+        results: Mapping[str, Result],
+        key: str,
+        declared: Mapping[str, str],
+    ) -> Finished:
+        job = _job(action, results, declared)
+        started_ns = time.time_ns()
+        done, said = await self._ask_rhea(action, job)
+        self.runs += 1
+        if done.exit_code != 0:
+            raise ActionFailed(_why_failed(action, done, said), said)
+        reads = [path for path in done.reads if not path.startswith(".vx/")]
+        files = await asyncio.to_thread(self._inputs.read_files, plan.root, reads, declared, started_ns)
+        outputs = {blob.name: blob for blob in done.outputs}
+        if files is None:
+            return Finished(Result("", outputs, said, done.wall_ms), None)
+        env = {name: value for name, value in done.env_reads.items() if name in action.env or value is None}
+        result_key = recipe.result_key(key, files, env)
+        entry = Entry(files, absences(plan.root, action, files), env, result_key)
+        result = Result(result_key, outputs, said, done.wall_ms)
+        await self.memory.learn(key, entry, result)
+        return Finished(result, entry)
+
+    async def _ask_rhea(self, action: Action, job: Job) -> tuple[Done, str]:
+        await self.services.rhea.ready()
+        try:
+            client = await AsyncClient.connect(self.services.rhea.endpoint, _CONNECT_TIMEOUT_S)
+        except errors.ConnectError as error:
+            raise errors.ConnectionLost(str(self.services.rhea.endpoint), "no") from error
+        said: list[str] = []
+        try:
+            events = client.proxy(Rhea).run(job)
+            async with aclosing(cast("AsyncGenerator[object, None]", events)):
+                async for event in events:
+                    if event.output is not None and event.output.stream == "stderr":
+                        said.append(event.output.text)
+                    if event.done is not None:
+                        return event.done, diagnostics.rendered(action.kind, "".join(said))
+            raise errors.ConnectionLost(client.peer, "maybe")
+        except InputsMissing as error:
+            raise StoreForgot from error
+        except (JobInvalid, ToolMissing, OutputsMissing, ScratchFull, RunnerLost) as error:
+            raise ActionFailed(f"{action.title}: {_told(error)}") from error
+        finally:
+            client.close()
+
+
+def _recipe(action: Action, results: Mapping[str, Result]) -> tuple[dict[str, str], str]:
+    needed = {need.path: results[need.action].outputs[need.output].digest for need in action.needs}
+    parts = recipe.recipe_parts(action, needed)
+    return parts, recipe.recipe_key(parts)
+
+
+def _job(action: Action, results: Mapping[str, Result], declared: Mapping[str, str]) -> Job:
+    inputs = [Input(path, digest) for path, digest in declared.items()]
+    inputs += [Input(need.path, results[need.action].outputs[need.output].digest) for need in action.needs]
+    return Job(
+        command=action.command(),
+        inputs=inputs,
+        outputs=list(action.outputs),
+        env=action.env,
+        cwd=action.cwd,
+        tool=action.kind,
+        dep_files=list(action.dep_files),
+        title=action.title,
+    )
+
+
+def _why_failed(action: Action, done: Done, said: str) -> str:
+    if done.timed_out:
+        return f"{action.title}: took too long"
+    if done.exit_code < 0:
+        return f"{action.title}: {action.tool.name} was killed by signal {-done.exit_code}"
+    first = diagnostics.first_error(said) or f"it ended with {done.exit_code}"
+    free_bytes = _free_bytes()
+    if free_bytes < FULL_BELOW_BYTES:  # linkers that map their output die of it without a word
+        first += f" (the disk of {home.home_dir()} is full: {free_bytes >> 10} KiB are free)"
+    return first if first.startswith(action.title) else f"{action.title}: {first}"
+
+
+def _free_bytes() -> int:
+    try:
+        found = os.statvfs(home.home_dir())
+    except OSError:
+        return FULL_BELOW_BYTES
+    return found.f_bavail * found.f_frsize
+
+
+def _told(error: CallError) -> str:
+    reason = getattr(error, "reason", "")
+    if isinstance(error, ToolMissing):
+        return f"{error.program} cannot be run: {reason}"
+    if isinstance(error, OutputsMissing):
+        return f"it made no {', '.join(error.names)}"
+    return str(reason)
+
+
+__all__ = ["NEVER_BUILT", "ActionFailed", "Actions", "Obtained", "Seen", "ServiceDied", "StoreForgot"]

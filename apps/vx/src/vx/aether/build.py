@@ -1,0 +1,341 @@
+"""One build, from the directory in which it was asked for to its report.
+
+Owns the order of things: the project is read and planned, what is known is found without asking
+anybody, the rest is obtained side by side as far as it does not need each other, outputs are put, the
+report is written.  A build that is cancelled, or fails, writes its report too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Final
+
+import msgspec
+
+from vx import __version__
+from vx.aether.actions import ActionFailed, Actions, Obtained, Seen, StoreForgot
+from vx.aether.interface import Event, ServiceDied
+from vx.aether.memory import Result
+from vx.aether.placing import is_placed, place
+from vx.aether.said import Said
+from vx.cass_client import StoreGone
+from vx.interfaces import Blob, BlobMissing
+from vx.keys.file_digests import FileDigests
+from vx.project import c_files, c_plan, rust_files, rust_plan
+from vx.project.action import Action, Plan
+from vx.project.errors import ProjectInvalid
+from vx.project.features import Wanted
+from vx.project.tools import ToolMissing, Tools
+from vx.reports import run_files
+from vx.reports.report import FORMAT, ActionReport, RunReport
+from vx.reports.ulid import ulid
+
+logger = logging.getLogger("aether")
+
+# How often a build begins again because the store lost what was known of it.
+_TRIES: Final = 3
+# Actions that are looked up before others have their turn: a few milliseconds.
+_IN_ONE_GO: Final = 50
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What was asked for; see `Aether.build`."""
+
+    directory: str
+    environment: dict[str, str]
+    umask: int
+    profile: str
+    packages: tuple[str, ...] = ()
+    workspace: bool = False
+    wanted: Wanted = Wanted()
+
+
+class BuildFailed(Exception):
+    """The build cannot be done; the text says why, in one line."""
+
+
+class Build:
+    """One build.
+
+    Args:
+        request: what was asked for.
+        actions: what all builds share.
+        tools: the compilers.
+        file_digests: the memory of files.
+        tell: is given each event.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        actions: Actions,
+        tools: Tools,
+        file_digests: FileDigests,
+        tell: Callable[[Event], None],
+    ) -> None:
+        self.project_dir = ""
+        self._request = request
+        self._actions = actions
+        self._tools = tools
+        self._digests = file_digests
+        self._tell = Said(tell)
+        self._plan: Plan | None = None
+        self._results: dict[str, Result] = {}
+        self._reports: dict[str, ActionReport] = {}
+        self._outputs: list[str] = []
+        self._started = time.monotonic()
+        self._started_s = time.time()
+        self._stack = AsyncExitStack()
+        self._held = False
+
+    async def run(self) -> None:
+        """Do it; the last event is `finished`."""
+        error = ""
+        try:
+            async with self._stack:
+                await self._build()
+        except asyncio.CancelledError:
+            self._finish("cancelled")
+            raise
+        except ServiceDied as died:
+            error = f"{died.service} died: {died.reason}; its log is {died.log}"
+        except (BuildFailed, ActionFailed, ProjectInvalid, ToolMissing) as failed:
+            error = str(failed)
+        except OSError as failed:
+            error = f"{failed.filename or self._request.directory}: {failed.strerror or failed}"
+        except Exception as failed:
+            logger.exception("a build failed in an unexpected way")
+            error = f"aether failed: {type(failed).__name__}: {failed}; its log has more"
+        self._finish(error)
+
+    async def _build(self) -> None:
+        # In a thread: a project may have thousands of manifests, and others build meanwhile.
+        self._plan = plan = await asyncio.to_thread(self._read_project)
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                await self._obtain_all(plan)
+                await self._place_all(plan)
+            except StoreForgot:
+                logger.warning("the store does not have all that it had; looking anew")
+                self._actions.memory.forget()
+                self._results.clear()
+                if not tries_left:
+                    raise BuildFailed("the store loses what it is given: see `vx verify`") from None
+            else:
+                return
+
+    # --- the project ------------------------------------------------------------------------------
+
+    def _read_project(self) -> Plan:
+        request = self._request
+        directory = _find_project(request.directory)
+        self.project_dir = directory
+        if os.path.exists(f"{directory}/{c_files.MANIFEST}"):
+            return self._plan_c(directory)
+        env = request.environment
+        cargo_home = env.get("CARGO_HOME") or f"{env.get('HOME', '')}/.cargo"
+        project = rust_files.open_project(
+            directory, cargo_home=cargo_home, packages=request.packages, workspace=request.workspace
+        )
+        self.project_dir = project.project_dir
+        flags = env.get("RUSTFLAGS", "").split()
+        tools = self._tools.rust(env, project.project_dir)
+        return rust_plan.plan(project, tools, request.profile, request.wanted, flags)
+
+    def _plan_c(self, directory: str) -> Plan:
+        request = self._request
+        if request.packages or request.workspace or request.wanted != Wanted():
+            raise ProjectInvalid(f"{directory}/{c_files.MANIFEST}", "has neither packages nor features")
+        project = c_files.open_project(directory)
+        flags = request.environment.get("CFLAGS", "").split()
+        tools = self._tools.c(request.environment)
+        return c_plan.plan(project.manifest, directory, project.sources, tools, request.profile, flags)
+
+    # --- the actions ------------------------------------------------------------------------------
+
+    async def _obtain_all(self, plan: Plan) -> None:
+        rest: list[Action] = []
+        seen = Seen()
+        for number, action in enumerate(plan.actions):
+            if number % _IN_ONE_GO == 0:
+                await asyncio.sleep(0)  # others build meanwhile
+            known = all(need.action in self._results for need in action.needs)
+            found = self._actions.remembered(plan, action, self._results, seen) if known else None
+            if found is None:
+                rest.append(action)
+            else:
+                self._note(found)
+        if not rest:
+            return
+        self._tell.planned(len(plan.actions), len(plan.actions) - len(rest))
+        await self._hold()
+        tasks: dict[str, asyncio.Task[None]] = {}
+        try:
+            async with asyncio.TaskGroup() as group:
+                for action in rest:
+                    after = [tasks[need.action] for need in action.needs if need.action in tasks]
+                    tasks[action.id] = group.create_task(self._obtain(plan, action, after))
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from errors
+
+    async def _obtain(self, plan: Plan, action: Action, after: list[asyncio.Task[None]]) -> None:
+        for task in after:
+            await asyncio.shield(task)  # the group cancels all when one fails
+        try:
+            found = await self._actions.obtain(
+                plan, action, self._results, lambda: self._tell.started(action.title)
+            )
+        except ActionFailed as failed:
+            self._note_failed(action, failed)
+            raise
+        self._note(found)
+
+    async def _hold(self) -> None:
+        """Have the store keep what this build uses until its end."""
+        if self._held:
+            return
+        ends = self._actions.services.cass.ends
+        await self._actions.services.cass.ready()
+        try:
+            await self._stack.enter_async_context(self._actions.cass.hold())
+        except StoreGone as error:
+            raise await self._actions.services.cass.lost(ends, error.reason) from error
+        self._held = True
+
+    def _note(self, found: Obtained) -> None:
+        entry = found.entry
+        self._results[found.action.id] = found.result
+        self._reports[found.action.id] = ActionReport(
+            found.action.id,
+            found.action.title,
+            found.outcome,
+            found.recipe,
+            found.parts,
+            entry.files if entry is not None else {},
+            entry.env if entry is not None else {},
+            found.why,
+            found.result.key or "not kept: what it read changed meanwhile",
+            found.duration_ms,
+        )
+        self._tell.ended(found.action.title, found.outcome, found.duration_ms, found.result.said)
+
+    def _note_failed(self, action: Action, failed: ActionFailed) -> None:
+        self._reports[action.id] = ActionReport(
+            action.id, action.title, "failed", failed.recipe, failed.parts, why=failed.why
+        )
+        self._tell.ended(action.title, "failed", 0, failed.said)
+
+    # --- outputs ----------------------------------------------------------------------------------
+
+    async def _place_all(self, plan: Plan) -> None:
+        wanted: list[tuple[str, Blob]] = []
+        for action in plan.actions:
+            for output, name in action.places.items():
+                path = f"{plan.build_dir}/{name}"
+                blob = self._results[action.id].outputs[output]
+                self._outputs.append(path)
+                if not is_placed(self._digests, path, blob.digest, executable=blob.executable):
+                    wanted.append((path, blob))
+        if wanted:
+            await self._hold()
+            await self._place(wanted)
+
+    async def _place(self, wanted: list[tuple[str, Blob]]) -> None:
+        ends = self._actions.services.cass.ends
+        try:
+            files = await self._actions.cass.get([blob.digest for _, blob in wanted])
+        except BlobMissing as error:
+            self._outputs.clear()
+            raise StoreForgot from error
+        except StoreGone as error:
+            raise await self._actions.services.cass.lost(ends, error.reason) from error
+        try:
+            assert self._plan is not None
+            run_files.make_vx_dir(self._plan.project_dir, self._request.umask)
+            for (path, blob), file in zip(wanted, files, strict=True):
+                await asyncio.to_thread(
+                    place, file.fileno(), path, executable=blob.executable, umask=self._request.umask
+                )
+                self._digests.learned(path, blob.digest)
+        finally:
+            for file in files:
+                file.close()
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def _finish(self, error: str) -> None:
+        report = self._report(error)
+        try:
+            run_id = report.id if self.project_dir else ""
+            if run_id:
+                run_files.write(self.project_dir, report, self._request.umask)
+        except OSError as failed:
+            run_id = ""
+            self._tell.note(f"no report was written: {failed.filename}: {failed.strerror}")
+            error = error or f"{self.project_dir}: {failed.strerror}"
+        if error:
+            logger.info("a build of %s failed: %s", self.project_dir or self._request.directory, error)
+        self._tell.finished(report, error, run_id)
+
+    def _report(self, error: str) -> RunReport:
+        plan = self._plan
+        done = self._reports
+        left = [one for one in plan.actions if one.id not in done] if plan is not None and error else []
+        return RunReport(
+            FORMAT,
+            ulid(int(self._started_s * 1000), secrets.token_bytes(10)),
+            not error,
+            error,
+            plan.name if plan is not None else os.path.basename(self.project_dir),
+            self.project_dir,
+            self._request.profile,
+            plan.platform if plan is not None else "",
+            self._started_s,
+            round((time.monotonic() - self._started) * 1000),
+            __version__,
+            [*done.values(), *(ActionReport(one.id, one.title, "cancelled") for one in left)],
+            self._outputs if not error else [],
+        )
+
+
+def _find_project(directory: str) -> str:
+    """Return the nearest directory, at or above this one, that is a project.
+
+    Raises:
+        BuildFailed: none is.
+    """
+    above = directory
+    while True:
+        found = [
+            name for name in (rust_files.MANIFEST, c_files.MANIFEST) if os.path.isfile(f"{above}/{name}")
+        ]
+        if len(found) > 1:
+            raise ProjectInvalid(
+                f"{above}/{found[0]}", f"is beside a {found[1]}: one project has one of them"
+            )
+        if found:
+            return above
+        if above == (parent := os.path.dirname(above)):
+            raise BuildFailed(f"{directory}: no Cargo.toml and no vx.toml, here or in a directory above")
+        above = parent
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the error to tell of: a tool's own before what follows from it."""
+    leaves: list[BaseException] = []
+
+    def collect(group: BaseExceptionGroup[BaseException]) -> None:
+        for one in group.exceptions:
+            if isinstance(one, BaseExceptionGroup):
+                collect(one)
+            else:
+                leaves.append(one)
+
+    collect(errors)
+    return next((one for one in leaves if isinstance(one, ActionFailed)), leaves[0])

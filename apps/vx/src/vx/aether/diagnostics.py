@@ -1,0 +1,47 @@
+"""What compilers say, as people read it.
+
+Owns reading rustc's JSON lines, and colours.  Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\x1b\]8;[^\x07\x1b]*(?:\x07|\x1b\\)")
+
+
+def rendered(kind: str, text: str) -> str:
+    """Return the diagnostics in what a tool wrote to standard error, with colours.
+
+    Args:
+        kind: of the action: rustc writes JSON, a line each; others write what is to be shown.
+        text: what it wrote.
+    """
+    if kind != "rustc":
+        return text
+    return "".join(_of_line(line) for line in text.splitlines() if line)
+
+
+def without_colours(text: str) -> str:
+    """Return a text as a file should have it."""
+    return _COLOURS.sub("", text)
+
+
+def first_error(text: str) -> str:
+    """Return the line of diagnostics that says most, for where only one is shown."""
+    lines = [line.strip() for line in without_colours(text).splitlines() if line.strip()]
+    return next((line for line in lines if "error" in line.lower()), lines[0] if lines else "")
+
+
+def _of_line(line: str) -> str:
+    if not line.startswith("{"):
+        return line + "\n"
+    try:
+        message: dict[str, Any] = msgspec.json.decode(line)
+    except msgspec.DecodeError:
+        return line + "\n"
+    shown = message.get("rendered")
+    return shown if isinstance(shown, str) else ""

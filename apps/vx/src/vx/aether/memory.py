@@ -1,0 +1,135 @@
+"""What the store was found to hold, kept in this process, so that a build that changes nothing asks nobody.
+
+Owns the memory of entries and results, in front of cass.  It may be wrong in one way only: the store may
+have lost, since, what it is remembered to hold.  Who then asks for it is told, and says `forget`.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar
+
+import msgspec
+
+from vx.cass_client import CassClient
+from vx.interfaces import Blob, BlobMissing, Manifest
+from vx.keys.recipe import Entries, Entry, with_entry
+
+# Results and recipes kept; a large workspace in several branches has a few thousand.
+MAX_KEPT: Final = 20_000
+# What is shown of a compiler's warnings when they are shown again; as much as fits into a message.
+MAX_SAID_CHARS: Final = 100_000
+_ENTRIES: Final = "entries"
+
+Value = TypeVar("Value")
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What an action made.
+
+    Attributes:
+        key: its key in the store.
+        outputs: by their names.
+        said: the diagnostics, with colours; "" for none.
+        duration_ms: how long it took then.
+    """
+
+    key: str
+    outputs: dict[str, Blob]
+    said: str = ""
+    duration_ms: int = 0
+
+
+class Memory:
+    """Entries by recipe, results by key.
+
+    Args:
+        cass: the store.
+    """
+
+    def __init__(self, cass: CassClient) -> None:
+        self._cass = cass
+        self._entries: dict[str, list[Entry]] = {}
+        self._results: dict[str, Result] = {}
+
+    def known_entries(self, recipe: str) -> list[Entry] | None:
+        """Return the entries of a recipe as far as this process knows; None where it never asked."""
+        return self._entries.get(recipe)
+
+    def known_result(self, key: str) -> Result | None:
+        """Return a result that this process knows."""
+        return self._results.get(key)
+
+    async def entries(self, recipe: str) -> list[Entry]:
+        """Return the entries of a recipe.
+
+        Raises:
+            StoreGone: the store does not answer.
+        """
+        found = self._entries.get(recipe)
+        if found is None:
+            found = await self._read_entries(recipe)
+            _keep(self._entries, recipe, found)
+        return found
+
+    async def result(self, key: str) -> Result | None:
+        """Return a result, or None if the store does not have it, whole.
+
+        Raises:
+            StoreGone: the store does not answer.
+        """
+        found = self._results.get(key)
+        if found is not None:
+            return found
+        manifest = (await self._cass.get_manifests([key])).found.get(key)
+        if manifest is None:
+            return None
+        return self._learn(key, manifest)
+
+    async def learn(self, recipe: str, entry: Entry, result: Result) -> None:
+        """Keep a new result and the entry that leads to it, here and in the store.
+
+        Raises:
+            StoreGone, StoreFull, BlobMissing: it could not be kept; it is not remembered either.
+        """
+        blobs = [msgspec.structs.replace(blob, name=name) for name, blob in result.outputs.items()]
+        note = {"said": result.said, "duration_ms": result.duration_ms}
+        if len(result.said) > MAX_SAID_CHARS:
+            note["said"] = result.said[:MAX_SAID_CHARS] + "\n... (the rest is left out)\n"
+        entries = with_entry(await self.entries(recipe), entry)
+        data = msgspec.json.encode(Entries(entries))
+        digest = await self._cass.put_bytes(data)
+        await self._cass.put_manifests({result.key: Manifest(blobs, note)})
+        await self._cass.put_manifests({recipe: Manifest([Blob(_ENTRIES, digest, len(data))])})
+        _keep(self._entries, recipe, entries)
+        _keep(self._results, result.key, result)
+
+    def forget(self) -> None:
+        """Forget everything: the store has not all of it any more."""
+        self._entries.clear()
+        self._results.clear()
+
+    async def _read_entries(self, recipe: str) -> list[Entry]:
+        manifest = (await self._cass.get_manifests([recipe])).found.get(recipe)
+        if manifest is None:
+            return []
+        for blob in manifest.blobs:
+            if blob.name == _ENTRIES:
+                try:
+                    return msgspec.json.decode(await self._cass.read(blob.digest), type=Entries).entries
+                except (BlobMissing, msgspec.DecodeError, msgspec.ValidationError):
+                    return []  # gone meanwhile, or of another form: a miss
+        return []
+
+    def _learn(self, key: str, manifest: Manifest) -> Result:
+        blobs = {blob.name: blob for blob in manifest.blobs}
+        said, duration_ms = manifest.note.get("said", ""), manifest.note.get("duration_ms", 0)
+        result = Result(key, blobs, str(said), int(duration_ms))
+        _keep(self._results, key, result)
+        return result
+
+
+def _keep(table: dict[str, Value], key: str, value: Value) -> None:
+    table.pop(key, None)
+    table[key] = value
+    while len(table) > MAX_KEPT:
+        del table[next(iter(table))]

@@ -1,0 +1,76 @@
+"""What a caller is told of its build.
+
+Owns when an event is sent: while nothing has to be run, nothing but diagnostics, so that a build that
+changes nothing is one answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vx.aether.interface import Event
+from vx.reports.report import RunReport
+
+
+class Said:
+    """The events of one build.
+
+    Args:
+        tell: is given each.
+    """
+
+    def __init__(self, tell: Callable[[Event], None]) -> None:
+        self._tell = tell
+        self._total = 0
+        self._done = 0
+        self._loud = False
+
+    def planned(self, total: int, done: int) -> None:
+        """Something has to be looked up or run."""
+        self._loud = True
+        self._total, self._done = total, done
+        self._tell(Event("planned", total=total, done=done))
+
+    def started(self, title: str) -> None:
+        """An action runs."""
+        self._tell(Event("started", title=title, total=self._total, done=self._done))
+
+    def ended(self, title: str, outcome: str, duration_ms: int, said: str) -> None:
+        """An action is over."""
+        if said:
+            self._tell(Event("said", title=title, text=said))
+        if self._loud:
+            self._done += 1
+            self._tell(
+                Event(
+                    "ended",
+                    title=title,
+                    outcome=outcome,
+                    duration_ms=duration_ms,
+                    total=self._total,
+                    done=self._done,
+                )
+            )
+
+    def note(self, text: str) -> None:
+        """There is something else to say."""
+        self._tell(Event("note", text=text))
+
+    def finished(self, report: RunReport, error: str, run_id: str) -> None:
+        """All is over."""
+        self._tell(
+            Event(
+                "finished",
+                title=report.project,
+                total=len(report.actions),
+                done=len(report.actions),
+                cached=report.count("cached"),
+                executed=report.count("executed", "shared"),
+                text=error,
+                success=not error,
+                duration_ms=report.duration_ms,
+                run=run_id,
+                outputs=report.outputs if not error else [],
+                code=1 if error else 0,
+            )
+        )

@@ -1,0 +1,126 @@
+"""aether's answers.
+
+Owns the calls, and what becomes of a build whose caller goes away: it is cancelled, and with it those
+of its compilers for which nobody else waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from daemonry import method
+from vx import __version__, home
+from vx.aether.actions import Actions
+from vx.aether.build import Build, Request
+from vx.aether.interface import Aether, Event, OtherVersion, ServiceDied, State
+from vx.aether.services import Services
+from vx.cass_client import StoreGone
+from vx.interfaces import Collected, Verified
+from vx.keys.file_digests import FileDigests
+from vx.project.features import Wanted
+from vx.project.profile import DEV, RELEASE
+from vx.project.tools import Tools
+
+
+class AetherService(Aether):
+    """The implementation.
+
+    Args:
+        services: cass and rhea.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._digests = FileDigests()
+        self._tools = Tools()
+        self._actions = Actions(services, self._digests)
+        self._building: list[Build] = []
+        self._builds = 0
+
+    async def build(  # noqa: PLR0913, PLR0917  # the interface's own
+        self,
+        directory: str,
+        version: str,
+        environment: dict[str, str],
+        umask: int = 0o022,
+        release: bool = False,
+        packages: list[str] = [],  # noqa: B006
+        workspace: bool = False,
+        features: list[str] = [],  # noqa: B006
+        default_features: bool = True,
+        all_features: bool = False,
+    ) -> AsyncIterator[Event]:
+        """Build a project: see `Aether`."""
+        if version != __version__:
+            raise OtherVersion(version=__version__)
+        wanted = Wanted(tuple(features), default_features, all_features)
+        profile = RELEASE if release else DEV
+        request = Request(directory, environment, umask, profile, tuple(packages), workspace, wanted)
+        events: asyncio.Queue[Event] = asyncio.Queue()
+        build = Build(request, self._actions, self._tools, self._digests, events.put_nowait)
+        self._building.append(build)
+        task = asyncio.create_task(build.run(), name=f"build of {directory}")
+        try:
+            while (event := await events.get()).kind != "finished":
+                yield event
+        finally:
+            task.cancel()
+            await asyncio.wait((task,))
+            self._building.remove(build)
+            self._builds += 1
+        yield event  # the last: it is over by then, also for who asks for the state
+
+    @method(idempotent=True)
+    async def state(self) -> State:
+        """Return aether in numbers."""
+        return State(
+            __version__,
+            home.home_dir(),
+            [one.state() for one in self._services],
+            [one.project_dir for one in self._building],
+            self._builds,
+            self._actions.runs,
+            self._digests.hashed,
+        )
+
+    async def verify(self) -> AsyncIterator[Verified]:
+        """Read the whole store again."""
+        await self._services.cass.ready()
+        ends = self._services.cass.ends
+        try:
+            async for step in self._actions.cass.verify():
+                if step.damaged is not None:
+                    self._actions.memory.forget()
+                yield step
+        except StoreGone as error:
+            raise await self._services.cass.lost(ends, error.reason) from error
+
+    async def gc(self, max_bytes: int | None = None, dry_run: bool = False) -> Collected:
+        """Remove the least recently used from the store."""
+        await self._services.cass.ready()
+        ends = self._services.cass.ends
+        try:
+            collected = await self._actions.cass.gc(max_bytes, dry_run=dry_run)
+        except StoreGone as error:
+            raise await self._services.cass.lost(ends, error.reason) from error
+        if collected.removed and not dry_run:
+            self._actions.memory.forget()
+        return collected
+
+    def fields(self) -> dict[str, Any]:
+        """Return what STATUS tells besides the usual."""
+        return {
+            "building": [one.project_dir for one in self._building],
+            "builds": self._builds,
+            "compilations": self._actions.runs,
+            **{one.name: one.state().state for one in self._services},
+        }
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self._actions.cass.close()
+
+
+__all__ = ["AetherService", "ServiceDied"]

@@ -1,0 +1,1 @@
+"""cass: the content-addressed store: blobs and manifests."""

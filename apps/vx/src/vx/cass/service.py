@@ -1,0 +1,223 @@
+"""cass as a service: the store's methods, called from other processes.
+
+Owns threads for what blocks, the order to collect when the store has grown too large, and moving
+blobs as bytes where descriptors cannot pass.  What is stored, and how, is `store`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from socket import socket
+from typing import Any, Final, ParamSpec, TypeVar
+
+from daemonry import Fd, Upgrade
+from vx import digests
+from vx.cass.collect import KEPT_SHARE
+from vx.cass.store import MAX_BLOB_BYTES, Store
+from vx.interfaces import (
+    Blob,
+    Cass,
+    Collected,
+    Held,
+    Lookup,
+    Manifest,
+    Missing,
+    NameInvalid,
+    StoreFull,
+    StoreStats,
+    StoreTrouble,
+    Verified,
+)
+
+logger = logging.getLogger("vx.cass")
+
+Arguments = ParamSpec("Arguments")
+Value = TypeVar("Value")
+
+# They wait for the disk more than they compute; hashing lets go of the interpreter's lock.
+MAX_THREADS: Final = 8
+# A connection that moves bytes and makes no progress for this long is closed.
+BYTES_TIMEOUT_S: Final = 30.0
+# After a collection that failed, or removed nothing because all is held, the next waits this long.
+COLLECT_AGAIN_S: Final = 30.0
+
+
+class CassService(Cass):
+    """The interface's implementation over a store.
+
+    Args:
+        store: what it serves.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="store")
+        self._grown = asyncio.Event()
+        self._size: int | None = None
+        self._holds = 0
+        self._put = 0
+        self._hits = 0
+        self._misses = 0
+        self._damaged = 0
+
+    async def missing(self, digests: list[str]) -> Missing:
+        """Return which blobs are not there."""
+        found = await self._in_thread(self._store.missing, digests)
+        self._damaged += len(found.damaged)
+        return found
+
+    async def put(self, files: list[Fd]) -> list[str]:
+        """Keep the content of files."""
+        stored = await self._in_thread(self._put_all, files)
+        self._count(sum(size for _, size in stored), len(stored))
+        return [digest for digest, _ in stored]
+
+    async def get(self, digests: list[str]) -> list[Fd]:
+        """Return the store's own files."""
+        fds = await self._in_thread(self._store.open_blobs, digests)
+        return [Fd(fd) for fd in fds]
+
+    async def put_manifests(self, manifests: dict[str, Manifest]) -> None:
+        """Keep manifests."""
+        await self._in_thread(self._store.put_manifests, manifests)
+
+    async def get_manifests(self, keys: list[str]) -> Lookup:
+        """Return the manifests that can be had."""
+        lookup = await self._in_thread(self._store.get_manifests, keys)
+        self._hits += len(lookup.found)
+        self._misses += len(set(keys)) - len(lookup.found)
+        self._damaged += len(lookup.damaged)
+        return lookup
+
+    async def hold(self) -> AsyncIterator[Held]:
+        """Hold until the caller goes."""
+        with self._store.hold() as since_s:
+            self._holds += 1
+            try:
+                yield Held(since_s)
+                await asyncio.Event().wait()
+            finally:
+                self._holds -= 1
+
+    async def verify(self) -> AsyncIterator[Verified]:
+        """Read the whole store again."""
+        steps = self._store.verify()
+        while (step := await self._in_thread(partial(next, steps, None))) is not None:
+            self._damaged += step.damaged is not None
+            yield step
+
+    async def gc(self, max_bytes: int | None = None, dry_run: bool = False) -> Collected:
+        """Remove the least recently used."""
+        if max_bytes is not None and max_bytes < 0:
+            raise NameInvalid(name=str(max_bytes), reason="max_bytes cannot be negative")
+        collected = await self._in_thread(partial(self._store.gc, max_bytes, dry_run=dry_run))
+        if not dry_run:
+            self._size = collected.kept_bytes
+        return collected
+
+    async def stats(self) -> StoreStats:
+        """Return the store in numbers."""
+        return await self._in_thread(self._store.stats)
+
+    async def send(self, digest: str) -> Upgrade[Blob]:
+        """Send a blob's bytes behind the reply."""
+        fd = await self._in_thread(self._store.open_blob, digest)
+        return Upgrade(Blob("", digest, os.fstat(fd).st_size), partial(_send, fd))
+
+    async def receive(self, size: int) -> Upgrade[None]:
+        """Take bytes behind the reply."""
+        if not 0 <= size <= MAX_BLOB_BYTES:
+            raise StoreFull(path=self._store.path, reason=f"a blob has at most {MAX_BLOB_BYTES} bytes")
+        # Counted by the next look at the disk; the thread that takes them has no loop to tell.
+        return Upgrade(None, partial(_receive, self._store, size))
+
+    # --- the daemon's ----------------------------------------------------------------------------
+
+    async def keep_bounded(self) -> None:
+        """Collect whenever the store has grown beyond its bound."""
+        while True:
+            try:
+                if self._size is None:
+                    self._size = (await self.stats()).size
+                while self._size <= self._store.max_bytes:
+                    await self._grown.wait()
+                    self._grown.clear()
+                collected = await self.gc(int(self._store.max_bytes * KEPT_SHARE))
+            except (StoreFull, StoreTrouble) as error:
+                logger.error("the store cannot be collected: %s: %s", error.path, error.reason)
+            else:
+                if collected.removed:
+                    logger.info("collected %d, %d bytes", collected.removed, collected.removed_bytes)
+                    continue
+            await asyncio.sleep(COLLECT_AGAIN_S)
+
+    def fields(self) -> dict[str, Any]:
+        """Return what STATUS tells besides the usual."""
+        return {
+            "store": self._store.path,
+            "store_bytes": self._size,
+            "store_max_bytes": self._store.max_bytes,
+            "holds": self._holds,
+            "blobs_put": self._put,
+            "manifest_hits": self._hits,
+            "manifest_misses": self._misses,
+            "damaged_found": self._damaged,
+        }
+
+    def close(self) -> None:
+        """Let the threads go once they have done what they are at."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _in_thread(
+        self, function: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Value:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, partial(function, *args, **kwargs))
+
+    def _put_all(self, files: list[Fd]) -> list[tuple[str, int]]:
+        stored = []
+        for file in files:
+            with file:
+                try:
+                    stored.append(self._store.put_fd(file.fileno()))
+                except OSError as error:
+                    reason = f"the descriptor that was passed cannot be read: {error.strerror}"
+                    raise StoreTrouble(path=self._store.path, reason=reason) from error
+        return stored
+
+    def _count(self, size: int, blobs: int) -> None:
+        self._put += blobs
+        if self._size is not None:
+            self._size += size
+        self._grown.set()
+
+
+def _send(fd: int, sock: socket, _early: bytes) -> None:
+    with open(fd, "rb") as file, suppress(OSError):
+        sock.settimeout(BYTES_TIMEOUT_S)
+        sock.sendfile(file)
+
+
+def _receive(store: Store, size: int, sock: socket, early: bytes) -> None:
+    sock.settimeout(BYTES_TIMEOUT_S)
+    left = size
+
+    def read() -> bytes:
+        nonlocal left, early
+        if not left:
+            return b""
+        piece, early = (early or sock.recv(min(left, digests.PIECE_BYTES)))[:left], b""
+        if not piece:
+            raise ConnectionResetError("the sender went away")
+        left -= len(piece)
+        return piece
+
+    with suppress(OSError, StoreFull, StoreTrouble):
+        digest, _ = store.put_from(read)
+        sock.sendall(f"{digest}\n".encode())

@@ -1,0 +1,223 @@
+"""`vx build`: asks aether, and shows what it tells.
+
+Owns what is asked and what is printed at the end.  One connection, one call.  On the path of every
+build: no asyncio, no msgspec, no argparse.
+"""
+
+from __future__ import annotations
+
+import os
+
+import daemonry
+from daemonry import Client
+from daemonry.cli import kit
+from vx import __version__, home
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from vx.cli.progress import Progress
+
+_METHOD = "org.daemonry.vx.Aether.Build"
+_OTHER_VERSION = "org.daemonry.vx.Aether.OtherVersion"
+_CONNECT_TIMEOUT_S = 5.0
+
+# `vx.aether.interface.ENVIRONMENT`, which a test compares; importing that would cost msgspec.
+ENVIRONMENT = (
+    "PATH",
+    "HOME",
+    "RUSTC",
+    "RUSTFLAGS",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "CARGO_HOME",
+    "CC",
+    "CXX",
+    "AR",
+    "CFLAGS",
+    "CXXFLAGS",
+)
+
+
+class Asked:
+    """What was asked for on the command line.
+
+    Attributes:
+        parameters: of the call, as far as the command line tells them.
+        json: whether the result is printed as JSON.
+        spawn: whether aether may be started.
+        die_with_parent: whether an aether that is started ends with this command.
+        quiet: whether only diagnostics and errors are shown.
+        directory: where the project is; "" for the present directory.
+    """
+
+    __slots__ = ("die_with_parent", "directory", "json", "parameters", "quiet", "spawn")
+
+    def __init__(self) -> None:
+        self.parameters: dict[str, Any] = {}
+        self.json = False
+        self.spawn = True
+        self.die_with_parent = False
+        self.quiet = False
+        self.directory = ""
+
+
+def parse(arguments: list[str]) -> Asked | None:
+    """Return what is asked for, or None where a fuller parser has to look."""
+    asked = Asked()
+    for argument in arguments:
+        if argument in ("--release", "-r"):
+            asked.parameters["release"] = True
+        elif argument == "--no-spawn":
+            asked.spawn = False
+        elif argument == "--die-with-parent":
+            asked.die_with_parent = True
+        elif argument == "--json":
+            asked.json = True
+        elif argument in ("--quiet", "-q"):
+            asked.quiet = True
+        else:
+            return None
+    return asked
+
+
+def perform(asked: Asked) -> int:
+    """Build, and return the exit code."""
+    try:
+        parameters = _parameters(asked)
+        return _built(asked, parameters)
+    except (home.HomeInvalid, daemonry.errors.DaemonryError, OSError) as error:
+        from vx.cli.failures import told
+
+        return told(error)
+
+
+def _parameters(asked: Asked) -> dict[str, Any]:
+    umask = os.umask(0o022)
+    os.umask(umask)
+    environ = os.environ
+    return {
+        "directory": _directory(asked),
+        "version": __version__,
+        "environment": {name: environ[name] for name in ENVIRONMENT if name in environ},
+        "umask": umask,
+        **asked.parameters,
+    }
+
+
+def _directory(asked: Asked) -> str:
+    try:
+        directory = os.path.abspath(asked.directory) if asked.directory else os.getcwd()
+        directory.encode()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(error.errno, "is gone", "the present directory") from None
+    except UnicodeEncodeError:
+        raise OSError(
+            84, "its name is not UTF-8, and cannot be sent", kit.printable(repr(directory))
+        ) from None
+    return directory
+
+
+def _built(asked: Asked, parameters: dict[str, Any]) -> int:
+    try:
+        client = Client.connect(home.endpoint(home.AETHER), _CONNECT_TIMEOUT_S)
+    except (daemonry.errors.ConnectError, OSError):
+        client = _brought_up(asked)
+    with client:
+        try:
+            return _follow(client, asked, parameters)
+        except daemonry.errors.CallFailed as error:
+            if not _may_be_another_next(error):
+                raise
+        except daemonry.errors.ConnectionLost:
+            pass  # it ended as we came, and said nothing yet; to build twice does no harm
+    # It was ending, not ready yet, or of another version: whoever brings it up sees to that.
+    with _brought_up(asked) as client:
+        return _follow(client, asked, parameters)
+
+
+def _may_be_another_next(error: daemonry.errors.CallFailed) -> bool:
+    kinds = (daemonry.errors.Draining, daemonry.errors.InterfaceNotFound)
+    return isinstance(error, kinds) or error.error == _OTHER_VERSION
+
+
+def _brought_up(asked: Asked) -> Client:
+    from vx.cli.bring_up import reach
+
+    return reach(spawn=asked.spawn, quiet=asked.quiet, die_with_parent=asked.die_with_parent)
+
+
+def _follow(client: Client, asked: Asked, parameters: dict[str, Any]) -> int:
+    progress: Progress | None = None
+    heard = False
+    try:
+        for event in client.stream(_METHOD, parameters):
+            kind = event["kind"]
+            heard = True
+            if kind == "finished":
+                if progress is not None:
+                    progress.close()
+                return _finished(asked, event)
+            if progress is None:
+                from vx.cli.progress import Progress
+
+                progress = Progress(quiet=asked.quiet)
+            progress.show(event)
+    except daemonry.errors.ConnectionLost as error:
+        if not heard:
+            raise
+        raise _lost(str(error)) from error
+    finally:
+        if progress is not None:
+            progress.close()
+    raise _lost("it ended the build without a word")
+
+
+def _lost(reason: str) -> Exception:
+    from vx.cli.failures import AetherLost
+
+    return AetherLost(reason)
+
+
+def _finished(asked: Asked, event: dict[str, Any]) -> int:
+    success = event.get("success", False)
+    if asked.json:
+        kit.say_json(_fields(event))
+    if not success:
+        kit.complain(f"vx: {kit.printable(event.get('text', ''))}")
+        return int(event.get("code", 0)) or 1
+    if not asked.json and not asked.quiet:
+        kit.say(_summary(event))
+        for path in event.get("outputs", ()):
+            kit.say(f"  output: {kit.printable(_relative(path))}")
+    return 0
+
+
+def _fields(event: dict[str, Any]) -> dict[str, Any]:
+    """Return what `--json` prints; what the event left out is what it is by default."""
+    return {
+        "ok": event.get("success", False),
+        "project": event.get("title", ""),
+        "total": event.get("total", 0),
+        "cached": event.get("cached", 0),
+        "executed": event.get("executed", 0),
+        "duration_ms": event.get("duration_ms", 0),
+        "run": event.get("run", ""),
+        "outputs": event.get("outputs", []),
+        "error": event.get("text", ""),
+    }
+
+
+def _summary(event: dict[str, Any]) -> str:
+    executed, total = event.get("executed", 0), event.get("total", 0)
+    name = kit.printable(event.get("title", ""))
+    took = f"{event.get('duration_ms', 0) / 1000:.2f} s"
+    if not executed:
+        return f"{name}: cached, nothing to build ({total} action{'s' * (total != 1)}, {took})"
+    return f"{name}: built in {took} ({executed} executed, {event.get('cached', 0)} cached)"
+
+
+def _relative(path: str) -> str:
+    here = os.getcwd()
+    return path[len(here) + 1 :] if path.startswith(here + "/") else path

@@ -1,0 +1,70 @@
+"""Errors as one line and an exit code.
+
+Owns the sentences for what can go wrong between `vx` and its services; the codes are daemonry's.
+"""
+
+from __future__ import annotations
+
+import os
+
+import daemonry
+from daemonry.cli import kit
+from vx import __version__, home
+
+_PREFIX = "org.daemonry.vx.Aether."
+_FAILED = 1
+_USAGE = 2
+_UNKNOWN_OUTCOME = 6
+
+
+class AetherLost(daemonry.errors.DaemonryError):
+    """aether went away in the middle of a call."""
+
+
+def told(error: Exception) -> int:
+    """Print an error, one line, and return its exit code."""
+    if isinstance(error, home.HomeInvalid):
+        kit.complain(f"vx: {error}")
+        return _USAGE
+    if isinstance(error, (AetherLost, daemonry.errors.ConnectionLost)):
+        kit.complain(
+            f"vx: aether died, and what was asked with it ({error}); its log is {home.log_path(home.AETHER)}"
+        )
+        return _UNKNOWN_OUTCOME
+    if isinstance(error, daemonry.errors.NotRunning):
+        return kit.fail(daemonry.errors.NotRunning("vx: aether", "without --no-spawn it would be started"))
+    if isinstance(error, daemonry.errors.CallFailed) and error.error.startswith(_PREFIX):
+        kit.complain(f"vx: {_sentence(error)}")
+        return _FAILED
+    if isinstance(error, daemonry.errors.StartFailed):
+        kit.complain(f"vx: {kit.printable(str(error))}; its log is {home.log_path(home.AETHER)}")
+        return _FAILED
+    if isinstance(error, OSError):
+        where = error.filename or home.home_dir()
+        kit.complain(f"vx: {where}: {error.strerror or error}")
+        return _FAILED
+    assert isinstance(error, daemonry.errors.DaemonryError)
+    return kit.fail(error)
+
+
+def _sentence(error: daemonry.errors.CallFailed) -> str:
+    kind, fields = error.error.removeprefix(_PREFIX), error.parameters
+    if kind == "OtherVersion":
+        return (
+            f"aether of {home.home_dir()} is vx {fields.get('version')}, and this is vx {__version__}: use"
+            " that one, or end it with `vx kill`, or choose another VX_HOME"
+        )
+    if kind == "ServiceDied":
+        return f"{fields.get('service')} died: {fields.get('reason')}; its log is {fields.get('log')}"
+    return str(error)
+
+
+def home_trouble() -> str | None:
+    """Return what is wrong with the home as a place to keep things; None for nothing that can be seen."""
+    path = home.home_dir()
+    try:
+        if os.path.lexists(path) and not os.path.isdir(path):
+            return f"{path}: VX_HOME is no directory"
+    except (OSError, ValueError) as error:
+        return f"{path}: {error}"
+    return None

@@ -1,0 +1,480 @@
+"""What cass and rhea can be asked: the typed interfaces, and the values that pass.
+
+Owns the contracts and nothing that fulfils them.
+
+A digest is BLAKE3's 256 bits as 64 lower-case hexadecimal digits (`vx.digests`); a key has the same
+form and is made by whoever asks: to the store it is a name.  Descriptors pass only over Unix
+sockets, and at most `MAX_FDS` beside one message: `vx.cass_client` asks in pieces, and moves bytes
+by `Send` and `Receive` where an endpoint is TCP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Final, Literal
+
+import msgspec
+
+from daemonry import CallError, Fd, Interface, Upgrade, method
+
+# Descriptors beside one message: daemonry's own bound.
+MAX_FDS: Final = 16
+
+# The time of modification of all blobs, and of a job's inputs, in seconds since 1970: 1980-01-01, the
+# first date that a zip archive can hold; Nix has chosen it for that.  What a compiler makes of a
+# source's time (`__TIMESTAMP__`) is then the same everywhere.
+BLOB_TIME_S: Final = 315532800
+
+# --- cass: values ---------------------------------------------------------------------------------
+
+
+class Blob(msgspec.Struct, frozen=True):
+    """Content in the store, and what it is called where it is used.
+
+    Attributes:
+        name: a relative path, or whatever the owner of a manifest calls it.
+        digest: of the content.
+        size: in bytes.
+        executable: whether it is given the mode 0555 instead of 0444.
+    """
+
+    name: str
+    digest: str
+    size: int
+    executable: bool = False
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What is kept under a key.
+
+    Attributes:
+        blobs: what the key stands for; while one is not in the store, the manifest is not found.
+        note: anything else that its owner wants to find again; a few kilobytes.
+    """
+
+    blobs: list[Blob] = []
+    note: dict[str, Any] = {}
+
+
+class Damage(msgspec.Struct, frozen=True):
+    """Something in the store that is not what it was: set aside, and missing from then on.
+
+    Attributes:
+        kind: what it was.
+        name: its digest or key.
+        reason: what was wrong, in words.
+        kept_at: where the damaged file is now.
+    """
+
+    kind: Literal["blob", "manifest"]
+    name: str
+    reason: str
+    kept_at: str
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """Which of the digests asked for the store does not have.
+
+    Attributes:
+        digests: those, in the order asked.
+        damaged: those of them that were there and were not what they should be.
+    """
+
+    digests: list[str] = []
+    damaged: list[Damage] = []
+
+
+class Lookup(msgspec.Struct, frozen=True):
+    """Which keys have a manifest whose blobs are all in the store.
+
+    Attributes:
+        found: the manifests by key; a key that is not there is a miss.
+        damaged: what was found damaged on the way, which may be why a key is not there.
+    """
+
+    found: dict[str, Manifest] = {}
+    damaged: list[Damage] = []
+
+
+class Held(msgspec.Struct, frozen=True):
+    """Nothing that is used from now on is removed by `gc`, until this stream ends.
+
+    Attributes:
+        since_s: since when, as seconds since 1970.
+    """
+
+    since_s: float
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """How far a check of the whole store is, or something that it found.
+
+    Attributes:
+        blobs: checked so far.
+        manifests: checked so far.
+        size: read so far, in bytes.
+        damaged: what was found, if this is about a finding.
+        done: whether this is the last.
+    """
+
+    blobs: int
+    manifests: int
+    size: int
+    damaged: Damage | None = None
+    done: bool = False
+
+
+class Collected(msgspec.Struct, frozen=True):
+    """What a `gc` did, or would do.
+
+    Attributes:
+        removed: blobs and manifests that went.
+        removed_bytes: what they took.
+        kept_bytes: what is left.
+        held: blobs and manifests that would have gone, had no build held them.
+    """
+
+    removed: int
+    removed_bytes: int
+    kept_bytes: int
+    held: int
+
+
+class StoreStats(msgspec.Struct, frozen=True):
+    """The store in numbers.
+
+    Attributes:
+        path: its directory.
+        blobs: how many there are.
+        manifests: how many there are.
+        size: of both, in bytes.
+        max_size: beyond which the least recently used go.
+        holds: builds that hold what they use.
+        quarantined: damaged files set aside.
+    """
+
+    path: str
+    blobs: int
+    manifests: int
+    size: int
+    max_size: int
+    holds: int
+    quarantined: int
+
+
+# --- cass: errors ---------------------------------------------------------------------------------
+
+
+class BlobMissing(CallError):
+    """Blobs that were asked for are not in the store; nothing was given.
+
+    Put them, or make them again.  Those in `damaged` were there and were set aside just now.
+    """
+
+    digests: list[str]
+    damaged: list[Damage]
+
+
+class NameInvalid(CallError):
+    """A digest or a key is not 64 lower-case hexadecimal digits, or a manifest cannot be kept."""
+
+    name: str
+    reason: str
+
+
+class StoreFull(CallError):
+    """The disk, or a quota, has no room; what was being written is gone without a trace."""
+
+    path: str
+    reason: str
+
+
+class StoreTrouble(CallError):
+    """The store's directory cannot be read or written."""
+
+    path: str
+    reason: str
+
+
+class Cass(
+    Interface,
+    name="org.daemonry.vx.Cass",
+    errors=(BlobMissing, NameInvalid, StoreFull, StoreTrouble),
+):
+    """The content-addressed store: blobs by their digests, manifests by keys.
+
+    What it says is there has been read and found whole in this run of the store, and is not removed
+    while a hold that began before is held.
+    """
+
+    @method(idempotent=True)
+    async def missing(self, digests: list[str]) -> Missing:
+        """Return which of these blobs are not there; the others count as used now."""
+        raise NotImplementedError
+
+    @method(idempotent=True)
+    async def put(self, files: list[Fd]) -> list[str]:
+        """Keep the content of files (at most 16), read from their beginnings; return their digests.
+
+        A pipe or socket is read to its end.
+        """
+        raise NotImplementedError
+
+    @method(idempotent=True)
+    async def get(self, digests: list[str]) -> list[Fd]:
+        """Return the store's own files (at most 16), open for reading, in this order.
+
+        All or none: `BlobMissing` names every one that is not there.  Read them by `os.pread`, or
+        rewind: two of them may be one blob, each has its own position.
+        """
+        raise NotImplementedError
+
+    @method(idempotent=True)
+    async def put_manifests(self, manifests: dict[str, Manifest]) -> None:
+        """Keep manifests under their keys, in place of what was there.
+
+        `BlobMissing`, and nothing is kept, when one names a blob that is not there.
+        """
+        raise NotImplementedError
+
+    @method(idempotent=True)
+    async def get_manifests(self, keys: list[str]) -> Lookup:
+        """Return the manifests of these keys whose blobs are all there; all of it counts as used now."""
+        raise NotImplementedError
+
+    def hold(self) -> AsyncIterator[Held]:
+        """Keep what is used from now on from being removed, for as long as this stream is open.
+
+        One value comes, when the hold is there.  A build holds from its first question to its end.
+        """
+        raise NotImplementedError
+
+    def verify(self) -> AsyncIterator[Verified]:
+        """Read the whole store again; set aside what is damaged, and tell."""
+        raise NotImplementedError
+
+    @method(idempotent=True)
+    async def gc(self, max_bytes: int | None = None, dry_run: bool = False) -> Collected:
+        """Remove the least recently used until the store is this small; by default, its usual bound."""
+        raise NotImplementedError
+
+    @method(idempotent=True)
+    async def stats(self) -> StoreStats:
+        """Return the store in numbers."""
+        raise NotImplementedError
+
+    async def send(self, digest: str) -> Upgrade[Blob]:
+        """Send a blob's bytes behind the reply, and close; for connections without descriptors."""
+        raise NotImplementedError
+
+    async def receive(self, size: int) -> Upgrade[None]:
+        """Take `size` bytes behind the reply, and answer with the digest and a line end.
+
+        For connections without descriptors.  Closed without an answer: nothing was kept.
+        """
+        raise NotImplementedError
+
+
+# --- rhea: values ---------------------------------------------------------------------------------
+
+
+class Input(msgspec.Struct, frozen=True):
+    """A file that a job may read.
+
+    Attributes:
+        path: where it is put, relative to the job's root.
+        digest: its content, in the store.
+        executable: whether it may be run.
+    """
+
+    path: str
+    digest: str
+    executable: bool = False
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A command, and all that it may see.
+
+    It runs in an empty directory, the root, where its inputs are put (read-only) and the folders of
+    its outputs are made.  `%{root}` in `command` and `env` stands for the root's absolute path;
+    relative paths do without.  The environment is `env` and a few fixed variables (`vx.rhea.job`),
+    nothing of rhea's own.
+
+    Attributes:
+        command: the program and its arguments; the program is an absolute path, or an input's path.
+        inputs: the files that it may read, besides the compiler's own and the system's.
+        outputs: files that it must make, as relative paths.
+        output_dirs: directories of which every file is kept; they are made, and may stay empty.
+        env: variables.
+        cwd: where it runs, relative to the root.
+        tool: `rustc` and `cc` get the option that keeps the root's path out of what they make.
+        remap_to: what stands in its place in debug information.
+        dep_files: files, relative to the root, in which the compiler says what it read (make's format).
+        timeout_s: after which it is killed; None for rhea's own bound.
+        title: what `status` calls it.
+    """
+
+    command: list[str]
+    inputs: list[Input] = []
+    outputs: list[str] = []
+    output_dirs: list[str] = []
+    env: dict[str, str] = {}
+    cwd: str = ""
+    tool: Literal["rustc", "cc", "step"] = "step"
+    remap_to: str = "/vx"
+    dep_files: list[str] = []
+    timeout_s: float | None = None
+    title: str = ""
+
+
+class Started(msgspec.Struct, frozen=True):
+    """The job has a place and its process runs."""
+
+    pid: int
+    waited_ms: int
+
+
+class Output(msgspec.Struct, frozen=True):
+    """A piece of what the job wrote; what is not UTF-8, and NUL, is replaced by U+FFFD."""
+
+    stream: Literal["stdout", "stderr"]
+    text: str
+
+
+class Done(msgspec.Struct, frozen=True):
+    """The job has ended by itself, or its time was over.
+
+    Attributes:
+        exit_code: of the process; minus the signal's number where a signal ended it.
+        timed_out: whether it was killed because its time was over.
+        outputs: its outputs, in the store by now; empty unless the exit code is 0.
+        stdout: all that it wrote there, as a blob; None for nothing.
+        stderr: all that it wrote there, as a blob; None for nothing.
+        cut_bytes: what it wrote beyond what is kept.
+        reads: what its dep files say that it read: relative to the root, or absolute where it is
+            outside; sorted, each once.
+        undeclared: those of `reads` that lie outside the root.  Whether that is in order is the
+            caller's to judge: a system header is (its content belongs into the next key), a source
+            file is not.
+        env_reads: the variables that its dep files say that it read (rustc), with None where not set.
+        wall_ms: how long it ran.
+        cpu_ms: the processor time of it and its children.
+        max_rss_kib: the largest of them.
+    """
+
+    exit_code: int
+    timed_out: bool
+    outputs: list[Blob]
+    stdout: Blob | None
+    stderr: Blob | None
+    cut_bytes: int
+    reads: list[str]
+    undeclared: list[str]
+    env_reads: dict[str, str | None]
+    wall_ms: int
+    cpu_ms: int
+    max_rss_kib: int
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One of these: `started` once, any number of `output`, `done` as the last."""
+
+    started: Started | None = None
+    output: Output | None = None
+    done: Done | None = None
+
+
+class RheaStats(msgspec.Struct, frozen=True):
+    """Rhea in numbers, since it started.
+
+    Attributes:
+        limit: jobs that run at the same time.
+        running: how many do.
+        waiting: how many wait for a place.
+        finished: that ended by themselves with 0.
+        failed: that ended otherwise.
+        cancelled: whose caller went away.
+        titles: of the running ones.
+    """
+
+    limit: int
+    running: int
+    waiting: int
+    finished: int
+    failed: int
+    cancelled: int
+    titles: list[str]
+
+
+# --- rhea: errors ---------------------------------------------------------------------------------
+
+
+class JobInvalid(CallError):
+    """The job cannot be run as it is described; nothing ran."""
+
+    reason: str
+
+
+class ToolMissing(CallError):
+    """The program cannot be started; nothing ran."""
+
+    program: str
+    reason: str
+
+
+class InputsMissing(CallError):
+    """The store does not have these inputs (any more); nothing ran.  Put them, or make them again."""
+
+    digests: list[str]
+
+
+class OutputsMissing(CallError):
+    """The command said that it succeeded, and did not make these outputs."""
+
+    names: list[str]
+
+
+class StoreLost(CallError):
+    """The store does not answer; the job did not run, or what it made is not kept."""
+
+    endpoint: str
+    reason: str
+
+
+class ScratchFull(CallError):
+    """The disk, or a quota, has no room for the job's inputs or outputs."""
+
+    path: str
+    reason: str
+
+
+class RunnerLost(CallError):
+    """The process that runs the commands died, and the command with it.  The next job gets a new one."""
+
+    reason: str
+
+
+class Rhea(
+    Interface,
+    name="org.daemonry.vx.Rhea",
+    errors=(
+        JobInvalid,
+        ToolMissing,
+        InputsMissing,
+        OutputsMissing,
+        StoreFull,
+        StoreLost,
+        ScratchFull,
+        RunnerLost,
+    ),
+):
+    """Runs commands that see their declared inputs only, several at once."""
+
+    def run(self, job: Job) -> AsyncIterator[Event]:
+        """Run a job.  When the stream is left, or the caller is gone, it and its children are killed."""
+        raise NotImplementedError
+
+    @method(idempotent=True)
+    async def stats(self) -> RheaStats:
+        """Return rhea in numbers."""
+        raise NotImplementedError

@@ -1,0 +1,127 @@
+"""Digests of files, remembered as long as the file is surely the same.
+
+Owns the memory and its rule.  A file is taken for the same when its size, times of change (mtime and
+ctime, in nanoseconds), inode and device are.  That alone could be wrong: a file may change twice
+within one tick of the file system's clock.  So what was read within such a tick of its last change is
+not trusted and read again, as git does with its index ("racy git").  The ctime counts because no
+program can set it: `touch -d` and `cp -p` show.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from typing import Final, NamedTuple
+
+from vx import digests
+
+# Linux stamps files by a clock that ticks at least every 10 ms (HZ=100).
+FINE_TICK_NS: Final = 50_000_000
+# FAT counts in 2 s, others in 1 s; their times have no fraction.
+COARSE_TICK_NS: Final = 2_050_000_000
+# Files that are remembered; about 300 bytes each.
+MAX_KNOWN: Final = 500_000
+_SECOND_NS: Final = 1_000_000_000
+
+
+class Signature(NamedTuple):
+    """What a file looks like without reading it."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    device: int
+
+
+class Known(NamedTuple):
+    """What was read of a file.
+
+    Attributes:
+        signature: of the file then.
+        digest: of its content.
+        settled: whether it was read long enough after its last change.
+    """
+
+    signature: Signature
+    digest: str
+    settled: bool
+
+
+def signature_of(found: os.stat_result) -> Signature:
+    """Return the signature that `stat` tells."""
+    return Signature(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
+
+
+def is_settled(signature: Signature, read_at_ns: int) -> bool:
+    """Whether a file that looked so when it was read cannot change without looking otherwise.
+
+    Args:
+        signature: before it was read.
+        read_at_ns: when reading began, since 1970.
+    """
+    coarse = signature.mtime_ns % _SECOND_NS == 0 or signature.ctime_ns % _SECOND_NS == 0
+    tick_ns = COARSE_TICK_NS if coarse else FINE_TICK_NS
+    return max(signature.mtime_ns, signature.ctime_ns) + tick_ns <= read_at_ns
+
+
+class FileDigests:
+    """The memory; one for all builds.
+
+    Attributes:
+        hashed: how many files were read so far, for `status`.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, Known] = {}
+        self.hashed = 0
+
+    def _keep(self, path: str, known: Known) -> None:
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()  # reading all again is rare, and takes a second or two
+        self._known[path] = known
+
+    def digest(self, path: str) -> str | None:
+        """Return the digest of the file at an absolute path; None where there is none.
+
+        Raises:
+            OSError: it is there and cannot be read.
+        """
+        try:
+            found = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            self._known.pop(path, None)
+            return None
+        known = self._known.get(path)
+        if known is not None and known.settled and known.signature == signature_of(found):
+            return known.digest
+        return self._read(path)
+
+    def learned(self, path: str, digest: str) -> None:
+        """Note what was just written to a path by us, whole, so that it need not be read."""
+        try:
+            found = os.stat(path)
+        except OSError:
+            return
+        signature = signature_of(found)
+        self._keep(path, Known(signature, digest, is_settled(signature, time.time_ns())))
+
+    def _read(self, path: str) -> str | None:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            # Before reading: a change while it is read makes the next look find another signature.
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                return f"no file but {stat.filemode(found.st_mode)[0]}"
+            read_at_ns = time.time_ns()
+            digest, _ = digests.of_fd(fd)
+        finally:
+            os.close(fd)
+        self.hashed += 1
+        signature = signature_of(found)
+        self._keep(path, Known(signature, digest, is_settled(signature, read_at_ns)))
+        return digest

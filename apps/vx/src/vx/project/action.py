@@ -1,0 +1,133 @@
+"""Actions: what a build consists of, each one run of one tool, whatever the language.
+
+Owns the values only.  Paths are relative to the project's source root, under which the tool sees
+them too: a checkout at another place gives the same actions.  Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+# Where a tool finds what other actions made, and puts what it makes; no source is looked for there.
+DEPS_DIR: Final = ".vx/deps"
+OUT_DIR: Final = ".vx/out"
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """A program that actions run.
+
+    Attributes:
+        path: where it is; not part of any key.
+        identity: what tells it from another version of it; part of the keys.
+        name: for people: `rustc 1.80.1`.
+    """
+
+    path: str
+    identity: str
+    name: str
+
+
+class Tree(msgspec.Struct, frozen=True, tag="tree"):
+    """Sources: the files below a directory, less hidden ones and other packages.
+
+    Attributes:
+        directory: the directory; "" for the root itself.
+        patterns: of those that count, relative to it; empty for all.
+    """
+
+    directory: str
+    patterns: tuple[str, ...] = ()
+
+
+class Unit(msgspec.Struct, frozen=True, tag="unit"):
+    """Sources: one C file and what it may include.
+
+    Attributes:
+        path: the file.
+        include: folders that are searched.
+    """
+
+    path: str
+    include: tuple[str, ...] = ()
+
+
+class Need(msgspec.Struct, frozen=True):
+    """An output of another action.
+
+    Attributes:
+        action: the other's id.
+        output: which one.
+        path: where the tool finds it.
+    """
+
+    action: str
+    output: str
+    path: str
+
+
+class Action(msgspec.Struct, frozen=True):
+    """One run of one tool.
+
+    Attributes:
+        id: tells it from the others of its project; the same in every checkout.
+        title: for people.
+        tool: what is run.
+        helper: another program that it runs: the linker.
+        kind: how rhea keeps its own paths out of the result, and how what it says is read.
+        arguments: its arguments; `%{helper}` stands for the helper's path.
+        parts: what the key is made of besides files, each under the name that `explain` gives it.
+        env: variables.  Those that the tool says that it reads are part of the key, no others.
+        cwd: where it runs.
+        sources: which files it may read; None for outputs of other actions alone.
+        needs: outputs of other actions that it reads.
+        outputs: what it makes.
+        dep_files: where it says what it read.
+        places: where outputs are put for the user, relative to the build directory.
+    """
+
+    id: str
+    title: str
+    tool: Tool
+    kind: Literal["rustc", "cc", "step"]
+    arguments: tuple[str, ...]
+    parts: dict[str, str]
+    outputs: tuple[str, ...]
+    helper: Tool | None = None
+    env: dict[str, str] = {}
+    cwd: str = ""
+    sources: Tree | Unit | None = None
+    needs: tuple[Need, ...] = ()
+    dep_files: tuple[str, ...] = ()
+    places: dict[str, str] = {}
+
+    def command(self) -> list[str]:
+        """Return the command line."""
+        helper = self.helper.path if self.helper is not None else ""
+        return [self.tool.path, *(word.replace("%{helper}", helper) for word in self.arguments)]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """All actions of a build.
+
+    Attributes:
+        name: of the project, for people.
+        project_dir: the directory that has the manifest; `.vx` is there.
+        root: the source root, absolute.
+        platform: the target triple.
+        profile: dev or release.
+        actions: each after those that it needs.
+    """
+
+    name: str
+    project_dir: str
+    root: str
+    platform: str
+    profile: str
+    actions: tuple[Action, ...]
+
+    @property
+    def build_dir(self) -> str:
+        """Where outputs are put."""
+        return f"{self.project_dir}/.vx/build/{self.platform}/{self.profile}"

@@ -1,0 +1,481 @@
+"""Cargo.toml, read as far as vx builds it: every key is understood, known to be harmless, or refused.
+
+Owns what the keys mean; their source is the manifest chapter of the Cargo book.  Pure: a table in,
+a value out; which files there are is told by whoever looked.  What it does not build (registry and
+git dependencies, build scripts, procedural macros, ...) it refuses by name.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from vx.project.errors import ProjectInvalid, Unsupported
+from vx.project.profile import Profile, profiles_of
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+EDITIONS: Final = ("2015", "2018", "2021", "2024")
+
+_PACKAGE_INERT: Final = _words(
+    "authors autobenches autoexamples autotests categories default-run description documentation exclude"
+    " homepage include keywords license license-file metadata publish readme repository resolver rust-version"
+    " workspace"
+)
+_PACKAGE_READ: Final = frozenset(("name", "version", "edition", "build", "links", "autobins", "autolib"))
+_TARGET_INERT: Final = _words(
+    "test doctest bench doc doc-scrape-examples harness plugin required-features name path crate-type"
+)
+_TOP_INERT: Final = _words(
+    "package lib bin example test bench dev-dependencies dev_dependencies features profile workspace badges"
+    " lints dependencies hints"
+)
+_DEPENDENCY_KEYS: Final = _words(
+    "path version optional default-features default_features features package workspace public"
+)
+_WORKSPACE_KEYS: Final = _words(
+    "members exclude default-members package dependencies lints metadata resolver"
+)
+_CRATE_TYPES: Final = ("lib", "rlib", "staticlib", "cdylib")
+_INHERITED: Final = _words(
+    "version edition authors description homepage repository license license-file rust-version readme"
+    " documentation keywords categories exclude include publish"
+)
+
+
+PATHS_ONLY: Final = "only path dependencies are built"
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One library or program of a package.
+
+    Attributes:
+        name: as the manifest has it.
+        kind: `lib` or `bin`.
+        path: its root file, relative to the package.
+        crate_types: what is made of it.
+        required_features: without which it is left out.
+    """
+
+    name: str
+    kind: str
+    path: str
+    crate_types: tuple[str, ...]
+    required_features: tuple[str, ...] = ()
+
+    @property
+    def crate_name(self) -> str:
+        """The name as Rust has it."""
+        return self.name.replace("-", "_")
+
+
+class Dependency(msgspec.Struct, frozen=True):
+    """A dependency.
+
+    Attributes:
+        name: what the package calls it.
+        package: the name that the package at `path` must have.
+        path: relative to what named it: the package, or the workspace's root.
+        from_workspace: whether `path` is relative to the workspace's root.
+        optional: whether a feature turns it on.
+        default_features: whether its default features are wanted.
+        features: which others are.
+        refused: what it is, for one that vx does not build; an optional one is refused only when a
+            feature turns it on.
+    """
+
+    name: str
+    package: str
+    path: str
+    from_workspace: bool = False
+    optional: bool = False
+    default_features: bool = True
+    features: tuple[str, ...] = ()
+    refused: str = ""
+
+
+class Package(msgspec.Struct, frozen=True):
+    """One package.
+
+    Attributes:
+        name: its name.
+        version: its version.
+        edition: of the language.
+        targets: its library, if it has one, then its programs.
+        dependencies: those that `vx build` needs.
+        features: what each feature turns on.
+        lints: options for the compiler, in their order.
+        env: what cargo tells the compiler of the package, less what depends on where it is.
+        inputs: patterns of the files that the compiler may see; empty for all of the package.
+    """
+
+    name: str
+    version: str
+    edition: str
+    targets: tuple[Target, ...]
+    dependencies: tuple[Dependency, ...]
+    features: dict[str, tuple[str, ...]]
+    lints: tuple[str, ...]
+    env: dict[str, str]
+    inputs: tuple[str, ...] = ()
+
+    @property
+    def library(self) -> Target | None:
+        """Its library."""
+        return next((one for one in self.targets if one.kind == "lib"), None)
+
+
+class Workspace(msgspec.Struct, frozen=True):
+    """A workspace's table.
+
+    Attributes:
+        members: patterns of directories, relative to it.
+        exclude: directories that are none.
+        default_members: those that are built without being named; empty for the usual ones.
+        package: fields that members inherit.
+        dependencies: dependencies that members inherit.
+        lints: lints that members inherit.
+    """
+
+    members: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    default_members: tuple[str, ...] = ()
+    package: dict[str, Any] = {}
+    dependencies: dict[str, Any] = {}
+    lints: dict[str, Any] = {}
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """A Cargo.toml.
+
+    Attributes:
+        path: for errors.
+        table: as TOML has it.
+        workspace: its workspace, if it is one's root.
+        profiles: dev and release as it has them.
+    """
+
+    path: str
+    table: dict[str, Any]
+    workspace: Workspace | None
+    profiles: dict[str, Profile]
+
+    @property
+    def has_package(self) -> bool:
+        """Whether it is a package, and not only a workspace."""
+        return "package" in self.table
+
+
+def read(path: str, table: dict[str, Any]) -> Manifest:
+    """Return what a Cargo.toml says of itself alone.
+
+    Raises:
+        Unsupported: it asks for what vx does not do.
+        ProjectInvalid: it contradicts itself.
+    """
+    _check_top(path, table)
+    workspace = None
+    if "workspace" in table:
+        workspace = _workspace(path, _table(path, table, "workspace"))
+    if workspace is None and "package" not in table:
+        raise ProjectInvalid(path, "has neither [package] nor [workspace]")
+    return Manifest(path, table, workspace, profiles_of(path, _table(path, table, "profile")))
+
+
+def package(manifest: Manifest, files: Collection[str], workspace: Workspace | None) -> Package:
+    """Return the package of a manifest.
+
+    Args:
+        manifest: the manifest.
+        files: of `src/lib.rs`, `src/main.rs`, `src/bin/NAME.rs`, `src/bin/NAME/main.rs` and `build.rs`,
+            those that are there.
+        workspace: that it belongs to, from which it may inherit.
+
+    Raises:
+        Unsupported, ProjectInvalid: as `read`.
+    """
+    path, table = manifest.path, manifest.table
+    fields = _inherit(path, dict(_table(path, table, "package")), workspace)
+    name = _text(path, fields, "name")
+    if not name or not all(char.isalnum() or char in "-_" for char in name):
+        raise ProjectInvalid(path, f"{name!r} cannot be a package's name")
+    _check_package(path, fields, files)
+    edition = str(fields.get("edition", "2015"))
+    if edition not in EDITIONS:
+        raise Unsupported(path, f"edition {edition!r}", f"those known are {', '.join(EDITIONS)}")
+    inputs = fields.get("metadata", {}).get("vx", {}).get("inputs", [])
+    return Package(
+        name,
+        str(fields.get("version", "0.0.0")),
+        edition,
+        tuple(_targets(path, table, fields, name, files)),
+        tuple(_dependencies(path, table, workspace)),
+        _features(path, table),
+        tuple(_lints(path, table, workspace)),
+        _env(fields, name),
+        _texts(path, "package.metadata.vx.inputs", inputs),
+    )
+
+
+# --- the whole file -------------------------------------------------------------------------------
+
+
+def _check_top(path: str, table: Mapping[str, Any]) -> None:
+    for key in table:
+        if key in _TOP_INERT:
+            continue
+        if key in ("build-dependencies", "build_dependencies"):
+            continue  # only a build script sees them, and that is refused where it is
+        if key in ("patch", "replace") and not table[key]:
+            continue
+        if key == "target":
+            _check_platforms(path, table[key])
+            continue
+        raise Unsupported(path, f"[{key}]")
+
+
+def _check_platforms(path: str, table: Mapping[str, Any]) -> None:
+    for condition, content in table.items():
+        wanted = [key for key in content if key != "dev-dependencies" and content[key]]
+        if wanted:
+            raise Unsupported(
+                path, f"[target.{condition!r}.{wanted[0]}]", "name the dependency for all platforms"
+            )
+
+
+def _workspace(path: str, table: Mapping[str, Any]) -> Workspace:
+    for key in table:
+        if key not in _WORKSPACE_KEYS:
+            raise Unsupported(path, f"[workspace] {key}")
+    return Workspace(
+        _texts(path, "workspace.members", table.get("members", [])),
+        _texts(path, "workspace.exclude", table.get("exclude", [])),
+        _texts(path, "workspace.default-members", table.get("default-members", [])),
+        dict(table.get("package", {})),
+        dict(table.get("dependencies", {})),
+        dict(table.get("lints", {})),
+    )
+
+
+def _inherit(path: str, fields: dict[str, Any], workspace: Workspace | None) -> dict[str, Any]:
+    for key, value in fields.items():
+        if key in _INHERITED and isinstance(value, dict) and value.get("workspace") is True:
+            if workspace is None or key not in workspace.package:
+                raise ProjectInvalid(path, f"package.{key} is the workspace's, which has none")
+            fields[key] = workspace.package[key]
+    return fields
+
+
+def _check_package(path: str, fields: Mapping[str, Any], files: Collection[str]) -> None:
+    for key in fields:
+        if key not in _PACKAGE_READ and key not in _PACKAGE_INERT:
+            raise Unsupported(path, f"package.{key}")
+    script = fields.get("build", "build.rs" if "build.rs" in files else False)
+    if script is True:
+        script = "build.rs"
+    if script:
+        raise Unsupported(path, f"the build script {script}", "`build = false` leaves it out")
+    if "links" in fields:
+        raise Unsupported(path, "package.links")
+
+
+# --- targets --------------------------------------------------------------------------------------
+
+
+def _targets(
+    path: str, table: Mapping[str, Any], fields: Mapping[str, Any], name: str, files: Collection[str]
+) -> list[Target]:
+    library = _library(path, table, name, files)
+    found = ([library] if library is not None else []) + _programs(path, table, fields, name, files)
+    names = [one.name for one in found if one.kind == "bin"]
+    twice = next((one for one in names if names.count(one) > 1), None)
+    if twice is not None:
+        raise ProjectInvalid(path, f"two programs are called {twice!r}")
+    if not found:
+        raise ProjectInvalid(path, "no targets: neither src/lib.rs nor src/main.rs is there, nor a [[bin]]")
+    return found
+
+
+def _library(path: str, table: Mapping[str, Any], name: str, files: Collection[str]) -> Target | None:
+    given = _table(path, table, "lib")
+    if "lib" not in table and "src/lib.rs" not in files:
+        return None
+    if given.get("proc-macro") or given.get("proc_macro"):
+        raise Unsupported(path, f"the procedural macro {given.get('name', name)}")
+    _check_target(path, "lib", given)
+    types = _texts(path, "lib.crate-type", given.get("crate-type", ["lib"]))
+    for one in types:
+        if one == "proc-macro":
+            raise Unsupported(path, f"the procedural macro {given.get('name', name)}")
+        if one not in _CRATE_TYPES:
+            raise Unsupported(path, f"lib.crate-type {one!r}", f"those known are {', '.join(_CRATE_TYPES)}")
+    return Target(
+        str(given.get("name", name.replace("-", "_"))), "lib", str(given.get("path", "src/lib.rs")), types
+    )
+
+
+def _programs(
+    path: str, table: Mapping[str, Any], fields: Mapping[str, Any], name: str, files: Collection[str]
+) -> list[Target]:
+    seen = _discovered(name, files)
+    found: dict[str, Target] = {}
+    listed = table.get("bin", [])
+    if not isinstance(listed, list):
+        raise ProjectInvalid(path, "[[bin]] is written with two brackets")
+    for given in listed:
+        _check_target(path, "bin", given)
+        called = _text(path, given, "name", "bin.name")
+        where = given.get("path") or seen.get(called)
+        if where is None:
+            raise ProjectInvalid(
+                path, f"the program {called!r} has no path, and src/bin/{called}.rs is not there"
+            )
+        needed = _texts(path, "bin.required-features", given.get("required-features", []))
+        found[called] = Target(called, "bin", str(where), ("bin",), needed)
+    if fields.get("autobins", True):
+        taken = {one.path for one in found.values()}
+        for called, where in seen.items():
+            if called not in found and where not in taken:
+                found[called] = Target(called, "bin", where, ("bin",))
+    return list(found.values())
+
+
+def _discovered(name: str, files: Collection[str]) -> dict[str, str]:
+    """Return the programs that cargo finds by their places."""
+    found = {name: "src/main.rs"} if "src/main.rs" in files else {}
+    for file in sorted(files):
+        if file.startswith("src/bin/"):
+            inside = file.removeprefix("src/bin/")
+            called = posixpath.dirname(inside) if inside.endswith("/main.rs") else inside.removesuffix(".rs")
+            if "/" not in called:
+                found.setdefault(called, file)
+    return found
+
+
+def _check_target(path: str, kind: str, given: Mapping[str, Any]) -> None:
+    for key in given:
+        if key not in _TARGET_INERT and key not in ("proc-macro", "proc_macro"):
+            raise Unsupported(path, f"{kind}.{key}")
+
+
+# --- dependencies, features, lints ----------------------------------------------------------------
+
+
+def _dependencies(path: str, table: Mapping[str, Any], workspace: Workspace | None) -> list[Dependency]:
+    return [
+        _dependency(path, name, given, workspace)
+        for name, given in _table(path, table, "dependencies").items()
+    ]
+
+
+def _dependency(path: str, name: str, given: Any, workspace: Workspace | None) -> Dependency:
+    fields: dict[str, Any] = given if isinstance(given, dict) else {"version": given}
+    from_workspace = fields.get("workspace") is True
+    if from_workspace:
+        if workspace is None or name not in workspace.dependencies:
+            raise ProjectInvalid(path, f"the dependency {name} is the workspace's, which has none")
+        shared = workspace.dependencies[name]
+        shared = dict(shared) if isinstance(shared, dict) else {"version": shared}
+        own = {key: value for key, value in fields.items() if key != "workspace"}
+        shared["features"] = [*shared.get("features", []), *own.pop("features", [])]
+        fields = {**shared, **own}
+    optional = bool(fields.get("optional", False))
+    if "path" not in fields:
+        refused = f"the {'git' if 'git' in fields else 'registry'} dependency {name}"
+        if optional:
+            return Dependency(name, name, "", optional=True, refused=refused)
+        raise Unsupported(path, refused, PATHS_ONLY)
+    for key in fields:
+        if key not in _DEPENDENCY_KEYS:
+            raise Unsupported(path, f"the dependency {name}'s {key}")
+    default = fields.get("default-features", fields.get("default_features", True))
+    return Dependency(
+        name,
+        str(fields.get("package", name)),
+        str(fields["path"]),
+        from_workspace,
+        optional,
+        bool(default),
+        _texts(path, f"dependencies.{name}.features", fields.get("features", [])),
+    )
+
+
+def _features(path: str, table: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    given = _table(path, table, "features")
+    return {name: _texts(path, f"features.{name}", what) for name, what in given.items()}
+
+
+def _lints(path: str, table: Mapping[str, Any], workspace: Workspace | None) -> list[str]:
+    lints = _table(path, table, "lints")
+    if lints.get("workspace") is True:
+        lints = dict(workspace.lints) if workspace is not None else {}
+    found: list[tuple[int, str, list[str]]] = []
+    for tool, rules in lints.items():
+        if tool != "rust":
+            continue  # other tools read their own
+        for lint, given in rules.items():
+            rule = given if isinstance(given, dict) else {"level": given}
+            level = str(rule.get("level", ""))
+            if level not in ("allow", "warn", "deny", "forbid"):
+                raise ProjectInvalid(path, f"lints.rust.{lint} has the level {level!r}")
+            options = [f"--{level}={lint}"]
+            for check in rule.get("check-cfg", []):
+                options += ["--check-cfg", str(check)]
+            found.append((int(rule.get("priority", 0)), lint, options))
+    # The last option counts, so those of low priority come first; within one, cargo goes by name, reversed.
+    found.sort(key=lambda one: one[1], reverse=True)
+    found.sort(key=lambda one: one[0])
+    return [option for _, _, options in found for option in options]
+
+
+def _env(fields: Mapping[str, Any], name: str) -> dict[str, str]:
+    """Return what the compiler is told of the package, as cargo tells it."""
+    version = str(fields.get("version", "0.0.0"))
+    numbers, _, pre = version.partition("+")[0].partition("-")
+    major, minor, patch = (*numbers.split("."), "", "", "")[:3]
+    authors = fields.get("authors", [])
+    return {
+        "CARGO_PKG_VERSION": version,
+        "CARGO_PKG_VERSION_MAJOR": major,
+        "CARGO_PKG_VERSION_MINOR": minor,
+        "CARGO_PKG_VERSION_PATCH": patch,
+        "CARGO_PKG_VERSION_PRE": pre,
+        "CARGO_PKG_AUTHORS": ":".join(map(str, authors)) if isinstance(authors, list) else "",
+        "CARGO_PKG_NAME": name,
+        "CARGO_PKG_DESCRIPTION": str(fields.get("description", "")),
+        "CARGO_PKG_HOMEPAGE": str(fields.get("homepage", "")),
+        "CARGO_PKG_REPOSITORY": str(fields.get("repository", "")),
+        "CARGO_PKG_LICENSE": str(fields.get("license", "")),
+        "CARGO_PKG_LICENSE_FILE": str(fields.get("license-file", "")),
+        "CARGO_PKG_RUST_VERSION": str(fields.get("rust-version", "")),
+        "CARGO_PKG_README": str(fields["readme"]) if isinstance(fields.get("readme"), str) else "",
+    }
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+def _table(path: str, table: Mapping[str, Any], key: str) -> dict[str, Any]:
+    found = table.get(key, {})
+    if not isinstance(found, dict):
+        raise ProjectInvalid(path, f"[{key}] is no table")
+    return found
+
+
+def _text(path: str, table: Mapping[str, Any], key: str, called: str = "") -> str:
+    found = table.get(key)
+    if not isinstance(found, str):
+        raise ProjectInvalid(path, f"{called or 'package.' + key} is missing")
+    return found
+
+
+def _texts(path: str, called: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ProjectInvalid(path, f"{called} is no list of strings")
+    return tuple(value)

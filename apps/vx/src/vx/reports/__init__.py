@@ -1,0 +1,1 @@
+"""Run reports: what each build did and why.  The files beside this one say how."""

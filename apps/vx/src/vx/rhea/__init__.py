@@ -1,0 +1,1 @@
+"""rhea: runs compilers with declared inputs only."""

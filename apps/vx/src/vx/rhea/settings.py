@@ -1,0 +1,35 @@
+"""What a user may set of rhea: how many jobs run at the same time, by VX_RHEA_JOBS.
+
+No I/O besides the environment, and asking how many processors this process may use.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from daemonry import Refused
+
+VARIABLE: Final = "VX_RHEA_JOBS"
+MAX_JOBS: Final = 1024
+
+
+def job_limit(environ: Mapping[str, str] | None = None) -> int:
+    """Return how many jobs run at the same time: as many as there are processors, unless told.
+
+    Raises:
+        Refused: the variable is no such number.
+    """
+    given = (os.environ if environ is None else environ).get(VARIABLE, "").strip()
+    if not given:
+        return _processors()
+    if not (given.isascii() and given.isdigit() and 1 <= int(given) <= MAX_JOBS):
+        raise Refused(f"{VARIABLE}={given!r} is no number from 1 to {MAX_JOBS}")
+    return int(given)
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,98 @@
+"""What a terminal shows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vx.aether.diagnostics import first_error, rendered, without_colours
+from vx.aether.interface import ENVIRONMENT
+from vx.cli import build
+from vx.cli.progress import bar, text_for
+from vx.cli.store import size_of
+
+
+def test_the_bar() -> None:
+    assert bar(0, 4, ["a"], columns=80) == "building [>                       ] 0/4: a"
+    assert bar(2, 4, ["a", "b"], columns=80) == "building [============>           ] 2/4: a, b"
+    assert bar(4, 4, [], columns=80) == "building [========================] 4/4"
+
+
+@given(st.integers(0, 50), st.lists(st.text(max_size=30), max_size=5), st.integers(20, 200))
+def test_the_bar_fits(done: int, running: list[str], columns: int) -> None:
+    assert len(bar(done, 50, running, columns=columns)) < columns
+
+
+@pytest.mark.parametrize(
+    ("text", "colours", "shown"),
+    [
+        ("\x1b[1m\x1b[31merror\x1b[0m: x\n", False, "error: x\n"),
+        ("\x1b[31merror\x1b[0m\n", True, "\x1b[31merror\x1b[0m\n"),
+        ("a\x1b[2Jb\x07c\n", True, "abc\n"),  # what would clear the screen, or ring
+        ("a\x1b[2Jb\x1b]0;title\x07\n", False, "ab]0;title\n"),
+        ("a\x1b[", False, "a"),
+    ],
+)
+def test_what_compilers_say(text: str, colours: bool, shown: str) -> None:
+    assert text_for(text, colours=colours) == shown
+
+
+def test_rustcs_lines_and_others() -> None:
+    lines = '{"kind":"d","rendered":"\\u001b[31merror\\u001b[0m: no\\n"}\n{"artifact":"x"}\nplain\n{half\n'
+    assert without_colours(rendered("rustc", lines)) == "error: no\nplain\n{half\n"
+    assert rendered("cc", lines) == lines
+    assert first_error("note\nsrc: error: bad\n") == "src: error: bad"
+
+
+def test_the_command_line_and_the_interface_agree() -> None:
+    assert build.ENVIRONMENT == ENVIRONMENT
+
+
+def test_a_plain_build_imports_little() -> None:
+    code = f"import sys; sys.path[:0] = {sys.path!r}; import vx.cli.entry; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-Sc", code], capture_output=True, text=True, check=True).stdout
+    heavy = {
+        "asyncio",
+        "msgspec",
+        "argparse",
+        "re",
+        "json",
+        "logging",
+        "dataclasses",
+        "pathlib",
+        "blake3",
+        "typing",
+    }
+    assert heavy.isdisjoint(loaded.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("500M", 500 << 20),
+        ("2g", 2 << 30),
+        ("1.5K", 1536),
+        ("10MiB", 10 << 20),
+        ("7", 7),
+        ("x", None),
+        ("-1", None),
+        ("", None),
+    ],
+)
+def test_sizes(text: str, size: int | None) -> None:
+    assert size_of(text) == size
+
+
+@pytest.mark.parametrize("words", [["--release"], ["-r", "--no-spawn"], ["--json", "-q"], []])
+def test_plain_forms_need_no_argparse(words: list[str]) -> None:
+    assert build.parse(words) is not None
+
+
+def test_other_forms_do() -> None:
+    assert build.parse(["--features", "x"]) is None
+    assert build.parse(["--help"]) is None

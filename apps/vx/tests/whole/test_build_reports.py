@@ -1,0 +1,117 @@
+"""The named cases of the documents: what a build leaves for `vx explain`."""
+
+from __future__ import annotations
+
+import json
+
+
+def test_build_writes_report_file(rust) -> None:
+    project = rust.crate()
+    project.build()
+    latest = project.path / ".vx/runs/latest"
+    assert latest.exists()
+    report = json.loads((project.path / f".vx/runs/{latest.read_text().strip()}.json").read_text())
+    assert report["success"]
+    assert report["project"] == "hello"
+    assert [one["outcome"] for one in report["actions"]] == ["executed"]
+    assert project.run("hello") == "hello\n"
+
+
+def test_explain_shows_build_summary(rust) -> None:
+    project = rust.crate()
+    project.build()
+    told = project.vx("explain")
+    assert told.code == 0
+    assert "hello (dev): built in" in told.out
+    assert "1 executed" in told.out
+    assert "built for the first time here" in told.out
+
+
+def test_explain_shows_cache_hit_after_rebuild(rust) -> None:
+    project = rust.crate()
+    project.build()
+    project.build()
+    told = project.vx("explain").out
+    assert "cached (nothing to build)" in told
+    assert "hello (bin hello): cached" in told
+    assert "because" not in told
+
+
+def test_explain_diff_detects_source_change(rust) -> None:
+    project = rust.crate()
+    project.build()
+    project.write("src/main.rs", 'fn main() { println!("changed"); }\n')
+    project.build()
+    told = project.vx("explain", "--diff").out
+    assert "because: file src/main.rs changed" in told
+    assert told.count("because") == 1
+    fields = json.loads(project.vx("explain", "--diff", "--json").out)
+    (changed,) = fields["changes"].values()
+    assert [(one["kind"], one["name"]) for one in changed] == [("file", "src/main.rs")]
+
+
+def test_explain_last_miss_shows_inputs(rust) -> None:
+    project = rust.crate()
+    project.write("src/main.rs", "mod part;\nfn main() { part::say(); }\n")
+    project.write("src/part.rs", 'pub fn say() { println!("part"); }\n')
+    project.build()
+    project.build()  # a hit, which is no miss
+    told = project.vx("explain", "--last-miss").out
+    assert "hello (bin hello): executed" in told
+    assert "input: src/main.rs" in told
+    assert "input: src/part.rs" in told
+    assert "compiler: rustc" in told
+    fields = json.loads(project.vx("explain", "--last-miss", "--json").out)
+    assert sorted(fields["files"]) == ["src/main.rs", "src/part.rs"]
+
+
+def test_explain_with_no_builds_shows_error(app) -> None:
+    project = app.project()
+    told = project.vx("explain")
+    assert told.code == 0
+    assert "no builds are known" in told.out
+
+
+def test_a_failed_build_writes_its_report_too(rust) -> None:
+    project = rust.crate()
+    project.build()
+    project.write("src/main.rs", 'fn main() { let x: i32 = "text"; }\n')
+    line = project.fails()
+    assert "mismatched types" in line
+    report = project.report()
+    assert not report["success"]
+    assert [one["outcome"] for one in report["actions"]] == ["failed"]
+    told = project.vx("explain").out
+    assert "failed" in told
+    assert "src/main.rs changed" in told
+
+
+def test_explain_names_the_flag_that_changed(rust) -> None:
+    project = rust.crate()
+    project.build()
+    project.build(RUSTFLAGS="-C debug-assertions=off")
+    told = project.vx("explain").out
+    assert "because: flags: '' -> '-C debug-assertions=off'" in told
+    assert told.count("because") == 1
+
+
+def test_a_project_that_cannot_be_read_leaves_a_report(rust) -> None:
+    project = rust.crate(manifest='[dependencies]\nserde = "1"\n')
+    line = project.fails()
+    assert "the registry dependency serde is not supported" in line
+    assert "serde" in project.report()["error"]
+
+
+def test_no_more_reports_are_kept_than_said(rust) -> None:
+    project = rust.crate()
+    project.build()
+    runs = project.path / ".vx/runs"
+    first = (runs / "latest").read_text().strip()
+    text = (runs / f"{first}.json").read_text()
+    for number in range(60):
+        old = f"0{number:02d}{'0' * 23}"
+        (runs / f"{old}.json").write_text(text.replace(first, old))
+    project.build()
+    kept = sorted(path.stem for path in runs.glob("*.json"))
+    assert len(kept) == 50
+    assert first in kept

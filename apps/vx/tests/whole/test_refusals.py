@@ -1,0 +1,98 @@
+"""What vx does not do is refused by name, before anything runs."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("manifest", "named"),
+    [
+        ('[dependencies]\nserde = "1"\n', "the registry dependency serde"),
+        ('[dependencies]\nx = { git = "https://example.org/x" }\n', "the git dependency x"),
+        ("[lib]\nproc-macro = true\n", "the procedural macro hello"),
+        ('[profile.dev]\nsplit-debuginfo = "packed"\n', "profile.dev.split-debuginfo"),
+        ("[profile.release.package.x]\nopt-level = 1\n", "profile.release.package"),
+        ('[patch.crates-io]\nx = { path = "x" }\n', "[patch]"),
+        ("[target.'cfg(unix)'.dependencies]\nx = { path = \"x\" }\n", "[target.'cfg(unix)'.dependencies]"),
+        ('[lib]\ncrate-type = ["dylib"]\n', "lib.crate-type 'dylib'"),
+    ],
+)
+def test_refused_by_name(rust, manifest: str, named: str) -> None:
+    project = rust.crate(manifest=manifest)
+    line = project.fails()
+    assert f"{named} is not supported by vx" in line
+    assert "Cargo.toml: " in line
+    assert rust.state()["compilations"] == 0
+
+
+def test_a_build_script_is_refused_by_name(rust) -> None:
+    project = rust.crate()
+    project.write("build.rs", "fn main() {}\n")
+    assert "the build script build.rs is not supported" in project.fails()
+    assert rust.state()["compilations"] == 0
+
+
+def test_a_cargo_configuration_that_counts_is_refused(rust) -> None:
+    project = rust.crate()
+    project.write(".cargo/config.toml", '[build]\nrustflags = ["-C", "target-cpu=native"]\n')
+    assert "build.rustflags is not supported" in project.fails()
+    project.write(".cargo/config.toml", "[net]\noffline = true\n")
+    assert project.executed() == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("not toml", "is no TOML"),
+        ("", "neither [package] nor [workspace]"),
+        ('[package]\nname = "x"\nedition = "2099"\n', "edition '2099'"),
+        ('[package]\nname = "x"\nspeed = 1\n', "package.speed"),
+        ('[package]\nname = "x"\n[dependencies]\ny = { path = "nowhere" }\n', "is not there"),
+        ('[package]\nname = "x"\n[features]\na = ["b"]\ndefault = ["a"]\n', "has no feature 'b'"),
+    ],
+)
+def test_a_manifest_that_is_wrong_is_one_line(rust, text: str, said: str) -> None:
+    project = rust.project()
+    project.write("Cargo.toml", text)
+    project.write("src/main.rs", "fn main() {}\n")
+    assert said in project.fails()
+
+
+def test_dependencies_in_a_circle(rust) -> None:
+    project = rust.crate(manifest='[dependencies]\na = { path = "a" }\n')
+    for one, other in (("a", "b"), ("b", "a")):
+        project.write(
+            f"{one}/Cargo.toml",
+            f'[package]\nname = "{one}"\nedition = "2021"\n[dependencies]\n'
+            f'{other} = {{ path = "../{other}" }}\n',
+        )
+        project.write(f"{one}/src/lib.rs", "")
+    assert "circle: a -> b -> a" in project.fails()
+
+
+def test_no_project_at_all(app) -> None:
+    project = app.project()
+    assert "no Cargo.toml and no vx.toml" in project.fails()
+
+
+def test_two_kinds_of_project_at_once(app) -> None:
+    project = app.crate()
+    project.write("vx.toml", "")
+    assert "one project has one of them" in project.fails()
+
+
+def test_no_compiler_names_what_to_install(app) -> None:
+    project = app.crate()
+    line = project.fails(PATH="/nowhere")
+    assert "rustc" in line
+    assert "install Rust" in line
+
+
+def test_no_c_compiler_names_what_to_install(app) -> None:
+    project = app.project()
+    project.write("vx.toml", '[project]\nname = "x"\n[targets.x]\nsources = ["x.c"]\n')
+    project.write("x.c", "int main(void) { return 0; }\n")
+    line = project.fails(PATH="/nowhere")
+    assert "'cc'" in line
+    assert "install gcc or clang" in line
