@@ -9,7 +9,24 @@
     filters       which tools the configuration shows
     results       what a result is: its text for people, its pieces
     redact        what must not be told on
+    schemas       whether a result is what its tool promised
+    tokens, loopback
+                  OAuth: the tokens' files, and where the browser comes back to
+    direct        the pool in this process, for commands that use no daemon
 
 Only `connection`, `http` and `tap` import the SDK, which takes most of a second, and they are imported when
 the first server is started, while its process starts.
 """
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mcp_cli.pool.direct import Direct
+
+
+def direct() -> Direct:
+    """Return a pool in this process; whoever asked for it closes it."""
+    from mcp_cli.pool.direct import Direct
+
+    return Direct()

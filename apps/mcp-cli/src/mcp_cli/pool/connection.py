@@ -295,7 +295,7 @@ class Connection:
             if not work.done():  # the SDK tells its callers of the end, but not of a stray answer
                 await asyncio.wait((work,), timeout=0.1)
             if not work.done():
-                raise Lost(await self._reason(), ran=answer.written)
+                raise Lost(self.end_reason or await self._reason(), ran=answer.written)
             return await self._outcome(work, answer)
         finally:
             ended.cancel()
@@ -329,7 +329,7 @@ class Connection:
         if isinstance(error, MCPError):
             data = error.error
             if not answer.refused or (self._http is not None and data.code == CONNECTION_CLOSED):
-                raise Lost(await self._reason(), ran=answer.written) from None
+                raise Lost(self.end_reason or await self._reason(), ran=answer.written) from None
             if self._http is not None and (reason := self._http.session_lost(data.code, data.message)):
                 self._tap.closed.set()
                 raise Lost(reason, ran=False) from None

@@ -7,6 +7,7 @@ it wants authorization.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -31,6 +32,10 @@ CONNECT_S = 30.0
 READ_S = 24 * 3600.0
 # Answers that suggest a server of the older transport, as the specification has it.
 OLDER = frozenset((400, 404, 405))
+
+# They log URLs, which may hold a secret, and requests.
+for _name in ("httpx2", "mcp"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 Visit = Callable[[str], Awaitable[None]]
 

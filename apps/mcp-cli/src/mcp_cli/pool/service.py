@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from mcp_cli import arguments as arguments_
@@ -148,7 +148,7 @@ class Pool(Mcp):
 
     # --- lists -----------------------------------------------------------------------------------
 
-    async def tools(self, servers: list[Ref], detail: bool = True) -> AsyncIterator[Listing]:
+    def tools(self, servers: list[Ref], detail: bool = True) -> AsyncGenerator[Listing, None]:
         """As `Mcp.tools`."""
 
         async def read(kept: Kept) -> tuple[list[Item], int]:
@@ -156,25 +156,21 @@ class Pool(Mcp):
             shown = [_item(tool, detail=detail) for tool in tools if not tool.hidden]
             return shown, len(tools) - len(shown)
 
-        async for listing in self._listings(servers, read):
-            yield listing
+        return self._listings(servers, read)
 
-    async def resources(self, servers: list[Ref], detail: bool = True) -> AsyncIterator[Listing]:
+    def resources(self, servers: list[Ref], detail: bool = True) -> AsyncGenerator[Listing, None]:
         """As `Mcp.resources`."""
-        async for listing in self._listings(servers, _reader("resources/list", detail=detail)):
-            yield listing
+        return self._listings(servers, _reader("resources/list", detail=detail))
 
-    async def templates(self, servers: list[Ref], detail: bool = True) -> AsyncIterator[Listing]:
+    def templates(self, servers: list[Ref], detail: bool = True) -> AsyncGenerator[Listing, None]:
         """As `Mcp.templates`."""
-        async for listing in self._listings(servers, _reader("resources/templates/list", detail=detail)):
-            yield listing
+        return self._listings(servers, _reader("resources/templates/list", detail=detail))
 
-    async def prompts(self, servers: list[Ref], detail: bool = True) -> AsyncIterator[Listing]:
+    def prompts(self, servers: list[Ref], detail: bool = True) -> AsyncGenerator[Listing, None]:
         """As `Mcp.prompts`."""
-        async for listing in self._listings(servers, _reader("prompts/list", detail=detail)):
-            yield listing
+        return self._listings(servers, _reader("prompts/list", detail=detail))
 
-    async def _listings(self, refs: list[Ref], read: Reader) -> AsyncIterator[Listing]:
+    async def _listings(self, refs: list[Ref], read: Reader) -> AsyncGenerator[Listing, None]:
         every = [self._find(ref.server, ref.fingerprint) for ref in refs]
         tasks = {asyncio.create_task(read(kept)): kept for kept in every}
         waiting = set(tasks)
@@ -206,7 +202,7 @@ class Pool(Mcp):
 
     # --- calls -----------------------------------------------------------------------------------
 
-    async def call(  # noqa: PLR0913, PLR0917  # as in the interface
+    def call(  # noqa: PLR0913, PLR0917  # as in the interface
         self,
         server: str,
         fingerprint: str,
@@ -217,7 +213,7 @@ class Pool(Mcp):
         answers: list[str] = [],  # noqa: B006  # read only
         logs: bool = True,
         check: bool = True,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """As `Mcp.call`."""
         kept = self._find(server, fingerprint)
         call = Call(tool, timeout_s or kept.server.timeout_s, tuple(answers), logs=logs)
@@ -242,8 +238,7 @@ class Pool(Mcp):
                 ),
             )
 
-        async for event in _events(call, work):
-            yield event
+        return _events(call, work)
 
     async def answer(self, id: str, result: str) -> None:  # noqa: A002
         """As `Mcp.answer`."""
@@ -255,31 +250,29 @@ class Pool(Mcp):
                     return
         raise NoSuchQuestion(id=id)
 
-    async def read(
+    def read(
         self, server: str, fingerprint: str, uri: str, timeout_s: float | None = None
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """As `Mcp.read`."""
         kept = self._find(server, fingerprint)
         call = Call(uri, timeout_s or kept.server.timeout_s)
-        async for event in _events(call, _asker(kept, call, "resources/read", {"uri": uri})):
-            yield event
+        return _events(call, _asker(kept, call, "resources/read", {"uri": uri}))
 
-    async def prompt(
+    def prompt(
         self,
         server: str,
         fingerprint: str,
         prompt: str,
         arguments: dict[str, str] = {},  # noqa: B006  # read only
         timeout_s: float | None = None,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """As `Mcp.prompt`."""
         kept = self._find(server, fingerprint)
         call = Call(prompt, timeout_s or kept.server.timeout_s)
         params: dict[str, Any] = {"name": prompt}
         if arguments:
             params["arguments"] = arguments
-        async for event in _events(call, _asker(kept, call, "prompts/get", params)):
-            yield event
+        return _events(call, _asker(kept, call, "prompts/get", params))
 
     async def complete(  # as in the interface
         self,
@@ -304,9 +297,9 @@ class Pool(Mcp):
 
     # --- access ----------------------------------------------------------------------------------
 
-    async def authorize(
+    def authorize(
         self, server: str, fingerprint: str, timeout_s: float = 300.0
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """As `Mcp.authorize`."""
         from mcp_cli.pool import tokens
         from mcp_cli.pool.loopback import Loopback
@@ -329,8 +322,7 @@ class Pool(Mcp):
                 await kept.authorize(call, loopback)
             return [Event(kind="done", result="{}", ms=_ms(began))]
 
-        async for event in _events(call, work):
-            yield event
+        return _events(call, work)
 
     async def forget(self, server: str, fingerprint: str) -> bool:
         """As `Mcp.forget`."""
@@ -462,7 +454,7 @@ def _ms(began: float) -> float:
     return round((time.monotonic() - began) * 1000, 3)
 
 
-async def _events(call: Call, work: Callable[[], Awaitable[list[Event]]]) -> AsyncIterator[Event]:
+async def _events(call: Call, work: Callable[[], Awaitable[list[Event]]]) -> AsyncGenerator[Event, None]:
     """Yield what happens in a call while its work is done, then how it ended.
 
     Whoever stops listening cancels the work.
