@@ -11,7 +11,6 @@ giving it the definitions that it does not know, and calling again.
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Generator, Iterable, Mapping
 from typing import Any, Self
 
@@ -121,10 +120,10 @@ class Session:
     def _started(self) -> Client:
         from mcp_cli import starting
 
-        surroundings = dict(self._environment)
-        if not surroundings.get(TTL_VARIABLE) and self._config is not None:
-            surroundings[TTL_VARIABLE] = f"{self._config.daemon_ttl_s:g}"
-        return starting.started(surroundings, START_TIMEOUT_S)
+        variables: dict[str, str] = {}
+        if not self._environment.get(TTL_VARIABLE) and self._config is not None:
+            variables[TTL_VARIABLE] = f"{self._config.daemon_ttl_s:g}"
+        return starting.started(variables, START_TIMEOUT_S)
 
     def configure(self, servers: Iterable[ServerConfig]) -> list[dict[str, str]]:
         """Give the daemon the definitions of some servers, and return how they are called.
@@ -213,17 +212,3 @@ class Session:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def say_stage(stage: str) -> None:
-    """Tell a person who waits what a start is at."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[K{NAME}: starting the daemon: {stage}")
-        sys.stderr.flush()
-
-
-def clear_stage() -> None:
-    """Remove what `say_stage` wrote."""
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
-        sys.stderr.flush()

@@ -1,31 +1,38 @@
 """Starting the daemon for a command that needs it.
 
-Owns the call of `daemonry.ensure` for this program.
+Owns the call of `daemonry.ensure` for this program, and what a person sees meanwhile.
 """
 
 from __future__ import annotations
 
-import os
+import sys
 from collections.abc import Mapping
 
-import daemonry
-from daemonry import Client
-from mcp_cli import reach
+from daemonry import Client, ensure
+from mcp_cli import NAME
+from mcp_cli.definition import daemon
 
 
-def started(surroundings: Mapping[str, str], timeout_s: float) -> Client:
-    """Return a client of the daemon, which is started if it does not run."""
-    import contextlib
-    import io
+def started(variables: Mapping[str, str], timeout_s: float) -> Client:
+    """Return a client of the daemon, which is started if it does not run.
 
-    from daemonry.cli.main import daemon_main
-    from mcp_cli.definition import daemon
+    Args:
+        variables: of its environment, besides those of this process.
+        timeout_s: how long it may take, in seconds.
 
-    os.environ.update(surroundings)
-    with contextlib.redirect_stdout(io.StringIO()):
-        code = daemon_main(daemon, ["start"])
-    if code:
-        raise daemonry.errors.StartFailed("mcp-cli", "start", "failed", None, "")
-    client = reach.try_connect()
-    assert client is not None
-    return client
+    Raises:
+        As `daemonry.ensure`.
+    """
+    seen = sys.stderr.isatty()
+
+    def tell(stage: str) -> None:
+        if seen:
+            sys.stderr.write(f"\r\x1b[K{NAME}: starting the daemon: {stage}")
+            sys.stderr.flush()
+
+    try:
+        return ensure(daemon, timeout=timeout_s, env=variables, on_stage=tell)
+    finally:
+        if seen:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
