@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from daemonry import Run
     from mcp_cli.pool.service import Pool
 
+TTL_VARIABLE = "MCP_DAEMON_TTL"
+IDLE_S = 60.0
+
 daemon = Daemon(NAME, version=__version__, endpoint=f"unix:{Place.of(NAME).runtime_dir}/daemon.sock")
 
 _pool: Pool | None = None
@@ -27,11 +30,22 @@ def _setup(_run: Run) -> None:
     _pool = daemon.serve(Pool())
 
 
+def idle_s() -> float:
+    """Return how long the daemon stays without work, in seconds; 0 for as long as it can."""
+    import os
+
+    try:
+        return max(float(os.environ.get(TTL_VARIABLE) or IDLE_S), 0.0)
+    except ValueError:
+        return IDLE_S
+
+
 @daemon.work
 async def _look_after(_run: Run) -> None:
+    # The daemon ends with its work: here, when nothing was asked for long enough.
     assert _pool is not None
     try:
-        await _pool.look_after()
+        await _pool.look_after(idle_s())
     finally:
         await _pool.close()
 

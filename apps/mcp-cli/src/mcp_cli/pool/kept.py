@@ -221,6 +221,11 @@ class Kept:
         return [redact.redacted(line, self._secrets) for line in lines]
 
     @property
+    def starting(self) -> bool:
+        """Whether it is being started, or waits for that."""
+        return self._starting is not None
+
+    @property
     def running(self) -> bool:
         """Whether it is connected, or about to be."""
         return self._connection is not None or self._starting is not None

@@ -15,10 +15,10 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable
 from typing import Final, Self
 
+from daemonry import Owned, spawn_owned
 from mcp_cli.interfaces import Server
 from mcp_cli.pool.results import brief
 
@@ -151,7 +151,7 @@ class Process:
         self.stderr: collections.deque[str] = collections.deque(maxlen=STDERR_LINES)
         self.ended = asyncio.Event()
         self._on_stderr = on_stderr
-        self._child: Child | None = None
+        self._child: Owned | None = None
         self._lines: collections.deque[bytes] = collections.deque()
         self._waiting_bytes = 0
         self._arrived = asyncio.Event()
@@ -174,8 +174,15 @@ class Process:
         pipes = [os.pipe() for _ in range(3)]
         (stdin, to_stdin), (from_stdout, stdout), (from_stderr, stderr) = pipes
         try:
+            # Two processes are started, which takes a moment; others are started at the same time.
             self._child = await asyncio.to_thread(
-                Child, argv, env, server.cwd or os.environ.get("HOME") or "/", stdin, stdout, stderr
+                spawn_owned,
+                argv,
+                env=env,
+                cwd=server.cwd or os.environ.get("HOME") or "/",
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
             )
         except OSError as error:
             for fd in (to_stdin, from_stdout, from_stderr):
@@ -245,7 +252,7 @@ class Process:
             self._writing.close()
         if self._child is not None:
             if await self._exit(END_S) is None:
-                self._child.signal(signal.SIGTERM)
+                self._child.send_signal(signal.SIGTERM)
                 await self._exit(TERM_S)
             await asyncio.to_thread(self._child.kill)
         for transport in (self._reading, self._errors):
@@ -255,16 +262,11 @@ class Process:
             self._writing.abort()  # what it never read would be waited for
         self._end()
 
-    def kill(self) -> None:
-        """Kill it at once, and its group."""
-        if self._child is not None:
-            self._child.signal(signal.SIGKILL)
-
     async def _exit(self, timeout_s: float) -> int | None:
         assert self._child is not None
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._child.wait()
+                return await self._child.wait_ended()
         except TimeoutError:
             return None
 
@@ -292,36 +294,3 @@ class Process:
 
     async def __aexit__(self, *exc: object) -> None:
         await self.end()
-
-
-class Child:
-    """A process that leads a group of its own, and ends with this one.
-
-    Args:
-        argv, env, cwd: as for `subprocess.Popen`.
-        stdin, stdout, stderr: descriptors.
-    """
-
-    def __init__(  # the process's six
-        self, argv: list[str], env: dict[str, str], cwd: str, stdin: int, stdout: int, stderr: int
-    ) -> None:
-        self._process: subprocess.Popen[bytes] = subprocess.Popen(
-            argv, env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, process_group=0
-        )
-        self.pid = self._process.pid
-
-    async def wait(self) -> int:
-        """Wait for its exit and return the code, negative for a signal."""
-        while (code := self._process.poll()) is None:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-        return code
-
-    def signal(self, number: int) -> None:
-        """Send a signal to the whole group."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
-
-    def kill(self) -> None:
-        """Kill what is left of the group, and reap."""
-        self.signal(signal.SIGKILL)
-        self._process.wait()
