@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -107,6 +108,15 @@ def app(sandbox: Sandbox) -> Iterator[App]:
     stopped = app("daemon", "stop", "--force")
     assert stopped.code == 0, stopped
     assert not app.socket_path.exists()
+
+
+@pytest.fixture(scope="session")
+def raw_text() -> str:
+    """What the fake server's tool `raw` answers with: read out of its file, which is a program."""
+    for node in ast.parse(FAKE.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "RAW":
+            return str(ast.literal_eval(node.value))
+    raise AssertionError("the fake server has no RAW")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ daemon_ttl = 90
 
 [[servers]]
 name = "files"
-transport = { type = "stdio", command = "npx", args = ["-y", "${PACKAGE:-x}"], env = { TOKEN = "${TOKEN}", B = "2" } }
+transport = { type = "stdio", command = "npx", args = ["-y", "${PACKAGE:-x}"], env = {T = "${TOKEN}", B = "2"}}
 allowed_tools = ["read_*"]
 disabled_tools = ["read_secret"]
 
@@ -131,8 +131,8 @@ def test_a_mistake_in_json_is_told_with_its_place(old, new, said):
 def test_variables_are_filled_in_from_the_environment_that_is_given():
     read = parse(TOML)
     filled = config.expanded(read.servers[0], read, {"TOKEN": "t", "HOME": "/h"})
-    assert (filled.args, filled.env, filled.cwd) == (("-y", "x"), {"TOKEN": "t", "B": "2"}, "/folder")
-    with pytest.raises(ConfigError, match=r"files\.env\.TOKEN: needs the environment variable TOKEN"):
+    assert (filled.args, filled.env, filled.cwd) == (("-y", "x"), {"T": "t", "B": "2"}, "/folder")
+    with pytest.raises(ConfigError, match=r"files\.env\.T: needs the environment variable TOKEN"):
         config.expanded(read.servers[0], read, {})
 
 
@@ -163,7 +163,7 @@ def test_a_form_that_cannot_be_filled_in_says_so(text):
 def test_what_the_caller_passes_on_is_in_the_servers_environment():
     read = parse(TOML.replace('allowed_tools = ["read_*"]', 'pass_env = ["GH", "NOT_SET"]'))
     filled = config.expanded(read.servers[0], read, {"TOKEN": "t", "GH": "g"})
-    assert filled.env == {"GH": "g", "TOKEN": "t", "B": "2"}
+    assert filled.env == {"GH": "g", "T": "t", "B": "2"}
     assert read.servers[0].needed() == ("GH", "NOT_SET", "PACKAGE", "TOKEN")
 
 
@@ -171,7 +171,7 @@ def test_what_the_caller_passes_on_is_in_the_servers_environment():
 
 
 def test_a_fingerprint_has_64_digits_and_no_order():
-    turned = TOML.replace('TOKEN = "${TOKEN}", B = "2"', 'B = "2", TOKEN = "${TOKEN}"')
+    turned = TOML.replace('T = "${TOKEN}", B = "2"', 'B = "2", T = "${TOKEN}"')
     assert turned != TOML
     assert config.fingerprint(parse(turned)) == config.fingerprint(parse(TOML))
     assert len(config.fingerprint(parse(TOML))) == 64

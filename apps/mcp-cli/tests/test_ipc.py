@@ -141,7 +141,7 @@ def test_m7_several_clients_at_once(socket_path):
 
 
 def test_m8_no_part_of_it_is_for_linux_only(socket_path, monkeypatch):
-    """macOS has the same sockets; what differs is daemonry's, and chosen there."""
+    """The other system has the same sockets; what differs is daemonry's, and chosen there."""
     monkeypatch.setattr("sys.platform", "darwin")
     server = ipc.create_ipc_server(socket_path)
     server.close()

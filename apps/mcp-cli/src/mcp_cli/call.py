@@ -124,11 +124,7 @@ def _in_full(options: Options, asked: Asked) -> int:
         with Session(options) as session:
             events = session.call(asked)
             return follow.result(events, options, asked.server, asked.tool)
-    except (daemonry.errors.CallFailed, daemonry.errors.IpcError, KeyboardInterrupt) as error:
-        return _failed(error, options, asked)
-    except daemonry.errors.DaemonryError as error:
-        if not options.json:
-            raise
+    except (daemonry.errors.DaemonryError, KeyboardInterrupt) as error:
         return _failed(error, options, asked)
 
 

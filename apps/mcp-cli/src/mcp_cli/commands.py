@@ -201,6 +201,21 @@ def _add_config(add: _Add) -> None:
     taken.add_argument("--force", action="store_true", help="replace servers of the same name")
 
 
+def _options_first(words: list[str]) -> list[str]:
+    """Return the words of `config add` with its options first: argparse takes no list in two parts."""
+    ahead: list[str] = []
+    plain: list[str] = []
+    rest = iter(words[2:])
+    for word in rest:
+        if not word.startswith("-"):
+            plain.append(word)
+            continue
+        ahead.append(word)
+        if word not in ("--force", "--sse", "--help", "-h") and "=" not in word:
+            ahead += [value] if (value := next(rest, None)) is not None else []
+    return [*words[:2], *ahead, *plain]
+
+
 def run(options: Options, words: list[str], behind: list[str]) -> int:
     """Do what a command line asks and return its exit code.
 
@@ -214,6 +229,8 @@ def run(options: Options, words: list[str], behind: list[str]) -> int:
         return completion.answer(options, behind)
     if not words:
         words = ["list"]
+    if words[:2] == ["config", "add"]:
+        words = _options_first(words)
     given = parser().parse_args([*words, *(["--", *behind] if behind else [])])
     module, _, function = given.does.partition(":")
     if not module:

@@ -133,10 +133,16 @@ def _of_ipc(error: BaseException, name: str) -> Said:
             NOT_SENT,
             f"{NAME}: no daemon runs; start it with `{NAME} daemon start`, or leave out --require-daemon",
         )
-    code = exit_codes.DENIED if isinstance(error, errors.AccessDenied) else exit_codes.FAILED
-    if isinstance(error, (errors.ArgumentInvalid, errors.EndpointInvalid)):
-        code = exit_codes.USAGE
+    code = next((code for kinds, code in _CODES if isinstance(error, kinds)), exit_codes.FAILED)
     return Said(kind, code, NOT_SENT, str(error))
+
+
+_CODES = (
+    ((errors.ArgumentInvalid, errors.EndpointInvalid, errors.TargetInvalid), exit_codes.USAGE),
+    ((errors.AccessDenied,), exit_codes.DENIED),
+    ((errors.NotListening, errors.ConnectionRefused), exit_codes.NOT_RUNNING),
+    ((errors.NotReadyInTime, errors.StopFailed), exit_codes.NO_ANSWER),
+)
 
 
 # --- the pool's errors ------------------------------------------------------------------------

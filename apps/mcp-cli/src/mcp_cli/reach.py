@@ -58,13 +58,14 @@ def watched(
         from mcp_cli import silence
 
         silence.check(PROBE_TIMEOUT_S)
+        signal.setitimer(signal.ITIMER_REAL, PROBE_EVERY_S)  # not sooner: a probe takes its time
 
     try:
         before = signal.signal(signal.SIGALRM, probe)
     except ValueError:  # not the main thread
         yield from events
         return
-    signal.setitimer(signal.ITIMER_REAL, PROBE_EVERY_S, PROBE_EVERY_S)
+    signal.setitimer(signal.ITIMER_REAL, PROBE_EVERY_S)
     try:
         yield from events
     finally:
