@@ -1,6 +1,6 @@
 """An MCP server of the tests' own, of the standard library alone, that misbehaves as its arguments say.
 
-`--start-file` gets a line with the process id for each start.
+`--start-file` gets a line with the process id for each start, and FILE.calls the name of each tool that is called.
 """
 
 import argparse
@@ -53,6 +53,7 @@ RAW = (
 
 lock = threading.Lock()
 cancelled = []
+given_options = argparse.Namespace()
 
 
 def write(line):
@@ -71,6 +72,9 @@ def answer(request_id, result):
 
 def call(request_id, params):  # noqa: C901, PLR0912  # a table would be no shorter
     name, given = params["name"], params.get("arguments") or {}
+    if given_options.start_file:
+        with open(given_options.start_file + ".calls", "a") as file:
+            file.write(f"{name}\n")
     token = (params.get("_meta") or {}).get("progressToken")
     if name == "echo":
         answer(request_id, text(given["text"]))
@@ -139,7 +143,7 @@ def main():  # noqa: C901, PLR0912
     options.add_argument("--start-file")
     options.add_argument("--start-s", type=float, default=0)
     options.add_argument("--child", help="starts a child that outlives its input, and writes its pid there")
-    given = options.parse_args()
+    given = options.parse_args(namespace=given_options)
     if given.start_file:
         with open(given.start_file, "a") as file:
             file.write(f"{os.getpid()}\n")
