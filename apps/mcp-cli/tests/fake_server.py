@@ -1,6 +1,6 @@
 """An MCP server of the tests' own, of the standard library alone, that misbehaves as its arguments say.
 
-`--start-file` gets a line with the process id for each start, and FILE.calls the name of each tool that is called.
+`--start-file` gets a line with the process id for each start, FILE.calls the name of each tool called.
 """
 
 import argparse

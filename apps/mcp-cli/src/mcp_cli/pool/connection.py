@@ -17,7 +17,6 @@ import msgspec
 from mcp import Client
 from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.exceptions import MCPError
-from mcp_types import CONNECTION_CLOSED
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -36,6 +35,8 @@ logger = logging.getLogger("mcp_cli.connection")
 LogLevel = types.LoggingLevel
 Progress = ProgressFnT
 
+# Between the end of a connection and knowing why.
+END_KNOWN_S = 1.0
 MODERN_CALLS = frozenset(("tools/call", "prompts/get", "resources/read"))
 
 
@@ -136,6 +137,7 @@ class Connection:
         self.ended = asyncio.Event()
         self.end_reason = ""
         self.legacy = legacy
+        self._end_error: BaseException | None = None
         self._process = process
         self._tap = Tap(hooks.note)
         self._http = transport
@@ -148,6 +150,11 @@ class Connection:
     def heard_at(self) -> float:
         """When the server was last heard of, on the loop's clock."""
         return self._tap.heard_at
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, or is about to."""
+        return self._tap.closed.is_set() or self.ended.is_set()
 
     @property
     def only_discovered(self) -> bool:
@@ -234,6 +241,7 @@ class Connection:
 
     async def _failed(self, error: BaseException) -> None:
         """Tell how the connection ended, or why it was not made."""
+        self._end_error = _first(error)
         self.end_reason = self.end_reason or await self._reason(error)
         if self._opened.done():
             return
@@ -255,7 +263,7 @@ class Connection:
             if not self._process.ended.is_set():
                 return "answered a request that was never made"
             return await self._process.exit_text()
-        first = _first(error)
+        first = self._tap.broke or _first(error)
         if isinstance(first, MCPError):
             return f"answered with an error: {brief(first.error.message)} ({first.error.code})"
         if isinstance(first, ValidationError):
@@ -283,7 +291,7 @@ class Connection:
             Refused: the server answered with an error.
         """
         client = self._client
-        if client is None or self.ended.is_set():
+        if client is None or self.over:
             raise Lost(self.end_reason or "the connection has ended", ran=False)
         answer = Answer()
         token = asking.set(answer)
@@ -295,7 +303,7 @@ class Connection:
             if not work.done():  # the SDK tells its callers of the end, but not of a stray answer
                 await asyncio.wait((work,), timeout=0.1)
             if not work.done():
-                raise Lost(self.end_reason or await self._reason(), ran=answer.written)
+                raise await self._lost(answer)
             return await self._outcome(work, answer)
         finally:
             ended.cancel()
@@ -328,9 +336,15 @@ class Connection:
             return answer.raw
         if isinstance(error, MCPError):
             data = error.error
-            if not answer.refused or (self._http is not None and data.code == CONNECTION_CLOSED):
-                raise Lost(self.end_reason or await self._reason(), ran=answer.written) from None
-            if self._http is not None and (reason := self._http.session_lost(data.code, data.message)):
+            if not answer.refused:
+                raise await self._lost(answer) from None
+            if self._http is not None and self._http.broke_off(data.code, data.message):
+                raise Lost(brief(data.message), ran=True) from None
+            if (
+                self._http is not None
+                and not self._tap.outstanding
+                and (reason := self._http.session_lost(data.code, data.message))
+            ):
                 self._tap.closed.set()
                 raise Lost(reason, ran=False) from None
             text = "" if data.data is None else msgspec.json.encode(data.data).decode()
@@ -339,6 +353,17 @@ class Connection:
             raise Lost("the server's answer came to nothing", ran=True)
         reached = self._http is None or not self._http.never_sent(error)
         raise Lost(await self._reason(error), ran=answer.written and reached) from None
+
+    async def _lost(self, answer: Answer) -> Lost:
+        """Return what the end of the connection means for a request."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_KNOWN_S):
+                await self.ended.wait()
+        ran = answer.written
+        others = [one for one in self._tap.outstanding.values() if one is not answer]
+        if self._http is not None and self._end_error is not None and not others:
+            ran = ran and not self._http.never_sent(self._end_error)
+        return Lost(self.end_reason or await self._reason(), ran=ran)
 
     async def _message(self, message: Any) -> None:
         method = getattr(message, "method", "")

@@ -19,7 +19,7 @@ from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider, OAuthF
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthMetadata, OAuthToken
-from mcp_types import INVALID_REQUEST
+from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST
 from pydantic import AnyUrl
 
 from mcp_cli.interfaces import Server
@@ -144,15 +144,12 @@ class Transport:
 
     async def _answered(self, response: httpx2.Response) -> None:
         self.reached = True
-        if response.status_code < 400:
+        # Tokens are asked for elsewhere; and no server has to offer a stream for its own messages (GET).
+        if response.request.method != "POST" or not _same_place(str(response.request.url), self.server.url):
             return
-        if _same_place(str(response.request.url), self.server.url):
-            self.status = response.status_code
-            if response.status_code in (401, 403) and not self.unauthorized:
-                self.unauthorized = f"it answered {_status(response.status_code)}"
-                return
-        if response.status_code < 400:
-            self.unauthorized = ""
+        code = response.status_code
+        self.status = code if code >= 400 else 0
+        self.unauthorized = f"it answered {_status(code)}" if code in (401, 403) else ""
 
     def never_sent(self, error: BaseException) -> bool:
         """Whether an error means that no request went out."""
@@ -162,8 +159,14 @@ class Transport:
 
     def session_lost(self, code: int, message: str) -> str:
         """Return what an error means that says that the server does not know our session; else ""."""
-        if self.status == 404 and code == INVALID_REQUEST and message == "Session terminated":
-            return "the server has forgotten the session"
+        # The specification has 404; many servers answer 400.  The first two are the SDK's words for an
+        # HTTP error, else the server has words of its own.
+        said = (code, message) in (
+            (INVALID_REQUEST, "Session terminated"),
+            (INTERNAL_ERROR, "Server returned an error response"),
+        )
+        if self.status in (400, 404, 410) and (said or "session" in message.lower()):
+            return f"{shown(self.server.url)} answered {_status(self.status)}"
         return ""
 
     def reason(self, error: BaseException | None) -> str:
@@ -177,6 +180,10 @@ class Transport:
         if isinstance(error, httpx2.HTTPError):
             return f"{shown(self.server.url)}: {type(error).__name__} {brief(error)}".rstrip()
         return ""
+
+    def broke_off(self, code: int, message: str) -> bool:
+        """Whether an error is the SDK's for an answer that broke off, and not the server's."""
+        return not self.status and code == CONNECTION_CLOSED and message.startswith("SSE stream ")
 
     @property
     def maybe_older(self) -> bool:

@@ -239,7 +239,7 @@ class Kept:
             ServerFailed, NeedsAuthorization: it cannot be started.
         """
         connection = self._connection
-        if connection is not None and not connection.ended.is_set():
+        if connection is not None and not connection.over:
             return connection
         if self._watching is not None:
             # It has just ended: what is left of it is ended first.
@@ -249,7 +249,7 @@ class Kept:
             if wait_s > 0.5:
                 note(f"{self.server.name} crashed; it is started again in {wait_s:.1f} s")
             elif self._starts:
-                note(f"starting {self.server.name} again: it {self._error or 'had ended'}")
+                note(f"starting {self.server.name} again ({self._error or 'it had ended'})")
             self._starting = asyncio.create_task(self._start(), name=f"start of {self.server.name}")
             self._starting.add_done_callback(_retrieve)
         return await asyncio.shield(self._starting)

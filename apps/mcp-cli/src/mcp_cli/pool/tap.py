@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self
 
+import httpx2
 import msgspec
 from mcp.shared.message import SessionMessage
 from mcp_types import (
@@ -67,6 +68,7 @@ class Tap:
         closed: set when nothing more will come.
         outstanding: the answers that are waited for, by request id.
         discovering: whether the one thing that was asked is `server/discover`.
+        broke: the error that ended the connection, where it came from the stream.
         heard_at: when the last message came, on the loop's clock.
     """
 
@@ -77,6 +79,7 @@ class Tap:
         self.outstanding: dict[Any, Answer] = {}
         self.discovering = False
         self.heard_at = asyncio.get_running_loop().time()
+        self.broke: Exception | None = None
         self._asked = 0
         self._last_id = 0
         self._on_note = on_note
@@ -226,6 +229,10 @@ class HttpStreams:
 
     async def _messages(self, inner: Any) -> AsyncIterator[SessionMessage | Exception]:
         async for item in inner:
+            if isinstance(item, httpx2.HTTPError):
+                # The stream has broken: what is asked from now on has no way back.
+                self._tap.broke = item
+                return
             if isinstance(item, Exception):
                 self._tap.note(f"sent what cannot be understood: {brief(item)}")
                 continue
