@@ -37,7 +37,9 @@ Progress = ProgressFnT
 
 # Between the end of a connection and knowing why.
 END_KNOWN_S = 1.0
-MODERN_CALLS = frozenset(("tools/call", "prompts/get", "resources/read"))
+# What the SDK does more for than ask, with servers of 2026 and later: it answers their questions in several
+# rounds, and keeps of the tools what goes into headers.
+MODERN_CALLS = frozenset(("tools/call", "prompts/get", "resources/read", "tools/list"))
 
 
 class Hooks(Protocol):
@@ -293,7 +295,7 @@ class Connection:
         client = self._client
         if client is None or self.over:
             raise Lost(self.end_reason or "the connection has ended", ran=False)
-        answer = Answer()
+        answer = Answer(method)
         token = asking.set(answer)
         work = asyncio.create_task(self._ask(client, method, params, progress))
         asking.reset(token)
@@ -317,11 +319,15 @@ class Connection:
         self, client: Client, method: str, params: dict[str, Any], progress: Progress | None
     ) -> None:
         if self.modern and method in MODERN_CALLS:
-            # The SDK answers the server's questions in several rounds.
             if method == "tools/call":
                 await client.call_tool(params["name"], params.get("arguments"), progress_callback=progress)
             elif method == "prompts/get":
                 await client.get_prompt(params["name"], params.get("arguments"))
+            elif method == "tools/list":
+                cursor = params.get("cursor")
+                await client.session.list_tools(
+                    params=types.PaginatedRequestParams(cursor=cursor) if cursor else None
+                )
             else:
                 await client.read_resource(params["uri"])
             return

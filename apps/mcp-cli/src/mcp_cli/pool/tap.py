@@ -34,15 +34,20 @@ from mcp_cli.pool.stdio import Process
 class Answer:
     """What came back for one request.
 
+    Args:
+        method: of the request: the SDK may make others on its own in the same context.
+
     Attributes:
+        method: as given.
         written: whether the request was given to the transport.
         raw: the result's JSON; None as long as there is none.
         refused: whether the server answered with an error.
     """
 
-    __slots__ = ("raw", "refused", "written")
+    __slots__ = ("method", "raw", "refused", "written")
 
-    def __init__(self) -> None:
+    def __init__(self, method: str = "") -> None:
+        self.method = method
         self.written = False
         self.raw: bytes | None = None
         self.refused = False
@@ -94,6 +99,8 @@ class Tap:
             if isinstance(request.id, int):
                 self._last_id = max(self._last_id, request.id)
             answer = asking.get()
+            if answer is not None and answer.method != request.method:
+                answer = None
             if answer is not None:
                 answer.written = True
             self.outstanding[_key(request.id)] = answer or Answer()
