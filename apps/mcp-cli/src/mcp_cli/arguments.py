@@ -207,11 +207,9 @@ def open_ended(schema: Mapping[str, Any]) -> bool:
     further = schema.get("additionalProperties")
     if further is not None:
         return further is not False
-    return (
-        not properties(schema)
-        and not any(key in schema for key in ("anyOf", "oneOf", "allOf", "$ref"))
-        and "properties" not in schema
-    )
+    # What else a schema is made of may name parameters; checking it against the whole tells.
+    made_of_others = any(key in schema for key in ("anyOf", "oneOf", "allOf", "$ref", "if"))
+    return made_of_others or "properties" not in schema
 
 
 def _followed(kind: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -340,7 +338,7 @@ def _reason(found: Any) -> str:
         kinds = (
             {found.validator_value} if isinstance(found.validator_value, str) else set(found.validator_value)
         )
-        return f"must be {_said(kinds)}, not {_short(json.dumps(found.instance, ensure_ascii=False))}"
+        return f"must be {_said(kinds)}, not {_cut(json.dumps(found.instance, ensure_ascii=False))}"
     if found.validator == "enum":
         choices = ", ".join(json.dumps(one, ensure_ascii=False) for one in found.validator_value)
         near = difflib.get_close_matches(
@@ -363,5 +361,8 @@ def _nearest(key: str, known: Mapping[str, Any]) -> str:
 
 
 def _short(text: str) -> str:
-    shown = text if len(text) <= 60 else f"{text[:57]}..."
-    return shown if shown.startswith('"') else repr(shown)
+    return repr(_cut(text))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
