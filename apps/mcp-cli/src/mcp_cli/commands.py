@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from daemonry import errors
 from daemonry.cli import kit
-from mcp_cli import NAME, __version__, exit_codes
+from mcp_cli import NAME, __version__, exit_codes, further_commands
 from mcp_cli.options import Options
 
 _ABOUT = "MCP servers kept warm behind a daemon, and their tools from a shell"
@@ -142,15 +142,8 @@ def _add_managing(add: _Add) -> None:
     _add_config(_commands_of(add("config", "write, read and check the configuration"), "subcommand"))
     completion = add("completion", "print a shell's completion script", "completion:script")
     completion.add_argument("shell", choices=SHELLS)
-    for name, text, add_options in further():
-        add_options(add(name, text, f"{name}_command:run"))
-
-
-def further() -> list[tuple[str, str, Callable[[argparse.ArgumentParser], None]]]:
-    """Return the commands that have a module of their own: name, help, and what adds their words."""
-    from mcp_cli import further_commands
-
-    return further_commands.ALL
+    for name, text, add_words, does in further_commands.ALL:
+        add_words(add(name, text, f"further_commands:{does}"))
 
 
 def _add_daemon(add: _Add) -> None:
@@ -195,7 +188,7 @@ def _add_config(add: _Add) -> None:
         "sources",
         nargs="*",
         metavar="FROM",
-        help="claude-desktop, claude-code, cursor, vscode, project, or a file",
+        help="claude-desktop, claude-code, cursor, vscode, windsurf, mcporter, project, or a file",
     )
     taken.add_argument("--dry-run", action="store_true", help="say what would be copied, and copy nothing")
     taken.add_argument("--force", action="store_true", help="replace servers of the same name")

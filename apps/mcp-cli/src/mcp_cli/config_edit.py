@@ -13,7 +13,7 @@ from daemonry.errors import ConfigError
 from mcp_cli import config, positions
 from mcp_cli.config import ServerConfig
 
-TOML_HEAD = "# MCP servers: see `mcp-cli config --help`.\n"
+TOML_HEAD = "# MCP servers: see `mcp-cli config --help`.\n\n"
 
 
 def with_servers(text: str, path: str, servers: list[ServerConfig]) -> str:
@@ -40,9 +40,21 @@ def with_servers(text: str, path: str, servers: list[ServerConfig]) -> str:
     for at in reversed(range(len(listed))):
         if listed[at].get("name") in names:
             del listed[at]
-    for one in servers:
-        listed.append(_toml_table(one))
-    return str(tomlkit.dumps(document))
+    if text.strip() and not text.endswith("\n\n"):
+        _blank_line_after(document, listed)
+    for number, one in enumerate(servers):
+        table = _toml_table(one)
+        if number + 1 < len(servers):
+            table.add(tomlkit.nl())
+        listed.append(table)
+    return str(tomlkit.dumps(document)).rstrip("\n") + "\n"
+
+
+def _blank_line_after(document: Any, listed: Any) -> None:
+    import tomlkit
+
+    last = listed[-1] if len(listed) else document
+    last.add(tomlkit.nl())
 
 
 def without_server(text: str, path: str, name: str) -> str:
@@ -65,7 +77,7 @@ def without_server(text: str, path: str, name: str) -> str:
     if at is None:
         raise ConfigError(path, "", f"has no server {name!r}")
     del listed[at]
-    return str(tomlkit.dumps(document))
+    return str(tomlkit.dumps(document)).rstrip("\n") + "\n"
 
 
 def _is_json(path: str, text: str) -> bool:

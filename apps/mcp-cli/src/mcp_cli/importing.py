@@ -9,6 +9,8 @@ written here.
     cursor           ~/.cursor/mcp.json, ./.cursor/mcp.json
     vscode           Linux ~/.config/Code/User/mcp.json
                      macOS ~/Library/Application Support/Code/User/mcp.json, ./.vscode/mcp.json
+    windsurf         ~/.codeium/windsurf/mcp_config.json
+    mcporter         ~/.mcporter/mcporter.json, ./config/mcporter.json
     project          ./.mcp.json
 """
 
@@ -25,7 +27,7 @@ from mcp_cli import config, config_files, positions
 from mcp_cli.config import ServerConfig
 from mcp_cli.config_search import home_dir, user_config_dir
 
-SOURCES = ("claude-desktop", "claude-code", "cursor", "vscode", "project")
+SOURCES = ("claude-desktop", "claude-code", "cursor", "vscode", "windsurf", "mcporter", "project")
 
 
 class Taken(NamedTuple):
@@ -54,6 +56,8 @@ def places(source: str, environment: Mapping[str, str], here: str, platform: str
         "claude-code": [f"{home}/.claude.json"],
         "cursor": [f"{home}/.cursor/mcp.json", f"{here}/.cursor/mcp.json"],
         "vscode": [f"{above}/Code/User/mcp.json", f"{here}/.vscode/mcp.json"],
+        "windsurf": [f"{home}/.codeium/windsurf/mcp_config.json"],
+        "mcporter": [f"{home}/.mcporter/mcporter.json", f"{here}/config/mcporter.json"],
         "project": [f"{here}/.mcp.json"],
     }[source]
 
@@ -151,4 +155,23 @@ _KEPT = frozenset(
 
 
 def _known_only(table: Any) -> Any:
-    return {key: value for key, value in table.items() if key in _KEPT} if isinstance(table, dict) else table
+    if not isinstance(table, dict):
+        return table
+    known = {key: value for key, value in table.items() if key in _KEPT}
+    if "baseUrl" in table:  # mcporter's
+        known.setdefault("url", table["baseUrl"])
+    if "blockedTools" in table:
+        known.setdefault("disabledTools", table["blockedTools"])
+    if isinstance(known.get("command"), list):
+        known["command"], known["args"] = known["command"][0], known["command"][1:]
+    for key in ("env", "headers"):
+        if isinstance(known.get(key), dict):
+            known[key] = {name: _our_variable(value) for name, value in known[key].items()}
+    return known
+
+
+def _our_variable(value: Any) -> Any:
+    """Return a value with mcporter's `$env:NAME` as `${NAME}`."""
+    if isinstance(value, str) and value.startswith("$env:"):
+        return "${" + value.removeprefix("$env:") + "}"
+    return value
