@@ -85,9 +85,12 @@ def run(options: Options, words: list[str], behind: list[str]) -> int:
     try:
         return follow.result(events, options, asked.server, asked.tool)
     except daemonry.errors.CallFailed as error:
-        if error.error == NOT_CONFIGURED:  # nothing ran
+        # Nothing ran: the daemon does not know the server yet, or is just about to end.
+        if error.error == NOT_CONFIGURED or isinstance(error, daemonry.errors.Draining):
             return _in_full(options, asked)
         return _failed(error, options, asked)
+    except daemonry.errors.ConnectionLost as error:
+        return _in_full(options, asked) if error.ran == "no" else _failed(error, options, asked)
     except (daemonry.errors.IpcError, KeyboardInterrupt) as error:
         return _failed(error, options, asked)
 
@@ -122,8 +125,9 @@ def _in_full(options: Options, asked: Asked) -> int:
 
     try:
         with Session(options) as session:
-            events = session.call(asked)
-            return follow.result(events, options, asked.server, asked.tool)
+            return session.retried(
+                lambda: follow.result(session.call(asked), options, asked.server, asked.tool)
+            )
     except (daemonry.errors.DaemonryError, KeyboardInterrupt) as error:
         return _failed(error, options, asked)
 

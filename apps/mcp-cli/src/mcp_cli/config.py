@@ -28,8 +28,7 @@ SSE: Final = "sse"
 # The `path` of a configuration that is no file.
 COMMAND_LINE: Final = "the command line"
 
-# The original's defaults.
-DEFAULT_CONCURRENCY: Final = 5
+# The original's defaults, but for its five servers at a time.
 DEFAULT_RETRIES: Final = 3
 DEFAULT_RETRY_DELAY_MS: Final = 1000
 DEFAULT_TIMEOUT_S: Final = 1800.0
@@ -132,7 +131,7 @@ class Config:
         path: the file, for messages.
         folder: the directory that a relative `cwd` starts from.
         servers: in the order of the file.
-        concurrency_limit: how many servers are asked at once.
+        concurrency_limit: how many servers a list asks at once; 0 for all.
         retry_max: how often a call that was not sent is tried again.
         retry_delay_ms: the first wait between two tries.
         timeout_s: how long a call may be silent.
@@ -142,7 +141,7 @@ class Config:
     path: str
     folder: str
     servers: tuple[ServerConfig, ...] = ()
-    concurrency_limit: int = DEFAULT_CONCURRENCY
+    concurrency_limit: int = 0
     retry_max: int = DEFAULT_RETRIES
     retry_delay_ms: int = DEFAULT_RETRY_DELAY_MS
     timeout_s: float = DEFAULT_TIMEOUT_S

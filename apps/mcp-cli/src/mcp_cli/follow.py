@@ -34,16 +34,8 @@ def result(events: Generator[dict[str, Any], None, None], options: Options, serv
         write(text + "\n", sys.stdout)
     elif options.json:
         _say_json(final, text, is_error)
-    elif final.get("plain"):
-        words = final.get("text", "")
-        write(
-            end_of_line(safe(words, sys.stderr if is_error else sys.stdout)),
-            sys.stderr if is_error else sys.stdout,
-        )
     else:
-        from mcp_cli import render
-
-        render.show(text, options, f"{server}-{tool}", is_error=is_error)
+        _say(final, text, options, f"{server}-{tool}")
     if is_error and (options.raw or options.json):
         sys.stdout.flush()
         write(end_of_line(safe(final.get("text") or f"{server}/{tool}: failed", sys.stderr)), sys.stderr)
@@ -55,6 +47,19 @@ def result(events: Generator[dict[str, Any], None, None], options: Options, serv
         )
         return FAILED
     return FAILED if is_error else DONE
+
+
+def _say(final: dict[str, Any], text: str, options: Options, stem: str) -> None:
+    is_error = bool(final.get("is_error"))
+    stream = sys.stderr if is_error else sys.stdout
+    words = final.get("text", "")
+    # JSON is laid out for people, which is not for the quick way.
+    if final.get("plain") and not (words[:1] in ("[", "{") and stream.isatty()):
+        write(end_of_line(safe(words, stream)), stream)
+        return
+    from mcp_cli import render
+
+    render.show(text, options, stem, is_error=is_error)
 
 
 def last(

@@ -21,7 +21,7 @@ from mcp_cli import exit_codes, failures, tables, terminal
 from mcp_cli.config import ServerConfig
 from mcp_cli.follow import write
 from mcp_cli.options import Options
-from mcp_cli.session import Session
+from mcp_cli.session import Events, Session
 
 
 class Gathered:
@@ -66,8 +66,8 @@ def gather(
     if askable:
         table = _Filling(list(gathered.values()), noun, session.options)
         begun = time.monotonic()
-        with contextlib.closing(session.listings(method, askable, detail)) as listings:
-            table.draw()
+        table.draw()
+        with contextlib.closing(_listings(session, method, askable, detail)) as listings:
             for listing in listings:
                 answer = gathered[listing["server"]]
                 answer.items += listing.get("items", [])
@@ -86,6 +86,15 @@ def gather(
     return list(gathered.values())
 
 
+def _listings(session: Session, method: str, servers: list[ServerConfig], detail: bool) -> Events:
+    at_once = session.config.concurrency_limit or len(servers)
+    for first in range(0, len(servers), at_once):
+        with contextlib.closing(
+            session.listings(method, servers[first : first + at_once], detail)
+        ) as listings:
+            yield from listings
+
+
 class _Filling:
     """A table on the terminal with a row for each server, written over as they answer."""
 
@@ -100,9 +109,9 @@ class _Filling:
         """Draw the table as it stands."""
         if not self._on:
             return
-        size = os.get_terminal_size(2) if sys.stderr.isatty() else os.terminal_size((80, 24))
-        shown = self._rows[: max(1, size.lines - 2)]
-        lines = tables.aligned([self._cells(one) for one in shown], size.columns - 1)
+        columns, height = terminal.size(2)
+        shown = self._rows[: max(1, height - 2)]
+        lines = tables.aligned([self._cells(one) for one in shown], columns - 1)
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
         text = up + "".join(f"\x1b[K{terminal.disarmed(line)}\n" for line in lines)
         sys.stderr.write(text)
@@ -335,7 +344,7 @@ def _rank(words: list[str], server: str, item: dict[str, Any]) -> float:
 
 
 def _columns() -> int | None:
-    return os.get_terminal_size(1).columns if sys.stdout.isatty() else None
+    return terminal.size(1)[0] if sys.stdout.isatty() else None
 
 
 def _print(line: str) -> None:

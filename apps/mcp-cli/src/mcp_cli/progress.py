@@ -5,7 +5,6 @@ Owns standard error during a call.
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
@@ -74,7 +73,7 @@ class Shown:
             self._above(f"{self._server}: progress {done:g}{f'/{total:g}' if total else ''} {text}".rstrip())
 
     def _over(self, line: str) -> None:
-        columns = _columns()
+        columns, _ = terminal.size(2)
         self._line = terminal.disarmed(line).replace("\n", " ")[: columns - 1]
         sys.stderr.write(f"\r\x1b[K{self._line}")
         sys.stderr.flush()
@@ -98,10 +97,3 @@ def _log_text(event: dict[str, Any]) -> str:
     if isinstance(data, dict) and isinstance(data.get("message"), str) and len(data) == 1:
         data = data["message"]
     return data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
-
-
-def _columns() -> int:
-    try:
-        return max(20, os.get_terminal_size(2).columns)
-    except OSError:
-        return 80

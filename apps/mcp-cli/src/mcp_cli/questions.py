@@ -87,6 +87,8 @@ def _field(name: str, kind: Any, schema: Mapping[str, Any], required: bool) -> A
     kind = kind if isinstance(kind, dict) else {}
     label = kind.get("title") or name
     hint = arguments.described(kind, schema)
+    if "default" in kind:
+        hint += f", else {json.dumps(kind['default'], ensure_ascii=False)}"
     if kind.get("description"):
         _say(f"  {kind['description']}")
     while True:

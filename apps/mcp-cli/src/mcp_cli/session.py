@@ -11,7 +11,8 @@ giving it the definitions that it does not know, and calling again.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Generator, Iterable, Mapping
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, Self
 
 from daemonry import Client, errors
@@ -24,6 +25,8 @@ Events = Generator[dict[str, Any], None, None]
 
 START_TIMEOUT_S = 60.0
 TTL_VARIABLE = "MCP_DAEMON_TTL"
+FIRST_RETRY_S = 0.2
+MAX_RETRY_S = 30.0  # the original's
 
 
 class NoSuchServer(errors.DaemonryError):
@@ -131,9 +134,30 @@ class Session:
         Raises:
             ConfigError: a variable is not set.
         """
+        servers = list(servers)
         definitions = [self.definition(one) for one in servers]
-        self.client.call(f"{call.INTERFACE}.Configure", {"servers": definitions})
+        changed = self.client.call(f"{call.INTERFACE}.Configure", {"servers": definitions})
+        if not self.options.quiet and self.options.mode != DIRECT:
+            self._tell_drift([one for one in servers if one.name in changed["added"] and one.needed()])
         return [{"server": one["name"], "fingerprint": one["fingerprint"]} for one in definitions]
+
+    def _tell_drift(self, new: list[ServerConfig]) -> None:
+        """Say of a server that it is new only because the caller's variables are others."""
+        if not new:
+            return
+        running = self.client.call(f"{call.INTERFACE}.Servers")["result"]
+        for one in new:
+            others = [
+                other
+                for other in running
+                if other["server"] == one.name
+                and other.get("source", "") == self.config.path
+                and other["fingerprint"] != self._fingerprints[one.name]
+                and other["state"] in ("starting", "ready")
+            ]
+            if others:
+                needed = ", ".join(one.needed())
+                kit.complain(f"{one.name}: {needed} differ from those of the one that runs: yours is another")
 
     def ask(
         self, method: str, server: str, parameters: dict[str, Any], timeout_s: float | None = None
@@ -190,6 +214,33 @@ class Session:
         )
         limit_s = (self.options.timeout_s or self._limit_s(asked.server)) + call.GRACE_S
         return self._watched(call.CALL, parameters, limit_s)
+
+    def retried(self, attempt: Callable[[], int]) -> int:
+        """Make an attempt, and again while it fails in a way that certainly sent nothing.
+
+        That is a daemon that is ending, or one that went away before it was asked; a failure that may
+        have run is never repeated.  The first pause is short: a daemon ends in a moment.
+
+        Raises:
+            As the last attempt.
+        """
+        for number in range(self.config.retry_max):
+            try:
+                return attempt()
+            except (errors.Draining, errors.Overloaded) as error:
+                failed: errors.DaemonryError = error
+            except errors.ConnectionLost as error:
+                if error.ran != "no":
+                    raise
+                failed = error
+            self.close()
+            if self.options.mode == DIRECT:
+                raise failed
+            time.sleep(min(MAX_RETRY_S, FIRST_RETRY_S if not number else self._retry_s(number)))
+        return attempt()
+
+    def _retry_s(self, number: int) -> float:
+        return float(self.config.retry_delay_ms / 1000 * 2 ** (number - 1))
 
     def _limit_s(self, server: str) -> float:
         found = self.config.server(server)

@@ -10,6 +10,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import IO
 
+# A pseudo-terminal that nobody gave a size says 0.
+COLUMNS = 80
+LINES = 24
+
 _table: dict[int, str] = {}
 
 
@@ -37,6 +41,17 @@ def disarmed(text: str) -> str:
         _table[0x0D] = "\\r"
     text = text.replace("\r\n", "\n").translate(_table)
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def size(fd: int) -> tuple[int, int]:
+    """Return a terminal's columns and lines."""
+    import os
+
+    try:
+        found = os.get_terminal_size(fd)
+    except OSError:
+        return COLUMNS, LINES
+    return found.columns or COLUMNS, found.lines or LINES
 
 
 def end_of_line(text: str) -> str:
