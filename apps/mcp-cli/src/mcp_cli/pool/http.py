@@ -24,7 +24,7 @@ from pydantic import AnyUrl
 
 from mcp_cli.interfaces import Server
 from mcp_cli.pool import tokens
-from mcp_cli.pool.loopback import Loopback
+from mcp_cli.pool.loopback import Loopback, Refused
 from mcp_cli.pool.results import brief
 
 CONNECT_S = 30.0
@@ -139,7 +139,11 @@ class Transport:
 
     async def _callback(self) -> AuthorizationCodeResult:
         assert self._loopback is not None
-        fields = await self._loopback.wait()
+        try:
+            fields = await self._loopback.wait()
+        except Refused as error:
+            self.unauthorized = f"access was not granted: {brief(error)}"
+            raise NotGranted(self.unauthorized) from None
         return AuthorizationCodeResult(code=fields["code"], state=fields.get("state"), iss=fields.get("iss"))
 
     async def _answered(self, response: httpx2.Response) -> None:

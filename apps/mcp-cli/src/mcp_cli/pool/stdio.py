@@ -37,7 +37,7 @@ STDERR_LINES: Final = 40
 STDERR_LINE_CHARS: Final = 1000
 # After the end of input, and after SIGTERM: servers that save something need a moment; `npx` and `uvx`, which
 # stand before the server, take SIGTERM to mean both.
-END_S: Final = 1.0
+END_S: Final = 0.5
 TERM_S: Final = 1.0
 # Between the end of its output and its exit.
 EXIT_S: Final = 0.5
