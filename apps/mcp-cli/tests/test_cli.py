@@ -16,7 +16,7 @@ from daemonry.testing import wait_until
 MODES = {"auto": [], "require": ["--require-daemon"], "direct": ["--no-daemon"]}
 
 
-@pytest.fixture(params=MODES)
+@pytest.fixture(params=["auto", "require", pytest.param("direct", marks=pytest.mark.slow)])
 def mode(request, app):
     """The options of each mode; where a daemon is required, one runs."""
     if request.param == "require":
@@ -68,6 +68,7 @@ def test_json_is_the_servers_own_to_the_byte(app, mode, raw_text):
     assert (unsent.code, json.loads(unsent.out)["outcome"]) == (2, "not_sent")
 
 
+@pytest.mark.slow
 def test_no_daemon_leaves_none(app):
     assert app("call", "fake/echo", "text=1", "--no-daemon").out == "1\n"
     assert app("call", "fake/echo", "text=2", MCP_NO_DAEMON="1").out == "2\n"
@@ -105,7 +106,7 @@ def test_modes_exclude_each_other(app):
 )
 def test_arguments_need_no_dashes(app, words):
     raw = "--raw" in words
-    out = app.done("call", "--no-daemon", *words)
+    out = app.done("call", *words)
     assert (json.loads(out)["content"][0]["text"] if raw else out) == ("7" if raw else "7\n")
 
 
@@ -122,6 +123,7 @@ def test_arguments_from_standard_input_and_from_a_file(app):
     assert "the arguments are not JSON" in bad.err
 
 
+@pytest.mark.slow
 def test_a_big_argument_and_a_big_result_pass_whole(app):
     text = "ä" * 1_000_000
     out = app("call", "fake/echo", stdin=json.dumps({"text": text}))
@@ -152,10 +154,7 @@ def test_wrong_usage_is_one_line_and_code_2(app, words, said):
 
 def test_the_order_in_which_a_configuration_is_looked_for(app):
     def names(*words, **env):
-        return [
-            one["server"]
-            for one in json.loads(app("list", "--json", "--no-daemon", *words, **env).out)["servers"]
-        ]
+        return list(json.loads(app.done("config", "list", "--json", *words, **env))["servers"])
 
     def config(path, name):
         app.sandbox.write(path, f'[[servers]]\nname = "{name}"\ntransport = {{ command = "false" }}\n')
@@ -179,6 +178,7 @@ def test_the_order_in_which_a_configuration_is_looked_for(app):
     assert (absent.code, absent.err) == (1, "nowhere.toml: cannot be read: there is no such file\n")
 
 
+@pytest.mark.slow
 def test_a_changed_configuration_is_seen_and_only_what_changed_is_restarted(app):
     starts = app.sandbox.path / "starts"
 
@@ -203,6 +203,7 @@ def test_a_changed_configuration_is_seen_and_only_what_changed_is_restarted(app)
     assert (count("fake"), count("other"), app.pid()) == (2, 1, daemon)
 
 
+@pytest.mark.slow
 def test_the_callers_variables_count_and_are_in_no_argument_list(app):
     app.servers(fake={"transport": {"env": {"TOKEN": "${MY_TOKEN}"}}})
     app.settle()
@@ -286,6 +287,7 @@ def test_servers_of_other_programs_are_imported(app):
 # --- many servers -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_list_starts_all_together_and_names_the_one_that_fails(app):
     slow = {f"slow{number}": ["--start-s", "1"] for number in range(10)}
     app.servers(broken=["--exit-at-once", "3"], **slow)
@@ -315,6 +317,7 @@ def test_filtered_tools_are_said_to_be(app):
     assert "allowed_tools" in app("call", "fake/cwd").err
 
 
+@pytest.mark.slow
 def test_one_off_servers_need_no_configuration(app):
     fake = app.config_path.read_text().split('args = ["')[1].split('"')[0]
     app.config_path.unlink()
@@ -354,6 +357,7 @@ def test_a_command_that_is_not_there_is_named(app):
     assert app("config", "validate").err.endswith("no-such-program is not there, or cannot be run\n")
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_is_given_up_after_the_time_that_was_given(app):
     app.servers(fake={"args": ["--hang-initialize"], "start_timeout_secs": 1})
     ended = app("call", "fake/echo", "text=1")
@@ -388,6 +392,7 @@ def test_kill_9_of_the_command_cancels_its_call(app):
     wait_until(lambda: app.done("call", "fake/cancelled") != "[]\n", what="the server to be told")
 
 
+@pytest.mark.slow
 def test_kill_9_of_the_daemon_in_a_call_is_code_6_and_the_next_call_works(app, alive):
     app.done("call", "fake/echo", "text=1")
     servers = [

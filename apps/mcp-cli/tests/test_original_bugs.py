@@ -27,6 +27,7 @@ def test_bug_1_what_a_dead_daemon_left_is_cleared_away(app):
     assert app.pid() != pid
 
 
+@pytest.mark.slow
 def test_bug_2_of_many_commands_that_start_a_daemon_one_does(app):
     commands = [app.popen("call", "fake/echo", f"text={number}") for number in range(6)]
     answers = [command.communicate(timeout=60) for command in commands]
@@ -40,6 +41,7 @@ def test_bug_2_of_many_commands_that_start_a_daemon_one_does(app):
     assert app.done("call", "fake/echo", "text=x") == "x\n"
 
 
+@pytest.mark.slow
 def test_bug_3_work_under_way_keeps_the_daemon_and_its_end_does_not(app):
     begun = time.monotonic()
     assert app("call", "fake/slow", "n=3", MCP_DAEMON_TTL="1").out == "done\n"
