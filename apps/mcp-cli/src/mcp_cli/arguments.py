@@ -285,10 +285,15 @@ def _said(kinds: set[str]) -> str:
 # --- checking ---------------------------------------------------------------------------------
 
 
-def check(value: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+def check(value: Mapping[str, Any], schema: Mapping[str, Any], validator: Any = None) -> None:
     """Check arguments against a tool's schema.
 
     A schema that is none itself checks nothing: the server will say what it wants.
+
+    Args:
+        value: the arguments.
+        schema: the tool's `inputSchema`.
+        validator: what `validator_of` gave for it, kept by who checks often.
 
     Raises:
         Bad: the first thing that does not fit: an unknown parameter before a missing one, since a
@@ -303,7 +308,23 @@ def check(value: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     for name in schema.get("required", ()):
         if isinstance(name, str) and name not in value:
             raise Bad(name, f"is missing ({described(known.get(name, {}), schema)})")
-    _check_all(value, schema)
+    _check_all(value, validator_of(schema) if validator is None else validator)
+
+
+def validator_of(schema: Mapping[str, Any]) -> Any:
+    """Return what checks values against a schema, or False for a schema that is none.
+
+    Making it takes many times as long as a check.  References are not followed over the network.
+    """
+    import jsonschema
+    from referencing import Registry
+
+    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+    except Exception:  # noqa: BLE001  # whatever a schema of somebody's comes to
+        return False
+    return kind(schema, registry=Registry())
 
 
 def _by_pattern(name: str, schema: Mapping[str, Any]) -> bool:
@@ -316,13 +337,13 @@ def _by_pattern(name: str, schema: Mapping[str, Any]) -> bool:
         return True
 
 
-def _check_all(value: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
-    import jsonschema
+def _check_all(value: Mapping[str, Any], validator: Any) -> None:
+    from jsonschema.exceptions import best_match
 
-    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    if not validator:
+        return
     try:
-        kind.check_schema(schema)
-        found = jsonschema.exceptions.best_match(kind(schema).iter_errors(value))
+        found = best_match(validator.iter_errors(value))
     except Exception:  # noqa: BLE001  # a schema that cannot be used, such as one with a $ref elsewhere
         return
     if found is None:

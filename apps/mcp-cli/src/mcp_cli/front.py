@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import re
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -32,6 +33,8 @@ PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR =
 )
 NOT_FOUND: Final = -32002
 LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+# How old what was read of the configuration may be.
+READ_AGAIN_S: Final = 2.0
 SEPARATOR: Final = "__"
 UNKNOWN: Final = "Whether the call was carried out is not known."
 # What names of tools are made of, and how long they may be, for those models that are particular.
@@ -67,6 +70,8 @@ class Front:
         self._asked: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._count = 0
         self._resources: dict[str, str] = {}
+        self._known: list[str] = []
+        self._read_at = float("-inf")
 
     async def handle(self, line: str | bytes) -> None:
         """Take a client's message.  Requests are answered later, in the order in which they are done."""
@@ -168,8 +173,13 @@ class Front:
         self._level = LEVELS.index(params["level"])
         return "{}"
 
-    async def _names(self) -> list[str]:
-        every = [one.name for one in await self._warm.servers()]
+    async def _names(self, *, anew: bool = False) -> list[str]:
+        now = time.monotonic()
+        if anew or now - self._read_at > READ_AGAIN_S:
+            # A file that changed is seen soon, and not read for each call.
+            self._known = [one.name for one in await self._warm.servers()]
+            self._read_at = now
+        every = self._known
         if self._only:
             for name in self._only:
                 if name not in every:
@@ -179,7 +189,7 @@ class Front:
 
     async def _listed(self, method: str) -> list[tuple[str, dict[str, Any]]]:
         """Return what all servers have, each with its server; one that fails has nothing, and is told."""
-        names = await self._names()
+        names = await self._names(anew=True)
 
         async def one(name: str) -> list[tuple[str, dict[str, Any]]]:
             found: list[tuple[str, dict[str, Any]]] = []

@@ -112,7 +112,7 @@ class Call:
 
 
 class Tool(msgspec.Struct):
-    """A tool, as the server lists it."""
+    """A tool, as the server lists it; `checks` and `validator` are its compiled schemas, once needed."""
 
     name: str
     title: str = ""
@@ -122,6 +122,7 @@ class Tool(msgspec.Struct):
     raw: bytes = b""
     hidden: str = ""
     schema: Any = None
+    checks: Any = None
     validator: Any = None
 
 

@@ -433,7 +433,9 @@ def _arguments(kept: Kept, tool: Tool, text: str, words: list[str] | None, *, ch
             if not isinstance(given, dict):
                 raise arguments_.Bad("", f"the arguments must be a JSON object, not {text[:40]}")
         if check:
-            arguments_.check(given, schema)
+            if tool.checks is None:
+                tool.checks = arguments_.validator_of(schema)
+            arguments_.check(given, schema, tool.checks)
     except arguments_.Bad as error:
         raise BadArguments(
             server=kept.server.name,
