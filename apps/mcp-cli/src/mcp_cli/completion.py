@@ -32,7 +32,9 @@ _COMMON: Final = (
     "--verbose",
     "--help",
 )
-_SERVERS: Final = frozenset(("list", "info", "ping", "restart", "auth", "resources", "prompts", "serve"))
+_SERVERS: Final = frozenset(
+    ("list", "info", "ping", "restart", "auth", "resources", "prompts", "serve", "generate")
+)
 _TOOLS: Final = frozenset(("call", "tool"))
 
 _BASH = """\
