@@ -6,6 +6,7 @@
 import argparse
 import json
 import os
+import queue
 import subprocess
 import sys
 import threading
@@ -38,6 +39,7 @@ TOOLS = [
     {"name": "refuse", "description": "A JSON-RPC error", "inputSchema": {"type": "object"}},
     {"name": "tell", "description": "Writes a text on stderr", "inputSchema": TEXT},
     {"name": "write_file", "description": "Would write", "inputSchema": {"type": "object"}},
+    {"name": "ask", "description": "Asks the client something", "inputSchema": {"type": "object"}},
     {"name": "cancelled", "description": "Which requests were cancelled", "inputSchema": {"type": "object"}},
     {
         "name": "typed",
@@ -52,6 +54,7 @@ RAW = (
 )
 
 lock = threading.Lock()
+replies = queue.Queue()
 cancelled = []
 given_options = argparse.Namespace()
 
@@ -127,6 +130,10 @@ def call(request_id, params):  # noqa: C901, PLR0912  # a table would be no shor
         answer(request_id, text("told"))
     elif name == "cancelled":
         answer(request_id, text(json.dumps(cancelled)))
+    elif name == "ask":
+        write(json.dumps({"jsonrpc": "2.0", "id": "q1", **given["message"]}))
+        reply = replies.get(timeout=60)
+        answer(request_id, text(json.dumps(reply.get("result", reply.get("error")))))
     elif name == "typed":
         answer(request_id, text("typed", structuredContent={"n": 1 if given.get("right") else "one"}))
 
@@ -190,7 +197,9 @@ def main():  # noqa: C901, PLR0912
             answer(request_id, "{}")
         elif method == "notifications/cancelled":
             cancelled.append(params.get("requestId"))
-        elif request_id is not None and method is not None:
+        elif method is None:
+            replies.put(message)
+        elif request_id is not None:
             write(
                 json.dumps(
                     {

@@ -146,6 +146,11 @@ def test_a_generated_module_calls_through_the_daemon(app):
     assert made.code == 0, made
     ended = python(app, "import fake_tools; print(fake_tools.echo(text='x').text, fake_tools.slow(n=0.1))")
     assert (ended.returncode, ended.stdout) == (0, "x done\n"), ended
+
+
+@pytest.mark.slow
+def test_a_generated_module_passes_a_strict_type_checker(app):
+    assert app("generate", "fake", "-o", "fake_tools.py").code == 0
     checked = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--cache-dir", app.sandbox.path, "fake_tools.py"],
         cwd=app.sandbox.path,

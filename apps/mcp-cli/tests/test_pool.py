@@ -16,6 +16,7 @@ import pytest
 
 from daemonry.testing import wait_until
 from mcp_cli import interfaces as api
+from mcp_cli.pool import kept
 from mcp_cli.pool.service import Pool
 
 FAKE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_server.py")
@@ -174,7 +175,7 @@ def test_a_tool_that_is_filtered_away_is_told_as_that() -> None:
         async with pool_of(server) as pool:
             listings = [one async for one in pool.tools([api.Ref("fake", "1")])]
             assert [item.name for item in listings[0].items] == ["echo"]
-            assert listings[0].filtered == 14
+            assert listings[0].filtered == 15
             with pytest.raises(api.Filtered) as raised:
                 await events_of(pool, "write_file")
             assert "write_*" in raised.value.rule
@@ -417,7 +418,7 @@ def test_all_servers_are_started_together_and_one_that_fails_holds_up_none() -> 
             listings = {one.server: one async for one in pool.tools(refs, detail=False)}
             took = time.monotonic() - began
             assert set(listings) == {*(f"s{n}" for n in range(6)), "bad"}
-            assert all(len(listings[f"s{n}"].items) == 15 for n in range(6))
+            assert all(len(listings[f"s{n}"].items) == 16 for n in range(6))
             assert listings["bad"].state.stderr == ["cannot work today"]
             assert "exited with code 1" in listings["bad"].state.error
             assert took < 6 * 0.5
@@ -466,5 +467,110 @@ def test_a_bound_on_calls_at_once_is_kept() -> None:
             began = time.monotonic()
             await asyncio.gather(*(events_of(pool, "slow", {"n": 0.3}) for _ in range(4)))
             assert time.monotonic() - began >= 0.6
+
+    run(work())
+
+
+# --- questions of a server ------------------------------------------------------------------------
+
+FORM = {
+    "method": "elicitation/create",
+    "params": {
+        "message": "Who?",
+        "requestedSchema": {"type": "object", "properties": {"who": {"type": "string"}}},
+    },
+}
+SAMPLE = {
+    "method": "sampling/createMessage",
+    "params": {"messages": [{"role": "user", "content": {"type": "text", "text": "hi"}}], "maxTokens": 5},
+}
+
+
+def test_a_question_is_put_to_the_caller_and_answered_without_haste() -> None:
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            await says(pool, "warm")
+            given = json.dumps({"message": FORM})
+            kinds = []
+            # The person takes longer than the server may be silent.
+            async for event in pool.call(
+                "fake", "1", "ask", given, timeout_s=0.5, answers=["elicitation/create"]
+            ):
+                kinds.append(event.kind)
+                if event.kind == "question":
+                    assert json.loads(event.result)["message"] == "Who?"
+                    await asyncio.sleep(0.8)
+                    await pool.answer(event.id, '{"action": "accept", "content": {"who": "me"}}')
+                    with pytest.raises(api.NoSuchQuestion):
+                        await pool.answer(event.id, "")
+            assert kinds == ["question", "done"]
+            assert json.loads(event.text) == {"action": "accept", "content": {"who": "me"}}
+
+    run(work())
+
+
+def test_a_question_that_nobody_answers_is_refused_and_told() -> None:
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            events = await events_of(pool, "ask", {"message": FORM})
+            assert json.loads(events[-1].text) == {"action": "decline"}
+            assert any("elicitation/create, which was refused" in event.text for event in events)
+            sampled = await events_of(pool, "ask", {"message": SAMPLE})
+            assert "no model" in json.loads(sampled[-1].text)["message"]
+
+    run(work())
+
+
+def test_roots_are_those_of_the_configuration() -> None:
+    async def work() -> None:
+        async with pool_of(fake(), fake(name="rooted", roots=["/tmp/a b"])) as pool:
+            none = await events_of(pool, "ask", {"message": {"method": "roots/list"}})
+            assert json.loads(none[-1].text) == {"roots": []}
+            some = await events_of(pool, "ask", {"message": {"method": "roots/list"}}, server="rooted")
+            assert json.loads(some[-1].text) == {"roots": [{"uri": "file:///tmp/a%20b"}]}
+
+    run(work())
+
+
+# --- health ---------------------------------------------------------------------------------------
+
+
+def test_a_server_that_hangs_is_found_by_ping_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "QUIET_S", 0.0)
+    monkeypatch.setattr(kept, "PING_S", 0.3)
+
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            await says(pool, "x")
+            (before,) = await pool.servers()
+            (one,) = pool._kept.values()
+            await one.check_health()
+            (still,) = await pool.servers()
+            assert still.pid == before.pid
+            assert still.ping_ms >= 0
+            os.kill(before.pid, signal.SIGSTOP)
+            await one.check_health()
+            await says(pool, "next")
+            (after,) = await pool.servers()
+            assert after.pid != before.pid
+            assert not alive(before.pid)
+
+    run(work())
+
+
+def test_a_server_that_is_busy_with_a_call_is_not_pinged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "QUIET_S", 0.0)
+    monkeypatch.setattr(kept, "PING_S", 0.1)
+
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            await says(pool, "x")
+            (one,) = pool._kept.values()
+            running = asyncio.create_task(events_of(pool, "slow", {"n": 0.5}))
+            await asyncio.sleep(0.1)
+            await one.check_health()
+            assert (await running)[-1].text == "done"
+            (state,) = await pool.servers()
+            assert state.starts == 1
 
     run(work())
