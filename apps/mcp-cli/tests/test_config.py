@@ -14,7 +14,7 @@ daemon_ttl = 90
 
 [[servers]]
 name = "files"
-transport = { type = "stdio", command = "npx", args = ["-y", "${PACKAGE:-x}"], env = {T = "${TOKEN}", B = "2"}}
+transport = { type = "stdio", command = "npx", args = ["-y", "${PKG:-x}"], env = {T = "${TOKEN}", B = "2"}}
 allowed_tools = ["read_*"]
 disabled_tools = ["read_secret"]
 
@@ -51,7 +51,7 @@ def test_the_originals_toml_is_read():
     read = parse(TOML)
     files, web = read.servers
     assert (read.concurrency_limit, read.daemon_ttl_s, read.retry_max) == (7, 90.0, 3)
-    assert (files.kind, files.command, files.args) == ("stdio", "npx", ("-y", "${PACKAGE:-x}"))
+    assert (files.kind, files.command, files.args) == ("stdio", "npx", ("-y", "${PKG:-x}"))
     assert (files.allowed_tools, files.disabled_tools) == (("read_*",), ("read_secret",))
     assert (web.kind, web.url, web.description) == ("http", "https://example.org/mcp", "far away")
 
@@ -164,7 +164,7 @@ def test_what_the_caller_passes_on_is_in_the_servers_environment():
     read = parse(TOML.replace('allowed_tools = ["read_*"]', 'pass_env = ["GH", "NOT_SET"]'))
     filled = config.expanded(read.servers[0], read, {"TOKEN": "t", "GH": "g"})
     assert filled.env == {"GH": "g", "T": "t", "B": "2"}
-    assert read.servers[0].needed() == ("GH", "NOT_SET", "PACKAGE", "TOKEN")
+    assert read.servers[0].needed() == ("GH", "NOT_SET", "PKG", "TOKEN")
 
 
 # --- fingerprints -----------------------------------------------------------------------------
