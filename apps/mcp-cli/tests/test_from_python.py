@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -274,6 +277,54 @@ def test_progress_is_passed_on_and_a_cancelled_call_is_cancelled(app):
     told = json.loads(talk.ask("tools/call", name="cancelled", arguments={})["result"]["content"][0]["text"])
     assert len(told) == 1
     assert talk.end() == 0
+
+
+def test_all_servers_over_http_on_loopback(app):
+    server = app.popen("serve", "--http", "0")
+    try:
+        said = server.stderr.readline()
+        url = said.split()[-1]
+        assert url.startswith("http://127.0.0.1:"), said
+
+        def post(message: dict[str, object], **headers: str) -> tuple[int, str]:
+            request = urllib.request.Request(
+                url, json.dumps(message).encode(), {"Content-Type": "application/json", **headers}
+            )
+            try:
+                with urllib.request.urlopen(request, timeout=30) as reply:
+                    return reply.status, reply.read().decode()
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code, error.read().decode()
+
+        begin = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "initialize",
+            "params": {"protocolVersion": "2025-11-25"},
+        }
+        assert '"serverInfo"' in post(begin)[1]
+        given = {
+            "name": "fake__slow",
+            "arguments": {"n": 0.2, "progress": True},
+            "_meta": {"progressToken": 1},
+        }
+        code, text = post({"jsonrpc": "2.0", "id": "x", "method": "tools/call", "params": given})
+        events = [
+            json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line[:5] == "data:"
+        ]
+        assert code == 200
+        assert events[-1]["id"] == "x"
+        assert events[-1]["result"]["content"][0]["text"] == "done"
+        assert {event.get("method") for event in events[:-1]} == {"notifications/progress"}
+        # A page of another site may not reach it, nor may one whose name was made to point here.
+        assert post(begin, Origin="http://evil.example")[0] == 403
+        assert post(begin, Host="evil.example")[0] == 421
+        assert post({"jsonrpc": "2.0", "method": "notifications/initialized"})[0] == 202
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=20)
+    assert server.returncode == 0
 
 
 # --- record and replay ----------------------------------------------------------------------------

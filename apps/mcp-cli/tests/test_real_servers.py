@@ -137,6 +137,14 @@ def test_resources_and_prompts_in_each_mode(ours, mode, server):
     assert "simple-prompt" in prompts.out
 
 
+def test_each_revision_that_the_sdk_negotiates(ours):
+    said = {name: ours("info", name, "--json") for name in ("every", "web", "time")}
+    assert all(one.code == 0 for one in said.values()), said
+    assert "2025-11-25" in said["every"].out
+    assert "2025-11-25" in said["web"].out
+    assert "2026-07-28" in said["time"].out
+
+
 def test_a_hundred_calls_at_once_from_as_many_commands(ours):
     def one(number: int) -> str:
         return ours.done("call", "every/echo", f"message={number}")

@@ -385,6 +385,10 @@ class Servers:
                     for event in client.stream(f"{INTERFACE}.{method}", whole):
                         begun = True
                         yield event
+            except errors.Draining:
+                if begun or attempt == 2:
+                    raise
+                self._await_next()
             except errors.CallFailed as error:
                 if begun or error.error != NOT_CONFIGURED or attempt == 2:
                     raise
@@ -394,6 +398,14 @@ class Servers:
             else:
                 return
             self._refs.pop(server, None)  # the daemon is another one by now
+
+    def _await_next(self) -> None:
+        """Wait for the daemon that comes after one that is ending."""
+        if self._options.mode != AUTO:
+            raise errors.NotRunning(NAME)
+        from mcp_cli import starting
+
+        starting.started({}, START_TIMEOUT_S).close()
 
     def _ref(self, server: str) -> dict[str, str]:
         with self._lock:

@@ -87,6 +87,10 @@ class Warm:
                     async for event in events:
                         begun = True
                         yield event
+            except errors.Draining:
+                if begun or attempt == 2:
+                    raise
+                await self._start()
             except errors.CallFailed as error:
                 if begun or error.error != NOT_CONFIGURED or attempt == 2:
                     raise
@@ -118,12 +122,16 @@ class Warm:
         try:
             return await AsyncClient.connect(path)
         except (errors.NotListening, errors.ConnectionRefused):
-            if self._options.mode == REQUIRE:
-                raise errors.NotRunning(NAME) from None
+            await self._start()
+        return await AsyncClient.connect(path)
+
+    async def _start(self) -> None:
+        """Have a daemon that is ready; one that is ending is waited for."""
+        if self._options.mode == REQUIRE:
+            raise errors.NotRunning(NAME)
         from mcp_cli import starting
 
         (await asyncio.to_thread(starting.started, {}, START_TIMEOUT_S)).close()
-        return await AsyncClient.connect(path)
 
     async def _here(self, method: str, parameters: dict[str, Any]) -> Events:
         """Do the same with a pool in this process."""
