@@ -124,6 +124,16 @@ def test_arguments_from_standard_input_and_from_a_file(app):
 
 
 @pytest.mark.slow
+def test_a_pipe_that_nobody_writes_to_is_told(app):
+    call = app.popen("call", "fake/echo", stdin=subprocess.PIPE)
+    assert call.stderr.readline() == (
+        "reading the arguments from standard input; give {} for none, or </dev/null\n"
+    )
+    out, err = call.communicate('{"text": "late"}', timeout=30)
+    assert (call.returncode, out, err) == (0, "late\n", "")
+
+
+@pytest.mark.slow
 def test_a_big_argument_and_a_big_result_pass_whole(app):
     text = "ä" * 1_000_000
     out = app("call", "fake/echo", stdin=json.dumps({"text": text}))
@@ -460,11 +470,25 @@ def test_a_hundred_calls_at_once_each_have_their_own_answer(app):
     assert (ended.code, ended.out) == (0, "0\n"), ended
 
 
+def test_a_failure_names_its_server(app):
+    for words in (
+        ["read", "fake", "demo://nothing"],
+        ["prompt", "fake/nothing"],
+        ["complete", "fake/p", "a"],
+    ):
+        ended = app(*words)
+        assert (ended.code, ended.out) == (1, "")
+        assert ended.err.startswith("fake: the server answered with error -32601: Method not found"), ended
+    assert app("read", "demo://nothing").err.startswith("mcp-cli: the server answered")
+
+
 # --- the daemon -------------------------------------------------------------------------------
 
 
 def test_the_daemons_commands(app):
     assert app("daemon", "status").code == 3
+    app.done("daemon", "start", "--ttl", "0.5")
+    wait_until(lambda: app("daemon", "status").code == 3, 20, what="the idle daemon to end")
     assert "ready" in app.done("daemon", "start")
     assert "already running" in app.done("daemon", "start")
     pid = app.pid()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
 from daemonry.errors import ConfigError
 from mcp_cli import config, config_edit, variables
@@ -238,3 +240,33 @@ def test_json_with_comments_is_not_rewritten():
 def test_removing_what_is_not_there_says_so():
     with pytest.raises(ConfigError, match="has no server 'nope'"):
         config_edit.without_server(TOML, "m.toml", "nope")
+
+
+# --- whatever is in it ------------------------------------------------------------------------
+
+PIECES = [
+    *("[[servers]]", "[servers.transport]", "name", "transport", "command", "=", '"x"', "{", "}", "[", "]"),
+    *(",", "\n", "args", "1", "true", "'''", '"""', "#", "${A}", "servers", ".", "type", "http", "url", "\\"),
+]
+JSON_PIECES = [
+    *("{", "}", "[", "]", ",", ":", '"mcpServers"', '"a"', '"command"', '"x"', "1", "null", "//", "/*"),
+    *("*/", "\n", '"args"', '"env"', '"\\', '"'),
+]
+
+
+def read_or_told(text, path):
+    try:
+        return parse(text, path).path == path
+    except ConfigError as wrong:
+        return str(wrong).startswith(path)
+
+
+@given(some.lists(some.sampled_from(PIECES), max_size=25).map(" ".join) | some.text())
+def test_any_text_is_a_configuration_or_an_error_that_says_where(text):
+    assert read_or_told(text, "m.toml")
+    assert read_or_told(text, "m.json")
+
+
+@given(some.lists(some.sampled_from(JSON_PIECES), max_size=25).map("".join))
+def test_any_json_is_a_configuration_or_an_error_that_says_where(text):
+    assert read_or_told(text, "m.json")

@@ -27,6 +27,7 @@ NOT_CONFIGURED = f"{INTERFACE}.NotConfigured"
 # A server that has to be started first may take its time for that besides.
 GRACE_S = 90.0
 MAX_ARGUMENT_BYTES = 16 << 20
+WAIT_BEFORE_HINT_S = 3.0
 
 
 class Asked:
@@ -194,7 +195,18 @@ def _from_pipe() -> str:
     # A pipe, a file, a socket; not a terminal, not /dev/null.
     if kind not in (0o010000, 0o100000, 0o140000):
         return ""
+    if kind != 0o100000:
+        _say_waiting()
     return _read_all(0, "standard input")
+
+
+def _say_waiting() -> None:
+    """Tell who left standard input open, and gave no arguments, what is waited for."""
+    from select import select
+
+    if not select([0], [], [], WAIT_BEFORE_HINT_S)[0]:
+        sys.stderr.write("reading the arguments from standard input; give {} for none, or </dev/null\n")
+        sys.stderr.flush()
 
 
 def _from_file(path: str) -> str:

@@ -240,5 +240,11 @@ def run(options: Options, words: list[str], behind: list[str]) -> int:
             raise
         from mcp_cli import failures
 
-        server = getattr(given, "server", "") or str(getattr(given, "target", "") or NAME)
-        return failures.tell(error, options, server.partition("/")[0] if isinstance(server, str) else NAME)
+        return failures.tell(error, options, _server_of(given))
+
+
+def _server_of(given: argparse.Namespace) -> str:
+    """Return the server that a command is about, for messages; the program's name for none."""
+    target = getattr(given, "server", None) or getattr(given, "target", None) or NAME
+    first = str(target[0] if isinstance(target, list) else target)
+    return NAME if "://" in first else first.partition("/")[0]

@@ -5,6 +5,7 @@ Owns standard error during a call.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -40,6 +41,7 @@ class Shown:
             questions.put(event, self._server)
         elif kind == "visit":
             self._above(f"open this in a browser: {text}")
+            _open(text)
         elif self._quiet:
             return
         elif kind == "progress":
@@ -97,3 +99,12 @@ def _log_text(event: dict[str, Any]) -> str:
     if isinstance(data, dict) and isinstance(data.get("message"), str) and len(data) == 1:
         data = data["message"]
     return data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+
+
+def _open(url: str) -> None:
+    """Open a page for the user, where there is a desktop to do it on."""
+    desktop = sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if desktop and sys.stderr.isatty() and url.startswith(("http://", "https://")):
+        import webbrowser
+
+        webbrowser.open(url)
