@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -43,14 +44,15 @@ def everything(servers: Path) -> str:
     return str(servers / "node_modules/@modelcontextprotocol/server-everything/dist/index.js")
 
 
-@pytest.fixture
-def over_http(servers: Path) -> Iterator[str]:
-    """The URL of server-everything over streamable HTTP."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+@contextlib.contextmanager
+def listening(servers: Path, kind: str, port: int = 0) -> Iterator[int]:
+    """server-everything over HTTP, and its port: any by default."""
+    if not port:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
     process = subprocess.Popen(
-        ["node", everything(servers), "streamableHttp"],
+        ["node", everything(servers), kind],
         env={**os.environ, "PORT": str(port)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -62,10 +64,17 @@ def over_http(servers: Path) -> Iterator[str]:
 
     try:
         wait_until(answers, 30)
-        yield f"http://127.0.0.1:{port}/mcp"
+        yield port
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def over_http(servers: Path) -> Iterator[str]:
+    """The URL of server-everything over streamable HTTP."""
+    with listening(servers, "streamableHttp") as port:
+        yield f"http://127.0.0.1:{port}/mcp"
 
 
 @pytest.fixture
@@ -135,6 +144,35 @@ def test_resources_and_prompts_in_each_mode(ours, mode, server):
     prompts = ours(*words, "prompts", server)
     assert prompts.code == 0
     assert "simple-prompt" in prompts.out
+
+
+@pytest.mark.parametrize("mode", ["auto", "direct"])
+def test_the_transport_of_2024_is_found_by_itself(app, servers, mode):
+    with listening(servers, "sse") as port:
+        app.config(f"""
+            [[servers]]
+            name = "old"
+            transport = {{ type = "http", url = "http://127.0.0.1:{port}/sse" }}
+        """)
+        assert app.done(*MODES[mode], "call", "old/echo", "message=hé") == "Echo: hé\n"
+
+
+def test_a_server_over_http_that_is_started_again_is_found_again(app, servers):
+    with listening(servers, "streamableHttp") as port:
+        app.config(f"""
+            [[servers]]
+            name = "web"
+            transport = {{ type = "http", url = "http://127.0.0.1:{port}/mcp" }}
+        """)
+        assert app.done("call", "web/echo", "message=1") == "Echo: 1\n"
+    gone = app("call", "web/echo", "message=2")
+    assert gone.code == 1, gone  # nothing ran, and that is known
+    assert "cannot connect" in gone.err
+    with listening(servers, "streamableHttp", port) as _:
+        assert app("call", "web/echo", "message=3").out == "Echo: 3\n"
+    with listening(servers, "streamableHttp", port) as _:
+        # It has forgotten the session that the daemon has with it: the call is made again in a new one.
+        assert app("call", "web/echo", "message=4").out == "Echo: 4\n"
 
 
 def test_each_revision_that_the_sdk_negotiates(ours):

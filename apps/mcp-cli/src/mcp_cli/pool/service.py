@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any, Final
@@ -35,6 +36,8 @@ from mcp_cli.interfaces import (
 from mcp_cli.pool import results, schemas
 from mcp_cli.pool.filters import nearest
 from mcp_cli.pool.kept import Call, Kept, Tool, item_of
+
+logger = logging.getLogger("mcp_cli.pool")
 
 # How often servers are looked after: pinged, and ended where another has taken their place.
 ROUND_S: Final = 10.0
@@ -129,7 +132,10 @@ class Pool(Mcp):
                 wait_s = min(ROUND_S, max(left_s, IDLE_STEP_S))
             await asyncio.sleep(wait_s)
             for kept in list(self._kept.values()):
-                await kept.check_health()
+                try:
+                    await kept.check_health()
+                except Exception:  # one server's oddity must not end the daemon
+                    logger.exception("the health of %s could not be checked", kept.server.name)
                 if self._is_spare(kept):
                     del self._kept[kept.server.name, kept.server.fingerprint]
                     self._leave(kept)
