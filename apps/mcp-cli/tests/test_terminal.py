@@ -105,6 +105,7 @@ def test_records_are_a_table_on_a_terminal_and_json_in_a_pipe(app):
         ("\x1b[31mred", "\\x1b[31mred"),
         ("over\rwritten", "over\\rwritten"),
         ("\u2066x\u2069", "\\u2066x\\u2069"),
+        ("\u202ax\u202e", "\\u202ax\\u202e"),
         ("é 漢字 🧭", "é 漢字 🧭"),
         ("\udcff", "\\udcff"),
         ("\x85\u2028", "\\x85\\u2028"),
