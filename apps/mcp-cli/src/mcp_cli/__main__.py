@@ -1,0 +1,10 @@
+"""python -m mcp_cli."""
+
+from __future__ import annotations
+
+import sys
+
+from mcp_cli.cli import main
+
+sys.argv[0] = "mcp-cli"
+main()

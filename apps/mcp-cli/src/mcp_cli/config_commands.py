@@ -1,0 +1,218 @@
+"""`config path|list|validate|add|remove|import`.
+
+Owns their words, and which file is changed: the one that counts, or ~/.config/mcp/mcp_servers.toml where
+there is none yet.  A change is checked before it is written, and written whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+
+from daemonry import errors, write_atomically
+from daemonry.cli import kit
+from mcp_cli import config, config_edit, config_files, config_search, exit_codes, importing, tables
+from mcp_cli.config import HTTP, SSE, STDIO, ServerConfig
+from mcp_cli.options import Options, environment
+
+
+def path(options: Options, given: argparse.Namespace) -> int:
+    """Do `config path`."""
+    del given
+    found = config_files.find(options.config, environment())
+    if options.json:
+        kit.say_json({"path": found.path if found else None})
+        return exit_codes.DONE if found else exit_codes.FAILED
+    if found is not None:
+        kit.say(found.path)
+        return exit_codes.DONE
+    kit.complain(f"{config_files.NO_CONFIG}; these were looked for:")
+    for place, _ in config_search.places(environment(), os.getcwd()):
+        kit.complain(f"  {place}")
+    return exit_codes.FAILED
+
+
+def listed(options: Options, given: argparse.Namespace) -> int:
+    """Do `config list`."""
+    del given
+    loaded = config_files.load(options.config, environment())
+    if options.json:
+        servers = {one.name: config_edit.json_table_of(one) for one in loaded.servers}
+        kit.say_json({"path": loaded.path, "servers": servers})
+        return exit_codes.DONE
+    rows = [
+        [
+            one.name,
+            one.kind if one.enabled else f"{one.kind}, off",
+            " ".join([one.command, *one.args]) if one.kind == STDIO else one.url,
+        ]
+        for one in loaded.servers
+    ]
+    kit.say(loaded.path)
+    for line in tables.aligned(rows, None, "  "):
+        kit.say("  " + kit.printable(line.strip()))
+    return exit_codes.DONE
+
+
+def validate(options: Options, given: argparse.Namespace) -> int:
+    """Do `config validate`: parse it, fill in its variables, look for its commands."""
+    del given
+    loaded = config_files.load(options.config, environment())
+    wrong: list[str] = []
+    for one in loaded.enabled():
+        try:
+            filled = config.expanded(one, loaded, environment())
+        except errors.ConfigError as error:
+            wrong.append(str(error))
+            continue
+        wrong += _missing(filled, loaded.path)
+    if options.json:
+        kit.say_json(
+            {
+                "path": loaded.path,
+                "ok": not wrong,
+                "problems": wrong,
+                "fingerprint": config.fingerprint(loaded),
+                "servers": [one.name for one in loaded.servers],
+            }
+        )
+    else:
+        for line in wrong:
+            kit.complain(kit.printable(line))
+        if not wrong:
+            count = len(loaded.servers)
+            kit.say(f"{loaded.path}: {count} server{'' if count == 1 else 's'}, all usable")
+    return exit_codes.FAILED if wrong else exit_codes.DONE
+
+
+def _missing(one: ServerConfig, file: str) -> list[str]:
+    if one.kind != STDIO:
+        return []
+    wrong = []
+    if not os.path.isdir(one.cwd):
+        wrong.append(f"{file}: {one.name}.cwd: there is no directory {one.cwd}")
+    searched = one.env.get("PATH", environment().get("PATH"))
+    command = os.path.join(one.cwd, one.command) if "/" in one.command else one.command
+    if shutil.which(command, path=searched) is None:
+        wrong.append(f"{file}: {one.name}.command: {one.command} is not there, or cannot be run")
+    return wrong
+
+
+# --- changing it ------------------------------------------------------------------------------
+
+
+def _target(options: Options) -> str:
+    """Return the file that is changed."""
+    try:
+        found = config_search.find(options.config, environment())
+    except FileNotFoundError:  # one that is named is made
+        return os.path.abspath(options.config or environment()[config_search.VARIABLE])
+    if found is not None:
+        return found.path
+    above = config_search.user_config_dir(environment())
+    if not above:
+        raise errors.ConfigError("~", "", "no home directory is known: name a file by -c")
+    return f"{above}/{config_search.IN_CONFIG[0]}"
+
+
+def _text(file: str) -> str:
+    return config_files.read(file) if os.path.exists(file) else ""
+
+
+def _write(file: str, text: str) -> None:
+    """Check a changed configuration and write it whole; a link stays one, a mode stays as it is."""
+    file = os.path.realpath(file)
+    config.parse(text, file, os.path.dirname(file))
+    os.makedirs(os.path.dirname(file), 0o700, exist_ok=True)
+    mode = os.stat(file).st_mode & 0o777 if os.path.exists(file) else 0o600
+    write_atomically(file, text.encode("utf-8"), mode=mode)
+
+
+def add(options: Options, given: argparse.Namespace) -> int:
+    """Do `config add`."""
+    file = _target(options)
+    text = _text(file)
+    one = _server(given, file)
+    there = config.parse(text, file, "/") if text else None
+    if there is not None and any(other.name == one.name for other in there.servers) and not given.force:
+        raise errors.ConfigError(file, "", f"has a server {one.name!r} already: --force replaces it")
+    _write(file, config_edit.with_servers(text, file, [one]))
+    kit.say(f"{one.name}: added to {file}")
+    return exit_codes.DONE
+
+
+def _server(given: argparse.Namespace, file: str) -> ServerConfig:
+    reason = config.bad_name(given.name)
+    if reason:
+        raise errors.ArgumentInvalid(given.name, reason)
+    if not given.target:
+        raise errors.ArgumentInvalid(given.name, "needs a command or a URL")
+    first = given.target[0]
+    common = {
+        "description": given.description,
+        "allowed_tools": tuple(given.allow),
+        "disabled_tools": tuple(given.disable),
+        "pass_env": tuple(given.pass_env),
+    }
+    if first.startswith(("http://", "https://")):
+        if len(given.target) > 1:
+            raise errors.ArgumentInvalid(given.target[1], "is one word too many behind a URL")
+        kind = SSE if given.sse else HTTP
+        return ServerConfig(given.name, kind, url=first, headers=_pairs(given.header, "--header"), **common)
+    return ServerConfig(
+        given.name,
+        STDIO,
+        command=first,
+        args=tuple(given.target[1:]),
+        env=_pairs(given.env, "--env"),
+        cwd=given.cwd,
+        **common,
+    )
+
+
+def _pairs(words: list[str], option: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not key or not equals:
+            raise errors.ArgumentInvalid(f"{option} {word}", "is not KEY=VALUE")
+        pairs[key] = value
+    return pairs
+
+
+def remove(options: Options, given: argparse.Namespace) -> int:
+    """Do `config remove`."""
+    file = _target(options)
+    _write(file, config_edit.without_server(_text(file), file, given.name))
+    kit.say(f"{given.name}: removed from {file}")
+    return exit_codes.DONE
+
+
+def import_(options: Options, given: argparse.Namespace) -> int:
+    """Do `config import`."""
+    file = _target(options)
+    text = _text(file)
+    there = {one.name for one in config.parse(text, file, "/").servers} if text else set()
+    new: dict[str, ServerConfig] = {}
+    for taken in importing.take(given.sources, environment(), os.getcwd()):
+        if os.path.realpath(taken.path) == os.path.realpath(file):
+            continue
+        kit.say(f"{taken.source}: {taken.path}")
+        for one in taken.servers:
+            if one.name in new:
+                kit.say(f"  {kit.printable(one.name)}: there already, from another file")
+            elif one.name in there and not given.force:
+                kit.say(f"  {kit.printable(one.name)}: there already (--force replaces it)")
+            else:
+                new[one.name] = one
+                kit.say(f"  {kit.printable(one.name)}: {'would be copied' if given.dry_run else 'copied'}")
+        for name, reason in taken.refused:
+            sys.stdout.flush()
+            kit.complain(f"  {kit.printable(name)}: left out: {kit.printable(reason)}")
+    if new and not given.dry_run:
+        _write(file, config_edit.with_servers(text, file, list(new.values())))
+    what = "would be copied" if given.dry_run else "copied"
+    kit.say(f"{len(new)} server{'' if len(new) == 1 else 's'} {what} to {file}")
+    return exit_codes.DONE

@@ -1,0 +1,57 @@
+"""The daemon: its name, its socket, its idle time, and what it serves.
+
+Made in every process that looks for the daemon, so nothing heavy is imported here: the pool comes with
+the setup, in the daemon alone, and the protocol's SDK with the first server.
+"""
+
+from __future__ import annotations
+
+from daemonry import Daemon, Place
+from mcp_cli import NAME, __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from daemonry import Run
+    from mcp_cli.pool.service import Pool
+
+TTL_VARIABLE = "MCP_DAEMON_TTL"
+IDLE_S = 60.0
+
+daemon = Daemon(NAME, version=__version__, endpoint=f"unix:{Place.of(NAME).runtime_dir}/daemon.sock")
+
+_pool: Pool | None = None
+
+
+@daemon.setup
+def _setup(_run: Run) -> None:
+    global _pool  # noqa: PLW0603  # a process is one daemon
+    from mcp_cli.pool.service import Pool
+
+    _pool = daemon.serve(Pool())
+
+
+def idle_s() -> float:
+    """Return how long the daemon stays without work, in seconds; 0 for as long as it can."""
+    import os
+
+    try:
+        return max(float(os.environ.get(TTL_VARIABLE) or IDLE_S), 0.0)
+    except ValueError:
+        return IDLE_S
+
+
+@daemon.work
+async def _look_after(_run: Run) -> None:
+    # The daemon ends with its work: here, when nothing was asked for long enough.
+    assert _pool is not None
+    try:
+        await _pool.look_after(idle_s())
+    finally:
+        await _pool.close()
+
+
+@daemon.status
+def _fields() -> dict[str, object]:
+    if _pool is None:
+        return {"servers": 0, "calls": 0}
+    return {"servers": _pool.running, "calls": _pool.calls}

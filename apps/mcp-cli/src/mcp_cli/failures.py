@@ -1,0 +1,248 @@
+"""How a command that failed says so: one line that a person can act on, and an exit code.
+
+Owns the words for each error of `interfaces`, and what each means for the question that matters: did
+the call run?  Imported when something failed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from daemonry import errors
+from daemonry.cli import kit
+from mcp_cli import NAME, exit_codes
+from mcp_cli.call import INTERFACE
+from mcp_cli.options import Options
+
+NOT_SENT = "not_sent"
+MAYBE_RAN = "maybe_ran"
+DONE = "done"
+
+# How many lines of a server's standard error are shown.
+STDERR_LINES = 12
+
+
+class Said:
+    """A failure in words.
+
+    Attributes:
+        code: the exit code.
+        kind: the error's name.
+        lines: for people; the first says it all.
+        outcome: `NOT_SENT`, `MAYBE_RAN` or `DONE`.
+    """
+
+    def __init__(
+        self, kind: str, code: int, outcome: str, line: str, further: list[str] | None = None
+    ) -> None:
+        self.kind = kind
+        self.code = code
+        self.outcome = outcome
+        self.lines = [line, *(further or [])]
+
+
+def tell(error: BaseException, options: Options, server: str, tool: str = "") -> int:
+    """Print why a command failed, as text and, where asked for, as JSON, and return the exit code."""
+    said = said_of(error, server, tool)
+    sys.stdout.flush()
+    if options.json:
+        fields = {"kind": said.kind, "message": said.lines[0], "exit_code": said.code}
+        if isinstance(error, errors.CallFailed):
+            fields["fields"] = dict(error.parameters)
+        whole: dict[str, Any] = {"outcome": said.outcome, "error": fields}
+        sys.stdout.write(json.dumps(whole, ensure_ascii=True) + "\n")
+    for line in said.lines:
+        kit.complain(kit.printable(line))
+    return said.code
+
+
+def said_of(error: BaseException, server: str, tool: str = "") -> Said:
+    """Return what an error means."""
+    name = f"{server}/{tool}" if tool else server
+    if isinstance(error, KeyboardInterrupt):
+        return Said(
+            "Interrupted",
+            exit_codes.INTERRUPTED,
+            MAYBE_RAN,
+            f"{name}: interrupted; the server was told to cancel, and what it did is not known",
+        )
+    if isinstance(error, errors.CallFailed):
+        interface, _, kind = error.error.rpartition(".")
+        made = _OURS.get(kind) if interface in (INTERFACE, "") else None
+        if made is not None:
+            return made(name, error.parameters)
+        if isinstance(error, errors.Draining):
+            return Said(
+                "Draining",
+                exit_codes.FAILED,
+                NOT_SENT,
+                f"{name}: the daemon is stopping; nothing was sent: try again",
+            )
+        if isinstance(error, errors.Failed):
+            return Said(
+                "Failed",
+                exit_codes.UNKNOWN_OUTCOME,
+                MAYBE_RAN,
+                f"{name}: the daemon failed in this call: {error}",
+            )
+        return Said(type(error).__name__, exit_codes.FAILED, NOT_SENT, f"{name}: {error}")
+    return _of_ipc(error, name)
+
+
+def _of_ipc(error: BaseException, name: str) -> Said:
+    from mcp_cli.silence import DaemonSilent
+
+    kind = type(error).__name__
+    ran = getattr(error, "ran", "no")
+    if isinstance(error, DaemonSilent):
+        return Said(kind, exit_codes.UNKNOWN_OUTCOME, MAYBE_RAN, f"{name}: {error}")
+    if isinstance(error, errors.ConnectionLost):
+        if ran == "no":
+            return Said(
+                kind,
+                exit_codes.FAILED,
+                NOT_SENT,
+                f"{name}: the daemon went away before it was asked; nothing ran",
+            )
+        return Said(
+            kind,
+            exit_codes.UNKNOWN_OUTCOME,
+            MAYBE_RAN,
+            f"{name}: the daemon went away in the call, which may have run",
+        )
+    if isinstance(error, errors.DeadlineExceeded):
+        if ran == "maybe":
+            return Said(
+                kind,
+                exit_codes.UNKNOWN_OUTCOME,
+                MAYBE_RAN,
+                f"{name}: no answer in time, and the call may have run: {error}",
+            )
+        return Said(kind, exit_codes.NO_ANSWER, NOT_SENT, f"{name}: {error}")
+    if isinstance(error, errors.ProtocolError):
+        sent = not isinstance(error, errors.LocalProtocolError)
+        code = exit_codes.UNKNOWN_OUTCOME if sent else exit_codes.FAILED
+        return Said(kind, code, MAYBE_RAN if sent else NOT_SENT, f"{name}: {error}")
+    if isinstance(error, errors.NotRunning):
+        return Said(
+            kind,
+            exit_codes.NOT_RUNNING,
+            NOT_SENT,
+            f"{NAME}: no daemon runs; start it with `{NAME} daemon start`, or leave out --require-daemon",
+        )
+    code = next((code for kinds, code in _CODES if isinstance(error, kinds)), exit_codes.FAILED)
+    return Said(kind, code, NOT_SENT, str(error))
+
+
+_CODES = (
+    ((errors.ArgumentInvalid, errors.EndpointInvalid, errors.TargetInvalid), exit_codes.USAGE),
+    ((errors.AccessDenied,), exit_codes.DENIED),
+    ((errors.NotListening, errors.ConnectionRefused), exit_codes.NOT_RUNNING),
+    ((errors.NotReadyInTime, errors.StopFailed), exit_codes.NO_ANSWER),
+)
+
+
+# --- the pool's errors ------------------------------------------------------------------------
+
+_Fields = Mapping[str, Any]
+
+
+def _bad_arguments(name: str, fields: _Fields) -> Said:
+    parameter, reason = fields.get("parameter", ""), fields.get("reason", "")
+    what = f"{parameter} {reason}" if parameter else reason
+    server, tool = fields.get("server", ""), fields.get("tool", "")
+    return Said(
+        "BadArguments",
+        exit_codes.USAGE,
+        NOT_SENT,
+        f"{name}: {what} (see {NAME} tool {server}/{tool}); nothing was sent",
+    )
+
+
+def _no_such_tool(name: str, fields: _Fields) -> Said:
+    server, tool, near = fields.get("server", ""), fields.get("tool", ""), fields.get("nearest", "")
+    hint = f"did you mean {near!r}?" if near else f"see {NAME} list {server}"
+    return Said("NoSuchTool", exit_codes.FAILED, NOT_SENT, f"{server} has no tool {tool!r}: {hint}")
+
+
+def _filtered(name: str, fields: _Fields) -> Said:
+    return Said(
+        "Filtered",
+        exit_codes.FAILED,
+        NOT_SENT,
+        f"{name}: the configuration hides this tool: {fields.get('rule', '')}",
+    )
+
+
+def stderr_lines(fields: _Fields) -> list[str]:
+    """Return what a server wrote to standard error last, as lines to show."""
+    lines = [line for line in fields.get("stderr") or () if line.strip()]
+    return [f"  | {line}" for line in lines[-STDERR_LINES:]]
+
+
+_STAGES = {
+    "spawn": "could not be started",
+    "connect": "could not be reached",
+    "initialize": "did not complete its start",
+    "list": "could not say what it has",
+    "authorize": "could not be authorized",
+}
+
+
+def _server_failed(name: str, fields: _Fields) -> Said:
+    server = fields.get("server", name)
+    what = _STAGES.get(fields.get("stage", ""), "failed")
+    return Said(
+        "ServerFailed",
+        exit_codes.FAILED,
+        NOT_SENT,
+        f"{server} {what}: {fields.get('reason', '')}",
+        stderr_lines(fields),
+    )
+
+
+def _needs_authorization(name: str, fields: _Fields) -> Said:
+    server = fields.get("server", name)
+    line = f"{server} asks for authorization: {NAME} auth {server} ({fields.get('reason', '')})"
+    return Said("NeedsAuthorization", exit_codes.DENIED, NOT_SENT, line)
+
+
+def _server_refused(name: str, fields: _Fields) -> Said:
+    data = fields.get("data") or ""
+    line = f"{name}: the server answered with error {fields.get('code')}: {fields.get('message', '')}"
+    return Said("ServerRefused", exit_codes.FAILED, DONE, line, [f"  | {data}"] if data else [])
+
+
+def _timed_out(name: str, fields: _Fields) -> Said:
+    return Said(
+        "TimedOut",
+        exit_codes.UNKNOWN_OUTCOME,
+        MAYBE_RAN,
+        f"{name}: silent for {fields.get('seconds', 0):g} s and told to cancel; what it did is not known",
+    )
+
+
+def _maybe_ran(name: str, fields: _Fields) -> Said:
+    line = f"{name}: {fields.get('reason', '')}; what it did is not known"
+    return Said("MaybeRan", exit_codes.UNKNOWN_OUTCOME, MAYBE_RAN, line, stderr_lines(fields))
+
+
+def _not_configured(name: str, fields: _Fields) -> Said:
+    line = f"{fields.get('server', name)}: the daemon lost its definition twice; nothing ran: try again"
+    return Said("NotConfigured", exit_codes.FAILED, NOT_SENT, line)
+
+
+_OURS = {
+    "BadArguments": _bad_arguments,
+    "Filtered": _filtered,
+    "MaybeRan": _maybe_ran,
+    "NeedsAuthorization": _needs_authorization,
+    "NoSuchTool": _no_such_tool,
+    "NotConfigured": _not_configured,
+    "ServerFailed": _server_failed,
+    "ServerRefused": _server_refused,
+    "TimedOut": _timed_out,
+}

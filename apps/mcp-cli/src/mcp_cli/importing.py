@@ -1,0 +1,177 @@
+"""Servers that other programs are configured with: where each keeps them, and reading them.
+
+Owns the list of places, on Linux and on macOS, and how `${...}` of theirs are written in ours.  Nothing is
+written here.
+
+    claude-desktop   Linux ~/.config/Claude/claude_desktop_config.json
+                     macOS ~/Library/Application Support/Claude/claude_desktop_config.json
+    claude-code      ~/.claude.json: its mcpServers, and those of the project in this directory
+    cursor           ~/.cursor/mcp.json, ./.cursor/mcp.json
+    vscode           Linux ~/.config/Code/User/mcp.json
+                     macOS ~/Library/Application Support/Code/User/mcp.json, ./.vscode/mcp.json
+    windsurf         ~/.codeium/windsurf/mcp_config.json
+    mcporter         ~/.mcporter/mcporter.json, ./config/mcporter.json
+    project          ./.mcp.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from daemonry.errors import ArgumentInvalid, ConfigError
+from mcp_cli import config, config_files, positions
+from mcp_cli.config import ServerConfig
+from mcp_cli.config_search import home_dir, user_config_dir
+
+SOURCES = ("claude-desktop", "claude-code", "cursor", "vscode", "windsurf", "mcporter", "project")
+
+
+class Taken(NamedTuple):
+    """One file's servers.
+
+    Attributes:
+        source: which of `SOURCES`, or "file".
+        path: the file.
+        servers: what was read.
+        refused: what could not be: a name, and why.
+    """
+
+    source: str
+    path: str
+    servers: list[ServerConfig]
+    refused: list[tuple[str, str]]
+
+
+def places(source: str, environment: Mapping[str, str], here: str, platform: str = sys.platform) -> list[str]:
+    """Return the files in which a program keeps its servers."""
+    home = home_dir(environment)
+    mac = f"{home}/Library/Application Support"
+    above = mac if platform == "darwin" else user_config_dir(environment)
+    return {
+        "claude-desktop": [f"{above}/Claude/claude_desktop_config.json"],
+        "claude-code": [f"{home}/.claude.json"],
+        "cursor": [f"{home}/.cursor/mcp.json", f"{here}/.cursor/mcp.json"],
+        "vscode": [f"{above}/Code/User/mcp.json", f"{here}/.vscode/mcp.json"],
+        "windsurf": [f"{home}/.codeium/windsurf/mcp_config.json"],
+        "mcporter": [f"{home}/.mcporter/mcporter.json", f"{here}/config/mcporter.json"],
+        "project": [f"{here}/.mcp.json"],
+    }[source]
+
+
+def take(sources: list[str], environment: Mapping[str, str], here: str) -> list[Taken]:
+    """Read the servers of programs, or of files; of every program that has any where none is named.
+
+    Raises:
+        ArgumentInvalid: a source is neither a program that is known nor a file.
+        ConfigError: a file that is there cannot be used.
+    """
+    taken: list[Taken] = []
+    for source in sources or SOURCES:
+        if source in SOURCES:
+            paths = [path for path in places(source, environment, here) if os.path.exists(path)]
+            if not paths and sources:
+                looked = ", ".join(places(source, environment, here))
+                raise ConfigError(looked, "", f"{source} has no configuration there")
+        elif os.path.isfile(source):
+            paths, source = [os.path.abspath(source)], "file"  # noqa: PLW2901
+        else:
+            raise ArgumentInvalid(source, f"is neither a file nor one of {', '.join(SOURCES)}")
+        taken += [read(path, source, here) for path in paths]
+    return taken
+
+
+def read(path: str, source: str, here: str) -> Taken:
+    """Return the servers in one file; one that cannot be used does not keep the others away.
+
+    Raises:
+        ConfigError: the file cannot be read or parsed at all.
+    """
+    text = config_files.read(path)
+    if not path.endswith(".json"):
+        return Taken(source, path, list(config.parse(text, path, os.path.dirname(path)).servers), [])
+    try:
+        whole = json.loads(positions.plain_json(text) or "{}")
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}:{error.lineno}:{error.colno}", "", f"not JSON: {error.msg}") from None
+    servers: dict[str, ServerConfig] = {}
+    refused: list[tuple[str, str]] = []
+    for name, table in _tables(whole, here):
+        try:
+            one = config.parse_json(
+                json.dumps({"mcpServers": {name: _known_only(table)}}), path, "/"
+            ).servers[0]
+        except ConfigError as error:
+            refused.append((name, error.reason))
+        else:
+            servers[name] = one
+    return Taken(source, path, list(servers.values()), refused)
+
+
+def _tables(whole: Any, here: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(whole, dict):
+        return
+    for key in ("mcpServers", "servers"):
+        if isinstance(whole.get(key), dict):
+            yield from whole[key].items()
+    projects = whole.get("projects")  # Claude Code's, by directory
+    if isinstance(projects, dict) and isinstance(projects.get(here), dict):
+        yield from _tables(projects[here], here)
+
+
+# Keys that other programs have and that mean something to them alone.
+_KEPT = frozenset(
+    (
+        "type",
+        "transport",
+        "command",
+        "args",
+        "env",
+        "cwd",
+        "url",
+        "httpUrl",
+        "serverUrl",
+        "headers",
+        "disabled",
+        "description",
+        "includeTools",
+        "excludeTools",
+        "allowedTools",
+        "disabledTools",
+        "allowed_tools",
+        "disabled_tools",
+        "pass_env",
+        "timeout_secs",
+        "start_timeout_secs",
+        "concurrency",
+        "roots",
+        "log_level",
+        "enabled",
+    )
+)
+
+
+def _known_only(table: Any) -> Any:
+    if not isinstance(table, dict):
+        return table
+    known = {key: value for key, value in table.items() if key in _KEPT}
+    if "baseUrl" in table:  # mcporter's
+        known.setdefault("url", table["baseUrl"])
+    if "blockedTools" in table:
+        known.setdefault("disabledTools", table["blockedTools"])
+    if isinstance(known.get("command"), list):
+        known["command"], known["args"] = known["command"][0], known["command"][1:]
+    for key in ("env", "headers"):
+        if isinstance(known.get(key), dict):
+            known[key] = {name: _our_variable(value) for name, value in known[key].items()}
+    return known
+
+
+def _our_variable(value: Any) -> Any:
+    """Return a value with mcporter's `$env:NAME` as `${NAME}`."""
+    if isinstance(value, str) and value.startswith("$env:"):
+        return "${" + value.removeprefix("$env:") + "}"
+    return value

@@ -1,0 +1,437 @@
+"""What the daemon can be asked: the typed calls between the commands and the pool.
+
+Owns the shapes and the errors, and nothing that acts.  The quick commands do not import this file (it
+needs msgspec): they make the same calls by name, as `org.daemonry.mcp.Call`, with plain dicts.
+
+How a call finds its server.  The caller reads the configuration, expands it with its own environment, and
+names a server by its name and its fingerprint.  A daemon that has no such server answers `NotConfigured`;
+the caller then sends the definition by `Configure`, and calls again.  So a warm call carries two short
+strings and no configuration, and a changed configuration is a fingerprint that the daemon does not know.
+
+What a server says is passed on as the text that it sent: `result` is JSON, to the byte for servers that are
+spoken to over pipes; over HTTP, as parsed once and written again (order and values kept).
+A result that is long comes in pieces: `part` events, whose texts stand before the `done` event's `result`.
+
+To leave a stream early, or to close the connection, is to cancel: the server is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Literal
+
+import msgspec
+
+from daemonry import CallError, Interface
+
+INTERFACE = "org.daemonry.mcp"
+
+Kind = Literal["stdio", "http", "sse"]
+State = Literal["idle", "starting", "ready", "waiting", "failed", "retired"]
+
+
+class Server(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A server's definition, expanded: no `${VAR}` is left in it.
+
+    Attributes:
+        name: as in the configuration.
+        fingerprint: of this whole definition, whatever the order of its keys; the caller works it out.
+        template: the same of the definition before its variables were expanded.  Two definitions of one
+            name and source that differ in their template are an old and a new one: the old one ends when its
+            calls have.  Where only the fingerprint differs, the callers' environments do: both are kept.
+        source: the configuration file, or "" for a one-off server.
+        description: for people.
+        kind: how it is spoken to.  `http` is streamable HTTP, and falls back to `sse`, which is that of 2024.
+        command, args, env, cwd: of a stdio server.  `env` is added to the few variables that any server gets
+            (HOME, LANG, LC_*, LOGNAME, PATH, SHELL, TERM, TMPDIR, TZ, USER, XDG_*), as the daemon has them.
+        url, headers: of an HTTP server.
+        oauth: whether an HTTP server that asks for it is given OAuth tokens.
+        oauth_client_id, oauth_client_secret, oauth_scopes: where the server registers no clients.
+        allowed_tools, disabled_tools: globs; no `allowed_tools` allows all, and disabled wins.
+        roots: file URIs, or absolute paths, that it is told as its roots.
+        timeout_s: how long a call may be silent; a progress notification renews it.
+        start_timeout_s: from starting it to the end of `initialize`.
+        concurrency: calls at the same time; 0 for no bound.
+        log_level: what it is asked to log from, if it can be asked; "" leaves it alone.
+    """
+
+    name: str
+    fingerprint: str
+    template: str = ""
+    source: str = ""
+    description: str = ""
+    kind: Kind = "stdio"
+    command: str = ""
+    args: list[str] = []
+    env: dict[str, str] = {}
+    cwd: str = ""
+    url: str = ""
+    headers: dict[str, str] = {}
+    oauth: bool = True
+    oauth_client_id: str = ""
+    oauth_client_secret: str = ""
+    oauth_scopes: list[str] = []
+    allowed_tools: list[str] = []
+    disabled_tools: list[str] = []
+    roots: list[str] = []
+    timeout_s: float = 1800.0
+    start_timeout_s: float = 60.0
+    concurrency: int = 0
+    log_level: str = ""
+
+
+class Ref(msgspec.Struct):
+    """A server that the daemon was given: its name and the fingerprint of its definition."""
+
+    server: str
+    fingerprint: str
+
+
+class ServerState(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A server in the daemon.
+
+    Attributes:
+        server, fingerprint, source, kind, description: as it was defined.
+        state: `idle` was never asked for, or ended after a time without calls; `waiting` is before a
+            restart; `failed` could not be started, and is tried again by the next call; `retired` finishes
+            its calls and ends, because its definition changed.
+        pid: of a stdio server that runs.
+        calls: under way.
+        starts: how often it was started.
+        error: what the last start or the last end came to, in one line.
+        stderr: the last lines that it wrote there.
+        protocol: the protocol's revision, once negotiated.
+        info: the `serverInfo` that it gave, JSON.
+        capabilities: JSON.
+        instructions: what it says of itself.
+        start_ms: how long its last start took.
+        ping_ms: what the last ping took; -1 for none yet.
+    """
+
+    server: str
+    fingerprint: str
+    state: State
+    kind: Kind = "stdio"
+    source: str = ""
+    description: str = ""
+    pid: int = 0
+    calls: int = 0
+    starts: int = 0
+    error: str = ""
+    stderr: list[str] = []
+    protocol: str = ""
+    info: str = ""
+    capabilities: str = ""
+    instructions: str = ""
+    start_ms: int = 0
+    ping_ms: float = -1.0
+
+
+class Item(msgspec.Struct, omit_defaults=True):
+    """A tool, resource, resource template or prompt.
+
+    Attributes:
+        name: by which it is asked for: a tool's or prompt's name, a resource's URI, a URI template.
+        title: for people; "" if it has none.
+        description: for people.
+        json: the whole of it, as the server sent it; "" where the caller did not ask for it.
+    """
+
+    name: str
+    title: str = ""
+    description: str = ""
+    json: str = ""
+
+
+class Listing(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What one server has of one sort.
+
+    A list that is long comes in several, the last of which has `more` false.
+
+    Attributes:
+        server: whose.
+        fingerprint: whose.
+        items: in the server's order, without those that are filtered away.
+        filtered: how many of them are.
+        more: whether others follow for this server.
+        state: the server's, with its error and stderr where it could not be asked.
+    """
+
+    server: str
+    fingerprint: str
+    items: list[Item] = []
+    filtered: int = 0
+    more: bool = False
+    state: ServerState
+
+
+class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One thing that happened in a call.
+
+    Attributes:
+        kind: `progress` has `progress`, `total`, `text`; `log` has `level`, `logger`, and `result` (JSON);
+            `stderr` has `text`, a line; `note` has `text`: what the pool did for this call, such as starting
+            the server; `question` has `id`, `method` and `result` (the params, JSON), and waits for `answer`;
+            `visit` has `text`, a URL that the user opens in a browser;
+            `part` has `result`, a piece; `done` is the last.
+        progress, total: as the server counts; total is null where it told none.
+        text: for people; of `done`, the text blocks of the result, joined by line feeds, if they are short.
+        plain: of `done`: that the result is nothing but `text`, so that printing it loses nothing.
+        is_error: of `done`: that the tool itself says that it failed.
+        result: of `done`: the JSON text of the result, as the server sent it, or its last piece.
+        id, method: of a question: `elicitation/create`, `sampling/createMessage`, `roots/list`.
+        level, logger: of a log notification.
+        ms: of `done`: from asking the server to its result.
+        schema_error: of `done`: how `structuredContent` breaks the tool's output schema, or "".
+    """
+
+    kind: Literal["progress", "log", "stderr", "note", "question", "visit", "part", "done"]
+    progress: float = 0.0
+    total: float | None = None
+    text: str = ""
+    plain: bool = False
+    is_error: bool = False
+    result: str = ""
+    id: str = ""
+    method: str = ""
+    level: str = ""
+    logger: str = ""
+    ms: float = 0.0
+    schema_error: str = ""
+
+
+class Pong(msgspec.Struct):
+    """How long a server took to answer a ping."""
+
+    ms: float
+
+
+class Changed(msgspec.Struct):
+    """What `configure` came to: servers that are new, that replace an old one, and that were known."""
+
+    added: list[str]
+    replaced: list[str]
+    kept: list[str]
+
+
+class NotConfigured(CallError):
+    """The daemon was not given this definition: `configure` it and call again.  Nothing ran."""
+
+    server: str
+    fingerprint: str
+
+
+class NoSuchTool(CallError):
+    """The server has no such tool.  Nothing ran."""
+
+    server: str
+    tool: str
+    nearest: str
+
+
+class Filtered(CallError):
+    """The server has such a tool, and the configuration hides it.  Nothing ran.
+
+    `rule` says which: `disabled_tools has "write_*"`, or `allowed_tools has no match`.
+    """
+
+    server: str
+    tool: str
+    rule: str
+
+
+class BadArguments(CallError):
+    """The arguments do not fit the tool's schema.  Nothing ran.
+
+    `parameter` is the one that is wrong, missing or unknown, "" for the whole; `nearest` the nearest known.
+    """
+
+    server: str
+    tool: str
+    parameter: str
+    reason: str
+    nearest: str
+
+
+class ServerFailed(CallError):
+    """The server could not be started, or not be spoken to.  Nothing ran.
+
+    `stage` is `spawn`, `connect`, `initialize`, `list` or `authorize`; `stderr` its last lines there.
+    """
+
+    server: str
+    stage: str
+    reason: str
+    stderr: list[str]
+
+
+class NeedsAuthorization(CallError):
+    """The HTTP server wants OAuth, and there is no token that it takes: `authorize`.  Nothing ran."""
+
+    server: str
+    reason: str
+
+
+class ServerRefused(CallError):
+    """The server answered with a JSON-RPC error; `data` is JSON text, or ""."""
+
+    server: str
+    code: int
+    message: str
+    data: str
+
+
+class TimedOut(CallError):
+    """The server was silent for too long, and was told to cancel.  What it did is not known."""
+
+    server: str
+    tool: str
+    seconds: float
+
+
+class MaybeRan(CallError):
+    """The server went away after it was asked, or its answer makes no sense.  What it did is not known."""
+
+    server: str
+    tool: str
+    reason: str
+    stderr: list[str]
+
+
+class NoSuchQuestion(CallError):
+    """The question was answered, or its call has ended."""
+
+    id: str
+
+
+class Mcp(
+    Interface,
+    name=INTERFACE,
+    errors=(
+        NotConfigured,
+        NoSuchTool,
+        Filtered,
+        BadArguments,
+        ServerFailed,
+        NeedsAuthorization,
+        ServerRefused,
+        TimedOut,
+        MaybeRan,
+        NoSuchQuestion,
+    ),
+):
+    """MCP servers, kept warm."""
+
+    async def configure(self, servers: list[Server]) -> Changed:
+        """Give definitions; a changed one replaces the old, whose calls go on."""
+        raise NotImplementedError
+
+    async def servers(self) -> list[ServerState]:
+        """Return the servers that were given, without starting any."""
+        raise NotImplementedError
+
+    async def info(self, server: str, fingerprint: str) -> ServerState:
+        """Start a server, if need be, and return what it says of itself."""
+        raise NotImplementedError
+
+    def tools(self, servers: list[Ref], detail: bool = True) -> AsyncIterator[Listing]:
+        """List tools: all servers are started together, and each comes when it has answered.
+
+        A server that fails comes with its error in its state; the others are not held up.
+        """
+        raise NotImplementedError
+
+    async def tool(self, server: str, fingerprint: str, tool: str) -> Item:
+        """Return one tool, whole."""
+        raise NotImplementedError
+
+    def call(  # noqa: PLR0913, PLR0917  # called by name
+        self,
+        server: str,
+        fingerprint: str,
+        tool: str,
+        arguments: str = "{}",
+        words: list[str] | None = None,
+        timeout_s: float | None = None,
+        answers: list[str] = [],  # noqa: B006  # read only
+        logs: bool = True,
+        check: bool = True,
+    ) -> AsyncIterator[Event]:
+        """Call a tool; the last event is `done`.
+
+        Args:
+            server: its name.
+            fingerprint: of its definition.
+            tool: the tool's name.
+            arguments: a JSON object, as text; sent to the server as it stands.
+            words: instead of `arguments`: `key=value`, `--key`, `value`, `--key=value`, made into an object
+                by the tool's schema.
+            timeout_s: how long the server may be silent; its own `timeout_s` if null.
+            answers: the methods of those questions that the caller answers, such as `elicitation/create`;
+                others are refused.
+            logs: whether log notifications and stderr lines are wanted.
+            check: whether the arguments are checked against the tool's schema.
+        """
+        raise NotImplementedError
+
+    async def answer(self, id: str, result: str) -> None:  # noqa: A002
+        """Answer a question of a call that is under way: the JSON text of the result, or "" to refuse."""
+        raise NotImplementedError
+
+    def resources(self, servers: list[Ref], detail: bool = True) -> AsyncIterator[Listing]:
+        """List resources, as `tools` lists tools; a server without them has none."""
+        raise NotImplementedError
+
+    def templates(self, servers: list[Ref], detail: bool = True) -> AsyncIterator[Listing]:
+        """List resource templates, as `tools` lists tools."""
+        raise NotImplementedError
+
+    def prompts(self, servers: list[Ref], detail: bool = True) -> AsyncIterator[Listing]:
+        """List prompts, as `tools` lists tools."""
+        raise NotImplementedError
+
+    def read(
+        self, server: str, fingerprint: str, uri: str, timeout_s: float | None = None
+    ) -> AsyncIterator[Event]:
+        """Read a resource: `done` has the result of `resources/read`."""
+        raise NotImplementedError
+
+    def prompt(
+        self,
+        server: str,
+        fingerprint: str,
+        prompt: str,
+        arguments: dict[str, str] = {},  # noqa: B006  # read only
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[Event]:
+        """Get a prompt: `done` has the result of `prompts/get`."""
+        raise NotImplementedError
+
+    async def complete(
+        self,
+        server: str,
+        fingerprint: str,
+        argument: str,
+        value: str,
+        prompt: str = "",
+        uri: str = "",
+        context: dict[str, str] = {},  # noqa: B006  # read only
+    ) -> str:
+        """Complete the value of a prompt's argument, or of a resource template's: the result's JSON text."""
+        raise NotImplementedError
+
+    async def ping(self, server: str, fingerprint: str, timeout_s: float = 5.0) -> Pong:
+        """Ask whether a server answers, starting it if need be."""
+        raise NotImplementedError
+
+    async def restart(self, server: str, fingerprint: str) -> ServerState:
+        """End a server and start it again; its calls end with `MaybeRan`."""
+        raise NotImplementedError
+
+    def authorize(self, server: str, fingerprint: str, timeout_s: float = 300.0) -> AsyncIterator[Event]:
+        """Let the user grant access to an HTTP server: a `visit` event, then `done` with the token kept."""
+        raise NotImplementedError
+
+    async def forget(self, server: str, fingerprint: str) -> bool:
+        """Delete a server's tokens; whether there were any."""
+        raise NotImplementedError

@@ -1,0 +1,160 @@
+"""The options that every command knows, taken out of a command line wherever they stand.
+
+Owns telling ours from a tool's.  Behind `call SERVER/TOOL` words belong to the tool, except these
+options and what belongs to them; a tool's parameter of the same name is given as `json=...`, and
+behind `--` every word is the tool's.
+
+On the path of every warm call: no argparse.
+"""
+
+from __future__ import annotations
+
+import os
+
+import daemonry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+AUTO = "auto"
+REQUIRE = "require"
+DIRECT = "direct"
+
+NO_DAEMON = "MCP_NO_DAEMON"
+
+
+class Options:
+    """What was asked for besides the command.
+
+    Attributes:
+        check: whether arguments are checked before they are sent.
+        config: what `-c` says, or None.
+        json: print JSON, with the outcome.
+        mode: `AUTO`, `REQUIRE` or `DIRECT`.
+        quiet: no progress, no log, no notes.
+        raw: print the server's own JSON, to the byte.
+        save_dir: where images and other files are saved, or None for a directory of their own.
+        stdio: the command of a one-off server, or None.
+        timeout_s: how long a server may be silent; None for the configuration's.
+        url: where a one-off server is, or None.
+        verbose: more.
+    """
+
+    __slots__ = (
+        "check",
+        "config",
+        "json",
+        "mode",
+        "quiet",
+        "raw",
+        "save_dir",
+        "stdio",
+        "timeout_s",
+        "url",
+        "verbose",
+    )
+
+    def __init__(self) -> None:
+        self.check = True
+        self.config: str | None = None
+        self.json = False
+        self.mode = ""
+        self.quiet = False
+        self.raw = False
+        self.save_dir: str | None = None
+        self.stdio: str | None = None
+        self.timeout_s: float | None = None
+        self.url: str | None = None
+        self.verbose = False
+
+    @property
+    def one_off(self) -> bool:
+        """Whether the command line itself gives the server."""
+        return self.stdio is not None or self.url is not None
+
+
+_FLAGS = ("--json", "--raw", "--quiet", "--verbose", "--no-check")
+_MODES = {"--no-daemon": DIRECT, "--require-daemon": REQUIRE, "--auto-daemon": AUTO}
+_VALUES = {
+    "-c": "config",
+    "--config": "config",
+    "--timeout": "timeout",
+    "--stdio": "stdio",
+    "--url": "url",
+    "--save-dir": "save_dir",
+}
+
+
+def take(arguments: list[str], environment: Mapping[str, str]) -> tuple[Options, list[str], list[str]]:
+    """Return the options, the other words, and the words behind `--`.
+
+    Raises:
+        ArgumentInvalid: an option has no value, or one that cannot be.
+    """
+    options = Options()
+    words: list[str] = []
+    behind: list[str] = []
+    rest = iter(arguments)
+    for word in rest:
+        if word == "--":
+            behind = list(rest)
+        elif word[:1] != "-":
+            words.append(word)
+        elif word in _FLAGS:
+            _set_flag(options, word)
+        elif word in _MODES:
+            _set_mode(options, word)
+        elif (name := _VALUES.get(word.partition("=")[0])) is not None:
+            option, equals, value = word.partition("=")
+            given = value if equals else next(rest, None)
+            if given is None:
+                raise daemonry.errors.ArgumentInvalid(option, "needs a value")
+            _set_value(options, option, name, given)
+        else:
+            words.append(word)
+    if not options.mode:
+        options.mode = DIRECT if is_on(environment.get(NO_DAEMON, "")) else AUTO
+    if options.stdio is not None and options.url is not None:
+        raise daemonry.errors.ArgumentInvalid("--stdio", "cannot be given with --url")
+    return options, words, behind
+
+
+def is_on(text: str) -> bool:
+    """Whether an environment variable's value says yes: anything but nothing, 0, false and no."""
+    return text.lower() not in ("", "0", "false", "no", "off")
+
+
+def _set_flag(options: Options, word: str) -> None:
+    if word == "--no-check":
+        options.check = False
+    else:
+        setattr(options, word[2:], True)
+
+
+def _set_mode(options: Options, word: str) -> None:
+    mode = _MODES[word]
+    if options.mode and options.mode != mode:
+        raise daemonry.errors.ArgumentInvalid(
+            word, "only one of --auto-daemon, --require-daemon, --no-daemon"
+        )
+    options.mode = mode
+
+
+def _set_value(options: Options, option: str, name: str, value: str) -> None:
+    if name != "timeout":
+        if not value:
+            raise daemonry.errors.ArgumentInvalid(option, "needs a value")
+        setattr(options, name, value)
+        return
+    from daemonry.cli import kit
+
+    limit_s = kit.seconds(value)
+    if limit_s is None:
+        raise daemonry.errors.ArgumentInvalid(value, "is no number of seconds above 0")
+    options.timeout_s = limit_s
+
+
+def environment() -> Mapping[str, str]:
+    """Return the caller's environment."""
+    return os.environ

@@ -1,0 +1,32 @@
+"""The pool: MCP servers, started on demand, kept, restarted, ended.
+
+    service       the calls of `interfaces.Mcp`, answered
+    kept          one server: started when it is needed, kept, restarted, and ended
+    connection    one connection to a server: the SDK's client in a task, and what passes through it
+    stdio         a server that is a child process: its pipes, lines, stderr, end
+    http          a server that is reached over HTTP, and its OAuth tokens
+    tap           whose answer is this?  What passes between the SDK and a server, seen from beside
+    filters       which tools the configuration shows
+    results       what a result is: its text for people, its pieces
+    redact        what must not be told on
+    schemas       whether a result is what its tool promised
+    tokens, loopback
+                  OAuth: the tokens' files, and where the browser comes back to
+    direct        the pool in this process, for commands that use no daemon
+
+Only `connection`, `http` and `tap` import the SDK, which takes most of a second, and they are imported when
+the first server is started, while its process starts.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mcp_cli.pool.direct import Direct
+
+
+def direct() -> Direct:
+    """Return a pool in this process; whoever asked for it closes it."""
+    from mcp_cli.pool.direct import Direct
+
+    return Direct()

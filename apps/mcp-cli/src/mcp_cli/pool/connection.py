@@ -1,0 +1,430 @@
+"""One connection to a server: the SDK's client in a task of its own, and what is asked through it.
+
+Owns the handshake and its deadline, the choice of the protocol's era, and what an end of the connection
+means for a request that is under way.  The SDK's objects are entered and left in one task, which is why
+there is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+
+import mcp_types as types
+import msgspec
+from mcp import Client
+from mcp.shared.dispatcher import ProgressFnT
+from mcp.shared.exceptions import MCPError
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mcp_cli import __version__
+from mcp_cli.interfaces import Server
+from mcp_cli.pool import http
+from mcp_cli.pool.results import brief
+from mcp_cli.pool.stdio import Process, SpawnFailed
+from mcp_cli.pool.tap import Answer, HttpStreams, StdioStreams, Tap, asking
+
+if TYPE_CHECKING:
+    from mcp.client.session import ClientRequestContext
+
+logger = logging.getLogger("mcp_cli.connection")
+
+LogLevel = types.LoggingLevel
+Progress = ProgressFnT
+
+# Between the end of a connection and knowing why.
+END_KNOWN_S = 1.0
+# What the SDK does more for than ask, with servers of 2026 and later: it answers their questions in several
+# rounds, and keeps of the tools what goes into headers.
+MODERN_CALLS = frozenset(("tools/call", "prompts/get", "resources/read", "tools/list"))
+
+
+class Hooks(Protocol):
+    """What a connection tells, and whom it asks."""
+
+    def note(self, text: str) -> None:
+        """Something that the users of the server may want to know."""
+
+    def log(self, level: str, logger: str, data: str) -> None:
+        """A log notification; `data` is JSON."""
+
+    def changed(self, method: str) -> None:
+        """A notification that a list has changed."""
+
+    async def question(self, method: str, params: str) -> str | None:
+        """A question of the server; returns the result as JSON, or None to refuse."""
+
+
+class StartFailed(Exception):
+    """The connection could not be made.
+
+    Attributes:
+        stage: `spawn`, `connect`, `initialize` or `authorize`.
+        reason: for people, in one line.
+    """
+
+    def __init__(self, stage: str, reason: str) -> None:
+        super().__init__(f"{stage}: {reason}")
+        self.stage = stage
+        self.reason = reason
+
+
+class Lost(Exception):
+    """The connection ended before the answer; its text says how.
+
+    Attributes:
+        ran: whether the request may have been carried out.
+    """
+
+    def __init__(self, reason: str, *, ran: bool) -> None:
+        super().__init__(reason)
+        self.ran = ran
+
+
+class Refused(Exception):
+    """The server answered with a JSON-RPC error."""
+
+    def __init__(self, code: int, message: str, data: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.data = data
+
+
+class _AnyRequest(types.Request[dict[str, Any], str]):
+    pass
+
+
+class _AnyResult(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class Connection:
+    """A connection that is made by `open` and ended by `close`.
+
+    Args:
+        server: its definition.
+        hooks: what is told, and who is asked.
+        process: of a stdio server, started; None for the others.
+        transport: of an HTTP server; None for the others.
+        legacy: whether the server is known not to speak a revision of 2026 or later.
+
+    Attributes:
+        protocol: the negotiated revision.
+        info: the server's `serverInfo`, JSON; "" if it gave none.
+        capabilities: JSON.
+        instructions: what it says of itself.
+        ended: set when the connection has ended, for whatever reason.
+        end_reason: how, for people.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        hooks: Hooks,
+        process: Process | None = None,
+        transport: http.Transport | None = None,
+        *,
+        legacy: bool = False,
+    ) -> None:
+        self.server = server
+        self.hooks = hooks
+        self.protocol = ""
+        self.info = ""
+        self.capabilities = ""
+        self.instructions = ""
+        self.ended = asyncio.Event()
+        self.end_reason = ""
+        self.legacy = legacy
+        self._end_error: BaseException | None = None
+        self._process = process
+        self._tap = Tap(hooks.note)
+        self._http = transport
+        self._stop = asyncio.Event()
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._client: Client | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def heard_at(self) -> float:
+        """When the server was last heard of, on the loop's clock."""
+        return self._tap.heard_at
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, or is about to."""
+        return self._tap.closed.is_set() or self.ended.is_set()
+
+    @property
+    def only_discovered(self) -> bool:
+        """Whether nothing was asked besides `server/discover`, which older servers may not survive."""
+        return self._tap.discovering
+
+    @property
+    def modern(self) -> bool:
+        """Whether the revision is one of those without a handshake."""
+        return self.protocol in MODERN_PROTOCOL_VERSIONS
+
+    async def open(self) -> None:
+        """Make the connection.
+
+        Raises:
+            StartFailed: that did not work, or not within the server's `start_timeout_s`.
+        """
+        self._task = asyncio.create_task(self._run(), name=f"connection to {self.server.name}")
+        try:
+            await asyncio.shield(self._opened)
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """End the connection; a stdio server's process is ended by who started it."""
+        self._stop.set()
+        if self._task is not None:
+            if not self._opened.done():
+                self._task.cancel()
+            await asyncio.wait((self._task,))
+
+    async def _run(self) -> None:
+        try:
+            async with asyncio.timeout(self.server.start_timeout_s) as deadline:
+                async with self._make() as client:
+                    self._client = client
+                    await self._introduce(client)
+                    deadline.reschedule(None)
+                    self._opened.set_result(None)
+                    await self._first_of(self._stop, self._tap.closed)
+                    self.end_reason = await self._reason()
+                    self.ended.set()
+        except BaseException as error:  # it is told to who waits
+            await self._failed(error)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        finally:
+            self._tap.closed.set()
+            self.ended.set()
+
+    def _make(self) -> Client:
+        if self._process is not None:
+            transport: Any = StdioStreams(self._process, self._tap)
+        else:
+            transport = HttpStreams(self._http, self._tap)
+        return Client(
+            transport,
+            mode="legacy" if self.legacy else "auto",
+            client_info=types.Implementation(name="mcp-cli", version=__version__),
+            cache=None,
+            log_level=self._log_level(),
+            logging_callback=self._log,
+            message_handler=self._message,
+            sampling_callback=self._sampling,
+            elicitation_callback=self._elicitation,
+            list_roots_callback=self._roots,
+        )
+
+    def _log_level(self) -> LogLevel:
+        level: LogLevel = msgspec.convert(self.server.log_level or "info", LogLevel)
+        return level
+
+    async def _introduce(self, client: Client) -> None:
+        session = client.session
+        self.protocol = client.protocol_version
+        if client.server_info is not None:
+            self.info = _json(client.server_info)
+        self.capabilities = _json(client.server_capabilities)
+        self.instructions = session.instructions or ""
+        if self.server.log_level and not self.modern and client.server_capabilities.logging is not None:
+            with contextlib.suppress(MCPError):
+                await self.ask("logging/setLevel", {"level": self._log_level()}, None)
+
+    async def _failed(self, error: BaseException) -> None:
+        """Tell how the connection ended, or why it was not made."""
+        self._end_error = _first(error)
+        self.end_reason = self.end_reason or await self._reason(error)
+        if self._opened.done():
+            return
+        stage = "initialize"
+        reason = self.end_reason
+        if isinstance(error, TimeoutError):
+            reason = f"no answer to initialize within {self.server.start_timeout_s:g} s"
+        elif self._http is not None and self._http.unauthorized:
+            stage, reason = "authorize", self._http.unauthorized
+        elif self._http is not None and not self._http.reached:
+            stage = "connect"
+        self._opened.set_exception(StartFailed(stage, reason))
+        self._opened.exception()  # who waited may be gone
+
+    async def _reason(self, error: BaseException | None = None) -> str:
+        if self._stop.is_set():
+            return "was told to end"
+        if self._process is not None and (self._process.ended.is_set() or self._tap.closed.is_set()):
+            if not self._process.ended.is_set():
+                return "answered a request that was never made"
+            return await self._process.exit_text()
+        first = self._tap.broke or _first(error)
+        if isinstance(first, MCPError):
+            return f"answered with an error: {brief(first.error.message)} ({first.error.code})"
+        if isinstance(first, ValidationError):
+            return f"its answer to initialize is not as the protocol has it: {_first_problem(first)}"
+        if self._http is not None and (reason := self._http.reason(first)):
+            return reason
+        return brief(f"{type(first).__name__}: {first}") if first is not None else "ended the connection"
+
+    @staticmethod
+    async def _first_of(*events: asyncio.Event) -> None:
+        waits = [asyncio.create_task(event.wait()) for event in events]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def ask(self, method: str, params: dict[str, Any], progress: Progress | None) -> bytes:
+        """Ask the server, and return the result's JSON.
+
+        To be cancelled is to have the server told that nobody waits any more.
+
+        Raises:
+            Lost: the connection ended first.
+            Refused: the server answered with an error.
+        """
+        client = self._client
+        if client is None or self.over:
+            raise Lost(self.end_reason or "the connection has ended", ran=False)
+        answer = Answer(method)
+        token = asking.set(answer)
+        work = asyncio.create_task(self._ask(client, method, params, progress))
+        asking.reset(token)
+        ended = asyncio.create_task(self._tap.closed.wait())
+        try:
+            await asyncio.wait((work, ended), return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():  # the SDK tells its callers of the end, but not of a stray answer
+                await asyncio.wait((work,), timeout=0.1)
+            if not work.done():
+                raise await self._lost(answer)
+            return await self._outcome(work, answer)
+        finally:
+            ended.cancel()
+            if not work.done():
+                work.cancel()
+                await asyncio.wait((work,))
+            elif not work.cancelled():
+                work.exception()
+
+    async def _ask(
+        self, client: Client, method: str, params: dict[str, Any], progress: Progress | None
+    ) -> None:
+        if self.modern and method in MODERN_CALLS:
+            if method == "tools/call":
+                await client.call_tool(params["name"], params.get("arguments"), progress_callback=progress)
+            elif method == "prompts/get":
+                await client.get_prompt(params["name"], params.get("arguments"))
+            elif method == "tools/list":
+                cursor = params.get("cursor")
+                await client.session.list_tools(
+                    params=types.PaginatedRequestParams(cursor=cursor) if cursor else None
+                )
+            else:
+                await client.read_resource(params["uri"])
+            return
+        await client.session.send_request(
+            _AnyRequest(method=method, params=params), _AnyResult, progress_callback=progress
+        )
+
+    async def _outcome(self, work: asyncio.Task[None], answer: Answer) -> bytes:
+        error = _first(work.exception())
+        # What the server sent counts, also where the SDK does not like it.
+        if answer.raw is not None and (error is None or isinstance(error, ValidationError | RuntimeError)):
+            return answer.raw
+        if isinstance(error, MCPError):
+            data = error.error
+            if not answer.refused:
+                raise await self._lost(answer) from None
+            if self._http is not None and self._http.broke_off(data.code, data.message):
+                raise Lost(brief(data.message), ran=True) from None
+            if (
+                self._http is not None
+                and not self._tap.outstanding
+                and (reason := self._http.session_lost(data.code, data.message))
+            ):
+                self._tap.closed.set()
+                raise Lost(reason, ran=False) from None
+            text = "" if data.data is None else msgspec.json.encode(data.data).decode()
+            raise Refused(data.code, data.message, text) from None
+        if error is None:
+            raise Lost("the server's answer came to nothing", ran=True)
+        reached = self._http is None or not self._http.never_sent(error)
+        raise Lost(await self._reason(error), ran=answer.written and reached) from None
+
+    async def _lost(self, answer: Answer) -> Lost:
+        """Return what the end of the connection means for a request."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_KNOWN_S):
+                await self.ended.wait()
+        ran = answer.written
+        others = [one for one in self._tap.outstanding.values() if one is not answer]
+        if self._http is not None and self._end_error is not None and not others:
+            ran = ran and not self._http.never_sent(self._end_error)
+        return Lost(self.end_reason or await self._reason(), ran=ran)
+
+    async def _message(self, message: Any) -> None:
+        method = getattr(message, "method", "")
+        if isinstance(method, str) and method.endswith("/list_changed"):
+            self.hooks.changed(method)
+
+    async def _log(self, params: types.LoggingMessageNotificationParams) -> None:
+        self.hooks.log(params.level, params.logger or "", msgspec.json.encode(params.data).decode())
+
+    async def _sampling(
+        self, context: ClientRequestContext, params: types.CreateMessageRequestParams
+    ) -> types.CreateMessageResult | types.CreateMessageResultWithTools | types.ErrorData:
+        return await self._question("sampling/createMessage", params, types.CreateMessageResult) or _refusal(
+            "the user offers no model to sample from"
+        )
+
+    async def _elicitation(
+        self, context: ClientRequestContext, params: types.ElicitRequestParams
+    ) -> types.ElicitResult | types.ErrorData:
+        answer = await self._question("elicitation/create", params, types.ElicitResult)
+        return answer or types.ElicitResult(action="decline")
+
+    async def _roots(self, context: ClientRequestContext) -> types.ListRootsResult | types.ErrorData:
+        answer = await self._question("roots/list", None, types.ListRootsResult)
+        return answer or types.ListRootsResult(roots=[])
+
+    async def _question(self, method: str, params: BaseModel | None, kind: type[Any]) -> Any:
+        text = await self.hooks.question(method, "{}" if params is None else _json(params))
+        if text is None:
+            return None
+        try:
+            return kind.model_validate_json(text)
+        except ValidationError as error:
+            self.hooks.note(f"the answer to {method} cannot be sent: {_first_problem(error)}")
+            return None
+
+
+def _refusal(text: str) -> types.ErrorData:
+    return types.ErrorData(code=types.INVALID_REQUEST, message=text)
+
+
+def _json(value: BaseModel) -> str:
+    return value.model_dump_json(by_alias=True, exclude_none=True)
+
+
+def _first(error: BaseException | None) -> BaseException | None:
+    """Return the first exception of a group, since the SDK's task groups wrap whatever happens."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False, include_input=False)[0]
+    return brief(f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}")
+
+
+__all__ = ["Connection", "Hooks", "Lost", "Refused", "SpawnFailed", "StartFailed"]

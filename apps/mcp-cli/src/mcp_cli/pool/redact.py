@@ -1,0 +1,29 @@
+"""What must not be told on: the secrets of a definition, in whatever a server says on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+MASK = "[secret]"
+# Shorter values are too common as parts of ordinary words.
+MIN_SECRET_CHARS = 6
+_SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASS", "AUTH", "CREDENTIAL", "COOKIE", "BEARER")
+
+
+def secrets_of(env: Mapping[str, str], headers: Mapping[str, str], others: tuple[str, ...] = ()) -> list[str]:
+    """Return the values that are secret: all headers', and those of variables with a telling name."""
+    values = [value for name, value in env.items() if any(word in name.upper() for word in _SECRET_WORDS)]
+    for value in headers.values():
+        values.append(value)
+        values.extend(value.split())  # the token of `Bearer TOKEN`
+    values.extend(others)
+    # The longest first: one may be part of another.
+    return sorted({one for one in values if len(one) >= MIN_SECRET_CHARS}, key=len, reverse=True)
+
+
+def redacted(text: str, secrets: list[str]) -> str:
+    """Return `text` with each secret masked."""
+    for secret in secrets:
+        if secret in text:
+            text = text.replace(secret, MASK)
+    return text

@@ -1,0 +1,87 @@
+"""What a result is: its text for people, and the pieces in which it is passed on.
+
+Owns no meaning beyond that: a result's JSON is passed on as the server sent it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+# A frame has at most 16 MiB, and JSON in JSON grows by its quotes and backslashes: at most six times.
+PIECE_CHARS = 1 << 20
+# What is printed without a look at the JSON; longer texts are taken from the JSON.
+MAX_TEXT_CHARS = 1 << 16
+
+
+class _Block(msgspec.Struct):
+    type: str = ""
+    text: str = ""
+    annotations: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Result(msgspec.Struct):
+    content: list[_Block] = []
+    is_error: bool = msgspec.field(name="isError", default=False)
+    structured: msgspec.Raw = msgspec.field(name="structuredContent", default=msgspec.Raw(b""))
+    meta: msgspec.Raw = msgspec.field(name="_meta", default=msgspec.Raw(b""))
+
+
+class Gist(msgspec.Struct):
+    """What a tool's result comes to.
+
+    Attributes:
+        text: its text blocks, joined by line feeds; "" if they are long.
+        plain: whether it is nothing but that text.
+        is_error: whether the tool says that it failed.
+        structured: `structuredContent` as JSON; empty if there is none.
+        odd: how it differs from what a tool's result is; "" if it does not.
+    """
+
+    text: str = ""
+    plain: bool = False
+    is_error: bool = False
+    structured: bytes = b""
+    odd: str = ""
+
+
+_decoder = msgspec.json.Decoder(_Result)
+
+
+def gist_of(result: bytes) -> Gist:
+    """Return what a result of `tools/call` comes to."""
+    try:
+        read = _decoder.decode(result)
+    except msgspec.ValidationError as error:
+        return Gist(odd=f"the result is not as the protocol has it: {error}")
+    texts = [block.text for block in read.content if block.type == "text"]
+    text = "\n".join(texts)
+    structured = bytes(read.structured)
+    if structured == b"null":
+        structured = b""
+    fits = len(text) <= MAX_TEXT_CHARS
+    return Gist(
+        text=text if fits else "",
+        plain=fits and len(texts) == len(read.content) and bool(texts) and not structured,
+        is_error=read.is_error,
+        structured=structured,
+    )
+
+
+def text_of(raw: bytes) -> str:
+    """Return JSON bytes as text; what is not UTF-8 is replaced."""
+    return raw.decode("utf-8", "replace").replace("\0", "\ufffd")
+
+
+def pieces(text: str) -> Iterator[str]:
+    """Cut a text into pieces that fit into a frame; the last may be empty, and there is always one."""
+    for start in range(0, max(len(text), 1), PIECE_CHARS):
+        yield text[start : start + PIECE_CHARS]
+
+
+def brief(value: Any, limit: int = 200) -> str:
+    """Return text that came from outside, on one line and cut."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -1,0 +1,512 @@
+"""The calls of `interfaces.Mcp`, answered.
+
+Owns the servers that the daemon was given, by name and fingerprint, and what one call of a tool is: found,
+checked, asked, and told as events.  Starting, restarting and ending a server is `kept`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from typing import Any, Final
+
+from mcp_cli import arguments as arguments_
+from mcp_cli.interfaces import (
+    BadArguments,
+    Changed,
+    Event,
+    Filtered,
+    Item,
+    Listing,
+    Mcp,
+    NeedsAuthorization,
+    NoSuchQuestion,
+    NoSuchTool,
+    NotConfigured,
+    Pong,
+    Ref,
+    Server,
+    ServerFailed,
+    ServerState,
+)
+from mcp_cli.pool import results, schemas
+from mcp_cli.pool.filters import nearest
+from mcp_cli.pool.kept import Call, Kept, Tool, item_of
+
+logger = logging.getLogger("mcp_cli.pool")
+
+# How often servers are looked after: pinged, and ended where another has taken their place.
+ROUND_S: Final = 10.0
+# How often it is looked whether a call that outlasts the idle time has ended.
+IDLE_STEP_S: Final = 0.25
+# A definition that has a newer one of its name beside it, and that nobody uses, ends after so long.
+SPARE_S: Final = 60.0
+# Of a listing: what comes in one message, in characters of JSON.
+LISTING_CHARS: Final = 1 << 20
+
+Key = tuple[str, str]
+Reader = Callable[[Kept], Coroutine[Any, Any, tuple[list[Item], int]]]
+
+
+class Pool(Mcp):
+    """The servers of one daemon, or of one process."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Key, Kept] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._used_at = time.monotonic()
+
+    # --- the servers -----------------------------------------------------------------------------
+
+    async def configure(self, servers: list[Server]) -> Changed:
+        """As `Mcp.configure`."""
+        self._used_at = time.monotonic()
+        changed = Changed([], [], [])
+        for server in servers:
+            key = (server.name, server.fingerprint)
+            if key in self._kept:
+                changed.kept.append(server.name)
+                continue
+            older = [one for one in self._kept.values() if _replaces(server, one.server)]
+            for one in older:
+                del self._kept[one.server.name, one.server.fingerprint]
+                one.retire()
+                self._leave(one)
+            self._kept[key] = Kept(server)
+            (changed.replaced if older else changed.added).append(server.name)
+        return changed
+
+    def _leave(self, kept: Kept) -> None:
+        async def leave() -> None:
+            await kept.unused.wait()
+            await kept.close()
+
+        task = asyncio.create_task(leave(), name=f"end of {kept.server.name}")
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    def _find(self, server: str, fingerprint: str) -> Kept:
+        self._used_at = time.monotonic()
+        kept = self._kept.get((server, fingerprint))
+        if kept is None:
+            raise NotConfigured(server=server, fingerprint=fingerprint)
+        return kept
+
+    async def servers(self) -> list[ServerState]:
+        """As `Mcp.servers`."""
+        return [kept.state() for kept in self._kept.values()]
+
+    async def info(self, server: str, fingerprint: str) -> ServerState:
+        """As `Mcp.info`."""
+        kept = self._find(server, fingerprint)
+        await kept.ready()
+        return kept.state()
+
+    async def restart(self, server: str, fingerprint: str) -> ServerState:
+        """As `Mcp.restart`."""
+        kept = self._find(server, fingerprint)
+        await kept.close()
+        await kept.ready()
+        return kept.state()
+
+    async def ping(self, server: str, fingerprint: str, timeout_s: float = 5.0) -> Pong:
+        """As `Mcp.ping`."""
+        return Pong(await self._find(server, fingerprint).ping(Call("ping", timeout_s)))
+
+    async def look_after(self, idle_s: float = 0.0) -> None:
+        """Keep the servers in order, until nothing was asked for a time, or until cancelled.
+
+        Args:
+            idle_s: that time, in seconds; 0 for no end.
+        """
+        while True:
+            wait_s = ROUND_S
+            if idle_s:
+                left_s = self._used_at + idle_s - time.monotonic()
+                if left_s <= 0 and not self._busy:
+                    return
+                wait_s = min(ROUND_S, max(left_s, IDLE_STEP_S))
+            await asyncio.sleep(wait_s)
+            for kept in list(self._kept.values()):
+                try:
+                    await kept.check_health()
+                except Exception:  # one server's oddity must not end the daemon
+                    logger.exception("the health of %s could not be checked", kept.server.name)
+                if self._is_spare(kept):
+                    del self._kept[kept.server.name, kept.server.fingerprint]
+                    self._leave(kept)
+
+    def _is_spare(self, kept: Kept) -> bool:
+        if kept.calls or time.monotonic() - kept.used_at < SPARE_S:
+            return False
+        mine = kept.server
+        return any(
+            other.server.name == mine.name
+            and other.server.source == mine.source
+            and other.used_at > kept.used_at
+            for other in self._kept.values()
+        )
+
+    async def close(self) -> None:
+        """End all servers."""
+        every = list(self._kept.values())
+        self._kept.clear()
+        await asyncio.gather(*(kept.close() for kept in every), *self._leaving, return_exceptions=True)
+
+    @property
+    def running(self) -> int:
+        """How many servers are connected, or about to be."""
+        return sum(kept.running for kept in self._kept.values())
+
+    @property
+    def calls(self) -> int:
+        """How many calls are under way."""
+        return sum(len(kept.calls) for kept in self._kept.values())
+
+    @property
+    def _busy(self) -> bool:
+        busy = bool(self._leaving) or any(kept.calls or kept.starting for kept in self._kept.values())
+        if busy:
+            self._used_at = time.monotonic()
+        return busy
+
+    # --- lists -----------------------------------------------------------------------------------
+
+    def tools(self, servers: list[Ref], detail: bool = True) -> AsyncGenerator[Listing, None]:
+        """As `Mcp.tools`."""
+
+        async def read(kept: Kept) -> tuple[list[Item], int]:
+            tools = (await kept.list_tools()).values()
+            shown = [_item(tool, detail=detail) for tool in tools if not tool.hidden]
+            return shown, len(tools) - len(shown)
+
+        return self._listings(servers, read)
+
+    def resources(self, servers: list[Ref], detail: bool = True) -> AsyncGenerator[Listing, None]:
+        """As `Mcp.resources`."""
+        return self._listings(servers, _reader("resources/list", detail=detail))
+
+    def templates(self, servers: list[Ref], detail: bool = True) -> AsyncGenerator[Listing, None]:
+        """As `Mcp.templates`."""
+        return self._listings(servers, _reader("resources/templates/list", detail=detail))
+
+    def prompts(self, servers: list[Ref], detail: bool = True) -> AsyncGenerator[Listing, None]:
+        """As `Mcp.prompts`."""
+        return self._listings(servers, _reader("prompts/list", detail=detail))
+
+    async def _listings(self, refs: list[Ref], read: Reader) -> AsyncGenerator[Listing, None]:
+        every = [self._find(ref.server, ref.fingerprint) for ref in refs]
+        tasks = {asyncio.create_task(read(kept)): kept for kept in every}
+        waiting = set(tasks)
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    for listing in _listings_of(tasks[task], task):
+                        yield listing
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    async def tool(self, server: str, fingerprint: str, tool: str) -> Item:
+        """As `Mcp.tool`."""
+        return _item(await self._tool(self._find(server, fingerprint), tool), detail=True)
+
+    async def _tool(self, kept: Kept, name: str) -> Tool:
+        tools = await kept.list_tools()
+        if name not in tools:
+            tools = await kept.list_tools(anew=True)
+        found = tools.get(name)
+        if found is None:
+            near = nearest(name, (one.name for one in tools.values() if not one.hidden))
+            raise NoSuchTool(server=kept.server.name, tool=name, nearest=near)
+        if found.hidden:
+            raise Filtered(server=kept.server.name, tool=name, rule=found.hidden)
+        return found
+
+    # --- calls -----------------------------------------------------------------------------------
+
+    def call(  # noqa: PLR0913, PLR0917  # as in the interface
+        self,
+        server: str,
+        fingerprint: str,
+        tool: str,
+        arguments: str = "{}",
+        words: list[str] | None = None,
+        timeout_s: float | None = None,
+        answers: list[str] = [],  # noqa: B006  # read only
+        logs: bool = True,
+        check: bool = True,
+    ) -> AsyncGenerator[Event, None]:
+        """As `Mcp.call`."""
+        kept = self._find(server, fingerprint)
+        call = Call(tool, timeout_s or kept.server.timeout_s, tuple(answers), logs=logs)
+
+        async def work() -> list[Event]:
+            await kept.ready(call.note)
+            found = await self._tool(kept, tool)
+            given = _arguments(kept, found, arguments, words, check=check)
+            began = time.monotonic()
+            result = await kept.ask(call, "tools/call", {"name": tool, "arguments": given})
+            gist = results.gist_of(result)
+            fault = gist.odd or ("" if gist.is_error else schemas.output_fault(found, gist.structured))
+            return _done(
+                result,
+                Event(
+                    kind="done",
+                    text=gist.text,
+                    plain=gist.plain and not fault,
+                    is_error=gist.is_error,
+                    ms=_ms(began),
+                    schema_error=fault,
+                ),
+            )
+
+        return _events(call, work)
+
+    async def answer(self, id: str, result: str) -> None:  # noqa: A002
+        """As `Mcp.answer`."""
+        for kept in self._kept.values():
+            for call in kept.calls:
+                waiting = call.questions.get(id)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(result)
+                    return
+        raise NoSuchQuestion(id=id)
+
+    def read(
+        self, server: str, fingerprint: str, uri: str, timeout_s: float | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """As `Mcp.read`."""
+        kept = self._find(server, fingerprint)
+        call = Call(uri, timeout_s or kept.server.timeout_s)
+        return _events(call, _asker(kept, call, "resources/read", {"uri": uri}))
+
+    def prompt(
+        self,
+        server: str,
+        fingerprint: str,
+        prompt: str,
+        arguments: dict[str, str] = {},  # noqa: B006  # read only
+        timeout_s: float | None = None,
+    ) -> AsyncGenerator[Event, None]:
+        """As `Mcp.prompt`."""
+        kept = self._find(server, fingerprint)
+        call = Call(prompt, timeout_s or kept.server.timeout_s)
+        params: dict[str, Any] = {"name": prompt}
+        if arguments:
+            params["arguments"] = arguments
+        return _events(call, _asker(kept, call, "prompts/get", params))
+
+    async def complete(  # as in the interface
+        self,
+        server: str,
+        fingerprint: str,
+        argument: str,
+        value: str,
+        prompt: str = "",
+        uri: str = "",
+        context: dict[str, str] = {},  # noqa: B006  # read only
+    ) -> str:
+        """As `Mcp.complete`."""
+        kept = self._find(server, fingerprint)
+        call = Call(prompt or uri, kept.server.timeout_s)
+        params: dict[str, Any] = {
+            "ref": {"type": "ref/prompt", "name": prompt} if prompt else {"type": "ref/resource", "uri": uri},
+            "argument": {"name": argument, "value": value},
+        }
+        if context:
+            params["context"] = {"arguments": context}
+        return results.text_of(await kept.ask(call, "completion/complete", params))
+
+    # --- access ----------------------------------------------------------------------------------
+
+    def authorize(
+        self, server: str, fingerprint: str, timeout_s: float = 300.0
+    ) -> AsyncGenerator[Event, None]:
+        """As `Mcp.authorize`."""
+        from mcp_cli.pool import tokens
+        from mcp_cli.pool.loopback import Loopback
+
+        kept = self._find(server, fingerprint)
+        if kept.server.kind == "stdio":
+            raise ServerFailed(
+                server=server, stage="authorize", reason="it is started, not reached over HTTP", stderr=[]
+            )
+        call = Call(server, timeout_s)
+
+        async def work() -> list[Event]:
+            began = time.monotonic()
+            async with contextlib.AsyncExitStack() as stack:
+                known = tokens.port_of(tokens.load(kept.server.url).redirect_uri)
+                try:
+                    loopback = await stack.enter_async_context(Loopback(known))
+                except OSError:  # that port is taken now
+                    loopback = await stack.enter_async_context(Loopback())
+                await kept.authorize(call, loopback)
+            return [Event(kind="done", result="{}", ms=_ms(began))]
+
+        return _events(call, work)
+
+    async def forget(self, server: str, fingerprint: str) -> bool:
+        """As `Mcp.forget`."""
+        from mcp_cli.pool import tokens
+
+        kept = self._find(server, fingerprint)
+        await kept.close()
+        return tokens.forget(kept.server.url)
+
+
+def _replaces(new: Server, old: Server) -> bool:
+    """Whether a definition is the newer form of another, rather than the same one for another environment."""
+    return (
+        new.name == old.name
+        and new.source == old.source
+        and (new.template or new.fingerprint) != (old.template or old.fingerprint)
+    )
+
+
+def _item(tool: Tool, *, detail: bool) -> Item:
+    return Item(tool.name, tool.title, tool.description, results.text_of(tool.raw) if detail else "")
+
+
+def _reader(method: str, *, detail: bool) -> Reader:
+    async def read(kept: Kept) -> tuple[list[Item], int]:
+        return [item_of(raw, detail=detail) for raw in await kept.list(method)], 0
+
+    return read
+
+
+def _listings_of(kept: Kept, task: asyncio.Task[tuple[list[Item], int]]) -> list[Listing]:
+    """Return a server's listing, in messages that fit into a frame."""
+    name, fingerprint = kept.server.name, kept.server.fingerprint
+    error = task.exception()
+    state = kept.state()
+    if error is not None:
+        state.error = _told(error)
+        if state.state == "ready":
+            state.state = "failed"
+        return [Listing(server=name, fingerprint=fingerprint, state=state)]
+    items, filtered = task.result()
+    groups: list[list[Item]] = [[]]
+    size = 0
+    for item in items:
+        size += len(item.json) + len(item.description)
+        if size > LISTING_CHARS and groups[-1]:
+            groups.append([])
+            size = len(item.json) + len(item.description)
+        groups[-1].append(item)
+    last = len(groups) - 1
+    return [
+        Listing(
+            server=name,
+            fingerprint=fingerprint,
+            items=group,
+            filtered=filtered if at == last else 0,
+            more=at < last,
+            state=state,
+        )
+        for at, group in enumerate(groups)
+    ]
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, ServerFailed):
+        return f"{error.stage}: {error.reason}"
+    if isinstance(error, NeedsAuthorization):
+        return f"authorize: {error.reason}"
+    reason = getattr(error, "reason", "") or getattr(error, "message", "")
+    return str(reason or f"{type(error).__name__}: {error}")
+
+
+def _arguments(kept: Kept, tool: Tool, text: str, words: list[str] | None, *, check: bool) -> dict[str, Any]:
+    """Return a call's arguments.
+
+    Raises:
+        BadArguments: they are no JSON object, or do not fit the tool's schema.
+    """
+    schema = schemas.input_schema(tool)
+    try:
+        if words is not None:
+            given = arguments_.coerce(words, schema)
+        else:
+            # The standard library's parser: integers of any length come through.
+            given = json.loads(text)
+            if not isinstance(given, dict):
+                raise arguments_.Bad("", f"the arguments must be a JSON object, not {text[:40]}")
+        if check:
+            if tool.checks is None:
+                tool.checks = arguments_.validator_of(schema)
+            arguments_.check(given, schema, tool.checks)
+    except arguments_.Bad as error:
+        raise BadArguments(
+            server=kept.server.name,
+            tool=tool.name,
+            parameter=error.parameter,
+            reason=error.reason,
+            nearest=error.nearest,
+        ) from None
+    except ValueError as error:
+        raise BadArguments(
+            server=kept.server.name,
+            tool=tool.name,
+            parameter="",
+            reason=f"the arguments are not JSON: {error}",
+            nearest="",
+        ) from None
+    return given
+
+
+def _asker(
+    kept: Kept, call: Call, method: str, params: dict[str, Any]
+) -> Callable[[], Awaitable[list[Event]]]:
+    async def work() -> list[Event]:
+        await kept.ready(call.note)
+        began = time.monotonic()
+        result = await kept.ask(call, method, params)
+        return _done(result, Event(kind="done", ms=_ms(began)))
+
+    return work
+
+
+def _done(result: bytes, last: Event) -> list[Event]:
+    """Return the events that end a call, with its result in pieces that fit into a frame."""
+    *parts, tail = results.pieces(results.text_of(result))
+    last.result = tail
+    return [*(Event(kind="part", result=part) for part in parts), last]
+
+
+def _ms(began: float) -> float:
+    return round((time.monotonic() - began) * 1000, 3)
+
+
+async def _events(call: Call, work: Callable[[], Awaitable[list[Event]]]) -> AsyncGenerator[Event, None]:
+    """Yield what happens in a call while its work is done, then how it ended.
+
+    Whoever stops listening cancels the work.
+    """
+    task = asyncio.ensure_future(work())
+    telling: asyncio.Task[Event] | None = None
+    try:
+        while not task.done():
+            telling = telling or asyncio.create_task(call.told())
+            await asyncio.wait((task, telling), return_when=asyncio.FIRST_COMPLETED)
+            if telling.done():
+                yield telling.result()
+                telling = None
+        if telling is not None:
+            telling.cancel()
+        for event in call.untold():
+            yield event
+        for event in task.result():
+            yield event
+    finally:
+        if telling is not None:
+            telling.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait((task,))

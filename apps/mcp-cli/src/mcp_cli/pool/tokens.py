@@ -1,0 +1,80 @@
+"""OAuth tokens on the disk: one file for each server, mode 0600.
+
+Owns the files.  What is in them is the SDK's, and two things that it does not keep: when the access token
+expires, and where the authorization server has its endpoints.  Without them a token is
+never refreshed after a restart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+
+import msgspec
+
+from daemonry import write_atomically
+
+
+class Kept(msgspec.Struct, omit_defaults=True):
+    """What one server's file holds.
+
+    Attributes:
+        url: the server's.
+        tokens, client, metadata: as the SDK writes them, JSON.
+        expires_at: of the access token, on the wall clock; 0 for unknown.
+        redirect_uri: which the client was registered with.
+    """
+
+    url: str
+    tokens: str = ""
+    client: str = ""
+    metadata: str = ""
+    expires_at: float = 0.0
+    redirect_uri: str = ""
+
+
+def directory() -> str:
+    """Return where the files are."""
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.join(state, "mcp-cli", "tokens")
+
+
+def _path(url: str) -> str:
+    return os.path.join(directory(), hashlib.sha256(url.encode()).hexdigest()[:32] + ".json")
+
+
+def load(url: str) -> Kept:
+    """Return what is kept of a server; nothing where there is no file, or where it cannot be understood."""
+    try:
+        with open(_path(url), "rb") as file:
+            return msgspec.json.decode(file.read(), type=Kept)
+    except (OSError, msgspec.MsgspecError):
+        return Kept(url)
+
+
+def save(kept: Kept) -> None:
+    """Keep it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    os.makedirs(directory(), mode=0o700, exist_ok=True)
+    write_atomically(_path(kept.url), msgspec.json.encode(kept), mode=0o600)
+
+
+def forget(url: str) -> bool:
+    """Delete what is kept of a server; whether there was anything."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_path(url))
+        return True
+    return False
+
+
+def port_of(uri: str) -> int:
+    """Return the port of a redirect URI; 0 for none."""
+    from urllib.parse import urlsplit
+
+    with contextlib.suppress(ValueError):
+        return urlsplit(uri).port or 0
+    return 0

@@ -1,0 +1,38 @@
+"""Starting the daemon for a command that needs it.
+
+Owns the call of `daemonry.ensure` for this program, and what a person sees meanwhile.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from daemonry import Client, ensure
+from mcp_cli import NAME
+from mcp_cli.definition import daemon
+
+
+def started(variables: Mapping[str, str], timeout_s: float) -> Client:
+    """Return a client of the daemon, which is started if it does not run.
+
+    Args:
+        variables: of its environment, besides those of this process.
+        timeout_s: how long it may take, in seconds.
+
+    Raises:
+        As `daemonry.ensure`.
+    """
+    seen = sys.stderr.isatty()
+
+    def tell(stage: str) -> None:
+        if seen:
+            sys.stderr.write(f"\r\x1b[K{NAME}: starting the daemon: {stage}")
+            sys.stderr.flush()
+
+    try:
+        return ensure(daemon, timeout=timeout_s, env=variables, on_stage=tell)
+    finally:
+        if seen:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

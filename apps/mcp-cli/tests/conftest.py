@@ -1,0 +1,134 @@
+"""mcp-cli as its user has it: the command, in a sandbox, with servers that a test configures."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemonry.testing import Completed, Sandbox, wait_until
+
+COMMAND = Path(sys.executable).parent / "mcp-cli"
+FAKE = Path(__file__).with_name("fake_server.py")
+
+
+class App:
+    """The command `mcp-cli` in a sandbox of its own."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.config_path = sandbox.path / "mcp_servers.toml"
+        self.socket_path = sandbox.path / "run/mcp-cli/daemon.sock"
+
+    def __call__(self, *words: str, stdin: str | None = None, **env: str) -> Completed:
+        """Run `mcp-cli WORDS` to its end; without `stdin` it has none."""
+        done = subprocess.run(
+            [COMMAND, *words],
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            env=self.sandbox.env | env,
+            cwd=self.sandbox.path,
+            timeout=60,
+            check=False,
+        )
+        return Completed(done.returncode, done.stdout, done.stderr)
+
+    def done(self, *words: str, **env: str) -> str:
+        """Run `mcp-cli WORDS`, which must succeed without a complaint, and return what it printed."""
+        ended = self(*words, **env)
+        assert (ended.code, ended.err) == (0, ""), ended
+        return ended.out
+
+    def popen(self, *words: str, **options: Any) -> subprocess.Popen[str]:
+        """Begin `mcp-cli WORDS`."""
+        options.setdefault("stdin", subprocess.DEVNULL)
+        return self.sandbox.popen(COMMAND, *words, **options)
+
+    def config(self, text: str) -> None:
+        """Write the configuration, old enough to be remembered."""
+        self.config_path.write_text(text)
+
+    def settle(self) -> None:
+        """Wait until the configuration is old enough for what was parsed of it to be remembered."""
+        path = self.config_path
+
+        def old() -> bool:
+            import time
+
+            return time.time_ns() - path.stat().st_ctime_ns > 2_050_000_000
+
+        wait_until(old, what="the configuration to be two seconds old")
+
+    def servers(self, **servers: list[str] | dict[str, Any]) -> None:
+        """Configure fake servers: by name, their options, or a whole table."""
+        tables = []
+        for name, said in servers.items():
+            table = said if isinstance(said, dict) else {"args": said}
+            transport = {"type": "stdio", "command": sys.executable, **table.get("transport", {})}
+            transport.setdefault("args", [str(FAKE), *table.get("args", [])])
+            inline = ", ".join(f"{key} = {toml(value)}" for key, value in transport.items())
+            rest = {key: value for key, value in table.items() if key not in ("args", "transport")}
+            lines = [f"{key} = {toml(value)}" for key, value in rest.items()]
+            tables.append(
+                "\n".join(["[[servers]]", f'name = "{name}"', f"transport = {{ {inline} }}", *lines])
+            )
+        self.config("\n\n".join(tables) + "\n")
+
+    def pid(self) -> int:
+        """The daemon's process id."""
+        return int(self("daemon", "status", "--json").json()["pid"])
+
+    def running(self) -> bool:
+        return self("daemon", "status").code == 0
+
+
+def toml(value: object) -> str:
+    """Return a value as TOML; of tables only those of strings."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {toml(one)}" for key, one in value.items()) + " }"
+    return json.dumps(value)
+
+
+@pytest.fixture
+def app(sandbox: Sandbox) -> Iterator[App]:
+    """`mcp-cli` with one fake server; its daemon is stopped by its own command at the end."""
+    app = App(sandbox)
+    app.servers(fake=[])
+    yield app
+    stopped = app("daemon", "stop", "--force")
+    assert stopped.code == 0, stopped
+    assert not app.socket_path.exists()
+
+
+@pytest.fixture(scope="session")
+def raw_text() -> str:
+    """What the fake server's tool `raw` answers with: read out of its file, which is a program."""
+    for node in ast.parse(FAKE.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "RAW":
+            return str(ast.literal_eval(node.value))
+    raise AssertionError("the fake server has no RAW")
+
+
+@pytest.fixture
+def alive() -> object:
+    """A function that says whether a process lives."""
+
+    def is_alive(pid: int) -> bool:
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+        except OSError:
+            return False
+
+    assert os.path.isdir("/proc")
+    return is_alive

@@ -1,0 +1,576 @@
+"""The pool against servers that misbehave: each fault has a clear outcome, and the next call works."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+import pytest
+
+from daemonry.testing import wait_until
+from mcp_cli import interfaces as api
+from mcp_cli.pool import kept
+from mcp_cli.pool.service import Pool
+
+FAKE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_server.py")
+
+
+def fake(*options: str, name: str = "fake", fingerprint: str = "1", **fields: Any) -> api.Server:
+    return api.Server(
+        name=name, fingerprint=fingerprint, command=sys.executable, args=[FAKE, *options], **fields
+    )
+
+
+@contextlib.asynccontextmanager
+async def pool_of(*servers: api.Server) -> AsyncIterator[Pool]:
+    pool = Pool()
+    await pool.configure(list(servers))
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(work)
+
+
+async def events_of(
+    pool: Pool, tool: str, given: dict[str, Any] | None = None, **options: Any
+) -> list[api.Event]:
+    options.setdefault("fingerprint", "1")
+    options.setdefault("server", "fake")
+    return [event async for event in pool.call(tool=tool, arguments=json.dumps(given or {}), **options)]
+
+
+def result_of(events: list[api.Event]) -> str:
+    assert events[-1].kind == "done"
+    return "".join(event.result for event in events if event.kind in ("part", "done"))
+
+
+async def says(pool: Pool, text: str, **options: Any) -> None:
+    events = await events_of(pool, "echo", {"text": text}, **options)
+    assert events[-1].text == text
+
+
+def alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def words_of(pid: int) -> str:
+    with open(f"/proc/{pid}/cmdline") as file:
+        return file.read()
+
+
+# --- what comes back ------------------------------------------------------------------------------
+
+
+def test_a_result_is_passed_on_to_the_byte() -> None:
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            events = await events_of(pool, "raw")
+            expected = (
+                r'{"content":[{"type":"text","text":"\u00e9"}],"z":1.0,"a":1e2,'
+                r'"big":123456789012345678901234567890,"m":{"b":1,"a":2}}'
+            )
+            assert result_of(events) == expected
+            assert events[-1].text == "é"
+
+    run(work())
+
+
+def test_each_of_a_hundred_calls_at_once_gets_its_own_answer() -> None:
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            every = await asyncio.gather(
+                *(events_of(pool, "echo", {"text": f"number {n}"}) for n in range(100))
+            )
+            assert [events[-1].text for events in every] == [f"number {n}" for n in range(100)]
+
+    run(work())
+
+
+def test_a_long_result_comes_in_pieces_and_whole() -> None:
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            events = await events_of(pool, "big", {"n": 3_000_000})
+            assert [event.kind for event in events].count("part") == 2
+            assert json.loads(result_of(events))["content"][0]["text"] == "x" * 3_000_000
+            assert not events[-1].plain
+            assert events[-1].text == ""
+
+    run(work())
+
+
+@pytest.mark.slow
+def test_fifty_megabytes_come_whole() -> None:
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            events = await events_of(pool, "big", {"n": 50_000_000})
+            assert len(json.loads(result_of(events))["content"][0]["text"]) == 50_000_000
+            await says(pool, "and on it goes")
+
+    run(work())
+
+
+def test_a_tool_that_fails_is_an_answer() -> None:
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            (event,) = await events_of(pool, "fail")
+            assert event.is_error
+            assert event.text == "it failed"
+
+    run(work())
+
+
+def test_an_error_of_the_server_is_told_as_it_is() -> None:
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            with pytest.raises(api.ServerRefused) as raised:
+                await events_of(pool, "refuse")
+            assert (raised.value.code, raised.value.message, raised.value.data) == (-32050, "no", '{"why":1}')
+
+    run(work())
+
+
+def test_a_result_is_checked_against_the_output_schema_and_passed_on() -> None:
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            (right,) = await events_of(pool, "typed", {"right": True})
+            (wrong,) = await events_of(pool, "typed", {"right": False})
+            assert right.schema_error == ""
+            assert "$.n" in wrong.schema_error
+            assert json.loads(wrong.result)["structuredContent"] == {"n": "one"}
+
+    run(work())
+
+
+# --- what is not sent -----------------------------------------------------------------------------
+
+
+def test_a_server_that_was_not_given_is_asked_for() -> None:
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            with pytest.raises(api.NotConfigured) as raised:
+                await events_of(pool, "echo", {"text": "x"}, fingerprint="2")
+            assert raised.value.fingerprint == "2"
+
+    run(work())
+
+
+def test_a_tool_that_is_filtered_away_is_told_as_that() -> None:
+    async def work() -> None:
+        server = fake(allowed_tools=["*_file", "echo"], disabled_tools=["write_*"])
+        async with pool_of(server) as pool:
+            listings = [one async for one in pool.tools([api.Ref("fake", "1")])]
+            assert [item.name for item in listings[0].items] == ["echo"]
+            assert listings[0].filtered == 15
+            with pytest.raises(api.Filtered) as raised:
+                await events_of(pool, "write_file")
+            assert "write_*" in raised.value.rule
+            with pytest.raises(api.Filtered):
+                await events_of(pool, "fail")
+            with pytest.raises(api.NoSuchTool) as unknown:
+                await events_of(pool, "ecko")
+            assert unknown.value.nearest == "echo"
+
+    run(work())
+
+
+def test_arguments_are_checked_before_anything_is_sent() -> None:
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            with pytest.raises(api.BadArguments) as raised:
+                await events_of(pool, "echo", {"txet": "x"})
+            assert (raised.value.parameter, raised.value.nearest) == ("txet", "text")
+            with pytest.raises(api.BadArguments) as not_json:
+                [_ async for _ in pool.call("fake", "1", "echo", "{")]
+            assert "not JSON" in not_json.value.reason
+            with pytest.raises(api.BadArguments) as no_object:
+                [_ async for _ in pool.call("fake", "1", "echo", "[1]")]
+            assert "object" in no_object.value.reason
+            events = [event async for event in pool.call("fake", "1", "echo", words=["text=7"])]
+            assert events[-1].text == "7"
+
+    run(work())
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+def test_a_server_that_exits_at_once_is_told_with_its_stderr() -> None:
+    async def work() -> None:
+        async with pool_of(fake("--exit-at-once", "9")) as pool:
+            with pytest.raises(api.ServerFailed) as raised:
+                await events_of(pool, "echo", {"text": "x"})
+            assert raised.value.stage == "initialize"
+            assert raised.value.reason == "exited with code 9"
+            assert raised.value.stderr == ["cannot work today"]
+
+    run(work())
+
+
+def test_a_command_that_is_not_there_is_named() -> None:
+    async def work() -> None:
+        server = api.Server(name="fake", fingerprint="1", command="no-such-command-here")
+        async with pool_of(server) as pool:
+            with pytest.raises(api.ServerFailed) as raised:
+                await events_of(pool, "echo")
+            assert raised.value.stage == "spawn"
+            assert "command not found: no-such-command-here" in raised.value.reason
+
+    run(work())
+
+
+def test_a_server_that_hangs_in_initialize_is_given_up_and_ended(tmp_path: Any) -> None:
+    starts = tmp_path / "starts"
+
+    async def work() -> None:
+        server = fake("--hang-initialize", "--start-file", str(starts), start_timeout_s=0.5)
+        async with pool_of(server) as pool:
+            began = time.monotonic()
+            with pytest.raises(api.ServerFailed) as raised:
+                await events_of(pool, "echo", {"text": "x"})
+            assert "no answer to initialize within 0.5 s" in raised.value.reason
+            assert time.monotonic() - began < 10
+            assert not alive(int(starts.read_text()))
+
+    run(work())
+
+
+def test_a_server_that_never_reads_is_given_up() -> None:
+    async def work() -> None:
+        async with pool_of(fake("--deaf", start_timeout_s=0.5)) as pool:
+            with pytest.raises(api.ServerFailed) as raised:
+                await events_of(pool, "echo", {"text": "x"})
+            assert raised.value.stage == "initialize"
+
+    run(work())
+
+
+def test_a_server_of_old_that_survives_initialize_only_is_started_again_for_it() -> None:
+    async def work() -> None:
+        async with pool_of(fake("--strict-first")) as pool:
+            await says(pool, "x")
+            (state,) = await pool.servers()
+            assert state.starts == 1  # as its users count: the first attempt was ours
+            assert state.protocol == "2025-11-25"
+
+    run(work())
+
+
+def test_garbage_on_stdout_is_told_and_harms_nothing() -> None:
+    async def work() -> None:
+        async with pool_of(fake("--garbage")) as pool:
+            events = await events_of(pool, "garbage", {"n": 500})
+            notes = [event.text for event in events if event.kind == "note"]
+            assert any("not a message 0" in note for note in notes)
+            assert len(notes) <= 5
+            assert events[-1].text == "after the garbage"
+            await says(pool, "next")
+
+    run(work())
+
+
+def test_an_answer_with_an_id_that_nobody_has_ends_the_call() -> None:
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            with pytest.raises(api.MaybeRan) as raised:
+                await events_of(pool, "wrong_id")
+            assert "never made" in raised.value.reason
+            await says(pool, "next")
+
+    run(work())
+
+
+def test_a_crash_in_a_call_is_an_unknown_outcome_and_the_next_call_works() -> None:
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            await says(pool, "before")
+            with pytest.raises(api.MaybeRan) as raised:
+                await events_of(pool, "crash")
+            assert raised.value.reason == "exited with code 7"
+            assert raised.value.stderr[-1] == "going down"
+            await says(pool, "after")
+            (state,) = await pool.servers()
+            assert state.starts == 2
+
+    run(work())
+
+
+def test_a_server_that_is_killed_between_calls_comes_back_by_itself() -> None:
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            await says(pool, "before")
+            (state,) = await pool.servers()
+            os.kill(state.pid, signal.SIGKILL)
+            deadline = time.monotonic() + 10
+            while time.monotonic() < deadline:
+                (now,) = await pool.servers()
+                if now.state == "ready" and now.pid != state.pid:
+                    break
+                await asyncio.sleep(0.02)
+            assert now.pid != state.pid
+            assert now.starts == 2
+            await says(pool, "after")
+
+    run(work())
+
+
+def test_silence_ends_a_call_and_progress_does_not() -> None:
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            await says(pool, "warm")
+            with pytest.raises(api.TimedOut):
+                await events_of(pool, "slow", {"n": 30}, timeout_s=0.4)
+            events = await events_of(pool, "slow", {"n": 1.2, "progress": True}, timeout_s=0.4)
+            assert events[-1].text == "done"
+            assert [event.kind for event in events].count("progress") > 5
+
+    run(work())
+
+
+def test_whoever_stops_listening_cancels_the_call_at_the_server() -> None:
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            await says(pool, "warm")
+            events = pool.call("fake", "1", "slow", '{"n": 30, "progress": true}')
+            assert (await anext(events)).kind == "progress"
+            await events.aclose()
+            (state,) = await pool.servers()
+            assert state.calls == 0
+            told = json.loads((await events_of(pool, "cancelled"))[-1].text)
+            assert len(told) == 1
+
+    run(work())
+
+
+def test_nothing_is_left_of_a_server_that_has_ended(tmp_path: Any) -> None:
+    child, starts = tmp_path / "child", tmp_path / "starts"
+
+    async def work() -> None:
+        async with pool_of(fake("--child", str(child), "--start-file", str(starts))) as pool:
+            await says(pool, "x")
+            assert alive(int(child.read_text()))
+
+    run(work())
+    assert wait_until(lambda: not alive(int(child.read_text())), 5)
+    assert not alive(int(starts.read_text()))
+
+
+# --- what a server is told --------------------------------------------------------------------------
+
+
+def test_a_server_gets_its_own_variables_and_few_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setenv("SOME_TOKEN_OF_THE_SHELL", "x")
+
+    async def work() -> None:
+        async with pool_of(fake(env={"MINE": "yes"}, cwd=str(tmp_path))) as pool:
+            env = json.loads((await events_of(pool, "env"))[-1].text)
+            assert env["MINE"] == "yes"
+            assert "PATH" in env
+            assert "SOME_TOKEN_OF_THE_SHELL" not in env
+            assert (await events_of(pool, "cwd"))[-1].text == str(tmp_path)
+
+    run(work())
+
+
+def test_secrets_are_not_told_on() -> None:
+    async def work() -> None:
+        async with pool_of(fake(env={"API_KEY": "hunter2hunter2"})) as pool:
+            events = await events_of(pool, "tell", {"text": "using key hunter2hunter2 now"})
+            deadline = time.monotonic() + 5
+            while time.monotonic() < deadline:
+                (state,) = await pool.servers()
+                if state.stderr:
+                    break
+                await asyncio.sleep(0.01)
+            assert state.stderr == ["using key [secret] now"]
+            assert all("hunter2" not in event.text for event in events)
+            assert "hunter2" not in words_of(state.pid)
+
+    run(work())
+
+
+# --- several ------------------------------------------------------------------------------------
+
+
+def test_all_servers_are_started_together_and_one_that_fails_holds_up_none() -> None:
+    async def work() -> None:
+        servers = [fake("--start-s", "0.5", name=f"s{n}") for n in range(6)]
+        async with pool_of(*servers, fake("--exit-at-once", "1", name="bad")) as pool:
+            await asyncio.to_thread(__import__, "mcp_cli.pool.connection")
+            began = time.monotonic()
+            refs = [api.Ref(f"s{n}", "1") for n in range(6)] + [api.Ref("bad", "1")]
+            listings = {one.server: one async for one in pool.tools(refs, detail=False)}
+            took = time.monotonic() - began
+            assert set(listings) == {*(f"s{n}" for n in range(6)), "bad"}
+            assert all(len(listings[f"s{n}"].items) == 16 for n in range(6))
+            assert listings["bad"].state.stderr == ["cannot work today"]
+            assert "exited with code 1" in listings["bad"].state.error
+            assert took < 6 * 0.5
+
+    run(work())
+
+
+def test_a_changed_definition_replaces_the_old_one_whose_calls_finish() -> None:
+    async def work() -> None:
+        old = fake(source="/c.toml", template="a")
+        async with pool_of(old, fake(name="other", source="/c.toml", template="x")) as pool:
+            await says(pool, "x")
+            await says(pool, "x", server="other")
+            (before,) = [one for one in await pool.servers() if one.server == "other"]
+            running = asyncio.create_task(events_of(pool, "slow", {"n": 0.6, "progress": True}))
+            await asyncio.sleep(0.2)
+            new = fake(source="/c.toml", template="b", fingerprint="2", env={"NEW": "1"})
+            changed = await pool.configure([new, fake(name="other", source="/c.toml", template="x")])
+            assert (changed.replaced, changed.kept) == (["fake"], ["other"])
+            assert "NEW" in (await events_of(pool, "env", fingerprint="2"))[-1].text
+            with pytest.raises(api.NotConfigured):
+                await says(pool, "x")
+            assert (await running)[-1].text == "done"
+            (after,) = [one for one in await pool.servers() if one.server == "other"]
+            assert after.pid == before.pid
+
+    run(work())
+
+
+def test_two_environments_have_two_servers() -> None:
+    async def work() -> None:
+        one = fake(source="/c.toml", template="a", env={"WHO": "one"})
+        two = fake(source="/c.toml", template="a", env={"WHO": "two"}, fingerprint="2")
+        async with pool_of(one, two) as pool:
+            first = json.loads((await events_of(pool, "env"))[-1].text)
+            second = json.loads((await events_of(pool, "env", fingerprint="2"))[-1].text)
+            assert (first["WHO"], second["WHO"]) == ("one", "two")
+
+    run(work())
+
+
+def test_a_bound_on_calls_at_once_is_kept() -> None:
+    async def work() -> None:
+        async with pool_of(fake(concurrency=2)) as pool:
+            await says(pool, "warm")
+            began = time.monotonic()
+            await asyncio.gather(*(events_of(pool, "slow", {"n": 0.3}) for _ in range(4)))
+            assert time.monotonic() - began >= 0.6
+
+    run(work())
+
+
+# --- questions of a server ------------------------------------------------------------------------
+
+FORM = {
+    "method": "elicitation/create",
+    "params": {
+        "message": "Who?",
+        "requestedSchema": {"type": "object", "properties": {"who": {"type": "string"}}},
+    },
+}
+SAMPLE = {
+    "method": "sampling/createMessage",
+    "params": {"messages": [{"role": "user", "content": {"type": "text", "text": "hi"}}], "maxTokens": 5},
+}
+
+
+def test_a_question_is_put_to_the_caller_and_answered_without_haste() -> None:
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            await says(pool, "warm")
+            given = json.dumps({"message": FORM})
+            kinds = []
+            # The person takes longer than the server may be silent.
+            async for event in pool.call(
+                "fake", "1", "ask", given, timeout_s=0.5, answers=["elicitation/create"]
+            ):
+                kinds.append(event.kind)
+                if event.kind == "question":
+                    assert json.loads(event.result)["message"] == "Who?"
+                    await asyncio.sleep(0.8)
+                    await pool.answer(event.id, '{"action": "accept", "content": {"who": "me"}}')
+                    with pytest.raises(api.NoSuchQuestion):
+                        await pool.answer(event.id, "")
+            assert kinds == ["question", "done"]
+            assert json.loads(event.text) == {"action": "accept", "content": {"who": "me"}}
+
+    run(work())
+
+
+def test_a_question_that_nobody_answers_is_refused_and_told() -> None:
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            events = await events_of(pool, "ask", {"message": FORM})
+            assert json.loads(events[-1].text) == {"action": "decline"}
+            assert any("elicitation/create, which was refused" in event.text for event in events)
+            sampled = await events_of(pool, "ask", {"message": SAMPLE})
+            assert "no model" in json.loads(sampled[-1].text)["message"]
+
+    run(work())
+
+
+def test_roots_are_those_of_the_configuration() -> None:
+    async def work() -> None:
+        async with pool_of(fake(), fake(name="rooted", roots=["/tmp/a b"])) as pool:
+            none = await events_of(pool, "ask", {"message": {"method": "roots/list"}})
+            assert json.loads(none[-1].text) == {"roots": []}
+            some = await events_of(pool, "ask", {"message": {"method": "roots/list"}}, server="rooted")
+            assert json.loads(some[-1].text) == {"roots": [{"uri": "file:///tmp/a%20b"}]}
+
+    run(work())
+
+
+# --- health ---------------------------------------------------------------------------------------
+
+
+def test_a_server_that_hangs_is_found_by_ping_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "QUIET_S", 0.0)
+    monkeypatch.setattr(kept, "PING_S", 0.3)
+
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            await says(pool, "x")
+            (before,) = await pool.servers()
+            (one,) = pool._kept.values()
+            await one.check_health()
+            (still,) = await pool.servers()
+            assert still.pid == before.pid
+            assert still.ping_ms >= 0
+            os.kill(before.pid, signal.SIGSTOP)
+            await one.check_health()
+            await says(pool, "next")
+            (after,) = await pool.servers()
+            assert after.pid != before.pid
+            assert not alive(before.pid)
+
+    run(work())
+
+
+def test_a_server_that_is_busy_with_a_call_is_not_pinged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "QUIET_S", 0.0)
+    monkeypatch.setattr(kept, "PING_S", 0.1)
+
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            await says(pool, "x")
+            (one,) = pool._kept.values()
+            running = asyncio.create_task(events_of(pool, "slow", {"n": 0.5}))
+            await asyncio.sleep(0.1)
+            await one.check_health()
+            assert (await running)[-1].text == "done"
+            (state,) = await pool.servers()
+            assert state.starts == 1
+
+    run(work())
