@@ -8,7 +8,9 @@
 What they share:
 
     home         where a home's sockets, logs and directories are
+    home_daemon  a service of a home as a daemon
     interfaces   what cass and rhea can be asked
+    cass_client  asking cass, for programs that live long
     digests      BLAKE3 digests: their form, and hashing
     depfile      what a compiler says that it read
 """
