@@ -26,6 +26,7 @@ class App:
         self.sandbox = sandbox
         self.config_path = sandbox.path / "mcp_servers.toml"
         self.socket_path = sandbox.path / "run/mcp-cli/daemon.sock"
+        self.tools = len(_constant("TOOLS"))
 
     def __call__(self, *words: str, stdin: str | None = None, **env: str) -> Completed:
         """Run `mcp-cli WORDS` to its end; without `stdin` it has none."""
@@ -110,13 +111,23 @@ def app(sandbox: Sandbox) -> Iterator[App]:
     assert not app.socket_path.exists()
 
 
+def _constant(name: str) -> Any:
+    """What the fake server has under a name: read out of its file, which is a program."""
+    names = {}
+    for node in ast.parse(FAKE.read_text()).body:
+        if isinstance(node, ast.Assign):
+            try:
+                value = eval(compile(ast.Expression(node.value), str(FAKE), "eval"), {}, names)
+            except NameError:
+                continue
+            names[ast.unparse(node.targets[0])] = value
+    return names[name]
+
+
 @pytest.fixture(scope="session")
 def raw_text() -> str:
-    """What the fake server's tool `raw` answers with: read out of its file, which is a program."""
-    for node in ast.parse(FAKE.read_text()).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "RAW":
-            return str(ast.literal_eval(node.value))
-    raise AssertionError("the fake server has no RAW")
+    """What the fake server's tool `raw` answers with."""
+    return str(_constant("RAW"))
 
 
 @pytest.fixture

@@ -81,11 +81,11 @@ def test_a_list_fills_a_table_as_servers_answer(app):
     app.servers(quick=[], slow=["--start-s", "1.5"], broken=["--exit-at-once", "1"])
     app("daemon", "start")
     screen = Screen(app, "list")
-    screen.until("slow    starting").until("quick   15 tools").until("broken  failed")
+    screen.until("slow    starting").until(f"quick   {app.tools} tools").until("broken  failed")
     assert screen.end() == 0
-    assert "slow    15 tools" in screen.text
+    assert f"slow    {app.tools} tools" in screen.text
     last = screen.text.rpartition("\x1b[J")[2]
-    assert last.startswith("quick  15 tools\r\n  echo\r\n")
+    assert last.startswith(f"quick  {app.tools} tools\r\n  echo\r\n")
 
 
 def test_records_are_a_table_on_a_terminal_and_json_in_a_pipe(app):
