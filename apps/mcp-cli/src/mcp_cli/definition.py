@@ -17,17 +17,13 @@ if TYPE_CHECKING:
 TTL_VARIABLE = "MCP_DAEMON_TTL"
 IDLE_S = 60.0
 
-daemon = Daemon(NAME, version=__version__, endpoint=f"unix:{Place.of(NAME).runtime_dir}/daemon.sock")
-
-_pool: Pool | None = None
-
-
-@daemon.setup
-def _setup(_run: Run) -> None:
-    global _pool  # noqa: PLW0603  # a process is one daemon
-    from mcp_cli.pool.service import Pool
-
-    _pool = daemon.serve(Pool())
+# Of who starts it, besides the usual: how servers over HTTP are reached.
+ENVIRONMENT = (
+    TTL_VARIABLE,
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_*"),
+)
 
 
 def idle_s() -> float:
@@ -40,12 +36,30 @@ def idle_s() -> float:
         return IDLE_S
 
 
+daemon = Daemon(
+    NAME,
+    version=__version__,
+    endpoint=f"unix:{Place.of(NAME).runtime_dir}/daemon.sock",
+    environment=ENVIRONMENT,
+    idle_timeout_s=idle_s() or None,
+)
+
+_pool: Pool | None = None
+
+
+@daemon.setup
+def _setup(_run: Run) -> None:
+    global _pool  # noqa: PLW0603  # a process is one daemon
+    from mcp_cli.pool.service import Pool
+
+    _pool = daemon.serve(Pool())
+
+
 @daemon.work
 async def _look_after(_run: Run) -> None:
-    # The daemon ends with its work: here, when nothing was asked for long enough.
     assert _pool is not None
     try:
-        await _pool.look_after(idle_s())
+        await _pool.look_after()
     finally:
         await _pool.close()
 

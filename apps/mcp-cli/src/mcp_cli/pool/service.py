@@ -41,8 +41,6 @@ logger = logging.getLogger("mcp_cli.pool")
 
 # How often servers are looked after: pinged, and ended where another has taken their place.
 ROUND_S: Final = 10.0
-# How often it is looked whether a call that outlasts the idle time has ended.
-IDLE_STEP_S: Final = 0.25
 # A definition that has a newer one of its name beside it, and that nobody uses, ends after so long.
 SPARE_S: Final = 60.0
 # Of a listing: what comes in one message, in characters of JSON.
@@ -58,13 +56,11 @@ class Pool(Mcp):
     def __init__(self) -> None:
         self._kept: dict[Key, Kept] = {}
         self._leaving: set[asyncio.Task[None]] = set()
-        self._used_at = time.monotonic()
 
     # --- the servers -----------------------------------------------------------------------------
 
     async def configure(self, servers: list[Server]) -> Changed:
         """As `Mcp.configure`."""
-        self._used_at = time.monotonic()
         changed = Changed([], [], [])
         for server in servers:
             key = (server.name, server.fingerprint)
@@ -90,7 +86,6 @@ class Pool(Mcp):
         task.add_done_callback(self._leaving.discard)
 
     def _find(self, server: str, fingerprint: str) -> Kept:
-        self._used_at = time.monotonic()
         kept = self._kept.get((server, fingerprint))
         if kept is None:
             raise NotConfigured(server=server, fingerprint=fingerprint)
@@ -117,20 +112,10 @@ class Pool(Mcp):
         """As `Mcp.ping`."""
         return Pong(await self._find(server, fingerprint).ping(Call("ping", timeout_s)))
 
-    async def look_after(self, idle_s: float = 0.0) -> None:
-        """Keep the servers in order, until nothing was asked for a time, or until cancelled.
-
-        Args:
-            idle_s: that time, in seconds; 0 for no end.
-        """
+    async def look_after(self) -> None:
+        """Keep the servers in order, until cancelled."""
         while True:
-            wait_s = ROUND_S
-            if idle_s:
-                left_s = self._used_at + idle_s - time.monotonic()
-                if left_s <= 0 and not self._busy:
-                    return
-                wait_s = min(ROUND_S, max(left_s, IDLE_STEP_S))
-            await asyncio.sleep(wait_s)
+            await asyncio.sleep(ROUND_S)
             for kept in list(self._kept.values()):
                 try:
                     await kept.check_health()
@@ -166,13 +151,6 @@ class Pool(Mcp):
     def calls(self) -> int:
         """How many calls are under way."""
         return sum(len(kept.calls) for kept in self._kept.values())
-
-    @property
-    def _busy(self) -> bool:
-        busy = bool(self._leaving) or any(kept.calls or kept.starting for kept in self._kept.values())
-        if busy:
-            self._used_at = time.monotonic()
-        return busy
 
     # --- lists -----------------------------------------------------------------------------------
 
