@@ -13,6 +13,14 @@ What they share:
     cass_client  asking cass, for programs that live long
     digests      BLAKE3 digests: their form, and hashing
     depfile      what a compiler says that it read
+    directories  directories in a user's project, made by a daemon
+
+What only aether, or the command, needs:
+
+    project      what a project is: read from its manifests, planned into actions
+    keys         what a result depends on
+    reports      what each build did and why
+    cli          the command
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -106,6 +107,8 @@ class App:
     def begin(self, *words: str, cwd: Path, **options: Any) -> subprocess.Popen[str]:
         """Begin `vx WORDS`."""
         piped: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        # Tests that run in a shell's background have Ctrl-C ignored, and so would what they start.
+        piped["preexec_fn"] = _heed_interrupts
         return subprocess.Popen([BIN / "vx", *words], env=self.env, cwd=cwd, **{**piped, **options})
 
     def project(self, name: str = "hello") -> Project:
@@ -176,6 +179,10 @@ def c(app: App) -> App:
 @pytest.fixture(scope="session", autouse=True)
 def _real_home() -> None:
     os.environ.setdefault("REAL_HOME", os.environ.get("HOME", "/"))
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def is_gone(pid: int) -> bool:
