@@ -77,7 +77,10 @@ def answering(sandbox):
     def answer(data, times=2):
         def serve():
             for _ in range(times):
-                client, _ = listener.accept()
+                try:
+                    client, _ = listener.accept()
+                except OSError:
+                    return  # the test is over
                 client.recv(100)
                 client.sendall(data)
                 client.close()
@@ -87,6 +90,9 @@ def answering(sandbox):
         return path
 
     yield answer
+    listener.shutdown(socket.SHUT_RDWR)
+    for thread in threads:
+        thread.join()
     listener.close()
     (sandbox.path / "odd.sock").unlink()
 

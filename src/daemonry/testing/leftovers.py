@@ -10,9 +10,12 @@ import os
 import stat
 from typing import NamedTuple
 
+from daemonry import clock
 from daemonry.process import lock, platform
 
 MARK = "DAEMONRY_SANDBOX"
+_EXEC_LOOKS = 10
+_EXEC_LOOK_S = 0.002
 
 
 class Leftovers(NamedTuple):
@@ -61,13 +64,28 @@ def processes_marked(value: str) -> list[str]:
 
 
 def _has(pid: int, mark: bytes) -> bool:
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            entries = file.read().split(b"\0")
-    except OSError:
-        return False
+    entries = _environment(pid).split(b"\0")
     found = any(entry == mark or entry.startswith(mark + b"/") for entry in entries)
     return found and platform.start_time(pid) is not None
+
+
+def _environment(pid: int) -> bytes:
+    """Return a process's environment; b"" where it cannot be read.
+
+    A process in the middle of its exec has none for a moment, though whoever started it was told
+    that it runs.  Threads of the kernel have none at all, and no program either.
+    """
+    try:
+        for _ in range(_EXEC_LOOKS):
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                found = file.read()
+            if found:
+                return found
+            os.readlink(f"/proc/{pid}/exe")
+            clock.sleep(_EXEC_LOOK_S)
+    except OSError:
+        pass
+    return b""
 
 
 def _command(pid: int) -> str:
