@@ -26,6 +26,8 @@ EXAMPLES = {
     "DeadlineExceeded": ("reply", 2.5, "maybe", "unix:/run/x.sock"),
     "ProtocolError": ("bytes",),
     "LocalProtocolError": ("bytes",),
+    "NotSendable": ("too deep",),
+    "OutOfTurn": ("idle", "reply"),
     "RemoteProtocolError": ("bytes",),
     "FrameTooLarge": (1024,),
     "BadFrame": ("not JSON",),

@@ -17,6 +17,8 @@ is raised; how a command ends on each is said in `daemonry.cli.exit_codes`.
     │  ├ DeadlineExceeded (TimeoutError)    a wait ended at its deadline
     │  └ ProtocolError
     │     ├ LocalProtocolError              we tried to send what the protocol forbids
+    │     │  ├ NotSendable
+    │     │  └ OutOfTurn
     │     └ RemoteProtocolError             the peer sent what the protocol forbids
     │        ├ FrameTooLarge
     │        └ BadFrame
@@ -235,6 +237,32 @@ class ProtocolError(IpcError):
 
 class LocalProtocolError(ProtocolError):
     """This side was asked to send what the protocol forbids."""
+
+
+class NotSendable(LocalProtocolError):
+    """A message cannot be put on the wire; nothing of it was sent.
+
+    Attributes:
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"cannot be sent: {reason}")
+        self.reason = reason
+
+
+class OutOfTurn(LocalProtocolError):
+    """This side was asked to send, or to hand over, what has no place now; nothing changed.
+
+    Attributes:
+        state: the connection's state, as it was and is.
+        asked: what has no place in it.
+    """
+
+    def __init__(self, state: str, asked: str) -> None:
+        super().__init__(f"no {asked} while the connection is {state}")
+        self.state = state
+        self.asked = asked
 
 
 class RemoteProtocolError(ProtocolError):

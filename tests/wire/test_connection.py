@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from daemonry.errors import BadFrame, FrameTooLarge, LocalProtocolError, RemoteProtocolError
+from daemonry.errors import (
+    BadFrame,
+    FrameTooLarge,
+    LocalProtocolError,
+    NotSendable,
+    OutOfTurn,
+    RemoteProtocolError,
+)
 from daemonry.wire import connection, fast_varlink, varlink
 from daemonry.wire.connection import (
     BROKEN,
@@ -29,11 +36,10 @@ from daemonry.wire.connection import (
     UPGRADED,
     ClientConnection,
     Ended,
-    OutOfTurn,
     ServerConnection,
     drawing,
 )
-from daemonry.wire.varlink import FLAGS, PLAIN, AnyCall, AnyReply, Call, NotSendable, Reply
+from daemonry.wire.varlink import FLAGS, PLAIN, AnyCall, AnyReply, Call, Reply
 
 START = Call("org.example.Job.Start", {"n": 1})
 WATCH = Call("org.example.Job.Watch", more=True)

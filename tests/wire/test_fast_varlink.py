@@ -15,11 +15,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from daemonry.errors import BadFrame
+from daemonry.errors import BadFrame, NotSendable
 from daemonry.limits import MAX_JSON_DEPTH
 from daemonry.wire import fast_varlink, varlink
 from daemonry.wire.fast_varlink import FAST_LEVELS, FastCall, FastReply
-from daemonry.wire.varlink import FLAGS, Call, NotSendable, Reply
+from daemonry.wire.varlink import FLAGS, Call, Reply
 
 
 def outcome(decode, frame):

@@ -16,7 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import daemonry
-from daemonry.errors import BadFrame, FrameTooLarge, LocalProtocolError
+from daemonry.errors import BadFrame, FrameTooLarge, LocalProtocolError, NotSendable
 from daemonry.limits import MAX_JSON_DEPTH
 from daemonry.wire import varlink
 from daemonry.wire.framer import Framer
@@ -30,7 +30,6 @@ from daemonry.wire.varlink import (
     STANDARD_ERRORS,
     UPGRADE,
     Call,
-    NotSendable,
     Reply,
     decode_call,
     decode_reply,

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 
-from daemonry import errors
+import daemonry
 from daemonry.clock import Deadline, monotonic
 from daemonry.limits import CONNECT_TIMEOUT_S, READ_BYTES
 from daemonry.service.conversation import Conversation
@@ -160,7 +160,7 @@ class Client:
         if self._talk.at_rest and self._fd_stream is None and frame is not None:
             try:
                 self._stream.write(frame, timeout_s)
-            except errors.IpcError as error:
+            except daemonry.errors.IpcError as error:
                 failure = self._not_written(error, timeout_s)
             except BaseException:  # an interrupt: what comes now would be taken for the next call's reply
                 self._disconnect()
@@ -170,7 +170,7 @@ class Client:
                 left_s = timeout_s if spent_s < _AT_ONCE_S else max(0.0, timeout_s - spent_s)
                 try:
                     received = self._stream.read(READ_BYTES, left_s)
-                except errors.IpcError as error:
+                except daemonry.errors.IpcError as error:
                     failure = self._not_read(error, timeout_s)
                 except BaseException:
                     self._disconnect()
@@ -275,7 +275,7 @@ class Client:
         """
         try:
             reply = self._answered(Call(method, parameters, upgrade=True), Deadline(timeout_s))
-        except errors.CallFailed:
+        except daemonry.errors.CallFailed:
             self._disconnect()
             raise
         self._endpoint = None
@@ -313,7 +313,7 @@ class Client:
         fds: Sequence[Fd] = (),
         *,
         idempotent: bool = False,
-        failure: errors.IpcError | None = None,
+        failure: daemonry.errors.IpcError | None = None,
         received: bytes | None = None,
     ) -> AnyReply:
         """Make a call until it is answered, and return its reply.
@@ -342,7 +342,7 @@ class Client:
                         self._talk.receive(received)
                     reply = self._reply(deadline)
                     break
-                except errors.IpcError as error:
+                except daemonry.errors.IpcError as error:
                     failure = received = None
                     attempts = self._again(error, deadline, attempts, idempotent=idempotent and not fds)
         finally:
@@ -359,14 +359,19 @@ class Client:
             while True:
                 try:
                     return self._send(call, deadline, fds)
-                except errors.IpcError as error:
+                except daemonry.errors.IpcError as error:
                     attempts = self._again(error, deadline, attempts, idempotent=False)
         finally:
             for fd in fds:
                 fd.close()
 
     def _again(
-        self, error: errors.IpcError, deadline: Deadline, attempts: Attempts | None, *, idempotent: bool
+        self,
+        error: daemonry.errors.IpcError,
+        deadline: Deadline,
+        attempts: Attempts | None,
+        *,
+        idempotent: bool,
     ) -> Attempts:
         """Return when the call is to be made again; else raise what became of it."""
         if attempts is None:
@@ -380,7 +385,7 @@ class Client:
 
     def _reconnect(self, deadline: Deadline) -> None:
         if self._endpoint is None:
-            raise errors.ConnectionLost(self.peer, "no")
+            raise daemonry.errors.ConnectionLost(self.peer, "no")
         left_s = deadline.remaining_s()
         self._begin(self._reconnect_by(self._endpoint, CONNECT_TIMEOUT_S if left_s is None else left_s))
         self._fd_stream = None
@@ -392,7 +397,7 @@ class Client:
             self._reconnect(deadline)
         try:
             data = self._talk.frame(call)
-        except errors.RemoteProtocolError:
+        except daemonry.errors.RemoteProtocolError:
             self._disconnect()
             raise
         try:
@@ -400,7 +405,7 @@ class Client:
                 self._fd_stream.write_with_fds(data, fds, time_left_s(deadline))
             else:
                 self._stream.write(data, time_left_s(deadline))
-        except errors.IpcError as error:
+        except daemonry.errors.IpcError as error:
             raise self._not_written(error, deadline.timeout_s) from error
         except BaseException:
             self._disconnect()
@@ -423,7 +428,7 @@ class Client:
                 if reply is not None:
                     break
                 talk.receive(self._stream.read(READ_BYTES, time_left_s(deadline)))
-        except errors.IpcError as error:
+        except daemonry.errors.IpcError as error:
             raise self._not_read(error, deadline.timeout_s) from error
         except BaseException:
             self._disconnect()
@@ -433,20 +438,22 @@ class Client:
             fd_stream.arrivals.drop(fd_stream.read_bytes - talk.buffered_bytes)
         return reply
 
-    def _not_written(self, error: errors.IpcError, timeout_s: float | None) -> errors.IpcError:
+    def _not_written(
+        self, error: daemonry.errors.IpcError, timeout_s: float | None
+    ) -> daemonry.errors.IpcError:
         """End the connection and return what an error while sending means."""
         self._disconnect()
-        if isinstance(error, errors.DeadlineExceeded):
-            return errors.DeadlineExceeded("write", timeout_s or 0.0, "no", self.peer)
-        if isinstance(error, errors.ConnectionLost):
-            return errors.ConnectionLost(self.peer, "no")
+        if isinstance(error, daemonry.errors.DeadlineExceeded):
+            return daemonry.errors.DeadlineExceeded("write", timeout_s or 0.0, "no", self.peer)
+        if isinstance(error, daemonry.errors.ConnectionLost):
+            return daemonry.errors.ConnectionLost(self.peer, "no")
         return error
 
-    def _not_read(self, error: errors.IpcError, timeout_s: float | None) -> errors.IpcError:
+    def _not_read(self, error: daemonry.errors.IpcError, timeout_s: float | None) -> daemonry.errors.IpcError:
         """End the connection and return what an error while waiting for the reply means."""
         self._disconnect()
-        if isinstance(error, errors.DeadlineExceeded):
-            return errors.DeadlineExceeded("reply", timeout_s or 0.0, "maybe", self.peer)
+        if isinstance(error, daemonry.errors.DeadlineExceeded):
+            return daemonry.errors.DeadlineExceeded("reply", timeout_s or 0.0, "maybe", self.peer)
         return error
 
     def _drop_received(self) -> None:
@@ -534,21 +541,19 @@ def _fast_codec() -> Codec:
     return fast_varlink
 
 
-_STANDARD = {
-    varlink.INTERFACE_NOT_FOUND: errors.InterfaceNotFound,
-    varlink.METHOD_NOT_FOUND: errors.MethodNotFound,
-    varlink.METHOD_NOT_IMPLEMENTED: errors.MethodNotImplemented,
-    varlink.INVALID_PARAMETER: errors.InvalidParameter,
-    varlink.PERMISSION_DENIED: errors.PermissionDenied,
-    varlink.EXPECTED_MORE: errors.ExpectedMore,
-    "org.daemonry.Control.Paused": errors.Paused,
-    "org.daemonry.Control.Draining": errors.Draining,
-    "org.daemonry.Control.Overloaded": errors.Overloaded,
-    "org.daemonry.Control.Failed": errors.Failed,
-}
-
-
-def failed(reply: AnyReply) -> errors.CallFailed:
+def failed(reply: AnyReply) -> daemonry.errors.CallFailed:
     """Return the exception for a reply that is an error."""
     assert reply.error is not None
-    return _STANDARD.get(reply.error, errors.CallFailed)(reply.error, reply.parameters)
+    standard = {
+        varlink.INTERFACE_NOT_FOUND: daemonry.errors.InterfaceNotFound,
+        varlink.METHOD_NOT_FOUND: daemonry.errors.MethodNotFound,
+        varlink.METHOD_NOT_IMPLEMENTED: daemonry.errors.MethodNotImplemented,
+        varlink.INVALID_PARAMETER: daemonry.errors.InvalidParameter,
+        varlink.PERMISSION_DENIED: daemonry.errors.PermissionDenied,
+        varlink.EXPECTED_MORE: daemonry.errors.ExpectedMore,
+        "org.daemonry.Control.Paused": daemonry.errors.Paused,
+        "org.daemonry.Control.Draining": daemonry.errors.Draining,
+        "org.daemonry.Control.Overloaded": daemonry.errors.Overloaded,
+        "org.daemonry.Control.Failed": daemonry.errors.Failed,
+    }
+    return standard.get(reply.error, daemonry.errors.CallFailed)(reply.error, reply.parameters)

@@ -6,7 +6,7 @@ when nothing is under way, and telling a reply that was cut from one that is non
 
 from __future__ import annotations
 
-from daemonry import errors
+import daemonry
 from daemonry.wire.connection import IDLE, IN_CALL, IN_STREAM, IN_UPGRADE, ClientConnection, Ended
 
 TYPE_CHECKING = False
@@ -61,9 +61,11 @@ class Conversation:
         """
         connection = self._connection
         if connection.state in _AWAITING:
-            raise errors.LocalProtocolError("an earlier call has replies to come: use another connection")
+            raise daemonry.errors.LocalProtocolError(
+                "an earlier call has replies to come: use another connection"
+            )
         if connection.buffered_bytes and connection.state is IDLE:
-            raise errors.BadFrame("it came when no call was made")
+            raise daemonry.errors.BadFrame("it came when no call was made")
         data = connection.send_call(call)
         self._look()
         return data
@@ -81,7 +83,7 @@ class Conversation:
                 self._begins_as_frame = data.startswith(b"{")
             connection.receive_data(data)
         elif waiting_bytes and self._begins_as_frame:
-            raise errors.ConnectionLost(self._peer, "maybe")
+            raise daemonry.errors.ConnectionLost(self._peer, "maybe")
         else:
             connection.receive_eof()
 
@@ -94,7 +96,7 @@ class Conversation:
         """
         event = self._connection.next_event()
         if isinstance(event, Ended):
-            raise errors.ConnectionLost(self._peer, "maybe")
+            raise daemonry.errors.ConnectionLost(self._peer, "maybe")
         if event is not None:
             self._look()
         return event

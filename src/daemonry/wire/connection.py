@@ -32,7 +32,7 @@ LocalProtocolError and changes nothing.
 
 from __future__ import annotations
 
-from daemonry.errors import BadFrame, LocalProtocolError, RemoteProtocolError
+import daemonry
 from daemonry.values import Value
 from daemonry.wire import varlink
 from daemonry.wire.framer import Framer
@@ -44,7 +44,6 @@ from daemonry.wire.varlink import (
     UPGRADE,
     AnyCall,
     AnyReply,
-    NotSendable,
 )
 
 TYPE_CHECKING = False
@@ -117,20 +116,6 @@ _NUL = b"\0"
 _BLANKS = b" \t\r\n"
 
 
-class OutOfTurn(LocalProtocolError):
-    """This side was asked to send, or to hand over, what has no place now; nothing changed.
-
-    Attributes:
-        state: the connection's state, as it was and is.
-        asked: what has no place in it.
-    """
-
-    def __init__(self, state: str, asked: str) -> None:
-        super().__init__(f"no {asked} while the connection is {state}")
-        self.state = state
-        self.asked = asked
-
-
 class Ended(Value):
     """The peer sends no more, and nothing that it sent is left.
 
@@ -172,7 +157,7 @@ class _Connection:
         self._framer = Framer(max_frame_bytes)
         self._state: str = IDLE
         self._ended = False
-        self._outcome: Ended | RemoteProtocolError | None = None
+        self._outcome: Ended | daemonry.errors.RemoteProtocolError | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._state}, {self._framer.buffered_bytes} bytes waiting>"
@@ -206,24 +191,24 @@ class _Connection:
             OutOfTurn: the connection is not upgraded.
         """
         if self._state is not UPGRADED:
-            raise OutOfTurn(self._state, "trailing data")
+            raise daemonry.errors.OutOfTurn(self._state, "trailing data")
         return self._framer.take_rest()
 
     def _refuse_length(self) -> None:
-        raise NotSendable(f"longer than {self._limit_bytes} bytes")
+        raise daemonry.errors.NotSendable(f"longer than {self._limit_bytes} bytes")
 
     def _at_end(self, unanswered: tuple[AnyCall, ...]) -> Ended | None:
         # A line end behind the last NUL is what a person's `echo` adds, and no begun frame.
         if self._framer.take_rest().strip(_BLANKS):
-            raise BadFrame("the stream ends inside it")
+            raise daemonry.errors.BadFrame("the stream ends inside it")
         self._close(TRANSITIONS[self._state][ENDED], Ended(unanswered))
         return self._resting()
 
-    def _break(self, error: RemoteProtocolError) -> None:
+    def _break(self, error: daemonry.errors.RemoteProtocolError) -> None:
         # A copy: what is raised knows its trace, which knows the frame, which may be of 16 MiB.
         self._close(TRANSITIONS[self._state][BROKE], _fresh(error))
 
-    def _close(self, state: str, outcome: Ended | RemoteProtocolError) -> None:
+    def _close(self, state: str, outcome: Ended | daemonry.errors.RemoteProtocolError) -> None:
         self._framer.close()
         self._state = state
         self._outcome = outcome
@@ -232,15 +217,15 @@ class _Connection:
         if data:
             self._framer.receive_data(data)
         outcome = self._outcome
-        if isinstance(outcome, RemoteProtocolError):
+        if isinstance(outcome, daemonry.errors.RemoteProtocolError):
             raise _fresh(outcome)
         self._outcome = None
         return outcome
 
 
-def _fresh(error: RemoteProtocolError) -> RemoteProtocolError:
+def _fresh(error: daemonry.errors.RemoteProtocolError) -> daemonry.errors.RemoteProtocolError:
     restore, fields = error.__reduce__()
-    copied: RemoteProtocolError = restore(*fields)
+    copied: daemonry.errors.RemoteProtocolError = restore(*fields)
     return copied
 
 
@@ -285,7 +270,7 @@ class ServerConnection(_Connection):
             if frame is None:
                 return self._at_end(()) if self._ended else None
             call = self._codec.decode_call(frame)
-        except RemoteProtocolError as error:
+        except daemonry.errors.RemoteProtocolError as error:
             self._break(error)
             raise
         self._state = _BEGINS[call.mode if call.oneway or call.more or call.upgrade else PLAIN]
@@ -302,7 +287,7 @@ class ServerConnection(_Connection):
         state = self._state
         following = TRANSITIONS[state].get(happened)
         if following is None:
-            raise OutOfTurn(state, happened)
+            raise daemonry.errors.OutOfTurn(state, happened)
         if state is IN_ONEWAY:
             self._state = following
             return b""
@@ -347,7 +332,7 @@ class ClientConnection(_Connection):
         """
         waiting = self._waiting
         if self._state not in _CALLABLE or (waiting and waiting[-1].upgrade):
-            raise OutOfTurn(IN_UPGRADE if self._state in _CALLABLE else self._state, "call")
+            raise daemonry.errors.OutOfTurn(IN_UPGRADE if self._state in _CALLABLE else self._state, "call")
         frame = self._codec.encode_call(call)
         if len(frame) > self._limit_bytes:
             self._refuse_length()
@@ -382,8 +367,8 @@ class ClientConnection(_Connection):
             happened = ERROR if reply.error is not None else CONTINUES if reply.continues else REPLY
             following = TRANSITIONS[self._state].get(happened)
             if following is None:
-                raise BadFrame(f"no call asked for this {happened}")
-        except RemoteProtocolError as error:
+                raise daemonry.errors.BadFrame(f"no call asked for this {happened}")
+        except daemonry.errors.RemoteProtocolError as error:
             self._break(error)
             raise
         if happened is not CONTINUES:

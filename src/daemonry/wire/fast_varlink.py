@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 from msgspec.structs import astuple
 
+import daemonry
 from daemonry.limits import MAX_JSON_DEPTH
 from daemonry.wire import varlink
 from daemonry.wire.varlink import (
@@ -43,7 +44,6 @@ from daemonry.wire.varlink import (
     REPLY_HEAD,
     AnyCall,
     AnyReply,
-    NotSendable,
     call_tail,
     encode_name,
     reply_tail,
@@ -245,7 +245,7 @@ def _encode_with_care(parameters: Any) -> bytes:
     try:
         plain = msgspec.to_builtins(parameters)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise NotSendable(str(error)) from None
+        raise daemonry.errors.NotSendable(str(error)) from None
     return varlink.encode_parameters(plain)
 
 
