@@ -156,7 +156,7 @@ def _read_as(kind: str, text: str, schema: Any, whole: Mapping[str, Any]) -> Any
     if kind == "boolean":
         return _BOOLEANS.get(text.lower(), _NOT_SO)
     if kind == "array" and not text.lstrip().startswith("["):
-        items = _followed(schema, whole).get("items", {}) if isinstance(schema, Mapping) else {}
+        items = followed(schema, whole).get("items", {}) if isinstance(schema, Mapping) else {}
         try:
             return [_value("", one, items, whole) for one in ([text] if text else [])]
         except Bad:
@@ -212,7 +212,7 @@ def open_ended(schema: Mapping[str, Any]) -> bool:
     return made_of_others or "properties" not in schema
 
 
-def _followed(kind: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+def followed(kind: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what a `$ref` within the schema stands for."""
     for _ in range(16):
         if not isinstance(kind, Mapping):
@@ -230,7 +230,7 @@ def _followed(kind: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _types(kind: Any, schema: Mapping[str, Any], depth: int = 0) -> set[str]:
     """Return the JSON types that a parameter may have; empty where the schema leaves it open."""
-    kind = _followed(kind, schema)
+    kind = followed(kind, schema)
     said = kind.get("type")
     if isinstance(said, str):
         return {said}
@@ -260,7 +260,7 @@ def _type_of(value: Any) -> str:
 
 def described(kind: Any, schema: Mapping[str, Any]) -> str:
     """Return a parameter's type in a word or two, for people: `string`, `number[]`, `"a" | "b"`."""
-    kind = _followed(kind, schema)
+    kind = followed(kind, schema)
     if isinstance(kind.get("enum"), list):
         return " | ".join(json.dumps(one, ensure_ascii=False) for one in kind["enum"])
     types = sorted(_types(kind, schema))

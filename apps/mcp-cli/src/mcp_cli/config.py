@@ -201,9 +201,8 @@ _GLOBAL_KEYS: Final = {
     "timeout_secs": "timeout_s",
     "daemon_ttl": "daemon_ttl_s",
 }
-_SERVER_KEYS: Final = (
-    "name",
-    "transport",
+# What is ours about a server, in either form of file.
+OWN_KEYS: Final = (
     "description",
     "allowed_tools",
     "disabled_tools",
@@ -215,6 +214,7 @@ _SERVER_KEYS: Final = (
     "log_level",
     "enabled",
 )
+_SERVER_KEYS: Final = ("name", "transport", *OWN_KEYS)
 _STDIO_KEYS: Final = ("type", "command", "args", "env", "cwd")
 _HTTP_KEYS: Final = ("type", "url", "headers", "oauth")
 _OAUTH_KEYS: Final = ("client_id", "client_secret", "scopes")
@@ -383,16 +383,7 @@ _JSON_KEYS: Final = (
     "url",
     "headers",
     "oauth",
-    "description",
-    "allowed_tools",
-    "disabled_tools",
-    "pass_env",
-    "timeout_secs",
-    "start_timeout_secs",
-    "concurrency",
-    "roots",
-    "log_level",
-    "enabled",
+    *OWN_KEYS,
 )
 
 

@@ -17,6 +17,7 @@ from daemonry import errors, write_atomically
 from daemonry.cli import kit
 from mcp_cli import NAME, __version__, exit_codes
 from mcp_cli.api import Servers, python_name
+from mcp_cli.arguments import followed
 from mcp_cli.options import Options
 
 _SIMPLE = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
@@ -166,7 +167,7 @@ def _in_doc(text: str) -> str:
 
 def _type(kind: Any, schema: Mapping[str, Any], depth: int = 0) -> str:
     """Return a schema's type as Python writes it."""
-    kind = _followed(kind, schema)
+    kind = followed(kind, schema)
     if depth > 8 or not kind:
         return "Any"
     if "enum" in kind or "const" in kind:
@@ -196,22 +197,6 @@ def _union(kinds: list[str]) -> str:
     if "None" in different:
         different = [one for one in different if one != "None"] + ["None"]
     return " | ".join(different)
-
-
-def _followed(kind: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    for _ in range(16):
-        if not isinstance(kind, Mapping):
-            return {}
-        ref = kind.get("$ref")
-        if not isinstance(ref, str) or not ref.startswith("#/"):
-            return kind
-        found: Any = schema
-        for part in ref[2:].split("/"):
-            found = (
-                found.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
-            )
-        kind = found
-    return {}
 
 
 def _table(tools: list[Mapping[str, Any]], names: Mapping[str, str]) -> str:

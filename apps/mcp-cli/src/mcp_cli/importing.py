@@ -136,20 +136,11 @@ _KEPT = frozenset(
         "serverUrl",
         "headers",
         "disabled",
-        "description",
         "includeTools",
         "excludeTools",
         "allowedTools",
         "disabledTools",
-        "allowed_tools",
-        "disabled_tools",
-        "pass_env",
-        "timeout_secs",
-        "start_timeout_secs",
-        "concurrency",
-        "roots",
-        "log_level",
-        "enabled",
+        *config.OWN_KEYS,
     )
 )
 
