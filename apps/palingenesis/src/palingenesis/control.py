@@ -9,7 +9,7 @@ from __future__ import annotations
 import daemonry
 from daemonry import Instance
 from daemonry.cli import kit
-from palingenesis import NAME, exit_codes
+from palingenesis import NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from daemonry.cli.kit import Options
 
+_DONE, _NOT_RUNNING = 0, 3  # as in `exit_codes`, which the commands that end otherwise import
 _REQUEST_TIMEOUT_S = 5.0  # the original client's, for each of its steps
 
 # What is sent, what is said when it was done, the daemon's words for "already so", and ours.
@@ -54,7 +55,7 @@ def _status(instance: Instance, options: Options) -> int:
         kit.say_json({**fields, "pid": instance.pid()})
     else:
         _say_status(fields, instance.pid())
-    return exit_codes.DONE
+    return _DONE
 
 
 def _say_status(fields: Mapping[str, Any], pid: int | None) -> None:
@@ -79,7 +80,7 @@ def _command(verb: str, instance: Instance, options: Options) -> int:
         kit.say_json({"ok": True, "name": instance.name, "result": result})
     else:
         kit.say(result)
-    return exit_codes.DONE
+    return _DONE
 
 
 def _not_running(verb: str, instance: Instance, options: Options, error: daemonry.errors.NotRunning) -> int:
@@ -89,4 +90,4 @@ def _not_running(verb: str, instance: Instance, options: Options, error: daemonr
         kit.say_json({"state": "absent", "name": instance.name})
     else:
         kit.say(str(error))
-    return exit_codes.NOT_RUNNING
+    return _NOT_RUNNING
