@@ -32,7 +32,7 @@ async def work(run):
             await wait_told("block")
             os.unlink(f"{BOX}/block")
             note("blocked")
-            time.sleep(float(os.environ.get("BLOCK_S", "30")))
+            time.sleep(float(os.environ.get("PROBE_BLOCK_S", "30")))
     finally:
         note("finished")
 
@@ -100,7 +100,7 @@ def test_every_command_is_answered_and_stop_ends_it(probe, loop_kind):
 
 @pytest.mark.slow
 def test_a_loop_that_comes_back_answers_again_and_runs_the_hooks(probe, loop_kind):
-    probe.sandbox.env["BLOCK_S"] = "3"
+    probe.sandbox.env["PROBE_BLOCK_S"] = "3"
     instance = probe.start(BLOCKED)
     block(probe)
     assert instance.command("PAUSE").kind == "ok"
@@ -133,7 +133,7 @@ def test_who_comes_late_is_told_since_when_it_is_stuck(probe):
 @pytest.mark.parametrize("block_s", ["1.8", "2.0"])  # in either half of the other's turn
 def test_a_stop_while_it_is_stuck_ends_cleanly_when_the_loop_comes_back_in_time(probe, block_s):
     """The loop closes the listener while the other thread still waits on it."""
-    probe.sandbox.env["BLOCK_S"] = block_s
+    probe.sandbox.env["PROBE_BLOCK_S"] = block_s
     instance = probe.start(BLOCKED)
     block(probe)
     assert instance.command("STOP").kind == "ok"
@@ -222,7 +222,7 @@ def reloaded(new):
 
 @pytest.mark.slow
 def test_reload_is_checked_at_once_and_counts_when_the_loop_is_back(probe):
-    probe.sandbox.env["BLOCK_S"] = "4"
+    probe.sandbox.env["PROBE_BLOCK_S"] = "4"
     config = probe.sandbox.write("probe.toml", "x = 1\n")
     instance = probe.start(BLOCKED + WITH_CONFIG, "", "--config", str(config))
     block(probe)

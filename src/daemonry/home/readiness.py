@@ -39,6 +39,7 @@ from daemonry.transport.endpoint import Endpoint
 
 READY_FD_VARIABLE: Final = "DAEMONRY_READY_FD"
 NOTIFY_VARIABLE: Final = "NOTIFY_SOCKET"
+_EXIT_AFTER_PIPE_S: Final = 0.5
 
 # Runs a command for a service and returns its exit code.
 RunCommand = Callable[[tuple[str, ...], float], Awaitable[int]]
@@ -111,7 +112,10 @@ class Channel:
         self._output = Output(asyncio.get_running_loop(), far, self._message, self._closed)
 
     def _closed(self) -> None:
-        self._fail("it closed its ready pipe without a word")
+        # The pipe of a process that ends closes first, and how it ended says more.
+        asyncio.get_running_loop().call_later(
+            _EXIT_AFTER_PIPE_S, self._fail, "it closed its ready pipe without a word"
+        )
 
     def _refused(self, reason: str) -> None:
         self.refusal = reason
