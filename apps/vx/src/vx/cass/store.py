@@ -29,7 +29,7 @@ import select
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from blake3 import blake3
 
@@ -59,6 +59,9 @@ MAX_STORE_BYTES: Final = 10 << 30
 # Larger than any object file; a pipe that never ends stops here.
 MAX_BLOB_BYTES: Final = 4 << 30
 # A pipe through which nothing comes does not keep a thread for ever.
+# How long a file that `gc` has aside is waited for; it looks at one time and decides.
+ASIDE_PATIENCE_S: Final = 2.0
+_ASIDE_LOOK_S: Final = 0.001
 READ_TIMEOUT_S: Final = 30.0
 # What is set aside is for a person to look at.  Older ones go.
 MAX_QUARANTINED: Final = 32
@@ -67,6 +70,8 @@ VERIFY_STEP: Final = 256
 
 _NO_ROOM: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+Found = TypeVar("Found")
 _NOATIME: Final = getattr(os, "O_NOATIME", 0)
 
 # What tells one state of a file from another: inode, size, time of the last write.
@@ -331,7 +336,7 @@ class Store:
         """
         path = self._path("blob", digest)
         try:
-            found = os.stat(path, follow_symlinks=False)
+            found = self._settled(digest, lambda: os.stat(path, follow_symlinks=False))
         except FileNotFoundError:
             raise Absent(digest) from None
         except OSError as error:
@@ -344,9 +349,30 @@ class Store:
             self._note_use(path, found)
         # `gc` looks at the time of use after it has taken the name away, and puts it back for a use
         # that it sees.  One that came after its look finds the name gone here.
-        if not os.path.lexists(path):
-            raise Absent(digest)
+        try:
+            self._settled(digest, lambda: os.lstat(path))
+        except FileNotFoundError:
+            raise Absent(digest) from None
         return found
+
+    def _settled(self, name: str, look: Callable[[], Found]) -> Found:
+        """Look at a file; once more when `gc` is done with it, if that has it aside to look at its last use.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+        deadline_s = time.monotonic() + ASIDE_PATIENCE_S
+        while True:
+            try:
+                return look()
+            except FileNotFoundError:
+                if not os.path.lexists(self._aside(name)) or time.monotonic() > deadline_s:
+                    break
+            time.sleep(_ASIDE_LOOK_S)
+        return look()  # it may have been put back between the two looks
+
+    def _aside(self, name: str) -> str:
+        return f"{self.path}/tmp/gc-{name}"
 
     def _open_whole(self, digest: str) -> int:
         path = self._path("blob", digest)
@@ -368,7 +394,7 @@ class Store:
 
     def _open(self, path: str, name: str) -> int:
         try:
-            return _open_quietly(path)
+            return self._settled(name, lambda: _open_quietly(path))
         except FileNotFoundError:
             raise Absent(name) from None
         except OSError as error:
@@ -557,7 +583,7 @@ class Store:
     def _remove(self, victim: Entry) -> bool:
         """Remove one; False when it is used or held by now."""
         path = layout.path_of(self.path, victim.kind, victim.name)
-        aside = f"{self.path}/tmp/gc-{victim.name}"
+        aside = self._aside(victim.name)
         try:
             os.rename(path, aside)
         except FileNotFoundError:
