@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vx import ENVIRONMENT
 from vx.aether.diagnostics import first_error, rendered, without_colours
-from vx.aether.interface import ENVIRONMENT
 from vx.cli import build
 from vx.cli.progress import bar, text_for
 from vx.cli.store import size_of

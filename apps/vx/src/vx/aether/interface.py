@@ -7,28 +7,12 @@ by heart, so that it need not import this.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
 from daemonry import CallError, Interface, method
 from vx.interfaces import Collected, Verified
-
-# Of the caller's environment, all that a build depends on; nothing else of it is sent.
-ENVIRONMENT: Final = (
-    "PATH",
-    "HOME",
-    "RUSTC",
-    "RUSTFLAGS",
-    "RUSTUP_HOME",
-    "RUSTUP_TOOLCHAIN",
-    "CARGO_HOME",
-    "CC",
-    "CXX",
-    "AR",
-    "CFLAGS",
-    "CXXFLAGS",
-)
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -145,7 +129,7 @@ class Aether(Interface, name="org.daemonry.vx.Aether", errors=(OtherVersion, Ser
         Args:
             directory: where `vx` was called; absolute.
             version: of the caller's vx; another than ours is `OtherVersion`.
-            environment: of `ENVIRONMENT`, what the caller has.
+            environment: of `vx.ENVIRONMENT`, what the caller has.
             umask: the caller's, for what is put.
             release: the profile.
             packages: names of packages of a workspace; none for the usual.

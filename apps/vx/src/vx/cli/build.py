@@ -11,7 +11,7 @@ import os
 import daemonry
 from daemonry import Client
 from daemonry.cli import kit
-from vx import __version__, home
+from vx import ENVIRONMENT, __version__, home
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,22 +22,6 @@ if TYPE_CHECKING:
 _METHOD = "org.daemonry.vx.Aether.Build"
 _OTHER_VERSION = "org.daemonry.vx.Aether.OtherVersion"
 _CONNECT_TIMEOUT_S = 5.0
-
-# `vx.aether.interface.ENVIRONMENT`, which a test compares; importing that would cost msgspec.
-ENVIRONMENT = (
-    "PATH",
-    "HOME",
-    "RUSTC",
-    "RUSTFLAGS",
-    "RUSTUP_HOME",
-    "RUSTUP_TOOLCHAIN",
-    "CARGO_HOME",
-    "CC",
-    "CXX",
-    "AR",
-    "CFLAGS",
-    "CXXFLAGS",
-)
 
 
 class Asked:
