@@ -29,7 +29,13 @@ class Bench(Interface, name="org.example.bench"):
 
     def status(self) -> Status:
         """Return how the daemon is."""
-        return Status(**question.answer())
+        return Status(
+            state=question.STATE,
+            uptime_secs=question.UPTIME_SECS,
+            current_session=question.CURRENT_SESSION,
+            saves_count=question.SAVES_COUNT,
+            total_resumes=question.TOTAL_RESUMES,
+        )
 
 
 def serve(path: str) -> None:

@@ -187,9 +187,12 @@ class Peer:
         return json.loads(self.reply())
 
 
-@pytest.fixture
-def connected(serving):
-    """A function that serves and returns a client, the implementation and the server."""
+@pytest.fixture(params=["a guest", "a connection"])
+def connected(serving, request):
+    """A function that serves and returns a client, the implementation and the server.
+
+    A client is a guest as long as it says nothing but calls in one piece, and never again.
+    """
     peers = []
 
     def connect(server=None, **options):
@@ -197,7 +200,10 @@ def connected(serving):
         server = server or serving(implementation, **options)
         peer = Peer(server.endpoint)
         peers.append(peer)
-        # The first bytes tell the dialect; what is behind them is the connection's alone to read.
+        if request.param == "a connection":
+            peer.sock.sendall(INFO[:9])
+            server.on_loop(lambda: None)  # so that the server has read it
+            assert peer.ask(INFO[9:])["parameters"]["product"] == "test"
         assert peer.ask(INFO)["parameters"]["product"] == "test"
         return peer, implementation, server
 
@@ -210,14 +216,14 @@ def connected(serving):
 def ways(monkeypatch):
     """For each read that might have been answered in one step, whether it was."""
     taken = []
-    begin = Calls.begin_at_once
+    answer = Calls.answer_at_once
 
-    def noted(self, data):
-        found = begin(self, data)
+    def noted(self, data, most_bytes):
+        found = answer(self, data, most_bytes)
         taken.append(found is not None)
         return found
 
-    monkeypatch.setattr(Calls, "begin_at_once", noted)
+    monkeypatch.setattr(Calls, "answer_at_once", noted)
     return taken
 
 
@@ -239,10 +245,13 @@ def _replies(server, peer, *pieces):
 def test_a_whole_frame_is_answered_as_one_in_two_pieces(connected, data):
     whole, _, server = connected()
     cut, _, _ = connected(server)
+    at_first = Peer(server.endpoint)
     half = len(data) // 2
     found = _replies(server, whole, data)
     assert found == _replies(server, cut, data[:half], data[half:])
+    assert found == _replies(server, at_first, data)
     assert found[0] or found[1]
+    at_first.sock.close()
 
 
 @pytest.mark.parametrize(
@@ -356,13 +365,15 @@ def test_a_connection_in_use_is_watched_by_the_loop(connected):
     """One that has said nothing, or one thing, costs an entry in a dict; each event costs more there."""
     first, _, server = connected()
     cheap = server.server._reception._readers._callbacks
-    assert len(cheap) == 1
     for _ in range(3):
         first.ask(call("Count"))
         assert len(cheap) == 0
     silent = Peer(server.endpoint)
     wait_until(lambda: len(cheap) == 1)
-    for peer in (first, silent):
+    once = Peer(server.endpoint)
+    once.ask(call("Count"))
+    assert len(cheap) == 2
+    for peer in (first, silent, once):
         peer.sock.close()
     wait_until(lambda: server.server.connections == 0)
     assert len(cheap) == 0

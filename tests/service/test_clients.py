@@ -273,11 +273,28 @@ def test_a_daemon_that_does_not_answer_rightly(socket_path, answer, kind):
         assert getattr(caught.value, "ran", "maybe") == "maybe"
 
 
-@pytest.mark.parametrize("step", ["read", "write"])
-@pytest.mark.parametrize("typed", [True, False], ids=["typed", "untyped"])
-def test_a_call_that_was_interrupted_does_not_leave_its_reply_to_the_next(
-    client, proxy, monkeypatch, step, typed
-):
+class Interrupted:
+    """A socket on which Ctrl-C comes behind the call that was sent, or in place of its reply."""
+
+    def __init__(self, sock, step):
+        self._sock, self._step = sock, step
+
+    def send(self, *arguments):
+        sent = self._sock.send(*arguments)
+        if self._step == "write":
+            raise KeyboardInterrupt
+        return sent
+
+    def recv(self, *_arguments):
+        raise KeyboardInterrupt
+
+
+def interrupt_typed_calls(patched, step):
+    usual = Stream.wait_in_kernel
+    patched.setattr(Stream, "wait_in_kernel", lambda self, wait_s: Interrupted(usual(self, wait_s), step))
+
+
+def interrupt_calls(patched, step):
     usual = getattr(Stream, step)
 
     def interrupted(self, *arguments):
@@ -285,15 +302,21 @@ def test_a_call_that_was_interrupted_does_not_leave_its_reply_to_the_next(
             usual(self, *arguments)
         raise KeyboardInterrupt
 
-    def first():
-        return (
-            proxy.start(Job("first")) if typed else client.call(f"{NAME}.Start", {"job": {"name": "first"}})
-        )
+    patched.setattr(Stream, step, interrupted)
 
+
+@pytest.mark.parametrize("step", ["read", "write"])
+@pytest.mark.parametrize("interrupt", [interrupt_typed_calls, interrupt_calls])
+def test_a_call_that_was_interrupted_does_not_leave_its_reply_to_the_next(
+    client, proxy, monkeypatch, step, interrupt
+):
     with monkeypatch.context() as patched:
-        patched.setattr(Stream, step, interrupted)
+        interrupt(patched, step)
         with pytest.raises(KeyboardInterrupt):
-            first()
+            if interrupt is interrupt_typed_calls:
+                proxy.start(Job("first"))
+            else:
+                client.call(f"{NAME}.Start", {"job": {"name": "first"}})
     assert client.closed
     assert proxy.start(Job("second")).name == "second here None"
 

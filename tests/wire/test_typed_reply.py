@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from daemonry.errors import RemoteProtocolError
 from daemonry.wire import fast_varlink
-from daemonry.wire.typed_reply import TypedReply
+from daemonry.wire.typed_reply import reader
 
 
 class Mood(enum.Enum):
@@ -75,19 +75,19 @@ def the_long_way(kind, received, field=""):
 @pytest.mark.parametrize("kind", FIELDS, ids=lambda kind: kind.__name__)
 def test_a_common_reply_goes_the_short_way(kind):
     received = frame(FIELDS[kind])
-    value = TypedReply(kind, "").read(received)
+    value = reader(kind, "")(received)
     assert value == the_long_way(kind, received)
     assert type(value) is kind
 
 
 @pytest.mark.parametrize("value", [5, -1, "text", "12:30", True, 0.5, 2**63], ids=repr)
 def test_so_does_a_single_value(value):
-    assert TypedReply(type(value), "result").read(frame({"result": value})) == value
+    assert reader(type(value), "result")(frame({"result": value})) == value
 
 
 def test_so_does_nothing():
-    assert TypedReply(type(None), "").read(b'{"parameters":{}}\0') is None
-    assert TypedReply(type(None), "").read(b'{"parameters":{"a":1}}\0') is NotImplemented
+    assert reader(type(None), "")(b'{"parameters":{}}\0') is None
+    assert reader(type(None), "")(b'{"parameters":{"a":1}}\0') is NotImplemented
 
 
 GOOD = frame(FIELDS[Flat])
@@ -121,11 +121,11 @@ GOOD = frame(FIELDS[Flat])
     ],
 )
 def test_what_is_odd_is_left_to_the_long_way(received):
-    assert TypedReply(Flat, "").read(received) is NotImplemented
+    assert reader(Flat, "")(received) is NotImplemented
 
 
 def test_a_key_twice_does_not_stand_for_one_that_may_be_left_out():
-    read = TypedReply(WithDefaults, "").read
+    read = reader(WithDefaults, "")
     assert read(b'{"parameters":{"name":"a","size":1,"tags":[],"tags":[]}}\0') is NotImplemented
     assert read(b'{"parameters":{"name":"a","size":1,"tags":[],"other":""}}\0') is NotImplemented
     assert read(b'{"parameters":{"name":"a"}}\0') is NotImplemented
@@ -133,7 +133,7 @@ def test_a_key_twice_does_not_stand_for_one_that_may_be_left_out():
 
 @pytest.mark.parametrize("kind", [dict[str, int], list[int], list[Inner], Inner | None, int | str, object])
 def test_types_whose_keys_cannot_be_counted_are_never_read(kind):
-    assert TypedReply(kind, "result").read(frame({"result": 1})) is NotImplemented
+    assert reader(kind, "result")(frame({"result": 1})) is NotImplemented
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.sampled_from(
@@ -157,6 +157,6 @@ def test_whatever_comes_both_ways_agree(data):
     if data.draw(st.booleans()):
         at = data.draw(st.integers(0, len(received)))
         received = received[:at] + data.draw(PIECES) + received[at + data.draw(st.integers(0, 2)) :]
-    value = TypedReply(kind, "").read(received)
+    value = reader(kind, "")(received)
     if value is not NotImplemented:
         assert value == the_long_way(kind, received)

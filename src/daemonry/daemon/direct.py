@@ -27,7 +27,6 @@ from daemonry.limits import DRAIN_GRACE_S, MAX_HANDLER_THREADS
 from daemonry.service import bounds
 from daemonry.service.builtin import Control, VarlinkService
 from daemonry.service.calls import Calls
-from daemonry.service.lobby import Guest
 from daemonry.service.varlink_connection import VarlinkConnection
 from daemonry.transport.credentials import peer_of
 from daemonry.transport.stream import Stream
@@ -155,7 +154,8 @@ class _Server:
             connection = VarlinkConnection(
                 loop,
                 loop,
-                Guest(self._sock, peer_of(self._sock), float("inf")),
+                self._sock,
+                peer_of(self._sock),
                 calls,
                 threads,
                 lambda connection: gone.set(),

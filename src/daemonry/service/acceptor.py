@@ -28,7 +28,7 @@ class Acceptor:
     Args:
         loop: the loop that watches the listener.
         listener: where connections come from; it stays the caller's to close.
-        accepted: takes the socket, which does not block, and owns it from then on.
+        accepted: takes the socket, and owns it from then on.
     """
 
     def __init__(

@@ -14,6 +14,7 @@ connects anew and calls again where `attempts` says so.
 from __future__ import annotations
 
 import sys
+from _socket import MSG_DONTWAIT
 
 import daemonry
 from daemonry.clock import Deadline, monotonic
@@ -157,28 +158,25 @@ class Client:
         """
         began_s = monotonic()
         failure = received = None
-        if self._talk.at_rest and self._fd_stream is None and frame is not None:
+        if frame is not None and timeout_s > 0.0 and self._talk.at_rest and self._fd_stream is None:
+            stream = self._stream
+            sent = -1
             try:
-                self._stream.write(frame, timeout_s)
-            except daemonry.errors.IpcError as error:
-                failure = self._not_written(error, timeout_s)
+                sock = stream.sock if stream.counted_s == timeout_s else stream.wait_in_kernel(timeout_s)
+                sent = sock.send(frame, MSG_DONTWAIT)
+                if sent == len(frame):
+                    received = sock.recv(READ_BYTES)
+            except OSError as error:
+                failure = self._failed_at_once(sent, error, timeout_s)
             except BaseException:  # an interrupt: what comes now would be taken for the next call's reply
                 self._disconnect()
                 raise
-            else:
-                spent_s = monotonic() - began_s
-                left_s = timeout_s if spent_s < _AT_ONCE_S else max(0.0, timeout_s - spent_s)
-                try:
-                    received = self._stream.read(READ_BYTES, left_s)
-                except daemonry.errors.IpcError as error:
-                    failure = self._not_read(error, timeout_s)
-                except BaseException:
-                    self._disconnect()
-                    raise
-                else:
-                    result = converter.read(received)
-                    if result is not NotImplemented:
-                        return result
+            if received is not None:
+                result = converter.read(received)
+                if result is not NotImplemented:
+                    return result
+            elif failure is None:
+                received, failure = self._send_rest(frame[max(sent, 0) :], _since(began_s, timeout_s))
         reply = self._answered(
             Call(converter.full_name, converter.plain(given)),
             _since(began_s, timeout_s),
@@ -351,6 +349,46 @@ class Client:
         if reply.error is not None:
             raise failed(reply)
         return reply
+
+    def _failed_at_once(
+        self, sent: int, error: OSError, timeout_s: float
+    ) -> daemonry.errors.IpcError | None:
+        """End the connection and return what an error on the short way means; None if there was no room.
+
+        Args:
+            sent: how much was sent; -1 where the error is the sending's.
+            error: the system's.
+            timeout_s: how long the call may take.
+        """
+        if isinstance(error, BlockingIOError):
+            if sent < 0:
+                return None
+            self._disconnect()
+            return daemonry.errors.DeadlineExceeded("reply", timeout_s, "maybe", self.peer)
+        self._disconnect()
+        lost = daemonry.errors.ConnectionLost(self.peer, "no" if sent < 0 else "maybe")
+        lost.__cause__ = error
+        return lost
+
+    def _send_rest(
+        self, rest: bytes, deadline: Deadline
+    ) -> tuple[bytes | None, daemonry.errors.IpcError | None]:
+        """Send what is left of a call and wait; return what came first, or how it failed."""
+        timeout_s = deadline.timeout_s
+        try:
+            self._stream.write(rest, deadline.remaining_s())
+        except daemonry.errors.IpcError as error:
+            return None, self._not_written(error, timeout_s)
+        except BaseException:
+            self._disconnect()
+            raise
+        try:
+            return self._stream.read(READ_BYTES, deadline.remaining_s()), None
+        except daemonry.errors.IpcError as error:
+            return None, self._not_read(error, timeout_s)
+        except BaseException:
+            self._disconnect()
+            raise
 
     def _sent(self, call: Call, deadline: Deadline, fds: Sequence[Fd] = ()) -> None:
         """Send a call, on a new connection where the one that is there turns out to be lost."""

@@ -50,6 +50,9 @@ _NONE = type(None)
 _END = PLAIN_TAIL + b"\0"
 _EMPTY_REPLY = REPLY_HEAD + b"{}" + _END
 
+# What a handler may raise, and the caller is told; a handler that exits does not end the daemon.
+FAILURES: Final = (Exception, SystemExit)
+
 Gate = Callable[[], errors.CallFailed | None]
 
 
@@ -63,10 +66,12 @@ class Bound:
         method: the interface's method.
         open: whether it is answered also while the daemon is paused, ending or overloaded.
         at_once: whether it is done when its function returns, and needs to know nothing of the call.
+        frame: makes what such a function returned the reply as it is sent; raises NotSendable for what
+            only `reply` can judge.
         where: the interface it belongs to.
     """
 
-    __slots__ = ("_plain_reply", "at_once", "full_name", "function", "kind", "method", "open", "where")
+    __slots__ = ("_plain_reply", "at_once", "frame", "full_name", "function", "kind", "method", "open", "where")
 
     def __init__(self, where: Described, method: Method, implementation: Interface) -> None:
         self.where = where
@@ -83,6 +88,11 @@ class Bound:
             self.kind = "thread" if method.marks.blocking else "plain"
         needs_more = method.context or method.takes_fds or method.upgrades
         self.at_once = self.kind == "plain" and self._plain_reply and not needs_more
+        self.frame: Callable[[Any], bytes] = (
+            _frame_nothing
+            if method.reply is _NONE
+            else fast_varlink.reply_framer(method.reply, method.reply_field)
+        )
 
     def arguments(
         self, call: AnyCall, context: Context | None, fds: list[Fd] | None = None
@@ -121,18 +131,6 @@ class Bound:
                 result = method.write_reply(result)
         return Reply({method.reply_field: result} if method.reply_field else result, continues)
 
-    def frame(self, result: Any) -> bytes | None:
-        """Return the reply to a call at once as a frame with its NUL; None for `reply` to judge it."""
-        method = self.method
-        if method.reply_field:
-            result = {method.reply_field: result}
-        elif result is None:
-            return _EMPTY_REPLY if method.reply is _NONE else None
-        try:
-            return REPLY_HEAD + fast_varlink.encode_parameters(result) + _END
-        except errors.LocalProtocolError:
-            return None
-
     def error(self, raised: BaseException) -> Reply:
         """Return what a handler's exception is on the wire."""
         if isinstance(raised, CallError):
@@ -142,6 +140,29 @@ class Bound:
             return Reply(raised.parameters, error=raised.error)
         logger.error("%s failed", self.full_name, exc_info=raised)
         return Reply({"message": f"{type(raised).__name__} in {self.full_name}"}, error=FAILED)
+
+
+def _frame_nothing(result: Any) -> bytes:
+    if result is not None:  # what was returned may be something to wait for
+        raise errors.NotSendable("there is nothing to reply with")
+    return _EMPTY_REPLY
+
+
+class Ran:
+    """What a call came to that was begun at once, and whose reply is none yet that can just be sent.
+
+    Attributes:
+        bound: the method.
+        error: what it raised; None for nothing.
+        result: what it returned.
+    """
+
+    __slots__ = ("bound", "error", "result")
+
+    def __init__(self, bound: Bound, result: Any, error: BaseException | None = None) -> None:
+        self.bound = bound
+        self.result = result
+        self.error = error
 
 
 def taker(fds: list[Fd]) -> Callable[[type, Any], Any]:
@@ -211,6 +232,7 @@ class Calls:
         self.running = 0
         self.begun = 0
         self.tap = Tap()
+        self._watchers = self.tap.watchers
         self.takes_fds = False
         self._interfaces: dict[str, Described] = {}
         self._methods: dict[str, Bound] = {}
@@ -245,10 +267,16 @@ class Calls:
                 if not method.names:
                     self._bare[head + b"{}" + _END] = bound
 
-    def begin_at_once(self, data: bytes) -> tuple[Bound, dict[str, Any] | None] | None:
-        """Return the method that is called and any arguments, if `data` is one frame that needs no more.
+    def answer_at_once(self, data: bytes, most_bytes: int) -> Any:
+        """Answer `data` if it is one call, whole, of a method that is done as its function returns.
 
-        None says nothing: whoever goes the whole way finds what is wrong, or that nothing is.
+        Args:
+            data: what was read; not longer than a call may be.
+            most_bytes: how long a reply may be.
+
+        Returns:
+            The reply as it is sent; None, where nothing ran: whoever goes the whole way finds what is
+            wrong, or that nothing is; or the `Ran` of a call whose reply is left to make.
         """
         bound = self._bare.get(data)
         arguments: dict[str, Any] | None = None
@@ -260,11 +288,21 @@ class Calls:
             arguments = self._arguments_at_once(bound, data)
             if arguments is None:
                 return None
-        if self.tap.watchers or not (bound.open or self._gate() is None):
+        if self._watchers:
             return None
         if not bound.open:
+            if self._gate() is not None:
+                return None
             self.begun += 1
-        return bound, arguments
+        try:
+            result = bound.function(**arguments) if arguments else bound.function()
+        except FAILURES as error:
+            return Ran(bound, None, error)
+        try:
+            reply = bound.frame(result)
+        except errors.LocalProtocolError:
+            return Ran(bound, result)
+        return reply if len(reply) <= most_bytes else Ran(bound, result)
 
     def _arguments_at_once(self, bound: Bound, data: bytes) -> dict[str, Any] | None:
         if data.find(b"\0") != len(data) - 1:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from daemonry.limits import EMPTY_LINE_S, READ_BYTES, REPLY_TIMEOUT_S
 from daemonry.service.control import encoded
-from daemonry.service.lobby import Guest
+from daemonry.service.guest import Guest
 from daemonry.wire import dialect, text
 from daemonry.wire.text import Command, CommandReader, Reply
 

@@ -7,45 +7,14 @@ whose time is over, and one timer does for all.
 from __future__ import annotations
 
 import asyncio
-from _socket import SHUT_RD
-from _socket import socket as Socket
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
-
-from daemonry.transport.credentials import Peer
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from daemonry.service.readers import Readers
+    from daemonry.service.guest import Guest
 
 # uvloop's timers come up to a millisecond early.
 _RESOLUTION_S = 0.001
-
-
-class Guest(NamedTuple):
-    """One who has said nothing yet.
-
-    Attributes:
-        sock: the connection; the lobby's, until it is given on.
-        peer: who is at its other end.
-        until_s: when the first byte, or the line, has to be there, by the loop's clock.
-    """
-
-    sock: Socket
-    peer: Peer
-    until_s: float
-
-    @property
-    def activity(self) -> int:
-        """As a connection's: nothing has come from it."""
-        return 0
-
-    def retire(self) -> None:
-        """Take nothing further from it: what has come is heard, and the client's next words fail there."""
-        try:
-            self.sock.shutdown(SHUT_RD)
-        except OSError:
-            pass  # the client was quicker
 
 
 class Lobby:
@@ -53,68 +22,50 @@ class Lobby:
 
     Args:
         loop: the loop.
-        readers: what watches descriptors.
         timeout_s: how long each may take.
-        speaks: is given a guest with something to read, who has left the lobby; the reader is still
-            there, for whoever replaces or removes it.
-        silent: is given a guest who took too long, as before.
+        silent: is given a guest who took too long, and is not here any more.
     """
 
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        readers: Readers | asyncio.AbstractEventLoop,
-        timeout_s: float,
-        speaks: Callable[[Guest], None],
-        silent: Callable[[Guest], None],
+        self, loop: asyncio.AbstractEventLoop, timeout_s: float, silent: Callable[[Guest], None]
     ) -> None:
         self._loop = loop
-        self._readers = readers
         self._timeout_s = timeout_s
-        self._speaks = speaks
         self._silent = silent
-        self._guests: dict[int, Guest] = {}
+        self._guests: dict[Guest, None] = {}  # in the order in which they came
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._guests)
 
     def __iter__(self) -> Iterator[Guest]:
-        return iter(self._guests.values())
+        return iter(self._guests)
 
-    def enter(self, sock: Socket, peer: Peer) -> None:
+    def enter(self, guest: Guest) -> None:
         """Take in a new connection."""
-        fd = sock.fileno()
-        self._guests[fd] = Guest(sock, peer, self._loop.time() + self._timeout_s)
-        self._readers.add_reader(fd, partial(self._readable, fd))
+        guest.until_s = self._loop.time() + self._timeout_s
+        self._guests[guest] = None
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeout_s, self._look)
 
+    def leave(self, guest: Guest) -> None:
+        """Let one go who has spoken."""
+        del self._guests[guest]
+
     def close(self) -> None:
-        """End the connection of each."""
+        """Wait for nobody any more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for fd, guest in self._guests.items():
-            self._readers.remove_reader(fd)
-            guest.sock.close()
         self._guests.clear()
-
-    def drop_in_child(self) -> None:
-        """Close a forked child's copies."""
-        for guest in self._guests.values():
-            guest.sock.close()
-
-    def _readable(self, fd: int) -> None:
-        self._speaks(self._guests.pop(fd))
 
     def _look(self) -> None:
         self._timer = None
         while self._guests:
-            fd, guest = next(iter(self._guests.items()))
+            guest = next(iter(self._guests))
             left_s = guest.until_s - self._loop.time()
             if left_s > _RESOLUTION_S:
                 self._timer = self._loop.call_later(left_s, self._look)
                 return
-            del self._guests[fd]
+            del self._guests[guest]
             self._silent(guest)

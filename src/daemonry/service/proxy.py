@@ -21,7 +21,7 @@ from daemonry.service.interface import CallError, Described, Interface, Method, 
 from daemonry.service.schema import NotDescribable
 from daemonry.transport.ancillary import Fd, close_all
 from daemonry.wire import fast_varlink
-from daemonry.wire.typed_reply import TypedReply
+from daemonry.wire.typed_reply import never_proved, reader
 from daemonry.wire.varlink import (
     MAX_FRAME_BYTES,
     METHOD_HEAD,
@@ -43,10 +43,11 @@ class Converter:
     """One method of one interface, seen from a caller.
 
     Attributes:
-        bare_frame: the call without arguments as it is sent; None where it needs some.
         full_name: its name on the wire, with the interface's.
         idempotent: whether the interface says that doing it twice is as good as once.
+        python_name: its name in Python.
         read: makes received bytes the result, or NotImplemented where only `result` can tell.
+        takes_none: whether it has no parameters.
     """
 
     __slots__ = (
@@ -59,10 +60,11 @@ class Converter:
         "_signature",
         "_where",
         "_without_arguments",
-        "bare_frame",
         "full_name",
         "idempotent",
+        "python_name",
         "read",
+        "takes_none",
     )
 
     def __init__(self, where: Described, method: Method, function: Callable[..., Any]) -> None:
@@ -73,10 +75,11 @@ class Converter:
         self._read_signature(function)
         self._head = METHOD_HEAD + encode_name(self.full_name) + PARAMETERS_HEAD
         self._without_arguments = self._head + b"{}" + _FRAME_END
-        self.bare_frame = None if self._required else self._without_arguments
+        self.python_name = method.python_name
+        self.takes_none = not self._by_keyword and not self._positional
         common = not (method.gives_fds or method.read_reply)
         self.read: Callable[[bytes], Any] = (
-            TypedReply(method.reply, method.reply_field).read if common else _never_proved
+            reader(method.reply, method.reply_field) if common else never_proved
         )
 
     def _read_signature(self, function: Callable[..., Any]) -> None:
@@ -187,10 +190,6 @@ def _sent_name(parameter: inspect.Parameter) -> str:
     return parameter.name.rstrip("_")
 
 
-def _never_proved(_received: bytes) -> Any:
-    return NotImplemented
-
-
 # --- proxies ----------------------------------------------------------------------------------
 
 _Wrap = Callable[[Converter, Method], Any]
@@ -238,19 +237,32 @@ def _wrap_blocking(converter: Converter, method: Method) -> Any:
 
 
 def _wrap_call(converter: Converter) -> Any:
-    bare_frame = converter.bare_frame
+    if converter.takes_none:
+        return _wrap_bare_call(converter)
 
     def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if args or kwargs or bare_frame is None:
-            given = converter.given(args, kwargs)
-            frame = converter.frame(given)
-        else:
-            given, frame = {}, bare_frame
+        given = converter.given(args, kwargs)
+        frame = converter.frame(given)
         try:
             return self.__daemonry_client__.call_typed(converter, given, frame, self.__daemonry_timeout_s__)
         except errors.CallFailed as error:
             raise converter.error(error) from None
 
+    return call
+
+
+def _wrap_bare_call(converter: Converter) -> Any:
+    """Wrap a method without parameters, whose frame is always the same."""
+    frame = converter.frame({})
+
+    def call(self: Any, /) -> Any:
+        try:
+            return self.__daemonry_client__.call_typed(converter, {}, frame, self.__daemonry_timeout_s__)
+        except errors.CallFailed as error:
+            raise converter.error(error) from None
+
+    call.__name__ = converter.python_name
+    call.__qualname__ = f"{converter.full_name.rpartition('.')[0]}.{converter.python_name}"
     return call
 
 

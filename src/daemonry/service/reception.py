@@ -1,25 +1,29 @@
 """Who is let in, and as what: each new connection is counted, looked at, and given to who answers it.
 
-Owns the limits on connections, and which are open.  First bytes are waited for in `lobby`; the dialects
-are `connection`'s and `varlink_connection`'s.
+Owns the limits on connections, and which are open.  First bytes are waited for in `lobby`; who says
+nothing but calls that are answered at once is a `guest`; the dialects are `connection`'s and
+`varlink_connection`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 from _socket import socket as Socket
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from daemonry.errors import Draining, Overloaded
 from daemonry.limits import CONNECTION_SHARE, MAX_CONNECTIONS, MAX_HANDLER_THREADS, READ_BYTES
-from daemonry.service.connection import TextConnection
+from daemonry.service.connection import TextConnection, finish
 from daemonry.service.control import ControlState, answer
-from daemonry.service.lobby import Guest, Lobby
+from daemonry.service.guest import Guest
+from daemonry.service.lobby import Lobby
 from daemonry.service.readers import Readers, readers
 from daemonry.service.retire import retire
-from daemonry.transport.credentials import Peer, peer_of
+from daemonry.transport.credentials import ids_of
 from daemonry.wire import dialect, text
 from daemonry.wire.text import Command, Reply
 
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 
     from daemonry.clock import Deadline
     from daemonry.service.bounds import Bounds
-    from daemonry.service.calls import Calls
+    from daemonry.service.calls import Calls, Ran
     from daemonry.service.varlink_connection import VarlinkConnection
 
 # Connections that only the text dialect may use, so that a daemon full of calls can be asked and stopped.
@@ -45,6 +49,11 @@ class Reception:
         limits: what clients may do.
         first_byte_s: how long a client may take for its line, or its first byte.
         most: how many connections may be open.
+
+    Attributes:
+        frame_bytes: how long a reply may be.
+        served: what a guest's calls are answered by; None where all is text, where descriptors may be
+            beside the bytes, and where what is read at once may be longer than a call may be.
     """
 
     def __init__(
@@ -61,7 +70,12 @@ class Reception:
         self._calls = calls
         self._limits = limits
         self._readers = readers(loop)
-        self._lobby = Lobby(loop, self._readers, first_byte_s, self._hear, self._dismiss)
+        self._lobby = Lobby(loop, first_byte_s, self._dismiss)
+        self._guests: set[Guest] = set()  # who have spoken
+        self.frame_bytes = limits.frame_bytes
+        by_guests = calls is not None and not calls.takes_fds and READ_BYTES <= limits.frame_bytes
+        self.served = calls if by_guests else None
+        self._uid = os.geteuid()
         self._connections: set[TextConnection | VarlinkConnection] = set()
         self._most = most
         # A call may hold its connection for long; STATUS and STOP must find room beside all of them.
@@ -74,21 +88,75 @@ class Reception:
             self._make_caller = VarlinkConnection
 
     def __len__(self) -> int:
-        return len(self._connections) + len(self._lobby)
+        return len(self._connections) + len(self._guests) + len(self._lobby)
 
     def take_in(self, sock: Socket) -> None:
-        """Let a new connection, which does not block, wait for its first bytes, or refuse it."""
-        peer = peer_of(sock)
-        if not peer.may_command:
+        """Let a new connection wait for its first bytes, or refuse it."""
+        guest = Guest(self, sock, ids_of(sock))
+        count = len(self)
+        if guest.ids is not None and guest.ids[1] != self._uid and not guest.peer.may_command:
             refused = text.PERMISSION_DENIED
-        elif len(self) >= self._most:
+        elif count >= self._most:
             refused = "Too many connections"
-        elif self._limits.connections_per_uid is not None and self._is_one_too_many(peer):
+        elif self._limits.connections_per_uid is not None and self._is_one_too_many(guest):
             refused = "Too many connections of this user"
         else:
-            self._lobby.enter(sock, peer)
+            self._lobby.enter(guest)
+            hear = self._hear if self.served is None or count >= self._most_of_calls else None
+            self._readers.add_reader(
+                sock.fileno(), guest.speaks_first if hear is None else partial(hear, guest)
+            )
             return
-        self._text(Guest(sock, peer, 0.0)).refuse(refused)
+        self._text(guest).refuse(refused)
+
+    # --- guests -----------------------------------------------------------------------------------
+
+    def has_spoken(self, guest: Guest) -> None:
+        """Let a guest go on from the lobby, who may be gone, or get to somebody else, in a moment."""
+        self._lobby.leave(guest)
+        self._guests.add(guest)
+        self._readers.add_reader(guest.sock.fileno(), guest.speaks_again)
+
+    def watch_by_loop(self, guest: Guest) -> None:
+        """Have the loop itself watch a guest who says more than one thing."""
+        fd = guest.sock.fileno()
+        self._readers.remove_reader(fd)
+        self._loop.add_reader(fd, guest.speaks)
+        guest.watched_by_loop = True
+
+    def leave(self, guest: Guest) -> None:
+        """End a guest's connection."""
+        self._guests.discard(guest)
+        self._watcher_of(guest).remove_reader(guest.sock.fileno())
+        guest.sock.close()
+
+    def finish(self, guest: Guest) -> None:
+        """End a guest's connection so that the client has all that was sent."""
+        finish(guest.sock)
+        self.leave(guest)
+
+    def take_over(self, guest: Guest, data: bytes, ran: Ran | bytes | None) -> None:
+        """Give a guest to who knows what to do.
+
+        Args:
+            guest: who has spoken.
+            data: what was read.
+            ran: what the call in it came to, if it ran: see `Calls.answer_at_once`; or what is left of
+                the reply to it.
+        """
+        if not data:
+            self.leave(guest)
+            return
+        self._guests.discard(guest)
+        if guest.activity > 1 or ran is not None or dialect.detect(data) == dialect.VARLINK:
+            self._call(guest, data, ran)
+        else:
+            self._text(guest).receive(data)
+
+    def _watcher_of(self, guest: Guest) -> Readers | asyncio.AbstractEventLoop:
+        return self._loop if guest.watched_by_loop else self._readers
+
+    # --- the others -------------------------------------------------------------------------------
 
     @property
     def calls_under_way(self) -> list[str]:
@@ -121,16 +189,20 @@ class Reception:
 
     async def retire(self, deadline: Deadline) -> None:
         """Have every connection end without losing a call."""
-        await retire(lambda: [*self._connections, *self._lobby], deadline)
+        await retire(lambda: [*self._connections, *self._guests, *self._lobby], deadline)
 
     def retire_idle(self) -> None:
         """Have every connection on which nothing is in hand take no further call."""
+        for guest in list(self._guests):
+            guest.retire()
         for one in self._callers():
             if one.activity is not None:
                 one.retire()
 
     def close(self) -> None:
         """End every connection."""
+        for guest in [*self._lobby, *self._guests]:
+            self.leave(guest)
         self._lobby.close()
         for connection in list(self._connections):
             connection.close()
@@ -141,39 +213,33 @@ class Reception:
 
     def drop_in_child(self) -> None:
         """Close a forked child's copies, beside the loop, which parent and child share."""
-        self._lobby.drop_in_child()
+        for guest in [*self._lobby, *self._guests]:
+            guest.sock.close()
         for connection in self._connections:
             connection.drop_in_child()
         if isinstance(self._readers, Readers):
             self._readers.drop_in_child()
 
-    def _is_one_too_many(self, peer: Peer) -> bool:
-        limit = self._limits.connections_per_uid
-        open_ones = (one.peer.uid for group in (self._lobby, self._connections) for one in group)
-        return limit is not None and sum(1 for uid in open_ones if uid == peer.uid) >= limit
+    def _is_one_too_many(self, guest: Guest) -> bool:
+        limit, uid = self._limits.connections_per_uid, guest.peer.uid
+        open_ones = (
+            one.peer.uid for group in (self._lobby, self._guests, self._connections) for one in group
+        )
+        return limit is not None and sum(1 for other in open_ones if other == uid) >= limit
 
     def _hear(self, guest: Guest) -> None:
-        """Give a guest who speaks to whoever knows the dialect."""
-        if self._calls is None or self._calls.takes_fds:  # there may be descriptors beside the bytes
-            self._text(guest).read()
-            return
-        try:
-            data = guest.sock.recv(READ_BYTES)
-        except OSError:
-            self._text(guest).read()
-            return
-        if dialect.detect(data) == dialect.VARLINK:
-            self._call(guest, data)
-        else:
-            self._text(guest).receive(data)
+        """Give a guest whose first bytes may be none that are answered at once to who reads them."""
+        self._lobby.leave(guest)
+        self._text(guest).read()
 
     def _dismiss(self, guest: Guest) -> None:
         self._text(guest).refuse(text.TIMEOUT)
 
     def _text(self, guest: Guest) -> TextConnection:
+        guest.sock.setblocking(False)
         connection = TextConnection(
             self._loop,
-            self._readers,
+            self._watcher_of(guest),
             guest,
             self._answer,
             self._connections.discard,
@@ -186,20 +252,24 @@ class Reception:
     def _answer(self, command: Command) -> Reply | Awaitable[Reply]:
         return answer(command, self._state)
 
-    def _call(self, guest: Guest, data: bytes) -> None:
+    def _call(self, guest: Guest, data: bytes, ran: Ran | bytes | None = None) -> None:
         assert self._calls is not None
         assert self._threads is not None
+        guest.sock.setblocking(False)
         connection = self._make_caller(
             self._loop,
-            self._readers,
-            guest,
+            self._watcher_of(guest),
+            guest.sock,
+            guest.peer,
             self._calls,
             self._threads,
             self._connections.discard,
             self._limits,
         )
         self._connections.add(connection)
-        if len(self) > self._most_of_calls:
+        if ran is not None:
+            connection.go_on(data, ran)
+        elif guest.activity < 2 and len(self) > self._most_of_calls:
             from daemonry.service.calls import OVERLOADED
 
             connection.refuse(Overloaded(OVERLOADED, {"limit": self._most_of_calls}))

@@ -174,6 +174,7 @@ class Standby:
             return
         if sock is None:
             return
+        sock.setblocking(False)
         client = _Client(sock)
         if not may_command(sock):
             self._reply(client, Reply.error(text.PERMISSION_DENIED))

@@ -27,7 +27,7 @@ from daemonry import errors
 from daemonry.limits import READ_BYTES
 from daemonry.service import bounds, calls
 from daemonry.service.bounds import Bounds
-from daemonry.service.calls import Bound, Calls, Results
+from daemonry.service.calls import FAILURES, Bound, Calls, Ran, Results
 from daemonry.service.connection import finish
 from daemonry.service.handler import Context, Speak, Upgrade
 from daemonry.service.tap import Begun
@@ -38,8 +38,10 @@ from daemonry.wire.connection import Ended, ServerConnection
 from daemonry.wire.varlink import AnyCall, Reply
 
 if TYPE_CHECKING:
-    from daemonry.service.lobby import Guest
+    from _socket import socket as Socket
+
     from daemonry.service.readers import Readers
+    from daemonry.transport.credentials import Peer
 
 logger = logging.getLogger("daemonry.server")
 
@@ -49,8 +51,6 @@ GONE_CHECK_S: Final = 1.0
 LAST_REPLY_S: Final = 1.0
 # Replies of a stream in one turn of the loop, so that a quick stream leaves time for the others.
 REPLIES_PER_TURN: Final = 64
-# What a handler may raise, and the caller is told; a handler that exits does not end the daemon.
-_FAILURES: Final = (Exception, SystemExit)
 
 
 class _AnsweredAlready(Exception):
@@ -63,7 +63,8 @@ class VarlinkConnection:
     Args:
         loop: the loop that serves it.
         readers: what watches its socket until it is in use; whether it did already does not matter.
-        guest: the connection, whose socket is closed by this object.
+        sock: the connection, which does not block; closed by this object.
+        peer: who is at its other end.
         served: the interfaces that it may call.
         threads: where blocking handlers run.
         closed: called once, when the socket is closed.
@@ -109,7 +110,8 @@ class VarlinkConnection:
         self,
         loop: asyncio.AbstractEventLoop,
         readers: Readers | asyncio.AbstractEventLoop,
-        guest: Guest,
+        sock: Socket,
+        peer: Peer,
         served: Calls,
         threads: Executor,
         closed: Callable[[Any], None],
@@ -117,8 +119,8 @@ class VarlinkConnection:
     ) -> None:
         self._loop = loop
         self._readers = readers
-        self._sock = sock = guest.sock
-        self.peer = guest.peer
+        self._sock = sock
+        self.peer = peer
         self._served = served
         self._threads = threads
         self._closed = closed
@@ -337,27 +339,37 @@ class VarlinkConnection:
         It takes a third of the time of the whole way, and checks the same.  Nothing waits before or
         after it, so that the state, the clocks and the descriptors stay as they were.
         """
-        begun = self._served.begin_at_once(data) if self._is_idle_for(len(data)) else None
-        if begun is None:
+        most_bytes = self._limits.frame_bytes
+        ran = self._served.answer_at_once(data, most_bytes) if self._is_idle_for(len(data)) else None
+        if ran is None:
             return False
-        bound, arguments = begun
-        self._fed_bytes += len(data)
-        try:
-            result = bound.function(**arguments) if arguments else bound.function()
-        except _FAILURES as error:
-            self._machine.next_event(data)
-            self._send(bound.error(error))
-            self._advance()
-            return True
-        reply = bound.frame(result)
-        if reply is not None and len(reply) <= self._limits.frame_bytes:
-            self._write_at_once(reply)
+        if isinstance(ran, bytes):
+            self._fed_bytes += len(data)
+            self._write_at_once(ran)
         else:
-            self._machine.next_event(data)
-            self._oneway = False
-            self._take_result(bound, result)
-            self._advance()
+            self.go_on(data, ran)
         return True
+
+    def go_on(self, data: bytes, ran: Ran | bytes) -> None:
+        """Take a call that ran already, beside this object, and what it came to.
+
+        Args:
+            data: the call as it came, whole and alone.
+            ran: what it came to, or what is still to be sent of its reply.
+        """
+        self._fed_bytes += len(data)
+        if isinstance(ran, bytes):
+            self._out += ran
+            self._write()
+            self._pace()
+            return
+        self._machine.next_event(data)
+        self._oneway = False
+        if ran.error is not None:
+            self._send(ran.bound.error(ran.error))
+        else:
+            self._take_result(ran.bound, ran.result)
+        self._advance()
 
     def _write_at_once(self, data: bytes) -> None:
         try:
@@ -500,7 +512,7 @@ class VarlinkConnection:
     def _answer(self, bound: Bound, arguments: dict[str, Any]) -> None:
         try:
             result = bound.function(**arguments)
-        except _FAILURES as error:
+        except FAILURES as error:
             self._send(bound.error(error))
             return
         self._take_result(bound, result)
@@ -542,7 +554,7 @@ class VarlinkConnection:
     async def _await_result(self, bound: Bound, result: Any) -> None:
         try:
             value = await result
-        except _FAILURES as error:
+        except FAILURES as error:
             self._send(bound.error(error))
             return
         self._reply(bound, value)
@@ -571,7 +583,7 @@ class VarlinkConnection:
             await self._send_all(bound, results)
         except _AnsweredAlready:
             pass
-        except _FAILURES as error:
+        except FAILURES as error:
             self._send(bound.error(error))
         finally:
             if results is not None:
@@ -597,7 +609,7 @@ class VarlinkConnection:
             await self._until_drained()
             try:
                 ahead = results.ahead()
-            except _FAILURES:
+            except FAILURES:
                 self._send_one(bound, result, last=False)
                 raise
             self._send_one(bound, result, last=ahead == ())

@@ -14,6 +14,10 @@ from daemonry.process import platform
 from daemonry.values import Value
 
 
+# (pid, uid, gid) as the system says; None over TCP, which does not tell.
+Ids = tuple[int, int, int] | None
+
+
 class Peer(Value):
     """Who is at the other end, as the system says (unix(7), SO_PEERCRED).
 
@@ -29,11 +33,15 @@ class Peer(Value):
     uid: int | None
 
     def __init__(self, gid: int | None, pid: int | None, uid: int | None) -> None:
-        # Not by `_set`, which takes three times as long: one is made for each connection.
-        set_field = object.__setattr__
-        set_field(self, "gid", gid)
-        set_field(self, "pid", pid)
-        set_field(self, "uid", uid)
+        self._set(gid=gid, pid=pid, uid=uid)
+
+    @classmethod
+    def of(cls, ids: Ids) -> Peer:
+        """Return the peer with such ids."""
+        if ids is None:
+            return _TCP
+        pid, uid, gid = ids
+        return cls(gid, pid, uid)
 
     @property
     def may_command(self) -> bool:
@@ -44,20 +52,24 @@ class Peer(Value):
         return "tcp" if self.pid is None else f"pid {self.pid} uid {self.uid}"
 
 
-def peer_of(sock: Socket) -> Peer:
-    """Return who is at the other end of an accepted socket."""
+def ids_of(sock: Socket) -> Ids:
+    """Return who is at the other end of an accepted socket, for whoever counts microseconds."""
     if sock.family != AF_UNIX:
-        return _TCP
+        return None
     try:
-        pid, uid, gid = platform.peer_of(sock)
+        return platform.peer_of(sock)
     except OSError:
         return _UNKNOWN
-    return Peer(gid, pid, uid)
+
+
+def peer_of(sock: Socket) -> Peer:
+    """Return who is at the other end of an accepted socket."""
+    return Peer.of(ids_of(sock))
 
 
 _TCP = Peer(None, None, None)
 # What the system itself says where it does not know.
-_UNKNOWN = Peer(-1, 0, -1)
+_UNKNOWN = (0, -1, -1)
 
 
 def may_command(sock: Socket) -> bool:

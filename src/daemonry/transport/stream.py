@@ -57,7 +57,7 @@ if TYPE_CHECKING:
             """
 
         def accept_socket(self) -> Socket | None:
-            """Return the next connection as a socket that does not block, or None for none."""
+            """Return the next connection as a socket, or None for none."""
 
         def close(self) -> None:
             """Stop listening, and remove what binding made."""
@@ -93,15 +93,18 @@ class Stream:
     """One connection.  See the module for its contract.
 
     Attributes:
+        counted_s: the timeout that `wait_in_kernel` was given last, while the socket still has it;
+            None for none.
         peer: who is at the other end, for people and errors.
     """
 
-    __slots__ = ("_blocks", "_kernel_s", "_sock", "peer")
+    __slots__ = ("_blocks", "_kernel_s", "_sock", "counted_s", "peer")
 
     def __init__(self, sock: Socket, peer: str) -> None:
         self._sock = sock
         self._blocks = False  # whether the socket is known to, so that the kernel's timeout counts
         self._kernel_s = 0.0  # that timeout; 0 for none
+        self.counted_s: float | None = None
         self.peer = peer
 
     def fileno(self) -> int:
@@ -130,6 +133,24 @@ class Stream:
             self._set_kernel_s(min(timeout_s, _LONGEST_S) + 2 * _TICK_S)
         return 0
 
+    def wait_in_kernel(self, timeout_s: float) -> Socket:
+        """Return the socket, each of whose reads waits for `timeout_s` and then raises BlockingIOError.
+
+        For who makes one exchange after the other, and counts calls of functions.  As long as
+        `counted_s` is the same, the socket need not be asked for again.
+
+        Args:
+            timeout_s: more than nothing, in seconds.
+        """
+        self._reading_for(timeout_s)
+        self.counted_s = timeout_s
+        return self._sock
+
+    @property
+    def sock(self) -> Socket:
+        """The socket, which stays the stream's."""
+        return self._sock
+
     def _block(self) -> None:
         self._sock.settimeout(None)
         self._blocks = True
@@ -137,11 +158,13 @@ class Stream:
     def _set_kernel_s(self, timeout_s: float) -> None:
         self._sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, _timeval(timeout_s))
         self._kernel_s = timeout_s
+        self.counted_s = None
 
     def _writing_for(self, timeout_s: float | None) -> None:
         """Have the next write end in time: Python's way, which waits before it tries."""
         self._sock.settimeout(timeout_s)
         self._blocks = timeout_s is None
+        self.counted_s = None
 
     def write(self, data: bytes, timeout_s: float | None = None) -> None:
         """Send all of `data`."""

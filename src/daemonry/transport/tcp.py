@@ -139,7 +139,7 @@ class TcpListener(Listener):
         return Stream(sock, peer), peer
 
     def accept_socket(self) -> Socket | None:
-        """Return the next connection as a socket that does not block, or None for none."""
+        """Return the next connection as a socket, or None for none."""
         sock = accept_socket(self._sock)
         if sock is not None:
             sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)

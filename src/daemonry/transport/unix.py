@@ -108,7 +108,7 @@ class UnixListener(Listener):
         return Stream(sock, peer), peer
 
     def accept_socket(self) -> Socket | None:
-        """Return the next connection as a socket that does not block, or None for none."""
+        """Return the next connection as a socket, or None for none."""
         return accept_socket(self._sock)
 
     def file_is_ours(self) -> bool:
@@ -174,13 +174,14 @@ class UnixListener(Listener):
 
 
 def accept_socket(listening: Socket) -> Socket | None:
-    """Return the next connection of a listening socket, not blocking, or None for none."""
+    """Return the next connection of a listening socket, or None for none.
+
+    It blocks: who reads by MSG_DONTWAIT saves the system call that would change that.
+    """
     try:
-        sock, _ = _accepted(listening)
+        return _accepted(listening)[0]
     except (BlockingIOError, ConnectionAbortedError):
         return None
-    sock.setblocking(False)
-    return sock
 
 
 def accept_within(listening: Socket, timeout_s: float | None, endpoint: Endpoint) -> tuple[Socket, Any]:

@@ -27,8 +27,9 @@ that are numbers as text, and any integer; and one look for a backslash finds NU
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from collections.abc import Callable, Iterable
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Final, Union, get_args, get_origin
 
 import msgspec
 from msgspec.structs import astuple
@@ -36,6 +37,7 @@ from msgspec.structs import astuple
 import daemonry
 from daemonry.limits import MAX_JSON_DEPTH
 from daemonry.wire import varlink
+from daemonry.wire.field_checks import PLAIN, Check, sendable_as_declared
 from daemonry.wire.varlink import (
     INT_SENT_LIMIT,
     METHOD_HEAD,
@@ -228,6 +230,60 @@ def encode_parameters(parameters: Any) -> bytes:
     if _BACKSLASH in encoded and encoded.find(_NUL_ESCAPE) >= 0:
         return _encode_with_care(parameters)
     return encoded
+
+
+def reply_framer(kind: Any, field: str) -> Callable[[Any], bytes]:
+    """Return what makes last replies that hold a result of one type, with the NUL that ends them.
+
+    Args:
+        kind: the type; a Struct of plain fields is looked at in one step.
+        field: the name of the one field that the result is put into; "" where its fields are the reply's.
+
+    Raises, the function:
+        NotSendable: as `encode_parameters`.
+    """
+    end = PLAIN_TAIL + b"\0"
+
+    def by_walk(result: Any) -> bytes:
+        if field:
+            result = {field: result}
+        elif result is None:
+            raise daemonry.errors.NotSendable("there is nothing to reply with")
+        return REPLY_HEAD + encode_parameters(result) + end
+
+    fits = None if field else _fits(kind)
+    if fits is None:
+        return by_walk
+
+    def by_type(result: Any) -> bytes:
+        try:
+            if result.__class__ is kind and fits(result):
+                encoded = _encode(result)
+                if _BACKSLASH not in encoded:
+                    return REPLY_HEAD + encoded + end
+        except (TypeError, ValueError):
+            pass  # something of another type, or a lone surrogate
+        return by_walk(result)
+
+    return by_type
+
+
+def _fits(kind: Any) -> Check | None:
+    """Return what says whether a value of a type can be sent as it is; None if only a walk can tell."""
+    if not (isinstance(kind, type) and _is_object(kind)):
+        return None
+    fields = []
+    for field in msgspec.structs.fields(kind):
+        kinds = {field.type} if isinstance(field.type, type) else set(get_args(field.type))
+        one = kinds - {type(None)}
+        if len(one) != 1 or not one <= PLAIN or (len(kinds) > 1 and not _is_union(field.type)):
+            return None
+        fields.append((field.name, one.pop(), len(kinds) > 1))
+    return sendable_as_declared(fields)
+
+
+def _is_union(hint: Any) -> bool:
+    return get_origin(hint) in (Union, UnionType)
 
 
 # Types of Struct that are objects, once found to be; a program replies with a handful.

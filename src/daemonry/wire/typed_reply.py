@@ -20,19 +20,19 @@ plain fields, such Structs within them, and single plain values.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from operator import attrgetter
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 from msgspec import inspect
 
-from daemonry.wire.varlink import MAX_INT, MIN_INT
+from daemonry.wire.field_checks import Check, numbers_fit
 
 _BACKSLASH = ord("\\")
-_NUL = b"\0"
-_NOTHING = b'{"parameters":{}}'
-_DOUBTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_COLON = ord(":")
+_NOTHING = b'{"parameters":{}}\0'
+# The last is for nothing at all: the peer sends no more.
+_DOUBTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError)
 _PLAIN = (inspect.BoolType, inspect.NoneType, inspect.StrType, inspect.BytesType, inspect.EnumType)
 _NUMBERS = (inspect.IntType, inspect.FloatType)
 # Structs within Structs; a type that holds itself has no number of keys.
@@ -43,61 +43,67 @@ class _Unprovable(Exception):
     """The number of a type's keys cannot be told, or its values not looked at."""
 
 
-class TypedReply:
-    """Replies of one type.
+Reader = Callable[[bytes], Any]
+
+
+def reader(kind: Any, field: str) -> Reader:
+    """Return what reads replies of one type.
+
+    It takes bytes that may be one whole reply with its NUL, and nothing more, and returns the result, or
+    NotImplemented.
 
     Args:
         kind: what the method returns.
         field: the name of the one field that it is put into; "" where its fields are the reply's.
     """
+    if kind is type(None) and not field:
+        return _read_nothing
+    try:
+        fields = msgspec.defstruct("OneField", [(field, kind)]) if field else kind
+        keys = list(_walk(inspect.type_info(fields), 0))
+    except (_Unprovable, TypeError):
+        return never_proved
+    optional = tuple(f'"{key.name}":'.encode() for key in keys if not key.required)
+    if optional and any("." in key.path for key in keys):
+        return never_proved  # the same name may stand on two levels
+    numbers = [key.path for key in keys if key.is_number]
+    fit = numbers_fit(numbers)
+    if fit is None:
+        return never_proved
+    return _reader(fields, field, 1 + len(keys), optional, fit if numbers else None)
 
-    __slots__ = ("_decode", "_field", "_keys", "_nothing", "_numbers", "_optional")
 
-    def __init__(self, kind: Any, field: str) -> None:
-        self._decode: Any = None
-        self._field = field
-        self._nothing = kind is type(None) and not field
+def _reader(fields: Any, field: str, keys: int, optional: tuple[bytes, ...], fit: Check | None) -> Reader:
+    whole = msgspec.defstruct("Whole", [("parameters", fields)], forbid_unknown_fields=True)
+    decode: Callable[[bytes], Any] = msgspec.json.Decoder(whole).decode
+
+    def read(received: bytes) -> Any:
+        # A NUL before the last one is no JSON, and refused as such.
         try:
-            fields = msgspec.defstruct("OneField", [(field, kind)]) if field else kind
-            keys = list(_walk(inspect.type_info(fields), 0))
-        except (_Unprovable, TypeError):
-            return
-        self._keys = 1 + len(keys)
-        self._optional = tuple(f'"{key.name}":'.encode() for key in keys if not key.required)
-        if self._optional and any("." in key.path for key in keys):
-            return  # the same name may stand on two levels
-        numbers = [key.path for key in keys if key.is_number]
-        self._numbers = _getter(numbers)
-        whole = msgspec.defstruct("Whole", [("parameters", fields)], forbid_unknown_fields=True)
-        self._decode = msgspec.json.Decoder(whole).decode
-
-    def read(self, received: bytes) -> Any:
-        """Return the result that was received, or NotImplemented.
-
-        Args:
-            received: bytes that may be one whole reply with its NUL, and nothing more.
-        """
-        frame, end, rest = received.partition(_NUL)
-        if not end or rest:
-            return NotImplemented
-        decode = self._decode
-        if decode is None:
-            return None if self._nothing and frame == _NOTHING else NotImplemented
-        if _BACKSLASH in frame or (frame.count(b":") != self._keys and _most_keys(frame) != self._keys):
-            return NotImplemented
-        try:
-            value = decode(frame).parameters
+            if received[-1] or _BACKSLASH in received:
+                return NotImplemented
+            if received.count(_COLON) != keys and _most_keys(received) != keys:
+                return NotImplemented
+            value = decode(received[:-1]).parameters
         except _DOUBTS:
             return NotImplemented
-        for key in self._optional:
-            if key not in frame:
+        for key in optional:
+            if key not in received:
                 return NotImplemented
-        if self._numbers is not None:
-            for number in self._numbers(value):
-                # MIN_INT itself may have been a smaller integer, where the type is float.
-                if number is not None and not MIN_INT < number <= MAX_INT:
-                    return NotImplemented
-        return getattr(value, self._field) if self._field else value
+        if fit is not None and not fit(value):
+            return NotImplemented
+        return getattr(value, field) if field else value
+
+    return read
+
+
+def _read_nothing(received: bytes) -> Any:
+    return None if received == _NOTHING else NotImplemented
+
+
+def never_proved(_received: bytes) -> Any:
+    """Read replies of a type of which nothing can be proved in a few looks."""
+    return NotImplemented
 
 
 class _Key:
@@ -155,14 +161,6 @@ def _has_no_keys(kind: Any, *, beside_number: bool) -> bool:
     if isinstance(kind, (inspect.ListType, inspect.VarTupleType)):
         return isinstance(kind.item_type, _PLAIN)
     return isinstance(kind, _PLAIN)
-
-
-def _getter(paths: list[str]) -> Any:
-    """Return what gets the values at some paths as a sequence, or None where there are none."""
-    if not paths:
-        return None
-    get = attrgetter(*paths)
-    return get if len(paths) > 1 else lambda value: (get(value),)
 
 
 def _most_keys(frame: bytes) -> int:
