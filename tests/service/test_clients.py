@@ -288,10 +288,18 @@ class Interrupted:
     def recv(self, *_arguments):
         raise KeyboardInterrupt
 
+    def __getattr__(self, name):
+        return getattr(self._sock, name)
+
 
 def interrupt_typed_calls(patched, step):
     usual = Stream.wait_in_kernel
-    patched.setattr(Stream, "wait_in_kernel", lambda self, wait_s: Interrupted(usual(self, wait_s), step))
+
+    def wait_in_kernel(self, timeout_s):
+        usual(self, timeout_s)
+        self.sock = Interrupted(self.sock, step)
+
+    patched.setattr(Stream, "wait_in_kernel", wait_in_kernel)
 
 
 def interrupt_calls(patched, step):

@@ -318,13 +318,13 @@ def test_reading_and_writing_again_and_again_asks_the_system_for_nothing_else(en
             return getattr(self.sock, name)
 
     client, server = ends
-    counting = client._sock = Counting(client._sock)
+    counting = client.sock = Counting(client._sock)
     for n in range(20):
         client.write(b"ask", 30.0 - n / 1e6)
         assert server.read(timeout_s=PATIENT_S) == b"ask"
         server.write(b"answer")
         assert client.read(timeout_s=30.0 - n / 1e5) == b"answer"
-    client._sock = counting.sock
+    client.sock = counting.sock
     made = {name: counting.calls.count(name) for name in counting.calls}
     assert made.pop("gettimeout") == 20  # no system call
     assert made == {"send": 20, "recv": 20, "settimeout": 1, "setsockopt": 1}

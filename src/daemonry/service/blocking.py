@@ -158,14 +158,15 @@ class Client:
         """
         began_s = monotonic()
         failure = received = None
-        if frame is not None and timeout_s > 0.0 and self._talk.at_rest and self._fd_stream is None:
+        if frame is not None and self._talk.at_rest and self._fd_stream is None and timeout_s > 0.0:
             stream = self._stream
             sent = -1
             try:
-                sock = stream.sock if stream.counted_s == timeout_s else stream.wait_in_kernel(timeout_s)
-                sent = sock.send(frame, MSG_DONTWAIT)
+                if stream.counted_s != timeout_s:
+                    stream.wait_in_kernel(timeout_s)
+                sent = stream.sock.send(frame, MSG_DONTWAIT)
                 if sent == len(frame):
-                    received = sock.recv(READ_BYTES)
+                    received = stream.sock.recv(READ_BYTES)
             except OSError as error:
                 failure = self._failed_at_once(sent, error, timeout_s)
             except BaseException:  # an interrupt: what comes now would be taken for the next call's reply

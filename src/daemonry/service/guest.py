@@ -33,13 +33,14 @@ class Guest:
 
     Attributes:
         activity: a number that changes whenever the client says something.
+        here: whether its socket is still this object's.
         ids: as given.
         sock: as given.
         until_s: when the first byte, or the line, has to be there, by the loop's clock.
         watched_by_loop: whether it is the loop that watches its socket.
     """
 
-    __slots__ = ("_reception", "activity", "ids", "sock", "until_s", "watched_by_loop")
+    __slots__ = ("_reception", "activity", "here", "ids", "sock", "until_s", "watched_by_loop")
 
     def __init__(self, reception: Reception, sock: Socket, ids: Ids) -> None:
         self._reception = reception
@@ -47,6 +48,7 @@ class Guest:
         self.ids = ids
         self.until_s = 0.0
         self.activity = 0
+        self.here = True
         self.watched_by_loop = False
 
     @property
@@ -56,27 +58,15 @@ class Guest:
 
     def speaks_first(self) -> None:
         """Read what has come first, and answer it."""
-        data = self._read()
-        if data is not None:
+        self.speaks()
+        if self.here and self.activity:
             self._reception.has_spoken(self)
-            self._take(data)
 
     def speaks_again(self) -> None:
         """Read what has come second, and answer it."""
-        data = self._read()
-        if data is not None:
-            if data:
-                self._reception.watch_by_loop(self)
-            self._take(data)
-
-    def _read(self) -> bytes | None:
-        """Return what has come, b"" for the end, and None for nothing."""
-        try:
-            return self.sock.recv(READ_BYTES, MSG_DONTWAIT)
-        except BlockingIOError:
-            return None
-        except OSError:
-            return b""
+        self.speaks()
+        if self.here and self.activity > 1:
+            self._reception.watch_by_loop(self)
 
     def speaks(self) -> None:
         """Read what has come, and answer it."""
@@ -86,26 +76,21 @@ class Guest:
             return
         except OSError:
             data = b""
-        self._take(data)
-
-    def _take(self, data: bytes) -> None:
         self.activity += 1
         reception = self._reception
-        served = reception.served
-        assert served is not None  # else nobody would be heard here
-        ran = served.answer_at_once(data, reception.frame_bytes)
-        if ran.__class__ is not bytes:
-            reception.take_over(self, data, ran)
+        reply = reception.answer_at_once(data, reception.frame_bytes)
+        if reply.__class__ is not bytes:
+            reception.take_over(self, data, reply)
             return
         try:
-            sent = self.sock.send(ran, MSG_DONTWAIT)
+            sent = self.sock.send(reply, MSG_DONTWAIT)
         except BlockingIOError:
             sent = 0
         except OSError:
             reception.leave(self)
             return
-        if sent < len(ran):
-            reception.take_over(self, data, ran[sent:])
+        if sent < len(reply):
+            reception.take_over(self, data, reply[sent:])
 
     def retire(self) -> None:
         """Take nothing further: what has come is answered, and the client's next words fail on its side."""

@@ -49,8 +49,8 @@ class Lobby:
             self._timer = self._loop.call_later(self._timeout_s, self._look)
 
     def leave(self, guest: Guest) -> None:
-        """Let one go who has spoken."""
-        del self._guests[guest]
+        """Let one go who has spoken, or is not here any more."""
+        self._guests.pop(guest, None)
 
     def close(self) -> None:
         """Wait for nobody any more."""

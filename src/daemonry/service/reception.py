@@ -51,9 +51,8 @@ class Reception:
         most: how many connections may be open.
 
     Attributes:
+        answer_at_once: answers a guest's calls: see `Calls.answer_at_once`.
         frame_bytes: how long a reply may be.
-        served: what a guest's calls are answered by; None where all is text, where descriptors may be
-            beside the bytes, and where what is read at once may be longer than a call may be.
     """
 
     def __init__(
@@ -73,8 +72,9 @@ class Reception:
         self._lobby = Lobby(loop, first_byte_s, self._dismiss)
         self._guests: set[Guest] = set()  # who have spoken
         self.frame_bytes = limits.frame_bytes
-        by_guests = calls is not None and not calls.takes_fds and READ_BYTES <= limits.frame_bytes
-        self.served = calls if by_guests else None
+        self.answer_at_once = _answer_nothing if calls is None else calls.answer_at_once
+        # Else there may be descriptors beside the bytes, or what is read at once is longer than a call.
+        self._by_guests = calls is not None and not calls.takes_fds and READ_BYTES <= limits.frame_bytes
         self._uid = os.geteuid()
         self._connections: set[TextConnection | VarlinkConnection] = set()
         self._most = most
@@ -102,17 +102,16 @@ class Reception:
             refused = "Too many connections of this user"
         else:
             self._lobby.enter(guest)
-            hear = self._hear if self.served is None or count >= self._most_of_calls else None
-            self._readers.add_reader(
-                sock.fileno(), guest.speaks_first if hear is None else partial(hear, guest)
-            )
+            at_once = self._by_guests and count < self._most_of_calls
+            speaks = guest.speaks_first if at_once else partial(self._hear, guest)
+            self._readers.add_reader(sock.fileno(), speaks)
             return
         self._text(guest).refuse(refused)
 
     # --- guests -----------------------------------------------------------------------------------
 
     def has_spoken(self, guest: Guest) -> None:
-        """Let a guest go on from the lobby, who may be gone, or get to somebody else, in a moment."""
+        """Let a guest go on from the lobby."""
         self._lobby.leave(guest)
         self._guests.add(guest)
         self._readers.add_reader(guest.sock.fileno(), guest.speaks_again)
@@ -126,7 +125,7 @@ class Reception:
 
     def leave(self, guest: Guest) -> None:
         """End a guest's connection."""
-        self._guests.discard(guest)
+        self._let_go(guest)
         self._watcher_of(guest).remove_reader(guest.sock.fileno())
         guest.sock.close()
 
@@ -147,11 +146,16 @@ class Reception:
         if not data:
             self.leave(guest)
             return
-        self._guests.discard(guest)
+        self._let_go(guest)
         if guest.activity > 1 or ran is not None or dialect.detect(data) == dialect.VARLINK:
             self._call(guest, data, ran)
         else:
             self._text(guest).receive(data)
+
+    def _let_go(self, guest: Guest) -> None:
+        guest.here = False
+        self._guests.discard(guest)
+        self._lobby.leave(guest)
 
     def _watcher_of(self, guest: Guest) -> Readers | asyncio.AbstractEventLoop:
         return self._loop if guest.watched_by_loop else self._readers
@@ -229,7 +233,7 @@ class Reception:
 
     def _hear(self, guest: Guest) -> None:
         """Give a guest whose first bytes may be none that are answered at once to who reads them."""
-        self._lobby.leave(guest)
+        self._let_go(guest)
         self._text(guest).read()
 
     def _dismiss(self, guest: Guest) -> None:
@@ -275,6 +279,10 @@ class Reception:
             connection.refuse(Overloaded(OVERLOADED, {"limit": self._most_of_calls}))
         else:
             connection.begin(data)
+
+
+def _answer_nothing(_data: bytes, _most_bytes: int) -> None:
+    return None
 
 
 def most_connections() -> int:

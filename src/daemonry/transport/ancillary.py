@@ -205,7 +205,7 @@ class FdStream(Stream):
     def read(self, max_bytes: int = READ_BYTES, timeout_s: float | None = None) -> bytes:
         """As `Stream.read`; descriptors that come along are kept in `arrivals`."""
         try:
-            data, fds = receive(self._sock, max_bytes, self._reading_for(timeout_s))
+            data, fds = receive(self.sock, max_bytes, self._reading_for(timeout_s))
         except BlockingIOError:
             raise daemonry.errors.DeadlineExceeded("read", timeout_s or 0.0, "maybe", self.peer) from None
         except OSError as error:
@@ -220,7 +220,7 @@ class FdStream(Stream):
         deadline = Deadline(timeout_s)
         try:
             self._writing_for(timeout_s)
-            sent = send(self._sock, data, fds)
+            sent = send(self.sock, data, fds)
         except (TimeoutError, BlockingIOError):
             raise daemonry.errors.DeadlineExceeded("write", timeout_s or 0.0, "maybe", self.peer) from None
         except OSError as error:

@@ -96,12 +96,13 @@ class Stream:
         counted_s: the timeout that `wait_in_kernel` was given last, while the socket still has it;
             None for none.
         peer: who is at the other end, for people and errors.
+        sock: the connection, which stays the stream's.
     """
 
-    __slots__ = ("_blocks", "_kernel_s", "_sock", "counted_s", "peer")
+    __slots__ = ("_blocks", "_kernel_s", "counted_s", "peer", "sock")
 
     def __init__(self, sock: Socket, peer: str) -> None:
-        self._sock = sock
+        self.sock = sock
         self._blocks = False  # whether the socket is known to, so that the kernel's timeout counts
         self._kernel_s = 0.0  # that timeout; 0 for none
         self.counted_s: float | None = None
@@ -109,12 +110,12 @@ class Stream:
 
     def fileno(self) -> int:
         """Return the descriptor; -1 once closed."""
-        return self._sock.fileno()
+        return self.sock.fileno()
 
     def read(self, max_bytes: int = READ_BYTES, timeout_s: float | None = None) -> bytes:
         """Return up to `max_bytes` bytes, at least one; `b""` at the end of what the peer sends."""
         try:
-            return self._sock.recv(max_bytes, self._reading_for(timeout_s))
+            return self.sock.recv(max_bytes, self._reading_for(timeout_s))
         except BlockingIOError:
             raise daemonry.errors.DeadlineExceeded("read", timeout_s or 0.0, "maybe", self.peer) from None
         except OSError as error:
@@ -133,45 +134,39 @@ class Stream:
             self._set_kernel_s(min(timeout_s, _LONGEST_S) + 2 * _TICK_S)
         return 0
 
-    def wait_in_kernel(self, timeout_s: float) -> Socket:
-        """Return the socket, each of whose reads waits for `timeout_s` and then raises BlockingIOError.
+    def wait_in_kernel(self, timeout_s: float) -> None:
+        """Have each read of `sock` itself wait for `timeout_s`, and then raise BlockingIOError.
 
-        For who makes one exchange after the other, and counts calls of functions.  As long as
-        `counted_s` is the same, the socket need not be asked for again.
+        For who makes one exchange after the other, and counts calls of functions.  It is so as long as
+        `counted_s` is that timeout.
 
         Args:
             timeout_s: more than nothing, in seconds.
         """
         self._reading_for(timeout_s)
         self.counted_s = timeout_s
-        return self._sock
-
-    @property
-    def sock(self) -> Socket:
-        """The socket, which stays the stream's."""
-        return self._sock
 
     def _block(self) -> None:
-        self._sock.settimeout(None)
+        self.sock.settimeout(None)
         self._blocks = True
 
     def _set_kernel_s(self, timeout_s: float) -> None:
-        self._sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, _timeval(timeout_s))
+        self.sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, _timeval(timeout_s))
         self._kernel_s = timeout_s
         self.counted_s = None
 
     def _writing_for(self, timeout_s: float | None) -> None:
         """Have the next write end in time: Python's way, which waits before it tries."""
-        self._sock.settimeout(timeout_s)
+        self.sock.settimeout(timeout_s)
         self._blocks = timeout_s is None
         self.counted_s = None
 
     def write(self, data: bytes, timeout_s: float | None = None) -> None:
         """Send all of `data`."""
         try:
-            if self._sock.gettimeout():  # where Python counts the time, it would wait for room now
+            if self.sock.gettimeout():  # where Python counts the time, it would wait for room now
                 self._block()
-            sent = self._sock.send(data, MSG_DONTWAIT)
+            sent = self.sock.send(data, MSG_DONTWAIT)
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -184,7 +179,7 @@ class Stream:
         try:
             while view:
                 self._writing_for(deadline.remaining_s())
-                view = view[self._sock.send(view) :]
+                view = view[self.sock.send(view) :]
         except (TimeoutError, BlockingIOError):
             raise daemonry.errors.DeadlineExceeded("write", timeout_s or 0.0, "maybe", self.peer) from None
         except OSError as error:
@@ -193,7 +188,7 @@ class Stream:
     def finish_writing(self) -> None:
         """Tell the peer that no more will be sent; reading goes on."""
         try:
-            self._sock.shutdown(1)
+            self.sock.shutdown(1)
         except OSError as error:
             if error.errno != errno.ENOTCONN:
                 raise self._lost(error) from error
@@ -204,11 +199,11 @@ class Stream:
 
         if self._kernel_s:
             self._set_kernel_s(0.0)
-        return socket(fileno=self._sock.detach())
+        return socket(fileno=self.sock.detach())
 
     def close(self) -> None:
         """End the connection.  Twice is not an error."""
-        self._sock.close()
+        self.sock.close()
 
     def _lost(self, error: OSError) -> daemonry.errors.ConnectionLost:
         # EPIPE and ECONNRESET: the peer died or closed.  What it did with our bytes is unknown.

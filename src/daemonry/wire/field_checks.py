@@ -16,19 +16,19 @@ from daemonry.wire.varlink import INT_SENT_LIMIT, MAX_INT, MIN_INT
 Check = Callable[[Any], bool]
 
 
-def numbers_fit(paths: Iterable[str]) -> Check | None:
-    """Return what says whether the numbers of a value, or None in their place, are within 64 bits.
+def numbers_fit(numbers: Iterable[tuple[str, bool]]) -> Check | None:
+    """Return what says whether the numbers of a value are within 64 bits.
 
     MIN_INT itself counts as too small: where the type is float, it may have been a smaller integer.
 
     Args:
-        paths: the names of the numbers, those within other objects with points.
+        numbers: of each the name, those within other objects with points, and whether it may be None.
 
     Returns:
         The check; None where a name is none that Python can write.
     """
     within = f"{MIN_INT} < {{0}} <= {MAX_INT}"
-    return _made((path, f"({{0}} is None or {within})") for path in paths)
+    return _made((path, _or_none(within, optional=optional)) for path, optional in numbers)
 
 
 # Of what is sent.  A number's type is not asked for: what is no number cannot be compared, and every
@@ -54,10 +54,11 @@ def sendable_as_declared(fields: Iterable[tuple[str, type, bool]]) -> Check | No
     Returns:
         The check; None where a name is none that Python can write.
     """
-    return _made(
-        (name, f"({{0}} is None or {_SENT[kind]})" if optional else _SENT[kind])
-        for name, kind, optional in fields
-    )
+    return _made((name, _or_none(_SENT[kind], optional=optional)) for name, kind, optional in fields)
+
+
+def _or_none(condition: str, *, optional: bool) -> str:
+    return f"({{0}} is None or {condition})" if optional else condition
 
 
 def _made(conditions: Iterable[tuple[str, str]]) -> Check | None:

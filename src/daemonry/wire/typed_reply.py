@@ -66,7 +66,7 @@ def reader(kind: Any, field: str) -> Reader:
     optional = tuple(f'"{key.name}":'.encode() for key in keys if not key.required)
     if optional and any("." in key.path for key in keys):
         return never_proved  # the same name may stand on two levels
-    numbers = [key.path for key in keys if key.is_number]
+    numbers = [(key.path, key.is_nullable) for key in keys if key.is_number]
     fit = numbers_fit(numbers)
     if fit is None:
         return never_proved
@@ -113,16 +113,18 @@ class _Key:
         name: as it is sent.
         path: as it is got from the value.
         required: whether it is always there.
+        is_nullable: whether it may be null.
         is_number: whether its value may be a number.
     """
 
-    __slots__ = ("is_number", "name", "path", "required")
+    __slots__ = ("is_nullable", "is_number", "name", "path", "required")
 
-    def __init__(self, name: str, path: str, required: bool, is_number: bool) -> None:
+    def __init__(self, name: str, path: str, required: bool, is_number: bool, is_nullable: bool) -> None:
         self.name = name
         self.path = path
         self.required = required
         self.is_number = is_number
+        self.is_nullable = is_nullable
 
 
 def _walk(kind: Any, level: int, path: str = "") -> Iterator[_Key]:
@@ -145,14 +147,14 @@ def _walk(kind: Any, level: int, path: str = "") -> Iterator[_Key]:
         if isinstance(field.type, (inspect.StructType, inspect.DataclassType)):
             if not field.required:
                 raise _Unprovable
-            yield _Key(field.encode_name, where, True, False)
+            yield _Key(field.encode_name, where, True, False, False)
             yield from _walk(field.type, level + 1, f"{where}.")
         else:
             alternatives = field.type.types if isinstance(field.type, inspect.UnionType) else (field.type,)
             is_number = any(isinstance(one, _NUMBERS) for one in alternatives)
             if not all(_has_no_keys(one, beside_number=is_number) for one in alternatives):
                 raise _Unprovable
-            yield _Key(field.encode_name, where, field.required, is_number)
+            yield _Key(field.encode_name, where, field.required, is_number, len(alternatives) > 1)
 
 
 def _has_no_keys(kind: Any, *, beside_number: bool) -> bool:
