@@ -318,7 +318,7 @@ def test_reading_and_writing_again_and_again_asks_the_system_for_nothing_else(en
             return getattr(self.sock, name)
 
     client, server = ends
-    counting = client.sock = Counting(client._sock)
+    counting = client.sock = Counting(client.sock)
     for n in range(20):
         client.write(b"ask", 30.0 - n / 1e6)
         assert server.read(timeout_s=PATIENT_S) == b"ask"
