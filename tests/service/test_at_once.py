@@ -367,12 +367,12 @@ def test_a_connection_in_use_is_watched_by_the_loop(connected):
     cheap = server.server._reception._readers._callbacks
     for _ in range(3):
         first.ask(call("Count"))
-        assert len(cheap) == 0
+        assert server.on_loop(lambda: len(cheap)) == 0
     silent = Peer(server.endpoint)
     wait_until(lambda: len(cheap) == 1)
     once = Peer(server.endpoint)
     once.ask(call("Count"))
-    assert len(cheap) == 2
+    assert server.on_loop(lambda: len(cheap)) == 2
     for peer in (first, silent, once):
         peer.sock.close()
     wait_until(lambda: server.server.connections == 0)

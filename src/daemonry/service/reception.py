@@ -69,6 +69,7 @@ class Reception:
         self._calls = calls
         self._limits = limits
         self._readers = readers(loop)
+        self._first_byte_s = first_byte_s
         self._lobby = Lobby(loop, first_byte_s, self._dismiss)
         self._guests: set[Guest] = set()  # who have spoken
         self.frame_bytes = limits.frame_bytes
@@ -91,22 +92,36 @@ class Reception:
         return len(self._connections) + len(self._guests) + len(self._lobby)
 
     def take_in(self, sock: Socket) -> None:
-        """Let a new connection wait for its first bytes, or refuse it."""
-        guest = Guest(self, sock, ids_of(sock))
-        count = len(self)
-        if guest.ids is not None and guest.ids[1] != self._uid and not guest.peer.may_command:
+        """Let a new connection in, or refuse it."""
+        ids = ids_of(sock)
+        guest = Guest(self, sock, ids)
+        count = len(self._connections) + len(self._guests) + len(self._lobby)
+        if ids is not None and ids[1] != self._uid and not guest.peer.may_command:
             refused = text.PERMISSION_DENIED
         elif count >= self._most:
             refused = "Too many connections"
         elif self._limits.connections_per_uid is not None and self._is_one_too_many(guest):
             refused = "Too many connections of this user"
         else:
-            self._lobby.enter(guest)
-            at_once = self._by_guests and count < self._most_of_calls
-            speaks = guest.speaks_first if at_once else partial(self._hear, guest)
-            self._readers.add_reader(sock.fileno(), speaks)
+            self._welcome(guest, crowded=count >= self._most_of_calls)
             return
         self._text(guest).refuse(refused)
+
+    def _welcome(self, guest: Guest, *, crowded: bool) -> None:
+        if not self._by_guests or crowded:
+            self._lobby.enter(guest)
+            self._readers.add_reader(guest.sock.fileno(), partial(self._hear, guest))
+            return
+        # Who connects mostly speaks before we come to it: what would be waited for is there.
+        guest.speaks()
+        if not guest.here:
+            return
+        if guest.activity:
+            self._guests.add(guest)
+            self._readers.add_reader(guest.sock.fileno(), guest.speaks_again)
+        else:
+            self._lobby.enter(guest)
+            self._readers.add_reader(guest.sock.fileno(), guest.speaks_first)
 
     # --- guests -----------------------------------------------------------------------------------
 
@@ -241,6 +256,8 @@ class Reception:
 
     def _text(self, guest: Guest) -> TextConnection:
         guest.sock.setblocking(False)
+        if not guest.until_s:  # it spoke as it came in
+            guest.until_s = self._loop.time() + self._first_byte_s
         connection = TextConnection(
             self._loop,
             self._watcher_of(guest),
