@@ -6,6 +6,10 @@ import threading
 import pytest
 import uvloop
 
+# Loaded here, since pytest rewrites what it loads, and Python 3.11 fails now and then where two threads
+# make syntax trees at the same time (python/cpython#106905).
+import daemonry.service.proxy
+import daemonry.service.varlink_connection  # noqa: F401
 from daemonry import Client
 from daemonry.service.bounds import DEFAULT
 from daemonry.service.builtin import VarlinkService

@@ -344,4 +344,4 @@ def test_a_file_that_goes_away_while_we_look_is_absent(socket_path, monkeypatch)
     lstat = os.lstat
     monkeypatch.setattr(os, "lstat", lambda path: (os.unlink(path), lstat(path)))
     with pytest.raises(NotListening):
-        unix_connect.connect(Endpoint.unix(str(socket_path)), Deadline(0.0))
+        unix_connect.connect(Endpoint.unix(str(socket_path)), 0.0)

@@ -77,7 +77,7 @@ class Client:
 
     def _begin(self, stream: Stream) -> None:
         self._stream = stream
-        self._talk = Conversation(_codec, stream.peer)
+        self._talk = Conversation(_codec, stream.whom)
 
     @classmethod
     def connect(cls, target: str | Endpoint, timeout_s: float = CONNECT_TIMEOUT_S) -> Self:
@@ -351,9 +351,7 @@ class Client:
             raise failed(reply)
         return reply
 
-    def _failed_at_once(
-        self, sent: int, error: OSError, timeout_s: float
-    ) -> daemonry.errors.IpcError | None:
+    def _failed_at_once(self, sent: int, error: OSError, timeout_s: float) -> daemonry.errors.IpcError | None:
         """End the connection and return what an error on the short way means; None if there was no room.
 
         Args:

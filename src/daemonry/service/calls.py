@@ -71,7 +71,17 @@ class Bound:
         where: the interface it belongs to.
     """
 
-    __slots__ = ("_plain_reply", "at_once", "frame", "full_name", "function", "kind", "method", "open", "where")
+    __slots__ = (
+        "_plain_reply",
+        "at_once",
+        "frame",
+        "full_name",
+        "function",
+        "kind",
+        "method",
+        "open",
+        "where",
+    )
 
     def __init__(self, where: Described, method: Method, implementation: Interface) -> None:
         self.where = where

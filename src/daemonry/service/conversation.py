@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from daemonry.transport.endpoint import Endpoint
     from daemonry.wire.connection import Codec
     from daemonry.wire.varlink import AnyReply, Call
 
@@ -24,18 +25,18 @@ class Conversation:
 
     Args:
         find_codec: returns what makes frames of messages, when it is needed.
-        peer: who is at the other end, for people.
+        whom: who is at the other end; written out for people only where something fails.
 
     Attributes:
         at_rest: whether nothing is under way and all that came was taken, so that the next reply is
             the next call's.
     """
 
-    __slots__ = ("_begins_as_frame", "_find_codec", "_machine", "_peer", "at_rest")
+    __slots__ = ("_begins_as_frame", "_find_codec", "_machine", "_whom", "at_rest")
 
-    def __init__(self, find_codec: Callable[[], Codec], peer: str) -> None:
+    def __init__(self, find_codec: Callable[[], Codec], whom: str | Endpoint) -> None:
         self._find_codec = find_codec
-        self._peer = peer
+        self._whom = whom
         # Made when it is needed: a client that makes one typed call has no use for it.
         self._machine: ClientConnection | None = None
         self._begins_as_frame = False
@@ -83,7 +84,7 @@ class Conversation:
                 self._begins_as_frame = data.startswith(b"{")
             connection.receive_data(data)
         elif waiting_bytes and self._begins_as_frame:
-            raise daemonry.errors.ConnectionLost(self._peer, "maybe")
+            raise daemonry.errors.ConnectionLost(str(self._whom), "maybe")
         else:
             connection.receive_eof()
 
@@ -96,7 +97,7 @@ class Conversation:
         """
         event = self._connection.next_event()
         if isinstance(event, Ended):
-            raise daemonry.errors.ConnectionLost(self._peer, "maybe")
+            raise daemonry.errors.ConnectionLost(str(self._whom), "maybe")
         if event is not None:
             self._look()
         return event

@@ -36,13 +36,12 @@ def connect(endpoint: Endpoint | str, timeout_s: float | None = CONNECT_TIMEOUT_
     """
     if isinstance(endpoint, str):
         endpoint = Endpoint.parse(endpoint)
-    deadline = Deadline(timeout_s)
     if endpoint.kind == UNIX:
-        return unix_connect.connect(endpoint, deadline)
+        return unix_connect.connect(endpoint, timeout_s)
     if endpoint.kind == TCP:
         from daemonry.transport import tcp
 
-        return tcp.connect(endpoint, deadline)
+        return tcp.connect(endpoint, Deadline(timeout_s))
     if endpoint.kind == FD:
         from daemonry.transport import activation
 

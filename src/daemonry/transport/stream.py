@@ -95,18 +95,23 @@ class Stream:
     Attributes:
         counted_s: the timeout that `wait_in_kernel` was given last, while the socket still has it;
             None for none.
-        peer: who is at the other end, for people and errors.
         sock: the connection, which stays the stream's.
+        whom: who is at the other end; to write out an endpoint takes as long as to connect to it.
     """
 
-    __slots__ = ("_blocks", "_kernel_s", "counted_s", "peer", "sock")
+    __slots__ = ("_blocks", "_kernel_s", "counted_s", "sock", "whom")
 
-    def __init__(self, sock: Socket, peer: str) -> None:
+    def __init__(self, sock: Socket, whom: str | Endpoint) -> None:
         self.sock = sock
         self._blocks = False  # whether the socket is known to, so that the kernel's timeout counts
         self._kernel_s = 0.0  # that timeout; 0 for none
         self.counted_s: float | None = None
-        self.peer = peer
+        self.whom = whom
+
+    @property
+    def peer(self) -> str:
+        """Who is at the other end, for people and errors."""
+        return str(self.whom)
 
     def fileno(self) -> int:
         """Return the descriptor; -1 once closed."""

@@ -213,7 +213,7 @@ def is_live(endpoint: Endpoint) -> bool:
 
 def _answers(endpoint: Endpoint) -> bool:
     try:
-        connect(endpoint, Deadline(0.0)).close()
+        connect(endpoint, 0.0).close()
     except (daemonry.errors.NotListening, daemonry.errors.StaleSocket):
         return False
     except (daemonry.errors.DeadlineExceeded, daemonry.errors.ConnectError):

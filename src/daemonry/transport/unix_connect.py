@@ -19,8 +19,10 @@ from daemonry.transport.stream import Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from daemonry.clock import Deadline
     from daemonry.transport.endpoint import Endpoint
+
+# Where the system can make a socket that does not block in one call.
+_STREAM_TYPE = SOCK_STREAM | getattr(_socket, "SOCK_NONBLOCK", 0)
 
 
 class Address:
@@ -64,10 +66,14 @@ class Address:
             os.close(self._directory_fd)
 
 
-def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
+def connect(endpoint: Endpoint, timeout_s: float | None) -> Stream:
     """Connect to a Unix socket.
 
-    A full backlog (EAGAIN) means a busy daemon, and is tried again until the deadline.
+    A full backlog (EAGAIN) means a busy daemon, and is tried again until the time is over.
+
+    Args:
+        endpoint: a Unix endpoint.
+        timeout_s: how long it may take, in seconds; None for no limit.
 
     Raises:
         NotListening, StaleSocket, ConnectError: nothing was sent.
@@ -75,21 +81,30 @@ def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
         DeadlineExceeded: the backlog was full all the time.
         EndpointInvalid: the path is too long for this system.
     """
-    sock = Socket(AF_UNIX, SOCK_STREAM)
-    sock.setblocking(False)
+    sock = Socket(AF_UNIX, _STREAM_TYPE)
+    if _STREAM_TYPE == SOCK_STREAM:
+        sock.setblocking(False)
+    address = endpoint.address
     try:
-        with Address(endpoint) as address:
-            try:
-                sock.connect(address)
-            except BlockingIOError:
-                _retry(sock, address, endpoint, deadline)
+        if address.isascii() and len(address) <= UNIX_PATH_MAX_OTHER and not address.startswith("@"):
+            _connect(sock, address, endpoint, timeout_s)
+        else:
+            with Address(endpoint) as name:
+                _connect(sock, name, endpoint, timeout_s)
         _check_whose(sock, endpoint)
     except BaseException as error:
         sock.close()
         if isinstance(error, OSError) and not isinstance(error, daemonry.errors.DaemonryError):
             raise _why_not(endpoint, error) from error
         raise
-    return Stream(sock, str(endpoint))
+    return Stream(sock, endpoint)
+
+
+def _connect(sock: Socket, address: str, endpoint: Endpoint, timeout_s: float | None) -> None:
+    try:
+        sock.connect(address)
+    except BlockingIOError:
+        _retry(sock, address, endpoint, timeout_s)
 
 
 def _check_whose(sock: Socket, endpoint: Endpoint) -> None:
@@ -108,13 +123,14 @@ def _check_whose(sock: Socket, endpoint: Endpoint) -> None:
         raise daemonry.errors.AccessDenied(endpoint.address, f"user {uid} listens there")
 
 
-def _retry(sock: Socket, address: str, endpoint: Endpoint, deadline: Deadline) -> None:
+def _retry(sock: Socket, address: str, endpoint: Endpoint, timeout_s: float | None) -> None:
     from daemonry.backoff import delays
+    from daemonry.clock import Deadline
 
+    deadline = Deadline(timeout_s)
     for delay_s in delays(CONNECT_RETRY_FIRST_S, CONNECT_RETRY_MAX_S):
         if not deadline.sleep(delay_s):
-            timeout_s = deadline.timeout_s or 0.0
-            raise daemonry.errors.DeadlineExceeded("connect", timeout_s, "no", str(endpoint)) from None
+            raise daemonry.errors.DeadlineExceeded("connect", timeout_s or 0.0, "no", str(endpoint)) from None
         try:
             sock.connect(address)
         except BlockingIOError:
