@@ -318,13 +318,16 @@ def interrupt_calls(patched, step):
 def test_a_call_that_was_interrupted_does_not_leave_its_reply_to_the_next(
     client, proxy, monkeypatch, step, interrupt
 ):
+    def first():
+        if interrupt is interrupt_typed_calls:
+            proxy.start(Job("first"))
+        else:
+            client.call(f"{NAME}.Start", {"job": {"name": "first"}})
+
     with monkeypatch.context() as patched:
         interrupt(patched, step)
         with pytest.raises(KeyboardInterrupt):
-            if interrupt is interrupt_typed_calls:
-                proxy.start(Job("first"))
-            else:
-                client.call(f"{NAME}.Start", {"job": {"name": "first"}})
+            first()
     assert client.closed
     assert proxy.start(Job("second")).name == "second here None"
 

@@ -9,7 +9,6 @@ import time
 import pytest
 
 from daemonry import clock
-from daemonry.clock import Deadline
 from daemonry.errors import (
     AccessDenied,
     ConnectError,

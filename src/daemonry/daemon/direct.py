@@ -28,7 +28,6 @@ from daemonry.service import bounds
 from daemonry.service.builtin import Control, VarlinkService
 from daemonry.service.calls import Calls
 from daemonry.service.varlink_connection import VarlinkConnection
-from daemonry.transport.credentials import peer_of
 from daemonry.transport.stream import Stream
 
 if TYPE_CHECKING:
@@ -155,7 +154,6 @@ class _Server:
                 loop,
                 loop,
                 self._sock,
-                peer_of(self._sock),
                 calls,
                 threads,
                 lambda connection: gone.set(),

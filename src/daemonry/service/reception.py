@@ -75,7 +75,7 @@ class Reception:
         self.frame_bytes = limits.frame_bytes
         self.answer_at_once = _answer_nothing if calls is None else calls.answer_at_once
         # Else there may be descriptors beside the bytes, or what is read at once is longer than a call.
-        self._by_guests = calls is not None and not calls.takes_fds and READ_BYTES <= limits.frame_bytes
+        self._by_guests = calls is not None and not calls.takes_fds and limits.frame_bytes >= READ_BYTES
         self._uid = os.geteuid()
         self._connections: set[TextConnection | VarlinkConnection] = set()
         self._most = most
@@ -281,7 +281,6 @@ class Reception:
             self._loop,
             self._watcher_of(guest),
             guest.sock,
-            guest.peer,
             self._calls,
             self._threads,
             self._connections.discard,

@@ -33,6 +33,7 @@ from daemonry.service.handler import Context, Speak, Upgrade
 from daemonry.service.tap import Begun
 from daemonry.transport import ancillary
 from daemonry.transport.ancillary import Arrivals, Fd, close_all
+from daemonry.transport.credentials import peer_of
 from daemonry.wire import fast_varlink
 from daemonry.wire.connection import Ended, ServerConnection
 from daemonry.wire.varlink import AnyCall, Reply
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from _socket import socket as Socket
 
     from daemonry.service.readers import Readers
-    from daemonry.transport.credentials import Peer
 
 logger = logging.getLogger("daemonry.server")
 
@@ -64,7 +64,6 @@ class VarlinkConnection:
         loop: the loop that serves it.
         readers: what watches its socket until it is in use; whether it did already does not matter.
         sock: the connection, which does not block; closed by this object.
-        peer: who is at its other end.
         served: the interfaces that it may call.
         threads: where blocking handlers run.
         closed: called once, when the socket is closed.
@@ -111,7 +110,6 @@ class VarlinkConnection:
         loop: asyncio.AbstractEventLoop,
         readers: Readers | asyncio.AbstractEventLoop,
         sock: Socket,
-        peer: Peer,
         served: Calls,
         threads: Executor,
         closed: Callable[[Any], None],
@@ -120,7 +118,7 @@ class VarlinkConnection:
         self._loop = loop
         self._readers = readers
         self._sock = sock
-        self.peer = peer
+        self.peer = peer_of(sock)
         self._served = served
         self._threads = threads
         self._closed = closed

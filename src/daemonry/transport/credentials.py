@@ -13,7 +13,6 @@ from _socket import socket as Socket
 from daemonry.process import platform
 from daemonry.values import Value
 
-
 # (pid, uid, gid) as the system says; None over TCP, which does not tell.
 Ids = tuple[int, int, int] | None
 
