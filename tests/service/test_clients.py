@@ -292,17 +292,11 @@ class Interrupted:
         return getattr(self._sock, name)
 
 
-def interrupt_typed_calls(patched, step):
-    usual = Stream.wait_in_kernel
-
-    def wait_in_kernel(self, timeout_s):
-        usual(self, timeout_s)
-        self.sock = Interrupted(self.sock, step)
-
-    patched.setattr(Stream, "wait_in_kernel", wait_in_kernel)
+def interrupt_typed_calls(_patched, step, client):
+    client._stream.sock = Interrupted(client._stream.sock, step)
 
 
-def interrupt_calls(patched, step):
+def interrupt_calls(patched, step, _client):
     usual = getattr(Stream, step)
 
     def interrupted(self, *arguments):
@@ -325,11 +319,34 @@ def test_a_call_that_was_interrupted_does_not_leave_its_reply_to_the_next(
             client.call(f"{NAME}.Start", {"job": {"name": "first"}})
 
     with monkeypatch.context() as patched:
-        interrupt(patched, step)
+        interrupt(patched, step, client)
         with pytest.raises(KeyboardInterrupt):
             first()
     assert client.closed
     assert proxy.start(Job("second")).name == "second here None"
+
+
+A_JOB = msgspec.json.encode({"parameters": Job("a")}) + b"\0"
+
+
+@pytest.mark.parametrize("calls_before", [0, 1, 2])
+def test_a_typed_call_ends_in_time_whoever_counts_it(socket_path, calls_before):
+    """Python counts for the first read of a connection, the kernel for all others."""
+    replies = [A_JOB] * calls_before
+    with scripted(socket_path, *replies, close_after=False) as endpoint, Client.connect(endpoint) as client:
+        jobs = client.proxy(Jobs)
+        for _ in range(calls_before):
+            assert jobs.start(Job("x")).name == "a"
+        began_s = monotonic()
+        with pytest.raises(errors.DeadlineExceeded) as caught:
+            client.proxy(Jobs, timeout_s=0.1).start(Job("x"))
+        assert (caught.value.phase, caught.value.ran, client.closed) == ("reply", "maybe", True)
+        assert 0.09 <= monotonic() - began_s < 10
+
+
+def test_a_typed_call_may_take_for_ever(socket_path):
+    with scripted(socket_path, A_JOB) as endpoint, Client.connect(endpoint) as client:
+        assert client.proxy(Jobs, timeout_s=1e300).start(Job("x")).name == "a"
 
 
 TWO_REPLIES = b'{"parameters":{"result":1}}\0{"parameters":{"result":2}}\0'

@@ -162,10 +162,10 @@ class Client:
             stream = self._stream
             sent = -1
             try:
-                if stream.counted_s != timeout_s:
-                    stream.wait_in_kernel(timeout_s)
                 sent = stream.sock.send(frame, MSG_DONTWAIT)
                 if sent == len(frame):
+                    if stream.counted_s != timeout_s:
+                        stream.wait_on_sock(timeout_s)
                     received = stream.sock.recv(READ_BYTES)
             except OSError as error:
                 failure = self._failed_at_once(sent, error, timeout_s)
@@ -359,7 +359,7 @@ class Client:
             error: the system's.
             timeout_s: how long the call may take.
         """
-        if isinstance(error, BlockingIOError):
+        if isinstance(error, (BlockingIOError, TimeoutError)):
             if sent < 0:
                 return None
             self._disconnect()

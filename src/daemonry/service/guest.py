@@ -78,6 +78,9 @@ class Guest:
             data = b""
         self.activity += 1
         reception = self._reception
+        if not data:
+            reception.leave(self)
+            return
         reply = reception.answer_at_once(data, reception.frame_bytes)
         if reply.__class__ is not bytes:
             reception.take_over(self, data, reply)

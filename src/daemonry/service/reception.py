@@ -158,9 +158,6 @@ class Reception:
             ran: what the call in it came to, if it ran: see `Calls.answer_at_once`; or what is left of
                 the reply to it.
         """
-        if not data:
-            self.leave(guest)
-            return
         self._let_go(guest)
         if guest.activity > 1 or ran is not None or dialect.detect(data) == dialect.VARLINK:
             self._call(guest, data, ran)

@@ -93,18 +93,19 @@ class Stream:
     """One connection.  See the module for its contract.
 
     Attributes:
-        counted_s: the timeout that `wait_in_kernel` was given last, while the socket still has it;
-            None for none.
+        counted_s: the timeout that `wait_on_sock` was given last, while the kernel still has it; None
+            for none.
         sock: the connection, which stays the stream's.
         whom: who is at the other end; to write out an endpoint takes as long as to connect to it.
     """
 
-    __slots__ = ("_blocks", "_kernel_s", "counted_s", "sock", "whom")
+    __slots__ = ("_blocks", "_fresh", "_kernel_s", "counted_s", "sock", "whom")
 
     def __init__(self, sock: Socket, whom: str | Endpoint) -> None:
         self.sock = sock
         self._blocks = False  # whether the socket is known to, so that the kernel's timeout counts
         self._kernel_s = 0.0  # that timeout; 0 for none
+        self._fresh = True  # nothing was waited for yet
         self.counted_s: float | None = None
         self.whom = whom
 
@@ -139,17 +140,23 @@ class Stream:
             self._set_kernel_s(min(timeout_s, _LONGEST_S) + 2 * _TICK_S)
         return 0
 
-    def wait_in_kernel(self, timeout_s: float) -> None:
-        """Have each read of `sock` itself wait for `timeout_s`, and then raise BlockingIOError.
+    def wait_on_sock(self, timeout_s: float) -> None:
+        """Have the next read of `sock` itself end after `timeout_s`, by BlockingIOError or TimeoutError.
 
-        For who makes one exchange after the other, and counts calls of functions.  It is so as long as
-        `counted_s` is that timeout.
+        For who makes one exchange after the other, and counts calls of functions.  All further reads do
+        so too as long as `counted_s` is that timeout.
+
+        To tell the kernel takes three times as long as a poll, so that it pays from the second read on.
 
         Args:
             timeout_s: more than nothing, in seconds.
         """
-        self._reading_for(timeout_s)
-        self.counted_s = timeout_s
+        if self._fresh:
+            self._fresh = False
+            self._writing_for(min(timeout_s, _LONGEST_S))
+        else:
+            self._reading_for(timeout_s)
+            self.counted_s = timeout_s
 
     def _block(self) -> None:
         self.sock.settimeout(None)
@@ -161,7 +168,7 @@ class Stream:
         self.counted_s = None
 
     def _writing_for(self, timeout_s: float | None) -> None:
-        """Have the next write end in time: Python's way, which waits before it tries."""
+        """Have the next write, or read, end in time: Python's way, which waits before it tries."""
         self.sock.settimeout(timeout_s)
         self._blocks = timeout_s is None
         self.counted_s = None

@@ -74,7 +74,7 @@ def reader(kind: Any, field: str) -> Reader:
 
 
 def _reader(fields: Any, field: str, keys: int, optional: tuple[bytes, ...], fit: Check | None) -> Reader:
-    whole = msgspec.defstruct("Whole", [("parameters", fields)], forbid_unknown_fields=True)
+    whole = msgspec.defstruct("Whole", [("parameters", fields)], forbid_unknown_fields=True, gc=False)
     decode: Callable[[bytes], Any] = msgspec.json.Decoder(whole).decode
 
     def read(received: bytes) -> Any:
