@@ -158,7 +158,6 @@ class Reception:
             ran: what the call in it came to, if it ran: see `Calls.answer_at_once`; or what is left of
                 the reply to it.
         """
-        self._let_go(guest)
         if guest.activity > 1 or ran is not None or dialect.detect(data) == dialect.VARLINK:
             self._call(guest, data, ran)
         else:
@@ -245,13 +244,13 @@ class Reception:
 
     def _hear(self, guest: Guest) -> None:
         """Give a guest whose first bytes may be none that are answered at once to who reads them."""
-        self._let_go(guest)
         self._text(guest).read()
 
     def _dismiss(self, guest: Guest) -> None:
         self._text(guest).refuse(text.TIMEOUT)
 
     def _text(self, guest: Guest) -> TextConnection:
+        self._let_go(guest)
         guest.sock.setblocking(False)
         if not guest.until_s:  # it spoke as it came in
             guest.until_s = self._loop.time() + self._first_byte_s
@@ -273,6 +272,7 @@ class Reception:
     def _call(self, guest: Guest, data: bytes, ran: Ran | bytes | None = None) -> None:
         assert self._calls is not None
         assert self._threads is not None
+        self._let_go(guest)
         guest.sock.setblocking(False)
         connection = self._make_caller(
             self._loop,
