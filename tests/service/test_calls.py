@@ -13,7 +13,9 @@ import pytest
 
 from daemonry import Client, errors
 from daemonry.process import lock
+from daemonry.service import calls
 from daemonry.testing import wait_until
+from daemonry.wire import varlink
 
 PROGRAM = '''
 import asyncio, time
@@ -189,6 +191,25 @@ def test_the_description_has_what_the_docstrings_say(client):
     assert text.startswith("# Keeps texts.\ninterface org.example.store\n")
     assert "# Keep a text.\nmethod Put(key: string, text: ?string) -> (result: int)" in text
     assert re.search(r"# There is no room\.\nerror Full \(size: int\)", text)
+
+
+@pytest.mark.parametrize(
+    ("interface", "names"),
+    [
+        (varlink.SERVICE, varlink.STANDARD_ERRORS),
+        (
+            CONTROL,
+            [
+                *(calls.DRAINING, calls.OVERLOADED, calls.FAILED, calls.PROTOCOL_VIOLATION),
+                *(calls.EXPECTED_UPGRADE, calls.NOT_UPGRADABLE, f"{CONTROL}.Paused", f"{CONTROL}.Refusal"),
+            ],
+        ),
+    ],
+)
+def test_the_errors_of_the_server_itself_are_described(client, interface, names):
+    """A program made from a description knows only what stands there."""
+    text = client.call("org.varlink.service.GetInterfaceDescription", {"interface": interface})["description"]
+    assert {f"{interface}.{name}" for name in re.findall(r"(?m)^error (\w+)", text)} == set(names)
 
 
 def test_every_interface_of_a_daemon_is_read_by_others(client):

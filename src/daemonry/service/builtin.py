@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -20,7 +20,15 @@ from daemonry.service.calls import CONTROL, Calls
 from daemonry.service.control import ControlState
 from daemonry.service.interface import CallError, Interface
 from daemonry.service.tap import Tap, TapEvent, Watcher
-from daemonry.wire import varlink
+from daemonry.wire import idl, varlink
+
+
+def _error(name: str, doc: str, /, **fields: idl.Type) -> idl.ErrorType:
+    return idl.ErrorType(name, idl.Struct(tuple(idl.Field(*field) for field in fields.items())), doc)
+
+
+_TEXT: Final = idl.Basic.STRING
+_MAYBE_TEXT: Final = idl.Optional(idl.Basic.STRING)
 
 
 class Info(msgspec.Struct):
@@ -44,6 +52,20 @@ class VarlinkService(Interface, name=varlink.SERVICE):
 
     It describes the service and the interfaces that it implements.
     """
+
+    server_errors = (
+        _error("InterfaceNotFound", "There is no such interface.", interface=_TEXT, nearest=_MAYBE_TEXT),
+        _error("MethodNotFound", "The interface has no such method.", method=_TEXT, nearest=_MAYBE_TEXT),
+        _error("MethodNotImplemented", "This service does not have the method.", method=_TEXT),
+        _error(
+            "InvalidParameter",
+            "A parameter is missing, unknown or of another type.",
+            parameter=_TEXT,
+            reason=_MAYBE_TEXT,
+        ),
+        _error("PermissionDenied", "The caller may not do that."),
+        _error("ExpectedMore", "The method gives several replies; call it with `more`."),
+    )
 
     def __init__(self, calls: Calls, info: tuple[str, str, str, str]) -> None:
         self._calls = calls
@@ -87,6 +109,20 @@ class LogLine(msgspec.Struct):
 
 class Control(Interface, name=CONTROL, errors=(Refusal,)):
     """The daemon itself: how it is, and what it is to do."""
+
+    server_errors = (
+        _error("Paused", "The daemon is paused and takes no work."),
+        _error("Draining", "The daemon is ending and takes no work."),
+        _error(
+            "Overloaded", "The daemon has all the work, or connections, that it takes.", limit=idl.Basic.INT
+        ),
+        _error("Failed", "The handler failed; the daemon's log tells more.", message=_TEXT),
+        _error("ProtocolViolation", "That was no call; the connection ends.", reason=_TEXT),
+        _error(
+            "ExpectedUpgrade", "The method gives the connection away; call it with `upgrade`.", method=_TEXT
+        ),
+        _error("NotUpgradable", "The method does not give the connection away.", method=_TEXT),
+    )
 
     def __init__(
         self,

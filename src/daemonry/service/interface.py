@@ -132,10 +132,15 @@ class Interface:
     Class arguments:
         name: the interface's name, a reverse domain: `org.example.jobs`.
         errors: the `CallError`s that its methods raise.
+
+    Attributes:
+        server_errors: errors by the interface's name that the server itself answers with, to be
+            described; handlers do not raise them.
     """
 
     interface_name: ClassVar[str] = ""
     interface_errors: ClassVar[tuple[type[CallError], ...]] = ()
+    server_errors: ClassVar[tuple[idl.ErrorType, ...]] = ()
 
     def __init_subclass__(
         cls, *, name: str = "", errors: tuple[type[CallError], ...] = (), **rest: Any
@@ -239,17 +244,17 @@ class Described:
         self.name = kind.interface_name
         self.methods = {one.name: one for one in _methods(kind)}
         self.errors = {one.__name__: one for one in kind.interface_errors}
-        self.interface = self._describe(own_doc(_named(kind)))
+        self.interface = self._describe(own_doc(_named(kind)), kind.server_errors)
         self.text = print_interface(self.interface, strict=False)
 
-    def _describe(self, doc: str) -> idl.Interface:
+    def _describe(self, doc: str, server_errors: tuple[idl.ErrorType, ...]) -> idl.Interface:
         schema = Schema()
         methods = [self._method(schema, one) for one in self.methods.values()]
         errors = [
             idl.ErrorType(name, self._fields(schema, kind.fields(), name), own_doc(kind))
             for name, kind in self.errors.items()
         ]
-        return idl.Interface(self.name, (*schema.aliases.values(), *methods, *errors), doc)
+        return idl.Interface(self.name, (*schema.aliases.values(), *methods, *errors, *server_errors), doc)
 
     def _method(self, schema: Schema, one: Method) -> idl.Method:
         where = f"{self.name}.{one.name}"
@@ -293,7 +298,7 @@ def _public_names(kind: type[Interface]) -> list[str]:
     for one in reversed(kind.__mro__):
         if issubclass(one, Interface) and one is not Interface and "interface_name" in one.__dict__:
             names.update({name: None for name in one.__dict__ if not name.startswith("_")})
-    return [name for name in names if name not in ("interface_name", "interface_errors")]
+    return [name for name in names if name not in ("interface_name", "interface_errors", "server_errors")]
 
 
 _described: dict[type[Interface], Described] = {}
