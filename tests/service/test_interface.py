@@ -178,8 +178,31 @@ def odd_reply(self) -> complex: ...
 def odd_name(self, x__y: int) -> None: ...
 
 
+def by_place(self, x: int, /) -> None: ...
+def any_stream(self) -> AsyncIterator: ...
+def plain_generator(self) -> AsyncIterator[int]:
+    yield 1
+
+
+async def hidden_stream(self):
+    yield 1
+
+
+async def stream_of_no_kind(self) -> int:
+    yield 1
+
+
 @method(oneway=True)
 def answering(self) -> int: ...
+
+
+@method(blocking=True)
+async def blocking_coroutine(self) -> int: ...
+
+
+@method(blocking=True)
+async def blocking_stream(self) -> AsyncIterator[int]:
+    yield 1
 
 
 @pytest.mark.parametrize(
@@ -192,11 +215,31 @@ def answering(self) -> int: ...
         (odd_reply, "complex has no form"),
         (odd_name, "x__y"),
         (answering, "one-way"),
+        (by_place, "x stands before a `/`"),
+        (any_stream, "needs the type of its values"),
+        (plain_generator, "plain_generator is a plain generator"),
+        (hidden_stream, "hidden_stream is a generator: annotate"),
+        (stream_of_no_kind, "stream_of_no_kind is a generator: annotate"),
+        (blocking_coroutine, "blocking_coroutine is async"),
+        (blocking_stream, "blocking_stream is async"),
     ],
 )
 def test_what_cannot_be_described_is_refused_by_name(function, why):
     with pytest.raises((NotDescribable, DaemonryError), match=why):
         described(of(odd_type=function))
+
+
+def test_two_methods_of_one_name_on_the_wire_are_refused():
+    """Else one of them could never be called, and nobody would be told."""
+    with pytest.raises(NotDescribable, match="GoOn is another method's name"):
+        described(of(go_on=lambda self: None, other=method(name="GoOn")(lambda self: None)))
+
+
+def test_an_upgrade_that_names_no_reply_has_none():
+    def bare(self) -> Upgrade: ...
+
+    one = described(of(bare=bare)).methods["Bare"]
+    assert (one.upgrades, one.reply) == (True, type(None))
 
 
 def test_an_interface_is_served_once(serving_once):

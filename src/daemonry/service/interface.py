@@ -184,8 +184,11 @@ class Method:
         self.names: list[str] = []
         self.parameters = self._parameters(function, hints, where)
         returned = hints.get("return", type(None))
+        if returned is Upgrade:
+            returned = Upgrade[None]
         self.streams = get_origin(returned) in _STREAMS
         self.upgrades = get_origin(returned) is Upgrade
+        _refuse_mixed_kinds(function, returned, marks, where)
         self.reply = get_args(returned)[0] if self.streams or self.upgrades else returned
         if self.reply is None:
             self.reply = type(None)
@@ -208,6 +211,10 @@ class Method:
         for parameter in list(inspect.signature(function).parameters.values())[1:]:
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise NotDescribable(where, parameter.name, "takes any number of arguments")
+            if parameter.kind is parameter.POSITIONAL_ONLY:
+                raise NotDescribable(
+                    where, parameter.name, "stands before a `/`: parameters are sent by name"
+                )
             if parameter.name not in hints:
                 raise NotDescribable(where, parameter.name, "has no type")
             hint = hints[parameter.name]
@@ -219,6 +226,18 @@ class Method:
             default = {} if parameter.default is parameter.empty else _default(parameter.default)
             fields.append((parameter.name, hint, msgspec.field(name=wire_name, **default)))
         return msgspec.defstruct(f"{self.name}Parameters", fields, forbid_unknown_fields=True, kw_only=True)
+
+
+def _refuse_mixed_kinds(function: Callable[..., Any], returned: Any, marks: Marks, where: str) -> None:
+    """Refuse what would fail at every call: a generator that is no stream, a blocking coroutine."""
+    if returned in _STREAMS:
+        raise NotDescribable(where, returned, "needs the type of its values: AsyncIterator[int]")
+    if inspect.isgeneratorfunction(function):
+        raise NotDescribable(where, function, "is a plain generator: a stream is written `async def`")
+    if inspect.isasyncgenfunction(function) and get_origin(returned) not in _STREAMS:
+        raise NotDescribable(where, function, "is a generator: annotate it `-> AsyncIterator[...]`")
+    if marks.blocking and (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
+        raise NotDescribable(where, function, "is async: only a plain `def` can be blocking")
 
 
 def _default(value: Any) -> dict[str, Any]:
@@ -283,11 +302,16 @@ def _named(kind: type[Interface]) -> type[Interface]:
 
 
 def _methods(kind: type[Interface]) -> list[Method]:
-    found = []
+    found: list[Method] = []
     for name in _public_names(kind):
         function = inspect.getattr_static(kind, name)
         if inspect.isfunction(function):
-            found.append(Method(function, name, f"{kind.__name__}.{name}"))
+            one = Method(function, name, f"{kind.__name__}.{name}")
+            if any(other.name == one.name for other in found):
+                raise NotDescribable(
+                    f"{kind.__name__}.{name}", one.name, "is another method's name on the wire"
+                )
+            found.append(one)
     return found
 
 
