@@ -253,6 +253,30 @@ def test_a_stream_is_waited_for_as_long_as_it_takes_once_it_began(store):
     assert (hasty.code, hasty.out) == (5, '{"result":0}\n')
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("call", "store", "org.example.store.Tick", "seconds=1000"),
+        ("call", "store", "org.daemonry.Control.Subscribe"),
+        ("tap", "store"),
+        ("logs", "store", "--follow"),
+    ],
+    ids=lambda words: words[0] + " " + words[-1],
+)
+def test_what_waits_for_more_ends_when_nobody_reads_it(store, words):
+    """`daemonry call NAME ...Subscribe | head -1` has its line, and must not stay for the next change."""
+    process = store.popen(os.sys.executable, "-m", "daemonry", *words)
+    try:
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(10) == 141
+        assert process.stderr.read() == ""
+    finally:
+        process.kill()
+        process.stderr.close()
+        process.wait(10)
+
+
 def test_describe_lists_interfaces_and_prints_one(store):
     listed = store.daemonry("describe", "store")
     assert listed.code == 0

@@ -91,6 +91,7 @@ def _replies(
             pass  # it was not run; it gives a stream, so one is asked for
         else:
             return
+    output.end_with_the_reader()
     yield from client.stream(method, parameters, idle_s=idle_s, first_s=timeout_s)
 
 

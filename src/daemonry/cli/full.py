@@ -481,6 +481,7 @@ def _logs(options: argparse.Namespace, instance: Instance) -> int:
         for line in choice(log_reader.lines(path)):
             _say_log(line, options.json)
         return exit_codes.DONE
+    output.end_with_the_reader()
     for line in log_reader.follow(path, choice):
         _say_log(line, options.json)
         sys.stdout.flush()

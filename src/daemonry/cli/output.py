@@ -134,6 +134,30 @@ def reader_gone() -> int:
     return 141
 
 
+def end_with_the_reader() -> None:
+    """Have this process end as soon as nobody can read its output, also while it has none.
+
+    For what prints as things happen: the next may never come, and `| head -1` waits for us to end.
+    To be called when nothing needs to be tidied up but the process's own descriptors.
+    """
+    import threading
+
+    threading.Thread(target=_end_when_unread, name="reader-watch", daemon=True).start()
+
+
+def _end_when_unread() -> None:
+    import select
+
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):
+        return  # it is closed, or nothing that a reader could leave
+    for _, found in poll.poll():
+        if found & (select.POLLERR | select.POLLHUP):
+            os._exit(reader_gone())
+
+
 def _discard_the_rest() -> None:
     # Python would complain at exit about what it could not write.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

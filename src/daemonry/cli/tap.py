@@ -22,6 +22,7 @@ _MARKS = {"running": "...", "begin": "-->", "end": "<--"}
 def tap(instance: Instance, *, payloads: bool, as_json: bool, timeout_s: float) -> int:
     """Print a daemon's calls until interrupted, and return the exit code."""
     with connected(instance, timeout_s) as client:
+        output.end_with_the_reader()
         for event in client.stream(_TAP, {"payloads": payloads}):
             if as_json:
                 output.say_json(event)
