@@ -277,6 +277,13 @@ def test_what_waits_for_more_ends_when_nobody_reads_it(store, words):
         process.wait(10)
 
 
+@pytest.mark.parametrize("value", ["9223372036854775808", "-9223372036854775809", "1" * 400])
+def test_an_integer_that_cannot_be_sent_names_its_parameter(store, value):
+    done = call(store, "Set", "key=a", "value=b", f"times={value}")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("times: expected an integer of 64 bits, got '")
+
+
 def test_describe_lists_interfaces_and_prints_one(store):
     listed = store.daemonry("describe", "store")
     assert listed.code == 0

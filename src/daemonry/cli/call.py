@@ -174,11 +174,15 @@ def _value(name: str, text: str, kind: idl.Type) -> Any:
 
 
 def _json(name: str, text: str, kind: idl.Type | None = None) -> Any:
+    got = f"got {printable(text, 40)!r}"
     try:
-        return strict_json.decode(text)
+        value = strict_json.decode(text)
     except errors.BadFrame:
         expected = f"expected {kind.value}" if isinstance(kind, idl.Basic) else "expected JSON"
-        raise errors.ArgumentInvalid(name, f"{expected}, got {printable(text, 40)!r}") from None
+        raise errors.ArgumentInvalid(name, f"{expected}, {got}") from None
+    if type(value) is int and not -varlink.INT_SENT_LIMIT < value < varlink.INT_SENT_LIMIT:
+        raise errors.ArgumentInvalid(name, f"expected an integer of 64 bits, {got}")
+    return value
 
 
 def _method(client: Client, name: str, timeout_s: float) -> idl.Method:
