@@ -128,6 +128,23 @@ def test_an_error_has_the_fields_that_its_documentation_names(name):
 
 
 @pytest.mark.parametrize(
+    ("ran", "names"),
+    [
+        ("no", "ConnectError ConnectionRefused StaleSocket NotListening AccessDenied NotSendable OutOfTurn"),
+        ("no", "InterfaceNotFound MethodNotFound MethodNotImplemented InvalidParameter ExpectedMore"),
+        ("no", "Paused Draining Overloaded"),
+        ("maybe", "RemoteProtocolError FrameTooLarge BadFrame ConnectionLost DeadlineExceeded"),
+        ("yes", "CallFailed PermissionDenied Failed"),
+    ],
+)
+def test_what_a_call_fails_with_says_whether_it_ran(ran, names):
+    """So that a caller decides whether to try again by one attribute."""
+    found = {name: getattr(errors, name)(*EXAMPLES[name]) for name in names.split()}
+    assert {name: error.ran for name, error in found.items()} == dict.fromkeys(found, ran)
+    assert all(pickle.loads(pickle.dumps(error)).ran == ran for error in found.values())
+
+
+@pytest.mark.parametrize(
     ("name", "kind"),
     [
         ("ConnectError", OSError),

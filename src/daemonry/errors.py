@@ -41,6 +41,9 @@ is raised; how a command ends on each is said in `daemonry.cli.exit_codes`.
     └ ConfigError
 
 Each carries fields, says one plain sentence that a person can act on, and survives pickling.
+What a call can fail with has `ran`: "no" when nothing was executed, "maybe" when that cannot be
+known, "yes" when it was, and the error is its answer.
+
 The module is a leaf and imports nothing: it stands on the path of every quick command.
 """
 
@@ -51,7 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Literal
 
-    Ran = Literal["no", "maybe"]
+    Ran = Literal["no", "maybe", "yes"]
 
 
 def _restore(cls: type[DaemonryError], args: tuple[Any, ...], state: dict[str, Any]) -> DaemonryError:
@@ -134,7 +137,10 @@ class ConnectError(IpcError, OSError):
     Attributes:
         path: the endpoint.
         errno: the system's error number, or None.
+        ran: always "no".
     """
+
+    ran: Ran = "no"
 
     def __init__(self, path: str, message: str, errno: int | None = None) -> None:
         super().__init__(message)
@@ -238,6 +244,8 @@ class ProtocolError(IpcError):
 class LocalProtocolError(ProtocolError):
     """This side was asked to send what the protocol forbids."""
 
+    ran: Ran = "no"
+
 
 class NotSendable(LocalProtocolError):
     """A message cannot be put on the wire; nothing of it was sent.
@@ -267,6 +275,8 @@ class OutOfTurn(LocalProtocolError):
 
 class RemoteProtocolError(ProtocolError):
     """The peer sent what the protocol forbids."""
+
+    ran: Ran = "maybe"
 
 
 class FrameTooLarge(RemoteProtocolError):
@@ -317,7 +327,11 @@ class CallFailed(DaemonryError):
     Attributes:
         error: the error's fully-qualified name.
         parameters: what the error tells.
+        ran: "no" where the call was refused, "yes" where its handler ran.
     """
+
+    # Without an annotation: those of subclasses are the fields that an interface declares.
+    ran = "yes"
 
     def __init__(self, error: str, parameters: Mapping[str, Any] | None = None) -> None:
         self.error = error
@@ -332,17 +346,25 @@ class CallFailed(DaemonryError):
 class InterfaceNotFound(CallFailed):
     """The daemon has no such interface; `parameters["interface"]` names it."""
 
+    ran = "no"
+
 
 class MethodNotFound(CallFailed):
     """The interface has no such method; `parameters["method"]` names it."""
+
+    ran = "no"
 
 
 class MethodNotImplemented(CallFailed):
     """The interface has the method, and the daemon does not."""
 
+    ran = "no"
+
 
 class InvalidParameter(CallFailed):
     """A parameter is missing, unknown, or of another type; `parameters["parameter"]` names it."""
+
+    ran = "no"
 
 
 class PermissionDenied(CallFailed):
@@ -352,17 +374,25 @@ class PermissionDenied(CallFailed):
 class ExpectedMore(CallFailed):
     """The method gives several replies, and the caller did not ask for more than one."""
 
+    ran = "no"
+
 
 class Paused(CallFailed):
     """The daemon is paused and takes no work."""
 
+    ran = "no"
+
 
 class Draining(CallFailed):
-    """The daemon is ending and takes no work."""
+    """The daemon is ending and takes no work; behind a stream's values: it is over with that."""
+
+    ran = "no"
 
 
 class Overloaded(CallFailed):
     """The daemon has all the work that it takes; `parameters["limit"]` tells how much that is."""
+
+    ran = "no"
 
 
 class Failed(CallFailed):

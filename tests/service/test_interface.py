@@ -229,6 +229,17 @@ def test_what_cannot_be_described_is_refused_by_name(function, why):
         described(of(odd_type=function))
 
 
+def test_an_error_may_have_a_field_that_errors_have_too():
+    class Late(CallError):
+        ran: str
+
+    class Owner(Interface, name="org.example.owner", errors=(Late,)):
+        def go(self) -> None: ...
+
+    assert "error Late (ran: string)" in described(Owner).text
+    assert Late(ran="far").parameters == {"ran": "far"}
+
+
 def test_two_methods_of_one_name_on_the_wire_are_refused():
     """Else one of them could never be called, and nobody would be told."""
     with pytest.raises(NotDescribable, match="GoOn is another method's name"):
