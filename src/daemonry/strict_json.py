@@ -42,7 +42,9 @@ def decode(text: str) -> Any:
         # SystemError: the scanner would raise json's own error, which exists once json is imported.
         raise daemonry.errors.BadFrame("not JSON") from None
     except ValueError as error:
-        raise daemonry.errors.BadFrame(f"not JSON: {error}") from None
+        # The interpreter's words for thousands of digits tell the program how to allow them.
+        told = "a number too large" if "set_int_max_str_digits" in str(error) else str(error)
+        raise daemonry.errors.BadFrame(f"not JSON: {told}") from None
     if _skip_whitespace(text, end) != len(text):
         raise daemonry.errors.BadFrame("more than one JSON value")
     if "\\u" in text and not _encodable(_dumps(value)):
