@@ -22,7 +22,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from daemonry import CallError, Context, Interface, Upgrade, method
+from daemonry import CallError, Context, Fd, Interface, Upgrade, method
 from daemonry.service.bounds import Bounds
 from daemonry.service.calls import PROTOCOL_VIOLATION
 from daemonry.wire.dialect import VARLINK, detect
@@ -100,6 +100,13 @@ class Chop(Interface, name=NAME, errors=(Odd,)):
 
     def become_an_echo(self) -> Upgrade[None]:
         return Upgrade(None, _echo)
+
+
+class Takes(Interface, name="org.example.takes"):
+    """Where one method takes descriptors, all of a server's connections are read in another way."""
+
+    def take(self, file: Fd) -> None:
+        file.close()
 
 
 def _echo(sock, early):
@@ -312,11 +319,12 @@ def check_all_ways(endpoint, sequence, ending, places):
     return whole
 
 
-@pytest.fixture
-def endpoint(serving, caplog):
-    """Where `Chop` is served; on each loop."""
+@pytest.fixture(params=[(), (Takes,)], ids=["bytes", "descriptors"])
+def endpoint(request, serving, caplog):
+    """Where `Chop` is served; on each loop, and for each way to read a socket."""
     caplog.set_level("CRITICAL", "daemonry")
-    return serving(Chop(), limits=Bounds(frame_bytes=FRAME_BYTES)).endpoint
+    others = [kind() for kind in request.param]
+    return serving(Chop(), *others, limits=Bounds(frame_bytes=FRAME_BYTES)).endpoint
 
 
 # The server remembers nothing, so that one does for all examples.
