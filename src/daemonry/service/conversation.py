@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from daemonry.wire.varlink import AnyReply, Call
 
 _AWAITING = frozenset((IN_CALL, IN_STREAM, IN_UPGRADE))
+# Enough of what is no frame to know a server's refusal by.
+_HEAD_BYTES = 100
 
 
 class Conversation:
@@ -32,14 +34,14 @@ class Conversation:
             the next call's.
     """
 
-    __slots__ = ("_begins_as_frame", "_find_codec", "_machine", "_whom", "at_rest")
+    __slots__ = ("_find_codec", "_head", "_machine", "_whom", "at_rest")
 
     def __init__(self, find_codec: Callable[[], Codec], whom: str | Endpoint) -> None:
         self._find_codec = find_codec
         self._whom = whom
         # Made when it is needed: a client that makes one typed call has no use for it.
         self._machine: ClientConnection | None = None
-        self._begins_as_frame = False
+        self._head = b""  # how that begins which was not taken yet
         self.at_rest = True
 
     @property
@@ -76,16 +78,22 @@ class Conversation:
 
         Raises:
             ConnectionLost: it ends within a reply.
+            AccessDenied, Overloaded: a server of ours let nobody in, and said so before it knew
+                that we would call.
         """
         connection = self._connection
         waiting_bytes = connection.buffered_bytes
         if data:
             if not waiting_bytes:
-                self._begins_as_frame = data.startswith(b"{")
+                self._head = data[:_HEAD_BYTES]
+            elif len(self._head) < _HEAD_BYTES:
+                self._head = (self._head + data)[:_HEAD_BYTES]
             connection.receive_data(data)
-        elif waiting_bytes and self._begins_as_frame:
+        elif waiting_bytes and self._head.startswith(b"{"):
             raise daemonry.errors.ConnectionLost(str(self._whom), "maybe")
         else:
+            if waiting_bytes:
+                self._look_for_refusal()
             connection.receive_eof()
 
     def next_reply(self) -> AnyReply | None:
@@ -105,6 +113,17 @@ class Conversation:
     def trailing_data(self) -> bytes:
         """Return what came behind an upgrade."""
         return self._connection.trailing_data()
+
+    def _look_for_refusal(self) -> None:
+        from daemonry.wire import text
+
+        refused, _, reason = self._head.decode("ascii", "replace").strip().partition(": ")
+        if refused != "ERR":
+            return
+        if reason == text.PERMISSION_DENIED:
+            raise daemonry.errors.AccessDenied(str(self._whom), reason)
+        if reason.startswith("Too many connections"):
+            raise daemonry.errors.Overloaded("org.daemonry.Control.Overloaded", {"message": reason})
 
     def _look(self) -> None:
         connection = self._connection
