@@ -2,8 +2,11 @@
 
 import os
 import sys
-import time
+import types
 
+import pytest
+
+from daemonry.daemon import fingerprint
 from daemonry.daemon.fingerprint import Code, of_config
 
 SETTINGS = """
@@ -63,10 +66,74 @@ def test_the_fingerprint_is_of_the_values_and_not_of_their_order():
     assert of_config({"a": object}) == of_config({"a": object})
 
 
-def test_the_standard_library_is_not_looked_at_and_the_look_is_cheap():
+@pytest.fixture
+def imported(tmp_path, monkeypatch):
+    """Have a module imported from a path below the test's directory; return the path."""
+
+    def make(below):
+        path = tmp_path / below
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("WORD = 'old'\n")
+        module = types.ModuleType(path.stem)
+        module.__file__ = str(path)
+        monkeypatch.setitem(sys.modules, path.stem, module)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def looked_at(monkeypatch):
+    """The paths that are asked for, from now on."""
+    paths = []
+
+    def look(path):
+        paths.append(path)
+        return seen(path)
+
+    seen = fingerprint._look
+    monkeypatch.setattr(fingerprint, "_look", look)
+    return paths
+
+
+def test_the_standard_library_is_not_looked_at(imported, looked_at):
+    own = imported("own_part.py")
     code = Code()
-    assert os.__file__ not in code._files
-    assert sys.modules[__name__].__file__ in code._files
-    began_s = time.process_time()
-    code.changed()
-    assert time.process_time() - began_s < 0.2
+    assert os.__file__ not in looked_at
+    assert str(own) in looked_at
+    looked_at.clear()
+    assert code.changed() == []
+    assert os.__file__ not in looked_at
+    assert str(own) in looked_at
+
+
+@pytest.mark.parametrize("packages", ["site-packages", "dist-packages"])
+def test_installed_packages_cost_one_look_until_something_is_installed(imported, looked_at, packages):
+    """A look at every file would double what a STATUS costs."""
+    part = imported(f"lib/{packages}/tool/part_of_tool.py")
+    code = Code()
+    looked_at.clear()
+    assert code.changed() == []
+    assert f"{part.parent.parent}{os.sep}" in looked_at
+    assert str(part) not in looked_at
+    part.write_text("WORD = 'another'\n")
+    (part.parent.parent / "tool-2.0.dist-info").mkdir()  # as every installer does
+    assert code.changed() == [str(part)]
+    looked_at.clear()
+    assert code.changed() == [str(part)]  # and stays told
+    assert str(part) not in looked_at
+
+
+def test_what_is_installed_besides_is_no_change(imported):
+    part = imported("lib/site-packages/tool/part_of_tool.py")
+    code = Code()
+    (part.parent.parent / "other-1.0.dist-info").mkdir()
+    assert code.changed() == []
+
+
+def test_what_a_program_replaces_is_not_looked_up(probe):
+    """Its clients would not be told."""
+    probe.sandbox.write("part.py", "WORD = 'old'\n")
+    probe.start("import part\n@daemon.whole_status\ndef fields(usual):\n    return dict(usual)\n")
+    probe.sandbox.write("part.py", "WORD = 'another'\n")
+    assert probe.instance.status().keys() == {"state", "uptime_secs", "pid", "version"}

@@ -150,7 +150,11 @@ class Daemon:
         return hook
 
     def whole_status(self, hook: AnyWholeStatus) -> AnyWholeStatus:
-        """Register what turns the usual fields into all that STATUS has."""
+        """Register what turns the usual fields into all that STATUS has.
+
+        It is given what the daemon knows by itself.  The fields that need a look at the disk
+        (`code_changed`, `config_changed`, `config_fingerprint`) are not among them.
+        """
         self.whole_status_hook = hook
         return hook
 

@@ -1,7 +1,9 @@
 """What a daemon runs on, and whether it is still what lies on the disk: its code and its configuration.
 
 Owns the comparison.  At the start it looks at every file that it has imported, apart from the standard
-library's, and at STATUS asks only for their sizes and times: no file is read.  A package that was
+library's, and at STATUS asks only for their sizes and times: no file is read.  Of installed packages it
+looks at the directory that they are installed in first: an installer that exchanges one writes its
+metadata there, and while nothing has come or gone there the files are left alone.  A package that was
 upgraded under a daemon which goes on running the old one is seen, and so is a configuration file that
 nobody has reloaded.
 """
@@ -32,8 +34,44 @@ _STANDARD: Final = os.path.dirname(os.__file__) + os.sep
 _INSTALLED: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
-def _counts(path: str) -> bool:
-    return not path.startswith(_STANDARD) or any(part in path for part in _INSTALLED)
+def _installed_in(path: str) -> str:
+    """Return the directory that an installed file's package is installed in; "" for one that is not."""
+    for part in _INSTALLED:
+        directory, found, _ = path.rpartition(part)
+        if found:
+            return directory + part
+    return ""
+
+
+class _Files:
+    """Files as they were when they were imported, and which of them are others now."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Seen | None] = {}
+
+    def add(self, path: str) -> None:
+        if path not in self._seen:
+            self._seen[path] = _look(path)
+
+    def changed(self) -> list[str]:
+        return [path for path, seen in self._seen.items() if _look(path) != seen]
+
+
+class _Installed(_Files):
+    """The same for the packages in one directory, which are looked at when the directory has changed."""
+
+    def __init__(self, directory: str) -> None:
+        super().__init__()
+        self._directory = directory
+        self._directory_seen = _look(directory)
+        self._found: list[str] = []
+
+    def changed(self) -> list[str]:
+        now = _look(self._directory)
+        if now != self._directory_seen:
+            self._directory_seen = now
+            self._found = super().changed()
+        return self._found
 
 
 class Code:
@@ -41,7 +79,8 @@ class Code:
 
     def __init__(self) -> None:
         self._modules = 0
-        self._files: dict[str, _Seen | None] = {}
+        self._known: set[str] = set()
+        self._places: dict[str, _Files] = {"": _Files()}
         self._add_new()
 
     def _add_new(self) -> None:
@@ -51,12 +90,20 @@ class Code:
         self._modules = len(modules)
         for module in modules:
             path = getattr(module, "__file__", None)
-            if isinstance(path, str) and path not in self._files and _counts(path):
-                self._files[path] = _look(path)
+            if isinstance(path, str) and path not in self._known:
+                self._known.add(path)
+                self._add(path)
+
+    def _add(self, path: str) -> None:
+        directory = _installed_in(path)
+        if directory not in self._places:
+            self._places[directory] = _Installed(directory)
+        if directory or not path.startswith(_STANDARD):
+            self._places[directory].add(path)
 
     def changed(self) -> list[str]:
         """Return the files that are not what was imported, a few of them."""
-        found = [path for path, seen in self._files.items() if _look(path) != seen]
+        found = [path for files in self._places.values() for path in files.changed()]
         self._add_new()
         return sorted(found)[:_MOST_TOLD]
 

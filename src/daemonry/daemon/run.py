@@ -517,7 +517,8 @@ class _Performance:
             if self._taken.fields.get("paused") is True:
                 self._life.happened(Happened.PAUSE_ASKED)
             self._take_over(self._taken)
-        self._life.more_fields.append(Fingerprint(self._life.settings, lambda: self._life.config).fields)
+        if self._daemon.whole_status_hook is None:  # or they would be looked up and not told
+            self._life.more_fields.append(Fingerprint(self._life.settings, lambda: self._life.config).fields)
         self._life.happened(Happened.READY)
         assert self._record is not None
         if not self._record.ready:
