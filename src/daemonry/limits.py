@@ -112,6 +112,8 @@ HOME_DOWN_TIMEOUT_S: Final = 120.0
 # --- files ------------------------------------------------------------------------------------
 
 MAX_RECORD_BYTES: Final = 1 << 16
+# A number for each variable: the kernel takes 2 MiB of them altogether, mostly values.
+MAX_ENVIRONMENT_BYTES: Final = 1 << 20
 MAX_CONFIG_BYTES: Final = 1 << 20
 LOG_FILE_BYTES: Final = 5 << 20
 LOG_FILES_KEPT: Final = 5

@@ -1,8 +1,12 @@
 """What a daemon takes of its starter's environment, and that `status` tells where a caller's differs."""
 
+import json
 from pathlib import Path
 
+import pytest
+
 import daemonry
+from daemonry.process import environment
 from daemonry.process.environment import chosen, patterns_of
 
 PROGRAM = """
@@ -100,3 +104,45 @@ def test_a_call_carries_what_the_caller_picks(monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", "/ca.pem")
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     assert daemonry.pick_environment("SSL_CERT_FILE", "SSL_CERT_DIR") == {"SSL_CERT_FILE": "/ca.pem"}
+
+
+@pytest.fixture
+def sums(tmp_path, monkeypatch):
+    """Where a daemon wrote its checksums, with the variables `PROBE_*` of this process."""
+    path = tmp_path / "env.json"
+
+    def write(**values):
+        for name, value in values.items():
+            monkeypatch.setenv(name, value)
+        environment.write_sums(str(path), ("PROBE_*",))
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize("other", ["", "b", "aa", "A", "a" * 40, "\udcff"])
+def test_a_value_is_told_from_another(sums, monkeypatch, other):
+    path = sums(PROBE_A="a")
+    assert environment.drift(path) == []
+    monkeypatch.setenv("PROBE_A", other)
+    assert environment.drift(path) == ["PROBE_A"]
+
+
+def test_values_that_swap_parts_are_told_apart(sums, monkeypatch):
+    path = sums(PROBE_A="/opt/x/bin:/usr/local/bin:/usr/bin:/bin")
+    monkeypatch.setenv("PROBE_A", "/usr/local/bin:/opt/x/bin:/usr/bin:/bin")
+    assert environment.drift(path) == ["PROBE_A"]
+
+
+def test_a_short_value_is_not_its_own_checksum(sums):
+    """A number of four digits would stand in the file as it is."""
+    path = sums(PROBE_PIN="7")
+    (number,) = json.loads(Path(path).read_text(encoding="utf-8"))["rests"].values()
+    assert number != ord("7")
+    assert 0 < number < 1 << 32
+
+
+def test_one_that_an_older_daemon_wrote_is_not_known(sums, tmp_path):
+    path = sums(PROBE_A="a")
+    Path(path).write_text('{"patterns":["PROBE_*"],"sums":{"PROBE_A":1}}', encoding="utf-8")
+    assert environment.drift(path) == []

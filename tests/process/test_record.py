@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from daemonry.process import record
+from daemonry.process import record, record_fields
 from daemonry.process.identity import Identity
 from daemonry.process.record import Record
 
@@ -54,7 +54,7 @@ def test_what_was_written_is_read(path, draining):
     assert record.read(path) == written
     assert record.read(path).draining is draining
     assert record.read(path).pid == 42
-    assert record.read_endpoint(path) == "unix:/run/x.sock"
+    assert record_fields.read_endpoint(path) == "unix:/run/x.sock"
     assert os.stat(path).st_mode & 0o777 == 0o600
 
 
@@ -66,7 +66,7 @@ def test_a_record_is_one_line_that_people_can_read(path):
 
 def test_there_is_none_where_there_is_none(path):
     assert record.read(path) is None
-    assert record.read_endpoint(path) is None
+    assert record_fields.read_endpoint(path) is None
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
@@ -101,10 +101,10 @@ def test_where_a_daemon_is_reached_is_read_without_the_rest(path):
     """The quick commands need one field; the record of another version may lack others."""
     with open(path, "w") as file:
         json.dump({"endpoint": "unix:/run/x.sock"}, file)
-    assert record.read_endpoint(path) == "unix:/run/x.sock"
+    assert record_fields.read_endpoint(path) == "unix:/run/x.sock"
     with open(path, "w") as file:
         json.dump({"endpoint": 5}, file)
-    assert record.read_endpoint(path) is None
+    assert record_fields.read_endpoint(path) is None
 
 
 def test_a_new_record_replaces_the_old_one(path):
@@ -118,7 +118,7 @@ def test_a_full_disk_leaves_the_old_record(on_tiny_disk):
     """Fault 16: opening for writing would have emptied it first (fact F23)."""
     told = on_tiny_disk(
         """
-from daemonry.process import record
+from daemonry.process import record, record_fields
 from daemonry.process.identity import Identity
 from daemonry.process.record import Record
 path = disk + "/x.json"

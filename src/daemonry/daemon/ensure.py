@@ -11,7 +11,7 @@ import os
 
 import daemonry
 from daemonry.clock import Deadline
-from daemonry.process import record
+from daemonry.process import record_fields
 from daemonry.process.place import Place
 from daemonry.transport.connect import connect
 from daemonry.transport.endpoint import Endpoint
@@ -153,7 +153,7 @@ def reach(
         VersionMismatch: its version is not taken, and it is not to be replaced.
         AccessDenied, DeadlineExceeded, ConnectError: somebody may be there.
     """
-    fields = record.read_fields(place.record_path)
+    fields = record_fields.read_fields(place.record_path)
     told = fields.get("endpoint")
     if not isinstance(told, str) or fields.get("draining") is True or fields.get("ready") is False:
         return None

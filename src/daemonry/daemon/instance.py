@@ -9,7 +9,7 @@ from __future__ import annotations
 import daemonry
 from daemonry.clock import Deadline
 from daemonry.limits import CONNECT_RETRY_MAX_S, PROBE_TIMEOUT_S, REQUEST_TIMEOUT_S
-from daemonry.process import record
+from daemonry.process import record_fields
 from daemonry.process.place import Place
 from daemonry.service import client
 from daemonry.transport.endpoint import Endpoint
@@ -57,6 +57,8 @@ class Instance:
 
     def record(self) -> Record | None:
         """Return what the daemon, or its last run if that crashed, wrote about itself."""
+        from daemonry.process import record
+
         return record.read(self.place.record_path) if self.place is not None else None
 
     def endpoint(self) -> Endpoint:
@@ -71,7 +73,7 @@ class Instance:
         if self._endpoint is not None:
             return self._endpoint
         assert self.place is not None
-        told = record.read_endpoint(self.place.record_path)
+        told = record_fields.read_endpoint(self.place.record_path)
         if told is not None:
             return Endpoint.parse(told)
         if self.lock_held() is False:
@@ -80,7 +82,7 @@ class Instance:
 
     def pid(self) -> int | None:
         """Return its process id as the record tells, for people."""
-        return record.read_pid(self.place.record_path) if self.place is not None else None
+        return record_fields.read_pid(self.place.record_path) if self.place is not None else None
 
     def lock_held(self) -> bool | None:
         """Whether its life lock is held; None when that cannot be known."""

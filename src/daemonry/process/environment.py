@@ -10,15 +10,19 @@ with is a checksum of each.
 from __future__ import annotations
 
 import os
-import zlib
 
 import daemonry
 from daemonry import strict_json
+from daemonry.limits import MAX_ENVIRONMENT_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Final
+
+# The largest prime below 2**32.  The rest of a division by it is a checksum that needs no module:
+# `zlib`, for its crc32, would cost a `status` more than all that it compares.
+_PRIME: Final = 4_294_967_291
 
 # What every daemon takes: who and where the user is, how they write and when it is, where the
 # interpreter finds its modules and its own files.  A name that ends in `*` stands for all that begin so.
@@ -93,21 +97,31 @@ def write_sums(path: str, patterns: tuple[str, ...]) -> None:
     """
     from daemonry.process.atomic_file import write_atomically
 
-    fields = {"patterns": list(patterns), "sums": _sums(chosen(os.environ, patterns))}
+    fields = {"patterns": list(patterns), "rests": _rests(chosen(os.environ, patterns))}
     write_atomically(path, strict_json.encode(fields).encode(), durable=False)
 
 
 def drift(path: str) -> list[str]:
     """Return the names of the variables that the daemon has otherwise than this process; [] if not known."""
     try:
-        with open(path, "rb") as file:
-            fields = strict_json.decode_object(file.read().decode())
-        patterns, theirs = fields["patterns"], fields["sums"]
-        mine = _sums(chosen(os.environ, patterns))
+        fields = strict_json.decode_object(_read(path).decode())
+        patterns, theirs = fields["patterns"], fields["rests"]
+        mine = _rests(chosen(os.environ, patterns))
     except (OSError, KeyError, TypeError, AttributeError, ValueError, daemonry.errors.BadFrame):
         return []
     return sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
 
 
-def _sums(values: Mapping[str, str]) -> dict[str, int]:
-    return {name: zlib.crc32(os.fsencode(value)) for name, value in values.items()}
+def _read(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, MAX_ENVIRONMENT_BYTES)
+    finally:
+        os.close(fd)
+
+
+def _rests(values: Mapping[str, str]) -> dict[str, int]:
+    # With the name in front, so that a value of a few characters is not its own rest.
+    return {
+        name: int.from_bytes(os.fsencode(f"{name}={value}"), "big") % _PRIME for name, value in values.items()
+    }

@@ -6,11 +6,8 @@ before it lets go; one that lies there while nobody holds the lock was left by a
 
 from __future__ import annotations
 
-import os
-
-import daemonry
 from daemonry import strict_json
-from daemonry.limits import MAX_RECORD_BYTES
+from daemonry.process.record_fields import read_fields
 from daemonry.values import Value
 
 TYPE_CHECKING = False
@@ -166,42 +163,10 @@ def read(path: str) -> Record | None:
 
     A damaged record is as good as none: the lock and the socket's usual path still tell.
     """
-    fields = _read_fields(path)
-    if fields is None:
+    fields = read_fields(path)
+    if not fields:
         return None
     try:
         return Record.from_fields(fields)
     except ValueError:
         return None
-
-
-def read_endpoint(path: str) -> str | None:
-    """Return only where the record at `path` says that the daemon is reached; None as for `read`."""
-    fields = _read_fields(path)
-    endpoint = fields.get("endpoint") if fields is not None else None
-    return endpoint if isinstance(endpoint, str) else None
-
-
-def read_fields(path: str) -> dict[str, Any]:
-    """Return the fields of the record at `path`, unchecked; {} for none."""
-    return _read_fields(path) or {}
-
-
-def read_pid(path: str) -> int | None:
-    """Return only the process id in the record at `path`; None as for `read`."""
-    fields = _read_fields(path)
-    pid = fields.get("pid") if fields is not None else None
-    return pid if isinstance(pid, int) else None
-
-
-def _read_fields(path: str) -> dict[str, Any] | None:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        return strict_json.decode_object(os.read(fd, MAX_RECORD_BYTES).decode())
-    except (OSError, ValueError, daemonry.errors.BadFrame):
-        return None
-    finally:
-        os.close(fd)
