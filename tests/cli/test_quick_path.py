@@ -22,6 +22,14 @@ HEAVY = {
     "tempfile",
     "threading",
     "typing",
+    "zlib",
+}
+# What only an error, or a daemon, needs of ours.
+NOT_OURS = {
+    "daemonry.errors",
+    "daemonry.cli.exit_codes",
+    "daemonry.process.record",
+    "daemonry.process.platform",
 }
 ENTRY = "from daemonry.cli.main import main; main()"
 
@@ -64,6 +72,8 @@ def test_a_live_daemon_is_asked_without_anything_heavy(sandbox, program, bare, w
     for command in ("status", "ping", "pause", "resume", "reload", "stop"):
         modules, done = imported(*entry, command, *target, env=sandbox.env, cwd=sandbox.path)
         assert_light(modules, bare)
+        if command in ("status", "ping") and way == "daemonry":
+            assert modules & NOT_OURS == set()
         said.append((done.returncode, done.stdout.splitlines()[0]))
     words = ("running", "answers", "paused", "running", "reloaded", "stopped")
     assert said == [(0, f"probe: {word}") for word in words]

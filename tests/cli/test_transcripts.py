@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from daemonry.cli import quick
+from daemonry.cli import kit
 from daemonry.process import record
 
 TRANSCRIPTS = {
@@ -208,7 +208,7 @@ def test_transcript(sandbox, shell, program, title):
 def test_help_says_what_there_is_and_how_it_ends(shell):
     helped = shell("daemonry --help")
     assert (helped.code, helped.err) == (0, "")
-    for verb in (*quick.VERBS, "run", "start", "restart", "logs", "ps"):
+    for verb in (*kit.VERBS, "run", "start", "restart", "logs", "ps"):
         assert re.search(rf"^    {verb} ", helped.out, re.MULTILINE), verb
     assert "exit codes: 0 done or already so" in helped.out
 

@@ -12,8 +12,8 @@ import tomllib
 import pytest
 
 import palingenesis
-from daemonry.cli import exit_codes as the_librarys
-from palingenesis import commands, completion, exit_codes
+from daemonry.cli import exit_codes
+from palingenesis import commands, completion
 from palingenesis.settings import Settings, with_effect
 
 COMMANDS = ("daemon", "status", "pause", "resume", "logs", "config", "completion")
@@ -111,11 +111,6 @@ def test_wrong_usage_is_one_clear_line_and_exit_code_2(app, words):
 def test_arguments_are_understood(arguments, expected):
     given = vars(commands.parser().parse_args(arguments))
     assert expected.items() <= given.items()
-
-
-def test_exit_codes_are_the_librarys():
-    for name in ("DONE", "FAILED", "USAGE", "NOT_RUNNING", "DENIED", "NO_ANSWER", "UNKNOWN_OUTCOME"):
-        assert getattr(exit_codes, name) == getattr(the_librarys, name)
 
 
 # --- nobody there -------------------------------------------------------------------------------

@@ -14,18 +14,22 @@ Owns the table from errors to these codes.
 from __future__ import annotations
 
 from daemonry import errors
+from daemonry.cli.output import DENIED, DONE, FAILED, NO_ANSWER, NOT_RUNNING, UNKNOWN_OUTCOME, USAGE
+
+__all__ = [
+    "DENIED",
+    "DONE",
+    "FAILED",
+    "NOT_RUNNING",
+    "NO_ANSWER",
+    "UNKNOWN_OUTCOME",
+    "USAGE",
+    "code_of",
+]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
-
-DONE: Final = 0
-FAILED: Final = 1
-USAGE: Final = 2
-NOT_RUNNING: Final = 3
-DENIED: Final = 4
-NO_ANSWER: Final = 5
-UNKNOWN_OUTCOME: Final = 6
 
 # The first that fits counts: kinds stand before what they are kinds of.
 _CODES: Final = (

@@ -1,7 +1,7 @@
 """All commands, with their help: `daemonry VERB DAEMON` and a program's own `PROGRAM VERB`.
 
 Owns the argument parser and what run, start, restart, logs, ps and completion do.  The quick
-commands are `quick`'s, whichever way they come in.
+commands are `kit`'s, whichever way they come in.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from daemonry import __version__
-from daemonry.cli import exit_codes, output, quick
+from daemonry.cli import exit_codes, kit, output
 from daemonry.cli.home_verbs import VERBS as HOME_VERBS
 from daemonry.cli.home_verbs import means_a_home
-from daemonry.cli.quick import Options
+from daemonry.cli.kit import Options
 from daemonry.cli.target import check, instance_of, instance_of_daemon, is_endpoint, is_program, load
 from daemonry.daemon.instance import Instance
 from daemonry.errors import (
@@ -152,7 +152,7 @@ def _add_common(sub: argparse.ArgumentParser, default_s: float) -> None:
 
 
 def _timeout(digits: str) -> float:
-    limit_s = quick.seconds(digits)
+    limit_s = kit.seconds(digits)
     if limit_s is None:
         raise argparse.ArgumentTypeError(f"{digits!r} is no number of seconds above 0")
     return limit_s
@@ -219,7 +219,7 @@ def _perform(parser: argparse.ArgumentParser, options: argparse.Namespace, daemo
     except BrokenPipeError:
         raise  # nobody reads our output any more: no error of the command's
     except (DaemonryError, OSError) as error:
-        return quick.fail(error, getattr(options, "json", False))
+        return kit.fail(error, getattr(options, "json", False))
 
 
 def _command(options: argparse.Namespace, daemon: Daemon | None) -> int:
@@ -250,7 +250,7 @@ def _command(options: argparse.Namespace, daemon: Daemon | None) -> int:
 
         limit_s = options.timeout or REQUEST_TIMEOUT_S
         return describe(instance, options.interface, as_json=options.json, timeout_s=limit_s)
-    return quick.perform(
+    return kit.perform(
         options.verb,
         instance,
         Options(json=options.json, force=getattr(options, "force", False), timeout_s=options.timeout),
@@ -413,12 +413,12 @@ def _start_planned(options: argparse.Namespace, instance: Instance, recipe: Reci
         _say_running(options, instance, "already running", error.pid, error.endpoint)
         return exit_codes.DONE
     except StartFailed as error:
-        code = quick.fail(error, options.json)
+        code = kit.fail(error, options.json)
         for line in error.log_tail.splitlines():
             output.complain("    " + printable(line))
         return code
     finally:
-        quick.tell_crash(instance, gone=False)
+        kit.tell_crash(instance, gone=False)
     _say_ready(options, instance, record)
     return exit_codes.DONE
 

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from daemonry.cli import exit_codes, output, quick
+from daemonry.cli import exit_codes, kit, output
 from daemonry.cli.home_verbs import VERBS
 from daemonry.clock import Deadline
 from daemonry.errors import (
@@ -66,7 +66,7 @@ def home(arguments: list[str], parser: type[argparse.ArgumentParser]) -> int:
     except CallFailed as error:
         return _fail_call(error, options)
     except (DaemonryError, OSError) as error:
-        return quick.fail(error, getattr(options, "json", False))
+        return kit.fail(error, getattr(options, "json", False))
 
 
 def _parser(verb: str, kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -95,7 +95,7 @@ def _parser(verb: str, kind: type[argparse.ArgumentParser]) -> argparse.Argument
 def _timeout(options: argparse.Namespace, default_s: float) -> float:
     if options.timeout is None:
         return default_s
-    limit_s = quick.seconds(options.timeout)
+    limit_s = kit.seconds(options.timeout)
     if limit_s is None:
         raise ArgumentInvalid("--timeout", f"{options.timeout!r} is no number of seconds above 0")
     return limit_s
@@ -111,7 +111,7 @@ def _fail_call(error: CallFailed, options: argparse.Namespace) -> int:
         message = f"{told['name']}: {told['reason']}" if "name" in told else told["reason"]
         code = exit_codes.FAILED
     else:
-        return quick.fail(error, options.json)
+        return kit.fail(error, options.json)
     if options.json:
         output.say_json({"ok": False, "error": message, "kind": name, "exit_code": code})
     output.complain(printable(message))
@@ -135,7 +135,7 @@ def _up(home: Home, options: argparse.Namespace) -> int:
     except AlreadyRunning as error:
         return _say_up(home, options, "already up", error.pid)
     except StartFailed as error:
-        code = quick.fail(error, options.json)
+        code = kit.fail(error, options.json)
         for line in error.log_tail.splitlines():
             output.complain("    " + printable(line))
         return code

@@ -10,7 +10,8 @@ import os
 import sys
 
 import daemonry
-from daemonry.cli import output, quick
+from daemonry.cli import kit
+from daemonry.cli.kit import guarded, leave
 from daemonry.daemon.instance import Instance
 
 TYPE_CHECKING = False
@@ -24,16 +25,6 @@ if TYPE_CHECKING:
 def main() -> NoReturn:
     """Be the command `daemonry`."""
     leave(run(sys.argv[1:]))
-
-
-def leave(code: int) -> NoReturn:
-    """End the process with an exit code.
-
-    After a quick command at once: taking the interpreter apart would cost as much as the command.
-    """
-    if "threading" in sys.modules:  # not a quick command
-        raise SystemExit(code)
-    os._exit(output.flush() or code)
 
 
 def run(arguments: list[str]) -> int:
@@ -72,12 +63,12 @@ def _program(daemon: Daemon, arguments: list[str]) -> int:
     return program(daemon, arguments)
 
 
-def _perform(verb: str, find: Callable[[], Instance], options: quick.Options) -> int:
+def _perform(verb: str, find: Callable[[], Instance], options: kit.Options) -> int:
     try:
         instance = find()
     except (daemonry.errors.DaemonryError, OSError) as error:
-        return quick.fail(error, options.json)
-    return quick.perform(verb, instance, options)
+        return kit.fail(error, options.json)
+    return kit.perform(verb, instance, options)
 
 
 def _instance(target: str) -> Instance:
@@ -88,25 +79,7 @@ def _instance(target: str) -> Instance:
     return instance_of(target)
 
 
-def _quick(arguments: list[str]) -> tuple[list[str], quick.Options] | None:
-    if not arguments or arguments[0] not in quick.VERBS:
+def _quick(arguments: list[str]) -> tuple[list[str], kit.Options] | None:
+    if not arguments or arguments[0] not in kit.VERBS:
         return None
-    return quick.parse(arguments[1:])
-
-
-def guarded(command: Callable[[], int]) -> int:
-    """Run a command and return its exit code, also where it raises an error that we know."""
-    output.open_what_is_closed()
-    try:
-        code = command()
-    except BrokenPipeError:
-        return output.reader_gone()
-    except (daemonry.errors.DaemonryError, OSError) as error:
-        code = quick.fail(error)
-    except KeyboardInterrupt:
-        code = 130  # 128 + SIGINT, as a shell would report it
-    except SystemExit as error:  # argparse, after --help or wrong usage
-        if not isinstance(error.code, int):
-            raise
-        code = error.code
-    return output.flush() or code
+    return kit.parse(arguments[1:])

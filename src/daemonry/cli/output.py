@@ -1,7 +1,8 @@
 """What commands print: one fact a line for people, the same facts as JSON for programs.
 
-Owns colour (on a terminal only, and never with NO_COLOR), printing, and the end of a pipe that
-is closed early.
+Owns colour (on a terminal only, and never with NO_COLOR), printing, the end of a pipe that is
+closed early, and the numbers of the exit codes: what each is for is `exit_codes`'s, which comes
+with all errors and is therefore not on the path of a command that has none.
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ from daemonry.wire.text import printable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
+    from typing import Any, Final
+
+DONE: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+NOT_RUNNING: Final = 3
+DENIED: Final = 4
+NO_ANSWER: Final = 5
+UNKNOWN_OUTCOME: Final = 6
 
 _STYLES = {
     "good": "32",
@@ -121,7 +130,7 @@ def flush() -> int | None:
     except OSError as error:
         _discard_the_rest()
         complain(f"cannot write the output: {error.strerror}")
-        return 1
+        return FAILED
     return None
 
 

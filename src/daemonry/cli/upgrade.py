@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemonry.cli import exit_codes, output, quick
+from daemonry.cli import exit_codes, kit, output
 from daemonry.errors import StartFailed
 from daemonry.limits import START_TIMEOUT_S
 from daemonry.wire.text import printable
@@ -28,14 +28,14 @@ def upgrade(options: argparse.Namespace, instance: Instance, recipe: Recipe) -> 
     try:
         record = exchange(instance.place, recipe, timeout_s=options.timeout or START_TIMEOUT_S)
     except StartFailed as error:
-        code = quick.fail(error, options.json)
+        code = kit.fail(error, options.json)
         for line in error.log_tail.splitlines():
             output.complain("    " + printable(line))
         if instance.lock_held():
             output.complain(f"{instance.name}: the one that ran goes on (pid {instance.pid()})")
         return code
     finally:
-        quick.tell_crash(instance, gone=False)
+        kit.tell_crash(instance, gone=False)
     result = "ready" if before is None else "upgraded"
     if options.json:
         fields = {"ok": True, "name": instance.name, "result": result}

@@ -2,13 +2,11 @@
 
 The command:
 
-    cli               its entry; the quick commands end there
-    control           status, pause, resume, reload, stop: what they print
+    cli               its entry, and the quick commands: what status, pause and resume print
     commands          all commands, with their help
     config_commands   config init, show, validate
     default_config    the text that `config init` writes
     completion        the shells' completion scripts
-    exit_codes        how a command ends
 
 The daemon:
 

@@ -1,7 +1,7 @@
 """All commands, with their help.
 
 Owns the words of the command line.  Starting, stopping and logs are done by the library; status,
-pause and resume by `control`, whichever way they come in; the configuration by `config_commands`.
+pause and resume by `cli`, whichever way they come in; the configuration by `config_commands`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from daemonry.cli import kit
 from daemonry.cli.kit import Options
-from palingenesis import NAME, __version__, exit_codes
+from palingenesis import NAME, __version__
 from palingenesis.definition import daemon
 
 _ABOUT = "keeps AI coding sessions alive"
@@ -25,7 +25,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:  # one line, where argparse prints two
-        self.exit(exit_codes.USAGE, f"{self.prog}: {kit.printable(message)} (try {self.prog} --help)\n")
+        self.exit(kit.USAGE, f"{self.prog}: {kit.printable(message)} (try {self.prog} --help)\n")
 
 
 # Adds a command of this name and help.
@@ -109,7 +109,7 @@ def run(arguments: list[str]) -> int:
     if not arguments:
         kit.say(f"{NAME} {__version__}: {_ABOUT}")
         kit.say(f"try {NAME} --help")
-        return exit_codes.DONE
+        return kit.DONE
     given = parser().parse_args(arguments)
     if given.command == "logs":
         daemon.main(_logs_arguments(given))
@@ -121,16 +121,16 @@ def run(arguments: list[str]) -> int:
         from palingenesis.completion import script
 
         kit.say(script(given.shell))
-        return exit_codes.DONE
+        return kit.DONE
     return _control(given)
 
 
 def _control(given: argparse.Namespace) -> int:
-    from palingenesis import control
+    from palingenesis.cli import perform
 
     verb = given.subcommand if given.command == "daemon" else given.command
     force = getattr(given, "force", False)
-    return control.perform(verb, Options(json=given.json, force=force, timeout_s=given.timeout))
+    return perform(verb, Options(json=given.json, force=force, timeout_s=given.timeout))
 
 
 def _start(given: argparse.Namespace) -> NoReturn:

@@ -13,7 +13,6 @@ from typing import Any
 from daemonry import load_config, write_atomically
 from daemonry.cli import kit
 from daemonry.errors import ConfigError
-from palingenesis import exit_codes
 from palingenesis.default_config import TEXT
 from palingenesis.definition import daemon
 from palingenesis.settings import Settings, session_dir, socket_path, with_effect, without_effect
@@ -37,7 +36,7 @@ def init(path: str | None, *, force: bool) -> int:
     except OSError as error:
         raise ConfigError(path, "", f"cannot be written: {error.strerror}") from error
     kit.say(f"{path}: written")
-    return exit_codes.DONE
+    return kit.DONE
 
 
 def show(section: str | None, *, as_json: bool) -> int:
@@ -57,7 +56,7 @@ def show(section: str | None, *, as_json: bool) -> int:
         kit.say_json(tables)
     else:
         _say_toml(path, tables, settings)
-    return exit_codes.DONE
+    return kit.DONE
 
 
 def validate(path: str | None) -> int:
@@ -76,7 +75,7 @@ def validate(path: str | None) -> int:
         kit.say(f"{found}: there is no such file; the defaults are used")
     for sentence in without_effect(settings):
         kit.say(f"{found}: {sentence}")
-    return exit_codes.DONE
+    return kit.DONE
 
 
 def _path(given: str | None) -> str:
@@ -109,7 +108,7 @@ def _no_such_section(section: str, known: list[str]) -> int:
     near = difflib.get_close_matches(section, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
     kit.complain(f"palingenesis: no section {kit.printable(repr(section))}: {hint}")
-    return exit_codes.USAGE
+    return kit.USAGE
 
 
 def _say_toml(path: str, tables: dict[str, dict[str, Any]], settings: Settings) -> None:
