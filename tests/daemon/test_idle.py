@@ -38,7 +38,13 @@ def set_up(run):
 async def hold():
     with RUN.busy():
         await wait_told("free")
+import daemonry.daemon.idle as idle
+def suspended():  # asked at each look whether the time is over
+    note("looks", ".")
+    return 3600.0 if told("suspended") else 0.0
+idle.suspended_s = suspended
 """
+LOOKS_PER_TIMEOUT = 10
 PID = "org.example.who.Pid"
 
 
@@ -46,11 +52,16 @@ def gone(probe, within_s):
     wait_until(lambda: probe.instance.lock_held() is False, within_s, "the idle end")
 
 
-def stays(probe, for_s):
-    until_s = time.monotonic() + for_s
-    while time.monotonic() < until_s:
-        assert probe.instance.lock_held()
-        time.sleep(0.05)
+def looks(probe):
+    """How often the daemon has looked whether its time is over."""
+    return len(probe.noted("looks") or "")
+
+
+def stays(probe, timeouts):
+    """Wait until the daemon has looked as often as in so many of its timeouts; it must not have ended."""
+    enough = looks(probe) + timeouts * LOOKS_PER_TIMEOUT
+    wait_until(lambda: looks(probe) >= enough or not probe.instance.lock_held(), 30, "looks")
+    assert probe.instance.lock_held()
 
 
 def test_it_ends_clean_when_nobody_needs_it(probe):
@@ -75,14 +86,19 @@ def test_it_is_shown(probe):
 
 def test_asking_how_it_is_does_not_keep_it(probe):
     probe.start(PROGRAM, "idle_timeout_s=0.8")
-    began_s = time.monotonic()
-    while probe.instance.lock_held():
+    answers = 0
+
+    def gone_though_asked():
+        nonlocal answers
         try:
             probe.instance.status()
         except errors.DaemonryError:
-            pass
-        assert time.monotonic() - began_s < 15
-        time.sleep(0.1)
+            return not probe.instance.lock_held()
+        answers += 1
+        return False
+
+    wait_until(gone_though_asked, 15)
+    assert answers
 
 
 def test_calls_streams_and_jobs_hold_it(probe):
@@ -93,11 +109,11 @@ def test_calls_streams_and_jobs_hold_it(probe):
         pid = client.call("org.example.who.Slow", {"seconds": 1.5})["result"]
         assert pid == probe.instance.pid()
         client.call("org.example.who.Begin", {"seconds": 1.5})
-    stays(probe, 1.2)
+    stays(probe, 3)
     with daemonry.Client.connect(probe.instance.endpoint()) as client:
         stream = client.stream("org.example.who.Watch")
         next(stream)
-        stays(probe, 1.2)
+        stays(probe, 3)
         stream.close()
     gone(probe, 10)
 
@@ -107,7 +123,7 @@ def test_a_paused_one_stays(probe):
     probe.start(PROGRAM, "idle_timeout_s=0.3")
     assert probe.cli("pause").code == 0
     probe.tell("free")
-    stays(probe, 1.0)
+    stays(probe, 3)
     assert probe.cli("resume").code == 0
     gone(probe, 10)
 
@@ -150,23 +166,13 @@ def test_the_same_with_asyncio(probe, monkeypatch):
 
 
 def test_a_suspend_gives_the_whole_time_again(probe):
-    body = PROGRAM + (
-        "import daemonry.daemon.idle as idle\n"
-        "idle.suspended_s = lambda: float(noted) if (noted := read()) else 0.0\n"
-        "def read():\n"
-        "    try:\n"
-        "        return open(f'{BOX}/suspended').read()\n"
-        "    except OSError:\n"
-        "        return ''\n"
-    )
-    probe.start(body, "idle_timeout_s=4.0")
-    began_s = time.monotonic()
-    time.sleep(2.5)
-    probe.tell("suspended", "3600")
-    time.sleep(2.5)
-    assert probe.instance.lock_held()  # without the suspend it would have ended at 4.0
-    gone(probe, 10)
-    assert time.monotonic() - began_s >= 6.0
+    probe.start(PROGRAM, "idle_timeout_s=4.0")
+    wait_until(lambda: looks(probe) > LOOKS_PER_TIMEOUT / 2)
+    probe.tell("suspended")
+    began_s, before = time.monotonic(), looks(probe)
+    gone(probe, 30)
+    assert time.monotonic() - began_s >= 4.0
+    assert looks(probe) - before >= LOOKS_PER_TIMEOUT  # without the suspend, half as many were left
 
 
 @pytest.mark.parametrize("rounds", [6, pytest.param(60, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
@@ -188,7 +194,7 @@ def test_who_comes_at_the_very_moment_is_served_or_refused_unsent(probe, rounds,
         client.call(PID)
     dice = random.Random(5)
     for _ in range(rounds):
-        time.sleep(0.3 + dice.uniform(-0.03, 0.08))
+        time.sleep(0.3 + dice.uniform(-0.03, 0.08))  # the moment that is tried
         threads = [threading.Thread(target=ask) for _ in range(3)]
         for thread in threads:
             thread.start()
