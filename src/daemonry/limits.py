@@ -63,7 +63,7 @@ START_TIMEOUT_S: Final = 60.0
 DRAIN_TIMEOUT_S: Final = 10.0
 # The process is ended by the guardian this long after the drain should have been over.
 DRAIN_GRACE_S: Final = 2.0
-# What `stop` waits for the lock: the drain, its grace, and the exit.
+# What `stop` waits for the lock at least: the usual drain, its grace, and the exit.
 STOP_TIMEOUT_S: Final = 20.0
 # A hook that a command waits for (pause, resume, reload): less than the client's patience.
 HOOK_TIMEOUT_S: Final = 4.0

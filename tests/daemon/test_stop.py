@@ -12,6 +12,7 @@ import time
 import pytest
 
 from daemonry import DaemonryError, Instance, stop
+from daemonry.daemon.stop import _patience_s as patience_of
 from daemonry.errors import NotRunning, StopFailed
 from daemonry.limits import LOCK_PROBE_PATIENCE_S
 from daemonry.process import lock
@@ -493,6 +494,31 @@ def _read_all(fd):
             pass
     except OSError:
         pass  # the other end is closed
+
+
+def test_a_stop_waits_as_long_as_the_daemon_has_to_drain(probe, monkeypatch):
+    """A drain may take longer than what a stop waits for otherwise."""
+    monkeypatch.setattr("daemonry.daemon.stop.STOP_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("daemonry.daemon.stop.DRAIN_TIMEOUT_S", 0.5)
+    instance = probe.start(STUBBORN, "drain_timeout_s=60")
+    at_work(probe)
+    told = []
+
+    def progress(held_up_by):
+        told.append(held_up_by)
+        if len(told) == 3:  # a second each, so the usual time is over
+            probe.tell("give in")
+
+    stop(instance, progress=progress)
+    assert len(told) >= 3
+    assert instance.lock_held() is False
+
+
+@pytest.mark.parametrize(
+    ("drain_s", "patience_s"), [("0.2", 20), ("10", 20), ("30", 40), ("float('inf')", 1e9 + 10)]
+)
+def test_how_long_a_stop_waits_by_itself(probe, drain_s, patience_s):
+    assert patience_of(probe.start("", f"drain_timeout_s={drain_s}")) == patience_s
 
 
 def test_stopping_from_python_reports_what_holds_it_up(probe):

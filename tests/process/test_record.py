@@ -32,12 +32,15 @@ DAMAGED = {
     "a name of numbers": json.dumps({**FIELDS, "name": 5}).encode(),
     "a time of words": json.dumps({**FIELDS, "started_at": "soon"}).encode(),
     "a time of nothing": json.dumps({**FIELDS, "started_at": None}).encode(),
+    "a drain time of words": json.dumps({**FIELDS, "drain_timeout_s": "long"}).encode(),
+    "a drain time of nothing": json.dumps({**FIELDS, "drain_timeout_s": None}).encode(),
     "a time beyond all": json.dumps({**FIELDS, "started_at": 10**400}).encode(),
     "a time that is none": json.dumps({**FIELDS, "started_at": float("nan")}).encode(),
     **{
         f"no {name}": json.dumps({k: v for k, v in FIELDS.items() if k != name}).encode()
         for name in FIELDS
-        if name not in {"draining", "ready"}  # one without them was written by an older release
+        if name
+        not in {"draining", "ready", "drain_timeout_s"}  # one without them was written by an older release
     },
 }
 

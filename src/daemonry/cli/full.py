@@ -305,7 +305,7 @@ def _restart(options: argparse.Namespace, daemon: Daemon | None) -> int:
     instance, recipe = _plan(options, daemon)
     _check_before(recipe, daemon)
     try:
-        stop(instance, timeout_s=options.timeout or STOP_TIMEOUT_S)
+        stop(instance, timeout_s=options.timeout)
     except NotRunning:
         pass
     return _start_planned(options, instance, recipe)

@@ -43,7 +43,7 @@ from daemonry.cli.output import (
     span,
     value,
 )
-from daemonry.limits import REQUEST_TIMEOUT_S, STOP_TIMEOUT_S
+from daemonry.limits import REQUEST_TIMEOUT_S
 from daemonry.wire import text
 from daemonry.wire.text import ALREADY_PAUSED, NOT_PAUSED, printable
 
@@ -198,7 +198,7 @@ def _stop(instance: Instance, options: Options) -> int:
             told = held_up_by
             complain(f"{instance.name}: stopping, held up by {printable(held_up_by)}")
 
-    stop(instance, timeout_s=options.timeout_s or STOP_TIMEOUT_S, force=options.force, progress=progress)
+    stop(instance, timeout_s=options.timeout_s, force=options.force, progress=progress)
     return _done(instance, options, "stopped")
 
 

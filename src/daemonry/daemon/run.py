@@ -73,6 +73,8 @@ _ASYNCIO = os.path.dirname(asyncio.__file__) + "/"
 # sysexits.h: an internal software error.  The guardian ends a process that cannot end by itself.
 EXIT_HUNG = 70
 _JOBS_LOOK_S = 0.05
+# JSON, which the record is, has no infinity; 30 years are as good.
+_LONGEST_S = 1e9
 
 
 class Run:
@@ -346,6 +348,7 @@ class _Performance:
             time.time(),
             self._daemon.version,
             ready=ready,
+            drain_timeout_s=min(self._daemon.drain_timeout_s, _LONGEST_S),
         )
         try:
             record.write(self._place.record_path, written)

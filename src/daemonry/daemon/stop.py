@@ -16,7 +16,7 @@ from daemonry.errors import (
     DeadlineExceeded,
     StopFailed,
 )
-from daemonry.limits import PROBE_TIMEOUT_S, REQUEST_TIMEOUT_S, STOP_TIMEOUT_S
+from daemonry.limits import DRAIN_TIMEOUT_S, PROBE_TIMEOUT_S, REQUEST_TIMEOUT_S, STOP_TIMEOUT_S
 from daemonry.process.lock import wait_released
 from daemonry.transport.connect import try_connect
 from daemonry.wire import text
@@ -32,7 +32,7 @@ _SIGKILL = 9
 def stop(
     instance: Instance,
     *,
-    timeout_s: float = STOP_TIMEOUT_S,
+    timeout_s: float | None = None,
     force: bool = False,
     progress: Callable[[str], None] = lambda held_up_by: None,
 ) -> None:
@@ -40,7 +40,8 @@ def stop(
 
     Args:
         instance: which one.
-        timeout_s: how long it may take, in seconds.
+        timeout_s: how long it may take, in seconds; None for what the daemon's own drain needs, and no
+            less than `STOP_TIMEOUT_S`.
         force: kill it when the time is over.
         progress: is told what the daemon is still waiting for, about once a second.
 
@@ -51,6 +52,8 @@ def stop(
         DeadlineExceeded: it takes neither the command nor the signal.
         StopFailed: it took it, and is still there when the time is over.
     """
+    if timeout_s is None:
+        timeout_s = _patience_s(instance)
     deadline = Deadline(timeout_s)
     heard = _ask(instance, min(REQUEST_TIMEOUT_S, timeout_s))
     held_up_by = ""
@@ -66,6 +69,14 @@ def stop(
     if not heard:
         raise DeadlineExceeded("reply", timeout_s, "maybe", _described(instance))
     raise StopFailed(instance.name, timeout_s, held_up_by)
+
+
+def _patience_s(instance: Instance) -> float:
+    """Return how long a stop may take by the daemon's own word: its drain, and what comes after it."""
+    record = instance.record()
+    if record is None:
+        return STOP_TIMEOUT_S
+    return max(STOP_TIMEOUT_S, record.drain_timeout_s + STOP_TIMEOUT_S - DRAIN_TIMEOUT_S)
 
 
 def _ask(instance: Instance, timeout_s: float) -> bool:

@@ -7,6 +7,7 @@ before it lets go; one that lies there while nobody holds the lock was left by a
 from __future__ import annotations
 
 from daemonry import strict_json
+from daemonry.limits import DRAIN_TIMEOUT_S
 from daemonry.process.record_fields import read_fields
 from daemonry.values import Value
 
@@ -30,9 +31,20 @@ class Record(Value):
         started_at: wall-clock time of the start, in seconds since 1970, for people.
         version: the program's version.
         ready: whether it serves; false between the making of its socket and the end of its setup.
+        drain_timeout_s: how long its work may take to end after a stop was asked, in seconds.
     """
 
-    __slots__ = ("draining", "endpoint", "identity", "name", "nonce", "started_at", "version", "ready")  # noqa: RUF023  # in the order of the arguments
+    __slots__ = (  # noqa: RUF023  # in the order of the arguments
+        "draining",
+        "endpoint",
+        "identity",
+        "name",
+        "nonce",
+        "started_at",
+        "version",
+        "ready",
+        "drain_timeout_s",
+    )
     draining: bool
     endpoint: str
     identity: Identity
@@ -41,6 +53,7 @@ class Record(Value):
     started_at: float
     version: str
     ready: bool
+    drain_timeout_s: float
 
     def __init__(  # noqa: PLR0913, PLR0917  # one for each field of the file
         self,
@@ -52,6 +65,7 @@ class Record(Value):
         started_at: float,
         version: str,
         ready: bool = True,
+        drain_timeout_s: float = DRAIN_TIMEOUT_S,
     ) -> None:
         self._set(
             draining=draining,
@@ -62,6 +76,7 @@ class Record(Value):
             started_at=started_at,
             version=version,
             ready=ready,
+            drain_timeout_s=drain_timeout_s,
         )
 
     @property
@@ -94,6 +109,7 @@ class Record(Value):
             "started_at": self.started_at,
             "draining": self.draining,
             "ready": self.ready,
+            "drain_timeout_s": self.drain_timeout_s,
         }
 
     @classmethod
@@ -121,6 +137,7 @@ class Record(Value):
                 float(fields["started_at"]),
                 _text(fields["version"]),
                 fields.get("ready") is not False,
+                float(fields.get("drain_timeout_s", DRAIN_TIMEOUT_S)),
             )
         except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"not a record: {error}") from None
