@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -127,6 +128,35 @@ def test_a_foreground_run_says_what_it_does_and_ends_on_a_signal(probe):
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
     assert probe.stderr().splitlines()[-1].endswith("INFO stopped (drained)")
+
+
+def test_one_that_was_only_ever_run_in_the_foreground_is_started_by_its_name(probe):
+    with probe.foreground() as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    started = probe.cli("start")
+    assert started.out == f"probe: ready at unix:{probe.place.socket_path} (pid {probe.instance.pid()})\n"
+    assert probe.cli("stop").code == 0
+
+
+def test_a_foreground_run_leaves_the_options_of_the_background_alone(probe):
+    """The same program is tried out in a terminal, and started again as it was."""
+    probe.start("", "", "--log-level", "debug")
+    assert probe.cli("stop").code == 0
+    before = Path(probe.place.start_path).read_text(encoding="utf-8")
+    assert "debug" in before
+    with probe.foreground():
+        assert Path(probe.place.start_path).read_text(encoding="utf-8") == before
+
+
+def test_a_daemon_that_no_other_process_can_find_runs_in_the_foreground_all_the_same(probe):
+    body = "made = daemon\ndel daemon\nmade.main(['run'])\n"
+    with probe.sandbox.popen(sys.executable, probe.write(body)) as process:
+        wait_until(lambda: probe.instance.liveness().answer == "serving")
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=10)
+    assert "it cannot be started by its name: " in said or Path(probe.place.start_path).exists()
+    assert "INFO stopped (drained)" in said
 
 
 # --- failed: the stage, one line, at once ---------------------------------------------------------

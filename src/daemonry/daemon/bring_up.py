@@ -161,16 +161,12 @@ def _is_coming(instance: Instance) -> bool:
 
 
 def _recipe(instance: Instance, wanted: Wanted) -> Recipe:
-    import sys
-
-    from daemonry.daemon.start import Recipe, remembered
+    from daemonry.daemon.start import Recipe, recipe_of, remembered
 
     daemon = wanted.daemon
     assert instance.place is not None
     if daemon is not None:
-        return Recipe(
-            wanted.arguments, daemon.import_path(), sys.executable, daemon.target(), daemon.environment
-        )
+        return recipe_of(daemon, wanted.arguments)
     recipe = remembered(instance.place)
     if recipe is None:
         raise daemonry.errors.TargetInvalid(

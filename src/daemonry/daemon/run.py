@@ -30,8 +30,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from daemonry import clock
-from daemonry.daemon import claim, last_crash, registry
+from daemonry.daemon import claim, last_crash, registry, start
 from daemonry.daemon.beside import Beside
+from daemonry.daemon.config import absolute
 from daemonry.daemon.fingerprint import Fingerprint, Settings
 from daemonry.daemon.guardian import Guardian
 from daemonry.daemon.hand_over import Giver, HandOver, Taken
@@ -39,7 +40,15 @@ from daemonry.daemon.idle import Idle
 from daemonry.daemon.life import Life
 from daemonry.daemon.lifecycle import Happened, Phase
 from daemonry.daemon.work import Job, drain
-from daemonry.errors import AlreadyRunning, DaemonryError, NotRunning, Refused, StartFailed, UnsafePath
+from daemonry.errors import (
+    AlreadyRunning,
+    DaemonryError,
+    NotRunning,
+    Refused,
+    StartFailed,
+    TargetInvalid,
+    UnsafePath,
+)
 from daemonry.limits import DRAIN_GRACE_S, SOCKET_CHECK_S, START_TIMEOUT_S
 from daemonry.process import activated, atomic_file, crash_file, environment, logs, record
 from daemonry.process.forks import not_for_children
@@ -537,10 +546,24 @@ class _Performance:
             environment.write_sums(self._place.environment_path, taken)
         except OSError as error:
             logger.warning("the environment's checksums could not be written: %s", error)
+        if self._foreground:
+            self._remember_this_start()
         logger.info("ready at %s (pid %d)", self._record.endpoint, self._record.pid)
         self._release_start_lock()
         self._reporter.ready(self._record.to_fields())
         self._notifier.ready(f"serving at {self._record.endpoint}")
+
+    def _remember_this_start(self) -> None:
+        """Let a later start by the name know the program; a starter has done so for a background daemon."""
+        arguments: tuple[str, ...] = ()
+        if self._config_path:
+            arguments += ("--config", absolute(self._config_path))
+        if self._log_level != "info":
+            arguments += ("--log-level", self._log_level)
+        try:
+            start.remember_if_new(self._place, start.recipe_of(self._daemon, arguments))
+        except (TargetInvalid, StartFailed) as error:
+            logger.warning("it cannot be started by its name: %s", _one_line(error))
 
     async def _work(self, run: Run) -> None:
         loop = asyncio.get_running_loop()

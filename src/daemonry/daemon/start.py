@@ -8,6 +8,7 @@ no moment exists in which nobody holds it.
 from __future__ import annotations
 
 import os
+import sys
 
 from daemonry import strict_json
 from daemonry.clock import Deadline
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from daemonry.daemon.definition import Daemon
     from daemonry.process.lock import Lock
     from daemonry.process.place import Place
 
@@ -223,6 +225,26 @@ def _how_it_ended(status: int | None) -> str:
 
         return f"the process was killed by {signal.Signals(-status).name}"
     return f"the process ended with status {status} before it was ready"
+
+
+def recipe_of(daemon: Daemon, arguments: tuple[str, ...] = ()) -> Recipe:
+    """Return how a daemon that this process has imported is started.
+
+    Raises:
+        TargetInvalid: another process could not find it.
+    """
+    return Recipe(arguments, daemon.import_path(), sys.executable, daemon.target(), daemon.environment)
+
+
+def remember_if_new(place: Place, recipe: Recipe) -> None:
+    """Remember how a daemon is started, unless the same program is remembered, with whatever options.
+
+    Raises:
+        StartFailed: it could not be written.
+    """
+    last = remembered(place)
+    if last is None or last.target != recipe.target:
+        _remember(place, recipe)
 
 
 def _remember(place: Place, recipe: Recipe) -> None:
