@@ -1,11 +1,13 @@
 """Odd surroundings: other numberings of processes, other homes, zombies, few descriptors."""
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -119,6 +121,28 @@ def test_a_variable_moves_its_files_and_only_its(probe):
         f"other: ready at unix:{probe.sandbox.path}/run/other/other.sock "
     )
     assert probe.cli("stop").code == 0
+
+
+@pytest.mark.parametrize("rest", [False, True])
+def test_the_directory_in_tmp_goes_with_the_daemon(probe, rest):
+    """For a user without a runtime directory; what somebody has put in there stays."""
+    if os.path.isdir(f"/run/user/{os.geteuid()}"):
+        pytest.skip("this user has a runtime directory, which is used")
+    name = f"probe-{secrets.token_hex(4)}"
+    directory = Path(f"/tmp/{name}-{os.geteuid()}")
+    del probe.sandbox.env["XDG_RUNTIME_DIR"]
+    program = probe.sandbox.write("t.py", f"from daemonry import Daemon\ndaemon = Daemon({name!r})\n")
+    started = probe.sandbox.daemonry("start", program)
+    assert started.out.startswith(f"{name}: ready at unix:{directory}/{name}.sock ")
+    assert directory.stat().st_mode & 0o777 == 0o700
+    if rest:
+        (directory / "rest").touch()
+    assert probe.sandbox.daemonry("stop", name).code == 0
+    assert [path.name for path in directory.glob("*")] == ["rest"] * rest
+    assert directory.exists() is rest
+    if rest:
+        (directory / "rest").unlink()
+        directory.rmdir()
 
 
 @pytest.mark.parametrize("jump_s", [3600, -3600])

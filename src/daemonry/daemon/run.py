@@ -768,6 +768,7 @@ class _Performance:
             if self._life_lock is None or self._record is None:
                 return
             self._server.cleanup()
+            self._remove_empty_directory()
             registry.remove(self._place)
             # The record goes last: while it is there, the next client knows that we did not finish.
             try:
@@ -776,6 +777,15 @@ class _Performance:
                 logger.warning("the record could not be removed: %s", error)
             self._record = None
             # The life lock stays held until the process is gone.
+
+    def _remove_empty_directory(self) -> None:
+        # /tmp is everybody's and not cleared when a session ends.  We hold the life lock, so nobody is
+        # about to bind in there.
+        if self._place.runtime_dir_in_tmp:
+            try:
+                os.rmdir(self._place.runtime_dir)
+            except OSError:
+                pass  # there is something in it, or it was never made
 
 
 async def _reload(life: Life) -> None:

@@ -181,6 +181,11 @@ class Place(Value):
         return os.path.dirname(self.host_dir) if self.own is None else self.host_dir
 
     @property
+    def runtime_dir_in_tmp(self) -> bool:
+        """Whether the runtime directory is the one in /tmp, for users who have none."""
+        return self.own is None and self.runtime_dir == _in_tmp(self.name)
+
+    @property
     def life_lock_path(self) -> str:
         """The lock that whoever is this daemon holds."""
         return self.file("lock")
@@ -296,11 +301,14 @@ def runtime_dir(name: str) -> str:
     base = os.environ.get("XDG_RUNTIME_DIR", "")
     if base.startswith("/") and _is_private(base):
         return f"{base.rstrip('/')}/{name}"
-    uid = os.geteuid()
-    base = f"/run/user/{uid}"
+    base = f"/run/user/{os.geteuid()}"
     if _is_private(base):
         return f"{base}/{name}"
-    return f"/tmp/{name}-{uid}"
+    return _in_tmp(name)
+
+
+def _in_tmp(name: str) -> str:
+    return f"/tmp/{name}-{os.geteuid()}"
 
 
 def _is_private(path: str) -> bool:
