@@ -66,6 +66,7 @@ def test_what_needs_nothing_of_each_other_starts_at_the_same_time(shop, service)
         + service("b", sh(meet.format("b.here", "a.here")), ready=ready)
     )
     shop.up()
+    assert {name: one["state"] for name, one in shop.ps().items()} == {"a": "ready", "b": "ready"}
 
 
 def test_nobody_starts_before_all_that_it_needs_is_ready(shop, service):

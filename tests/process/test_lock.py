@@ -175,7 +175,9 @@ os.waitpid(child, 0)
 
 def test_a_free_lock_is_taken_without_waiting(path, monkeypatch):
     monkeypatch.setattr(clock, "sleep", pytest.fail)
-    Lock.take(path, Deadline(0.0)).release()
+    lock = Lock.take(path, Deadline(0.0))
+    assert lock is not None
+    lock.release()
 
 
 @pytest.mark.usefixtures("holder")

@@ -381,10 +381,18 @@ def test_a_file_that_cannot_be_opened_is_told(tmp_path):
         logs.set_up(str(tmp_path / "none/x.log"))
 
 
-def test_a_terminal_that_is_gone_is_no_reason_to_fail(monkeypatch):
-    monkeypatch.setattr(os, "write", _fail)
+def test_a_terminal_that_is_gone_is_no_reason_to_fail(monkeypatch, capsys):
+    tried = []
+
+    def fail(*written):
+        tried.append(written)
+        return _fail(*written)
+
+    monkeypatch.setattr(os, "write", fail)
     Terminal().handle(record("x"))
     Terminal().handle(record("%(missing)s", {"here": 1}))
+    assert tried
+    assert capsys.readouterr() == ("", "")  # nor to tell of it where nobody reads
 
 
 @pytest.mark.slow

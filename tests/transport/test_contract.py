@@ -261,9 +261,11 @@ def test_reading_takes_no_more_than_it_was_asked_for(ends):
 
 
 def test_writing_nothing_is_no_error(ends):
-    client, _ = ends
+    client, server = ends
     client.write(b"")
     client.write(b"", timeout_s=0.0)
+    client.write(b"x")
+    assert server.read(timeout_s=PATIENT_S) == b"x"
 
 
 @pytest.mark.parametrize("timeout_s", [0.0, SOON_S])
@@ -341,11 +343,13 @@ def test_writing_to_who_does_not_read_ends_at_its_deadline(ends, timeout_s):
 def test_a_full_stream_takes_more_once_its_peer_reads(ends):
     client, server = ends
     fill(client)
-    reader = threading.Thread(target=read_all, args=(server,))
+    came = []
+    reader = threading.Thread(target=lambda: came.append(read_all(server)))
     reader.start()
     client.write(b"again", PATIENT_S)
     client.finish_writing()
     reader.join()
+    assert came[0].endswith(b"again")
 
 
 def test_half_a_connection_may_end_first(ends):

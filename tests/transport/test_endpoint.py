@@ -175,5 +175,6 @@ def test_any_text_is_an_endpoint_or_refused(text):
         endpoint = Endpoint.parse(text)
     except EndpointInvalid:
         return
+    assert endpoint.kind in {"unix", "tcp", "fd", "pipe"}
     if endpoint.path is not None:
-        os.fsencode(endpoint.path)
+        assert os.fsencode(endpoint.path).startswith(b"/")

@@ -335,7 +335,9 @@ def test_a_directory_in_which_others_could_exchange_the_socket_is_refused(here, 
 
 def test_a_sticky_directory_will_do_for_a_users_path(here):
     here.parent.chmod(0o1777)
-    listen(f"unix:{here}").close()
+    with listen(f"unix:{here}") as listener:
+        assert listener.endpoint.path == str(here)
+        assert stat.S_ISSOCK(os.lstat(here).st_mode)
 
 
 def test_who_removes_and_binds_waits_for_who_does_so_now(here, monkeypatch):
