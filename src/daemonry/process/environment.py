@@ -71,7 +71,8 @@ def chosen(environ: Mapping[str, str], patterns: Iterable[str]) -> dict[str, str
         else:
             exact.add(pattern)
     beginnings = tuple(prefixes)
-    return {name: value for name, value in environ.items() if name in exact or name.startswith(beginnings)}
+    # Values are looked up for those that count only: `os.environ` decodes each as it is asked for.
+    return {name: environ[name] for name in environ if name in exact or name.startswith(beginnings)}
 
 
 def pick_environment(*names: str) -> dict[str, str]:
