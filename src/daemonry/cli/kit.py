@@ -237,15 +237,21 @@ def tell_crash(instance: Instance, *, gone: bool) -> None:
         complain(note)
 
 
-def fail(error: daemonry.errors.DaemonryError | OSError, as_json: bool = False) -> int:
-    """Print an error, one line, and return its exit code."""
+def fail(error: daemonry.errors.DaemonryError | OSError, as_json: bool = False, program: str = "") -> int:
+    """Print an error, one line, and return its exit code.
+
+    Args:
+        error: the error.
+        as_json: whether it is printed as JSON, too.
+        program: what the line begins with, if anything: whose error it is.
+    """
     from daemonry.cli.exit_codes import code_of
 
     code = code_of(error)
     message = printable(str(error))
     if as_json:
         say_json({"ok": False, "error": message, "kind": type(error).__name__, "exit_code": code})
-    complain(message)
+    complain(f"{program}: {message}" if program else message)
     return code
 
 

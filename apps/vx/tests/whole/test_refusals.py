@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from daemonry import listen
+
 
 @pytest.mark.parametrize(
     ("manifest", "named"),
@@ -96,3 +98,20 @@ def test_no_c_compiler_names_what_to_install(app) -> None:
     line = project.fails(PATH="/nowhere")
     assert "'cc'" in line
     assert "install gcc or clang" in line
+
+
+def test_an_endpoint_that_is_none_is_told_with_its_variable(app) -> None:
+    for service in ("AETHER", "CASS", "RHEA"):
+        done = app.vx("build", **{f"VX_{service}": "http://x"})
+        assert done.code == 2
+        assert done.err.startswith(f"vx: VX_{service}: 'http://x' is no endpoint")
+
+
+def test_an_aether_that_is_elsewhere_is_not_started(app) -> None:
+    with listen("tcp:127.0.0.1:0") as listener:
+        port = str(listener.endpoint).rpartition(":")[2]  # free, once this is closed
+    done = app.vx("build", VX_AETHER=f"tcp:0.0.0.0:{port}")  # not the loopback, for all that is known
+    assert done.code == 3
+    assert done.err == (
+        f"vx: aether: not running (VX_AETHER names tcp:0.0.0.0:{port}, which is not started from here)\n"
+    )

@@ -38,8 +38,9 @@ def reach(*, spawn: bool, quiet: bool = True, die_with_parent: bool = False) -> 
     trouble = home_trouble()
     if trouble is not None:
         raise home.HomeInvalid(trouble)
-    if not home.endpoint(home.AETHER).local:
-        return Client.connect(home.endpoint(home.AETHER))
+    endpoints = {one: home.endpoint(one) for one in home.SERVICES}  # here it is seen what is none
+    if not endpoints[home.AETHER].local:
+        return Client.connect(endpoints[home.AETHER])
 
     if die_with_parent and spawn:
         _start_owned()

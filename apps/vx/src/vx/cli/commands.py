@@ -14,7 +14,7 @@ from daemonry import Client, Instance, stop
 from daemonry.cli import kit
 from vx import __version__, home
 from vx.cli import build, explaining, store
-from vx.cli.failures import told
+from vx.cli.failures import home_trouble, told
 
 _NOT_RUNNING: Final = 3
 _STOP_TIMEOUT_S: Final = 20.0
@@ -132,6 +132,7 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
+    _check_home()
     try:
         client = Client.connect(home.endpoint(home.AETHER))
     except (
@@ -163,6 +164,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _kill(options: argparse.Namespace) -> int:
+    _check_home()
     instance = Instance(home.place(home.AETHER))
     try:
         stop(instance, timeout_s=_STOP_TIMEOUT_S, force=True)
@@ -171,3 +173,9 @@ def _kill(options: argparse.Namespace) -> int:
     else:
         kit.say("vx: stopped")
     return 0
+
+
+def _check_home() -> None:
+    trouble = home_trouble()
+    if trouble is not None:
+        raise home.HomeInvalid(trouble)

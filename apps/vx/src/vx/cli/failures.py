@@ -14,6 +14,7 @@ from vx import __version__, home
 _PREFIX = "org.daemonry.vx.Aether."
 _FAILED = 1
 _USAGE = 2
+_DENIED = 4
 _UNKNOWN_OUTCOME = 6
 
 
@@ -32,19 +33,31 @@ def told(error: Exception) -> int:
         )
         return _UNKNOWN_OUTCOME
     if isinstance(error, daemonry.errors.NotRunning):
-        return kit.fail(daemonry.errors.NotRunning("vx: aether", "without --no-spawn it would be started"))
+        hint = "without --no-spawn it would be started"
+        return kit.fail(daemonry.errors.NotRunning("aether", hint), program="vx")
     if isinstance(error, daemonry.errors.CallFailed) and error.error.startswith(_PREFIX):
         kit.complain(f"vx: {_sentence(error)}")
         return _FAILED
     if isinstance(error, daemonry.errors.StartFailed):
         kit.complain(f"vx: {kit.printable(str(error))}; its log is {home.log_path(home.AETHER)}")
         return _FAILED
-    if isinstance(error, OSError):
-        where = error.filename or home.home_dir()
-        kit.complain(f"vx: {where}: {error.strerror or error}")
-        return _FAILED
-    assert isinstance(error, daemonry.errors.DaemonryError)
-    return kit.fail(error)
+    if isinstance(error, daemonry.errors.ConnectionRefused) and not home.endpoint(home.AETHER).local:
+        hint = f"VX_AETHER names {error.path}, which is not started from here"
+        return kit.fail(daemonry.errors.NotRunning("aether", hint), program="vx")
+    if isinstance(error, daemonry.errors.EndpointInvalid):
+        return kit.fail(error, program=f"vx{_variable_of(error.text)}")
+    if isinstance(error, daemonry.errors.DaemonryError):
+        return kit.fail(error, program="vx")
+    assert isinstance(error, OSError)
+    where = error.filename or home.home_dir()
+    kit.complain(f"vx: {kit.printable(os.fsdecode(where))}: {error.strerror or error}")
+    return _DENIED if isinstance(error, PermissionError) else _FAILED
+
+
+def _variable_of(endpoint: str) -> str:
+    """Return the variable that holds an endpoint, for a sentence's front; nothing where none does."""
+    names = [f"VX_{one.upper()}" for one in home.SERVICES]
+    return next((f": {name}" for name in names if os.environ.get(name, "").strip() == endpoint), "")
 
 
 def _sentence(error: daemonry.errors.CallFailed) -> str:

@@ -28,7 +28,7 @@ def clean(options: argparse.Namespace) -> int:
     """Do `vx clean`."""
     project = _project_here()
     if project is not None:
-        shutil.rmtree(f"{project}/.vx")
+        _remove(f"{project}/.vx")
         kit.say(f"vx: removed {kit.printable(project)}/.vx")
     elif not options.store:
         kit.say("vx: nothing to clean here")
@@ -45,9 +45,16 @@ def _clean_store() -> int:
         return _FAILED
     for folder in (home.store_dir(), home.scratch_dir()):
         if os.path.isdir(folder):
-            shutil.rmtree(folder)
+            _remove(folder)
             kit.say(f"vx: removed {kit.printable(folder)}")
     return 0
+
+
+def _remove(folder: str) -> None:
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:  # names the innermost file alone, as it was seen from its directory
+        raise OSError(error.errno, f"cannot be removed: {error.strerror}", folder) from error
 
 
 def _project_here() -> str | None:
