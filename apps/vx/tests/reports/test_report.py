@@ -5,7 +5,16 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vx.reports.report import FORMAT, ActionReport, RunReport, before_of, changes, last_miss, summary
+from vx.reports.report import (
+    CANCELLED,
+    FORMAT,
+    ActionReport,
+    RunReport,
+    before_of,
+    changes,
+    last_miss,
+    summary,
+)
 from vx.reports.run_files import read, read_all, runs_dir, write
 from vx.reports.ulid import is_ulid, ulid
 
@@ -14,7 +23,9 @@ def action(outcome: str = "executed", **fields) -> ActionReport:
     return ActionReport("id", "title", outcome, result="key", **fields)
 
 
-def run(*actions: ActionReport, success: bool = True, error: str = "", number: int = 1) -> RunReport:
+def run(
+    *actions: ActionReport, success: bool = True, error: str = "", number: int = 1, profile: str = "dev"
+) -> RunReport:
     return RunReport(
         FORMAT,
         ulid(number, b"0" * 10),
@@ -22,7 +33,7 @@ def run(*actions: ActionReport, success: bool = True, error: str = "", number: i
         error,
         "p",
         "/p",
-        "dev",
+        profile,
         "x",
         0.0,
         1500,
@@ -60,15 +71,29 @@ def test_the_last_miss_is_looked_for_in_earlier_runs() -> None:
     runs = [run(action("cached")), run(action("cached")), run(action("executed"))]
     assert last_miss(runs) == (2, runs[2].actions[0])
     assert last_miss(runs[:2]) is None
-    assert before_of(action(), runs[:1]) == runs[0].actions[0]
+    assert before_of(action(), runs[:1], "dev") == runs[0].actions[0]
     failed = run(ActionReport("id", "title", "failed"))
-    assert before_of(action(), [failed, runs[0]]) == runs[0].actions[0]
+    assert before_of(action(), [failed, runs[0]], "dev") == runs[0].actions[0]
+
+
+def test_a_build_is_compared_with_the_last_of_its_profile() -> None:
+    """Else who looks at a release build in between is told of flags, and not of the file that changed."""
+    dev, release = run(action(recipe="dev")), run(action(recipe="release"), profile="release")
+    assert before_of(action(), [release, dev], "dev") == dev.actions[0]
+    assert before_of(action(), [dev], "release") == dev.actions[0]
+
+
+def test_what_a_failed_compiler_has_read_is_no_change() -> None:
+    """It says nothing of what it read, which is not that it reads nothing any more."""
+    before = action(parts={"flags": ""}, files={"a": "1"})
+    assert told(before, action("failed", parts={"flags": "-O"})) == ["flags: '' -> '-O'"]
 
 
 def test_summaries() -> None:
     assert summary(run(action("cached")))[0] == "p (dev): cached (nothing to build) in 1.50 s"
     assert summary(run(action()))[0] == "p (dev): built in 1.50 s"
     assert "  error: no" in summary(run(success=False, error="no"))
+    assert summary(run(success=False, error=CANCELLED))[0] == "p (dev): cancelled in 1.50 s"
 
 
 @given(

@@ -109,7 +109,7 @@ class App:
         piped: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         # Tests that run in a shell's background have Ctrl-C ignored, and so would what they start.
         piped["preexec_fn"] = _heed_interrupts
-        return subprocess.Popen([BIN / "vx", *words], env=self.env, cwd=cwd, **{**piped, **options})
+        return subprocess.Popen([BIN / "vx", *words], cwd=cwd, **{"env": self.env, **piped, **options})
 
     def project(self, name: str = "hello") -> Project:
         """Make an empty project."""

@@ -100,6 +100,22 @@ def test_ctrl_c_cancels_the_compilers_of_this_build(rust) -> None:
     assert rust.state()["services"][1]["restarts"] == 0
 
 
+def test_what_waits_for_a_place_is_not_said_to_run(rust) -> None:
+    """One compiler runs, of two that are asked for; the other is told when its turn comes."""
+    project = rust.project()
+    project.write("Cargo.toml", '[workspace]\nmembers = ["one", "other"]\n')
+    for name in ("one", "other"):
+        project.write(f"{name}/Cargo.toml", f'[package]\nname = "{name}"\nversion = "0.1.0"\n')
+        project.write(f"{name}/src/main.rs", LONG)
+    building = rust.begin("build", "--workspace", cwd=project.path, env={**rust.env, "VX_RHEA_JOBS": "1"})
+    assert building.stderr is not None
+    assert "compiling o" in building.stderr.readline()
+    wait_until(lambda: rust.instance("rhea").status()["jobs_waiting"] == 1, 20, "the other one waits")
+    building.send_signal(signal.SIGINT)
+    _, err = building.communicate(timeout=20)
+    assert "compiling" not in err
+
+
 def test_a_shared_compiler_goes_on_while_another_build_wants_it(rust) -> None:
     rust.crate("warm").build()
     project = long_crate(rust)

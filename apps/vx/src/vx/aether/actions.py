@@ -114,12 +114,27 @@ class Finished(msgspec.Struct, frozen=True):
 
 
 class _Flight:
-    """A run, and how many wait for it."""
+    """A run, who wants to know when its tool begins, and how many wait for it."""
 
-    def __init__(self, key: str, task: asyncio.Task[Finished]) -> None:
+    task: asyncio.Task[Finished]
+
+    def __init__(self, key: str) -> None:
         self.key = key
-        self.task = task
         self.waiting = 0
+        self._begun = False
+        self._on_begin: list[Callable[[], None]] = []
+
+    def begin(self) -> None:
+        """Take that the tool runs, and waits for a place no longer."""
+        self._begun = True
+        for tell in self._on_begin:
+            tell()
+
+    def when_begun(self, tell: Callable[[], None]) -> None:
+        """Have it told, now if it is so already."""
+        self._on_begin.append(tell)
+        if self._begun:
+            tell()
 
 
 class Seen:
@@ -197,7 +212,7 @@ class Actions:
             plan: the build that it belongs to.
             action: the action.
             results: of the actions that it needs, by their ids.
-            on_run: is called when it has to be run, or waited for.
+            on_run: is called when the tool begins to run for it.
 
         Raises:
             ActionFailed: the tool says no, or cannot run.
@@ -227,9 +242,8 @@ class Actions:
             found = await self._look_up(plan, action, key, why)
             if found is not None:
                 return Obtained(action, "cached", found.result, key, parts, found.entry)
-            on_run()
             declared = await self._inputs.declare(plan.root, action)
-            return await self._fly(plan, action, results, (key, parts, why), declared)
+            return await self._fly(plan, action, results, on_run, (key, parts, why), declared)
         except StoreGone as error:
             raise await self.services.cass.lost(ends[0], error.reason) from error
         except StoreLost as error:
@@ -273,19 +287,23 @@ class Actions:
         plan: Plan,
         action: Action,
         results: Mapping[str, Result],
+        on_run: Callable[[], None],
         asked: tuple[str, dict[str, str], list[str]],
         declared: dict[str, str],
     ) -> Obtained:
         key, parts, why = asked
         started_s = time.monotonic()
         flight_key = recipe.flight_key(key, declared)
+        begun = functools.cache(on_run)  # two runs in a row are one to who waits
         while True:
             flight = self._flights.get(flight_key)
             ours = flight is None or flight.task.done()
             if flight is None or flight.task.done():
-                task = asyncio.create_task(self._run(plan, action, results, key, declared), name=action.title)
-                flight = self._flights[flight_key] = _Flight(flight_key, task)
-                task.add_done_callback(functools.partial(self._land, flight))
+                flight = self._flights[flight_key] = _Flight(flight_key)
+                run = self._run(plan, action, results, (key, declared), flight.begin)
+                flight.task = asyncio.create_task(run, name=action.title)
+                flight.task.add_done_callback(functools.partial(self._land, flight))
+            flight.when_begun(begun)
             finished = await self._wait_for(flight)
             took_ms = round((time.monotonic() - started_s) * 1000)
             if ours:
@@ -319,12 +337,13 @@ class Actions:
         plan: Plan,
         action: Action,
         results: Mapping[str, Result],
-        key: str,
-        declared: Mapping[str, str],
+        asked: tuple[str, Mapping[str, str]],
+        on_begin: Callable[[], None],
     ) -> Finished:
+        key, declared = asked
         job = _job(action, results, declared)
         started_ns = time.time_ns()
-        done, said = await self._ask_rhea(action, job)
+        done, said = await self._ask_rhea(action, job, on_begin)
         self.runs += 1
         if done.exit_code != 0:
             raise ActionFailed(_why_failed(action, done, said), said)
@@ -340,7 +359,7 @@ class Actions:
         await self.memory.learn(key, entry, result)
         return Finished(result, entry)
 
-    async def _ask_rhea(self, action: Action, job: Job) -> tuple[Done, str]:
+    async def _ask_rhea(self, action: Action, job: Job, on_begin: Callable[[], None]) -> tuple[Done, str]:
         await self.services.rhea.ready()
         try:
             client = await AsyncClient.connect(self.services.rhea.endpoint, _CONNECT_TIMEOUT_S)
@@ -351,6 +370,8 @@ class Actions:
             events = client.proxy(Rhea).run(job)
             async with aclosing(cast("AsyncGenerator[object, None]", events)):
                 async for event in events:
+                    if event.started is not None:
+                        on_begin()
                     if event.output is not None and event.output.stream == "stderr":
                         said.append(event.output.text)
                     if event.done is not None:

@@ -33,7 +33,7 @@ from vx.project.errors import ProjectInvalid
 from vx.project.features import Wanted
 from vx.project.tools import ToolMissing, Tools
 from vx.reports import run_files
-from vx.reports.report import FORMAT, ActionReport, RunReport
+from vx.reports.report import CANCELLED, FORMAT, ActionReport, RunReport
 from vx.reports.ulid import ulid
 
 logger = logging.getLogger("aether")
@@ -101,7 +101,7 @@ class Build:
             async with self._stack:
                 await self._build()
         except asyncio.CancelledError:
-            self._finish("cancelled")
+            self._finish(CANCELLED)
             raise
         except ServiceDied as died:
             error = f"{died.service} died: {died.reason}; its log is {died.log}"

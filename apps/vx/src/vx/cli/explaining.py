@@ -75,7 +75,7 @@ def _one(run: RunReport, earlier: list[RunReport], options: argparse.Namespace) 
     for action in run.actions:
         kit.say(f"{kit.printable(action.title)}: {action.outcome}")
         if action.outcome != "cancelled" and (options.diff or action.outcome != "cached"):
-            _say_changes(action, earlier, diff=options.diff)
+            _say_changes(action, run, earlier, diff=options.diff)
         if options.verbose:
             _say_inputs(action)
     return 0
@@ -87,21 +87,23 @@ def _last_miss(runs: list[RunReport], options: argparse.Namespace) -> int:
         kit.say("vx: nothing had to be compiled in any run that is known")
         return 0
     number, action = found
+    run, earlier = runs[number], runs[number + 1 :]
     if options.json:
-        told = [_of_change(one) for one in changes(before_of(action, runs[number + 1 :]), action)]
-        kit.say_json({"run": runs[number].id, **_plain(action), "changes": told})
+        told = [_of_change(one) for one in _changes(action, run, earlier)]
+        kit.say_json({"run": run.id, **_plain(action), "changes": told})
         return 0
-    kit.say(f"{kit.printable(action.title)}: {action.outcome} in run {runs[number].id}")
-    _say_changes(action, runs[number + 1 :], diff=True)
+    kit.say(f"{kit.printable(action.title)}: {action.outcome} in run {run.id}")
+    _say_changes(action, run, earlier, diff=True)
     _say_inputs(action)
     return 0
 
 
-def _say_changes(action: ActionReport, earlier: list[RunReport], *, diff: bool) -> None:
-    found = changes(before_of(action, earlier), action)
-    if action.outcome == "failed":
-        # What a compiler that failed has read is not known; what it was asked is.
-        found = [one for one in found if one.kind == "part"]
+def _changes(action: ActionReport, run: RunReport, earlier: list[RunReport]) -> list[Change]:
+    return changes(before_of(action, earlier, run.profile), action)
+
+
+def _say_changes(action: ActionReport, run: RunReport, earlier: list[RunReport], *, diff: bool) -> None:
+    found = _changes(action, run, earlier)
     told = [str(one) for one in found]
     if not found or found[0].kind == "new" or action.outcome == "failed":
         told += action.why
@@ -126,7 +128,7 @@ def _say_inputs(action: ActionReport) -> None:
 
 def _all_changes(run: RunReport, earlier: list[RunReport]) -> dict[str, Any]:
     return {
-        action.id: [_of_change(one) for one in changes(before_of(action, earlier), action)]
+        action.id: [_of_change(one) for one in _changes(action, run, earlier)]
         for action in run.actions
         if action.outcome != "cancelled"
     }

@@ -11,6 +11,8 @@ from typing import Final, Literal
 import msgspec
 
 FORMAT: Final = 1
+# The error of a run that somebody ended, with Ctrl-C most often.
+CANCELLED: Final = "cancelled"
 
 Outcome = Literal["cached", "shared", "executed", "failed", "cancelled"]
 
@@ -117,7 +119,10 @@ class Change(msgspec.Struct, frozen=True):
 
 
 def changes(before: ActionReport | None, now: ActionReport) -> list[Change]:
-    """Return what is otherwise, the parts of the recipe first."""
+    """Return what is otherwise, the parts of the recipe first.
+
+    What a compiler that failed has read is not known; what it was asked is.
+    """
     if before is None:
         return [Change("new", now.id, None, None)]
     found = [
@@ -128,6 +133,8 @@ def changes(before: ActionReport | None, now: ActionReport) -> list[Change]:
     # The command line repeats what other parts say; alone, it is a change of vx itself.
     if len(found) > 1:
         found = [one for one in found if one.name != "command"]
+    if now.outcome == "failed":
+        return found
     found += [
         Change("file", name, before.files.get(name), now.files.get(name))
         for name in _names(before.files, now.files)
@@ -142,14 +149,17 @@ def changes(before: ActionReport | None, now: ActionReport) -> list[Change]:
     return found
 
 
-def before_of(action: ActionReport, runs: Sequence[RunReport]) -> ActionReport | None:
-    """Return the same action in the newest of `runs` in which it was built.
+def before_of(action: ActionReport, runs: Sequence[RunReport], profile: str) -> ActionReport | None:
+    """Return the same action in the newest of `runs` in which it was built, of this profile if there is one.
+
+    Who switches between dev and release asks what has changed since the last build of the same kind.
 
     Args:
         action: the action.
         runs: earlier runs, the newest first.
+        profile: of the run that it belongs to.
     """
-    for run in runs:
+    for run in sorted(runs, key=lambda one: one.profile != profile):
         for one in run.actions:
             if one.id == action.id and one.result:
                 return one
@@ -167,7 +177,7 @@ def last_miss(runs: Sequence[RunReport]) -> tuple[int, ActionReport] | None:
 
 def summary(run: RunReport) -> list[str]:
     """Return what a run did, a fact a line."""
-    status = "failed" if not run.success else "cached (nothing to build)" if _all_cached(run) else "built"
+    status = _status(run)
     lines = [
         f"{run.project} ({run.profile}): {status} in {run.duration_ms / 1000:.2f} s",
         f"  run: {run.id}",
@@ -175,9 +185,15 @@ def summary(run: RunReport) -> list[str]:
         + (f", {run.count('shared')} shared with another build" if run.count("shared") else "")
         + (f", {run.count('failed')} failed" if run.count("failed") else ""),
     ]
-    if run.error:
+    if run.error and run.error != CANCELLED:
         lines.append(f"  error: {run.error}")
     return lines + [f"  output: {one}" for one in run.outputs]
+
+
+def _status(run: RunReport) -> str:
+    if not run.success:
+        return "cancelled" if run.error == CANCELLED else "failed"
+    return "cached (nothing to build)" if _all_cached(run) else "built"
 
 
 def _all_cached(run: RunReport) -> bool:
