@@ -69,6 +69,16 @@ with mcp_cli.connect(mode={mode!r}) as servers:
     assert ended.stdout == "failed: it failed\nCallFailed org.daemonry.mcp.BadArguments text\n"
 
 
+def test_one_program_may_do_without_a_daemon_twice(app):
+    text = """
+import mcp_cli
+for _ in range(2):
+    with mcp_cli.connect(mode="direct") as servers:
+        print(servers.fake.echo(text="again"))
+"""
+    assert python(app, text).stdout == "again\nagain\n"
+
+
 def test_threads_call_at_the_same_time_and_a_daemon_that_ended_is_started_again(app):
     ended = python(
         app,

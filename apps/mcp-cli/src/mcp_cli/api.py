@@ -422,7 +422,7 @@ class Servers:
             if self._pool is None:
                 from mcp_cli import pool
 
-                self._pool = pool.direct()
+                self._pool = pool.in_this_process()
             return _Kept(self._pool)
         client: Client | None = reach.try_connect()
         if client is None:

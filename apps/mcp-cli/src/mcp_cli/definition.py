@@ -50,8 +50,10 @@ _pool: Pool | None = None
 @daemon.setup
 def _setup(_run: Run) -> None:
     global _pool  # noqa: PLW0603  # a process is one daemon
+    from mcp_cli.pool import sdk
     from mcp_cli.pool.service import Pool
 
+    sdk.trim()
     _pool = daemon.serve(Pool())
 
 

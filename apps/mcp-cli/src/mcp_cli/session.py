@@ -110,7 +110,7 @@ class Session:
         if self.options.mode == DIRECT:
             from mcp_cli import pool, questions
 
-            direct = pool.direct()
+            direct = pool.in_this_process(for_command=True)
             questions.answer_by(direct)
             return direct
         client = reach.try_connect()

@@ -2,6 +2,7 @@
 
     service       the calls of `interfaces.Mcp`, answered
     kept          one server: started when it is needed, kept, restarted, and ended
+    sdk           how the SDK is imported
     connection    one connection to a server: the SDK's client in a task, and what passes through it
     stdio         a server that is a child process: its pipes, lines, stderr, end
     http          a server that is reached over HTTP, and its OAuth tokens
@@ -14,8 +15,8 @@
                   OAuth: the tokens' files, and where the browser comes back to
     direct        the pool in this process, for commands that use no daemon
 
-Only `connection`, `http` and `tap` import the SDK, which takes most of a second, and they are imported when
-the first server is started, while its process starts.
+Only `connection`, `http` and `tap` import the SDK, which takes most of a second, and they are imported (by
+`sdk`) when the first server is started, while its process starts.
 """
 
 from __future__ import annotations
@@ -25,8 +26,16 @@ if TYPE_CHECKING:
     from mcp_cli.pool.direct import Direct
 
 
-def direct() -> Direct:
-    """Return a pool in this process; whoever asked for it closes it."""
+def in_this_process(*, for_command: bool = False) -> Direct:
+    """Return a pool in this process; whoever asked for it closes it.
+
+    Args:
+        for_command: whether the process is a command of ours, which has little to end with.
+    """
+    from mcp_cli.pool import sdk, stdio
     from mcp_cli.pool.direct import Direct
 
-    return Direct()
+    if not for_command:
+        return Direct()
+    sdk.trim()
+    return Direct(stdio.COMMAND_END_S)

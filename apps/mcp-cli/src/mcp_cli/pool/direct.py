@@ -21,6 +21,7 @@ import msgspec
 from daemonry import CallError, errors
 from mcp_cli.interfaces import INTERFACE
 from mcp_cli.pool.service import Pool
+from mcp_cli.pool.stdio import END_S
 
 CALL_TIMEOUT_S = 30.0
 # What ending the servers may take: end of input, SIGTERM, SIGKILL, one after the other.
@@ -31,11 +32,14 @@ _END = object()
 class Direct:
     """The pool, called as a `daemonry.Client` is.
 
+    Args:
+        patience_s: how long a server's process may take to end by itself, in seconds.
+
     Attributes:
         closed: whether it has ended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float = END_S) -> None:
         # A command prints what it is told by the calls; what is logged besides is for a daemon's log.
         for name in ("mcp_cli", "mcp", "asyncio"):
             logging.getLogger(name).addHandler(logging.NullHandler())
@@ -43,7 +47,7 @@ class Direct:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="mcp-cli-pool", daemon=True)
         self._thread.start()
-        self._pool = self._run(_made()).result()
+        self._pool = self._run(_made(patience_s)).result()
         self._watch = self._run(self._pool.look_after())
         atexit.register(self.close)
 
@@ -138,8 +142,8 @@ class Direct:
         self.close()
 
 
-async def _made() -> Pool:
-    return Pool()
+async def _made(patience_s: float) -> Pool:
+    return Pool(patience_s)
 
 
 async def _awaited(result: Any) -> Any:

@@ -32,9 +32,9 @@ from mcp_cli.interfaces import (
     State,
     TimedOut,
 )
-from mcp_cli.pool import redact
+from mcp_cli.pool import redact, sdk
 from mcp_cli.pool.results import text_of
-from mcp_cli.pool.stdio import Process, SpawnFailed
+from mcp_cli.pool.stdio import END_S, Process, SpawnFailed
 
 if TYPE_CHECKING:
     from mcp_cli.pool.connection import Connection
@@ -156,6 +156,7 @@ class Kept:
 
     Args:
         server: its definition.
+        patience_s: how long its process may take to end by itself, in seconds.
 
     Attributes:
         calls: under way, the oldest first.
@@ -164,8 +165,9 @@ class Kept:
         used_at: when the last call ended, or it was defined; on the monotonic clock.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, patience_s: float = END_S) -> None:
         self.server = server
+        self._patience_s = patience_s
         self.calls: list[Call] = []
         self.tools: dict[str, Tool] | None = None
         self.used_at = time.monotonic()
@@ -283,7 +285,7 @@ class Kept:
         for attempt in range(3):
             process = await self._spawn() if self.server.kind == "stdio" else None
             # The SDK takes most of a second to import: meanwhile the process starts.
-            connection_module = await asyncio.to_thread(_import_connection)
+            connection_module = await asyncio.to_thread(sdk.connection)
             transport = None
             if process is None:
                 transport = connection_module.http.Transport(self.server, sse=self._sse)
@@ -325,7 +327,7 @@ class Kept:
 
     async def _drop(self, process: Process | None) -> None:
         if process is not None:
-            await process.end()
+            await process.end(self._patience_s)
             self._stderr = list(process.stderr)
             if self._process is process:
                 self._process = None
@@ -390,7 +392,7 @@ class Kept:
         Raises:
             ServerFailed, NeedsAuthorization: that did not come about.
         """
-        module = await asyncio.to_thread(_import_connection)
+        module = await asyncio.to_thread(sdk.connection)
 
         async def visit(url: str) -> None:
             call.tell(Event(kind="visit", text=url))
@@ -431,7 +433,7 @@ class Kept:
     async def _ask(self, call: Call, method: str, params: dict[str, Any]) -> bytes:
         for attempt in range(2):
             connection = await self.ready(call.note)
-            module = _import_connection()
+            module = sdk.connection()
             try:
                 return await self._ask_in_time(connection, call, method, params)
             except module.Refused as error:
@@ -618,9 +620,3 @@ def _retrieve(task: asyncio.Task[Any]) -> None:
     """Look at a task's exception, so that one that nobody waited for is not told as lost."""
     if not task.cancelled():
         task.exception()
-
-
-def _import_connection() -> Any:
-    from mcp_cli.pool import connection
-
-    return connection

@@ -36,6 +36,7 @@ from mcp_cli.interfaces import (
 from mcp_cli.pool import results, schemas
 from mcp_cli.pool.filters import nearest
 from mcp_cli.pool.kept import Call, Kept, Tool, item_of
+from mcp_cli.pool.stdio import END_S
 
 logger = logging.getLogger("mcp_cli.pool")
 
@@ -51,9 +52,14 @@ Reader = Callable[[Kept], Coroutine[Any, Any, tuple[list[Item], int]]]
 
 
 class Pool(Mcp):
-    """The servers of one daemon, or of one process."""
+    """The servers of one daemon, or of one process.
 
-    def __init__(self) -> None:
+    Args:
+        patience_s: as `Kept`.
+    """
+
+    def __init__(self, patience_s: float = END_S) -> None:
+        self._patience_s = patience_s
         self._kept: dict[Key, Kept] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -72,7 +78,7 @@ class Pool(Mcp):
                 del self._kept[one.server.name, one.server.fingerprint]
                 one.retire()
                 self._leave(one)
-            self._kept[key] = Kept(server)
+            self._kept[key] = Kept(server, self._patience_s)
             (changed.replaced if older else changed.added).append(server.name)
         return changed
 

@@ -38,6 +38,9 @@ STDERR_LINE_CHARS: Final = 1000
 # After the end of input, and after SIGTERM: servers that save something need a moment; `npx` and `uvx`, which
 # stand before the server, take SIGTERM to mean both.
 END_S: Final = 0.5
+# The same where a command has its answer and a person waits for its prompt; a server of Node that has a timer
+# or a question open does not end by itself at all.
+COMMAND_END_S: Final = 0.15
 TERM_S: Final = 1.0
 # Between the end of its output and its exit.
 EXIT_S: Final = 0.5
@@ -246,12 +249,16 @@ class Process:
                 return f"was killed by {signal.Signals(-code).name}"
         return f"exited with code {code}"
 
-    async def end(self) -> None:
-        """End it: end of input, then SIGTERM, then SIGKILL, to its whole group."""
+    async def end(self, patience_s: float = END_S) -> None:
+        """End it: end of input, then SIGTERM, then SIGKILL, to its whole group.
+
+        Args:
+            patience_s: between end of input and SIGTERM, in seconds.
+        """
         if self._writing is not None:
             self._writing.close()
         if self._child is not None:
-            if await self._exit(END_S) is None:
+            if await self._exit(patience_s) is None:
                 self._child.send_signal(signal.SIGTERM)
                 await self._exit(TERM_S)
             await asyncio.to_thread(self._child.kill)
