@@ -7,6 +7,7 @@ From Python: `mcp_cli.connect()` (see `api`).
     definition        the daemon: its name, socket, idle time
     api               the servers, from Python
     warm              the same on asyncio, for programs that live long
+    again             which of their calls are made again
     serve, front      one MCP server that offers all configured ones
     recording         an exchange captured, and served again
     generate          a typed module, or a command, for a server's tools

@@ -25,7 +25,8 @@ from typing import Any, NamedTuple, Self
 
 from daemonry import Client, errors
 from mcp_cli import NAME, reach
-from mcp_cli.call import GRACE_S, INTERFACE, NOT_CONFIGURED
+from mcp_cli.again import Attempts
+from mcp_cli.call import GRACE_S, INTERFACE
 from mcp_cli.options import AUTO, DIRECT, REQUIRE, Options
 from mcp_cli.session import START_TIMEOUT_S, NoSuchServer, Session
 
@@ -376,25 +377,20 @@ class Servers:
     def _events(
         self, method: str, server: str, given: dict[str, Any], *, listing: bool = False
     ) -> Iterator[Mapping[str, Any]]:
-        for attempt in range(3):
-            begun = False
+        attempts = Attempts()
+        while True:
             ref = self._ref(server)
             whole = {"servers": [ref], **given} if listing else {**ref, **given}
             try:
                 with self._client() as client:
                     for event in client.stream(f"{INTERFACE}.{method}", whole):
-                        begun = True
+                        attempts.begun = True
                         yield event
-            except errors.Draining:
-                if begun or attempt == 2:
+            except errors.DaemonryError as error:
+                if not attempts.again(error):
                     raise
-                self._await_next()
-            except errors.CallFailed as error:
-                if begun or error.error != NOT_CONFIGURED or attempt == 2:
-                    raise
-            except errors.ConnectionLost as error:
-                if begun or error.ran != "no" or attempt == 2:
-                    raise
+                if isinstance(error, errors.Draining):
+                    self._await_next()
             else:
                 return
             self._refs.pop(server, None)  # the daemon is another one by now

@@ -16,7 +16,8 @@ import msgspec
 
 from daemonry import AsyncClient, CallError, errors
 from mcp_cli import NAME, reach
-from mcp_cli.call import INTERFACE, NOT_CONFIGURED
+from mcp_cli.again import Attempts
+from mcp_cli.call import INTERFACE
 from mcp_cli.config import ServerConfig
 from mcp_cli.options import DIRECT, REQUIRE, Options
 from mcp_cli.session import START_TIMEOUT_S, NoSuchServer, Session
@@ -78,25 +79,20 @@ class Warm:
         Raises:
             As `ref`, and CallFailed: as the method.
         """
-        for attempt in range(3):
-            begun = False
+        attempts = Attempts()
+        while True:
             ref = await self.ref(server)
             given = {"servers": [ref], **parameters} if listing else {**ref, **parameters}
             try:
                 async with contextlib.aclosing(self._once(method, given)) as events:
                     async for event in events:
-                        begun = True
+                        attempts.begun = True
                         yield event
-            except errors.Draining:
-                if begun or attempt == 2:
+            except errors.DaemonryError as error:
+                if not attempts.again(error):
                     raise
-                await self._start()
-            except errors.CallFailed as error:
-                if begun or error.error != NOT_CONFIGURED or attempt == 2:
-                    raise
-            except errors.ConnectionLost as error:
-                if begun or error.ran != "no" or attempt == 2:
-                    raise
+                if isinstance(error, errors.Draining):
+                    await self._start()
             else:
                 return
             self._refs.pop(server, None)  # the daemon is another one by now
