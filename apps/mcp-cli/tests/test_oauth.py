@@ -213,6 +213,28 @@ def test_a_user_who_says_no_is_told_as_that(site):
     assert "access_denied" in raised.value.reason
 
 
+def test_a_user_who_does_nothing_is_told_what_was_waited_for(site):
+    async def wait() -> None:
+        pool = Pool()
+        await pool.configure([definition(site)])
+        try:
+            async for _ in pool.authorize("site", "1", 1.0):
+                pass
+        finally:
+            await pool.close()
+
+    with pytest.raises(api.NeedsAuthorization) as raised:
+        asyncio.run(wait())
+    assert raised.value.reason == "no browser came back within 1 s"
+
+
+def test_a_refused_flow_leaves_no_traceback_in_the_log(site, caplog):
+    """It has requests in it, and what it says is told to the caller."""
+    with pytest.raises(api.NeedsAuthorization):
+        asyncio.run(call(site))
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
 def test_what_was_kept_can_be_deleted(site):
     asyncio.run(authorize(site))
 

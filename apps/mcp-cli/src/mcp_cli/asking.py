@@ -16,6 +16,9 @@ from mcp_cli.listing import gather
 from mcp_cli.options import Options
 from mcp_cli.session import Session
 
+# A person reads a page, and may have to sign in first.
+AUTH_TIMEOUT_S = 300.0
+
 
 def read(options: Options, given: argparse.Namespace) -> int:
     """Do `read [SERVER] URI`."""
@@ -134,8 +137,8 @@ def auth(options: Options, given: argparse.Namespace) -> int:
             had = session.ask("Forget", given.server, {}).get("result")
             kit.say(f"{given.server}: {'tokens deleted' if had else 'there were no tokens'}")
             return exit_codes.DONE
-        limit = {"timeout_s": options.timeout_s} if options.timeout_s else {}
-        events = session.stream("Authorize", given.server, limit)
+        options.timeout_s = options.timeout_s or AUTH_TIMEOUT_S
+        events = session.stream("Authorize", given.server, {"timeout_s": options.timeout_s})
         final, _ = follow.last(events, options, given.server)
     if final is None:
         raise errors.ConnectionLost("the daemon", "maybe")

@@ -251,6 +251,8 @@ class Connection:
         reason = self.end_reason
         if isinstance(error, TimeoutError):
             reason = f"no answer to initialize within {self.server.start_timeout_s:g} s"
+            if self._http is not None and self._http.awaited:
+                stage, reason = "authorize", f"no browser came back within {self.server.start_timeout_s:g} s"
         elif self._http is not None and self._http.unauthorized:
             stage, reason = "authorize", self._http.unauthorized
         elif self._http is not None and not self._http.reached:

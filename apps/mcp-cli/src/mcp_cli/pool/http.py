@@ -36,6 +36,8 @@ OLDER = frozenset((400, 404, 405))
 # They log URLs, which may hold a secret, and requests.
 for _name in ("httpx2", "mcp"):
     logging.getLogger(_name).setLevel(logging.WARNING)
+# Each flow that is refused, with its traceback; the refusal is told to whoever asked.
+logging.getLogger("mcp.client.auth").setLevel(logging.CRITICAL)
 
 Visit = Callable[[str], Awaitable[None]]
 
@@ -57,6 +59,7 @@ class Transport:
         reached: whether the server ever answered, whatever it was.
         status: of its last answer that was an error; 0 for none.
         unauthorized: why it wants authorization; "" if it does not.
+        awaited: whether a browser is waited for.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Transport:
         self.reached = False
         self.status = 0
         self.unauthorized = ""
+        self.awaited = False
         self._visit = visit
         self._loopback = loopback
         self._stack = contextlib.AsyncExitStack()
@@ -139,11 +143,13 @@ class Transport:
 
     async def _callback(self) -> AuthorizationCodeResult:
         assert self._loopback is not None
+        self.awaited = True
         try:
             fields = await self._loopback.wait()
         except Refused as error:
             self.unauthorized = f"access was not granted: {brief(error)}"
             raise NotGranted(self.unauthorized) from None
+        self.awaited = False
         return AuthorizationCodeResult(code=fields["code"], state=fields.get("state"), iss=fields.get("iss"))
 
     async def _answered(self, response: httpx2.Response) -> None:

@@ -91,4 +91,4 @@ class Loopback:
             self._came.set_result(fields)
         if "error" in fields:
             return "200 OK", "Access was not granted. You can close this window."
-        return "200 OK", "Done. You can close this window."
+        return "200 OK", "mcp-cli goes on in the terminal. You can close this window."
