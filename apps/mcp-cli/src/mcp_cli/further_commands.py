@@ -9,6 +9,7 @@ import argparse
 
 from daemonry import errors
 from mcp_cli.options import Options
+from mcp_cli.session import Session
 
 
 def add_serve(serve: argparse.ArgumentParser) -> None:
@@ -27,7 +28,19 @@ def serve(options: Options, given: argparse.Namespace) -> int:
         if not given.http.isdecimal() or int(given.http) > 65535:
             raise errors.ArgumentInvalid(given.http, "is no port")
         port = int(given.http)
+    _check(options, given.servers)
     return server.run(options, given.servers, port, given.host)
+
+
+def _check(options: Options, servers: list[str]) -> None:
+    """See to it that servers that are named are there: a client could only be told that there are no tools.
+
+    Raises:
+        NoSuchServer, ConfigError: one is not, or the configuration cannot be used.
+    """
+    session = Session(options)
+    for name in servers:
+        session.server(name)
 
 
 def add_record(record: argparse.ArgumentParser) -> None:
@@ -40,6 +53,7 @@ def record(options: Options, given: argparse.Namespace) -> int:
     """Do `record FILE SERVER`."""
     from mcp_cli import recording
 
+    _check(options, [given.server])
     return recording.record(options, given.file, given.server)
 
 

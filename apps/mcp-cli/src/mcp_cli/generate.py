@@ -23,9 +23,14 @@ from mcp_cli.options import Options
 _SIMPLE = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
 # What a generated module uses itself.
 _RESERVED = frozenset(
-    ("Any", "Literal", "Result", "atexit", "connect", "main", "_TOOLS", "_PROGRAM", "_given", "_servers")
+    (
+        *("Any", "Callable", "Literal", "Result", "atexit", "connect", "main"),
+        *("_COMPLETION", "_PROGRAM", "_TOOLS", "_complete", "_given", "_read", "_reader", "_servers"),
+    )
 )
 WIDTH = 100
+# Linux before 5.1 cut the line at 127 characters.
+MAX_SHEBANG = 125
 
 
 def run(options: Options, server: str, path: str | None, standalone: bool) -> int:
@@ -86,10 +91,11 @@ def module(
     anything = standalone or any("Any" in one.partition('"""')[0] for one in functions)
     typing = [name for name, used in (("Any", anything), ("Literal", literal)) if used]
     parts = [
-        "#!/usr/bin/env python3\n" if standalone else "",
+        f"#!{_interpreter()}\n" if standalone else "",
         f'"""The tools of the MCP server {_in_doc(server)}.  Made by {NAME} {__version__}."""\n\n',
         "from __future__ import annotations\n\n",
         "import atexit\n",
+        "from collections.abc import Callable\n" if standalone else "",
         f"from typing import {', '.join(typing)}\n\n" if typing else "\n",
         "from mcp_cli import connect\nfrom mcp_cli.api import Result\n\n",
         f"_servers = connect({connection})\natexit.register(_servers.close)\n\n",
@@ -99,6 +105,12 @@ def module(
     if standalone:
         parts.append(_COMMAND.format(tools=_table(tools, names), program=repr(server)))
     return "".join(parts)
+
+
+def _interpreter() -> str:
+    """Return what a command is run by: this interpreter, for another may not have what it imports."""
+    own = sys.executable
+    return own if own and len(own) < MAX_SHEBANG and " " not in own else "/usr/bin/env python3"
 
 
 def _names(tools: Iterable[str]) -> dict[str, str]:
@@ -225,21 +237,43 @@ _COMMAND = '''
 _TOOLS: dict[str, Any] = {{
 {tools}}}
 _PROGRAM = {program}
-_COMPLETION = """\\
+_COMPLETION = {{
+    "bash": """\\
 _{{name}}() {{
     local words
-    words=$("${{COMP_WORDS[0]}}" --complete "${{COMP_WORDS[@]:1:COMP_CWORD}}")
+    words=$("${{COMP_WORDS[0]}}" --complete "${{COMP_WORDS[@]:1:COMP_CWORD}}" 2>/dev/null)
     COMPREPLY=( $(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}") )
 }}
 complete -o default -F _{{name}} {{program}}
-"""
+""",
+    "zsh": """\\
+#compdef {{program}}
+_{{name}}() {{
+    local -a found
+    found=("${{(@f)$("${{words[1]}}" --complete "${{(@)words[2,CURRENT]}}" 2>/dev/null)}}")
+    compadd -- "${{(@)found}}"
+}}
+compdef _{{name}} {{program}}
+""",
+    "fish": """\\
+complete -c {{program}} -f -a '({{program}} --complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
+""",
+}}
 
 
 def _complete(words: list[str]) -> list[str]:
+    import ast
+
     if len(words) <= 1:
         return [*_TOOLS, "--help", "--json", "--completion"]
-    known = _TOOLS.get(words[0])
-    return ["--" + name.replace("_", "-") for name in known[2]] if known else []
+    if words[0] == "--completion":
+        return [*_COMPLETION]
+    _, _, parameters = _TOOLS.get(words[0], (None, "", {{}}))
+    options = {{"--" + name.replace("_", "-"): kind for name, (kind, _, _) in parameters.items()}}
+    kind = options.get(words[-2], "")
+    if kind.startswith("Literal["):
+        return [str(value) for value in ast.literal_eval(kind.removeprefix("Literal"))]
+    return [*options]
 
 
 def _read(text: str, kind: str) -> Any:
@@ -255,13 +289,22 @@ def _read(text: str, kind: str) -> Any:
         raise
 
 
+def _reader(kind: str) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        return _read(text, kind)
+
+    read.__name__ = kind  # argparse names it to who writes something else
+    return read
+
+
 def main() -> int:
     import argparse
     import sys
-    from functools import partial
 
     from daemonry.errors import DaemonryError
+    from mcp_cli import failures
     from mcp_cli.api import ToolFailed
+    from mcp_cli.options import Options
 
     if sys.argv[1:2] == ["--complete"]:
         print("\\n".join(_complete(sys.argv[2:])))
@@ -272,12 +315,17 @@ def main() -> int:
 
         program = os.path.basename(sys.argv[0])
         name = re.sub(r"\\W", "_", program)
-        text = _COMPLETION
+        text = _COMPLETION.get((sys.argv[2:] or ["bash"])[0], "")
+        if not text:
+            print(f"{{program}}: --completion bash, zsh or fish", file=sys.stderr)
+            return 2
         print(text.replace("{{name}}", name).replace("{{program}}", program), end="")
         return 0
     parser = argparse.ArgumentParser(description=f"The tools of the MCP server {{_PROGRAM}}.")
     parser.add_argument("--json", action="store_true", help="print the result as the server sent it")
-    parser.add_argument("--completion", action="store_true", help="print a completion script for bash")
+    parser.add_argument(
+        "--completion", nargs="?", metavar="SHELL", help="print a completion script for bash, zsh or fish"
+    )
     tools = parser.add_subparsers(dest="tool", metavar="TOOL", required=True)
     for tool, (_, said, parameters) in _TOOLS.items():
         own = tools.add_parser(tool, help=said.replace("%", "%%"), description=said.replace("%", "%%"))
@@ -289,9 +337,8 @@ def main() -> int:
                     help=meaning.replace("%", "%%"),
                 )
                 continue
-            read = partial(_read, kind=kind)
             own.add_argument(
-                option, dest="p_" + name, type=read, required=required, metavar=kind,
+                option, dest="p_" + name, type=_reader(kind), required=required, metavar=kind,
                 help=meaning.replace("%", "%%"),
             )
     given = vars(parser.parse_args())
@@ -305,8 +352,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except DaemonryError as error:
-        print(f"{{_PROGRAM}}: {{error}}", file=sys.stderr)
-        return 1
+        return failures.tell(error, Options(), _PROGRAM, given["tool"])
     print(result.raw if given["json"] else result.text)
     return 0
 

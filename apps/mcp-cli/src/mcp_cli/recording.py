@@ -85,13 +85,8 @@ class Recording:
         asked: dict[str, tuple[str, dict[str, Any]]] = {}
         before: list[dict[str, Any]] = []
         for number, line in enumerate(lines, 1):
-            try:
-                entry = json.loads(line)
-            except ValueError as error:
-                raise Unreadable(f"line {number}: {error}") from None
-            if number == 1 and (not isinstance(entry, dict) or "mcp-cli" not in entry):
-                raise Unreadable("line 1: this is no recording of mcp-cli")
-            message = entry.get("message") if isinstance(entry, dict) else None
+            entry = _entry(number, line)
+            message = entry.get("message")
             if not isinstance(message, dict):
                 continue
             if entry.get("from") == "client":
@@ -128,6 +123,18 @@ class Recording:
             ]
         messages = taken.popleft() if len(taken) > 1 else taken[0]
         return [_for_request(one, request) for one in messages]
+
+
+def _entry(number: int, line: str) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except ValueError as error:
+        if number > 1:
+            raise Unreadable(f"line {number}: {error}") from None
+        entry = None
+    if number == 1 and (not isinstance(entry, dict) or "mcp-cli" not in entry):
+        raise Unreadable("line 1: this is no recording of mcp-cli")
+    return entry if isinstance(entry, dict) else {}
 
 
 def key_of(request: dict[str, Any]) -> str:
