@@ -37,6 +37,7 @@ def pattern(said: str, home: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # it fetches packages
 def test_the_five_minutes_of_the_page(app):
     if shutil.which("npx") is None:
         pytest.skip("npx is not installed")
