@@ -248,3 +248,41 @@ def test_an_error_about_the_target_is_json_where_json_was_asked_for(sandbox):
         "kind": "TargetInvalid",
         "exit_code": 2,
     }
+
+
+CHOSEN = """\
+import os
+from daemonry import Daemon, Place, Versions
+
+daemon = Daemon("chosen", place=lambda: Place.in_directory(os.environ["CHOSEN_AT"], "chosen"))
+beside = Daemon("apart", version="1.2", versions=Versions.side_by_side())
+"""
+
+
+def test_the_name_that_ps_shows_means_one_that_is_not_at_the_usual_place(sandbox):
+    """Its program chose its place, or it runs beside other versions: `stop` said "not running"."""
+    program = sandbox.write("chosen.py", CHOSEN)
+    sandbox.env["CHOSEN_AT"] = str(sandbox.path / "a")
+    assert sandbox.daemonry("start", f"{program}:daemon").code == 0
+    assert sandbox.daemonry("start", f"{program}:beside").code == 0
+    for name in ("chosen", "apart-1.2"):
+        assert name in sandbox.daemonry("ps").out
+        assert sandbox.daemonry("status", name).out.startswith(f"{name}: running\n")
+        upgraded = sandbox.daemonry("upgrade", name)
+        assert upgraded.out.startswith(f"{name}: upgraded at "), upgraded
+        assert sandbox.daemonry("stop", name).out == f"{name}: stopped\n"
+    assert sandbox.daemonry("ps").out == "no daemons\n"
+
+
+def test_a_name_that_two_daemons_have_is_refused_and_none_is_stopped(sandbox):
+    program = sandbox.write("chosen.py", CHOSEN)
+    places = [str(sandbox.path / letter) for letter in "ab"]
+    for place in places:
+        sandbox.env["CHOSEN_AT"] = place
+        assert sandbox.daemonry("start", f"{program}:daemon").code == 0
+    refused = sandbox.daemonry("stop", "chosen")
+    assert refused.code == 2
+    assert all(f"{place}/chosen.sock" in refused.err for place in places)
+    assert sandbox.daemonry("stop", f"unix:{places[0]}/chosen.sock").code == 0
+    wait_until(lambda: sandbox.daemonry("ps").out.count("running") == 1)
+    assert sandbox.daemonry("stop", "chosen").out == "chosen: stopped\n"

@@ -189,14 +189,10 @@ def _defined(target: Daemon | str) -> Daemon | None:
 
 def _place_of(name: str) -> Place:
     place = Place.of(name)
-    try:
-        os.stat(place.record_path)
-    except OSError:
+    if not os.path.exists(place.record_path):
         from daemonry.daemon import registry
 
-        for known in registry.places():  # one whose program chose its place
-            if known.name == name:
-                return known
+        return registry.find(name) or place
     return place
 
 

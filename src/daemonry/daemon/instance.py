@@ -6,6 +6,8 @@ command: no asyncio, no logging, no third-party module, here or below.
 
 from __future__ import annotations
 
+import os
+
 import daemonry
 from daemonry.clock import Deadline
 from daemonry.limits import CONNECT_RETRY_MAX_S, PROBE_TIMEOUT_S, REQUEST_TIMEOUT_S
@@ -48,12 +50,18 @@ class Instance:
 
     @classmethod
     def named(cls, name: str) -> Instance:
-        """Return the daemon called `name`, of this user.
+        """Return the daemon called `name`, of this user, wherever its program has its files.
 
         Raises:
-            TargetInvalid, UnsafePath: as `Place.of`.
+            TargetInvalid: the name cannot be one, or several of that name run.
+            UnsafePath: as `Place.of`.
         """
-        return cls(Place.of(name))
+        place = Place.of(name)
+        if not os.path.exists(place.record_path):
+            from daemonry.daemon import registry
+
+            place = registry.find(name) or place
+        return cls(place)
 
     def record(self) -> Record | None:
         """Return what the daemon, or its last run if that crashed, wrote about itself."""

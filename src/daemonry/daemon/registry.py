@@ -10,7 +10,8 @@ import os
 import zlib
 
 from daemonry import strict_json
-from daemonry.errors import BadFrame, DaemonryError
+from daemonry.errors import BadFrame, DaemonryError, TargetInvalid
+from daemonry.process import lock
 from daemonry.process.atomic_file import write_atomically
 from daemonry.process.place import Place, registry_dir
 from daemonry.process.private_dir import ensure_private
@@ -63,6 +64,24 @@ def places() -> Iterator[Place]:
             place = _read(f"{directory}/{name}")
             if place is not None:
                 yield place
+
+
+def find(name: str) -> Place | None:
+    """Return the place, not the usual one, of the daemon called `name`; None when none is known.
+
+    A daemon is there whose program chose its place, or which runs beside other versions of itself.
+
+    Raises:
+        TargetInvalid: several of that name run; which is meant, an endpoint says.
+    """
+    known = [place for place in places() if place.name == name]
+    if len(known) > 1:
+        running = [place for place in known if lock.is_held(place.life_lock_path) is not False]
+        if len(running) > 1:
+            sockets = ", ".join(place.socket_path for place in running)
+            raise TargetInvalid(name, f"several of that name run; give the endpoint of one: {sockets}")
+        known = running or known
+    return known[0] if known else None
 
 
 def _read(path: str) -> Place | None:
