@@ -172,3 +172,31 @@ def test_a_socket_for_another_process_is_not_taken(probe):
         assert str(probe.instance.endpoint()) == f"unix:{probe.place.socket_path}"
         process.terminate()
         assert process.wait(20) == 0
+
+
+def test_who_waits_for_a_supervised_daemon_makes_the_manager_start_it(probe):
+    """Nothing runs yet, only a socket that a manager keeps; the first who connects has it started."""
+    program = probe.write(PROGRAM)
+    os.makedirs(os.path.dirname(probe.place.socket_path), mode=0o700, exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(probe.place.socket_path)
+        listener.listen(8)
+        fd = listener.fileno()
+        script = (
+            f"import os, select; select.select([{fd}], [], []); os.dup2({fd}, 3)\n"
+            f"os.environ['LISTEN_FDS'] = '1'\n{ACTIVATE}"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", script, "right", program],
+            env=probe.sandbox.env,
+            cwd=probe.sandbox.path,
+            pass_fds=(fd,),
+            stderr=subprocess.DEVNULL,
+        ) as manager:
+            try:
+                with daemonry.ensure("probe", mode="supervised", timeout=20) as client:
+                    assert client.call("org.example.who.Pid")["result"] == manager.pid
+            finally:
+                manager.terminate()
+                manager.wait(20)
+    os.unlink(probe.place.socket_path)

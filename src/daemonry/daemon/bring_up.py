@@ -69,18 +69,44 @@ def bring_up(place: Place, wanted: Wanted, deadline: Deadline) -> tuple[Stream, 
 
 def _found(instance: Instance, wanted: Wanted, deadline: Deadline) -> tuple[Stream, Endpoint]:
     """Return a stream to a daemon that somebody else starts."""
-    for delay_s in delays(LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S):
-        stream = _look(instance, wanted, deadline)
-        if stream is not None:
-            return stream
-        if wanted.mode == "require" and not _is_coming(instance):
-            raise daemonry.errors.NotRunning(instance.name, _hint(instance, wanted))
-        if not deadline.sleep(delay_s):
-            break
+    knock = None
+    try:
+        for delay_s in delays(LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S):
+            stream = _look(instance, wanted, deadline)
+            if stream is not None:
+                return stream
+            if wanted.mode == "require" and not _is_coming(instance):
+                raise daemonry.errors.NotRunning(instance.name, _hint(instance, wanted))
+            knock = knock or _knock(instance, wanted)
+            if not deadline.sleep(delay_s):
+                break
+    finally:
+        if knock is not None:
+            knock.close()
     if instance.lock_held() is not False:
         raise _not_in_time(instance, deadline)
     hint = f"nobody started it within {deadline.timeout_s:g} s"
     raise daemonry.errors.NotRunning(instance.name, hint)
+
+
+def _knock(instance: Instance, wanted: Wanted) -> Stream | None:
+    """Return a stream to who listens for a daemon that is not there; None where nobody does.
+
+    A service manager starts a daemon when somebody connects to the socket that it keeps for it.
+    What is reached is not trusted: it counts when its record is there, as everywhere.
+    """
+    if wanted.mode != "supervised":
+        return None
+    from daemonry.transport.connect import connect
+    from daemonry.transport.endpoint import Endpoint
+
+    assert instance.place is not None
+    declared = wanted.daemon.endpoint if wanted.daemon is not None else None
+    try:
+        endpoint = Endpoint.parse(declared) if declared else Endpoint.unix(instance.place.socket_path)
+        return connect(endpoint, LOCK_RETRY_MAX_S)
+    except (daemonry.errors.DaemonryError, OSError):
+        return None
 
 
 def _found_or_started(instance: Instance, wanted: Wanted, deadline: Deadline) -> tuple[Stream, Endpoint]:
