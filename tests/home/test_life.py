@@ -100,13 +100,26 @@ def test_one_that_fails_is_told_with_its_reason_and_last_words_and_the_others_go
     )
     done = shop.cli("up")
     assert done.code == 1
-    assert "bad    failed: given up after 1 restarts within 60 s: exited with 3\n" in done.out
+    assert "bad    failed: given up after 1 restart within 60 s: exited with 3\n" in done.out
     assert done.err.startswith(
         "    bad: no oil\nshop: up, but not all of it: bad (failed), after (waiting); "
     )
     found = shop.ps()
     assert [found[name]["state"] for name in ("good", "bad", "after")] == ["ready", "failed", "waiting"]
     assert found["after"]["note"] == "waits for bad (failed)"
+
+
+def test_the_last_words_of_another_time_are_not_told(shop, service):
+    """One that waits has not run: what its log ends with is not the reason for anything."""
+    broken = sh("test ! -e broken || exit 3; exec sleep 600")
+    keys = {"restart": '"never"', "ready": '{ output = "here" }'}
+    shop.write(service("bad", sh("echo here; " + broken[2]), **keys) + service("after", needs='["bad"]'))
+    shop.up()
+    shop.down()
+    (shop.path / "broken").touch()
+    shop.write(service("bad", broken, **keys) + service("after", needs='["bad"]'))
+    done = shop.cli("up")
+    assert done.err.startswith("shop: up, but not all of it: bad (failed), after (waiting); ")
 
 
 def test_what_is_wrong_in_the_file_is_told_before_anything_starts(shop, service):

@@ -52,6 +52,7 @@ def sh(text):
     ("command", "ready"),
     [
         (py(MESSAGE.format(b'{"stage": "warm"}\n{"ready": {}}\n')), "{ message = true }"),
+        (sh("echo '{\"ready\": {}}' >/dev/fd/$DAEMONRY_READY_FD; exec sleep 600"), "{ message = true }"),
         (py(NOTIFY, "STATUS=warm\nREADY=1"), "{ notify = true }"),
         (py(LISTEN), "{ socket = true }"),
         (py(HTTP, "204"), '{ http = "/x?y" }'),
@@ -59,7 +60,7 @@ def sh(text):
         (sh("touch here; exec sleep 600"), '{ command = ["test", "-e", "here"] }'),
         (sh("echo one; echo two >&2; exec sleep 600"), '{ output = "tw.$" }'),
     ],
-    ids=["message", "notify", "socket", "http", "status", "command", "output"],
+    ids=["message", "message of a shell", "notify", "socket", "http", "status", "command", "output"],
 )
 def test_each_way_to_be_ready(shop, service, command, ready):
     shop.write(service("a", command, ready=ready))

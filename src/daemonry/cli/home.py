@@ -194,7 +194,8 @@ def _watch_start(home: Home, options: argparse.Namespace, pid: int, deadline: De
     if options.json:
         output.say_json({"ok": not failed, "name": home.name, "pid": pid, "services": services})
     for one in failed:
-        _show_tail(home, one["name"], quiet=options.json)
+        if one["state"] != "waiting":  # its log is of another time
+            _show_tail(home, one["name"], quiet=options.json)
     if failed:
         names = ", ".join(f"{one['name']} ({one['state']})" for one in failed)
         output.complain(

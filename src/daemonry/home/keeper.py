@@ -300,7 +300,8 @@ class Keeper:
 
     def _give_up(self, decided: GiveUp) -> None:
         span_s = self.service.policy.within_s
-        after = f" after {decided.restarts} restarts within {span_s:g} s" if decided.restarts else ""
+        restarts = "1 restart" if decided.restarts == 1 else f"{decided.restarts} restarts"
+        after = f" after {restarts} within {span_s:g} s" if decided.restarts else ""
         self.reason = f"given up{after}: {self.last_end}"
         if self._step(Happened.ENDED_FAILED, self.reason, logging.ERROR):
             self._hook("fail")
