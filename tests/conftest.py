@@ -5,14 +5,18 @@ As root on Linux everything here works; where it cannot, the test is skipped and
 
 import asyncio
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from hypothesis import settings
 
+from daemonry.limits import OWNED_GRACE_S
 from daemonry.service.server import Server
 from daemonry.transport.endpoint import Endpoint
 
@@ -226,3 +230,48 @@ def serve_text(request, socket_path):
 def text_server(serve_text):
     """A server of the text dialect with a mock state behind it; on each loop."""
     return serve_text()
+
+
+# What a watcher cannot do without, see `daemonry.process.lifeline`: an interpreter's start, and the grace.
+_WATCHERS_LEAST = f"import time; time.sleep({OWNED_GRACE_S})"
+
+
+@pytest.fixture
+def late_s():
+    """A function that kills an owner, and returns by how many seconds some processes outlived it too long.
+
+    0 and less is in time, which is a second from the moment before the kill.  A machine that is too
+    busy to do the least that a watcher has to do, which is tried at the same moment, cannot show
+    that; it is given five.  Of a few rounds the best one counts.
+    """
+    if not hasattr(os, "pidfd_open"):
+        pytest.skip("there are no pidfds here")
+
+    def measure(owner_pid, pids):
+        words = ["sh", "-c", 'read _; "$@"; :', "sh", sys.executable, "-I", "-S", "-c", _WATCHERS_LEAST]
+        with subprocess.Popen(words, stdin=subprocess.PIPE) as least:
+            fds = {os.pidfd_open(pid): pid for pid in (owner_pid, least.pid, *pids)}
+            began_s = time.monotonic()
+            os.kill(owner_pid, signal.SIGKILL)
+            least.stdin.close()
+            took_s = _ends_s(fds, began_s)
+        least_s = took_s.pop(least.pid)
+        return max(took_s.values()) - (1.0 if least_s < OWNED_GRACE_S + 0.1 else 5.0)
+
+    return measure
+
+
+def _ends_s(pids, began_s):
+    """Return when each of these ended, by their pidfds, which are closed."""
+    poll = select.poll()
+    for fd in pids:
+        poll.register(fd, select.POLLIN)
+    ends_s = {}
+    while pids:
+        ended = poll.poll(10_000)
+        assert ended, f"still there after 10 s: {sorted(pids.values())}"
+        for fd, _ in ended:
+            poll.unregister(fd)
+            os.close(fd)
+            ends_s[pids.pop(fd)] = time.monotonic() - began_s
+    return ends_s

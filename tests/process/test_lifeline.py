@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -62,14 +61,9 @@ def owner(sandbox):
         process.stdout.close()
 
 
-def gone_within_a_second(sandbox):
-    """Everything that ran in the sandbox is gone; how long that took, in seconds.
-
-    A busy machine may take longer; what may not happen is that something stays.
-    """
-    began = time.monotonic()
+def wait_gone(sandbox):
+    """Return when everything that ran in the sandbox is gone."""
     wait_until(lambda: not processes_marked(str(sandbox.path)), what="nothing is left")
-    return time.monotonic() - began
 
 
 def kill(process):
@@ -254,25 +248,31 @@ child = spawn_owned(["sh", "-c", f"trap 'echo > {BOX}/cleaned; exit' TERM; echo 
 child.wait()
 """)
     kill(process)
-    gone_within_a_second(sandbox)
+    wait_gone(sandbox)
     assert (sandbox.path / "cleaned").exists()
 
 
-def test_nothing_outlives_the_owner_by_more_than_a_second(owner, sandbox):
+def test_nothing_outlives_the_owner_by_more_than_a_second(owner, sandbox, late_s):
     """Neither what ignores SIGTERM, nor a grandchild, nor a daemon, nor one that was stopped."""
-    process = owner("""
+
+    def round_s():
+        process = owner("""
 daemons = "setsid sh -c 'setsid sleep 60 & setsid sleep 60'"
 spawn_owned(["sh", "-c", f"trap '' TERM; sleep 60 & {daemons} & sleep 60"])
 spawn_owned(["sh", "-c", "kill -STOP $$"])
 spawn_owned(["sh", "-c", "setsid -f sleep 60; echo ready; exec sleep 60"]).wait()
 """)
+        wait_until(lambda: sum(one.split()[1:] == ["sleep", "60"] for one in there()) == 4 + 2)
+        pids = {int(one.split()[0]) for one in there()} - {process.pid}
+        return late_s(process.pid, pids)
 
-    def sleeps():
-        return [one for one in processes_marked(str(sandbox.path)) if one.split()[1:] == ["sleep", "60"]]
+    def there():
+        return processes_marked(str(sandbox.path))
 
-    wait_until(lambda: len(sleeps()) == 4 + 2)
-    kill(process)
-    assert gone_within_a_second(sandbox) < 5  # a second on a machine that is not as busy
+    rounds_s = []
+    while not rounds_s or (min(rounds_s) > 0 and len(rounds_s) < 3):
+        rounds_s.append(round_s())
+    assert min(rounds_s) <= 0, rounds_s
 
 
 def test_what_it_writes_in_its_last_moments_does_not_end_it(owner, sandbox):
@@ -286,7 +286,7 @@ print("ready", flush=True)
 child.wait()
 """)
     kill(process)
-    gone_within_a_second(sandbox)
+    wait_gone(sandbox)
     assert (sandbox.path / "cleaned").exists()
 
 
@@ -300,7 +300,7 @@ def end():
 end()
 """)
     process.wait()
-    gone_within_a_second(sandbox)
+    wait_gone(sandbox)
 
 
 def test_the_end_of_the_thread_that_spawned_is_not_the_end_of_the_owner(owner, sandbox):
@@ -316,7 +316,7 @@ found[0].wait()
     wait_until(lambda: len(os.listdir(task)) == 1, what="the thread is gone")
     assert os.path.exists(f"/proc/{process.told[1]}/exe")
     kill(process)
-    gone_within_a_second(sandbox)
+    wait_gone(sandbox)
 
 
 def test_an_owner_that_dies_before_its_child_is_born_leaves_nothing(owner, sandbox):
@@ -331,7 +331,7 @@ subprocess.Popen = popen
 spawn_owned(["sleep", "60"])
 """)
     process.wait()
-    gone_within_a_second(sandbox)
+    wait_gone(sandbox)
 
 
 def test_a_child_that_is_born_after_its_owners_death_finds_no_group_to_join(owner, sandbox):
@@ -359,7 +359,7 @@ subprocess.Popen = popen
 spawn_owned(["sleep", "60"])
 """).wait()
     wait_until((sandbox.path / "refused").exists)
-    gone_within_a_second(sandbox)
+    wait_gone(sandbox)
 
 
 def test_a_child_that_joins_in_the_last_moment_is_ended(owner, sandbox):
@@ -381,7 +381,7 @@ def popen(words, **options):
 subprocess.Popen = popen
 spawn_owned(["sleep", "60"])
 """).wait()
-    gone_within_a_second(sandbox)
+    wait_gone(sandbox)
 
 
 def test_a_forked_child_of_the_owner_does_not_keep_the_lifeline(owner, sandbox):
@@ -399,7 +399,7 @@ time.sleep(60)
     kill(process)
     wait_until(lambda: [one.split()[0] for one in processes_marked(str(sandbox.path))] == [worker])
     os.kill(int(worker), signal.SIGKILL)
-    gone_within_a_second(sandbox)
+    wait_gone(sandbox)
 
 
 def test_owners_that_are_owned_pass_the_end_on(owner, sandbox):
@@ -413,7 +413,7 @@ child.wait()
 """
     process = owner(f"spawn_owned([sys.executable, '-c', {inner!r}]).wait()")
     kill(process)
-    gone_within_a_second(sandbox)
+    wait_gone(sandbox)
 
 
 def test_signals_to_the_group_are_not_for_the_watcher(owner, sandbox):
@@ -428,7 +428,7 @@ print("ready", flush=True)
 child.wait()
 """)
     kill(process)
-    gone_within_a_second(sandbox)
+    wait_gone(sandbox)
 
 
 def test_without_the_interpreter_the_group_is_ended_all_the_same(owner, sandbox):
@@ -438,7 +438,7 @@ sys.executable = "/none"
 spawn_owned(["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 60; done"]).wait()
 """)
     kill(process)
-    gone_within_a_second(sandbox)
+    wait_gone(sandbox)
 
 
 def test_another_process_with_the_number_is_left_alone(owned):
@@ -469,7 +469,7 @@ for _ in range(20):
         delay_s = 0.04 * number / rounds
         threading.Timer(delay_s, process.kill).start()
         process.wait()
-        gone_within_a_second(sandbox)
+        wait_gone(sandbox)
 
 
 def test_the_watcher_is_small(owned):
