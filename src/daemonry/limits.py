@@ -95,6 +95,10 @@ MAX_SERVICES: Final = 256
 MAX_SERVICE_LINE_BYTES: Final = 1 << 16
 # What a service's first process has left has this long between SIGTERM and SIGKILL.
 SERVICE_SWEEP_S: Final = 0.2
+# While those are ended that services have hidden, it is looked again for others this often, in
+# seconds; and so many times after they were killed, as in `sweep`.
+STRAY_LOOK_S: Final = 0.1
+STRAY_ROUNDS_MAX: Final = 50
 # A hook that runs longer is killed.
 HOME_HOOK_TIMEOUT_S: Final = 30.0
 # A service that does not show to be ready counts as ready when it has lived this long.  What is

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from daemonry.clock import Deadline
 from daemonry.home.home_file import Orphan, Process
 from daemonry.limits import SERVICE_SWEEP_S
-from daemonry.process import platform, sweep
+from daemonry.process import platform, strays, sweep
 from daemonry.process.identity import Identity
 from daemonry.process.lifeline import Owned, spawn_owned
 from daemonry.process.reaping import Reaper
@@ -39,6 +39,7 @@ class Run:
         self.mark = mark
         self.started_at = started_at
         self._asked_until: Deadline | None = None
+        self._hidden: dict[int, int] = {}
 
     @property
     def pid(self) -> int:
@@ -60,6 +61,9 @@ class Run:
     async def terminate(self, number: int, timeout_s: float) -> None:
         """Ask it to end, kill it after the timeout, and return when its first process has ended."""
         self._asked_until = Deadline(timeout_s)
+        # Looked for while their parents are there: afterwards they are nobody's.
+        strays.unpin(self._hidden)
+        self._hidden = strays.pinned_below(self.pid, self.mark)
         self.send_signal(number)
         self.send_signal(signal.SIGCONT)  # one that was stopped could not obey
         try:
@@ -70,6 +74,7 @@ class Run:
 
     def kill(self) -> None:
         """Kill all of it at once."""
+        strays.finish(strays.pinned_below(self.pid, self.mark), 0)
         self.send_signal(signal.SIGKILL)
         sweep.send(0, self.mark, frozenset(), signal.SIGKILL)
 
@@ -81,10 +86,22 @@ class Run:
         grace_s = SERVICE_SWEEP_S
         if self._asked_until is not None:
             grace_s = max(grace_s, self._asked_until.remaining_s() or 0.0)
-        return await asyncio.to_thread(self._sweep, grace_s)
+        return await asyncio.to_thread(self._sweep_all, grace_s)
+
+    def _sweep_all(self, grace_s: float) -> set[int]:
+        deadline = Deadline(grace_s)
+        strays.ask(self._hidden, self._asked_group)
+        left = self._sweep(grace_s)
+        strays.finish(self._hidden, deadline.remaining_s() or 0.0)
+        return left
 
     def _sweep(self, grace_s: float) -> set[int]:
-        return sweep.end(0, self.mark, grace_s, asked=self.pid if self._asked_until is not None else 0)
+        return sweep.end(0, self.mark, grace_s, asked=self._asked_group)
+
+    @property
+    def _asked_group(self) -> int:
+        """The process group that has been asked to end, or 0."""
+        return self.pid if self._asked_until is not None else 0
 
     def _end(self, code: int | None) -> None:
         if not self.ended.done():
@@ -114,11 +131,15 @@ class _OwnedRun(Run):
             self._end(code)
 
     def _sweep(self, grace_s: float) -> set[int]:
-        asked = self._group if self._asked_until is not None else 0
         # The watcher is of the group, and goes last.
-        left = sweep.end(self._group, self.mark, grace_s, frozenset((self._group,)), asked)
+        spared = frozenset((self._group,))
+        left = sweep.end(self._group, self.mark, grace_s, spared, self._asked_group)
         self._owned.close()
         return left - {self._group}
+
+    @property
+    def _asked_group(self) -> int:
+        return self._group if self._asked_until is not None else 0
 
     def is_guarded(self) -> bool:
         return self._owned.is_guarded()

@@ -33,6 +33,7 @@ from daemonry.process.private_dir import ensure_unwritable_by_others
 from daemonry.process.readiness import Reporter
 from daemonry.process.reaping import Reaper
 from daemonry.process.record import Record
+from daemonry.process.strays import Foundlings
 from daemonry.service.calls import Calls
 from daemonry.service.server import Server
 
@@ -71,6 +72,7 @@ class Supervisor:
         self.home = home
         self.keepers: dict[str, Keeper] = {}
         self.reaper = Reaper()
+        self._foundlings = Foundlings(self.reaper.knows)
         self._file: HomeFile | None = None
         self._watches: list[Watch] = [watch]
         self._line = line
@@ -132,6 +134,7 @@ class Supervisor:
             self._report.ready({"pid": os.getpid(), "endpoint": str(self.home.endpoint)})
             await self._over.wait()
             await asyncio.gather(*(keeper.close() for keeper in self.keepers.values()))
+            await self._end_foundlings()
         finally:
             self._over.set()
             await serving
@@ -144,6 +147,17 @@ class Supervisor:
             log.close()
         failed = any(keeper.state is State.FAILED for keeper in self.keepers.values())
         return 1 if failed or self._hurried else 0
+
+    async def _end_foundlings(self) -> None:
+        """End what services have hidden and left: as a subreaper we are their parent by now."""
+        found = self._foundlings.pids()
+        if not found:
+            return
+        logger.warning("ending what services have hidden and left: %s", sorted(found))
+        grace_s = max((one.service.stop_timeout_s for one in self.keepers.values()), default=SERVICE_SWEEP_S)
+        left = await self._foundlings.end(grace_s, lambda: self._hurried)
+        if left:
+            logger.error("cannot be ended: %s", sorted(left))
 
     def _enter(self, stage: str) -> None:
         self._report.enter(stage)

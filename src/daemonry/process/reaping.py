@@ -29,6 +29,10 @@ class Reaper:
         """
         self._collectors[pid] = collect
 
+    def knows(self, pid: int) -> bool:
+        """Whether somebody watches child `pid`."""
+        return pid in self._collectors
+
     def reap(self) -> None:
         """Collect all that have ended."""
         if not hasattr(os, "waitid"):  # macOS before Python 3.13, where orphans are launchd's

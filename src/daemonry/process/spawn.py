@@ -14,7 +14,7 @@ import sys
 from daemonry import strict_json
 from daemonry.process.crash_file import roll
 from daemonry.process.environment import for_daemon
-from daemonry.process.sweep import MARK_VARIABLE
+from daemonry.process.sweep import BOOT_VARIABLE, MARK_VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-BOOT_VARIABLE = "DAEMONRY_BOOT"
 # Children of this process that go on by themselves.  Whoever of them has ended is a zombie until asked.
 _let_go: set[int] = set()
 # A supervisor's messages to us are not for our children (sd_notify(3), sd_listen_fds(3)), and a

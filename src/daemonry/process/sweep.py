@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 # its process group, as a program does that makes itself a daemon.
 MARK_VARIABLE: Final = "DAEMONRY_OWNED"
 
+# What only a process that was started to go on by itself has there: see `spawn`.
+BOOT_VARIABLE: Final = "DAEMONRY_BOOT"
+BOOT_PREFIX: Final = BOOT_VARIABLE.encode() + b"="
+
 # How long those that were killed are waited for, before it is looked for others.
 _ROUND_S: Final = 0.1
 # What forks as fast as it is killed is given up; a bomb of that kind needs a control group.
@@ -40,7 +44,7 @@ def belonging(group: int, mark: str) -> set[int]:
         group: the group's number; 0 for none.
         mark: the value of `MARK_VARIABLE`; "" for none.
     """
-    return {pid for pid in _all_pids() if _belongs(pid, group, mark)}
+    return {pid for pid in all_pids() if belongs(pid, group, mark)}
 
 
 def end(
@@ -131,7 +135,7 @@ def _pinned(group: int, mark: str, spared: frozenset[int]) -> Iterator[tuple[int
             fd = os.pidfd_open(pid)
         except OSError:
             continue
-        if _belongs(pid, group, mark):
+        if belongs(pid, group, mark):
             yield pid, fd
         else:
             os.close(fd)
@@ -142,7 +146,8 @@ def _close(pinned: dict[int, int]) -> None:
         os.close(fd)
 
 
-def _all_pids() -> Iterator[int]:
+def all_pids() -> Iterator[int]:
+    """Yield the number of each process, also of those that have ended and were not reaped."""
     try:
         names = os.listdir("/proc")
     except OSError:
@@ -150,7 +155,8 @@ def _all_pids() -> Iterator[int]:
     yield from (int(name) for name in names if name.isdigit())
 
 
-def _belongs(pid: int, group: int, mark: str) -> bool:
+def belongs(pid: int, group: int, mark: str) -> bool:
+    """Whether a process lives and is of a process group, or bears a mark; arguments as for `belonging`."""
     try:
         # proc_pid_stat(5): "PID (NAME) STATE PPID PGRP"; the name may have brackets in it.
         with open(f"/proc/{pid}/stat", "rb") as file:
@@ -159,12 +165,17 @@ def _belongs(pid: int, group: int, mark: str) -> bool:
             return False
         if group and int(its_group) == group:
             return True
-        return bool(mark) and f"{MARK_VARIABLE}={mark}".encode() in _environment(pid)
+        return bool(mark) and f"{MARK_VARIABLE}={mark}".encode() in environment_of(pid)
     except (OSError, ValueError):
         return False
 
 
-def _environment(pid: int) -> list[bytes]:
+def environment_of(pid: int) -> list[bytes]:
+    """Return the environment that a process was started with, as NAME=VALUE.
+
+    Raises:
+        OSError: it has ended, or is another user's.
+    """
     with open(f"/proc/{pid}/environ", "rb") as file:
         return file.read().split(b"\0")
 

@@ -1,0 +1,188 @@
+"""Strays: what a service started and hid, found by whose child it is.
+
+A program that clears its environment and makes a session of its own bears no mark and is in no
+group of ours, so `sweep` does not see it.  What it cannot change is its parent; and when that has
+ended, it comes to the nearest subreaper above, which the supervisor of a home is.
+
+Owns finding those processes and ending them.  A daemon that was started with `daemonry start` or
+`ensure` is none, nor what is below it: it is meant to outlive its starter.  It is known by what it
+was told at its start, which stays in its first environment.
+
+Each is pinned by a pidfd.  Of our own children that is not even needed: the number of one that has
+ended is free only after it was reaped, which the thread does that looks here.
+
+Where there is no procfs nothing is found; there are no subreapers there either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+from collections.abc import Callable, Iterable, Iterator
+
+from daemonry.clock import Deadline
+from daemonry.limits import STRAY_LOOK_S, STRAY_ROUNDS_MAX
+from daemonry.process import platform, sweep
+
+
+def pinned_below(pid: int, mark: str) -> dict[int, int]:
+    """Return `below`, each with a pidfd; `unpin` and `finish` close them."""
+    pinned = pin(below(pid, mark))
+    still = below(pid, mark)  # a number may have passed to a stranger before it was pinned
+    unpin({one: pinned.pop(one) for one in pinned.keys() - still})
+    return pinned
+
+
+def below(pid: int, mark: str) -> set[int]:
+    """Return the descendants of a process that do not bear a mark, less daemons and what is below those."""
+    children = _children()
+    found: set[int] = set()
+    left = [pid]
+    while left:
+        for child in children.get(left.pop(), ()):
+            if child not in found and not _is_daemon(child):
+                found.add(child)
+                left.append(child)
+    return {one for one in found if not sweep.belongs(one, 0, mark)}
+
+
+def pin(pids: Iterable[int]) -> dict[int, int]:
+    """Return a pidfd for each of these that is still there; `unpin` closes them."""
+    pinned = {}
+    for pid in pids:
+        try:
+            pinned[pid] = os.pidfd_open(pid)
+        except OSError:
+            continue
+    return pinned
+
+
+def unpin(pinned: dict[int, int]) -> None:
+    """Let go of what was pinned.  Twice is not an error."""
+    while pinned:
+        os.close(pinned.popitem()[1])
+
+
+def ask(pinned: dict[int, int], asked: int) -> None:
+    """Ask these to end, less those of a process group that has been asked already; 0 for none."""
+    for pid, fd in pinned.items():
+        if asked and _group_of(pid) == asked:
+            continue
+        for number in (signal.SIGTERM, signal.SIGCONT):  # one that is stopped could not obey
+            _send(fd, number)
+
+
+def finish(pinned: dict[int, int], grace_s: float) -> None:
+    """Wait for the end of these, kill what is left after the grace, and let go of all."""
+    deadline = Deadline(grace_s)
+    living = dict(pinned)
+    while living and (left_s := deadline.remaining_s()):
+        for fd in _wait_any(living.values(), left_s):
+            living = {pid: its for pid, its in living.items() if its != fd}
+    for fd in living.values():
+        _send(fd, signal.SIGKILL)
+    unpin(pinned)
+
+
+class Foundlings:
+    """The children of this process that it has not started: what others below it have left.
+
+    Args:
+        knows: whether a child is one that this process has started.
+    """
+
+    def __init__(self, knows: Callable[[int], bool]) -> None:
+        self._knows = knows
+        # Of the program that became this one, as a container's entry point does by `exec`.
+        self._inherited = {pid: platform.start_time(pid) for pid in _children().get(os.getpid(), ())}
+
+    def pids(self) -> set[int]:
+        """Return who they are.  To be called by the thread that starts and reaps our children."""
+        found = _children().get(os.getpid(), ())
+        return {pid for pid in found if not self._is_spared(pid)}
+
+    def _is_spared(self, pid: int) -> bool:
+        if self._knows(pid) or _is_daemon(pid):
+            return True
+        return pid in self._inherited and self._inherited[pid] == platform.start_time(pid)
+
+    async def end(self, grace_s: float, hurried: Callable[[], bool]) -> set[int]:
+        """Ask them to end, kill what does not, and go on with what those leave until there is none.
+
+        Args:
+            grace_s: how long all of them together have between SIGTERM and SIGKILL, in seconds.
+            hurried: whether they are to be killed at once; asked again and again.
+
+        Returns:
+            The ones that live on: of another user, or in a wait of the kernel that cannot be ended.
+        """
+        deadline = Deadline(grace_s)
+        asked: set[int] = set()
+        for _ in _rounds(lambda: deadline.expired or hurried()):
+            pinned = pin(self.pids())
+            try:
+                if not pinned:
+                    return set()
+                if deadline.expired or hurried():
+                    for fd in pinned.values():
+                        _send(fd, signal.SIGKILL)
+                else:
+                    ask({pid: fd for pid, fd in pinned.items() if pid not in asked}, 0)
+                    asked |= pinned.keys()
+                await asyncio.to_thread(_wait_any, list(pinned.values()), STRAY_LOOK_S)
+            finally:
+                unpin(pinned)
+        return self.pids()
+
+
+def _rounds(counts: Callable[[], bool]) -> Iterator[None]:
+    """Yield without end, and only so many times more once it counts."""
+    left = STRAY_ROUNDS_MAX
+    while left:
+        yield
+        left -= counts()
+
+
+def _children() -> dict[int, list[int]]:
+    """Return the living processes by their parents."""
+    found: dict[int, list[int]] = {}
+    for pid in sweep.all_pids():
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                state, parent = file.read().rpartition(b")")[2].split()[:2]
+        except (OSError, ValueError):
+            continue  # it has ended
+        if state not in (b"Z", b"X"):
+            found.setdefault(int(parent), []).append(pid)
+    return found
+
+
+def _is_daemon(pid: int) -> bool:
+    try:
+        return any(one.startswith(sweep.BOOT_PREFIX) for one in sweep.environment_of(pid))
+    except OSError:
+        return False  # of another user
+
+
+def _group_of(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return 0
+
+
+def _send(fd: int, number: int) -> None:
+    try:
+        signal.pidfd_send_signal(fd, number)
+    except OSError:
+        pass  # it has ended, or is another user's
+
+
+def _wait_any(pidfds: Iterable[int], timeout_s: float) -> list[int]:
+    """Return the ones that have ended, as soon as there is one, or after the timeout."""
+    poll = select.poll()
+    for fd in pidfds:
+        poll.register(fd, select.POLLIN)
+    return [fd for fd, _ in poll.poll(timeout_s * 1000 + 1)]
