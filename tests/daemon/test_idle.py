@@ -205,22 +205,29 @@ def test_who_comes_at_the_very_moment_is_served_or_refused_unsent(probe, rounds,
     gone(probe, 10)
 
 
-def test_who_waits_in_the_queue_as_it_ends_is_taken_in(probe):
-    """The moment itself: a connection between the decision and the refusal."""
+@pytest.mark.parametrize("endpoint", ["", "tcp:127.0.0.1:0"], ids=["unix", "tcp"])
+def test_who_waits_in_the_queue_as_it_ends_is_taken_in(probe, endpoint):
+    """The moment itself: a connection between the decision and the refusal.
+
+    It listens where it did afterwards: over TCP it had another port, which its record did not name.
+    """
     body = PROGRAM + (
         "import daemonry.service.server as servers, socket\n"
         "refuse_more = servers.Server.refuse_more\n"
         "def with_a_late_client(self):\n"
         "    if not told('came'):\n"
         "        note('came')\n"
-        "        self.late = socket.socket(socket.AF_UNIX)\n"
-        "        self.late.connect(self.path)\n"
+        "        if self.path:\n"
+        "            self.late = socket.socket(socket.AF_UNIX)\n"
+        "            self.late.connect(self.path)\n"
+        "        else:\n"
+        "            self.late = socket.create_connection(('127.0.0.1', self.endpoint.number))\n"
         '        self.late.sendall(b\'{"method":"org.example.who.Pid"}\\0\')\n'
         "        threading.Thread(target=lambda: note('answer', self.late.recv(999).decode())).start()\n"
         "    return refuse_more(self)\n"
         "servers.Server.refuse_more = with_a_late_client\n"
     )
-    probe.start(body, "idle_timeout_s=1.0")
+    probe.start(body, f"idle_timeout_s=1.0, endpoint={endpoint or None!r}")
     pid = probe.instance.pid()
     wait_until(lambda: probe.noted("answer"), 10, "an answer")
     assert f'"result":{pid}' in probe.noted("answer")

@@ -200,3 +200,39 @@ def test_who_waits_for_a_supervised_daemon_makes_the_manager_start_it(probe):
                 manager.terminate()
                 manager.wait(20)
     os.unlink(probe.place.socket_path)
+
+
+STARTS_ON_DEMAND = """
+import os, select, subprocess, sys
+fd = int(sys.argv.pop())
+given = f"import os; os.dup2({fd}, 3); os.environ['LISTEN_FDS'] = '1'\\n"
+for _ in range(2):
+    select.select([fd], [], [])  # a socket that is refusing is readable for ever
+    subprocess.run([sys.executable, "-c", given + ACTIVATE, *sys.argv[1:]], pass_fds=[fd])
+"""
+
+
+def test_after_an_idle_end_the_next_who_comes_is_served_by_the_next_daemon(probe):
+    """The manager's socket goes on: it refused everybody for ever, and the manager started for nobody."""
+    program = probe.write(PROGRAM, "idle_timeout_s=0.5")
+    script = f"ACTIVATE = {ACTIVATE!r}{STARTS_ON_DEMAND}"
+    os.makedirs(os.path.dirname(probe.place.socket_path), mode=0o700, exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(probe.place.socket_path)
+        listener.listen(8)
+        with subprocess.Popen(
+            [sys.executable, "-c", script, "right", program, str(listener.fileno())],
+            env=probe.sandbox.env,
+            cwd=probe.sandbox.path,
+            pass_fds=(listener.fileno(),),
+            stderr=subprocess.DEVNULL,
+        ) as manager:
+            try:
+                with daemonry.ensure("probe", mode="supervised", timeout=20) as client:
+                    first = client.call("org.example.who.Pid")["result"]
+                    wait_until(lambda: probe.instance.lock_held() is False, 20, "the idle end")
+                    assert client.call("org.example.who.Pid")["result"] != first
+                assert manager.wait(20) == 0
+            finally:
+                manager.kill()
+    os.unlink(probe.place.socket_path)

@@ -10,7 +10,8 @@ after the process itself stood still, the whole time is given again.
 The end is decided in one turn of the loop.  Further connections are refused, which a client learns
 before it has sent anything, and those that wait are taken in.  Idle connections are closed for reading:
 what had come is answered, and what comes later fails on the client's side, unsent.  Only if nobody turns
-out to have come with that does the daemon end; else it listens again and goes on.
+out to have come with that does the daemon end; else it listens again and goes on.  A socket that a
+service manager keeps is only let go of: who waits there has the next daemon started.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 from daemonry import clock
 from daemonry.daemon.lifecycle import Happened, Phase
 from daemonry.errors import DaemonryError
+from daemonry.transport.endpoint import UNIX
 
 if TYPE_CHECKING:
     from daemonry.daemon.jobs import Jobs
@@ -58,9 +60,10 @@ class Idle:
         jobs: its jobs.
         going: is told that the end is near, and, should it not come, that it is not: True, then False.
         held: whether something forbids the end now, such as a hand-over under way.
+        kept: whether a service manager keeps the socket, and starts the next daemon when somebody comes.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all that an idle end touches
         self,
         timeout_s: float,
         life: Life,
@@ -69,6 +72,8 @@ class Idle:
         jobs: Jobs,
         going: Callable[[bool], None],
         held: Callable[[], bool],
+        *,
+        kept: bool,
     ) -> None:
         self._timeout_s = timeout_s
         self._life = life
@@ -77,6 +82,7 @@ class Idle:
         self._jobs = jobs
         self._going = going
         self._held = held
+        self._kept = kept
         self._seen = (-1, -1)
         self._active_at_s = clock.monotonic()
 
@@ -126,7 +132,7 @@ class Idle:
         if self._server.newcomers:
             return False  # asked again at the next look
         self._going(True)
-        if not self._server.refuse_more():
+        if not self._refuse_more():
             self._server.retire_idle()  # what such a client has just sent is answered here
             if not self._is_busy():
                 logger.info("idle for %g s", self._timeout_s)
@@ -134,8 +140,25 @@ class Idle:
                     return True
         logger.info("somebody came as the idle end began; going on")
         try:
-            self._server.listen_again()
+            self._let_in()
         except DaemonryError as error:
             logger.error("the socket cannot be made again: %s", error)
         self._going(False)
         return False
+
+    def _refuse_more(self) -> int:
+        """Let nobody else in, but who waits; return how many did."""
+        if self._kept:
+            # To refuse would be to refuse for ever: it is the manager's socket too.  Who waits there
+            # is the next daemon's, which is started for it.
+            self._server.stop_accepting()
+            return 0
+        return self._server.refuse_more()
+
+    def _let_in(self) -> None:
+        """Listen as before."""
+        if self._kept or self._server.endpoint.kind != UNIX:
+            # Nothing was refused, and a second listener could not have the first one's port.
+            self._server.accept_from_now()
+        else:
+            self._server.listen_again()

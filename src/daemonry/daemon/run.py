@@ -295,6 +295,7 @@ class _Performance:
                 self._life.jobs,
                 self._going,
                 lambda: self._giver.under_way,
+                kept=self._socket_fd is not None,
             )
             self._life.more_fields.append(self._idle.fields)
         not_for_children(self)
