@@ -158,13 +158,14 @@ class Client:
         """
         began_s = monotonic()
         failure = received = None
-        if frame is not None and self._talk.at_rest and self._fd_stream is None and timeout_s > 0.0:
-            stream = self._stream
+        stream = self._stream
+        timed = stream.counted_s == timeout_s  # which it is neither for no time nor with descriptors
+        if frame is not None and self._talk.at_rest and (timed or self._is_for_short(timeout_s)):
             sent = -1
             try:
                 sent = stream.sock.send(frame, MSG_DONTWAIT)
                 if sent == len(frame):
-                    if stream.counted_s != timeout_s:
+                    if not timed:
                         stream.wait_on_sock(timeout_s)
                     received = stream.sock.recv(READ_BYTES)
             except OSError as error:
@@ -350,6 +351,9 @@ class Client:
         if reply.error is not None:
             raise failed(reply)
         return reply
+
+    def _is_for_short(self, timeout_s: float) -> bool:
+        return self._fd_stream is None and timeout_s > 0.0
 
     def _failed_at_once(self, sent: int, error: OSError, timeout_s: float) -> daemonry.errors.IpcError | None:
         """End the connection and return what an error on the short way means; None if there was no room.

@@ -253,11 +253,12 @@ def _wrap_call(converter: Converter) -> Any:
 
 def _wrap_bare_call(converter: Converter) -> Any:
     """Wrap a method without parameters, whose frame is always the same."""
-    frame = converter.frame({})
+    given: Mapping[str, Any] = {}
+    frame = converter.frame(given)
 
     def call(self: Any, /) -> Any:
         try:
-            return self.__daemonry_client__.call_typed(converter, {}, frame, self.__daemonry_timeout_s__)
+            return self.__daemonry_client__.call_typed(converter, given, frame, self.__daemonry_timeout_s__)
         except errors.CallFailed as error:
             raise converter.error(error) from None
 

@@ -70,10 +70,14 @@ def reader(kind: Any, field: str) -> Reader:
     fit = numbers_fit(numbers)
     if fit is None:
         return never_proved
-    return _reader(fields, field, 1 + len(keys), optional, fit if numbers else None)
+    read = _reader(fields, 1 + len(keys), fit if numbers else None)
+    if optional:
+        read = _with_all(optional, read)
+    return _of_field(field, read) if field else read
 
 
-def _reader(fields: Any, field: str, keys: int, optional: tuple[bytes, ...], fit: Check | None) -> Reader:
+def _reader(fields: Any, keys: int, fit: Check | None) -> Reader:
+    """Return what reads replies of a type all of whose keys are there, with nothing to loop over."""
     whole = msgspec.defstruct("Whole", [("parameters", fields)], forbid_unknown_fields=True, gc=False)
     decode: Callable[[bytes], Any] = msgspec.json.Decoder(whole).decode
 
@@ -87,14 +91,24 @@ def _reader(fields: Any, field: str, keys: int, optional: tuple[bytes, ...], fit
             value = decode(received[:-1]).parameters
         except _DOUBTS:
             return NotImplemented
-        for key in optional:
-            if key not in received:
-                return NotImplemented
-        if fit is not None and not fit(value):
-            return NotImplemented
-        return getattr(value, field) if field else value
+        return value if fit is None or fit(value) else NotImplemented
 
     return read
+
+
+def _with_all(optional: tuple[bytes, ...], read: Reader) -> Reader:
+    def read_all(received: bytes) -> Any:
+        return read(received) if all(key in received for key in optional) else NotImplemented
+
+    return read_all
+
+
+def _of_field(field: str, read: Reader) -> Reader:
+    def read_field(received: bytes) -> Any:
+        value = read(received)
+        return value if value is NotImplemented else getattr(value, field)
+
+    return read_field
 
 
 def _read_nothing(received: bytes) -> Any:
