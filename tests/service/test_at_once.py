@@ -216,14 +216,19 @@ def connected(serving, request):
 def ways(monkeypatch):
     """For each read that might have been answered in one step, whether it was."""
     taken = []
-    answer = Calls.answer_at_once
+    make_ready = Calls._made_ready
 
-    def noted(self, data, most_bytes):
-        found = answer(self, data, most_bytes)
-        taken.append(found is not None)
-        return found
+    def noted(self, bound, arguments):
+        ready = make_ready(self, bound, arguments)
 
-    monkeypatch.setattr(Calls, "answer_at_once", noted)
+        def noted_ready():
+            found = ready()
+            taken.append(found is not None)
+            return found
+
+        return noted_ready
+
+    monkeypatch.setattr(Calls, "_made_ready", noted)
     return taken
 
 
@@ -265,7 +270,7 @@ def test_a_whole_frame_is_answered_as_one_in_two_pieces(connected, data):
         ),
     ],
 )
-def test_plain_calls_go_the_short_way(connected, ways, data):
+def test_plain_calls_go_the_short_way(ways, connected, data):
     """Else nothing of the above would have been compared."""
     peer, _, _ = connected()
     ways.clear()

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from daemonry import Interface
+from daemonry import Fd, Interface
 from daemonry.service.bounds import Bounds
 from daemonry.service.lobby import Lobby
 
@@ -122,3 +122,36 @@ def test_who_left_before_being_accepted_leaves_nothing(serving):
         sock.sendall(CALL)
         assert sock.recv(65536) == REPLY
         assert server.on_loop(lambda: server.server.connections) == 1
+
+
+class Taking(Interface, name="org.example.taking"):
+    def take(self, what: Fd) -> int:
+        what.close()
+        return 1
+
+
+def test_text_in_two_pieces_stays_text_where_descriptors_may_come(serving):
+    """What begins like a call is none behind the beginning of a line."""
+    server = serving(Taking())
+    for pieces, reply in (
+        ((b"PI", b"NG\n"), b"PONG\n"),
+        ((b"NOPE", b"{}\0\n"), b"ERR: Command has control characters in it\n"),
+    ):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(10)
+            sock.connect(server.endpoint.removeprefix("unix:"))
+            for piece in pieces:
+                sock.sendall(piece)
+                server.on_loop(lambda: None)
+            assert read_all(sock) == reply
+
+
+def test_a_call_behind_blanks_is_a_call_where_descriptors_may_come(serving):
+    server = serving(Taking())
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(server.endpoint.removeprefix("unix:"))
+        sock.sendall(b" \r\n ")
+        server.on_loop(lambda: None)
+        sock.sendall(b'{"method":"org.varlink.service.GetInfo"}\0')
+        assert b'"product":"test"' in sock.recv(65536)

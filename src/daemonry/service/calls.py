@@ -28,7 +28,15 @@ from daemonry.service.tap import Tap
 from daemonry.transport.ancillary import Fd
 from daemonry.transport.credentials import Peer
 from daemonry.wire import fast_varlink, varlink
-from daemonry.wire.varlink import METHOD_HEAD, PARAMETERS_HEAD, PLAIN_TAIL, REPLY_HEAD, AnyCall, Reply
+from daemonry.wire.varlink import (
+    MAX_FRAME_BYTES,
+    METHOD_HEAD,
+    PARAMETERS_HEAD,
+    PLAIN_TAIL,
+    REPLY_HEAD,
+    AnyCall,
+    Reply,
+)
 
 logger = logging.getLogger("daemonry.calls")
 
@@ -54,6 +62,7 @@ _EMPTY_REPLY = REPLY_HEAD + b"{}" + _END
 FAILURES: Final = (Exception, SystemExit)
 
 Gate = Callable[[], errors.CallFailed | None]
+Ready = Callable[[], "bytes | Ran | None"]
 
 
 class Bound:
@@ -232,6 +241,9 @@ class Calls:
     Attributes:
         running: how many do; counted by whoever runs them.
         begun: how many calls of the program's own interfaces there have been.
+        most_bytes: how long a reply may be.
+        ready: what answers a frame that calls a method at once and gives it nothing; see
+            `answer_at_once`, which looks here first, as may who counts function calls.
         tap: tells watchers of calls; told by whoever runs them.
         takes_fds: whether any method takes descriptors.
     """
@@ -242,14 +254,13 @@ class Calls:
         self.running = 0
         self.begun = 0
         self.tap = Tap()
-        self._watchers = self.tap.watchers
         self.takes_fds = False
         self._interfaces: dict[str, Described] = {}
         self._methods: dict[str, Bound] = {}
-        # Those that answer at once, by how a frame that calls them begins, and by a whole one that
-        # gives them nothing.
+        self.most_bytes = MAX_FRAME_BYTES
+        self.ready: dict[bytes, Ready] = {}
+        # Those that answer at once, by how a frame that calls them begins.
         self._at_once: dict[bytes, Bound] = {}
-        self._bare: dict[bytes, Bound] = {}
 
     @property
     def interfaces(self) -> dict[str, Described]:
@@ -275,44 +286,53 @@ class Calls:
                 head = METHOD_HEAD + bound.full_name.encode() + PARAMETERS_HEAD
                 self._at_once[head] = bound
                 if not method.names:
-                    self._bare[head + b"{}" + _END] = bound
+                    self.ready[head + b"{}" + _END] = self._made_ready(bound, {})
 
-    def answer_at_once(self, data: bytes, most_bytes: int) -> Any:
+    def answer_at_once(self, data: bytes) -> bytes | Ran | None:
         """Answer `data` if it is one call, whole, of a method that is done as its function returns.
 
         Args:
             data: what was read; not longer than a call may be.
-            most_bytes: how long a reply may be.
 
         Returns:
             The reply as it is sent; None, where nothing ran: whoever goes the whole way finds what is
             wrong, or that nothing is; or the `Ran` of a call whose reply is left to make.
         """
-        bound = self._bare.get(data)
-        arguments: dict[str, Any] | None = None
+        ready = self.ready.get(data)
+        if ready is not None:
+            return ready()
+        end_of_name = data.find(PARAMETERS_HEAD)
+        bound = self._at_once.get(data[: end_of_name + len(PARAMETERS_HEAD)])
         if bound is None:
-            end_of_name = data.find(PARAMETERS_HEAD)
-            bound = self._at_once.get(data[: end_of_name + len(PARAMETERS_HEAD)])
-            if bound is None:
-                return None
-            arguments = self._arguments_at_once(bound, data)
-            if arguments is None:
-                return None
-        if self._watchers:
             return None
-        if not bound.open:
-            if self._gate() is not None:
+        arguments = self._arguments_at_once(bound, data)
+        return None if arguments is None else self._made_ready(bound, arguments)()
+
+    def _made_ready(self, bound: Bound, arguments: dict[str, Any]) -> Ready:
+        """Return what makes one call, with all that is known beforehand at hand."""
+        gate, watchers, function, frame, is_open = (
+            *(self._gate, self.tap.watchers),
+            *(bound.function, bound.frame, bound.open),
+        )
+
+        def ready() -> bytes | Ran | None:
+            if watchers:
                 return None
-            self.begun += 1
-        try:
-            result = bound.function(**arguments) if arguments else bound.function()
-        except FAILURES as error:
-            return Ran(bound, None, error)
-        try:
-            reply = bound.frame(result)
-        except errors.LocalProtocolError:
-            return Ran(bound, result)
-        return reply if len(reply) <= most_bytes else Ran(bound, result)
+            if not is_open:
+                if gate() is not None:
+                    return None
+                self.begun += 1
+            try:
+                result = function(**arguments) if arguments else function()
+            except FAILURES as error:
+                return Ran(bound, None, error)
+            try:
+                reply = frame(result)
+            except errors.LocalProtocolError:
+                return Ran(bound, result)
+            return reply if len(reply) <= self.most_bytes else Ran(bound, result)
+
+        return ready
 
     def _arguments_at_once(self, bound: Bound, data: bytes) -> dict[str, Any] | None:
         if data.find(b"\0") != len(data) - 1:

@@ -133,8 +133,8 @@ class TextConnection:
 
     def read(self) -> None:
         """Read what has come."""
-        if self._peeks and self._is_varlink():
-            self._hand_over(b"")
+        if self._peeks and self._take_over is not None and self._is_varlink():
+            self._hand_over(self._head)
             return
         try:
             data = self._sock.recv(READ_BYTES)
@@ -201,7 +201,8 @@ class TextConnection:
 
     def _is_varlink(self) -> bool:
         try:
-            return dialect.detect(self._sock.recv(READ_BYTES, MSG_PEEK)) == dialect.VARLINK
+            ahead = self._sock.recv(READ_BYTES, MSG_PEEK)
+            return dialect.detect(self._head + ahead) == dialect.VARLINK
         except OSError:
             return False  # the read that follows tells
 

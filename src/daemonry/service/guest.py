@@ -40,10 +40,11 @@ class Guest:
         watched_by_loop: whether it is the loop that watches its socket.
     """
 
-    __slots__ = ("_reception", "activity", "here", "ids", "sock", "until_s", "watched_by_loop")
+    __slots__ = ("_ready", "_reception", "activity", "here", "ids", "sock", "until_s", "watched_by_loop")
 
     def __init__(self, reception: Reception, sock: Socket, ids: Ids) -> None:
         self._reception = reception
+        self._ready = reception.ready
         self.sock = sock
         self.ids = ids
         self.until_s = 0.0
@@ -77,23 +78,26 @@ class Guest:
         except OSError:
             data = b""
         self.activity += 1
-        reception = self._reception
-        if not data:
-            reception.leave(self)
+        ready = self._ready.get(data)
+        if ready is not None:
+            reply = ready()
+        elif data:
+            reply = self._reception.answer_at_once(data)
+        else:
+            self._reception.leave(self)
             return
-        reply = reception.answer_at_once(data, reception.frame_bytes)
-        if reply.__class__ is not bytes:
-            reception.take_over(self, data, reply)
+        if not isinstance(reply, bytes):
+            self._reception.take_over(self, data, reply)
             return
         try:
             sent = self.sock.send(reply, MSG_DONTWAIT)
         except BlockingIOError:
             sent = 0
         except OSError:
-            reception.leave(self)
+            self._reception.leave(self)
             return
         if sent < len(reply):
-            reception.take_over(self, data, reply[sent:])
+            self._reception.take_over(self, data, reply[sent:])
 
     def retire(self) -> None:
         """Take nothing further: what has come is answered, and the client's next words fail on its side."""

@@ -28,11 +28,11 @@ from daemonry.wire import dialect, text
 from daemonry.wire.text import Command, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from daemonry.clock import Deadline
     from daemonry.service.bounds import Bounds
-    from daemonry.service.calls import Calls, Ran
+    from daemonry.service.calls import Calls, Ran, Ready
     from daemonry.service.varlink_connection import VarlinkConnection
 
 # Connections that only the text dialect may use, so that a daemon full of calls can be asked and stopped.
@@ -51,8 +51,7 @@ class Reception:
         most: how many connections may be open.
 
     Attributes:
-        answer_at_once: answers a guest's calls: see `Calls.answer_at_once`.
-        frame_bytes: how long a reply may be.
+        answer_at_once, ready: what answers a guest's calls: see `Calls`.
     """
 
     def __init__(
@@ -72,8 +71,8 @@ class Reception:
         self._first_byte_s = first_byte_s
         self._lobby = Lobby(loop, first_byte_s, self._dismiss)
         self._guests: set[Guest] = set()  # who have spoken
-        self.frame_bytes = limits.frame_bytes
-        self.answer_at_once = _answer_nothing if calls is None else calls.answer_at_once
+        self.answer_at_once: Callable[[bytes], Ran | bytes | None] = _answer_nothing
+        self.ready: dict[bytes, Ready] = {}
         # Else there may be descriptors beside the bytes, or what is read at once is longer than a call.
         self._by_guests = calls is not None and not calls.takes_fds and limits.frame_bytes >= READ_BYTES
         self._uid = os.geteuid()
@@ -87,6 +86,8 @@ class Reception:
 
             self._threads = ThreadPoolExecutor(MAX_HANDLER_THREADS, thread_name_prefix="daemonry-handler")
             self._make_caller = VarlinkConnection
+            calls.most_bytes = limits.frame_bytes
+            self.answer_at_once, self.ready = calls.answer_at_once, calls.ready
 
     def __len__(self) -> int:
         return len(self._connections) + len(self._guests) + len(self._lobby)
@@ -294,7 +295,7 @@ class Reception:
             connection.begin(data)
 
 
-def _answer_nothing(_data: bytes, _most_bytes: int) -> None:
+def _answer_nothing(_data: bytes) -> None:
     return None
 
 

@@ -337,8 +337,7 @@ class VarlinkConnection:
         It takes a third of the time of the whole way, and checks the same.  Nothing waits before or
         after it, so that the state, the clocks and the descriptors stay as they were.
         """
-        most_bytes = self._limits.frame_bytes
-        ran = self._served.answer_at_once(data, most_bytes) if self._is_idle_for(len(data)) else None
+        ran = self._served.answer_at_once(data) if self._is_idle_for(len(data)) else None
         if ran is None:
             return False
         if isinstance(ran, bytes):
