@@ -42,6 +42,14 @@ TOOLS = [
     {"name": "ask", "description": "Asks the client something", "inputSchema": {"type": "object"}},
     {"name": "cancelled", "description": "Which requests were cancelled", "inputSchema": {"type": "object"}},
     {
+        "name": "say",
+        "description": "Writes a line in place of its answer; ID is its id, and each character is one byte",
+        "inputSchema": {
+            "type": "object",
+            "properties": {"line": {"type": "string"}, "times": {"type": "integer"}},
+        },
+    },
+    {
         "name": "typed",
         "description": "A structured result that breaks its schema where it is told to",
         "inputSchema": {"type": "object", "properties": {"right": {"type": "boolean"}}},
@@ -134,6 +142,11 @@ def call(request_id, params):  # noqa: C901, PLR0912  # a table would be no shor
         write(json.dumps({"jsonrpc": "2.0", "id": "q1", **given["message"]}))
         reply = replies.get(timeout=60)
         answer(request_id, text(json.dumps(reply.get("result", reply.get("error")))))
+    elif name == "say":
+        line = given["line"].replace("ID", json.dumps(request_id)).encode("latin-1") + b"\n"
+        with lock:
+            sys.stdout.buffer.write(line * given.get("times", 1))
+            sys.stdout.flush()
     elif name == "typed":
         answer(request_id, text("typed", structuredContent={"n": 1 if given.get("right") else "one"}))
 

@@ -175,7 +175,7 @@ def test_a_tool_that_is_filtered_away_is_told_as_that() -> None:
         async with pool_of(server) as pool:
             listings = [one async for one in pool.tools([api.Ref("fake", "1")])]
             assert [item.name for item in listings[0].items] == ["echo"]
-            assert listings[0].filtered == 15
+            assert listings[0].filtered == 16
             with pytest.raises(api.Filtered) as raised:
                 await events_of(pool, "write_file")
             assert "write_*" in raised.value.rule
@@ -279,6 +279,111 @@ def test_garbage_on_stdout_is_told_and_harms_nothing() -> None:
             assert len(notes) <= 5
             assert events[-1].text == "after the garbage"
             await says(pool, "next")
+
+    run(work())
+
+
+def answer(result: str, request_id: str = "ID") -> dict[str, Any]:
+    return {"line": f'{{"jsonrpc":"2.0","id":{request_id},"result":{result}}}'}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "fault"),
+    [
+        (r"cut \ud83d", "cut \ufffd", "half a surrogate pair"),
+        ("caf\xe9", "caf\ufffd", "bytes that are not UTF-8"),
+    ],
+)
+def test_a_result_that_is_nearly_json_is_mended_and_told(text: str, shown: str, fault: str) -> None:
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            result = f'{{"content":[{{"type":"text","text":"{text}"}}]}}'
+            events = await events_of(pool, "say", answer(result), timeout_s=20)
+            assert events[-1].text == shown
+            assert [event.text for event in events if event.kind == "note"] == [
+                f"fake sent {fault}, which was replaced"
+            ]
+
+    run(work())
+
+
+def test_a_number_that_is_none_harms_neither_its_call_nor_another() -> None:
+    """Python's own JSON writes NaN."""
+
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            await says(pool, "warm")
+            beside = asyncio.create_task(events_of(pool, "slow", {"n": 0.5, "progress": True}))
+            events = await events_of(pool, "say", answer('{"content":[],"x":[NaN,1e2,"NaN"]}'))
+            assert result_of(events) == '{"content":[],"x":[null,1e2,"NaN"]}'
+            assert (await beside)[-1].text == "done"
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        answer("null"),
+        answer("[1]"),
+        answer("{" * 3000),
+        answer('{"n":' + "9" * 5000 + "}"),
+        answer("{}", "true"),
+    ],
+)
+def test_an_answer_that_makes_no_sense_ends_its_call_at_once(said: dict[str, Any]) -> None:
+    """Not after the half hour for which a server may be silent; and its connection lives."""
+
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            with pytest.raises(api.MaybeRan) as raised:
+                await events_of(pool, "say", said, timeout_s=20)
+            assert raised.value.reason.startswith("its answer cannot be understood: ")
+            await says(pool, "next")
+            (state,) = await pool.servers()
+            assert state.starts == 1
+
+    run(work())
+
+
+def test_an_answer_that_makes_no_sense_ends_no_other_call() -> None:
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            await says(pool, "warm")
+            beside = asyncio.create_task(events_of(pool, "slow", {"n": 0.5, "progress": True}))
+            with pytest.raises(api.MaybeRan):
+                await events_of(pool, "say", answer("null"), timeout_s=20)
+            assert (await beside)[-1].text == "done"
+
+    run(work())
+
+
+def test_a_flood_of_garbage_ends_the_connection_and_holds_up_nobody() -> None:
+    async def work() -> None:
+        flood = fake(name="flood", timeout_s=30)
+        yes = api.Server(name="yes", fingerprint="1", command="yes", start_timeout_s=30)
+        async with pool_of(flood, yes, fake()) as pool:
+            with pytest.raises(api.MaybeRan) as raised:
+                await events_of(pool, "say", {"line": "y", "times": 20_000}, server="flood")
+            assert "10000 lines on stdout that are no messages" in raised.value.reason
+            starting = asyncio.create_task(events_of(pool, "echo", server="yes"))
+            await says(pool, "meanwhile")
+            with pytest.raises(api.ServerFailed) as failed:
+                await starting
+            assert "10000 lines on stdout that are no messages" in failed.value.reason
+
+    run(work())
+
+
+def test_a_nul_in_a_text_comes_through() -> None:
+    """Files have such; the frames between daemon and command end with it."""
+
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            (event,) = await events_of(pool, "echo", {"text": "a\0b"})
+            assert json.loads(event.result)["content"][0]["text"] == "a\0b"
+            assert not event.plain  # so the text is taken from the result
+            assert "\0" not in event.text
 
     run(work())
 
@@ -418,7 +523,7 @@ def test_all_servers_are_started_together_and_one_that_fails_holds_up_none() -> 
             listings = {one.server: one async for one in pool.tools(refs, detail=False)}
             took = time.monotonic() - began
             assert set(listings) == {*(f"s{n}" for n in range(6)), "bad"}
-            assert all(len(listings[f"s{n}"].items) == 16 for n in range(6))
+            assert all(len(listings[f"s{n}"].items) == 17 for n in range(6))
             assert listings["bad"].state.stderr == ["cannot work today"]
             assert "exited with code 1" in listings["bad"].state.error
             assert took < 6 * 0.5

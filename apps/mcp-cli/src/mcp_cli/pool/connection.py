@@ -264,8 +264,8 @@ class Connection:
         if self._stop.is_set():
             return "was told to end"
         if self._process is not None and (self._process.ended.is_set() or self._tap.closed.is_set()):
-            if not self._process.ended.is_set():
-                return "answered a request that was never made"
+            if self._tap.gave_up:
+                return self._tap.gave_up
             return await self._process.exit_text()
         first = self._tap.broke or _first(error)
         if isinstance(first, MCPError):
@@ -344,6 +344,8 @@ class Connection:
             return answer.raw
         if isinstance(error, MCPError):
             data = error.error
+            if answer.broken:
+                raise Lost(answer.broken, ran=True) from None
             if not answer.refused:
                 raise await self._lost(answer) from None
             if self._http is not None and self._http.broke_off(data.code, data.message):

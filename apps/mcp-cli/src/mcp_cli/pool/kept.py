@@ -33,7 +33,7 @@ from mcp_cli.interfaces import (
     TimedOut,
 )
 from mcp_cli.pool import redact, sdk
-from mcp_cli.pool.results import text_of
+from mcp_cli.pool.results import sendable, text_of
 from mcp_cli.pool.stdio import END_S, Process, SpawnFailed
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class Kept:
             protocol=connection.protocol if connection is not None else "",
             info=connection.info if connection is not None else "",
             capabilities=connection.capabilities if connection is not None else "",
-            instructions=connection.instructions if connection is not None else "",
+            instructions=sendable(connection.instructions) if connection is not None else "",
             start_ms=self._start_ms,
             ping_ms=self._ping_ms,
         )
@@ -438,7 +438,10 @@ class Kept:
                 return await self._ask_in_time(connection, call, method, params)
             except module.Refused as error:
                 raise ServerRefused(
-                    server=self.server.name, code=error.code, message=error.message, data=error.data
+                    server=self.server.name,
+                    code=error.code,
+                    message=sendable(error.message),
+                    data=error.data,
                 ) from None
             except module.Lost as error:
                 if not error.ran and attempt == 0:
@@ -458,7 +461,7 @@ class Kept:
     ) -> bytes:
         async def hears(progress: float, total: float | None, message: str | None) -> None:
             call.renew()
-            call.tell(Event(kind="progress", progress=progress, total=total, text=message or ""))
+            call.tell(Event(kind="progress", progress=progress, total=total, text=sendable(message or "")))
 
         try:
             async with asyncio.timeout(call.idle_s) as call.budget:
@@ -511,8 +514,8 @@ class Kept:
                     raise self._failed("list", f"one of its tools is none: {error}") from None
                 tools[read.name] = Tool(
                     read.name,
-                    read.title or "",
-                    read.description or "",
+                    sendable(read.title or ""),
+                    sendable(read.description or ""),
                     read.input_schema,
                     read.output_schema,
                     raw,
@@ -560,7 +563,7 @@ class Kept:
         """Tell all calls that want it of a log notification: it does not say to which it belongs."""
         for call in self.calls:
             if call.logs:
-                call.tell(Event(kind="log", level=level, logger=logger, result=data))
+                call.tell(Event(kind="log", level=level, logger=sendable(logger), result=data))
 
     def changed(self, method: str) -> None:
         """Forget the tools when they have changed."""
@@ -601,9 +604,9 @@ def item_of(raw: bytes, *, detail: bool) -> Item:
         read = msgspec.json.decode(raw, type=_Named)
         title = read.title or (read.name if read.uri or read.uri_template else "")
         return Item(
-            read.uri or read.uri_template or read.name,
-            title,
-            read.description or "",
+            sendable(read.uri or read.uri_template or read.name),
+            sendable(title),
+            sendable(read.description or ""),
             text_of(raw) if detail else "",
         )
     return Item("", "", "", text_of(raw) if detail else "")

@@ -34,7 +34,7 @@ class Gist(msgspec.Struct):
 
     Attributes:
         text: its text blocks, joined by line feeds; "" if they are long.
-        plain: whether it is nothing but that text.
+        plain: whether it is nothing but that text, to the character.
         is_error: whether the tool says that it failed.
         structured: `structuredContent` as JSON; empty if there is none.
         odd: how it differs from what a tool's result is; "" if it does not.
@@ -62,17 +62,23 @@ def gist_of(result: bytes) -> Gist:
     if structured == b"null":
         structured = b""
     fits = len(text) <= MAX_TEXT_CHARS
+    sent = sendable(text) if fits else ""
     return Gist(
-        text=text if fits else "",
-        plain=fits and len(texts) == len(read.content) and bool(texts) and not structured,
+        text=sent,
+        plain=sent == text and len(texts) == len(read.content) and bool(texts) and not structured,
         is_error=read.is_error,
         structured=structured,
     )
 
 
+def sendable(text: str) -> str:
+    """Return a text as it fits into a reply, whose frames end with NUL."""
+    return text.replace("\0", "\ufffd")
+
+
 def text_of(raw: bytes) -> str:
     """Return JSON bytes as text; what is not UTF-8 is replaced."""
-    return raw.decode("utf-8", "replace").replace("\0", "\ufffd")
+    return sendable(raw.decode("utf-8", "replace"))
 
 
 def pieces(text: str) -> Iterator[str]:
@@ -82,6 +88,6 @@ def pieces(text: str) -> Iterator[str]:
 
 
 def brief(value: Any, limit: int = 200) -> str:
-    """Return text that came from outside, on one line and cut."""
-    text = " ".join(str(value).split())
+    """Return text that came from outside, on one line and cut; it can be sent."""
+    text = sendable(" ".join(str(value).split()))
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -355,7 +355,9 @@ def _replaces(new: Server, old: Server) -> bool:
 
 
 def _item(tool: Tool, *, detail: bool) -> Item:
-    return Item(tool.name, tool.title, tool.description, results.text_of(tool.raw) if detail else "")
+    return Item(
+        results.sendable(tool.name), tool.title, tool.description, results.text_of(tool.raw) if detail else ""
+    )
 
 
 def _reader(method: str, *, detail: bool) -> Reader:

@@ -31,6 +31,11 @@ INHERITED_PREFIXES: Final = ("LC_", "XDG_")
 MAX_MESSAGE_BYTES: Final = 256 << 20
 # What may wait to be understood before the pipe is not read.
 MAX_WAITING_BYTES: Final = 16 << 20
+# What a line costs besides its bytes.
+LINE_BYTES: Final = 64
+# So many lines in a row may be taken before others have their turn: a server that never stops writing would
+# leave them none.
+LINES_IN_A_ROW: Final = 100
 # What may wait for a server that does not read before its senders do.
 MAX_UNSENT_BYTES: Final = 1 << 20
 STDERR_LINES: Final = 40
@@ -157,6 +162,7 @@ class Process:
         self._child: Owned | None = None
         self._lines: collections.deque[bytes] = collections.deque()
         self._waiting_bytes = 0
+        self._taken = 0
         self._arrived = asyncio.Event()
         self._reading: asyncio.ReadTransport | None = None
         self._errors: asyncio.ReadTransport | None = None
@@ -214,7 +220,10 @@ class Process:
         while True:
             while self._lines:
                 line = self._lines.popleft()
-                self._waiting_bytes -= len(line)
+                self._waiting_bytes -= len(line) + LINE_BYTES
+                self._taken += 1
+                if self._taken % LINES_IN_A_ROW == 0:
+                    await asyncio.sleep(0)
                 if self._paused and self._waiting_bytes < MAX_WAITING_BYTES and self._reading is not None:
                     self._paused = False
                     self._reading.resume_reading()
@@ -279,7 +288,7 @@ class Process:
 
     def _line(self, line: bytes) -> None:
         self._lines.append(line)
-        self._waiting_bytes += len(line)
+        self._waiting_bytes += len(line) + LINE_BYTES
         if self._waiting_bytes > MAX_WAITING_BYTES and not self._paused and self._reading is not None:
             self._paused = True
             self._reading.pause_reading()

@@ -20,13 +20,17 @@ import httpx2
 import msgspec
 from mcp.shared.message import SessionMessage
 from mcp_types import (
+    PARSE_ERROR,
+    ErrorData,
     JSONRPCError,
     JSONRPCNotification,
     JSONRPCRequest,
     JSONRPCResponse,
     jsonrpc_message_adapter,
 )
+from pydantic import ValidationError
 
+from mcp_cli.pool import mending
 from mcp_cli.pool.results import brief
 from mcp_cli.pool.stdio import Process
 
@@ -42,15 +46,17 @@ class Answer:
         written: whether the request was given to the transport.
         raw: the result's JSON; None as long as there is none.
         refused: whether the server answered with an error.
+        broken: how its answer is none that can be understood; "" if that is not so.
     """
 
-    __slots__ = ("method", "raw", "refused", "written")
+    __slots__ = ("broken", "method", "raw", "refused", "written")
 
     def __init__(self, method: str = "") -> None:
         self.method = method
         self.written = False
         self.raw: bytes | None = None
         self.refused = False
+        self.broken = ""
 
 
 asking: ContextVar[Answer | None] = ContextVar("asking", default=None)
@@ -74,10 +80,14 @@ class Tap:
         outstanding: the answers that are waited for, by request id.
         discovering: whether the one thing that was asked is `server/discover`.
         broke: the error that ended the connection, where it came from the stream.
+        gave_up: why nothing more is read, where that was decided here; "" otherwise.
         heard_at: when the last message came, on the loop's clock.
     """
 
     MOST_NOTES = 5
+    # In a row: a server that prints so much does not speak the protocol.  One that starts by printing a
+    # page or two for people does.
+    MOST_GARBAGE = 10_000
 
     def __init__(self, on_note: Any) -> None:
         self.closed = asyncio.Event()
@@ -85,6 +95,8 @@ class Tap:
         self.discovering = False
         self.heard_at = asyncio.get_running_loop().time()
         self.broke: Exception | None = None
+        self.gave_up = ""
+        self._garbage = 0
         self._asked = 0
         self._last_id = 0
         self._on_note = on_note
@@ -108,9 +120,17 @@ class Tap:
             self.outstanding.pop(_key((request.params or {}).get("requestId")), None)
 
     def received(self, message: SessionMessage, line: bytes | None) -> None:
-        """Take note of what came; `line` is its text, where that is known."""
-        self.heard_at = asyncio.get_running_loop().time()
+        """Take note of what came; `line` is its text, where that is known.
+
+        Raises:
+            ValueError: the text is no JSON, which the SDK does not always mind; nothing was noted.
+        """
         reply = message.message
+        exact = None
+        if line is not None and isinstance(reply, JSONRPCResponse):
+            exact = bytes(_envelope.decode(line).result)
+        self.heard_at = asyncio.get_running_loop().time()
+        self._garbage = 0
         if not isinstance(reply, JSONRPCResponse | JSONRPCError):
             return
         answer = self.outstanding.pop(_key(reply.id), None)
@@ -119,14 +139,35 @@ class Tap:
                 self._stray(reply.id)
         elif isinstance(reply, JSONRPCError):
             answer.refused = True
-        elif line is None:
-            answer.raw = msgspec.json.encode(reply.result)
         else:
-            answer.raw = bytes(_envelope.decode(line).result)
+            answer.raw = msgspec.json.encode(reply.result) if exact is None else exact
 
-    def garbage(self, line: bytes) -> None:
-        """Take note of a line that is no message."""
-        self.note(f"wrote what is no message on stdout: {brief(line.decode('utf-8', 'replace'))!r}")
+    def not_understood(self, line: bytes, problem: str) -> SessionMessage | None:
+        """Take note of a line that is no message, and return what the SDK is told of it; None for nothing."""
+        asked = self._meant(line) if mending.is_answer(line) else None
+        if asked is None:
+            self._garbage += 1
+            if self._garbage > self.MOST_GARBAGE:
+                self.give_up(f"wrote {self.MOST_GARBAGE} lines on stdout that are no messages")
+            self.note(f"wrote what is no message on stdout: {brief(line.decode('utf-8', 'replace'))!r}")
+            return None
+        # Not with its text, which is a result.
+        self.outstanding.pop(asked).broken = f"its answer cannot be understood: {problem}"
+        return SessionMessage(
+            JSONRPCError(jsonrpc="2.0", id=asked, error=ErrorData(code=PARSE_ERROR, message=problem))
+        )
+
+    def _meant(self, line: bytes) -> Any:
+        """Return the id of the request that a line was to answer; None if there is doubt."""
+        found = mending.likely_id(line)
+        if found in self.outstanding:
+            return found
+        return next(iter(self.outstanding)) if found is None and len(self.outstanding) == 1 else None
+
+    def give_up(self, reason: str) -> None:
+        """Have nothing more read."""
+        self.gave_up = self.gave_up or reason
+        self.closed.set()
 
     def note(self, text: str) -> None:
         """Tell of something odd, unless that was done often enough."""
@@ -138,7 +179,7 @@ class Tap:
         self.note(f"answered a request that was never made (id {brief(request_id)!r})")
         # With one request under way there is no doubt which one was meant: its own answer will not come.
         if len(self.outstanding) == 1:
-            self.closed.set()
+            self.give_up("answered a request that was never made")
 
 
 def _key(request_id: Any) -> Any:
@@ -147,6 +188,16 @@ def _key(request_id: Any) -> Any:
         with contextlib.suppress(ValueError):
             return int(request_id)
     return request_id
+
+
+def _problem(error: Exception) -> str:
+    """Return why a line is no message, without any of its text."""
+    if isinstance(error, ValidationError):
+        for one in error.errors(include_url=False, include_input=False):
+            # One union of four kinds of message was tried; what is meant is an answer with a result.
+            if one["type"] == "json_invalid" or one["loc"][:1] == ("JSONRPCResponse",):
+                return brief(": ".join((*map(str, one["loc"][1:]), one["msg"])))
+    return "it is not JSON as the protocol has it"
 
 
 class _Stream:
@@ -203,14 +254,28 @@ class StdioStreams:
         self._tap = tap
 
     async def _messages(self) -> AsyncIterator[SessionMessage]:
-        while (line := await self._process.receive()) is not None:
-            try:
-                message = SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
-            except ValueError:
-                self._tap.garbage(line)
-                continue
-            self._tap.received(message, line)
-            yield message
+        while not self._tap.gave_up and (line := await self._process.receive()) is not None:
+            message = self._understood(line)
+            if message is not None:
+                yield message
+
+    def _understood(self, line: bytes) -> SessionMessage | None:
+        try:
+            return self._read(line)
+        except ValueError as error:
+            problem = _problem(error)
+        better, fault = mending.mended(line)
+        if fault:
+            with contextlib.suppress(ValueError):
+                message = self._read(better)
+                self._tap.note(f"sent {fault}, which was replaced")
+                return message
+        return self._tap.not_understood(line, problem)
+
+    def _read(self, line: bytes) -> SessionMessage:
+        message = SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
+        self._tap.received(message, line)
+        return message
 
     async def _send(self, item: SessionMessage) -> None:
         line = item.message.model_dump_json(by_alias=True, exclude_unset=True).encode()
