@@ -77,6 +77,45 @@ def test_standard_error_of_a_server_is_shown_on_a_terminal_only(app):
     assert quiet.text == "told\r\n"
 
 
+FORM = {
+    "method": "elicitation/create",
+    "params": {
+        "message": "Agreed?",
+        "requestedSchema": {
+            "type": "object",
+            "properties": {"ok": {"type": "boolean"}, "who": {"type": "string", "default": "me"}},
+            "required": ["ok"],
+        },
+    },
+}
+
+
+def test_a_form_is_filled_in_field_by_field_and_yes_is_true(app):
+    screen = Screen(app, "call", "fake/ask", json.dumps({"message": FORM}))
+    screen.until("fake asks: Agreed?").until("ok (boolean, required): ").type("perhaps\n")
+    screen.until("must be true or false, not 'perhaps'").type("y\n")
+    screen.until('who (string, else "me"): ').type("\n")
+    assert screen.end() == 0
+    answer = json.loads(screen.text.rpartition('"me"): ')[2])
+    assert answer == {"action": "accept", "content": {"ok": True, "who": "me"}}
+
+
+def test_the_end_of_input_cancels_a_question_and_ends_its_line(app):
+    screen = Screen(app, "call", "fake/ask", json.dumps({"message": FORM}))
+    screen.until("ok (boolean, required): ").type("\x04")
+    assert screen.end() == 0
+    assert screen.text.endswith('required): \r\n{\r\n  "action": "cancel"\r\n}\r\n')
+
+
+def test_what_is_odd_about_a_server_stays_on_the_screen(app):
+    """Unlike what was done for the call, which its result writes over."""
+    screen = Screen(app, "call", "fake/garbage", "n=1")
+    assert screen.end() == 0
+    assert (
+        "fake wrote what is no message on stdout: 'not a message 0'\r\nafter the garbage\r\n" in screen.text
+    )
+
+
 def test_a_list_fills_a_table_as_servers_answer(app):
     app.servers(quick=[], slow=["--start-s", "1.5"], broken=["--exit-at-once", "1"])
     app("daemon", "start")

@@ -171,7 +171,8 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
     Attributes:
         kind: `progress` has `progress`, `total`, `text`; `log` has `level`, `logger`, and `result` (JSON);
             `stderr` has `text`, a line; `note` has `text`: what the pool did for this call, such as starting
-            the server; `question` has `id`, `method` and `result` (the params, JSON), and waits for `answer`;
+            the server, or, with the `level` warning, what is odd about the server; `question` has `id`,
+            `method` and `result` (the params, JSON), and waits for `answer`;
             `visit` has `text`, a URL that the user opens in a browser;
             `part` has `result`, a piece; `done` is the last.
         progress, total: as the server counts; total is null where it told none.
@@ -180,7 +181,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
         is_error: of `done`: that the tool itself says that it failed.
         result: of `done`: the JSON text of the result, as the server sent it, or its last piece.
         id, method: of a question: `elicitation/create`, `sampling/createMessage`, `roots/list`.
-        level, logger: of a log notification.
+        level, logger: of a log notification; `level` also of a note.
         ms: of `done`: from asking the server to its result.
         schema_error: of `done`: how `structuredContent` breaks the tool's output schema, or "".
     """

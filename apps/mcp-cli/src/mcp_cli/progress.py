@@ -52,7 +52,9 @@ class Shown:
         elif kind == "stderr":
             self._above(f"{self._server}: {text}")
         elif kind == "note":
-            self._above(text) if not self._tty else self._over(text)
+            # What was done for the call interests while one waits; what is odd about a server, later too.
+            passing = self._tty and not event.get("level")
+            self._over(text) if passing else self._above(text)
 
     def clear(self) -> None:
         """Remove the line that is written over."""

@@ -32,6 +32,7 @@ def put(event: Mapping[str, Any], server: str) -> None:
         else:
             answer = ""
     except EOFError:
+        _say("")  # the cursor stands behind the question
         answer = json.dumps({"action": "cancel"}) if event.get("method") == ELICITATION else ""
     client = _answering()
     if client is None:
@@ -81,6 +82,8 @@ def _elicited(asked: Mapping[str, Any], server: str) -> str:
 
 _DECLINED = object()
 _LEFT_OUT = object()
+# What people write at a terminal in place of what JSON has.
+_AGREED = {"y": "true", "yes": "true", "n": "false", "no": "false"}
 
 
 def _field(name: str, kind: Any, schema: Mapping[str, Any], required: bool) -> Any:
@@ -101,6 +104,8 @@ def _field(name: str, kind: Any, schema: Mapping[str, Any], required: bool) -> A
             if not required:
                 return _LEFT_OUT
             continue
+        if kind.get("type") == "boolean":
+            given = _AGREED.get(given.lower(), given)
         try:
             (value,) = arguments.coerce([f"{name}={given}"], {"properties": {name: kind}}).values()
             arguments.check({name: value}, {"properties": {name: kind}})

@@ -557,7 +557,7 @@ class Kept:
         text = redact.redacted(text, self._secrets)
         logger.warning("%s %s", self.server.name, text)
         for call in self.calls:
-            call.note(f"{self.server.name} {text}")
+            call.tell(Event(kind="note", level="warning", text=f"{self.server.name} {text}"))
 
     def log(self, level: str, logger: str, data: str) -> None:  # the notification's word
         """Tell all calls that want it of a log notification: it does not say to which it belongs."""
