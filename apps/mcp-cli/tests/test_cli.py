@@ -501,6 +501,19 @@ def test_the_daemons_commands(app):
     assert not app.socket_path.exists()
 
 
+def test_the_idle_time_that_a_daemon_was_given_is_no_difference_until_it_is_another(app):
+    def differs(**env):
+        return app("daemon", "status", "--json", **env).json().get("environment_differs", [])
+
+    app.done("call", "fake/echo", "text=1")
+    assert differs() == []
+    assert differs(MCP_DAEMON_TTL="7") == ["MCP_DAEMON_TTL"]
+    app.config("daemon_ttl = 7\n" + app.config_path.read_text())
+    assert differs() == ["MCP_DAEMON_TTL"]
+    app.done("daemon", "restart")
+    assert differs() == []
+
+
 def test_completion_offers_what_the_live_daemon_has(app):
     def offered(*words):
         return app.done("__complete", "--", *words).split()

@@ -6,6 +6,7 @@ Owns their words; the library does them.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 
@@ -13,6 +14,7 @@ from daemonry import Instance, errors
 from daemonry.cli import kit
 from mcp_cli import NAME, exit_codes, options, reach, tables
 from mcp_cli.call import INTERFACE
+from mcp_cli.config import DEFAULT_TTL_S
 from mcp_cli.options import Options
 from mcp_cli.session import TTL_VARIABLE
 
@@ -40,6 +42,9 @@ def stop(options: Options, given: argparse.Namespace) -> int:
 def status(options: Options, given: argparse.Namespace) -> int:
     """Do `daemon status`: the daemon, then the servers that it keeps."""
     del given
+    # The daemon's variables are compared with those that it would be given now.
+    with contextlib.suppress(errors.ConfigError):
+        os.environ.setdefault(TTL_VARIABLE, _configured_ttl(options))
     asked = kit.Options(json=options.json, timeout_s=options.timeout_s)
     code = kit.perform("status", Instance.named(NAME), asked)
     if code == exit_codes.DONE and not options.json:
@@ -101,13 +106,21 @@ def _set_ttl(given: Options, ttl: str | None) -> None:
         return
     if os.environ.get(TTL_VARIABLE):
         return
-    from mcp_cli import config_files
-
     try:
-        found = config_files.find(given.config, options.environment())
-        if found is not None:
-            os.environ[TTL_VARIABLE] = (
-                f"{config_files.load_found(found, options.environment()).daemon_ttl_s:g}"
-            )
+        os.environ[TTL_VARIABLE] = _configured_ttl(given)
     except errors.ConfigError as error:
         kit.complain(f"{error} (the daemon starts all the same)")
+
+
+def _configured_ttl(given: Options) -> str:
+    """Return the idle time that a call would start the daemon with; the default where nothing is configured.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+    """
+    from mcp_cli import config_files
+
+    found = config_files.find(given.config, options.environment())
+    if found is None:
+        return f"{DEFAULT_TTL_S:g}"
+    return f"{config_files.load_found(found, options.environment()).daemon_ttl_s:g}"
