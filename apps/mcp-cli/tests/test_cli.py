@@ -288,10 +288,57 @@ def test_servers_of_other_programs_are_imported(app):
     ended = app("config", "import")
     assert ended.code == 0
     assert "fake: there already" in ended.out
-    assert ended.err == "  bad: left out: needs a command or a url\n"
+    assert ended.err == (
+        "  bad: left out: needs a command or a url\n"
+        "  vs: its envFile is not read: name what it sets in env or pass_env\n"
+    )
     names = list(json.loads(app.done("config", "list", "--json"))["servers"])
     assert names == ["fake", "desk", "code", "project", "cur", "vs", "proj"]
     assert app("config", "import", "cursr").code == 2
+
+
+def test_an_import_leaves_a_projects_shared_file_alone(app):
+    """It is in the project's repository, and what is copied has tokens in it."""
+    app.config_path.unlink()
+    shared = app.sandbox.write(".mcp.json", '{"mcpServers": {"proj": {"command": "./run"}}}')
+    app.sandbox.write(
+        "home/.cursor/mcp.json", '{"mcpServers": {"cur": {"command": "c", "env": {"T": "hunter2"}}}}'
+    )
+    before = shared.read_text()
+    ended = app("config", "import")
+    own = app.sandbox.path / "home/.config/mcp/mcp_servers.toml"
+    assert ended.out.endswith(f"2 servers copied to {own}\n")
+    assert ended.err == f"in this directory {shared} is read, and not that: -c {own} names it\n"
+    assert shared.read_text() == before
+    assert own.stat().st_mode & 0o777 == 0o600
+    listed = json.loads(app.done("-c", str(own), "config", "list", "--json"))["servers"]
+    assert listed["proj"]["cwd"] == str(app.sandbox.path)
+    assert "cwd" not in listed["cur"]
+    assert app("config", "import", "-c", str(shared)).code == 0
+    assert "hunter2" in shared.read_text()
+
+
+def test_variables_of_vs_code_become_ours(app):
+    app.sandbox.write(
+        ".vscode/mcp.json",
+        json.dumps(
+            {
+                "servers": {
+                    "a": {
+                        "command": "${workspaceFolder}/run",
+                        "args": ["${userHome}/x", "${env:E}"],
+                        "env": {"KEY": "${input:api-key}"},
+                    }
+                }
+            }
+        ),
+    )
+    app.done("config", "import", "vscode")
+    server = json.loads(app.done("config", "list", "--json"))["servers"]["a"]
+    assert server["command"] == f"{app.sandbox.path}/run"
+    assert server["args"] == ["${HOME}/x", "${env:E}"]
+    assert server["env"] == {"KEY": "${API_KEY}"}
+    assert "needs the environment variable API_KEY" in app("config", "validate", E="1").err
 
 
 # --- many servers -----------------------------------------------------------------------------

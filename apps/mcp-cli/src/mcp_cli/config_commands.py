@@ -192,7 +192,7 @@ def remove(options: Options, given: argparse.Namespace) -> int:
 
 def import_(options: Options, given: argparse.Namespace) -> int:
     """Do `config import`."""
-    file = _target(options)
+    file = _target_of_import(options)
     text = _text(file)
     there = {one.name for one in config.parse(text, file, "/").servers} if text else set()
     new: dict[str, ServerConfig] = {}
@@ -211,8 +211,34 @@ def import_(options: Options, given: argparse.Namespace) -> int:
         for name, reason in taken.refused:
             sys.stdout.flush()
             kit.complain(f"  {kit.printable(name)}: left out: {kit.printable(reason)}")
+        for name, key in taken.lacking:
+            sys.stdout.flush()
+            kit.complain(
+                f"  {kit.printable(name)}: its {key} is not read: name what it sets in env or pass_env"
+            )
     if new and not given.dry_run:
         _write(file, config_edit.with_servers(text, file, list(new.values())))
     what = "would be copied" if given.dry_run else "copied"
     kit.say(f"{len(new)} server{'' if len(new) == 1 else 's'} {what} to {file}")
+    read = _target(options)
+    if read != file:
+        sys.stdout.flush()
+        kit.complain(f"in this directory {read} is read, and not that: -c {file} names it")
     return exit_codes.DONE
+
+
+def _target_of_import(options: Options) -> str:
+    """Return the file that servers are copied to: never a project's `.mcp.json`, unless it is named.
+
+    That file is shared, by others who work on the project and by other programs; what is copied has a
+    user's tokens in it.
+    """
+    file = _target(options)
+    named = options.config or environment().get(config_search.VARIABLE)
+    if named or os.path.basename(file) != ".mcp.json":
+        return file
+    own = [place for place, _ in config_search.places(environment(), os.getcwd())][len(config_search.HERE) :]
+    if not own:
+        raise errors.ConfigError("~", "", "no home directory is known: name a file by -c")
+    first = f"{config_search.user_config_dir(environment())}/{config_search.IN_CONFIG[0]}"
+    return next((place for place in own if os.path.exists(place)), first)

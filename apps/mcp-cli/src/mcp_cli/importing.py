@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -38,12 +39,14 @@ class Taken(NamedTuple):
         path: the file.
         servers: what was read.
         refused: what could not be: a name, and why.
+        lacking: what a server has lost: its name, and what.
     """
 
     source: str
     path: str
     servers: list[ServerConfig]
     refused: list[tuple[str, str]]
+    lacking: list[tuple[str, str]]
 
 
 def places(source: str, environment: Mapping[str, str], here: str, platform: str = sys.platform) -> list[str]:
@@ -80,46 +83,60 @@ def take(sources: list[str], environment: Mapping[str, str], here: str) -> list[
             paths, source = [os.path.abspath(source)], "file"  # noqa: PLW2901
         else:
             raise ArgumentInvalid(source, f"is neither a file nor one of {', '.join(SOURCES)}")
-        taken += [read(path, source, here) for path in paths]
+        for path in paths:
+            in_project = path.removeprefix(f"{here}/") in _IN_PROJECT and here != home_dir(environment)
+            taken.append(read(path, source, here, here if in_project else ""))
     return taken
 
 
-def read(path: str, source: str, here: str) -> Taken:
+_IN_PROJECT = (".cursor/mcp.json", ".vscode/mcp.json", "config/mcporter.json", ".mcp.json")
+
+
+def read(path: str, source: str, here: str, folder: str) -> Taken:
     """Return the servers in one file; one that cannot be used does not keep the others away.
+
+    Args:
+        path: the file.
+        source: as `Taken.source`.
+        here: the current directory.
+        folder: the directory of the project that the file belongs to; "" for none.
 
     Raises:
         ConfigError: the file cannot be read or parsed at all.
     """
     text = config_files.read(path)
     if not path.endswith(".json"):
-        return Taken(source, path, list(config.parse(text, path, os.path.dirname(path)).servers), [])
+        return Taken(source, path, list(config.parse(text, path, os.path.dirname(path)).servers), [], [])
     try:
         whole = json.loads(positions.plain_json(text) or "{}")
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path}:{error.lineno}:{error.colno}", "", f"not JSON: {error.msg}") from None
     servers: dict[str, ServerConfig] = {}
     refused: list[tuple[str, str]] = []
-    for name, table in _tables(whole, here):
+    lacking: list[tuple[str, str]] = []
+    for name, table, inside in _tables(whole, here, folder):
         try:
             one = config.parse_json(
-                json.dumps({"mcpServers": {name: _known_only(table)}}), path, "/"
+                json.dumps({"mcpServers": {name: _ours(_known_only(table), inside)}}), path, "/"
             ).servers[0]
         except ConfigError as error:
             refused.append((name, error.reason))
         else:
             servers[name] = one
-    return Taken(source, path, list(servers.values()), refused)
+            lacking += [(name, key) for key in _MISSED if key in table]
+    return Taken(source, path, list(servers.values()), refused, lacking)
 
 
-def _tables(whole: Any, here: str) -> Iterator[tuple[str, Any]]:
+def _tables(whole: Any, here: str, folder: str) -> Iterator[tuple[str, Any, str]]:
+    """Yield each server's name and table, and the directory of its project; "" where it belongs to none."""
     if not isinstance(whole, dict):
         return
     for key in ("mcpServers", "servers"):
         if isinstance(whole.get(key), dict):
-            yield from whole[key].items()
+            yield from ((name, table, folder) for name, table in whole[key].items())
     projects = whole.get("projects")  # Claude Code's, by directory
     if isinstance(projects, dict) and isinstance(projects.get(here), dict):
-        yield from _tables(projects[here], here)
+        yield from _tables(projects[here], here, here)
 
 
 # Keys that other programs have and that mean something to them alone.
@@ -144,6 +161,9 @@ _KEPT = frozenset(
     )
 )
 
+# Of those that are not kept: without which a server may not work.
+_MISSED = ("envFile",)
+
 
 def _known_only(table: Any) -> Any:
     if not isinstance(table, dict):
@@ -159,6 +179,37 @@ def _known_only(table: Any) -> Any:
         if isinstance(known.get(key), dict):
             known[key] = {name: _our_variable(value) for name, value in known[key].items()}
     return known
+
+
+def _ours(table: Any, folder: str) -> Any:
+    """Return a server with VS Code's variables as ours, to be started where its program starts it."""
+    if not isinstance(table, dict):
+        return table
+    made = {key: _our_text(value, folder) if key in _TEXTS else value for key, value in table.items()}
+    if folder and "command" in made:
+        made.setdefault("cwd", folder)
+    return made
+
+
+_TEXTS = ("command", "args", "env", "cwd", "url", "httpUrl", "serverUrl", "headers")
+_THEIRS = re.compile(r"\$\{(?:input:(?P<input>[^}]+)|(?P<name>userHome|workspaceFolder))\}")
+
+
+def _our_text(value: Any, folder: str) -> Any:
+    if isinstance(value, list):
+        return [_our_text(one, folder) for one in value]
+    if isinstance(value, dict):
+        return {name: _our_text(one, folder) for name, one in value.items()}
+    return _THEIRS.sub(lambda found: _our_form(found, folder), value) if isinstance(value, str) else value
+
+
+def _our_form(found: re.Match[str], folder: str) -> str:
+    if found["input"]:
+        # What VS Code asks the user for: a variable, whose name is told where it is not set.
+        return "${" + re.sub(r"\W", "_", found["input"]).upper() + "}"
+    if found["name"] == "userHome":
+        return "${HOME}"
+    return folder or found.group()
 
 
 def _our_variable(value: Any) -> Any:
