@@ -440,6 +440,28 @@ def test_ctrl_c_reaches_the_server_and_is_130(app):
     wait_until(lambda: app.done("call", "fake/cancelled") != "[]\n", what="the server to be told")
 
 
+def test_ctrl_c_ends_the_command_while_it_imports(app):
+    """Python drops a KeyboardInterrupt in the middle of an import, and the call would go on."""
+    app.sandbox.write("other/mcp_cli/__init__.py", "")
+    app.sandbox.write(
+        "other/mcp_cli/cli.py",
+        "import signal\ndef main():\n    print(signal.getsignal(signal.SIGINT).name)\n",
+    )
+    assert app("list", PYTHONPATH=str(app.sandbox.path / "other")).out == "SIG_DFL\n"
+
+
+def test_a_command_in_the_background_of_a_script_is_not_interrupted(app):
+    """A shell has such ignore Ctrl-C, which is meant for what is in front."""
+    app.done("call", "fake/echo", "text=1")
+    call = app.popen(
+        "call", "fake/slow", "n=3", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)
+    )
+    wait_until(lambda: "1 under way" in app("daemon", "status").out, what="the call to be under way")
+    call.send_signal(signal.SIGINT)
+    out, err = call.communicate(timeout=20)
+    assert (call.returncode, out, err) == (0, "done\n", "")
+
+
 def test_kill_9_of_the_command_cancels_its_call(app):
     app.done("call", "fake/echo", "text=1")
     call = app.popen("call", "fake/slow", "n=60")
