@@ -348,8 +348,8 @@ class Connection:
                 raise Lost(answer.broken, ran=True) from None
             if not answer.refused:
                 raise await self._lost(answer) from None
-            if self._http is not None and self._http.broke_off(data.code, data.message):
-                raise Lost(brief(data.message), ran=True) from None
+            if self._http is not None and (reason := self._http.unanswered(data.code, data.message)):
+                raise Lost(reason, ran=True) from None
             if (
                 self._http is not None
                 and not self._tap.outstanding

@@ -19,12 +19,13 @@ from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider, OAuthF
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthMetadata, OAuthToken
-from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST
+from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR
 from pydantic import AnyUrl
 
 from mcp_cli.interfaces import Server
 from mcp_cli.pool import tokens
 from mcp_cli.pool.loopback import Loopback, Refused
+from mcp_cli.pool.overheard import Overheard
 from mcp_cli.pool.results import brief
 
 CONNECT_S = 30.0
@@ -60,6 +61,7 @@ class Transport:
         status: of its last answer that was an error; 0 for none.
         unauthorized: why it wants authorization; "" if it does not.
         awaited: whether a browser is waited for.
+        overheard: the answers' text.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Transport:
         self.status = 0
         self.unauthorized = ""
         self.awaited = False
+        self.overheard = Overheard()
         self._visit = visit
         self._loopback = loopback
         self._stack = contextlib.AsyncExitStack()
@@ -109,11 +112,14 @@ class Transport:
         return self._client()  # which has its own of all three
 
     def _client(self) -> httpx2.AsyncClient:
+        headers = httpx2.Headers(self.server.headers)
+        # What is compressed cannot be overheard.
+        headers.setdefault("accept-encoding", "identity")
         return httpx2.AsyncClient(
-            headers=self.server.headers,
+            headers=headers,
             timeout=httpx2.Timeout(CONNECT_S, read=READ_S),
             auth=self._auth(),
-            event_hooks={"response": [self._answered]},
+            event_hooks={"response": [self._answered, self.overheard.hear]},
         )
 
     def _auth(self) -> httpx2.Auth | None:
@@ -191,9 +197,13 @@ class Transport:
             return f"{shown(self.server.url)}: {type(error).__name__} {brief(error)}".rstrip()
         return ""
 
-    def broke_off(self, code: int, message: str) -> bool:
-        """Whether an error is the SDK's for an answer that broke off, and not the server's."""
-        return not self.status and code == CONNECTION_CLOSED and message.startswith("SSE stream ")
+    def unanswered(self, code: int, message: str) -> str:
+        """Return what an error means that is the SDK's, for an answer that it could not take; else ""."""
+        if not self.status and code == CONNECTION_CLOSED and message.startswith("SSE stream "):
+            return brief(message)
+        if code == PARSE_ERROR and message.startswith("Failed to parse "):
+            return "its answer cannot be understood"  # the SDK's words have the answer in them
+        return ""
 
     @property
     def maybe_older(self) -> bool:

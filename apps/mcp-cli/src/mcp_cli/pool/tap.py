@@ -31,6 +31,7 @@ from mcp_types import (
 from pydantic import ValidationError
 
 from mcp_cli.pool import mending
+from mcp_cli.pool.overheard import Overheard, request_key
 from mcp_cli.pool.results import brief
 from mcp_cli.pool.stdio import Process
 
@@ -115,9 +116,9 @@ class Tap:
                 answer = None
             if answer is not None:
                 answer.written = True
-            self.outstanding[_key(request.id)] = answer or Answer()
+            self.outstanding[request_key(request.id)] = answer or Answer()
         elif isinstance(request, JSONRPCNotification) and request.method == "notifications/cancelled":
-            self.outstanding.pop(_key((request.params or {}).get("requestId")), None)
+            self.outstanding.pop(request_key((request.params or {}).get("requestId")), None)
 
     def received(self, message: SessionMessage, line: bytes | None) -> None:
         """Take note of what came; `line` is its text, where that is known.
@@ -133,9 +134,9 @@ class Tap:
         self._garbage = 0
         if not isinstance(reply, JSONRPCResponse | JSONRPCError):
             return
-        answer = self.outstanding.pop(_key(reply.id), None)
+        answer = self.outstanding.pop(request_key(reply.id), None)
         if answer is None:
-            if not (isinstance(_key(reply.id), int) and 0 < _key(reply.id) <= self._last_id):
+            if not (isinstance(request_key(reply.id), int) and 0 < request_key(reply.id) <= self._last_id):
                 self._stray(reply.id)
         elif isinstance(reply, JSONRPCError):
             answer.refused = True
@@ -180,14 +181,6 @@ class Tap:
         # With one request under way there is no doubt which one was meant: its own answer will not come.
         if len(self.outstanding) == 1:
             self.give_up("answered a request that was never made")
-
-
-def _key(request_id: Any) -> Any:
-    # As the SDK pairs them: an id that comes back as text is the number.
-    if isinstance(request_id, str):
-        with contextlib.suppress(ValueError):
-            return int(request_id)
-    return request_id
 
 
 def _problem(error: Exception) -> str:
@@ -298,6 +291,8 @@ class HttpStreams:
     def __init__(self, transport: Any, tap: Tap) -> None:
         self._transport = transport
         self._tap = tap
+        self._overheard: Overheard = transport.overheard
+        self._overheard.expected = tap.outstanding.__contains__
 
     async def _messages(self, inner: Any) -> AsyncIterator[SessionMessage | Exception]:
         async for item in inner:
@@ -308,7 +303,9 @@ class HttpStreams:
             if isinstance(item, Exception):
                 self._tap.note(f"sent what cannot be understood: {brief(item)}")
                 continue
-            self._tap.received(item, None)
+            message = item.message
+            answered = isinstance(message, JSONRPCResponse | JSONRPCError)
+            self._tap.received(item, self._overheard.take(message.id) if answered else None)
             yield item
 
     async def __aenter__(self) -> tuple[_Reads, _Writes]:
