@@ -220,7 +220,9 @@ def test_the_callers_variables_count_and_are_in_no_argument_list(app):
     for token in ("first-secret", "second-secret", "first-secret"):
         assert json.loads(app.done("call", "fake/env", "--quiet", MY_TOKEN=token))["TOKEN"] == token
     told = app("call", "fake/env", MY_TOKEN="third-secret")
-    assert told.err == "fake: MY_TOKEN differ from those of the one that runs: yours is another\n"
+    assert told.err == (
+        "fake: your environment (MY_TOKEN) is not that of the one that runs: yours is another\n"
+    )
     missing = app("call", "fake/env")
     assert missing.code == 1
     assert "fake.env.TOKEN: needs the environment variable MY_TOKEN, which is not set" in missing.err

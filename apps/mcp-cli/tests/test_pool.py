@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -53,6 +53,23 @@ async def events_of(
 def result_of(events: list[api.Event]) -> str:
     assert events[-1].kind == "done"
     return "".join(event.result for event in events if event.kind in ("part", "done"))
+
+
+async def until(told: Callable[[], Awaitable[bool]], timeout_s: float = 20.0) -> None:
+    """Ask again and again until it is so."""
+    async with asyncio.timeout(timeout_s):
+        while not await told():  # noqa: ASYNC110  # a state is asked for, there is no event
+            await asyncio.sleep(0.01)
+
+
+async def begun(running: AsyncGenerator[api.Event, None]) -> asyncio.Task[list[api.Event]]:
+    """Wait until a call is at its server, which tells of progress, and return the rest of it."""
+    assert (await anext(running)).kind == "progress"
+
+    async def rest() -> list[api.Event]:
+        return [event async for event in running]
+
+    return asyncio.create_task(rest())
 
 
 async def says(pool: Pool, text: str, **options: Any) -> None:
@@ -243,8 +260,9 @@ def test_a_server_that_hangs_in_initialize_is_given_up_and_ended(tmp_path: Any) 
             with pytest.raises(api.ServerFailed) as raised:
                 await events_of(pool, "echo", {"text": "x"})
             assert "no answer to initialize within 0.5 s" in raised.value.reason
-            assert time.monotonic() - began < 10
-            assert not alive(int(starts.read_text()))
+            assert time.monotonic() - began < 30  # and not the 60 s of a server that sets no time
+            # There may be two: a server that says nothing may be of an older kind.
+            assert not any(alive(int(pid)) for pid in starts.read_text().split())
 
     run(work())
 
@@ -420,13 +438,13 @@ def test_a_server_that_is_killed_between_calls_comes_back_by_itself() -> None:
             await says(pool, "before")
             (state,) = await pool.servers()
             os.kill(state.pid, signal.SIGKILL)
-            deadline = time.monotonic() + 10
-            while time.monotonic() < deadline:
+
+            async def back() -> bool:
                 (now,) = await pool.servers()
-                if now.state == "ready" and now.pid != state.pid:
-                    break
-                await asyncio.sleep(0.02)
-            assert now.pid != state.pid
+                return now.state == "ready" and now.pid != state.pid
+
+            await until(back)
+            (now,) = await pool.servers()
             assert now.starts == 2
             await says(pool, "after")
 
@@ -497,12 +515,12 @@ def test_secrets_are_not_told_on() -> None:
     async def work() -> None:
         async with pool_of(fake(env={"API_KEY": "hunter2hunter2"})) as pool:
             events = await events_of(pool, "tell", {"text": "using key hunter2hunter2 now"})
-            deadline = time.monotonic() + 5
-            while time.monotonic() < deadline:
-                (state,) = await pool.servers()
-                if state.stderr:
-                    break
-                await asyncio.sleep(0.01)
+
+            async def wrote() -> bool:
+                return bool((await pool.servers())[0].stderr)
+
+            await until(wrote)
+            (state,) = await pool.servers()
             assert state.stderr == ["using key [secret] now"]
             assert all("hunter2" not in event.text for event in events)
             assert "hunter2" not in words_of(state.pid)
@@ -538,17 +556,39 @@ def test_a_changed_definition_replaces_the_old_one_whose_calls_finish() -> None:
             await says(pool, "x")
             await says(pool, "x", server="other")
             (before,) = [one for one in await pool.servers() if one.server == "other"]
-            running = asyncio.create_task(events_of(pool, "slow", {"n": 0.6, "progress": True}))
-            await asyncio.sleep(0.2)
+            running = await begun(pool.call("fake", "1", "slow", '{"n": 2, "progress": true}'))
             new = fake(source="/c.toml", template="b", fingerprint="2", env={"NEW": "1"})
             changed = await pool.configure([new, fake(name="other", source="/c.toml", template="x")])
             assert (changed.replaced, changed.kept) == (["fake"], ["other"])
             assert "NEW" in (await events_of(pool, "env", fingerprint="2"))[-1].text
             with pytest.raises(api.NotConfigured):
                 await says(pool, "x")
+            old_one, new_one = sorted(
+                (one for one in await pool.servers() if one.server == "fake"), key=lambda one: one.fingerprint
+            )
+            assert (old_one.state, old_one.calls, new_one.state) == ("retired", 1, "ready")
+            assert pool.calls == 1
             assert (await running)[-1].text == "done"
+
+            async def gone() -> bool:
+                return len(await pool.servers()) == 2
+
+            await until(gone)
             (after,) = [one for one in await pool.servers() if one.server == "other"]
             assert after.pid == before.pid
+
+    run(work())
+
+
+def test_a_question_of_a_server_that_was_replaced_meanwhile_is_answered() -> None:
+    async def work() -> None:
+        async with pool_of(fake(source="/c.toml", template="a")) as pool:
+            given = json.dumps({"message": FORM})
+            async for event in pool.call("fake", "1", "ask", given, answers=["elicitation/create"]):
+                if event.kind == "question":
+                    await pool.configure([fake(source="/c.toml", template="b", fingerprint="2")])
+                    await pool.answer(event.id, '{"action": "accept", "content": {"who": "me"}}')
+            assert json.loads(event.text)["content"] == {"who": "me"}
 
     run(work())
 
@@ -604,7 +644,7 @@ def test_a_question_is_put_to_the_caller_and_answered_without_haste() -> None:
                 kinds.append(event.kind)
                 if event.kind == "question":
                     assert json.loads(event.result)["message"] == "Who?"
-                    await asyncio.sleep(0.8)
+                    await asyncio.sleep(0.8)  # longer than `timeout_s`, which is what is tested
                     await pool.answer(event.id, '{"action": "accept", "content": {"who": "me"}}')
                     with pytest.raises(api.NoSuchQuestion):
                         await pool.answer(event.id, "")
@@ -671,8 +711,7 @@ def test_a_server_that_is_busy_with_a_call_is_not_pinged(monkeypatch: pytest.Mon
         async with pool_of(fake()) as pool:
             await says(pool, "x")
             (one,) = pool._kept.values()
-            running = asyncio.create_task(events_of(pool, "slow", {"n": 0.5}))
-            await asyncio.sleep(0.1)
+            running = await begun(pool.call("fake", "1", "slow", '{"n": 0.5, "progress": true}'))
             await one.check_health()
             assert (await running)[-1].text == "done"
             (state,) = await pool.servers()

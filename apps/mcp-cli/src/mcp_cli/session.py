@@ -153,11 +153,14 @@ class Session:
                 if other["server"] == one.name
                 and other.get("source", "") == self.config.path
                 and other["fingerprint"] != self._fingerprints[one.name]
-                and other["state"] in ("starting", "ready")
+                and other["state"] in ("starting", "ready")  # and not retired
             ]
             if others:
                 needed = ", ".join(one.needed())
-                kit.complain(f"{one.name}: {needed} differ from those of the one that runs: yours is another")
+                kit.complain(
+                    f"{one.name}: your environment ({needed}) is not that of the one that runs:"
+                    " yours is another"
+                )
 
     def ask(
         self, method: str, server: str, parameters: dict[str, Any], timeout_s: float | None = None

@@ -61,7 +61,8 @@ class Pool(Mcp):
     def __init__(self, patience_s: float = END_S) -> None:
         self._patience_s = patience_s
         self._kept: dict[Key, Kept] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
+        # Those that end with their calls, by the task that sees to it.
+        self._leaving: dict[asyncio.Task[None], Kept] = {}
 
     # --- the servers -----------------------------------------------------------------------------
 
@@ -88,8 +89,8 @@ class Pool(Mcp):
             await kept.close()
 
         task = asyncio.create_task(leave(), name=f"end of {kept.server.name}")
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+        self._leaving[task] = kept
+        task.add_done_callback(lambda _: self._leaving.pop(task, None))
 
     def _find(self, server: str, fingerprint: str) -> Kept:
         kept = self._kept.get((server, fingerprint))
@@ -99,7 +100,11 @@ class Pool(Mcp):
 
     async def servers(self) -> list[ServerState]:
         """As `Mcp.servers`."""
-        return [kept.state() for kept in self._kept.values()]
+        return [kept.state() for kept in self._every()]
+
+    def _every(self) -> list[Kept]:
+        """Return all servers, also those that end with their calls."""
+        return [*self._kept.values(), *self._leaving.values()]
 
     async def info(self, server: str, fingerprint: str) -> ServerState:
         """As `Mcp.info`."""
@@ -151,12 +156,12 @@ class Pool(Mcp):
     @property
     def running(self) -> int:
         """How many servers are connected, or about to be."""
-        return sum(kept.running for kept in self._kept.values())
+        return sum(kept.running for kept in self._every())
 
     @property
     def calls(self) -> int:
         """How many calls are under way."""
-        return sum(len(kept.calls) for kept in self._kept.values())
+        return sum(len(kept.calls) for kept in self._every())
 
     # --- lists -----------------------------------------------------------------------------------
 
@@ -254,7 +259,7 @@ class Pool(Mcp):
 
     async def answer(self, id: str, result: str) -> None:  # noqa: A002
         """As `Mcp.answer`."""
-        for kept in self._kept.values():
+        for kept in self._every():
             for call in kept.calls:
                 waiting = call.questions.get(id)
                 if waiting is not None and not waiting.done():
