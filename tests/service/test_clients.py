@@ -349,6 +349,31 @@ def test_a_typed_call_may_take_for_ever(socket_path):
         assert client.proxy(Jobs, timeout_s=1e300).start(Job("x")).name == "a"
 
 
+@pytest.mark.parametrize(
+    ("refusal", "kind"),
+    [
+        (b"ERR: Permission denied\n", errors.AccessDenied),
+        (b"ERR: Too many connections\n", errors.Overloaded),
+        (b"", errors.ConnectionLost),
+    ],
+)
+@pytest.mark.parametrize("typed", [True, False], ids=["typed", "untyped"])
+def test_who_is_refused_before_sending_is_told_why(socket_path, refusal, kind, typed):
+    """The server is gone by then: sending fails, and what it said lies there unread."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(socket_path))
+        listener.listen()
+        client = Client.connect(f"unix:{socket_path}")
+        client._endpoint = None  # nobody else listens there
+        peer, _ = listener.accept()
+        peer.sendall(refusal)
+        peer.close()
+        with pytest.raises(kind) as caught:
+            client.proxy(Jobs).start(Job("x")) if typed else client.call(f"{NAME}.Start")
+        assert client.closed
+        assert caught.value.ran == "no"
+
+
 TWO_REPLIES = b'{"parameters":{"result":1}}\0{"parameters":{"result":2}}\0'
 
 

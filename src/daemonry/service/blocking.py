@@ -368,9 +368,11 @@ class Client:
                 return None
             self._disconnect()
             return daemonry.errors.DeadlineExceeded("reply", timeout_s, "maybe", self.peer)
-        self._disconnect()
         lost = daemonry.errors.ConnectionLost(self.peer, "no" if sent < 0 else "maybe")
         lost.__cause__ = error
+        if sent < 0:
+            return self._not_written(lost, timeout_s)
+        self._disconnect()
         return lost
 
     def _send_rest(
@@ -482,13 +484,38 @@ class Client:
     def _not_written(
         self, error: daemonry.errors.IpcError, timeout_s: float | None
     ) -> daemonry.errors.IpcError:
-        """End the connection and return what an error while sending means."""
-        self._disconnect()
+        """End the connection and return what an error while sending means.
+
+        Raises:
+            Overloaded: as `_look_for_refusal`.
+        """
         if isinstance(error, daemonry.errors.DeadlineExceeded):
+            self._disconnect()
             return daemonry.errors.DeadlineExceeded("write", timeout_s or 0.0, "no", self.peer)
-        if isinstance(error, daemonry.errors.ConnectionLost):
-            return daemonry.errors.ConnectionLost(self.peer, "no")
-        return error
+        lost = isinstance(error, daemonry.errors.ConnectionLost)
+        refused = self._look_for_refusal() if lost else None
+        self._disconnect()
+        if refused is not None:
+            return refused
+        return daemonry.errors.ConnectionLost(self.peer, "no") if lost else error
+
+    def _look_for_refusal(self) -> daemonry.errors.AccessDenied | None:
+        """Return why a server let nobody in, if it said so before it closed and before we came to send.
+
+        Raises:
+            Overloaded: that was why; the connection is closed then.
+        """
+        try:
+            self._talk.receive(self._stream.read(READ_BYTES, 0.0))
+            self._talk.receive(b"")
+        except daemonry.errors.AccessDenied as error:
+            return error
+        except daemonry.errors.IpcError:
+            pass  # nothing is there, or something else
+        except BaseException:
+            self._disconnect()
+            raise
+        return None
 
     def _not_read(self, error: daemonry.errors.IpcError, timeout_s: float | None) -> daemonry.errors.IpcError:
         """End the connection and return what an error while waiting for the reply means."""
