@@ -7,7 +7,6 @@ A pointer is a hint; the life lock of the place that it names is the truth.
 from __future__ import annotations
 
 import os
-import zlib
 
 from daemonry import strict_json
 from daemonry.errors import BadFrame, DaemonryError, TargetInvalid
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 
 def _pointer_path(place: Place) -> str:
+    import zlib  # which would cost whoever only looks here
+
     directory_sum = zlib.crc32(os.fsencode(place.host_dir))
     return f"{registry_dir()}/{place.name}-{directory_sum:08x}.json"
 
