@@ -327,7 +327,7 @@ class CallFailed(DaemonryError):
     Attributes:
         error: the error's fully-qualified name.
         parameters: what the error tells.
-        ran: "no" where the call was refused, "yes" where its handler ran.
+        ran: "no" where the call was refused, "yes" where its handler ran, "maybe" where it was stopped.
     """
 
     # Without an annotation: those of subclasses are the fields that an interface declares.
@@ -384,9 +384,17 @@ class Paused(CallFailed):
 
 
 class Draining(CallFailed):
-    """The daemon is ending and takes no work; behind a stream's values: it is over with that."""
+    """The daemon is ending: it took no work, or it ended a stream that it had begun.
+
+    The latter has `parameters["begun"]`, and `ran` is "maybe": its handler was stopped wherever it was.
+    """
 
     ran = "no"
+
+    def __init__(self, error: str, parameters: Mapping[str, Any] | None = None) -> None:
+        super().__init__(error, parameters)
+        if self.parameters.get("begun"):
+            self.ran = "maybe"
 
 
 class Overloaded(CallFailed):

@@ -15,6 +15,8 @@ from daemonry.testing import wait_until
 
 NAME = "org.example.work"
 ENDED = {"parameters": {}, "error": DRAINING}
+# Of a stream: it had begun, so that nobody makes it again.
+BROKEN_OFF = {"parameters": {"begun": True}, "error": DRAINING}
 
 
 class Work(Interface, name=NAME):
@@ -148,7 +150,7 @@ def test_a_stream_is_ended_with_an_error_and_its_generator_too(draining):
     sock = draining.call("Quiet", more=True)
     assert replies(sock, 1) == [{"parameters": {"result": 1}, "continues": True}]
     assert draining.drain().result(10) == []
-    assert replies(sock, 1) == [ENDED]
+    assert replies(sock, 1) == [BROKEN_OFF]
     assert draining.work.ended == ["quiet"]
 
 
@@ -170,7 +172,7 @@ def test_a_client_that_reads_late_gets_all_that_was_given(draining):
         assert data
         rest += data
     found = [json.loads(one) for one in rest.split(b"\0")[:-1]]
-    assert found[-1] == ENDED
+    assert found[-1] == BROKEN_OFF
     assert {len(one["parameters"]["result"]) for one in found[:-1]} == {100_000}
     assert done.result(10) == []
 

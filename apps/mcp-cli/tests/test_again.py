@@ -15,6 +15,7 @@ NOTHING_DONE = [
 ]
 PERHAPS_DONE = [
     errors.ConnectionLost("the daemon", "maybe"),
+    errors.Draining("org.daemonry.Control.Draining", {"begun": True}),
     errors.CallFailed(f"{INTERFACE}.MaybeRan", {}),
     errors.DeadlineExceeded("reply", 1.0, "maybe", "the daemon"),
 ]

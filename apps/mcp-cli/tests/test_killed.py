@@ -63,6 +63,18 @@ def test_a_daemon_that_is_killed_in_a_call(watched, alive):
     assert started(watched)[-1] != server
 
 
+@pytest.mark.parametrize("arguments", [SLOW[2], '{"n": 100}'], ids=["progress", "silent"])
+def test_a_daemon_that_is_stopped_in_a_call_has_it_made_once(watched, arguments):
+    """A daemon that ends breaks off what it has begun; to make that again would do it twice."""
+    command = watched.popen("call", "fake/slow", arguments)
+    wait_until(lambda: called(watched))
+    assert watched("daemon", "stop", "--force").code == 0
+    out, err = command.communicate(timeout=20)
+    assert command.returncode == 6, (out, err)
+    calls = (watched.sandbox.path / "starts.calls").read_text().split()
+    assert calls.count("slow") == 1, calls
+
+
 def test_a_command_that_is_killed_in_a_call_has_it_cancelled(watched, alive):
     command = watched.popen(*SLOW)
     wait_until(lambda: started(watched))

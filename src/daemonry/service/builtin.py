@@ -112,7 +112,11 @@ class Control(Interface, name=CONTROL, errors=(Refusal,)):
 
     server_errors = (
         _error("Paused", "The daemon is paused and takes no work."),
-        _error("Draining", "The daemon is ending and takes no work."),
+        _error(
+            "Draining",
+            "The daemon is ending: it takes no work, or ends a stream that has begun.",
+            begun=idl.Basic.BOOL,
+        ),
         _error(
             "Overloaded", "The daemon has all the work, or connections, that it takes.", limit=idl.Basic.INT
         ),

@@ -186,7 +186,7 @@ class Reception:
         """
         from daemonry.service.calls import DRAINING
 
-        reason = Draining(DRAINING)
+        reason = Draining(DRAINING, {"begun": True})
         owing = {self._loop.create_task(one.drain(reason)): one for one in self._callers() if one.owes}
         if not owing:
             return []

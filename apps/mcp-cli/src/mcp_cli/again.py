@@ -14,10 +14,8 @@ MOST = 3
 
 def never_ran(error: errors.DaemonryError) -> bool:
     """Whether the daemon certainly did nothing: it is ending, knows no such server, or was never asked."""
-    if isinstance(error, errors.ConnectionLost):
+    if isinstance(error, (errors.ConnectionLost, errors.Draining)):
         return error.ran == "no"
-    if isinstance(error, errors.Draining):
-        return True
     return isinstance(error, errors.CallFailed) and error.error == NOT_CONFIGURED
 
 

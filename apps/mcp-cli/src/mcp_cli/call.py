@@ -87,7 +87,8 @@ def run(options: Options, words: list[str], behind: list[str]) -> int:
         return follow.result(events, options, asked.server, asked.tool)
     except daemonry.errors.CallFailed as error:
         # Nothing ran: the daemon does not know the server yet, or is just about to end.
-        if error.error == NOT_CONFIGURED or isinstance(error, daemonry.errors.Draining):
+        ending = isinstance(error, daemonry.errors.Draining) and error.ran == "no"
+        if error.error == NOT_CONFIGURED or ending:
             return _in_full(options, asked)
         return _failed(error, options, asked)
     except daemonry.errors.ConnectionLost as error:

@@ -74,6 +74,13 @@ def said_of(error: BaseException, server: str, tool: str = "") -> Said:
         made = _OURS.get(kind) if interface in (INTERFACE, "") else None
         if made is not None:
             return made(name, error.parameters)
+        if isinstance(error, errors.Draining) and error.ran != "no":
+            return Said(
+                "Draining",
+                exit_codes.UNKNOWN_OUTCOME,
+                MAYBE_RAN,
+                f"{name}: the daemon was stopped in this call; what the server did is not known",
+            )
         if isinstance(error, errors.Draining):
             return Said(
                 "Draining",

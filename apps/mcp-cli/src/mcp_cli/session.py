@@ -230,9 +230,7 @@ class Session:
         for number in range(self.config.retry_max):
             try:
                 return attempt()
-            except (errors.Draining, errors.Overloaded) as error:
-                failed: errors.DaemonryError = error
-            except errors.ConnectionLost as error:
+            except (errors.Draining, errors.Overloaded, errors.ConnectionLost) as error:
                 if error.ran != "no":
                     raise
                 failed = error
