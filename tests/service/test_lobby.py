@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from types import SimpleNamespace
 
 import pytest
 
@@ -56,7 +57,7 @@ def lobby(loop, heard):
 
 @pytest.fixture
 def guests():
-    made = [Guest(None, socket.socket(socket.AF_UNIX), None) for _ in range(3)]
+    made = [Guest(SimpleNamespace(ready={}), socket.socket(socket.AF_UNIX), None) for _ in range(3)]
     yield made
     for one in made:
         one.sock.close()
