@@ -96,7 +96,7 @@ class Reception:
         """Let a new connection in, or refuse it."""
         ids = ids_of(sock)
         guest = Guest(self, sock, ids)
-        count = len(self._connections) + len(self._guests) + len(self._lobby)
+        count = len(self)
         if ids is not None and ids[1] != self._uid and not guest.peer.may_command:
             refused = text.PERMISSION_DENIED
         elif count >= self._most:
