@@ -382,6 +382,9 @@ class Paused(CallFailed):
 
     ran = "no"
 
+    def _sentence(self) -> str:
+        return f"{self.error}: the daemon is paused, and takes no work until it is resumed"
+
 
 class Draining(CallFailed):
     """The daemon is ending: it took no work, or it ended a stream that it had begun.
@@ -396,11 +399,21 @@ class Draining(CallFailed):
         if self.parameters.get("begun"):
             self.ran = "maybe"
 
+    def _sentence(self) -> str:
+        so = "this was broken off" if self.parameters.get("begun") else "takes no further work"
+        return f"{self.error}: the daemon is ending, and {so}"
+
 
 class Overloaded(CallFailed):
     """The daemon has all the work that it takes; `parameters["limit"]` tells how much that is."""
 
     ran = "no"
+
+    def _sentence(self) -> str:
+        limit = self.parameters.get("limit")
+        return f"{self.error}: the daemon has all the work, or connections, that it takes" + (
+            "" if limit is None else f" ({limit})"
+        )
 
 
 class Failed(CallFailed):

@@ -277,6 +277,31 @@ def test_what_waits_for_more_ends_when_nobody_reads_it(store, words):
         process.wait(10)
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (
+            ("call", "store", "org.daemonry.Control.Subscribe"),
+            1,
+            "the daemon is ending, and this was broken off",
+        ),
+        (("tap", "store"), 0, "store: the daemon has ended"),
+    ],
+    ids=["call", "tap"],
+)
+def test_who_watches_a_daemon_is_told_that_it_ends(store, words, code, said):
+    watching = store.popen(os.sys.executable, "-m", "daemonry", *words)
+    try:
+        assert watching.stdout.readline()
+        assert store.daemonry("stop", "store").code == 0
+        _, told = watching.communicate(timeout=10)
+        assert (watching.returncode, told.count("\n")) == (code, 1), told
+        assert said in told
+    finally:
+        watching.kill()
+        watching.communicate(timeout=10)
+
+
 @pytest.mark.parametrize("value", ["9223372036854775808", "-9223372036854775809", "1" * 400])
 def test_an_integer_that_cannot_be_sent_names_its_parameter(store, value):
     done = call(store, "Set", "key=a", "value=b", f"times={value}")

@@ -132,7 +132,10 @@ def test_counter_counts_for_whoever_calls(sandbox):
         assert watching.stdout.readline() == '{"result":5}\n'
         assert sandbox.daemonry("stop", "counter").out == "counter: stopped\n"
         told = watching.communicate(timeout=10)[1]
-    assert (watching.returncode, told) == (1, "org.daemonry.Control.Draining (begun: True)\n")
+    assert (watching.returncode, told) == (
+        1,
+        "org.daemonry.Control.Draining: the daemon is ending, and this was broken off\n",
+    )
 
 
 def test_certification_passes_between_its_two_sides(sandbox):

@@ -136,6 +136,20 @@ def test_a_subscription_tells_how_it_is_and_then_each_change(store, client):
         assert next(states) == "running"
 
 
+def test_a_subscription_is_told_of_the_end(store, client):
+    """As any stream is, once the drain is over of which it told."""
+    with Client.connect(store.socket) as watcher:
+        replies = watcher.stream(f"{CONTROL}.Subscribe", idle_s=10)
+        assert next(replies)["status"]["state"] == "running"
+        client.call(f"{CONTROL}.Stop")
+        assert next(replies)["status"]["state"] == "draining"
+        store.let_go()
+        with pytest.raises(errors.Draining) as ended:
+            list(replies)
+    assert ended.value.ran == "maybe"
+    wait_until(lambda: not lock.is_held(store.lock))
+
+
 def test_an_exception_is_traced_in_the_log_and_nowhere_else(store, client):
     with pytest.raises(errors.Failed) as caught:
         client.call(f"{STORE}.BreakDown")

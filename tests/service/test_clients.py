@@ -14,6 +14,8 @@ from daemonry import AsyncClient, CallError, Client, Context, Interface, Pool, e
 from daemonry.clock import monotonic
 from daemonry.limits import READ_BYTES
 from daemonry.testing import wait_until
+from daemonry.transport.connect import connect
+from daemonry.transport.endpoint import Endpoint
 from daemonry.transport.stream import Stream
 
 NAME = "org.example.jobs"
@@ -349,7 +351,19 @@ def test_a_typed_call_may_take_for_ever(socket_path):
         assert client.proxy(Jobs, timeout_s=1e300).start(Job("x")).name == "a"
 
 
-@pytest.mark.parametrize(
+def refused_before_sending(socket_path, refusal):
+    """Return a connection whose server says why it takes nobody, and is gone."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(socket_path))
+        listener.listen()
+        stream = connect(Endpoint.unix(str(socket_path)), 5.0)
+        peer, _ = listener.accept()
+        peer.sendall(refusal)
+        peer.close()
+    return stream
+
+
+REFUSALS = pytest.mark.parametrize(
     ("refusal", "kind"),
     [
         (b"ERR: Permission denied\n", errors.AccessDenied),
@@ -357,21 +371,32 @@ def test_a_typed_call_may_take_for_ever(socket_path):
         (b"", errors.ConnectionLost),
     ],
 )
-@pytest.mark.parametrize("typed", [True, False], ids=["typed", "untyped"])
+TYPED = pytest.mark.parametrize("typed", [True, False], ids=["typed", "untyped"])
+
+
+@REFUSALS
+@TYPED
 def test_who_is_refused_before_sending_is_told_why(socket_path, refusal, kind, typed):
-    """The server is gone by then: sending fails, and what it said lies there unread."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(socket_path))
-        listener.listen()
-        client = Client.connect(f"unix:{socket_path}")
-        client._endpoint = None  # nobody else listens there
-        peer, _ = listener.accept()
-        peer.sendall(refusal)
-        peer.close()
+    """Sending fails, and what the server said lies there unread."""
+    with Client(refused_before_sending(socket_path, refusal)) as client:
         with pytest.raises(kind) as caught:
             client.proxy(Jobs).start(Job("x")) if typed else client.call(f"{NAME}.Start")
         assert client.closed
         assert caught.value.ran == "no"
+
+
+@REFUSALS
+@TYPED
+def test_so_is_a_task_that_is_refused(socket_path, refusal, kind, typed):
+    async def talk():
+        stream = refused_before_sending(socket_path, refusal)
+        async with AsyncClient(stream.take_socket(), stream.peer) as client:
+            with pytest.raises(kind) as caught:
+                await (client.proxy(Jobs).start(Job("x")) if typed else client.call(f"{NAME}.Start"))
+            assert client.closed
+            assert caught.value.ran == "no"
+
+    asyncio.run(talk())
 
 
 TWO_REPLIES = b'{"parameters":{"result":1}}\0{"parameters":{"result":2}}\0'

@@ -255,6 +255,15 @@ def test_config_commands_change_the_file_and_keep_the_rest(app):
     ended = app("config", "validate")
     assert (ended.code, "far.headers.K: needs the environment variable V" in ended.err) == (1, True)
     app.done("config", "remove", "far")
+    assert "near: added to" in app.done("config", "add", "near", "--url", "http://localhost:1/mcp")
+    assert "typed: added to" in app.done("config", "add", "typed", "--stdio", "sh -c 'x y'")
+    listed = json.loads(app.done("config", "list", "--json"))["servers"]
+    assert listed["near"] == {"type": "http", "url": "http://localhost:1/mcp"}
+    assert listed["typed"] == {"command": "sh", "args": ["-c", "x y"]}
+    both = app("config", "add", "both", "--url", "http://localhost:1/mcp", "sh")
+    assert (both.code, both.err) == (2, "both: needs one command or URL, and not two\n")
+    app.done("config", "remove", "near")
+    app.done("config", "remove", "typed")
     assert app.done("config", "validate").endswith(": 2 servers, all usable\n")
     assert app.config_path.read_text().startswith("# mine\n")
     assert app.done("config", "path").strip() == str(app.config_path)

@@ -296,6 +296,24 @@ def test_progress_is_passed_on_and_a_cancelled_call_is_cancelled(app):
     assert talk.end() == 0
 
 
+def test_a_daemon_stays_as_long_as_the_configuration_says_whoever_starts_it(app):
+    app.config("daemon_ttl = 7\n" + app.config_path.read_text())
+
+    def idle_end():
+        told = app("daemon", "status", "--json").json()
+        return told["idle_timeout_secs"], told.get("environment_differs", [])
+
+    talk = Talk(app, "serve", "fake")
+    talk.begin()
+    talk.ask("tools/list")
+    by_serve = idle_end()
+    assert talk.end() == 0
+    app.done("daemon", "stop")
+    program = "import mcp_cli\nwith mcp_cli.connect() as servers:\n    servers.fake.echo(text='x')"
+    assert python(app, program).returncode == 0
+    assert by_serve == idle_end() == (7, [])
+
+
 def test_all_servers_over_http_on_loopback(app):
     server = app.popen("serve", "--http", "0")
     try:

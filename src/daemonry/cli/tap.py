@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from daemonry import strict_json
+from daemonry import errors, strict_json
 from daemonry.cli import exit_codes, output
 from daemonry.cli.call import connected
 from daemonry.daemon.instance import Instance
@@ -23,12 +23,15 @@ def tap(instance: Instance, *, payloads: bool, as_json: bool, timeout_s: float) 
     """Print a daemon's calls until interrupted, and return the exit code."""
     with connected(instance, timeout_s) as client:
         output.end_with_the_reader()
-        for event in client.stream(_TAP, {"payloads": payloads}):
-            if as_json:
-                output.say_json(event)
-            else:
-                output.say(_line(event))
-            sys.stdout.flush()
+        try:
+            for event in client.stream(_TAP, {"payloads": payloads}):
+                if as_json:
+                    output.say_json(event)
+                else:
+                    output.say(_line(event))
+                sys.stdout.flush()
+        except errors.Draining:
+            output.complain(f"{instance.name}: the daemon has ended")
     return exit_codes.DONE
 
 

@@ -391,7 +391,23 @@ class AsyncClient:
         except BlockingIOError:
             return 0
         except OSError as error:
-            raise errors.ConnectionLost(self.peer, "no") from error  # the frame's end was not sent
+            raise self._not_taken() from error
+
+    def _not_taken(self) -> errors.DaemonryError:
+        """End the connection and return why nothing is taken: the other side may have said so and closed.
+
+        The frame's end was not sent, so that nothing ran.
+        """
+        try:
+            self._talk.receive(self._sock.recv(READ_BYTES))
+            self._talk.receive(b"")
+        except (errors.AccessDenied, errors.Overloaded) as refusal:
+            return refusal
+        except (errors.IpcError, OSError):
+            pass  # nothing is there, or something else
+        finally:
+            self._disconnect()
+        return errors.ConnectionLost(self.peer, "no")
 
     async def _send_rest(self, data: bytes, deadline: Deadline, fds: Sequence[Fd] = ()) -> None:
         while data:

@@ -182,14 +182,26 @@ class Reception:
     async def drain(self, timeout_s: float) -> list[str]:
         """Let calls come to their end and streams end with an error; return what did not in time.
 
-        Whoever asks sees to it that no further calls are taken.
+        Those of the control plane go on.  Whoever asks sees to it that no further calls are taken.
         """
+        return await self._drain([one for one in self._callers() if one.owes], timeout_s)
+
+    async def end_control(self) -> None:
+        """Let the calls of the control plane come to their end, its streams with an error."""
+        from daemonry.service.varlink_connection import LAST_REPLY_S
+
+        await self._drain([one for one in self._callers() if one.controls], LAST_REPLY_S, of_control=True)
+
+    async def _drain(
+        self, callers: list[VarlinkConnection], timeout_s: float, *, of_control: bool = False
+    ) -> list[str]:
+        """Drain connections; return the names of the calls on those that did not end in time."""
+        if not callers:
+            return []
         from daemonry.service.calls import DRAINING
 
         reason = Draining(DRAINING, {"begun": True})
-        owing = {self._loop.create_task(one.drain(reason)): one for one in self._callers() if one.owes}
-        if not owing:
-            return []
+        owing = {self._loop.create_task(one.drain(reason, of_control=of_control)): one for one in callers}
         _, late = await asyncio.wait(owing, timeout=timeout_s)
         for task in late:
             task.cancel()

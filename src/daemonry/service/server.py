@@ -217,6 +217,7 @@ class Server:
         keeper = loop.create_task(self._look_after_file())
         try:
             await cancel.wait()
+            await reception.end_control()
         finally:
             keeper.cancel()
             if self._acceptor is not None:

@@ -152,14 +152,22 @@ class VarlinkConnection:
         return bool(self._out) or (self._running is not None and not self._running.open)
 
     @property
+    def controls(self) -> bool:
+        """Whether a call that runs is the control plane's."""
+        return self._running is not None and self._running.open
+
+    @property
     def call(self) -> str:
         """The full name of the method that runs; "" for none."""
         return "" if self._running is None else self._running.full_name
 
-    async def drain(self, reason: errors.CallFailed) -> None:
-        """Let the call in hand come to its end, and its reply be sent; a stream ends with `reason`."""
+    async def drain(self, reason: errors.CallFailed, *, of_control: bool = False) -> None:
+        """Let the call in hand come to its end, and its reply be sent; a stream ends with `reason`.
+
+        One of the control plane goes on, unless `of_control` says that it is to end as well.
+        """
         task = self._task
-        if task is not None and self._running is not None and not self._running.open:
+        if task is not None and self._running is not None and (of_control or not self._running.open):
             if self._running.kind == "stream":
                 self._reason = reason
                 task.cancel()

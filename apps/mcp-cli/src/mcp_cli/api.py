@@ -399,9 +399,7 @@ class Servers:
         """Wait for the daemon that comes after one that is ending."""
         if self._options.mode != AUTO:
             raise errors.NotRunning(NAME)
-        from mcp_cli import starting
-
-        starting.started({}, START_TIMEOUT_S).close()
+        self._session.start_daemon().close()
 
     def _ref(self, server: str) -> dict[str, str]:
         with self._lock:
@@ -424,9 +422,7 @@ class Servers:
         if client is None:
             if self._options.mode == REQUIRE:
                 raise errors.NotRunning(NAME)
-            from mcp_cli import starting
-
-            client = starting.started({}, START_TIMEOUT_S)
+            client = self._session.start_daemon()
         return client
 
     def close(self) -> None:

@@ -134,7 +134,7 @@ def add(options: Options, given: argparse.Namespace) -> int:
     """Do `config add`."""
     file = _target(options)
     text = _text(file)
-    one = _server(given, file)
+    one = _server(given, options)
     there = config.parse(text, file, "/") if text else None
     if there is not None and any(other.name == one.name for other in there.servers) and not given.force:
         raise errors.ConfigError(file, "", f"has a server {one.name!r} already: --force replaces it")
@@ -143,13 +143,26 @@ def add(options: Options, given: argparse.Namespace) -> int:
     return exit_codes.DONE
 
 
-def _server(given: argparse.Namespace, file: str) -> ServerConfig:
+def _words(given: argparse.Namespace, options: Options) -> list[str]:
+    """Return the command, or the URL, which may also be given as for a server of no configuration."""
+    words: list[list[str]] = [given.target] if given.target else []
+    if options.url is not None:
+        words.append([options.url])
+    if options.stdio is not None:
+        words.append(config_files.split_command(options.stdio))
+    if not words:
+        raise errors.ArgumentInvalid(given.name, "needs a command or a URL")
+    if len(words) > 1:
+        raise errors.ArgumentInvalid(given.name, "needs one command or URL, and not two")
+    return words[0]
+
+
+def _server(given: argparse.Namespace, options: Options) -> ServerConfig:
     reason = config.bad_name(given.name)
     if reason:
         raise errors.ArgumentInvalid(given.name, reason)
-    if not given.target:
-        raise errors.ArgumentInvalid(given.name, "needs a command or a URL")
-    first = given.target[0]
+    words = _words(given, options)
+    first = words[0]
     common = {
         "description": given.description,
         "allowed_tools": tuple(given.allow),
@@ -157,15 +170,15 @@ def _server(given: argparse.Namespace, file: str) -> ServerConfig:
         "pass_env": tuple(given.pass_env),
     }
     if first.startswith(("http://", "https://")):
-        if len(given.target) > 1:
-            raise errors.ArgumentInvalid(given.target[1], "is one word too many behind a URL")
+        if len(words) > 1:
+            raise errors.ArgumentInvalid(words[1], "is one word too many behind a URL")
         kind = SSE if given.sse else HTTP
         return ServerConfig(given.name, kind, url=first, headers=_pairs(given.header, "--header"), **common)
     return ServerConfig(
         given.name,
         STDIO,
         command=first,
-        args=tuple(given.target[1:]),
+        args=tuple(words[1:]),
         env=_pairs(given.env, "--env"),
         cwd=given.cwd,
         **common,

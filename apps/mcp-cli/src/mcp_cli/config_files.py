@@ -119,12 +119,7 @@ def one_off(stdio: str | None, url: str | None, environment: Mapping[str, str]) 
     """
     folder = os.getcwd()
     if stdio is not None:
-        try:
-            words = shlex.split(stdio)
-        except ValueError as error:
-            raise ConfigError("--stdio", "", f"{error}") from None
-        if not words:
-            raise ConfigError("--stdio", "", "needs a command")
+        words = split_command(stdio)
         # What was typed is already filled in; only a file's text is.
         one = ServerConfig(
             ONE_OFF, config.STDIO, command=_plain(words[0]), args=tuple(map(_plain, words[1:]))
@@ -136,6 +131,21 @@ def one_off(stdio: str | None, url: str | None, environment: Mapping[str, str]) 
         kind = config.SSE if url.rstrip("/").endswith("/sse") else config.HTTP
         one = ServerConfig(ONE_OFF, kind, url=_plain(url))
     return Config(config.COMMAND_LINE, folder, (one,))
+
+
+def split_command(stdio: str) -> list[str]:
+    """Return the words of a command that is given as one.
+
+    Raises:
+        ConfigError: a quotation mark is missing, or everything.
+    """
+    try:
+        words = shlex.split(stdio)
+    except ValueError as error:
+        raise ConfigError("--stdio", "", f"{error}") from None
+    if not words:
+        raise ConfigError("--stdio", "", "needs a command")
+    return words
 
 
 def _plain(text: str) -> str:

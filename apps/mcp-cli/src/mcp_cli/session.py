@@ -118,9 +118,14 @@ class Session:
             return client
         if self.options.mode == REQUIRE:
             raise errors.NotRunning(NAME)
-        return self._started()
+        return self.start_daemon()
 
-    def _started(self) -> Client:
+    def start_daemon(self) -> Client:
+        """Return a client of the daemon, which is started if it does not run, with the configured idle time.
+
+        Raises:
+            As `daemonry.ensure`.
+        """
         from mcp_cli import starting
 
         variables: dict[str, str] = {}

@@ -125,9 +125,7 @@ class Warm:
         """Have a daemon that is ready; one that is ending is waited for."""
         if self._options.mode == REQUIRE:
             raise errors.NotRunning(NAME)
-        from mcp_cli import starting
-
-        (await asyncio.to_thread(starting.started, {}, START_TIMEOUT_S)).close()
+        (await asyncio.to_thread(self._session.start_daemon)).close()
 
     async def _here(self, method: str, parameters: dict[str, Any]) -> Events:
         """Do the same with a pool in this process."""
