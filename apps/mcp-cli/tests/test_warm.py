@@ -8,8 +8,7 @@ import sys
 
 import pytest
 
-from daemonry.cli import exit_codes as library_codes
-from mcp_cli import config_cache, config_files, config_search, exit_codes
+from mcp_cli import config_cache, config_files, config_search
 
 # What each of these costs, or brings with it, is more than a whole call may take.
 HEAVY = (
@@ -63,11 +62,6 @@ def test_the_cli_never_imports_the_sdk(app):
     for words in (["list"], ["info", "fake"], ["daemon", "status"], ["config", "validate"]):
         code = f"from mcp_cli import cli; import sys; cli.run({words!r}); print('mcp' in sys.modules)"
         assert app.sandbox.run(sys.executable, "-c", code).out.endswith("False\n")
-
-
-def test_the_exit_codes_are_the_librarys():
-    for name in ("DONE", "FAILED", "USAGE", "NOT_RUNNING", "DENIED", "NO_ANSWER", "UNKNOWN_OUTCOME"):
-        assert getattr(exit_codes, name) == getattr(library_codes, name)
 
 
 # --- what is remembered -----------------------------------------------------------------------

@@ -11,7 +11,7 @@ import sys
 
 from daemonry import errors
 from daemonry.cli import kit
-from mcp_cli import call, exit_codes, follow, render
+from mcp_cli import call, follow, render
 from mcp_cli.listing import gather
 from mcp_cli.options import Options
 from mcp_cli.session import Session
@@ -103,7 +103,7 @@ def _shown(came: bool, text: str, options: Options, show: object) -> int:
     else:
         assert callable(show)
         show()
-    return exit_codes.DONE
+    return kit.DONE
 
 
 def ping(options: Options, given: argparse.Namespace) -> int:
@@ -116,7 +116,7 @@ def ping(options: Options, given: argparse.Namespace) -> int:
         kit.say_json({"server": given.server, "ms": reply["ms"]})
     else:
         kit.say(f"{given.server}: answers, {reply['ms']:.1f} ms")
-    return exit_codes.DONE
+    return kit.DONE
 
 
 def restart(options: Options, given: argparse.Namespace) -> int:
@@ -127,7 +127,7 @@ def restart(options: Options, given: argparse.Namespace) -> int:
         kit.say_json({"server": given.server, "state": state["state"], "pid": state.get("pid") or None})
     else:
         kit.say(f"{given.server}: {state['state']}" + (f" (pid {state['pid']})" if state.get("pid") else ""))
-    return exit_codes.DONE if state["state"] == "ready" else exit_codes.FAILED
+    return kit.DONE if state["state"] == "ready" else kit.FAILED
 
 
 def auth(options: Options, given: argparse.Namespace) -> int:
@@ -136,11 +136,11 @@ def auth(options: Options, given: argparse.Namespace) -> int:
         if given.forget:
             had = session.ask("Forget", given.server, {}).get("result")
             kit.say(f"{given.server}: {'tokens deleted' if had else 'there were no tokens'}")
-            return exit_codes.DONE
+            return kit.DONE
         options.timeout_s = options.timeout_s or AUTH_TIMEOUT_S
         events = session.stream("Authorize", given.server, {"timeout_s": options.timeout_s})
         final, _ = follow.last(events, options, given.server)
     if final is None:
         raise errors.ConnectionLost("the daemon", "maybe")
     kit.say(f"{given.server}: authorized")
-    return exit_codes.DONE
+    return kit.DONE

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from daemonry import errors
 from daemonry.cli import kit
-from mcp_cli import NAME, __version__, exit_codes, further_commands
+from mcp_cli import NAME, __version__, further_commands
 from mcp_cli.options import Options
 
 _ABOUT = "MCP servers kept warm behind a daemon, and their tools from a shell"
@@ -44,7 +44,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:  # one line, where argparse prints two
-        self.exit(exit_codes.USAGE, f"{self.prog}: {kit.printable(message)} (try {self.prog} --help)\n")
+        self.exit(kit.USAGE, f"{self.prog}: {kit.printable(message)} (try {self.prog} --help)\n")
 
 
 _Add = Callable[..., argparse.ArgumentParser]

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from daemonry import errors
 from daemonry.cli import kit
-from mcp_cli import arguments, call, commands, config_files, exit_codes, reach
+from mcp_cli import arguments, call, commands, config_files, reach
 from mcp_cli.options import Options, environment, take
 from mcp_cli.session import Session
 
@@ -73,7 +73,7 @@ def script(options: Options, given: argparse.Namespace) -> int:
     """Print the completion script of a shell."""
     del options
     kit.say(_SCRIPTS[given.shell])
-    return exit_codes.DONE
+    return kit.DONE
 
 
 def answer(options: Options, words: list[str]) -> int:
@@ -87,7 +87,7 @@ def answer(options: Options, words: list[str]) -> int:
                 kit.say(one)
     except (errors.DaemonryError, OSError, ValueError, KeyError):
         pass
-    return exit_codes.DONE
+    return kit.DONE
 
 
 def candidates(options: Options, before: list[str], last: str) -> Iterator[str]:

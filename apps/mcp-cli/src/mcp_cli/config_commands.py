@@ -13,7 +13,7 @@ import sys
 
 from daemonry import errors, write_atomically
 from daemonry.cli import kit
-from mcp_cli import config, config_edit, config_files, config_search, exit_codes, importing, tables
+from mcp_cli import config, config_edit, config_files, config_search, importing, tables
 from mcp_cli.config import HTTP, SSE, STDIO, ServerConfig
 from mcp_cli.options import Options, environment
 
@@ -24,14 +24,14 @@ def path(options: Options, given: argparse.Namespace) -> int:
     found = config_files.find(options.config, environment())
     if options.json:
         kit.say_json({"path": found.path if found else None})
-        return exit_codes.DONE if found else exit_codes.FAILED
+        return kit.DONE if found else kit.FAILED
     if found is not None:
         kit.say(found.path)
-        return exit_codes.DONE
+        return kit.DONE
     kit.complain(f"{config_files.NO_CONFIG}; these were looked for:")
     for place, _ in config_search.places(environment(), os.getcwd()):
         kit.complain(f"  {place}")
-    return exit_codes.FAILED
+    return kit.FAILED
 
 
 def listed(options: Options, given: argparse.Namespace) -> int:
@@ -41,7 +41,7 @@ def listed(options: Options, given: argparse.Namespace) -> int:
     if options.json:
         servers = {one.name: config_edit.json_table_of(one) for one in loaded.servers}
         kit.say_json({"path": loaded.path, "servers": servers})
-        return exit_codes.DONE
+        return kit.DONE
     rows = [
         [
             one.name,
@@ -53,7 +53,7 @@ def listed(options: Options, given: argparse.Namespace) -> int:
     kit.say(loaded.path)
     for line in tables.aligned(rows, None, "  "):
         kit.say("  " + kit.printable(line.strip()))
-    return exit_codes.DONE
+    return kit.DONE
 
 
 def validate(options: Options, given: argparse.Namespace) -> int:
@@ -84,7 +84,7 @@ def validate(options: Options, given: argparse.Namespace) -> int:
         if not wrong:
             count = len(loaded.servers)
             kit.say(f"{loaded.path}: {count} server{'' if count == 1 else 's'}, all usable")
-    return exit_codes.FAILED if wrong else exit_codes.DONE
+    return kit.FAILED if wrong else kit.DONE
 
 
 def _missing(one: ServerConfig, file: str) -> list[str]:
@@ -140,7 +140,7 @@ def add(options: Options, given: argparse.Namespace) -> int:
         raise errors.ConfigError(file, "", f"has a server {one.name!r} already: --force replaces it")
     _write(file, config_edit.with_servers(text, file, [one]))
     kit.say(f"{one.name}: added to {file}")
-    return exit_codes.DONE
+    return kit.DONE
 
 
 def _words(given: argparse.Namespace, options: Options) -> list[str]:
@@ -200,7 +200,7 @@ def remove(options: Options, given: argparse.Namespace) -> int:
     file = _target(options)
     _write(file, config_edit.without_server(_text(file), file, given.name))
     kit.say(f"{given.name}: removed from {file}")
-    return exit_codes.DONE
+    return kit.DONE
 
 
 def import_(options: Options, given: argparse.Namespace) -> int:
@@ -237,7 +237,7 @@ def import_(options: Options, given: argparse.Namespace) -> int:
     if read != file:
         sys.stdout.flush()
         kit.complain(f"in this directory {read} is read, and not that: -c {file} names it")
-    return exit_codes.DONE
+    return kit.DONE
 
 
 def _target_of_import(options: Options) -> str:

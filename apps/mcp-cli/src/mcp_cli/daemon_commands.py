@@ -12,7 +12,7 @@ import sys
 
 from daemonry import Instance, errors
 from daemonry.cli import kit
-from mcp_cli import NAME, exit_codes, options, reach, tables
+from mcp_cli import NAME, options, reach, tables
 from mcp_cli.call import INTERFACE
 from mcp_cli.config import DEFAULT_TTL_S
 from mcp_cli.options import Options
@@ -47,7 +47,7 @@ def status(options: Options, given: argparse.Namespace) -> int:
         os.environ.setdefault(TTL_VARIABLE, _configured_ttl(options))
     asked = kit.Options(json=options.json, timeout_s=options.timeout_s)
     code = kit.perform("status", Instance.named(NAME), asked)
-    if code == exit_codes.DONE and not options.json:
+    if code == kit.DONE and not options.json:
         _say_servers()
     return code
 

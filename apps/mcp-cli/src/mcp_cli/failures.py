@@ -13,13 +13,16 @@ from typing import Any
 
 from daemonry import errors
 from daemonry.cli import kit
-from mcp_cli import NAME, exit_codes
+from mcp_cli import NAME
 from mcp_cli.call import INTERFACE
 from mcp_cli.options import Options
 
 NOT_SENT = "not_sent"
 MAYBE_RAN = "maybe_ran"
 DONE = "done"
+
+# What a shell says of what SIGINT ended.
+INTERRUPTED = 130
 
 # How many lines of a server's standard error are shown.
 STDERR_LINES = 12
@@ -65,7 +68,7 @@ def said_of(error: BaseException, server: str, tool: str = "") -> Said:
     if isinstance(error, KeyboardInterrupt):
         return Said(
             "Interrupted",
-            exit_codes.INTERRUPTED,
+            INTERRUPTED,
             MAYBE_RAN,
             f"{name}: interrupted; the server was told to cancel, and what it did is not known",
         )
@@ -77,25 +80,25 @@ def said_of(error: BaseException, server: str, tool: str = "") -> Said:
         if isinstance(error, errors.Draining) and error.ran != "no":
             return Said(
                 "Draining",
-                exit_codes.UNKNOWN_OUTCOME,
+                kit.UNKNOWN_OUTCOME,
                 MAYBE_RAN,
                 f"{name}: the daemon was stopped in this call; what the server did is not known",
             )
         if isinstance(error, errors.Draining):
             return Said(
                 "Draining",
-                exit_codes.FAILED,
+                kit.FAILED,
                 NOT_SENT,
                 f"{name}: the daemon is stopping; nothing was sent: try again",
             )
         if isinstance(error, errors.Failed):
             return Said(
                 "Failed",
-                exit_codes.UNKNOWN_OUTCOME,
+                kit.UNKNOWN_OUTCOME,
                 MAYBE_RAN,
                 f"{name}: the daemon failed in this call: {error}",
             )
-        return Said(type(error).__name__, exit_codes.FAILED, NOT_SENT, f"{name}: {error}")
+        return Said(type(error).__name__, kit.FAILED, NOT_SENT, f"{name}: {error}")
     return _of_ipc(error, name)
 
 
@@ -105,18 +108,18 @@ def _of_ipc(error: BaseException, name: str) -> Said:
     kind = type(error).__name__
     ran = getattr(error, "ran", "no")
     if isinstance(error, DaemonSilent):
-        return Said(kind, exit_codes.UNKNOWN_OUTCOME, MAYBE_RAN, f"{name}: {error}")
+        return Said(kind, kit.UNKNOWN_OUTCOME, MAYBE_RAN, f"{name}: {error}")
     if isinstance(error, errors.ConnectionLost):
         if ran == "no":
             return Said(
                 kind,
-                exit_codes.FAILED,
+                kit.FAILED,
                 NOT_SENT,
                 f"{name}: the daemon went away before it was asked; nothing ran",
             )
         return Said(
             kind,
-            exit_codes.UNKNOWN_OUTCOME,
+            kit.UNKNOWN_OUTCOME,
             MAYBE_RAN,
             f"{name}: the daemon went away in the call, which may have run",
         )
@@ -124,31 +127,31 @@ def _of_ipc(error: BaseException, name: str) -> Said:
         if ran == "maybe":
             return Said(
                 kind,
-                exit_codes.UNKNOWN_OUTCOME,
+                kit.UNKNOWN_OUTCOME,
                 MAYBE_RAN,
                 f"{name}: no answer in time, and the call may have run: {error}",
             )
-        return Said(kind, exit_codes.NO_ANSWER, NOT_SENT, f"{name}: {error}")
+        return Said(kind, kit.NO_ANSWER, NOT_SENT, f"{name}: {error}")
     if isinstance(error, errors.ProtocolError):
         sent = not isinstance(error, errors.LocalProtocolError)
-        code = exit_codes.UNKNOWN_OUTCOME if sent else exit_codes.FAILED
+        code = kit.UNKNOWN_OUTCOME if sent else kit.FAILED
         return Said(kind, code, MAYBE_RAN if sent else NOT_SENT, f"{name}: {error}")
     if isinstance(error, errors.NotRunning):
         return Said(
             kind,
-            exit_codes.NOT_RUNNING,
+            kit.NOT_RUNNING,
             NOT_SENT,
             f"{NAME}: no daemon runs; start it with `{NAME} daemon start`, or leave out --require-daemon",
         )
-    code = next((code for kinds, code in _CODES if isinstance(error, kinds)), exit_codes.FAILED)
+    code = next((code for kinds, code in _CODES if isinstance(error, kinds)), kit.FAILED)
     return Said(kind, code, NOT_SENT, str(error))
 
 
 _CODES = (
-    ((errors.ArgumentInvalid, errors.EndpointInvalid, errors.TargetInvalid), exit_codes.USAGE),
-    ((errors.AccessDenied,), exit_codes.DENIED),
-    ((errors.NotListening, errors.ConnectionRefused), exit_codes.NOT_RUNNING),
-    ((errors.NotReadyInTime, errors.StopFailed), exit_codes.NO_ANSWER),
+    ((errors.ArgumentInvalid, errors.EndpointInvalid, errors.TargetInvalid), kit.USAGE),
+    ((errors.AccessDenied,), kit.DENIED),
+    ((errors.NotListening, errors.ConnectionRefused), kit.NOT_RUNNING),
+    ((errors.NotReadyInTime, errors.StopFailed), kit.NO_ANSWER),
 )
 
 
@@ -163,7 +166,7 @@ def _bad_arguments(name: str, fields: _Fields) -> Said:
     server, tool = fields.get("server", ""), fields.get("tool", "")
     return Said(
         "BadArguments",
-        exit_codes.USAGE,
+        kit.USAGE,
         NOT_SENT,
         f"{name}: {what} (see {NAME} tool {server}/{tool}); nothing was sent",
     )
@@ -172,13 +175,13 @@ def _bad_arguments(name: str, fields: _Fields) -> Said:
 def _no_such_tool(name: str, fields: _Fields) -> Said:
     server, tool, near = fields.get("server", ""), fields.get("tool", ""), fields.get("nearest", "")
     hint = f"did you mean {near!r}?" if near else f"see {NAME} list {server}"
-    return Said("NoSuchTool", exit_codes.FAILED, NOT_SENT, f"{server} has no tool {tool!r}: {hint}")
+    return Said("NoSuchTool", kit.FAILED, NOT_SENT, f"{server} has no tool {tool!r}: {hint}")
 
 
 def _filtered(name: str, fields: _Fields) -> Said:
     return Said(
         "Filtered",
-        exit_codes.FAILED,
+        kit.FAILED,
         NOT_SENT,
         f"{name}: the configuration hides this tool: {fields.get('rule', '')}",
     )
@@ -204,7 +207,7 @@ def _server_failed(name: str, fields: _Fields) -> Said:
     what = _STAGES.get(fields.get("stage", ""), "failed")
     return Said(
         "ServerFailed",
-        exit_codes.FAILED,
+        kit.FAILED,
         NOT_SENT,
         f"{server} {what}: {fields.get('reason', '')}",
         stderr_lines(fields),
@@ -214,19 +217,19 @@ def _server_failed(name: str, fields: _Fields) -> Said:
 def _needs_authorization(name: str, fields: _Fields) -> Said:
     server = fields.get("server", name)
     line = f"{server} asks for authorization: {NAME} auth {server} ({fields.get('reason', '')})"
-    return Said("NeedsAuthorization", exit_codes.DENIED, NOT_SENT, line)
+    return Said("NeedsAuthorization", kit.DENIED, NOT_SENT, line)
 
 
 def _server_refused(name: str, fields: _Fields) -> Said:
     data = fields.get("data") or ""
     line = f"{name}: the server answered with error {fields.get('code')}: {fields.get('message', '')}"
-    return Said("ServerRefused", exit_codes.FAILED, DONE, line, [f"  | {data}"] if data else [])
+    return Said("ServerRefused", kit.FAILED, DONE, line, [f"  | {data}"] if data else [])
 
 
 def _timed_out(name: str, fields: _Fields) -> Said:
     return Said(
         "TimedOut",
-        exit_codes.UNKNOWN_OUTCOME,
+        kit.UNKNOWN_OUTCOME,
         MAYBE_RAN,
         f"{name}: silent for {fields.get('seconds', 0):g} s and told to cancel; what it did is not known",
     )
@@ -234,12 +237,12 @@ def _timed_out(name: str, fields: _Fields) -> Said:
 
 def _maybe_ran(name: str, fields: _Fields) -> Said:
     line = f"{name}: {fields.get('reason', '')}; what it did is not known"
-    return Said("MaybeRan", exit_codes.UNKNOWN_OUTCOME, MAYBE_RAN, line, stderr_lines(fields))
+    return Said("MaybeRan", kit.UNKNOWN_OUTCOME, MAYBE_RAN, line, stderr_lines(fields))
 
 
 def _not_configured(name: str, fields: _Fields) -> Said:
     line = f"{fields.get('server', name)}: the daemon lost its definition twice; nothing ran: try again"
-    return Said("NotConfigured", exit_codes.FAILED, NOT_SENT, line)
+    return Said("NotConfigured", kit.FAILED, NOT_SENT, line)
 
 
 _OURS = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from mcp_cli.exit_codes import DONE, FAILED, UNKNOWN_OUTCOME
+from daemonry.cli.kit import DONE, FAILED, UNKNOWN_OUTCOME
 from mcp_cli.terminal import end_of_line, safe
 
 TYPE_CHECKING = False

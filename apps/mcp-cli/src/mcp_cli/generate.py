@@ -15,7 +15,7 @@ from typing import Any
 
 from daemonry import errors, write_atomically
 from daemonry.cli import kit
-from mcp_cli import NAME, __version__, exit_codes
+from mcp_cli import NAME, __version__
 from mcp_cli.api import Servers, python_name
 from mcp_cli.arguments import followed
 from mcp_cli.options import Options
@@ -52,15 +52,15 @@ def run(options: Options, server: str, path: str | None, standalone: bool) -> in
         return failures.tell(error, options, server)
     if path in (None, "-"):
         sys.stdout.write(text)
-        return exit_codes.DONE
+        return kit.DONE
     assert path is not None
     try:
         write_atomically(os.path.abspath(path), text.encode(), mode=0o755 if standalone else 0o644)
     except OSError as error:
         kit.complain(f"{NAME}: {path} cannot be written: {error.strerror}")
-        return exit_codes.FAILED
+        return kit.FAILED
     kit.say(f"{path}: {len(tools)} tools of {server}")
-    return exit_codes.DONE
+    return kit.DONE
 
 
 def _connection(options: Options) -> str:

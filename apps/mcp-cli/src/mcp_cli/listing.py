@@ -17,7 +17,8 @@ import time
 from typing import Any
 
 from daemonry import errors
-from mcp_cli import exit_codes, failures, tables, terminal
+from daemonry.cli import kit
+from mcp_cli import failures, tables, terminal
 from mcp_cli.config import ServerConfig
 from mcp_cli.follow import write
 from mcp_cli.options import Options
@@ -267,7 +268,7 @@ def _say_json(gathered: list[Gathered], key: str, templates: dict[str, Gathered]
 
 
 def _code(gathered: list[Gathered], strict: bool) -> int:
-    return exit_codes.FAILED if strict and any(one.failed for one in gathered) else exit_codes.DONE
+    return kit.FAILED if strict and any(one.failed for one in gathered) else kit.DONE
 
 
 # --- search -----------------------------------------------------------------------------------
@@ -292,8 +293,8 @@ def search(options: Options, given: argparse.Namespace) -> int:
             _print(line)
     if not found:
         _complain(f"no tool matches {pattern!r}")
-        return exit_codes.FAILED
-    return exit_codes.DONE
+        return kit.FAILED
+    return kit.DONE
 
 
 def matching(pattern: str, pairs: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:

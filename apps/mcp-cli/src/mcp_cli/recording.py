@@ -17,7 +17,7 @@ import time
 from typing import Any, BinaryIO, TextIO
 
 from daemonry.cli import kit
-from mcp_cli import NAME, exit_codes
+from mcp_cli import NAME
 from mcp_cli.options import Options
 
 HEAD = {"mcp-cli": "recording", "version": 1}
@@ -42,7 +42,7 @@ def record(options: Options, path: str, server: str) -> int:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     except OSError as error:
         kit.complain(f"{NAME}: {path} cannot be written: {error.strerror}")
-        return exit_codes.FAILED
+        return kit.FAILED
     began = time.monotonic()
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         _write(file, HEAD)
@@ -170,10 +170,10 @@ def replay(path: str) -> int:
             recording = Recording(file.read().splitlines())
     except OSError as error:
         kit.complain(f"{NAME}: {path} cannot be read: {error.strerror}")
-        return exit_codes.FAILED
+        return kit.FAILED
     except (Unreadable, UnicodeDecodeError) as error:
         kit.complain(f"{NAME}: {path}: {error}")
-        return exit_codes.FAILED
+        return kit.FAILED
     try:
         _serve(recording, sys.stdin.buffer, sys.stdout.buffer)
     except (BrokenPipeError, KeyboardInterrupt):

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from daemonry import errors
-from mcp_cli import NAME, arguments, call, exit_codes, tables, terminal
+from daemonry.cli import kit
+from mcp_cli import NAME, arguments, call, tables, terminal
 from mcp_cli.config import STDIO, ServerConfig
 from mcp_cli.follow import write
 from mcp_cli.listing import counted, first_line, gather
@@ -36,7 +37,7 @@ def info(options: Options, given: argparse.Namespace) -> int:
             _info_json(config, state, gathered.items, gathered.filtered)
         else:
             _info_text(config, state, gathered.items, gathered.filtered)
-    return exit_codes.DONE
+    return kit.DONE
 
 
 def _info_json(
@@ -114,7 +115,7 @@ def _tool(options: Options, server: str, name: str, *, schemas: bool) -> int:
         item = session.ask("Tool", server, {"tool": name})
     if options.json or options.raw:
         write(item["json"] + "\n", sys.stdout)
-        return exit_codes.DONE
+        return kit.DONE
     whole = json.loads(item["json"])
     schema = whole.get("inputSchema") or {}
     _print(f"{server}/{name}" + (f"  {whole['title']}" if whole.get("title") else ""))
@@ -134,7 +135,7 @@ def _tool(options: Options, server: str, name: str, *, schemas: bool) -> int:
     elif whole.get("outputSchema"):
         _print(f"  gives: {', '.join(arguments.properties(whole['outputSchema'])) or 'structured content'}")
     _print(f"  {NAME} call {server}/{name}{_example(schema)}")
-    return exit_codes.DONE
+    return kit.DONE
 
 
 _HINTS = (
