@@ -38,11 +38,14 @@ from daemonry.limits import OWNED_GRACE_S, OWNED_STOP_TIMEOUT_S
 from daemonry.process import sweep
 from daemonry.process.forks import not_for_children
 
-# $1 this interpreter, $2 sweep.py, $3 the mark, $4 the grace.  The signals that the owner sends to
-# the group are for the child.  The last line is for when the interpreter is not there any more,
-# and for whatever joined the group too late; it ends the watcher too.
-_WATCHER: Final = """
-trap '' HUP INT QUIT ALRM TERM USR1 USR2 PIPE
+# What the owner may send to the group is for the child.  The watcher has these blocked from its first
+# moment, and ignores them as soon as it can.
+_NOT_FOR_WATCHER: Final = ("HUP", "INT", "QUIT", "ALRM", "TERM", "USR1", "USR2", "PIPE")
+
+# $1 this interpreter, $2 sweep.py, $3 the mark, $4 the grace.  The last line is for when the
+# interpreter is not there any more, and for whatever joined the group too late; it ends the watcher too.
+_WATCHER: Final = f"""
+trap '' {" ".join(_NOT_FOR_WATCHER)}
 read -r _
 "$1" -I -S "$2" "$$" "$3" "$4"
 kill -s KILL 0
@@ -239,6 +242,8 @@ class _Watcher:
         words = [sys.executable, sweep.__file__, mark, f"{grace_s:g}"]
         # Without our own mark: who ends us would otherwise end it before it has ended the child.
         environment = {name: value for name, value in os.environ.items() if name != sweep.MARK_VARIABLE}
+        blocked = {getattr(signal, f"SIG{name}") for name in _NOT_FOR_WATCHER}
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)  # of this thread, for who is born of it
         try:
             self._process = subprocess.Popen(
                 ["/bin/sh", "-c", _WATCHER, "daemonry-lifeline", *words],
@@ -254,6 +259,7 @@ class _Watcher:
             os.close(self._lifeline)
             raise
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             os.close(far)
         self.group = self._process.pid
         not_for_children(self)
