@@ -321,6 +321,13 @@ def test_describe_lists_interfaces_and_prints_one(store):
     assert as_json["description"].rstrip("\n") == printed.rstrip("\n")
 
 
+def test_options_stand_where_they_want(store):
+    assert call(store, "Set", "--oneway", "key=a", "--timeout", "5", "value=b") == (0, "", "")
+    assert call(store, "Get", "--timeout=5", "key=a").json() == {"result": "b"}
+    described = store.daemonry("describe", "store", "--json", "org.example.store")
+    assert "interface org.example.store" in described.json()["description"]
+
+
 def test_the_log_is_had_by_a_call(store):
     lines = store.daemonry("call", "store", "org.daemonry.Control.TailLog", "lines=1").out.splitlines()
     assert [json.loads(line)["line"]["message"][:8] for line in lines] == ["ready at"]

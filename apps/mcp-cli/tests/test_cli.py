@@ -271,6 +271,15 @@ def test_config_commands_change_the_file_and_keep_the_rest(app):
     assert (unknown.code, unknown.err.count("\n")) == (1, 1)
 
 
+def test_options_stand_where_they_want(app):
+    app.servers(one=[], two=[], three=[])
+    app.done("config", "add", "four", "--env", "A=1", "sh", "--force", "x")
+    listed = json.loads(app.done("config", "list", "--json"))["servers"]
+    assert listed["four"]["args"] == ["x"]
+    some = app.done("list", "one", "-d", "two")
+    assert [line.split()[0] for line in some.splitlines() if not line.startswith(" ")] == ["one", "two"]
+
+
 def test_servers_of_other_programs_are_imported(app):
     app.sandbox.write(
         "home/.config/Claude/claude_desktop_config.json",

@@ -17,6 +17,7 @@ from daemonry.cli import exit_codes, kit, output
 from daemonry.cli.home_verbs import VERBS as HOME_VERBS
 from daemonry.cli.home_verbs import means_a_home
 from daemonry.cli.kit import Options
+from daemonry.cli.parser import Parser
 from daemonry.cli.target import check, instance_of, instance_of_daemon, is_endpoint, is_program, load
 from daemonry.daemon.instance import Instance
 from daemonry.errors import (
@@ -49,7 +50,7 @@ def daemonry(arguments: list[str]) -> int:
     if means_a_home(arguments):
         from daemonry.cli.home import home
 
-        return home(arguments, _Parser)
+        return home(arguments, Parser)
     parser = _parser("daemonry", None, __version__)
     return _perform(parser, parser.parse_args(arguments), None)
 
@@ -71,18 +72,11 @@ def _complete(words: list[str], own: Instance | None) -> int:
     return exit_codes.DONE
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]  # one line, where argparse prints two
-        self.exit(exit_codes.USAGE, f"{self.prog}: {printable(message)} (try {self.prog} --help)\n")
-
-
 def _parser(name: str, daemon: Daemon | None, version: str) -> argparse.ArgumentParser:
     what = f"the daemon {daemon.name}" if daemon is not None else "local daemons"
-    parser = _Parser(
-        prog=name, description=f"Run and command {what}.", epilog=_CODES_HELP, allow_abbrev=False
-    )
+    parser = Parser(prog=name, description=f"Run and command {what}.", epilog=_CODES_HELP, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"{name} {version}")
-    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True, parser_class=_Parser)
+    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True, parser_class=Parser)
 
     def add(verb: str, text: str, *, target: bool = True) -> argparse.ArgumentParser:
         sub = verbs.add_parser(

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import NoReturn
 
 from daemonry import errors
-from daemonry.cli import kit
+from daemonry.cli.parser import Parser
 from mcp_cli import NAME, __version__, further_commands
 from mcp_cli.options import Options
 
@@ -42,18 +41,13 @@ Behind -- every word is the tool's.
 SHELLS = ("bash", "zsh", "fish")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:  # one line, where argparse prints two
-        self.exit(kit.USAGE, f"{self.prog}: {kit.printable(message)} (try {self.prog} --help)\n")
-
-
 _Add = Callable[..., argparse.ArgumentParser]
 Does = Callable[[Options, argparse.Namespace], int]
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    whole = _Parser(
+    whole = Parser(
         prog=NAME,
         description=f"{NAME}: {_ABOUT}.",
         epilog=_OPTIONS,
@@ -68,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _commands_of(of: argparse.ArgumentParser, kept_as: str, *, required: bool = True) -> _Add:
-    commands = of.add_subparsers(dest=kept_as, metavar="COMMAND", required=required, parser_class=_Parser)
+    commands = of.add_subparsers(dest=kept_as, metavar="COMMAND", required=required, parser_class=Parser)
 
     def add(
         name: str, text: str, does: str = "", epilog: str | None = None, aliases: tuple[str, ...] = ()
@@ -194,21 +188,6 @@ def _add_config(add: _Add) -> None:
     taken.add_argument("--force", action="store_true", help="replace servers of the same name")
 
 
-def _options_first(words: list[str]) -> list[str]:
-    """Return the words of `config add` with its options first: argparse takes no list in two parts."""
-    ahead: list[str] = []
-    plain: list[str] = []
-    rest = iter(words[2:])
-    for word in rest:
-        if not word.startswith("-"):
-            plain.append(word)
-            continue
-        ahead.append(word)
-        if word not in ("--force", "--sse", "--help", "-h") and "=" not in word:
-            ahead += [value] if (value := next(rest, None)) is not None else []
-    return [*words[:2], *ahead, *plain]
-
-
 def run(options: Options, words: list[str], behind: list[str]) -> int:
     """Do what a command line asks and return its exit code.
 
@@ -222,8 +201,6 @@ def run(options: Options, words: list[str], behind: list[str]) -> int:
         return completion.answer(options, behind)
     if not words:
         words = ["list"]
-    if words[:2] == ["config", "add"]:
-        words = _options_first(words)
     given = parser().parse_args([*words, *(["--", *behind] if behind else [])])
     module, _, function = given.does.partition(":")
     if not module:

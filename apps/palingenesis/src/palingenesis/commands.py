@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from daemonry.cli import kit
 from daemonry.cli.kit import Options
+from daemonry.cli.parser import Parser
 from palingenesis import NAME, __version__
 from palingenesis.definition import daemon
 
@@ -23,18 +24,13 @@ _CODES = (
 SHELLS = ("bash", "zsh", "fish")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:  # one line, where argparse prints two
-        self.exit(kit.USAGE, f"{self.prog}: {kit.printable(message)} (try {self.prog} --help)\n")
-
-
 # Adds a command of this name and help.
 _Add = Callable[[str, str], argparse.ArgumentParser]
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    whole = _Parser(prog=NAME, description=f"palingenesis {_ABOUT}.", epilog=_CODES, allow_abbrev=False)
+    whole = Parser(prog=NAME, description=f"palingenesis {_ABOUT}.", epilog=_CODES, allow_abbrev=False)
     whole.add_argument("--version", action="version", version=f"{NAME} {__version__}")
     add = _commands_of(whole, "command")
     _add_daemon(_commands_of(add("daemon", "start, stop and command the daemon"), "subcommand"))
@@ -49,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _commands_of(of: argparse.ArgumentParser, kept_as: str) -> _Add:
-    commands = of.add_subparsers(dest=kept_as, metavar="COMMAND", required=True, parser_class=_Parser)
+    commands = of.add_subparsers(dest=kept_as, metavar="COMMAND", required=True, parser_class=Parser)
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
         described = text[0].upper() + text[1:] + "."

@@ -12,6 +12,7 @@ from typing import Final
 import daemonry
 from daemonry import Client, Instance, stop
 from daemonry.cli import kit
+from daemonry.cli.parser import Parser
 from vx import __version__, home
 from vx.cli import build, explaining, store
 from vx.cli.failures import home_trouble, told
@@ -36,14 +37,14 @@ def run(arguments: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="vx",
         description="A build engine that never compiles the same thing twice.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-V", "--version", action="version", version=f"vx {__version__}")
-    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
     _add_build(verbs)
     _add_explain(verbs)
     one = _verb(verbs, "status", "how aether and its services are", _status)
@@ -67,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _verb(
-    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    verbs: argparse._SubParsersAction[Parser],
     name: str,
     what: str,
     perform: Callable[[argparse.Namespace], int],
@@ -77,7 +78,7 @@ def _verb(
     return one
 
 
-def _add_build(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_build(verbs: argparse._SubParsersAction[Parser]) -> None:
     one = _verb(verbs, "build", "build the project of this directory", _build)
     one.add_argument("-r", "--release", action="store_true", help="with the release profile")
     one.add_argument("-C", "--directory", metavar="DIR", default="", help="the project's directory")
@@ -100,7 +101,7 @@ def _add_build(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     one.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
-def _add_explain(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_explain(verbs: argparse._SubParsersAction[Parser]) -> None:
     one = _verb(verbs, "explain", "tell what the last build did, and why", explaining.explain)
     one.add_argument("run", nargs="?", metavar="RUN", help="the id of an earlier run")
     one.add_argument(
