@@ -23,10 +23,9 @@ from daemonry.errors import (
     SocketBindError,
 )
 from daemonry.limits import LISTEN_BACKLOG
-from daemonry.process.forks import not_for_children
 from daemonry.transport.endpoint import TCP, Endpoint
-from daemonry.transport.stream import Listener, Stream
-from daemonry.transport.unix import accept_socket, accept_within
+from daemonry.transport.listening import SocketListener
+from daemonry.transport.stream import Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,15 +78,10 @@ def _addresses(endpoint: Endpoint, *, passive: bool) -> list[tuple[int, Any]]:
     return [(entry[0], entry[4]) for entry in found]
 
 
-class TcpListener(Listener):
+class TcpListener(SocketListener):
     """A listening TCP socket."""
 
-    __slots__ = ("__weakref__", "_endpoint", "_sock")
-
-    def __init__(self, sock: Socket, endpoint: Endpoint) -> None:
-        self._sock = sock
-        self._endpoint = endpoint
-        not_for_children(self)
+    __slots__ = ()
 
     @classmethod
     def bind(cls, endpoint: Endpoint, *, beyond_loopback: bool = False) -> Self:
@@ -117,46 +111,19 @@ class TcpListener(Listener):
             raise SocketBindError(str(endpoint), error.strerror or str(error)) from error
         return cls(sock, Endpoint(endpoint.address, TCP, sock.getsockname()[1]))
 
-    @property
-    def endpoint(self) -> Endpoint:
-        """Where it listens, with the port that it was given."""
-        return self._endpoint
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._sock.fileno() < 0
-
-    def fileno(self) -> int:
-        """Return the descriptor to wait on; -1 once closed."""
-        return self._sock.fileno()
-
     def accept(self, timeout_s: float | None = None) -> tuple[Stream, str]:
         """Return the next stream and a text that says who it is."""
-        sock, address = accept_within(self._sock, timeout_s, self._endpoint)
+        sock, address = self._accept_within(timeout_s)
         sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         peer = str(Endpoint(address[0], TCP, address[1]))
         return Stream(sock, peer), peer
 
     def accept_socket(self) -> Socket | None:
         """Return the next connection as a socket, or None for none."""
-        sock = accept_socket(self._sock)
+        sock = super().accept_socket()
         if sock is not None:
             sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         return sock
 
-    def close(self) -> None:
-        """Stop listening."""
-        self._sock.close()
-
-    drop_in_child = close
-    abandon = close
-
     def refuse_more(self) -> None:
         """Do nothing: TCP has no way to refuse further connections and keep those that wait."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()

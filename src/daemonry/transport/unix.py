@@ -34,15 +34,15 @@ from daemonry.limits import (
     LOCK_RETRY_MAX_S,
 )
 from daemonry.process import platform
-from daemonry.process.forks import not_for_children
 from daemonry.transport.endpoint import Endpoint
-from daemonry.transport.stream import Listener, Stream
+from daemonry.transport.listening import SocketListener
+from daemonry.transport.stream import Stream
 from daemonry.transport.unix_connect import Address, connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Literal, Self
+    from typing import Literal, Self
 
     Leftovers = Literal["refuse", "replace"]
     Warn = Callable[[str], None]
@@ -50,16 +50,14 @@ if TYPE_CHECKING:
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-class UnixListener(Listener):
+class UnixListener(SocketListener):
     """A listening Unix socket.  See the module for what binding and closing promise."""
 
-    __slots__ = ("__weakref__", "_endpoint", "_file", "_sock")
+    __slots__ = ("_file",)
 
     def __init__(self, sock: Socket, endpoint: Endpoint, file: tuple[int, int] | None) -> None:
-        self._sock = sock
-        self._endpoint = endpoint
         self._file = file
-        not_for_children(self)
+        super().__init__(sock, endpoint)
 
     @classmethod
     def bind(
@@ -86,30 +84,12 @@ class UnixListener(Listener):
         finally:
             os.close(directory_fd)
 
-    @property
-    def endpoint(self) -> Endpoint:
-        """Where it listens."""
-        return self._endpoint
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._sock.fileno() < 0
-
-    def fileno(self) -> int:
-        """Return the descriptor to wait on; -1 once closed."""
-        return self._sock.fileno()
-
     def accept(self, timeout_s: float | None = None) -> tuple[Stream, str]:
         """Return the next stream and a text that says who it is."""
-        sock, _ = accept_within(self._sock, timeout_s, self._endpoint)
+        sock, _ = self._accept_within(timeout_s)
         pid, uid, _ = platform.peer_of(sock)
         peer = f"unix:pid {pid} uid {uid}"
         return Stream(sock, peer), peer
-
-    def accept_socket(self) -> Socket | None:
-        """Return the next connection as a socket, or None for none."""
-        return accept_socket(self._sock)
 
     def file_is_ours(self) -> bool:
         """Whether the path still leads to the file that binding made, if it made one."""
@@ -141,8 +121,6 @@ class UnixListener(Listener):
         self._file = None
         self._sock.close()
 
-    drop_in_child = abandon
-
     def refuse_more(self) -> None:
         """Have further connections refused; those that wait can still be accepted.
 
@@ -165,45 +143,6 @@ class UnixListener(Listener):
     ) -> UnixListener:
         """Return a listener that another process made, with the file that it made, as this one's own."""
         return cls(listener._sock, endpoint, file)  # of its own kind
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-
-def accept_socket(listening: Socket) -> Socket | None:
-    """Return the next connection of a listening socket, or None for none.
-
-    It blocks: who reads by MSG_DONTWAIT saves the system call that would change that.
-    """
-    try:
-        return _accepted(listening)[0]
-    except (BlockingIOError, ConnectionAbortedError):
-        return None
-
-
-def accept_within(listening: Socket, timeout_s: float | None, endpoint: Endpoint) -> tuple[Socket, Any]:
-    """Return the next connection of a listening socket and its address.
-
-    Raises:
-        DeadlineExceeded: nobody came in time.
-    """
-    listening.settimeout(timeout_s)
-    try:
-        return _accepted(listening)
-    except (TimeoutError, BlockingIOError):  # no time at all makes the socket non-blocking
-        raise daemonry.errors.DeadlineExceeded("accept", timeout_s or 0.0, "no", str(endpoint)) from None
-    finally:
-        listening.setblocking(False)
-
-
-def _accepted(listening: Socket) -> tuple[Socket, Any]:
-    # `_accept` is what `socket.socket.accept` itself is made of; it gives a descriptor.
-    fd, address = listening._accept()  # type: ignore[attr-defined]  # noqa: SLF001
-    # Of the listener's kind: a socket made of its descriptor alone asks the system for each of these.
-    return Socket(listening.family, SOCK_STREAM, 0, fd), address
 
 
 def is_live(endpoint: Endpoint) -> bool:
