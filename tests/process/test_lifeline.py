@@ -173,18 +173,18 @@ def test_a_child_whose_watcher_was_killed_is_told_and_can_be_ended(owned):
 
 # A shell that ends at once, and what it runs, which takes its time.
 SHELL_AND_SLOW = """
-(trap 'sleep 0.3; echo > {0}; exit' TERM; echo up; while :; do sleep 0.01; done) &
+(trap 'sleep {1}; echo > {0}; exit' TERM; echo up; while :; do sleep 0.01; done) &
 exec sleep 60
 """
 
 
 def test_those_whose_parent_ends_first_have_the_same_time(owned, tmp_path):
     """Asked to end, a shell is gone before what it runs has finished (process-compose has lost data so)."""
-    child = owned("sh", "-c", SHELL_AND_SLOW.format(tmp_path / "done"), stdout=subprocess.PIPE)
+    child = owned("sh", "-c", SHELL_AND_SLOW.format(tmp_path / "done", 0.3), stdout=subprocess.PIPE)
     child.stdout.readline()
     assert child.terminate() == -signal.SIGTERM
     assert (tmp_path / "done").exists()
-    child = owned("sh", "-c", SHELL_AND_SLOW.format(tmp_path / "late"), stdout=subprocess.PIPE)
+    child = owned("sh", "-c", SHELL_AND_SLOW.format(tmp_path / "late", 60), stdout=subprocess.PIPE)
     child.stdout.readline()
     assert child.terminate(0.1) == -signal.SIGTERM
     assert not (tmp_path / "late").exists()
