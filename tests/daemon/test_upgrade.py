@@ -72,6 +72,38 @@ def test_no_connection_is_refused_and_no_call_lost(probe, rounds):
     assert instance.lock_held()
 
 
+@pytest.mark.parametrize("method", ["Pid", "Slow"])
+def test_a_client_that_calls_without_a_pause_loses_no_call(probe, method):
+    """Its connection is never quiet, and is not to be cut at the drain's end, in the middle of a call."""
+    instance = probe.start(PROGRAM)
+    old = instance.pid()
+    parameters = {"seconds": 0.1} if method == "Slow" else None
+    answers, failures, over = [], [], threading.Event()
+
+    def strike():
+        with daemonry.Client.connect(instance.endpoint()) as client:
+            while not over.is_set() and not failures:
+                try:
+                    answers.append(client.call(f"org.example.who.{method}", parameters)["result"])
+                except errors.DaemonryError as error:
+                    failures.append(error)
+
+    striker = threading.Thread(target=strike)
+    striker.start()
+    try:
+        wait_until(lambda: answers, 10, "an answer")
+        assert probe.cli("upgrade").code == 0
+        new = instance.pid()
+        # Well before the ten seconds of the drain.
+        wait_until(lambda: failures or new in answers[-5:], 6, "the new one answers")
+        wait_until(lambda: not alive(old), 10, "the old one has ended")
+    finally:
+        over.set()
+        striker.join()
+    assert failures == []
+    assert set(answers) == {old, new}
+
+
 def alive(pid):
     try:
         with open(f"/proc/{pid}/stat") as file:

@@ -1,9 +1,10 @@
 """Ending connections so that no call is lost: a client is served, or knows that nothing was sent.
 
 Owns the patience.  A connection is retired once its client has been quiet for a moment; one that was
-just accepted is waited for, because its first call is on its way.  The socket is then closed for
-reading: whatever had come is answered, and the client's next call fails on its own side, before
-anything of it was sent.
+just accepted is waited for, because its first call is on its way.  One whose client is never quiet is
+retired all the same after a while, or it would be cut off at the deadline in the middle of a call.
+The socket is then closed for reading: whatever had come is answered, also what runs, and the client's
+next call fails on its own side, before anything of it was sent.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from daemonry.clock import Deadline
 
 # Between connect and first byte a client does microseconds of work; on a busy machine, tenths of a second.
 QUIET_S: Final = 0.5
+# A client that calls without a pause is given a few times that, in case a pause comes.
+LOUD_S: Final = 2.0
 _LOOK_S: Final = 0.05
 
 
@@ -27,6 +30,7 @@ async def retire(connections: Callable[[], Iterable[Any]], deadline: Deadline) -
         deadline: when calls that are still running are left to their fate.
     """
     seen: dict[int, tuple[int | None, Deadline]] = {}
+    loud = Deadline(LOUD_S)  # nobody comes after the beginning, so that it is one for all
     while True:
         left = list(connections())
         if not left or deadline.expired:
@@ -34,8 +38,8 @@ async def retire(connections: Callable[[], Iterable[Any]], deadline: Deadline) -
         for connection in left:
             activity = connection.activity
             before, quiet = seen.get(id(connection), (None, None))
-            if activity is None or quiet is None or before != activity:
-                seen[id(connection)] = activity, Deadline(QUIET_S)
-            elif quiet.expired:
+            if loud.expired or (activity is not None and before == activity and quiet and quiet.expired):
                 connection.retire()
+            elif activity is None or before != activity or quiet is None:
+                seen[id(connection)] = activity, Deadline(QUIET_S)
         await asyncio.sleep(_LOOK_S)

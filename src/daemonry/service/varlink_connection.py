@@ -225,7 +225,8 @@ class VarlinkConnection:
         if self._finishing or self._upgraded is not None or self._sock.fileno() < 0:
             return
         if self._sock.family != AF_UNIX:  # TCP does not tell its peer
-            self._finish()
+            if self.activity is not None:
+                self._finish()
             return
         try:
             self._sock.shutdown(SHUT_RD)
