@@ -1,6 +1,7 @@
 """A home up and down: order, restarts, giving up, hooks, environment, and what `down` leaves."""
 
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -145,6 +146,52 @@ def test_a_place_that_cannot_be_a_home_is_told(shop, service):
     done = shop.sandbox.daemonry("up", "--home", str(shop.path / "none"))
     assert (done.code, done.err.count("\n")) == (1, 1)
     assert "name a home with --home DIR" in done.err
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"), [("home.crash", "spawn"), ("home.json", "record"), ("a.log", "record")]
+)
+def test_a_file_that_cannot_be_written_is_told_with_its_path(shop, service, name, stage):
+    shop.write(service("a"))
+    if stage == "spawn":
+        (shop.path / name).symlink_to("none/such")
+    else:
+        (shop.path / name).mkdir()
+        (shop.path / name / "mine").touch()
+    done = shop.cli("up")
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert done.err.startswith(f"shop: start failed ({stage}): {shop.path}/{name}: ")
+    assert "Errno" not in done.err
+    assert not shop.home.is_up()
+    shop.wait_nothing()
+
+
+@pytest.mark.parametrize("how", ["down", "signal"])
+def test_a_home_goes_down_when_nothing_can_be_written_any_more(shop, service, how):
+    """As on a full disk: the record cannot say that it is ending."""
+    shop.write(service("a") + service("b", needs='["a"]'))
+    shop.up()
+    supervisor = shop.supervisor()
+    _, hard = resource.prlimit(supervisor, resource.RLIMIT_FSIZE)
+    resource.prlimit(supervisor, resource.RLIMIT_FSIZE, (0, hard))
+    if how == "down":
+        assert shop.down().out.endswith("shop: down\n")
+    else:
+        os.kill(supervisor, signal.SIGTERM)
+    shop.wait_free()
+    shop.wait_nothing()
+
+
+def test_one_that_is_needed_through_a_job_that_is_done_stops_last(shop, service):
+    stays = sh("trap 'sleep 0.3; exit 0' TERM; echo here; while :; do sleep 0.05; done")
+    shop.write(
+        service("store", stays, ready='{ output = "here" }')
+        + service("fill", ["true"], needs='["store"]', restart='"never"')
+        + service("web", stays, needs='["fill"]', ready='{ output = "here" }')
+    )
+    shop.up()
+    told = [line.split()[0] for line in shop.down().out.splitlines()]
+    assert told.index("web") < told.index("store")
 
 
 def test_json_tells_the_same(shop, service):

@@ -33,6 +33,13 @@ def test_nobody_stops_while_one_that_is_there_needs_it():
     assert stoppable(["store"], SHOP, ["store"]) == ["store"]
 
 
+def test_one_that_is_needed_through_another_that_is_done_stops_last():
+    """A store, a job that fills it and is done, and what serves from it."""
+    needs = {"web": ["fill"], "fill": ["store"], "store": []}
+    assert stoppable(needs, needs, ["web", "store"]) == ["web"]
+    assert stoppable(["fill", "store"], needs, ["store"]) == ["fill", "store"]
+
+
 def test_the_order_keeps_to_the_file_where_it_can():
     assert in_order(SHOP) == ["store", "other", "clock", "web"]
 

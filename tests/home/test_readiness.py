@@ -68,6 +68,13 @@ def test_each_way_to_be_ready(shop, service, command, ready):
     assert shop.ps()["a"]["state"] == "ready"
 
 
+def test_a_stage_of_the_start_is_not_shown_any_more_when_it_is_ready(shop, service):
+    told = py(MESSAGE.format(b'{"stage": "warm"}\n{"ready": {}}\n'))
+    shop.write(service("a", told, ready="{ message = true }"))
+    shop.up()
+    assert shop.ps()["a"]["note"] is None
+
+
 def test_a_daemon_of_ours_is_ready_by_its_own_message(shop, service):
     """The same message that `daemonry start` waits for."""
     (shop.path / "probe.py").write_text("from daemonry import Daemon\ndaemon = Daemon('probe')\n")

@@ -158,6 +158,8 @@ def _start_supervisor(home: Home, deadline: Deadline) -> int:
     words = ["up", "--foreground", "--home", home.directory]
     try:
         process = spawn(words, {"ready_fd": write_fd}, (write_fd,), crash_path)
+    except OSError as error:
+        raise StartFailed(home.name, "spawn", _reason(error)) from error
     finally:
         os.close(write_fd)
     process.returncode = 0  # it goes on, and nobody waits for it
@@ -178,6 +180,12 @@ def _start_supervisor(home: Home, deadline: Deadline) -> int:
     raise StartFailed(
         home.name, stage, "the supervisor ended before it was ready", None, crash_file.tail(crash_path)
     )
+
+
+def _reason(error: Exception) -> str:
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def _watch_start(home: Home, options: argparse.Namespace, pid: int, deadline: Deadline) -> int:
@@ -274,7 +282,7 @@ def _be_supervisor(home: Home) -> int:
         reporter.already_running(error.pid or 0, error.endpoint)
         raise
     except (DaemonryError, OSError) as error:
-        reporter.failed(printable(str(error)))
+        reporter.failed(printable(_reason(error)))
         raise
 
 

@@ -44,8 +44,17 @@ def startable(waiting: Iterable[str], needs: Needs, ready: Collection[str]) -> l
 
 
 def stoppable(asked: Iterable[str], needs: Needs, alive: Collection[str]) -> list[str]:
-    """Return those of `asked` that nobody who is alive needs."""
-    used = {needed for name in alive for needed in needs.get(name, ())}
+    """Return those of `asked` that nobody who is alive needs, directly or through others.
+
+    A service that is done may stand between two that live: what needs it needs what it needed.
+    """
+    used: set[str] = set()
+    left = [needed for name in alive for needed in needs.get(name, ())]
+    while left:
+        name = left.pop()
+        if name not in used:
+            used.add(name)
+            left += needs.get(name, ())
     return [name for name in asked if name not in used]
 
 

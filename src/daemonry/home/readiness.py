@@ -127,6 +127,7 @@ class Channel:
         except BadFrame:
             return  # not ours: a library wrote to every descriptor that it found
         if "ready" in message:
+            self.tells = ""  # the stage was one of its start
             self._done()
         elif isinstance(failed := message.get("failed"), dict):
             self._refused(f"{failed.get('error', 'it says that it failed')} ({failed.get('stage', 'start')})")

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import daemonry
 from daemonry.clock import Deadline
-from daemonry.errors import AlreadyRunning, ConfigError, DaemonryError
+from daemonry.errors import AlreadyRunning, ConfigError, DaemonryError, UnsafePath
 from daemonry.home import difference, home_file, order, service_record
 from daemonry.home.child import ALIVE, SETTLED, State
 from daemonry.home.control import Event, HomeControl, HomeFileInvalid, NoSuchService, NotUp, ServiceStatus
@@ -138,7 +138,6 @@ class Supervisor:
         finally:
             self._over.set()
             await serving
-            self._enter("end")
             self._server.cleanup()
             _remove(self.home.path(RESERVED, "json"))
             _remove_if_empty(self.home.path(RESERVED, "crash"))
@@ -163,13 +162,22 @@ class Supervisor:
         self._report.enter(stage)
 
     def _write_record(self) -> None:
+        """Say in a file who we are, and whether we are ending.
+
+        Raises:
+            UnsafePath: it cannot be written; what it said before is still there.
+        """
+        path = self.home.path(RESERVED, "json")
         endpoint = str(self.home.endpoint)
         identity = Identity.of_this_process()
         nonce = os.urandom(8).hex()
         mine = Record(
             self._ending, endpoint, identity, self.home.name, nonce, self._started_at, daemonry.__version__
         )
-        record.write(self.home.path(RESERVED, "json"), mine)
+        try:
+            record.write(path, mine)
+        except OSError as error:
+            raise UnsafePath(path, f"cannot be written: {error.strerror or error}") from error
 
     def _make_keepers(self, adopted: Mapping[str, tuple[ServiceRecord, AdoptedRun]]) -> None:
         assert self._file is not None
@@ -516,10 +524,17 @@ class Supervisor:
         if not self._ending:
             self._ending = True
             if self._server is not None:
-                self._write_record()
+                self._tell_end()
         for keeper in self.keepers.values():
             keeper.stop_wanted = True
         self._advance_later()
+
+    def _tell_end(self) -> None:
+        """Say in the record that we are ending; a full disk does not keep us from it."""
+        try:
+            self._write_record()
+        except UnsafePath as error:
+            logger.warning("%s", error)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
