@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -49,13 +50,56 @@ def test_up_again_and_down_again_say_so(shop, service):
 def test_of_many_who_start_a_home_at_once_one_does(shop, service):
     shop.write(service("a"))
     words = ["-m", "daemonry", "up", "--home", str(shop.path)]
-    import sys
-
     starts = [shop.sandbox.popen(sys.executable, *words) for _ in range(5)]
     said = [start.communicate(timeout=60)[0] for start in starts]
     assert [start.returncode for start in starts] == [0] * 5
     assert sum("already up" in one for one in said) == 4
     assert sum("started (pid" in one for one in shop.events("a")) == 1
+
+
+def test_up_of_a_home_that_is_coming_up_returns_when_it_is_ready(shop, service):
+    slow = sh("while ! test -e go; do sleep 0.02; done; echo here; exec sleep 600")
+    shop.write(service("a", slow, ready='{ output = "here" }'))
+    words = [sys.executable, "-m", "daemonry", "up", "--home", str(shop.path)]
+    first = shop.sandbox.popen(*words)
+    wait_until(lambda: shop.events("a"), what="it starts")
+    second = shop.sandbox.popen(*words)
+    third = shop.cli("up", "--timeout", "0.5")
+    assert (third.code, third.out) == (5, "")
+    assert (first.poll(), second.poll()) == (None, None)
+    (shop.path / "go").touch()
+    assert "shop: up" in first.communicate(timeout=60)[0]
+    assert second.communicate(timeout=60)[0] == f"shop: already up (pid {shop.supervisor()})\n"
+    assert (first.returncode, second.returncode) == (0, 0)
+
+
+def test_up_of_a_home_that_is_not_all_up_says_so(shop, service):
+    shop.write(service("a", sh("exit 3"), restart='"never"') + service("b"))
+    assert shop.cli("up").code == 1
+    again = shop.cli("up")
+    assert (again.code, again.out) == (1, "")
+    assert again.err.startswith("shop: already up, but not all of it: a (failed); ")
+    told = shop.cli("up", "--json")
+    assert (told.code, told.json()["ok"]) == (1, False)
+
+
+@pytest.mark.parametrize("how", ["down", "kill"])
+def test_up_of_a_home_that_ends_meanwhile_says_so(shop, service, how):
+    shop.write(service("a", ready='{ output = "never" }'))
+    up = shop.sandbox.popen(sys.executable, "-m", "daemonry", "up", "--home", str(shop.path))
+    wait_until(lambda: shop.events("a"), what="it starts")
+    if how == "down":
+        shop.down()
+    else:
+        shop.kill_supervisor()
+    _, told = up.communicate(timeout=60)
+    assert up.returncode == 1
+    assert told == (
+        f"shop: start failed (services): the supervisor has ended meanwhile; {shop.path}/home.log tells why\n"
+    )
+    shop.wait_nothing()
+    shop.sandbox.daemonry("up", "--home", str(shop.path), "--timeout", "1")
+    shop.down()
 
 
 def test_what_needs_nothing_of_each_other_starts_at_the_same_time(shop, service):

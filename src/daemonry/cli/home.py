@@ -23,8 +23,10 @@ from daemonry.errors import (
     ArgumentInvalid,
     CallFailed,
     ConnectionLost,
+    ConnectionRefused,
     DaemonryError,
     DeadlineExceeded,
+    NotListening,
     NotReadyInTime,
     NotRunning,
     StartFailed,
@@ -53,6 +55,8 @@ _NAME_STYLES: Final = ("cyan", "magenta", "blue", "yellow", "green")
 _INTERFACE: Final = "org.daemonry.Home"
 # What of a failed service's output is shown, in lines.
 _FAILED_TAIL_LINES: Final = 5
+# How often a supervisor that another `up` has just started is looked for.
+_LOOK_S: Final = 0.02
 
 
 def home(arguments: list[str], parser: type[argparse.ArgumentParser]) -> int:
@@ -131,18 +135,35 @@ def _up(home: Home, options: argparse.Namespace) -> int:
             found = home.record()
             raise AlreadyRunning(home.name, found.pid if found else None, str(home.endpoint))
         load(home.directory)  # told here, before anything starts
-        pid = _start_supervisor(home, deadline)
-    except AlreadyRunning as error:
-        return _say_up(home, options, "already up", error.pid)
+        _start_supervisor(home, deadline)
+    except AlreadyRunning:
+        return _see_up(home, options, "already up", deadline)
     except StartFailed as error:
         code = kit.fail(error, options.json)
         for line in error.log_tail.splitlines():
             output.complain("    " + printable(line))
         return code
+    return _see_up(home, options, "up", deadline)
+
+
+def _see_up(home: Home, options: argparse.Namespace, result: str, deadline: Deadline) -> int:
     try:
-        return _watch_start(home, options, pid, deadline)
+        return _watch_start(home, options, result, deadline)
     except DeadlineExceeded:
+        pid = _supervisor_pid(home)
         raise NotReadyInTime(home.name, "services", deadline.timeout_s or 0.0, pid) from None
+    except (ConnectionLost, ConnectionRefused, NotListening, NotRunning):
+        raise _gone(home) from None
+
+
+def _gone(home: Home) -> StartFailed:
+    reason = f"the supervisor has ended meanwhile; {home.path(RESERVED, 'log')} tells why"
+    return StartFailed(home.name, "services", reason)
+
+
+def _supervisor_pid(home: Home) -> int | None:
+    found = home.record()
+    return found.pid if found is not None else None
 
 
 def _await_end(home: Home, deadline: Deadline) -> None:
@@ -152,7 +173,7 @@ def _await_end(home: Home, deadline: Deadline) -> None:
         wait_released(home.lock_path, deadline)
 
 
-def _start_supervisor(home: Home, deadline: Deadline) -> int:
+def _start_supervisor(home: Home, deadline: Deadline) -> None:
     read_fd, write_fd = os.pipe()
     crash_path = home.path(RESERVED, "crash")
     words = ["up", "--foreground", "--home", home.directory]
@@ -169,7 +190,7 @@ def _start_supervisor(home: Home, deadline: Deadline) -> int:
             if message is None:
                 raise NotReadyInTime(home.name, stage, deadline.timeout_s or 0.0, process.pid)
             if "ready" in message:
-                return process.pid
+                return
             if "running" in message:
                 raise AlreadyRunning(home.name, message["running"]["pid"], message["running"]["endpoint"])
             if "failed" in message:
@@ -188,29 +209,43 @@ def _reason(error: Exception) -> str:
     return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
-def _watch_start(home: Home, options: argparse.Namespace, pid: int, deadline: Deadline) -> int:
-    with home.connect(REQUEST_TIMEOUT_S) as client:
-        services = _services(client)
-        say = _event_printer([one["name"] for one in services], quiet=options.json)
+def _watch_start(home: Home, options: argparse.Namespace, result: str, deadline: Deadline) -> int:
+    quiet = options.json or result != "up"  # what happened before we came is no news
+    with _connected(home, deadline) as client:
+        say = _event_printer([one["name"] for one in _services(client)], quiet=quiet)
         for reply in client.stream(f"{_INTERFACE}.Settle", idle_s=deadline.remaining_s()):
             say(reply)
             if deadline.expired:
                 break
     with home.connect(REQUEST_TIMEOUT_S) as client:
         services = _services(client)
+    record = home.record()
+    if record is None or record.draining:
+        raise _gone(home)
     failed = [one for one in services if one["state"] not in ("ready", "done")]
-    if options.json:
-        output.say_json({"ok": not failed, "name": home.name, "pid": pid, "services": services})
+    if options.json and (failed or result == "up"):
+        output.say_json({"ok": not failed, "name": home.name, "pid": record.pid, "services": services})
     for one in failed:
         if one["state"] != "waiting":  # its log is of another time
-            _show_tail(home, one["name"], quiet=options.json)
+            _show_tail(home, one["name"], quiet=quiet)
     if failed:
         names = ", ".join(f"{one['name']} ({one['state']})" for one in failed)
         output.complain(
-            f"{home.name}: up, but not all of it: {names}; see daemonry logs --home {home.directory}"
+            f"{home.name}: {result}, but not all of it: {names}; see daemonry logs --home {home.directory}"
         )
         return exit_codes.FAILED
-    return exit_codes.DONE if options.json else _say_up(home, options, "up", pid)
+    return exit_codes.DONE if options.json and result == "up" else _say_up(home, options, result, record.pid)
+
+
+def _connected(home: Home, deadline: Deadline) -> Client:
+    """Return a client of a supervisor that may still be on its way to its socket."""
+    while True:
+        try:
+            return home.connect(REQUEST_TIMEOUT_S)
+        except (ConnectionRefused, NotListening):
+            if deadline.expired:
+                raise DeadlineExceeded("start", deadline.timeout_s or 0.0, "no", home.name) from None
+            time.sleep(_LOOK_S)
 
 
 def _say_up(home: Home, options: argparse.Namespace, result: str, pid: int | None) -> int:
