@@ -175,7 +175,8 @@ def test_the_number_of_the_system_is_kept():
         (errors.StopFailed("ticker", 20.0, ""), "ticker: still stopping after 20 s"),
         (errors.StopFailed("ticker", 0.5, "job 3"), "ticker: still stopping after 0.5 s, held up by job 3"),
         (errors.DeadlineExceeded("reply", 5.0, "no", "x"), "no answer from x within 5 s (reply)"),
+        (errors.DeadlineExceeded("connect", 1.99983, "no", "x"), "no answer from x within 2 s (connect)"),
     ],
 )
-def test_what_is_not_known_is_left_out_of_the_sentence(error, told):
+def test_the_sentence_tells_what_is_known_and_no_more(error, told):
     assert str(error) == told

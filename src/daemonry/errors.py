@@ -227,7 +227,8 @@ class DeadlineExceeded(IpcError, TimeoutError):
     """
 
     def __init__(self, phase: str, timeout_s: float, ran: Ran, subject: str) -> None:
-        super().__init__(f"no answer from {subject} within {timeout_s:g} s ({phase})")
+        # What is left of a longer time is not a round number, and nobody reads its microseconds.
+        super().__init__(f"no answer from {subject} within {round(timeout_s, 3):g} s ({phase})")
         self.phase = phase
         self.timeout_s = timeout_s
         self.ran = ran

@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -181,6 +182,29 @@ def test_stopping_what_does_not_run_is_done_already(probe):
     assert probe.cli("stop", "--json").json() == {"ok": True, "name": "probe", "result": "not running"}
     with pytest.raises(NotRunning):
         stop(probe.instance)
+
+
+def test_a_stop_is_not_taken_by_another_who_listens_at_its_path(probe):
+    """Who answers nothing there and goes away is not the daemon: its process is asked by a signal."""
+    probe.start()
+    path = probe.place.socket_path
+    os.unlink(path)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(path)
+        other.listen()
+
+        def turn_away():
+            connection, _ = other.accept()
+            connection.recv(100)
+            connection.close()
+
+        turning = threading.Thread(target=turn_away)
+        turning.start()
+        assert probe.cli("stop") == (0, "probe: stopped\n", "")
+        turning.join()
+        assert os.path.exists(path)
+    assert probe.logged("SIGTERM")
+    os.unlink(path)
 
 
 def test_restart_stops_it_and_starts_it(probe):

@@ -290,11 +290,15 @@ def test_who_needs_one_that_is_done_starts(shop, service):
 
 
 def test_what_cannot_be_started_any_more_is_given_up_with_the_reason(shop, service):
-    (shop.path / "run").write_text("#!/none\n")
-    (shop.path / "run").chmod(0o755)
+    run = shop.path / "run"
+    run.write_text("#!/none\n")
+    run.chmod(0o755)
     shop.write(service("a", ["./run"], restarts_max=0))
     done = shop.cli("up")
-    assert "given up: cannot be started: No such file or directory" in done.out
+    reason = "the interpreter in its first line is not there"
+    assert f"given up: cannot be started: {run}: {reason}" in done.out
+    run.unlink()
+    assert f"cannot be started: {run}: No such file or directory" in shop.cli("restart", "a").err
 
 
 def test_restart_stops_one_and_starts_it_and_leaves_the_others(shop, service):

@@ -84,7 +84,9 @@ def _ask(instance: Instance, timeout_s: float) -> bool:
     try:
         instance.command(text.STOP, timeout_s)
     except ConnectionLost:
-        return True  # it went away at once
+        # It went away at once, or somebody else listens at its path and has said nothing.
+        if not _gone(instance, Deadline(PROBE_TIMEOUT_S)) and not _is_draining(instance):
+            _signal(instance, _SIGTERM)
     except CommandFailed:
         if not _signal(instance, _SIGTERM):  # it does not know STOP, and we do not know it
             raise
@@ -113,6 +115,11 @@ def _held_up_by(instance: Instance) -> str:
     except DaemonryError:
         return ""
     return ", ".join(str(one) for one in waiting_for)
+
+
+def _is_draining(instance: Instance) -> bool:
+    record = instance.record()
+    return record is not None and record.draining
 
 
 def _signal(instance: Instance, number: int) -> bool:

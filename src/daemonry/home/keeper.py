@@ -156,10 +156,19 @@ class Keeper:
         try:
             run, output = self._start_process()
         except OSError as error:
-            self._after_end(None, f"cannot be started: {error.strerror or error}")
+            self._after_end(None, f"cannot be started: {self._why_not(error)}")
             return
         self.log.event(f"started (pid {run.pid})", logging.INFO)
         await self._see_through(run, output, self._await_ready(run))
+
+    def _why_not(self, error: OSError) -> str:
+        process = self.service.process
+        program = process.words[0]
+        if isinstance(error, FileNotFoundError) and os.path.isdir(process.directory):
+            # The kernel says the same of a script whose interpreter is missing.
+            missing = "the interpreter in its first line is not there"
+            return f"{program}: {missing if os.path.isfile(program) else error.strerror}"
+        return error.strerror or str(error)
 
     async def _go_on(self, run: AdoptedRun) -> None:
         output = self._open_out()
