@@ -145,6 +145,26 @@ def test_a_range_refuses_in_one_line_what_it_must_not_replace(probe):
     assert probe.instance.status()["version"] == "2.0"
 
 
+@pytest.mark.parametrize("by", ["name", "program"])
+def test_a_callers_own_range_counts_whatever_it_would_start(probe, by):
+    """By a name it would start nothing of its own, and by this program the very version that runs."""
+    ask = program(probe, "1.0", "any()")
+    assert ask().out == "1.0\n"
+
+    def version(policy):
+        if by == "program":
+            return ask(f"dict(versions=daemonry.Versions.{policy})")
+        asked = f"daemonry.ensure('probe', versions=daemonry.Versions.{policy})"
+        told = f"print({asked}.call('org.example.who.Version')['result'])"
+        return probe.sandbox.run(sys.executable, "-c", f"import daemonry; {told}")
+
+    for policy in ("compatible('1.0', '2.0')", "exact()", "newer_wins()", "any()"):
+        assert version(policy) == (0, "1.0\n", "")
+    refused = version("compatible('1.2', '2.0')")
+    assert refused.code == 1
+    assert refused.err.endswith("VersionMismatch: probe: 1.0 runs, and 1.2 or newer is needed\n")
+
+
 @pytest.mark.parametrize("mode", ["require", "supervised"])
 def test_who_starts_nothing_replaces_nothing(probe, mode):
     assert program(probe, "1.0", "exact()")().out == "1.0\n"

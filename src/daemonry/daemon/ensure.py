@@ -157,11 +157,14 @@ def reach(
     told = fields.get("endpoint")
     if not isinstance(told, str) or fields.get("draining") is True or fields.get("ready") is False:
         return None
-    running = fields.get("version")
-    if daemon is not None and running != daemon.version:
+    running = str(fields.get("version"))
+    # Known by its name alone, a daemon is as good as any of its range: there is no other to start.
+    wanted = running if daemon is None else daemon.version
+    policy = versions or (None if daemon is None or running == wanted else daemon.versions)
+    if policy is not None:
         from daemonry.daemon.replace import is_taken
 
-        if not is_taken(place, versions or daemon.versions, str(running), daemon.version, mode):
+        if not is_taken(place, policy, running, wanted, mode):
             return None
     endpoint = Endpoint.parse(told)
     try:
