@@ -275,6 +275,24 @@ def test_all_servers_under_one_roof(app, mode):
     assert talk.end() == 0
 
 
+def test_a_message_that_is_none_is_refused_and_the_next_is_answered(app):
+    """One that breaks the protocol must not end the server for all that is under way."""
+    talk = Talk(app, "serve", "fake")
+    for wrong, code in (
+        ({"id": [1], "method": "ping"}, -32600),
+        ({"id": {"a": 1}, "method": "ping"}, -32600),
+        ({"id": 7, "method": ["ping"]}, -32600),
+        ({"id": 7, "method": "tools/list", "params": [1]}, -32602),
+    ):
+        talk.send(**wrong)
+        assert talk.answer(7 if wrong["id"] == 7 else None)["error"]["code"] == code
+    talk.send(method="notifications/cancelled", params=[1])
+    talk.send(method="notifications/cancelled", params={"requestId": [1]})
+    talk.send(method=["notifications/cancelled"])
+    assert talk.ask("ping")["result"] == {}
+    assert talk.end() == 0
+
+
 def test_progress_is_passed_on_and_a_cancelled_call_is_cancelled(app):
     talk = Talk(app, "serve", "fake")
     talk.begin()
@@ -321,7 +339,7 @@ def test_all_servers_over_http_on_loopback(app):
         url = said.split()[-1]
         assert url.startswith("http://127.0.0.1:"), said
 
-        def post(message: dict[str, object], **headers: str) -> tuple[int, str]:
+        def post(message: object, **headers: str) -> tuple[int, str]:
             request = urllib.request.Request(
                 url, json.dumps(message).encode(), {"Content-Type": "application/json", **headers}
             )
@@ -355,7 +373,14 @@ def test_all_servers_over_http_on_loopback(app):
         # A page of another site may not reach it, nor may one whose name was made to point here.
         assert post(begin, Origin="http://evil.example")[0] == 403
         assert post(begin, Host="evil.example")[0] == 421
+        assert post(begin, Origin="http://[")[0] == 403
+        assert post(begin, Host="[")[0] == 421
         assert post({"jsonrpc": "2.0", "method": "notifications/initialized"})[0] == 202
+        # Nobody is to wait for what will not be answered.
+        assert post({"jsonrpc": "2.0", "id": None, "method": "ping"})[0] == 202
+        assert post({"jsonrpc": "2.0", "id": 1, "method": None})[0] == 202
+        assert post([begin])[0] == 400
+        assert '"code":-32600' in post({"jsonrpc": "2.0", "id": [1], "method": "ping"})[1]
     finally:
         server.send_signal(signal.SIGINT)
         server.communicate(timeout=20)

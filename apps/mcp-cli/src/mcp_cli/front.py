@@ -83,15 +83,19 @@ class Front:
         if not isinstance(message, dict):
             await self._error(None, _Fault(INVALID_REQUEST, "a message is a JSON object"))
             return
-        method, number = message.get("method"), message.get("id")
+        method, number, params = message.get("method"), message.get("id"), message.get("params") or {}
+        fault = _fault_in(method, number, params)
         if method is None:
             waiting = self._asked.get(str(number))
             if waiting is not None and not waiting.done():
                 waiting.set_result(message)
         elif number is None:
-            self._notified(method, message.get("params") or {})
+            if fault is None:
+                self._notified(method, params)
+        elif fault is not None:
+            await self._error(number if isinstance(number, str | int | float) else None, fault)
         else:
-            task = asyncio.create_task(self._answer(number, method, message.get("params") or {}))
+            task = asyncio.create_task(self._answer(number, method, params))
             self._tasks[number] = task
             task.add_done_callback(lambda _: self._tasks.pop(number, None))
 
@@ -110,7 +114,8 @@ class Front:
 
     def _notified(self, method: str, params: dict[str, Any]) -> None:
         if method == "notifications/cancelled":
-            task = self._tasks.get(params.get("requestId"))
+            number = params.get("requestId")
+            task = self._tasks.get(number) if isinstance(number, str | int | float) else None
             if task is not None:
                 task.cancel()
 
@@ -380,6 +385,17 @@ class Front:
         "prompts/get": _prompts_get,
         "completion/complete": _complete,
     }
+
+
+def _fault_in(method: Any, number: Any, params: Any) -> _Fault | None:
+    """Return what no message may have, where it is one that somebody is to act on; None for nothing."""
+    if number is not None and not isinstance(number, str | int | float):
+        return _Fault(INVALID_REQUEST, "an id is a text or a number")
+    if not isinstance(method, str):
+        return _Fault(INVALID_REQUEST, "a method is a text")
+    if not isinstance(params, dict):
+        return _Fault(INVALID_PARAMS, f"the parameters of {method} are an object")
+    return None
 
 
 def _prefix(server: str) -> str:

@@ -170,10 +170,10 @@ class _Http:
 
     def _refusal(self, scope: dict[str, Any], headers: dict[str, str]) -> tuple[int, str]:
         if self._loopback:
-            if urlsplit(f"//{headers.get('host', '')}").hostname not in ("127.0.0.1", "localhost", "::1"):
+            if not _is_loopback(f"//{headers.get('host', '')}"):
                 return 421, "this host is not served here"
             origin = headers.get("origin")
-            if origin is not None and urlsplit(origin).hostname not in ("127.0.0.1", "localhost", "::1"):
+            if origin is not None and not _is_loopback(origin):
                 return 403, "pages of other sites are not served"
         if scope["path"].rstrip("/") not in ("", "/mcp"):
             return 404, "POST to /mcp"
@@ -189,7 +189,10 @@ class _Http:
         except ValueError:
             await _plain(send, 400, "this is not JSON")
             return
-        if not isinstance(message, dict) or "method" not in message or "id" not in message:
+        if not isinstance(message, dict):
+            await _plain(send, 400, "a message is a JSON object")
+            return
+        if message.get("method") is None or message.get("id") is None:
             await _plain(send, 202, "")  # a notification, or the answer to what is not asked here
             return
         out: asyncio.Queue[str] = asyncio.Queue()
@@ -224,6 +227,13 @@ class _Http:
         finally:
             gone.cancel()
             await front.close()
+
+
+def _is_loopback(url: str) -> bool:
+    try:
+        return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+    except ValueError:  # such as a bracket that is not closed
+        return False
 
 
 async def _body(receive: Any) -> bytes | None:
