@@ -392,6 +392,7 @@ def test_all_servers_over_http_on_loopback(app):
 
 def test_a_recording_is_served_again_without_the_server(app):
     path = app.sandbox.path / "exchange.jsonl"
+    path.touch(0o644)  # one that is there is no less private
     first = Talk(app, "record", str(path), "fake")
     first.begin()
     tools = first.ask("tools/list")

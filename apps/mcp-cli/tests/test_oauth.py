@@ -175,6 +175,19 @@ def test_a_server_that_wants_authorization_says_so(site):
     assert "401" in raised.value.reason
 
 
+def test_a_list_says_what_can_be_done_about_it(site):
+    async def error() -> str:
+        pool = Pool()
+        await pool.configure([definition(site)])
+        try:
+            listings = [one async for one in pool.tools([api.Ref(server="site", fingerprint="1")])]
+        finally:
+            await pool.close()
+        return listings[0].state.error
+
+    assert asyncio.run(error()) == "asks for authorization: mcp-cli auth site (it wants to be authorized)"
+
+
 def test_access_is_granted_by_a_browser_and_kept(site):
     assert asyncio.run(authorize(site)) == ["visit", "done"]
     assert asyncio.run(call(site)) == "it is you"

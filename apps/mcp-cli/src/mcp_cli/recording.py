@@ -12,6 +12,7 @@ import asyncio
 import collections
 import json
 import os
+import stat
 import sys
 import time
 from typing import Any, BinaryIO, TextIO
@@ -40,6 +41,8 @@ def record(options: Options, path: str, server: str) -> int:
 
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        if stat.S_ISREG(os.fstat(fd).st_mode):  # one that was there has a mode of its own
+            os.fchmod(fd, 0o600)
     except OSError as error:
         kit.complain(f"{NAME}: {path} cannot be written: {error.strerror}")
         return kit.FAILED

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any, Final
 
+from mcp_cli import NAME
 from mcp_cli import arguments as arguments_
 from mcp_cli.interfaces import (
     BadArguments,
@@ -409,7 +410,7 @@ def _told(error: BaseException) -> str:
     if isinstance(error, ServerFailed):
         return f"{error.stage}: {error.reason}"
     if isinstance(error, NeedsAuthorization):
-        return f"authorize: {error.reason}"
+        return f"asks for authorization: {NAME} auth {error.server} ({error.reason})"
     reason = getattr(error, "reason", "") or getattr(error, "message", "")
     return str(reason or f"{type(error).__name__}: {error}")
 
