@@ -261,7 +261,7 @@ def test_a_collected_store_builds_again(rust) -> None:
 
 
 def test_another_compiler_misses(rust) -> None:
-    """A wrapper is another compiler by what it says of itself, wherever it is."""
+    """A wrapper is another compiler by what it says of itself and by its content, wherever it is."""
     project = rust.crate()
     project.build()
     sysroot = subprocess.run(
@@ -270,10 +270,16 @@ def test_another_compiler_misses(rust) -> None:
     real = f"{sysroot.stdout.strip()}/bin/rustc"
     wrapper = rust.sandbox.write(
         "tools/rustc",
-        f'#!/bin/sh\nif [ "$1" = -vV ]; then {real} -vV; echo patched: yes; exit; fi\n'
-        f'if [ "$1" = --print ]; then echo /nowhere; exit; fi\nexec {real} "$@"\n',
+        f'#!/bin/sh\nif [ "$1" = -vV ]; then {real} -vV; echo patched: yes; exit; fi\nexec {real} "$@"\n',
     )
     wrapper.chmod(0o755)
     assert project.executed(RUSTC=str(wrapper)) == 1
     assert "because: compiler:" in project.vx("explain").out
-    assert project.executed() == 0
+    wrapper.write_text(f'#!/bin/sh\nexec {real} "$@" --cfg patched\n')
+    project.write("src/main.rs", 'fn main() { println!("{}", cfg!(patched)); }\n')
+    assert project.executed(RUSTC=str(wrapper)) == 1
+    assert project.run("hello") == "true\n"
+    wrapper.write_text(f'#!/bin/sh\nexec {real} "$@"\n')
+    assert project.executed(RUSTC=str(wrapper)) == 1
+    assert project.run("hello") == "false\n"
+    assert project.executed(RUSTC=str(wrapper)) == 0

@@ -56,7 +56,9 @@ class Tools:
             lambda: ask([named, "--print", "sysroot"], env, directory).strip(),
         )
         real = f"{sysroot}/bin/rustc"
-        real = real if os.path.exists(real) else named
+        # rustup's stand-in chooses by HOME and directory, which a job has others of: what it chose is
+        # run.  A script is somebody's own, who wants it run.
+        real = real if os.path.exists(real) and not _is_script(named) else named
         rustc, triple = self._once(("rustc", real), (real,), lambda: _rustc(real, sysroot, env))
         return RustTools(rustc, self._cc(env, "links what rustc compiles"), triple)
 
@@ -142,10 +144,20 @@ def _rustc(path: str, sysroot: str, env: Mapping[str, str]) -> tuple[Tool, str]:
     # The standard library's file names hold hashes: another build of it under the same version shows.
     library = f"{sysroot}/lib/rustlib/{triple}/lib"
     names = sorted(os.listdir(library)) if os.path.isdir(library) else []
-    identity = digests.of_bytes("\n".join((told, *names)).encode())
+    # What a script adds to the command shows in its content alone.
+    script = digests.of_path(path)[0] if _is_script(path) else ""
+    identity = digests.of_bytes("\n".join((told, *names, script)).encode())
     return Tool(
         path, f"{told.splitlines()[0]} [{identity[:16]}]", f"rustc {fields.get('release', '')}"
     ), triple
+
+
+def _is_script(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return False
 
 
 def _c(path: str, env: Mapping[str, str]) -> Tool:
