@@ -105,15 +105,22 @@ def open_what_is_closed() -> None:
 
 
 def say(line: str) -> None:
-    """Print a line to standard output."""
-    sys.stdout.write(line + "\n")
+    """Print a line to standard output.  The command ends when that cannot be done."""
+    try:
+        sys.stdout.write(line + "\n")
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # no error of what the command does: not for who handles those
+        raise SystemExit(_unwritable(error)) from error
 
 
 def complain(line: str) -> None:
-    """Print a line to standard error."""
-    sys.stdout.flush()
+    """Print a line to standard error, behind what was said.  The command ends when that was lost."""
+    lost = flush()
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
+    if lost is not None:
+        raise SystemExit(lost)
 
 
 def say_json(fields: Mapping[str, Any] | list[Any]) -> None:
@@ -128,10 +135,14 @@ def flush() -> int | None:
     except BrokenPipeError:
         return reader_gone()
     except OSError as error:
-        _discard_the_rest()
-        complain(f"cannot write the output: {error.strerror}")
-        return FAILED
+        return _unwritable(error)
     return None
+
+
+def _unwritable(error: OSError) -> int:
+    _discard_the_rest()
+    complain(f"cannot write the output: {error.strerror}")
+    return FAILED
 
 
 def reader_gone() -> int:
