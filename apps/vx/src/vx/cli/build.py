@@ -71,6 +71,8 @@ def perform(asked: Asked) -> int:
     try:
         parameters = _parameters(asked)
         return _built(asked, parameters)
+    except BrokenPipeError:  # who reads our output is gone: `kit.guarded` knows that
+        raise
     except (home.HomeInvalid, daemonry.errors.DaemonryError, OSError) as error:
         from vx.cli.failures import told
 

@@ -32,6 +32,8 @@ def run(arguments: list[str]) -> int:
     perform: Callable[[argparse.Namespace], int] = options.perform
     try:
         return perform(options)
+    except BrokenPipeError:  # who reads our output is gone: `kit.guarded` knows that
+        raise
     except (home.HomeInvalid, daemonry.errors.DaemonryError, OSError) as error:
         return told(error)
 

@@ -83,6 +83,9 @@ def _one(run: RunReport, earlier: list[RunReport], options: argparse.Namespace) 
 
 def _last_miss(runs: list[RunReport], options: argparse.Namespace) -> int:
     found = last_miss(runs)
+    if found is None and options.json:
+        kit.say_json({"run": None, "changes": []})
+        return 0
     if found is None:
         kit.say("vx: nothing had to be compiled in any run that is known")
         return 0
