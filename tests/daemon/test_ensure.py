@@ -106,6 +106,14 @@ def test_require_starts_nothing_and_says_how_to(probe):
     assert probe.instance.lock_held() is False
 
 
+def test_require_does_not_wait_for_what_cannot_be_told(probe):
+    """As with the home of somebody else: what may not be looked at does not show by waiting."""
+    program = probe.write(PROGRAM)
+    os.makedirs(probe.place.life_lock_path)  # cannot be opened as a lock, by root either
+    with pytest.raises(errors.AccessDenied, match="cannot be told"):
+        daemonry.ensure(str(program), mode="require", timeout=5)
+
+
 def test_supervised_waits_for_who_starts_it(probe):
     program = probe.write(PROGRAM)
     with pytest.raises(errors.NotRunning, match=r"nobody started it within 0\.2 s"):

@@ -125,6 +125,11 @@ def test_a_lock_is_not_inherited_by_accident(path):
 # --- handing over ---------------------------------------------------------------------------------
 
 
+def test_below_a_file_nobody_holds_a_lock(path):
+    with open(path, "w"):
+        assert is_held(f"{path}/lock") is False
+
+
 def test_a_lock_that_was_handed_to_a_child_is_held_by_both_and_ends_with_the_last(path):
     """The start lock passes to the daemon without an instant in which nobody holds it."""
     lock = Lock.try_take(path)

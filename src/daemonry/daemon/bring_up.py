@@ -179,11 +179,20 @@ def _look(instance: Instance, wanted: Wanted, deadline: Deadline) -> tuple[Strea
 
 
 def _is_coming(instance: Instance) -> bool:
-    """Whether somebody is the daemon, or is starting it."""
+    """Whether somebody is the daemon, or is starting it.
+
+    Raises:
+        AccessDenied: we may not know, and would not by waiting.
+    """
+    from daemonry.daemon import liveness
     from daemonry.process import lock
 
     assert instance.place is not None
-    return instance.lock_held() is not False or lock.is_held(instance.place.start_lock_path) is not False
+    held = instance.lock_held()
+    if held is None and instance.liveness().answer == liveness.DENIED:
+        reason = f"whether {instance.name} runs cannot be told"
+        raise daemonry.errors.AccessDenied(instance.place.life_lock_path, reason)
+    return held is not False or lock.is_held(instance.place.start_lock_path) is not False
 
 
 def _recipe(instance: Instance, wanted: Wanted) -> Recipe:

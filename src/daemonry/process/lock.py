@@ -96,7 +96,7 @@ def is_held(path: str) -> bool | None:
     """
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # below a file there is nothing
         return False
     except OSError:
         return None
