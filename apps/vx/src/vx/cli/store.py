@@ -14,6 +14,7 @@ from daemonry import Instance, stop
 from daemonry.cli import kit
 from vx import home
 from vx.cli.bring_up import reach
+from vx.cli.failures import home_trouble
 
 _DAMAGED = 1
 _FAILED = 1
@@ -26,6 +27,9 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 def clean(options: argparse.Namespace) -> int:
     """Do `vx clean`."""
+    trouble = home_trouble() if options.store else None
+    if trouble is not None:
+        raise home.HomeInvalid(trouble)
     project = _project_here()
     if project is not None:
         _remove(f"{project}/.vx")
@@ -43,10 +47,14 @@ def _clean_store() -> int:
     if Instance(home.place(home.CASS)).lock_held():
         kit.complain(f"vx: a cass that aether does not own uses the store {home.store_dir()}: end it first")
         return _FAILED
+    removed = False
     for folder in (home.store_dir(), home.scratch_dir()):
         if os.path.isdir(folder):
             _remove(folder)
             kit.say(f"vx: removed {kit.printable(folder)}")
+            removed = True
+    if not removed:
+        kit.say(f"vx: no store in {kit.printable(home.home_dir())}")
     return 0
 
 
