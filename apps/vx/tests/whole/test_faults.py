@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -244,23 +245,44 @@ def test_a_home_that_is_read_only(rust) -> None:
     assert "/proc/vx" in one_line(project.vx("build", VX_HOME="/proc/vx"))
 
 
-def test_a_home_on_a_full_disk(rust) -> None:
+@pytest.fixture
+def small_disk(rust) -> Iterator[Path]:
+    """A file system of 1 MiB."""
     if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("only root can mount a small file system")
-    project = rust.crate()
     disk = rust.sandbox.path / "disk"
     disk.mkdir(mode=0o700)
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "none", disk], check=False)
     if mounted.returncode:
         pytest.skip("this system lets nobody mount")
     try:
-        home = str(disk / "vx")
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_a_home_on_a_full_disk(rust, small_disk: Path) -> None:
+    project = rust.crate()
+    home = str(small_disk / "vx")
+    try:
         # It starts, and a program does not fit into the store.
         line = one_line_of(project.vx("build", VX_HOME=home))
         assert f"the disk of {home} is full" in line or "No space left" in line
     finally:
-        project.vx("kill", VX_HOME=str(disk / "vx"))
-        subprocess.run(["umount", "-l", disk], check=True)
+        project.vx("kill", VX_HOME=home)
+
+
+def test_a_project_on_a_full_disk(rust, small_disk: Path) -> None:
+    project = rust.crate()
+    shutil.copytree(project.path, small_disk / "hello")
+    with open(small_disk / "fill", "wb") as file, pytest.raises(OSError, match="No space"):
+        file.write(bytes(1 << 20))
+    done = rust.vx("build", "--quiet", cwd=small_disk / "hello")
+    assert done.code == 1
+    assert done.err.splitlines() == [
+        f"vx: no report was written in {small_disk}/hello/.vx/runs: No space left on device",
+        f"vx: {small_disk}/hello: No space left on device",
+    ]
 
 
 def one_line_of(done) -> str:

@@ -277,7 +277,8 @@ class Build:
                 run_files.write(self.project_dir, report, self._request.umask)
         except OSError as failed:
             run_id = ""
-            self._tell.note(f"no report was written: {failed.filename}: {failed.strerror}")
+            folder = run_files.runs_dir(self.project_dir)  # a full disk's error names no file
+            self._tell.note(f"no report was written in {folder}: {failed.strerror}")
             error = error or f"{self.project_dir}: {failed.strerror}"
         if error:
             logger.info("a build of %s failed: %s", self.project_dir or self._request.directory, error)
