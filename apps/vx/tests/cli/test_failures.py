@@ -14,6 +14,11 @@ from vx.cli.failures import told
         (errors.AccessDenied("/h/aether.sock", "no"), 4, "vx: access denied to /h/aether.sock: no"),
         (PermissionError(13, "Permission denied", "/h"), 4, "vx: /h: Permission denied"),
         (errors.UnsafePath("/h", "belongs to user 1, not to 2"), 1, "vx: /h: belongs to user 1, not to 2"),
+        (
+            errors.VersionMismatch("aether", "1.0", "2.0", "1.0 runs, and 2.0 is newer"),
+            1,
+            "vx: aether: 1.0 runs, and 2.0 is newer: without --no-spawn it would be replaced",
+        ),
         (OSError(28, "No space left on device", "/h"), 1, "vx: /h: No space left on device"),
     ],
 )

@@ -35,6 +35,9 @@ def told(error: Exception) -> int:
     if isinstance(error, daemonry.errors.NotRunning):
         hint = "without --no-spawn it would be started"
         return kit.fail(daemonry.errors.NotRunning("aether", hint), program="vx")
+    if isinstance(error, daemonry.errors.VersionMismatch):
+        kit.complain(f"vx: {error}: without --no-spawn it would be replaced")
+        return _FAILED
     if isinstance(error, daemonry.errors.CallFailed) and error.error.startswith(_PREFIX):
         kit.complain(f"vx: {_sentence(error)}")
         return _FAILED
