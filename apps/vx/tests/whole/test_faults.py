@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from daemonry.testing import wait_until
+from vx.aether.services import READY_TIMEOUT_S
 
 BIN = Path(sys.executable).parent
 
@@ -338,6 +339,33 @@ def test_aether_ends_after_a_time_of_quiet(rust, gone) -> None:
 
 def test_a_time_of_quiet_that_is_none_is_told_at_the_start(rust) -> None:
     assert "VX_IDLE_S is 'lots'" in one_line(rust.crate().vx("build", VX_IDLE_S="lots"))
+
+
+@pytest.mark.parametrize(
+    ("service", "variable", "reason"),
+    [
+        ("cass", "VX_CASS_MAX_SIZE", "VX_CASS_MAX_SIZE='much' is no size"),
+        ("rhea", "VX_RHEA_JOBS", "VX_RHEA_JOBS='much' is no number"),
+    ],
+)
+def test_a_service_that_refuses_is_not_waited_for(rust, service: str, variable: str, reason: str) -> None:
+    project = rust.crate()
+    begun_s = time.monotonic()
+    line = one_line(project.vx("build", **{variable: "much"}))
+    assert time.monotonic() - begun_s < READY_TIMEOUT_S
+    assert f"{service} died: pid " in line
+    assert reason in line
+    assert project.executed() == 1
+
+
+def test_a_home_with_a_line_break_is_told_without_it(rust) -> None:
+    project = rust.crate()
+    home = str(rust.sandbox.path / "a\nb")
+    project.build(VX_HOME=home)
+    try:
+        assert len(project.vx("status", VX_HOME=home).out.splitlines()) == 4
+    finally:
+        project.vx("kill", VX_HOME=home)
 
 
 def test_an_aether_that_dies_with_its_parent(rust, gone) -> None:

@@ -33,6 +33,11 @@ RESTART_CALM_S: Final = 60.0
 _ELSEWHERE_LOOK_S: Final = 1.0
 _LOOK_FIRST_S: Final = 0.005
 _LOOK_MAX_S: Final = 0.1
+# One that ends by itself so often before it is ready has a reason that waiting does not change; its
+# starts go on meanwhile, for somebody may change it.
+REFUSALS_MOST: Final = 3
+# Of what it printed, the last line is the reason.
+_OUTPUT_TAIL_BYTES: Final = 4096
 # A lost connection is seen before the process has been waited for.
 _END_SEEN_WITHIN_S: Final = 2.0
 
@@ -52,7 +57,8 @@ class Service:
         self.last_end = ""
         self._state = "starting"
         self._owned: Owned | None = None
-        self._ready = asyncio.Event()
+        self._known = asyncio.Event()  # that it is ready, or refuses to be
+        self._refusals = 0
         self._waiting = asyncio.Event()
         self._ends = 0
         self._failed = ""
@@ -86,14 +92,16 @@ class Service:
         """Return when it answers.
 
         Raises:
-            ServiceDied: it does not within `READY_TIMEOUT_S`.
+            ServiceDied: it does not within `READY_TIMEOUT_S`, or ended by itself again and again.
         """
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
-                await self._ready.wait()
+                await self._known.wait()
         except TimeoutError:
             reason = self._failed or self.last_end or f"it is not ready after {READY_TIMEOUT_S:g} s"
             raise self.died(reason) from None
+        if self._refusals >= REFUSALS_MOST:
+            raise self.died(self.last_end)
 
     @property
     def ends(self) -> int:
@@ -132,7 +140,8 @@ class Service:
                 except (OSError, errors.DaemonryError) as error:
                     self._failed = str(error)
                     logger.error("%s: %s", self.name, error)
-                self._ready.clear()
+                if self._refusals < REFUSALS_MOST:
+                    self._known.clear()
                 self._state = "ended"
                 if time.monotonic() - started_s > RESTART_CALM_S:
                     delay_s = RESTART_FIRST_S
@@ -150,19 +159,31 @@ class Service:
             return
         owned = self._owned = await asyncio.to_thread(self._spawn)
         ended = asyncio.ensure_future(owned.wait_ended())
+        was_ready = False
         try:
             if await self._await_answer(instance, ended):
+                was_ready = True
                 self._state = "running"
                 self._failed = ""
-                self._ready.set()
+                self._refusals = 0
+                self._known.set()
                 logger.info("%s: ready at %s (pid %d)", self.name, self.endpoint, owned.pid)
             code = await ended
         finally:
             ended.cancel()
         self.last_end = f"pid {owned.pid} {_how_it_ended(code)}"
+        if code > 0 and not was_ready:
+            reason = await asyncio.to_thread(_last_line, home.place(self.name).crash_path)
+            self.last_end += f": {reason}" if reason else ""
+            self._refuse()
         self._ends += 1
         self._owned = None
         logger.error("%s: %s; its log is %s", self.name, self.last_end, self.log_path)
+
+    def _refuse(self) -> None:
+        self._refusals += 1
+        if self._refusals >= REFUSALS_MOST:
+            self._known.set()
 
     def _spawn(self) -> Owned:
         place = home.place(self.name)
@@ -217,7 +238,8 @@ class Service:
     async def _watch_elsewhere(self, instance: Instance) -> None:
         logger.warning("%s: another process is it already, at %s; used as it is", self.name, self.endpoint)
         self._state = "elsewhere"
-        self._ready.set()
+        self._refusals = 0
+        self._known.set()
         while await asyncio.to_thread(self._somebody_is, instance):  # noqa: ASYNC110  # not our child
             await asyncio.sleep(_ELSEWHERE_LOOK_S)
         self._ends += 1
@@ -242,6 +264,16 @@ def _how_it_ended(code: int) -> str:
         return f"was killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"was killed by signal {-code}"
+
+
+def _last_line(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _OUTPUT_TAIL_BYTES))
+            lines = file.read().decode("utf-8", "backslashreplace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 class Services:

@@ -157,9 +157,8 @@ def _status(options: argparse.Namespace) -> int:
     kit.say(f"aether: running, vx {state['version']}, home {kit.printable(state['home'])}")
     for one in state["services"]:
         again = f", started again {one['restarts']} times, last: {one['last_end']}" if one["restarts"] else ""
-        kit.say(
-            f"{one['name']}: {one['state']} (pid {one['pid']}) at {one['endpoint']}{kit.printable(again)}"
-        )
+        where = kit.printable(one["endpoint"], 10_000)
+        kit.say(f"{one['name']}: {one['state']} (pid {one['pid']}) at {where}{kit.printable(again)}")
     for directory in state["building"]:
         kit.say(f"  building: {kit.printable(directory)}")
     kit.say(f"  builds: {state['builds']}, compilations: {state['compilations']}")

@@ -39,7 +39,7 @@ def told(error: Exception) -> int:
         kit.complain(f"vx: {error}: without --no-spawn it would be replaced")
         return _FAILED
     if isinstance(error, daemonry.errors.CallFailed) and error.error.startswith(_PREFIX):
-        kit.complain(f"vx: {_sentence(error)}")
+        kit.complain(f"vx: {kit.printable(_sentence(error))}")
         return _FAILED
     if isinstance(error, daemonry.errors.StartFailed):
         kit.complain(f"vx: {kit.printable(str(error))}; its log is {home.log_path(home.AETHER)}")
