@@ -100,6 +100,16 @@ def test_no_c_compiler_names_what_to_install(app) -> None:
     assert "install gcc or clang" in line
 
 
+@pytest.mark.parametrize(
+    ("named", "why"), [("/etc/passwd", "is no program"), ("bin/rustc", "is no absolute path")]
+)
+def test_a_compiler_that_is_named_and_is_none(app, named: str, why: str) -> None:
+    project = app.crate()
+    line = project.fails(RUSTC=named)
+    assert f"'{named}' {why}: " in line
+    assert "set RUSTC" in line
+
+
 def test_an_endpoint_that_is_none_is_told_with_its_variable(app) -> None:
     for service in ("AETHER", "CASS", "RHEA"):
         done = app.vx("build", **{f"VX_{service}": "http://x"})

@@ -42,11 +42,12 @@ class Tools:
         Raises:
             ToolMissing: there is no compiler, or no linker.
         """
-        named = find(env.get("RUSTC", "rustc"), env)
+        asked = env.get("RUSTC", "rustc")
+        named = find(asked, env)
         if named is None:
             raise ToolMissing(
-                f"{env.get('RUSTC', 'rustc')!r} is not on the PATH: install Rust (https://rustup.rs, or the"
-                " package rustc)"
+                f"{asked!r} {_why_missing(asked)}: install Rust (https://rustup.rs, or the package rustc)"
+                + (", or set RUSTC to a compiler's absolute path" if "RUSTC" in env else "")
             )
         chosen_by = (named, *_rustup_files(env, directory))
         toolchain = tuple(f"{name}={env[name]}" for name in _RUSTUP_VARIABLES if name in env)
@@ -84,7 +85,9 @@ class Tools:
         named = env.get("CC", "cc")
         path = find(named, env)
         if path is None:
-            raise ToolMissing(f"{named!r}, which {does}, is not on the PATH: install gcc or clang, or set CC")
+            raise ToolMissing(
+                f"{named!r}, which {does}, {_why_missing(named)}: install gcc or clang, or set CC"
+            )
         return self._once(("cc", path), (path,), lambda: _c(path, env))
 
     def _once(self, key: tuple[str, ...], files: tuple[str, ...], make: Callable[[], Value]) -> Value:
@@ -109,6 +112,12 @@ def find(name: str, env: Mapping[str, str]) -> str | None:
         if directory.startswith("/") and os.access(path, os.X_OK) and not os.path.isdir(path):
             return path
     return None
+
+
+def _why_missing(name: str) -> str:
+    if "/" not in name:
+        return "is not on the PATH"
+    return "is no program" if name.startswith("/") else "is no absolute path"
 
 
 def ask(command: list[str], env: Mapping[str, str], directory: str = "/") -> str:
