@@ -102,6 +102,25 @@ def test_ctrl_c_cancels_the_compilers_of_this_build(rust) -> None:
     assert rust.state()["services"][1]["restarts"] == 0
 
 
+@pytest.mark.parametrize("ended", ["killed", "upgraded"])
+def test_aether_is_ended_in_the_middle_of_a_build(rust, ended: str) -> None:
+    """Who ends it does not get it back from those who were building; who exchanges it harms nobody."""
+    project = long_crate(rust)
+    building = rust.begin("build", "--release", "--quiet", cwd=project.path)
+    wait_until(lambda: compilers(rust), 30, "the compiler runs")
+    if ended == "killed":
+        rust.kill()
+        assert building.communicate(timeout=60)[1] == "vx: aether was stopped in the middle of this build\n"
+        assert building.returncode == 6
+        assert rust.vx("status").code == 3
+    else:
+        before = rust.pid("aether")
+        subprocess.run([BIN / "vx-aether", "upgrade"], env=rust.env, check=True, capture_output=True)
+        assert rust.pid("aether") != before
+        assert building.communicate(timeout=60)[1] == ""
+        assert building.returncode == 0
+
+
 def test_what_waits_for_a_place_is_not_said_to_run(rust) -> None:
     """One compiler runs, of two that are asked for; the other is told when its turn comes."""
     project = rust.project()
@@ -356,6 +375,18 @@ def test_a_service_that_refuses_is_not_waited_for(rust, service: str, variable: 
     assert f"{service} died: pid " in line
     assert reason in line
     assert project.executed() == 1
+
+
+def test_the_status_of_a_service_of_another_home(rust) -> None:
+    project = rust.crate()
+    other = {"VX_HOME": str(rust.sandbox.path / "other")}
+    cass = f"{other['VX_HOME']}/cass.sock"
+    subprocess.run([BIN / "vx-cass", "start"], env={**rust.env, **other}, check=True, capture_output=True)
+    try:
+        project.build(VX_CASS=cass)
+        assert f"cass: elsewhere at unix:{cass}" in project.vx("status").out.splitlines()
+    finally:
+        subprocess.run([BIN / "vx-cass", "stop"], env={**rust.env, **other}, check=True, capture_output=True)
 
 
 def test_a_home_with_a_line_break_is_told_without_it(rust) -> None:

@@ -110,17 +110,30 @@ def _built(asked: Asked, parameters: dict[str, Any]) -> int:
         client = Client.connect(home.endpoint(home.AETHER), _CONNECT_TIMEOUT_S)
     except (daemonry.errors.ConnectError, OSError):
         client = _brought_up(asked)
+    broken_off = False
     with client:
         try:
             return _follow(client, asked, parameters)
         except daemonry.errors.CallFailed as error:
             if not _may_be_another_next(error):
                 raise
+            broken_off = isinstance(error, daemonry.errors.Draining) and error.ran == "maybe"
         except daemonry.errors.ConnectionLost:
             pass  # it ended as we came, and said nothing yet; to build twice does no harm
     # It was ending, not ready yet, or of another version: whoever brings it up sees to that.
-    with _brought_up(asked) as client:
+    with _successor(asked) if broken_off else _brought_up(asked) as client:
         return _follow(client, asked, parameters)
+
+
+def _successor(asked: Asked) -> Client:
+    """Return a client of the aether that took over; who ended it for good does not want it back."""
+    from vx.cli.bring_up import reach
+    from vx.cli.failures import AetherStopped
+
+    try:
+        return reach(spawn=False, quiet=asked.quiet)
+    except daemonry.errors.NotRunning as error:
+        raise AetherStopped("it was stopped") from error
 
 
 def _may_be_another_next(error: daemonry.errors.CallFailed) -> bool:

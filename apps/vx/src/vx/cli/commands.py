@@ -158,7 +158,8 @@ def _status(options: argparse.Namespace) -> int:
     for one in state["services"]:
         again = f", started again {one['restarts']} times, last: {one['last_end']}" if one["restarts"] else ""
         where = kit.printable(one["endpoint"], 10_000)
-        kit.say(f"{one['name']}: {one['state']} (pid {one['pid']}) at {where}{kit.printable(again)}")
+        process = f" (pid {one['pid']})" if one["pid"] else ""  # it is not known of another's
+        kit.say(f"{one['name']}: {one['state']}{process} at {where}{kit.printable(again)}")
     for directory in state["building"]:
         kit.say(f"  building: {kit.printable(directory)}")
     kit.say(f"  builds: {state['builds']}, compilations: {state['compilations']}")

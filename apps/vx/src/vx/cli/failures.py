@@ -22,15 +22,17 @@ class AetherLost(daemonry.errors.DaemonryError):
     """aether went away in the middle of a call."""
 
 
+class AetherStopped(daemonry.errors.DaemonryError):
+    """Somebody ended aether in the middle of a build."""
+
+
 def told(error: Exception) -> int:
     """Print an error, one line, and return its exit code."""
     if isinstance(error, home.HomeInvalid):
         kit.complain(f"vx: {error}")
         return _USAGE
-    if isinstance(error, (AetherLost, daemonry.errors.ConnectionLost)):
-        kit.complain(
-            f"vx: aether died, and what was asked with it ({error}); its log is {home.log_path(home.AETHER)}"
-        )
+    if isinstance(error, (AetherLost, AetherStopped, daemonry.errors.ConnectionLost)):
+        kit.complain(f"vx: {_how_it_was_lost(error)}")
         return _UNKNOWN_OUTCOME
     if isinstance(error, daemonry.errors.NotRunning):
         hint = "without --no-spawn it would be started"
@@ -61,6 +63,12 @@ def _variable_of(endpoint: str) -> str:
     """Return the variable that holds an endpoint, for a sentence's front; nothing where none does."""
     names = [f"VX_{one.upper()}" for one in home.SERVICES]
     return next((f": {name}" for name in names if os.environ.get(name, "").strip() == endpoint), "")
+
+
+def _how_it_was_lost(error: daemonry.errors.DaemonryError) -> str:
+    if isinstance(error, AetherStopped):
+        return "aether was stopped in the middle of this build"
+    return f"aether died, and what was asked with it ({error}); its log is {home.log_path(home.AETHER)}"
 
 
 def _sentence(error: daemonry.errors.CallFailed) -> str:
