@@ -151,6 +151,16 @@ def call(request_id, params):  # noqa: C901, PLR0912  # a table would be no shor
         answer(request_id, text("typed", structuredContent={"n": 1 if given.get("right") else "one"}))
 
 
+def list_tools(request_id):
+    members = given_options.lists
+    if members is None:
+        answer(request_id, json.dumps({"tools": TOOLS}))
+    elif members == "crash":
+        os._exit(7)
+    elif members:
+        write(f'{{"jsonrpc":"2.0","id":{json.dumps(request_id)},{members}}}')
+
+
 def main():  # noqa: C901, PLR0912
     options = argparse.ArgumentParser()
     options.add_argument("--hang-initialize", action="store_true")
@@ -160,6 +170,7 @@ def main():  # noqa: C901, PLR0912
     options.add_argument(
         "--strict-first", action="store_true", help="ends if the first request is not initialize"
     )
+    options.add_argument("--lists", help="the members of its answer to tools/list; empty for none, or crash")
     options.add_argument("--start-file")
     options.add_argument("--start-s", type=float, default=0)
     options.add_argument("--child", help="starts a child that outlives its input, and writes its pid there")
@@ -203,7 +214,7 @@ def main():  # noqa: C901, PLR0912
                 ),
             )
         elif method == "tools/list":
-            answer(request_id, json.dumps({"tools": TOOLS}))
+            list_tools(request_id)
         elif method == "tools/call":
             threading.Thread(target=call, args=(request_id, params), daemon=True).start()
         elif method == "ping":

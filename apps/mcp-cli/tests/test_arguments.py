@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import json
+from contextlib import nullcontext, suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from mcp_cli import arguments
+from mcp_cli import api, arguments, generate, shown
 
 SCHEMA = {
     "type": "object",
@@ -119,10 +120,44 @@ def test_what_does_not_fit_the_schema_is_told_with_the_parameter(value, paramete
         {"type": "nonsense"},
         {"$ref": "https://example.org/none"},
         {"properties": {"a": {"$ref": "#/nowhere"}}},
+        {"required": 7},
+        {"properties": ["a"], "required": {"a": 1}},
+        {"properties": {"a": {"anyOf": 7, "type": {}}}},
     ],
 )
 def test_a_schema_that_cannot_be_used_checks_nothing(schema):
     arguments.check({"a": 1}, schema)
+    assert arguments.coerce(["a=1"], schema) == {"a": 1}
+
+
+_KEYS = ["type", "properties", "required", "items", "enum", "const", "anyOf", "oneOf", "$ref", "a"]
+_LEAVES = some.sampled_from(
+    [None, True, 0, -1, 2.5, "", "x", "array", "object", "string", "integer", "#", "#/properties/a", "#/a"]
+)
+
+
+def _of(inner):
+    return some.lists(inner, max_size=3) | some.dictionaries(some.sampled_from(_KEYS), inner, max_size=4)
+
+
+@given(some.dictionaries(some.sampled_from(_KEYS), some.recursive(_LEAVES, _of, max_leaves=12)))
+def test_no_schema_breaks_what_reads_it(schema):
+    """It is what somebody's server says: a call or a listing is not to end in a traceback."""
+    for value in ({}, {"a": 1}, {"a": []}):
+        with suppress(arguments.Bad):
+            arguments.check(value, schema)
+    for word in ("a=1", "a=x", "--a"):
+        with suppress(arguments.Bad):
+            arguments.coerce([word], schema)
+    shown.signature({"name": "x", "json": json.dumps({"inputSchema": schema})})
+    api.signature(schema)
+    text = generate.module("x", [{"name": "x", "inputSchema": schema}], "")
+    compile(text, "generated", "exec")
+
+
+def test_a_list_of_itself_is_described():
+    schema = {"properties": {"a": {"type": "array", "items": {"$ref": "#/properties/a"}}}}
+    assert arguments.described(schema["properties"]["a"], schema) == "any" + "[]" * 9
 
 
 @given(some.dictionaries(some.sampled_from(["text", "any", "either"]), some.text()))

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from daemonry import Client, errors
-from mcp_cli import NAME, reach
+from mcp_cli import NAME, arguments, reach
 from mcp_cli.again import Attempts
 from mcp_cli.call import GRACE_S, INTERFACE
 from mcp_cli.options import AUTO, DIRECT, REQUIRE, Options
@@ -487,8 +487,8 @@ def python_name(name: str) -> str:
 
 def signature(schema: Mapping[str, Any]) -> inspect.Signature:
     """Return the signature that a tool's schema stands for: keywords, the required first."""
-    required = schema.get("required") or []
-    properties = schema.get("properties") or {}
+    required = arguments.required(schema)
+    properties = arguments.properties(schema)
     parameters = [
         inspect.Parameter(
             python_name(name),

@@ -196,20 +196,28 @@ def _is_list(kind: Any, schema: Mapping[str, Any]) -> bool:
 # --- schemas ----------------------------------------------------------------------------------
 
 
-def properties(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+def properties(schema: Any) -> Mapping[str, Any]:
     """Return a tool's parameters, each with its schema."""
-    found = schema.get("properties")
+    found = schema.get("properties") if isinstance(schema, Mapping) else None
     return found if isinstance(found, Mapping) else {}
 
 
-def open_ended(schema: Mapping[str, Any]) -> bool:
+def required(schema: Any) -> list[str]:
+    """Return the names of the parameters that a tool must be given."""
+    found = schema.get("required") if isinstance(schema, Mapping) else None
+    return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
+
+
+def open_ended(schema: Any) -> bool:
     """Whether a tool takes parameters that its schema does not name: it says so, or names none at all."""
+    if not isinstance(schema, Mapping):
+        return True
     further = schema.get("additionalProperties")
     if further is not None:
         return further is not False
     # What else a schema is made of may name parameters; checking it against the whole tells.
     made_of_others = any(key in schema for key in ("anyOf", "oneOf", "allOf", "$ref", "if"))
-    return made_of_others or "properties" not in schema
+    return made_of_others or not isinstance(schema.get("properties"), Mapping)
 
 
 def followed(kind: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -242,7 +250,8 @@ def _types(kind: Any, schema: Mapping[str, Any], depth: int = 0) -> set[str]:
         return {_type_of(kind["const"])}
     found: set[str] = set()
     for key in ("anyOf", "oneOf", "allOf"):
-        for one in kind.get(key, ()) if depth < 8 else ():
+        options = kind.get(key)
+        for one in options if isinstance(options, list) and depth < 8 else ():
             found |= _types(one, schema, depth + 1)
     return found
 
@@ -258,14 +267,15 @@ def _type_of(value: Any) -> str:
     return names.get(type(value), "string")
 
 
-def described(kind: Any, schema: Mapping[str, Any]) -> str:
+def described(kind: Any, schema: Mapping[str, Any], depth: int = 0) -> str:
     """Return a parameter's type in a word or two, for people: `string`, `number[]`, `"a" | "b"`."""
     kind = followed(kind, schema)
     if isinstance(kind.get("enum"), list):
         return " | ".join(json.dumps(one, ensure_ascii=False) for one in kind["enum"])
     types = sorted(_types(kind, schema))
     if types == ["array"]:
-        return f"{described(kind.get('items', {}), schema)}[]"
+        items = described(kind.get("items", {}), schema, depth + 1) if depth < 8 else "any"
+        return f"{items}[]"
     return " | ".join(types) or "any"
 
 
@@ -305,8 +315,8 @@ def check(value: Mapping[str, Any], schema: Mapping[str, Any], validator: Any = 
     for name in value:
         if name not in known and not open_ended(schema) and not _by_pattern(name, schema):
             raise _unknown(name, known)
-    for name in schema.get("required", ()):
-        if isinstance(name, str) and name not in value:
+    for name in required(schema):
+        if name not in value:
             raise Bad(name, f"is missing ({described(known.get(name, {}), schema)})")
     _check_all(value, validator_of(schema) if validator is None else validator)
 

@@ -197,6 +197,7 @@ def _parameters(schema: dict[str, Any], last: str) -> Iterator[str]:
     kind = known.get(key)
     if isinstance(kind, dict):
         choices = kind.get("enum") or (["true", "false"] if kind.get("type") == "boolean" else [])
+        choices = choices if isinstance(choices, list) else []
         yield from (f"{dashes}{key}={choice}" for choice in choices)
 
 

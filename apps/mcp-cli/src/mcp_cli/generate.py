@@ -15,7 +15,7 @@ from typing import Any
 
 from daemonry import errors, write_atomically
 from daemonry.cli import kit
-from mcp_cli import NAME, __version__
+from mcp_cli import NAME, __version__, arguments
 from mcp_cli.api import Servers, python_name
 from mcp_cli.arguments import followed
 from mcp_cli.options import Options
@@ -131,8 +131,8 @@ def _names(tools: Iterable[str]) -> dict[str, str]:
 
 def _function(server: str, tool: Mapping[str, Any], name: str) -> str:
     schema = tool.get("inputSchema") or {}
-    properties: Mapping[str, Any] = schema.get("properties") or {}
-    required = [one for one in schema.get("required") or [] if one in properties]
+    properties = arguments.properties(schema)
+    required = [one for one in arguments.required(schema) if one in properties]
     ordered = sorted(properties, key=lambda one: one not in required)
     own = _names(ordered)
     parameters = []
@@ -184,7 +184,7 @@ def _type(kind: Any, schema: Mapping[str, Any], depth: int = 0) -> str:
         return "Any"
     if "enum" in kind or "const" in kind:
         values = kind.get("enum") or [kind.get("const")]
-        if values and all(isinstance(value, str | int | bool | None) for value in values):
+        if isinstance(values, list) and all(isinstance(value, str | int | bool | None) for value in values):
             return f"Literal[{', '.join(repr(value) for value in values)}]"
         return "Any"
     for union in ("anyOf", "oneOf"):
@@ -216,12 +216,12 @@ def _table(tools: list[Mapping[str, Any]], names: Mapping[str, str]) -> str:
     lines = []
     for tool in tools:
         schema = tool.get("inputSchema") or {}
-        properties = schema.get("properties") or {}
+        properties = arguments.properties(schema)
         own = _names(properties)
         table = {
             own[name]: (
                 _type(kind, schema),
-                name in (schema.get("required") or []),
+                name in arguments.required(schema),
                 " ".join(str((kind if isinstance(kind, dict) else {}).get("description") or "").split()),
             )
             for name, kind in properties.items()

@@ -68,7 +68,7 @@ def _elicited(asked: Mapping[str, Any], server: str) -> str:
         return json.dumps({"action": "accept" if agreed else "decline"})
     schema = asked.get("requestedSchema")
     schema = schema if isinstance(schema, dict) else {}
-    required = schema.get("required") or ()
+    required = arguments.required(schema)
     content: dict[str, Any] = {}
     _say("(an empty line leaves a field out, a single - declines, Ctrl-D cancels)")
     for name, kind in arguments.properties(schema).items():

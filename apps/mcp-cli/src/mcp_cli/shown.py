@@ -94,7 +94,7 @@ def _info_text(
 def signature(item: Mapping[str, Any]) -> str:
     """Return a tool with its parameters: `get-sum(a: number, b: number)`; optional ones have a `?`."""
     schema = json.loads(item.get("json") or "{}").get("inputSchema") or {}
-    required = schema.get("required") or ()
+    required = arguments.required(schema)
     taken = [
         f"{name}{'' if name in required else '?'}: {arguments.described(kind, schema)}"
         for name, kind in arguments.properties(schema).items()
@@ -147,7 +147,7 @@ _HINTS = (
 
 
 def _parameters(schema: Mapping[str, Any]) -> None:
-    required = schema.get("required") or ()
+    required = arguments.required(schema)
     rows = []
     for name, kind in arguments.properties(schema).items():
         about = kind if isinstance(kind, dict) else {}
@@ -170,7 +170,7 @@ def _parameters(schema: Mapping[str, Any]) -> None:
 
 def _example(schema: Mapping[str, Any]) -> str:
     known = arguments.properties(schema)
-    words = [f"{name}={_sample(known.get(name, {}), schema)}" for name in schema.get("required") or ()]
+    words = [f"{name}={_sample(known.get(name, {}), schema)}" for name in arguments.required(schema)]
     return "".join(f" {word}" for word in words)
 
 
