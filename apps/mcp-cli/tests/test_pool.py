@@ -226,6 +226,53 @@ def test_arguments_are_checked_before_anything_is_sent() -> None:
 # --- faults ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("lists", "said"),
+    [
+        ("", "no answer to tools/list within 0.5 s"),
+        ("crash", "exited with code 7 when asked for tools/list"),
+        ('"result":{"tools":"none"}', "its answer to tools/list has no list: Expected `array`, got `str`"),
+        ('"result":{"tools":[7]}', "one of its tools is none: Expected `object`, got `int`"),
+        ('"error":{"code":-32603,"message":"broke"}', "answered tools/list with an error: broke (-32603)"),
+    ],
+)
+def test_a_server_that_cannot_say_what_it_has_ran_nothing(lists: str, said: str) -> None:
+    """Its tools are asked for before a call is made, and that is not the call."""
+
+    async def work() -> None:
+        async with pool_of(fake("--lists", lists, timeout_s=0.5)) as pool:
+            with pytest.raises(api.ServerFailed) as raised:
+                await events_of(pool, "echo", {"text": "x"})
+            assert (raised.value.stage, raised.value.reason) == ("list", said)
+
+    run(work())
+
+
+@pytest.mark.parametrize("schema", ['{"type":"objct","required":7,"properties":[]}', '"none"', "7"])
+def test_a_schema_that_is_none_checks_nothing(schema: str) -> None:
+    async def work() -> None:
+        lists = f'"result":{{"tools":[{{"name":"echo","inputSchema":{schema}}}]}}'
+        async with pool_of(fake("--lists", lists)) as pool:
+            assert (await events_of(pool, "echo", {"text": "x"}))[-1].text == "x"
+
+    run(work())
+
+
+def test_an_error_that_is_too_long_for_anybody_is_cut() -> None:
+    """It would not fit into a frame."""
+
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            long = "y" * 100_000
+            line = f'{{"jsonrpc":"2.0","id":ID,"error":{{"code":1,"message":"{long}","data":"{long}"}}}}'
+            with pytest.raises(api.ServerRefused) as raised:
+                await events_of(pool, "say", {"line": line})
+            assert raised.value.message == "y" * 65_536 + "... (100000 characters)"
+            assert raised.value.data.endswith("yyy... (100002 characters)")
+
+    run(work())
+
+
 def test_a_server_that_exits_at_once_is_told_with_its_stderr() -> None:
     async def work() -> None:
         async with pool_of(fake("--exit-at-once", "9")) as pool:
@@ -347,6 +394,7 @@ def test_a_number_that_is_none_harms_neither_its_call_nor_another() -> None:
         answer("{" * 3000),
         answer('{"n":' + "9" * 5000 + "}"),
         answer("{}", "true"),
+        {"line": '{"jsonrpc":"2.0","id":ID}'},
     ],
 )
 def test_an_answer_that_makes_no_sense_ends_its_call_at_once(said: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mcp_cli import __version__
 from mcp_cli.interfaces import Server
 from mcp_cli.pool import http
-from mcp_cli.pool.results import brief
+from mcp_cli.pool.results import brief, cut
 from mcp_cli.pool.stdio import Process, SpawnFailed
 from mcp_cli.pool.tap import Answer, HttpStreams, StdioStreams, Tap, asking
 
@@ -272,6 +272,8 @@ class Connection:
             return f"answered with an error: {brief(first.error.message)} ({first.error.code})"
         if isinstance(first, ValidationError):
             return f"its answer to initialize is not as the protocol has it: {_first_problem(first)}"
+        if type(first) is RuntimeError and str(first):  # the SDK's way to say what it does not take
+            return brief(first)
         if self._http is not None and (reason := self._http.reason(first)):
             return reason
         return brief(f"{type(first).__name__}: {first}") if first is not None else "ended the connection"
@@ -358,7 +360,7 @@ class Connection:
                 self._tap.closed.set()
                 raise Lost(reason, ran=False) from None
             text = "" if data.data is None else msgspec.json.encode(data.data).decode()
-            raise Refused(data.code, data.message, text) from None
+            raise Refused(data.code, cut(data.message), cut(text)) from None
         if error is None:
             raise Lost("the server's answer came to nothing", ran=True)
         reached = self._http is None or not self._http.never_sent(error)

@@ -33,7 +33,7 @@ from mcp_cli.interfaces import (
     TimedOut,
 )
 from mcp_cli.pool import redact, sdk
-from mcp_cli.pool.results import sendable, text_of
+from mcp_cli.pool.results import brief, sendable, text_of
 from mcp_cli.pool.stdio import END_S, Process, SpawnFailed
 
 if TYPE_CHECKING:
@@ -475,7 +475,8 @@ class Kept:
         """Return what the server lists, each as its JSON.
 
         Raises:
-            As `ask`.
+            ServerFailed, NeedsAuthorization: it cannot be started, or cannot say what it has.  No call
+                ran: who wanted one had not been asked for it yet.
         """
         key, capability = LISTS[method]
         connection = await self.ready()
@@ -484,14 +485,29 @@ class Kept:
         found: list[bytes] = []
         params: dict[str, Any] = {}
         for _ in range(MAX_PAGES):
-            call = Call(method, min(self.server.timeout_s, self.server.start_timeout_s))
-            page = msgspec.json.decode(await self.ask(call, method, params), type=dict[str, msgspec.Raw])
-            found += [bytes(one) for one in msgspec.json.decode(page.get(key, b"[]"), type=list[msgspec.Raw])]
+            page = await self._page(method, params)
+            try:
+                found += map(bytes, msgspec.json.decode(page.get(key, b"[]"), type=list[msgspec.Raw]))
+            except msgspec.ValidationError as error:
+                raise self._failed("list", f"its answer to {method} has no list: {error}") from None
             cursor = msgspec.json.decode(page.get("nextCursor", b"null"))
             if not cursor:
                 break
             params = {"cursor": cursor}
         return found
+
+    async def _page(self, method: str, params: dict[str, Any]) -> dict[str, msgspec.Raw]:
+        call = Call(method, min(self.server.timeout_s, self.server.start_timeout_s))
+        try:
+            answer = await self.ask(call, method, params)
+        except TimedOut as error:
+            raise self._failed("list", f"no answer to {method} within {error.seconds:g} s") from None
+        except MaybeRan as error:
+            raise self._failed("list", f"{error.reason} when asked for {method}") from None
+        except ServerRefused as error:
+            reason = f"answered {method} with an error: {brief(error.message)} ({error.code})"
+            raise self._failed("list", reason) from None
+        return msgspec.json.decode(answer, type=dict[str, msgspec.Raw])
 
     async def list_tools(self, *, anew: bool = False) -> dict[str, Tool]:
         """Return the server's tools, by name; those that it listed before unless `anew`.

@@ -47,8 +47,12 @@ def mended(line: bytes) -> tuple[bytes, str]:
 
 
 def is_answer(line: bytes) -> bool:
-    """Whether a line that is no message was meant to be an answer."""
-    return b'"jsonrpc"' in line and (b'"result"' in line or b'"error"' in line)
+    """Whether a line that is no message was meant to be an answer, if one with nothing but an id."""
+    if b'"jsonrpc"' not in line:
+        return False
+    if b'"result"' in line or b'"error"' in line:
+        return True
+    return b'"method"' not in line and likely_id(line) is not None
 
 
 def likely_id(line: bytes) -> int | None:

@@ -12,6 +12,8 @@ import msgspec
 
 # A frame has at most 16 MiB, and JSON in JSON grows by its quotes and backslashes: at most six times.
 PIECE_CHARS = 1 << 20
+# Of an error's message, and of its data: more than anybody reads, and it fits into a frame.
+MAX_ERROR_CHARS = 1 << 16
 # What is printed without a look at the JSON; longer texts are taken from the JSON.
 MAX_TEXT_CHARS = 1 << 16
 
@@ -85,6 +87,11 @@ def pieces(text: str) -> Iterator[str]:
     """Cut a text into pieces that fit into a frame; the last may be empty, and there is always one."""
     for start in range(0, max(len(text), 1), PIECE_CHARS):
         yield text[start : start + PIECE_CHARS]
+
+
+def cut(text: str, limit: int = MAX_ERROR_CHARS) -> str:
+    """Return a text as it is, or its beginning and how long it is."""
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
 
 
 def brief(value: Any, limit: int = 200) -> str:
