@@ -262,6 +262,12 @@ def test_config_commands_change_the_file_and_keep_the_rest(app):
     assert listed["typed"] == {"command": "sh", "args": ["-c", "x y"]}
     both = app("config", "add", "both", "--url", "http://localhost:1/mcp", "sh")
     assert (both.code, both.err) == (2, "both: needs one command or URL, and not two\n")
+    none = app("config", "add", "none", "--url", "localhost:1/mcp")
+    assert (none.code, none.err) == (2, "--url: must begin with http:// or https://\n")
+    app.done("config", "add", "varied", "--url", "${HOST}/mcp")
+    listed = json.loads(app.done("config", "list", "--json"))["servers"]
+    assert listed["varied"] == {"type": "http", "url": "${HOST}/mcp"}
+    app.done("config", "remove", "varied")
     app.done("config", "remove", "near")
     app.done("config", "remove", "typed")
     assert app.done("config", "validate").endswith(": 2 servers, all usable\n")
@@ -391,6 +397,7 @@ def test_filtered_tools_are_said_to_be(app):
         1,
         'fake/write_file: the configuration hides this tool: disabled_tools has "write_*"\n',
     )
+    assert app("tool", "fake/write_file").err == hidden.err
     assert "allowed_tools" in app("call", "fake/cwd").err
 
 
@@ -572,6 +579,13 @@ def test_a_failure_names_its_server(app):
 
 
 # --- the daemon -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("said", "idle_s"), [("2.5", 2.5), ("0", 0), ("-5", 60), ("nan", 60), ("soon", 60)])
+def test_an_idle_time_that_is_none_is_the_usual_one(app, said, idle_s):
+    """A daemon that nobody asked to stay does not stay for ever."""
+    app.done("daemon", "start", MCP_DAEMON_TTL=said)
+    assert app("daemon", "status", "--json").json().get("idle_timeout_secs", 0) == idle_s
 
 
 def test_the_daemons_commands(app):

@@ -17,6 +17,8 @@ from mcp_cli import config, config_edit, config_files, config_search, importing,
 from mcp_cli.config import HTTP, SSE, STDIO, ServerConfig
 from mcp_cli.options import Options, environment
 
+URLS = ("http://", "https://")
+
 
 def path(options: Options, given: argparse.Namespace) -> int:
     """Do `config path`."""
@@ -147,6 +149,8 @@ def _words(given: argparse.Namespace, options: Options) -> list[str]:
     """Return the command, or the URL, which may also be given as for a server of no configuration."""
     words: list[list[str]] = [given.target] if given.target else []
     if options.url is not None:
+        if not options.url.startswith((*URLS, "${")):
+            raise errors.ArgumentInvalid("--url", "must begin with http:// or https://")
         words.append([options.url])
     if options.stdio is not None:
         words.append(config_files.split_command(options.stdio))
@@ -169,7 +173,7 @@ def _server(given: argparse.Namespace, options: Options) -> ServerConfig:
         "disabled_tools": tuple(given.disable),
         "pass_env": tuple(given.pass_env),
     }
-    if first.startswith(("http://", "https://")):
+    if options.url is not None or first.startswith(URLS):
         if len(words) > 1:
             raise errors.ArgumentInvalid(words[1], "is one word too many behind a URL")
         kind = SSE if given.sse else HTTP

@@ -31,9 +31,10 @@ def idle_s() -> float:
     import os
 
     try:
-        return max(float(os.environ.get(TTL_VARIABLE) or IDLE_S), 0.0)
+        given_s = float(os.environ.get(TTL_VARIABLE) or IDLE_S)
     except ValueError:
         return IDLE_S
+    return given_s if given_s >= 0 else IDLE_S  # which no number is not, either
 
 
 daemon = Daemon(

@@ -179,6 +179,7 @@ def _no_such_tool(name: str, fields: _Fields) -> Said:
 
 
 def _filtered(name: str, fields: _Fields) -> Said:
+    name = f"{fields.get('server', name)}/{fields.get('tool', '')}"
     return Said(
         "Filtered",
         kit.FAILED,
