@@ -16,7 +16,7 @@ import pytest
 
 from daemonry.testing import wait_until
 from mcp_cli import interfaces as api
-from mcp_cli.pool import kept
+from mcp_cli.pool import kept, stdio
 from mcp_cli.pool.service import Pool
 
 FAKE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_server.py")
@@ -437,6 +437,20 @@ def test_a_flood_of_garbage_ends_the_connection_and_holds_up_nobody() -> None:
             with pytest.raises(api.ServerFailed) as failed:
                 await starting
             assert "10000 lines on stdout that are no messages" in failed.value.reason
+
+    run(work())
+
+
+def test_a_line_without_end_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not after the half hour for which a server may be silent."""
+    monkeypatch.setattr(stdio, "MAX_MESSAGE_BYTES", 1 << 20)
+
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            with pytest.raises(api.MaybeRan) as raised:
+                await events_of(pool, "big", {"n": 2 << 20}, timeout_s=20)
+            assert "on stdout without the end of a line" in raised.value.reason
+            await says(pool, "next")
 
     run(work())
 

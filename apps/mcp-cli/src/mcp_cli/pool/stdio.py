@@ -80,16 +80,22 @@ def _check(server: Server, env: dict[str, str]) -> None:
 
 
 class _Lines(asyncio.Protocol):
-    """Cuts what a pipe brings into lines."""
+    """Cuts what a pipe brings into lines; of one that is too long, only the beginning is kept."""
 
-    def __init__(self, on_line: Callable[[bytes], None], on_end: Callable[[], None], most_bytes: int) -> None:
+    def __init__(
+        self,
+        on_line: Callable[[bytes], None],
+        on_end: Callable[[], None],
+        most_bytes: int,
+        on_too_long: Callable[[], None] = lambda: None,
+    ) -> None:
         self._on_line = on_line
         self._on_end = on_end
+        self._on_too_long = on_too_long
         self._most_bytes = most_bytes
         self._parts: list[bytes] = []
         self._held = 0
         self._dropping = False
-        self.dropped = 0
 
     def data_received(self, data: bytes) -> None:
         first, *others = data.split(b"\n")
@@ -105,8 +111,8 @@ class _Lines(asyncio.Protocol):
         self._held += len(part)
         if self._held > self._most_bytes:
             self._dropping = True
-            self.dropped += 1
-            self._parts = [b"".join(self._parts)[:200]]
+            self._parts = [self._parts[0][:200]]
+            self._on_too_long()
 
     def _finish(self) -> None:
         line = b"".join(self._parts)
@@ -151,6 +157,7 @@ class Process:
         pid: 0 before it is started.
         stderr: its last lines there.
         ended: set when its output has ended.
+        endless: whether it wrote so long a line that no more is read.
     """
 
     def __init__(self, server: Server, on_stderr: Callable[[str], None]) -> None:
@@ -158,6 +165,7 @@ class Process:
         self.pid = 0
         self.stderr: collections.deque[str] = collections.deque(maxlen=STDERR_LINES)
         self.ended = asyncio.Event()
+        self.endless = False
         self._on_stderr = on_stderr
         self._child: Owned | None = None
         self._lines: collections.deque[bytes] = collections.deque()
@@ -207,7 +215,7 @@ class Process:
         )
         self._writing.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
         self._reading, _ = await loop.connect_read_pipe(
-            lambda: _Lines(self._line, self._end, MAX_MESSAGE_BYTES),
+            lambda: _Lines(self._line, self._end, MAX_MESSAGE_BYTES, self._too_long),
             os.fdopen(from_stdout, "rb", buffering=0),
         )
         self._errors, _ = await loop.connect_read_pipe(
@@ -216,7 +224,7 @@ class Process:
         )
 
     async def receive(self) -> bytes | None:
-        """Return the next line that is not empty; None at the end."""
+        """Return the next line that is not empty; None at the end, or before one that is endless."""
         while True:
             while self._lines:
                 line = self._lines.popleft()
@@ -229,7 +237,7 @@ class Process:
                     self._reading.resume_reading()
                 if line.strip():
                     return line
-            if self.ended.is_set():
+            if self.ended.is_set() or self.endless:
                 return None
             self._arrived.clear()
             await self._arrived.wait()
@@ -291,6 +299,12 @@ class Process:
         self._waiting_bytes += len(line) + LINE_BYTES
         if self._waiting_bytes > MAX_WAITING_BYTES and not self._paused and self._reading is not None:
             self._paused = True
+            self._reading.pause_reading()
+        self._arrived.set()
+
+    def _too_long(self) -> None:
+        self.endless = True
+        if not self._paused and self._reading is not None:
             self._reading.pause_reading()
         self._arrived.set()
 

@@ -33,7 +33,7 @@ from pydantic import ValidationError
 from mcp_cli.pool import mending
 from mcp_cli.pool.overheard import Overheard, request_key
 from mcp_cli.pool.results import brief
-from mcp_cli.pool.stdio import Process
+from mcp_cli.pool.stdio import MAX_MESSAGE_BYTES, Process
 
 
 class Answer:
@@ -251,6 +251,8 @@ class StdioStreams:
             message = self._understood(line)
             if message is not None:
                 yield message
+        if self._process.endless:
+            self._tap.give_up(f"wrote {MAX_MESSAGE_BYTES >> 20} MiB on stdout without the end of a line")
 
     def _understood(self, line: bytes) -> SessionMessage | None:
         try:
