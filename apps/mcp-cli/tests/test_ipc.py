@@ -140,6 +140,31 @@ def test_m7_several_clients_at_once(socket_path):
     assert run(scene()) == [b"pong %d\n" % number for number in range(20)]
 
 
+def test_m7_several_tasks_accept_at_once(socket_path):
+    async def scene():
+        server = ipc.create_ipc_server(socket_path)
+        serving = [asyncio.create_task(answer(server)) for _ in range(5)]
+        await asyncio.sleep(0)  # each of them waits
+        lines = [await ask(server.path, b"ping %d\n" % number) for number in range(5)]
+        await asyncio.gather(*serving)
+        server.close()
+        return lines
+
+    assert run(scene()) == [b"pong %d\n" % number for number in range(5)]
+
+
+def test_who_waits_for_a_connection_is_told_of_the_end(socket_path):
+    async def scene():
+        server = ipc.create_ipc_server(socket_path)
+        accepting = [asyncio.create_task(server.accept()) for _ in range(3)]
+        await asyncio.sleep(0)
+        server.close()
+        server.close()
+        return await asyncio.gather(*accepting, return_exceptions=True)
+
+    assert [str(error) for error in run(scene())] == [f"the server at {socket_path} is closed"] * 3
+
+
 def test_m8_no_part_of_it_is_for_linux_only(socket_path, monkeypatch):
     """The other system has the same sockets; what differs is daemonry's, and chosen there."""
     monkeypatch.setattr("sys.platform", "darwin")

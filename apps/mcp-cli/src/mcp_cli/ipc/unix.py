@@ -26,6 +26,8 @@ class UnixIpcServer:
 
     def __init__(self, path: str) -> None:
         self._path = os.path.abspath(path)
+        self._turn = asyncio.Lock()  # of those that wait for a connection: a loop tells one of them
+        self._ready: asyncio.Future[None] | None = None
         try:
             self._listener = listen(Endpoint.unix(self._path), warn=_warn)
         except errors.UnsafePath as error:
@@ -42,32 +44,40 @@ class UnixIpcServer:
         Raises:
             IpcError: the server is closed.
         """
-        while not self._listener.closed:
-            try:
-                stream, peer = self._listener.accept(timeout_s=0)
-            except errors.DeadlineExceeded:
-                await self._readable()
-            else:
-                return IpcStream(stream), peer
+        async with self._turn:
+            while not self._listener.closed:
+                try:
+                    stream, peer = self._listener.accept(timeout_s=0)
+                except errors.DeadlineExceeded:
+                    await self._readable()
+                else:
+                    return IpcStream(stream), peer
         raise errors.IpcError(f"the server at {self._path} is closed")
 
     async def _readable(self) -> None:
         loop = asyncio.get_running_loop()
-        ready = loop.create_future()
+        self._ready = loop.create_future()
         fd = self._listener.fileno()
-
-        def told() -> None:
-            if not ready.done():
-                ready.set_result(None)
-
-        loop.add_reader(fd, told)
+        loop.add_reader(fd, self._tell)
         try:
-            await ready
+            await self._ready
         finally:
-            loop.remove_reader(fd)
+            if not self._listener.closed:  # else `close` has done so
+                loop.remove_reader(fd)
+            self._ready = None
+
+    def _tell(self) -> None:
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
 
     def close(self) -> None:
-        """Stop listening and remove the socket file, if it is still this server's.  Twice is not an error."""
+        """Stop listening and remove the socket file, if it is still this server's.  Twice is not an error.
+
+        Whoever waits in `accept` is told.
+        """
+        if self._ready is not None and not self._listener.closed:
+            self._ready.get_loop().remove_reader(self._listener.fileno())
+            self._tell()
         self._listener.close()
 
     async def __aenter__(self) -> Self:

@@ -57,9 +57,10 @@ class Tools:
             lambda: ask([named, "--print", "sysroot"], env, directory).strip(),
         )
         real = f"{sysroot}/bin/rustc"
-        # rustup's stand-in chooses by HOME and directory, which a job has others of: what it chose is
-        # run.  A script is somebody's own, who wants it run.
-        real = real if os.path.exists(real) and not _is_script(named) else named
+        # What stands on the PATH for several toolchains chooses by HOME and directory, which a job has
+        # others of: what it chose is run.  A script that is named is somebody's own, who wants it run.
+        own = "RUSTC" in env and _is_script(named)
+        real = real if os.path.exists(real) and not own else named
         rustc, triple = self._once(("rustc", real), (real,), lambda: _rustc(real, sysroot, env))
         return RustTools(rustc, self._cc(env, "links what rustc compiles"), triple)
 
