@@ -537,6 +537,18 @@ def test_a_daemon_that_hangs_is_not_waited_for(app):
     assert f"the daemon (pid {pid}) does not answer any more: the call may have run" in err
 
 
+def test_nor_by_a_list_which_asks_no_server_then(app):
+    app.done("call", "fake/echo", "text=1")
+    pid = app.pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        listed = app("list", "--timeout", "0.5")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert (listed.code, listed.out) == (5, "")
+    assert listed.err == "mcp-cli: no answer from the daemon within 0.5 s (configure)\n"
+
+
 def test_a_result_that_breaks_its_schema_is_told(app):
     broken = app("call", "fake/typed")
     assert broken.code == 1

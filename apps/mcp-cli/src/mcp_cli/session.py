@@ -25,6 +25,8 @@ Events = Generator[dict[str, Any], None, None]
 
 START_TIMEOUT_S = 60.0
 TTL_VARIABLE = "MCP_DAEMON_TTL"
+# For what the daemon does by itself, however busy it is.
+CONFIGURE_TIMEOUT_S = 30.0
 FIRST_RETRY_S = 0.2
 MAX_RETRY_S = 30.0  # the original's
 
@@ -138,10 +140,16 @@ class Session:
 
         Raises:
             ConfigError: a variable is not set.
+            DeadlineExceeded: the daemon does not answer; no server was asked for anything.
         """
         servers = list(servers)
         definitions = [self.definition(one) for one in servers]
-        changed = self.client.call(f"{call.INTERFACE}.Configure", {"servers": definitions})
+        limit_s = min(self.options.timeout_s or CONFIGURE_TIMEOUT_S, CONFIGURE_TIMEOUT_S)
+        method = f"{call.INTERFACE}.Configure"
+        try:
+            changed = self.client.call(method, {"servers": definitions}, timeout_s=limit_s)
+        except errors.DeadlineExceeded:
+            raise errors.DeadlineExceeded("configure", limit_s, "no", "the daemon") from None
         if not self.options.quiet and self.options.mode != DIRECT:
             self._tell_drift([one for one in servers if one.name in changed["added"] and one.needed()])
         return [{"server": one["name"], "fingerprint": one["fingerprint"]} for one in definitions]
