@@ -399,15 +399,12 @@ class AsyncClient:
         The frame's end was not sent, so that nothing ran.
         """
         try:
-            self._talk.receive(self._sock.recv(READ_BYTES))
-            self._talk.receive(b"")
-        except (errors.AccessDenied, errors.Overloaded) as refusal:
-            return refusal
-        except (errors.IpcError, OSError):
-            pass  # nothing is there, or something else
+            refusal = self._talk.refusal_in(self._sock.recv(READ_BYTES))
+        except OSError:
+            refusal = None  # nothing is there
         finally:
             self._disconnect()
-        return errors.ConnectionLost(self.peer, "no")
+        return errors.ConnectionLost(self.peer, "no") if refusal is None else refusal
 
     async def _send_rest(self, data: bytes, deadline: Deadline, fds: Sequence[Fd] = ()) -> None:
         while data:

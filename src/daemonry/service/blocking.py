@@ -313,7 +313,7 @@ class Client:
         fds: Sequence[Fd] = (),
         *,
         idempotent: bool = False,
-        failure: daemonry.errors.IpcError | None = None,
+        failure: daemonry.errors.DaemonryError | None = None,
         received: bytes | None = None,
     ) -> AnyReply:
         """Make a call until it is answered, and return its reply.
@@ -355,7 +355,9 @@ class Client:
     def _is_for_short(self, timeout_s: float) -> bool:
         return self._fd_stream is None and timeout_s > 0.0
 
-    def _failed_at_once(self, sent: int, error: OSError, timeout_s: float) -> daemonry.errors.IpcError | None:
+    def _failed_at_once(
+        self, sent: int, error: OSError, timeout_s: float
+    ) -> daemonry.errors.DaemonryError | None:
         """End the connection and return what an error on the short way means; None if there was no room.
 
         Args:
@@ -377,7 +379,7 @@ class Client:
 
     def _send_rest(
         self, rest: bytes, deadline: Deadline
-    ) -> tuple[bytes | None, daemonry.errors.IpcError | None]:
+    ) -> tuple[bytes | None, daemonry.errors.DaemonryError | None]:
         """Send what is left of a call and wait; return what came first, or how it failed."""
         timeout_s = deadline.timeout_s
         try:
@@ -483,39 +485,22 @@ class Client:
 
     def _not_written(
         self, error: daemonry.errors.IpcError, timeout_s: float | None
-    ) -> daemonry.errors.IpcError:
-        """End the connection and return what an error while sending means.
-
-        Raises:
-            Overloaded: as `_look_for_refusal`.
-        """
-        if isinstance(error, daemonry.errors.DeadlineExceeded):
+    ) -> daemonry.errors.DaemonryError:
+        """End the connection and return what an error while sending means."""
+        refusal = None
+        try:
+            if isinstance(error, daemonry.errors.ConnectionLost):
+                refusal = self._talk.refusal_in(self._stream.read(READ_BYTES, 0.0))
+        except daemonry.errors.IpcError:
+            pass  # nothing is there
+        finally:
             self._disconnect()
+        if refusal is not None:
+            return refusal
+        if isinstance(error, daemonry.errors.DeadlineExceeded):
             return daemonry.errors.DeadlineExceeded("write", timeout_s or 0.0, "no", self.peer)
         lost = isinstance(error, daemonry.errors.ConnectionLost)
-        refused = self._look_for_refusal() if lost else None
-        self._disconnect()
-        if refused is not None:
-            return refused
         return daemonry.errors.ConnectionLost(self.peer, "no") if lost else error
-
-    def _look_for_refusal(self) -> daemonry.errors.AccessDenied | None:
-        """Return why a server let nobody in, if it said so before it closed and before we came to send.
-
-        Raises:
-            Overloaded: that was why; the connection is closed then.
-        """
-        try:
-            self._talk.receive(self._stream.read(READ_BYTES, 0.0))
-            self._talk.receive(b"")
-        except daemonry.errors.AccessDenied as error:
-            return error
-        except daemonry.errors.IpcError:
-            pass  # nothing is there, or something else
-        except BaseException:
-            self._disconnect()
-            raise
-        return None
 
     def _not_read(self, error: daemonry.errors.IpcError, timeout_s: float | None) -> daemonry.errors.IpcError:
         """End the connection and return what an error while waiting for the reply means."""

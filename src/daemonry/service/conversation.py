@@ -96,6 +96,21 @@ class Conversation:
                 self._look_for_refusal()
             connection.receive_eof()
 
+    def refusal_in(self, data: bytes) -> daemonry.errors.DaemonryError | None:
+        """Return why a server let nobody in, if it said so before it closed and before we came to send.
+
+        Args:
+            data: what it said last.
+        """
+        try:
+            self.receive(data)
+            self.receive(b"")
+        except (daemonry.errors.AccessDenied, daemonry.errors.Overloaded) as refusal:
+            return refusal
+        except daemonry.errors.IpcError:
+            pass  # something else
+        return None
+
     def next_reply(self) -> AnyReply | None:
         """Return the next reply; None until more was read.
 

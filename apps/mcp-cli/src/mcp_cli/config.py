@@ -24,6 +24,8 @@ from mcp_cli import config_cache, positions, variables
 STDIO: Final = "stdio"
 HTTP: Final = "http"
 SSE: Final = "sse"
+# How a place begins that is no command.
+URLS: Final = ("http://", "https://")
 
 # The `path` of a configuration that is no file.
 COMMAND_LINE: Final = "the command line"
@@ -293,7 +295,7 @@ def _reached(source: _Source, table: Mapping[str, Any], kind: str, where: positi
             "cwd": _text(source, table, "cwd", where),
         }
     url = _text(source, table, "url", where)
-    if not url.startswith(("http://", "https://", "${")):
+    if not url.startswith((*URLS, "${")):
         raise source.error(
             (*where, "url") if "url" in table else where, "needs a url that begins with http:// or https://"
         )

@@ -14,10 +14,8 @@ import sys
 from daemonry import errors, write_atomically
 from daemonry.cli import kit
 from mcp_cli import config, config_edit, config_files, config_search, importing, tables
-from mcp_cli.config import HTTP, SSE, STDIO, ServerConfig
+from mcp_cli.config import HTTP, SSE, STDIO, URLS, ServerConfig
 from mcp_cli.options import Options, environment
-
-URLS = ("http://", "https://")
 
 
 def path(options: Options, given: argparse.Namespace) -> int:

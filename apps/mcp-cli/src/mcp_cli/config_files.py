@@ -126,7 +126,7 @@ def one_off(stdio: str | None, url: str | None, environment: Mapping[str, str]) 
         )
     else:
         assert url is not None
-        if not url.startswith(("http://", "https://")):
+        if not url.startswith(config.URLS):
             raise ConfigError("--url", "", "must begin with http:// or https://")
         kind = config.SSE if url.rstrip("/").endswith("/sse") else config.HTTP
         one = ServerConfig(ONE_OFF, kind, url=_plain(url))

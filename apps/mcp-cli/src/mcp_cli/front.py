@@ -93,7 +93,7 @@ class Front:
             if fault is None:
                 self._notified(method, params)
         elif fault is not None:
-            await self._error(number if isinstance(number, str | int | float) else None, fault)
+            await self._error(number if _is_id(number) else None, fault)
         else:
             task = asyncio.create_task(self._answer(number, method, params))
             self._tasks[number] = task
@@ -115,7 +115,7 @@ class Front:
     def _notified(self, method: str, params: dict[str, Any]) -> None:
         if method == "notifications/cancelled":
             number = params.get("requestId")
-            task = self._tasks.get(number) if isinstance(number, str | int | float) else None
+            task = self._tasks.get(number) if _is_id(number) else None
             if task is not None:
                 task.cancel()
 
@@ -389,13 +389,17 @@ class Front:
 
 def _fault_in(method: Any, number: Any, params: Any) -> _Fault | None:
     """Return what no message may have, where it is one that somebody is to act on; None for nothing."""
-    if number is not None and not isinstance(number, str | int | float):
+    if number is not None and not _is_id(number):
         return _Fault(INVALID_REQUEST, "an id is a text or a number")
     if not isinstance(method, str):
         return _Fault(INVALID_REQUEST, "a method is a text")
     if not isinstance(params, dict):
         return _Fault(INVALID_PARAMS, f"the parameters of {method} are an object")
     return None
+
+
+def _is_id(number: Any) -> bool:
+    return isinstance(number, str | int | float)
 
 
 def _prefix(server: str) -> str:
