@@ -76,6 +76,10 @@ def test_lines_since_a_moment_are_shown(probe):
     recent = probe.cli("logs", "--since", "1h").out
     assert "long ago" not in recent
     assert "ready at" in recent
+    assert probe.cli("logs", "--since", "1h", "--tail", "1").out == recent.splitlines(keepends=True)[-1]
+    assert probe.cli("logs", "--since", "1h", "--tail", "0").out == recent
+    log.write_text(json.dumps(old) + "\n")
+    assert probe.cli("logs", "--since", "1h", "--tail", "9").out == ""
     assert probe.cli("logs", "--since", "soon").err == (
         "--since: 'soon' is no span of time: try 90s, 30m, 1h, 2d\n"
     )

@@ -467,10 +467,10 @@ def _logs(options: argparse.Namespace, instance: Instance) -> int:
     if not os.path.exists(path) and not options.follow:
         output.complain(f"{instance.name}: no log yet at {path}")
         return exit_codes.DONE
+    choice = log_reader.last(LOG_TAIL_LINES if options.tail is None else options.tail)
     if options.since is not None:
-        choice = log_reader.since(log_reader.parse_span(options.since))
-    else:
-        choice = log_reader.last(LOG_TAIL_LINES if options.tail is None else options.tail)
+        recent = log_reader.since(log_reader.parse_span(options.since))
+        choice = recent if options.tail is None else log_reader.both(recent, choice)
     if not options.follow:
         for line in choice(log_reader.lines(path)):
             _say_log(line, options.json)

@@ -65,6 +65,11 @@ def since(span_s: float) -> Choice:
     return choose
 
 
+def both(first: Choice, then: Choice) -> Choice:
+    """Return the choice of what `then` takes of what `first` takes."""
+    return lambda found: then(first(found))
+
+
 def follow(path: str, choice: Choice = lambda found: ()) -> Iterator[str]:
     """Yield lines as they are written, over rotations, without end.
 
