@@ -121,6 +121,9 @@ def test_what_is_as_good_twice_is_described_as_such():
         @method(idempotent=True)
         def drop(self) -> None: ...
 
+        @method(reads=True)
+        def get(self) -> str: ...
+
         def add(self) -> None:
             """Not [Idempotent]."""
 
@@ -128,6 +131,7 @@ def test_what_is_as_good_twice_is_described_as_such():
     assert {one.name: is_idempotent(one.doc) for one in found.members} == {
         "Put": True,
         "Drop": True,
+        "Get": True,
         "Add": False,
     }
     assert "# Keep it.\n#\n# [Idempotent]\nmethod Put(" in described(Kept).text
@@ -196,6 +200,10 @@ async def stream_of_no_kind(self) -> int:
 def answering(self) -> int: ...
 
 
+@method(oneway=True, reads=True)
+def reading_for_nobody(self) -> None: ...
+
+
 @method(blocking=True)
 async def blocking_coroutine(self) -> int: ...
 
@@ -215,6 +223,7 @@ async def blocking_stream(self) -> AsyncIterator[int]:
         (odd_reply, "complex has no form"),
         (odd_name, "x__y"),
         (answering, "one-way"),
+        (reading_for_nobody, "nobody would have what it read"),
         (by_place, "x stands before a `/`"),
         (any_stream, "needs the type of its values"),
         (plain_generator, "plain_generator is a plain generator"),

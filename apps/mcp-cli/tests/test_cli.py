@@ -11,7 +11,9 @@ import time
 
 import pytest
 
+from daemonry import Client
 from daemonry.testing import wait_until
+from mcp_cli.interfaces import Mcp
 
 MODES = {"auto": [], "require": ["--require-daemon"], "direct": ["--no-daemon"]}
 
@@ -649,3 +651,15 @@ def test_completion_offers_what_the_live_daemon_has(app):
         assert "__complete" in app.done("completion", shell)
     bash = app.done("completion", "bash")
     assert subprocess.run(["bash", "-n"], input=bash, text=True, check=False).returncode == 0
+
+
+def test_a_paused_daemon_says_which_servers_it_keeps_and_starts_none(app):
+    """The list is a look; a call is work."""
+    app.done("call", "fake/echo", "text=x")
+    with Client.connect(f"unix:{app.socket_path}") as client:
+        client.call("org.daemonry.Control.Pause")
+        assert [(one.server, one.state) for one in client.proxy(Mcp).servers()] == [("fake", "ready")]
+        refused = app("call", "fake/echo", "text=x")
+        assert (refused.code, "paused" in refused.err) == (1, True), refused
+        client.call("org.daemonry.Control.Resume")
+    assert app.done("call", "fake/echo", "text=x") == "x\n"

@@ -20,7 +20,7 @@ from daemonry.cli import exit_codes, output
 from daemonry.clock import Deadline
 from daemonry.daemon.instance import Instance
 from daemonry.limits import CONNECT_TIMEOUT_S
-from daemonry.service.attempts import is_idempotent
+from daemonry.service.attempts import READS, is_idempotent, only_reads
 from daemonry.service.blocking import CALL_TIMEOUT_S, Client
 from daemonry.wire import idl, varlink
 from daemonry.wire.text import printable
@@ -262,6 +262,8 @@ def _description(client: Client, interface: str, timeout_s: float) -> str:
 
 def _summary(doc: str) -> str:
     first = doc.partition("\n")[0].strip()
+    if only_reads(doc) and first != READS:
+        first = f"{first} {READS}"
     return f"  {output.styled('# ' + printable(first), 'dim')}" if first else ""
 
 

@@ -18,7 +18,7 @@ from daemonry.limits import FOLLOW_POLL_S
 from daemonry.process import log_reader
 from daemonry.service.calls import CONTROL, Calls
 from daemonry.service.control import ControlState
-from daemonry.service.interface import CallError, Interface
+from daemonry.service.interface import CallError, Interface, method
 from daemonry.service.tap import Tap, TapEvent, Watcher
 from daemonry.wire import idl, varlink
 
@@ -140,6 +140,7 @@ class Control(Interface, name=CONTROL, errors=(Refusal,)):
         self._changes = changes
         self._log_path = log_path
 
+    @method(reads=True)
     async def get_status(self) -> Status:
         """Return what STATUS tells."""
         return Status(dict(await self._ask("get_status")))
@@ -160,6 +161,7 @@ class Control(Interface, name=CONTROL, errors=(Refusal,)):
         """Begin to stop; the reply comes at once."""
         await self._ask("stop")
 
+    @method(reads=True)
     async def subscribe(self) -> AsyncIterator[Status]:
         """Return how the daemon is now, and again whenever its state changes."""
         while True:
@@ -173,6 +175,7 @@ class Control(Interface, name=CONTROL, errors=(Refusal,)):
                 if changed is not None:
                     changed.cancel()
 
+    @method(reads=True)
     async def tap(self, payloads: bool = False) -> AsyncIterator[TapEvent]:
         """Return the calls that are under way, then each as it begins and ends.
 
@@ -182,6 +185,7 @@ class Control(Interface, name=CONTROL, errors=(Refusal,)):
             async for event in watcher.events():
                 yield event
 
+    @method(reads=True)
     async def tail_log(self, lines: int = 20, follow: bool = False) -> AsyncIterator[LogLine]:
         """Return the log's last lines (0 for all), and then, if asked to follow, each new one."""
         follower = log_reader.Follower(self._log_path, log_reader.last(lines))

@@ -74,6 +74,7 @@ class Bound:
         kind: "plain", "async", "stream" or "thread".
         method: the interface's method.
         open: whether it is answered also while the daemon is paused, ending or overloaded.
+        reads: whether it is answered also while the daemon is paused, since it changes nothing.
         at_once: whether it is done when its function returns, and needs to know nothing of the call.
         frame: makes what such a function returned the reply as it is sent; raises NotSendable for what
             only `reply` can judge.
@@ -89,6 +90,7 @@ class Bound:
         "kind",
         "method",
         "open",
+        "reads",
         "where",
     )
 
@@ -98,6 +100,7 @@ class Bound:
         self.full_name = f"{where.name}.{method.name}"
         self.function: Callable[..., Any] = getattr(implementation, method.python_name)
         self.open = where.name in _ALWAYS_OPEN
+        self.reads = method.marks.reads
         self._plain_reply = not method.gives_fds and method.write_reply is None
         if method.streams:
             self.kind = "stream"
@@ -310,16 +313,17 @@ class Calls:
 
     def _made_ready(self, bound: Bound, arguments: dict[str, Any]) -> Ready:
         """Return what makes one call, with all that is known beforehand at hand."""
-        gate, watchers, function, frame, is_open = (
+        gate, watchers, function, frame, is_open, reads = (
             *(self._gate, self.tap.watchers),
-            *(bound.function, bound.frame, bound.open),
+            *(bound.function, bound.frame, bound.open, bound.reads),
         )
 
         def ready() -> bytes | Ran | None:
             if watchers:
                 return None
             if not is_open:
-                if gate() is not None:
+                closed = gate()
+                if closed is not None and not (reads and isinstance(closed, errors.Paused)):
                     return None
                 self.begun += 1
             try:
@@ -370,7 +374,7 @@ class Calls:
 
     def _refuse_work(self, bound: Bound) -> None:
         closed = self._gate()
-        if closed is not None:
+        if closed is not None and not (bound.reads and isinstance(closed, errors.Paused)):
             raise closed
         if self.running >= self._most_running and bound.kind != "plain":
             raise errors.Overloaded(OVERLOADED, {"limit": self._most_running})

@@ -31,7 +31,7 @@ import msgspec
 
 from daemonry.errors import CallFailed
 from daemonry.service import shapes
-from daemonry.service.attempts import IDEMPOTENT
+from daemonry.service.attempts import IDEMPOTENT, READS
 from daemonry.service.handler import Context, Upgrade
 from daemonry.service.schema import NotDescribable, Schema, bare, holds, is_struct, own_doc, struct_fields
 from daemonry.transport.ancillary import Fd
@@ -91,6 +91,7 @@ class Marks(typing.NamedTuple):
         idempotent: whether doing it twice is as good as once, so that a client may retry it.
         reply: the name of the one field that the reply is put into; "" for the usual.
         oneway: whether proxies call it one-way.
+        reads: whether it changes nothing, so that a paused daemon answers it too.
     """
 
     name: str = ""
@@ -98,6 +99,7 @@ class Marks(typing.NamedTuple):
     idempotent: bool = False
     reply: str = ""
     oneway: bool = False
+    reads: bool = False
 
 
 def method(
@@ -107,6 +109,7 @@ def method(
     idempotent: bool = False,
     reply: str = "",
     oneway: bool = False,
+    reads: bool = False,
 ) -> Callable[[Function], Function]:
     """Say more of an interface's method.
 
@@ -117,10 +120,12 @@ def method(
             have run.  The description says so in a line `[Idempotent]`.
         reply: put the reply into one field of this name, whatever its type is.
         oneway: nobody waits for it: proxies send the call and return.  It returns None.
+        reads: it changes nothing: it is answered in a paused daemon too, and reading twice is as
+            good as once, so it is `idempotent` as well.  The description says so in a line `[Reads]`.
     """
 
     def mark(function: Function) -> Function:
-        setattr(function, _MARK, Marks(name, blocking, idempotent, reply, oneway))
+        setattr(function, _MARK, Marks(name, blocking, idempotent or reads, reply, oneway, reads))
         return function
 
     return mark
@@ -173,8 +178,11 @@ class Method:
             what msgspec does; None for nothing (see `shapes`).
     """
 
-    def __init__(self, function: Callable[..., Any], python_name: str, where: str) -> None:
-        marks = getattr(function, _MARK, Marks())
+    def __init__(
+        self, function: Callable[..., Any], python_name: str, where: str, marks: Marks | None = None
+    ) -> None:
+        if marks is None:
+            marks = getattr(function, _MARK, Marks())
         hints = get_type_hints(function, include_extras=True)
         self.python_name = python_name
         self.marks: Marks = marks
@@ -197,6 +205,8 @@ class Method:
             self.reply_field = marks.reply or RESULT
         if marks.oneway and self.reply is not type(None):
             raise NotDescribable(where, self.reply, "is not sent by a one-way method: return None")
+        if marks.oneway and marks.reads:
+            raise NotDescribable(where, function, "is one-way and reads: nobody would have what it read")
         self.takes_fds = holds(self.parameters, Fd)
         self.gives_fds = holds(self.reply, Fd)
         self.read_parameters = shapes.incoming(self.parameters)
@@ -287,7 +297,8 @@ class Described:
             reply = idl.Struct()
         else:
             reply = schema.fields_of(bare(one.reply), where)
-        doc = f"{one.doc}\n\n{IDEMPOTENT}".strip() if one.marks.idempotent else one.doc
+        mark = READS if one.marks.reads else IDEMPOTENT if one.marks.idempotent else ""
+        doc = f"{one.doc}\n\n{mark}".strip()
         return idl.Method(one.name, idl.Struct(tuple(parameters)), reply, doc)
 
     def _fields(self, schema: Schema, kinds: dict[str, Any], where: str) -> idl.Struct:
@@ -306,13 +317,29 @@ def _methods(kind: type[Interface]) -> list[Method]:
     for name in _public_names(kind):
         function = inspect.getattr_static(kind, name)
         if inspect.isfunction(function):
-            one = Method(function, name, f"{kind.__name__}.{name}")
+            one = Method(function, name, f"{kind.__name__}.{name}", _marks(kind, name))
             if any(other.name == one.name for other in found):
                 raise NotDescribable(
                     f"{kind.__name__}.{name}", one.name, "is another method's name on the wire"
                 )
             found.append(one)
     return found
+
+
+def _marks(kind: type[Interface], name: str) -> Marks:
+    """Return what the decorators of a method say: those of an interface hold for who implements it.
+
+    Only whether it runs in a thread is the implementation's own.
+    """
+    found = [getattr(one.__dict__[name], _MARK, Marks()) for one in kind.__mro__ if name in one.__dict__]
+    return Marks(
+        name=next((one.name for one in found if one.name), ""),
+        blocking=found[0].blocking,
+        idempotent=any(one.idempotent for one in found),
+        reply=next((one.reply for one in found if one.reply), ""),
+        oneway=any(one.oneway for one in found),
+        reads=any(one.reads for one in found),
+    )
 
 
 def _public_names(kind: type[Interface]) -> list[str]:

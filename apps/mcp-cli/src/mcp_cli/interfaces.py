@@ -22,7 +22,7 @@ from typing import Literal
 
 import msgspec
 
-from daemonry import CallError, Interface
+from daemonry import CallError, Interface, method
 
 INTERFACE = "org.daemonry.mcp"
 
@@ -327,6 +327,7 @@ class Mcp(
         """Give definitions; a changed one replaces the old, whose calls go on."""
         raise NotImplementedError
 
+    @method(reads=True)
     async def servers(self) -> list[ServerState]:
         """Return the servers that were given, without starting any."""
         raise NotImplementedError

@@ -207,7 +207,7 @@ class Cass(
     while a hold that began before is held.
     """
 
-    @method(idempotent=True)
+    @method(reads=True)
     async def missing(self, digests: list[str]) -> Missing:
         """Return which of these blobs are not there; the others count as used now."""
         raise NotImplementedError
@@ -220,7 +220,7 @@ class Cass(
         """
         raise NotImplementedError
 
-    @method(idempotent=True)
+    @method(reads=True)
     async def get(self, digests: list[str]) -> list[Fd]:
         """Return the store's own files (at most 16), open for reading, in this order.
 
@@ -237,7 +237,7 @@ class Cass(
         """
         raise NotImplementedError
 
-    @method(idempotent=True)
+    @method(reads=True)
     async def get_manifests(self, keys: list[str]) -> Lookup:
         """Return the manifests of these keys whose blobs are all there; all of it counts as used now."""
         raise NotImplementedError
@@ -258,11 +258,12 @@ class Cass(
         """Remove the least recently used until the store is this small; by default, its usual bound."""
         raise NotImplementedError
 
-    @method(idempotent=True)
+    @method(reads=True)
     async def stats(self) -> StoreStats:
         """Return the store in numbers."""
         raise NotImplementedError
 
+    @method(reads=True)
     async def send(self, digest: str) -> Upgrade[Blob]:
         """Send a blob's bytes behind the reply, and close; for connections without descriptors."""
         raise NotImplementedError
@@ -474,7 +475,7 @@ class Rhea(
         """Run a job.  When the stream is left, or the caller is gone, it and its children are killed."""
         raise NotImplementedError
 
-    @method(idempotent=True)
+    @method(reads=True)
     async def stats(self) -> RheaStats:
         """Return rhea in numbers."""
         raise NotImplementedError

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from daemonry import Client, Fd
-from daemonry.errors import CallFailed
+from daemonry.errors import CallFailed, Paused
 from daemonry.testing import wait_until
 from vx import cass_client, digests
 from vx.cass import layout
@@ -316,3 +316,18 @@ def test_the_interface_is_told_to_any_varlink_client(cass) -> None:
     shown = cass.sandbox.daemonry("describe", str(cass.endpoint), "org.daemonry.vx.Cass")
     assert shown.code == 0, shown
     assert "method GetManifests(keys: []string)" in shown.out
+
+
+def test_a_paused_store_can_be_read_and_takes_nothing(cass, tmp_path: Path) -> None:
+    """Whoever paused it wants to look; what a build would add waits for the resume."""
+    with Client.connect(cass.endpoint) as client:
+        store = client.proxy(Cass)
+        (digest,) = store.put([file_of(tmp_path, b"kept")])
+        client.call("org.daemonry.Control.Pause")
+        (kept,) = store.get([digest])
+        assert content(kept) == b"kept"
+        assert store.stats().blobs == 1
+        assert store.missing([digest, ABSENT]).digests == [ABSENT]
+        with pytest.raises(Paused):
+            store.put([file_of(tmp_path, b"other")])
+        client.call("org.daemonry.Control.Resume")

@@ -140,7 +140,7 @@ class Aether(Interface, name="org.daemonry.vx.Aether", errors=(OtherVersion, Ser
         """
         raise NotImplementedError
 
-    @method(idempotent=True)
+    @method(reads=True)
     async def state(self) -> State:
         """Return aether in numbers."""
         raise NotImplementedError

@@ -72,7 +72,7 @@ class AetherService(Aether):
             self._builds += 1
         yield event  # the last: it is over by then, also for who asks for the state
 
-    @method(idempotent=True)
+    @method(reads=True)
     async def state(self) -> State:
         """Return aether in numbers."""
         return State(
