@@ -151,11 +151,12 @@ def _quietly(here: Place, *words: str) -> None:
 _IN_ONE_CONNECTION = """
 import sys, time
 from daemonry import Client
-from mcp_cli import config, config_files, options, reach
-read = config_files.load(None, options.environment())
-digits = config.definition(read.servers[0], read, options.environment())["fingerprint"]
+from mcp_cli.client import connect, options
+from mcp_cli.config import files, model
+read = files.load(None, options.environment())
+digits = model.definition(read.servers[0], read, options.environment())["fingerprint"]
 call = {"server": "everything", "fingerprint": digits, "tool": "echo", "words": ["message=x"], "logs": False}
-client = Client.connect("unix:" + reach.socket_path())
+client = Client.connect("unix:" + connect.socket_path())
 took = []
 for _ in range(int(sys.argv[1])):
     begun = time.perf_counter()

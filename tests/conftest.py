@@ -17,7 +17,7 @@ import pytest
 from hypothesis import settings
 
 from daemonry.limits import OWNED_GRACE_S
-from daemonry.service.server import Server
+from daemonry.service.server.server import Server
 from daemonry.transport.endpoint import Endpoint
 
 NOBODY = 65534

@@ -84,7 +84,7 @@ def test_importing_the_package_costs_next_to_nothing():
         "import daemonry.strict_json",
         "import daemonry.wire.text",
         "import daemonry.transport.connect",
-        "import daemonry.service.client",
+        "import daemonry.service.client.text",
         "import daemonry.process.place",
         "import daemonry.process.lock",
         "import daemonry.process.record",

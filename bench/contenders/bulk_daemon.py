@@ -12,8 +12,8 @@ import sys
 from typing import Any
 
 from daemonry import Daemon
-from daemonry.service.handler import Upgrade
-from daemonry.service.interface import Interface
+from daemonry.service.interface.declare import Interface
+from daemonry.service.interface.handler import Upgrade
 from daemonry.transport.ancillary import Fd
 
 PIECE = bytes(1 << 18)
@@ -47,7 +47,7 @@ def send_file_pieces(size_bytes: int, take: Any) -> None:
 
 def main() -> None:
     """Be the daemon until it is ended."""
-    from daemonry.daemon.run import run
+    from daemonry.runtime.runner import run
 
     daemon = Daemon("bulk", endpoint=f"unix:{sys.argv[1]}", target="bulk_daemon:daemon")
     daemon.serve(Bulk(int(sys.argv[2])))

@@ -9,9 +9,9 @@ import msgspec
 import question
 
 from daemonry import Daemon
-from daemonry.service.aclient import AsyncClient
-from daemonry.service.blocking import Client as BlockingClient
-from daemonry.service.interface import Interface
+from daemonry.service.client.asynchronous import AsyncClient
+from daemonry.service.client.blocking import Client as BlockingClient
+from daemonry.service.interface.declare import Interface
 
 
 class Status(msgspec.Struct):
@@ -40,7 +40,7 @@ class Bench(Interface, name="org.example.bench"):
 
 def serve(path: str) -> None:
     """Be the daemon until it is ended."""
-    from daemonry.daemon.run import run
+    from daemonry.runtime.runner import run
 
     daemon = Daemon("bench", endpoint=f"unix:{path}", target="ours:daemon")
     daemon.serve(Bench())

@@ -61,31 +61,31 @@ if TYPE_CHECKING:
     from daemonry.daemon import config as _config
     from daemonry.daemon.config import RESTART as RESTART
     from daemonry.daemon.definition import Daemon as Daemon
-    from daemonry.daemon.ensure import ensure as ensure
-    from daemonry.daemon.ensure import ensure_async as ensure_async
     from daemonry.daemon.instance import Instance as Instance
     from daemonry.daemon.liveness import Liveness as Liveness
-    from daemonry.daemon.run import Run as Run
-    from daemonry.daemon.start import start as start
-    from daemonry.daemon.stop import stop as stop
     from daemonry.daemon.versions import Versions as Versions
     from daemonry.errors import DaemonryError as DaemonryError
     from daemonry.errors import Refused as Refused
+    from daemonry.launch.ensure import ensure as ensure
+    from daemonry.launch.ensure import ensure_async as ensure_async
+    from daemonry.launch.start import start as start
+    from daemonry.launch.stop import stop as stop
     from daemonry.process.atomic_file import write_atomically as write_atomically
     from daemonry.process.environment import pick_environment as pick_environment
     from daemonry.process.lifeline import Owned as Owned
     from daemonry.process.lifeline import spawn_owned as spawn_owned
     from daemonry.process.place import Place as Place
     from daemonry.process.place import host_id as host_id
-    from daemonry.service.aclient import AsyncClient as AsyncClient
-    from daemonry.service.aclient import Pool as Pool
-    from daemonry.service.blocking import Client as Client
-    from daemonry.service.handler import Context as Context
-    from daemonry.service.handler import Upgrade as Upgrade
-    from daemonry.service.interface import CallError as CallError
-    from daemonry.service.interface import Interface as Interface
-    from daemonry.service.interface import method as method
-    from daemonry.service.server import Server as Server
+    from daemonry.runtime.runner import Run as Run
+    from daemonry.service.client.asynchronous import AsyncClient as AsyncClient
+    from daemonry.service.client.asynchronous import Pool as Pool
+    from daemonry.service.client.blocking import Client as Client
+    from daemonry.service.interface.declare import CallError as CallError
+    from daemonry.service.interface.declare import Interface as Interface
+    from daemonry.service.interface.declare import method as method
+    from daemonry.service.interface.handler import Context as Context
+    from daemonry.service.interface.handler import Upgrade as Upgrade
+    from daemonry.service.server.server import Server as Server
     from daemonry.transport.ancillary import Fd as Fd
     from daemonry.transport.connect import connect as connect
     from daemonry.transport.connect import listen as listen
@@ -99,41 +99,41 @@ if TYPE_CHECKING:
     load_config = _config.load
 
 _HOMES = {
-    "AsyncClient": "daemonry.service.aclient",
-    "CallError": "daemonry.service.interface",
-    "Client": "daemonry.service.blocking",
+    "AsyncClient": "daemonry.service.client.asynchronous",
+    "CallError": "daemonry.service.interface.declare",
+    "Client": "daemonry.service.client.blocking",
     "Command": "daemonry.wire.text",
-    "Context": "daemonry.service.handler",
+    "Context": "daemonry.service.interface.handler",
     "Daemon": "daemonry.daemon.definition",
     "DaemonryError": "daemonry.errors",
     "Endpoint": "daemonry.transport.endpoint",
     "Fd": "daemonry.transport.ancillary",
     "Instance": "daemonry.daemon.instance",
     "Listener": "daemonry.transport.stream",
-    "Interface": "daemonry.service.interface",
+    "Interface": "daemonry.service.interface.declare",
     "Liveness": "daemonry.daemon.liveness",
     "Owned": "daemonry.process.lifeline",
     "Place": "daemonry.process.place",
-    "Pool": "daemonry.service.aclient",
+    "Pool": "daemonry.service.client.asynchronous",
     "RESTART": "daemonry.daemon.config",
     "Refused": "daemonry.errors",
     "Reply": "daemonry.wire.text",
-    "Run": "daemonry.daemon.run",
-    "Server": "daemonry.service.server",
+    "Run": "daemonry.runtime.runner",
+    "Server": "daemonry.service.server.server",
     "Stream": "daemonry.transport.stream",
-    "Upgrade": "daemonry.service.handler",
+    "Upgrade": "daemonry.service.interface.handler",
     "Versions": "daemonry.daemon.versions",
     "connect": "daemonry.transport.connect",
-    "ensure": "daemonry.daemon.ensure",
-    "ensure_async": "daemonry.daemon.ensure",
+    "ensure": "daemonry.launch.ensure",
+    "ensure_async": "daemonry.launch.ensure",
     "host_id": "daemonry.process.place",
     "listen": "daemonry.transport.connect",
-    "method": "daemonry.service.interface",
+    "method": "daemonry.service.interface.declare",
     "pick_environment": "daemonry.process.environment",
     "load_config": "daemonry.daemon.config:load",
     "spawn_owned": "daemonry.process.lifeline",
-    "start": "daemonry.daemon.start",
-    "stop": "daemonry.daemon.stop",
+    "start": "daemonry.launch.start",
+    "stop": "daemonry.launch.stop",
     "try_connect": "daemonry.transport.connect",
     "write_atomically": "daemonry.process.atomic_file",
 }

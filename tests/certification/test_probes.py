@@ -119,10 +119,10 @@ def ours(tmp_path_factory):
     import asyncio
     import threading
 
-    from daemonry.service.bounds import Bounds
-    from daemonry.service.builtin import VarlinkService
-    from daemonry.service.calls import Calls
-    from daemonry.service.server import Server
+    from daemonry.service.server.bounds import Bounds
+    from daemonry.service.server.builtin import VarlinkService
+    from daemonry.service.server.dispatch import Calls
+    from daemonry.service.server.server import Server
     from daemonry.testing import get_test_socket_path
 
     calls = Calls()

@@ -160,7 +160,7 @@ def test_4_for_access_denied(sandbox, program, as_nobody):
         "sys.exit(daemonry.cli.main.run(sys.argv[1:]))",
         *("status", instance.place.socket_path),
         imports="import daemonry.cli.main, daemonry.cli.target, daemonry.cli.exit_codes\n"
-        "import daemonry.transport.unix_connect, daemonry.service.client, daemonry.process.lock",
+        "import daemonry.transport.unix_connect, daemonry.service.client.text, daemonry.process.lock",
     )
     denied = sandbox.run(*command)
     assert (denied.code, denied.out) == (4, "")

@@ -204,9 +204,9 @@ def test_a_live_one_costs_no_import_of_what_starts(probe):
     probe.start(PROGRAM)
     script = "import sys, daemonry\ndaemonry.ensure('probe').close()\nprint(*sys.modules)"
     loaded = set(probe.sandbox.run(sys.executable, "-c", script).out.split())
-    heavy = {"asyncio", "logging", "subprocess", "json", "re", "socket", "typing", "daemonry.daemon.start"}
+    heavy = {"asyncio", "logging", "subprocess", "json", "re", "socket", "typing", "daemonry.launch.start"}
     assert not loaded & heavy
-    assert "daemonry.daemon.ensure" in loaded
+    assert "daemonry.launch.ensure" in loaded
 
 
 def test_a_place_of_the_programs_own(probe, tmp_path):

@@ -6,8 +6,8 @@ import types
 
 import pytest
 
-from daemonry.daemon import fingerprint
-from daemonry.daemon.fingerprint import Code, of_config
+from daemonry.runtime import fingerprint
+from daemonry.runtime.fingerprint import Code, of_config
 
 SETTINGS = """
 import msgspec

@@ -38,7 +38,7 @@ def set_up(run):
 async def hold():
     with RUN.busy():
         await wait_told("free")
-import daemonry.daemon.idle as idle
+import daemonry.runtime.idle_shutdown as idle
 def suspended():  # asked at each look whether the time is over
     note("looks", ".")
     return 3600.0 if told("suspended") else 0.0
@@ -212,7 +212,7 @@ def test_who_waits_in_the_queue_as_it_ends_is_taken_in(probe, endpoint):
     It listens where it did afterwards: over TCP it had another port, which its record did not name.
     """
     body = PROGRAM + (
-        "import daemonry.service.server as servers, socket\n"
+        "import daemonry.service.server.server as servers, socket\n"
         "refuse_more = servers.Server.refuse_more\n"
         "def with_a_late_client(self):\n"
         "    if not told('came'):\n"

@@ -18,7 +18,7 @@ END_S = 30.0
 # then really begin together.
 AT_THE_BARRIER = """\
 import sys
-import daemonry.cli.full, daemonry.daemon.run, daemonry.daemon.start
+import daemonry.cli.full, daemonry.runtime.runner, daemonry.launch.start
 from daemonry.cli.main import main
 sys.stdin.read()
 main()

@@ -183,8 +183,8 @@ def test_sighup_reloads_and_the_log_tells_how_that_went(live, probe, config):
 # --- the program's hook ---------------------------------------------------------------------------
 
 SLOW_HOOK = """
-import daemonry.daemon.life
-daemonry.daemon.life.HOOK_TIMEOUT_S = 0.3
+import daemonry.runtime.control_state
+daemonry.runtime.control_state.HOOK_TIMEOUT_S = 0.3
 
 @daemon.on_reload
 async def hook(new):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from daemonry import start
-from daemonry.daemon.start import Recipe, remembered
+from daemonry.daemon.recipe import Recipe, remembered
 from daemonry.errors import NotReadyInTime, StartFailed
 from daemonry.process import lock, platform
 from daemonry.testing import wait_until

@@ -13,8 +13,8 @@ import time
 import pytest
 
 from daemonry import DaemonryError, Instance, stop
-from daemonry.daemon.stop import _patience_s as patience_of
 from daemonry.errors import NotRunning, StopFailed
+from daemonry.launch.stop import _patience_s as patience_of
 from daemonry.limits import LOCK_PROBE_PATIENCE_S
 from daemonry.process import lock
 from daemonry.testing import wait_until
@@ -522,8 +522,8 @@ def _read_all(fd):
 
 def test_a_stop_waits_as_long_as_the_daemon_has_to_drain(probe, monkeypatch):
     """A drain may take longer than what a stop waits for otherwise."""
-    monkeypatch.setattr("daemonry.daemon.stop.STOP_TIMEOUT_S", 1.0)
-    monkeypatch.setattr("daemonry.daemon.stop.DRAIN_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("daemonry.launch.stop.STOP_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("daemonry.launch.stop.DRAIN_TIMEOUT_S", 0.5)
     instance = probe.start(STUBBORN, "drain_timeout_s=60")
     at_work(probe)
     told = []

@@ -13,7 +13,7 @@ import threading
 import pytest
 
 from daemonry.errors import DeadlineExceeded, SocketBindError, StaleSocket
-from daemonry.service.client import request
+from daemonry.service.client.text import request
 from daemonry.testing import cleanup_socket_file, get_test_socket_path
 from daemonry.transport.connect import connect, listen, try_connect
 

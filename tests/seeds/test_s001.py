@@ -22,8 +22,8 @@ from daemonry.errors import (
     NotListening,
     SocketBindError,
 )
-from daemonry.service.client import request
-from daemonry.service.server import Server
+from daemonry.service.client.text import request
+from daemonry.service.server.server import Server
 from daemonry.testing import wait_until
 from daemonry.wire.text import Command, Reply, read_reply
 

@@ -8,13 +8,13 @@ import uvloop
 
 # Loaded here, since pytest rewrites what it loads, and Python 3.11 fails now and then where two threads
 # make syntax trees at the same time (python/cpython#106905).
-import daemonry.service.proxy
-import daemonry.service.varlink_connection  # noqa: F401
+import daemonry.service.client.proxy
+import daemonry.service.server.varlink_connection  # noqa: F401
 from daemonry import Client
-from daemonry.service.bounds import DEFAULT
-from daemonry.service.builtin import VarlinkService
-from daemonry.service.calls import Calls
-from daemonry.service.server import Server
+from daemonry.service.server.bounds import DEFAULT
+from daemonry.service.server.builtin import VarlinkService
+from daemonry.service.server.dispatch import Calls
+from daemonry.service.server.server import Server
 
 LOOPS = {"asyncio": None, "uvloop": uvloop.new_event_loop}
 

@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from daemonry import CallError, Context, Interface, errors
-from daemonry.service.bounds import Bounds
-from daemonry.service.calls import Calls
-from daemonry.service.readers import HAS_EPOLL
-from daemonry.service.tap import Watcher
+from daemonry.service.server.bounds import Bounds
+from daemonry.service.server.dispatch import Calls
+from daemonry.service.server.epoll import HAS_EPOLL
+from daemonry.service.server.tap import Watcher
 from daemonry.testing import wait_until
 
 NAME = "org.example.once"

@@ -13,7 +13,7 @@ import pytest
 
 from daemonry import Client, errors
 from daemonry.process import lock
-from daemonry.service import calls
+from daemonry.service.server import dispatch
 from daemonry.testing import wait_until
 from daemonry.wire import varlink
 
@@ -214,8 +214,13 @@ def test_the_description_has_what_the_docstrings_say(client):
         (
             CONTROL,
             [
-                *(calls.DRAINING, calls.OVERLOADED, calls.FAILED, calls.PROTOCOL_VIOLATION),
-                *(calls.EXPECTED_UPGRADE, calls.NOT_UPGRADABLE, f"{CONTROL}.Paused", f"{CONTROL}.Refusal"),
+                *(dispatch.DRAINING, dispatch.OVERLOADED, dispatch.FAILED, dispatch.PROTOCOL_VIOLATION),
+                *(
+                    dispatch.EXPECTED_UPGRADE,
+                    dispatch.NOT_UPGRADABLE,
+                    f"{CONTROL}.Paused",
+                    f"{CONTROL}.Refusal",
+                ),
             ],
         ),
     ],

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pytest
 
 from daemonry import AsyncClient, Interface, errors
-from daemonry.service.interface import described
+from daemonry.service.interface.declare import described
 from daemonry.testing import wait_until
 from daemonry.transport import ancillary
 from daemonry.transport.ancillary import MAX_FDS, Arrivals, Fd, FdStream

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from daemonry import AsyncClient, Context, Interface, errors, method
-from daemonry.service.handler import Upgrade
+from daemonry.service.interface.handler import Upgrade
 from daemonry.testing import wait_until
 
 NAME = "org.example.tunnel"

@@ -23,8 +23,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from daemonry import CallError, Context, Fd, Interface, Upgrade, method
-from daemonry.service.bounds import Bounds
-from daemonry.service.calls import PROTOCOL_VIOLATION
+from daemonry.service.server.bounds import Bounds
+from daemonry.service.server.dispatch import PROTOCOL_VIOLATION
 from daemonry.wire.dialect import VARLINK, detect
 
 NAME = "org.example.chop"

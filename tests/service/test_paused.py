@@ -7,8 +7,8 @@ import socket
 import pytest
 
 from daemonry import AsyncClient, Client, Interface, Pool, errors, method
-from daemonry.service import calls
-from daemonry.service.interface import described
+from daemonry.service.interface.declare import described
+from daemonry.service.server import dispatch
 from daemonry.testing import wait_until
 
 NAME = "org.example.jobs"
@@ -173,12 +173,12 @@ def test_work_that_has_begun_goes_on_through_a_pause(endpoint):
 
 def test_an_ending_daemon_takes_no_reading_either():
     """A drain ends: what would go on reading would keep it from that."""
-    served = calls.Calls(lambda: errors.Draining(calls.DRAINING))
+    served = dispatch.Calls(lambda: errors.Draining(dispatch.DRAINING))
     served.serve(Jobs())
     head = b'{"method":"org.example.jobs.NamesNow","parameters":{}}'
     assert served.answer_at_once(head + b"\0") is None
     with pytest.raises(errors.Draining):
-        served.find(calls.fast_varlink.decode_call(head))
+        served.find(dispatch.fast_varlink.decode_call(head))
 
 
 def test_a_command_line_reads_in_a_paused_daemon_and_the_description_says_what_reads(paused, sandbox):

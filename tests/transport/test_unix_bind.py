@@ -592,7 +592,7 @@ def test_a_start_that_fails_leaves_the_live_daemon_reachable(here):
     """In another process, which then ends with all its finalizers and exit handlers."""
     script = """
 import sys
-from daemonry.service.server import Server
+from daemonry.service.server.server import Server
 Server(sys.argv[1], leftovers="replace").bind()
 """
     with listen(f"unix:{here}") as live:

@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from mcp_cli import api, arguments, generate, shown
+from mcp_cli.cli import describe
+from mcp_cli.client import api
+from mcp_cli.gateway import generate
+from mcp_cli.pool import arguments
 
 SCHEMA = {
     "type": "object",
@@ -149,7 +152,7 @@ def test_no_schema_breaks_what_reads_it(schema):
     for word in ("a=1", "a=x", "--a"):
         with suppress(arguments.Bad):
             arguments.coerce([word], schema)
-    shown.signature({"name": "x", "json": json.dumps({"inputSchema": schema})})
+    describe.signature({"name": "x", "json": json.dumps({"inputSchema": schema})})
     api.signature(schema)
     text = generate.module("x", [{"name": "x", "inputSchema": schema}], "")
     compile(text, "generated", "exec")

@@ -13,7 +13,7 @@ import pytest
 
 from daemonry import Client
 from daemonry.testing import wait_until
-from mcp_cli.interfaces import Mcp
+from mcp_cli.protocol.interfaces import Mcp
 
 MODES = {"auto": [], "require": ["--require-daemon"], "direct": ["--no-daemon"]}
 
@@ -473,7 +473,7 @@ def test_ctrl_c_ends_the_command_while_it_imports(app):
     """Python drops a KeyboardInterrupt in the middle of an import, and the call would go on."""
     app.sandbox.write("other/mcp_cli/__init__.py", "")
     app.sandbox.write(
-        "other/mcp_cli/cli.py",
+        "other/mcp_cli/cli/entry.py",
         "import signal\ndef main():\n    print(signal.getsignal(signal.SIGINT).name)\n",
     )
     assert app("list", PYTHONPATH=str(app.sandbox.path / "other")).out == "SIG_DFL\n"
@@ -523,8 +523,8 @@ def test_a_daemon_that_hangs_is_not_waited_for(app):
     app.done("call", "fake/echo", "text=1")
     pid = app.pid()
     code = (
-        "import mcp_cli.reach as r; r.PROBE_EVERY_S = 0.3; r.PROBE_TIMEOUT_S = 0.5\n"
-        "from mcp_cli.cli import main; main()"
+        "import mcp_cli.client.connect as r; r.PROBE_EVERY_S = 0.3; r.PROBE_TIMEOUT_S = 0.5\n"
+        "from mcp_cli.cli.entry import main; main()"
     )
     call = app.sandbox.popen(
         sys.executable, "-c", code, "call", "fake/slow", "n=60", stdin=subprocess.DEVNULL
@@ -563,12 +563,13 @@ def test_a_hundred_calls_at_once_each_have_their_own_answer(app):
     code = (
         "import sys, threading\n"
         "from daemonry import Client\n"
-        "from mcp_cli import config_files, config, reach, options\n"
-        "c = config_files.load(None, options.environment())\n"
-        "f = config.definition(c.servers[0], c, options.environment())['fingerprint']\n"
+        "from mcp_cli.client import connect, options\n"
+        "from mcp_cli.config import files, model\n"
+        "c = files.load(None, options.environment())\n"
+        "f = model.definition(c.servers[0], c, options.environment())['fingerprint']\n"
         "bad = []\n"
         "def one(n):\n"
-        "    with Client.connect('unix:' + reach.socket_path()) as client:\n"
+        "    with Client.connect('unix:' + connect.socket_path()) as client:\n"
         "        *_, last = client.stream('org.daemonry.mcp.Call', {'server': 'fake', 'fingerprint': f,\n"
         "            'tool': 'echo', 'words': [f'text={n}'], 'logs': False})\n"
         "        if last['text'] != str(n): bad.append((n, last))\n"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from daemonry.errors import ConfigError
-from mcp_cli import config, config_edit, variables
+from mcp_cli.config import edit, model, variables
 
 TOML = """\
 # the servers of this project
@@ -40,7 +40,7 @@ JSON = """\
 
 
 def parse(text, path="m.toml"):
-    return config.parse(text, path, "/folder")
+    return model.parse(text, path, "/folder")
 
 
 def error(text, path="m.toml"):
@@ -132,10 +132,10 @@ def test_a_mistake_in_json_is_told_with_its_place(old, new, said):
 
 def test_variables_are_filled_in_from_the_environment_that_is_given():
     read = parse(TOML)
-    filled = config.expanded(read.servers[0], read, {"TOKEN": "t", "HOME": "/h"})
+    filled = model.expanded(read.servers[0], read, {"TOKEN": "t", "HOME": "/h"})
     assert (filled.args, filled.env, filled.cwd) == (("-y", "x"), {"T": "t", "B": "2"}, "/folder")
     with pytest.raises(ConfigError, match=r"files\.env\.T: needs the environment variable TOKEN"):
-        config.expanded(read.servers[0], read, {})
+        model.expanded(read.servers[0], read, {})
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_form_that_cannot_be_filled_in_says_so(text):
 
 def test_what_the_caller_passes_on_is_in_the_servers_environment():
     read = parse(TOML.replace('allowed_tools = ["read_*"]', 'pass_env = ["GH", "NOT_SET"]'))
-    filled = config.expanded(read.servers[0], read, {"TOKEN": "t", "GH": "g"})
+    filled = model.expanded(read.servers[0], read, {"TOKEN": "t", "GH": "g"})
     assert filled.env == {"GH": "g", "T": "t", "B": "2"}
     assert read.servers[0].needed() == ("GH", "NOT_SET", "PKG", "TOKEN")
 
@@ -175,11 +175,11 @@ def test_what_the_caller_passes_on_is_in_the_servers_environment():
 def test_a_fingerprint_has_64_digits_and_no_order():
     turned = TOML.replace('T = "${TOKEN}", B = "2"', 'B = "2", T = "${TOKEN}"')
     assert turned != TOML
-    assert config.fingerprint(parse(turned)) == config.fingerprint(parse(TOML))
-    assert len(config.fingerprint(parse(TOML))) == 64
+    assert model.fingerprint(parse(turned)) == model.fingerprint(parse(TOML))
+    assert len(model.fingerprint(parse(TOML))) == 64
     first, second = TOML.index("[[servers]]"), TOML.rindex("[[servers]]")
     swapped = TOML[:first] + TOML[second:] + "\n" + TOML[first:second]
-    assert config.fingerprint(parse(swapped)) == config.fingerprint(parse(TOML))
+    assert model.fingerprint(parse(swapped)) == model.fingerprint(parse(TOML))
 
 
 @pytest.mark.parametrize(
@@ -197,13 +197,13 @@ def test_a_fingerprint_has_64_digits_and_no_order():
     ],
 )
 def test_each_setting_changes_the_fingerprint(old, new):
-    assert config.fingerprint(parse(TOML.replace(old, new, 1))) != config.fingerprint(parse(TOML))
+    assert model.fingerprint(parse(TOML.replace(old, new, 1))) != model.fingerprint(parse(TOML))
 
 
 def test_a_servers_fingerprint_changes_with_what_the_environment_puts_into_it():
     read = parse(TOML)
     (one, other, same) = (
-        config.definition(read.servers[0], read, {"TOKEN": token}) for token in ("a", "b", "a")
+        model.definition(read.servers[0], read, {"TOKEN": token}) for token in ("a", "b", "a")
     )
     assert one["fingerprint"] != other["fingerprint"]
     assert one["template"] == other["template"]
@@ -214,32 +214,32 @@ def test_a_servers_fingerprint_changes_with_what_the_environment_puts_into_it():
 
 
 def test_adding_and_removing_keep_comments_and_order():
-    added = config_edit.with_servers(
-        TOML, "m.toml", [config.ServerConfig("new", "stdio", command="x", env={"A": "1"})]
+    added = edit.with_servers(
+        TOML, "m.toml", [model.ServerConfig("new", "stdio", command="x", env={"A": "1"})]
     )
     assert added.startswith(TOML.rstrip("\n"))
-    assert parse(added).servers[-1] == config.ServerConfig("new", "stdio", command="x", env={"A": "1"})
-    removed = config_edit.without_server(added, "m.toml", "new")
+    assert parse(added).servers[-1] == model.ServerConfig("new", "stdio", command="x", env={"A": "1"})
+    removed = edit.without_server(added, "m.toml", "new")
     assert parse(removed) == parse(TOML)
     assert removed.startswith("# the servers of this project\n")
 
 
 def test_a_new_file_is_made_of_what_is_added():
-    one = config.ServerConfig(
+    one = model.ServerConfig(
         "a", "http", url="https://x", headers={"K": "v"}, disabled_tools=("w*",), timeout_s=5.0
     )
     for path in ("new.toml", "new.json"):
-        assert parse(config_edit.with_servers("", path, [one]), path).servers == (one,)
+        assert parse(edit.with_servers("", path, [one]), path).servers == (one,)
 
 
 def test_json_with_comments_is_not_rewritten():
     with pytest.raises(ConfigError, match="comments, which would be lost"):
-        config_edit.with_servers(JSON, "m.json", [config.ServerConfig("a", "stdio", command="x")])
+        edit.with_servers(JSON, "m.json", [model.ServerConfig("a", "stdio", command="x")])
 
 
 def test_removing_what_is_not_there_says_so():
     with pytest.raises(ConfigError, match="has no server 'nope'"):
-        config_edit.without_server(TOML, "m.toml", "nope")
+        edit.without_server(TOML, "m.toml", "nope")
 
 
 # --- whatever is in it ------------------------------------------------------------------------

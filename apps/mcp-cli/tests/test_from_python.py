@@ -13,8 +13,8 @@ import urllib.request
 
 import pytest
 
-from mcp_cli import generate, recording
-from mcp_cli.api import python_name, signature
+from mcp_cli.client.api import python_name, signature
+from mcp_cli.gateway import generate, recording
 
 MODES = ["auto", "direct"]
 
@@ -43,7 +43,7 @@ def test_tools_are_functions_and_results_have_what_one_wants(app, mode):
         app,
         f"""
 import json, mcp_cli
-from mcp_cli.api import ToolFailed
+from mcp_cli.client.api import ToolFailed
 
 with mcp_cli.connect(mode={mode!r}) as servers:
     assert servers.names == ["fake"]

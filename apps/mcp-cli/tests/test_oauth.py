@@ -17,10 +17,10 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from mcp_cli import interfaces as api
 from mcp_cli.pool import tokens
 from mcp_cli.pool.loopback import Loopback, Refused
 from mcp_cli.pool.service import Pool
+from mcp_cli.protocol import interfaces as api
 
 
 class Site(ThreadingHTTPServer):

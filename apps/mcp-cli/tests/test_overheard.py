@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from mcp_cli import interfaces as api
 from mcp_cli.pool.overheard import Events, Overheard
 from mcp_cli.pool.service import Pool
+from mcp_cli.protocol import interfaces as api
 
 STREAM = b": hello\nevent: message\ndata: one\n\ndata:two\r\ndata: more\r\rid: 7\r\n\r\ndata\n\ndata: cut"
 

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from daemonry.testing import wait_until
-from mcp_cli import interfaces as api
-from mcp_cli.pool import kept, stdio
+from mcp_cli.pool import server as kept
+from mcp_cli.pool import stdio
 from mcp_cli.pool.service import Pool
+from mcp_cli.protocol import interfaces as api
 
 FAKE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_server.py")
 

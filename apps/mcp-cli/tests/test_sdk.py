@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from mcp_cli import pool
-from mcp_cli.interfaces import INTERFACE
 from mcp_cli.pool import sdk
 from mcp_cli.pool.stdio import COMMAND_END_S, END_S, Process
+from mcp_cli.protocol.interfaces import INTERFACE
 
 FAKE = Path(__file__).parent / "fake_server.py"
 

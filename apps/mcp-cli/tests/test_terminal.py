@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from mcp_cli import tables, terminal
+from mcp_cli.cli import tables, terminal
 
 
 class Screen:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from mcp_cli import config_cache, config_files, config_search
+from mcp_cli.config import cache, files, search
 
 # What each of these costs, or brings with it, is more than a whole call may take.
 HEAVY = (
@@ -21,9 +21,9 @@ HEAVY = (
     "json",
     "logging",
     "mcp",
-    "mcp_cli.config",
-    "mcp_cli.interfaces",
-    "mcp_cli.session",
+    "mcp_cli.config.model",
+    "mcp_cli.protocol.interfaces",
+    "mcp_cli.client.session",
     "msgspec",
     "pathlib",
     "re",
@@ -41,8 +41,8 @@ def test_a_warm_call_loads_nothing_heavy(app):
     code = (
         "import sys, os\n"
         "sys.argv = ['mcp-cli', 'call', 'fake/echo', 'text=2']\n"
-        "from mcp_cli import cli\n"
-        "code = cli.run(sys.argv[1:])\n"
+        "from mcp_cli.cli import entry\n"
+        "code = entry.run(sys.argv[1:])\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules], code)\n"
     )
     done = subprocess.run(
@@ -60,7 +60,7 @@ def test_a_warm_call_loads_nothing_heavy(app):
 def test_the_cli_never_imports_the_sdk(app):
     """Nor does a command that starts a daemon, or lists what servers have."""
     for words in (["list"], ["info", "fake"], ["daemon", "status"], ["config", "validate"]):
-        code = f"from mcp_cli import cli; import sys; cli.run({words!r}); print('mcp' in sys.modules)"
+        code = f"from mcp_cli.cli import entry; import sys; entry.run({words!r}); print('mcp' in sys.modules)"
         assert app.sandbox.run(sys.executable, "-c", code).out.endswith("False\n")
 
 
@@ -77,25 +77,25 @@ def remembered(tmp_path):
     environment = {"HOME": str(tmp_path / "home"), "TOKEN": "secret"}
 
     def find(**changed):
-        found = config_search.find(str(path), environment)
-        return config_cache.lookup(found, "a", environment | changed)
+        found = search.find(str(path), environment)
+        return cache.lookup(found, "a", environment | changed)
 
     return path, environment, find
 
 
 def settled(path, environment, monkeypatch):
-    monkeypatch.setattr(config_cache, "SETTLED_NS", 0)
-    config_files.load(str(path), environment)
+    monkeypatch.setattr(cache, "SETTLED_NS", 0)
+    files.load(str(path), environment)
 
 
 def test_what_was_parsed_is_remembered_with_the_environment(remembered, monkeypatch):
     path, environment, find = remembered
     assert find() is None
     settled(path, environment, monkeypatch)
-    loaded = config_files.load(str(path), environment)
-    from mcp_cli import config
+    loaded = files.load(str(path), environment)
+    from mcp_cli.config import model
 
-    whole = config.definition(loaded.servers[0], loaded, environment)
+    whole = model.definition(loaded.servers[0], loaded, environment)
     assert find().fingerprint == whole["fingerprint"]
     assert find(TOKEN="other").fingerprint != whole["fingerprint"]
     assert find().timeout_s == 1800
@@ -103,7 +103,7 @@ def test_what_was_parsed_is_remembered_with_the_environment(remembered, monkeypa
 
 def test_a_file_that_changed_just_now_is_not_remembered(remembered):
     path, environment, find = remembered
-    config_files.load(str(path), environment)
+    files.load(str(path), environment)
     assert find() is None
 
 
@@ -145,4 +145,4 @@ def test_a_memory_that_is_damaged_or_not_ours_is_not_believed(remembered, monkey
     else:
         file.unlink()
     assert find() is None
-    config_files.load(str(path), environment)  # and parsing goes on
+    files.load(str(path), environment)  # and parsing goes on

@@ -28,7 +28,7 @@ def quickly(words: list[str]) -> int | None:
     options = dict(zip(words[1::2], words[2::2], strict=True))
     if not options.keys() <= {"--config", "--log-level"} or options.get("--log-level", "info") not in LEVELS:
         return None
-    from daemonry.daemon.program import load
+    from daemonry.daemon.loader import load
 
     def program(import_path: str) -> Daemon:
         return load(words[0], import_path)
@@ -64,7 +64,7 @@ def be(
         reporter.stage = "import"
         reporter.failed(printable(str(error)))
         raise
-    from daemonry.daemon.run import run
+    from daemonry.runtime.runner import run
 
     if config:
         from daemonry.daemon.config import absolute

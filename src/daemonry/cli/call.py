@@ -20,8 +20,8 @@ from daemonry.cli import exit_codes, output
 from daemonry.clock import Deadline
 from daemonry.daemon.instance import Instance
 from daemonry.limits import CONNECT_TIMEOUT_S
-from daemonry.service.attempts import READS, is_idempotent, only_reads
-from daemonry.service.blocking import CALL_TIMEOUT_S, Client
+from daemonry.service.client.blocking import CALL_TIMEOUT_S, Client
+from daemonry.service.client.retry import READS, is_idempotent, only_reads
 from daemonry.wire import idl, varlink
 from daemonry.wire.text import printable
 

@@ -33,7 +33,7 @@ from daemonry.wire.text import printable
 
 if TYPE_CHECKING:
     from daemonry.daemon.definition import Daemon
-    from daemonry.daemon.start import Recipe
+    from daemonry.daemon.recipe import Recipe
     from daemonry.process.record import Record
 
 _TARGET_HELP = "a daemon's name, its endpoint, module:attribute, or a file.py"
@@ -273,7 +273,7 @@ def _program_of(target: str) -> str:
 
 
 def _remembered(target: str) -> Recipe:
-    from daemonry.daemon.start import remembered
+    from daemonry.daemon.recipe import remembered
 
     if is_endpoint(target):
         raise TargetInvalid(target, "an endpoint does not tell how to start what listens there")
@@ -294,7 +294,7 @@ def _start(options: argparse.Namespace, daemon: Daemon | None) -> int:
 
 
 def _restart(options: argparse.Namespace, daemon: Daemon | None) -> int:
-    from daemonry.daemon.stop import stop
+    from daemonry.launch.stop import stop
 
     instance, recipe = _plan(options, daemon)
     _check_before(recipe, daemon)
@@ -306,7 +306,7 @@ def _restart(options: argparse.Namespace, daemon: Daemon | None) -> int:
 
 
 def _plan(options: argparse.Namespace, daemon: Daemon | None) -> tuple[Instance, Recipe]:
-    from daemonry.daemon.start import Recipe, remembered
+    from daemonry.daemon.recipe import Recipe, remembered
 
     if daemon is None and not (is_program(check(options.target)) and not is_endpoint(options.target)):
         recipe = _remembered(options.target)
@@ -322,7 +322,7 @@ def _plan(options: argparse.Namespace, daemon: Daemon | None) -> tuple[Instance,
 
 def _with_options(recipe: Recipe, options: argparse.Namespace) -> Recipe:
     """Return the recipe with the options given now in the place of those that it remembers."""
-    from daemonry.daemon.start import Recipe
+    from daemonry.daemon.recipe import Recipe
 
     words = (*recipe.arguments, *_run_arguments(options))
     latest = dict(zip(words[::2], words[1::2], strict=True))
@@ -398,7 +398,7 @@ def _run_arguments(options: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _start_planned(options: argparse.Namespace, instance: Instance, recipe: Recipe) -> int:
-    from daemonry.daemon.start import start
+    from daemonry.launch.start import start
 
     assert instance.place is not None
     try:

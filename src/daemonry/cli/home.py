@@ -47,7 +47,7 @@ from daemonry.process.spawn import spawn, take_boot
 from daemonry.wire.text import printable
 
 if TYPE_CHECKING:
-    from daemonry.service.blocking import Client
+    from daemonry.service.client.blocking import Client
 
 _HOME_HELP: Final = "the home's directory (DAEMONRY_HOME, or the present one)"
 _COLUMNS: Final = ("service", "state", "pid", "since", "restarts", "last exit", "note")

@@ -188,7 +188,7 @@ def _command(verb: str, instance: Instance, options: Options) -> int:
 
 
 def _stop(instance: Instance, options: Options) -> int:
-    from daemonry.daemon.stop import stop
+    from daemonry.launch.stop import stop
 
     told = ""
 
@@ -230,9 +230,9 @@ def tell_crash(instance: Instance, *, gone: bool) -> None:
     place = instance.place
     if place is None or not (gone or os.path.exists(place.crash_note_path)):
         return
-    from daemonry.daemon import last_crash
+    from daemonry.daemon import crash_report
 
-    note = (last_crash.note_if_crashed if gone else last_crash.take_note)(place)
+    note = (crash_report.note_if_crashed if gone else crash_report.take_note)(place)
     if note is not None:
         complain(note)
 

@@ -5,13 +5,13 @@
     package.module:attribute        where its `Daemon` stands
     path/file.py[:attribute]        the same
 
-Owns the choice; importing the program for the last two is `daemonry.daemon.program`'s.
+Owns the choice; importing the program for the last two is `daemonry.daemon.loader`'s.
 """
 
 from __future__ import annotations
 
 from daemonry.daemon.instance import Instance
-from daemonry.daemon.program import load
+from daemonry.daemon.loader import load
 from daemonry.process.place import check_name
 from daemonry.transport.endpoint import Endpoint
 

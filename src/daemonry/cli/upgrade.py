@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     import argparse
 
     from daemonry.daemon.instance import Instance
-    from daemonry.daemon.start import Recipe
+    from daemonry.daemon.recipe import Recipe
 
 
 def upgrade(options: argparse.Namespace, instance: Instance, recipe: Recipe) -> int:
     """Exchange the daemon and return the command's exit code."""
-    from daemonry.daemon.upgrade import upgrade as exchange
+    from daemonry.launch.upgrade import upgrade as exchange
 
     assert instance.place is not None
     before = instance.record()

@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
     from typing import Any, NoReturn, TypeVar
 
-    from daemonry.daemon.run import Run
     from daemonry.daemon.versions import Versions
-    from daemonry.service.bounds import Bounds
-    from daemonry.service.interface import Interface
+    from daemonry.runtime.runner import Run
+    from daemonry.service.interface.declare import Interface
+    from daemonry.service.server.bounds import Bounds
 
     Work = Callable[[Run], Awaitable[None] | None]
     Setup = Callable[[Run], Awaitable[None] | None]
@@ -77,7 +77,7 @@ class Daemon:
             `daemonry.process.environment`): `NAME`, or `NAME*` for all that begin so, `*` for all.
         idle_timeout_s: end when nobody has needed it for this long, in seconds: no call, stream or
             subscription, and no job marked by `run.busy()`.  None for never.
-        limits: what its clients may do (see `daemonry.service.bounds`); the defaults if not given.
+        limits: what its clients may do (see `daemonry.service.server.bounds`); the defaults if not given.
         place: where its files are, as a function of nothing that gives a `Place`, asked in each
             process; the usual place of its name if not given.  What it depends on (a variable, say)
             must be the same in the daemon: name such variables in `environment`.
@@ -252,7 +252,7 @@ class Daemon:
         Raises:
             TargetInvalid: the program is being imported for its Daemon, and not run.
         """
-        program = sys.modules.get("daemonry.daemon.program")
+        program = sys.modules.get("daemonry.daemon.loader")
         if program is not None and program.loading:
             raise TargetInvalid(
                 self.name,

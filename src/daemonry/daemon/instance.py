@@ -13,7 +13,7 @@ from daemonry.clock import Deadline
 from daemonry.limits import CONNECT_RETRY_MAX_S, PROBE_TIMEOUT_S, REQUEST_TIMEOUT_S
 from daemonry.process import record_fields
 from daemonry.process.place import Place
-from daemonry.service import client
+from daemonry.service.client import text as client
 from daemonry.transport.endpoint import Endpoint
 from daemonry.wire import text
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from daemonry.service.interface import CallError, Interface
+from daemonry.service.interface.declare import CallError, Interface
 
 if TYPE_CHECKING:
     from daemonry.home.supervisor import Supervisor

@@ -27,7 +27,7 @@ from daemonry.process.record import Record
 from daemonry.transport.endpoint import Endpoint
 
 if TYPE_CHECKING:
-    from daemonry.service.blocking import Client
+    from daemonry.service.client.blocking import Client
 
 HOME_VARIABLE: Final = "DAEMONRY_HOME"
 
@@ -101,7 +101,7 @@ class Home:
             NotRunning: there is none.
             ConnectError, DeadlineExceeded: it cannot be reached.
         """
-        from daemonry.service.blocking import Client
+        from daemonry.service.client.blocking import Client
 
         try:
             return Client.connect(self.endpoint, timeout_s)

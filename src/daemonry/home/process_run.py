@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from daemonry.clock import Deadline
 from daemonry.home.home_file import Orphan, Process
 from daemonry.limits import SERVICE_SWEEP_S
-from daemonry.process import platform, strays, sweep
+from daemonry.process import orphans, platform, sweep
 from daemonry.process.identity import Identity
 from daemonry.process.lifeline import Owned, spawn_owned
 from daemonry.process.reaping import Reaper
@@ -62,8 +62,8 @@ class Run:
         """Ask it to end, kill it after the timeout, and return when its first process has ended."""
         self._asked_until = Deadline(timeout_s)
         # Looked for while their parents are there: afterwards they are nobody's.
-        strays.unpin(self._hidden)
-        self._hidden = strays.pinned_below(self.pid, self.mark)
+        orphans.unpin(self._hidden)
+        self._hidden = orphans.pinned_below(self.pid, self.mark)
         self.send_signal(number)
         self.send_signal(signal.SIGCONT)  # one that was stopped could not obey
         try:
@@ -74,7 +74,7 @@ class Run:
 
     def kill(self) -> None:
         """Kill all of it at once."""
-        strays.finish(strays.pinned_below(self.pid, self.mark), 0)
+        orphans.finish(orphans.pinned_below(self.pid, self.mark), 0)
         self.send_signal(signal.SIGKILL)
         sweep.send(0, self.mark, frozenset(), signal.SIGKILL)
 
@@ -90,9 +90,9 @@ class Run:
 
     def _sweep_all(self, grace_s: float) -> set[int]:
         deadline = Deadline(grace_s)
-        strays.ask(self._hidden, self._asked_group)
+        orphans.ask(self._hidden, self._asked_group)
         left = self._sweep(grace_s)
-        strays.finish(self._hidden, deadline.remaining_s() or 0.0)
+        orphans.finish(self._hidden, deadline.remaining_s() or 0.0)
         return left
 
     def _sweep(self, grace_s: float) -> set[int]:

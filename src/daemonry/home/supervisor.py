@@ -29,13 +29,13 @@ from daemonry.limits import LOCK_PROBE_PATIENCE_S, SERVICE_SWEEP_S
 from daemonry.process import logs, platform, record, sweep
 from daemonry.process.identity import Identity
 from daemonry.process.lock import Lock
+from daemonry.process.orphans import Foundlings
 from daemonry.process.private_dir import ensure_unwritable_by_others
 from daemonry.process.readiness import Reporter
 from daemonry.process.reaping import Reaper
 from daemonry.process.record import Record
-from daemonry.process.strays import Foundlings
-from daemonry.service.calls import Calls
-from daemonry.service.server import Server
+from daemonry.service.server.dispatch import Calls
+from daemonry.service.server.server import Server
 
 logger = logging.getLogger("daemonry.home")
 

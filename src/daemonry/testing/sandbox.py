@@ -16,8 +16,8 @@ from typing import Any, NamedTuple, Self
 
 from daemonry import strict_json
 from daemonry.daemon.instance import Instance
-from daemonry.daemon.stop import stop
 from daemonry.errors import DaemonryError
+from daemonry.launch.stop import stop
 from daemonry.process import platform
 from daemonry.process.identity import Identity
 from daemonry.process.place import Place, host_id

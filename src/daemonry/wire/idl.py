@@ -1,8 +1,8 @@
 """Varlink's interface description language: text in, frozen values out.
 
 Owns the values, the grammar, and what makes a description consistent; writing is `idl_printer`'s.
-What a value of a type looks like in JSON belongs to `service.interface`; who asks for a description
-belongs to `service.builtin`.  No I/O, no clock, no logging.
+What a value of a type looks like in JSON belongs to `service.interface.declare`; who asks for a description
+belongs to `service.server.builtin`.  No I/O, no clock, no logging.
 
 Two grammars are published on one page (varlink.org, Interface-Definition, 2025-02) and disagree;
 `parse` accepts what either accepts:

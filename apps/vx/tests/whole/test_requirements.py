@@ -215,7 +215,7 @@ def test_v17_the_lower_layers_need_no_service() -> None:
         "from vx.reports import report\n"
         "cargo_manifest.read('Cargo.toml', {'package': {'name': 'x'}})\n"
         "assert recipe.recipe_key({'a': 'b'}) != recipe.recipe_key({'a': 'c'})\n"
-        "heavy = ('asyncio', 'daemonry.service.server', 'vx.aether.service')\n"
+        "heavy = ('asyncio', 'daemonry.service.server.server', 'vx.aether.service')\n"
         "print([name for name in heavy if name in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,7 +9,7 @@ import os
 import sys
 
 from daemonry.errors import IpcError
-from mcp_cli import reach
+from mcp_cli.client import connect
 from mcp_cli.ipc.streams import IpcClient, IpcServer
 
 
@@ -18,7 +18,7 @@ def get_socket_path() -> str:
 
     That is $XDG_RUNTIME_DIR where it is the user's alone, else /run/user/UID, else /tmp/mcp-cli-UID.
     """
-    return reach.socket_path()
+    return connect.socket_path()
 
 
 def create_ipc_server(path: str | os.PathLike[str]) -> IpcServer:

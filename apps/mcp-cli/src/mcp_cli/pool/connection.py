@@ -21,11 +21,11 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mcp_cli import __version__
-from mcp_cli.interfaces import Server
 from mcp_cli.pool import http
 from mcp_cli.pool.results import brief, cut
 from mcp_cli.pool.stdio import Process, SpawnFailed
 from mcp_cli.pool.tap import Answer, HttpStreams, StdioStreams, Tap, asking
+from mcp_cli.protocol.interfaces import Server
 
 if TYPE_CHECKING:
     from mcp.client.session import ClientRequestContext

@@ -22,11 +22,11 @@ from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAu
 from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR
 from pydantic import AnyUrl
 
-from mcp_cli.interfaces import Server
 from mcp_cli.pool import tokens
 from mcp_cli.pool.loopback import Loopback, Refused
 from mcp_cli.pool.overheard import Overheard
 from mcp_cli.pool.results import brief
+from mcp_cli.protocol.interfaces import Server
 
 CONNECT_S = 30.0
 # A server may be silent for as long as it works; how long a call may be is the call's own.

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from mcp_cli.pool.kept import Tool
 from mcp_cli.pool.results import brief
+from mcp_cli.pool.server import Tool
 
 
 def input_schema(tool: Tool) -> dict[str, Any]:

@@ -15,8 +15,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from mcp_cli import NAME
-from mcp_cli import arguments as arguments_
-from mcp_cli.interfaces import (
+from mcp_cli.pool import arguments as arguments_
+from mcp_cli.pool import results, schemas
+from mcp_cli.pool.filters import nearest
+from mcp_cli.pool.server import Call, Kept, Tool, item_of
+from mcp_cli.pool.stdio import END_S
+from mcp_cli.protocol.interfaces import (
     BadArguments,
     Changed,
     Event,
@@ -34,10 +38,6 @@ from mcp_cli.interfaces import (
     ServerFailed,
     ServerState,
 )
-from mcp_cli.pool import results, schemas
-from mcp_cli.pool.filters import nearest
-from mcp_cli.pool.kept import Call, Kept, Tool, item_of
-from mcp_cli.pool.stdio import END_S
 
 logger = logging.getLogger("mcp_cli.pool")
 

@@ -19,8 +19,8 @@ from collections.abc import Callable
 from typing import Final, Self
 
 from daemonry import Owned, spawn_owned
-from mcp_cli.interfaces import Server
 from mcp_cli.pool.results import brief
+from mcp_cli.protocol.interfaces import Server
 
 # Variables that any server gets.  Others are named in the configuration: what the shell has that
 # happens to start the daemon must not decide how a server works.

@@ -1,0 +1,238 @@
+"""`mcp-cli call`: one tool call, the command that is to cost no more than it must.
+
+Owns its words, and the warm way: the configuration is remembered, the daemon is there and knows the
+server, so one connection and one call do it.  Where any of that is not so, `session` does it in full.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import daemonry
+from mcp_cli.client.options import DIRECT, Options, environment
+from mcp_cli.config import cache, search
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import Any
+
+    Events = Generator[dict[str, Any], None, None]
+
+INTERFACE = "org.daemonry.mcp"
+CALL = f"{INTERFACE}.Call"
+NOT_CONFIGURED = f"{INTERFACE}.NotConfigured"
+# The server's silence is measured by the daemon, which then answers; this is for the daemon's own.
+# A server that has to be started first may take its time for that besides.
+GRACE_S = 90.0
+MAX_ARGUMENT_BYTES = 16 << 20
+WAIT_BEFORE_HINT_S = 3.0
+
+
+class Asked:
+    """A tool call as it was typed.
+
+    Attributes:
+        arguments: a JSON object as text, or "" where `words` hold them.
+        server: the server's name.
+        tool: the tool's.
+        words: `key=value` and the like.
+    """
+
+    __slots__ = ("arguments", "server", "tool", "words")
+
+    def __init__(self, server: str, tool: str, arguments: str, words: list[str]) -> None:
+        self.server = server
+        self.tool = tool
+        self.arguments = arguments
+        self.words = words
+
+    def parameters(self, options: Options, fingerprint: str, answers: list[str]) -> dict[str, Any]:
+        """Return what `Call` is given."""
+        fields: dict[str, Any] = {
+            "server": self.server,
+            "fingerprint": fingerprint,
+            "tool": self.tool,
+            "logs": wants_logs(options),
+            "answers": answers,
+        }
+        if self.words:
+            fields["words"] = self.words
+        else:
+            fields["arguments"] = self.arguments or "{}"
+        if options.timeout_s is not None:
+            fields["timeout_s"] = options.timeout_s
+        if not options.check:
+            fields["check"] = False
+        return fields
+
+
+def wants_logs(options: Options) -> bool:
+    """Whether progress and log lines are shown: on a terminal, or where asked for."""
+    return not options.quiet and (options.verbose or sys.stderr.isatty())
+
+
+def run(options: Options, words: list[str], behind: list[str]) -> int:
+    """Do `mcp-cli call WORDS` and return the exit code."""
+    asked = asked_of(options, words, behind)
+    events = None
+    if options.mode != DIRECT and not options.one_off:
+        events = _warm(options, asked)
+    if events is None:
+        return _in_full(options, asked)
+    from mcp_cli.cli import events as follow
+
+    try:
+        return follow.result(events, options, asked.server, asked.tool)
+    except daemonry.errors.CallFailed as error:
+        # Nothing ran: the daemon does not know the server yet, or is just about to end.
+        ending = isinstance(error, daemonry.errors.Draining) and error.ran == "no"
+        if error.error == NOT_CONFIGURED or ending:
+            return _in_full(options, asked)
+        return _failed(error, options, asked)
+    except daemonry.errors.ConnectionLost as error:
+        return _in_full(options, asked) if error.ran == "no" else _failed(error, options, asked)
+    except (daemonry.errors.IpcError, KeyboardInterrupt) as error:
+        return _failed(error, options, asked)
+
+
+def _warm(options: Options, asked: Asked) -> Events | None:
+    """Return the call's events if all that it needs is at hand, else None.  Nothing is sent yet."""
+    from mcp_cli.client import answerable
+
+    surroundings = environment()
+    try:
+        found = search.find(options.config, surroundings)
+    except OSError:
+        return None
+    if found is None:
+        return None
+    known = cache.lookup(found, asked.server, surroundings)
+    if known is None:
+        return None
+    from mcp_cli.client import connect
+
+    client = connect.try_connect()
+    if client is None:
+        return None
+    limit_s = options.timeout_s or known.timeout_s
+    parameters = asked.parameters(options, known.fingerprint, answerable.answered(options))
+    return connect.watched(client.stream(CALL, parameters, idle_s=limit_s + GRACE_S), client)
+
+
+def _in_full(options: Options, asked: Asked) -> int:
+    from mcp_cli.cli import events as follow
+    from mcp_cli.client.session import Session
+
+    try:
+        with Session(options) as session:
+            return session.retried(
+                lambda: follow.result(session.call(asked), options, asked.server, asked.tool)
+            )
+    except (daemonry.errors.DaemonryError, KeyboardInterrupt) as error:
+        return _failed(error, options, asked)
+
+
+def _failed(error: BaseException, options: Options, asked: Asked) -> int:
+    from mcp_cli.client import failures
+
+    return failures.tell(error, options, asked.server, asked.tool)
+
+
+# --- words ------------------------------------------------------------------------------------
+
+
+def asked_of(options: Options, words: list[str], behind: list[str]) -> Asked:
+    """Return the call that the words behind `call` stand for.
+
+    Raises:
+        ArgumentInvalid: no tool is named, or standard input or a file does not hold the arguments.
+    """
+    server, tool, rest = target_of(options, words or words + behind)
+    given = rest + behind if words else rest
+    if not given:
+        return Asked(server, tool, _from_pipe(), [])
+    first = given[0]
+    if len(given) == 1:
+        if first == "-":
+            return Asked(server, tool, _read_all(0, "standard input"), [])
+        if first[:1] == "@" and len(first) > 1:
+            return Asked(server, tool, _from_file(first[1:]), [])
+        if first.lstrip()[:1] in ("{", "["):
+            return Asked(server, tool, first, [])
+    return Asked(server, tool, "", given)
+
+
+def target_of(options: Options, words: list[str]) -> tuple[str, str, list[str]]:
+    """Return server, tool and the other words of `SERVER/TOOL ...` or `SERVER TOOL ...`.
+
+    Raises:
+        ArgumentInvalid: a part is missing.
+    """
+    if not words:
+        raise daemonry.errors.ArgumentInvalid("call", "needs a tool: mcp-cli call SERVER/TOOL key=value ...")
+    first = words[0]
+    server, slash, tool = first.partition("/")
+    if slash:
+        if server and tool:
+            return server, tool, words[1:]
+        raise daemonry.errors.ArgumentInvalid(first, "is not SERVER/TOOL")
+    if options.one_off:
+        return "server", first, words[1:]
+    if len(words) < 2 or words[1][:1] in ("-", "{", "@") or "=" in words[1]:
+        raise daemonry.errors.ArgumentInvalid(
+            first, "names no tool: mcp-cli call SERVER/TOOL ... or mcp-cli call SERVER TOOL ..."
+        )
+    return first, words[1], words[2:]
+
+
+def _from_pipe() -> str:
+    """Return what a pipe or a file at standard input holds, "" where there is neither."""
+    try:
+        kind = os.fstat(0).st_mode & 0o170000
+    except OSError:
+        return ""
+    # A pipe, a file, a socket; not a terminal, not /dev/null.
+    if kind not in (0o010000, 0o100000, 0o140000):
+        return ""
+    if kind != 0o100000:
+        _say_waiting()
+    return _read_all(0, "standard input")
+
+
+def _say_waiting() -> None:
+    """Tell who left standard input open, and gave no arguments, what is waited for."""
+    from select import select
+
+    if not select([0], [], [], WAIT_BEFORE_HINT_S)[0]:
+        sys.stderr.write("reading the arguments from standard input; give {} for none, or </dev/null\n")
+        sys.stderr.flush()
+
+
+def _from_file(path: str) -> str:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise daemonry.errors.ArgumentInvalid(f"@{path}", f"cannot be read: {error.strerror}") from None
+    try:
+        return _read_all(fd, path)
+    finally:
+        os.close(fd)
+
+
+def _read_all(fd: int, name: str) -> str:
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        while piece := os.read(fd, 1 << 16):
+            pieces.append(piece)
+            size += len(piece)
+            if size > MAX_ARGUMENT_BYTES:
+                raise daemonry.errors.ArgumentInvalid(name, f"is longer than {MAX_ARGUMENT_BYTES} bytes")
+    except OSError as error:
+        raise daemonry.errors.ArgumentInvalid(name, f"cannot be read: {error.strerror}") from None
+    try:
+        return b"".join(pieces).decode("utf-8").strip()
+    except UnicodeDecodeError:
+        raise daemonry.errors.ArgumentInvalid(name, "is not UTF-8") from None

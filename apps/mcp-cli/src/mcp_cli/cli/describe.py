@@ -1,0 +1,188 @@
+"""`info` and `tool`: what a server is, what a tool takes.
+
+Owns their words.  Settings are shown as they are written in the configuration, so that no `${VAR}` shows
+a secret.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from daemonry import errors
+from daemonry.cli import kit
+from mcp_cli import NAME
+from mcp_cli.cli import call, tables, terminal
+from mcp_cli.cli.events import write
+from mcp_cli.cli.listing import counted, first_line, gather
+from mcp_cli.client.options import Options
+from mcp_cli.client.session import Session
+from mcp_cli.config.model import STDIO, ServerConfig
+from mcp_cli.pool import arguments
+
+
+def info(options: Options, given: argparse.Namespace) -> int:
+    """Do `info SERVER [TOOL]`."""
+    if given.tool or "/" in given.server:
+        server, slash, tool = given.server.partition("/")
+        if slash and given.tool:
+            raise errors.ArgumentInvalid(given.tool, "is one word too many")
+        return _tool(options, server, tool or given.tool, schemas=False)
+    with Session(options) as session:
+        config = session.server(given.server)
+        state = session.ask("Info", given.server, {})
+        (gathered,) = gather(session, "Tools", [config], "tool")
+        if options.json:
+            _info_json(config, state, gathered.items, gathered.filtered)
+        else:
+            _info_text(config, state, gathered.items, gathered.filtered)
+    return kit.DONE
+
+
+def _info_json(
+    config: ServerConfig, state: Mapping[str, Any], items: list[dict[str, Any]], hidden: int
+) -> None:
+    fields = [
+        f'"server":{json.dumps(config.name)}',
+        f'"transport":{json.dumps(_transport(config))}',
+        f'"state":{json.dumps(state.get("state"))}',
+        f'"pid":{json.dumps(state.get("pid") or None)}',
+        f'"protocol":{json.dumps(state.get("protocol", ""))}',
+        f'"serverInfo":{state.get("info") or "null"}',
+        f'"capabilities":{state.get("capabilities") or "null"}',
+        f'"instructions":{json.dumps(state.get("instructions") or None)}',
+        f'"tools":[{",".join(item["json"] for item in items)}]',
+        f'"hidden":{hidden}',
+    ]
+    write("{" + ",".join(fields) + "}\n", sys.stdout)
+
+
+def _transport(config: ServerConfig) -> dict[str, Any]:
+    if config.kind == STDIO:
+        return {"type": config.kind, "command": config.command, "args": list(config.args)}
+    return {"type": config.kind, "url": config.url}
+
+
+def _info_text(
+    config: ServerConfig, state: Mapping[str, Any], items: list[dict[str, Any]], hidden: int
+) -> None:
+    told = json.loads(state.get("info") or "{}")
+    capabilities = json.loads(state.get("capabilities") or "{}")
+    reached = " ".join([config.command, *config.args]) if config.kind == STDIO else config.url
+    rows = [
+        ["description", config.description],
+        ["server", " ".join(str(told[key]) for key in ("title", "name", "version") if told.get(key))],
+        ["transport", f"{config.kind}: {reached}"],
+        ["state", str(state.get("state", ""))],
+        ["pid", str(state.get("pid") or "")],
+        ["protocol", str(state.get("protocol", ""))],
+        ["capabilities", ", ".join(sorted(capabilities))],
+        ["tools", counted(len(items), "tool") + (f", {hidden} hidden" if hidden else "")],
+    ]
+    _print(config.name)
+    for line in tables.aligned([row for row in rows if row[1]], None, "  "):
+        _print(line)
+    if state.get("instructions"):
+        _print("  instructions")
+        for line in str(state["instructions"]).splitlines():
+            _print(f"    {line}")
+    for item in items:
+        _print(f"  {signature(item)}")
+
+
+def signature(item: Mapping[str, Any]) -> str:
+    """Return a tool with its parameters: `get-sum(a: number, b: number)`; optional ones have a `?`."""
+    schema = json.loads(item.get("json") or "{}").get("inputSchema") or {}
+    required = arguments.required(schema)
+    taken = [
+        f"{name}{'' if name in required else '?'}: {arguments.described(kind, schema)}"
+        for name, kind in arguments.properties(schema).items()
+    ]
+    return f"{item['name']}({', '.join(taken)})"
+
+
+def tool(options: Options, given: argparse.Namespace) -> int:
+    """Do `tool SERVER/TOOL`."""
+    server, name, rest = call.target_of(options, given.target)
+    if rest:
+        raise errors.ArgumentInvalid(rest[0], "is one word too many")
+    return _tool(options, server, name, schemas=given.schemas)
+
+
+def _tool(options: Options, server: str, name: str, *, schemas: bool) -> int:
+    with Session(options) as session:
+        item = session.ask("Tool", server, {"tool": name})
+    if options.json or options.raw:
+        write(item["json"] + "\n", sys.stdout)
+        return kit.DONE
+    whole = json.loads(item["json"])
+    schema = whole.get("inputSchema") or {}
+    _print(f"{server}/{name}" + (f"  {whole['title']}" if whole.get("title") else ""))
+    for line in str(whole.get("description") or "").strip().splitlines():
+        _print(f"  {line}")
+    _parameters(schema)
+    notes = whole.get("annotations") or {}
+    said = [word for key, word in _HINTS if notes.get(key) is True]
+    if said:
+        _print(f"  it says of itself: {', '.join(said)}")
+    if schemas:
+        for key in ("inputSchema", "outputSchema"):
+            if whole.get(key) is not None:
+                _print(f"  {key}:")
+                for line in json.dumps(whole[key], ensure_ascii=False, indent=2).splitlines():
+                    _print(f"    {line}")
+    elif whole.get("outputSchema"):
+        _print(f"  gives: {', '.join(arguments.properties(whole['outputSchema'])) or 'structured content'}")
+    _print(f"  {NAME} call {server}/{name}{_example(schema)}")
+    return kit.DONE
+
+
+_HINTS = (
+    ("readOnlyHint", "reads only"),
+    ("destructiveHint", "may destroy"),
+    ("idempotentHint", "twice is as once"),
+    ("openWorldHint", "reaches beyond"),
+)
+
+
+def _parameters(schema: Mapping[str, Any]) -> None:
+    required = arguments.required(schema)
+    rows = []
+    for name, kind in arguments.properties(schema).items():
+        about = kind if isinstance(kind, dict) else {}
+        default = (
+            f" (default {json.dumps(about['default'], ensure_ascii=False)})" if "default" in about else ""
+        )
+        rows.append(
+            [
+                name,
+                arguments.described(kind, schema),
+                "required" if name in required else "",
+                first_line(str(about.get("description") or "")) + default,
+            ]
+        )
+    for line in tables.aligned(rows, None, "    "):
+        _print(line)
+    if not rows:
+        _print("    no parameters" if not arguments.open_ended(schema) else "    any parameters")
+
+
+def _example(schema: Mapping[str, Any]) -> str:
+    known = arguments.properties(schema)
+    words = [f"{name}={_sample(known.get(name, {}), schema)}" for name in arguments.required(schema)]
+    return "".join(f" {word}" for word in words)
+
+
+def _sample(kind: Any, schema: Mapping[str, Any]) -> str:
+    if isinstance(kind, dict) and isinstance(kind.get("enum"), list) and kind["enum"]:
+        return str(kind["enum"][0])
+    samples = {"string": "TEXT", "number": "1", "integer": "1", "boolean": "true", "object": "'{}'"}
+    said = arguments.described(kind, schema)
+    return samples.get(said, "'[]'" if said.endswith("[]") else "VALUE")
+
+
+def _print(line: str) -> None:
+    write(terminal.safe(line, sys.stdout) + "\n", sys.stdout)

@@ -1,0 +1,48 @@
+"""The command's entry: a warm call ends here, all else is handed on.
+
+Owns the choice.  What is imported here and below is what every `mcp-cli call` costs: no asyncio, no
+logging, no JSON, no TOML, no argparse, no third-party module, nothing that compiles regular expressions.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from daemonry.cli import kit
+from mcp_cli.client import options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Be the command `mcp-cli`."""
+    kit.leave(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Do what `mcp-cli ARGUMENTS` does and return its exit code."""
+    return kit.guarded(lambda: _run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    # A tool's words may look like anything; only `call` in first place makes them a tool's.
+    given, words, behind = options.take(arguments, options.environment())
+    if words[:1] == ["call"] and not {"-h", "--help"}.intersection(words[1:3]):
+        from mcp_cli.cli import call
+
+        _interruptible()
+        return call.run(given, words[1:], behind)
+    from mcp_cli.cli import grammar
+
+    _interruptible()
+    return grammar.run(given, words, behind)
+
+
+def _interruptible() -> None:
+    """Have Ctrl-C raise KeyboardInterrupt, now that what a call needs is imported; see scripts/mcp-cli."""
+    import _signal as signal  # type: ignore[import-not-found]  # `signal` costs an enum or two
+
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,112 @@
+"""What is seen while a call runs: progress on one line that is written over, logs and notes above it.
+
+Owns standard error during a call.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from mcp_cli.cli import terminal
+from mcp_cli.client.options import Options
+
+_WIDTH = 24
+
+
+class Shown:
+    """Shows events on standard error.
+
+    Args:
+        options: the command's.
+        server: whose events they are.
+    """
+
+    def __init__(self, options: Options, server: str) -> None:
+        self._server = server
+        self._options = options
+        self._line = ""
+        self._tty = sys.stderr.isatty()
+        self._quiet = options.quiet
+
+    def event(self, event: dict[str, Any]) -> None:
+        """Show one event."""
+        kind = event["kind"]
+        text = event.get("text", "")
+        if kind == "question":
+            from mcp_cli.cli import questions
+
+            self.clear()
+            questions.put(event, self._server)
+        elif kind == "visit":
+            self._above(f"open this in a browser: {text}")
+            _open(text)
+        elif self._quiet:
+            return
+        elif kind == "progress":
+            self._progress(event)
+        elif kind == "log":
+            name = event.get("logger") or self._server
+            self._above(f"[{event.get('level') or 'info'}] {name}: {_log_text(event)}")
+        elif kind == "stderr":
+            self._above(f"{self._server}: {text}")
+        elif kind == "note":
+            # What was done for the call interests while one waits; what is odd about a server, later too.
+            passing = self._tty and not event.get("level")
+            self._over(text) if passing else self._above(text)
+
+    def clear(self) -> None:
+        """Remove the line that is written over."""
+        if self._line:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._line = ""
+
+    def _progress(self, event: dict[str, Any]) -> None:
+        done, total, text = event.get("progress", 0.0), event.get("total"), event.get("text", "")
+        if total:
+            share = max(0.0, min(1.0, done / total))
+            filled = round(share * _WIDTH)
+            said = f"{'#' * filled}{'.' * (_WIDTH - filled)} {share:4.0%} {text}"
+        else:
+            said = f"{done:g} {text}"
+        if self._tty:
+            self._over(f"{self._server}: {said}")
+        elif self._options.verbose:
+            self._above(f"{self._server}: progress {done:g}{f'/{total:g}' if total else ''} {text}".rstrip())
+
+    def _over(self, line: str) -> None:
+        columns, _ = terminal.size(2)
+        self._line = terminal.disarmed(line).replace("\n", " ")[: columns - 1]
+        sys.stderr.write(f"\r\x1b[K{self._line}")
+        sys.stderr.flush()
+
+    def _above(self, text: str) -> None:
+        line = self._line
+        self.clear()
+        sys.stderr.write(terminal.end_of_line(terminal.safe(text, sys.stderr)))
+        if line:
+            self._over(line)
+        sys.stderr.flush()
+
+
+def _log_text(event: dict[str, Any]) -> str:
+    import json
+
+    try:
+        data = json.loads(event.get("result") or "null")
+    except ValueError:
+        return str(event.get("result"))
+    if isinstance(data, dict) and isinstance(data.get("message"), str) and len(data) == 1:
+        data = data["message"]
+    return data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+
+
+def _open(url: str) -> None:
+    """Open a page for the user, where there is a desktop to do it on."""
+    desktop = sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if desktop and sys.stderr.isatty() and url.startswith(("http://", "https://")):
+        import webbrowser
+
+        webbrowser.open(url)

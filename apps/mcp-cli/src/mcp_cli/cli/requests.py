@@ -1,0 +1,147 @@
+"""`read`, `prompt`, `complete`, `ping`, `restart`, `auth`: one question to one server.
+
+Owns their words and what they print.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from daemonry import errors
+from daemonry.cli import kit
+from mcp_cli.cli import call, render
+from mcp_cli.cli import events as follow
+from mcp_cli.cli.listing import gather
+from mcp_cli.client.options import Options
+from mcp_cli.client.session import Session
+
+# A person reads a page, and may have to sign in first.
+AUTH_TIMEOUT_S = 300.0
+
+
+def read(options: Options, given: argparse.Namespace) -> int:
+    """Do `read [SERVER] URI`."""
+    if len(given.target) > 2:
+        raise errors.ArgumentInvalid(given.target[2], "is one word too many: read [SERVER] URI")
+    with Session(options) as session:
+        uri = given.target[-1]
+        server = given.target[0] if len(given.target) == 2 else _server_of(session, uri)
+        final, text = follow.last(session.stream("Read", server, {"uri": uri}), options, server)
+    return _shown(
+        final is not None, text, options, lambda: render.show_contents(text, options, f"{server}-resource")
+    )
+
+
+def _server_of(session: Session, uri: str) -> str:
+    """Return the server that has a resource: the only one, or the one that lists it."""
+    servers = list(session.config.enabled())
+    if len(servers) == 1:
+        return servers[0].name
+    for one in gather(session, "Resources", servers, "resource"):
+        if any(item["name"] == uri for item in one.items):
+            return one.config.name
+    raise errors.ArgumentInvalid(uri, "is in no server's list: name the server, mcp-cli read SERVER URI")
+
+
+def prompt(options: Options, given: argparse.Namespace) -> int:
+    """Do `prompt SERVER/PROMPT key=value ...` (or `prompt SERVER PROMPT key=value ...`)."""
+    server, name, words = call.target_of(options, [given.target, *given.arguments])
+    taken = _pairs(words)
+    with Session(options) as session:
+        events = session.stream("Prompt", server, {"prompt": name, "arguments": taken})
+        final, text = follow.last(events, options, server)
+    return _shown(
+        final is not None, text, options, lambda: render.show_messages(text, options, f"{server}-{name}")
+    )
+
+
+def _pairs(words: list[str]) -> dict[str, str]:
+    taken: dict[str, str] = {}
+    if len(words) == 1 and words[0].lstrip().startswith("{"):
+        try:
+            found = json.loads(words[0])
+        except ValueError as error:
+            raise errors.ArgumentInvalid(words[0], f"is not JSON: {error}") from None
+        return {
+            str(key): value if isinstance(value, str) else json.dumps(value) for key, value in found.items()
+        }
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise errors.ArgumentInvalid(word, "is not key=value")
+        taken[key.lstrip("-")] = value
+    return taken
+
+
+def complete(options: Options, given: argparse.Namespace) -> int:
+    """Do `complete SERVER/PROMPT ARGUMENT [VALUE]`, or with a URI template in the prompt's place."""
+    server, name, _ = call.target_of(options, [given.target])
+    where = {"uri": name} if "://" in name else {"prompt": name}
+    asked = {"argument": given.argument, "value": given.value, "context": _pairs(given.given), **where}
+    with Session(options) as session:
+        text = session.ask("Complete", server, asked)["result"]
+    return _shown(True, text, options, lambda: _say_values(text))
+
+
+def _say_values(text: str) -> None:
+    found = json.loads(text).get("completion", {})
+    for value in found.get("values", []):
+        kit.say(kit.printable(str(value)))
+    if found.get("hasMore"):
+        sys.stdout.flush()
+        kit.complain(f"there are more ({found['total']} in all)" if found.get("total") else "there are more")
+
+
+def _shown(came: bool, text: str, options: Options, show: object) -> int:
+    if not came:
+        raise errors.ConnectionLost("the daemon", "maybe")
+    if options.raw:
+        follow.write(text + "\n", sys.stdout)
+    elif options.json:
+        follow.write(f'{{"outcome":"done","result":{text}}}\n', sys.stdout)
+    else:
+        assert callable(show)
+        show()
+    return kit.DONE
+
+
+def ping(options: Options, given: argparse.Namespace) -> int:
+    """Do `ping SERVER`."""
+    with Session(options) as session:
+        reply = session.ask(
+            "Ping", given.server, {"timeout_s": options.timeout_s} if options.timeout_s else {}
+        )
+    if options.json:
+        kit.say_json({"server": given.server, "ms": reply["ms"]})
+    else:
+        kit.say(f"{given.server}: answers, {reply['ms']:.1f} ms")
+    return kit.DONE
+
+
+def restart(options: Options, given: argparse.Namespace) -> int:
+    """Do `restart SERVER`."""
+    with Session(options) as session:
+        state = session.ask("Restart", given.server, {})
+    if options.json:
+        kit.say_json({"server": given.server, "state": state["state"], "pid": state.get("pid") or None})
+    else:
+        kit.say(f"{given.server}: {state['state']}" + (f" (pid {state['pid']})" if state.get("pid") else ""))
+    return kit.DONE if state["state"] == "ready" else kit.FAILED
+
+
+def auth(options: Options, given: argparse.Namespace) -> int:
+    """Do `auth SERVER`."""
+    with Session(options) as session:
+        if given.forget:
+            had = session.ask("Forget", given.server, {}).get("result")
+            kit.say(f"{given.server}: {'tokens deleted' if had else 'there were no tokens'}")
+            return kit.DONE
+        options.timeout_s = options.timeout_s or AUTH_TIMEOUT_S
+        events = session.stream("Authorize", given.server, {"timeout_s": options.timeout_s})
+        final, _ = follow.last(events, options, given.server)
+    if final is None:
+        raise errors.ConnectionLost("the daemon", "maybe")
+    kit.say(f"{given.server}: authorized")
+    return kit.DONE

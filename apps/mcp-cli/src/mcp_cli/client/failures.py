@@ -1,0 +1,259 @@
+"""How a command that failed says so: one line that a person can act on, and an exit code.
+
+Owns the words for each error of `interfaces`, and what each means for the question that matters: did
+the call run?  Imported when something failed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from daemonry import errors
+from daemonry.cli import kit
+from mcp_cli import NAME
+from mcp_cli.cli.call import INTERFACE
+from mcp_cli.client.options import Options
+
+NOT_SENT = "not_sent"
+MAYBE_RAN = "maybe_ran"
+DONE = "done"
+
+# What a shell says of what SIGINT ended.
+INTERRUPTED = 130
+
+# How many lines of a server's standard error are shown.
+STDERR_LINES = 12
+
+
+class Said:
+    """A failure in words.
+
+    Attributes:
+        code: the exit code.
+        kind: the error's name.
+        lines: for people; the first says it all.
+        outcome: `NOT_SENT`, `MAYBE_RAN` or `DONE`.
+    """
+
+    def __init__(
+        self, kind: str, code: int, outcome: str, line: str, further: list[str] | None = None
+    ) -> None:
+        self.kind = kind
+        self.code = code
+        self.outcome = outcome
+        self.lines = [line, *(further or [])]
+
+
+def tell(error: BaseException, options: Options, server: str, tool: str = "") -> int:
+    """Print why a command failed, as text and, where asked for, as JSON, and return the exit code."""
+    said = said_of(error, server, tool)
+    sys.stdout.flush()
+    if options.json:
+        fields = {"kind": said.kind, "message": said.lines[0], "exit_code": said.code}
+        if isinstance(error, errors.CallFailed):
+            fields["fields"] = dict(error.parameters)
+        whole: dict[str, Any] = {"outcome": said.outcome, "error": fields}
+        sys.stdout.write(json.dumps(whole, ensure_ascii=True) + "\n")
+    for line in said.lines:
+        kit.complain(kit.printable(line))
+    return said.code
+
+
+def said_of(error: BaseException, server: str, tool: str = "") -> Said:
+    """Return what an error means."""
+    name = f"{server}/{tool}" if tool else server
+    if isinstance(error, KeyboardInterrupt):
+        return Said(
+            "Interrupted",
+            INTERRUPTED,
+            MAYBE_RAN,
+            f"{name}: interrupted; the server was told to cancel, and what it did is not known",
+        )
+    if isinstance(error, errors.CallFailed):
+        interface, _, kind = error.error.rpartition(".")
+        made = _OURS.get(kind) if interface in (INTERFACE, "") else None
+        if made is not None:
+            return made(name, error.parameters)
+        if isinstance(error, errors.Draining) and error.ran != "no":
+            return Said(
+                "Draining",
+                kit.UNKNOWN_OUTCOME,
+                MAYBE_RAN,
+                f"{name}: the daemon was stopped in this call; what the server did is not known",
+            )
+        if isinstance(error, errors.Draining):
+            return Said(
+                "Draining",
+                kit.FAILED,
+                NOT_SENT,
+                f"{name}: the daemon is stopping; nothing was sent: try again",
+            )
+        if isinstance(error, errors.Failed):
+            return Said(
+                "Failed",
+                kit.UNKNOWN_OUTCOME,
+                MAYBE_RAN,
+                f"{name}: the daemon failed in this call: {error}",
+            )
+        return Said(type(error).__name__, kit.FAILED, NOT_SENT, f"{name}: {error}")
+    return _of_ipc(error, name)
+
+
+def _of_ipc(error: BaseException, name: str) -> Said:
+    from mcp_cli.client.probe import DaemonSilent
+
+    kind = type(error).__name__
+    ran = getattr(error, "ran", "no")
+    if isinstance(error, DaemonSilent):
+        return Said(kind, kit.UNKNOWN_OUTCOME, MAYBE_RAN, f"{name}: {error}")
+    if isinstance(error, errors.ConnectionLost):
+        if ran == "no":
+            return Said(
+                kind,
+                kit.FAILED,
+                NOT_SENT,
+                f"{name}: the daemon went away before it was asked; nothing ran",
+            )
+        return Said(
+            kind,
+            kit.UNKNOWN_OUTCOME,
+            MAYBE_RAN,
+            f"{name}: the daemon went away in the call, which may have run",
+        )
+    if isinstance(error, errors.DeadlineExceeded):
+        if ran == "maybe":
+            return Said(
+                kind,
+                kit.UNKNOWN_OUTCOME,
+                MAYBE_RAN,
+                f"{name}: no answer in time, and the call may have run: {error}",
+            )
+        return Said(kind, kit.NO_ANSWER, NOT_SENT, f"{name}: {error}")
+    if isinstance(error, errors.ProtocolError):
+        sent = not isinstance(error, errors.LocalProtocolError)
+        code = kit.UNKNOWN_OUTCOME if sent else kit.FAILED
+        return Said(kind, code, MAYBE_RAN if sent else NOT_SENT, f"{name}: {error}")
+    if isinstance(error, errors.NotRunning):
+        return Said(
+            kind,
+            kit.NOT_RUNNING,
+            NOT_SENT,
+            f"{NAME}: no daemon runs; start it with `{NAME} daemon start`, or leave out --require-daemon",
+        )
+    code = next((code for kinds, code in _CODES if isinstance(error, kinds)), kit.FAILED)
+    return Said(kind, code, NOT_SENT, str(error))
+
+
+_CODES = (
+    ((errors.ArgumentInvalid, errors.EndpointInvalid, errors.TargetInvalid), kit.USAGE),
+    ((errors.AccessDenied,), kit.DENIED),
+    ((errors.NotListening, errors.ConnectionRefused), kit.NOT_RUNNING),
+    ((errors.NotReadyInTime, errors.StopFailed), kit.NO_ANSWER),
+)
+
+
+# --- the pool's errors ------------------------------------------------------------------------
+
+_Fields = Mapping[str, Any]
+
+
+def _bad_arguments(name: str, fields: _Fields) -> Said:
+    parameter, reason = fields.get("parameter", ""), fields.get("reason", "")
+    what = f"{parameter} {reason}" if parameter else reason
+    server, tool = fields.get("server", ""), fields.get("tool", "")
+    return Said(
+        "BadArguments",
+        kit.USAGE,
+        NOT_SENT,
+        f"{name}: {what} (see {NAME} tool {server}/{tool}); nothing was sent",
+    )
+
+
+def _no_such_tool(name: str, fields: _Fields) -> Said:
+    server, tool, near = fields.get("server", ""), fields.get("tool", ""), fields.get("nearest", "")
+    hint = f"did you mean {near!r}?" if near else f"see {NAME} list {server}"
+    return Said("NoSuchTool", kit.FAILED, NOT_SENT, f"{server} has no tool {tool!r}: {hint}")
+
+
+def _filtered(name: str, fields: _Fields) -> Said:
+    name = f"{fields.get('server', name)}/{fields.get('tool', '')}"
+    return Said(
+        "Filtered",
+        kit.FAILED,
+        NOT_SENT,
+        f"{name}: the configuration hides this tool: {fields.get('rule', '')}",
+    )
+
+
+def stderr_lines(fields: _Fields) -> list[str]:
+    """Return what a server wrote to standard error last, as lines to show."""
+    lines = [line for line in fields.get("stderr") or () if line.strip()]
+    return [f"  | {line}" for line in lines[-STDERR_LINES:]]
+
+
+_STAGES = {
+    "spawn": "could not be started",
+    "connect": "could not be reached",
+    "initialize": "did not complete its start",
+    "list": "could not say what it has",
+    "authorize": "could not be authorized",
+}
+
+
+def _server_failed(name: str, fields: _Fields) -> Said:
+    server = fields.get("server", name)
+    what = _STAGES.get(fields.get("stage", ""), "failed")
+    return Said(
+        "ServerFailed",
+        kit.FAILED,
+        NOT_SENT,
+        f"{server} {what}: {fields.get('reason', '')}",
+        stderr_lines(fields),
+    )
+
+
+def _needs_authorization(name: str, fields: _Fields) -> Said:
+    server = fields.get("server", name)
+    line = f"{server} asks for authorization: {NAME} auth {server} ({fields.get('reason', '')})"
+    return Said("NeedsAuthorization", kit.DENIED, NOT_SENT, line)
+
+
+def _server_refused(name: str, fields: _Fields) -> Said:
+    data = fields.get("data") or ""
+    line = f"{name}: the server answered with error {fields.get('code')}: {fields.get('message', '')}"
+    return Said("ServerRefused", kit.FAILED, DONE, line, [f"  | {data}"] if data else [])
+
+
+def _timed_out(name: str, fields: _Fields) -> Said:
+    return Said(
+        "TimedOut",
+        kit.UNKNOWN_OUTCOME,
+        MAYBE_RAN,
+        f"{name}: silent for {fields.get('seconds', 0):g} s and told to cancel; what it did is not known",
+    )
+
+
+def _maybe_ran(name: str, fields: _Fields) -> Said:
+    line = f"{name}: {fields.get('reason', '')}; what it did is not known"
+    return Said("MaybeRan", kit.UNKNOWN_OUTCOME, MAYBE_RAN, line, stderr_lines(fields))
+
+
+def _not_configured(name: str, fields: _Fields) -> Said:
+    line = f"{fields.get('server', name)}: the daemon lost its definition twice; nothing ran: try again"
+    return Said("NotConfigured", kit.FAILED, NOT_SENT, line)
+
+
+_OURS = {
+    "BadArguments": _bad_arguments,
+    "Filtered": _filtered,
+    "MaybeRan": _maybe_ran,
+    "NeedsAuthorization": _needs_authorization,
+    "NoSuchTool": _no_such_tool,
+    "NotConfigured": _not_configured,
+    "ServerFailed": _server_failed,
+    "ServerRefused": _server_refused,
+    "TimedOut": _timed_out,
+}

@@ -1,0 +1,170 @@
+"""The servers, for a program that lives long and asks much: on asyncio, through the daemon.
+
+Owns what such a program meets in its life and a command does not: the daemon ends and is started again, the
+configuration changes, several calls are under way.  Each call has a connection of its own, so to leave it is
+to cancel it and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import msgspec
+
+from daemonry import AsyncClient, CallError, errors
+from mcp_cli import NAME
+from mcp_cli.cli.call import INTERFACE
+from mcp_cli.client import connect
+from mcp_cli.client.options import DIRECT, REQUIRE, Options
+from mcp_cli.client.retry import Attempts
+from mcp_cli.client.session import START_TIMEOUT_S, NoSuchServer, Session
+from mcp_cli.config.model import ServerConfig
+
+Events = AsyncGenerator[dict[str, Any], None]
+
+
+class Warm:
+    """The servers of a configuration.
+
+    Args:
+        options: as a command has them: which configuration, which mode.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._session = Session(options)
+        self._refs: dict[str, dict[str, str]] = {}
+        self._pool: Any = None
+
+    async def servers(self) -> list[ServerConfig]:
+        """Return the servers of the configuration, as it is now.
+
+        Raises:
+            ConfigError: it cannot be used.
+        """
+        # A new session reads the file anew; what did not change keeps its fingerprint, and so its process.
+        session = Session(self._options)
+        every = list((await asyncio.to_thread(lambda: session.config)).enabled())
+        self._session = session
+        self._refs.clear()
+        return every
+
+    async def ref(self, server: str) -> dict[str, str]:
+        """Return how a server is called, giving its definition if need be.
+
+        Raises:
+            NoSuchServer, ConfigError: there is none of that name, or it cannot be used.
+        """
+        if server not in self._refs:
+            definition = self._session.definition(self._session.server(server))
+            async with contextlib.aclosing(self._once("Configure", {"servers": [definition]})) as replies:
+                async for _ in replies:
+                    pass
+            self._refs[server] = {"server": server, "fingerprint": definition["fingerprint"]}
+        return self._refs[server]
+
+    async def stream(
+        self, method: str, server: str, parameters: dict[str, Any], *, listing: bool = False
+    ) -> Events:
+        """Call a method about one server, and yield its events, or its one reply.
+
+        Args:
+            method: its name in the interface.
+            server: the server's name.
+            parameters: what it is given besides the server.
+            listing: whether the method takes several servers.
+
+        Raises:
+            As `ref`, and CallFailed: as the method.
+        """
+        attempts = Attempts()
+        while True:
+            ref = await self.ref(server)
+            given = {"servers": [ref], **parameters} if listing else {**ref, **parameters}
+            try:
+                async with contextlib.aclosing(self._once(method, given)) as events:
+                    async for event in events:
+                        attempts.begun = True
+                        yield event
+            except errors.DaemonryError as error:
+                if not attempts.again(error):
+                    raise
+                if isinstance(error, errors.Draining):
+                    await self._start()
+            else:
+                return
+            self._refs.pop(server, None)  # the daemon is another one by now
+
+    async def _once(self, method: str, parameters: dict[str, Any]) -> Events:
+        if self._options.mode == DIRECT:
+            async for event in self._here(method, parameters):
+                yield event
+            return
+        client = await self._connect()
+        try:
+            if method in ("Configure", "Answer", "Complete"):
+                yield await client.call(f"{INTERFACE}.{method}", parameters, timeout_s=START_TIMEOUT_S)
+                return
+            async with contextlib.aclosing(client.stream(f"{INTERFACE}.{method}", parameters)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            client.close()
+
+    async def _connect(self) -> AsyncClient:
+        path = f"unix:{connect.socket_path()}"
+        try:
+            return await AsyncClient.connect(path)
+        except (errors.NotListening, errors.ConnectionRefused):
+            await self._start()
+        return await AsyncClient.connect(path)
+
+    async def _start(self) -> None:
+        """Have a daemon that is ready; one that is ending is waited for."""
+        if self._options.mode == REQUIRE:
+            raise errors.NotRunning(NAME)
+        (await asyncio.to_thread(self._session.start_daemon)).close()
+
+    async def _here(self, method: str, parameters: dict[str, Any]) -> Events:
+        """Do the same with a pool in this process."""
+        from mcp_cli.pool.service import Pool
+        from mcp_cli.protocol.interfaces import Ref, Server
+
+        if self._pool is None:
+            self._pool = Pool()
+        kinds = {"Configure": Server}
+        given = dict(parameters)
+        if "servers" in given:
+            given["servers"] = msgspec.convert(given["servers"], list[kinds.get(method, Ref)])  # type: ignore[misc]
+        try:
+            result = getattr(self._pool, method.lower())(**given)
+            if hasattr(result, "__aiter__"):
+                async with contextlib.aclosing(result) as events:
+                    async for event in events:
+                        yield msgspec.to_builtins(event)
+                return
+            value = await result
+            made = msgspec.to_builtins(value)
+            yield made if isinstance(value, msgspec.Struct) else {"result": made}
+        except CallError as error:
+            raise errors.CallFailed(f"{INTERFACE}.{type(error).__name__}", error.parameters) from None
+
+    async def answer(self, question: str, result: str) -> None:
+        """Answer a question; one that nobody asks any more is let go."""
+        with contextlib.suppress(errors.CallFailed):
+            async with contextlib.aclosing(
+                self._once("Answer", {"id": question, "result": result})
+            ) as replies:
+                async for _ in replies:
+                    pass
+
+    async def close(self) -> None:
+        """End what was started in this process."""
+        if self._pool is not None:
+            await self._pool.close()
+
+
+__all__ = ["NoSuchServer", "Warm"]

@@ -1,0 +1,1 @@
+"""mcp-cli as a server: `serve`, `record` and `replay`, `generate`."""

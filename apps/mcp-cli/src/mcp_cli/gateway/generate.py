@@ -1,0 +1,363 @@
+"""`mcp-cli generate`: a typed Python module with a function for each tool of a server, or a command.
+
+Owns the text that is generated.  A module calls through `mcp_cli.connect()`, so through the daemon; as a
+command it has a subcommand for each tool, its parameters as options, and completion for the shell.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from daemonry import errors, write_atomically
+from daemonry.cli import kit
+from mcp_cli import NAME, __version__
+from mcp_cli.client.api import Servers, python_name
+from mcp_cli.client.options import Options
+from mcp_cli.pool import arguments
+from mcp_cli.pool.arguments import followed
+
+_SIMPLE = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
+# What a generated module uses itself.
+_RESERVED = frozenset(
+    (
+        *("Any", "Callable", "Literal", "Result", "atexit", "connect", "main"),
+        *("_COMPLETION", "_PROGRAM", "_TOOLS", "_complete", "_given", "_read", "_reader", "_servers"),
+    )
+)
+WIDTH = 100
+# Linux before 5.1 cut the line at 127 characters.
+MAX_SHEBANG = 125
+
+
+def run(options: Options, server: str, path: str | None, standalone: bool) -> int:
+    """Write the module of a server and return the exit code.
+
+    Args:
+        options: which configuration, which mode.
+        server: the server's name.
+        path: the file that is written; None or "-" for standard output.
+        standalone: whether it is a command too.
+    """
+    from mcp_cli.client import failures
+
+    try:
+        with Servers(options) as servers:
+            tools = servers.listed("Tools", server)
+            text = module(server, tools, _connection(options), standalone=standalone)
+    except errors.DaemonryError as error:
+        return failures.tell(error, options, server)
+    if path in (None, "-"):
+        sys.stdout.write(text)
+        return kit.DONE
+    assert path is not None
+    try:
+        write_atomically(os.path.abspath(path), text.encode(), mode=0o755 if standalone else 0o644)
+    except OSError as error:
+        kit.complain(f"{NAME}: {path} cannot be written: {error.strerror}")
+        return kit.FAILED
+    kit.say(f"{path}: {len(tools)} tools of {server}")
+    return kit.DONE
+
+
+def _connection(options: Options) -> str:
+    """Return the arguments of `connect` that lead to the same servers."""
+    given = {
+        "config": os.path.abspath(options.config) if options.config else None,
+        "stdio": options.stdio,
+        "url": options.url,
+    }
+    return ", ".join(f"{name}={value!r}" for name, value in given.items() if value)
+
+
+def module(
+    server: str, tools: Iterable[Mapping[str, Any]], connection: str = "", *, standalone: bool = False
+) -> str:
+    """Return the text of a server's module.
+
+    Args:
+        server: its name.
+        tools: as it lists them.
+        connection: the arguments of `mcp_cli.connect`, as Python.
+        standalone: whether it can be run as a command.
+    """
+    tools = list(tools)
+    names = _names(str(tool["name"]) for tool in tools)
+    functions = [_function(server, tool, names[tool["name"]]) for tool in tools]
+    literal = any("Literal[" in one for one in functions)
+    anything = standalone or any("Any" in one.partition('"""')[0] for one in functions)
+    typing = [name for name, used in (("Any", anything), ("Literal", literal)) if used]
+    parts = [
+        f"#!{_interpreter()}\n" if standalone else "",
+        f'"""The tools of the MCP server {_in_doc(server)}.  Made by {NAME} {__version__}."""\n\n',
+        "from __future__ import annotations\n\n",
+        "import atexit\n",
+        "from collections.abc import Callable\n" if standalone else "",
+        f"from typing import {', '.join(typing)}\n\n" if typing else "\n",
+        "from mcp_cli import connect\nfrom mcp_cli.client.api import Result\n\n",
+        f"_servers = connect({connection})\natexit.register(_servers.close)\n\n",
+        f"__all__ = {json.dumps(sorted(names.values()))}\n",
+        *functions,
+    ]
+    if standalone:
+        parts.append(_COMMAND.format(tools=_table(tools, names), program=repr(server)))
+    return "".join(parts)
+
+
+def _interpreter() -> str:
+    """Return what a command is run by: this interpreter, for another may not have what it imports."""
+    own = sys.executable
+    return own if own and len(own) < MAX_SHEBANG and " " not in own else "/usr/bin/env python3"
+
+
+def _names(tools: Iterable[str]) -> dict[str, str]:
+    """Return each tool's name in Python; two that would have the same are numbered."""
+    taken: dict[str, str] = {}
+    for tool in tools:
+        name = python_name(tool)
+        if name in _RESERVED:
+            name += "_"
+        number = 2
+        made = name
+        while made in taken.values():
+            made = f"{name}_{number}"
+            number += 1
+        taken[tool] = made
+    return taken
+
+
+def _function(server: str, tool: Mapping[str, Any], name: str) -> str:
+    schema = tool.get("inputSchema") or {}
+    properties = arguments.properties(schema)
+    required = [one for one in arguments.required(schema) if one in properties]
+    ordered = sorted(properties, key=lambda one: one not in required)
+    own = _names(ordered)
+    parameters = []
+    for one in ordered:
+        kind = _type(properties[one], schema)
+        if one in required:
+            parameters.append(f"{own[one]}: {kind}")
+        else:
+            kind = kind if kind in ("Any", "None") or kind.endswith("| None") else f"{kind} | None"
+            parameters.append(f"{own[one]}: {kind} = None")
+    head = f"def {name}({'*, ' if parameters else ''}{', '.join(parameters)}) -> Result:"
+    if len(head) > WIDTH:
+        inside = "".join(f"    {one},\n" for one in ["*", *parameters])
+        head = f"def {name}(\n{inside}) -> Result:"
+    body = [f'    """{_doc(tool, properties, own)}"""']
+    optional = [one for one in ordered if one not in required]
+    pairs = ", ".join(f"{json.dumps(one)}: {own[one]}" for one in required)
+    body.append(f"    _given: dict[str, object] = {{{pairs}}}")
+    body += [
+        f"    if {own[one]} is not None:\n        _given[{json.dumps(one)}] = {own[one]}" for one in optional
+    ]
+    body.append(f"    return _servers.call({json.dumps(server)}, {json.dumps(tool['name'])}, _given)\n")
+    return "\n\n" + head + "\n" + "\n".join(body)
+
+
+def _doc(tool: Mapping[str, Any], properties: Mapping[str, Any], own: Mapping[str, str]) -> str:
+    text = _in_doc(str(tool.get("description") or tool["name"]).strip())
+    lines = textwrap.indent(text, "    ").strip()
+    told = []
+    for one, name in own.items():
+        kind = properties[one]
+        said = " ".join(_in_doc(str(kind.get("description") or "")).split()) if isinstance(kind, dict) else ""
+        if said:
+            told.append(f"        {name}: {said}")
+    if not told:
+        return lines
+    return lines + "\n\n    Args:\n" + "\n".join(told) + "\n    "
+
+
+def _in_doc(text: str) -> str:
+    text = text.replace("\\", "\\\\").replace('"""', "'''").replace("\0", "")
+    return text[:-1] + "'" if text.endswith('"') else text
+
+
+def _type(kind: Any, schema: Mapping[str, Any], depth: int = 0) -> str:
+    """Return a schema's type as Python writes it."""
+    kind = followed(kind, schema)
+    if depth > 8 or not kind:
+        return "Any"
+    if "enum" in kind or "const" in kind:
+        values = kind.get("enum") or [kind.get("const")]
+        if isinstance(values, list) and all(isinstance(value, str | int | bool | None) for value in values):
+            return f"Literal[{', '.join(repr(value) for value in values)}]"
+        return "Any"
+    for union in ("anyOf", "oneOf"):
+        if isinstance(kind.get(union), list):
+            return _union([_type(one, schema, depth + 1) for one in kind[union]])
+    found = kind.get("type")
+    if isinstance(found, list):
+        return _union([_type({**kind, "type": one}, schema, depth + 1) for one in found])
+    if found == "array":
+        return f"list[{_type(kind.get('items') or {}, schema, depth + 1)}]"
+    if found == "object":
+        further = kind.get("additionalProperties")
+        inner = _type(further, schema, depth + 1) if isinstance(further, dict) and further else "Any"
+        return f"dict[str, {inner}]"
+    return _SIMPLE.get(str(found), "Any")
+
+
+def _union(kinds: list[str]) -> str:
+    if "Any" in kinds:
+        return "Any"
+    different = list(dict.fromkeys(kinds))
+    if "None" in different:
+        different = [one for one in different if one != "None"] + ["None"]
+    return " | ".join(different)
+
+
+def _table(tools: list[Mapping[str, Any]], names: Mapping[str, str]) -> str:
+    """Return what the command knows of the tools, as Python."""
+    lines = []
+    for tool in tools:
+        schema = tool.get("inputSchema") or {}
+        properties = arguments.properties(schema)
+        own = _names(properties)
+        table = {
+            own[name]: (
+                _type(kind, schema),
+                name in arguments.required(schema),
+                " ".join(str((kind if isinstance(kind, dict) else {}).get("description") or "").split()),
+            )
+            for name, kind in properties.items()
+        }
+        said = str(tool.get("description") or "").strip().partition("\n")[0]
+        lines.append(f"    {tool['name']!r}: ({names[tool['name']]}, {said!r}, {table!r}),\n")
+    return "".join(lines)
+
+
+_COMMAND = '''
+
+# By the tool's name: its function, what it says of itself, and its parameters (type, required, meaning).
+_TOOLS: dict[str, Any] = {{
+{tools}}}
+_PROGRAM = {program}
+_COMPLETION = {{
+    "bash": """\\
+_{{name}}() {{
+    local words
+    words=$("${{COMP_WORDS[0]}}" --complete "${{COMP_WORDS[@]:1:COMP_CWORD}}" 2>/dev/null)
+    COMPREPLY=( $(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}") )
+}}
+complete -o default -F _{{name}} {{program}}
+""",
+    "zsh": """\\
+#compdef {{program}}
+_{{name}}() {{
+    local -a found
+    found=("${{(@f)$("${{words[1]}}" --complete "${{(@)words[2,CURRENT]}}" 2>/dev/null)}}")
+    compadd -- "${{(@)found}}"
+}}
+compdef _{{name}} {{program}}
+""",
+    "fish": """\\
+complete -c {{program}} -f -a '({{program}} --complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
+""",
+}}
+
+
+def _complete(words: list[str]) -> list[str]:
+    import ast
+
+    if len(words) <= 1:
+        return [*_TOOLS, "--help", "--json", "--completion"]
+    if words[0] == "--completion":
+        return [*_COMPLETION]
+    _, _, parameters = _TOOLS.get(words[0], (None, "", {{}}))
+    options = {{"--" + name.replace("_", "-"): kind for name, (kind, _, _) in parameters.items()}}
+    kind = options.get(words[-2], "")
+    if kind.startswith("Literal["):
+        return [str(value) for value in ast.literal_eval(kind.removeprefix("Literal"))]
+    return [*options]
+
+
+def _read(text: str, kind: str) -> Any:
+    import json
+
+    if kind == "str" or (kind.startswith("Literal") and repr(text) in kind):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        if "str" in kind or kind == "Any":
+            return text
+        raise
+
+
+def _reader(kind: str) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        return _read(text, kind)
+
+    read.__name__ = kind  # argparse names it to who writes something else
+    return read
+
+
+def main() -> int:
+    import argparse
+    import sys
+
+    from daemonry.errors import DaemonryError
+    from mcp_cli.client import failures
+    from mcp_cli.client.api import ToolFailed
+    from mcp_cli.client.options import Options
+
+    if sys.argv[1:2] == ["--complete"]:
+        print("\\n".join(_complete(sys.argv[2:])))
+        return 0
+    if sys.argv[1:2] == ["--completion"]:
+        import os
+        import re
+
+        program = os.path.basename(sys.argv[0])
+        name = re.sub(r"\\W", "_", program)
+        text = _COMPLETION.get((sys.argv[2:] or ["bash"])[0], "")
+        if not text:
+            print(f"{{program}}: --completion bash, zsh or fish", file=sys.stderr)
+            return 2
+        print(text.replace("{{name}}", name).replace("{{program}}", program), end="")
+        return 0
+    parser = argparse.ArgumentParser(description=f"The tools of the MCP server {{_PROGRAM}}.")
+    parser.add_argument("--json", action="store_true", help="print the result as the server sent it")
+    parser.add_argument(
+        "--completion", nargs="?", metavar="SHELL", help="print a completion script for bash, zsh or fish"
+    )
+    tools = parser.add_subparsers(dest="tool", metavar="TOOL", required=True)
+    for tool, (_, said, parameters) in _TOOLS.items():
+        own = tools.add_parser(tool, help=said.replace("%", "%%"), description=said.replace("%", "%%"))
+        for name, (kind, required, meaning) in parameters.items():
+            option = "--" + name.replace("_", "-")
+            if kind == "bool":
+                own.add_argument(
+                    option, dest="p_" + name, action=argparse.BooleanOptionalAction, required=required,
+                    help=meaning.replace("%", "%%"),
+                )
+                continue
+            own.add_argument(
+                option, dest="p_" + name, type=_reader(kind), required=required, metavar=kind,
+                help=meaning.replace("%", "%%"),
+            )
+    given = vars(parser.parse_args())
+    function = _TOOLS[given["tool"]][0]
+    arguments = {{
+        name[2:]: value for name, value in given.items() if name.startswith("p_") and value is not None
+    }}
+    try:
+        result = function(**arguments)
+    except ToolFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+    except DaemonryError as error:
+        return failures.tell(error, Options(), _PROGRAM, given["tool"])
+    print(result.raw if given["json"] else result.text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
+'''

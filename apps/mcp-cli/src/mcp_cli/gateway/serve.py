@@ -1,0 +1,264 @@
+"""`mcp-cli serve`: one MCP server that offers all configured ones, on stdio or HTTP.
+
+Owns the two transports: lines on the standard streams, and streamable HTTP without sessions on loopback.
+What the messages mean is `front`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, BinaryIO, Final
+from urllib.parse import urlsplit
+
+from mcp_cli import NAME
+from mcp_cli.client.options import Options
+from mcp_cli.client.warm import Warm
+from mcp_cli.gateway.front import Front
+
+MAX_LINE_BYTES: Final = 64 << 20
+# For what was asked when the client has ended its input.
+DRAIN_S: Final = 10.0
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
+
+Tell = Callable[[str, str], None]
+
+
+def run(options: Options, only: list[str], http_port: int | None = None, host: str = "127.0.0.1") -> int:
+    """Serve until the client goes, or until interrupted, and return the exit code.
+
+    Args:
+        options: which configuration, which mode.
+        only: the servers that are offered; all if empty.
+        http_port: of the HTTP server, 0 for any; None for stdio.
+        host: the address that it listens at.
+    """
+    with contextlib.suppress(KeyboardInterrupt):
+        if http_port is None:
+            asyncio.run(on_stdio(options, only))
+        else:
+            asyncio.run(_on_http(options, only, host, http_port))
+    return 0
+
+
+async def on_stdio(options: Options, only: list[str], tell: Tell = lambda _who, _line: None) -> None:
+    """Serve one client on the standard streams.
+
+    Args:
+        options: as `run`.
+        only: as `run`.
+        tell: is told each message: who sent it, "client" or "server", and its text.
+    """
+    # What prints by mistake goes to stderr.
+    stdin, stdout = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    lines = _Lines(stdin)
+    lock = asyncio.Lock()
+
+    async def send(line: str) -> None:
+        tell("server", line)
+        async with lock:
+            try:
+                await asyncio.to_thread(_write_all, stdout.fileno(), line.encode() + b"\n")
+            except BrokenPipeError:
+                lines.end()
+
+    warm = Warm(options)
+    front = Front(warm, send, only)
+    try:
+        while line := await lines.next():
+            text = line.decode("utf-8", "replace").strip()
+            if text:
+                tell("client", text)
+                await front.handle(text)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await front.drain()
+    finally:
+        await front.close()
+        await warm.close()
+
+
+class _Lines:
+    """The lines of a file of any kind, read in a thread that holds up no exit."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._came: asyncio.Queue[bytes] = asyncio.Queue()
+        self._file = file
+        threading.Thread(target=self._read, name="mcp-cli-stdin", daemon=True).start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            while line := self._file.readline(MAX_LINE_BYTES):
+                self._loop.call_soon_threadsafe(self._came.put_nowait, line)
+            self._loop.call_soon_threadsafe(self.end)
+
+    async def next(self) -> bytes:
+        """Return the next line; nothing at the end."""
+        return await self._came.get()
+
+    def end(self) -> None:
+        """Have `next` return nothing."""
+        self._came.put_nowait(b"")
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+async def _on_http(options: Options, only: list[str], host: str, port: int) -> None:
+    # What the SDK needs anyway; a server on stdio needs neither.
+    import uvicorn
+
+    warm = Warm(options)
+    config = uvicorn.Config(
+        _Http(warm, only, loopback=host in LOOPBACK),
+        host=host,
+        port=port,
+        log_level="warning",
+        lifespan="off",
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    try:
+        while not server.started and not serving.done():  # noqa: ASYNC110  # it tells in no other way
+            await asyncio.sleep(0.01)
+        if server.started:
+            bound = server.servers[0].sockets[0].getsockname()
+            print(f"{NAME}: serving at http://{host}:{bound[1]}/mcp", file=sys.stderr, flush=True)
+        await serving
+    finally:
+        await warm.close()
+
+
+class _Http:
+    """Streamable HTTP without sessions, as an ASGI application: each POST is answered on its own.
+
+    Args:
+        warm: the servers.
+        only: those that are offered.
+        loopback: whether only programs of this machine are to reach it: what a browser sends for a page of
+            another site, or to a name that is not loopback's, is refused.
+    """
+
+    def __init__(self, warm: Warm, only: list[str], *, loopback: bool) -> None:
+        self._warm = warm
+        self._only = only
+        self._loopback = loopback
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        status, why = self._refusal(scope, headers)
+        if status:
+            await _plain(send, status, why)
+            return
+        body = await _body(receive)
+        if body is None:
+            await _plain(send, 413, "the message is too long")
+            return
+        await self._post(body, receive, send)
+
+    def _refusal(self, scope: dict[str, Any], headers: dict[str, str]) -> tuple[int, str]:
+        if self._loopback:
+            if not _is_loopback(f"//{headers.get('host', '')}"):
+                return 421, "this host is not served here"
+            origin = headers.get("origin")
+            if origin is not None and not _is_loopback(origin):
+                return 403, "pages of other sites are not served"
+        if scope["path"].rstrip("/") not in ("", "/mcp"):
+            return 404, "POST to /mcp"
+        if scope["method"] != "POST":
+            return 405, "there is no stream besides those of requests"
+        if not headers.get("content-type", "").startswith("application/json"):
+            return 415, "messages are application/json"
+        return 0, ""
+
+    async def _post(self, body: bytes, receive: Any, send: Any) -> None:
+        try:
+            message = json.loads(body)
+        except ValueError:
+            await _plain(send, 400, "this is not JSON")
+            return
+        if not isinstance(message, dict):
+            await _plain(send, 400, "a message is a JSON object")
+            return
+        if message.get("method") is None or message.get("id") is None:
+            await _plain(send, 202, "")  # a notification, or the answer to what is not asked here
+            return
+        out: asyncio.Queue[str] = asyncio.Queue()
+        front = Front(self._warm, out.put, self._only)
+        await front.handle(body)
+        gone = asyncio.create_task(_gone(receive))
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")],
+            }
+        )
+        try:
+            while True:
+                getting = asyncio.create_task(out.get())
+                await asyncio.wait((getting, gone), return_when=asyncio.FIRST_COMPLETED)
+                if not getting.done():
+                    getting.cancel()
+                    return
+                line = getting.result()
+                last = '"method":' not in line[:40]
+                await send(
+                    {
+                        "type": "http.response.body",
+                        "body": b"event: message\ndata: " + line.encode() + b"\n\n",
+                        "more_body": not last,
+                    }
+                )
+                if last:
+                    return
+        finally:
+            gone.cancel()
+            await front.close()
+
+
+def _is_loopback(url: str) -> bool:
+    try:
+        return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+    except ValueError:  # such as a bracket that is not closed
+        return False
+
+
+async def _body(receive: Any) -> bytes | None:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return b"".join(parts)
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_LINE_BYTES:
+            return None
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+async def _gone(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _plain(send: Any, status: int, text: str) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    if status == 405:
+        headers.append((b"allow", b"POST"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text.encode()})

@@ -1,0 +1,104 @@
+"""How a daemon is started: the recipe, remembered so that it can be started again by its name.
+
+Owns the recipe and its file beside the record.  Starting a process from it is `launch.start`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from daemonry import strict_json
+from daemonry.errors import BadFrame, StartFailed
+from daemonry.process.atomic_file import write_atomically
+from daemonry.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from daemonry.daemon.definition import Daemon
+    from daemonry.process.place import Place
+
+
+class Recipe(Value):
+    """How a daemon is started; remembered, so that it can be started again by its name.
+
+    Attributes:
+        arguments: the words after `run` besides the target: options.
+        environment: the variables that it takes of its starter's, besides the usual ones.
+        import_path: a directory that modules are looked for in, or "".
+        python: the interpreter.
+        target: `module:attribute` or `/file.py:attribute`.
+    """
+
+    __slots__ = ("arguments", "import_path", "python", "target", "environment")  # noqa: RUF023  # as the arguments
+    arguments: tuple[str, ...]
+    environment: tuple[str, ...]
+    import_path: str
+    python: str
+    target: str
+
+    def __init__(
+        self,
+        arguments: tuple[str, ...],
+        import_path: str,
+        python: str,
+        target: str,
+        environment: tuple[str, ...] = (),
+    ) -> None:
+        self._set(
+            arguments=arguments,
+            import_path=import_path,
+            python=python,
+            target=target,
+            environment=environment,
+        )
+
+
+def recipe_of(daemon: Daemon, arguments: tuple[str, ...] = ()) -> Recipe:
+    """Return how a daemon that this process has imported is started.
+
+    Raises:
+        TargetInvalid: another process could not find it.
+    """
+    return Recipe(arguments, daemon.import_path(), sys.executable, daemon.target(), daemon.environment)
+
+
+def remember_if_new(place: Place, recipe: Recipe) -> None:
+    """Remember how a daemon is started, unless the same program is remembered, with whatever options.
+
+    Raises:
+        StartFailed: it could not be written.
+    """
+    last = remembered(place)
+    if last is None or last.target != recipe.target:
+        remember(place, recipe)
+
+
+def remember(place: Place, recipe: Recipe) -> None:
+    """Write down how a daemon is started.
+
+    Raises:
+        StartFailed: it could not be written.
+    """
+    fields = {name: getattr(recipe, name) for name in recipe.__slots__}
+    try:
+        write_atomically(place.start_path, strict_json.encode(fields).encode(), durable=False)
+    except OSError as error:
+        raise StartFailed(place.name, "directories", f"{place.host_dir}: {error.strerror}") from error
+
+
+def remembered(place: Place) -> Recipe | None:
+    """Return how the daemon was started last, or None if that is not known."""
+    try:
+        with open(place.start_path, encoding="utf-8") as file:
+            fields: dict[str, Any] = strict_json.decode_object(file.read())
+        return Recipe(
+            tuple(fields["arguments"]),
+            fields["import_path"],
+            fields["python"],
+            fields["target"],
+            tuple(fields.get("environment", ())),
+        )
+    except (OSError, KeyError, TypeError, BadFrame, UnicodeDecodeError):
+        return None

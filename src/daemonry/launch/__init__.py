@@ -1,0 +1,1 @@
+"""Outside the daemon: find one, start it, replace it, stop it."""

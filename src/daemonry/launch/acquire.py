@@ -1,0 +1,228 @@
+"""Getting a daemon up that does not serve: waiting for who starts it, starting it, or replacing it.
+
+Owns the order: the start lock, another look, the start, the connection.  Of any number who want the
+same daemon one has the lock and starts; the others wait, look now and then, and connect.  They never
+start what serves by then.  Nothing is started unless nobody holds the life lock: a daemon that is
+busy, and one that we may not talk to, is not an absent one.
+"""
+
+from __future__ import annotations
+
+import daemonry
+from daemonry import clock
+from daemonry.backoff import delays
+from daemonry.daemon.instance import Instance
+from daemonry.launch import ensure
+from daemonry.limits import LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S
+from daemonry.process.lock import Lock
+from daemonry.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from daemonry.clock import Deadline
+    from daemonry.daemon.definition import Daemon
+    from daemonry.daemon.recipe import Recipe
+    from daemonry.daemon.versions import Versions
+    from daemonry.process.place import Place
+    from daemonry.transport.endpoint import Endpoint
+    from daemonry.transport.stream import Stream
+
+
+class Wanted(Value):
+    """What the caller of `ensure` asked for; see there."""
+
+    __slots__ = ("arguments", "daemon", "env", "mode", "on_stage", "versions")
+    arguments: tuple[str, ...]
+    daemon: Daemon | None
+    env: Mapping[str, str]
+    mode: str
+    on_stage: Callable[[str], None]
+    versions: Versions | None
+
+    def __init__(
+        self,
+        arguments: tuple[str, ...],
+        daemon: Daemon | None,
+        env: Mapping[str, str],
+        mode: str,
+        on_stage: Callable[[str], None],
+        versions: Versions | None,
+    ) -> None:
+        self._set(
+            arguments=arguments, daemon=daemon, env=env, mode=mode, on_stage=on_stage, versions=versions
+        )
+
+
+def bring_up(place: Place, wanted: Wanted, deadline: Deadline) -> tuple[Stream, Endpoint]:
+    """Return a stream to the daemon once it serves.
+
+    Raises:
+        As `ensure`.
+    """
+    instance = Instance(place)
+    if wanted.mode == "auto":
+        return _found_or_started(instance, wanted, deadline)
+    return _found(instance, wanted, deadline)
+
+
+def _found(instance: Instance, wanted: Wanted, deadline: Deadline) -> tuple[Stream, Endpoint]:
+    """Return a stream to a daemon that somebody else starts."""
+    knock = None
+    try:
+        for delay_s in delays(LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S):
+            stream = _look(instance, wanted, deadline)
+            if stream is not None:
+                return stream
+            if wanted.mode == "require" and not _is_coming(instance):
+                raise daemonry.errors.NotRunning(instance.name, _hint(instance, wanted))
+            knock = knock or _knock(instance, wanted)
+            if not deadline.sleep(delay_s):
+                break
+    finally:
+        if knock is not None:
+            knock.close()
+    if instance.lock_held() is not False:
+        raise _not_in_time(instance, deadline)
+    hint = f"nobody started it within {deadline.timeout_s:g} s"
+    raise daemonry.errors.NotRunning(instance.name, hint)
+
+
+def _knock(instance: Instance, wanted: Wanted) -> Stream | None:
+    """Return a stream to who listens for a daemon that is not there; None where nobody does.
+
+    A service manager starts a daemon when somebody connects to the socket that it keeps for it.
+    What is reached is not trusted: it counts when its record is there, as everywhere.
+    """
+    if wanted.mode != "supervised":
+        return None
+    from daemonry.transport.connect import connect
+    from daemonry.transport.endpoint import Endpoint
+
+    assert instance.place is not None
+    declared = wanted.daemon.endpoint if wanted.daemon is not None else None
+    try:
+        endpoint = Endpoint.parse(declared) if declared else Endpoint.unix(instance.place.socket_path)
+        return connect(endpoint, LOCK_RETRY_MAX_S)
+    except (daemonry.errors.DaemonryError, OSError):
+        return None
+
+
+def _found_or_started(instance: Instance, wanted: Wanted, deadline: Deadline) -> tuple[Stream, Endpoint]:
+    from daemonry.daemon import single_instance
+    from daemonry.launch import start_failure
+
+    place = instance.place
+    assert place is not None
+    single_instance.prepare(place)
+    began_s = clock.monotonic()
+    for delay_s in delays(LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S):
+        lock = Lock.try_take(place.start_lock_path)
+        try:
+            # Another look, now that nobody can be starting it; without the lock, who does may be done.
+            stream = _look(instance, wanted, deadline)
+            if stream is not None:
+                return stream
+            if lock is not None:
+                recipe = _recipe(instance, wanted)
+                start_failure.raise_if_since(place, began_s, recipe)
+                _start(instance, wanted, recipe, lock, deadline)
+                lock = None
+                continue
+        finally:
+            if lock is not None:
+                lock.release()
+        if not deadline.sleep(delay_s):
+            break
+    raise _not_in_time(instance, deadline)
+
+
+def _start(instance: Instance, wanted: Wanted, recipe: Recipe, lock: Lock, deadline: Deadline) -> None:
+    """Start the daemon, or replace the one that runs; the lock is let go of."""
+    from daemonry.launch import start_failure
+    from daemonry.launch.start import start_locked
+
+    place = instance.place
+    assert place is not None
+    try:
+        reason = _why_replace(instance, wanted)
+        if reason:
+            from daemonry.launch.upgrade import upgrade_locked
+
+            wanted.on_stage(f"replace: {reason}")
+            upgrade_locked(place, recipe, lock, deadline, wanted.on_stage, wanted.env)
+        else:
+            start_locked(place, recipe, lock, deadline, wanted.on_stage, wanted.env)
+    except daemonry.errors.StartFailed as error:
+        start_failure.note(place, error, recipe)
+        raise
+    except daemonry.errors.AlreadyRunning:
+        pass  # it lives, and cannot be reached just now: it sees to its socket within a second or two
+    finally:
+        lock.forget()
+
+
+def _why_replace(instance: Instance, wanted: Wanted) -> str:
+    """Return why the daemon that runs is to be replaced; "" if it is not, or none runs."""
+    if wanted.daemon is None:
+        return ""
+    from daemonry.launch import replace
+
+    policy = wanted.versions or wanted.daemon.versions
+    verdict = replace.replaceable(instance, policy, wanted.daemon.version)
+    return "" if verdict is None else verdict.reason
+
+
+def _look(instance: Instance, wanted: Wanted, deadline: Deadline) -> tuple[Stream, Endpoint] | None:
+    assert instance.place is not None
+    return ensure.reach(instance.place, deadline, wanted.daemon, wanted.versions, wanted.mode)
+
+
+def _is_coming(instance: Instance) -> bool:
+    """Whether somebody is the daemon, or is starting it.
+
+    Raises:
+        AccessDenied: we may not know, and would not by waiting.
+    """
+    from daemonry.daemon import liveness
+    from daemonry.process import lock
+
+    assert instance.place is not None
+    held = instance.lock_held()
+    if held is None and instance.liveness().answer == liveness.DENIED:
+        reason = f"whether {instance.name} runs cannot be told"
+        raise daemonry.errors.AccessDenied(instance.place.life_lock_path, reason)
+    return held is not False or lock.is_held(instance.place.start_lock_path) is not False
+
+
+def _recipe(instance: Instance, wanted: Wanted) -> Recipe:
+    from daemonry.daemon.recipe import Recipe, recipe_of, remembered
+
+    daemon = wanted.daemon
+    assert instance.place is not None
+    if daemon is not None:
+        return recipe_of(daemon, wanted.arguments)
+    recipe = remembered(instance.place)
+    if recipe is None:
+        raise daemonry.errors.TargetInvalid(
+            instance.name, "no daemon of this name was started here: give its module or file"
+        )
+    arguments = wanted.arguments or recipe.arguments
+    return Recipe(arguments, recipe.import_path, recipe.python, recipe.target, recipe.environment)
+
+
+def _hint(instance: Instance, wanted: Wanted) -> str:
+    target = instance.name
+    if wanted.daemon is not None:
+        try:
+            target = wanted.daemon.target()
+        except daemonry.errors.TargetInvalid:
+            return ""
+    return f"start it with: daemonry start {target}"
+
+
+def _not_in_time(instance: Instance, deadline: Deadline) -> daemonry.errors.DeadlineExceeded:
+    pid = instance.pid()
+    subject = instance.name if pid is None else f"{instance.name} (pid {pid})"
+    return daemonry.errors.DeadlineExceeded("start", deadline.timeout_s or 0.0, "no", subject)

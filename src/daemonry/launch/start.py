@@ -1,0 +1,189 @@
+"""Starting a daemon in the background, and learning at once how that went.
+
+Owns the starter's side: the start lock, the new process, the pipe on which it reports.  The
+daemon's side is `run`.  The start lock is handed to the new process by its descriptor, so that
+no moment exists in which nobody holds it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from daemonry.clock import Deadline
+from daemonry.daemon import crash_report, single_instance
+from daemonry.daemon.recipe import remember
+from daemonry.errors import AlreadyRunning, NotReadyInTime, StartFailed
+from daemonry.limits import LOCK_PROBE_PATIENCE_S, START_TIMEOUT_S
+from daemonry.process import crash_file, readiness
+from daemonry.process.environment import patterns_of
+from daemonry.process.record import Record
+from daemonry.process.spawn import let_go, spawn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from daemonry.daemon.recipe import Recipe
+    from daemonry.process.lock import Lock
+    from daemonry.process.place import Place
+
+
+def start(
+    place: Place,
+    recipe: Recipe,
+    *,
+    timeout_s: float = START_TIMEOUT_S,
+    progress: Callable[[str], None] = lambda stage: None,
+) -> Record:
+    """Start the daemon and return its record once it is ready.
+
+    Args:
+        place: where its files are.
+        recipe: how it is started.
+        timeout_s: how long it may take, in seconds, waiting for other starts included.
+        progress: is told each stage as it begins.
+
+    Raises:
+        AlreadyRunning: somebody is this daemon.
+        StartFailed: it did not come up; the error tells the stage and the reason.
+        NotReadyInTime: it lives and has not said that it is ready; it is left to go on.
+        DeadlineExceeded: another start was under way, or the last run was ending, all the time.
+        UnsafePath: its directories cannot be used.
+    """
+    deadline = Deadline(timeout_s)
+    single_instance.prepare(place)
+    start_lock = single_instance.take_start_lock(place, deadline)
+    return start_locked(place, recipe, start_lock, deadline, progress)
+
+
+def start_locked(  # as `start`
+    place: Place,
+    recipe: Recipe,
+    start_lock: Lock,
+    deadline: Deadline,
+    progress: Callable[[str], None] = lambda stage: None,
+    env: Mapping[str, str] | None = None,
+    *,
+    take_over: bool = False,
+) -> Record:
+    """As `start`, for who has the start lock already; it is let go of, whatever happens.
+
+    Args:
+        place: where its files are.
+        recipe: how it is started.
+        start_lock: the lock.
+        deadline: when it has to be ready.
+        progress: is told each stage as it begins.
+        env: values of the daemon's environment besides.
+        take_over: whether it takes over from the daemon that runs.
+    """
+    try:
+        if not take_over:
+            single_instance.await_vacancy(place, deadline)
+        remember(place, recipe)
+        read_fd, write_fd = os.pipe()
+        try:
+            progress("spawn")
+            process = _spawn(place, recipe, start_lock, write_fd, env or {}, take_over=take_over)
+        finally:
+            os.close(write_fd)
+    finally:
+        # The new process holds the lock now, or nobody needs it.
+        start_lock.forget()
+    try:
+        return _await_ready(place, process, read_fd, deadline, progress)
+    finally:
+        os.close(read_fd)
+
+
+def _spawn(
+    place: Place,
+    recipe: Recipe,
+    start_lock: Lock,
+    write_fd: int,
+    env: Mapping[str, str],
+    *,
+    take_over: bool,
+) -> subprocess.Popen[bytes]:
+    boot: dict[str, Any] = {
+        "ready_fd": write_fd,
+        "lock_fd": start_lock.fd,
+        "import_path": recipe.import_path,
+        "record_path": place.record_path,
+    }
+    if take_over:
+        boot["take_over"] = True
+    try:
+        return spawn(
+            ["run", recipe.target, *recipe.arguments],
+            boot,
+            (write_fd, start_lock.fd),
+            place.crash_path,
+            recipe.python,
+            env,
+            patterns_of(place.name, recipe.environment),
+        )
+    except OSError as error:
+        raise StartFailed(place.name, "spawn", error.strerror or str(error)) from error
+
+
+def _await_ready(
+    place: Place,
+    process: subprocess.Popen[bytes],
+    read_fd: int,
+    deadline: Deadline,
+    progress: Callable[[str], None],
+) -> Record:
+    stage = "spawn"
+    for message in readiness.messages(read_fd, deadline):
+        if message is None:
+            let_go(process)  # it goes on, and nobody waits for it
+            raise NotReadyInTime(place.name, stage, deadline.timeout_s or 0.0, process.pid)
+        if "ready" in message:
+            let_go(process)
+            return Record.from_fields(message["ready"])
+        if "running" in message:
+            _reap(process)
+            raise AlreadyRunning(place.name, message["running"]["pid"], message["running"]["endpoint"])
+        if "failed" in message:
+            failed = message["failed"]
+            raise StartFailed(
+                place.name,
+                failed["stage"],
+                failed["error"],
+                _reap(process),
+                _besides(failed["error"], crash_file.tail(place.crash_path)),
+            )
+        stage = message.get("stage", stage)
+        progress(stage)
+    status = _reap(process)
+    crash_report.note_if_crashed(place)  # told here, so not to the next client
+    raise StartFailed(place.name, stage, _how_it_ended(status), status, crash_file.tail(place.crash_path))
+
+
+def _reap(process: subprocess.Popen[bytes]) -> int | None:
+    import subprocess
+
+    try:
+        return process.wait(timeout=LOCK_PROBE_PATIENCE_S * 8)
+    except subprocess.TimeoutExpired:
+        let_go(process)
+        return None
+
+
+def _besides(reason: str, output: str) -> str:
+    """Return what the process wrote, less the reason that it reported, which it writes last."""
+    *before, last = output.splitlines() or [""]
+    return "\n".join(before) if last.endswith(reason) else output
+
+
+def _how_it_ended(status: int | None) -> str:
+    if status is None:
+        return "the process closed its report and goes on"
+    if status < 0:
+        import signal
+
+        return f"the process was killed by {signal.Signals(-status).name}"
+    return f"the process ended with status {status} before it was ready"

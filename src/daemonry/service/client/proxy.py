@@ -1,0 +1,420 @@
+"""Typed proxies: an object with an interface's methods, each of which calls a daemon.
+
+Owns the way from Python arguments to parameters and from replies to Python results, for both
+clients.  A proxy is an instance of a subclass of the interface that was given, so type checkers
+see its methods; the subclass is made once per interface and kind of client, since to read
+signatures takes longer than many calls.  What is a proxy's own is its client and its timeout.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, closing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from daemonry import errors
+from daemonry.service.interface.declare import CallError, Described, Interface, Method, described
+from daemonry.service.interface.schema import NotDescribable
+from daemonry.service.server.dispatch import giver, taker
+from daemonry.transport.ancillary import Fd, close_all
+from daemonry.wire import fast_varlink
+from daemonry.wire.typed_reply import never_proved, reader
+from daemonry.wire.varlink import (
+    MAX_FRAME_BYTES,
+    METHOD_HEAD,
+    PARAMETERS_HEAD,
+    PLAIN_TAIL,
+    encode_name,
+)
+
+if TYPE_CHECKING:
+    from daemonry.service.client.asynchronous import AsyncClient, Pool
+    from daemonry.service.client.blocking import Client
+
+AnyInterface = TypeVar("AnyInterface", bound=Interface)
+
+_FRAME_END = PLAIN_TAIL + b"\0"
+
+
+class Converter:
+    """One method of one interface, seen from a caller.
+
+    Attributes:
+        full_name: its name on the wire, with the interface's.
+        idempotent: whether the interface says that doing it twice is as good as once.
+        python_name: its name in Python.
+        read: makes received bytes the result, or NotImplemented where only `result` can tell.
+        takes_none: whether it has no parameters.
+    """
+
+    __slots__ = (
+        "_by_keyword",
+        "_head",
+        "_method",
+        "_own_name",
+        "_positional",
+        "_required",
+        "_signature",
+        "_where",
+        "_without_arguments",
+        "full_name",
+        "idempotent",
+        "python_name",
+        "read",
+        "takes_none",
+    )
+
+    def __init__(self, where: Described, method: Method, function: Callable[..., Any]) -> None:
+        self.full_name = f"{where.name}.{method.name}"
+        self.idempotent = method.marks.idempotent
+        self._where = where
+        self._method = method
+        self._read_signature(function)
+        self._head = METHOD_HEAD + encode_name(self.full_name) + PARAMETERS_HEAD
+        self._without_arguments = self._head + b"{}" + _FRAME_END
+        self.python_name = method.python_name
+        self.takes_none = not self._by_keyword and not self._positional
+        common = not (method.gives_fds or method.read_reply)
+        self.read: Callable[[bytes], Any] = (
+            reader(method.reply, method.reply_field) if common else never_proved
+        )
+
+    def _read_signature(self, function: Callable[..., Any]) -> None:
+        signature = inspect.signature(function)
+        # The first is `self`, by whatever name; it stays, since others may be positional only.
+        kept = [one for one in signature.parameters.values() if one.name != self._method.context]
+        self._own_name = kept[0].name
+        self._signature = signature.replace(parameters=kept)
+        # What is sent for each, by place and by keyword.
+        own = kept[1:]
+        self._positional = tuple(_sent_name(one) for one in own if one.kind is not one.KEYWORD_ONLY)
+        self._by_keyword = {one.name: _sent_name(one) for one in own if one.kind is not one.POSITIONAL_ONLY}
+        self._required = frozenset(_sent_name(one) for one in own if one.default is one.empty)
+
+    @property
+    def passes_fds(self) -> bool:
+        """Whether descriptors go with the call or its reply."""
+        return self._method.takes_fds or self._method.gives_fds
+
+    def given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments, as they are, by the names that are sent.
+
+        Raises:
+            TypeError: they do not fit the method.
+        """
+        if not args and not kwargs and not self._required:
+            return {}
+        if len(args) > len(self._positional):
+            return self._bound(args, kwargs)
+        given = dict(zip(self._positional, args, strict=False))
+        for name, value in kwargs.items():
+            sent = self._by_keyword.get(name)
+            if sent is None or sent in given:
+                return self._bound(args, kwargs)
+            given[sent] = value
+        return given if self._required <= given.keys() else self._bound(args, kwargs)
+
+    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        # Python's own way, for its messages; it takes longer than a call.
+        arguments = self._signature.bind(None, *args, **kwargs).arguments
+        del arguments[self._own_name]
+        return {name.rstrip("_"): value for name, value in arguments.items()}
+
+    def frame(self, given: Mapping[str, Any]) -> bytes | None:
+        """Return the call with these arguments as it is sent, with its NUL; None if only `plain` can tell.
+
+        Raises:
+            NotSendable: one has no form.
+        """
+        if not given:
+            return self._without_arguments
+        if self._method.write_parameters is not None:
+            given = self.plain(given)
+        data = self._head + fast_varlink.encode_parameters(given) + _FRAME_END
+        return data if len(data) <= MAX_FRAME_BYTES else None
+
+    def plain(self, given: Mapping[str, Any], fds: list[Fd] | None = None) -> dict[str, Any]:
+        """Return the parameters that are sent for arguments, as plain values.
+
+        Args:
+            given: what `given` returned.
+            fds: takes the descriptors that go with them.
+        """
+        hook = giver(fds if fds is not None else [])
+        fields = {name: msgspec.to_builtins(value, enc_hook=hook) for name, value in given.items()}
+        return fields if self._method.write_parameters is None else self._method.write_parameters(fields)
+
+    def result(self, fields: Mapping[str, Any], fds: list[Fd] | None = None) -> Any:
+        """Return a reply's fields, and the descriptors that came with it, as the method's own type.
+
+        Raises:
+            RemoteProtocolError: they do not fit it.
+        """
+        method = self._method
+        if method.reply is type(None):
+            return None
+        try:
+            value = fields.get(method.reply_field) if method.reply_field else fields
+            if method.read_reply is not None:
+                value = method.read_reply(value)
+            if method.gives_fds:
+                return msgspec.convert(value, method.reply, dec_hook=taker(fds or []))
+            return msgspec.convert(value, method.reply)
+        except msgspec.ValidationError as error:
+            raise errors.RemoteProtocolError(f"the reply to {self.full_name} does not fit: {error}") from None
+        finally:
+            close_all(fds or ())
+
+    def error(self, raised: errors.CallFailed) -> errors.CallFailed:
+        """Return an error as the interface declares it, if it does."""
+        interface, _, name = raised.error.rpartition(".")
+        kind = self._where.errors.get(name) if interface == self._where.name else None
+        if kind is None:
+            return raised
+        try:
+            declared: CallError = kind(**_converted(kind, raised.parameters))
+        except (TypeError, msgspec.ValidationError):
+            return raised
+        declared.error = raised.error
+        return declared
+
+
+def _converted(kind: type[CallError], fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: msgspec.convert(fields[name], of) for name, of in kind.fields().items() if name in fields}
+
+
+def _sent_name(parameter: inspect.Parameter) -> str:
+    return parameter.name.rstrip("_")
+
+
+# --- proxies ----------------------------------------------------------------------------------
+
+_Wrap = Callable[[Converter, Method], Any]
+
+
+def _made(kind: type[AnyInterface], made: dict[type[Interface], type[Interface]], wrap: _Wrap) -> type[Any]:
+    """Return the class of proxies of an interface, from those that were made already or anew."""
+    found = made.get(kind)
+    if found is None:
+        where = described(kind)
+        methods = {
+            method.python_name: wrap(Converter(where, method, getattr(kind, method.python_name)), method)
+            for method in where.methods.values()
+        }
+        found = made[kind] = type(f"{kind.__name__}Proxy", (kind,), methods)
+    return found
+
+
+def _proxy(kind: type[Any], client: Any, timeout_s: float) -> Any:
+    # An implementation's own __init__ is not a proxy's.
+    proxy: Any = object.__new__(kind)
+    proxy.__daemonry_client__ = client
+    proxy.__daemonry_timeout_s__ = timeout_s
+    return proxy
+
+
+_blocking: dict[type[Interface], type[Interface]] = {}
+_async: dict[type[Interface], type[Interface]] = {}
+
+
+def blocking_proxy(client: Client, kind: type[AnyInterface], timeout_s: float) -> AnyInterface:
+    """Return a proxy whose methods block, over `client`."""
+    proxy: AnyInterface = _proxy(_made(kind, _blocking, _wrap_blocking), client, timeout_s)
+    return proxy
+
+
+def _wrap_blocking(converter: Converter, method: Method) -> Any:
+    if method.upgrades:
+        return _wrap_upgrade(converter)
+    if method.streams:
+        return _wrap_stream(converter)
+    if method.marks.oneway:
+        return _wrap_oneway(converter)
+    return _wrap_with_fds(converter) if converter.passes_fds else _wrap_call(converter)
+
+
+def _wrap_call(converter: Converter) -> Any:
+    if converter.takes_none:
+        return _wrap_bare_call(converter)
+
+    def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        given = converter.given(args, kwargs)
+        frame = converter.frame(given)
+        try:
+            return self.__daemonry_client__.call_typed(converter, given, frame, self.__daemonry_timeout_s__)
+        except errors.CallFailed as error:
+            raise converter.error(error) from None
+
+    return call
+
+
+def _wrap_bare_call(converter: Converter) -> Any:
+    """Wrap a method without parameters, whose frame is always the same."""
+    given: Mapping[str, Any] = {}
+    frame = converter.frame(given)
+
+    def call(self: Any, /) -> Any:
+        try:
+            return self.__daemonry_client__.call_typed(converter, given, frame, self.__daemonry_timeout_s__)
+        except errors.CallFailed as error:
+            raise converter.error(error) from None
+
+    call.__name__ = converter.python_name
+    call.__qualname__ = f"{converter.full_name.rpartition('.')[0]}.{converter.python_name}"
+    return call
+
+
+def _wrap_oneway(converter: Converter) -> Any:
+    def call(self: Any, /, *args: Any, **kwargs: Any) -> None:
+        given = converter.given(args, kwargs)
+        self.__daemonry_client__.oneway(converter.full_name, converter.plain(given))
+
+    return call
+
+
+def _wrap_with_fds(converter: Converter) -> Any:
+    def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        fds: list[Fd] = []
+        parameters = converter.plain(converter.given(args, kwargs), fds)
+        try:
+            fields, received = self.__daemonry_client__.call_with_fds(
+                converter.full_name, parameters, fds, timeout_s=self.__daemonry_timeout_s__
+            )
+        except errors.CallFailed as error:
+            raise converter.error(error) from None
+        return converter.result(fields, received)
+
+    return call
+
+
+def _wrap_stream(converter: Converter) -> Any:
+    def stream(self: Any, /, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        client: Client = self.__daemonry_client__
+        fds: list[Fd] = []
+        parameters = converter.plain(converter.given(args, kwargs), fds)
+        if converter.passes_fds:
+            client.accept_fds()
+        try:
+            with closing(client.stream(converter.full_name, parameters, fds=fds)) as replies:
+                for fields in replies:
+                    yield converter.result(fields, client.take_fds())
+        except errors.CallFailed as error:
+            raise converter.error(error) from None
+
+    return stream
+
+
+def _wrap_upgrade(converter: Converter) -> Any:
+    def upgrade(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        parameters = converter.plain(converter.given(args, kwargs))
+        try:
+            fields, connection = self.__daemonry_client__.upgrade(
+                converter.full_name, parameters, timeout_s=self.__daemonry_timeout_s__
+            )
+        except errors.CallFailed as error:
+            raise converter.error(error) from None
+        return converter.result(fields), connection
+
+    return upgrade
+
+
+# --- asyncio ----------------------------------------------------------------------------------
+
+
+def async_proxy(client: AsyncClient | Pool, kind: type[AnyInterface], timeout_s: float) -> AnyInterface:
+    """Return a proxy whose methods are coroutines and async iterators, over `client`.
+
+    Raises:
+        NotDescribable: `client` is a pool, and a method passes descriptors or upgrades: those need
+            a connection of their own.
+    """
+    if not hasattr(client, "accept_fds"):
+        for method in described(kind).methods.values():
+            if method.takes_fds or method.gives_fds or method.upgrades:
+                name = f"{described(kind).name}.{method.name}"
+                raise NotDescribable(name, method.reply, "passes descriptors or upgrades, which no pool does")
+    proxy: AnyInterface = _proxy(_made(kind, _async, _wrap_async), client, timeout_s)
+    return proxy
+
+
+def _wrap_async(converter: Converter, method: Method) -> Any:
+    if method.upgrades:
+        return _wrap_async_upgrade(converter)
+    if method.streams:
+        return _wrap_async_stream(converter)
+    if method.marks.oneway:
+        return _wrap_async_oneway(converter)
+    return _wrap_async_with_fds(converter) if converter.passes_fds else _wrap_async_call(converter)
+
+
+def _wrap_async_call(converter: Converter) -> Any:
+    async def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        given = converter.given(args, kwargs)
+        frame = converter.frame(given)
+        try:
+            return await self.__daemonry_client__.call_typed(
+                converter, given, frame, self.__daemonry_timeout_s__
+            )
+        except errors.CallFailed as error:
+            raise converter.error(error) from None
+
+    return call
+
+
+def _wrap_async_oneway(converter: Converter) -> Any:
+    async def call(self: Any, /, *args: Any, **kwargs: Any) -> None:
+        given = converter.given(args, kwargs)
+        await self.__daemonry_client__.oneway(converter.full_name, converter.plain(given))
+
+    return call
+
+
+def _wrap_async_with_fds(converter: Converter) -> Any:
+    async def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        fds: list[Fd] = []
+        parameters = converter.plain(converter.given(args, kwargs), fds)
+        try:
+            fields, received = await self.__daemonry_client__.call_with_fds(
+                converter.full_name, parameters, fds, timeout_s=self.__daemonry_timeout_s__
+            )
+        except errors.CallFailed as error:
+            raise converter.error(error) from None
+        return converter.result(fields, received)
+
+    return call
+
+
+def _wrap_async_stream(converter: Converter) -> Any:
+    async def stream(self: Any, /, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        client = self.__daemonry_client__
+        fds: list[Fd] = []
+        parameters = converter.plain(converter.given(args, kwargs), fds)
+        passing: dict[str, Any] = {}
+        if converter.passes_fds:
+            client.accept_fds()
+            passing["fds"] = fds
+        try:
+            async with aclosing(client.stream(converter.full_name, parameters, **passing)) as replies:
+                async for fields in replies:
+                    yield converter.result(fields, client.take_fds() if passing else None)
+        except errors.CallFailed as error:
+            raise converter.error(error) from None
+
+    return stream
+
+
+def _wrap_async_upgrade(converter: Converter) -> Any:
+    async def upgrade(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        parameters = converter.plain(converter.given(args, kwargs))
+        try:
+            fields, sock, early = await self.__daemonry_client__.upgrade(
+                converter.full_name, parameters, timeout_s=self.__daemonry_timeout_s__
+            )
+        except errors.CallFailed as error:
+            raise converter.error(error) from None
+        return converter.result(fields), sock, early
+
+    return upgrade

@@ -1,0 +1,1 @@
+"""A typed Python class and the wire: declaration, schema, and what a handler may use."""

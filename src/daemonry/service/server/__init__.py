@@ -1,0 +1,1 @@
+"""The answering end: listens, accepts, bounds and answers connections."""

@@ -1,0 +1,319 @@
+"""Who is let in, and as what: each new connection is counted, looked at, and given to who answers it.
+
+Owns the limits on connections, and which are open.  First bytes are waited for in `lobby`; who says
+nothing but calls that are answered at once is a `guest`; the dialects are `connection`'s and
+`varlink_connection`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+from _socket import socket as Socket
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from daemonry.errors import Draining, Overloaded
+from daemonry.limits import CONNECTION_SHARE, MAX_CONNECTIONS, MAX_HANDLER_THREADS, READ_BYTES
+from daemonry.service.server.control import ControlState, answer
+from daemonry.service.server.epoll import Readers, readers
+from daemonry.service.server.fast_connection import Guest
+from daemonry.service.server.first_byte import Lobby
+from daemonry.service.server.graceful_close import retire
+from daemonry.service.server.text_connection import TextConnection, finish
+from daemonry.transport.credentials import ids_of
+from daemonry.wire import dialect, text
+from daemonry.wire.text import Command, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from daemonry.clock import Deadline
+    from daemonry.service.server.bounds import Bounds
+    from daemonry.service.server.dispatch import Calls, Ran, Ready
+    from daemonry.service.server.varlink_connection import VarlinkConnection
+
+# Connections that only the text dialect may use, so that a daemon full of calls can be asked and stopped.
+CONTROL_RESERVE: Final = 16
+
+
+class Reception:
+    """The open connections of a server that runs.
+
+    Args:
+        loop: the loop.
+        state: what answers commands.
+        calls: the interfaces that are served; without them all is taken for text.
+        limits: what clients may do.
+        first_byte_s: how long a client may take for its line, or its first byte.
+        most: how many connections may be open.
+
+    Attributes:
+        answer_at_once, ready: what answers a guest's calls: see `Calls`.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        state: ControlState,
+        calls: Calls | None,
+        limits: Bounds,
+        first_byte_s: float,
+        most: int,
+    ) -> None:
+        self._loop = loop
+        self._state = state
+        self._calls = calls
+        self._limits = limits
+        self._readers = readers(loop)
+        self._first_byte_s = first_byte_s
+        self._lobby = Lobby(loop, first_byte_s, self._dismiss)
+        self._guests: set[Guest] = set()  # who have spoken
+        self.answer_at_once: Callable[[bytes], Ran | bytes | None] = _answer_nothing
+        self.ready: dict[bytes, Ready] = {}
+        # Else there may be descriptors beside the bytes, or what is read at once is longer than a call.
+        self._by_guests = calls is not None and not calls.takes_fds and limits.frame_bytes >= READ_BYTES
+        self._uid = os.geteuid()
+        self._connections: set[TextConnection | VarlinkConnection] = set()
+        self._most = most
+        # A call may hold its connection for long; STATUS and STOP must find room beside all of them.
+        self._most_of_calls = most - min(CONTROL_RESERVE, most // 4)
+        self._threads: Executor | None = None
+        if calls is not None:
+            from daemonry.service.server.varlink_connection import VarlinkConnection
+
+            self._threads = ThreadPoolExecutor(MAX_HANDLER_THREADS, thread_name_prefix="daemonry-handler")
+            self._make_caller = VarlinkConnection
+            calls.most_bytes = limits.frame_bytes
+            self.answer_at_once, self.ready = calls.answer_at_once, calls.ready
+
+    def __len__(self) -> int:
+        return len(self._connections) + len(self._guests) + len(self._lobby)
+
+    def take_in(self, sock: Socket) -> None:
+        """Let a new connection in, or refuse it."""
+        ids = ids_of(sock)
+        guest = Guest(self, sock, ids)
+        count = len(self)
+        if ids is not None and ids[1] != self._uid and not guest.peer.may_command:
+            refused = text.PERMISSION_DENIED
+        elif count >= self._most:
+            refused = "Too many connections"
+        elif self._limits.connections_per_uid is not None and self._is_one_too_many(guest):
+            refused = "Too many connections of this user"
+        else:
+            self._welcome(guest, crowded=count >= self._most_of_calls)
+            return
+        self._text(guest).refuse(refused)
+
+    def _welcome(self, guest: Guest, *, crowded: bool) -> None:
+        if not self._by_guests or crowded:
+            self._lobby.enter(guest)
+            self._readers.add_reader(guest.sock.fileno(), partial(self._hear, guest))
+            return
+        # Who connects mostly speaks before we come to it: what would be waited for is there.
+        guest.speaks()
+        if not guest.here:
+            return
+        if guest.activity:
+            self._guests.add(guest)
+            self._readers.add_reader(guest.sock.fileno(), guest.speaks_again)
+        else:
+            self._lobby.enter(guest)
+            self._readers.add_reader(guest.sock.fileno(), guest.speaks_first)
+
+    # --- guests -----------------------------------------------------------------------------------
+
+    def has_spoken(self, guest: Guest) -> None:
+        """Let a guest go on from the lobby."""
+        self._lobby.leave(guest)
+        self._guests.add(guest)
+        self._readers.add_reader(guest.sock.fileno(), guest.speaks_again)
+
+    def watch_by_loop(self, guest: Guest) -> None:
+        """Have the loop itself watch a guest who says more than one thing."""
+        fd = guest.sock.fileno()
+        self._readers.remove_reader(fd)
+        self._loop.add_reader(fd, guest.speaks)
+        guest.watched_by_loop = True
+
+    def leave(self, guest: Guest) -> None:
+        """End a guest's connection."""
+        self._let_go(guest)
+        self._watcher_of(guest).remove_reader(guest.sock.fileno())
+        guest.sock.close()
+
+    def finish(self, guest: Guest) -> None:
+        """End a guest's connection so that the client has all that was sent."""
+        finish(guest.sock)
+        self.leave(guest)
+
+    def take_over(self, guest: Guest, data: bytes, ran: Ran | bytes | None) -> None:
+        """Give a guest to who knows what to do.
+
+        Args:
+            guest: who has spoken.
+            data: what was read.
+            ran: what the call in it came to, if it ran: see `Calls.answer_at_once`; or what is left of
+                the reply to it.
+        """
+        if guest.activity > 1 or ran is not None or dialect.detect(data) == dialect.VARLINK:
+            self._call(guest, data, ran)
+        else:
+            self._text(guest).receive(data)
+
+    def _let_go(self, guest: Guest) -> None:
+        guest.here = False
+        self._guests.discard(guest)
+        self._lobby.leave(guest)
+
+    def _watcher_of(self, guest: Guest) -> Readers | asyncio.AbstractEventLoop:
+        return self._loop if guest.watched_by_loop else self._readers
+
+    # --- the others -------------------------------------------------------------------------------
+
+    @property
+    def calls_under_way(self) -> list[str]:
+        """The full names of the program's calls that run, or whose replies are not sent; from any thread."""
+        return [one.call or "a reply" for one in self._callers() if one.owes]
+
+    async def drain(self, timeout_s: float) -> list[str]:
+        """Let calls come to their end and streams end with an error; return what did not in time.
+
+        Those of the control plane go on.  Whoever asks sees to it that no further calls are taken.
+        """
+        return await self._drain([one for one in self._callers() if one.owes], timeout_s)
+
+    async def end_control(self) -> None:
+        """Let the calls of the control plane come to their end, its streams with an error."""
+        from daemonry.service.server.varlink_connection import LAST_REPLY_S
+
+        await self._drain([one for one in self._callers() if one.controls], LAST_REPLY_S, of_control=True)
+
+    async def _drain(
+        self, callers: list[VarlinkConnection], timeout_s: float, *, of_control: bool = False
+    ) -> list[str]:
+        """Drain connections; return the names of the calls on those that did not end in time."""
+        if not callers:
+            return []
+        from daemonry.service.server.dispatch import DRAINING
+
+        reason = Draining(DRAINING, {"begun": True})
+        owing = {self._loop.create_task(one.drain(reason, of_control=of_control)): one for one in callers}
+        _, late = await asyncio.wait(owing, timeout=timeout_s)
+        for task in late:
+            task.cancel()
+        return [owing[task].call or "a reply" for task in late]
+
+    def _callers(self) -> list[VarlinkConnection]:
+        return [one for one in list(self._connections) if not isinstance(one, TextConnection)]
+
+    @property
+    def newcomers(self) -> int:
+        """How many have not shown yet what they want, or ask something of the control plane."""
+        return len(self._lobby) + sum(1 for one in self._connections if isinstance(one, TextConnection))
+
+    async def retire(self, deadline: Deadline) -> None:
+        """Have every connection end without losing a call."""
+        await retire(lambda: [*self._connections, *self._guests, *self._lobby], deadline)
+
+    def retire_idle(self) -> None:
+        """Have every connection on which nothing is in hand take no further call."""
+        for guest in list(self._guests):
+            guest.retire()
+        for one in self._callers():
+            if one.activity is not None:
+                one.retire()
+
+    def close(self) -> None:
+        """End every connection."""
+        for guest in [*self._lobby, *self._guests]:
+            self.leave(guest)
+        self._lobby.close()
+        for connection in list(self._connections):
+            connection.close()
+        if isinstance(self._readers, Readers):
+            self._readers.close()
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def drop_in_child(self) -> None:
+        """Close a forked child's copies, beside the loop, which parent and child share."""
+        for guest in [*self._lobby, *self._guests]:
+            guest.sock.close()
+        for connection in self._connections:
+            connection.drop_in_child()
+        if isinstance(self._readers, Readers):
+            self._readers.drop_in_child()
+
+    def _is_one_too_many(self, guest: Guest) -> bool:
+        limit, uid = self._limits.connections_per_uid, guest.peer.uid
+        open_ones = (
+            one.peer.uid for group in (self._lobby, self._guests, self._connections) for one in group
+        )
+        return limit is not None and sum(1 for other in open_ones if other == uid) >= limit
+
+    def _hear(self, guest: Guest) -> None:
+        """Give a guest whose first bytes may be none that are answered at once to who reads them."""
+        self._text(guest).read()
+
+    def _dismiss(self, guest: Guest) -> None:
+        self._text(guest).refuse(text.TIMEOUT)
+
+    def _text(self, guest: Guest) -> TextConnection:
+        self._let_go(guest)
+        guest.sock.setblocking(False)
+        if not guest.until_s:  # it spoke as it came in
+            guest.until_s = self._loop.time() + self._first_byte_s
+        connection = TextConnection(
+            self._loop,
+            self._watcher_of(guest),
+            guest,
+            self._answer,
+            self._connections.discard,
+            self._call if self._calls is not None else None,
+            peeks=self._calls is not None and self._calls.takes_fds,
+        )
+        self._connections.add(connection)
+        return connection
+
+    def _answer(self, command: Command) -> Reply | Awaitable[Reply]:
+        return answer(command, self._state)
+
+    def _call(self, guest: Guest, data: bytes, ran: Ran | bytes | None = None) -> None:
+        assert self._calls is not None
+        assert self._threads is not None
+        self._let_go(guest)
+        guest.sock.setblocking(False)
+        connection = self._make_caller(
+            self._loop,
+            self._watcher_of(guest),
+            guest.sock,
+            self._calls,
+            self._threads,
+            self._connections.discard,
+            self._limits,
+        )
+        self._connections.add(connection)
+        if ran is not None:
+            connection.go_on(data, ran)
+        elif guest.activity < 2 and len(self) > self._most_of_calls:
+            from daemonry.service.server.dispatch import OVERLOADED
+
+            connection.refuse(Overloaded(OVERLOADED, {"limit": self._most_of_calls}))
+        else:
+            connection.begin(data)
+
+
+def _answer_nothing(_data: bytes) -> None:
+    return None
+
+
+def most_connections() -> int:
+    """Return how many connections there may be where nobody said: a share of the descriptors."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return min(MAX_CONNECTIONS, int(soft * CONNECTION_SHARE))

@@ -1,0 +1,494 @@
+"""Answering calls: which interfaces a server has, and what one call of a method comes to.
+
+Owns the table of methods, the conversion of parameters and results, and which exception is which
+error on the wire.  Knows no sockets and no order of calls: those are `varlink_connection`'s.
+
+What a handler raises:
+
+    a `CallError` that its interface declares     that error
+    another `CallFailed`                          that error, by its own name
+    anything else                                 org.daemonry.Control.Failed, and a trace in the log
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+
+from daemonry import errors
+from daemonry.limits import MAX_ECHO_CHARS
+from daemonry.service.interface.declare import CallError, Described, Interface, Method, described
+from daemonry.service.interface.handler import Context
+from daemonry.service.server.tap import Tap
+from daemonry.transport.ancillary import Fd
+from daemonry.transport.credentials import Peer
+from daemonry.wire import fast_varlink, varlink
+from daemonry.wire.varlink import (
+    MAX_FRAME_BYTES,
+    METHOD_HEAD,
+    PARAMETERS_HEAD,
+    PLAIN_TAIL,
+    REPLY_HEAD,
+    AnyCall,
+    Reply,
+)
+
+logger = logging.getLogger("daemonry.calls")
+
+CONTROL: Final = "org.daemonry.Control"
+FAILED: Final = f"{CONTROL}.Failed"
+PROTOCOL_VIOLATION: Final = f"{CONTROL}.ProtocolViolation"
+DRAINING: Final = f"{CONTROL}.Draining"
+OVERLOADED: Final = f"{CONTROL}.Overloaded"
+EXPECTED_UPGRADE: Final = f"{CONTROL}.ExpectedUpgrade"
+NOT_UPGRADABLE: Final = f"{CONTROL}.NotUpgradable"
+
+# Interfaces that answer while a daemon is paused, ending or overloaded: they are about the daemon itself.
+_ALWAYS_OPEN = frozenset((varlink.SERVICE, CONTROL, f"{CONTROL}.HandOver"))
+# Calls that run at the same time, over all connections; those that answer at once do not count.
+# systemd serves 4,096 connections with a call each; a Python handler is heavier.
+MAX_RUNNING: Final = 1024
+
+_NONE = type(None)
+_END = PLAIN_TAIL + b"\0"
+_EMPTY_REPLY = REPLY_HEAD + b"{}" + _END
+
+# What a handler may raise, and the caller is told; a handler that exits does not end the daemon.
+FAILURES: Final = (Exception, SystemExit)
+
+Gate = Callable[[], errors.CallFailed | None]
+Ready = Callable[[], "bytes | Ran | None"]
+
+
+class Bound:
+    """A method of a served interface, with what it is called on.
+
+    Attributes:
+        full_name: its name on the wire, with the interface's.
+        function: the implementation's method.
+        kind: "plain", "async", "stream" or "thread".
+        method: the interface's method.
+        open: whether it is answered also while the daemon is paused, ending or overloaded.
+        reads: whether it is answered also while the daemon is paused, since it changes nothing.
+        at_once: whether it is done when its function returns, and needs to know nothing of the call.
+        frame: makes what such a function returned the reply as it is sent; raises NotSendable for what
+            only `reply` can judge.
+        where: the interface it belongs to.
+    """
+
+    __slots__ = (
+        "_plain_reply",
+        "at_once",
+        "frame",
+        "full_name",
+        "function",
+        "kind",
+        "method",
+        "open",
+        "reads",
+        "where",
+    )
+
+    def __init__(self, where: Described, method: Method, implementation: Interface) -> None:
+        self.where = where
+        self.method = method
+        self.full_name = f"{where.name}.{method.name}"
+        self.function: Callable[..., Any] = getattr(implementation, method.python_name)
+        self.open = where.name in _ALWAYS_OPEN
+        self.reads = method.marks.reads
+        self._plain_reply = not method.gives_fds and method.write_reply is None
+        if method.streams:
+            self.kind = "stream"
+        elif inspect.iscoroutinefunction(self.function):
+            self.kind = "async"
+        else:
+            self.kind = "thread" if method.marks.blocking else "plain"
+        needs_more = method.context or method.takes_fds or method.upgrades
+        self.at_once = self.kind == "plain" and self._plain_reply and not needs_more
+        self.frame: Callable[[Any], bytes] = (
+            _frame_nothing
+            if method.reply is _NONE
+            else fast_varlink.reply_framer(method.reply, method.reply_field)
+        )
+
+    def arguments(
+        self, call: AnyCall, context: Context | None, fds: list[Fd] | None = None
+    ) -> dict[str, Any]:
+        """Return the keyword arguments of a call.
+
+        Raises:
+            InvalidParameter: one is missing, unknown or of another type.
+        """
+        method = self.method
+        parameters = call.parameters
+        try:
+            if method.read_parameters is not None:
+                parameters = method.read_parameters(parameters)
+            if method.takes_fds:
+                fields = msgspec.convert(parameters, method.parameters, dec_hook=taker(fds or []))
+            else:
+                fields = msgspec.convert(parameters, method.parameters)
+        except msgspec.ValidationError as error:
+            raise _invalid(error) from None
+        arguments = {name: getattr(fields, name) for name in method.names}
+        if method.context:
+            arguments[method.context] = context
+        return arguments
+
+    def reply(self, result: Any, *, continues: bool = False, fds: list[Fd] | None = None) -> Reply:
+        """Return a handler's result as a reply; descriptors in it are added to `fds`."""
+        method = self.method
+        if method.reply is type(None):
+            return Reply(None, continues)
+        if result is None and not method.reply_field:
+            raise TypeError(f"{method.python_name} returned None instead of {method.reply.__name__}")
+        if not self._plain_reply:
+            result = msgspec.to_builtins(result, enc_hook=giver(fds if fds is not None else []))
+            if method.write_reply is not None:
+                result = method.write_reply(result)
+        return Reply({method.reply_field: result} if method.reply_field else result, continues)
+
+    def error(self, raised: BaseException) -> Reply:
+        """Return what a handler's exception is on the wire."""
+        if isinstance(raised, CallError):
+            if self.where.errors.get(type(raised).__name__) is type(raised):
+                return Reply(raised.parameters, error=f"{self.where.name}.{type(raised).__name__}")
+        elif isinstance(raised, errors.CallFailed):
+            return Reply(raised.parameters, error=raised.error)
+        logger.error("%s failed", self.full_name, exc_info=raised)
+        return Reply({"message": f"{type(raised).__name__} in {self.full_name}"}, error=FAILED)
+
+
+def _frame_nothing(result: Any) -> bytes:
+    if result is not None:  # what was returned may be something to wait for
+        raise errors.NotSendable("there is nothing to reply with")
+    return _EMPTY_REPLY
+
+
+class Ran:
+    """What a call came to that was begun at once, and whose reply is none yet that can just be sent.
+
+    Attributes:
+        bound: the method.
+        error: what it raised; None for nothing.
+        result: what it returned.
+    """
+
+    __slots__ = ("bound", "error", "result")
+
+    def __init__(self, bound: Bound, result: Any, error: BaseException | None = None) -> None:
+        self.bound = bound
+        self.result = result
+        self.error = error
+
+
+def taker(fds: list[Fd]) -> Callable[[type, Any], Any]:
+    """Return the hook by which msgspec makes an index an `Fd` of those that came with the message.
+
+    Each index counts once: two owners of one descriptor would close it under each other.
+    """
+
+    def take(kind: type, value: Any) -> Any:
+        if kind is not Fd:
+            raise NotImplementedError(f"no form for {kind.__name__}")
+        # msgspec adds where it is to a ValueError, and to no other.
+        if type(value) is not int or not 0 <= value < len(fds):
+            raise ValueError("Expected the index of a descriptor that came with the message")
+        if fds[value].closed:
+            raise ValueError("Expected a descriptor that has no other place in the message")
+        return Fd(fds[value].take())
+
+    return take
+
+
+def giver(fds: list[Fd]) -> Callable[[Any], Any]:
+    """Return the hook by which msgspec makes an `Fd` the index that it gets among `fds`."""
+
+    def give(value: Any) -> Any:
+        if not isinstance(value, Fd):
+            raise NotImplementedError(f"no form for {type(value).__name__}")
+        value.fileno()
+        fds.append(value)
+        return len(fds) - 1
+
+    return give
+
+
+def _invalid(error: msgspec.ValidationError) -> errors.InvalidParameter:
+    """Return the error that names the parameter.
+
+    msgspec says "Expected `int`, got `str` - at `$.count`", "Object missing required field `count`",
+    or "Object contains unknown field `count`".
+    """
+    reason, _, where = str(error).partition(" - at `$")
+    parameter = where.strip("`.")
+    if reason.startswith("Object "):
+        parameter = f"{parameter}.{reason.split('`')[1]}".lstrip(".")
+    return errors.InvalidParameter(
+        varlink.INVALID_PARAMETER, {"parameter": parameter, "reason": reason[:1].lower() + reason[1:]}
+    )
+
+
+class Calls:
+    """The interfaces of a server.
+
+    Args:
+        gate: returns why work is not taken now, or None.
+        most_running: how many calls may run at the same time, besides those that answer at once.
+
+    Attributes:
+        running: how many do; counted by whoever runs them.
+        begun: how many calls of the program's own interfaces there have been.
+        most_bytes: how long a reply may be.
+        ready: what answers a frame that calls a method at once and gives it nothing; see
+            `answer_at_once`, which looks here first, as may who counts function calls.
+        tap: tells watchers of calls; told by whoever runs them.
+        takes_fds: whether any method takes descriptors.
+    """
+
+    def __init__(self, gate: Gate = lambda: None, *, most_running: int = MAX_RUNNING) -> None:
+        self._gate = gate
+        self._most_running = most_running
+        self.running = 0
+        self.begun = 0
+        self.tap = Tap()
+        self.takes_fds = False
+        self._interfaces: dict[str, Described] = {}
+        self._methods: dict[str, Bound] = {}
+        self.most_bytes = MAX_FRAME_BYTES
+        self.ready: dict[bytes, Ready] = {}
+        # Those that answer at once, by how a frame that calls them begins.
+        self._at_once: dict[bytes, Bound] = {}
+
+    @property
+    def interfaces(self) -> dict[str, Described]:
+        """What is served, by name."""
+        return self._interfaces
+
+    def serve(self, implementation: Interface) -> None:
+        """Answer the calls of an implementation's interface.
+
+        Raises:
+            ValueError: its interface is served already.
+            NotDescribable: a type in it has no form in the interface language.
+        """
+        where = described(type(implementation))
+        if where.name in self._interfaces:
+            raise ValueError(f"the interface {where.name} is served already")
+        self._interfaces[where.name] = where
+        for method in where.methods.values():
+            bound = Bound(where, method, implementation)
+            self._methods[bound.full_name] = bound
+            self.takes_fds |= method.takes_fds
+            if bound.at_once:
+                head = METHOD_HEAD + bound.full_name.encode() + PARAMETERS_HEAD
+                self._at_once[head] = bound
+                if not method.names:
+                    self.ready[head + b"{}" + _END] = self._made_ready(bound, {})
+
+    def answer_at_once(self, data: bytes) -> bytes | Ran | None:
+        """Answer `data` if it is one call, whole, of a method that is done as its function returns.
+
+        Args:
+            data: what was read; not longer than a call may be.
+
+        Returns:
+            The reply as it is sent; None, where nothing ran: whoever goes the whole way finds what is
+            wrong, or that nothing is; or the `Ran` of a call whose reply is left to make.
+        """
+        ready = self.ready.get(data)
+        if ready is not None:
+            return ready()
+        end_of_name = data.find(PARAMETERS_HEAD)
+        bound = self._at_once.get(data[: end_of_name + len(PARAMETERS_HEAD)])
+        if bound is None:
+            return None
+        arguments = self._arguments_at_once(bound, data)
+        return None if arguments is None else self._made_ready(bound, arguments)()
+
+    def _made_ready(self, bound: Bound, arguments: dict[str, Any]) -> Ready:
+        """Return what makes one call, with all that is known beforehand at hand."""
+        gate, watchers, function, frame, is_open, reads = (
+            *(self._gate, self.tap.watchers),
+            *(bound.function, bound.frame, bound.open, bound.reads),
+        )
+
+        def ready() -> bytes | Ran | None:
+            if watchers:
+                return None
+            if not is_open:
+                closed = gate()
+                if closed is not None and not (reads and isinstance(closed, errors.Paused)):
+                    return None
+                self.begun += 1
+            try:
+                result = function(**arguments) if arguments else function()
+            except FAILURES as error:
+                return Ran(bound, None, error)
+            try:
+                reply = frame(result)
+            except errors.LocalProtocolError:
+                return Ran(bound, result)
+            return reply if len(reply) <= self.most_bytes else Ran(bound, result)
+
+        return ready
+
+    def _arguments_at_once(self, bound: Bound, data: bytes) -> dict[str, Any] | None:
+        if data.find(b"\0") != len(data) - 1:
+            return None
+        try:
+            call = fast_varlink.decode_call(data[:-1])
+            if call.oneway or call.more or call.upgrade:
+                return None
+            return bound.arguments(call, None)
+        except Exception:  # noqa: BLE001  # a type's own __post_init__ may raise anything
+            return None
+
+    def find(self, call: AnyCall) -> Bound:
+        """Return the method that a call names, if it may be called now.
+
+        Raises:
+            InterfaceNotFound, MethodNotFound: there is none.
+            ExpectedMore: it gives several replies, and the caller takes one.
+            CallFailed: it upgrades the connection and the caller did not ask for that, or the
+                other way round.
+            Paused, Draining, Overloaded: work is not taken now.
+        """
+        bound = self._methods.get(call.method)
+        if bound is None:
+            raise self._not_found(call.method)
+        if not bound.open:
+            self.begun += 1
+            self._refuse_work(bound)
+        if bound.kind == "stream" and not call.more:
+            raise errors.ExpectedMore(varlink.EXPECTED_MORE)
+        if bound.method.upgrades is not call.upgrade:
+            name = EXPECTED_UPGRADE if bound.method.upgrades else NOT_UPGRADABLE
+            raise errors.CallFailed(name, {"method": bound.method.name})
+        return bound
+
+    def _refuse_work(self, bound: Bound) -> None:
+        closed = self._gate()
+        if closed is not None and not (bound.reads and isinstance(closed, errors.Paused)):
+            raise closed
+        if self.running >= self._most_running and bound.kind != "plain":
+            raise errors.Overloaded(OVERLOADED, {"limit": self._most_running})
+
+    def _not_found(self, name: str) -> errors.CallFailed:
+        interface, method = varlink.split_name(name)
+        if not interface:  # as systemd: what is missing is not the name of an interface
+            return errors.MethodNotFound(varlink.METHOD_NOT_FOUND, {"method": method})
+        where = self._interfaces.get(interface)
+        if where is None:
+            return errors.InterfaceNotFound(
+                varlink.INTERFACE_NOT_FOUND, {"interface": interface, **_nearest(interface, self._interfaces)}
+            )
+        return errors.MethodNotFound(
+            varlink.METHOD_NOT_FOUND, {"method": method, **_nearest(method, where.methods)}
+        )
+
+
+def _nearest(name: str, known: dict[str, Any]) -> dict[str, str]:
+    """Return what the sender may have meant, as a field of the error.  Long names are not compared."""
+    if len(name) > MAX_ECHO_CHARS:
+        return {}
+    import difflib
+
+    folded = {one.lower(): one for one in known}
+    found = difflib.get_close_matches(name.lower(), folded, 1)
+    return {"nearest": folded[found[0]]} if found else {}
+
+
+def context_of(call: AnyCall, peer: Peer) -> Context:
+    """Return what a handler may know of a call."""
+    return Context(call.method, peer, more=call.more, oneway=call.oneway)
+
+
+def refusal(raised: errors.CallFailed) -> Reply:
+    """Return the reply for a call that was not begun."""
+    return Reply(raised.parameters, error=raised.error)
+
+
+class Results:
+    """What a stream's generator gives, one after the other, with a look ahead that never waits.
+
+    The protocol wants the last reply marked.  A result is passed on as soon as it is there: whether
+    it is the last is known only if the generator goes on to its next result, or its end, at once.
+    """
+
+    __slots__ = ("_begun", "_generator", "_waiting_for")
+
+    def __init__(self, generator: AsyncIterator[Any]) -> None:
+        self._generator = generator
+        self._begun: Awaitable[Any] | None = None
+        self._waiting_for: Any = None
+
+    async def next(self) -> Any:
+        """Return the next result.
+
+        Raises:
+            StopAsyncIteration: there is none.
+        """
+        begun = self._begun
+        if begun is None:
+            return await self._generator.__anext__()
+        self._begun = None
+        return await _Continued(begun, self._waiting_for)
+
+    def ahead(self) -> tuple[Any, ...] | None:
+        """Let the generator go on until it waits: None; until its next result: that; until its end: ()."""
+        step = self._generator.__anext__()
+        try:
+            self._waiting_for = step.__await__().send(None)
+        except StopIteration as ended:
+            return (ended.value,)
+        except StopAsyncIteration:
+            return ()
+        self._begun = step
+        return None
+
+    async def close(self) -> None:
+        """End the generator where it is; what it does at its end is waited for."""
+        begun = self._begun
+        if begun is not None:
+            self._begun = None
+            try:
+                await _Continued(begun, self._waiting_for, asyncio.CancelledError())
+            except (asyncio.CancelledError, StopAsyncIteration):
+                pass
+        aclose = getattr(self._generator, "aclose", None)
+        if aclose is not None:
+            await aclose()
+
+
+class _Continued:
+    """An awaitable that was begun by hand and goes on in a task."""
+
+    __slots__ = ("_error", "_step", "_waiting_for")
+
+    def __init__(self, step: Awaitable[Any], waiting_for: Any, error: BaseException | None = None) -> None:
+        self._step = step
+        self._waiting_for = waiting_for
+        self._error = error
+
+    def __await__(self) -> Any:
+        begun = self._step.__await__()
+        waiting_for = self._waiting_for
+        sent: Any = None
+        error = self._error
+        try:
+            if error is not None:
+                waiting_for, error = begun.throw(error), None
+            while True:
+                try:
+                    sent, error = (yield waiting_for), None
+                except BaseException as raised:  # noqa: BLE001  # a cancellation belongs to the generator
+                    error = raised
+                waiting_for = begun.throw(error) if error is not None else begun.send(sent)
+        except StopIteration as ended:
+            return ended.value

@@ -1,0 +1,288 @@
+"""The server: listens at an endpoint and answers whoever connects, in the dialect they speak.
+
+Owns the listener's life: bind, look after the socket file, clean up.  Accepting is `acceptor`'s; who
+is let in, and as what, `reception`'s; what a connection does, `connection`'s; what a command means,
+`control`'s; who answers while the loop is stuck, `standby`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import weakref
+from typing import TYPE_CHECKING, Any, Self
+
+from daemonry.errors import AlreadyBound, DaemonryError, NotBound
+from daemonry.limits import SOCKET_CHECK_S
+from daemonry.process.forks import not_for_children
+from daemonry.process.place import Place
+from daemonry.service.server import bounds
+from daemonry.service.server.acceptor import Acceptor
+from daemonry.service.server.bounds import Bounds
+from daemonry.service.server.connections import Reception, most_connections
+from daemonry.transport.connect import listen
+from daemonry.transport.endpoint import Endpoint
+from daemonry.transport.unix import UnixListener
+
+if TYPE_CHECKING:
+    from daemonry.clock import Deadline
+    from daemonry.service.server.control import ControlState
+    from daemonry.service.server.dispatch import Calls
+    from daemonry.transport.stream import Listener
+    from daemonry.transport.unix import Leftovers
+
+logger = logging.getLogger("daemonry.server")
+
+
+class Server:
+    """Answers the text dialect, and typed calls where it has interfaces, at one endpoint.
+
+    `bind`, then `run` until cancelled, then `cleanup`; the last also happens when the object goes
+    away.  Only what this object bound is ever removed.
+
+    Args:
+        endpoint: where to listen: an endpoint, its text, or a socket's path.
+        leftovers: see `daemonry.transport.connect.listen`.
+        first_byte_timeout_s: how long a client may take for its line, in seconds; None for what
+            `limits` says.
+        calls: the interfaces that it serves; without them it speaks the text dialect only.
+        limits: what clients may do.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint | str | os.PathLike[str],
+        *,
+        leftovers: Leftovers = "refuse",
+        first_byte_timeout_s: float | None = None,
+        calls: Calls | None = None,
+        limits: Bounds = bounds.DEFAULT,
+    ) -> None:
+        self._endpoint = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(os.fspath(endpoint))
+        self._leftovers: Leftovers = leftovers
+        self._limits = limits
+        self._first_byte_timeout_s = (
+            limits.first_byte_s if first_byte_timeout_s is None else first_byte_timeout_s
+        )
+        self._listener: Listener | None = None
+        self._finalizer: weakref.finalize[..., Any] | None = None
+        self._acceptor: Acceptor | None = None
+        self._reception: Reception | None = None
+        self._most_connections = limits.connections or most_connections()
+        self._calls = calls
+        self._accepts = True
+        not_for_children(self)
+
+    @classmethod
+    def at_default_path(cls, name: str) -> Self:
+        """Return a server at the usual socket path of the daemon called `name`."""
+        return cls(Endpoint.unix(Place.of(name).socket_path), leftovers="replace")
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it listens, or would."""
+        return self._listener.endpoint if self._listener is not None else self._endpoint
+
+    @property
+    def path(self) -> str | None:
+        """The socket file; None for an endpoint without one."""
+        return self._endpoint.path
+
+    @property
+    def listener(self) -> Listener | None:
+        """The listener while bound, for a `Standby`; None while another process accepts from it."""
+        return self._listener if self._accepts else None
+
+    @property
+    def newcomers(self) -> int:
+        """How many clients have not shown yet what they want, or ask something of the control plane."""
+        return 0 if self._reception is None else self._reception.newcomers
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return 0 if self._reception is None else len(self._reception)
+
+    def bind(self) -> None:
+        """Listen; clients can connect from now on and are answered once `run` runs.
+
+        Raises:
+            AlreadyBound: it was called before.
+            SocketBindError, UnsafePath, EndpointInvalid: as `listen`; nothing was left behind.
+        """
+        if self._listener is not None:
+            raise AlreadyBound(str(self.endpoint))
+        self._hold(self._listen())
+        logger.info("listening at %s", self.endpoint)
+
+    def adopt(self, listener: Listener) -> None:
+        """Take a listener that another process still accepts from; `accept_from_now` takes over.
+
+        Raises:
+            AlreadyBound: it listens already.
+        """
+        if self._listener is not None:
+            raise AlreadyBound(str(self.endpoint))
+        self._listener = listener
+        self._accepts = False
+
+    def accept_from_now(self) -> None:
+        """Accept from the listener, which is this object's alone from now on."""
+        assert self._listener is not None
+        self._accepts = True
+        self._hold(self._listener)
+        self._watch_listener()
+
+    def stop_accepting(self) -> None:
+        """Leave the listener to another process; what was accepted is served on."""
+        self._accepts = False
+        if self._acceptor is not None:
+            self._acceptor.close()
+            self._acceptor = None
+
+    def abandon(self) -> None:
+        """Close the listener and leave its path alone: both are another process's."""
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        if self._listener is not None:
+            self._listener.abandon()
+        self._listener = self._finalizer = None
+
+    def refuse_more(self) -> int:
+        """Have every further connection refused, take in those that wait, and return how many did.
+
+        On a Unix socket nobody comes between the two: whoever connected before is taken in, and
+        whoever tries later is refused before anything is sent.
+        """
+        assert self._listener is not None
+        if self._acceptor is None or self._reception is None:
+            return 0
+        self._listener.refuse_more()
+        self._acceptor.close()
+        self._acceptor = None
+        came = 0
+        while True:
+            try:
+                sock = self._listener.accept_socket()
+            except OSError:
+                return came
+            if sock is None:
+                return came
+            self._reception.take_in(sock)
+            came += 1
+
+    def listen_again(self) -> None:
+        """Listen anew, after `refuse_more`.
+
+        Raises:
+            SocketBindError, UnsafePath: it cannot be done now.
+        """
+        assert self._listener is not None
+        old = self._listener
+        new = self._listen()
+        old.abandon()
+        self._hold(new)
+        self._watch_listener()
+
+    async def retire(self, deadline: Deadline) -> None:
+        """Have every connection end without losing a call: see `daemonry.service.server.graceful_close`."""
+        if self._reception is not None:
+            await self._reception.retire(deadline)
+
+    def retire_idle(self) -> None:
+        """Have every connection on which nothing is in hand take no further call."""
+        if self._reception is not None:
+            self._reception.retire_idle()
+
+    def _watch_listener(self) -> None:
+        if self._reception is not None and self._acceptor is None:
+            assert self._listener is not None
+            self._acceptor = Acceptor(asyncio.get_running_loop(), self._listener, self._reception.take_in)
+
+    async def run(self, state: ControlState, cancel: asyncio.Event) -> None:
+        """Serve until `cancel` is set, then close every connection; the listener stays bound.
+
+        Raises:
+            NotBound: `bind` was not called.
+        """
+        if self._listener is None:
+            raise NotBound(str(self._endpoint))
+        loop = asyncio.get_running_loop()
+        reception = self._reception = Reception(
+            loop, state, self._calls, self._limits, self._first_byte_timeout_s, self._most_connections
+        )
+        if self._accepts:
+            self._watch_listener()
+        keeper = loop.create_task(self._look_after_file())
+        try:
+            await cancel.wait()
+            await reception.end_control()
+        finally:
+            keeper.cancel()
+            if self._acceptor is not None:
+                self._acceptor.close()
+                self._acceptor = None
+            self._reception = None
+            reception.close()
+
+    @property
+    def calls_under_way(self) -> list[str]:
+        """The full names of the program's calls that run; from any thread."""
+        return [] if self._reception is None else self._reception.calls_under_way
+
+    async def drain(self, timeout_s: float) -> list[str]:
+        """Let calls come to their end and streams end with Draining; return the names of those left.
+
+        Once `calls` takes no more; `run` goes on, and cuts off what is left when it is cancelled.
+        """
+        return [] if self._reception is None else await self._reception.drain(timeout_s)
+
+    def cleanup(self) -> None:
+        """Stop listening and remove the socket file if it is still ours.  Twice is not an error."""
+        if self._finalizer is not None:
+            self._finalizer()
+        self._listener = self._finalizer = None
+
+    def drop_in_child(self) -> None:
+        """Close a forked child's copies of the connections; a listener sees to itself."""
+        if self._reception is not None:
+            self._reception.drop_in_child()
+
+    def check_file(self) -> bool:
+        """Listen anew if the socket file was removed or replaced; say whether that was done.
+
+        Raises:
+            SocketBindError, UnsafePath: it is gone, and no new one can be made now.
+        """
+        listener = self.listener
+        if not isinstance(listener, UnixListener) or listener.file_is_ours():
+            return False
+        new = self._listen()
+        if self._acceptor is not None:
+            self._acceptor.replace(new)
+        listener.abandon()
+        self._hold(new)
+        logger.warning("the socket file %s was gone; listening there again", self.path)
+        return True
+
+    def _listen(self) -> Listener:
+        return listen(self._endpoint, leftovers=self._leftovers, warn=logger.warning)
+
+    def _hold(self, listener: Listener) -> None:
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._listener = listener
+        self._finalizer = weakref.finalize(self, type(listener).close, listener)
+
+    async def _look_after_file(self) -> None:
+        troubled = False
+        while True:
+            await asyncio.sleep(SOCKET_CHECK_S)
+            try:
+                self.check_file()
+                troubled = False
+            except DaemonryError as error:
+                if not troubled:
+                    logger.error("the socket file is gone and cannot be made again: %s", error)
+                troubled = True

@@ -1,0 +1,170 @@
+"""What each command asks of a daemon, and what becomes of its answer.  No sockets, no loop."""
+
+import asyncio
+import logging
+from types import MappingProxyType
+
+import pytest
+
+from daemonry.errors import ConfigError, Refused
+from daemonry.service.server import control
+from daemonry.service.server.control import answer, encoded
+from daemonry.wire.text import WORDS, Command, Reply
+
+
+class State:
+    """Notes what was asked, and gives what the test set."""
+
+    def __init__(self, **gives):
+        self.gives = gives
+        self.asked = []
+
+    def _give(self, name):
+        self.asked.append(name)
+        given = self.gives.get(name)
+        if isinstance(given, BaseException):
+            raise given
+        return given
+
+    def get_status(self):
+        return self._give("get_status")
+
+    def pause(self):
+        return self._give("pause")
+
+    def resume(self):
+        return self._give("resume")
+
+    def reload_config(self):
+        return self._give("reload_config")
+
+
+class Stoppable(State):
+    def stop(self):
+        return self._give("stop")
+
+    def version(self):
+        return self._give("version")
+
+
+@pytest.mark.parametrize(
+    ("word", "asked", "gives", "reply"),
+    [
+        ("STATUS", ["get_status"], {"a": 1}, Reply.status({"a": 1})),
+        ("STATUS", ["get_status"], MappingProxyType({"a": 1}), Reply.status({"a": 1})),
+        ("PAUSE", ["pause"], None, Reply.ok()),
+        ("RESUME", ["resume"], None, Reply.ok()),
+        ("RELOAD", ["reload_config"], None, Reply.ok()),
+        ("RELOAD", ["reload_config"], "needs a restart: port", Reply.ok("needs a restart: port")),
+        ("RELOAD", ["reload_config"], "", Reply.ok()),
+        ("PAUSE", ["pause"], True, Reply.ok()),
+        ("STOP", ["stop"], None, Reply.ok()),
+        ("VERSION", ["version"], "1.2", Reply.text("1.2")),
+        ("PING", [], None, Reply.text("PONG")),
+        ("HELP", [], None, Reply.text(" ".join(WORDS))),
+    ],
+)
+def test_each_command_asks_its_method_and_no_other(word, asked, gives, reply):
+    """P12: the state is injected, and mocked here."""
+    state = Stoppable(**dict.fromkeys(asked, gives))
+    assert answer(Command(word), state) == reply
+    assert state.asked == asked
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_every_word_has_an_answer(word):
+    assert isinstance(answer(Command(word), Stoppable(get_status={})), Reply)
+
+
+@pytest.mark.parametrize("word", ["STOP", "VERSION"])
+def test_what_a_state_does_not_offer_is_told(word):
+    reply = answer(Command(word), State())
+    assert reply == Reply.error(f"{word} is not supported by this daemon")
+
+
+@pytest.mark.parametrize(
+    ("raised", "told", "logged"),
+    [
+        (Refused("Daemon already paused"), "Daemon already paused", False),
+        (ConfigError("x.toml", "port", "not a number"), "x.toml: port: not a number", False),
+        (NotImplementedError("not here"), "not here", False),
+        (ValueError("bad\nvalue"), "bad\nvalue", True),
+        (RuntimeError(), "RuntimeError", True),
+    ],
+)
+def test_what_a_state_raises_is_told_and_what_was_not_expected_is_logged(raised, told, logged, caplog):
+    """A refusal is an answer; anything else is a bug that somebody must be able to find."""
+    reply = answer(Command("PAUSE"), State(pause=raised))
+    assert reply == Reply.error(told)
+    assert [record.getMessage() for record in caplog.records] == (["PAUSE failed"] if logged else [])
+    assert all(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), SystemExit(3)])
+def test_what_ends_a_process_is_not_an_answer(raised):
+    with pytest.raises(type(raised)):
+        answer(Command("PAUSE"), State(pause=raised))
+
+
+async def given(value):
+    if isinstance(value, BaseException):
+        raise value
+    return value
+
+
+@pytest.mark.parametrize(
+    ("word", "method", "value", "reply"),
+    [
+        ("STATUS", "get_status", {"a": 1}, Reply.status({"a": 1})),
+        ("PAUSE", "pause", None, Reply.ok()),
+        ("RELOAD", "reload_config", "note", Reply.ok("note")),
+        ("PAUSE", "pause", Refused("no"), Reply.error("no")),
+        ("STATUS", "get_status", 5, Reply.error("'int' object is not iterable")),
+    ],
+)
+def test_an_awaitable_is_answered_when_it_is_done(word, method, value, reply):
+    later = answer(Command(word), State(**{method: given(value)}))
+    assert not isinstance(later, Reply)
+    assert asyncio.run(later) == reply
+
+
+def test_a_status_that_is_no_mapping_is_told(caplog):
+    assert answer(Command("STATUS"), State(get_status=5)).kind == "error"
+    assert [record.getMessage() for record in caplog.records] == ["STATUS failed"]
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply.ok(), Reply.error("x\ny"), Reply.status({"a": "ü"}), Reply.text("PONG")]
+)
+def test_a_reply_is_sent_as_its_line(reply):
+    assert encoded(reply) == reply.to_text().encode()
+
+
+def circle():
+    found = {}
+    found["self"] = found
+    return found
+
+
+def deep():
+    found = {}
+    for _ in range(100_000):
+        found = {"in": found}
+    return found
+
+
+@pytest.mark.parametrize(
+    "fields", [{"x": object()}, {"x": float("nan")}, {"x": {1}}, circle(), deep()], ids=range(5)
+)
+def test_a_status_that_has_no_line_is_told_of_on_one(fields, caplog):
+    caplog.set_level(logging.ERROR)
+    line = encoded(Reply.status(fields))
+    assert line.startswith(b"ERR: the status cannot be sent: ")
+    assert line.count(b"\n") == 1
+    assert len(caplog.records) == 1
+
+
+def test_the_interface_names_what_is_asked():
+    """P12: anything with these methods will do."""
+    methods = {name for name in vars(control.ControlState) if not name.startswith("_")}
+    assert methods == {"get_status", "pause", "resume", "reload_config"}

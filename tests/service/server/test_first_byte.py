@@ -1,0 +1,113 @@
+"""Clients who have said nothing yet: each is given on with its first byte, or at its own deadline."""
+
+import asyncio
+import socket
+from types import SimpleNamespace
+
+import pytest
+
+from daemonry.service.server.fast_connection import Guest
+from daemonry.service.server.first_byte import Lobby
+
+TIMEOUT_S = 5.0
+
+
+class Loop:
+    """A loop whose clock the test moves."""
+
+    def __init__(self):
+        self.now_s = 100.0
+        self.timers = []
+
+    def time(self):
+        return self.now_s
+
+    def call_later(self, delay_s, callback):
+        handle = asyncio.TimerHandle(self.now_s + delay_s, callback, (), self)
+        self.timers.append(handle)
+        return handle
+
+    def _timer_handle_cancelled(self, handle):
+        self.timers.remove(handle)
+
+    def get_debug(self):
+        return False
+
+    def move_to(self, now_s):
+        self.now_s = now_s
+        for timer in [timer for timer in self.timers if timer.when() <= now_s]:
+            self.timers.remove(timer)
+            timer._run()
+
+
+@pytest.fixture
+def loop():
+    return Loop()
+
+
+@pytest.fixture
+def heard():
+    return []
+
+
+@pytest.fixture
+def lobby(loop, heard):
+    return Lobby(loop, TIMEOUT_S, heard.append)
+
+
+@pytest.fixture
+def guests():
+    made = [Guest(SimpleNamespace(ready={}), socket.socket(socket.AF_UNIX), None) for _ in range(3)]
+    yield made
+    for one in made:
+        one.sock.close()
+
+
+def test_who_leaves_is_not_called_silent(loop, lobby, heard, guests):
+    lobby.enter(guests[0])
+    lobby.enter(guests[1])
+    assert list(lobby) == guests[:2]
+    lobby.leave(guests[0])
+    assert list(lobby) == guests[1:2]
+    loop.move_to(200.0)
+    assert heard == guests[1:2]
+
+
+def test_each_has_its_own_deadline_by_one_timer(loop, lobby, heard, guests):
+    for n, guest in enumerate(guests):
+        loop.move_to(100.0 + n)
+        lobby.enter(guest)
+        assert len(loop.timers) == 1
+    for n in range(3):
+        loop.move_to(104.9 + n)
+        assert heard == guests[:n]
+        loop.move_to(105.0 + n)
+        assert heard == guests[: n + 1]
+    assert loop.timers == []
+    assert len(lobby) == 0
+
+
+def test_a_timer_that_comes_a_little_early_does_not_turn_round_and_round(loop, lobby, heard, guests):
+    lobby.enter(guests[0])
+    loop.timers[0]._when -= 0.0005
+    loop.move_to(104.9995)
+    assert heard == guests[:1]
+
+
+def test_an_empty_lobby_that_fills_again_times_anew(loop, lobby, heard, guests):
+    lobby.enter(guests[0])
+    lobby.leave(guests[0])
+    loop.move_to(103.0)
+    lobby.enter(guests[1])
+    loop.move_to(105.0)
+    assert heard == []
+    loop.move_to(108.0)
+    assert heard == guests[1:2]
+
+
+def test_a_closed_lobby_waits_for_nobody(loop, lobby, heard, guests):
+    for guest in guests[:2]:
+        lobby.enter(guest)
+    lobby.close()
+    loop.move_to(200.0)
+    assert (loop.timers, heard, len(lobby)) == ([], [], 0)
