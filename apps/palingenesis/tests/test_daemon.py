@@ -310,6 +310,25 @@ def test_kill_9_then_start(app):
         assert app.log().count("ended without cleaning up") == count
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such a name")
+def test_a_file_name_that_is_not_utf8_does_not_end_it(app):
+    """Neither when it appears, nor at each start as long as it is there and touched."""
+    bad = os.fsencode(app.sessions) + b"/\x1b[31m\xff.tmp"
+    app.done("daemon", "start")
+    app.session("0.md")
+    app.wait_status(saves_count=1)
+    for count in (2, 3):
+        with open(bad, "wb"):
+            pass
+        trouble = wait_until(lambda: app.status().get("watch_trouble"))
+        assert trouble.startswith(f"no notices about {app.sessions} (")
+        assert "watch_trouble" in app.done("status")
+        app.session(f"{count}.md")
+        app.wait_status(saves_count=count)
+        app.done("daemon", "restart")
+        os.unlink(bad)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 def test_kill_9_in_the_middle_of_saves(app):

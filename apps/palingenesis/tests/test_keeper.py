@@ -18,6 +18,7 @@ from palingenesis import keeper as keeping
 from palingenesis.keeper import Keeper
 from palingenesis.settings import Monitoring
 from palingenesis.state_file import State, StateFile
+from palingenesis.watch import Watch
 
 pytestmark = pytest.mark.usefixtures("quick_checks")
 
@@ -277,13 +278,43 @@ def test_settings_changed_while_paused_count_from_the_resume_on(tmp_path: Path) 
     asyncio.run(run())
 
 
-def test_a_name_that_is_not_utf8_is_shown_with_replacements(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_is_shown_by_its_bytes(tmp_path: Path) -> None:
     async def run() -> None:
         async with at_work(tmp_path) as kept:
             kept.save(os.fsdecode(b"a\xff.md"))
             await kept.keeper.reload(kept.monitoring(tmp_path))
-            assert kept.keeper.state.current_session == f"{kept.sessions}/a\ufffd.md"
+            assert kept.keeper.state.current_session == f"{kept.sessions}/a\\xff.md"
             assert kept.disk.kept() == kept.keeper.state
+
+    asyncio.run(run())
+
+
+def test_a_watch_that_fails_goes_on_and_status_says_so_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever fails in it: a mistake of ours ends no daemon that keeps sessions."""
+    look = Watch._look
+    broken = True
+
+    def failing(watch: Watch, places: Any) -> list[str]:
+        if broken:
+            raise RuntimeError("can't start new thread")
+        return look(watch, places)
+
+    monkeypatch.setattr(Watch, "_look", failing)
+    monkeypatch.setattr(keeping, "RESTART_WATCH_S", 0.01)
+    monkeypatch.setattr(keeping, "MAX_RESTART_WATCH_S", 0.02)
+
+    async def run() -> None:
+        nonlocal broken
+        async with at_work(tmp_path) as kept:
+            path = kept.save("a.md")
+            await eventually(lambda: sum("watching fails" in line for line in caplog.messages) >= 3)
+            trouble = "the watch failed: RuntimeError: can't start new thread"
+            assert kept.keeper.status(RUNNING)["watch_trouble"] == trouble
+            broken = False
+            assert await kept.until(saves_count=1, current_session=path)
+            await eventually(lambda: "watch_trouble" not in kept.keeper.status(RUNNING))
 
     asyncio.run(run())
 

@@ -8,10 +8,12 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import watchfiles
 
+from palingenesis import session_files
 from palingenesis import watch as watching
 from palingenesis.session_files import scan
 from palingenesis.watch import Watch
@@ -59,6 +61,14 @@ async def watched(
         seen.watch.end()
         async with asyncio.timeout(10):
             await collecting
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(2_000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("not within 10 s")
 
 
 def write(path: Path, text: str = SESSION) -> Path:
@@ -195,8 +205,91 @@ def test_where_the_system_gives_no_notices_files_are_looked_at(
 
     asyncio.run(run())
     assert [message for message in caplog.messages if "limit reached" in message] == [
-        f"no notices about {tmp_path} ([Errno 28] OS file watch limit reached): looking instead"
+        (
+            f"no notices about {tmp_path} ([Errno 28] OS file watch limit reached): looking every 0.01 s"
+            " instead, and asking for notices again from time to time"
+        ),
     ]
+
+
+@pytest.mark.parametrize("name", [b"\xff.txt", b"\xff.md", b"\xff/b.md"])
+def test_a_name_that_is_not_utf8_hides_no_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: bytes
+) -> None:
+    """The package watchfiles fails at such a name, each time that its file is touched."""
+    monkeypatch.setattr(watching, "FALLBACK_POLL_S", 0.01)
+    monkeypatch.setattr(watching, "RETRY_NOTICES_S", 0.05)
+    monkeypatch.setattr(watching, "MAX_RETRY_NOTICES_S", 0.05)
+    bad = Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name)))
+
+    async def run() -> None:
+        async with watched(tmp_path) as seen:
+            write(tmp_path / "0.md")
+            assert await seen.next() == ["0.md"]  # the notices are on
+            for number in range(1, 4):
+                write(bad, SESSION + str(number))
+                await until(lambda: bool(seen.watch.trouble))
+                write(tmp_path / f"{number}.md")
+                expected = {f"{number}.md"} | ({os.fsdecode(name)} if name.endswith(b".md") else set())
+                found: set[str] = set()
+                while found != expected:
+                    found |= set(await seen.next())
+                if name == b"\xff.txt":  # the others are opened to be looked at, which is noticed again
+                    await until(lambda: not seen.watch.trouble)
+
+    asyncio.run(run())
+
+
+def test_notices_are_asked_for_again_and_their_failure_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    awatch, asked = watchfiles.awatch, 0
+
+    async def failing(*args: Any, **options: Any) -> AsyncIterator[Any]:
+        nonlocal asked
+        asked += 1
+        if asked <= 3:
+            raise ExceptionGroup("unhandled errors in a TaskGroup", [ValueError("no such luck\nat all")])
+        async for changes in awatch(*args, **options):
+            yield changes
+
+    monkeypatch.setattr(watchfiles, "awatch", failing)
+    monkeypatch.setattr(watching, "FALLBACK_POLL_S", 0.01)
+    monkeypatch.setattr(watching, "RETRY_NOTICES_S", 0.01)
+
+    async def run() -> None:
+        async with watched(tmp_path) as seen:
+            await until(lambda: seen.watch.trouble == f"no notices about {tmp_path} (no such luck)")
+            write(tmp_path / "a.md")
+            assert await seen.next() == ["a.md"]
+            await until(lambda: asked == 4 and not seen.watch.trouble)
+            write(tmp_path / "b.md")
+            assert await seen.next() == ["b.md"]
+
+    asyncio.run(run())
+    assert sum("no such luck" in message for message in caplog.messages) == 1
+
+
+def test_a_file_that_cannot_be_judged_is_one_trouble_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    front_matter = session_files.front_matter
+
+    def failing(head: bytes) -> Any:
+        if b"evil" in head:
+            raise MemoryError
+        return front_matter(head)
+
+    monkeypatch.setattr(session_files, "front_matter", failing)
+
+    async def run() -> None:
+        async with watched(tmp_path) as seen:
+            write(tmp_path / "evil.md", "---\ntitle: evil\n---\n")
+            await until(lambda: any("cannot be judged" in message for message in caplog.messages))
+            write(tmp_path / "a.md")
+            assert await seen.next() == ["a.md"]
+
+    asyncio.run(run())
 
 
 def test_polling_finds_what_no_notice_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

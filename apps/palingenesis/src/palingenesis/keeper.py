@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +18,7 @@ import msgspec
 
 from daemonry import Refused
 from palingenesis import session_files
+from palingenesis.sessions import shown
 from palingenesis.settings import session_dir
 from palingenesis.state_file import State, StateFile
 from palingenesis.watch import Watch
@@ -32,6 +32,10 @@ logger = logging.getLogger("palingenesis.keeper")
 
 # How often a state that could not be written is tried again.
 RETRY_S: Final = 5.0
+# A watch that failed goes on after this time, doubled up to the second with each failure, and begun anew
+# when it has lasted that long.  It fails by a mistake of ours or where the system has no thread for it.
+RESTART_WATCH_S: Final = 1.0
+MAX_RESTART_WATCH_S: Final = 60.0
 
 
 class Keeper:
@@ -53,6 +57,7 @@ class Keeper:
         self._unwritten = asyncio.Event()
         self._watch: Watch | None = None
         self._watches: asyncio.Queue[Watch] = asyncio.Queue()
+        self._watch_failure = ""
         self._monitoring: Monitoring | None = None
 
     # --- the beginning --------------------------------------------------------------------------
@@ -81,12 +86,28 @@ class Keeper:
     # --- work -----------------------------------------------------------------------------------
 
     async def watch(self, _: Run) -> None:
-        """Count saves, from one watch to the next, without end."""
+        """Count saves, from one watch to the next, without end: a watch that fails goes on later."""
         while True:
             watch = await self._watches.get()
-            async with aclosing(watch.saves()) as saves:
-                async for saved in saves:
-                    await self._count(watch, saved)
+            delay_s = RESTART_WATCH_S
+            while not watch.ended:
+                began_s = _now_s()
+                try:
+                    await self._count_saves(watch)
+                except Exception as error:
+                    if _now_s() - began_s >= MAX_RESTART_WATCH_S:
+                        delay_s = RESTART_WATCH_S
+                    self._watch_failure = f"the watch failed: {type(error).__name__}: {error}"
+                    logger.exception("watching fails, and goes on in %g s", delay_s)
+                    await watch.pause(delay_s)
+                    delay_s = min(delay_s * 2, MAX_RESTART_WATCH_S)
+            self._watch_failure = ""
+
+    async def _count_saves(self, watch: Watch) -> None:
+        async with aclosing(watch.saves()) as saves:
+            async for saved in saves:
+                await self._count(watch, saved)
+                self._watch_failure = ""
 
     async def write_late(self, _: Run) -> None:
         """Write what could not be written, without end."""
@@ -102,7 +123,7 @@ class Keeper:
             if watch.ended:  # paused or moved while the files were looked at
                 return
             count = self.state.saves_count + len(saved)
-            await self._keep(_with(self.state, saves_count=count, current_session=_shown(saved[-1])))
+            await self._keep(_with(self.state, saves_count=count, current_session=shown(saved[-1])))
 
     # --- commands -------------------------------------------------------------------------------
 
@@ -153,7 +174,7 @@ class Keeper:
                 await self._keep(self.state)
 
     def status(self, usual: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the original's five fields, and while the daemon ends, what it waits for.
+        """Return the original's five fields; while it ends, what it waits for; what is wrong with its watch.
 
         Args:
             usual: the library's own fields.
@@ -169,7 +190,14 @@ class Keeper:
         }
         if usual.get("waiting_for"):
             fields["waiting_for"] = usual["waiting_for"]
+        if trouble := self._trouble():
+            fields["watch_trouble"] = shown(trouble)
         return fields
+
+    def _trouble(self) -> str:
+        if self._watch is None or self._watch.ended:
+            return ""
+        return self._watch_failure or self._watch.trouble
 
     # --- watches --------------------------------------------------------------------------------
 
@@ -181,8 +209,8 @@ class Keeper:
         known = await asyncio.to_thread(session_files.scan, directory)
         current = await asyncio.to_thread(session_files.newest, known)
         if current is not None:
-            current = _shown(current)
-        elif (before := self.state.current_session) and before.startswith(directory.rstrip("/") + "/"):
+            current = shown(current)
+        elif (before := self.state.current_session) and before.startswith(shown(directory.rstrip("/")) + "/"):
             current = before
         if current != self.state.current_session:
             await self._keep(_with(self.state, current_session=current))
@@ -236,6 +264,5 @@ def _with(state: State, **changes: Any) -> State:
     return msgspec.structs.replace(state, **changes)
 
 
-def _shown(path: str) -> str:
-    """Return a path as JSON can hold it: bytes that are not UTF-8 become U+FFFD."""
-    return os.fsencode(path).decode("utf-8", "replace")
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -97,6 +97,8 @@ def judge(path: str) -> Verdict:
         return Verdict(True, str(error))
     except OSError as error:
         return Verdict(False, f"cannot be read: {error.strerror}")
+    except Exception as error:  # noqa: BLE001  # whatever a file holds, it ends no daemon
+        return Verdict(False, f"cannot be judged: {type(error).__name__}: {error}")
     if found is None:
         return Verdict(False, "no session: it does not begin with front matter")
     return Verdict(True, "")

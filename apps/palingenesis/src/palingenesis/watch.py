@@ -3,7 +3,9 @@
 Owns what the files held when they were last looked at.  The system's notices say only where to
 look; a save is a file whose signature is no longer the known one.  So nothing counts twice,
 however many notices one save makes, and nothing that happens between two looks is lost: each time
-that notices may have been missed, everything is looked at.  The notices are watchfiles'.
+that notices may have been missed, everything is looked at.  The notices are watchfiles', which gives
+up at the first file name that is not UTF-8: then everything is looked at by the clock, and the notices
+are asked for again after a while.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import watchfiles
 
 from palingenesis import session_files
-from palingenesis.sessions import is_searched, is_session_name
+from palingenesis.sessions import is_searched, is_session_name, shown
 
 if TYPE_CHECKING:
     from palingenesis.session_files import Signatures
@@ -30,6 +32,10 @@ logger = logging.getLogger("palingenesis.watch")
 DIRECTORY_CHECK_S: Final = 1.0
 # How often everything is looked at where the system gives no notices, and nobody said otherwise.
 FALLBACK_POLL_S: Final = 2.0
+# Notices that failed are asked for again after this time; it doubles up to the second with each failure,
+# and begins anew when notices have come for that long.  Making a watch costs a walk of the directory.
+RETRY_NOTICES_S: Final = 1.0
+MAX_RETRY_NOTICES_S: Final = 60.0
 # A file that never stops changing counts this often, in debounce times.
 LONGEST_DEBOUNCE: Final = 16
 # Troubles that are remembered, so as to be logged once.
@@ -50,6 +56,7 @@ class Watch:
     Attributes:
         directory: as given.
         ended: whether `end` was called.
+        trouble: why files are looked at by the clock and not when the system says so; "" while it does.
     """
 
     def __init__(self, directory: str, debounce_ms: int, poll_interval_s: float, known: Signatures) -> None:
@@ -61,6 +68,9 @@ class Watch:
         self._interrupted = asyncio.Event()
         self._troubles: OrderedDict[str, str] = OrderedDict()
         self._missing_told = False
+        self.trouble = ""
+        self._trouble_told = ""
+        self._failures = 0
 
     def end(self) -> None:
         """End `saves` soon; what it has yielded by then may be stale."""
@@ -91,25 +101,41 @@ class Watch:
             if identity is None:
                 await self._wait_for_directory()
                 continue
-            logger.info("watching %s", self.directory)
             self._missing_told = False
+            began_s = _now_s()
+            failure: Exception | None = None
             try:
                 async with aclosing(self._from_system(identity)) as notices:
                     async for places in notices:
                         yield places
-            except FileNotFoundError:
-                continue
-            except (OSError, RuntimeError) as error:
-                logger.warning("no notices about %s (%s): looking instead", self.directory, error)
-                async with aclosing(self._from_clock(identity)) as notices:
+            except Exception as error:  # noqa: BLE001  # no failure of the notices hides the files
+                failure = error
+            if failure is not None and _identity(self.directory) == identity:
+                delay_s = self._notices_failed(failure, _now_s() - began_s)
+                async with aclosing(self._from_clock(identity, delay_s)) as notices:
                     async for places in notices:
                         yield places
 
+    def _notices_failed(self, failure: Exception, lasted_s: float) -> float:
+        """Say that there are no notices, once for each reason, and return when to ask for them again."""
+        if lasted_s >= MAX_RETRY_NOTICES_S:
+            self._failures, self._trouble_told = 0, ""
+        self._failures += 1
+        self.trouble = f"no notices about {shown(self.directory)} ({_reason(failure)})"
+        if self.trouble != self._trouble_told:
+            logger.warning(
+                "%s: looking every %g s instead, and asking for notices again from time to time",
+                self.trouble,
+                self._poll_interval_s or FALLBACK_POLL_S,
+            )
+            self._trouble_told = self.trouble
+        return min(RETRY_NOTICES_S * 2.0 ** min(self._failures - 1, 10), MAX_RETRY_NOTICES_S)
+
     async def _wait_for_directory(self) -> None:
         if not self._missing_told:
-            logger.warning("the session directory %s is not there: waiting for it", self.directory)
+            logger.warning("the session directory %s is not there: waiting for it", shown(self.directory))
             self._missing_told = True
-        await self._pause(DIRECTORY_CHECK_S)
+        await self.pause(DIRECTORY_CHECK_S)
 
     async def _from_system(self, identity: tuple[int, int]) -> AsyncGenerator[Collection[str] | None]:
         noticed = watchfiles.awatch(
@@ -127,6 +153,10 @@ class Watch:
         async with aclosing(noticed):
             async for changes in noticed:
                 now_s = asyncio.get_running_loop().time()
+                if self.trouble or not look_at_all_s:
+                    if not self._trouble_told:
+                        logger.info("watching %s", shown(self.directory))
+                    self.trouble = ""
                 if now_s >= look_at_all_s:
                     look_at_all_s = now_s + (self._poll_interval_s or float("inf"))
                     yield EVERYTHING
@@ -135,12 +165,17 @@ class Watch:
                 if _identity(self.directory) != identity:
                     return
 
-    async def _from_clock(self, identity: tuple[int, int]) -> AsyncGenerator[None]:
+    async def _from_clock(self, identity: tuple[int, int], for_s: float) -> AsyncGenerator[None]:
+        until_s = _now_s() + for_s
         while not self._interrupted.is_set() and _identity(self.directory) == identity:
             yield EVERYTHING
-            await self._pause(self._poll_interval_s or FALLBACK_POLL_S)
+            left_s = until_s - _now_s()
+            if left_s <= 0:
+                return
+            await self.pause(min(left_s, self._poll_interval_s or FALLBACK_POLL_S))
 
-    async def _pause(self, delay_s: float) -> None:
+    async def pause(self, delay_s: float) -> None:
+        """Return after `delay_s`, or at once when the watch is ended or tuned."""
         # Not `wait_for`: before Python 3.12 it forgets a cancellation that comes together with the event.
         try:
             async with asyncio.timeout(delay_s):
@@ -187,7 +222,7 @@ class Watch:
     def _tell_trouble(self, path: str, trouble: str) -> None:
         if self._troubles.get(path) == trouble:
             return
-        logger.warning("%s: %s", path, trouble)
+        logger.warning("%s: %s", shown(path), trouble)
         self._troubles[path] = trouble
         if len(self._troubles) > MAX_TROUBLES:
             self._troubles.popitem(last=False)
@@ -200,3 +235,15 @@ def _identity(directory: str) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return (found.st_dev, found.st_ino) if os.path.isdir(directory) else None
+
+
+def _reason(failure: BaseException) -> str:
+    """Return the one line of a failure that says most: a group of failures says nothing itself."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    lines = str(failure).splitlines() or [type(failure).__name__]
+    return shown(lines[0])
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
