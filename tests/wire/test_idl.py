@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import re
+import string
 import sys
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -570,15 +572,16 @@ def test_repeated_openings_are_refused_like_any_fault(opening: str) -> None:
 
 
 class Scanned:
-    """Stands for the token pattern, and counts the characters that it was matched with."""
+    """Stands for a pattern of the scanner, and counts the characters that all of them were matched with."""
+
+    chars: ClassVar[int] = 0
 
     def __init__(self, pattern: re.Pattern[str]) -> None:
         self.pattern = pattern
-        self.chars = 0
 
     def match(self, text: str, start: int) -> re.Match[str] | None:
         match = self.pattern.match(text, start)
-        self.chars += match.end() - start if match else 0
+        Scanned.chars += match.end() - start if match else 0
         return match
 
 
@@ -629,14 +632,66 @@ MANY: dict[str, Callable[[int], str]] = {
 @pytest.mark.parametrize("shape", MANY)
 def test_reading_takes_time_in_proportion_to_the_text(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted, not timed: characters matched, characters copied, functions called."""
-    scanned = Scanned(idl._TOKEN)
-    monkeypatch.setattr(idl, "_TOKEN", scanned)
+    for name in ("_BLANK", "_COMMENT", "_TOKEN"):
+        monkeypatch.setattr(idl, name, Scanned(getattr(idl, name)))
+    monkeypatch.setattr(Scanned, "chars", 0)
     monkeypatch.setattr(Sliced, "chars", 0)
     text = Sliced(HEAD + MANY[shape](400))
     parse(text)
-    assert scanned.chars == len(text)
+    assert Scanned.chars == len(text)
     assert Sliced.chars <= len(text)
     assert count_calls(HEAD + MANY[shape](800)) <= 2 * count_calls(text) + 10
+
+
+# --- the scanner, beside one that is written without `re` ---------------------------------------
+
+# Every character that the scanner treats in its own way, and one of each kind that it treats alike.
+SIGNS = "a-># \n.[\u2028"
+WORD = string.ascii_letters + string.digits + "_"
+
+
+def scan_by_hand(text: str, start: int) -> tuple[str, int]:
+    """Return the next token of `text` and where it begins, character by character."""
+    in_comment = False
+    while start < len(text) and (in_comment or text[start] in idl._BLANKS + idl._LINE_ENDS + "#"):
+        in_comment = text[start] not in idl._LINE_ENDS and (in_comment or text[start] == "#")
+        start += 1
+    for mark in ("[]", "[string]", "->"):
+        if text.startswith(mark, start):
+            return mark, start
+    end = start + 1
+    if text[start:end] and text[start] in WORD:
+        while text[end : end + 1] and text[end] in WORD + ".-" and text[end : end + 2] != "->":
+            end += 1
+    return text[start:end], start
+
+
+def assert_scanned_alike(text: str) -> None:
+    token = idl._scan(text, 0)
+    assert (token.text, token.start) == scan_by_hand(text, 0), text
+
+
+def test_the_scanner_cuts_every_short_text_as_one_without_re_does() -> None:
+    """Python 3.11.2, which Debian 12 has, takes `a->` for one word if `re` is told not to go back."""
+    assert idl._scan("a->", 0).text == "a"
+    for length in range(5):
+        for signs in itertools.product(SIGNS, repeat=length):
+            assert_scanned_alike("".join(signs))
+
+
+@given(
+    st.lists(st.sampled_from([*SIGNS, "[]", "[string]", "->", "--", "\r\n", "\xa0", "é", "9_"]), max_size=40)
+)
+def test_the_scanner_cuts_long_texts_as_one_without_re_does(pieces: list[str]) -> None:
+    assert_scanned_alike("".join(pieces))
+
+
+def test_a_name_ends_before_an_arrow() -> None:
+    """The shortest description that Python 3.11.2 read otherwise than later ones."""
+    with pytest.raises(
+        IdlError, match=re.escape("2:9: expected '(' with fields or names, or '()', found '->'")
+    ):
+        parse(HEAD + "method M->()")
 
 
 # --- writing ----------------------------------------------------------------------------------

@@ -244,14 +244,12 @@ _BLANKS = "".join(
 )
 _LINE_ENDS = "\n\r\u2028\u2029"
 LINE_END = re.compile(f"\r\n|[{_LINE_ENDS}]")
-# Blanks and comments, then a mark, a word, any other character, or the end: it matches anywhere.
-# Possessive, so that nothing is looked at twice.  A word takes all that any name may hold, so that
-# a wrong name is told as a whole.
-_TOKEN = re.compile(
-    rf"(?:[{_BLANKS}{_LINE_ENDS}]++|#[^{_LINE_ENDS}]*+)*+"
-    r"(\[\]|\[string\]|->|[A-Za-z0-9_](?:[A-Za-z0-9_.]|-(?!>))*+|.|\Z)",
-    re.DOTALL,
-)
+_BLANK = re.compile(f"[{_BLANKS}{_LINE_ENDS}]*")
+_COMMENT = re.compile(f"#[^{_LINE_ENDS}]*")
+# A mark, a word, any other character, or the end: it matches anywhere.  A word takes all that any
+# name may hold, so that a wrong name is quoted as a whole; a '-' that begins '->' is no part of it.
+# No possessive quantifiers: Python before 3.11.5 matches them wrongly (python/cpython#106052).
+_TOKEN = re.compile(r"\[\]|\[string\]|->|[A-Za-z0-9_][A-Za-z0-9_.-]*(?<!-(?=>))|.|\Z", re.DOTALL)
 
 _BASICS = {basic.value: basic for basic in Basic}
 _WRAPPERS: dict[str, type[Array | Map | Optional]] = {kind.mark: kind for kind in (Array, Map, Optional)}
@@ -307,7 +305,7 @@ class _Parser:
         self._text = text
         self._declared: dict[str, _Token] = {}
         self._used: list[_Token] = []
-        self._next = self._scan(0)
+        self._next = _scan(text, 0)
 
     def interface(self) -> Interface:
         doc = self._doc()
@@ -428,13 +426,8 @@ class _Parser:
 
     def _take(self) -> _Token:
         token = self._next
-        self._next = self._scan(token.start + len(token.text))
+        self._next = _scan(self._text, token.start + len(token.text))
         return token
-
-    def _scan(self, gap: int) -> _Token:
-        match = _TOKEN.match(self._text, gap)
-        assert match is not None, "the pattern matches anywhere"
-        return _Token(match[1], match.start(1), gap)
 
     def _doc(self) -> str:
         """Return the comment whose lines stand directly above the next token."""
@@ -455,6 +448,20 @@ class _Parser:
 
     def _error(self, token: _Token, reason: str) -> IdlError:
         return IdlError(*self._position(token), reason)
+
+
+def _scan(text: str, gap: int) -> _Token:
+    """Return the token after the blanks and comments that begin at `gap`."""
+    start = _end(_BLANK, text, gap)
+    while text.startswith("#", start):
+        start = _end(_BLANK, text, _end(_COMMENT, text, start))
+    return _Token(text[start : _end(_TOKEN, text, start)], start, gap)
+
+
+def _end(pattern: re.Pattern[str], text: str, start: int) -> int:
+    match = pattern.match(text, start)
+    assert match is not None, "these patterns match anywhere"
+    return match.end()
 
 
 def _grouped(entries: dict[str, _Entry]) -> Struct | Enum:
