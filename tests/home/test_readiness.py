@@ -1,10 +1,15 @@
 """The six ways to show to be ready, each with its end in time, and each reason when it is not."""
 
+import asyncio
 import os
 import sys
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
+from daemonry.home import process_run
+from daemonry.home.keeper import Keeper
 from daemonry.testing import wait_until
 
 NOTIFY = """
@@ -180,6 +185,37 @@ def test_what_a_service_says_of_itself_is_shown(shop, service):
     shop.write(service("a", py(NOTIFY, "READY=1", "STATUS=3 books"), ready="{ notify = true }"))
     shop.up()
     assert wait_until(lambda: shop.ps()["a"]["note"]) == "3 books"
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_command_that_ends_as_it_is_given_up_is_given_up(turns):
+    """`down` ends the attempts to see readiness.  One that took the end for itself would go on for ever."""
+
+    async def work():
+        ended = asyncio.get_running_loop().create_future()
+
+        async def sweep():
+            await asyncio.sleep(0)
+
+        started = Mock(ended=ended, sweep=sweep)
+        given = SimpleNamespace(
+            service=SimpleNamespace(process=SimpleNamespace(directory="/", environment={})),
+            _world=SimpleNamespace(reaper=None),
+            _commands=set(),
+            _command_line=lambda line: None,
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(process_run, "start", lambda *arguments: started)
+            running = asyncio.create_task(Keeper._run_command(given, ("false",), 60.0))
+            await asyncio.sleep(0)
+            ended.set_result(1)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            was_running = running.cancel()
+            await asyncio.wait([running])
+        assert running.cancelled() if was_running else running.result() == 1
+
+    asyncio.run(work())
 
 
 def test_a_service_that_is_not_ready_yet_can_be_stopped(shop, service):

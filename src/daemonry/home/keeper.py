@@ -367,7 +367,8 @@ class Keeper:
         output = Output(asyncio.get_running_loop(), far, self._command_line)
         self._commands.add(run)
         try:
-            code = await asyncio.wait_for(asyncio.shield(run.ended), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                code = await asyncio.shield(run.ended)
         finally:
             self._commands.discard(run)
             run.kill()

@@ -67,7 +67,8 @@ class Run:
         self.send_signal(number)
         self.send_signal(signal.SIGCONT)  # one that was stopped could not obey
         try:
-            await asyncio.wait_for(asyncio.shield(self.ended), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await asyncio.shield(self.ended)
         except TimeoutError:
             self.kill()
             await asyncio.shield(self.ended)

@@ -333,6 +333,7 @@ def _sendable(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 async def _in_time(awaited: Awaitable[None]) -> None:
     try:
-        await asyncio.wait_for(awaited, HOOK_TIMEOUT_S)
+        async with asyncio.timeout(HOOK_TIMEOUT_S):
+            await awaited
     except TimeoutError:
         raise Refused(f"the daemon's hook took longer than {HOOK_TIMEOUT_S:g} s") from None

@@ -186,7 +186,8 @@ class _Server:
         try:
             result = self._daemon.stop_hook() if self._daemon.stop_hook is not None else None
             if inspect.isawaitable(result):
-                await asyncio.wait_for(result, self._daemon.drain_timeout_s)
+                async with asyncio.timeout(self._daemon.drain_timeout_s):
+                    await result
         except Exception:
             logger.exception("the stop hook failed")
         for job in await drain(jobs, deadline.remaining_s() or 0.0):

@@ -638,7 +638,8 @@ class _Performance:
         try:
             result = self._daemon.stop_hook() if self._daemon.stop_hook is not None else None
             if inspect.isawaitable(result):
-                await asyncio.wait_for(result, timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await result
         except Exception:
             logger.exception("the stop hook failed")
         left = await drain(self._jobs, deadline.remaining_s() or 0.0)
