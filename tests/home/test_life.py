@@ -301,6 +301,17 @@ def test_what_cannot_be_started_any_more_is_given_up_with_the_reason(shop, servi
     assert f"cannot be started: {run}: No such file or directory" in shop.cli("restart", "a").err
 
 
+def test_a_directory_that_is_gone_is_named_and_not_the_program(shop, service):
+    there = shop.path / "there"
+    there.mkdir()
+    shop.write(service("a", directory='"there"', restarts_max=0))
+    shop.up()
+    there.rmdir()
+    assert (
+        f"cannot be started: its directory {there}: No such file or directory" in shop.cli("restart", "a").err
+    )
+
+
 def test_restart_stops_one_and_starts_it_and_leaves_the_others(shop, service):
     shop.write(service("a") + service("b", needs='["a"]') + service("bad", sh("exit 1"), restart='"never"'))
     shop.cli("up")
@@ -433,7 +444,7 @@ def test_nothing_of_the_supervisors_secrets_reaches_a_service(shop, service):
     found = dict(line.partition("=")[::2] for line in shop.written("a"))
     assert found["DAEMONRY_SOCKET"] == str(shop.path / "a.sock")
     assert (found["ALLOWED"], found["OWN"]) == ("yes", "1")
-    known = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "PWD", "DAEMONRY_SANDBOX", "DAEMONRY_OWNED"}
+    known = {"PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "PWD", "DAEMONRY_SANDBOX", "DAEMONRY_OWNED"}
     known |= {"DAEMONRY_SOCKET", "DAEMONRY_HOME", "DAEMONRY_SERVICE", "ALLOWED", "OWN"}
     assert set(found) <= known
 

@@ -298,6 +298,38 @@ def test_a_command_that_is_not_there_is_named() -> None:
     run(work())
 
 
+def test_a_home_that_does_not_exist_keeps_no_server_from_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers and build machines have such a HOME; the server then runs in `/`."""
+    monkeypatch.setenv("HOME", "/nonexistent")
+
+    async def work() -> None:
+        async with pool_of(fake()) as pool:
+            assert (await events_of(pool, "cwd"))[-1].text == "/"
+
+    run(work())
+
+
+def test_a_directory_that_cannot_be_entered_is_named_and_not_the_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """The kernel's message is the same for both, and the command is there."""
+    real = stdio.spawn_owned
+
+    def removed_first(*words: Any, **options: Any) -> Any:
+        tmp_path.rmdir()
+        return real(*words, **options)
+
+    monkeypatch.setattr(stdio, "spawn_owned", removed_first)
+
+    async def work() -> None:
+        async with pool_of(fake(cwd=str(tmp_path))) as pool:
+            with pytest.raises(api.ServerFailed) as raised:
+                await events_of(pool, "echo")
+            assert f"No such file or directory: its directory {tmp_path}" in raised.value.reason
+
+    run(work())
+
+
 def test_a_server_that_hangs_in_initialize_is_given_up_and_ended(tmp_path: Any) -> None:
     starts = tmp_path / "starts"
 

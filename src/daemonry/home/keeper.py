@@ -164,7 +164,11 @@ class Keeper:
     def _why_not(self, error: OSError) -> str:
         process = self.service.process
         program = process.words[0]
-        if isinstance(error, FileNotFoundError) and os.path.isdir(process.directory):
+        if (
+            error.filename == process.directory
+        ):  # the kernel has one message for a directory and for a program
+            return f"its directory {process.directory}: {error.strerror}"
+        if isinstance(error, FileNotFoundError):
             # The kernel says the same of a script whose interpreter is missing.
             missing = "the interpreter in its first line is not there"
             return f"{program}: {missing if os.path.isfile(program) else error.strerror}"

@@ -65,6 +65,19 @@ def environment(own: dict[str, str]) -> dict[str, str]:
     return {**base, **own}
 
 
+def _directory(server: Server) -> str:
+    """Return where a server runs: the configured directory, else the user's home, else `/`."""
+    own = os.environ.get("HOME", "")
+    return server.cwd or (own if os.path.isdir(own) else "/")
+
+
+def _why_not(error: OSError, server: Server, directory: str) -> str:
+    reason = error.strerror or str(error)
+    if error.filename == directory:  # the kernel has one message for a directory and for a program
+        return f"{reason}: its directory {directory}"
+    return f"{reason}: {server.command}"
+
+
 def _check(server: Server, env: dict[str, str]) -> None:
     """Look whether a server can be started at all, for a better reason than the kernel gives.
 
@@ -188,6 +201,7 @@ class Process:
         env = environment(server.env)
         argv = [server.command, *server.args]
         _check(server, env)
+        directory = _directory(server)
         pipes = [os.pipe() for _ in range(3)]
         (stdin, to_stdin), (from_stdout, stdout), (from_stderr, stderr) = pipes
         try:
@@ -196,7 +210,7 @@ class Process:
                 spawn_owned,
                 argv,
                 env=env,
-                cwd=server.cwd or os.environ.get("HOME") or "/",
+                cwd=directory,
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
@@ -204,7 +218,7 @@ class Process:
         except OSError as error:
             for fd in (to_stdin, from_stdout, from_stderr):
                 os.close(fd)
-            raise SpawnFailed(f"{error.strerror or error}: {server.command}") from None
+            raise SpawnFailed(_why_not(error, server, directory)) from None
         finally:
             for fd in (stdin, stdout, stderr):
                 os.close(fd)
