@@ -58,6 +58,18 @@ def root():
 
 
 @pytest.fixture
+def netcat():
+    """Skips unless there is a netcat that speaks over Unix sockets and can end its half: OpenBSD's."""
+    try:
+        said = subprocess.run(["nc", "-h"], capture_output=True, text=True, timeout=10, check=False)
+    except FileNotFoundError:
+        pytest.skip("nc is not installed: package netcat-openbsd")
+    options = (said.stdout + said.stderr).replace("[", " ").split()
+    if not any(word.startswith("-") and "U" in word for word in options):
+        pytest.skip("this nc has no option -U: package netcat-openbsd has one that does")
+
+
+@pytest.fixture
 def on_tiny_disk(tmp_path):
     """A function that runs a script with `disk`, a directory on a file system of its own.
 

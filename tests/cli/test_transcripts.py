@@ -220,6 +220,7 @@ def test_each_command_has_help(shell, verb):
     assert helped.out.startswith(f"usage: daemonry {verb} ")
 
 
+@pytest.mark.usefixtures("netcat")
 def test_a_daemon_that_speaks_plain_text_can_be_asked_with_nc(sandbox, shell, program):
     """One connection, one line, and the server ends it: no client library is needed."""
     assert shell("daemonry start probe.py").code == 0

@@ -194,6 +194,7 @@ def test_a_stopped_daemon_ends_the_call_at_its_deadline(store, client):
         os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.usefixtures("netcat")
 def test_a_person_with_netcat_is_served(store, sandbox):
     call = json.dumps({"method": f"{STORE}.Put", "parameters": {"key": "k"}})
     words = ["sh", "-c", f"printf '%s\\0' '{call}' | nc -N -U {store.socket.removeprefix('unix:')}"]

@@ -403,6 +403,7 @@ def test_a_half_closed_client_is_answered(kit):
         assert raw.reply() is None
 
 
+@pytest.mark.usefixtures("netcat")
 def test_netcat_is_answered(kit):
     done = subprocess.run(
         ["nc", "-N", "-U", kit.serving.endpoint.removeprefix("unix:")],
