@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from daemonry import errors
 from daemonry.cli import exit_codes
+from daemonry.daemon import lifecycle
 from daemonry.home import child
-from daemonry.runtime import lifecycle
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SOURCE: Final = ROOT / "src/daemonry"

@@ -58,9 +58,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from daemonry import errors as errors
+    from daemonry.app import Daemon as Daemon
     from daemonry.daemon import config as _config
     from daemonry.daemon.config import RESTART as RESTART
-    from daemonry.daemon.definition import Daemon as Daemon
+    from daemonry.daemon.context import Run as Run
     from daemonry.daemon.instance import Instance as Instance
     from daemonry.daemon.liveness import Liveness as Liveness
     from daemonry.daemon.versions import Versions as Versions
@@ -76,7 +77,6 @@ if TYPE_CHECKING:
     from daemonry.process.lifeline import spawn_owned as spawn_owned
     from daemonry.process.place import Place as Place
     from daemonry.process.place import host_id as host_id
-    from daemonry.runtime.runner import Run as Run
     from daemonry.service.client.asynchronous import AsyncClient as AsyncClient
     from daemonry.service.client.asynchronous import Pool as Pool
     from daemonry.service.client.blocking import Client as Client
@@ -104,7 +104,7 @@ _HOMES = {
     "Client": "daemonry.service.client.blocking",
     "Command": "daemonry.wire.text",
     "Context": "daemonry.service.interface.handler",
-    "Daemon": "daemonry.daemon.definition",
+    "Daemon": "daemonry.app",
     "DaemonryError": "daemonry.errors",
     "Endpoint": "daemonry.transport.endpoint",
     "Fd": "daemonry.transport.ancillary",
@@ -118,7 +118,7 @@ _HOMES = {
     "RESTART": "daemonry.daemon.config",
     "Refused": "daemonry.errors",
     "Reply": "daemonry.wire.text",
-    "Run": "daemonry.runtime.runner",
+    "Run": "daemonry.daemon.context",
     "Server": "daemonry.service.server.server",
     "Stream": "daemonry.transport.stream",
     "Upgrade": "daemonry.service.interface.handler",

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from daemonry.runtime.lifecycle import TRANSITIONS, Happened, Phase, drawing, step
+from daemonry.daemon.lifecycle import TRANSITIONS, Happened, Phase, drawing, step
 
 # Written down a second time, from the promise and not from the table: what is not here is refused.
 PROMISED = {

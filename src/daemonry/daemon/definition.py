@@ -36,10 +36,10 @@ from daemonry.process.place import Place, check_name, config_path
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
-    from typing import Any, NoReturn, TypeVar
+    from typing import Any, TypeVar
 
+    from daemonry.daemon.context import Run
     from daemonry.daemon.versions import Versions
-    from daemonry.runtime.runner import Run
     from daemonry.service.interface.declare import Interface
     from daemonry.service.server.bounds import Bounds
 
@@ -242,25 +242,6 @@ class Daemon:
         for _ in range(module.count(".") + (os.path.basename(path) == "__init__.py")):
             directory = os.path.dirname(directory)
         return "" if os.path.basename(directory) in ("site-packages", "dist-packages") else directory
-
-    def main(self, arguments: list[str] | None = None) -> NoReturn:
-        """Run this daemon's command line and exit with its code.
-
-        Args:
-            arguments: the words after the program's name; those of this process by default.
-
-        Raises:
-            TargetInvalid: the program is being imported for its Daemon, and not run.
-        """
-        program = sys.modules.get("daemonry.daemon.loader")
-        if program is not None and program.loading:
-            raise TargetInvalid(
-                self.name,
-                'main() is called when the program is imported: put `if __name__ == "__main__":` above it',
-            )
-        from daemonry.cli.main import daemon_main
-
-        raise SystemExit(daemon_main(self, sys.argv[1:] if arguments is None else arguments))
 
     def __repr__(self) -> str:
         return f"Daemon({self.name!r}, version={self.version!r})"

@@ -12,7 +12,7 @@ import daemonry
 from daemonry import clock
 from daemonry.backoff import delays
 from daemonry.daemon.instance import Instance
-from daemonry.launch import ensure
+from daemonry.launch import attach
 from daemonry.limits import LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S
 from daemonry.process.lock import Lock
 from daemonry.values import Value
@@ -167,16 +167,14 @@ def _why_replace(instance: Instance, wanted: Wanted) -> str:
     """Return why the daemon that runs is to be replaced; "" if it is not, or none runs."""
     if wanted.daemon is None:
         return ""
-    from daemonry.launch import replace
-
     policy = wanted.versions or wanted.daemon.versions
-    verdict = replace.replaceable(instance, policy, wanted.daemon.version)
+    verdict = attach.replaceable(instance, policy, wanted.daemon.version)
     return "" if verdict is None else verdict.reason
 
 
 def _look(instance: Instance, wanted: Wanted, deadline: Deadline) -> tuple[Stream, Endpoint] | None:
     assert instance.place is not None
-    return ensure.reach(instance.place, deadline, wanted.daemon, wanted.versions, wanted.mode)
+    return attach.reach(instance.place, deadline, wanted.daemon, wanted.versions, wanted.mode)
 
 
 def _is_coming(instance: Instance) -> bool:

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import os
 
-import daemonry
 from daemonry.clock import Deadline
-from daemonry.process import record_fields
+from daemonry.launch.attach import reach
 from daemonry.process.place import Place
-from daemonry.transport.connect import connect
-from daemonry.transport.endpoint import Endpoint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,14 +22,13 @@ if TYPE_CHECKING:
     from daemonry.daemon.versions import Versions
     from daemonry.service.client.asynchronous import AsyncClient
     from daemonry.service.client.blocking import Client
+    from daemonry.transport.endpoint import Endpoint
     from daemonry.transport.stream import Stream
 
     Mode = Literal["auto", "require", "direct", "supervised"]
 
 ENSURE_TIMEOUT_S = 30.0
 MODES = ("auto", "require", "direct", "supervised")
-
-_reached: set[str] = set()
 
 
 def ensure(
@@ -138,46 +134,6 @@ def _stream(
 
     wanted = Wanted(tuple(arguments), daemon, dict(env or {}), mode, on_stage or _ignore, versions)
     return bring_up(place, wanted, deadline)
-
-
-def reach(
-    place: Place,
-    deadline: Deadline,
-    daemon: Daemon | None,
-    versions: Versions | None,
-    mode: str,
-) -> tuple[Stream, Endpoint] | None:
-    """Return a stream to the daemon if it is ready and of a version that is taken; None if not.
-
-    Raises:
-        VersionMismatch: its version is not taken, and it is not to be replaced.
-        AccessDenied, DeadlineExceeded, ConnectError: somebody may be there.
-    """
-    fields = record_fields.read_fields(place.record_path)
-    told = fields.get("endpoint")
-    if not isinstance(told, str) or fields.get("draining") is True or fields.get("ready") is False:
-        return None
-    running = str(fields.get("version"))
-    # Known by its name alone, a daemon is as good as any of its range: there is no other to start.
-    wanted = running if daemon is None else daemon.version
-    policy = versions or (None if daemon is None or running == wanted else daemon.versions)
-    if policy is not None:
-        from daemonry.launch.replace import is_taken
-
-        if not is_taken(place, policy, running, wanted, mode):
-            return None
-    endpoint = Endpoint.parse(told)
-    try:
-        stream = connect(endpoint, deadline.remaining_s())
-    except (daemonry.errors.NotListening, daemonry.errors.ConnectionRefused):
-        return None
-    _reached.add(place.record_path)
-    return stream, endpoint
-
-
-def has_reached(place: Place) -> bool:
-    """Whether this process has been connected to the daemon of `place` before."""
-    return place.record_path in _reached
 
 
 def _defined(target: Daemon | str) -> Daemon | None:

@@ -16,11 +16,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from daemonry import clock, strict_json
+from daemonry.daemon.lifecycle import Happened, Phase, step
 from daemonry.errors import CallFailed, Draining, Paused, Refused
 from daemonry.limits import HOOK_TIMEOUT_S
 from daemonry.runtime.busy import Jobs
 from daemonry.runtime.fingerprint import Settings
-from daemonry.runtime.lifecycle import Happened, Phase, step
 from daemonry.wire import text
 
 if TYPE_CHECKING:

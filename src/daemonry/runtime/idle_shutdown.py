@@ -23,8 +23,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from daemonry import clock
+from daemonry.daemon.lifecycle import Happened, Phase
 from daemonry.errors import DaemonryError
-from daemonry.runtime.lifecycle import Happened, Phase
 from daemonry.transport.endpoint import UNIX
 
 if TYPE_CHECKING:

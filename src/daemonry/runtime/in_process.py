@@ -18,11 +18,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from daemonry.clock import Deadline
+from daemonry.daemon.context import Run
+from daemonry.daemon.lifecycle import Happened
 from daemonry.errors import DaemonryError, NotReadyInTime, StartFailed, TargetInvalid
 from daemonry.limits import DRAIN_GRACE_S, MAX_HANDLER_THREADS
 from daemonry.runtime.control_state import Life
-from daemonry.runtime.lifecycle import Happened
-from daemonry.runtime.runner import Run
 from daemonry.runtime.tasks import Job, drain
 from daemonry.service.server import bounds
 from daemonry.service.server.builtin import Control, VarlinkService

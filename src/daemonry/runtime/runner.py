@@ -32,6 +32,8 @@ from typing import TYPE_CHECKING, Any
 from daemonry import clock
 from daemonry.daemon import crash_report, recipe, registry, single_instance
 from daemonry.daemon.config import absolute
+from daemonry.daemon.context import Run
+from daemonry.daemon.lifecycle import Happened, Phase
 from daemonry.errors import (
     AlreadyRunning,
     DaemonryError,
@@ -47,14 +49,12 @@ from daemonry.process.forks import not_for_children
 from daemonry.process.identity import Identity
 from daemonry.process.lock import Lock
 from daemonry.process.notify import Notifier
-from daemonry.process.place import Place
 from daemonry.process.readiness import Reporter
 from daemonry.process.record import Record
 from daemonry.runtime.control_state import Life
 from daemonry.runtime.fingerprint import Fingerprint, Settings
 from daemonry.runtime.handover import Giver, HandOver, Taken
 from daemonry.runtime.idle_shutdown import Idle
-from daemonry.runtime.lifecycle import Happened, Phase
 from daemonry.runtime.stuck_control import Beside
 from daemonry.runtime.tasks import Job, drain
 from daemonry.runtime.watchdog import Guardian
@@ -67,7 +67,6 @@ from daemonry.transport.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from daemonry.daemon.definition import Daemon
@@ -84,65 +83,6 @@ EXIT_HUNG = 70
 _JOBS_LOOK_S = 0.05
 # JSON, which the record is, has no infinity; 30 years are as good.
 _LONGEST_S = 1e9
-
-
-class Run:
-    """What a daemon's hooks are given: the present run.
-
-    Attributes:
-        name: the daemon's name.
-        log: a logger of that name, which writes to the daemon's log.
-        state_path: a directory for the program's own files; ours alone.
-    """
-
-    def __init__(self, life: Life, place: Place) -> None:
-        self._life = life
-        self.name = place.name
-        self.log = logging.getLogger(place.name)
-        self.state_path = place.state_path
-
-    @property
-    def config(self) -> Any:
-        """The configuration in force: always a whole one, exchanged as one by a reload."""
-        return self._life.config
-
-    @property
-    def paused(self) -> bool:
-        """Whether the daemon is paused."""
-        return self._life.phase is Phase.PAUSED
-
-    @property
-    def stopping(self) -> bool:
-        """Whether the daemon is to end; work in a thread looks here."""
-        return self._life.stopping.is_set()
-
-    def start_paused(self) -> None:
-        """Begin paused; for a setup hook, when the daemon was paused as it ended last."""
-        self._life.happened(Happened.PAUSE_ASKED)
-
-    def stop(self) -> None:
-        """End the daemon, as STOP does."""
-        self._life.stop()
-
-    def busy(self) -> AbstractContextManager[None]:
-        """Return a context in which the daemon is not idle: `with run.busy():` around a job.
-
-        For what goes on after the call that began it has been answered.  From any thread.
-        """
-        return self._life.jobs.busy()
-
-    async def wait_running(self) -> None:
-        """Return at once while the daemon runs, and else when it runs again."""
-        await self._life.wait_running()
-
-    def wait_running_in_thread(self) -> bool:
-        """Return when the daemon runs; False when it is to end instead.  For work in a thread."""
-        self._life.running.wait()
-        return not self.stopping
-
-    def sleep_in_thread(self, delay_s: float) -> bool:
-        """Sleep; False, and at once, when the daemon is to end.  For work in a thread."""
-        return not self._life.stopping.wait(delay_s)
 
 
 def run(

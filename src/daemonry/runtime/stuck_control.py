@@ -13,8 +13,8 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from daemonry.daemon.lifecycle import Happened
 from daemonry.limits import GUARDIAN_TICK_S
-from daemonry.runtime.lifecycle import Happened
 
 if TYPE_CHECKING:
     from daemonry.runtime.control_state import Life

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from daemonry.service.server.standby import frame_of, where
 
 if TYPE_CHECKING:
-    from daemonry.runtime.runner import Run
+    from daemonry.daemon.context import Run
 
 logger = logging.getLogger("daemonry.daemon")
 

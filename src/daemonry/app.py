@@ -1,0 +1,38 @@
+"""A `Daemon` with its command line: the only place that knows both.
+
+Owns `Daemon.main()`.  What a daemon is, is `daemon.definition`; what its command line does, `cli`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from daemonry.daemon import definition
+from daemonry.errors import TargetInvalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+class Daemon(definition.Daemon):  # noqa: D101  # the same one
+    __doc__ = definition.Daemon.__doc__
+
+    def main(self, arguments: list[str] | None = None) -> NoReturn:
+        """Run this daemon's command line and exit with its code.
+
+        Args:
+            arguments: the words after the program's name; those of this process by default.
+
+        Raises:
+            TargetInvalid: the program is being imported for its Daemon, and not run.
+        """
+        program = sys.modules.get("daemonry.daemon.loader")
+        if program is not None and program.loading:
+            raise TargetInvalid(
+                self.name,
+                'main() is called when the program is imported: put `if __name__ == "__main__":` above it',
+            )
+        from daemonry.cli.main import daemon_main
+
+        raise SystemExit(daemon_main(self, sys.argv[1:] if arguments is None else arguments))
