@@ -1,0 +1,95 @@
+"""`scripts/figures.py` counts what it says: a figure that cannot grow is a bound that cannot fail."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parent.parent / "scripts/figures.py"
+
+
+@pytest.fixture(scope="module")
+def figures():
+    spec = importlib.util.spec_from_file_location("figures", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules["figures"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["figures"]
+
+
+def tree(tmp_path, files):
+    for name, text in files.items():
+        path = tmp_path / "src" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def circles(figures, root):
+    found = figures.modules({"house": "src"}, root)
+    return figures.circles({name: figures.imports(module, found) for name, module in found.items()})
+
+
+def test_a_circle_through_a_function_and_a_type_is_a_circle(figures, tmp_path):
+    root = tree(
+        tmp_path,
+        {
+            "house/__init__.py": "",
+            "house/one.py": "def f():\n    from house import two\n",
+            "house/two.py": "TYPE_CHECKING = False\nif TYPE_CHECKING:\n    from house.one import f\n",
+        },
+    )
+    assert circles(figures, root) == [("house.one", "house.two")]
+
+
+def test_folders_that_need_each_other_are_a_circle_though_no_two_files_do(figures, tmp_path):
+    root = tree(
+        tmp_path,
+        {
+            "house/__init__.py": "",
+            "house/a/__init__.py": "",
+            "house/a/up.py": "from house.b import down\n",
+            "house/a/leaf.py": "",
+            "house/b/__init__.py": "",
+            "house/b/down.py": "",
+            "house/b/back.py": "from house.a import leaf\n",
+        },
+    )
+    assert circles(figures, root) == [("house.a", "house.b")]
+
+
+def test_layers_are_no_circle(figures, tmp_path):
+    root = tree(
+        tmp_path,
+        {"house/__init__.py": "", "house/one.py": "from house import two\n", "house/two.py": "import os\n"},
+    )
+    assert circles(figures, root) == []
+
+
+def test_a_module_that_imports_the_root_is_in_a_circle_with_it(figures, tmp_path):
+    root = tree(
+        tmp_path, {"house/__init__.py": "from house.one import x\n", "house/one.py": "import house\n"}
+    )
+    assert circles(figures, root) == [("house", "house.one")]
+
+
+@pytest.mark.parametrize(
+    ("text", "phrases"),
+    [
+        ("What is read is bounded.", 1),
+        ("The caller is told why.", 1),
+        ("The daemon logs the reason.", 0),
+        ("Pausing a paused daemon succeeds and changes nothing.", 0),
+        ("Who asks is answered besides.", 2),
+    ],
+)
+def test_phrases(figures, text, phrases):
+    assert figures.words_and_phrases([text])[1] == phrases
+
+
+def test_code_in_a_page_is_no_prose(figures):
+    page = "Prose `what is it`.\n```python\n# what is this\n```\nWhat is left.\n"
+    assert figures.words_and_phrases([figures.prose_of_page(page)]) == (4, 1)
