@@ -16,7 +16,18 @@ from daemonry.cli import exit_codes
 from palingenesis import commands, completion
 from palingenesis.settings import Settings, with_effect
 
-COMMANDS = ("daemon", "status", "pause", "resume", "logs", "config", "completion")
+COMMANDS = (
+    "sessions",
+    "why",
+    "agents",
+    "daemon",
+    "status",
+    "pause",
+    "resume",
+    "logs",
+    "config",
+    "completion",
+)
 
 
 # --- help, version, usage -----------------------------------------------------------------------
@@ -44,8 +55,11 @@ def test_version_is_semver(app):
     assert palingenesis.__version__ in app.done("--version")
 
 
-def test_no_command_prints_two_lines(app):
-    assert len(app.done().splitlines()) == 2
+def test_no_command_and_no_session_says_where_to_go_on(app):
+    assert app.done().splitlines() == [
+        "no session has changed in the last 8 days",
+        "try palingenesis agents, which says where they are looked for, or palingenesis --help",
+    ]
 
 
 def test_python_m_is_the_same_command(app, sandbox):

@@ -7,6 +7,13 @@ The command:
     config_commands   config init, show, validate
     default_config    the text that `config init` writes
     completion        the shells' completion scripts
+    overview          agents, sessions, why, and the live table
+
+What is known and seen of sessions:
+
+    agents            agents as tables: where their sessions are, how one is read and resumed
+    evidence          files and processes, read into typed facts
+    verdict           why a session is as it is, from these facts
 
 The daemon:
 

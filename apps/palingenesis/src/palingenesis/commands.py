@@ -21,6 +21,7 @@ _CODES = (
     "exit codes: 0 done or already so, 1 failed, 2 usage, 3 not running, 4 access denied, "
     "5 no answer in time, 6 outcome unknown"
 )
+_OVERVIEWS = ("agents", "sessions", "why")
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -34,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--version", action="version", version=f"{NAME} {__version__}")
     add = _commands_of(whole, "command")
     _add_daemon(_commands_of(add("daemon", "start, stop and command the daemon"), "subcommand"))
+    _add_sessions(add)
     _talking(add("status", "say how the daemon is"))
     _talking(add("pause", "stop monitoring, until resumed"))
     _talking(add("resume", "monitor again"))
@@ -52,6 +54,17 @@ def _commands_of(of: argparse.ArgumentParser, kept_as: str) -> _Add:
         return commands.add_parser(name, help=text, description=described, allow_abbrev=False)
 
     return add
+
+
+def _add_sessions(add: _Add) -> None:
+    sessions = add("sessions", "list the sessions of the last days: what each does, and why it stopped")
+    sessions.add_argument("--json", action="store_true", help="print JSON")
+    sessions.add_argument("--all", action="store_true", help="older sessions too")
+    why = add("why", "say why one session is as it is, and what that rests on")
+    why.add_argument("session", metavar="SESSION", help="its id, the beginning of it, or its file")
+    why.add_argument("--json", action="store_true", help="print JSON")
+    agents = add("agents", "say which agents are known, installed, and what of them can be seen")
+    agents.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_daemon(add: _Add) -> None:
@@ -103,9 +116,9 @@ def run(arguments: list[str]) -> int:
         SystemExit: the library did it, or it was asked in the wrong way.
     """
     if not arguments:
-        kit.say(f"{NAME} {__version__}: {_ABOUT}")
-        kit.say(f"try {NAME} --help")
-        return kit.DONE
+        from palingenesis import overview
+
+        return overview.live()
     given = parser().parse_args(arguments)
     if given.command == "logs":
         daemon.main(_logs_arguments(given))
@@ -113,12 +126,24 @@ def run(arguments: list[str]) -> int:
         _start(given)
     if given.command == "config":
         return _config(given)
+    if given.command in _OVERVIEWS:
+        return _overview(given)
     if given.command == "completion":
         from palingenesis.completion import script
 
         kit.say(script(given.shell))
         return kit.DONE
     return _control(given)
+
+
+def _overview(given: argparse.Namespace) -> int:
+    from palingenesis import overview
+
+    if given.command == "agents":
+        return overview.agents(as_json=given.json)
+    if given.command == "why":
+        return overview.why(given.session, as_json=given.json)
+    return overview.sessions(as_json=given.json, everything=given.all)
 
 
 def _control(given: argparse.Namespace) -> int:

@@ -13,7 +13,10 @@ _TALKING = "--json --timeout"
 
 # What can follow each command; "" is the program itself.
 WORDS: Final = {
-    "": "daemon status pause resume logs config completion --version",
+    "": "sessions why agents daemon status pause resume logs config completion --version",
+    "sessions": "--json --all",
+    "why": "--json",
+    "agents": "--json",
     "daemon": "start stop restart reload status",
     "daemon start": f"--foreground {_TALKING}",
     "daemon stop": f"--force {_TALKING}",

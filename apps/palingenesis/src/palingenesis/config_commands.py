@@ -13,6 +13,7 @@ from typing import Any
 from daemonry import load_config, write_atomically
 from daemonry.cli import kit
 from daemonry.errors import ConfigError
+from palingenesis.agents.known import configured
 from palingenesis.default_config import TEXT
 from palingenesis.definition import daemon
 from palingenesis.settings import Settings, session_dir, socket_path, with_effect, without_effect
@@ -68,6 +69,7 @@ def validate(path: str | None) -> int:
     found = _path(path)
     settings = load_config(found, Settings, must_exist=path is not None)
     session_dir(settings.monitoring, found)
+    configured(settings, found)
     socket_path(settings.daemon, found)
     if os.path.exists(found):
         kit.say(f"{found}: valid")
@@ -118,6 +120,19 @@ def _say_toml(path: str, tables: dict[str, dict[str, Any]], settings: Settings) 
     for name, table in tables.items():
         kit.say(f"\n[{name}]")
         for key, value in table.items():
-            # A JSON string is a TOML one, but for DEL.
-            shown = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-            kit.say(f"{key} = {shown}")
+            kit.say(f"{_toml_key(key)} = {_toml(value)}")
+
+
+def _toml(value: Any) -> str:
+    """Return a value as TOML writes it on one line."""
+    if isinstance(value, dict):
+        inner = ", ".join(f"{_toml_key(key)} = {_toml(one)}" for key, one in value.items())
+        return f"{{ {inner} }}" if inner else "{}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    # A JSON string is a TOML one, but for DEL.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _toml_key(key: str) -> str:
+    return key if key.replace("-", "").replace("_", "").isalnum() and key.isascii() else _toml(key)

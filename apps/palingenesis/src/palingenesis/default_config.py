@@ -33,4 +33,12 @@ TEXT: Final = """\
 # Look at all files this often besides, in seconds (0 to 86400); 0 is never.  For file systems
 # that give no notice of changes, such as NFS.
 #poll_interval_secs = 0
+
+# Agents: the built-in tables are enough for Claude Code, Codex, opencode and Gemini CLI.  A table of
+# your own changes single keys of one, or adds an agent, as here; see docs/palingenesis.md.
+#
+#     [agents.aider]
+#     programs = ["aider"]
+#     sessions = ["~/src/*/.aider.chat.history.md"]
+#     signs = [{ pattern = "RateLimitError", reason = "rate limit" }]
 """

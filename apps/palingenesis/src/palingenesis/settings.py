@@ -73,10 +73,11 @@ class Monitoring(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """The whole file.  The tables after `monitoring` are the original's, and do nothing yet."""
+    """The whole file.  The tables after `agents` are the original's, and do nothing yet."""
 
     daemon: DaemonSettings = DaemonSettings()
     monitoring: Monitoring = Monitoring()
+    agents: dict[str, dict[str, Any]] = {}
     resume: dict[str, Any] = {}
     notifications: dict[str, Any] = {}
     bot: dict[str, Any] = {}

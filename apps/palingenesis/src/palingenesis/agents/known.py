@@ -1,0 +1,81 @@
+"""The agents that are known: the built-in tables, with the user's over them.
+
+Owns the merge and what is said about a table that cannot be used.
+"""
+
+from __future__ import annotations
+
+import glob
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+from daemonry.errors import ConfigError
+from palingenesis.agents.profile import Profile
+from palingenesis.settings import Settings, session_dir
+
+
+def builtin() -> dict[str, dict[str, Any]]:
+    """Return the built-in tables."""
+    return tomllib.loads(files("palingenesis.agents").joinpath("builtin.toml").read_text("utf-8"))
+
+
+def configured(settings: Settings, config_path: str) -> dict[str, Profile]:
+    """Return the agents of a configuration, by name.
+
+    Raises:
+        ConfigError: a table cannot be used, or the session directory is under a home that is not known.
+    """
+    directory = glob.escape(session_dir(settings.monitoring, config_path))
+    places = [f"{directory}/*.md", f"{directory}/*/*.md"]
+    own = {**settings.agents, "markdown": {"sessions": places, **settings.agents.get("markdown", {})}}
+    return profiles(own, config_path)
+
+
+def profiles(own: Mapping[str, Mapping[str, Any]], config_path: str) -> dict[str, Profile]:
+    """Return all agents by name.
+
+    Args:
+        own: the user's tables; each key of one replaces the built-in key, but `errors`, `permissions` and
+            `exits` are merged entry by entry.  `enabled = false` leaves an agent out.
+        config_path: the file that `own` is from, named in errors.
+
+    Raises:
+        ConfigError: a table cannot be used; it names the key.
+    """
+    tables = builtin()
+    for name, table in own.items():
+        tables[name] = _merged(tables.get(name, {}), table)
+    return {
+        name: _profile(name, table, config_path)
+        for name, table in tables.items()
+        if table.pop("enabled", True) is not False
+    }
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        known = merged.get(key)
+        merged[key] = {**known, **value} if isinstance(known, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _profile(name: str, table: dict[str, Any], config_path: str) -> Profile:
+    known = {field.name for field in msgspec.structs.fields(Profile)}
+    for key in table:
+        if key not in known:
+            raise ConfigError(config_path, f"agents.{name}.{key}", f"is not known: known are {_list(known)}")
+    try:
+        return msgspec.convert(table, Profile)
+    except msgspec.ValidationError as error:
+        reason, _, where = str(error).partition(" - at `$")
+        place = where.strip("`").replace("[...]", "")
+        raise ConfigError(config_path, f"agents.{name}{place}", reason[:1].lower() + reason[1:]) from None
+
+
+def _list(names: set[str]) -> str:
+    return ", ".join(sorted(names | {"enabled"}))

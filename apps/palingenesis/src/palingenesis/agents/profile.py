@@ -1,0 +1,135 @@
+"""What is known of one agent: where its sessions are, how they are read, how one is resumed.
+
+Owns the table's keys and their checks, and how its templates become paths and argument lists.  The
+values are in `builtin.toml` and in the user's configuration, under `[agents.NAME]`.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from palingenesis.verdict.reasons import Reason
+
+READERS: Final = ("claude", "codex", "gemini", "opencode", "markdown", "text")
+PLACEHOLDERS: Final = frozenset({"id", "cwd", "prompt", "new_id"})
+# A regular expression of a user's table is run over a bounded text, and is bounded itself.
+MAX_PATTERN_CHARS: Final = 500
+
+_VARIABLE: Final = re.compile(r"\{([A-Z][A-Z0-9_]*)(?::-([^{}]*))?\}")
+
+
+class WordSign(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry of `signs`: a line that tells how a session of plain text ended.
+
+    Attributes:
+        pattern: a regular expression that is looked for in a line, without regard to case.
+        reason: what it means.
+    """
+
+    pattern: str
+    reason: Reason
+
+    def __post_init__(self) -> None:
+        if not self.pattern or len(self.pattern) > MAX_PATTERN_CHARS:
+            raise ValueError(f"a pattern has 1 to {MAX_PATTERN_CHARS} characters")
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise ValueError(f"{self.pattern!r} is not a regular expression: {error}") from None
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """The table of one agent.
+
+    Attributes:
+        checked_with: the version of the agent that the table was checked against.
+        programs: names of its executable; `palingenesis` looks for them in PATH and among processes.
+        sessions: where transcripts are: patterns with `*` and `?`, `~` and `{VARIABLE:-default}`.
+        reader: how a transcript is read; "markdown" is text that begins with front matter.
+        registry: where the agent registers its living sessions, as a pattern; "" for nowhere.
+        errors: what its own kinds of errors mean.
+        signs: what lines of a plain text mean, the first that matches.
+        tells_errors: whether it writes down why a turn failed.
+        resume: the argument list that goes on with a session; empty if there is no such command.
+        fresh: the argument list that begins a new session; empty if there is no such command.
+        permissions: arguments that give a resumed run the permission mode that the session had.
+        quota: the argument list of a server that tells how much of the limits is used; empty for none.
+        exits: what exit codes of a resumed run mean.
+    """
+
+    checked_with: str = ""
+    programs: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    reader: str = "text"
+    registry: str = ""
+    errors: dict[str, Reason] = {}
+    signs: tuple[WordSign, ...] = ()
+    tells_errors: bool = True
+    resume: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+    permissions: dict[str, tuple[str, ...]] = {}
+    quota: tuple[str, ...] = ()
+    exits: dict[str, Reason] = {}
+
+    def __post_init__(self) -> None:
+        if self.reader not in READERS:
+            raise ValueError(f"reader must be one of {', '.join(READERS)}, not {self.reader!r}")
+        if not self.sessions:
+            raise ValueError("sessions names no place: give at least one pattern")
+        for pattern in (*self.sessions, *filter(None, [self.registry])):
+            _check_place(pattern)
+        for name in ("resume", "fresh"):
+            _check_command(name, getattr(self, name))
+
+
+def _check_place(pattern: str) -> None:
+    if "\0" in pattern:
+        raise ValueError("a pattern has a NUL byte in it")
+    if not pattern.startswith(("/", "~/", "{")):
+        raise ValueError(f"a place must be absolute, or begin with ~/ or {{VARIABLE}}: {pattern!r}")
+
+
+def _check_command(name: str, words: Sequence[str]) -> None:
+    for word in words:
+        if "\0" in word:
+            raise ValueError(f"{name} has a NUL byte in it")
+        try:
+            fields = [field for _, field, _, _ in string.Formatter().parse(word) if field is not None]
+        except ValueError as error:
+            raise ValueError(f"{name}: {word!r}: {error}; write {{{{ for a brace") from None
+        unknown = [field for field in fields if field not in PLACEHOLDERS]
+        if unknown:
+            known = ", ".join(f"{{{one}}}" for one in sorted(PLACEHOLDERS))
+            raise ValueError(f"{name}: {{{unknown[0]}}} is not known; known are {known}")
+    if words and not any("{prompt}" in word for word in words):
+        raise ValueError(f"{name} has no {{prompt}}")
+    if name == "resume" and words and not any("{id}" in word for word in words):
+        raise ValueError("resume has no {id}: without it the agent would choose the session")
+
+
+def place(pattern: str, environment: Mapping[str, str]) -> str:
+    """Return a pattern with its variables and `~` put in; "" where a variable without default is not set."""
+    missing = False
+
+    def value(found: re.Match[str]) -> str:
+        nonlocal missing
+        given = environment.get(found[1], "") or found[2]
+        missing |= not given
+        return given or ""
+
+    filled = _VARIABLE.sub(value, pattern)
+    home = environment.get("HOME", "")
+    if filled.startswith("~/"):
+        filled = home.rstrip("/") + filled[1:]
+        missing |= not home
+    return "" if missing or not filled.startswith("/") else filled
+
+
+def command(words: Sequence[str], values: Mapping[str, str]) -> list[str]:
+    """Return an argument list with its placeholders filled in; each stays within its own argument."""
+    return [word.format_map(values) for word in words]

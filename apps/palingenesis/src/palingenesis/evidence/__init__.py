@@ -1,0 +1,11 @@
+"""What can be seen of sessions: files and processes read into typed facts.
+
+facts          what a fact is                                   (pure)
+tail           a file's last lines, in constant time
+places         where sessions are: patterns, and the files that fit them
+claude, codex, gemini, markdown
+               one agent's lines as facts                       (pure)
+opencode       its database as facts
+processes      who lives in which directory
+survey         all sessions of all agents, each with its verdict
+"""

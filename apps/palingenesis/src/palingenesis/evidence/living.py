@@ -1,0 +1,115 @@
+"""Who lives in a session: the agent's registry, and the processes of this moment.
+
+Owns what of them concerns one session.  A process that names the session, or has its record open, lives
+in it.  One in the same directory that no other session accounts for may live in it, and that is enough to
+leave it alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from palingenesis.agents.profile import Profile
+from palingenesis.evidence import places, processes
+from palingenesis.evidence.facts import Fact, Sign, Source
+from palingenesis.evidence.json_lines import instant, line_of, number, text
+from palingenesis.evidence.processes import Process
+
+MAX_REGISTRY_BYTES: Final = 64 * 2**10
+MAX_REGISTERED: Final = 1_000
+
+
+class Registered(NamedTuple):
+    """An entry of an agent's registry of living sessions.
+
+    Attributes:
+        session: the session's id.
+        pid: its process.
+        at_s: when the entry was written last.
+        alive: whether that very process is there.
+        status: what the agent says that it does ("busy", "idle"), or "".
+    """
+
+    session: str
+    pid: int
+    at_s: float
+    alive: bool
+    status: str
+
+
+class Living:
+    """What lives on this machine at one moment, of all agents.
+
+    Args:
+        profiles: the agents.
+        registries: the pattern of each agent's registry, where it has one.
+    """
+
+    def __init__(self, profiles: dict[str, Profile], registries: dict[str, str]) -> None:
+        self.now = processes.running({name for one in profiles.values() for name in one.programs})
+        self.registered = {agent: list(_registered(where)) for agent, where in registries.items()}
+        self.booted_at_s = processes.booted_at_s()
+        self._profiles = profiles
+
+    def facts(self, agent: str, session: str, path: str, cwd: str, now_s: float) -> tuple[Fact, ...]:
+        """Return what lives in one session, and when the machine started."""
+        facts = []
+        if self.booted_at_s is not None:
+            facts.append(Fact(Sign.BOOTED, Source.MACHINE, self.booted_at_s))
+        if self._profiles[agent].programs:
+            facts.append(self._about(agent, session, path, cwd, now_s))
+        return tuple(facts)
+
+    def _about(self, agent: str, session: str, path: str, cwd: str, now_s: float) -> Fact:
+        entries = [one for one in self.registered.get(agent, ()) if one.session == session]
+        for entry in entries:
+            if entry.alive:
+                return Fact(Sign.ALIVE, Source.PROCESS, now_s, pid=entry.pid, text=entry.status)
+        of_agent = [one for one in self.now if one.program in self._profiles[agent].programs]
+        for process in of_agent:
+            if _names(process, session) or path in process.files:
+                return Fact(Sign.ALIVE, Source.PROCESS, now_s, pid=process.pid)
+        taken = {one.pid for one in self.registered.get(agent, ()) if one.alive}
+        for process in of_agent:
+            if process.pid not in taken and _is_in(process, cwd, path):
+                return Fact(Sign.MAYBE_ALIVE, Source.PROCESS, now_s, pid=process.pid)
+        if entries:
+            return Fact(Sign.DEAD, Source.PROCESS, entries[-1].at_s, pid=entries[-1].pid)
+        return Fact(Sign.NOBODY, Source.PROCESS, now_s)
+
+
+def _names(process: Process, session: str) -> bool:
+    return bool(session) and any(session in word for word in process.words[1:])
+
+
+def _is_in(process: Process, cwd: str, path: str) -> bool:
+    if not process.cwd:
+        return True  # a process whose directory cannot be seen may be anywhere
+    if cwd and process.cwd in (cwd, os.path.realpath(cwd)):
+        return True
+    # A session that went to another directory still belongs to the one that its transcript is named for.
+    return re.sub(r"[^A-Za-z0-9]", "-", process.cwd) == os.path.basename(os.path.dirname(path))
+
+
+def _registered(pattern: str) -> Iterable[Registered]:
+    for _, found in zip(range(MAX_REGISTERED), places.find(pattern), strict=False):
+        entry = _entry(found.path)
+        pid = number(entry.get("pid"))
+        if pid is None or not 0 < pid < 2**31 or not text(entry.get("sessionId")):
+            continue
+        start = processes.start_of(int(pid))
+        told = entry.get("procStart")
+        alive = bool(start) and (told is None or str(told) == start)
+        at_s = instant(number(entry.get("updatedAt"))) or found.modified_ns / 1e9
+        yield Registered(text(entry["sessionId"]), int(pid), at_s, alive, text(entry.get("status")))
+
+
+def _entry(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            return line_of(file.read(MAX_REGISTRY_BYTES)) or {}
+    except OSError:
+        return {}

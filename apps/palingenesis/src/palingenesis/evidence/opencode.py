@@ -1,0 +1,154 @@
+"""opencode's database, and the events of its server, as facts.
+
+Owns the meaning of its rows (checked with the version that the profile names), and the reading: through
+a read-only connection, which cannot write, checkpoint or repair; a database that is locked, torn or of
+another schema gives `OpencodeUnreadable` and no guess.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from typing import Any, Final
+from urllib.parse import quote
+
+from palingenesis.agents.profile import Profile
+from palingenesis.evidence.facts import Fact, Sign, Source
+from palingenesis.evidence.json_lines import instant, line_of, number, table, text
+from palingenesis.evidence.transcript import Transcript
+from palingenesis.verdict.reasons import Reason
+
+# Sessions of one look, the newest first.
+MAX_SESSIONS: Final = 1_000
+MAX_DATA_CHARS: Final = 2**20
+# A writer holds the lock for milliseconds; who holds it longer is looked at again later.
+LOCK_WAIT_S: Final = 0.25
+
+_FAILED: Final = {"length": Reason.TRANSIENT, "error": Reason.UNKNOWN}
+
+_SESSIONS: Final = """
+    SELECT s.id, s.directory, s.parent_id, s.time_updated,
+           (SELECT substr(m.data, 1, ?) FROM message m WHERE m.session_id = s.id ORDER BY m.id DESC LIMIT 1)
+    FROM session s WHERE s.time_updated >= ? ORDER BY s.time_updated DESC LIMIT ?
+"""
+
+
+class OpencodeUnreadable(Exception):
+    """The database cannot be read now.
+
+    Attributes:
+        reason: why, in one sentence.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def read(path: str, since_s: float, profile: Profile) -> list[Transcript]:
+    """Return the sessions in the database at `path` that changed after `since_s`.
+
+    Raises:
+        OpencodeUnreadable: it is locked, damaged, or of a schema that is not known.
+    """
+    try:
+        with contextlib.closing(_open(path)) as database:
+            rows = database.execute(_SESSIONS, (MAX_DATA_CHARS, int(since_s * 1000), MAX_SESSIONS)).fetchall()
+    except sqlite3.OperationalError as error:
+        said = str(error)
+        if "no such" in said:
+            raise OpencodeUnreadable(f"it has another schema than the one that is known ({said})") from None
+        raise OpencodeUnreadable(f"it cannot be read now ({said})") from None
+    except sqlite3.Error as error:
+        raise OpencodeUnreadable(f"it is damaged ({error})") from None
+    return [_transcript(row, profile) for row in rows]
+
+
+def _open(path: str) -> sqlite3.Connection:
+    uri = f"file:{quote(os.fsencode(path))}?mode=ro"
+    database = sqlite3.connect(uri, uri=True, timeout=LOCK_WAIT_S, isolation_level=None)
+    database.text_factory = lambda data: data.decode("utf-8", "replace")
+    return database
+
+
+def _transcript(row: tuple[Any, ...], profile: Profile) -> Transcript:
+    session_id, directory, parent, updated, data = row
+    message = (line_of(data.encode()) if isinstance(data, str) else None) or {}
+    at_s = instant(number(updated)) or 0.0
+    tokens = table(message.get("tokens"))
+    answered = message.get("role") == "assistant" and bool(number(tokens.get("output")))
+    return Transcript(
+        id=text(session_id),
+        cwd=text(directory) or text(table(message.get("path")).get("cwd")),
+        facts=tuple(facts_of(message, at_s, profile)),
+        progress_at_s=at_s if answered else None,
+        is_main=not parent,
+        at_s=at_s,
+    )
+
+
+def facts_of(message: dict[str, Any], changed_at_s: float, profile: Profile) -> Iterator[Fact]:
+    """Yield what the last message of a session tells.
+
+    Args:
+        message: the column `data`.
+        changed_at_s: when the session changed last, for a message that tells no time.
+        profile: the agent's table.
+    """
+    role, times = message.get("role"), table(message.get("time"))
+    at_s = instant(number(times.get("completed"))) or instant(number(times.get("created"))) or changed_at_s
+    at_s = max(at_s, changed_at_s)
+    if role == "user":
+        yield Fact(Sign.PROMPTED, Source.TRANSCRIPT, at_s)
+    elif role == "assistant":
+        error = table(message.get("error"))
+        yield _failed(error, at_s, profile) if error else _answer(message, at_s)
+
+
+def _answer(message: dict[str, Any], at_s: float) -> Fact:
+    finish = message.get("finish")
+    if number(table(message.get("time")).get("completed")) is None:
+        # It runs, it waits for a retry, or its process is gone.
+        return Fact(Sign.ANSWERING, Source.TRANSCRIPT, at_s)
+    if finish in _FAILED:
+        return Fact(Sign.FAILED, Source.TRANSCRIPT, at_s, text=f"finish: {finish}", reason=_FAILED[finish])
+    # "tool-calls" goes on with the next request.  After a torn stream ("unknown") opencode does so too.
+    return Fact(Sign.COMPLETED if finish == "stop" else Sign.ANSWERING, Source.TRANSCRIPT, at_s)
+
+
+def _failed(error: dict[str, Any], at_s: float, profile: Profile) -> Fact:
+    name, data = text(error.get("name")), table(error.get("data"))
+    if name == "MessageAbortedError":
+        return Fact(Sign.INTERRUPTED, Source.TRANSCRIPT, at_s, text=text(data.get("message")))
+    reason = profile.errors.get(name) or _by_status(number(data.get("statusCode")))
+    return Fact(Sign.FAILED, Source.TRANSCRIPT, at_s, text=text(data.get("message")), reason=reason)
+
+
+def _by_status(status: float | None) -> Reason | None:
+    if status is None:
+        return None
+    if status in (401, 403):
+        return Reason.LOGIN
+    if status == 402:
+        return Reason.CREDIT
+    if status == 429:
+        return Reason.RATE_LIMIT
+    return Reason.TRANSIENT if status >= 500 else None
+
+
+def event_fact(event: dict[str, Any], at_s: float, profile: Profile) -> Fact | None:
+    """Return what one event of `opencode serve` tells; None for one that tells nothing."""
+    kind, properties = event.get("type"), table(event.get("properties"))
+    if kind == "session.error":
+        return _failed(table(properties.get("error")), at_s, profile)
+    if kind == "session.idle":
+        return Fact(Sign.COMPLETED, Source.TRANSCRIPT, at_s)
+    status = table(properties.get("status"))
+    if kind != "session.status":
+        return None
+    if status.get("type") == "retry":
+        until_s = instant(number(status.get("next")))
+        return Fact(Sign.RETRYING, Source.TRANSCRIPT, at_s, text=text(status.get("message")), until_s=until_s)
+    return Fact(Sign.ANSWERING, Source.TRANSCRIPT, at_s) if status.get("type") == "busy" else None

@@ -1,0 +1,63 @@
+"""What a reader finds in one session's record.
+
+Owns the value that all readers return.  `facts` are for the judge, the rest is for a resume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from palingenesis.agents.profile import Profile
+from palingenesis.evidence.facts import Fact
+
+# After the turn is decided, this many lines are searched for what a resume needs.
+MAX_MORE_LINES: Final = 300
+# Of the last answer or summary, what a new session is given.
+MAX_SUMMARY_CHARS: Final = 8_000
+
+
+class Transcript(msgspec.Struct, frozen=True):
+    """One session as its record shows it.
+
+    Attributes:
+        id: the agent's own id of it; "" if it was not found.
+        cwd: where it works; "" if that is not known.
+        facts: in the order in which they happened.
+        version: the agent's version that wrote it; "" if not told.
+        progress_at_s: when the model said or did something last; None if not found.
+        permission: the permission mode that it had last; "" if not told.
+        registers: whether sessions of its kind are in the agent's registry while they live.
+        summary: the last summary or answer, bounded; foreign text.
+        is_main: whether it is a session of its own, and not a sub-agent's.
+        at_s: when it changed last, where the record tells better than its file; else None.
+    """
+
+    id: str = ""
+    cwd: str = ""
+    facts: tuple[Fact, ...] = ()
+    version: str = ""
+    progress_at_s: float | None = None
+    permission: str = ""
+    registers: bool = False
+    summary: str = ""
+    is_main: bool = True
+    at_s: float | None = None
+
+
+class Reader(Protocol):
+    """A function that reads one agent's lines.
+
+    Args:
+        backwards: the lines that are JSON objects, the last first.
+        head: the first line, or an empty object.
+        profile: the agent's table.
+    """
+
+    def __call__(
+        self, backwards: Iterator[dict[str, Any]], head: dict[str, Any], profile: Profile
+    ) -> Transcript:
+        """Return what the lines tell."""
+        ...

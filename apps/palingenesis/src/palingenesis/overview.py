@@ -1,0 +1,353 @@
+"""The commands that show sessions and change nothing: agents, sessions, why, and the live table.
+
+Owns what they print.  They look by themselves, so they work without a daemon.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from daemonry import load_config
+from daemonry.cli import kit
+from palingenesis import NAME
+from palingenesis.agents.known import configured
+from palingenesis.definition import daemon
+from palingenesis.evidence.facts import Fact
+from palingenesis.evidence.survey import RECENT_S, Session, Survey
+from palingenesis.settings import Settings
+from palingenesis.verdict.reasons import AT_WORK, NEEDS_A_HUMAN, RESUMABLE, Reason
+
+# What an id is shortened to in tables; the whole one is in --json and `why`.
+SHORT_ID_CHARS: Final = 8
+REDRAW_S: Final = 2.0
+_HEADS: Final = ("AGENT", "SESSION", "PROJECT", "STATE", "WHY", "RESETS IN")
+
+_HOME_AND_CLEAR_LINE: Final = "\x1b[H"
+_OTHER_SCREEN: Final = ("\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l")
+
+
+def survey() -> Survey:
+    """Return a survey of the configured agents.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+    """
+    path = daemon.config_path()
+    return Survey(configured(load_config(path, Settings), path), os.environ)
+
+
+# --- agents ---------------------------------------------------------------------------------------
+
+
+def agents(*, as_json: bool) -> int:
+    """Print which agents are known, installed, and what of them can be seen."""
+    found = survey()
+    rows = [_agent(name, found) for name in found.profiles]
+    if as_json:
+        kit.say_json({"agents": rows})
+        return kit.DONE
+    for row in rows:
+        program = row["program"] or ("not in PATH" if row["programs"] else "no program")
+        kit.say(f"{row['name']}: {kit.printable(program)}; sessions: {row['sessions']}")
+        for place in row["places"]:
+            kit.say(f"    {kit.printable(_utf8(place))}")
+        for sentence in row["limits"]:
+            kit.say(f"    {sentence}")
+    return kit.DONE
+
+
+def _agent(name: str, found: Survey) -> dict[str, Any]:
+    profile = found.profiles[name]
+    program = next(filter(None, (shutil.which(one) for one in profile.programs)), None)
+    return {
+        "name": name,
+        "program": program,
+        "programs": list(profile.programs),
+        "checked_with": profile.checked_with or None,
+        "places": [_utf8(one) for one in found.patterns[name]],
+        "sessions": sum(1 for _ in found.find(name)),
+        "limits": list(_limits(name, found)),
+    }
+
+
+def _limits(name: str, found: Survey) -> Iterator[str]:
+    """Yield what cannot be seen or done, one sentence each."""
+    profile = found.profiles[name]
+    if not found.patterns[name]:
+        yield "no place to look: a variable that its table needs is not set"
+    if profile.reader == "opencode":
+        yield "files of sessions are counted, not sessions; a wait for a retry is seen as running"
+    if not profile.tells_errors:
+        yield "it writes no errors: why a turn failed is unknown"
+    if profile.reader in ("markdown", "text") and not profile.signs:
+        yield "plain text without signs: a change is seen, a reason is not"
+    if not profile.resume:
+        yield "no resume command"
+
+
+# --- sessions -------------------------------------------------------------------------------------
+
+
+def sessions(*, as_json: bool, everything: bool) -> int:
+    """Print the sessions of the last days, the newest first."""
+    found = survey().look(0.0 if everything else None)
+    if as_json:
+        kit.say_json({"sessions": [as_fields(one) for one in found]})
+        return kit.DONE
+    if not found:
+        days = int(RECENT_S // 86400)
+        kit.say("no session" if everything else f"no session has changed in the last {days} days")
+        kit.say(f"try {NAME} agents, which says where they are looked for, or {NAME} --help")
+        return kit.DONE
+    for line in table(found, time.time(), None):
+        kit.say(line)
+    return kit.DONE
+
+
+def as_fields(session: Session) -> dict[str, Any]:
+    """Return a session as JSON has it."""
+    verdict = session.verdict
+    return {
+        "agent": session.agent,
+        "session": _utf8(session.id),
+        "path": _utf8(session.path),
+        "cwd": _utf8(session.cwd),
+        "changed_at": _iso(session.changed_at_s),
+        "state": state_of(verdict.reason),
+        "reason": verdict.reason.value,
+        "confidence": verdict.confidence.value,
+        "resets_at": None if verdict.resets_at_s is None else _iso(verdict.resets_at_s),
+        "alive_pid": verdict.alive_pid,
+        "overrun": verdict.overrun,
+        "said": verdict.said,
+        "basis": [fact_fields(fact) for fact in verdict.basis],
+    }
+
+
+def fact_fields(fact: Fact) -> dict[str, Any]:
+    """Return a fact as JSON has it."""
+    fields: dict[str, Any] = {
+        "source": fact.source.value,
+        "at": _iso(fact.at_s),
+        "sign": fact.sign.value,
+    }
+    if fact.text:
+        fields["text"] = fact.text
+    if fact.until_s is not None:
+        fields["until"] = _iso(fact.until_s)
+    if fact.pid is not None:
+        fields["pid"] = fact.pid
+    return fields
+
+
+def state_of(reason: Reason) -> str:
+    """Return the state of a session that nobody keeps: what its reason comes to."""
+    if reason in AT_WORK:
+        return reason.value
+    if reason is Reason.COMPLETED:
+        return "done"
+    if reason is Reason.USER_EXIT:
+        return "left to its user"
+    return "unknown" if reason is Reason.UNKNOWN else "stopped"
+
+
+def table(found: Sequence[Session], now_s: float, width: int | None) -> Iterator[str]:
+    """Yield the lines of a table of sessions, each at most `width` columns wide."""
+    rows = [_HEADS, *(_row(one, now_s) for one in found)]
+    widths = [max(_columns(row[at]) for row in rows) for at in range(len(_HEADS))]
+    for row in rows:
+        line = "  ".join(_padded(cell, columns) for cell, columns in zip(row, widths, strict=True)).rstrip()
+        yield line if width is None else _cut(line, width)
+
+
+def _row(session: Session, now_s: float) -> tuple[str, ...]:
+    verdict = session.verdict
+    project = os.path.basename(session.cwd) or "-"
+    left_s = None if verdict.resets_at_s is None else verdict.resets_at_s - now_s
+    shown = _shown_reason(session)
+    return (
+        kit.printable(session.agent),
+        kit.printable(_utf8(_short(session.id))),
+        kit.printable(_utf8(project)),
+        state_of(verdict.reason),
+        shown,
+        "" if left_s is None or verdict.reason is Reason.COMPLETED else _left(left_s),
+    )
+
+
+def _short(session_id: str) -> str:
+    return session_id if session_id.startswith("ses_") else session_id[:SHORT_ID_CHARS]
+
+
+def _shown_reason(session: Session) -> str:
+    verdict = session.verdict
+    if verdict.reason in NEEDS_A_HUMAN:
+        return f"{verdict.reason.value}: needs you"
+    if verdict.overrun:
+        return "its own wait has overrun"
+    alive = f" (open in pid {verdict.alive_pid})" if verdict.alive_pid is not None else ""
+    return verdict.reason.value + (alive if verdict.reason not in AT_WORK else "")
+
+
+def _left(left_s: float) -> str:
+    return kit.span(int(left_s)) if left_s > 0 else "now"
+
+
+def _columns(cell: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in cell)
+
+
+def _padded(cell: str, columns: int) -> str:
+    return cell + " " * (columns - _columns(cell))
+
+
+def _cut(line: str, width: int) -> str:
+    while _columns(line) > width:
+        line = line[:-1]
+    return line
+
+
+# --- why ------------------------------------------------------------------------------------------
+
+
+def why(words: str, *, as_json: bool) -> int:
+    """Print why one session is as it is, and what that rests on."""
+    session = chosen(survey().look(0.0), words)
+    if session is None:
+        return kit.FAILED
+    if as_json:
+        kit.say_json(as_fields(session))
+        return kit.DONE
+    for line in _explained(session, time.time()):
+        kit.say(line)
+    return kit.DONE
+
+
+def chosen(found: Iterable[Session], words: str) -> Session | None:
+    """Return the one session that `words` name: `AGENT:ID`, an id, the beginning of one, or a path.
+
+    Where none or several fit, says so and returns None.
+    """
+    path = os.path.abspath(words)
+    exact, begun = [], []
+    for one in found:
+        if words in (one.key, one.id) or one.path == path:
+            exact.append(one)
+        elif words and (one.id.startswith(words) or one.key.startswith(words)):
+            begun.append(one)
+    fitting = exact or begun
+    if len(fitting) == 1:
+        return fitting[0]
+    shown = kit.printable(repr(words))
+    if not fitting:
+        kit.complain(f"palingenesis: no session {shown}: `palingenesis sessions --all` lists them")
+    else:
+        keys = ", ".join(kit.printable(_utf8(one.key)) for one in fitting[:5])
+        kit.complain(f"palingenesis: {shown} fits {len(fitting)} sessions: {keys}")
+    return None
+
+
+def _explained(session: Session, now_s: float) -> Iterator[str]:
+    verdict = session.verdict
+    yield f"Session: {kit.printable(_utf8(session.key))}"
+    yield f"Directory: {kit.printable(_utf8(session.cwd)) or 'unknown'}"
+    yield f"Record: {kit.printable(_utf8(session.path))}"
+    yield f"State: {state_of(verdict.reason)}"
+    yield f"Why: {verdict.reason.value} ({_SURE[verdict.confidence.value]})"
+    if verdict.said:
+        yield f"It said: {kit.printable(' '.join(verdict.said.split()))[:500]}"
+    if verdict.resets_at_s is not None:
+        yield f"Resets at: {_iso(verdict.resets_at_s)} ({_relative(verdict.resets_at_s - now_s)})"
+    if verdict.overrun:
+        yield "Overrun: its own wait is over, and it has not gone on"
+    for fact in verdict.basis:
+        yield f"Rests on: {_fact_line(fact)}"
+    yield f"What follows: {_what_follows(session)}"
+
+
+_SURE: Final[Mapping[str, str]] = {
+    "sure": "sure",
+    "likely": "likely",
+    "none": "nothing decides it",
+}
+
+
+def _fact_line(fact: Fact) -> str:
+    pid = f" (pid {fact.pid})" if fact.pid is not None else ""
+    return f"{fact.source.value}, {_iso(fact.at_s)}: {fact.sign.value}{pid}"
+
+
+def _what_follows(session: Session) -> str:
+    """Return what may be done about it, by the rules of resuming."""
+    reason = session.verdict.reason
+    if session.verdict.alive_pid is not None and reason in RESUMABLE:
+        return "a process lives in it: it is never resumed beside that"
+    if reason is Reason.RATE_LIMIT:
+        return "it can be resumed after the reset" if session.verdict.resets_at_s else "it can be tried again"
+    if reason in RESUMABLE:
+        return "it can be resumed"
+    return _FOLLOWS.get(reason, "nothing: what is unknown is left alone")
+
+
+_FOLLOWS: Final[Mapping[Reason, str]] = {
+    Reason.RUNNING: "nothing: it is at work",
+    Reason.WAITING_INSIDE: "nothing: the agent goes on by itself",
+    Reason.CONTEXT: "a new session can go on from its summary",
+    Reason.CREDIT: "it needs you: pay, or use another account",
+    Reason.LOGIN: "it needs you: log in again",
+    Reason.PERMISSION: "it needs you: answer its question",
+    Reason.USER_EXIT: "nothing: its user ended it",
+    Reason.COMPLETED: "nothing: it is done",
+}
+
+
+def _relative(left_s: float) -> str:
+    return f"in {kit.span(int(left_s))}" if left_s > 0 else f"{kit.span(int(-left_s))} ago"
+
+
+# --- the live table -------------------------------------------------------------------------------
+
+
+def live() -> int:
+    """Draw the table again and again until Ctrl-C; where the output is no terminal, print it once."""
+    found = survey()
+    if not os.isatty(1):
+        return sessions(as_json=False, everything=False)
+    os.write(1, _OTHER_SCREEN[0].encode())
+    try:
+        while True:
+            os.write(1, _screen(found).encode("utf-8", "replace"))
+            time.sleep(REDRAW_S)
+    except KeyboardInterrupt:
+        return kit.DONE
+    finally:
+        os.write(1, _OTHER_SCREEN[1].encode())
+
+
+def _screen(found: Survey) -> str:
+    width, height = shutil.get_terminal_size()
+    now_s = time.time()
+    rows = list(table(found.look(), now_s, width))
+    title = f"palingenesis  {time.strftime('%H:%M:%S')}  {len(rows) - 1} sessions  (Ctrl-C ends)"
+    lines = [_cut(title, width), *rows]
+    if len(lines) > height - 1:
+        lines = [*lines[: height - 2], f"... {len(lines) - height + 2} more: palingenesis sessions"]
+    return _HOME_AND_CLEAR_LINE + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J"
+
+
+def _iso(at_s: float) -> str:
+    try:
+        return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    except (OverflowError, ValueError, OSError):
+        return "unknown"
+
+
+def _utf8(name: str) -> str:
+    """Return a name of the system as text can hold it: bytes that are not UTF-8 become U+FFFD."""
+    return os.fsencode(name).decode("utf-8", "replace")
