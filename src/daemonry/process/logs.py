@@ -16,6 +16,7 @@ from typing import Any
 
 from daemonry import strict_json
 from daemonry.limits import LOG_FILE_BYTES, LOG_FILES_KEPT, MAX_LOG_FIELD_CHARS
+from daemonry.process.log_flood import FloodFilter
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 LEVELS = tuple(_LEVELS)
@@ -81,7 +82,10 @@ class LogFile(logging.Handler):
         self._most_bytes = 1 << 62
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, with the counts of what was not written of a flood."""
+        for each in self.filters:
+            if isinstance(each, FloodFilter):
+                each.close()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -153,9 +157,10 @@ def set_up(path: str, *, level: str = "info", terminal: bool = False) -> LogFile
         OSError: the file cannot be opened.
     """
     file = LogFile(path)
+    handlers: list[logging.Handler] = [file, Terminal()] if terminal else [file]
     root = logging.getLogger()
-    root.addHandler(file)
-    if terminal:
-        root.addHandler(Terminal())
+    for handler in handlers:
+        handler.addFilter(FloodFilter(handler))
+        root.addHandler(handler)
     root.setLevel(_LEVELS[level])
     return file
