@@ -77,6 +77,23 @@ def test_one_that_may_outlive_its_supervisor_is_adopted(shop, service):
     assert numbers == list(range(1, len(numbers) + 1))
 
 
+def test_what_a_killed_supervisor_was_writing_goes_with_the_next_up(shop, service):
+    """One that lives, in whatever process, keeps its file."""
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    dead, living = (f"{shop.home.path('a', 'json')}.{pid}.1.tmp" for pid in (ended.pid, os.getpid()))
+    shop.write(service("a"))
+    shop.up()
+    shop.down()
+    for path in (dead, living):
+        with open(path, "w"):
+            pass
+    shop.up()
+    assert (os.path.exists(dead), os.path.exists(living)) == (False, True)
+    shop.down()
+    os.unlink(living)
+
+
 def test_an_adopted_one_is_supervised_like_any_other(shop, service):
     shop.write(service("a", COUNTS, restart_delay='"10ms"', **ADOPT))
     shop.up()

@@ -26,7 +26,7 @@ from daemonry.home.keeper import Keeper
 from daemonry.home.process_run import AdoptedRun
 from daemonry.home.service_record import ServiceRecord
 from daemonry.limits import LOCK_PROBE_PATIENCE_S, SERVICE_SWEEP_S
-from daemonry.process import logs, platform, record, sweep
+from daemonry.process import atomic_file, logs, platform, record, sweep
 from daemonry.process.identity import Identity
 from daemonry.process.lock import Lock
 from daemonry.process.orphans import Foundlings
@@ -119,6 +119,7 @@ class Supervisor:
         log = logs.set_up(self.home.path(RESERVED, "log"))
         platform.become_subreaper()
         self._enter("leftovers")
+        atomic_file.sweep(os.path.dirname(self.home.path(RESERVED, "json")))
         adopted = await self._clear_leftovers()
         self._enter("bind")
         calls = Calls()

@@ -44,11 +44,12 @@ from daemonry.errors import (
     UnsafePath,
 )
 from daemonry.limits import DRAIN_GRACE_S, SOCKET_CHECK_S, START_TIMEOUT_S
-from daemonry.process import activated, atomic_file, crash_file, environment, logs, record
+from daemonry.process import activated, atomic_file, crash_file, environment, logs, record, scarcity
 from daemonry.process.forks import not_for_children
 from daemonry.process.identity import Identity
 from daemonry.process.lock import Lock
 from daemonry.process.notify import Notifier
+from daemonry.process.place import registry_dir
 from daemonry.process.readiness import Reporter
 from daemonry.process.record import Record
 from daemonry.runtime.control_state import Life
@@ -178,6 +179,8 @@ class _Performance:
                 self._life_lock.release()
             if isinstance(error, (DaemonryError, OSError, KeyboardInterrupt)) or self._forked:
                 raise
+            if scarcity.reason(error) is not None:
+                raise StartFailed(self._place.name, self._reporter.stage, _one_line(error)) from None
             traceback.print_exception(type(error), error, _of_the_program(error.__traceback__))
             raise StartFailed(self._place.name, self._reporter.stage, _one_line(error)) from None
         finally:
@@ -209,7 +212,7 @@ class _Performance:
         except OSError as error:
             raise UnsafePath(self._place.log_path, f"cannot be written: {error.strerror}") from error
         self._logging = not self._foreground  # there the error is shown anyway
-        for directory in (self._place.host_dir, os.path.dirname(self._place.host_dir)):
+        for directory in (self._place.host_dir, os.path.dirname(self._place.host_dir), registry_dir()):
             atomic_file.sweep(directory)
         if not self._takes_over:
             self._tell_about_last_run()
@@ -396,12 +399,11 @@ class _Performance:
         self._guardian.forget_signals()
 
     def _serve(self) -> int:
+        scarcity.check_descriptors()
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             loop = runner.get_loop()
             self._life.attach(loop)
-            self._standby = Standby(
-                loop, threading.get_ident(), lambda: self._server.listener, partial(Beside, self._life)
-            )
+            self._standby = Standby(loop, threading.get_ident(), self._server, partial(Beside, self._life))
             self._guardian.start()
             try:
                 runner.run(self._live())
@@ -432,6 +434,8 @@ class _Performance:
         finally:
             self._life.happened(Happened.DRAINED)
             beating.cancel()
+            if self._socket_fd is None and not self._life.handed_over:
+                self._server.refuse_more()  # who waits is told so, and nobody comes behind
             cancel.set()
             await serving
 
@@ -602,7 +606,7 @@ class _Performance:
 
     def _tick_standby(self, timeout_s: float) -> None:
         if self._served:
-            self._standby.close()
+            self._standby.refuse_all(also_at_listener=False)
         else:
             self._standby.tick(timeout_s)
 
@@ -695,6 +699,11 @@ class _Performance:
             logger.error("%s", error)
 
     def _end_at_once(self, code: int) -> None:
+        try:
+            # A socket that a service manager keeps is the next daemon's too, and so is who waits there.
+            self._standby.refuse_all(also_at_listener=self._socket_fd is None)
+        except Exception:
+            logger.exception("clients that wait could not be refused")
         self._undo()
         os._exit(code)
 
@@ -742,6 +751,9 @@ async def _reload(life: Life) -> None:
 def _one_line(error: BaseException) -> str:
     from daemonry.wire.text import printable
 
+    missing = scarcity.reason(error)
+    if missing is not None:
+        return missing
     if isinstance(error, (DaemonryError, OSError)) and str(error):
         return printable(str(error))
     return printable(": ".join(filter(None, (type(error).__name__, str(error)))))
@@ -758,7 +770,7 @@ def _waited_for_threads() -> list[str]:
 
 def _trace_of(error: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
     """Return what to log a trace of: an error that we did not expect."""
-    if isinstance(error, DaemonryError):
+    if isinstance(error, DaemonryError) or scarcity.reason(error) is not None:
         return None
     return type(error), error, _of_the_program(error.__traceback__)
 

@@ -69,8 +69,21 @@ def test_who_leaves_is_not_called_silent(loop, lobby, heard, guests):
     assert list(lobby) == guests[:2]
     lobby.leave(guests[0])
     assert list(lobby) == guests[1:2]
-    loop.move_to(200.0)
+    loop.move_to(105.0)
     assert heard == guests[1:2]
+
+
+def test_a_loop_that_was_stuck_gives_everybody_their_time_anew(loop, lobby, heard, guests):
+    """Nobody could be heard meanwhile; who speaks now is no slow client."""
+    lobby.enter(guests[0])
+    loop.move_to(101.0)
+    lobby.enter(guests[1])
+    loop.move_to(130.0)
+    assert heard == []
+    loop.move_to(134.9)
+    assert heard == []
+    loop.move_to(135.0)
+    assert heard == guests[:2]
 
 
 def test_each_has_its_own_deadline_by_one_timer(loop, lobby, heard, guests):

@@ -22,6 +22,8 @@ from daemonry.service.server.epoll import Readers, readers
 from daemonry.service.server.fast_connection import Guest
 from daemonry.service.server.first_byte import Lobby
 from daemonry.service.server.graceful_close import retire
+from daemonry.service.server.held import peek
+from daemonry.service.server.refusal import OVERLOADED, TOO_MANY, has_called
 from daemonry.service.server.text_connection import TextConnection, finish
 from daemonry.transport.credentials import ids_of
 from daemonry.wire import dialect, text
@@ -79,7 +81,7 @@ class Reception:
         self._connections: set[TextConnection | VarlinkConnection] = set()
         self._most = most
         # A call may hold its connection for long; STATUS and STOP must find room beside all of them.
-        self._most_of_calls = most - min(CONTROL_RESERVE, most // 4)
+        self._most_of_calls = most_of_calls(most)
         self._threads: Executor | None = None
         if calls is not None:
             from daemonry.service.server.varlink_connection import VarlinkConnection
@@ -100,13 +102,16 @@ class Reception:
         if ids is not None and ids[1] != self._uid and not guest.peer.may_command:
             refused = text.PERMISSION_DENIED
         elif count >= self._most:
-            refused = "Too many connections"
+            refused = TOO_MANY
         elif self._limits.connections_per_uid is not None and self._is_one_too_many(guest):
-            refused = "Too many connections of this user"
+            refused = f"{TOO_MANY} of this user"
         else:
             self._welcome(guest, crowded=count >= self._most_of_calls)
             return
-        self._text(guest).refuse(refused)
+        if self._calls is not None and refused.startswith(TOO_MANY) and has_called(sock):
+            self._caller(guest).refuse(Overloaded(OVERLOADED, {"limit": self._most}))
+        else:
+            self._text(guest).refuse(refused)
 
     def _welcome(self, guest: Guest, *, crowded: bool) -> None:
         if not self._by_guests or crowded:
@@ -228,11 +233,13 @@ class Reception:
                 one.retire()
 
     def close(self) -> None:
-        """End every connection."""
+        """End every connection, once what has come on it is answered, or refused."""
         for guest in [*self._lobby, *self._guests]:
-            self.leave(guest)
+            guest.see_off()
         self._lobby.close()
         for connection in list(self._connections):
+            if connection.activity is not None:
+                connection.retire()
             connection.close()
         if isinstance(self._readers, Readers):
             self._readers.close()
@@ -260,7 +267,10 @@ class Reception:
         self._text(guest).read()
 
     def _dismiss(self, guest: Guest) -> None:
-        self._text(guest).refuse(text.TIMEOUT)
+        if peek(guest.sock) is None:
+            self._text(guest).refuse(text.TIMEOUT)
+        else:
+            self._lobby.enter(guest)  # it has just spoken, and is heard in this turn of the loop
 
     def _text(self, guest: Guest) -> TextConnection:
         self._let_go(guest)
@@ -283,6 +293,15 @@ class Reception:
         return answer(command, self._state)
 
     def _call(self, guest: Guest, data: bytes, ran: Ran | bytes | None = None) -> None:
+        connection = self._caller(guest)
+        if ran is not None:
+            connection.go_on(data, ran)
+        elif guest.activity < 2 and len(self) > self._most_of_calls:
+            connection.refuse(Overloaded(OVERLOADED, {"limit": self._most_of_calls}))
+        else:
+            connection.begin(data)
+
+    def _caller(self, guest: Guest) -> VarlinkConnection:
         assert self._calls is not None
         assert self._threads is not None
         self._let_go(guest)
@@ -297,18 +316,16 @@ class Reception:
             self._limits,
         )
         self._connections.add(connection)
-        if ran is not None:
-            connection.go_on(data, ran)
-        elif guest.activity < 2 and len(self) > self._most_of_calls:
-            from daemonry.service.server.dispatch import OVERLOADED
-
-            connection.refuse(Overloaded(OVERLOADED, {"limit": self._most_of_calls}))
-        else:
-            connection.begin(data)
+        return connection
 
 
 def _answer_nothing(_data: bytes) -> None:
     return None
+
+
+def most_of_calls(most: int) -> int:
+    """Return how many of so many connections are for calls; the others are the control plane's."""
+    return most - min(CONTROL_RESERVE, most // 4)
 
 
 def most_connections() -> int:

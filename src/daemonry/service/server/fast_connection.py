@@ -110,3 +110,13 @@ class Guest:
             return  # the client was quicker
         if self.activity:
             self.speaks()
+
+    def see_off(self) -> None:
+        """End the connection; a client that has just called is answered, and does not lose its call."""
+        try:
+            self.sock.shutdown(SHUT_RD)
+        except OSError:
+            pass  # the client was quicker
+        self.speaks()
+        if self.here:
+            self._reception.leave(self)

@@ -2,6 +2,8 @@
 
 Owns who waits here and until when.  All have the same time, so that the first to come is the first
 whose time is over, and one timer does for all.
+
+The time is the client's, and not the loop's: one that was stuck, and so heard nobody, gives it anew.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
+
+from daemonry.service.server.lateness import is_late
 
 if TYPE_CHECKING:
     from daemonry.service.server.fast_connection import Guest
@@ -60,6 +64,8 @@ class Lobby:
         self._guests.clear()
 
     def _look(self) -> None:
+        if self._timer is not None and is_late(self._loop, self._timer):
+            self._begin_anew()
         self._timer = None
         while self._guests:
             guest = next(iter(self._guests))
@@ -69,3 +75,8 @@ class Lobby:
                 return
             del self._guests[guest]
             self._silent(guest)
+
+    def _begin_anew(self) -> None:
+        until_s = self._loop.time() + self._timeout_s
+        for guest in self._guests:
+            guest.until_s = until_s

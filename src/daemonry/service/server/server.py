@@ -13,19 +13,23 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Any, Self
 
-from daemonry.errors import AlreadyBound, DaemonryError, NotBound
+from daemonry.errors import AlreadyBound, DaemonryError, Draining, NotBound
 from daemonry.limits import SOCKET_CHECK_S
 from daemonry.process.forks import not_for_children
 from daemonry.process.place import Place
 from daemonry.service.server import bounds
 from daemonry.service.server.acceptor import Acceptor
 from daemonry.service.server.bounds import Bounds
-from daemonry.service.server.connections import Reception, most_connections
+from daemonry.service.server.connections import Reception, most_connections, most_of_calls
+from daemonry.service.server.held import Held
+from daemonry.service.server.refusal import DRAINING, refuse
 from daemonry.transport.connect import listen
 from daemonry.transport.endpoint import Endpoint
 from daemonry.transport.unix import UnixListener
 
 if TYPE_CHECKING:
+    from _socket import socket as Socket
+
     from daemonry.clock import Deadline
     from daemonry.service.server.control import ControlState
     from daemonry.service.server.dispatch import Calls
@@ -48,6 +52,9 @@ class Server:
             `limits` says.
         calls: the interfaces that it serves; without them it speaks the text dialect only.
         limits: what clients may do.
+
+    Attributes:
+        held: connections that were accepted beside the loop while it was stuck, and wait for it.
     """
 
     def __init__(
@@ -70,6 +77,7 @@ class Server:
         self._acceptor: Acceptor | None = None
         self._reception: Reception | None = None
         self._most_connections = limits.connections or most_connections()
+        self.held = Held()
         self._calls = calls
         self._accepts = True
         not_for_children(self)
@@ -95,14 +103,34 @@ class Server:
         return self._listener if self._accepts else None
 
     @property
+    def first_byte_s(self) -> float:
+        """How long a client may take for its line, or its first byte, in seconds."""
+        return self._first_byte_timeout_s
+
+    @property
+    def most_connections(self) -> int:
+        """How many may be open at the same time."""
+        return self._most_connections
+
+    @property
     def newcomers(self) -> int:
         """How many clients have not shown yet what they want, or ask something of the control plane."""
-        return 0 if self._reception is None else self._reception.newcomers
+        return len(self.held) + (0 if self._reception is None else self._reception.newcomers)
 
     @property
     def connections(self) -> int:
-        """How many are open."""
-        return 0 if self._reception is None else len(self._reception)
+        """How many are open; from any thread."""
+        return len(self.held) + (0 if self._reception is None else len(self._reception))
+
+    @property
+    def crowded(self) -> bool:
+        """Whether what room is left is the control plane's; from any thread."""
+        return self.connections > most_of_calls(self._most_connections)
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room; from any thread."""
+        return self.connections >= self._most_connections
 
     def bind(self) -> None:
         """Listen; clients can connect from now on and are answered once `run` runs.
@@ -136,6 +164,7 @@ class Server:
 
     def stop_accepting(self) -> None:
         """Leave the listener to another process; what was accepted is served on."""
+        self.take_all_back()
         self._accepts = False
         if self._acceptor is not None:
             self._acceptor.close()
@@ -161,7 +190,7 @@ class Server:
         self._listener.refuse_more()
         self._acceptor.close()
         self._acceptor = None
-        came = 0
+        came = self.take_all_back()
         while True:
             try:
                 sock = self._listener.accept_socket()
@@ -171,6 +200,38 @@ class Server:
                 return came
             self._reception.take_in(sock)
             came += 1
+
+    def take_back(self) -> None:
+        """Take in who has waited longest while the loop was stuck, and the others in its next turns.
+
+        Called on the loop.  One at a time: a call may have it stuck again, and then the rest is looked
+        after as before.
+        """
+        try:
+            self._take_oldest_back()
+        finally:
+            if len(self.held):
+                asyncio.get_running_loop().call_soon(self.take_back)
+
+    def take_all_back(self) -> int:
+        """Take in all who have waited while the loop was stuck, and return how many they were."""
+        came = 0
+        while self._take_oldest_back():
+            came += 1
+        return came
+
+    def _take_oldest_back(self) -> bool:
+        connection = self.held.take_oldest()
+        if connection is None:
+            return False
+        self._take_in(connection.sock)
+        return True
+
+    def _take_in(self, sock: Socket) -> None:
+        if self._reception is None:
+            refuse(sock, Draining(DRAINING))
+        else:
+            self._reception.take_in(sock)
 
     def listen_again(self) -> None:
         """Listen anew, after `refuse_more`.
@@ -188,6 +249,7 @@ class Server:
     async def retire(self, deadline: Deadline) -> None:
         """Have every connection end without losing a call: see `daemonry.service.server.graceful_close`."""
         if self._reception is not None:
+            self.take_all_back()
             await self._reception.retire(deadline)
 
     def retire_idle(self) -> None:
@@ -223,6 +285,7 @@ class Server:
             if self._acceptor is not None:
                 self._acceptor.close()
                 self._acceptor = None
+            self.take_all_back()
             self._reception = None
             reception.close()
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from daemonry.limits import EMPTY_LINE_S, READ_BYTES, REPLY_TIMEOUT_S
 from daemonry.service.server.control import encoded
 from daemonry.service.server.fast_connection import Guest
+from daemonry.service.server.lateness import is_late
 from daemonry.wire import dialect, text
 from daemonry.wire.text import Command, CommandReader, Reply
 
@@ -214,10 +215,12 @@ class TextConnection:
         self._take_over(self._guest, data)
 
     def _too_slow(self) -> None:
-        if self._out:  # the client does not take its reply
+        if self._timer is not None and is_late(self._loop, self._timer):
+            self._timer = self._loop.call_later(REPLY_TIMEOUT_S, self._too_slow)
+        elif self._out:  # the client does not take its reply
             self.close()
-            return
-        self.refuse(text.TIMEOUT)
+        else:
+            self.refuse(text.TIMEOUT)
 
     def _execute(self, command: Command) -> None:
         self._stop_timer()

@@ -29,6 +29,7 @@ from daemonry.service.interface.handler import Context, Speak, Upgrade
 from daemonry.service.server import bounds, dispatch
 from daemonry.service.server.bounds import Bounds
 from daemonry.service.server.dispatch import FAILURES, Bound, Calls, Ran, Results
+from daemonry.service.server.lateness import is_late
 from daemonry.service.server.tap import Begun
 from daemonry.service.server.text_connection import finish
 from daemonry.transport import ancillary
@@ -438,9 +439,10 @@ class VarlinkConnection:
                 self._watch = self._loop.call_later(GONE_CHECK_S, self._check_gone)
 
     def _check_frame(self) -> None:
+        late = self._watch is not None and is_late(self._loop, self._watch)
         self._watch = None
         progress_bytes = self._fed_bytes - self._watched_bytes
-        if self._task is None and progress_bytes < self._limits.frame_progress_bytes:
+        if self._task is None and progress_bytes < self._limits.frame_progress_bytes and not late:
             logger.warning("%s does not finish its call; disconnected", self.peer)
             self.close()
         else:
@@ -718,6 +720,9 @@ class VarlinkConnection:
             self._advance()
 
     def _stalled(self) -> None:
+        if self._stall is not None and is_late(self._loop, self._stall):
+            self._stall = self._loop.call_later(self._limits.stall_s, self._stalled)
+            return
         logger.warning("%s does not read its replies; disconnected", self.peer)
         self._gone = True
         self.close()

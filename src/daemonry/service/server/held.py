@@ -1,0 +1,93 @@
+"""Connections that were accepted beside a stuck loop, and that wait for it unread.
+
+Owns who waits and since when.  Two threads come here: the standby's adds connections and takes out those
+that it answers itself, the loop's takes out the others once it is back.  Whoever takes one out has it
+alone, so that no connection is ever served by both.
+"""
+
+from __future__ import annotations
+
+import threading
+from _socket import MSG_DONTWAIT, MSG_PEEK
+from _socket import socket as Socket
+from collections.abc import Iterator
+
+from daemonry.clock import Deadline
+from daemonry.limits import READ_BYTES
+from daemonry.process.forks import not_for_children
+
+
+class HeldConnection:
+    """A connection that waits.
+
+    Args:
+        sock: the connection; it does not block.
+        first_byte: until when its client should have said something.
+
+    Attributes:
+        first_byte: as given.
+        is_silent: whether its client had said nothing when it was last looked at.
+        sock: as given.
+    """
+
+    __slots__ = ("first_byte", "is_silent", "sock")
+
+    def __init__(self, sock: Socket, first_byte: Deadline) -> None:
+        self.sock = sock
+        self.first_byte = first_byte
+        self.is_silent = True
+
+    def peek(self) -> bytes | None:
+        """Return what has come, and leave it there: b"" for the end of the stream, None for nothing yet."""
+        return peek(self.sock)
+
+
+class Held:
+    """Those that wait, in the order in which they came; from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[HeldConnection, None] = {}
+        not_for_children(self)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __iter__(self) -> Iterator[HeldConnection]:
+        with self._lock:
+            return iter(list(self._waiting))
+
+    def add(self, connection: HeldConnection) -> None:
+        """Have a connection wait."""
+        with self._lock:
+            self._waiting[connection] = None
+
+    def take(self, connection: HeldConnection) -> bool:
+        """Take one out; False if somebody else has done so."""
+        with self._lock:
+            return self._waiting.pop(connection, self) is None
+
+    def take_oldest(self) -> HeldConnection | None:
+        """Take out who has waited longest; None if nobody waits."""
+        with self._lock:
+            oldest = next(iter(self._waiting), None)
+            if oldest is not None:
+                del self._waiting[oldest]
+            return oldest
+
+    def drop_in_child(self) -> None:
+        """Close a forked child's copies; the lock may be held by a thread that the child has not."""
+        self._lock = threading.Lock()
+        for connection in self._waiting:
+            connection.sock.close()
+        self._waiting.clear()
+
+
+def peek(sock: Socket) -> bytes | None:
+    """Return what a socket has for us, and leave it there: b"" for its end, None for nothing yet."""
+    try:
+        return sock.recv(READ_BYTES, MSG_PEEK | MSG_DONTWAIT)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
