@@ -27,7 +27,7 @@ is raised; how a command ends on each is said in `daemonry.cli.exit_codes`.
     ├ CallFailed                            the daemon answered a call with an error
     │  ├ InterfaceNotFound · MethodNotFound · MethodNotImplemented
     │  ├ InvalidParameter · PermissionDenied · ExpectedMore
-    │  └ Paused · Draining · Overloaded · Failed
+    │  └ Paused · Draining · Overloaded · Failed (BadReply)
     ├ LifecycleError
     │  ├ AlreadyRunning
     │  ├ NotRunning
@@ -418,7 +418,34 @@ class Overloaded(CallFailed):
 
 
 class Failed(CallFailed):
-    """The handler failed in a way that its interface does not know; the daemon's log tells more."""
+    """The handler failed in a way that its interface does not know; the daemon's log tells more.
+
+    `parameters["message"]` has the exception's type and, unless the daemon hides it, its text;
+    `parameters["log"]` the path of the log, for callers on the same machine and of the same user.
+    """
+
+    def _sentence(self) -> str:
+        return f"{self.error}: {self._what()}{self._log()}"
+
+    def _what(self) -> str:
+        method, message = self.parameters.get("method"), self.parameters.get("message")
+        return f"{method} raised {message}" if method else str(message)
+
+    def _log(self) -> str:
+        path = self.parameters.get("log")
+        return f" (see {path})" if path else ""
+
+
+class BadReply(Failed):
+    """The handler returned what its signature does not allow; that was not sent.
+
+    The call was executed, and the fault is the daemon's: `parameters["method"]` names it, and
+    `parameters["reason"]` says what was expected.
+    """
+
+    def _what(self) -> str:
+        method, reason = self.parameters.get("method"), self.parameters.get("reason")
+        return f"{method} returned what its signature does not allow: {reason}"
 
 
 class LifecycleError(DaemonryError):

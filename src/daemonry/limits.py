@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 MAX_COMMAND_BYTES: Final = 1024
 # What of a refused line is repeated to its sender, in characters.
 MAX_ECHO_CHARS: Final = 100
+# What of an exception's text its caller is told, in characters: some lines of a terminal.
+MAX_ERROR_CHARS: Final = 500
 # A STATUS line that a client accepts.  Ours are under 2 KiB; watchman's are under 64 KiB.
 MAX_REPLY_BYTES: Final = 1 << 20
 # The original server's five seconds for a whole request line.

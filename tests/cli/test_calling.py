@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import socket
 import threading
 from typing import ClassVar
@@ -58,6 +59,16 @@ class Store(Interface, name="org.example.store", errors=(NoSuchKey,)):
     async def count(self, to: int) -> AsyncIterator[int]:
         for number in range(to):
             yield number
+
+    def fail(self) -> None:
+        raise ValueError("two\\nlines and \\x1b[31m red")
+
+    def lie(self) -> int:
+        return "x"
+
+    async def lie_at_last(self) -> AsyncIterator[int]:
+        yield 1
+        yield "x"
 
 
 daemon = Daemon("store", version="1.0")
@@ -126,6 +137,21 @@ def test_what_is_wrong_is_one_line(store, method, words, code, told):
     assert (done.code, done.out) == (code, "")
     assert told in done.err
     assert done.err.count("\n") == 1
+
+
+def test_a_handler_that_fails_is_one_line_with_what_happened_and_where_more_is(store):
+    log = store.place("store").log_path
+    told = "org.example.store.Fail raised ValueError: two lines and \\x1b[31m red"
+    assert call(store, "Fail") == (1, "", f"org.daemonry.Control.Failed: {told} (see {log})\n")
+    lie = "returned what its signature does not allow: result: expected `int`, got `str`"
+    assert call(store, "Lie").err == (
+        f"org.daemonry.Control.BadReply: org.example.store.Lie {lie} (see {log})\n"
+    )
+    done = call(store, "LieAtLast")
+    assert (done.code, done.out) == (1, '{"result":1}\n')
+    assert f"org.example.store.LieAtLast {lie}" in done.err
+    line = 1 + PROGRAM.partition("def lie(self)")[0].count("\n")
+    assert f"{lie} ({store.path}/store.py:{line})" in store.daemonry("logs", "store").out
 
 
 def test_a_method_without_its_interface_is_told_the_full_name(store):
@@ -379,10 +405,22 @@ def test_tap_shows_errors_payloads_and_what_runs_already(store):
         while not any("NoSuchKey" in line for line in seen):
             seen.append(tap.stdout.readline())
         slow.terminate()
-        while not any("<--" in line and "store.Slow" in line for line in seen):
+        while not any("<-x" in line and "store.Slow" in line for line in seen):
+            seen.append(tap.stdout.readline())
+        call(store, "Fail")
+        call(store, "LieAtLast", "--more")
+        while not any("<--" in line and "LieAtLast" in line for line in seen):
             seen.append(tap.stdout.readline())
     finally:
         for process in (slow, tap):
             process.terminate()
             process.communicate(timeout=10)
     assert any("org.example.store.Get" in line and '{"key":"none"}' in line for line in seen)
+    failed = (re.search(r" <-- #\d+ org\.example\.\S+ \S+ m?s (.*\n)", line) for line in seen)
+    ends = [found[1] for found in failed if found]
+    assert ends == [
+        "org.example.store.NoSuchKey\n",
+        "org.daemonry.Control.Failed: ValueError: two lines and \\x1b[31m red\n",
+        "org.daemonry.Control.BadReply: result: expected `int`, got `str`\n",
+    ]
+    assert any(line.endswith("cancelled: the caller is gone\n") for line in seen)

@@ -13,7 +13,7 @@ import pytest
 
 from daemonry import Client, errors
 from daemonry.process import lock
-from daemonry.service.server import dispatch
+from daemonry.service.server import dispatch, failures
 from daemonry.testing import wait_until
 from daemonry.wire import varlink
 
@@ -150,10 +150,13 @@ def test_a_subscription_is_told_of_the_end(store, client):
     wait_until(lambda: not lock.is_held(store.lock))
 
 
-def test_an_exception_is_traced_in_the_log_and_nowhere_else(store, client):
+def test_an_exception_is_told_with_its_text_and_traced_in_the_log(store, client):
     with pytest.raises(errors.Failed) as caught:
         client.call(f"{STORE}.BreakDown")
-    assert "1234" not in str(caught.value)
+    assert str(caught.value) == (
+        f"{CONTROL}.Failed: {STORE}.BreakDown raised ValueError: the secret is 1234 (see {store.log})"
+    )
+    assert caught.value.ran == "yes"
     with open(store.log, encoding="utf-8") as file:
         text = file.read()
     assert "Traceback" in text
@@ -215,7 +218,8 @@ def test_the_description_has_what_the_docstrings_say(client):
         (
             CONTROL,
             [
-                *(dispatch.DRAINING, dispatch.OVERLOADED, dispatch.FAILED, dispatch.PROTOCOL_VIOLATION),
+                *(dispatch.DRAINING, dispatch.OVERLOADED, failures.FAILED, failures.BAD_REPLY),
+                dispatch.PROTOCOL_VIOLATION,
                 *(
                     dispatch.EXPECTED_UPGRADE,
                     dispatch.NOT_UPGRADABLE,

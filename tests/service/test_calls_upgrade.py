@@ -148,7 +148,7 @@ def test_the_asyncio_client_has_the_socket(tunnel):
     [
         ("Plain", "org.daemonry.Control.NotUpgradable"),
         ("Nope", "org.varlink.service.MethodNotFound"),
-        ("Forgets", "org.daemonry.Control.Failed"),
+        ("Forgets", "org.daemonry.Control.BadReply"),
         ("Fails", "org.varlink.service.PermissionDenied"),
     ],
 )

@@ -16,7 +16,8 @@ from daemonry.daemon.instance import Instance
 from daemonry.wire.text import printable
 
 _TAP = "org.daemonry.Control.Tap"
-_MARKS = {"running": "...", "begin": "-->", "end": "<--"}
+_MARKS = {"running": "...", "begin": "-->", "end": "<--", "cancelled": "<-x"}
+_ENDS = ("end", "cancelled")
 
 
 def tap(instance: Instance, *, payloads: bool, as_json: bool, timeout_s: float) -> int:
@@ -43,13 +44,24 @@ def _line(event: dict[str, Any]) -> str:
     parts = [moment, _MARKS.get(event["event"], "?"), f"#{event['call']}", printable(event["method"])]
     if event.get("seconds") is not None:
         parts.append(_duration(event["seconds"]))
-    if event.get("error"):
-        parts.append(output.styled(printable(event["error"]), "bad"))
-    if event["event"] != "end":
+    if event["event"] in _ENDS:
+        parts.extend(_outcome(event))
+    else:
         parts.append(output.styled(f"({printable(event['peer'])})", "dim"))
     if event.get("parameters") is not None:
         parts.append(strict_json.encode(event["parameters"]))
     return " ".join(parts)
+
+
+def _outcome(event: dict[str, Any]) -> list[str]:
+    """Return how a call ended, where it did not end well."""
+    reason = printable(event.get("reason") or "")
+    if event["event"] == "cancelled":
+        return [output.styled(f"cancelled: {reason}", "warn")]
+    if not event.get("error"):
+        return []
+    name = printable(event["error"])
+    return [output.styled(f"{name}: {reason}" if reason else name, "bad")]
 
 
 def _duration(seconds: float) -> str:

@@ -85,6 +85,8 @@ class Daemon:
             worked out from where the object was made if it is not given.
         versions: what `ensure` does about a running daemon of another version; by default
             `Versions.newer_wins()`.
+        show_errors: whether callers are told the text of an exception that a handler raised and its
+            interface does not declare; the log has it in any case, and the type is told.
 
     Raises:
         TargetInvalid: the name cannot be one.
@@ -104,6 +106,7 @@ class Daemon:
         place: Callable[[], Place] | None = None,
         target: str | None = None,
         versions: Versions | None = None,
+        show_errors: bool = True,
     ) -> None:
         self.name = check_name(name)
         self.version = version
@@ -113,6 +116,7 @@ class Daemon:
         self.environment = tuple(environment)
         self.idle_timeout_s = idle_timeout_s
         self.limits = limits
+        self.show_errors = show_errors
         self.works: list[Work] = []
         self.setups: list[Setup] = []
         self.services: list[Interface] = []
@@ -179,7 +183,18 @@ class Daemon:
         return hook
 
     def serve(self, implementation: AnyService) -> AnyService:
-        """Answer the calls of an interface's implementation; at the latest in a setup hook."""
+        """Answer the calls of an interface's implementation; at the latest in a setup hook.
+
+        Raises:
+            NotDescribable: a method's type has no form in the interface language, or names what is not
+                there; the message begins with the method's file and line.
+            ValueError: its interface is served already.
+        """
+        from daemonry.service.interface.declare import described
+
+        name = described(type(implementation)).name
+        if any(type(one).interface_name == name for one in self.services):
+            raise ValueError(f"the interface {name} is served already")
         self.services.append(implementation)
         return implementation
 

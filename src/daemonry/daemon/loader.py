@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from daemonry.daemon.definition import Daemon
 
 
+# What stands in a trace between a program's mistake and its telling.
+_OURS = os.path.dirname(os.path.abspath(daemonry.__file__)) + os.sep
+
 # Whether a program is being imported for its Daemon: its own command line must not run then.
 loading = False
 
@@ -83,12 +86,15 @@ def _load_module(text: str, where: str) -> ModuleType:
 
 
 def _not_importable(text: str, error: Exception) -> daemonry.errors.TargetInvalid:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
+    trace, where = error.__traceback__, ""
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if file.startswith(_OURS):
+            if where:
+                break  # what the program asked of us
+        elif "importlib" not in file:
+            where = f" ({file}:{trace.tb_lineno})"
         trace = trace.tb_next
-    where = ""
-    if trace is not None and "importlib" not in trace.tb_frame.f_code.co_filename:
-        where = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
     return daemonry.errors.TargetInvalid(
         text, f"it cannot be imported: {type(error).__name__}: {error}{where}"
     )

@@ -27,6 +27,7 @@ from daemonry.runtime.tasks import Job, drain
 from daemonry.service.server import bounds
 from daemonry.service.server.builtin import Control, VarlinkService
 from daemonry.service.server.dispatch import Calls
+from daemonry.service.server.failures import Failures
 from daemonry.service.server.varlink_connection import VarlinkConnection
 from daemonry.transport.stream import Stream
 
@@ -140,7 +141,8 @@ class _Server:
         life = Life(self._daemon, self._load_config(), self._config_path())
         life.attach(loop)
         run = Run(life, self._place)
-        calls = Calls(life.closed_to_work)
+        failures = Failures(show_errors=self._daemon.show_errors)
+        calls = Calls(life.closed_to_work, failures=failures)
         calls.serve(VarlinkService(calls, ("daemonry", self._daemon.name, self._daemon.version, "")))
         calls.serve(Control(life, calls.tap, life.wait_changed, self._place.log_path))
         await self._set_up(run)

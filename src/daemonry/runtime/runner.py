@@ -62,6 +62,7 @@ from daemonry.runtime.watchdog import Guardian
 from daemonry.service.server import bounds
 from daemonry.service.server.builtin import Control, VarlinkService
 from daemonry.service.server.dispatch import Calls
+from daemonry.service.server.failures import Failures
 from daemonry.service.server.server import Server
 from daemonry.service.server.standby import Standby, frame_of, where
 from daemonry.transport.endpoint import Endpoint
@@ -359,7 +360,8 @@ class _Performance:
         self._life.happened(Happened.HANDED_OVER)
 
     def _builtin_calls(self) -> Calls:
-        calls = Calls(self._life.closed_to_work)
+        failures = Failures(show_errors=self._daemon.show_errors, log_path=self._place.log_path)
+        calls = Calls(self._life.closed_to_work, failures=failures)
         calls.serve(VarlinkService(calls, ("daemonry", self._daemon.name, self._daemon.version, "")))
         calls.serve(Control(self._life, calls.tap, self._life.wait_changed, self._place.log_path))
         self._giver = Giver(

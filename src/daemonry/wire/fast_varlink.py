@@ -78,6 +78,10 @@ else:
     _Object = dict[str, _typed_values(FAST_LEVELS)]
 
 
+class Encoded(bytes):
+    """Parameters that are JSON already, as `encode_parameters` made it."""
+
+
 class FastCall(AnyCall, msgspec.Struct, forbid_unknown_fields=True, eq=False):
     """A request that msgspec makes: equal to the `Call` with the same fields, and unchecked."""
 
@@ -211,6 +215,8 @@ def encode_parameters(parameters: Any) -> bytes:
         NotSendable: as `varlink.encode_parameters`, judged by the form that msgspec gives.
     """
     kind = type(parameters)
+    if kind is Encoded:
+        return parameters  # type: ignore[no-any-return]
     if kind in _objects or _is_object(kind):
         common = _are_common_values(astuple(parameters), 3)
     elif kind is dict:
@@ -232,24 +238,31 @@ def encode_parameters(parameters: Any) -> bytes:
     return encoded
 
 
-def reply_framer(kind: Any, field: str) -> Callable[[Any], bytes]:
+def reply_framer(kind: Any, field: str, check: Callable[[bytes], None]) -> Callable[[Any], bytes]:
     """Return what makes last replies that hold a result of one type, with the NUL that ends them.
 
     Args:
-        kind: the type; a Struct of plain fields is looked at in one step.
+        kind: the type; a plain one, and a Struct of plain fields, is looked at in one step.
         field: the name of the one field that the result is put into; "" where its fields are the reply's.
+        check: looks at the parameters of all others as they are sent, and raises NotSendable where they
+            are not of the type.
 
     Raises, the function:
-        NotSendable: as `encode_parameters`.
+        NotSendable: as `encode_parameters`, and as `check`.
     """
     end = PLAIN_TAIL + b"\0"
+    plain = kind if field and kind in PLAIN else None
 
     def by_walk(result: Any) -> bytes:
+        kind = result.__class__
         if field:
             result = {field: result}
         elif result is None:
             raise daemonry.errors.NotSendable("there is nothing to reply with")
-        return REPLY_HEAD + encode_parameters(result) + end
+        encoded = encode_parameters(result)
+        if kind is not plain:
+            check(encoded)
+        return REPLY_HEAD + encoded + end
 
     fits = None if field else _fits(kind)
     if fits is None:

@@ -31,22 +31,21 @@ def numbers_fit(numbers: Iterable[tuple[str, bool]]) -> Check | None:
     return _made((path, _or_none(within, optional=optional)) for path, optional in numbers)
 
 
-# Of what is sent.  A number's type is not asked for: what is no number cannot be compared, and every
-# number within these bounds has a form; floats where no codec writes an exponent.  NaN is in none.
+# Of what is sent, of the declared type and no other; a float may be written as an integer.  Floats where
+# no codec writes an exponent; NaN is in none of these.
 _SENT = {
     bool: "{0}.__class__ is bool",
     str: "{0}.__class__ is str",
-    int: f"{-INT_SENT_LIMIT} < {{0}} < {INT_SENT_LIMIT}",
-    float: "(1e-4 <= {0} < 1e16 or {0} == 0.0 or -1e16 < {0} <= -1e-4)",
+    int: f"{{0}}.__class__ is int and {-INT_SENT_LIMIT} < {{0}} < {INT_SENT_LIMIT}",
+    float: "({0}.__class__ is float or {0}.__class__ is int)"
+    " and (1e-4 <= {0} < 1e16 or {0} == 0.0 or -1e16 < {0} <= -1e-4)",
 }
 # The types that have one.
 PLAIN: Final = frozenset(_SENT)
 
 
 def sendable_as_declared(fields: Iterable[tuple[str, type, bool]]) -> Check | None:
-    """Return what says whether each field can be sent as it is, where it holds what its declaration says.
-
-    The check raises TypeError where a number was declared and there is something else.
+    """Return what says whether each field holds what its declaration says and can be sent as it is.
 
     Args:
         fields: of each the name, the type (bool, int, float or str), and whether it may be None.

@@ -473,11 +473,11 @@ def test_a_declared_error_has_its_name_and_fields(client):
     assert (caught.value.error, caught.value.parameters) == (f"{NAME}.Busy", {"job": "that"})
 
 
-@pytest.mark.parametrize("name", ["Undeclared", "Unexpected", "Exits", "WrongResult"])
+@pytest.mark.parametrize("name", ["Undeclared", "Unexpected", "Exits"])
 def test_any_other_exception_is_logged_with_its_trace_and_told_without(client, name, caplog):
     with pytest.raises(errors.Failed) as caught:
         call(client, name)
-    assert "secret" not in str(caught.value)
+    assert f"{NAME}.{name} raised " in str(caught.value)
     assert "Traceback" not in str(caught.value)
     assert "Traceback" in caplog.text
     assert call(client, "Plain", n=1) == {"result": 2}
@@ -495,11 +495,11 @@ def test_a_stream_that_fails_gives_what_it_had(client):
 
 
 def test_a_result_that_cannot_be_sent_is_an_error_and_the_connection_goes_on(kit, client):
-    with pytest.raises(errors.Failed, match="could not be sent"):
+    with pytest.raises(errors.BadReply, match="not finite"):
         call(client, "Unsendable")
     stream = client.stream(f"{NAME}.UnsendableWithin")
     assert next(stream) == {"result": 1.5}
-    with pytest.raises(errors.Failed, match="could not be sent"):
+    with pytest.raises(errors.BadReply, match="not finite"):
         next(stream)
     assert kit.ended.wait(10)
     assert call(client, "Plain", n=1) == {"result": 2}

@@ -608,5 +608,6 @@ def failed(reply: AnyReply) -> daemonry.errors.CallFailed:
         "org.daemonry.Control.Draining": daemonry.errors.Draining,
         "org.daemonry.Control.Overloaded": daemonry.errors.Overloaded,
         "org.daemonry.Control.Failed": daemonry.errors.Failed,
+        "org.daemonry.Control.BadReply": daemonry.errors.BadReply,
     }
     return standard.get(reply.error, daemonry.errors.CallFailed)(reply.error, reply.parameters)

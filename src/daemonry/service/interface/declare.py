@@ -24,7 +24,8 @@ from __future__ import annotations
 import copy
 import inspect
 import typing
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Final, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -172,6 +173,7 @@ class Method:
     Attributes:
         name: its name on the wire.
         python_name: its name in the class.
+        function: the class's function.
         parameters: a Struct with its parameters, checked on the way in.
         names: the parameters' names in Python, in the order of the Struct's fields.
         reply: the type of its reply, or of each reply of a stream.
@@ -193,6 +195,7 @@ class Method:
             marks = getattr(function, _MARK, Marks())
         hints = get_type_hints(function, include_extras=True)
         self.python_name = python_name
+        self.function = function
         self.marks: Marks = marks
         self.name: str = marks.name or "".join(part.capitalize() for part in python_name.split("_"))
         self.doc = inspect.cleandoc(function.__doc__ or "")
@@ -286,11 +289,14 @@ class Described:
 
     def _describe(self, doc: str, server_errors: tuple[idl.ErrorType, ...]) -> idl.Interface:
         schema = Schema()
-        methods = [self._method(schema, one) for one in self.methods.values()]
-        errors = [
-            idl.ErrorType(name, self._fields(schema, kind.fields(), name), own_doc(kind))
-            for name, kind in self.errors.items()
-        ]
+        methods = []
+        for one in self.methods.values():
+            with _placed(one.function, f"{self.name}.{one.name}"):
+                methods.append(self._method(schema, one))
+        errors = []
+        for name, kind in self.errors.items():
+            with _placed(kind, f"{self.name}.{name}"):
+                errors.append(idl.ErrorType(name, self._fields(schema, kind.fields(), name), own_doc(kind)))
         return idl.Interface(self.name, (*schema.aliases.values(), *methods, *errors, *server_errors), doc)
 
     def _method(self, schema: Schema, one: Method) -> idl.Method:
@@ -325,13 +331,39 @@ def _methods(kind: type[Interface]) -> list[Method]:
     for name in _public_names(kind):
         function = inspect.getattr_static(kind, name)
         if inspect.isfunction(function):
-            one = Method(function, name, f"{kind.__name__}.{name}", _marks(kind, name))
-            if any(other.name == one.name for other in found):
-                raise NotDescribable(
-                    f"{kind.__name__}.{name}", one.name, "is another method's name on the wire"
-                )
+            where = f"{kind.__name__}.{name}"
+            with _placed(function, where):
+                one = Method(function, name, where, _marks(kind, name))
+                if any(other.name == one.name for other in found):
+                    raise NotDescribable(where, one.name, "is another method's name on the wire")
             found.append(one)
     return found
+
+
+@contextmanager
+def _placed(what: Callable[..., Any] | type, where: str) -> Iterator[None]:
+    """Have what cannot be described told with the place of the method or class that it is in."""
+    try:
+        yield
+    except NotDescribable as error:
+        error.place = error.place or place_of(what)
+        raise
+    except NameError as error:
+        unknown = NotDescribable(where, error.name, "is named as a type, and is not defined there")
+        unknown.place = place_of(what)
+        raise unknown from None
+
+
+def place_of(what: Callable[..., Any] | type) -> str:
+    """Return the file and line of a function or class, `file.py:12`; "" where they cannot be told."""
+    what = inspect.unwrap(getattr(what, "__func__", what))
+    code = getattr(what, "__code__", None)
+    if code is not None:
+        return f"{code.co_filename}:{code.co_firstlineno}"
+    try:
+        return f"{inspect.getsourcefile(what)}:{inspect.getsourcelines(what)[1]}"
+    except (OSError, TypeError):
+        return ""
 
 
 def _marks(kind: type[Interface], name: str) -> Marks:

@@ -60,12 +60,19 @@ class NotDescribable(TypeError):
     Attributes:
         where: the method, parameter or field.
         kind: the type.
+        place: the file and line of the method or class, `file.py:12`, once that is known; the message
+            begins with it.
     """
 
     def __init__(self, where: str, kind: object, why: str = "has no form in the interface language") -> None:
         super().__init__(f"{where}: {getattr(kind, '__name__', kind)!s} {why}")
         self.where = where
         self.kind = kind
+        self.place = ""
+
+    def __str__(self) -> str:
+        said = str(self.args[0])
+        return f"{self.place}: {said}" if self.place else said
 
 
 class Schema:

@@ -120,7 +120,21 @@ class Control(Interface, name=CONTROL, errors=(Refusal,)):
         _error(
             "Overloaded", "The daemon has all the work, or connections, that it takes.", limit=idl.Basic.INT
         ),
-        _error("Failed", "The handler failed; the daemon's log tells more.", message=_TEXT),
+        _error(
+            "Failed",
+            "The handler failed; the daemon's log tells more.",
+            message=_TEXT,
+            method=_MAYBE_TEXT,
+            exception=_MAYBE_TEXT,
+            log=_MAYBE_TEXT,
+        ),
+        _error(
+            "BadReply",
+            "The handler returned what its signature does not allow; that was not sent.",
+            method=_TEXT,
+            reason=_TEXT,
+            log=_MAYBE_TEXT,
+        ),
         _error("ProtocolViolation", "That was no call; the connection ends.", reason=_TEXT),
         _error(
             "ExpectedUpgrade", "The method gives the connection away; call it with `upgrade`.", method=_TEXT

@@ -1,20 +1,14 @@
 """Answering calls: which interfaces a server has, and what one call of a method comes to.
 
-Owns the table of methods, the conversion of parameters and results, and which exception is which
-error on the wire.  Knows no sockets and no order of calls: those are `varlink_connection`'s.
-
-What a handler raises:
-
-    a `CallError` that its interface declares     that error
-    another `CallFailed`                          that error, by its own name
-    anything else                                 org.daemonry.Control.Failed, and a trace in the log
+Owns the table of methods, and the conversion of parameters and results.  Which exception is which
+error on the wire is `failures`'s.  Knows no sockets and no order of calls: those are
+`varlink_connection`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
@@ -22,8 +16,10 @@ import msgspec
 
 from daemonry import errors
 from daemonry.limits import MAX_ECHO_CHARS
-from daemonry.service.interface.declare import CallError, Described, Interface, Method, described
+from daemonry.service.interface.declare import Described, Interface, Method, described, place_of
 from daemonry.service.interface.handler import Context
+from daemonry.service.server import reply_check
+from daemonry.service.server.failures import Failures
 from daemonry.service.server.tap import Tap
 from daemonry.transport.ancillary import Fd
 from daemonry.transport.credentials import Peer
@@ -38,10 +34,7 @@ from daemonry.wire.varlink import (
     Reply,
 )
 
-logger = logging.getLogger("daemonry.calls")
-
 CONTROL: Final = "org.daemonry.Control"
-FAILED: Final = f"{CONTROL}.Failed"
 PROTOCOL_VIOLATION: Final = f"{CONTROL}.ProtocolViolation"
 DRAINING: Final = f"{CONTROL}.Draining"
 OVERLOADED: Final = f"{CONTROL}.Overloaded"
@@ -82,6 +75,7 @@ class Bound:
     """
 
     __slots__ = (
+        "_check",
         "_plain_reply",
         "at_once",
         "frame",
@@ -110,10 +104,13 @@ class Bound:
             self.kind = "thread" if method.marks.blocking else "plain"
         needs_more = method.context or method.takes_fds or method.upgrades
         self.at_once = self.kind == "plain" and self._plain_reply and not needs_more
+        self._check: reply_check.Check = _nothing_to_check
+        if method.reply is not _NONE:
+            self._check = reply_check.checker(method.reply, method.reply_field)
         self.frame: Callable[[Any], bytes] = (
             _frame_nothing
             if method.reply is _NONE
-            else fast_varlink.reply_framer(method.reply, method.reply_field)
+            else fast_varlink.reply_framer(method.reply, method.reply_field, self._check_plain)
         )
 
     def arguments(
@@ -141,27 +138,57 @@ class Bound:
         return arguments
 
     def reply(self, result: Any, *, continues: bool = False, fds: list[Fd] | None = None) -> Reply:
-        """Return a handler's result as a reply; descriptors in it are added to `fds`."""
-        method = self.method
-        if method.reply is type(None):
-            return Reply(None, continues)
-        if result is None and not method.reply_field:
-            raise TypeError(f"{method.python_name} returned None instead of {method.reply.__name__}")
-        if not self._plain_reply:
-            result = msgspec.to_builtins(result, enc_hook=giver(fds if fds is not None else []))
-            if method.write_reply is not None:
-                result = method.write_reply(result)
-        return Reply({method.reply_field: result} if method.reply_field else result, continues)
+        """Return a handler's result as a reply; descriptors in it are added to `fds`.
 
-    def error(self, raised: BaseException) -> Reply:
-        """Return what a handler's exception is on the wire."""
-        if isinstance(raised, CallError):
-            if self.where.errors.get(type(raised).__name__) is type(raised):
-                return Reply(raised.parameters, error=f"{self.where.name}.{type(raised).__name__}")
-        elif isinstance(raised, errors.CallFailed):
-            return Reply(raised.parameters, error=raised.error)
-        logger.error("%s failed", self.full_name, exc_info=raised)
-        return Reply({"message": f"{type(raised).__name__} in {self.full_name}"}, error=FAILED)
+        Raises:
+            NotSendable: it is not what the signature says, or has no form.
+        """
+        method = self.method
+        if method.reply is _NONE:
+            if result is not None:
+                raise reply_check.Misfit(f"expected `None`, got `{type(result).__name__}`")
+            return Reply(None, continues)
+        fds = [] if fds is None else fds
+        if not self._plain_reply:
+            result = self._with_care(result, fds)
+        if method.reply_field:
+            result = {method.reply_field: result}
+        elif result is None or isinstance(result, _NO_OBJECTS):
+            raise reply_check.Misfit(f"expected `{_name(method.reply)}`, got `{type(result).__name__}`")
+        try:
+            encoded = fast_varlink.encode_parameters(result)
+        except errors.NotSendable as error:
+            raise reply_check.Misfit(f"expected `{_name(method.reply)}`: {error.reason}") from None
+        self._check(encoded, len(fds))
+        return Reply(fast_varlink.Encoded(encoded), continues)
+
+    def _check_plain(self, parameters: bytes) -> None:
+        self._check(parameters, 0)
+
+    def _with_care(self, result: Any, fds: list[Fd]) -> Any:
+        """Return plain values for a result with descriptors or sets in it."""
+        try:
+            plain = msgspec.to_builtins(result, enc_hook=giver(fds))
+            return plain if self.method.write_reply is None else self.method.write_reply(plain)
+        except Exception as error:  # noqa: BLE001  # it was made for another type
+            raise reply_check.Misfit(f"expected `{_name(self.method.reply)}`: {error}") from None
+
+    @property
+    def place(self) -> str:
+        """The handler's file and line."""
+        return place_of(self.function)
+
+
+# What JSON has other forms for than an object.
+_NO_OBJECTS: Final = (bool, int, float, str, bytes, list, tuple, set, frozenset)
+
+
+def _name(kind: Any) -> str:
+    return str(getattr(kind, "__name__", kind))
+
+
+def _nothing_to_check(_parameters: bytes, _fds: int) -> None:
+    """Take the empty reply of a method that returns None."""
 
 
 def _frame_nothing(result: Any) -> bytes:
@@ -240,8 +267,10 @@ class Calls:
     Args:
         gate: returns why work is not taken now, or None.
         most_running: how many calls may run at the same time, besides those that answer at once.
+        failures: makes errors of what handlers raise.
 
     Attributes:
+        failures: as given.
         running: how many do; counted by whoever runs them.
         begun: how many calls of the program's own interfaces there have been.
         most_bytes: how long a reply may be.
@@ -251,8 +280,15 @@ class Calls:
         takes_fds: whether any method takes descriptors.
     """
 
-    def __init__(self, gate: Gate = lambda: None, *, most_running: int = MAX_RUNNING) -> None:
+    def __init__(
+        self,
+        gate: Gate = lambda: None,
+        *,
+        most_running: int = MAX_RUNNING,
+        failures: Failures | None = None,
+    ) -> None:
         self._gate = gate
+        self.failures = failures or Failures()
         self._most_running = most_running
         self.running = 0
         self.begun = 0

@@ -26,7 +26,9 @@ class TapEvent(msgspec.Struct, omit_defaults=False):
     """Something that happened to a call.
 
     `at` is the time of day in seconds since 1970; `event` is "running" for a call that was begun
-    before the tap, "begin", "end", or "dropped", where `call` is how many events were lost.
+    before the tap, "begin", "end", "cancelled" for one that was not let come to its end, or "dropped",
+    where `call` is how many events were lost.  `error` is the name of the error that it ended with, and
+    `reason` says why it failed or was cancelled, as far as its caller is told.
     """
 
     at: float
@@ -37,6 +39,7 @@ class TapEvent(msgspec.Struct, omit_defaults=False):
     seconds: float | None = None
     error: str | None = None
     parameters: dict[str, Any] | None = None
+    reason: str | None = None
 
 
 class Begun:
@@ -93,11 +96,18 @@ class Tap:
         """Note that a call that was begun does not answer at once."""
         self._lasting[begun.number] = begun
 
-    def end(self, begun: Begun, error: str | None) -> None:
-        """Note that a call ended, and with which error."""
+    def end(self, begun: Begun, error: str | None, reason: str | None = None) -> None:
+        """Note that a call ended, with which error, and why."""
+        self._tell_end(begun, "end", error=error, reason=reason)
+
+    def cancelled(self, begun: Begun, reason: str) -> None:
+        """Note that a call was not let come to its end, and why."""
+        self._tell_end(begun, "cancelled", reason=reason)
+
+    def _tell_end(self, begun: Begun, what: str, **more: Any) -> None:
         self._lasting.pop(begun.number, None)
         for watcher in self.watchers:
-            watcher.tell(begun.event("end", seconds=begun.seconds, error=error))
+            watcher.tell(begun.event(what, seconds=begun.seconds, **more))
 
     def running(self) -> list[TapEvent]:
         """Return the calls that last, the oldest first."""

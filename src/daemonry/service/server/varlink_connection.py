@@ -29,7 +29,9 @@ from daemonry.service.interface.handler import Context, Speak, Upgrade
 from daemonry.service.server import bounds, dispatch
 from daemonry.service.server.bounds import Bounds
 from daemonry.service.server.dispatch import FAILURES, Bound, Calls, Ran, Results
+from daemonry.service.server.failures import FAILED, told_by
 from daemonry.service.server.lateness import is_late
+from daemonry.service.server.reply_check import Misfit
 from daemonry.service.server.tap import Begun
 from daemonry.service.server.text_connection import finish
 from daemonry.transport import ancillary
@@ -37,7 +39,7 @@ from daemonry.transport.ancillary import Arrivals, Fd, close_all
 from daemonry.transport.credentials import peer_of
 from daemonry.wire import fast_varlink
 from daemonry.wire.connection import Ended, ServerConnection
-from daemonry.wire.varlink import AnyCall, Reply
+from daemonry.wire.varlink import AnyCall, AnyReply, Reply
 
 if TYPE_CHECKING:
     from _socket import socket as Socket
@@ -257,7 +259,7 @@ class VarlinkConnection:
             self._context.gone.set()
         if self._task is not None:
             self._task.cancel()
-        self._note_end("the caller is gone")
+        self._note_cancelled("the caller is gone")
         self._drop_fds()
         self._tell_sent()
         if self._over and not self._gone:
@@ -373,7 +375,7 @@ class VarlinkConnection:
         self._machine.next_event(data)
         self._oneway = False
         if ran.error is not None:
-            self._send(ran.bound.error(ran.error))
+            self._fail(ran.bound, ran.error)
         else:
             self._take_result(ran.bound, ran.result)
         self._advance()
@@ -485,7 +487,7 @@ class VarlinkConnection:
             self._send(dispatch.refusal(error))
             return
         except Exception as error:  # noqa: BLE001  # a type's own __post_init__ may raise anything
-            self._send(bound.error(error))
+            self._fail(bound, error)
             return
         self._oneway = call.oneway
         if quick:
@@ -503,9 +505,14 @@ class VarlinkConnection:
         else:
             tap.lasts(self._begun)
 
-    def _note_end(self, error: str | None) -> None:
+    def _note_end(self, reply: AnyReply) -> None:
+        if self._begun is not None and not reply.continues:
+            self._served.tap.end(self._begun, reply.error, told_by(reply))
+            self._begun = None
+
+    def _note_cancelled(self, reason: str) -> None:
         if self._begun is not None:
-            self._served.tap.end(self._begun, error)
+            self._served.tap.cancelled(self._begun, reason)
             self._begun = None
 
     def _arguments_with_fds(
@@ -521,9 +528,12 @@ class VarlinkConnection:
         try:
             result = bound.function(**arguments)
         except FAILURES as error:
-            self._send(bound.error(error))
+            self._fail(bound, error)
             return
         self._take_result(bound, result)
+
+    def _fail(self, bound: Bound, raised: BaseException) -> None:
+        self._send(self._served.failures.error(bound, raised, self.peer))
 
     def _take_result(self, bound: Bound, result: Any) -> None:
         if type(result) is types.CoroutineType:  # a plain function around an async one
@@ -544,8 +554,10 @@ class VarlinkConnection:
         if self._sock.fileno() < 0:
             return
         if task.cancelled():
-            cancelled = errors.Failed(dispatch.FAILED, {"message": "the call was cancelled"})
-            self._send(dispatch.refusal(reason or cancelled))
+            if reason is None:
+                self._note_cancelled("the caller is gone" if self._gone else "cancelled by the program")
+                reason = errors.Failed(FAILED, {"message": "the call was cancelled"})
+            self._send(dispatch.refusal(reason))
         elif task.exception() is not None:
             logger.error("a connection failed", exc_info=task.exception())
             self.close()
@@ -563,7 +575,7 @@ class VarlinkConnection:
         try:
             value = await result
         except FAILURES as error:
-            self._send(bound.error(error))
+            self._fail(bound, error)
             return
         self._reply(bound, value)
 
@@ -572,14 +584,14 @@ class VarlinkConnection:
         try:
             if bound.method.upgrades:
                 if not isinstance(result, Upgrade):
-                    raise TypeError(f"{bound.method.python_name} returned no Upgrade")
+                    raise Misfit(f"expected `Upgrade`, got `{type(result).__name__}`")
                 reply = bound.reply(result.reply, fds=fds)
                 self._speak = result.speak
             else:
                 reply = bound.reply(result, fds=fds)
         except Exception as error:  # noqa: BLE001  # a result of another type than the method's
             close_all(fds)
-            self._send(bound.error(error))
+            self._fail(bound, error)
             return
         self._send(reply, fds)
 
@@ -592,7 +604,7 @@ class VarlinkConnection:
         except _AnsweredAlready:
             pass
         except FAILURES as error:
-            self._send(bound.error(error))
+            self._fail(bound, error)
         finally:
             if results is not None:
                 await results.close()
@@ -624,8 +636,12 @@ class VarlinkConnection:
 
     def _send_one(self, bound: Bound, result: Any, *, last: bool) -> None:
         fds: list[Fd] = []
-        reply = bound.reply(result, continues=not last, fds=fds)
-        if last and not reply.parameters:
+        try:
+            reply = bound.reply(result, continues=not last, fds=fds)
+        except Exception:
+            close_all(fds)
+            raise
+        if last and reply.parameters in ({}, b"{}"):
             # Clients take an empty last reply for the end alone.
             self._send(Reply(None, continues=True))
         if not self._send(reply, fds):
@@ -639,8 +655,6 @@ class VarlinkConnection:
         if self._sock.fileno() < 0:
             close_all(fds or ())
             return True
-        if self._begun is not None and not reply.continues:
-            self._note_end(reply.error)
         try:
             if fds and self._sock.family != AF_UNIX:
                 raise errors.LocalProtocolError("descriptors pass over Unix sockets only")
@@ -648,6 +662,7 @@ class VarlinkConnection:
         except errors.LocalProtocolError as error:
             self._send_fault(error, fds or [])
             return False
+        self._note_end(reply)
         if self._gone:
             close_all(fds or ())
             return True
@@ -660,8 +675,9 @@ class VarlinkConnection:
         close_all(fds)
         self._speak = None
         logger.error("a reply could not be sent: %s", error)
-        message = {"message": f"the reply could not be sent: {error}"}
-        self._out += self._machine.send_reply(Reply(message, error=dispatch.FAILED))
+        fault = Reply({"message": f"the reply could not be sent: {error}"}, error=FAILED)
+        self._note_end(fault)
+        self._out += self._machine.send_reply(fault)
 
     def _last_word(self, error: errors.RemoteProtocolError) -> None:
         logger.warning("%s: %s; disconnected", self.peer, error)

@@ -1,0 +1,98 @@
+"""What a caller is told of a handler that failed, and what the log is.
+
+Owns which exception is which error on the wire:
+
+    a `CallError` that its interface declares     that error
+    another `CallFailed`                          that error, by its own name
+    a result that its signature does not allow    org.daemonry.Control.BadReply, and its place in the log
+    anything else                                 org.daemonry.Control.Failed, and a trace in the log
+
+An exception's text may hold whatever the handler had in hand: it is made printable and cut, and a
+program can keep it to itself.  Where the log is, only who may read it is told.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from daemonry import errors
+from daemonry.limits import MAX_ECHO_CHARS, MAX_ERROR_CHARS
+from daemonry.service.interface.declare import CallError
+from daemonry.service.server.reply_check import Misfit
+from daemonry.wire.text import printable
+from daemonry.wire.varlink import Reply
+
+if TYPE_CHECKING:
+    from daemonry.service.interface.declare import Described
+    from daemonry.transport.credentials import Peer
+
+logger = logging.getLogger("daemonry.calls")
+
+FAILED: Final = "org.daemonry.Control.Failed"
+BAD_REPLY: Final = "org.daemonry.Control.BadReply"
+
+
+class Handler(Protocol):
+    """What is asked of a method that failed: see `dispatch.Bound`."""
+
+    where: Described
+    full_name: str
+
+    @property
+    def place(self) -> str:
+        """Its file and line."""
+
+
+class Failures:
+    """Makes errors of what handlers raise.
+
+    Args:
+        show_errors: whether callers are told an exception's text, and not only its type.
+        log_path: the log that has the trace; "" for none that others know.
+    """
+
+    def __init__(self, *, show_errors: bool = True, log_path: str = "") -> None:
+        self._show_errors = show_errors
+        self._log_path = log_path
+
+    def error(self, bound: Handler, raised: BaseException, peer: Peer) -> Reply:
+        """Return what an exception of a method is on the wire; log it, if nobody foresaw it."""
+        if isinstance(raised, CallError):
+            where = bound.where
+            if where.errors.get(type(raised).__name__) is type(raised):
+                return Reply(raised.parameters, error=f"{where.name}.{type(raised).__name__}")
+        elif isinstance(raised, errors.CallFailed):
+            return Reply(raised.parameters, error=raised.error)
+        if isinstance(raised, Misfit):
+            reason = printable(raised.reason, MAX_ERROR_CHARS)
+            logger.error(
+                "%s returned what its signature does not allow: %s (%s)", bound.full_name, reason, bound.place
+            )
+            return self._reply(BAD_REPLY, peer, method=bound.full_name, reason=reason)
+        logger.error("%s failed", bound.full_name, exc_info=raised)
+        exception = printable(type(raised).__name__, MAX_ECHO_CHARS)
+        text = text_of(raised) if self._show_errors else ""
+        message = f"{exception}: {text}" if text else exception
+        return self._reply(FAILED, peer, message=message, method=bound.full_name, exception=exception)
+
+    def _reply(self, error: str, peer: Peer, **fields: Any) -> Reply:
+        if self._log_path and peer.pid is not None and peer.uid == os.geteuid():
+            fields["log"] = self._log_path
+        return Reply(fields, error=error)
+
+
+def text_of(raised: BaseException) -> str:
+    """Return an exception's text on one line, printable and not long; "" where it has none."""
+    try:
+        return printable(str(raised), MAX_ERROR_CHARS)
+    except Exception:  # noqa: BLE001  # a program's own __str__
+        return ""
+
+
+def told_by(reply: Any) -> str | None:
+    """Return what a failure's reply says in words; None for other replies."""
+    if reply.error == FAILED:
+        return str(reply.parameters["message"])
+    return str(reply.parameters["reason"]) if reply.error == BAD_REPLY else None
