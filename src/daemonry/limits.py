@@ -38,6 +38,13 @@ MAX_CONNECTIONS: Final = 16384
 ACCEPT_BACKOFF_S: Final = 0.1
 ACCEPT_BACKOFF_MAX_S: Final = 1.0
 READ_BYTES: Final = 1 << 16
+# Connections over TCP whose client has yet to prove that it knows the token, which takes a millisecond.
+# sshd's MaxStartups drops some from 10 on and all from 100.
+GATE_MOST: Final = 128
+# A wrong token is answered that late: a mistake is told, and a loop of them does not cost much.
+WRONG_TOKEN_DELAY_S: Final = 1.0
+# At most one line about wrong tokens in this time.
+GATE_LOG_S: Final = 1.0
 # Blocking handlers at the same time; asyncio's own pool has at most 32.
 MAX_HANDLER_THREADS: Final = 32
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from daemonry.daemon import registry
+from daemonry.process import registry
 from daemonry.process.place import Place
 from daemonry.testing import cleanup_socket_file, wait_until
 

@@ -8,6 +8,7 @@ import pytest
 
 from daemonry.errors import TargetInvalid
 from daemonry.testing import wait_until
+from daemonry.transport.endpoint import Endpoint
 
 TWO = """\
 from daemonry import Daemon
@@ -55,11 +56,12 @@ def test_a_daemon_over_tcp_is_known_by_name_and_by_endpoint(sandbox):
     )
     instance = sandbox.start(program)
     endpoint = instance.record().endpoint
-    port = endpoint.rpartition(":")[2]
+    bare = Endpoint.parse(endpoint).bare
+    port = bare.rpartition(":")[2]
     assert int(port) > 0
     for target in ("overtcp", endpoint, f"tcp://127.0.0.1:{port}", f"127.0.0.1:{port}", f"localhost:{port}"):
         assert sandbox.daemonry("ping", target).code == 0, target
-    assert sandbox.daemonry("stop", endpoint).out == f"{endpoint}: stopped\n"
+    assert sandbox.daemonry("stop", endpoint).out == f"{bare}: stopped\n"
     assert sandbox.daemonry("ping", endpoint).code == 3
     wait_until(lambda: instance.lock_held() is False)
 

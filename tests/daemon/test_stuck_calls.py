@@ -15,6 +15,7 @@ import time
 import pytest
 
 from daemonry import AsyncClient, Client, Endpoint
+from daemonry.process import token_file
 from daemonry.testing import wait_until
 
 # More than the daemon is ever stuck, and than a busy machine adds to it.
@@ -67,7 +68,10 @@ class Raw:
             sock.settimeout(CALL_TIMEOUT_S)
             sock.connect(self._endpoint.path)
             return sock
-        return socket.create_connection((self._endpoint.address, self._endpoint.number), CALL_TIMEOUT_S)
+        sock = socket.create_connection((self._endpoint.address, self._endpoint.number), CALL_TIMEOUT_S)
+        sock.sendall(f"TOKEN {token_file.read(self._endpoint.token_path)}\n".encode())
+        assert sock.recv(3, socket.MSG_WAITALL) == b"OK\n"
+        return sock
 
     def call(self, sock, method, key):
         with sock:

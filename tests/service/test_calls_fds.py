@@ -251,7 +251,7 @@ def test_a_server_that_takes_none_lets_the_kernel_close_them(serving):
 
 
 def test_over_tcp_none_can_be_passed(serving):
-    serving = serving(Files(), endpoint="tcp:127.0.0.1:0")
+    serving = serving(Files(), endpoint="tcp:127.0.0.1:0;open")
     with serving.client() as client:
         assert client.call(f"{NAME}.Plain", {"n": 1}) == {"result": 1}
         with pytest.raises(errors.Failed, match="Unix sockets only"):

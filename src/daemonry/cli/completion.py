@@ -160,7 +160,7 @@ def _starting_with(current: str, found: Iterable[str]) -> list[str]:
 
 
 def _names() -> list[str]:
-    from daemonry.daemon import registry
+    from daemonry.process import registry
 
     return [place.name for place in registry.places()]
 

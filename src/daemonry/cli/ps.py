@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from daemonry.cli import exit_codes, output
-from daemonry.daemon import registry
 from daemonry.daemon.instance import Instance
 from daemonry.errors import DaemonryError
 from daemonry.limits import PROBE_TIMEOUT_S
+from daemonry.process import registry
 from daemonry.process.place import Place
 
 _COLUMNS = ("name", "pid", "state", "uptime", "version", "endpoint")

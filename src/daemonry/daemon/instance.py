@@ -14,7 +14,7 @@ from daemonry.limits import CONNECT_RETRY_MAX_S, PROBE_TIMEOUT_S, REQUEST_TIMEOU
 from daemonry.process import record_fields
 from daemonry.process.place import Place
 from daemonry.service.client import text as client
-from daemonry.transport.endpoint import Endpoint
+from daemonry.transport.endpoint import HOW_TO_PROVE, PROOF_WANTED, UNIX, Endpoint
 from daemonry.wire import text
 
 TYPE_CHECKING = False
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from daemonry.errors import Ran
     from daemonry.process.record import Record
     from daemonry.wire.text import Reply
+
+# How a daemon says that it does not talk to us.
+_DENIALS = (text.PERMISSION_DENIED, PROOF_WANTED)
 
 
 class Instance:
@@ -43,9 +46,12 @@ class Instance:
     __slots__ = ("_endpoint", "name", "place")
 
     def __init__(self, place: Place | None, endpoint: Endpoint | None = None) -> None:
-        assert place is not None or endpoint is not None
         self.place = place
-        self.name = place.name if place is not None else str(endpoint)
+        if place is not None:
+            self.name = place.name
+        else:
+            assert endpoint is not None
+            self.name = endpoint.bare
         self._endpoint = endpoint
 
     @classmethod
@@ -58,7 +64,7 @@ class Instance:
         """
         place = Place.of(name)
         if not os.path.exists(place.record_path):
-            from daemonry.daemon import registry
+            from daemonry.process import registry
 
             place = registry.find(name) or place
         return cls(place)
@@ -132,11 +138,16 @@ class Instance:
             Everything that `request` raises.
         """
         reply = self.request(word, timeout_s)
-        if reply.kind == "error" and reply.message == text.PERMISSION_DENIED:
-            raise daemonry.errors.AccessDenied(str(self.endpoint()), "the daemon belongs to another user")
+        if reply.kind == "error" and reply.message in _DENIALS:
+            raise self._denied()
         if reply.kind == "error":
             raise daemonry.errors.CommandFailed(word, reply.message)
         return reply
+
+    def _denied(self) -> daemonry.errors.AccessDenied:
+        endpoint = self.endpoint()
+        reason = "the daemon belongs to another user" if endpoint.kind == UNIX else HOW_TO_PROVE
+        return daemonry.errors.AccessDenied(endpoint.bare, reason)
 
     def status(self, timeout_s: float = REQUEST_TIMEOUT_S) -> Mapping[str, Any]:
         """Return the fields of STATUS.
@@ -162,7 +173,9 @@ class Instance:
         from daemonry.daemon import liveness
 
         try:
-            client.request(self.endpoint(), text.PING, timeout_s)
+            reply = client.request(self.endpoint(), text.PING, timeout_s)
+            if reply.kind == "error" and reply.message in _DENIALS:
+                return liveness.FORBIDDEN
         except (daemonry.errors.NotListening, daemonry.errors.NotRunning):
             return liveness.MISSING
         except daemonry.errors.ConnectionRefused:

@@ -254,7 +254,8 @@ class _Attempts:
             await asyncio.sleep(delay_s)
 
     async def _accepts(self) -> bool:
-        endpoint = Endpoint.parse(self._ready.target)
+        # Whether somebody listens there takes no proof of who asks.
+        endpoint = Endpoint.parse(self._ready.target).unproved()
         stream = await asyncio.to_thread(connect, endpoint, READY_ATTEMPT_S)
         sock = stream.take_socket()
         pid = peer_of(sock).pid if endpoint.path == self._service.socket_path else None

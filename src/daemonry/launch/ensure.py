@@ -149,7 +149,7 @@ def _defined(target: Daemon | str) -> Daemon | None:
 def _place_of(name: str) -> Place:
     place = Place.of(name)
     if not os.path.exists(place.record_path):
-        from daemonry.daemon import registry
+        from daemonry.process import registry
 
         return registry.find(name) or place
     return place

@@ -101,7 +101,7 @@ def _gone(instance: Instance, deadline: Deadline) -> bool:
         return wait_released(instance.place.life_lock_path, deadline)
     # Known by its endpoint alone: gone is when nobody listens there.
     while True:
-        stream = try_connect(instance.endpoint(), PROBE_TIMEOUT_S)
+        stream = try_connect(instance.endpoint().unproved(), PROBE_TIMEOUT_S)
         if stream is None:
             return True
         stream.close()

@@ -4,6 +4,7 @@
       HOST/NAME.lock          the life lock: held, never removed, while the daemon lives
       HOST/NAME.start.lock    the start lock: held while one is being started
       HOST/NAME.json          the record: who runs, and where it is reached
+      HOST/NAME.token         where that is a TCP port: what a client has to know
       HOST/NAME.start.json    how it was started last, so that it can be started by its name
       HOST/NAME.log           the log, and NAME.log.1 ... older parts
       HOST/NAME.crash         what was written to standard output and error
@@ -121,7 +122,7 @@ class Place(Value):
             directory: an absolute path.
             name: the daemon's name.
             paths: single files that are elsewhere, absolute, by their endings: `sock`, `log`,
-                `crash`, `lock`, `json` (the record); `start_lock`, `start_json` and `crash_note`
+                `crash`, `lock`, `json` (the record), `token`; `start_lock`, `start_json` and `crash_note`
                 are the endings with a dot.  The directory of each is checked in the same way.
 
         Raises:
@@ -201,6 +202,11 @@ class Place(Value):
         return self.file("json")
 
     @property
+    def token_path(self) -> str:
+        """What a client over TCP has to know; there is one while the daemon listens at a TCP port."""
+        return self.file("token")
+
+    @property
     def start_path(self) -> str:
         """How the daemon was started last."""
         return self.file("start.json")
@@ -240,6 +246,7 @@ _ENDINGS = {
     "crash": "crash",
     "lock": "lock",
     "json": "json",
+    "token": "token",
     "start_lock": "start.lock",
     "start_json": "start.json",
     "crash_note": "crash.note",

@@ -30,7 +30,7 @@ from daemonry.process.lock import Lock
 from daemonry.service.interface.declare import Interface
 from daemonry.service.interface.handler import Upgrade
 from daemonry.service.server.dispatch import CONTROL
-from daemonry.transport.endpoint import Endpoint
+from daemonry.transport.endpoint import FD, UNIX, Endpoint
 from daemonry.transport.unix import UnixListener
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def _listener(fd: int, fields: dict[str, Any]) -> Listener:
     from daemonry.transport import activation
 
     endpoint = Endpoint.parse(str(fields["endpoint"]))
-    listener = activation.bind(Endpoint.parse(f"fd:{fd}"))
+    listener = activation.bind(Endpoint("", FD, fd))
     if not isinstance(listener, UnixListener):
         return listener
     file = fields.get("file")
@@ -238,6 +238,8 @@ def is_offered(endpoint: Endpoint, timeout_s: float = REQUEST_TIMEOUT_S) -> bool
     """
     from daemonry.service.client.blocking import Client
 
+    if endpoint.kind != UNIX:
+        return False  # descriptors pass through Unix sockets only
     with Client.connect(endpoint, timeout_s) as client:
         try:
             info = client.call("org.varlink.service.GetInfo", timeout_s=timeout_s)

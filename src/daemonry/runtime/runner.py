@@ -30,7 +30,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from daemonry import clock
-from daemonry.daemon import crash_report, recipe, registry, single_instance
+from daemonry.daemon import crash_report, recipe, single_instance
 from daemonry.daemon.config import absolute
 from daemonry.daemon.context import Run
 from daemonry.daemon.lifecycle import Happened, Phase
@@ -44,7 +44,7 @@ from daemonry.errors import (
     UnsafePath,
 )
 from daemonry.limits import DRAIN_GRACE_S, SOCKET_CHECK_S, START_TIMEOUT_S
-from daemonry.process import activated, atomic_file, crash_file, environment, logs, record, scarcity
+from daemonry.process import activated, atomic_file, crash_file, environment, logs, record, registry, scarcity
 from daemonry.process.forks import not_for_children
 from daemonry.process.identity import Identity
 from daemonry.process.lock import Lock
@@ -65,7 +65,7 @@ from daemonry.service.server.dispatch import Calls
 from daemonry.service.server.failures import Failures
 from daemonry.service.server.server import Server
 from daemonry.service.server.standby import Standby, frame_of, where
-from daemonry.transport.endpoint import Endpoint
+from daemonry.transport.endpoint import FD, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -242,6 +242,7 @@ class _Performance:
                 kept=self._socket_fd is not None,
             )
             self._life.more_fields.append(self._idle.fields)
+        self._life.more_fields.append(self._server.fields)
         not_for_children(self)
 
     def _keep_last_words(self) -> None:
@@ -264,11 +265,14 @@ class _Performance:
         return config.load(path, kind, must_exist=self._config_path is not None)
 
     def _make_server(self) -> Server:
-        limits = self._daemon.limits or bounds.DEFAULT
+        limits, token_path = self._daemon.limits or bounds.DEFAULT, self._place.token_path
+        declared = self._daemon.endpoint
         if self._socket_fd is not None:  # what the service manager made, and will hand over again
-            return Server(Endpoint.parse(f"fd:{self._socket_fd}"), calls=self._calls, limits=limits)
-        if self._daemon.endpoint is not None:
-            return Server(self._daemon.endpoint, calls=self._calls, limits=limits)
+            proof = Endpoint.parse(declared).proof if declared is not None else None
+            endpoint = Endpoint("", FD, self._socket_fd, proof)
+            return Server(endpoint, calls=self._calls, limits=limits, token_path=token_path)
+        if declared is not None:
+            return Server(declared, calls=self._calls, limits=limits, token_path=token_path)
         # In a directory that a program chose, what is not a stale socket of ours is not ours to remove.
         leftovers: Leftovers = "replace" if self._place.own is None else "refuse"
         endpoint = Endpoint.unix(self._place.socket_path)

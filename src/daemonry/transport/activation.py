@@ -49,7 +49,7 @@ def bind(endpoint: Endpoint) -> UnixListener | TcpListener:
         path = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
         address = "@" + path[1:] if path.startswith("\0") else path
         return UnixListener(sock, Endpoint(address, UNIX) if address else endpoint, None)
-    return TcpListener(sock, Endpoint(name[0], TCP, name[1]))
+    return TcpListener(sock, Endpoint(name[0], TCP, name[1], endpoint.proof))
 
 
 def _adopt(endpoint: Endpoint, is_wanted: Callable[[Socket], bool]) -> Socket | None:

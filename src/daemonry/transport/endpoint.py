@@ -6,6 +6,11 @@
     fd:N                           a socket that this process was given
     pipe:name                      a Windows named pipe
 
+Behind TCP's, and a descriptor's, stands how a client proves who it is, where that is not the usual way:
+
+    tcp:host:port;token=/path      it knows the token in that file
+    tcp:host:port;open             it does not: whoever reaches the port may do what the owner may
+
 Owns parsing, checking and printing.  Whether a kind exists on this system is the transport's to
 say, when it is used.
 """
@@ -23,6 +28,15 @@ UNIX: Final = "unix"
 TCP: Final = "tcp"
 FD: Final = "fd"
 PIPE: Final = "pipe"
+# The `proof` of an endpoint that asks for none; a token's path begins with a slash.
+OPEN: Final = "open"
+
+# What a server says to who has not proved that it knows the token, and what to do about it.
+PROOF_WANTED: Final = "Permission denied: a connection begins with the proof that its client knows the token"
+HOW_TO_PROVE: Final = (
+    "the daemon asks for its token: add ;token=/path to the endpoint,"
+    " or name the token's file in $DAEMONRY_TOKEN_FILE"
+)
 
 _PIPE_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 
@@ -34,15 +48,18 @@ class Endpoint(Value):
         kind: "unix", "tcp", "fd" or "pipe".
         address: the path, `@name`, host, or pipe's name; "" for a descriptor.
         number: the port, or the descriptor; 0 for the other kinds.
+        proof: for TCP and descriptors, the path of the token's file, or `OPEN`; None where nothing was
+            said: a server keeps its token beside its record, and a client finds it there.
     """
 
-    __slots__ = ("address", "kind", "number")
+    __slots__ = ("address", "kind", "number", "proof")
     address: str
     kind: str
     number: int
+    proof: str | None
 
-    def __init__(self, address: str, kind: str, number: int = 0) -> None:
-        self._set(address=address, kind=kind, number=number)
+    def __init__(self, address: str, kind: str, number: int = 0, proof: str | None = None) -> None:
+        self._set(address=address, kind=kind, number=number, proof=proof)
 
     @classmethod
     def parse(cls, text: str) -> Endpoint:
@@ -90,11 +107,31 @@ class Endpoint(Value):
         """Whether it is on this machine for certain; no name is looked up."""
         return self.kind != TCP or self.address in ("localhost", "::1") or _is_loopback(self.address)
 
-    def __str__(self) -> str:
+    @property
+    def token_path(self) -> str | None:
+        """The file that its token is in; None where it does not say, or asks for none."""
+        return None if self.proof == OPEN else self.proof
+
+    @property
+    def bare(self) -> str:
+        """Its text without the proof, for people."""
         if self.kind == TCP:
             host = f"[{self.address}]" if ":" in self.address else self.address
             return f"tcp:{host}:{self.number}"
         return f"fd:{self.number}" if self.kind == FD else f"{self.kind}:{self.address}"
+
+    def unproved(self) -> Endpoint:
+        """Return the same place, for who only wants to know whether somebody listens there."""
+        return self if self.kind == UNIX else self.with_proof(OPEN)
+
+    def with_proof(self, proof: str | None) -> Endpoint:
+        """Return the same place with another proof: a path, `OPEN` or None."""
+        return Endpoint(self.address, self.kind, self.number, proof)
+
+    def __str__(self) -> str:
+        if self.proof is None:
+            return self.bare
+        return f"{self.bare};open" if self.proof == OPEN else f"{self.bare};token={self.proof}"
 
 
 def _is_loopback(host: str) -> bool:
@@ -132,6 +169,7 @@ def _is_file_name(address: str) -> bool:
 
 
 def _tcp(text: str, rest: str) -> Endpoint:
+    rest, proof = _split_proof(text, rest)
     host, colon, port = rest.rpartition(":")
     if not colon or not host:
         raise daemonry.errors.EndpointInvalid(text, "expected host:port")
@@ -141,11 +179,27 @@ def _tcp(text: str, rest: str) -> Endpoint:
         raise daemonry.errors.EndpointInvalid(text, "an IPv6 address stands in brackets: [::1]:port")
     if not host or any(char.isspace() or char in "/@?#[]\0" for char in host):
         raise daemonry.errors.EndpointInvalid(text, f"{host!r} is no host")
-    return Endpoint(host, TCP, _number(text, port, "a port", 65535))
+    return Endpoint(host, TCP, _number(text, port, "a port", 65535), proof)
 
 
 def _fd(text: str, rest: str) -> Endpoint:
-    return Endpoint("", FD, _number(text, rest, "a descriptor", 2**31 - 1))
+    number, proof = _split_proof(text, rest)
+    return Endpoint("", FD, _number(text, number, "a descriptor", 2**31 - 1), proof)
+
+
+def _split_proof(text: str, rest: str) -> tuple[str, str | None]:
+    """Return what stands before the first `;`, and the proof that stands behind it."""
+    before, semicolon, option = rest.partition(";")
+    if not semicolon:
+        return before, None
+    if option == OPEN:
+        return before, OPEN
+    word, equals, path = option.partition("=")
+    if word != "token" or not equals:
+        raise daemonry.errors.EndpointInvalid(text, "what follows ';' is 'open' or 'token=/path'")
+    if not path.startswith("/") or path.endswith("/") or "\0" in path or not _is_file_name(path):
+        raise daemonry.errors.EndpointInvalid(text, f"{path!r} is not the absolute path of a token's file")
+    return before, path
 
 
 def _pipe(text: str, name: str) -> Endpoint:

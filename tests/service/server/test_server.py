@@ -118,7 +118,7 @@ def test_the_default_path_is_the_daemons_place(sandbox):
 
 
 def test_a_port_that_was_given_is_told():
-    server = Server("tcp:127.0.0.1:0")
+    server = Server("tcp:127.0.0.1:0;open")
     server.bind()
     assert server.endpoint.number > 0
     server.cleanup()
@@ -349,7 +349,7 @@ def test_anothers_file_at_the_path_stays_to_the_end(serve_text, socket_path):
 
 
 def test_a_server_without_a_file_has_none_to_look_after(serve_text):
-    server = serve_text(endpoint="tcp:127.0.0.1:0")
+    server = serve_text(endpoint="tcp:127.0.0.1:0;open")
     assert server.on_loop(server.server.check_file) is False
 
 

@@ -144,7 +144,7 @@ def test_a_reply_comes_at_once(text_server):
 
 
 def test_over_tcp_it_is_the_same(serve_text):
-    server = serve_text(endpoint="tcp:127.0.0.1:0")
+    server = serve_text(endpoint="tcp:127.0.0.1:0;open")
     assert server.ask(b"STATUS\n") == STATUS
     assert server.server.path is None
 

@@ -130,6 +130,7 @@ class Conversation:
         return self._connection.trailing_data()
 
     def _look_for_refusal(self) -> None:
+        from daemonry.transport.endpoint import HOW_TO_PROVE, PROOF_WANTED
         from daemonry.wire import text
 
         refused, _, reason = self._head.decode("ascii", "replace").strip().partition(": ")
@@ -137,6 +138,8 @@ class Conversation:
             return
         if reason == text.PERMISSION_DENIED:
             raise daemonry.errors.AccessDenied(str(self._whom), reason)
+        if reason == PROOF_WANTED:
+            raise daemonry.errors.AccessDenied(str(self._whom), HOW_TO_PROVE)
         if reason.startswith("Too many connections"):
             raise daemonry.errors.Overloaded("org.daemonry.Control.Overloaded", {"message": reason})
 

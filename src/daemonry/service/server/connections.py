@@ -21,6 +21,7 @@ from daemonry.service.server.control import ControlState, answer
 from daemonry.service.server.epoll import Readers, readers
 from daemonry.service.server.fast_connection import Guest
 from daemonry.service.server.first_byte import Lobby
+from daemonry.service.server.gate import Gate, WrongTokens
 from daemonry.service.server.graceful_close import retire
 from daemonry.service.server.held import peek
 from daemonry.service.server.refusal import OVERLOADED, TOO_MANY, has_called
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from daemonry.service.server.bounds import Bounds
     from daemonry.service.server.dispatch import Calls, Ran, Ready
     from daemonry.service.server.varlink_connection import VarlinkConnection
+    from daemonry.transport.proof import Served
 
 # Connections that only the text dialect may use, so that a daemon full of calls can be asked and stopped.
 CONTROL_RESERVE: Final = 16
@@ -78,6 +80,7 @@ class Reception:
         # Else there may be descriptors beside the bytes, or what is read at once is longer than a call.
         self._by_guests = calls is not None and not calls.takes_fds and limits.frame_bytes >= READ_BYTES
         self._uid = os.geteuid()
+        self._gate: Gate | None = None
         self._connections: set[TextConnection | VarlinkConnection] = set()
         self._most = most
         # A call may hold its connection for long; STATUS and STOP must find room beside all of them.
@@ -94,8 +97,23 @@ class Reception:
     def __len__(self) -> int:
         return len(self._connections) + len(self._guests) + len(self._lobby)
 
-    def take_in(self, sock: Socket) -> None:
-        """Let a new connection in, or refuse it."""
+    def ask_for(self, token: str, wrong: WrongTokens) -> None:
+        """Let in only who proves that they know `token`; `wrong` counts those who know another."""
+        self._gate = Gate(self._loop, self._readers, token, self._first_byte_s, self._let_in, wrong)
+
+    def take_in(self, sock: Socket, exchange: Served | None = None) -> None:
+        """Let a new connection in, refuse it, or have it prove first that it knows the token.
+
+        Args:
+            sock: the connection.
+            exchange: how far it has come with its proof.
+        """
+        if self._gate is not None and not (exchange is not None and exchange.done):
+            self._gate.take_in(sock, exchange)
+        else:
+            self._let_in(sock)
+
+    def _let_in(self, sock: Socket) -> None:
         ids = ids_of(sock)
         guest = Guest(self, sock, ids)
         count = len(self)
@@ -222,7 +240,7 @@ class Reception:
 
     async def retire(self, deadline: Deadline) -> None:
         """Have every connection end without losing a call."""
-        await retire(lambda: [*self._connections, *self._guests, *self._lobby], deadline)
+        await retire(lambda: [*self._connections, *self._guests, *self._lobby, *(self._gate or ())], deadline)
 
     def retire_idle(self) -> None:
         """Have every connection on which nothing is in hand take no further call."""
@@ -234,6 +252,8 @@ class Reception:
 
     def close(self) -> None:
         """End every connection, once what has come on it is answered, or refused."""
+        if self._gate is not None:
+            self._gate.close()
         for guest in [*self._lobby, *self._guests]:
             guest.see_off()
         self._lobby.close()
@@ -248,6 +268,8 @@ class Reception:
 
     def drop_in_child(self) -> None:
         """Close a forked child's copies, beside the loop, which parent and child share."""
+        if self._gate is not None:
+            self._gate.drop_in_child()
         for guest in [*self._lobby, *self._guests]:
             guest.sock.close()
         for connection in self._connections:

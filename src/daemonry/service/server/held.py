@@ -16,6 +16,10 @@ from daemonry.clock import Deadline
 from daemonry.limits import READ_BYTES
 from daemonry.process.forks import not_for_children
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from daemonry.transport.proof import Served
+
 
 class HeldConnection:
     """A connection that waits.
@@ -23,19 +27,27 @@ class HeldConnection:
     Args:
         sock: the connection; it does not block.
         first_byte: until when its client should have said something.
+        exchange: its proof that it knows the token; None where nobody has to prove anything.
 
     Attributes:
+        exchange: as given.
         first_byte: as given.
         is_silent: whether its client had said nothing when it was last looked at.
         sock: as given.
     """
 
-    __slots__ = ("first_byte", "is_silent", "sock")
+    __slots__ = ("exchange", "first_byte", "is_silent", "sock")
 
-    def __init__(self, sock: Socket, first_byte: Deadline) -> None:
+    def __init__(self, sock: Socket, first_byte: Deadline, exchange: Served | None = None) -> None:
         self.sock = sock
         self.first_byte = first_byte
         self.is_silent = True
+        self.exchange = exchange
+
+    @property
+    def owes_proof(self) -> bool:
+        """Whether its client has yet to prove that it knows the token."""
+        return self.exchange is not None and not self.exchange.done
 
     def peek(self) -> bytes | None:
         """Return what has come, and leave it there: b"" for the end of the stream, None for nothing yet."""

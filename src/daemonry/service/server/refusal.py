@@ -12,7 +12,7 @@ from _socket import socket as Socket
 from typing import TYPE_CHECKING, Final
 
 from daemonry.service.server.control import encoded
-from daemonry.service.server.held import peek
+from daemonry.service.server.held import HeldConnection, peek
 from daemonry.service.server.text_connection import finish
 from daemonry.wire import dialect, varlink
 from daemonry.wire.text import Reply
@@ -51,3 +51,11 @@ def refuse(sock: Socket, error: CallFailed, line: str = "") -> None:
     except OSError:
         pass  # the client is gone
     sock.close()
+
+
+def refuse_held(connection: HeldConnection, error: CallFailed) -> None:
+    """As `refuse`, for a connection that waited beside the loop; who owes a proof is told nothing."""
+    if connection.owes_proof:
+        connection.sock.close()
+    else:
+        refuse(connection.sock, error)

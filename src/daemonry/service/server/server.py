@@ -13,7 +13,7 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Any, Self
 
-from daemonry.errors import AlreadyBound, DaemonryError, Draining, NotBound
+from daemonry.errors import AlreadyBound, DaemonryError, Draining, NotBound, SocketBindError
 from daemonry.limits import SOCKET_CHECK_S
 from daemonry.process.forks import not_for_children
 from daemonry.process.place import Place
@@ -21,10 +21,11 @@ from daemonry.service.server import bounds
 from daemonry.service.server.acceptor import Acceptor
 from daemonry.service.server.bounds import Bounds
 from daemonry.service.server.connections import Reception, most_connections, most_of_calls
-from daemonry.service.server.held import Held
-from daemonry.service.server.refusal import DRAINING, refuse
+from daemonry.service.server.gate import WrongTokens, new_exchange, token_of, whom
+from daemonry.service.server.held import Held, HeldConnection
+from daemonry.service.server.refusal import DRAINING, refuse_held
 from daemonry.transport.connect import listen
-from daemonry.transport.endpoint import Endpoint
+from daemonry.transport.endpoint import OPEN, TCP, Endpoint
 from daemonry.transport.unix import UnixListener
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from daemonry.clock import Deadline
     from daemonry.service.server.control import ControlState
     from daemonry.service.server.dispatch import Calls
+    from daemonry.transport.proof import Served
     from daemonry.transport.stream import Listener
     from daemonry.transport.unix import Leftovers
 
@@ -52,6 +54,8 @@ class Server:
             `limits` says.
         calls: the interfaces that it serves; without them it speaks the text dialect only.
         limits: what clients may do.
+        token_path: where the token of a TCP endpoint is made, one for each `bind`, if the endpoint
+            names no file; without it the endpoint has to name one, or say that it is open.
 
     Attributes:
         held: connections that were accepted beside the loop while it was stuck, and wait for it.
@@ -65,6 +69,7 @@ class Server:
         first_byte_timeout_s: float | None = None,
         calls: Calls | None = None,
         limits: Bounds = bounds.DEFAULT,
+        token_path: str | None = None,
     ) -> None:
         self._endpoint = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(os.fspath(endpoint))
         self._leftovers: Leftovers = leftovers
@@ -79,6 +84,8 @@ class Server:
         self._most_connections = limits.connections or most_connections()
         self.held = Held()
         self._calls = calls
+        self._token_path = token_path
+        self._wrong_tokens = WrongTokens()
         self._accepts = True
         not_for_children(self)
 
@@ -132,12 +139,17 @@ class Server:
         """Whether there is no room; from any thread."""
         return self.connections >= self._most_connections
 
+    def fields(self) -> dict[str, Any]:
+        """Return what a status tells of its clients: how many presented a wrong token, if any did."""
+        return {"wrong_tokens": self._wrong_tokens.count} if self._wrong_tokens.count else {}
+
     def bind(self) -> None:
         """Listen; clients can connect from now on and are answered once `run` runs.
 
         Raises:
             AlreadyBound: it was called before.
-            SocketBindError, UnsafePath, EndpointInvalid: as `listen`; nothing was left behind.
+            SocketBindError, UnsafePath, EndpointInvalid: as `listen`, or a TCP endpoint has no token;
+                nothing was left behind.
         """
         if self._listener is not None:
             raise AlreadyBound(str(self.endpoint))
@@ -224,14 +236,23 @@ class Server:
         connection = self.held.take_oldest()
         if connection is None:
             return False
-        self._take_in(connection.sock)
+        self._take_in(connection)
         return True
 
-    def _take_in(self, sock: Socket) -> None:
-        if self._reception is None:
-            refuse(sock, Draining(DRAINING))
+    def _take_in(self, connection: HeldConnection) -> None:
+        if self._reception is not None:
+            self._reception.take_in(connection.sock, connection.exchange)
         else:
-            self._reception.take_in(sock)
+            refuse_held(connection, Draining(DRAINING))
+
+    def new_exchange(self) -> Served | None:
+        """Return the beginning of a new client's proof; None where nobody has to prove anything."""
+        token = None if self._listener is None else token_of(self._listener)
+        return None if token is None else new_exchange(token)
+
+    def count_wrong_token(self, sock: Socket) -> None:
+        """Count a client who presented a wrong proof beside the loop."""
+        self._wrong_tokens.add(whom(sock))
 
     def listen_again(self) -> None:
         """Listen anew, after `refuse_more`.
@@ -274,6 +295,9 @@ class Server:
         reception = self._reception = Reception(
             loop, state, self._calls, self._limits, self._first_byte_timeout_s, self._most_connections
         )
+        token = token_of(self._listener)
+        if token is not None:
+            reception.ask_for(token, self._wrong_tokens)
         if self._accepts:
             self._watch_listener()
         keeper = loop.create_task(self._look_after_file())
@@ -330,7 +354,34 @@ class Server:
         return True
 
     def _listen(self) -> Listener:
-        return listen(self._endpoint, leftovers=self._leftovers, warn=logger.warning)
+        listener = listen(self._endpoint, leftovers=self._leftovers, warn=logger.warning)
+        try:
+            self._ask_for_proof(listener)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+    def _ask_for_proof(self, listener: Listener) -> None:
+        """Have the clients of a TCP listener prove that they know its token, unless it is open by name."""
+        endpoint = listener.endpoint
+        if endpoint.kind != TCP:
+            return
+        from daemonry.process import token_file
+        from daemonry.transport.tcp import TcpListener
+
+        assert isinstance(listener, TcpListener)
+        if endpoint.proof == OPEN:
+            logger.warning("%s is open: whoever reaches it may do what its owner may", endpoint.bare)
+        elif endpoint.token_path is not None:
+            listener.ask_for(endpoint.token_path, token_file.read(endpoint.token_path))
+        elif self._token_path is not None:
+            listener.ask_for(self._token_path, token_file.make(self._token_path), ours=True)
+        else:
+            reason = (
+                "it has no token, and every user of this machine could command it: say ;token=/path, or ;open"
+            )
+            raise SocketBindError(endpoint.bare, reason)
 
     def _hold(self, listener: Listener) -> None:
         if self._finalizer is not None:

@@ -34,9 +34,10 @@ from typing import TYPE_CHECKING, Final
 from daemonry import clock
 from daemonry.clock import Deadline
 from daemonry.errors import CallFailed, Draining, Overloaded
+from daemonry.limits import GATE_MOST
 from daemonry.service.server.control import ControlState, answer, encoded
 from daemonry.service.server.held import HeldConnection
-from daemonry.service.server.refusal import DRAINING, OVERLOADED, TOO_MANY, refuse
+from daemonry.service.server.refusal import DRAINING, OVERLOADED, TOO_MANY, refuse, refuse_held
 from daemonry.service.server.text_connection import finish
 from daemonry.transport.credentials import may_command
 from daemonry.wire import dialect, text
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from daemonry.service.server.server import Server
+    from daemonry.transport.proof import Served
     from daemonry.transport.stream import Listener
 
 logger = logging.getLogger("daemonry.standby")
@@ -132,7 +134,7 @@ class Standby:
         if listener is not None:
             self._accept(listener, register=False)
         while (connection := self._held.take_oldest()) is not None:
-            refuse(connection.sock, Draining(DRAINING))
+            refuse_held(connection, Draining(DRAINING))
         self.close()
 
     def close(self) -> None:
@@ -232,13 +234,20 @@ class Standby:
         if self._server.full:
             refuse(sock, self._overloaded(), TOO_MANY)
             return
-        connection = HeldConnection(sock, Deadline(self._server.first_byte_s))
+        exchange = self._server.new_exchange()
+        if exchange is not None:
+            self._bound_unproved()
+        connection = HeldConnection(sock, Deadline(self._server.first_byte_s), exchange)
         self._held.add(connection)
         if register:
             self._look(connection)
 
     def _look(self, connection: HeldConnection) -> None:
         """See what a client has said, and decide who answers it."""
+        if connection.exchange is not None and connection.owes_proof:
+            self._go_on_with_proof(connection, connection.exchange)
+            if connection.owes_proof:
+                return
         head = connection.peek() if connection.sock.fileno() >= 0 else b""
         if head is None:
             self._watch(connection)
@@ -255,6 +264,46 @@ class Standby:
             elif spoken == dialect.VARLINK and self._server.crowded:
                 self._refuse_one_too_many(connection)
             # else it waits for the loop
+
+    def _go_on_with_proof(self, connection: HeldConnection, exchange: Served) -> None:
+        """Read what has come of a client's proof, and answer it; behind it nothing is read.
+
+        The connection is taken out meanwhile: the loop must not read with us.  A wrong proof is answered
+        at once, for nothing here waits.
+        """
+        if not self._held.take(connection):
+            return
+        sock = connection.sock
+        try:
+            while exchange.wants_bytes:
+                data = sock.recv(exchange.wants_bytes, MSG_DONTWAIT)
+                connection.is_silent = False
+                said = exchange.receive(data) if data or exchange.begun else b""
+                if said:
+                    sock.send(said, MSG_DONTWAIT)
+                if not data:
+                    break
+        except BlockingIOError:
+            self._held.add(connection)
+            self._watch(connection)
+            return
+        except OSError:
+            sock.close()
+            return
+        if exchange.done:
+            self._held.add(connection)
+            return
+        if exchange.wrong:
+            self._server.count_wrong_token(sock)
+        finish(sock)
+        sock.close()
+
+    def _bound_unproved(self) -> None:
+        """End the oldest of those who have proved nothing, if they are many: anybody can come so far."""
+        unproved = [connection for connection in self._held if connection.owes_proof]
+        if len(unproved) >= GATE_MOST and self._held.take(unproved[0]):
+            self._stop_watching(unproved[0])
+            unproved[0].sock.close()
 
     def _watch(self, connection: HeldConnection) -> None:
         assert self._selector is not None
@@ -290,7 +339,7 @@ class Standby:
     def _expire(self) -> None:
         """End the connections of clients who did not finish their line in time."""
         for connection in self._held:
-            if connection.first_byte.expired and not connection.is_silent:
+            if connection.first_byte.expired and (connection.owes_proof or not connection.is_silent):
                 self._end_late(connection)
         if self._server.crowded:
             self._make_room()

@@ -1,0 +1,86 @@
+"""The token of a TCP endpoint: a file that only its user can read.
+
+Owns making, reading and checking the file, and finding the one of a daemon that is known by its
+address alone: by the list of this user's daemons.  What is said with a token is `transport.proof`'s.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from daemonry.errors import UnsafePath
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+# The file that a client's tokens are in, where its endpoint names none.
+VARIABLE: Final = "DAEMONRY_TOKEN_FILE"
+_MADE_BYTES: Final = 32
+_READ_BYTES: Final = 4096
+_LEAST_CHARS: Final = 32
+_MOST_CHARS: Final = 256
+
+
+def make(path: str) -> str:
+    """Write a new token to `path`, in place of an older one, and return it.
+
+    Raises:
+        UnsafePath: it could not be written.
+    """
+    from daemonry.process.atomic_file import write_atomically
+
+    token = os.urandom(_MADE_BYTES).hex()
+    try:
+        # Not flushed to disk: it is worth nothing after the run that it was made for.
+        write_atomically(path, f"{token}\n".encode("ascii"), durable=False)
+    except OSError as error:
+        raise UnsafePath(path, f"the token cannot be written: {error.strerror}") from error
+    return token
+
+
+def read(path: str) -> str:
+    """Return the token in `path`.
+
+    Raises:
+        UnsafePath: it is no file that only this user, or root, could have written and can read; or
+            what is in it is no token.
+    """
+    try:
+        # Not blocking: it may be a named pipe, which would be waited for.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UnsafePath(path, "the token's file is a symbolic link") from error
+        raise UnsafePath(path, f"the token cannot be read: {error.strerror}") from error
+    try:
+        _check(path, os.fstat(fd))
+        text = os.read(fd, _READ_BYTES).decode("ascii", "replace").strip()
+    finally:
+        os.close(fd)
+    if not (_LEAST_CHARS <= len(text) <= _MOST_CHARS and all("!" <= char <= "~" for char in text)):
+        raise UnsafePath(
+            path,
+            f"holds no token: {_LEAST_CHARS} to {_MOST_CHARS} printable ASCII characters without a blank",
+        )
+    return text
+
+
+def _check(path: str, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise UnsafePath(path, "the token's file is no ordinary file")
+    if found.st_uid not in (os.geteuid(), 0):
+        raise UnsafePath(path, f"the token's file belongs to user {found.st_uid}, not to {os.geteuid()}")
+    if found.st_mode & 0o077:
+        mode = f"{stat.S_IMODE(found.st_mode):04o}"
+        raise UnsafePath(path, f"the token's file is open to others (mode {mode}): chmod 600 it")
+
+
+def remove(path: str) -> None:
+    """Remove the file at `path`; nothing happens when it is gone."""
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
