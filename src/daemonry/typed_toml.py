@@ -19,6 +19,7 @@ import msgspec
 
 from daemonry.errors import ConfigError
 from daemonry.limits import MAX_CONFIG_BYTES
+from daemonry.ownership import why_not_roots
 
 Config = TypeVar("Config")
 
@@ -66,13 +67,9 @@ def _read(path: str, must_exist: bool) -> str:
 
 def _check_owner(path: str, found: os.stat_result) -> None:
     """Raise ConfigError where whoever wrote the file could have root do something."""
-    if os.geteuid() != 0:
-        return
-    if found.st_uid != 0:
-        raise ConfigError(path, "", f"belongs to uid {found.st_uid}, and this daemon is root's")
-    if found.st_mode & 0o002 or (found.st_mode & 0o020 and found.st_gid != 0):
-        mode = found.st_mode & 0o777
-        raise ConfigError(path, "", f"others may write to it (mode {mode:04o}), and this daemon is root's")
+    reason = why_not_roots(found) if os.geteuid() == 0 else ""
+    if reason:
+        raise ConfigError(path, "", reason)
 
 
 def convert(path: str, table: Mapping[str, Any], kind: type[Config]) -> Config:

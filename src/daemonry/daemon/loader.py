@@ -33,6 +33,7 @@ def load(text: str, import_path: str = "") -> Daemon:
 
     Raises:
         TargetInvalid: there is no such program, it cannot be imported, or it has no such daemon.
+        UnsafePath: we are root, and others could have written the file.
     """
     where, _, attribute = text.partition(":")
     for directory in (import_path, os.getcwd() if not import_path else ""):
@@ -55,6 +56,8 @@ def _load_file(text: str, where: str) -> ModuleType:
     path = os.path.abspath(where)
     if not os.path.isfile(path):
         raise daemonry.errors.TargetInvalid(text, "there is no such file")
+    if os.geteuid() == 0:
+        _check_for_root(path)
     name = os.path.basename(path)[:-3]
     if name in sys.modules:  # json.py must not become json
         name = f"daemonry_program_{name}"
@@ -72,6 +75,25 @@ def _load_file(text: str, where: str) -> ModuleType:
     except Exception as error:
         raise _not_importable(text, error) from error
     return module
+
+
+def _check_for_root(path: str) -> None:
+    """Raise UnsafePath where somebody else could have written a program, or put another in its place.
+
+    A link is looked at from both ends: who may exchange it chooses the program.
+    """
+    from daemonry.ownership import why_not_roots, why_not_roots_directory
+
+    for one in dict.fromkeys((path, os.path.realpath(path))):
+        reason = why_not_roots(os.stat(one))
+        directory = one
+        while not reason and directory != "/":
+            directory = os.path.dirname(directory)
+            reason = why_not_roots_directory(os.stat(directory))
+            if reason:
+                raise daemonry.errors.UnsafePath(path, f"cannot be run as root: {directory}: {reason}")
+        if reason:
+            raise daemonry.errors.UnsafePath(path, f"cannot be run as root: {reason}")
 
 
 def _load_module(text: str, where: str) -> ModuleType:
