@@ -50,10 +50,13 @@ class Manifest(msgspec.Struct, frozen=True):
     Attributes:
         blobs: what the key stands for; while one is not in the store, the manifest is not found.
         note: anything else that its owner wants to find again; a few kilobytes.
+        grows: it may be replaced by another one that grows: a list that gets longer.  Any other is written
+            once, for what a key stands for does not change.
     """
 
     blobs: list[Blob] = []
     note: dict[str, Any] = {}
+    grows: bool = False
 
 
 class Damage(msgspec.Struct, frozen=True):
@@ -182,6 +185,15 @@ class NameInvalid(CallError):
     reason: str
 
 
+class KeyTaken(CallError):
+    """Another content is kept under these keys, and stays; nothing of what was put is kept.
+
+    Get them and use what is there.
+    """
+
+    keys: list[str]
+
+
 class StoreFull(CallError):
     """The disk, or a quota, has no room; what was being written is gone without a trace."""
 
@@ -199,7 +211,7 @@ class StoreTrouble(CallError):
 class Cass(
     Interface,
     name="org.daemonry.vx.Cass",
-    errors=(BlobMissing, NameInvalid, StoreFull, StoreTrouble),
+    errors=(BlobMissing, NameInvalid, KeyTaken, StoreFull, StoreTrouble),
 ):
     """The content-addressed store: blobs by their digests, manifests by keys.
 
@@ -231,8 +243,10 @@ class Cass(
 
     @method(idempotent=True)
     async def put_manifests(self, manifests: dict[str, Manifest]) -> None:
-        """Keep manifests under their keys, in place of what was there.
+        """Keep manifests under their keys, each of which is written once.
 
+        `KeyTaken`, and nothing is kept, when one is there with other blobs, unless both `grows`.  With the
+        same blobs the first stays, and one that could not be found any more makes room.
         `BlobMissing`, and nothing is kept, when one names a blob that is not there.
         """
         raise NotImplementedError

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from daemonry.testing import wait_until
 from vx import digests
 from vx.cass import layout, store
 from vx.cass.store import Store
-from vx.interfaces import Blob, BlobMissing, Manifest, NameInvalid, StoreFull, StoreTrouble
+from vx.interfaces import Blob, BlobMissing, KeyTaken, Manifest, NameInvalid, StoreFull, StoreTrouble
 
 KEY = "ab" * 32
 ABSENT = "00" * 32
@@ -232,6 +233,67 @@ def test_a_damaged_manifest_is_set_aside_and_can_be_put_again(kept: Store) -> No
     assert kept.get_manifests([KEY]).damaged == []
     kept.put_manifests({KEY: Manifest(note={"n": 2})})
     assert kept.get_manifests([KEY]).found[KEY].note == {"n": 2}
+
+
+def test_a_manifest_is_written_once(kept: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """Who could write a second one would replace another's program by theirs."""
+    first, second = (Manifest([Blob("out", kept.put_bytes(text), 5)]) for text in (b"first", b"other"))
+    other = "cd" * 32
+    kept.put_manifests({KEY: first})
+    with pytest.raises(KeyTaken) as caught:
+        kept.put_manifests({other: second, KEY: second})
+    assert caught.value.keys == [KEY]
+    assert kept.get_manifests([KEY, other]).found == {KEY: first}
+    assert f"other blobs are kept under {KEY}" in caplog.text
+    with pytest.raises(KeyTaken):
+        kept.put_manifests({KEY: Manifest(second.blobs, grows=True)})
+    kept.put_manifests({KEY: Manifest(first.blobs, {"how long it took": 2})})
+    assert kept.get_manifests([KEY]).found == {KEY: first}
+
+
+def test_a_manifest_whose_blobs_are_gone_makes_room(kept: Store) -> None:
+    first, second = (Manifest([Blob("out", kept.put_bytes(text), 5)]) for text in (b"first", b"other"))
+    kept.put_manifests({KEY: first})
+    path_of(kept, first.blobs[0].digest).unlink()
+    kept.put_manifests({KEY: second})
+    assert kept.get_manifests([KEY]).found == {KEY: second}
+
+
+def test_a_list_that_grows_is_replaced_by_one_that_grows(kept: Store) -> None:
+    first, second = (
+        Manifest([Blob("e", kept.put_bytes(text), 5)], grows=True) for text in (b"first", b"other")
+    )
+    kept.put_manifests({KEY: first})
+    kept.put_manifests({KEY: second})
+    assert kept.get_manifests([KEY]).found == {KEY: second}
+    with pytest.raises(KeyTaken):
+        kept.put_manifests({KEY: Manifest(first.blobs)})
+
+
+def test_of_many_writers_at_once_one_is_first(kept: Store) -> None:
+    made = [Manifest([Blob("out", kept.put_bytes(b"%04d" % n), 4)]) for n in range(32)]
+    refused: list[int] = []
+
+    def put(number: int) -> None:
+        try:
+            kept.put_manifests({KEY: made[number]})
+        except KeyTaken:
+            refused.append(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(put, range(32)))
+    (winner,) = set(range(32)) - set(refused)
+    assert kept.get_manifests([KEY]).found == {KEY: made[winner]}
+
+
+def test_a_manifest_under_another_key_is_found_by_verify(kept: Store) -> None:
+    kept.put_manifests({KEY: Manifest([Blob("out", kept.put_bytes(b"evil"), 4)])})
+    other = Path(layout.path_of(kept.path, "manifest", "cd" * 32))
+    other.parent.mkdir(exist_ok=True)
+    other.write_bytes(Path(layout.path_of(kept.path, "manifest", KEY)).read_bytes())
+    damaged = [step.damaged for step in kept.verify() if step.damaged]
+    assert [(one.kind, one.name) for one in damaged] == [("manifest", "cd" * 32)]
+    assert "under this key" in damaged[0].reason
 
 
 def test_a_manifest_that_is_too_large_is_refused(kept: Store) -> None:

@@ -356,8 +356,7 @@ class Actions:
         result_key = recipe.result_key(key, files, env)
         entry = Entry(files, absences(plan.root, action, files), env, result_key)
         result = Result(result_key, outputs, said, done.wall_ms)
-        await self.memory.learn(key, entry, result)
-        return Finished(result, entry)
+        return Finished(await self.memory.learn(key, entry, result), entry)
 
     async def _ask_rhea(self, action: Action, job: Job, on_begin: Callable[[], None]) -> tuple[Done, str]:
         await self.services.rhea.ready()

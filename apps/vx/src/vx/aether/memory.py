@@ -6,13 +6,16 @@ have lost, since, what it is remembered to hold.  Who then asks for it is told, 
 
 from __future__ import annotations
 
+import logging
 from typing import Final, TypeVar
 
 import msgspec
 
 from vx.cass_client import CassClient
-from vx.interfaces import Blob, BlobMissing, Manifest
+from vx.interfaces import Blob, BlobMissing, KeyTaken, Manifest
 from vx.keys.recipe import Entries, Entry, with_entry
+
+logger = logging.getLogger("aether")
 
 # Results and recipes kept; a large workspace in several branches has a few thousand.
 MAX_KEPT: Final = 20_000
@@ -85,8 +88,11 @@ class Memory:
             return None
         return self._learn(key, manifest)
 
-    async def learn(self, recipe: str, entry: Entry, result: Result) -> None:
-        """Keep a new result and the entry that leads to it, here and in the store.
+    async def learn(self, recipe: str, entry: Entry, result: Result) -> Result:
+        """Keep a new result and the entry that leads to it, here and in the store; return what counts.
+
+        Where the store has another result under that key, that one counts: it was made of the same, by a
+        compiler that does not make the same twice, and others have used it.
 
         Raises:
             StoreGone, StoreFull, BlobMissing: it could not be kept; it is not remembered either.
@@ -98,10 +104,22 @@ class Memory:
         entries = with_entry(await self.entries(recipe), entry)
         data = msgspec.json.encode(Entries(entries))
         digest = await self._cass.put_bytes(data)
-        await self._cass.put_manifests({result.key: Manifest(blobs, note)})
-        await self._cass.put_manifests({recipe: Manifest([Blob(_ENTRIES, digest, len(data))])})
+        try:
+            await self._cass.put_manifests({result.key: Manifest(blobs, note)})
+        except KeyTaken:
+            result = await self._first(result)
+        await self._cass.put_manifests({recipe: Manifest([Blob(_ENTRIES, digest, len(data))], grows=True)})
         _keep(self._entries, recipe, entries)
         _keep(self._results, result.key, result)
+        return result
+
+    async def _first(self, result: Result) -> Result:
+        """Return the result that the store keeps under the key of one that it refused."""
+        manifest = (await self._cass.get_manifests([result.key])).found.get(result.key)
+        if manifest is None:  # removed since: what was just made is as good
+            return result
+        logger.warning("two runs made different outputs; the first are kept: %s", result.key)
+        return self._learn(result.key, manifest)
 
     def forget(self) -> None:
         """Forget everything: the store has not all of it any more."""

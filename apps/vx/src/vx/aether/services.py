@@ -223,6 +223,8 @@ class Service:
         """Whether somebody else is this service, and stays so: an earlier aether's is about to end."""
         until_s = time.monotonic() + VACANCY_TIMEOUT_S
         while await asyncio.to_thread(self._somebody_is, instance):
+            if not await asyncio.to_thread(instance.lock_held):
+                return True  # another home's: it was there before, and does not end with an aether of ours
             if time.monotonic() > until_s:
                 return True
             self._waiting.set()

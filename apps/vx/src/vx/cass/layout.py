@@ -9,8 +9,9 @@
       quarantine/        what was found damaged
       gc.lock            held by whoever removes
 
-A manifest's first line is "vx manifest 1 DIGEST" with the digest of all that follows, which is
-JSON: so it can be verified on read as a blob can.  No I/O here.
+A manifest's first line is "vx manifest 2 DIGEST" with the digest of its key and of all that follows,
+which is JSON: so it can be verified on read as a blob can, and one that stands under another key than
+its own is seen.  No I/O here.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ DIRECTORIES: Final = (BLOBS, MANIFESTS, "tmp", "holds", "quarantine")
 # A manifest names the outputs of one step, and what it read; glibc's build reads 9,000 headers.
 MAX_MANIFEST_BYTES: Final = 4 << 20
 
-_MAGIC: Final = b"vx manifest 1 "
+_MAGIC: Final = b"vx manifest 2 "
 _HEAD_BYTES: Final = len(_MAGIC) + digests.DIGEST_CHARS + 1
 _decoder = msgspec.json.Decoder(Manifest)
 
@@ -47,17 +48,17 @@ def path_of(store: str, kind: Kind, name: str) -> str:
     return f"{store}/{FOLDERS[kind]}/{name[:2]}/{name[2:]}"
 
 
-def encode(manifest: Manifest) -> bytes:
+def encode(key: str, manifest: Manifest) -> bytes:
     """Return a manifest as the bytes of its file."""
     body = msgspec.json.encode(manifest)
-    return _head(body) + body
+    return _head(key, body) + body
 
 
-def _head(body: bytes) -> bytes:
-    return b"%s%s\n" % (_MAGIC, digests.of_bytes(body).encode())
+def _head(key: str, body: bytes) -> bytes:
+    return b"%s%s\n" % (_MAGIC, digests.of_bytes(key.encode() + b"\n" + body).encode())
 
 
-def decode(data: bytes) -> Manifest:
+def decode(key: str, data: bytes) -> Manifest:
     """Return the manifest that `encode` made these bytes from.
 
     Raises:
@@ -68,8 +69,8 @@ def decode(data: bytes) -> Manifest:
     if len(data) < _HEAD_BYTES:
         raise Unsound("is cut short")
     body = data[_HEAD_BYTES:]
-    if data[:_HEAD_BYTES] != _head(body):
-        raise Unsound("is not what was written")
+    if data[:_HEAD_BYTES] != _head(key, body):
+        raise Unsound("is not what was written under this key")
     try:
         return _decoder.decode(body)
     except msgspec.DecodeError as error:  # written whole, by something else

@@ -27,6 +27,7 @@ import os
 import secrets
 import select
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar
@@ -42,6 +43,7 @@ from vx.interfaces import (
     BlobMissing,
     Collected,
     Damage,
+    KeyTaken,
     Lookup,
     Manifest,
     Missing,
@@ -104,6 +106,8 @@ class Store:
         self.max_bytes = max_bytes
         # Blobs that were found whole, and the state of the file in which they were.
         self._whole: dict[str, Seen] = {}
+        # Between a look at what is under a key and the write to it, nobody else writes.
+        self._putting = threading.Lock()
         with self._telling(self.path):
             self._make_directories()
             self._check_format()
@@ -215,7 +219,10 @@ class Store:
     def put_manifests(self, manifests: Mapping[str, Manifest]) -> None:
         """Keep manifests under their keys: checked all of them before the first is written.
 
+        Each is written once.  One that is there with the same blobs stays as it is.
+
         Raises:
+            KeyTaken: other blobs are kept under a key, are all there, and not both are lists that grow.
             NameInvalid: a key, or a digest in one, has not the form; a size is wrong; one is too large.
             BlobMissing: one names blobs that are not there.
             StoreFull, StoreTrouble: those that were written before stay.
@@ -226,8 +233,15 @@ class Store:
             raise BlobMissing(digests=missing.digests, damaged=missing.damaged)
         for key, manifest in manifests.items():
             self._check_sizes(key, manifest)
-        for key, data in encoded.items():
-            self._write("manifest", _reader_of(data), key)
+        with self._putting:
+            there = self.get_manifests(encoded).found
+            taken = [key for key, one in there.items() if not _may_follow(one, manifests[key])]
+            if taken:
+                logger.warning("refused: other blobs are kept under %s", ", ".join(taken))
+                raise KeyTaken(keys=taken)
+            for key, data in encoded.items():
+                if key not in there or there[key].grows:
+                    self._write("manifest", _reader_of(data), key)
 
     def get_manifests(self, keys: Iterable[str]) -> Lookup:
         """Return the manifests of these keys whose blobs are all there; all of it counts as used now.
@@ -424,7 +438,7 @@ class Store:
         finally:
             os.close(fd)
         try:
-            return layout.decode(data)
+            return layout.decode(key, data)
         except layout.Unsound as unsound:
             raise Absent(key, self._set_aside("manifest", key, found, str(unsound))) from None
 
@@ -443,7 +457,7 @@ class Store:
             manifest = self._read_manifest(name)
             if manifest is None:
                 raise Absent(name)
-            return len(layout.encode(manifest))
+            return len(layout.encode(name, manifest))
         path = self._path("blob", name)
         fd = self._open(path, name)
         try:
@@ -480,7 +494,7 @@ class Store:
     def _encoded(self, key: str, manifest: Manifest) -> bytes:
         self._path("manifest", key)  # whose form it checks
         reason = layout.why_not(manifest)
-        data = layout.encode(manifest)
+        data = layout.encode(key, manifest)
         if len(data) > layout.MAX_MANIFEST_BYTES:
             reason = f"the manifest has {len(data)} bytes; the limit is {layout.MAX_MANIFEST_BYTES}"
         if reason:
@@ -788,3 +802,8 @@ def _unlink_unlocked(path: str) -> None:
         pass  # its writer lives
     finally:
         os.close(fd)
+
+
+def _may_follow(there: Manifest, new: Manifest) -> bool:
+    """Whether a manifest may be put where one is: it is the same, or both are lists that grow."""
+    return there.blobs == new.blobs or (there.grows and new.grows)
