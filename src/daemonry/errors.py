@@ -14,6 +14,9 @@ is raised; how a command ends on each is said in `daemonry.cli.exit_codes`.
     │  │  ├ NotListening                    there is no socket file
     │  │  └ AccessDenied                    the system or the peer's identity forbids it
     │  ├ ConnectionLost                     the stream ended under a call
+    │  │  ├ ClientClosed                    by this side
+    │  │  └ InheritedConnection             it is the parent process's, from before a fork
+    │  ├ WrongLoop                          a client is used in another event loop than its own
     │  ├ DeadlineExceeded (TimeoutError)    a wait ended at its deadline
     │  └ ProtocolError
     │     ├ LocalProtocolError              we tried to send what the protocol forbids
@@ -209,11 +212,47 @@ class ConnectionLost(IpcError):
         ran: "no" when the call was certainly not executed, "maybe" when it may have been.
     """
 
+    _what = "connection to {} lost"
+
     def __init__(self, endpoint: str, ran: Ran) -> None:
         told = "nothing was executed" if ran == "no" else "the call may have been executed"
-        super().__init__(f"connection to {endpoint} lost: {told}")
+        super().__init__(f"{self._what.format(endpoint)}: {told}")
         self.endpoint = endpoint
         self.ran = ran
+
+
+class ClientClosed(ConnectionLost):
+    """The client was closed, before the call or under it, by another thread or task."""
+
+    _what = "the client of {} was closed"
+
+
+class InheritedConnection(ConnectionLost):
+    """The connection is the parent process's, and the client cannot make one of its own.
+
+    A client that knows its endpoint connects anew after a fork.  One of a single connection cannot,
+    nor can a stream go on that was begun before the fork.
+    """
+
+    _what = "the connection to {} belongs to the parent of this forked process"
+
+
+class WrongLoop(IpcError):
+    """A client of one event loop was used in another, while its own still exists.
+
+    Attributes:
+        endpoint: who is connected.
+        ran: always "no".
+    """
+
+    ran: Ran = "no"
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(
+            f"the client of {endpoint} belongs to another event loop, which is not closed: "
+            "make one client for each loop, or hand the call to its loop by run_coroutine_threadsafe"
+        )
+        self.endpoint = endpoint
 
 
 class DeadlineExceeded(IpcError, TimeoutError):

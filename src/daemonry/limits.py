@@ -47,6 +47,8 @@ WRONG_TOKEN_DELAY_S: Final = 1.0
 GATE_LOG_S: Final = 1.0
 # Blocking handlers at the same time; asyncio's own pool has at most 32.
 MAX_HANDLER_THREADS: Final = 32
+# Connections of one client for calls at the same time, beside those of its streams; further calls wait.
+MAX_CLIENT_CONNECTIONS: Final = 16
 
 # --- connecting -------------------------------------------------------------------------------
 

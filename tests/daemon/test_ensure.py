@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pickle
 import socket
 import sys
 
@@ -132,6 +133,36 @@ def test_direct_serves_in_this_process_and_leaves_no_file(probe):
             client.call("org.example.who.Nothing")
     assert probe.instance.lock_held() is False
     assert probe.left() == []
+
+
+def test_a_pickled_client_finds_or_starts_its_daemon_by_itself(probe):
+    with daemonry.ensure(str(probe.write(PROGRAM)), versions=daemonry.Versions.any()) as client:
+        first = pid_of(client)
+        copied = pickle.loads(pickle.dumps(client))
+        assert pid_of(copied) == first
+        daemonry.stop(probe.instance)
+        again = pickle.loads(pickle.dumps(copied))
+        assert pid_of(again) == probe.instance.pid() != first
+        copied.close()
+        again.close()
+
+
+def test_a_pickled_asyncio_client_does_too(probe):
+    async def pickled():
+        async with await daemonry.ensure_async(str(probe.write(PROGRAM))) as client:
+            return pickle.dumps(client)
+
+    async def use(dumped):
+        async with pickle.loads(dumped) as client:
+            return (await client.call("org.example.who.Pid"))["result"]
+
+    assert asyncio.run(use(asyncio.run(pickled()))) == probe.instance.pid()
+
+
+def test_a_client_of_this_process_is_not_pickled_and_says_why(probe):
+    client = daemonry.ensure(str(probe.write(PROGRAM)), mode="direct")
+    with client, pytest.raises(TypeError, match="in this process: it has this one connection"):
+        pickle.dumps(client)
 
 
 def test_a_start_that_fails_tells_the_reason(probe):

@@ -220,10 +220,8 @@ def test_a_stream_ends_with_its_first_wrong_value(wrong):
 def test_a_descriptor_too_many_or_too_few_is_told_and_closed(serving_once, made, reason):
     reading, writing = os.pipe()
     server = serving_once(Gives(made(Fd(writing))))
-    with server.client() as client:
-        client.accept_fds()
-        with pytest.raises(errors.BadReply) as caught:
-            client.proxy(Gives).files()
+    with server.client() as client, pytest.raises(errors.BadReply) as caught:
+        client.proxy(Gives).files()
     assert caught.value.parameters["reason"].lower().startswith(reason)
     with open(reading, "rb") as file:
         assert select.select([file], [], [], 10)[0]  # the end: nobody has the other one any more

@@ -16,7 +16,7 @@ from daemonry.process.place import Place
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Literal
+    from typing import Any, Literal
 
     from daemonry.daemon.definition import Daemon
     from daemonry.daemon.versions import Versions
@@ -70,10 +70,8 @@ def ensure(
     """
     from daemonry.service.client.blocking import Client
 
-    def again(endpoint: Endpoint, timeout_s: float) -> Stream:
-        return _stream(target, timeout_s, mode, versions, arguments, env, on_stage)[0]
-
-    return Client(*_stream(target, timeout, mode, versions, arguments, env, on_stage), again)
+    way = _Way(target, mode, versions, arguments, env, on_stage)
+    return Client(*way.stream(timeout), way)
 
 
 async def ensure_async(
@@ -95,18 +93,42 @@ async def ensure_async(
 
     def tell(stage: str) -> None:
         assert on_stage is not None
-        loop.call_soon_threadsafe(on_stage, stage)
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(on_stage, stage)
 
-    heard = tell if on_stage is not None else None
+    way = _AsyncWay(target, mode, versions, arguments, env, tell if on_stage is not None else None)
+    stream, endpoint = await asyncio.to_thread(way.stream, timeout)
+    return AsyncClient(stream.take_socket(), stream.peer, endpoint, way)
 
-    async def again(endpoint: Endpoint, timeout_s: float) -> Stream:
-        done = await asyncio.to_thread(_stream, target, timeout_s, mode, versions, arguments, env, heard)
-        return done[0]
 
-    stream, endpoint = await asyncio.to_thread(
-        _stream, target, timeout, mode, versions, arguments, env, heard
-    )
-    return AsyncClient(stream.take_socket(), stream.peer, endpoint, again)
+class _Way:
+    """How a client finds or starts its daemon; pickled with it, but for who hears of the stages."""
+
+    __slots__ = ("_settings",)
+
+    def __init__(self, *settings: Any) -> None:
+        self._settings = settings
+
+    def stream(self, timeout_s: float) -> tuple[Stream, Endpoint | None]:
+        target, *others = self._settings
+        return _stream(target, timeout_s, *others)
+
+    def __call__(self, endpoint: Endpoint, timeout_s: float) -> Any:
+        return self.stream(timeout_s)[0]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        target, mode, versions, arguments, env, _on_stage = self._settings
+        name = target if isinstance(target, str) else target.target()
+        return type(self), (name, mode, versions, tuple(arguments), env and dict(env), None)
+
+
+class _AsyncWay(_Way):
+    __slots__ = ()
+
+    async def __call__(self, endpoint: Endpoint, timeout_s: float) -> Any:
+        import asyncio
+
+        return (await asyncio.to_thread(self.stream, timeout_s))[0]
 
 
 def _stream(

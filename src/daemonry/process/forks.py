@@ -2,13 +2,16 @@
 
 Owns the list of such objects, and the moment: in the child, right after the fork.  Close-on-exec
 helps against exec only.  A worker of `multiprocessing` that kept a listening socket would hold
-the place of a daemon that has died, and one that kept a connection would keep its client waiting.
+the place of a daemon that has died, and one that kept a connection would keep its client waiting,
+or read the answer to a call of its parent.
+
+It takes no lock: at the moment of a fork another thread could hold it.
 """
 
 from __future__ import annotations
 
 import os
-from weakref import WeakSet
+from _weakref import ref
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,17 +24,20 @@ if TYPE_CHECKING:
             """Close this process's copies; touch nothing that parent and child share."""
 
 
-_owners: WeakSet[Owner] = WeakSet()
+_owners: set[ref[Owner]] = set()
+_forget = _owners.discard
 
 
 def not_for_children(owner: Owner) -> None:
     """Have `owner` drop what it has in each child that is forked while it lives."""
-    _owners.add(owner)
+    _owners.add(ref(owner, _forget))
 
 
 def _drop_all() -> None:
-    for owner in list(_owners):
-        owner.drop_in_child()
+    for found in list(_owners):
+        owner = found()
+        if owner is not None:
+            owner.drop_in_child()
 
 
 os.register_at_fork(after_in_child=_drop_all)

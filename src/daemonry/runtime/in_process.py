@@ -22,6 +22,7 @@ from daemonry.daemon.context import Run
 from daemonry.daemon.lifecycle import Happened
 from daemonry.errors import DaemonryError, NotReadyInTime, StartFailed, TargetInvalid
 from daemonry.limits import DRAIN_GRACE_S, MAX_HANDLER_THREADS
+from daemonry.process.forks import not_for_children
 from daemonry.runtime.control_state import Life
 from daemonry.runtime.tasks import Job, drain
 from daemonry.service.server import bounds
@@ -106,7 +107,14 @@ class _Server:
             stream.close()
             raise StartFailed(self._daemon.name, self._stage, str(error) or type(error).__name__) from error
         atexit.register(self._end_at_exit)
+        not_for_children(self)
         return stream
+
+    def drop_in_child(self) -> None:
+        """Close this process's copy of the daemon's end; the thread that serves it is not here."""
+        atexit.unregister(self._end_at_exit)
+        self._loop = None
+        self._sock.close()
 
     def wait_ended(self) -> None:
         """Return when the thread has ended, or has had the time that a drain may take."""

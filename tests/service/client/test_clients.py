@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from math import inf
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from daemonry import AsyncClient, CallError, Client, Context, Interface, Pool, errors, method
 from daemonry.clock import monotonic
 from daemonry.limits import READ_BYTES
+from daemonry.service.client.blocking import CALL_TIMEOUT_S, first_deadline
 from daemonry.testing import wait_until
 from daemonry.transport.connect import connect
 from daemonry.transport.endpoint import Endpoint
@@ -182,7 +184,7 @@ def test_a_oneway_method_returns_at_once(jobs, proxy):
 
 
 def test_a_reply_of_another_type_is_the_daemons_fault(proxy):
-    with pytest.raises(errors.RemoteProtocolError, match="Wrong does not fit"):
+    with pytest.raises(errors.BadReply, match="expected `int`, got `str`"):
         proxy.wrong()
 
 
@@ -295,7 +297,8 @@ class Interrupted:
 
 
 def interrupt_typed_calls(_patched, step, client):
-    client._stream.sock = Interrupted(client._stream.sock, step)
+    stream = client._free[-1].stream
+    stream.sock = Interrupted(stream.sock, step)
 
 
 def interrupt_calls(patched, step, _client):
@@ -430,24 +433,51 @@ def test_what_cannot_be_sent_is_not_and_the_connection_goes_on(client):
     assert client.call(f"{NAME}.Slow", {"delay_s": 0}) == {"result": "slow"}
 
 
-def test_a_call_within_a_stream_is_refused_and_not_mixed_up(client):
+def test_a_call_within_a_stream_has_another_connection(client):
     stream = client.stream(f"{NAME}.Count", {"to": 100_000})
     assert next(stream) == {"result": 0}
-    with pytest.raises(errors.LocalProtocolError, match="another connection"):
-        client.call(f"{NAME}.Slow", {"delay_s": 0})
+    assert client.call(f"{NAME}.Slow", {"delay_s": 0}) == {"result": "slow"}
     assert next(stream) == {"result": 1}
     stream.close()
 
 
-def test_an_asyncio_call_within_a_stream_is_refused_and_does_not_lock_up(jobs):
+def test_a_call_within_a_stream_of_the_only_connection_is_refused_and_not_mixed_up(jobs):
+    with Client(connect(jobs.endpoint)) as client:
+        stream = client.stream(f"{NAME}.Count", {"to": 100_000})
+        assert next(stream) == {"result": 0}
+        with pytest.raises(errors.LocalProtocolError, match="another connection"):
+            client.call(f"{NAME}.Slow", {"delay_s": 0})
+        assert next(stream) == {"result": 1}
+        stream.close()
+
+
+def test_an_asyncio_call_within_a_stream_has_another_connection(jobs):
     async def talk(client):
         async with contextlib.aclosing(client.stream(f"{NAME}.Count", {"to": 100_000})) as stream:
-            async for _ in stream:
+            assert await anext(stream) == {"result": 0}
+            assert await client.call(f"{NAME}.Slow", {"delay_s": 0}) == {"result": "slow"}
+            assert (await client.proxy(Jobs).start(Job("a"))).name == "a here None"
+            async with contextlib.aclosing(client.stream(f"{NAME}.Count", {"to": 100_000})) as other:
+                assert await anext(other) == {"result": 0}
+                assert await client.call(f"{NAME}.Slow", {"delay_s": 0}) == {"result": "slow"}
+            assert await anext(stream) == {"result": 1}
+
+    on_client(jobs, talk)
+
+
+def test_an_asyncio_call_within_a_stream_of_the_only_connection_is_refused(jobs):
+    async def talk():
+        stream = connect(jobs.endpoint)
+        async with (
+            AsyncClient(stream.take_socket(), stream.peer) as client,
+            contextlib.aclosing(client.stream(f"{NAME}.Count", {"to": 100_000})) as replies,
+        ):
+            async for _ in replies:
                 with pytest.raises(errors.LocalProtocolError, match="another connection"):
                     await client.call(f"{NAME}.Slow", {"delay_s": 0})
                 break
 
-    on_client(jobs, talk)
+    asyncio.run(talk())
 
 
 def test_asyncio_calls_at_the_same_time_take_turns(jobs):
@@ -606,6 +636,39 @@ def test_so_is_a_stream_that_was_waited_for_too_long(serving):
         with pytest.raises(errors.DeadlineExceeded):
             next(stream)
     assert waiting.cancelled.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("first_s", "idle_s", "waits_s"),
+    [(None, None, CALL_TIMEOUT_S), (None, 2.0, 2.0), (5.0, None, 5.0), (5.0, 2.0, 5.0), (inf, 2.0, None)],
+)
+def test_the_first_reply_of_a_stream_has_a_deadline_unless_told_otherwise(first_s, idle_s, waits_s):
+    assert first_deadline(first_s, idle_s).timeout_s == waits_s
+
+
+@pytest.mark.parametrize("kind", ["blocking", "asyncio", "pool"])
+def test_a_stream_that_does_not_begin_ends_at_the_proxys_timeout(socket_path, kind):
+    class Silent(Interface, name="org.example.waiting"):
+        async def never(self) -> AsyncIterator[int]: ...
+
+    async def drain(client):
+        proxy = client.proxy(Silent, timeout_s=0.1)
+        try:
+            return [n async for n in proxy.never()]
+        finally:
+            client.close()
+
+    async def talk():
+        await drain(Pool(endpoint) if kind == "pool" else await AsyncClient.connect(endpoint))
+
+    def drain_blocking():
+        with Client.connect(endpoint) as client:
+            list(client.proxy(Silent, timeout_s=0.1).never())
+
+    with scripted(socket_path, b"", close_after=False) as endpoint:
+        with pytest.raises(errors.DeadlineExceeded) as caught:
+            drain_blocking() if kind == "blocking" else asyncio.run(talk())
+        assert caught.value.ran == "maybe"
 
 
 # --- pool ---------------------------------------------------------------------------------------

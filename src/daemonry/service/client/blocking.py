@@ -1,25 +1,25 @@
 """The blocking client of typed calls.
 
-Owns one connection: calls in turn, streams as iterators, and for each failure what it means for
-the question that matters, whether the call ran.  Works with the standard library alone; a process
-that has loaded msgspec for something else, such as a typed proxy, uses it here too.
+Owns calls and their attempts: calls in turn, streams as iterators, and for each failure what it means
+for the question that matters, whether the call ran.  Its connections are `link`'s, and which call has
+which is `turns`'.  Works with the standard library alone; a process that has loaded msgspec for
+something else, such as a typed proxy, uses it here too.
 
-A timeout is for the whole call; `idle_s` is for each reply of a stream, which every reply renews.
-
-What a failure says about the call: `ran` is "no" as long as its last byte was not sent, for a frame
-without its end is never run, and "maybe" from then on.  A client that knows where its daemon is
-connects anew and calls again where `attempts` says so.
+A timeout is for the whole call; a stream has one for its first reply, and none by default for those
+behind it.  A client that knows where its daemon is connects anew and calls again where `retry` says
+so.
 """
 
 from __future__ import annotations
 
-import sys
 from _socket import MSG_DONTWAIT
+from _thread import get_ident
 
 import daemonry
 from daemonry.clock import Deadline, monotonic
-from daemonry.limits import CONNECT_TIMEOUT_S, READ_BYTES
-from daemonry.service.client.conversation import Conversation
+from daemonry.limits import CONNECT_TIMEOUT_S, MAX_CLIENT_CONNECTIONS, READ_BYTES
+from daemonry.service.client.link import Link
+from daemonry.service.client.turns import Turns
 from daemonry.transport.connect import connect
 from daemonry.transport.endpoint import Endpoint
 from daemonry.transport.stream import Stream
@@ -34,50 +34,52 @@ if TYPE_CHECKING:
     from daemonry.service.client.proxy import Converter
     from daemonry.service.client.retry import Attempts
     from daemonry.service.interface.declare import Interface
-    from daemonry.transport.ancillary import Fd, FdStream
-    from daemonry.wire.connection import Codec
+    from daemonry.transport.ancillary import Fd
 
     AnyInterface = TypeVar("AnyInterface", bound=Interface)
 
 CALL_TIMEOUT_S = 30.0
-# Sending a call takes microseconds, but for one that is longer than the socket holds.  What it took
-# is taken off the time for the reply from here on; below it, the socket may keep its timeout.
-_AT_ONCE_S = 0.005
+_ENDLESS = float("inf")
 
 
 class Client:
-    """A connection to a daemon.
+    """Calls to a daemon, from any thread.
 
-    One call at a time: it may pass from thread to thread, and two may not use it at once.
+    Each call has a connection of its own while it is under way: threads that call at the same time
+    do not wait for each other, and a stream that goes on holds up nobody.  After a fork the child makes
+    its own connections.  A client that was made by `connect` or `ensure` can be pickled: what travels
+    is where the daemon is.
 
     A client that was made by `connect` knows where its daemon is.  When its connection is lost, or
     ended with a call that did, the next call makes a new one; and a call that certainly did not run,
     or that may run twice (`idempotent`), is made again, within its timeout.
 
     Args:
-        stream: a connected stream; the client closes it.
-        endpoint: where to connect anew; None for never.
+        stream: a connected stream, which the client closes; None to connect with the first call.
+        endpoint: where to connect, and connect anew; None for never: then there is one connection,
+            and calls wait for each other.
         reconnect: how to; `daemonry.connect` by default.
     """
 
-    __slots__ = ("_endpoint", "_fd_stream", "_received", "_reconnect_by", "_stream", "_takes_fds", "_talk")
+    __slots__ = ("_closed", "_endpoint", "_free", "_reconnect_by", "_turns", "_waiting", "_whom")
 
     def __init__(
         self,
-        stream: Stream,
+        stream: Stream | None,
         endpoint: Endpoint | None = None,
         reconnect: Callable[[Endpoint, float], Stream] = connect,
     ) -> None:
+        if stream is None and endpoint is None:
+            raise TypeError("a client needs a connection, or an endpoint to make one")
+        self._closed = False
         self._endpoint = endpoint
         self._reconnect_by = reconnect
-        self._fd_stream: FdStream | None = None
-        self._received: list[Fd] = []
-        self._takes_fds = False
-        self._begin(stream)
-
-    def _begin(self, stream: Stream) -> None:
-        self._stream = stream
-        self._talk = Conversation(_codec, stream.whom)
+        self._whom: str | Endpoint = endpoint or "" if stream is None else stream.whom
+        self._turns = turns = Turns(self._whom, 0 if endpoint is None else MAX_CLIENT_CONNECTIONS)
+        self._free = turns.free
+        self._waiting = turns.waiting
+        if stream is not None:
+            turns.begin(stream)
 
     @classmethod
     def connect(cls, target: str | Endpoint, timeout_s: float = CONNECT_TIMEOUT_S) -> Self:
@@ -92,23 +94,29 @@ class Client:
     @property
     def peer(self) -> str:
         """Who is at the other end, for people."""
-        return self._stream.peer
+        return str(self._whom)
 
     @property
     def closed(self) -> bool:
-        """Whether the connection has ended; the next call makes a new one, if it may."""
-        return self._stream.fileno() < 0
+        """Whether no connection is open; the next call makes a new one, if it may."""
+        return all(link.stream.fileno() < 0 for link in self._turns.live())
 
     def close(self) -> None:
-        """End the connection, for good.  Twice is not an error."""
-        self._endpoint = None
-        self._disconnect()
+        """End all connections, for good.  Twice is not an error.
 
-    def _disconnect(self) -> None:
-        self._talk.at_rest = False
-        self._stream.close()
-        if self._received:
-            self._drop_received()
+        A call that another thread has under way fails with `ClientClosed`.
+        """
+        self._closed = True
+        self._turns.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._closed:
+            raise TypeError(f"cannot pickle the client of {self.peer}: it is closed")
+        if self._endpoint is None:
+            raise TypeError(
+                f"cannot pickle the client of {self.peer}: it has this one connection and knows no endpoint"
+            )
+        return type(self), (None, self._endpoint, self._reconnect_by)
 
     def call(
         self,
@@ -132,17 +140,29 @@ class Client:
             DeadlineExceeded: no reply in time; the connection is closed, since a late reply would
                 be taken for the next call's.
             ConnectionLost: the daemon went away; `ran` tells whether the call may have run.
+            ClientClosed: the client was closed, before or meanwhile.
             ConnectError: it had gone away before, and nobody listens now; nothing was sent.
-            LocalProtocolError: the parameters cannot be sent, or a stream is still under way on
-                this connection; nothing was sent.
+            LocalProtocolError: the parameters cannot be sent, or this thread has a stream under way
+                on the only connection; nothing was sent.
             RemoteProtocolError: what came back is not Varlink.
         """
-        call = Call(method, parameters)
-        reply = self._answered(call, Deadline(timeout_s), idempotent=idempotent)
+        deadline = Deadline(timeout_s)
+        try:
+            link = self._free.pop()
+        except IndexError:
+            link = self._take(deadline)
+        try:
+            reply = self._answered(link, Call(method, parameters), deadline, idempotent=idempotent)
+        finally:  # `_put_back`, written out
+            if not link.talk.at_rest:
+                link.finish()
+            self._free.append(link)
+            if self._waiting or self._closed:
+                self._settle()
         fields: dict[str, Any] = reply.parameters
         return fields
 
-    def call_typed(
+    def call_typed(  # noqa: C901  # the short way is written out: it is what each call costs
         self, converter: Converter, given: Mapping[str, Any], frame: bytes | None, timeout_s: float
     ) -> Any:
         """Call a method as a proxy does and return its result; raises as `call`.
@@ -158,34 +178,46 @@ class Client:
         """
         began_s = monotonic()
         failure = received = None
-        stream = self._stream
-        timed = stream.counted_s == timeout_s  # which it is neither for no time nor with descriptors
-        if frame is not None and self._talk.at_rest and (timed or self._is_for_short(timeout_s)):
-            sent = -1
-            try:
-                sent = stream.sock.send(frame, MSG_DONTWAIT)
-                if sent == len(frame):
-                    if not timed:
-                        stream.wait_on_sock(timeout_s)
-                    received = stream.sock.recv(READ_BYTES)
-            except OSError as error:
-                failure = self._failed_at_once(sent, error, timeout_s)
-            except BaseException:  # an interrupt: what comes now would be taken for the next call's reply
-                self._disconnect()
-                raise
-            if received is not None:
-                result = converter.read(received)
-                if result is not NotImplemented:
-                    return result
-            elif failure is None:
-                received, failure = self._send_rest(frame[max(sent, 0) :], _since(began_s, timeout_s))
-        reply = self._answered(
-            Call(converter.full_name, converter.plain(given)),
-            _since(began_s, timeout_s),
-            idempotent=converter.idempotent,
-            failure=failure,
-            received=received,
-        )
+        try:
+            link = self._free.pop()
+        except IndexError:
+            link = self._take(_since(began_s, timeout_s))
+        talk = link.talk
+        try:
+            stream = link.stream
+            timed = stream.counted_s == timeout_s  # which it is neither for no time nor with descriptors
+            if frame is not None and talk.at_rest and (timed or link.is_for_short(timeout_s)):
+                talk.at_rest = False  # until the reply is here, whatever happens between
+                sent = -1
+                try:
+                    sent = stream.sock.send(frame, MSG_DONTWAIT)
+                    if sent == len(frame):
+                        if not timed:
+                            stream.wait_on_sock(timeout_s)
+                        received = stream.sock.recv(READ_BYTES)
+                except OSError as error:
+                    failure = link.failed_at_once(sent, error, timeout_s)
+                if received is not None:
+                    result = converter.read(received)
+                    if result is not NotImplemented:
+                        talk.at_rest = True
+                        return result
+                elif failure is None:
+                    received, failure = link.send_rest(frame[max(sent, 0) :], _since(began_s, timeout_s))
+            reply = self._answered(
+                link,
+                Call(converter.full_name, converter.plain(given)),
+                _since(began_s, timeout_s),
+                idempotent=converter.idempotent,
+                failure=failure,
+                received=received,
+            )
+        finally:  # `_put_back`, written out
+            if not link.talk.at_rest:
+                link.finish()
+            self._free.append(link)
+            if self._waiting or self._closed:
+                self._settle()
         return converter.result(reply.parameters)
 
     def call_with_fds(
@@ -209,9 +241,15 @@ class Client:
         Raises:
             As `call`.
         """
-        self.accept_fds()
-        reply = self._answered(Call(method, parameters), Deadline(timeout_s), fds)
-        return reply.parameters, self.take_fds()
+        with _Closing(fds):
+            deadline = Deadline(timeout_s)
+            link = self._take(deadline)
+            try:
+                link.passes_fds = True
+                reply = self._answered(link, Call(method, parameters), deadline, fds)
+                return reply.parameters, link.take_fds()
+            finally:
+                self._put_back(link)
 
     def stream(
         self,
@@ -231,34 +269,71 @@ class Client:
             method: its full name.
             parameters: what it is given.
             fds: as `call_with_fds`.
-            idle_s: how long to wait for each reply, in seconds; None for as long as it takes.
-            first_s: how long to wait for the first one, where that is not as long as for the others.
+            idle_s: how long to wait for each reply, in seconds; None for as long as it takes, but for the
+                first one: a stream may have nothing to tell for days, but whoever serves it begins.
+            first_s: how long the connection and the first reply may take; None for `idle_s`, and where
+                that is None too for the 30 s of a call.  `math.inf` for as long as it takes.
 
         Raises:
             As `call`.  Replies that were yielded are done; the call is not made again behind them.
         """
-        if fds:
-            self.accept_fds()
-        deadline = Deadline(idle_s if first_s is None else first_s)
-        self._sent(Call(method, parameters, more=True), deadline, fds)
+        call = Call(method, parameters, more=True)
+        return self._streamed(call, fds, first_s, idle_s, passes_fds=bool(fds), pairs=False)
+
+    def stream_with_fds(
+        self,
+        method: str,
+        parameters: Mapping[str, Any] | None = None,
+        fds: Sequence[Fd] = (),
+        *,
+        idle_s: float | None = None,
+        first_s: float | None = None,
+    ) -> Generator[tuple[dict[str, Any], list[Fd]], None, None]:
+        """As `stream`, and yield with the fields of each reply the descriptors that came with it."""
+        call = Call(method, parameters, more=True)
+        return self._streamed(call, fds, first_s, idle_s, passes_fds=True, pairs=True)
+
+    def _streamed(
+        self,
+        call: Call,
+        fds: Sequence[Fd],
+        first_s: float | None,
+        idle_s: float | None,
+        *,
+        passes_fds: bool,
+        pairs: bool,
+    ) -> Generator[Any, None, None]:
         finished = False
-        try:
-            while not finished:
-                reply = self._reply(deadline)
-                deadline = Deadline(idle_s)
-                finished = not reply.continues
-                if reply.error is not None:
-                    raise failed(reply)
-                # A stream that ends without knowing its last reply beforehand ends with an empty one.
-                if reply.continues or reply.parameters:
-                    yield reply.parameters
-        finally:
-            if not finished:
-                self._disconnect()
+        with _Closing(fds):
+            deadline = first_deadline(first_s, idle_s)
+            link = self._take(deadline)
+            link.streaming_in = get_ident()
+            try:
+                link.passes_fds = link.passes_fds or passes_fds
+                self._sent(link, call, deadline, fds)
+                while not finished:
+                    reply = self._next_reply(link, deadline)
+                    deadline = Deadline(idle_s)
+                    finished = not reply.continues
+                    if reply.error is not None:
+                        raise failed(reply)
+                    # A stream that ends without knowing its last reply beforehand ends with an empty one.
+                    if reply.continues or reply.parameters:
+                        yield (reply.parameters, link.take_fds()) if pairs else reply.parameters
+            finally:
+                if not finished:
+                    link.disconnect()
+                link.streaming_in = 0
+                self._put_back(link)
 
     def oneway(self, method: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Send a call that is not answered; whether it ran is not known."""
-        self._sent(Call(method, parameters, oneway=True), Deadline(CALL_TIMEOUT_S))
+        deadline = Deadline(CALL_TIMEOUT_S)
+        link = self._take(deadline)
+        try:
+            self._sent(link, Call(method, parameters, oneway=True), deadline)
+        finally:
+            self._put_back(link)
 
     def upgrade(
         self, method: str, parameters: Mapping[str, Any] | None = None, *, timeout_s: float = CALL_TIMEOUT_S
@@ -267,47 +342,58 @@ class Client:
 
         Returns:
             The fields of the reply, and the connection, whose first bytes may have come already.
-            It is the caller's to close; this client is closed.
+            It is the caller's to close, and the client's no more.
 
         Raises:
             As `call`.  The connection is closed then: what the daemon makes of further bytes is
             not known.
         """
+        deadline = Deadline(timeout_s)
+        link = self._take(deadline)
         try:
-            reply = self._answered(Call(method, parameters, upgrade=True), Deadline(timeout_s))
-        except daemonry.errors.CallFailed:
-            self._disconnect()
-            raise
-        self._endpoint = None
-        return reply.parameters, UpgradedStream(self._stream, self._talk.trailing_data())
+            reply = self._answered(link, Call(method, parameters, upgrade=True), deadline)
+            return reply.parameters, UpgradedStream(link.stream, link.talk.trailing_data())
+        finally:  # closes the connection, unless it was given away
+            self._put_back(link)
 
     def proxy(self, kind: type[AnyInterface], *, timeout_s: float = CALL_TIMEOUT_S) -> AnyInterface:
         """Return an object with the methods of an interface, each of which calls the daemon.
 
         Arguments and results have the interface's types; streams are iterators; declared errors
         are raised as they are declared.  Methods that the interface declares `idempotent` are made
-        again as `call` says.
+        again as `call` says.  The timeout is for each call, and for the first value of a stream.
         """
         made: AnyInterface = _blocking_proxy()(self, kind, timeout_s)
         return made
 
-    def accept_fds(self) -> None:
-        """Take descriptors from now on; what comes to a client that does not, the kernel closes."""
-        self._takes_fds = True
-        if self._fd_stream is None and not self.closed:
-            from daemonry.transport.ancillary import FdStream
+    # --- which connection ---------------------------------------------------------------------
 
-            self._stream = self._fd_stream = FdStream(self._stream)
+    def _take(self, deadline: Deadline) -> Link:
+        """Return the connection for a call, which `_put_back` gets behind it."""
+        if self._closed:
+            raise daemonry.errors.ClientClosed(self.peer, "no")
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self._turns.take(deadline)
 
-    def take_fds(self) -> list[Fd]:
-        """Return the descriptors of the last reply; they are the caller's from now on."""
-        received, self._received = self._received, []
-        return received
+    def _put_back(self, link: Link) -> None:
+        if not link.talk.at_rest:
+            link.finish()
+        self._free.append(link)
+        if self._waiting or self._closed:
+            self._settle()
+
+    def _settle(self) -> None:
+        if self._closed:
+            self._turns.close_free()
+        self._turns.settle()
 
     # --- a call and its attempts --------------------------------------------------------------
 
     def _answered(
         self,
+        link: Link,
         call: Call,
         deadline: Deadline,
         fds: Sequence[Fd] = (),
@@ -319,9 +405,10 @@ class Client:
         """Make a call until it is answered, and return its reply.
 
         Args:
+            link: its connection.
             call: the call.
             deadline: for all its attempts.
-            fds: closed in the end; what has left with a call that may have run cannot leave again.
+            fds: what has left with a call that may have run cannot leave again.
             idempotent: as `call`.
             failure: how a first attempt failed that was made already.
             received: what came as an answer to it.
@@ -330,88 +417,36 @@ class Client:
             As `call`.
         """
         attempts: Attempts | None = None
-        try:
-            while True:
-                try:
-                    if failure is not None:
-                        raise failure
-                    if received is None:
-                        self._send(call, deadline, fds)
-                    else:
-                        self._talk.frame(call)
-                        self._talk.receive(received)
-                    reply = self._reply(deadline)
-                    break
-                except daemonry.errors.IpcError as error:
-                    failure = received = None
-                    attempts = self._again(error, deadline, attempts, idempotent=idempotent and not fds)
-        finally:
-            for fd in fds:
-                fd.close()
+        while True:
+            try:
+                if failure is not None:
+                    raise failure
+                if received is None:
+                    self._send(link, call, deadline, fds)
+                else:
+                    link.talk.frame(call)
+                    link.talk.receive(received)
+                reply = link.reply(deadline)
+                break
+            except daemonry.errors.IpcError as error:
+                failure = received = None
+                attempts = self._again(link, error, deadline, attempts, idempotent=idempotent and not fds)
         if reply.error is not None:
             raise failed(reply)
         return reply
 
-    def _is_for_short(self, timeout_s: float) -> bool:
-        return self._fd_stream is None and timeout_s > 0.0
-
-    def _failed_at_once(
-        self, sent: int, error: OSError, timeout_s: float
-    ) -> daemonry.errors.DaemonryError | None:
-        """End the connection and return what an error on the short way means; None if there was no room.
-
-        Args:
-            sent: how much was sent; -1 where the error is the sending's.
-            error: the system's.
-            timeout_s: how long the call may take.
-        """
-        if isinstance(error, (BlockingIOError, TimeoutError)):
-            if sent < 0:
-                return None
-            self._disconnect()
-            return daemonry.errors.DeadlineExceeded("reply", timeout_s, "maybe", self.peer)
-        lost = daemonry.errors.ConnectionLost(self.peer, "no" if sent < 0 else "maybe")
-        lost.__cause__ = error
-        if sent < 0:
-            return self._not_written(lost, timeout_s)
-        self._disconnect()
-        return lost
-
-    def _send_rest(
-        self, rest: bytes, deadline: Deadline
-    ) -> tuple[bytes | None, daemonry.errors.DaemonryError | None]:
-        """Send what is left of a call and wait; return what came first, or how it failed."""
-        timeout_s = deadline.timeout_s
-        try:
-            self._stream.write(rest, deadline.remaining_s())
-        except daemonry.errors.IpcError as error:
-            return None, self._not_written(error, timeout_s)
-        except BaseException:
-            self._disconnect()
-            raise
-        try:
-            return self._stream.read(READ_BYTES, deadline.remaining_s()), None
-        except daemonry.errors.IpcError as error:
-            return None, self._not_read(error, timeout_s)
-        except BaseException:
-            self._disconnect()
-            raise
-
-    def _sent(self, call: Call, deadline: Deadline, fds: Sequence[Fd] = ()) -> None:
+    def _sent(self, link: Link, call: Call, deadline: Deadline, fds: Sequence[Fd] = ()) -> None:
         """Send a call, on a new connection where the one that is there turns out to be lost."""
         attempts: Attempts | None = None
-        try:
-            while True:
-                try:
-                    return self._send(call, deadline, fds)
-                except daemonry.errors.IpcError as error:
-                    attempts = self._again(error, deadline, attempts, idempotent=False)
-        finally:
-            for fd in fds:
-                fd.close()
+        while True:
+            try:
+                return self._send(link, call, deadline, fds)
+            except daemonry.errors.IpcError as error:
+                attempts = self._again(link, error, deadline, attempts, idempotent=False)
 
     def _again(
         self,
+        link: Link,
         error: daemonry.errors.IpcError,
         deadline: Deadline,
         attempts: Attempts | None,
@@ -419,99 +454,53 @@ class Client:
         idempotent: bool,
     ) -> Attempts:
         """Return when the call is to be made again; else raise what became of it."""
+        reconnects = self._endpoint is not None and not self._closed
         if attempts is None:
             from daemonry.service.client.retry import Attempts
 
-            attempts = Attempts(idempotent=idempotent, reconnects=self._endpoint is not None)
-        deadline.sleep(attempts.wait_s(error, deadline.remaining_s()))
+            attempts = Attempts(idempotent=idempotent, reconnects=reconnects)
+        deadline.sleep(attempts.wait_s(self._named(link, error), deadline.remaining_s()))
         return attempts
+
+    def _named(self, link: Link, error: daemonry.errors.IpcError) -> daemonry.errors.IpcError:
+        """Return an error of a connection by the name of what this side did to it, if it did."""
+        if not isinstance(error, daemonry.errors.ConnectionLost):
+            return error
+        named: daemonry.errors.ConnectionLost
+        if self._closed:
+            named = daemonry.errors.ClientClosed(self.peer, error.ran)
+        elif link.inherited:
+            named = self._turns.lost(link, error.ran)
+        else:
+            return error
+        named.__cause__ = error
+        return named
 
     # --- one connection -----------------------------------------------------------------------
 
-    def _reconnect(self, deadline: Deadline) -> None:
-        if self._endpoint is None:
-            raise daemonry.errors.ConnectionLost(self.peer, "no")
+    def _send(self, link: Link, call: Call, deadline: Deadline, fds: Sequence[Fd]) -> None:
+        if link.stream.fileno() < 0:
+            self._reconnect(link, deadline)
+        if link.passes_fds:
+            link.accept_fds()
+        link.send(call, deadline, fds)
+
+    def _reconnect(self, link: Link, deadline: Deadline) -> None:
+        endpoint = self._endpoint
+        if endpoint is None or self._closed:
+            raise self._turns.lost(link, "no")
         left_s = deadline.remaining_s()
-        self._begin(self._reconnect_by(self._endpoint, CONNECT_TIMEOUT_S if left_s is None else left_s))
-        self._fd_stream = None
-        if self._takes_fds:
-            self.accept_fds()
+        link.connect(self._reconnect_by(endpoint, CONNECT_TIMEOUT_S if left_s is None else left_s))
+        self._turns.add(link)  # which forgets all connections in a forked process
+        if self._closed:  # meanwhile, by another thread, which did not see this one
+            link.disconnect()
+            raise self._turns.lost(link, "no")
 
-    def _send(self, call: Call, deadline: Deadline, fds: Sequence[Fd]) -> None:
-        if self._stream.fileno() < 0:
-            self._reconnect(deadline)
+    def _next_reply(self, link: Link, deadline: Deadline) -> AnyReply:
         try:
-            data = self._talk.frame(call)
-        except daemonry.errors.RemoteProtocolError:
-            self._disconnect()
-            raise
-        try:
-            if fds and self._fd_stream is not None:
-                self._fd_stream.write_with_fds(data, fds, time_left_s(deadline))
-            else:
-                self._stream.write(data, time_left_s(deadline))
-        except daemonry.errors.IpcError as error:
-            raise self._not_written(error, deadline.timeout_s) from error
-        except BaseException:
-            self._disconnect()
-            raise
-
-    def _reply(self, deadline: Deadline) -> AnyReply:
-        """Return the next reply, with its descriptors in `_received`.
-
-        Raises:
-            As `call`; the connection is closed then.
-        """
-        talk = self._talk
-        fd_stream = self._fd_stream
-        if self._received:
-            self._drop_received()
-        try:
-            while True:
-                start = 0 if fd_stream is None else fd_stream.read_bytes - talk.buffered_bytes
-                reply = talk.next_reply()
-                if reply is not None:
-                    break
-                talk.receive(self._stream.read(READ_BYTES, time_left_s(deadline)))
-        except daemonry.errors.IpcError as error:
-            raise self._not_read(error, deadline.timeout_s) from error
-        except BaseException:
-            self._disconnect()
-            raise
-        if fd_stream is not None:
-            self._received = fd_stream.arrivals.take(start)
-            fd_stream.arrivals.drop(fd_stream.read_bytes - talk.buffered_bytes)
-        return reply
-
-    def _not_written(
-        self, error: daemonry.errors.IpcError, timeout_s: float | None
-    ) -> daemonry.errors.DaemonryError:
-        """End the connection and return what an error while sending means."""
-        refusal = None
-        try:
-            if isinstance(error, daemonry.errors.ConnectionLost):
-                refusal = self._talk.refusal_in(self._stream.read(READ_BYTES, 0.0))
-        except daemonry.errors.IpcError:
-            pass  # nothing is there
-        finally:
-            self._disconnect()
-        if refusal is not None:
-            return refusal
-        if isinstance(error, daemonry.errors.DeadlineExceeded):
-            return daemonry.errors.DeadlineExceeded("write", timeout_s or 0.0, "no", self.peer)
-        lost = isinstance(error, daemonry.errors.ConnectionLost)
-        return daemonry.errors.ConnectionLost(self.peer, "no") if lost else error
-
-    def _not_read(self, error: daemonry.errors.IpcError, timeout_s: float | None) -> daemonry.errors.IpcError:
-        """End the connection and return what an error while waiting for the reply means."""
-        self._disconnect()
-        if isinstance(error, daemonry.errors.DeadlineExceeded):
-            return daemonry.errors.DeadlineExceeded("reply", timeout_s or 0.0, "maybe", self.peer)
-        return error
-
-    def _drop_received(self) -> None:
-        while self._received:
-            self._received.pop().close()
+            return link.reply(deadline)
+        except daemonry.errors.ConnectionLost as error:
+            raise self._named(link, error) from error.__cause__
 
     def __enter__(self) -> Self:
         return self
@@ -520,16 +509,20 @@ class Client:
         self.close()
 
 
-def time_left_s(deadline: Deadline) -> float | None:
-    """Return what is left of the time; all of it, as long as next to nothing was used.
+class _Closing:
+    """Closes descriptors at the end of a block; `contextlib` would cost the quick commands too much."""
 
-    A socket that is told the same timeout again has it already.
-    """
-    timeout_s, at_s = deadline.timeout_s, deadline.at_s
-    if timeout_s is None or at_s is None:
-        return None
-    left_s = at_s - monotonic()
-    return timeout_s if timeout_s - left_s < _AT_ONCE_S else max(0.0, left_s)
+    __slots__ = ("_fds",)
+
+    def __init__(self, fds: Sequence[Fd]) -> None:
+        self._fds = fds
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: object) -> None:
+        for fd in self._fds:
+            fd.close()
 
 
 def _since(began_s: float, timeout_s: float) -> Deadline:
@@ -537,6 +530,13 @@ def _since(began_s: float, timeout_s: float) -> Deadline:
     deadline = Deadline(timeout_s)
     deadline.at_s = began_s + timeout_s
     return deadline
+
+
+def first_deadline(first_s: float | None, idle_s: float | None) -> Deadline:
+    """Return until when a stream's first reply is waited for: there is always an end, but for `inf`."""
+    if first_s is None:
+        first_s = CALL_TIMEOUT_S if idle_s is None else idle_s
+    return Deadline(None if first_s == _ENDLESS else first_s)
 
 
 class UpgradedStream(Stream):
@@ -582,16 +582,6 @@ def _blocking_proxy() -> Callable[..., Any]:
 
         _proxy_makers.append(blocking_proxy)
     return _proxy_makers[0]
-
-
-def _codec() -> Codec:
-    return _fast_codec() if "msgspec" in sys.modules else varlink
-
-
-def _fast_codec() -> Codec:
-    from daemonry.wire import fast_varlink
-
-    return fast_varlink
 
 
 def failed(reply: AnyReply) -> daemonry.errors.CallFailed:

@@ -55,6 +55,12 @@ class Conversation:
         """Bytes that came and were not taken."""
         return 0 if self._machine is None else self._machine.buffered_bytes
 
+    @property
+    def has_strays(self) -> bool:
+        """Whether something came that no call asked for; the next call is refused with that."""
+        machine = self._machine
+        return machine is not None and machine.state is IDLE and machine.buffered_bytes > 0
+
     def frame(self, call: Call) -> bytes:
         """Return a call as it is sent; it is under way from then on.
 

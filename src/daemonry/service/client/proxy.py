@@ -204,8 +204,18 @@ def _made(kind: type[AnyInterface], made: dict[type[Interface], type[Interface]]
             method.python_name: wrap(Converter(where, method, getattr(kind, method.python_name)), method)
             for method in where.methods.values()
         }
-        found = made[kind] = type(f"{kind.__name__}Proxy", (kind,), methods)
+        own = methods | {"__reduce__": _reduced}
+        found = made[kind] = type(f"{kind.__name__}Proxy", (kind,), own)
     return found
+
+
+def _reduced(self: Any) -> tuple[Any, ...]:
+    # What travels is the interface and the client, which travels without its connections.
+    return _restored, (type(self).__base__, self.__daemonry_client__, self.__daemonry_timeout_s__)
+
+
+def _restored(kind: type[Any], client: Any, timeout_s: float) -> Any:
+    return client.proxy(kind, timeout_s=timeout_s)
 
 
 def _proxy(kind: type[Any], client: Any, timeout_s: float) -> Any:
@@ -295,12 +305,18 @@ def _wrap_stream(converter: Converter) -> Any:
         client: Client = self.__daemonry_client__
         fds: list[Fd] = []
         parameters = converter.plain(converter.given(args, kwargs), fds)
-        if converter.passes_fds:
-            client.accept_fds()
+        first_s = self.__daemonry_timeout_s__
         try:
-            with closing(client.stream(converter.full_name, parameters, fds=fds)) as replies:
+            if converter.passes_fds:
+                with closing(
+                    client.stream_with_fds(converter.full_name, parameters, fds, first_s=first_s)
+                ) as pairs:
+                    for fields, received in pairs:
+                        yield converter.result(fields, received)
+                return
+            with closing(client.stream(converter.full_name, parameters, first_s=first_s)) as replies:
                 for fields in replies:
-                    yield converter.result(fields, client.take_fds())
+                    yield converter.result(fields)
         except errors.CallFailed as error:
             raise converter.error(error) from None
 
@@ -331,7 +347,7 @@ def async_proxy(client: AsyncClient | Pool, kind: type[AnyInterface], timeout_s:
         NotDescribable: `client` is a pool, and a method passes descriptors or upgrades: those need
             a connection of their own.
     """
-    if not hasattr(client, "accept_fds"):
+    if not hasattr(client, "call_with_fds"):
         for method in described(kind).methods.values():
             if method.takes_fds or method.gives_fds or method.upgrades:
                 name = f"{described(kind).name}.{method.name}"
@@ -392,14 +408,18 @@ def _wrap_async_stream(converter: Converter) -> Any:
         client = self.__daemonry_client__
         fds: list[Fd] = []
         parameters = converter.plain(converter.given(args, kwargs), fds)
-        passing: dict[str, Any] = {}
-        if converter.passes_fds:
-            client.accept_fds()
-            passing["fds"] = fds
+        first_s = self.__daemonry_timeout_s__
         try:
-            async with aclosing(client.stream(converter.full_name, parameters, **passing)) as replies:
+            if converter.passes_fds:
+                async with aclosing(
+                    client.stream_with_fds(converter.full_name, parameters, fds, first_s=first_s)
+                ) as pairs:
+                    async for fields, received in pairs:
+                        yield converter.result(fields, received)
+                return
+            async with aclosing(client.stream(converter.full_name, parameters, first_s=first_s)) as replies:
                 async for fields in replies:
-                    yield converter.result(fields, client.take_fds() if passing else None)
+                    yield converter.result(fields)
         except errors.CallFailed as error:
             raise converter.error(error) from None
 

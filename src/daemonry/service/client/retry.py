@@ -87,7 +87,7 @@ class Attempts:
         elif isinstance(error, ConnectError):
             outcome = ConnectionLost(error.path, "maybe")
         elif isinstance(error, ConnectionLost):
-            outcome = ConnectionLost(error.endpoint, "maybe")
+            outcome = type(error)(error.endpoint, "maybe")
         if outcome is not error:
             outcome.__cause__ = error
         return outcome
