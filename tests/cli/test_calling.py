@@ -424,3 +424,27 @@ def test_tap_shows_errors_payloads_and_what_runs_already(store):
         "org.daemonry.Control.BadReply: result: expected `int`, got `str`\n",
     ]
     assert any(line.endswith("cancelled: the caller is gone\n") for line in seen)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("call", "org.example.store.Get"),
+        ("call", "org.example.store.Get", "key=a"),
+        ("call", "--more", "org.example.store.Tick"),
+        ("call", "Get"),
+        ("describe",),
+        ("tap",),
+        ("status",),
+    ],
+    ids=" ".join,
+)
+def test_no_command_waits_without_end_for_a_peer_that_went_silent(sandbox, socket_path, words):
+    """A socket that is forwarded to a machine that is gone accepts, and says nothing."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(socket_path))
+        listener.listen()
+        verb, *others = words
+        done = sandbox.daemonry(verb, f"unix:{socket_path}", *others, "--timeout", "0.3")
+    assert (done.code, done.out) == (5, "")
+    assert "no answer from" in done.err

@@ -121,6 +121,16 @@ def test_a_full_backlog_is_a_busy_daemon_and_not_an_absent_one(socket_path):
 
 
 @pytest.mark.usefixtures("busy")
+def test_another_users_full_backlog_is_refused_and_not_waited_for(root, socket_path):
+    """Who squats a socket and accepts nobody cannot be asked who they are; the file says it."""
+    os.chown(socket_path, 65534, 65534)
+    with pytest.raises(AccessDenied, match="user 65534's, and takes no connection"):
+        connect(f"unix:{socket_path}", PATIENT_S)
+    with pytest.raises(DeadlineExceeded):
+        connect(f"unix:{socket_path}", 0.05)
+
+
+@pytest.mark.usefixtures("busy")
 def test_a_deadline_that_came_is_not_its_own_cause(socket_path):
     """A logger that walks the chain of causes would never come to its end."""
     with pytest.raises(DeadlineExceeded) as late:

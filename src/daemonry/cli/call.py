@@ -21,6 +21,7 @@ from daemonry.clock import Deadline
 from daemonry.daemon.instance import Instance
 from daemonry.limits import CONNECT_TIMEOUT_S
 from daemonry.service.client.blocking import CALL_TIMEOUT_S, Client
+from daemonry.service.client.link import time_left_s
 from daemonry.service.client.retry import READS, is_idempotent, only_reads
 from daemonry.wire import idl, varlink
 from daemonry.wire.text import printable
@@ -55,14 +56,19 @@ def call(
         words: its parameters, as they were typed.
         more: ask for a stream at once, and not only when the daemon says that it is one.
         oneway: ask for no reply.
-        timeout_s: for each reply; None for the usual time for the first one, and none for the others.
+        timeout_s: for the first reply, with all that leads to it, and for each further one; None for the
+            usual time for the first one, and no end for the others.
     """
     idle_s, timeout_s = timeout_s, CALL_TIMEOUT_S if timeout_s is None else timeout_s
+    whole_s = timeout_s
     with connected(instance, timeout_s) as client:
         if "." not in method:
             raise _without_interface(client, method, timeout_s)
         try:
+            deadline = Deadline(timeout_s)
             parameters = parameters_of(client, method, words, timeout_s)
+            if words != ["-"]:  # whose time is the writer's
+                timeout_s = time_left_s(deadline) or 0.0
             if oneway:
                 client.oneway(method, parameters)
                 return exit_codes.DONE
@@ -73,6 +79,8 @@ def call(
             raise errors.CallFailed(
                 error.error, error.parameters | _hint(client, method, timeout_s)
             ) from None
+        except errors.DeadlineExceeded as error:  # which knows what was left of it for its own step
+            raise errors.DeadlineExceeded(error.phase, whole_s, error.ran, error.subject) from error
     return exit_codes.DONE
 
 

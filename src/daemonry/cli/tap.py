@@ -25,7 +25,8 @@ def tap(instance: Instance, *, payloads: bool, as_json: bool, timeout_s: float) 
     with connected(instance, timeout_s) as client:
         output.end_with_the_reader()
         try:
-            for event in client.stream(_TAP, {"payloads": payloads}):
+            # The first event is this very call; behind it, it may be quiet for long.
+            for event in client.stream(_TAP, {"payloads": payloads}, first_s=timeout_s):
                 if as_json:
                     output.say_json(event)
                 else:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 # Where the system can make a socket that does not block in one call.
 _STREAM_TYPE = SOCK_STREAM | getattr(_socket, "SOCK_NONBLOCK", 0)
 
+# Who listens is known once a connection is made.  Where none is taken, the file's owner is all there is:
+# another user's is most likely a squatter who never accepts, and is waited for only this long, in seconds.
+_FOREIGN_PATIENCE_S = 0.25
+
 
 class Address:
     """A socket's address for the kernel, and the descriptor that keeps a long one usable."""
@@ -128,14 +132,32 @@ def _retry(sock: Socket, address: str, endpoint: Endpoint, timeout_s: float | No
     from daemonry.clock import Deadline
 
     deadline = Deadline(timeout_s)
+    owner = _foreign_owner(endpoint)
+    if owner is not None and (timeout_s is None or timeout_s > _FOREIGN_PATIENCE_S):
+        deadline = Deadline(_FOREIGN_PATIENCE_S)
     for delay_s in delays(CONNECT_RETRY_FIRST_S, CONNECT_RETRY_MAX_S):
         if not deadline.sleep(delay_s):
+            if deadline.timeout_s != timeout_s:
+                raise daemonry.errors.AccessDenied(
+                    endpoint.address, f"the socket is user {owner}'s, and takes no connection"
+                ) from None
             raise daemonry.errors.DeadlineExceeded("connect", timeout_s or 0.0, "no", str(endpoint)) from None
         try:
             sock.connect(address)
         except BlockingIOError:
             continue
         return
+
+
+def _foreign_owner(endpoint: Endpoint) -> int | None:
+    """Return who owns the socket file, if that is neither this user nor root; None if not known."""
+    if endpoint.path is None:
+        return None
+    try:
+        uid = os.lstat(endpoint.path).st_uid
+    except OSError:
+        return None
+    return None if uid in (os.geteuid(), 0) else uid
 
 
 def _why_not(endpoint: Endpoint, error: OSError) -> Exception:

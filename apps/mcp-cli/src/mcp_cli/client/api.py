@@ -385,7 +385,8 @@ class Servers:
             whole = {"servers": [ref], **given} if listing else {**ref, **given}
             try:
                 with self._client() as client:
-                    for event in client.stream(f"{INTERFACE}.{method}", whole):
+                    idle_s = self._session.patience_s(whole)
+                    for event in client.stream(f"{INTERFACE}.{method}", whole, idle_s=idle_s):
                         attempts.begun = True
                         yield event
             except errors.DaemonryError as error:

@@ -258,6 +258,15 @@ class Session:
     def _retry_s(self, number: int) -> float:
         return float(self.config.retry_delay_ms / 1000 * 2 ** (number - 1))
 
+    def patience_s(self, parameters: Mapping[str, Any]) -> float:
+        """Return how long the daemon may be silent in a call with these parameters, in seconds.
+
+        It measures the server's silence itself; this is for a daemon that hangs.
+        """
+        refs = parameters.get("servers") or [parameters]
+        asked = parameters.get("timeout_s") or self.options.timeout_s
+        return max(asked or self._limit_s(ref["server"]) for ref in refs) + call.GRACE_S
+
     def _limit_s(self, server: str) -> float:
         found = self.config.server(server)
         return self.config.timeout_s if found is None or found.timeout_s is None else found.timeout_s

@@ -108,7 +108,9 @@ class Warm:
             if method in ("Configure", "Answer", "Complete"):
                 yield await client.call(f"{INTERFACE}.{method}", parameters, timeout_s=START_TIMEOUT_S)
                 return
-            async with contextlib.aclosing(client.stream(f"{INTERFACE}.{method}", parameters)) as events:
+            idle_s = self._session.patience_s(parameters)
+            given = client.stream(f"{INTERFACE}.{method}", parameters, idle_s=idle_s)
+            async with contextlib.aclosing(given) as events:
                 async for event in events:
                     yield event
         finally:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _METHOD = "org.daemonry.vx.Aether.Build"
 _OTHER_VERSION = "org.daemonry.vx.Aether.OtherVersion"
 _CONNECT_TIMEOUT_S = 5.0
+# Until a build tells its first event: the project is read before, and another build of it may be waited for.
+_FIRST_EVENT_S = 600.0
 
 
 class Asked:
@@ -151,7 +153,7 @@ def _follow(client: Client, asked: Asked, parameters: dict[str, Any]) -> int:
     progress: Progress | None = None
     heard = False
     try:
-        for event in client.stream(_METHOD, parameters):
+        for event in client.stream(_METHOD, parameters, first_s=_FIRST_EVENT_S):
             kind = event["kind"]
             heard = True
             if kind == "finished":

@@ -79,7 +79,7 @@ def verify(options: argparse.Namespace) -> int:
     """Do `vx verify`."""
     damaged = 0
     with reach(spawn=not options.no_spawn) as client:
-        for step in client.stream("org.daemonry.vx.Aether.Verify"):
+        for step in client.stream("org.daemonry.vx.Aether.Verify", idle_s=_GC_TIMEOUT_S):
             found = step.get("damaged")
             if found:
                 damaged += 1
