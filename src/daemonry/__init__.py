@@ -41,6 +41,7 @@ Small things that programs built on it need:
     pick_environment
                     variables of the caller's that a call is to carry
     write_atomically
+    keep_token      the token in a file that only this user can read, made if there is none
     load_config     TOML to a typed value
     daemonry.cli.kit
                     the parts of a command line, for a program with words of its own
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from daemonry.process.lifeline import spawn_owned as spawn_owned
     from daemonry.process.place import Place as Place
     from daemonry.process.place import host_id as host_id
+    from daemonry.process.token_file import keep_token as keep_token
     from daemonry.service.client.asynchronous import AsyncClient as AsyncClient
     from daemonry.service.client.asynchronous import Pool as Pool
     from daemonry.service.client.blocking import Client as Client
@@ -135,6 +137,7 @@ _HOMES = {
     "start": "daemonry.launch.start",
     "stop": "daemonry.launch.stop",
     "try_connect": "daemonry.transport.connect",
+    "keep_token": "daemonry.process.token_file",
     "write_atomically": "daemonry.process.atomic_file",
 }
 

@@ -81,3 +81,20 @@ def test_one_that_cannot_be_written_is_told(tmp_path):
     with pytest.raises(UnsafePath, match="the token cannot be written"):
         token_file.make(str(tmp_path / "none/x"))
     token_file.remove(str(tmp_path / "none/x"))
+
+
+def test_one_that_is_kept_is_made_once(tmp_path):
+    path = str(tmp_path / "kept")
+    first = token_file.keep_token(path)
+    assert token_file.keep_token(path) == token_file.read(path) == first
+    assert os.listdir(tmp_path) == ["kept"]
+    with pytest.raises(UnsafePath, match="cannot be written"):
+        token_file.keep_token(str(tmp_path / "none/kept"))
+
+
+def test_of_two_makers_the_first_counts_for_both(tmp_path, monkeypatch):
+    path = str(tmp_path / "kept")
+    first = token_file.keep_token(path)
+    monkeypatch.setattr(token_file.os.path, "lexists", lambda _path: False)  # as the second saw it
+    assert token_file.keep_token(path) == first
+    assert os.listdir(tmp_path) == ["kept"]

@@ -10,6 +10,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -336,12 +337,15 @@ def test_all_servers_over_http_on_loopback(app):
     server = app.popen("serve", "--http", "0")
     try:
         said = server.stderr.readline()
-        url = said.split()[-1]
+        url = said.split()[3]
+        token = Path(said.rpartition(" ")[2].strip().rstrip(")")).read_text().strip()
         assert url.startswith("http://127.0.0.1:"), said
+
+        bearer = {"Authorization": f"Bearer {token}"}
 
         def post(message: object, **headers: str) -> tuple[int, str]:
             request = urllib.request.Request(
-                url, json.dumps(message).encode(), {"Content-Type": "application/json", **headers}
+                url, json.dumps(message).encode(), {"Content-Type": "application/json", **bearer, **headers}
             )
             try:
                 with urllib.request.urlopen(request, timeout=30) as reply:
@@ -373,6 +377,9 @@ def test_all_servers_over_http_on_loopback(app):
         # A page of another site may not reach it, nor may one whose name was made to point here.
         assert post(begin, Origin="http://evil.example")[0] == 403
         assert post(begin, Host="evil.example")[0] == 421
+        assert post(begin, Origin="")[0] == 403
+        assert post(begin, Authorization="")[0] == 401
+        assert post(begin, Authorization="Bearer " + "0" * 64)[0] == 401
         assert post(begin, Origin="http://[")[0] == 403
         assert post(begin, Host="[")[0] == 421
         assert post({"jsonrpc": "2.0", "method": "notifications/initialized"})[0] == 202

@@ -78,6 +78,26 @@ def _check(path: str, found: os.stat_result) -> None:
         raise UnsafePath(path, f"the token's file is open to others (mode {mode}): chmod 600 it")
 
 
+def keep_token(path: str) -> str:
+    """Return the token in `path`; make one there if there is no file.  Of several makers, one is first.
+
+    Raises:
+        UnsafePath: as `read`, or it could not be written.
+    """
+    if not os.path.lexists(path):
+        aside = f"{path}.{os.getpid()}.new"
+        make(aside)
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            pass  # another was first
+        except OSError as error:
+            raise UnsafePath(path, f"the token cannot be written: {error.strerror}") from error
+        finally:
+            remove(aside)
+    return read(path)
+
+
 def remove(path: str) -> None:
     """Remove the file at `path`; nothing happens when it is gone."""
     try:

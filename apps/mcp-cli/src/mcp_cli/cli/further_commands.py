@@ -6,6 +6,8 @@ Owns their words.  What they do is in modules of their own, which long-lived pro
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 
 from daemonry import errors
 from mcp_cli.client.options import Options
@@ -17,6 +19,13 @@ def add_serve(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("servers", nargs="*", metavar="SERVER", help="these only")
     serve.add_argument("--http", metavar="PORT", help="HTTP on loopback instead of stdio; 0 for any port")
     serve.add_argument("--host", default="127.0.0.1", help="the address to listen at (%(default)s)")
+    serve.add_argument(
+        "--token-file", metavar="FILE", help="the token that HTTP requests carry; made if missing"
+    )
+    serve.add_argument("--open", action="store_true", help="ask HTTP requests for no token")
+    serve.add_argument(
+        "--print-config", metavar="EDITOR", help="print what an editor's file needs for --http PORT, and end"
+    )
 
 
 def serve(options: Options, given: argparse.Namespace) -> int:
@@ -28,8 +37,34 @@ def serve(options: Options, given: argparse.Namespace) -> int:
         if not given.http.isdecimal() or int(given.http) > 65535:
             raise errors.ArgumentInvalid(given.http, "is no port")
         port = int(given.http)
+    token_path = None if given.open else os.path.abspath(given.token_file or server.usual_token_path())
+    if given.print_config is not None:
+        return _print_config(given, port, token_path)
     _check(options, given.servers)
-    return server.run(options, given.servers, port, given.host)
+    return server.run(options, given.servers, port, given.host, token_path)
+
+
+def _print_config(given: argparse.Namespace, port: int | None, token_path: str | None) -> int:
+    """Print what an editor has to know: where, and the token.
+
+    Raises:
+        ArgumentInvalid: the editor is not known, or there is no port that it could be told.
+        UnsafePath: the token's file cannot be used.
+    """
+    from mcp_cli.gateway import editor_config
+    from mcp_cli.gateway import serve as server
+
+    if given.print_config not in editor_config.FORMS:
+        raise errors.ArgumentInvalid(given.print_config, f"is none of {', '.join(editor_config.FORMS)}")
+    if not port:
+        raise errors.ArgumentInvalid(
+            given.http or "--print-config", "an editor needs a port: --http PORT, not 0"
+        )
+    token = None if token_path is None else server.token_in(token_path)
+    host = f"[{given.host}]" if ":" in given.host else given.host
+    print(editor_config.text_for(given.print_config, f"http://{host}:{port}/mcp", token))
+    print(f"(for {editor_config.FORMS[given.print_config][0]}; the token in it is a secret)", file=sys.stderr)
+    return 0
 
 
 def _check(options: Options, servers: list[str]) -> None:

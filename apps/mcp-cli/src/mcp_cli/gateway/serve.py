@@ -14,22 +14,32 @@ import sys
 import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO, Final
-from urllib.parse import urlsplit
 
+from daemonry import Place, keep_token
 from mcp_cli import NAME
 from mcp_cli.client.options import Options
 from mcp_cli.client.warm import Warm
+from mcp_cli.gateway import http_guard
 from mcp_cli.gateway.front import Front
 
 MAX_LINE_BYTES: Final = 64 << 20
 # For what was asked when the client has ended its input.
 DRAIN_S: Final = 10.0
+# A wrong token is answered that late, as daemonry does; beyond so many at a time, at once.
+WRONG_TOKEN_S: Final = 1.0
+MOST_LATE: Final = 64
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 Tell = Callable[[str, str], None]
 
 
-def run(options: Options, only: list[str], http_port: int | None = None, host: str = "127.0.0.1") -> int:
+def run(
+    options: Options,
+    only: list[str],
+    http_port: int | None = None,
+    host: str = "127.0.0.1",
+    token_path: str | None = None,
+) -> int:
     """Serve until the client goes, or until interrupted, and return the exit code.
 
     Args:
@@ -37,13 +47,33 @@ def run(options: Options, only: list[str], http_port: int | None = None, host: s
         only: the servers that are offered; all if empty.
         http_port: of the HTTP server, 0 for any; None for stdio.
         host: the address that it listens at.
+        token_path: the file with the token that HTTP requests carry; made if it is not there.  None asks for
+            none: whoever reaches the port may use what is configured.
+
+    Raises:
+        UnsafePath: the token's file cannot be used.
     """
     with contextlib.suppress(KeyboardInterrupt):
         if http_port is None:
             asyncio.run(on_stdio(options, only))
         else:
-            asyncio.run(_on_http(options, only, host, http_port))
+            asyncio.run(_on_http(options, only, host, http_port, token_path))
     return 0
+
+
+def token_in(path: str) -> str:
+    """Return the token in a file, made with its directory if it is not there.
+
+    Raises:
+        UnsafePath: the file cannot be used.
+    """
+    os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
+    return keep_token(path)
+
+
+def usual_token_path() -> str:
+    """Return where the token of `serve --http` is: one that is kept, for editors have it written down."""
+    return Place.of(NAME).file("serve.token")
 
 
 async def on_stdio(options: Options, only: list[str], tell: Tell = lambda _who, _line: None) -> None:
@@ -114,13 +144,14 @@ def _write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-async def _on_http(options: Options, only: list[str], host: str, port: int) -> None:
+async def _on_http(options: Options, only: list[str], host: str, port: int, token_path: str | None) -> None:
     # What the SDK needs anyway; a server on stdio needs neither.
     import uvicorn
 
+    token = None if token_path is None else (token_in(token_path), token_path)
     warm = Warm(options)
     config = uvicorn.Config(
-        _Http(warm, only, loopback=host in LOOPBACK),
+        _Http(warm, only, token, loopback=host in LOOPBACK),
         host=host,
         port=port,
         log_level="warning",
@@ -133,7 +164,12 @@ async def _on_http(options: Options, only: list[str], host: str, port: int) -> N
             await asyncio.sleep(0.01)
         if server.started:
             bound = server.servers[0].sockets[0].getsockname()
-            print(f"{NAME}: serving at http://{host}:{bound[1]}/mcp", file=sys.stderr, flush=True)
+            shown = f"[{host}]" if ":" in host else host
+            if token_path is None:
+                told = "open: whoever reaches the port may use what is configured"
+            else:
+                told = f"the token is in {token_path}"
+            print(f"{NAME}: serving at http://{shown}:{bound[1]}/mcp ({told})", file=sys.stderr, flush=True)
         await serving
     finally:
         await warm.close()
@@ -145,22 +181,26 @@ class _Http:
     Args:
         warm: the servers.
         only: those that are offered.
+        token: what a request carries, and the file that it is in; None where it carries none.
         loopback: whether only programs of this machine are to reach it: what a browser sends for a page of
             another site, or to a name that is not loopback's, is refused.
     """
 
-    def __init__(self, warm: Warm, only: list[str], *, loopback: bool) -> None:
+    def __init__(self, warm: Warm, only: list[str], token: tuple[str, str] | None, *, loopback: bool) -> None:
         self._warm = warm
         self._only = only
+        self._token = token
         self._loopback = loopback
+        self._late = 0
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        status, why = self._refusal(scope, headers)
-        if status:
-            await _plain(send, status, why)
+        try:
+            self._check(scope)
+        except http_guard.Refusal as refusal:
+            await self._delay(refusal)
+            await _plain(send, refusal.status, refusal.why)
             return
         body = await _body(receive)
         if body is None:
@@ -168,20 +208,22 @@ class _Http:
             return
         await self._post(body, receive, send)
 
-    def _refusal(self, scope: dict[str, Any], headers: dict[str, str]) -> tuple[int, str]:
+    def _check(self, scope: dict[str, Any]) -> None:
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         if self._loopback:
-            if not _is_loopback(f"//{headers.get('host', '')}"):
-                return 421, "this host is not served here"
-            origin = headers.get("origin")
-            if origin is not None and not _is_loopback(origin):
-                return 403, "pages of other sites are not served"
-        if scope["path"].rstrip("/") not in ("", "/mcp"):
-            return 404, "POST to /mcp"
-        if scope["method"] != "POST":
-            return 405, "there is no stream besides those of requests"
-        if not headers.get("content-type", "").startswith("application/json"):
-            return 415, "messages are application/json"
-        return 0, ""
+            http_guard.check_origin(headers, scope["server"][1])
+        if self._token is not None:
+            http_guard.check_token(headers, *self._token)
+        http_guard.check_request(scope["path"], scope["method"], dict(headers).get("content-type", ""))
+
+    async def _delay(self, refusal: http_guard.Refusal) -> None:
+        """Answer a wrong token late; not more of them at a time than cost little."""
+        if refusal.wrong_token and self._late < MOST_LATE:
+            self._late += 1
+            try:
+                await asyncio.sleep(WRONG_TOKEN_S)
+            finally:
+                self._late -= 1
 
     async def _post(self, body: bytes, receive: Any, send: Any) -> None:
         try:
@@ -229,13 +271,6 @@ class _Http:
             await front.close()
 
 
-def _is_loopback(url: str) -> bool:
-    try:
-        return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-    except ValueError:  # such as a bracket that is not closed
-        return False
-
-
 async def _body(receive: Any) -> bytes | None:
     parts: list[bytes] = []
     size = 0
@@ -260,5 +295,7 @@ async def _plain(send: Any, status: int, text: str) -> None:
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
     if status == 405:
         headers.append((b"allow", b"POST"))
+    if status == 401:
+        headers.append((b"www-authenticate", b'Bearer realm="mcp-cli"'))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": text.encode()})
