@@ -23,6 +23,7 @@ def under_way():
         (b"ERR: Permission denied\n", errors.AccessDenied),
         (b"ERR: Too many connections\n", errors.Overloaded),
         (b"ERR: Too many connections of this user\n", errors.Overloaded),
+        (b"ERR: Connection timeout\n", errors.ConnectionLost),
     ],
 )
 @pytest.mark.parametrize("cut", [1, 5, 100])

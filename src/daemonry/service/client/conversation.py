@@ -83,7 +83,7 @@ class Conversation:
         """Take what was read; nothing means that the peer sends no more.
 
         Raises:
-            ConnectionLost: it ends within a reply.
+            ConnectionLost: it ends within a reply, or a server of ours had waited for too long.
             AccessDenied, Overloaded: a server of ours let nobody in, and said so before it knew
                 that we would call.
         """
@@ -146,6 +146,8 @@ class Conversation:
             raise daemonry.errors.AccessDenied(str(self._whom), reason)
         if reason == PROOF_WANTED:
             raise daemonry.errors.AccessDenied(str(self._whom), HOW_TO_PROVE)
+        if reason == text.TIMEOUT:  # our call and its last word crossed: it read nothing
+            raise daemonry.errors.ConnectionLost(str(self._whom), "no")
         if reason.startswith("Too many connections"):
             raise daemonry.errors.Overloaded("org.daemonry.Control.Overloaded", {"message": reason})
 
