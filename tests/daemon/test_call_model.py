@@ -45,7 +45,7 @@ NOBODY_TIMEOUT_S = 2.0
 
 STATES = (
     *("starting", "serving", "stuck", "paused", "draining", "upgrading", "frozen", "killed"),
-    *("unlinked", "without descriptors", "restarted"),
+    *("unlinked", "without descriptors", "without disk", "restarted"),
 )
 # The process ends: what was sent to it and not answered may have run.
 ENDING = {"draining", "killed", "restarted"}
@@ -54,7 +54,7 @@ GONE = {"draining", "killed"}
 # Whoever connects meanwhile waits in the backlog; over TCP, where a proof is wanted, as one who connects.
 ACCEPTS_NOBODY = {"frozen", "without descriptors"}
 # It goes on and takes work: nobody is refused.
-LIVING = {"serving", "stuck", "upgrading", "frozen", "without descriptors"}
+LIVING = {"serving", "stuck", "upgrading", "frozen", "without descriptors", "without disk"}
 # Of these, a Unix socket with a file of the daemon's own is the subject; an upgrade over TCP is not promised.
 ON_UNIX_ONLY = {"unlinked", "restarted"}
 
@@ -63,8 +63,20 @@ from daemonry import Interface, method
 
 RAN = os.open(f"{BOX}/ran", os.O_WRONLY | os.O_CREAT | os.O_APPEND)  # there are descriptors now
 
+NOT_WRITTEN = []  # while the disk is full
+WRITING = threading.Lock()
+
 def ran(key):
-    os.write(RAN, (key + "\\n").encode())
+    with WRITING:
+        NOT_WRITTEN.append(key + "\\n")
+        write_down()
+
+def write_down():
+    try:
+        os.write(RAN, "".join(NOT_WRITTEN).encode())
+    except OSError:
+        return
+    NOT_WRITTEN.clear()
 
 class Work(Interface, name="org.example.Work"):
     def plain(self, key: str) -> str:
@@ -81,6 +93,9 @@ class Work(Interface, name="org.example.Work"):
         ran(key)
         time.sleep(0.02)
         return key
+
+    def fail(self) -> None:
+        raise RuntimeError("this is logged")
 
     def hold(self, secs: float) -> None:
         note("holding", "x")
@@ -100,6 +115,7 @@ async def work(run):
     try:
         await asyncio.Event().wait()
     finally:
+        write_down()
         if told("slow"):
             note("ending", "x")
             await wait_told("end")
@@ -403,15 +419,27 @@ class Scene:
         wait_until(lambda: os.path.exists(self.probe.place.socket_path), 60, "the socket is back")
 
     def enter_without_descriptors(self, _secs):
-        self._allow_descriptors(3)
+        self._limit(resource.RLIMIT_NOFILE, 3)
 
     def leave_without_descriptors(self):
-        self._allow_descriptors(256)
+        self._limit(resource.RLIMIT_NOFILE, 256)
 
-    def _allow_descriptors(self, count):
+    def enter_without_disk(self, _secs):
+        """No file can be made longer, as on a full disk; there is something to log."""
+        self._limit(resource.RLIMIT_FSIZE, 0)
+        with Client.connect(self.endpoint) as client, contextlib.suppress(DaemonryError):
+            client.call("org.example.Work.Fail", timeout_s=CALL_TIMEOUT_S)
+
+    def leave_without_disk(self):
+        self._limit(resource.RLIMIT_FSIZE, resource.RLIM_INFINITY)
+        with Client.connect(self.endpoint) as client, contextlib.suppress(DaemonryError):
+            client.call("org.example.Work.Fail", timeout_s=CALL_TIMEOUT_S)
+        wait_until(lambda: self.probe.logged("lines were lost here"), 20, "the count of lost lines")
+
+    def _limit(self, which, soft):
         pid = self.probe.instance.record().pid
-        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (count, hard))
+        _, hard = resource.prlimit(pid, which)
+        resource.prlimit(pid, which, (soft, hard))
 
 
 def play(probe, state, transport, secs, planned):
@@ -491,7 +519,7 @@ def faults_of(state, outcomes, ran):
 def test_what_a_caller_is_told_is_what_became_of_its_call(probe, state, transport):
     if transport != "unix" and (state in ON_UNIX_ONLY or (state, transport) == ("upgrading", "tcp")):
         pytest.skip("does not apply to this transport")
-    if state == "without descriptors" and not hasattr(resource, "prlimit"):
+    if state.startswith("without ") and not hasattr(resource, "prlimit"):
         pytest.skip("the limits of another process cannot be set here")
 
     @settings(max_examples=EXAMPLES, phases=PHASES, suppress_health_check=list(HealthCheck), database=None)
