@@ -40,7 +40,8 @@ Small things that programs built on it need:
     Place           where a daemon's files are; `host_id()` tells machines apart that share a home
     pick_environment
                     variables of the caller's that a call is to carry
-    write_atomically
+    write_atomically, open_regular, read_regular
+                    files of the program's own, whatever somebody has put at their paths
     keep_token      the token in a file that only this user can read, made if there is none
     load_config     TOML to a typed value
     daemonry.cli.kit
@@ -78,6 +79,8 @@ if TYPE_CHECKING:
     from daemonry.process.lifeline import spawn_owned as spawn_owned
     from daemonry.process.place import Place as Place
     from daemonry.process.place import host_id as host_id
+    from daemonry.process.regular_file import open_regular as open_regular
+    from daemonry.process.regular_file import read_regular as read_regular
     from daemonry.process.token_file import keep_token as keep_token
     from daemonry.service.client.asynchronous import AsyncClient as AsyncClient
     from daemonry.service.client.asynchronous import Pool as Pool
@@ -132,6 +135,8 @@ _HOMES = {
     "listen": "daemonry.transport.connect",
     "method": "daemonry.service.interface.declare",
     "pick_environment": "daemonry.process.environment",
+    "open_regular": "daemonry.process.regular_file",
+    "read_regular": "daemonry.process.regular_file",
     "load_config": "daemonry.daemon.config:load",
     "spawn_owned": "daemonry.process.lifeline",
     "start": "daemonry.launch.start",

@@ -127,6 +127,8 @@ HOME_DOWN_TIMEOUT_S: Final = 120.0
 # --- files ------------------------------------------------------------------------------------
 
 MAX_RECORD_BYTES: Final = 1 << 16
+# What a daemon's other small files hold: how it was started, why that failed, what is told of a crash.
+MAX_STATE_FILE_BYTES: Final = 1 << 20
 # A number for each variable: the kernel takes 2 MiB of them altogether, mostly values.
 MAX_ENVIRONMENT_BYTES: Final = 1 << 20
 MAX_CONFIG_BYTES: Final = 1 << 20

@@ -12,6 +12,7 @@ Both drive the interpreter's own C scanner and encoder directly.  `import json` 
 from __future__ import annotations
 
 import daemonry
+from daemonry import terminal_text
 from daemonry.limits import MAX_JSON_DEPTH
 
 TYPE_CHECKING = False
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _WHITESPACE = " \t\n\r"
-# Characters that JSON allows in the open but that a terminal or a line reader acts upon: DEL, the
-# C1 controls, and Unicode's line and paragraph separators.
-_ESCAPED = {point: f"\\u{point:04x}" for point in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
 
 
 def decode(text: str) -> Any:
@@ -73,8 +71,11 @@ def encode(value: object) -> str:
         ValueError: NaN or an infinity.
         TypeError: a value that JSON has no form for.
     """
-    text = _dumps(value).translate(_ESCAPED)
-    return text if _encodable(text) else text.translate(_shown_surrogates(text))
+    text = _dumps(value)
+    if not _encodable(text):
+        text = text.translate(_shown_surrogates(text))
+    # What JSON allows in the open and a terminal or a line reader acts upon.
+    return terminal_text.json_shown(text)
 
 
 def _shown_surrogates(text: str) -> dict[int, str]:

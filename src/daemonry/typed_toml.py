@@ -9,6 +9,7 @@ Owns no configuration.  A daemon's is `daemonry.daemon.config`, a home's `daemon
 from __future__ import annotations
 
 import os
+import stat
 import tomllib
 import types
 import typing
@@ -47,7 +48,11 @@ def load(path: str, kind: type[Config], *, must_exist: bool = False) -> Config:
 
 def _read(path: str, must_exist: bool) -> str:
     try:
-        with open(path, "rb") as file:
+        # Not `open_regular`: links are followed, and /dev/null is an empty configuration.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(fd, "rb") as file:
+            if stat.S_ISFIFO(os.fstat(fd).st_mode):
+                raise ConfigError(path, "", "is a FIFO and not a file")
             _check_owner(path, os.fstat(file.fileno()))
             data = file.read(MAX_CONFIG_BYTES + 1)
     except FileNotFoundError:

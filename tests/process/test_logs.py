@@ -200,7 +200,7 @@ def test_a_file_that_was_removed_is_made_again(log, path):
 
 def test_a_link_is_not_followed(path):
     path.symlink_to(path.parent / "target")
-    with pytest.raises(OSError, match="symbolic links"):
+    with pytest.raises(OSError, match="is a symbolic link"):
         LogFile(str(path))
 
 

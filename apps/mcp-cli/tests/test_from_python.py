@@ -148,8 +148,8 @@ def test_a_generated_module_says_the_types_of_the_schemas():
         "    either: str | float | None = None,",
         "    extra: dict[str, bool] | None = None,",
         "    _given_: str | None = None,",
-        '    return _servers.call("serv", "do-it", _given)',
-        "def do_it_2() -> Result:",
+        "    return _servers.call('serv', 'do-it', _given)",
+        "def do_it() -> Result:",
     ):
         assert line in text, (line, text)
 
@@ -294,6 +294,17 @@ def test_a_message_that_is_none_is_refused_and_the_next_is_answered(app):
     assert talk.end() == 0
 
 
+def test_a_line_that_no_interpreter_reads_is_an_error_and_the_next_is_answered(app):
+    """Python gives up at some depth with an error that is no ValueError."""
+    talk = Talk(app, "serve", "fake")
+    for line in ("[" * 200_000, '{"a":' * 200_000, "[" * 200_000 + "]" * 200_000, "nonsense"):
+        talk.process.stdin.write(line + "\n")
+        talk.process.stdin.flush()
+        assert talk.answer(None)["error"]["code"] == -32700
+    assert talk.ask("ping")["result"] == {}
+    assert talk.end() == 0
+
+
 def test_progress_is_passed_on_and_a_cancelled_call_is_cancelled(app):
     talk = Talk(app, "serve", "fake")
     talk.begin()
@@ -344,8 +355,9 @@ def test_all_servers_over_http_on_loopback(app):
         bearer = {"Authorization": f"Bearer {token}"}
 
         def post(message: object, **headers: str) -> tuple[int, str]:
+            text = message if isinstance(message, str) else json.dumps(message)
             request = urllib.request.Request(
-                url, json.dumps(message).encode(), {"Content-Type": "application/json", **bearer, **headers}
+                url, text.encode(), {"Content-Type": "application/json", **bearer, **headers}
             )
             try:
                 with urllib.request.urlopen(request, timeout=30) as reply:
@@ -387,6 +399,10 @@ def test_all_servers_over_http_on_loopback(app):
         assert post({"jsonrpc": "2.0", "id": None, "method": "ping"})[0] == 202
         assert post({"jsonrpc": "2.0", "id": 1, "method": None})[0] == 202
         assert post([begin])[0] == 400
+        for text in ("[" * 200_000, "nonsense"):
+            code, answer = post(text)
+            assert (code, json.loads(answer)["error"]["code"]) == (400, -32700)
+        assert '"serverInfo"' in post(begin)[1]
         assert '"code":-32600' in post({"jsonrpc": "2.0", "id": [1], "method": "ping"})[1]
     finally:
         server.send_signal(signal.SIGINT)

@@ -5,21 +5,28 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
+import sys
 import time
 
 import pytest
 
+from daemonry.terminal_text import is_unsafe
 from mcp_cli.cli import tables, terminal
 
 
 class Screen:
     """A command on a pseudo-terminal, and what it wrote there."""
 
-    def __init__(self, app, *words):
+    def __init__(self, app, *words, command=None):
         self._master, slave = pty.openpty()
         app.sandbox.env["TERM"] = "xterm"
-        self.process = app.popen(*words, stdin=slave, stdout=slave, stderr=slave)
+        streams = {"stdin": slave, "stdout": slave, "stderr": slave}
+        if command is None:
+            self.process = app.popen(*words, **streams)
+        else:
+            self.process = app.sandbox.popen(*command, *words, **streams)
         os.close(slave)
         self.text = ""
 
@@ -56,6 +63,68 @@ def test_control_characters_of_a_server_do_not_reach_the_terminal(app):
     assert "a\\x1b]0;title\\x07b\\x9bc\\u202egnp.exe\r\nd\te" in screen.text
     piped = app("call", "fake/echo", json.dumps({"text": evil}))
     assert piped.out == evil.replace("\r\n", "\n") + "\n"  # to a pipe it goes as it is
+
+
+# What a hostile server says of its tool, and answers: ESC, BEL, C1, bidi, zero-width, TAG, a separator, DEL.
+EVIL = "\x1b]0;title\x07\x9b2J\u202egnp.exe\u2066x\u200b\U000e0041\u2028\x7f"
+
+
+def test_no_command_shows_what_a_hostile_server_says_as_it_is(app):
+    schema = {"type": "object", "properties": {"text": {"type": "string", "description": EVIL}}}
+    tools = [{"name": name, "description": EVIL, "inputSchema": schema} for name in ("echo", f"a{EVIL}")]
+    listed = app.sandbox.write("tools.json", json.dumps(tools))
+    server = os.path.join(os.path.dirname(__file__), "odd_server.py")
+    app.servers(odd={"transport": {"args": [server, str(listed)]}})
+    given = json.dumps({"text": EVIL})
+    app.sandbox.env["NO_COLOR"] = "1"
+    for words in (
+        ("list",),
+        ("list", "--json"),
+        ("list", "-d"),
+        ("info", "odd"),
+        ("info", "odd", "--json"),
+        ("info", "odd/echo"),
+        ("info", "odd/echo", "--json"),
+        ("grep", "*echo*"),
+        ("grep", "*echo*", "--json"),
+        ("call", "odd/echo", given),
+        ("call", "odd/echo", given, "--json"),
+        ("call", "odd/echo", given, "--raw"),
+        ("call", f"odd/no{EVIL}", given),
+        ("call", f"odd/no{EVIL}", given, "--json"),
+        ("call", f"no{EVIL}/echo", given),
+        ("tool", "odd/echo"),
+        ("daemon", "status"),
+        ("daemon", "status", "--json"),
+        ("generate", "odd", "--command"),
+        (EVIL,),
+    ):
+        screen = Screen(app, *words)
+        screen.end()
+        # The commands' own: back to the line's beginning, up, and clear to the end of line or screen.
+        text = re.sub("\x1b\\[(\\d*A|K|J)|\r", "", screen.text)
+        assert text.strip(), words
+        assert [char for char in text if char not in "\n\t" and is_unsafe(ord(char))] == [], (words, text)
+        if words[-1] in {"--json", "--raw"} and "odd/echo" in words[1:2] and words[0] == "call":
+            result = json.loads(text)
+            result = result.get("result", result)
+            assert json.loads(result["content"][0]["text"])["text"] == EVIL
+    piped = app("call", "odd/echo", given, "--raw").out
+    assert json.loads(json.loads(piped)["content"][0]["text"])["text"] == EVIL
+
+
+def test_a_generated_command_shows_nothing_as_it_is(app):
+    schema = {"type": "object", "properties": {"text": {"type": "string"}}}
+    tools = [{"name": "echo", "description": EVIL, "inputSchema": schema}]
+    listed = app.sandbox.write("tools.json", json.dumps(tools))
+    server = os.path.join(os.path.dirname(__file__), "odd_server.py")
+    app.servers(odd={"transport": {"args": [server, str(listed)]}})
+    app.done("generate", "odd", "--command", "-o", "odd-tools")
+    for words in (("--help",), ("echo", "--text", EVIL), ("--json", "echo", "--text", EVIL)):
+        screen = Screen(app, *words, command=[sys.executable, str(app.sandbox.path / "odd-tools")])
+        assert screen.end() == 0, screen.text
+        text = screen.text.replace("\r\n", "\n")
+        assert [char for char in text if char not in "\n\t" and is_unsafe(ord(char))] == [], (words, text)
 
 
 def test_progress_is_shown_while_a_call_runs_and_is_gone_after_it(app):
@@ -142,16 +211,16 @@ def test_records_are_a_table_on_a_terminal_and_json_in_a_pipe(app):
         ("plain", "plain"),
         ("tab\tand\nline", "tab\tand\nline"),
         ("\x1b[31mred", "\\x1b[31mred"),
-        ("over\rwritten", "over\\rwritten"),
+        ("over\rwritten", "over\\x0dwritten"),
         ("\u2066x\u2069", "\\u2066x\\u2069"),
         ("\u202ax\u202e", "\\u202ax\\u202e"),
         ("é 漢字 🧭", "é 漢字 🧭"),
-        ("\udcff", "\\udcff"),
+        ("\udcff", "\\xff"),
         ("\x85\u2028", "\\x85\\u2028"),
     ],
 )
 def test_what_would_command_a_terminal_is_shown(text, shown):
-    assert terminal.disarmed(text) == shown
+    assert terminal.shown(text) == shown
 
 
 def test_columns_line_up_also_where_characters_are_wide():

@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from daemonry.errors import DaemonryError
-from daemonry.wire.text import printable
+from daemonry.terminal_text import printable
 
 LEVELS = ("debug", "info", "warning", "error")
 

@@ -23,8 +23,8 @@ from daemonry.limits import CONNECT_TIMEOUT_S
 from daemonry.service.client.blocking import CALL_TIMEOUT_S, Client
 from daemonry.service.client.link import time_left_s
 from daemonry.service.client.retry import READS, is_idempotent, only_reads
+from daemonry.terminal_text import printable
 from daemonry.wire import idl, varlink
-from daemonry.wire.text import printable
 
 _GET_INFO = f"{varlink.SERVICE}.GetInfo"
 _GET_DESCRIPTION = f"{varlink.SERVICE}.GetInterfaceDescription"

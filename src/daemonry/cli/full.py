@@ -29,7 +29,7 @@ from daemonry.errors import (
     TargetInvalid,
 )
 from daemonry.limits import LOG_TAIL_LINES, REQUEST_TIMEOUT_S, START_TIMEOUT_S, STOP_TIMEOUT_S
-from daemonry.wire.text import printable
+from daemonry.terminal_text import json_for_stream, printable
 
 if TYPE_CHECKING:
     from daemonry.daemon.definition import Daemon
@@ -485,4 +485,4 @@ def _logs(options: argparse.Namespace, instance: Instance) -> int:
 def _say_log(line: str, as_json: bool) -> None:
     from daemonry.process import log_reader
 
-    output.say(line if as_json else log_reader.as_text(log_reader.parsed(line)))
+    output.say(json_for_stream(line, sys.stdout) if as_json else log_reader.as_text(log_reader.parsed(line)))

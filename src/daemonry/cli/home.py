@@ -44,7 +44,7 @@ from daemonry.limits import (
 from daemonry.process import crash_file, log_reader, readiness
 from daemonry.process.lock import wait_released
 from daemonry.process.spawn import spawn, take_boot
-from daemonry.wire.text import printable
+from daemonry.terminal_text import json_for_stream, printable
 
 if TYPE_CHECKING:
     from daemonry.service.client.blocking import Client
@@ -447,7 +447,7 @@ def _logs(home: Home, options: argparse.Namespace) -> int:
 
     def say(name: str, line: str) -> None:
         if options.json:
-            output.say(line)
+            output.say(json_for_stream(line, sys.stdout))
             return
         prefix = "" if alone else output.styled(f"{name.ljust(width)} |", styles[name]) + " "
         output.say(prefix + _log_text(log_reader.parsed(line), name))

@@ -44,8 +44,9 @@ from daemonry.cli.output import (
     value,
 )
 from daemonry.limits import REQUEST_TIMEOUT_S
+from daemonry.terminal_text import printable
 from daemonry.wire import text
-from daemonry.wire.text import ALREADY_PAUSED, NOT_PAUSED, printable
+from daemonry.wire.text import ALREADY_PAUSED, NOT_PAUSED
 
 __all__ = [
     "ALREADY_PAUSED",

@@ -11,7 +11,7 @@ import os
 import sys
 
 from daemonry import strict_json
-from daemonry.wire.text import printable
+from daemonry.terminal_text import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from daemonry.cli import exit_codes
-from daemonry.wire.text import printable
+from daemonry.terminal_text import printable
 
 
 class Parser(argparse.ArgumentParser):

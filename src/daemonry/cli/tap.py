@@ -13,7 +13,7 @@ from daemonry import errors, strict_json
 from daemonry.cli import exit_codes, output
 from daemonry.cli.call import connected
 from daemonry.daemon.instance import Instance
-from daemonry.wire.text import printable
+from daemonry.terminal_text import printable
 
 _TAP = "org.daemonry.Control.Tap"
 _MARKS = {"running": "...", "begin": "-->", "end": "<--", "cancelled": "<-x"}

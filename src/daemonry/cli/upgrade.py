@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from daemonry.cli import exit_codes, kit, output
 from daemonry.errors import StartFailed
 from daemonry.limits import START_TIMEOUT_S
-from daemonry.wire.text import printable
+from daemonry.terminal_text import printable
 
 if TYPE_CHECKING:
     import argparse

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 
+from daemonry.limits import MAX_STATE_FILE_BYTES
 from daemonry.process import record
 from daemonry.process.lock import Lock
+from daemonry.process.regular_file import read_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,20 +23,16 @@ if TYPE_CHECKING:
 def take_note(place: Place) -> str | None:
     """Return what is to be told about the last crash, and see to it that nobody else tells it.
 
-    Costs one failed rename when there is nothing to tell and the daemon lives or ended cleanly.
+    Costs one failed opening when there is nothing to tell and the daemon lives or ended cleanly.
     """
     told = f"{place.crash_note_path}.{os.getpid()}"
     try:
+        note = read_regular(place.crash_note_path, MAX_STATE_FILE_BYTES)
         os.rename(place.crash_note_path, told)
     except OSError:
         return None
-    try:
-        with open(told, encoding="utf-8", errors="backslashreplace") as file:
-            return file.read().strip() or None
-    except OSError:
-        return None
-    finally:
-        os.unlink(told)
+    os.unlink(told)
+    return note.decode("utf-8", "backslashreplace").strip() or None
 
 
 def note_if_crashed(place: Place) -> str | None:
@@ -75,7 +73,7 @@ def describe(left: Record, crash_path: str) -> str:
     import time
 
     from daemonry.process import crash_file
-    from daemonry.wire.text import printable
+    from daemonry.terminal_text import printable
 
     started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(left.started_at))
     lines = [f"{left.name}: the run of {started} (pid {left.pid}) ended without cleaning up"]

@@ -14,6 +14,7 @@ from daemonry.limits import CONNECT_RETRY_MAX_S, PROBE_TIMEOUT_S, REQUEST_TIMEOU
 from daemonry.process import record_fields
 from daemonry.process.place import Place
 from daemonry.service.client import text as client
+from daemonry.terminal_text import printable
 from daemonry.transport.endpoint import HOW_TO_PROVE, PROOF_WANTED, UNIX, Endpoint
 from daemonry.wire import text
 
@@ -158,7 +159,7 @@ class Instance:
         reply = self.command(text.STATUS, timeout_s)
         if reply.fields is None:
             raise daemonry.errors.RemoteProtocolError(
-                f"{self.name} answered STATUS with {text.printable(reply.message, 60)!r}"
+                f"{self.name} answered STATUS with {printable(reply.message, 60)!r}"
             )
         return reply.fields
 

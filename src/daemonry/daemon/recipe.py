@@ -9,7 +9,9 @@ import sys
 
 from daemonry import strict_json
 from daemonry.errors import BadFrame, StartFailed
+from daemonry.limits import MAX_STATE_FILE_BYTES
 from daemonry.process.atomic_file import write_atomically
+from daemonry.process.regular_file import read_regular
 from daemonry.values import Value
 
 TYPE_CHECKING = False
@@ -85,14 +87,15 @@ def remember(place: Place, recipe: Recipe) -> None:
     try:
         write_atomically(place.start_path, strict_json.encode(fields).encode(), durable=False)
     except OSError as error:
-        raise StartFailed(place.name, "directories", f"{place.host_dir}: {error.strerror}") from error
+        told = f"{place.start_path}: cannot be written: {error.strerror}"
+        raise StartFailed(place.name, "directories", told) from error
 
 
 def remembered(place: Place) -> Recipe | None:
     """Return how the daemon was started last, or None if that is not known."""
     try:
-        with open(place.start_path, encoding="utf-8") as file:
-            fields: dict[str, Any] = strict_json.decode_object(file.read())
+        data = read_regular(place.start_path, MAX_STATE_FILE_BYTES)
+        fields: dict[str, Any] = strict_json.decode_object(data.decode())
         return Recipe(
             tuple(fields["arguments"]),
             fields["import_path"],

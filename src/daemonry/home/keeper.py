@@ -8,9 +8,11 @@ whether it is started again `policy`'s, and when it may start or stop the superv
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import random
+import stat
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -250,6 +252,9 @@ class Keeper:
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             fd = os.open(self._out_path(), flags)
+            if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+                os.close(fd)
+                raise OSError(errno.EINVAL, "is not the FIFO that it was made as")
         except OSError as error:
             self.log.event(f"what it writes is lost: {self._out_path()}: {error.strerror}", logging.ERROR)
             fd, near = os.pipe()

@@ -14,8 +14,10 @@ import re
 import msgspec
 
 from daemonry.home.home_file import RESERVED, Process
+from daemonry.limits import MAX_RECORD_BYTES
 from daemonry.process.atomic_file import write_atomically
 from daemonry.process.identity import Identity
+from daemonry.process.regular_file import read_regular
 
 
 class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +98,6 @@ def read_all(directory: str) -> list[ServiceRecord]:
 
 def _read(path: str) -> ServiceRecord | None:
     try:
-        with open(path, "rb") as file:
-            return msgspec.json.decode(file.read(65536), type=ServiceRecord)
+        return msgspec.json.decode(read_regular(path, MAX_RECORD_BYTES), type=ServiceRecord)
     except (OSError, msgspec.DecodeError):
         return None

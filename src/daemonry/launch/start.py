@@ -17,6 +17,7 @@ from daemonry.limits import LOCK_PROBE_PATIENCE_S, START_TIMEOUT_S
 from daemonry.process import crash_file, readiness
 from daemonry.process.environment import patterns_of
 from daemonry.process.record import Record
+from daemonry.process.regular_file import NotRegular
 from daemonry.process.spawn import let_go, spawn
 
 TYPE_CHECKING = False
@@ -126,7 +127,8 @@ def _spawn(
             patterns_of(place.name, recipe.environment),
         )
     except OSError as error:
-        raise StartFailed(place.name, "spawn", error.strerror or str(error)) from error
+        told = str(error) if isinstance(error, NotRegular) else error.strerror or str(error)
+        raise StartFailed(place.name, "spawn", told) from error
 
 
 def _await_ready(

@@ -13,7 +13,9 @@ import zlib
 
 import daemonry
 from daemonry import clock, strict_json
+from daemonry.limits import MAX_STATE_FILE_BYTES
 from daemonry.process.atomic_file import write_atomically
+from daemonry.process.regular_file import read_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,8 +47,7 @@ def raise_if_since(place: Place, since_s: float, recipe: Recipe) -> None:
         StartFailed: that.
     """
     try:
-        with open(_path(place), "rb") as file:
-            told = strict_json.decode_object(file.read().decode())
+        told = strict_json.decode_object(read_regular(_path(place), MAX_STATE_FILE_BYTES).decode())
         if told["at_s"] <= since_s or told["at_s"] > clock.monotonic() or told["recipe"] != _sum(recipe):
             return
         error = daemonry.errors.StartFailed(

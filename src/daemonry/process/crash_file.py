@@ -10,15 +10,13 @@ from __future__ import annotations
 import os
 
 from daemonry.limits import CRASH_FILE_BYTES, CRASH_TAIL_BYTES
+from daemonry.process.regular_file import is_regular, open_regular
 
 
 def roll(path: str) -> None:
     """Keep a file that holds anything as PATH.prev."""
-    try:
-        if os.stat(path).st_size:
-            os.replace(path, path + ".prev")
-    except FileNotFoundError:
-        pass
+    if is_regular(path) and os.stat(path).st_size:
+        os.replace(path, path + ".prev")
 
 
 def cap(path: str, most_bytes: int = CRASH_FILE_BYTES) -> bool:
@@ -32,10 +30,11 @@ def cap(path: str, most_bytes: int = CRASH_FILE_BYTES) -> bool:
     try:
         if os.stat(path).st_size <= most_bytes:
             return False
-        with open(path, "rb+") as file:
+        with open(open_regular(path, os.O_RDWR), "rb+") as file:
             file.seek(-most_bytes // 2, os.SEEK_END)
             end = file.read()
-            with open(path + ".prev", "wb") as kept:
+            kept_fd = open_regular(path + ".prev", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            with open(kept_fd, "wb") as kept:
                 kept.write(end)
             file.truncate(0)
     except OSError:
@@ -46,7 +45,7 @@ def cap(path: str, most_bytes: int = CRASH_FILE_BYTES) -> bool:
 def tail(path: str, most_bytes: int = CRASH_TAIL_BYTES) -> str:
     """Return the end of the file, from the start of a line; "" when there is none."""
     try:
-        with open(path, "rb") as file:
+        with open(open_regular(path), "rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - most_bytes))
             data = file.read()

@@ -14,6 +14,7 @@ import os
 import daemonry
 from daemonry import strict_json
 from daemonry.limits import MAX_ENVIRONMENT_BYTES
+from daemonry.process.regular_file import read_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,20 +106,12 @@ def write_sums(path: str, patterns: tuple[str, ...]) -> None:
 def drift(path: str) -> list[str]:
     """Return the names of the variables that the daemon has otherwise than this process; [] if not known."""
     try:
-        fields = strict_json.decode_object(_read(path).decode())
+        fields = strict_json.decode_object(read_regular(path, MAX_ENVIRONMENT_BYTES).decode())
         patterns, theirs = fields["patterns"], fields["rests"]
         mine = _rests(chosen(os.environ, patterns))
     except (OSError, KeyError, TypeError, AttributeError, ValueError, daemonry.errors.BadFrame):
         return []
     return sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
-
-
-def _read(path: str) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(fd, MAX_ENVIRONMENT_BYTES)
-    finally:
-        os.close(fd)
 
 
 def _rests(values: Mapping[str, str]) -> dict[str, int]:

@@ -19,6 +19,7 @@ from daemonry.backoff import delays
 from daemonry.clock import Deadline
 from daemonry.errors import UnsafePath
 from daemonry.limits import LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S
+from daemonry.process.regular_file import open_regular
 
 _held: set[Lock] = set()
 
@@ -95,7 +96,7 @@ def is_held(path: str) -> bool | None:
     Asks for a shared lock and lets go at once, so two who ask do not disturb each other.
     """
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = open_regular(path, os.O_RDWR)
     except (FileNotFoundError, NotADirectoryError):  # below a file there is nothing
         return False
     except OSError:
@@ -120,7 +121,7 @@ def wait_released(path: str, deadline: Deadline) -> bool:
 
 def _open(path: str) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        return open_regular(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise UnsafePath(path, f"cannot be opened: {error.strerror}") from error
 

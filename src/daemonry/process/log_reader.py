@@ -16,6 +16,8 @@ from typing import Any, BinaryIO
 from daemonry import clock, strict_json
 from daemonry.errors import ArgumentInvalid, BadFrame
 from daemonry.limits import FOLLOW_POLL_S, LOG_FILES_KEPT
+from daemonry.process.regular_file import open_regular
+from daemonry.terminal_text import printable
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -126,7 +128,7 @@ class Follower:
         self.close()
         try:
             # Bytes, because what is there may end in the middle of a letter.
-            self._file = open(self._path, "rb")  # noqa: SIM115  # closed by `close`
+            self._file = open(open_regular(self._path), "rb")  # noqa: SIM115  # closed by `close`
         except FileNotFoundError:
             return False
         return True
@@ -153,7 +155,7 @@ def _older_lines(path: str) -> Iterator[str]:
 
 def _lines_of(part: str) -> Iterator[str]:
     try:
-        with open(part, encoding="utf-8", errors="backslashreplace") as file:
+        with open(open_regular(part), encoding="utf-8", errors="backslashreplace") as file:
             yield from (line.rstrip("\n") for line in file)
     except FileNotFoundError:
         return
@@ -186,10 +188,6 @@ def as_text(fields: dict[str, Any]) -> str:
     rest = [f"{name}={value}" for name, value in fields.items() if name not in known]
     moment = str(fields.get("time", "")).replace("T", " ").removesuffix("Z")
     parts = [moment, str(fields.get("level", "")).upper(), str(fields.get("message", "")), *rest]
-    text = " ".join(_shown(part) for part in parts if part)
+    text = " ".join(printable(part) for part in parts if part)
     trace = str(fields.get("trace", ""))
-    return "\n".join([text, *("    " + _shown(line) for line in trace.splitlines())])
-
-
-def _shown(text: str) -> str:
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return "\n".join([text, *("    " + printable(line) for line in trace.splitlines())])

@@ -17,6 +17,7 @@ from typing import Any
 from daemonry import strict_json
 from daemonry.limits import LOG_FILE_BYTES, LOG_FILES_KEPT, MAX_LOG_FIELD_CHARS
 from daemonry.process.log_flood import FloodFilter
+from daemonry.process.regular_file import open_regular
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 LEVELS = tuple(_LEVELS)
@@ -92,8 +93,7 @@ class LogFile(logging.Handler):
         super().close()
 
     def _open(self) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._fd = os.open(self._path, flags, 0o600)
+        self._fd = open_regular(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._size = os.fstat(self._fd).st_size
 
     def _write(self, line: str) -> None:

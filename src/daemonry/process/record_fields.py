@@ -6,11 +6,10 @@ record is a class of many fields (`record`).
 
 from __future__ import annotations
 
-import os
-
 import daemonry
 from daemonry import strict_json
 from daemonry.limits import MAX_RECORD_BYTES
+from daemonry.process.regular_file import read_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,15 +19,13 @@ if TYPE_CHECKING:
 def read_fields(path: str) -> dict[str, Any]:
     """Return the fields of the record at `path`, unchecked; {} when there is none that can be read."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
+        data = read_regular(path, MAX_RECORD_BYTES)
+    except OSError:  # named first and alone: the other errors are loaded where there is one
         return {}
     try:
-        return strict_json.decode_object(os.read(fd, MAX_RECORD_BYTES).decode())
-    except (OSError, ValueError, daemonry.errors.BadFrame):
+        return strict_json.decode_object(data.decode())
+    except (ValueError, daemonry.errors.BadFrame):
         return {}
-    finally:
-        os.close(fd)
 
 
 def read_endpoint(path: str) -> str | None:

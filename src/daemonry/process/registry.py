@@ -10,10 +10,12 @@ import os
 
 from daemonry import strict_json
 from daemonry.errors import BadFrame, DaemonryError, TargetInvalid
+from daemonry.limits import MAX_STATE_FILE_BYTES
 from daemonry.process import lock
 from daemonry.process.atomic_file import write_atomically
 from daemonry.process.place import Place, registry_dir
 from daemonry.process.private_dir import ensure_private
+from daemonry.process.regular_file import read_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,8 +89,7 @@ def find(name: str) -> Place | None:
 
 def _read(path: str) -> Place | None:
     try:
-        with open(path, encoding="utf-8") as file:
-            fields = strict_json.decode_object(file.read())
+        fields = strict_json.decode_object(read_regular(path, MAX_STATE_FILE_BYTES).decode())
         own = fields.get("own")
         paths = [(str(kind), str(path)) for kind, path in own.items()] if own is not None else None
         return Place(str(fields["host_dir"]), str(fields["name"]), str(fields["runtime_dir"]), paths)

@@ -14,6 +14,7 @@ import sys
 from daemonry import strict_json
 from daemonry.process.crash_file import roll
 from daemonry.process.environment import for_daemon
+from daemonry.process.regular_file import open_regular
 from daemonry.process.sweep import BOOT_VARIABLE, MARK_VARIABLE
 
 TYPE_CHECKING = False
@@ -59,7 +60,7 @@ def spawn(
     environment.update(env or {})
     environment[BOOT_VARIABLE] = strict_json.encode(boot)
     roll(output_path)
-    output = os.open(output_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    output = open_regular(output_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         return subprocess.Popen(
             [python or sys.executable, "-m", "daemonry", *arguments],

@@ -21,6 +21,7 @@ from daemonry.errors import CallFailed, Draining, Paused, Refused
 from daemonry.limits import HOOK_TIMEOUT_S
 from daemonry.runtime.busy import Jobs
 from daemonry.runtime.fingerprint import Settings
+from daemonry.terminal_text import printable
 from daemonry.wire import text
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ class Life:
 
     def reload_refused(self, error: Exception) -> None:
         """Log why a reload did not count; STATUS tells of it until one does."""
-        reason = text.printable(str(error)) or type(error).__name__
+        reason = printable(str(error)) or type(error).__name__
         self._config_error = reason
         logger.error("reload refused: %s", reason)
 

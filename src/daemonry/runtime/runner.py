@@ -755,7 +755,7 @@ async def _reload(life: Life) -> None:
 
 
 def _one_line(error: BaseException) -> str:
-    from daemonry.wire.text import printable
+    from daemonry.terminal_text import printable
 
     missing = scarcity.reason(error)
     if missing is not None:

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from daemonry.errors import DaemonryError
+from daemonry.terminal_text import printable
 from daemonry.wire.idl import (
     LINE_END,
     MAX_TYPE_DEPTH,
@@ -34,7 +35,6 @@ from daemonry.wire.idl import (
     stands_twice,
     unresolved,
 )
-from daemonry.wire.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

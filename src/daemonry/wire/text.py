@@ -20,6 +20,7 @@ from __future__ import annotations
 import daemonry
 from daemonry import strict_json
 from daemonry.limits import MAX_COMMAND_BYTES, MAX_ECHO_CHARS
+from daemonry.terminal_text import printable
 from daemonry.values import Value
 
 TYPE_CHECKING = False
@@ -44,34 +45,6 @@ ALREADY_PAUSED: Final = "Daemon already paused"
 NOT_PAUSED: Final = "Daemon is not paused"
 TIMEOUT: Final = "Connection timeout"
 PERMISSION_DENIED: Final = "Permission denied"
-
-_LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
-# Controls, line separators, and the marks that reorder text on a screen (Unicode TR9).
-_UNPRINTABLE = (
-    *range(0x20),
-    *range(0x7F, 0xA0),
-    0x2028,
-    0x2029,
-    *range(0x202A, 0x202F),
-    *range(0x2066, 0x206A),
-)
-
-
-def printable(text: str, max_chars: int | None = None) -> str:
-    """Return `text` on one line with controls shown as escapes, cut at `max_chars`."""
-    if max_chars is not None and len(text) > max_chars:
-        text = text[:max_chars] + "..."
-    if text.isascii() and text.isprintable():
-        return text
-    if any(mark in text for mark in _LINE_BREAKS):
-        text = " ".join(part for line in text.splitlines() if (part := line.strip()))
-    text = text.translate({point: _escape(point) for point in _UNPRINTABLE})
-    # A file name that is not UTF-8 reaches us with lone surrogates in it.
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _escape(point: int) -> str:
-    return f"\\x{point:02x}" if point < 0x100 else f"\\u{point:04x}"
 
 
 class Command(Value):

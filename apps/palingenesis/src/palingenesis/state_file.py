@@ -7,6 +7,7 @@ the facts mean, and when they change, is `keeper`'s.
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import logging
 import os
@@ -15,7 +16,7 @@ from typing import Annotated
 
 import msgspec
 
-from daemonry import write_atomically
+from daemonry import read_regular, write_atomically
 from daemonry.errors import UnsafePath
 
 logger = logging.getLogger("palingenesis.state")
@@ -63,15 +64,15 @@ class StateFile:
         """
         self._remove_leftovers()
         try:
-            with open(self.path, "rb") as file:
-                data = file.read(_MAX_BYTES + 1)
+            data = read_regular(self.path, _MAX_BYTES)
         except FileNotFoundError:
             return State()
         except OSError as error:
+            if error.errno == errno.EFBIG:
+                self._set_aside(str(error.strerror))
+                return State()
             raise UnsafePath(self.path, f"cannot be read: {error.strerror}") from error
         try:
-            if len(data) > _MAX_BYTES:
-                raise ValueError(f"longer than {_MAX_BYTES} bytes")
             return msgspec.json.decode(data, type=State)
         except ValueError as error:  # msgspec's errors are ValueErrors too
             self._set_aside(str(error))

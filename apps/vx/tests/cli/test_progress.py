@@ -32,8 +32,10 @@ def test_the_bar_fits(done: int, running: list[str], columns: int) -> None:
     [
         ("\x1b[1m\x1b[31merror\x1b[0m: x\n", False, "error: x\n"),
         ("\x1b[31merror\x1b[0m\n", True, "\x1b[31merror\x1b[0m\n"),
-        ("a\x1b[2Jb\x07c\n", True, "abc\n"),  # what would clear the screen, or ring
-        ("a\x1b[2Jb\x1b]0;title\x07\n", False, "ab]0;title\n"),
+        ("\x1b[01m\x1b[Kx.c:\x1b[m\x1b[K bad\n", True, "\x1b[01mx.c:\x1b[m bad\n"),  # gcc's own
+        ("a\x1b[2Jb\x07c\n", True, "a\\x1b[2Jb\\x07c\n"),  # what would clear the screen, or ring
+        ("a\x1b[2Jb\x1b]0;title\x07\n", False, "a\\x1b[2Jb\\x1b]0;title\\x07\n"),
+        ("\x1b[31m\u202ex\U000e0041\n", True, "\x1b[31m\\u202ex\\U000e0041\n"),
         ("a\x1b[", False, "a"),
     ],
 )

@@ -21,7 +21,7 @@ from daemonry import errors
 from daemonry.limits import MAX_ECHO_CHARS, MAX_ERROR_CHARS
 from daemonry.service.interface.declare import CallError
 from daemonry.service.server.reply_check import Misfit
-from daemonry.wire.text import printable
+from daemonry.terminal_text import printable
 from daemonry.wire.varlink import Reply
 
 if TYPE_CHECKING:

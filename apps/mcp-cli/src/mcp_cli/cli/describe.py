@@ -57,7 +57,7 @@ def _info_json(
         f'"tools":[{",".join(item["json"] for item in items)}]',
         f'"hidden":{hidden}',
     ]
-    write("{" + ",".join(fields) + "}\n", sys.stdout)
+    write(terminal.json_safe("{" + ",".join(fields) + "}\n", sys.stdout), sys.stdout)
 
 
 def _transport(config: ServerConfig) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def _tool(options: Options, server: str, name: str, *, schemas: bool) -> int:
     with Session(options) as session:
         item = session.ask("Tool", server, {"tool": name})
     if options.json or options.raw:
-        write(item["json"] + "\n", sys.stdout)
+        write(terminal.json_safe(item["json"] + "\n", sys.stdout), sys.stdout)
         return kit.DONE
     whole = json.loads(item["json"])
     schema = whole.get("inputSchema") or {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from daemonry.cli.kit import DONE, FAILED, UNKNOWN_OUTCOME
-from mcp_cli.cli.terminal import end_of_line, safe
+from mcp_cli.cli.terminal import end_of_line, json_safe, safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def result(events: Generator[dict[str, Any], None, None], options: Options, serv
         return UNKNOWN_OUTCOME
     is_error = bool(final.get("is_error"))
     if options.raw:
-        write(text + "\n", sys.stdout)
+        write(json_safe(text, sys.stdout) + "\n", sys.stdout)
     elif options.json:
         _say_json(final, text, is_error)
     else:
@@ -100,7 +100,8 @@ def _say_json(final: dict[str, Any], text: str, is_error: bool) -> None:
     broken = final.get("schema_error")
     extra = _schema_error(broken) if broken else ""
     failed = "true" if is_error else "false"
-    write(f'{{"outcome":"done","is_error":{failed}{extra},"result":{text}}}\n', sys.stdout)
+    whole = f'{{"outcome":"done","is_error":{failed}{extra},"result":{text}}}\n'
+    write(json_safe(whole, sys.stdout), sys.stdout)
 
 
 def _schema_error(broken: str) -> str:

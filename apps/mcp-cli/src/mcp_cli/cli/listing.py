@@ -115,14 +115,14 @@ class _Filling:
         shown = self._rows[: max(1, height - 2)]
         lines = tables.aligned([self._cells(one) for one in shown], columns - 1)
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
-        text = up + "".join(f"\x1b[K{terminal.disarmed(line)}\n" for line in lines)
+        text = up + "".join(f"\x1b[K{terminal.shown(line)}\n" for line in lines)
         sys.stderr.write(text)
         sys.stderr.flush()
         self._drawn = len(lines)
 
     def _cells(self, one: Gathered) -> list[str]:
         if one.failed:
-            return [one.config.name, "failed", terminal.disarmed(one.reason).replace("\n", " ")]
+            return [one.config.name, "failed", terminal.shown(one.reason).replace("\n", " ")]
         if not one.state:
             return [one.config.name, "starting", ""]
         return [one.config.name, counted(len(one.items), self._noun), f"{one.seconds:.1f} s"]
@@ -265,7 +265,7 @@ def _say_json(gathered: list[Gathered], key: str, templates: dict[str, Gathered]
             fields.append(f'"resourceTemplates":[{items}]')
         fields.append(f'"hidden":{one.filtered}')
         servers.append("{" + ",".join(fields) + "}")
-    write('{"servers":[' + ",".join(servers) + "]}\n", sys.stdout)
+    write(terminal.json_safe('{"servers":[' + ",".join(servers) + "]}\n", sys.stdout), sys.stdout)
 
 
 def _code(gathered: list[Gathered], strict: bool) -> int:
@@ -287,7 +287,7 @@ def search(options: Options, given: argparse.Namespace) -> int:
             _say_server(one, "tool")
     if options.json:
         tools = ",".join(f'{{"server":{json.dumps(name)},"tool":{item["json"]}}}' for name, item in found)
-        write(f'{{"tools":[{tools}]}}\n', sys.stdout)
+        write(terminal.json_safe(f'{{"tools":[{tools}]}}\n', sys.stdout), sys.stdout)
     else:
         rows = [[f"{name}/{item['name']}", first_line(item.get("description") or "")] for name, item in found]
         for line in tables.aligned(rows, _columns()):

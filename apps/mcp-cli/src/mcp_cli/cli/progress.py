@@ -78,7 +78,7 @@ class Shown:
 
     def _over(self, line: str) -> None:
         columns, _ = terminal.size(2)
-        self._line = terminal.disarmed(line).replace("\n", " ")[: columns - 1]
+        self._line = terminal.shown(line).replace("\n", " ")[: columns - 1]
         sys.stderr.write(f"\r\x1b[K{self._line}")
         sys.stderr.flush()
 

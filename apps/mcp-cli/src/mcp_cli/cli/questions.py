@@ -131,11 +131,11 @@ def _sampled(asked: Mapping[str, Any], server: str) -> str:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(terminal.disarmed(text) + "\n")
+    sys.stderr.write(terminal.shown(text) + "\n")
 
 
 def _ask(label: str) -> str:
-    sys.stderr.write(terminal.disarmed(label).replace("\n", " "))
+    sys.stderr.write(terminal.shown(label).replace("\n", " "))
     sys.stderr.flush()
     line = sys.stdin.readline()
     if not line:

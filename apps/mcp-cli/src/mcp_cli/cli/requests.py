@@ -11,7 +11,7 @@ import sys
 
 from daemonry import errors
 from daemonry.cli import kit
-from mcp_cli.cli import call, render
+from mcp_cli.cli import call, render, terminal
 from mcp_cli.cli import events as follow
 from mcp_cli.cli.listing import gather
 from mcp_cli.client.options import Options
@@ -98,9 +98,10 @@ def _shown(came: bool, text: str, options: Options, show: object) -> int:
     if not came:
         raise errors.ConnectionLost("the daemon", "maybe")
     if options.raw:
-        follow.write(text + "\n", sys.stdout)
+        follow.write(terminal.json_safe(text, sys.stdout) + "\n", sys.stdout)
     elif options.json:
-        follow.write(f'{{"outcome":"done","result":{text}}}\n', sys.stdout)
+        whole = f'{{"outcome":"done","result":{text}}}\n'
+        follow.write(terminal.json_safe(whole, sys.stdout), sys.stdout)
     else:
         assert callable(show)
         show()

@@ -18,8 +18,8 @@ import base64
 import inspect
 import json
 import keyword
-import re
 import threading
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
@@ -482,8 +482,10 @@ def connect(
 
 def python_name(name: str) -> str:
     """Return a name that Python can have for one that it cannot: `get-sum` is `get_sum`."""
-    made = re.sub(r"\W", "_", name)
-    if not made or made[0].isdigit():
+    if not name.isascii():  # Python takes names that are the same in NFKC for one
+        name = unicodedata.normalize("NFKC", name)
+    made = "".join(char if f"_{char}".isidentifier() else "_" for char in name)
+    if not made or not made[0].isidentifier():
         made = f"_{made}"
     return f"{made}_" if keyword.iskeyword(made) else made
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from daemonry import errors
+from daemonry import errors, terminal_text
 from daemonry.cli import kit
 from mcp_cli import NAME
 from mcp_cli.cli.call import INTERFACE
@@ -56,7 +56,7 @@ def tell(error: BaseException, options: Options, server: str, tool: str = "") ->
         if isinstance(error, errors.CallFailed):
             fields["fields"] = dict(error.parameters)
         whole: dict[str, Any] = {"outcome": said.outcome, "error": fields}
-        sys.stdout.write(json.dumps(whole, ensure_ascii=True) + "\n")
+        sys.stdout.write(terminal_text.json_for_stream(json.dumps(whole) + "\n", sys.stdout))
     for line in said.lines:
         kit.complain(kit.printable(line))
     return said.code

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import time
 
+from daemonry import open_regular
 from mcp_cli import __version__
 from mcp_cli.config.search import Found, home_dir
 
@@ -138,7 +139,7 @@ def _path(found: Found, environment: Mapping[str, str]) -> str | None:
 
 def _read(path: str) -> str | None:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = open_regular(path)
     except OSError:
         return None
     try:

@@ -24,6 +24,7 @@ from mcp_cli.client.warm import Warm
 
 LATEST: Final = "2025-11-25"
 VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", LATEST)
+NOT_JSON = "this is not JSON"
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = (
     -32700,
     -32600,
@@ -77,8 +78,8 @@ class Front:
         """Take a client's message.  Requests are answered later, in the order in which they are done."""
         try:
             message = json.loads(line)
-        except ValueError:
-            await self._error(None, _Fault(PARSE_ERROR, "this is not JSON"))
+        except (ValueError, RecursionError):  # the second: nested deeper than this interpreter goes
+            await self._error(None, _Fault(PARSE_ERROR, NOT_JSON))
             return
         if not isinstance(message, dict):
             await self._error(None, _Fault(INVALID_REQUEST, "a message is a JSON object"))

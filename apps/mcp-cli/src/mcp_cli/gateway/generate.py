@@ -6,15 +6,16 @@ command it has a subcommand for each tool, its parameters as options, and comple
 
 from __future__ import annotations
 
-import json
+import builtins
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from daemonry import errors, write_atomically
 from daemonry.cli import kit
+from daemonry.terminal_text import printable, shown
 from mcp_cli import NAME, __version__
 from mcp_cli.client.api import Servers, python_name
 from mcp_cli.client.options import Options
@@ -22,13 +23,16 @@ from mcp_cli.pool import arguments
 from mcp_cli.pool.arguments import followed
 
 _SIMPLE = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
-# What a generated module uses itself.
+# What a generated module uses itself: of what its functions and its command call, nothing is a tool's.
 _RESERVED = frozenset(
     (
-        *("Any", "Callable", "Literal", "Result", "atexit", "connect", "main"),
+        *dir(builtins),
+        *("annotations", "Any", "Callable", "Literal", "Result", "atexit", "connect", "main"),
         *("_COMPLETION", "_PROGRAM", "_TOOLS", "_complete", "_given", "_read", "_reader", "_servers"),
     )
 )
+# A parameter hides what it is called like in its own function only, which needs no more than these.
+_RESERVED_PARAMETERS = frozenset(("_given", "_servers"))
 WIDTH = 100
 # Linux before 5.1 cut the line at 127 characters.
 MAX_SHEBANG = 125
@@ -85,8 +89,8 @@ def module(
         connection: the arguments of `mcp_cli.connect`, as Python.
         standalone: whether it can be run as a command.
     """
-    tools = list(tools)
-    names = _names(str(tool["name"]) for tool in tools)
+    tools = _listed(tools)
+    names = _names((str(tool["name"]) for tool in tools), _RESERVED)
     functions = [_function(server, tool, names[tool["name"]]) for tool in tools]
     literal = any("Literal[" in one for one in functions)
     anything = standalone or any("Any" in one.partition('"""')[0] for one in functions)
@@ -100,11 +104,11 @@ def module(
         f"from typing import {', '.join(typing)}\n\n" if typing else "\n",
         "from mcp_cli import connect\nfrom mcp_cli.client.api import Result\n\n",
         f"_servers = connect({connection})\natexit.register(_servers.close)\n\n",
-        f"__all__ = {json.dumps(sorted(names.values()))}\n",
+        f"__all__ = {sorted(names.values())!a}\n",
         *functions,
     ]
     if standalone:
-        parts.append(_COMMAND.format(tools=_table(tools, names), program=repr(server)))
+        parts.append(_COMMAND.format(tools=_table(tools, names), program=ascii(server)))
     return "".join(parts)
 
 
@@ -114,30 +118,79 @@ def _interpreter() -> str:
     return own if own and len(own) < MAX_SHEBANG and " " not in own else "/usr/bin/env python3"
 
 
-def _names(tools: Iterable[str]) -> dict[str, str]:
-    """Return each tool's name in Python; two that would have the same are numbered."""
-    taken: dict[str, str] = {}
-    for tool in tools:
-        name = python_name(tool)
-        if name in _RESERVED:
-            name += "_"
+def _names(given: Iterable[str], reserved: frozenset[str]) -> dict[str, str]:
+    """Return each name in Python: its own where it can be, others changed, and numbered where two meet."""
+    made = {one: _unreserved(python_name(one), reserved) for one in given}
+    taken = {one: one for one, name in made.items() if name == one}
+    used = set(taken)
+    for one, name in made.items():
+        if one in taken:
+            continue
+        taken[one] = _free(name, used)
+        used.add(taken[one])
+    return {one: taken[one] for one in made}
+
+
+def _free(name: str, used: Container[str], between: str = "_") -> str:
+    """Return a name that is not used, numbered where it has to be."""
+    number, free = 2, name
+    while free in used:
+        free = f"{name}{between}{number}"
+        number += 1
+    return free
+
+
+def _unreserved(name: str, reserved: frozenset[str]) -> str:
+    if name.startswith("__") and name.endswith("__"):  # what Python itself looks for, such as __all__
+        name = f"{name.strip('_') or 'tool'}_"
+    return f"{name}_" if name in reserved else name
+
+
+def _listed(tools: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the tools, of those with the same name the first."""
+    return list({str(tool["name"]): tool for tool in reversed(list(tools))}.values())[::-1]
+
+
+def _parameters(schema: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str], dict[str, str]]:
+    """Return a tool's parameters, the required ones, and what each is called in Python, those first."""
+    properties = arguments.properties(schema)
+    required = [one for one in arguments.required(schema) if one in properties]
+    ordered = sorted(properties, key=lambda one: one not in required)
+    return properties, required, _names(ordered, _RESERVED_PARAMETERS)
+
+
+def _options(own: Mapping[str, str], kinds: Mapping[str, str]) -> dict[str, str]:
+    """Return the option of each parameter; none is argparse's own or another's."""
+    used = {"--help"}
+    found = {}
+    for one, name in own.items():
+        plain = name.strip("_").replace("_", "-") or "value"
+        turned_off = kinds[one] == "bool"
+        option = f"--{plain}" if f"--{plain}" not in used else f"--arg-{plain}"
         number = 2
-        made = name
-        while made in taken.values():
-            made = f"{name}_{number}"
+        while option in used or (turned_off and f"--no-{option[2:]}" in used):
+            option = f"--arg-{plain}-{number}"
             number += 1
-        taken[tool] = made
-    return taken
+        used |= {option, f"--no-{option[2:]}"} if turned_off else {option}
+        found[one] = option
+    return found
+
+
+def _commands(tools: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> dict[str, str]:
+    """Return what each tool is called on the command line: its name, if that is a word that can be shown."""
+    found: dict[str, str] = {}
+    for tool in tools:
+        name = tool["name"]
+        plain = name and not name.startswith("-") and printable(name) == name and " " not in name
+        found[name] = _free(name if plain else names[name], found.values(), "-")
+    return found
 
 
 def _function(server: str, tool: Mapping[str, Any], name: str) -> str:
     schema = tool.get("inputSchema") or {}
-    properties = arguments.properties(schema)
-    required = [one for one in arguments.required(schema) if one in properties]
-    ordered = sorted(properties, key=lambda one: one not in required)
-    own = _names(ordered)
+    properties, required, own = _parameters(schema)
     parameters = []
-    for one in ordered:
+    for one in own:
         kind = _type(properties[one], schema)
         if one in required:
             parameters.append(f"{own[one]}: {kind}")
@@ -149,13 +202,11 @@ def _function(server: str, tool: Mapping[str, Any], name: str) -> str:
         inside = "".join(f"    {one},\n" for one in ["*", *parameters])
         head = f"def {name}(\n{inside}) -> Result:"
     body = [f'    """{_doc(tool, properties, own)}"""']
-    optional = [one for one in ordered if one not in required]
-    pairs = ", ".join(f"{json.dumps(one)}: {own[one]}" for one in required)
+    optional = [one for one in own if one not in required]
+    pairs = ", ".join(f"{one!a}: {own[one]}" for one in own if one in required)
     body.append(f"    _given: dict[str, object] = {{{pairs}}}")
-    body += [
-        f"    if {own[one]} is not None:\n        _given[{json.dumps(one)}] = {own[one]}" for one in optional
-    ]
-    body.append(f"    return _servers.call({json.dumps(server)}, {json.dumps(tool['name'])}, _given)\n")
+    body += [f"    if {own[one]} is not None:\n        _given[{one!a}] = {own[one]}" for one in optional]
+    body.append(f"    return _servers.call({server!a}, {tool['name']!a}, _given)\n")
     return "\n\n" + head + "\n" + "\n".join(body)
 
 
@@ -174,7 +225,7 @@ def _doc(tool: Mapping[str, Any], properties: Mapping[str, Any], own: Mapping[st
 
 
 def _in_doc(text: str) -> str:
-    text = text.replace("\\", "\\\\").replace('"""', "'''").replace("\0", "")
+    text = shown(text).replace("\\", "\\\\").replace('"""', "'''")
     return text[:-1] + "'" if text.endswith('"') else text
 
 
@@ -186,7 +237,7 @@ def _type(kind: Any, schema: Mapping[str, Any], depth: int = 0) -> str:
     if "enum" in kind or "const" in kind:
         values = kind.get("enum") or [kind.get("const")]
         if isinstance(values, list) and all(isinstance(value, str | int | bool | None) for value in values):
-            return f"Literal[{', '.join(repr(value) for value in values)}]"
+            return f"Literal[{', '.join(ascii(value) for value in values)}]"
         return "Any"
     for union in ("anyOf", "oneOf"):
         if isinstance(kind.get(union), list):
@@ -215,26 +266,31 @@ def _union(kinds: list[str]) -> str:
 def _table(tools: list[Mapping[str, Any]], names: Mapping[str, str]) -> str:
     """Return what the command knows of the tools, as Python."""
     lines = []
+    commands = _commands(tools, names)
     for tool in tools:
         schema = tool.get("inputSchema") or {}
-        properties = arguments.properties(schema)
-        own = _names(properties)
+        properties, required, own = _parameters(schema)
+        kinds = {one: _type(kind, schema) for one, kind in properties.items()}
+        options = _options(own, kinds)
         table = {
-            own[name]: (
-                _type(kind, schema),
-                name in arguments.required(schema),
-                " ".join(str((kind if isinstance(kind, dict) else {}).get("description") or "").split()),
+            own[one]: (
+                options[one],
+                kinds[one],
+                one in required,
+                printable(str((kind if isinstance(kind, dict) else {}).get("description") or "")),
             )
-            for name, kind in properties.items()
+            for one, kind in properties.items()
         }
-        said = str(tool.get("description") or "").strip().partition("\n")[0]
-        lines.append(f"    {tool['name']!r}: ({names[tool['name']]}, {said!r}, {table!r}),\n")
+        said = printable(str(tool.get("description") or "").strip().partition("\n")[0])
+        name = tool["name"]
+        lines.append(f"    {commands[name]!a}: ({names[name]}, {said!a}, {table!a}),\n")
     return "".join(lines)
 
 
 _COMMAND = '''
 
-# By the tool's name: its function, what it says of itself, and its parameters (type, required, meaning).
+# By the tool's command: its function, what it says of itself, and its parameters (option, type, required,
+# meaning).
 _TOOLS: dict[str, Any] = {{
 {tools}}}
 _PROGRAM = {program}
@@ -270,7 +326,7 @@ def _complete(words: list[str]) -> list[str]:
     if words[0] == "--completion":
         return [*_COMPLETION]
     _, _, parameters = _TOOLS.get(words[0], (None, "", {{}}))
-    options = {{"--" + name.replace("_", "-"): kind for name, (kind, _, _) in parameters.items()}}
+    options = {{option: kind for option, kind, _, _ in parameters.values()}}
     kind = options.get(words[-2], "")
     if kind.startswith("Literal["):
         return [str(value) for value in ast.literal_eval(kind.removeprefix("Literal"))]
@@ -303,6 +359,7 @@ def main() -> int:
     import sys
 
     from daemonry.errors import DaemonryError
+    from daemonry.terminal_text import for_stream, json_for_stream
     from mcp_cli.client import failures
     from mcp_cli.client.api import ToolFailed
     from mcp_cli.client.options import Options
@@ -330,8 +387,7 @@ def main() -> int:
     tools = parser.add_subparsers(dest="tool", metavar="TOOL", required=True)
     for tool, (_, said, parameters) in _TOOLS.items():
         own = tools.add_parser(tool, help=said.replace("%", "%%"), description=said.replace("%", "%%"))
-        for name, (kind, required, meaning) in parameters.items():
-            option = "--" + name.replace("_", "-")
+        for name, (option, kind, required, meaning) in parameters.items():
             if kind == "bool":
                 own.add_argument(
                     option, dest="p_" + name, action=argparse.BooleanOptionalAction, required=required,
@@ -339,8 +395,10 @@ def main() -> int:
                 )
                 continue
             own.add_argument(
-                option, dest="p_" + name, type=_reader(kind), required=required, metavar=kind,
-                help=meaning.replace("%", "%%"),
+                option, dest="p_" + name, type=_reader(kind), required=required,
+                # argparse cannot break a usage line at what has brackets in it.
+                metavar=kind if kind.isidentifier() else "VALUE",
+                help=f"{{meaning}} ({{kind}})".strip().replace("%", "%%"),
             )
     given = vars(parser.parse_args())
     function = _TOOLS[given["tool"]][0]
@@ -350,11 +408,14 @@ def main() -> int:
     try:
         result = function(**arguments)
     except ToolFailed as error:
-        print(error, file=sys.stderr)
+        print(for_stream(str(error), sys.stderr), file=sys.stderr)
         return 1
     except DaemonryError as error:
         return failures.tell(error, Options(), _PROGRAM, given["tool"])
-    print(result.raw if given["json"] else result.text)
+    if given["json"]:
+        print(json_for_stream(result.raw, sys.stdout))
+    else:
+        print(for_stream(result.text, sys.stdout))
     return 0
 
 

@@ -54,7 +54,7 @@ def record(options: Options, path: str, server: str) -> int:
             at = round(time.monotonic() - began, 6)
             try:
                 _write(file, {"at": at, "from": who, "message": json.loads(line)})
-            except ValueError:
+            except (ValueError, RecursionError):
                 _write(file, {"at": at, "from": who, "text": line})
 
         try:
@@ -188,7 +188,7 @@ def _serve(recording: Recording, requests: BinaryIO, replies: BinaryIO) -> None:
     for line in requests:
         try:
             message = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if not isinstance(message, dict) or "method" not in message or "id" not in message:
             continue

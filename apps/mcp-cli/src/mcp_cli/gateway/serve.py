@@ -20,7 +20,7 @@ from mcp_cli import NAME
 from mcp_cli.client.options import Options
 from mcp_cli.client.warm import Warm
 from mcp_cli.gateway import http_guard
-from mcp_cli.gateway.front import Front
+from mcp_cli.gateway.front import NOT_JSON, PARSE_ERROR, Front
 
 MAX_LINE_BYTES: Final = 64 << 20
 # For what was asked when the client has ended its input.
@@ -228,8 +228,8 @@ class _Http:
     async def _post(self, body: bytes, receive: Any, send: Any) -> None:
         try:
             message = json.loads(body)
-        except ValueError:
-            await _plain(send, 400, "this is not JSON")
+        except (ValueError, RecursionError):  # the second: nested deeper than this interpreter goes
+            await _parse_error(send)
             return
         if not isinstance(message, dict):
             await _plain(send, 400, "a message is a JSON object")
@@ -289,6 +289,13 @@ async def _body(receive: Any) -> bytes | None:
 async def _gone(receive: Any) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _parse_error(send: Any) -> None:
+    body = json.dumps({"jsonrpc": "2.0", "id": None, "error": {"code": PARSE_ERROR, "message": NOT_JSON}})
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": 400, "headers": headers})
+    await send({"type": "http.response.body", "body": body.encode()})
 
 
 async def _plain(send: Any, status: int, text: str) -> None:

@@ -13,7 +13,10 @@ import os
 
 import msgspec
 
-from daemonry import write_atomically
+from daemonry import read_regular, write_atomically
+
+# Tokens and what a server says of itself; real ones have a few KiB.
+MAX_FILE_BYTES = 1 << 20
 
 
 class Kept(msgspec.Struct, omit_defaults=True):
@@ -47,8 +50,7 @@ def _path(url: str) -> str:
 def load(url: str) -> Kept:
     """Return what is kept of a server; nothing where there is no file, or where it cannot be understood."""
     try:
-        with open(_path(url), "rb") as file:
-            return msgspec.json.decode(file.read(), type=Kept)
+        return msgspec.json.decode(read_regular(_path(url), MAX_FILE_BYTES), type=Kept)
     except (OSError, msgspec.MsgspecError):
         return Kept(url)
 

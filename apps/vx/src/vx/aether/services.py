@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from daemonry import Endpoint, Instance, Owned, errors, spawn_owned
+from daemonry import Endpoint, Instance, Owned, errors, open_regular, spawn_owned
 from vx import home
 from vx.aether.interface import ServiceDied, ServiceState
 
@@ -187,7 +187,7 @@ class Service:
 
     def _spawn(self) -> Owned:
         place = home.place(self.name)
-        output = os.open(place.crash_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        output = open_regular(place.crash_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
             # Each finds the others by these, whatever directory or user it thinks that it has.
             told = {f"VX_{name.upper()}": str(home.endpoint(name)) for name in home.SERVICES}
@@ -270,7 +270,7 @@ def _how_it_ended(code: int) -> str:
 
 def _last_line(path: str) -> str:
     try:
-        with open(path, "rb") as file:
+        with open(open_regular(path), "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _OUTPUT_TAIL_BYTES))
             lines = file.read().decode("utf-8", "backslashreplace").split("\n")
     except OSError:

@@ -34,6 +34,7 @@ from typing import Any, Final, TypeVar
 
 from blake3 import blake3
 
+from daemonry import open_regular
 from vx import digests
 from vx.cass import collect, layout
 from vx.cass.collect import Entry
@@ -71,7 +72,7 @@ MAX_QUARANTINED: Final = 32
 VERIFY_STEP: Final = 256
 
 _NO_ROOM: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 Found = TypeVar("Found")
 _NOATIME: Final = getattr(os, "O_NOATIME", 0)
@@ -640,7 +641,7 @@ class Store:
     @contextlib.contextmanager
     def _gc_lock(self) -> Iterator[None]:
         self._make_directories()
-        fd = os.open(f"{self.path}/gc.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = open_regular(f"{self.path}/gc.lock", os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield
@@ -670,7 +671,7 @@ class Store:
     def _check_format(self) -> None:
         path = f"{self.path}/format"
         try:
-            with open(path, "rb") as file:
+            with open(open_regular(path), "rb") as file:
                 written = file.read(64)
         except FileNotFoundError:
             written = b""
@@ -778,7 +779,7 @@ def _unlink(path: str) -> None:
 
 def _is_locked(path: str) -> bool:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = open_regular(path)
     except FileNotFoundError:
         return False
     try:
@@ -792,7 +793,7 @@ def _is_locked(path: str) -> bool:
 
 def _unlink_unlocked(path: str) -> None:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = open_regular(path)
     except OSError:
         return
     try:

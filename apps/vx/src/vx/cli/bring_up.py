@@ -59,7 +59,7 @@ def _start_owned() -> None:
         return
     os.makedirs(home.home_dir(), 0o700, exist_ok=True)
     place = home.place(home.AETHER)
-    output = os.open(place.crash_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    output = daemonry.open_regular(place.crash_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         words = [sys.executable, "-m", "daemonry", "run", daemon.target()]
         _owned = daemonry.spawn_owned(words, cwd="/", stdout=output, stderr=output)

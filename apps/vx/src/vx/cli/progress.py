@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
+from daemonry import terminal_text
 from daemonry.cli import kit
 
 TYPE_CHECKING = False
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 _BAR_CELLS = 24
+# What begins a terminal's commands, and what ends those that compilers colour with; "" where a text is cut.
+_CSI = "\x1b["
+_DROPPED = ("m", "K", "")
 
 
 class Progress:
@@ -93,20 +97,20 @@ def bar(done: int, total: int, running: list[str], *, columns: int) -> str:
 
 
 def text_for(text: str, *, colours: bool) -> str:
-    """Return a compiler's words for a terminal, or without what only a terminal understands."""
-    # What else could move a terminal's cursor or title is taken out; colours are kept where wanted.
-    pieces = text.split("\x1b[")
-    found = [pieces[0]]
-    for piece in pieces[1:]:
+    """Return a compiler's words for a terminal: its colours where they are wanted, and no other command."""
+    first, *pieces = text.split(_CSI)
+    found = [terminal_text.shown(first)]
+    for piece in pieces:
         end = 0
         while end < len(piece) and piece[end] in "0123456789;":
             end += 1
-        sequence, rest = piece[: end + 1], piece[end + 1 :]
-        if colours and sequence.endswith("m"):
-            found.append("\x1b[" + sequence)
-        found.append(rest)
-    kept = "".join(found)
-    return "".join(char for char in kept if char >= " " or char in "\n\t" or (char == "\x1b" and colours))
+        last, rest = piece[end : end + 1], piece[end + 1 :]
+        if last in _DROPPED:
+            found.append(_CSI + piece[: end + 1] if last == "m" and colours else "")
+        else:
+            found.append(terminal_text.shown(_CSI + piece[: end + 1]))
+        found.append(terminal_text.shown(rest))
+    return "".join(found)
 
 
 def _columns() -> int:

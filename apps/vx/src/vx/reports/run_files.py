@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from daemonry import open_regular
 from vx.directories import make_dirs
 from vx.reports.report import FORMAT, RunReport
 from vx.reports.ulid import is_ulid
@@ -67,7 +68,7 @@ def ids(project_dir: str) -> list[str]:
 def read(project_dir: str, run_id: str) -> RunReport | None:
     """Return a report, or None if it is gone, damaged, or of another version's form."""
     try:
-        with open(f"{runs_dir(project_dir)}/{run_id}.json", "rb") as file:
+        with open(open_regular(f"{runs_dir(project_dir)}/{run_id}.json"), "rb") as file:
             report = _decoder.decode(file.read())
     except (OSError, msgspec.DecodeError, msgspec.ValidationError):
         return None
