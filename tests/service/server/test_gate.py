@@ -149,10 +149,15 @@ def test_half_a_proof_is_waited_for_as_long_as_any_and_no_longer(guarded, half):
     assert guarded.state.reloads == 0
 
 
-def test_a_flood_that_proves_nothing_does_not_keep_out_who_can(guarded):
+def test_a_flood_that_proves_nothing_does_not_keep_out_who_can(serve_text, tmp_path):
+    guarded = serve_text(
+        endpoint="tcp:127.0.0.1:0", token_path=str(tmp_path / "x.token"), first_byte_timeout_s=3600.0
+    )
     socks = [guarded.connect() for _ in range(GATE_MOST + 50)]
     try:
         assert client.request(guarded.endpoint, "PING").message == "PONG"
+        for sock in socks[:50]:
+            assert sock.recv(1) == b"", "the oldest went"
     finally:
         for sock in socks:
             sock.close()
