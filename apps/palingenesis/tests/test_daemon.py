@@ -443,6 +443,7 @@ def test_sighup_reloads(app):
 
 def test_logs_tail_since_and_follow(app):
     app.done("daemon", "start")
+    wait_until(lambda: f"watching {app.sessions}" in app.log())  # the last line that a start brings
     assert len(app.done("logs", "--tail", "1").splitlines()) == 1
     assert app.done("logs", "-t", "0") == app.done("logs", "--since", "1h")
     seen = app.sandbox.path / "seen"

@@ -82,7 +82,8 @@ def test_keys_of_the_original_are_accepted_and_told(tmp_path: Path) -> None:
         [monitoring]
         assistants = ["opencode"]
         [resume]
-        max_retries = 10
+        max_retries = 9
+        base_delay_secs = 20
         [notifications.ntfy]
         topic = "x"
         """,
@@ -91,7 +92,7 @@ def test_keys_of_the_original_are_accepted_and_told(tmp_path: Path) -> None:
         "daemon.pid_file",
         "daemon.http_enabled",
         "monitoring.assistants",
-        "resume",
+        "resume.base_delay_secs",
         "notifications",
     ]
 
@@ -99,7 +100,7 @@ def test_keys_of_the_original_are_accepted_and_told(tmp_path: Path) -> None:
 def test_every_key_either_does_something_or_is_told_not_to() -> None:
     everything = msgspec.structs.asdict(Settings())
     assert set(everything) - set(with_effect(Settings())) == {
-        "resume", "notifications", "bot", "metrics", "opencode", "mcp", "otel",
+        "notifications", "bot", "metrics", "opencode", "mcp", "otel",
     }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -457,7 +458,7 @@ def test_the_commands_work_without_a_daemon_and_without_configuration(seen):
     assert "no session has changed" in seen.done()
     seen.home.claude()
     heads, row = seen.done("sessions").splitlines()
-    assert heads.split() == ["AGENT", "SESSION", "PROJECT", "STATE", "WHY", "RESETS", "IN"]
+    assert heads.split() == ["AGENT", "SESSION", "PROJECT", "STATE", "WHY", "RESUMES", "IN"]
     assert row.split()[:6] == ["claude", "11111111", "proj", "stopped", "rate", "limit"]
     assert seen.done().splitlines()[0] == heads
     (fields,) = seen("sessions", "--json").json()["sessions"]
@@ -538,7 +539,11 @@ def test_the_live_table_on_a_terminal(seen, tmp_path):
     command = Path(sys.executable).parent / "palingenesis"
     env = {**seen.sandbox.env, "TERM": "xterm"}
     env.pop("COLUMNS", None)
-    process = subprocess.Popen([command], stdin=follower, stdout=follower, stderr=follower, env=env)
+    ends = {"stdin": follower, "stdout": follower, "stderr": follower}
+    # What runs the tests may be a job in a shell's background, and have SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen([command], **ends, env=env)
+    signal.signal(signal.SIGINT, before)
     os.close(follower)
     shown = b""
     try:

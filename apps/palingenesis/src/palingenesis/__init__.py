@@ -8,12 +8,14 @@ The command:
     default_config    the text that `config init` writes
     completion        the shells' completion scripts
     overview          agents, sessions, why, and the live table
+    words             now, skip, abort, hold, release, new-session
 
 What is known and seen of sessions:
 
     agents            agents as tables: where their sessions are, how one is read and resumed
     evidence          files and processes, read into typed facts
     verdict           why a session is as it is, from these facts
+    resume            sessions resumed: when, whether, and never twice
 
 The daemon:
 

@@ -21,6 +21,14 @@ _CODES = (
     "exit codes: 0 done or already so, 1 failed, 2 usage, 3 not running, 4 access denied, "
     "5 no answer in time, 6 outcome unknown"
 )
+_WORDS = {
+    "now": "resume a stopped session at once",
+    "skip": "leave this stop to yourself; a later one counts again",
+    "abort": "end the run that resumes a session",
+    "hold": "do nothing about a session until it is released",
+    "release": "hold it no longer",
+    "new-session": "begin a new session that takes over from one whose context is full",
+}
 _OVERVIEWS = ("agents", "sessions", "why")
 SHELLS = ("bash", "zsh", "fish")
 
@@ -38,7 +46,11 @@ def parser() -> argparse.ArgumentParser:
     _add_sessions(add)
     _talking(add("status", "say how the daemon is"))
     _talking(add("pause", "stop monitoring, until resumed"))
-    _talking(add("resume", "monitor again"))
+    resume = _talking(add("resume", "monitor again; with a session, the same as now"))
+    resume.add_argument("session", metavar="SESSION", nargs="?", help="the session to resume now")
+    for name, text in _WORDS.items():
+        one = _talking(add(name, text))
+        one.add_argument("session", metavar="SESSION", help="its id, the beginning of it, or its file")
     _add_logs(add("logs", "print the daemon's log"))
     _add_config(_commands_of(add("config", "write, show and check the configuration"), "subcommand"))
     completion = add("completion", "print a shell's completion script")
@@ -128,6 +140,11 @@ def run(arguments: list[str]) -> int:
         return _config(given)
     if given.command in _OVERVIEWS:
         return _overview(given)
+    if given.command in _WORDS or (given.command == "resume" and given.session is not None):
+        from palingenesis.words import say_to
+
+        verb = "now" if given.command == "resume" else given.command
+        return say_to(given.session, verb, given.json, given.timeout)
     if given.command == "completion":
         from palingenesis.completion import script
 

@@ -13,10 +13,17 @@ _TALKING = "--json --timeout"
 
 # What can follow each command; "" is the program itself.
 WORDS: Final = {
-    "": "sessions why agents daemon status pause resume logs config completion --version",
+    "": "sessions why agents now skip abort hold release new-session "
+    "daemon status pause resume logs config completion --version",
     "sessions": "--json --all",
     "why": "--json",
     "agents": "--json",
+    "now": _TALKING,
+    "skip": _TALKING,
+    "abort": _TALKING,
+    "hold": _TALKING,
+    "release": _TALKING,
+    "new-session": _TALKING,
     "daemon": "start stop restart reload status",
     "daemon start": f"--foreground {_TALKING}",
     "daemon stop": f"--force {_TALKING}",

@@ -34,6 +34,20 @@ TEXT: Final = """\
 # that give no notice of changes, such as NFS.
 #poll_interval_secs = 0
 
+[resume]
+
+# Whether stopped sessions are resumed; without it they are only seen.
+#enabled = true
+
+# A resumed run that writes nothing for so many seconds is ended, and a failed try (5 to 86400).
+#silence_secs = 600
+
+# Tries without progress, until a session is given up (1 to 100).
+#max_retries = 10
+
+# Backups of the records of sessions whose context was full (0 to 1000).
+#backup_count = 10
+
 # Agents: the built-in tables are enough for Claude Code, Codex, opencode and Gemini CLI.  A table of
 # your own changes single keys of one, or adds an agent, as here; see docs/palingenesis.md.
 #

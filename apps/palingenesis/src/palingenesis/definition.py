@@ -13,5 +13,7 @@ daemon = Daemon(
     NAME,
     version=__version__,
     config="palingenesis.settings:Settings",
+    # Agents that it resumes need what their user's terminal has: keys, proxies, PATH.
+    environment=("*",),
     target="palingenesis.served:daemon",
 )

@@ -125,6 +125,18 @@ class Keeper:
             count = self.state.saves_count + len(saved)
             await self._keep(_with(self.state, saves_count=count, current_session=shown(saved[-1])))
 
+    async def count_agents(self, saved: list[str], resumed: int) -> None:
+        """Count what was seen of agents' own records, and sessions that went on by a run of ours."""
+        async with self._changing:
+            state = self.state
+            changes: dict[str, Any] = {"total_resumes": state.total_resumes + resumed}
+            if saved:
+                changes |= {
+                    "saves_count": state.saves_count + len(saved),
+                    "current_session": shown(saved[-1]),
+                }
+            await self._keep(_with(state, **changes))
+
     # --- commands -------------------------------------------------------------------------------
 
     async def pause(self) -> None:

@@ -13,20 +13,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from daemonry import load_config
+from daemonry import DaemonryError, Instance, load_config
 from daemonry.cli import kit
 from palingenesis import NAME
 from palingenesis.agents.known import configured
 from palingenesis.definition import daemon
 from palingenesis.evidence.facts import Fact
 from palingenesis.evidence.survey import RECENT_S, Session, Survey
+from palingenesis.resume import ledger
+from palingenesis.resume.entry import Entry
+from palingenesis.resume.states import State
 from palingenesis.settings import Settings
 from palingenesis.verdict.reasons import AT_WORK, NEEDS_A_HUMAN, RESUMABLE, Reason
 
 # What an id is shortened to in tables; the whole one is in --json and `why`.
 SHORT_ID_CHARS: Final = 8
 REDRAW_S: Final = 2.0
-_HEADS: Final = ("AGENT", "SESSION", "PROJECT", "STATE", "WHY", "RESETS IN")
+_HEADS: Final = ("AGENT", "SESSION", "PROJECT", "STATE", "WHY", "RESUMES IN")
 
 _HOME_AND_CLEAR_LINE: Final = "\x1b[H"
 _OTHER_SCREEN: Final = ("\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l")
@@ -97,29 +100,42 @@ def _limits(name: str, found: Survey) -> Iterator[str]:
 def sessions(*, as_json: bool, everything: bool) -> int:
     """Print the sessions of the last days, the newest first."""
     found = survey().look(0.0 if everything else None)
+    kept = kept_entries()
     if as_json:
-        kit.say_json({"sessions": [as_fields(one) for one in found]})
+        kit.say_json({"sessions": [as_fields(one, kept.get(one.key)) for one in found]})
         return kit.DONE
     if not found:
         days = int(RECENT_S // 86400)
         kit.say("no session" if everything else f"no session has changed in the last {days} days")
         kit.say(f"try {NAME} agents, which says where they are looked for, or {NAME} --help")
         return kit.DONE
-    for line in table(found, time.time(), None):
+    for line in table(found, kept, time.time(), None):
         kit.say(line)
     return kit.DONE
 
 
-def as_fields(session: Session) -> dict[str, Any]:
+def kept_entries() -> dict[str, Entry]:
+    """Return what the daemon keeps of sessions, by key; nothing while none runs."""
+    try:
+        if Instance.named(NAME).pid() is None:
+            return {}
+        kept = ledger.read(ledger.path_in(daemon.place().state_path))
+    except (DaemonryError, OSError, ValueError):
+        return {}
+    return {entry.key: entry for entry in kept.entries}
+
+
+def as_fields(session: Session, entry: Entry | None) -> dict[str, Any]:
     """Return a session as JSON has it."""
     verdict = session.verdict
+    kept = None if entry is None else _entry_fields(entry)
     return {
         "agent": session.agent,
         "session": _utf8(session.id),
         "path": _utf8(session.path),
         "cwd": _utf8(session.cwd),
         "changed_at": _iso(session.changed_at_s),
-        "state": state_of(verdict.reason),
+        "state": state_of(verdict.reason) if entry is None else entry.state.value,
         "reason": verdict.reason.value,
         "confidence": verdict.confidence.value,
         "resets_at": None if verdict.resets_at_s is None else _iso(verdict.resets_at_s),
@@ -127,6 +143,18 @@ def as_fields(session: Session) -> dict[str, Any]:
         "overrun": verdict.overrun,
         "said": verdict.said,
         "basis": [fact_fields(fact) for fact in verdict.basis],
+        "kept": kept,
+    }
+
+
+def _entry_fields(entry: Entry) -> dict[str, Any]:
+    return {
+        "since": _iso(entry.since_s),
+        "due_at": _iso(entry.at_s) if entry.state is State.SCHEDULED else None,
+        "attempt": entry.attempt,
+        "note": _utf8(entry.note),
+        "resumes": entry.resumes,
+        "continued_by": _utf8(entry.continued_by) or None,
     }
 
 
@@ -157,28 +185,39 @@ def state_of(reason: Reason) -> str:
     return "unknown" if reason is Reason.UNKNOWN else "stopped"
 
 
-def table(found: Sequence[Session], now_s: float, width: int | None) -> Iterator[str]:
+def table(
+    found: Sequence[Session], kept: Mapping[str, Entry], now_s: float, width: int | None
+) -> Iterator[str]:
     """Yield the lines of a table of sessions, each at most `width` columns wide."""
-    rows = [_HEADS, *(_row(one, now_s) for one in found)]
+    rows = [_HEADS, *(_row(one, kept.get(one.key), now_s) for one in found)]
     widths = [max(_columns(row[at]) for row in rows) for at in range(len(_HEADS))]
     for row in rows:
         line = "  ".join(_padded(cell, columns) for cell, columns in zip(row, widths, strict=True)).rstrip()
         yield line if width is None else _cut(line, width)
 
 
-def _row(session: Session, now_s: float) -> tuple[str, ...]:
+def _row(session: Session, entry: Entry | None, now_s: float) -> tuple[str, ...]:
     verdict = session.verdict
     project = os.path.basename(session.cwd) or "-"
-    left_s = None if verdict.resets_at_s is None else verdict.resets_at_s - now_s
     shown = _shown_reason(session)
     return (
         kit.printable(session.agent),
         kit.printable(_utf8(_short(session.id))),
         kit.printable(_utf8(project)),
-        state_of(verdict.reason),
+        state_of(verdict.reason) if entry is None else entry.state.value,
         shown,
-        "" if left_s is None or verdict.reason is Reason.COMPLETED else _left(left_s),
+        _next_in(session, entry, now_s),
     )
+
+
+def _next_in(session: Session, entry: Entry | None, now_s: float) -> str:
+    """Return when a session goes on; in brackets, when its limit ends, if nobody resumes it."""
+    resets_at_s = session.verdict.resets_at_s
+    if entry is not None and entry.state is State.SCHEDULED:
+        return _left(entry.at_s - now_s)
+    if resets_at_s is None or session.verdict.reason is Reason.COMPLETED:
+        return ""
+    return f"(reset: {_left(resets_at_s - now_s)})"
 
 
 def _short(session_id: str) -> str:
@@ -221,10 +260,11 @@ def why(words: str, *, as_json: bool) -> int:
     session = chosen(survey().look(0.0), words)
     if session is None:
         return kit.FAILED
+    entry = kept_entries().get(session.key)
     if as_json:
-        kit.say_json(as_fields(session))
+        kit.say_json(as_fields(session, entry))
         return kit.DONE
-    for line in _explained(session, time.time()):
+    for line in _explained(session, entry, time.time()):
         kit.say(line)
     return kit.DONE
 
@@ -253,12 +293,12 @@ def chosen(found: Iterable[Session], words: str) -> Session | None:
     return None
 
 
-def _explained(session: Session, now_s: float) -> Iterator[str]:
+def _explained(session: Session, entry: Entry | None, now_s: float) -> Iterator[str]:
     verdict = session.verdict
     yield f"Session: {kit.printable(_utf8(session.key))}"
     yield f"Directory: {kit.printable(_utf8(session.cwd)) or 'unknown'}"
     yield f"Record: {kit.printable(_utf8(session.path))}"
-    yield f"State: {state_of(verdict.reason)}"
+    yield f"State: {state_of(verdict.reason) if entry is None else entry.state.value}"
     yield f"Why: {verdict.reason.value} ({_SURE[verdict.confidence.value]})"
     if verdict.said:
         yield f"It said: {kit.printable(' '.join(verdict.said.split()))[:500]}"
@@ -268,7 +308,13 @@ def _explained(session: Session, now_s: float) -> Iterator[str]:
         yield "Overrun: its own wait is over, and it has not gone on"
     for fact in verdict.basis:
         yield f"Rests on: {_fact_line(fact)}"
-    yield f"What follows: {_what_follows(session)}"
+    if entry is not None and entry.note:
+        yield f"Note: {kit.printable(_utf8(entry.note))}"
+    if entry is not None and entry.state is State.SCHEDULED:
+        tries = f", after {entry.attempt} that brought nothing" if entry.attempt else ""
+        yield f"What follows: a try at {_iso(entry.at_s)} ({_relative(entry.at_s - now_s)}){tries}"
+    else:
+        yield f"What follows: {_what_follows(session)}"
 
 
 _SURE: Final[Mapping[str, str]] = {
@@ -333,7 +379,7 @@ def live() -> int:
 def _screen(found: Survey) -> str:
     width, height = shutil.get_terminal_size()
     now_s = time.time()
-    rows = list(table(found.look(), now_s, width))
+    rows = list(table(found.look(), kept_entries(), now_s, width))
     title = f"palingenesis  {time.strftime('%H:%M:%S')}  {len(rows) - 1} sessions  (Ctrl-C ends)"
     lines = [_cut(title, width), *rows]
     if len(lines) > height - 1:

@@ -5,14 +5,21 @@ Owns the wiring.  Imported by the daemon's own process only; the quick commands 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import time
 from typing import TYPE_CHECKING
 
 from daemonry import load_config
 from daemonry.errors import DaemonryError
+from palingenesis.agents.known import configured
 from palingenesis.definition import daemon
-from palingenesis.keeper import Keeper
+from palingenesis.evidence.survey import Survey
+from palingenesis.keeper import RETRY_S, Keeper
+from palingenesis.resume.engine import TICK_S, Engine, Limits
+from palingenesis.resume.ledger import Ledger
+from palingenesis.resume.service import Sessions
 from palingenesis.settings import Settings, socket_path, without_effect
 from palingenesis.state_file import StateFile
 
@@ -44,22 +51,78 @@ def restore(run: Run) -> None:
     if keeper.state.paused:
         run.start_paused()
 
+    sessions = Sessions()
+
     async def begin(run: Run) -> None:
         _apply(run.config)
         await keeper.begin(run.config.monitoring)
+        await asyncio.to_thread(_take_up, sessions, run)
+
+    async def keep_sessions(run: Run) -> None:
+        while True:
+            await run.wait_running()
+            await _look(sessions, keeper)
+            await asyncio.sleep(TICK_S)
 
     async def reload(settings: Settings) -> None:
+        survey = _survey(settings)
         await keeper.reload(settings.monitoring)
+        if sessions.engine is not None:
+            async with sessions.turn:
+                sessions.engine.use(survey, _limits(settings))
         _apply(settings)
 
     daemon.setup(begin)
     daemon.work(keeper.watch)
+    daemon.work(keep_sessions)
+    daemon.serve(sessions)
     daemon.work(keeper.write_late)
     daemon.whole_status(keeper.status)
     daemon.on_pause(keeper.pause)
     daemon.on_resume(keeper.resume)
     daemon.on_reload(reload)
     daemon.on_stop(keeper.stop)
+
+
+def _survey(settings: Settings) -> Survey:
+    return Survey(configured(settings, daemon.config_path()), os.environ)
+
+
+def _limits(settings: Settings) -> Limits:
+    given = settings.resume
+    return Limits(given.enabled, float(given.silence_secs), given.max_retries, given.backup_count)
+
+
+def _take_up(sessions: Sessions, run: Run) -> None:
+    """Take up what is kept of the sessions, unless another daemon has it."""
+    survey = _survey(run.config)
+    try:
+        ledger = Ledger(run.state_path, time.time())
+    except BlockingIOError:
+        sessions.why_not = f"another daemon keeps the sessions of {run.state_path}"
+        logger.error("%s: sessions are not resumed here", sessions.why_not)
+        return
+    engine = Engine(survey, ledger, run.state_path, _for_agents(), _limits(run.config))
+    engine.recover()
+    sessions.engine = engine
+
+
+def _for_agents() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("DAEMONRY_")}
+
+
+async def _look(sessions: Sessions, keeper: Keeper) -> None:
+    if sessions.engine is None:
+        return
+    try:
+        async with sessions.turn:
+            counted = await asyncio.to_thread(sessions.engine.tick)
+    except OSError as error:
+        logger.error("sessions cannot be kept: %s", error)
+        await asyncio.sleep(RETRY_S)
+        return
+    if counted.saved or counted.resumed:
+        await keeper.count_agents(counted.saved, counted.resumed)
 
 
 def _apply(settings: Settings) -> None:

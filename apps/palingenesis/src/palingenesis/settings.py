@@ -21,6 +21,9 @@ _Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 # it may take to end.
 _DebounceMs = Annotated[int, msgspec.Meta(ge=10, le=2000)]
 _PollSecs = Annotated[int, msgspec.Meta(ge=0, le=86400)]
+_SilenceSecs = Annotated[int, msgspec.Meta(ge=5, le=86400)]
+_Tries = Annotated[int, msgspec.Meta(ge=1, le=100)]
+_Backups = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 _DetectSecs = Annotated[int, msgspec.Meta(ge=1, le=86400)]
 
 
@@ -72,13 +75,32 @@ class Monitoring(msgspec.Struct, frozen=True):
         _check_path("session_dir", self.session_dir)
 
 
+class Resume(msgspec.Struct, frozen=True):
+    """The table `[resume]`.
+
+    Attributes:
+        enabled: whether stopped sessions are resumed.
+        silence_secs: a resumed run that writes nothing for so long is a failed try.
+        max_retries: tries without progress, until a session is given up.
+        backup_count: backups of the records of full sessions that are kept.
+    """
+
+    enabled: bool = True
+    silence_secs: _SilenceSecs = 600
+    max_retries: _Tries = 10
+    backup_count: _Backups = 10
+    base_delay_secs: _DetectSecs = 30
+    max_delay_secs: _DetectSecs = 300
+    jitter: bool = True
+
+
 class Settings(msgspec.Struct, frozen=True):
-    """The whole file.  The tables after `agents` are the original's, and do nothing yet."""
+    """The whole file.  The tables after `resume` are the original's, and do nothing yet."""
 
     daemon: DaemonSettings = DaemonSettings()
     monitoring: Monitoring = Monitoring()
     agents: dict[str, dict[str, Any]] = {}
-    resume: dict[str, Any] = {}
+    resume: Resume = Resume()
     notifications: dict[str, Any] = {}
     bot: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
@@ -97,7 +119,9 @@ _WITHOUT_EFFECT = {
     "monitoring.assistants": _NOT_YET,
     "monitoring.auto_detect": _NOT_YET,
     "monitoring.auto_detect_interval_secs": _NOT_YET,
-    "resume": _NOT_YET,
+    "resume.base_delay_secs": "the first delay is 30 s",
+    "resume.max_delay_secs": "the longest delay is 300 s",
+    "resume.jitter": "delays always differ between sessions",
     "notifications": _NOT_YET,
     "bot": _NOT_YET,
     "metrics": _NOT_YET,

@@ -17,6 +17,8 @@ from palingenesis.verdict.reasons import Reason
 
 READERS: Final = ("claude", "codex", "gemini", "opencode", "markdown", "text")
 PLACEHOLDERS: Final = frozenset({"id", "cwd", "prompt", "new_id"})
+# A word of its own, in whose place the arguments for the session's permission mode come.
+PERMISSIONS: Final = "{permissions}"
 # A regular expression of a user's table is run over a bounded text, and is bounded itself.
 MAX_PATTERN_CHARS: Final = 500
 
@@ -58,7 +60,6 @@ class Profile(msgspec.Struct, frozen=True):
         resume: the argument list that goes on with a session; empty if there is no such command.
         fresh: the argument list that begins a new session; empty if there is no such command.
         permissions: arguments that give a resumed run the permission mode that the session had.
-        quota: the argument list of a server that tells how much of the limits is used; empty for none.
         exits: what exit codes of a resumed run mean.
     """
 
@@ -73,7 +74,6 @@ class Profile(msgspec.Struct, frozen=True):
     resume: tuple[str, ...] = ()
     fresh: tuple[str, ...] = ()
     permissions: dict[str, tuple[str, ...]] = {}
-    quota: tuple[str, ...] = ()
     exits: dict[str, Reason] = {}
 
     def __post_init__(self) -> None:
@@ -96,6 +96,8 @@ def _check_place(pattern: str) -> None:
 
 def _check_command(name: str, words: Sequence[str]) -> None:
     for word in words:
+        if word == PERMISSIONS:
+            continue
         if "\0" in word:
             raise ValueError(f"{name} has a NUL byte in it")
         try:
@@ -130,6 +132,12 @@ def place(pattern: str, environment: Mapping[str, str]) -> str:
     return "" if missing or not filled.startswith("/") else filled
 
 
-def command(words: Sequence[str], values: Mapping[str, str]) -> list[str]:
+def command(words: Sequence[str], values: Mapping[str, str], permissions: Sequence[str] = ()) -> list[str]:
     """Return an argument list with its placeholders filled in; each stays within its own argument."""
-    return [word.format_map(values) for word in words]
+    filled: list[str] = []
+    for word in words:
+        if word == PERMISSIONS:
+            filled += permissions
+        else:
+            filled.append(word.format_map(values))
+    return filled

@@ -22,6 +22,10 @@ MAX_REGISTRY_BYTES: Final = 64 * 2**10
 MAX_REGISTERED: Final = 1_000
 
 
+# What agents call a session on a command line.
+_SESSION_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|ses_[A-Za-z0-9]{8,}")
+
+
 class Registered(NamedTuple):
     """An entry of an agent's registry of living sessions.
 
@@ -73,6 +77,7 @@ class Living:
             if _names(process, session) or path in process.files:
                 return Fact(Sign.ALIVE, Source.PROCESS, now_s, pid=process.pid)
         taken = {one.pid for one in self.registered.get(agent, ()) if one.alive}
+        taken |= {one.pid for one in of_agent if any(map(_SESSION_ID.fullmatch, one.words[1:]))}
         for process in of_agent:
             if process.pid not in taken and _is_in(process, cwd, path):
                 return Fact(Sign.MAYBE_ALIVE, Source.PROCESS, now_s, pid=process.pid)

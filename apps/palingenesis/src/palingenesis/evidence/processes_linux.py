@@ -66,9 +66,13 @@ def _process(name: str, names: Collection[str], uid: int) -> Process | None:
     except OSError:
         return None
     start = start_of(int(name))
-    if not start:
-        return None
-    return Process(int(name), start, program, words, _link(f"{directory}/cwd"), _files(directory))
+    try:
+        cwd = os.readlink(f"{directory}/cwd")
+    except PermissionError:
+        cwd = ""
+    except OSError:
+        return None  # it is ending: it has no directory any more
+    return Process(int(name), start, program, words, cwd, _files(directory)) if start else None
 
 
 def _link(path: str) -> str:

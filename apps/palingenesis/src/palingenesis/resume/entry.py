@@ -1,0 +1,271 @@
+"""What is kept of a session, and what a new observation makes of it.
+
+Owns the entry and the rules: what is resumed, what is left alone, and from when on.  No clock and no
+files: `now_s` is given, and what is returned is a new entry.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from palingenesis.resume import schedule
+from palingenesis.resume.states import Happened, State, after
+from palingenesis.verdict.reasons import RESUMABLE, Confidence, Reason
+
+if TYPE_CHECKING:
+    from palingenesis.agents.profile import Profile
+    from palingenesis.evidence.survey import Session
+
+# An id becomes an argument: what could be read as an option is none.
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+# The end of an observation's name while somebody lives in the session: their end makes it another one.
+ALIVE: Final = " alive"
+
+_SEEN: Final = {
+    Reason.RUNNING: Happened.SEEN_AT_WORK,
+    Reason.WAITING_INSIDE: Happened.SEEN_WAITING,
+    Reason.COMPLETED: Happened.SEEN_DONE,
+    Reason.USER_EXIT: Happened.SEEN_LEFT,
+}
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One run of an agent, written down before it is begun.
+
+    Attributes:
+        token: names it; in its environment and in its files' names.
+        argv: its words.
+        began_s: when it was written down.
+        boot: the boot in which that was.
+        pid: its process; 0 until that is known.
+        start: what tells that process from a later one of its number.
+        progressed: whether the model has answered in it.
+        new_id: the id of the new session that it begins; "" for one that resumes.
+    """
+
+    token: str
+    argv: tuple[str, ...]
+    began_s: float
+    boot: str = ""
+    pid: int = 0
+    start: str = ""
+    progressed: bool = False
+    new_id: str = ""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What is kept of one session.
+
+    Attributes:
+        key: AGENT:ID.
+        agent, id, path, cwd: whose and where it is.
+        account: those that share a limit.
+        state: how it stands.
+        since_s: since when.
+        observed: names the observation that led here; the same one again changes nothing.
+        reason: why it stopped.
+        resets_at_s: when its limit ends.
+        at_s: when a try is due, while it is scheduled.
+        attempt: tries that brought nothing since it made progress last.
+        note: a sentence for its user.
+        run: its latest run.
+        resumes: how often it went on by a run of ours.
+        continued_by: the session that took over, when its context was full.
+    """
+
+    key: str
+    agent: str
+    id: str
+    path: str
+    cwd: str
+    account: str
+    state: State
+    since_s: float
+    observed: str = ""
+    reason: Reason = Reason.UNKNOWN
+    resets_at_s: float | None = None
+    at_s: float = 0.0
+    attempt: int = 0
+    note: str = ""
+    run: Run | None = None
+    resumes: int = 0
+    continued_by: str = ""
+
+
+def observe(
+    entry: Entry | None, session: Session, profile: Profile, account: str, watching_since_s: float
+) -> Entry | None:
+    """Return what is kept of a session after it was looked at; the same entry where nothing is new.
+
+    A session that had ended when it was first seen is not kept: None.
+
+    Args:
+        entry: what was kept so far; None for a session that is new.
+        session: what was seen.
+        profile: its agent.
+        account: those that share its limit.
+        watching_since_s: when palingenesis first watched: what stopped before is not resumed by itself.
+    """
+    name = name_of(session)
+    if entry is not None and (entry.observed == name or entry.state in (State.RESUMING, State.HELD)):
+        return entry
+    happened, note = _what_happened(session, profile, watching_since_s, is_new=entry is None)
+    if entry is None and happened in (Happened.SEEN_DONE, Happened.SEEN_LEFT):
+        return None
+    if entry is None and happened is Happened.SEEN_STOPPED and session.changed_at_s < watching_since_s:
+        return None
+    return settled(entry or begun(session, account), session, happened, note)
+
+
+def settled(entry: Entry, session: Session, happened: Happened, note: str = "") -> Entry:
+    """Return the entry after `happened`, with what was seen written into it."""
+    verdict, now_s = session.verdict, session.evidence.now_s
+    state = after(entry.state, happened)
+    if state is None:
+        return entry
+    at_s = 0.0
+    if state is State.SCHEDULED:
+        at_s = schedule.due_at_s(entry.key, verdict.reason, verdict.resets_at_s, 0, now_s)
+    return msgspec.structs.replace(
+        entry,
+        state=state,
+        since_s=now_s if state is not entry.state else entry.since_s,
+        observed=name_of(session),
+        reason=verdict.reason,
+        resets_at_s=verdict.resets_at_s,
+        cwd=session.cwd or entry.cwd,
+        at_s=at_s,
+        attempt=0,
+        note=note or _note(session),
+    )
+
+
+def failed(
+    entry: Entry, now_s: float, note: str, session: Session | None = None, tries: int = schedule.MAX_TRIES
+) -> Entry:
+    """Return the entry after a try that brought nothing: the next one is due later, or it is given up.
+
+    Args:
+        entry: what was kept.
+        now_s: when that was found.
+        note: what is known about it.
+        session: what the session is now, if it was looked at: its limit may have a new end.
+        tries: how many there are.
+    """
+    attempt = entry.attempt + 1
+    happened = Happened.TRIES_SPENT if attempt >= tries else Happened.TRY_FAILED
+    state = after(entry.state, happened)
+    assert state is not None
+    if session is not None:
+        entry = msgspec.structs.replace(entry, reason=session.verdict.reason, observed=name_of(session))
+    resets_at_s = session.verdict.resets_at_s if session is not None else entry.resets_at_s
+    at_s = schedule.due_at_s(entry.key, entry.reason, resets_at_s, attempt, now_s)
+    return msgspec.structs.replace(
+        entry,
+        state=state,
+        since_s=now_s,
+        attempt=attempt,
+        at_s=at_s if state is State.SCHEDULED else 0.0,
+        resets_at_s=resets_at_s,
+        note=note,
+    )
+
+
+def asked(entry: Entry, happened: Happened, now_s: float) -> Entry | None:
+    """Return the entry after a user's word; None where that cannot be done in its state."""
+    state = after(entry.state, happened)
+    if state is None:
+        return None
+    return msgspec.structs.replace(
+        entry,
+        state=state,
+        since_s=now_s,
+        at_s=now_s if state is State.SCHEDULED else 0.0,
+        attempt=0,
+        reason=Reason.CONTEXT if happened is Happened.RENEW else entry.reason,
+        observed="" if happened is Happened.RELEASE else entry.observed,
+        note=happened.value,
+    )
+
+
+def what_ended(session: Session, profile: Profile) -> tuple[Happened, str]:
+    """Return what the end of a run that made progress comes to."""
+    return _what_happened(session, profile, 0.0, is_new=False)
+
+
+def begun(session: Session, account: str) -> Entry:
+    """Return the entry of a session that nothing was kept of."""
+    return Entry(
+        key=session.key,
+        agent=session.agent,
+        id=session.id,
+        path=session.path,
+        cwd=session.cwd,
+        account=account,
+        state=State.RUNNING,
+        since_s=session.changed_at_s,
+    )
+
+
+def name_of(session: Session) -> str:
+    """Name an observation: the same stop has the same name at each look."""
+    verdict = session.verdict
+    turn = verdict.basis[0] if verdict.basis else None
+    overrun = " overrun" if verdict.overrun else ""
+    alive = ALIVE if verdict.alive_pid is not None else ""
+    return f"{verdict.reason.value}@{turn.at_s if turn else 0:.3f}{overrun}{alive}"
+
+
+def _what_happened(
+    session: Session, profile: Profile, watching_since_s: float, *, is_new: bool
+) -> tuple[Happened, str]:
+    verdict = session.verdict
+    if verdict.reason in _SEEN:
+        return _SEEN[verdict.reason], ""
+    why_not = _why_not(session, profile)
+    if why_not:
+        return Happened.SEEN_STOPPED, why_not
+    if is_new and _is_old(session, watching_since_s):
+        return Happened.SEEN_STOPPED, "it stopped before palingenesis watched; `palingenesis now` resumes it"
+    return Happened.SEEN_RESUMABLE, ""
+
+
+def _why_not(session: Session, profile: Profile) -> str:
+    """Return why a stopped session is not resumed by itself; "" where it may be."""
+    verdict = session.verdict
+    command = profile.fresh if verdict.reason is Reason.CONTEXT else profile.resume
+    if verdict.confidence is Confidence.NONE or verdict.reason not in {*RESUMABLE, Reason.CONTEXT}:
+        return _note(session)
+    if verdict.alive_pid is not None:
+        return f"process {verdict.alive_pid} lives in it: go on there"
+    if not command:
+        return f"{session.agent} has no command for that"
+    if not _ID.fullmatch(session.id):
+        return "its id cannot be an argument"
+    if not session.cwd:
+        return "its directory is not known"
+    return ""
+
+
+def _is_old(session: Session, watching_since_s: float) -> bool:
+    resets_at_s = session.verdict.resets_at_s
+    return session.changed_at_s < watching_since_s and (resets_at_s is None or resets_at_s < watching_since_s)
+
+
+def _note(session: Session) -> str:
+    verdict = session.verdict
+    if verdict.overrun:
+        return "its own wait is over, and it has not gone on: look at it"
+    return _NOTES.get(verdict.reason, "")
+
+
+_NOTES: Final = {
+    Reason.CREDIT: "it needs you: credit",
+    Reason.LOGIN: "it needs you: login",
+    Reason.PERMISSION: "it needs you: a permission",
+    Reason.UNKNOWN: "nothing decides why it stopped",
+}

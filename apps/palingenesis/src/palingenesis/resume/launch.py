@@ -1,0 +1,152 @@
+"""One run of an agent: begun at most once, and found again after a restart of this daemon.
+
+Owns the run's files, `{state}/runs/TOKEN.started` and `TOKEN.out`, and its process.  The process outlives
+this daemon.  Before it becomes the agent, it makes the file TOKEN.started, which only one can make: a
+daemon that finds a run that was written down and not begun makes that file itself, and the run can never
+begin any more.  So whenever a daemon is killed, a run has begun once or not at all, and the file says which.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from palingenesis.evidence import processes
+from palingenesis.resume.entry import Run
+
+MARK_VARIABLE: Final = "PALINGENESIS_RUN"
+MAX_OUTPUT_BYTES: Final = 64 * 2**20
+TAIL_BYTES: Final = 2_000
+# Files of runs that nobody accounts for any more; a run that was stopped from beginning is among them.
+KEEP_S: Final = 30 * 86400.0
+# `$0` is the file that only one can make, the arguments are the agent's words.
+_GATE: Final = 'set -C; echo "$$" >"$0" || exit 75; exec "$@"'
+
+
+class Runs:
+    """The runs of this daemon, and those that an earlier one began.
+
+    Args:
+        directory: for their files; made if it is not there.
+        environment: what the agents get.
+    """
+
+    def __init__(self, directory: str, environment: Mapping[str, str]) -> None:
+        self._directory = directory
+        self._environment = dict(environment)
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        self._sweep(time.time() - KEEP_S)
+
+    def begin(self, run: Run, cwd: str) -> tuple[int, str]:
+        """Begin a run that was written down, and return its process and what tells it from others.
+
+        Raises:
+            OSError: its directory is not there, or no process could be started.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        output = os.open(self._file(run, "out"), flags, 0o600)
+        try:
+            child = subprocess.Popen(
+                ["/bin/sh", "-c", _GATE, self._file(run, "started"), *run.argv],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=cwd,
+                env={**self._environment, MARK_VARIABLE: run.token},
+                start_new_session=True,
+            )
+        finally:
+            os.close(output)
+        self._children[run.token] = child
+        return child.pid, processes.start_of(child.pid)
+
+    def has_begun(self, run: Run) -> bool:
+        """Whether a run that an earlier daemon wrote down has begun.  If not, it cannot begin any more."""
+        try:
+            os.close(os.open(self._file(run, "started"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            return True
+        return False
+
+    def process_of(self, run: Run) -> tuple[int, str]:
+        """Return the process of a run that has begun, and its start; (0, "") where it is gone."""
+        with contextlib.suppress(OSError, ValueError), open(self._file(run, "started"), "rb") as file:
+            pid = int(file.read(32))
+            start = processes.start_of(pid)
+            if start and _is_marked(pid, run.token):
+                return pid, start
+        return 0, ""
+
+    def exit_code(self, run: Run) -> int | None:
+        """Return the exit code of a run of ours that has ended; None while it runs, or for another's."""
+        child = self._children.get(run.token)
+        return None if child is None else child.poll()
+
+    def lives(self, run: Run) -> bool:
+        """Whether the run's process is there."""
+        child = self._children.get(run.token)
+        if child is not None:
+            return child.poll() is None
+        return bool(run.pid) and bool(run.start) and processes.start_of(run.pid) == run.start
+
+    def changed_at_s(self, run: Run) -> float:
+        """Return when the run printed something last; 0.0 if it has printed nothing."""
+        try:
+            found = os.stat(self._file(run, "out"))
+        except OSError:
+            return 0.0
+        if found.st_size > MAX_OUTPUT_BYTES:
+            os.truncate(self._file(run, "out"), 0)
+        return found.st_mtime if found.st_size else 0.0
+
+    def tail(self, run: Run) -> str:
+        """Return the last words that the run printed; foreign text."""
+        with contextlib.suppress(OSError), open(self._file(run, "out"), "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - TAIL_BYTES))
+            return file.read(TAIL_BYTES).decode("utf-8", "replace")
+        return ""
+
+    def end(self, run: Run) -> None:
+        """End the run's process group, which is its own session."""
+        if run.pid and self.lives(run):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(run.pid, signal.SIGKILL)
+        child = self._children.get(run.token)
+        if child is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(5)
+
+    def forget(self, run: Run) -> None:
+        """Remove the files of a run that ended, and was accounted for."""
+        child = self._children.pop(run.token, None)
+        if child is not None:
+            child.poll()
+        for kind in ("started", "out"):
+            with contextlib.suppress(OSError):
+                os.unlink(self._file(run, kind))
+
+    def _sweep(self, before_s: float) -> None:
+        for name in os.listdir(self._directory):
+            path = os.path.join(self._directory, name)
+            with contextlib.suppress(OSError):
+                if os.stat(path).st_mtime < before_s:
+                    os.unlink(path)
+
+    def _file(self, run: Run, kind: str) -> str:
+        return os.path.join(self._directory, f"{run.token}.{kind}")
+
+
+def _is_marked(pid: int, token: str) -> bool:
+    """Whether a process has the run's mark; True where its environment cannot be seen."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return f"{MARK_VARIABLE}={token}".encode() in file.read(2**20).split(b"\0")
+    except OSError:
+        return not os.path.isdir("/proc/self")

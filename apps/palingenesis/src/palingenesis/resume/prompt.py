@@ -1,0 +1,50 @@
+"""What a resumed session, and one that takes over from a full one, is told.
+
+Owns the words.  Text of the project and of the session is bounded and marked as what it is.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from palingenesis.verdict.reasons import Reason
+
+if TYPE_CHECKING:
+    from palingenesis.resume.entry import Entry
+
+MAX_NOTES_CHARS: Final = 12_000
+
+_INTERRUPTED: Final = {
+    Reason.RATE_LIMIT: "a usage limit, which has been reset",
+    Reason.TRANSIENT: "a temporary error of the service",
+    Reason.CRASHED: "the end of its process",
+    Reason.MACHINE: "a restart of the machine",
+}
+
+
+def resume_prompt(entry: Entry) -> str:
+    """Return what a session is told when it is resumed."""
+    cause = _INTERRUPTED.get(entry.reason, "an interruption")
+    return (
+        f"This session was interrupted at {_when(entry.since_s)} by {cause}. Continue the task that you were "
+        "working on. First check what is already done, and do not repeat it: a command that was running may "
+        "have finished, or stopped half way."
+    )
+
+
+def fresh_prompt(notes: str, origin: str) -> str:
+    """Return what a new session is told that takes over.
+
+    Args:
+        notes: what the earlier session left; foreign text, cut to `MAX_NOTES_CHARS`.
+        origin: where that is from.
+    """
+    return (
+        "An earlier session on this task filled its context. Continue its task; check what is already done, "
+        f"and do not repeat it. These are its notes, from {origin}:\n\n{notes[:MAX_NOTES_CHARS]}"
+    )
+
+
+def _when(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,97 @@
+"""Which records are looked at when: what changed, at once; what is quiet, seldom."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from palingenesis.agents.known import profiles
+from palingenesis.evidence import attention, places
+from palingenesis.evidence.attention import HOT_S, Attention
+from palingenesis.evidence.survey import RECENT_S, Survey
+
+
+@pytest.fixture
+def records(tmp_path):
+    directory = tmp_path / ".claude/projects/p"
+    directory.mkdir(parents=True)
+    return directory
+
+
+@pytest.fixture
+def watched(tmp_path, records):
+    return Attention(Survey(profiles({}, ""), {"HOME": str(tmp_path)}))
+
+
+def put(records, name, age_s=0.0):
+    path = records / f"{name}.jsonl"
+    path.write_text("{}\n")
+    at_s = time.time() - age_s
+    os.utime(path, (at_s, at_s))
+    return path
+
+
+def names(changed):
+    return sorted(os.path.basename(path).removesuffix(".jsonl") for _, path in changed)
+
+
+def test_the_first_look_gives_the_records_of_the_last_days_and_the_next_what_changed(records, watched):
+    put(records, "now")
+    put(records, "yesterday", 86400)
+    put(records, "old", RECENT_S + 60)
+    now_s = time.time()
+    assert names(watched.changed(now_s)) == ["now", "yesterday"]
+    assert watched.changed(now_s + 1) == []
+    (records / "now.jsonl").write_text("{}\n{}\n")
+    assert names(watched.changed(now_s + 2)) == ["now"]
+    assert watched.changed(now_s + 3) == []
+
+
+def test_a_new_record_is_seen_by_its_directory(records, watched, tmp_path):
+    now_s = time.time()
+    put(records, "a")
+    watched.changed(now_s)
+    os.utime(records, (now_s - 60, now_s - 60))
+    watched.changed(now_s + 0.1)
+    put(records, "b")
+    assert "b" in names(watched.changed(now_s + 0.2))
+    other = tmp_path / ".claude/projects/q"
+    other.mkdir()
+    put(other, "c")
+    assert "c" in names(watched.changed(now_s + 0.3))
+
+
+def test_a_quiet_record_is_looked_at_with_everything_only(records, watched, monkeypatch):
+    path = put(records, "cold", HOT_S + 60)
+    now_s = time.time()
+    watched.changed(now_s)
+    looks = []
+    real = places.look
+    monkeypatch.setattr(places, "look", lambda one: looks.append(one) or real(one))
+    watched.changed(now_s + 1)
+    assert str(path) not in looks
+    path.write_text("{}\n{}\n")
+    assert names(watched.changed(now_s + 3600)) == ["cold"]
+
+
+def test_everything_is_looked_at_the_less_often_the_longer_it_takes(records, watched, monkeypatch):
+    put(records, "a")
+    times = iter([0.0, 2.0])
+    monkeypatch.setattr(attention.time, "thread_time", lambda: next(times))
+    watched.changed(1000.0)
+    assert watched._all_at_s == 1000.0 + 2.0 / attention.SHARE
+
+
+def test_a_database_changes_with_its_log(tmp_path):
+    path = tmp_path / ".local/share/opencode/opencode.db"
+    path.parent.mkdir(parents=True)
+    path.write_text("x")
+    watched = Attention(Survey(profiles({}, ""), {"HOME": str(tmp_path)}))
+    now_s = time.time()
+    assert watched.changed(now_s) == [("opencode", str(path))]
+    assert watched.changed(now_s + 0.1) == []
+    path.with_name("opencode.db-wal").write_text("y")
+    assert watched.changed(now_s + 0.2) == [("opencode", str(path))]
+    assert watched.changed(now_s + 0.3) == []
