@@ -9,6 +9,7 @@ import asyncio
 import socket
 import subprocess
 import threading
+from time import monotonic
 
 import pytest
 
@@ -28,7 +29,8 @@ TICK_S = 0.02
 class Loop:
     """A loop in a thread, which the test can block."""
 
-    def __init__(self):
+    def __init__(self, new_loop=asyncio.new_event_loop):
+        self._new_loop = new_loop
         self.gate = threading.Event()
         self.blocked = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -37,7 +39,7 @@ class Loop:
         assert self._started.wait(10)
 
     def _run(self):
-        self.loop = asyncio.new_event_loop()
+        self.loop = self._new_loop()
         self.thread_id = threading.get_ident()
         self.loop.call_soon(self._started.set)
         self.loop.run_forever()
@@ -500,6 +502,42 @@ def test_who_is_held_when_the_server_ends_is_refused(socket_path, client):
     assert server.take_all_back() == 1
     assert received(caller) == DRAINING
     server.cleanup()
+
+
+class TestDeadlinesThatPassWhileTheLoopIsStuck:
+    """They are the client's, and it could not be heard: once the loop is back, they begin anew."""
+
+    @pytest.fixture
+    def loop(self):
+        made = Loop(pytest.importorskip("uvloop").new_event_loop)
+        yield made
+        made.stop()
+
+    @pytest.fixture
+    def bounds(self):
+        return Bounds(first_byte_s=2.0, frame_s=2.0)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        ("first", "rest", "answer"),
+        [
+            (call("x")[:20], call("x")[20:], reply("x")),
+            (b"PI", b"NG\n", b"PONG\n"),
+            (b"", call("x"), reply("x")),
+        ],
+        ids=["half a call", "half a command", "nothing"],
+    )
+    def test_who_goes_on_when_it_is_back_is_answered(self, server, loop, client, first, rest, answer):
+        slow = client(first)
+        assert wait_until(lambda: server.connections == 1)
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), loop.loop).result(10)  # it has read that
+        loop.block()
+        over_s = monotonic() + 2.5
+        assert wait_until(lambda: monotonic() > over_s)
+        loop.gate.set()
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), loop.loop).result(10)  # its timers have run
+        slow.sendall(rest)
+        assert received(slow) == answer
 
 
 def test_where_a_thread_is_names_the_users_own_line():
