@@ -160,9 +160,9 @@ def _starting_with(current: str, found: Iterable[str]) -> list[str]:
 
 
 def _names() -> list[str]:
-    from daemonry.process import registry
+    from daemonry.process import homes, registry
 
-    return [place.name for place in registry.places()]
+    return [place.name for place in (*registry.places(), *(owner.place for owner in homes.owners()))]
 
 
 def _instance(target: str) -> Instance | None:

@@ -19,6 +19,7 @@ from daemonry.cli.home_verbs import means_a_home
 from daemonry.cli.kit import Options
 from daemonry.cli.parser import Parser
 from daemonry.cli.target import check, instance_of, instance_of_daemon, is_endpoint, is_program, load
+from daemonry.clock import Deadline
 from daemonry.daemon.instance import Instance
 from daemonry.errors import (
     AlreadyRunning,
@@ -297,12 +298,35 @@ def _restart(options: argparse.Namespace, daemon: Daemon | None) -> int:
     from daemonry.launch.stop import stop
 
     instance, recipe = _plan(options, daemon)
+    if _is_of_home(instance):
+        return _restart_in_home(options, instance)
     _check_before(recipe, daemon)
     try:
         stop(instance, timeout_s=options.timeout)
     except NotRunning:
         pass
     return _start_planned(options, instance, recipe)
+
+
+def _is_of_home(instance: Instance) -> bool:
+    from daemonry.process import homes
+
+    owner = homes.owner_of(instance.place) if instance.place is not None else None
+    return owner is not None and homes.is_up(owner.home)
+
+
+def _restart_in_home(options: argparse.Namespace, instance: Instance) -> int:
+    """Restart a service of a home, with what the home gives it."""
+    from daemonry.launch import of_home
+    from daemonry.process import homes
+
+    assert instance.place is not None
+    owner = homes.owner_of(instance.place)
+    if owner is None:
+        raise NotRunning(instance.name, "its home has just gone down")
+    of_home.restart(owner, Deadline(options.timeout or START_TIMEOUT_S))
+    _say_ready(options, instance, of_home.ready_record(owner, instance.name))
+    return exit_codes.DONE
 
 
 def _plan(options: argparse.Namespace, daemon: Daemon | None) -> tuple[Instance, Recipe]:

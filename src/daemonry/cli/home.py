@@ -111,6 +111,9 @@ def _fail_call(error: CallFailed, options: argparse.Namespace) -> int:
     if name == "NoSuchService":
         message = f"there is no service {told['name']!r}: there are {', '.join(told['known'])}"
         code = exit_codes.USAGE
+    elif name == "GoingDown":
+        message = "the home is going down"
+        code = exit_codes.FAILED
     elif name in ("NotUp", "HomeFileInvalid"):
         message = f"{told['name']}: {told['reason']}" if "name" in told else told["reason"]
         code = exit_codes.FAILED
@@ -222,7 +225,7 @@ def _watch_start(home: Home, options: argparse.Namespace, result: str, deadline:
     record = home.record()
     if record is None or record.draining:
         raise _gone(home)
-    failed = [one for one in services if one["state"] not in ("ready", "done")]
+    failed = [one for one in services if one["state"] not in ("ready", "done", "idle")]
     if options.json and (failed or result == "up"):
         output.say_json({"ok": not failed, "name": home.name, "pid": record.pid, "services": services})
     for one in failed:

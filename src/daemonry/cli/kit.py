@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from daemonry.daemon.instance import Instance
+    from daemonry.process.homes import Owner
 
 VERBS = ("status", "ping", "pause", "resume", "reload", "stop")
 
@@ -219,11 +220,27 @@ def _not_running(verb: str, instance: Instance, options: Options, error: daemonr
         return _done(instance, options, "not running")
     if verb != "status":
         return fail(error, options.json)
-    if options.json:
+    from daemonry.process import homes
+
+    owner = homes.owner_of(instance.place) if instance.place is not None else None
+    if owner is not None:
+        _say_absent_in_home(instance, options, owner)
+    elif options.json:
         say_json({"state": "absent", "name": instance.name})
     else:
         say(str(error))
     return NOT_RUNNING
+
+
+def _say_absent_in_home(instance: Instance, options: Options, owner: Owner) -> None:
+    from daemonry.launch import of_home
+
+    state = of_home.state(owner, options.timeout_s or REQUEST_TIMEOUT_S)
+    if options.json:
+        say_json({"state": state, "name": instance.name, "home": owner.home, "service": owner.service})
+    else:
+        where = printable(str(owner))
+        say(f"{instance.name}: {output.state(state)} ({where}, which starts it when it is needed)")
 
 
 def tell_crash(instance: Instance, *, gone: bool) -> None:

@@ -57,7 +57,7 @@ def _daemonry(arguments: list[str]) -> int:
 def _program(daemon: Daemon, arguments: list[str]) -> int:
     parsed = _quick(arguments)
     if parsed is not None and not parsed[0]:
-        return _perform(arguments[0], lambda: Instance(daemon.place()), parsed[1])
+        return _perform(arguments[0], lambda: Instance.of(daemon.place()), parsed[1])
     from daemonry.cli.full import program
 
     return program(daemon, arguments)

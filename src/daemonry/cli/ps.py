@@ -1,39 +1,50 @@
-"""`daemonry ps`: every daemon of this user.
+"""`daemonry ps`: every daemon of this user, and every home with its services.
 
-Owns the table.  Each daemon is asked at the same time, so one that does not answer delays
-nothing but itself.
+Owns the table.  Each daemon and each home is asked at the same time, so one that does not answer
+delays nothing but itself.  A daemon that is a service stands below its home, and nowhere else.
 """
 
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from daemonry.cli import exit_codes, output
 from daemonry.daemon.instance import Instance
 from daemonry.errors import DaemonryError
+from daemonry.home.home import Home
 from daemonry.limits import PROBE_TIMEOUT_S
-from daemonry.process import registry
+from daemonry.process import homes, registry
 from daemonry.process.place import Place
 
 _COLUMNS = ("name", "pid", "state", "uptime", "version", "endpoint")
+_SERVICES = "org.daemonry.Home.Services"
 
 
 def ps(*, as_json: bool, names_only: bool) -> int:
     """Print the list and return the exit code."""
-    places = list(registry.places())
+    owners = list(homes.owners())
+    owned = {owner.place.life_lock_path for owner in owners}
+    places = [place for place in registry.places() if place.life_lock_path not in owned]
     if names_only:
-        for name in sorted({place.name for place in places}):
+        for name in sorted({place.name for place in (*places, *(owner.place for owner in owners))}):
             output.say(name)
         return exit_codes.DONE
     with ThreadPoolExecutor(max_workers=16) as pool:
-        rows = [row for row in pool.map(_row, places) if row is not None]
+        daemons = pool.map(_row, places)
+        found = pool.map(_home_row, homes.known())
+        rows = [row for row in (*daemons, *found) if row is not None]
     if as_json:
         output.say_json(rows)
     else:
         _say_table(rows)
     return exit_codes.DONE
+
+
+# --- daemons ------------------------------------------------------------------------------------
 
 
 def _row(place: Place) -> dict[str, Any] | None:
@@ -53,6 +64,7 @@ def _row(place: Place) -> dict[str, Any] | None:
 def _fields(instance: Instance, state: str, status: Any) -> dict[str, Any]:
     record = instance.record()
     return {
+        "kind": "daemon",
         "name": instance.name,
         "pid": record.pid if record is not None else None,
         "state": state,
@@ -62,20 +74,104 @@ def _fields(instance: Instance, state: str, status: Any) -> dict[str, Any]:
     }
 
 
+# --- homes --------------------------------------------------------------------------------------
+
+
+def _home_row(directory: str) -> dict[str, Any] | None:
+    """Return a home with its services; None for one that is gone, which is forgotten."""
+    home = Home(directory)
+    left = [owner for owner in homes.owners() if owner.home == directory]
+    if not home.is_up():
+        if not left:
+            homes.remove(directory)
+            return None
+        return _home_fields(home, "supervisor gone", None, [_left_row(owner) for owner in left])
+    try:
+        with home.connect(PROBE_TIMEOUT_S) as client:
+            services = client.call(_SERVICES, timeout_s=PROBE_TIMEOUT_S)["result"]
+            told = client.call("org.daemonry.Control.GetStatus", timeout_s=PROBE_TIMEOUT_S)["status"]
+    except (DaemonryError, OSError):
+        return _home_fields(home, "no answer", None, [_left_row(owner) for owner in left])
+    state = "going down" if told["state"] == "draining" else "up"
+    return _home_fields(home, state, told["uptime_secs"], [_service_row(one) for one in services])
+
+
+def _home_fields(
+    home: Home, state: str, uptime_s: float | None, services: list[dict[str, Any]]
+) -> dict[str, Any]:
+    record = home.record() if home.is_up() else None
+    return {
+        "kind": "home",
+        "name": home.name,
+        "home": home.directory,
+        "pid": record.pid if record is not None else None,
+        "state": state,
+        "uptime_secs": uptime_s,
+        "version": record.version if record is not None else None,
+        "endpoint": str(home.endpoint),
+        "services": services,
+    }
+
+
+def _service_row(one: dict[str, Any]) -> dict[str, Any]:
+    running = one["pid"] is not None
+    return {
+        "kind": "service",
+        "name": one["name"],
+        "daemon": one["daemon"],
+        "pid": one["pid"],
+        "state": one["state"],
+        "uptime_secs": int(max(0.0, time.time() - one["since"])) if running else None,
+        "version": one["version"],
+        "endpoint": one["endpoint"],
+    }
+
+
+def _left_row(owner: homes.Owner) -> dict[str, Any]:
+    """Return a service of a home that cannot be asked, as its daemon's own files tell."""
+    found = Instance(owner.place).record()
+    return {
+        "kind": "service",
+        "name": owner.service,
+        "daemon": owner.place.name,
+        "pid": found.pid if found is not None else None,
+        "state": "running" if Instance(owner.place).lock_held() else "not running",
+        "uptime_secs": None,
+        "version": owner.claim.version,
+        "endpoint": found.endpoint if found is not None else None,
+    }
+
+
+# --- the table ----------------------------------------------------------------------------------
+
+
 def _say_table(rows: list[dict[str, Any]]) -> None:
     if not rows:
         output.say("no daemons")
         return
-    table = [[name.upper() for name in _COLUMNS]] + [_cells(row) for row in rows]
-    widths = [max(len(line[at]) for line in table) for at in range(len(_COLUMNS))]
+    lines = [line for row in rows for line in _lines(row)]
+    table = [[name.upper() for name in _COLUMNS], *(cells for cells, _ in lines)]
+    widths = [max(len(cells[at]) for cells in table) for at in range(len(_COLUMNS))]
     for number, line in enumerate(table):
         cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
         if number:
-            cells[2] = output.state(line[2]) + " " * (widths[2] - len(line[2]))
+            state = lines[number - 1][1]
+            cells[2] = output.state(state) + " " * (widths[2] - len(line[2]))
         output.say("  ".join(cells).rstrip())
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _lines(row: dict[str, Any]) -> Iterable[tuple[list[str], str]]:
+    """Yield the lines of a daemon, or of a home and its services: their cells, and the state."""
+    name = f"{output.value(row['name'])} (home)" if row["kind"] == "home" else output.value(row["name"])
+    yield _cells(row, name), row["state"]
+    services = row.get("services", ())
+    for number, one in enumerate(services):
+        branch = "`-" if number == len(services) - 1 else "|-"
+        also = f" ({output.value(one['daemon'])})" if one["daemon"] not in (None, one["name"]) else ""
+        yield _cells(one, f"{branch} {output.value(one['name'])}{also}"), one["state"]
+
+
+def _cells(row: dict[str, Any], name: str) -> list[str]:
     uptime = row["uptime_secs"]
     shown = {**row, "uptime": output.span(uptime) if isinstance(uptime, (int, float)) else "-"}
-    return [output.value(shown[name]) for name in _COLUMNS]
+    return [name, *(output.value(shown[column]) for column in _COLUMNS[1:])]

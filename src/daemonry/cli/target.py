@@ -40,7 +40,7 @@ def instance_of(text: str) -> Instance:
 
 def instance_of_daemon(daemon: Daemon) -> Instance:
     """Return a defined daemon as seen from outside."""
-    return Instance(daemon.place())
+    return Instance.of(daemon.place())
 
 
 def is_endpoint(text: str) -> bool:

@@ -97,8 +97,8 @@ class Run:
         self._state.happened(Happened.PAUSE_ASKED)
 
     def stop(self) -> None:
-        """End the daemon, as STOP does."""
-        self._state.stop()
+        """End the daemon.  In a home its restart policy counts, which after a STOP it does not."""
+        self._state.happened(Happened.STOP_ASKED)
 
     def busy(self) -> AbstractContextManager[None]:
         """Return a context in which the daemon is not idle: `with run.busy():` around a job.

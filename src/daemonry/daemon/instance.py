@@ -67,7 +67,16 @@ class Instance:
         if not os.path.exists(place.record_path):
             from daemonry.process import registry
 
-            place = registry.find(name) or place
+            place = registry.locate(place)
+        return cls(place)
+
+    @classmethod
+    def of(cls, place: Place) -> Instance:
+        """Return the daemon of a place, or the same one where a home runs it."""
+        if not os.path.exists(place.record_path):
+            from daemonry.process import homes
+
+            place = homes.locate(place)
         return cls(place)
 
     def record(self) -> Record | None:

@@ -25,6 +25,7 @@ class State(Enum):
     STOPPING = "stopping"
     STOPPED = "stopped"  # because that was asked for
     DONE = "done"  # ended by itself, and its policy leaves it so
+    IDLE = "idle"  # ended because nobody needed it; started again when somebody does
     FAILED = "failed"  # given up
 
 
@@ -37,6 +38,8 @@ class Happened(Enum):
     ENDED_AGAIN = "ended, to be restarted"
     ENDED_DONE = "ended, and done"
     ENDED_FAILED = "ended, and given up"
+    ENDED_IDLE = "ended, idle"
+    ENDED_BY_COMMAND = "ended, by command"
     DELAY_OVER = "delay over"
     STOP_ASKED = "stop asked"
     ENDED = "ended"
@@ -46,6 +49,8 @@ _RUNNING: Final = {
     Happened.ENDED_AGAIN: State.RESTARTING,
     Happened.ENDED_DONE: State.DONE,
     Happened.ENDED_FAILED: State.FAILED,
+    Happened.ENDED_IDLE: State.IDLE,
+    Happened.ENDED_BY_COMMAND: State.STOPPED,  # a restart would fight whoever stopped it
     Happened.STOP_ASKED: State.STOPPING,
 }
 _OVER: Final = {Happened.START_ASKED: State.WAITING, Happened.STOP_ASKED: State.STOPPED}
@@ -69,11 +74,14 @@ TRANSITIONS: Final[Mapping[State, Mapping[Happened, State]]] = {
     },
     State.STOPPED: _OVER,
     State.DONE: _OVER,
+    State.IDLE: _OVER,
     State.FAILED: _OVER,
 }
 
 # It goes no further by itself, so nobody waits for it.
-SETTLED: Final = frozenset((State.READY, State.STOPPED, State.DONE, State.FAILED))
+SETTLED: Final = frozenset((State.READY, State.STOPPED, State.DONE, State.IDLE, State.FAILED))
+# Those that need it may start.
+SATISFIED: Final = frozenset((State.READY, State.DONE, State.IDLE))
 # A process may be there.
 ALIVE: Final = frozenset((State.STARTING, State.READY, State.STOPPING))
 

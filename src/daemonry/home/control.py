@@ -30,6 +30,9 @@ class ServiceStatus:
         readiness: how it shows that it is ready.
         note: why it is not ready, or what it says of itself, or null.
         needs: the services that it needs.
+        daemon: the name of the daemon of daemonry that it is, or null.
+        version: that daemon's version, or null.
+        endpoint: where that daemon is reached while it runs, or null.
     """
 
     name: str
@@ -41,6 +44,9 @@ class ServiceStatus:
     readiness: str
     note: str | None
     needs: list[str]
+    daemon: str | None = None
+    version: str | None = None
+    endpoint: str | None = None
 
 
 @dataclass
@@ -74,13 +80,19 @@ class NotUp(CallError):
     reason: str
 
 
+class GoingDown(CallError):
+    """The home goes down, and starts nothing any more."""
+
+
 class HomeFileInvalid(CallError):
     """The home's file cannot be used; what runs goes on as it is."""
 
     reason: str
 
 
-class HomeControl(Interface, name="org.daemonry.Home", errors=(NoSuchService, NotUp, HomeFileInvalid)):
+class HomeControl(
+    Interface, name="org.daemonry.Home", errors=(NoSuchService, NotUp, GoingDown, HomeFileInvalid)
+):
     """Asks and commands the supervisor of a home."""
 
     def __init__(self, supervisor: Supervisor | None = None) -> None:
@@ -90,6 +102,25 @@ class HomeControl(Interface, name="org.daemonry.Home", errors=(NoSuchService, No
         """Return how each service is, in the order in which they start."""
         assert self._supervisor is not None
         return self._supervisor.statuses()
+
+    async def start(self, service: str) -> ServiceStatus:
+        """Start a service that does not run, whatever it ended by, and return when it is ready."""
+        assert self._supervisor is not None
+        return await self._supervisor.start(service)
+
+    async def stop(self, service: str) -> ServiceStatus:
+        """Stop a service, and return when it has; those that need it are left alone."""
+        assert self._supervisor is not None
+        return await self._supervisor.stop_service(service)
+
+    async def replace(self, service: str, pid: int, version: str) -> ServiceStatus:
+        """Stop a service and start it, unless its process is another than `pid` by now.
+
+        For callers that want another version of the service's daemon than `version`.  If the start
+        anew brings no other, the service is not started anew again for that reason.
+        """
+        assert self._supervisor is not None
+        return await self._supervisor.replace(service, pid, version)
 
     async def restart(self, service: str) -> ServiceStatus:
         """Stop a service and start it, and return when it is ready."""

@@ -44,7 +44,12 @@ RESERVED: Final = "home"
 
 # What a program needs to find programs, files, the user and the language.  All else of the
 # supervisor's environment may be a secret, and is for those whom the file names.
-_INHERITED: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
+_INHERITED: Final = (
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"),
+    # The user's directories, or a daemon would have its files elsewhere than the `up` that started it.
+    *("XDG_CACHE_HOME", "XDG_CONFIG_DIRS", "XDG_CONFIG_HOME", "XDG_DATA_DIRS", "XDG_DATA_HOME"),
+    *("XDG_RUNTIME_DIR", "XDG_STATE_HOME"),
+)
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\Z")

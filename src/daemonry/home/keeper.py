@@ -27,6 +27,8 @@ from daemonry.home.readiness import Channel, NotReady, how_it_ended, wait_ready
 from daemonry.home.service_log import Output, ServiceLog
 from daemonry.home.service_record import ServiceRecord
 from daemonry.limits import HOME_HOOK_TIMEOUT_S
+from daemonry.process import homes
+from daemonry.process.homes import Claim
 from daemonry.process.lifeline import new_mark
 from daemonry.process.reaping import Reaper
 
@@ -57,6 +59,7 @@ class Keeper:
         reason: why it is not ready, or "".
         since_s: when it came into its state, in seconds since 1970.
         stop_wanted: whether the supervisor will stop it, or has.
+        unhelped: a version of its daemon for which a start anew brought no other one, or "".
     """
 
     def __init__(self, service: Service, world: Supervising, log_bytes: int) -> None:
@@ -71,6 +74,7 @@ class Keeper:
         self.since_s = time.time()
         self.stop_wanted = False
         self._world = world
+        self.unhelped = ""
         self._run: Run | None = None
         self._channel: Channel | None = None
         self._record: ServiceRecord | None = None
@@ -90,6 +94,14 @@ class Keeper:
     def pid(self) -> int | None:
         """Its process id while it has a process."""
         return self._run.pid if self._run is not None and self.state in ALIVE else None
+
+    @property
+    def claim(self) -> Claim | None:
+        """Which daemon of daemonry it is; None if it is none, or has not said so in this run."""
+        found = homes.read_claim(self._world.home.directory, self.service.name)
+        if found is None or (self._run is not None and found.mark != self._run.mark):
+            return None
+        return found
 
     @property
     def tells(self) -> str:
@@ -197,9 +209,10 @@ class Keeper:
         if stubborn:
             self.log.event(f"cannot be ended: {', '.join(map(str, stubborn))}", logging.ERROR)
         output.finish()
+        ended = self._said_end(run)
         self._forget()
         self._run = None
-        self._after_end(code, self._failure)
+        self._after_end(code, self._failure, ended)
 
     def _start_process(self) -> tuple[Run, Output]:
         process = self.service.process
@@ -277,6 +290,10 @@ class Keeper:
         await self._be_ready(f"ready after {took_s:.2f} s (pid {run.pid})")
 
     async def _be_ready(self, message: str) -> None:
+        if self._run is not None and self.claim is None:
+            homes.remove_claim(
+                self._world.home.directory, self.service.name
+            )  # it was a daemon, and is none now
         if not self._step(Happened.READY, message):
             return
         if self._record is not None:
@@ -290,14 +307,29 @@ class Keeper:
 
     # --- after a run ----------------------------------------------------------------------------
 
-    def _after_end(self, code: int | None, failure: str) -> None:
+    def _said_end(self, run: Run) -> str:
+        """Return how a daemon says that this run has ended: `homes.IDLE`, `homes.BY_COMMAND`, or ""."""
+        found = homes.read_claim(self._world.home.directory, self.service.name)
+        return found.ended if found is not None and found.mark == run.mark else ""
+
+    def _after_end(self, code: int | None, failure: str, ended: str = "") -> None:
         self.last_end = failure or how_it_ended(code)
         if self.state is State.STOPPING:
             expected = code in (0, -self.service.stop_signal, None)
             self._step(Happened.ENDED, "stopped" if expected else f"stopped ({self.last_end})")
             self._hook("stop")
             return
-        failed = bool(failure) or code != 0
+        if ended == homes.BY_COMMAND:
+            self.reason = "stopped by command"
+            self._step(Happened.ENDED_BY_COMMAND, "stopped (by command)")
+            self._hook("stop")
+            return
+        # What a predecessor started and has ended meanwhile left no exit code, but its own word.
+        failed = bool(failure) or not (code == 0 or (code is None and ended == homes.IDLE))
+        if ended == homes.IDLE and not failed:
+            self._step(Happened.ENDED_IDLE, "idle (nobody needed it; it starts again when somebody does)")
+            self._hook("stop")
+            return
         now_s = time.monotonic()
         decided = after_end(self.service.policy, failed, self._restarts_s, now_s, random.random())  # noqa: S311
         if isinstance(decided, Restart):
@@ -441,6 +473,9 @@ class Keeper:
 
     def _remove_stale_socket(self) -> None:
         """Remove a socket at which nobody listens: many programs cannot bind where one is."""
+        if os.path.islink(self.service.socket_path):  # to where a daemon of daemonry listened
+            os.unlink(self.service.socket_path)
+            return
         from daemonry.errors import StaleSocket
         from daemonry.transport.connect import connect
         from daemonry.transport.endpoint import Endpoint

@@ -131,6 +131,8 @@ class Channel:
             self._done()
         elif isinstance(failed := message.get("failed"), dict):
             self._refused(f"{failed.get('error', 'it says that it failed')} ({failed.get('stage', 'start')})")
+        elif isinstance(running := message.get("running"), dict):
+            self._refused(f"it runs already, outside of this home (pid {running.get('pid')})")
         elif isinstance(stage := message.get("stage"), str):
             self.tells = stage
 

@@ -16,17 +16,25 @@ from typing import Any, Final
 
 import daemonry
 from daemonry.clock import Deadline
-from daemonry.errors import AlreadyRunning, ConfigError, DaemonryError, UnsafePath
+from daemonry.errors import AlreadyRunning, ConfigError, DaemonryError, Refused, UnsafePath
 from daemonry.home import difference, home_file, order, service_record
-from daemonry.home.child import ALIVE, SETTLED, State
-from daemonry.home.control import Event, HomeControl, HomeFileInvalid, NoSuchService, NotUp, ServiceStatus
+from daemonry.home.child import ALIVE, SATISFIED, SETTLED, State
+from daemonry.home.control import (
+    Event,
+    GoingDown,
+    HomeControl,
+    HomeFileInvalid,
+    NoSuchService,
+    NotUp,
+    ServiceStatus,
+)
 from daemonry.home.home import Home
 from daemonry.home.home_file import RESERVED, HomeFile, Orphan
 from daemonry.home.keeper import Keeper
 from daemonry.home.process_run import AdoptedRun
 from daemonry.home.service_record import ServiceRecord
 from daemonry.limits import LOCK_PROBE_PATIENCE_S, SERVICE_SWEEP_S
-from daemonry.process import atomic_file, logs, platform, record, sweep
+from daemonry.process import atomic_file, homes, logs, platform, record, record_fields, sweep
 from daemonry.process.identity import Identity
 from daemonry.process.lock import Lock
 from daemonry.process.orphans import Foundlings
@@ -34,12 +42,14 @@ from daemonry.process.private_dir import ensure_unwritable_by_others
 from daemonry.process.readiness import Reporter
 from daemonry.process.reaping import Reaper
 from daemonry.process.record import Record
+from daemonry.service.server.builtin import Control, VarlinkService
 from daemonry.service.server.dispatch import Calls
 from daemonry.service.server.server import Server
 
 logger = logging.getLogger("daemonry.home")
 
-_SATISFIED: Final = frozenset((State.READY, State.DONE))
+# Where a service goes no further unless it is asked to.
+_STARTABLE: Final = frozenset((State.STOPPED, State.DONE, State.IDLE, State.FAILED))
 _LEVELS: Final = {logging.WARNING: "warning", logging.ERROR: "error"}
 
 Watch = Callable[[Event], None]
@@ -122,14 +132,13 @@ class Supervisor:
         atomic_file.sweep(os.path.dirname(self.home.path(RESERVED, "json")))
         adopted = await self._clear_leftovers()
         self._enter("bind")
-        calls = Calls()
-        calls.serve(HomeControl(self))
-        self._server = Server(self.home.endpoint, leftovers="refuse", calls=calls)
+        self._server = Server(self.home.endpoint, leftovers="refuse", calls=self._calls())
         self._server.bind()
         serving = asyncio.get_running_loop().create_task(self._server.run(self, self._over))
         try:
             self._enter("record")
             self._write_record()
+            self._list()
             self._make_keepers(adopted)
             self._enter("services")
             self._report.ready({"pid": os.getpid(), "endpoint": str(self.home.endpoint)})
@@ -140,6 +149,7 @@ class Supervisor:
             self._over.set()
             await serving
             self._server.cleanup()
+            homes.remove(self.home.directory)
             _remove(self.home.path(RESERVED, "json"))
             _remove_if_empty(self.home.path(RESERVED, "crash"))
             logger.info("ended")
@@ -147,6 +157,26 @@ class Supervisor:
             log.close()
         failed = any(keeper.state is State.FAILED for keeper in self.keepers.values())
         return 1 if failed or self._hurried else 0
+
+    def _calls(self) -> Calls:
+        calls = Calls()
+        calls.serve(VarlinkService(calls, ("daemonry", f"home {self.home.name}", daemonry.__version__, "")))
+        calls.serve(Control(self, calls.tap, self._wait_changed, self.home.path(RESERVED, "log")))
+        calls.serve(HomeControl(self))
+        return calls
+
+    def _list(self) -> None:
+        """Let others find the home, and forget daemons that are none of its services any more."""
+        self._forget_claims()
+        try:
+            homes.add(self.home.directory)
+        except (OSError, DaemonryError) as error:
+            logger.warning("not listed; its daemons are found at their own places only: %s", error)
+
+    def _forget_claims(self) -> None:
+        assert self._file is not None
+        for name in homes.claims(self.home.directory).keys() - self._file.services.keys():
+            homes.remove_claim(self.home.directory, name)
 
     async def _end_foundlings(self) -> None:
         """End what services have hidden and left: as a subreaper we are their parent by now."""
@@ -297,7 +327,7 @@ class Supervisor:
         self._advance_soon = False
         self._stop_those_that_can()
         waiting = [name for name, one in self.keepers.items() if one.state is State.WAITING]
-        ready = {name for name, one in self.keepers.items() if one.state in _SATISFIED}
+        ready = {name for name, one in self.keepers.items() if one.state in SATISFIED}
         for name in order.startable(waiting, self._needs(), ready):
             if not self.keepers[name].stop_wanted:
                 self.keepers[name].start()
@@ -329,11 +359,11 @@ class Supervisor:
         if self._stays or self._reloading.locked():
             return False
         # Nobody could start it again but us, and nothing will.
-        stuck = not (states & (ALIVE | {State.RESTARTING} | {State.READY}))
+        stuck = not (states & (ALIVE | {State.RESTARTING, State.READY, State.IDLE}))
         return bool(self.keepers) and stuck and not self._may_start()
 
     def _may_start(self) -> bool:
-        ready = {name for name, one in self.keepers.items() if one.state in _SATISFIED}
+        ready = {name for name, one in self.keepers.items() if one.state in SATISFIED}
         waiting = [name for name, one in self.keepers.items() if one.state is State.WAITING]
         return bool(order.startable(waiting, self._needs(), ready))
 
@@ -355,12 +385,20 @@ class Supervisor:
             readiness=service.ready.kind.value,
             note=keeper.reason or self._waits_for(keeper) or keeper.tells or None,
             needs=[*service.needs],
+            **self._daemon_fields(keeper),
         )
+
+    def _daemon_fields(self, keeper: Keeper) -> dict[str, str | None]:
+        claim = keeper.claim
+        if claim is None:
+            return {}
+        endpoint = record_fields.read_endpoint(claim.place.record_path) if keeper.pid is not None else None
+        return {"daemon": claim.place.name, "version": claim.version, "endpoint": endpoint}
 
     def _waits_for(self, keeper: Keeper) -> str:
         if keeper.state is not State.WAITING:
             return ""
-        missing = [one for one in keeper.service.needs if self._state_of(one) not in _SATISFIED]
+        missing = [one for one in keeper.service.needs if self._state_of(one) not in SATISFIED]
         told = [f"{one} ({state.value})" for one in missing if (state := self._state_of(one))]
         return f"waits for {', '.join(told)}" if told else ""
 
@@ -374,16 +412,71 @@ class Supervisor:
         Raises:
             NoSuchService: there is none of that name.
             NotUp: it did not become ready.
+            GoingDown: the home starts nothing any more.
         """
+        keeper = self._keeper(name)
+        keeper.unhelped = ""
+        await self._stop_one(keeper)
+        return await self._start_one(keeper)
+
+    async def start(self, name: str) -> ServiceStatus:
+        """Start a service that does not run, whatever it ended by, and return how it is when it is ready.
+
+        Raises:
+            As `restart`.
+        """
+        keeper = self._keeper(name)
+        if keeper.stop_wanted and keeper.state is not State.STOPPED:  # it is being stopped, or restarted
+            await keeper.until(lambda state: state is not State.STOPPING)
+        return await self._start_one(keeper)
+
+    async def stop_service(self, name: str) -> ServiceStatus:
+        """Stop a service, and return how it is then.
+
+        Raises:
+            NoSuchService: there is none of that name.
+            GoingDown: the home stops all of its services.
+        """
+        keeper = self._keeper(name)
+        await self._stop_one(keeper)
+        return self._status(keeper)
+
+    async def replace(self, name: str, pid: int, version: str) -> ServiceStatus:
+        """Stop a service and start it for another version than `version`, if its process is still `pid`.
+
+        Raises:
+            As `restart`; NotUp also where that brought no other version before.
+        """
+        keeper = self._keeper(name)
+        if keeper.pid == pid and keeper.unhelped == version:
+            reason = f"the home's command still runs {version}; once it does not: daemonry upgrade"
+            raise NotUp(name=name, reason=reason)
+        if keeper.pid == pid and not keeper.stop_wanted:
+            await self._stop_one(keeper)
+        status = await self._start_one(keeper)
+        if status.version == version:
+            keeper.unhelped = version
+        return status
+
+    def _keeper(self, name: str) -> Keeper:
+        if self._ending:
+            raise GoingDown
         keeper = self.keepers.get(name)
         if keeper is None:
             raise NoSuchService(name=name, known=[*self.keepers])
+        return keeper
+
+    async def _start_one(self, keeper: Keeper) -> ServiceStatus:
+        """Have a service start unless it is on its way, and return how it is when it is ready."""
+        name = keeper.service.name
         if self._ending:
-            raise NotUp(name=name, reason="the home is going down")
-        await self._stop_one(keeper)
-        keeper.ask_start()
+            raise GoingDown
+        if keeper.state in _STARTABLE:
+            keeper.ask_start()
         await self._until_settled([keeper])
-        if keeper.state not in _SATISFIED:
+        if self._ending:
+            raise GoingDown
+        if keeper.state not in SATISFIED:
             raise NotUp(name=name, reason=keeper.reason or self._waits_for(keeper) or keeper.state.value)
         return self._status(keeper)
 
@@ -395,18 +488,12 @@ class Supervisor:
     async def _until_settled(self, keepers: list[Keeper]) -> None:
         """Return once these go no further by themselves, or wait for one that does not."""
         while not all(self._is_settled(keeper) for keeper in keepers):
-            changed = asyncio.Event()
-            watch: Watch = lambda event: changed.set()  # noqa: B023, E731  # removed before the next turn
-            self._watches.append(watch)
-            try:
-                await changed.wait()
-            finally:
-                self._watches.remove(watch)
+            await self._wait_changed()
 
     def _is_settled(self, keeper: Keeper) -> bool:
         if keeper.state is State.WAITING:
             needed = [self.keepers[one] for one in keeper.service.needs if one in self.keepers]
-            unready = [one for one in needed if one.state not in _SATISFIED]
+            unready = [one for one in needed if one.state not in SATISFIED]
             return bool(unready) and all(self._is_settled(one) for one in unready)
         return keeper.state in SETTLED
 
@@ -463,6 +550,7 @@ class Supervisor:
             assert self._file is not None
             found = difference.compare(self._file.services, new.services)
             await self._apply(new, found)
+            self._forget_claims()
         logger.info("reloaded: %s", found)
         self._advance_later()
         return str(found)
@@ -494,17 +582,27 @@ class Supervisor:
             "home": self.home.directory,
             "uptime_secs": int(time.time() - self._started_at),
             "services": len(states),
-            "ready": sum(1 for state in states if state in _SATISFIED),
+            "ready": sum(1 for state in states if state in SATISFIED),
             "failed": sum(1 for state in states if state is State.FAILED),
         }
 
     def pause(self) -> None:
         """Refuse: services are stopped one by one or all together."""
-        raise NotImplementedError("a home is not paused: take it down, or restart a service")
+        raise Refused("a home is not paused: take it down, or restart a service")
 
     def resume(self) -> None:
         """Refuse, as `pause`."""
         self.pause()
+
+    async def _wait_changed(self) -> None:
+        """Return when something has happened to a service, or to the home."""
+        changed = asyncio.Event()
+        watch: Watch = lambda event: changed.set()  # noqa: E731
+        self._watches.append(watch)
+        try:
+            await changed.wait()
+        finally:
+            self._watches.remove(watch)
 
     async def reload_config(self) -> str:
         """Do as `reload` does, for the text dialect."""

@@ -2,8 +2,9 @@
 
 Owns the order: the start lock, another look, the start, the connection.  Of any number who want the
 same daemon one has the lock and starts; the others wait, look now and then, and connect.  They never
-start what serves by then.  Nothing is started unless nobody holds the life lock: a daemon that is
-busy, and one that we may not talk to, is not an absent one.
+start what serves by then, and a service of a home is started by the home, which is asked.  Nothing is
+started unless nobody holds the life lock: a daemon that is busy, and one that we may not talk to, is
+not an absent one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from daemonry.backoff import delays
 from daemonry.daemon.instance import Instance
 from daemonry.launch import attach
 from daemonry.limits import LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S
+from daemonry.process import homes
 from daemonry.process.lock import Lock
 from daemonry.values import Value
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from daemonry.daemon.definition import Daemon
     from daemonry.daemon.recipe import Recipe
     from daemonry.daemon.versions import Versions
+    from daemonry.process.homes import Owner
     from daemonry.process.place import Place
     from daemonry.transport.endpoint import Endpoint
     from daemonry.transport.stream import Stream
@@ -72,11 +75,18 @@ def _found(instance: Instance, wanted: Wanted, deadline: Deadline) -> tuple[Stre
     knock = None
     try:
         for delay_s in delays(LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S):
+            owner = _owner(instance)
+            if owner is not None:
+                instance = Instance(owner.place)
             stream = _look(instance, wanted, deadline)
             if stream is not None:
                 return stream
             if wanted.mode == "require" and not _is_coming(instance):
-                raise daemonry.errors.NotRunning(instance.name, _hint(instance, wanted))
+                hint = _hint(instance, wanted) if owner is None else f"{owner} starts it when it is needed"
+                raise daemonry.errors.NotRunning(instance.name, hint)
+            if owner is not None and wanted.mode == "supervised":
+                _start_in_home(owner, instance, wanted, deadline)
+                continue
             knock = knock or _knock(instance, wanted)
             if not deadline.sleep(delay_s):
                 break
@@ -113,11 +123,21 @@ def _found_or_started(instance: Instance, wanted: Wanted, deadline: Deadline) ->
     from daemonry.daemon import single_instance
     from daemonry.launch import start_failure
 
+    assert instance.place is not None
     place = instance.place
-    assert place is not None
-    single_instance.prepare(place)
     began_s = clock.monotonic()
     for delay_s in delays(LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S):
+        owner = homes.owner_of(place)
+        if owner is not None:
+            instance = Instance(owner.place)
+            stream = _in_home(owner, instance, wanted, deadline)
+            if stream is not None:
+                return stream
+            if not deadline.sleep(delay_s):
+                break
+            continue
+        instance = Instance(place)
+        single_instance.prepare(place)
         lock = Lock.try_take(place.start_lock_path)
         try:
             # Another look, now that nobody can be starting it; without the lock, who does may be done.
@@ -138,6 +158,48 @@ def _found_or_started(instance: Instance, wanted: Wanted, deadline: Deadline) ->
     raise _not_in_time(instance, deadline)
 
 
+def _in_home(
+    owner: Owner, instance: Instance, wanted: Wanted, deadline: Deadline
+) -> tuple[Stream, Endpoint] | None:
+    """Return a stream to a daemon that a home runs, started or replaced by the home; None to look again.
+
+    Raises:
+        StartFailed: it does not become ready.
+        VersionMismatch: what the home runs is of a version that the caller does not take.
+    """
+    for looks_again in (True, False):
+        stream = _look(instance, wanted, deadline)
+        if stream is not None or not looks_again:
+            return stream
+        _start_in_home(owner, instance, wanted, deadline)
+    return None
+
+
+def _start_in_home(owner: Owner, instance: Instance, wanted: Wanted, deadline: Deadline) -> None:
+    from daemonry.launch import of_home
+
+    pid = instance.pid()
+    reason = _why_replace(instance, wanted)
+    if not reason or pid is None:
+        wanted.on_stage("home")
+        of_home.start(owner, deadline)
+        return
+    wanted.on_stage(f"replace: {reason}")
+    try:
+        of_home.replace(owner, pid, deadline)
+    except daemonry.errors.StartFailed as error:
+        running = owner.claim.version
+        wish = wanted.daemon.version if wanted.daemon is not None else ""
+        raise daemonry.errors.VersionMismatch(
+            instance.name, running, wish, f"{reason}; {error.error}"
+        ) from None
+
+
+def _owner(instance: Instance) -> Owner | None:
+    assert instance.place is not None
+    return homes.owner_of(instance.place)
+
+
 def _start(instance: Instance, wanted: Wanted, recipe: Recipe, lock: Lock, deadline: Deadline) -> None:
     """Start the daemon, or replace the one that runs; the lock is let go of."""
     from daemonry.launch import start_failure
@@ -155,6 +217,8 @@ def _start(instance: Instance, wanted: Wanted, recipe: Recipe, lock: Lock, deadl
         else:
             start_locked(place, recipe, lock, deadline, wanted.on_stage, wanted.env)
     except daemonry.errors.StartFailed as error:
+        if homes.owner_of(place) is not None:
+            return  # a home has come up with it meanwhile
         start_failure.note(place, error, recipe)
         raise
     except daemonry.errors.AlreadyRunning:

@@ -173,7 +173,7 @@ def _place_of(name: str) -> Place:
     if not os.path.exists(place.record_path):
         from daemonry.process import registry
 
-        return registry.find(name) or place
+        return registry.locate(place)
     return place
 
 

@@ -14,8 +14,9 @@ from daemonry.daemon import crash_report, single_instance
 from daemonry.daemon.recipe import remember
 from daemonry.errors import AlreadyRunning, NotReadyInTime, StartFailed
 from daemonry.limits import LOCK_PROBE_PATIENCE_S, START_TIMEOUT_S
-from daemonry.process import crash_file, readiness
+from daemonry.process import crash_file, homes, readiness
 from daemonry.process.environment import patterns_of
+from daemonry.process.lock import is_held
 from daemonry.process.record import Record
 from daemonry.process.regular_file import NotRegular
 from daemonry.process.spawn import let_go, spawn
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from daemonry.daemon.recipe import Recipe
+    from daemonry.process.homes import Owner
     from daemonry.process.lock import Lock
     from daemonry.process.place import Place
 
@@ -42,7 +44,7 @@ def start(
 
     Args:
         place: where its files are.
-        recipe: how it is started.
+        recipe: how it is started; a service of a home is started by the home, in its own way.
         timeout_s: how long it may take, in seconds, waiting for other starts included.
         progress: is told each stage as it begins.
 
@@ -54,9 +56,24 @@ def start(
         UnsafePath: its directories cannot be used.
     """
     deadline = Deadline(timeout_s)
+    owner = homes.owner_of(place)
+    if owner is not None:
+        return _start_in_home(owner, place.name, deadline, progress)
     single_instance.prepare(place)
     start_lock = single_instance.take_start_lock(place, deadline)
     return start_locked(place, recipe, start_lock, deadline, progress)
+
+
+def _start_in_home(owner: Owner, name: str, deadline: Deadline, progress: Callable[[str], None]) -> Record:
+    from daemonry.launch import of_home
+    from daemonry.process import record
+
+    running = record.read(owner.place.record_path)
+    if running is not None and running.ready and not running.draining and is_held(owner.place.life_lock_path):
+        raise AlreadyRunning(name, running.pid, running.endpoint)
+    progress("home")
+    of_home.start(owner, deadline)
+    return of_home.ready_record(owner, name)
 
 
 def start_locked(  # as `start`

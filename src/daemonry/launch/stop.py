@@ -1,8 +1,8 @@
 """Stopping a daemon, and knowing that it is gone.
 
-Owns the asking and the waiting.  Gone means that the life lock is free: the socket vanishes
-earlier, and a pid may be another's.  A daemon that does not take the command gets SIGTERM; only
-`force` kills, and only the very process that the record names.
+Owns the asking and the waiting.  Gone means that the life lock is free: the socket vanishes earlier,
+and a pid may be another's.  A daemon that does not take the command gets SIGTERM; only `force` kills,
+and only the very process that the record names.  A service of a home is stopped by the home.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from daemonry.errors import (
     StopFailed,
 )
 from daemonry.limits import DRAIN_TIMEOUT_S, PROBE_TIMEOUT_S, REQUEST_TIMEOUT_S, STOP_TIMEOUT_S
+from daemonry.process import homes
 from daemonry.process.lock import wait_released
 from daemonry.transport.connect import try_connect
 from daemonry.wire import text
@@ -24,6 +25,8 @@ from daemonry.wire import text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from daemonry.process.homes import Owner
 
 _SIGTERM = 15
 _SIGKILL = 9
@@ -54,6 +57,11 @@ def stop(
     """
     if timeout_s is None:
         timeout_s = _patience_s(instance)
+    owner = homes.owner_of(instance.place) if instance.place is not None else None
+    if owner is not None and Instance(owner.place).lock_held():
+        instance = Instance(owner.place)
+        if _stopped_by_home(owner, instance, timeout_s):
+            return
     deadline = Deadline(timeout_s)
     heard = _ask(instance, min(REQUEST_TIMEOUT_S, timeout_s))
     held_up_by = ""
@@ -69,6 +77,17 @@ def stop(
     if not heard:
         raise DeadlineExceeded("reply", timeout_s, "maybe", _described(instance))
     raise StopFailed(instance.name, timeout_s, held_up_by)
+
+
+def _stopped_by_home(owner: Owner, instance: Instance, timeout_s: float) -> bool:
+    """Have the home stop the service: its supervisor would start what ends without its knowledge."""
+    from daemonry.launch import of_home
+
+    try:
+        of_home.stop(owner, Deadline(timeout_s))
+    except DeadlineExceeded:
+        raise StopFailed(instance.name, timeout_s, _held_up_by(instance)) from None
+    return not instance.lock_held()
 
 
 def _patience_s(instance: Instance) -> float:

@@ -14,9 +14,11 @@ from daemonry.daemon import single_instance
 from daemonry.daemon.instance import Instance
 from daemonry.daemon.recipe import Recipe
 from daemonry.errors import NotRunning
+from daemonry.launch import of_home
 from daemonry.launch.start import start_locked
 from daemonry.launch.stop import stop
 from daemonry.limits import REQUEST_TIMEOUT_S, START_TIMEOUT_S
+from daemonry.process import homes
 from daemonry.runtime.handover import is_offered
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def upgrade(
     """Exchange the daemon that runs for a new process and return that one's record.
 
     One that does not run is started.  One that does not know how to hand itself over (it was written
-    with an older release) is stopped and started.
+    with an older release) is stopped and started, and so is a service of a home, by the home.
 
     Args:
         place: where its files are.
@@ -50,6 +52,11 @@ def upgrade(
         Everything else that `start` raises.
     """
     deadline = Deadline(timeout_s)
+    owner = homes.owner_of(place)
+    if owner is not None and homes.is_up(owner.home):
+        progress("home")
+        of_home.restart(owner, deadline)
+        return of_home.ready_record(owner, place.name)
     single_instance.prepare(place)
     lock = single_instance.take_start_lock(place, deadline)
     return upgrade_locked(place, recipe, lock, deadline, progress)

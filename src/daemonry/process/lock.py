@@ -46,10 +46,23 @@ class Lock:
         Raises:
             UnsafePath: the file cannot be opened, or locks do not work there.
         """
+        return cls._try(path, fcntl.LOCK_EX)
+
+    @classmethod
+    def try_share(cls, path: str) -> Lock | None:
+        """Take the lock at `path` beside others who share it; None when one holder has it alone.
+
+        Raises:
+            UnsafePath: as `try_take`.
+        """
+        return cls._try(path, fcntl.LOCK_SH)
+
+    @classmethod
+    def _try(cls, path: str, kind: int) -> Lock | None:
         fd = _open(path)
         taken = False
         try:
-            taken = _flock(path, fd, fcntl.LOCK_EX)
+            taken = _flock(path, fd, kind)
         finally:
             if not taken:
                 os.close(fd)

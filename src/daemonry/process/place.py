@@ -271,10 +271,23 @@ def _home(relative: str, base_variable: str) -> str:
     base = os.environ.get(base_variable, "")
     if base.startswith("/"):  # the XDG specification: a relative one is ignored
         return base.rstrip("/")
+    return f"{home_dir(base_variable)}/{relative}"
+
+
+def home_dir(or_set: str = "") -> str:
+    """Return the user's home directory.
+
+    Args:
+        or_set: a variable that would do as well, for the message.
+
+    Raises:
+        UnsafePath: none is known.
+    """
     home = os.environ.get("HOME") or _home_of_user()
     if not home.startswith("/"):
-        raise daemonry.errors.UnsafePath("~", f"no home directory is known: set HOME or {base_variable}")
-    return f"{home.rstrip('/')}/{relative}"
+        variables = f"HOME or {or_set}" if or_set else "HOME"
+        raise daemonry.errors.UnsafePath("~", f"no home directory is known: set {variables}")
+    return home.rstrip("/")
 
 
 def _home_of_user() -> str:
@@ -289,6 +302,15 @@ def _home_of_user() -> str:
 def state_dir(name: str) -> str:
     """Return the state directory of the daemon called `name`."""
     return _given(name, "STATE") or f"{_home('.local/state', 'XDG_STATE_HOME')}/{name}"
+
+
+def is_usual(place: Place) -> bool:
+    """Whether a place is where the name alone puts it: not the program's choice, nor by $NAME_STATE."""
+    try:
+        usual = _home(".local/state", "XDG_STATE_HOME")
+    except daemonry.errors.UnsafePath:
+        return False
+    return place.own is None and os.path.dirname(os.path.dirname(place.host_dir)) == usual
 
 
 def config_path(name: str) -> str:

@@ -11,7 +11,7 @@ import os
 from daemonry import strict_json
 from daemonry.errors import BadFrame, DaemonryError, TargetInvalid
 from daemonry.limits import MAX_STATE_FILE_BYTES
-from daemonry.process import lock
+from daemonry.process import homes, lock
 from daemonry.process.atomic_file import write_atomically
 from daemonry.process.place import Place, registry_dir
 from daemonry.process.private_dir import ensure_private
@@ -67,6 +67,16 @@ def places() -> Iterator[Place]:
             place = _read(f"{directory}/{name}")
             if place is not None:
                 yield place
+
+
+def locate(usual: Place) -> Place:
+    """Return where the daemon of a name is, given the name's usual place: in a home, or where it was put.
+
+    Raises:
+        TargetInvalid: as `find`.
+    """
+    owner = homes.owner_of(usual)
+    return owner.place if owner is not None else find(usual.name) or usual
 
 
 def find(name: str) -> Place | None:

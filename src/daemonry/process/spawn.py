@@ -27,7 +27,16 @@ if TYPE_CHECKING:
 _let_go: set[int] = set()
 # A supervisor's messages to us are not for our children (sd_notify(3), sd_listen_fds(3)), and a
 # daemon that an owned process starts does not end with it.
-_NOT_INHERITED = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", MARK_VARIABLE, BOOT_VARIABLE)
+_NOT_INHERITED = (
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "NOTIFY_SOCKET",
+    "DAEMONRY_SERVICE",  # what a service starts that way is not the service
+    "DAEMONRY_SOCKET",
+    MARK_VARIABLE,
+    BOOT_VARIABLE,
+)
 
 
 def spawn(

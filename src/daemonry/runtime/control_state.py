@@ -19,6 +19,7 @@ from daemonry import clock, strict_json
 from daemonry.daemon.lifecycle import Happened, Phase, step
 from daemonry.errors import CallFailed, Draining, Paused, Refused
 from daemonry.limits import HOOK_TIMEOUT_S
+from daemonry.process import homes
 from daemonry.runtime.busy import Jobs
 from daemonry.runtime.fingerprint import Settings
 from daemonry.terminal_text import printable
@@ -54,6 +55,7 @@ class Life:
         jobs: what is in hand besides calls.
         more_fields: functions that give further fields of STATUS.
         handed_over: whether another process is the daemon now, and this one serves what it accepted.
+        ended_by: what a home should know of the end: `homes.IDLE`, `homes.BY_COMMAND`, or "".
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Life:
         self.stopping = threading.Event()
         self.failed: BaseException | None = None
         self.handed_over = False
+        self.ended_by = ""
         self.jobs = Jobs()
         self.more_fields: list[Callable[[], Mapping[str, Any]]] = []
         self.held_up_by: Callable[[], list[str]] = list
@@ -203,8 +206,20 @@ class Life:
         return self._swap(new, restart_needed)
 
     def stop(self) -> None:
-        """Ask the daemon to end; returns at once."""
-        self.happened(Happened.STOP_ASKED)
+        """Ask the daemon to end, by command; returns at once."""
+        with self._mutex:
+            if not self.stopping.is_set():
+                self.ended_by = homes.BY_COMMAND
+            self.happened(Happened.STOP_ASKED)
+
+    def end_idle(self) -> bool:
+        """End because nobody needs the daemon; whether that is possible now."""
+        with self._mutex:
+            self.ended_by = homes.IDLE
+            if self.happened(Happened.IDLE):
+                return True
+            self.ended_by = ""
+            return False
 
     def version(self) -> str:
         """Return the program's version."""

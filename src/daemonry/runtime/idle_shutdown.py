@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from daemonry import clock
-from daemonry.daemon.lifecycle import Happened, Phase
+from daemonry.daemon.lifecycle import Phase
 from daemonry.errors import DaemonryError
 from daemonry.transport.endpoint import UNIX
 
@@ -136,7 +136,7 @@ class Idle:
             self._server.retire_idle()  # what such a client has just sent is answered here
             if not self._is_busy():
                 logger.info("idle for %g s", self._timeout_s)
-                if self._life.happened(Happened.IDLE):
+                if self._life.end_idle():
                     return True
         logger.info("somebody came as the idle end began; going on")
         try:

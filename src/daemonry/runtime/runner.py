@@ -3,7 +3,7 @@
 Owns the order of things.
 
     directories  the state directory is made or checked; the log is opened
-    lock         the start lock (or the one handed over), then the life lock
+    lock         the start lock (or the one handed over), the name's where homes are, then the life lock
     config       the configuration is read
     bind         the socket is made; the record is written
     setup        the program's own preparations
@@ -56,6 +56,7 @@ from daemonry.runtime.control_state import Life
 from daemonry.runtime.fingerprint import Fingerprint, Settings
 from daemonry.runtime.handover import Giver, HandOver, Taken
 from daemonry.runtime.idle_shutdown import Idle
+from daemonry.runtime.in_home import InHome, make_way, take_name
 from daemonry.runtime.stuck_control import Beside
 from daemonry.runtime.tasks import Job, drain
 from daemonry.runtime.watchdog import Guardian
@@ -134,7 +135,9 @@ class _Performance:
     ) -> None:
         self._daemon = daemon
         self._place = daemon.place()
-        self._foreground = not boot
+        self._in_home = InHome.of_environment(self._place, daemon.version)
+        # A home reads what its services print; its readiness message is no start in the background.
+        self._foreground = not boot or self._in_home is not None
         self._log_level = log_level
         self._config_path = config_path
         self._reporter = _Report(boot.get("ready_fd"))
@@ -146,6 +149,7 @@ class _Performance:
         self._takes_over = boot.get("take_over") is True
         self._starter_looks_at = boot.get("record_path", self._place.record_path)
         self._life_lock: Lock | None = None
+        self._name_lock: Lock | None = None
         self._record: Record | None = None
         self._stop_at_s: float | None = None
         self._jobs: list[Job] = []
@@ -176,8 +180,10 @@ class _Performance:
                 )
             if self._taken is not None:
                 self._taken.give_up()
-            if self._life_lock is not None and self._record is None:
-                self._life_lock.release()
+            if self._record is None:
+                self._release_name()
+                if self._life_lock is not None:
+                    self._life_lock.release()
             if isinstance(error, (DaemonryError, OSError, KeyboardInterrupt)) or self._forked:
                 raise
             if scarcity.reason(error) is not None:
@@ -201,11 +207,7 @@ class _Performance:
         self._socket_fd = activated.take_socket()
         single_instance.prepare(self._place)
         self._reporter.enter("lock")
-        deadline = clock.Deadline(START_TIMEOUT_S)
-        if self._start_lock is None:
-            self._start_lock = single_instance.take_start_lock(self._place, deadline)
-        if not self._takes_over:
-            self._life_lock = single_instance.take_life_lock(self._place, deadline)
+        self._take_locks()
         try:
             self._log_file = logs.set_up(
                 self._place.log_path, level=self._log_level, terminal=self._foreground
@@ -243,7 +245,23 @@ class _Performance:
             )
             self._life.more_fields.append(self._idle.fields)
         self._life.more_fields.append(self._server.fields)
+        if self._in_home is not None:
+            self._life.more_fields.append(self._in_home.fields)
         not_for_children(self)
+
+    def _take_locks(self) -> None:
+        """Become the one, or learn who is; a daemon outside of its home makes way for the home's."""
+        deadline = clock.Deadline(START_TIMEOUT_S)
+        if self._start_lock is None:
+            self._start_lock = single_instance.take_start_lock(self._place, deadline)
+        if self._in_home is not None and not self._takes_over:
+            self._takes_over = make_way(self._place, self._usual_endpoint(), deadline)
+        if not self._takes_over or self._in_home is None:
+            self._name_lock = take_name(self._place, self._in_home)
+        if not self._takes_over:
+            self._life_lock = single_instance.take_life_lock(self._place, deadline)
+        if self._in_home is not None:
+            self._in_home.say()
 
     def _keep_last_words(self) -> None:
         """Have the crash file get what the interpreter says of a crash, and each line that is printed."""
@@ -275,8 +293,13 @@ class _Performance:
             return Server(declared, calls=self._calls, limits=limits, token_path=token_path)
         # In a directory that a program chose, what is not a stale socket of ours is not ours to remove.
         leftovers: Leftovers = "replace" if self._place.own is None else "refuse"
-        endpoint = Endpoint.unix(self._place.socket_path)
-        return Server(endpoint, leftovers=leftovers, calls=self._calls, limits=limits)
+        return Server(self._usual_endpoint(), leftovers=leftovers, calls=self._calls, limits=limits)
+
+    def _usual_endpoint(self) -> Endpoint:
+        """Return where it listens unless a service manager opened the socket."""
+        if self._daemon.endpoint is not None:
+            return Endpoint.parse(self._daemon.endpoint)
+        return Endpoint.unix(self._place.socket_path)
 
     def _bind(self) -> Server:
         server = self._make_server()
@@ -375,7 +398,8 @@ class _Performance:
             self._take_back,
             self._gone_over,
         )
-        calls.serve(HandOver(self._giver))
+        if self._in_home is None:  # a home starts its services itself, and would know nothing of the new one
+            calls.serve(HandOver(self._giver))
         return calls
 
     def _tell_about_last_run(self) -> None:
@@ -499,6 +523,8 @@ class _Performance:
             logger.warning("the environment's checksums could not be written: %s", error)
         if self._foreground:
             self._remember_this_start()
+        if self._in_home is not None:
+            self._in_home.link_socket(Endpoint.parse(self._record.endpoint))
         logger.info("ready at %s (pid %d)", self._record.endpoint, self._record.pid)
         self._release_start_lock()
         self._reporter.ready(self._record.to_fields())
@@ -572,6 +598,7 @@ class _Performance:
         self._life.happened(Happened.FAILED)
 
     def _mark_draining(self) -> None:
+        self._tell_home_of_end()
         with self._undoing:
             if self._record is None or self._record.draining:
                 return
@@ -580,6 +607,12 @@ class _Performance:
                 record.write(self._place.record_path, self._record)
             except OSError as error:
                 logger.warning("the record could not be updated: %s", error)
+
+    def _tell_home_of_end(self) -> None:
+        """Tell the home what the exit code does not: this end is no failure and no work done."""
+        ended = self._life.ended_by
+        if self._in_home is not None and ended:
+            self._in_home.say_end(ended)
 
     async def _drain(self) -> None:
         timeout_s = self._daemon.drain_timeout_s
@@ -628,6 +661,7 @@ class _Performance:
         try:
             with self._undoing:
                 self._claim_anew()
+                self._claim_name()
             self._claim_troubled = False
         except (OSError, DaemonryError) as error:
             if not self._claim_troubled:
@@ -648,6 +682,19 @@ class _Performance:
         if not os.path.exists(self._place.record_path):
             record.write(self._place.record_path, self._record)
             logger.warning("the record %s was gone; written again", self._place.record_path)
+
+    def _claim_name(self) -> None:
+        """Take the name's lock that the daemon which handed over to this home's has let go of by now."""
+        if self._in_home is not None and self._record is not None and self._name_lock is None:
+            try:
+                self._name_lock = take_name(self._place, self._in_home)
+            except Refused:
+                pass  # it still ends; until then nobody else starts, for the home says that it has the daemon
+
+    def _release_name(self) -> None:
+        if self._name_lock is not None:
+            self._name_lock.release()
+            self._name_lock = None
 
     def _cap_crash_file(self, timeout_s: float) -> None:
         now_s = clock.monotonic()
@@ -683,7 +730,7 @@ class _Performance:
             self._end_at_once(128 + number)
         else:
             logger.info("%s", name)
-            self._life.stop()
+            self._life.happened(Happened.STOP_ASKED)
 
     def _on_loop(self, action: Any) -> None:
         assert self._life.loop is not None

@@ -121,6 +121,17 @@ class UnixListener(SocketListener):
         self._file = None
         self._sock.close()
 
+    def listen_here(self) -> None:
+        """Have clients be told this process as who listens, of a socket that another process made.
+
+        What SO_PEERCRED tells them is of the process that called listen(2) last.  Who waits in the
+        queue goes on waiting there.
+        """
+        try:
+            self._sock.listen(LISTEN_BACKLOG)
+        except OSError:
+            pass  # another system; it listens all the same, under its maker's name
+
     def refuse_more(self) -> None:
         """Have further connections refused; those that wait can still be accepted.
 

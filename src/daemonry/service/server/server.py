@@ -171,6 +171,8 @@ class Server:
         """Accept from the listener, which is this object's alone from now on."""
         assert self._listener is not None
         self._accepts = True
+        if isinstance(self._listener, UnixListener):
+            self._listener.listen_here()
         self._hold(self._listener)
         self._watch_listener()
 
