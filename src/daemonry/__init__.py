@@ -53,8 +53,6 @@ itself costs next to nothing, and the path of the quick commands loads neither a
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -98,12 +96,14 @@ if TYPE_CHECKING:
     from daemonry.transport.endpoint import Endpoint as Endpoint
     from daemonry.transport.stream import Listener as Listener
     from daemonry.transport.stream import Stream as Stream
+    from daemonry.version import __version__ as __version__
     from daemonry.wire.text import Command as Command
     from daemonry.wire.text import Reply as Reply
 
     load_config = _config.load
 
 _HOMES = {
+    "__version__": "daemonry.version",
     "AsyncClient": "daemonry.service.client.asynchronous",
     "CallError": "daemonry.service.interface.declare",
     "Client": "daemonry.service.client.blocking",
@@ -146,12 +146,12 @@ _HOMES = {
     "write_atomically": "daemonry.process.atomic_file",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
     if name == "errors":
-        # The quick commands say `daemonry.errors.X`: errors are loaded when there is one.
+        # Programs say `daemonry.errors.X`: errors are loaded when there is one.
         return __import__("daemonry.errors", fromlist=["_"])
     home = _HOMES.get(name)
     if home is None:

@@ -11,8 +11,7 @@ Both drive the interpreter's own C scanner and encoder directly.  `import json` 
 
 from __future__ import annotations
 
-import daemonry
-from daemonry import terminal_text
+from daemonry import faults, terminal_text
 from daemonry.limits import MAX_JSON_DEPTH
 
 TYPE_CHECKING = False
@@ -30,23 +29,23 @@ def decode(text: str) -> Any:
         BadFrame: the text is not one JSON value, or one of those named above.
     """
     if _too_deep(text):
-        raise daemonry.errors.BadFrame(f"nested deeper than {MAX_JSON_DEPTH}")
+        raise faults.BadFrame(f"nested deeper than {MAX_JSON_DEPTH}")
     if not _encodable(text):
-        raise daemonry.errors.BadFrame("a lone surrogate in the text")
+        raise faults.BadFrame("a lone surrogate in the text")
     start = _skip_whitespace(text, 0)
     try:
         value, end = _scan_once(text, start)
     except (StopIteration, SystemError):
         # SystemError: the scanner would raise json's own error, which exists once json is imported.
-        raise daemonry.errors.BadFrame("not JSON") from None
+        raise faults.BadFrame("not JSON") from None
     except ValueError as error:
         # The interpreter's words for thousands of digits tell the program how to allow them.
         told = "a number too large" if "set_int_max_str_digits" in str(error) else str(error)
-        raise daemonry.errors.BadFrame(f"not JSON: {told}") from None
+        raise faults.BadFrame(f"not JSON: {told}") from None
     if _skip_whitespace(text, end) != len(text):
-        raise daemonry.errors.BadFrame("more than one JSON value")
+        raise faults.BadFrame("more than one JSON value")
     if "\\u" in text and not _encodable(_dumps(value)):
-        raise daemonry.errors.BadFrame("a lone surrogate in a string")
+        raise faults.BadFrame("a lone surrogate in a string")
     return value
 
 
@@ -58,7 +57,7 @@ def decode_object(text: str) -> dict[str, Any]:
     """
     value = decode(text)
     if not isinstance(value, dict):
-        raise daemonry.errors.BadFrame("not a JSON object")
+        raise faults.BadFrame("not a JSON object")
     return value
 
 

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from daemonry import __version__
 from daemonry.cli import exit_codes, kit, output
 from daemonry.cli.home_verbs import VERBS as HOME_VERBS
 from daemonry.cli.home_verbs import means_a_home
@@ -31,6 +30,7 @@ from daemonry.errors import (
 )
 from daemonry.limits import LOG_TAIL_LINES, REQUEST_TIMEOUT_S, START_TIMEOUT_S, STOP_TIMEOUT_S
 from daemonry.terminal_text import json_for_stream, printable
+from daemonry.version import __version__
 
 if TYPE_CHECKING:
     from daemonry.daemon.definition import Daemon

@@ -27,7 +27,7 @@ from __future__ import annotations
 import os
 import sys
 
-import daemonry
+from daemonry import faults
 from daemonry.cli import output
 from daemonry.cli.output import (
     DENIED,
@@ -138,10 +138,10 @@ def perform(verb: str, instance: Instance, options: Options) -> int:
     """Do one quick command and return its exit code."""
     try:
         code = _status(instance, options) if verb == "status" else _command(verb, instance, options)
-    except daemonry.errors.NotRunning as error:
+    except faults.NotRunning as error:
         tell_crash(instance, gone=True)
         return _not_running(verb, instance, options, error)
-    except daemonry.errors.DaemonryError as error:
+    except faults.DaemonryError as error:
         return fail(error, options.json)
     tell_crash(instance, gone=verb == "stop")
     return code
@@ -181,7 +181,7 @@ def _command(verb: str, instance: Instance, options: Options) -> int:
         return _done(instance, options, "answers")
     try:
         reply = instance.command(verb.upper(), options.timeout_s or REQUEST_TIMEOUT_S)
-    except daemonry.errors.CommandFailed as error:
+    except faults.CommandFailed as error:
         already = _ALREADY.get(error.message)
         if already is None:
             raise
@@ -215,7 +215,7 @@ def _done(instance: Instance, options: Options, what: str, note: str = "") -> in
     return DONE
 
 
-def _not_running(verb: str, instance: Instance, options: Options, error: daemonry.errors.NotRunning) -> int:
+def _not_running(verb: str, instance: Instance, options: Options, error: faults.NotRunning) -> int:
     if verb == "stop":  # already so
         return _done(instance, options, "not running")
     if verb != "status":
@@ -255,7 +255,7 @@ def tell_crash(instance: Instance, *, gone: bool) -> None:
         complain(note)
 
 
-def fail(error: daemonry.errors.DaemonryError | OSError, as_json: bool = False, program: str = "") -> int:
+def fail(error: faults.DaemonryError | OSError, as_json: bool = False, program: str = "") -> int:
     """Print an error, one line, and return its exit code.
 
     Args:
@@ -280,7 +280,7 @@ def guarded(command: Callable[[], int]) -> int:
         code = command()
     except BrokenPipeError:
         return output.reader_gone()
-    except (daemonry.errors.DaemonryError, OSError) as error:
+    except (faults.DaemonryError, OSError) as error:
         code = fail(error)
     except KeyboardInterrupt:
         code = 130  # 128 + SIGINT, as a shell would report it

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-import daemonry
+from daemonry import faults
 from daemonry.cli import kit
 from daemonry.cli.kit import guarded, leave
 from daemonry.daemon.instance import Instance
@@ -66,7 +66,7 @@ def _program(daemon: Daemon, arguments: list[str]) -> int:
 def _perform(verb: str, find: Callable[[], Instance], options: kit.Options) -> int:
     try:
         instance = find()
-    except (daemonry.errors.DaemonryError, OSError) as error:
+    except (faults.DaemonryError, OSError) as error:
         return kit.fail(error, options.json)
     return kit.perform(verb, instance, options)
 

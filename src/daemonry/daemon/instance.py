@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-import daemonry
+from daemonry import faults
 from daemonry.clock import Deadline
 from daemonry.limits import CONNECT_RETRY_MAX_S, PROBE_TIMEOUT_S, REQUEST_TIMEOUT_S
 from daemonry.process import record_fields
@@ -101,7 +101,7 @@ class Instance:
         if told is not None:
             return Endpoint.parse(told)
         if self.lock_held() is False:
-            raise daemonry.errors.NotRunning(self.name)
+            raise faults.NotRunning(self.name)
         return Endpoint.unix(self.place.socket_path)
 
     def pid(self) -> int | None:
@@ -128,17 +128,17 @@ class Instance:
         while True:
             try:
                 return client.request(self.endpoint(), word, deadline.remaining_s() or 0.0)
-            except (daemonry.errors.NotListening, daemonry.errors.ConnectionRefused) as error:
+            except (faults.NotListening, faults.ConnectionRefused) as error:
                 # Alive, but its socket is gone: it makes a new one within a second or two, or ends.
                 if not self.lock_held():
-                    raise daemonry.errors.NotRunning(self.name) from error
+                    raise faults.NotRunning(self.name) from error
                 if not deadline.sleep(CONNECT_RETRY_MAX_S):
                     raise self._silent("connect", timeout_s, "no") from error
-            except daemonry.errors.DeadlineExceeded as error:
+            except faults.DeadlineExceeded as error:
                 raise self._silent(error.phase, timeout_s, error.ran) from error
 
-    def _silent(self, phase: str, timeout_s: float, ran: Ran) -> daemonry.errors.DeadlineExceeded:
-        return daemonry.errors.DeadlineExceeded(phase, timeout_s, ran, self._described())
+    def _silent(self, phase: str, timeout_s: float, ran: Ran) -> faults.DeadlineExceeded:
+        return faults.DeadlineExceeded(phase, timeout_s, ran, self._described())
 
     def command(self, word: str, timeout_s: float = REQUEST_TIMEOUT_S) -> Reply:
         """Send one command and return the reply, which is not an error.
@@ -151,13 +151,13 @@ class Instance:
         if reply.kind == "error" and reply.message in _DENIALS:
             raise self._denied()
         if reply.kind == "error":
-            raise daemonry.errors.CommandFailed(word, reply.message)
+            raise faults.CommandFailed(word, reply.message)
         return reply
 
-    def _denied(self) -> daemonry.errors.AccessDenied:
+    def _denied(self) -> faults.AccessDenied:
         endpoint = self.endpoint()
         reason = "the daemon belongs to another user" if endpoint.kind == UNIX else HOW_TO_PROVE
-        return daemonry.errors.AccessDenied(endpoint.bare, reason)
+        return faults.AccessDenied(endpoint.bare, reason)
 
     def status(self, timeout_s: float = REQUEST_TIMEOUT_S) -> Mapping[str, Any]:
         """Return the fields of STATUS.
@@ -167,7 +167,7 @@ class Instance:
         """
         reply = self.command(text.STATUS, timeout_s)
         if reply.fields is None:
-            raise daemonry.errors.RemoteProtocolError(
+            raise faults.RemoteProtocolError(
                 f"{self.name} answered STATUS with {printable(reply.message, 60)!r}"
             )
         return reply.fields
@@ -186,15 +186,15 @@ class Instance:
             reply = client.request(self.endpoint(), text.PING, timeout_s)
             if reply.kind == "error" and reply.message in _DENIALS:
                 return liveness.FORBIDDEN
-        except (daemonry.errors.NotListening, daemonry.errors.NotRunning):
+        except (faults.NotListening, faults.NotRunning):
             return liveness.MISSING
-        except daemonry.errors.ConnectionRefused:
+        except faults.ConnectionRefused:
             return liveness.REFUSED
-        except daemonry.errors.AccessDenied:
+        except faults.AccessDenied:
             return liveness.FORBIDDEN
-        except daemonry.errors.DeadlineExceeded as error:
+        except faults.DeadlineExceeded as error:
             return liveness.FULL if error.phase == "connect" else liveness.SILENT
-        except (daemonry.errors.ConnectionLost, daemonry.errors.RemoteProtocolError):
+        except (faults.ConnectionLost, faults.RemoteProtocolError):
             return liveness.LOST
         except OSError:
             return liveness.MISSING

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-import daemonry
+from daemonry import faults
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 # What stands in a trace between a program's mistake and its telling.
-_OURS = os.path.dirname(os.path.abspath(daemonry.__file__)) + os.sep
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 # Whether a program is being imported for its Daemon: its own command line must not run then.
 loading = False
@@ -55,7 +55,7 @@ def _load_file(text: str, where: str) -> ModuleType:
 
     path = os.path.abspath(where)
     if not os.path.isfile(path):
-        raise daemonry.errors.TargetInvalid(text, "there is no such file")
+        raise faults.TargetInvalid(text, "there is no such file")
     if os.geteuid() == 0:
         _check_for_root(path)
     name = os.path.basename(path)[:-3]
@@ -70,7 +70,7 @@ def _load_file(text: str, where: str) -> ModuleType:
     sys.path.insert(0, os.path.dirname(path))
     try:
         spec.loader.exec_module(module)
-    except daemonry.errors.DaemonryError:
+    except faults.DaemonryError:
         raise
     except Exception as error:
         raise _not_importable(text, error) from error
@@ -91,9 +91,9 @@ def _check_for_root(path: str) -> None:
             directory = os.path.dirname(directory)
             reason = why_not_roots_directory(os.stat(directory))
             if reason:
-                raise daemonry.errors.UnsafePath(path, f"cannot be run as root: {directory}: {reason}")
+                raise faults.UnsafePath(path, f"cannot be run as root: {directory}: {reason}")
         if reason:
-            raise daemonry.errors.UnsafePath(path, f"cannot be run as root: {reason}")
+            raise faults.UnsafePath(path, f"cannot be run as root: {reason}")
 
 
 def _load_module(text: str, where: str) -> ModuleType:
@@ -101,13 +101,13 @@ def _load_module(text: str, where: str) -> ModuleType:
 
     try:
         return importlib.import_module(where)
-    except daemonry.errors.DaemonryError:
+    except faults.DaemonryError:
         raise
     except Exception as error:
         raise _not_importable(text, error) from error
 
 
-def _not_importable(text: str, error: Exception) -> daemonry.errors.TargetInvalid:
+def _not_importable(text: str, error: Exception) -> faults.TargetInvalid:
     trace, where = error.__traceback__, ""
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
@@ -117,9 +117,7 @@ def _not_importable(text: str, error: Exception) -> daemonry.errors.TargetInvali
         elif "importlib" not in file:
             where = f" ({file}:{trace.tb_lineno})"
         trace = trace.tb_next
-    return daemonry.errors.TargetInvalid(
-        text, f"it cannot be imported: {type(error).__name__}: {error}{where}"
-    )
+    return faults.TargetInvalid(text, f"it cannot be imported: {type(error).__name__}: {error}{where}")
 
 
 def _daemon_in(module: ModuleType, text: str, attribute: str) -> Daemon:
@@ -128,13 +126,11 @@ def _daemon_in(module: ModuleType, text: str, attribute: str) -> Daemon:
     if attribute:
         found = getattr(module, attribute, None)
         if not isinstance(found, Daemon):
-            raise daemonry.errors.TargetInvalid(text, f"{attribute!r} is no Daemon there")
+            raise faults.TargetInvalid(text, f"{attribute!r} is no Daemon there")
         return found
     daemons = {name: value for name, value in vars(module).items() if isinstance(value, Daemon)}
     if len(daemons) == 1:
         return next(iter(daemons.values()))
     if not daemons:
-        raise daemonry.errors.TargetInvalid(text, "no Daemon is defined there")
-    raise daemonry.errors.TargetInvalid(
-        text, f"several Daemons are defined there: add :{' or :'.join(daemons)}"
-    )
+        raise faults.TargetInvalid(text, "no Daemon is defined there")
+    raise faults.TargetInvalid(text, f"several Daemons are defined there: add :{' or :'.join(daemons)}")

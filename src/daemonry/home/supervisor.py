@@ -14,7 +14,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
-import daemonry
 from daemonry.clock import Deadline
 from daemonry.errors import AlreadyRunning, ConfigError, DaemonryError, Refused, UnsafePath
 from daemonry.home import difference, home_file, order, service_record
@@ -45,6 +44,7 @@ from daemonry.process.record import Record
 from daemonry.service.server.builtin import Control, VarlinkService
 from daemonry.service.server.dispatch import Calls
 from daemonry.service.server.server import Server
+from daemonry.version import __version__
 
 logger = logging.getLogger("daemonry.home")
 
@@ -160,7 +160,7 @@ class Supervisor:
 
     def _calls(self) -> Calls:
         calls = Calls()
-        calls.serve(VarlinkService(calls, ("daemonry", f"home {self.home.name}", daemonry.__version__, "")))
+        calls.serve(VarlinkService(calls, ("daemonry", f"home {self.home.name}", __version__, "")))
         calls.serve(Control(self, calls.tap, self._wait_changed, self.home.path(RESERVED, "log")))
         calls.serve(HomeControl(self))
         return calls
@@ -202,9 +202,7 @@ class Supervisor:
         endpoint = str(self.home.endpoint)
         identity = Identity.of_this_process()
         nonce = os.urandom(8).hex()
-        mine = Record(
-            self._ending, endpoint, identity, self.home.name, nonce, self._started_at, daemonry.__version__
-        )
+        mine = Record(self._ending, endpoint, identity, self.home.name, nonce, self._started_at, __version__)
         try:
             record.write(path, mine)
         except OSError as error:
@@ -617,7 +615,7 @@ class Supervisor:
 
     def version(self) -> str:
         """Return the supervisor's version."""
-        return daemonry.__version__
+        return __version__
 
     def _begin_end(self) -> None:
         if not self._ending:

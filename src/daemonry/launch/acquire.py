@@ -9,8 +9,7 @@ not an absent one.
 
 from __future__ import annotations
 
-import daemonry
-from daemonry import clock
+from daemonry import clock, faults
 from daemonry.backoff import delays
 from daemonry.daemon.instance import Instance
 from daemonry.launch import attach
@@ -83,7 +82,7 @@ def _found(instance: Instance, wanted: Wanted, deadline: Deadline) -> tuple[Stre
                 return stream
             if wanted.mode == "require" and not _is_coming(instance):
                 hint = _hint(instance, wanted) if owner is None else f"{owner} starts it when it is needed"
-                raise daemonry.errors.NotRunning(instance.name, hint)
+                raise faults.NotRunning(instance.name, hint)
             if owner is not None and wanted.mode == "supervised":
                 _start_in_home(owner, instance, wanted, deadline)
                 continue
@@ -96,7 +95,7 @@ def _found(instance: Instance, wanted: Wanted, deadline: Deadline) -> tuple[Stre
     if instance.lock_held() is not False:
         raise _not_in_time(instance, deadline)
     hint = f"nobody started it within {deadline.timeout_s:g} s"
-    raise daemonry.errors.NotRunning(instance.name, hint)
+    raise faults.NotRunning(instance.name, hint)
 
 
 def _knock(instance: Instance, wanted: Wanted) -> Stream | None:
@@ -115,7 +114,7 @@ def _knock(instance: Instance, wanted: Wanted) -> Stream | None:
     try:
         endpoint = Endpoint.parse(declared) if declared else Endpoint.unix(instance.place.socket_path)
         return connect(endpoint, LOCK_RETRY_MAX_S)
-    except (daemonry.errors.DaemonryError, OSError):
+    except (faults.DaemonryError, OSError):
         return None
 
 
@@ -187,12 +186,10 @@ def _start_in_home(owner: Owner, instance: Instance, wanted: Wanted, deadline: D
     wanted.on_stage(f"replace: {reason}")
     try:
         of_home.replace(owner, pid, deadline)
-    except daemonry.errors.StartFailed as error:
+    except faults.StartFailed as error:
         running = owner.claim.version
         wish = wanted.daemon.version if wanted.daemon is not None else ""
-        raise daemonry.errors.VersionMismatch(
-            instance.name, running, wish, f"{reason}; {error.error}"
-        ) from None
+        raise faults.VersionMismatch(instance.name, running, wish, f"{reason}; {error.error}") from None
 
 
 def _owner(instance: Instance) -> Owner | None:
@@ -216,12 +213,12 @@ def _start(instance: Instance, wanted: Wanted, recipe: Recipe, lock: Lock, deadl
             upgrade_locked(place, recipe, lock, deadline, wanted.on_stage, wanted.env)
         else:
             start_locked(place, recipe, lock, deadline, wanted.on_stage, wanted.env)
-    except daemonry.errors.StartFailed as error:
+    except faults.StartFailed as error:
         if homes.owner_of(place) is not None:
             return  # a home has come up with it meanwhile
         start_failure.note(place, error, recipe)
         raise
-    except daemonry.errors.AlreadyRunning:
+    except faults.AlreadyRunning:
         pass  # it lives, and cannot be reached just now: it sees to its socket within a second or two
     finally:
         lock.forget()
@@ -254,7 +251,7 @@ def _is_coming(instance: Instance) -> bool:
     held = instance.lock_held()
     if held is None and instance.liveness().answer == liveness.DENIED:
         reason = f"whether {instance.name} runs cannot be told"
-        raise daemonry.errors.AccessDenied(instance.place.life_lock_path, reason)
+        raise faults.AccessDenied(instance.place.life_lock_path, reason)
     return held is not False or lock.is_held(instance.place.start_lock_path) is not False
 
 
@@ -267,7 +264,7 @@ def _recipe(instance: Instance, wanted: Wanted) -> Recipe:
         return recipe_of(daemon, wanted.arguments)
     recipe = remembered(instance.place)
     if recipe is None:
-        raise daemonry.errors.TargetInvalid(
+        raise faults.TargetInvalid(
             instance.name, "no daemon of this name was started here: give its module or file"
         )
     arguments = wanted.arguments or recipe.arguments
@@ -279,12 +276,12 @@ def _hint(instance: Instance, wanted: Wanted) -> str:
     if wanted.daemon is not None:
         try:
             target = wanted.daemon.target()
-        except daemonry.errors.TargetInvalid:
+        except faults.TargetInvalid:
             return ""
     return f"start it with: daemonry start {target}"
 
 
-def _not_in_time(instance: Instance, deadline: Deadline) -> daemonry.errors.DeadlineExceeded:
+def _not_in_time(instance: Instance, deadline: Deadline) -> faults.DeadlineExceeded:
     pid = instance.pid()
     subject = instance.name if pid is None else f"{instance.name} (pid {pid})"
-    return daemonry.errors.DeadlineExceeded("start", deadline.timeout_s or 0.0, "no", subject)
+    return faults.DeadlineExceeded("start", deadline.timeout_s or 0.0, "no", subject)

@@ -6,7 +6,7 @@ are `launch.acquire`'s.
 
 from __future__ import annotations
 
-import daemonry
+from daemonry import faults
 from daemonry.process import record_fields
 from daemonry.transport.connect import connect
 from daemonry.transport.endpoint import Endpoint
@@ -49,7 +49,7 @@ def reach(
     endpoint = Endpoint.parse(told)
     try:
         stream = connect(endpoint, deadline.remaining_s())
-    except (daemonry.errors.NotListening, daemonry.errors.ConnectionRefused):
+    except (faults.NotListening, faults.ConnectionRefused):
         return None
     _reached.add(place.record_path)
     return stream, endpoint

@@ -11,8 +11,7 @@ from __future__ import annotations
 import os
 import zlib
 
-import daemonry
-from daemonry import clock, strict_json
+from daemonry import clock, faults, strict_json
 from daemonry.limits import MAX_STATE_FILE_BYTES
 from daemonry.process.atomic_file import write_atomically
 from daemonry.process.regular_file import read_regular
@@ -50,10 +49,10 @@ def raise_if_since(place: Place, since_s: float, recipe: Recipe) -> None:
         told = strict_json.decode_object(read_regular(_path(place), MAX_STATE_FILE_BYTES).decode())
         if told["at_s"] <= since_s or told["at_s"] > clock.monotonic() or told["recipe"] != _sum(recipe):
             return
-        error = daemonry.errors.StartFailed(
+        error = faults.StartFailed(
             place.name, str(told["stage"]), str(told["error"]), told["exit_status"], str(told["log_tail"])
         )
-    except (OSError, KeyError, TypeError, ValueError, daemonry.errors.BadFrame):
+    except (OSError, KeyError, TypeError, ValueError, faults.BadFrame):
         return
     raise error
 

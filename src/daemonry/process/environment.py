@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import os
 
-import daemonry
-from daemonry import strict_json
+from daemonry import faults, strict_json
 from daemonry.limits import MAX_ENVIRONMENT_BYTES
 from daemonry.process.regular_file import read_regular
 
@@ -109,7 +108,7 @@ def drift(path: str) -> list[str]:
         fields = strict_json.decode_object(read_regular(path, MAX_ENVIRONMENT_BYTES).decode())
         patterns, theirs = fields["patterns"], fields["rests"]
         mine = _rests(chosen(os.environ, patterns))
-    except (OSError, KeyError, TypeError, AttributeError, ValueError, daemonry.errors.BadFrame):
+    except (OSError, KeyError, TypeError, AttributeError, ValueError, faults.BadFrame):
         return []
     return sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
 

@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import os
 
-import daemonry
-from daemonry import strict_json
+from daemonry import faults, strict_json
 from daemonry.limits import MAX_RECORD_BYTES
 from daemonry.process import lock, place
 from daemonry.process.place import Place
@@ -129,7 +128,7 @@ def remove(home: str) -> None:
     """Forget a home; nothing happens when it is not known."""
     try:
         os.unlink(_pointer_path(home))
-    except (OSError, daemonry.errors.DaemonryError):
+    except (OSError, faults.DaemonryError):
         pass
 
 
@@ -138,7 +137,7 @@ def known() -> list[str]:
     try:
         directory = list_dir()
         names = os.listdir(directory)
-    except (OSError, daemonry.errors.DaemonryError):
+    except (OSError, faults.DaemonryError):
         return []
     found = set()
     for name in names:
@@ -207,7 +206,7 @@ def read_claim(home: str, service: str) -> Claim | None:
     paths = None if own is None else [(str(kind), str(path)) for kind, path in own.items()]
     try:
         where = Place(host_dir, place.check_name(name), runtime_dir, paths)
-    except daemonry.errors.TargetInvalid:
+    except faults.TargetInvalid:
         return None
     return Claim(where, fields.get("usual") is True, version, mark, ended)
 
@@ -274,7 +273,7 @@ def _read(path: str) -> dict[str, Any]:
         if os.fstat(fd).st_uid != os.geteuid():
             return {}
         return strict_json.decode_object(os.read(fd, MAX_RECORD_BYTES).decode())
-    except (OSError, ValueError, daemonry.errors.BadFrame):
+    except (OSError, ValueError, faults.BadFrame):
         return {}
     finally:
         os.close(fd)

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import os
 
-import daemonry
+from daemonry import faults
 from daemonry.limits import MAX_NAME_CHARS
 from daemonry.values import Value
 
@@ -43,20 +43,18 @@ def check_name(name: str) -> str:
         TargetInvalid: it cannot.
     """
     if not name:
-        raise daemonry.errors.TargetInvalid(name, "a name cannot be empty")
+        raise faults.TargetInvalid(name, "a name cannot be empty")
     if "/" in name or "\\" in name:
-        raise daemonry.errors.TargetInvalid(name, "a name cannot have a slash in it")
+        raise faults.TargetInvalid(name, "a name cannot have a slash in it")
     bad = sorted(set(name) - _NAME_CHARS)
     if bad:
-        raise daemonry.errors.TargetInvalid(
+        raise faults.TargetInvalid(
             name, f"a name cannot have {bad[0]!r} in it (letters, digits, '-', '_', '.')"
         )
     if not name[0].isalnum():
-        raise daemonry.errors.TargetInvalid(name, "a name starts with a letter or a digit")
+        raise faults.TargetInvalid(name, "a name starts with a letter or a digit")
     if len(name) > MAX_NAME_CHARS:
-        raise daemonry.errors.TargetInvalid(
-            name[:20] + "...", f"a name has at most {MAX_NAME_CHARS} characters"
-        )
+        raise faults.TargetInvalid(name[:20] + "...", f"a name has at most {MAX_NAME_CHARS} characters")
     return name
 
 
@@ -136,7 +134,7 @@ class Place(Value):
             raise ValueError(f"a place has no file {unknown[0]!r}, only {', '.join(_ENDINGS)}")
         for path in (directory, *paths.values()):
             if not path.startswith("/"):
-                raise daemonry.errors.UnsafePath(path, f"the place of {name} must be an absolute path")
+                raise faults.UnsafePath(path, f"the place of {name} must be an absolute path")
         directory = directory.rstrip("/") or "/"
         return cls(directory, name, directory, [(_ENDINGS[key], path) for key, path in paths.items()])
 
@@ -263,7 +261,7 @@ def _given(name: str, ending: str) -> str | None:
     if not path:
         return None
     if not path.startswith("/"):
-        raise daemonry.errors.UnsafePath(path, f"{variable} must be an absolute path")
+        raise faults.UnsafePath(path, f"{variable} must be an absolute path")
     return path.rstrip("/") or "/"
 
 
@@ -286,7 +284,7 @@ def home_dir(or_set: str = "") -> str:
     home = os.environ.get("HOME") or _home_of_user()
     if not home.startswith("/"):
         variables = f"HOME or {or_set}" if or_set else "HOME"
-        raise daemonry.errors.UnsafePath("~", f"no home directory is known: set {variables}")
+        raise faults.UnsafePath("~", f"no home directory is known: set {variables}")
     return home.rstrip("/")
 
 
@@ -308,7 +306,7 @@ def is_usual(place: Place) -> bool:
     """Whether a place is where the name alone puts it: not the program's choice, nor by $NAME_STATE."""
     try:
         usual = _home(".local/state", "XDG_STATE_HOME")
-    except daemonry.errors.UnsafePath:
+    except faults.UnsafePath:
         return False
     return place.own is None and os.path.dirname(os.path.dirname(place.host_dir)) == usual
 

@@ -6,8 +6,7 @@ record is a class of many fields (`record`).
 
 from __future__ import annotations
 
-import daemonry
-from daemonry import strict_json
+from daemonry import faults, strict_json
 from daemonry.limits import MAX_RECORD_BYTES
 from daemonry.process.regular_file import read_regular
 
@@ -24,7 +23,7 @@ def read_fields(path: str) -> dict[str, Any]:
         return {}
     try:
         return strict_json.decode_object(data.decode())
-    except (ValueError, daemonry.errors.BadFrame):
+    except (ValueError, faults.BadFrame):
         return {}
 
 

@@ -17,7 +17,7 @@ import sys
 from _socket import CMSG_SPACE, SCM_RIGHTS, SOL_SOCKET
 from _socket import socket as Socket
 
-import daemonry
+from daemonry import faults
 from daemonry.clock import Deadline
 from daemonry.limits import READ_BYTES
 from daemonry.transport.stream import Stream
@@ -207,7 +207,7 @@ class FdStream(Stream):
         try:
             data, fds = receive(self.sock, max_bytes, self._reading_for(timeout_s))
         except BlockingIOError:
-            raise daemonry.errors.DeadlineExceeded("read", timeout_s or 0.0, "maybe", self.peer) from None
+            raise faults.DeadlineExceeded("read", timeout_s or 0.0, "maybe", self.peer) from None
         except OSError as error:
             raise self._lost(error) from error
         if fds:
@@ -222,7 +222,7 @@ class FdStream(Stream):
             self._writing_for(timeout_s)
             sent = send(self.sock, data, fds)
         except (TimeoutError, BlockingIOError):
-            raise daemonry.errors.DeadlineExceeded("write", timeout_s or 0.0, "maybe", self.peer) from None
+            raise faults.DeadlineExceeded("write", timeout_s or 0.0, "maybe", self.peer) from None
         except OSError as error:
             raise self._lost(error) from error
         self.write(data[sent:], deadline.remaining_s())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-import daemonry
+from daemonry import faults
 from daemonry.clock import Deadline
 from daemonry.limits import CONNECT_TIMEOUT_S
 from daemonry.transport import unix_connect
@@ -59,7 +59,7 @@ def try_connect(endpoint: Endpoint | str, timeout_s: float | None = CONNECT_TIME
     """
     try:
         return connect(endpoint, timeout_s)
-    except (daemonry.errors.NotListening, daemonry.errors.ConnectionRefused):
+    except (faults.NotListening, faults.ConnectionRefused):
         return None
 
 

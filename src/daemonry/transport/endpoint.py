@@ -17,7 +17,7 @@ say, when it is used.
 
 from __future__ import annotations
 
-import daemonry
+from daemonry import faults
 from daemonry.values import Value
 
 TYPE_CHECKING = False
@@ -73,9 +73,7 @@ class Endpoint(Value):
             return cls.unix(stripped)
         kind, colon, rest = stripped.partition(":")
         if not colon:
-            raise daemonry.errors.EndpointInvalid(
-                text, "expected unix:/path, /path, tcp:host:port, fd:N or pipe:name"
-            )
+            raise faults.EndpointInvalid(text, "expected unix:/path, /path, tcp:host:port, fd:N or pipe:name")
         if kind == UNIX:
             return _unix(text, rest)
         if kind == TCP:
@@ -85,7 +83,7 @@ class Endpoint(Value):
         if kind == PIPE:
             return _pipe(text, rest)
         if rest.startswith("//"):
-            raise daemonry.errors.EndpointInvalid(text, f"the scheme {kind!r} is not known")
+            raise faults.EndpointInvalid(text, f"the scheme {kind!r} is not known")
         return _tcp(text, stripped)
 
     @classmethod
@@ -141,22 +139,22 @@ def _is_loopback(host: str) -> bool:
 
 def _unix(text: str, address: str) -> Endpoint:
     if not address:
-        raise daemonry.errors.EndpointInvalid(text, "there is no path")
+        raise faults.EndpointInvalid(text, "there is no path")
     if "\0" in address:
-        raise daemonry.errors.EndpointInvalid(text, "a path cannot have a NUL byte in it")
+        raise faults.EndpointInvalid(text, "a path cannot have a NUL byte in it")
     if address != address.rstrip():
         # It could be printed and not be read again, and the record holds what is printed.
-        raise daemonry.errors.EndpointInvalid(text, "a path cannot end in a blank")
+        raise faults.EndpointInvalid(text, "a path cannot end in a blank")
     if not _is_file_name(address):
-        raise daemonry.errors.EndpointInvalid(text, "no file can be called so")
+        raise faults.EndpointInvalid(text, "no file can be called so")
     if address.startswith("@"):
         if len(address) == 1:
-            raise daemonry.errors.EndpointInvalid(text, "there is no name after the @")
+            raise faults.EndpointInvalid(text, "there is no name after the @")
         return Endpoint(address, UNIX)
     if not address.startswith("/"):
-        raise daemonry.errors.EndpointInvalid(text, "the path must be absolute")
+        raise faults.EndpointInvalid(text, "the path must be absolute")
     if address.endswith(("/", "/.", "/..")):
-        raise daemonry.errors.EndpointInvalid(text, "the path names a directory")
+        raise faults.EndpointInvalid(text, "the path names a directory")
     return Endpoint(address, UNIX)
 
 
@@ -172,13 +170,13 @@ def _tcp(text: str, rest: str) -> Endpoint:
     rest, proof = _split_proof(text, rest)
     host, colon, port = rest.rpartition(":")
     if not colon or not host:
-        raise daemonry.errors.EndpointInvalid(text, "expected host:port")
+        raise faults.EndpointInvalid(text, "expected host:port")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise daemonry.errors.EndpointInvalid(text, "an IPv6 address stands in brackets: [::1]:port")
+        raise faults.EndpointInvalid(text, "an IPv6 address stands in brackets: [::1]:port")
     if not host or any(char.isspace() or char in "/@?#[]\0" for char in host):
-        raise daemonry.errors.EndpointInvalid(text, f"{host!r} is no host")
+        raise faults.EndpointInvalid(text, f"{host!r} is no host")
     return Endpoint(host, TCP, _number(text, port, "a port", 65535), proof)
 
 
@@ -196,21 +194,19 @@ def _split_proof(text: str, rest: str) -> tuple[str, str | None]:
         return before, OPEN
     word, equals, path = option.partition("=")
     if word != "token" or not equals:
-        raise daemonry.errors.EndpointInvalid(text, "what follows ';' is 'open' or 'token=/path'")
+        raise faults.EndpointInvalid(text, "what follows ';' is 'open' or 'token=/path'")
     if not path.startswith("/") or path.endswith("/") or "\0" in path or not _is_file_name(path):
-        raise daemonry.errors.EndpointInvalid(text, f"{path!r} is not the absolute path of a token's file")
+        raise faults.EndpointInvalid(text, f"{path!r} is not the absolute path of a token's file")
     return before, path
 
 
 def _pipe(text: str, name: str) -> Endpoint:
     if not name or not set(name) <= _PIPE_CHARS:
-        raise daemonry.errors.EndpointInvalid(
-            text, "a pipe's name has letters, digits, '-', '_' and '.' only"
-        )
+        raise faults.EndpointInvalid(text, "a pipe's name has letters, digits, '-', '_' and '.' only")
     return Endpoint(name, PIPE)
 
 
 def _number(text: str, digits: str, what: str, most: int) -> int:
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 10 or int(digits) > most:
-        raise daemonry.errors.EndpointInvalid(text, f"{digits!r} is not {what} (0 to {most})")
+        raise faults.EndpointInvalid(text, f"{digits!r} is not {what} (0 to {most})")
     return int(digits)

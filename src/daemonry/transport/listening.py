@@ -8,7 +8,7 @@ from __future__ import annotations
 from _socket import SOCK_STREAM
 from _socket import socket as Socket
 
-import daemonry
+from daemonry import faults
 from daemonry.process.forks import not_for_children
 from daemonry.transport.stream import Listener
 
@@ -81,7 +81,7 @@ class SocketListener(Listener):
             return self._accepted()
         except (TimeoutError, BlockingIOError):  # no time at all makes the socket non-blocking
             where = str(self._endpoint)
-            raise daemonry.errors.DeadlineExceeded("accept", timeout_s or 0.0, "no", where) from None
+            raise faults.DeadlineExceeded("accept", timeout_s or 0.0, "no", where) from None
         finally:
             self._sock.setblocking(False)
 

@@ -23,7 +23,7 @@ import errno
 from _socket import MSG_DONTWAIT, SO_RCVTIMEO, SOL_SOCKET
 from sys import byteorder, maxsize
 
-import daemonry
+from daemonry import faults
 from daemonry.clock import Deadline
 from daemonry.limits import READ_BYTES
 
@@ -123,7 +123,7 @@ class Stream:
         try:
             return self.sock.recv(max_bytes, self._reading_for(timeout_s))
         except BlockingIOError:
-            raise daemonry.errors.DeadlineExceeded("read", timeout_s or 0.0, "maybe", self.peer) from None
+            raise faults.DeadlineExceeded("read", timeout_s or 0.0, "maybe", self.peer) from None
         except OSError as error:
             raise self._lost(error) from error
 
@@ -193,7 +193,7 @@ class Stream:
                 self._writing_for(deadline.remaining_s())
                 view = view[self.sock.send(view) :]
         except (TimeoutError, BlockingIOError):
-            raise daemonry.errors.DeadlineExceeded("write", timeout_s or 0.0, "maybe", self.peer) from None
+            raise faults.DeadlineExceeded("write", timeout_s or 0.0, "maybe", self.peer) from None
         except OSError as error:
             raise self._lost(error) from error
 
@@ -217,9 +217,9 @@ class Stream:
         """End the connection.  Twice is not an error."""
         self.sock.close()
 
-    def _lost(self, error: OSError) -> daemonry.errors.ConnectionLost:
+    def _lost(self, error: OSError) -> faults.ConnectionLost:
         # EPIPE and ECONNRESET: the peer died or closed.  What it did with our bytes is unknown.
-        lost = daemonry.errors.ConnectionLost(self.peer, "maybe")
+        lost = faults.ConnectionLost(self.peer, "maybe")
         lost.__cause__ = error
         return lost
 

@@ -24,7 +24,7 @@ import stat
 from _socket import AF_UNIX, SOCK_STREAM
 from _socket import socket as Socket
 
-import daemonry
+from daemonry import faults
 from daemonry.backoff import delays
 from daemonry.clock import Deadline
 from daemonry.limits import (
@@ -106,7 +106,7 @@ class UnixListener(SocketListener):
             return
         try:
             directory_fd = _lock_directory(self._endpoint)
-        except daemonry.errors.SocketBindError:
+        except faults.SocketBindError:
             return  # the directory is gone, and the file with it
         try:
             if _file_at(path) == self._file and not _answers(self._endpoint):
@@ -164,9 +164,9 @@ def is_live(endpoint: Endpoint) -> bool:
 def _answers(endpoint: Endpoint) -> bool:
     try:
         connect(endpoint, 0.0).close()
-    except (daemonry.errors.NotListening, daemonry.errors.StaleSocket):
+    except (faults.NotListening, faults.StaleSocket):
         return False
-    except (daemonry.errors.DeadlineExceeded, daemonry.errors.ConnectError):
+    except (faults.DeadlineExceeded, faults.ConnectError):
         return True
     return True
 
@@ -178,7 +178,7 @@ def _lock_directory(endpoint: Endpoint) -> int:
     try:
         fd = os.open(directory, _DIRECTORY)
     except OSError as error:
-        raise daemonry.errors.SocketBindError(path, f"its directory: {error.strerror}") from error
+        raise faults.SocketBindError(path, f"its directory: {error.strerror}") from error
     # Held for a lstat, a connect, an unlink and a bind: whoever waits here waits microseconds,
     # unless the holder was stopped in the middle.
     deadline = Deadline(DIRECTORY_LOCK_TIMEOUT_S)
@@ -188,9 +188,7 @@ def _lock_directory(endpoint: Endpoint) -> int:
         except BlockingIOError:
             if not deadline.sleep(delay_s):
                 os.close(fd)
-                raise daemonry.errors.SocketBindError(
-                    path, f"{directory} is locked by another process"
-                ) from None
+                raise faults.SocketBindError(path, f"{directory} is locked by another process") from None
         except OSError:
             break  # some network file systems cannot lock directories; the life lock still protects daemons
         else:
@@ -206,17 +204,17 @@ def _make_room(endpoint: Endpoint, leftovers: Leftovers, warn: Warn) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise daemonry.errors.SocketBindError(path, error.strerror or str(error)) from error
+        raise faults.SocketBindError(path, error.strerror or str(error)) from error
     if not stat.S_ISSOCK(found.st_mode):
         if leftovers == "refuse" or stat.S_ISDIR(found.st_mode):
-            raise daemonry.errors.SocketBindError(
+            raise faults.SocketBindError(
                 path, f"there is {_kind(found.st_mode)}, which is not ours to remove"
             )
         warn(f"replacing {_kind(found.st_mode)} at {path}")
     elif found.st_uid != os.geteuid():
-        raise daemonry.errors.SocketBindError(path, f"there is a socket of user {found.st_uid}")
+        raise faults.SocketBindError(path, f"there is a socket of user {found.st_uid}")
     elif _answers(endpoint):
-        raise daemonry.errors.SocketBindError(path, "another process listens there")
+        raise faults.SocketBindError(path, "another process listens there")
     else:
         warn(f"removing the stale socket {path}")
     try:
@@ -251,7 +249,7 @@ def _bound(endpoint: Endpoint) -> Socket:
     except OSError as error:
         sock.close()
         cause = _why_taken(endpoint) if error.errno == errno.EADDRINUSE else error.strerror
-        raise daemonry.errors.SocketBindError(endpoint.address, cause or str(error)) from error
+        raise faults.SocketBindError(endpoint.address, cause or str(error)) from error
     except BaseException:
         sock.close()
         raise

@@ -13,7 +13,7 @@ from _socket import AF_UNIX, SOCK_STREAM
 from _socket import socket as Socket
 from sys import byteorder
 
-import daemonry
+from daemonry import faults
 from daemonry.limits import CONNECT_RETRY_FIRST_S, CONNECT_RETRY_MAX_S, UNIX_PATH_MAX_OTHER
 from daemonry.transport.stream import Stream
 
@@ -45,16 +45,14 @@ class Address:
 
         if self.name.startswith("@"):
             if not platform.HAS_ABSTRACT_SOCKETS:
-                raise daemonry.errors.EndpointInvalid(
-                    str(endpoint), "sockets without a file exist on Linux only"
-                )
+                raise faults.EndpointInvalid(str(endpoint), "sockets without a file exist on Linux only")
             self.name = "\0" + self.name[1:]
         length, limit = len(os.fsencode(self.name)), platform.UNIX_PATH_MAX
         if length <= limit:
             return
         directory, name = os.path.split(self.name)
         if endpoint.path is None or not platform.HAS_FD_PATHS or len(os.fsencode(name)) > limit - 25:
-            raise daemonry.errors.EndpointInvalid(
+            raise faults.EndpointInvalid(
                 str(endpoint), f"it is {length} bytes long, and the limit here is {limit}"
             )
         self._directory_fd = os.open(
@@ -98,7 +96,7 @@ def connect(endpoint: Endpoint, timeout_s: float | None) -> Stream:
         _check_whose(sock, endpoint)
     except BaseException as error:
         sock.close()
-        if isinstance(error, OSError) and not isinstance(error, daemonry.errors.DaemonryError):
+        if isinstance(error, OSError) and not isinstance(error, faults.DaemonryError):
             raise _why_not(endpoint, error) from error
         raise
     return Stream(sock, endpoint)
@@ -124,7 +122,7 @@ def _check_whose(sock: Socket, endpoint: Endpoint) -> None:
 
         uid = platform.peer_of(sock)[1]
     if uid not in (os.geteuid(), 0):
-        raise daemonry.errors.AccessDenied(endpoint.address, f"user {uid} listens there")
+        raise faults.AccessDenied(endpoint.address, f"user {uid} listens there")
 
 
 def _retry(sock: Socket, address: str, endpoint: Endpoint, timeout_s: float | None) -> None:
@@ -138,10 +136,10 @@ def _retry(sock: Socket, address: str, endpoint: Endpoint, timeout_s: float | No
     for delay_s in delays(CONNECT_RETRY_FIRST_S, CONNECT_RETRY_MAX_S):
         if not deadline.sleep(delay_s):
             if deadline.timeout_s != timeout_s:
-                raise daemonry.errors.AccessDenied(
+                raise faults.AccessDenied(
                     endpoint.address, f"the socket is user {owner}'s, and takes no connection"
                 ) from None
-            raise daemonry.errors.DeadlineExceeded("connect", timeout_s or 0.0, "no", str(endpoint)) from None
+            raise faults.DeadlineExceeded("connect", timeout_s or 0.0, "no", str(endpoint)) from None
         try:
             sock.connect(address)
         except BlockingIOError:
@@ -165,26 +163,24 @@ def _why_not(endpoint: Endpoint, error: OSError) -> Exception:
 
     where = endpoint.address
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return daemonry.errors.NotListening(where, error.errno)
+        return faults.NotListening(where, error.errno)
     if error.errno in (errno.EACCES, errno.EPERM):
-        return daemonry.errors.AccessDenied(where, error.strerror or "", error.errno)
+        return faults.AccessDenied(where, error.strerror or "", error.errno)
     if error.errno in (errno.ECONNREFUSED, errno.ENOTSOCK):
         return _refused(endpoint, where, error.errno)
-    return daemonry.errors.ConnectError(
-        where, f"cannot connect to {where}: {error.strerror or error}", error.errno
-    )
+    return faults.ConnectError(where, f"cannot connect to {where}: {error.strerror or error}", error.errno)
 
 
-def _refused(endpoint: Endpoint, where: str, number: int) -> daemonry.errors.ConnectError:
+def _refused(endpoint: Endpoint, where: str, number: int) -> faults.ConnectError:
     import stat
 
     # The kernel refuses a connection to an ordinary file in the same words as to a dead socket.
     if endpoint.path is None:
-        return daemonry.errors.NotListening(where, number)
+        return faults.NotListening(where, number)
     try:
         mode = os.lstat(endpoint.path).st_mode
     except OSError:
-        return daemonry.errors.NotListening(where, number)
+        return faults.NotListening(where, number)
     if stat.S_ISSOCK(mode):
-        return daemonry.errors.StaleSocket(where, number)
-    return daemonry.errors.NotListening(where, number, "what is there is not a socket")
+        return faults.StaleSocket(where, number)
+    return faults.NotListening(where, number, "what is there is not a socket")

@@ -32,7 +32,7 @@ LocalProtocolError and changes nothing.
 
 from __future__ import annotations
 
-import daemonry
+from daemonry import faults
 from daemonry.values import Value
 from daemonry.wire import varlink
 from daemonry.wire.framer import Framer
@@ -157,7 +157,7 @@ class _Connection:
         self._framer = Framer(max_frame_bytes)
         self._state: str = IDLE
         self._ended = False
-        self._outcome: Ended | daemonry.errors.RemoteProtocolError | None = None
+        self._outcome: Ended | faults.RemoteProtocolError | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._state}, {self._framer.buffered_bytes} bytes waiting>"
@@ -191,24 +191,24 @@ class _Connection:
             OutOfTurn: the connection is not upgraded.
         """
         if self._state is not UPGRADED:
-            raise daemonry.errors.OutOfTurn(self._state, "trailing data")
+            raise faults.OutOfTurn(self._state, "trailing data")
         return self._framer.take_rest()
 
     def _refuse_length(self) -> None:
-        raise daemonry.errors.NotSendable(f"longer than {self._limit_bytes} bytes")
+        raise faults.NotSendable(f"longer than {self._limit_bytes} bytes")
 
     def _at_end(self, unanswered: tuple[AnyCall, ...]) -> Ended | None:
         # A line end behind the last NUL is what a person's `echo` adds, and no begun frame.
         if self._framer.take_rest().strip(_BLANKS):
-            raise daemonry.errors.BadFrame("the stream ends inside it")
+            raise faults.BadFrame("the stream ends inside it")
         self._close(TRANSITIONS[self._state][ENDED], Ended(unanswered))
         return self._resting()
 
-    def _break(self, error: daemonry.errors.RemoteProtocolError) -> None:
+    def _break(self, error: faults.RemoteProtocolError) -> None:
         # A copy: what is raised knows its trace, which knows the frame, which may be of 16 MiB.
         self._close(TRANSITIONS[self._state][BROKE], _fresh(error))
 
-    def _close(self, state: str, outcome: Ended | daemonry.errors.RemoteProtocolError) -> None:
+    def _close(self, state: str, outcome: Ended | faults.RemoteProtocolError) -> None:
         self._framer.close()
         self._state = state
         self._outcome = outcome
@@ -217,15 +217,15 @@ class _Connection:
         if data:
             self._framer.receive_data(data)
         outcome = self._outcome
-        if isinstance(outcome, daemonry.errors.RemoteProtocolError):
+        if isinstance(outcome, faults.RemoteProtocolError):
             raise _fresh(outcome)
         self._outcome = None
         return outcome
 
 
-def _fresh(error: daemonry.errors.RemoteProtocolError) -> daemonry.errors.RemoteProtocolError:
+def _fresh(error: faults.RemoteProtocolError) -> faults.RemoteProtocolError:
     restore, fields = error.__reduce__()
-    copied: daemonry.errors.RemoteProtocolError = restore(*fields)
+    copied: faults.RemoteProtocolError = restore(*fields)
     return copied
 
 
@@ -270,7 +270,7 @@ class ServerConnection(_Connection):
             if frame is None:
                 return self._at_end(()) if self._ended else None
             call = self._codec.decode_call(frame)
-        except daemonry.errors.RemoteProtocolError as error:
+        except faults.RemoteProtocolError as error:
             self._break(error)
             raise
         self._state = _BEGINS[call.mode if call.oneway or call.more or call.upgrade else PLAIN]
@@ -287,7 +287,7 @@ class ServerConnection(_Connection):
         state = self._state
         following = TRANSITIONS[state].get(happened)
         if following is None:
-            raise daemonry.errors.OutOfTurn(state, happened)
+            raise faults.OutOfTurn(state, happened)
         if state is IN_ONEWAY:
             self._state = following
             return b""
@@ -332,7 +332,7 @@ class ClientConnection(_Connection):
         """
         waiting = self._waiting
         if self._state not in _CALLABLE or (waiting and waiting[-1].upgrade):
-            raise daemonry.errors.OutOfTurn(IN_UPGRADE if self._state in _CALLABLE else self._state, "call")
+            raise faults.OutOfTurn(IN_UPGRADE if self._state in _CALLABLE else self._state, "call")
         frame = self._codec.encode_call(call)
         if len(frame) > self._limit_bytes:
             self._refuse_length()
@@ -367,8 +367,8 @@ class ClientConnection(_Connection):
             happened = ERROR if reply.error is not None else CONTINUES if reply.continues else REPLY
             following = TRANSITIONS[self._state].get(happened)
             if following is None:
-                raise daemonry.errors.BadFrame(f"no call asked for this {happened}")
-        except daemonry.errors.RemoteProtocolError as error:
+                raise faults.BadFrame(f"no call asked for this {happened}")
+        except faults.RemoteProtocolError as error:
             self._break(error)
             raise
         if happened is not CONTINUES:

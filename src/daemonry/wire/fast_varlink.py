@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Union, get_args, get_or
 import msgspec
 from msgspec.structs import astuple
 
-import daemonry
+from daemonry import faults
 from daemonry.limits import MAX_JSON_DEPTH
 from daemonry.wire import varlink
 from daemonry.wire.field_checks import PLAIN, Check, sendable_as_declared
@@ -258,7 +258,7 @@ def reply_framer(kind: Any, field: str, check: Callable[[bytes], None]) -> Calla
         if field:
             result = {field: result}
         elif result is None:
-            raise daemonry.errors.NotSendable("there is nothing to reply with")
+            raise faults.NotSendable("there is nothing to reply with")
         encoded = encode_parameters(result)
         if kind is not plain:
             check(encoded)
@@ -314,7 +314,7 @@ def _encode_with_care(parameters: Any) -> bytes:
     try:
         plain = msgspec.to_builtins(parameters)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise daemonry.errors.NotSendable(str(error)) from None
+        raise faults.NotSendable(str(error)) from None
     return varlink.encode_parameters(plain)
 
 

@@ -5,7 +5,7 @@ Owns the bytes that were fed and not taken.  What a frame means is the codec's.
 
 from __future__ import annotations
 
-import daemonry
+from daemonry import faults
 from daemonry.wire.varlink import MAX_FRAME_BYTES
 
 _NUL = b"\0"
@@ -93,7 +93,7 @@ class Framer:
         if self._too_large or length > self._limit_bytes:
             self._too_large = True
             self.close()
-            raise daemonry.errors.FrameTooLarge(self._limit_bytes)
+            raise faults.FrameTooLarge(self._limit_bytes)
         if end < 0:
             self._searched = len(buffer)
             return None

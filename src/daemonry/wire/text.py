@@ -17,8 +17,7 @@ Nothing that a peer sent is ever repeated raw: it goes through `printable` first
 
 from __future__ import annotations
 
-import daemonry
-from daemonry import strict_json
+from daemonry import faults, strict_json
 from daemonry.limits import MAX_COMMAND_BYTES, MAX_ECHO_CHARS
 from daemonry.terminal_text import printable
 from daemonry.values import Value
@@ -198,8 +197,8 @@ def read_reply(data: bytes) -> Reply:
     """
     line, newline, _ = data.partition(b"\n")
     if not newline:
-        raise daemonry.errors.BadFrame("the answer ends in the middle of a line")
+        raise faults.BadFrame("the answer ends in the middle of a line")
     try:
         return Reply.parse(line.decode("utf-8"))
     except UnicodeDecodeError:
-        raise daemonry.errors.BadFrame("the answer is not UTF-8") from None
+        raise faults.BadFrame("the answer is not UTF-8") from None

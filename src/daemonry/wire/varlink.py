@@ -23,8 +23,7 @@ cannot pay for `json`.  `wire.fast_varlink` is the same codec for processes that
 
 from __future__ import annotations
 
-import daemonry
-from daemonry import strict_json
+from daemonry import faults, strict_json
 from daemonry.limits import MAX_ECHO_CHARS, MAX_JSON_DEPTH
 
 TYPE_CHECKING = False
@@ -219,7 +218,7 @@ _known_names: dict[str, bytes] = {}
 def _learn_name(name: str) -> bytes:
     interface, member = split_name(name)
     if not (is_interface_name(interface) and is_member_name(member)):
-        raise daemonry.errors.NotSendable(
+        raise faults.NotSendable(
             f"{name[:MAX_ECHO_CHARS]!a} is not a fully-qualified name such as org.example.Job.Start"
         )
     if len(_known_names) >= MAX_KNOWN_NAMES:
@@ -290,12 +289,12 @@ def reply_tail(reply: AnyReply) -> bytes:
 
 def _refuse_flags(oneway: bool, more: bool, upgrade: bool) -> None:
     if oneway + more + upgrade > 1:
-        raise daemonry.errors.NotSendable(_ONE_FLAG)
+        raise faults.NotSendable(_ONE_FLAG)
 
 
 def _refuse_to_continue(error: str | None) -> None:
     if error is not None:
-        raise daemonry.errors.NotSendable(_ERROR_IS_LAST)
+        raise faults.NotSendable(_ERROR_IS_LAST)
 
 
 def encode_parameters(parameters: Any) -> bytes:
@@ -310,18 +309,18 @@ def encode_parameters(parameters: Any) -> bytes:
     if parameters is None:
         return b"{}"
     if type(parameters) is not dict:
-        raise daemonry.errors.NotSendable("parameters are not an object")
+        raise faults.NotSendable("parameters are not an object")
     try:
         # The envelope is the first level.
         return _write(parameters, 2).encode("utf-8")
     except UnicodeEncodeError:
-        raise daemonry.errors.NotSendable("a lone surrogate in a string") from None
+        raise faults.NotSendable("a lone surrogate in a string") from None
 
 
 def _write(value: Any, depth: int) -> str:
     writer = _WRITERS.get(type(value))
     if writer is None:
-        raise daemonry.errors.NotSendable(f"JSON has no form for {type(value).__name__}")
+        raise faults.NotSendable(f"JSON has no form for {type(value).__name__}")
     return writer(value, depth)
 
 
@@ -338,30 +337,30 @@ def _write_array(values: list[Any] | tuple[Any, ...], depth: int) -> str:
 
 def _refuse_too_deep(depth: int) -> None:
     if depth > MAX_JSON_DEPTH:
-        raise daemonry.errors.NotSendable(f"nested deeper than {MAX_JSON_DEPTH}")
+        raise faults.NotSendable(f"nested deeper than {MAX_JSON_DEPTH}")
 
 
 def _write_key(name: Any, depth: int) -> str:
     if type(name) is not str:
-        raise daemonry.errors.NotSendable(f"a key that is {type(name).__name__}, not text")
+        raise faults.NotSendable(f"a key that is {type(name).__name__}, not text")
     return _write_text(name, depth)
 
 
 def _write_text(text: str, _depth: int) -> str:
     if "\0" in text:
-        raise daemonry.errors.NotSendable("a NUL character in a string")
+        raise faults.NotSendable("a NUL character in a string")
     return _quote(text)
 
 
 def _write_int(number: int, _depth: int) -> str:
     if not -INT_SENT_LIMIT < number < INT_SENT_LIMIT:
-        raise daemonry.errors.NotSendable("an integer beyond 63 bits")
+        raise faults.NotSendable("an integer beyond 63 bits")
     return str(number)
 
 
 def _write_float(number: float, _depth: int) -> str:
     if number - number != 0.0:
-        raise daemonry.errors.NotSendable("a number that is not finite")
+        raise faults.NotSendable("a number that is not finite")
     digits = repr(number)
     if "." in digits:
         return digits
@@ -404,11 +403,11 @@ def decode_call(frame: bytes) -> Call:
     fields = _decode(frame)
     method = fields.pop("method", None)
     if type(method) is not str:
-        raise daemonry.errors.BadFrame('"method" is missing or is not a string')
+        raise faults.BadFrame('"method" is missing or is not a string')
     parameters = _take_parameters(fields)
     oneway, more, upgrade = (_take_flag(fields, flag) for flag in FLAGS)
     if oneway + more + upgrade > 1:
-        raise daemonry.errors.BadFrame(_ONE_FLAG)
+        raise faults.BadFrame(_ONE_FLAG)
     _refuse_unknown(fields)
     return Call(method, parameters, oneway, more, upgrade)
 
@@ -424,7 +423,7 @@ def decode_reply(frame: bytes) -> Reply:
     continues = _take_flag(fields, "continues")
     error = _take_error(fields)
     if continues and error is not None:
-        raise daemonry.errors.BadFrame(_ERROR_IS_LAST)
+        raise faults.BadFrame(_ERROR_IS_LAST)
     _refuse_unknown(fields)
     return Reply(parameters, continues, error)
 
@@ -433,7 +432,7 @@ def _decode(frame: bytes) -> dict[str, Any]:
     try:
         text = frame.decode("utf-8")
     except UnicodeDecodeError:
-        raise daemonry.errors.BadFrame("not UTF-8") from None
+        raise faults.BadFrame("not UTF-8") from None
     fields = strict_json.decode_object(text)
     _refuse_uncommon(fields)
     return fields
@@ -443,10 +442,10 @@ def _refuse_uncommon(value: Any) -> None:
     kind = type(value)
     if kind is str:
         if "\0" in value:
-            raise daemonry.errors.BadFrame("a NUL character in a string")
+            raise faults.BadFrame("a NUL character in a string")
     elif kind is int:
         if not MIN_INT <= value <= MAX_INT:
-            raise daemonry.errors.BadFrame("an integer beyond 64 bits")
+            raise faults.BadFrame("an integer beyond 64 bits")
     elif kind is dict:
         for name, item in value.items():
             _refuse_uncommon(name)
@@ -461,14 +460,14 @@ def _take_parameters(fields: dict[str, Any]) -> dict[str, Any]:
     if parameters is None:
         return {}
     if type(parameters) is not dict:
-        raise daemonry.errors.BadFrame('"parameters" is not an object')
+        raise faults.BadFrame('"parameters" is not an object')
     return parameters
 
 
 def _take_flag(fields: dict[str, Any], name: str) -> bool:
     flag = fields.pop(name, False)
     if type(flag) is not bool:
-        raise daemonry.errors.BadFrame(f'"{name}" is neither true nor false')
+        raise faults.BadFrame(f'"{name}" is neither true nor false')
     return flag
 
 
@@ -477,13 +476,13 @@ def _take_error(fields: dict[str, Any]) -> str | None:
         return None
     error = fields.pop("error")
     if type(error) is not str or not error:
-        raise daemonry.errors.BadFrame('"error" is not a name')
+        raise faults.BadFrame('"error" is not a name')
     return error
 
 
 def _refuse_unknown(fields: dict[str, Any]) -> None:
     for name, value in fields.items():
         if not (is_interface_name(name) and type(value) is dict):
-            raise daemonry.errors.BadFrame(
+            raise faults.BadFrame(
                 f"the key {name[:MAX_ECHO_CHARS]!a} is neither Varlink's nor a vendor's object"
             )

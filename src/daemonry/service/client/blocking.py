@@ -15,7 +15,7 @@ from __future__ import annotations
 from _socket import MSG_DONTWAIT
 from _thread import get_ident
 
-import daemonry
+from daemonry import faults
 from daemonry.clock import Deadline, monotonic
 from daemonry.limits import CONNECT_TIMEOUT_S, MAX_CLIENT_CONNECTIONS, READ_BYTES
 from daemonry.service.client.link import Link
@@ -371,7 +371,7 @@ class Client:
     def _take(self, deadline: Deadline) -> Link:
         """Return the connection for a call, which `_put_back` gets behind it."""
         if self._closed:
-            raise daemonry.errors.ClientClosed(self.peer, "no")
+            raise faults.ClientClosed(self.peer, "no")
         try:
             return self._free.pop()
         except IndexError:
@@ -399,7 +399,7 @@ class Client:
         fds: Sequence[Fd] = (),
         *,
         idempotent: bool = False,
-        failure: daemonry.errors.DaemonryError | None = None,
+        failure: faults.DaemonryError | None = None,
         received: bytes | None = None,
     ) -> AnyReply:
         """Make a call until it is answered, and return its reply.
@@ -428,7 +428,7 @@ class Client:
                     link.talk.receive(received)
                 reply = link.reply(deadline)
                 break
-            except daemonry.errors.IpcError as error:
+            except faults.IpcError as error:
                 failure = received = None
                 attempts = self._again(link, error, deadline, attempts, idempotent=idempotent and not fds)
         if reply.error is not None:
@@ -441,13 +441,13 @@ class Client:
         while True:
             try:
                 return self._send(link, call, deadline, fds)
-            except daemonry.errors.IpcError as error:
+            except faults.IpcError as error:
                 attempts = self._again(link, error, deadline, attempts, idempotent=False)
 
     def _again(
         self,
         link: Link,
-        error: daemonry.errors.IpcError,
+        error: faults.IpcError,
         deadline: Deadline,
         attempts: Attempts | None,
         *,
@@ -462,13 +462,13 @@ class Client:
         deadline.sleep(attempts.wait_s(self._named(link, error), deadline.remaining_s()))
         return attempts
 
-    def _named(self, link: Link, error: daemonry.errors.IpcError) -> daemonry.errors.IpcError:
+    def _named(self, link: Link, error: faults.IpcError) -> faults.IpcError:
         """Return an error of a connection by the name of what this side did to it, if it did."""
-        if not isinstance(error, daemonry.errors.ConnectionLost):
+        if not isinstance(error, faults.ConnectionLost):
             return error
-        named: daemonry.errors.ConnectionLost
+        named: faults.ConnectionLost
         if self._closed:
-            named = daemonry.errors.ClientClosed(self.peer, error.ran)
+            named = faults.ClientClosed(self.peer, error.ran)
         elif link.inherited:
             named = self._turns.lost(link, error.ran)
         else:
@@ -499,7 +499,7 @@ class Client:
     def _next_reply(self, link: Link, deadline: Deadline) -> AnyReply:
         try:
             return link.reply(deadline)
-        except daemonry.errors.ConnectionLost as error:
+        except faults.ConnectionLost as error:
             raise self._named(link, error) from error.__cause__
 
     def __enter__(self) -> Self:
@@ -584,20 +584,20 @@ def _blocking_proxy() -> Callable[..., Any]:
     return _proxy_makers[0]
 
 
-def failed(reply: AnyReply) -> daemonry.errors.CallFailed:
+def failed(reply: AnyReply) -> faults.CallFailed:
     """Return the exception for a reply that is an error."""
     assert reply.error is not None
     standard = {
-        varlink.INTERFACE_NOT_FOUND: daemonry.errors.InterfaceNotFound,
-        varlink.METHOD_NOT_FOUND: daemonry.errors.MethodNotFound,
-        varlink.METHOD_NOT_IMPLEMENTED: daemonry.errors.MethodNotImplemented,
-        varlink.INVALID_PARAMETER: daemonry.errors.InvalidParameter,
-        varlink.PERMISSION_DENIED: daemonry.errors.PermissionDenied,
-        varlink.EXPECTED_MORE: daemonry.errors.ExpectedMore,
-        "org.daemonry.Control.Paused": daemonry.errors.Paused,
-        "org.daemonry.Control.Draining": daemonry.errors.Draining,
-        "org.daemonry.Control.Overloaded": daemonry.errors.Overloaded,
-        "org.daemonry.Control.Failed": daemonry.errors.Failed,
-        "org.daemonry.Control.BadReply": daemonry.errors.BadReply,
+        varlink.INTERFACE_NOT_FOUND: faults.InterfaceNotFound,
+        varlink.METHOD_NOT_FOUND: faults.MethodNotFound,
+        varlink.METHOD_NOT_IMPLEMENTED: faults.MethodNotImplemented,
+        varlink.INVALID_PARAMETER: faults.InvalidParameter,
+        varlink.PERMISSION_DENIED: faults.PermissionDenied,
+        varlink.EXPECTED_MORE: faults.ExpectedMore,
+        "org.daemonry.Control.Paused": faults.Paused,
+        "org.daemonry.Control.Draining": faults.Draining,
+        "org.daemonry.Control.Overloaded": faults.Overloaded,
+        "org.daemonry.Control.Failed": faults.Failed,
+        "org.daemonry.Control.BadReply": faults.BadReply,
     }
-    return standard.get(reply.error, daemonry.errors.CallFailed)(reply.error, reply.parameters)
+    return standard.get(reply.error, faults.CallFailed)(reply.error, reply.parameters)

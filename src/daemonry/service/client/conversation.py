@@ -6,7 +6,7 @@ when nothing is under way, and telling a reply that was cut from one that is non
 
 from __future__ import annotations
 
-import daemonry
+from daemonry import faults
 from daemonry.wire.connection import IDLE, IN_CALL, IN_STREAM, IN_UPGRADE, ClientConnection, Ended
 
 TYPE_CHECKING = False
@@ -70,11 +70,9 @@ class Conversation:
         """
         connection = self._connection
         if connection.state in _AWAITING:
-            raise daemonry.errors.LocalProtocolError(
-                "an earlier call has replies to come: use another connection"
-            )
+            raise faults.LocalProtocolError("an earlier call has replies to come: use another connection")
         if connection.buffered_bytes and connection.state is IDLE:
-            raise daemonry.errors.BadFrame("it came when no call was made")
+            raise faults.BadFrame("it came when no call was made")
         data = connection.send_call(call)
         self._look()
         return data
@@ -96,13 +94,13 @@ class Conversation:
                 self._head = (self._head + data)[:_HEAD_BYTES]
             connection.receive_data(data)
         elif waiting_bytes and self._head.startswith(b"{"):
-            raise daemonry.errors.ConnectionLost(str(self._whom), "maybe")
+            raise faults.ConnectionLost(str(self._whom), "maybe")
         else:
             if waiting_bytes:
                 self._look_for_refusal()
             connection.receive_eof()
 
-    def refusal_in(self, data: bytes) -> daemonry.errors.DaemonryError | None:
+    def refusal_in(self, data: bytes) -> faults.DaemonryError | None:
         """Return why a server let nobody in, if it said so before it closed and before we came to send.
 
         Args:
@@ -111,9 +109,9 @@ class Conversation:
         try:
             self.receive(data)
             self.receive(b"")
-        except (daemonry.errors.AccessDenied, daemonry.errors.Overloaded) as refusal:
+        except (faults.AccessDenied, faults.Overloaded) as refusal:
             return refusal
-        except daemonry.errors.IpcError:
+        except faults.IpcError:
             pass  # something else
         return None
 
@@ -126,7 +124,7 @@ class Conversation:
         """
         event = self._connection.next_event()
         if isinstance(event, Ended):
-            raise daemonry.errors.ConnectionLost(str(self._whom), "maybe")
+            raise faults.ConnectionLost(str(self._whom), "maybe")
         if event is not None:
             self._look()
         return event
@@ -143,13 +141,13 @@ class Conversation:
         if refused != "ERR":
             return
         if reason == text.PERMISSION_DENIED:
-            raise daemonry.errors.AccessDenied(str(self._whom), reason)
+            raise faults.AccessDenied(str(self._whom), reason)
         if reason == PROOF_WANTED:
-            raise daemonry.errors.AccessDenied(str(self._whom), HOW_TO_PROVE)
+            raise faults.AccessDenied(str(self._whom), HOW_TO_PROVE)
         if reason == text.TIMEOUT:  # our call and its last word crossed: it read nothing
-            raise daemonry.errors.ConnectionLost(str(self._whom), "no")
+            raise faults.ConnectionLost(str(self._whom), "no")
         if reason.startswith("Too many connections"):
-            raise daemonry.errors.Overloaded("org.daemonry.Control.Overloaded", {"message": reason})
+            raise faults.Overloaded("org.daemonry.Control.Overloaded", {"message": reason})
 
     def _look(self) -> None:
         connection = self._connection

@@ -16,7 +16,7 @@ import sys
 from _socket import SHUT_RDWR
 from _thread import RLock
 
-import daemonry
+from daemonry import faults
 from daemonry.clock import Deadline, monotonic
 from daemonry.limits import READ_BYTES
 from daemonry.service.client.conversation import Conversation
@@ -168,9 +168,7 @@ class Link:
         """Whether a typed call may be sent and read without the state machine."""
         return self.fd_stream is None and timeout_s > 0.0
 
-    def failed_at_once(
-        self, sent: int, error: OSError, timeout_s: float
-    ) -> daemonry.errors.DaemonryError | None:
+    def failed_at_once(self, sent: int, error: OSError, timeout_s: float) -> faults.DaemonryError | None:
         """End the connection and return what an error on the short way means; None if there was no room.
 
         Args:
@@ -182,26 +180,24 @@ class Link:
             if sent < 0:
                 return None
             self.disconnect()
-            return daemonry.errors.DeadlineExceeded("reply", timeout_s, "maybe", self.peer)
-        lost = daemonry.errors.ConnectionLost(self.peer, "no" if sent < 0 else "maybe")
+            return faults.DeadlineExceeded("reply", timeout_s, "maybe", self.peer)
+        lost = faults.ConnectionLost(self.peer, "no" if sent < 0 else "maybe")
         lost.__cause__ = error
         if sent < 0:
             return self._not_written(lost, timeout_s)
         self.disconnect()
         return lost
 
-    def send_rest(
-        self, rest: bytes, deadline: Deadline
-    ) -> tuple[bytes | None, daemonry.errors.DaemonryError | None]:
+    def send_rest(self, rest: bytes, deadline: Deadline) -> tuple[bytes | None, faults.DaemonryError | None]:
         """Send what is left of a call and wait; return what came first, or how it failed."""
         timeout_s = deadline.timeout_s
         try:
             self.stream.write(rest, deadline.remaining_s())
-        except daemonry.errors.IpcError as error:
+        except faults.IpcError as error:
             return None, self._not_written(error, timeout_s)
         try:
             return self.stream.read(READ_BYTES, deadline.remaining_s()), None
-        except daemonry.errors.IpcError as error:
+        except faults.IpcError as error:
             return None, self._not_read(error, timeout_s)
 
     # --- the whole way ------------------------------------------------------------------------
@@ -214,7 +210,7 @@ class Link:
         """
         try:
             data = self.talk.frame(call)
-        except daemonry.errors.RemoteProtocolError:
+        except faults.RemoteProtocolError:
             self.disconnect()
             raise
         talk = self.talk
@@ -226,7 +222,7 @@ class Link:
             else:
                 self.stream.write(data, time_left_s(deadline))
             talk.at_rest = rests
-        except daemonry.errors.IpcError as error:
+        except faults.IpcError as error:
             raise self._not_written(error, deadline.timeout_s) from error
         except BaseException:
             self.disconnect()
@@ -249,7 +245,7 @@ class Link:
                 if reply is not None:
                     break
                 talk.receive(self.stream.read(READ_BYTES, time_left_s(deadline)))
-        except daemonry.errors.IpcError as error:
+        except faults.IpcError as error:
             raise self._not_read(error, deadline.timeout_s) from error
         except BaseException:
             self.disconnect()
@@ -259,30 +255,28 @@ class Link:
             fd_stream.arrivals.drop(fd_stream.read_bytes - talk.buffered_bytes)
         return reply
 
-    def _not_written(
-        self, error: daemonry.errors.IpcError, timeout_s: float | None
-    ) -> daemonry.errors.DaemonryError:
+    def _not_written(self, error: faults.IpcError, timeout_s: float | None) -> faults.DaemonryError:
         """End the connection and return what an error while sending means."""
         refusal = None
         try:
-            if isinstance(error, daemonry.errors.ConnectionLost):
+            if isinstance(error, faults.ConnectionLost):
                 refusal = self.talk.refusal_in(self.stream.read(READ_BYTES, 0.0))
-        except daemonry.errors.IpcError:
+        except faults.IpcError:
             pass  # nothing is there
         finally:
             self.disconnect()
         if refusal is not None:
             return refusal
-        if isinstance(error, daemonry.errors.DeadlineExceeded):
-            return daemonry.errors.DeadlineExceeded("write", timeout_s or 0.0, "no", self.peer)
-        lost = isinstance(error, daemonry.errors.ConnectionLost)
-        return daemonry.errors.ConnectionLost(self.peer, "no") if lost else error
+        if isinstance(error, faults.DeadlineExceeded):
+            return faults.DeadlineExceeded("write", timeout_s or 0.0, "no", self.peer)
+        lost = isinstance(error, faults.ConnectionLost)
+        return faults.ConnectionLost(self.peer, "no") if lost else error
 
-    def _not_read(self, error: daemonry.errors.IpcError, timeout_s: float | None) -> daemonry.errors.IpcError:
+    def _not_read(self, error: faults.IpcError, timeout_s: float | None) -> faults.IpcError:
         """End the connection and return what an error while waiting for the reply means."""
         self.disconnect()
-        if isinstance(error, daemonry.errors.DeadlineExceeded):
-            return daemonry.errors.DeadlineExceeded("reply", timeout_s or 0.0, "maybe", self.peer)
+        if isinstance(error, faults.DeadlineExceeded):
+            return faults.DeadlineExceeded("reply", timeout_s or 0.0, "maybe", self.peer)
         return error
 
 

@@ -6,7 +6,7 @@ the question that matters: did it run?  Needs the standard library's C modules o
 
 from __future__ import annotations
 
-import daemonry
+from daemonry import faults
 from daemonry.clock import Deadline
 from daemonry.limits import MAX_REPLY_BYTES, REQUEST_TIMEOUT_S
 from daemonry.transport.connect import connect
@@ -38,7 +38,7 @@ def request(endpoint: Endpoint | str, word: str, timeout_s: float = REQUEST_TIME
     deadline = Deadline(timeout_s)
     try:
         return _exchange(endpoint, word, deadline)
-    except daemonry.errors.ConnectionLost:
+    except faults.ConnectionLost:
         if word not in text.IDEMPOTENT:
             raise
     return _exchange(endpoint, word, deadline)
@@ -49,17 +49,15 @@ def _exchange(endpoint: Endpoint | str, word: str, deadline: Deadline) -> Reply:
         try:
             _send(stream, word, deadline)
             return text.read_reply(_read_line(stream, deadline))
-        except daemonry.errors.DeadlineExceeded as error:
+        except faults.DeadlineExceeded as error:
             ran: Ran = "no" if word in text.IDEMPOTENT else "maybe"
-            raise daemonry.errors.DeadlineExceeded(
-                "reply", deadline.timeout_s or 0.0, ran, str(endpoint)
-            ) from error
+            raise faults.DeadlineExceeded("reply", deadline.timeout_s or 0.0, ran, str(endpoint)) from error
 
 
 def _send(stream: Stream, word: str, deadline: Deadline) -> None:
     try:
         stream.write((word + "\n").encode("utf-8"), deadline.remaining_s())
-    except daemonry.errors.ConnectionLost:
+    except faults.ConnectionLost:
         pass  # a daemon that refused us has said why before it closed: the read that follows tells
 
 
@@ -68,8 +66,8 @@ def _read_line(stream: Stream, deadline: Deadline) -> bytes:
     while b"\n" not in piece:
         piece = stream.read(timeout_s=deadline.remaining_s())
         if not piece:
-            raise daemonry.errors.ConnectionLost(stream.peer, "maybe")
+            raise faults.ConnectionLost(stream.peer, "maybe")
         line += piece
         if len(line) > MAX_REPLY_BYTES:
-            raise daemonry.errors.FrameTooLarge(MAX_REPLY_BYTES)
+            raise faults.FrameTooLarge(MAX_REPLY_BYTES)
     return line

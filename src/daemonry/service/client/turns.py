@@ -21,7 +21,7 @@ from __future__ import annotations
 from _thread import allocate_lock, get_ident
 from _weakref import ref
 
-import daemonry
+from daemonry import faults
 from daemonry.process.forks import not_for_children
 from daemonry.service.client.link import Link
 
@@ -112,7 +112,7 @@ class Turns:
                 return link
             if deadline.expired:
                 timeout_s = deadline.timeout_s or 0.0
-                raise daemonry.errors.DeadlineExceeded("turn", timeout_s, "no", str(self._whom))
+                raise faults.DeadlineExceeded("turn", timeout_s, "no", str(self._whom))
 
     def _new(self) -> Link:
         link = Link(self._whom)
@@ -124,14 +124,12 @@ class Turns:
             raise self.lost(None, "no")
         me = get_ident()
         if any(link.streaming_in == me for link in live):
-            raise daemonry.errors.LocalProtocolError(
-                "an earlier call has replies to come: use another connection"
-            )
+            raise faults.LocalProtocolError("an earlier call has replies to come: use another connection")
 
-    def lost(self, link: Link | None, ran: daemonry.errors.Ran) -> daemonry.errors.ConnectionLost:
+    def lost(self, link: Link | None, ran: faults.Ran) -> faults.ConnectionLost:
         """Return the error for a connection that is gone."""
         inherited = self.inherited if link is None else link.inherited
-        kind = daemonry.errors.InheritedConnection if inherited else daemonry.errors.ConnectionLost
+        kind = faults.InheritedConnection if inherited else faults.ConnectionLost
         return kind(str(self._whom), ran)
 
     def _wait(self, deadline: Deadline) -> Link | None:
