@@ -84,6 +84,14 @@ def test_everything_is_looked_at_the_less_often_the_longer_it_takes(records, wat
     assert watched._all_at_s == 1000.0 + 2.0 / attention.SHARE
 
 
+def test_a_clock_that_is_set_back_holds_up_no_look(records, watched):
+    path = put(records, "cold", HOT_S + 60)
+    now_s = time.time()
+    watched.changed(now_s + 50_000)
+    path.write_text("{}\n{}\n")
+    assert names(watched.changed(now_s)) == ["cold"]
+
+
 def test_a_database_changes_with_its_log(tmp_path):
     path = tmp_path / ".local/share/opencode/opencode.db"
     path.parent.mkdir(parents=True)

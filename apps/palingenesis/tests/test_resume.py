@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import msgspec
@@ -30,7 +31,8 @@ from palingenesis.resume.states import TRANSITIONS, Happened, State
 from palingenesis.verdict.reasons import Reason
 
 STAND_IN = Path(__file__).parent / "stand_in.py"
-ID = "11111111-1111-4111-8111-111111111111"
+# Its own in each process: a session counts as alive when any process of this user names it.
+ID = str(uuid.uuid4())
 KEY = f"claude:{ID}"
 
 
@@ -295,6 +297,37 @@ def test_a_silent_run_is_ended_and_a_failed_try(world):
     assert not processes.start_of(world.requests()[1]["pid"])
 
 
+def test_a_run_that_slept_with_the_machine_is_not_silent(world, monkeypatch):
+    world.steps("overloaded", "silent")
+    world.start(silence_s=600.0)
+    world.agent()
+    world.until_state(State.SCHEDULED)
+    world.due()
+    world.until(lambda entry: entry.state is State.RESUMING and len(world.requests()) == 2)
+    slept_s = 8 * 3600.0
+    real = time.time
+    monkeypatch.setattr(engine_module.time, "time", lambda: real() + slept_s)
+    for _ in range(3):
+        world.engine.tick()
+    assert world.entry().state is State.RESUMING
+    monkeypatch.setattr(engine_module, "GAP_S", 3600.0)
+    slept_s += 601
+    for _ in range(2):
+        world.engine.tick()
+    assert "wrote nothing" in world.entry().note
+
+
+def test_an_agent_that_is_ended_is_asked_first(world):
+    runs = launch.Runs(str(world.state / "runs"), world.environment)
+    words = ("sh", "-c", 'trap "echo asked; exit 3" TERM; echo ready; while :; do sleep 0.05; done')
+    run = Run("token", words, time.time())
+    pid, start = runs.begin(run, str(world.home))
+    run = msgspec.structs.replace(run, pid=pid, start=start)
+    wait_until(lambda: "ready" in runs.tail(run))
+    runs.end(run)
+    assert (runs.exit_code(run), "asked" in runs.tail(run)) == (3, True)
+
+
 def test_a_command_that_is_not_there_is_a_failed_try(world):
     world.steps("overloaded")
     world.start(tries=1)
@@ -447,7 +480,7 @@ def test_a_full_context_is_taken_over_by_a_new_session(world):
 def test_permissions_are_those_that_the_session_had_and_never_skipped(world):
     for mode, words in (("acceptEdits", ["--permission-mode", "acceptEdits"]), ("bypassPermissions", [])):
         world.steps("overloaded", "ok")
-        session = ID.replace("1111-", f"{len(world.requests())}111-", 1)
+        session = str(uuid.uuid4())
         world.agent(session)
         path = next((world.home / ".claude/projects").rglob(f"{session}.jsonl"))
         lines = [json.loads(line) | {"permissionMode": mode} for line in path.read_text().splitlines()]
@@ -614,7 +647,7 @@ def test_many_sessions_of_one_account_meet_the_limit_again_once(world, monkeypat
     monkeypatch.setattr(schedule, "STAGGER_S", 0.0)
     reset = time.time() + 3600
     world.start()
-    sessions = [f"{number:08x}-1111-4111-8111-111111111111" for number in range(20)]
+    sessions = [str(uuid.uuid4()) for _ in range(20)]
     world.steps(*[f"limit {time.time() + 600}"] * 20, f"limit {reset}")
     for session in sessions:
         world.agent(session)
@@ -678,7 +711,7 @@ def test_the_daemon_resumes_what_stopped_and_counts_it(night):
     fields = wait_until(lambda: (found := state_in(night))["state"] == "scheduled" and found)
     assert fields["kept"]["due_at"] is not None
     assert "a try at" in night.done("why", ID)
-    assert night.done("now", "1111") == f"{KEY}: scheduled\n"
+    assert night.done("now", ID[:8]) == f"{KEY}: scheduled\n"
     wait_until(lambda: state_in(night)["state"] == "done")
     status = night.wait_status(total_resumes=1)
     assert status["saves_count"] > 0

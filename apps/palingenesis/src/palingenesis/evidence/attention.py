@@ -33,11 +33,13 @@ class Attention:
         self._survey = survey
         self._marks: dict[Key, _Mark] = {}
         self._directories: dict[str, int] = {}
-        self._all_at_s = 0.0
+        self._all_at_s = self._called_at_s = 0.0
 
     def changed(self, now_s: float) -> list[Key]:
         """Return the records that changed since the last call, the first time all of the last days."""
-        if now_s >= self._all_at_s or self._has_new_names():
+        clock_went_back = now_s < self._called_at_s
+        self._called_at_s = now_s
+        if clock_went_back or now_s >= self._all_at_s or self._has_new_names():
             return self._everything(now_s)
         hot = [(key, mark) for key, mark in self._marks.items() if now_s - mark[0] / 1e9 < HOT_S]
         hot.sort(key=lambda one: one[1], reverse=True)

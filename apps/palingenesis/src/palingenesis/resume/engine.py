@@ -38,6 +38,8 @@ TICK_S: Final = 1.0
 LIVING_EVERY_S: Final = 2.0
 # How long a try waits for somebody who lives in the session to leave.
 POSTPONE_S: Final = 30.0
+# Two looks that are further apart: the machine slept, or its clock was set.
+GAP_S: Final = 60.0
 _AT_WORK: Final = (State.RUNNING, State.WAITING_INSIDE)
 
 
@@ -97,7 +99,8 @@ class Engine:
         self._runs = Runs(os.path.join(state_dir, "runs"), environment)
         self._audit = Audit(os.path.join(state_dir, "audit.jsonl"))
         self._resumed = 0
-        self._living_at_s = 0.0
+        self._living_at_s = 0.0  # by the monotonic clock
+        self._looked_at_s = self._awake_since_s = time.time()
         self._is_first = True
 
     def use(self, survey: Survey, limits: Limits) -> None:
@@ -135,11 +138,12 @@ class Engine:
             OSError: what was decided could not be written down; nothing was done by it.
         """
         now_s = time.time()
+        self._note_gap(now_s)
         changed = self._attention.changed(now_s)
         saved = [] if self._is_first else [path for agent, path in changed if agent != "markdown"]
         self._is_first = False
-        if now_s >= self._living_at_s:
-            self._living_at_s = now_s + LIVING_EVERY_S
+        if time.monotonic() >= self._living_at_s:
+            self._living_at_s = time.monotonic() + LIVING_EVERY_S
             changed += [
                 (one.agent, one.path)
                 for one in self.ledger.entries.values()
@@ -156,6 +160,12 @@ class Engine:
         self.ledger.forget(now_s)
         resumed, self._resumed = self._resumed, 0
         return Counted(saved, resumed)
+
+    def _note_gap(self, now_s: float) -> None:
+        """A machine that slept has let its runs sleep too: their silence counts from its waking on."""
+        if abs(now_s - self._looked_at_s) > GAP_S:
+            self._awake_since_s = now_s
+        self._looked_at_s = now_s
 
     def _observe(self, sessions: Iterable[Session]) -> None:
         changed = []
@@ -245,7 +255,8 @@ class Engine:
         if not lives:
             self._run_ended(entry, session, now_s)
             return
-        moved_s = max(run.began_s, self._runs.changed_at_s(run), session.changed_at_s if session else 0.0)
+        said_s = max(self._runs.changed_at_s(run), session.changed_at_s if session else 0.0)
+        moved_s = max(run.began_s, self._awake_since_s, said_s)
         if now_s - moved_s > self.limits.silence_s:
             self._runs.end(run)
             note = f"its run wrote nothing for {int(self.limits.silence_s)} s, and was ended"

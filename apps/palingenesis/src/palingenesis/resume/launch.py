@@ -22,6 +22,8 @@ from palingenesis.resume.entry import Run
 MARK_VARIABLE: Final = "PALINGENESIS_RUN"
 MAX_OUTPUT_BYTES: Final = 64 * 2**20
 TAIL_BYTES: Final = 2_000
+# Agents write down how far they came when they are asked to end.
+GRACE_S: Final = 5.0
 # Files of runs that nobody accounts for any more; a run that was stopped from beginning is among them.
 KEEP_S: Final = 30 * 86400.0
 # `$0` is the file that only one can make, the arguments are the agent's words.
@@ -114,14 +116,16 @@ class Runs:
         return ""
 
     def end(self, run: Run) -> None:
-        """End the run's process group, which is its own session."""
-        if run.pid and self.lives(run):
+        """End the run's process group, which is its own session: ask, and after `GRACE_S` kill."""
+        if not run.pid or not self.lives(run):
+            return
+        deadline_s = time.monotonic() + GRACE_S
+        for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(run.pid, signal.SIGKILL)
-        child = self._children.get(run.token)
-        if child is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(5)
+                os.killpg(run.pid, number)
+            while self.lives(run) and time.monotonic() < deadline_s:
+                time.sleep(0.02)
+            deadline_s += GRACE_S
 
     def forget(self, run: Run) -> None:
         """Remove the files of a run that ended, and was accounted for."""
