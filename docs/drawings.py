@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from daemonry import errors
-from daemonry.cli import exit_codes
+from daemonry.cli import commands, exit_codes, grammar
 from daemonry.daemon import lifecycle
 from daemonry.home import child
 
@@ -23,8 +23,9 @@ SOURCE: Final = ROOT / "src/daemonry"
 
 def exit_code_table() -> str:
     """Return the exit codes, one a line."""
-    pairs = re.findall(r"^    (\d)  (.+)$", exit_codes.__doc__ or "", re.MULTILINE)
-    return "\n".join(["code  meaning", *(f"{code:<4}  {meaning}" for code, meaning in pairs)])
+    return "\n".join(
+        ["code  meaning", *(f"{code:<4}  {meaning}" for code, meaning in exit_codes.MEANINGS.items())]
+    )
 
 
 def house() -> str:
@@ -89,7 +90,19 @@ def _limit_lines(lines: list[str]) -> Iterator[str]:
             reason = []
 
 
+def daemonry_commands() -> str:
+    """Return the table of `daemonry`'s commands."""
+    return grammar.table(commands.DAEMONRY)
+
+
+def home_commands() -> str:
+    """Return the table of a home's commands."""
+    return grammar.table(commands.DAEMONRY._replace(commands=commands.HOME))
+
+
 DRAWN: Final[dict[str, Callable[[], str]]] = {
+    "commands of daemonry": daemonry_commands,
+    "commands of homes": home_commands,
     "error tree": error_tree,
     "exit codes": exit_code_table,
     "home child": child.drawing,

@@ -46,6 +46,8 @@ Small things that programs built on it need:
     load_config     TOML to a typed value
     daemonry.cli.kit
                     the parts of a command line, for a program with words of its own
+    daemonry.cli.grammar, parser, completion
+                    its commands as a table, and the parser, help and shell completion made from that
 
 Every error is in `daemonry.errors`.  Names are imported when they are used: `import daemonry`
 itself costs next to nothing, and the path of the quick commands loads neither asyncio nor logging.

@@ -1,5 +1,6 @@
 """Shell completion, asked of the real shells: the scripts parse, and what they offer is what there is."""
 
+import re
 import shutil
 
 import pytest
@@ -16,26 +17,33 @@ def need(name):
 # Each shell's own way to ask: the script is loaded, and the completion of a line that ends in its
 # last word is printed, a candidate a line.  Bash is given the words as it breaks them itself.
 BASH = r"""
-source <(daemonry completion bash)
+source <({program} completion bash)
 COMP_WORDS=({words}) COMP_CWORD={at} COMPREPLY=()
-compopt() {{ :; }}
-_daemonry
+compopt() {{ echo "compopt $*"; }}
+_{function}
 printf '%s\n' "${{COMPREPLY[@]}}"
 """
 ZSH = r"""
 compdef() {{ registered=$2 }}
-source <(daemonry completion zsh)
-[[ $registered == daemonry ]] || exit 1
+source <({program} completion zsh)
+[[ $registered == {program} ]] || exit 1
 words=({words}) CURRENT={at}+1
-compadd() {{ while [[ $1 != -- ]]; do shift; done; shift; for one; do print -r -- $one; done }}
-_files() {{ : }}
-_daemonry
+compadd() {{
+    [[ $1 == -S && $4 != "" ]] && print -r -- compopt -o nospace
+    while [[ $1 != -- ]]; do shift; done
+    shift
+    for one; do print -r -- ${{(q)one}}; done
+}}
+_files() {{ print -r -- compopt -o default }}
+_{function}
 """
 FISH = r"""
-daemonry completion fish | source
-function __fish_complete_path; end
+{program} completion fish | source
+function __fish_complete_path; echo "$argv[1]compopt -o default"; end
 complete -C "{line}"
 """
+FILES = "compopt -o default"
+NO_SPACE = "compopt -o nospace"
 
 
 class Asked:
@@ -45,16 +53,27 @@ class Asked:
         self.name = name
         self._sandbox = sandbox
 
-    def __call__(self, *words):
-        words = ("daemonry", *words)
+    def __call__(self, *words, program="daemonry"):
+        """What is offered, without what the shell is told besides."""
+        return [one for one in self.lines(*words, program=program) if not one.startswith("compopt ")]
+
+    def lines(self, *words, program="daemonry"):
+        """All lines, "compopt ..." among them where the shell offers files or adds no blank."""
+        words = (program, *words)
         quoted = " ".join(f"'{word}'" for word in words)
         script = {"bash": BASH, "zsh": ZSH, "fish": FISH}[self.name]
-        script = script.format(words=quoted, at=len(words) - 1, line=" ".join(words))
+        script = script.format(
+            words=quoted,
+            at=len(words) - 1,
+            line=" ".join(words),
+            program=program,
+            function=re.sub(r"\W", "_", program),
+        )
         # `-f`, `-N`: nothing of whoever runs the tests.
         options = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["-N"]}[self.name]
         done = self._sandbox.run(self.name, *options, "-c", script)
         assert (done.code, done.err) == (0, "")
-        return sorted(done.out.split())
+        return sorted(FILES if line.endswith(FILES) else line for line in done.out.splitlines() if line)
 
 
 @pytest.fixture(params=SHELLS)
@@ -73,7 +92,7 @@ def test_the_script_parses(shell, name):
 
 def test_bash_takes_the_script(shell):
     registered = shell("source <(daemonry completion bash); complete -p daemonry")
-    assert registered.out == "complete -o default -F _daemonry daemonry\n"
+    assert registered.out == "complete -F _daemonry daemonry\n"
 
 
 def test_a_programs_own_command_has_one_too(shell, program):
@@ -85,6 +104,14 @@ def test_a_programs_own_command_has_one_too(shell, program):
 def test_commands_are_offered_first(offered):
     assert {"run", "start", "stop", "status", "logs", "ps", "completion"} <= set(offered(""))
     assert offered("sta") == ["start", "status"]
+    assert offered("up") == ["up", "upgrade"]
+    assert set(offered("upgrade", "probe", "--")) == {
+        "--config",
+        "--help",
+        "--json",
+        "--log-level",
+        "--timeout",
+    }
     assert offered("nothing") == []
 
 
@@ -100,7 +127,32 @@ def test_options_are_offered(offered):
     assert set(offered("stop", "probe", "--")) >= {"--force", "--json", "--timeout"}
     assert offered("ps", "--n") == ["--names"]
     assert offered("completion", "f") == ["fish"]
-    assert set(offered("logs", "probe", "--")) == {"--follow", "--tail", "--since", "--json"}
+    assert set(offered("logs", "probe", "--")) == {
+        "--follow",
+        "--help",
+        "--home",
+        "--json",
+        "--since",
+        "--tail",
+    }
+    assert offered("run", "probe", "--log-level", "d") == ["debug"]
+    assert "--json" not in offered("stop", "probe", "--json", "--")  # it stands there
+
+
+def test_files_are_offered_where_one_may_stand(offered):
+    assert offered.lines("check", "probe", "--config", "") == [FILES]
+    assert offered.lines("status", "./") == [FILES]  # a program is a target, too
+    assert offered.lines("logs", "probe", "--since", "") == []
+    assert offered.lines("call", "nobody", "") == []
+
+
+def test_a_home_s_commands_know_its_services(sandbox, offered):
+    home = sandbox.path / "home.toml"
+    home.write_text('[services.web]\ncommand = ["sleep", "9"]\n[services.base]\ncommand = ["sleep", "9"]\n')
+    assert offered("logs", "--home", str(sandbox.path), "") == ["base", "web"]
+    assert offered("restart", "--home", str(sandbox.path), "w") == ["web"]
+    assert offered("reload", "--home", "nowhere", "--t") == ["--timeout"]
+    assert offered("down", "--j") == ["--json"]
 
 
 PAINT = """

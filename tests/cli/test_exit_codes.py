@@ -1,7 +1,6 @@
 """How a command ends: the table, and each code from a real command."""
 
 import inspect
-import re
 import socket
 import threading
 
@@ -48,13 +47,12 @@ def test_each_error_has_its_code(code, error):
     assert exit_codes.code_of(error) == code
 
 
-def test_the_docstring_and_the_constants_agree():
-    """The documentation draws its table from the docstring."""
-    told = {int(code) for code in re.findall(r"^    (\d)  ", exit_codes.__doc__, re.MULTILINE)}
-    constants = {
-        value for name, value in vars(exit_codes).items() if name.isupper() and not name.startswith("_")
-    }
-    assert told == constants == set(range(7))
+def test_each_code_has_a_meaning():
+    """Every program's help, and the documentation, are made of it."""
+    constants = {value for name, value in vars(exit_codes).items() if name.isupper() and type(value) is int}
+    assert set(exit_codes.MEANINGS) == constants == set(range(7))
+    for code, meaning in exit_codes.MEANINGS.items():
+        assert f"{code} {meaning}" in exit_codes.HELP
 
 
 def test_no_code_needs_a_kind_that_does_not_exist():

@@ -82,7 +82,7 @@ $ daemonry pause probe --json
 $ daemonry reload probe --json
 {"ok":true,"name":"probe","result":"reloaded"}
 $ daemonry ps --json
-[{"name":"probe","pid":{pid},"state":"paused","uptime_secs":{n},"version":"1.2","endpoint":"unix:{run}/probe/probe.sock"}]
+[{"kind":"daemon","name":"probe","pid":{pid},"state":"paused","uptime_secs":{n},"version":"1.2","endpoint":"unix:{run}/probe/probe.sock"}]
 $ daemonry ps --names
 probe
 $ daemonry stop probe --json
@@ -210,7 +210,7 @@ def test_help_says_what_there_is_and_how_it_ends(shell):
     assert (helped.code, helped.err) == (0, "")
     for verb in (*kit.VERBS, "run", "start", "restart", "logs", "ps"):
         assert re.search(rf"^    {verb} ", helped.out, re.MULTILINE), verb
-    assert "exit codes: 0 done or already so" in helped.out
+    assert "exit codes: 0 done, or already so; 1 failed; 2 wrong usage" in helped.out
 
 
 @pytest.mark.parametrize("verb", ["run", "start", "stop", "restart", "status", "logs", "ps", "completion"])

@@ -1,14 +1,6 @@
-"""How a command ends.
+"""How a command ends: what each exit code means, and which one an error means.
 
-    0  done, or already so
-    1  failed
-    2  wrong usage, or bad input
-    3  not running
-    4  access denied
-    5  no answer within the deadline
-    6  outcome unknown: the call may have run
-
-Owns the table from errors to these codes.
+Owns both tables.
 """
 
 from __future__ import annotations
@@ -20,6 +12,8 @@ __all__ = [
     "DENIED",
     "DONE",
     "FAILED",
+    "HELP",
+    "MEANINGS",
     "NOT_RUNNING",
     "NO_ANSWER",
     "UNKNOWN_OUTCOME",
@@ -30,6 +24,17 @@ __all__ = [
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
+
+MEANINGS: Final = {
+    DONE: "done, or already so",
+    FAILED: "failed",
+    USAGE: "wrong usage, or bad input",
+    NOT_RUNNING: "not running",
+    DENIED: "access denied",
+    NO_ANSWER: "no answer within the deadline",
+    UNKNOWN_OUTCOME: "outcome unknown: the call may have run",
+}
+HELP: Final = "exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in MEANINGS.items())
 
 # The first that fits counts: kinds stand before what they are kinds of.
 _CODES: Final = (

@@ -1,7 +1,7 @@
-"""All commands, with their help: `daemonry VERB DAEMON` and a program's own `PROGRAM VERB`.
+"""What all commands do: `daemonry VERB DAEMON` and a program's own `PROGRAM VERB`.
 
-Owns the argument parser and what run, start, restart, logs, ps and completion do.  The quick
-commands are `kit`'s, whichever way they come in.
+Owns the way from a parsed command line to what does it, and what run, start, restart, check and logs do.  The
+commands themselves are the table in `commands`; the quick ones are `kit`'s, whichever way they come in.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from daemonry.cli import exit_codes, kit, output
-from daemonry.cli.home_verbs import VERBS as HOME_VERBS
-from daemonry.cli.home_verbs import means_a_home
+from daemonry.cli import commands, exit_codes, kit, output
+from daemonry.cli.commands import means_a_home
 from daemonry.cli.kit import Options
-from daemonry.cli.parser import Parser
+from daemonry.cli.parser import parser_of
 from daemonry.cli.target import check, instance_of, instance_of_daemon, is_endpoint, is_program, load
 from daemonry.clock import Deadline
 from daemonry.daemon.instance import Instance
@@ -28,183 +26,37 @@ from daemonry.errors import (
     StartFailed,
     TargetInvalid,
 )
-from daemonry.limits import LOG_TAIL_LINES, REQUEST_TIMEOUT_S, START_TIMEOUT_S, STOP_TIMEOUT_S
+from daemonry.limits import LOG_TAIL_LINES, REQUEST_TIMEOUT_S, START_TIMEOUT_S
 from daemonry.terminal_text import json_for_stream, printable
-from daemonry.version import __version__
 
 if TYPE_CHECKING:
+    from daemonry.cli.grammar import Program
     from daemonry.daemon.definition import Daemon
     from daemonry.daemon.recipe import Recipe
     from daemonry.process.record import Record
 
-_TARGET_HELP = "a daemon's name, its endpoint, module:attribute, or a file.py"
-_CODES_HELP = (
-    "exit codes: 0 done or already so, 1 failed, 2 usage, 3 not running, 4 access denied, "
-    "5 no answer in time, 6 outcome unknown"
-)
-
 
 def daemonry(arguments: list[str]) -> int:
     """Do what the command `daemonry` is asked for and return its exit code."""
-    if arguments[:1] == ["_complete"]:
-        return _complete(arguments[1:], None)
     if means_a_home(arguments):
         from daemonry.cli.home import home
 
-        return home(arguments, Parser)
-    parser = _parser("daemonry", None, __version__)
-    return _perform(parser, parser.parse_args(arguments), None)
+        return home(arguments)
+    return _perform(commands.DAEMONRY, arguments, None)
 
 
 def program(daemon: Daemon, arguments: list[str]) -> int:
     """Do what a program's own command is asked for and return its exit code."""
-    if arguments[:1] == ["_complete"]:
-        return _complete(arguments[1:], instance_of_daemon(daemon))
     name = os.path.basename(sys.argv[0]) or daemon.name
-    parser = _parser(name, daemon, daemon.version)
-    return _perform(parser, parser.parse_args(arguments), daemon)
+    return _perform(commands.own(name, daemon.name, daemon.version), arguments, daemon)
 
 
-def _complete(words: list[str], own: Instance | None) -> int:
-    from daemonry.cli.completion import candidates
-
-    for candidate in candidates(words, own):
-        output.say(candidate)
-    return exit_codes.DONE
-
-
-def _parser(name: str, daemon: Daemon | None, version: str) -> argparse.ArgumentParser:
-    what = f"the daemon {daemon.name}" if daemon is not None else "local daemons"
-    parser = Parser(prog=name, description=f"Run and command {what}.", epilog=_CODES_HELP, allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"{name} {version}")
-    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True, parser_class=Parser)
-
-    def add(verb: str, text: str, *, target: bool = True) -> argparse.ArgumentParser:
-        sub = verbs.add_parser(
-            verb, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False
-        )
-        if target and daemon is None:
-            sub.add_argument("target", metavar="DAEMON", help=_TARGET_HELP)
-        return sub
-
-    _add_starting(add)
-    _add_quick(add)
-    _add_reading(add, daemon)
-    _add_calling(add)
-    _add_tap(add)
-    if daemon is None:
-        for verb in ("up", "down"):  # parsed by `cli.home`; here for the list of commands
-            add(verb, HOME_VERBS[verb], target=False)
-    completion = add("completion", "print a shell's completion script", target=False)
-    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
-    return parser
-
-
-_Add = Callable[..., argparse.ArgumentParser]
-
-
-def _add_starting(add: _Add) -> None:
-    for verb, text in (
-        ("run", "be the daemon, in the foreground"),
-        ("start", "start the daemon in the background, and return when it is ready"),
-        ("restart", "stop the daemon, if it runs, and start it"),
-        ("upgrade", "exchange the daemon for a new process of its program; no client notices"),
-    ):
-        sub = add(verb, text)
-        _add_config(sub)
-        sub.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="what it logs")
-        if verb != "run":
-            _add_common(sub, START_TIMEOUT_S)
-    check_config = add("check", "say whether the daemon's configuration can be used")
-    _add_config(check_config)
-    check_config.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _add_config(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--config", metavar="FILE", help="its configuration file")
-
-
-def _add_quick(add: _Add) -> None:
-    for verb, text in (
-        ("status", "say how the daemon is"),
-        ("ping", "say whether it answers"),
-        ("pause", "have it stop working and go on answering"),
-        ("resume", "have it work again"),
-        ("reload", "have it read its configuration again"),
-        ("stop", "end it, and return when it is gone"),
-    ):
-        sub = add(verb, text)
-        _add_common(sub, STOP_TIMEOUT_S if verb == "stop" else 5.0)
-        if verb == "stop":
-            sub.add_argument("--force", action="store_true", help="kill it if it does not end in time")
-
-
-def _add_common(sub: argparse.ArgumentParser, default_s: float) -> None:
-    sub.add_argument("--json", action="store_true", help="print JSON")
-    sub.add_argument(
-        "--timeout", type=_timeout, metavar="SECONDS", help=f"how long it may take ({default_s:g})"
-    )
-
-
-def _timeout(digits: str) -> float:
-    limit_s = kit.seconds(digits)
-    if limit_s is None:
-        raise argparse.ArgumentTypeError(f"{digits!r} is no number of seconds above 0")
-    return limit_s
-
-
-def _add_reading(add: _Add, daemon: Daemon | None) -> None:
-    logs = add("logs", "print the daemon's log")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on printing what is written")
-    logs.add_argument(
-        "-n", "-t", "--tail", type=_count, metavar="N", help=f"the last N lines ({LOG_TAIL_LINES}); 0 for all"
-    )
-    logs.add_argument("-s", "--since", metavar="SPAN", help="the lines of the last 90s, 30m, 1h, 2d")
-    logs.add_argument("--json", action="store_true", help="print the lines as they are stored")
-    if daemon is None:
-        ps = add("ps", "list your daemons", target=False)
-        ps.add_argument("--json", action="store_true", help="print JSON")
-        ps.add_argument("--names", action="store_true", help="print their names only")
-
-
-def _add_calling(add: _Add) -> None:
-    call = add("call", "call a method, and print its reply, or each of its replies, as JSON")
-    call.add_argument("method", metavar="INTERFACE.METHOD", help="the method's full name")
-    call.add_argument(
-        "words",
-        metavar="KEY=VALUE",
-        nargs="*",
-        default=[],  # otherwise argparse asks for one
-        help="its parameters; KEY:=JSON, one JSON object, or -",
-    )
-    call.add_argument("--more", action="store_true", help="ask for several replies")
-    call.add_argument("--oneway", action="store_true", help="ask for no reply")
-    call.add_argument(
-        "--timeout", type=_timeout, metavar="SECONDS", help="for each reply (by default 30 for the first)"
-    )
-    describe = add("describe", "say what the daemon can be asked")
-    describe.add_argument("interface", metavar="INTERFACE", nargs="?", help="one interface, in full")
-    _add_common(describe, 5.0)
-
-
-def _add_tap(add: _Add) -> None:
-    tap = add("tap", "print its calls as they happen: what is called, by whom, how long")
-    tap.add_argument("--payloads", action="store_true", help="print their parameters too")
-    _add_common(tap, 5.0)
-
-
-def _count(digits: str) -> int:
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 9:
-        raise argparse.ArgumentTypeError(f"{digits!r} is no number of lines")
-    return int(digits)
-
-
-def _perform(parser: argparse.ArgumentParser, options: argparse.Namespace, daemon: Daemon | None) -> int:
+def _perform(table: Program, arguments: list[str], daemon: Daemon | None) -> int:
+    options = parser_of(table).parse_args(arguments)
     if options.verb == "completion":
-        from daemonry.cli.completion import script
+        from daemonry.cli.completion import print_script
 
-        output.say(script(options.shell, parser.prog))
-        return exit_codes.DONE
+        return print_script(options.shell, table.name)
     if options.verb == "ps":
         from daemonry.cli.ps import ps
 

@@ -1,6 +1,6 @@
 """The commands of a home: up, down, ps, logs, restart, reload, each with `--home DIR`.
 
-Owns their options and what they print: columns and colours on a terminal, one plain line per fact
+Owns what they print: columns and colours on a terminal, one plain line per fact
 elsewhere, and JSON.  What a home is, and does, is `daemonry.home`'s.
 """
 
@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from daemonry.cli import exit_codes, kit, output
-from daemonry.cli.home_verbs import VERBS
+from daemonry.cli.commands import home_command
+from daemonry.cli.parser import parser_of_command
 from daemonry.clock import Deadline
 from daemonry.errors import (
     AlreadyRunning,
@@ -49,7 +50,6 @@ from daemonry.terminal_text import json_for_stream, printable
 if TYPE_CHECKING:
     from daemonry.service.client.blocking import Client
 
-_HOME_HELP: Final = "the home's directory (DAEMONRY_HOME, or the present one)"
 _COLUMNS: Final = ("service", "state", "pid", "since", "restarts", "last exit", "note")
 _NAME_STYLES: Final = ("cyan", "magenta", "blue", "yellow", "green")
 _INTERFACE: Final = "org.daemonry.Home"
@@ -59,9 +59,10 @@ _FAILED_TAIL_LINES: Final = 5
 _LOOK_S: Final = 0.02
 
 
-def home(arguments: list[str], parser: type[argparse.ArgumentParser]) -> int:
+def home(arguments: list[str]) -> int:
     """Do what a command of a home is asked for and return its exit code."""
-    options = _parser(arguments[0], parser).parse_args(arguments[1:])
+    parser = parser_of_command("daemonry", home_command(arguments[0]))
+    options = parser.parse_args(arguments[1:])
     perform = {"up": _up, "down": _down, "ps": _ps, "logs": _logs, "restart": _restart, "reload": _reload}
     try:
         return perform[arguments[0]](Home.find(options.home), options)
@@ -71,38 +72,6 @@ def home(arguments: list[str], parser: type[argparse.ArgumentParser]) -> int:
         return _fail_call(error, options)
     except (DaemonryError, OSError) as error:
         return kit.fail(error, getattr(options, "json", False))
-
-
-def _parser(verb: str, kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    text = VERBS[verb]
-    parser = kind(prog=f"daemonry {verb}", description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
-    parser.add_argument("--home", metavar="DIR", help=_HOME_HELP)
-    if verb == "up":
-        parser.add_argument(
-            "-f", "--foreground", action="store_true", help="stay, and print what the services write"
-        )
-    if verb in ("restart", "logs"):
-        parser.add_argument(
-            "service", metavar="SERVICE", nargs="?" if verb == "logs" else None, help="which service"
-        )
-    if verb == "logs":
-        parser.add_argument("-f", "--follow", action="store_true", help="go on printing what is written")
-        parser.add_argument(
-            "-n", "-t", "--tail", metavar="N", help=f"the last N lines ({LOG_TAIL_LINES}); 0 for all"
-        )
-    else:
-        parser.add_argument("--timeout", metavar="SECONDS", help="how long it may take")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    return parser
-
-
-def _timeout(options: argparse.Namespace, default_s: float) -> float:
-    if options.timeout is None:
-        return default_s
-    limit_s = kit.seconds(options.timeout)
-    if limit_s is None:
-        raise ArgumentInvalid("--timeout", f"{options.timeout!r} is no number of seconds above 0")
-    return limit_s
 
 
 def _fail_call(error: CallFailed, options: argparse.Namespace) -> int:
@@ -131,7 +100,7 @@ def _fail_call(error: CallFailed, options: argparse.Namespace) -> int:
 def _up(home: Home, options: argparse.Namespace) -> int:
     if options.foreground:
         return _be_supervisor(home)
-    deadline = Deadline(_timeout(options, HOME_UP_TIMEOUT_S))
+    deadline = Deadline(options.timeout or HOME_UP_TIMEOUT_S)
     try:
         _await_end(home, deadline)
         if home.is_up():
@@ -351,7 +320,7 @@ class _Console:
 
 
 def _down(home: Home, options: argparse.Namespace) -> int:
-    deadline = Deadline(_timeout(options, HOME_DOWN_TIMEOUT_S))
+    deadline = Deadline(options.timeout or HOME_DOWN_TIMEOUT_S)
     try:
         _stop_all(home, options, deadline)
     except NotRunning:
@@ -381,7 +350,7 @@ def _still_there(home: Home) -> str:
 
 def _restart(home: Home, options: argparse.Namespace) -> int:
     with home.connect(REQUEST_TIMEOUT_S) as client:
-        limit_s = _timeout(options, HOME_UP_TIMEOUT_S)
+        limit_s = options.timeout or HOME_UP_TIMEOUT_S
         reply = client.call(f"{_INTERFACE}.Restart", {"service": options.service}, timeout_s=limit_s)
     if options.json:
         output.say_json({"ok": True, "name": options.service, "result": "restarted", **reply})
@@ -392,7 +361,7 @@ def _restart(home: Home, options: argparse.Namespace) -> int:
 
 def _reload(home: Home, options: argparse.Namespace) -> int:
     with home.connect(REQUEST_TIMEOUT_S) as client:
-        limit_s = _timeout(options, HOME_DOWN_TIMEOUT_S)
+        limit_s = options.timeout or HOME_DOWN_TIMEOUT_S
         reply = client.call(f"{_INTERFACE}.Reload", timeout_s=limit_s)
     return _say_result(home, options, "reloaded", reply["result"])
 
@@ -455,7 +424,7 @@ def _logs(home: Home, options: argparse.Namespace) -> int:
         prefix = "" if alone else output.styled(f"{name.ljust(width)} |", styles[name]) + " "
         output.say(prefix + _log_text(log_reader.parsed(line), name))
 
-    count = _count(options.tail)
+    count = LOG_TAIL_LINES if options.tail is None else options.tail
     if not options.follow:
         for name, line in _tail(home, names, count):
             say(name, line)
@@ -503,11 +472,3 @@ def _log_text(fields: dict[str, Any], name: str) -> str:
         style = {"error": "bad", "warning": "warn"}.get(level, "dim")
         message = output.styled(f"* {message}", style)
     return f"{output.styled(moment, 'dim')} {message}"
-
-
-def _count(digits: str | None) -> int:
-    if digits is None:
-        return LOG_TAIL_LINES
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 9:
-        raise ArgumentInvalid("--tail", f"{digits!r} is no number of lines")
-    return int(digits)

@@ -49,6 +49,10 @@ def _daemonry(arguments: list[str]) -> int:
         code = quickly(arguments[1:])
         if code is not None:
             return code
+    if arguments[:1] == ["_complete"]:
+        from daemonry.cli.offers import answer
+
+        return answer(arguments[1:])
     from daemonry.cli.full import daemonry
 
     return daemonry(arguments)
@@ -58,6 +62,10 @@ def _program(daemon: Daemon, arguments: list[str]) -> int:
     parsed = _quick(arguments)
     if parsed is not None and not parsed[0]:
         return _perform(arguments[0], lambda: Instance.of(daemon.place()), parsed[1])
+    if arguments[:1] == ["_complete"]:
+        from daemonry.cli.offers import answer_own
+
+        return answer_own(Instance.of(daemon.place()), arguments[1:])
     from daemonry.cli.full import program
 
     return program(daemon, arguments)

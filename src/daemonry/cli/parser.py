@@ -1,4 +1,4 @@
-"""A command line's parser: argparse's, with errors of one line, and options wherever they stand.
+"""A command line's parser, made of its table: argparse's, with errors of one line, and options anywhere.
 
 argparse takes a list of words in one piece: of `call NAME METHOD --oneway KEY=VALUE` it gives no word to
 the list, and knows none that follows.  So options are moved before the other words first.
@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NoReturn
 
-from daemonry.cli import exit_codes
+from daemonry.cli import exit_codes, kit
+from daemonry.cli.grammar import LINES, SECONDS, Command, Option, Program, ValueKind, Word
 from daemonry.terminal_text import printable
+
+# Of a number of lines: more than any log has.
+_MAX_LINES_DIGITS: Final = 9
 
 
 class Parser(argparse.ArgumentParser):
@@ -78,3 +82,118 @@ def _count(word: str, taken: Mapping[str, int]) -> int | None:
         if count:
             return count if at == len(word) else 0
     return 0 if len(word) > 1 else None
+
+
+def parser_of(program: Program) -> Parser:
+    """Return the parser of a program's command line.
+
+    What it returns has the verbs of the command as `verb` ("daemon start"), and what does it as `does`.
+    """
+    epilog = f"{program.epilog}\n\n{exit_codes.HELP}" if program.epilog else exit_codes.HELP
+    whole = Parser(prog=program.name, description=program.about, epilog=epilog, **_FORM)
+    version = f"{program.name} {program.version}"
+    whole.add_argument(*program.version_names.split(), action="version", version=version)
+    whole.set_defaults(verb="", does="")
+    _add_commands(whole, program.commands, "", needs_command=program.needs_command)
+    return whole
+
+
+class _Paragraphs(argparse.HelpFormatter):
+    """Fills each paragraph to the terminal's width; one of several lines keeps them."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        parts = text.split("\n\n")
+        return "\n\n".join(
+            one if "\n" in one else super(_Paragraphs, self)._fill_text(one, width, indent) for one in parts
+        )
+
+
+# An option has to be written out.
+_FORM: Final[dict[str, Any]] = {"formatter_class": _Paragraphs, "allow_abbrev": False}
+
+
+def _add_commands(
+    parser: argparse.ArgumentParser, commands: tuple[Command, ...], path: str, *, needs_command: bool = True
+) -> None:
+    kept_as = f"command {path.count(' ')}" if path else "command"  # with a blank: no option's attribute
+    verbs = parser.add_subparsers(
+        dest=kept_as, metavar="COMMAND", required=needs_command, parser_class=Parser
+    )
+    for command in commands:
+        one = verbs.add_parser(
+            command.name,
+            aliases=command.aliases,
+            help=command.help,
+            description=command.help[0].upper() + command.help[1:] + ".",
+            epilog=command.epilog or None,
+            **_FORM,
+        )
+        _fill(one, command, f"{path} {command.name}".strip())
+
+
+def parser_of_command(program_name: str, command: Command) -> Parser:
+    """Return the parser of one command of a program, for the words behind its verb."""
+    description = command.help[0].upper() + command.help[1:] + "."
+    parser = Parser(prog=f"{program_name} {command.name}", description=description, **_FORM)
+    _fill(parser, command, command.name)
+    return parser
+
+
+def _fill(parser: argparse.ArgumentParser, command: Command, path: str) -> None:
+    parser.set_defaults(verb=path, does=command.does)
+    for word in command.words:
+        _add_word(parser, word)
+    for option in command.options:
+        _add_option(parser, option)
+    if command.commands:
+        _add_commands(parser, command.commands, path)
+
+
+def _add_word(parser: argparse.ArgumentParser, word: Word) -> None:
+    how: dict[str, Any] = {"help": word.help or None}
+    if word.metavar:
+        how["metavar"] = word.metavar
+    if word.choices:
+        how["choices"] = word.choices
+    if word.many:
+        how["nargs"] = word.many
+    if word.many == "*":
+        how["default"] = []  # otherwise argparse asks for one
+    elif word.default is not None:
+        how["default"] = word.default
+    parser.add_argument(word.name, type=_READ.get(word.kind, str), **how)
+
+
+def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
+    how: dict[str, Any] = {"help": option.help or argparse.SUPPRESS}
+    if option.stored_as:
+        how["dest"] = option.stored_as
+    if not option.takes_value:
+        parser.add_argument(*option.flags, action="store_true", **how)
+        return
+    if option.metavar:
+        how["metavar"] = option.metavar
+    if option.choices:
+        how["choices"] = option.choices
+    if option.repeated:
+        how.update(action="append", default=[])
+    elif option.default is not None:
+        how["default"] = option.default
+    parser.add_argument(*option.flags, type=_READ.get(option.kind, str), **how)
+
+
+def _seconds(digits: str) -> float:
+    limit_s = kit.seconds(digits)
+    if limit_s is None:
+        raise argparse.ArgumentTypeError(f"{digits!r} is no number of seconds above 0")
+    return limit_s
+
+
+def _lines(digits: str) -> int:
+    if not digits.isascii() or not digits.isdigit() or len(digits) > _MAX_LINES_DIGITS:
+        raise argparse.ArgumentTypeError(f"{digits!r} is no number of lines")
+    return int(digits)
+
+
+# How a value of a kind is read; any other is a text.
+_READ: Final[dict[ValueKind, Callable[[str], Any]]] = {SECONDS: _seconds, LINES: _lines}

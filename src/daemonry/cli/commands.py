@@ -1,0 +1,204 @@
+"""The table of `daemonry`'s commands, and of a program's own command line.
+
+Owns the verbs, their words and options, and which command lines mean a home and not a daemon.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from daemonry import __version__
+from daemonry.cli.boot import LEVELS
+from daemonry.cli.grammar import (
+    COMPLETION,
+    DIRECTORY,
+    FILE,
+    JSON_OPTION,
+    LINES,
+    SECONDS,
+    Command,
+    Option,
+    Program,
+    ValueKind,
+    Word,
+)
+from daemonry.limits import LOG_TAIL_LINES, REQUEST_TIMEOUT_S, START_TIMEOUT_S, STOP_TIMEOUT_S
+
+DAEMON: Final = ValueKind("daemon", files=True)
+INTERFACE: Final = ValueKind("interface")
+METHOD: Final = ValueKind("method")
+PARAMETER: Final = ValueKind("parameter")
+SERVICE: Final = ValueKind("service")
+
+_TARGET: Final = Word(
+    "target", "DAEMON", "a daemon's name, its endpoint, module:attribute, or a file.py", kind=DAEMON
+)
+_CONFIG: Final = Option("--config", "its configuration file", "FILE", FILE)
+_LOG_LEVEL: Final = Option("--log-level", "what it logs", choices=LEVELS)
+_FOLLOW: Final = Option("-f --follow", "go on printing what is written")
+_TAIL: Final = Option("-n -t --tail", f"the last N lines ({LOG_TAIL_LINES}); 0 for all", "N", LINES)
+
+
+def _timeout(default_s: float | None = None) -> Option:
+    default = "" if default_s is None else f" ({default_s:g})"
+    return Option("--timeout", f"how long it may take{default}", "SECONDS", SECONDS)
+
+
+_START_OPTIONS: Final = (_CONFIG, _LOG_LEVEL, JSON_OPTION, _timeout(START_TIMEOUT_S))
+_QUICK_OPTIONS: Final = (JSON_OPTION, _timeout(REQUEST_TIMEOUT_S))
+
+# What a program's own command line has: all that is done to one daemon.
+_OF_A_DAEMON: Final = (
+    Command("run", "be the daemon, in the foreground", options=(_CONFIG, _LOG_LEVEL)),
+    Command(
+        "start", "start the daemon in the background, and return when it is ready", options=_START_OPTIONS
+    ),
+    Command("restart", "stop the daemon, if it runs, and start it", options=_START_OPTIONS),
+    Command(
+        "upgrade",
+        "exchange the daemon for a new process of its program; no client notices",
+        options=_START_OPTIONS,
+    ),
+    Command("check", "say whether the daemon's configuration can be used", options=(_CONFIG, JSON_OPTION)),
+    Command("status", "say how the daemon is", options=_QUICK_OPTIONS),
+    Command("ping", "say whether it answers", options=_QUICK_OPTIONS),
+    Command("pause", "have it stop working and go on answering", options=_QUICK_OPTIONS),
+    Command("resume", "have it work again", options=_QUICK_OPTIONS),
+    Command("reload", "have it read its configuration again", options=_QUICK_OPTIONS),
+    Command(
+        "stop",
+        "end it, and return when it is gone",
+        options=(
+            JSON_OPTION,
+            _timeout(STOP_TIMEOUT_S),
+            Option("--force", "kill it if it does not end in time"),
+        ),
+    ),
+    Command(
+        "logs",
+        "print the daemon's log",
+        options=(
+            _FOLLOW,
+            _TAIL,
+            Option("-s --since", "the lines of the last 90s, 30m, 1h, 2d", "SPAN"),
+            Option("--json", "print the lines as they are stored"),
+        ),
+    ),
+    Command(
+        "call",
+        "call a method, and print its reply, or each of its replies, as JSON",
+        (
+            Word("method", "INTERFACE.METHOD", "the method's full name", kind=METHOD),
+            Word("words", "KEY=VALUE", "its parameters; KEY:=JSON, one JSON object, or -", "*", PARAMETER),
+        ),
+        (
+            Option("--more", "ask for several replies"),
+            Option("--oneway", "ask for no reply"),
+            Option("--timeout", "for each reply (by default 30 for the first)", "SECONDS", SECONDS),
+        ),
+    ),
+    Command(
+        "describe",
+        "say what the daemon can be asked",
+        (Word("interface", "INTERFACE", "one interface, in full", "?", INTERFACE),),
+        _QUICK_OPTIONS,
+    ),
+    Command(
+        "tap",
+        "print its calls as they happen: what is called, by whom, how long",
+        options=(Option("--payloads", "print their parameters too"), *_QUICK_OPTIONS),
+    ),
+)
+
+# --- homes --------------------------------------------------------------------------------------
+
+_HOME: Final = Option("--home", "the home's directory (DAEMONRY_HOME, or the present one)", "DIR", DIRECTORY)
+_A_HOME: Final = Option("--home", "of a home in DIR, instead of a daemon", "DIR", DIRECTORY)
+_HOME_OPTIONS: Final = (_HOME, _timeout(), JSON_OPTION)
+
+# `ps`, `logs`, `restart` and `reload` mean a home where `--home` is given.
+HOME: Final = (
+    Command(
+        "up",
+        "start what a home runs, and return when it is ready",
+        options=(
+            _HOME,
+            Option("-f --foreground", "stay, and print what the services write"),
+            _timeout(),
+            JSON_OPTION,
+        ),
+    ),
+    Command("down", "stop what a home runs, in reverse order", options=_HOME_OPTIONS),
+    Command("ps", "list a home's services", options=_HOME_OPTIONS),
+    Command(
+        "logs",
+        "print what a home's services have written",
+        (Word("service", "SERVICE", "which service", "?", SERVICE),),
+        (_HOME, _FOLLOW, _TAIL, JSON_OPTION),
+    ),
+    Command(
+        "restart",
+        "stop one service of a home and start it",
+        (Word("service", "SERVICE", "which service", kind=SERVICE),),
+        _HOME_OPTIONS,
+    ),
+    Command(
+        "reload",
+        "have a home read its home.toml again, and apply what differs",
+        options=_HOME_OPTIONS,
+    ),
+)
+_HOME_NAMES: Final = frozenset(command.name for command in HOME)
+
+
+def means_a_home(arguments: list[str]) -> bool:
+    """Whether a command line is for a home and not for a daemon."""
+    verb = arguments[0] if arguments else ""
+    if verb in _HOME_ONLY:
+        return True
+    return verb in _HOME_NAMES and any(one == "--home" or one.startswith("--home=") for one in arguments[1:])
+
+
+def home_command(verb: str) -> Command:
+    """Return a command of a home."""
+    return next(command for command in HOME if command.name == verb)
+
+
+# --- the two command lines ----------------------------------------------------------------------
+
+_PS: Final = Command(
+    "ps", "list your daemons", options=(JSON_OPTION, Option("--names", "print their names only"))
+)
+
+
+def _of_any_daemon(command: Command) -> Command:
+    """Return a command of one daemon as `daemonry` has it: it names the daemon, and may mean a home."""
+    return _also_of_a_home(command._replace(words=(_TARGET, *command.words)))
+
+
+def _also_of_a_home(command: Command) -> Command:
+    if command.name not in _HOME_NAMES:
+        return command
+    return command._replace(options=(*command.options, _A_HOME))
+
+
+_HERE: Final = (*map(_of_any_daemon, _OF_A_DAEMON), _also_of_a_home(_PS))
+_HOME_ONLY: Final = _HOME_NAMES - {command.name for command in _HERE}
+
+DAEMONRY: Final = Program(
+    "daemonry",
+    "Run and command local daemons.",
+    __version__,
+    (*_HERE, *(command for command in HOME if command.name in _HOME_ONLY), COMPLETION),
+)
+
+
+def own(name: str, daemon: str, version: str) -> Program:
+    """Return the command line of a program with one daemon.
+
+    Args:
+        name: the program's.
+        daemon: the daemon's name.
+        version: the daemon's version.
+    """
+    return Program(name, f"Run and command the daemon {daemon}.", version, (*_OF_A_DAEMON, COMPLETION))
