@@ -163,7 +163,9 @@ def test_before_a_start_every_command_ends_with_one_clear_line(odd, kind, ending
         assert odd("stop").code == 0
     odd.nothing_lost(path, kind)
     for left in (path, Path(f"{path}.prev")):  # moved away, all is well
-        if left.is_symlink() or left.exists():
+        if left.is_socket():
+            left.unlink()
+        elif left.is_symlink() or left.exists():
             left.rename(left.with_name("aside-" + left.name))
     assert odd("start").code == 0
     assert odd("stop").code == 0
@@ -214,7 +216,9 @@ def test_ensure_starts_it_or_says_what_lies_there(odd, kind):
         assert done.out.startswith("up ") or str(path) in done.out, (ending, done)
         assert odd("stop", "--timeout", "10").code == 0
         odd.nothing_lost(path, kind)
-        if path.is_symlink() or path.exists():
+        if path.is_socket():
+            path.unlink()
+        elif path.is_symlink() or path.exists():
             path.rename(path.with_name(f"aside-{path.name}"))
         path.with_name("elsewhere.txt").unlink(missing_ok=True)
 

@@ -41,8 +41,6 @@ KINDS = {
     "kind", [pytest.param(kind, marks=() if kind == "fifo" else pytest.mark.slow) for kind in KINDS]
 )
 def test_a_home_comes_up_or_says_in_a_line_what_is_in_its_way(shop, service, kind, name):
-    if kind == "directory" and name in {"a.json", "a.out"}:
-        pytest.skip("`down` of a home whose service could not be started for that waits: not mended yet")
     shop.write(service("a"))
     path = Path(shop.path) / name
     (path.parent / "elsewhere.txt").write_text("mine")
@@ -72,4 +70,29 @@ def test_below_a_home_that_is_up_a_fifo_holds_nothing_up(shop, service, name):
         done = shop.cli(*words, timeout_s=HANGS_S)
         assert "Traceback" not in done.out + done.err, (words, done)
     wait_until(lambda: not shop.home.is_up(), what="the home is down")
+    shop.wait_nothing()
+
+
+def test_a_record_that_cannot_be_written_is_logged_once_and_the_service_restarts(shop, service):
+    shop.write(service("a", ["sh", "-c", "exit 1"], restarts_max=3, restart_delay='"1ms"'))
+    record = Path(shop.path) / "a.json"
+    _directory(record)
+    assert shop.cli("up").code == 1
+    assert shop.ps()["a"]["restarts"] == 3
+    shop.down()
+    assert [one for one in shop.events() if str(record) in one] == [
+        f"{record} cannot be written: Is a directory"
+    ]
+    assert (record / "inside").read_text() == "mine"
+
+
+def test_a_service_that_may_outlive_its_supervisor_needs_its_fifo_and_says_so(shop, service):
+    shop.write(service("a", orphan='"adopt"') + service("b"))
+    out = Path(shop.path) / "a.out"
+    _directory(out)
+    done = shop.cli("up")
+    assert done.code == 1
+    assert f"cannot be started: {out}: Is a directory" in done.out + done.err, done
+    assert shop.ps()["b"]["state"] == "ready"
+    assert shop.cli("down").code in {0, 1}
     shop.wait_nothing()

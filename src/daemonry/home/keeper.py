@@ -14,13 +14,14 @@ import os
 import random
 import stat
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from daemonry.home import process_run, service_record
 from daemonry.home.child import ALIVE, SETTLED, Happened, State, step
 from daemonry.home.home import Home
 from daemonry.home.home_file import Orphan, Process, Service
+from daemonry.home.own_files import OwnFiles
 from daemonry.home.policy import GiveUp, Leave, Restart, after_end
 from daemonry.home.process_run import AdoptedRun, Run
 from daemonry.home.readiness import Channel, NotReady, how_it_ended, wait_ready
@@ -40,6 +41,7 @@ class Supervising(Protocol):
 
     home: Home
     reaper: Reaper
+    files: OwnFiles
 
     def changed(self, keeper: Keeper, message: str, level: int) -> None:
         """Be told that a keeper's state has changed, and how people say it."""
@@ -119,7 +121,7 @@ class Keeper:
         """Start it: what it needs is ready."""
         self._failure = self.reason = ""
         if self._step(Happened.NEEDS_READY, "starting", logging.DEBUG):
-            self._spawn(self._live())
+            self._spawn(self._lived(self._live()))
 
     def stop(self) -> None:
         """Have it end, whatever it is doing."""
@@ -142,7 +144,7 @@ class Keeper:
         self.restarts = record.restarts
         self._record = record
         self._step(Happened.NEEDS_READY, "found", logging.DEBUG)
-        self._spawn(self._go_on(run))
+        self._spawn(self._lived(self._go_on(run)))
 
     async def until(self, condition: Callable[[State], bool]) -> None:
         """Return once its state fulfils a condition."""
@@ -163,6 +165,19 @@ class Keeper:
 
     # --- a run ----------------------------------------------------------------------------------
 
+    async def _lived(self, life: Coroutine[Any, Any, None]) -> None:
+        """Perform a run.  What breaks it ends it, so that nobody waits for a step that never comes."""
+        try:
+            await life
+        except Exception as error:
+            logger.exception("%s: a mistake in the supervisor", self.service.name)
+            run, self._run = self._run, None
+            if run is not None:
+                run.kill()
+                await run.sweep()
+            self._forget()
+            self._after_end(None, f"the supervisor cannot go on with it: {error!r}")
+
     async def _live(self) -> None:
         if self.state is State.STOPPING:
             self._after_end(None, "not started")
@@ -170,6 +185,7 @@ class Keeper:
         try:
             run, output = self._start_process()
         except OSError as error:
+            self._forget()
             self._after_end(None, f"cannot be started: {self._why_not(error)}")
             return
         self.log.event(f"started (pid {run.pid})", logging.INFO)
@@ -182,6 +198,8 @@ class Keeper:
             error.filename == process.directory
         ):  # the kernel has one message for a directory and for a program
             return f"its directory {process.directory}: {error.strerror}"
+        if error.filename == self._out_path():
+            return f"{error.filename}: {error.strerror}"
         if isinstance(error, FileNotFoundError):
             # The kernel says the same of a script whose interpreter is missing.
             missing = "the interpreter in its first line is not there"
@@ -196,6 +214,7 @@ class Keeper:
         self._run = run
         assert asyncio.iscoroutine(becoming_ready)
         readiness = asyncio.get_running_loop().create_task(becoming_ready)
+        readiness.add_done_callback(self._looked)
         try:
             code = await run.ended
         finally:
@@ -208,10 +227,10 @@ class Keeper:
         stubborn = await run.sweep()
         if stubborn:
             self.log.event(f"cannot be ended: {', '.join(map(str, stubborn))}", logging.ERROR)
+        self._run = None
         output.finish()
         ended = self._said_end(run)
         self._forget()
-        self._run = None
         self._after_end(code, self._failure, ended)
 
     def _start_process(self) -> tuple[Run, Output]:
@@ -226,20 +245,20 @@ class Keeper:
         self._write_record()
         self._remove_stale_socket()
         self.log.tail.clear()
-        self._channel = Channel(process.channel)
         far, near = self._output_pipe()
         try:
+            self._channel = Channel(process.channel)
             run = process_run.start(
                 process, mark, self._channel.extra, (far, near), self._channel.pass_fds, self._world.reaper
             )
+            self._channel.started()
         except BaseException:
             os.close(far)
-            self._channel.close()
-            self._forget()
+            if self._channel is not None:
+                self._channel.close()
             raise
         finally:
             os.close(near)
-            self._channel.started()
         self._record = self._record.of(run.identity, run.started_at)
         self._write_record()
         return run, Output(asyncio.get_running_loop(), far, self.log.line)
@@ -258,8 +277,12 @@ class Keeper:
         except FileNotFoundError:
             pass
         os.mkfifo(path, 0o600)
-        far = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        return far, os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        far = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            return far, os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except BaseException:
+            os.close(far)
+            raise
 
     def _open_out(self) -> Output:
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -301,9 +324,22 @@ class Keeper:
             self._write_record()
         self._hook("ready")
 
+    def _looked(self, readiness: asyncio.Task[None]) -> None:
+        """End a run for which looking whether it is ready has failed by itself."""
+        if not readiness.cancelled() and (error := readiness.exception()) is not None:
+            logger.error("%s: a mistake in the supervisor", self.service.name, exc_info=error)
+            self._failure = f"the supervisor cannot see whether it is ready: {error!r}"
+            self._spawn(self._terminate())
+
     async def _terminate(self) -> None:
-        if self._run is not None:  # else `_live` has not begun, and will not
-            await self._run.terminate(self.service.stop_signal, self.service.stop_timeout_s)
+        run = self._run
+        if run is None:  # `_live` has not begun, and will not
+            return
+        try:
+            await run.terminate(self.service.stop_signal, self.service.stop_timeout_s)
+        except Exception:
+            logger.exception("%s: a mistake in the supervisor; killing it", self.service.name)
+            run.kill()
 
     # --- after a run ----------------------------------------------------------------------------
 
@@ -452,11 +488,10 @@ class Keeper:
             logger.error("%s: a mistake in the supervisor", self.service.name, exc_info=error)
 
     def _write_record(self) -> None:
-        assert self._record is not None
-        try:
-            service_record.write(self._record_path(), self._record)
-        except OSError as error:
-            logger.error("%s: its record cannot be written: %s", self.service.name, error)
+        record = self._record
+        assert record is not None
+        path = self._record_path()
+        self._world.files.write(path, lambda: service_record.write(path, record))
 
     def _record_path(self) -> str:
         return self._world.home.path(self.service.name, "json")
@@ -466,15 +501,12 @@ class Keeper:
         self._record = None
         self._remove_stale_socket()
         for path in (self._record_path(), self._out_path()):
-            try:
-                os.unlink(path)
-            except FileNotFoundError:
-                pass
+            self._world.files.remove(path)
 
     def _remove_stale_socket(self) -> None:
         """Remove a socket at which nobody listens: many programs cannot bind where one is."""
         if os.path.islink(self.service.socket_path):  # to where a daemon of daemonry listened
-            os.unlink(self.service.socket_path)
+            self._world.files.remove(self.service.socket_path)
             return
         from daemonry.errors import StaleSocket
         from daemonry.transport.connect import connect
@@ -483,6 +515,6 @@ class Keeper:
         try:
             connect(Endpoint.unix(self.service.socket_path), 0.1).close()
         except StaleSocket:
-            os.unlink(self.service.socket_path)
+            self._world.files.remove(self.service.socket_path)
         except Exception:  # noqa: BLE001, S110  # none there, or somebody lives there: the service will say so
             pass

@@ -21,7 +21,7 @@ import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -89,7 +89,8 @@ class Channel:
             self._socket.close()
             self._socket = None
             if self._remove:
-                os.unlink(self._remove)
+                with suppress(OSError):  # below a directory that others clean
+                    os.unlink(self._remove)
         if not self._ready.done():
             self._ready.cancel()
         elif not self._ready.cancelled():

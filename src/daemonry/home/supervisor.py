@@ -30,6 +30,7 @@ from daemonry.home.control import (
 from daemonry.home.home import Home
 from daemonry.home.home_file import RESERVED, HomeFile, Orphan
 from daemonry.home.keeper import Keeper
+from daemonry.home.own_files import OwnFiles
 from daemonry.home.process_run import AdoptedRun
 from daemonry.home.service_record import ServiceRecord
 from daemonry.limits import LOCK_PROBE_PATIENCE_S, SERVICE_SWEEP_S
@@ -41,6 +42,7 @@ from daemonry.process.private_dir import ensure_unwritable_by_others
 from daemonry.process.readiness import Reporter
 from daemonry.process.reaping import Reaper
 from daemonry.process.record import Record
+from daemonry.process.regular_file import is_regular
 from daemonry.service.server.builtin import Control, VarlinkService
 from daemonry.service.server.dispatch import Calls
 from daemonry.service.server.server import Server
@@ -68,6 +70,7 @@ class Supervisor:
     Attributes:
         keepers: one for each service, each after those that it needs.
         reaper: collects what ends.
+        files: what it writes and removes, and can go on without.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Supervisor:
         self.home = home
         self.keepers: dict[str, Keeper] = {}
         self.reaper = Reaper()
+        self.files = OwnFiles()
         self._foundlings = Foundlings(self.reaper.knows)
         self._file: HomeFile | None = None
         self._watches: list[Watch] = [watch]
@@ -150,7 +154,7 @@ class Supervisor:
             await serving
             self._server.cleanup()
             homes.remove(self.home.directory)
-            _remove(self.home.path(RESERVED, "json"))
+            self.files.remove(self.home.path(RESERVED, "json"))
             _remove_if_empty(self.home.path(RESERVED, "crash"))
             logger.info("ended")
             logging.getLogger().removeHandler(log)
@@ -302,7 +306,7 @@ class Supervisor:
             logger.warning("%s: ending what a killed supervisor left: %s", found.service, sorted(left))
             await asyncio.to_thread(sweep.end, 0, found.mark, grace_s)
         for suffix in ("json", "out"):
-            _remove(self.home.path(found.service, suffix))
+            self.files.remove(self.home.path(found.service, suffix))
 
     # --- the order ------------------------------------------------------------------------------
 
@@ -639,16 +643,9 @@ class Supervisor:
         task.add_done_callback(self._tasks.discard)
 
 
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
-
-
 def _remove_if_empty(path: str) -> None:
     try:
-        if os.stat(path).st_size == 0:
+        if is_regular(path) and os.stat(path).st_size == 0:
             os.unlink(path)
-    except FileNotFoundError:
+    except OSError:
         pass

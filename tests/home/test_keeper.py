@@ -1,0 +1,85 @@
+"""A keeper whose own work fails goes on to a settled state: nobody waits for a step that never comes."""
+
+import asyncio
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from daemonry.home import home_file, keeper, service_record
+from daemonry.home.child import State
+from daemonry.home.keeper import Keeper
+from daemonry.home.own_files import OwnFiles
+from daemonry.home.process_run import Run
+from daemonry.process.reaping import Reaper
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="homes need Linux")
+# Nothing here takes as long: it would wait for ever.
+HANGS_S = 60.0
+
+
+class Broken(RuntimeError):
+    """A mistake in the supervisor."""
+
+
+def breaks(*args, **kwargs):
+    raise Broken("by the test")
+
+
+async def life(shop, service, during):
+    shop.write(service("a", restart='"never"'))
+    world = SimpleNamespace(home=shop.home, reaper=Reaper(), files=OwnFiles(), changed=lambda *args: None)
+    kept = Keeper(home_file.load(shop.home.directory).services["a"], world, 1 << 20)
+    try:
+        async with asyncio.timeout(HANGS_S):
+            kept.ask_start()
+            kept.start()
+            await during(kept)
+    finally:
+        kept.kill()
+        await kept.close()
+    shop.wait_nothing()
+    return kept
+
+
+async def settled(kept):
+    await kept.until_settled()
+
+
+def test_before_its_process_is_there(shop, service, monkeypatch):
+    monkeypatch.setattr(service_record, "fingerprint", breaks)
+    kept = asyncio.run(life(shop, service, settled))
+    assert kept.state is State.FAILED
+    assert "the supervisor cannot go on with it" in kept.reason
+    assert "by the test" in kept.reason
+
+
+def test_while_it_looks_whether_it_is_ready(shop, service, monkeypatch):
+    monkeypatch.setattr(keeper, "wait_ready", breaks)
+    kept = asyncio.run(life(shop, service, settled))
+    assert kept.state is State.FAILED
+    assert "cannot see whether it is ready" in kept.reason
+
+
+def test_after_its_process_has_ended(shop, service, monkeypatch):
+    monkeypatch.setattr(Keeper, "_said_end", breaks)
+
+    async def ends(kept):
+        await kept.until(lambda state: state is State.READY)
+        kept.kill()
+        await kept.until_settled()
+
+    kept = asyncio.run(life(shop, service, ends))
+    assert kept.state is State.FAILED
+
+
+def test_while_it_is_asked_to_end(shop, service, monkeypatch):
+    monkeypatch.setattr(Run, "terminate", breaks)
+
+    async def ends(kept):
+        await kept.until(lambda state: state is State.READY)
+        kept.stop()
+        await kept.until_settled()
+
+    kept = asyncio.run(life(shop, service, ends))
+    assert kept.state is State.STOPPED
