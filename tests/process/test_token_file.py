@@ -45,18 +45,18 @@ def test_one_that_others_could_read_or_write_is_refused(path, mode):
 
 def test_a_link_is_not_followed(path, tmp_path):
     (tmp_path / "link").symlink_to(path)
-    with pytest.raises(UnsafePath, match="symbolic link"):
+    with pytest.raises(UnsafePath, match="the token's file is a symbolic link"):
         token_file.read(str(tmp_path / "link"))
 
 
 def test_a_named_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe", 0o600)
-    with pytest.raises(UnsafePath, match="no ordinary file"):
+    with pytest.raises(UnsafePath, match="is a FIFO and not a regular file"):
         token_file.read(str(tmp_path / "pipe"))
 
 
 def test_a_directory_and_nothing_at_all_are_told(tmp_path):
-    with pytest.raises(UnsafePath, match="no ordinary file"):
+    with pytest.raises(UnsafePath, match="is a directory and not a regular file"):
         token_file.read(str(tmp_path))
     with pytest.raises(UnsafePath, match="cannot be read: No such file"):
         token_file.read(str(tmp_path / "none"))

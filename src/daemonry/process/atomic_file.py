@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from daemonry.process.regular_file import open_regular
+
 
 def write_atomically(path: str, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
     """Replace the file at `path` with `data`.
@@ -23,7 +25,7 @@ def write_atomically(path: str, data: bytes, *, mode: int = 0o600, durable: bool
     """
     # The process id and the thread keep two writers apart; the rename decides which one is last.
     aside = f"{path}.{os.getpid()}.{_thread_id()}.tmp"
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    fd = open_regular(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         try:
             _write_all(fd, data)

@@ -6,11 +6,11 @@ address alone: by the list of this user's daemons.  What is said with a token is
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 
 from daemonry.errors import UnsafePath
+from daemonry.process.regular_file import NotRegular, open_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,11 +49,10 @@ def read(path: str) -> str:
             what is in it is no token.
     """
     try:
-        # Not blocking: it may be a named pipe, which would be waited for.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = open_regular(path)
+    except NotRegular as error:
+        raise UnsafePath(path, f"the token's file {error.strerror}") from error
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise UnsafePath(path, "the token's file is a symbolic link") from error
         raise UnsafePath(path, f"the token cannot be read: {error.strerror}") from error
     try:
         _check(path, os.fstat(fd))
@@ -69,8 +68,6 @@ def read(path: str) -> str:
 
 
 def _check(path: str, found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise UnsafePath(path, "the token's file is no ordinary file")
     if found.st_uid not in (os.geteuid(), 0):
         raise UnsafePath(path, f"the token's file belongs to user {found.st_uid}, not to {os.geteuid()}")
     if found.st_mode & 0o077:

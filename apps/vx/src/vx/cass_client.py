@@ -111,7 +111,7 @@ class CassClient:
             fds: list[int] = []
             try:
                 for path in paths[begin : begin + MAX_FDS]:
-                    fds.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))  # noqa: PERF401  # closed below
+                    fds.append(digests.open_file(path))  # noqa: PERF401  # closed below
                 stored += await self.put_fds(fds)
             finally:
                 for fd in fds:

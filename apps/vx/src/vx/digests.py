@@ -7,7 +7,9 @@ SHA instructions, and is not slower elsewhere.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from typing import Final
 
 from blake3 import blake3
@@ -43,13 +45,26 @@ def of_fd(fd: int) -> tuple[str, int]:
     return hasher.hexdigest(), offset
 
 
+def open_file(path: str) -> int:
+    """Return a descriptor of the regular file at `path`, open for reading; a link is followed.
+
+    Raises:
+        OSError: it cannot be opened; or a FIFO, device or directory is there, and is not waited for.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "is no regular file", path)
+    return fd
+
+
 def of_path(path: str) -> tuple[str, int]:
     """Return the digest and the size of the file at `path`.
 
     Raises:
         OSError: it cannot be read.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = open_file(path)
     try:
         return of_fd(fd)
     finally:

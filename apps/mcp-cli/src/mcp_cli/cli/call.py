@@ -212,10 +212,11 @@ def _say_waiting() -> None:
 
 def _from_file(path: str) -> str:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe is not waited for, but
     except OSError as error:
         raise daemonry.errors.ArgumentInvalid(f"@{path}", f"cannot be read: {error.strerror}") from None
     try:
+        os.set_blocking(fd, True)  # read to its end where somebody writes to it
         return _read_all(fd, path)
     finally:
         os.close(fd)

@@ -13,6 +13,7 @@ from typing import Final
 
 from daemonry.errors import ConfigError
 from mcp_cli.config import cache, model, search
+from mcp_cli.config.given_files import read_given
 from mcp_cli.config.model import Config, ServerConfig
 from mcp_cli.config.search import Found
 
@@ -91,12 +92,9 @@ def read(path: str) -> str:
         ConfigError: it cannot be read, is too long or is not UTF-8.
     """
     try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_CONFIG_BYTES + 1)
+        data = read_given(path, MAX_CONFIG_BYTES)
     except OSError as error:
         raise ConfigError(path, "", f"cannot be read: {_reason(error)}") from None
-    if len(data) > MAX_CONFIG_BYTES:
-        raise ConfigError(path, "", f"longer than {MAX_CONFIG_BYTES} bytes")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

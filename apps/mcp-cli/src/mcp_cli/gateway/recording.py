@@ -20,9 +20,12 @@ from typing import Any, BinaryIO, TextIO
 from daemonry.cli import kit
 from mcp_cli import NAME
 from mcp_cli.client.options import Options
+from mcp_cli.config.given_files import read_given
 
 HEAD = {"mcp-cli": "recording", "version": 1}
 NOT_RECORDED = -32001
+# All of it is held in memory.
+MAX_RECORDING_BYTES = 1 << 28
 
 
 class Unreadable(Exception):
@@ -40,7 +43,9 @@ def record(options: Options, path: str, server: str) -> int:
     from mcp_cli.gateway import serve
 
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        # Not waiting for a reader: without one, a named pipe cannot be written.
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        os.set_blocking(fd, True)
         if stat.S_ISREG(os.fstat(fd).st_mode):  # one that was there has a mode of its own
             os.fchmod(fd, 0o600)
     except OSError as error:
@@ -169,8 +174,7 @@ def _for_request(message: dict[str, Any], request: dict[str, Any]) -> dict[str, 
 def replay(path: str) -> int:
     """Be the server of a recording, on the standard streams, and return the exit code."""
     try:
-        with open(path, encoding="utf-8") as file:
-            recording = Recording(file.read().splitlines())
+        recording = Recording(read_given(path, MAX_RECORDING_BYTES).decode().splitlines())
     except OSError as error:
         kit.complain(f"{NAME}: {path} cannot be read: {error.strerror}")
         return kit.FAILED

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from palingenesis.agents.profile import Profile
-from palingenesis.evidence import places, processes
+from palingenesis.evidence import places, processes, tail
 from palingenesis.evidence.facts import Fact, Sign, Source
 from palingenesis.evidence.json_lines import instant, line_of, number, text
 from palingenesis.evidence.processes import Process
@@ -114,7 +114,7 @@ def _registered(pattern: str) -> Iterable[Registered]:
 
 def _entry(path: str) -> dict[str, Any]:
     try:
-        with open(path, "rb") as file:
+        with open(tail.open_regular(path), "rb") as file:
             return line_of(file.read(MAX_REGISTRY_BYTES)) or {}
     except OSError:
         return {}

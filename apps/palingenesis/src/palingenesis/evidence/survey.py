@@ -203,7 +203,7 @@ def _project_root(path: str) -> str:
     """Return the directory that a Gemini project's folder says that it is of; "" where it says none."""
     marker = os.path.join(os.path.dirname(os.path.dirname(path)), ".project_root")
     try:
-        with open(marker, "rb") as file:
+        with open(tail.open_regular(marker), "rb") as file:
             root = os.fsdecode(file.read(4096)).strip()
     except OSError:
         return ""

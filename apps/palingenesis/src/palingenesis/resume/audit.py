@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
+from daemonry import open_regular
+
 logger = logging.getLogger("palingenesis.audit")
 
 MAX_BYTES: Final = 10 * 2**20
@@ -29,7 +31,7 @@ class Audit:
         line = msgspec.json.encode({"at_s": round(at_s, 3), "what": what, **fields}) + b"\n"
         try:
             self._rotate(len(line))
-            fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = open_regular(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             try:
                 os.write(fd, line)
             finally:

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from daemonry import open_regular
 from palingenesis.agents.profile import Profile, command
 from palingenesis.evidence import places, processes
 from palingenesis.evidence.attention import Attention
@@ -414,8 +415,7 @@ def _line(text: str) -> str:
 
 def _read_text(path: str) -> str:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-        with open(fd, "rb") as file:
-            return (file.read(4 * MAX_NOTES_CHARS) or b"").decode("utf-8", "replace")
+        with open(open_regular(path), "rb") as file:
+            return file.read(4 * MAX_NOTES_CHARS).decode("utf-8", "replace")
     except OSError:
         return ""

@@ -14,8 +14,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
-from typing import Final
+from typing import BinaryIO, Final
 
+from daemonry import open_regular
 from palingenesis.evidence import processes
 from palingenesis.resume.entry import Run
 
@@ -78,7 +79,7 @@ class Runs:
 
     def process_of(self, run: Run) -> tuple[int, str]:
         """Return the process of a run that has begun, and its start; (0, "") where it is gone."""
-        with contextlib.suppress(OSError, ValueError), open(self._file(run, "started"), "rb") as file:
+        with contextlib.suppress(OSError, ValueError), _opened(self._file(run, "started")) as file:
             pid = int(file.read(32))
             start = processes.start_of(pid)
             if start and _is_marked(pid, run.token):
@@ -100,16 +101,17 @@ class Runs:
     def changed_at_s(self, run: Run) -> float:
         """Return when the run printed something last; 0.0 if it has printed nothing."""
         try:
-            found = os.stat(self._file(run, "out"))
+            found = os.lstat(self._file(run, "out"))
         except OSError:
             return 0.0
         if found.st_size > MAX_OUTPUT_BYTES:
-            os.truncate(self._file(run, "out"), 0)
+            with contextlib.suppress(OSError):
+                os.close(open_regular(self._file(run, "out"), os.O_WRONLY | os.O_TRUNC))
         return found.st_mtime if found.st_size else 0.0
 
     def tail(self, run: Run) -> str:
         """Return the last words that the run printed; foreign text."""
-        with contextlib.suppress(OSError), open(self._file(run, "out"), "rb") as file:
+        with contextlib.suppress(OSError), _opened(self._file(run, "out")) as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - TAIL_BYTES))
             return file.read(TAIL_BYTES).decode("utf-8", "replace")
@@ -154,3 +156,7 @@ def _is_marked(pid: int, token: str) -> bool:
             return f"{MARK_VARIABLE}={token}".encode() in file.read(2**20).split(b"\0")
     except OSError:
         return not os.path.isdir("/proc/self")
+
+
+def _opened(path: str) -> BinaryIO:
+    return open(open_regular(path), "rb")

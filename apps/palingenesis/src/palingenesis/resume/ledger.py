@@ -5,6 +5,7 @@ Owns the file and its form.  An entry is written before anything is done or show
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -12,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from daemonry import write_atomically
+from daemonry import open_regular, read_regular, write_atomically
 from palingenesis.resume.entry import Entry
 from palingenesis.resume.states import State
 
@@ -51,12 +52,13 @@ def read(path: str) -> Kept:
         ValueError: it cannot be understood.
     """
     try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = read_regular(path, MAX_BYTES)
     except FileNotFoundError:
         return Kept()
-    if len(data) > MAX_BYTES:
-        raise ValueError(f"longer than {MAX_BYTES} bytes")
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise ValueError(f"longer than {MAX_BYTES} bytes") from None
+        raise
     kept = msgspec.json.decode(data, type=Kept)
     if kept.version != 1:
         raise ValueError(f"of version {kept.version}")
@@ -72,9 +74,7 @@ class Ledger:
     """
 
     def __init__(self, state_dir: str, now_s: float) -> None:
-        self._lock = os.open(
-            os.path.join(state_dir, "sessions.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
+        self._lock = open_regular(os.path.join(state_dir, "sessions.lock"), os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BaseException:

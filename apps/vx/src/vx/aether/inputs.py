@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from vx import digests
 from vx.cass_client import CassClient
 from vx.keys.file_digests import FileDigests, is_settled, signature_of
 from vx.project import c_includes
@@ -100,7 +101,7 @@ class Inputs:
             return None
         known = self._includes.get(digest)
         if known is None:
-            with open(path, "rb") as file:
+            with open(digests.open_file(path), "rb") as file:
                 known = c_includes.includes_of(file.read(_MAX_SOURCE_BYTES))
             if len(self._includes) >= _KEPT_INCLUDES:
                 self._includes.clear()

@@ -155,7 +155,7 @@ class Store:
 
     def put_path(self, path: str) -> tuple[str, int]:
         """Keep the content of the file at `path`; otherwise as `put_fd`."""
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = digests.open_file(path)
         try:
             return self.put_fd(fd)
         finally:

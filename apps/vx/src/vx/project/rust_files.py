@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Iterable
 from typing import Any, Final
 
+from vx import digests
 from vx.project import cargo_manifest
 from vx.project.cargo_manifest import Manifest, Package, Workspace
 from vx.project.errors import ProjectInvalid, Unsupported
@@ -278,7 +279,7 @@ def read_toml(path: str) -> dict[str, Any]:
         ProjectInvalid: it is no TOML.
         OSError: it cannot be read.
     """
-    with open(path, "rb") as file:
+    with open(digests.open_file(path), "rb") as file:
         text = file.read()
     try:
         return _parsed(text)

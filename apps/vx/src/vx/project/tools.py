@@ -164,7 +164,7 @@ def _rustc(path: str, sysroot: str, env: Mapping[str, str]) -> tuple[Tool, str]:
 
 def _is_script(path: str) -> bool:
     try:
-        with open(path, "rb") as file:
+        with open(digests.open_file(path), "rb") as file:
             return file.read(2) == b"#!"
     except OSError:
         return False
