@@ -16,6 +16,7 @@ from daemonry import errors
 from daemonry.cli import commands, exit_codes, grammar
 from daemonry.daemon import lifecycle
 from daemonry.home import child
+from vx.cli import grammar as vx_grammar
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SOURCE: Final = ROOT / "src/daemonry"
@@ -100,9 +101,15 @@ def home_commands() -> str:
     return grammar.table(commands.DAEMONRY._replace(commands=commands.HOME))
 
 
+def vx_commands() -> str:
+    """Return the table of `vx`'s commands."""
+    return grammar.table(vx_grammar.VX)
+
+
 DRAWN: Final[dict[str, Callable[[], str]]] = {
     "commands of daemonry": daemonry_commands,
     "commands of homes": home_commands,
+    "commands of vx": vx_commands,
     "error tree": error_tree,
     "exit codes": exit_code_table,
     "home child": child.drawing,

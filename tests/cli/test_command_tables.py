@@ -11,6 +11,7 @@ from daemonry.cli import commands, grammar
 from daemonry.cli.completion import candidates
 from daemonry.cli.grammar import Program
 from daemonry.cli.parser import parser_of, parser_of_command
+from vx.cli import grammar as vx_grammar
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,6 +26,7 @@ class Surface(NamedTuple):
 
 SURFACES = {
     "daemonry": Surface(commands.DAEMONRY, "docs/cli.md", "commands of daemonry"),
+    "vx": Surface(vx_grammar.VX, "apps/vx/README.md", "commands of vx"),
     "homes": Surface(
         commands.DAEMONRY._replace(commands=commands.HOME), "docs/homes.md", "commands of homes"
     ),
@@ -75,7 +77,7 @@ def of_the_page(page, drawn):
         row = re.match(r"\| `(.+?)` \| (.*?) \| .* \|$", line)
         if row:
             verbs = re.match(r"[a-z-]+( [a-z-]+(?= |$))*", row[1])[0]
-            yield verbs, set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", row[2]))
+            yield verbs, set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", row[2]))
 
 
 def without_help(found):

@@ -4,7 +4,8 @@
     build         `vx build`: asks aether, and shows what it tells
     bring_up      reaching aether when it does not answer at once
     progress      what a build that runs looks like: a bar on a terminal, lines elsewhere
-    commands      all commands, with their help
+    grammar       the table of all commands, and their completion
+    commands      what all commands do
     explaining    `vx explain`
     store         `vx verify`, `vx gc`, `vx clean`
     failures      errors as one line and an exit code

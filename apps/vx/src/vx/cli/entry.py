@@ -30,6 +30,10 @@ def _run(arguments: list[str]) -> int:
         asked = build.parse(arguments[1:])
         if asked is not None:
             return build.perform(asked)
+    if arguments[:1] == ["_complete"]:
+        from vx.cli.grammar import complete
+
+        return complete(arguments[1:])
     from vx.cli.commands import run as run_any
 
     return run_any(arguments)

@@ -22,7 +22,7 @@ _SHOWN = 20
 
 def explain(options: argparse.Namespace) -> int:
     """Do `vx explain`."""
-    directory = _project_of(os.path.abspath(options.directory) if options.directory else os.getcwd())
+    directory = project_of(os.path.abspath(options.directory) if options.directory else os.getcwd())
     runs = run_files.read_all(directory)
     if not runs:
         if options.json:
@@ -41,7 +41,8 @@ def explain(options: argparse.Namespace) -> int:
     return _one(runs[at], runs[at + 1 :], options)
 
 
-def _project_of(directory: str) -> str:
+def project_of(directory: str) -> str:
+    """Return the nearest directory above, or `directory`, that has reports; itself where none has."""
     above = directory
     while not os.path.isdir(run_files.runs_dir(above)):
         parent = os.path.dirname(above)

@@ -1,0 +1,103 @@
+"""The table of `vx`'s commands, and what a shell offers for a run.
+
+Owns the verbs, their words and options.  What each does is `commands`'s.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from daemonry.cli import completion
+from daemonry.cli.completion import Cursor
+from daemonry.cli.grammar import (
+    COMPLETION,
+    DIRECTORY,
+    JSON_OPTION,
+    Command,
+    Option,
+    Program,
+    ValueKind,
+    Word,
+)
+from vx import __version__
+
+RUN: Final = ValueKind("run")
+
+_DIRECTORY: Final = Option("-C --directory", "the project's directory", "DIR", DIRECTORY, default="")
+_NO_SPAWN: Final = Option("--no-spawn", "fail if aether does not run, instead of starting it")
+
+VX: Final = Program(
+    "vx",
+    "A build engine that never compiles the same thing twice.",
+    __version__,
+    (
+        Command(
+            "build",
+            "build the project of this directory",
+            options=(
+                Option("-r --release", "with the release profile"),
+                _DIRECTORY,
+                Option("-p --package", "of a workspace; repeatable", "NAME", repeated=True),
+                Option("--workspace", "all packages of the workspace"),
+                Option("-F --features", "features to turn on", "NAMES", repeated=True),
+                Option("--no-default-features", "without the default features"),
+                Option("--all-features", "with all features"),
+                _NO_SPAWN,
+                Option("--die-with-parent", "an aether that is started ends with this command"),
+                Option("-q --quiet", "show only what compilers say"),
+                Option("--json", "print the result as JSON"),
+            ),
+        ),
+        Command(
+            "explain",
+            "tell what the last build did, and why",
+            (Word("run", "RUN", "the id of an earlier run", "?", RUN),),
+            (
+                Option("--last-miss", "the last time that something had to be compiled, and its inputs"),
+                Option("--diff", "what is otherwise than in the run before"),
+                Option("--all", "list the runs"),
+                Option("-v --verbose", "with all inputs"),
+                _DIRECTORY,
+                JSON_OPTION,
+            ),
+        ),
+        Command("status", "say how aether and its services are", options=(JSON_OPTION,)),
+        Command("kill", "end aether and its services"),
+        Command(
+            "clean",
+            "remove what was built here, and its reports",
+            options=(Option("--store", "remove the store of VX_HOME, too: everything is compiled anew"),),
+        ),
+        Command(
+            "verify",
+            "read the whole store again and name what is damaged",
+            options=(_NO_SPAWN, JSON_OPTION),
+        ),
+        Command(
+            "gc",
+            "remove from the store what was not used for longest",
+            options=(
+                Option("--max-size", "until it is this small: 500M, 2G (default: its usual bound)", "SIZE"),
+                Option("--dry-run", "only tell what would go"),
+                _NO_SPAWN,
+                JSON_OPTION,
+            ),
+        ),
+        COMPLETION,
+    ),
+    epilog="VX_HOME (default ~/.vx) is where the services' sockets, logs and the store are.",
+    version_names="-V --version",
+)
+
+
+def complete(words: list[str]) -> int:
+    """Print what a shell may offer for the last of some words, and return the exit code."""
+    return completion.answer(VX, words, {RUN: _runs})
+
+
+def _runs(cursor: Cursor) -> list[str]:
+    from vx.cli.explaining import project_of
+    from vx.reports import run_files
+
+    return run_files.ids(project_of(os.path.abspath(cursor.value("-C") or ".")))
