@@ -16,6 +16,7 @@ from daemonry import errors
 from daemonry.cli import commands, exit_codes, grammar
 from daemonry.daemon import lifecycle
 from daemonry.home import child
+from daemonry.runtime import in_process, runner, stages
 from vx.cli import grammar as vx_grammar
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -117,4 +118,8 @@ DRAWN: Final[dict[str, Callable[[], str]]] = {
     "layers": layers,
     "lifecycle": lifecycle.drawing,
     "limits": limits,
+    "stages: in process": lambda: stages.drawing(in_process.SERVE),
+    "stages: prepare": lambda: stages.drawing(runner.PREPARE),
+    "stages: ready": lambda: stages.drawing(runner.BECOME_READY),
+    "stages: take over": lambda: stages.drawing(runner.TAKE_OVER),
 }

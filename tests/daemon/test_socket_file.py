@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
+from daemonry.daemon.instance import Instance
 from daemonry.testing import wait_until
+from daemonry.transport.endpoint import Endpoint
 
 # "Within seconds": the daemon looks once a second.
 BACK_S = 5.0
@@ -93,11 +95,13 @@ def test_lock_and_record_that_were_removed_are_back_within_seconds(probe):
 def test_a_state_directory_that_cannot_be_made_again_is_told_once(probe):
     """Each second a line, and a trace with it, would fill the log of whoever has this trouble."""
     with probe.foreground() as process:
+        # By its socket: without lock and record, it is not found by its name.
+        instance = Instance(None, Endpoint.unix(probe.place.socket_path))
         shutil.rmtree(probe.place.host_dir)
         with open(probe.place.host_dir, "w"):
             wait_until(lambda: "cannot be made again: " in probe.stderr(), BACK_S)
-            looked = probe.instance.status()["uptime_secs"] + 3
-            wait_until(lambda: probe.instance.status()["uptime_secs"] >= looked, 10, "two more looks")
+            looked = instance.status()["uptime_secs"] + 3
+            wait_until(lambda: instance.status()["uptime_secs"] >= looked, 10, "two more looks")
         assert probe.stderr().count("cannot be made again: ") == 1
         assert "Traceback" not in probe.stderr()
         os.unlink(probe.place.host_dir)

@@ -19,8 +19,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from daemonry import strict_json
 from daemonry.clock import Deadline
@@ -47,48 +46,57 @@ _SETUP_S: Final = 600.0
 class HandOver(Interface, name=INTERFACE):
     """Handing the daemon over to a new process of the same user."""
 
-    def __init__(self, giver: Giver) -> None:
-        self._giver = giver
+    def __init__(self, old_side: OldSide) -> None:
+        self._old_side = old_side
 
     async def take(self) -> Upgrade[None]:
         """Begin; the connection then speaks the hand-over's own words."""
-        return Upgrade(None, self._giver.speak)
+        return Upgrade(None, self._old_side.speak)
 
 
-class Giver:
-    """The old one's side.
+class Host(Protocol):
+    """The running daemon, as the old side of a hand-over needs it."""
 
-    Args:
-        gifts: returns the listener and the life lock; None when there is nothing to give now.
-        fields: returns what the new one is told besides.
-        let_go: stops accepting.
-        take_back: accepts again, because the new one is gone.
-        gone: is called when the new one is the daemon.
+    def offer(self) -> tuple[Listener, Lock] | None:
+        """Return the listener and the life lock; None when there is nothing to hand over now."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the new process is to know: `pid`, `version`, `paused`."""
+        ...
+
+    def stop_accepting(self) -> None:
+        """Accept no more connections."""
+        ...
+
+    def accept_again(self) -> None:
+        """Be the daemon as before: the new process is gone."""
+        ...
+
+    def hand_over(self) -> None:
+        """Leave everything to the new process, which is the daemon now."""
+        ...
+
+
+class OldSide:
+    """The side of the process that runs.
+
+    Attributes:
+        under_way: whether a hand-over has begun and is not over.
     """
 
-    def __init__(
-        self,
-        gifts: Callable[[], tuple[Listener, Lock] | None],
-        fields: Callable[[], dict[str, Any]],
-        let_go: Callable[[], None],
-        take_back: Callable[[], None],
-        gone: Callable[[], None],
-    ) -> None:
-        self._gifts = gifts
-        self._fields = fields
-        self._let_go = let_go
-        self._take_back = take_back
-        self._gone = gone
+    def __init__(self, host: Host) -> None:
+        self._host = host
         self.under_way = False
 
     async def speak(self, sock: socket.socket, early: bytes) -> None:
         """Hand the daemon over to who is at the other end of `sock`."""
-        gifts = self._gifts()
-        if self.under_way or gifts is None:
+        offer = self._host.offer()
+        if self.under_way or offer is None:
             return
         self.under_way = True
         try:
-            await self._give(sock, early, *gifts)
+            await self._give(sock, early, *offer)
         except (OSError, TimeoutError, EOFError) as error:
             logger.warning("the hand-over was given up: %s", error)
         finally:
@@ -97,20 +105,20 @@ class Giver:
     async def _give(self, sock: socket.socket, early: bytes, listener: Listener, lock: Lock) -> None:
         words = _Words(sock, early)
         await words.expect("give", REQUEST_TIMEOUT_S)
-        told = self._fields()
-        told["endpoint"] = str(listener.endpoint)
-        told["file"] = listener.file if isinstance(listener, UnixListener) else None
-        line = (strict_json.encode(told) + "\n").encode()
+        fields = self._host.describe()
+        fields["endpoint"] = str(listener.endpoint)
+        fields["file"] = listener.file if isinstance(listener, UnixListener) else None
+        line = (strict_json.encode(fields) + "\n").encode()
         socket.send_fds(sock, [line], [listener.fileno(), lock.fd])
         await words.expect("take", _SETUP_S)
-        self._let_go()
+        self._host.stop_accepting()
         try:
             await words.say("yours")
             await words.expect("thanks", REQUEST_TIMEOUT_S)
         except BaseException:
-            self._take_back()
+            self._host.accept_again()
             raise
-        self._gone()
+        self._host.hand_over()
 
 
 class _Words:
@@ -133,8 +141,8 @@ class _Words:
             raise EOFError(f"the new process said {said[:20]!r} instead of {word}")
 
 
-class Taken:
-    """The new one's side: what it was given.
+class NewSide:
+    """The side of the new process, with what it was given.
 
     Attributes:
         fields: what it was told: `endpoint`, `file`, `paused`, `pid`, `version`.
@@ -147,9 +155,10 @@ class Taken:
         self.listener = listener
         self.lock = lock
         self._sock = sock
+        self._kept = False
 
     @classmethod
-    def ask(cls, place: Place, endpoint: Endpoint, timeout_s: float = REQUEST_TIMEOUT_S) -> Taken:
+    def ask(cls, place: Place, endpoint: Endpoint, timeout_s: float = REQUEST_TIMEOUT_S) -> NewSide:
         """Ask the daemon that runs at `endpoint`.
 
         Raises:
@@ -204,6 +213,11 @@ class Taken:
                 raise
             raise ConnectionLost("the daemon that runs", "no") from error
 
+    def keep(self) -> Lock:
+        """Return the lock for good; `give_up` does nothing from now on."""
+        self._kept = True
+        return self.lock
+
     def thank(self) -> None:
         """Let the old one go."""
         try:
@@ -213,7 +227,9 @@ class Taken:
         self._sock.close()
 
     def give_up(self) -> None:
-        """Leave everything to the old one.  After `thank` nothing happens."""
+        """Leave everything to the old one.  After `keep` nothing happens."""
+        if self._kept:
+            return
         self._sock.close()
         self.lock.forget()
         self.listener.abandon()

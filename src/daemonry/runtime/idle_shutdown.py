@@ -19,19 +19,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from daemonry import clock
-from daemonry.daemon.lifecycle import Phase
 from daemonry.errors import DaemonryError
-from daemonry.transport.endpoint import UNIX
-
-if TYPE_CHECKING:
-    from daemonry.runtime.busy import Jobs
-    from daemonry.runtime.control_state import Life
-    from daemonry.service.server.dispatch import Calls
-    from daemonry.service.server.server import Server
 
 logger = logging.getLogger("daemonry.daemon")
 
@@ -49,59 +40,91 @@ def suspended_s() -> float:
     )
 
 
+class Host(Protocol):
+    """The running daemon, as its idle end needs it."""
+
+    @property
+    def begun(self) -> tuple[int, int]:
+        """How many calls, and how many jobs, have begun so far."""
+        ...
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls and jobs there are."""
+        ...
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the daemon ends."""
+        ...
+
+    @property
+    def may_end(self) -> bool:
+        """Whether it runs, and nothing such as a hand-over is under way."""
+        ...
+
+    @property
+    def newcomers(self) -> int:
+        """How many clients have not shown yet what they want."""
+        ...
+
+    def announce_end(self, ends: bool) -> None:
+        """Tell those who look for the daemon that it ends soon; or that it does not, after all."""
+        ...
+
+    def refuse_more(self) -> int:
+        """Let nobody else in but those who wait, and return how many did."""
+        ...
+
+    def retire_idle(self) -> None:
+        """Have connections on which nothing is in hand take no further call."""
+        ...
+
+    def accept_again(self) -> None:
+        """Listen as before.
+
+        Raises:
+            DaemonryError: it cannot be done now.
+        """
+        ...
+
+    def end(self) -> bool:
+        """Begin to end; False where that is not possible now."""
+        ...
+
+
 class Idle:
     """Watches for the time to end.
 
     Args:
         timeout_s: how long the daemon may be idle, in seconds.
-        life: the daemon's life.
-        calls: its calls.
-        server: its server.
-        jobs: its jobs.
-        going: is told that the end is near, and, should it not come, that it is not: True, then False.
-        held: whether something forbids the end now, such as a hand-over under way.
-        kept: whether a service manager keeps the socket, and starts the next daemon when somebody comes.
+        host: the daemon.
     """
 
-    def __init__(  # noqa: PLR0913  # all that an idle end touches
-        self,
-        timeout_s: float,
-        life: Life,
-        calls: Calls,
-        server: Server,
-        jobs: Jobs,
-        going: Callable[[bool], None],
-        held: Callable[[], bool],
-        *,
-        kept: bool,
-    ) -> None:
+    def __init__(self, timeout_s: float, host: Host) -> None:
         self._timeout_s = timeout_s
-        self._life = life
-        self._calls = calls
-        self._server = server
-        self._jobs = jobs
-        self._going = going
-        self._held = held
-        self._kept = kept
+        self._host = host
         self._seen = (-1, -1)
         self._active_at_s = clock.monotonic()
 
-    @property
-    def in_flight(self) -> int:
-        """How many calls and jobs there are."""
-        return self._calls.running + self._jobs.running
+    def __repr__(self) -> str:
+        return f"Idle(in flight: {self._host.in_flight}, ends after {self._timeout_s:g} s)"
 
     def fields(self) -> dict[str, Any]:
-        """Return what STATUS tells of it."""
+        """Return the fields of STATUS about it."""
         idle_s = 0.0 if self._is_busy() else clock.monotonic() - self._active_at_s
-        return {"idle_secs": int(idle_s), "idle_timeout_secs": self._timeout_s, "in_flight": self.in_flight}
+        return {
+            "idle_secs": int(idle_s),
+            "idle_timeout_secs": self._timeout_s,
+            "in_flight": self._host.in_flight,
+        }
 
     async def watch(self) -> None:
         """End the daemon when it has been idle for long enough; returns when it ends."""
         look_s = min(_LOOK_MAX_S, self._timeout_s / _LOOKS_PER_TIMEOUT)
         self._active_at_s = looked_at_s = clock.monotonic()
         suspended = suspended_s()
-        while not self._life.stopping.is_set():
+        while not self._host.is_ending:
             await asyncio.sleep(look_s)
             now_s, now_suspended = clock.monotonic(), suspended_s()
             stood_still = (
@@ -115,13 +138,8 @@ class Idle:
 
     def _is_busy(self) -> bool:
         """Whether anything is in hand, or has come since this was asked last."""
-        seen = (self._calls.begun, self._jobs.begun)
-        if (
-            seen == self._seen
-            and not self.in_flight
-            and self._life.phase is Phase.RUNNING
-            and not self._held()
-        ):
+        seen = self._host.begun
+        if seen == self._seen and not self._host.in_flight and self._host.may_end:
             return False
         self._seen = seen
         self._active_at_s = clock.monotonic()
@@ -129,36 +147,19 @@ class Idle:
 
     def _end(self) -> bool:
         """End the daemon unless somebody is just coming; all in one turn of the loop."""
-        if self._server.newcomers:
+        if self._host.newcomers:
             return False  # asked again at the next look
-        self._going(True)
-        if not self._refuse_more():
-            self._server.retire_idle()  # what such a client has just sent is answered here
+        self._host.announce_end(True)
+        if not self._host.refuse_more():
+            self._host.retire_idle()  # what such a client has just sent is answered here
             if not self._is_busy():
                 logger.info("idle for %g s", self._timeout_s)
-                if self._life.end_idle():
+                if self._host.end():
                     return True
         logger.info("somebody came as the idle end began; going on")
         try:
-            self._let_in()
+            self._host.accept_again()
         except DaemonryError as error:
             logger.error("the socket cannot be made again: %s", error)
-        self._going(False)
+        self._host.announce_end(False)
         return False
-
-    def _refuse_more(self) -> int:
-        """Let nobody else in, but who waits; return how many did."""
-        if self._kept:
-            # To refuse would be to refuse for ever: it is the manager's socket too.  Who waits there
-            # is the next daemon's, which is started for it.
-            self._server.stop_accepting()
-            return 0
-        return self._server.refuse_more()
-
-    def _let_in(self) -> None:
-        """Listen as before."""
-        if self._kept or self._server.endpoint.kind != UNIX:
-            # Nothing was refused, and a second listener could not have the first one's port.
-            self._server.accept_from_now()
-        else:
-            self._server.listen_again()

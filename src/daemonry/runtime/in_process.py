@@ -10,32 +10,38 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import inspect
 import logging
 import threading
 from _socket import socket as Socket
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from daemonry.clock import Deadline
 from daemonry.daemon.context import Run
 from daemonry.daemon.lifecycle import Happened
-from daemonry.errors import DaemonryError, NotReadyInTime, StartFailed, TargetInvalid
+from daemonry.errors import DaemonryError, NotReadyInTime, Refused, StartFailed, TargetInvalid
 from daemonry.limits import DRAIN_GRACE_S, MAX_HANDLER_THREADS
 from daemonry.process.forks import not_for_children
 from daemonry.runtime.control_state import Life
-from daemonry.runtime.tasks import Job, drain
+from daemonry.runtime.failure_text import one_line
+from daemonry.runtime.setting_up import (
+    become_ready,
+    builtin_calls,
+    load_config,
+    run_setup_hooks,
+    usual_config_path,
+)
+from daemonry.runtime.shutdown import drain
+from daemonry.runtime.stages import Plan, Stage, Stages
+from daemonry.runtime.tasks import Workload
 from daemonry.service.server import bounds
-from daemonry.service.server.builtin import Control, VarlinkService
-from daemonry.service.server.dispatch import Calls
-from daemonry.service.server.failures import Failures
 from daemonry.service.server.varlink_connection import VarlinkConnection
 from daemonry.transport.stream import Stream
 
 if TYPE_CHECKING:
-    from typing import Any
-
+    from daemonry.clock import Deadline
     from daemonry.daemon.definition import Daemon
+    from daemonry.process.place import Place
+    from daemonry.service.server.dispatch import Calls
 
 logger = logging.getLogger("daemonry.daemon")
 
@@ -75,46 +81,181 @@ def serve(daemon: Daemon | None, target: str, deadline: Deadline) -> Stream:
     return server.start(deadline)
 
 
-class _Server:
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
-        self._place = daemon.place()
-        self._ready: Future[None] = Future()
-        self._stage = "config"
-        self._thread = threading.Thread(target=self._run, name=f"daemonry-direct-{daemon.name}", daemon=True)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._gone: asyncio.Event | None = None
+class _Request(NamedTuple):
+    """What is to be served.
 
-    def start(self, deadline: Deadline) -> Stream:
+    Attributes:
+        daemon: its definition.
+        place: where its files would be.
+        sock: the daemon's end of the connection.
+        closed: done when the daemon is to end, whatever the client does; from any thread.
+    """
+
+    daemon: Daemon
+    place: Place
+    sock: Socket
+    closed: Future[None]
+
+
+class _Configured(NamedTuple):
+    """After `configure`.
+
+    Attributes:
+        request: what is to be served.
+        state: the daemon's state.
+        calls: the interfaces that are served.
+        runner: the loop's runner.
+        run: what the program's hooks are given.
+    """
+
+    request: _Request
+    state: Life
+    calls: Calls
+    runner: asyncio.Runner
+    run: Run
+
+
+class _Connected(NamedTuple):
+    """After `connect`.
+
+    Attributes:
+        configured: what was there before.
+        workload: the program's work.
+        threads: run the handlers that block.
+        connection: the daemon's end.
+    """
+
+    configured: _Configured
+    workload: Workload
+    threads: ThreadPoolExecutor
+    connection: VarlinkConnection
+
+
+def configure(request: _Request) -> _Configured:
+    """Read the configuration; make the loop."""
+    daemon = request.daemon
+    path = usual_config_path(daemon)
+    state = Life(daemon, load_config(daemon, path, must_exist=False), path)
+    # Called at once if it is closed by now.
+    request.closed.add_done_callback(lambda closed: state.happened(Happened.STOP_ASKED))
+    runner = asyncio.Runner()
+    state.attach(runner.get_loop())
+    calls = builtin_calls(daemon, request.place, state, log_path="")
+    return _Configured(request, state, calls, runner, Run(state, request.place))
+
+
+def close(configured: _Configured) -> None:
+    """Close the loop."""
+    configured.runner.close()
+
+
+def set_up(configured: _Configured) -> _Configured:
+    """Run the program's setup."""
+    daemon = configured.request.daemon
+    configured.runner.run(run_setup_hooks(daemon, configured.state, configured.run))
+    return configured
+
+
+def connect(configured: _Configured) -> _Connected:
+    """Serve the program's interfaces on the connection; begin its work."""
+    return configured.runner.run(_connect(configured))
+
+
+async def _connect(configured: _Configured) -> _Connected:
+    request = configured.request
+    for implementation in request.daemon.services:
+        configured.calls.serve(implementation)
+    become_ready(configured.state)
+    loop = asyncio.get_running_loop()
+    workload = Workload()
+    configured.state.held_up_by = workload.where
+    workload.start(request.daemon.works, configured.run, loop)
+    threads = ThreadPoolExecutor(MAX_HANDLER_THREADS, thread_name_prefix="daemonry-handler")
+    connection = VarlinkConnection(
+        loop,
+        loop,
+        request.sock,
+        configured.calls,
+        threads,
+        lambda connection: _stop(configured.state),
+        request.daemon.limits or bounds.DEFAULT,
+    )
+    connection.begin(b"")
+    return _Connected(configured, workload, threads, connection)
+
+
+def _stop(state: Life) -> None:
+    state.happened(Happened.STOP_ASKED)
+
+
+def end(connected: _Connected) -> None:
+    """Drain the work; close the connection."""
+    connected.configured.runner.run(_end(connected))
+    connected.threads.shutdown(cancel_futures=True)
+
+
+async def _end(connected: _Connected) -> None:
+    state = connected.configured.state
+    state.happened(Happened.STOP_ASKED)
+    await drain(connected.configured.request.daemon, state, connected.workload, _no_calls)
+    connected.connection.close()
+
+
+async def _no_calls(timeout_s: float) -> list[str]:
+    return []  # the one client has closed its end, or the process ends
+
+
+SERVE: Final[Plan[_Request, _Connected]] = (
+    Plan.of(Stage("config", configure, close)).then(Stage("setup", set_up)).then(Stage("setup", connect, end))
+)
+
+
+class _Server:
+    """The thread that serves one connection.
+
+    Args:
+        daemon: the definition.
+    """
+
+    def __init__(self, daemon: Daemon) -> None:
         from socket import socketpair
 
         ours, theirs = socketpair()
-        self._sock = Socket(fileno=theirs.detach())
-        self._sock.setblocking(False)
-        stream = DirectStream(Socket(fileno=ours.detach()), f"{self._daemon.name} in this process", self)
+        sock = Socket(fileno=theirs.detach())
+        sock.setblocking(False)
+        self._daemon = daemon
+        self._request = _Request(daemon, daemon.place(), sock, Future())
+        self._stream = DirectStream(Socket(fileno=ours.detach()), f"{daemon.name} in this process", self)
+        self._ready: Future[None] = Future()
+        self._stage = ""
+        self._stages = Stages(self._enter)
+        self._thread = threading.Thread(target=self._run, name=f"daemonry-direct-{daemon.name}", daemon=True)
+
+    def __repr__(self) -> str:
+        return f"<daemon {self._daemon.name}, in this process: {self._stages!r}>"
+
+    def start(self, deadline: Deadline) -> Stream:
         self._thread.start()
-        try:
-            self._ready.result(deadline.remaining_s())
-        except TimeoutError:
-            stream.close()
-            raise NotReadyInTime(
-                self._daemon.name, self._stage, deadline.timeout_s or 0.0, threading.get_native_id()
-            ) from None
-        except DaemonryError:
-            stream.close()
-            raise
-        except Exception as error:
-            stream.close()
-            raise StartFailed(self._daemon.name, self._stage, str(error) or type(error).__name__) from error
+        if not wait((self._ready,), deadline.remaining_s()).done:
+            pid = threading.get_native_id()
+            self._request.closed.set_result(None)  # cancels its setup
+            self._stream.close()
+            raise NotReadyInTime(self._daemon.name, self._stage, deadline.timeout_s or 0.0, pid)
+        error = self._ready.exception()
+        if error is not None:
+            self._stream.close()
+            if isinstance(error, DaemonryError) and not isinstance(error, Refused):
+                raise error
+            reason = str(error) or type(error).__name__
+            raise StartFailed(self._daemon.name, self._stage, reason) from error
         atexit.register(self._end_at_exit)
         not_for_children(self)
-        return stream
+        return self._stream
 
     def drop_in_child(self) -> None:
         """Close this process's copy of the daemon's end; the thread that serves it is not here."""
         atexit.unregister(self._end_at_exit)
-        self._loop = None
-        self._sock.close()
+        self._request.sock.close()
 
     def wait_ended(self) -> None:
         """Return when the thread has ended, or has had the time that a drain may take."""
@@ -123,92 +264,29 @@ class _Server:
             self._thread.join(self._daemon.drain_timeout_s + DRAIN_GRACE_S)
 
     def _end_at_exit(self) -> None:
-        loop, gone = self._loop, self._gone
-        if loop is not None and gone is not None:
-            try:
-                loop.call_soon_threadsafe(gone.set)
-            except RuntimeError:
-                return  # it has ended
-            self._thread.join(self._daemon.drain_timeout_s + DRAIN_GRACE_S)
+        if not self._request.closed.done():
+            self._request.closed.set_result(None)
+        self._thread.join(self._daemon.drain_timeout_s + DRAIN_GRACE_S)
+
+    def _enter(self, stage: str) -> None:
+        self._stage = stage
 
     def _run(self) -> None:
         try:
-            with asyncio.Runner() as runner:
-                runner.run(self._live())
-        except BaseException as error:  # told to the caller, who waits
+            self._serve()
+        except BaseException as error:  # the caller, who waits, raises it
             if not self._ready.done():
                 self._ready.set_exception(error)
             else:
                 logger.error("%s, served in this process, failed", self._daemon.name, exc_info=error)
         finally:
-            self._sock.close()
+            self._request.sock.close()
 
-    async def _live(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._loop, self._gone = loop, asyncio.Event()
-        life = Life(self._daemon, self._load_config(), self._config_path())
-        life.attach(loop)
-        run = Run(life, self._place)
-        failures = Failures(show_errors=self._daemon.show_errors)
-        calls = Calls(life.closed_to_work, failures=failures)
-        calls.serve(VarlinkService(calls, ("daemonry", self._daemon.name, self._daemon.version, "")))
-        calls.serve(Control(life, calls.tap, life.wait_changed, self._place.log_path))
-        await self._set_up(run)
-        for implementation in self._daemon.services:
-            calls.serve(implementation)
-        life.happened(Happened.READY)
-        jobs = [Job(hook, run, loop) for hook in self._daemon.works]
-        gone = self._gone
-        with ThreadPoolExecutor(MAX_HANDLER_THREADS, thread_name_prefix="daemonry-handler") as threads:
-            connection = VarlinkConnection(
-                loop,
-                loop,
-                self._sock,
-                calls,
-                threads,
-                lambda connection: gone.set(),
-                self._daemon.limits or bounds.DEFAULT,
-            )
-            connection.begin(b"")
-            self._ready.set_result(None)
-            stop = asyncio.create_task(life.wait_stop_asked())
-            wait_gone = asyncio.create_task(gone.wait())
-            try:
-                await asyncio.wait((stop, wait_gone), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                life.happened(Happened.STOP_ASKED)
-                stop.cancel()
-                wait_gone.cancel()
-                await self._end(jobs)
-                life.happened(Happened.DRAINED)
-                connection.close()
-                threads.shutdown(wait=False, cancel_futures=True)
-
-    async def _set_up(self, run: Run) -> None:
-        self._stage = "setup"
-        for hook in self._daemon.setups:
-            result = hook(run)
-            if inspect.isawaitable(result):
-                await result
-
-    async def _end(self, jobs: list[Job]) -> None:
-        deadline = Deadline(self._daemon.drain_timeout_s)
+    def _serve(self) -> None:
         try:
-            result = self._daemon.stop_hook() if self._daemon.stop_hook is not None else None
-            if inspect.isawaitable(result):
-                async with asyncio.timeout(self._daemon.drain_timeout_s):
-                    await result
-        except Exception:
-            logger.exception("the stop hook failed")
-        for job in await drain(jobs, deadline.remaining_s() or 0.0):
-            logger.error("still at work and left behind: %s", job.where())
-
-    def _config_path(self) -> str:
-        return self._daemon.config_path() if self._daemon.config_type is not None else ""
-
-    def _load_config(self) -> Any:
-        if self._daemon.config_type is None:
-            return None
-        from daemonry.daemon import config
-
-        return config.load(self._config_path(), config.resolve(self._daemon.config_type), must_exist=False)
+            connected = self._stages.perform(SERVE, self._request)
+            self._ready.set_result(None)
+            connected.configured.runner.run(connected.configured.state.wait_stop_asked())
+        finally:
+            for error in self._stages.undo():
+                logger.error("%s, served in this process: %s", self._daemon.name, one_line(error))

@@ -11,7 +11,7 @@ import functools
 import inspect
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from daemonry.service.server.standby import frame_of, where
@@ -20,6 +20,37 @@ if TYPE_CHECKING:
     from daemonry.daemon.context import Run
 
 logger = logging.getLogger("daemonry.daemon")
+
+
+class Workload:
+    """All work of one daemon; none until `start`."""
+
+    def __init__(self) -> None:
+        self._jobs: list[Job] = []
+
+    def __repr__(self) -> str:
+        return f"Workload({', '.join(self.where()) or 'nothing runs'})"
+
+    def start(self, hooks: Iterable[Callable[[Run], Any]], run: Run, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin each hook's work."""
+        self._jobs = [Job(hook, run, loop) for hook in hooks]
+
+    @property
+    def futures(self) -> list[asyncio.Future[None]]:
+        """A future for each piece of work; done when the work ends."""
+        return [job.done for job in self._jobs]
+
+    def where(self) -> list[str]:
+        """Return what still runs, and where it is; from any thread."""
+        return [job.where() for job in self._jobs if not job.done.done()]
+
+    def ended(self) -> list[tuple[Job, BaseException | None]]:
+        """Return what has ended, each with the exception that it raised, if any."""
+        return [(job, _error(job)) for job in self._jobs if job.done.done()]
+
+    async def drain(self, timeout_s: float) -> list[Job]:
+        """Ask all work to end, wait, and return what did not."""
+        return await drain(self._jobs, timeout_s)
 
 
 class Job:
@@ -73,6 +104,10 @@ class Job:
             self.done.set_result(None)
         else:
             self.done.set_exception(error)
+
+
+def _error(job: Job) -> BaseException | None:
+    return None if job.done.cancelled() else job.done.exception()
 
 
 def _is_async(hook: Callable[..., Any]) -> bool:

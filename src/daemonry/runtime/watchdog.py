@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from daemonry.limits import GUARDIAN_TICK_S
+from daemonry.process.forks import not_for_children
 
 logger = logging.getLogger("daemonry.guardian")
 
@@ -25,59 +26,63 @@ SIGNALS = tuple(
 
 
 class Guardian:
-    """Runs duties at each tick, and a reaction to each signal, in a thread of its own.
+    """Runs duties at each tick, and a reaction to each signal, in a thread of its own."""
 
-    Args:
-        duties: each is called at every tick with the seconds that it may take.
-        on_signal: is called with the number of each signal that came.
-    """
-
-    def __init__(self, duties: Iterable[Callable[[float], None]], on_signal: Callable[[int], None]) -> None:
-        self._duties = tuple(duties)
-        self._on_signal = on_signal
+    def __init__(self) -> None:
         self._notes: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._before: dict[int, Any] = {}
-        self._thread = threading.Thread(target=self._watch, name="daemonry-guardian", daemon=True)
+        self._thread: threading.Thread | None = None
+        not_for_children(self)
 
-    def start(self) -> None:
-        """Begin.  Call `listen_to_signals` first, so that none is missed."""
+    def __repr__(self) -> str:
+        watches = self._thread is not None and self._thread.is_alive()
+        return f"Guardian({'watching' if watches else 'not watching'}, signals noted: {len(self._before)})"
+
+    def start(self, duties: Iterable[Callable[[float], None]], on_signal: Callable[[int], None]) -> None:
+        """Begin.  Call `listen_to_signals` first, so that none is missed.
+
+        Args:
+            duties: each is called at every tick with the seconds that it may take.
+            on_signal: is called with the number of each signal that came.
+        """
+        self._thread = threading.Thread(
+            target=self._watch, args=(tuple(duties), on_signal), name="daemonry-guardian", daemon=True
+        )
         self._thread.start()
 
     def listen_to_signals(self) -> None:
-        """Install the handlers; only the main thread may."""
+        """Install the handlers; only the main thread may.  Signals are noted from now on."""
         self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
 
-    def forget_signals(self) -> None:
-        """Give the signals the meaning back that they had before; for a child that was forked."""
+    def drop_in_child(self) -> None:
+        """Give signals their former meaning in a forked child, where nobody reads the notes."""
         for number, handler in self._before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def close(self) -> None:
         """End the thread and wait for it; signals that come later are ignored."""
         self._notes.put(None)
-        if self._thread.is_alive():
+        if self._thread is not None and self._thread.is_alive():
             self._thread.join()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._notes.put(number)
 
-    def _watch(self) -> None:
+    def _watch(self, duties: Iterable[Callable[[float], None]], on_signal: Callable[[int], None]) -> None:
         while True:
             try:
                 note = self._notes.get(timeout=GUARDIAN_TICK_S)
             except queue.Empty:
-                self._tick()
+                for duty in duties:
+                    _guarded(duty, GUARDIAN_TICK_S)
                 continue
             if note is None:
                 return
-            self._guarded(self._on_signal, note)
+            _guarded(on_signal, note)
 
-    def _tick(self) -> None:
-        for duty in self._duties:
-            self._guarded(duty, GUARDIAN_TICK_S)
 
-    def _guarded(self, duty: Callable[..., None], argument: float) -> None:
-        try:
-            duty(argument)
-        except Exception:
-            logger.exception("a duty of the guardian failed")
+def _guarded(duty: Callable[..., None], argument: float) -> None:
+    try:
+        duty(argument)
+    except Exception:
+        logger.exception("a duty of the guardian failed")

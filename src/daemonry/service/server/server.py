@@ -89,6 +89,18 @@ class Server:
         self._accepts = True
         not_for_children(self)
 
+    def __repr__(self) -> str:
+        if self._listener is None:
+            state = "not listening"
+        elif not self._accepts:
+            state = "another process accepts"
+        elif self._reception is None:
+            state = "listening"
+        else:
+            calls = 0 if self._calls is None else self._calls.running
+            state = f"serving, connections: {self.connections}, calls: {calls}"
+        return f"<Server at {self.endpoint}: {state}>"
+
     @classmethod
     def at_default_path(cls, name: str) -> Self:
         """Return a server at the usual socket path of the daemon called `name`."""

@@ -1,0 +1,93 @@
+"""The control plane while it answers: the server's task on the loop, the heartbeat, and the standby.
+
+Owns these from `begin` until `close`.  The loop runs between: it is the caller's, who runs stages on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from daemonry.daemon.lifecycle import Happened
+from daemonry.limits import SOCKET_CHECK_S
+from daemonry.process.forks import not_for_children
+
+if TYPE_CHECKING:
+    from daemonry.process.notify import Notifier
+    from daemonry.runtime.control_state import Life
+    from daemonry.service.server.server import Server
+    from daemonry.service.server.standby import Standby
+
+
+class ControlPlane:
+    """Answers commands from `__init__` on, whenever the loop runs, until `close`.
+
+    Args:
+        loop: the loop; it does not run while this object is made.
+        state: the daemon's state.
+        server: the server, which listens.
+        standby: answers while the loop is stuck.
+        notifier: hears the heartbeat too.
+
+    Attributes:
+        standby: answers while the loop is stuck.
+        closed: whether it answers no more; from any thread.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        state: Life,
+        server: Server,
+        standby: Standby,
+        notifier: Notifier,
+    ) -> None:
+        self._state = state
+        self._server = server
+        self.standby = standby
+        self._notifier = notifier
+        self._cancel = asyncio.Event()
+        self.closed = False
+        self._loop = loop
+        self._serving = loop.create_task(self._serve(), name="control plane")
+        self._beating = loop.create_task(self._beat(), name="heartbeat")
+        not_for_children(self)
+
+    def __repr__(self) -> str:
+        return f"ControlPlane({self._server!r}{', closed' if self.closed else ''})"
+
+    def drop_in_child(self) -> None:
+        """Leave the loop's tasks to the parent; a forked child that ends says nothing about them."""
+        for task in asyncio.all_tasks(self._loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001  # asyncio sets it so too
+
+    async def close(self, *, refuse: bool) -> None:
+        """Answer no more, and wait for the answers under way.
+
+        Args:
+            refuse: whether those who wait at the socket are refused; else another process answers them.
+        """
+        try:
+            self._state.happened(Happened.DRAINED)
+            self._beating.cancel()
+            if refuse:
+                self._server.refuse_more()  # who waits learns the reason, and nobody comes behind
+            self._cancel.set()
+            await self._serving
+        finally:
+            self.closed = True
+
+    async def _serve(self) -> None:
+        # The loop's first turn is the setup hooks': a child that one forks there, and that ends by an
+        # exception, has a copy of a loop which watches no descriptor of ours yet.
+        await asyncio.sleep(0)
+        await self._server.run(self._state, self._cancel)
+
+    async def _beat(self) -> None:
+        beat_s = SOCKET_CHECK_S  # the loop wakes that often anyway
+        if self._notifier.watchdog_s is not None:
+            beat_s = min(beat_s, self._notifier.watchdog_s / 4)
+        while True:
+            self.standby.heard()
+            self._notifier.beat()
+            await asyncio.sleep(beat_s)
