@@ -17,6 +17,7 @@ from daemonry.cli import commands, exit_codes, grammar
 from daemonry.daemon import lifecycle
 from daemonry.home import child
 from daemonry.runtime import in_process, runner, stages
+from daemonry.wire import text
 from vx.cli import grammar as vx_grammar
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -122,4 +123,5 @@ DRAWN: Final[dict[str, Callable[[], str]]] = {
     "stages: prepare": lambda: stages.drawing(runner.PREPARE),
     "stages: ready": lambda: stages.drawing(runner.BECOME_READY),
     "stages: take over": lambda: stages.drawing(runner.TAKE_OVER),
+    "text commands": text.table,
 }

@@ -58,7 +58,7 @@ def answer_to(data):
 # --- commands -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("word", text.WORDS)
+@pytest.mark.parametrize("word", text.COMMANDS)
 @pytest.mark.parametrize("shape", ["{}", "{}\n", "{}\r\n", "  {}\t\n", "\n {} \n\n"])
 @pytest.mark.parametrize("case", [str.upper, str.lower, str.title, str.swapcase])
 def test_a_command_is_known_in_any_case_and_between_blanks(word, shape, case):
@@ -73,7 +73,7 @@ def test_anything_else_is_no_command(line):
     assert Command.parse(line) is None
 
 
-@pytest.mark.parametrize("word", text.WORDS)
+@pytest.mark.parametrize("word", text.COMMANDS)
 def test_a_command_is_sent_as_its_word_and_a_newline(word):
     command = Command(word)
     assert command.to_text() == word + "\n"
@@ -82,7 +82,20 @@ def test_a_command_is_sent_as_its_word_and_a_newline(word):
 
 
 def test_only_what_changes_nothing_may_be_sent_twice():
-    assert {"STATUS", "PING", "VERSION", "HELP"} == text.IDEMPOTENT
+    twice = {word for word, spec in text.COMMANDS.items() if spec.idempotent}
+    assert twice == {"STATUS", "PING", "VERSION", "HELP"}
+
+
+def test_a_row_tells_one_word_and_one_verb():
+    for word, spec in text.COMMANDS.items():
+        assert (spec.word, word) == (word, word.upper())
+        assert spec.form in {"ok", "status", "text"}
+        assert spec.method or spec.form == "text"  # what the server says itself
+        assert pickle.loads(pickle.dumps(spec)) == spec
+    verbs = [spec.verb for spec in text.COMMANDS.values() if spec.verb]
+    assert len(set(verbs)) == len(verbs)
+    methods = [spec.method for spec in text.COMMANDS.values() if spec.method]
+    assert len(set(methods)) == len(methods)
 
 
 # --- the one line of a connection ---------------------------------------------------------------

@@ -23,6 +23,7 @@ from daemonry.cli.grammar import (
     Word,
 )
 from daemonry.limits import LOG_TAIL_LINES, REQUEST_TIMEOUT_S, START_TIMEOUT_S, STOP_TIMEOUT_S
+from daemonry.wire import text
 
 DAEMON: Final = ValueKind("daemon", files=True)
 INTERFACE: Final = ValueKind("interface")
@@ -47,6 +48,16 @@ def _timeout(default_s: float | None = None) -> Option:
 _START_OPTIONS: Final = (_CONFIG, _LOG_LEVEL, JSON_OPTION, _timeout(START_TIMEOUT_S))
 _QUICK_OPTIONS: Final = (JSON_OPTION, _timeout(REQUEST_TIMEOUT_S))
 
+
+def _quick(spec: text.CommandSpec) -> Command:
+    """Return the verb that sends one word of the text dialect."""
+    if spec.word == text.STOP:
+        force = Option("--force", "kill it if it does not end in time")
+        text_of_stop = f"{spec.help}, and return when it is gone"
+        return Command(spec.verb, text_of_stop, options=(JSON_OPTION, _timeout(STOP_TIMEOUT_S), force))
+    return Command(spec.verb, spec.help, options=_QUICK_OPTIONS)
+
+
 # What a program's own command line has: all that is done to one daemon.
 _OF_A_DAEMON: Final = (
     Command("run", "be the daemon, in the foreground", options=(_CONFIG, _LOG_LEVEL)),
@@ -60,20 +71,7 @@ _OF_A_DAEMON: Final = (
         options=_START_OPTIONS,
     ),
     Command("check", "say whether the daemon's configuration can be used", options=(_CONFIG, JSON_OPTION)),
-    Command("status", "say how the daemon is", options=_QUICK_OPTIONS),
-    Command("ping", "say whether it answers", options=_QUICK_OPTIONS),
-    Command("pause", "have it stop working and go on answering", options=_QUICK_OPTIONS),
-    Command("resume", "have it work again", options=_QUICK_OPTIONS),
-    Command("reload", "have it read its configuration again", options=_QUICK_OPTIONS),
-    Command(
-        "stop",
-        "end it, and return when it is gone",
-        options=(
-            JSON_OPTION,
-            _timeout(STOP_TIMEOUT_S),
-            Option("--force", "kill it if it does not end in time"),
-        ),
-    ),
+    *(_quick(spec) for spec in text.COMMANDS.values() if spec.verb),
     Command(
         "logs",
         "print the daemon's log",

@@ -82,10 +82,8 @@ if TYPE_CHECKING:
     from daemonry.daemon.instance import Instance
     from daemonry.process.homes import Owner
 
-VERBS = ("status", "ping", "pause", "resume", "reload", "stop")
-
-_DONE = {"pause": "paused", "resume": "running", "reload": "reloaded"}
-_ALREADY = {ALREADY_PAUSED: "already paused", NOT_PAUSED: "not paused"}
+_BY_VERB = {spec.verb: spec for spec in text.COMMANDS.values() if spec.verb}
+VERBS = tuple(_BY_VERB)
 
 
 class Options:
@@ -176,17 +174,16 @@ def _say_status(instance: Instance, fields: Mapping[str, Any]) -> None:
 def _command(verb: str, instance: Instance, options: Options) -> int:
     if verb == "stop":
         return _stop(instance, options)
-    if verb == "ping":
-        instance.command(text.PING, options.timeout_s or REQUEST_TIMEOUT_S)
-        return _done(instance, options, "answers")
+    spec = _BY_VERB[verb]
     try:
-        reply = instance.command(verb.upper(), options.timeout_s or REQUEST_TIMEOUT_S)
+        reply = instance.command(spec.word, options.timeout_s or REQUEST_TIMEOUT_S)
     except faults.CommandFailed as error:
-        already = _ALREADY.get(error.message)
-        if already is None:
+        if not spec.so_already or error.message != spec.so_already:
             raise
-        return _done(instance, options, already)
-    return _done(instance, options, _DONE[verb], reply.message)
+        return _done(instance, options, spec.already)
+    if spec.form == "text":
+        return _done(instance, options, spec.done or value(reply.message))
+    return _done(instance, options, spec.done, reply.message)
 
 
 def _stop(instance: Instance, options: Options) -> int:
@@ -201,7 +198,7 @@ def _stop(instance: Instance, options: Options) -> int:
             complain(f"{instance.name}: stopping, held up by {printable(held_up_by)}")
 
     stop(instance, timeout_s=options.timeout_s, force=options.force, progress=progress)
-    return _done(instance, options, "stopped")
+    return _done(instance, options, _BY_VERB["stop"].done)
 
 
 def _done(instance: Instance, options: Options, what: str, note: str = "") -> int:

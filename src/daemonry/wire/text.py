@@ -1,11 +1,7 @@
 """The text dialect: one command a connection, one line back.
 
-    STATUS    -> one JSON object on a line
-    PAUSE     -> OK, or ERR: reason         RESUME  the same
-    RELOAD    -> OK, or OK: what still needs a restart, or ERR: reason
-    STOP      -> OK: the stop has begun
-    PING      -> PONG                       VERSION -> the program's version
-    HELP      -> the words above
+`COMMANDS` is the table of its words: what each asks of a daemon's state, what form its answer has, and which
+verb of the command line sends it.  A server, a client, the command line and the page are made from it.
 
 Owns the words, the replies, and where a command's line ends.  Reads and writes nothing: bytes
 come in through `CommandReader.receive_data`, and what to do comes out of `next_event`.  The
@@ -28,20 +24,161 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 STATUS: Final = "STATUS"
-PAUSE: Final = "PAUSE"
-RESUME: Final = "RESUME"
-RELOAD: Final = "RELOAD"
-STOP: Final = "STOP"
 PING: Final = "PING"
-VERSION: Final = "VERSION"
-HELP: Final = "HELP"
-WORDS: Final = (STATUS, PAUSE, RESUME, RELOAD, STOP, PING, VERSION, HELP)
-# What may be sent again after a connection broke, because doing it twice changes nothing.
-IDEMPOTENT: Final = frozenset((STATUS, PING, VERSION, HELP))
+STOP: Final = "STOP"
 
 # The original's words for "it is so already"; a client takes them for success.
 ALREADY_PAUSED: Final = "Daemon already paused"
 NOT_PAUSED: Final = "Daemon is not paused"
+
+
+class CommandSpec(Value):
+    """What there is to know of one word.
+
+    Attributes:
+        word: as it is sent.
+        help: what it does, in a line, as the command line's help.
+        method: of the daemon's state, which is asked; "" where the server itself has the answer.
+        form: the kind of its `Reply` when it succeeds: "status", "ok" or "text".
+        answers: that form, for a page.
+        says: the text, where it is always the same.
+        verb: of the command line, if there is one.
+        done: what the verb prints when it is done; "" prints the answer.
+        so_already: the refusal that means that it is so already, if there is one.
+        already: what the verb prints then.
+        idempotent: whether it may be sent again after a connection broke, because twice changes nothing.
+    """
+
+    __slots__ = (
+        "already",
+        "answers",
+        "done",
+        "form",
+        "help",
+        "idempotent",
+        "method",
+        "says",
+        "so_already",
+        "verb",
+        "word",
+    )
+    word: str
+    help: str
+    method: str
+    form: str
+    answers: str
+    says: str
+    verb: str
+    done: str
+    so_already: str
+    already: str
+    idempotent: bool
+
+    def __init__(  # noqa: PLR0913, PLR0917  # a row of a table, whose fields are named
+        self,
+        already: str = "",
+        answers: str = "`OK`, or `ERR: reason`",
+        done: str = "",
+        form: str = "ok",
+        help: str = "",  # noqa: A002  # as in every table of commands
+        idempotent: bool = False,
+        method: str = "",
+        says: str = "",
+        so_already: str = "",
+        verb: str = "",
+        word: str = "",
+    ) -> None:
+        self._set(already=already, answers=answers, done=done, form=form, help=help, idempotent=idempotent)
+        self._set(method=method, says=says, so_already=so_already, verb=verb, word=word)
+
+
+_TABLE: Final = (
+    CommandSpec(
+        word=STATUS,
+        help="say how the daemon is",
+        answers="one JSON object",
+        method="get_status",
+        form="status",
+        verb="status",
+        idempotent=True,
+    ),
+    CommandSpec(
+        word="PAUSE",
+        help="have it stop working and go on answering",
+        method="pause",
+        verb="pause",
+        done="paused",
+        so_already=ALREADY_PAUSED,
+        already="already paused",
+    ),
+    CommandSpec(
+        word="RESUME",
+        help="have it work again",
+        method="resume",
+        verb="resume",
+        done="running",
+        so_already=NOT_PAUSED,
+        already="not paused",
+    ),
+    CommandSpec(
+        word="RELOAD",
+        help="have it read its configuration again",
+        answers="`OK`, `OK: note`, or `ERR: reason`",
+        method="reload_config",
+        verb="reload",
+        done="reloaded",
+    ),
+    CommandSpec(
+        word=STOP,
+        help="end it",
+        answers="`OK`, as its end begins",
+        method="stop",
+        verb="stop",
+        done="stopped",
+    ),
+    CommandSpec(
+        word=PING,
+        help="say whether it answers",
+        answers="`PONG`",
+        form="text",
+        says="PONG",
+        verb="ping",
+        done="answers",
+        idempotent=True,
+    ),
+    CommandSpec(
+        word="VERSION",
+        help="say which version the program is",
+        answers="the version",
+        method="version",
+        form="text",
+        idempotent=True,
+    ),
+    CommandSpec(
+        word="HELP",
+        help="list the words",
+        answers="the words of this table, with blanks between them",
+        form="text",
+        idempotent=True,
+    ),
+)
+COMMANDS: Final = {spec.word: spec for spec in _TABLE}
+
+
+def own_answer(spec: CommandSpec) -> str:
+    """Return the text that a server answers by itself: a fixed one, or all words."""
+    return spec.says or " ".join(COMMANDS)
+
+
+def table() -> str:
+    """Return the page's table of the words."""
+    lines = ["| command | answer | what it does | may be sent again |", "| --- | --- | --- | --- |"]
+    for spec in COMMANDS.values():
+        again = "yes" if spec.idempotent else "no"
+        lines.append(f"| `{spec.word}` | {spec.answers} | {spec.help} | {again} |")
+    return "\n".join(lines)
+
+
 TIMEOUT: Final = "Connection timeout"
 PERMISSION_DENIED: Final = "Permission denied"
 
@@ -50,7 +187,7 @@ class Command(Value):
     """One word of the dialect.
 
     Attributes:
-        word: one of `WORDS`.
+        word: one of `COMMANDS`.
     """
 
     __slots__ = ("word",)
@@ -63,7 +200,7 @@ class Command(Value):
     def parse(cls, line: str) -> Command | None:
         """Return the command that a line holds, whatever its case and surrounding blanks."""
         word = line.strip().upper()
-        return cls(word) if word in WORDS else None
+        return cls(word) if word in COMMANDS else None
 
     def to_text(self) -> str:
         """Return the line that is sent."""

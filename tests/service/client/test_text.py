@@ -23,7 +23,9 @@ from daemonry.service.client import text
 from daemonry.service.client.text import request
 from daemonry.testing import wait_until
 from daemonry.transport.endpoint import Endpoint
-from daemonry.wire.text import IDEMPOTENT, WORDS, Reply
+from daemonry.wire.text import COMMANDS, Reply
+
+AGAIN = {word for word, spec in COMMANDS.items() if spec.idempotent}
 
 
 class Scripted:
@@ -131,7 +133,7 @@ def test_nobody_there_is_told_at_once(socket_path):
 # --- the deadline -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("word", COMMANDS)
 def test_a_daemon_that_does_not_answer_is_given_up_at_the_deadline(scripted, word):
     """Fact F15: a stopped daemon accepts and reads like any other; only the answer never comes."""
     server = scripted(lambda server, sock: (server.hear(sock), sock.recv(1)))
@@ -140,7 +142,7 @@ def test_a_daemon_that_does_not_answer_is_given_up_at_the_deadline(scripted, wor
         request(server.endpoint, word, 0.05)
     assert 0.05 <= time.monotonic() - started < 5.0
     assert (late.value.phase, late.value.timeout_s, late.value.subject) == ("reply", 0.05, server.endpoint)
-    assert late.value.ran == ("no" if word in IDEMPOTENT else "maybe")
+    assert late.value.ran == ("no" if word in AGAIN else "maybe")
 
 
 def test_an_answer_that_trickles_does_not_move_the_deadline(scripted):
@@ -185,7 +187,7 @@ def test_and_not_more_often_than_that(scripted, leaves):
     assert lost.value.ran == "maybe"
 
 
-@pytest.mark.parametrize("word", [*sorted(set(WORDS) - IDEMPOTENT), "MY_OWN"])
+@pytest.mark.parametrize("word", [*sorted(set(COMMANDS) - AGAIN), "MY_OWN"])
 def test_what_may_have_run_is_not_sent_again(scripted, word):
     """Fact F14: end of file, reset and EPIPE say nothing about what was done."""
     server = scripted(hangs_up)

@@ -9,7 +9,7 @@ import pytest
 from daemonry.errors import ConfigError, Refused
 from daemonry.service.server import control
 from daemonry.service.server.control import answer, encoded
-from daemonry.wire.text import WORDS, Command, Reply
+from daemonry.wire.text import COMMANDS, Command, Reply
 
 
 class State:
@@ -61,7 +61,7 @@ class Stoppable(State):
         ("STOP", ["stop"], None, Reply.ok()),
         ("VERSION", ["version"], "1.2", Reply.text("1.2")),
         ("PING", [], None, Reply.text("PONG")),
-        ("HELP", [], None, Reply.text(" ".join(WORDS))),
+        ("HELP", [], None, Reply.text(" ".join(COMMANDS))),
     ],
 )
 def test_each_command_asks_its_method_and_no_other(word, asked, gives, reply):
@@ -71,7 +71,7 @@ def test_each_command_asks_its_method_and_no_other(word, asked, gives, reply):
     assert state.asked == asked
 
 
-@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("word", COMMANDS)
 def test_every_word_has_an_answer(word):
     assert isinstance(answer(Command(word), Stoppable(get_status={})), Reply)
 

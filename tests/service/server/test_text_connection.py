@@ -22,7 +22,7 @@ from daemonry.service.server import text_connection
 from daemonry.service.server.bounds import Bounds
 from daemonry.service.server.server import Server
 from daemonry.testing import wait_until
-from daemonry.wire.text import WORDS
+from daemonry.wire.text import COMMANDS
 
 STATUS = (
     b'{"state":"monitoring","uptime_secs":3600,"current_session":"/path/to/session.md",'
@@ -84,7 +84,7 @@ def test_case_and_blanks_do_not_count(text_server, line):
         (b"fly\xc3\xbc\n", "ERR: Unknown command: flyü\n".encode()),
         (b"\n", b"ERR: Unknown command: \n"),
         (b"PING\n", b"PONG\n"),
-        (b"HELP\n", " ".join(WORDS).encode() + b"\n"),
+        (b"HELP\n", " ".join(COMMANDS).encode() + b"\n"),
         (b"STOP\n", b"ERR: STOP is not supported by this daemon\n"),
         (b"VERSION\n", b"ERR: VERSION is not supported by this daemon\n"),
         (b"\xff\n", b"ERR: Command is not UTF-8\n"),

@@ -25,7 +25,7 @@ def request(endpoint: Endpoint | str, word: str, timeout_s: float = REQUEST_TIME
 
     Args:
         endpoint: where the daemon listens.
-        word: one of `daemonry.wire.text.WORDS`, or a word of the daemon's own.
+        word: one of `daemonry.wire.text.COMMANDS`, or a word of the daemon's own.
         timeout_s: for everything together, in seconds.
 
     Raises:
@@ -39,9 +39,14 @@ def request(endpoint: Endpoint | str, word: str, timeout_s: float = REQUEST_TIME
     try:
         return _exchange(endpoint, word, deadline)
     except faults.ConnectionLost:
-        if word not in text.IDEMPOTENT:
+        if not _is_idempotent(word):
             raise
     return _exchange(endpoint, word, deadline)
+
+
+def _is_idempotent(word: str) -> bool:
+    spec = text.COMMANDS.get(word)
+    return spec is not None and spec.idempotent
 
 
 def _exchange(endpoint: Endpoint | str, word: str, deadline: Deadline) -> Reply:
@@ -50,7 +55,7 @@ def _exchange(endpoint: Endpoint | str, word: str, deadline: Deadline) -> Reply:
             _send(stream, word, deadline)
             return text.read_reply(_read_line(stream, deadline))
         except faults.DeadlineExceeded as error:
-            ran: Ran = "no" if word in text.IDEMPOTENT else "maybe"
+            ran: Ran = "no" if _is_idempotent(word) else "maybe"
             raise faults.DeadlineExceeded("reply", deadline.timeout_s or 0.0, ran, str(endpoint)) from error
 
 

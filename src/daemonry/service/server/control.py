@@ -1,7 +1,6 @@
 """The control plane: what each command of the text dialect asks of a daemon.
 
-Owns the table from commands to the daemon's state interface, and what an exception there
-becomes.  Knows no sockets.
+Owns asking the state by the dialect's table, and what an exception there becomes.  Knows no sockets.
 """
 
 from __future__ import annotations
@@ -13,13 +12,15 @@ from typing import Any, Protocol
 
 from daemonry.errors import DaemonryError
 from daemonry.wire import text
-from daemonry.wire.text import Command, Reply
+from daemonry.wire.text import Command, CommandSpec, Reply
 
 logger = logging.getLogger("daemonry.control")
 
 
 class ControlState(Protocol):
     """What a server asks of the daemon behind it; anything with these methods will do.
+
+    The methods are those of the dialect's table; a word whose method is missing is answered with an error.
 
     Each may return its result or an awaitable of it.  To refuse, raise an exception: its text is
     what the sender is told.
@@ -53,53 +54,36 @@ def answer(command: Command, state: ControlState) -> Reply | Awaitable[Reply]:
 
     Never raises: what the state raises becomes `ERR: message`.
     """
+    spec = text.COMMANDS[command.word]
     try:
-        result = _ask(command.word, state)
+        result = _ask(spec, state)
         if not inspect.isawaitable(result):
-            return _reply(command.word, result)
+            return _reply(spec, result)
     except Exception as error:  # noqa: BLE001  # a state may raise anything; the sender is told
         return refusal(command, error)
-    return _answer_later(command, result)
+    return _answer_later(command, spec, result)
 
 
-async def _answer_later(command: Command, result: Awaitable[Any]) -> Reply:
+async def _answer_later(command: Command, spec: CommandSpec, result: Awaitable[Any]) -> Reply:
     try:
-        return _reply(command.word, await result)
+        return _reply(spec, await result)
     except Exception as error:  # noqa: BLE001
         return refusal(command, error)
 
 
-def _ask(word: str, state: ControlState) -> Any:
-    if word == text.STATUS:
-        return state.get_status()
-    if word == text.PAUSE:
-        return state.pause()
-    if word == text.RESUME:
-        return state.resume()
-    if word == text.RELOAD:
-        return state.reload_config()
-    if word == text.STOP:
-        return _optional(state, "stop")()
-    if word == text.VERSION:
-        return _optional(state, "version")()
-    return None
-
-
-def _optional(state: ControlState, name: str) -> Any:
-    method = getattr(state, name, None)
+def _ask(spec: CommandSpec, state: ControlState) -> Any:
+    if not spec.method:
+        return text.own_answer(spec)
+    method = getattr(state, spec.method, None)
     if method is None:
-        raise NotImplementedError(f"{name.upper()} is not supported by this daemon")
-    return method
+        raise NotImplementedError(f"{spec.word} is not supported by this daemon")
+    return method()
 
 
-def _reply(word: str, result: Any) -> Reply:
-    if word == text.STATUS:
+def _reply(spec: CommandSpec, result: Any) -> Reply:
+    if spec.form == "status":
         return Reply.status(dict(result))
-    if word == text.PING:
-        return Reply.text("PONG")
-    if word == text.HELP:
-        return Reply.text(" ".join(text.WORDS))
-    if word == text.VERSION:
+    if spec.form == "text":
         return Reply.text(str(result))
     return Reply.ok(result if isinstance(result, str) else "")
 
