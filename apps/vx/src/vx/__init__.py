@@ -41,4 +41,9 @@ ENVIRONMENT = (
     "AR",
     "CFLAGS",
     "CXXFLAGS",
+    "LDFLAGS",
+    "CPATH",
+    "C_INCLUDE_PATH",
+    "CPLUS_INCLUDE_PATH",
+    "LIBRARY_PATH",
 )

@@ -10,7 +10,7 @@ by `Send` and `Receive` where an endpoint is TCP.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, Literal
 
 import msgspec
@@ -24,6 +24,15 @@ MAX_FDS: Final = 16
 # first date that a zip archive can hold; Nix has chosen it for that.  What a compiler makes of a
 # source's time (`__TIMESTAMP__`) is then the same everywhere.
 BLOB_TIME_S: Final = 315532800
+
+# The variables that every job has, the same on every machine.
+JOB_ENVIRONMENT: Final[Mapping[str, str]] = {
+    "LC_ALL": "C.UTF-8",
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "SOURCE_DATE_EPOCH": str(BLOB_TIME_S),
+    "TZ": "UTC",
+    "ZERO_AR_DATE": "1",  # macOS's ar and ld
+}
 
 # --- cass: values ---------------------------------------------------------------------------------
 

@@ -60,9 +60,10 @@ def test_recipes_differ_where_their_parts_do(one: dict[str, str], other: dict[st
 def test_results_differ_where_what_was_read_does(
     files: dict[str, str], others: dict[str, str], env: dict[str, str]
 ) -> None:
-    assert (result_key("r", files, env) == result_key("r", others, env)) is (files == others)
-    assert (result_key("r", files, env) == result_key("r", files, others)) is (env == others)
-    assert result_key("r", files, env) != result_key("s", files, env)
+    assert (result_key("r", files, [], env) == result_key("r", others, [], env)) is (files == others)
+    assert (result_key("r", files, [], env) == result_key("r", files, [], others)) is (env == others)
+    assert result_key("r", files, [], env) != result_key("s", files, [], env)
+    assert result_key("r", files, [], env) != result_key("r", files, ["a"], env)
 
 
 def test_the_order_of_parts_is_nothing() -> None:

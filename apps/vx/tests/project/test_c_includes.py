@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vx.project.c_includes import Includes, includes_of, reachable, shadows
+from vx.project.c_includes import Folders, asked, includes_of, reachable, shadows, vain
 
 
 @pytest.mark.parametrize(
@@ -22,11 +22,14 @@ from vx.project.c_includes import Includes, includes_of, reachable, shadows
         (b'__asm__(".incbin \\"x\\"");\n', (), True),
         (b'int include = 1; // #include "no.h"\n', (), False),
         (b'#ifdef NEVER\n#include "a.h"\n#endif\n', ("a.h",), False),
+        (b'#if __has_include("a.h") || __has_include(<b.h>)\n', ("a.h", "b.h"), False),
+        (b"#if __has_include(WHICH)\n", (), True),
         (b"", (), False),
     ],
 )
 def test_what_a_text_says(text: bytes, names: tuple[str, ...], computed: bool) -> None:
-    assert includes_of(text) == Includes(names, computed)
+    found = includes_of(text)
+    assert (found.names, found.computed) == (names, computed)
 
 
 @given(st.binary(max_size=200))
@@ -69,3 +72,46 @@ def test_where_a_new_file_would_be_read_first() -> None:
     assert {"inc1/sub/x.h", "inc1/stdio.h", "src/stdio.h", "src/sub/x.h"} <= found
     assert "inc2/sub/x.h" not in found
     assert not any(path.startswith(("/", "..")) for path in found)
+
+
+FOLDERS = Folders(("first", "/sys1", "/sys2"), ("quoted",))
+
+
+def test_where_a_name_was_looked_for_in_vain() -> None:
+    """In quotes beside the file first; a folder behind the one that has it is not looked at."""
+    told = {"src/a.c": includes_of(b'#include "x.h"\n#include <y.h>\n')}
+    found = vain(told, ["src/a.c", "first/x.h", "/sys1/y.h"], FOLDERS)
+    assert found == {"src/x.h", "quoted/x.h", "first/y.h"}
+
+
+def test_a_name_that_nothing_has_was_looked_for_everywhere() -> None:
+    told = {"a.c": includes_of(b"#if __has_include(<x.h>)\n")}
+    assert vain(told, ["a.c"], FOLDERS) == {"first/x.h", "/sys1/x.h", "/sys2/x.h"}
+
+
+def test_include_next_is_looked_for_behind_the_first() -> None:
+    told = {"/sys1/x.h": includes_of(b"#include_next <x.h>\n")}
+    assert vain(told, ["/sys1/x.h"], FOLDERS) == {"first/x.h", "/sys2/x.h"}
+
+
+def test_a_name_that_only_the_preprocessor_can_tell() -> None:
+    told = {"a.c": includes_of(b"#define H <x.h>\n#include H\n")}
+    assert {"first/x.h", "/sys1/x.h"} <= vain(told, ["a.c", "/sys2/x.h"], FOLDERS)
+
+
+def test_a_file_that_is_asked_for_counts_though_nobody_reads_it() -> None:
+    told = {"a.c": includes_of(b'#if __has_include(<x.h>)\n#endif\n#include "y.h"\n')}
+    assert asked(told, FOLDERS, {"/sys1/x.h", "/sys2/x.h", "y.h"}.__contains__) == {"/sys1/x.h"}
+    assert asked(told, FOLDERS, lambda _: False) == set()
+
+
+def test_what_the_assembler_may_read() -> None:
+    found = includes_of(b'__asm__(".incbin \\"/data/x.bin\\""); const char *s = "/etc/y";\n')
+    assert found.assembles
+    assert found.absolute == ("/data/x.bin", "/etc/y")
+    assert not includes_of(b'const char *s = "/etc/y";\n').absolute
+
+
+def test_libraries_that_a_rust_source_names() -> None:
+    text = b'#[link(name = "foo", kind = "static")]\n#[cfg_attr(unix, link(kind="static", name="bar"))]\n'
+    assert includes_of(text).linked == ("foo", "bar")

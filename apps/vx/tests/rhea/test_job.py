@@ -100,7 +100,7 @@ def test_a_job_that_cannot_be_run_is_refused_by_name(fields: dict[str, object], 
 
 def test_what_was_read_is_told_from_the_root_or_absolutely() -> None:
     paths = ["src/a.c", "/s/root/src/a.c", "../include/b.h", "/usr/include/stdio.h", "./x", "/s/rootless"]
-    assert jobs.reads(paths, "/s/root", "src") == [
+    assert jobs.reads(paths, "/s/root", "src", "/s/tmp") == [
         "/s/rootless",
         "/usr/include/stdio.h",
         "include/b.h",

@@ -21,7 +21,7 @@ import msgspec
 from daemonry import AsyncClient, CallError, errors
 from vx import home
 from vx.aether import diagnostics
-from vx.aether.inputs import Inputs, InputsChanging, absences
+from vx.aether.inputs import Inputs, InputsChanging
 from vx.aether.interface import ServiceDied
 from vx.aether.memory import Memory, Result
 from vx.aether.services import Services
@@ -276,7 +276,7 @@ class Actions:
 
         return Conditions(
             lambda path: self._digests.digest(absolute(path)),
-            lambda path: os.path.lexists(absolute(path)),
+            lambda path: os.path.exists(absolute(path)),
             action.env,
         )
 
@@ -348,13 +348,16 @@ class Actions:
         if done.exit_code != 0:
             raise ActionFailed(_why_failed(action, done, said), said)
         reads = [path for path in done.reads if not path.startswith(".vx/")]
-        files = await asyncio.to_thread(self._inputs.read_files, plan.root, reads, declared, started_ns)
+        found = await asyncio.to_thread(
+            self._inputs.conditions, plan.root, action, reads, declared, started_ns
+        )
         outputs = {blob.name: blob for blob in done.outputs}
-        if files is None:
+        if found is None:
             return Finished(Result("", outputs, said, done.wall_ms), None)
+        files, absent = found
         env = {name: value for name, value in done.env_reads.items() if name in action.env or value is None}
-        result_key = recipe.result_key(key, files, env)
-        entry = Entry(files, absences(plan.root, action, files), env, result_key)
+        result_key = recipe.result_key(key, files, absent, env)
+        entry = Entry(files, absent, env, result_key)
         result = Result(result_key, outputs, said, done.wall_ms)
         return Finished(await self.memory.learn(key, entry, result), entry)
 

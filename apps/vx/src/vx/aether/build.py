@@ -31,7 +31,8 @@ from vx.project import c_files, c_plan, rust_files, rust_plan
 from vx.project.action import Action, Plan
 from vx.project.errors import ProjectInvalid
 from vx.project.features import Wanted
-from vx.project.tools import ToolMissing, Tools
+from vx.project.toolchain import ToolMissing
+from vx.project.tools import Tools
 from vx.reports import run_files
 from vx.reports.report import CANCELLED, FORMAT, ActionReport, RunReport
 from vx.reports.ulid import ulid
@@ -145,7 +146,7 @@ class Build:
         )
         self.project_dir = project.project_dir
         flags = env.get("RUSTFLAGS", "").split()
-        tools = self._tools.rust(env, project.project_dir)
+        tools = self._tools.rust(env, project.project_dir, flags)
         return rust_plan.plan(project, tools, request.profile, request.wanted, flags)
 
     def _plan_c(self, directory: str) -> Plan:
@@ -153,7 +154,9 @@ class Build:
         if request.packages or request.workspace or request.wanted != Wanted():
             raise ProjectInvalid(f"{directory}/{c_files.MANIFEST}", "has neither packages nor features")
         project = c_files.open_project(directory)
-        flags = request.environment.get("CFLAGS", "").split()
+        env = request.environment
+        given = (tuple(env.get(name, "").split()) for name in ("CFLAGS", "CXXFLAGS", "LDFLAGS"))
+        flags = c_plan.Flags(*given)
         tools = self._tools.c(request.environment)
         return c_plan.plan(project.manifest, directory, project.sources, tools, request.profile, flags)
 

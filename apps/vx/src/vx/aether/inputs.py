@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from vx import digests
 from vx.cass_client import CassClient
 from vx.keys.file_digests import FileDigests, is_settled, signature_of
-from vx.project import c_includes
+from vx.project import c_includes, link_search
 from vx.project.action import Action, Tree, Unit
 from vx.project.c_includes import Includes
 from vx.project.patterns import fits_any
@@ -28,6 +29,8 @@ _TRIES: Final = 5
 _KEPT_INCLUDES: Final = 20_000
 # More than this is no source, and reading it for `#include` would be for nothing.
 _MAX_SOURCE_BYTES: Final = 32 << 20
+# What linkers read says nothing of other files; what a linker script (`libc.so`) names is read itself.
+_NO_TEXT: Final = (".a", ".o", ".so", ".rlib", ".rmeta")
 
 
 class InputsChanging(Exception):
@@ -93,12 +96,13 @@ class Inputs:
             )
         return ()
 
-    def _includes_of(self, path: str) -> Includes | None:
+    def _includes_of(self, path: str, digest: str | None = None) -> Includes | None:
         if not os.path.isfile(path):
             return None
-        digest = self._digests.digest(path)
-        if digest is None:
+        found = self._digests.digest(path)
+        if found is None or digest not in (None, found):
             return None
+        digest = found
         known = self._includes.get(digest)
         if known is None:
             with open(digests.open_file(path), "rb") as file:
@@ -108,17 +112,45 @@ class Inputs:
             self._includes[digest] = known
         return known
 
-    def read_files(
-        self, root: str, reads: Iterable[str], declared: Mapping[str, str], started_ns: int
-    ) -> dict[str, str] | None:
-        """Return the digests of what a tool says that it read; None if that cannot be known for sure.
+    def conditions(
+        self, root: str, action: Action, reads: Iterable[str], declared: Mapping[str, str], started_ns: int
+    ) -> tuple[dict[str, str], list[str]] | None:
+        """Return what a tool's result depends on: digests by path, and paths at which nothing may come.
+
+        None if that cannot be known for sure: something changed while it ran, or it does not tell.
 
         Args:
             root: the source root.
-            reads: paths: relative to the root, or absolute.
+            action: what ran.
+            reads: paths that it says it read: relative to the root, or absolute.
             declared: what it was given.
             started_ns: when it began to run, since 1970.
         """
+        if not action.tells:
+            return None
+        known = tuple(f"{one}/" for one in action.known)
+        counted = [path for path in reads if not path.startswith(known)] if known else list(reads)
+        files = self._read_files(root, counted, declared, started_ns)
+        told = self._told(root, files, declared) if files is not None else None
+        if files is None or told is None:
+            return None
+        if any(one.assembles for one in told.values()):
+            files |= declared  # which of them the assembler read, nobody tells
+        silent = _silent_reads(action, told, files, declared)
+        for path in silent:
+            if path in declared:
+                files[path] = declared[path]
+            elif path not in files and path.startswith("/") and os.path.isfile(path):
+                digest = self._unchanged_since(path, started_ns)
+                if digest is None:
+                    return None
+                files[path] = digest
+        absent = {*silent, *_vain(action, told, files)}
+        return self._still_absent(root, absent - set(files), declared, started_ns, files)
+
+    def _read_files(
+        self, root: str, reads: Iterable[str], declared: Mapping[str, str], started_ns: int
+    ) -> dict[str, str] | None:
         found: dict[str, str] = {}
         for path in reads:
             inside = os.path.relpath(path, root) if path.startswith(root + "/") else path
@@ -132,6 +164,44 @@ class Inputs:
                 found[inside] = digest
         return found
 
+    def _told(
+        self, root: str, files: Mapping[str, str], declared: Mapping[str, str]
+    ) -> dict[str, Includes] | None:
+        """Return what each source that was read says; None where one has another content by now."""
+        found = {}
+        for path, digest in files.items():
+            if path not in declared and not path.startswith("/"):
+                continue
+            if path.startswith("/") and path.endswith(_NO_TEXT):
+                continue
+            told = self._includes.get(digest) or self._includes_of(_below(root, path), digest)
+            if told is None:
+                return None
+            found[path] = told
+        return found
+
+    def _still_absent(
+        self,
+        root: str,
+        paths: Iterable[str],
+        declared: Mapping[str, str],
+        started_ns: int,
+        files: dict[str, str],
+    ) -> tuple[dict[str, str], list[str]] | None:
+        """Return the conditions; None where something came to one of the paths since the tool began."""
+        absent = []
+        for path in paths:
+            if path in declared:
+                continue  # it was there, and was not read
+            try:
+                found = os.stat(_below(root, path))
+            except OSError:
+                absent.append(path)
+                continue
+            if not stat.S_ISDIR(found.st_mode) and not is_settled(signature_of(found), started_ns):
+                return None
+        return files, sorted(absent)
+
     def _unchanged_since(self, path: str, started_ns: int) -> str | None:
         try:
             if not is_settled(signature_of(os.stat(path)), started_ns):
@@ -141,15 +211,34 @@ class Inputs:
             return None
 
 
-def absences(root: str, action: Action, files: Iterable[str]) -> list[str]:
-    """Return where nothing is, and a new file would be read in the place of one that was."""
+def _silent_reads(
+    action: Action, told: Mapping[str, Includes], files: Mapping[str, str], declared: Mapping[str, str]
+) -> set[str]:
+    """Return the paths that a tool may have read, or looked at, and says nothing of."""
+    found = {path for one in told.values() for path in one.absolute}
+    found.update(action.files)
+    if action.kind == "rustc":
+        named = {*action.linked, *(name for one in told.values() for name in one.linked)}
+        for library in named:
+            found.update(link_search.files_of(library, action.libraries))
+    found |= link_search.vain((one for one in files if one.startswith("/")), action.libraries)
     if isinstance(action.sources, Unit):
-        found = c_includes.shadows(files, action.sources.include)
-    elif isinstance(action.sources, Tree):
-        found = {_other_module(path) for path in files if path.endswith(".rs")}
-    else:
-        return []
-    return sorted(path for path in found if not os.path.lexists(_below(root, path)))
+
+        def exists(path: str) -> bool:
+            return path in declared or (path.startswith("/") and os.path.isfile(path))
+
+        found |= c_includes.asked(told, action.sources.folders, exists)
+    return found
+
+
+def _vain(action: Action, told: Mapping[str, Includes], files: Mapping[str, str]) -> set[str]:
+    """Return where a new file would be read in the place of one that was, or of none."""
+    if isinstance(action.sources, Unit):
+        folders = action.sources.folders
+        return c_includes.vain(told, files, folders) | set(folders.missing)
+    if isinstance(action.sources, Tree):
+        return {_other_module(path) for path in files if path.endswith(".rs")}
+    return set()
 
 
 def _other_module(path: str) -> str:

@@ -34,7 +34,7 @@ class AetherService(Aether):
     def __init__(self, services: Services) -> None:
         self._services = services
         self._digests = FileDigests()
-        self._tools = Tools()
+        self._tools = Tools(self._digests)
         self._actions = Actions(services, self._digests)
         self._building: list[Build] = []
         self._builds = 0

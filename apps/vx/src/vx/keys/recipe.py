@@ -24,7 +24,7 @@ from vx import digests
 from vx.project.action import Action
 
 # Another number makes all keys new: for when what is kept under them, or goes into them, changes.
-FORMAT: Final = "1"
+FORMAT: Final = "2"
 # Entries under one recipe; the least recently made go.  A dozen branches between which one switches.
 MAX_ENTRIES: Final = 16
 
@@ -87,9 +87,11 @@ def recipe_key(parts: Mapping[str, str]) -> str:
     return _key("recipe", sorted(parts.items()))
 
 
-def result_key(recipe: str, files: Mapping[str, str], env: Mapping[str, str | None]) -> str:
-    """Return the key of what an action makes of these files."""
-    return _key("result", [recipe, sorted(files.items()), sorted(env.items())])
+def result_key(
+    recipe: str, files: Mapping[str, str], absent: Sequence[str], env: Mapping[str, str | None]
+) -> str:
+    """Return the key of what an action makes of these files, where those are not (`__has_include`)."""
+    return _key("result", [recipe, sorted(files.items()), sorted(absent), sorted(env.items())])
 
 
 def flight_key(recipe: str, declared: Mapping[str, str]) -> str:

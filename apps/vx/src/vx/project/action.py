@@ -10,6 +10,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from vx.project.c_includes import Folders
+
 # Where a tool finds what other actions made, and puts what it makes; no source is looked for there.
 DEPS_DIR: Final = ".vx/deps"
 OUT_DIR: Final = ".vx/out"
@@ -46,11 +48,13 @@ class Unit(msgspec.Struct, frozen=True, tag="unit"):
 
     Attributes:
         path: the file.
-        include: folders that are searched.
+        include: the project's folders that are searched.
+        folders: all that are searched, in their order.
     """
 
     path: str
     include: tuple[str, ...] = ()
+    folders: Folders = Folders()
 
 
 class Need(msgspec.Struct, frozen=True):
@@ -84,6 +88,11 @@ class Action(msgspec.Struct, frozen=True):
         needs: outputs of other actions that it reads.
         outputs: what it makes.
         dep_files: where it says what it read.
+        tells: whether it says all that it read; what does not is run each time.
+        libraries: folders in which it looks for libraries, absolute, in their order.
+        linked: libraries that options name; those that a source names are looked for, too.
+        files: absolute paths that its options name.
+        known: folders whose content the tool's identity tells: not looked at again.
         places: where outputs are put for the user, relative to the build directory.
     """
 
@@ -100,6 +109,11 @@ class Action(msgspec.Struct, frozen=True):
     sources: Tree | Unit | None = None
     needs: tuple[Need, ...] = ()
     dep_files: tuple[str, ...] = ()
+    tells: bool = True
+    libraries: tuple[str, ...] = ()
+    linked: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
     places: dict[str, str] = {}
 
     def command(self) -> list[str]:

@@ -1,24 +1,35 @@
-"""Which files a C source may include, as far as its text tells.
+"""Which files a source may include, where it looks for them, and in what order.
 
 Owns reading `#include` lines and the order in which folders are searched.  It says too much rather
 than too little: conditions are not evaluated, and every folder that has such a file counts.  What
-was really read, the compiler tells afterwards.  Pure.
+was really read, the compiler tells afterwards; what it looked for in vain, no compiler tells, and
+`vain` does.  Pure.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 _INCLUDE = re.compile(
-    rb"^[ \t]*(?:#|%:|\?\?=)[ \t]*(?:include|include_next|import|embed)\b[ \t]*"
+    rb"^[ \t]*(?:#|%:|\?\?=)[ \t]*(include|include_next|import|embed)\b[ \t]*"
     rb"(?:\"([^\"\n]+)\"|<([^>\n]+)>|([^\s]))?",
     re.MULTILINE,
 )
-_INCBIN = re.compile(rb"\.incbin\b")
+# `__has_include("x")`: a question, and its answer counts though nothing is read.
+_ASKED = re.compile(
+    rb"\b__has_(include|include_next|embed)\b(?:[ \t]*\([ \t]*(?:\"([^\"\n]+)\"|<([^>\n]+)>|([^\s])))?"
+)
+# What a name may be that a macro stands for.
+_DEFINED = re.compile(rb"^[ \t]*#[ \t]*define[ \t]+\w+[ \t]+(?:\"([^\"\n]+)\"|<([^>\n]+)>)", re.MULTILINE)
+# The assembler's own, which no compiler's dependency file names.
+_ASSEMBLED = re.compile(rb"\.incbin\b|\.include\b[ \t]*\\*\"")
+_ABSOLUTE = re.compile(rb"\"(/[^\"\\\n]+)\\?\"")
+# `#[link(name = "z")]`: a static library is read by rustc itself.
+_LINKED = re.compile(rb"\blink\s*\([^)]*?\bname\s*=\s*\"([^\"\n]+)\"")
 
 
 class Includes(msgspec.Struct, frozen=True):
@@ -27,23 +38,74 @@ class Includes(msgspec.Struct, frozen=True):
     Attributes:
         names: as they are written.
         computed: whether there is one that only the preprocessor can tell.
+        quoted: those of `names` that are looked for beside the file first.
+        after: those of `names` that are looked for behind the first place, too (`#include_next`).
+        asked: those of `names` whose being there counts, read or not (`__has_include`).
+        defined: names that a macro may stand for.
+        assembles: whether the assembler may read files.
+        absolute: absolute paths in it, if the assembler may read files.
+        linked: libraries that it names (`#[link(name = ...)]`).
     """
 
     names: tuple[str, ...]
     computed: bool
+    quoted: frozenset[str] = frozenset()
+    after: frozenset[str] = frozenset()
+    asked: frozenset[str] = frozenset()
+    defined: tuple[str, ...] = ()
+    assembles: bool = False
+    absolute: tuple[str, ...] = ()
+    linked: tuple[str, ...] = ()
+
+
+class Folders(msgspec.Struct, frozen=True):
+    """Where a compiler looks for what is included.
+
+    Attributes:
+        angled: folders in their order, relative to the project or absolute.
+        quoted: those that are searched before, for names in quotes.
+        missing: absolute folders that would be searched if they were there.
+    """
+
+    angled: tuple[str, ...] = ()
+    quoted: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 def includes_of(text: bytes) -> Includes:
-    """Return what a C file says that it includes."""
+    """Return what a file says that it includes: of C, C++, and of Rust what the assembler reads."""
     text = text.replace(b"\\\r\n", b"").replace(b"\\\n", b"")  # lines may be continued anywhere
     names: dict[str, None] = {}
-    computed = bool(_INCBIN.search(text))
-    for quoted, angled, other in _INCLUDE.findall(text):
+    quoted_names: set[str] = set()
+    after: set[str] = set()
+    asked = {_text(quoted or angled) for _, quoted, angled, _ in _ASKED.findall(text) if quoted or angled}
+    assembles = bool(_ASSEMBLED.search(text))
+    computed = assembles
+    for word, quoted, angled, other in (*_INCLUDE.findall(text), *_ASKED.findall(text)):
         if quoted or angled:
-            names[(quoted or angled).decode("utf-8", "surrogateescape")] = None
+            name = _text(quoted or angled)
+            names[name] = None
+            if quoted:
+                quoted_names.add(name)
+            if word == b"include_next":
+                after.add(name)
         elif other:
             computed = True
-    return Includes(tuple(names), computed)
+    return Includes(
+        tuple(names),
+        computed,
+        frozenset(quoted_names),
+        frozenset(after),
+        frozenset(asked),
+        tuple({_text(quoted or angled): None for quoted, angled in _DEFINED.findall(text)}),
+        assembles,
+        tuple({_text(one): None for one in _ABSOLUTE.findall(text)}) if assembles else (),
+        tuple({_text(one): None for one in _LINKED.findall(text)}),
+    )
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
 
 
 def reachable(
@@ -75,12 +137,67 @@ def reachable(
     return list(found)
 
 
+def vain(told: Mapping[str, Includes], reads: Iterable[str], folders: Folders) -> set[str]:
+    """Return the paths at which a compiler looked for a file and found none, or would now find another.
+
+    Args:
+        told: what each file that was read includes, by path: relative to the project, or absolute.
+        reads: all that was read.
+        folders: where it looks.
+    """
+    known = set(reads)
+    found: set[str] = set()
+    for name, includes, places in _looked_for(told, folders):
+        for path in _paths(name, places):
+            if path not in known:
+                found.add(path)
+            elif name not in includes.after:
+                break
+    if any(one.computed for one in told.values()):
+        found |= shadows(known, folders.angled)
+    return found
+
+
+def asked(told: Mapping[str, Includes], folders: Folders, exists: Callable[[str], bool]) -> set[str]:
+    """Return the files that were asked for (`__has_include`) and are there, whether they were read or not.
+
+    Args:
+        told: as of `vain`.
+        folders: as of `vain`.
+        exists: whether there is a file at a path.
+    """
+    found: set[str] = set()
+    for name, includes, places in _looked_for(told, folders):
+        if name in includes.asked or name in includes.defined:
+            there = [path for path in _paths(name, places) if exists(path)]
+            found.update(there if name in includes.after else there[:1])
+    return found
+
+
+def _looked_for(
+    told: Mapping[str, Includes], folders: Folders
+) -> Iterator[tuple[str, Includes, tuple[str, ...]]]:
+    """Return each name that is looked for, who names it, and where it is looked for, in order."""
+    computed = any(one.computed for one in told.values())
+    for path, includes in told.items():
+        first = (posixpath.dirname(path), *folders.quoted, *folders.angled)
+        names = dict.fromkeys((*includes.names, *(includes.defined if computed else ())))
+        for name in names:
+            quoted = name in includes.quoted or name in includes.defined
+            yield name, includes, first if quoted else folders.angled
+
+
+def _paths(name: str, places: Iterable[str]) -> list[str]:
+    found = [posixpath.normpath(posixpath.join(place, name)) for place in places]
+    return [one for one in found if not one.startswith("..")]
+
+
 def shadows(reads: Iterable[str], include: Sequence[str]) -> set[str]:
-    """Return the paths at which a new file would be read in the place of one of `reads`.
+    """Return the paths at which a new file would be read in the place of one of `reads`, however named.
 
     Args:
         reads: what was read: relative to the project, or absolute for the system's.
-        include: the folders of the project that are searched.
+        include: the folders that are searched.
     """
     reads = list(reads)
     folders = {*include, *(posixpath.dirname(one) for one in reads if not one.startswith("/"))}

@@ -5,14 +5,18 @@ Owns the command lines.  Pure: a manifest, the files that its patterns found, an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import posixpath
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from vx import digests
+from vx.project import link_search
 from vx.project.action import DEPS_DIR, OUT_DIR, Action, Need, Plan, Tool, Unit
+from vx.project.c_includes import Folders
 from vx.project.c_manifest import PROGRAM, CManifest, CTarget
 from vx.project.errors import ProjectInvalid, Unsupported
+from vx.project.link_search import Link
 
 C_ENDINGS = (".c",)
 CXX_ENDINGS = (".cc", ".cpp", ".cxx", ".C")
@@ -26,12 +30,34 @@ class CTools(msgspec.Struct, frozen=True):
         cxx: the one for C++; None where there is none, which matters only when it is needed.
         ar: what makes archives.
         triple: the platform that is compiled for.
+        search: tells which folders a compiler searches by itself, for a language (`c`, `cc`) and options.
+        link: tells how a compiler links, for a language and options.
+        native: tells what `native` stands for in options.
+        env: variables that say where to look for headers and libraries.
     """
 
     cc: Tool
     cxx: Tool | None
     ar: Tool | None
     triple: str
+    search: Callable[[Tool, str, Sequence[str]], Folders] = lambda _tool, _language, _words: Folders()
+    link: Callable[[Tool, str, Sequence[str]], Link] = lambda _tool, _language, _words: Link()
+    native: Callable[[Tool, Sequence[str]], str] = lambda _tool, _words: ""
+    env: dict[str, str] = {}
+
+
+class Flags(msgspec.Struct, frozen=True):
+    """Further options that the caller gives, in variables.
+
+    Attributes:
+        c: for C (CFLAGS).
+        cxx: for C++ (CXXFLAGS).
+        link: for linking (LDFLAGS).
+    """
+
+    c: tuple[str, ...] = ()
+    cxx: tuple[str, ...] = ()
+    link: tuple[str, ...] = ()
 
 
 def plan(
@@ -40,7 +66,7 @@ def plan(
     sources: Mapping[str, Sequence[str]],
     tools: CTools,
     profile: str,
-    flags: Sequence[str] = (),
+    flags: Flags = Flags(),  # noqa: B008  # frozen
 ) -> Plan:
     """Return the actions of a build.
 
@@ -50,7 +76,7 @@ def plan(
         sources: the files of each target, relative to it.
         tools: by what.
         profile: dev or release.
-        flags: further options for the compiler (CFLAGS).
+        flags: further options that the caller gives.
 
     Raises:
         ProjectInvalid: a target has no sources.
@@ -65,12 +91,18 @@ def plan(
             )
         objects = []
         for source in sources[name]:
-            action = _compilation(target, source, tools, [*manifest.profile_flags[profile], *flags])
+            own = flags.cxx if source.endswith(CXX_ENDINGS) else flags.c
+            action = _compilation(target, source, tools, [*manifest.profile_flags[profile], *own])
             actions[action.id] = action
             tag = digests.of_bytes(source.encode())[:8]
             objects.append(Need(action.id, action.outputs[0], f"{DEPS_DIR}/{tag}-{_stem(source)}.o"))
         last = _ending(
-            target, objects, [finished[one] for one in _all_needs(manifest, target)], tools, sources[name]
+            target,
+            objects,
+            [finished[one] for one in _all_needs(manifest, target)],
+            tools,
+            sources[name],
+            flags.link,
         )
         actions[last.id] = last
         finished[name] = Need(last.id, last.outputs[0], f"{DEPS_DIR}/lib{name}.a")
@@ -104,6 +136,7 @@ def _compilation(target: CTarget, source: str, tools: CTools, profile_flags: Seq
         "include": [f"-I{one}" for one in target.include],
     }
     words = [word for some in options.values() for word in some]
+    language = "cc" if source.endswith(CXX_ENDINGS) else "c"
     return Action(
         id=f"{target.name} {source}",
         title=source,
@@ -115,15 +148,48 @@ def _compilation(target: CTarget, source: str, tools: CTools, profile_flags: Seq
             "compiler": compiler.identity,
             "source": source,
             **{name: " ".join(some) for name, some in options.items()},
+            **_surroundings(compiler, tools, language, words),
         },
         outputs=(output,),
-        sources=Unit(source, target.include),
+        env=tools.env,
+        sources=Unit(source, target.include, _folders(words, tools.search(compiler, language, words))),
+        files=tuple(link_search.files_named(words)),
         dep_files=(dep_file,),
     )
 
 
+def _surroundings(tool: Tool, tools: CTools, language: str, words: Sequence[str]) -> dict[str, str]:
+    """Return what a result depends on besides options and files: what runs, where it looks, the processor."""
+    native = any(one.endswith("=native") for one in words)
+    return {
+        "tool chain": tools.link(tool, language, words).identity,
+        **({"processor": tools.native(tool, words)} if native else {}),
+        **tools.env,
+    }
+
+
+def _folders(words: Sequence[str], own: Folders) -> Folders:
+    """Return all folders that a compiler searches, in their order: those of options before its own."""
+    named = {"-I": [], "-iquote": []}  # type: dict[str, list[str]]
+    for number, word in enumerate(words):
+        for option, found in named.items():
+            if word == option and number + 1 < len(words):
+                found.append(posixpath.normpath(words[number + 1]))
+            elif word.startswith(option) and word != option:
+                found.append(posixpath.normpath(word[len(option) :]))
+    # One that is named, and the compiler's own, stays in the latter's place.
+    first = [one for one in dict.fromkeys(named["-I"]) if one not in own.angled]
+    plain = ["" if one == "." else one for one in (*first, *own.angled)]
+    return Folders(tuple(plain), tuple(dict.fromkeys(named["-iquote"])), own.missing)
+
+
 def _ending(
-    target: CTarget, objects: list[Need], libraries: list[Need], tools: CTools, sources: Sequence[str]
+    target: CTarget,
+    objects: list[Need],
+    libraries: list[Need],
+    tools: CTools,
+    sources: Sequence[str],
+    flags: Sequence[str],
 ) -> Action:
     if target.kind != PROGRAM:
         if tools.ar is None:
@@ -141,18 +207,33 @@ def _ending(
             needs=tuple(objects),
             places={output: f"lib{target.name}.a"},
         )
-    linker = tools.cxx if any(one.endswith(CXX_ENDINGS) for one in sources) and tools.cxx else tools.cc
+    has_cxx = any(one.endswith(CXX_ENDINGS) for one in sources) and tools.cxx is not None
+    linker = tools.cxx if has_cxx and tools.cxx is not None else tools.cc
+    language = "cc" if has_cxx else "c"
     output = f"{OUT_DIR}/{target.name}"
+    dep_file = f"{OUT_DIR}/{target.name}.link.d"
     needs = (*objects, *libraries)
+    words = (*target.link_flags, *flags)
+    link = tools.link(linker, language, words)
+    tell = (f"{link.told_by}{dep_file}",) if link.told_by else ()
     return Action(
         id=f"{target.name} program",
         title=f"{target.name} (program)",
         tool=linker,
         kind="step",
-        arguments=("-o", output, *(one.path for one in needs), *target.link_flags),
-        parts={"linker": linker.identity, "flags": " ".join(target.link_flags)},
+        arguments=("-o", output, *(one.path for one in needs), *words, *tell),
+        parts={
+            "linker": linker.identity,
+            "flags": " ".join(words),
+            **_surroundings(linker, tools, language, words),
+        },
         outputs=(output,),
+        env=tools.env,
         needs=needs,
+        dep_files=(dep_file,) if tell else (),
+        tells=bool(tell),
+        libraries=(*link_search.folders_named(words), *link.folders),
+        files=tuple(link_search.files_named(words)),
         places={output: target.name},
     )
 

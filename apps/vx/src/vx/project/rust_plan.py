@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from vx import digests
+from vx.project import link_search
 from vx.project.action import DEPS_DIR, OUT_DIR, Action, Need, Plan, Tool, Tree
 from vx.project.cargo_manifest import Package, Target
 from vx.project.errors import ProjectInvalid, Unsupported
 from vx.project.features import Resolved, Wanted, known_features, resolve
+from vx.project.link_search import Link
 from vx.project.profile import Profile, rustc_options
 
 
@@ -26,11 +28,19 @@ class RustTools(msgspec.Struct, frozen=True):
         rustc: the compiler.
         linker: what it links with.
         triple: the platform that is compiled for.
+        link: how it links.
+        sysroot: the folder of the compiler's own files; "" where that is not known.
+        env: variables that say where to look for libraries.
+        processor: what `target-cpu=native` stands for; "" where nobody asks.
     """
 
     rustc: Tool
     linker: Tool
     triple: str
+    link: Link = Link()
+    sysroot: str = ""
+    env: dict[str, str] = {}
+    processor: str = ""
 
 
 class RustProject(msgspec.Struct, frozen=True):
@@ -136,6 +146,8 @@ class _Planner:
         }
         root_file = posixpath.relpath(posixpath.join(where, target.path), self._cwd or ".")
         out = posixpath.relpath(OUT_DIR, self._cwd or ".")
+        tells = links and bool(self._tools.link.told_by)
+        told = f"{target.crate_name}.link.d"
         arguments = [
             "--crate-name", target.crate_name, f"--edition={package.edition}", root_file,
             "--error-format=json", "--json=diagnostic-rendered-ansi",
@@ -149,6 +161,7 @@ class _Planner:
             *(["-L", f"dependency={posixpath.relpath(DEPS_DIR, self._cwd or '.')}"] if needs else []),
             *externs,
             *options["flags"],
+            *(["-C", f"link-arg={self._tools.link.told_by}{out}/{told}"] if tells else []),
         ]  # fmt: skip
         suffix = f"-{tag}" if target.kind == "lib" else ""
         self.actions[action_id] = Action(
@@ -164,7 +177,18 @@ class _Planner:
             cwd="" if self._cwd == "." else self._cwd,
             sources=Tree("" if where == "." else where, package.inputs),
             needs=tuple(needs.values()),
-            dep_files=(f"{OUT_DIR}/{target.crate_name}{suffix}.d",),
+            dep_files=(
+                f"{OUT_DIR}/{target.crate_name}{suffix}.d",
+                *((f"{OUT_DIR}/{told}",) if tells else ()),
+            ),
+            tells=tells or not links,
+            libraries=(
+                *link_search.folders_named(self._flags),
+                *(self._tools.link.folders if links else ()),
+            ),
+            linked=tuple(link_search.libraries_named(self._flags)),
+            files=tuple(link_search.files_named(self._flags)),
+            known=(self._tools.sysroot,) if self._tools.sysroot else (),
             places=outputs if where in self._project.selected else {},
         )
         if target.kind == "lib":
@@ -209,6 +233,7 @@ class _Planner:
     def _env(self, package: Package, where: str, target: Target) -> dict[str, str]:
         absolute = posixpath.normpath(posixpath.join(self._project.root, where))
         env = {
+            **self._tools.env,
             **package.env,
             "CARGO_CRATE_NAME": target.crate_name,
             "CARGO_MANIFEST_DIR": absolute,
@@ -246,7 +271,10 @@ def _parts(
 ) -> dict[str, str]:
     return {
         "compiler": tools.rustc.identity,
-        **({"linker": tools.linker.identity} if links else {}),
+        **(
+            {"linker": tools.linker.identity, "tool chain": tools.link.identity, **tools.env} if links else {}
+        ),
+        **({"processor": tools.processor} if tools.processor else {}),
         "platform": tools.triple,
         "edition": package.edition,
         "crate": f"{target.crate_name} {' '.join(target.crate_types)} {target.path}",

@@ -1,43 +1,45 @@
 """Compilers: where they are, and what tells one from another.
 
-Owns the identities that keys are made of.  A compiler is asked for its version once, and again when
-its file, by path, times, size and inode, is another; so are the files by which rustup chooses one.
+Owns the identities that keys are made of, and which compiler is meant.  rustc is asked for its version once,
+and again when its file, by path, times, size and inode, is another, or one by which rustup chooses; a C
+compiler is asked by `toolchain`.
 """
 
 from __future__ import annotations
 
+import functools
 import os
-import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from vx import digests
+from vx.keys.file_digests import FileDigests
+from vx.project import processor
 from vx.project.action import Tool
+from vx.project.c_includes import Folders
 from vx.project.c_plan import CTools
+from vx.project.link_search import Link
 from vx.project.rust_plan import RustTools
-
-# A version is printed at once; a first start from a cold disk may take a few seconds.
-ASK_TIMEOUT_S: Final = 30.0
+from vx.project.toolchain import Chain, ToolMissing, job_environment, run, search_variables, state_of
 
 Value = TypeVar("Value")
-
-
-class ToolMissing(Exception):
-    """A compiler is not there, or does not answer; the text says what to install."""
 
 
 class Tools:
     """The compilers of this machine, as a caller's environment names them."""
 
-    def __init__(self) -> None:
+    def __init__(self, file_digests: FileDigests | None = None) -> None:
+        self._digests = file_digests if file_digests is not None else FileDigests()
         self._known: dict[tuple[str, ...], tuple[tuple[object, ...], object]] = {}
+        self._chains: dict[tuple[str, ...], Chain] = {}
 
-    def rust(self, env: Mapping[str, str], directory: str) -> RustTools:
+    def rust(self, env: Mapping[str, str], directory: str, flags: Sequence[str] = ()) -> RustTools:
         """Return what Rust is compiled with in `directory`.
 
         Args:
             env: of the caller: PATH, RUSTC, RUSTUP_TOOLCHAIN, RUSTUP_HOME, HOME.
             directory: rustup chooses by it.
+            flags: RUSTFLAGS.
 
         Raises:
             ToolMissing: there is no compiler, or no linker.
@@ -61,8 +63,20 @@ class Tools:
         # others of: what it chose is run.  A script that is named is somebody's own, who wants it run.
         own = "RUSTC" in env and _is_script(named)
         real = real if os.path.exists(real) and not own else named
-        rustc, triple = self._once(("rustc", real), (real,), lambda: _rustc(real, sysroot, env))
-        return RustTools(rustc, self._cc(env, "links what rustc compiles"), triple)
+        rustc, triple = self._once(
+            ("rustc", real), (real, *_parts_of(sysroot)), lambda: _rustc(real, sysroot, env)
+        )
+        linker, chain = self._cc(env, "links what rustc compiles", _linker_named(flags))
+        native = any(word.endswith("target-cpu=native") for word in flags)
+        return RustTools(
+            rustc,
+            linker,
+            triple,
+            chain.link(flags),
+            sysroot,
+            search_variables(env),
+            processor.described() if native else "",
+        )
 
     def c(self, env: Mapping[str, str]) -> CTools:
         """Return what C is compiled with.
@@ -70,29 +84,55 @@ class Tools:
         Raises:
             ToolMissing: there is no compiler.
         """
-        cc = self._cc(env, "compiles C")
+        cc, chain = self._cc(env, "compiles C")
         cxx_path = find(env.get("CXX", "c++"), env)
-        cxx = (
-            None if cxx_path is None else self._once(("cc", cxx_path), (cxx_path,), lambda: _c(cxx_path, env))
-        )
+        cxx = None if cxx_path is None else self._compiler(cxx_path, env)[0]
         ar_path = find(env.get("AR", "ar"), env)
         ar = None if ar_path is None else self._once(("ar", ar_path), (ar_path,), lambda: _ar(ar_path, env))
         triple = self._once(
-            ("machine", cc.path), (cc.path,), lambda: ask([cc.path, "-dumpmachine"], env).strip()
+            ("machine", cc.path),
+            (cc.path,),
+            lambda: ask([cc.path, "-dumpmachine"], job_environment(env)).strip(),
         )
-        return CTools(cc, cxx, ar, triple)
+        chains = {cc.path: chain}
+        if cxx_path is not None:
+            chains[cxx_path] = self._chain(cxx_path, env)
+        return CTools(
+            cc,
+            cxx,
+            ar,
+            triple,
+            *_asked_once(chains),
+            search_variables(env),
+        )
 
-    def _cc(self, env: Mapping[str, str], does: str) -> Tool:
-        named = env.get("CC", "cc")
+    def _cc(self, env: Mapping[str, str], does: str, asked: str = "") -> tuple[Tool, Chain]:
+        named = asked or env.get("CC", "cc")
         path = find(named, env)
         if path is None:
             raise ToolMissing(
                 f"{named!r}, which {does}, {_why_missing(named)}: install gcc or clang, or set CC"
             )
-        return self._once(("cc", path), (path,), lambda: _c(path, env))
+        return self._compiler(path, env)
+
+    def _compiler(self, path: str, env: Mapping[str, str]) -> tuple[Tool, Chain]:
+        chain = self._chain(path, env)
+        told = self._once(("cc", path), (path,), lambda: ask([path, "--version"], job_environment(env)))
+        first = told.splitlines()[0] if told.strip() else path
+        return Tool(path, told, first), chain
+
+    def _chain(self, path: str, env: Mapping[str, str]) -> Chain:
+        variables = search_variables(env)
+        key = (path, *(f"{name}={value}" for name, value in variables.items()))
+        found = self._chains.get(key)
+        if found is None:
+            if len(self._chains) >= _MOST_CHAINS:
+                self._chains.clear()
+            found = self._chains[key] = Chain(path, env, self._digests)
+        return found
 
     def _once(self, key: tuple[str, ...], files: tuple[str, ...], make: Callable[[], Value]) -> Value:
-        state = tuple(_state(os.path.realpath(one)) for one in files)
+        state = tuple(map(state_of, files))
         known = self._known.get(key)
         if known is not None and known[0] == state:
             return known[1]  # type: ignore[return-value]
@@ -101,7 +141,37 @@ class Tools:
         return made
 
 
+# Compilers, each in some settings of the search variables.
+_MOST_CHAINS: Final = 64
 _RUSTUP_VARIABLES: Final = ("RUSTUP_TOOLCHAIN", "RUSTUP_HOME", "HOME")
+
+
+def _asked_once(
+    chains: Mapping[str, Chain],
+) -> tuple[
+    Callable[[Tool, str, Sequence[str]], Folders],
+    Callable[[Tool, str, Sequence[str]], Link],
+    Callable[[Tool, Sequence[str]], str],
+]:
+    """Return the questions that a plan asks, each answered once in it: many sources have the same options."""
+
+    @functools.cache
+    def search(path: str, language: str, words: tuple[str, ...]) -> Folders:
+        return chains[path].search(words, language)
+
+    @functools.cache
+    def link(path: str, language: str, words: tuple[str, ...]) -> Link:
+        return chains[path].link(words, language)
+
+    @functools.cache
+    def native(path: str, words: tuple[str, ...]) -> str:
+        return chains[path].native(words)
+
+    return (
+        lambda tool, language, words: search(tool.path, language, tuple(words)),
+        lambda tool, language, words: link(tool.path, language, tuple(words)),
+        lambda tool, words: native(tool.path, tuple(words)),
+    )
 
 
 def find(name: str, env: Mapping[str, str]) -> str | None:
@@ -128,18 +198,7 @@ def ask(command: list[str], env: Mapping[str, str], directory: str = "/") -> str
         ToolMissing: it fails, or takes too long.
     """
     # In English, whatever the caller speaks: what it says is part of keys.
-    try:
-        done = subprocess.run(
-            command,
-            env={**env, "LC_ALL": "C"},
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=ASK_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ToolMissing(f"{command[0]} cannot be asked for its version: {error}") from None
+    done = run(command, {**env, "LC_ALL": "C"}, directory)
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         reason = said[0] if said else f"it ended with {done.returncode}"
@@ -151,9 +210,16 @@ def _rustc(path: str, sysroot: str, env: Mapping[str, str]) -> tuple[Tool, str]:
     told = ask([path, "-vV"], env)
     fields = dict(line.split(": ", 1) for line in told.splitlines() if ": " in line)
     triple = fields.get("host", "unknown")
-    # The standard library's file names hold hashes: another build of it under the same version shows.
-    library = f"{sysroot}/lib/rustlib/{triple}/lib"
-    names = sorted(os.listdir(library)) if os.path.isdir(library) else []
+    # The libraries' file names hold hashes: another build under the same version shows, in a size at least.
+    names = [
+        f"{os.path.basename(one)} {os.path.getsize(one)}"
+        for folder in (
+            f"{sysroot}/lib",
+            f"{sysroot}/lib/rustlib/{triple}/lib",
+            f"{sysroot}/lib/rustlib/{triple}/bin",
+        )
+        for one in _files_in(folder)
+    ]
     # What a script adds to the command shows in its content alone.
     script = digests.of_path(path)[0] if _is_script(path) else ""
     identity = digests.of_bytes("\n".join((told, *names, script)).encode())
@@ -170,18 +236,31 @@ def _is_script(path: str) -> bool:
         return False
 
 
-def _c(path: str, env: Mapping[str, str]) -> Tool:
-    told = ask([path, "--version"], env)
-    # How it was configured shows in -v, on standard error; the first line of --version is for people.
-    first = told.splitlines()[0] if told.strip() else path
-    real = os.stat(os.path.realpath(path))
-    # Distributions rebuild compilers under one version: the file's size is another by then, or its content.
-    identity = digests.of_bytes(f"{told}\n{real.st_size}\n{digests.of_path(path)[0]}".encode())
-    return Tool(path, f"{first} [{identity[:16]}]", first)
+def _files_in(folder: str) -> list[str]:
+    try:
+        found = sorted(os.listdir(folder))
+    except OSError:
+        return []
+    return [path for name in found if os.path.isfile(path := f"{folder}/{name}")]
+
+
+def _parts_of(sysroot: str) -> list[str]:
+    """Return the folders whose change means that another tool chain was put there."""
+    return [f"{sysroot}/lib", *_files_in(f"{sysroot}/lib")]
+
+
+def _linker_named(flags: Sequence[str]) -> str:
+    """Return what `-C linker=` names last; "" for nothing."""
+    named = [word.rpartition("linker=")[2] for word in flags if word.startswith(("linker=", "-Clinker="))]
+    return named[-1] if named else ""
 
 
 def _ar(path: str, env: Mapping[str, str]) -> Tool:
-    return _c(path, env)
+    told = ask([path, "--version"], env)
+    first = told.splitlines()[0] if told.strip() else path
+    # Distributions rebuild tools under one version: the file's content is another by then.
+    identity = digests.of_bytes(f"{told}\n{digests.of_path(path)[0]}".encode())
+    return Tool(path, f"{first} [{identity[:16]}]", first)
 
 
 def _rustup_files(env: Mapping[str, str], directory: str) -> tuple[str, ...]:
@@ -194,11 +273,3 @@ def _rustup_files(env: Mapping[str, str], directory: str) -> tuple[str, ...]:
         if above == directory:
             return tuple(found)
         directory = above
-
-
-def _state(path: str) -> tuple[object, ...]:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return (path, None)
-    return (path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)

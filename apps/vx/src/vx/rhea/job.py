@@ -21,15 +21,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from vx import digests
-from vx.interfaces import BLOB_TIME_S, Job, JobInvalid
+from vx.interfaces import JOB_ENVIRONMENT, Job, JobInvalid
 
-ENVIRONMENT: Final[Mapping[str, str]] = {
-    "LC_ALL": "C.UTF-8",
-    "PATH": "/usr/local/bin:/usr/bin:/bin",
-    "SOURCE_DATE_EPOCH": str(BLOB_TIME_S),
-    "TZ": "UTC",
-    "ZERO_AR_DATE": "1",  # macOS's ar and ld
-}
 ROOT_MARK: Final = "%{root}"
 
 # The options that keep the root's path out of what is made.
@@ -73,7 +66,7 @@ class Plan(NamedTuple):
     def environment(self, root: str, tmp: str) -> dict[str, str]:
         """Return all variables."""
         declared = {name: value.replace(ROOT_MARK, root) for name, value in self.job.env.items()}
-        return {**ENVIRONMENT, "HOME": tmp, "TMPDIR": tmp, **declared}
+        return {**JOB_ENVIRONMENT, "HOME": tmp, "TMPDIR": tmp, **declared}
 
 
 def plan(job: Job) -> Plan:
@@ -171,17 +164,20 @@ def _title(job: Job) -> str:
     return "".join(char if char.isprintable() else " " for char in title)[:MAX_TITLE_CHARS]
 
 
-def reads(paths: Iterable[str], root: str, cwd: str) -> list[str]:
+def reads(paths: Iterable[str], root: str, cwd: str, tmp: str) -> list[str]:
     """Return what was read: relative to the root, or absolute where it is outside; sorted, each once.
 
     Args:
         paths: as the compiler wrote them.
         root: the job's root, absolute.
         cwd: where it ran, relative to the root.
+        tmp: for files between one program and the next, which are not what was read.
     """
     found = set()
     for path in paths:
         absolute = posixpath.normpath(posixpath.join(root, cwd, path))
+        if absolute.startswith(f"{tmp}/"):
+            continue
         inside = absolute.startswith(f"{root}/")
         found.add(absolute[len(root) + 1 :] if inside else absolute)
     return sorted(found)

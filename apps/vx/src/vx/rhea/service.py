@@ -242,7 +242,7 @@ class _Performance:
         stdout = await self._keep_stream("stdout", bytes(command.out.kept))
         stderr = await self._keep_stream("stderr", bytes(command.err.kept))
         read = await self._service.in_thread(self._read, scratch)
-        reads = jobs.reads(read.paths, scratch.root, self.plan.job.cwd)
+        reads = jobs.reads(read.paths, scratch.root, self.plan.job.cwd, scratch.tmp)
         return Done(
             exit_code=ended.status,
             timed_out=self._timed_out,

@@ -1,0 +1,86 @@
+"""What compilers answer, and what of it counts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vx.keys.file_digests import FileDigests
+from vx.project import watch
+from vx.project.processor import described_by
+from vx.project.toolchain import Chain, ToolMissing, _search_dirs, _search_list, choosing
+
+needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="no cc on the PATH: install gcc or clang")
+
+
+def test_the_search_list_with_what_is_left_out_of_it() -> None:
+    told = (
+        'ignoring nonexistent directory "/usr/local/include/x"\n'
+        'ignoring duplicate directory "/usr/include"\n'
+        '#include "..." search starts here:\n#include <...> search starts here:\n'
+        " /usr/lib/gcc/12/include\n /usr/lib/../include\nEnd of search list.\n /no\n"
+    )
+    found = _search_list(told)
+    assert found.angled == ("/usr/lib/gcc/12/include", "/usr/include")
+    assert found.missing == ("/usr/local/include/x",)
+
+
+def test_search_dirs_are_each_told_once() -> None:
+    told = "install: /i/\nprograms: =/p/a/:/p/b/../a/\nlibraries: =/l/:/m/\n"
+    assert _search_dirs(told) == (["/p/a"], ["/l", "/m"])
+
+
+def test_options_that_choose_what_is_run() -> None:
+    words = ["-O2", "-B", "/b", "-fuse-ld=lld", "-Clink-arg=-fuse-ld=mold", "-Wall", "--target", "x"]
+    assert choosing(words) == ("-B", "/b", "-fuse-ld=lld", "-fuse-ld=mold", "--target", "x")
+
+
+def test_processors_of_one_kind_are_told_once_and_others_apart() -> None:
+    kind = "model name : A\nflags : sse avx\n"
+    one = f"processor : 0\n{kind}bogomips : 1\n\nprocessor : 1\n{kind}"
+    assert described_by(one) == "model name: A\nflags: sse avx"
+    assert described_by(one) != described_by(one.replace("avx", "avx2"))
+    assert described_by("") == ""
+
+
+@needs_cc
+def test_a_wrapper_hides_nothing_of_what_is_run(tmp_path: Path) -> None:
+    script = tmp_path / "cc"
+    script.write_text('#!/bin/sh\nexec cc "$@"\n')
+    script.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, watch.__file__, script, "--version"], capture_output=True, check=True, text=True
+    )
+    told = json.loads(done.stdout)
+    assert told["status"] == 0
+    if sys.platform == "linux":
+        assert str(script) in told["files"]
+        assert os.path.realpath(shutil.which("cc") or "") in told["files"]
+
+
+def test_a_command_that_cannot_be_run_is_one_that_failed() -> None:
+    done = subprocess.run([sys.executable, watch.__file__, "/nowhere"], capture_output=True, check=True)
+    assert json.loads(done.stdout)["status"] != 0
+
+
+@needs_cc
+def test_an_answer_counts_until_what_is_run_is_another(tmp_path: Path) -> None:
+    script = tmp_path / "cc"
+    script.write_text('#!/bin/sh\nexec cc "$@"\n')
+    script.chmod(0o755)
+    chain = Chain(str(script), {}, FileDigests())
+    first = chain.link(())
+    assert chain.link(()) is first
+    script.write_text('#!/bin/sh\nexec cc "$@" #\n')
+    assert chain.link(()).identity != first.identity
+
+
+def test_what_is_no_compiler_is_told() -> None:
+    with pytest.raises(ToolMissing, match="/bin/false does not work here"):
+        Chain("/bin/false", {}, FileDigests()).link(())
