@@ -9,6 +9,7 @@ The command:
     completion        the shells' completion scripts
     overview          agents, sessions, why, and the live table
     words             now, skip, abort, hold, release, new-session
+    hooks             hooks of agents: install, remove, and what they tell
 
 What is known and seen of sessions:
 

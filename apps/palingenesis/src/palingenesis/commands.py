@@ -29,6 +29,12 @@ _WORDS = {
     "release": "hold it no longer",
     "new-session": "begin a new session that takes over from one whose context is full",
 }
+_HOOKS = {
+    "install": "show what is put into the agents' settings, and put it there",
+    "remove": "take it out again, which gives the same bytes as before",
+    "status": "say which agents have hooks",
+}
+HOOKED = ("claude", "codex", "gemini")
 _OVERVIEWS = ("agents", "sessions", "why")
 SHELLS = ("bash", "zsh", "fish")
 
@@ -53,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("session", metavar="SESSION", help="its id, the beginning of it, or its file")
     _add_logs(add("logs", "print the daemon's log"))
     _add_config(_commands_of(add("config", "write, show and check the configuration"), "subcommand"))
+    _add_hooks(_commands_of(add("hooks", "have agents tell at once when a session stops"), "subcommand"))
     completion = add("completion", "print a shell's completion script")
     completion.add_argument("shell", choices=SHELLS)
     return whole
@@ -107,6 +114,14 @@ def _add_config(add: _Add) -> None:
     validate.add_argument("--path", metavar="FILE", help="which, if not the usual one")
 
 
+def _add_hooks(add: _Add) -> None:
+    for verb, text in _HOOKS.items():
+        one = add(verb, text)
+        one.add_argument("agent", nargs="*", help=f"{', '.join(HOOKED)}; all that are here, if none is given")
+        if verb != "status":
+            one.add_argument("--yes", action="store_true", help="write the difference without asking")
+
+
 def _talking(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print JSON")
     command.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="how long it may take")
@@ -138,6 +153,8 @@ def run(arguments: list[str]) -> int:
         _start(given)
     if given.command == "config":
         return _config(given)
+    if given.command == "hooks":
+        return _hooks(given)
     if given.command in _OVERVIEWS:
         return _overview(given)
     if given.command in _WORDS or (given.command == "resume" and given.session is not None):
@@ -151,6 +168,16 @@ def run(arguments: list[str]) -> int:
         kit.say(script(given.shell))
         return kit.DONE
     return _control(given)
+
+
+def _hooks(given: argparse.Namespace) -> int:
+    from palingenesis.hooks import install
+
+    unknown = [agent for agent in given.agent if agent not in HOOKED]
+    if unknown:
+        kit.complain(f"palingenesis: {kit.printable(unknown[0])} has no hooks: known are {', '.join(HOOKED)}")
+        return kit.USAGE
+    return install.run(given.subcommand, given.agent, yes=getattr(given, "yes", False))
 
 
 def _overview(given: argparse.Namespace) -> int:

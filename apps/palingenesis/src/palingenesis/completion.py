@@ -14,7 +14,7 @@ _TALKING = "--json --timeout"
 # What can follow each command; "" is the program itself.
 WORDS: Final = {
     "": "sessions why agents now skip abort hold release new-session "
-    "daemon status pause resume logs config completion --version",
+    "daemon status pause resume logs config hooks completion --version",
     "sessions": "--json --all",
     "why": "--json",
     "agents": "--json",
@@ -38,6 +38,10 @@ WORDS: Final = {
     "config init": "--force --path",
     "config show": "--json --section",
     "config validate": "--path",
+    "hooks": "install remove status",
+    "hooks install": "--yes",
+    "hooks remove": "--yes",
+    "hooks status": "",
     "completion": "bash zsh fish",
 }
 

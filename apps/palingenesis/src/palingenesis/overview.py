@@ -20,6 +20,7 @@ from palingenesis.agents.known import configured
 from palingenesis.definition import daemon
 from palingenesis.evidence.facts import Fact
 from palingenesis.evidence.survey import RECENT_S, Session, Survey
+from palingenesis.hooks.told import read as read_told
 from palingenesis.resume import ledger
 from palingenesis.resume.entry import Entry
 from palingenesis.resume.states import State
@@ -42,7 +43,8 @@ def survey() -> Survey:
         ConfigError: the configuration cannot be used.
     """
     path = daemon.config_path()
-    return Survey(configured(load_config(path, Settings), path), os.environ)
+    told = read_told(daemon.place().state_path)
+    return Survey(configured(load_config(path, Settings), path), os.environ, told)
 
 
 # --- agents ---------------------------------------------------------------------------------------

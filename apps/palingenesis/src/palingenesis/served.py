@@ -16,6 +16,9 @@ from daemonry.errors import DaemonryError
 from palingenesis.agents.known import configured
 from palingenesis.definition import daemon
 from palingenesis.evidence.survey import Survey
+from palingenesis.hooks import script
+from palingenesis.hooks.notice import notice_events
+from palingenesis.hooks.told import Told
 from palingenesis.keeper import RETRY_S, Keeper
 from palingenesis.resume.engine import TICK_S, Engine, Limits
 from palingenesis.resume.ledger import Ledger
@@ -52,20 +55,30 @@ def restore(run: Run) -> None:
         run.start_paused()
 
     sessions = Sessions()
+    told = Told(run.state_path)
+    noticed = asyncio.Event()
 
     async def begin(run: Run) -> None:
         _apply(run.config)
         await keeper.begin(run.config.monitoring)
-        await asyncio.to_thread(_take_up, sessions, run)
+        await asyncio.to_thread(_take_up, sessions, told, run)
 
     async def keep_sessions(run: Run) -> None:
         while True:
             await run.wait_running()
+            noticed.clear()
             await _look(sessions, keeper)
-            await asyncio.sleep(TICK_S)
+            try:
+                async with asyncio.timeout(TICK_S):
+                    await noticed.wait()
+            except TimeoutError:
+                pass
+
+    async def notice(run: Run) -> None:
+        await notice_events(script.spool(run.state_path), noticed)
 
     async def reload(settings: Settings) -> None:
-        survey = _survey(settings)
+        survey = _survey(settings, told)
         await keeper.reload(settings.monitoring)
         if sessions.engine is not None:
             async with sessions.turn:
@@ -75,6 +88,7 @@ def restore(run: Run) -> None:
     daemon.setup(begin)
     daemon.work(keeper.watch)
     daemon.work(keep_sessions)
+    daemon.work(notice)
     daemon.serve(sessions)
     daemon.work(keeper.write_late)
     daemon.whole_status(keeper.status)
@@ -84,8 +98,8 @@ def restore(run: Run) -> None:
     daemon.on_stop(keeper.stop)
 
 
-def _survey(settings: Settings) -> Survey:
-    return Survey(configured(settings, daemon.config_path()), os.environ)
+def _survey(settings: Settings, told: Told) -> Survey:
+    return Survey(configured(settings, daemon.config_path()), os.environ, told.facts)
 
 
 def _limits(settings: Settings) -> Limits:
@@ -93,16 +107,16 @@ def _limits(settings: Settings) -> Limits:
     return Limits(given.enabled, float(given.silence_secs), given.max_retries, given.backup_count)
 
 
-def _take_up(sessions: Sessions, run: Run) -> None:
+def _take_up(sessions: Sessions, told: Told, run: Run) -> None:
     """Take up what is kept of the sessions, unless another daemon has it."""
-    survey = _survey(run.config)
+    survey = _survey(run.config, told)
     try:
         ledger = Ledger(run.state_path, time.time())
     except BlockingIOError:
         sessions.why_not = f"another daemon keeps the sessions of {run.state_path}"
         logger.error("%s: sessions are not resumed here", sessions.why_not)
         return
-    engine = Engine(survey, ledger, run.state_path, _for_agents(), _limits(run.config))
+    engine = Engine(survey, ledger, run.state_path, _for_agents(), _limits(run.config), told)
     engine.recover()
     sessions.engine = engine
 

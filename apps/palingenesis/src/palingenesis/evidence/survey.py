@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -70,10 +70,17 @@ class Survey:
     Args:
         profiles: the agents.
         environment: the variables that their places depend on.
+        told: what their hooks told, by AGENT:ID; read at each look.
     """
 
-    def __init__(self, profiles: Mapping[str, Profile], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        profiles: Mapping[str, Profile],
+        environment: Mapping[str, str],
+        told: Mapping[str, Sequence[Fact]] | None = None,
+    ) -> None:
         self.profiles = dict(profiles)
+        self._told = {} if told is None else told
         self.zone = local_zone(environment)
         self.patterns = {
             name: [where for one in profile.sessions if (where := place(one, environment))]
@@ -131,7 +138,7 @@ class Survey:
     ) -> Session:
         around = living.facts(agent, transcript.id, found.path, transcript.cwd, now_s)
         evidence = Evidence(
-            facts=(*transcript.facts, *around),
+            facts=(*_in_order(transcript.facts, self._told.get(f"{agent}:{transcript.id}", ())), *around),
             now_s=now_s,
             zone=self.zone,
             tells_errors=self.profiles[agent].tells_errors,
@@ -150,6 +157,17 @@ class Survey:
         transcripts = [_from_file(found, profile)]
         self._read[found.path] = (found, transcripts)
         return transcripts
+
+
+def _in_order(read: Sequence[Fact], told: Sequence[Fact]) -> list[Fact]:
+    """Return what was read and what was told, by their times; the record's own order stays."""
+    merged: list[Fact] = []
+    later = sorted(told, key=lambda fact: fact.at_s)
+    for fact in read:
+        while later and later[0].at_s < fact.at_s:
+            merged.append(later.pop(0))
+        merged.append(fact)
+    return merged + later
 
 
 def _changed_at_s(found: Found) -> float:

@@ -21,6 +21,7 @@ from palingenesis.agents.profile import Profile, command
 from palingenesis.evidence import places, processes
 from palingenesis.evidence.attention import Attention
 from palingenesis.evidence.survey import Session, Survey
+from palingenesis.hooks.told import Told
 from palingenesis.resume import entry as rules
 from palingenesis.resume import schedule
 from palingenesis.resume.audit import Audit
@@ -81,6 +82,7 @@ class Engine:
         state_dir: for runs, backups and the audit.
         environment: what resumed agents get.
         limits: what the configuration says.
+        told: what agents told by their hooks; None where nothing is taken in.
     """
 
     def __init__(
@@ -90,9 +92,11 @@ class Engine:
         state_dir: str,
         environment: Mapping[str, str],
         limits: Limits,
+        told: Told | None = None,
     ) -> None:
         self.ledger = ledger
         self.limits = limits
+        self._told = told
         self._survey = survey
         self._attention = Attention(survey)
         self._state_dir = state_dir
@@ -143,6 +147,7 @@ class Engine:
         changed = self._attention.changed(now_s)
         saved = [] if self._is_first else [path for agent, path in changed if agent != "markdown"]
         self._is_first = False
+        changed += self._told_of(now_s)
         if time.monotonic() >= self._living_at_s:
             self._living_at_s = time.monotonic() + LIVING_EVERY_S
             changed += [
@@ -161,6 +166,12 @@ class Engine:
         self.ledger.forget(now_s)
         resumed, self._resumed = self._resumed, 0
         return Counted(saved, resumed)
+
+    def _told_of(self, now_s: float) -> list[tuple[str, str]]:
+        """Return the kept sessions of which hooks told something; new ones are found by their records."""
+        told = [] if self._told is None else self._told.take_in(self._survey.profiles, now_s)
+        entries = (self.ledger.entries.get(key) for key in told)
+        return [(one.agent, one.path) for one in entries if one is not None]
 
     def _note_gap(self, now_s: float) -> None:
         """A machine that slept has let its runs sleep too: their silence counts from its waking on."""

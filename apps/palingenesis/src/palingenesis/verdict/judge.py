@@ -8,6 +8,7 @@ field first, and from its words where the field says less.  Where nothing decide
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -56,7 +57,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 def judge(evidence: Evidence) -> Verdict:
     """Return why the session is as it is, and what that rests on."""
-    turn = _last_turn(evidence)
+    turn = _last_turn(evidence.facts)
     if turn is None:
         return _without_turn(evidence)
     found = _DECISIONS[turn.sign](turn, evidence)
@@ -64,13 +65,17 @@ def judge(evidence: Evidence) -> Verdict:
     return found if living is None else msgspec.structs.replace(found, alive_pid=living.pid)
 
 
-def _last_turn(evidence: Evidence) -> Fact | None:
-    """Return the last sign of the turn.  A hook's counts where it is later than the transcript's."""
+def _last_turn(facts: Iterable[Fact]) -> Fact | None:
+    """Return the last sign of the turn.  A hook's counts where it is later than the transcript's.
+
+    Where both say the same, the transcript's does, which has the reset with it.
+    """
     last: Fact | None = None
-    for fact in evidence.facts:
+    for fact in facts:
         if fact.sign in TURN and fact.source in (Source.TRANSCRIPT, Source.HOOK):
             newer = last is None or fact.source is last.source or fact.at_s >= last.at_s
-            last = fact if newer else last
+            repeats = last is not None and fact.source is Source.HOOK and fact.sign is last.sign
+            last = fact if newer and not repeats else last
     return last
 
 
@@ -105,10 +110,9 @@ def _permission(turn: Fact, _: Evidence) -> Verdict:
 
 def _ended(turn: Fact, evidence: Evidence) -> Verdict:
     """The session ended by something else than its user: what stood before says whether that matters."""
-    before = [fact for fact in evidence.facts if fact.sign in TURN and fact.sign is not Sign.ENDED]
-    if not before:
+    last = _last_turn(fact for fact in evidence.facts if fact.sign is not Sign.ENDED)
+    if last is None:
         return Verdict(Reason.UNKNOWN, Confidence.NONE, (turn,))
-    last = before[-1]
     if last.sign in IN_TURN:
         return Verdict(Reason.CRASHED, Confidence.LIKELY, (last, turn))
     return _DECISIONS[last.sign](last, evidence)
