@@ -134,6 +134,8 @@ MAX_ENVIRONMENT_BYTES: Final = 1 << 20
 MAX_CONFIG_BYTES: Final = 1 << 20
 LOG_FILE_BYTES: Final = 5 << 20
 LOG_FILES_KEPT: Final = 5
+# As much of one line is read at a time.  What we write is shorter; a damaged log may have no line end at all.
+MAX_LOG_LINE_BYTES: Final = 1 << 20
 MAX_LOG_FIELD_CHARS: Final = 8192
 CRASH_FILE_BYTES: Final = 1 << 20
 # What of the crash file is shown to the next client.

@@ -140,6 +140,10 @@ class Odd:
             assert path.with_name("elsewhere.txt").read_text() == "mine"
         elif kind == "dangling":
             assert not path.with_name("not-there.txt").exists()
+        elif kind == "socket":  # its name is all that it is; nobody listens there
+            for found in path.parent.glob(path.name + "*"):
+                if found.is_socket():
+                    found.unlink()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from daemonry import clock, strict_json
 from daemonry.errors import ArgumentInvalid
+from daemonry.limits import MAX_LOG_LINE_BYTES
 from daemonry.process import log_reader
 from daemonry.process.log_reader import as_text, follow, last, lines, parse_span, parsed, since
 from daemonry.process.logs import LogFile
@@ -294,3 +296,29 @@ def test_whatever_a_line_holds_no_control_reaches_the_terminal(fields, trace):
 def test_letters_are_shown_as_they_are():
     assert as_text({"message": "größer als 5 €"}) == "größer als 5 €"
     assert as_text({"message": "a\x1b[31m\u202eb\ud800"}) == "a\\x1b[31m\\u202eb\\ud800"
+
+
+@pytest.mark.parametrize("reads", ["lines", "follows"])
+def test_a_hole_without_a_line_end_costs_neither_memory_nor_the_lines_around_it(tmp_path, reads):
+    """A power cut can leave one, and a file of 1 GiB of it was decoded whole."""
+    path = tmp_path / "log"
+    path.write_text('{"message": "before"}\n')
+    os.truncate(path, 64 << 20)
+    with open(path, "a") as file:
+        file.write('{"message": "behind"}\n')
+    follower = log_reader.Follower(str(path), log_reader.last(0))
+    tracemalloc.start()
+    try:
+        found = list(lines(str(path))) if reads == "lines" else follower.lines()
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        follower.close()
+    assert [log_reader.parsed(line)["message"] for line in found] == ["before", "behind"]
+    assert peak_bytes < 16 << 20
+
+
+def test_a_line_without_an_end_comes_in_pieces(tmp_path):
+    path = tmp_path / "log"
+    path.write_bytes(b"x" * (3 * MAX_LOG_LINE_BYTES))
+    assert [len(line) for line in log_reader.lines(str(path))] == [MAX_LOG_LINE_BYTES] * 3

@@ -3,6 +3,7 @@
 import os
 import stat
 import subprocess
+import tempfile
 
 import pytest
 
@@ -84,10 +85,19 @@ def test_a_directory_of_another_user_is_refused(place):
     assert refused(ensure_unwritable_by_others, place).reason == f"belongs to user {NOBODY}"
 
 
-def test_roots_directory_will_do_for_a_path_that_a_user_gave(as_nobody, tmp_path):
+@pytest.fixture
+def roots_directory():
+    """A directory of root's that others may enter.
+
+    Below `tmp_path` is none: each start of a pytest, another one's too, closes the directory above it.
+    """
+    with tempfile.TemporaryDirectory(prefix="dmn-") as directory:
+        os.chmod(directory, 0o755)
+        yield directory
+
+
+def test_roots_directory_will_do_for_a_path_that_a_user_gave(as_nobody, roots_directory):
     """/run and /tmp are root's."""
-    for above in (tmp_path, *tmp_path.parents[:-2]):
-        above.chmod(0o755)
     script = """
 for ensure in (ensure_unwritable_by_others, ensure_private):
     try:
@@ -96,7 +106,7 @@ for ensure in (ensure_unwritable_by_others, ensure_private):
         print(error.reason)
 """
     imports = "from daemonry.errors import UnsafePath\nfrom daemonry.process.private_dir import *"
-    told = subprocess.check_output(as_nobody(script, tmp_path, imports=imports), text=True)
+    told = subprocess.check_output(as_nobody(script, roots_directory, imports=imports), text=True)
     assert told.splitlines() == ["None", f"belongs to user 0, not to {NOBODY}"]
 
 

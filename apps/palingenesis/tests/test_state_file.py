@@ -63,7 +63,7 @@ def test_fields_of_a_later_version_do_not_damage_it(path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_not_taken_for_damaged(path: Path) -> None:
     """Beginning anew over a file that may be whole would lose it."""
     path.mkdir()
-    with pytest.raises(UnsafePath, match="cannot be read: Is a directory"):
+    with pytest.raises(UnsafePath, match="cannot be read: is a directory and not a regular file"):
         StateFile(str(path)).read()
 
 

@@ -1,7 +1,8 @@
 """Reading a daemon's log: the last lines, those since a moment, those to come.
 
 Owns finding lines over the rotated parts and showing them to people.  A line that is no JSON
-(torn by a full disk, or written by hand) is shown with its controls escaped.
+(torn by a full disk, or written by hand) is shown with its controls escaped; NULs, which a power cut can
+leave, are no text, and a line without an end is read in pieces.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, BinaryIO
 
 from daemonry import clock, strict_json
 from daemonry.errors import ArgumentInvalid, BadFrame
-from daemonry.limits import FOLLOW_POLL_S, LOG_FILES_KEPT
+from daemonry.limits import FOLLOW_POLL_S, LOG_FILES_KEPT, MAX_LOG_LINE_BYTES
 from daemonry.process.regular_file import open_regular
 from daemonry.terminal_text import printable
 
@@ -108,10 +109,13 @@ class Follower:
         """Return the lines that were finished since the last look."""
         if self._file is None and not self._open():
             return []
-        found = self._read()
         if self._choice is not None:
             choice, self._choice = self._choice, None
-            return list(choice(itertools.chain(_older_lines(self._path), found)))
+            there = self._pieces()
+            chosen = list(choice(itertools.chain(_older_lines(self._path), there)))
+            deque(there, maxlen=0)
+            return chosen
+        found = self._read()
         if not found and self._rotated():
             # What was written between our read and the rename, then what is in the new part.
             found = self._read() + self._last_of_part()
@@ -134,14 +138,20 @@ class Follower:
         return True
 
     def _read(self) -> list[str]:
+        return list(self._pieces())
+
+    def _pieces(self) -> Iterator[str]:
         assert self._file is not None
-        *whole, self._held = (self._held + self._file.read()).split(b"\n")
-        return [_decoded(line) for line in whole]
+        while piece := self._file.readline(MAX_LOG_LINE_BYTES):
+            self._held += piece
+            if piece.endswith(b"\n") or len(self._held) >= MAX_LOG_LINE_BYTES:
+                held, self._held = self._held, b""
+                yield from _decoded(held)
 
     def _last_of_part(self) -> list[str]:
         """Return what stands behind the last line's end in a part that grows no more."""
         held, self._held = self._held, b""
-        return [_decoded(held)] if held else []
+        return list(_decoded(held)) if held else []
 
     def _rotated(self) -> bool:
         assert self._file is not None
@@ -155,14 +165,18 @@ def _older_lines(path: str) -> Iterator[str]:
 
 def _lines_of(part: str) -> Iterator[str]:
     try:
-        with open(open_regular(part), encoding="utf-8", errors="backslashreplace") as file:
-            yield from (line.rstrip("\n") for line in file)
+        with open(open_regular(part), "rb") as file:
+            while piece := file.readline(MAX_LOG_LINE_BYTES):
+                yield from _decoded(piece)
     except FileNotFoundError:
         return
 
 
-def _decoded(line: bytes) -> str:
-    return line.decode("utf-8", "backslashreplace")
+def _decoded(piece: bytes) -> Iterator[str]:
+    """Yield the text of a line, or of a piece of one; nothing where only NULs stand."""
+    text = piece.rstrip(b"\r\n").strip(b"\0")
+    if text or not piece.startswith(b"\0"):
+        yield text.decode("utf-8", "backslashreplace")
 
 
 def _was_rotated(path: str, fd: int) -> bool:

@@ -87,6 +87,8 @@ class Recording:
     def __init__(self, lines: list[str]) -> None:
         self._answers: dict[str, collections.deque[list[dict[str, Any]]]] = {}
         self._methods: dict[str, str] = {}
+        if not lines:
+            raise Unreadable("holds no recording: it is empty")
         self._read(lines)
 
     def _read(self, lines: list[str]) -> None:
