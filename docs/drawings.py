@@ -18,6 +18,7 @@ from daemonry.daemon import lifecycle
 from daemonry.home import child
 from daemonry.runtime import in_process, runner, stages
 from daemonry.wire import text
+from palingenesis import grammar as palingenesis_grammar
 from vx.cli import grammar as vx_grammar
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -93,25 +94,11 @@ def _limit_lines(lines: list[str]) -> Iterator[str]:
             reason = []
 
 
-def daemonry_commands() -> str:
-    """Return the table of `daemonry`'s commands."""
-    return grammar.table(commands.DAEMONRY)
-
-
-def home_commands() -> str:
-    """Return the table of a home's commands."""
-    return grammar.table(commands.DAEMONRY._replace(commands=commands.HOME))
-
-
-def vx_commands() -> str:
-    """Return the table of `vx`'s commands."""
-    return grammar.table(vx_grammar.VX)
-
-
 DRAWN: Final[dict[str, Callable[[], str]]] = {
-    "commands of daemonry": daemonry_commands,
-    "commands of homes": home_commands,
-    "commands of vx": vx_commands,
+    "commands of daemonry": lambda: grammar.table(commands.DAEMONRY),
+    "commands of homes": lambda: grammar.table(commands.DAEMONRY._replace(commands=commands.HOME)),
+    "commands of palingenesis": lambda: grammar.table(palingenesis_grammar.PALINGENESIS),
+    "commands of vx": lambda: grammar.table(vx_grammar.VX),
     "error tree": error_tree,
     "exit codes": exit_code_table,
     "home child": child.drawing,

@@ -11,6 +11,7 @@ from daemonry.cli import commands, grammar
 from daemonry.cli.completion import candidates
 from daemonry.cli.grammar import Program
 from daemonry.cli.parser import parser_of, parser_of_command
+from palingenesis import grammar as palingenesis_grammar
 from vx.cli import grammar as vx_grammar
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +27,9 @@ class Surface(NamedTuple):
 
 SURFACES = {
     "daemonry": Surface(commands.DAEMONRY, "docs/cli.md", "commands of daemonry"),
+    "palingenesis": Surface(
+        palingenesis_grammar.PALINGENESIS, "apps/palingenesis/README.md", "commands of palingenesis"
+    ),
     "vx": Surface(vx_grammar.VX, "apps/vx/README.md", "commands of vx"),
     "homes": Surface(
         commands.DAEMONRY._replace(commands=commands.HOME), "docs/homes.md", "commands of homes"

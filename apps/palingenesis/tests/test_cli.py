@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import shutil
 import stat
-import subprocess
+import sys
 import tomllib
 
 import pytest
 
 import palingenesis
 from daemonry.cli import exit_codes
-from palingenesis import commands, completion
+from daemonry.cli.parser import parser_of
+from palingenesis import grammar
 from palingenesis.settings import Settings, with_effect
 
 COMMANDS = (
@@ -106,19 +106,19 @@ def test_wrong_usage_is_one_clear_line_and_exit_code_2(app, words):
         (["daemon", "start"], {"foreground": False}),
         (["daemon", "start", "--foreground"], {"foreground": True}),
         (["daemon", "start", "-f"], {"foreground": True}),
-        (["daemon", "stop", "--force"], {"subcommand": "stop", "force": True}),
-        (["daemon", "restart"], {"subcommand": "restart"}),
-        (["daemon", "reload", "--json"], {"subcommand": "reload", "json": True}),
-        (["daemon", "status", "--json"], {"subcommand": "status", "json": True}),
-        (["status"], {"command": "status", "json": False, "timeout": None}),
+        (["daemon", "stop", "--force"], {"verb": "daemon stop", "force": True}),
+        (["daemon", "restart"], {"verb": "daemon restart"}),
+        (["daemon", "reload", "--json"], {"verb": "daemon reload", "json": True}),
+        (["daemon", "status", "--json"], {"verb": "daemon status", "json": True}),
+        (["status"], {"verb": "status", "json": False, "timeout": None}),
         (["status", "--timeout", "2.5"], {"timeout": 2.5}),
-        (["pause"], {"command": "pause"}),
-        (["resume"], {"command": "resume"}),
+        (["pause"], {"verb": "pause"}),
+        (["resume"], {"verb": "resume"}),
         (["logs"], {"follow": False, "tail": None, "since": None}),
         (["logs", "-f"], {"follow": True}),
         (["logs", "--follow"], {"follow": True}),
-        (["logs", "-t", "0"], {"tail": "0"}),
-        (["logs", "--tail", "50"], {"tail": "50"}),
+        (["logs", "-t", "0"], {"tail": 0}),
+        (["logs", "--tail", "50"], {"tail": 50}),
         (["logs", "-s", "1h"], {"since": "1h"}),
         (["logs", "--since", "30m"], {"since": "30m"}),
         (["config", "init"], {"force": False, "path": None}),
@@ -129,7 +129,7 @@ def test_wrong_usage_is_one_clear_line_and_exit_code_2(app, words):
     ],
 )
 def test_arguments_are_understood(arguments, expected):
-    given = vars(commands.parser().parse_args(arguments))
+    given = vars(parser_of(grammar.PALINGENESIS).parse_args(arguments))
     assert expected.items() <= given.items()
 
 
@@ -277,42 +277,42 @@ def test_the_variable_names_the_config_file(app):
 # --- completion ---------------------------------------------------------------------------------
 
 
-def test_completion_knows_the_words_of_the_parser():
-    def words(parser: argparse.ArgumentParser, command: str = ""):
-        found: set[str] = set()
-        for action in parser._actions:
-            found |= {name for name in action.option_strings if name.startswith("--")}
-            if not action.option_strings and action.choices:
-                found |= set(action.choices)
-            if isinstance(action, argparse._SubParsersAction):
-                for name, below in action.choices.items():
-                    yield from words(below, f"{command} {name}".strip())
-        yield command, found - {"--help"}
-
-    assert dict(words(commands.parser())) == {
-        command: set(known.split()) for command, known in completion.WORDS.items()
-    }
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("palingenesis da", "daemon"),
-        ("palingenesis daemon re", "restart reload"),
-        ("palingenesis daemon start --f", "--foreground"),
-        ("palingenesis daemon start --json --t", "--timeout"),
-        ("palingenesis config show --s", "--section"),
-        ("palingenesis completion f", "fish"),
+        ("da", "daemon"),
+        ("daemon re", "reload restart"),
+        ("daemon start --f", "--foreground"),
+        ("daemon start --json --t", "--timeout"),
+        ("config show --s", "--section"),
+        ("config show --section mon", "monitoring"),
+        ("completion f", "fish"),
     ],
 )
-def test_bash_completes(line, expected):
-    asking = f"""
-        {completion.script("bash")}
-        COMP_WORDS=({line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _palingenesis; echo "${{COMPREPLY[*]}}"
-    """
-    found = subprocess.run(["bash", "-c", asking], capture_output=True, text=True, check=True)
-    assert (found.stdout.strip(), found.stderr) == (expected, "")
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_completes(app, shell, line, expected):
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed: its completion was not tried")
+    quoted = " ".join(f"'{word}'" for word in ("palingenesis", *line.split()))
+    asking = {
+        "bash": f"""
+            source <(palingenesis completion bash); compopt() {{ :; }}
+            COMP_WORDS=({quoted}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _palingenesis
+            printf '%s\\n' "${{COMPREPLY[@]}}" """,
+        "zsh": f"""
+            compdef() {{ : }}; source <(palingenesis completion zsh); _files() {{ : }}
+            compadd() {{ while [[ $1 != -- ]]; do shift; done; shift; for one; do print -r -- $one; done }}
+            words=({quoted}) CURRENT=$#words; _palingenesis""",
+        "fish": f"""palingenesis completion fish | source; complete -C "palingenesis {line}" """,
+    }[shell]
+    command = app.sandbox.write(
+        "bin/palingenesis", f'#!/bin/sh\nexec "{sys.executable}" -m palingenesis "$@"\n'
+    )
+    command.chmod(0o755)
+    app.sandbox.env["PATH"] = f"{command.parent}:{app.sandbox.env['PATH']}"
+    alone = {"bash": "--norc", "zsh": "-f", "fish": "-N"}[shell]
+    done = app.sandbox.run(shell, alone, "-c", asking)
+    assert (sorted(done.out.split()), done.err) == (expected.split(), "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

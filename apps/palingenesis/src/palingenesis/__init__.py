@@ -3,10 +3,10 @@
 The command:
 
     cli               its entry, and the quick commands: what status, pause and resume print
-    commands          all commands, with their help
+    commands          what all commands do
     config_commands   config init, show, validate
     default_config    the text that `config init` writes
-    completion        the shells' completion scripts
+    grammar           the table of all commands, and their completion
     overview          agents, sessions, why, and the live table
     words             now, skip, abort, hold, release, new-session
     hooks             hooks of agents: install, remove, and what they tell

@@ -55,6 +55,10 @@ def _run(arguments: list[str]) -> int:
     parsed = kit.parse(arguments)
     if parsed is not None and (verb := _QUICK.get(" ".join(parsed[0]))):
         return perform(verb, parsed[1])
+    if arguments[:1] == ["_complete"]:
+        from palingenesis.grammar import complete
+
+        return complete(arguments[1:])
     from palingenesis.commands import run as run_any
 
     return run_any(arguments)

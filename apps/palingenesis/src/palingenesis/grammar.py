@@ -1,0 +1,153 @@
+"""The table of all commands, and what a shell offers for the configuration's tables.
+
+Owns the verbs, their words and options.  What they do is `commands`'s.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from daemonry.cli import completion
+from daemonry.cli.completion import Cursor
+from daemonry.cli.grammar import (
+    COMPLETION,
+    FILE,
+    JSON_OPTION,
+    LINES,
+    SECONDS,
+    Command,
+    Option,
+    Program,
+    ValueKind,
+    Word,
+)
+from palingenesis import NAME, __version__
+
+SESSION: Final = ValueKind("session", files=True)
+SECTION: Final = ValueKind("section")
+AGENT: Final = ValueKind("agent")
+
+# The agents that can tell of a stop.
+HOOKED: Final = ("claude", "codex", "gemini")
+
+_TALKING: Final = (JSON_OPTION, Option("--timeout", "how long it may take", "SECONDS", SECONDS))
+_SESSION: Final = Word("session", "SESSION", "its id, the beginning of it, or its file", kind=SESSION)
+
+# What a user has to say about one session; the daemon does it.
+ABOUT_A_SESSION: Final = (
+    Command("now", "resume a stopped session at once", (_SESSION,), _TALKING),
+    Command("skip", "leave this stop to yourself; a later one counts again", (_SESSION,), _TALKING),
+    Command("abort", "end the run that resumes a session", (_SESSION,), _TALKING),
+    Command("hold", "do nothing about a session until it is released", (_SESSION,), _TALKING),
+    Command("release", "hold it no longer", (_SESSION,), _TALKING),
+    Command(
+        "new-session",
+        "begin a new session that takes over from one whose context is full",
+        (_SESSION,),
+        _TALKING,
+    ),
+)
+
+_DAEMON: Final = (
+    Command(
+        "start",
+        "start the daemon in the background, and return when it is ready",
+        options=(Option("-f --foreground", "be the daemon, here"), *_TALKING),
+    ),
+    Command(
+        "stop",
+        "end the daemon, and return when it is gone",
+        options=(Option("--force", "kill it if it does not end in time"), *_TALKING),
+    ),
+    Command("restart", "stop the daemon, if it runs, and start it", options=_TALKING),
+    Command("reload", "have the daemon read its configuration again", options=_TALKING),
+    Command("status", "say how the daemon is", options=_TALKING),
+)
+
+_CONFIG: Final = (
+    Command(
+        "init",
+        "write a configuration file with the defaults",
+        options=(
+            Option("--force", "overwrite one that is there"),
+            Option("--path", "where, if not at the usual place", "FILE", FILE),
+        ),
+    ),
+    Command(
+        "show",
+        "print the configuration in force",
+        options=(JSON_OPTION, Option("--section", "one table only", "NAME", SECTION)),
+    ),
+    Command(
+        "validate",
+        "say whether the configuration file can be used",
+        options=(Option("--path", "which, if not the usual one", "FILE", FILE),),
+    ),
+)
+
+_AGENTS: Final = Word(
+    "agent", "AGENT", f"{', '.join(HOOKED)}; all that are here, if none is given", "*", AGENT
+)
+_YES: Final = Option("--yes", "write the difference without asking")
+
+_HOOKS: Final = (
+    Command("install", "show what is put into the agents' settings, and put it there", (_AGENTS,), (_YES,)),
+    Command("remove", "take it out again, which gives the same bytes as before", (_AGENTS,), (_YES,)),
+    Command("status", "say which agents have hooks", (_AGENTS,)),
+)
+
+PALINGENESIS: Final = Program(
+    NAME,
+    "palingenesis keeps AI coding sessions alive.",
+    __version__,
+    (
+        Command("daemon", "start, stop and command the daemon", commands=_DAEMON),
+        Command(
+            "sessions",
+            "list the sessions of the last days: what each does, and why it stopped",
+            options=(JSON_OPTION, Option("--all", "older sessions too")),
+        ),
+        Command(
+            "why", "say why one session is as it is, and what that rests on", (_SESSION,), (JSON_OPTION,)
+        ),
+        Command(
+            "agents",
+            "say which agents are known, installed, and what of them can be seen",
+            options=(JSON_OPTION,),
+        ),
+        Command("status", "say how the daemon is", options=_TALKING),
+        Command("pause", "stop monitoring, until resumed", options=_TALKING),
+        Command(
+            "resume",
+            "monitor again; with a session, the same as now",
+            (_SESSION._replace(help="the session to resume now", many="?"),),
+            _TALKING,
+        ),
+        *ABOUT_A_SESSION,
+        Command(
+            "logs",
+            "print the daemon's log",
+            options=(
+                Option("-f --follow", "go on printing what is written"),
+                Option("-t --tail", "the last N lines (20); 0 for all", "N", LINES),
+                Option("-s --since", "the lines of the last 90s, 30m, 1h, 2d", "SPAN"),
+                Option("--json", "print the lines as they are stored"),
+            ),
+        ),
+        Command("config", "write, show and check the configuration", commands=_CONFIG),
+        Command("hooks", "have agents tell at once when a session stops", commands=_HOOKS),
+        COMPLETION,
+    ),
+)
+
+
+def complete(words: list[str]) -> int:
+    """Print what a shell may offer for the last of some words, and return the exit code."""
+    return completion.answer(PALINGENESIS, words, {SECTION: _sections, AGENT: lambda cursor: HOOKED})
+
+
+def _sections(cursor: Cursor) -> tuple[str, ...]:
+    from palingenesis.settings import Settings
+
+    del cursor
+    return Settings.__struct_fields__
