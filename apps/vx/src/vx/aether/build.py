@@ -263,7 +263,12 @@ class Build:
             run_files.make_vx_dir(self._plan.project_dir, self._request.umask)
             for (path, blob), file in zip(wanted, files, strict=True):
                 await asyncio.to_thread(
-                    place, file.fileno(), path, executable=blob.executable, umask=self._request.umask
+                    place,
+                    file.fileno(),
+                    self._plan.project_dir,
+                    path.removeprefix(f"{self._plan.project_dir}/"),
+                    executable=blob.executable,
+                    umask=self._request.umask,
                 )
                 self._digests.learned(path, blob.digest)
         finally:

@@ -3,16 +3,17 @@
 Owns the copy: a clone of the store's file where the file system can (FICLONE), else its bytes; never a
 hard link, for whoever changes an output (strip, patchelf) would change the store.  It appears whole,
 with the caller's permissions, and its time is now.  What is there already and right is left alone.
+No link below the project is followed (`vx.directories`).
 """
 
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
-import secrets
 from typing import Final
 
-from vx.directories import make_dirs
+from vx import directories
 from vx.keys.file_digests import FileDigests
 
 # linux/fs.h: share another file's blocks until one of the two is written.
@@ -28,32 +29,23 @@ def is_placed(digests: FileDigests, path: str, digest: str, *, executable: bool)
         return False
 
 
-def place(source: int, path: str, *, executable: bool, umask: int) -> None:
-    """Put a copy of an open file at `path`.
+def place(source: int, base: str, inside: str, *, executable: bool, umask: int) -> None:
+    """Put a copy of an open file at a path below a project.
 
     Args:
         source: the file; read from its beginning, its position stays.
-        path: where; its directory is made.
+        base: the project's directory.
+        inside: where, relative to it; its directory is made.
         executable: whether it may be run.
         umask: the caller's.
 
     Raises:
-        OSError: it cannot be put; what was there is as it was.
+        OSError: it cannot be put, or a link is in the way; what was there is as it was.
     """
-    folder = os.path.dirname(path)
-    make_dirs(folder, umask)
-    aside = f"{folder}/.{os.path.basename(path)[:100]}.{secrets.token_hex(6)}"
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            _fill(source, fd)
-            os.fchmod(fd, (0o777 if executable else 0o666) & ~umask)
-        finally:
-            os.close(fd)
-        os.rename(aside, path)
-    except BaseException:
-        os.unlink(aside)
-        raise
+    folder, name = os.path.split(inside)
+    mode = (0o777 if executable else 0o666) & ~umask
+    with directories.opened(base, folder, umask) as fd:
+        directories.replace(fd, name, mode, functools.partial(_fill, source))
 
 
 def _fill(source: int, target: int) -> None:

@@ -6,6 +6,7 @@ Owns the rule that only `clean --store` removes the store, and only of a home th
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import shutil
 
@@ -59,6 +60,8 @@ def _clean_store() -> int:
 
 
 def _remove(folder: str) -> None:
+    if os.path.islink(folder):
+        raise OSError(errno.ELOOP, "is a symbolic link, which is not followed: remove it", folder)
     try:
         shutil.rmtree(folder)
     except OSError as error:  # names the innermost file alone, as it was seen from its directory

@@ -145,3 +145,8 @@ class Plan(msgspec.Struct, frozen=True):
     def build_dir(self) -> str:
         """Where outputs are put."""
         return f"{self.project_dir}/.vx/build/{self.platform}/{self.profile}"
+
+
+def as_file(path: str) -> str:
+    """Return a source's path as an argument that no tool takes for an option, nor for a file of options."""
+    return f"./{path}" if path.startswith(("-", "@")) else path

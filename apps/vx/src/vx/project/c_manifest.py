@@ -25,17 +25,15 @@ from typing import Any, Final
 
 import msgspec
 
+from vx.project import c_flags
 from vx.project.errors import ProjectInvalid, Unsupported
 
 PROGRAM: Final = "program"
 STATIC_LIBRARY: Final = "static-library"
 
+_FOLDERS: Final = ("-I", "-iquote", "-isystem", "-idirafter")
+_OWN_FLAGS: Final = "it is not known to write nothing; CFLAGS and LDFLAGS take any, for they are your own"
 _DEFAULT_FLAGS: Final = {"dev": ("-O0", "-g"), "release": ("-O2",)}
-# These name files, which belong in `include` and `sources`, or decide what the compiler writes where.
-_REFUSED_FLAGS: Final = (
-    *("-I", "-iquote", "-isystem", "-idirafter", "-include", "-imacros", "--sysroot", "-isysroot", "-B", "@"),
-    *("-o", "-M", "-E", "-S", "-x", "-fplugin", "-specs", "-save-temps", "-wrapper"),
-)
 
 
 class CTarget(msgspec.Struct, frozen=True):
@@ -100,14 +98,15 @@ def _target(path: str, name: str, fields: Any) -> CTarget:
     for folder in (*lists["include"], *lists["sources"]):
         if folder.startswith("/") or ".." in folder.split("/"):
             raise ProjectInvalid(path, f"{where}: {folder!r} is outside the project")
-    _check_flags(path, where, (*lists["flags"], *lists["link-flags"]))
+    _refuse(path, where, c_flags.first_refused(lists["flags"]))
+    _refuse(path, where, c_flags.first_refused_of_link(lists["link-flags"]))
     return CTarget(name, kind, *(lists[key] for key in texts))
 
 
-def _check_flags(path: str, where: str, flags: tuple[str, ...]) -> None:
-    for flag in flags:
-        if flag.startswith(_REFUSED_FLAGS):
-            raise Unsupported(path, f"the flag {flag!r} in {where}", "folders belong in `include`")
+def _refuse(path: str, where: str, flag: str | None) -> None:
+    if flag is not None:
+        advice = "folders belong in `include`" if flag.startswith(_FOLDERS) else _OWN_FLAGS
+        raise Unsupported(path, f"the flag {flag!r} in {where}", advice)
 
 
 def _profiles(path: str, table: Any) -> dict[str, tuple[str, ...]]:
@@ -118,7 +117,7 @@ def _profiles(path: str, table: Any) -> dict[str, tuple[str, ...]]:
         where = f"profile.{name}"
         _known(path, f"{where}.", _table(path, where, fields), ("flags",))
         flags[name] = _texts(path, f"{where}.flags", fields.get("flags", []))
-        _check_flags(path, where, flags[name])
+        _refuse(path, where, c_flags.first_refused(flags[name]))
     return flags
 
 

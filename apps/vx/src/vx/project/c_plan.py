@@ -12,7 +12,7 @@ import msgspec
 
 from vx import digests
 from vx.project import link_search
-from vx.project.action import DEPS_DIR, OUT_DIR, Action, Need, Plan, Tool, Unit
+from vx.project.action import DEPS_DIR, OUT_DIR, Action, Need, Plan, Tool, Unit, as_file
 from vx.project.c_includes import Folders
 from vx.project.c_manifest import PROGRAM, CManifest, CTarget
 from vx.project.errors import ProjectInvalid, Unsupported
@@ -136,6 +136,7 @@ def _compilation(target: CTarget, source: str, tools: CTools, profile_flags: Seq
         "include": [f"-I{one}" for one in target.include],
     }
     words = [word for some in options.values() for word in some]
+    named = as_file(source)
     language = "cc" if source.endswith(CXX_ENDINGS) else "c"
     return Action(
         id=f"{target.name} {source}",
@@ -143,7 +144,7 @@ def _compilation(target: CTarget, source: str, tools: CTools, profile_flags: Seq
         tool=compiler,
         kind="cc",
         # -MD and not -MMD: a system header that changes is a change, too.
-        arguments=(*words, "-fdiagnostics-color=always", "-MD", "-MF", dep_file, "-c", source, "-o", output),
+        arguments=(*words, "-fdiagnostics-color=always", "-MD", "-MF", dep_file, "-c", named, "-o", output),
         parts={
             "compiler": compiler.identity,
             "source": source,

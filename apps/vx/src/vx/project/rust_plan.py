@@ -13,7 +13,7 @@ import msgspec
 
 from vx import digests
 from vx.project import link_search
-from vx.project.action import DEPS_DIR, OUT_DIR, Action, Need, Plan, Tool, Tree
+from vx.project.action import DEPS_DIR, OUT_DIR, Action, Need, Plan, Tool, Tree, as_file
 from vx.project.cargo_manifest import Package, Target
 from vx.project.errors import ProjectInvalid, Unsupported
 from vx.project.features import Resolved, Wanted, known_features, resolve
@@ -144,7 +144,7 @@ class _Planner:
             "cfg": _check_cfg(package),
             "flags": [*self._flags],
         }
-        root_file = posixpath.relpath(posixpath.join(where, target.path), self._cwd or ".")
+        root_file = as_file(posixpath.relpath(posixpath.join(where, target.path), self._cwd or "."))
         out = posixpath.relpath(OUT_DIR, self._cwd or ".")
         tells = links and bool(self._tools.link.told_by)
         told = f"{target.crate_name}.link.d"

@@ -7,13 +7,12 @@ too many.
 from __future__ import annotations
 
 import os
-import secrets
 from typing import Final
 
 import msgspec
 
 from daemonry import open_regular
-from vx.directories import make_dirs
+from vx import directories
 from vx.reports.report import FORMAT, RunReport
 from vx.reports.ulid import is_ulid
 
@@ -21,6 +20,8 @@ KEPT: Final = 50
 # Of a project with thousands of sources a report has megabytes; the newest is kept in any case.
 KEPT_BYTES: Final = 64 << 20
 LATEST: Final = "latest"
+_VX: Final = ".vx"
+_RUNS: Final = f"{_VX}/runs"
 
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(RunReport)
@@ -28,7 +29,7 @@ _decoder = msgspec.json.Decoder(RunReport)
 
 def runs_dir(project_dir: str) -> str:
     """Return where a project's reports are."""
-    return f"{project_dir}/.vx/runs"
+    return f"{project_dir}/{_RUNS}"
 
 
 def write(project_dir: str, report: RunReport, umask: int = 0o022) -> str:
@@ -37,27 +38,24 @@ def write(project_dir: str, report: RunReport, umask: int = 0o022) -> str:
     Raises:
         OSError: it cannot be written.
     """
-    folder = runs_dir(project_dir)
-    if not os.path.isdir(folder):
-        make_vx_dir(project_dir, umask)
-        make_dirs(folder, umask)
-    path = f"{folder}/{report.id}.json"
-    _write(path, _encode(report) + b"\n", umask)
-    _write(f"{folder}/{LATEST}", f"{report.id}\n".encode(), umask)
-    _prune(folder)
-    return path
+    make_vx_dir(project_dir, umask)
+    with directories.opened(project_dir, _RUNS, umask) as folder:
+        _write(folder, f"{report.id}.json", _encode(report) + b"\n", umask)
+        _write(folder, LATEST, f"{report.id}\n".encode(), umask)
+        _prune(folder)
+    return f"{runs_dir(project_dir)}/{report.id}.json"
 
 
 def make_vx_dir(project_dir: str, umask: int = 0o022) -> None:
     """Make a project's `.vx`, which version control is told to leave out.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be made, or is a symbolic link.
     """
-    folder = f"{project_dir}/.vx"
-    if not os.path.isdir(folder):
-        make_dirs(folder, umask)
-        _write(f"{folder}/.gitignore", b"*\n", umask)
+    is_new = not os.path.lexists(f"{project_dir}/{_VX}")
+    with directories.opened(project_dir, _VX, umask) as folder:
+        if is_new:
+            _write(folder, ".gitignore", b"*\n", umask)
 
 
 def ids(project_dir: str) -> list[str]:
@@ -80,24 +78,20 @@ def read_all(project_dir: str) -> list[RunReport]:
     return [report for one in ids(project_dir) if (report := read(project_dir, one)) is not None]
 
 
-def _write(path: str, data: bytes, umask: int) -> None:
+def _write(folder: int, name: str, data: bytes, umask: int) -> None:
     """Replace a file, with the permissions that the caller's own umask gives, whatever ours is.
 
     Not durable: a report that a power cut took is one run of which nobody asks any more.
     """
-    aside = f"{path}.{secrets.token_hex(6)}.tmp"
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with open(fd, "wb") as file:
+
+    def fill(fd: int) -> None:
+        with open(fd, "wb", closefd=False) as file:
             file.write(data)
-            os.fchmod(fd, 0o666 & ~umask)
-        os.rename(aside, path)
-    except BaseException:
-        os.unlink(aside)
-        raise
+
+    directories.replace(folder, name, 0o666 & ~umask, fill)
 
 
-def _ids(folder: str) -> list[str]:
+def _ids(folder: str | int) -> list[str]:
     try:
         names = os.listdir(folder)
     except OSError:
@@ -107,13 +101,13 @@ def _ids(folder: str) -> list[str]:
     )
 
 
-def _prune(folder: str) -> None:
+def _prune(folder: int) -> None:
     total_bytes = 0
     for number, run_id in enumerate(_ids(folder)):
-        path = f"{folder}/{run_id}.json"
+        name = f"{run_id}.json"
         try:
-            total_bytes += os.stat(path).st_size
+            total_bytes += os.stat(name, dir_fd=folder, follow_symlinks=False).st_size
             if number >= KEPT or (number and total_bytes > KEPT_BYTES):
-                os.unlink(path)
+                os.unlink(name, dir_fd=folder)
         except OSError:
             pass  # another build removes them, too
