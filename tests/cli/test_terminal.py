@@ -2,13 +2,11 @@
 
 import json
 import os
-import pty
-import subprocess
 import sys
+import threading
 
-from daemonry.terminal_text import is_unsafe
-
-EVIL = "\x1b]0;title\x07\x9b2J\u202egnp.exe\u2066x\u200b\U000e0041\u2028\x7f"
+from daemonry.testing import wait_until
+from daemonry.testing.on_terminal import EVIL, on_a_terminal, unsafe_in
 
 PROGRAM = """
 import asyncio, logging
@@ -46,34 +44,11 @@ if __name__ == "__main__":
 """
 
 
-def on_a_terminal(sandbox, *words):
-    """Run a command on a pseudo-terminal and return (exit code, what it wrote there)."""
-    master, slave = pty.openpty()
-    env = {**sandbox.env, "TERM": "xterm", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
-    with subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave, env=env) as process:
-        os.close(slave)
-        written = b""
-        while True:
-            try:
-                data = os.read(master, 65536)
-            except OSError:  # EIO: nobody has the other side any more
-                break
-            if not data:
-                break
-            written += data
-        os.close(master)
-    return process.returncode, written.decode("utf-8").replace("\r\n", "\n")
-
-
-def unsafe_in(text):
-    return sorted({f"U+{ord(char):04X}" for char in text if char not in "\n\t" and is_unsafe(ord(char))})
-
-
 def test_no_command_shows_what_a_hostile_daemon_says_as_it_is(sandbox):
     program = sandbox.write("evil.py", PROGRAM % {"evil": ascii(EVIL)})
     me = (sys.executable, str(program))
     cli = (sys.executable, "-m", "daemonry")
-    code, written = on_a_terminal(sandbox, *me, "start")
+    code, written = on_a_terminal(sandbox.env, *me, "start")
     assert code == 0, written
     call = (*cli, "call", "evil")
     commands = [
@@ -93,8 +68,8 @@ def test_no_command_shows_what_a_hostile_daemon_says_as_it_is(sandbox):
         (*cli, "status", "not" + EVIL),
         (*cli, EVIL),
     ]
-    shown = {words: on_a_terminal(sandbox, *words) for words in commands}
-    on_a_terminal(sandbox, *me, "stop")
+    shown = {words: on_a_terminal(sandbox.env, *words) for words in commands}
+    on_a_terminal(sandbox.env, *me, "stop")
     for words, (_, text) in shown.items():
         assert text.strip(), words
         assert unsafe_in(text) == [], (words[1:], text)
@@ -116,7 +91,38 @@ def test_a_damaged_log_is_shown_without_its_escapes_and_piped_as_it_is(sandbox):
     with open(place.log_path, "w", encoding="utf-8") as file:
         file.write(f"{EVIL.replace(chr(0x2028), '')}\n{line}\n")
     for words in (("logs",), ("logs", "--json")):
-        code, text = on_a_terminal(sandbox, sys.executable, str(program), *words)
+        code, text = on_a_terminal(sandbox.env, sys.executable, str(program), *words)
         assert (code, unsafe_in(text)) == (0, []), text
     piped = sandbox.run(sys.executable, program, "logs", "--json")
     assert piped.out == f"{EVIL.replace(chr(0x2028), '')}\n{line}\n"
+
+
+def test_tap_shows_payloads_without_their_escapes(sandbox):
+    program = sandbox.write("evil.py", PROGRAM % {"evil": ascii(EVIL)})
+    cli = (sys.executable, "-m", "daemonry")
+    assert sandbox.run(sys.executable, program, "start").code == 0
+    shown = {}
+    seen = {"plain": bytearray(), "json": bytearray()}
+
+    def tap(how, *options):
+        words = (*cli, "tap", "evil", "--payloads", *options)
+        shown[how] = on_a_terminal(sandbox.env, *words, written=seen[how])
+
+    taps = [threading.Thread(target=tap, args=args) for args in (("plain",), ("json", "--json"))]
+    for one in taps:
+        one.start()
+
+    def has_seen():
+        for verb in ("Say", "Fail"):
+            sandbox.daemonry("call", "evil", f"org.example.Echo.{verb}", f"text={EVIL}")
+        return all(b"Fail" in one and b"Say" in one for one in seen.values())
+
+    try:
+        wait_until(has_seen, 60, what="both have seen calls")
+    finally:
+        sandbox.run(sys.executable, program, "stop")
+        for one in taps:
+            one.join()
+    for how, (_, text) in shown.items():
+        assert "gnp.exe" in text, how
+        assert unsafe_in(text) == [], (how, text)
