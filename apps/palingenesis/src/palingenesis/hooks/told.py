@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from daemonry import write_atomically
+from daemonry import read_regular, write_atomically
 from palingenesis.agents.profile import Profile
 from palingenesis.evidence.facts import Fact, Sign, Source
 from palingenesis.evidence.json_lines import line_of, text
@@ -107,8 +107,7 @@ class Told:
 def read(state_dir: str) -> Kept:
     """Return the facts that are kept; none where they cannot be read: hooks are not needed."""
     try:
-        with open(_path(state_dir), "rb") as file:
-            return msgspec.json.decode(file.read(MAX_BYTES), type=Kept)
+        return msgspec.json.decode(read_regular(_path(state_dir), MAX_BYTES), type=Kept)
     except (OSError, ValueError):
         return {}
 

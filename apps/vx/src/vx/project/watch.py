@@ -101,7 +101,8 @@ def _look(pid: int, seen: set[str]) -> None:
 
 def _is_script(path: str) -> bool:
     try:
-        with open(path, "rb") as file:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO is not waited for
+        with open(fd, "rb") as file:
             return file.read(2) == b"#!"
     except (OSError, ValueError):
         return False
