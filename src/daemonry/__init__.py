@@ -44,6 +44,10 @@ Small things that programs built on it need:
                     files of the program's own, whatever somebody has put at their paths
     keep_token      the token in a file that only this user can read, made if there is none
     load_config     TOML to a typed value
+    daemonry.typed_toml
+                    TOML tables, and errors that name the file, the line and the column of a key
+    daemonry.spelling
+                    the nearest of some names, and "did you mean"
     daemonry.cli.kit
                     the parts of a command line, for a program with words of its own
     daemonry.cli.grammar, parser, completion

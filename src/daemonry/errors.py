@@ -645,10 +645,15 @@ class ConfigError(DaemonryError):
         path: the file.
         key: the dotted key, or "" where the file as a whole is meant.
         reason: what is wrong.
+        line: where in the file, from 1; 0 where the file as a whole is meant, or the place is not known.
+        column: the same, in characters.
     """
 
-    def __init__(self, path: str, key: str, reason: str) -> None:
-        super().__init__(": ".join(part for part in (path, key, reason) if part))
+    def __init__(self, path: str, key: str, reason: str, line: int = 0, column: int = 0) -> None:
+        place = f"{path}:{line}:{column}" if line else path
+        super().__init__(": ".join(part for part in (place, key, reason) if part))
         self.path = path
         self.key = key
         self.reason = reason
+        self.line = line
+        self.column = column

@@ -148,3 +148,7 @@ FOLLOW_POLL_S: Final = 0.1
 MAX_NAME_CHARS: Final = 64
 # JSON nesting that is read: varlink's own tools stop between 64 and 2,048.
 MAX_JSON_DEPTH: Final = 64
+# The same for TOML: tables, dotted keys and arrays.  A dotted key of many parts takes tomllib quadratic time.
+MAX_TOML_DEPTH: Final = 64
+# Keys are names, and at times a path or a condition as Cargo has them; a message quotes them.
+MAX_TOML_KEY_CHARS: Final = 1024

@@ -45,8 +45,8 @@ def nothing_begun(sandbox):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("every_s = [\n", "not TOML: "),
-        ("evry_s = 2\n", "evry_s: is not known: did you mean 'every_s'?"),
+        ("every_s = [\n", "2:1: not TOML: "),
+        ("evry_s = 2\n", "1:1: evry_s: is not known: did you mean 'every_s'?"),
     ],
     ids=["does not parse", "unknown key"],
 )
@@ -56,7 +56,7 @@ def test_a_configuration_that_is_none(sandbox, verb, text, told):
     config = sandbox.write("bad.toml", text)
     line = one_line(sandbox.daemonry(verb, "probe.py", "--config", config))
     prefix = "probe: start failed (config): " if verb == "start" else ""
-    assert line.startswith(f"{prefix}{config}: {told}")
+    assert line.startswith(f"{prefix}{config}:{told}")
     nothing_begun(sandbox)
 
 

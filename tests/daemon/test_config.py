@@ -14,6 +14,8 @@ from daemonry.daemon import config
 from daemonry.daemon.config import RESTART, compare, effective, load
 from daemonry.errors import ConfigError
 from daemonry.limits import MAX_CONFIG_BYTES
+from daemonry.typed_toml import ConfigText
+from daemonry.typed_toml.typed import convert
 
 
 @dataclass
@@ -142,39 +144,42 @@ def test_of_two_possible_tables_the_tag_tells(read):
     assert read("[to]\ntype = 'web'\nlink = 'x'", Notices) == Notices(Web("x"))
 
 
-# --- bad files: `file: key: reason`, one line ----------------------------------------------------
+# --- bad files: `FILE:LINE:COLUMN: key: reason`, one line -----------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         # an unknown key, with the nearest known one, or else all of them
-        ("levl = 'x'", "F: levl: is not known: did you mean 'level'?"),
-        ("net.prot = 1", "F: net.prot: is not known: did you mean 'port'?"),
-        ("[net.hook]\nretry = 1", "F: net.hook.retry: is not known: did you mean 'retries'?"),
-        ("[net]\nzzz = 1", "F: net.zzz: is not known: known are hook, host, port"),
-        ("[spare]\nhots = 1", "F: spare.hots: is not known: did you mean 'host'?"),
-        ("[[peers]]\nname='a'\n[[peers]]\nnme='b'", "F: peers[1].nme: is not known: did you mean 'name'?"),
-        ("[hooks.a]\nurll = 'x'", "F: hooks.a.urll: is not known: did you mean 'url'?"),
-        ("[[more_hooks.a]]\nurll = 'x'", "F: more_hooks.a[0].urll: is not known: did you mean 'url'?"),
-        ("grid = [[], [{}, {ulr = 'x'}]]", "F: grid[1][1].ulr: is not known: did you mean 'url'?"),
-        ("hook_or_url = {ulr = 'x'}", "F: hook_or_url.ulr: is not known: did you mean 'url'?"),
+        ("levl = 'x'", "F:1:1: levl: is not known: did you mean 'level'?"),
+        ("net.prot = 1", "F:1:5: net.prot: is not known: did you mean 'port'?"),
+        ("[net.hook]\nretry = 1", "F:2:1: net.hook.retry: is not known: did you mean 'retries'?"),
+        ("[net]\nzzz = 1", "F:2:1: net.zzz: is not known: known are hook, host, port"),
+        ("[spare]\nhots = 1", "F:2:1: spare.hots: is not known: did you mean 'host'?"),
+        (
+            "[[peers]]\nname='a'\n[[peers]]\nnme='b'",
+            "F:4:1: peers[1].nme: is not known: did you mean 'name'?",
+        ),
+        ("[hooks.a]\nurll = 'x'", "F:2:1: hooks.a.urll: is not known: did you mean 'url'?"),
+        ("[[more_hooks.a]]\nurll = 'x'", "F:2:1: more_hooks.a[0].urll: is not known: did you mean 'url'?"),
+        ("grid = [[], [{}, {ulr = 'x'}]]", "F:1:19: grid[1][1].ulr: is not known: did you mean 'url'?"),
+        ("hook_or_url = {ulr = 'x'}", "F:1:16: hook_or_url.ulr: is not known: did you mean 'url'?"),
         # a value of the wrong type, or out of its range
-        ("level = 'loud'", "F: level: invalid enum value 'loud'"),
-        ("every_s = 'a'", "F: every_s: expected `float`, got `str`"),
-        ("on = 1", "F: on: expected `bool`, got `int`"),
-        ("least = 11", "F: least: expected `int` <= 10"),
-        ("least = true", "F: least: expected `int`, got `bool`"),
-        ("net = 1", "F: net: expected `object`, got `int`"),
-        ("[net]\nhost = 1", "F: net.host: expected `str`, got `int`"),
-        ("[net.hook]\nretries = 'x'", "F: net.hook.retries: expected `int`, got `str`"),
-        ("[[peers]]\ntags = []", "F: peers[0]: object missing required field `name`"),
-        ("[[peers]]\nname = 'a'\ntags = ['x', 1]", "F: peers[0].tags[1]: expected `str`, got `int`"),
-        ("[hooks.a]\n[hooks.b]\nurl = 1", "F: hooks.b.url: expected `str`, got `int`"),
-        ("hooks = 1", "F: hooks: expected `object`, got `int`"),
+        ("level = 'loud'", "F:1:1: level: invalid enum value 'loud'"),
+        ("every_s = 'a'", "F:1:1: every_s: expected `float`, got `str`"),
+        ("on = 1", "F:1:1: on: expected `bool`, got `int`"),
+        ("least = 11", "F:1:1: least: expected `int` <= 10"),
+        ("least = true", "F:1:1: least: expected `int`, got `bool`"),
+        ("net = 1", "F:1:1: net: expected `object`, got `int`"),
+        ("[net]\nhost = 1", "F:2:1: net.host: expected `str`, got `int`"),
+        ("[net.hook]\nretries = 'x'", "F:2:1: net.hook.retries: expected `int`, got `str`"),
+        ("[[peers]]\ntags = []", "F:1:3: peers[0]: object missing required field `name`"),
+        ("[[peers]]\nname = 'a'\ntags = ['x', 1]", "F:3:14: peers[0].tags[1]: expected `str`, got `int`"),
+        ("[hooks.a]\n[hooks.b]\nurl = 1", "F:3:1: hooks.b.url: expected `str`, got `int`"),
+        ("hooks = 1", "F:1:1: hooks: expected `object`, got `int`"),
         ("every_s = -1", "F: every_s must not be negative"),
         # not even text
-        (b"level = 'info'\n\nsocket = '\xe9'\n", "F: line 3 is not UTF-8"),
+        (b"level = 'info'\n\nsocket = '\xe9'\n", "F:3:11: is not UTF-8"),
     ],
 )
 def test_a_bad_file_is_told_by_file_key_and_reason(read, text, told):
@@ -182,19 +187,59 @@ def test_a_bad_file_is_told_by_file_key_and_reason(read, text, told):
 
 
 @pytest.mark.parametrize(
-    ("text", "where"),
+    ("text", "place"),
     [
-        ("level = ", "end of document"),
-        ("\nlevel = 'a\n'", "line 2, column 11"),
-        ("level = 1\n[level]", "line 2"),
-        ("level = 'a'\x00", "line 1, column 12"),
-        ("\ufefflevel = 'a'", "line 1, column 1"),
+        ("level = ", "1:9"),
+        ("\nlevel = 'a\n'", "2:11"),
+        ("level = 1\n[level]", "2:7"),
+        ("level = 'a'\x00", "1:12"),
+        ("level = 'a'\n\ufefflevel = 'a'", "2:1"),
     ],
 )
-def test_what_is_no_toml_is_told_by_its_line(read, text, where):
-    told = read(text)
-    assert told.startswith("F: not TOML: ")
-    assert f"(at {where}" in told
+def test_what_is_no_toml_is_told_by_its_place(read, text, place):
+    assert read(text).startswith(f"F:{place}: not TOML: ")
+
+
+NOT_KEYS = """\
+# every_s = "a comment"
+socket = '''
+every_s = "text"
+[[peers]]
+name = 1
+'''
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('every_s = "x"', "F:7:1: every_s: expected `float`, got `str`"),
+        ("\t[[peers]]\n\tname = 1", "F:8:2: peers[0].name: expected `str`, got `int`"),
+        ("peers = [{tags = ['é', 'ß'], name = 1}]", "F:7:30: peers[0].name: expected `str`, got `int`"),
+        (
+            "[hooks.é]\n".replace("é", "'é'") + "[hooks.'a b'] # [hooks.c]\nurl = 1",
+            'F:9:1: hooks."a b".url: expected `str`, got `int`',
+        ),
+        (
+            "[[more_hooks.a]]\n[[more_hooks.b]]\n[[more_hooks.b]]\nurl = 1",
+            "F:10:1: more_hooks.b[1].url: expected `str`, got `int`",
+        ),
+    ],
+)
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_the_place_is_that_of_the_key_and_of_no_text_like_it(read, text, told, line_end):
+    assert read((NOT_KEYS + text).replace("\n", line_end)) == told
+
+
+@dataclass
+class Maps:
+    maps: dict[str, dict[str, Hook]] = field(default_factory=dict)
+
+
+def test_the_entry_of_a_map_is_named_however_many_there_are_and_in_maps_of_maps(read):
+    many = "".join(f"[maps.m{number}.h{number}]\nretries = {number}\n" for number in range(3000))
+    many = many.replace("retries = 2345\n", "retries = 'x'\n").replace("retries = 2500\n", "retries = 'x'\n")
+    assert read(many, Maps) == f"F:{2 * 2345 + 2}:1: maps.m2345.h2345.retries: expected `int`, got `str`"
 
 
 def test_a_file_over_the_limit_is_refused(read):
@@ -203,12 +248,12 @@ def test_a_file_over_the_limit_is_refused(read):
 
 def test_a_file_nested_without_end_is_refused(read):
     """The parser recurses, and what it raises then is no error of TOML's."""
-    assert read("a = " + "[" * 100_000) == "F: nested too deep"
+    assert read("a = " + "[" * 100_000) == "F:1:69: nested deeper than 64 levels"
 
 
 def test_a_number_that_python_does_not_read_is_told(read):
     """`int()` stops at 4,300 digits with an error that is not the TOML parser's own."""
-    assert read("least = " + "9" * 5000).startswith("F: not TOML: Exceeds the limit")
+    assert read("least = " + "9" * 5000).startswith("F:1:9: not TOML: Exceeds the limit")
 
 
 def test_a_file_at_the_limit_is_read(read):
@@ -251,7 +296,7 @@ VALUES = st.recursive(
 def test_any_table_is_a_value_or_an_error_with_its_key(table):
     """No shape of tables, lists and maps gets through unchecked, or trips the check itself."""
     try:
-        found = config.convert("F", table, Settings)
+        found = convert(ConfigText("F", "", table), Settings)
     except ConfigError as error:
         found = error
     if isinstance(found, ConfigError):
@@ -338,7 +383,7 @@ TABLES = st.fixed_dictionaries(
 @given(TABLES, TABLES)
 def test_what_counts_now_has_all_live_changes_and_no_other(old_table, new_table):
     """Of values as they come from files: what a file leaves out is not even set on a dataclass."""
-    old, new = (config.convert("F", table, Settings) for table in (old_table, new_table))
+    old, new = (convert(ConfigText("F", "", table), Settings) for table in (old_table, new_table))
     now = effective(old, new)
     assert compare(old, now) == (compare(old, new).live, [])
     assert compare(now, new) == ([], compare(old, new).restart)

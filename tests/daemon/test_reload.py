@@ -75,15 +75,15 @@ def test_a_good_one_counts_at_once(live, probe, config):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("word = 'x'\ntims = 2\n", "tims: is not known: did you mean 'times'?"),
-        ("word = 2\n", "word: expected `str`, got `int`"),
-        ("word = 'x'\ntimes = 0\n", "times must be at least 1"),
-        ("word = 'x'\nwo", "not TOML: Expected '=' after a key in a key/value pair (at end of document)"),
+        ("word = 'x'\ntims = 2\n", ":2:1: tims: is not known: did you mean 'times'?"),
+        ("word = 2\n", ":1:1: word: expected `str`, got `int`"),
+        ("word = 'x'\ntimes = 0\n", ": times must be at least 1"),
+        ("word = 'x'\nwo", ":2:3: not TOML: expected '=' after a key in a key/value pair"),
     ],
 )
 def test_a_broken_one_changes_nothing_and_the_reason_is_told(live, probe, config, text, reason):
     config.write_text(text)
-    told = f"{config}: {reason}"
+    told = f"{config}{reason}"
     assert probe.cli("reload") == (1, "", f"{told}\n")
     assert live.request("RELOAD").to_text() == f"ERR: {told}\n"
     assert in_force(live) == ("first", 1, "a", 1)
@@ -92,7 +92,7 @@ def test_a_broken_one_changes_nothing_and_the_reason_is_told(live, probe, config
 def test_status_has_the_error_until_it_is_mended(live, probe, config):
     config.write_text("wort = 'x'\n")
     probe.cli("reload")
-    told = f"{config}: wort: is not known: did you mean 'word'?"
+    told = f"{config}:1:1: wort: is not known: did you mean 'word'?"
     assert live.status()["config_error"] == told
     assert f"  config_error: {told}\n" in probe.cli("status").out
     config.write_text("word = 'mended'\n")

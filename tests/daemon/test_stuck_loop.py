@@ -227,7 +227,7 @@ def test_reload_is_checked_at_once_and_counts_when_the_loop_is_back(probe):
     instance = probe.start(BLOCKED + WITH_CONFIG, "", "--config", str(config))
     block(probe)
     config.write_text("y = 1\n")
-    assert instance.request("RELOAD").message == f"{config}: y: is not known: known are x"
+    assert instance.request("RELOAD").message == f"{config}:1:1: y: is not known: known are x"
     config.write_text("x = 2\n")
     reply = instance.command("RELOAD")
     assert reply.message == "checked; it counts once the daemon's loop is no longer stuck"

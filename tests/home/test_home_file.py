@@ -16,7 +16,7 @@ ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": "/root", "SECRET": "x", "LANG
 @pytest.fixture
 def read(tmp_path):
     def read(text):
-        (tmp_path / "home.toml").write_text(text)
+        (tmp_path / "home.toml").write_text(text, newline="")
         return load(str(tmp_path), ENVIRONMENT)
 
     return read
@@ -117,8 +117,8 @@ A = '[services.a]\ncommand = "sleep 1"\n'
         ('[services.a]\ncommand = "sh \'x"', "services.a.command", "cannot be split"),
         ('[services.a]\ncommand = ["sh", "a\\u0000"]', "services.a.command", "NUL"),
         (A + 'on_fail = "none-such"', "services.a.on_fail", "'none-such' is in none of"),
-        (A + 'needs = ["b"]\n[services.bb]\ncommand="sleep 1"', "services.a.needs", "'b' is no service"),
-        (A + 'needs = ["aa"]', "services.a.needs", "did you mean 'a'?"),
+        (A + 'needs = ["b"]\n[services.bb]\ncommand="sleep 1"', "services.a.needs[0]", "'b' is no service"),
+        (A + 'needs = ["aa"]', "services.a.needs[0]", "did you mean 'a'?"),
         (A + 'needs = ["a"]', "services.a.needs", "a cycle: a -> a"),
         (
             A + 'needs = ["b"]\n[services.b]\ncommand = "true"\nneeds = ["a"]',
@@ -148,11 +148,11 @@ A = '[services.a]\ncommand = "sleep 1"\n'
         (A + 'ready = { output = "(" }', "services.a.ready.output", "no regular expression"),
         (A + 'ready = { command = "none-such" }', "services.a.ready.command", "in none of"),
         (A + 'ready = { notify = true, timeout = "0s" }', "services.a.ready.timeout", "no length of time"),
-        (A + 'environment = { "A=B" = "x" }', "services.a.environment.A=B", "no such variable"),
+        (A + 'environment = { "A=B" = "x" }', 'services.a.environment."A=B"', "no such variable"),
         ("log_bytes = 1\n" + A, "log_bytes", "less than"),
         ('[services.home]\ncommand = "true"', "services.home", "for the supervisor's own files"),
-        ('[services."a/b"]\ncommand = "true"', "services.a/b", "a name is of letters"),
-        ('[services."a.b"]\ncommand = "true"', "services.a.b", "a name is of letters"),
+        ('[services."a/b"]\ncommand = "true"', 'services."a/b"', "a name is of letters"),
+        ('[services."a.b"]\ncommand = "true"', 'services."a.b"', "a name is of letters"),
         (A + '[services.A]\ncommand = "true"', "services.A", "too much like 'a'"),
     ],
 )
@@ -162,7 +162,36 @@ def test_what_is_wrong_is_told_with_its_key(read, tmp_path, text, key, reason):
     assert raised.value.key == key
     assert reason in raised.value.reason
     assert "\n" not in str(raised.value)
-    assert str(raised.value).startswith(f"{tmp_path}/home.toml: ")
+    assert str(raised.value).startswith(f"{tmp_path}/home.toml:")
+
+
+NOT_KEYS = """\
+# [services.a]
+inherit = ["é", '''
+[services.a]
+command = "text"
+needs = ["x"]''']
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('[services.a]\n# command = "x"\ncommand = "no-such-program"', "8:1"),
+        (A + '# needs = ["b"]\n\tneeds = [ "a",\n\t\t"b" ]', "10:3"),
+        (A + "restart = 'no' # restart", "8:1"),
+        (A + "ready = { output = 'é', timeout = 'soon' }", "8:25"),
+        (A + "[services . a . 'environment']\n\t'é=' = 'x'", "9:2"),
+        (A + "[services]\n b = { command = 'sh', on_fail = 'none-such' }", "9:24"),
+        (A + "[services.b]", "8:11"),
+        (A + "stop_timeout = '''\n", "9:1"),
+    ],
+)
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_the_place_is_that_of_the_key_and_of_no_text_like_it(read, tmp_path, text, place, line_end):
+    with pytest.raises(ConfigError) as raised:
+        read((NOT_KEYS + text).replace("\n", line_end))
+    assert str(raised.value).startswith(f"{tmp_path}/home.toml:{place}: ")
 
 
 def test_a_home_that_is_not_there_is_told(tmp_path):

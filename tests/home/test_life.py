@@ -171,7 +171,7 @@ def test_what_is_wrong_in_the_file_is_told_before_anything_starts(shop, service)
     shop.write(service("a", needs='["b"]') + service("b", needs='["a"]'))
     done = shop.cli("up")
     assert (done.code, done.out) == (1, "")
-    assert done.err == f"{shop.path}/home.toml: services.a.needs: a cycle: a -> b -> a\n"
+    assert done.err == f"{shop.path}/home.toml:4:1: services.a.needs: a cycle: a -> b -> a\n"
     shop.write(service("a") + service("b", ["none-such"]))
     done = shop.cli("up")
     assert (done.code, done.err.count("\n")) == (1, 1)

@@ -46,7 +46,7 @@ def test_a_file_that_cannot_be_used_changes_nothing(shop, service):
     shop.write(service("a", ["none-such"]))
     done = shop.cli("reload")
     assert done.code == 1
-    assert done.err.startswith(f"{shop.path}/home.toml: services.a.command: 'none-such' is in none of")
+    assert done.err.startswith(f"{shop.path}/home.toml:3:1: services.a.command: 'none-such' is in none of")
     assert shop.ps() == before
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
 from daemonry.errors import ConfigError
-from mcp_cli.config import edit, model, variables
+from mcp_cli.config import edit, json_text, model, variables
 
 TOML = """\
 # the servers of this project
@@ -95,7 +97,7 @@ def test_a_server_that_is_off_is_not_there():
             "alowed",
             "m.toml:8:1: servers[0].alowed: is not known: did you mean 'allowed_tools'?",
         ),
-        ('"-y"', "7", "m.toml:7:48: servers[0].transport.args[0]: is not a string"),
+        ('"-y"', "7", "m.toml:7:56: servers[0].transport.args[0]: is not a string"),
         (
             "concurrency_limit = 7",
             "concurrency_limit = 0",
@@ -128,6 +130,111 @@ def test_a_mistake_in_toml_is_told_with_its_place(old, new, said):
 )
 def test_a_mistake_in_json_is_told_with_its_place(old, new, said):
     assert error(JSON.replace(old, new, 1), "m.json").startswith(said)
+
+
+NOT_KEYS = """\
+# [[servers]]
+# args = 5
+"""
+TEXT_LIKE_TOML = '''\
+[[servers]]
+name = "é"
+description = """
+[[servers]]
+name = "x"
+transport = 1
+"""
+'''
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[servers]", "m.toml:3:2: servers: is not a list"),
+        (
+            TEXT_LIKE_TOML + "# transport = {}\n\ttransport = { command = 'é', args = [ 'a', 7 ] }",
+            "m.toml:11:45: servers[0].transport.args[1]: is not a string",
+        ),
+        (
+            TEXT_LIKE_TOML + "transport = { command = 'x' }\n[[servers]]\nname = 'b/'",
+            "m.toml:12:1: servers[1].name: 'b/' has a slash",
+        ),
+        (TEXT_LIKE_TOML, "m.toml:3:3: servers[0]: server 'é' needs a transport"),
+        (
+            TEXT_LIKE_TOML
+            + "[servers . 'transport']\ncommand='x'\nenv.\"a b\" = \"'''\"\n env . '' = '' # env",
+            'm.toml:13:8: servers[0].transport.env."": cannot be an environment variable',
+        ),
+    ],
+)
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_the_place_is_that_of_the_key_and_of_no_text_like_it(text, said, line_end):
+    assert error((NOT_KEYS + text).replace("\n", line_end)).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        # of two keys of the same name the last counts
+        (
+            '{"mcpServers": {"a": {"command": "x"}, "b": {"command": ""},\n "b": {"command": 1}}}',
+            "m.json:2:8: mcpServers.b.command: is not a string",
+        ),
+        (
+            '{"x": {"mcpServers": [1]}, // "mcpServers": 1\n/* "mcpServers": 2\n*/\t"mcpServers": []}',
+            "m.json:3:4: mcpServers: is not an object",
+        ),
+        (
+            '{"mcpServers": {"\\u0061 b": {"args": ["{\\"args\\": [", ["x"], 1], "command": "x"}}}',
+            "m.json:1:17: mcpServers.\"a b\": 'a b' cannot be",
+        ),
+        (
+            '{"mcpServers": {"é": {"args": ["}, [\\"", "x", [[1], {"a": 1}]], "command": "x"}}}',
+            'm.json:1:47: mcpServers."é".args[2]: is not a string',
+        ),
+        ("\n 7", "m.json:1:1: not an object"),
+    ],
+)
+def test_the_place_in_json_is_that_of_the_key_and_of_no_text_like_it(text, said):
+    assert error(text, "m.json").startswith(said)
+
+
+@pytest.mark.parametrize("piece", ["/*", '\\"', "//", ",", "[", '{"a":', "/* */", '"'])
+def test_hostile_json_is_refused_in_linear_time(piece):
+    """Half a million of what has no end: quadratic time would take hours, and the test's limit is minutes."""
+    assert error('{"a' + piece * 500_000, "m.json").startswith("m.json")
+    assert error("{" + piece * 500_000, "m.json").startswith("m.json")
+
+
+JSON_VALUES = some.recursive(
+    some.integers(0, 9) | some.text(some.sampled_from('a":,{}[]\\/* é\n'), max_size=6),
+    lambda inner: (
+        some.lists(inner, max_size=3)
+        | some.dictionaries(some.text(some.sampled_from('ab":,{}[]\\ '), max_size=3), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+def paths_in(value, above=()):
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in items:
+        yield (*above, key), key, one
+        yield from paths_in(one, (*above, key))
+
+
+@given(JSON_VALUES, some.sampled_from([None, 1, "\t"]))
+def test_every_key_of_json_is_found_where_it_is_written(value, indent):
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    seen = set()
+    for path, key, one in paths_in(value):
+        found = json_text.find(text, path)
+        rest = "\n".join(text.split("\n")[found.line - 1 :])[found.column - 1 :]
+        written, end = json.JSONDecoder().raw_decode(rest)
+        assert written == (one if isinstance(key, int) else key)
+        assert isinstance(key, int) or rest[end] == ":"
+        assert isinstance(key, int) or found not in seen
+        seen.add(found)
 
 
 def test_variables_are_filled_in_from_the_environment_that_is_given():

@@ -249,16 +249,19 @@ def test_config_show_tells_what_does_nothing(app):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("[monitoring\n", "not TOML"),
-        ("[monitoring]\ndebounce = 1\n", "monitoring.debounce: is not known: did you mean 'debounce_ms'?"),
-        ("[monitoring]\ndebounce_ms = 1\n", "monitoring.debounce_ms: expected `int` >= 10"),
+        ("[monitoring\n", "1:12: not TOML"),
+        (
+            "[monitoring]\ndebounce = 1\n",
+            "2:1: monitoring.debounce: is not known: did you mean 'debounce_ms'?",
+        ),
+        ("[monitoring]\ndebounce_ms = 1\n", "2:1: monitoring.debounce_ms: expected `int` >= 10"),
     ],
 )
 def test_a_config_that_cannot_be_used_is_one_line_everywhere(app, words, text, complaint):
     app.config(text)
     ended = app(*words)
     assert (ended.code, ended.out) == (1, "")
-    assert f"{app.config_path}: {complaint}" in ended.err
+    assert f"{app.config_path}:{complaint}" in ended.err
     assert ended.err.count("\n") == 1
 
 

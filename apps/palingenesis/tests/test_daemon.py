@@ -406,7 +406,7 @@ def test_a_broken_reload_keeps_the_old_and_says_why(app):
     refused = app("daemon", "reload")
     assert (refused.code, refused.out) == (1, "")
     assert refused.err == (
-        f"{app.config_path}: monitoring.sesion_dir: is not known: did you mean 'session_dir'?\n"
+        f"{app.config_path}:2:1: monitoring.sesion_dir: is not known: did you mean 'session_dir'?\n"
     )
     path = app.session("a.md")
     app.wait_status(current_session=str(path))

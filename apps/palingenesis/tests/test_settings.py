@@ -11,6 +11,7 @@ import pytest
 from daemonry import load_config
 from daemonry.daemon.config import compare
 from daemonry.errors import ConfigError
+from palingenesis.agents.known import configured
 from palingenesis.default_config import TEXT
 from palingenesis.settings import (
     DaemonSettings,
@@ -51,25 +52,71 @@ def test_the_default_file_names_every_key_with_an_effect_and_its_default(tmp_pat
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("monitoring.debounce_ms = 9", "monitoring.debounce_ms: expected `int` >= 10"),
-        ("monitoring.debounce_ms = 2001", "monitoring.debounce_ms: expected `int` <= 2000"),
-        ("monitoring.debounce_ms = '1'", "monitoring.debounce_ms: expected `int`, got `str`"),
-        ("monitoring.poll_interval_secs = -1", "monitoring.poll_interval_secs: expected `int` >= 0"),
-        ("monitoring.session_dir = 'x'", "monitoring: session_dir must be an absolute path"),
-        ('monitoring.session_dir = "/a\\u0000"', "monitoring: session_dir has a NUL byte"),
-        ("daemon.socket_path = 'x.sock'", "daemon: socket_path must be an absolute path"),
-        ("daemon.log_level = 'loud'", "daemon.log_level: invalid enum value 'loud'"),
-        ("daemon.http_port = 0", "daemon.http_port: expected `int` >= 1"),
-        ("monitoring.debounce = 1", "monitoring.debounce: is not known: did you mean 'debounce_ms'?"),
-        ("[monitorin]", "monitorin: is not known: did you mean 'monitoring'?"),
-        ("[monitoring", "not TOML"),
+        ("monitoring.debounce_ms = 9", "1:12: monitoring.debounce_ms: expected `int` >= 10"),
+        ("monitoring.debounce_ms = 2001", "1:12: monitoring.debounce_ms: expected `int` <= 2000"),
+        ("monitoring.debounce_ms = '1'", "1:12: monitoring.debounce_ms: expected `int`, got `str`"),
+        ("monitoring.poll_interval_secs = -1", "1:12: monitoring.poll_interval_secs: expected `int` >= 0"),
+        ("monitoring.session_dir = 'x'", "1:1: monitoring: session_dir must be an absolute path"),
+        ('monitoring.session_dir = "/a\\u0000"', "1:1: monitoring: session_dir has a NUL byte"),
+        ("daemon.socket_path = 'x.sock'", "1:1: daemon: socket_path must be an absolute path"),
+        ("daemon.log_level = 'loud'", "1:8: daemon.log_level: invalid enum value 'loud'"),
+        ("daemon.http_port = 0", "1:8: daemon.http_port: expected `int` >= 1"),
+        ("monitoring.debounce = 1", "1:12: monitoring.debounce: is not known: did you mean 'debounce_ms'?"),
+        ("[monitorin]", "1:2: monitorin: is not known: did you mean 'monitoring'?"),
+        ("[monitoring", "1:12: not TOML"),
     ],
 )
 def test_a_bad_file_is_told_with_file_key_and_reason(tmp_path: Path, text: str, complaint: str) -> None:
     with pytest.raises(ConfigError) as raised:
         load(tmp_path, text)
-    assert str(raised.value).startswith(f"{tmp_path}/config.toml: {complaint}")
+    assert str(raised.value).startswith(f"{tmp_path}/config.toml:{complaint}")
     assert "\n" not in str(raised.value)
+
+
+NOT_KEYS = """\
+# [agents.mine]
+[monitoring]
+session_dir = '''/
+[agents.mine]
+reader = 1
+'''
+[agents.mine]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("\treadr = 1", "8:2: agents.mine.readr: is not known: did you mean 'reader'?"),
+        ("# reader = 1\nreader = 1", "9:1: agents.mine.reader: expected `str`, got `int`"),
+        ("errors = { \"é\" = 'tea' }", "8:12: agents.mine.errors.\"é\": invalid enum value 'tea'"),
+        (
+            "signs = [\n {pattern = 'é', reason = 'tea'}]",
+            "9:18: agents.mine.signs[0].reason: invalid enum value",
+        ),
+        ("sessions = ['x/*.md']", "7:9: agents.mine: a place must be absolute"),
+    ],
+)
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_an_agent_that_cannot_be_used_is_told_with_its_place(
+    tmp_path: Path, text: str, complaint: str, line_end: str
+) -> None:
+    """Not that of the comment above it, nor that of the text of another value."""
+    path = tmp_path / "config.toml"
+    path.write_text((NOT_KEYS + text).replace("\n", line_end), newline="")
+    settings = load_config(str(path), Settings)
+    with pytest.raises(ConfigError) as raised:
+        configured(settings, str(path))
+    assert str(raised.value).startswith(f"{path}:{complaint}")
+
+
+def test_a_place_under_no_known_home_is_told_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("# session_dir = 1\n[daemon]\n[monitoring]\nsession_dir = '~nobody-of-that-name/x'")
+    settings = load_config(str(path), Settings)
+    with pytest.raises(ConfigError) as raised:
+        session_dir(settings.monitoring, str(path))
+    assert str(raised.value).startswith(f"{path}:4:1: monitoring.session_dir: no home directory is known")
 
 
 def test_keys_of_the_original_are_accepted_and_told(tmp_path: Path) -> None:

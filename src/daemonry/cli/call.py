@@ -10,7 +10,6 @@ replies: one JSON object a line, also for a stream.
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,6 +22,7 @@ from daemonry.limits import CONNECT_TIMEOUT_S
 from daemonry.service.client.blocking import CALL_TIMEOUT_S, Client
 from daemonry.service.client.link import time_left_s
 from daemonry.service.client.retry import READS, is_idempotent, only_reads
+from daemonry.spelling import did_you_mean, nearest
 from daemonry.terminal_text import printable
 from daemonry.wire import idl, varlink
 
@@ -165,10 +165,7 @@ def _parameter(word: str, described: idl.Method) -> tuple[str, Any]:
     name = name.removesuffix(":")
     types = {field.name: field.type for field in described.parameters.fields}
     if name not in types:
-        near = difflib.get_close_matches(name, types, n=1)
-        hint = (
-            f"did you mean {near[0]!r}?" if near else f"{described.name} takes {', '.join(types) or 'none'}"
-        )
+        hint = did_you_mean(name, types, f"{described.name} takes")
         raise errors.ArgumentInvalid(name, f"is no parameter: {hint}")
     return name, _json(name, text) if raw else _value(name, text, types[name])
 
@@ -217,8 +214,8 @@ def _hint(client: Client, method: str, timeout_s: float) -> dict[str, str]:
         names = list(method_names(client, timeout_s))
     except errors.DaemonryError:
         return {}
-    near = difflib.get_close_matches(method, names, n=1, cutoff=0.5)
-    return {"nearest": near[0]} if near else {}
+    near = nearest(method, names, 0.5)
+    return {"nearest": near} if near else {}
 
 
 def interface_names(client: Client, timeout_s: float) -> list[str]:
@@ -262,9 +259,9 @@ def _description(client: Client, interface: str, timeout_s: float) -> str:
     try:
         fields = client.call(_GET_DESCRIPTION, {"interface": interface}, timeout_s=timeout_s)
     except errors.InterfaceNotFound as error:
-        near = difflib.get_close_matches(interface, interface_names(client, timeout_s), n=1)
-        nearest = {"nearest": near[0]} if near else {}
-        raise errors.InterfaceNotFound(error.error, error.parameters | nearest) from None
+        near = nearest(interface, interface_names(client, timeout_s))
+        further = {"nearest": near} if near else {}
+        raise errors.InterfaceNotFound(error.error, error.parameters | further) from None
     return str(fields["description"])
 
 

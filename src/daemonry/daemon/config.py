@@ -18,14 +18,13 @@ from typing import Annotated, Any, Final, get_args, get_origin
 import msgspec
 
 from daemonry.errors import ConfigError
-from daemonry.typed_toml import convert, fields, load, nested_type
+from daemonry.typed_toml.typed import fields, load, nested_type
 
 __all__ = [
     "RESTART",
     "Change",
     "absolute",
     "compare",
-    "convert",
     "effective",
     "load",
     "needs_restart",

@@ -14,7 +14,7 @@
     restart = "always"
 
 Owns the file's form and what each key means; every key is in docs/homes.md.  Errors say
-`file: key: reason`.  Commands are looked up, needs and their order are checked, durations read.
+`FILE:LINE:COLUMN: key: reason`.  Commands are looked up, needs and their order are checked, durations read.
 """
 
 from __future__ import annotations
@@ -35,8 +35,12 @@ from daemonry.errors import ConfigError, EndpointInvalid
 from daemonry.home import order
 from daemonry.home.policy import Policy, When
 from daemonry.limits import LOG_FILE_BYTES, MAX_NAME_CHARS, MAX_SERVICES
+from daemonry.spelling import did_you_mean
 from daemonry.transport.endpoint import Endpoint
-from daemonry.typed_toml import load as load_toml
+from daemonry.typed_toml.positions import KeyPath
+from daemonry.typed_toml.source import ConfigText
+from daemonry.typed_toml.source import read as read_toml
+from daemonry.typed_toml.typed import convert
 
 FILE_NAME: Final = "home.toml"
 # The supervisor's own files have this name; no service may.
@@ -227,15 +231,18 @@ def load(directory: str, environment: Mapping[str, str] | None = None) -> HomeFi
     path = os.path.join(directory, FILE_NAME)
     if not os.path.isdir(directory):
         raise ConfigError(path, "", "there is no such directory")
-    form = load_toml(path, _File, must_exist=True)
-    return _Reader(path, directory, form, os.environ if environment is None else environment).read()
+    source = read_toml(path)
+    form = convert(source, _File)
+    return _Reader(source, directory, form, os.environ if environment is None else environment).read()
 
 
 class _Reader:
     """One reading: makes values of the file's form, and knows where in it it is."""
 
-    def __init__(self, path: str, directory: str, form: _File, environment: Mapping[str, str]) -> None:
-        self._path = path
+    def __init__(
+        self, source: ConfigText, directory: str, form: _File, environment: Mapping[str, str]
+    ) -> None:
+        self._source = source
         self._directory = directory
         self._form = form
         self._environment = environment
@@ -244,24 +251,24 @@ class _Reader:
         self._check_names()
         self._check_needs()
         if self._form.log_bytes < 4096:
-            raise self._error("log_bytes", "less than 4096 would keep nothing of use")
+            raise self._error(("log_bytes",), "less than 4096 would keep nothing of use")
         services = {name: self._service(name, form) for name, form in self._form.services.items()}
         needs = {name: service.needs for name, service in services.items()}
         return HomeFile(
-            self._path, {name: services[name] for name in order.in_order(needs)}, self._form.log_bytes
+            self._source.path, {name: services[name] for name in order.in_order(needs)}, self._form.log_bytes
         )
 
-    def _error(self, key: str, reason: str) -> ConfigError:
-        return ConfigError(self._path, key, reason)
+    def _error(self, where: KeyPath, reason: str) -> ConfigError:
+        return self._source.error(where, reason)
 
     def _check_names(self) -> None:
         if not self._form.services:
-            raise self._error("services", "there are none: add a table [services.NAME] with a command")
+            raise self._error(("services",), "there are none: add a table [services.NAME] with a command")
         if len(self._form.services) > MAX_SERVICES:
-            raise self._error("services", f"more than {MAX_SERVICES}")
+            raise self._error(("services",), f"more than {MAX_SERVICES}")
         alike: dict[str, str] = {}
         for name in self._form.services:
-            key = f"services.{name}"
+            key = ("services", name)
             if not _NAME.match(name) or len(name) > MAX_NAME_CHARS:
                 raise self._error(
                     key, f"a name is of letters, digits, - and _, at most {MAX_NAME_CHARS}: it names files"
@@ -278,32 +285,30 @@ class _Reader:
         for name, form in self._form.services.items():
             for needed in form.needs:
                 if needed not in self._form.services:
-                    raise self._error(f"services.{name}.needs", self._no_service(needed))
+                    raise self._error(
+                        ("services", name, "needs", form.needs.index(needed)), self._no_service(needed)
+                    )
         ring = order.cycle({name: form.needs for name, form in self._form.services.items()})
         if ring:
-            raise self._error(f"services.{ring[0]}.needs", f"a cycle: {' -> '.join(ring)}")
+            raise self._error(("services", ring[0], "needs"), f"a cycle: {' -> '.join(ring)}")
 
     def _no_service(self, name: str) -> str:
-        import difflib
-
-        near = difflib.get_close_matches(name, self._form.services, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(self._form.services)}"
-        return f"{name!r} is no service: {hint}"
+        return f"{name!r} is no service: {did_you_mean(name, self._form.services, 'there are')}"
 
     def _service(self, name: str, form: _Service) -> Service:
-        above = f"services.{name}"
+        above = ("services", name)
         directory = os.path.normpath(os.path.join(self._directory, os.path.expanduser(form.directory)))
         if not os.path.isdir(directory):
-            raise self._error(f"{above}.directory", f"{directory} is no directory")
+            raise self._error((*above, "directory"), f"{directory} is no directory")
         environment = self._environment_of(name, form, above)
         where = _Where(directory, environment.get("PATH", os.defpath))
-        ready = self._ready(form.ready, f"{above}.ready", where, self._socket_path(name))
+        ready = self._ready(form.ready, (*above, "ready"), where, self._socket_path(name))
         channel = ready.kind if ready.kind in (Kind.MESSAGE, Kind.NOTIFY) else None
         process = Process(
-            self._words(form.command, f"{above}.command", where),
+            self._words(form.command, (*above, "command"), where),
             directory,
             tuple(sorted(environment.items())),
-            self._choice(Orphan, form.orphan, f"{above}.orphan"),
+            self._choice(Orphan, form.orphan, (*above, "orphan")),
             channel,
         )
         return Service(
@@ -312,8 +317,8 @@ class _Reader:
             tuple(dict.fromkeys(form.needs)),
             ready,
             self._policy(form, above),
-            self._signal(form.stop_signal, f"{above}.stop_signal"),
-            self._seconds(form.stop_timeout, f"{above}.stop_timeout"),
+            self._signal(form.stop_signal, (*above, "stop_signal")),
+            self._seconds(form.stop_timeout, (*above, "stop_timeout")),
             tuple(self._hooks(form, above, where)),
             self._socket_path(name),
         )
@@ -321,16 +326,16 @@ class _Reader:
     def _socket_path(self, name: str) -> str:
         return os.path.join(self._directory, f"{name}.sock")
 
-    def _environment_of(self, name: str, form: _Service, above: str) -> dict[str, str]:
+    def _environment_of(self, name: str, form: _Service, above: KeyPath) -> dict[str, str]:
         names = (*_INHERITED, *self._form.inherit, *form.inherit)
         found = {one: self._environment[one] for one in names if one in self._environment}
         for key, given in (
-            ("environment", self._form.environment),
-            (f"{above}.environment", form.environment),
+            (("environment",), self._form.environment),
+            ((*above, "environment"), form.environment),
         ):
             for variable, value in given.items():
                 if not variable or "=" in variable or "\0" in variable + value:
-                    raise self._error(f"{key}.{variable}", "the system allows no such variable")
+                    raise self._error((*key, variable), "the system allows no such variable")
                 found[variable] = value
         found |= {f"DAEMONRY_SOCKET_{_as_variable(one)}": self._socket_path(one) for one in form.needs}
         return found | {
@@ -339,7 +344,7 @@ class _Reader:
             "DAEMONRY_SOCKET": self._socket_path(name),
         }
 
-    def _words(self, command: _Command, key: str, where: _Where) -> tuple[str, ...]:
+    def _words(self, command: _Command, key: KeyPath, where: _Where) -> tuple[str, ...]:
         if isinstance(command, str):
             try:
                 command = shlex.split(command)
@@ -351,7 +356,7 @@ class _Reader:
             raise self._error(key, "has a NUL in it")
         return (self._program(command[0], key, where), *command[1:])
 
-    def _program(self, word: str, key: str, where: _Where) -> str:
+    def _program(self, word: str, key: KeyPath, where: _Where) -> str:
         if "/" not in word:
             found = shutil.which(word, path=where.search_path)
             if found is None:
@@ -364,34 +369,34 @@ class _Reader:
             raise self._error(key, f"{path} is not executable: chmod +x it")
         return path
 
-    def _ready(self, form: _Ready, key: str, where: _Where, own_socket: str) -> Ready:
-        timeout_s = self._seconds(form.timeout, f"{key}.timeout")
+    def _ready(self, form: _Ready, key: KeyPath, where: _Where, own_socket: str) -> Ready:
+        timeout_s = self._seconds(form.timeout, (*key, "timeout"))
         given = [kind for kind in Kind if getattr(form, kind.value, None)]
         if len(given) > 1:
             raise self._error(key, f"one way only: {' or '.join(kind.value for kind in given)}")
         kind = given[0] if given else Kind.STARTED
         if form.status is not None and (kind is not Kind.HTTP or not 100 <= form.status <= 599):
-            raise self._error(f"{key}.status", "is for http, and from 100 to 599")
+            raise self._error((*key, "status"), "is for http, and from 100 to 599")
         target = ""
         words: tuple[str, ...] = ()
         if kind is Kind.SOCKET:
             target = f"unix:{own_socket}" if form.socket is True else str(form.socket)
-            self._check_endpoint(target, f"{key}.socket")
+            self._check_endpoint(target, (*key, "socket"))
         elif kind is Kind.HTTP:
-            target = self._url(form.http, f"{key}.http")
+            target = self._url(form.http, (*key, "http"))
         elif kind is Kind.OUTPUT:
-            target = self._pattern(form.output, f"{key}.output")
+            target = self._pattern(form.output, (*key, "output"))
         elif kind is Kind.COMMAND:
-            words = self._words(form.command, f"{key}.command", where)
+            words = self._words(form.command, (*key, "command"), where)
         return Ready(kind, timeout_s, target, words, form.status)
 
-    def _check_endpoint(self, text: str, key: str) -> None:
+    def _check_endpoint(self, text: str, key: KeyPath) -> None:
         try:
             Endpoint.parse(text)
         except EndpointInvalid as error:
             raise self._error(key, str(error)) from None
 
-    def _url(self, text: str, key: str) -> str:
+    def _url(self, text: str, key: KeyPath) -> str:
         from urllib.parse import urlsplit
 
         if text.startswith("/"):
@@ -407,42 +412,42 @@ class _Reader:
             )
         return text
 
-    def _pattern(self, text: str, key: str) -> str:
+    def _pattern(self, text: str, key: KeyPath) -> str:
         try:
             re.compile(text)
         except re.error as error:
             raise self._error(key, f"no regular expression: {error}") from None
         return text
 
-    def _policy(self, form: _Service, above: str) -> Policy:
+    def _policy(self, form: _Service, above: KeyPath) -> Policy:
         if not 0 <= form.restarts_max <= 1_000_000:
-            raise self._error(f"{above}.restarts_max", "from 0 to 1000000")
+            raise self._error((*above, "restarts_max"), "from 0 to 1000000")
         return Policy(
-            self._choice(When, form.restart, f"{above}.restart"),
-            self._seconds(form.restart_delay, f"{above}.restart_delay"),
-            self._seconds(form.restart_delay_max, f"{above}.restart_delay_max"),
+            self._choice(When, form.restart, (*above, "restart")),
+            self._seconds(form.restart_delay, (*above, "restart_delay")),
+            self._seconds(form.restart_delay_max, (*above, "restart_delay_max")),
             form.restarts_max,
-            self._seconds(form.restarts_within, f"{above}.restarts_within"),
+            self._seconds(form.restarts_within, (*above, "restarts_within")),
         )
 
-    def _signal(self, text: str, key: str) -> int:
+    def _signal(self, text: str, key: KeyPath) -> int:
         name = text.upper().removeprefix("SIG")
         if name not in _STOP_SIGNALS:
             raise self._error(key, f"{text!r} is none of {', '.join(_STOP_SIGNALS)}")
         return int(signal.Signals[f"SIG{name}"])
 
-    def _hooks(self, form: _Service, above: str, where: _Where) -> Iterator[tuple[str, tuple[str, ...]]]:
+    def _hooks(self, form: _Service, above: KeyPath, where: _Where) -> Iterator[tuple[str, tuple[str, ...]]]:
         for at, command in (("ready", form.on_ready), ("fail", form.on_fail), ("stop", form.on_stop)):
             if command:
-                yield at, self._words(command, f"{above}.on_{at}", where)
+                yield at, self._words(command, (*above, f"on_{at}"), where)
 
-    def _choice(self, kind: type[Any], text: str, key: str) -> Any:
+    def _choice(self, kind: type[Any], text: str, key: KeyPath) -> Any:
         try:
             return kind(text)
         except ValueError:
             raise self._error(key, f"{text!r} is none of {', '.join(one.value for one in kind)}") from None
 
-    def _seconds(self, duration: _Duration, key: str) -> float:
+    def _seconds(self, duration: _Duration, key: KeyPath) -> float:
         if isinstance(duration, str):
             found = _DURATION.match(duration.strip())
             seconds = float(found[1]) * _UNITS_S[found[2]] if found else 0.0

@@ -5,7 +5,6 @@ Owns what they print and how they end.  The keys are `settings`'s; the daemon is
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from daemonry import load_config, write_atomically
 from daemonry.cli import kit
 from daemonry.errors import ConfigError
+from daemonry.spelling import did_you_mean
 from palingenesis.agents.known import configured
 from palingenesis.default_config import TEXT
 from palingenesis.definition import daemon
@@ -107,9 +107,7 @@ def _write_new(path: str) -> None:
 
 
 def _no_such_section(section: str, known: list[str]) -> int:
-    near = difflib.get_close_matches(section, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-    kit.complain(f"palingenesis: no section {kit.printable(repr(section))}: {hint}")
+    kit.complain(f"palingenesis: no section {kit.printable(repr(section))}: {did_you_mean(section, known)}")
     return kit.USAGE
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from daemonry import RESTART
-from daemonry.errors import ConfigError
+from daemonry.typed_toml import KeyPath, error_in
 
 _Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 # Below 10 ms the watcher would wake up a hundred times a second for nothing; 2 s is also how long
@@ -161,7 +161,7 @@ def session_dir(monitoring: Monitoring, config_path: str) -> str:
     Raises:
         ConfigError: it is under a home directory that is not known.
     """
-    return _expanded(monitoring.session_dir, config_path, "monitoring.session_dir")
+    return _expanded(monitoring.session_dir, config_path, ("monitoring", "session_dir"))
 
 
 def socket_path(settings: DaemonSettings, config_path: str) -> str | None:
@@ -171,11 +171,11 @@ def socket_path(settings: DaemonSettings, config_path: str) -> str | None:
         ConfigError: it is under a home directory that is not known.
     """
     given = settings.socket_path
-    return _expanded(given, config_path, "daemon.socket_path") if given else None
+    return _expanded(given, config_path, ("daemon", "socket_path")) if given else None
 
 
-def _expanded(path: str, config_path: str, key: str) -> str:
+def _expanded(path: str, config_path: str, key: KeyPath) -> str:
     found = os.path.expanduser(path)
     if not found.startswith("/"):
-        raise ConfigError(config_path, key, f"no home directory is known for {path!r}")
+        raise error_in(config_path, key, f"no home directory is known for {path!r}")
     return os.path.normpath(found)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
-
 import pytest
 
+from daemonry.typed_toml import parse
 from vx.project import cargo_manifest
 from vx.project.errors import ProjectInvalid, Unsupported
 from vx.project.profile import rustc_options
 
 
 def package(text: str, files=("src/main.rs",), workspace=None):
-    manifest = cargo_manifest.read("Cargo.toml", tomllib.loads(text))
+    manifest = cargo_manifest.read(parse(text, "Cargo.toml"))
     return cargo_manifest.package(manifest, set(files), workspace)
 
 
@@ -59,11 +58,11 @@ def test_the_environment_is_cargos() -> None:
 
 def test_fields_and_dependencies_are_inherited() -> None:
     workspace = cargo_manifest.read(
-        "Cargo.toml",
-        tomllib.loads(
+        parse(
             '[workspace]\nmembers = ["*"]\n[workspace.package]\nedition = "2021"\n'
-            '[workspace.dependencies]\nlow = { path = "low", features = ["a"] }\n'
-        ),
+            '[workspace.dependencies]\nlow = { path = "low", features = ["a"] }\n',
+            "Cargo.toml",
+        )
     ).workspace
     found = package(
         '[package]\nname = "a"\nedition.workspace = true\n[dependencies]\n'
@@ -85,27 +84,65 @@ def test_lints_come_in_the_order_in_which_the_last_one_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "what"),
+    ("text", "what", "place"),
     [
-        ('[package]\nname = "a"\nlinks = "z"\n', "package.links"),
-        ('[package]\nname = "a"\nbuild = "make.rs"\n', "the build script make.rs"),
+        ('[package]\nname = "a"\nlinks = "z"\n', "package.links", "3:1"),
+        ('[package]\nname = "a"\nbuild = "make.rs"\n', "the build script make.rs", "3:1"),
         (
             '[package]\nname = "a"\n[dependencies]\nx = { version = "1", registry = "mine" }\n',
             "the registry dependency x",
+            "4:1",
         ),
         (
             '[package]\nname = "a"\n[dependencies]\nx = { path = "x", artifact = "bin" }\n',
             "the dependency x's artifact",
+            "4:19",
         ),
-        ('cargo-features = ["x"]\n[package]\nname = "a"\n', "[cargo-features]"),
-        ('[package]\nname = "a"\n[profile.dev]\nspeed = 1\n', "profile.dev.speed"),
+        ('cargo-features = ["x"]\n[package]\nname = "a"\n', "[cargo-features]", "1:1"),
+        ('[package]\nname = "a"\n[profile.dev]\nspeed = 1\n', "profile.dev.speed", "4:1"),
     ],
 )
-def test_what_is_not_built_is_named(text: str, what: str) -> None:
+def test_what_is_not_built_is_named(text: str, what: str, place: str) -> None:
     with pytest.raises(Unsupported) as raised:
         package(text)
     assert raised.value.what == what
-    assert str(raised.value).startswith("Cargo.toml: ")
+    assert str(raised.value).startswith(f"Cargo.toml:{place}: {what} is not supported by vx")
+
+
+NOT_KEYS = """\
+# [package]
+# name = 1
+[package]
+name = "a"
+description = '''
+é
+[profile.dev]
+debug = "much"
+[[bin]]
+'''
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[profile.dev]\n# debug = 'x'\ndebug = 'much'", "13:1: profile.dev.debug: cannot be 'much'"),
+        ("\tversion.workspace = true", "11:2: package.version: is the workspace's, which has none"),
+        ("[[bin]]\nname = 'b'\npath = 'b.rs'\n[[ bin ]]\n", "14:4: bin[1].name: is missing"),
+        ("[[bin]]\nname = 7", "12:1: bin[0].name: is no string"),
+        ("[features]\n'é' = [ ]\n\"x y\" = [1]", '13:1: features."x y": is no list of strings'),
+        (
+            "[dependencies]\ny = { workspace = true }",
+            "12:1: dependencies.y: is the workspace's, which has none",
+        ),
+        ("[lints]\nrust = { 'é' = 'allow', x = 'tea' }", "12:25: lints.rust.x: has the level 'tea'"),
+    ],
+)
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_the_place_is_that_of_the_key_and_of_no_text_like_it(text: str, told: str, line_end: str) -> None:
+    with pytest.raises(ProjectInvalid) as raised:
+        package((NOT_KEYS + text).replace("\n", line_end))
+    assert str(raised.value) == f"Cargo.toml:{told}"
 
 
 def test_an_optional_dependency_of_a_registry_is_refused_only_when_it_is_wanted() -> None:
@@ -121,7 +158,7 @@ def test_dev_dependencies_are_nothing_to_a_build() -> None:
 
 
 def options(text: str, name: str = "dev", *, executable: bool = True) -> str:
-    manifest = cargo_manifest.read("Cargo.toml", tomllib.loads('[package]\nname = "a"\n' + text))
+    manifest = cargo_manifest.read(parse('[package]\nname = "a"\n' + text, "Cargo.toml"))
     return " ".join(rustc_options(manifest.profiles[name], executable=executable)).replace("-C ", "")
 
 

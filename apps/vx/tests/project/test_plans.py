@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
-
 import pytest
 
+from daemonry.typed_toml import parse
 from vx.project import c_manifest, c_plan, rust_plan
 from vx.project.action import Tool
 from vx.project.c_plan import CTools
@@ -95,7 +94,7 @@ def test_a_library_for_other_languages_is_no_dependency() -> None:
 
 
 def c_project(text: str, sources):
-    manifest = c_manifest.read("vx.toml", tomllib.loads('[project]\nname = "p"\n' + text))
+    manifest = c_manifest.read(parse('[project]\nname = "p"\n' + text, "vx.toml"))
     return c_plan.plan(manifest, "/work", sources, C, "dev")
 
 

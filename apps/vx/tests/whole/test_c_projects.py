@@ -110,15 +110,21 @@ def test_includes_that_the_text_does_not_tell(counting) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[project]\n", "project.name is missing"),
+        ("[project]\n", "vx.toml:1:2: project.name: is missing"),
         ('[project]\nname = "x"\n', "has no target"),
-        ('[project]\nname = "x"\n[targets.x]\nsource = ["x.c"]\n', "targets.x.source is not known"),
+        (
+            '[project]\nname = "x"\n[targets.x]\nsource = ["x.c"]\n',
+            "vx.toml:4:1: targets.x.source: is not known",
+        ),
         ('[project]\nname = "x"\n[targets.x]\nsources = ["none*.c"]\n', "match no file"),
         ('[project]\nname = "x"\n[targets.x]\nsources = ["x.f90"]\n', "the source x.f90 is not supported"),
         ('[project]\nname = "x"\n[targets.x]\nsources = ["x.c"]\nneeds = ["y"]\n', "is no target"),
         ('[project]\nname = "x"\n[targets.x]\nsources = ["../x.c"]\n', "is outside the project"),
         ('[project]\nname = "x"\n[targets.x]\nsources = ["x.c"]\nflags = ["-I/usr"]\n', "the flag '-I/usr'"),
-        ('[project]\nname = "x"\n[targets.x]\nkind = "plugin"\nsources = ["x.c"]\n', "kind is 'plugin'"),
+        (
+            '[project]\nname = "x"\n[targets.x]\nkind = "plugin"\nsources = ["x.c"]\n',
+            "targets.x.kind: 'plugin' is neither",
+        ),
     ],
 )
 def test_a_manifest_that_is_wrong_is_one_line(c, text: str, said: str) -> None:

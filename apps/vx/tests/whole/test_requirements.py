@@ -210,10 +210,11 @@ def test_v17_the_lower_layers_need_no_service() -> None:
     """Manifests, keys and plans are imported and used without a socket, a loop or a daemon."""
     code = (
         "import sys\n"
+        "from daemonry.typed_toml import parse\n"
         "from vx.keys import recipe\n"
         "from vx.project import cargo_manifest, c_manifest, rust_plan, c_plan\n"
         "from vx.reports import report\n"
-        "cargo_manifest.read('Cargo.toml', {'package': {'name': 'x'}})\n"
+        "cargo_manifest.read(parse('package.name = 1', 'Cargo.toml'))\n"
         "assert recipe.recipe_key({'a': 'b'}) != recipe.recipe_key({'a': 'c'})\n"
         "heavy = ('asyncio', 'daemonry.service.server.server', 'vx.aether.service')\n"
         "print([name for name in heavy if name in sys.modules])\n"

@@ -15,12 +15,12 @@ from typing import Any, Final
 import msgspec
 
 from daemonry import errors
-from daemonry.limits import MAX_ECHO_CHARS
 from daemonry.service.interface.declare import Described, Interface, Method, described, place_of
 from daemonry.service.interface.handler import Context
 from daemonry.service.server import reply_check
 from daemonry.service.server.failures import Failures
 from daemonry.service.server.tap import Tap
+from daemonry.spelling import nearest
 from daemonry.transport.ancillary import Fd
 from daemonry.transport.credentials import Peer
 from daemonry.wire import fast_varlink, varlink
@@ -430,14 +430,9 @@ class Calls:
 
 
 def _nearest(name: str, known: dict[str, Any]) -> dict[str, str]:
-    """Return what the sender may have meant, as a field of the error.  Long names are not compared."""
-    if len(name) > MAX_ECHO_CHARS:
-        return {}
-    import difflib
-
-    folded = {one.lower(): one for one in known}
-    found = difflib.get_close_matches(name.lower(), folded, 1)
-    return {"nearest": folded[found[0]]} if found else {}
+    """Return what the sender may have meant, as a field of the error."""
+    near = nearest(name, known)
+    return {"nearest": near} if near else {}
 
 
 def context_of(call: AnyCall, peer: Peer) -> Context:

@@ -10,13 +10,13 @@ giving it the definitions that it does not know, and calling again.
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, Self
 
 from daemonry import Client, errors
 from daemonry.cli import kit
+from daemonry.spelling import did_you_mean
 from mcp_cli import NAME
 from mcp_cli.cli import call
 from mcp_cli.client import answerable, connect
@@ -83,8 +83,7 @@ class Session:
         if any(one.name == name for one in self.config.servers):
             raise NoSuchServer(f"server {name!r} is switched off in {self.config.path}")
         names = [one.name for one in self.config.enabled()]
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names) or 'none'}"
+        hint = did_you_mean(name, names, "there are")
         raise NoSuchServer(f"there is no server {kit.printable(name)!r} in {self.config.path}: {hint}")
 
     def definition(self, one: ServerConfig) -> dict[str, Any]:

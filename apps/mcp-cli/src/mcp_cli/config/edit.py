@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from daemonry.errors import ConfigError
-from mcp_cli.config import model, positions
+from mcp_cli.config import json_text, model
 from mcp_cli.config.model import ServerConfig
 
 TOML_HEAD = "# MCP servers: see `mcp-cli config --help`.\n\n"
@@ -88,7 +88,7 @@ def _json_table(text: str, path: str) -> tuple[dict[str, Any], str]:
     if not text.strip():
         return {}, "mcpServers"
     model.parse_json(text, path, "/")  # for its errors
-    plain = positions.plain_json(text)
+    plain = json_text.plain(text)
     if plain != text:
         raise ConfigError(path, "", "has comments, which would be lost: change it by hand")
     whole = json.loads(plain)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from daemonry.errors import ConfigError
+from daemonry.typed_toml import decode
 from mcp_cli.config import cache, model, search
 from mcp_cli.config.given_files import read_given
 from mcp_cli.config.model import Config, ServerConfig
@@ -95,12 +96,7 @@ def read(path: str) -> str:
         data = read_given(path, MAX_CONFIG_BYTES)
     except OSError as error:
         raise ConfigError(path, "", f"cannot be read: {_reason(error)}") from None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
-        raise ConfigError(f"{path}:{line}:{column}", "", "is not UTF-8") from None
+    return decode(data, path, MAX_CONFIG_BYTES)
 
 
 def one_off(stdio: str | None, url: str | None, environment: Mapping[str, str]) -> Config:

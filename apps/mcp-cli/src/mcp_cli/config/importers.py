@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from daemonry.errors import ArgumentInvalid, ConfigError
-from mcp_cli.config import files, model, positions
+from mcp_cli.config import files, json_text, model
 from mcp_cli.config.model import ServerConfig
 from mcp_cli.config.search import home_dir, user_config_dir
 
@@ -108,9 +108,9 @@ def read(path: str, source: str, here: str, folder: str) -> Taken:
     if not path.endswith(".json"):
         return Taken(source, path, list(model.parse(text, path, os.path.dirname(path)).servers), [], [])
     try:
-        whole = json.loads(positions.plain_json(text) or "{}")
+        whole = json.loads(json_text.plain(text) or "{}")
     except json.JSONDecodeError as error:
-        raise ConfigError(f"{path}:{error.lineno}:{error.colno}", "", f"not JSON: {error.msg}") from None
+        raise ConfigError(path, "", f"not JSON: {error.msg}", error.lineno, error.colno) from None
     servers: dict[str, ServerConfig] = {}
     refused: list[tuple[str, str]] = []
     lacking: list[tuple[str, str]] = []

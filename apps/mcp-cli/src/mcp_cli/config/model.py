@@ -9,17 +9,18 @@ Every error names file, line and column, the server and the key, and for an unkn
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os.path
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from daemonry.errors import ConfigError
-from mcp_cli.config import cache, positions, variables
+from daemonry.spelling import nearest
+from daemonry.typed_toml import ConfigText, KeyPath
+from daemonry.typed_toml import parse as parse_toml_text
+from mcp_cli.config import cache, json_text, variables
 
 STDIO: Final = "stdio"
 HTTP: Final = "http"
@@ -161,30 +162,6 @@ class Config:
 # --- parsing ----------------------------------------------------------------------------------
 
 
-class _Source:
-    """A configuration's text, for errors that say where."""
-
-    def __init__(
-        self, path: str, text: str, find: Callable[[str, positions.Path], positions.Position | None]
-    ) -> None:
-        self._path = path
-        self._text = text
-        self._find = find
-
-    def error(self, where: positions.Path, reason: str) -> ConfigError:
-        found = self._find(self._text, where) if where else None
-        place = f"{self._path}:{found.line}:{found.column}" if found else self._path
-        return ConfigError(place, dotted(where), reason)
-
-
-def dotted(where: positions.Path) -> str:
-    """Return a path as people write it: `servers[0].transport.command`."""
-    said = ""
-    for part in where:
-        said += f"[{part}]" if isinstance(part, int) else f".{part}" if said else part
-    return said
-
-
 def parse(text: str, path: str, folder: str) -> Config:
     """Return the configuration that a file holds: JSON where its name says so or it begins with `{`.
 
@@ -228,41 +205,24 @@ def parse_toml(text: str, path: str, folder: str) -> Config:
     Raises:
         ConfigError: it does not parse, or says what we do not know.
     """
-    source = _Source(path, text, positions.in_toml)
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        reason, _, place = str(error).rpartition(" (at ")
-        line, column = _line_and_column(place, text)
-        raise ConfigError(
-            f"{path}:{line}:{column}", "", f"not TOML: {_lowered(reason or str(error))}"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(path, "", f"not TOML: {error}") from None
-    _refuse_unknown(source, table, ("servers", *_GLOBAL_KEYS), ())
+    source = parse_toml_text(text, path)
+    table = source.values
+    source.refuse_unknown(table, ("servers", *_GLOBAL_KEYS))
     listed = _list(source, table, "servers", ())
     servers = [_server_of_toml(source, one, ("servers", number)) for number, one in enumerate(listed)]
     _refuse_doubles(source, servers, lambda number, _name: ("servers", number, "name"))
     return Config(path, folder, tuple(servers), **_globals(source, table))
 
 
-def _line_and_column(place: str, text: str) -> tuple[int, int]:
-    numbers = [int(word) for word in place.replace(",", " ").replace(")", " ").split() if word.isdigit()]
-    if len(numbers) == 2:
-        return numbers[0], numbers[1]
-    end = positions.at(text, len(text))  # "at end of document"
-    return end.line, end.column
-
-
-def _server_of_toml(source: _Source, table: Any, where: positions.Path) -> ServerConfig:
+def _server_of_toml(source: ConfigText, table: Any, where: KeyPath) -> ServerConfig:
     if not isinstance(table, dict):
         raise source.error(where, "is not a table")
-    _refuse_unknown(source, table, _SERVER_KEYS, where)
+    source.refuse_unknown(table, _SERVER_KEYS, where)
     if "name" not in table:
         raise source.error(where, "needs a name")
     name = _name(source, _text(source, table, "name", where), (*where, "name"))
     transport = table.get("transport")
-    inside: positions.Path = (*where, "transport")
+    inside: KeyPath = (*where, "transport")
     if transport is None:
         raise source.error(
             where,
@@ -277,13 +237,13 @@ def _server_of_toml(source: _Source, table: Any, where: positions.Path) -> Serve
     if kind != STDIO and kind not in _HTTP_NAMES:
         raise source.error((*inside, "type"), f'{kind!r} is none of "stdio", "http", "sse"')
     kind = _HTTP_NAMES.get(kind, kind)
-    _refuse_unknown(source, transport, _STDIO_KEYS if kind == STDIO else _HTTP_KEYS, inside)
+    source.refuse_unknown(transport, _STDIO_KEYS if kind == STDIO else _HTTP_KEYS, inside)
     return ServerConfig(
         name, kind, **_reached(source, transport, kind, inside), **_further(source, table, where)
     )
 
 
-def _reached(source: _Source, table: Mapping[str, Any], kind: str, where: positions.Path) -> dict[str, Any]:
+def _reached(source: ConfigText, table: Mapping[str, Any], kind: str, where: KeyPath) -> dict[str, Any]:
     if kind == STDIO:
         command = _text(source, table, "command", where)
         if not command:
@@ -302,14 +262,14 @@ def _reached(source: _Source, table: Mapping[str, Any], kind: str, where: positi
     return {"url": url, "headers": _map(source, table, "headers", where), **_oauth(source, table, where)}
 
 
-def _oauth(source: _Source, table: Mapping[str, Any], where: positions.Path) -> dict[str, Any]:
+def _oauth(source: ConfigText, table: Mapping[str, Any], where: KeyPath) -> dict[str, Any]:
     said = table.get("oauth", True)
     if isinstance(said, bool):
         return {"oauth": said}
     inside = (*where, "oauth")
     if not isinstance(said, dict):
         raise source.error(inside, "is not true, false or a table")
-    _refuse_unknown(source, said, _OAUTH_KEYS, inside)
+    source.refuse_unknown(said, _OAUTH_KEYS, inside)
     return {
         "oauth_client_id": _text(source, said, "client_id", inside),
         "oauth_client_secret": _text(source, said, "client_secret", inside),
@@ -317,7 +277,7 @@ def _oauth(source: _Source, table: Mapping[str, Any], where: positions.Path) -> 
     }
 
 
-def _further(source: _Source, table: Mapping[str, Any], where: positions.Path) -> dict[str, Any]:
+def _further(source: ConfigText, table: Mapping[str, Any], where: KeyPath) -> dict[str, Any]:
     enabled = table.get("enabled", True)
     if not isinstance(enabled, bool):
         raise source.error((*where, "enabled"), "is not true or false")
@@ -395,22 +355,21 @@ def parse_json(text: str, path: str, folder: str) -> Config:
     Raises:
         ConfigError: it does not parse, or says what we do not know.
     """
-    source = _Source(path, text, positions.in_json)
     try:
-        table = json.loads(positions.plain_json(text))
+        table = json.loads(json_text.plain(text))
     except json.JSONDecodeError as error:
-        raise ConfigError(
-            f"{path}:{error.lineno}:{error.colno}", "", f"not JSON: {_lowered(error.msg)}"
-        ) from None
+        reason = f"not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
+        raise ConfigError(path, "", reason, error.lineno, error.colno) from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(path, "", f"not JSON: {error}") from None
     if not isinstance(table, dict):
-        raise ConfigError(f"{path}:1:1", "", "not an object with mcpServers in it")
+        raise ConfigError(path, "", "not an object with mcpServers in it", 1, 1)
+    source = ConfigText(path, text, table, json_text.find)
     key = next((one for one in ("mcpServers", "servers", "mcp_servers") if one in table), None)
     if key is None and table:
-        near = difflib.get_close_matches("mcpServers", list(table), n=1, cutoff=0.6)
-        hint = f"; did you mean it by {near[0]!r}?" if near else ""
-        raise source.error((near[0],) if near else (), f"there is no mcpServers{hint}")
+        near = nearest("mcpServers", table)
+        hint = f"; did you mean it by {near!r}?" if near else ""
+        raise source.error((near,) if near else (), f"there is no mcpServers{hint}")
     listed = table.get(key, {}) if key else {}
     if not isinstance(listed, dict):
         raise source.error((key or "",), "is not an object of servers by their names")
@@ -418,11 +377,11 @@ def parse_json(text: str, path: str, folder: str) -> Config:
     return Config(path, folder, tuple(servers), **_globals(source, table))
 
 
-def _server_of_json(source: _Source, name: str, table: Any, where: positions.Path) -> ServerConfig:
+def _server_of_json(source: ConfigText, name: str, table: Any, where: KeyPath) -> ServerConfig:
     if not isinstance(table, dict):
         raise source.error(where, "is not an object")
     known = {key: value for key, value in table.items() if key not in _FOREIGN_KEYS}
-    _refuse_unknown(source, known, _JSON_KEYS, where)
+    source.refuse_unknown(known, _JSON_KEYS, where)
     _name(source, name, where)
     url = next((table[key] for key in ("url", "httpUrl", "serverUrl") if key in table), None)
     if url is not None:
@@ -442,7 +401,7 @@ def _server_of_json(source: _Source, name: str, table: Any, where: positions.Pat
     return ServerConfig(name, kind, **_reached(source, known, kind, where), **_further(source, known, where))
 
 
-def _globals(source: _Source, table: Mapping[str, Any]) -> dict[str, Any]:
+def _globals(source: ConfigText, table: Mapping[str, Any]) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for key, name in _GLOBAL_KEYS.items():
         if key in table:
@@ -453,7 +412,7 @@ def _globals(source: _Source, table: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _number(source: _Source, table: Mapping[str, Any], key: str, where: positions.Path, kind: type) -> Any:
+def _number(source: ConfigText, table: Mapping[str, Any], key: str, where: KeyPath, kind: type) -> Any:
     value = table[key]
     if (
         isinstance(value, bool)
@@ -466,7 +425,7 @@ def _number(source: _Source, table: Mapping[str, Any], key: str, where: position
     return kind(value)
 
 
-def _text(source: _Source, table: Mapping[str, Any], key: str, where: positions.Path) -> str:
+def _text(source: ConfigText, table: Mapping[str, Any], key: str, where: KeyPath) -> str:
     value = table.get(key, "")
     if not isinstance(value, str):
         raise source.error((*where, key), "is not a string")
@@ -475,7 +434,7 @@ def _text(source: _Source, table: Mapping[str, Any], key: str, where: positions.
     return value
 
 
-def _texts(source: _Source, table: Mapping[str, Any], key: str, where: positions.Path) -> tuple[str, ...]:
+def _texts(source: ConfigText, table: Mapping[str, Any], key: str, where: KeyPath) -> tuple[str, ...]:
     values = _list(source, table, key, where)
     for number, value in enumerate(values):
         if not isinstance(value, str):
@@ -485,14 +444,14 @@ def _texts(source: _Source, table: Mapping[str, Any], key: str, where: positions
     return tuple(values)
 
 
-def _list(source: _Source, table: Mapping[str, Any], key: str, where: positions.Path) -> list[Any]:
+def _list(source: ConfigText, table: Mapping[str, Any], key: str, where: KeyPath) -> list[Any]:
     values = table.get(key, [])
     if not isinstance(values, list):
         raise source.error((*where, key), "is not a list")
     return values
 
 
-def _map(source: _Source, table: Mapping[str, Any], key: str, where: positions.Path) -> dict[str, str]:
+def _map(source: ConfigText, table: Mapping[str, Any], key: str, where: KeyPath) -> dict[str, str]:
     values = table.get(key, {})
     if not isinstance(values, dict):
         raise source.error((*where, key), "is not a table of strings")
@@ -507,7 +466,7 @@ def _map(source: _Source, table: Mapping[str, Any], key: str, where: positions.P
     return dict(values)
 
 
-def _name(source: _Source, name: str, where: positions.Path) -> str:
+def _name(source: ConfigText, name: str, where: KeyPath) -> str:
     reason = bad_name(name)
     if reason:
         raise source.error(where, reason)
@@ -525,28 +484,14 @@ def bad_name(name: str) -> str:
     return ""
 
 
-def _refuse_unknown(
-    source: _Source, table: Mapping[str, Any], known: tuple[str, ...], where: positions.Path
-) -> None:
-    for key in table:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-            raise source.error((*where, key), f"is not known: {hint}")
-
-
 def _refuse_doubles(
-    source: _Source, servers: list[ServerConfig], where: Callable[[int, str], positions.Path]
+    source: ConfigText, servers: list[ServerConfig], where: Callable[[int, str], KeyPath]
 ) -> None:
     seen: set[str] = set()
     for number, one in enumerate(servers):
         if one.name in seen:
             raise source.error(where(number, one.name), f"there are two servers called {one.name!r}")
         seen.add(one.name)
-
-
-def _lowered(text: str) -> str:
-    return text[:1].lower() + text[1:]
 
 
 # --- filled in --------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ so does a command in direct mode.
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
+
+from daemonry.spelling import nearest
 
 
 class Bad(Exception):
@@ -86,7 +87,7 @@ def _pairs(
             continue
         key, equals, text = word.partition("=")
         if not equals or not key:
-            near = _nearest(key, known)
+            near = nearest(key, known, _ALIKE)
             hint = f"; did you mean {near}=...?" if near else ""
             raise Bad("", f"{_short(word)} is not key=value, --key value or a JSON object{hint}", near)
         yield key.removesuffix(":"), text, key.endswith(":")
@@ -372,23 +373,20 @@ def _reason(found: Any) -> str:
         return f"must be {_said(kinds)}, not {_cut(json.dumps(found.instance, ensure_ascii=False))}"
     if found.validator == "enum":
         choices = ", ".join(json.dumps(one, ensure_ascii=False) for one in found.validator_value)
-        near = difflib.get_close_matches(
-            str(found.instance), [str(one) for one in found.validator_value], n=1
-        )
-        return f"must be one of {choices}" + (f"; did you mean {near[0]!r}?" if near else "")
+        near = nearest(str(found.instance), [str(one) for one in found.validator_value])
+        return f"must be one of {choices}" + (f"; did you mean {near!r}?" if near else "")
     message: str = found.message
     return message if len(message) < 300 else f"{message[:300]}..."
 
 
+# How alike a parameter is to one that it is taken for: they are short.
+_ALIKE: Final = 0.5
+
+
 def _unknown(key: str, known: Mapping[str, Any]) -> Bad:
-    near = _nearest(key, known)
+    near = nearest(key, known, _ALIKE)
     hint = f"did you mean {near!r}?" if near else f"it takes {', '.join(known) or 'none'}"
     return Bad(key, f"is no parameter: {hint}", near)
-
-
-def _nearest(key: str, known: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
-    return near[0] if near else ""
 
 
 def _short(text: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 
@@ -15,11 +14,3 @@ def hidden_by(tool: str, allowed: Sequence[str], disabled: Sequence[str]) -> str
     if allowed and not any(fnmatchcase(tool, pattern) for pattern in allowed):
         return "allowed_tools has no pattern for it"
     return ""
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the known name that is most like `name`; "" if none is."""
-    known = list(known)
-    folded = {one.casefold(): one for one in known}
-    found = difflib.get_close_matches(name.casefold(), folded, 1)
-    return folded[found[0]] if found else ""

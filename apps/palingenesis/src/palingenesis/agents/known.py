@@ -13,7 +13,9 @@ from typing import Any
 
 import msgspec
 
-from daemonry.errors import ConfigError
+from daemonry.spelling import did_you_mean
+from daemonry.typed_toml import error_in
+from daemonry.typed_toml.typed import explain
 from palingenesis.agents.profile import Profile
 from palingenesis.settings import Settings, session_dir
 
@@ -68,14 +70,10 @@ def _profile(name: str, table: dict[str, Any], config_path: str) -> Profile:
     known = {field.name for field in msgspec.structs.fields(Profile)}
     for key in table:
         if key not in known:
-            raise ConfigError(config_path, f"agents.{name}.{key}", f"is not known: known are {_list(known)}")
+            hint = did_you_mean(key, sorted(known | {"enabled"}))
+            raise error_in(config_path, ("agents", name, key), f"is not known: {hint}")
     try:
         return msgspec.convert(table, Profile)
     except msgspec.ValidationError as error:
-        reason, _, where = str(error).partition(" - at `$")
-        place = where.strip("`").replace("[...]", "")
-        raise ConfigError(config_path, f"agents.{name}{place}", reason[:1].lower() + reason[1:]) from None
-
-
-def _list(names: set[str]) -> str:
-    return ", ".join(sorted(names | {"enabled"}))
+        where, reason = explain(error, table, Profile)
+        raise error_in(config_path, ("agents", name, *where), reason) from None

@@ -40,7 +40,7 @@ def open_project(directory: str) -> CProject:
         OSError: it cannot be read.
     """
     path = f"{directory}/{MANIFEST}"
-    manifest = c_manifest.read(path, read_toml(path))
+    manifest = c_manifest.read(read_toml(path))
     files: list[str] | None = None
     sources = {}
     for name, target in manifest.targets.items():

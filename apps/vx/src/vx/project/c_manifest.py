@@ -15,7 +15,7 @@
     [profile.release]
     flags = ["-O3"]                 # instead of -O2; of dev, instead of -O0 -g
 
-Owns the file's form.  Pure.  A key that is not known is refused, with those that are.
+Owns the file's form.  Pure.  A key that is not known is refused, with the nearest that is.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ from typing import Any, Final
 
 import msgspec
 
+from daemonry.errors import ConfigError
+from daemonry.spelling import did_you_mean
+from daemonry.typed_toml import ConfigText, KeyPath, dotted
 from vx.project import c_flags
-from vx.project.errors import ProjectInvalid, Unsupported
+from vx.project.errors import ProjectInvalid, invalid, unsupported
 
 PROGRAM: Final = "program"
 STATIC_LIBRARY: Final = "static-library"
@@ -63,75 +66,89 @@ class CManifest(msgspec.Struct, frozen=True):
     profile_flags: dict[str, tuple[str, ...]]
 
 
-def read(path: str, table: Mapping[str, Any]) -> CManifest:
+def read(source: ConfigText) -> CManifest:
     """Return what a vx.toml says.
 
     Raises:
         ProjectInvalid: it says nothing that can be built.
     """
-    _known(path, "", table, ("project", "targets", "profile"))
-    project = _table(path, "project", table.get("project", {}))
-    _known(path, "project.", project, ("name",))
+    table = source.values
+    _known(source, (), table, ("project", "targets", "profile"))
+    project = _table(source, ("project",), table.get("project", {}))
+    _known(source, ("project",), project, ("name",))
     name = project.get("name")
     if not isinstance(name, str) or not name:
-        raise ProjectInvalid(path, "project.name is missing")
-    given = _table(path, "targets", table.get("targets", {}))
-    targets = {called: _target(path, called, fields) for called, fields in given.items()}
+        raise invalid(source, ("project", "name"), "is missing" if name is None else "is no name")
+    given = _table(source, ("targets",), table.get("targets", {}))
+    targets = {called: _target(source, called, fields) for called, fields in given.items()}
     if not targets:
-        raise ProjectInvalid(path, "has no target: write [targets.NAME]")
-    return CManifest(name, _in_order(path, targets), _profiles(path, table.get("profile", {})))
+        raise invalid(source, (), "has no target: write [targets.NAME]")
+    return CManifest(name, _in_order(source, targets), _profiles(source, table.get("profile", {})))
 
 
-def _target(path: str, name: str, fields: Any) -> CTarget:
-    where = f"targets.{name}"
-    fields = _table(path, where, fields)
+def _target(source: ConfigText, name: str, fields: Any) -> CTarget:
+    where = ("targets", name)
+    fields = _table(source, where, fields)
     if not name or not all(char.isalnum() or char in "-_.+" for char in name) or name.startswith("."):
-        raise ProjectInvalid(path, f"{name!r} cannot be a target's name")
+        raise invalid(source, where, f"{name!r} cannot be a target's name")
     texts = ("sources", "include", "defines", "flags", "link-flags", "needs")
-    _known(path, f"{where}.", fields, ("kind", *texts))
+    _known(source, where, fields, ("kind", *texts))
     kind = fields.get("kind", PROGRAM)
     if kind not in (PROGRAM, STATIC_LIBRARY):
-        raise ProjectInvalid(path, f"{where}.kind is {kind!r}, neither {PROGRAM!r} nor {STATIC_LIBRARY!r}")
-    lists = {key: _texts(path, f"{where}.{key}", fields.get(key, [])) for key in texts}
+        raise invalid(source, (*where, "kind"), f"{kind!r} is neither {PROGRAM!r} nor {STATIC_LIBRARY!r}")
+    lists = {key: _texts(source, (*where, key), fields.get(key, [])) for key in texts}
     if not lists["sources"]:
-        raise ProjectInvalid(path, f"{where}.sources is missing")
-    for folder in (*lists["include"], *lists["sources"]):
-        if folder.startswith("/") or ".." in folder.split("/"):
-            raise ProjectInvalid(path, f"{where}: {folder!r} is outside the project")
-    _refuse(path, where, c_flags.first_refused(lists["flags"]))
-    _refuse(path, where, c_flags.first_refused_of_link(lists["link-flags"]))
+        raise invalid(source, (*where, "sources"), "is missing")
+    for key in ("include", "sources"):
+        for number, folder in enumerate(lists[key]):
+            if folder.startswith("/") or ".." in folder.split("/"):
+                raise invalid(source, (*where, key, number), f"{folder!r} is outside the project")
+    _refuse(source, (*where, "flags"), lists["flags"], c_flags.first_refused(lists["flags"]))
+    _refuse(
+        source,
+        (*where, "link-flags"),
+        lists["link-flags"],
+        c_flags.first_refused_of_link(lists["link-flags"]),
+    )
     return CTarget(name, kind, *(lists[key] for key in texts))
 
 
-def _refuse(path: str, where: str, flag: str | None) -> None:
-    if flag is not None:
-        advice = "folders belong in `include`" if flag.startswith(_FOLDERS) else _OWN_FLAGS
-        raise Unsupported(path, f"the flag {flag!r} in {where}", advice)
+def _refuse(source: ConfigText, where: KeyPath, flags: tuple[str, ...], refused: str | None) -> None:
+    if refused is not None:
+        advice = "folders belong in `include`" if refused.startswith(_FOLDERS) else _OWN_FLAGS
+        place = (*where, flags.index(refused)) if refused in flags else where
+        raise unsupported(source, place, f"the flag {refused!r} in {dotted(where[:-1])}", advice)
 
 
-def _profiles(path: str, table: Any) -> dict[str, tuple[str, ...]]:
-    given = _table(path, "profile", table)
-    _known(path, "profile.", given, tuple(_DEFAULT_FLAGS))
+def _profiles(source: ConfigText, table: Any) -> dict[str, tuple[str, ...]]:
+    given = _table(source, ("profile",), table)
+    _known(source, ("profile",), given, tuple(_DEFAULT_FLAGS))
     flags = dict(_DEFAULT_FLAGS)
     for name, fields in given.items():
-        where = f"profile.{name}"
-        _known(path, f"{where}.", _table(path, where, fields), ("flags",))
-        flags[name] = _texts(path, f"{where}.flags", fields.get("flags", []))
-        _refuse(path, where, c_flags.first_refused(flags[name]))
+        where = ("profile", name)
+        _known(source, where, _table(source, where, fields), ("flags",))
+        flags[name] = _texts(source, (*where, "flags"), fields.get("flags", []))
+        _refuse(source, (*where, "flags"), flags[name], c_flags.first_refused(flags[name]))
     return flags
 
 
-def _in_order(path: str, targets: Mapping[str, CTarget]) -> dict[str, CTarget]:
+def _in_order(source: ConfigText, targets: Mapping[str, CTarget]) -> dict[str, CTarget]:
     ordered: dict[str, CTarget] = {}
 
     def add(name: str, above: tuple[str, ...]) -> None:
         if name in above:
-            raise ProjectInvalid(path, f"targets need each other in a circle: {' -> '.join((*above, name))}")
-        for needed in targets[name].needs:
+            circle = " -> ".join((*above, name))
+            raise invalid(
+                source, ("targets", name, "needs"), f"targets need each other in a circle: {circle}"
+            )
+        for number, needed in enumerate(targets[name].needs):
+            where = ("targets", name, "needs", number)
             if needed not in targets:
-                raise ProjectInvalid(path, f"targets.{name}.needs {needed!r}, which is no target")
+                raise invalid(
+                    source, where, f"{needed!r} is no target: {did_you_mean(needed, targets, 'there are')}"
+                )
             if targets[needed].kind != STATIC_LIBRARY:
-                raise ProjectInvalid(path, f"targets.{name}.needs {needed!r}, which is no {STATIC_LIBRARY}")
+                raise invalid(source, where, f"{needed!r} is no {STATIC_LIBRARY}")
             add(needed, (*above, name))
         ordered.setdefault(name, targets[name])
 
@@ -140,19 +157,20 @@ def _in_order(path: str, targets: Mapping[str, CTarget]) -> dict[str, CTarget]:
     return ordered
 
 
-def _known(path: str, where: str, table: Mapping[str, Any], keys: tuple[str, ...]) -> None:
-    for key in table:
-        if key not in keys:
-            raise ProjectInvalid(path, f"{where}{key} is not known; there are {', '.join(keys)}")
+def _known(source: ConfigText, where: KeyPath, table: Mapping[str, Any], keys: tuple[str, ...]) -> None:
+    try:
+        source.refuse_unknown(table, keys, where)
+    except ConfigError as error:
+        raise ProjectInvalid.of(error) from None
 
 
-def _table(path: str, where: str, value: Any) -> dict[str, Any]:
+def _table(source: ConfigText, where: KeyPath, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ProjectInvalid(path, f"[{where}] is no table")
+        raise invalid(source, where, "is no table")
     return value
 
 
-def _texts(path: str, where: str, value: Any) -> tuple[str, ...]:
+def _texts(source: ConfigText, where: KeyPath, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise ProjectInvalid(path, f"{where} is no list of strings")
+        raise invalid(source, where, "is no list of strings")
     return tuple(value)

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from vx.project.errors import ProjectInvalid, Unsupported
+from daemonry.typed_toml import ConfigText, KeyPath, dotted
+from vx.project.errors import invalid, unsupported
 from vx.project.profile import Profile, profiles_of
 
 
@@ -155,16 +156,24 @@ class Manifest(msgspec.Struct, frozen=True):
     """A Cargo.toml.
 
     Attributes:
-        path: for errors.
-        table: as TOML has it.
+        source: its text and its values.
         workspace: its workspace, if it is one's root.
         profiles: dev and release as it has them.
     """
 
-    path: str
-    table: dict[str, Any]
+    source: ConfigText
     workspace: Workspace | None
     profiles: dict[str, Profile]
+
+    @property
+    def path(self) -> str:
+        """The file."""
+        return self.source.path
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """As TOML has it."""
+        return self.source.values
 
     @property
     def has_package(self) -> bool:
@@ -172,20 +181,21 @@ class Manifest(msgspec.Struct, frozen=True):
         return "package" in self.table
 
 
-def read(path: str, table: dict[str, Any]) -> Manifest:
+def read(source: ConfigText) -> Manifest:
     """Return what a Cargo.toml says of itself alone.
 
     Raises:
         Unsupported: it asks for what vx does not do.
         ProjectInvalid: it contradicts itself.
     """
-    _check_top(path, table)
+    table = source.values
+    _check_top(source, table)
     workspace = None
     if "workspace" in table:
-        workspace = _workspace(path, _table(path, table, "workspace"))
+        workspace = _workspace(source, _table(source, table, "workspace"))
     if workspace is None and "package" not in table:
-        raise ProjectInvalid(path, "has neither [package] nor [workspace]")
-    return Manifest(path, table, workspace, profiles_of(path, _table(path, table, "profile")))
+        raise invalid(source, (), "has neither [package] nor [workspace]")
+    return Manifest(source, workspace, profiles_of(source, _table(source, table, "profile")))
 
 
 def package(manifest: Manifest, files: Collection[str], workspace: Workspace | None) -> Package:
@@ -200,33 +210,35 @@ def package(manifest: Manifest, files: Collection[str], workspace: Workspace | N
     Raises:
         Unsupported, ProjectInvalid: as `read`.
     """
-    path, table = manifest.path, manifest.table
-    fields = _inherit(path, dict(_table(path, table, "package")), workspace)
-    name = _text(path, fields, "name")
+    source, table = manifest.source, manifest.table
+    fields = _inherit(source, dict(_table(source, table, "package")), workspace)
+    name = _text(source, fields, ("package",), "name")
     if not name or not all(char.isalnum() or char in "-_" for char in name):
-        raise ProjectInvalid(path, f"{name!r} cannot be a package's name")
-    _check_package(path, fields, files)
+        raise invalid(source, ("package", "name"), f"{name!r} cannot be a package's name")
+    _check_package(source, fields, files)
     edition = str(fields.get("edition", "2015"))
     if edition not in EDITIONS:
-        raise Unsupported(path, f"edition {edition!r}", f"those known are {', '.join(EDITIONS)}")
+        raise unsupported(
+            source, ("package", "edition"), f"edition {edition!r}", f"those known are {', '.join(EDITIONS)}"
+        )
     inputs = fields.get("metadata", {}).get("vx", {}).get("inputs", [])
     return Package(
         name,
         str(fields.get("version", "0.0.0")),
         edition,
-        tuple(_targets(path, table, fields, name, files)),
-        tuple(_dependencies(path, table, workspace)),
-        _features(path, table),
-        tuple(_lints(path, table, workspace)),
+        tuple(_targets(source, table, fields, name, files)),
+        tuple(_dependencies(source, table, workspace)),
+        _features(source, table),
+        tuple(_lints(source, table, workspace)),
         _env(fields, name),
-        _texts(path, "package.metadata.vx.inputs", inputs),
+        _texts(source, ("package", "metadata", "vx", "inputs"), inputs),
     )
 
 
 # --- the whole file -------------------------------------------------------------------------------
 
 
-def _check_top(path: str, table: Mapping[str, Any]) -> None:
+def _check_top(source: ConfigText, table: Mapping[str, Any]) -> None:
     for key in table:
         if key in _TOP_INERT:
             continue
@@ -235,108 +247,122 @@ def _check_top(path: str, table: Mapping[str, Any]) -> None:
         if key in ("patch", "replace") and not table[key]:
             continue
         if key == "target":
-            _check_platforms(path, table[key])
+            _check_platforms(source, table[key])
             continue
-        raise Unsupported(path, f"[{key}]")
+        raise unsupported(source, (key,), f"[{key}]")
 
 
-def _check_platforms(path: str, table: Mapping[str, Any]) -> None:
+def _check_platforms(source: ConfigText, table: Mapping[str, Any]) -> None:
     for condition, content in table.items():
         wanted = [key for key in content if key != "dev-dependencies" and content[key]]
         if wanted:
-            raise Unsupported(
-                path, f"[target.{condition!r}.{wanted[0]}]", "name the dependency for all platforms"
+            raise unsupported(
+                source,
+                ("target", condition, wanted[0]),
+                f"[target.{condition!r}.{wanted[0]}]",
+                "name the dependency for all platforms",
             )
 
 
-def _workspace(path: str, table: Mapping[str, Any]) -> Workspace:
+def _workspace(source: ConfigText, table: Mapping[str, Any]) -> Workspace:
     for key in table:
         if key not in _WORKSPACE_KEYS:
-            raise Unsupported(path, f"[workspace] {key}")
+            raise unsupported(source, ("workspace", key), f"[workspace] {key}")
     return Workspace(
-        _texts(path, "workspace.members", table.get("members", [])),
-        _texts(path, "workspace.exclude", table.get("exclude", [])),
-        _texts(path, "workspace.default-members", table.get("default-members", [])),
+        _texts(source, ("workspace", "members"), table.get("members", [])),
+        _texts(source, ("workspace", "exclude"), table.get("exclude", [])),
+        _texts(source, ("workspace", "default-members"), table.get("default-members", [])),
         dict(table.get("package", {})),
         dict(table.get("dependencies", {})),
         dict(table.get("lints", {})),
     )
 
 
-def _inherit(path: str, fields: dict[str, Any], workspace: Workspace | None) -> dict[str, Any]:
+def _inherit(source: ConfigText, fields: dict[str, Any], workspace: Workspace | None) -> dict[str, Any]:
     for key, value in fields.items():
         if key in _INHERITED and isinstance(value, dict) and value.get("workspace") is True:
             if workspace is None or key not in workspace.package:
-                raise ProjectInvalid(path, f"package.{key} is the workspace's, which has none")
+                raise invalid(source, ("package", key), "is the workspace's, which has none")
             fields[key] = workspace.package[key]
     return fields
 
 
-def _check_package(path: str, fields: Mapping[str, Any], files: Collection[str]) -> None:
+def _check_package(source: ConfigText, fields: Mapping[str, Any], files: Collection[str]) -> None:
     for key in fields:
         if key not in _PACKAGE_READ and key not in _PACKAGE_INERT:
-            raise Unsupported(path, f"package.{key}")
+            raise unsupported(source, ("package", key), dotted(("package", key)))
     script = fields.get("build", "build.rs" if "build.rs" in files else False)
     if script is True:
         script = "build.rs"
     if script:
-        raise Unsupported(path, f"the build script {script}", "`build = false` leaves it out")
+        raise unsupported(
+            source, ("package", "build"), f"the build script {script}", "`build = false` leaves it out"
+        )
     if "links" in fields:
-        raise Unsupported(path, "package.links")
+        raise unsupported(source, ("package", "links"), "package.links")
 
 
 # --- targets --------------------------------------------------------------------------------------
 
 
 def _targets(
-    path: str, table: Mapping[str, Any], fields: Mapping[str, Any], name: str, files: Collection[str]
+    source: ConfigText, table: Mapping[str, Any], fields: Mapping[str, Any], name: str, files: Collection[str]
 ) -> list[Target]:
-    library = _library(path, table, name, files)
-    found = ([library] if library is not None else []) + _programs(path, table, fields, name, files)
+    library = _library(source, table, name, files)
+    found = ([library] if library is not None else []) + _programs(source, table, fields, name, files)
     names = [one.name for one in found if one.kind == "bin"]
     twice = next((one for one in names if names.count(one) > 1), None)
     if twice is not None:
-        raise ProjectInvalid(path, f"two programs are called {twice!r}")
+        raise invalid(source, ("bin",), f"two programs are called {twice!r}")
     if not found:
-        raise ProjectInvalid(path, "no targets: neither src/lib.rs nor src/main.rs is there, nor a [[bin]]")
+        raise invalid(source, (), "no targets: neither src/lib.rs nor src/main.rs is there, nor a [[bin]]")
     return found
 
 
-def _library(path: str, table: Mapping[str, Any], name: str, files: Collection[str]) -> Target | None:
-    given = _table(path, table, "lib")
+def _library(
+    source: ConfigText, table: Mapping[str, Any], name: str, files: Collection[str]
+) -> Target | None:
+    given = _table(source, table, "lib")
     if "lib" not in table and "src/lib.rs" not in files:
         return None
     if given.get("proc-macro") or given.get("proc_macro"):
-        raise Unsupported(path, f"the procedural macro {given.get('name', name)}")
-    _check_target(path, "lib", given)
-    types = _texts(path, "lib.crate-type", given.get("crate-type", ["lib"]))
+        raise unsupported(source, ("lib",), f"the procedural macro {given.get('name', name)}")
+    _check_target(source, ("lib",), given)
+    types = _texts(source, ("lib", "crate-type"), given.get("crate-type", ["lib"]))
     for one in types:
         if one == "proc-macro":
-            raise Unsupported(path, f"the procedural macro {given.get('name', name)}")
+            raise unsupported(source, ("lib",), f"the procedural macro {given.get('name', name)}")
         if one not in _CRATE_TYPES:
-            raise Unsupported(path, f"lib.crate-type {one!r}", f"those known are {', '.join(_CRATE_TYPES)}")
+            raise unsupported(
+                source,
+                ("lib", "crate-type"),
+                f"lib.crate-type {one!r}",
+                f"those known are {', '.join(_CRATE_TYPES)}",
+            )
     return Target(
         str(given.get("name", name.replace("-", "_"))), "lib", str(given.get("path", "src/lib.rs")), types
     )
 
 
 def _programs(
-    path: str, table: Mapping[str, Any], fields: Mapping[str, Any], name: str, files: Collection[str]
+    source: ConfigText, table: Mapping[str, Any], fields: Mapping[str, Any], name: str, files: Collection[str]
 ) -> list[Target]:
     seen = _discovered(name, files)
     found: dict[str, Target] = {}
     listed = table.get("bin", [])
     if not isinstance(listed, list):
-        raise ProjectInvalid(path, "[[bin]] is written with two brackets")
-    for given in listed:
-        _check_target(path, "bin", given)
-        called = _text(path, given, "name", "bin.name")
+        raise invalid(source, ("bin",), "[[bin]] is written with two brackets")
+    for number, given in enumerate(listed):
+        _check_target(source, ("bin", number), given)
+        called = _text(source, given, ("bin", number), "name")
         where = given.get("path") or seen.get(called)
         if where is None:
-            raise ProjectInvalid(
-                path, f"the program {called!r} has no path, and src/bin/{called}.rs is not there"
+            raise invalid(
+                source,
+                ("bin", number),
+                f"the program {called!r} has no path, and src/bin/{called}.rs is not there",
             )
-        needed = _texts(path, "bin.required-features", given.get("required-features", []))
+        needed = _texts(source, ("bin", number, "required-features"), given.get("required-features", []))
         found[called] = Target(called, "bin", str(where), ("bin",), needed)
     if fields.get("autobins", True):
         taken = {one.path for one in found.values()}
@@ -358,28 +384,30 @@ def _discovered(name: str, files: Collection[str]) -> dict[str, str]:
     return found
 
 
-def _check_target(path: str, kind: str, given: Mapping[str, Any]) -> None:
+def _check_target(source: ConfigText, where: KeyPath, given: Mapping[str, Any]) -> None:
     for key in given:
         if key not in _TARGET_INERT and key not in ("proc-macro", "proc_macro"):
-            raise Unsupported(path, f"{kind}.{key}")
+            raise unsupported(source, (*where, key), f"{where[0]}.{key}")
 
 
 # --- dependencies, features, lints ----------------------------------------------------------------
 
 
-def _dependencies(path: str, table: Mapping[str, Any], workspace: Workspace | None) -> list[Dependency]:
+def _dependencies(
+    source: ConfigText, table: Mapping[str, Any], workspace: Workspace | None
+) -> list[Dependency]:
     return [
-        _dependency(path, name, given, workspace)
-        for name, given in _table(path, table, "dependencies").items()
+        _dependency(source, name, given, workspace)
+        for name, given in _table(source, table, "dependencies").items()
     ]
 
 
-def _dependency(path: str, name: str, given: Any, workspace: Workspace | None) -> Dependency:
+def _dependency(source: ConfigText, name: str, given: Any, workspace: Workspace | None) -> Dependency:
     fields: dict[str, Any] = given if isinstance(given, dict) else {"version": given}
     from_workspace = fields.get("workspace") is True
     if from_workspace:
         if workspace is None or name not in workspace.dependencies:
-            raise ProjectInvalid(path, f"the dependency {name} is the workspace's, which has none")
+            raise invalid(source, ("dependencies", name), "is the workspace's, which has none")
         shared = workspace.dependencies[name]
         shared = dict(shared) if isinstance(shared, dict) else {"version": shared}
         own = {key: value for key, value in fields.items() if key != "workspace"}
@@ -390,10 +418,10 @@ def _dependency(path: str, name: str, given: Any, workspace: Workspace | None) -
         refused = f"the {'git' if 'git' in fields else 'registry'} dependency {name}"
         if optional:
             return Dependency(name, name, "", optional=True, refused=refused)
-        raise Unsupported(path, refused, PATHS_ONLY)
+        raise unsupported(source, ("dependencies", name), refused, PATHS_ONLY)
     for key in fields:
         if key not in _DEPENDENCY_KEYS:
-            raise Unsupported(path, f"the dependency {name}'s {key}")
+            raise unsupported(source, ("dependencies", name, key), f"the dependency {name}'s {key}")
     default = fields.get("default-features", fields.get("default_features", True))
     return Dependency(
         name,
@@ -402,17 +430,17 @@ def _dependency(path: str, name: str, given: Any, workspace: Workspace | None) -
         from_workspace,
         optional,
         bool(default),
-        _texts(path, f"dependencies.{name}.features", fields.get("features", [])),
+        _texts(source, ("dependencies", name, "features"), fields.get("features", [])),
     )
 
 
-def _features(path: str, table: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    given = _table(path, table, "features")
-    return {name: _texts(path, f"features.{name}", what) for name, what in given.items()}
+def _features(source: ConfigText, table: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    given = _table(source, table, "features")
+    return {name: _texts(source, ("features", name), what) for name, what in given.items()}
 
 
-def _lints(path: str, table: Mapping[str, Any], workspace: Workspace | None) -> list[str]:
-    lints = _table(path, table, "lints")
+def _lints(source: ConfigText, table: Mapping[str, Any], workspace: Workspace | None) -> list[str]:
+    lints = _table(source, table, "lints")
     if lints.get("workspace") is True:
         lints = dict(workspace.lints) if workspace is not None else {}
     found: list[tuple[int, str, list[str]]] = []
@@ -423,7 +451,7 @@ def _lints(path: str, table: Mapping[str, Any], workspace: Workspace | None) -> 
             rule = given if isinstance(given, dict) else {"level": given}
             level = str(rule.get("level", ""))
             if level not in ("allow", "warn", "deny", "forbid"):
-                raise ProjectInvalid(path, f"lints.rust.{lint} has the level {level!r}")
+                raise invalid(source, ("lints", "rust", lint), f"has the level {level!r}")
             options = [f"--{level}={lint}"]
             for check in rule.get("check-cfg", []):
                 options += ["--check-cfg", str(check)]
@@ -461,21 +489,21 @@ def _env(fields: Mapping[str, Any], name: str) -> dict[str, str]:
 # --- values ---------------------------------------------------------------------------------------
 
 
-def _table(path: str, table: Mapping[str, Any], key: str) -> dict[str, Any]:
+def _table(source: ConfigText, table: Mapping[str, Any], key: str) -> dict[str, Any]:
     found = table.get(key, {})
     if not isinstance(found, dict):
-        raise ProjectInvalid(path, f"[{key}] is no table")
+        raise invalid(source, (key,), "is no table")
     return found
 
 
-def _text(path: str, table: Mapping[str, Any], key: str, called: str = "") -> str:
+def _text(source: ConfigText, table: Mapping[str, Any], where: KeyPath, key: str) -> str:
     found = table.get(key)
     if not isinstance(found, str):
-        raise ProjectInvalid(path, f"{called or 'package.' + key} is missing")
+        raise invalid(source, (*where, key), "is missing" if found is None else "is no string")
     return found
 
 
-def _texts(path: str, called: str, value: Any) -> tuple[str, ...]:
+def _texts(source: ConfigText, where: KeyPath, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise ProjectInvalid(path, f"{called} is no list of strings")
+        raise invalid(source, where, "is no list of strings")
     return tuple(value)

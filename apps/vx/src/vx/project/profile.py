@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-from vx.project.errors import ProjectInvalid, Unsupported
+from daemonry.typed_toml import ConfigText, dotted
+from vx.project.errors import invalid, unsupported
 
 DEV: Final = "dev"
 RELEASE: Final = "release"
@@ -62,14 +63,14 @@ DEFAULTS: Final[Mapping[str, Profile]] = {
 }
 
 
-def profiles_of(path: str, table: Mapping[str, Any]) -> dict[str, Profile]:
+def profiles_of(source: ConfigText, table: Mapping[str, Any]) -> dict[str, Profile]:
     """Return dev and release as a manifest's [profile] table has them.
 
     Raises:
         Unsupported: a key of theirs is not known.
         ProjectInvalid: a value cannot be one.
     """
-    return {name: _read(path, name, table.get(name, {})) for name in (DEV, RELEASE)}
+    return {name: _read(source, name, table.get(name, {})) for name in (DEV, RELEASE)}
 
 
 def rustc_options(profile: Profile, *, executable: bool) -> list[str]:
@@ -109,20 +110,20 @@ def _link_options(profile: Profile, *, executable: bool) -> list[str]:
     return [*options, "rpath"] if profile.rpath else options
 
 
-def _read(path: str, name: str, table: Any) -> Profile:
+def _read(source: ConfigText, name: str, table: Any) -> Profile:
     if not isinstance(table, dict):
-        raise ProjectInvalid(path, f"[profile.{name}] is no table")
+        raise invalid(source, ("profile", name), "is no table")
     changed: dict[str, Any] = {}
     for key, value in table.items():
         if key == "incremental":
             continue  # how it is compiled, not what comes out
         reader = _READERS.get(key)
         if reader is None:
-            raise Unsupported(path, f"profile.{name}.{key}")
+            raise unsupported(source, ("profile", name, key), dotted(("profile", name, key)))
         try:
             changed[key.replace("-", "_")] = reader(value)
         except (KeyError, TypeError, ValueError):
-            raise ProjectInvalid(path, f"profile.{name}.{key} cannot be {value!r}") from None
+            raise invalid(source, ("profile", name, key), f"cannot be {value!r}") from None
     return msgspec.structs.replace(DEFAULTS[name], **changed)
 
 

@@ -9,18 +9,21 @@ from __future__ import annotations
 import functools
 import os
 import posixpath
-import tomllib
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
+from daemonry.errors import ConfigError
+from daemonry.typed_toml import ConfigText, decode, parse
 from vx import digests
 from vx.project import cargo_manifest
 from vx.project.cargo_manifest import Manifest, Package, Workspace
-from vx.project.errors import ProjectInvalid, Unsupported
+from vx.project.errors import ProjectInvalid, invalid, unsupported
 from vx.project.patterns import matches
 from vx.project.rust_plan import RustProject
 
 MANIFEST: Final = "Cargo.toml"
+# A workspace of a thousand members has 50 KiB.
+MAX_MANIFEST_BYTES: Final = 1 << 20
 
 # What a cargo configuration may say without changing what is compiled, as far as vx goes.
 _CONFIG_INERT: Final = frozenset(
@@ -87,7 +90,7 @@ class _Reader:
         found = self._manifests.get(directory)
         if found is None:
             path = f"{directory}/{MANIFEST}"
-            found = self._manifests[directory] = cargo_manifest.read(path, read_toml(path))
+            found = self._manifests[directory] = cargo_manifest.read(read_toml(path))
         return found
 
     # --- the workspace ----------------------------------------------------------------------------
@@ -101,12 +104,12 @@ class _Reader:
             self._home = os.path.normpath(os.path.join(self._directory, above))
             self._workspace = self._manifest(self._home).workspace
             if self._workspace is None:
-                raise ProjectInvalid(manifest.path, f"package.workspace names {above}, which is none")
+                raise invalid(manifest.source, ("package", "workspace"), f"{above} is no workspace")
             return
         for parent in _parents(self._directory):
             if not os.path.exists(f"{parent}/{MANIFEST}"):
                 continue
-            table = read_toml(f"{parent}/{MANIFEST}")
+            table = read_toml(f"{parent}/{MANIFEST}").values
             if "workspace" not in table:
                 continue
             inside = os.path.relpath(self._directory, parent)
@@ -171,10 +174,10 @@ class _Reader:
             other = os.path.normpath(os.path.join(base, one.path))
             self._read_package(other)
             if self._packages[other].name != one.package:
-                raise ProjectInvalid(
-                    manifest.path,
-                    f"the dependency {one.name} is at {one.path}, where the package"
-                    f" {self._packages[other].name} is",
+                raise invalid(
+                    manifest.source,
+                    ("dependencies", one.name),
+                    f"the package at {one.path} is {self._packages[other].name}",
                 )
             links[one.name] = other
 
@@ -256,38 +259,41 @@ def _check_configs(directory: str, cargo_home: str) -> None:
         for name in ("config.toml", "config"):
             path = f"{place}/{name}"
             if os.path.isfile(path):
-                _check_config(path, read_toml(path))
+                _check_config(read_toml(path))
                 break
 
 
-def _check_config(path: str, table: dict[str, Any]) -> None:
-    for key, content in table.items():
+def _check_config(source: ConfigText) -> None:
+    for key, content in source.values.items():
         if key == "build" and isinstance(content, dict):
             for inner in content:
                 if inner not in _CONFIG_BUILD_INERT:
-                    raise Unsupported(
-                        path, f"build.{inner}", "RUSTFLAGS and RUSTC are read from the environment"
+                    raise unsupported(
+                        source,
+                        ("build", inner),
+                        f"build.{inner}",
+                        "RUSTFLAGS and RUSTC are read from the environment",
                     )
         elif key not in _CONFIG_INERT:
-            raise Unsupported(path, f"[{key}]")
+            raise unsupported(source, (key,), f"[{key}]")
 
 
-def read_toml(path: str) -> dict[str, Any]:
+def read_toml(path: str) -> ConfigText:
     """Return what a TOML file holds.
 
     Raises:
-        ProjectInvalid: it is no TOML.
+        ProjectInvalid: it is no TOML, or beyond the bounds of what is read.
         OSError: it cannot be read.
     """
     with open(digests.open_file(path), "rb") as file:
-        text = file.read()
+        data = file.read(MAX_MANIFEST_BYTES + 1)
     try:
-        return _parsed(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProjectInvalid(path, f"is no TOML: {error}") from None
+        return _parsed(data, path)
+    except ConfigError as error:
+        raise ProjectInvalid.of(error) from None
 
 
 @functools.lru_cache(maxsize=512)
-def _parsed(text: bytes) -> dict[str, Any]:
+def _parsed(data: bytes, path: str) -> ConfigText:
     # Shared by all that ask: nobody changes what they are given.
-    return tomllib.loads(text.decode())
+    return parse(decode(data, path, MAX_MANIFEST_BYTES), path)

@@ -1,0 +1,79 @@
+"""What a vx.toml means, and where in it a mistake is told to be: by calls, without a disk."""
+
+from __future__ import annotations
+
+import pytest
+
+from daemonry.typed_toml import parse
+from vx.project import c_manifest
+from vx.project.errors import ProjectInvalid, Unsupported
+from vx.project.rust_files import MAX_MANIFEST_BYTES, read_toml
+
+NOT_KEYS = """\
+# [targets.a]
+[project]
+name = '''é
+[targets.a]
+kind = "tea"
+sources = []
+'''
+[targets.a]
+# sources = []
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "8:10: targets.a.sources: is missing"),
+        ("\tsorces = []", "10:2: targets.a.sorces: is not known: did you mean 'sources'?"),
+        ("sources = ['a.c', '/x.c']", "10:19: targets.a.sources[1]: '/x.c' is outside the project"),
+        ("kind = 'tea'", "10:1: targets.a.kind: 'tea' is neither 'program' nor 'static-library'"),
+        (
+            "sources = ['a.c']\nneeds = [ # 'b'\n\t'A']",
+            "12:2: targets.a.needs[0]: 'A' is no target: did you mean 'a'?",
+        ),
+        ("sources = ['a.c']\nneeds = ['a']", "11:10: targets.a.needs[0]: 'a' is no static-library"),
+        (
+            "sources = ['a.c']\nkind = 'static-library'\nneeds = ['a']",
+            "12:1: targets.a.needs: targets need each other in a circle: a -> a",
+        ),
+        ("sources = 'a.c'", "10:1: targets.a.sources: is no list of strings"),
+        (
+            "sources = ['a.c']\n[profile]\nrelease . flags = 1",
+            "12:11: profile.release.flags: is no list of strings",
+        ),
+        ("sources = ['a.c']\n[targets.'é b']", "11:10: targets.\"é b\": 'é b' cannot be a target's name"),
+        ("[target]", "10:2: target: is not known: did you mean 'targets'?"),
+    ],
+)
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_the_place_is_that_of_the_key_and_of_no_text_like_it(text: str, told: str, line_end: str) -> None:
+    with pytest.raises(ProjectInvalid) as raised:
+        c_manifest.read(parse((NOT_KEYS + text).replace("\n", line_end), "vx.toml"))
+    assert str(raised.value) == f"vx.toml:{told}"
+    assert f"{raised.value.line}:{raised.value.column}" == told.partition(": ")[0]
+
+
+def test_a_flag_that_is_refused_is_told_with_its_place() -> None:
+    text = "sources = ['a.c']\nlink-flags = ['-lm',\n  '-o']"
+    with pytest.raises(Unsupported) as raised:
+        c_manifest.read(parse(NOT_KEYS + text, "vx.toml"))
+    assert str(raised.value).startswith("vx.toml:12:3: the flag '-o' in targets.a is not supported by vx")
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"[project]\nname = ", ":2:8: not TOML: invalid value"),
+        (b"[project]\nname = '\xff'", ":2:9: is not UTF-8"),
+        (b"a." * 100_000 + b"a = 1", ":1:1: nested deeper than 64 levels"),
+        (b"#" * (MAX_MANIFEST_BYTES + 1), f": longer than {MAX_MANIFEST_BYTES} bytes"),
+    ],
+)
+def test_a_hostile_file_is_refused_in_one_line(tmp_path, data: bytes, told: str) -> None:
+    path = tmp_path / "vx.toml"
+    path.write_bytes(data)
+    with pytest.raises(ProjectInvalid) as raised:
+        read_toml(str(path))
+    assert str(raised.value) == f"{path}{told}"
