@@ -26,24 +26,3 @@ What only aether, or the command, needs:
 from __future__ import annotations
 
 __version__ = "0.1.0"
-
-# Of the caller's environment, all that a build depends on; nothing else of it is sent.
-ENVIRONMENT = (
-    "PATH",
-    "HOME",
-    "RUSTC",
-    "RUSTFLAGS",
-    "RUSTUP_HOME",
-    "RUSTUP_TOOLCHAIN",
-    "CARGO_HOME",
-    "CC",
-    "CXX",
-    "AR",
-    "CFLAGS",
-    "CXXFLAGS",
-    "LDFLAGS",
-    "CPATH",
-    "C_INCLUDE_PATH",
-    "CPLUS_INCLUDE_PATH",
-    "LIBRARY_PATH",
-)

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vx import ENVIRONMENT
 from vx.aether.diagnostics import first_error, rendered, without_colours
 from vx.cli import build
 from vx.cli.progress import bar, text_for
@@ -50,8 +49,13 @@ def test_rustcs_lines_and_others() -> None:
     assert first_error("note\nsrc: error: bad\n") == "src: error: bad"
 
 
-def test_the_command_line_and_the_interface_agree() -> None:
-    assert build.ENVIRONMENT == ENVIRONMENT
+def test_all_variables_are_sent_that_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source may read any (`option_env!`); one that is not UTF-8 no message can hold."""
+    monkeypatch.setenv("VX_TEST_PLAIN", "\N{GREEK SMALL LETTER ALPHA}")
+    monkeypatch.setenv("VX_TEST_BYTES", "\udcff")
+    monkeypatch.setenv("VX_TEST_LONG", "x" * 100_000)
+    sent = build._parameters(build.Asked())["environment"]
+    assert [name for name in sent if name.startswith("VX_TEST_")] == ["VX_TEST_PLAIN"]
 
 
 def test_a_plain_build_imports_little() -> None:

@@ -12,6 +12,7 @@ import functools
 import logging
 import os
 import time
+from collections import ChainMap
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Final, cast
@@ -277,7 +278,7 @@ class Actions:
         return Conditions(
             lambda path: self._digests.digest(absolute(path)),
             lambda path: os.path.exists(absolute(path)),
-            action.env,
+            ChainMap(action.env, plan.variables),
         )
 
     # --- runs -------------------------------------------------------------------------------------
@@ -341,10 +342,16 @@ class Actions:
         on_begin: Callable[[], None],
     ) -> Finished:
         key, declared = asked
-        job = _job(action, results, declared)
-        started_ns = time.time_ns()
-        done, said = await self._ask_rhea(action, job, on_begin)
-        self.runs += 1
+        variables = await self._variables(plan, action, key)
+        while True:
+            job = _job(action, results, declared, variables)
+            started_ns = time.time_ns()
+            done, said = await self._ask_rhea(action, job, on_begin)
+            self.runs += 1
+            more = {name: plan.variables[name] for name in done.env_reads if name in plan.variables}
+            if more.keys() <= job.env.keys():
+                break
+            variables |= more  # it reads one that it did not get: now it does
         if done.exit_code != 0:
             raise ActionFailed(_why_failed(action, done, said), said)
         reads = [path for path in done.reads if not path.startswith(".vx/")]
@@ -355,11 +362,16 @@ class Actions:
         if found is None:
             return Finished(Result("", outputs, said, done.wall_ms), None)
         files, absent = found
-        env = {name: value for name, value in done.env_reads.items() if name in action.env or value is None}
+        env = {name: value for name, value in done.env_reads.items() if name in job.env or value is None}
         result_key = recipe.result_key(key, files, absent, env)
         entry = Entry(files, absent, env, result_key)
         result = Result(result_key, outputs, said, done.wall_ms)
         return Finished(await self.memory.learn(key, entry, result), entry)
+
+    async def _variables(self, plan: Plan, action: Action, key: str) -> dict[str, str]:
+        """Return the caller's variables that the action has read before: it will read them again."""
+        read = {name for entry in await self.memory.entries(key) for name in entry.env}
+        return {name: plan.variables[name] for name in read if name in plan.variables}
 
     async def _ask_rhea(self, action: Action, job: Job, on_begin: Callable[[], None]) -> tuple[Done, str]:
         await self.services.rhea.ready()
@@ -393,14 +405,19 @@ def _recipe(action: Action, results: Mapping[str, Result]) -> tuple[dict[str, st
     return parts, recipe.recipe_key(parts)
 
 
-def _job(action: Action, results: Mapping[str, Result], declared: Mapping[str, str]) -> Job:
+def _job(
+    action: Action,
+    results: Mapping[str, Result],
+    declared: Mapping[str, str],
+    variables: Mapping[str, str],
+) -> Job:
     inputs = [Input(path, digest) for path, digest in declared.items()]
     inputs += [Input(need.path, results[need.action].outputs[need.output].digest) for need in action.needs]
     return Job(
         command=action.command(),
         inputs=inputs,
         outputs=list(action.outputs),
-        env=action.env,
+        env={**variables, **action.env},
         cwd=action.cwd,
         tool=action.kind,
         dep_files=list(action.dep_files),

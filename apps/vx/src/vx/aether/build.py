@@ -27,7 +27,7 @@ from vx.aether.said import Said
 from vx.cass_client import StoreGone
 from vx.interfaces import Blob, BlobMissing
 from vx.keys.file_digests import FileDigests
-from vx.project import c_files, c_plan, rust_files, rust_plan
+from vx.project import c_files, c_plan, environment, rust_files, rust_plan
 from vx.project.action import Action, Plan
 from vx.project.errors import ProjectInvalid
 from vx.project.features import Wanted
@@ -145,9 +145,11 @@ class Build:
             directory, cargo_home=cargo_home, packages=request.packages, workspace=request.workspace
         )
         self.project_dir = project.project_dir
-        flags = env.get("RUSTFLAGS", "").split()
+        environment.check_rust(env)
+        flags = environment.rust_flags(env)
         tools = self._tools.rust(env, project.project_dir, flags)
-        return rust_plan.plan(project, tools, request.profile, request.wanted, flags)
+        plan = rust_plan.plan(project, tools, request.profile, request.wanted, flags)
+        return msgspec.structs.replace(plan, variables=environment.readable(env))
 
     def _plan_c(self, directory: str) -> Plan:
         request = self._request
@@ -155,8 +157,9 @@ class Build:
             raise ProjectInvalid(f"{directory}/{c_files.MANIFEST}", "has neither packages nor features")
         project = c_files.open_project(directory)
         env = request.environment
-        given = (tuple(env.get(name, "").split()) for name in ("CFLAGS", "CXXFLAGS", "LDFLAGS"))
-        flags = c_plan.Flags(*given)
+        environment.check_c(env)
+        given = [tuple(env.get(name, "").split()) for name in ("CFLAGS", "CXXFLAGS", "LDFLAGS", "CPPFLAGS")]
+        flags = c_plan.Flags(given[3] + given[0], given[3] + given[1], given[2])
         tools = self._tools.c(request.environment)
         return c_plan.plan(project.manifest, directory, project.sources, tools, request.profile, flags)
 

@@ -129,7 +129,7 @@ class Aether(Interface, name="org.daemonry.vx.Aether", errors=(OtherVersion, Ser
         Args:
             directory: where `vx` was called; absolute.
             version: of the caller's vx; another than ours is `OtherVersion`.
-            environment: of `vx.ENVIRONMENT`, what the caller has.
+            environment: the caller's, as far as it is UTF-8.
             umask: the caller's, for what is put.
             release: the profile.
             packages: names of packages of a workspace; none for the usual.

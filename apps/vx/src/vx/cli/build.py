@@ -11,7 +11,7 @@ import os
 import daemonry
 from daemonry import Client
 from daemonry.cli import kit
-from vx import ENVIRONMENT, __version__, home
+from vx import __version__, home
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ _OTHER_VERSION = "org.daemonry.vx.Aether.OtherVersion"
 _CONNECT_TIMEOUT_S = 5.0
 # Until a build tells its first event: the project is read before, and another build of it may be waited for.
 _FIRST_EVENT_S = 600.0
+# Of one variable; an exported shell function or a list of all of a system's packages says nothing of a build.
+_MAX_VALUE_CHARS = 32 * 1024
 
 
 class Asked:
@@ -84,14 +86,23 @@ def perform(asked: Asked) -> int:
 def _parameters(asked: Asked) -> dict[str, Any]:
     umask = os.umask(0o022)
     os.umask(umask)
-    environ = os.environ
     return {
         "directory": _directory(asked),
         "version": __version__,
-        "environment": {name: environ[name] for name in ENVIRONMENT if name in environ},
+        "environment": {name: value for name, value in os.environ.items() if _can_be_sent(name, value)},
         "umask": umask,
         **asked.parameters,
     }
+
+
+def _can_be_sent(name: str, value: str) -> bool:
+    if len(value) > _MAX_VALUE_CHARS:
+        return False
+    try:
+        (name + value).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _directory(asked: Asked) -> str:

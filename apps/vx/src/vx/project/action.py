@@ -132,6 +132,7 @@ class Plan(msgspec.Struct, frozen=True):
         platform: the target triple.
         profile: dev or release.
         actions: each after those that it needs.
+        variables: of the caller, for a source to read (`option_env!`); one that is read is part of the key.
     """
 
     name: str
@@ -140,6 +141,7 @@ class Plan(msgspec.Struct, frozen=True):
     platform: str
     profile: str
     actions: tuple[Action, ...]
+    variables: dict[str, str] = {}
 
     @property
     def build_dir(self) -> str:

@@ -50,8 +50,8 @@ class Flags(msgspec.Struct, frozen=True):
     """Further options that the caller gives, in variables.
 
     Attributes:
-        c: for C (CFLAGS).
-        cxx: for C++ (CXXFLAGS).
+        c: for C (CPPFLAGS, CFLAGS).
+        cxx: for C++ (CPPFLAGS, CXXFLAGS).
         link: for linking (LDFLAGS).
     """
 

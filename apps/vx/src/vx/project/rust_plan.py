@@ -15,6 +15,7 @@ from vx import digests
 from vx.project import link_search
 from vx.project.action import DEPS_DIR, OUT_DIR, Action, Need, Plan, Tool, Tree, as_file
 from vx.project.cargo_manifest import Package, Target
+from vx.project.environment import BOOTSTRAP
 from vx.project.errors import ProjectInvalid, Unsupported
 from vx.project.features import Resolved, Wanted, known_features, resolve
 from vx.project.link_search import Link
@@ -32,6 +33,7 @@ class RustTools(msgspec.Struct, frozen=True):
         sysroot: the folder of the compiler's own files; "" where that is not known.
         env: variables that say where to look for libraries.
         processor: what `target-cpu=native` stands for; "" where nobody asks.
+        bootstrap: RUSTC_BOOTSTRAP; "" where it is not set.
     """
 
     rustc: Tool
@@ -41,6 +43,7 @@ class RustTools(msgspec.Struct, frozen=True):
     sysroot: str = ""
     env: dict[str, str] = {}
     processor: str = ""
+    bootstrap: str = ""
 
 
 class RustProject(msgspec.Struct, frozen=True):
@@ -131,6 +134,7 @@ class _Planner:
 
     def _add(self, where: str, target: Target) -> None:
         package = self._project.packages[where]
+        _check_version(where, package, self._tools.rustc.name)
         externs, needs = self._externs(where, target)
         tag = digests.of_bytes(f"{package.name} {where} {target.kind} {target.name}".encode())[:16]
         executable = "lib" not in target.crate_types and "rlib" not in target.crate_types
@@ -234,6 +238,7 @@ class _Planner:
         absolute = posixpath.normpath(posixpath.join(self._project.root, where))
         env = {
             **self._tools.env,
+            **({BOOTSTRAP: self._tools.bootstrap} if self._tools.bootstrap else {}),
             **package.env,
             "CARGO_CRATE_NAME": target.crate_name,
             "CARGO_MANIFEST_DIR": absolute,
@@ -242,6 +247,21 @@ class _Planner:
         if where in self._project.selected:
             env["CARGO_PRIMARY_PACKAGE"] = "1"
         return {**env, "CARGO_BIN_NAME": target.name} if target.kind == "bin" else env
+
+
+def _check_version(where: str, package: Package, compiler: str) -> None:
+    """Refuse a package that says that it needs a newer compiler (`rust-version`)."""
+    needed = package.env.get("CARGO_PKG_RUST_VERSION", "")
+    has = compiler.rpartition(" ")[2].partition("-")[0]
+    if needed and _numbers(needed) > _numbers(has):
+        raise ProjectInvalid(
+            posixpath.normpath(f"{where}/Cargo.toml"),
+            f"{package.name} needs rustc {needed}, and this is {compiler}",
+        )
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(one) for one in version.partition("-")[0].split(".") if one.isdigit()]
 
 
 def _id(package: Package, where: str, target: Target) -> str:
@@ -275,6 +295,7 @@ def _parts(
             {"linker": tools.linker.identity, "tool chain": tools.link.identity, **tools.env} if links else {}
         ),
         **({"processor": tools.processor} if tools.processor else {}),
+        **({BOOTSTRAP: tools.bootstrap} if tools.bootstrap else {}),
         "platform": tools.triple,
         "edition": package.edition,
         "crate": f"{target.crate_name} {' '.join(target.crate_types)} {target.path}",

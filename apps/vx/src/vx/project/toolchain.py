@@ -22,12 +22,11 @@ from vx.interfaces import JOB_ENVIRONMENT
 from vx.keys.file_digests import FileDigests
 from vx.project import watch
 from vx.project.c_includes import Folders
+from vx.project.environment import search_variables
 from vx.project.link_search import Link
 
 # A version is printed at once; a first start from a cold disk may take a few seconds.
 ASK_TIMEOUT_S: Final = 30.0
-# Variables that compilers and linkers read as search paths: passed, and part of the key.
-SEARCH_VARIABLES: Final = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH")
 # What drivers look for by name, in their own folders and then on the PATH.
 _PARTS: Final = (
     *("as", "ld", "real-ld", "collect-ld", "ld.lld", "cc1", "cc1plus", "collect2", "lto1", "lto-wrapper"),
@@ -170,11 +169,6 @@ class Chain:
 def job_environment(env: Mapping[str, str]) -> dict[str, str]:
     """Return the environment in which a job would ask, for a caller's."""
     return {**JOB_ENVIRONMENT, "LC_ALL": "C", **search_variables(env)}
-
-
-def search_variables(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the caller's variables that say where to look."""
-    return {name: env[name] for name in SEARCH_VARIABLES if env.get(name)}
 
 
 def run(

@@ -18,9 +18,10 @@ from vx.project import processor
 from vx.project.action import Tool
 from vx.project.c_includes import Folders
 from vx.project.c_plan import CTools
+from vx.project.environment import BOOTSTRAP, search_variables
 from vx.project.link_search import Link
 from vx.project.rust_plan import RustTools
-from vx.project.toolchain import Chain, ToolMissing, job_environment, run, search_variables, state_of
+from vx.project.toolchain import Chain, ToolMissing, job_environment, run, state_of
 
 Value = TypeVar("Value")
 
@@ -76,6 +77,7 @@ class Tools:
             sysroot,
             search_variables(env),
             processor.described() if native else "",
+            env.get(BOOTSTRAP, ""),
         )
 
     def c(self, env: Mapping[str, str]) -> CTools:

@@ -1,0 +1,77 @@
+"""What the caller's environment says of a build: followed, or refused by name.
+
+Owns the list of variables that cargo and compilers read.  One that is neither here nor read by a source
+(`env!`) does not reach a job, so it changes nothing.  Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from vx.interfaces import JOB_ENVIRONMENT
+from vx.project.errors import Unsupported
+
+# Variables that compilers and linkers read as search paths: passed, and part of the key.
+SEARCH_VARIABLES: Final = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH")
+# rustc takes unstable features with it, of all crates or of those named.
+BOOTSTRAP: Final = "RUSTC_BOOTSTRAP"
+
+_REFUSED_OF_RUST: Final = re.compile(
+    r"RUSTC_WRAPPER|RUSTC_WORKSPACE_WRAPPER"
+    r"|CARGO_BUILD_(RUSTC|RUSTC_WRAPPER|RUSTC_WORKSPACE_WRAPPER|TARGET)"
+    r"|CARGO_PROFILE_(DEV|RELEASE)_(?!INCREMENTAL$)[A-Z0-9_]+"
+    r"|CARGO_TARGET_[A-Z0-9_]+_(LINKER|RUSTFLAGS)"
+)
+# They name other programs, or have the compiler write files of its own.
+_REFUSED_OF_C: Final = re.compile(
+    r"GCC_EXEC_PREFIX|COMPILER_PATH|LD_RUN_PATH|DEPENDENCIES_OUTPUT|SUNPRO_DEPENDENCIES|CCC_OVERRIDE_OPTIONS"
+)
+# A job's own, whatever a source reads of them.
+_OF_JOBS: Final = frozenset((*JOB_ENVIRONMENT, "TMPDIR"))
+
+
+def check_rust(env: Mapping[str, str]) -> None:
+    """Refuse what cargo would follow and vx does not.
+
+    Raises:
+        Unsupported: a variable is set that would change the result.
+    """
+    _check(env, _REFUSED_OF_RUST)
+    check_c(env)
+
+
+def check_c(env: Mapping[str, str]) -> None:
+    """Refuse what compilers would follow and jobs do not get.
+
+    Raises:
+        Unsupported: a variable is set that would change the result.
+    """
+    _check(env, _REFUSED_OF_C)
+    for name in SEARCH_VARIABLES:
+        if any(not one.startswith("/") for one in env.get(name, "/").split(":") if env.get(name)):
+            raise Unsupported("the environment", f"{name} with a folder that is not absolute")
+
+
+def _check(env: Mapping[str, str], refused: re.Pattern[str]) -> None:
+    for name in sorted(env):
+        if env[name] and refused.fullmatch(name):
+            raise Unsupported("the environment", f"the variable {name}", "unset it")
+
+
+def rust_flags(env: Mapping[str, str]) -> list[str]:
+    """Return the options for rustc, from the first of cargo's variables that is set."""
+    if env.get("CARGO_ENCODED_RUSTFLAGS"):
+        return env["CARGO_ENCODED_RUSTFLAGS"].split("\x1f")
+    return (env.get("RUSTFLAGS") or env.get("CARGO_BUILD_RUSTFLAGS") or "").split()
+
+
+def search_variables(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the caller's variables that say where to look."""
+    return {name: env[name] for name in SEARCH_VARIABLES if env.get(name)}
+
+
+def readable(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the caller's variables that a source may read (`option_env!`): all but a job's own."""
+    return {name: value for name, value in env.items() if name not in _OF_JOBS}

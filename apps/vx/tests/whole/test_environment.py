@@ -1,0 +1,99 @@
+"""The caller's variables: followed, passed to who reads them, or refused by name."""
+
+from __future__ import annotations
+
+import pytest
+
+READS = 'fn main() { println!("{}", option_env!("MY_TAG").unwrap_or("none")); }\n'
+
+
+def test_a_variable_that_a_source_reads_is_passed_and_counts(rust) -> None:
+    project = rust.crate(main=READS)
+    project.build()
+    assert project.run("hello") == "none\n"
+    project.build(MY_TAG="x")
+    assert project.run("hello") == "x\n"
+    project.build(MY_TAG="y")
+    assert project.run("hello") == "y\n"
+    assert project.executed(MY_TAG="x") == 0
+    assert project.run("hello") == "x\n"
+    assert project.executed() == 0
+    assert project.run("hello") == "none\n"
+
+
+def test_a_variable_that_a_source_must_have(rust) -> None:
+    project = rust.crate(main='fn main() { println!("{}", env!("MY_TAG")); }\n')
+    assert project.vx("build").code == 1
+    project.build(MY_TAG="x")
+    assert project.run("hello") == "x\n"
+
+
+def test_a_variable_that_nobody_reads_counts_for_nothing(rust) -> None:
+    project = rust.crate()
+    project.build(MY_TAG="x")
+    assert project.executed(MY_TAG="y") == 0
+
+
+def test_a_variable_that_cannot_be_sent_is_left_out(rust) -> None:
+    project = rust.crate(main=READS)
+    project.build(OTHER="\udcff", LONG="x" * 100_000)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "RUSTC_WRAPPER",
+            "RUSTC_WORKSPACE_WRAPPER",
+            "CARGO_PROFILE_DEV_OPT_LEVEL",
+            "CARGO_PROFILE_RELEASE_LTO",
+        ),
+        *("CARGO_BUILD_RUSTC", "CARGO_BUILD_TARGET", "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER"),
+        *("COMPILER_PATH", "GCC_EXEC_PREFIX"),
+    ],
+)
+def test_what_would_change_the_result_is_refused_by_name(rust, name: str) -> None:
+    project = rust.crate()
+    line = project.fails(**{name: "x"})
+    assert f"the environment: the variable {name} is not supported by vx: unset it" in line
+    assert rust.state()["compilations"] == 0
+
+
+def test_an_empty_wrapper_is_none(rust) -> None:
+    project = rust.crate()
+    assert project.executed(RUSTC_WRAPPER="", CARGO_PROFILE_DEV_INCREMENTAL="true") == 1
+
+
+def test_a_search_path_with_the_present_directory_is_refused(c) -> None:
+    project = c.project("p")
+    project.write("vx.toml", '[project]\nname = "p"\n[targets.p]\nsources = ["main.c"]\n')
+    project.write("main.c", "int main(void) { return 0; }\n")
+    assert "CPATH with a folder that is not absolute" in project.fails(CPATH="/usr/include:")
+
+
+def test_flags_come_from_the_variable_that_cargo_takes_first(rust) -> None:
+    project = rust.crate(main='fn main() { println!("{}", if cfg!(a) { "a" } else { "b" }); }\n')
+    both = {"CARGO_ENCODED_RUSTFLAGS": "--cfg\x1fa", "RUSTFLAGS": "--cfg b"}
+    project.build(**both)
+    assert project.run("hello") == "a\n"
+    project.build(CARGO_BUILD_RUSTFLAGS="--cfg a", RUSTFLAGS="--cfg b")
+    assert project.run("hello") == "b\n"
+    project.build(CARGO_BUILD_RUSTFLAGS="--cfg a")
+    assert project.run("hello") == "a\n"
+
+
+def test_rustc_bootstrap_is_passed_and_counts(rust) -> None:
+    project = rust.crate(main='#![feature(rustc_attrs)]\nfn main() { println!("hello"); }\n')
+    assert project.vx("build").code == 1
+    project.build(RUSTC_BOOTSTRAP="1")
+    assert project.report()["actions"][0]["parts"]["RUSTC_BOOTSTRAP"] == "1"
+    assert project.vx("build").code == 1
+
+
+def test_a_crate_that_needs_a_newer_compiler_is_refused(rust) -> None:
+    project = rust.crate()
+    manifest = project.path / "Cargo.toml"
+    manifest.write_text(manifest.read_text() + 'rust-version = "1.1000"\n')
+    assert "hello needs rustc 1.1000, and this is rustc 1." in project.fails()
+    manifest.write_text(manifest.read_text().replace("1.1000", "1.56"))
+    project.build()
