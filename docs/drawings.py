@@ -18,6 +18,7 @@ from daemonry.daemon import lifecycle
 from daemonry.home import child
 from daemonry.runtime import in_process, runner, stages
 from daemonry.wire import text
+from mcp_cli.cli import grammar as mcp_grammar
 from palingenesis import grammar as palingenesis_grammar
 from vx.cli import grammar as vx_grammar
 
@@ -97,6 +98,7 @@ def _limit_lines(lines: list[str]) -> Iterator[str]:
 DRAWN: Final[dict[str, Callable[[], str]]] = {
     "commands of daemonry": lambda: grammar.table(commands.DAEMONRY),
     "commands of homes": lambda: grammar.table(commands.DAEMONRY._replace(commands=commands.HOME)),
+    "commands of mcp-cli": lambda: grammar.table(mcp_grammar.MCP_CLI),
     "commands of palingenesis": lambda: grammar.table(palingenesis_grammar.PALINGENESIS),
     "commands of vx": lambda: grammar.table(vx_grammar.VX),
     "error tree": error_tree,

@@ -11,6 +11,8 @@ from daemonry.cli import commands, grammar
 from daemonry.cli.completion import candidates
 from daemonry.cli.grammar import Program
 from daemonry.cli.parser import parser_of, parser_of_command
+from mcp_cli.cli import grammar as mcp_grammar
+from mcp_cli.client import options as mcp_options
 from palingenesis import grammar as palingenesis_grammar
 from vx.cli import grammar as vx_grammar
 
@@ -27,6 +29,7 @@ class Surface(NamedTuple):
 
 SURFACES = {
     "daemonry": Surface(commands.DAEMONRY, "docs/cli.md", "commands of daemonry"),
+    "mcp-cli": Surface(mcp_grammar.MCP_CLI, "docs/mcp-cli.md", "commands of mcp-cli"),
     "palingenesis": Surface(
         palingenesis_grammar.PALINGENESIS, "apps/palingenesis/README.md", "commands of palingenesis"
     ),
@@ -127,3 +130,11 @@ def test_each_verb_is_one_command():
     for name, (program, *_) in SURFACES.items():
         paths = [path for path, _ in grammar.commands_of(program)]
         assert len(paths) == len(set(paths)), name
+
+
+def test_mcp_cli_reads_the_options_of_every_command_as_its_table_says():
+    """They are read without the table, on the path of every warm call."""
+    flags = {name for one in mcp_grammar.COMMON if not one.takes_value for name in one.flags}
+    valued = {name for one in mcp_grammar.COMMON if one.takes_value for name in one.flags}
+    assert flags == {*mcp_options._FLAGS, *mcp_options._MODES}
+    assert valued == set(mcp_options._VALUES)

@@ -634,7 +634,7 @@ def test_the_idle_time_that_a_daemon_was_given_is_no_difference_until_it_is_anot
 
 def test_completion_offers_what_the_live_daemon_has(app):
     def offered(*words):
-        return app.done("__complete", "--", *words).split()
+        return app.done("_complete", *words).split()
 
     assert "call" in offered("")
     assert offered("ca") == ["call"]
@@ -644,12 +644,15 @@ def test_completion_offers_what_the_live_daemon_has(app):
     app.done("call", "fake/echo", "text=1")
     assert offered("call", "fake/e") == ["fake/echo", "fake/env"]
     assert offered("call", "fake/echo", "t") == ["text="]
-    assert offered("call", "fake/slow", "progress=") == ["progress=true", "progress=false"]
+    assert offered("call", "fake/slow", "progress=") == ["progress=false", "progress=true"]
     assert offered("info", "") == ["fake"]
     assert offered("daemon", "sta") == ["start", "status"]
     assert "--strict" in offered("list", "--")
+    assert offered("call", "--s") == ["--save-dir", "--stdio"]
+    assert offered("call", "fake/echo", "--t") == ["--text=", "--timeout"]
+    assert offered("config", "remove", "") == ["fake"]
     for shell in ("bash", "zsh", "fish"):
-        assert "__complete" in app.done("completion", shell)
+        assert "_complete" in app.done("completion", shell)
     bash = app.done("completion", "bash")
     assert subprocess.run(["bash", "-n"], input=bash, text=True, check=False).returncode == 0
 

@@ -27,6 +27,10 @@ def run(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["_complete"]:
+        from mcp_cli.cli import completion
+
+        return completion.answer(arguments[1:])
     # A tool's words may look like anything; only `call` in first place makes them a tool's.
     given, words, behind = options.take(arguments, options.environment())
     if words[:1] == ["call"] and not {"-h", "--help"}.intersection(words[1:3]):
