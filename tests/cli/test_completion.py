@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 
 import pytest
 
@@ -193,3 +194,26 @@ def test_the_live_daemon_is_asked_what_it_can_be_asked(sandbox, offered):
 
 def test_what_stands_behind_an_option_is_not_the_daemons_name(offered):
     assert offered("status", "--timeout", "") == []
+
+
+def test_what_others_chose_is_inserted_as_text(sandbox, shell, offered):
+    """A name that is a command in a shell's eyes is quoted by the shell that inserts it."""
+    assert shell("true").code == 0
+    command = sandbox.write(
+        "bin/tool", f"#!{sys.executable}\nimport sys\nfrom daemonry.cli import completion\n" + TOOL
+    )
+    command.chmod(0o755)
+    if offered.name != "fish":  # which quotes as it inserts; what it lists is not quoted
+        assert offered.lines("say", "$(", program="tool") == [r"\$\(touch\ x\)"]
+    assert not (sandbox.path / "x").exists()
+
+
+TOOL = """
+from daemonry.cli.grammar import Command, Program, ValueKind, Word
+NAME = ValueKind("name")
+table = Program("tool", "A tool.", "1", (Command("say", "say it", (Word("name", "NAME", kind=NAME),)),))
+if sys.argv[1] == "completion":
+    sys.exit(completion.print_script(sys.argv[2], "tool"))
+names = ["$(touch x)", "$(two\\nlines", "$(\\x1b[2J"]
+sys.exit(completion.answer(table, sys.argv[2:], {NAME: lambda cursor: names}))
+"""
