@@ -121,3 +121,11 @@ def test_a_quick_command_ends_when_its_output_is_written(sandbox, program):
         wait_until(lambda: process.poll() is not None)
         process.stderr.close()
     assert process.returncode == 0
+
+
+def test_a_typed_client_that_blocks_loads_neither_asyncio_nor_the_server(bare):
+    modules, done = imported("-c", "import daemonry.service.client.proxy; from daemonry import Client")
+    assert done.returncode == 0
+    own = modules - bare
+    assert {"asyncio", "logging"} & own == set()
+    assert {module for module in own if module.startswith("daemonry.service.server")} == set()

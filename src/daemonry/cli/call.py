@@ -19,9 +19,10 @@ from daemonry.cli import exit_codes, output
 from daemonry.clock import Deadline
 from daemonry.daemon.instance import Instance
 from daemonry.limits import CONNECT_TIMEOUT_S
-from daemonry.service.client.blocking import CALL_TIMEOUT_S, Client
+from daemonry.service.client.blocking import Client
 from daemonry.service.client.link import time_left_s
-from daemonry.service.client.retry import READS, is_idempotent, only_reads
+from daemonry.service.client.replies import CALL_TIMEOUT_S
+from daemonry.service.interface.marks import READS, is_idempotent, only_reads
 from daemonry.spelling import did_you_mean, nearest
 from daemonry.terminal_text import printable
 from daemonry.wire import idl, varlink

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from daemonry.service.interface.declare import CallError, Interface
-
-if TYPE_CHECKING:
-    from daemonry.home.supervisor import Supervisor
 
 
 @dataclass
@@ -90,12 +87,40 @@ class HomeFileInvalid(CallError):
     reason: str
 
 
+class Services(Protocol):
+    """What does the calls of `HomeControl`: the services of a home, as `Supervisor` keeps them."""
+
+    def statuses(self) -> list[ServiceStatus]:
+        """Return how each service is, in the order in which they start."""
+
+    async def start(self, name: str) -> ServiceStatus:
+        """See `HomeControl.start`."""
+
+    async def stop_service(self, name: str) -> ServiceStatus:
+        """See `HomeControl.stop`."""
+
+    async def replace(self, name: str, pid: int, version: str) -> ServiceStatus:
+        """See `HomeControl.replace`."""
+
+    async def restart(self, name: str) -> ServiceStatus:
+        """See `HomeControl.restart`."""
+
+    async def reload(self) -> str:
+        """See `HomeControl.reload`."""
+
+    def settle(self) -> AsyncIterator[Event]:
+        """See `HomeControl.settle`."""
+
+    def down(self) -> AsyncIterator[Event]:
+        """See `HomeControl.down`."""
+
+
 class HomeControl(
     Interface, name="org.daemonry.Home", errors=(NoSuchService, NotUp, GoingDown, HomeFileInvalid)
 ):
     """Asks and commands the supervisor of a home."""
 
-    def __init__(self, supervisor: Supervisor | None = None) -> None:
+    def __init__(self, supervisor: Services | None = None) -> None:
         self._supervisor = supervisor
 
     async def services(self) -> list[ServiceStatus]:

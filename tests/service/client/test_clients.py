@@ -14,7 +14,7 @@ import pytest
 from daemonry import AsyncClient, CallError, Client, Context, Interface, Pool, errors, method
 from daemonry.clock import monotonic
 from daemonry.limits import READ_BYTES
-from daemonry.service.client.blocking import CALL_TIMEOUT_S, first_deadline
+from daemonry.service.client.replies import CALL_TIMEOUT_S, first_deadline
 from daemonry.testing import wait_until
 from daemonry.transport.connect import connect
 from daemonry.transport.endpoint import Endpoint

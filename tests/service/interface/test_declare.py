@@ -8,9 +8,9 @@ import pytest
 
 from daemonry import CallError, Context, Interface, method
 from daemonry.errors import DaemonryError
-from daemonry.service.client.retry import is_idempotent
 from daemonry.service.interface.declare import described
 from daemonry.service.interface.handler import Upgrade
+from daemonry.service.interface.marks import is_idempotent
 from daemonry.service.interface.schema import NotDescribable
 from daemonry.wire import idl, idl_printer
 

@@ -31,9 +31,9 @@ from daemonry.backoff import delays
 from daemonry.clock import Deadline, monotonic
 from daemonry.limits import CONNECT_RETRY_FIRST_S, CONNECT_RETRY_MAX_S, CONNECT_TIMEOUT_S, READ_BYTES
 from daemonry.process.forks import not_for_children
-from daemonry.service.client.blocking import CALL_TIMEOUT_S, failed, first_deadline
 from daemonry.service.client.conversation import Conversation
 from daemonry.service.client.link import time_left_s
+from daemonry.service.client.replies import CALL_TIMEOUT_S, failed, first_deadline
 from daemonry.service.client.retry import Attempts
 from daemonry.transport import ancillary
 from daemonry.transport.ancillary import Arrivals, Fd, close_all

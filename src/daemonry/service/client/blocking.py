@@ -19,11 +19,11 @@ from daemonry import faults
 from daemonry.clock import Deadline, monotonic
 from daemonry.limits import CONNECT_TIMEOUT_S, MAX_CLIENT_CONNECTIONS, READ_BYTES
 from daemonry.service.client.link import Link
+from daemonry.service.client.replies import CALL_TIMEOUT_S, failed, first_deadline
 from daemonry.service.client.turns import Turns
 from daemonry.transport.connect import connect
 from daemonry.transport.endpoint import Endpoint
 from daemonry.transport.stream import Stream
-from daemonry.wire import varlink
 from daemonry.wire.varlink import AnyReply, Call
 
 TYPE_CHECKING = False
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from daemonry.transport.ancillary import Fd
 
     AnyInterface = TypeVar("AnyInterface", bound=Interface)
-
-CALL_TIMEOUT_S = 30.0
-_ENDLESS = float("inf")
 
 
 class Client:
@@ -532,13 +529,6 @@ def _since(began_s: float, timeout_s: float) -> Deadline:
     return deadline
 
 
-def first_deadline(first_s: float | None, idle_s: float | None) -> Deadline:
-    """Return until when a stream's first reply is waited for: there is always an end, but for `inf`."""
-    if first_s is None:
-        first_s = CALL_TIMEOUT_S if idle_s is None else idle_s
-    return Deadline(None if first_s == _ENDLESS else first_s)
-
-
 class UpgradedStream(Stream):
     """A connection that speaks another protocol now; what came early is read first."""
 
@@ -582,22 +572,3 @@ def _blocking_proxy() -> Callable[..., Any]:
 
         _proxy_makers.append(blocking_proxy)
     return _proxy_makers[0]
-
-
-def failed(reply: AnyReply) -> faults.CallFailed:
-    """Return the exception for a reply that is an error."""
-    assert reply.error is not None
-    standard = {
-        varlink.INTERFACE_NOT_FOUND: faults.InterfaceNotFound,
-        varlink.METHOD_NOT_FOUND: faults.MethodNotFound,
-        varlink.METHOD_NOT_IMPLEMENTED: faults.MethodNotImplemented,
-        varlink.INVALID_PARAMETER: faults.InvalidParameter,
-        varlink.PERMISSION_DENIED: faults.PermissionDenied,
-        varlink.EXPECTED_MORE: faults.ExpectedMore,
-        "org.daemonry.Control.Paused": faults.Paused,
-        "org.daemonry.Control.Draining": faults.Draining,
-        "org.daemonry.Control.Overloaded": faults.Overloaded,
-        "org.daemonry.Control.Failed": faults.Failed,
-        "org.daemonry.Control.BadReply": faults.BadReply,
-    }
-    return standard.get(reply.error, faults.CallFailed)(reply.error, reply.parameters)

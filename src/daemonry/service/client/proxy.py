@@ -9,16 +9,16 @@ signatures takes longer than many calls.  What is a proxy's own is its client an
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
 from daemonry import errors
 from daemonry.service.interface.declare import CallError, Described, Interface, Method, described
+from daemonry.service.interface.descriptors import giver, taker
 from daemonry.service.interface.schema import NotDescribable
-from daemonry.service.server.dispatch import giver, taker
 from daemonry.transport.ancillary import Fd, close_all
 from daemonry.wire import fast_varlink
 from daemonry.wire.typed_reply import never_proved, reader
@@ -31,8 +31,9 @@ from daemonry.wire.varlink import (
 )
 
 if TYPE_CHECKING:
-    from daemonry.service.client.asynchronous import AsyncClient, Pool
-    from daemonry.service.client.blocking import Client
+    from socket import socket as Socket
+
+    from daemonry.transport.stream import Stream
 
 AnyInterface = TypeVar("AnyInterface", bound=Interface)
 
@@ -190,6 +191,100 @@ def _sent_name(parameter: inspect.Parameter) -> str:
     return parameter.name.rstrip("_")
 
 
+# --- what a proxy calls -----------------------------------------------------------------------
+
+
+class Caller(Protocol):
+    """What a proxy whose methods block needs of its client; see `Client`."""
+
+    def call_typed(
+        self, converter: Converter, given: Mapping[str, Any], frame: bytes | None, timeout_s: float
+    ) -> Any:
+        """Call a method and return its result."""
+
+    def call_with_fds(
+        self,
+        method: str,
+        parameters: Mapping[str, Any] | None = None,
+        fds: Sequence[Fd] = (),
+        *,
+        timeout_s: float = ...,
+    ) -> tuple[dict[str, Any], list[Fd]]:
+        """Call a method, passing descriptors; return its fields and the descriptors that came back."""
+
+    def stream(
+        self, method: str, parameters: Mapping[str, Any] | None = None, *, first_s: float | None = None
+    ) -> Generator[dict[str, Any], None, None]:
+        """Call a method that gives several replies and yield the fields of each."""
+
+    def stream_with_fds(
+        self,
+        method: str,
+        parameters: Mapping[str, Any] | None = None,
+        fds: Sequence[Fd] = (),
+        *,
+        first_s: float | None = None,
+    ) -> Generator[tuple[dict[str, Any], list[Fd]], None, None]:
+        """As `stream`, with the descriptors of each reply."""
+
+    def oneway(self, method: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Send a call that is not answered."""
+
+    def upgrade(
+        self, method: str, parameters: Mapping[str, Any] | None = None, *, timeout_s: float = ...
+    ) -> tuple[dict[str, Any], Stream]:
+        """Call a method and return its fields and the connection, which speaks another protocol now."""
+
+
+class AsyncCaller(Protocol):
+    """What a proxy whose methods are coroutines needs of its client; see `AsyncClient` and `Pool`.
+
+    For methods that pass descriptors or upgrade, it needs an `AsyncConnection`.
+    """
+
+    async def call_typed(
+        self, converter: Converter, given: Mapping[str, Any], frame: bytes | None, timeout_s: float
+    ) -> Any:
+        """Call a method and return its result."""
+
+    def stream(
+        self, method: str, parameters: Mapping[str, Any] | None = None, *, first_s: float | None = None
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Call a method that gives several replies and yield the fields of each."""
+
+    async def oneway(self, method: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Send a call that is not answered."""
+
+
+class AsyncConnection(AsyncCaller, Protocol):
+    """An `AsyncCaller` with a connection of its own, as `AsyncClient` is one."""
+
+    async def call_with_fds(
+        self,
+        method: str,
+        parameters: Mapping[str, Any] | None = None,
+        fds: Sequence[Fd] = (),
+        *,
+        timeout_s: float = ...,
+    ) -> tuple[dict[str, Any], list[Fd]]:
+        """Call a method, passing descriptors; return its fields and the descriptors that came back."""
+
+    def stream_with_fds(
+        self,
+        method: str,
+        parameters: Mapping[str, Any] | None = None,
+        fds: Sequence[Fd] = (),
+        *,
+        first_s: float | None = None,
+    ) -> AsyncGenerator[tuple[dict[str, Any], list[Fd]], None]:
+        """As `stream`, with the descriptors of each reply."""
+
+    async def upgrade(
+        self, method: str, parameters: Mapping[str, Any] | None = None, *, timeout_s: float = ...
+    ) -> tuple[dict[str, Any], Socket, bytes]:
+        """Call a method and return its fields, the socket, and the bytes that came early."""
+
+
 # --- proxies ----------------------------------------------------------------------------------
 
 _Wrap = Callable[[Converter, Method], Any]
@@ -230,7 +325,7 @@ _blocking: dict[type[Interface], type[Interface]] = {}
 _async: dict[type[Interface], type[Interface]] = {}
 
 
-def blocking_proxy(client: Client, kind: type[AnyInterface], timeout_s: float) -> AnyInterface:
+def blocking_proxy(client: Caller, kind: type[AnyInterface], timeout_s: float) -> AnyInterface:
     """Return a proxy whose methods block, over `client`."""
     proxy: AnyInterface = _proxy(_made(kind, _blocking, _wrap_blocking), client, timeout_s)
     return proxy
@@ -302,7 +397,7 @@ def _wrap_with_fds(converter: Converter) -> Any:
 
 def _wrap_stream(converter: Converter) -> Any:
     def stream(self: Any, /, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        client: Client = self.__daemonry_client__
+        client: Caller = self.__daemonry_client__
         fds: list[Fd] = []
         parameters = converter.plain(converter.given(args, kwargs), fds)
         first_s = self.__daemonry_timeout_s__
@@ -340,7 +435,7 @@ def _wrap_upgrade(converter: Converter) -> Any:
 # --- asyncio ----------------------------------------------------------------------------------
 
 
-def async_proxy(client: AsyncClient | Pool, kind: type[AnyInterface], timeout_s: float) -> AnyInterface:
+def async_proxy(client: AsyncCaller, kind: type[AnyInterface], timeout_s: float) -> AnyInterface:
     """Return a proxy whose methods are coroutines and async iterators, over `client`.
 
     Raises:
@@ -405,7 +500,7 @@ def _wrap_async_with_fds(converter: Converter) -> Any:
 
 def _wrap_async_stream(converter: Converter) -> Any:
     async def stream(self: Any, /, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        client = self.__daemonry_client__
+        client: AsyncConnection = self.__daemonry_client__
         fds: list[Fd] = []
         parameters = converter.plain(converter.given(args, kwargs), fds)
         first_s = self.__daemonry_timeout_s__

@@ -18,26 +18,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-# The line of a method's description by which an interface says that twice is as good as once, for
-# those who have no more than the description.
-IDEMPOTENT: Final = "[Idempotent]"
-# The line that says that a method changes nothing: it is answered in a paused daemon too, and to read
-# twice is as good as once.
-READS: Final = "[Reads]"
-
 # How long to wait before each new attempt, in seconds.  The first finds a daemon that was restarted
 # since the last call; what loses three connections in a row is not mended by a fourth.
 WAITS_S: Final = (0.0, 0.05, 0.2)
-
-
-def is_idempotent(doc: str) -> bool:
-    """Say whether a method's description says that doing it twice is as good as once."""
-    return any(line.strip() in (IDEMPOTENT, READS) for line in doc.splitlines())
-
-
-def only_reads(doc: str) -> bool:
-    """Say whether a method's description says that it changes nothing."""
-    return any(line.strip() == READS for line in doc.splitlines())
 
 
 class Attempts:

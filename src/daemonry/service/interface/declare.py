@@ -31,9 +31,9 @@ from typing import Any, ClassVar, Final, TypeVar, get_args, get_origin, get_type
 import msgspec
 
 from daemonry.errors import CallFailed
-from daemonry.service.client.retry import IDEMPOTENT, READS
 from daemonry.service.interface import shapes
 from daemonry.service.interface.handler import Context, Upgrade
+from daemonry.service.interface.marks import IDEMPOTENT, READS
 from daemonry.service.interface.schema import (
     NotDescribable,
     Schema,

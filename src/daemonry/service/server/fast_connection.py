@@ -13,21 +13,49 @@ from __future__ import annotations
 
 from _socket import AF_UNIX, MSG_DONTWAIT, SHUT_RD
 from _socket import socket as Socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from daemonry.limits import READ_BYTES
 from daemonry.transport.credentials import Peer
 
 if TYPE_CHECKING:
-    from daemonry.service.server.connections import Reception
+    from collections.abc import Callable
+
+    from daemonry.service.server.dispatch import Ran, Ready
     from daemonry.transport.credentials import Ids
+
+
+class Owner(Protocol):
+    """What a fast connection needs of who let it in; see `connections.Reception`.
+
+    Attributes:
+        answer_at_once, ready: what answers calls: see `Calls`.
+    """
+
+    answer_at_once: Callable[[bytes], Ran | bytes | None]
+    ready: dict[bytes, Ready]
+
+    def has_spoken(self, guest: Guest) -> None:
+        """Take note that the client has said something, which was answered."""
+
+    def watch_by_loop(self, guest: Guest) -> None:
+        """Have the loop itself watch a client who says more than one thing."""
+
+    def take_over(self, guest: Guest, data: bytes, ran: Ran | bytes | None) -> None:
+        """Go on with a connection that needs more; see `Reception.take_over`."""
+
+    def leave(self, guest: Guest) -> None:
+        """End a connection."""
+
+    def finish(self, guest: Guest) -> None:
+        """End a connection so that the client has all that was sent."""
 
 
 class Guest:
     """A client.
 
     Args:
-        reception: what it is let go to when it needs more, and when it is gone.
+        reception: takes over when it needs more, and lets it go.
         sock: the connection; this object's, until it is given on.
         ids: who is at its other end.
 
@@ -42,7 +70,7 @@ class Guest:
 
     __slots__ = ("_ready", "_reception", "activity", "here", "ids", "sock", "until_s", "watched_by_loop")
 
-    def __init__(self, reception: Reception, sock: Socket, ids: Ids) -> None:
+    def __init__(self, reception: Owner, sock: Socket, ids: Ids) -> None:
         self._reception = reception
         self._ready = reception.ready
         self.sock = sock

@@ -1,0 +1,28 @@
+"""The lines of a method's description that say what a client may assume of it.
+
+A client that has the Python class reads the marks of `declare`; one that has only the description that
+a daemon sends, as the command line has, reads these lines.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+# The line of a method's description by which an interface says that twice is as good as once, for
+# those who have no more than the description.
+IDEMPOTENT: Final = "[Idempotent]"
+# The line that says that a method changes nothing: it is answered in a paused daemon too, and to read
+# twice is as good as once.
+READS: Final = "[Reads]"
+
+
+def is_idempotent(doc: str) -> bool:
+    """Say whether a method's description says that doing it twice is as good as once."""
+    return any(line.strip() in (IDEMPOTENT, READS) for line in doc.splitlines())
+
+
+def only_reads(doc: str) -> bool:
+    """Say whether a method's description says that it changes nothing."""
+    return any(line.strip() == READS for line in doc.splitlines())
