@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from daemonry import errors
-from mcp_cli.cli.call import INTERFACE, NOT_CONFIGURED
 from mcp_cli.client.retry import MOST, Attempts
+from mcp_cli.names import INTERFACE, NOT_CONFIGURED
 
 NOTHING_DONE = [
     errors.Draining("org.daemonry.Draining", {}),

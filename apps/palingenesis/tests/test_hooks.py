@@ -11,10 +11,10 @@ import uuid
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from palingenesis.evidence.facts import Evidence, Fact, Sign, Source
 
 from daemonry.testing import wait_until
 from palingenesis.agents.known import profiles
-from palingenesis.evidence.facts import Evidence, Fact, Sign, Source
 from palingenesis.hooks import script
 from palingenesis.hooks.agents import AGENTS
 from palingenesis.hooks.settings_text import (

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from palingenesis.evidence.facts import Evidence, Fact, Sign, Source
 
 from palingenesis.agents.known import profiles
 from palingenesis.evidence import opencode, tail
-from palingenesis.evidence.facts import Evidence, Fact, Sign, Source
 from palingenesis.evidence.json_lines import line_of
 from palingenesis.evidence.places import look
 from palingenesis.evidence.survey import _from_file

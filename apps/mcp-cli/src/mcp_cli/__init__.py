@@ -2,7 +2,8 @@
 
 From Python: `mcp_cli.connect()` (see `client.api`).
 
-    protocol    the names and the typed calls that the commands and the daemon share
+    names       the names that the commands and the daemon share
+    protocol    the typed calls between them
     config      the configuration: found, read, checked, cached, edited, imported from other programs
     pool        the servers: started on demand, kept running, restarted, ended; only this part imports the SDK
     client      how a command or a program reaches the daemon or a server, in each of the three modes
@@ -14,9 +15,7 @@ From Python: `mcp_cli.connect()` (see `client.api`).
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
-
-NAME = "mcp-cli"
+from mcp_cli.names import NAME, __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

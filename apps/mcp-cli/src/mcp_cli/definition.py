@@ -7,7 +7,7 @@ the setup, in the daemon alone, and the protocol's SDK with the first server.
 from __future__ import annotations
 
 from daemonry import Daemon, Place
-from mcp_cli import NAME, __version__
+from mcp_cli.names import NAME, __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,9 @@ import sys
 
 import daemonry
 from mcp_cli.client.options import DIRECT, Options, environment
+from mcp_cli.client.tool_call import ToolCall, answered
 from mcp_cli.config import cache, search
+from mcp_cli.names import CALL, GRACE_S, NOT_CONFIGURED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,57 +22,8 @@ if TYPE_CHECKING:
 
     Events = Generator[dict[str, Any], None, None]
 
-INTERFACE = "org.daemonry.mcp"
-CALL = f"{INTERFACE}.Call"
-NOT_CONFIGURED = f"{INTERFACE}.NotConfigured"
-# The server's silence is measured by the daemon, which then answers; this is for the daemon's own.
-# A server that has to be started first may take its time for that besides.
-GRACE_S = 90.0
 MAX_ARGUMENT_BYTES = 16 << 20
 WAIT_BEFORE_HINT_S = 3.0
-
-
-class Asked:
-    """A tool call as it was typed.
-
-    Attributes:
-        arguments: a JSON object as text, or "" where `words` hold them.
-        server: the server's name.
-        tool: the tool's.
-        words: `key=value` and the like.
-    """
-
-    __slots__ = ("arguments", "server", "tool", "words")
-
-    def __init__(self, server: str, tool: str, arguments: str, words: list[str]) -> None:
-        self.server = server
-        self.tool = tool
-        self.arguments = arguments
-        self.words = words
-
-    def parameters(self, options: Options, fingerprint: str, answers: list[str]) -> dict[str, Any]:
-        """Return what `Call` is given."""
-        fields: dict[str, Any] = {
-            "server": self.server,
-            "fingerprint": fingerprint,
-            "tool": self.tool,
-            "logs": wants_logs(options),
-            "answers": answers,
-        }
-        if self.words:
-            fields["words"] = self.words
-        else:
-            fields["arguments"] = self.arguments or "{}"
-        if options.timeout_s is not None:
-            fields["timeout_s"] = options.timeout_s
-        if not options.check:
-            fields["check"] = False
-        return fields
-
-
-def wants_logs(options: Options) -> bool:
-    """Whether progress and log lines are shown: on a terminal, or where asked for."""
-    return not options.quiet and (options.verbose or sys.stderr.isatty())
 
 
 def run(options: Options, words: list[str], behind: list[str]) -> int:
@@ -97,10 +50,8 @@ def run(options: Options, words: list[str], behind: list[str]) -> int:
         return _failed(error, options, asked)
 
 
-def _warm(options: Options, asked: Asked) -> Events | None:
+def _warm(options: Options, asked: ToolCall) -> Events | None:
     """Return the call's events if all that it needs is at hand, else None.  Nothing is sent yet."""
-    from mcp_cli.client import answerable
-
     surroundings = environment()
     try:
         found = search.find(options.config, surroundings)
@@ -117,11 +68,11 @@ def _warm(options: Options, asked: Asked) -> Events | None:
     if client is None:
         return None
     limit_s = options.timeout_s or known.timeout_s
-    parameters = asked.parameters(options, known.fingerprint, answerable.answered(options))
+    parameters = asked.parameters(options, known.fingerprint, answered(options))
     return connect.watched(client.stream(CALL, parameters, idle_s=limit_s + GRACE_S), client)
 
 
-def _in_full(options: Options, asked: Asked) -> int:
+def _in_full(options: Options, asked: ToolCall) -> int:
     from mcp_cli.cli import events as follow
     from mcp_cli.client.session import Session
 
@@ -134,7 +85,7 @@ def _in_full(options: Options, asked: Asked) -> int:
         return _failed(error, options, asked)
 
 
-def _failed(error: BaseException, options: Options, asked: Asked) -> int:
+def _failed(error: BaseException, options: Options, asked: ToolCall) -> int:
     from mcp_cli.client import failures
 
     return failures.tell(error, options, asked.server, asked.tool)
@@ -143,7 +94,7 @@ def _failed(error: BaseException, options: Options, asked: Asked) -> int:
 # --- words ------------------------------------------------------------------------------------
 
 
-def asked_of(options: Options, words: list[str], behind: list[str]) -> Asked:
+def asked_of(options: Options, words: list[str], behind: list[str]) -> ToolCall:
     """Return the call that the words behind `call` stand for.
 
     Raises:
@@ -152,16 +103,16 @@ def asked_of(options: Options, words: list[str], behind: list[str]) -> Asked:
     server, tool, rest = target_of(options, words or words + behind)
     given = rest + behind if words else rest
     if not given:
-        return Asked(server, tool, _from_pipe(), [])
+        return ToolCall(server, tool, _from_pipe(), [])
     first = given[0]
     if len(given) == 1:
         if first == "-":
-            return Asked(server, tool, _read_all(0, "standard input"), [])
+            return ToolCall(server, tool, _read_all(0, "standard input"), [])
         if first[:1] == "@" and len(first) > 1:
-            return Asked(server, tool, _from_file(first[1:]), [])
+            return ToolCall(server, tool, _from_file(first[1:]), [])
         if first.lstrip()[:1] in ("{", "["):
-            return Asked(server, tool, first, [])
-    return Asked(server, tool, "", given)
+            return ToolCall(server, tool, first, [])
+    return ToolCall(server, tool, "", given)
 
 
 def target_of(options: Options, words: list[str]) -> tuple[str, str, list[str]]:

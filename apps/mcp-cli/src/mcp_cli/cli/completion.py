@@ -21,6 +21,7 @@ from mcp_cli.client import connect
 from mcp_cli.client.options import Options, environment
 from mcp_cli.client.session import Session
 from mcp_cli.config import files
+from mcp_cli.names import INTERFACE
 from mcp_cli.pool import arguments
 
 # How long a shell waits for a server to say what it has.
@@ -122,7 +123,7 @@ def _items(options: Options, method: str, server: str) -> list[dict[str, Any]]:
         refs = session.configure([session.server(server)])
         items: list[dict[str, Any]] = []
         listings = session.client.stream(
-            f"{call.INTERFACE}.{method}", {"servers": refs, "detail": True}, idle_s=PATIENCE_S
+            f"{INTERFACE}.{method}", {"servers": refs, "detail": True}, idle_s=PATIENCE_S
         )
         for listing in listings:
             items += listing.get("items", [])

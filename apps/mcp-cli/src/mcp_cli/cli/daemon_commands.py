@@ -12,13 +12,12 @@ import sys
 
 from daemonry import Instance, errors
 from daemonry.cli import kit
-from mcp_cli import NAME
 from mcp_cli.cli import tables
-from mcp_cli.cli.call import INTERFACE
 from mcp_cli.client import connect, options
 from mcp_cli.client.options import Options
 from mcp_cli.client.session import TTL_VARIABLE
 from mcp_cli.config.model import DEFAULT_TTL_S
+from mcp_cli.names import INTERFACE, NAME
 
 
 def start(options: Options, given: argparse.Namespace) -> int:

@@ -14,13 +14,13 @@ from typing import Any
 
 from daemonry import errors
 from daemonry.cli import kit
-from mcp_cli import NAME
 from mcp_cli.cli import call, tables, terminal
-from mcp_cli.cli.events import write
 from mcp_cli.cli.listing import counted, first_line, gather
+from mcp_cli.cli.terminal import write
 from mcp_cli.client.options import Options
 from mcp_cli.client.session import Session
 from mcp_cli.config.model import STDIO, ServerConfig
+from mcp_cli.names import NAME
 from mcp_cli.pool import arguments
 
 

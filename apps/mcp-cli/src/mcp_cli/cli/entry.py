@@ -38,10 +38,10 @@ def _run(arguments: list[str]) -> int:
 
         _interruptible()
         return call.run(given, words[1:], behind)
-    from mcp_cli.cli import grammar
+    from mcp_cli.cli import dispatch
 
     _interruptible()
-    return grammar.run(given, words, behind)
+    return dispatch.run(given, words, behind)
 
 
 def _interruptible() -> None:

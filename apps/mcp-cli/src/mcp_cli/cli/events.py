@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from daemonry.cli.kit import DONE, FAILED, UNKNOWN_OUTCOME
-from mcp_cli.cli.terminal import end_of_line, json_safe, safe
+from mcp_cli.cli.terminal import end_of_line, json_safe, safe, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,13 +87,6 @@ def last(
             shown.clear()
         events.close()
     return None, ""
-
-
-def write(text: str, stream: Any) -> None:
-    """Write text that may hold what UTF-8 cannot carry."""
-    if not text.isascii():
-        stream.reconfigure(errors="backslashreplace")
-    stream.write(text)
 
 
 def _say_json(final: dict[str, Any], text: str, is_error: bool) -> None:

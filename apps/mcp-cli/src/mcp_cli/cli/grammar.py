@@ -1,17 +1,14 @@
 """The table of all commands.
 
 Owns the verbs, their words and options.  Options that every command knows are read by `options`, which takes
-them out before; what a command does is in the module that is imported for it.
+them out before; `dispatch` imports the module that does a command.
 """
 
 from __future__ import annotations
 
-import argparse
 import textwrap
-from collections.abc import Callable
 from typing import Final
 
-from daemonry import errors
 from daemonry.cli.grammar import (
     COMPLETION,
     DIRECTORY,
@@ -25,13 +22,10 @@ from daemonry.cli.grammar import (
     ValueKind,
     Word,
 )
-from daemonry.cli.parser import parser_of
-from mcp_cli import NAME, __version__
-from mcp_cli.client.options import Options
+from mcp_cli.names import NAME, __version__
 
 __all__ = ["ARGUMENT", "MCP_CLI", "OF_A_SERVER", "SHELLS", "run"]
 
-Does = Callable[[Options, argparse.Namespace], int]
 
 # What a server, the daemon and the configuration know; `completion` asks them.
 OF_A_SERVER: Final = ValueKind("of a server")
@@ -310,38 +304,3 @@ MCP_CLI: Final = Program(
     version_names="-V --version",
     needs_command=False,
 )
-
-
-def run(options: Options, words: list[str], behind: list[str]) -> int:
-    """Do what a command line asks and return its exit code.
-
-    Raises:
-        DaemonryError, OSError: it failed.
-        SystemExit: the library did it, or it was asked in the wrong way.
-    """
-    if not words:
-        words = ["list"]
-    given = parser_of(MCP_CLI).parse_args([*words, *(["--", *behind] if behind else [])])
-    module, _, function = given.does.partition(":")
-    if not module:
-        raise errors.ArgumentInvalid(
-            " ".join(words), f"is not a whole command (try {NAME} {words[0]} --help)"
-        )
-    import importlib
-
-    does: Does = getattr(importlib.import_module(f"mcp_cli.{module}"), function)
-    try:
-        return does(options, given)
-    except (errors.DaemonryError, KeyboardInterrupt) as error:
-        if isinstance(error, errors.ConfigError | errors.TargetInvalid) and not options.json:
-            raise
-        from mcp_cli.client import failures
-
-        return failures.tell(error, options, _server_of(given))
-
-
-def _server_of(given: argparse.Namespace) -> str:
-    """Return the server that a command is about, for messages; the program's name for none."""
-    target = getattr(given, "server", None) or getattr(given, "target", None) or NAME
-    first = str(target[0] if isinstance(target, list) else target)
-    return NAME if "://" in first else first.partition("/")[0]

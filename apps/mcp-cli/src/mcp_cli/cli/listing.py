@@ -19,7 +19,7 @@ from typing import Any
 from daemonry import errors
 from daemonry.cli import kit
 from mcp_cli.cli import tables, terminal
-from mcp_cli.cli.events import write
+from mcp_cli.cli.terminal import write
 from mcp_cli.client import failures
 from mcp_cli.client.options import Options
 from mcp_cli.client.session import Events, Session

@@ -1,8 +1,7 @@
 """A server's questions, put to the person at the terminal.
 
 Owns elicitation (a small form, field by field; or a page to open) and sampling (which this program has no
-model for: the person may write the answer, and is asked first).  The answer goes by a connection of its
-own, for the call's own is waiting.
+model for: the person may write the answer, and is asked first).  `answers` sends the answer.
 """
 
 from __future__ import annotations
@@ -14,9 +13,8 @@ from typing import Any
 
 from daemonry import errors
 from mcp_cli.cli import terminal
-from mcp_cli.cli.call import INTERFACE
-from mcp_cli.client import connect
-from mcp_cli.client.answerable import ELICITATION, SAMPLING
+from mcp_cli.client import answers
+from mcp_cli.client.tool_call import ELICITATION, SAMPLING
 from mcp_cli.pool import arguments
 
 
@@ -36,30 +34,10 @@ def put(event: Mapping[str, Any], server: str) -> None:
     except EOFError:
         _say("")  # the cursor stands behind the question
         answer = json.dumps({"action": "cancel"}) if event.get("method") == ELICITATION else ""
-    client = _answering()
-    if client is None:
-        return
     try:
-        client.call(f"{INTERFACE}.Answer", {"id": event["id"], "result": answer})
+        answers.send(event["id"], answer)
     except errors.CallFailed:
         _say("that was too late: the call has gone on")
-    finally:
-        if client is not _direct:
-            client.close()
-
-
-# In direct mode the pool itself is told; `session` sets it.
-_direct: Any = None
-
-
-def answer_by(pool: Any) -> None:
-    """Send the answers to a pool in this process."""
-    global _direct  # noqa: PLW0603  # one command, one pool
-    _direct = pool
-
-
-def _answering() -> Any:
-    return _direct if _direct is not None else connect.try_connect()
 
 
 def _elicited(asked: Mapping[str, Any], server: str) -> str:

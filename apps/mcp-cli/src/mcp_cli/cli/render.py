@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mcp_cli.cli import tables, terminal
-from mcp_cli.cli.events import write
+from mcp_cli.cli.terminal import write
 from mcp_cli.client.options import Options
 
 # What mimetypes gives is the system's: on some, image/jpeg is .jpe.

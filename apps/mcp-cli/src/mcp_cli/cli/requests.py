@@ -98,10 +98,10 @@ def _shown(came: bool, text: str, options: Options, show: object) -> int:
     if not came:
         raise errors.ConnectionLost("the daemon", "maybe")
     if options.raw:
-        follow.write(terminal.json_safe(text, sys.stdout) + "\n", sys.stdout)
+        terminal.write(terminal.json_safe(text, sys.stdout) + "\n", sys.stdout)
     elif options.json:
         whole = f'{{"outcome":"done","result":{text}}}\n'
-        follow.write(terminal.json_safe(whole, sys.stdout), sys.stdout)
+        terminal.write(terminal.json_safe(whole, sys.stdout), sys.stdout)
     else:
         assert callable(show)
         show()

@@ -10,7 +10,11 @@ from daemonry.terminal_text import for_stream as safe
 from daemonry.terminal_text import json_for_stream as json_safe
 from daemonry.terminal_text import shown
 
-__all__ = ["COLUMNS", "LINES", "end_of_line", "json_safe", "safe", "shown", "size"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["COLUMNS", "LINES", "end_of_line", "json_safe", "safe", "shown", "size", "write"]
 
 # A pseudo-terminal that nobody gave a size says 0.
 COLUMNS = 80
@@ -31,3 +35,10 @@ def size(fd: int) -> tuple[int, int]:
 def end_of_line(text: str) -> str:
     """Return `text` with a line feed at its end; nothing stays nothing."""
     return text if not text or text.endswith("\n") else f"{text}\n"
+
+
+def write(text: str, stream: Any) -> None:
+    """Write text that may hold what UTF-8 cannot carry."""
+    if not text.isascii():
+        stream.reconfigure(errors="backslashreplace")
+    stream.write(text)

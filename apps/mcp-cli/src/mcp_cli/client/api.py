@@ -24,12 +24,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from daemonry import Client, errors
-from mcp_cli import NAME
-from mcp_cli.cli.call import GRACE_S, INTERFACE
 from mcp_cli.client import connect as reach
 from mcp_cli.client.options import AUTO, DIRECT, REQUIRE, Options
 from mcp_cli.client.retry import Attempts
 from mcp_cli.client.session import START_TIMEOUT_S, NoSuchServer, Session
+from mcp_cli.names import GRACE_S, INTERFACE, NAME
 from mcp_cli.pool import arguments
 
 OnEvent = Callable[[Mapping[str, Any]], None]

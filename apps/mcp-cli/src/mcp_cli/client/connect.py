@@ -7,7 +7,7 @@ the probe during a long call.  Starting a daemon is `session`'s.  On the path of
 from __future__ import annotations
 
 import daemonry
-from mcp_cli import NAME
+from mcp_cli.names import NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def watched(
     def probe(_number: int, _frame: object) -> None:
         from mcp_cli.client import probe as silence
 
-        silence.check(PROBE_TIMEOUT_S)
+        silence.check(socket_path(), PROBE_TIMEOUT_S)
         signal.setitimer(signal.ITIMER_REAL, PROBE_EVERY_S)  # not sooner: a probe takes its time
 
     try:

@@ -13,9 +13,8 @@ from typing import Any
 
 from daemonry import errors, terminal_text
 from daemonry.cli import kit
-from mcp_cli import NAME
-from mcp_cli.cli.call import INTERFACE
 from mcp_cli.client.options import Options
+from mcp_cli.names import INTERFACE, NAME
 
 NOT_SENT = "not_sent"
 MAYBE_RAN = "maybe_ran"

@@ -6,8 +6,7 @@ Owns the probe and the error.  Imported when there is a silence.
 from __future__ import annotations
 
 from daemonry import Endpoint, Instance, errors
-from mcp_cli import NAME
-from mcp_cli.client.connect import socket_path
+from mcp_cli.names import NAME
 
 
 class DaemonSilent(errors.IpcError):
@@ -23,15 +22,15 @@ class DaemonSilent(errors.IpcError):
         self.pid = pid
 
 
-def check(timeout_s: float) -> None:
-    """Ask the daemon whether it is there.
+def check(socket_path: str, timeout_s: float) -> None:
+    """Ask the daemon at a socket whether it is there.
 
     Raises:
         DaemonSilent: it does not answer.
     """
     instance = Instance.named(NAME)
     try:
-        Instance(None, Endpoint.unix(socket_path())).request("PING", timeout_s)
+        Instance(None, Endpoint.unix(socket_path)).request("PING", timeout_s)
     except errors.DeadlineExceeded:
         raise DaemonSilent(instance.pid()) from None
     except errors.DaemonryError:

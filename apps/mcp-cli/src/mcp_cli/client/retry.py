@@ -7,7 +7,7 @@ Owns the decision.  Before the next attempt the caller gives the daemon the serv
 from __future__ import annotations
 
 from daemonry import errors
-from mcp_cli.cli.call import NOT_CONFIGURED
+from mcp_cli.names import NOT_CONFIGURED
 
 MOST = 3
 

@@ -17,12 +17,12 @@ from typing import Any, Self
 from daemonry import Client, errors
 from daemonry.cli import kit
 from daemonry.spelling import did_you_mean
-from mcp_cli import NAME
-from mcp_cli.cli import call
-from mcp_cli.client import answerable, connect
+from mcp_cli.client import connect
 from mcp_cli.client.options import DIRECT, REQUIRE, Options, environment
+from mcp_cli.client.tool_call import ToolCall, answered
 from mcp_cli.config import files, model
 from mcp_cli.config.model import Config, ServerConfig
+from mcp_cli.names import CALL, GRACE_S, INTERFACE, NAME
 
 Events = Generator[dict[str, Any], None, None]
 
@@ -113,10 +113,10 @@ class Session:
     def _connect(self) -> Any:
         if self.options.mode == DIRECT:
             from mcp_cli import pool
-            from mcp_cli.cli import questions
+            from mcp_cli.client import answers
 
             direct = pool.in_this_process(for_command=True)
-            questions.answer_by(direct)
+            answers.answer_by(direct)
             return direct
         client = connect.try_connect()
         if client is not None:
@@ -148,7 +148,7 @@ class Session:
         servers = list(servers)
         definitions = [self.definition(one) for one in servers]
         limit_s = min(self.options.timeout_s or CONFIGURE_TIMEOUT_S, CONFIGURE_TIMEOUT_S)
-        method = f"{call.INTERFACE}.Configure"
+        method = f"{INTERFACE}.Configure"
         try:
             changed = self.client.call(method, {"servers": definitions}, timeout_s=limit_s)
         except errors.DeadlineExceeded:
@@ -161,7 +161,7 @@ class Session:
         """Say of a server that it is new only because the caller's variables are others."""
         if not new:
             return
-        running = self.client.call(f"{call.INTERFACE}.Servers")["result"]
+        running = self.client.call(f"{INTERFACE}.Servers")["result"]
         for one in new:
             others = [
                 other
@@ -188,9 +188,9 @@ class Session:
             CallFailed: as the method.
         """
         (ref,) = self.configure([self.server(server)])
-        limit_s = (timeout_s or self.options.timeout_s or self._limit_s(server)) + call.GRACE_S
+        limit_s = (timeout_s or self.options.timeout_s or self._limit_s(server)) + GRACE_S
         reply: dict[str, Any] = self.client.call(
-            f"{call.INTERFACE}.{method}", {**ref, **parameters}, timeout_s=limit_s
+            f"{INTERFACE}.{method}", {**ref, **parameters}, timeout_s=limit_s
         )
         return reply
 
@@ -202,14 +202,14 @@ class Session:
             CallFailed: as the method.
         """
         (ref,) = self.configure([self.server(server)])
-        limit_s = (self.options.timeout_s or self._limit_s(server)) + call.GRACE_S
+        limit_s = (self.options.timeout_s or self._limit_s(server)) + GRACE_S
         if (
             self.options.timeout_s is not None
             and "timeout_s" not in parameters
             and method in ("Read", "Prompt")
         ):
             parameters = {**parameters, "timeout_s": self.options.timeout_s}
-        return self._watched(f"{call.INTERFACE}.{method}", {**ref, **parameters}, limit_s)
+        return self._watched(f"{INTERFACE}.{method}", {**ref, **parameters}, limit_s)
 
     def listings(self, method: str, servers: list[ServerConfig], detail: bool = True) -> Events:
         """List what several servers have; each comes when it has answered.
@@ -218,19 +218,19 @@ class Session:
             ConfigError: before anything is sent.
         """
         refs = self.configure(servers)
-        limit_s = max([one.start_timeout_s for one in servers], default=0.0) + call.GRACE_S
-        return self._watched(f"{call.INTERFACE}.{method}", {"servers": refs, "detail": detail}, limit_s)
+        limit_s = max([one.start_timeout_s for one in servers], default=0.0) + GRACE_S
+        return self._watched(f"{INTERFACE}.{method}", {"servers": refs, "detail": detail}, limit_s)
 
-    def call(self, asked: call.Asked) -> Events:
+    def call(self, asked: ToolCall) -> Events:
         """Call a tool.
 
         Raises:
             NoSuchServer, ConfigError: before anything is sent.
         """
         (ref,) = self.configure([self.server(asked.server)])
-        parameters = asked.parameters(self.options, ref["fingerprint"], answerable.answered(self.options))
-        limit_s = (self.options.timeout_s or self._limit_s(asked.server)) + call.GRACE_S
-        return self._watched(call.CALL, parameters, limit_s)
+        parameters = asked.parameters(self.options, ref["fingerprint"], answered(self.options))
+        limit_s = (self.options.timeout_s or self._limit_s(asked.server)) + GRACE_S
+        return self._watched(CALL, parameters, limit_s)
 
     def retried(self, attempt: Callable[[], int]) -> int:
         """Make an attempt, and again while it fails in a way that certainly sent nothing.
@@ -264,7 +264,7 @@ class Session:
         """
         refs = parameters.get("servers") or [parameters]
         asked = parameters.get("timeout_s") or self.options.timeout_s
-        return max(asked or self._limit_s(ref["server"]) for ref in refs) + call.GRACE_S
+        return max(asked or self._limit_s(ref["server"]) for ref in refs) + GRACE_S
 
     def _limit_s(self, server: str) -> float:
         found = self.config.server(server)

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Mapping
 
 from daemonry import Client, ensure
-from mcp_cli import NAME
 from mcp_cli.definition import daemon
+from mcp_cli.names import NAME
 
 
 def started(variables: Mapping[str, str], timeout_s: float) -> Client:

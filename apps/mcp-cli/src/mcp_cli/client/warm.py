@@ -15,13 +15,12 @@ from typing import Any
 import msgspec
 
 from daemonry import AsyncClient, CallError, errors
-from mcp_cli import NAME
-from mcp_cli.cli.call import INTERFACE
 from mcp_cli.client import connect
 from mcp_cli.client.options import DIRECT, REQUIRE, Options
 from mcp_cli.client.retry import Attempts
 from mcp_cli.client.session import START_TIMEOUT_S, NoSuchServer, Session
 from mcp_cli.config.model import ServerConfig
+from mcp_cli.names import INTERFACE, NAME
 
 Events = AsyncGenerator[dict[str, Any], None]
 

@@ -14,8 +14,8 @@ import os
 import time
 
 from daemonry import open_regular
-from mcp_cli import __version__
 from mcp_cli.config.search import Found, home_dir
+from mcp_cli.names import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

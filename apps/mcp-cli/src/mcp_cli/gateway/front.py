@@ -18,9 +18,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from daemonry import errors
-from mcp_cli import NAME, __version__
-from mcp_cli.cli.call import INTERFACE
 from mcp_cli.client.warm import Warm
+from mcp_cli.names import INTERFACE, NAME, __version__
 
 LATEST: Final = "2025-11-25"
 VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", LATEST)

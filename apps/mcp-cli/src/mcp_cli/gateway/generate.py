@@ -16,9 +16,9 @@ from typing import Any
 from daemonry import errors, write_atomically
 from daemonry.cli import kit
 from daemonry.terminal_text import printable, shown
-from mcp_cli import NAME, __version__
 from mcp_cli.client.api import Servers, python_name
 from mcp_cli.client.options import Options
+from mcp_cli.names import NAME, __version__
 from mcp_cli.pool import arguments
 from mcp_cli.pool.arguments import followed
 

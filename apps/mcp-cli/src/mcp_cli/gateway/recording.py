@@ -18,9 +18,9 @@ import time
 from typing import Any, BinaryIO, TextIO
 
 from daemonry.cli import kit
-from mcp_cli import NAME
 from mcp_cli.client.options import Options
 from mcp_cli.config.given_files import read_given
+from mcp_cli.names import NAME
 
 HEAD = {"mcp-cli": "recording", "version": 1}
 NOT_RECORDED = -32001

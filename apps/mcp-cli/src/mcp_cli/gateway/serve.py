@@ -16,11 +16,11 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, Final
 
 from daemonry import Place, keep_token
-from mcp_cli import NAME
 from mcp_cli.client.options import Options
 from mcp_cli.client.warm import Warm
 from mcp_cli.gateway import http_guard
 from mcp_cli.gateway.front import NOT_JSON, PARSE_ERROR, Front
+from mcp_cli.names import NAME
 
 MAX_LINE_BYTES: Final = 64 << 20
 # For what was asked when the client has ended its input.

@@ -20,7 +20,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mcp_cli import __version__
+from mcp_cli.names import __version__
 from mcp_cli.pool import http
 from mcp_cli.pool.results import brief, cut
 from mcp_cli.pool.stdio import Process, SpawnFailed

@@ -19,9 +19,9 @@ from typing import Any, Self, get_type_hints
 import msgspec
 
 from daemonry import CallError, errors
+from mcp_cli.names import INTERFACE
 from mcp_cli.pool.service import Pool
 from mcp_cli.pool.stdio import END_S
-from mcp_cli.protocol.interfaces import INTERFACE
 
 CALL_TIMEOUT_S = 30.0
 # What ending the servers may take: end of input, SIGTERM, SIGKILL, one after the other.

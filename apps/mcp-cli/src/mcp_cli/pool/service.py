@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from daemonry.spelling import nearest
-from mcp_cli import NAME
+from mcp_cli.names import NAME
 from mcp_cli.pool import arguments as arguments_
 from mcp_cli.pool import results, schemas
 from mcp_cli.pool.server import Call, Kept, Tool, item_of

@@ -1,1 +1,1 @@
-"""The names and the interface that both ends of the daemon's socket share."""
+"""The interface that both ends of the daemon's socket share."""

@@ -23,8 +23,7 @@ from typing import Literal
 import msgspec
 
 from daemonry import CallError, Interface, method
-
-INTERFACE = "org.daemonry.mcp"
+from mcp_cli.names import INTERFACE
 
 Kind = Literal["stdio", "http", "sse"]
 State = Literal["idle", "starting", "ready", "waiting", "failed", "retired"]

@@ -1,0 +1,18 @@
+"""The names that commands and daemon share, and what a warm call needs to know of them.
+
+Owns constants and imports nothing: it is on the path of every warm call.  The typed calls behind the names
+are `protocol.interfaces`'s.
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+NAME = "mcp-cli"
+INTERFACE = "org.daemonry.mcp"
+CALL = f"{INTERFACE}.Call"
+NOT_CONFIGURED = f"{INTERFACE}.NotConfigured"
+
+# The server's silence is measured by the daemon, which then answers; this is for the daemon's own.
+# A server that has to be started first may take its time for that besides.
+GRACE_S = 90.0
