@@ -16,6 +16,7 @@ from palingenesis.evidence import opencode, tail
 from palingenesis.evidence.json_lines import line_of
 from palingenesis.evidence.places import look
 from palingenesis.evidence.survey import _from_file
+from palingenesis.verdict.facts import Evidence, Fact, Sign, Source
 from palingenesis.verdict.judge import HEARTBEAT_S, OVERRUN_S, QUIET_S, judge
 from palingenesis.verdict.reasons import Confidence, Reason
 

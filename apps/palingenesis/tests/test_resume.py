@@ -22,7 +22,7 @@ from palingenesis.evidence import processes
 from palingenesis.evidence.survey import Survey
 from palingenesis.resume import audit as audit_module
 from palingenesis.resume import engine as engine_module
-from palingenesis.resume import launch, schedule
+from palingenesis.resume import launch, schedule, turns
 from palingenesis.resume.engine import Engine, Limits
 from palingenesis.resume.entry import Entry, Run, asked, failed
 from palingenesis.resume.ledger import Ledger, path_in, read
@@ -168,15 +168,15 @@ def test_delays_double_from_30_to_300_seconds():
 
 def test_twenty_sessions_of_one_account_begin_with_a_scout():
     entries = [entry_of(number) for number in range(20)]
-    (scout,) = schedule.may_begin(entries, 200.0)
+    (scout,) = turns.may_begin(entries, 200.0)
     running = msgspec.structs.replace(entries[0], state=State.RESUMING, run=Run("t", (), 200.0))
     assert scout == entries[0].key
-    assert schedule.may_begin([running, *entries[1:]], 9999.0) == []
+    assert turns.may_begin([running, *entries[1:]], 9999.0) == []
     answered = msgspec.structs.replace(running, run=msgspec.structs.replace(running.run, progressed=True))
-    assert schedule.may_begin([answered, *entries[1:]], 200.0 + schedule.STAGGER_S - 1) == []
-    assert len(schedule.may_begin([answered, *entries[1:]], 200.0 + schedule.STAGGER_S + 1)) == 1
+    assert turns.may_begin([answered, *entries[1:]], 200.0 + turns.STAGGER_S - 1) == []
+    assert len(turns.may_begin([answered, *entries[1:]], 200.0 + turns.STAGGER_S + 1)) == 1
     other = entry_of(99, account="b")
-    assert schedule.may_begin([running, *entries[1:], other], 200.0) == [other.key]
+    assert turns.may_begin([running, *entries[1:], other], 200.0) == [other.key]
 
 
 def test_ten_tries_without_progress_give_up():
@@ -644,7 +644,7 @@ def test_the_audit_is_rotated(tmp_path, monkeypatch):
 
 def test_many_sessions_of_one_account_meet_the_limit_again_once(world, monkeypatch):
     """The scout is refused: the nineteen others wait for the new reset, and ask nothing."""
-    monkeypatch.setattr(schedule, "STAGGER_S", 0.0)
+    monkeypatch.setattr(turns, "STAGGER_S", 0.0)
     reset = time.time() + 3600
     world.start()
     sessions = [str(uuid.uuid4()) for _ in range(20)]

@@ -2,7 +2,8 @@
 
 The command:
 
-    cli               its entry, and the quick commands: what status, pause and resume print
+    cli               its entry: quick commands here, all others there
+    quick             the quick commands: what status, pause and resume print
     commands          what all commands do
     config_commands   config init, show, validate
     default_config    the text that `config init` writes

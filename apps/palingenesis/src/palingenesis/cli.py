@@ -1,26 +1,20 @@
-"""The command's entry, and the quick commands: one connection, one line, and out.
+"""The command's entry: a quick command goes to `quick`, every other to `commands`.
 
-Owns the choice between the two kinds of commands, and the words of status, pause and resume, which
-are the original's; stopping and reloading are said as the library says them.  What is imported here
-and below is what every `palingenesis status` costs: no asyncio, no logging, no third-party module,
-nothing that compiles regular expressions.
+Owns the choice between the two kinds of commands.  What is imported here and below is what every
+`palingenesis status` costs: no asyncio, no logging, no third-party module, nothing that compiles regular
+expressions.
 """
 
 from __future__ import annotations
 
 import sys
 
-import daemonry
-from daemonry import Instance
 from daemonry.cli import kit
-from palingenesis import NAME
+from palingenesis.quick import perform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any, NoReturn
-
-    from daemonry.cli.kit import Options
+    from typing import NoReturn
 
 # Plain forms only; one with an option that is not known here is `commands`'s.
 _QUICK = {
@@ -31,14 +25,6 @@ _QUICK = {
     "daemon stop": "stop",
     "daemon reload": "reload",
 }
-_REQUEST_TIMEOUT_S = 5.0  # the original client's, for each of its steps
-
-# What is sent, what is said when it was done, the daemon's words for "already so", and ours.
-_COMMANDS = {
-    "pause": ("PAUSE", "Monitoring paused", kit.ALREADY_PAUSED, "Already paused"),
-    "resume": ("RESUME", "Monitoring resumed", kit.NOT_PAUSED, "Already monitoring"),
-}
-_LABELS = {"current_session": "Current session", "saves_count": "Saves", "total_resumes": "Total resumes"}
 
 
 def main() -> NoReturn:
@@ -62,67 +48,3 @@ def _run(arguments: list[str]) -> int:
     from palingenesis.commands import run as run_any
 
     return run_any(arguments)
-
-
-def perform(verb: str, options: Options) -> int:
-    """Do one of "status", "pause", "resume", "stop" and "reload", and return its exit code.
-
-    Raises:
-        DaemonryError: the daemon has no place to be looked for.
-    """
-    instance = Instance.named(NAME)
-    if verb in ("stop", "reload"):
-        return kit.perform(verb, instance, options)
-    try:
-        code = _status(instance, options) if verb == "status" else _command(verb, instance, options)
-    except daemonry.errors.NotRunning as error:
-        kit.tell_crash(instance, gone=True)
-        return _not_running(verb, instance, options, error)
-    except daemonry.errors.DaemonryError as error:
-        return kit.fail(error, options.json)
-    kit.tell_crash(instance, gone=False)
-    return code
-
-
-def _status(instance: Instance, options: Options) -> int:
-    fields = instance.status(options.timeout_s or _REQUEST_TIMEOUT_S)
-    if options.json:
-        kit.say_json({**fields, "pid": instance.pid()})
-    else:
-        _say_status(fields, instance.pid())
-    return kit.DONE
-
-
-def _say_status(fields: Mapping[str, Any], pid: int | None) -> None:
-    kit.say(f"State: {kit.value(fields.get('state'))}")
-    kit.say(f"PID: {kit.value(pid)}")
-    kit.say(f"Uptime: {kit.span(fields.get('uptime_secs', 0))}")
-    for name, value in fields.items():
-        if name not in ("state", "uptime_secs"):
-            kit.say(f"{_LABELS.get(name, kit.value(name))}: {kit.value(value)}")
-
-
-def _command(verb: str, instance: Instance, options: Options) -> int:
-    word, done, already_reply, already = _COMMANDS[verb]
-    result = done
-    try:
-        instance.command(word, options.timeout_s or _REQUEST_TIMEOUT_S)
-    except daemonry.errors.CommandFailed as error:
-        if error.message != already_reply:
-            raise
-        result = already
-    if options.json:
-        kit.say_json({"ok": True, "name": instance.name, "result": result})
-    else:
-        kit.say(result)
-    return kit.DONE
-
-
-def _not_running(verb: str, instance: Instance, options: Options, error: daemonry.errors.NotRunning) -> int:
-    if verb != "status":
-        return kit.fail(error, options.json)
-    if options.json:
-        kit.say_json({"state": "absent", "name": instance.name})
-    else:
-        kit.say(str(error))
-    return kit.NOT_RUNNING

@@ -1,8 +1,8 @@
 """What all commands do.
 
 Owns the way from a parsed command line to what does it; the commands are the table in `grammar`.  Starting,
-stopping and logs are done by the library; status, pause and resume by `cli`, whichever way they come in; the
-configuration by `config_commands`.
+stopping and logs are done by the library; status, pause and resume by `quick`, whichever way they come in;
+the configuration by `config_commands`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _overview(given: argparse.Namespace) -> int:
 
 
 def _control(given: argparse.Namespace) -> int:
-    from palingenesis.cli import perform
+    from palingenesis.quick import perform
 
     verb = given.verb.removeprefix("daemon ")
     force = getattr(given, "force", False)

@@ -18,13 +18,13 @@ from daemonry.cli import kit
 from palingenesis import NAME
 from palingenesis.agents.known import configured
 from palingenesis.definition import daemon
-from palingenesis.evidence.facts import Fact
 from palingenesis.evidence.survey import RECENT_S, Session, Survey
 from palingenesis.hooks.told import read as read_told
 from palingenesis.resume import ledger
 from palingenesis.resume.entry import Entry
 from palingenesis.resume.states import State
 from palingenesis.settings import Settings
+from palingenesis.verdict.facts import Fact
 from palingenesis.verdict.reasons import AT_WORK, NEEDS_A_HUMAN, RESUMABLE, Reason
 
 # What an id is shortened to in tables; the whole one is in --json and `why`.

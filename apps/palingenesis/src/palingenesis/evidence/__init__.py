@@ -1,6 +1,5 @@
 """What can be seen of sessions: files and processes read into typed facts.
 
-facts          what a fact is                                   (pure)
 tail           a file's last lines, in constant time
 places         where sessions are: patterns, and the files that fit them
 claude, codex, gemini, markdown

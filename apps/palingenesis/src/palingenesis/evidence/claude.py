@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from palingenesis.agents.profile import Profile
-from palingenesis.evidence.facts import Fact, Sign, Source
 from palingenesis.evidence.json_lines import instant, number, table, text
 from palingenesis.evidence.transcript import MAX_MORE_LINES, MAX_SUMMARY_CHARS, Transcript
+from palingenesis.verdict.facts import Fact, Sign, Source
 from palingenesis.verdict.messages import normal
 
 _INTERRUPTED: Final = "[Request interrupted by user"

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from palingenesis.agents.profile import Profile
-from palingenesis.evidence.facts import Fact, Sign, Source
 from palingenesis.evidence.json_lines import instant, table, text
 from palingenesis.evidence.transcript import MAX_SUMMARY_CHARS, Transcript
+from palingenesis.verdict.facts import Fact, Sign, Source
 
 
 def read(backwards: Iterator[dict[str, Any]], head: dict[str, Any], profile: Profile) -> Transcript:

@@ -14,9 +14,9 @@ from typing import Any, Final, NamedTuple
 
 from palingenesis.agents.profile import Profile
 from palingenesis.evidence import places, processes, tail
-from palingenesis.evidence.facts import Fact, Sign, Source
 from palingenesis.evidence.json_lines import instant, line_of, number, text
 from palingenesis.evidence.processes import Process
+from palingenesis.verdict.facts import Fact, Sign, Source
 
 MAX_REGISTRY_BYTES: Final = 64 * 2**10
 MAX_REGISTERED: Final = 1_000

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from palingenesis.agents.profile import Profile
-from palingenesis.evidence.facts import Fact, Sign, Source
 from palingenesis.evidence.transcript import Transcript
+from palingenesis.verdict.facts import Fact, Sign, Source
 from palingenesis.verdict.messages import normal
 from palingenesis.verdict.reasons import Reason
 

@@ -15,9 +15,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from palingenesis.agents.profile import Profile
-from palingenesis.evidence.facts import Fact, Sign, Source
 from palingenesis.evidence.json_lines import instant, line_of, number, table, text
 from palingenesis.evidence.transcript import Transcript
+from palingenesis.verdict.facts import Fact, Sign, Source
 from palingenesis.verdict.reasons import Reason
 
 # Sessions of one look, the newest first.

@@ -10,49 +10,9 @@ Owns the choice of the file that knows this system; each of them has
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Collection, Sequence
-from typing import Final, NamedTuple
 
-# Programs that run a script: then the script's name is the program's.
-_INTERPRETERS: Final = ("node", "bun", "deno", "python", "python3", "sh", "bash")
-
-
-class Process(NamedTuple):
-    """A process of an agent.
-
-    Attributes:
-        pid: its number.
-        start: what tells it from a later process of that number.
-        program: which of the names that were looked for.
-        words: its arguments, bounded.
-        cwd: its directory; "" if not known.
-        files: regular files that it has open, as far as they can be seen.
-    """
-
-    pid: int
-    start: str
-    program: str
-    words: tuple[str, ...]
-    cwd: str
-    files: frozenset[str]
-
-
-def program_of(words: Sequence[str], names: Collection[str]) -> str:
-    """Return which of `names` a process with these arguments runs; "" for none."""
-    if not words:
-        return ""
-    name = os.path.basename(words[0])
-    if name in names:
-        return name
-    if name in _INTERPRETERS:
-        for word in words[1:3]:
-            if not word.startswith("-"):
-                script = os.path.basename(word).removesuffix(".js").removesuffix(".mjs")
-                return script if script in names else ""
-    return ""
-
+from palingenesis.evidence.process import Process, program_of
 
 if sys.platform == "darwin":
     from palingenesis.evidence.processes_darwin import boot_id, booted_at_s, running, start_of

@@ -6,10 +6,9 @@ import os
 import re
 import subprocess
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from palingenesis.evidence.processes import Process
+from palingenesis.evidence.process import Process, program_of
 
 _TOOL_TIMEOUT_S: Final = 5.0
 _LSTART_WORDS: Final = 5  # "Sat Nov 28 09:00:00 2026"
@@ -17,8 +16,6 @@ _LSTART_WORDS: Final = 5  # "Sat Nov 28 09:00:00 2026"
 
 def running(names: Collection[str]) -> list[Process]:
     """Return the processes of this user whose program has one of `names`."""
-    from palingenesis.evidence.processes import Process, program_of
-
     found = []
     for line in _output("ps", "-x", "-U", str(os.getuid()), "-o", "pid=,lstart=,command=").splitlines():
         pid, *rest = line.split()

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from palingenesis.evidence.processes import Process
+from palingenesis.evidence.process import Process, program_of
 
 # A prompt can be an argument; an id is among the first bytes.
 MAX_CMDLINE_BYTES: Final = 16 * 2**10
@@ -53,8 +52,6 @@ def boot_id() -> str:
 
 
 def _process(name: str, names: Collection[str], uid: int) -> Process | None:
-    from palingenesis.evidence.processes import Process, program_of
-
     directory = f"/proc/{name}"
     try:
         with open(f"{directory}/cmdline", "rb") as file:

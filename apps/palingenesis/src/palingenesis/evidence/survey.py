@@ -17,11 +17,11 @@ import msgspec
 from palingenesis import session_files
 from palingenesis.agents.profile import Profile, place
 from palingenesis.evidence import claude, codex, gemini, markdown, opencode, places, tail
-from palingenesis.evidence.facts import Evidence, Fact, Sign, Source
 from palingenesis.evidence.json_lines import line_of
 from palingenesis.evidence.living import Living
 from palingenesis.evidence.places import Found
 from palingenesis.evidence.transcript import Transcript
+from palingenesis.verdict.facts import Evidence, Fact, Sign, Source
 from palingenesis.verdict.judge import Verdict, judge
 
 # The longest limit is a week: what has not changed for longer is history.

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from palingenesis.agents.profile import Profile
-from palingenesis.evidence.facts import Fact
+from palingenesis.verdict.facts import Fact
 
 # After the turn is decided, this many lines are searched for what a resume needs.
 MAX_MORE_LINES: Final = 300

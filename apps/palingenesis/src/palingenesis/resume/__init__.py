@@ -2,7 +2,8 @@
 
 states     the states of a session, and the table of what leads from one to the next   (pure)
 entry      what is kept of a session, and what an observation makes of it               (pure)
-schedule   when a try is due, and which of those that are due may begin                 (pure)
+schedule   when a try is due                                                            (pure)
+turns      which of those that are due may begin                                        (pure)
 prompt     what a resumed session is told                                               (pure)
 ledger     the entries on the disk
 launch     one run of an agent: begun at most once, found again after a restart

@@ -23,7 +23,7 @@ from palingenesis.evidence.attention import Attention
 from palingenesis.evidence.survey import Session, Survey
 from palingenesis.hooks.told import Told
 from palingenesis.resume import entry as rules
-from palingenesis.resume import schedule
+from palingenesis.resume import schedule, turns
 from palingenesis.resume.audit import Audit
 from palingenesis.resume.backup import keep_backup
 from palingenesis.resume.entry import Entry, Run
@@ -161,7 +161,7 @@ class Engine:
             if entry.state is State.RESUMING:
                 self._watch_run(entry, now_s)
         if self.limits.enabled:
-            for key in schedule.may_begin(self.ledger.entries.values(), time.time()):
+            for key in turns.may_begin(self.ledger.entries.values(), time.time()):
                 self._try(self.ledger.entries[key])
         self.ledger.forget(now_s)
         resumed, self._resumed = self._resumed, 0

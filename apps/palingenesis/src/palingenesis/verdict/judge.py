@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from palingenesis.evidence.facts import IN_TURN, TURN, Evidence, Fact, Sign, Source
+from palingenesis.verdict.facts import IN_TURN, TURN, Evidence, Fact, Sign, Source
 from palingenesis.verdict.messages import meaning
 from palingenesis.verdict.reasons import Confidence, Reason
 from palingenesis.verdict.reset_time import from_epoch, reset_of
