@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from daemonry import __version__
 from daemonry.cli.boot import LEVELS
 from daemonry.cli.grammar import (
     COMPLETION,
@@ -23,6 +22,7 @@ from daemonry.cli.grammar import (
     Word,
 )
 from daemonry.limits import LOG_TAIL_LINES, REQUEST_TIMEOUT_S, START_TIMEOUT_S, STOP_TIMEOUT_S
+from daemonry.version import __version__
 from daemonry.wire import text
 
 DAEMON: Final = ValueKind("daemon", files=True)
