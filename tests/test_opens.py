@@ -68,7 +68,7 @@ OTHERWISE = {
     "apps/palingenesis/src/palingenesis/session_files.py:_head": LOOKS,
     "apps/vx/src/vx/cass/store.py:_open_quietly": LOOKS,
     "apps/vx/src/vx/digests.py:open_file": LOOKS,
-    "apps/vx/src/vx/keys/file_digests.py:_read": LOOKS,
+    "apps/vx/src/vx/file_digests.py:_read": LOOKS,
     "apps/vx/src/vx/rhea/scratch.py:open_outputs": LOOKS,
     "apps/vx/src/vx/rhea/scratch.py:read_text": LOOKS,
     "src/daemonry/home/keeper.py:_open_out": LOOKS,

@@ -12,6 +12,7 @@ What they share:
     interfaces   what cass and rhea can be asked
     cass_client  asking cass, for programs that live long
     digests      BLAKE3 digests: their form, and hashing
+    file_digests digests of files, remembered as long as the file is surely the same
     depfile      what a compiler says that it read
     directories  directories in a user's project, made by a daemon
 

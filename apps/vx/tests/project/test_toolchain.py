@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from vx.keys.file_digests import FileDigests
+from vx.file_digests import FileDigests
 from vx.project import watch
 from vx.project.processor import described_by
 from vx.project.toolchain import Chain, ToolMissing, _search_dirs, _search_list, choosing

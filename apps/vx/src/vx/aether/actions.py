@@ -27,6 +27,7 @@ from vx.aether.interface import ServiceDied
 from vx.aether.memory import Memory, Result
 from vx.aether.services import Services
 from vx.cass_client import CassClient, StoreGone
+from vx.file_digests import FileDigests
 from vx.interfaces import (
     Done,
     Input,
@@ -43,7 +44,6 @@ from vx.interfaces import (
     ToolMissing,
 )
 from vx.keys import recipe
-from vx.keys.file_digests import FileDigests
 from vx.keys.recipe import Conditions, Entry
 from vx.project.action import Action, Plan
 from vx.reports.report import Outcome

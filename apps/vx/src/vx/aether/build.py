@@ -25,9 +25,11 @@ from vx.aether.memory import Result
 from vx.aether.placing import is_placed, place
 from vx.aether.said import Said
 from vx.cass_client import StoreGone
+from vx.file_digests import FileDigests
 from vx.interfaces import Blob, BlobMissing
-from vx.keys.file_digests import FileDigests
+from vx.file_digests import FileDigests
 from vx.project import c_files, c_plan, environment, rust_files, rust_plan
+from vx.project import c_files, c_plan, rust_files, rust_plan
 from vx.project.action import Action, Plan
 from vx.project.errors import ProjectInvalid
 from vx.project.features import Wanted

@@ -15,7 +15,7 @@ from typing import Final
 
 from vx import digests
 from vx.cass_client import CassClient
-from vx.keys.file_digests import FileDigests, is_settled, signature_of
+from vx.file_digests import FileDigests, is_settled, signature_of
 from vx.project import c_includes, link_search
 from vx.project.action import Action, Tree, Unit
 from vx.project.c_includes import Includes

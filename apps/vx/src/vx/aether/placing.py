@@ -14,7 +14,7 @@ import os
 from typing import Final
 
 from vx import directories
-from vx.keys.file_digests import FileDigests
+from vx.file_digests import FileDigests
 
 # linux/fs.h: share another file's blocks until one of the two is written.
 _FICLONE: Final = 0x40049409

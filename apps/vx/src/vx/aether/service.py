@@ -17,8 +17,8 @@ from vx.aether.build import Build, Request
 from vx.aether.interface import Aether, Event, OtherVersion, ServiceDied, State
 from vx.aether.services import Services
 from vx.cass_client import StoreGone
+from vx.file_digests import FileDigests
 from vx.interfaces import Collected, Verified
-from vx.keys.file_digests import FileDigests
 from vx.project.features import Wanted
 from vx.project.profile import DEV, RELEASE
 from vx.project.tools import Tools

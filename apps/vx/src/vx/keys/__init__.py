@@ -1,1 +1,1 @@
-"""Keys: what a result depends on.  The files beside this one say how it is known."""
+"""Keys: what a result depends on, and the name that follows from it."""

@@ -18,8 +18,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from vx import digests
+from vx.file_digests import FileDigests
 from vx.interfaces import JOB_ENVIRONMENT
-from vx.keys.file_digests import FileDigests
 from vx.project import watch
 from vx.project.c_includes import Folders
 from vx.project.environment import search_variables

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from vx import digests
-from vx.keys.file_digests import FileDigests
+from vx.file_digests import FileDigests
 from vx.project import processor
 from vx.project.action import Tool
 from vx.project.c_includes import Folders

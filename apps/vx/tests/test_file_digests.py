@@ -9,7 +9,7 @@ import pytest
 
 from daemonry.testing import wait_until
 from vx import digests
-from vx.keys.file_digests import COARSE_TICK_NS, FINE_TICK_NS, FileDigests, Signature, is_settled
+from vx.file_digests import COARSE_TICK_NS, FINE_TICK_NS, FileDigests, Signature, is_settled
 
 SECOND = 1_000_000_000
 
