@@ -25,6 +25,7 @@ from palingenesis.hooks.settings_text import (
     without_hooks,
 )
 from palingenesis.hooks.told import MAX_FACTS, Told, fact_of, read
+from palingenesis.verdict.facts import Evidence, Fact, Sign, Source
 from palingenesis.verdict.judge import judge
 from palingenesis.verdict.reasons import Reason
 

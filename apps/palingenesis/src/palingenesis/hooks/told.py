@@ -14,9 +14,9 @@ import msgspec
 
 from daemonry import read_regular, write_atomically
 from palingenesis.agents.profile import Profile
-from palingenesis.evidence.facts import Fact, Sign, Source
 from palingenesis.evidence.json_lines import line_of, text
 from palingenesis.hooks import script
+from palingenesis.verdict.facts import Fact, Sign, Source
 
 MAX_FACTS: Final = 8  # of one session: the last turn and its end
 MAX_SESSIONS: Final = 1_000

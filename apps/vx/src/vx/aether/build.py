@@ -27,9 +27,7 @@ from vx.aether.said import Said
 from vx.cass_client import StoreGone
 from vx.file_digests import FileDigests
 from vx.interfaces import Blob, BlobMissing
-from vx.file_digests import FileDigests
 from vx.project import c_files, c_plan, environment, rust_files, rust_plan
-from vx.project import c_files, c_plan, rust_files, rust_plan
 from vx.project.action import Action, Plan
 from vx.project.errors import ProjectInvalid
 from vx.project.features import Wanted
