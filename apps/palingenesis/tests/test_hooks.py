@@ -11,7 +11,6 @@ import uuid
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from palingenesis.evidence.facts import Evidence, Fact, Sign, Source
 
 from daemonry.testing import wait_until
 from palingenesis.agents.known import profiles

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from palingenesis.evidence.facts import Evidence, Fact, Sign, Source
 
 from palingenesis.agents.known import profiles
 from palingenesis.evidence import opencode, tail

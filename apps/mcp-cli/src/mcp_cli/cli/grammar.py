@@ -24,7 +24,7 @@ from daemonry.cli.grammar import (
 )
 from mcp_cli.names import NAME, __version__
 
-__all__ = ["ARGUMENT", "MCP_CLI", "OF_A_SERVER", "SHELLS", "run"]
+__all__ = ["ARGUMENT", "MCP_CLI", "OF_A_SERVER", "SHELLS"]
 
 
 # What a server, the daemon and the configuration know; `completion` asks them.
