@@ -45,7 +45,7 @@ EXAMPLES = {
                 "MethodNotImplemented",
                 "InvalidParameter",
             ),
-            *("PermissionDenied", "ExpectedMore", "Paused", "Draining", "Overloaded", "Failed"),
+            *("PermissionDenied", "ExpectedMore", "Paused", "Draining", "Overloaded", "Failed", "BadReply"),
         ),
         CALL_FAILED,
     ),

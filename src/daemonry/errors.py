@@ -30,7 +30,9 @@ is raised; how a command ends on each is said in `daemonry.cli.exit_codes`.
     ├ CallFailed                            the daemon answered a call with an error
     │  ├ InterfaceNotFound · MethodNotFound · MethodNotImplemented
     │  ├ InvalidParameter · PermissionDenied · ExpectedMore
-    │  └ Paused · Draining · Overloaded · Failed (BadReply)
+    │  ├ Paused · Draining · Overloaded
+    │  └ Failed                             a handler raised
+    │     └ BadReply                        a handler returned what its signature does not allow
     ├ LifecycleError
     │  ├ AlreadyRunning
     │  ├ NotRunning

@@ -65,7 +65,14 @@ def test_a_stop_always_leads_to_stopped(happened):
 
 def test_a_process_ends_by_an_event_of_its_own_only():
     """No state in which a process lives is left for one in which none does, but by its end."""
-    ends = {Happened.ENDED_AGAIN, Happened.ENDED_DONE, Happened.ENDED_FAILED, Happened.ENDED}
+    ends = {
+        Happened.ENDED,
+        Happened.ENDED_AGAIN,
+        Happened.ENDED_DONE,
+        Happened.ENDED_FAILED,
+        Happened.ENDED_IDLE,
+        Happened.ENDED_BY_COMMAND,
+    }
     for state, happened in itertools.product(ALIVE, Happened):
         following = step(state, happened)
         if following is not None and following not in ALIVE:
@@ -73,7 +80,7 @@ def test_a_process_ends_by_an_event_of_its_own_only():
 
 
 def test_what_is_settled_waits_for_somebody():
-    assert {state.value for state in SETTLED} == {"ready", "stopped", "done", "failed"}
+    assert {state.value for state in SETTLED} == {"ready", "idle", "stopped", "done", "failed"}
 
 
 def test_the_drawing_has_every_arrow():

@@ -370,7 +370,8 @@ def test_an_exception_is_told_on_one_printable_line(serving_once, error, message
 
 
 def test_a_name_that_is_no_text_is_told_too():
-    assert failures.text_of(ValueError("\udcff")) == "\\udcff"
+    assert failures.text_of(ValueError("\udcff")) == "\\xff"  # a byte of a file name
+    assert failures.text_of(ValueError("\ud800")) == "\\ud800"
 
 
 def test_a_program_keeps_the_text_to_itself(serving_once, caplog):
