@@ -45,8 +45,9 @@ daemonry.ensure(sys.argv[1], on_stage=kill_at)
 """
 
 CLIENT = """
-import sys
+import os, sys
 import daemonry
+os.write(0, b"x")  # here, and waiting for the others
 sys.stdin.read()
 with daemonry.ensure(sys.argv[1], timeout=60) as client:
     print(client.call("org.example.who.Pid")["result"])
@@ -191,7 +192,9 @@ def race(probe, count, body=PROGRAM):
     ours, theirs = socket.socketpair()
     racers = [probe.sandbox.popen(sys.executable, "-c", CLIENT, program, stdin=theirs) for _ in range(count)]
     theirs.close()
-    ours.close()
+    with ours:
+        for _ in racers:
+            assert ours.recv(1) == b"x"
     answers = [racer.communicate(timeout=300) for racer in racers]
     return [racer.returncode for racer in racers], answers
 
