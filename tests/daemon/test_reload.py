@@ -175,7 +175,7 @@ def test_sighup_reloads_and_the_log_tells_how_that_went(live, probe, config):
     assert in_force(live, "word") == ("second",)
     config.write_text("word = 1\n")
     probe.signal(signal.SIGHUP)
-    wait_until(lambda: probe.logged(f"reload refused: {config}: word: expected `str`, got `int`"))
+    wait_until(lambda: probe.logged(f"reload refused: {config}:1:1: word: expected `str`, got `int`"))
     assert in_force(live, "word") == ("second",)
     assert "config_error" in live.status()
 
