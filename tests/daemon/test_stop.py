@@ -247,7 +247,7 @@ def test_restart_with_a_broken_configuration_leaves_the_old_one(probe):
     old = probe.start(SETTINGS).pid()
     usual.write_text("word = 7\n")
     for verb in ("restart", "check"):
-        assert probe.cli(verb) == (1, "", f"{usual}: word: expected `str`, got `int`\n"), verb
+        assert probe.cli(verb) == (1, "", f"{usual}:1:1: word: expected `str`, got `int`\n"), verb
     assert probe.instance.status()["pid"] == old
     usual.write_text("word = 'good'\n")
     assert probe.cli("check").out == f"probe: the configuration {usual} can be used\n"
