@@ -163,6 +163,15 @@ def test_an_exception_is_told_with_its_text_and_traced_in_the_log(store, client)
     assert "the secret is 1234" in text
 
 
+def is_refused(endpoint):
+    with socket.socket(socket.AF_UNIX) as sock:
+        try:
+            sock.connect(endpoint.removeprefix("unix:"))
+        except ConnectionRefusedError:
+            return True
+    return False
+
+
 def test_a_daemon_killed_in_a_call_may_have_run_it(store, client):
     """Whoever retries after this could do it twice; whoever does not could leave it undone."""
     pid = store.status()["pid"]
@@ -180,6 +189,7 @@ def test_a_daemon_killed_in_a_call_may_have_run_it(store, client):
     os.kill(pid, signal.SIGKILL)
     caller.join(10)
     assert caught == ["maybe"]
+    wait_until(lambda: is_refused(store.socket))  # its connections are closed first, and then its listener
     with pytest.raises(errors.StaleSocket):  # it connects anew, and nothing was sent
         client.call(f"{STORE}.Put", {"key": "a"})
     os.unlink(store.socket.removeprefix("unix:"))
