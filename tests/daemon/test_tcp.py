@@ -52,6 +52,8 @@ def as_another(sandbox):
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("needs root and setpriv to be another user")
     who = ("setpriv", f"--reuid={ANOTHER_UID}", f"--regid={ANOTHER_UID}", "--clear-groups")
+    if sandbox.run(*who, sys.executable, "-c", "import daemonry").code != 0:
+        pytest.skip(f"user {ANOTHER_UID} may not run this Python, or read this checkout")
     code = "import os, sys, runpy; os.environ.update(HOME='/nonexistent'); sys.argv[0] = 'daemonry'"
     code += "; runpy.run_module('daemonry', run_name='__main__')"
     return lambda *words: sandbox.run(*who, sys.executable, "-c", code, *words)
