@@ -10,9 +10,8 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
 from daemonry import read_regular, write_atomically
+from palingenesis import names_json
 from palingenesis.agents.profile import Profile
 from palingenesis.evidence.json_lines import line_of, text
 from palingenesis.hooks import script
@@ -89,7 +88,7 @@ class Told:
                 changed[f"{agent}:{session}"] = None
                 self._add(f"{agent}:{session}", fact)
         if changed:
-            data = msgspec.json.encode(self.facts)
+            data = names_json.encode(self.facts)
             write_atomically(_path(self._state_dir), data)
         for path, _, _ in events:
             _remove(path)
@@ -107,7 +106,7 @@ class Told:
 def read(state_dir: str) -> Kept:
     """Return the facts that are kept; none where they cannot be read: hooks are not needed."""
     try:
-        return msgspec.json.decode(read_regular(_path(state_dir), MAX_BYTES), type=Kept)
+        return names_json.decode(read_regular(_path(state_dir), MAX_BYTES), Kept)
     except (OSError, ValueError):
         return {}
 

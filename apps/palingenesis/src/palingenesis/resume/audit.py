@@ -10,9 +10,8 @@ import logging
 import os
 from typing import Any, Final
 
-import msgspec
-
 from daemonry import open_regular
+from palingenesis import names_json
 
 logger = logging.getLogger("palingenesis.audit")
 
@@ -28,7 +27,7 @@ class Audit:
 
     def write(self, what: str, at_s: float, **fields: Any) -> None:
         """Add a line; a disk that is full costs the line, with a warning, and nothing else."""
-        line = msgspec.json.encode({"at_s": round(at_s, 3), "what": what, **fields}) + b"\n"
+        line = names_json.encode({"at_s": round(at_s, 3), "what": what, **fields}) + b"\n"
         try:
             self._rotate(len(line))
             fd = open_regular(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)

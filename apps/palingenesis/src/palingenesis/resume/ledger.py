@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from daemonry import open_regular, read_regular, write_atomically
+from palingenesis import names_json
 from palingenesis.resume.entry import Entry
 from palingenesis.resume.states import State
 
@@ -59,7 +60,7 @@ def read(path: str) -> Kept:
         if error.errno == errno.EFBIG:
             raise ValueError(f"longer than {MAX_BYTES} bytes") from None
         raise
-    kept = msgspec.json.decode(data, type=Kept)
+    kept = names_json.decode(data, Kept)
     if kept.version != 1:
         raise ValueError(f"of version {kept.version}")
     return kept
@@ -125,7 +126,7 @@ class Ledger:
 
     def _write(self) -> None:
         kept = Kept(1, self.watching_since_s, tuple(self.entries.values()))
-        write_atomically(self._path, msgspec.json.encode(kept), mode=0o600)
+        write_atomically(self._path, names_json.encode(kept), mode=0o600)
 
     def close(self) -> None:
         """Let the lock go."""

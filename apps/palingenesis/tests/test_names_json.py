@@ -1,0 +1,49 @@
+"""Names that are not UTF-8 are written and come back, and end no daemon."""
+
+import msgspec
+import pytest
+
+from palingenesis import names_json
+from palingenesis.resume.audit import Audit
+from palingenesis.resume.entry import Entry
+from palingenesis.resume.ledger import Ledger
+from palingenesis.resume.states import State
+
+
+class Named(msgspec.Struct):
+    name: str
+    n: int = 0
+
+
+@pytest.mark.parametrize("name", ["plain", "é", "x\udcff.jsonl", "\udc80", '"\\udcff'])
+def test_a_name_comes_back_as_it_was(name):
+    data = names_json.encode(Named(name, 3))
+    data.decode("utf-8")
+    assert names_json.decode(data, Named) == Named(name, 3)
+
+
+@pytest.mark.parametrize(
+    "data", [b"{", b'{"name": 1}', b'{"name":"\\udcff","n":"x"}', b'{"name":"\\udcff"', b"\xff"]
+)
+def test_what_is_no_value_is_a_value_error(data):
+    with pytest.raises(ValueError):  # noqa: PT011  # whichever
+        names_json.decode(data, Named)
+
+
+def test_nested_without_end_is_a_value_error():
+    with pytest.raises(ValueError, match="nested"):
+        names_json.decode(b'{"a":"\\udcff","b":' + b"[" * 100_000, dict)
+
+
+def test_the_ledger_and_the_audit_keep_a_session_whose_id_is_no_text(tmp_path):
+    """The id of a session is the name of its file, which is the agent's choice, or anybody's."""
+    key = "claude:bad\udcff"
+    entry = Entry(key, "claude", "bad\udcff", "/x/bad\udcff.jsonl", "", "", State.STOPPED, 1.0)
+    kept = Ledger(str(tmp_path), 1.0)
+    kept.keep(entry)
+    kept.close()
+    again = Ledger(str(tmp_path), 2.0)
+    assert again.entries == {key: entry}
+    again.close()
+    Audit(str(tmp_path / "audit.jsonl")).write("seen", 1.0, session=key)
+    assert b"bad\\udcff" in (tmp_path / "audit.jsonl").read_bytes()
