@@ -1,8 +1,12 @@
 """Names that are not UTF-8 are written and come back, and end no daemon."""
 
+import sys
+from pathlib import Path
+
 import msgspec
 import pytest
 
+from daemonry.testing import wait_until
 from palingenesis import names_json
 from palingenesis.resume.audit import Audit
 from palingenesis.resume.entry import Entry
@@ -47,3 +51,20 @@ def test_the_ledger_and_the_audit_keep_a_session_whose_id_is_no_text(tmp_path):
     again.close()
     Audit(str(tmp_path / "audit.jsonl")).write("seen", 1.0, session=key)
     assert b"bad\\udcff" in (tmp_path / "audit.jsonl").read_bytes()
+
+
+def test_a_transcript_whose_name_is_no_text_ends_no_daemon(sandbox):
+    """It comes while the daemon runs, and is there when it starts again."""
+    palingenesis = (sys.executable, "-m", "palingenesis")
+    projects = Path(sandbox.env["HOME"], ".claude/projects/-x")
+    projects.mkdir(parents=True)
+    assert sandbox.run(*palingenesis, "daemon", "start").code == 0
+    (projects / "bad\udcff.jsonl").write_text("{}\n")
+    wait_until(
+        lambda: any(b"bad\\udcff" in path.read_bytes() for path in sandbox.path.rglob("sessions.json")), 30
+    )
+    for _ in range(2):
+        assert sandbox.run(*palingenesis, "status").code == 0
+        assert "bad" in sandbox.run(*palingenesis, "sessions", "--json").out
+        assert sandbox.run(*palingenesis, "daemon", "restart").code == 0
+    assert sandbox.run(*palingenesis, "daemon", "stop").code == 0
