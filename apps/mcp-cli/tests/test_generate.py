@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from daemonry.terminal_text import is_unsafe
@@ -112,6 +112,7 @@ _ANY_NAME = st.text(max_size=8) | st.sampled_from([*dir(builtins), *keyword.kwli
 
 
 @given(st.lists(_ANY_NAME, max_size=5), st.lists(_ANY_NAME, max_size=5), st.text())
+@example([""], [":\u00b4::"], "")  # an accent that stands alone is a space and a combining mark in NFKC
 def test_any_names_and_words_make_a_module(names: list[str], parameters: list[str], words: str) -> None:
     tools = [
         tool(name, words, **{one: {**TEXT, "description": words} for one in parameters}) for name in names

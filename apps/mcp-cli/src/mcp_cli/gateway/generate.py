@@ -142,7 +142,9 @@ def _free(name: str, used: Container[str], between: str = "_") -> str:
 
 def _unreserved(name: str, reserved: frozenset[str]) -> str:
     if name.startswith("__") and name.endswith("__"):  # what Python itself looks for, such as __all__
-        name = f"{name.strip('_') or 'tool'}_"
+        bare = name.strip("_")
+        # What is left may begin with a combining mark, which continues a name and begins none.
+        name = f"{bare if bare.isidentifier() else 'tool'}_"
     return f"{name}_" if name in reserved else name
 
 
