@@ -9,6 +9,7 @@ import re
 import select
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -73,7 +74,7 @@ def test_no_command_shows_what_a_hostile_server_says_as_it_is(app):
     schema = {"type": "object", "properties": {"text": {"type": "string", "description": EVIL}}}
     tools = [{"name": name, "description": EVIL, "inputSchema": schema} for name in ("echo", f"a{EVIL}")]
     listed = app.sandbox.write("tools.json", json.dumps(tools))
-    server = os.path.join(os.path.dirname(__file__), "odd_server.py")
+    server = str(Path(__file__).parents[1] / "odd_server.py")
     app.servers(odd={"transport": {"args": [server, str(listed)]}})
     given = json.dumps({"text": EVIL})
     app.sandbox.env["NO_COLOR"] = "1"
@@ -117,7 +118,7 @@ def test_a_generated_command_shows_nothing_as_it_is(app):
     schema = {"type": "object", "properties": {"text": {"type": "string"}}}
     tools = [{"name": "echo", "description": EVIL, "inputSchema": schema}]
     listed = app.sandbox.write("tools.json", json.dumps(tools))
-    server = os.path.join(os.path.dirname(__file__), "odd_server.py")
+    server = str(Path(__file__).parents[1] / "odd_server.py")
     app.servers(odd={"transport": {"args": [server, str(listed)]}})
     app.done("generate", "odd", "--command", "-o", "odd-tools")
     for words in (("--help",), ("echo", "--text", EVIL), ("--json", "echo", "--text", EVIL)):

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from mcp_cli.pool import stdio
 from mcp_cli.pool.service import Pool
 from mcp_cli.protocol import interfaces as api
 
-FAKE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_server.py")
+FAKE = str(Path(__file__).parents[1] / "fake_server.py")
 
 
 def fake(*options: str, name: str = "fake", fingerprint: str = "1", **fields: Any) -> api.Server:

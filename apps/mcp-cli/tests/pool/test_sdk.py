@@ -13,7 +13,7 @@ from mcp_cli.pool import sdk
 from mcp_cli.pool.stdio import COMMAND_END_S, END_S, Process
 from mcp_cli.protocol.interfaces import INTERFACE
 
-FAKE = Path(__file__).parent / "fake_server.py"
+FAKE = Path(__file__).parents[1] / "fake_server.py"
 
 WEB = "[name for name in ('starlette', 'sse_starlette', 'mcp.server') if name in sys.modules]"
 

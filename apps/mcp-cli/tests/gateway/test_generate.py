@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from daemonry.terminal_text import is_unsafe
 from mcp_cli.gateway import generate
 
-SERVER = Path(__file__).with_name("odd_server.py")
+SERVER = Path(__file__).parents[1] / "odd_server.py"
 EVIL = "\x1b]0;title\x07 \x9b2J \u202egnp.exe \u2066x \U000e0041 \udcff \"\"\" ''' \\ {0} %s %(prog)s \0"
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from daemonry.testing import wait_until
 
-SCRIPT = Path(__file__).parents[1] / "scripts/test-servers"
+SCRIPT = Path(__file__).parents[2] / "scripts/test-servers"
 MODES = {"auto": (), "require": ("--require-daemon",), "direct": ("--no-daemon",)}
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[3] / "docs/mcp-cli.md"
+PAGE = Path(__file__).parents[4] / "docs/mcp-cli.md"
 MARK = "<!-- not run -->"
 
 
