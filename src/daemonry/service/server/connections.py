@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from daemonry.clock import Deadline
     from daemonry.service.server.bounds import Bounds
     from daemonry.service.server.dispatch import Calls, Ran, Ready
+    from daemonry.service.server.foreign import Foreign, ForeignConnection
     from daemonry.service.server.varlink_connection import VarlinkConnection
     from daemonry.transport.proof import Served
 
@@ -56,6 +57,7 @@ class Reception:
 
     Attributes:
         answer_at_once, ready: what answers a guest's calls: see `Calls`.
+        http: speaks HTTP; None to take it for text.
     """
 
     def __init__(
@@ -81,7 +83,8 @@ class Reception:
         self._by_guests = calls is not None and not calls.takes_fds and limits.frame_bytes >= READ_BYTES
         self._uid = os.geteuid()
         self._gate: Gate | None = None
-        self._connections: set[TextConnection | VarlinkConnection] = set()
+        self._connections: set[TextConnection | VarlinkConnection | ForeignConnection] = set()
+        self.http: Foreign | None = None
         self._most = most
         # A call may hold its connection for long; STATUS and STOP must find room beside all of them.
         self._most_of_calls = most_of_calls(most)
@@ -184,6 +187,8 @@ class Reception:
         """
         if guest.activity > 1 or ran is not None or dialect.detect(data) == dialect.VARLINK:
             self._call(guest, data, ran)
+        elif self.http is not None and dialect.detect(data) == dialect.HTTP:
+            self._speak_http(guest, data)
         else:
             self._text(guest).receive(data)
 
@@ -207,30 +212,15 @@ class Reception:
 
         Those of the control plane go on.  Whoever asks sees to it that no further calls are taken.
         """
-        return await self._drain([one for one in self._callers() if one.owes], timeout_s)
+        return await _drained([one for one in self._callers() if one.owes], timeout_s)
 
     async def end_control(self) -> None:
         """Let the calls of the control plane come to their end, its streams with an error."""
         from daemonry.service.server.varlink_connection import LAST_REPLY_S
 
-        await self._drain([one for one in self._callers() if one.controls], LAST_REPLY_S, of_control=True)
+        await _drained([one for one in self._callers() if one.controls], LAST_REPLY_S, of_control=True)
 
-    async def _drain(
-        self, callers: list[VarlinkConnection], timeout_s: float, *, of_control: bool = False
-    ) -> list[str]:
-        """Drain connections; return the names of the calls on those that did not end in time."""
-        if not callers:
-            return []
-        from daemonry.service.server.dispatch import DRAINING
-
-        reason = Draining(DRAINING, {"begun": True})
-        owing = {self._loop.create_task(one.drain(reason, of_control=of_control)): one for one in callers}
-        _, late = await asyncio.wait(owing, timeout=timeout_s)
-        for task in late:
-            task.cancel()
-        return [owing[task].call or "a reply" for task in late]
-
-    def _callers(self) -> list[VarlinkConnection]:
+    def _callers(self) -> list[VarlinkConnection | ForeignConnection]:
         return [one for one in list(self._connections) if not isinstance(one, TextConnection)]
 
     @property
@@ -279,10 +269,9 @@ class Reception:
 
     def _is_one_too_many(self, guest: Guest) -> bool:
         limit, uid = self._limits.connections_per_uid, guest.peer.uid
-        open_ones = (
-            one.peer.uid for group in (self._lobby, self._guests, self._connections) for one in group
-        )
-        return limit is not None and sum(1 for other in open_ones if other == uid) >= limit
+        everybody = (self._lobby, self._guests, self._connections)
+        open_ones = sum(1 for group in everybody for one in group if one.peer.uid == uid)
+        return limit is not None and open_ones >= limit
 
     def _hear(self, guest: Guest) -> None:
         """Give a guest whose first bytes may be none that are answered at once to who reads them."""
@@ -305,7 +294,8 @@ class Reception:
             guest,
             self._answer,
             self._connections.discard,
-            self._call if self._calls is not None else None,
+            self._spoken if self._calls is not None else None,
+            takes_http=self.http is not None,
             peeks=self._calls is not None and self._calls.takes_fds,
         )
         self._connections.add(connection)
@@ -313,6 +303,20 @@ class Reception:
 
     def _answer(self, command: Command) -> Reply | Awaitable[Reply]:
         return answer(command, self._state)
+
+    def _spoken(self, guest: Guest, data: bytes) -> None:
+        """Give a guest whose first bytes came in pieces to who speaks their dialect."""
+        if dialect.detect(data) == dialect.HTTP:
+            self._speak_http(guest, data)
+        else:
+            self._call(guest, data)
+
+    def _speak_http(self, guest: Guest, data: bytes) -> None:
+        assert self.http is not None
+        crowded = len(self) > self._most_of_calls
+        self._watcher_of(guest).remove_reader(guest.sock.fileno())
+        self._let_go(guest)
+        self._connections.add(self.http.take(guest, data, self._connections.discard, crowded=crowded))
 
     def _call(self, guest: Guest, data: bytes, ran: Ran | bytes | None = None) -> None:
         connection = self._caller(guest)
@@ -339,6 +343,23 @@ class Reception:
         )
         self._connections.add(connection)
         return connection
+
+
+async def _drained(
+    callers: list[VarlinkConnection | ForeignConnection], timeout_s: float, *, of_control: bool = False
+) -> list[str]:
+    """Drain connections; return the names of the calls on those that did not end in time."""
+    if not callers:
+        return []
+    from daemonry.service.server.dispatch import DRAINING
+
+    reason = Draining(DRAINING, {"begun": True})
+    loop = asyncio.get_running_loop()
+    owing = {loop.create_task(one.drain(reason, of_control=of_control)): one for one in callers}
+    _, late = await asyncio.wait(owing, timeout=timeout_s)
+    for task in late:
+        task.cancel()
+    return [owing[task].call or "a reply" for task in late]
 
 
 def _answer_nothing(_data: bytes) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from daemonry.clock import Deadline
     from daemonry.service.server.control import ControlState
     from daemonry.service.server.dispatch import Calls
+    from daemonry.service.server.foreign import Foreign
     from daemonry.transport.proof import Served
     from daemonry.transport.stream import Listener
     from daemonry.transport.unix import Leftovers
@@ -56,6 +57,7 @@ class Server:
         limits: what clients may do.
         token_path: where the token of a TCP endpoint is made, one for each `bind`, if the endpoint
             names no file; without it the endpoint has to name one, or say that it is open.
+        http: speaks HTTP on this endpoint too; None to take it for text.
 
     Attributes:
         held: connections that were accepted beside the loop while it was stuck, and wait for it.
@@ -70,7 +72,9 @@ class Server:
         calls: Calls | None = None,
         limits: Bounds = bounds.DEFAULT,
         token_path: str | None = None,
+        http: Foreign | None = None,
     ) -> None:
+        self._http = http
         self._endpoint = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(os.fspath(endpoint))
         self._leftovers: Leftovers = leftovers
         self._limits = limits
@@ -309,6 +313,7 @@ class Server:
         reception = self._reception = Reception(
             loop, state, self._calls, self._limits, self._first_byte_timeout_s, self._most_connections
         )
+        reception.http = self._http
         token = token_of(self._listener)
         if token is not None:
             reception.ask_for(token, self._wrong_tokens)

@@ -47,6 +47,7 @@ class TextConnection:
         answer: what replies to a command.
         closed: called once, when the socket is closed or was taken over.
         take_over: is given the connection, and what was read, when the first bytes are a Varlink call.
+        takes_http: whether it is given those of HTTP too.
         peeks: look at the first bytes and leave them, for descriptors may be beside them.
     """
 
@@ -62,11 +63,12 @@ class TextConnection:
         "_readers",
         "_sock",
         "_take_over",
+        "_takes_http",
         "_task",
         "_timer",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what the server has told it, each by name
         self,
         loop: asyncio.AbstractEventLoop,
         readers: Readers | asyncio.AbstractEventLoop,
@@ -75,8 +77,10 @@ class TextConnection:
         closed: Callable[[TextConnection], None],
         take_over: TakeOver | None = None,
         *,
+        takes_http: bool = False,
         peeks: bool = False,
     ) -> None:
+        self._takes_http = takes_http
         self._loop = loop
         self._readers = readers
         self._guest = guest
@@ -158,7 +162,7 @@ class TextConnection:
                 else:
                     self._wait()
                 return
-            if spoken == dialect.VARLINK:
+            if spoken == dialect.VARLINK or (spoken == dialect.HTTP and self._takes_http):
                 self._hand_over(self._head)
                 return
             data, self._head = self._head, b""
