@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from daemonry.typed_toml import ConfigText, KeyPath, dotted
+from vx.project import cargo_shapes
 from vx.project.errors import invalid, unsupported
 from vx.project.profile import Profile, profiles_of
 
@@ -188,6 +189,7 @@ def read(source: ConfigText) -> Manifest:
         Unsupported: it asks for what vx does not do.
         ProjectInvalid: it contradicts itself.
     """
+    cargo_shapes.check(source)
     table = source.values
     _check_top(source, table)
     workspace = None

@@ -15,7 +15,7 @@ from typing import Final
 from daemonry.errors import ConfigError
 from daemonry.typed_toml import ConfigText, decode, parse
 from vx import digests
-from vx.project import cargo_manifest
+from vx.project import cargo_manifest, cargo_shapes
 from vx.project.cargo_manifest import Manifest, Package, Workspace
 from vx.project.errors import ProjectInvalid, invalid, unsupported
 from vx.project.patterns import matches
@@ -109,11 +109,12 @@ class _Reader:
         for parent in _parents(self._directory):
             if not os.path.exists(f"{parent}/{MANIFEST}"):
                 continue
-            table = read_toml(f"{parent}/{MANIFEST}").values
-            if "workspace" not in table:
+            source = read_toml(f"{parent}/{MANIFEST}")
+            if "workspace" not in source.values:
                 continue
+            cargo_shapes.check(source)
             inside = os.path.relpath(self._directory, parent)
-            if any(_is_below(inside, one) for one in table["workspace"].get("exclude", [])):
+            if any(_is_below(inside, one) for one in source.values["workspace"].get("exclude", [])):
                 return
             self._home, self._workspace = parent, self._manifest(parent).workspace
             return
