@@ -472,7 +472,8 @@ def test_a_supervisor_is_a_service_of_varlink_like_every_daemon(kvd):
     described = kvd.sandbox.daemonry("describe", path, "org.daemonry.Home")
     assert (described.code, "method Start(service: string)" in described.out) == (0, True)
     offered = kvd.sandbox.daemonry("_complete", "call", path, "org.daemonry.Home.Re").out.split()
-    assert offered == ["org.daemonry.Home.Reload", "org.daemonry.Home.Replace", "org.daemonry.Home.Restart"]
+    names = ("Reload", "Replace", "Restart", "RestartSeveral")
+    assert offered == [f"org.daemonry.Home.{name}" for name in names]
     done = kvd.sandbox.daemonry("call", path, "org.daemonry.Control.Pause")
     assert (done.code, "a home is not paused" in done.err) == (1, True)
 

@@ -7,8 +7,9 @@ import pytest
 
 from daemonry.errors import ConfigError
 from daemonry.home.difference import compare
-from daemonry.home.home_file import Kind, Orphan, load
+from daemonry.home.home_file import load
 from daemonry.home.policy import Policy, When
+from daemonry.home.service import Kind, Orphan
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": "/root", "SECRET": "x", "LANG": "C", "SSH": "y"}
 

@@ -113,20 +113,26 @@ _OF_A_DAEMON: Final = (
 _HOME: Final = Option("--home", "the home's directory (DAEMONRY_HOME, or the present one)", "DIR", DIRECTORY)
 _A_HOME: Final = Option("--home", "of a home in DIR, instead of a daemon", "DIR", DIRECTORY)
 _HOME_OPTIONS: Final = (_HOME, _timeout(), JSON_OPTION)
+_SERVICES: Final = Word(
+    "services", "SERVICE", "which services, or groups of them; all by default", "*", SERVICE
+)
 
 # `ps`, `logs`, `restart` and `reload` mean a home where `--home` is given.
 HOME: Final = (
     Command(
         "up",
-        "start what a home runs, and return when it is ready",
-        options=(
+        "start what a home runs, or services of it and what they need; return when they are ready",
+        (_SERVICES,),
+        (
             _HOME,
             Option("-f --foreground", "stay, and print what the services write"),
             _timeout(),
             JSON_OPTION,
         ),
     ),
-    Command("down", "stop what a home runs, in reverse order", options=_HOME_OPTIONS),
+    Command(
+        "down", "stop what a home runs, in reverse order, or services of it", (_SERVICES,), _HOME_OPTIONS
+    ),
     Command("ps", "list a home's services", options=_HOME_OPTIONS),
     Command(
         "logs",
@@ -136,8 +142,8 @@ HOME: Final = (
     ),
     Command(
         "restart",
-        "stop one service of a home and start it",
-        (Word("service", "SERVICE", "which service", kind=SERVICE),),
+        "stop services of a home and start them",
+        (Word("services", "SERVICE", "which services, or groups of them", "+", SERVICE),),
         _HOME_OPTIONS,
     ),
     Command(

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from daemonry.cli import exit_codes, kit, output
@@ -34,7 +34,8 @@ from daemonry.errors import (
     StopFailed,
 )
 from daemonry.home.home import Home
-from daemonry.home.home_file import RESERVED, load
+from daemonry.home.home_file import load
+from daemonry.home.service import RESERVED, HomeFile
 from daemonry.limits import (
     FOLLOW_POLL_S,
     HOME_DOWN_TIMEOUT_S,
@@ -45,11 +46,14 @@ from daemonry.limits import (
 from daemonry.process import crash_file, log_reader, readiness
 from daemonry.process.lock import wait_released
 from daemonry.process.spawn import spawn, take_boot
+from daemonry.spelling import did_you_mean
 from daemonry.terminal_text import json_for_stream, printable
 
 if TYPE_CHECKING:
     from daemonry.service.client.blocking import Client
 
+# Where a service is up as far as it is meant to be.
+_UP: Final = ("ready", "done", "idle")
 _COLUMNS: Final = ("service", "state", "pid", "since", "restarts", "last exit", "note")
 _NAME_STYLES: Final = ("cyan", "magenta", "blue", "yellow", "green")
 _INTERFACE: Final = "org.daemonry.Home"
@@ -78,7 +82,7 @@ def _fail_call(error: CallFailed, options: argparse.Namespace) -> int:
     told = error.parameters
     name = error.error.rpartition(".")[2]
     if name == "NoSuchService":
-        message = f"there is no service {told['name']!r}: there are {', '.join(told['known'])}"
+        message = _no_service(told["name"], told["known"])
         code = exit_codes.USAGE
     elif name == "GoingDown":
         message = "the home is going down"
@@ -94,20 +98,30 @@ def _fail_call(error: CallFailed, options: argparse.Namespace) -> int:
     return code
 
 
+def _no_service(name: str, known: list[str]) -> str:
+    return f"there is no service {name!r}: {did_you_mean(name, known, 'there are')}"
+
+
+def _check_names(file: HomeFile, names: list[str]) -> None:
+    for name in names:
+        if name not in file.services and name not in file.groups:
+            raise ArgumentInvalid("SERVICE", _no_service(name, [*file.services, *file.groups]))
+
+
 # --- up -----------------------------------------------------------------------------------------
 
 
 def _up(home: Home, options: argparse.Namespace) -> int:
     if options.foreground:
-        return _be_supervisor(home)
+        return _be_supervisor(home, options.services)
     deadline = Deadline(options.timeout or HOME_UP_TIMEOUT_S)
     try:
         _await_end(home, deadline)
         if home.is_up():
             found = home.record()
             raise AlreadyRunning(home.name, found.pid if found else None, str(home.endpoint))
-        load(home.directory)  # told here, before anything starts
-        _start_supervisor(home, deadline)
+        _check_names(load(home.directory), options.services)  # told here, before anything starts
+        _start_supervisor(home, options.services, deadline)
     except AlreadyRunning:
         return _see_up(home, options, "already up", deadline)
     except StartFailed as error:
@@ -145,10 +159,10 @@ def _await_end(home: Home, deadline: Deadline) -> None:
         wait_released(home.lock_path, deadline)
 
 
-def _start_supervisor(home: Home, deadline: Deadline) -> None:
+def _start_supervisor(home: Home, names: list[str], deadline: Deadline) -> None:
     read_fd, write_fd = os.pipe()
     crash_path = home.path(RESERVED, "crash")
-    words = ["up", "--foreground", "--home", home.directory]
+    words = ["up", "--foreground", "--home", home.directory, *names]
     try:
         process = spawn(words, {"ready_fd": write_fd}, (write_fd,), crash_path)
     except OSError as error:
@@ -183,30 +197,75 @@ def _reason(error: Exception) -> str:
 
 def _watch_start(home: Home, options: argparse.Namespace, result: str, deadline: Deadline) -> int:
     quiet = options.json or result != "up"  # what happened before we came is no news
+    names = options.services
     with _connected(home, deadline) as client:
-        say = _event_printer([one["name"] for one in _services(client)], quiet=quiet)
-        for reply in client.stream(f"{_INTERFACE}.Settle", idle_s=deadline.remaining_s()):
-            say(reply)
-            if deadline.expired:
-                break
+        before = _services(client)
+        chosen = _chosen(before, names)
+        say = _event_printer([one["name"] for one in before], quiet=quiet)
+        if result == "up":
+            _listen(client, say, "Settle", None, deadline, chosen)
+        else:
+            _listen(client, say, "StartSeveral", names, deadline, chosen)
+            _listen(client, say, "Settle", None, deadline, chosen)
     with home.connect(REQUEST_TIMEOUT_S) as client:
-        services = _services(client)
+        services = [one for one in _services(client) if one["name"] in chosen]
     record = home.record()
     if record is None or record.draining:
         raise _gone(home)
-    failed = [one for one in services if one["state"] not in ("ready", "done", "idle")]
+    failed = [one for one in services if one["state"] not in _UP]
     if options.json and (failed or result == "up"):
         output.say_json({"ok": not failed, "name": home.name, "pid": record.pid, "services": services})
     for one in failed:
         if one["state"] != "waiting":  # its log is of another time
             _show_tail(home, one["name"], quiet=quiet)
     if failed:
-        names = ", ".join(f"{one['name']} ({one['state']})" for one in failed)
-        output.complain(
-            f"{home.name}: {result}, but not all of it: {names}; see daemonry logs --home {home.directory}"
-        )
+        names_failed = ", ".join(f"{one['name']} ({one['state']})" for one in failed)
+        where = f"see daemonry logs --home {home.directory}"
+        output.complain(f"{home.name}: {result}, but not all of it: {names_failed}; {where}")
         return exit_codes.FAILED
-    return exit_codes.DONE if options.json and result == "up" else _say_up(home, options, result, record.pid)
+    if options.json and result == "up":
+        return exit_codes.DONE
+    if names and not options.json:
+        return _say_services(services)
+    return _say_up(home, options, result, record.pid)
+
+
+def _listen(
+    client: Client,
+    say: Callable[[dict[str, Any]], None],
+    method: str,
+    names: list[str] | None,
+    deadline: Deadline,
+    chosen: Collection[str] = (),
+) -> None:
+    """Show what happens during a call that tells it; of the `chosen` only, where there are some."""
+    parameters = None if names is None else {"names": names}
+    left_s = deadline.remaining_s()
+    for reply in client.stream(f"{_INTERFACE}.{method}", parameters, idle_s=left_s, first_s=left_s):
+        if not chosen or reply["service"] in chosen:
+            say(reply)
+        if deadline.expired:
+            break
+
+
+def _chosen(services: list[dict[str, Any]], names: list[str]) -> list[str]:
+    """Return the services that are meant by names and groups, with what they need; all for no name."""
+    known = {one["name"]: one for one in services}
+    left = [one["name"] for one in services if one["name"] in names or {*one["groups"]} & {*names}]
+    found: set[str] = set()
+    while left:
+        name = left.pop()
+        if name not in found and name in known:
+            found.add(name)
+            left += known[name]["needs"]
+    return [name for name in known if name in found or not names]
+
+
+def _say_services(services: list[dict[str, Any]]) -> int:
+    for one in services:
+        pid = f" (pid {one['pid']})" if one["pid"] is not None else ""
+        output.say(f"{one['name']}: {output.state(one['state'])}{pid}")
+    return exit_codes.DONE
 
 
 def _connected(home: Home, deadline: Deadline) -> Client:
@@ -272,17 +331,19 @@ def _show_tail(home: Home, name: str, *, quiet: bool) -> None:
 # --- being the supervisor -----------------------------------------------------------------------
 
 
-def _be_supervisor(home: Home) -> int:
+def _be_supervisor(home: Home, names: list[str]) -> int:
     from daemonry.home.supervisor import Supervisor
     from daemonry.process.readiness import Reporter
 
     boot = take_boot()
     reporter = Reporter(boot.get("ready_fd"))
     if boot:
-        supervisor = Supervisor(home, report=reporter)
+        supervisor = Supervisor(home, report=reporter, only=names)
     else:
-        console = _Console(list(load(home.directory).services))
-        supervisor = Supervisor(home, watch=console.event, line=console.line, stays=False)
+        file = load(home.directory)
+        _check_names(file, names)
+        console = _Console(list(file.services))
+        supervisor = Supervisor(home, watch=console.event, line=console.line, stays=False, only=names)
     try:
         return asyncio.run(supervisor.run())
     except AlreadyRunning as error:
@@ -322,12 +383,34 @@ class _Console:
 def _down(home: Home, options: argparse.Namespace) -> int:
     deadline = Deadline(options.timeout or HOME_DOWN_TIMEOUT_S)
     try:
+        if options.services:
+            return _stop_some(home, options, deadline)
         _stop_all(home, options, deadline)
     except NotRunning:
         return _say_result(home, options, "not up")
     if not wait_released(home.lock_path, deadline):
         raise StopFailed(home.name, deadline.timeout_s or 0.0, _still_there(home))
     return _say_result(home, options, "down")
+
+
+def _stop_some(home: Home, options: argparse.Namespace, deadline: Deadline) -> int:
+    names = options.services
+    with home.connect(REQUEST_TIMEOUT_S) as client:
+        services = _services(client)
+        say = _event_printer([one["name"] for one in services], quiet=options.json)
+        _listen(client, say, "StopSeveral", names, deadline)
+    with home.connect(REQUEST_TIMEOUT_S) as client:
+        services = _services(client)
+    stopped = [one for one in services if one["name"] in names or {*one["groups"]} & {*names}]
+    gone = {one["name"] for one in stopped if one["state"] == "stopped"}
+    left = [one for one in services if one["pid"] is not None and {*one["needs"]} & gone]
+    if options.json:
+        told = {"ok": True, "name": home.name, "result": "stopped", "services": stopped}
+        output.say_json({**told, "needed_by": [one["name"] for one in left]})
+    for one in left:
+        lost = ", ".join(name for name in one["needs"] if name in gone)
+        output.complain(f"{one['name']} needs {lost}, and goes on without")
+    return exit_codes.DONE
 
 
 def _stop_all(home: Home, options: argparse.Namespace, deadline: Deadline) -> None:
@@ -349,14 +432,21 @@ def _still_there(home: Home) -> str:
 
 
 def _restart(home: Home, options: argparse.Namespace) -> int:
+    deadline = Deadline(options.timeout or HOME_UP_TIMEOUT_S)
+    names = options.services
     with home.connect(REQUEST_TIMEOUT_S) as client:
-        limit_s = options.timeout or HOME_UP_TIMEOUT_S
-        reply = client.call(f"{_INTERFACE}.Restart", {"service": options.service}, timeout_s=limit_s)
+        _listen(client, lambda event: None, "RestartSeveral", names, deadline)
+    with home.connect(REQUEST_TIMEOUT_S) as client:
+        services = [one for one in _services(client) if one["name"] in names or {*one["groups"]} & {*names}]
+    failed = [one for one in services if one["state"] not in _UP]
     if options.json:
-        output.say_json({"ok": True, "name": options.service, "result": "restarted", **reply})
+        result = {"ok": not failed, "name": ",".join(names), "result": "restarted"}
+        output.say_json({**result, **(services[0] if len(services) == 1 else {"services": services})})
     else:
-        output.say(f"{options.service}: {output.state(reply['state'])} (pid {output.value(reply['pid'])})")
-    return exit_codes.DONE
+        _say_services([one for one in services if one not in failed])
+    for one in failed:
+        output.complain(printable(f"{one['name']}: {one['note'] or one['state']}"))
+    return exit_codes.FAILED if failed else exit_codes.DONE
 
 
 def _reload(home: Home, options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ they mean everywhere; what a call does is `supervisor`'s.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from daemonry.service.interface.declare import CallError, Interface
@@ -27,6 +27,7 @@ class ServiceStatus:
         readiness: how it shows that it is ready.
         note: why it is not ready, or what it says of itself, or null.
         needs: the services that it needs.
+        groups: the groups that it belongs to.
         daemon: the name of the daemon of daemonry that it is, or null.
         version: that daemon's version, or null.
         endpoint: where that daemon is reached while it runs, or null.
@@ -41,6 +42,7 @@ class ServiceStatus:
     readiness: str
     note: str | None
     needs: list[str]
+    groups: list[str] = field(default_factory=list)
     daemon: str | None = None
     version: str | None = None
     endpoint: str | None = None
@@ -64,7 +66,7 @@ class Event:
 
 
 class NoSuchService(CallError):
-    """The home has no service of that name."""
+    """The home has no service, or group, of that name."""
 
     name: str
     known: list[str]
@@ -105,6 +107,15 @@ class Services(Protocol):
     async def restart(self, name: str) -> ServiceStatus:
         """See `HomeControl.restart`."""
 
+    def start_several(self, names: list[str]) -> AsyncIterator[Event]:
+        """See `HomeControl.start_several`."""
+
+    def stop_several(self, names: list[str]) -> AsyncIterator[Event]:
+        """See `HomeControl.stop_several`."""
+
+    def restart_several(self, names: list[str]) -> AsyncIterator[Event]:
+        """See `HomeControl.restart_several`."""
+
     async def reload(self) -> str:
         """See `HomeControl.reload`."""
 
@@ -129,7 +140,7 @@ class HomeControl(
         return self._supervisor.statuses()
 
     async def start(self, service: str) -> ServiceStatus:
-        """Start a service that does not run, whatever it ended by, and return when it is ready."""
+        """Start a service that does not run, with what it needs, and return when it is ready."""
         assert self._supervisor is not None
         return await self._supervisor.start(service)
 
@@ -151,6 +162,36 @@ class HomeControl(
         """Stop a service and start it, and return when it is ready."""
         assert self._supervisor is not None
         return await self._supervisor.restart(service)
+
+    async def start_several(self, names: list[str]) -> AsyncIterator[Event]:
+        """Start services with what they need, and tell what happens until each goes no further.
+
+        Args:
+            names: names of services and of groups; none for all that are stopped.
+        """
+        assert self._supervisor is not None
+        async for event in self._supervisor.start_several(names):
+            yield event
+
+    async def stop_several(self, names: list[str]) -> AsyncIterator[Event]:
+        """Stop services, and tell what happens until they have; what needs them is left alone.
+
+        Args:
+            names: names of services and of groups; none for all.  The supervisor stays.
+        """
+        assert self._supervisor is not None
+        async for event in self._supervisor.stop_several(names):
+            yield event
+
+    async def restart_several(self, names: list[str]) -> AsyncIterator[Event]:
+        """Stop services and start them, and tell what happens until each goes no further.
+
+        Args:
+            names: names of services and of groups; none for all.
+        """
+        assert self._supervisor is not None
+        async for event in self._supervisor.restart_several(names):
+            yield event
 
     async def reload(self) -> str:
         """Read home.toml again and apply what differs; return that in words."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from daemonry.home.home_file import Service
+    from daemonry.home.service import Service
 
 
 class Difference(NamedTuple):

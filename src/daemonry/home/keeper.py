@@ -20,11 +20,11 @@ from typing import Any, Protocol
 from daemonry.home import process_run, service_record
 from daemonry.home.child import ALIVE, SETTLED, Happened, State, step
 from daemonry.home.home import Home
-from daemonry.home.home_file import Orphan, Process, Service
 from daemonry.home.own_files import OwnFiles
 from daemonry.home.policy import GiveUp, Leave, Restart, after_end
 from daemonry.home.process_run import AdoptedRun, Run
 from daemonry.home.readiness import Channel, NotReady, how_it_ended, wait_ready
+from daemonry.home.service import Orphan, Process, Service
 from daemonry.home.service_log import Output, ServiceLog
 from daemonry.home.service_record import ServiceRecord
 from daemonry.limits import HOME_HOOK_TIMEOUT_S
@@ -61,6 +61,7 @@ class Keeper:
         reason: why it is not ready, or "".
         since_s: when it came into its state, in seconds since 1970.
         stop_wanted: whether the supervisor will stop it, or has.
+        anew: whether it was ready before in this life of the supervisor, and has ended otherwise than idle.
         unhelped: a version of its daemon for which a start anew brought no other one, or "".
     """
 
@@ -77,6 +78,8 @@ class Keeper:
         self.stop_wanted = False
         self._world = world
         self.unhelped = ""
+        self.anew = False
+        self._was_ready = False
         self._run: Run | None = None
         self._channel: Channel | None = None
         self._record: ServiceRecord | None = None
@@ -116,6 +119,11 @@ class Keeper:
         self.stop_wanted = False
         self._cancel_delay()
         self._step(Happened.START_ASKED, "waiting", logging.DEBUG)
+
+    def leave_stopped(self) -> None:
+        """Leave it stopped until it is asked to start; it waits for what it needs."""
+        self.stop_wanted = True
+        self._step(Happened.STOP_ASKED, "stopped", logging.DEBUG)
 
     def start(self) -> None:
         """Start it: what it needs is ready."""
@@ -317,6 +325,7 @@ class Keeper:
             homes.remove_claim(
                 self._world.home.directory, self.service.name
             )  # it was a daemon, and is none now
+        self.anew, self._was_ready = self._was_ready, True
         if not self._step(Happened.READY, message):
             return
         if self._record is not None:
@@ -363,6 +372,7 @@ class Keeper:
         # What a predecessor started and has ended meanwhile left no exit code, but its own word.
         failed = bool(failure) or not (code == 0 or (code is None and ended == homes.IDLE))
         if ended == homes.IDLE and not failed:
+            self._was_ready = False  # nobody who needs it missed it
             self._step(Happened.ENDED_IDLE, "idle (nobody needed it; it starts again when somebody does)")
             self._hook("stop")
             return

@@ -43,6 +43,18 @@ def startable(waiting: Iterable[str], needs: Needs, ready: Collection[str]) -> l
     return [name for name in waiting if all(needed in ready for needed in needs[name])]
 
 
+def with_needed(names: Iterable[str], needs: Needs) -> list[str]:
+    """Return services and all that they need, directly or through others, in the order of `needs`."""
+    found: set[str] = set()
+    left = list(names)
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += needs[name]
+    return [name for name in needs if name in found]
+
+
 def stoppable(asked: Iterable[str], needs: Needs, alive: Collection[str]) -> list[str]:
     """Return those of `asked` that nobody who is alive needs, directly or through others.
 

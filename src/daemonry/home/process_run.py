@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from daemonry.clock import Deadline
-from daemonry.home.home_file import Orphan, Process
+from daemonry.home.service import Orphan, Process
 from daemonry.limits import SERVICE_SWEEP_S
 from daemonry.process import orphans, platform, sweep
 from daemonry.process.identity import Identity

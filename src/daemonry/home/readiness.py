@@ -28,8 +28,8 @@ from urllib.parse import urlsplit
 from daemonry import strict_json
 from daemonry.backoff import delays
 from daemonry.errors import BadFrame, DaemonryError
-from daemonry.home.home_file import Kind, Ready, Service
 from daemonry.home.process_run import Run
+from daemonry.home.service import Kind, Ready, Service
 from daemonry.home.service_log import Output, ServiceLog
 from daemonry.limits import READY_ATTEMPT_S, READY_RETRY_FIRST_S, READY_RETRY_MAX_S, STARTED_AFTER_S
 from daemonry.process import platform

@@ -13,7 +13,7 @@ import re
 
 import msgspec
 
-from daemonry.home.home_file import RESERVED, Process
+from daemonry.home.service import RESERVED, Process
 from daemonry.limits import MAX_RECORD_BYTES
 from daemonry.process.atomic_file import write_atomically
 from daemonry.process.identity import Identity

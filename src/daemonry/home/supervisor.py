@@ -1,7 +1,7 @@
-"""The supervisor of a home: who may start now, who must stop first, and who is told.
+"""The supervisor of a home, as a process.
 
-Owns the whole: the lock, the socket, the signals, the order, the difference at a reload, what a
-killed predecessor left, and reaping.  The life of one service is `keeper`'s.
+Owns the whole: the lock, the socket, the signals, the difference at a reload, what a killed predecessor
+left, and reaping.  Order is `fleet`'s, requests about services are `answers`'s, one service is `keeper`'s.
 """
 
 from __future__ import annotations
@@ -11,30 +11,24 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from daemonry.clock import Deadline
 from daemonry.errors import AlreadyRunning, ConfigError, DaemonryError, Refused, UnsafePath
 from daemonry.home import difference, home_file, order, service_record
-from daemonry.home.child import ALIVE, SATISFIED, SETTLED, State
-from daemonry.home.control import (
-    Event,
-    GoingDown,
-    HomeControl,
-    HomeFileInvalid,
-    NoSuchService,
-    NotUp,
-    ServiceStatus,
-)
+from daemonry.home.answers import Answers
+from daemonry.home.child import ALIVE, SATISFIED, State
+from daemonry.home.control import HomeControl, HomeFileInvalid
+from daemonry.home.fleet import Fleet, Watch
 from daemonry.home.home import Home
-from daemonry.home.home_file import RESERVED, HomeFile, Orphan
 from daemonry.home.keeper import Keeper
 from daemonry.home.own_files import OwnFiles
 from daemonry.home.process_run import AdoptedRun
+from daemonry.home.service import RESERVED, HomeFile, Orphan
 from daemonry.home.service_record import ServiceRecord
 from daemonry.limits import LOCK_PROBE_PATIENCE_S, SERVICE_SWEEP_S
-from daemonry.process import atomic_file, homes, logs, platform, record, record_fields, sweep
+from daemonry.process import atomic_file, homes, logs, platform, record, sweep
 from daemonry.process.identity import Identity
 from daemonry.process.lock import Lock
 from daemonry.process.orphans import Foundlings
@@ -50,12 +44,6 @@ from daemonry.version import __version__
 
 logger = logging.getLogger("daemonry.home")
 
-# Where a service goes no further unless it is asked to.
-_STARTABLE: Final = frozenset((State.STOPPED, State.DONE, State.IDLE, State.FAILED))
-_LEVELS: Final = {logging.WARNING: "warning", logging.ERROR: "error"}
-
-Watch = Callable[[Event], None]
-
 
 class Supervisor:
     """The supervisor of one home.
@@ -66,9 +54,10 @@ class Supervisor:
         line: told each line of each service, with the service's name.
         stays: whether it goes on when no service will ever run again.
         report: told the stages of the start.
+        only: names of services and groups that are started, with what they need; () for all.
 
     Attributes:
-        keepers: one for each service, each after those that it needs.
+        fleet: its services.
         reaper: collects what ends.
         files: what it writes and removes, and can go on without.
     """
@@ -81,23 +70,22 @@ class Supervisor:
         line: Callable[[str, str], None] | None = None,
         stays: bool = True,
         report: Reporter | None = None,
+        only: Collection[str] = (),
     ) -> None:
         self.home = home
-        self.keepers: dict[str, Keeper] = {}
+        self.fleet = Fleet(watch, self._end_if_over)
         self.reaper = Reaper()
         self.files = OwnFiles()
         self._foundlings = Foundlings(self.reaper.knows)
         self._file: HomeFile | None = None
-        self._watches: list[Watch] = [watch]
         self._line = line
+        self._only = frozenset(only)
         self._stays = stays
         self._report = report or Reporter(None)
         self._lock: Lock | None = None
         self._server: Server | None = None
-        self._ending = False
         self._hurried = False
         self._made = False
-        self._advance_soon = False
         self._reloading = asyncio.Lock()
         self._over = asyncio.Event()
         self._started_at = time.time()
@@ -147,7 +135,7 @@ class Supervisor:
             self._enter("services")
             self._report.ready({"pid": os.getpid(), "endpoint": str(self.home.endpoint)})
             await self._over.wait()
-            await asyncio.gather(*(keeper.close() for keeper in self.keepers.values()))
+            await asyncio.gather(*(keeper.close() for keeper in self.fleet.keepers.values()))
             await self._end_foundlings()
         finally:
             self._over.set()
@@ -159,14 +147,14 @@ class Supervisor:
             logger.info("ended")
             logging.getLogger().removeHandler(log)
             log.close()
-        failed = any(keeper.state is State.FAILED for keeper in self.keepers.values())
+        failed = any(keeper.state is State.FAILED for keeper in self.fleet.keepers.values())
         return 1 if failed or self._hurried else 0
 
     def _calls(self) -> Calls:
         calls = Calls()
         calls.serve(VarlinkService(calls, ("daemonry", f"home {self.home.name}", __version__, "")))
-        calls.serve(Control(self, calls.tap, self._wait_changed, self.home.path(RESERVED, "log")))
-        calls.serve(HomeControl(self))
+        calls.serve(Control(self, calls.tap, self.fleet.wait_changed, self.home.path(RESERVED, "log")))
+        calls.serve(HomeControl(Answers(self.fleet, self._begin_end, self.reload)))
         return calls
 
     def _list(self) -> None:
@@ -188,7 +176,9 @@ class Supervisor:
         if not found:
             return
         logger.warning("ending what services have hidden and left: %s", sorted(found))
-        grace_s = max((one.service.stop_timeout_s for one in self.keepers.values()), default=SERVICE_SWEEP_S)
+        grace_s = max(
+            (one.service.stop_timeout_s for one in self.fleet.keepers.values()), default=SERVICE_SWEEP_S
+        )
         left = await self._foundlings.end(grace_s, lambda: self._hurried)
         if left:
             logger.error("cannot be ended: %s", sorted(left))
@@ -206,7 +196,9 @@ class Supervisor:
         endpoint = str(self.home.endpoint)
         identity = Identity.of_this_process()
         nonce = os.urandom(8).hex()
-        mine = Record(self._ending, endpoint, identity, self.home.name, nonce, self._started_at, __version__)
+        mine = Record(
+            self.fleet.ending, endpoint, identity, self.home.name, nonce, self._started_at, __version__
+        )
         try:
             record.write(path, mine)
         except OSError as error:
@@ -217,18 +209,33 @@ class Supervisor:
         for name in self._file.services:
             self._add(name)
         for name, (found, run) in adopted.items():
-            self.keepers[name].adopt(found, run)
+            self.fleet.keepers[name].adopt(found, run)
+        self._leave_out()
         self._made = True
-        self._advance_later()
+        self.fleet.advance_later()
+
+    def _leave_out(self) -> None:
+        """Leave stopped what was not asked for."""
+        if not self._only:
+            return
+        assert self._file is not None
+        chosen = order.with_needed(self._file.meant(self._only), self.fleet.needs())
+        for name, keeper in self.fleet.keepers.items():
+            if name not in chosen and keeper.state is State.WAITING:
+                keeper.leave_stopped()
+
+    def changed(self, keeper: Keeper, message: str, level: int) -> None:
+        """See `keeper.Supervising`."""
+        self.fleet.changed(keeper, message, level)
 
     def _add(self, name: str) -> Keeper:
         assert self._file is not None
         keeper = Keeper(self._file.services[name], self, self._file.log_bytes)
-        keeper.stop_wanted = self._ending
+        keeper.stop_wanted = self.fleet.ending
         if self._line is not None:
             line = self._line
             keeper.log.watches.append(lambda text: line(name, text))
-        self.keepers[name] = keeper
+        self.fleet.keepers[name] = keeper
         return keeper
 
     # --- signals --------------------------------------------------------------------------------
@@ -242,7 +249,7 @@ class Supervisor:
         loop.call_soon(self.reaper.reap)
 
     def _signalled(self, number: int) -> None:
-        if self._ending:
+        if self.fleet.ending:
             logger.warning("%s again: killing what is left", signal.Signals(number).name)
             self._hurry()
         else:
@@ -260,7 +267,7 @@ class Supervisor:
 
     def _hurry(self) -> None:
         self._hurried = True
-        for keeper in self.keepers.values():
+        for keeper in self.fleet.keepers.values():
             keeper.stop_wanted = True
             keeper.stop()
             keeper.kill()
@@ -308,233 +315,25 @@ class Supervisor:
         for suffix in ("json", "out"):
             self.files.remove(self.home.path(found.service, suffix))
 
-    # --- the order ------------------------------------------------------------------------------
+    # --- its end --------------------------------------------------------------------------------
 
-    def changed(self, keeper: Keeper, message: str, level: int) -> None:
-        """Be told by a keeper that its state has changed."""
-        event = Event(keeper.service.name, keeper.state.value, message, _LEVELS.get(level, "info"))
-        logger.log(level, "%s: %s", event.service, message)
-        if level >= logging.INFO:
-            for watch in list(self._watches):
-                watch(event)
-        self._advance_later()
-
-    def _advance_later(self) -> None:
-        if not self._advance_soon:
-            self._advance_soon = True
-            asyncio.get_running_loop().call_soon(self._advance)
-
-    def _advance(self) -> None:
-        """Start what can start, stop what can stop, and end when nothing is left to do."""
-        self._advance_soon = False
-        self._stop_those_that_can()
-        waiting = [name for name, one in self.keepers.items() if one.state is State.WAITING]
-        ready = {name for name, one in self.keepers.items() if one.state in SATISFIED}
-        for name in order.startable(waiting, self._needs(), ready):
-            if not self.keepers[name].stop_wanted:
-                self.keepers[name].start()
+    def _end_if_over(self) -> None:
         if self._is_over():
             self._over.set()
-
-    def _stop_those_that_can(self) -> None:
-        wanted = [
-            name for name, one in self.keepers.items() if one.stop_wanted and one.state is not State.STOPPED
-        ]
-        # Only those that are to stop as well are waited for: a restart leaves those that need it alone.
-        alive = [name for name in wanted if self.keepers[name].state in ALIVE]
-        for name in order.stoppable(wanted, self._needs(), alive):
-            self.keepers[name].stop()
-
-    def _needs(self) -> dict[str, tuple[str, ...]]:
-        # A service that a reload has added or removed may be missing on one side.
-        return {
-            name: tuple(one for one in keeper.service.needs if one in self.keepers)
-            for name, keeper in self.keepers.items()
-        }
 
     def _is_over(self) -> bool:
         if not self._made:  # a signal came while it starts
             return False
-        states = {keeper.state for keeper in self.keepers.values()}
-        if self._ending:
+        states = {keeper.state for keeper in self.fleet.keepers.values()}
+        if self.fleet.ending:
             return states <= {State.STOPPED}
         if self._stays or self._reloading.locked():
             return False
         # Nobody could start it again but us, and nothing will.
         stuck = not (states & (ALIVE | {State.RESTARTING, State.READY, State.IDLE}))
-        return bool(self.keepers) and stuck and not self._may_start()
+        return bool(self.fleet.keepers) and stuck and not self.fleet.may_start()
 
-    def _may_start(self) -> bool:
-        ready = {name for name, one in self.keepers.items() if one.state in SATISFIED}
-        waiting = [name for name, one in self.keepers.items() if one.state is State.WAITING]
-        return bool(order.startable(waiting, self._needs(), ready))
-
-    # --- what it can be asked -------------------------------------------------------------------
-
-    def statuses(self) -> list[ServiceStatus]:
-        """Return how each service is."""
-        return [self._status(keeper) for keeper in self.keepers.values()]
-
-    def _status(self, keeper: Keeper) -> ServiceStatus:
-        service = keeper.service
-        return ServiceStatus(
-            name=service.name,
-            state=keeper.state.value,
-            pid=keeper.pid,
-            since=keeper.since_s,
-            restarts=keeper.restarts,
-            last_exit=keeper.last_end or None,
-            readiness=service.ready.kind.value,
-            note=keeper.reason or self._waits_for(keeper) or keeper.tells or None,
-            needs=[*service.needs],
-            **self._daemon_fields(keeper),
-        )
-
-    def _daemon_fields(self, keeper: Keeper) -> dict[str, str | None]:
-        claim = keeper.claim
-        if claim is None:
-            return {}
-        endpoint = record_fields.read_endpoint(claim.place.record_path) if keeper.pid is not None else None
-        return {"daemon": claim.place.name, "version": claim.version, "endpoint": endpoint}
-
-    def _waits_for(self, keeper: Keeper) -> str:
-        if keeper.state is not State.WAITING:
-            return ""
-        missing = [one for one in keeper.service.needs if self._state_of(one) not in SATISFIED]
-        told = [f"{one} ({state.value})" for one in missing if (state := self._state_of(one))]
-        return f"waits for {', '.join(told)}" if told else ""
-
-    def _state_of(self, name: str) -> State | None:
-        keeper = self.keepers.get(name)
-        return keeper.state if keeper is not None else None
-
-    async def restart(self, name: str) -> ServiceStatus:
-        """Stop a service and start it, and return how it is when it is ready.
-
-        Raises:
-            NoSuchService: there is none of that name.
-            NotUp: it did not become ready.
-            GoingDown: the home starts nothing any more.
-        """
-        keeper = self._keeper(name)
-        keeper.unhelped = ""
-        await self._stop_one(keeper)
-        return await self._start_one(keeper)
-
-    async def start(self, name: str) -> ServiceStatus:
-        """Start a service that does not run, whatever it ended by, and return how it is when it is ready.
-
-        Raises:
-            As `restart`.
-        """
-        keeper = self._keeper(name)
-        if keeper.stop_wanted and keeper.state is not State.STOPPED:  # it is being stopped, or restarted
-            await keeper.until(lambda state: state is not State.STOPPING)
-        return await self._start_one(keeper)
-
-    async def stop_service(self, name: str) -> ServiceStatus:
-        """Stop a service, and return how it is then.
-
-        Raises:
-            NoSuchService: there is none of that name.
-            GoingDown: the home stops all of its services.
-        """
-        keeper = self._keeper(name)
-        await self._stop_one(keeper)
-        return self._status(keeper)
-
-    async def replace(self, name: str, pid: int, version: str) -> ServiceStatus:
-        """Stop a service and start it for another version than `version`, if its process is still `pid`.
-
-        Raises:
-            As `restart`; NotUp also where that brought no other version before.
-        """
-        keeper = self._keeper(name)
-        if keeper.pid == pid and keeper.unhelped == version:
-            reason = f"the home's command still runs {version}; once it does not: daemonry upgrade"
-            raise NotUp(name=name, reason=reason)
-        if keeper.pid == pid and not keeper.stop_wanted:
-            await self._stop_one(keeper)
-        status = await self._start_one(keeper)
-        if status.version == version:
-            keeper.unhelped = version
-        return status
-
-    def _keeper(self, name: str) -> Keeper:
-        if self._ending:
-            raise GoingDown
-        keeper = self.keepers.get(name)
-        if keeper is None:
-            raise NoSuchService(name=name, known=[*self.keepers])
-        return keeper
-
-    async def _start_one(self, keeper: Keeper) -> ServiceStatus:
-        """Have a service start unless it is on its way, and return how it is when it is ready."""
-        name = keeper.service.name
-        if self._ending:
-            raise GoingDown
-        if keeper.state in _STARTABLE:
-            keeper.ask_start()
-        await self._until_settled([keeper])
-        if self._ending:
-            raise GoingDown
-        if keeper.state not in SATISFIED:
-            raise NotUp(name=name, reason=keeper.reason or self._waits_for(keeper) or keeper.state.value)
-        return self._status(keeper)
-
-    async def _stop_one(self, keeper: Keeper) -> None:
-        keeper.stop_wanted = True
-        self._advance_later()
-        await keeper.until(lambda state: state is State.STOPPED)
-
-    async def _until_settled(self, keepers: list[Keeper]) -> None:
-        """Return once these go no further by themselves, or wait for one that does not."""
-        while not all(self._is_settled(keeper) for keeper in keepers):
-            await self._wait_changed()
-
-    def _is_settled(self, keeper: Keeper) -> bool:
-        if keeper.state is State.WAITING:
-            needed = [self.keepers[one] for one in keeper.service.needs if one in self.keepers]
-            unready = [one for one in needed if one.state not in SATISFIED]
-            return bool(unready) and all(self._is_settled(one) for one in unready)
-        return keeper.state in SETTLED
-
-    async def settle(self) -> AsyncIterator[Event]:
-        """Yield what has happened last to those that are settled, and what happens until all are."""
-        events = self._events_during(self._until_settled([*self.keepers.values()]))
-        for keeper in self.keepers.values():
-            if keeper.state in SETTLED:
-                yield Event(keeper.service.name, keeper.state.value, keeper.message, "info")
-        async for event in events:
-            yield event
-
-    async def down(self) -> AsyncIterator[Event]:
-        """Stop all, and yield what happens until all have stopped."""
-        self._begin_end()
-        async for event in self._events_during(self._all_stopped()):
-            yield event
-
-    async def _all_stopped(self) -> None:
-        for keeper in list(self.keepers.values()):
-            await keeper.until(lambda state: state is State.STOPPED)
-
-    def _events_during(self, work: Any) -> AsyncIterator[Event]:
-        """Return what happens from now on until some work is done."""
-        queue: asyncio.Queue[Event | None] = asyncio.Queue()
-        watch: Watch = queue.put_nowait
-        self._watches.append(watch)
-        task = asyncio.ensure_future(work)
-        task.add_done_callback(lambda done: queue.put_nowait(None))
-
-        async def events() -> AsyncIterator[Event]:
-            try:
-                while (event := await queue.get()) is not None:
-                    yield event
-            finally:
-                self._watches.remove(watch)
-                task.cancel()
-
-        return events()
+    # --- home.toml, again -----------------------------------------------------------------------
 
     async def reload(self) -> str:
         """Read home.toml again, apply what differs, and return that in words.
@@ -543,7 +342,7 @@ class Supervisor:
             HomeFileInvalid: it cannot be used; nothing was changed.
         """
         async with self._reloading:
-            if self._ending:
+            if self.fleet.ending:
                 raise HomeFileInvalid(reason="the home is going down")
             try:
                 new = home_file.load(self.home.directory)
@@ -554,32 +353,32 @@ class Supervisor:
             await self._apply(new, found)
             self._forget_claims()
         logger.info("reloaded: %s", found)
-        self._advance_later()
+        self.fleet.advance_later()
         return str(found)
 
     async def _apply(self, new: HomeFile, found: difference.Difference) -> None:
-        going = [self.keepers[name] for name in (*found.removed, *found.restarted)]
+        going = [self.fleet.keepers[name] for name in (*found.removed, *found.restarted)]
         was_stopped = {keeper for keeper in going if keeper.state is State.STOPPED}
-        await asyncio.gather(*(self._stop_one(keeper) for keeper in going))
+        await self.fleet.stop([keeper.service.name for keeper in going])
         self._file = new
         for name in found.removed:
-            await self.keepers.pop(name).close()
+            await self.fleet.keepers.pop(name).close()
         for name in (*found.restarted, *found.adjusted):
-            self.keepers[name].service = new.services[name]
+            self.fleet.keepers[name].service = new.services[name]
         for name in found.added:
             self._add(name)
-        self.keepers = {name: self.keepers[name] for name in new.services}
+        self.fleet.keepers = {name: self.fleet.keepers[name] for name in new.services}
         for name in found.restarted:
-            if self.keepers[name] not in was_stopped and not self._ending:
-                self.keepers[name].ask_start()
+            if self.fleet.keepers[name] not in was_stopped and not self.fleet.ending:
+                self.fleet.keepers[name].ask_start()
 
     # --- the text dialect -----------------------------------------------------------------------
 
     def get_status(self) -> dict[str, Any]:
         """Return the fields of STATUS."""
-        states = [keeper.state for keeper in self.keepers.values()]
+        states = [keeper.state for keeper in self.fleet.keepers.values()]
         return {
-            "state": "draining" if self._ending else "running",
+            "state": "draining" if self.fleet.ending else "running",
             "pid": os.getpid(),
             "home": self.home.directory,
             "uptime_secs": int(time.time() - self._started_at),
@@ -595,16 +394,6 @@ class Supervisor:
     def resume(self) -> None:
         """Refuse, as `pause`."""
         self.pause()
-
-    async def _wait_changed(self) -> None:
-        """Return when something has happened to a service, or to the home."""
-        changed = asyncio.Event()
-        watch: Watch = lambda event: changed.set()  # noqa: E731
-        self._watches.append(watch)
-        try:
-            await changed.wait()
-        finally:
-            self._watches.remove(watch)
 
     async def reload_config(self) -> str:
         """Do as `reload` does, for the text dialect."""
@@ -622,13 +411,13 @@ class Supervisor:
         return __version__
 
     def _begin_end(self) -> None:
-        if not self._ending:
-            self._ending = True
+        if not self.fleet.ending:
+            self.fleet.ending = True
             if self._server is not None:
                 self._tell_end()
-        for keeper in self.keepers.values():
+        for keeper in self.fleet.keepers.values():
             keeper.stop_wanted = True
-        self._advance_later()
+        self.fleet.advance_later()
 
     def _tell_end(self) -> None:
         """Say in the record that we are ending; a full disk does not keep us from it."""

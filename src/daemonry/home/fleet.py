@@ -1,0 +1,205 @@
+"""The services of a home together: who may start now, and who must stop first.
+
+Owns the keepers and their order, what follows when a needed service has restarted, and
+waiting for several.  The life of one service is `keeper`'s, the supervisor's own `supervisor`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
+from typing import Any, Final
+
+from daemonry.home import order
+from daemonry.home.child import ALIVE, SATISFIED, SETTLED, State
+from daemonry.home.control import Event
+from daemonry.home.keeper import Keeper
+
+logger = logging.getLogger("daemonry.home")
+
+# Where a service goes no further unless it is asked to.
+STARTABLE: Final = frozenset((State.STOPPED, State.DONE, State.IDLE, State.FAILED))
+_LEVELS: Final = {logging.WARNING: "warning", logging.ERROR: "error"}
+
+Watch = Callable[[Event], None]
+
+
+class Fleet:
+    """The services of a home.
+
+    Args:
+        watch: called with each event.
+        rested: called when all that can be started or stopped now has been.
+
+    Attributes:
+        keepers: one for each service, each after those that it needs.
+        ending: whether all are to stop, and none is started any more.
+    """
+
+    def __init__(self, watch: Watch, rested: Callable[[], None]) -> None:
+        self.keepers: dict[str, Keeper] = {}
+        self.ending = False
+        self._watches: list[Watch] = [watch]
+        self._rested = rested
+        self._advance_soon = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- the order ------------------------------------------------------------------------------
+
+    def changed(self, keeper: Keeper, message: str, level: int) -> None:
+        """Be told by a keeper that its state has changed."""
+        event = Event(keeper.service.name, keeper.state.value, message, _LEVELS.get(level, "info"))
+        logger.log(level, "%s: %s", event.service, message)
+        if level >= logging.INFO:
+            for watch in list(self._watches):
+                watch(event)
+        if keeper.state is State.READY and keeper.anew:
+            self._restart_those_with(keeper)
+        self.advance_later()
+
+    def advance_later(self) -> None:
+        """Look what can be started and stopped, in the loop's next turn."""
+        if not self._advance_soon:
+            self._advance_soon = True
+            asyncio.get_running_loop().call_soon(self._advance)
+
+    def _advance(self) -> None:
+        """Start what can start, stop what can stop, and say that this is done."""
+        self._advance_soon = False
+        self._stop_those_that_can()
+        waiting = self._those_in({State.WAITING})
+        for name in order.startable(waiting, self.needs(), self._those_in(SATISFIED)):
+            if not self.keepers[name].stop_wanted:
+                self.keepers[name].start()
+        self._rested()
+
+    def _stop_those_that_can(self) -> None:
+        wanted = [
+            name for name, one in self.keepers.items() if one.stop_wanted and one.state is not State.STOPPED
+        ]
+        # Only those that are to stop as well are waited for: a restart leaves those that need it alone.
+        alive = [name for name in wanted if self.keepers[name].state in ALIVE]
+        for name in order.stoppable(wanted, self.needs(), alive):
+            self.keepers[name].stop()
+
+    def needs(self) -> dict[str, tuple[str, ...]]:
+        """For each service those that it needs."""
+        # A service that a reload has added or removed may be missing on one side.
+        return {
+            name: tuple(one for one in keeper.service.needs if one in self.keepers)
+            for name, keeper in self.keepers.items()
+        }
+
+    def _those_in(self, states: Collection[State]) -> list[str]:
+        return [name for name, one in self.keepers.items() if one.state in states]
+
+    def may_start(self) -> bool:
+        """Whether one that waits has all that it needs."""
+        waiting = self._those_in({State.WAITING})
+        return bool(order.startable(waiting, self.needs(), self._those_in(SATISFIED)))
+
+    def waits_for(self, keeper: Keeper) -> str:
+        """Return what a service waits for, as people say it, or ""."""
+        if keeper.state is not State.WAITING:
+            return ""
+        missing = [self.keepers[one] for one in keeper.service.needs if one in self.keepers]
+        told = [f"{one.service.name} ({one.state.value})" for one in missing if one.state not in SATISFIED]
+        return f"waits for {', '.join(told)}" if told else ""
+
+    # --- starting and stopping ------------------------------------------------------------------
+
+    async def start(self, names: Iterable[str]) -> None:
+        """Have services start with what they need, and return when all of them go no further."""
+        chosen = [self.keepers[name] for name in order.with_needed(names, self.needs())]
+        asked = set(names)
+        await self._until_none_stops(chosen)
+        if self.ending:
+            return
+        for keeper in chosen:
+            wanted = keeper.service.name in asked or keeper.state not in SATISFIED
+            if wanted and keeper.state in STARTABLE:
+                keeper.ask_start()
+        await self.until_settled(chosen)
+
+    async def _until_none_stops(self, keepers: Iterable[Keeper]) -> None:
+        for keeper in keepers:
+            if keeper.stop_wanted and keeper.state is not State.STOPPED:  # it is being stopped, or restarted
+                await keeper.until(lambda state: state is not State.STOPPING)
+
+    async def stop(self, names: Iterable[str]) -> None:
+        """Stop services, those that others of them need last; return when they have."""
+        chosen = [self.keepers[name] for name in names]
+        for keeper in chosen:
+            keeper.stop_wanted = True
+        self.advance_later()
+        for keeper in chosen:
+            await keeper.until(lambda state: state is State.STOPPED)
+
+    async def restart(self, names: Iterable[str]) -> None:
+        """Stop services and start them, and return when all of them go no further."""
+        chosen = list(names)
+        await self.stop(chosen)
+        await self.start(chosen)
+
+    def _restart_those_with(self, needed: Keeper) -> None:
+        """Restart the services that follow a restart of `needed`."""
+        for keeper in self.keepers.values():
+            service = keeper.service
+            runs = keeper.state in (State.STARTING, State.READY) and not keeper.stop_wanted
+            if service.restart_with and needed.service.name in service.needs and runs and not self.ending:
+                keeper.log.event(f"restarted, because {needed.service.name} was started anew", logging.INFO)
+                self._spawn(self.restart([service.name]))
+
+    # --- waiting --------------------------------------------------------------------------------
+
+    async def until_settled(self, keepers: Iterable[Keeper]) -> None:
+        """Return once these go no further by themselves, or wait for one that does not."""
+        chosen = list(keepers)
+        while not all(self._is_settled(keeper) for keeper in chosen):
+            await self.wait_changed()
+
+    def _is_settled(self, keeper: Keeper) -> bool:
+        if keeper.state is State.WAITING:
+            needed = [self.keepers[one] for one in keeper.service.needs if one in self.keepers]
+            unready = [one for one in needed if one.state not in SATISFIED]
+            return bool(unready) and all(self._is_settled(one) for one in unready)
+        return keeper.state in SETTLED
+
+    async def wait_changed(self) -> None:
+        """Return when something has happened to a service, or to the home."""
+        changed = asyncio.Event()
+        watch: Watch = lambda event: changed.set()  # noqa: E731
+        self._watches.append(watch)
+        try:
+            await changed.wait()
+        finally:
+            self._watches.remove(watch)
+
+    async def all_stopped(self) -> None:
+        """Return once none runs, or will."""
+        for keeper in list(self.keepers.values()):
+            await keeper.until(lambda state: state is State.STOPPED)
+
+    def events_during(self, work: Coroutine[Any, Any, None]) -> AsyncIterator[Event]:
+        """Return what happens from now on until some work is done."""
+        queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        watch: Watch = queue.put_nowait
+        self._watches.append(watch)
+        task = asyncio.ensure_future(work)
+        task.add_done_callback(lambda done: queue.put_nowait(None))
+
+        async def events() -> AsyncIterator[Event]:
+            try:
+                while (event := await queue.get()) is not None:
+                    yield event
+            finally:
+                self._watches.remove(watch)
+                task.cancel()
+
+        return events()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

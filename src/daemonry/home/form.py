@@ -1,0 +1,61 @@
+"""The form of `home.toml`: its keys, their types and their defaults.
+
+Owns the table that the reader, the JSON schema and the page's lists of keys are made from.  What a key
+means, and whether its value can be used, is `home_file`'s.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from daemonry.limits import LOG_FILE_BYTES
+
+Command = str | list[str]
+Duration = float | str
+
+
+class ReadyForm(msgspec.Struct):
+    """The table `ready`."""
+
+    message: bool = False
+    notify: bool = False
+    socket: bool | str = False
+    http: str = ""
+    status: int | None = None
+    command: Command = ""
+    output: str = ""
+    timeout: Duration = "30s"
+
+
+class ServiceForm(msgspec.Struct):
+    """A table `[services.NAME]`."""
+
+    command: Command
+    directory: str = "."
+    environment: dict[str, str] = {}
+    inherit: list[str] = []
+    needs: list[str] = []
+    groups: list[str] = []
+    replicas: int = 1
+    ready: ReadyForm = msgspec.field(default_factory=ReadyForm)
+    restart: str = "on-failure"
+    restart_with: bool = False
+    restart_delay: Duration = "200ms"
+    restart_delay_max: Duration = "30s"
+    restarts_max: int = 5
+    restarts_within: Duration = "60s"
+    stop_signal: str = "TERM"
+    stop_timeout: Duration = "10s"
+    orphan: str = "end"
+    on_ready: Command = ""
+    on_fail: Command = ""
+    on_stop: Command = ""
+
+
+class FileForm(msgspec.Struct):
+    """The file."""
+
+    services: dict[str, ServiceForm] = {}
+    environment: dict[str, str] = {}
+    inherit: list[str] = []
+    log_bytes: int = LOG_FILE_BYTES

@@ -1,0 +1,148 @@
+"""The services of a home as values: their processes, and how they show that they are ready.
+
+Owns the shapes.  `home_file` reads them, `keeper` runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from daemonry.home.policy import Policy
+
+FILE_NAME: Final = "home.toml"
+# The supervisor's own files have this name; no service may.
+RESERVED: Final = "home"
+
+
+class Kind(Enum):
+    """How a service shows that it is ready."""
+
+    STARTED = "started"
+    MESSAGE = "message"
+    NOTIFY = "notify"
+    SOCKET = "socket"
+    HTTP = "http"
+    COMMAND = "command"
+    OUTPUT = "output"
+
+
+class Orphan(Enum):
+    """What becomes of a service when its supervisor was killed."""
+
+    END = "end"
+    ADOPT = "adopt"
+
+
+@dataclass(frozen=True)
+class Ready:
+    """How a service shows that it is ready.
+
+    Attributes:
+        kind: the way.
+        target: the endpoint, the URL, or the pattern; "" where the kind has none.
+        words: the command.
+        status: the HTTP status that is meant; None for any from 200 to 299.
+        timeout_s: how long it may take, in seconds.
+    """
+
+    kind: Kind
+    timeout_s: float
+    target: str = ""
+    words: tuple[str, ...] = ()
+    status: int | None = None
+
+
+@dataclass(frozen=True)
+class Process:
+    """What a service's process is given.  If any of it changes, a reload starts it anew.
+
+    Attributes:
+        words: its command; the first is an absolute path.
+        directory: where it runs.
+        environment: its whole environment, less what differs from run to run.
+        orphan: whether it ends with its supervisor.
+        channel: the kind of readiness that needs a channel to the supervisor, or None.
+    """
+
+    words: tuple[str, ...]
+    directory: str
+    environment: tuple[tuple[str, str], ...] = field(repr=False)
+    orphan: Orphan
+    channel: Kind | None
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service of a home.
+
+    Attributes:
+        name: its name.
+        process: what its process is given.
+        needs: the services that must be ready before it starts.
+        ready: how it shows that it is.
+        policy: what is done when it ends by itself.
+        stop_signal: the number of the signal that asks it to end.
+        stop_timeout_s: how long it then has, in seconds.
+        hooks: commands by what they are run at: "ready", "fail", "stop".
+        socket_path: its socket.
+        groups: names that mean it and others.
+        restart_with: whether it restarts after a service that it needs has restarted.
+    """
+
+    name: str
+    process: Process
+    needs: tuple[str, ...]
+    ready: Ready
+    policy: Policy
+    stop_signal: int
+    stop_timeout_s: float
+    hooks: tuple[tuple[str, tuple[str, ...]], ...]
+    socket_path: str
+    groups: tuple[str, ...] = ()
+    restart_with: bool = False
+
+    def hook(self, at: str) -> tuple[str, ...]:
+        """Return the command that is run at "ready", "fail" or "stop"; () for none."""
+        return dict(self.hooks).get(at, ())
+
+
+@dataclass(frozen=True)
+class HomeFile:
+    """A home's file.
+
+    Attributes:
+        path: the file.
+        services: its services by name, each after those that it needs.
+        log_bytes: how large a log may become before it is rotated.
+    """
+
+    path: str
+    services: Mapping[str, Service]
+    log_bytes: int
+
+    @property
+    def needs(self) -> dict[str, tuple[str, ...]]:
+        """For each service those that it needs."""
+        return {name: service.needs for name, service in self.services.items()}
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """For each group its services."""
+        found: dict[str, list[str]] = {}
+        for name, service in self.services.items():
+            for group in service.groups:
+                found.setdefault(group, []).append(name)
+        return found
+
+    def meant(self, names: Iterable[str]) -> list[str]:
+        """Return the services that names of services and of groups mean, in order.
+
+        Raises:
+            KeyError: a name means none; it is the error's argument.
+        """
+        groups = self.groups
+        meant = {one for name in names for one in groups.get(name) or [self.services[name].name]}
+        return [name for name in self.services if name in meant]
