@@ -53,7 +53,7 @@ OTHERWISE = {
     "apps/palingenesis/src/palingenesis/resume/launch.py:_is_marked": PROC,
     "apps/vx/src/vx/rhea/runner.py:_become": PROC,
     "apps/vx/src/vx/rhea/runner.py:children_of": PROC,
-    "apps/mcp-cli/src/mcp_cli/cli/render.py:_new_file": NEW,
+    "apps/mcp-cli/src/mcp_cli/output/render.py:_new_file": NEW,
     "apps/mcp-cli/src/mcp_cli/config/cache.py:remember": NEW,
     "apps/palingenesis/src/palingenesis/config_commands.py:_write_new": NEW,
     "apps/palingenesis/src/palingenesis/resume/launch.py:begin": NEW,

@@ -52,6 +52,8 @@ Small things that programs built on it need:
                     the parts of a command line, for a program with words of its own
     daemonry.cli.grammar, parser, completion
                     its commands as a table, and the parser, help and shell completion made from that
+    daemonry.cli.terminal
+                    widths, tables, a bar, a line that is written over, and foreign text made safe
 
 Every error is in `daemonry.errors`.  Names are imported when they are used: `import daemonry`
 itself costs next to nothing, and the path of the quick commands loads neither asyncio nor logging.

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from daemonry.cli import exit_codes, kit, output
+from daemonry.cli import exit_codes, kit, output, terminal
 from daemonry.cli.commands import home_command
 from daemonry.cli.parser import parser_of_command
 from daemonry.clock import Deadline
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 # Where a service is up as far as it is meant to be.
 _UP: Final = ("ready", "done", "idle")
 _COLUMNS: Final = ("service", "state", "pid", "since", "restarts", "last exit", "note")
+_STATE: Final = _COLUMNS.index("state")
 _NAME_STYLES: Final = ("cyan", "magenta", "blue", "yellow", "green")
 _INTERFACE: Final = "org.daemonry.Home"
 # What of a failed service's output is shown, in lines.
@@ -482,13 +483,13 @@ def _ps(home: Home, options: argparse.Namespace) -> int:
         output.say_json(services)
         return exit_codes.DONE
     table = [[name.upper() for name in _COLUMNS], *(_cells(one) for one in services)]
-    widths = [max(len(line[at]) for line in table) for at in range(len(_COLUMNS))]
-    for number, line in enumerate(table):
-        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
-        if number:
-            cells[1] = output.state(line[1]) + " " * (widths[1] - len(line[1]))
-        output.say("  ".join(cells).rstrip())
+    for line in terminal.aligned(table, dressed=_with_colour):
+        output.say(line)
     return exit_codes.DONE
+
+
+def _with_colour(row: int, column: int, cell: str) -> str:
+    return output.state(cell) if row and column == _STATE else cell
 
 
 def _cells(one: dict[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ from daemonry.terminal_text import printable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, Final
+    from typing import IO, Any, Final
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -54,9 +54,14 @@ _STATE_STYLES = {
 }
 
 
+def wants_colour(stream: IO[str]) -> bool:
+    """Whether a stream is a terminal that wants colour: not a dumb one, and not with NO_COLOR."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def styled(text: str, style: str) -> str:
     """Return `text` in a style, where standard output is a terminal that wants colour."""
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+    if not wants_colour(sys.stdout):
         return text
     return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
 

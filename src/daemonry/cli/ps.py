@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from daemonry.cli import exit_codes, output
+from daemonry.cli import exit_codes, output, terminal
 from daemonry.daemon.instance import Instance
 from daemonry.errors import DaemonryError
 from daemonry.home.home import Home
@@ -21,6 +21,7 @@ from daemonry.process import homes, registry
 from daemonry.process.place import Place
 
 _COLUMNS = ("name", "pid", "state", "uptime", "version", "endpoint")
+_STATE = _COLUMNS.index("state")
 _SERVICES = "org.daemonry.Home.Services"
 
 
@@ -151,13 +152,12 @@ def _say_table(rows: list[dict[str, Any]]) -> None:
         return
     lines = [line for row in rows for line in _lines(row)]
     table = [[name.upper() for name in _COLUMNS], *(cells for cells, _ in lines)]
-    widths = [max(len(cells[at]) for cells in table) for at in range(len(_COLUMNS))]
-    for number, line in enumerate(table):
-        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
-        if number:
-            state = lines[number - 1][1]
-            cells[2] = output.state(state) + " " * (widths[2] - len(line[2]))
-        output.say("  ".join(cells).rstrip())
+
+    def dressed(row: int, column: int, cell: str) -> str:
+        return output.state(lines[row - 1][1]) if row and column == _STATE else cell
+
+    for line in terminal.aligned(table, dressed=dressed):
+        output.say(line)
 
 
 def _lines(row: dict[str, Any]) -> Iterable[tuple[list[str], str]]:

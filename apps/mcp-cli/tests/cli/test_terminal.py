@@ -11,10 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from daemonry.terminal_text import is_unsafe
-from mcp_cli.cli import tables, terminal
 
 
 class Screen:
@@ -204,32 +201,3 @@ def test_records_are_a_table_on_a_terminal_and_json_in_a_pipe(app):
     assert screen.end() == 0
     assert screen.text.endswith("name  size\r\na     1\r\nbb    -\r\n")
     assert app("call", "fake/echo", given).out == records + "\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain", "plain"),
-        ("tab\tand\nline", "tab\tand\nline"),
-        ("\x1b[31mred", "\\x1b[31mred"),
-        ("over\rwritten", "over\\x0dwritten"),
-        ("\u2066x\u2069", "\\u2066x\\u2069"),
-        ("\u202ax\u202e", "\\u202ax\\u202e"),
-        ("é 漢字 🧭", "é 漢字 🧭"),
-        ("\udcff", "\\xff"),
-        ("\x85\u2028", "\\x85\\u2028"),
-    ],
-)
-def test_what_would_command_a_terminal_is_shown(text, shown):
-    assert terminal.shown(text) == shown
-
-
-def test_columns_line_up_also_where_characters_are_wide():
-    rows = [["漢字", "x"], ["ab", "yyyyyyyy"], ["e\u0301", "z"]]
-    assert tables.aligned(rows) == ["漢字  x", "ab    yyyyyyyy", "e\u0301     z"]
-    assert tables.aligned(rows, 9)[1] == "ab    yy…"
-
-
-@pytest.mark.parametrize("value", [[], {}, [1], [{}], [{"a": {}}], [{"a": "x" * 61}], "text"])
-def test_what_is_no_list_of_records_is_no_table(value):
-    assert tables.of_records(value) is None

@@ -8,13 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 import time
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from daemonry import DaemonryError, Instance, load_config
-from daemonry.cli import kit
+from daemonry.cli import kit, terminal
 from palingenesis import NAME
 from palingenesis.agents.known import configured
 from palingenesis.definition import daemon
@@ -187,15 +186,10 @@ def state_of(reason: Reason) -> str:
     return "unknown" if reason is Reason.UNKNOWN else "stopped"
 
 
-def table(
-    found: Sequence[Session], kept: Mapping[str, Entry], now_s: float, width: int | None
-) -> Iterator[str]:
-    """Yield the lines of a table of sessions, each at most `width` columns wide."""
+def table(found: Sequence[Session], kept: Mapping[str, Entry], now_s: float, width: int | None) -> list[str]:
+    """Return the lines of a table of sessions, each at most `width` columns wide."""
     rows = [_HEADS, *(_row(one, kept.get(one.key), now_s) for one in found)]
-    widths = [max(_columns(row[at]) for row in rows) for at in range(len(_HEADS))]
-    for row in rows:
-        line = "  ".join(_padded(cell, columns) for cell, columns in zip(row, widths, strict=True)).rstrip()
-        yield line if width is None else _cut(line, width)
+    return terminal.aligned(rows, width, mark="")
 
 
 def _row(session: Session, entry: Entry | None, now_s: float) -> tuple[str, ...]:
@@ -238,20 +232,6 @@ def _shown_reason(session: Session) -> str:
 
 def _left(left_s: float) -> str:
     return kit.span(int(left_s)) if left_s > 0 else "now"
-
-
-def _columns(cell: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in cell)
-
-
-def _padded(cell: str, columns: int) -> str:
-    return cell + " " * (columns - _columns(cell))
-
-
-def _cut(line: str, width: int) -> str:
-    while _columns(line) > width:
-        line = line[:-1]
-    return line
 
 
 # --- why ------------------------------------------------------------------------------------------
@@ -381,9 +361,9 @@ def live() -> int:
 def _screen(found: Survey) -> str:
     width, height = shutil.get_terminal_size()
     now_s = time.time()
-    rows = list(table(found.look(), kept_entries(), now_s, width))
+    rows = table(found.look(), kept_entries(), now_s, width)
     title = f"palingenesis  {time.strftime('%H:%M:%S')}  {len(rows) - 1} sessions  (Ctrl-C ends)"
-    lines = [_cut(title, width), *rows]
+    lines = [terminal.cut(title, width, ""), *rows]
     if len(lines) > height - 1:
         lines = [*lines[: height - 2], f"... {len(lines) - height + 2} more: palingenesis sessions"]
     return _HOME_AND_CLEAR_LINE + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J"

@@ -12,37 +12,46 @@ import shutil
 import sys
 
 from daemonry import errors, write_atomically
-from daemonry.cli import kit
-from mcp_cli.cli import tables
+from daemonry.cli import kit, terminal
 from mcp_cli.client.options import Options, environment
 from mcp_cli.config import edit, files, importers, model, search
-from mcp_cli.config.model import HTTP, SSE, STDIO, URLS, ServerConfig
+from mcp_cli.config.model import HTTP, SSE, STDIO, URLS, Config, ServerConfig
 
 
 def path(options: Options, given: argparse.Namespace) -> int:
     """Do `config path`."""
     del given
     found = files.find(options.config, environment())
-    if options.json:
-        kit.say_json({"path": found.path if found else None})
-        return kit.DONE if found else kit.FAILED
+    options.printer.facts(
+        lambda: {"path": found.path if found else None}, lambda: _say_path(found.path if found else None)
+    )
+    return kit.DONE if found else kit.FAILED
+
+
+def _say_path(found: str | None) -> None:
     if found is not None:
-        kit.say(found.path)
-        return kit.DONE
+        kit.say(found)
+        return
     kit.complain(f"{files.NO_CONFIG}; these were looked for:")
     for place, _ in search.places(environment(), os.getcwd()):
         kit.complain(f"  {place}")
-    return kit.FAILED
 
 
 def listed(options: Options, given: argparse.Namespace) -> int:
     """Do `config list`."""
     del given
     loaded = files.load(options.config, environment())
-    if options.json:
-        servers = {one.name: edit.json_table_of(one) for one in loaded.servers}
-        kit.say_json({"path": loaded.path, "servers": servers})
-        return kit.DONE
+    options.printer.facts(
+        lambda: {
+            "path": loaded.path,
+            "servers": {one.name: edit.json_table_of(one) for one in loaded.servers},
+        },
+        lambda: _say_servers(loaded),
+    )
+    return kit.DONE
+
+
+def _say_servers(loaded: Config) -> None:
     rows = [
         [
             one.name,
@@ -52,9 +61,8 @@ def listed(options: Options, given: argparse.Namespace) -> int:
         for one in loaded.servers
     ]
     kit.say(loaded.path)
-    for line in tables.aligned(rows, None, "  "):
+    for line in terminal.aligned(rows, None, "  "):
         kit.say("  " + kit.printable(line.strip()))
-    return kit.DONE
 
 
 def validate(options: Options, given: argparse.Namespace) -> int:
@@ -69,23 +77,25 @@ def validate(options: Options, given: argparse.Namespace) -> int:
             wrong.append(str(error))
             continue
         wrong += _missing(filled, loaded.path)
-    if options.json:
-        kit.say_json(
-            {
-                "path": loaded.path,
-                "ok": not wrong,
-                "problems": wrong,
-                "fingerprint": model.fingerprint(loaded),
-                "servers": [one.name for one in loaded.servers],
-            }
-        )
-    else:
-        for line in wrong:
-            kit.complain(kit.printable(line))
-        if not wrong:
-            count = len(loaded.servers)
-            kit.say(f"{loaded.path}: {count} server{'' if count == 1 else 's'}, all usable")
+    options.printer.facts(
+        lambda: {
+            "path": loaded.path,
+            "ok": not wrong,
+            "problems": wrong,
+            "fingerprint": model.fingerprint(loaded),
+            "servers": [one.name for one in loaded.servers],
+        },
+        lambda: _say_problems(loaded, wrong),
+    )
     return kit.FAILED if wrong else kit.DONE
+
+
+def _say_problems(loaded: Config, wrong: list[str]) -> None:
+    for line in wrong:
+        kit.complain(kit.printable(line))
+    if not wrong:
+        count = len(loaded.servers)
+        kit.say(f"{loaded.path}: {count} server{'' if count == 1 else 's'}, all usable")
 
 
 def _missing(one: ServerConfig, file: str) -> list[str]:

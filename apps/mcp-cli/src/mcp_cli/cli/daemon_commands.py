@@ -11,8 +11,7 @@ import os
 import sys
 
 from daemonry import Instance, errors
-from daemonry.cli import kit
-from mcp_cli.cli import tables
+from daemonry.cli import kit, terminal
 from mcp_cli.client import connect, options
 from mcp_cli.client.options import Options
 from mcp_cli.client.session import TTL_VARIABLE
@@ -48,8 +47,8 @@ def status(options: Options, given: argparse.Namespace) -> int:
         os.environ.setdefault(TTL_VARIABLE, _configured_ttl(options))
     asked = kit.Options(json=options.json, timeout_s=options.timeout_s)
     code = kit.perform("status", Instance.named(NAME), asked)
-    if code == kit.DONE and not options.json:
-        _say_servers()
+    if code == kit.DONE:
+        options.printer.remark(_say_servers)
     return code
 
 
@@ -69,25 +68,29 @@ def _say_servers() -> None:
         ]
         for one in servers
     ]
-    for line in tables.aligned(rows, None, "  "):
+    for line in terminal.aligned(rows, None, "  "):
         kit.say(kit.printable(line) if line.strip() != line else f"  {kit.printable(line)}")
 
 
 def logs(options: Options, given: argparse.Namespace) -> int:
     """Do `daemon logs`."""
-    words = ["--follow"] if given.follow else []
+    words = _json(options)
+    if given.follow:
+        words.append("--follow")
     if given.tail is not None:
         words += ["--tail", given.tail]
     if given.since is not None:
         words += ["--since", given.since]
-    if options.json:
-        words.append("--json")
     return _library("logs", *words)
 
 
 def _common(options: Options) -> list[str]:
-    words = ["--json"] if options.json else []
-    return [*words, "--timeout", f"{options.timeout_s:g}"] if options.timeout_s else words
+    timeout = ["--timeout", f"{options.timeout_s:g}"] if options.timeout_s else []
+    return [*_json(options), *timeout]
+
+
+def _json(options: Options) -> list[str]:
+    return ["--json"] if options.json else []
 
 
 def _library(*words: str) -> int:

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from daemonry import errors
-from daemonry.cli import kit
-from mcp_cli.cli import call, tables, terminal
+from daemonry.cli import kit, terminal
+from mcp_cli.cli import call
 from mcp_cli.cli.listing import counted, first_line, gather
-from mcp_cli.cli.terminal import write
 from mcp_cli.client.options import Options
 from mcp_cli.client.session import Session
 from mcp_cli.config.model import STDIO, ServerConfig
 from mcp_cli.names import NAME
+from mcp_cli.output.printer import say_line
 from mcp_cli.pool import arguments
 
 
@@ -35,16 +34,16 @@ def info(options: Options, given: argparse.Namespace) -> int:
         config = session.server(given.server)
         state = session.ask("Info", given.server, {})
         (gathered,) = gather(session, "Tools", [config], "tool")
-        if options.json:
-            _info_json(config, state, gathered.items, gathered.filtered)
-        else:
-            _info_text(config, state, gathered.items, gathered.filtered)
+    options.printer.document(
+        lambda: _info_json(config, state, gathered.items, gathered.filtered),
+        lambda: _info_text(config, state, gathered.items, gathered.filtered),
+    )
     return kit.DONE
 
 
 def _info_json(
     config: ServerConfig, state: Mapping[str, Any], items: list[dict[str, Any]], hidden: int
-) -> None:
+) -> str:
     fields = [
         f'"server":{json.dumps(config.name)}',
         f'"transport":{json.dumps(_transport(config))}',
@@ -57,7 +56,7 @@ def _info_json(
         f'"tools":[{",".join(item["json"] for item in items)}]',
         f'"hidden":{hidden}',
     ]
-    write(terminal.json_safe("{" + ",".join(fields) + "}\n", sys.stdout), sys.stdout)
+    return "{" + ",".join(fields) + "}"
 
 
 def _transport(config: ServerConfig) -> dict[str, Any]:
@@ -82,15 +81,15 @@ def _info_text(
         ["capabilities", ", ".join(sorted(capabilities))],
         ["tools", counted(len(items), "tool") + (f", {hidden} hidden" if hidden else "")],
     ]
-    _print(config.name)
-    for line in tables.aligned([row for row in rows if row[1]], None, "  "):
-        _print(line)
+    say_line(config.name)
+    for line in terminal.aligned([row for row in rows if row[1]], None, "  "):
+        say_line(line)
     if state.get("instructions"):
-        _print("  instructions")
+        say_line("  instructions")
         for line in str(state["instructions"]).splitlines():
-            _print(f"    {line}")
+            say_line(f"    {line}")
     for item in items:
-        _print(f"  {signature(item)}")
+        say_line(f"  {signature(item)}")
 
 
 def signature(item: Mapping[str, Any]) -> str:
@@ -115,29 +114,30 @@ def tool(options: Options, given: argparse.Namespace) -> int:
 def _tool(options: Options, server: str, name: str, *, schemas: bool) -> int:
     with Session(options) as session:
         item = session.ask("Tool", server, {"tool": name})
-    if options.json or options.raw:
-        write(terminal.json_safe(item["json"] + "\n", sys.stdout), sys.stdout)
-        return kit.DONE
-    whole = json.loads(item["json"])
+    options.printer.definition(item["json"], lambda: _tool_text(item["json"], server, name, schemas=schemas))
+    return kit.DONE
+
+
+def _tool_text(text: str, server: str, name: str, *, schemas: bool) -> None:
+    whole = json.loads(text)
     schema = whole.get("inputSchema") or {}
-    _print(f"{server}/{name}" + (f"  {whole['title']}" if whole.get("title") else ""))
+    say_line(f"{server}/{name}" + (f"  {whole['title']}" if whole.get("title") else ""))
     for line in str(whole.get("description") or "").strip().splitlines():
-        _print(f"  {line}")
+        say_line(f"  {line}")
     _parameters(schema)
     notes = whole.get("annotations") or {}
     said = [word for key, word in _HINTS if notes.get(key) is True]
     if said:
-        _print(f"  it says of itself: {', '.join(said)}")
+        say_line(f"  it says of itself: {', '.join(said)}")
     if schemas:
         for key in ("inputSchema", "outputSchema"):
             if whole.get(key) is not None:
-                _print(f"  {key}:")
+                say_line(f"  {key}:")
                 for line in json.dumps(whole[key], ensure_ascii=False, indent=2).splitlines():
-                    _print(f"    {line}")
+                    say_line(f"    {line}")
     elif whole.get("outputSchema"):
-        _print(f"  gives: {', '.join(arguments.properties(whole['outputSchema'])) or 'structured content'}")
-    _print(f"  {NAME} call {server}/{name}{_example(schema)}")
-    return kit.DONE
+        say_line(f"  gives: {', '.join(arguments.properties(whole['outputSchema'])) or 'structured content'}")
+    say_line(f"  {NAME} call {server}/{name}{_example(schema)}")
 
 
 _HINTS = (
@@ -164,10 +164,10 @@ def _parameters(schema: Mapping[str, Any]) -> None:
                 first_line(str(about.get("description") or "")) + default,
             ]
         )
-    for line in tables.aligned(rows, None, "    "):
-        _print(line)
+    for line in terminal.aligned(rows, None, "    "):
+        say_line(line)
     if not rows:
-        _print("    no parameters" if not arguments.open_ended(schema) else "    any parameters")
+        say_line("    no parameters" if not arguments.open_ended(schema) else "    any parameters")
 
 
 def _example(schema: Mapping[str, Any]) -> str:
@@ -182,7 +182,3 @@ def _sample(kind: Any, schema: Mapping[str, Any]) -> str:
     samples = {"string": "TEXT", "number": "1", "integer": "1", "boolean": "true", "object": "'{}'"}
     said = arguments.described(kind, schema)
     return samples.get(said, "'[]'" if said.endswith("[]") else "VALUE")
-
-
-def _print(line: str) -> None:
-    write(terminal.safe(line, sys.stdout) + "\n", sys.stdout)

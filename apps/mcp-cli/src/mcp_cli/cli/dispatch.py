@@ -38,7 +38,10 @@ def run(options: Options, words: list[str], behind: list[str]) -> int:
     try:
         return does(options, given)
     except (errors.DaemonryError, KeyboardInterrupt) as error:
-        if isinstance(error, errors.ConfigError | errors.TargetInvalid) and not options.json:
+        if (
+            isinstance(error, errors.ConfigError | errors.TargetInvalid)
+            and not options.printer.prints_failures
+        ):
             raise
         from mcp_cli.client import failures
 

@@ -17,13 +17,12 @@ import time
 from typing import Any
 
 from daemonry import errors
-from daemonry.cli import kit
-from mcp_cli.cli import tables, terminal
-from mcp_cli.cli.terminal import write
+from daemonry.cli import kit, terminal
 from mcp_cli.client import failures
 from mcp_cli.client.options import Options
 from mcp_cli.client.session import Events, Session
 from mcp_cli.config.model import ServerConfig
+from mcp_cli.output.printer import complain_line, say_line
 
 
 class Gathered:
@@ -113,7 +112,7 @@ class _Filling:
             return
         columns, height = terminal.size(2)
         shown = self._rows[: max(1, height - 2)]
-        lines = tables.aligned([self._cells(one) for one in shown], columns - 1)
+        lines = terminal.aligned([self._cells(one) for one in shown], columns - 1)
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
         text = up + "".join(f"\x1b[K{terminal.shown(line)}\n" for line in lines)
         sys.stderr.write(text)
@@ -157,15 +156,16 @@ def tools(options: Options, given: argparse.Namespace) -> int:
     with Session(options) as session:
         servers = chosen(session, given.servers)
         gathered = gather(session, "Tools", servers, "tool")
-        if options.json:
-            _say_json(gathered, "tools")
-        else:
+
+        def show() -> None:
             for one in gathered:
                 _say_server(
                     one, "tool", descriptions=given.descriptions or given.schemas, schemas=given.schemas
                 )
             if not servers:
-                _complain(f"there is no server in {session.config.path}")
+                complain_line(f"there is no server in {session.config.path}")
+
+        options.printer.document(lambda: _json_of(gathered, "tools"), show)
     return _code(gathered, given.strict)
 
 
@@ -177,14 +177,15 @@ def resources(options: Options, given: argparse.Namespace) -> int:
         templates = gather(
             session, "Templates", [one.config for one in gathered if not one.failed], "template"
         )
-        if options.json:
-            _say_json(gathered, "resources", {one.config.name: one for one in templates})
-        else:
-            by_name = {one.config.name: one for one in templates}
+        by_name = {one.config.name: one for one in templates}
+
+        def show() -> None:
             for one in gathered:
                 if one.config.name in by_name:
                     one.items += by_name[one.config.name].items
                 _say_server(one, "resource", descriptions=given.descriptions, titles=True)
+
+        options.printer.document(lambda: _json_of(gathered, "resources", by_name), show)
     return _code(gathered, given.strict)
 
 
@@ -192,13 +193,14 @@ def prompts(options: Options, given: argparse.Namespace) -> int:
     """Do `prompts`."""
     with Session(options) as session:
         gathered = gather(session, "Prompts", chosen(session, given.servers), "prompt")
-        if options.json:
-            _say_json(gathered, "prompts")
-        else:
+
+        def show() -> None:
             for one in gathered:
                 for item in one.items:
                     item["name"] = f"{item['name']}{_prompt_arguments(item)}"
                 _say_server(one, "prompt", descriptions=given.descriptions)
+
+        options.printer.document(lambda: _json_of(gathered, "prompts"), show)
     return _code(gathered, given.strict)
 
 
@@ -214,26 +216,26 @@ def _say_server(
     if one.failed:
         sys.stdout.flush()
         reason = one.reason if one.reason.startswith(one.config.name) else f"{one.config.name}: {one.reason}"
-        _complain(reason)
+        complain_line(reason)
         for line in failures.stderr_lines(one.state):
-            _complain(line)
+            complain_line(line)
         return
     hidden = f", {one.filtered} hidden" if one.filtered else ""
     about = f"  {one.config.description}" if one.config.description else ""
-    _print(f"{one.config.name}  {counted(len(one.items), noun)}{hidden}{about}")
+    say_line(f"{one.config.name}  {counted(len(one.items), noun)}{hidden}{about}")
     rows = [_row(item, descriptions or schemas, titles) for item in one.items]
     if schemas:
         for row, item in zip(rows, one.items, strict=True):
-            _print(f"  {row[0]}")
+            say_line(f"  {row[0]}")
             for line in (item.get("description") or "").strip().splitlines():
-                _print(f"    {line}")
+                say_line(f"    {line}")
             for key in ("inputSchema", "outputSchema"):
                 schema = json.loads(item.get("json") or "{}").get(key)
                 if schema is not None:
-                    _print(f"    {key}: {json.dumps(schema, ensure_ascii=False)}")
+                    say_line(f"    {key}: {json.dumps(schema, ensure_ascii=False)}")
         return
-    for line in tables.aligned(rows, _columns(), "  "):
-        _print(line)
+    for line in terminal.aligned(rows, _columns(), "  "):
+        say_line(line)
 
 
 def _row(item: dict[str, Any], descriptions: bool, titles: bool) -> list[str]:
@@ -250,8 +252,8 @@ def first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
-def _say_json(gathered: list[Gathered], key: str, templates: dict[str, Gathered] | None = None) -> None:
-    """Print what was gathered; each item as the server sent it, to the byte."""
+def _json_of(gathered: list[Gathered], key: str, templates: dict[str, Gathered] | None = None) -> str:
+    """Return the servers' answers as JSON; each item as the server sent it, to the byte."""
     servers = []
     for one in gathered:
         fields = [f'"server":{json.dumps(one.config.name)}', f'"ok":{"false" if one.failed else "true"}']
@@ -265,7 +267,7 @@ def _say_json(gathered: list[Gathered], key: str, templates: dict[str, Gathered]
             fields.append(f'"resourceTemplates":[{items}]')
         fields.append(f'"hidden":{one.filtered}')
         servers.append("{" + ",".join(fields) + "}")
-    write(terminal.json_safe('{"servers":[' + ",".join(servers) + "]}\n", sys.stdout), sys.stdout)
+    return '{"servers":[' + ",".join(servers) + "]}"
 
 
 def _code(gathered: list[Gathered], strict: bool) -> int:
@@ -285,17 +287,22 @@ def search(options: Options, given: argparse.Namespace) -> int:
     for one in gathered:
         if one.failed:
             _say_server(one, "tool")
-    if options.json:
-        tools = ",".join(f'{{"server":{json.dumps(name)},"tool":{item["json"]}}}' for name, item in found)
-        write(terminal.json_safe(f'{{"tools":[{tools}]}}\n', sys.stdout), sys.stdout)
-    else:
-        rows = [[f"{name}/{item['name']}", first_line(item.get("description") or "")] for name, item in found]
-        for line in tables.aligned(rows, _columns()):
-            _print(line)
+    options.printer.document(lambda: _found_json(found), lambda: _say_found(found))
     if not found:
-        _complain(f"no tool matches {pattern!r}")
+        complain_line(f"no tool matches {pattern!r}")
         return kit.FAILED
     return kit.DONE
+
+
+def _found_json(found: list[tuple[str, dict[str, Any]]]) -> str:
+    tools = ",".join(f'{{"server":{json.dumps(name)},"tool":{item["json"]}}}' for name, item in found)
+    return f'{{"tools":[{tools}]}}'
+
+
+def _say_found(found: list[tuple[str, dict[str, Any]]]) -> None:
+    rows = [[f"{name}/{item['name']}", first_line(item.get("description") or "")] for name, item in found]
+    for line in terminal.aligned(rows, _columns()):
+        say_line(line)
 
 
 def matching(pattern: str, pairs: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
@@ -347,11 +354,3 @@ def _rank(words: list[str], server: str, item: dict[str, Any]) -> float:
 
 def _columns() -> int | None:
     return terminal.size(1)[0] if sys.stdout.isatty() else None
-
-
-def _print(line: str) -> None:
-    write(terminal.safe(line, sys.stdout).replace("\n", " ") + "\n", sys.stdout)
-
-
-def _complain(line: str) -> None:
-    write(terminal.safe(line, sys.stderr) + "\n", sys.stderr)

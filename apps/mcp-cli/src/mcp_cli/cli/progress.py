@@ -9,10 +9,8 @@ import os
 import sys
 from typing import Any
 
-from mcp_cli.cli import terminal
+from daemonry.cli import terminal
 from mcp_cli.client.options import Options
-
-_WIDTH = 24
 
 
 class Shown:
@@ -26,7 +24,7 @@ class Shown:
     def __init__(self, options: Options, server: str) -> None:
         self._server = server
         self._options = options
-        self._line = ""
+        self._line = terminal.LiveLine()
         self._tty = sys.stderr.isatty()
         self._quiet = options.quiet
 
@@ -54,41 +52,26 @@ class Shown:
         elif kind == "note":
             # What was done for the call interests while one waits; what is odd about a server, later too.
             passing = self._tty and not event.get("level")
-            self._over(text) if passing else self._above(text)
+            self._line.over(text) if passing else self._above(text)
 
     def clear(self) -> None:
         """Remove the line that is written over."""
-        if self._line:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-            self._line = ""
+        self._line.clear()
 
     def _progress(self, event: dict[str, Any]) -> None:
         done, total, text = event.get("progress", 0.0), event.get("total"), event.get("text", "")
-        if total:
+        if total and total > 0:
             share = max(0.0, min(1.0, done / total))
-            filled = round(share * _WIDTH)
-            said = f"{'#' * filled}{'.' * (_WIDTH - filled)} {share:4.0%} {text}"
+            said = f"{terminal.bar(done, total)} {share:4.0%} {text}"
         else:
             said = f"{done:g} {text}"
         if self._tty:
-            self._over(f"{self._server}: {said}")
+            self._line.over(f"{self._server}: {said}")
         elif self._options.verbose:
             self._above(f"{self._server}: progress {done:g}{f'/{total:g}' if total else ''} {text}".rstrip())
 
-    def _over(self, line: str) -> None:
-        columns, _ = terminal.size(2)
-        self._line = terminal.shown(line).replace("\n", " ")[: columns - 1]
-        sys.stderr.write(f"\r\x1b[K{self._line}")
-        sys.stderr.flush()
-
     def _above(self, text: str) -> None:
-        line = self._line
-        self.clear()
-        sys.stderr.write(terminal.end_of_line(terminal.safe(text, sys.stderr)))
-        if line:
-            self._over(line)
-        sys.stderr.flush()
+        self._line.above(terminal.end_of_line(terminal.for_stream(text, sys.stderr)))
 
 
 def _log_text(event: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from daemonry import errors
-from mcp_cli.cli import terminal
+from daemonry.cli import terminal
 from mcp_cli.client import answers
 from mcp_cli.client.tool_call import ELICITATION, SAMPLING
 from mcp_cli.pool import arguments

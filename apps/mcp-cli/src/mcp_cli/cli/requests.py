@@ -11,11 +11,12 @@ import sys
 
 from daemonry import errors
 from daemonry.cli import kit
-from mcp_cli.cli import call, render, terminal
+from mcp_cli.cli import call
 from mcp_cli.cli import events as follow
 from mcp_cli.cli.listing import gather
 from mcp_cli.client.options import Options
 from mcp_cli.client.session import Session
+from mcp_cli.output import render
 
 # A person reads a page, and may have to sign in first.
 AUTH_TIMEOUT_S = 300.0
@@ -29,9 +30,9 @@ def read(options: Options, given: argparse.Namespace) -> int:
         uri = given.target[-1]
         server = given.target[0] if len(given.target) == 2 else _server_of(session, uri)
         final, text = follow.last(session.stream("Read", server, {"uri": uri}), options, server)
-    return _shown(
-        final is not None, text, options, lambda: render.show_contents(text, options, f"{server}-resource")
-    )
+    _answered(final)
+    options.printer.result(text, lambda: render.show_contents(text, options.save_dir, f"{server}-resource"))
+    return kit.DONE
 
 
 def _server_of(session: Session, uri: str) -> str:
@@ -52,9 +53,9 @@ def prompt(options: Options, given: argparse.Namespace) -> int:
     with Session(options) as session:
         events = session.stream("Prompt", server, {"prompt": name, "arguments": taken})
         final, text = follow.last(events, options, server)
-    return _shown(
-        final is not None, text, options, lambda: render.show_messages(text, options, f"{server}-{name}")
-    )
+    _answered(final)
+    options.printer.result(text, lambda: render.show_messages(text, options.save_dir, f"{server}-{name}"))
+    return kit.DONE
 
 
 def _pairs(words: list[str]) -> dict[str, str]:
@@ -82,7 +83,8 @@ def complete(options: Options, given: argparse.Namespace) -> int:
     asked = {"argument": given.argument, "value": given.value, "context": _pairs(given.given), **where}
     with Session(options) as session:
         text = session.ask("Complete", server, asked)["result"]
-    return _shown(True, text, options, lambda: _say_values(text))
+    options.printer.result(text, lambda: _say_values(text))
+    return kit.DONE
 
 
 def _say_values(text: str) -> None:
@@ -94,18 +96,14 @@ def _say_values(text: str) -> None:
         kit.complain(f"there are more ({found['total']} in all)" if found.get("total") else "there are more")
 
 
-def _shown(came: bool, text: str, options: Options, show: object) -> int:
-    if not came:
+def _answered(final: object) -> None:
+    """See to it that the stream of events had an end.
+
+    Raises:
+        ConnectionLost: it had none.
+    """
+    if final is None:
         raise errors.ConnectionLost("the daemon", "maybe")
-    if options.raw:
-        terminal.write(terminal.json_safe(text, sys.stdout) + "\n", sys.stdout)
-    elif options.json:
-        whole = f'{{"outcome":"done","result":{text}}}\n'
-        terminal.write(terminal.json_safe(whole, sys.stdout), sys.stdout)
-    else:
-        assert callable(show)
-        show()
-    return kit.DONE
 
 
 def ping(options: Options, given: argparse.Namespace) -> int:
@@ -114,10 +112,10 @@ def ping(options: Options, given: argparse.Namespace) -> int:
         reply = session.ask(
             "Ping", given.server, {"timeout_s": options.timeout_s} if options.timeout_s else {}
         )
-    if options.json:
-        kit.say_json({"server": given.server, "ms": reply["ms"]})
-    else:
-        kit.say(f"{given.server}: answers, {reply['ms']:.1f} ms")
+    options.printer.facts(
+        lambda: {"server": given.server, "ms": reply["ms"]},
+        lambda: kit.say(f"{given.server}: answers, {reply['ms']:.1f} ms"),
+    )
     return kit.DONE
 
 
@@ -125,10 +123,11 @@ def restart(options: Options, given: argparse.Namespace) -> int:
     """Do `restart SERVER`."""
     with Session(options) as session:
         state = session.ask("Restart", given.server, {})
-    if options.json:
-        kit.say_json({"server": given.server, "state": state["state"], "pid": state.get("pid") or None})
-    else:
-        kit.say(f"{given.server}: {state['state']}" + (f" (pid {state['pid']})" if state.get("pid") else ""))
+    pid = state.get("pid") or None
+    options.printer.facts(
+        lambda: {"server": given.server, "state": state["state"], "pid": pid},
+        lambda: kit.say(f"{given.server}: {state['state']}" + (f" (pid {pid})" if pid else "")),
+    )
     return kit.DONE if state["state"] == "ready" else kit.FAILED
 
 
@@ -142,7 +141,6 @@ def auth(options: Options, given: argparse.Namespace) -> int:
         options.timeout_s = options.timeout_s or AUTH_TIMEOUT_S
         events = session.stream("Authorize", given.server, {"timeout_s": options.timeout_s})
         final, _ = follow.last(events, options, given.server)
-    if final is None:
-        raise errors.ConnectionLost("the daemon", "maybe")
+    _answered(final)
     kit.say(f"{given.server}: authorized")
     return kit.DONE

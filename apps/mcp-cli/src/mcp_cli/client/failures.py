@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from daemonry import errors, terminal_text
+from daemonry import errors
 from daemonry.cli import kit
 from mcp_cli.client.options import Options
 from mcp_cli.names import INTERFACE, NAME
@@ -50,15 +50,17 @@ def tell(error: BaseException, options: Options, server: str, tool: str = "") ->
     """Print why a command failed, as text and, where asked for, as JSON, and return the exit code."""
     said = said_of(error, server, tool)
     sys.stdout.flush()
-    if options.json:
-        fields = {"kind": said.kind, "message": said.lines[0], "exit_code": said.code}
-        if isinstance(error, errors.CallFailed):
-            fields["fields"] = dict(error.parameters)
-        whole: dict[str, Any] = {"outcome": said.outcome, "error": fields}
-        sys.stdout.write(terminal_text.json_for_stream(json.dumps(whole) + "\n", sys.stdout))
+    options.printer.failure(lambda: _for_programs(said, error))
     for line in said.lines:
         kit.complain(kit.printable(line))
     return said.code
+
+
+def _for_programs(said: Said, error: BaseException) -> str:
+    fields: dict[str, Any] = {"kind": said.kind, "message": said.lines[0], "exit_code": said.code}
+    if isinstance(error, errors.CallFailed):
+        fields["fields"] = dict(error.parameters)
+    return json.dumps({"outcome": said.outcome, "error": fields})
 
 
 def said_of(error: BaseException, server: str, tool: str = "") -> Said:

@@ -17,6 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mcp_cli.output.printer import Printer
+
 AUTO = "auto"
 REQUIRE = "require"
 DIRECT = "direct"
@@ -30,10 +32,10 @@ class Options:
     Attributes:
         check: whether arguments are checked before they are sent.
         config: what `-c` says, or None.
-        json: print JSON, with the outcome.
+        json: whether JSON is printed, with the outcome; `printer` does.
         mode: `AUTO`, `REQUIRE` or `DIRECT`.
         quiet: no progress, no log, no notes.
-        raw: print the server's own JSON, to the byte.
+        raw: whether the server's own JSON is printed, to the byte; `printer` does.
         save_dir: where images and other files are saved, or None for a directory of their own.
         stdio: the command of a one-off server, or None.
         timeout_s: how long a server may be silent; None for the configuration's.
@@ -42,6 +44,7 @@ class Options:
     """
 
     __slots__ = (
+        "_printer",
         "check",
         "config",
         "json",
@@ -67,6 +70,16 @@ class Options:
         self.timeout_s: float | None = None
         self.url: str | None = None
         self.verbose = False
+        self._printer: Printer | None = None
+
+    @property
+    def printer(self) -> Printer:
+        """What prints, in the form that was chosen; made at its first use."""
+        if self._printer is None:
+            from mcp_cli.output.printer import printer_of
+
+            self._printer = printer_of(json=self.json, raw=self.raw, save_dir=self.save_dir)
+        return self._printer
 
     @property
     def one_off(self) -> bool:

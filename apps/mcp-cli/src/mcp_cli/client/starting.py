@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 
 from daemonry import Client, ensure
+from daemonry.cli.terminal import LiveLine
 from mcp_cli.definition import daemon
 from mcp_cli.names import NAME
 
@@ -24,15 +25,13 @@ def started(variables: Mapping[str, str], timeout_s: float) -> Client:
         As `daemonry.ensure`.
     """
     seen = sys.stderr.isatty()
+    line = LiveLine()
 
     def tell(stage: str) -> None:
         if seen:
-            sys.stderr.write(f"\r\x1b[K{NAME}: starting the daemon: {stage}")
-            sys.stderr.flush()
+            line.over(f"{NAME}: starting the daemon: {stage}")
 
     try:
         return ensure(daemon, timeout=timeout_s, env=variables, on_stage=tell)
     finally:
-        if seen:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+        line.clear()

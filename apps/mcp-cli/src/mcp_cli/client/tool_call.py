@@ -63,7 +63,7 @@ def wants_logs(options: Options) -> bool:
 
 def answered(options: Options) -> list[str]:
     """Return the methods that are answered: those that a person at a terminal can."""
-    if options.json or options.raw or options.quiet:
+    if options.printer.for_programs or options.quiet:
         return []
     if sys.stdin is None or not sys.stdin.isatty() or not sys.stderr.isatty():
         return []

@@ -15,9 +15,8 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-from mcp_cli.cli import tables, terminal
-from mcp_cli.cli.terminal import write
-from mcp_cli.client.options import Options
+from daemonry.cli import terminal
+from mcp_cli.output import tables
 
 # What mimetypes gives is the system's: on some, image/jpeg is .jpe.
 _ENDINGS = {
@@ -29,13 +28,13 @@ _ENDINGS = {
 }
 
 
-def show(text: str, options: Options, stem: str, *, is_error: bool = False) -> None:
+def show(text: str, save_dir: str | None, stem: str, *, is_error: bool = False) -> None:
     """Print a tool's result.
 
     Args:
         text: its JSON, as the server sent it.
-        options: the command's.
-        stem: what files are called that are saved.
+        save_dir: where images and other files are saved, or None for a directory of their own.
+        stem: the name of files that are saved.
         is_error: whether it goes to standard error.
     """
     stream = sys.stderr if is_error else sys.stdout
@@ -45,52 +44,52 @@ def show(text: str, options: Options, stem: str, *, is_error: bool = False) -> N
         _put(_structured(value, stream), stream)
         return
     for number, block in enumerate(blocks):
-        _put(_block(block, options, stem if len(blocks) == 1 else f"{stem}-{number + 1}", stream), stream)
+        _put(_block(block, save_dir, stem if len(blocks) == 1 else f"{stem}-{number + 1}", stream), stream)
     if not blocks and value.get("structuredContent") is not None:
         _put(_structured(value["structuredContent"], stream), stream)
     elif not blocks and is_error:
         _put(f"{stem}: failed, without a word", stream)
 
 
-def show_contents(text: str, options: Options, stem: str) -> None:
+def show_contents(text: str, save_dir: str | None, stem: str) -> None:
     """Print what reading a resource gave."""
     contents = json.loads(text).get("contents", [])
-    if len(contents) == 1 and "blob" in contents[0] and not sys.stdout.isatty() and options.save_dir is None:
+    if len(contents) == 1 and "blob" in contents[0] and not sys.stdout.isatty() and save_dir is None:
         sys.stdout.flush()
         sys.stdout.buffer.write(_decoded(contents[0]["blob"]))
         return
     for number, one in enumerate(contents):
         _put(
-            _resource(one, options, stem if len(contents) == 1 else f"{stem}-{number + 1}", sys.stdout),
+            _resource(one, save_dir, stem if len(contents) == 1 else f"{stem}-{number + 1}", sys.stdout),
             sys.stdout,
         )
 
 
-def show_messages(text: str, options: Options, stem: str) -> None:
+def show_messages(text: str, save_dir: str | None, stem: str) -> None:
     """Print what getting a prompt gave."""
     value = json.loads(text)
     for number, message in enumerate(value.get("messages", [])):
         role = str(message.get("role", ""))
-        said = _block(message.get("content"), options, f"{stem}-{number + 1}", sys.stdout)
+        said = _block(message.get("content"), save_dir, f"{stem}-{number + 1}", sys.stdout)
         _put(f"{role}: {said}", sys.stdout)
 
 
 def _put(text: str, stream: Any) -> None:
-    write(terminal.end_of_line(terminal.safe(text, stream)), stream)
+    terminal.write(terminal.end_of_line(terminal.for_stream(text, stream)), stream)
 
 
-def _block(block: Any, options: Options, stem: str, stream: Any) -> str:
+def _block(block: Any, save_dir: str | None, stem: str, stream: Any) -> str:
     if not isinstance(block, dict):
         return json.dumps(block, ensure_ascii=False)
     kind = block.get("type")
     if kind == "text":
         return _text(str(block.get("text", "")), stream)
     if kind in ("image", "audio"):
-        return _saved(block.get("data", ""), str(block.get("mimeType", "")), options, stem, str(kind))
+        return _saved(block.get("data", ""), str(block.get("mimeType", "")), save_dir, stem, str(kind))
     if kind == "resource_link":
         return _link(block)
     if kind == "resource" and isinstance(block.get("resource"), dict):
-        return _resource(block["resource"], options, stem, stream)
+        return _resource(block["resource"], save_dir, stem, stream)
     return json.dumps(block, ensure_ascii=False)
 
 
@@ -118,20 +117,20 @@ def _link(block: Mapping[str, Any]) -> str:
     return f"{said} ({', '.join(further)})" if further else said
 
 
-def _resource(one: Mapping[str, Any], options: Options, stem: str, stream: Any) -> str:
+def _resource(one: Mapping[str, Any], save_dir: str | None, stem: str, stream: Any) -> str:
     if "blob" in one:
-        saved = _saved(one["blob"], str(one.get("mimeType", "")), options, stem, "resource")
+        saved = _saved(one["blob"], str(one.get("mimeType", "")), save_dir, stem, "resource")
         return f"{one.get('uri', '')}: {saved}"
     return _text(str(one.get("text", "")), stream)
 
 
-def _saved(data: Any, mime: str, options: Options, stem: str, kind: str) -> str:
+def _saved(data: Any, mime: str, save_dir: str | None, stem: str, kind: str) -> str:
     """Save what base64 text holds and say where."""
     content = _decoded(data)
     if not content:
         return f"[{kind} {mime}, which holds nothing that can be read]"
     ending = _ENDINGS.get(mime) or mimetypes.guess_extension(mime) or ".bin"
-    path = _new_file(_directory(options), _plain_name(stem), ending, content)
+    path = _new_file(_directory(save_dir), _plain_name(stem), ending, content)
     return f"[{kind} {mime}, {len(content)} bytes, saved as {path}]"
 
 
@@ -142,10 +141,10 @@ def _decoded(data: Any) -> bytes:
         return b""
 
 
-def _directory(options: Options) -> str:
-    if options.save_dir is not None:
-        os.makedirs(options.save_dir, exist_ok=True)
-        return os.path.abspath(options.save_dir)
+def _directory(save_dir: str | None) -> str:
+    if save_dir is not None:
+        os.makedirs(save_dir, exist_ok=True)
+        return os.path.abspath(save_dir)
     return tempfile.mkdtemp(prefix="mcp-cli-")
 
 
