@@ -19,7 +19,8 @@ from daemonry import Place, keep_token
 from mcp_cli.client.options import Options
 from mcp_cli.client.warm import Warm
 from mcp_cli.gateway import http_guard
-from mcp_cli.gateway.front import NOT_JSON, PARSE_ERROR, Front
+from mcp_cli.gateway.faults import NOT_JSON, PARSE_ERROR
+from mcp_cli.gateway.front import Front
 from mcp_cli.names import NAME
 
 MAX_LINE_BYTES: Final = 64 << 20

@@ -1,9 +1,10 @@
 """The pool: MCP servers, started on demand, kept, restarted, ended.
 
     service       the calls of `interfaces.Mcp`, answered
-    kept          one server: started when it is needed, kept, restarted, and ended
+    server        one server: started when it is needed, restarted, and ended
     sdk           how the SDK is imported
     connection    one connection to a server: the SDK's client in a task, and what passes through it
+    callbacks     what a server tells and asks on a connection
     stdio         a server that is a child process: its pipes, lines, stderr, end
     http          a server that is reached over HTTP, and its OAuth tokens
     tap           whose answer is this?  What passes between the SDK and a server, seen from beside
@@ -15,8 +16,8 @@
                   OAuth: the tokens' files, and where the browser comes back to
     direct        the pool in this process, for commands that use no daemon
 
-Only `connection`, `http` and `tap` import the SDK, which takes most of a second, and they are imported (by
-`sdk`) when the first server is started, while its process starts.
+Only `connection`, `callbacks`, `http` and `tap` import the SDK, which takes most of a second, and
+they are imported (by `sdk`) when the first server is started, while its process starts.
 """
 
 from __future__ import annotations

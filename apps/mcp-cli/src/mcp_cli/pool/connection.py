@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import mcp_types as types
 import msgspec
@@ -22,13 +22,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mcp_cli.names import __version__
 from mcp_cli.pool import http
+from mcp_cli.pool.callbacks import Callbacks, Hooks, first_problem, json_of
 from mcp_cli.pool.results import brief, cut
 from mcp_cli.pool.stdio import Process, SpawnFailed
 from mcp_cli.pool.tap import Answer, HttpStreams, StdioStreams, Tap, asking
 from mcp_cli.protocol.interfaces import Server
-
-if TYPE_CHECKING:
-    from mcp.client.session import ClientRequestContext
 
 logger = logging.getLogger("mcp_cli.connection")
 
@@ -40,22 +38,6 @@ END_KNOWN_S = 1.0
 # What the SDK does more for than ask, with servers of 2026 and later: it answers their questions in several
 # rounds, and keeps of the tools what goes into headers.
 MODERN_CALLS = frozenset(("tools/call", "prompts/get", "resources/read", "tools/list"))
-
-
-class Hooks(Protocol):
-    """What a connection tells, and whom it asks."""
-
-    def note(self, text: str) -> None:
-        """Something that the users of the server may want to know."""
-
-    def log(self, level: str, logger: str, data: str) -> None:
-        """A log notification; `data` is JSON."""
-
-    def changed(self, method: str) -> None:
-        """A notification that a list has changed."""
-
-    async def question(self, method: str, params: str) -> str | None:
-        """A question of the server; returns the result as JSON, or None to refuse."""
 
 
 class StartFailed(Exception):
@@ -213,17 +195,18 @@ class Connection:
             transport: Any = StdioStreams(self._process, self._tap)
         else:
             transport = HttpStreams(self._http, self._tap)
+        callbacks = Callbacks(self.hooks)
         return Client(
             transport,
             mode="legacy" if self.legacy else "auto",
             client_info=types.Implementation(name="mcp-cli", version=__version__),
             cache=None,
             log_level=self._log_level(),
-            logging_callback=self._log,
-            message_handler=self._message,
-            sampling_callback=self._sampling,
-            elicitation_callback=self._elicitation,
-            list_roots_callback=self._roots,
+            logging_callback=callbacks.log,
+            message_handler=callbacks.message,
+            sampling_callback=callbacks.sampling,
+            elicitation_callback=callbacks.elicitation,
+            list_roots_callback=callbacks.roots,
         )
 
     def _log_level(self) -> LogLevel:
@@ -234,8 +217,8 @@ class Connection:
         session = client.session
         self.protocol = client.protocol_version
         if client.server_info is not None:
-            self.info = _json(client.server_info)
-        self.capabilities = _json(client.server_capabilities)
+            self.info = json_of(client.server_info)
+        self.capabilities = json_of(client.server_capabilities)
         self.instructions = session.instructions or ""
         if self.server.log_level and not self.modern and client.server_capabilities.logging is not None:
             with contextlib.suppress(MCPError):
@@ -271,7 +254,7 @@ class Connection:
         if isinstance(first, MCPError):
             return f"answered with an error: {brief(first.error.message)} ({first.error.code})"
         if isinstance(first, ValidationError):
-            return f"its answer to initialize is not as the protocol has it: {_first_problem(first)}"
+            return f"its answer to initialize is not as the protocol has it: {first_problem(first)}"
         if type(first) is RuntimeError and str(first):  # the SDK's way to say what it does not take
             return brief(first)
         if self._http is not None and (reason := self._http.reason(first)):
@@ -377,60 +360,12 @@ class Connection:
             ran = ran and not self._http.never_sent(self._end_error)
         return Lost(self.end_reason or await self._reason(), ran=ran)
 
-    async def _message(self, message: Any) -> None:
-        method = getattr(message, "method", "")
-        if isinstance(method, str) and method.endswith("/list_changed"):
-            self.hooks.changed(method)
-
-    async def _log(self, params: types.LoggingMessageNotificationParams) -> None:
-        self.hooks.log(params.level, params.logger or "", msgspec.json.encode(params.data).decode())
-
-    async def _sampling(
-        self, context: ClientRequestContext, params: types.CreateMessageRequestParams
-    ) -> types.CreateMessageResult | types.CreateMessageResultWithTools | types.ErrorData:
-        return await self._question("sampling/createMessage", params, types.CreateMessageResult) or _refusal(
-            "the user offers no model to sample from"
-        )
-
-    async def _elicitation(
-        self, context: ClientRequestContext, params: types.ElicitRequestParams
-    ) -> types.ElicitResult | types.ErrorData:
-        answer = await self._question("elicitation/create", params, types.ElicitResult)
-        return answer or types.ElicitResult(action="decline")
-
-    async def _roots(self, context: ClientRequestContext) -> types.ListRootsResult | types.ErrorData:
-        answer = await self._question("roots/list", None, types.ListRootsResult)
-        return answer or types.ListRootsResult(roots=[])
-
-    async def _question(self, method: str, params: BaseModel | None, kind: type[Any]) -> Any:
-        text = await self.hooks.question(method, "{}" if params is None else _json(params))
-        if text is None:
-            return None
-        try:
-            return kind.model_validate_json(text)
-        except ValidationError as error:
-            self.hooks.note(f"the answer to {method} cannot be sent: {_first_problem(error)}")
-            return None
-
-
-def _refusal(text: str) -> types.ErrorData:
-    return types.ErrorData(code=types.INVALID_REQUEST, message=text)
-
-
-def _json(value: BaseModel) -> str:
-    return value.model_dump_json(by_alias=True, exclude_none=True)
-
 
 def _first(error: BaseException | None) -> BaseException | None:
     """Return the first exception of a group, since the SDK's task groups wrap whatever happens."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors(include_url=False, include_input=False)[0]
-    return brief(f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}")
 
 
 __all__ = ["Connection", "Hooks", "Lost", "Refused", "SpawnFailed", "StartFailed"]

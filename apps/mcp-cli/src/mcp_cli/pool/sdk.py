@@ -45,7 +45,14 @@ def connection() -> Any:
                 with _without_collecting(), _nothing_for(LEFT_OUT):
                     return _imported()
             except Exception:  # noqa: BLE001  # an SDK of another build, whatever it misses: then all of it
-                _forget("mcp", "mcp_types", "mcp_cli.pool.http", "mcp_cli.pool.tap", CONNECTION)
+                _forget(
+                    "mcp",
+                    "mcp_types",
+                    "mcp_cli.pool.callbacks",
+                    "mcp_cli.pool.http",
+                    "mcp_cli.pool.tap",
+                    CONNECTION,
+                )
         return _imported()
 
 

@@ -566,7 +566,7 @@ class Kept:
         self._ping_ms = round((time.monotonic() - began) * 1000, 3)
         return self._ping_ms
 
-    # --- what the connection tells (connection.Hooks) --------------------------------------------
+    # --- what the connection tells (callbacks.Hooks) --------------------------------------------
 
     def note(self, text: str) -> None:
         """Tell all calls of something odd."""
