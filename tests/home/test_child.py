@@ -25,6 +25,15 @@ TABLE = {
     ("ready", "ended, idle"): "idle",
     ("ready", "ended, by command"): "stopped",
     ("ready", "stop asked"): "stopping",
+    ("ready", "not alive"): "unhealthy",
+    ("unhealthy", "not alive"): "unhealthy",
+    ("unhealthy", "alive again"): "ready",
+    ("unhealthy", "ended, to be restarted"): "restarting",
+    ("unhealthy", "ended, and done"): "done",
+    ("unhealthy", "ended, and given up"): "failed",
+    ("unhealthy", "ended, idle"): "idle",
+    ("unhealthy", "ended, by command"): "stopped",
+    ("unhealthy", "stop asked"): "stopping",
     ("restarting", "start asked"): "waiting",
     ("restarting", "delay over"): "waiting",
     ("restarting", "stop asked"): "stopped",
@@ -80,7 +89,7 @@ def test_a_process_ends_by_an_event_of_its_own_only():
 
 
 def test_what_is_settled_waits_for_somebody():
-    assert {state.value for state in SETTLED} == {"ready", "idle", "stopped", "done", "failed"}
+    assert {state.value for state in SETTLED} == {"ready", "unhealthy", "idle", "stopped", "done", "failed"}
 
 
 def test_the_drawing_has_every_arrow():

@@ -30,7 +30,7 @@ def test_a_service_of_one_line_has_sensible_defaults(read, tmp_path):
     assert (service.process.directory, service.process.orphan) == (str(tmp_path), Orphan.END)
     assert (service.needs, service.ready.kind, service.hooks) == ((), Kind.STARTED, ())
     assert service.policy == Policy(When.ON_FAILURE, 0.2, 30.0, 5, 60.0)
-    assert (service.stop_signal, service.stop_timeout_s) == (signal.SIGTERM, 10.0)
+    assert (service.stop_signals, service.stop_timeout_s) == ((signal.SIGTERM,), 10.0)
     assert service.socket_path == f"{tmp_path}/a.sock"
 
 
@@ -68,7 +68,7 @@ on_stop = "true"
     assert service.needs == ("first",)
     assert (service.ready.kind, service.ready.status, service.ready.timeout_s) == (Kind.HTTP, 404, 0.5)
     assert service.policy == Policy(When.ALWAYS, 1.0, 90.0, 0, 3600.0)
-    assert (service.stop_signal, service.stop_timeout_s) == (signal.SIGINT, 0.5)
+    assert (service.stop_signals, service.stop_timeout_s) == ((signal.SIGINT,), 0.5)
     assert service.process.orphan is Orphan.ADOPT
     assert [at for at, _ in service.hooks] == ["ready", "fail", "stop"]
     assert service.hook("fail")[1:] == ("x",)

@@ -108,7 +108,8 @@ def test_replicas_are_services_of_their_own_and_their_table_means_all(shop, serv
     shop.up()
     assert shop.written("web-2") == ["web-2 2"]
     assert shop.ps()["front"]["needs"] == ["web-1", "web-2", "web-3"]
-    assert shop.cli("down", "web").out.split() == ["web-1", "stopped", "web-2", "stopped", "web-3", "stopped"]
+    stopped = shop.cli("down", "web").out.splitlines()
+    assert sorted(stopped) == ["web-1  stopped", "web-2  stopped", "web-3  stopped"]
     assert states(shop) == {"web-1": "stopped", "web-2": "stopped", "web-3": "stopped", "front": "ready"}
     one = shop.cli("up", "web-3")
     assert (one.code, states(shop)["web-3"], states(shop)["web-1"]) == (0, "ready", "stopped")

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import pytest
 
 from daemonry.home import process_run
-from daemonry.home.keeper import Keeper
+from daemonry.home.commands import Commands
 from daemonry.testing import wait_until
 
 NOTIFY = """
@@ -198,15 +198,11 @@ def test_a_command_that_ends_as_it_is_given_up_is_given_up(turns):
             await asyncio.sleep(0)
 
         started = Mock(ended=ended, sweep=sweep)
-        given = SimpleNamespace(
-            service=SimpleNamespace(process=SimpleNamespace(directory="/", environment={})),
-            _world=SimpleNamespace(reaper=None),
-            _commands=set(),
-            _command_line=lambda line: None,
-        )
+        process = SimpleNamespace(directory="/", environment={})
+        commands = Commands(lambda: process, Mock(), Mock())
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(process_run, "start", lambda *arguments: started)
-            running = asyncio.create_task(Keeper._run_command(given, ("false",), 60.0))
+            running = asyncio.create_task(commands.run(("false",), 60.0))
             await asyncio.sleep(0)
             ended.set_result(1)
             for _ in range(turns):

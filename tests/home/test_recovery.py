@@ -199,7 +199,7 @@ def test_what_even_the_watchers_could_not_end_is_ended_by_the_next_up(shop, serv
 # Kills itself when it comes to a stage, or to the Nth writing of a service's record.
 KILLED_AT = """
 import os, signal, sys
-from daemonry.home import keeper, process_run, supervisor
+from daemonry.home import keeper, process_run, service_files, supervisor
 from daemonry.cli.main import run
 stage, _, number = sys.argv[1].partition(" ")
 left = [int(number or 1)]
@@ -215,7 +215,7 @@ def killing(real):
     return wrapped
 
 if stage == "record":
-    keeper.Keeper._write_record = killing(keeper.Keeper._write_record)
+    service_files.ServiceFiles.write = killing(service_files.ServiceFiles.write)
 elif stage == "start":
     process_run.start = killing(process_run.start)
 elif stage == "ready":

@@ -1,6 +1,6 @@
 """A service's life under its supervisor, as a table.
 
-    WAITING -> STARTING -> READY -> STOPPING -> STOPPED
+    WAITING -> STARTING -> READY <-> UNHEALTHY -> STOPPING -> STOPPED
        ^                     |
        +----- RESTARTING <---+
 
@@ -21,6 +21,7 @@ class State(Enum):
     WAITING = "waiting"  # for those that it needs
     STARTING = "starting"  # its process is there, and has not shown to be ready
     READY = "ready"
+    UNHEALTHY = "unhealthy"  # it was ready, and does not show to be alive now
     RESTARTING = "restarting"  # it has ended, and the wait before the next start runs
     STOPPING = "stopping"
     STOPPED = "stopped"  # because that was asked for
@@ -35,6 +36,8 @@ class Happened(Enum):
     START_ASKED = "start asked"
     NEEDS_READY = "needs ready"
     READY = "ready"
+    ILL = "not alive"
+    WELL = "alive again"
     ENDED_AGAIN = "ended, to be restarted"
     ENDED_DONE = "ended, and done"
     ENDED_FAILED = "ended, and given up"
@@ -62,7 +65,8 @@ TRANSITIONS: Final[Mapping[State, Mapping[Happened, State]]] = {
         Happened.STOP_ASKED: State.STOPPED,
     },
     State.STARTING: {Happened.READY: State.READY, **_RUNNING},
-    State.READY: _RUNNING,
+    State.READY: {Happened.ILL: State.UNHEALTHY, **_RUNNING},
+    State.UNHEALTHY: {Happened.ILL: State.UNHEALTHY, Happened.WELL: State.READY, **_RUNNING},
     State.RESTARTING: {
         Happened.START_ASKED: State.WAITING,
         Happened.DELAY_OVER: State.WAITING,  # what it needs may have ended meanwhile
@@ -79,11 +83,13 @@ TRANSITIONS: Final[Mapping[State, Mapping[Happened, State]]] = {
 }
 
 # It goes no further by itself, so nobody waits for it.
-SETTLED: Final = frozenset((State.READY, State.STOPPED, State.DONE, State.IDLE, State.FAILED))
+SETTLED: Final = frozenset(
+    (State.READY, State.UNHEALTHY, State.STOPPED, State.DONE, State.IDLE, State.FAILED)
+)
 # Those that need it may start.
 SATISFIED: Final = frozenset((State.READY, State.DONE, State.IDLE))
 # A process may be there.
-ALIVE: Final = frozenset((State.STARTING, State.READY, State.STOPPING))
+ALIVE: Final = frozenset((State.STARTING, State.READY, State.UNHEALTHY, State.STOPPING))
 
 
 def step(state: State, happened: Happened) -> State | None:

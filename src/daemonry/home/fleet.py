@@ -146,7 +146,7 @@ class Fleet:
         """Restart the services that follow a restart of `needed`."""
         for keeper in self.keepers.values():
             service = keeper.service
-            runs = keeper.state in (State.STARTING, State.READY) and not keeper.stop_wanted
+            runs = keeper.state in (State.STARTING, State.READY, State.UNHEALTHY) and not keeper.stop_wanted
             if service.restart_with and needed.service.name in service.needs and runs and not self.ending:
                 keeper.log.event(f"restarted, because {needed.service.name} was started anew", logging.INFO)
                 self._spawn(self.restart([service.name]))

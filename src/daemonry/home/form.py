@@ -27,6 +27,21 @@ class ReadyForm(msgspec.Struct):
     timeout: Duration = "30s"
 
 
+class AliveForm(msgspec.Struct):
+    """The table `alive`."""
+
+    message: bool = False
+    notify: bool = False
+    socket: bool | str = False
+    http: str = ""
+    status: int | None = None
+    command: Command = ""
+    output: str = ""
+    every: Duration = "10s"
+    timeout: Duration = "5s"
+    failures: int = 3
+
+
 class ServiceForm(msgspec.Struct):
     """A table `[services.NAME]`."""
 
@@ -38,13 +53,14 @@ class ServiceForm(msgspec.Struct):
     groups: list[str] = []
     replicas: int = 1
     ready: ReadyForm = msgspec.field(default_factory=ReadyForm)
+    alive: AliveForm | Duration | None = None
     restart: str = "on-failure"
     restart_with: bool = False
     restart_delay: Duration = "200ms"
     restart_delay_max: Duration = "30s"
     restarts_max: int = 5
     restarts_within: Duration = "60s"
-    stop_signal: str = "TERM"
+    stop_signal: str | list[str] = "TERM"
     stop_timeout: Duration = "10s"
     orphan: str = "end"
     on_ready: Command = ""

@@ -8,27 +8,27 @@ whether it is started again `policy`'s, and when it may start or stop the superv
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import random
-import stat
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from daemonry.home import process_run, service_record
 from daemonry.home.child import ALIVE, SETTLED, Happened, State, step
+from daemonry.home.commands import Commands
 from daemonry.home.home import Home
+from daemonry.home.liveness import Look
 from daemonry.home.own_files import OwnFiles
 from daemonry.home.policy import GiveUp, Leave, Restart, after_end
 from daemonry.home.process_run import AdoptedRun, Run
 from daemonry.home.readiness import Channel, NotReady, how_it_ended, wait_ready
-from daemonry.home.service import Orphan, Process, Service
+from daemonry.home.service import Service
+from daemonry.home.service_files import ServiceFiles
 from daemonry.home.service_log import Output, ServiceLog
 from daemonry.home.service_record import ServiceRecord
-from daemonry.limits import HOME_HOOK_TIMEOUT_S
-from daemonry.process import homes
+from daemonry.process import homes, platform
 from daemonry.process.homes import Claim
 from daemonry.process.lifeline import new_mark
 from daemonry.process.reaping import Reaper
@@ -82,10 +82,11 @@ class Keeper:
         self._was_ready = False
         self._run: Run | None = None
         self._channel: Channel | None = None
-        self._record: ServiceRecord | None = None
         self._restarts_s: list[float] = []
         self._failure = ""
-        self._commands: set[Run] = set()
+        self._files = ServiceFiles(world.home, service.name, world.files)
+        self._commands = Commands(lambda: self.service.process, self.log, world.reaper)
+        self._look: asyncio.Task[None] | None = None
         self._delay: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiters: list[tuple[Callable[[State], bool], asyncio.Future[None]]] = []
@@ -134,7 +135,7 @@ class Keeper:
     def stop(self) -> None:
         """Have it end, whatever it is doing."""
         self._cancel_delay()
-        if self.state in (State.STARTING, State.READY):
+        if self.state in (State.STARTING, State.READY, State.UNHEALTHY):
             self._step(Happened.STOP_ASKED, "stopping", logging.DEBUG)
             self._spawn(self._terminate())
         elif self.state is not State.STOPPING:
@@ -143,14 +144,14 @@ class Keeper:
     def kill(self) -> None:
         """Kill all of it at once, its hooks too."""
         self.hurried = True
-        for run in (self._run, *self._commands):
-            if run is not None:
-                run.kill()
+        if self._run is not None:
+            self._run.kill()
+        self._commands.kill()
 
     def adopt(self, record: ServiceRecord, run: AdoptedRun) -> None:
         """Take over a run that outlived the supervisor before us, and was ready."""
         self.restarts = record.restarts
-        self._record = record
+        self._files.record = record
         self._step(Happened.NEEDS_READY, "found", logging.DEBUG)
         self._spawn(self._lived(self._go_on(run)))
 
@@ -183,7 +184,7 @@ class Keeper:
             if run is not None:
                 run.kill()
                 await run.sweep()
-            self._forget()
+            self._files.forget(self.service.socket_path)
             self._after_end(None, f"the supervisor cannot go on with it: {error!r}")
 
     async def _live(self) -> None:
@@ -193,7 +194,7 @@ class Keeper:
         try:
             run, output = self._start_process()
         except OSError as error:
-            self._forget()
+            self._files.forget(self.service.socket_path)
             self._after_end(None, f"cannot be started: {self._why_not(error)}")
             return
         self.log.event(f"started (pid {run.pid})", logging.INFO)
@@ -206,7 +207,7 @@ class Keeper:
             error.filename == process.directory
         ):  # the kernel has one message for a directory and for a program
             return f"its directory {process.directory}: {error.strerror}"
-        if error.filename == self._out_path():
+        if error.filename == self._files.out_path:
             return f"{error.filename}: {error.strerror}"
         if isinstance(error, FileNotFoundError):
             # The kernel says the same of a script whose interpreter is missing.
@@ -215,19 +216,29 @@ class Keeper:
         return error.strerror or str(error)
 
     async def _go_on(self, run: AdoptedRun) -> None:
-        output = self._open_out()
+        try:
+            fd = self._files.open_out()
+        except OSError as error:
+            self.log.event(f"its output is lost: {self._files.out_path}: {error.strerror}", logging.ERROR)
+            fd, near = os.pipe()
+            os.close(near)
+        output = Output(asyncio.get_running_loop(), fd, self.log.line)
         await self._see_through(run, output, self._be_ready(f"adopted (pid {run.pid})"))
 
     async def _see_through(self, run: Run, output: Output, becoming_ready: object) -> None:
         self._run = run
+        run.paused = self._paused
         assert asyncio.iscoroutine(becoming_ready)
         readiness = asyncio.get_running_loop().create_task(becoming_ready)
         readiness.add_done_callback(self._looked)
         try:
             code = await run.ended
         finally:
-            readiness.cancel()
-            await asyncio.wait([readiness])
+            looks = [readiness] if self._look is None else [readiness, self._look]
+            for task in looks:
+                task.cancel()
+            await asyncio.wait(looks)
+            self._look = None
         if self._channel is not None:
             self._channel.close()
             if self.state is State.STARTING:
@@ -238,24 +249,19 @@ class Keeper:
         self._run = None
         output.finish()
         ended = self._said_end(run)
-        self._forget()
+        self._files.forget(self.service.socket_path)
         self._after_end(code, self._failure, ended)
 
     def _start_process(self) -> tuple[Run, Output]:
         process = self.service.process
         mark = new_mark()
-        self._record = ServiceRecord(
-            service=self.service.name,
-            mark=mark,
-            made_of=service_record.fingerprint(process),
-            restarts=self.restarts,
-        )
-        self._write_record()
-        self._remove_stale_socket()
-        self.log.tail.clear()
-        far, near = self._output_pipe()
+        made_of = service_record.fingerprint(process)
+        record = ServiceRecord(service=self.service.name, mark=mark, made_of=made_of, restarts=self.restarts)
+        self._files.write(record)
+        self._files.remove_stale_socket(self.service.socket_path)
+        far, near = self._files.output_pipe(process.orphan)
         try:
-            self._channel = Channel(process.channel)
+            self._channel = Channel(process.channels, self.service.beat_s)
             run = process_run.start(
                 process, mark, self._channel.extra, (far, near), self._channel.pass_fds, self._world.reaper
             )
@@ -267,55 +273,17 @@ class Keeper:
             raise
         finally:
             os.close(near)
-        self._record = self._record.of(run.identity, run.started_at)
-        self._write_record()
+        self._files.write(record.of(run.identity, run.started_at))
         return run, Output(asyncio.get_running_loop(), far, self.log.line)
-
-    def _output_pipe(self) -> tuple[int, int]:
-        """Return (reading end, writing end) of the way to the log.
-
-        A service that may outlive us gets a named pipe, which it holds open in both directions
-        itself: it never writes to nobody, and the next supervisor opens it by its name.
-        """
-        if self.service.process.orphan is Orphan.END:
-            return os.pipe()
-        path = self._out_path()
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass
-        os.mkfifo(path, 0o600)
-        far = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            return far, os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except BaseException:
-            os.close(far)
-            raise
-
-    def _open_out(self) -> Output:
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            fd = os.open(self._out_path(), flags)
-            if not stat.S_ISFIFO(os.fstat(fd).st_mode):
-                os.close(fd)
-                raise OSError(errno.EINVAL, "is not the FIFO that it was made as")
-        except OSError as error:
-            self.log.event(f"what it writes is lost: {self._out_path()}: {error.strerror}", logging.ERROR)
-            fd, near = os.pipe()
-            os.close(near)
-        return Output(asyncio.get_running_loop(), fd, self.log.line)
-
-    def _out_path(self) -> str:
-        return self._world.home.path(self.service.name, "out")
 
     async def _await_ready(self, run: Run) -> None:
         assert self._channel is not None
         try:
-            await wait_ready(self.service, run, self._channel, self.log, self._run_command)
+            await wait_ready(self.service, run, self._channel, self.log, self._commands.run)
         except NotReady as error:
             self._failure = str(error)
             self.log.event(f"{error}; ending it", logging.WARNING)
-            await run.terminate(self.service.stop_signal, self.service.stop_timeout_s)
+            await run.terminate(self.service.stop_signals, self.service.stop_timeout_s)
             return
         took_s = time.time() - run.started_at
         await self._be_ready(f"ready after {took_s:.2f} s (pid {run.pid})")
@@ -328,10 +296,50 @@ class Keeper:
         self.anew, self._was_ready = self._was_ready, True
         if not self._step(Happened.READY, message):
             return
-        if self._record is not None:
-            self._record = self._record.as_ready()
-            self._write_record()
+        if self._files.record is not None:
+            self._files.write(self._files.record.as_ready())
         self._hook("ready")
+        if self._run is not None and platform.is_stopped(self._run.pid):
+            self._paused(is_stopped=True)
+        if self._run is not None and self.service.alive is not None:
+            self._look = asyncio.get_running_loop().create_task(self._look_after(self._run))
+            self._look.add_done_callback(self._looked)
+
+    async def _look_after(self, run: Run) -> None:
+        """Look again and again whether it is alive, and end it when it has not been for too long."""
+        alive = self.service.alive
+        assert alive is not None
+        look = Look(self.service, alive.way, run, self._channel, self.log, self._commands.run)
+        failed = 0
+        while failed < alive.failures:
+            reason = await look.after(alive.every_s, alive.way.timeout_s)
+            failed = failed + 1 if reason else 0
+            if not reason:
+                self._well()
+            elif failed < alive.failures:
+                self._ill(f"not alive ({failed} of {alive.failures}): {reason}")
+        self._failure = f"not alive: {reason}"
+        self.log.event(f"{self._failure}; ending it", logging.WARNING)
+        await run.terminate(self.service.stop_signals, self.service.stop_timeout_s)
+
+    def _ill(self, reason: str) -> None:
+        self.reason = reason
+        self._step(Happened.ILL, reason, logging.WARNING)
+
+    def _well(self) -> None:
+        if self.state is State.UNHEALTHY:
+            self.reason = ""
+            self.anew = False  # those that need it have lost nothing
+            self._step(Happened.WELL, f"ready again (pid {self.pid})")
+
+    def _paused(self, is_stopped: bool) -> None:
+        """Take note that a signal has stopped its first process, or that it goes on."""
+        if self.state not in (State.READY, State.UNHEALTHY):
+            return
+        if is_stopped:
+            self._ill("stopped by a signal: it does nothing until SIGCONT")
+        else:
+            self._well()
 
     def _looked(self, readiness: asyncio.Task[None]) -> None:
         """End a run for which looking whether it is ready has failed by itself."""
@@ -345,7 +353,7 @@ class Keeper:
         if run is None:  # `_live` has not begun, and will not
             return
         try:
-            await run.terminate(self.service.stop_signal, self.service.stop_timeout_s)
+            await run.terminate(self.service.stop_signals, self.service.stop_timeout_s)
         except Exception:
             logger.exception("%s: a mistake in the supervisor; killing it", self.service.name)
             run.kill()
@@ -360,7 +368,7 @@ class Keeper:
     def _after_end(self, code: int | None, failure: str, ended: str = "") -> None:
         self.last_end = failure or how_it_ended(code)
         if self.state is State.STOPPING:
-            expected = code in (0, -self.service.stop_signal, None)
+            expected = code in (0, *(-number for number in self.service.stop_signals), None)
             self._step(Happened.ENDED, "stopped" if expected else f"stopped ({self.last_end})")
             self._hook("stop")
             return
@@ -416,55 +424,10 @@ class Keeper:
     def _hook(self, at: str) -> None:
         words = self.service.hook(at)
         if words and not self.hurried:
-            self._spawn(self._perform_hook(at, words))
-
-    async def _perform_hook(self, at: str, words: tuple[str, ...]) -> None:
-        extra = {"DAEMONRY_EVENT": at, "DAEMONRY_REASON": self.reason or self.last_end}
-        if self._run is not None:
-            extra["DAEMONRY_PID"] = str(self._run.pid)
-        try:
-            code = await self._run_command(words, HOME_HOOK_TIMEOUT_S, extra)
-        except TimeoutError:
-            self.log.event(f"the hook on {at} was killed after {HOME_HOOK_TIMEOUT_S:g} s", logging.WARNING)
-        except OSError as error:
-            self.log.event(f"the hook on {at} cannot be started: {error.strerror or error}", logging.WARNING)
-        else:
-            if code:
-                self.log.event(f"the hook on {at} {how_it_ended(code)}", logging.WARNING)
-
-    async def _run_command(
-        self, words: tuple[str, ...], timeout_s: float, extra: dict[str, str] | None = None
-    ) -> int:
-        """Run a command as the service would be run; its output goes to the service's log.
-
-        Raises:
-            OSError: it cannot be started.
-            TimeoutError: it took longer, and was killed.
-        """
-        process = self.service.process
-        given = Process(words, process.directory, process.environment, Orphan.END, None)
-        far, near = os.pipe()
-        try:
-            run = process_run.start(given, new_mark(), extra or {}, (far, near), (), self._world.reaper)
-        except BaseException:
-            os.close(far)
-            raise
-        finally:
-            os.close(near)
-        output = Output(asyncio.get_running_loop(), far, self._command_line)
-        self._commands.add(run)
-        try:
-            async with asyncio.timeout(timeout_s):
-                code = await asyncio.shield(run.ended)
-        finally:
-            self._commands.discard(run)
-            run.kill()
-            await run.sweep()
-            output.finish()
-        return code or 0
-
-    def _command_line(self, line: str) -> None:
-        self.log.event(line, logging.INFO)
+            extra = {"DAEMONRY_EVENT": at, "DAEMONRY_REASON": self.reason or self.last_end}
+            if self._run is not None:
+                extra["DAEMONRY_PID"] = str(self._run.pid)
+            self._spawn(self._commands.hook(at, words, extra))
 
     # --- small things ---------------------------------------------------------------------------
 
@@ -496,35 +459,3 @@ class Keeper:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("%s: a mistake in the supervisor", self.service.name, exc_info=error)
-
-    def _write_record(self) -> None:
-        record = self._record
-        assert record is not None
-        path = self._record_path()
-        self._world.files.write(path, lambda: service_record.write(path, record))
-
-    def _record_path(self) -> str:
-        return self._world.home.path(self.service.name, "json")
-
-    def _forget(self) -> None:
-        """Remove what says that it runs."""
-        self._record = None
-        self._remove_stale_socket()
-        for path in (self._record_path(), self._out_path()):
-            self._world.files.remove(path)
-
-    def _remove_stale_socket(self) -> None:
-        """Remove a socket at which nobody listens: many programs cannot bind where one is."""
-        if os.path.islink(self.service.socket_path):  # to where a daemon of daemonry listened
-            self._world.files.remove(self.service.socket_path)
-            return
-        from daemonry.errors import StaleSocket
-        from daemonry.transport.connect import connect
-        from daemonry.transport.endpoint import Endpoint
-
-        try:
-            connect(Endpoint.unix(self.service.socket_path), 0.1).close()
-        except StaleSocket:
-            self._world.files.remove(self.service.socket_path)
-        except Exception:  # noqa: BLE001, S110  # none there, or somebody lives there: the service will say so
-            pass

@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from daemonry.clock import Deadline
 from daemonry.home.service import Orphan, Process
@@ -31,6 +31,7 @@ class Run:
         identity: its first process.
         mark: what all of its processes have in their environment.
         started_at: when, in seconds since 1970, for people.
+        paused: called with True when its first process was stopped by a signal, with False when it goes on.
     """
 
     def __init__(self, identity: Identity, mark: str, started_at: float) -> None:
@@ -38,6 +39,7 @@ class Run:
         self.identity = identity
         self.mark = mark
         self.started_at = started_at
+        self.paused: Callable[[bool], None] = lambda stopped: None
         self._asked_until: Deadline | None = None
         self._hidden: dict[int, int] = {}
 
@@ -58,20 +60,32 @@ class Run:
         """Whether a process belongs to it."""
         return pid == self.pid or pid in sweep.belonging(0, self.mark)
 
-    async def terminate(self, number: int, timeout_s: float) -> None:
-        """Ask it to end, kill it after the timeout, and return when its first process has ended."""
-        self._asked_until = Deadline(timeout_s)
+    async def terminate(self, numbers: Sequence[int], timeout_s: float) -> None:
+        """Ask it to end by one signal after the other, kill it, and return when its first process has ended.
+
+        Args:
+            numbers: the signals.
+            timeout_s: how long it has after each, in seconds.
+        """
+        self._asked_until = Deadline(timeout_s * len(numbers))
         # Looked for while their parents are there: afterwards they are nobody's.
         orphans.unpin(self._hidden)
         self._hidden = orphans.pinned_below(self.pid, self.mark)
-        self.send_signal(number)
-        self.send_signal(signal.SIGCONT)  # one that was stopped could not obey
+        for number in numbers:
+            self.send_signal(number)
+            self.send_signal(signal.SIGCONT)  # one that was stopped could not obey
+            if await self._ended_within(timeout_s):
+                return
+        self.kill()
+        await asyncio.shield(self.ended)
+
+    async def _ended_within(self, timeout_s: float) -> bool:
         try:
             async with asyncio.timeout(timeout_s):
                 await asyncio.shield(self.ended)
         except TimeoutError:
-            self.kill()
-            await asyncio.shield(self.ended)
+            return False
+        return True
 
     def kill(self) -> None:
         """Kill all of it at once."""
@@ -104,6 +118,9 @@ class Run:
         """The process group that has been asked to end, or 0."""
         return self.pid if self._asked_until is not None else 0
 
+    def _pause(self, is_stopped: bool) -> None:
+        self.paused(is_stopped)
+
     def _end(self, code: int | None) -> None:
         if not self.ended.done():
             self.ended.set_result(code)
@@ -114,7 +131,7 @@ class _OwnedRun(Run):
         super().__init__(_identity(owned.pid), owned.mark, time.time())
         self._owned = owned
         self._group = owned.group
-        reaper.watch(owned.pid, self._collect)
+        reaper.watch(owned.pid, self._collect, self._pause)
         reaper.watch(owned.group, owned.is_guarded)
 
     def send_signal(self, number: int) -> None:
@@ -152,7 +169,7 @@ class _FreeRun(Run):
     def __init__(self, process: subprocess.Popen[bytes], mark: str, reaper: Reaper) -> None:
         super().__init__(_identity(process.pid), mark, time.time())
         self._process = process
-        reaper.watch(process.pid, self._collect)
+        reaper.watch(process.pid, self._collect, self._pause)
 
     def send_signal(self, number: int) -> None:
         if self._process.poll() is None:

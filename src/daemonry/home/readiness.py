@@ -10,7 +10,7 @@
 A service that shows nothing is ready when it has lived for a moment.
 
 Owns waiting for each.  Those that the service tells by itself cost nothing while they wait; the
-others are tried at growing intervals until the service is ready, and never after.
+others are tried at growing intervals until the service is ready.  Later looks are `liveness`'s.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import os
 import re
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 from urllib.parse import urlsplit
@@ -57,9 +57,13 @@ class Channel:
         pass_fds: descriptors that it gets.
         refusal: why it says that it will not be ready, or "".
         tells: what it said last about how it is, or "".
+
+    Args:
+        kinds: `Kind.MESSAGE` and `Kind.NOTIFY`, as far as they are needed.
+        beat_s: how often it must say that it is alive, in seconds; 0 for never.
     """
 
-    def __init__(self, kind: Kind | None) -> None:
+    def __init__(self, kinds: Collection[Kind], beat_s: float = 0.0) -> None:
         self.extra: dict[str, str] = {}
         self.pass_fds: tuple[int, ...] = ()
         self.refusal = ""
@@ -68,10 +72,13 @@ class Channel:
         self._output: Output | None = None
         self._socket: socket.socket | None = None
         self._remove = ""
-        if kind is Kind.MESSAGE:
+        self._beats = False
+        if Kind.MESSAGE in kinds:
             self._open_pipe()
-        elif kind is Kind.NOTIFY:
+        if Kind.NOTIFY in kinds:
             self._open_socket()
+            if beat_s:
+                self.extra["WATCHDOG_USEC"] = str(int(beat_s * 1e6))
 
     def started(self) -> None:
         """Close what only the service's process needs."""
@@ -104,6 +111,12 @@ class Channel:
         """
         await asyncio.shield(self._ready)
 
+    async def beat_within(self, every_s: float) -> bool:
+        """Wait the whole time, in seconds, and return whether the service said that it is alive."""
+        await asyncio.sleep(every_s)
+        beats, self._beats = self._beats, False
+        return beats
+
     def _open_pipe(self) -> None:
         far, near = os.pipe()
         self.pass_fds = (near,)
@@ -134,6 +147,8 @@ class Channel:
             self._refused(f"{failed.get('error', 'it says that it failed')} ({failed.get('stage', 'start')})")
         elif isinstance(running := message.get("running"), dict):
             self._refused(f"it runs already, outside of this home (pid {running.get('pid')})")
+        elif "alive" in message:
+            self._beats = True
         elif isinstance(stage := message.get("stage"), str):
             self.tells = stage
 
@@ -163,6 +178,8 @@ class Channel:
             name, _, value = line.partition("=")
             if name == "READY" and value == "1":
                 self._done()
+            elif name == "WATCHDOG" and value == "1":
+                self._beats = True
             elif name == "STATUS":
                 self.tells = value
             elif name == "ERRNO" and value.isdigit():
@@ -193,7 +210,7 @@ async def wait_ready(
         NotReady: it was not within its time, or says that it will not be; with the reason.
     """
     ready = service.ready
-    attempts = _Attempts(service, run, command)
+    attempts = Attempts(ready, service.socket_path, run, command)
     try:
         async with asyncio.timeout(ready.timeout_s):
             if ready.kind in (Kind.MESSAGE, Kind.NOTIFY):
@@ -230,38 +247,50 @@ async def _line(ready: Ready, log: ServiceLog) -> None:
         log.watches.remove(look)
 
 
-class _Attempts:
-    """Tries, at growing intervals, what the service cannot tell by itself.
+class Attempts:
+    """Tries what a service cannot tell by itself.
+
+    Args:
+        way: a socket, an HTTP status or a command.
+        own_socket: the path of the service's socket.
+        run: its process.
+        command: runs the command that the service's file names.
 
     Attributes:
         last: why the last attempt failed.
     """
 
-    def __init__(self, service: Service, run: Run, command: RunCommand) -> None:
+    def __init__(self, way: Ready, own_socket: str, run: Run, command: RunCommand) -> None:
         self.last = ""
-        self._service = service
-        self._ready = service.ready
+        self._way = way
+        self._own_socket = own_socket
         self._run = run
         self._command = command
 
     async def until_ready(self) -> None:
-        attempt = {Kind.SOCKET: self._accepts, Kind.HTTP: self._answers, Kind.COMMAND: self._exits}
+        """Try at growing intervals, until one succeeds."""
         for delay_s in delays(READY_RETRY_FIRST_S, READY_RETRY_MAX_S):
-            try:
-                if await attempt[self._ready.kind]():
-                    return
-            except TimeoutError:
-                self.last = f"no answer within {READY_ATTEMPT_S:g} s"
-            except (OSError, DaemonryError) as error:
-                self.last = str(error)
+            if await self.once(READY_ATTEMPT_S):
+                return
             await asyncio.sleep(delay_s)
 
-    async def _accepts(self) -> bool:
+    async def once(self, timeout_s: float) -> bool:
+        """Try once, for so many seconds, and return whether it succeeded."""
+        attempt = {Kind.SOCKET: self._accepts, Kind.HTTP: self._answers, Kind.COMMAND: self._exits}
+        try:
+            return await attempt[self._way.kind](timeout_s)
+        except TimeoutError:
+            self.last = f"no answer within {timeout_s:g} s"
+        except (OSError, DaemonryError) as error:
+            self.last = str(error)
+        return False
+
+    async def _accepts(self, timeout_s: float) -> bool:
         # Whether somebody listens there takes no proof of who asks.
-        endpoint = Endpoint.parse(self._ready.target).unproved()
-        stream = await asyncio.to_thread(connect, endpoint, READY_ATTEMPT_S)
+        endpoint = Endpoint.parse(self._way.target).unproved()
+        stream = await asyncio.to_thread(connect, endpoint, timeout_s)
         sock = stream.take_socket()
-        pid = peer_of(sock).pid if endpoint.path == self._service.socket_path else None
+        pid = peer_of(sock).pid if endpoint.path == self._own_socket else None
         sock.close()
         # What was left by another run, or listens there by mistake, does not make this one ready.
         if pid and not await asyncio.to_thread(self._run.owns, pid):
@@ -269,18 +298,18 @@ class _Attempts:
             return False
         return True
 
-    async def _answers(self) -> bool:
-        async with asyncio.timeout(READY_ATTEMPT_S):
-            status = await _http_status(self._ready.target, self._service.socket_path)
-        meant = self._ready.status
+    async def _answers(self, timeout_s: float) -> bool:
+        async with asyncio.timeout(timeout_s):
+            status = await _http_status(self._way.target, self._own_socket)
+        meant = self._way.status
         if status == meant or (meant is None and 200 <= status <= 299):
             return True
-        self.last = f"{self._ready.target} answers with {status}"
+        self.last = f"{self._way.target} answers with {status}"
         return False
 
-    async def _exits(self) -> bool:
-        code = await self._command(self._ready.words, READY_ATTEMPT_S)
-        self.last = f"{self._ready.words[0]} {how_it_ended(code)}"
+    async def _exits(self, timeout_s: float) -> bool:
+        code = await self._command(self._way.words, timeout_s)
+        self.last = f"{self._way.words[0]} {how_it_ended(code)}"
         return code == 0
 
 

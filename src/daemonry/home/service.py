@@ -56,6 +56,21 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Alive:
+    """How a service shows, once it is ready, that it still is.
+
+    Attributes:
+        way: the way; `Kind.STARTED` for one that only must not be stopped by a signal.
+        every_s: the wait between two looks, in seconds.
+        failures: after how many failed looks in a row it is restarted.
+    """
+
+    way: Ready
+    every_s: float
+    failures: int
+
+
+@dataclass(frozen=True)
 class Process:
     """What a service's process is given.  If any of it changes, a reload starts it anew.
 
@@ -64,14 +79,14 @@ class Process:
         directory: where it runs.
         environment: its whole environment, less what differs from run to run.
         orphan: whether it ends with its supervisor.
-        channel: the kind of readiness that needs a channel to the supervisor, or None.
+        channels: the kinds of readiness and liveness that need a channel to the supervisor.
     """
 
     words: tuple[str, ...]
     directory: str
     environment: tuple[tuple[str, str], ...] = field(repr=False)
     orphan: Orphan
-    channel: Kind | None
+    channels: tuple[Kind, ...]
 
 
 @dataclass(frozen=True)
@@ -84,11 +99,12 @@ class Service:
         needs: the services that must be ready before it starts.
         ready: how it shows that it is.
         policy: what is done when it ends by itself.
-        stop_signal: the number of the signal that asks it to end.
-        stop_timeout_s: how long it then has, in seconds.
+        stop_signals: the numbers of the signals that ask it to end, one after the other.
+        stop_timeout_s: how long it has after each, in seconds.
         hooks: commands by what they are run at: "ready", "fail", "stop".
         socket_path: its socket.
         groups: names that mean it and others.
+        alive: how it shows that it is alive; None where nobody looks.
         restart_with: whether it restarts after a service that it needs has restarted.
     """
 
@@ -97,12 +113,19 @@ class Service:
     needs: tuple[str, ...]
     ready: Ready
     policy: Policy
-    stop_signal: int
+    stop_signals: tuple[int, ...]
     stop_timeout_s: float
     hooks: tuple[tuple[str, tuple[str, ...]], ...]
     socket_path: str
     groups: tuple[str, ...] = ()
     restart_with: bool = False
+    alive: Alive | None = None
+
+    @property
+    def beat_s(self) -> float:
+        """How often it must say by itself that it is alive, in seconds; 0 for never."""
+        by_itself = self.alive is not None and self.alive.way.kind in (Kind.MESSAGE, Kind.NOTIFY)
+        return self.alive.every_s if self.alive is not None and by_itself else 0.0
 
     def hook(self, at: str) -> tuple[str, ...]:
         """Return the command that is run at "ready", "fail" or "stop"; () for none."""

@@ -11,13 +11,13 @@ import shlex
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from daemonry.errors import ConfigError, EndpointInvalid
-from daemonry.home.form import Command, Duration, FileForm, ReadyForm, ServiceForm
+from daemonry.home.form import AliveForm, Command, Duration, FileForm, ReadyForm, ServiceForm
 from daemonry.home.policy import Policy, When
-from daemonry.home.service import Kind, Orphan, Process, Ready, Service
+from daemonry.home.service import Alive, Kind, Orphan, Process, Ready, Service
 from daemonry.transport.endpoint import Endpoint
 from daemonry.typed_toml.positions import KeyPath
 from daemonry.typed_toml.source import ConfigText
@@ -91,13 +91,15 @@ class ServiceReader:
         environment = self._environment_of(instance, form, above)
         where = _Where(directory, environment.get("PATH", os.defpath))
         ready = self._ready(form.ready, (*above, "ready"), where, self._socket_path(name))
-        channel = ready.kind if ready.kind in (Kind.MESSAGE, Kind.NOTIFY) else None
+        alive = self._alive(form, ready, above, where, self._socket_path(name))
+        kinds = (ready.kind, alive.way.kind if alive is not None else ready.kind)
+        channels = tuple(kind for kind in (Kind.MESSAGE, Kind.NOTIFY) if kind in kinds)
         process = Process(
             self._words(form.command, (*above, "command"), where),
             directory,
             tuple(sorted(environment.items())),
             self._choice(Orphan, form.orphan, (*above, "orphan")),
-            channel,
+            channels,
         )
         return Service(
             name,
@@ -105,12 +107,13 @@ class ServiceReader:
             instance.needs,
             ready,
             self._policy(form, above),
-            self._signal(form.stop_signal, (*above, "stop_signal")),
+            self._signals(form.stop_signal, (*above, "stop_signal")),
             self._seconds(form.stop_timeout, (*above, "stop_timeout")),
             tuple(self._hooks(form, above, where)),
             self._socket_path(name),
             instance.groups,
             form.restart_with,
+            alive,
         )
 
     def _socket_path(self, name: str) -> str:
@@ -162,7 +165,23 @@ class ServiceReader:
             raise self._error(key, f"{path} is not executable: chmod +x it")
         return path
 
-    def _ready(self, form: ReadyForm, key: KeyPath, where: _Where, own_socket: str) -> Ready:
+    def _alive(
+        self, service: ServiceForm, ready: Ready, above: KeyPath, where: _Where, own_socket: str
+    ) -> Alive | None:
+        form, key = service.alive, (*above, "alive")
+        if form is None:
+            return None
+        if not isinstance(form, AliveForm):
+            every_s = self._seconds(form, key)
+            form = AliveForm(every=every_s)
+        if not 1 <= form.failures <= 1000:
+            raise self._error((*key, "failures"), "from 1 to 1000")
+        way = self._ready(form, key, where, own_socket)
+        if way.kind is Kind.STARTED and ready.kind in (Kind.SOCKET, Kind.HTTP, Kind.COMMAND, Kind.NOTIFY):
+            way = replace(ready, timeout_s=way.timeout_s)
+        return Alive(way, self._seconds(form.every, (*key, "every")), form.failures)
+
+    def _ready(self, form: ReadyForm | AliveForm, key: KeyPath, where: _Where, own_socket: str) -> Ready:
         timeout_s = self._seconds(form.timeout, (*key, "timeout"))
         given = [kind for kind in Kind if getattr(form, kind.value, None)]
         if len(given) > 1:
@@ -222,6 +241,13 @@ class ServiceReader:
             form.restarts_max,
             self._seconds(form.restarts_within, (*above, "restarts_within")),
         )
+
+    def _signals(self, given: str | list[str], key: KeyPath) -> tuple[int, ...]:
+        if isinstance(given, str):
+            return (self._signal(given, key),)
+        if not given:
+            raise self._error(key, "is empty")
+        return tuple(self._signal(text, (*key, at)) for at, text in enumerate(given))
 
     def _signal(self, text: str, key: KeyPath) -> int:
         name = text.upper().removeprefix("SIG")

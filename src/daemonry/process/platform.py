@@ -8,6 +8,7 @@ HAS_ACCEPTCONN          whether the option SO_ACCEPTCONN can be asked for
 host_id()               tells machines apart that share a home
 boot_id()               tells boots of one machine apart
 start_time(pid)         when a process started; None when there is no such process
+is_stopped(pid)         whether a signal has stopped a process
 pid_namespace()         which numbering the pids belong to
 peer_of(sock)           (pid, uid, gid) of the process at the other end
 become_subreaper()      become the parent of orphans among one's descendants, where that exists
@@ -42,6 +43,7 @@ else:
         become_subreaper,
         bind_private,
         boot_id,
+        is_stopped,
         peer_of,
         pid_namespace,
         start_time,
@@ -56,6 +58,7 @@ __all__ = [
     "become_subreaper",
     "bind_private",
     "boot_id",
+    "is_stopped",
     "peer_of",
     "pid_namespace",
     "start_time",

@@ -57,6 +57,11 @@ def start_time(pid: int) -> int | None:
     return int.from_bytes(packed[120:128], "little") * 1_000_000 + int.from_bytes(packed[128:136], "little")
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a signal has stopped process `pid`; not looked for here."""
+    return False
+
+
 def pid_namespace() -> str:
     """Return "": there is one numbering."""
     return ""

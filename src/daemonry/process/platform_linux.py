@@ -46,6 +46,15 @@ def start_time(pid: int) -> int | None:
     return int(fields[19])
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a signal, or a debugger, has stopped process `pid`: state T or t of proc_pid_stat(5)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split(None, 1)[0] in (b"T", b"t")
+    except (OSError, IndexError):
+        return False
+
+
 def pid_namespace() -> str:
     """Return the id of the numbering that this process's pids belong to."""
     try:

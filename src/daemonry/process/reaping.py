@@ -21,26 +21,40 @@ class Reaper:
     def __init__(self) -> None:
         self.strangers = 0
         self._collectors: dict[int, Callable[[], object]] = {}
+        self._pauses: dict[int, Callable[[bool], object]] = {}
 
-    def watch(self, pid: int, collect: Callable[[], object]) -> None:
+    def watch(
+        self, pid: int, collect: Callable[[], object], pause: Callable[[bool], object] | None = None
+    ) -> None:
         """Have `collect` called when child `pid` has ended; it must reap that child.
 
-        Where the system cannot tell who has ended it is called for any end: it must look.
+        Where the system cannot tell who has ended it is called for any end: it must look.  `pause` is
+        called with True when a signal has stopped the child, and with False when it goes on.
         """
         self._collectors[pid] = collect
+        if pause is not None:
+            self._pauses[pid] = pause
 
     def knows(self, pid: int) -> bool:
         """Whether somebody watches child `pid`."""
         return pid in self._collectors
 
     def reap(self) -> None:
-        """Collect all that have ended."""
+        """Collect all that have ended, and say of whom that a signal has stopped them."""
+        self._collect_ended()
+        while self._pauses and (found := _next_paused()) is not None:
+            pid, is_stopped = found
+            if (pause := self._pauses.get(pid)) is not None:
+                pause(is_stopped)
+
+    def _collect_ended(self) -> None:
         if not hasattr(os, "waitid"):  # macOS before Python 3.13, where orphans are launchd's
             for look in list(self._collectors.values()):
                 look()
             return
         while (pid := _next_ended()) is not None:
             collect = self._collectors.pop(pid, None)
+            self._pauses.pop(pid, None)
             if collect is not None:
                 collect()
             # Also where `collect` has not done it: the same zombie would be found for ever.
@@ -55,6 +69,17 @@ def _next_ended() -> int | None:
     except ChildProcessError:
         return None
     return found.si_pid if found is not None else None
+
+
+def _next_paused() -> tuple[int, bool] | None:
+    """Return a child that was stopped or continued since the last call, and whether it is stopped."""
+    if not hasattr(os, "waitid"):
+        return None
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WSTOPPED | os.WCONTINUED | os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return (found.si_pid, found.si_code != os.CLD_CONTINUED) if found is not None else None
 
 
 def _collect(pid: int) -> bool:
