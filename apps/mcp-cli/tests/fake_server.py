@@ -153,6 +153,9 @@ def call(request_id, params):  # noqa: C901, PLR0912  # a table would be no shor
 
 def list_tools(request_id):
     members = given_options.lists
+    if given_options.tools_file:
+        with open(given_options.tools_file) as file:
+            members = f'"result":{{"tools":{file.read()}}}'
     if members is None:
         answer(request_id, json.dumps({"tools": TOOLS}))
     elif members == "crash":
@@ -171,6 +174,7 @@ def main():  # noqa: C901, PLR0912
         "--strict-first", action="store_true", help="ends if the first request is not initialize"
     )
     options.add_argument("--lists", help="the members of its answer to tools/list; empty for none, or crash")
+    options.add_argument("--tools-file", help="holds its list of tools, read each time that it is asked")
     options.add_argument("--start-file")
     options.add_argument("--start-s", type=float, default=0)
     options.add_argument("--child", help="starts a child that outlives its input, and writes its pid there")

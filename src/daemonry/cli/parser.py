@@ -13,10 +13,13 @@ from typing import Any, Final, NoReturn
 
 from daemonry.cli import exit_codes, kit
 from daemonry.cli.grammar import LINES, SECONDS, Command, Option, Program, ValueKind, Word
+from daemonry.spelling import nearest
 from daemonry.terminal_text import printable
 
 # Of a number of lines: more than any log has.
 _MAX_LINES_DIGITS: Final = 9
+# How alike a word is to a choice that it is taken for: they are short.
+_ALIKE: Final = 0.7
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,6 +28,18 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say in one line, where argparse prints two, how it is used wrongly, and exit."""
         self.exit(exit_codes.USAGE, f"{self.prog}: {printable(message)} (try {self.prog} --help)\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As argparse's; the nearest choice is named instead of all."""
+        choices = [str(one) for one in action.choices or ()]
+        near = (
+            nearest(str(value), choices, _ALIKE)
+            if action.choices is not None and value not in action.choices
+            else ""
+        )
+        if near:
+            raise argparse.ArgumentError(action, f"there is no {str(value)!r}: did you mean {near!r}?")
+        super()._check_value(action, value)
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None

@@ -13,6 +13,9 @@ INTERFACE = "org.daemonry.mcp"
 CALL = f"{INTERFACE}.Call"
 NOT_CONFIGURED = f"{INTERFACE}.NotConfigured"
 
+# The revisions of the protocol that a server can be held to; all but the last begin with a handshake.
+PROTOCOLS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28")
+
 # The server's silence is measured by the daemon, which then answers; this is for the daemon's own.
 # A server that has to be started first may take its time for that besides.
 GRACE_S = 90.0

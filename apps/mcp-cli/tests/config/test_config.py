@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from daemonry.errors import ConfigError
-from mcp_cli.config import edit, json_text, model, variables
+from mcp_cli.config import edit, forms, json_text, model, variables
 
 TOML = """\
 # the servers of this project
@@ -42,7 +42,7 @@ JSON = """\
 
 
 def parse(text, path="m.toml"):
-    return model.parse(text, path, "/folder")
+    return forms.parse(text, path, "/folder")
 
 
 def error(text, path="m.toml"):
@@ -377,3 +377,79 @@ def test_any_text_is_a_configuration_or_an_error_that_says_where(text):
 @given(some.lists(some.sampled_from(JSON_PIECES), max_size=25).map("".join))
 def test_any_json_is_a_configuration_or_an_error_that_says_where(text):
     assert read_or_told(text, "m.json")
+
+
+# --- the files of others -------------------------------------------------------------------------
+
+
+def test_a_key_that_only_others_know_is_a_note() -> None:
+    text = (
+        '{"mcpServers": {"a": {"command": "x", "alwaysLoad": true, "_comment": 1,\n'
+        ' "lifecycle": {}, "timeoutMs": 5}}}'
+    )
+    read = parse(text, "m.json")
+    assert [note.split(": ")[1] for note in read.notes] == [
+        "mcpServers.a.alwaysLoad",
+        "mcpServers.a._comment",
+        "mcpServers.a.lifecycle",
+        "mcpServers.a.timeoutMs",
+    ]
+    assert read.notes[2].startswith("m.json:2:2:")
+
+
+@pytest.mark.parametrize("key", ["comand", "alowed_tools", "disabledTool", "header"])
+def test_a_key_that_is_nearly_ours_is_refused(key: str) -> None:
+    with pytest.raises(ConfigError, match="did you mean"):
+        parse(f'{{"mcpServers": {{"a": {{"command": "x", "{key}": ["y"]}}}}}}', "m.json")
+
+
+def test_a_bearer_token_of_a_variable_is_a_header() -> None:
+    read = parse('{"mcpServers": {"a": {"url": "http://h", "bearerTokenEnv": "T"}}}', "m.json")
+    assert read.servers[0].headers == {"Authorization": "Bearer ${T}"}
+    assert read.notes == ()
+
+
+# --- the caller's variables ----------------------------------------------------------------------
+
+
+def test_a_stdio_server_is_given_what_reaches_networks_and_registries() -> None:
+    read = parse('{"mcpServers": {"a": {"command": "x", "pass_env": ["AWS_*"]}, "h": {"url": "http://h"}}}')
+    environment = {
+        "HTTPS_PROXY": "p",
+        "NODE_EXTRA_CA_CERTS": "c",
+        "UV_INDEX_URL": "i",
+        "UV_PUBLISH_TOKEN": "t",
+        "AWS_REGION": "r",
+        "OTHER": "o",
+        "GH_TOKEN": "g",
+    }
+    whole = model.definition(read.servers[0], read, environment)
+    assert whole["env"] == {
+        "HTTPS_PROXY": "p",
+        "NODE_EXTRA_CA_CERTS": "c",
+        "UV_INDEX_URL": "i",
+        "AWS_REGION": "r",
+    }
+    assert whole["missed"] == ["GH_TOKEN", "UV_PUBLISH_TOKEN"]
+    assert model.definition(read.servers[1], read, environment)["missed"] == []
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "PIP_INDEX_URL", "AWS_REGION"])
+def test_callers_whose_proxies_differ_have_a_server_each(name: str) -> None:
+    read = parse('{"mcpServers": {"a": {"command": "x", "pass_env": ["AWS_*"]}}}')
+    one, other = (model.definition(read.servers[0], read, {name: value}) for value in ("a", "b"))
+    same = model.definition(read.servers[0], read, {"UNRELATED": "x"})
+    none = model.definition(read.servers[0], read, {})
+    assert len({one["fingerprint"], other["fingerprint"], none["fingerprint"]}) == 3
+    assert same["fingerprint"] == none["fingerprint"]
+    assert one["template"] == other["template"]
+
+
+def test_a_server_is_held_to_a_revision_by_its_configuration_or_its_caller() -> None:
+    read = parse('{"mcpServers": {"a": {"command": "x", "protocol": "2025-11-25"}}}')
+    assert model.definition(read.servers[0], read, {})["protocol"] == "2025-11-25"
+    held = model.definition(read.servers[0], read, {}, "2025-06-18")
+    assert held["protocol"] == "2025-06-18"
+    assert held["fingerprint"] != model.definition(read.servers[0], read, {})["fingerprint"]
+    with pytest.raises(ConfigError, match="is none of 2024-11-05"):
+        parse('{"mcpServers": {"a": {"command": "x", "protocol": "2025"}}}')

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from daemonry.testing import wait_until
+from mcp_cli.pool import freshness, stdio
 from mcp_cli.pool import server as kept
-from mcp_cli.pool import stdio
 from mcp_cli.pool.service import Pool
 from mcp_cli.protocol import interfaces as api
 
@@ -812,5 +812,86 @@ def test_a_server_that_is_busy_with_a_call_is_not_pinged(monkeypatch: pytest.Mon
             assert (await running)[-1].text == "done"
             (state,) = await pool.servers()
             assert state.starts == 1
+
+    run(work())
+
+
+# --- what changes under us -----------------------------------------------------------------------
+
+
+def _tools(parameter: str) -> str:
+    schema = {"type": "object", "properties": {parameter: {"type": "string"}}, "required": [parameter]}
+    return json.dumps([{"name": "echo", "inputSchema": {**schema, "additionalProperties": False}}])
+
+
+def test_a_tool_list_is_read_again_before_arguments_are_refused(tmp_path: Path) -> None:
+    """A server that changed without a word takes what it takes now."""
+
+    async def work() -> None:
+        path = tmp_path / "tools.json"
+        path.write_text(_tools("old"))
+        async with pool_of(fake("--tools-file", str(path))) as pool:
+            with pytest.raises(api.BadArguments):
+                await events_of(pool, "echo", {"text": "x"})
+            path.write_text(_tools("text"))
+            assert (await events_of(pool, "echo", {"text": "x"}))[-1].text == "x"
+            with pytest.raises(api.BadArguments):
+                await events_of(pool, "echo", {"old": "x"})
+
+    run(work())
+
+
+def test_a_start_that_took_long_to_fail_is_not_waited_for_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        monkeypatch.setattr(freshness, "SLOW_START_S", 0.2)
+        starts = tmp_path / "starts"
+        server = fake("--deaf", "--start-file", str(starts), start_timeout_s=0.4, missed=["GH_TOKEN"])
+        async with pool_of(server) as pool:
+            with pytest.raises(api.ServerFailed) as first:
+                await pool.info("fake", "1")
+            assert "still runs; not passed to it: GH_TOKEN (pass_env)" in first.value.reason
+            before = starts.read_text()
+            with pytest.raises(api.ServerFailed) as second:
+                await pool.info("fake", "1")
+            assert starts.read_text() == before
+            assert "s ago" in second.value.reason
+            assert "mcp-cli restart fake tries now" in second.value.reason
+            with pytest.raises(api.ServerFailed) as third:
+                await pool.restart("fake", "1")
+            assert "s ago" not in third.value.reason
+            assert starts.read_text() != before
+
+    run(work())
+
+
+@pytest.mark.parametrize("revision", ["2025-06-18", "2025-11-25"])
+def test_a_server_is_held_to_a_revision(revision: str) -> None:
+    async def work() -> None:
+        async with pool_of(fake("--strict-first", protocol=revision)) as pool:
+            assert (await pool.info("fake", "1")).protocol == revision
+            assert (await pool.info("fake", "1")).starts == 1
+
+    run(work())
+
+
+def test_a_server_that_speaks_another_revision_than_it_is_held_to_is_refused() -> None:
+    async def work() -> None:
+        async with pool_of(fake(protocol="2026-07-28")) as pool:
+            with pytest.raises(api.ServerFailed, match="is held to 2026-07-28"):
+                await pool.info("fake", "1")
+
+    run(work())
+
+
+def test_the_password_of_a_url_is_not_told_on() -> None:
+    async def work() -> None:
+        server = fake(env={"DB": "postgres://u:s3cret99@h/db"})
+        async with pool_of(server) as pool:
+            await events_of(pool, "tell", {"text": "cannot reach postgres://u:s3cret99@h/db"})
+            (state,) = await pool.servers()
+            assert "s3cret99" not in "".join(state.stderr)
+            assert "cannot reach" in "".join(state.stderr)
 
     run(work())

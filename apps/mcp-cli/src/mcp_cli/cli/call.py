@@ -68,7 +68,8 @@ def _warm(options: Options, asked: ToolCall) -> Events | None:
     if client is None:
         return None
     limit_s = options.timeout_s or known.timeout_s
-    parameters = asked.parameters(options, known.fingerprint, answered(options))
+    fingerprint = cache.held_to(options.protocol, known.fingerprint)
+    parameters = asked.parameters(options, fingerprint, answered(options))
     return connect.watched(client.stream(CALL, parameters, idle_s=limit_s + GRACE_S), client)
 
 
@@ -132,8 +133,11 @@ def target_of(options: Options, words: list[str]) -> tuple[str, str, list[str]]:
     if options.one_off:
         return "server", first, words[1:]
     if len(words) < 2 or words[1][:1] in ("-", "{", "@") or "=" in words[1]:
+        server, dot, tool = first.partition("(")[0].partition(".")
+        meant = f"did you mean {server}/{tool} key=value ...?" if server and dot and tool else ""
         raise daemonry.errors.ArgumentInvalid(
-            first, "names no tool: mcp-cli call SERVER/TOOL ... or mcp-cli call SERVER TOOL ..."
+            first,
+            f"names no tool: {meant or 'mcp-cli call SERVER/TOOL ... or mcp-cli call SERVER TOOL ...'}",
         )
     return first, words[1], words[2:]
 

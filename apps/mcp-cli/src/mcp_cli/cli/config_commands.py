@@ -10,11 +10,12 @@ import argparse
 import os
 import shutil
 import sys
+from typing import Any
 
 from daemonry import errors, write_atomically
 from daemonry.cli import kit, terminal
 from mcp_cli.client.options import Options, environment
-from mcp_cli.config import edit, files, importers, model, search
+from mcp_cli.config import edit, files, forms, importers, masked, model, search
 from mcp_cli.config.model import HTTP, SSE, STDIO, URLS, Config, ServerConfig
 
 
@@ -44,7 +45,8 @@ def listed(options: Options, given: argparse.Namespace) -> int:
     options.printer.facts(
         lambda: {
             "path": loaded.path,
-            "servers": {one.name: edit.json_table_of(one) for one in loaded.servers},
+            "servers": {one.name: _shown(edit.json_table_of(one)) for one in loaded.servers},
+            "notes": list(loaded.notes),
         },
         lambda: _say_servers(loaded),
     )
@@ -56,13 +58,38 @@ def _say_servers(loaded: Config) -> None:
         [
             one.name,
             one.kind if one.enabled else f"{one.kind}, off",
-            " ".join([one.command, *one.args]) if one.kind == STDIO else one.url,
+            masked.reached(one.command, one.args, one.url),
         ]
         for one in loaded.servers
     ]
     kit.say(loaded.path)
     for line in terminal.aligned(rows, None, "  "):
         kit.say("  " + kit.printable(line.strip()))
+    _tell_notes(loaded)
+
+
+def _shown(table: dict[str, Any]) -> dict[str, Any]:
+    """Return a server's table without its secrets."""
+    made = dict(table)
+    for key, value in table.items():
+        if key == "args":
+            made[key] = masked.command(value)
+        elif key in ("env", "headers"):
+            made[key] = masked.table(value, all_secret=key == "headers")
+        elif key == "oauth" and isinstance(value, dict):
+            made[key] = {
+                name: masked.table({name: one})[name] if isinstance(one, str) else one
+                for name, one in value.items()
+            }
+        elif isinstance(value, str):
+            made[key] = masked.text(value)
+    return made
+
+
+def _tell_notes(loaded: model.Config) -> None:
+    sys.stdout.flush()
+    for line in loaded.notes:
+        kit.complain(kit.printable(line))
 
 
 def validate(options: Options, given: argparse.Namespace) -> int:
@@ -82,6 +109,7 @@ def validate(options: Options, given: argparse.Namespace) -> int:
             "path": loaded.path,
             "ok": not wrong,
             "problems": wrong,
+            "notes": list(loaded.notes),
             "fingerprint": model.fingerprint(loaded),
             "servers": [one.name for one in loaded.servers],
         },
@@ -93,6 +121,7 @@ def validate(options: Options, given: argparse.Namespace) -> int:
 def _say_problems(loaded: Config, wrong: list[str]) -> None:
     for line in wrong:
         kit.complain(kit.printable(line))
+    _tell_notes(loaded)
     if not wrong:
         count = len(loaded.servers)
         kit.say(f"{loaded.path}: {count} server{'' if count == 1 else 's'}, all usable")
@@ -135,7 +164,7 @@ def _text(file: str) -> str:
 def _write(file: str, text: str) -> None:
     """Check a changed configuration and write it whole; a link stays one, a mode stays as it is."""
     file = os.path.realpath(file)
-    model.parse(text, file, os.path.dirname(file))
+    forms.parse(text, file, os.path.dirname(file))
     os.makedirs(os.path.dirname(file), 0o700, exist_ok=True)
     mode = os.stat(file).st_mode & 0o777 if os.path.exists(file) else 0o600
     write_atomically(file, text.encode("utf-8"), mode=mode)
@@ -146,7 +175,7 @@ def add(options: Options, given: argparse.Namespace) -> int:
     file = _target(options)
     text = _text(file)
     one = _server(given, options)
-    there = model.parse(text, file, "/") if text else None
+    there = forms.parse(text, file, "/") if text else None
     if there is not None and any(other.name == one.name for other in there.servers) and not given.force:
         raise errors.ConfigError(file, "", f"has a server {one.name!r} already: --force replaces it")
     _write(file, edit.with_servers(text, file, [one]))
@@ -220,7 +249,7 @@ def import_(options: Options, given: argparse.Namespace) -> int:
     """Do `config import`."""
     file = _target_of_import(options)
     text = _text(file)
-    there = {one.name for one in model.parse(text, file, "/").servers} if text else set()
+    there = {one.name for one in forms.parse(text, file, "/").servers} if text else set()
     new: dict[str, ServerConfig] = {}
     for taken in importers.take(given.sources, environment(), os.getcwd()):
         if os.path.realpath(taken.path) == os.path.realpath(file):

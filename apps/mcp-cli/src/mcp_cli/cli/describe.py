@@ -17,6 +17,7 @@ from mcp_cli.cli import call
 from mcp_cli.cli.listing import counted, first_line, gather
 from mcp_cli.client.options import Options
 from mcp_cli.client.session import Session
+from mcp_cli.config import masked
 from mcp_cli.config.model import STDIO, ServerConfig
 from mcp_cli.names import NAME
 from mcp_cli.output.printer import say_line
@@ -61,8 +62,9 @@ def _info_json(
 
 def _transport(config: ServerConfig) -> dict[str, Any]:
     if config.kind == STDIO:
-        return {"type": config.kind, "command": config.command, "args": list(config.args)}
-    return {"type": config.kind, "url": config.url}
+        command, *args = masked.command([config.command, *config.args])
+        return {"type": config.kind, "command": command, "args": args}
+    return {"type": config.kind, "url": masked.text(config.url)}
 
 
 def _info_text(
@@ -70,7 +72,7 @@ def _info_text(
 ) -> None:
     told = json.loads(state.get("info") or "{}")
     capabilities = json.loads(state.get("capabilities") or "{}")
-    reached = " ".join([config.command, *config.args]) if config.kind == STDIO else config.url
+    reached = masked.reached(config.command, config.args, config.url)
     rows = [
         ["description", config.description],
         ["server", " ".join(str(told[key]) for key in ("title", "name", "version") if told.get(key))],

@@ -51,6 +51,7 @@ COMMON: Final = (
     Option("--json", "the answer as JSON, with its outcome"),
     Option("--raw", "the server's own JSON, to the byte"),
     Option("--timeout", "how long a server may be silent", "SECONDS", SECONDS),
+    Option("--protocol", "hold the server to a revision of the protocol, such as 2025-11-25", "VERSION"),
     Option("--auto-daemon", "use the daemon, started if need be (the default)"),
     Option("--require-daemon", "use the daemon, or fail"),
     Option("--no-daemon", "do without the daemon; MCP_NO_DAEMON=1 is the same"),

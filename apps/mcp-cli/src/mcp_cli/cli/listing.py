@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import fnmatch
 import json
 import os
@@ -23,6 +22,7 @@ from mcp_cli.client.options import Options
 from mcp_cli.client.session import Events, Session
 from mcp_cli.config.model import ServerConfig
 from mcp_cli.output.printer import complain_line, say_line
+from mcp_cli.ranking import Ranked
 
 
 class Gathered:
@@ -320,33 +320,7 @@ def matching(pattern: str, pairs: list[tuple[str, dict[str, Any]]]) -> list[tupl
             if fnmatch.fnmatchcase(item["name"].lower(), wanted)
             or fnmatch.fnmatchcase(f"{server}/{item['name']}".lower(), wanted)
         ]
-    words = pattern.lower().replace("/", " ").split()
-    ranked = [(_rank(words, server, item), server, item) for server, item in pairs]
-    ranked = [one for one in ranked if one[0] > 0]
-    ranked.sort(key=lambda one: -one[0])
-    return [(server, item) for _, server, item in ranked]
-
-
-def _rank(words: list[str], server: str, item: dict[str, Any]) -> float:
-    """Return how well an item fits the words; 0 where one of them is nowhere in it."""
-    name = f"{item['name']} {item.get('title', '')}".lower()
-    parts = set(name.replace("-", " ").replace("_", " ").replace(".", " ").split())
-    text = (item.get("description") or "").lower()
-    total = 0.0
-    for word in words:
-        if word in parts or word == item["name"].lower():
-            total += 4
-        elif word in name:
-            total += 3
-        elif word == server.lower():
-            total += 2
-        elif word in text:
-            total += 1
-        elif difflib.get_close_matches(word, parts, n=1, cutoff=0.8):
-            total += 0.5
-        else:
-            return 0
-    return total
+    return [pairs[at] for at, _ in Ranked(pairs).best(pattern)]
 
 
 # --- printing ---------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import sys
 
 from daemonry import errors
 from daemonry.cli import kit
+from mcp_cli import uri_template
 from mcp_cli.cli import call
 from mcp_cli.cli import events as follow
 from mcp_cli.cli.listing import gather
@@ -36,14 +37,27 @@ def read(options: Options, given: argparse.Namespace) -> int:
 
 
 def _server_of(session: Session, uri: str) -> str:
-    """Return the server that has a resource: the only one, or the one that lists it."""
+    """Return the server that has a resource: the only one, the one that lists it, or whose template fits."""
     servers = list(session.config.enabled())
     if len(servers) == 1:
         return servers[0].name
     for one in gather(session, "Resources", servers, "resource"):
         if any(item["name"] == uri for item in one.items):
             return one.config.name
-    raise errors.ArgumentInvalid(uri, "is in no server's list: name the server, mcp-cli read SERVER URI")
+    fitting = [
+        one.config.name
+        for one in gather(session, "Templates", servers, "template")
+        if any(uri_template.matches(item["name"], uri) for item in one.items)
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise errors.ArgumentInvalid(
+            uri, f"fits templates of {', '.join(fitting)}: name the server, mcp-cli read SERVER URI"
+        )
+    raise errors.ArgumentInvalid(
+        uri, "is in no server's list and fits no template: name the server, mcp-cli read SERVER URI"
+    )
 
 
 def prompt(options: Options, given: argparse.Namespace) -> int:

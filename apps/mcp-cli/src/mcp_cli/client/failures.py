@@ -19,6 +19,10 @@ from mcp_cli.names import INTERFACE, NAME
 NOT_SENT = "not_sent"
 MAYBE_RAN = "maybe_ran"
 DONE = "done"
+NOT_RUN = "not_run"
+# Errors that a server gives before it does anything: no such method, parameters that do not fit, a page that
+# the user has to visit first.
+_BEFORE_RUNNING = (-32600, -32601, -32602, -32042)
 
 # What a shell says of what SIGINT ended.
 INTERRUPTED = 130
@@ -34,7 +38,7 @@ class Said:
         code: the exit code.
         kind: the error's name.
         lines: for people; the first says it all.
-        outcome: `NOT_SENT`, `MAYBE_RAN` or `DONE`.
+        outcome: `NOT_SENT`, `NOT_RUN` (the server refused), `MAYBE_RAN` or `DONE`.
     """
 
     def __init__(
@@ -60,7 +64,7 @@ def _for_programs(said: Said, error: BaseException) -> str:
     fields: dict[str, Any] = {"kind": said.kind, "message": said.lines[0], "exit_code": said.code}
     if isinstance(error, errors.CallFailed):
         fields["fields"] = dict(error.parameters)
-    return json.dumps({"outcome": said.outcome, "error": fields})
+    return json.dumps({"outcome": said.outcome, "error": fields}, separators=(",", ":"))
 
 
 def said_of(error: BaseException, server: str, tool: str = "") -> Said:
@@ -191,8 +195,19 @@ def _filtered(name: str, fields: _Fields) -> Said:
 
 def stderr_lines(fields: _Fields) -> list[str]:
     """Return what a server wrote to standard error last, as lines to show."""
-    lines = [line for line in fields.get("stderr") or () if line.strip()]
-    return [f"  | {line}" for line in lines[-STDERR_LINES:]]
+    lines: list[str] = []
+    times: list[int] = []
+    for line in fields.get("stderr") or ():
+        if lines and line == lines[-1]:
+            times[-1] += 1
+        elif line.strip():
+            lines.append(line)
+            times.append(1)
+    told = [
+        f"  | {line}" + (f" ({count} times)" if count > 1 else "")
+        for line, count in zip(lines, times, strict=True)
+    ]
+    return told[-STDERR_LINES:]
 
 
 _STAGES = {
@@ -225,7 +240,8 @@ def _needs_authorization(name: str, fields: _Fields) -> Said:
 def _server_refused(name: str, fields: _Fields) -> Said:
     data = fields.get("data") or ""
     line = f"{name}: the server answered with error {fields.get('code')}: {fields.get('message', '')}"
-    return Said("ServerRefused", kit.FAILED, DONE, line, [f"  | {data}"] if data else [])
+    outcome = NOT_RUN if fields.get("code") in _BEFORE_RUNNING else DONE
+    return Said("ServerRefused", kit.FAILED, outcome, line, [f"  | {data}"] if data else [])
 
 
 def _timed_out(name: str, fields: _Fields) -> Said:

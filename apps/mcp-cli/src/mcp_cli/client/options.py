@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 
 import daemonry
+from mcp_cli.names import PROTOCOLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Options:
         config: what `-c` says, or None.
         json: whether JSON is printed, with the outcome; `printer` does.
         mode: `AUTO`, `REQUIRE` or `DIRECT`.
+        protocol: the revision of the protocol that a server is held to; "" for what is configured.
         quiet: no progress, no log, no notes.
         raw: whether the server's own JSON is printed, to the byte; `printer` does.
         save_dir: where images and other files are saved, or None for a directory of their own.
@@ -49,6 +51,7 @@ class Options:
         "config",
         "json",
         "mode",
+        "protocol",
         "quiet",
         "raw",
         "save_dir",
@@ -63,6 +66,7 @@ class Options:
         self.config: str | None = None
         self.json = False
         self.mode = ""
+        self.protocol = ""
         self.quiet = False
         self.raw = False
         self.save_dir: str | None = None
@@ -93,6 +97,7 @@ _VALUES = {
     "-c": "config",
     "--config": "config",
     "--timeout": "timeout",
+    "--protocol": "protocol",
     "--stdio": "stdio",
     "--url": "url",
     "--save-dir": "save_dir",
@@ -158,6 +163,8 @@ def _set_value(options: Options, option: str, name: str, value: str) -> None:
     if name != "timeout":
         if not value:
             raise daemonry.errors.ArgumentInvalid(option, "needs a value")
+        if name == "protocol" and value not in PROTOCOLS:
+            raise daemonry.errors.ArgumentInvalid(value, f"is none of {', '.join(PROTOCOLS)}")
         setattr(options, name, value)
         return
     from daemonry.cli import kit

@@ -92,7 +92,7 @@ class Session:
         Raises:
             ConfigError: a variable is not set.
         """
-        made = model.definition(one, self.config, self._environment)
+        made = model.definition(one, self.config, self._environment, self.options.protocol)
         self._fingerprints[one.name] = made["fingerprint"]
         return made
 

@@ -14,6 +14,7 @@ import os
 import time
 
 from daemonry import open_regular
+from mcp_cli.config import passed
 from mcp_cli.config.search import Found, home_dir
 from mcp_cli.names import __version__
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 # and look the same: ext4's tick is 4 ms, FAT's two seconds are the longest that is in use.
 SETTLED_NS = 2_000_000_000
 MAX_CACHE_BYTES = 1 << 18
-_HEAD = f"mcp-cli configuration 1 {__version__}"
+_HEAD = f"mcp-cli configuration 2 {__version__}"
 
 
 class Known:
@@ -94,14 +95,27 @@ def with_environment(digits: str, needed: Iterable[str], environment: Mapping[st
 
     Args:
         digits: the fingerprint of the settings as written.
-        needed: the names of the variables that they depend on, sorted.
+        needed: the names of the variables that they depend on, sorted; see `passed` for those with a `*`.
         environment: the caller's.
     """
-    if not needed:
+    values = []
+    for name in needed:
+        if name.endswith("*"):
+            found = (
+                passed.default(environment) if name == passed.DEFAULT else passed.named((name,), environment)
+            )
+            values += [f"{one}={found[one]}" for one in sorted(found)]
+        else:
+            values.append(f"{name}={environment[name]}" if name in environment else name)
+    if not values:
         return digits
-    values = [f"{name}={environment[name]}" if name in environment else name for name in needed]
     text = "\0".join((digits, *values)).encode("utf-8", "surrogateescape")
     return _sha256(text)
+
+
+def held_to(protocol: str, fingerprint: str) -> str:
+    """Return the fingerprint of a server that a caller holds to a revision of the protocol; "" to none."""
+    return _sha256(f"{fingerprint} {protocol}".encode()) if protocol else fingerprint
 
 
 def _sha256(data: bytes) -> str:

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from daemonry.errors import ConfigError
-from mcp_cli.config import json_text, model
+from mcp_cli.config import forms, json_text, model
 from mcp_cli.config.model import ServerConfig
 
 TOML_HEAD = "# MCP servers: see `mcp-cli config --help`.\n\n"
@@ -87,7 +87,7 @@ def _is_json(path: str, text: str) -> bool:
 def _json_table(text: str, path: str) -> tuple[dict[str, Any], str]:
     if not text.strip():
         return {}, "mcpServers"
-    model.parse_json(text, path, "/")  # for its errors
+    forms.parse_json(text, path, "/")  # for its errors
     plain = json_text.plain(text)
     if plain != text:
         raise ConfigError(path, "", "has comments, which would be lost: change it by hand")
@@ -106,7 +106,7 @@ def _written(whole: dict[str, Any], text: str) -> str:
 def _toml(text: str, path: str) -> Any:
     import tomlkit
 
-    model.parse_toml(text, path, "/")  # for its errors, which name line and column
+    forms.parse_toml(text, path, "/")  # for its errors, which name line and column
     return tomlkit.parse(text)
 
 
@@ -133,7 +133,15 @@ _MAPS = ("env", "headers")
 
 def _further(one: ServerConfig) -> dict[str, Any]:
     fields: dict[str, Any] = {}
-    for name in ("description", "allowed_tools", "disabled_tools", "pass_env", "roots", "log_level"):
+    for name in (
+        "description",
+        "allowed_tools",
+        "disabled_tools",
+        "pass_env",
+        "roots",
+        "log_level",
+        "protocol",
+    ):
         value = getattr(one, name)
         if value:
             fields[name] = list(value) if isinstance(value, tuple) else value

@@ -13,7 +13,7 @@ from typing import Final
 
 from daemonry.errors import ConfigError
 from daemonry.typed_toml import decode
-from mcp_cli.config import cache, model, search
+from mcp_cli.config import cache, forms, model, search
 from mcp_cli.config.given_files import read_given
 from mcp_cli.config.model import Config, ServerConfig
 from mcp_cli.config.search import Found
@@ -74,11 +74,11 @@ def load_found(found: Found, environment: Mapping[str, str]) -> Config:
     Raises:
         ConfigError: it cannot be used.
     """
-    loaded = model.parse(read(found.path), found.path, found.folder)
+    loaded = forms.parse(read(found.path), found.path, found.folder)
     cache.remember(
         found,
         [
-            (one.name, model.fingerprint_of(one, loaded), one.timeout_s or loaded.timeout_s, one.needed())
+            (one.name, model.fingerprint_of(one, loaded), one.timeout_s or loaded.timeout_s, one.depends_on())
             for one in loaded.enabled()
         ],
         environment,

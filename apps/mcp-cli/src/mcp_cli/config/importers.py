@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from daemonry.errors import ArgumentInvalid, ConfigError
-from mcp_cli.config import files, json_text, model
+from mcp_cli.config import files, forms, json_text
 from mcp_cli.config.model import ServerConfig
 from mcp_cli.config.search import home_dir, user_config_dir
 
@@ -106,7 +106,7 @@ def read(path: str, source: str, here: str, folder: str) -> Taken:
     """
     text = files.read(path)
     if not path.endswith(".json"):
-        return Taken(source, path, list(model.parse(text, path, os.path.dirname(path)).servers), [], [])
+        return Taken(source, path, list(forms.parse(text, path, os.path.dirname(path)).servers), [], [])
     try:
         whole = json.loads(json_text.plain(text) or "{}")
     except json.JSONDecodeError as error:
@@ -116,7 +116,7 @@ def read(path: str, source: str, here: str, folder: str) -> Taken:
     lacking: list[tuple[str, str]] = []
     for name, table, inside in _tables(whole, here, folder):
         try:
-            one = model.parse_json(
+            one = forms.parse_json(
                 json.dumps({"mcpServers": {name: _ours(_known_only(table), inside)}}), path, "/"
             ).servers[0]
         except ConfigError as error:
@@ -157,7 +157,7 @@ _KEPT = frozenset(
         "excludeTools",
         "allowedTools",
         "disabledTools",
-        *model.OWN_KEYS,
+        *forms.OWN_KEYS,
     )
 )
 

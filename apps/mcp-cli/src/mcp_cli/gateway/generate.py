@@ -257,7 +257,7 @@ def _type(kind: Any, schema: Mapping[str, Any], depth: int = 0) -> str:
 
 
 def _union(kinds: list[str]) -> str:
-    if "Any" in kinds:
+    if not kinds or "Any" in kinds:
         return "Any"
     different = list(dict.fromkeys(kinds))
     if "None" in different:

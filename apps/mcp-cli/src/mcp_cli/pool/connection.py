@@ -20,8 +20,8 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mcp_cli.names import __version__
-from mcp_cli.pool import http
+from mcp_cli.names import PROTOCOLS, __version__
+from mcp_cli.pool import http, processes
 from mcp_cli.pool.callbacks import Callbacks, Hooks, first_problem, json_of
 from mcp_cli.pool.results import brief, cut
 from mcp_cli.pool.stdio import Process, SpawnFailed
@@ -33,6 +33,8 @@ logger = logging.getLogger("mcp_cli.connection")
 LogLevel = types.LoggingLevel
 Progress = ProgressFnT
 
+# How many variables are named that a server was not given.
+MOST_MISSED = 12
 # Between the end of a connection and knowing why.
 END_KNOWN_S = 1.0
 # What the SDK does more for than ask, with servers of 2026 and later: it answers their questions in several
@@ -123,7 +125,7 @@ class Connection:
         self.legacy = legacy
         self._end_error: BaseException | None = None
         self._process = process
-        self._tap = Tap(hooks.note)
+        self._tap = Tap(hooks.note, offer=server.protocol if server.protocol in PROTOCOLS[:-1] else "")
         self._http = transport
         self._stop = asyncio.Event()
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -149,6 +151,12 @@ class Connection:
     def modern(self) -> bool:
         """Whether the revision is one of those without a handshake."""
         return self.protocol in MODERN_PROTOCOL_VERSIONS
+
+    @property
+    def tells_of_tools(self) -> bool:
+        """Whether the server is sure to tell when its tools change."""
+        # A server over HTTP may have no stream to tell it on, and one of 2026 tells who listens.
+        return self._process is not None and not self.modern
 
     async def open(self) -> None:
         """Make the connection.
@@ -216,6 +224,8 @@ class Connection:
     async def _introduce(self, client: Client) -> None:
         session = client.session
         self.protocol = client.protocol_version
+        if self.server.protocol not in ("", self.protocol):
+            raise RuntimeError(f"speaks {self.protocol}, and is held to {self.server.protocol}")
         if client.server_info is not None:
             self.info = json_of(client.server_info)
         self.capabilities = json_of(client.server_capabilities)
@@ -233,7 +243,7 @@ class Connection:
         stage = "initialize"
         reason = self.end_reason
         if isinstance(error, TimeoutError):
-            reason = f"no answer to initialize within {self.server.start_timeout_s:g} s"
+            reason = f"no answer to initialize within {self.server.start_timeout_s:g} s{self._still()}"
             if self._http is not None and self._http.awaited:
                 stage, reason = "authorize", f"no browser came back within {self.server.start_timeout_s:g} s"
         elif self._http is not None and self._http.unauthorized:
@@ -242,6 +252,14 @@ class Connection:
             stage = "connect"
         self._opened.set_exception(StartFailed(stage, reason))
         self._opened.exception()  # who waited may be gone
+
+    def _still(self) -> str:
+        """Say what a server that does not answer is doing, and what it may lack."""
+        if self._process is None:
+            return ""
+        running, missed = processes.names(self._process.pid), self.server.missed[:MOST_MISSED]
+        still = f"; {running} still runs" if running else ""
+        return still + (f"; not passed to it: {', '.join(missed)} (pass_env)" if missed else "")
 
     async def _reason(self, error: BaseException | None = None) -> str:
         if self._stop.is_set():

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from mcp_cli.pool import redact, sdk
+from mcp_cli.names import NAME, PROTOCOLS
+from mcp_cli.pool import freshness, processes, redact, sdk
 from mcp_cli.pool.results import brief, sendable, text_of
 from mcp_cli.pool.stdio import END_S, Process, SpawnFailed
 from mcp_cli.protocol.interfaces import (
@@ -51,6 +52,8 @@ STEADY_S: Final = 30.0
 # A server that says nothing for so long, and is asked nothing, is pinged.
 QUIET_S: Final = 30.0
 PING_S: Final = 10.0
+# How often whoever waits for a start is told that it goes on.
+STILL_STARTING_S: Final = 5.0
 # How many events may wait for a client that does not read them; the oldest that can be spared go.
 MAX_EVENTS: Final = 1000
 # What ends a list that goes on for ever.
@@ -161,6 +164,8 @@ class Kept:
     Attributes:
         calls: under way, the oldest first.
         tools: by name, once listed; None for not known.
+        tools_until: until when they are shown without asking again, on the monotonic clock.
+        tools_at: when they were listed.
         unused: set while no call is under way.
         used_at: when the last call ended, or it was defined; on the monotonic clock.
     """
@@ -170,6 +175,8 @@ class Kept:
         self._patience_s = patience_s
         self.calls: list[Call] = []
         self.tools: dict[str, Tool] | None = None
+        self.tools_until = 0.0
+        self.tools_at = 0.0
         self.used_at = time.monotonic()
         self.unused = asyncio.Event()
         self.unused.set()
@@ -180,7 +187,7 @@ class Kept:
         self._start_ms = 0
         self._ping_ms = -1.0
         self._stderr: list[str] = []
-        self._legacy = False
+        self._legacy = server.protocol in PROTOCOLS[:-1]
         self._sse = server.kind == "sse"
         self._closing = False
         self._retired = False
@@ -191,7 +198,12 @@ class Kept:
         self._not_before = 0.0
         self._room = asyncio.Semaphore(server.concurrency) if server.concurrency > 0 else None
         self._listing = asyncio.Lock()
-        self._secrets = redact.secrets_of(server.env, server.headers, (server.oauth_client_secret,))
+        self._ttl_ms: float | None = None
+        self._told_of_change = False
+        self._failure = freshness.Failure()
+        self._secrets = redact.secrets_of(
+            server.env, server.headers, (server.oauth_client_secret,), (server.url, *server.args)
+        )
 
     # --- state ---------------------------------------------------------------------------------
 
@@ -248,6 +260,7 @@ class Kept:
             # It has just ended: what is left of it is ended first.
             await asyncio.wait((self._watching,))
         if self._starting is None:
+            self._refuse_again()
             wait_s = self._not_before - time.monotonic()
             if wait_s > 0.5:
                 note(f"{self.server.name} crashed; it is started again in {wait_s:.1f} s")
@@ -255,19 +268,42 @@ class Kept:
                 note(f"starting {self.server.name} again ({self._error or 'it had ended'})")
             self._starting = asyncio.create_task(self._start(), name=f"start of {self.server.name}")
             self._starting.add_done_callback(_retrieve)
-        return await asyncio.shield(self._starting)
+        starting = self._starting
+        while not (await asyncio.wait((starting,), timeout=STILL_STARTING_S))[0]:
+            note(f"{self.server.name} has not answered yet{self._still()}")
+        return await starting
+
+    def _refuse_again(self) -> None:
+        """Raise the error of a start that took long to fail, for a moment after it."""
+        kept = self._failure.still(time.monotonic())
+        if kept is None:
+            return
+        error, ago_s = kept
+        if isinstance(error, ServerFailed):
+            again = f"that was {ago_s:.0f} s ago: {NAME} restart {error.server} tries now"
+            raise ServerFailed(
+                server=error.server, stage=error.stage, reason=f"{error.reason}; {again}", stderr=error.stderr
+            )
+
+    def _still(self) -> str:
+        running = processes.names(self._process.pid) if self._process is not None else ""
+        return f": {running} still runs" if running else ""
 
     async def _start(self) -> Connection:
         try:
-            await asyncio.sleep(self._not_before - time.monotonic())
+            began = time.monotonic()
+            await asyncio.sleep(self._not_before - began)
             if self._closing:
                 raise self._failed("spawn", "it is being ended")
             self._state = "starting"
             self._starts += 1
             began = time.monotonic()
             connection = await self._connect()
-        except BaseException:
+        except BaseException as error:
             self._state = "idle" if self._closing else "failed"
+            if isinstance(error, ServerFailed):
+                now = time.monotonic()
+                self._failure.keep(error, now - began, now)
             raise
         else:
             self._start_ms = round((time.monotonic() - began) * 1000)
@@ -366,6 +402,7 @@ class Kept:
     async def close(self) -> None:
         """End it.  Calls that are under way end with `MaybeRan`."""
         self._closing = True
+        self._failure.forget()
         try:
             starting = self._starting
             if starting is not None:
@@ -486,6 +523,7 @@ class Kept:
         params: dict[str, Any] = {}
         for _ in range(MAX_PAGES):
             page = await self._page(method, params)
+            self._ttl_ms = _ttl_ms(page.get("ttlMs"))
             try:
                 found += map(bytes, msgspec.json.decode(page.get(key, b"[]"), type=list[msgspec.Raw]))
             except msgspec.ValidationError as error:
@@ -509,8 +547,12 @@ class Kept:
             raise self._failed("list", reason) from None
         return msgspec.json.decode(answer, type=dict[str, msgspec.Raw])
 
-    async def list_tools(self, *, anew: bool = False) -> dict[str, Tool]:
+    async def list_tools(self, *, anew: bool = False, shown: bool = False) -> dict[str, Tool]:
         """Return the server's tools, by name; those that it listed before unless `anew`.
+
+        Args:
+            anew: whether it is asked in any case.
+            shown: whether they are for somebody to see: then what is out of date is asked for.
 
         Raises:
             As `ask`.
@@ -518,9 +560,12 @@ class Kept:
         from mcp_cli.pool.filters import hidden_by
 
         async with self._listing:
-            if self.tools is not None and not anew:
+            old = shown and time.monotonic() >= self.tools_until
+            if self.tools is not None and not anew and not old:
                 return self.tools
-            await self.ready()
+            connection = await self.ready()
+            began = time.monotonic()
+            self._told_of_change = False
             server = self.server
             tools: dict[str, Tool] = {}
             for raw in await self.list("tools/list"):
@@ -537,7 +582,10 @@ class Kept:
                     raw,
                     hidden_by(read.name, server.allowed_tools, server.disabled_tools),
                 )
-            self.tools = tools
+            if not self._told_of_change:
+                self.tools = tools
+            self.tools_at = began
+            self.tools_until = freshness.good_until(began, self._ttl_ms, told=connection.tells_of_tools)
             return tools
 
     async def check_health(self) -> None:
@@ -585,6 +633,7 @@ class Kept:
         """Forget the tools when they have changed."""
         if method == "notifications/tools/list_changed":
             self.tools = None
+            self._told_of_change = True
 
     async def question(self, method: str, params: str) -> str | None:
         """Ask a caller; None for a refusal."""
@@ -626,6 +675,14 @@ def item_of(raw: bytes, *, detail: bool) -> Item:
             text_of(raw) if detail else "",
         )
     return Item("", "", "", text_of(raw) if detail else "")
+
+
+def _ttl_ms(raw: bytes | None) -> float | None:
+    """Return what a list says of its time to live; None for nothing that is a number."""
+    try:
+        return msgspec.json.decode(raw, type=float) if raw else None
+    except msgspec.MsgspecError:
+        return None
 
 
 def _roots(paths: list[str]) -> str:

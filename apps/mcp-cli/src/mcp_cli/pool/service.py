@@ -8,29 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any, Final
 
-from daemonry.spelling import nearest
 from mcp_cli.names import NAME
-from mcp_cli.pool import arguments as arguments_
-from mcp_cli.pool import results, schemas
+from mcp_cli.pool import checking, memory, results, schemas
 from mcp_cli.pool.server import Call, Kept, Tool, item_of
 from mcp_cli.pool.stdio import END_S
 from mcp_cli.protocol.interfaces import (
-    BadArguments,
     Changed,
     Event,
-    Filtered,
     Item,
     Listing,
     Mcp,
     NeedsAuthorization,
     NoSuchQuestion,
-    NoSuchTool,
     NotConfigured,
     Pong,
     Ref,
@@ -170,7 +164,7 @@ class Pool(Mcp):
         """As `Mcp.tools`."""
 
         async def read(kept: Kept) -> tuple[list[Item], int]:
-            tools = (await kept.list_tools()).values()
+            tools = (await kept.list_tools(shown=True)).values()
             shown = [_item(tool, detail=detail) for tool in tools if not tool.hidden]
             return shown, len(tools) - len(shown)
 
@@ -204,19 +198,9 @@ class Pool(Mcp):
 
     async def tool(self, server: str, fingerprint: str, tool: str) -> Item:
         """As `Mcp.tool`."""
-        return _item(await self._tool(self._find(server, fingerprint), tool), detail=True)
-
-    async def _tool(self, kept: Kept, name: str) -> Tool:
-        tools = await kept.list_tools()
-        if name not in tools:
-            tools = await kept.list_tools(anew=True)
-        found = tools.get(name)
-        if found is None:
-            near = nearest(name, (one.name for one in tools.values() if not one.hidden))
-            raise NoSuchTool(server=kept.server.name, tool=name, nearest=near)
-        if found.hidden:
-            raise Filtered(server=kept.server.name, tool=name, rule=found.hidden)
-        return found
+        kept = self._find(server, fingerprint)
+        await kept.list_tools(shown=True)
+        return _item(await checking.tool_of(kept, tool), detail=True)
 
     # --- calls -----------------------------------------------------------------------------------
 
@@ -238,8 +222,7 @@ class Pool(Mcp):
 
         async def work() -> list[Event]:
             await kept.ready(call.note)
-            found = await self._tool(kept, tool)
-            given = _arguments(kept, found, arguments, words, check=check)
+            found, given = await checking.checked(kept, tool, arguments, words, check=check)
             began = time.monotonic()
             result = await kept.ask(call, "tools/call", {"name": tool, "arguments": given})
             gist = results.gist_of(result)
@@ -415,44 +398,6 @@ def _told(error: BaseException) -> str:
     return str(reason or f"{type(error).__name__}: {error}")
 
 
-def _arguments(kept: Kept, tool: Tool, text: str, words: list[str] | None, *, check: bool) -> dict[str, Any]:
-    """Return a call's arguments.
-
-    Raises:
-        BadArguments: they are no JSON object, or do not fit the tool's schema.
-    """
-    schema = schemas.input_schema(tool)
-    try:
-        if words is not None:
-            given = arguments_.coerce(words, schema)
-        else:
-            # The standard library's parser: integers of any length come through.
-            given = json.loads(text)
-            if not isinstance(given, dict):
-                raise arguments_.Bad("", f"the arguments must be a JSON object, not {text[:40]}")
-        if check:
-            if tool.checks is None:
-                tool.checks = arguments_.validator_of(schema)
-            arguments_.check(given, schema, tool.checks)
-    except arguments_.Bad as error:
-        raise BadArguments(
-            server=kept.server.name,
-            tool=tool.name,
-            parameter=error.parameter,
-            reason=error.reason,
-            nearest=error.nearest,
-        ) from None
-    except ValueError as error:
-        raise BadArguments(
-            server=kept.server.name,
-            tool=tool.name,
-            parameter="",
-            reason=f"the arguments are not JSON: {error}",
-            nearest="",
-        ) from None
-    return given
-
-
 def _asker(
     kept: Kept, call: Call, method: str, params: dict[str, Any]
 ) -> Callable[[], Awaitable[list[Event]]]:
@@ -467,6 +412,7 @@ def _asker(
 
 def _done(result: bytes, last: Event) -> list[Event]:
     """Return the events that end a call, with its result in pieces that fit into a frame."""
+    memory.used(len(result))
     *parts, tail = results.pieces(results.text_of(result))
     last.result = tail
     return [*(Event(kind="part", result=part) for part in parts), last]

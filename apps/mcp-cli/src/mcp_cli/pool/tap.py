@@ -75,6 +75,7 @@ class Tap:
 
     Args:
         on_note: is told, for people, what is odd about what the server sends.
+        offer: the revision that a handshake offers; "" for the SDK's newest.
 
     Attributes:
         closed: set when nothing more will come.
@@ -90,7 +91,8 @@ class Tap:
     # page or two for people does.
     MOST_GARBAGE = 10_000
 
-    def __init__(self, on_note: Any) -> None:
+    def __init__(self, on_note: Any, offer: str = "") -> None:
+        self._offer = offer
         self.closed = asyncio.Event()
         self.outstanding: dict[Any, Answer] = {}
         self.discovering = False
@@ -108,6 +110,8 @@ class Tap:
         request = message.message
         if isinstance(request, JSONRPCRequest):
             self._asked += 1
+            if self._offer and request.method == "initialize" and request.params is not None:
+                request.params["protocolVersion"] = self._offer
             self.discovering = self._asked == 1 and request.method == "server/discover"
             if isinstance(request.id, int):
                 self._last_id = max(self._last_id, request.id)
@@ -249,8 +253,10 @@ class StdioStreams:
     async def _messages(self) -> AsyncIterator[SessionMessage]:
         while not self._tap.gave_up and (line := await self._process.receive()) is not None:
             message = self._understood(line)
+            del line  # a large one would be kept until the next comes
             if message is not None:
                 yield message
+            del message
         if self._process.endless:
             self._tap.give_up(f"wrote {MAX_MESSAGE_BYTES >> 20} MiB on stdout without the end of a line")
 

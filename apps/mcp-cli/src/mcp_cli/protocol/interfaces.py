@@ -52,6 +52,8 @@ class Server(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fi
         start_timeout_s: from starting it to the end of `initialize`.
         concurrency: calls at the same time; 0 for no bound.
         log_level: what it is asked to log from, if it can be asked; "" leaves it alone.
+        protocol: the revision that it is held to; "" for the newest in common.
+        missed: names of the caller's variables that it was not given and might have wanted, for messages.
     """
 
     name: str
@@ -77,6 +79,8 @@ class Server(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fi
     start_timeout_s: float = 60.0
     concurrency: int = 0
     log_level: str = ""
+    protocol: str = ""
+    missed: list[str] = []
 
 
 class Ref(msgspec.Struct):

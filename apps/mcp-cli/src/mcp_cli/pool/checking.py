@@ -1,0 +1,104 @@
+"""A tool call before it is sent: the tool found, the arguments read and checked.
+
+Owns what is refused and why.  What is remembered refuses nothing: the server's list is read again first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from typing import Any
+
+from daemonry.spelling import nearest
+from mcp_cli.pool import arguments as arguments_
+from mcp_cli.pool import schemas
+from mcp_cli.pool.server import Kept, Tool
+from mcp_cli.protocol.interfaces import (
+    BadArguments,
+    Filtered,
+    NeedsAuthorization,
+    NoSuchTool,
+    ServerFailed,
+)
+
+
+async def tool_of(kept: Kept, name: str) -> Tool:
+    """Return a server's tool.
+
+    Raises:
+        NoSuchTool, Filtered: it has none of that name, also now, or the configuration hides it.
+        ServerFailed, NeedsAuthorization: it cannot be asked.
+    """
+    began = time.monotonic()
+    tools = await kept.list_tools()
+    if name not in tools and kept.tools_at < began:
+        tools = await kept.list_tools(anew=True)
+    found = tools.get(name)
+    if found is None:
+        near = nearest(name, (one.name for one in tools.values() if not one.hidden))
+        raise NoSuchTool(server=kept.server.name, tool=name, nearest=near)
+    if found.hidden:
+        raise Filtered(server=kept.server.name, tool=name, rule=found.hidden)
+    return found
+
+
+async def checked(
+    kept: Kept, name: str, text: str, words: list[str] | None, *, check: bool
+) -> tuple[Tool, dict[str, Any]]:
+    """Return a tool and the arguments for it; its list is read again before they are refused.
+
+    Raises:
+        NoSuchTool, Filtered, BadArguments: nothing was sent.
+    """
+    began = time.monotonic()
+    found = await tool_of(kept, name)
+    try:
+        return found, _arguments(kept, found, text, words, check=check)
+    except BadArguments:
+        if kept.tools_at >= began:
+            raise
+        with contextlib.suppress(ServerFailed, NeedsAuthorization):
+            await kept.list_tools(anew=True)
+        newer = await tool_of(kept, name)
+        if bytes(newer.input_schema) == bytes(found.input_schema):
+            raise
+        return newer, _arguments(kept, newer, text, words, check=check)
+
+
+def _arguments(kept: Kept, tool: Tool, text: str, words: list[str] | None, *, check: bool) -> dict[str, Any]:
+    """Return a call's arguments.
+
+    Raises:
+        BadArguments: they are no JSON object, or do not fit the tool's schema.
+    """
+    schema = schemas.input_schema(tool)
+    try:
+        if words is not None:
+            given = arguments_.coerce(words, schema)
+        else:
+            # The standard library's parser: integers of any length come through.
+            given = json.loads(text)
+            if not isinstance(given, dict):
+                raise arguments_.Bad("", f"the arguments must be a JSON object, not {text[:40]}")
+        if check:
+            if tool.checks is None:
+                tool.checks = arguments_.validator_of(schema)
+            arguments_.check(given, schema, tool.checks)
+    except arguments_.Bad as error:
+        raise BadArguments(
+            server=kept.server.name,
+            tool=tool.name,
+            parameter=error.parameter,
+            reason=error.reason,
+            nearest=error.nearest,
+        ) from None
+    except ValueError as error:
+        raise BadArguments(
+            server=kept.server.name,
+            tool=tool.name,
+            parameter="",
+            reason=f"the arguments are not JSON: {error}",
+            nearest="",
+        ) from None
+    return given
