@@ -11,6 +11,7 @@ Reach one:
 
     Instance        a daemon seen from outside: status, commands, liveness
     Endpoint        where one is reached: `Endpoint.parse("unix:/run/x.sock")`
+    Http, Part      HTTP for a daemon, and what its program adds to the page (docs/http.md)
     Liveness        serving, busy, absent or denied, with the evidence
     ensure, ensure_async
                     a connected client of it, started first if it is not there; Versions says what
@@ -70,6 +71,8 @@ if TYPE_CHECKING:
     from daemonry.daemon import config as _config
     from daemonry.daemon.config import RESTART as RESTART
     from daemonry.daemon.context import Run as Run
+    from daemonry.daemon.http_settings import Http as Http
+    from daemonry.daemon.http_settings import Part as Part
     from daemonry.daemon.instance import Instance as Instance
     from daemonry.daemon.liveness import Liveness as Liveness
     from daemonry.daemon.versions import Versions as Versions
@@ -121,11 +124,13 @@ _HOMES = {
     "DaemonryError": "daemonry.errors",
     "Endpoint": "daemonry.transport.endpoint",
     "Fd": "daemonry.transport.ancillary",
+    "Http": "daemonry.daemon.http_settings",
     "Instance": "daemonry.daemon.instance",
     "Listener": "daemonry.transport.stream",
     "Interface": "daemonry.service.interface.declare",
     "Liveness": "daemonry.daemon.liveness",
     "Owned": "daemonry.process.lifeline",
+    "Part": "daemonry.daemon.http_settings",
     "Place": "daemonry.process.place",
     "Pool": "daemonry.service.client.asynchronous",
     "RESTART": "daemonry.daemon.config",

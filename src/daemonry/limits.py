@@ -50,6 +50,29 @@ MAX_HANDLER_THREADS: Final = 32
 # Connections of one client for calls at the same time, beside those of its streams; further calls wait.
 MAX_CLIENT_CONNECTIONS: Final = 16
 
+# --- HTTP ---------------------------------------------------------------------------------------
+
+# A request's line and headers; Apache and nginx take 8 KiB for one of them.
+HTTP_HEADER_BYTES: Final = 1 << 14
+# For all of a request's header to come, and for all of its body.
+HTTP_REQUEST_S: Final = 10.0
+HTTP_BODY_S: Final = 30.0
+# A connection without a request; browsers keep theirs for minutes, and open another one when it is gone.
+HTTP_IDLE_S: Final = 30.0
+# Connections of the port at the same time.  One without a token makes room when one more comes.
+HTTP_PORT_MOST: Final = 256
+# How long a daemon that ends waits for a client to take what is left of its response.
+HTTP_LAST_REPLY_S: Final = 1.0
+# A comment is sent on a stream of events this often, so that both sides notice when the other is gone.
+HTTP_HEARTBEAT_S: Final = 15.0
+# Events that are kept for a client that does not keep up, or that comes again.
+HTTP_EVENTS_KEPT: Final = 2048
+# Before the first attempt to bind a port that is taken is repeated, and at most.
+HTTP_BIND_RETRY_S: Final = 0.2
+HTTP_BIND_RETRY_MAX_S: Final = 5.0
+# Lines of the log that one request may ask for.
+HTTP_LOG_LINES: Final = 10_000
+
 # --- connecting -------------------------------------------------------------------------------
 
 CONNECT_TIMEOUT_S: Final = 5.0

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from daemonry.daemon.context import Run
+    from daemonry.daemon.http_settings import Http
     from daemonry.daemon.versions import Versions
     from daemonry.service.interface.declare import Interface
     from daemonry.service.server.bounds import Bounds
@@ -87,6 +88,8 @@ class Daemon:
             `Versions.newer_wins()`.
         show_errors: whether callers are told the text of an exception that a handler raised and its
             interface does not declare; the log has it in any case, and the type is told.
+        http: True to answer HTTP on its socket too, an `Http` to say more, or a function of the
+            configuration that returns either.  It needs the extra `http`.
 
     Raises:
         TargetInvalid: the name cannot be one.
@@ -107,6 +110,7 @@ class Daemon:
         target: str | None = None,
         versions: Versions | None = None,
         show_errors: bool = True,
+        http: Http | bool | Callable[[Any], Http | bool | None] | None = None,
     ) -> None:
         self.name = check_name(name)
         self.version = version
@@ -117,6 +121,7 @@ class Daemon:
         self.idle_timeout_s = idle_timeout_s
         self.limits = limits
         self.show_errors = show_errors
+        self.http = http
         self.works: list[Work] = []
         self.setups: list[Setup] = []
         self.services: list[Interface] = []

@@ -5,6 +5,7 @@
       HOST/NAME.start.lock    the start lock: held while one is being started
       HOST/NAME.json          the record: who runs, and where it is reached
       HOST/NAME.token         where that is a TCP port: what a client has to know
+      HOST/NAME.http.token    where it has a port for HTTP: the same
       HOST/NAME.start.json    how it was started last, so that it can be started by its name
       HOST/NAME.log           the log, and NAME.log.1 ... older parts
       HOST/NAME.crash         what was written to standard output and error
@@ -205,6 +206,11 @@ class Place(Value):
         return self.file("token")
 
     @property
+    def http_token_path(self) -> str:
+        """What an HTTP client of its port has to know; there is one while the daemon has such a port."""
+        return self.file("http.token")
+
+    @property
     def start_path(self) -> str:
         """How the daemon was started last."""
         return self.file("start.json")
@@ -245,6 +251,7 @@ _ENDINGS = {
     "lock": "lock",
     "json": "json",
     "token": "token",
+    "http_token": "http.token",
     "start_lock": "start.lock",
     "start_json": "start.json",
     "crash_note": "crash.note",

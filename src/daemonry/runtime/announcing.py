@@ -6,6 +6,7 @@ the starter, to the service manager, and to the list of daemons.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,8 @@ async def _take_over(serving: Serving) -> None:
     new_side.keep()
     listening.server.accept_from_now()
     new_side.thank()
+    if listening.http is not None:
+        listening.http.open(asyncio.get_running_loop())
     logger.info("taken over from pid %s (%s)", new_side.fields.get("pid"), new_side.fields.get("version"))
 
 

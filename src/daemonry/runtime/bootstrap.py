@@ -29,6 +29,7 @@ from daemonry.runtime.control_state import Life
 from daemonry.runtime.fingerprint import Settings
 from daemonry.runtime.handover import HandOver, NewSide, OldSide
 from daemonry.runtime.hosts import HandOverHost, IdleHost
+from daemonry.runtime.http_side import http_side
 from daemonry.runtime.idle_shutdown import Idle
 from daemonry.runtime.in_home import make_way, take_name
 from daemonry.runtime.publishing import HeldLock, Publication
@@ -57,8 +58,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from daemonry.process.place import Place
+    from daemonry.runtime.http_side import HttpSide
     from daemonry.runtime.start_request import StartRequest
     from daemonry.service.server.dispatch import Calls
+    from daemonry.service.server.foreign import Foreign
     from daemonry.transport.unix import Leftovers
 
 logger = logging.getLogger("daemonry.daemon")
@@ -221,9 +224,9 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 def bind(prepared: Prepared) -> Listening:
     """Make the socket; write the record."""
     calls = _calls(prepared)
-    server = _make_server(prepared, calls)
+    server, http = _make_server(prepared, calls)
     server.bind()
-    listening = _listening(prepared, calls, server, None)
+    listening = _listening(prepared, calls, server, None, http)
     listening.publication.publish(ready=False)
     return listening
 
@@ -240,12 +243,12 @@ def adopt(prepared: Prepared) -> Listening:
     if running is None:
         raise NotRunning(place.name)
     calls = _calls(prepared)
-    server = _make_server(prepared, calls)
+    server, http = _make_server(prepared, calls)
     if str(server.endpoint) != running.endpoint:
         raise Refused(f"it listens at {running.endpoint} and not at {server.endpoint}: restart it")
     new_side = NewSide.ask(place, Endpoint.parse(running.endpoint))
     server.adopt(new_side.listener)
-    return _listening(prepared, calls, server, new_side)
+    return _listening(prepared, calls, server, new_side, http)
 
 
 def give_up(listening: Listening) -> None:
@@ -260,18 +263,27 @@ def _calls(prepared: Prepared) -> Calls:
     return builtin_calls(request.daemon, request.place, prepared.state, log_path=request.place.log_path)
 
 
-def _make_server(prepared: Prepared, calls: Calls) -> Server:
+def _make_server(prepared: Prepared, calls: Calls) -> tuple[Server, HttpSide | None]:
+    place, limits = prepared.request.place, prepared.request.daemon.limits or bounds.DEFAULT
+    servers: list[Server] = []
+    http = http_side(prepared.state, calls, place, limits, servers)
+    servers.append(_server(prepared, calls, None if http is None else http.door))
+    return servers[0], http
+
+
+def _server(prepared: Prepared, calls: Calls, http: Foreign | None) -> Server:
     daemon, place, socket_fd = prepared.request.daemon, prepared.request.place, prepared.found.socket_fd
     limits, token_path = daemon.limits or bounds.DEFAULT, place.token_path
     if socket_fd is not None:  # what the service manager made, and will hand over again
         proof = Endpoint.parse(daemon.endpoint).proof if daemon.endpoint is not None else None
         endpoint = Endpoint("", FD, socket_fd, proof)
-        return Server(endpoint, calls=calls, limits=limits, token_path=token_path)
+        return Server(endpoint, calls=calls, limits=limits, token_path=token_path, http=http)
     if daemon.endpoint is not None:
-        return Server(daemon.endpoint, calls=calls, limits=limits, token_path=token_path)
+        return Server(daemon.endpoint, calls=calls, limits=limits, token_path=token_path, http=http)
     # In a directory that a program chose, what is not a stale socket of ours is not ours to remove.
     leftovers: Leftovers = "replace" if place.own is None else "refuse"
-    return Server(_usual_endpoint(prepared.request), leftovers=leftovers, calls=calls, limits=limits)
+    endpoint = _usual_endpoint(prepared.request)
+    return Server(endpoint, leftovers=leftovers, calls=calls, limits=limits, http=http)
 
 
 def _usual_endpoint(request: StartRequest) -> Endpoint:
@@ -281,10 +293,12 @@ def _usual_endpoint(request: StartRequest) -> Endpoint:
     return Endpoint.unix(request.place.socket_path)
 
 
-def _listening(prepared: Prepared, calls: Calls, server: Server, new_side: NewSide | None) -> Listening:
+def _listening(
+    prepared: Prepared, calls: Calls, server: Server, new_side: NewSide | None, http: HttpSide | None
+) -> Listening:
     request, state = prepared.request, prepared.state
     publication = Publication(request, server, prepared.locks.life, prepared.locks.name)
-    old_side = OldSide(HandOverHost(state, server, publication, prepared.log_file))
+    old_side = OldSide(HandOverHost(state, server, publication, prepared.log_file, http))
     if request.in_home is None:  # a home starts its services itself, and would know nothing of the new one
         calls.serve(HandOver(old_side))
     idle = None
@@ -298,7 +312,7 @@ def _listening(prepared: Prepared, calls: Calls, server: Server, new_side: NewSi
         state.more_fields.append(request.in_home.fields)
     workload = Workload()
     state.held_up_by = lambda: workload.where() + server.calls_under_way
-    return Listening(prepared, calls, server, publication, workload, idle, new_side)
+    return Listening(prepared, calls, server, publication, workload, idle, new_side, http)
 
 
 # --- serve ----------------------------------------------------------------------------------------
@@ -315,6 +329,8 @@ def serve(listening: Listening) -> Serving:
     end_at_once = ImmediateEnd(standby, listening.publication, kept=prepared.found.socket_fd is not None)
     plane = ControlPlane(loop, state, server, standby, notifier)
     signals = Signals(state, server, notifier, end_at_once)
+    if listening.http is not None and listening.new_side is None:
+        listening.http.open(loop)
     prepared.guardian.start(SelfCheck(listening, plane, end_at_once).duties, signals.react)
     return Serving(listening, plane, Run(state, prepared.request.place))
 
@@ -323,4 +339,11 @@ def stop_serving(serving: Serving) -> None:
     """Answer no more; refuse those who wait."""
     prepared = serving.listening.prepared
     refuse = prepared.found.socket_fd is None and not prepared.state.handed_over
-    prepared.runner.run(serving.plane.close(refuse=refuse))
+    prepared.runner.run(_stop_serving(serving, refuse=refuse))
+
+
+async def _stop_serving(serving: Serving, *, refuse: bool) -> None:
+    await serving.plane.close(refuse=refuse)
+    if serving.listening.http is not None:
+        serving.listening.http.close()
+        await asyncio.sleep(0)  # what was closed is written out

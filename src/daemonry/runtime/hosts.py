@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from daemonry.process.logs import LogFile
     from daemonry.runtime.control_state import Life
     from daemonry.runtime.handover import OldSide
+    from daemonry.runtime.http_side import HttpSide
     from daemonry.runtime.publishing import Publication
     from daemonry.service.server.dispatch import Calls
     from daemonry.service.server.server import Server
@@ -29,7 +30,15 @@ logger = logging.getLogger("daemonry.daemon")
 class HandOverHost:
     """The daemon that hands itself over."""
 
-    def __init__(self, state: Life, server: Server, publication: Publication, log_file: LogFile) -> None:
+    def __init__(
+        self,
+        state: Life,
+        server: Server,
+        publication: Publication,
+        log_file: LogFile,
+        http: HttpSide | None = None,
+    ) -> None:
+        self._http = http
         self._state = state
         self._server = server
         self._publication = publication
@@ -62,6 +71,8 @@ class HandOverHost:
     def hand_over(self) -> None:
         """Leave the files to the process that is the daemon now, and end."""
         self._publication.disown()
+        if self._http is not None:
+            self._http.port.close()
         self._log_file.rotate_no_more()
         self._state.handed_over = True
         logger.info("handed over; serving what was accepted, then ending")

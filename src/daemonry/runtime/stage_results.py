@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from daemonry.runtime.control_plane import ControlPlane
     from daemonry.runtime.control_state import Life
     from daemonry.runtime.handover import NewSide
+    from daemonry.runtime.http_side import HttpSide
     from daemonry.runtime.idle_shutdown import Idle
     from daemonry.runtime.publishing import HeldLock, Publication
     from daemonry.runtime.start_request import StartRequest
@@ -114,6 +115,7 @@ class Listening(NamedTuple):
         workload: the program's work, not begun.
         idle: looks for the time to end by itself; None where that never comes.
         new_side: the hand-over under way, if this takes over.
+        http: its HTTP, if it has any.
     """
 
     prepared: Prepared
@@ -123,6 +125,7 @@ class Listening(NamedTuple):
     workload: Workload
     idle: Idle | None
     new_side: NewSide | None
+    http: HttpSide | None
 
 
 class Serving(NamedTuple):

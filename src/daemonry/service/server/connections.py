@@ -221,7 +221,8 @@ class Reception:
         await _drained([one for one in self._callers() if one.controls], LAST_REPLY_S, of_control=True)
 
     def _callers(self) -> list[VarlinkConnection | ForeignConnection]:
-        return [one for one in list(self._connections) if not isinstance(one, TextConnection)]
+        others = self.http.others() if self.http is not None else ()
+        return [one for one in (*self._connections, *others) if not isinstance(one, TextConnection)]
 
     @property
     def newcomers(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from daemonry.errors import CallFailed
     from daemonry.service.server.fast_connection import Guest
@@ -54,6 +54,9 @@ class ForeignConnection(Protocol):
 
 class Foreign(Protocol):
     """Speaks such a dialect."""
+
+    def others(self) -> Iterable[ForeignConnection]:
+        """Return its connections that came another way than through the server."""
 
     def take(
         self, guest: Guest, data: bytes, closed: Callable[[ForeignConnection], None], *, crowded: bool

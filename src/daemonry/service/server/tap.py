@@ -11,7 +11,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 import msgspec
 
@@ -70,6 +70,19 @@ class Begun:
         return round(clock.monotonic() - self.began_s, 6)
 
 
+class Listening(Protocol):
+    """Who is told of calls.
+
+    Attributes:
+        payloads: whether parameters are told too.
+    """
+
+    payloads: bool
+
+    def tell(self, event: TapEvent) -> None:
+        """Take an event; never waits."""
+
+
 class Tap:
     """The calls of one server.
 
@@ -78,7 +91,7 @@ class Tap:
     """
 
     def __init__(self) -> None:
-        self.watchers: set[Watcher] = set()
+        self.watchers: set[Listening] = set()
         self._lasting: dict[int, Begun] = {}
         self._numbers = itertools.count(1)
 

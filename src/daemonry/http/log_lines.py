@@ -1,0 +1,88 @@
+"""`/v1/logs`: the daemon's log, the lines that a client asks for and those to come.
+
+Owns choosing lines by level and by text.  Text is looked for as it is: an expression from a client could
+keep the daemon busy for as long as it likes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable
+from typing import Any, Final, NamedTuple
+
+from daemonry import strict_json
+from daemonry.http.event_stream import framed
+from daemonry.limits import FOLLOW_POLL_S, HTTP_HEARTBEAT_S
+from daemonry.process import log_reader
+
+LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+
+
+class Wanted(NamedTuple):
+    """What lines a client wants.
+
+    Attributes:
+        lines: how many at most, the last ones; 0 for all.
+        level: the least level.
+        text: what a line has in it, in whatever case of letters.
+        since_s: how old the oldest may be; None for any.
+    """
+
+    lines: int = 100
+    level: str = "debug"
+    text: str = ""
+    since_s: float | None = None
+
+    @property
+    def choice(self) -> log_reader.Choice:
+        """Return the choice among the lines that are there."""
+        last = log_reader.last(self.lines)
+        recent = log_reader.since(self.since_s) if self.since_s is not None else _all
+        return lambda found: last(line for line in recent(found) if self.takes(line))
+
+    def takes(self, line: str) -> bool:
+        """Whether a line is wanted."""
+        if self.text and self.text.casefold() not in line.casefold():
+            return False
+        if self.level == LEVELS[0]:
+            return True
+        level = log_reader.parsed(line).get("level")
+        return level in LEVELS and LEVELS.index(str(level)) >= LEVELS.index(self.level)
+
+
+def _all(found: Iterable[str]) -> Iterable[str]:
+    return found
+
+
+async def lines_there(path: str, wanted: Wanted) -> list[dict[str, Any]]:
+    """Return the lines that are there; read in a thread, for they may be many."""
+
+    def read() -> list[dict[str, Any]]:
+        return [log_reader.parsed(line) for line in wanted.choice(log_reader.lines(path))]
+
+    return await asyncio.to_thread(read)
+
+
+async def as_they_come(path: str, wanted: Wanted) -> AsyncGenerator[str, None]:
+    """Yield the lines that are there, and then each new one, as server-sent events."""
+    follower = log_reader.Follower(path, wanted.choice)
+    look: Callable[[], list[str]] = follower.lines
+    try:
+        found = await asyncio.to_thread(look)
+        quiet_s = 0.0
+        while True:
+            piece = "".join(_line(line) for line in found)
+            quiet_s = 0.0 if piece else quiet_s + FOLLOW_POLL_S
+            if piece:
+                yield piece
+            elif quiet_s >= HTTP_HEARTBEAT_S:
+                quiet_s = 0.0
+                yield ": nothing new\n\n"
+            await asyncio.sleep(FOLLOW_POLL_S)
+            found = [line for line in look() if wanted.takes(line)]
+    finally:
+        follower.close()
+
+
+def _line(line: str) -> str:
+    return framed("line", strict_json.encode(log_reader.parsed(line)))

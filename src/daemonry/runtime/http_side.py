@@ -1,0 +1,124 @@
+"""HTTP of a running daemon: what its program and its operator say of it, and when its port is open.
+
+Owns the join of a daemon's state and server with `daemonry.http`.  A daemon without HTTP imports nothing
+of that.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from daemonry.daemon.lifecycle import Phase
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from daemonry.daemon.http_settings import Http
+    from daemonry.http.door import Door
+    from daemonry.http.port import Port
+    from daemonry.process.place import Place
+    from daemonry.runtime.control_state import Life
+    from daemonry.service.server.bounds import Bounds
+    from daemonry.service.server.dispatch import Calls
+    from daemonry.service.server.server import Server
+
+
+class HttpSide:
+    """HTTP of one daemon.
+
+    Attributes:
+        door: takes connections.
+        port: the port besides the daemon's socket; open where one is named.
+    """
+
+    def __init__(self, door: Door, port: Port) -> None:
+        self.door = door
+        self.port = port
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Listen at the port, if one is named.
+
+        Raises:
+            UnsafePath: the token could not be written.
+        """
+        self.port.open(self.door.settings, loop)
+
+    def fields(self) -> dict[str, Any]:
+        """Return what STATUS tells of it."""
+        return {**self.port.fields(), **self.door.fields()}
+
+    def close(self) -> None:
+        """End it.  Twice is not an error."""
+        self.port.close()
+        self.door.close()
+
+
+def settings_of(state: Life) -> Http | None:
+    """Return what the daemon's program says of HTTP, or else its operator; None for no HTTP.
+
+    Raises:
+        ArgumentInvalid: it cannot be.
+    """
+    said = state.daemon.http
+    if callable(said):
+        said = said(state.config)
+    if not said and "DAEMONRY_HTTP" not in os.environ:
+        return None
+    from daemonry.daemon.http_settings import Http, of_environment
+
+    operator = of_environment(os.environ)
+    if not said:
+        return operator
+    program = Http() if said is True else said
+    return program.at(operator) if operator is not None and operator.port is not None else program
+
+
+def http_side(
+    state: Life, calls: Calls, place: Place, bounds: Bounds, connections: list[Server]
+) -> HttpSide | None:
+    """Return a daemon's HTTP; None where it has none.
+
+    Args:
+        state: the daemon's state.
+        calls: its interfaces.
+        place: where its files are.
+        bounds: what its server lets clients do.
+        connections: its server, once there is one.
+
+    Raises:
+        ArgumentInvalid: its settings cannot be.
+        Refused: a module is missing.
+    """
+    settings = settings_of(state)
+    if settings is None:
+        return None
+    from daemonry.http.door import Door, check_modules
+    from daemonry.http.host import Host
+    from daemonry.http.page_address import HttpControl
+    from daemonry.http.port import Port
+
+    check_modules()
+
+    def not_ready() -> list[str]:
+        return [] if state.phase is Phase.RUNNING else [state.phase.value]
+
+    host = Host(
+        kind="daemon",
+        name=place.name,
+        version=state.daemon.version,
+        calls=calls,
+        state=state,
+        changed=state.wait_changed,
+        log_path=place.log_path,
+        token_path=place.http_token_path,
+        not_ready=not_ready,
+        connections=lambda: sum(server.connections for server in connections),
+        busy=state.jobs.busy,
+    )
+    door = Door(host, settings, bounds)
+    port = Port(door, host.token_path)
+    calls.serve(HttpControl(door, port))
+    side = HttpSide(door, port)
+    state.more_fields.append(side.fields)
+    return side
