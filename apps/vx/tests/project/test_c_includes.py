@@ -75,23 +75,32 @@ def test_where_a_new_file_would_be_read_first() -> None:
 
 
 FOLDERS = Folders(("first", "/sys1", "/sys2"), ("quoted",))
+# gcc looks for it without being told.
+UNASKED = {f"{folder}/stdc-predef.h" for folder in FOLDERS.angled}
+
+
+def test_what_gcc_includes_unasked() -> None:
+    assert vain({}, [], FOLDERS) == UNASKED
+    assert vain({}, ["/sys1/stdc-predef.h"], FOLDERS) == {"first/stdc-predef.h"}
+    files = {"a.c": b"", "first/stdc-predef.h": b'#include "x.h"\n', "first/x.h": b""}
+    assert set(reachable("a.c", ["first"], look(files), list)) == set(files)
 
 
 def test_where_a_name_was_looked_for_in_vain() -> None:
     """In quotes beside the file first; a folder behind the one that has it is not looked at."""
     told = {"src/a.c": includes_of(b'#include "x.h"\n#include <y.h>\n')}
     found = vain(told, ["src/a.c", "first/x.h", "/sys1/y.h"], FOLDERS)
-    assert found == {"src/x.h", "quoted/x.h", "first/y.h"}
+    assert found == {"src/x.h", "quoted/x.h", "first/y.h"} | UNASKED
 
 
 def test_a_name_that_nothing_has_was_looked_for_everywhere() -> None:
     told = {"a.c": includes_of(b"#if __has_include(<x.h>)\n")}
-    assert vain(told, ["a.c"], FOLDERS) == {"first/x.h", "/sys1/x.h", "/sys2/x.h"}
+    assert vain(told, ["a.c"], FOLDERS) == {"first/x.h", "/sys1/x.h", "/sys2/x.h"} | UNASKED
 
 
 def test_include_next_is_looked_for_behind_the_first() -> None:
     told = {"/sys1/x.h": includes_of(b"#include_next <x.h>\n")}
-    assert vain(told, ["/sys1/x.h"], FOLDERS) == {"first/x.h", "/sys2/x.h"}
+    assert vain(told, ["/sys1/x.h"], FOLDERS) == {"first/x.h", "/sys2/x.h"} | UNASKED
 
 
 def test_a_name_that_only_the_preprocessor_can_tell() -> None:

@@ -106,6 +106,38 @@ def test_a_folder_of_the_compilers_own_comes_to_be(p, c) -> None:
     assert p.run("p") == "2\n"
 
 
+def test_a_header_of_the_project_that_one_of_the_system_includes(p, c) -> None:
+    """No source of the project names it, so that it is known only when the compiler has looked for it."""
+    system = c.sandbox.path / "system"
+    system.mkdir()
+    (system / "sys.h").write_text("#include <inner.h>\n")
+    (system / "inner.h").write_text("#define V 1\n")
+    cc = compiler(c.sandbox.path, "-isystem", str(system))
+    p.write("vx.toml", PROGRAM + 'include = ["include"]\n')
+    p.write("main.c", "#include <sys.h>\n" + SAY.format("V"))
+    cached(p, CC=cc)
+    p.write("include/inner.h", "#define V 2\n")
+    p.build(CC=cc)
+    assert p.run("p") == "2\n"
+    (system / "inner.h").unlink()
+    p.build(CC=cc)
+    assert p.run("p") == "2\n"
+    p.write("include/inner.h", "#define V 3\n")
+    p.build(CC=cc)
+    assert p.run("p") == "3\n"
+
+
+def test_what_gcc_includes_unasked(p) -> None:
+    p.write("vx.toml", PROGRAM + 'include = ["include"]\n')
+    p.write("main.c", "#ifndef V\n#define V 1\n#endif\n" + SAY.format("V"))
+    cached(p)
+    header = p.write("include/stdc-predef.h", "#define V 2\n")
+    words = ["cc", f"-I{header.parent}", "-E", "-P", "-"]
+    taken = subprocess.run(words, input="V", capture_output=True, text=True, check=True).stdout.strip()
+    p.build()
+    assert p.run("p") == ("2\n" if taken == "2" else "1\n")
+
+
 def test_a_header_comes_to_an_earlier_folder_of_cflags(p, c) -> None:
     first, second = c.sandbox.path / "first", c.sandbox.path / "second"
     first.mkdir()
@@ -298,6 +330,21 @@ def test_another_program_that_the_compiler_runs(p, c, tool: str) -> None:
     assert p.executed(CC=cc) >= 1
     cached(p, CC=cc)
     (programs / tool).write_text(f'#!/bin/sh\nexec {real} "$@" # another\n')
+    assert p.executed(CC=cc) >= 1
+
+
+def test_an_assembler_by_the_name_that_the_compiler_was_built_with(p, c) -> None:
+    """Debian's gcc looks for x86_64-linux-gnu-as and not for as."""
+    programs = c.sandbox.path / "programs"
+    programs.mkdir()
+    cc = compiler(c.sandbox.path, f"-B{programs}/")
+    p.write("main.c", SAY.format("1"))
+    cached(p, CC=cc)
+    machine = subprocess.run(
+        ["cc", "-dumpmachine"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    (programs / f"{machine}-as").write_text('#!/bin/sh\nexec as "$@"\n')
+    (programs / f"{machine}-as").chmod(0o755)
     assert p.executed(CC=cc) >= 1
 
 

@@ -22,7 +22,7 @@ import msgspec
 from daemonry import AsyncClient, CallError, errors
 from vx import home
 from vx.aether import diagnostics
-from vx.aether.inputs import Inputs, InputsChanging
+from vx.aether.inputs import Inputs, InputsChanging, LeftOut
 from vx.aether.interface import ServiceDied
 from vx.aether.memory import Memory, Result
 from vx.aether.services import Services
@@ -57,6 +57,9 @@ _CONNECT_TIMEOUT_S: Final = 5.0
 
 # With less than this a program is hardly linked.
 FULL_BELOW_BYTES: Final = 16 << 20
+
+# Given to a compilation that failed, to see whether it fails with them, too.
+FEW_FILES: Final = 200
 
 NEVER_BUILT: Final = "nothing like it is in the store"
 
@@ -343,21 +346,25 @@ class Actions:
     ) -> Finished:
         key, declared = asked
         variables = await self._variables(plan, action, key)
+        more: dict[str, None] = {}
         while True:
             job = _job(action, results, declared, variables)
             started_ns = time.time_ns()
             done, said = await self._ask_rhea(action, job, on_begin)
             self.runs += 1
-            more = {name: plan.variables[name] for name in done.env_reads if name in plan.variables}
-            if more.keys() <= job.env.keys():
-                break
-            variables |= more  # it reads one that it did not get: now it does
-        if done.exit_code != 0:
-            raise ActionFailed(_why_failed(action, done, said), said)
-        reads = [path for path in done.reads if not path.startswith(".vx/")]
-        found = await asyncio.to_thread(
-            self._inputs.conditions, plan.root, action, reads, declared, started_ns
-        )
+            read = {name: plan.variables[name] for name in done.env_reads if name in plan.variables}
+            if not read.keys() <= job.env.keys():
+                variables |= read  # it reads one that it did not get: now it does
+                continue
+            try:
+                found = await self._what_it_read(plan, action, done, said, declared, started_ns)
+            except LeftOut as error:
+                if more.keys() >= set(error.paths):
+                    raise ActionFailed(f"{action.title}: {error.paths[0]} comes and goes") from error
+                more |= dict.fromkeys(error.paths)
+                declared = await self._inputs.declare(plan.root, action, more)
+                continue
+            break
         outputs = {blob.name: blob for blob in done.outputs}
         if found is None:
             return Finished(Result("", outputs, said, done.wall_ms), None)
@@ -367,6 +374,26 @@ class Actions:
         entry = Entry(files, absent, env, result_key)
         result = Result(result_key, outputs, said, done.wall_ms)
         return Finished(await self.memory.learn(key, entry, result), entry)
+
+    async def _what_it_read(
+        self,
+        plan: Plan,
+        action: Action,
+        done: Done,
+        said: str,
+        declared: Mapping[str, str],
+        started_ns: int,
+    ) -> tuple[dict[str, str], list[str]] | None:
+        if done.exit_code == 0:
+            reads = [path for path in done.reads if not path.startswith(".vx/")]
+            return await asyncio.to_thread(
+                self._inputs.conditions, plan.root, action, reads, declared, started_ns
+            )
+        # A header of the system may include one of the project's, or would in the place of its own.
+        others = await asyncio.to_thread(self._inputs.folders, plan.root, action, declared)
+        if others and (len(others) <= FEW_FILES or diagnostics.is_file_missing(said)):
+            raise LeftOut(others)
+        raise ActionFailed(_why_failed(action, done, said), said)
 
     async def _variables(self, plan: Plan, action: Action, key: str) -> dict[str, str]:
         """Return the caller's variables that the action has read before: it will read them again."""

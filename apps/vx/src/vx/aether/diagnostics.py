@@ -36,6 +36,12 @@ def first_error(text: str) -> str:
     return next((line for line in lines if "error" in line.lower()), lines[0] if lines else "")
 
 
+def is_file_missing(text: str) -> bool:
+    """Whether diagnostics say that something that was included is not there."""
+    plain = without_colours(text)
+    return "No such file or directory" in plain or "file not found" in plain
+
+
 def _of_line(line: str) -> str:
     if not line.startswith("{"):
         return line + "\n"

@@ -19,6 +19,7 @@ from vx.file_digests import FileDigests, is_settled, signature_of
 from vx.project import c_includes, link_search
 from vx.project.action import Action, Tree, Unit
 from vx.project.c_includes import Includes
+from vx.project.c_plan import SOURCE_ENDINGS
 from vx.project.patterns import fits_any
 from vx.project.tree import files_below
 
@@ -37,6 +38,18 @@ class InputsChanging(Exception):
     """A source changed again and again while it was read."""
 
 
+class LeftOut(Exception):
+    """A tool ran without files that it looks for: a header of the system includes one of the project's.
+
+    Attributes:
+        paths: those, relative to the source root.
+    """
+
+    def __init__(self, paths: list[str]) -> None:
+        super().__init__(", ".join(paths))
+        self.paths = paths
+
+
 class Inputs:
     """What actions may read.
 
@@ -50,8 +63,13 @@ class Inputs:
         self._cass = cass
         self._includes: dict[str, Includes] = {}
 
-    async def declare(self, root: str, action: Action) -> dict[str, str]:
+    async def declare(self, root: str, action: Action, more: Iterable[str] = ()) -> dict[str, str]:
         """Return the digests of all that an action may read, by path; the store has them.
+
+        Args:
+            root: the source root.
+            action: the action.
+            more: files that it may read besides those that its sources name.
 
         Raises:
             OSError: a file cannot be read.
@@ -59,7 +77,7 @@ class Inputs:
             StoreGone, StoreFull: as the store's.
         """
         for _ in range(_TRIES):
-            found = await asyncio.to_thread(self._look, root, action)
+            found = await asyncio.to_thread(self._look, root, action, more)
             missing = set((await self._cass.missing(found.values())).digests)
             wanted = {path: digest for path, digest in found.items() if digest in missing}
             if not wanted:
@@ -69,9 +87,9 @@ class Inputs:
                 return found
         raise InputsChanging(f"{action.title}: its sources change while they are read")
 
-    def _look(self, root: str, action: Action) -> dict[str, str]:
+    def _look(self, root: str, action: Action, more: Iterable[str]) -> dict[str, str]:
         found = {}
-        for path in self._paths(root, action):
+        for path in dict.fromkeys((*self._paths(root, action), *more)):
             if not path.isprintable() and any("\ud800" <= char <= "\udfff" for char in path):
                 continue  # no UTF-8, which nothing that is sent can hold: not seen by compilers
             digest = self._digests.digest(f"{root}/{path}")
@@ -96,6 +114,20 @@ class Inputs:
             )
         return ()
 
+    def folders(self, root: str, action: Action, declared: Mapping[str, str]) -> list[str]:
+        """Return the files that a C source was not given, of the folders that it searches."""
+        if not isinstance(action.sources, Unit):
+            return []
+        inside = [one for one in action.sources.folders.angled if not one.startswith("/")]
+        found = {
+            f"{folder}/{path}" if folder else path
+            for folder in inside
+            if os.path.isdir(_below(root, folder))
+            for path in files_below(_below(root, folder))
+            if not path.endswith(SOURCE_ENDINGS)
+        }
+        return sorted(found - declared.keys())
+
     def _includes_of(self, path: str, digest: str | None = None) -> Includes | None:
         if not os.path.isfile(path):
             return None
@@ -119,6 +151,9 @@ class Inputs:
 
         None if that cannot be known for sure: something changed while it ran, or it does not tell.
 
+        Raises:
+            LeftOut: it looked for files of the project that it was not given.
+
         Args:
             root: the source root.
             action: what ran.
@@ -133,6 +168,8 @@ class Inputs:
         files = self._read_files(root, counted, declared, started_ns)
         told = self._told(root, files, declared) if files is not None else None
         if files is None or told is None:
+            now = self._told_now(root, counted)
+            self._check_left_out(root, action, _vain(action, now, now), declared)
             return None
         if any(one.assembles for one in told.values()):
             files |= declared  # which of them the assembler read, nobody tells
@@ -145,8 +182,26 @@ class Inputs:
                 if digest is None:
                     return None
                 files[path] = digest
-        absent = {*silent, *_vain(action, told, files)}
+        vain = _vain(action, told, files)
+        self._check_left_out(root, action, vain, declared)
+        absent = {*silent, *vain}
         return self._still_absent(root, absent - set(files), declared, started_ns, files)
+
+    def _told_now(self, root: str, reads: Iterable[str]) -> dict[str, Includes]:
+        """Return what each source that was read says by now."""
+        found = {}
+        for path in reads:
+            told = None if path.endswith(_NO_TEXT) else self._includes_of(_below(root, path))
+            if told is not None:
+                found[path] = told
+        return found
+
+    def _check_left_out(self, root: str, action: Action, vain: set[str], declared: Mapping[str, str]) -> None:
+        if not isinstance(action.sources, Unit):
+            return
+        inside = [one for one in vain - declared.keys() if not one.startswith("/")]
+        if left_out := [one for one in inside if os.path.isfile(_below(root, one))]:
+            raise LeftOut(sorted(left_out))
 
     def _read_files(
         self, root: str, reads: Iterable[str], declared: Mapping[str, str], started_ns: int
@@ -231,7 +286,7 @@ def _silent_reads(
     return found
 
 
-def _vain(action: Action, told: Mapping[str, Includes], files: Mapping[str, str]) -> set[str]:
+def _vain(action: Action, told: Mapping[str, Includes], files: Iterable[str]) -> set[str]:
     """Return where a new file would be read in the place of one that was, or of none."""
     if isinstance(action.sources, Unit):
         folders = action.sources.folders

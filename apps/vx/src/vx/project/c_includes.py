@@ -11,6 +11,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -30,6 +31,9 @@ _ASSEMBLED = re.compile(rb"\.incbin\b|\.include\b[ \t]*\\*\"")
 _ABSOLUTE = re.compile(rb"\"(/[^\"\\\n]+)\\?\"")
 # `#[link(name = "z")]`: a static library is read by rustc itself.
 _LINKED = re.compile(rb"\blink\s*\([^)]*?\bname\s*=\s*\"([^\"\n]+)\"")
+
+# What gcc includes first of all, where there is one, and no source names.
+ALWAYS: Final = "stdc-predef.h"
 
 
 class Includes(msgspec.Struct, frozen=True):
@@ -123,7 +127,7 @@ def reachable(
         everything: all files of the project; asked for when one includes what cannot be told.
     """
     found: dict[str, None] = {}
-    waiting = [source]
+    waiting = [source, *_candidates("", ALWAYS, include)]
     while waiting:
         path = waiting.pop()
         told = None if path in found else includes(path)
@@ -179,6 +183,7 @@ def _looked_for(
 ) -> Iterator[tuple[str, Includes, tuple[str, ...]]]:
     """Return each name that is looked for, who names it, and where it is looked for, in order."""
     computed = any(one.computed for one in told.values())
+    yield ALWAYS, Includes((ALWAYS,), computed=False), folders.angled
     for path, includes in told.items():
         first = (posixpath.dirname(path), *folders.quoted, *folders.angled)
         names = dict.fromkeys((*includes.names, *(includes.defined if computed else ())))

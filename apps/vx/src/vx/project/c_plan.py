@@ -20,6 +20,7 @@ from vx.project.link_search import Link
 
 C_ENDINGS = (".c",)
 CXX_ENDINGS = (".cc", ".cpp", ".cxx", ".C")
+SOURCE_ENDINGS = (*C_ENDINGS, *CXX_ENDINGS)
 
 
 class CTools(msgspec.Struct, frozen=True):

@@ -102,7 +102,9 @@ class Chain:
             named = [self._ask(*words, f"-print-prog-name={one}")[0].strip() for one in _PARTS]
             ran = [path for one in named if (path := _on_path(one, self._env)) is not None]
         paths = [*programs, *self._env["PATH"].split(os.pathsep)]
-        candidates = [f"{folder}/{one}" for folder in dict.fromkeys(paths) for one in _PARTS]
+        machine = self._ask("-dumpmachine")[0].strip()
+        names = dict.fromkeys((*_PARTS, *(f"{machine}-{one}" for one in _PARTS), *map(os.path.basename, ran)))
+        candidates = [f"{folder}/{one}" for folder in dict.fromkeys(paths) for one in names]
         specs = [one for one in candidates if one.endswith("/specs")]
         seen = dict.fromkeys([os.path.realpath(self.path), *ran, *filter(os.path.isfile, specs)])
         contents = sorted(f"{os.path.basename(one)} {self._digest(one)}" for one in seen)

@@ -1,0 +1,3 @@
+#include "../two/b.h"
+#include "inner.h"
+int low(void) { return B + INNER; }

@@ -1,0 +1,1 @@
+pub const V: u32 = 1;
