@@ -1,6 +1,8 @@
 """Which program root takes: one that nobody else could have written or exchanged."""
 
+import importlib
 import os
+import sys
 
 import pytest
 
@@ -65,6 +67,50 @@ def test_a_link_in_a_directory_of_others_is_refused(program, tmp_path):
     (theirs / "link.py").symlink_to(program)
     with pytest.raises(UnsafePath, match=f"{theirs}: belongs to uid"):
         load(str(theirs / "link.py"))
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package whose module has a daemon; both say that they ran."""
+    inner = tmp_path / "d" / "roots_package"
+    inner.mkdir(parents=True)
+    (inner / "__init__.py").write_text("import sys\nsys.roots_ran = 'package'\n")
+    (inner / "program.py").write_text(f"import sys\nsys.roots_ran = 'module'\n{PROGRAM}")
+    monkeypatch.setattr(sys, "roots_ran", "", raising=False)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield inner
+    for name in ("roots_package", "roots_package.program"):
+        sys.modules.pop(name, None)
+
+
+def load_module(package):
+    importlib.invalidate_caches()
+    return load("roots_package.program:daemon", str(package.parent))
+
+
+def test_a_module_of_its_own_is_taken(package):
+    assert load_module(package).name == "roots"
+
+
+@pytest.mark.parametrize(("file", "ran"), [("__init__.py", ""), ("program.py", "package")])
+def test_a_module_that_others_can_write_is_refused_and_not_run(package, file, ran):
+    (package / file).chmod(0o666)
+    with pytest.raises(UnsafePath, match=f"{file}.*cannot be run as root: others may write to it"):
+        load_module(package)
+    assert sys.roots_ran == ran
+
+
+def test_a_module_below_a_directory_that_others_can_write_is_refused(package):
+    package.parent.chmod(0o777)
+    with pytest.raises(UnsafePath, match=f"{package.parent}: others may write to it"):
+        load_module(package)
+    assert sys.roots_ran == ""
+
+
+def test_the_interpreters_own_environment_is_taken_with_the_interpreter(package, monkeypatch):
+    (package / "program.py").chmod(0o666)
+    monkeypatch.setattr(sys, "prefix", str(package.parent))
+    assert load_module(package).name == "roots"
 
 
 def test_the_command_says_so(sandbox):

@@ -33,7 +33,7 @@ def load(text: str, import_path: str = "") -> Daemon:
 
     Raises:
         TargetInvalid: there is no such program, it cannot be imported, or it has no such daemon.
-        UnsafePath: we are root, and others could have written the file.
+        UnsafePath: we are root, and others could have written the file, or the module's.
     """
     where, _, attribute = text.partition(":")
     for directory in (import_path, os.getcwd() if not import_path else ""):
@@ -100,11 +100,29 @@ def _load_module(text: str, where: str) -> ModuleType:
     import importlib
 
     try:
+        if os.geteuid() == 0:
+            _check_module_for_root(where)
         return importlib.import_module(where)
     except faults.DaemonryError:
         raise
     except Exception as error:
         raise _not_importable(text, error) from error
+
+
+def _check_module_for_root(where: str) -> None:
+    """Raise UnsafePath as `_check_for_root` does, for a module and the packages that it stands in.
+
+    What lies in the interpreter's own environment is taken: who can write there can replace this library.
+    """
+    import importlib.util
+
+    names = where.split(".")
+    for count in range(1, len(names) + 1):
+        # Runs the packages above it, which were looked at the round before.
+        spec = importlib.util.find_spec(".".join(names[:count]))
+        origin = spec.origin if spec is not None and spec.has_location else None
+        if origin is not None and not origin.startswith((sys.prefix + os.sep, sys.base_prefix + os.sep)):
+            _check_for_root(origin)
 
 
 def _not_importable(text: str, error: Exception) -> faults.TargetInvalid:
