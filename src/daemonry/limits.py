@@ -123,8 +123,8 @@ OWNED_STOP_TIMEOUT_S: Final = 10.0
 
 # --- homes ------------------------------------------------------------------------------------
 
-# Services of one home: each is a process or more.
-MAX_SERVICES: Final = 256
+# Services of one home: each is two processes or more, and takes three descriptors of usually 4,096 or more.
+MAX_SERVICES: Final = 1000
 # A line of a service's output that is longer is cut.
 MAX_SERVICE_LINE_BYTES: Final = 1 << 16
 # What a service's first process has left has this long between SIGTERM and SIGKILL.

@@ -129,6 +129,7 @@ def test_options_are_offered(offered):
     assert offered("ps", "--n") == ["--names"]
     assert offered("completion", "f") == ["fish"]
     assert set(offered("logs", "probe", "--")) == {
+        "--all",
         "--follow",
         "--help",
         "--home",

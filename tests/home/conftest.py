@@ -63,7 +63,7 @@ class Shop:
 
     def written(self, name):
         """What a service has written."""
-        found = map(log_reader.parsed, log_reader.lines(self.home.path(name, "log")))
+        found = (log_reader.parsed(line, name) for line in log_reader.lines(self.home.path(name, "log")))
         return [line["message"] for line in found if line.get("logger") == name]
 
     def events(self, name="home"):

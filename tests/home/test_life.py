@@ -470,7 +470,7 @@ def test_logs_hold_what_was_written_to_output_and_error_in_its_order(shop, servi
     alone = shop.cli("logs", "a", "--tail", "2").out.splitlines()
     assert [line.split(maxsplit=1)[1] for line in alone] == ["3", "* stopped"]
     done = shop.cli("logs", "c")
-    assert (done.code, done.err) == (2, "SERVICE: there is no 'c': there are a, b\n")
+    assert (done.code, done.err) == (2, "SERVICE: there is no service 'c': there are a, b\n")
 
 
 def test_a_log_is_rotated_by_size_and_nothing_is_lost(shop, service):

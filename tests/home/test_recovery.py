@@ -226,12 +226,14 @@ sys.exit(run(["up", "--foreground", "--home", sys.argv[2]]))
 """
 
 
-@pytest.mark.parametrize("orphan", ["end", "adopt"])
+STAGES = ("lock", "config", "leftovers", "bind", "services", "record 1", "start 1", "record 2", "ready 1")
+# One that ends with its supervisor has one record, one that may outlive it three.
+LATER = {"end": ("start 2", "ready 2"), "adopt": ("record 3", "record 4", "start 2", "ready 2", "record 6")}
+
+
 @pytest.mark.parametrize(
-    "stage",
-    ["lock", "config", "leftovers", "bind",  "services", "record 1", "start 1", "record 2",
-     "ready 1", "record 3", "record 4", "start 2", "ready 2", "record 6"],
-)  # fmt: skip
+    ("stage", "orphan"), [(stage, orphan) for orphan in LATER for stage in (*STAGES, *LATER[orphan])]
+)
 def test_killed_at_any_stage_of_up_the_next_up_works(shop, service, stage, orphan):
     keys = {"orphan": f'"{orphan}"', "ready": '{ output = "here" }'}
     shop.write(service("a", **keys) + service("b", needs='["a"]', **keys))

@@ -38,6 +38,10 @@ _CONFIG: Final = Option("--config", "its configuration file", "FILE", FILE)
 _LOG_LEVEL: Final = Option("--log-level", "what it logs", choices=LEVELS)
 _FOLLOW: Final = Option("-f --follow", "go on printing what is written")
 _TAIL: Final = Option("-n -t --tail", f"the last N lines ({LOG_TAIL_LINES}); 0 for all", "N", LINES)
+_SINCE: Final = Option("-s --since", "the lines of the last 90s, 30m, 1h, 2d", "SPAN")
+_GREP: Final = Option("-g --grep", "the lines in which this regular expression is found", "REGEX")
+_LEVEL: Final = Option("-l --level", "the lines of this level, and of those above", choices=LEVELS)
+_ALL_LOGS: Final = Option("--all", "of all daemons and homes of this user")
 
 
 def _timeout(default_s: float | None = None) -> Option:
@@ -78,7 +82,7 @@ _OF_A_DAEMON: Final = (
         options=(
             _FOLLOW,
             _TAIL,
-            Option("-s --since", "the lines of the last 90s, 30m, 1h, 2d", "SPAN"),
+            _SINCE,
             Option("--json", "print the lines as they are stored"),
         ),
     ),
@@ -137,8 +141,8 @@ HOME: Final = (
     Command(
         "logs",
         "print what a home's services have written",
-        (Word("service", "SERVICE", "which service", "?", SERVICE),),
-        (_HOME, _FOLLOW, _TAIL, JSON_OPTION),
+        (_SERVICES,),
+        (_HOME, _ALL_LOGS, _FOLLOW, _TAIL, _SINCE, _GREP, _LEVEL, JSON_OPTION),
     ),
     Command(
         "restart",
@@ -159,6 +163,8 @@ def means_a_home(arguments: list[str]) -> bool:
     """Whether a command line is for a home and not for a daemon."""
     verb = arguments[0] if arguments else ""
     if verb in _HOME_ONLY:
+        return True
+    if verb == "logs" and "--all" in arguments[1:]:
         return True
     return verb in _HOME_NAMES and any(one == "--home" or one.startswith("--home=") for one in arguments[1:])
 
@@ -183,7 +189,8 @@ def _of_any_daemon(command: Command) -> Command:
 def _also_of_a_home(command: Command) -> Command:
     if command.name not in _HOME_NAMES:
         return command
-    return command._replace(options=(*command.options, _A_HOME))
+    more = (_A_HOME, _ALL_LOGS._replace(help="of all daemons and homes, instead of one daemon"))
+    return command._replace(options=(*command.options, *(more if command.name == "logs" else more[:1])))
 
 
 _HERE: Final = (*map(_of_any_daemon, _OF_A_DAEMON), _also_of_a_home(_PS))

@@ -37,17 +37,15 @@ from daemonry.home.home import Home
 from daemonry.home.home_file import load
 from daemonry.home.service import RESERVED, HomeFile
 from daemonry.limits import (
-    FOLLOW_POLL_S,
     HOME_DOWN_TIMEOUT_S,
     HOME_UP_TIMEOUT_S,
-    LOG_TAIL_LINES,
     REQUEST_TIMEOUT_S,
 )
 from daemonry.process import crash_file, log_reader, readiness
 from daemonry.process.lock import wait_released
 from daemonry.process.spawn import spawn, take_boot
 from daemonry.spelling import did_you_mean
-from daemonry.terminal_text import json_for_stream, printable
+from daemonry.terminal_text import printable
 
 if TYPE_CHECKING:
     from daemonry.service.client.blocking import Client
@@ -70,6 +68,8 @@ def home(arguments: list[str]) -> int:
     options = parser.parse_args(arguments[1:])
     perform = {"up": _up, "down": _down, "ps": _ps, "logs": _logs, "restart": _restart, "reload": _reload}
     try:
+        if getattr(options, "all", False):
+            return _logs_of_all(options)
         return perform[arguments[0]](Home.find(options.home), options)
     except BrokenPipeError:
         raise  # nobody reads our output any more: no error of the command's
@@ -317,14 +317,16 @@ def _event_text(state: str, message: str) -> str:
 def _show_tail(home: Home, name: str, *, quiet: bool) -> None:
     if quiet:
         return
-    found: deque[str] = deque(maxlen=_FAILED_TAIL_LINES)
-    for line in log_reader.lines(home.path(name, "log")):
-        fields = log_reader.parsed(line)
+    found: deque[str] = deque()
+    for line in log_reader.backwards(home.path(name, "log")):
+        fields = log_reader.parsed(line, name)
         message = str(fields.get("message", ""))
         if fields.get("logger") == name:
-            found.append(message)
+            found.appendleft(message)
         elif message.startswith("started "):
-            found.clear()  # of its last run only
+            break  # of its last run only
+        if len(found) == _FAILED_TAIL_LINES:
+            break
     for line in found:
         output.complain(f"    {name}: {printable(line)}")
 
@@ -503,63 +505,39 @@ def _cells(one: dict[str, Any]) -> list[str]:
 
 
 def _logs(home: Home, options: argparse.Namespace) -> int:
-    names = _names_with_logs(home, options)
-    width = max(map(len, names))
-    styles = {name: _NAME_STYLES[at % len(_NAME_STYLES)] for at, name in enumerate(names)}
-    alone = options.service is not None
+    from daemonry.cli import home_logs
 
-    def say(name: str, line: str) -> None:
-        if options.json:
-            output.say(json_for_stream(line, sys.stdout))
-            return
-        prefix = "" if alone else output.styled(f"{name.ljust(width)} |", styles[name]) + " "
-        output.say(prefix + _log_text(log_reader.parsed(line), name))
+    names = _names_with_logs(home, options.services)
+    return home_logs.show([home_logs.Source(name, home.path(name, "log"), name) for name in names], options)
 
-    count = LOG_TAIL_LINES if options.tail is None else options.tail
-    if not options.follow:
-        for name, line in _tail(home, names, count):
-            say(name, line)
+
+def _logs_of_all(options: argparse.Namespace) -> int:
+    from daemonry.cli import home_logs
+
+    found = home_logs.sources_of_all()
+    if options.services:
+        found = [one for one in found if {one.label, one.label.partition("/")[0]} & {*options.services}]
+    if not found:
+        output.complain("no logs yet" if not options.services else "no logs of these names")
         return exit_codes.DONE
-    followers = {name: log_reader.Follower(home.path(name, "log"), log_reader.last(count)) for name in names}
-    while True:
-        found = [(name, line) for name, one in followers.items() for line in one.lines()]
-        for name, line in sorted(found, key=_moment):
-            say(name, line)
-        sys.stdout.flush()
-        if not found:
-            time.sleep(FOLLOW_POLL_S)
+    return home_logs.show(found, options)
 
 
-def _names_with_logs(home: Home, options: argparse.Namespace) -> list[str]:
+def _names_with_logs(home: Home, words: list[str]) -> list[str]:
     try:
-        names = list(load(home.directory).services)
-    except DaemonryError:
-        names = []  # what it wrote can be read whatever the file says now
-    if options.service is None and names:
-        return names
-    if options.service in names or (
-        options.service and os.path.exists(home.path(options.service, "log")) and "/" not in options.service
-    ):
-        return [options.service]
-    load(home.directory)
-    raise ArgumentInvalid("SERVICE", f"there is no {options.service!r}: there are {', '.join(names)}")
-
-
-def _tail(home: Home, names: list[str], count: int) -> list[tuple[str, str]]:
-    found = [(name, line) for name in names for line in log_reader.lines(home.path(name, "log"))]
-    merged = sorted(found, key=_moment)  # stable: lines of one service stay in their order
-    return merged[-count:] if count else merged
-
-
-def _moment(one: tuple[str, str]) -> str:
-    return str(log_reader.parsed(one[1]).get("time", ""))
-
-
-def _log_text(fields: dict[str, Any], name: str) -> str:
-    moment = str(fields.get("time", "")).partition("T")[2].removesuffix("Z")
-    message = printable(str(fields.get("message", "")))
-    if fields.get("logger") != name:  # what happened to it, between its own lines
-        level = str(fields.get("level", "info"))
-        style = {"error": "bad", "warning": "warn"}.get(level, "dim")
-        message = output.styled(f"* {message}", style)
-    return f"{output.styled(moment, 'dim')} {message}"
+        file = load(home.directory)
+    except DaemonryError:  # what was written can be read whatever the file says now
+        if not words:
+            raise
+        known: dict[str, list[str]] = {}
+    else:
+        known = {**{name: [name] for name in file.services}, **file.groups}
+        if not words:
+            return list(file.services)
+    found: dict[str, None] = {}
+    for word in words:
+        is_old = "/" not in word and os.path.exists(home.path(word, "log"))
+        if word not in known and not is_old:
+            raise ArgumentInvalid("SERVICE", _no_service(word, list(known)))
+        found |= dict.fromkeys(known.get(word, [word]))
+    return list(found)

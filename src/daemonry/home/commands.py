@@ -14,7 +14,7 @@ from daemonry.home import process_run
 from daemonry.home.process_run import Run
 from daemonry.home.readiness import how_it_ended
 from daemonry.home.service import Orphan, Process
-from daemonry.home.service_log import Output, ServiceLog
+from daemonry.home.service_log import Output, ServiceLog, by_line
 from daemonry.limits import HOME_HOOK_TIMEOUT_S
 from daemonry.process.lifeline import new_mark
 from daemonry.process.reaping import Reaper
@@ -52,6 +52,9 @@ class Commands:
             if code:
                 self._warn(f"the hook on {at} {how_it_ended(code)}")
 
+    def _say(self, line: str) -> None:
+        self._log.event(line, logging.INFO)
+
     def _warn(self, message: str) -> None:
         self._log.event(message, logging.WARNING)
 
@@ -72,7 +75,7 @@ class Commands:
             raise
         finally:
             os.close(near)
-        output = Output(asyncio.get_running_loop(), far, lambda line: self._log.event(line, logging.INFO))
+        output = Output(asyncio.get_running_loop(), far, by_line(self._say))
         self._running.add(run)
         try:
             async with asyncio.timeout(timeout_s):

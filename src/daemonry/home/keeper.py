@@ -24,7 +24,7 @@ from daemonry.home.own_files import OwnFiles
 from daemonry.home.policy import GiveUp, Leave, Restart, after_end
 from daemonry.home.process_run import AdoptedRun, Run
 from daemonry.home.readiness import Channel, NotReady, how_it_ended, wait_ready
-from daemonry.home.service import Service
+from daemonry.home.service import Orphan, Service
 from daemonry.home.service_files import ServiceFiles
 from daemonry.home.service_log import Output, ServiceLog
 from daemonry.home.service_record import ServiceRecord
@@ -68,7 +68,7 @@ class Keeper:
     def __init__(self, service: Service, world: Supervising, log_bytes: int) -> None:
         self.service = service
         self.state = State.WAITING
-        self.log = ServiceLog(world.home.path(service.name, "log"), service.name, log_bytes)
+        self.log = ServiceLog(world.home.path(service.name, "log"), log_bytes)
         self.hurried = False
         self.message = ""
         self.restarts = 0
@@ -222,7 +222,7 @@ class Keeper:
             self.log.event(f"its output is lost: {self._files.out_path}: {error.strerror}", logging.ERROR)
             fd, near = os.pipe()
             os.close(near)
-        output = Output(asyncio.get_running_loop(), fd, self.log.line)
+        output = Output(asyncio.get_running_loop(), fd, self.log.take)
         await self._see_through(run, output, self._be_ready(f"adopted (pid {run.pid})"))
 
     async def _see_through(self, run: Run, output: Output, becoming_ready: object) -> None:
@@ -273,8 +273,10 @@ class Keeper:
             raise
         finally:
             os.close(near)
-        self._files.write(record.of(run.identity, run.started_at))
-        return run, Output(asyncio.get_running_loop(), far, self.log.line)
+        record = record.of(run.identity, run.started_at)
+        if process.orphan is Orphan.ADOPT:  # nobody looks for the process of one that ends with us
+            self._files.write(record)
+        return run, Output(asyncio.get_running_loop(), far, self.log.take)
 
     async def _await_ready(self, run: Run) -> None:
         assert self._channel is not None
@@ -296,7 +298,7 @@ class Keeper:
         self.anew, self._was_ready = self._was_ready, True
         if not self._step(Happened.READY, message):
             return
-        if self._files.record is not None:
+        if self._files.record is not None and self.service.process.orphan is Orphan.ADOPT:
             self._files.write(self._files.record.as_ready())
         self._hook("ready")
         if self._run is not None and platform.is_stopped(self._run.pid):

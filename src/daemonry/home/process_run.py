@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from daemonry.clock import Deadline
 from daemonry.home.service import Orphan, Process
@@ -58,7 +58,7 @@ class Run:
 
     def owns(self, pid: int) -> bool:
         """Whether a process belongs to it."""
-        return pid == self.pid or pid in sweep.belonging(0, self.mark)
+        return pid == self.pid or sweep.belongs(pid, 0, self.mark)
 
     async def terminate(self, numbers: Sequence[int], timeout_s: float) -> None:
         """Ask it to end by one signal after the other, kill it, and return when its first process has ended.
@@ -91,7 +91,7 @@ class Run:
         """Kill all of it at once."""
         orphans.finish(orphans.pinned_below(self.pid, self.mark), 0)
         self.send_signal(signal.SIGKILL)
-        sweep.send(0, self.mark, frozenset(), signal.SIGKILL)
+        sweep.send(0, self.mark, frozenset(), signal.SIGKILL, among=self._among)
 
     async def sweep(self) -> set[int]:
         """End what its first process has left, and return those that cannot be ended.
@@ -101,7 +101,21 @@ class Run:
         grace_s = SERVICE_SWEEP_S
         if self._asked_until is not None:
             grace_s = max(grace_s, self._asked_until.remaining_s() or 0.0)
+        if not self._hidden and not self._left():
+            self._close()
+            return set()
         return await asyncio.to_thread(self._sweep_all, grace_s)
+
+    def _left(self) -> set[int]:
+        """Return the processes of it that live."""
+        return sweep.belonging(0, self.mark, self._among)
+
+    def _among(self) -> Iterable[int]:
+        """Return the processes that it may have started, and others."""
+        return sweep.all_pids()
+
+    def _close(self) -> None:
+        """Let go of it: it has ended, and left nothing."""
 
     def _sweep_all(self, grace_s: float) -> set[int]:
         deadline = Deadline(grace_s)
@@ -111,7 +125,7 @@ class Run:
         return left
 
     def _sweep(self, grace_s: float) -> set[int]:
-        return sweep.end(0, self.mark, grace_s, asked=self._asked_group)
+        return sweep.end(0, self.mark, grace_s, asked=self._asked_group, among=self._among)
 
     @property
     def _asked_group(self) -> int:
@@ -126,11 +140,27 @@ class Run:
             self.ended.set_result(code)
 
 
-class _OwnedRun(Run):
+class _ChildRun(Run):
+    """A run whose first process is our child.
+
+    As a subreaper we become the parent of all that its processes leave when they end, so only what is
+    below it, and below children that we do not know, can be its: nothing else is looked at.
+    """
+
+    def __init__(self, identity: Identity, mark: str, started_at: float, reaper: Reaper) -> None:
+        super().__init__(identity, mark, started_at)
+        self._reaper = reaper
+
+    def _among(self) -> Iterable[int]:
+        return orphans.left_to_us(self._reaper.knows) | orphans.descendants([self.pid]) | {self.pid}
+
+
+class _OwnedRun(_ChildRun):
     def __init__(self, owned: Owned, reaper: Reaper) -> None:
-        super().__init__(_identity(owned.pid), owned.mark, time.time())
+        super().__init__(_identity(owned.pid), owned.mark, time.time(), reaper)
         self._owned = owned
         self._group = owned.group
+        owned.close_pidfd()  # the reaper sees its end
         reaper.watch(owned.pid, self._collect, self._pause)
         reaper.watch(owned.group, owned.is_guarded)
 
@@ -151,9 +181,15 @@ class _OwnedRun(Run):
     def _sweep(self, grace_s: float) -> set[int]:
         # The watcher is of the group, and goes last.
         spared = frozenset((self._group,))
-        left = sweep.end(self._group, self.mark, grace_s, spared, self._asked_group)
-        self._owned.close()
+        left = sweep.end(self._group, self.mark, grace_s, spared, self._asked_group, self._among)
+        self._close()
         return left - {self._group}
+
+    def _left(self) -> set[int]:
+        return sweep.belonging(self._group, self.mark, self._among) - {self._group}
+
+    def _close(self) -> None:
+        self._owned.close(reaped=False)  # the reaper does it: to wait here would hold all others up
 
     @property
     def _asked_group(self) -> int:
@@ -163,11 +199,11 @@ class _OwnedRun(Run):
         return self._owned.is_guarded()
 
 
-class _FreeRun(Run):
+class _FreeRun(_ChildRun):
     """A child that leads a session of its own and knows no lifeline."""
 
     def __init__(self, process: subprocess.Popen[bytes], mark: str, reaper: Reaper) -> None:
-        super().__init__(_identity(process.pid), mark, time.time())
+        super().__init__(_identity(process.pid), mark, time.time(), reaper)
         self._process = process
         reaper.watch(process.pid, self._collect, self._pause)
 

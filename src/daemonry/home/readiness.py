@@ -30,7 +30,7 @@ from daemonry.backoff import delays
 from daemonry.errors import BadFrame, DaemonryError
 from daemonry.home.process_run import Run
 from daemonry.home.service import Kind, Ready, Service
-from daemonry.home.service_log import Output, ServiceLog
+from daemonry.home.service_log import Output, ServiceLog, by_line
 from daemonry.limits import READY_ATTEMPT_S, READY_RETRY_FIRST_S, READY_RETRY_MAX_S, STARTED_AFTER_S
 from daemonry.process import platform
 from daemonry.transport.connect import connect
@@ -123,7 +123,7 @@ class Channel:
         self.extra[READY_FD_VARIABLE] = str(near)
         # The same as `process.spawn` gives to our own daemons; they close it when they are ready.
         self.extra["DAEMONRY_BOOT"] = strict_json.encode({"ready_fd": near})
-        self._output = Output(asyncio.get_running_loop(), far, self._message, self._closed)
+        self._output = Output(asyncio.get_running_loop(), far, by_line(self._message), self._closed)
 
     def _closed(self) -> None:
         # The pipe of a process that ends closes first, and how it ended says more.

@@ -1,7 +1,12 @@
-"""A service's log: what it writes to standard output and error, line by line, in one rotated file.
+"""A service's log: what it writes to standard output and error, in one rotated file.
 
-Owns the way from the service's pipe to the file.  The supervisor is the one writer, so the file can
-be rotated, and lines can be watched for.  The form of the file is `process.logs`'s.
+    2026-01-31T12:00:00.123Z listening on port 8080
+    {"time": "2026-01-31T12:00:01.000Z", "level": "info", "logger": "daemonry.home", "message": "ready ..."}
+
+Owns the way from the service's pipe to the file.  Its lines are moved as they came, with the time at
+which they were read before each: they are not parsed, decoded or escaped until somebody reads them.
+What happened to the service stands between them as JSON.  The supervisor is the one writer, so the file
+can be rotated, and lines can be watched for.  Size and parts are `process.logs`'s.
 """
 
 from __future__ import annotations
@@ -9,11 +14,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections import deque
+import time
 from collections.abc import Callable
 
-from daemonry.limits import LOG_TAIL_LINES, MAX_SERVICE_LINE_BYTES, READ_BYTES
-from daemonry.process.logs import LogFile
+from daemonry.limits import MAX_SERVICE_LINE_BYTES, READ_BYTES
+from daemonry.process.logs import LogFile, moment
 
 Watch = Callable[[str], None]
 
@@ -23,60 +28,53 @@ class ServiceLog:
 
     Args:
         path: the file.
-        name: the service.
         most_bytes: how large the file may become.
 
     Attributes:
-        tail: the last lines of the present run.
-        watches: told each line that the service writes.
+        watches: called with each line that the service writes.
     """
 
-    def __init__(self, path: str, name: str, most_bytes: int) -> None:
-        self.tail: deque[str] = deque(maxlen=LOG_TAIL_LINES)
+    def __init__(self, path: str, most_bytes: int) -> None:
         self.watches: list[Watch] = []
-        self._name = name
         self._file = LogFile(path, most_bytes)
 
-    def line(self, line: str) -> None:
-        """Write a line of the service."""
-        self.tail.append(line)
-        self._write(line, logging.INFO, self._name)
-        for watch in list(self.watches):
-            watch(line)
+    def take(self, lines: bytes) -> None:
+        """Write lines of the service, each with its end."""
+        stamp = moment(time.time()).encode() + b" "
+        self._file.write_lines(stamp + lines[:-1].replace(b"\n", b"\n" + stamp) + b"\n")
+        if self.watches:
+            for watch in list(self.watches):
+                by_line(watch)(lines)
 
     def event(self, message: str, level: int) -> None:
         """Write what happened to the service, between its own lines."""
-        self._write(message, level, "daemonry.home")
+        self._file.emit(logging.LogRecord("daemonry.home", level, "", 0, message, None, None))
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-    def _write(self, message: str, level: int, logger: str) -> None:
-        record = logging.LogRecord(logger, level, "", 0, message, None, None)
-        self._file.emit(record)
-
 
 class Output:
-    """Reads a pipe and hands on its lines; a line that never ends is cut.
+    """Reads a pipe and hands on whole lines; a line that never ends is cut.
 
     Args:
         fd: the pipe's reading end; owned by this object.
-        line: told each line, without its end.
-        closed: told once that nobody writes there any more.
+        take: called with whole lines, each with its end.
+        closed: called once, when nobody writes there any more.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         fd: int,
-        line: Watch,
+        take: Callable[[bytes], None],
         closed: Callable[[], None] = lambda: None,
     ) -> None:
         self._closed = closed
         self._loop = loop
         self._fd = fd
-        self._line = line
+        self._take = take
         self._held = b""
         os.set_blocking(fd, False)
         loop.add_reader(fd, self._read)
@@ -96,12 +94,15 @@ class Output:
         if not data:
             self._close()
             return False
-        *lines, self._held = (self._held + data).split(b"\n")
+        end = data.rfind(b"\n") + 1
+        if end:
+            whole, self._held = self._held + data[:end], data[end:]
+            self._take(cut(whole))
+        else:
+            self._held += data
         while len(self._held) > MAX_SERVICE_LINE_BYTES:
-            lines.append(self._held[:MAX_SERVICE_LINE_BYTES])
+            self._take(self._held[:MAX_SERVICE_LINE_BYTES] + b"\n")
             self._held = self._held[MAX_SERVICE_LINE_BYTES:]
-        for line in lines:
-            self._line(_text(line))
         return True
 
     def _close(self) -> None:
@@ -111,10 +112,26 @@ class Output:
         os.close(self._fd)
         self._fd = -1
         if self._held:
-            self._line(_text(self._held))
+            self._take(cut(self._held + b"\n"))
             self._held = b""
         self._closed()
 
 
-def _text(line: bytes) -> str:
-    return line.removesuffix(b"\r").decode("utf-8", "backslashreplace")
+def cut(lines: bytes) -> bytes:
+    """Return whole lines with the first cut if it is longer than a line may be; no other is, in one read."""
+    most = MAX_SERVICE_LINE_BYTES
+    first = lines.find(b"\n")
+    if first <= most:
+        return lines
+    pieces = [lines[at : min(at + most, first)] for at in range(0, first, most)]
+    return b"\n".join(pieces) + lines[first:]
+
+
+def by_line(line: Watch) -> Callable[[bytes], None]:
+    """Return a function that takes whole lines and calls `line` with the text of each."""
+
+    def take(lines: bytes) -> None:
+        for one in lines[:-1].split(b"\n"):
+            line(one.removesuffix(b"\r").decode("utf-8", "backslashreplace"))
+
+    return take

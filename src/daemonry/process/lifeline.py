@@ -91,17 +91,27 @@ class Owned:
         """The number of its process group, which is not its pid; meaningless once `poll` gives a code."""
         return self._watcher.group
 
+    def close_pidfd(self) -> None:
+        """Give back the descriptor that only the blocking methods and `wait_ended` need."""
+        with self._lock:
+            fd, self._pidfd = self._pidfd, -1
+        if fd >= 0:
+            os.close(fd)
+
     def collect(self) -> int | None:
         """Do as `poll` does, and leave what the child has left in its group; `close` ends that."""
         return self._process.poll()
 
-    def close(self) -> None:
+    def close(self, *, reaped: bool = True) -> None:
         """End what an ended child has left in its group.  Twice is not an error.
 
         The other methods do so by themselves when they find that it has ended, except `collect`.
+
+        Args:
+            reaped: whether to wait for the watcher's end too; otherwise `is_guarded` reaps it later.
         """
         if self._process.poll() is not None:
-            self._bury()
+            self._bury(reaped=reaped)
 
     def poll(self) -> int | None:
         """Return the exit code, negative for a signal; None while it lives."""
@@ -214,13 +224,10 @@ class Owned:
         with self._lock:
             return os.dup(self._pidfd) if self._pidfd >= 0 else None
 
-    def _bury(self) -> None:
+    def _bury(self, *, reaped: bool = True) -> None:
         """End what the child left in its group, and the watcher."""
-        self._watcher.end()
-        with self._lock:
-            fd, self._pidfd = self._pidfd, -1
-        if fd >= 0:
-            os.close(fd)
+        self._watcher.end(reaped=reaped)
+        self.close_pidfd()
 
 
 async def _readable(loop: Any, fd: int) -> None:
@@ -277,14 +284,15 @@ class _Watcher:
             except ProcessLookupError:
                 pass  # somebody killed the watcher, and the child has left the group
 
-    def end(self) -> None:
-        """Kill the whole group, watcher and all.  Twice is not an error."""
+    def end(self, *, reaped: bool = True) -> None:
+        """Kill the whole group, watcher and all, and wait for its end if asked.  Twice is not an error."""
         with self._lock:
             if self._lifeline < 0 or self._owner != os.getpid():
                 return
             if self._process.poll() is None:
                 os.killpg(self.group, signal.SIGKILL)
-                self._process.wait()
+                if reaped:
+                    self._process.wait()
             os.close(self._lifeline)
             self._lifeline = -1
 

@@ -28,9 +28,8 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """Return what a line about `record` holds."""
-    seconds, millis = divmod(int(record.created * 1000), 1000)
     fields: dict[str, Any] = {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{millis:03d}Z",
+        "time": moment(record.created),
         "level": record.levelname.lower(),
         "logger": record.name,
         "message": _cut(record.getMessage()),
@@ -41,6 +40,12 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     if record.exc_info and record.exc_info[0] is not None:
         fields["trace"] = _cut(logging.Formatter().formatException(record.exc_info))
     return fields
+
+
+def moment(time_s: float) -> str:
+    """Return a time in seconds since 1970 in the form of a line: 2026-01-31T12:00:00.123Z."""
+    seconds, millis = divmod(int(time_s * 1000), 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{millis:03d}Z"
 
 
 def _cut(text: str) -> str:
@@ -74,9 +79,22 @@ class LogFile(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line; never raises, whatever the record or the disk."""
         try:
-            self._write(strict_json.encode(fields_of(record)))
+            self._write(_line(fields_of(record)))
         except Exception:  # noqa: BLE001  # a record holds anything, and its text is made here
             self.dropped += 1
+
+    def write_lines(self, data: bytes) -> None:
+        """Write whole lines as they are, each with its end; never raises."""
+        while data:
+            room = self._most_bytes - self._size
+            fits = len(data) if len(data) <= room else data.rfind(b"\n", 0, max(room, 0)) + 1
+            if not fits:  # in a part of its own; one line at least
+                fits = data.rfind(b"\n", 0, self._most_bytes) + 1 or data.find(b"\n") + 1
+            portion, data = data[:fits], data[fits:]
+            try:
+                self._write(portion)
+            except OSError:
+                self.dropped += portion.count(b"\n")
 
     def rotate_no_more(self) -> None:
         """Leave rotating to another process, which writes to the same file from now on."""
@@ -96,21 +114,18 @@ class LogFile(logging.Handler):
         self._fd = open_regular(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._size = os.fstat(self._fd).st_size
 
-    def _write(self, line: str) -> None:
+    def _write(self, data: bytes) -> None:
         if self._fd >= 0 and os.fstat(self._fd).st_nlink == 0:  # somebody removed it
             os.close(self._fd)
             self._fd = -1
         if self._fd < 0:
             self._open()
         if self.dropped:
-            self._append(
-                strict_json.encode({"level": "error", "message": f"{self.dropped} lines were lost here"})
-            )
+            self._append(_line({"level": "error", "message": f"{self.dropped} lines were lost here"}))
             self.dropped = 0  # not before: a disk that is still full must not make us forget them
-        self._append(line)
+        self._append(data)
 
-    def _append(self, line: str) -> None:
-        data = (line + "\n").encode("utf-8")
+    def _append(self, data: bytes) -> None:
         if self._size and self._size + len(data) > self._most_bytes:
             self._rotate()
         if self._torn:
@@ -130,6 +145,10 @@ class LogFile(logging.Handler):
             if os.path.exists(newer):
                 os.replace(newer, older)
         self._open()
+
+
+def _line(fields: dict[str, Any]) -> bytes:
+    return (strict_json.encode(fields) + "\n").encode("utf-8")
 
 
 class Terminal(logging.Handler):

@@ -21,10 +21,13 @@ import os
 import select
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 from daemonry.clock import Deadline
 from daemonry.limits import STRAY_LOOK_S, STRAY_ROUNDS_MAX
 from daemonry.process import platform, sweep
+
+_HAS_CHILDREN: Final = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 
 
 def pinned_below(pid: int, mark: str) -> dict[int, int]:
@@ -37,15 +40,20 @@ def pinned_below(pid: int, mark: str) -> dict[int, int]:
 
 def below(pid: int, mark: str) -> set[int]:
     """Return the descendants of a process that do not bear a mark, less daemons and what is below those."""
-    children = _children()
+    return {one for one in descendants([pid]) if _lives(one) and not sweep.belongs(one, 0, mark)}
+
+
+def descendants(pids: Iterable[int]) -> set[int]:
+    """Return all below these processes, zombies too, less daemons and what is below those."""
+    children_of = _children_of()
     found: set[int] = set()
-    left = [pid]
+    left = list(pids)
     while left:
-        for child in children.get(left.pop(), ()):
+        for child in children_of(left.pop()):
             if child not in found and not _is_daemon(child):
                 found.add(child)
                 left.append(child)
-    return {one for one in found if not sweep.belongs(one, 0, mark)}
+    return found
 
 
 def pin(pids: Iterable[int]) -> dict[int, int]:
@@ -86,6 +94,12 @@ def finish(pinned: dict[int, int], grace_s: float) -> None:
     unpin(pinned)
 
 
+def left_to_us(knows: Callable[[int], bool]) -> set[int]:
+    """Return our children of which `knows` says no, and all below them; from any thread."""
+    found = {pid for pid in _children_of()(os.getpid()) if not knows(pid)}
+    return found | descendants(found) if found else found
+
+
 class Foundlings:
     """The children of this process that it has not started: what others below it have left.
 
@@ -96,12 +110,11 @@ class Foundlings:
     def __init__(self, knows: Callable[[int], bool]) -> None:
         self._knows = knows
         # Of the program that became this one, as a container's entry point does by `exec`.
-        self._inherited = {pid: platform.start_time(pid) for pid in _children().get(os.getpid(), ())}
+        self._inherited = {pid: platform.start_time(pid) for pid in _children_of()(os.getpid())}
 
     def pids(self) -> set[int]:
         """Return who they are.  To be called by the thread that starts and reaps our children."""
-        found = _children().get(os.getpid(), ())
-        return {pid for pid in found if not self._is_spared(pid)}
+        return {pid for pid in _children_of()(os.getpid()) if not self._is_spared(pid) and _lives(pid)}
 
     def _is_spared(self, pid: int) -> bool:
         if self._knows(pid) or _is_daemon(pid):
@@ -145,18 +158,44 @@ def _rounds(counts: Callable[[], bool]) -> Iterator[None]:
         left -= counts()
 
 
+def _children_of() -> Callable[[int], Iterable[int]]:
+    """Return a function that returns the children of a process.
+
+    The kernel lists them per thread (proc(5), CONFIG_PROC_CHILDREN); where it does not, all processes
+    are looked at once.
+    """
+    if _HAS_CHILDREN:
+        return _listed_children
+    children = _children()
+    return lambda pid: children.get(pid, ())
+
+
+def _listed_children(pid: int) -> list[int]:
+    found: list[int] = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
+                found += map(int, file.read().split())
+    except OSError:  # it has ended, or one of its threads; the children of that are another's by now
+        pass
+    return found
+
+
 def _children() -> dict[int, list[int]]:
-    """Return the living processes by their parents."""
+    """Return the processes by their parents."""
     found: dict[int, list[int]] = {}
     for pid in sweep.all_pids():
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
-                state, parent = file.read().rpartition(b")")[2].split()[:2]
-        except (OSError, ValueError):
+                parent = file.read().rpartition(b")")[2].split(None, 2)[1]
+        except (OSError, ValueError, IndexError):
             continue  # it has ended
-        if state not in (b"Z", b"X"):
-            found.setdefault(int(parent), []).append(pid)
+        found.setdefault(int(parent), []).append(pid)
     return found
+
+
+def _lives(pid: int) -> bool:
+    return platform.start_time(pid) is not None
 
 
 def _is_daemon(pid: int) -> bool:

@@ -20,8 +20,10 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Final
+
+    Among = Callable[[], Iterable[int]]
 
 # In the environment of everything that an owned child starts, so that those are found that left
 # its process group, as a program does that makes itself a daemon.
@@ -37,18 +39,33 @@ _ROUND_S: Final = 0.1
 _MOST_ROUNDS: Final = 50
 
 
-def belonging(group: int, mark: str) -> set[int]:
+def all_pids() -> Iterator[int]:
+    """Yield the number of each process, also of those that have ended and were not reaped."""
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        return
+    yield from (int(name) for name in names if name.isdigit())
+
+
+def belonging(group: int, mark: str, among: Among = all_pids) -> set[int]:
     """Return the processes of a process group, and those that bear a mark; zombies are none.
 
     Args:
         group: the group's number; 0 for none.
         mark: the value of `MARK_VARIABLE`; "" for none.
+        among: returns the processes to look at: to look at all takes long on a busy machine.
     """
-    return {pid for pid in all_pids() if belongs(pid, group, mark)}
+    return {pid for pid in among() if belongs(pid, group, mark)}
 
 
 def end(
-    group: int, mark: str, grace_s: float, spared: frozenset[int] = frozenset(), asked: int = 0
+    group: int,
+    mark: str,
+    grace_s: float,
+    spared: frozenset[int] = frozenset(),
+    asked: int = 0,
+    among: Among = all_pids,
 ) -> set[int]:
     """End the processes of a group and those that bear a mark, and wait until they are gone.
 
@@ -58,30 +75,31 @@ def end(
         grace_s: how long they have between SIGTERM and SIGKILL, in seconds.
         spared: those that are left alone.
         asked: a group that has been asked already; many take a second SIGTERM for "at once".
+        among: as for `belonging`.
 
     Returns:
         The ones that live on: of another user, or in a wait of the kernel that cannot be ended.
     """
-    send(group, mark, spared, signal.SIGTERM, asked)
-    send(group, mark, spared, signal.SIGCONT, asked)  # one that was stopped could not obey
-    if _wait_gone(group, mark, spared, time.monotonic() + grace_s):
+    send(group, mark, spared, signal.SIGTERM, asked, among)
+    send(group, mark, spared, signal.SIGCONT, asked, among)  # one that was stopped could not obey
+    if _wait_gone(group, mark, spared, time.monotonic() + grace_s, among):
         return set()
-    return kill(group, mark, spared)
+    return kill(group, mark, spared, among)
 
 
-def kill(group: int, mark: str, spared: frozenset[int] = frozenset()) -> set[int]:
+def kill(group: int, mark: str, spared: frozenset[int] = frozenset(), among: Among = all_pids) -> set[int]:
     """Kill the processes of a group and those that bear a mark; arguments and answer as for `end`."""
     for _ in range(_MOST_ROUNDS):
-        if not send(group, mark, spared, signal.SIGKILL):
+        if not send(group, mark, spared, signal.SIGKILL, among=among):
             break
-        if _wait_gone(group, mark, spared, time.monotonic() + _ROUND_S):
+        if _wait_gone(group, mark, spared, time.monotonic() + _ROUND_S, among):
             return set()
-    return belonging(group, mark) - spared
+    return belonging(group, mark, among) - spared
 
 
-def _wait_gone(group: int, mark: str, spared: frozenset[int], until_s: float) -> bool:
+def _wait_gone(group: int, mark: str, spared: frozenset[int], until_s: float, among: Among) -> bool:
     while True:
-        left = dict(_pinned(group, mark, spared))
+        left = dict(_pinned(group, mark, spared, among))
         try:
             if not left:
                 return True
@@ -106,7 +124,9 @@ def _wait_ended(pidfds: list[int], until_s: float) -> bool:
     return True
 
 
-def send(group: int, mark: str, spared: frozenset[int], number: int, but: int = 0) -> bool:
+def send(
+    group: int, mark: str, spared: frozenset[int], number: int, but: int = 0, among: Among = all_pids
+) -> bool:
     """Send a signal to the processes of a group and those that bear a mark; whether there was one.
 
     Args:
@@ -115,9 +135,10 @@ def send(group: int, mark: str, spared: frozenset[int], number: int, but: int = 
         spared: those that are left alone.
         number: the signal's.
         but: a group whose members are left alone, also those that are born meanwhile.
+        among: as for `belonging`.
     """
     reached = False
-    for pid, fd in (pinned := dict(_pinned(group, mark, spared))).items():
+    for pid, fd in (pinned := dict(_pinned(group, mark, spared, among))).items():
         try:
             if but and os.getpgid(pid) == but:
                 continue
@@ -129,8 +150,8 @@ def send(group: int, mark: str, spared: frozenset[int], number: int, but: int = 
     return reached
 
 
-def _pinned(group: int, mark: str, spared: frozenset[int]) -> Iterator[tuple[int, int]]:
-    for pid in belonging(group, mark) - spared:
+def _pinned(group: int, mark: str, spared: frozenset[int], among: Among) -> Iterator[tuple[int, int]]:
+    for pid in belonging(group, mark, among) - spared:
         try:
             fd = os.pidfd_open(pid)
         except OSError:
@@ -144,15 +165,6 @@ def _pinned(group: int, mark: str, spared: frozenset[int]) -> Iterator[tuple[int
 def _close(pinned: dict[int, int]) -> None:
     for fd in pinned.values():
         os.close(fd)
-
-
-def all_pids() -> Iterator[int]:
-    """Yield the number of each process, also of those that have ended and were not reaped."""
-    try:
-        names = os.listdir("/proc")
-    except OSError:
-        return
-    yield from (int(name) for name in names if name.isdigit())
 
 
 def belongs(pid: int, group: int, mark: str) -> bool:

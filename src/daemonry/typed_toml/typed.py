@@ -12,6 +12,7 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -123,6 +124,11 @@ def _with(values: Any, path: list[str | int], inside: Any) -> Any:
 
 def fields(kind: type) -> dict[str, tuple[str, Any]]:
     """Return a configuration type's fields: by key in the file, the attribute and its annotation."""
+    return _fields(kind)
+
+
+@lru_cache(maxsize=256)  # a home of a hundred services asks for the same type a hundred times
+def _fields(kind: type) -> dict[str, tuple[str, Any]]:
     hints = get_type_hints(kind, include_extras=True)
     if issubclass(kind, msgspec.Struct):
         return {field.encode_name: (field.name, hints[field.name]) for field in msgspec.structs.fields(kind)}
