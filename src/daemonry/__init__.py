@@ -92,8 +92,8 @@ if TYPE_CHECKING:
     from daemonry.process.regular_file import read_regular as read_regular
     from daemonry.process.token_file import keep_token as keep_token
     from daemonry.service.client.asynchronous import AsyncClient as AsyncClient
-    from daemonry.service.client.asynchronous import Pool as Pool
     from daemonry.service.client.blocking import Client as Client
+    from daemonry.service.client.pool import Pool as Pool
     from daemonry.service.interface.declare import CallError as CallError
     from daemonry.service.interface.declare import Interface as Interface
     from daemonry.service.interface.declare import method as method
@@ -132,7 +132,7 @@ _HOMES = {
     "Owned": "daemonry.process.lifeline",
     "Part": "daemonry.daemon.http_settings",
     "Place": "daemonry.process.place",
-    "Pool": "daemonry.service.client.asynchronous",
+    "Pool": "daemonry.service.client.pool",
     "RESTART": "daemonry.daemon.config",
     "Refused": "daemonry.errors",
     "Reply": "daemonry.wire.text",

@@ -20,8 +20,7 @@ from daemonry.clock import Deadline
 from daemonry.daemon.instance import Instance
 from daemonry.limits import CONNECT_TIMEOUT_S
 from daemonry.service.client.blocking import Client
-from daemonry.service.client.link import time_left_s
-from daemonry.service.client.replies import CALL_TIMEOUT_S
+from daemonry.service.client.engine import CALL_TIMEOUT_S, time_left_s
 from daemonry.service.interface.marks import READS, is_idempotent, only_reads
 from daemonry.spelling import did_you_mean, nearest
 from daemonry.terminal_text import printable

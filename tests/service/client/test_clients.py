@@ -14,7 +14,7 @@ import pytest
 from daemonry import AsyncClient, CallError, Client, Context, Interface, Pool, errors, method
 from daemonry.clock import monotonic
 from daemonry.limits import READ_BYTES
-from daemonry.service.client.replies import CALL_TIMEOUT_S, first_deadline
+from daemonry.service.client.engine import CALL_TIMEOUT_S, first_deadline
 from daemonry.testing import wait_until
 from daemonry.transport.connect import connect
 from daemonry.transport.endpoint import Endpoint
@@ -525,8 +525,8 @@ def test_an_asyncio_stream_that_is_not_read_is_not_listened_to(jobs):
     async def talk(client):
         async with contextlib.aclosing(client.stream(f"{NAME}.Count", {"to": 1_000_000})) as stream:
             assert await anext(stream) == {"result": 0}
-            await asyncio.to_thread(wait_until, lambda: not client._is_reading)
-            assert client._talk.buffered_bytes <= 2 * READ_BYTES
+            await asyncio.to_thread(wait_until, lambda: not client._lines[0]._is_reading)
+            assert client._lines[0].talk.buffered_bytes <= 2 * READ_BYTES
             for number in range(1, 20_000):
                 assert await anext(stream) == {"result": number}
 

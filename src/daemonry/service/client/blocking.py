@@ -1,9 +1,9 @@
 """The blocking client of typed calls.
 
-Owns calls and their attempts: calls in turn, streams as iterators, and for each failure what it means
-for the question that matters, whether the call ran.  Its connections are `link`'s, and which call has
-which is `turns`'.  Works with the standard library alone; a process that has loaded msgspec for
-something else, such as a typed proxy, uses it here too.
+Owns how the steps of a call are performed where waiting blocks, and the short way of a typed call.  What
+the steps are, and what a failure of one means for the call, is `engine`'s.  Its connections are `link`'s,
+and which call has which is `turns`'.  Works with the standard library alone; a process that has loaded
+msgspec for something else, such as a typed proxy, uses it here too.
 
 A timeout is for the whole call; a stream has one for its first reply, and none by default for those
 behind it.  A client that knows where its daemon is connects anew and calls again where `retry` says
@@ -16,49 +16,47 @@ from _socket import MSG_DONTWAIT
 from _thread import get_ident
 
 from daemonry import faults
-from daemonry.clock import Deadline, monotonic
+from daemonry.clock import Deadline, monotonic, sleep
 from daemonry.limits import CONNECT_TIMEOUT_S, MAX_CLIENT_CONNECTIONS, READ_BYTES
+from daemonry.service.client.engine import (
+    CALL_TIMEOUT_S,
+    DELIVER,
+    PEEK,
+    READ,
+    SLEEP,
+    WRITE,
+    Engine,
+    connect_time_s,
+    first_deadline,
+    time_left_s,
+)
 from daemonry.service.client.link import Link
-from daemonry.service.client.replies import CALL_TIMEOUT_S, failed, first_deadline
 from daemonry.service.client.turns import Turns
 from daemonry.transport.connect import connect
 from daemonry.transport.endpoint import Endpoint
 from daemonry.transport.stream import Stream
-from daemonry.wire.varlink import AnyReply, Call
+from daemonry.wire.varlink import Call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
     from typing import Any, Self, TypeVar
 
+    from daemonry.service.client.engine import Steps
     from daemonry.service.client.proxy import Converter
-    from daemonry.service.client.retry import Attempts
     from daemonry.service.interface.declare import Interface
     from daemonry.transport.ancillary import Fd
 
     AnyInterface = TypeVar("AnyInterface", bound=Interface)
 
 
-class Client:
-    """Calls to a daemon, from any thread.
+class Driver(Engine):
+    """Performs the steps of calls, and has the connections that it performs them on.
 
-    Each call has a connection of its own while it is under way: threads that call at the same time
-    do not wait for each other, and a stream that goes on holds up nobody.  After a fork the child makes
-    its own connections.  A client that was made by `connect` or `ensure` can be pickled: what travels
-    is where the daemon is.
-
-    A client that was made by `connect` knows where its daemon is.  When its connection is lost, or
-    ended with a call that did, the next call makes a new one; and a call that certainly did not run,
-    or that may run twice (`idempotent`), is made again, within its timeout.
-
-    Args:
-        stream: a connected stream, which the client closes; None to connect with the first call.
-        endpoint: where to connect, and connect anew; None for never: then there is one connection,
-            and calls wait for each other.
-        reconnect: how to; `daemonry.connect` by default.
+    Args: as `Client`.
     """
 
-    __slots__ = ("_closed", "_endpoint", "_free", "_reconnect_by", "_turns", "_waiting", "_whom")
+    __slots__ = ("_free", "_turns", "_waiting")
 
     def __init__(
         self,
@@ -78,21 +76,6 @@ class Client:
         if stream is not None:
             turns.begin(stream)
 
-    @classmethod
-    def connect(cls, target: str | Endpoint, timeout_s: float = CONNECT_TIMEOUT_S) -> Self:
-        """Connect to a daemon by its endpoint.
-
-        Raises:
-            As `daemonry.connect`: nothing was sent.
-        """
-        endpoint = _parsed(target) if isinstance(target, str) else target
-        return cls(connect(endpoint, timeout_s), endpoint)
-
-    @property
-    def peer(self) -> str:
-        """Who is at the other end, for people."""
-        return str(self._whom)
-
     @property
     def closed(self) -> bool:
         """Whether no connection is open; the next call makes a new one, if it may."""
@@ -106,14 +89,99 @@ class Client:
         self._closed = True
         self._turns.close()
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __repr__(self) -> str:
+        lines = sum(link.is_open for link in self._turns.live())
+        return self._state(lines, max(0, lines - len(self._free)), len(self._waiting))
+
+    # --- which connection ---------------------------------------------------------------------
+
+    def _take(self, deadline: Deadline) -> Link:
+        """Return the connection for a call, which `_put_back` gets behind it."""
         if self._closed:
-            raise TypeError(f"cannot pickle the client of {self.peer}: it is closed")
-        if self._endpoint is None:
-            raise TypeError(
-                f"cannot pickle the client of {self.peer}: it has this one connection and knows no endpoint"
-            )
-        return type(self), (None, self._endpoint, self._reconnect_by)
+            raise faults.ClientClosed(self.peer, "no")
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self._turns.take(deadline)
+
+    def _put_back(self, link: Link) -> None:
+        if not link.talk.at_rest:
+            link.finish()
+        self._free.append(link)
+        if self._waiting or self._closed:
+            self._settle()
+
+    def _settle(self) -> None:
+        if self._closed:
+            self._turns.close_free()
+        self._turns.settle()
+
+    # --- the driver ---------------------------------------------------------------------------
+
+    def _perform(self, link: Link, steps: Steps[Any]) -> Any:
+        """Perform steps up to the next reply of a stream, or to what came of the call; return that."""
+        result: Any = None
+        error: faults.DaemonryError | None = None
+        try:
+            while True:
+                step = steps.send(result) if error is None else steps.throw(error)
+                result = error = None
+                kind = step.kind
+                try:
+                    if kind is READ:
+                        result = link.stream.read(READ_BYTES, time_left_s(step.deadline))
+                    elif kind is WRITE:
+                        link.write(step.value, step.value_fds, step.deadline)
+                    elif kind is DELIVER:
+                        return step.value
+                    elif kind is PEEK:
+                        result = link.peek()
+                    elif kind is SLEEP:
+                        sleep(step.value)
+                    else:
+                        link.connect(self._reconnect_by(step.value, connect_time_s(step.deadline)))
+                        self._turns.add(link)  # which forgets all connections in a forked process
+                except faults.DaemonryError as raised:
+                    error = raised
+        except StopIteration as ended:
+            return ended.value
+        finally:
+            error = None  # whose trace knows this frame
+
+
+class Client(Driver):
+    """Calls to a daemon, from any thread.
+
+    Each call has a connection of its own while it is under way: threads that call at the same time
+    do not wait for each other, and a stream that goes on holds up nobody.  After a fork the child makes
+    its own connections.  A client that was made by `connect` or `ensure` can be pickled: what travels
+    is where the daemon is.
+
+    A client that was made by `connect` knows where its daemon is.  When its connection is lost, or
+    ended with a call that did, the next call makes a new one; and a call that certainly did not run,
+    or that may run twice (`idempotent`), is made again, within its timeout.
+
+    Args:
+        stream: a connected stream, which the client closes; None to connect with the first call.
+        endpoint: where to connect, and connect anew; None for never: then there is one connection,
+            and calls wait for each other.
+        reconnect: how to; `daemonry.connect` by default.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def connect(cls, target: str | Endpoint, timeout_s: float = CONNECT_TIMEOUT_S) -> Self:
+        """Connect to a daemon by its endpoint.
+
+        Raises:
+            As `daemonry.connect`: nothing was sent.
+        """
+        endpoint = _parsed(target) if isinstance(target, str) else target
+        return cls(connect(endpoint, timeout_s), endpoint)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._packed(None)
 
     def call(
         self,
@@ -149,7 +217,8 @@ class Client:
         except IndexError:
             link = self._take(deadline)
         try:
-            reply = self._answered(link, Call(method, parameters), deadline, idempotent=idempotent)
+            steps = self._answered(link, Call(method, parameters), deadline, idempotent=idempotent)
+            reply = self._perform(link, steps)
         finally:  # `_put_back`, written out
             if not link.talk.at_rest:
                 link.finish()
@@ -159,7 +228,7 @@ class Client:
         fields: dict[str, Any] = reply.parameters
         return fields
 
-    def call_typed(  # noqa: C901  # the short way is written out: it is what each call costs
+    def call_typed(  # the short way is written out: it is what each call costs
         self, converter: Converter, given: Mapping[str, Any], frame: bytes | None, timeout_s: float
     ) -> Any:
         """Call a method as a proxy does and return its result; raises as `call`.
@@ -174,7 +243,7 @@ class Client:
             timeout_s: as `call`.
         """
         began_s = monotonic()
-        failure = received = None
+        begun = failure = received = None
         try:
             link = self._free.pop()
         except IndexError:
@@ -193,29 +262,22 @@ class Client:
                             stream.wait_on_sock(timeout_s)
                         received = stream.sock.recv(READ_BYTES)
                 except OSError as error:
-                    failure = link.failed_at_once(sent, error, timeout_s)
+                    failure = error
                 if received is not None:
                     result = converter.read(received)
                     if result is not NotImplemented:
                         talk.at_rest = True
                         return result
-                elif failure is None:
-                    received, failure = link.send_rest(frame[max(sent, 0) :], _since(began_s, timeout_s))
-            reply = self._answered(
-                link,
-                Call(converter.full_name, converter.plain(given)),
-                _since(began_s, timeout_s),
-                idempotent=converter.idempotent,
-                failure=failure,
-                received=received,
-            )
+                begun = link.begun(frame, sent, received, failure, timeout_s)
+            steps = self._typed(link, converter, given, begun, _since(began_s, timeout_s))
+            return self._perform(link, steps)
         finally:  # `_put_back`, written out
+            failure = None  # whose trace knows this frame
             if not link.talk.at_rest:
                 link.finish()
             self._free.append(link)
             if self._waiting or self._closed:
                 self._settle()
-        return converter.result(reply.parameters)
 
     def call_with_fds(
         self,
@@ -243,7 +305,7 @@ class Client:
             link = self._take(deadline)
             try:
                 link.passes_fds = True
-                reply = self._answered(link, Call(method, parameters), deadline, fds)
+                reply = self._perform(link, self._answered(link, Call(method, parameters), deadline, fds))
                 return reply.parameters, link.take_fds()
             finally:
                 self._put_back(link)
@@ -300,26 +362,16 @@ class Client:
         passes_fds: bool,
         pairs: bool,
     ) -> Generator[Any, None, None]:
-        finished = False
         with _Closing(fds):
             deadline = first_deadline(first_s, idle_s)
             link = self._take(deadline)
             link.streaming_in = get_ident()
             try:
                 link.passes_fds = link.passes_fds or passes_fds
-                self._sent(link, call, deadline, fds)
-                while not finished:
-                    reply = self._next_reply(link, deadline)
-                    deadline = Deadline(idle_s)
-                    finished = not reply.continues
-                    if reply.error is not None:
-                        raise failed(reply)
-                    # A stream that ends without knowing its last reply beforehand ends with an empty one.
-                    if reply.continues or reply.parameters:
-                        yield (reply.parameters, link.take_fds()) if pairs else reply.parameters
+                steps = self._replies(link, call, fds, deadline, idle_s)
+                while (fields := self._perform(link, steps)) is not None:
+                    yield (fields, link.take_fds()) if pairs else fields
             finally:
-                if not finished:
-                    link.disconnect()
                 link.streaming_in = 0
                 self._put_back(link)
 
@@ -328,7 +380,7 @@ class Client:
         deadline = Deadline(CALL_TIMEOUT_S)
         link = self._take(deadline)
         try:
-            self._sent(link, Call(method, parameters, oneway=True), deadline)
+            self._perform(link, self._sent(link, Call(method, parameters, oneway=True), deadline))
         finally:
             self._put_back(link)
 
@@ -348,8 +400,9 @@ class Client:
         deadline = Deadline(timeout_s)
         link = self._take(deadline)
         try:
-            reply = self._answered(link, Call(method, parameters, upgrade=True), deadline)
-            return reply.parameters, UpgradedStream(link.stream, link.talk.trailing_data())
+            steps = self._upgraded(link, Call(method, parameters, upgrade=True), deadline)
+            fields, stream = self._perform(link, steps)
+            return fields, stream
         finally:  # closes the connection, unless it was given away
             self._put_back(link)
 
@@ -362,142 +415,6 @@ class Client:
         """
         made: AnyInterface = _blocking_proxy()(self, kind, timeout_s)
         return made
-
-    # --- which connection ---------------------------------------------------------------------
-
-    def _take(self, deadline: Deadline) -> Link:
-        """Return the connection for a call, which `_put_back` gets behind it."""
-        if self._closed:
-            raise faults.ClientClosed(self.peer, "no")
-        try:
-            return self._free.pop()
-        except IndexError:
-            return self._turns.take(deadline)
-
-    def _put_back(self, link: Link) -> None:
-        if not link.talk.at_rest:
-            link.finish()
-        self._free.append(link)
-        if self._waiting or self._closed:
-            self._settle()
-
-    def _settle(self) -> None:
-        if self._closed:
-            self._turns.close_free()
-        self._turns.settle()
-
-    # --- a call and its attempts --------------------------------------------------------------
-
-    def _answered(
-        self,
-        link: Link,
-        call: Call,
-        deadline: Deadline,
-        fds: Sequence[Fd] = (),
-        *,
-        idempotent: bool = False,
-        failure: faults.DaemonryError | None = None,
-        received: bytes | None = None,
-    ) -> AnyReply:
-        """Make a call until it is answered, and return its reply.
-
-        Args:
-            link: its connection.
-            call: the call.
-            deadline: for all its attempts.
-            fds: what has left with a call that may have run cannot leave again.
-            idempotent: as `call`.
-            failure: how a first attempt failed that was made already.
-            received: what came as an answer to it.
-
-        Raises:
-            As `call`.
-        """
-        attempts: Attempts | None = None
-        while True:
-            try:
-                if failure is not None:
-                    raise failure
-                if received is None:
-                    self._send(link, call, deadline, fds)
-                else:
-                    link.talk.frame(call)
-                    link.talk.receive(received)
-                reply = link.reply(deadline)
-                break
-            except faults.IpcError as error:
-                failure = received = None
-                attempts = self._again(link, error, deadline, attempts, idempotent=idempotent and not fds)
-        if reply.error is not None:
-            raise failed(reply)
-        return reply
-
-    def _sent(self, link: Link, call: Call, deadline: Deadline, fds: Sequence[Fd] = ()) -> None:
-        """Send a call, on a new connection where the one that is there turns out to be lost."""
-        attempts: Attempts | None = None
-        while True:
-            try:
-                return self._send(link, call, deadline, fds)
-            except faults.IpcError as error:
-                attempts = self._again(link, error, deadline, attempts, idempotent=False)
-
-    def _again(
-        self,
-        link: Link,
-        error: faults.IpcError,
-        deadline: Deadline,
-        attempts: Attempts | None,
-        *,
-        idempotent: bool,
-    ) -> Attempts:
-        """Return when the call is to be made again; else raise what became of it."""
-        reconnects = self._endpoint is not None and not self._closed
-        if attempts is None:
-            from daemonry.service.client.retry import Attempts
-
-            attempts = Attempts(idempotent=idempotent, reconnects=reconnects)
-        deadline.sleep(attempts.wait_s(self._named(link, error), deadline.remaining_s()))
-        return attempts
-
-    def _named(self, link: Link, error: faults.IpcError) -> faults.IpcError:
-        """Return an error of a connection by the name of what this side did to it, if it did."""
-        if not isinstance(error, faults.ConnectionLost):
-            return error
-        named: faults.ConnectionLost
-        if self._closed:
-            named = faults.ClientClosed(self.peer, error.ran)
-        elif link.inherited:
-            named = self._turns.lost(link, error.ran)
-        else:
-            return error
-        named.__cause__ = error
-        return named
-
-    # --- one connection -----------------------------------------------------------------------
-
-    def _send(self, link: Link, call: Call, deadline: Deadline, fds: Sequence[Fd]) -> None:
-        if link.stream.fileno() < 0:
-            self._reconnect(link, deadline)
-        if link.passes_fds:
-            link.accept_fds()
-        link.send(call, deadline, fds)
-
-    def _reconnect(self, link: Link, deadline: Deadline) -> None:
-        endpoint = self._endpoint
-        if endpoint is None or self._closed:
-            raise self._turns.lost(link, "no")
-        left_s = deadline.remaining_s()
-        link.connect(self._reconnect_by(endpoint, CONNECT_TIMEOUT_S if left_s is None else left_s))
-        self._turns.add(link)  # which forgets all connections in a forked process
-        if self._closed:  # meanwhile, by another thread, which did not see this one
-            link.disconnect()
-            raise self._turns.lost(link, "no")
-
-    def _next_reply(self, link: Link, deadline: Deadline) -> AnyReply:
-        try:
-            return link.reply(deadline)
-        except faults.ConnectionLost as error:
-            raise self._named(link, error) from error.__cause__
 
     def __enter__(self) -> Self:
         return self
@@ -527,28 +444,6 @@ def _since(began_s: float, timeout_s: float) -> Deadline:
     deadline = Deadline(timeout_s)
     deadline.at_s = began_s + timeout_s
     return deadline
-
-
-class UpgradedStream(Stream):
-    """A connection that speaks another protocol now; what came early is read first."""
-
-    __slots__ = ("_early",)
-
-    def __init__(self, stream: Stream, early: bytes) -> None:
-        super().__init__(stream.take_socket(), stream.peer)
-        self._early = early
-
-    def read(self, max_bytes: int = READ_BYTES, timeout_s: float | None = None) -> bytes:
-        """As `Stream.read`."""
-        if self._early:
-            data, self._early = self._early[:max_bytes], self._early[max_bytes:]
-            return data
-        return super().read(max_bytes, timeout_s)
-
-    def take_early(self) -> bytes:
-        """Return what came early and was not read; for who takes the socket."""
-        early, self._early = self._early, b""
-        return early
 
 
 # What was parsed, and what was imported for proxies: who connects for each call does both each time.

@@ -1,8 +1,7 @@
-"""One connection of a blocking client, and the calls and replies on it, one after the other.
+"""One connection of a blocking client: its stream, and how each step of a call is performed on it.
 
-Owns what is sent and read, and what a failure there says about the call: `ran` is "no" as long as its
-last byte was not sent, for a frame without its end is never run, and "maybe" from then on.  Whether
-it is made again is the client's, and which call has the connection is `turns`'.
+Owns reading and writing, and nothing of what a failure means for the call: that is `engine`'s.  Which
+call has the connection is `turns`'.
 
 A connection is good for the next call only where the machine of its conversation says so
 (`talk.at_rest`).  Whatever else ended a call, Ctrl-C between any two steps included, leaves that unset,
@@ -17,9 +16,9 @@ from _socket import SHUT_RDWR
 from _thread import RLock
 
 from daemonry import faults
-from daemonry.clock import Deadline, monotonic
 from daemonry.limits import READ_BYTES
 from daemonry.service.client.conversation import Conversation
+from daemonry.service.client.engine import Begun, Line, time_left_s
 from daemonry.transport.stream import Stream
 from daemonry.wire import varlink
 
@@ -27,14 +26,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from daemonry.clock import Deadline
     from daemonry.transport.ancillary import Fd, FdStream
     from daemonry.transport.endpoint import Endpoint
     from daemonry.wire.connection import Codec
-    from daemonry.wire.varlink import AnyReply, Call
-
-# Sending a call takes microseconds, but for one that is longer than the socket holds.  What it took
-# is taken off the time for the reply from here on; below it, the socket may keep its timeout.
-_AT_ONCE_S = 0.005
 
 
 class _Unconnected(Stream):
@@ -54,7 +49,7 @@ class _Unconnected(Stream):
         """Do nothing."""
 
 
-class Link:
+class Link(Line):
     """One connection.
 
     Args:
@@ -63,24 +58,16 @@ class Link:
 
     Attributes:
         fd_stream: the stream, where it takes descriptors.
-        inherited: whether it is the parent process's, and closed here.
-        passes_fds: whether descriptors are taken, on each connection from now on.
-        received: the descriptors of the last reply.
         stream: the connection, or a closed one.
         streaming_in: the thread whose stream goes on here; 0 for none.
-        talk: what was sent and came.
     """
 
     __slots__ = (
         "__weakref__",
         "_guard",
         "fd_stream",
-        "inherited",
-        "passes_fds",
-        "received",
         "stream",
         "streaming_in",
-        "talk",
     )
 
     def __init__(self, whom: str | Endpoint, stream: Stream | None = None) -> None:
@@ -105,6 +92,11 @@ class Link:
         self.inherited = False
 
     @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+        return self.stream.fileno() >= 0
+
+    @property
     def peer(self) -> str:
         """Who is at the other end, for people."""
         return self.stream.peer
@@ -116,12 +108,6 @@ class Link:
             self.stream.close()
         if self.received:
             self.drop_received()
-
-    def finish(self) -> None:
-        """End the connection unless the next call can have it."""
-        talk = self.talk
-        if not talk.at_rest and not talk.has_strays and self.stream.fileno() >= 0:
-            self.disconnect()
 
     def interrupt(self) -> None:
         """Have a call that another thread makes on it fail now."""
@@ -152,15 +138,16 @@ class Link:
 
             self.stream = self.fd_stream = FdStream(self.stream)
 
-    def take_fds(self) -> list[Fd]:
-        """Return the descriptors of the last reply; they are the caller's from now on."""
-        received, self.received = self.received, []
-        return received
+    def mark(self) -> int:
+        """Return where in all that was read the next reply begins."""
+        return 0 if self.fd_stream is None else self.fd_stream.read_bytes - self.talk.buffered_bytes
 
-    def drop_received(self) -> None:
-        """Close the descriptors that nobody took."""
-        while self.received:
-            self.received.pop().close()
+    def collect(self, start: int) -> None:
+        """Keep the descriptors of the reply that began at `start` as `received`."""
+        fd_stream = self.fd_stream
+        if fd_stream is not None:
+            self.received = fd_stream.arrivals.take(start)
+            fd_stream.arrivals.drop(fd_stream.read_bytes - self.talk.buffered_bytes)
 
     # --- the short way ------------------------------------------------------------------------
 
@@ -168,128 +155,68 @@ class Link:
         """Whether a typed call may be sent and read without the state machine."""
         return self.fd_stream is None and timeout_s > 0.0
 
-    def failed_at_once(self, sent: int, error: OSError, timeout_s: float) -> faults.DaemonryError | None:
-        """End the connection and return what an error on the short way means; None if there was no room.
+    def begun(
+        self, frame: bytes, sent: int, received: bytes | None, error: OSError | None, timeout_s: float
+    ) -> Begun:
+        """Return how far a call came that was begun in the short way.
 
         Args:
-            sent: how much was sent; -1 where the error is the sending's.
-            error: the system's.
+            frame: the call.
+            sent: how much of it was sent; -1 where that failed.
+            received: what came; None for nothing.
+            error: the system's, of the sending if nothing was sent, else of the waiting.
             timeout_s: how long the call may take.
         """
+        rest = frame if sent < 0 else frame[sent:]
+        if error is None or (rest and isinstance(error, (BlockingIOError, TimeoutError))):
+            return Begun(rest, received)
         if isinstance(error, (BlockingIOError, TimeoutError)):
-            if sent < 0:
-                return None
-            self.disconnect()
-            return faults.DeadlineExceeded("reply", timeout_s, "maybe", self.peer)
-        lost = faults.ConnectionLost(self.peer, "no" if sent < 0 else "maybe")
+            return Begun(rest, None, faults.DeadlineExceeded("reply", timeout_s, "maybe", self.peer))
+        lost = faults.ConnectionLost(self.peer, "maybe")
         lost.__cause__ = error
-        if sent < 0:
-            return self._not_written(lost, timeout_s)
-        self.disconnect()
-        return lost
+        return Begun(rest, None, lost)
 
-    def send_rest(self, rest: bytes, deadline: Deadline) -> tuple[bytes | None, faults.DaemonryError | None]:
-        """Send what is left of a call and wait; return what came first, or how it failed."""
-        timeout_s = deadline.timeout_s
+    # --- steps --------------------------------------------------------------------------------
+
+    def write(self, data: bytes, fds: Sequence[Fd], deadline: Deadline) -> None:
+        """Send all of `data`, and descriptors with it."""
+        if fds and self.fd_stream is not None:
+            self.fd_stream.write_with_fds(data, fds, time_left_s(deadline))
+        else:
+            self.stream.write(data, time_left_s(deadline))
+
+    def peek(self) -> bytes | None:
+        """Return what had come already; None for nothing."""
         try:
-            self.stream.write(rest, deadline.remaining_s())
-        except faults.IpcError as error:
-            return None, self._not_written(error, timeout_s)
-        try:
-            return self.stream.read(READ_BYTES, deadline.remaining_s()), None
-        except faults.IpcError as error:
-            return None, self._not_read(error, timeout_s)
-
-    # --- the whole way ------------------------------------------------------------------------
-
-    def send(self, call: Call, deadline: Deadline, fds: Sequence[Fd]) -> None:
-        """Send a call.
-
-        Raises:
-            As `Client.call`; the connection is closed then, unless nothing was sent.
-        """
-        try:
-            data = self.talk.frame(call)
-        except faults.RemoteProtocolError:
-            self.disconnect()
-            raise
-        talk = self.talk
-        rests = talk.at_rest  # which it does behind a call that is not answered
-        talk.at_rest = False
-        try:
-            if fds and self.fd_stream is not None:
-                self.fd_stream.write_with_fds(data, fds, time_left_s(deadline))
-            else:
-                self.stream.write(data, time_left_s(deadline))
-            talk.at_rest = rests
-        except faults.IpcError as error:
-            raise self._not_written(error, deadline.timeout_s) from error
-        except BaseException:
-            self.disconnect()
-            raise
-
-    def reply(self, deadline: Deadline) -> AnyReply:
-        """Return the next reply, with its descriptors in `received`.
-
-        Raises:
-            As `Client.call`; the connection is closed then.
-        """
-        talk = self.talk
-        fd_stream = self.fd_stream
-        if self.received:
-            self.drop_received()
-        try:
-            while True:
-                start = 0 if fd_stream is None else fd_stream.read_bytes - talk.buffered_bytes
-                reply = talk.next_reply()
-                if reply is not None:
-                    break
-                talk.receive(self.stream.read(READ_BYTES, time_left_s(deadline)))
-        except faults.IpcError as error:
-            raise self._not_read(error, deadline.timeout_s) from error
-        except BaseException:
-            self.disconnect()
-            raise
-        if fd_stream is not None:
-            self.received = fd_stream.arrivals.take(start)
-            fd_stream.arrivals.drop(fd_stream.read_bytes - talk.buffered_bytes)
-        return reply
-
-    def _not_written(self, error: faults.IpcError, timeout_s: float | None) -> faults.DaemonryError:
-        """End the connection and return what an error while sending means."""
-        refusal = None
-        try:
-            if isinstance(error, faults.ConnectionLost):
-                refusal = self.talk.refusal_in(self.stream.read(READ_BYTES, 0.0))
+            return self.stream.read(READ_BYTES, 0.0)
         except faults.IpcError:
-            pass  # nothing is there
-        finally:
-            self.disconnect()
-        if refusal is not None:
-            return refusal
-        if isinstance(error, faults.DeadlineExceeded):
-            return faults.DeadlineExceeded("write", timeout_s or 0.0, "no", self.peer)
-        lost = isinstance(error, faults.ConnectionLost)
-        return faults.ConnectionLost(self.peer, "no") if lost else error
+            return None
 
-    def _not_read(self, error: faults.IpcError, timeout_s: float | None) -> faults.IpcError:
-        """End the connection and return what an error while waiting for the reply means."""
-        self.disconnect()
-        if isinstance(error, faults.DeadlineExceeded):
-            return faults.DeadlineExceeded("reply", timeout_s or 0.0, "maybe", self.peer)
-        return error
+    def hand_over(self, early: bytes) -> UpgradedStream:
+        """Give the connection away, with what came early for the protocol that it speaks now."""
+        return UpgradedStream(self.stream, early)
 
 
-def time_left_s(deadline: Deadline) -> float | None:
-    """Return what is left of the time; all of it, as long as next to nothing was used.
+class UpgradedStream(Stream):
+    """A connection that speaks another protocol now; what came early is read first."""
 
-    A socket that is told the same timeout again has it already.
-    """
-    timeout_s, at_s = deadline.timeout_s, deadline.at_s
-    if timeout_s is None or at_s is None:
-        return None
-    left_s = at_s - monotonic()
-    return timeout_s if timeout_s - left_s < _AT_ONCE_S else max(0.0, left_s)
+    __slots__ = ("_early",)
+
+    def __init__(self, stream: Stream, early: bytes) -> None:
+        super().__init__(stream.take_socket(), stream.peer)
+        self._early = early
+
+    def read(self, max_bytes: int = READ_BYTES, timeout_s: float | None = None) -> bytes:
+        """As `Stream.read`."""
+        if self._early:
+            data, self._early = self._early[:max_bytes], self._early[max_bytes:]
+            return data
+        return super().read(max_bytes, timeout_s)
+
+    def take_early(self) -> bytes:
+        """Return what came early and was not read; for who takes the socket."""
+        early, self._early = self._early, b""
+        return early
 
 
 def _codec() -> Codec:
