@@ -17,6 +17,7 @@ from daemonry.cli import commands, exit_codes, grammar
 from daemonry.daemon import lifecycle
 from daemonry.home import child
 from daemonry.runtime import in_process, runner, stages
+from daemonry.service.server import connection_state
 from daemonry.wire import text
 from mcp_cli.cli import grammar as mcp_grammar
 from palingenesis import grammar as palingenesis_grammar
@@ -106,6 +107,7 @@ DRAWN: Final[dict[str, Callable[[], str]]] = {
     "home child": child.drawing,
     "house": house,
     "layers": layers,
+    "connection": connection_state.drawing,
     "lifecycle": lifecycle.drawing,
     "limits": limits,
     "stages: in process": lambda: stages.drawing(in_process.SERVE),

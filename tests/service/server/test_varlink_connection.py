@@ -305,7 +305,7 @@ def test_a_generator_is_not_asked_for_more_while_its_client_does_not_read(kit):
     with Raw(kit.serving.endpoint) as raw:
         raw.send(frame("Endless", {"size": 10_000}, more=True))
         raw.reply()
-        wait_until(lambda: only_connection(kit.serving)._drained is not None)
+        wait_until(lambda: only_connection(kit.serving)._out._drained is not None)
         asked = kit.asked
         assert kit.asked * 10_000 < 2_000_000
         raw.results(asked + 5)

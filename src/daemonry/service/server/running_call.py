@@ -1,0 +1,364 @@
+"""One call of one connection, from its first look to its last reply.
+
+Owns running the handler, of every kind, and making replies of what it gives; what the connection does
+with them is the connection's.  Which exception is which error on the wire is `failures`'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import types
+from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import Executor
+from typing import Any, Final, Protocol
+
+from daemonry import errors
+from daemonry.service.interface.handler import Context, Speak, Upgrade
+from daemonry.service.server import dispatch
+from daemonry.service.server.dispatch import FAILURES, Bound, Calls, Results
+from daemonry.service.server.failures import FAILED, told_by
+from daemonry.service.server.reply_check import Misfit
+from daemonry.service.server.tap import Begun
+from daemonry.transport.ancillary import Arrivals, Fd, close_all
+from daemonry.transport.credentials import Peer
+from daemonry.wire.varlink import AnyCall, AnyReply, Reply
+
+logger = logging.getLogger("daemonry.server")
+
+# Replies of a stream in one turn of the loop, so that a quick stream leaves time for the others.
+REPLIES_PER_TURN: Final = 64
+
+
+class Connection(Protocol):
+    """The connection that a call came by."""
+
+    @property
+    def peer(self) -> Peer:
+        """Who calls."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody can be answered any more."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the caller is gone."""
+
+    def send(self, reply: AnyReply, fds: list[Fd]) -> AnyReply:
+        """Put a reply where it will be sent, or an error in its place; return the one that was put."""
+
+    def write(self) -> None:
+        """Send what waits."""
+
+    def upgrade(self, speak: Speak) -> None:
+        """Be another protocol's once the reply is sent."""
+
+    async def until_drained(self) -> None:
+        """Wait while much waits to be sent."""
+
+    def ended(self, call: RunningCall, failure: BaseException | None) -> None:
+        """Go on behind a call that took its time; `failure` is a fault of ours."""
+
+
+class _AnsweredAlready(Exception):
+    """An error went out in place of a reply of a stream, which is over with it."""
+
+
+class RunningCall:
+    """A call in hand.
+
+    Args:
+        connection: what it came by.
+        served: the interfaces that may be called.
+        loop: the loop that serves it.
+        threads: where blocking handlers run.
+        oneway: whether nobody is to be answered.
+
+    Attributes:
+        bound: the method; None until it is found.
+        oneway: as given.
+    """
+
+    __slots__ = (
+        "_begun",
+        "_connection",
+        "_context",
+        "_loop",
+        "_reason",
+        "_served",
+        "_task",
+        "_threads",
+        "bound",
+        "oneway",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        served: Calls,
+        loop: asyncio.AbstractEventLoop,
+        threads: Executor,
+        *,
+        oneway: bool,
+    ) -> None:
+        self._connection = connection
+        self._served = served
+        self._loop = loop
+        self._threads = threads
+        self.oneway = oneway
+        self.bound: Bound | None = None
+        self._context: Context | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._reason: errors.CallFailed | None = None  # why it was cancelled, if we did
+        self._begun: Begun | None = None
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it takes its time."""
+        return self._task is not None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is the control plane's."""
+        return self.bound is not None and self.bound.open
+
+    # --- its end by others ------------------------------------------------------------------------
+
+    async def drain(self, reason: errors.CallFailed) -> None:
+        """Wait for its end; a stream ends with `reason`."""
+        task = self._task
+        if task is not None:
+            if self.bound is not None and self.bound.kind == "stream":
+                self._reason = reason
+                task.cancel()
+            await asyncio.wait((task,))
+
+    def caller_gone(self) -> None:
+        """End it, since nobody waits for it, unless it is one-way."""
+        if not self.oneway:
+            self._cancel()
+
+    def abandon(self) -> None:
+        """End it with its connection."""
+        self._cancel()
+        self._note_cancelled("the caller is gone")
+
+    def _cancel(self) -> None:
+        if self._context is not None:
+            self._context.gone.set()
+        if self._task is not None:
+            self._task.cancel()
+
+    # --- its beginning ----------------------------------------------------------------------------
+
+    def begin(self, call: AnyCall, arrivals: Arrivals | None, start: int) -> None:
+        """Answer it, or begin what takes its time.
+
+        Args:
+            call: the call.
+            arrivals: the descriptors that came; None where none are taken.
+            start: where the call began among the connection's bytes.
+        """
+        if self._served.tap.watchers:
+            peer = self._connection.peer
+            self._begun = self._served.tap.begin(call.method, peer, call.parameters, lasts=False)
+        try:
+            bound = self.bound = self._served.find(call)
+        except errors.CallFailed as error:
+            self._send(dispatch.refusal(error))
+            return
+        quick = bound.kind == "plain"
+        needs_context = bound.method.context or not quick
+        context = dispatch.context_of(call, self._connection.peer) if needs_context else None
+        try:
+            if bound.method.takes_fds:
+                arguments = _arguments_with_fds(bound, call, context, arrivals, start)
+            else:
+                arguments = bound.arguments(call, context)
+        except errors.CallFailed as error:
+            self._send(dispatch.refusal(error))
+            return
+        except Exception as error:  # noqa: BLE001  # a type's own __post_init__ may raise anything
+            self._fail(bound, error)
+            return
+        if quick:
+            self._answer(bound, arguments)
+        else:
+            self._context = context
+            self._note_lasting(call.method)
+            work = self._stream if bound.kind == "stream" else self._await
+            self._run(work(bound, arguments))
+
+    def take(self, bound: Bound, result: Any, error: BaseException | None) -> None:
+        """Go on with a call whose handler was called already: what it returned, or raised."""
+        self.bound = bound
+        if error is not None:
+            self._fail(bound, error)
+        else:
+            self._take_result(bound, result)
+
+    def _answer(self, bound: Bound, arguments: dict[str, Any]) -> None:
+        try:
+            result = bound.function(**arguments)
+        except FAILURES as error:
+            self._fail(bound, error)
+            return
+        self._take_result(bound, result)
+
+    def _take_result(self, bound: Bound, result: Any) -> None:
+        if type(result) is types.CoroutineType:  # a plain function around an async one
+            self._run(self._await_result(bound, result))
+        else:
+            self._reply(bound, result)
+
+    # --- what takes its time ----------------------------------------------------------------------
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        self._served.running += 1
+        self._task = self._loop.create_task(work)
+        self._task.add_done_callback(self._ran)
+
+    def _ran(self, task: asyncio.Task[None]) -> None:
+        self._served.running -= 1
+        self._task = self._context = None
+        failure = None
+        if task.cancelled():
+            if not self._connection.is_closed:
+                reason = self._reason
+                if reason is None:
+                    self._note_cancelled(
+                        "the caller is gone" if self._connection.is_gone else "cancelled by the program"
+                    )
+                    reason = errors.Failed(FAILED, {"message": "the call was cancelled"})
+                self._send(dispatch.refusal(reason))
+        else:
+            failure = task.exception()
+        self._connection.ended(self, failure)
+
+    async def _await(self, bound: Bound, arguments: dict[str, Any]) -> None:
+        if bound.kind == "thread":
+            result: Any = self._loop.run_in_executor(self._threads, lambda: bound.function(**arguments))
+        else:
+            result = bound.function(**arguments)
+        await self._await_result(bound, result)
+
+    async def _await_result(self, bound: Bound, result: Any) -> None:
+        try:
+            value = await result
+        except FAILURES as error:
+            self._fail(bound, error)
+            return
+        self._reply(bound, value)
+
+    async def _stream(self, bound: Bound, arguments: dict[str, Any]) -> None:
+        results: Results | None = None
+        try:
+            generator: AsyncIterator[Any] = bound.function(**arguments)
+            results = Results(generator)
+            await self._send_all(bound, results)
+        except _AnsweredAlready:
+            pass
+        except FAILURES as error:
+            self._fail(bound, error)
+        finally:
+            if results is not None:
+                await results.close()
+
+    async def _send_all(self, bound: Bound, results: Results) -> None:
+        ahead: tuple[Any, ...] | None = None
+        count = 0
+        while True:
+            if ahead is None:
+                try:
+                    result = await results.next()
+                except StopAsyncIteration:
+                    self._send(Reply())
+                    return
+            elif ahead:
+                result = ahead[0]
+            else:
+                return
+            count += 1
+            if count % REPLIES_PER_TURN == 0:
+                await asyncio.sleep(0)
+            await self._connection.until_drained()
+            try:
+                ahead = results.ahead()
+            except FAILURES:
+                self._send_one(bound, result, last=False)
+                raise
+            self._send_one(bound, result, last=ahead == ())
+
+    def _send_one(self, bound: Bound, result: Any, *, last: bool) -> None:
+        fds: list[Fd] = []
+        try:
+            reply = bound.reply(result, continues=not last, fds=fds)
+        except Exception:
+            close_all(fds)
+            raise
+        if last and reply.parameters in ({}, b"{}"):
+            # Clients take an empty last reply for the end alone.
+            self._send(Reply(None, continues=True))
+        if not self._send(reply, fds):
+            raise _AnsweredAlready
+        self._connection.write()
+
+    # --- its replies ------------------------------------------------------------------------------
+
+    def _reply(self, bound: Bound, result: Any) -> None:
+        fds: list[Fd] = []
+        speak = None
+        try:
+            if bound.method.upgrades:
+                if not isinstance(result, Upgrade):
+                    raise Misfit(f"expected `Upgrade`, got `{type(result).__name__}`")
+                result, speak = result.reply, result.speak
+            reply = bound.reply(result, fds=fds)
+        except Exception as error:  # noqa: BLE001  # a result of another type than the method's
+            close_all(fds)
+            self._fail(bound, error)
+            return
+        if self._send(reply, fds) and speak is not None:
+            self._connection.upgrade(speak)
+
+    def _fail(self, bound: Bound, raised: BaseException) -> None:
+        self._send(self._served.failures.error(bound, raised, self._connection.peer))
+
+    def _send(self, reply: AnyReply, fds: list[Fd] | None = None) -> bool:
+        """Put a reply where it will be sent; False if an error had to take its place."""
+        if self._connection.is_closed:
+            close_all(fds or ())
+            return True
+        sent = self._connection.send(reply, fds or [])
+        self._note_end(sent)
+        return sent is reply
+
+    # --- who watches ------------------------------------------------------------------------------
+
+    def _note_lasting(self, method: str) -> None:
+        tap = self._served.tap
+        if self._begun is None:
+            self._begun = tap.begin(method, self._connection.peer, None, lasts=True)
+        else:
+            tap.lasts(self._begun)
+
+    def _note_end(self, reply: AnyReply) -> None:
+        if self._begun is not None and not reply.continues:
+            self._served.tap.end(self._begun, reply.error, told_by(reply))
+            self._begun = None
+
+    def _note_cancelled(self, reason: str) -> None:
+        if self._begun is not None:
+            self._served.tap.cancelled(self._begun, reason)
+            self._begun = None
+
+
+def _arguments_with_fds(
+    bound: Bound, call: AnyCall, context: Context | None, arrivals: Arrivals | None, start: int
+) -> dict[str, Any]:
+    fds = arrivals.take(start) if arrivals is not None else []
+    try:
+        return bound.arguments(call, context, fds)
+    finally:
+        close_all(fds)  # those that no parameter took

@@ -1,0 +1,87 @@
+"""An accepted connection as a table: every state by every event, and what holds for all of them."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemonry.service.server.connection_state import (
+    TAKES_BYTES,
+    TAKES_CALLS,
+    TRANSITIONS,
+    Happened,
+    State,
+    drawing,
+    step,
+)
+
+# What each state answers; the rest of the events change nothing in it.
+TABLE = {
+    ("reading", "too much waits"): "held",
+    ("reading", "the client sends no more"): "half closed",
+    ("reading", "the client is gone"): "gone",
+    ("reading", "an upgrade is granted"): "handing over",
+    ("reading", "no call follows"): "ending",
+    ("held", "there is room"): "reading",
+    ("held", "the client sends no more"): "half closed",
+    ("held", "the client is gone"): "gone",
+    ("held", "an upgrade is granted"): "handing over",
+    ("held", "no call follows"): "ending",
+    ("half closed", "the client is gone"): "gone",
+    ("half closed", "an upgrade is granted"): "handing over",
+    ("half closed", "no call follows"): "ending",
+    ("handing over", "all is sent"): "upgraded",
+    ("handing over", "the client is gone"): "gone",
+    ("upgraded", "the other protocol is done"): "closed",
+    ("ending", "all is sent"): "closed",
+    ("ending", "the client is gone"): "closed",
+    ("gone", "no call follows"): "closed",
+}
+for shut, state in itertools.product(("the client does not read", "close asked"), State):
+    if state not in (State.UPGRADED, State.CLOSED):
+        TABLE[state.value, shut] = "closed"
+
+
+@pytest.mark.parametrize(("state", "happened"), list(itertools.product(State, Happened)))
+def test_each_event_in_each_state(state, happened):
+    following = step(state, happened)
+    assert (following and following.value) == TABLE.get((state.value, happened.value))
+
+
+def test_each_state_is_reached_and_all_but_closed_are_left():
+    assert set(TRANSITIONS) == set(State)
+    reached = {following for answers in TRANSITIONS.values() for following in answers.values()}
+    assert reached == set(State)
+    assert [state for state, answers in TRANSITIONS.items() if not answers] == [State.CLOSED]
+
+
+@given(st.lists(st.sampled_from(Happened)))
+def test_no_call_is_taken_again_from_a_client_that_is_gone_or_finished(happened):
+    """A state that takes no more from its client is followed by none that does."""
+    state = State.READING
+    for event in happened:
+        following = step(state, event) or state
+        assert following not in TAKES_BYTES or state in TAKES_BYTES
+        assert following not in TAKES_CALLS or state in TAKES_CALLS or following is State.GONE
+        state = following
+
+
+@given(st.lists(st.sampled_from(Happened)))
+def test_every_connection_can_be_closed(happened):
+    state = State.READING
+    for event in happened:
+        state = step(state, event) or state
+    state = step(state, Happened.CLOSE_ASKED) or step(state, Happened.SPOKEN) or state
+    assert state is State.CLOSED
+
+
+def test_the_drawing_has_every_arrow_and_begins_and_ends():
+    rows = [line.strip() for line in drawing().split("\n")]
+    assert rows[:2] == ["stateDiagram-v2", "[*] --> reading"]
+    assert rows[-1] == "closed --> [*]"
+    arrows = {
+        f"{before.replace(' ', '_')} --> {after.replace(' ', '_')}: {event}"
+        for (before, event), after in TABLE.items()
+    }
+    assert set(rows[2:-1]) == arrows
