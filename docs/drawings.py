@@ -20,6 +20,7 @@ from daemonry.runtime import in_process, runner, stages
 from daemonry.service.server import connection_state
 from daemonry.wire import text
 from mcp_cli.cli import grammar as mcp_grammar
+from mcp_cli.pool import server_state
 from palingenesis import grammar as palingenesis_grammar
 from vx.cli import grammar as vx_grammar
 
@@ -109,6 +110,7 @@ DRAWN: Final[dict[str, Callable[[], str]]] = {
     "layers": layers,
     "connection": connection_state.drawing,
     "lifecycle": lifecycle.drawing,
+    "mcp server": server_state.drawing,
     "limits": limits,
     "stages: in process": lambda: stages.drawing(in_process.SERVE),
     "stages: prepare": lambda: stages.drawing(runner.PREPARE),

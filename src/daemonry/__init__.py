@@ -49,6 +49,8 @@ Small things that programs built on it need:
                     TOML tables, and errors that name the file, the line and the column of a key
     daemonry.spelling
                     the nearest of some names, and "did you mean"
+    daemonry.home.policy
+                    what becomes of a process that has ended: restarted after a growing wait, left, given up
     daemonry.cli.kit
                     the parts of a command line, for a program with words of its own
     daemonry.cli.grammar, parser, completion

@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 
 from daemonry.testing import wait_until
-from mcp_cli.pool import freshness, stdio
-from mcp_cli.pool import server as kept
+from mcp_cli.pool import freshness, server, stdio
 from mcp_cli.pool.service import Pool
 from mcp_cli.protocol import interfaces as api
 
@@ -777,8 +776,8 @@ def test_roots_are_those_of_the_configuration() -> None:
 
 
 def test_a_server_that_hangs_is_found_by_ping_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "QUIET_S", 0.0)
-    monkeypatch.setattr(kept, "PING_S", 0.3)
+    monkeypatch.setattr(server, "QUIET_S", 0.0)
+    monkeypatch.setattr(server, "PING_S", 0.3)
 
     async def work() -> None:
         async with pool_of(fake()) as pool:
@@ -800,8 +799,8 @@ def test_a_server_that_hangs_is_found_by_ping_and_replaced(monkeypatch: pytest.M
 
 
 def test_a_server_that_is_busy_with_a_call_is_not_pinged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "QUIET_S", 0.0)
-    monkeypatch.setattr(kept, "PING_S", 0.1)
+    monkeypatch.setattr(server, "QUIET_S", 0.0)
+    monkeypatch.setattr(server, "PING_S", 0.1)
 
     async def work() -> None:
         async with pool_of(fake()) as pool:

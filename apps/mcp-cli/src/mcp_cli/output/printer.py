@@ -119,24 +119,24 @@ class Json:
         is_error = bool(final.get("is_error"))
         extra = _schema_error(broken) if broken else ""
         failed = "true" if is_error else "false"
-        _say_json(f'{{"outcome":"done","is_error":{failed}{extra},"result":{text}}}')
+        self._print(f'{{"outcome":"done","is_error":{failed}{extra},"result":{text}}}')
         if is_error:
             _complain(final, server, tool)
 
     def result(self, text: str, show: Show) -> None:
         """Print a server's answer with its outcome."""
         del show
-        _say_json(f'{{"outcome":"done","result":{text}}}')
+        self._print(f'{{"outcome":"done","result":{text}}}')
 
     def definition(self, text: str, show: Show) -> None:
         """Print the server's JSON."""
         del show
-        _say_json(text)
+        self._print(text)
 
     def document(self, made: Callable[[], str], show: Show) -> None:
         """Print the document."""
         del show
-        _say_json(made())
+        self._print(made())
 
     def facts(self, made: Callable[[], Mapping[str, Any]], show: Show) -> None:
         """Print the facts."""
@@ -145,10 +145,13 @@ class Json:
 
     def failure(self, made: Callable[[], str]) -> None:
         """Print the failure."""
-        _say_json(made())
+        self._print(made())
 
     def remark(self, show: Show) -> None:
         """Print nothing."""
+
+    def _print(self, text: str) -> None:
+        _say_json(text)
 
 
 class Raw:

@@ -13,7 +13,8 @@ from typing import Any
 from daemonry.spelling import nearest
 from mcp_cli.pool import arguments as arguments_
 from mcp_cli.pool import schemas
-from mcp_cli.pool.server import Kept, Tool
+from mcp_cli.pool.server import ManagedServer
+from mcp_cli.pool.tools import Tool
 from mcp_cli.protocol.interfaces import (
     BadArguments,
     Filtered,
@@ -23,7 +24,7 @@ from mcp_cli.protocol.interfaces import (
 )
 
 
-async def tool_of(kept: Kept, name: str) -> Tool:
+async def tool_of(kept: ManagedServer, name: str) -> Tool:
     """Return a server's tool.
 
     Raises:
@@ -31,9 +32,9 @@ async def tool_of(kept: Kept, name: str) -> Tool:
         ServerFailed, NeedsAuthorization: it cannot be asked.
     """
     began = time.monotonic()
-    tools = await kept.list_tools()
-    if name not in tools and kept.tools_at < began:
-        tools = await kept.list_tools(anew=True)
+    tools = await kept.lists.tools()
+    if name not in tools and kept.lists.read_at_s < began:
+        tools = await kept.lists.tools(anew=True)
     found = tools.get(name)
     if found is None:
         near = nearest(name, (one.name for one in tools.values() if not one.hidden))
@@ -44,7 +45,7 @@ async def tool_of(kept: Kept, name: str) -> Tool:
 
 
 async def checked(
-    kept: Kept, name: str, text: str, words: list[str] | None, *, check: bool
+    kept: ManagedServer, name: str, text: str, words: list[str] | None, *, check: bool
 ) -> tuple[Tool, dict[str, Any]]:
     """Return a tool and the arguments for it; its list is read again before they are refused.
 
@@ -56,17 +57,19 @@ async def checked(
     try:
         return found, _arguments(kept, found, text, words, check=check)
     except BadArguments:
-        if kept.tools_at >= began:
+        if kept.lists.read_at_s >= began:
             raise
         with contextlib.suppress(ServerFailed, NeedsAuthorization):
-            await kept.list_tools(anew=True)
+            await kept.lists.tools(anew=True)
         newer = await tool_of(kept, name)
         if bytes(newer.input_schema) == bytes(found.input_schema):
             raise
         return newer, _arguments(kept, newer, text, words, check=check)
 
 
-def _arguments(kept: Kept, tool: Tool, text: str, words: list[str] | None, *, check: bool) -> dict[str, Any]:
+def _arguments(
+    kept: ManagedServer, tool: Tool, text: str, words: list[str] | None, *, check: bool
+) -> dict[str, Any]:
     """Return a call's arguments.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from mcp_cli.pool.results import brief
-from mcp_cli.pool.server import Tool
+from mcp_cli.pool.tools import Tool
 
 
 def input_schema(tool: Tool) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The calls of `interfaces.Mcp`, answered.
 
 Owns the servers that the daemon was given, by name and fingerprint, and what one call of a tool is: found,
-checked, asked, and told as events.  Starting, restarting and ending a server is `kept`'s.
+checked, asked, and told as events.  Starting, restarting and ending a server is `server`'s and `lifecycle`'s.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import Any, Final
 
 from mcp_cli.names import NAME
 from mcp_cli.pool import checking, memory, results, schemas
-from mcp_cli.pool.server import Call, Kept, Tool, item_of
+from mcp_cli.pool.call import Call
+from mcp_cli.pool.server import ManagedServer
 from mcp_cli.pool.stdio import END_S
+from mcp_cli.pool.tools import Tool, item_of
 from mcp_cli.protocol.interfaces import (
     Changed,
     Event,
@@ -43,21 +45,21 @@ SPARE_S: Final = 60.0
 LISTING_CHARS: Final = 1 << 20
 
 Key = tuple[str, str]
-Reader = Callable[[Kept], Coroutine[Any, Any, tuple[list[Item], int]]]
+Reader = Callable[[ManagedServer], Coroutine[Any, Any, tuple[list[Item], int]]]
 
 
 class Pool(Mcp):
     """The servers of one daemon, or of one process.
 
     Args:
-        patience_s: as `Kept`.
+        patience_s: as `ManagedServer`.
     """
 
     def __init__(self, patience_s: float = END_S) -> None:
         self._patience_s = patience_s
-        self._kept: dict[Key, Kept] = {}
+        self._kept: dict[Key, ManagedServer] = {}
         # Those that end with their calls, by the task that sees to it.
-        self._leaving: dict[asyncio.Task[None], Kept] = {}
+        self._leaving: dict[asyncio.Task[None], ManagedServer] = {}
 
     # --- the servers -----------------------------------------------------------------------------
 
@@ -74,11 +76,11 @@ class Pool(Mcp):
                 del self._kept[one.server.name, one.server.fingerprint]
                 one.retire()
                 self._leave(one)
-            self._kept[key] = Kept(server, self._patience_s)
+            self._kept[key] = ManagedServer(server, self._patience_s)
             (changed.replaced if older else changed.added).append(server.name)
         return changed
 
-    def _leave(self, kept: Kept) -> None:
+    def _leave(self, kept: ManagedServer) -> None:
         async def leave() -> None:
             await kept.unused.wait()
             await kept.close()
@@ -87,7 +89,7 @@ class Pool(Mcp):
         self._leaving[task] = kept
         task.add_done_callback(lambda _: self._leaving.pop(task, None))
 
-    def _find(self, server: str, fingerprint: str) -> Kept:
+    def _find(self, server: str, fingerprint: str) -> ManagedServer:
         kept = self._kept.get((server, fingerprint))
         if kept is None:
             raise NotConfigured(server=server, fingerprint=fingerprint)
@@ -97,7 +99,7 @@ class Pool(Mcp):
         """As `Mcp.servers`."""
         return [kept.state() for kept in self._every()]
 
-    def _every(self) -> list[Kept]:
+    def _every(self) -> list[ManagedServer]:
         """Return all servers, also those that end with their calls."""
         return [*self._kept.values(), *self._leaving.values()]
 
@@ -131,7 +133,7 @@ class Pool(Mcp):
                     del self._kept[kept.server.name, kept.server.fingerprint]
                     self._leave(kept)
 
-    def _is_spare(self, kept: Kept) -> bool:
+    def _is_spare(self, kept: ManagedServer) -> bool:
         if kept.calls or time.monotonic() - kept.used_at < SPARE_S:
             return False
         mine = kept.server
@@ -163,8 +165,8 @@ class Pool(Mcp):
     def tools(self, servers: list[Ref], detail: bool = True) -> AsyncGenerator[Listing, None]:
         """As `Mcp.tools`."""
 
-        async def read(kept: Kept) -> tuple[list[Item], int]:
-            tools = (await kept.list_tools(shown=True)).values()
+        async def read(kept: ManagedServer) -> tuple[list[Item], int]:
+            tools = (await kept.lists.tools(shown=True)).values()
             shown = [_item(tool, detail=detail) for tool in tools if not tool.hidden]
             return shown, len(tools) - len(shown)
 
@@ -199,7 +201,7 @@ class Pool(Mcp):
     async def tool(self, server: str, fingerprint: str, tool: str) -> Item:
         """As `Mcp.tool`."""
         kept = self._find(server, fingerprint)
-        await kept.list_tools(shown=True)
+        await kept.lists.tools(shown=True)
         return _item(await checking.tool_of(kept, tool), detail=True)
 
     # --- calls -----------------------------------------------------------------------------------
@@ -350,13 +352,13 @@ def _item(tool: Tool, *, detail: bool) -> Item:
 
 
 def _reader(method: str, *, detail: bool) -> Reader:
-    async def read(kept: Kept) -> tuple[list[Item], int]:
-        return [item_of(raw, detail=detail) for raw in await kept.list(method)], 0
+    async def read(kept: ManagedServer) -> tuple[list[Item], int]:
+        return [item_of(raw, detail=detail) for raw in await kept.lists.entries(method)], 0
 
     return read
 
 
-def _listings_of(kept: Kept, task: asyncio.Task[tuple[list[Item], int]]) -> list[Listing]:
+def _listings_of(kept: ManagedServer, task: asyncio.Task[tuple[list[Item], int]]) -> list[Listing]:
     """Return a server's listing, in messages that fit into a frame."""
     name, fingerprint = kept.server.name, kept.server.fingerprint
     error = task.exception()
@@ -399,7 +401,7 @@ def _told(error: BaseException) -> str:
 
 
 def _asker(
-    kept: Kept, call: Call, method: str, params: dict[str, Any]
+    kept: ManagedServer, call: Call, method: str, params: dict[str, Any]
 ) -> Callable[[], Awaitable[list[Event]]]:
     async def work() -> list[Event]:
         await kept.ready(call.note)

@@ -26,7 +26,7 @@ from daemonry import CallError, Interface, method
 from mcp_cli.names import INTERFACE
 
 Kind = Literal["stdio", "http", "sse"]
-State = Literal["idle", "starting", "ready", "waiting", "failed", "retired"]
+State = Literal["idle", "waiting", "starting", "ready", "ending", "failed", "retired"]
 
 
 class Server(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -95,9 +95,10 @@ class ServerState(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     Attributes:
         server, fingerprint, source, kind, description: as it was defined.
-        state: `idle` was never asked for, or ended after a time without calls; `waiting` is before a
-            restart; `failed` could not be started, and is tried again by the next call; `retired` finishes
-            its calls and ends, because its definition changed.
+        state: `idle` was never asked for, or has ended, and is started by the next call; `waiting` is before
+            a start; `ending` is being ended; `failed` could not be started, or crashed too often, and is
+            tried again by the next call; `retired` finishes its calls and ends, because its definition
+            changed.
         pid: of a stdio server that runs.
         calls: under way.
         starts: how often it was started.
