@@ -50,6 +50,48 @@ def house() -> str:
     return "\n".join(lines)
 
 
+def rooms(package: str, source: str) -> str:
+    """Return the folders and single files of a program on floors, the uppermost first.
+
+    Each needs only what is below it; what it needs is named behind the arrow.
+    """
+    root = ROOT / source / package
+    needs = {path.stem: _needs(path, package) for path in root.iterdir() if _is_room(path)}
+    needs = {name: {one for one in needed if one in needs} - {name} for name, needed in needs.items()}
+    floors: list[list[str]] = []
+    while left := {name for name in needs if not any(name in floor for floor in floors)}:
+        done = {name for floor in floors for name in floor}
+        floors.append(sorted(name for name in left if needs[name] <= done))
+    lines = [f"{source}/{package}/"]
+    for floor in reversed(floors):
+        for name in floor:
+            path = root / name
+            first = _first_line(path / "__init__.py" if path.is_dir() else path.with_suffix(".py"))
+            below = f"  -> {', '.join(sorted(needs[name]))}" if needs[name] else ""
+            lines.append(f"  {name + ('/' if path.is_dir() else '.py'):<20}  {first}{below}")
+        lines.append("")
+    return "\n".join(lines[:-1])
+
+
+def _is_room(path: Path) -> bool:
+    return (path / "__init__.py").exists() or (path.suffix == ".py" and not path.stem.startswith("__"))
+
+
+def _needs(room: Path, package: str) -> set[str]:
+    """Return the rooms of the package that a folder or file imports, anywhere in it."""
+    found = set()
+    for path in sorted(room.rglob("*.py")) if room.is_dir() else [room]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            else:
+                continue
+            found |= {name.split(".")[1] for name in names if name.startswith(package + ".")}
+    return found
+
+
 def _first_line(path: Path) -> str:
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0].rstrip(".")
@@ -112,6 +154,9 @@ DRAWN: Final[dict[str, Callable[[], str]]] = {
     "lifecycle": lifecycle.drawing,
     "mcp server": server_state.drawing,
     "limits": limits,
+    "rooms of mcp-cli": lambda: rooms("mcp_cli", "apps/mcp-cli/src"),
+    "rooms of palingenesis": lambda: rooms("palingenesis", "apps/palingenesis/src"),
+    "rooms of vx": lambda: rooms("vx", "apps/vx/src"),
     "stages: in process": lambda: stages.drawing(in_process.SERVE),
     "stages: prepare": lambda: stages.drawing(runner.PREPARE),
     "stages: ready": lambda: stages.drawing(runner.BECOME_READY),
