@@ -18,6 +18,7 @@ from socket import socket
 from typing import Any, Final, TypeVar, cast
 
 from daemonry import AsyncClient, Endpoint, Fd, errors
+from daemonry.backoff import delays
 from vx import digests
 from vx.interfaces import (
     MAX_FDS,
@@ -41,6 +42,9 @@ CALL_TIMEOUT_S: Final = 120.0
 CONNECT_TIMEOUT_S: Final = 5.0
 # Bytes that move and make no progress for this long are given up.
 BYTES_TIMEOUT_S: Final = 30.0
+# Between two looks whether the store has room.
+_ROOM_FIRST_S: Final = 0.02
+_ROOM_MOST_S: Final = 1.0
 # Connections that are kept open while nobody uses them.
 MAX_IDLE: Final = 8
 
@@ -220,7 +224,12 @@ class CassClient:
 
     async def _ask_over(self, connection: _Connection, ask: Callable[[Cass], Awaitable[Value]]) -> Value:
         try:
-            return await ask(connection.cass)
+            for delay_s in delays(_ROOM_FIRST_S, _ROOM_MOST_S):
+                try:
+                    return await ask(connection.cass)
+                except errors.Overloaded:
+                    await asyncio.sleep(delay_s)  # others have given it all that it takes
+            raise AssertionError("delays end")
         except errors.ConnectionLost:
             raise
         except errors.IpcError as error:

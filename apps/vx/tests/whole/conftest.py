@@ -74,7 +74,11 @@ class Project:
     def report(self) -> dict[str, Any]:
         """Return the latest report."""
         run_id = (self.path / ".vx/runs/latest").read_text().strip()
-        return json.loads((self.path / f".vx/runs/{run_id}.json").read_text())
+        told = json.loads((self.path / f".vx/runs/{run_id}.json").read_text())
+        if "same_as" in told:
+            first = json.loads((self.path / f".vx/runs/{told['same_as']}.json").read_text())
+            told["actions"] = first["actions"]
+        return told
 
 
 class App:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 
 def test_build_writes_report_file(rust) -> None:
@@ -116,3 +117,42 @@ def test_no_more_reports_are_kept_than_said(rust) -> None:
     kept = sorted(path.stem for path in runs.glob("*.json"))
     assert len(kept) == 50
     assert first in kept
+
+
+def test_a_build_that_finds_all_as_it_was_names_the_run_that_found_the_same(c) -> None:
+    """Of a thousand sources a report has megabytes, which are written once."""
+    project = c.project("p")
+    project.write("vx.toml", '[project]\nname = "p"\n[targets.p]\nsources = ["main.c"]\n')
+    project.write("main.c", "int main(void) { return 0; }\n")
+    for _ in range(6):
+        project.build()
+    run_id = (project.path / ".vx/runs/latest").read_text().strip()
+    told = (project.path / f".vx/runs/{run_id}.json").read_text()
+    assert "same_as" in told
+    assert "main.c" not in told
+    assert "main.c: cached" in project.vx("explain").out
+    project.write("main.c", "int main(void) { return 1; }\n")
+    project.build()
+    assert "file main.c changed" in project.vx("explain").out
+    header = project.write("maybe.h", "")  # comes where nothing looks
+    assert project.executed() == 0
+    header.unlink()
+
+
+def test_a_file_that_comes_after_many_unchanged_builds_is_seen(c) -> None:
+    project = c.project("p")
+    project.write("vx.toml", '[project]\nname = "p"\n[targets.p]\nsources = ["main.c"]\n')
+    project.write(
+        "main.c",
+        '#if __has_include("x.h")\n#define V 1\n#else\n#define V 0\n#endif\nint main(void) { return V; }\n',
+    )
+    for _ in range(5):
+        project.build()
+    project.write("x.h", "")
+    assert project.executed() == 2
+    for _ in range(5):
+        project.build()
+    (project.path / "x.h").unlink()
+    project.build()
+    assert project.report()["actions"][0]["outcome"] == "cached"
+    assert subprocess.run([project.output("p")], check=False).returncode == 0

@@ -20,12 +20,14 @@ from typing import Final, cast
 import msgspec
 
 from daemonry import AsyncClient, CallError, errors
+from daemonry.backoff import delays
 from vx import home
 from vx.aether import diagnostics
 from vx.aether.inputs import Inputs, InputsChanging, LeftOut
 from vx.aether.interface import ServiceDied
 from vx.aether.memory import Memory, Result
 from vx.aether.services import Services
+from vx.aether.unchanged import Unchanged
 from vx.cass_client import CassClient, StoreGone
 from vx.file_digests import FileDigests
 from vx.interfaces import (
@@ -54,6 +56,9 @@ logger = logging.getLogger("aether")
 MAX_REASONS: Final = 20
 # Waiting in rhea's queue is without limit; this is for connecting.
 _CONNECT_TIMEOUT_S: Final = 5.0
+# Between two looks whether rhea has room: a compilation takes a tenth of a second, or several.
+_ROOM_FIRST_S: Final = 0.05
+_ROOM_MOST_S: Final = 1.0
 
 # With less than this a program is hardly linked.
 FULL_BELOW_BYTES: Final = 16 << 20
@@ -180,6 +185,7 @@ class Actions:
         self.services = services
         self.cass = CassClient(services.cass.endpoint)
         self.memory = Memory(self.cass)
+        self.unchanged = Unchanged(file_digests, self.memory)
         self.runs = 0
         self._digests = file_digests
         self._inputs = Inputs(file_digests, self.cass)
@@ -350,7 +356,7 @@ class Actions:
         while True:
             job = _job(action, results, declared, variables)
             started_ns = time.time_ns()
-            done, said = await self._ask_rhea(action, job, on_begin)
+            done, said = await self._perform(action, job, on_begin)
             self.runs += 1
             read = {name: plan.variables[name] for name in done.env_reads if name in plan.variables}
             if not read.keys() <= job.env.keys():
@@ -400,6 +406,15 @@ class Actions:
         read = {name for entry in await self.memory.entries(key) for name in entry.env}
         return {name: plan.variables[name] for name in read if name in plan.variables}
 
+    async def _perform(self, action: Action, job: Job, on_begin: Callable[[], None]) -> tuple[Done, str]:
+        """Have rhea run a job, once it takes more: other builds may have given it all that it takes."""
+        for delay_s in delays(_ROOM_FIRST_S, _ROOM_MOST_S):
+            try:
+                return await self._ask_rhea(action, job, on_begin)
+            except errors.Overloaded:
+                await asyncio.sleep(delay_s)
+        raise AssertionError("delays end")
+
     async def _ask_rhea(self, action: Action, job: Job, on_begin: Callable[[], None]) -> tuple[Done, str]:
         await self.services.rhea.ready()
         try:
@@ -408,7 +423,8 @@ class Actions:
             raise errors.ConnectionLost(str(self.services.rhea.endpoint), "no") from error
         said: list[str] = []
         try:
-            events = client.proxy(Rhea).run(job)
+            # A job waits for its place as long as those before it take.
+            events = client.proxy(Rhea, timeout_s=float("inf")).run(job)
             async with aclosing(cast("AsyncGenerator[object, None]", events)):
                 async for event in events:
                     if event.started is not None:

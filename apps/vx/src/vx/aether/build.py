@@ -24,9 +24,12 @@ from vx.aether.interface import Event, ServiceDied
 from vx.aether.memory import Result
 from vx.aether.placing import is_placed, place
 from vx.aether.said import Said
+from vx.aether.schedule import Schedule
+from vx.aether.unchanged import Kept
 from vx.cass_client import StoreGone
 from vx.file_digests import FileDigests
 from vx.interfaces import Blob, BlobMissing
+from vx.keys.recipe import Entry
 from vx.project import c_files, c_plan, environment, rust_files, rust_plan
 from vx.project.action import Action, Plan
 from vx.project.errors import ProjectInvalid
@@ -89,6 +92,8 @@ class Build:
         self._plan: Plan | None = None
         self._results: dict[str, Result] = {}
         self._reports: dict[str, ActionReport] = {}
+        self._entries: list[Entry] | None = []
+        self._kept: Kept | None = None
         self._outputs: list[str] = []
         self._started = time.monotonic()
         self._started_s = time.time()
@@ -120,12 +125,14 @@ class Build:
         self._plan = plan = await asyncio.to_thread(self._read_project)
         for tries_left in reversed(range(_TRIES)):
             try:
-                await self._obtain_all(plan)
+                await self._find_or_obtain(plan)
                 await self._place_all(plan)
             except StoreForgot:
                 logger.warning("the store does not have all that it had; looking anew")
                 self._actions.memory.forget()
                 self._results.clear()
+                self._reports.clear()
+                self._kept = None
                 if not tries_left:
                     raise BuildFailed("the store loses what it is given: see `vx verify`") from None
             else:
@@ -165,6 +172,21 @@ class Build:
 
     # --- the actions ------------------------------------------------------------------------------
 
+    async def _find_or_obtain(self, plan: Plan) -> None:
+        unchanged = self._actions.unchanged
+        self._kept = await asyncio.to_thread(unchanged.found, plan)
+        if self._kept is not None:
+            self._results = self._kept.results
+            self._reports = self._kept.reports
+            for action in plan.actions:
+                if said := self._results[action.id].said:
+                    self._tell.ended(action.title, "cached", 0, said)
+            return
+        self._results, self._reports, self._entries = {}, {}, []
+        await self._obtain_all(plan)
+        if self._entries is not None:
+            unchanged.keep(plan, self._results, self._reports, self._entries)
+
     async def _obtain_all(self, plan: Plan) -> None:
         rest: list[Action] = []
         seen = Seen()
@@ -181,18 +203,29 @@ class Build:
             return
         self._tell.planned(len(plan.actions), len(plan.actions) - len(rest))
         await self._hold()
-        tasks: dict[str, asyncio.Task[None]] = {}
-        try:
-            async with asyncio.TaskGroup() as group:
-                for action in rest:
-                    after = [tasks[need.action] for need in action.needs if need.action in tasks]
-                    tasks[action.id] = group.create_task(self._obtain(plan, action, after))
-        except BaseExceptionGroup as errors:
-            raise _first(errors) from errors
+        await self._run_all(plan, Schedule(rest))
 
-    async def _obtain(self, plan: Plan, action: Action, after: list[asyncio.Task[None]]) -> None:
-        for task in after:
-            await asyncio.shield(task)  # the group cancels all when one fails
+    async def _run_all(self, plan: Plan, schedule: Schedule) -> None:
+        under_way: dict[asyncio.Task[None], Action] = {}
+        try:
+            while True:
+                for action in schedule.begin():
+                    under_way[asyncio.create_task(self._obtain(plan, action))] = action
+                if not under_way:
+                    return
+                done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                failed = [error for one in done if (error := one.exception()) is not None]
+                if failed:
+                    # A tool's own error before what follows from it.
+                    raise next((one for one in failed if isinstance(one, ActionFailed)), failed[0])
+                for one in done:
+                    schedule.end(under_way.pop(one))
+        finally:
+            for one in under_way:
+                one.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def _obtain(self, plan: Plan, action: Action) -> None:
         try:
             found = await self._actions.obtain(
                 plan, action, self._results, lambda: self._tell.started(action.title)
@@ -216,6 +249,10 @@ class Build:
 
     def _note(self, found: Obtained) -> None:
         entry = found.entry
+        if found.outcome != "cached" or entry is None:
+            self._entries = None
+        elif self._entries is not None:
+            self._entries.append(entry)
         self._results[found.action.id] = found.result
         self._reports[found.action.id] = ActionReport(
             found.action.id,
@@ -285,7 +322,7 @@ class Build:
         try:
             run_id = report.id if self.project_dir else ""
             if run_id:
-                run_files.write(self.project_dir, report, self._request.umask)
+                self._write(report)
         except OSError as failed:
             run_id = ""
             folder = run_files.runs_dir(self.project_dir)  # a full disk's error names no file
@@ -294,6 +331,19 @@ class Build:
         if error:
             logger.info("a build of %s failed: %s", self.project_dir or self._request.directory, error)
         self._tell.finished(report, error, run_id)
+
+    def _write(self, report: RunReport) -> None:
+        kept = self._kept
+        if kept is None or not report.success:
+            run_files.write(self.project_dir, report, self._request.umask)
+            return
+        if not (kept.run and run_files.is_there(self.project_dir, kept.run)):
+            run_files.write(self.project_dir, report, self._request.umask)
+            kept.run = report.id
+            return
+        # It found what that run found: a thousand sources are written once, and not with each run.
+        short = msgspec.structs.replace(report, actions=[], same_as=kept.run)
+        run_files.write(self.project_dir, short, self._request.umask)
 
     def _report(self, error: str) -> RunReport:
         plan = self._plan
@@ -336,18 +386,3 @@ def _find_project(directory: str) -> str:
         if above == (parent := os.path.dirname(above)):
             raise BuildFailed(f"{directory}: no Cargo.toml and no vx.toml, here or in a directory above")
         above = parent
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the error to tell of: a tool's own before what follows from it."""
-    leaves: list[BaseException] = []
-
-    def collect(group: BaseExceptionGroup[BaseException]) -> None:
-        for one in group.exceptions:
-            if isinstance(one, BaseExceptionGroup):
-                collect(one)
-            else:
-                leaves.append(one)
-
-    collect(errors)
-    return next((one for one in leaves if isinstance(one, ActionFailed)), leaves[0])

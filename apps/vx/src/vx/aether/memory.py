@@ -47,9 +47,13 @@ class Memory:
 
     Args:
         cass: the store.
+
+    Attributes:
+        epoch: how often all was forgotten.
     """
 
     def __init__(self, cass: CassClient) -> None:
+        self.epoch = 0
         self._cass = cass
         self._entries: dict[str, list[Entry]] = {}
         self._results: dict[str, Result] = {}
@@ -123,6 +127,7 @@ class Memory:
 
     def forget(self) -> None:
         """Forget everything: the store has not all of it any more."""
+        self.epoch += 1
         self._entries.clear()
         self._results.clear()
 

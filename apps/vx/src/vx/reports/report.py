@@ -63,6 +63,7 @@ class RunReport(msgspec.Struct, frozen=True, omit_defaults=True):
         vx_version: who wrote this.
         actions: what was done.
         outputs: the files that were put for the user.
+        same_as: the run in whose report the actions are, if nothing at all has changed since; "" for none.
     """
 
     format: int
@@ -78,6 +79,7 @@ class RunReport(msgspec.Struct, frozen=True, omit_defaults=True):
     vx_version: str
     actions: list[ActionReport] = []
     outputs: list[str] = []
+    same_as: str = ""
 
     def count(self, *outcomes: str) -> int:
         """Return how many actions ended so."""

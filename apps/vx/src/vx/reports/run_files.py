@@ -42,8 +42,13 @@ def write(project_dir: str, report: RunReport, umask: int = 0o022) -> str:
     with directories.opened(project_dir, _RUNS, umask) as folder:
         _write(folder, f"{report.id}.json", _encode(report) + b"\n", umask)
         _write(folder, LATEST, f"{report.id}\n".encode(), umask)
-        _prune(folder)
+        _prune(folder, report.same_as)
     return f"{runs_dir(project_dir)}/{report.id}.json"
+
+
+def is_there(project_dir: str, run_id: str) -> bool:
+    """Whether a run's report is there."""
+    return os.path.isfile(f"{runs_dir(project_dir)}/{run_id}.json")
 
 
 def make_vx_dir(project_dir: str, umask: int = 0o022) -> None:
@@ -64,7 +69,18 @@ def ids(project_dir: str) -> list[str]:
 
 
 def read(project_dir: str, run_id: str) -> RunReport | None:
-    """Return a report, or None if it is gone, damaged, or of another version's form."""
+    """Return a report, or None if it is gone, damaged, or of another version's form.
+
+    The actions of one that is the same as an earlier one are the earlier one's.
+    """
+    report = _read(project_dir, run_id)
+    if report is None or not report.same_as:
+        return report
+    first = _read(project_dir, report.same_as) if is_ulid(report.same_as) else None
+    return msgspec.structs.replace(report, actions=first.actions) if first is not None else None
+
+
+def _read(project_dir: str, run_id: str) -> RunReport | None:
     try:
         with open(open_regular(f"{runs_dir(project_dir)}/{run_id}.json"), "rb") as file:
             report = _decoder.decode(file.read())
@@ -101,13 +117,13 @@ def _ids(folder: str | int) -> list[str]:
     )
 
 
-def _prune(folder: int) -> None:
+def _prune(folder: int, needed: str) -> None:
     total_bytes = 0
     for number, run_id in enumerate(_ids(folder)):
         name = f"{run_id}.json"
         try:
             total_bytes += os.stat(name, dir_fd=folder, follow_symlinks=False).st_size
-            if number >= KEPT or (number and total_bytes > KEPT_BYTES):
+            if run_id != needed and (number >= KEPT or (number and total_bytes > KEPT_BYTES)):
                 os.unlink(name, dir_fd=folder)
         except OSError:
             pass  # another build removes them, too
