@@ -130,7 +130,6 @@ def test_keys_of_the_original_are_accepted_and_told(tmp_path: Path) -> None:
         assistants = ["opencode"]
         [resume]
         max_retries = 9
-        base_delay_secs = 20
         [notifications.ntfy]
         topic = "x"
         """,
@@ -139,7 +138,6 @@ def test_keys_of_the_original_are_accepted_and_told(tmp_path: Path) -> None:
         "daemon.pid_file",
         "daemon.http_enabled",
         "monitoring.assistants",
-        "resume.base_delay_secs",
         "notifications",
     ]
 

@@ -138,7 +138,10 @@ def test_a_user_s_table_changes_single_keys_and_entries():
 
 
 def test_no_built_in_table_skips_permissions():
-    words = json.dumps(builtin())
+    tables = builtin()
+    for table in tables.values():
+        table.get("run", {}).pop("not_carried", None)  # values with which an option is left out
+    words = json.dumps(tables)
     for flag in ("dangerously", "bypass", "yolo", "full-access", "full-auto", "skip-trust"):
         assert flag not in words
 

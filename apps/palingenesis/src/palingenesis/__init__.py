@@ -11,6 +11,8 @@ The command:
     overview          agents, sessions, why, and the live table
     words             now, skip, abort, hold, release, new-session
     hooks             hooks of agents: install, remove, and what they tell
+    terminal          an agent in a terminal that outlives its window
+    spans             lengths of time as people write them
 
 What is known and seen of sessions:
 

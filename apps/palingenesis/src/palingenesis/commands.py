@@ -13,10 +13,11 @@ from typing import NoReturn
 from daemonry.cli import kit
 from daemonry.cli.kit import Options
 from daemonry.cli.parser import parser_of
-from palingenesis import NAME, grammar
+from palingenesis import NAME, grammar, spans
 from palingenesis.definition import daemon
 
 _OVERVIEWS = ("agents", "sessions", "why")
+_ABOUT_TERMINALS = frozenset(command.name for command in grammar.TERMINALS)
 _ABOUT_A_SESSION = frozenset(command.name for command in grammar.ABOUT_A_SESSION)
 
 
@@ -47,6 +48,8 @@ def run(arguments: list[str]) -> int:
 
         verb = "now" if given.verb == "resume" else given.verb
         return say_to(given.session, verb, given.json, given.timeout)
+    if given.verb in _ABOUT_TERMINALS:
+        return _terminal(given)
     if given.verb == "completion":
         from daemonry.cli.completion import print_script
 
@@ -64,6 +67,22 @@ def _hooks(given: argparse.Namespace) -> int:
         )
         return kit.USAGE
     return install.run(given.verb.removeprefix("hooks "), given.agent, yes=getattr(given, "yes", False))
+
+
+def _terminal(given: argparse.Namespace) -> int:
+    from palingenesis.terminal import commands
+
+    if given.verb == "attach":
+        return commands.attach(given.terminal, given.detach_key)
+    if given.verb == "detach":
+        return commands.detach(given.terminal)
+    if given.verb == "terminals":
+        return commands.show(as_json=given.json)
+    budget_s = None if given.budget is None else spans.seconds_of(given.budget)
+    if budget_s is not None and budget_s <= 0:
+        kit.complain(f"palingenesis: --budget: {kit.printable(repr(given.budget))}: try 90s, 30m, 5h, 2d")
+        return kit.USAGE
+    return commands.run(given.program, given.name, budget_s, given.detach_key)
 
 
 def _overview(given: argparse.Namespace) -> int:

@@ -45,6 +45,14 @@ TEXT: Final = """\
 # Tries without progress, until a session is given up (1 to 100).
 #max_retries = 10
 
+# After a try that brought nothing the next one waits so many seconds, twice as long after each further
+# one, and at most the second number (1 to 86400).
+#base_delay_secs = 30
+#max_delay_secs = 300
+
+# Whether times differ between sessions, by up to ten seconds, so that they do not begin at once.
+#jitter = true
+
 # Backups of the records of sessions whose context was full (0 to 1000).
 #backup_count = 10
 

@@ -26,6 +26,9 @@ from palingenesis import NAME, __version__
 SESSION: Final = ValueKind("session", files=True)
 SECTION: Final = ValueKind("section")
 AGENT: Final = ValueKind("agent")
+TERMINAL: Final = ValueKind("terminal")
+PROGRAM: Final = ValueKind("program", files=True, dashes=True)
+SPAN: Final = ValueKind("span")
 
 # The agents that can tell of a stop.
 HOOKED: Final = ("claude", "codex", "gemini")
@@ -46,6 +49,28 @@ ABOUT_A_SESSION: Final = (
         (_SESSION,),
         _TALKING,
     ),
+)
+
+_NAMED: Final = Word("terminal", "NAME", "which, if there are several", "?", TERMINAL)
+_DETACH_KEY: Final = Option("--detach-key", "a key that detaches, such as ^]; none, if not given", "KEY")
+
+TERMINALS: Final = (
+    Command(
+        "run",
+        "run an agent in a terminal that outlives this window, and go on with it after a limit",
+        (Word("program", "PROGRAM", "the program and its arguments, behind --", "+", PROGRAM),),
+        (
+            Option("--name", "what the terminal is called", "NAME"),
+            Option(
+                "--budget", "begin no try later than this after the start: 90s, 30m, 5h, 2d", "SPAN", SPAN
+            ),
+            _DETACH_KEY,
+        ),
+        epilog="Ends as the program does, and with 75 when it gives up on a limit.",
+    ),
+    Command("attach", "show a terminal in this window", (_NAMED,), (_DETACH_KEY,)),
+    Command("detach", "take the window from a terminal, whose program goes on", (_NAMED,)),
+    Command("terminals", "list the terminals that are held", options=(JSON_OPTION,)),
 )
 
 _DAEMON: Final = (
@@ -124,6 +149,7 @@ PALINGENESIS: Final = Program(
             _TALKING,
         ),
         *ABOUT_A_SESSION,
+        *TERMINALS,
         Command(
             "logs",
             "print the daemon's log",
@@ -143,7 +169,9 @@ PALINGENESIS: Final = Program(
 
 def complete(words: list[str]) -> int:
     """Print what a shell may offer for the last of some words, and return the exit code."""
-    return completion.answer(PALINGENESIS, words, {SECTION: _sections, AGENT: lambda cursor: HOOKED})
+    return completion.answer(
+        PALINGENESIS, words, {SECTION: _sections, AGENT: lambda cursor: HOOKED, TERMINAL: _terminals}
+    )
 
 
 def _sections(cursor: Cursor) -> tuple[str, ...]:
@@ -151,3 +179,11 @@ def _sections(cursor: Cursor) -> tuple[str, ...]:
 
     del cursor
     return Settings.__struct_fields__
+
+
+def _terminals(cursor: Cursor) -> tuple[str, ...]:
+    from palingenesis.definition import daemon
+    from palingenesis.evidence import terminals
+
+    del cursor
+    return tuple(one.name for one in terminals.all_of(daemon.place().state_path))

@@ -42,8 +42,8 @@ def survey() -> Survey:
         ConfigError: the configuration cannot be used.
     """
     path = daemon.config_path()
-    told = read_told(daemon.place().state_path)
-    return Survey(configured(load_config(path, Settings), path), os.environ, told)
+    state_dir = daemon.place().state_path
+    return Survey(configured(load_config(path, Settings), path), os.environ, read_told(state_dir), state_dir)
 
 
 # --- agents ---------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from palingenesis.hooks.told import Told
 from palingenesis.keeper import RETRY_S, Keeper
 from palingenesis.resume.engine import TICK_S, Engine, Limits
 from palingenesis.resume.ledger import Ledger
+from palingenesis.resume.schedule import Delays
 from palingenesis.resume.service import Sessions
 from palingenesis.settings import Settings, socket_path, without_effect
 from palingenesis.state_file import StateFile
@@ -99,12 +100,15 @@ def restore(run: Run) -> None:
 
 
 def _survey(settings: Settings, told: Told) -> Survey:
-    return Survey(configured(settings, daemon.config_path()), os.environ, told.facts)
+    return Survey(
+        configured(settings, daemon.config_path()), os.environ, told.facts, daemon.place().state_path
+    )
 
 
 def _limits(settings: Settings) -> Limits:
     given = settings.resume
-    return Limits(given.enabled, float(given.silence_secs), given.max_retries, given.backup_count)
+    delays = Delays(float(given.base_delay_secs), float(given.max_delay_secs), given.jitter)
+    return Limits(given.enabled, float(given.silence_secs), given.max_retries, given.backup_count, delays)
 
 
 def _take_up(sessions: Sessions, told: Told, run: Run) -> None:

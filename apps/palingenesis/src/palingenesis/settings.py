@@ -83,6 +83,9 @@ class Resume(msgspec.Struct, frozen=True):
         silence_secs: a resumed run that writes nothing for so long is a failed try.
         max_retries: tries without progress, until a session is given up.
         backup_count: backups of the records of full sessions that are kept.
+        base_delay_secs: how long the next try waits after the first that brought nothing.
+        max_delay_secs: what that is doubled up to, from try to try.
+        jitter: whether times differ between sessions by up to ten seconds.
     """
 
     enabled: bool = True
@@ -119,9 +122,6 @@ _WITHOUT_EFFECT = {
     "monitoring.assistants": _NOT_YET,
     "monitoring.auto_detect": _NOT_YET,
     "monitoring.auto_detect_interval_secs": _NOT_YET,
-    "resume.base_delay_secs": "the first delay is 30 s",
-    "resume.max_delay_secs": "the longest delay is 300 s",
-    "resume.jitter": "delays always differ between sessions",
     "notifications": _NOT_YET,
     "bot": _NOT_YET,
     "metrics": _NOT_YET,

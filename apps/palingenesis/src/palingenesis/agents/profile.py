@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -45,6 +45,33 @@ class WordSign(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"{self.pattern!r} is not a regular expression: {error}") from None
 
 
+class RunTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `run` of an agent: how it goes on in a terminal that `palingenesis run` holds.
+
+    Attributes:
+        terminal: the argument list that goes on with a session in a terminal; empty if there is none.
+        terminal_fresh: the one that begins a new session there.
+        headless, headless_fresh: the same for runs that answer one prompt and end.
+        headless_words: words by which such a run is known.
+        carried: options that a next run gets as the first had them, and how many values each takes; -1 for
+            all words up to the next option.
+        not_carried: values with which an option is not carried: those that skip permissions.
+    """
+
+    terminal: tuple[str, ...] = ()
+    terminal_fresh: tuple[str, ...] = ()
+    headless: tuple[str, ...] = ()
+    headless_fresh: tuple[str, ...] = ()
+    headless_words: tuple[str, ...] = ()
+    carried: dict[str, Annotated[int, msgspec.Meta(ge=-1, le=9)]] = {}
+    not_carried: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("terminal", "headless"):
+            _check_command(f"run.{name}", getattr(self, name), needs_id=True)
+            _check_command(f"run.{name}_fresh", getattr(self, f"{name}_fresh"))
+
+
 class Profile(msgspec.Struct, frozen=True):
     """The table of one agent.
 
@@ -61,6 +88,7 @@ class Profile(msgspec.Struct, frozen=True):
         fresh: the argument list that begins a new session; empty if there is no such command.
         permissions: arguments that give a resumed run the permission mode that the session had.
         exits: what exit codes of a resumed run mean.
+        run: how it goes on in a terminal that `palingenesis run` holds.
     """
 
     checked_with: str = ""
@@ -75,6 +103,7 @@ class Profile(msgspec.Struct, frozen=True):
     fresh: tuple[str, ...] = ()
     permissions: dict[str, tuple[str, ...]] = {}
     exits: dict[str, Reason] = {}
+    run: RunTable = msgspec.field(default_factory=RunTable)
 
     def __post_init__(self) -> None:
         if self.reader not in READERS:
@@ -84,7 +113,7 @@ class Profile(msgspec.Struct, frozen=True):
         for pattern in (*self.sessions, *filter(None, [self.registry])):
             _check_place(pattern)
         for name in ("resume", "fresh"):
-            _check_command(name, getattr(self, name))
+            _check_command(name, getattr(self, name), needs_id=name == "resume")
 
 
 def _check_place(pattern: str) -> None:
@@ -94,7 +123,7 @@ def _check_place(pattern: str) -> None:
         raise ValueError(f"a place must be absolute, or begin with ~/ or {{VARIABLE}}: {pattern!r}")
 
 
-def _check_command(name: str, words: Sequence[str]) -> None:
+def _check_command(name: str, words: Sequence[str], *, needs_id: bool = False) -> None:
     for word in words:
         if word == PERMISSIONS:
             continue
@@ -110,8 +139,8 @@ def _check_command(name: str, words: Sequence[str]) -> None:
             raise ValueError(f"{name}: {{{unknown[0]}}} is not known; known are {known}")
     if words and not any("{prompt}" in word for word in words):
         raise ValueError(f"{name} has no {{prompt}}")
-    if name == "resume" and words and not any("{id}" in word for word in words):
-        raise ValueError("resume has no {id}: without it the agent would choose the session")
+    if needs_id and words and not any("{id}" in word for word in words):
+        raise ValueError(f"{name} has no {{id}}: without it the agent would choose the session")
 
 
 def place(pattern: str, environment: Mapping[str, str]) -> str:

@@ -6,5 +6,6 @@ claude, codex, gemini, markdown
                one agent's lines as facts                       (pure)
 opencode       its database as facts
 processes      who lives in which directory
+terminals      the terminals that `palingenesis run` holds
 survey         all sessions of all agents, each with its verdict
 """

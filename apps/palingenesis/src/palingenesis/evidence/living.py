@@ -1,4 +1,4 @@
-"""Who lives in a session: the agent's registry, and the processes of this moment.
+"""Who lives in a session: the agent's registry, the processes of this moment, the terminals that are held.
 
 Owns what of them concerns one session.  A process that names the session, or has its record open, lives
 in it.  One in the same directory that no other session accounts for may live in it, and that is enough to
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from palingenesis.agents.profile import Profile
 from palingenesis.evidence import places, processes, tail
 from palingenesis.evidence.json_lines import instant, line_of, number, text
 from palingenesis.evidence.processes import Process
+from palingenesis.evidence.terminals import Terminal
 from palingenesis.verdict.facts import Fact, Sign, Source
 
 MAX_REGISTRY_BYTES: Final = 64 * 2**10
@@ -50,9 +51,13 @@ class Living:
     Args:
         profiles: the agents.
         registries: the pattern of each agent's registry, where it has one.
+        held: the terminals that `palingenesis run` holds.
     """
 
-    def __init__(self, profiles: dict[str, Profile], registries: dict[str, str]) -> None:
+    def __init__(
+        self, profiles: dict[str, Profile], registries: dict[str, str], held: Sequence[Terminal] = ()
+    ) -> None:
+        self.held = held
         self.now = processes.running({name for one in profiles.values() for name in one.programs})
         self.registered = {agent: list(_registered(where)) for agent, where in registries.items()}
         self.booted_at_s = processes.booted_at_s()
@@ -76,14 +81,24 @@ class Living:
         for process in of_agent:
             if _names(process, session) or path in process.files:
                 return Fact(Sign.ALIVE, Source.PROCESS, now_s, pid=process.pid)
+        if terminal := self._held(agent, session=session):
+            return Fact(Sign.ALIVE, Source.PROCESS, now_s, pid=terminal.pid, text=f"in {terminal.name}")
         taken = {one.pid for one in self.registered.get(agent, ()) if one.alive}
         taken |= {one.pid for one in of_agent if any(map(_SESSION_ID.fullmatch, one.words[1:]))}
         for process in of_agent:
             if process.pid not in taken and _is_in(process, cwd, path):
                 return Fact(Sign.MAYBE_ALIVE, Source.PROCESS, now_s, pid=process.pid)
+        if terminal := self._held(agent, session="", cwd=cwd):  # of which the session is not known yet
+            return Fact(Sign.MAYBE_ALIVE, Source.PROCESS, now_s, pid=terminal.pid)
         if entries:
             return Fact(Sign.DEAD, Source.PROCESS, entries[-1].at_s, pid=entries[-1].pid)
         return Fact(Sign.NOBODY, Source.PROCESS, now_s)
+
+    def _held(self, agent: str, session: str, cwd: str | None = None) -> Terminal | None:
+        for one in self.held:
+            if one.agent == agent and one.session == session and cwd in (None, one.cwd):
+                return one
+        return None
 
 
 def _names(process: Process, session: str) -> bool:

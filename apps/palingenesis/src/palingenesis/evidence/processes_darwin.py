@@ -31,6 +31,12 @@ def start_of(pid: int) -> str:
     return " ".join(_output("ps", "-p", str(pid), "-o", "lstart=").split())
 
 
+def parent_of(pid: int) -> int:
+    """Return the parent, as ps tells it."""
+    told = _output("ps", "-p", str(pid), "-o", "ppid=").strip()
+    return int(told) if told.isdigit() else 0
+
+
 def booted_at_s() -> float | None:
     """Return the second of the sysctl `kern.boottime`."""
     found = re.search(r"\bsec = (\d+)", _output("sysctl", "-n", "kern.boottime"))

@@ -33,6 +33,15 @@ def start_of(pid: int) -> str:
     return fields[19].decode("ascii", "replace")
 
 
+def parent_of(pid: int) -> int:
+    """Return field 4 of /proc/PID/stat."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read(4096).rpartition(b")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 def booted_at_s() -> float | None:
     """Return the `btime` of /proc/stat."""
     with contextlib.suppress(OSError, ValueError), open("/proc/stat", "rb") as file:

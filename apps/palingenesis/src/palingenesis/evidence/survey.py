@@ -16,7 +16,7 @@ import msgspec
 
 from palingenesis import session_files
 from palingenesis.agents.profile import Profile, place
-from palingenesis.evidence import claude, codex, gemini, markdown, opencode, places, tail
+from palingenesis.evidence import claude, codex, gemini, markdown, opencode, places, tail, terminals
 from palingenesis.evidence.json_lines import line_of
 from palingenesis.evidence.living import Living
 from palingenesis.evidence.places import Found
@@ -71,6 +71,7 @@ class Survey:
         profiles: the agents.
         environment: the variables that their places depend on.
         told: what their hooks told, by AGENT:ID; read at each look.
+        state_dir: where the terminals are told that `palingenesis run` holds; "" to look at none.
     """
 
     def __init__(
@@ -78,7 +79,9 @@ class Survey:
         profiles: Mapping[str, Profile],
         environment: Mapping[str, str],
         told: Mapping[str, Sequence[Fact]] | None = None,
+        state_dir: str = "",
     ) -> None:
+        self._state_dir = state_dir
         self.profiles = dict(profiles)
         self._told = {} if told is None else told
         self.zone = local_zone(environment)
@@ -123,7 +126,8 @@ class Survey:
         return self._judged(candidates, now_s - RECENT_S, now_s)
 
     def _judged(self, candidates: list[tuple[str, Found]], since_s: float, now_s: float) -> list[Session]:
-        living = Living(self.profiles, self._registries) if candidates else None
+        held = terminals.living(self._state_dir) if candidates and self._state_dir else ()
+        living = Living(self.profiles, self._registries, held) if candidates else None
         sessions = [
             self._session(agent, found, transcript, living, now_s)
             for agent, found in candidates

@@ -5,6 +5,7 @@ entry      what is kept of a session, and what an observation makes of it       
 schedule   when a try is due                                                            (pure)
 turns      which of those that are due may begin                                        (pure)
 prompt     what a resumed session is told                                               (pure)
+notes      what an earlier session left for the one that takes over
 ledger     the entries on the disk
 launch     one run of an agent: begun at most once, found again after a restart
 audit      what was done, as lines of JSON

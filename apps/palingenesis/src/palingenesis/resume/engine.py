@@ -16,7 +16,6 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from daemonry import open_regular
 from palingenesis.agents.profile import Profile, command
 from palingenesis.evidence import places, processes
 from palingenesis.evidence.attention import Attention
@@ -29,7 +28,8 @@ from palingenesis.resume.backup import keep_backup
 from palingenesis.resume.entry import Entry, Run
 from palingenesis.resume.launch import Runs
 from palingenesis.resume.ledger import Ledger
-from palingenesis.resume.prompt import MAX_NOTES_CHARS, fresh_prompt, resume_prompt
+from palingenesis.resume.notes import prompt_from_notes
+from palingenesis.resume.prompt import resume_prompt
 from palingenesis.resume.states import Happened, State
 from palingenesis.verdict.reasons import RESUMABLE, Reason
 
@@ -53,12 +53,14 @@ class Limits(msgspec.Struct, frozen=True):
         silence_s: a run that writes nothing for so long is a failed try.
         tries: tries without progress, until a session is given up.
         backups: backups of full sessions that are kept.
+        delays: how long a try waits after one that brought nothing.
     """
 
     enabled: bool = True
     silence_s: float = 600.0
     tries: int = schedule.MAX_TRIES
     backups: int = 10
+    delays: schedule.Delays = schedule.Delays()
 
 
 class Counted(NamedTuple):
@@ -185,7 +187,7 @@ class Engine:
             before = self.ledger.entries.get(session.key)
             after = rules.observe(
                 before, session, self._profile(session.agent), self._account(session.agent),
-                self.ledger.watching_since_s,
+                self.ledger.watching_since_s, self.limits.delays,
             )  # fmt: skip
             if after is not None and after is not before:
                 changed.append((after, session))
@@ -214,7 +216,7 @@ class Engine:
             return
         run = self._run_of(entry, session, now_s)
         if isinstance(run, str):
-            self._keep("failed", rules.failed(entry, now_s, run, tries=self.limits.tries), session)
+            self._keep("failed", self._failed(entry, now_s, run), session)
             return
         self._begin(msgspec.structs.replace(entry, run=run, state=State.RESUMING, since_s=now_s), session)
 
@@ -226,7 +228,7 @@ class Engine:
         except OSError as error:
             self._runs.has_begun(entry.run)
             note = f"its run could not be started: {error.strerror}"
-            self._keep("failed", rules.failed(entry, time.time(), note, tries=self.limits.tries))
+            self._keep("failed", self._failed(entry, time.time(), note))
             return
         self._keep("begun", msgspec.structs.replace(entry, run=_with(entry.run, pid=pid, start=start)))
 
@@ -250,10 +252,7 @@ class Engine:
 
     def _fresh_prompt(self, entry: Entry, session: Session) -> str:
         keep_backup(entry.path, os.path.join(self._state_dir, "backups"), self.limits.backups)
-        notes = _read_text(os.path.join(entry.cwd, "Next-step.md"))
-        if notes.strip():
-            return fresh_prompt(notes, "Next-step.md")
-        return fresh_prompt(session.transcript.summary or "(it left none)", "its last answer")
+        return prompt_from_notes(entry.cwd, session.transcript.summary)
 
     def _watch_run(self, entry: Entry, now_s: float) -> None:
         run = entry.run
@@ -293,7 +292,8 @@ class Engine:
                 self._settle_failed(entry, session, now_s, note)
                 return
             resumes = entry.resumes + (1 if went_on else 0)
-            after = rules.settled(msgspec.structs.replace(entry, resumes=resumes), session, happened, why)
+            went = msgspec.structs.replace(entry, resumes=resumes)
+            after = rules.settled(went, session, happened, why, self.limits.delays)
             self._keep("ended", after, session, exit=code)
             if went_on:
                 self._resumed += 1
@@ -315,12 +315,15 @@ class Engine:
 
     def _settle_failed(self, entry: Entry, session: Session | None, now_s: float, note: str) -> None:
         assert entry.run is not None
-        after = rules.failed(entry, now_s, note, session, self.limits.tries)
+        after = self._failed(entry, now_s, note, session)
         code, said = self._runs.exit_code(entry.run), self._runs.tail(entry.run)
         self._keep("failed", after, session, exit=code, said=said)
         self._runs.forget(entry.run)
         if after.reason is Reason.RATE_LIMIT and after.state is State.SCHEDULED:
             self._postpone_others(after)
+
+    def _failed(self, entry: Entry, now_s: float, note: str, session: Session | None = None) -> Entry:
+        return rules.failed(entry, now_s, note, session, self.limits.tries, self.limits.delays)
 
     def _postpone_others(self, scout: Entry) -> None:
         """The scout met the limit again: it holds for all of its account."""
@@ -422,11 +425,3 @@ def _utf8(name: str) -> str:
 
 def _line(text: str) -> str:
     return "".join(sign if sign.isprintable() else "?" for sign in _utf8(text))
-
-
-def _read_text(path: str) -> str:
-    try:
-        with open(open_regular(path), "rb") as file:
-            return file.read(4 * MAX_NOTES_CHARS).decode("utf-8", "replace")
-    except OSError:
-        return ""

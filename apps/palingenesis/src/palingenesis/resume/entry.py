@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from palingenesis.resume import schedule
+from palingenesis.resume.schedule import Delays
 from palingenesis.resume.states import Happened, State, after
 from palingenesis.verdict.reasons import RESUMABLE, Confidence, Reason
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 # An id becomes an argument: what could be read as an option is none.
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
+_USUAL_DELAYS: Final = Delays()
 # The end of an observation's name while somebody lives in the session: their end makes it another one.
 ALIVE: Final = " alive"
 
@@ -97,7 +99,12 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def observe(
-    entry: Entry | None, session: Session, profile: Profile, account: str, watching_since_s: float
+    entry: Entry | None,
+    session: Session,
+    profile: Profile,
+    account: str,
+    watching_since_s: float,
+    delays: Delays = _USUAL_DELAYS,
 ) -> Entry | None:
     """Return what is kept of a session after it was looked at; the same entry where nothing is new.
 
@@ -109,6 +116,7 @@ def observe(
         profile: its agent.
         account: those that share its limit.
         watching_since_s: when palingenesis first watched: what stopped before is not resumed by itself.
+        delays: how long a try waits.
     """
     name = name_of(session)
     if entry is not None and (entry.observed == name or entry.state in (State.RESUMING, State.HELD)):
@@ -118,10 +126,12 @@ def observe(
         return None
     if entry is None and happened is Happened.SEEN_STOPPED and session.changed_at_s < watching_since_s:
         return None
-    return settled(entry or begun(session, account), session, happened, note)
+    return settled(entry or begun(session, account), session, happened, note, delays)
 
 
-def settled(entry: Entry, session: Session, happened: Happened, note: str = "") -> Entry:
+def settled(
+    entry: Entry, session: Session, happened: Happened, note: str = "", delays: Delays = _USUAL_DELAYS
+) -> Entry:
     """Return the entry after `happened`, with what was seen written into it."""
     verdict, now_s = session.verdict, session.evidence.now_s
     state = after(entry.state, happened)
@@ -129,7 +139,7 @@ def settled(entry: Entry, session: Session, happened: Happened, note: str = "") 
         return entry
     at_s = 0.0
     if state is State.SCHEDULED:
-        at_s = schedule.due_at_s(entry.key, verdict.reason, verdict.resets_at_s, 0, now_s)
+        at_s = schedule.due_at_s(entry.key, verdict.reason, verdict.resets_at_s, 0, now_s, delays)
     return msgspec.structs.replace(
         entry,
         state=state,
@@ -145,7 +155,12 @@ def settled(entry: Entry, session: Session, happened: Happened, note: str = "") 
 
 
 def failed(
-    entry: Entry, now_s: float, note: str, session: Session | None = None, tries: int = schedule.MAX_TRIES
+    entry: Entry,
+    now_s: float,
+    note: str,
+    session: Session | None = None,
+    tries: int = schedule.MAX_TRIES,
+    delays: Delays = _USUAL_DELAYS,
 ) -> Entry:
     """Return the entry after a try that brought nothing: the next one is due later, or it is given up.
 
@@ -155,6 +170,7 @@ def failed(
         note: what is known about it.
         session: what the session is now, if it was looked at: its limit may have a new end.
         tries: how many there are.
+        delays: how long the next one waits.
     """
     attempt = entry.attempt + 1
     happened = Happened.TRIES_SPENT if attempt >= tries else Happened.TRY_FAILED
@@ -163,7 +179,7 @@ def failed(
     if session is not None:
         entry = msgspec.structs.replace(entry, reason=session.verdict.reason, observed=name_of(session))
     resets_at_s = session.verdict.resets_at_s if session is not None else entry.resets_at_s
-    at_s = schedule.due_at_s(entry.key, entry.reason, resets_at_s, attempt, now_s)
+    at_s = schedule.due_at_s(entry.key, entry.reason, resets_at_s, attempt, now_s, delays)
     return msgspec.structs.replace(
         entry,
         state=state,

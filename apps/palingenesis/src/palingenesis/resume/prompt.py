@@ -25,9 +25,14 @@ _INTERRUPTED: Final = {
 
 def resume_prompt(entry: Entry) -> str:
     """Return what a session is told when it is resumed."""
-    cause = _INTERRUPTED.get(entry.reason, "an interruption")
+    return interrupted_prompt(entry.reason, entry.since_s)
+
+
+def interrupted_prompt(reason: Reason, since_s: float) -> str:
+    """Return what a session is told that stopped for a reason at an instant."""
+    cause = _INTERRUPTED.get(reason, "an interruption")
     return (
-        f"This session was interrupted at {_when(entry.since_s)} by {cause}. Continue the task that you were "
+        f"This session was interrupted at {_when(since_s)} by {cause}. Continue the task that you were "
         "working on. First check what is already done, and do not repeat it: a command that was running may "
         "have finished, or stopped half way."
     )

@@ -21,6 +21,7 @@ class Source(enum.Enum):
     HOOK = "hook"
     PROCESS = "process"
     QUOTA = "quota"
+    OUTPUT = "output"  # what a headless run printed, or its exit code
     TERMINAL = "terminal"  # a hint to look at the transcript, never a reason by itself
     MACHINE = "machine"
 

@@ -72,9 +72,9 @@ def _last_turn(facts: Iterable[Fact]) -> Fact | None:
     """
     last: Fact | None = None
     for fact in facts:
-        if fact.sign in TURN and fact.source in (Source.TRANSCRIPT, Source.HOOK):
+        if fact.sign in TURN and fact.source in (Source.TRANSCRIPT, Source.HOOK, Source.OUTPUT):
             newer = last is None or fact.source is last.source or fact.at_s >= last.at_s
-            repeats = last is not None and fact.source is Source.HOOK and fact.sign is last.sign
+            repeats = last is not None and fact.source is not Source.TRANSCRIPT and fact.sign is last.sign
             last = fact if newer and not repeats else last
     return last
 
