@@ -110,6 +110,11 @@ _OF_A_DAEMON: Final = (
         "print its calls as they happen: what is called, by whom, how long",
         options=(Option("--payloads", "print their parameters too"), *_QUICK_OPTIONS),
     ),
+    Command(
+        "ui",
+        "print the address of its page, with a one-time code for a browser",
+        options=(Option("--open", "open it in a browser"), *_QUICK_OPTIONS),
+    ),
 )
 
 # --- homes --------------------------------------------------------------------------------------

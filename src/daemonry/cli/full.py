@@ -69,6 +69,9 @@ def _perform(table: Program, arguments: list[str], daemon: Daemon | None) -> int
         return kit.fail(error, getattr(options, "json", False))
 
 
+_BY_CALLS = ("call", "tap", "ui", "describe")
+
+
 def _command(options: argparse.Namespace, daemon: Daemon | None) -> int:
     if options.verb == "run":
         return _run(options, daemon)
@@ -85,23 +88,31 @@ def _command(options: argparse.Namespace, daemon: Daemon | None) -> int:
     instance = instance_of_daemon(daemon) if daemon is not None else instance_of(options.target)
     if options.verb == "logs":
         return _logs(options, instance)
-    if options.verb == "call":
-        return _call(options, instance)
-    if options.verb == "tap":
-        from daemonry.cli.tap import tap
-
-        limit_s = options.timeout or REQUEST_TIMEOUT_S
-        return tap(instance, payloads=options.payloads, as_json=options.json, timeout_s=limit_s)
-    if options.verb == "describe":
-        from daemonry.cli.call import describe
-
-        limit_s = options.timeout or REQUEST_TIMEOUT_S
-        return describe(instance, options.interface, as_json=options.json, timeout_s=limit_s)
+    if options.verb in _BY_CALLS:
+        return _by_call(options, instance)
     return kit.perform(
         options.verb,
         instance,
         Options(json=options.json, force=getattr(options, "force", False), timeout_s=options.timeout),
     )
+
+
+def _by_call(options: argparse.Namespace, instance: Instance) -> int:
+    """Do what asks the daemon by typed calls."""
+    limit_s = options.timeout or REQUEST_TIMEOUT_S
+    if options.verb == "call":
+        return _call(options, instance)
+    if options.verb == "tap":
+        from daemonry.cli.tap import tap
+
+        return tap(instance, payloads=options.payloads, as_json=options.json, timeout_s=limit_s)
+    if options.verb == "ui":
+        from daemonry.cli.ui import ui
+
+        return ui(instance, opens=options.open, as_json=options.json, timeout_s=limit_s)
+    from daemonry.cli.call import describe
+
+    return describe(instance, options.interface, as_json=options.json, timeout_s=limit_s)
 
 
 # --- run ----------------------------------------------------------------------------------------

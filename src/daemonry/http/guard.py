@@ -102,10 +102,12 @@ class Guard:
         reason = security.wrong_host(hosts, self._hosts())
         if reason:
             raise Problem(421, reason, headers={"Connection": "close"})
-        reason = security.wrong_origin(headers, self._hosts())
+        public = security.is_public(scope["method"], scope["path"])
+        # A link may lead to the page from anywhere; what stands there nobody else can read or frame.
+        reason = "" if public and scope["method"] != "POST" else security.wrong_origin(headers, self._hosts())
         if reason:
             raise Problem(403, reason, headers={"Connection": "close"})
-        if security.is_public(scope["method"], scope["path"]):
+        if public:
             return
         token = security.presented(headers)
         if token is None:

@@ -176,6 +176,7 @@ class Port:
             self._made_token = False
             if _holds(self._token_path, self._door.token):
                 token_file.remove(self._token_path)
+                token_file.remove(self._token_path + ".html")  # what `daemonry ui --open` gave a browser
 
     def drop_in_child(self) -> None:
         """Close a forked child's copy."""

@@ -1,0 +1,54 @@
+"""`daemonry ui`: the address of a daemon's page, or a browser with it.
+
+Owns asking for the address and handing it to a browser.  A browser is given a file of this user alone that
+leads to the address: what stands on a command line, other users of the machine can read.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from html import escape
+
+from daemonry.cli import exit_codes, output
+from daemonry.cli.call import connected
+from daemonry.daemon.instance import Instance
+from daemonry.errors import InterfaceNotFound, Refused
+from daemonry.process.atomic_file import write_atomically
+
+_OPEN_PAGE = "org.daemonry.Control.Http.OpenPage"
+_SUFFIX = ".html"
+
+
+def ui(instance: Instance, *, opens: bool, as_json: bool, timeout_s: float) -> int:
+    """Print the address of a daemon's page with a one-time code, or open it; return the exit code.
+
+    Raises:
+        Refused: the daemon has no HTTP.
+    """
+    with connected(instance, timeout_s) as client:
+        try:
+            found = client.call(_OPEN_PAGE, {})
+        except InterfaceNotFound:
+            raise Refused(
+                f"{instance.name} has no HTTP: Daemon(..., http=True) in its program, or DAEMONRY_HTTP=on "
+                "where it is started"
+            ) from None
+    url, token_path = str(found["url"]), str(found["token_path"])
+    if as_json:
+        output.say_json({"url": url})
+    else:
+        output.say(url)
+    if opens:
+        sys.stdout.flush()
+        _open(url, token_path + _SUFFIX)
+    return exit_codes.DONE
+
+
+def _open(url: str, path: str) -> None:
+    import webbrowser
+
+    page = f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0;url={escape(url)}">\n'
+    write_atomically(path, page.encode("utf-8"), durable=False)
+    if not webbrowser.open("file://" + os.path.abspath(path)):
+        raise Refused("no browser could be opened: open the address by hand")
