@@ -31,7 +31,7 @@ from daemonry.limits import LOCK_PROBE_PATIENCE_S, SERVICE_SWEEP_S
 from daemonry.process import atomic_file, homes, logs, platform, record, sweep
 from daemonry.process.identity import Identity
 from daemonry.process.lock import Lock
-from daemonry.process.orphans import Foundlings
+from daemonry.process.orphans import Orphans
 from daemonry.process.private_dir import ensure_unwritable_by_others
 from daemonry.process.readiness import Reporter
 from daemonry.process.reaping import Reaper
@@ -76,7 +76,7 @@ class Supervisor:
         self.fleet = Fleet(watch, self._end_if_over)
         self.reaper = Reaper()
         self.files = OwnFiles()
-        self._foundlings = Foundlings(self.reaper.knows)
+        self._foundlings = Orphans(self.reaper.knows)
         self._file: HomeFile | None = None
         self._line = line
         self._only = frozenset(only)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from daemonry.transport.stream import Stream
 
 
-class Wanted(Value):
+class ClientRequest(Value):
     """What the caller of `ensure` asked for; see there."""
 
     __slots__ = ("arguments", "daemon", "env", "mode", "on_stage", "versions")
@@ -57,7 +57,7 @@ class Wanted(Value):
         )
 
 
-def bring_up(place: Place, wanted: Wanted, deadline: Deadline) -> tuple[Stream, Endpoint]:
+def bring_up(place: Place, wanted: ClientRequest, deadline: Deadline) -> tuple[Stream, Endpoint]:
     """Return a stream to the daemon once it serves.
 
     Raises:
@@ -69,7 +69,7 @@ def bring_up(place: Place, wanted: Wanted, deadline: Deadline) -> tuple[Stream, 
     return _found(instance, wanted, deadline)
 
 
-def _found(instance: Instance, wanted: Wanted, deadline: Deadline) -> tuple[Stream, Endpoint]:
+def _found(instance: Instance, wanted: ClientRequest, deadline: Deadline) -> tuple[Stream, Endpoint]:
     """Return a stream to a daemon that somebody else starts."""
     knock = None
     try:
@@ -98,7 +98,7 @@ def _found(instance: Instance, wanted: Wanted, deadline: Deadline) -> tuple[Stre
     raise faults.NotRunning(instance.name, hint)
 
 
-def _knock(instance: Instance, wanted: Wanted) -> Stream | None:
+def _knock(instance: Instance, wanted: ClientRequest) -> Stream | None:
     """Return a stream to who listens for a daemon that is not there; None where nobody does.
 
     A service manager starts a daemon when somebody connects to the socket that it keeps for it.
@@ -118,7 +118,9 @@ def _knock(instance: Instance, wanted: Wanted) -> Stream | None:
         return None
 
 
-def _found_or_started(instance: Instance, wanted: Wanted, deadline: Deadline) -> tuple[Stream, Endpoint]:
+def _found_or_started(
+    instance: Instance, wanted: ClientRequest, deadline: Deadline
+) -> tuple[Stream, Endpoint]:
     from daemonry.daemon import single_instance
     from daemonry.launch import start_failure
 
@@ -158,7 +160,7 @@ def _found_or_started(instance: Instance, wanted: Wanted, deadline: Deadline) ->
 
 
 def _in_home(
-    owner: Owner, instance: Instance, wanted: Wanted, deadline: Deadline
+    owner: Owner, instance: Instance, wanted: ClientRequest, deadline: Deadline
 ) -> tuple[Stream, Endpoint] | None:
     """Return a stream to a daemon that a home runs, started or replaced by the home; None to look again.
 
@@ -174,7 +176,7 @@ def _in_home(
     return None
 
 
-def _start_in_home(owner: Owner, instance: Instance, wanted: Wanted, deadline: Deadline) -> None:
+def _start_in_home(owner: Owner, instance: Instance, wanted: ClientRequest, deadline: Deadline) -> None:
     from daemonry.launch import of_home
 
     pid = instance.pid()
@@ -197,7 +199,7 @@ def _owner(instance: Instance) -> Owner | None:
     return homes.owner_of(instance.place)
 
 
-def _start(instance: Instance, wanted: Wanted, recipe: Recipe, lock: Lock, deadline: Deadline) -> None:
+def _start(instance: Instance, wanted: ClientRequest, recipe: Recipe, lock: Lock, deadline: Deadline) -> None:
     """Start the daemon, or replace the one that runs; the lock is let go of."""
     from daemonry.launch import start_failure
     from daemonry.launch.start import start_locked
@@ -224,7 +226,7 @@ def _start(instance: Instance, wanted: Wanted, recipe: Recipe, lock: Lock, deadl
         lock.forget()
 
 
-def _why_replace(instance: Instance, wanted: Wanted) -> str:
+def _why_replace(instance: Instance, wanted: ClientRequest) -> str:
     """Return why the daemon that runs is to be replaced; "" if it is not, or none runs."""
     if wanted.daemon is None:
         return ""
@@ -233,7 +235,7 @@ def _why_replace(instance: Instance, wanted: Wanted) -> str:
     return "" if verdict is None else verdict.reason
 
 
-def _look(instance: Instance, wanted: Wanted, deadline: Deadline) -> tuple[Stream, Endpoint] | None:
+def _look(instance: Instance, wanted: ClientRequest, deadline: Deadline) -> tuple[Stream, Endpoint] | None:
     assert instance.place is not None
     return attach.reach(instance.place, deadline, wanted.daemon, wanted.versions, wanted.mode)
 
@@ -255,7 +257,7 @@ def _is_coming(instance: Instance) -> bool:
     return held is not False or lock.is_held(instance.place.start_lock_path) is not False
 
 
-def _recipe(instance: Instance, wanted: Wanted) -> Recipe:
+def _recipe(instance: Instance, wanted: ClientRequest) -> Recipe:
     from daemonry.daemon.recipe import Recipe, recipe_of, remembered
 
     daemon = wanted.daemon
@@ -271,7 +273,7 @@ def _recipe(instance: Instance, wanted: Wanted) -> Recipe:
     return Recipe(arguments, recipe.import_path, recipe.python, recipe.target, recipe.environment)
 
 
-def _hint(instance: Instance, wanted: Wanted) -> str:
+def _hint(instance: Instance, wanted: ClientRequest) -> str:
     target = instance.name
     if wanted.daemon is not None:
         try:

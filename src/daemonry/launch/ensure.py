@@ -152,9 +152,9 @@ def _stream(
     reached = reach(place, deadline, daemon, versions, mode)
     if reached is not None:
         return reached
-    from daemonry.launch.acquire import Wanted, bring_up
+    from daemonry.launch.acquire import ClientRequest, bring_up
 
-    wanted = Wanted(tuple(arguments), daemon, dict(env or {}), mode, on_stage or _ignore, versions)
+    wanted = ClientRequest(tuple(arguments), daemon, dict(env or {}), mode, on_stage or _ignore, versions)
     return bring_up(place, wanted, deadline)
 
 

@@ -17,18 +17,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    class Owner(Protocol):
+    class ForkOwner(Protocol):
         """What has descriptors that are the parent's alone."""
 
         def drop_in_child(self) -> None:
             """Close this process's copies; touch nothing that parent and child share."""
 
 
-_owners: set[ref[Owner]] = set()
+_owners: set[ref[ForkOwner]] = set()
 _forget = _owners.discard
 
 
-def not_for_children(owner: Owner) -> None:
+def not_for_children(owner: ForkOwner) -> None:
     """Have `owner` drop what it has in each child that is forked while it lives."""
     _owners.add(ref(owner, _forget))
 

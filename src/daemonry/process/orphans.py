@@ -100,7 +100,7 @@ def left_to_us(knows: Callable[[int], bool]) -> set[int]:
     return found | descendants(found) if found else found
 
 
-class Foundlings:
+class Orphans:
     """The children of this process that it has not started: what others below it have left.
 
     Args:

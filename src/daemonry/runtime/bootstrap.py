@@ -46,7 +46,7 @@ from daemonry.runtime.stage_results import (
     Prepared,
     Serving,
 )
-from daemonry.runtime.stuck_control import Beside
+from daemonry.runtime.stuck_control import StuckControl
 from daemonry.runtime.tasks import Workload
 from daemonry.runtime.watchdog import Guardian
 from daemonry.service.server import bounds
@@ -325,7 +325,7 @@ def serve(listening: Listening) -> Serving:
     scarcity.check_descriptors()
     loop = prepared.runner.get_loop()
     state.attach(loop)
-    standby = Standby(loop, threading.get_ident(), server, partial(Beside, state))
+    standby = Standby(loop, threading.get_ident(), server, partial(StuckControl, state))
     end_at_once = ImmediateEnd(standby, listening.publication, kept=prepared.found.socket_fd is not None)
     plane = ControlPlane(loop, state, server, standby, notifier)
     signals = Signals(state, server, notifier, end_at_once)

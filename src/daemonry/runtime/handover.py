@@ -54,7 +54,7 @@ class HandOver(Interface, name=INTERFACE):
         return Upgrade(None, self._old_side.speak)
 
 
-class Host(Protocol):
+class HandoverHost(Protocol):
     """The running daemon, as the old side of a hand-over needs it."""
 
     def offer(self) -> tuple[Listener, Lock] | None:
@@ -85,7 +85,7 @@ class OldSide:
         under_way: whether a hand-over has begun and is not over.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: HandoverHost) -> None:
         self._host = host
         self.under_way = False
 

@@ -40,7 +40,7 @@ def suspended_s() -> float:
     )
 
 
-class Host(Protocol):
+class IdleHost(Protocol):
     """The running daemon, as its idle end needs it."""
 
     @property
@@ -101,7 +101,7 @@ class Idle:
         host: the daemon.
     """
 
-    def __init__(self, timeout_s: float, host: Host) -> None:
+    def __init__(self, timeout_s: float, host: IdleHost) -> None:
         self._timeout_s = timeout_s
         self._host = host
         self._seen = (-1, -1)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("daemonry.daemon")
 
 
-class Beside:
+class StuckControl:
     """The control state of a daemon whose loop is stuck.
 
     Args:

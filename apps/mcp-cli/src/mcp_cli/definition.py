@@ -12,7 +12,7 @@ from mcp_cli.names import NAME, __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from daemonry import Run
-    from mcp_cli.pool.service import Pool
+    from mcp_cli.pool.service import ServerPool
 
 TTL_VARIABLE = "MCP_DAEMON_TTL"
 IDLE_S = 60.0
@@ -45,17 +45,17 @@ daemon = Daemon(
     idle_timeout_s=idle_s() or None,
 )
 
-_pool: Pool | None = None
+_pool: ServerPool | None = None
 
 
 @daemon.setup
 def _setup(_run: Run) -> None:
     global _pool  # noqa: PLW0603  # a process is one daemon
     from mcp_cli.pool import sdk
-    from mcp_cli.pool.service import Pool
+    from mcp_cli.pool.service import ServerPool
 
     sdk.trim()
-    _pool = daemon.serve(Pool())
+    _pool = daemon.serve(ServerPool())
 
 
 @daemon.work

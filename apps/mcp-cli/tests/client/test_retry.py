@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daemonry import errors
-from mcp_cli.client.retry import MOST, Attempts
+from mcp_cli.client.retry import MOST, CallAttempts
 from mcp_cli.names import INTERFACE, NOT_CONFIGURED
 
 NOTHING_DONE = [
@@ -23,17 +23,17 @@ PERHAPS_DONE = [
 
 @pytest.mark.parametrize("error", NOTHING_DONE, ids=lambda error: type(error).__name__)
 def test_what_did_nothing_is_tried_three_times(error):
-    attempts = Attempts()
+    attempts = CallAttempts()
     assert [attempts.again(error) for _ in range(MOST)] == [True, True, False]
 
 
 @pytest.mark.parametrize("error", NOTHING_DONE, ids=lambda error: type(error).__name__)
 def test_what_was_answered_in_part_is_not_tried_again(error):
-    attempts = Attempts()
+    attempts = CallAttempts()
     attempts.begun = True
     assert not attempts.again(error)
 
 
 @pytest.mark.parametrize("error", PERHAPS_DONE, ids=lambda error: type(error).__name__)
 def test_what_may_have_run_is_not_tried_again(error):
-    assert not Attempts().again(error)
+    assert not CallAttempts().again(error)

@@ -8,7 +8,7 @@ import tomllib
 import pytest
 
 from mcp_cli.gateway import editor_config
-from mcp_cli.gateway.http_guard import Refusal, check_origin, check_request, check_token
+from mcp_cli.gateway.http_guard import HttpRefusal, check_origin, check_request, check_token
 
 PORT = 8123
 TOKEN = "0123456789abcdef" * 4
@@ -17,7 +17,7 @@ TOKEN = "0123456789abcdef" * 4
 def status_of(check, *arguments):
     try:
         check(*arguments)
-    except Refusal as refusal:
+    except HttpRefusal as refusal:
         return refusal.status
     return 200
 
@@ -97,7 +97,7 @@ def test_the_token_is_taken(given):
     ],
 )
 def test_without_the_token_it_is_told_where_that_is(given, wrong):
-    with pytest.raises(Refusal, match="the token is in /f") as caught:
+    with pytest.raises(HttpRefusal, match="the token is in /f") as caught:
         check_token([("authorization", one) for one in given], TOKEN, "/f")
     assert (caught.value.status, caught.value.wrong_token) == (401, wrong)
 

@@ -18,8 +18,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from mcp_cli.pool import tokens
-from mcp_cli.pool.loopback import Loopback, Refused
-from mcp_cli.pool.service import Pool
+from mcp_cli.pool.loopback import AccessRefused, Loopback
+from mcp_cli.pool.service import ServerPool
 from mcp_cli.protocol import interfaces as api
 
 
@@ -144,7 +144,7 @@ def definition(site: Site, **fields: Any) -> api.Server:
 
 
 async def call(site: Site, **fields: Any) -> str:
-    pool = Pool()
+    pool = ServerPool()
     await pool.configure([definition(site, **fields)])
     try:
         events = [event async for event in pool.call("site", "1", "who")]
@@ -154,7 +154,7 @@ async def call(site: Site, **fields: Any) -> str:
 
 
 async def authorize(site: Site, timeout_s: float = 20.0) -> list[str]:
-    pool = Pool()
+    pool = ServerPool()
     await pool.configure([definition(site)])
     kinds = []
     try:
@@ -177,7 +177,7 @@ def test_a_server_that_wants_authorization_says_so(site):
 
 def test_a_list_says_what_can_be_done_about_it(site):
     async def error() -> str:
-        pool = Pool()
+        pool = ServerPool()
         await pool.configure([definition(site)])
         try:
             listings = [one async for one in pool.tools([api.Ref(server="site", fingerprint="1")])]
@@ -228,7 +228,7 @@ def test_a_user_who_says_no_is_told_as_that(site):
 
 def test_a_user_who_does_nothing_is_told_what_was_waited_for(site):
     async def wait() -> None:
-        pool = Pool()
+        pool = ServerPool()
         await pool.configure([definition(site)])
         try:
             async for _ in pool.authorize("site", "1", 1.0):
@@ -252,7 +252,7 @@ def test_what_was_kept_can_be_deleted(site):
     asyncio.run(authorize(site))
 
     async def forget() -> tuple[bool, bool]:
-        pool = Pool()
+        pool = ServerPool()
         await pool.configure([definition(site)])
         return await pool.forget("site", "1"), await pool.forget("site", "1")
 
@@ -283,7 +283,7 @@ def test_the_loopback_listens_to_nothing_but_the_answer():
             assert await asyncio.to_thread(get, "/callback") == 404
             assert await asyncio.to_thread(get, "/callback?error=access_denied") == 200
             assert await asyncio.to_thread(get, "/callback?code=late") == 200
-            with pytest.raises(Refused, match="access_denied"):
+            with pytest.raises(AccessRefused, match="access_denied"):
                 await loopback.wait()
 
     asyncio.run(work())

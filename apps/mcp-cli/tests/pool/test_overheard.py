@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mcp_cli.pool.overheard import Events, Overheard
-from mcp_cli.pool.service import Pool
+from mcp_cli.pool.service import ServerPool
 from mcp_cli.protocol import interfaces as api
 
 STREAM = b": hello\nevent: message\ndata: one\n\ndata:two\r\ndata: more\r\rid: 7\r\n\r\ndata\n\ndata: cut"
@@ -130,7 +130,7 @@ def url() -> Iterator[str]:
 
 def called(url: str, tool: str) -> api.Event:
     async def work() -> api.Event:
-        pool = Pool()
+        pool = ServerPool()
         try:
             await pool.configure([api.Server(name="odd", fingerprint="1", kind="http", url=url)])
             return [event async for event in pool.call("odd", "1", tool, timeout_s=20)][-1]

@@ -17,7 +17,7 @@ import pytest
 
 from daemonry.testing import wait_until
 from mcp_cli.pool import freshness, server, stdio
-from mcp_cli.pool.service import Pool
+from mcp_cli.pool.service import ServerPool
 from mcp_cli.protocol import interfaces as api
 
 FAKE = str(Path(__file__).parents[1] / "fake_server.py")
@@ -30,8 +30,8 @@ def fake(*options: str, name: str = "fake", fingerprint: str = "1", **fields: An
 
 
 @contextlib.asynccontextmanager
-async def pool_of(*servers: api.Server) -> AsyncIterator[Pool]:
-    pool = Pool()
+async def pool_of(*servers: api.Server) -> AsyncIterator[ServerPool]:
+    pool = ServerPool()
     await pool.configure(list(servers))
     try:
         yield pool
@@ -44,7 +44,7 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 async def events_of(
-    pool: Pool, tool: str, given: dict[str, Any] | None = None, **options: Any
+    pool: ServerPool, tool: str, given: dict[str, Any] | None = None, **options: Any
 ) -> list[api.Event]:
     options.setdefault("fingerprint", "1")
     options.setdefault("server", "fake")
@@ -73,7 +73,7 @@ async def begun(running: AsyncGenerator[api.Event, None]) -> asyncio.Task[list[a
     return asyncio.create_task(rest())
 
 
-async def says(pool: Pool, text: str, **options: Any) -> None:
+async def says(pool: ServerPool, text: str, **options: Any) -> None:
     events = await events_of(pool, "echo", {"text": text}, **options)
     assert events[-1].text == text
 

@@ -10,7 +10,7 @@ import pytest
 
 from mcp_cli import pool
 from mcp_cli.pool import sdk
-from mcp_cli.pool.stdio import COMMAND_END_S, END_S, Process
+from mcp_cli.pool.stdio import COMMAND_END_S, END_S, StdioProcess
 from mcp_cli.protocol.interfaces import INTERFACE
 
 FAKE = Path(__file__).parents[1] / "fake_server.py"
@@ -62,13 +62,13 @@ def test_an_sdk_whose_client_needs_more_of_its_servers_is_imported_whole():
 def test_a_command_waits_less_for_the_end_of_its_servers(monkeypatch, for_command, patience_s):
     """It has its answer, and a server that does not end at the end of its input would hold up the prompt."""
     waited = []
-    end = Process.end
+    end = StdioProcess.end
 
     async def noted(self, patience_s=END_S):
         waited.append(patience_s)
         await end(self, patience_s)
 
-    monkeypatch.setattr(Process, "end", noted)
+    monkeypatch.setattr(StdioProcess, "end", noted)
     monkeypatch.setattr(sdk, "trim", lambda: None)  # this process is pytest's
     command = [sys.executable, str(FAKE)]
     server = {"name": "fake", "fingerprint": "1", "kind": "stdio", "command": command[0], "args": command[1:]}

@@ -35,7 +35,7 @@ def test_the_cache_of_a_configuration_is_replaced_or_done_without(tmp_path, monk
     config = tmp_path / "servers.toml"
     config.write_text("")
     monkeypatch.setattr(cache, "SETTLED_NS", 0)
-    found = search.Found(str(config), str(tmp_path), os.stat(config))
+    found = search.ConfigFile(str(config), str(tmp_path), os.stat(config))
     environment = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     cache.remember(found, [("one", "abc", 3.0, ())], environment)
     assert cache.lookup(found, "one", environment).fingerprint == "abc"
@@ -51,15 +51,15 @@ def test_the_cache_of_a_configuration_is_replaced_or_done_without(tmp_path, monk
 def test_the_tokens_of_a_server_are_read_as_none(tmp_path, monkeypatch, kind):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     url = "http://127.0.0.1:1/mcp"
-    tokens.save(tokens.Kept(url, tokens="secret"))
+    tokens.save(tokens.StoredTokens(url, tokens="secret"))
     (path,) = (one for one in Path(tokens.directory()).iterdir())
     odd_files.put(kind, path)
-    assert tokens.load(url) == tokens.Kept(url)
+    assert tokens.load(url) == tokens.StoredTokens(url)
     if kind == "directory":
         with pytest.raises(IsADirectoryError):
-            tokens.save(tokens.Kept(url, tokens="new"))
+            tokens.save(tokens.StoredTokens(url, tokens="new"))
     else:
-        tokens.save(tokens.Kept(url, tokens="new"))
+        tokens.save(tokens.StoredTokens(url, tokens="new"))
         assert tokens.load(url).tokens == "new"
     odd_files.nothing_lost(kind, path)
 

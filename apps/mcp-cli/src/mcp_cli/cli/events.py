@@ -56,9 +56,9 @@ def last(
                 pieces.append(event.get("result", ""))
                 continue
             if shown is None:
-                from mcp_cli.cli.progress import Shown
+                from mcp_cli.cli.progress import ProgressDisplay
 
-                shown = Shown(options, server)
+                shown = ProgressDisplay(options, server)
             shown.event(event)
     finally:
         if shown is not None:

@@ -25,7 +25,7 @@ from mcp_cli.output.printer import complain_line, say_line
 from mcp_cli.ranking import Ranked
 
 
-class Gathered:
+class ServerListing:
     """What one server answered.
 
     Attributes:
@@ -53,9 +53,9 @@ class Gathered:
 
 def gather(
     session: Session, method: str, servers: list[ServerConfig], noun: str, *, detail: bool = True
-) -> list[Gathered]:
+) -> list[ServerListing]:
     """Ask servers what they have of one sort, all together, and return their answers in order."""
-    gathered = {one.name: Gathered(one) for one in servers}
+    gathered = {one.name: ServerListing(one) for one in servers}
     askable: list[ServerConfig] = []
     for one in servers:
         try:
@@ -99,7 +99,7 @@ def _listings(session: Session, method: str, servers: list[ServerConfig], detail
 class _Filling:
     """A table on the terminal with a row for each server, written over as they answer."""
 
-    def __init__(self, rows: list[Gathered], noun: str, options: Options) -> None:
+    def __init__(self, rows: list[ServerListing], noun: str, options: Options) -> None:
         self._rows = rows
         self._noun = noun
         self._drawn = 0
@@ -119,7 +119,7 @@ class _Filling:
         sys.stderr.flush()
         self._drawn = len(lines)
 
-    def _cells(self, one: Gathered) -> list[str]:
+    def _cells(self, one: ServerListing) -> list[str]:
         if one.failed:
             return [one.config.name, "failed", terminal.shown(one.reason).replace("\n", " ")]
         if not one.state:
@@ -211,7 +211,7 @@ def _prompt_arguments(item: dict[str, Any]) -> str:
 
 
 def _say_server(
-    one: Gathered, noun: str, *, descriptions: bool = False, schemas: bool = False, titles: bool = False
+    one: ServerListing, noun: str, *, descriptions: bool = False, schemas: bool = False, titles: bool = False
 ) -> None:
     if one.failed:
         sys.stdout.flush()
@@ -252,7 +252,9 @@ def first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
-def _json_of(gathered: list[Gathered], key: str, templates: dict[str, Gathered] | None = None) -> str:
+def _json_of(
+    gathered: list[ServerListing], key: str, templates: dict[str, ServerListing] | None = None
+) -> str:
     """Return the servers' answers as JSON; each item as the server sent it, to the byte."""
     servers = []
     for one in gathered:
@@ -270,7 +272,7 @@ def _json_of(gathered: list[Gathered], key: str, templates: dict[str, Gathered] 
     return '{"servers":[' + ",".join(servers) + "]}"
 
 
-def _code(gathered: list[Gathered], strict: bool) -> int:
+def _code(gathered: list[ServerListing], strict: bool) -> int:
     return kit.FAILED if strict and any(one.failed for one in gathered) else kit.DONE
 
 

@@ -13,7 +13,7 @@ from daemonry.cli import terminal
 from mcp_cli.client.options import Options
 
 
-class Shown:
+class ProgressDisplay:
     """Shows events on standard error.
 
     Args:

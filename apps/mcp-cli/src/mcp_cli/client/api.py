@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, Self
 from daemonry import Client, errors
 from mcp_cli.client import connect as reach
 from mcp_cli.client.options import AUTO, DIRECT, REQUIRE, Options
-from mcp_cli.client.retry import Attempts
+from mcp_cli.client.retry import CallAttempts
 from mcp_cli.client.session import START_TIMEOUT_S, NoSuchServer, Session
 from mcp_cli.names import GRACE_S, INTERFACE, NAME
 from mcp_cli.pool import arguments
@@ -378,7 +378,7 @@ class Servers:
     def _events(
         self, method: str, server: str, given: dict[str, Any], *, listing: bool = False
     ) -> Iterator[Mapping[str, Any]]:
-        attempts = Attempts()
+        attempts = CallAttempts()
         while True:
             ref = self._ref(server)
             whole = {"servers": [ref], **given} if listing else {**ref, **given}
@@ -419,7 +419,7 @@ class Servers:
                 from mcp_cli import pool
 
                 self._pool = pool.in_this_process()
-            return _Kept(self._pool)
+            return _SharedPool(self._pool)
         client: Client | None = reach.try_connect()
         if client is None:
             if self._options.mode == REQUIRE:
@@ -440,7 +440,7 @@ class Servers:
         self.close()
 
 
-class _Kept:
+class _SharedPool:
     """A pool that outlives the `with` that it is used in."""
 
     def __init__(self, pool: Any) -> None:

@@ -31,7 +31,7 @@ INTERRUPTED = 130
 STDERR_LINES = 12
 
 
-class Said:
+class FailureReport:
     """A failure in words.
 
     Attributes:
@@ -52,7 +52,7 @@ class Said:
 
 def tell(error: BaseException, options: Options, server: str, tool: str = "") -> int:
     """Print why a command failed, as text and, where asked for, as JSON, and return the exit code."""
-    said = said_of(error, server, tool)
+    said = report_of(error, server, tool)
     sys.stdout.flush()
     options.printer.failure(lambda: _for_programs(said, error))
     for line in said.lines:
@@ -60,18 +60,18 @@ def tell(error: BaseException, options: Options, server: str, tool: str = "") ->
     return said.code
 
 
-def _for_programs(said: Said, error: BaseException) -> str:
+def _for_programs(said: FailureReport, error: BaseException) -> str:
     fields: dict[str, Any] = {"kind": said.kind, "message": said.lines[0], "exit_code": said.code}
     if isinstance(error, errors.CallFailed):
         fields["fields"] = dict(error.parameters)
     return json.dumps({"outcome": said.outcome, "error": fields}, separators=(",", ":"))
 
 
-def said_of(error: BaseException, server: str, tool: str = "") -> Said:
+def report_of(error: BaseException, server: str, tool: str = "") -> FailureReport:
     """Return what an error means."""
     name = f"{server}/{tool}" if tool else server
     if isinstance(error, KeyboardInterrupt):
-        return Said(
+        return FailureReport(
             "Interrupted",
             INTERRUPTED,
             MAYBE_RAN,
@@ -83,46 +83,46 @@ def said_of(error: BaseException, server: str, tool: str = "") -> Said:
         if made is not None:
             return made(name, error.parameters)
         if isinstance(error, errors.Draining) and error.ran != "no":
-            return Said(
+            return FailureReport(
                 "Draining",
                 kit.UNKNOWN_OUTCOME,
                 MAYBE_RAN,
                 f"{name}: the daemon was stopped in this call; what the server did is not known",
             )
         if isinstance(error, errors.Draining):
-            return Said(
+            return FailureReport(
                 "Draining",
                 kit.FAILED,
                 NOT_SENT,
                 f"{name}: the daemon is stopping; nothing was sent: try again",
             )
         if isinstance(error, errors.Failed):
-            return Said(
+            return FailureReport(
                 "Failed",
                 kit.UNKNOWN_OUTCOME,
                 MAYBE_RAN,
                 f"{name}: the daemon failed in this call: {error}",
             )
-        return Said(type(error).__name__, kit.FAILED, NOT_SENT, f"{name}: {error}")
+        return FailureReport(type(error).__name__, kit.FAILED, NOT_SENT, f"{name}: {error}")
     return _of_ipc(error, name)
 
 
-def _of_ipc(error: BaseException, name: str) -> Said:
+def _of_ipc(error: BaseException, name: str) -> FailureReport:
     from mcp_cli.client.probe import DaemonSilent
 
     kind = type(error).__name__
     ran = getattr(error, "ran", "no")
     if isinstance(error, DaemonSilent):
-        return Said(kind, kit.UNKNOWN_OUTCOME, MAYBE_RAN, f"{name}: {error}")
+        return FailureReport(kind, kit.UNKNOWN_OUTCOME, MAYBE_RAN, f"{name}: {error}")
     if isinstance(error, errors.ConnectionLost):
         if ran == "no":
-            return Said(
+            return FailureReport(
                 kind,
                 kit.FAILED,
                 NOT_SENT,
                 f"{name}: the daemon went away before it was asked; nothing ran",
             )
-        return Said(
+        return FailureReport(
             kind,
             kit.UNKNOWN_OUTCOME,
             MAYBE_RAN,
@@ -130,26 +130,26 @@ def _of_ipc(error: BaseException, name: str) -> Said:
         )
     if isinstance(error, errors.DeadlineExceeded):
         if ran == "maybe":
-            return Said(
+            return FailureReport(
                 kind,
                 kit.UNKNOWN_OUTCOME,
                 MAYBE_RAN,
                 f"{name}: no answer in time, and the call may have run: {error}",
             )
-        return Said(kind, kit.NO_ANSWER, NOT_SENT, f"{name}: {error}")
+        return FailureReport(kind, kit.NO_ANSWER, NOT_SENT, f"{name}: {error}")
     if isinstance(error, errors.ProtocolError):
         sent = not isinstance(error, errors.LocalProtocolError)
         code = kit.UNKNOWN_OUTCOME if sent else kit.FAILED
-        return Said(kind, code, MAYBE_RAN if sent else NOT_SENT, f"{name}: {error}")
+        return FailureReport(kind, code, MAYBE_RAN if sent else NOT_SENT, f"{name}: {error}")
     if isinstance(error, errors.NotRunning):
-        return Said(
+        return FailureReport(
             kind,
             kit.NOT_RUNNING,
             NOT_SENT,
             f"{NAME}: no daemon runs; start it with `{NAME} daemon start`, or leave out --require-daemon",
         )
     code = next((code for kinds, code in _CODES if isinstance(error, kinds)), kit.FAILED)
-    return Said(kind, code, NOT_SENT, str(error))
+    return FailureReport(kind, code, NOT_SENT, str(error))
 
 
 _CODES = (
@@ -165,11 +165,11 @@ _CODES = (
 _Fields = Mapping[str, Any]
 
 
-def _bad_arguments(name: str, fields: _Fields) -> Said:
+def _bad_arguments(name: str, fields: _Fields) -> FailureReport:
     parameter, reason = fields.get("parameter", ""), fields.get("reason", "")
     what = f"{parameter} {reason}" if parameter else reason
     server, tool = fields.get("server", ""), fields.get("tool", "")
-    return Said(
+    return FailureReport(
         "BadArguments",
         kit.USAGE,
         NOT_SENT,
@@ -177,15 +177,15 @@ def _bad_arguments(name: str, fields: _Fields) -> Said:
     )
 
 
-def _no_such_tool(name: str, fields: _Fields) -> Said:
+def _no_such_tool(name: str, fields: _Fields) -> FailureReport:
     server, tool, near = fields.get("server", ""), fields.get("tool", ""), fields.get("nearest", "")
     hint = f"did you mean {near!r}?" if near else f"see {NAME} list {server}"
-    return Said("NoSuchTool", kit.FAILED, NOT_SENT, f"{server} has no tool {tool!r}: {hint}")
+    return FailureReport("NoSuchTool", kit.FAILED, NOT_SENT, f"{server} has no tool {tool!r}: {hint}")
 
 
-def _filtered(name: str, fields: _Fields) -> Said:
+def _filtered(name: str, fields: _Fields) -> FailureReport:
     name = f"{fields.get('server', name)}/{fields.get('tool', '')}"
-    return Said(
+    return FailureReport(
         "Filtered",
         kit.FAILED,
         NOT_SENT,
@@ -219,10 +219,10 @@ _STAGES = {
 }
 
 
-def _server_failed(name: str, fields: _Fields) -> Said:
+def _server_failed(name: str, fields: _Fields) -> FailureReport:
     server = fields.get("server", name)
     what = _STAGES.get(fields.get("stage", ""), "failed")
-    return Said(
+    return FailureReport(
         "ServerFailed",
         kit.FAILED,
         NOT_SENT,
@@ -231,21 +231,21 @@ def _server_failed(name: str, fields: _Fields) -> Said:
     )
 
 
-def _needs_authorization(name: str, fields: _Fields) -> Said:
+def _needs_authorization(name: str, fields: _Fields) -> FailureReport:
     server = fields.get("server", name)
     line = f"{server} asks for authorization: {NAME} auth {server} ({fields.get('reason', '')})"
-    return Said("NeedsAuthorization", kit.DENIED, NOT_SENT, line)
+    return FailureReport("NeedsAuthorization", kit.DENIED, NOT_SENT, line)
 
 
-def _server_refused(name: str, fields: _Fields) -> Said:
+def _server_refused(name: str, fields: _Fields) -> FailureReport:
     data = fields.get("data") or ""
     line = f"{name}: the server answered with error {fields.get('code')}: {fields.get('message', '')}"
     outcome = NOT_RUN if fields.get("code") in _BEFORE_RUNNING else DONE
-    return Said("ServerRefused", kit.FAILED, outcome, line, [f"  | {data}"] if data else [])
+    return FailureReport("ServerRefused", kit.FAILED, outcome, line, [f"  | {data}"] if data else [])
 
 
-def _timed_out(name: str, fields: _Fields) -> Said:
-    return Said(
+def _timed_out(name: str, fields: _Fields) -> FailureReport:
+    return FailureReport(
         "TimedOut",
         kit.UNKNOWN_OUTCOME,
         MAYBE_RAN,
@@ -253,14 +253,14 @@ def _timed_out(name: str, fields: _Fields) -> Said:
     )
 
 
-def _maybe_ran(name: str, fields: _Fields) -> Said:
+def _maybe_ran(name: str, fields: _Fields) -> FailureReport:
     line = f"{name}: {fields.get('reason', '')}; what it did is not known"
-    return Said("MaybeRan", kit.UNKNOWN_OUTCOME, MAYBE_RAN, line, stderr_lines(fields))
+    return FailureReport("MaybeRan", kit.UNKNOWN_OUTCOME, MAYBE_RAN, line, stderr_lines(fields))
 
 
-def _not_configured(name: str, fields: _Fields) -> Said:
+def _not_configured(name: str, fields: _Fields) -> FailureReport:
     line = f"{fields.get('server', name)}: the daemon lost its definition twice; nothing ran: try again"
-    return Said("NotConfigured", kit.FAILED, NOT_SENT, line)
+    return FailureReport("NotConfigured", kit.FAILED, NOT_SENT, line)
 
 
 _OURS = {

@@ -19,7 +19,7 @@ def never_ran(error: errors.DaemonryError) -> bool:
     return isinstance(error, errors.CallFailed) and error.error == NOT_CONFIGURED
 
 
-class Attempts:
+class CallAttempts:
     """The attempts at one call.
 
     Attributes:

@@ -17,7 +17,7 @@ import msgspec
 from daemonry import AsyncClient, CallError, errors
 from mcp_cli.client import connect
 from mcp_cli.client.options import DIRECT, REQUIRE, Options
-from mcp_cli.client.retry import Attempts
+from mcp_cli.client.retry import CallAttempts
 from mcp_cli.client.session import START_TIMEOUT_S, NoSuchServer, Session
 from mcp_cli.config.model import ServerConfig
 from mcp_cli.names import INTERFACE, NAME
@@ -79,7 +79,7 @@ class Warm:
         Raises:
             As `ref`, and CallFailed: as the method.
         """
-        attempts = Attempts()
+        attempts = CallAttempts()
         while True:
             ref = await self.ref(server)
             given = {"servers": [ref], **parameters} if listing else {**ref, **parameters}
@@ -131,11 +131,11 @@ class Warm:
 
     async def _here(self, method: str, parameters: dict[str, Any]) -> Events:
         """Do the same with a pool in this process."""
-        from mcp_cli.pool.service import Pool
+        from mcp_cli.pool.service import ServerPool
         from mcp_cli.protocol.interfaces import Ref, Server
 
         if self._pool is None:
-            self._pool = Pool()
+            self._pool = ServerPool()
         kinds = {"Configure": Server}
         given = dict(parameters)
         if "servers" in given:

@@ -15,7 +15,7 @@ import time
 
 from daemonry import open_regular
 from mcp_cli.config import passed
-from mcp_cli.config.search import Found, home_dir
+from mcp_cli.config.search import ConfigFile, home_dir
 from mcp_cli.names import __version__
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ MAX_CACHE_BYTES = 1 << 18
 _HEAD = f"mcp-cli configuration 2 {__version__}"
 
 
-class Known:
+class CachedServer:
     """What a call needs of a server's configuration.
 
     Attributes:
@@ -44,7 +44,7 @@ class Known:
         self.timeout_s = timeout_s
 
 
-def lookup(found: Found, server: str, environment: Mapping[str, str]) -> Known | None:
+def lookup(found: ConfigFile, server: str, environment: Mapping[str, str]) -> CachedServer | None:
     """Return what is remembered of a server, or None where the configuration has to be parsed."""
     path = _path(found, environment)
     text = _read(path) if path else None
@@ -58,12 +58,14 @@ def lookup(found: Found, server: str, environment: Mapping[str, str]) -> Known |
         if line.startswith(start):
             _, digits, seconds, names = line.split("\t")
             needed = names.split(",") if names else ()
-            return Known(with_environment(digits, needed, environment), float(seconds))
+            return CachedServer(with_environment(digits, needed, environment), float(seconds))
     return None
 
 
 def remember(
-    found: Found, servers: Iterable[tuple[str, str, float, Iterable[str]]], environment: Mapping[str, str]
+    found: ConfigFile,
+    servers: Iterable[tuple[str, str, float, Iterable[str]]],
+    environment: Mapping[str, str],
 ) -> None:
     """Write down what was parsed; never raises, for it is a help and no more.
 
@@ -130,7 +132,7 @@ def _sha256(data: bytes) -> str:
     raise ImportError("hashlib")
 
 
-def _stamp(found: Found) -> str:
+def _stamp(found: ConfigFile) -> str:
     stat = found.stat
     times = f"{stat.st_mtime_ns} {stat.st_ctime_ns}"
     return f"{_HEAD} {stat.st_dev} {stat.st_ino} {stat.st_size} {times} {found.folder}"
@@ -144,7 +146,7 @@ def cache_dir(environment: Mapping[str, str]) -> str:
     return f"{base}/mcp-cli" if base else ""
 
 
-def _path(found: Found, environment: Mapping[str, str]) -> str | None:
+def _path(found: ConfigFile, environment: Mapping[str, str]) -> str | None:
     above = cache_dir(environment)
     name = found.path.replace("%", "%%").replace("/", "%-")
     # A name has at most 255 bytes; a longer one is parsed each time.

@@ -16,7 +16,7 @@ from daemonry.typed_toml import decode
 from mcp_cli.config import cache, forms, model, search
 from mcp_cli.config.given_files import read_given
 from mcp_cli.config.model import Config, ServerConfig
-from mcp_cli.config.search import Found
+from mcp_cli.config.search import ConfigFile
 
 MAX_CONFIG_BYTES: Final = 4 << 20  # Claude Code's ~/.claude.json holds histories as well
 NO_CONFIG = "no configuration was found"
@@ -24,7 +24,7 @@ NO_CONFIG = "no configuration was found"
 ONE_OFF = "server"
 
 
-def find(option: str | None, environment: Mapping[str, str]) -> Found | None:
+def find(option: str | None, environment: Mapping[str, str]) -> ConfigFile | None:
     """Return the configuration file that counts, or None where there is none at the usual places.
 
     Raises:
@@ -41,7 +41,7 @@ def find(option: str | None, environment: Mapping[str, str]) -> Found | None:
     return found
 
 
-def _refuse_foreign(found: Found, option: str | None) -> None:
+def _refuse_foreign(found: ConfigFile, option: str | None) -> None:
     """Refuse a file that others wrote where it was not named: what is in it is run as us."""
     stat = found.stat
     if option is None and (stat.st_uid not in (os.geteuid(), 0) or stat.st_mode & 0o002):
@@ -68,7 +68,7 @@ def load(option: str | None, environment: Mapping[str, str]) -> Config:
     return load_found(found, environment)
 
 
-def load_found(found: Found, environment: Mapping[str, str]) -> Config:
+def load_found(found: ConfigFile, environment: Mapping[str, str]) -> Config:
     """Return the configuration in a file that was found, and remember it for the next call.
 
     Raises:

@@ -31,7 +31,7 @@ from mcp_cli.config.search import home_dir, user_config_dir
 SOURCES = ("claude-desktop", "claude-code", "cursor", "vscode", "windsurf", "mcporter", "project")
 
 
-class Taken(NamedTuple):
+class ImportedFile(NamedTuple):
     """One file's servers.
 
     Attributes:
@@ -65,14 +65,14 @@ def places(source: str, environment: Mapping[str, str], here: str, platform: str
     }[source]
 
 
-def take(sources: list[str], environment: Mapping[str, str], here: str) -> list[Taken]:
+def take(sources: list[str], environment: Mapping[str, str], here: str) -> list[ImportedFile]:
     """Read the servers of programs, or of files; of every program that has any where none is named.
 
     Raises:
         ArgumentInvalid: a source is neither a program that is known nor a file.
         ConfigError: a file that is there cannot be used.
     """
-    taken: list[Taken] = []
+    taken: list[ImportedFile] = []
     for source in sources or SOURCES:
         if source in SOURCES:
             paths = [path for path in places(source, environment, here) if os.path.exists(path)]
@@ -92,12 +92,12 @@ def take(sources: list[str], environment: Mapping[str, str], here: str) -> list[
 _IN_PROJECT = (".cursor/mcp.json", ".vscode/mcp.json", "config/mcporter.json", ".mcp.json")
 
 
-def read(path: str, source: str, here: str, folder: str) -> Taken:
+def read(path: str, source: str, here: str, folder: str) -> ImportedFile:
     """Return the servers in one file; one that cannot be used does not keep the others away.
 
     Args:
         path: the file.
-        source: as `Taken.source`.
+        source: as `ImportedFile.source`.
         here: the current directory.
         folder: the directory of the project that the file belongs to; "" for none.
 
@@ -106,7 +106,9 @@ def read(path: str, source: str, here: str, folder: str) -> Taken:
     """
     text = files.read(path)
     if not path.endswith(".json"):
-        return Taken(source, path, list(forms.parse(text, path, os.path.dirname(path)).servers), [], [])
+        return ImportedFile(
+            source, path, list(forms.parse(text, path, os.path.dirname(path)).servers), [], []
+        )
     try:
         whole = json.loads(json_text.plain(text) or "{}")
     except json.JSONDecodeError as error:
@@ -124,7 +126,7 @@ def read(path: str, source: str, here: str, folder: str) -> Taken:
         else:
             servers[name] = one
             lacking += [(name, key) for key in _MISSED if key in table]
-    return Taken(source, path, list(servers.values()), refused, lacking)
+    return ImportedFile(source, path, list(servers.values()), refused, lacking)
 
 
 def _tables(whole: Any, here: str, folder: str) -> Iterator[tuple[str, Any, str]]:

@@ -23,7 +23,7 @@ AT_HOME = ("mcp_servers.toml", ".mcp_servers.toml")
 IN_CONFIG = ("mcp/mcp_servers.toml", "mcp/mcp_servers.json")
 
 
-class Found:
+class ConfigFile:
     """A configuration file that is there.
 
     Attributes:
@@ -65,7 +65,7 @@ def places(environment: Mapping[str, str], here: str) -> list[tuple[str, str]]:
     return found
 
 
-def find(option: str | None, environment: Mapping[str, str]) -> Found | None:
+def find(option: str | None, environment: Mapping[str, str]) -> ConfigFile | None:
     """Return the configuration file that counts, or None where there is none at the usual places.
 
     Args:
@@ -78,7 +78,7 @@ def find(option: str | None, environment: Mapping[str, str]) -> Found | None:
     named = option or environment.get(VARIABLE)
     if named:
         path = named if named.startswith("/") else f"{os.getcwd()}/{named}"
-        return Found(path, path.rpartition("/")[0] or "/", os.stat(path))
+        return ConfigFile(path, path.rpartition("/")[0] or "/", os.stat(path))
     try:
         here = os.getcwd()
     except OSError:  # the directory was removed under us
@@ -88,5 +88,5 @@ def find(option: str | None, environment: Mapping[str, str]) -> Found | None:
             stat = os.stat(path)
         except OSError:
             continue
-        return Found(path, folder, stat)
+        return ConfigFile(path, folder, stat)
     return None

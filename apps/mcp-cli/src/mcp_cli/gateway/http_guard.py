@@ -15,7 +15,7 @@ _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _BEARER: Final = "bearer "
 
 
-class Refusal(Exception):  # an answer, not an error
+class HttpRefusal(Exception):  # an answer, not an error
     """An answer instead of a result.
 
     Attributes:
@@ -41,10 +41,10 @@ def check_origin(headers: Iterable[tuple[str, str]], port: int) -> None:
     fields = list(headers)
     hosts = [value for name, value in fields if name == "host"]
     if len(hosts) != 1 or not _is_ours(hosts[0], port):
-        raise Refusal(421, "this host is not served here")
+        raise HttpRefusal(421, "this host is not served here")
     for name, value in fields:
         if name == "origin" and not (value.startswith("http://") and _is_ours(value[7:], port)):
-            raise Refusal(403, "pages of other sites are not served")
+            raise HttpRefusal(403, "pages of other sites are not served")
 
 
 def _is_ours(authority: str, port: int) -> bool:
@@ -67,14 +67,14 @@ def check_token(headers: Iterable[tuple[str, str]], token: str, where: str) -> N
         if hmac.compare_digest(presented.encode("utf-8", "replace"), token.encode("ascii")):
             return
     why = f"a request carries the header `Authorization: Bearer TOKEN`; the token is in {where}"
-    raise Refusal(401, why, wrong_token=bool(given))
+    raise HttpRefusal(401, why, wrong_token=bool(given))
 
 
 def check_request(path: str, method: str, content_type: str) -> None:
     """Raise Refusal for what is no message to the one place that takes them."""
     if path.rstrip("/") not in ("", "/mcp"):
-        raise Refusal(404, "POST to /mcp")
+        raise HttpRefusal(404, "POST to /mcp")
     if method != "POST":
-        raise Refusal(405, "there is no stream besides those of requests")
+        raise HttpRefusal(405, "there is no stream besides those of requests")
     if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise Refusal(415, "messages are application/json")
+        raise HttpRefusal(415, "messages are application/json")

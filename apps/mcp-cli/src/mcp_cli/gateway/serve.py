@@ -1,7 +1,7 @@
 """`mcp-cli serve`: one MCP server that offers all configured ones, on stdio or HTTP.
 
 Owns the two transports: lines on the standard streams, and streamable HTTP without sessions on loopback.
-What the messages mean is `front`'s.
+What the messages mean is `session`'s.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mcp_cli.client.options import Options
 from mcp_cli.client.warm import Warm
 from mcp_cli.gateway import http_guard
 from mcp_cli.gateway.faults import NOT_JSON, PARSE_ERROR
-from mcp_cli.gateway.front import Front
+from mcp_cli.gateway.session import GatewaySession
 from mcp_cli.names import NAME
 
 MAX_LINE_BYTES: Final = 64 << 20
@@ -100,18 +100,18 @@ async def on_stdio(options: Options, only: list[str], tell: Tell = lambda _who, 
                 lines.end()
 
     warm = Warm(options)
-    front = Front(warm, send, only)
+    session = GatewaySession(warm, send, only)
     try:
         while line := await lines.next():
             text = line.decode("utf-8", "replace").strip()
             if text:
                 tell("client", text)
-                await front.handle(text)
+                await session.handle(text)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
-                await front.drain()
+                await session.drain()
     finally:
-        await front.close()
+        await session.close()
         await warm.close()
 
 
@@ -199,7 +199,7 @@ class _Http:
             return
         try:
             self._check(scope)
-        except http_guard.Refusal as refusal:
+        except http_guard.HttpRefusal as refusal:
             await self._delay(refusal)
             await _plain(send, refusal.status, refusal.why)
             return
@@ -217,7 +217,7 @@ class _Http:
             http_guard.check_token(headers, *self._token)
         http_guard.check_request(scope["path"], scope["method"], dict(headers).get("content-type", ""))
 
-    async def _delay(self, refusal: http_guard.Refusal) -> None:
+    async def _delay(self, refusal: http_guard.HttpRefusal) -> None:
         """Answer a wrong token late; not more of them at a time than cost little."""
         if refusal.wrong_token and self._late < MOST_LATE:
             self._late += 1
@@ -239,8 +239,8 @@ class _Http:
             await _plain(send, 202, "")  # a notification, or the answer to what is not asked here
             return
         out: asyncio.Queue[str] = asyncio.Queue()
-        front = Front(self._warm, out.put, self._only)
-        await front.handle(body)
+        session = GatewaySession(self._warm, out.put, self._only)
+        await session.handle(body)
         gone = asyncio.create_task(_gone(receive))
         await send(
             {
@@ -269,7 +269,7 @@ class _Http:
                     return
         finally:
             gone.cancel()
-            await front.close()
+            await session.close()
 
 
 async def _body(receive: Any) -> bytes | None:

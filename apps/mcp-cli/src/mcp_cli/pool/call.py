@@ -15,7 +15,7 @@ from mcp_cli.protocol.interfaces import Event
 MAX_EVENTS: Final = 1000
 
 
-class Call:
+class PendingCall:
     """One call that is under way: where what happens is told.
 
     Args:

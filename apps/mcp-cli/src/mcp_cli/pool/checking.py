@@ -14,7 +14,7 @@ from daemonry.spelling import nearest
 from mcp_cli.pool import arguments as arguments_
 from mcp_cli.pool import schemas
 from mcp_cli.pool.server import ManagedServer
-from mcp_cli.pool.tools import Tool
+from mcp_cli.pool.tools import ListedTool
 from mcp_cli.protocol.interfaces import (
     BadArguments,
     Filtered,
@@ -24,7 +24,7 @@ from mcp_cli.protocol.interfaces import (
 )
 
 
-async def tool_of(kept: ManagedServer, name: str) -> Tool:
+async def tool_of(kept: ManagedServer, name: str) -> ListedTool:
     """Return a server's tool.
 
     Raises:
@@ -46,7 +46,7 @@ async def tool_of(kept: ManagedServer, name: str) -> Tool:
 
 async def checked(
     kept: ManagedServer, name: str, text: str, words: list[str] | None, *, check: bool
-) -> tuple[Tool, dict[str, Any]]:
+) -> tuple[ListedTool, dict[str, Any]]:
     """Return a tool and the arguments for it; its list is read again before they are refused.
 
     Raises:
@@ -68,7 +68,7 @@ async def checked(
 
 
 def _arguments(
-    kept: ManagedServer, tool: Tool, text: str, words: list[str] | None, *, check: bool
+    kept: ManagedServer, tool: ListedTool, text: str, words: list[str] | None, *, check: bool
 ) -> dict[str, Any]:
     """Return a call's arguments.
 

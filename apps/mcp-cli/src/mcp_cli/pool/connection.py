@@ -24,8 +24,8 @@ from mcp_cli.names import PROTOCOLS, __version__
 from mcp_cli.pool import http, processes
 from mcp_cli.pool.callbacks import Callbacks, Hooks, first_problem, json_of
 from mcp_cli.pool.results import brief, cut
-from mcp_cli.pool.stdio import Process, SpawnFailed
-from mcp_cli.pool.tap import Answer, HttpStreams, StdioStreams, Tap, asking
+from mcp_cli.pool.stdio import SpawnFailed, StdioProcess
+from mcp_cli.pool.tap import Answer, HttpStreams, MessageTap, StdioStreams, asking
 from mcp_cli.protocol.interfaces import Server
 
 logger = logging.getLogger("mcp_cli.connection")
@@ -42,7 +42,7 @@ END_KNOWN_S = 1.0
 MODERN_CALLS = frozenset(("tools/call", "prompts/get", "resources/read", "tools/list"))
 
 
-class StartFailed(Exception):
+class OpenFailed(Exception):
     """The connection could not be made.
 
     Attributes:
@@ -56,7 +56,7 @@ class StartFailed(Exception):
         self.reason = reason
 
 
-class Lost(Exception):
+class RequestLost(Exception):
     """The connection ended before the answer; its text says how.
 
     Attributes:
@@ -68,7 +68,7 @@ class Lost(Exception):
         self.ran = ran
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The server answered with a JSON-RPC error."""
 
     def __init__(self, code: int, message: str, data: str) -> None:
@@ -109,7 +109,7 @@ class Connection:
         self,
         server: Server,
         hooks: Hooks,
-        process: Process | None = None,
+        process: StdioProcess | None = None,
         transport: http.Transport | None = None,
         *,
         legacy: bool = False,
@@ -125,7 +125,7 @@ class Connection:
         self.legacy = legacy
         self._end_error: BaseException | None = None
         self._process = process
-        self._tap = Tap(hooks.note, offer=server.protocol if server.protocol in PROTOCOLS[:-1] else "")
+        self._tap = MessageTap(hooks.note, offer=server.protocol if server.protocol in PROTOCOLS[:-1] else "")
         self._http = transport
         self._stop = asyncio.Event()
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -162,7 +162,7 @@ class Connection:
         """Make the connection.
 
         Raises:
-            StartFailed: that did not work, or not within the server's `start_timeout_s`.
+            OpenFailed: that did not work, or not within the server's `start_timeout_s`.
         """
         self._task = asyncio.create_task(self._run(), name=f"connection to {self.server.name}")
         try:
@@ -250,7 +250,7 @@ class Connection:
             stage, reason = "authorize", self._http.unauthorized
         elif self._http is not None and not self._http.reached:
             stage = "connect"
-        self._opened.set_exception(StartFailed(stage, reason))
+        self._opened.set_exception(OpenFailed(stage, reason))
         self._opened.exception()  # who waited may be gone
 
     def _still(self) -> str:
@@ -294,12 +294,12 @@ class Connection:
         To be cancelled is to have the server told that nobody waits any more.
 
         Raises:
-            Lost: the connection ended first.
-            Refused: the server answered with an error.
+            RequestLost: the connection ended first.
+            RequestRefused: the server answered with an error.
         """
         client = self._client
         if client is None or self.over:
-            raise Lost(self.end_reason or "the connection has ended", ran=False)
+            raise RequestLost(self.end_reason or "the connection has ended", ran=False)
         answer = Answer(method)
         token = asking.set(answer)
         work = asyncio.create_task(self._ask(client, method, params, progress))
@@ -348,26 +348,26 @@ class Connection:
         if isinstance(error, MCPError):
             data = error.error
             if answer.broken:
-                raise Lost(answer.broken, ran=True) from None
+                raise RequestLost(answer.broken, ran=True) from None
             if not answer.refused:
                 raise await self._lost(answer) from None
             if self._http is not None and (reason := self._http.unanswered(data.code, data.message)):
-                raise Lost(reason, ran=True) from None
+                raise RequestLost(reason, ran=True) from None
             if (
                 self._http is not None
                 and not self._tap.outstanding
                 and (reason := self._http.session_lost(data.code, data.message))
             ):
                 self._tap.closed.set()
-                raise Lost(reason, ran=False) from None
+                raise RequestLost(reason, ran=False) from None
             text = "" if data.data is None else msgspec.json.encode(data.data).decode()
-            raise Refused(data.code, cut(data.message), cut(text)) from None
+            raise RequestRefused(data.code, cut(data.message), cut(text)) from None
         if error is None:
-            raise Lost("the server's answer came to nothing", ran=True)
+            raise RequestLost("the server's answer came to nothing", ran=True)
         reached = self._http is None or not self._http.never_sent(error)
-        raise Lost(await self._reason(error), ran=answer.written and reached) from None
+        raise RequestLost(await self._reason(error), ran=answer.written and reached) from None
 
-    async def _lost(self, answer: Answer) -> Lost:
+    async def _lost(self, answer: Answer) -> RequestLost:
         """Return what the end of the connection means for a request."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END_KNOWN_S):
@@ -376,7 +376,7 @@ class Connection:
         others = [one for one in self._tap.outstanding.values() if one is not answer]
         if self._http is not None and self._end_error is not None and not others:
             ran = ran and not self._http.never_sent(self._end_error)
-        return Lost(self.end_reason or await self._reason(), ran=ran)
+        return RequestLost(self.end_reason or await self._reason(), ran=ran)
 
 
 def _first(error: BaseException | None) -> BaseException | None:
@@ -386,4 +386,4 @@ def _first(error: BaseException | None) -> BaseException | None:
     return error
 
 
-__all__ = ["Connection", "Hooks", "Lost", "Refused", "SpawnFailed", "StartFailed"]
+__all__ = ["Connection", "Hooks", "OpenFailed", "RequestLost", "RequestRefused", "SpawnFailed"]

@@ -20,7 +20,7 @@ import msgspec
 
 from daemonry import CallError, errors
 from mcp_cli.names import INTERFACE
-from mcp_cli.pool.service import Pool
+from mcp_cli.pool.service import ServerPool
 from mcp_cli.pool.stdio import END_S
 
 CALL_TIMEOUT_S = 30.0
@@ -142,8 +142,8 @@ class Direct:
         self.close()
 
 
-async def _made(patience_s: float) -> Pool:
-    return Pool(patience_s)
+async def _made(patience_s: float) -> ServerPool:
+    return ServerPool(patience_s)
 
 
 async def _awaited(result: Any) -> Any:

@@ -23,7 +23,7 @@ from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST, PARSE_
 from pydantic import AnyUrl
 
 from mcp_cli.pool import tokens
-from mcp_cli.pool.loopback import Loopback, Refused
+from mcp_cli.pool.loopback import AccessRefused, Loopback
 from mcp_cli.pool.overheard import Overheard
 from mcp_cli.pool.results import brief
 from mcp_cli.protocol.interfaces import Server
@@ -152,7 +152,7 @@ class Transport:
         self.awaited = True
         try:
             fields = await self._loopback.wait()
-        except Refused as error:
+        except AccessRefused as error:
             self.unauthorized = f"access was not granted: {brief(error)}"
             raise NotGranted(self.unauthorized) from None
         self.awaited = False

@@ -15,8 +15,8 @@ import msgspec
 
 from mcp_cli.names import PROTOCOLS
 from mcp_cli.pool import processes, redact, sdk
-from mcp_cli.pool.call import Call
-from mcp_cli.pool.stdio import END_S, Process, SpawnFailed
+from mcp_cli.pool.call import PendingCall
+from mcp_cli.pool.stdio import END_S, SpawnFailed, StdioProcess
 from mcp_cli.protocol.interfaces import Event, NeedsAuthorization, Server, ServerFailed
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Launcher:
         self, server: Server, hooks: Hooks, stderr_line: Callable[[str], None], patience_s: float = END_S
     ) -> None:
         self.error = ""
-        self.process: Process | None = None
+        self.process: StdioProcess | None = None
         self._server = server
         self._hooks = hooks
         self._stderr_line = stderr_line
@@ -98,7 +98,7 @@ class Launcher:
             )
             try:
                 await connection.open()
-            except module.StartFailed as error:
+            except module.OpenFailed as error:
                 await self.drop(process)
                 if attempt < 2 and self._try_older(connection, transport):
                     continue
@@ -120,8 +120,8 @@ class Launcher:
             return True
         return False
 
-    async def _spawn(self) -> Process:
-        process = Process(self._server, lambda line: self._stderr_line(self.redacted(line)))
+    async def _spawn(self) -> StdioProcess:
+        process = StdioProcess(self._server, lambda line: self._stderr_line(self.redacted(line)))
         try:
             await process.start()
         except SpawnFailed as error:
@@ -129,7 +129,7 @@ class Launcher:
         self.process = process
         return process
 
-    async def drop(self, process: Process | None) -> None:
+    async def drop(self, process: StdioProcess | None) -> None:
         """End a process, and remember the last lines of its standard error."""
         if process is not None:
             await process.end(self._patience_s)
@@ -137,7 +137,7 @@ class Launcher:
             if self.process is process:
                 self.process = None
 
-    async def authorize(self, call: Call, loopback: Loopback) -> None:
+    async def authorize(self, call: PendingCall, loopback: Loopback) -> None:
         """Connect with a user who may grant access.
 
         Raises:
@@ -153,6 +153,6 @@ class Launcher:
         connection = module.Connection(server, self._hooks, None, transport, legacy=self._legacy)
         try:
             await connection.open()
-        except module.StartFailed as error:
+        except module.OpenFailed as error:
             raise self.failed(error.stage, error.reason) from None
         await connection.close()

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import msgspec
 
 from mcp_cli.pool import freshness
-from mcp_cli.pool.call import Call
+from mcp_cli.pool.call import PendingCall
 from mcp_cli.pool.filters import hidden_by
 from mcp_cli.pool.results import brief, sendable
-from mcp_cli.pool.tools import LISTS, RawTool, Tool
+from mcp_cli.pool.tools import LISTS, ListedTool, RawTool
 from mcp_cli.protocol.interfaces import MaybeRan, Server, ServerRefused, TimedOut
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Listed(Protocol):
     async def ready(self) -> Connection:
         """Return a connection, starting the server if need be."""
 
-    async def ask(self, call: Call, method: str, params: dict[str, Any]) -> bytes:
+    async def ask(self, call: PendingCall, method: str, params: dict[str, Any]) -> bytes:
         """Ask it for one call."""
 
     def failed(self, stage: str, reason: str) -> Exception:
@@ -54,7 +54,7 @@ class Lists:
     """
 
     def __init__(self, of: Listed) -> None:
-        self.known: dict[str, Tool] | None = None
+        self.known: dict[str, ListedTool] | None = None
         self.read_at_s = 0.0
         self._good_until_s = 0.0
         self._ttl_ms: float | None = None
@@ -94,7 +94,7 @@ class Lists:
         return found
 
     async def _page(self, method: str, params: dict[str, Any]) -> dict[str, msgspec.Raw]:
-        call = Call(method, min(self._of.server.timeout_s, self._of.server.start_timeout_s))
+        call = PendingCall(method, min(self._of.server.timeout_s, self._of.server.start_timeout_s))
         try:
             answer = await self._of.ask(call, method, params)
         except TimedOut as error:
@@ -106,7 +106,7 @@ class Lists:
             raise self._of.failed("list", reason) from None
         return msgspec.json.decode(answer, type=dict[str, msgspec.Raw])
 
-    async def tools(self, *, anew: bool = False, shown: bool = False) -> dict[str, Tool]:
+    async def tools(self, *, anew: bool = False, shown: bool = False) -> dict[str, ListedTool]:
         """Return the server's tools, by name; those that it listed before unless `anew`.
 
         Args:
@@ -124,13 +124,13 @@ class Lists:
             began_s = time.monotonic()
             self._changed = False
             server = self._of.server
-            tools: dict[str, Tool] = {}
+            tools: dict[str, ListedTool] = {}
             for raw in await self.entries("tools/list"):
                 try:
                     read = msgspec.json.decode(raw, type=RawTool)
                 except msgspec.ValidationError as error:
                     raise self._of.failed("list", f"one of its tools is none: {error}") from None
-                tools[read.name] = Tool(
+                tools[read.name] = ListedTool(
                     read.name,
                     sendable(read.title or ""),
                     sendable(read.description or ""),

@@ -16,7 +16,7 @@ _PAGE = (
 )
 
 
-class Refused(Exception):
+class AccessRefused(Exception):
     """The authorization server sent the browser back with an error; its text says which."""
 
 
@@ -55,11 +55,11 @@ class Loopback:
         """Return the parameters that the browser brought.
 
         Raises:
-            Refused: they are an error.
+            AccessRefused: they are an error.
         """
         came = await asyncio.shield(self._came)
         if "error" in came:
-            raise Refused(came.get("error_description") or came["error"])
+            raise AccessRefused(came.get("error_description") or came["error"])
         return came
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -55,7 +55,7 @@ class Overheard:
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind in (_JSON, _EVENTS) and isinstance(response.stream, httpx2.AsyncByteStream):
             heard = Events(self.keep) if kind == _EVENTS else _Whole(self.keep)
-            response.stream = _Stream(response.stream, heard)
+            response.stream = _OverheardStream(response.stream, heard)
 
     def keep(self, line: bytes) -> None:
         """Keep a message, if it is an answer that somebody waits for."""
@@ -134,7 +134,7 @@ class Events:
             self._data.append(value.removeprefix(b" "))
 
 
-class _Stream(httpx2.AsyncByteStream):
+class _OverheardStream(httpx2.AsyncByteStream):
     def __init__(self, stream: httpx2.AsyncByteStream, heard: Events | _Whole) -> None:
         self._stream = stream
         self._heard = heard

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from mcp_cli.pool.results import brief
-from mcp_cli.pool.tools import Tool
+from mcp_cli.pool.tools import ListedTool
 
 
-def input_schema(tool: Tool) -> dict[str, Any]:
+def input_schema(tool: ListedTool) -> dict[str, Any]:
     """Return a tool's input schema; an open one where it has none that can be understood."""
     if tool.schema is None:
         try:
@@ -25,7 +25,7 @@ def input_schema(tool: Tool) -> dict[str, Any]:
     return schema
 
 
-def output_fault(tool: Tool, structured: bytes) -> str:
+def output_fault(tool: ListedTool, structured: bytes) -> str:
     """Return how a result's `structuredContent` breaks the tool's output schema; "" if it does not.
 
     Args:

@@ -62,7 +62,7 @@ def _imported() -> Any:
     return connection
 
 
-class _Nothing(ModuleType):
+class _EmptyModule(ModuleType):
     """A module that has every name: an empty class, which nothing is an instance of."""
 
     __path__: MutableSequence[str] = []  # noqa: RUF012  # what makes it a package; nothing is added
@@ -76,7 +76,7 @@ class _Nothing(ModuleType):
 
 
 class _Finder(MetaPathFinder, Loader):
-    """Finds `_Nothing` for a package and all that is in it."""
+    """Finds `_EmptyModule` for a package and all that is in it."""
 
     def __init__(self, package: str) -> None:
         self._package = package
@@ -87,7 +87,7 @@ class _Finder(MetaPathFinder, Loader):
         return None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        return _Nothing(spec.name)
+        return _EmptyModule(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
         pass

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from mcp_cli.pool import sdk
-from mcp_cli.pool.call import Call
+from mcp_cli.pool.call import PendingCall
 from mcp_cli.pool.launcher import Launcher
 from mcp_cli.pool.lifecycle import Lifecycle
 from mcp_cli.pool.lists import Lists
@@ -65,7 +65,7 @@ class ManagedServer:
 
     def __init__(self, server: Server, patience_s: float = END_S) -> None:
         self.server = server
-        self.calls: list[Call] = []
+        self.calls: list[PendingCall] = []
         self.lists = Lists(self)
         self.used_at = time.monotonic()
         self.unused = asyncio.Event()
@@ -125,7 +125,7 @@ class ManagedServer:
         """Say that it ends with its calls, because another takes its place."""
         self._life.retired = True
 
-    async def authorize(self, call: Call, loopback: Loopback) -> None:
+    async def authorize(self, call: PendingCall, loopback: Loopback) -> None:
         """Connect with a user who may grant access.
 
         Raises:
@@ -139,7 +139,7 @@ class ManagedServer:
 
     # --- asking --------------------------------------------------------------------------------
 
-    async def ask(self, call: Call, method: str, params: dict[str, Any]) -> bytes:
+    async def ask(self, call: PendingCall, method: str, params: dict[str, Any]) -> bytes:
         """Ask the server for one call, and return the result's JSON.
 
         Raises:
@@ -161,20 +161,20 @@ class ManagedServer:
             if not self.calls:
                 self.unused.set()
 
-    async def _ask(self, call: Call, method: str, params: dict[str, Any]) -> bytes:
+    async def _ask(self, call: PendingCall, method: str, params: dict[str, Any]) -> bytes:
         for attempt in range(2):
             connection = await self.ready(call.note)
             module = sdk.connection()
             try:
                 return await self._ask_in_time(connection, call, method, params)
-            except module.Refused as error:
+            except module.RequestRefused as error:
                 raise ServerRefused(
                     server=self.server.name,
                     code=error.code,
                     message=sendable(error.message),
                     data=error.data,
                 ) from None
-            except module.Lost as error:
+            except module.RequestLost as error:
                 if not error.ran and attempt == 0:
                     continue  # it was not asked: a new connection is
                 reason = self._launcher.redacted(str(error))
@@ -187,7 +187,7 @@ class ManagedServer:
         raise AssertionError
 
     async def _ask_in_time(
-        self, connection: Connection, call: Call, method: str, params: dict[str, Any]
+        self, connection: Connection, call: PendingCall, method: str, params: dict[str, Any]
     ) -> bytes:
         async def hears(progress: float, total: float | None, message: str | None) -> None:
             call.renew()
@@ -208,7 +208,7 @@ class ManagedServer:
             return
         if asyncio.get_running_loop().time() - connection.heard_at < QUIET_S:
             return
-        call = Call("ping", PING_S)
+        call = PendingCall("ping", PING_S)
         try:
             await self.ping(call)
         except (TimedOut, MaybeRan):
@@ -218,7 +218,7 @@ class ManagedServer:
         except (ServerRefused, ServerFailed, NeedsAuthorization):
             pass
 
-    async def ping(self, call: Call) -> float:
+    async def ping(self, call: PendingCall) -> float:
         """Ask whether it answers, and return how long that took, in milliseconds."""
         connection = await self.ready(call.note)
         began = time.monotonic()

@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from mcp_cli.names import NAME
 from mcp_cli.pool import checking, memory, results, schemas
-from mcp_cli.pool.call import Call
+from mcp_cli.pool.call import PendingCall
 from mcp_cli.pool.server import ManagedServer
 from mcp_cli.pool.stdio import END_S
-from mcp_cli.pool.tools import Tool, item_of
+from mcp_cli.pool.tools import ListedTool, item_of
 from mcp_cli.protocol.interfaces import (
     Changed,
     Event,
@@ -48,7 +48,7 @@ Key = tuple[str, str]
 Reader = Callable[[ManagedServer], Coroutine[Any, Any, tuple[list[Item], int]]]
 
 
-class Pool(Mcp):
+class ServerPool(Mcp):
     """The servers of one daemon, or of one process.
 
     Args:
@@ -118,7 +118,7 @@ class Pool(Mcp):
 
     async def ping(self, server: str, fingerprint: str, timeout_s: float = 5.0) -> Pong:
         """As `Mcp.ping`."""
-        return Pong(await self._find(server, fingerprint).ping(Call("ping", timeout_s)))
+        return Pong(await self._find(server, fingerprint).ping(PendingCall("ping", timeout_s)))
 
     async def look_after(self) -> None:
         """Keep the servers in order, until cancelled."""
@@ -220,7 +220,7 @@ class Pool(Mcp):
     ) -> AsyncGenerator[Event, None]:
         """As `Mcp.call`."""
         kept = self._find(server, fingerprint)
-        call = Call(tool, timeout_s or kept.server.timeout_s, tuple(answers), logs=logs)
+        call = PendingCall(tool, timeout_s or kept.server.timeout_s, tuple(answers), logs=logs)
 
         async def work() -> list[Event]:
             await kept.ready(call.note)
@@ -258,7 +258,7 @@ class Pool(Mcp):
     ) -> AsyncGenerator[Event, None]:
         """As `Mcp.read`."""
         kept = self._find(server, fingerprint)
-        call = Call(uri, timeout_s or kept.server.timeout_s)
+        call = PendingCall(uri, timeout_s or kept.server.timeout_s)
         return _events(call, _asker(kept, call, "resources/read", {"uri": uri}))
 
     def prompt(
@@ -271,7 +271,7 @@ class Pool(Mcp):
     ) -> AsyncGenerator[Event, None]:
         """As `Mcp.prompt`."""
         kept = self._find(server, fingerprint)
-        call = Call(prompt, timeout_s or kept.server.timeout_s)
+        call = PendingCall(prompt, timeout_s or kept.server.timeout_s)
         params: dict[str, Any] = {"name": prompt}
         if arguments:
             params["arguments"] = arguments
@@ -289,7 +289,7 @@ class Pool(Mcp):
     ) -> str:
         """As `Mcp.complete`."""
         kept = self._find(server, fingerprint)
-        call = Call(prompt or uri, kept.server.timeout_s)
+        call = PendingCall(prompt or uri, kept.server.timeout_s)
         params: dict[str, Any] = {
             "ref": {"type": "ref/prompt", "name": prompt} if prompt else {"type": "ref/resource", "uri": uri},
             "argument": {"name": argument, "value": value},
@@ -312,7 +312,7 @@ class Pool(Mcp):
             raise ServerFailed(
                 server=server, stage="authorize", reason="it is started, not reached over HTTP", stderr=[]
             )
-        call = Call(server, timeout_s)
+        call = PendingCall(server, timeout_s)
 
         async def work() -> list[Event]:
             began = time.monotonic()
@@ -345,7 +345,7 @@ def _replaces(new: Server, old: Server) -> bool:
     )
 
 
-def _item(tool: Tool, *, detail: bool) -> Item:
+def _item(tool: ListedTool, *, detail: bool) -> Item:
     return Item(
         results.sendable(tool.name), tool.title, tool.description, results.text_of(tool.raw) if detail else ""
     )
@@ -401,7 +401,7 @@ def _told(error: BaseException) -> str:
 
 
 def _asker(
-    kept: ManagedServer, call: Call, method: str, params: dict[str, Any]
+    kept: ManagedServer, call: PendingCall, method: str, params: dict[str, Any]
 ) -> Callable[[], Awaitable[list[Event]]]:
     async def work() -> list[Event]:
         await kept.ready(call.note)
@@ -424,7 +424,9 @@ def _ms(began: float) -> float:
     return round((time.monotonic() - began) * 1000, 3)
 
 
-async def _events(call: Call, work: Callable[[], Awaitable[list[Event]]]) -> AsyncGenerator[Event, None]:
+async def _events(
+    call: PendingCall, work: Callable[[], Awaitable[list[Event]]]
+) -> AsyncGenerator[Event, None]:
     """Yield what happens in a call while its work is done, then how it ended.
 
     Whoever stops listening cancels the work.

@@ -92,7 +92,7 @@ def _check(server: Server, env: dict[str, str]) -> None:
         raise SpawnFailed(f"command not found: {server.command} (PATH={path})")
 
 
-class _Lines(asyncio.Protocol):
+class _PipeLines(asyncio.Protocol):
     """Cuts what a pipe brings into lines; of one that is too long, only the beginning is kept."""
 
     def __init__(
@@ -159,7 +159,7 @@ class _Writer(asyncio.BaseProtocol):
         self.room.set()
 
 
-class Process:
+class StdioProcess:
     """A server's process.
 
     Args:
@@ -229,11 +229,11 @@ class Process:
         )
         self._writing.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
         self._reading, _ = await loop.connect_read_pipe(
-            lambda: _Lines(self._line, self._end, MAX_MESSAGE_BYTES, self._too_long),
+            lambda: _PipeLines(self._line, self._end, MAX_MESSAGE_BYTES, self._too_long),
             os.fdopen(from_stdout, "rb", buffering=0),
         )
         self._errors, _ = await loop.connect_read_pipe(
-            lambda: _Lines(self._stderr_line, lambda: None, STDERR_LINE_CHARS * 4),
+            lambda: _PipeLines(self._stderr_line, lambda: None, STDERR_LINE_CHARS * 4),
             os.fdopen(from_stderr, "rb", buffering=0),
         )
 

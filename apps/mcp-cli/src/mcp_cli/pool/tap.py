@@ -33,7 +33,7 @@ from pydantic import ValidationError
 from mcp_cli.pool import mending
 from mcp_cli.pool.overheard import Overheard, request_key
 from mcp_cli.pool.results import brief
-from mcp_cli.pool.stdio import MAX_MESSAGE_BYTES, Process
+from mcp_cli.pool.stdio import MAX_MESSAGE_BYTES, StdioProcess
 
 
 class Answer:
@@ -70,7 +70,7 @@ class _Envelope(msgspec.Struct):
 _envelope = msgspec.json.Decoder(_Envelope)
 
 
-class Tap:
+class MessageTap:
     """One connection, seen from beside.
 
     Args:
@@ -213,7 +213,7 @@ class _Stream:
 class _Reads(_Stream):
     """A read stream of the SDK's kind."""
 
-    def __init__(self, tap: Tap, messages: AsyncIterator[SessionMessage | Exception]) -> None:
+    def __init__(self, tap: MessageTap, messages: AsyncIterator[SessionMessage | Exception]) -> None:
         self._tap = tap
         self._messages = messages
 
@@ -234,7 +234,7 @@ class _Reads(_Stream):
 class _Writes(_Stream):
     """A write stream of the SDK's kind."""
 
-    def __init__(self, tap: Tap, send: Any) -> None:
+    def __init__(self, tap: MessageTap, send: Any) -> None:
         self._tap = tap
         self._send = send
 
@@ -246,7 +246,7 @@ class _Writes(_Stream):
 class StdioStreams:
     """The streams of a process, as a transport of the SDK's kind.  The process is started by who owns it."""
 
-    def __init__(self, process: Process, tap: Tap) -> None:
+    def __init__(self, process: StdioProcess, tap: MessageTap) -> None:
         self._process = process
         self._tap = tap
 
@@ -296,7 +296,7 @@ class StdioStreams:
 class HttpStreams:
     """The streams of one of the SDK's HTTP transports, seen by a tap."""
 
-    def __init__(self, transport: Any, tap: Tap) -> None:
+    def __init__(self, transport: Any, tap: MessageTap) -> None:
         self._transport = transport
         self._tap = tap
         self._overheard: Overheard = transport.overheard

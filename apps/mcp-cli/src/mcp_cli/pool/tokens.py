@@ -19,7 +19,7 @@ from daemonry import read_regular, write_atomically
 MAX_FILE_BYTES = 1 << 20
 
 
-class Kept(msgspec.Struct, omit_defaults=True):
+class StoredTokens(msgspec.Struct, omit_defaults=True):
     """What one server's file holds.
 
     Attributes:
@@ -47,15 +47,15 @@ def _path(url: str) -> str:
     return os.path.join(directory(), hashlib.sha256(url.encode()).hexdigest()[:32] + ".json")
 
 
-def load(url: str) -> Kept:
+def load(url: str) -> StoredTokens:
     """Return what is kept of a server; nothing where there is no file, or where it cannot be understood."""
     try:
-        return msgspec.json.decode(read_regular(_path(url), MAX_FILE_BYTES), type=Kept)
+        return msgspec.json.decode(read_regular(_path(url), MAX_FILE_BYTES), type=StoredTokens)
     except (OSError, msgspec.MsgspecError):
-        return Kept(url)
+        return StoredTokens(url)
 
 
-def save(kept: Kept) -> None:
+def save(kept: StoredTokens) -> None:
     """Keep it.
 
     Raises:

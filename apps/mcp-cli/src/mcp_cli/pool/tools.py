@@ -14,7 +14,7 @@ from mcp_cli.pool.results import sendable, text_of
 from mcp_cli.protocol.interfaces import Item
 
 
-class Tool(msgspec.Struct):
+class ListedTool(msgspec.Struct):
     """A tool, as the server lists it; `checks` and `validator` are its compiled schemas, once needed."""
 
     name: str
@@ -29,7 +29,7 @@ class Tool(msgspec.Struct):
     validator: Any = None
 
 
-class _Named(msgspec.Struct):
+class _Entry(msgspec.Struct):
     name: str = ""
     title: str | None = None
     description: str | None = None
@@ -59,7 +59,7 @@ LISTS: Final = {
 def item_of(raw: bytes, *, detail: bool) -> Item:
     """Return one entry of a list; its name is what it is asked for by."""
     with contextlib.suppress(msgspec.ValidationError):
-        read = msgspec.json.decode(raw, type=_Named)
+        read = msgspec.json.decode(raw, type=_Entry)
         title = read.title or (read.name if read.uri or read.uri_template else "")
         return Item(
             sendable(read.uri or read.uri_template or read.name),

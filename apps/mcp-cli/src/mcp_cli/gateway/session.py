@@ -44,7 +44,7 @@ SEPARATOR: Final = "__"
 _ODD = re.compile(r"[^A-Za-z0-9_-]")
 
 
-class Front:
+class GatewaySession:
     """One client's view of the servers.
 
     Args:
