@@ -109,6 +109,9 @@ LOCK_RETRY_MAX_S: Final = 0.05
 # Binding holds its directory's lock for microseconds; a holder that was stopped is waited for this long.
 DIRECTORY_LOCK_TIMEOUT_S: Final = 5.0
 
+# A socket that is held for a service stays that long after it was stopped: a restart closes none.
+TRIGGER_LINGER_S: Final = 1.0
+
 # How often the guardian looks whether clients wait on a loop that does not accept.
 GUARDIAN_TICK_S: Final = 0.2
 # How often the daemon looks whether its socket file is still there.

@@ -11,6 +11,8 @@ from daemonry.home.child import ALIVE, SETTLED, TRANSITIONS, Happened, State, dr
 TABLE = {
     ("waiting", "start asked"): "waiting",
     ("waiting", "needs ready"): "starting",
+    ("waiting", "left for later"): "idle",
+    ("waiting", "ended, and given up"): "failed",
     ("waiting", "stop asked"): "stopped",
     ("starting", "ready"): "ready",
     ("starting", "ended, to be restarted"): "restarting",

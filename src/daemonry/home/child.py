@@ -35,6 +35,7 @@ class Happened(Enum):
 
     START_ASKED = "start asked"
     NEEDS_READY = "needs ready"
+    LEFT_FOR_LATER = "left for later"
     READY = "ready"
     ILL = "not alive"
     WELL = "alive again"
@@ -62,6 +63,8 @@ TRANSITIONS: Final[Mapping[State, Mapping[Happened, State]]] = {
     State.WAITING: {
         Happened.START_ASKED: State.WAITING,
         Happened.NEEDS_READY: State.STARTING,
+        Happened.LEFT_FOR_LATER: State.IDLE,  # its trigger starts it
+        Happened.ENDED_FAILED: State.FAILED,  # its trigger cannot be waited for
         Happened.STOP_ASKED: State.STOPPED,
     },
     State.STARTING: {Happened.READY: State.READY, **_RUNNING},

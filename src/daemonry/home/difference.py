@@ -36,10 +36,15 @@ class Difference(NamedTuple):
 def compare(old: Mapping[str, Service], new: Mapping[str, Service]) -> Difference:
     """Return what differs, each list in the order of its file."""
     both = [name for name in new if name in old]
-    restarted = [name for name in both if old[name].process != new[name].process]
+    restarted = [name for name in both if _given(old[name]) != _given(new[name])]
     return Difference(
         added=[name for name in new if name not in old],
         removed=[name for name in old if name not in new],
         restarted=restarted,
         adjusted=[name for name in both if name not in restarted and old[name] != new[name]],
     )
+
+
+def _given(service: Service) -> tuple[object, ...]:
+    """Return what a service's process is given, and what starts it."""
+    return service.process, service.listens_at, service.schedule

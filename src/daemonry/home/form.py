@@ -42,6 +42,14 @@ class AliveForm(msgspec.Struct):
     failures: int = 3
 
 
+class ScheduleForm(msgspec.Struct):
+    """The table `schedule`."""
+
+    every: Duration | None = None
+    at: str | list[str] = ""
+    cron: str = ""
+
+
 class ServiceForm(msgspec.Struct):
     """A table `[services.NAME]`."""
 
@@ -54,6 +62,10 @@ class ServiceForm(msgspec.Struct):
     replicas: int = 1
     ready: ReadyForm = msgspec.field(default_factory=ReadyForm)
     alive: AliveForm | Duration | None = None
+    start: str = "up"
+    listen: str = ""
+    idle_timeout: Duration | None = None
+    schedule: ScheduleForm | None = None
     restart: str = "on-failure"
     restart_with: bool = False
     restart_delay: Duration = "200ms"

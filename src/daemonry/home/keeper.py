@@ -24,10 +24,13 @@ from daemonry.home.own_files import OwnFiles
 from daemonry.home.policy import GiveUp, Leave, Restart, after_end
 from daemonry.home.process_run import AdoptedRun, Run
 from daemonry.home.readiness import Channel, NotReady, how_it_ended, wait_ready
+from daemonry.home.schedule import ScheduleInvalid
 from daemonry.home.service import Orphan, Service
 from daemonry.home.service_files import ServiceFiles
 from daemonry.home.service_log import Output, ServiceLog
 from daemonry.home.service_record import ServiceRecord
+from daemonry.home.triggers import ByClock, OnDemand, Trigger
+from daemonry.limits import TRIGGER_LINGER_S
 from daemonry.process import homes, platform
 from daemonry.process.homes import Claim
 from daemonry.process.lifeline import new_mark
@@ -85,8 +88,11 @@ class Keeper:
         self._restarts_s: list[float] = []
         self._failure = ""
         self._files = ServiceFiles(world.home, service.name, world.files)
+        self._trigger = trigger_of(service)
+        self._triggered = False
         self._commands = Commands(lambda: self.service.process, self.log, world.reaper)
-        self._look: asyncio.Task[None] | None = None
+        self._looks: list[asyncio.Task[None]] = []
+        self._ends_idle = False
         self._delay: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiters: list[tuple[Callable[[State], bool], asyncio.Future[None]]] = []
@@ -115,7 +121,24 @@ class Keeper:
         return self._channel.tells if self._channel is not None else ""
 
     def ask_start(self) -> None:
-        """Have it start once what it needs is ready; its count of restarts begins anew."""
+        """Have it start once what it needs is ready, with its trigger, or now where that is waited for."""
+        self._triggered = self.state is State.IDLE
+        self._ask_start()
+
+    def _fired(self) -> None:
+        if self.state in (State.IDLE, State.FAILED) and not self.stop_wanted:
+            self._triggered = True
+            self._ask_start()
+
+    def redefine(self, service: Service) -> None:
+        """Be the same service by another definition, which is used where it is needed next."""
+        old, self.service = self.service, service
+        if (old.listens_at, old.schedule) != (service.listens_at, service.schedule):
+            if self._trigger is not None:
+                self._trigger.close()
+            self._trigger = trigger_of(service)
+
+    def _ask_start(self) -> None:
         self._restarts_s.clear()
         self.stop_wanted = False
         self._cancel_delay()
@@ -127,14 +150,38 @@ class Keeper:
         self._step(Happened.STOP_ASKED, "stopped", logging.DEBUG)
 
     def start(self) -> None:
-        """Start it: what it needs is ready."""
+        """Start it, or wait for its trigger: what it needs is ready."""
         self._failure = self.reason = ""
+        if self._trigger is not None and not self._triggered:
+            self._arm()
+            return
+        if self._trigger is not None:
+            self._trigger.disarm()
         if self._step(Happened.NEEDS_READY, "starting", logging.DEBUG):
             self._spawn(self._lived(self._live()))
+
+    def _arm(self) -> None:
+        assert self._trigger is not None
+        self._triggered = False
+        try:
+            self.reason = self._trigger.arm(self._fired)
+        except (OSError, ScheduleInvalid) as error:
+            self.reason = f"cannot be waited for: {error}"
+            self._step(Happened.ENDED_FAILED, self.reason, logging.ERROR)
+        else:
+            self._step(Happened.LEFT_FOR_LATER, f"idle: {self.reason}")
+
+    def _close_trigger(self) -> None:
+        """Give the trigger's socket back, unless it was only a restart."""
+        if self._trigger is not None and self.state in (State.STOPPED, State.FAILED):
+            self._trigger.close()
 
     def stop(self) -> None:
         """Have it end, whatever it is doing."""
         self._cancel_delay()
+        if self._trigger is not None:
+            self._trigger.disarm()
+            asyncio.get_running_loop().call_later(TRIGGER_LINGER_S, self._close_trigger)
         if self.state in (State.STARTING, State.READY, State.UNHEALTHY):
             self._step(Happened.STOP_ASKED, "stopping", logging.DEBUG)
             self._spawn(self._terminate())
@@ -168,6 +215,8 @@ class Keeper:
 
     async def close(self) -> None:
         """Wait for what is still under way, such as a hook, and close its log."""
+        if self._trigger is not None:
+            self._trigger.close()
         if self._tasks:
             await asyncio.wait(self._tasks)
         self.log.close()
@@ -184,7 +233,7 @@ class Keeper:
             if run is not None:
                 run.kill()
                 await run.sweep()
-            self._files.forget(self.service.socket_path)
+            self._files.forget("" if isinstance(self._trigger, OnDemand) else self.service.socket_path)
             self._after_end(None, f"the supervisor cannot go on with it: {error!r}")
 
     async def _live(self) -> None:
@@ -194,7 +243,7 @@ class Keeper:
         try:
             run, output = self._start_process()
         except OSError as error:
-            self._files.forget(self.service.socket_path)
+            self._files.forget("" if isinstance(self._trigger, OnDemand) else self.service.socket_path)
             self._after_end(None, f"cannot be started: {self._why_not(error)}")
             return
         self.log.event(f"started (pid {run.pid})", logging.INFO)
@@ -234,11 +283,11 @@ class Keeper:
         try:
             code = await run.ended
         finally:
-            looks = [readiness] if self._look is None else [readiness, self._look]
+            looks = [readiness, *self._looks]
             for task in looks:
                 task.cancel()
             await asyncio.wait(looks)
-            self._look = None
+            self._looks = []
         if self._channel is not None:
             self._channel.close()
             if self.state is State.STARTING:
@@ -249,7 +298,7 @@ class Keeper:
         self._run = None
         output.finish()
         ended = self._said_end(run)
-        self._files.forget(self.service.socket_path)
+        self._files.forget("" if isinstance(self._trigger, OnDemand) else self.service.socket_path)
         self._after_end(code, self._failure, ended)
 
     def _start_process(self) -> tuple[Run, Output]:
@@ -258,12 +307,20 @@ class Keeper:
         made_of = service_record.fingerprint(process)
         record = ServiceRecord(service=self.service.name, mark=mark, made_of=made_of, restarts=self.restarts)
         self._files.write(record)
-        self._files.remove_stale_socket(self.service.socket_path)
+        held = self._trigger.held if isinstance(self._trigger, OnDemand) else None
+        if held is None:
+            self._files.remove_stale_socket(self.service.socket_path)
         far, near = self._files.output_pipe(process.orphan)
         try:
             self._channel = Channel(process.channels, self.service.beat_s)
             run = process_run.start(
-                process, mark, self._channel.extra, (far, near), self._channel.pass_fds, self._world.reaper
+                process,
+                mark,
+                self._channel.extra,
+                (far, near),
+                self._channel.pass_fds,
+                self._world.reaper,
+                held.fileno() if held is not None else None,
             )
             self._channel.started()
         except BaseException:
@@ -303,9 +360,30 @@ class Keeper:
         self._hook("ready")
         if self._run is not None and platform.is_stopped(self._run.pid):
             self._paused(is_stopped=True)
-        if self._run is not None and self.service.alive is not None:
-            self._look = asyncio.get_running_loop().create_task(self._look_after(self._run))
-            self._look.add_done_callback(self._looked)
+        if self._run is not None:
+            self._begin_looks(self._run)
+
+    def _begin_looks(self, run: Run) -> None:
+        looks: list[Coroutine[Any, Any, None]] = []
+        if self.service.alive is not None:
+            looks.append(self._look_after(run))
+        if self.service.idle_timeout_s and isinstance(self._trigger, OnDemand):
+            looks.append(self._end_when_idle(run, self._trigger))
+        self._looks = [asyncio.get_running_loop().create_task(one) for one in looks]
+        for task in self._looks:
+            task.add_done_callback(self._looked)
+
+    async def _end_when_idle(self, run: Run, trigger: OnDemand) -> None:
+        """End it once nobody has been connected for its idle timeout."""
+        timeout_s = self.service.idle_timeout_s
+        quiet_since_s = time.monotonic()
+        while time.monotonic() - quiet_since_s < timeout_s:
+            await asyncio.sleep(timeout_s / 4)
+            if trigger.held is not None and trigger.held.connections():
+                quiet_since_s = time.monotonic()
+        self._ends_idle = True
+        self.log.event(f"nobody was connected for {timeout_s:g} s; ending it", logging.INFO)
+        await run.terminate(self.service.stop_signals, self.service.stop_timeout_s)
 
     async def _look_after(self, run: Run) -> None:
         """Look again and again whether it is alive, and end it when it has not been for too long."""
@@ -380,11 +458,18 @@ class Keeper:
             self._hook("stop")
             return
         # What a predecessor started and has ended meanwhile left no exit code, but its own word.
-        failed = bool(failure) or not (code == 0 or (code is None and ended == homes.IDLE))
+        ends_idle, self._ends_idle = self._ends_idle, False
+        meant = ends_idle or code == 0 or (code is None and ended == homes.IDLE)
+        failed = bool(failure) or not meant
         if ended == homes.IDLE and not failed:
             self._was_ready = False  # nobody who needs it missed it
             self._step(Happened.ENDED_IDLE, "idle (nobody needed it; it starts again when somebody does)")
             self._hook("stop")
+            return
+        if self._trigger is not None and not failed:
+            self._step(Happened.ENDED_IDLE, f"idle ({self.last_end})")
+            self._hook("stop")
+            self._arm_again()
             return
         now_s = time.monotonic()
         decided = after_end(self.service.policy, failed, self._restarts_s, now_s, random.random())  # noqa: S311
@@ -411,6 +496,19 @@ class Keeper:
         self.reason = f"given up{after}: {self.last_end}"
         if self._step(Happened.ENDED_FAILED, self.reason, logging.ERROR):
             self._hook("fail")
+            if isinstance(self._trigger, ByClock):  # the next moment may go better
+                self._arm_again()
+            elif self._trigger is not None:
+                self._trigger.close()  # who connects is refused, and waits for nothing
+
+    def _arm_again(self) -> None:
+        assert self._trigger is not None
+        self._triggered = False
+        try:
+            told = self._trigger.arm(self._fired)
+        except (OSError, ScheduleInvalid) as error:
+            told = f"cannot be waited for: {error}"
+        self.reason = f"{self.reason}; {told}" if self.state is State.FAILED else told
 
     def _delay_over(self) -> None:
         self._delay = None
@@ -461,3 +559,10 @@ class Keeper:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("%s: a mistake in the supervisor", self.service.name, exc_info=error)
+
+
+def trigger_of(service: Service) -> Trigger | None:
+    """Return what starts a service later than `up`; None where nothing does."""
+    if service.listens_at:
+        return OnDemand(service.listens_at)
+    return ByClock(service.schedule) if service.schedule is not None else None

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from daemonry.clock import Deadline
+from daemonry.home import held_socket
 from daemonry.home.service import Orphan, Process
 from daemonry.limits import SERVICE_SWEEP_S
 from daemonry.process import orphans, platform, sweep
@@ -257,6 +258,7 @@ def start(
     output: tuple[int, int],
     pass_fds: Sequence[int],
     reaper: Reaper,
+    listener: int | None = None,
 ) -> Run:
     """Start a service's process.
 
@@ -266,18 +268,24 @@ def start(
         extra: variables besides.
         output: (reading end, writing end) of the pipe for its standard output and error.
         pass_fds: descriptors besides.
-        reaper: where it is told that it has ended.
+        reaper: where its end is noticed.
+        listener: a listening socket that it gets as `held_socket` says.
 
     Raises:
         OSError: it cannot be started.
     """
     environment = {**dict(process.environment), **extra}
+    words = process.words
+    if listener is not None:
+        environment |= held_socket.VARIABLES
+        words = held_socket.words_with_socket(words)
     far, near = output
     if process.orphan is Orphan.END:
         owned = spawn_owned(
-            process.words,
+            words,
             env=environment,
             cwd=process.directory,
+            stdin=subprocess.DEVNULL if listener is None else listener,
             stdout=near,
             stderr=near,
             pass_fds=pass_fds,

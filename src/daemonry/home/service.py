@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Final
 
 from daemonry.home.policy import Policy
+from daemonry.home.schedule import Schedule
 
 FILE_NAME: Final = "home.toml"
 # The supervisor's own files have this name; no service may.
@@ -105,6 +106,9 @@ class Service:
         socket_path: its socket.
         groups: names that mean it and others.
         alive: how it shows that it is alive; None where nobody looks.
+        listens_at: the socket whose first connection starts it; "" where `up` does.
+        idle_timeout_s: how long it may run without a connection, in seconds; 0 for ever.
+        schedule: when it runs; None where `up` starts it.
         restart_with: whether it restarts after a service that it needs has restarted.
     """
 
@@ -120,6 +124,9 @@ class Service:
     groups: tuple[str, ...] = ()
     restart_with: bool = False
     alive: Alive | None = None
+    listens_at: str = ""
+    idle_timeout_s: float = 0.0
+    schedule: Schedule | None = None
 
     @property
     def beat_s(self) -> float:

@@ -12,11 +12,13 @@ import shutil
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from daemonry.errors import ConfigError, EndpointInvalid
 from daemonry.home.form import AliveForm, Command, Duration, FileForm, ReadyForm, ServiceForm
 from daemonry.home.policy import Policy, When
+from daemonry.home.schedule import Schedule, ScheduleInvalid, parse_time
 from daemonry.home.service import Alive, Kind, Orphan, Process, Ready, Service
 from daemonry.transport.endpoint import Endpoint
 from daemonry.typed_toml.positions import KeyPath
@@ -114,6 +116,8 @@ class ServiceReader:
             instance.groups,
             form.restart_with,
             alive,
+            *self._on_demand(form, ready, above, self._socket_path(name)),
+            self._schedule(form, (*above, "schedule")),
         )
 
     def _socket_path(self, name: str) -> str:
@@ -241,6 +245,50 @@ class ServiceReader:
             form.restarts_max,
             self._seconds(form.restarts_within, (*above, "restarts_within")),
         )
+
+    def _on_demand(
+        self, form: ServiceForm, ready: Ready, above: KeyPath, own_socket: str
+    ) -> tuple[str, float]:
+        if form.start not in ("up", "on_demand"):
+            raise self._error((*above, "start"), f"{form.start!r} is none of up, on_demand")
+        if form.start == "up":
+            for key in ("listen", "idle_timeout"):
+                if getattr(form, key):
+                    raise self._error((*above, key), 'is for services with start = "on_demand"')
+            return "", 0.0
+        if form.schedule is not None:
+            raise self._error((*above, "schedule"), 'is not for services with start = "on_demand"')
+        if form.orphan != "end":
+            raise self._error((*above, "orphan"), "the supervisor holds its socket: it cannot outlive it")
+        if ready.kind is Kind.SOCKET and not form.listen:
+            raise self._error((*above, "ready", "socket"), "proves nothing: the supervisor holds that socket")
+        target = form.listen or f"unix:{own_socket}"
+        self._check_listen(target, (*above, "listen"))
+        if form.idle_timeout is None:
+            return target, 0.0
+        return target, self._seconds(form.idle_timeout, (*above, "idle_timeout"))
+
+    def _check_listen(self, target: str, key: KeyPath) -> None:
+        self._check_endpoint(target, key)
+        if not re.match(r"unix:/|tcp:.*:[1-9]\d{0,4}\Z", target):
+            raise self._error(key, f"{target!r} is neither unix:/PATH nor tcp:HOST:PORT")
+
+    def _schedule(self, form: ServiceForm, key: KeyPath) -> Schedule | None:
+        given = form.schedule
+        if given is None:
+            return None
+        kinds = [name for name in ("every", "at", "cron") if getattr(given, name)]
+        if len(kinds) != 1:
+            raise self._error(key, "one of every, at and cron")
+        times = [given.at] if isinstance(given.at, str) else given.at
+        try:
+            at = tuple(parse_time(text) for text in times if text)
+            every_s = self._seconds(given.every, (*key, "every")) if given.every is not None else 0.0
+            schedule = Schedule(every_s, at, given.cron)
+            schedule.next_after(datetime.now())  # noqa: DTZ005  # local time, as crontab means it
+        except ScheduleInvalid as error:
+            raise self._error((*key, kinds[0]), str(error)) from None
+        return schedule
 
     def _signals(self, given: str | list[str], key: KeyPath) -> tuple[int, ...]:
         if isinstance(given, str):

@@ -125,6 +125,7 @@ class Supervisor:
         adopted = await self._clear_leftovers()
         self._enter("bind")
         self._server = Server(self.home.endpoint, leftovers="refuse", calls=self._calls())
+        self._server.awaits_notices = True
         self._server.bind()
         serving = asyncio.get_running_loop().create_task(self._server.run(self, self._over))
         try:
@@ -364,7 +365,7 @@ class Supervisor:
         for name in found.removed:
             await self.fleet.keepers.pop(name).close()
         for name in (*found.restarted, *found.adjusted):
-            self.fleet.keepers[name].service = new.services[name]
+            self.fleet.keepers[name].redefine(new.services[name])
         for name in found.added:
             self._add(name)
         self.fleet.keepers = {name: self.fleet.keepers[name] for name in new.services}

@@ -26,6 +26,7 @@ from daemonry.service.server.held import Held, HeldConnection
 from daemonry.service.server.refusal import DRAINING, refuse_held
 from daemonry.transport.connect import listen
 from daemonry.transport.endpoint import OPEN, TCP, Endpoint
+from daemonry.transport.file_watch import watch_entries
 from daemonry.transport.unix import UnixListener
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Server:
         http: speaks HTTP on this endpoint too; None to take it for text.
 
     Attributes:
+        awaits_notices: whether to look at the socket file when the system says that its directory has
+            changed, where it can, and not by the clock.
         held: connections that were accepted beside the loop while it was stuck, and wait for it.
     """
 
@@ -89,6 +92,7 @@ class Server:
         self.held = Held()
         self._calls = calls
         self._token_path = token_path
+        self.awaits_notices = False
         self._wrong_tokens = WrongTokens()
         self._accepts = True
         not_for_children(self)
@@ -408,10 +412,30 @@ class Server:
         self._listener = listener
         self._finalizer = weakref.finalize(self, type(listener).close, listener)
 
+    async def _until_file_changes(self, troubled: bool) -> None:
+        """Return when it is time to look at the socket file: at a notice, or after a while."""
+        fd = None
+        if self.awaits_notices and not troubled and self.path is not None and self.path.startswith("/"):
+            fd = watch_entries(os.path.dirname(self.path))
+        if fd is None:
+            await asyncio.sleep(SOCKET_CHECK_S)
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            if (
+                isinstance(self.listener, UnixListener) and self.listener.file_is_ours()
+            ):  # it may be gone already
+                noticed = asyncio.Event()
+                loop.add_reader(fd, noticed.set)
+                await noticed.wait()
+        finally:
+            loop.remove_reader(fd)
+            os.close(fd)
+
     async def _look_after_file(self) -> None:
         troubled = False
         while True:
-            await asyncio.sleep(SOCKET_CHECK_S)
+            await self._until_file_changes(troubled)
             try:
                 self.check_file()
                 troubled = False
