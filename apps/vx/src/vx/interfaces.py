@@ -384,6 +384,8 @@ class Done(msgspec.Struct, frozen=True):
         wall_ms: how long it ran.
         cpu_ms: the processor time of it and its children.
         max_rss_kib: the largest of them.
+        opened: the files outside the root that it opened or ran, absolute, whether it says so or not; None
+            where jobs cannot be watched.
     """
 
     exit_code: int
@@ -398,6 +400,7 @@ class Done(msgspec.Struct, frozen=True):
     wall_ms: int
     cpu_ms: int
     max_rss_kib: int
+    opened: list[str] | None = None
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -419,6 +422,7 @@ class RheaStats(msgspec.Struct, frozen=True):
         failed: that ended otherwise.
         cancelled: whose caller went away.
         titles: of the running ones.
+        sandbox_off: why jobs are not watched; "" where they are.
     """
 
     limit: int
@@ -428,6 +432,7 @@ class RheaStats(msgspec.Struct, frozen=True):
     failed: int
     cancelled: int
     titles: list[str]
+    sandbox_off: str = ""
 
 
 # --- rhea: errors ---------------------------------------------------------------------------------

@@ -67,11 +67,14 @@ def children(pid: int) -> list[int]:
 
 
 async def run_until_output(home, job: Job, then: Callable[[], object]) -> None:
-    """Run a job, and do something when it has written anything."""
+    """Run a job, and do something once, when it has written anything."""
+    written = 0
     async with aclosing(home.events(job)) as events:
         async for event in events:
             if event.output is not None:
-                then()
+                written += 1
+                if written == 1:
+                    then()
 
 
 async def stats_with(rhea, **wanted: int) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from vx.rhea import sandbox
+
 PROGRAM = '[project]\nname = "p"\n[targets.p]\nsources = ["main.c"]\n'
 SAY = '#include <stdio.h>\nint main(void) {{ printf("%d\\n", {}); return 0; }}\n'
 
@@ -394,3 +396,40 @@ def test_native_of_rust_has_the_processor_in_its_key(rust) -> None:
     project.build()
     (action,) = project.report()["actions"]
     assert "processor" not in action["parts"]
+
+
+# --- what nothing tells ---------------------------------------------------------------------------
+
+no_sandbox = pytest.mark.skipif(bool(sandbox.why_not()), reason=f"no sandbox here: {sandbox.why_not()}")
+
+
+@no_sandbox
+def test_a_read_that_nothing_declares_is_an_error_that_names_the_file(p, c) -> None:
+    """A wrapper that reads a file of the user's home: the same build elsewhere would not have it."""
+    secret = c.sandbox.path / "secret"
+    secret.write_text("-DV=1")
+    cc = c.sandbox.path / "bin/cc"
+    cc.parent.mkdir()
+    cc.write_text(f'#!/bin/sh\nexec {shutil.which("cc")} $(cat {secret}) "$@"\n')
+    cc.chmod(0o755)
+    p.write("main.c", SAY.format("V"))
+    told = p.fails(CC=str(cc))
+    assert told.startswith(f"vx: main.c: it opened '{secret}', which nothing declares")
+    c.kill()
+    p.build(CC=str(cc), VX_RHEA_SANDBOX="off")
+    assert p.run("p") == "1\n"
+
+
+@no_sandbox
+def test_a_file_beside_the_compiler_that_it_reads_and_does_not_tell(p, c) -> None:
+    cc = c.sandbox.path / "bin/cc"
+    cc.parent.mkdir()
+    settings = cc.parent / "settings"
+    settings.write_text("-DV=1")
+    cc.write_text(f'#!/bin/sh\nexec {shutil.which("cc")} $(cat {settings}) "$@"\n')
+    cc.chmod(0o755)
+    p.write("main.c", SAY.format("V"))
+    cached(p, CC=str(cc))
+    settings.write_text("-DV=2")
+    p.build(CC=str(cc))
+    assert p.run("p") == "2\n"

@@ -23,7 +23,7 @@ from daemonry import AsyncClient, CallError, errors
 from daemonry.backoff import delays
 from vx import home
 from vx.aether import diagnostics
-from vx.aether.inputs import Inputs, InputsChanging, LeftOut
+from vx.aether.inputs import Inputs, InputsChanging, LeftOut, Undeclared
 from vx.aether.interface import ServiceDied
 from vx.aether.memory import Memory, Result
 from vx.aether.services import Services
@@ -370,6 +370,8 @@ class Actions:
                 more |= dict.fromkeys(error.paths)
                 declared = await self._inputs.declare(plan.root, action, more)
                 continue
+            except Undeclared as error:
+                raise ActionFailed(f"{action.title}: {error}", said) from error
             break
         outputs = {blob.name: blob for blob in done.outputs}
         if found is None:
@@ -393,7 +395,7 @@ class Actions:
         if done.exit_code == 0:
             reads = [path for path in done.reads if not path.startswith(".vx/")]
             return await asyncio.to_thread(
-                self._inputs.conditions, plan.root, action, reads, declared, started_ns
+                self._inputs.conditions, plan.root, action, reads, declared, started_ns, done.opened
             )
         # A header of the system may include one of the project's, or would in the place of its own.
         others = await asyncio.to_thread(self._inputs.folders, plan.root, action, declared)

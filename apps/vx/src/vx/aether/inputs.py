@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from vx import digests
+from vx.aether.undeclared import judge
 from vx.cass_client import CassClient
 from vx.file_digests import FileDigests, is_settled, signature_of
 from vx.project import c_includes, link_search
@@ -36,6 +37,14 @@ _NO_TEXT: Final = (".a", ".o", ".so", ".rlib", ".rmeta")
 
 class InputsChanging(Exception):
     """A source changed again and again while it was read."""
+
+
+class Undeclared(Exception):
+    """A tool opened files that nothing declares; the text names the first."""
+
+    def __init__(self, paths: list[str]) -> None:
+        more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
+        super().__init__(f"it opened {paths[0]!r}{more}, which nothing declares")
 
 
 class LeftOut(Exception):
@@ -145,7 +154,13 @@ class Inputs:
         return known
 
     def conditions(
-        self, root: str, action: Action, reads: Iterable[str], declared: Mapping[str, str], started_ns: int
+        self,
+        root: str,
+        action: Action,
+        reads: Iterable[str],
+        declared: Mapping[str, str],
+        started_ns: int,
+        opened: Iterable[str] | None = None,
     ) -> tuple[dict[str, str], list[str]] | None:
         """Return what a tool's result depends on: digests by path, and paths at which nothing may come.
 
@@ -153,6 +168,7 @@ class Inputs:
 
         Raises:
             LeftOut: it looked for files of the project that it was not given.
+            Undeclared: it opened files that it must not see.
 
         Args:
             root: the source root.
@@ -160,6 +176,7 @@ class Inputs:
             reads: paths that it says it read: relative to the root, or absolute.
             declared: what it was given.
             started_ns: when it began to run, since 1970.
+            opened: absolute paths of files elsewhere that it opened; None where that is not known.
         """
         if not action.tells:
             return None
@@ -182,10 +199,29 @@ class Inputs:
                 if digest is None:
                     return None
                 files[path] = digest
+        more = self._opened(root, action, opened, files, started_ns)
+        if more is None:
+            return None
+        files |= more
         vain = _vain(action, told, files)
         self._check_left_out(root, action, vain, declared)
         absent = {*silent, *vain}
         return self._still_absent(root, absent - set(files), declared, started_ns, files)
+
+    def _opened(
+        self,
+        root: str,
+        action: Action,
+        opened: Iterable[str] | None,
+        files: Mapping[str, str],
+        started_ns: int,
+    ) -> dict[str, str] | None:
+        """Return what counts of the files that a tool opened and does not tell of; None if one changed."""
+        machine = set(action.machine)
+        seen = judge((one for one in opened or () if os.path.realpath(one) not in machine), action, files)
+        if seen.undeclared:
+            raise Undeclared(seen.undeclared)
+        return self._read_files(root, seen.counted, {}, started_ns)
 
     def _told_now(self, root: str, reads: Iterable[str]) -> dict[str, Includes]:
         """Return what each source that was read says by now."""

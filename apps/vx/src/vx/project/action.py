@@ -93,6 +93,7 @@ class Action(msgspec.Struct, frozen=True):
         linked: libraries that options name; those that a source names are looked for, too.
         files: absolute paths that its options name.
         known: folders whose content the tool's identity tells: not looked at again.
+        machine: files whose content the tool's identity tells: programs that it runs, and their libraries.
         places: where outputs are put for the user, relative to the build directory.
     """
 
@@ -114,6 +115,7 @@ class Action(msgspec.Struct, frozen=True):
     linked: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
+    machine: tuple[str, ...] = ()
     places: dict[str, str] = {}
 
     def command(self) -> list[str]:

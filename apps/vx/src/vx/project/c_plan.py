@@ -156,6 +156,7 @@ def _compilation(target: CTarget, source: str, tools: CTools, profile_flags: Seq
         env=tools.env,
         sources=Unit(source, target.include, _folders(words, tools.search(compiler, language, words))),
         files=tuple(link_search.files_named(words)),
+        machine=tools.link(compiler, language, words).files,
         dep_files=(dep_file,),
     )
 
@@ -236,6 +237,7 @@ def _ending(
         tells=bool(tell),
         libraries=(*link_search.folders_named(words), *link.folders),
         files=tuple(link_search.files_named(words)),
+        machine=link.files,
         places={output: target.name},
     )
 

@@ -19,12 +19,14 @@ class Link(msgspec.Struct, frozen=True):
     Attributes:
         identity: of all that it runs.
         folders: where libraries are looked for, absolute, in their order.
+        files: what it runs: the programs and their libraries, absolute, as they are called and as they are.
         told_by: the option that has the linker write what it read, less the file's name; "" for none.
     """
 
     identity: str = ""
     folders: tuple[str, ...] = ()
     told_by: str = ""
+    files: tuple[str, ...] = ()
 
 
 def folders_named(words: Sequence[str]) -> list[str]:

@@ -111,7 +111,8 @@ class Chain:
         identity = digests.of_bytes("\n".join((version, *contents)).encode())
         linker = next((one for one in ran if os.path.basename(one) in ("ld", "ld.bfd")), "ld")
         folders += _script_folders(self._ask_program(linker, "--verbose"))
-        return Link(identity, tuple(folders), told_by), [self.path, *seen, *candidates]
+        files = dict.fromkeys((self.path, *seen, *(f"/{one.removeprefix('/usr/')}" for one in seen)))
+        return Link(identity, tuple(folders), told_by, tuple(files)), [self.path, *seen, *candidates]
 
     def _watch(self, words: tuple[str, ...], language: str) -> tuple[list[str], str]:
         """Compile and link an empty program; return all that ran, and how the linker tells what it read."""

@@ -27,6 +27,9 @@ logger = logging.getLogger("vx.rhea")
 MAX_STREAM_BYTES: Final = 8 << 20
 READ_BYTES: Final = 1 << 16
 _MAX_MESSAGE_BYTES: Final = 4096
+# As a file of its own it would not find `sandbox`; of this package both load nothing else.
+_ABOVE: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(runner.__file__))))
+_RUN: Final = "import sys; sys.path.insert(0, sys.argv.pop(1)); from vx.rhea.runner import main; main()"
 # The runner kills in milliseconds; after this it is taken for stuck, and killed itself.
 KILL_TIMEOUT_S: Final = 5.0
 
@@ -210,8 +213,21 @@ class Commands:
             self._control = control
             asyncio.get_running_loop().add_reader(control.fileno(), self._hear)
 
-    async def run(self, words: Sequence[str], environment: Mapping[str, str], directory: str) -> Command:
+    async def run(
+        self,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        directory: str,
+        watched: tuple[str, list[str]] | None = None,
+    ) -> Command:
         """Start a command; it is the caller's to `end`.
+
+        Args:
+            words: what to run.
+            environment: its variables.
+            directory: where it runs.
+            watched: the file in which to say what it opens elsewhere, and the directories that are its own,
+                below which alone it may write; None for a command that is not watched.
 
         Raises:
             NotStarted: it cannot be executed.
@@ -222,7 +238,7 @@ class Commands:
         command = Command(str(self._number))
         self._commands[command.name] = command
         try:
-            self._send_run(command, json.dumps([list(words), dict(environment), directory]).encode())
+            self._send_run(command, json.dumps([list(words), dict(environment), directory, watched]).encode())
             await asyncio.shield(command.started)
         except BaseException:
             await asyncio.shield(self.end(command))
@@ -318,7 +334,7 @@ def _start_runner() -> tuple[subprocess.Popen[bytes], socket.socket]:
     with theirs:
         try:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-S", runner.__file__, str(theirs.fileno())],
+                [sys.executable, "-I", "-S", "-c", _RUN, _ABOVE, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 cwd="/",

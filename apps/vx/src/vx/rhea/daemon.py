@@ -21,7 +21,7 @@ async def serve(run: Run) -> None:
     import asyncio
 
     from vx.cass_client import CassClient
-    from vx.rhea import settings
+    from vx.rhea import sandbox, settings
     from vx.rhea.commands import become_subreaper
     from vx.rhea.scratch import Scratches
     from vx.rhea.service import RheaService
@@ -29,7 +29,8 @@ async def serve(run: Run) -> None:
     become_subreaper()
     limit = settings.job_limit()
     cass = CassClient(home.endpoint(home.CASS))
-    service = RheaService(cass, Scratches(home.scratch_dir()), limit)
+    off = sandbox.why_not() if settings.is_sandbox_wanted() else f"{settings.SANDBOX_VARIABLE} is off"
+    service = RheaService(cass, Scratches(home.scratch_dir()), limit, off)
     await service.commands.start()
     daemon.serve(service)
     daemon.status(service.fields)
@@ -43,4 +44,6 @@ async def serve(run: Run) -> None:
             service.close()
 
     daemon.work(finish)
+    if off:
+        run.log.warning("jobs are not watched: %s", off)
     run.log.info("at most %d jobs at the same time, with the store at %s", limit, cass.endpoint)

@@ -15,13 +15,14 @@ commands (PR_SET_PDEATHSIG), and rhea, a subreaper too, the rest.
 Spoken on a SOCK_SEQPACKET pair, whose descriptor is the one argument:
 
     run ID      with three descriptors: standard output, standard error, and a file with the JSON of
-                [words, environment, directory]
+                [words, environment, directory, watched]; `watched` is null, or [trace, inside]: the
+                file in which to say what was opened elsewhere, and the directories that are the job's
     kill ID     kill it and all that it has started
     {"id", "pid"}                            it runs
     {"id", "errno"}                          it could not be started
     {"id", "status", "cpu_ms", "rss_kib"}    it ended, and so has all that it had started
 
-Loads the standard library alone and is run as a file, so that it starts quickly and stays small.
+Loads the standard library and `sandbox` alone, so that it starts quickly and stays small.
 """
 
 from __future__ import annotations
@@ -36,10 +37,14 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+from vx.rhea import sandbox
+
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _MAX_MESSAGE_BYTES: Final = 256
 _SPEC_BYTES: Final = 1 << 16
+# Of all that could open something nobody is left: this ends at once.
+_TRACE_TIMEOUT_S: Final = 2.0
 
 
 def prctl(option: int, value: int) -> None:
@@ -160,8 +165,8 @@ class Runner:
         pid = os.fork()
         if pid == 0:
             try:
-                words, environment, directory = json.loads(_read_all(spec))
-                _keep(self._tell, job, words, environment, directory, (out, err))
+                words, environment, directory, watched = json.loads(_read_all(spec))
+                _keep(self._tell, job, words, environment, directory, watched, (out, err))
             finally:
                 os._exit(1)
         self._pids[job] = pid
@@ -206,6 +211,7 @@ def _keep(
     words: list[str],
     environment: dict[str, str],
     directory: str,
+    watched: tuple[str, list[str]] | None,
     outputs: tuple[int, int],
 ) -> None:
     """Be a job's keeper; in a forked child.  Does not return."""
@@ -216,11 +222,17 @@ def _keep(
     become_subreaper()
     failed, report = os.pipe()
     keeper = os.getpid()
+    ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
-        _become(words, environment, directory, outputs, report, keeper)
+        enter = None if watched is None else (theirs, watched[1])
+        _become(words, environment, directory, outputs, report, keeper, enter)
     for fd in (report, *outputs):
         os.close(fd)
+    theirs.close()
+    watcher = None if watched is None else sandbox.Watcher(ours, watched[1])
+    if watcher is not None:
+        watcher.start()
     error = os.read(failed, 16)
     if error:
         os.waitpid(pid, 0)
@@ -233,6 +245,8 @@ def _keep(
             break
     _signal_group(pid)
     kill_children()
+    if watcher is not None and watched is not None:
+        _write_trace(watcher, watched[0])
     told = {
         "id": job,
         "status": os.waitstatus_to_exitcode(status),
@@ -243,6 +257,14 @@ def _keep(
     os._exit(0)
 
 
+def _write_trace(watcher: sandbox.Watcher, path: str) -> None:
+    watcher.join(_TRACE_TIMEOUT_S)
+    opened = None if watcher.is_alive() else watcher.opened()
+    if opened is not None:
+        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write("\0".join(opened))
+
+
 def _become(
     words: list[str],
     environment: dict[str, str],
@@ -250,6 +272,7 @@ def _become(
     outputs: tuple[int, int],
     report: int,
     keeper: int,
+    enter: tuple[socket.socket, list[str]] | None,
 ) -> None:
     """Become the command; in the child of the keeper.  Does not return."""
     try:
@@ -266,6 +289,8 @@ def _become(
         # What Python opens is not inherited, but for these three.
         for number, fd in enumerate((nothing, *outputs)):
             os.dup2(fd, number, inheritable=True)
+        if enter is not None:
+            sandbox.enter(*enter)
         os.execve(words[0], words, environment)
     except OSError as error:
         os.write(report, str(error.errno).encode())
@@ -296,7 +321,3 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     Runner(control).run()
-
-
-if __name__ == "__main__":
-    main()

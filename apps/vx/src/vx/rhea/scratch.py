@@ -140,12 +140,14 @@ class Scratch:
         path: the directory.
         root: where the job finds its inputs, and runs.
         tmp: its HOME and TMPDIR.
+        trace: where its keeper writes what it opened elsewhere; out of the job's reach.
     """
 
     def __init__(self, path: str, owner: Scratches) -> None:
         self.path = path
         self.root = f"{path}/root"
         self.tmp = f"{path}/tmp"
+        self.trace = f"{path}/trace"
         self._owner = owner
 
     def put(self, inputs: Sequence[Input], fds: Sequence[int], *, may_write: bool) -> None:
@@ -220,6 +222,14 @@ class Scratch:
             return ""
         with open(fd, "rb") as file:
             return file.read(max_bytes).decode("utf-8", "surrogateescape")
+
+    def opened(self) -> list[str] | None:
+        """Return the files elsewhere that the job opened, absolute; None where that is not known."""
+        try:
+            with open(self.trace, encoding="utf-8", errors="surrogateescape") as file:
+                return [one for one in file.read().split("\0") if one]
+        except OSError:
+            return None
 
     def remove(self) -> None:
         """Remove the directory and all in it.  Twice is not an error."""

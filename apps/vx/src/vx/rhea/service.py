@@ -63,9 +63,13 @@ class RheaService(Rhea):
         cass: the store.
         scratches: where jobs run.
         limit: how many jobs run at the same time.
+        sandbox_off: why jobs are not watched; "" where they are.
     """
 
-    def __init__(self, cass: CassClient, scratches: Scratches, limit: int) -> None:
+    def __init__(
+        self, cass: CassClient, scratches: Scratches, limit: int, sandbox_off: str = "not asked for"
+    ) -> None:
+        self.sandbox_off = sandbox_off
         self.cass = cass
         self.scratches = scratches
         self.commands = Commands()
@@ -114,6 +118,7 @@ class RheaService(Rhea):
             failed=self._failed,
             cancelled=self._cancelled,
             titles=[one.plan.title for one in self._performing],
+            sandbox_off=self.sandbox_off,
         )
 
     # --- the daemon's -----------------------------------------------------------------------------
@@ -127,6 +132,7 @@ class RheaService(Rhea):
             "jobs_finished": self._finished,
             "jobs_failed": self._failed,
             "jobs_cancelled": self._cancelled,
+            "sandbox": f"off: {self.sandbox_off}" if self.sandbox_off else "on",
             "jobs": [one.plan.title for one in self._performing],
         }
 
@@ -205,7 +211,8 @@ class _Performance:
         environment = self.plan.environment(scratch.root, scratch.tmp)
         directory = f"{scratch.root}/{self.plan.job.cwd}".rstrip("/")
         try:
-            self._command = await self._service.commands.run(words, environment, directory)
+            watched = None if self._service.sandbox_off else (scratch.trace, [scratch.root, scratch.tmp])
+            self._command = await self._service.commands.run(words, environment, directory, watched)
         except NotStarted as error:
             if error.errno == errno.E2BIG:
                 raise JobInvalid(reason="the command line is too long for this system") from None
@@ -252,6 +259,7 @@ class _Performance:
             cut_bytes=command.out.cut_bytes + command.err.cut_bytes,
             reads=reads,
             undeclared=[path for path in reads if path.startswith("/")],
+            opened=await self._service.in_thread(scratch.opened),
             env_reads=read.env,
             wall_ms=wall_ms,
             cpu_ms=ended.cpu_ms,

@@ -1,4 +1,4 @@
-"""What a user may set of rhea: how many jobs run at the same time, by VX_RHEA_JOBS.
+"""What a user may set of rhea: how many jobs run at the same time, and whether they are watched.
 
 No I/O besides the environment, and asking how many processors this process may use.
 """
@@ -12,6 +12,7 @@ from typing import Final
 from daemonry import Refused
 
 VARIABLE: Final = "VX_RHEA_JOBS"
+SANDBOX_VARIABLE: Final = "VX_RHEA_SANDBOX"
 MAX_JOBS: Final = 1024
 
 
@@ -27,6 +28,18 @@ def job_limit(environ: Mapping[str, str] | None = None) -> int:
     if not (given.isascii() and given.isdigit() and 1 <= int(given) <= MAX_JOBS):
         raise Refused(f"{VARIABLE}={given!r} is no number from 1 to {MAX_JOBS}")
     return int(given)
+
+
+def is_sandbox_wanted(environ: Mapping[str, str] | None = None) -> bool:
+    """Return whether jobs are watched where that can be had: VX_RHEA_SANDBOX is `on` (or not set) or `off`.
+
+    Raises:
+        Refused: the variable is neither.
+    """
+    given = (os.environ if environ is None else environ).get(SANDBOX_VARIABLE, "").strip()
+    if given not in ("", "on", "off"):
+        raise Refused(f"{SANDBOX_VARIABLE}={given!r} is neither on nor off")
+    return given != "off"
 
 
 def _processors() -> int:

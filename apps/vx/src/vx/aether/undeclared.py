@@ -1,0 +1,63 @@
+"""What a job opened and nothing tells of: part of its key, or an error that names the file.
+
+Owns which is which.  A file of the system, or of a folder that the caller's own options name, becomes a
+condition of the result, though no dependency file names it.  Any other is nobody's input: the same job
+elsewhere would not find it.  Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from vx.project.action import Action
+
+# What tells nothing of a result, or is the kernel's: programs are started with it, in the C locale.
+_NOT_CONTENT: Final = ("/proc/", "/sys/", "/dev/", "/etc/ld.so.", "/usr/lib/locale/", "/usr/share/locale/")
+_SYSTEM: Final = (
+    "/usr/",
+    "/lib/",
+    "/lib32/",
+    "/lib64/",
+    "/libx32/",
+    "/bin/",
+    "/sbin/",
+    "/etc/",
+    "/opt/",
+    "/nix/",
+)
+
+
+class Opened(NamedTuple):
+    """What a job opened and does not tell.
+
+    Attributes:
+        counted: files that the result depends on from now on.
+        undeclared: files that it should not have seen.
+    """
+
+    counted: list[str]
+    undeclared: list[str]
+
+
+def judge(opened: Iterable[str], action: Action, told: Mapping[str, str]) -> Opened:
+    """Return what becomes of the files elsewhere that a job opened.
+
+    Args:
+        opened: they, absolute.
+        action: what ran.
+        told: what is known to be read, by path.
+    """
+    tools = [action.tool.path, *([action.helper.path] if action.helper is not None else [])]
+    folders = [*action.libraries, *action.known, *(one.rpartition("/")[0] for one in tools)]
+    named = tuple(f"{one}/" for one in folders if one)
+    machine = {*action.machine, *tools}
+    counted: list[str] = []
+    undeclared: list[str] = []
+    for path in opened:
+        if path in told or path in machine or path.startswith(_NOT_CONTENT) or "/gconv/" in path:
+            continue
+        if path.startswith(tuple(f"{one}/" for one in action.known)):
+            continue  # the tool's identity tells of it
+        (counted if path.startswith((*_SYSTEM, *named)) else undeclared).append(path)
+    return Opened(counted, undeclared)

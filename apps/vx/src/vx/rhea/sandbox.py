@@ -1,0 +1,254 @@
+"""What a job may touch, and what it opens: it writes below its own directories only, and each open is seen.
+
+Owns the kernel's side.  Landlock has the kernel refuse writes elsewhere; a seccomp filter stops the job at
+each open and exec, tells its keeper (seccomp_unotify(2)), which notes the path and lets it go on.  A mount
+namespace or Landlock alone would make a file that is not declared unreadable, and name nothing: a compiler
+that is refused a header looks for the next one.  Both need no right that a user does not have.
+
+What this does not see: whether a file is there (stat, access, readlink), what is read by a descriptor that
+was inherited, the clock, and the network.  It is no wall against a program that changes a path while it is
+looked at.
+
+Loads the standard library alone: it is part of the process that runs commands.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import select
+import socket
+import stat
+import struct
+import sys
+import threading
+from typing import Final
+
+_SET_NO_NEW_PRIVS: Final = 38
+_SECCOMP_SET_MODE_FILTER: Final = 1
+_SECCOMP_FILTER_FLAG_NEW_LISTENER: Final = 8
+# _IOWR('!', 0, struct seccomp_notif), _IOWR('!', 1, struct seccomp_notif_resp), _IOW('!', 4, __u64).
+_RECV: Final = 0xC0502100
+_SEND: Final = 0xC0182101
+_SET_FLAGS: Final = 0x40082104
+_SYNC_WAKE_UP: Final = 1
+_CONTINUE: Final = 1
+_NOTIFICATION: Final = struct.Struct("=QIIiIQ6Q")
+_ANSWER: Final = struct.Struct("=QqiI")
+_RET_USER_NOTIF: Final = 0x7FC00000
+_RET_ALLOW: Final = 0x7FFF0000
+_LOAD_WORD: Final = 0x20
+_JUMP_EQUAL: Final = 0x15
+_RETURN: Final = 0x06
+_AT_FDCWD: Final = -100
+_PATH_BYTES: Final = 4096
+_PAGE: Final = 4096
+# A job that opens more names is cut off: its trace counts as not there.
+MAX_PATHS: Final = 200_000
+
+# By machine: the audit number, seccomp(2), and the calls that open, with the number of the argument that is
+# the path and of the directory before it (-1 for none).
+_MACHINES: Final[dict[str, tuple[int, int, dict[int, tuple[int, int]]]]] = {
+    "x86_64": (
+        0xC000003E,
+        317,
+        {2: (0, -1), 85: (0, -1), 257: (1, 0), 437: (1, 0), 59: (0, -1), 322: (1, 0)},
+    ),
+    "aarch64": (0xC00000B7, 277, {56: (1, 0), 437: (1, 0), 221: (0, -1), 281: (1, 0)}),
+}
+_EXECS: Final = frozenset((59, 322, 221, 281))
+
+_LANDLOCK_CREATE: Final = 444
+_LANDLOCK_ADD: Final = 445
+_LANDLOCK_RESTRICT: Final = 446
+# linux/landlock.h: WRITE_FILE, and REMOVE_DIR to MAKE_SYM; since its second version REFER, since its third
+# TRUNCATE.
+_WRITE_FILE: Final = 1 << 1
+_CHANGE: Final = sum(1 << bit for bit in range(4, 13))
+_REFER: Final = 1 << 13
+_TRUNCATE: Final = 1 << 14
+
+
+def why_not() -> str:
+    """Return why no job can be watched here; "" where it can."""
+    if sys.platform != "linux":
+        return f"{sys.platform} has neither seccomp nor Landlock"
+    if os.uname().machine not in _MACHINES:
+        return f"the system calls of {os.uname().machine} are not known"
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            fd = listen()
+            os.close(fd)
+            code = 0
+        except OSError as error:
+            code = min(error.errno or 1, 250)
+        finally:
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return "" if code == 0 else f"the kernel refuses seccomp notification: {os.strerror(code)}"
+
+
+def listen() -> int:
+    """Have this process stop at each open from now on; return the descriptor that tells of it.
+
+    Raises:
+        OSError: the kernel does not have it, or a filter above has a listener of its own.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    audit, number, calls = _MACHINES[os.uname().machine]
+    lines = [
+        (_LOAD_WORD, 0, 0, 4),
+        (_JUMP_EQUAL, 1, 0, audit),
+        (_RETURN, 0, 0, _RET_ALLOW),
+        (_LOAD_WORD, 0, 0, 0),
+    ]
+    for at, call in enumerate(calls):
+        lines.append((_JUMP_EQUAL, len(calls) - at, 0, call))
+    lines += [(_RETURN, 0, 0, _RET_ALLOW), (_RETURN, 0, 0, _RET_USER_NOTIF)]
+    code = b"".join(struct.pack("=HBBI", *one) for one in lines)
+    buffer = ctypes.create_string_buffer(code, len(code))
+    program = ctypes.create_string_buffer(struct.pack("@HP", len(lines), ctypes.addressof(buffer)))
+    libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    fd: int = libc.syscall(
+        number, _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_NEW_LISTENER, ctypes.byref(program)
+    )
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return fd
+
+
+def confine(writable: list[str]) -> None:
+    """Have the kernel refuse this process to write elsewhere; nothing where it has no Landlock."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    version = libc.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1)
+    if version < 1:
+        return
+    handled = _WRITE_FILE | _CHANGE | (_REFER if version >= 2 else 0) | (_TRUNCATE if version >= 3 else 0)
+    rules = ctypes.create_string_buffer(struct.pack("=Q", handled), 8)
+    ruleset = libc.syscall(_LANDLOCK_CREATE, ctypes.byref(rules), ctypes.c_size_t(8), 0)
+    if ruleset < 0:
+        return
+    for path, allowed in (
+        *((one, handled) for one in writable),
+        ("/dev", handled & (_WRITE_FILE | _TRUNCATE)),
+    ):
+        folder = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        rule = ctypes.create_string_buffer(struct.pack("=Qi", allowed, folder), 12)
+        libc.syscall(_LANDLOCK_ADD, ruleset, 1, ctypes.byref(rule), 0)
+        os.close(folder)
+    libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    libc.syscall(_LANDLOCK_RESTRICT, ruleset, 0)
+    os.close(ruleset)
+
+
+def enter(sock: socket.socket, writable: list[str]) -> None:
+    """Be watched and confined from now on; in the process that becomes the job."""
+    confine(writable)
+    try:
+        fd = listen()
+    except OSError:
+        return
+    socket.send_fds(sock, [b"w"], [fd])
+    os.close(fd)
+
+
+class Watcher(threading.Thread):
+    """Looks on while a job runs, in its keeper.
+
+    Args:
+        sock: where the job's process passes its listener.
+        inside: directories whose files are the job's own.
+    """
+
+    def __init__(self, sock: socket.socket, inside: list[str]) -> None:
+        super().__init__(daemon=True)
+        self._sock = sock
+        self._inside = tuple(f"{one}/" for one in inside)
+        self._names: dict[str, None] = {}
+        self._memories: dict[int, int] = {}
+        self._calls = _MACHINES[os.uname().machine][2]
+        self._worked = False
+
+    def run(self) -> None:
+        """Look on until nobody is left who could open anything."""
+        try:
+            with self._sock:
+                _, fds, _, _ = socket.recv_fds(self._sock, 1, 1)
+            if fds:
+                self._worked = True
+                self._watch(fds[0])
+        except OSError:
+            self._worked = False
+
+    def opened(self) -> list[str] | None:
+        """Return the files elsewhere that were opened or run, absolute; None where that is not known."""
+        if not self._worked or len(self._names) >= MAX_PATHS:
+            return None
+        return sorted(one for one in self._names if _is_file(one))
+
+    def _watch(self, listener: int) -> None:
+        try:
+            fcntl.ioctl(listener, _SET_FLAGS, _SYNC_WAKE_UP)  # both on one processor: half the time
+        except OSError:
+            pass  # before Linux 6.6
+        poll = select.poll()
+        poll.register(listener, select.POLLIN)
+        while poll.poll()[0][1] & select.POLLIN:  # else nobody is left
+            buffer = bytearray(_NOTIFICATION.size)
+            try:
+                fcntl.ioctl(listener, _RECV, buffer)
+            except OSError:
+                continue  # who opened was killed meanwhile
+            ident, pid, _, call, _, _, *words = _NOTIFICATION.unpack(buffer)
+            try:
+                self._note(pid, call, words)
+            except OSError:
+                pass  # it is gone, or opens a path that cannot be read
+            try:
+                fcntl.ioctl(listener, _SEND, bytearray(_ANSWER.pack(ident, 0, 0, _CONTINUE)))
+            except OSError:
+                pass  # it was killed meanwhile
+        os.close(listener)
+        for fd in self._memories.values():
+            os.close(fd)
+
+    def _note(self, pid: int, call: int, words: list[int]) -> None:
+        at, folder_at = self._calls[call]
+        name = self._text(pid, words[at])
+        if call in _EXECS:  # its memory is another's from now on
+            os.close(self._memories.pop(pid))
+        if not name.startswith("/"):
+            folder = _AT_FDCWD if folder_at < 0 else ctypes.c_int(words[folder_at] & 0xFFFFFFFF).value
+            link = f"/proc/{pid}/cwd" if folder == _AT_FDCWD else f"/proc/{pid}/fd/{folder}"
+            name = f"{os.readlink(link)}/{name}"
+        path = os.path.normpath(name)
+        if path in self._names or len(self._names) >= MAX_PATHS:
+            return
+        if path.startswith(self._inside):
+            real = os.path.realpath(path)  # a link may lead out
+            if real.startswith(self._inside):
+                return
+            path = real
+        self._names[path] = None
+
+    def _text(self, pid: int, address: int) -> str:
+        memory = self._memories.get(pid)
+        if memory is None:
+            memory = self._memories[pid] = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        data = b""
+        while b"\0" not in data and len(data) < _PATH_BYTES:
+            piece = os.pread(memory, _PAGE - (address + len(data)) % _PAGE, address + len(data))
+            if not piece:
+                break
+            data += piece
+        return os.fsdecode(data.partition(b"\0")[0])
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
