@@ -17,6 +17,7 @@ def test_the_routes_answer_as_the_other_dialects_do(seen):
     assert {**told, "uptime_secs": 0} == {**status, "uptime_secs": 0}
     assert seen.get("/health").json == {"live": True, "ready": True, "reasons": []}
     assert seen.call("Add", a=3).json == {"result": 4}
+    assert seen.call("Add", a=3.0, b=-1.0).json == {"result": 2}  # JSON has one kind of number
     assert seen.call("Keep", job={"id": 2, "tags": []}, names={"x": {}}).json["id"] == 2
     _errors_are_problems(seen)
     _pause_holds_for_calls(seen)
@@ -30,7 +31,7 @@ def _errors_are_problems(seen):
         (seen.call("Add", a=3, c=1), 400, "org.varlink.service.InvalidParameter"),
         (seen.call("Ad"), 404, "org.varlink.service.MethodNotFound"),
         (seen.post("/v1/call/org.example.nix/X"), 404, "org.varlink.service.InterfaceNotFound"),
-        (seen.call("Find", name="x"), 422, "org.example.tries.NoSuch"),
+        (seen.call("Find", name="x"), 409, "org.example.tries.NoSuch"),
         (seen.call("Fail"), 500, "org.daemonry.Control.Failed"),
     ):
         assert answer.status == status, answer

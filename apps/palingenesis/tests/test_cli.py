@@ -241,8 +241,8 @@ def test_config_show_without_a_file_shows_the_defaults(app):
 
 
 def test_config_show_tells_what_does_nothing(app):
-    app.config("[daemon]\nhttp_enabled = true\n")
-    assert "# daemon.http_enabled has no effect:" in app.done("config", "show")
+    app.config("[mcp]\nenabled = true\n")
+    assert "# mcp has no effect:" in app.done("config", "show")
 
 
 @pytest.mark.parametrize("words", [["config", "validate"], ["config", "show"], ["daemon", "start"]])

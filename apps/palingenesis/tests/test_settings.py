@@ -60,6 +60,10 @@ def test_the_default_file_names_every_key_with_an_effect_and_its_default(tmp_pat
         ('monitoring.session_dir = "/a\\u0000"', "1:1: monitoring: session_dir has a NUL byte"),
         ("daemon.socket_path = 'x.sock'", "1:1: daemon: socket_path must be an absolute path"),
         ("daemon.log_level = 'loud'", "1:8: daemon.log_level: invalid enum value 'loud'"),
+        (
+            "[daemon]\nhttp_enabled = true\nhttp_bind = '0.0.0.0'",
+            "1:2: daemon: http_bind = '0.0.0.0' is beyond loopback: if that is meant, set",
+        ),
         ("daemon.http_port = 0", "1:8: daemon.http_port: expected `int` >= 1"),
         ("monitoring.debounce = 1", "1:12: monitoring.debounce: is not known: did you mean 'debounce_ms'?"),
         ("[monitorin]", "1:2: monitorin: is not known: did you mean 'monitoring'?"),
@@ -124,7 +128,7 @@ def test_keys_of_the_original_are_accepted_and_told(tmp_path: Path) -> None:
         tmp_path,
         """
         [daemon]
-        http_enabled = true
+        log_file = "/x.log"
         pid_file = "/x.pid"
         [monitoring]
         assistants = ["opencode"]
@@ -136,7 +140,7 @@ def test_keys_of_the_original_are_accepted_and_told(tmp_path: Path) -> None:
     )
     assert [sentence.split()[0] for sentence in without_effect(settings)] == [
         "daemon.pid_file",
-        "daemon.http_enabled",
+        "daemon.log_file",
         "monitoring.assistants",
         "notifications",
     ]

@@ -61,8 +61,8 @@ class Http(Value):
         beyond_loopback: has to be true where `bind` is no loopback address.  Tokens and all else cross
             such a network in the clear.
         parts: what the program adds to the page.
-        routes: `module:function` that returns a list of the program's own Starlette routes, imported with
-            the first request.
+        routes: `module:function` that is given the `daemonry.http.kit.Host` and returns a list of the
+            program's own Starlette routes; imported with the first request.
 
     Raises:
         ArgumentInvalid: the port is none, or the address is beyond loopback and nobody said so twice.

@@ -69,7 +69,7 @@ class App:
             *self._routes.all(),
             *PageFiles(host, settings.parts).all(),
             Route("/v1/session", self._session, methods=["POST"]),
-            *_of_the_program(settings.routes),
+            *_of_the_program(settings.routes, host),
         ]
         self._router = Router(routes, redirect_slashes=False)
         self._guard = Guard(self._serve, hosts, tokens, wrong, bounds.stall_s)
@@ -114,10 +114,10 @@ def _problem(scope: Scope, error: HTTPException) -> Problem:
     )
 
 
-def _of_the_program(target: str) -> list[Any]:
+def _of_the_program(target: str, host: Host) -> list[Any]:
     """Return the program's own routes, which stand at `module:function`."""
     if not target:
         return []
     module, _, name = target.partition(":")
-    found: list[Any] = getattr(importlib.import_module(module), name)()
+    found: list[Any] = getattr(importlib.import_module(module), name)(host)
     return found

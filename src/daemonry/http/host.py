@@ -29,6 +29,7 @@ class Host:
         token_path: where the token of its port is made.
         not_ready: returns why it takes no work now, one word for each reason; none when it does.
         connections: returns how many connections are open.
+        config: returns the configuration in force.
         busy: returns a context in which it does not end because it is idle.
         more_metrics: returns further numbers for `/metrics`: name, help, labels, value.
     """
@@ -43,6 +44,7 @@ class Host:
     token_path: str
     not_ready: Callable[[], list[str]]
     connections: Callable[[], int] = lambda: 0
+    config: Callable[[], Any] = lambda: None
     busy: Callable[[], AbstractContextManager[None]] = nullcontext
     more_metrics: Callable[[], list[tuple[str, str, dict[str, str], float]]] = field(default=list)
 

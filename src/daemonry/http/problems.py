@@ -35,8 +35,8 @@ _STATUS: Final[Mapping[str, int]] = {
     f"{_CONTROL}.ExpectedUpgrade": 501,
     f"{_CONTROL}.NotUpgradable": 501,
 }
-# What an interface declares for itself: understood, and not done.
-_DECLARED: Final = 422
+# What an interface declares for itself: it cannot be done as things are.
+_DECLARED: Final = 409
 
 _WORDS: Final[Mapping[str, str]] = {
     varlink.INTERFACE_NOT_FOUND: "The daemon does not serve that interface.",

@@ -23,6 +23,10 @@ Wanted = TypeVar("Wanted")
 
 JSON: Final = "application/json"
 _ECHO_CHARS: Final = 60
+# Below it a float is exactly the integer that it looks like.
+_EXACT: Final = 2**53
+_LEAST: Final = -(2**63)
+_MOST: Final = 2**63 - 1
 _TRUE: Final = frozenset({"1", "true", "yes"})
 _FALSE: Final = frozenset({"", "0", "false", "no"})
 
@@ -104,11 +108,29 @@ async def body_of(request: Request, most_bytes: int) -> dict[str, Any]:
     if not media_type:
         raise Problem(415, f"The body has no Content-Type; this address takes {JSON}.")
     try:
-        return strict_json.decode_object(data.decode("utf-8"))
+        found: dict[str, Any] = _whole(strict_json.decode_object(data.decode("utf-8")))
     except UnicodeDecodeError:
         raise Problem(400, "The body is not UTF-8.") from None
     except BadFrame as error:
         raise Problem(400, f"The body is no JSON object: {error}") from None
+    return found
+
+
+def _whole(value: Any) -> Any:
+    """Return JSON with 1.0 as 1: JSON has one kind of number, and JSON Schema counts both as integers.
+
+    Raises:
+        Problem: an integer has more than 64 bits, which no reply could carry either.
+    """
+    if type(value) is int and not _LEAST <= value <= _MOST:
+        raise Problem(400, "The body has an integer of more than 64 bits.")
+    if type(value) is float and value.is_integer() and abs(value) < _EXACT:
+        return int(value)
+    if type(value) is dict:
+        return {name: _whole(one) for name, one in value.items()}
+    if type(value) is list:
+        return [_whole(one) for one in value]
+    return value
 
 
 async def _read(request: Request, most_bytes: int) -> bytes:

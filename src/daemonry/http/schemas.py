@@ -11,7 +11,6 @@ from daemonry.wire import idl
 
 _BASIC: Final[dict[idl.Basic, dict[str, Any]]] = {
     idl.Basic.BOOL: {"type": "boolean"},
-    # JSON has one kind of number; Varlink's integers have 64 bits.
     idl.Basic.INT: {"type": "integer", "format": "int64", "minimum": -(2**63), "maximum": 2**63 - 1},
     idl.Basic.FLOAT: {"type": "number"},
     idl.Basic.STRING: {"type": "string"},

@@ -114,6 +114,7 @@ def http_side(
         token_path=place.http_token_path,
         not_ready=not_ready,
         connections=lambda: sum(server.connections for server in connections),
+        config=lambda: state.config,
         busy=state.jobs.busy,
     )
     door = Door(host, settings, bounds)

@@ -22,6 +22,15 @@ TEXT: Final = """\
 # The socket's path; "" is palingenesis.sock in the runtime directory.  Counts at the next start.
 #socket_path = ""
 
+# HTTP: the page (`daemonry ui palingenesis`), /v1/... and the original's /api/v1/..., on the socket and
+# on a port that asks for a token (palingenesis.http.token in the state directory).  Needs the extra
+# `http`; the four keys count at the next start.
+#http_enabled = false
+#http_port = 7654
+#http_bind = "127.0.0.1"
+# Has to be true as well where http_bind is beyond this machine: the token is sent in the clear.
+#http_beyond_loopback = false
+
 [monitoring]
 
 # Where the session files are (Markdown with YAML front matter), in directories below it too.

@@ -100,11 +100,11 @@ def _limits(name: str, found: Survey) -> Iterator[str]:
 
 def sessions(*, as_json: bool, everything: bool) -> int:
     """Print the sessions of the last days, the newest first."""
+    if as_json:
+        kit.say_json(shown_sessions(everything=everything))
+        return kit.DONE
     found = survey().look(0.0 if everything else None)
     kept = kept_entries()
-    if as_json:
-        kit.say_json({"sessions": [as_fields(one, kept.get(one.key)) for one in found]})
-        return kit.DONE
     if not found:
         days = int(RECENT_S // 86400)
         kit.say("no session" if everything else f"no session has changed in the last {days} days")
@@ -113,6 +113,14 @@ def sessions(*, as_json: bool, everything: bool) -> int:
     for line in table(found, kept, time.time(), None):
         kit.say(line)
     return kit.DONE
+
+
+def shown_sessions(*, everything: bool = False) -> dict[str, Any]:
+    """Return the sessions of the last days, or all, as JSON has them, the newest first."""
+    kept = kept_entries()
+    return {
+        "sessions": [as_fields(one, kept.get(one.key)) for one in survey().look(0.0 if everything else None)]
+    }
 
 
 def kept_entries() -> dict[str, Entry]:

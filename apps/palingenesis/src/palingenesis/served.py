@@ -9,10 +9,11 @@ import asyncio
 import logging
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from daemonry import load_config
+from daemonry import Http, Part, load_config
 from daemonry.errors import DaemonryError
+from palingenesis import overview
 from palingenesis.agents.known import configured
 from palingenesis.definition import daemon
 from palingenesis.evidence.survey import Survey
@@ -44,7 +45,28 @@ def _endpoint() -> str | None:
         return None  # a later stage of the start reads the configuration and says what is wrong
 
 
+def _http(settings: Settings) -> Http | None:
+    """Return where HTTP is answered, if the configuration says so: the original's routes, and our page."""
+    found = settings.daemon
+    if not found.http_enabled:
+        return None
+    page = os.path.join(os.path.dirname(__file__), "page", "sessions.js")
+    return Http(
+        port=found.http_port,
+        bind=found.http_bind,
+        beyond_loopback=found.http_beyond_loopback,
+        parts=[Part("sessions", "Sessions", page, _sessions_shown)],
+        routes="palingenesis.http_api:routes",
+    )
+
+
+async def _sessions_shown() -> dict[str, Any]:
+    """Return what the page shows of the sessions: what `palingenesis sessions --json` prints."""
+    return await asyncio.to_thread(overview.shown_sessions)
+
+
 daemon.endpoint = _endpoint()
+daemon.http = _http
 
 
 @daemon.setup

@@ -7,6 +7,7 @@ files can be used, and told by `without_effect`, so that nobody relies on them.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -34,25 +35,40 @@ def _check_path(key: str, path: str) -> None:
         raise ValueError(f"{key} must be an absolute path, or start with ~/: {path!r}")
 
 
+def _is_loopback(address: str) -> bool:
+    try:
+        return address == "localhost" or ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
 class DaemonSettings(msgspec.Struct, frozen=True):
     """The table `[daemon]`.
 
     Attributes:
         log_level: the least that is logged.
         socket_path: the socket's path; "" for the usual one.
+        http_enabled, http_port, http_bind: whether and where HTTP is answered on a port.
+        http_beyond_loopback: has to be true as well where `http_bind` is no loopback address.
     """
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     socket_path: Annotated[str, RESTART] = ""
     pid_file: str = ""
     log_file: str = ""
-    http_enabled: bool = False
-    http_port: _Port = 7654
-    http_bind: str = "127.0.0.1"
+    http_enabled: Annotated[bool, RESTART] = False
+    http_port: Annotated[_Port, RESTART] = 7654
+    http_bind: Annotated[str, RESTART] = "127.0.0.1"
+    http_beyond_loopback: Annotated[bool, RESTART] = False
 
     def __post_init__(self) -> None:
         if self.socket_path:
             _check_path("socket_path", self.socket_path)
+        if self.http_enabled and not self.http_beyond_loopback and not _is_loopback(self.http_bind):
+            raise ValueError(
+                f"http_bind = {self.http_bind!r} is beyond loopback: if that is meant, set "
+                "http_beyond_loopback = true as well"
+            )
 
 
 class Monitoring(msgspec.Struct, frozen=True):
@@ -116,9 +132,6 @@ _NOT_YET = "this version does not do that yet"
 _WITHOUT_EFFECT = {
     "daemon.pid_file": "there is no pid file; `palingenesis daemon status` tells the pid",
     "daemon.log_file": "the log is in the state directory; `palingenesis logs` shows it",
-    "daemon.http_enabled": _NOT_YET,
-    "daemon.http_port": _NOT_YET,
-    "daemon.http_bind": _NOT_YET,
     "monitoring.assistants": _NOT_YET,
     "monitoring.auto_detect": _NOT_YET,
     "monitoring.auto_detect_interval_secs": _NOT_YET,

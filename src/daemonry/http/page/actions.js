@@ -3,11 +3,13 @@
 import { ask } from "./api.js";
 import { announce, at, make } from "./elements.js";
 
+// A program may call its running state otherwise: "monitoring".
+const IDLE = new Set(["starting", "draining", "stopped", "gone", "unknown"]);
 const DAEMON = [
-  { word: "pause", text: "Pause", does: "Stop the work. Requests are answered; calls that change something are refused until it is resumed.", when: (state) => state === "running" },
+  { word: "pause", text: "Pause", does: "Stop the work. Requests are answered; calls that change something are refused until it is resumed.", when: (state) => !IDLE.has(state) && state !== "paused" },
   { word: "resume", text: "Resume", does: "Work again.", when: (state) => state === "paused" },
-  { word: "reload", text: "Reload", does: "Read the configuration again. A bad one changes nothing.", when: (state) => state === "running" || state === "paused" },
-  { word: "stop", text: "Stop", does: "Let calls come to their end, then end the daemon. This page loses its connection.", danger: true, when: (state) => state !== "draining" && state !== "gone" },
+  { word: "reload", text: "Reload", does: "Read the configuration again. A bad one changes nothing.", when: (state) => !IDLE.has(state) },
+  { word: "stop", text: "Stop", does: "Let calls come to their end, then end the daemon. This page loses its connection.", danger: true, when: (state) => !IDLE.has(state) || state === "starting" },
 ];
 
 export function confirmed(title, text, button) {
