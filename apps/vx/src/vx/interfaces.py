@@ -386,6 +386,7 @@ class Done(msgspec.Struct, frozen=True):
         max_rss_kib: the largest of them.
         opened: the files outside the root that it opened or ran, absolute, whether it says so or not; None
             where jobs cannot be watched.
+        root: where it ran: what it wrote may have this path in it.
     """
 
     exit_code: int
@@ -401,6 +402,7 @@ class Done(msgspec.Struct, frozen=True):
     cpu_ms: int
     max_rss_kib: int
     opened: list[str] | None = None
+    root: str = ""
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -12,7 +12,8 @@ from vx.project.cargo_manifest import Dependency, Package, Target
 from vx.project.errors import ProjectInvalid, Unsupported
 from vx.project.features import Wanted
 from vx.project.profile import DEFAULTS
-from vx.project.rust_plan import RustProject, RustTools
+from vx.project.rust_compile import RustTools
+from vx.project.rust_plan import RustProject
 
 RUST = RustTools(
     Tool("/bin/rustc", "rustc 1 [x]", "rustc 1"),

@@ -28,6 +28,8 @@ from vx.aether.interface import ServiceDied
 from vx.aether.memory import Memory, Result
 from vx.aether.services import Services
 from vx.aether.unchanged import Unchanged
+from vx.cargo import script
+from vx.cargo.script import Told
 from vx.cass_client import CassClient, StoreGone
 from vx.file_digests import FileDigests
 from vx.interfaces import (
@@ -47,7 +49,7 @@ from vx.interfaces import (
 )
 from vx.keys import recipe
 from vx.keys.recipe import Conditions, Entry
-from vx.project.action import Action, Plan
+from vx.project.action import Action, Plan, located
 from vx.reports.report import Outcome
 
 logger = logging.getLogger("aether")
@@ -205,6 +207,7 @@ class Actions:
         Raises:
             OSError: a source cannot be read.
         """
+        action = _completed(action, results)
         parts, key = _recipe(action, results)
         entries = self.memory.known_entries(key)
         if not entries:
@@ -230,6 +233,7 @@ class Actions:
             StoreForgot: begin again.
             OSError: a source cannot be read.
         """
+        action = _completed(action, results)
         parts, key = _recipe(action, results)
         why: list[str] = []
         try:
@@ -281,12 +285,14 @@ class Actions:
         return None
 
     def _now(self, plan: Plan, action: Action) -> Conditions:
-        def absolute(path: str) -> str:
-            return path if path.startswith("/") else f"{plan.root}/{path}"
+        def digest(path: str) -> str | None:
+            if path.endswith("/"):
+                return self._inputs.listing(plan.root, action, path)
+            return self._digests.digest(located(plan.root, action.sources, path))
 
         return Conditions(
-            lambda path: self._digests.digest(absolute(path)),
-            lambda path: os.path.exists(absolute(path)),
+            digest,
+            lambda path: os.path.exists(located(plan.root, action.sources, path)),
             ChainMap(action.env, plan.variables),
         )
 
@@ -356,12 +362,16 @@ class Actions:
         while True:
             job = _job(action, results, declared, variables)
             started_ns = time.time_ns()
-            done, said = await self._perform(action, job, on_begin)
+            done, said, out = await self._perform(action, job, on_begin)
             self.runs += 1
-            read = {name: plan.variables[name] for name in done.env_reads if name in plan.variables}
+            told = script.heard(out, done.root) if action.kind == "script" else None
+            asked_for = [*done.env_reads, *(told.env_changed if told is not None else ())]
+            read = {name: plan.variables[name] for name in asked_for if name in plan.variables}
             if not read.keys() <= job.env.keys():
                 variables |= read  # it reads one that it did not get: now it does
                 continue
+            if told is not None:
+                said, done = _of_script(action, told, said, done)
             try:
                 found = await self._what_it_read(plan, action, done, said, declared, started_ns)
             except LeftOut as error:
@@ -374,13 +384,16 @@ class Actions:
                 raise ActionFailed(f"{action.title}: {error}", said) from error
             break
         outputs = {blob.name: blob for blob in done.outputs}
+        words = script.marked(out, done.root) if told is not None else ""
         if found is None:
-            return Finished(Result("", outputs, said, done.wall_ms), None)
+            return Finished(Result("", outputs, said, done.wall_ms, words), None)
         files, absent = found
         env = {name: value for name, value in done.env_reads.items() if name in job.env or value is None}
+        env |= {name: job.env[name] for name in env if script.ROOT_MARK in job.env.get(name, "")}
+        env |= {name: job.env.get(name) for name in asked_for if told is not None}
         result_key = recipe.result_key(key, files, absent, env)
         entry = Entry(files, absent, env, result_key)
-        result = Result(result_key, outputs, said, done.wall_ms)
+        result = Result(result_key, outputs, said, done.wall_ms, words)
         return Finished(await self.memory.learn(key, entry, result), entry)
 
     async def _what_it_read(
@@ -408,7 +421,7 @@ class Actions:
         read = {name for entry in await self.memory.entries(key) for name in entry.env}
         return {name: plan.variables[name] for name in read if name in plan.variables}
 
-    async def _perform(self, action: Action, job: Job, on_begin: Callable[[], None]) -> tuple[Done, str]:
+    async def _perform(self, action: Action, job: Job, on_begin: Callable[[], None]) -> tuple[Done, str, str]:
         """Have rhea run a job, once it takes more: other builds may have given it all that it takes."""
         for delay_s in delays(_ROOM_FIRST_S, _ROOM_MOST_S):
             try:
@@ -417,13 +430,16 @@ class Actions:
                 await asyncio.sleep(delay_s)
         raise AssertionError("delays end")
 
-    async def _ask_rhea(self, action: Action, job: Job, on_begin: Callable[[], None]) -> tuple[Done, str]:
+    async def _ask_rhea(
+        self, action: Action, job: Job, on_begin: Callable[[], None]
+    ) -> tuple[Done, str, str]:
         await self.services.rhea.ready()
         try:
             client = await AsyncClient.connect(self.services.rhea.endpoint, _CONNECT_TIMEOUT_S)
         except errors.ConnectError as error:
             raise errors.ConnectionLost(str(self.services.rhea.endpoint), "no") from error
         said: list[str] = []
+        out: list[str] = []
         try:
             # A job waits for its place as long as those before it take.
             events = client.proxy(Rhea, timeout_s=float("inf")).run(job)
@@ -433,8 +449,10 @@ class Actions:
                         on_begin()
                     if event.output is not None and event.output.stream == "stderr":
                         said.append(event.output.text)
+                    elif event.output is not None:
+                        out.append(event.output.text)
                     if event.done is not None:
-                        return event.done, diagnostics.rendered(action.kind, "".join(said))
+                        return event.done, diagnostics.rendered(action.kind, "".join(said)), "".join(out)
             raise errors.ConnectionLost(client.peer, "maybe")
         except InputsMissing as error:
             raise StoreForgot from error
@@ -442,6 +460,24 @@ class Actions:
             raise ActionFailed(f"{action.title}: {_told(error)}") from error
         finally:
             client.close()
+
+
+def _of_script(action: Action, told: Told, said: str, done: Done) -> tuple[str, Done]:
+    """Return what people are shown of a build script, and how it ended, with the reads that it names."""
+    failed = done.exit_code != 0 or told.failed
+    said = script.shown(told, action, said, failed=failed)
+    code = done.exit_code or int(failed)
+    return said, msgspec.structs.replace(done, exit_code=code, reads=script.reads(told, action))
+
+
+def _completed(action: Action, results: Mapping[str, Result]) -> Action:
+    """Return an action with what its build scripts said."""
+    if not action.scripts:
+        return action
+    known = {use.action: results[use.action] for use in action.scripts}
+    return script.completed(
+        action, {one: script.ran(it.told, tuple(it.outputs)) for one, it in known.items()}
+    )
 
 
 def _recipe(action: Action, results: Mapping[str, Result]) -> tuple[dict[str, str], str]:
@@ -457,14 +493,17 @@ def _job(
     variables: Mapping[str, str],
 ) -> Job:
     inputs = [Input(path, digest) for path, digest in declared.items()]
-    inputs += [Input(need.path, results[need.action].outputs[need.output].digest) for need in action.needs]
+    for need in action.needs:
+        program = need.path == action.tool.path  # a build script
+        inputs.append(Input(need.path, results[need.action].outputs[need.output].digest, program))
     return Job(
         command=action.command(),
         inputs=inputs,
         outputs=list(action.outputs),
         env={**variables, **action.env},
         cwd=action.cwd,
-        tool=action.kind,
+        output_dirs=[action.output_dir] if action.output_dir else [],
+        tool="step" if action.kind == "script" else action.kind,
         dep_files=list(action.dep_files),
         title=action.title,
     )

@@ -23,6 +23,7 @@ from vx.aether.actions import ActionFailed, Actions, Obtained, Seen, StoreForgot
 from vx.aether.interface import Event, ServiceDied
 from vx.aether.memory import Result
 from vx.aether.placing import is_placed, place
+from vx.aether.planning import NoProject, Planner, Request, find_project
 from vx.aether.said import Said
 from vx.aether.schedule import Schedule
 from vx.aether.unchanged import Kept
@@ -30,12 +31,9 @@ from vx.cass_client import StoreGone
 from vx.file_digests import FileDigests
 from vx.interfaces import Blob, BlobMissing
 from vx.keys.recipe import Entry
-from vx.project import c_files, c_plan, environment, rust_files, rust_plan
 from vx.project.action import Action, Plan
 from vx.project.errors import ProjectInvalid
-from vx.project.features import Wanted
 from vx.project.toolchain import ToolMissing
-from vx.project.tools import Tools
 from vx.reports import run_files
 from vx.reports.report import CANCELLED, FORMAT, ActionReport, RunReport
 from vx.reports.ulid import ulid
@@ -48,18 +46,6 @@ _TRIES: Final = 3
 _IN_ONE_GO: Final = 50
 
 
-class Request(msgspec.Struct, frozen=True):
-    """What was asked for; see `Aether.build`."""
-
-    directory: str
-    environment: dict[str, str]
-    umask: int
-    profile: str
-    packages: tuple[str, ...] = ()
-    workspace: bool = False
-    wanted: Wanted = Wanted()
-
-
 class BuildFailed(Exception):
     """The build cannot be done; the text says why, in one line."""
 
@@ -70,7 +56,7 @@ class Build:
     Args:
         request: what was asked for.
         actions: what all builds share.
-        tools: the compilers.
+        planner: reads projects.
         file_digests: the memory of files.
         tell: is given each event.
     """
@@ -79,14 +65,14 @@ class Build:
         self,
         request: Request,
         actions: Actions,
-        tools: Tools,
+        planner: Planner,
         file_digests: FileDigests,
         tell: Callable[[Event], None],
     ) -> None:
         self.project_dir = ""
         self._request = request
         self._actions = actions
-        self._tools = tools
+        self._planner = planner
         self._digests = file_digests
         self._tell = Said(tell)
         self._plan: Plan | None = None
@@ -111,7 +97,7 @@ class Build:
             raise
         except ServiceDied as died:
             error = f"{died.service} died: {died.reason}; its log is {died.log}"
-        except (BuildFailed, ActionFailed, ProjectInvalid, ToolMissing) as failed:
+        except (BuildFailed, NoProject, ActionFailed, ProjectInvalid, ToolMissing) as failed:
             error = str(failed)
         except OSError as failed:
             error = f"{failed.filename or self._request.directory}: {failed.strerror or failed}"
@@ -122,6 +108,10 @@ class Build:
 
     async def _build(self) -> None:
         # In a thread: a project may have thousands of manifests, and others build meanwhile.
+        self._loop = asyncio.get_running_loop()
+        if self._request.why_not:
+            await self._tell_why_not()
+            return
         self._plan = plan = await asyncio.to_thread(self._read_project)
         for tries_left in reversed(range(_TRIES)):
             try:
@@ -141,34 +131,30 @@ class Build:
     # --- the project ------------------------------------------------------------------------------
 
     def _read_project(self) -> Plan:
-        request = self._request
-        directory = _find_project(request.directory)
-        self.project_dir = directory
-        if os.path.exists(f"{directory}/{c_files.MANIFEST}"):
-            return self._plan_c(directory)
-        env = request.environment
-        cargo_home = env.get("CARGO_HOME") or f"{env.get('HOME', '')}/.cargo"
-        project = rust_files.open_project(
-            directory, cargo_home=cargo_home, packages=request.packages, workspace=request.workspace
-        )
-        self.project_dir = project.project_dir
-        environment.check_rust(env)
-        flags = environment.rust_flags(env)
-        tools = self._tools.rust(env, project.project_dir, flags)
-        plan = rust_plan.plan(project, tools, request.profile, request.wanted, flags)
-        return msgspec.structs.replace(plan, variables=environment.readable(env))
+        self.project_dir = directory = find_project(self._request.directory)
+        try:
+            plan = self._planner.plan(directory, self._request, self._fetching)
+        except ProjectInvalid:
+            self.project_dir = self._planner.project_dir_of(directory)
+            raise
+        self.project_dir = plan.project_dir
+        return plan
 
-    def _plan_c(self, directory: str) -> Plan:
-        request = self._request
-        if request.packages or request.workspace or request.wanted != Wanted():
-            raise ProjectInvalid(f"{directory}/{c_files.MANIFEST}", "has neither packages nor features")
-        project = c_files.open_project(directory)
-        env = request.environment
-        environment.check_c(env)
-        given = [tuple(env.get(name, "").split()) for name in ("CFLAGS", "CXXFLAGS", "LDFLAGS", "CPPFLAGS")]
-        flags = c_plan.Flags(given[3] + given[0], given[3] + given[1], given[2])
-        tools = self._tools.c(request.environment)
-        return c_plan.plan(project.manifest, directory, project.sources, tools, request.profile, flags)
+    def _fetching(self) -> None:
+        """Tell that crates are fetched; called in a thread."""
+        self._loop.call_soon_threadsafe(self._tell.note, "fetching crates")
+
+    async def _tell_why_not(self) -> None:
+        """Tell all that would be refused."""
+        directory = find_project(self._request.directory)
+        reasons = await asyncio.to_thread(
+            self._planner.why_not, directory, self._request, self._fetching
+        )  # fmt: skip
+        for reason in reasons:
+            self._tell.note(reason)
+        if reasons:
+            count = f"{len(reasons)} reasons" if len(reasons) > 1 else "one reason"
+            raise BuildFailed(f"{directory}: {count} why vx does not build it")
 
     # --- the actions ------------------------------------------------------------------------------
 
@@ -193,7 +179,7 @@ class Build:
         for number, action in enumerate(plan.actions):
             if number % _IN_ONE_GO == 0:
                 await asyncio.sleep(0)  # others build meanwhile
-            known = all(need.action in self._results for need in action.needs)
+            known = all(one in self._results for one in action.after)
             found = self._actions.remembered(plan, action, self._results, seen) if known else None
             if found is None:
                 rest.append(action)
@@ -364,25 +350,3 @@ class Build:
             [*done.values(), *(ActionReport(one.id, one.title, "cancelled") for one in left)],
             self._outputs if not error else [],
         )
-
-
-def _find_project(directory: str) -> str:
-    """Return the nearest directory, at or above this one, that is a project.
-
-    Raises:
-        BuildFailed: none is.
-    """
-    above = directory
-    while True:
-        found = [
-            name for name in (rust_files.MANIFEST, c_files.MANIFEST) if os.path.isfile(f"{above}/{name}")
-        ]
-        if len(found) > 1:
-            raise ProjectInvalid(
-                f"{above}/{found[0]}", f"is beside a {found[1]}: one project has one of them"
-            )
-        if found:
-            return above
-        if above == (parent := os.path.dirname(above)):
-            raise BuildFailed(f"{directory}: no Cargo.toml and no vx.toml, here or in a directory above")
-        above = parent

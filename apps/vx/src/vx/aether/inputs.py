@@ -18,7 +18,7 @@ from vx.aether.undeclared import judge
 from vx.cass_client import CassClient
 from vx.file_digests import FileDigests, is_settled, signature_of
 from vx.project import c_includes, link_search
-from vx.project.action import Action, Tree, Unit
+from vx.project.action import Action, Tree, Unit, located, named
 from vx.project.c_includes import Includes
 from vx.project.c_plan import SOURCE_ENDINGS
 from vx.project.patterns import fits_any
@@ -91,7 +91,7 @@ class Inputs:
             wanted = {path: digest for path, digest in found.items() if digest in missing}
             if not wanted:
                 return found
-            stored = await self._cass.put_paths([f"{root}/{path}" for path in wanted])
+            stored = await self._cass.put_paths([located(root, action.sources, path) for path in wanted])
             if stored == list(wanted.values()):
                 return found
         raise InputsChanging(f"{action.title}: its sources change while they are read")
@@ -99,9 +99,9 @@ class Inputs:
     def _look(self, root: str, action: Action, more: Iterable[str]) -> dict[str, str]:
         found = {}
         for path in dict.fromkeys((*self._paths(root, action), *more)):
-            if not path.isprintable() and any("\ud800" <= char <= "\udfff" for char in path):
-                continue  # no UTF-8, which nothing that is sent can hold: not seen by compilers
-            digest = self._digests.digest(f"{root}/{path}")
+            if not is_sendable(path):
+                continue
+            digest = self._digests.digest(located(root, action.sources, path))
             if digest is not None:
                 found[path] = digest
         return found
@@ -109,7 +109,8 @@ class Inputs:
     def _paths(self, root: str, action: Action) -> Iterable[str]:
         sources = action.sources
         if isinstance(sources, Tree):
-            files = files_below(_below(root, sources.directory), stop_at=CARGO_MANIFEST)
+            base = sources.origin or _below(root, sources.directory)
+            files = files_below(base, stop_at=CARGO_MANIFEST, whole=bool(sources.origin))
             prefix = f"{sources.directory}/" if sources.directory else ""
             return [
                 prefix + path for path in files if not sources.patterns or fits_any(sources.patterns, path)
@@ -182,31 +183,45 @@ class Inputs:
             return None
         known = tuple(f"{one}/" for one in action.known)
         counted = [path for path in reads if not path.startswith(known)] if known else list(reads)
+        if action.kind == "script":
+            counted = _with_folders(counted, declared)
         files = self._read_files(root, counted, declared, started_ns)
-        told = self._told(root, files, declared) if files is not None else None
+        told = self._told(root, action, files, declared) if files is not None else None
         if files is None or told is None:
             now = self._told_now(root, counted)
             self._check_left_out(root, action, _vain(action, now, now), declared)
             return None
-        if any(one.assembles for one in told.values()):
-            files |= declared  # which of them the assembler read, nobody tells
+        files |= _untold(action, counted, told, declared)
         silent = _silent_reads(action, told, files, declared)
-        for path in silent:
-            if path in declared:
-                files[path] = declared[path]
-            elif path not in files and path.startswith("/") and os.path.isfile(path):
-                digest = self._unchanged_since(path, started_ns)
-                if digest is None:
-                    return None
-                files[path] = digest
-        more = self._opened(root, action, opened, files, started_ns)
-        if more is None:
+        read = self._read_in_silence(silent, files, declared, started_ns)
+        more = self._opened(root, action, opened, {**files, **(read or {})}, declared, started_ns)
+        if read is None or more is None:
             return None
-        files |= more
+        files |= read | more
         vain = _vain(action, told, files)
         self._check_left_out(root, action, vain, declared)
         absent = {*silent, *vain}
-        return self._still_absent(root, absent - set(files), declared, started_ns, files)
+        if action.kind == "script":
+            absent.update(path for path in counted if path not in files and not path.endswith("/"))
+        return self._still_absent(root, action, absent - set(files), declared, started_ns, files)
+
+    def _read_in_silence(
+        self, paths: Iterable[str], known: Mapping[str, str], declared: Mapping[str, str], started_ns: int
+    ) -> dict[str, str] | None:
+        found = {}
+        for path in paths:
+            if path in declared:
+                found[path] = declared[path]
+            elif path not in known and path.startswith("/") and os.path.isfile(path):
+                digest = self._unchanged_since(path, started_ns)
+                if digest is None:
+                    return None
+                found[path] = digest
+        return found
+
+    def listing(self, root: str, action: Action, folder: str) -> str:
+        """Return what tells the names below a folder, which ends with a slash, from others."""
+        return _names_below(self._paths(root, action), folder)
 
     def _opened(
         self,
@@ -214,14 +229,26 @@ class Inputs:
         action: Action,
         opened: Iterable[str] | None,
         files: Mapping[str, str],
+        declared: Mapping[str, str],
         started_ns: int,
     ) -> dict[str, str] | None:
         """Return what counts of the files that a tool opened and does not tell of; None if one changed."""
         machine = set(action.machine)
-        seen = judge((one for one in opened or () if os.path.realpath(one) not in machine), action, files)
+        elsewhere: list[str] = []
+        own: dict[str, str] = {}
+        for path in opened or ():
+            inside = named(root, action.sources, path)
+            if inside in declared:  # a macro reads it where it is, and not the copy that is given to it
+                own[inside] = path
+            elif os.path.realpath(path) not in machine:
+                elsewhere.append(path)
+        if any(self._unchanged_since(path, started_ns) != declared[inside] for inside, path in own.items()):
+            return None
+        seen = judge(elsewhere, action, files)
         if seen.undeclared:
             raise Undeclared(seen.undeclared)
-        return self._read_files(root, seen.counted, {}, started_ns)
+        found = self._read_files(root, seen.counted, {}, started_ns)
+        return None if found is None else {**found, **{inside: declared[inside] for inside in own}}
 
     def _told_now(self, root: str, reads: Iterable[str]) -> dict[str, Includes]:
         """Return what each source that was read says by now."""
@@ -256,16 +283,19 @@ class Inputs:
         return found
 
     def _told(
-        self, root: str, files: Mapping[str, str], declared: Mapping[str, str]
+        self, root: str, action: Action, files: Mapping[str, str], declared: Mapping[str, str]
     ) -> dict[str, Includes] | None:
         """Return what each source that was read says; None where one has another content by now."""
-        found = {}
+        found: dict[str, Includes] = {}
+        if action.kind == "script":
+            return found
         for path, digest in files.items():
             if path not in declared and not path.startswith("/"):
                 continue
             if path.startswith("/") and path.endswith(_NO_TEXT):
                 continue
-            told = self._includes.get(digest) or self._includes_of(_below(root, path), digest)
+            where = located(root, action.sources, path)
+            told = self._includes.get(digest) or self._includes_of(where, digest)
             if told is None:
                 return None
             found[path] = told
@@ -274,6 +304,7 @@ class Inputs:
     def _still_absent(
         self,
         root: str,
+        action: Action,
         paths: Iterable[str],
         declared: Mapping[str, str],
         started_ns: int,
@@ -285,7 +316,7 @@ class Inputs:
             if path in declared:
                 continue  # it was there, and was not read
             try:
-                found = os.stat(_below(root, path))
+                found = os.stat(located(root, action.sources, path))
             except OSError:
                 absent.append(path)
                 continue
@@ -330,6 +361,43 @@ def _vain(action: Action, told: Mapping[str, Includes], files: Iterable[str]) ->
     if isinstance(action.sources, Tree):
         return {_other_module(path) for path in files if path.endswith(".rs")}
     return set()
+
+
+def _untold(
+    action: Action, counted: Iterable[str], told: Mapping[str, Includes], declared: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the digests of what nobody tells: a macro's reads, the assembler's, the names in a folder."""
+    whole = action.reads_all or any(one.assembles for one in told.values())
+    folders = [path for path in counted if path.endswith("/")]
+    if action.reads_all and isinstance(action.sources, Tree):
+        folders.append(f"{action.sources.directory or '.'}/")
+    return {
+        **(declared if whole else {}),
+        **{folder: _names_below(declared, folder) for folder in folders},
+    }
+
+
+def _names_below(paths: Iterable[str], folder: str) -> str:
+    prefix = "" if folder == "./" else folder
+    names = [path for path in paths if path.startswith(prefix) and is_sendable(path)]
+    return digests.of_bytes("\n".join(sorted(names)).encode())
+
+
+def is_sendable(path: str) -> bool:
+    """Whether a name is UTF-8; no other can be sent, and compilers do not see its file."""
+    return path.isprintable() or not any("\ud800" <= char <= "\udfff" for char in path)
+
+
+def _with_folders(paths: Iterable[str], declared: Mapping[str, str]) -> list[str]:
+    """Return the paths, each folder as all files in it, and itself with a slash: its names count, too."""
+    found: dict[str, None] = {}
+    for path in paths:
+        inside = [one for one in declared if one.startswith(f"{path}/") or path == "."]
+        if path not in declared and inside:
+            found |= dict.fromkeys([*inside, f"{path}/"])
+        else:
+            found[path] = None
+    return list(found)
 
 
 def _other_module(path: str) -> str:

@@ -123,6 +123,12 @@ class Aether(Interface, name="org.daemonry.vx.Aether", errors=(OtherVersion, Ser
         features: list[str] = [],  # noqa: B006
         default_features: bool = True,
         all_features: bool = False,
+        profile: str = "",
+        platform: str = "",
+        targets: list[str] = [],  # noqa: B006
+        locked: bool = False,
+        offline: bool = False,
+        why_not: bool = False,
     ) -> AsyncIterator[Event]:
         """Build the project of a directory, or of the nearest one above it that is one.
 
@@ -137,6 +143,12 @@ class Aether(Interface, name="org.daemonry.vx.Aether", errors=(OtherVersion, Ser
             features: to turn on.
             default_features: whether default features are.
             all_features: whether all are.
+            profile: another profile than dev or release; "" for those.
+            platform: the target triple; "" for this machine.
+            targets: which targets are built, in cargo's words (`--bin=NAME`); none for the usual.
+            locked: whether Cargo.lock must stay as it is.
+            offline: whether nothing may be fetched.
+            why_not: only tell, in notes, all that would be refused.
         """
         raise NotImplementedError
 

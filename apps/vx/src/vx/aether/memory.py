@@ -34,12 +34,14 @@ class Result(msgspec.Struct, frozen=True):
         outputs: by their names.
         said: the diagnostics, with colours; "" for none.
         duration_ms: how long it took then.
+        told: what a build script said to cargo, with `%{root}` for where it ran.
     """
 
     key: str
     outputs: dict[str, Blob]
     said: str = ""
     duration_ms: int = 0
+    told: str = ""
 
 
 class Memory:
@@ -102,7 +104,7 @@ class Memory:
             StoreGone, StoreFull, BlobMissing: it could not be kept; it is not remembered either.
         """
         blobs = [msgspec.structs.replace(blob, name=name) for name, blob in result.outputs.items()]
-        note = {"said": result.said, "duration_ms": result.duration_ms}
+        note = {"said": result.said, "duration_ms": result.duration_ms, "told": result.told}
         if len(result.said) > MAX_SAID_CHARS:
             note["said"] = result.said[:MAX_SAID_CHARS] + "\n... (the rest is left out)\n"
         entries = with_entry(await self.entries(recipe), entry)
@@ -146,7 +148,7 @@ class Memory:
     def _learn(self, key: str, manifest: Manifest) -> Result:
         blobs = {blob.name: blob for blob in manifest.blobs}
         said, duration_ms = manifest.note.get("said", ""), manifest.note.get("duration_ms", 0)
-        result = Result(key, blobs, str(said), int(duration_ms))
+        result = Result(key, blobs, str(said), int(duration_ms), str(manifest.note.get("told", "")))
         _keep(self._results, key, result)
         return result
 

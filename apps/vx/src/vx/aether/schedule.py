@@ -33,7 +33,7 @@ class Schedule:
         self._then: dict[str, list[Action]] = {}
         self._ready: deque[Action] = deque()
         for one in todo.values():
-            needed = {need.action for need in one.needs if need.action in todo}
+            needed = {name for name in one.after if name in todo}
             self._waits_for[one.id] = len(needed)
             for name in needed:
                 self._then.setdefault(name, []).append(one)

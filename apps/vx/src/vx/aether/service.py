@@ -13,9 +13,11 @@ from typing import Any
 from daemonry import method
 from vx import __version__, home
 from vx.aether.actions import Actions
-from vx.aether.build import Build, Request
+from vx.aether.build import Build
 from vx.aether.interface import Aether, Event, OtherVersion, ServiceDied, State
+from vx.aether.planning import Planner, Request
 from vx.aether.services import Services
+from vx.cargo.ask import Cargo
 from vx.cass_client import StoreGone
 from vx.file_digests import FileDigests
 from vx.interfaces import Collected, Verified
@@ -34,7 +36,7 @@ class AetherService(Aether):
     def __init__(self, services: Services) -> None:
         self._services = services
         self._digests = FileDigests()
-        self._tools = Tools(self._digests)
+        self._planner = Planner(Tools(self._digests), Cargo(self._digests.digest))
         self._actions = Actions(services, self._digests)
         self._building: list[Build] = []
         self._builds = 0
@@ -51,15 +53,35 @@ class AetherService(Aether):
         features: list[str] = [],  # noqa: B006
         default_features: bool = True,
         all_features: bool = False,
+        profile: str = "",
+        platform: str = "",
+        targets: list[str] = [],  # noqa: B006
+        locked: bool = False,
+        offline: bool = False,
+        why_not: bool = False,
     ) -> AsyncIterator[Event]:
         """Build a project: see `Aether`."""
         if version != __version__:
             raise OtherVersion(version=__version__)
         wanted = Wanted(tuple(features), default_features, all_features)
-        profile = RELEASE if release else DEV
-        request = Request(directory, environment, umask, profile, tuple(packages), workspace, wanted)
+        request = Request(
+            directory,
+            environment,
+            umask,
+            profile or (RELEASE if release else DEV),
+            tuple(packages),
+            workspace,
+            wanted,
+            tuple(targets),
+            platform,
+            locked,
+            offline,
+            why_not,
+        )
         events: asyncio.Queue[Event] = asyncio.Queue()
-        build = Build(request, self._actions, self._tools, self._digests, events.put_nowait)
+        build = Build(
+            request, self._actions, self._planner, self._digests, events.put_nowait
+        )  # fmt: skip
         self._building.append(build)
         task = asyncio.create_task(build.run(), name=f"build of {directory}")
         try:

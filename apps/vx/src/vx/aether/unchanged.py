@@ -37,6 +37,7 @@ class Kept(msgspec.Struct):
         epoch: of the memory of the store when it was found.
         files: digests by absolute path.
         folders: where something may come, by absolute path: what each looked like, and the paths.
+        listed: folders whose names count, by absolute path: what each looked like.
     """
 
     plan: Plan
@@ -46,6 +47,7 @@ class Kept(msgspec.Struct):
     epoch: int
     files: dict[str, str]
     folders: dict[str, tuple[Signature | None, list[str]]]
+    listed: dict[str, Signature] = {}
 
 
 class Unchanged:
@@ -71,13 +73,18 @@ class Unchanged:
         """Remember a build that found everything."""
         files: dict[str, str] = {}
         absent: dict[str, None] = {}
+        listed: dict[str, Signature] = {}
         for entry in entries:
             for path, digest in entry.files.items():
-                if files.setdefault(_absolute(plan, path), digest) != digest:
+                if path.endswith("/"):
+                    listed |= _below(plan.absolute(path))
+                elif files.setdefault(plan.absolute(path), digest) != digest:
                     return  # it changed while we looked
-            absent.update(dict.fromkeys(_absolute(plan, path) for path in entry.absent))
+            absent.update(dict.fromkeys(plan.absolute(path) for path in entry.absent))
         self._kept.pop(_key(plan), None)
-        self._kept[_key(plan)] = Kept(plan, results, reports, "", self._memory.epoch, files, _folders(absent))
+        self._kept[_key(plan)] = Kept(
+            plan, results, reports, "", self._memory.epoch, files, _folders(absent), listed
+        )
         while len(self._kept) > MAX_KEPT:
             del self._kept[next(iter(self._kept))]
 
@@ -93,6 +100,8 @@ class Unchanged:
         for path, digest in kept.files.items():
             if self._digests.digest(path) != digest:
                 return None
+        if any(_signature(folder) != before for folder, before in kept.listed.items()):
+            return None
         for folder, (before, paths) in kept.folders.items():
             asked_ns = time.time_ns()
             now = _signature(folder)
@@ -110,15 +119,22 @@ def _key(plan: Plan) -> tuple[str, str]:
     return plan.project_dir, plan.profile
 
 
-def _absolute(plan: Plan, path: str) -> str:
-    return path if path.startswith("/") else f"{plan.root}/{path}"
-
-
 def _folders(absent: Iterable[str]) -> dict[str, tuple[Signature | None, list[str]]]:
     """Return the paths by their folders; none has been looked at."""
     found: dict[str, tuple[Signature | None, list[str]]] = {}
     for path in absent:
         found.setdefault(os.path.dirname(path), (_UNSEEN, []))[1].append(path)
+    return found
+
+
+def _below(folder: str) -> dict[str, Signature]:
+    """Return the state of a folder and those below; for one that changed just now, one that is never met."""
+    found: dict[str, Signature] = {}
+    asked_ns = time.time_ns()
+    for directory, names, _ in os.walk(folder):
+        names[:] = [one for one in names if not one.startswith(".")]
+        now = _signature(directory)
+        found[directory] = now if now is not None and is_settled(now, asked_ns) else _UNSEEN
     return found
 
 

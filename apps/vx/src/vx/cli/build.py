@@ -163,10 +163,16 @@ def _brought_up(asked: Asked) -> Client:
 def _follow(client: Client, asked: Asked, parameters: dict[str, Any]) -> int:
     progress: Progress | None = None
     heard = False
+    reasons: list[str] = []
     try:
         for event in client.stream(_METHOD, parameters, first_s=_FIRST_EVENT_S):
             kind = event["kind"]
             heard = True
+            if asked.parameters.get("why_not"):
+                if kind == "finished":
+                    return _why_not(asked, event, reasons)
+                reasons.append(event.get("text", ""))
+                continue
             if kind == "finished":
                 if progress is not None:
                     progress.close()
@@ -204,6 +210,18 @@ def _finished(asked: Asked, event: dict[str, Any]) -> int:
         for path in event.get("outputs", ()):
             kit.say(f"  output: {kit.printable(_relative(path))}")
     return 0
+
+
+def _why_not(asked: Asked, event: dict[str, Any], reasons: list[str]) -> int:
+    success = event.get("success", False)
+    if not success and not reasons:
+        kit.complain(f"vx: {kit.printable(event.get('text', ''))}")
+    if asked.json:
+        kit.say_json({"ok": success, "reasons": reasons})
+    else:
+        for reason in reasons or (["vx builds all of it"] if success else []):
+            kit.say(kit.printable(reason, 10_000))
+    return 0 if success else 1
 
 
 def _fields(event: dict[str, Any]) -> dict[str, Any]:

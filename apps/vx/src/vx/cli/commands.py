@@ -47,8 +47,26 @@ def _build(options: argparse.Namespace) -> int:
         "features": names,
         "default_features": not options.no_default_features,
         "all_features": options.all_features,
+        "profile": options.profile,
+        "platform": options.target,
+        "targets": _targets(options),
+        "locked": options.locked,
+        "offline": options.offline,
+        "why_not": options.why_not,
     }
     return build.perform(asked)
+
+
+def _targets(options: argparse.Namespace) -> list[str]:
+    """Return which targets are built, in cargo's words."""
+    found = [
+        f"--{name}"
+        for name in ("lib", "bins", "examples", "tests", "benches", "all-targets")
+        if getattr(options, name.replace("-", "_"))
+    ]
+    for name in ("bin", "example", "test"):
+        found += [f"--{name}={one}" for one in getattr(options, name)]
+    return found
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -15,6 +15,10 @@ from vx.project.c_includes import Folders
 # Where a tool finds what other actions made, and puts what it makes; no source is looked for there.
 DEPS_DIR: Final = ".vx/deps"
 OUT_DIR: Final = ".vx/out"
+# What build scripts write, each in a folder of its own.
+SCRIPTS_DIR: Final = ".vx/scripts"
+# Where crates are that are not the project's, each by its name and version.
+CRATES_DIR: Final = ".crates"
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -37,10 +41,13 @@ class Tree(msgspec.Struct, frozen=True, tag="tree"):
     Attributes:
         directory: the directory; "" for the root itself.
         patterns: of those that count, relative to it; empty for all.
+        origin: where the files are, absolute, if they are not in the project: a crate of a registry, whose
+            `directory` is only a name, the same on every machine.  Of such a one all files count.
     """
 
     directory: str
     patterns: tuple[str, ...] = ()
+    origin: str = ""
 
 
 class Unit(msgspec.Struct, frozen=True, tag="unit"):
@@ -71,6 +78,25 @@ class Need(msgspec.Struct, frozen=True):
     path: str
 
 
+class ScriptUse(msgspec.Struct, frozen=True):
+    """A build script whose words change another action.
+
+    Attributes:
+        action: the id of its run.
+        role: `own`: of the same package, `linked`: of a package that is linked in, `metadata`: of one that
+            another script depends on.
+        out_dir: where its files are, relative to the root.
+        links: the native library that its package stands for (`package.links`); "" for none.
+        places: for which of the package's targets: `lib`, `bin`, `bin:NAME`, `cdylib`, `test`, ...
+    """
+
+    action: str
+    role: Literal["own", "linked", "metadata"]
+    out_dir: str
+    links: str = ""
+    places: tuple[str, ...] = ()
+
+
 class Action(msgspec.Struct, frozen=True):
     """One run of one tool.
 
@@ -95,12 +121,15 @@ class Action(msgspec.Struct, frozen=True):
         known: folders whose content the tool's identity tells: not looked at again.
         machine: files whose content the tool's identity tells: programs that it runs, and their libraries.
         places: where outputs are put for the user, relative to the build directory.
+        scripts: build scripts that have a say in it; their words are added when they are known.
+        output_dir: a directory of which every file is an output; "" for none.
+        reads_all: whether it may read any of its sources without a word: a procedural macro does.
     """
 
     id: str
     title: str
     tool: Tool
-    kind: Literal["rustc", "cc", "step"]
+    kind: Literal["rustc", "cc", "step", "script"]
     arguments: tuple[str, ...]
     parts: dict[str, str]
     outputs: tuple[str, ...]
@@ -117,6 +146,14 @@ class Action(msgspec.Struct, frozen=True):
     known: tuple[str, ...] = ()
     machine: tuple[str, ...] = ()
     places: dict[str, str] = {}
+    scripts: tuple[ScriptUse, ...] = ()
+    output_dir: str = ""
+    reads_all: bool = False
+
+    @property
+    def after(self) -> list[str]:
+        """The ids of the actions that come before it."""
+        return [*(need.action for need in self.needs), *(one.action for one in self.scripts)]
 
     def command(self) -> list[str]:
         """Return the command line."""
@@ -135,6 +172,7 @@ class Plan(msgspec.Struct, frozen=True):
         profile: dev or release.
         actions: each after those that it needs.
         variables: of the caller, for a source to read (`option_env!`); one that is read is part of the key.
+        origins: where the files of each folder of `CRATES_DIR` are.
     """
 
     name: str
@@ -144,11 +182,38 @@ class Plan(msgspec.Struct, frozen=True):
     profile: str
     actions: tuple[Action, ...]
     variables: dict[str, str] = {}
+    origins: dict[str, str] = {}
+
+    def absolute(self, path: str) -> str:
+        """Return where a file is that an action knows by a path."""
+        if path.startswith("/"):
+            return path
+        if path.startswith(f"{CRATES_DIR}/"):
+            crate = "/".join(path.split("/", 2)[:2])
+            if crate in self.origins:
+                return self.origins[crate] + path[len(crate) :]
+        return f"{self.root}/{path}"
 
     @property
     def build_dir(self) -> str:
         """Where outputs are put."""
         return f"{self.project_dir}/.vx/build/{self.platform}/{self.profile}"
+
+
+def located(root: str, sources: Tree | Unit | None, path: str) -> str:
+    """Return where a file is that an action knows by a path."""
+    if path.startswith("/"):
+        return path
+    if isinstance(sources, Tree) and sources.origin and path.startswith(f"{sources.directory}/"):
+        return sources.origin + path[len(sources.directory) :]
+    return f"{root}/{path}" if path else root
+
+
+def named(root: str, sources: Tree | Unit | None, path: str) -> str:
+    """Return the path by which an action knows a file, absolute for one elsewhere."""
+    if isinstance(sources, Tree) and sources.origin and path.startswith(f"{sources.origin}/"):
+        return sources.directory + path[len(sources.origin) :]
+    return path.removeprefix(f"{root}/")
 
 
 def as_file(path: str) -> str:

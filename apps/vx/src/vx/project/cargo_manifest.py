@@ -237,6 +237,56 @@ def package(manifest: Manifest, files: Collection[str], workspace: Workspace | N
     )
 
 
+class Facts(msgspec.Struct, frozen=True):
+    """What of a package cargo does not tell beside its units.
+
+    Attributes:
+        links: the native library that it stands for; "" for none.
+        env, lints, inputs: as `Package`.
+        features: the names of all that it has.
+    """
+
+    links: str
+    env: dict[str, str]
+    lints: tuple[str, ...]
+    inputs: tuple[str, ...]
+    features: tuple[str, ...]
+
+
+def facts(source: ConfigText, shared: Mapping[str, Any] | None, name: str, version: str) -> Facts:
+    """Return what a package's manifest says besides what is compiled, which cargo has understood.
+
+    Args:
+        source: the manifest.
+        shared: its workspace's table, from which it may inherit.
+        name: the package's.
+        version: the package's.
+
+    Raises:
+        ProjectInvalid: a value has another shape than its key, or the workspace has none.
+    """
+    cargo_shapes.check(source)
+    table = source.values
+    given = shared or {}
+    workspace = Workspace(package=given.get("package", {}), lints=given.get("lints", {}))
+    fields = _inherit(source, dict(_table(source, table, "package")), workspace)
+    fields["version"] = version
+    package_inputs = fields.get("metadata", {}).get("vx", {}).get("inputs", [])
+    return Facts(
+        str(fields.get("links", "")),
+        _env(fields, name),
+        tuple(_lints(source, table, workspace)),
+        tuple(package_inputs),
+        tuple(_features(source, table)),
+    )
+
+
+def inherits(table: Mapping[str, Any]) -> bool:
+    """Whether a package takes fields or lints of its workspace."""
+    fields = [*table.get("package", {}).values(), table.get("lints", {})]
+    return any(isinstance(one, dict) and one.get("workspace") is True for one in fields)
+
+
 # --- the whole file -------------------------------------------------------------------------------
 
 

@@ -54,10 +54,19 @@ def check_c(env: Mapping[str, str]) -> None:
             raise Unsupported("the environment", f"{name} with a folder that is not absolute")
 
 
+def refused_of_rust(env: Mapping[str, str]) -> list[Unsupported]:
+    """Return all that `check_rust` would refuse, one after the other."""
+    return [*_refused(env, _REFUSED_OF_RUST), *_refused(env, _REFUSED_OF_C)]
+
+
 def _check(env: Mapping[str, str], refused: re.Pattern[str]) -> None:
-    for name in sorted(env):
-        if env[name] and refused.fullmatch(name):
-            raise Unsupported("the environment", f"the variable {name}", "unset it")
+    for error in _refused(env, refused):
+        raise error
+
+
+def _refused(env: Mapping[str, str], refused: re.Pattern[str]) -> list[Unsupported]:
+    named = (name for name in sorted(env) if env[name] and refused.fullmatch(name))
+    return [Unsupported("the environment", f"the variable {name}", "unset it") for name in named]
 
 
 def rust_flags(env: Mapping[str, str]) -> list[str]:

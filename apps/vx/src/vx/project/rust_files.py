@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 from daemonry.errors import ConfigError
@@ -66,7 +66,7 @@ class _Reader:
         manifest = self._manifest(self._directory)
         self._find_workspace(manifest)
         root_manifest = self._manifest(self._home)
-        _check_configs(self._home, cargo_home)
+        check_configs(self._home, cargo_home)
         members = self._members(root_manifest)
         for member in members:
             self._read_package(member)
@@ -253,30 +253,48 @@ def _is_below(path: str, above: str) -> bool:
     return path == above or path.startswith(above + "/")
 
 
-def _check_configs(directory: str, cargo_home: str) -> None:
-    """Refuse what cargo would be told beside the manifests, and the result would depend on."""
+def check_configs(directory: str, cargo_home: str, followed: Collection[str] = ()) -> None:
+    """Refuse what cargo would be told beside the manifests, and the result would depend on.
+
+    Args:
+        directory: of the project.
+        cargo_home: where cargo keeps its configuration.
+        followed: tables that are followed.
+
+    Raises:
+        Unsupported, ProjectInvalid: a configuration changes the result, or cannot be read.
+    """
+    for error in refused_configs(directory, cargo_home, followed):
+        raise error
+
+
+def refused_configs(directory: str, cargo_home: str, followed: Collection[str]) -> Iterator[ProjectInvalid]:
+    """Return all that `check_configs` would refuse, one after the other."""
     places = [f"{one}/.cargo" for one in (directory, *_parents(directory))]
     for place in dict.fromkeys((*places, cargo_home)):
         for name in ("config.toml", "config"):
             path = f"{place}/{name}"
             if os.path.isfile(path):
-                _check_config(read_toml(path))
+                try:
+                    yield from _refused_config(read_toml(path), followed)
+                except ProjectInvalid as error:
+                    yield error
                 break
 
 
-def _check_config(source: ConfigText) -> None:
+def _refused_config(source: ConfigText, followed: Collection[str]) -> Iterator[ProjectInvalid]:
     for key, content in source.values.items():
         if key == "build" and isinstance(content, dict):
             for inner in content:
                 if inner not in _CONFIG_BUILD_INERT:
-                    raise unsupported(
+                    yield unsupported(
                         source,
                         ("build", inner),
                         f"build.{inner}",
                         "RUSTFLAGS and RUSTC are read from the environment",
                     )
-        elif key not in _CONFIG_INERT:
-            raise unsupported(source, (key,), f"[{key}]")
+        elif key not in _CONFIG_INERT and key not in followed:
+            yield unsupported(source, (key,), f"[{key}]")
 
 
 def read_toml(path: str) -> ConfigText:

@@ -7,43 +7,25 @@ parts that a key is made of.  Pure: a project and tools in, a plan out.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from vx import digests
-from vx.project import link_search
-from vx.project.action import DEPS_DIR, OUT_DIR, Action, Need, Plan, Tool, Tree, as_file
+from vx.project.action import DEPS_DIR, Action, Need, Plan, Tree
 from vx.project.cargo_manifest import Package, Target
 from vx.project.environment import BOOTSTRAP
 from vx.project.errors import ProjectInvalid, Unsupported
 from vx.project.features import Resolved, Wanted, known_features, resolve
-from vx.project.link_search import Link
 from vx.project.profile import Profile, rustc_options
-
-
-class RustTools(msgspec.Struct, frozen=True):
-    """What Rust is compiled with.
-
-    Attributes:
-        rustc: the compiler.
-        linker: what it links with.
-        triple: the platform that is compiled for.
-        link: how it links.
-        sysroot: the folder of the compiler's own files; "" where that is not known.
-        env: variables that say where to look for libraries.
-        processor: what `target-cpu=native` stands for; "" where nobody asks.
-        bootstrap: RUSTC_BOOTSTRAP; "" where it is not set.
-    """
-
-    rustc: Tool
-    linker: Tool
-    triple: str
-    link: Link = Link()
-    sysroot: str = ""
-    env: dict[str, str] = {}
-    processor: str = ""
-    bootstrap: str = ""
+from vx.project.rust_compile import (
+    Crate,
+    RustTools,
+    compile_action,
+    feature_options,
+    is_whole,
+    known_cfgs,
+)
 
 
 class RustProject(msgspec.Struct, frozen=True):
@@ -108,7 +90,7 @@ class _Planner:
         self._cwd = posixpath.relpath(project.project_dir, project.root)
         self._under_way: list[str] = []
         # Of each library: all that linking with it needs, itself included.
-        self._behind: dict[str, dict[str, Need]] = {}
+        self._behind: dict[str, dict[tuple[str, str], Need]] = {}
 
     def add_package(self, where: str) -> None:
         package = self._project.packages[where]
@@ -137,76 +119,44 @@ class _Planner:
         _check_version(where, package, self._tools.rustc.name)
         externs, needs = self._externs(where, target)
         tag = digests.of_bytes(f"{package.name} {where} {target.kind} {target.name}".encode())[:16]
-        executable = "lib" not in target.crate_types and "rlib" not in target.crate_types
-        links = executable or bool({"cdylib"} & set(target.crate_types))
-        outputs = _outputs(target, tag, self._tools.triple)
-        action_id = _id(package, where, target)
-        features = sorted(self._on.features[where])
-        options = {
-            "profile": [*rustc_options(self._options, executable=executable), *package.lints],
-            "features": [word for one in features for word in ("--cfg", f'feature="{one}"')],
-            "cfg": _check_cfg(package),
-            "flags": [*self._flags],
-        }
-        root_file = as_file(posixpath.relpath(posixpath.join(where, target.path), self._cwd or "."))
-        out = posixpath.relpath(OUT_DIR, self._cwd or ".")
-        tells = links and bool(self._tools.link.told_by)
-        told = f"{target.crate_name}.link.d"
-        arguments = [
-            "--crate-name", target.crate_name, f"--edition={package.edition}", root_file,
-            "--error-format=json", "--json=diagnostic-rendered-ansi",
-            *(word for one in target.crate_types for word in ("--crate-type", one)),
-            "--emit=dep-info,link",
-            *options["profile"], *options["features"], *options["cfg"],
-            "-C", f"metadata={tag}",
-            *(["-C", f"extra-filename=-{tag}"] if target.kind == "lib" else []),
-            "--out-dir", out,
-            *(["-C", "linker=%{helper}"] if links else []),
-            *(["-L", f"dependency={posixpath.relpath(DEPS_DIR, self._cwd or '.')}"] if needs else []),
-            *externs,
-            *options["flags"],
-            *(["-C", f"link-arg={self._tools.link.told_by}{out}/{told}"] if tells else []),
-        ]  # fmt: skip
-        suffix = f"-{tag}" if target.kind == "lib" else ""
-        self.actions[action_id] = Action(
-            id=action_id,
+        profile = rustc_options(self._options, executable=is_whole(target.crate_types))
+        crate = Crate(
+            id=_id(package, where, target),
             title=f"{package.name} ({'lib' if target.kind == 'lib' else 'bin ' + target.name})",
-            tool=self._tools.rustc,
-            helper=self._tools.linker if links else None,
-            kind="rustc",
-            arguments=tuple(arguments),
-            parts=_parts(package, target, self._tools, options, links=links),
-            outputs=tuple(outputs),
-            env=self._env(package, where, target),
-            cwd="" if self._cwd == "." else self._cwd,
+            name=target.crate_name,
+            edition=package.edition,
+            root_file=posixpath.normpath(posixpath.join(where, target.path)),
+            crate_types=target.crate_types,
+            tag=tag,
+            options={
+                "profile": [*profile, *package.lints],
+                "features": feature_options(self._on.features[where]),
+                "cfg": known_cfgs(known_features(package)),
+            },
+            flags=self._flags,
             sources=Tree("" if where == "." else where, package.inputs),
-            needs=tuple(needs.values()),
-            dep_files=(
-                f"{OUT_DIR}/{target.crate_name}{suffix}.d",
-                *((f"{OUT_DIR}/{told}",) if tells else ()),
-            ),
-            tells=tells or not links,
-            libraries=(
-                *link_search.folders_named(self._flags),
-                *(self._tools.link.folders if links else ()),
-            ),
-            linked=tuple(link_search.libraries_named(self._flags)),
-            files=tuple(link_search.files_named(self._flags)),
-            known=(self._tools.sysroot,) if self._tools.sysroot else (),
-            places=outputs if where in self._project.selected else {},
+            env=self._env(package, where, target),
+            cwd=self._cwd,
+            externs=tuple(externs),
+            needs=needs,
+            platform=self._tools.triple,
+            placed_as=target.name if where in self._project.selected else None,
         )
+        action = self.actions[crate.id] = compile_action(crate, self._tools)
         if target.kind == "lib":
-            library = next((one for one in outputs if one.endswith(".rlib")), None)
+            library = next((one for one in action.outputs if one.endswith(".rlib")), None)
             self._behind[where] = dict(needs)
             if library is not None:
-                own = Need(action_id, library, f"{DEPS_DIR}/{posixpath.basename(library)}")
-                self._behind[where][action_id] = own
+                own = Need(action.id, library, f"{DEPS_DIR}/{posixpath.basename(library)}")
+                self._behind[where][action.id, library] = own
 
-    def _externs(self, where: str, target: Target) -> tuple[list[str], dict[str, Need]]:
-        """Return the options that name what this crate uses, and all that is needed for them."""
+    def _externs(
+        self, where: str, target: Target
+    ) -> tuple[list[tuple[str, str]], dict[tuple[str, str], Need]]:
+        """Return the names and files of what this crate uses, and all that is needed for them."""
         package = self._project.packages[where]
-        externs: list[str] = []
-        needs: dict[str, Need] = {}
+        externs: list[tuple[str, str]] = []
+        needs: dict[tuple[str, str], Need] = {}
         used = [
             (one.name if one.name != one.package else "", self._project.links[where][one.name])
             for one in package.dependencies
@@ -231,7 +181,7 @@ class _Planner:
                 raise Unsupported(f"{other}/Cargo.toml", f"depending on a library of type {types}")
             needs.update(self._behind[other])
             called = (renamed or library.crate_name).replace("-", "_")
-            externs += ["--extern", f"{called}={posixpath.relpath(own[0].path, self._cwd or '.')}"]
+            externs.append((called, own[0].path))
         return externs, needs
 
     def _env(self, package: Package, where: str, target: Target) -> dict[str, str]:
@@ -267,37 +217,3 @@ def _numbers(version: str) -> list[int]:
 def _id(package: Package, where: str, target: Target) -> str:
     place = "" if where == "." else f" ({where})"
     return f"{package.name}{place} {target.kind} {target.name}"
-
-
-def _outputs(target: Target, tag: str, triple: str) -> dict[str, str]:
-    """Return what is made, and what the user finds it as."""
-    if target.kind == "bin":
-        return {f"{OUT_DIR}/{target.crate_name}": target.name}
-    shared = "dylib" if "-apple-" in triple else "so"
-    endings = {"lib": "rlib", "rlib": "rlib", "staticlib": "a", "cdylib": shared}
-    return {
-        f"{OUT_DIR}/lib{target.crate_name}-{tag}.{ending}": f"lib{target.crate_name}.{ending}"
-        for ending in dict.fromkeys(endings[one] for one in target.crate_types)
-    }
-
-
-def _check_cfg(package: Package) -> list[str]:
-    values = ", ".join(f'"{one}"' for one in sorted(known_features(package)))
-    return ["--check-cfg", "cfg(docsrs,test)", "--check-cfg", f"cfg(feature, values({values}))"]
-
-
-def _parts(
-    package: Package, target: Target, tools: RustTools, options: Mapping[str, Sequence[str]], *, links: bool
-) -> dict[str, str]:
-    return {
-        "compiler": tools.rustc.identity,
-        **(
-            {"linker": tools.linker.identity, "tool chain": tools.link.identity, **tools.env} if links else {}
-        ),
-        **({"processor": tools.processor} if tools.processor else {}),
-        **({BOOTSTRAP: tools.bootstrap} if tools.bootstrap else {}),
-        "platform": tools.triple,
-        "edition": package.edition,
-        "crate": f"{target.crate_name} {' '.join(target.crate_types)} {target.path}",
-        **{name: " ".join(words) for name, words in options.items()},
-    }

@@ -20,7 +20,7 @@ from vx.project.c_includes import Folders
 from vx.project.c_plan import CTools
 from vx.project.environment import BOOTSTRAP, search_variables
 from vx.project.link_search import Link
-from vx.project.rust_plan import RustTools
+from vx.project.rust_compile import RustTools
 from vx.project.toolchain import Chain, ToolMissing, job_environment, run, state_of
 
 Value = TypeVar("Value")
@@ -78,6 +78,33 @@ class Tools:
             search_variables(env),
             processor.described() if native else "",
             env.get(BOOTSTRAP, ""),
+        )
+
+    def cargo(self, env: Mapping[str, str], sysroot: str) -> Tool | None:
+        """Return cargo: the one beside the compiler, or the one on the PATH; None where there is none."""
+        path = f"{sysroot}/bin/cargo"
+        found = path if sysroot and os.access(path, os.X_OK) else find("cargo", env)
+        if found is None:
+            return None
+        told = self._once(("cargo", found), (found,), lambda: ask([found, "--version"], env)).strip()
+        return Tool(found, told, " ".join(told.split()[:2]))
+
+    def cfgs(self, rust: RustTools, target: str, flags: Sequence[str]) -> str:
+        """Return the conditions that hold on a platform, as rustc prints them.
+
+        Args:
+            rust: the compiler.
+            target: the platform; "" for this machine's.
+            flags: RUSTFLAGS.
+
+        Raises:
+            ToolMissing: the compiler does not know the platform.
+        """
+        words = [*(["--target", target] if target else []), *flags]
+        return self._once(
+            ("cfgs", rust.rustc.identity, *words),
+            (rust.rustc.path,),
+            lambda: ask([rust.rustc.path, "--print", "cfg", *words], job_environment({})),
         )
 
     def c(self, env: Mapping[str, str]) -> CTools:

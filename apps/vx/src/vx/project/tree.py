@@ -16,12 +16,13 @@ MADE_BY_BUILDS: Final = frozenset(("target", "node_modules", "__pycache__"))
 MAX_FILES: Final = 20_000
 
 
-def files_below(directory: str, *, stop_at: str = "") -> list[str]:
+def files_below(directory: str, *, stop_at: str = "", whole: bool = False) -> list[str]:
     """Return the files below `directory`, as relative paths, sorted.
 
     Args:
         directory: absolute.
         stop_at: the name of a file that marks a directory below as another package's.
+        whole: whether hidden files count, too, and folders that are called like those that builds make.
 
     Raises:
         OSError: a directory cannot be read.
@@ -35,10 +36,10 @@ def files_below(directory: str, *, stop_at: str = "") -> list[str]:
         if inside and stop_at and any(one.name == stop_at for one in entries):
             continue
         for entry in entries:
-            if entry.name.startswith("."):
+            if entry.name.startswith(".") and not whole:
                 continue
             if entry.is_dir(follow_symlinks=False):
-                if entry.name not in MADE_BY_BUILDS:
+                if whole or entry.name not in MADE_BY_BUILDS or (inside and entry.name == "target"):
                     waiting.append(f"{inside}{entry.name}/")
             elif entry.is_file():
                 found.append(inside + entry.name)

@@ -264,6 +264,7 @@ class _Performance:
             wall_ms=wall_ms,
             cpu_ms=ended.cpu_ms,
             max_rss_kib=ended.rss_kib,
+            root=scratch.root,
         )
 
     async def close(self) -> None:

@@ -1,0 +1,248 @@
+"""From a directory and a request to a plan: which kind of project it is, and who reads it.
+
+Owns the choice.  A Rust project whose manifests say all (path dependencies alone) is read here and needs no
+cargo; any other is resolved by cargo.  What neither does is refused before anything runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from vx.cargo import plan as cargo_plan
+from vx.cargo.ask import Cargo, Question
+from vx.cargo.graph import CargoPackage, Graph
+from vx.cargo.packages import is_release, read_packages, workspace_root
+from vx.cargo.surroundings import Setting
+from vx.project import c_files, c_plan, environment, rust_files, rust_plan
+from vx.project.action import Plan, Tool
+from vx.project.errors import ProjectInvalid, Unsupported
+from vx.project.features import Wanted
+from vx.project.profile import DEV, RELEASE
+from vx.project.rust_compile import RustTools
+from vx.project.toolchain import ToolMissing
+from vx.project.tools import Tools
+
+# Of a profile or a platform: each is a folder's name, too.
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+# Tables of a cargo configuration that cargo follows when it resolves a project.
+FOLLOWED: Final = frozenset(("profile", "patch", "paths"))
+
+
+class NoProject(Exception):
+    """There is no project in a directory, nor above it; the text says so."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What was asked for; see `Aether.build`."""
+
+    directory: str
+    environment: dict[str, str]
+    umask: int
+    profile: str
+    packages: tuple[str, ...] = ()
+    workspace: bool = False
+    wanted: Wanted = Wanted()
+    targets: tuple[str, ...] = ()
+    platform: str = ""
+    locked: bool = False
+    offline: bool = False
+    why_not: bool = False
+
+
+class Planner:
+    """Reads projects.
+
+    Args:
+        tools: the compilers.
+        cargo: what cargo said of projects.
+    """
+
+    def __init__(self, tools: Tools, cargo: Cargo) -> None:
+        self._tools = tools
+        self._cargo = cargo
+
+    def plan(self, directory: str, request: Request, fetching: Callable[[], None]) -> Plan:
+        """Return the plan of the project in a directory.
+
+        Args:
+            directory: has a manifest; absolute.
+            request: what was asked for.
+            fetching: is called before anything is fetched.
+
+        Raises:
+            ProjectInvalid, ToolMissing, OSError: it cannot be built.
+        """
+        if os.path.exists(f"{directory}/{c_files.MANIFEST}"):
+            return self._plan_c(directory, request)
+        environment.check_rust(request.environment)
+        plan = self._plan_rust(directory, request, fetching)
+        return msgspec.structs.replace(plan, variables=environment.readable(request.environment))
+
+    def why_not(self, directory: str, request: Request, fetching: Callable[[], None]) -> list[str]:
+        """Return all that keeps a project from being built, as far as it can be known before.
+
+        Args: as `plan`.
+        """
+        env = request.environment
+        found: list[Exception] = []
+        is_rust = not os.path.exists(f"{directory}/{c_files.MANIFEST}")
+        if is_rust:
+            found += environment.refused_of_rust(env)
+            found += rust_files.refused_configs(directory, cargo_home(env), FOLLOWED)
+        try:
+            self.plan(directory, request, fetching)
+        except (ProjectInvalid, ToolMissing, OSError) as error:
+            found.append(error)
+            if is_rust:
+                found += self._refused_units(directory, request, fetching)
+        return list(dict.fromkeys(map(str, found)))
+
+    def project_dir_of(self, directory: str) -> str:
+        """Return where a project's `.vx` is, also of one that cannot be built."""
+        try:
+            return (
+                directory if os.path.exists(f"{directory}/{c_files.MANIFEST}") else workspace_root(directory)
+            )
+        except (ProjectInvalid, OSError):
+            return directory
+
+    def _refused_units(
+        self, directory: str, request: Request, fetching: Callable[[], None]
+    ) -> list[Exception]:
+        flags = environment.rust_flags(request.environment)
+        try:
+            graph, packages, *_ = self._graph(directory, request, flags, None, fetching)
+        except (ProjectInvalid, ToolMissing, OSError) as error:
+            return [error]
+        return [*cargo_plan.refused(graph, packages)]
+
+    # --- Rust -------------------------------------------------------------------------------------
+
+    def _plan_rust(self, directory: str, request: Request, fetching: Callable[[], None]) -> Plan:
+        env = request.environment
+        plain = request.profile in (DEV, RELEASE) and not (request.targets or request.platform)
+        flags = environment.rust_flags(env)
+        refused: Unsupported | None = None
+        if plain:
+            try:
+                project = rust_files.open_project(
+                    directory,
+                    cargo_home=cargo_home(env),
+                    packages=request.packages,
+                    workspace=request.workspace,
+                )
+                tools = self._tools.rust(env, project.project_dir, flags)
+                return rust_plan.plan(project, tools, request.profile, request.wanted, flags)
+            except Unsupported as error:
+                refused = error
+        return self._plan_by_cargo(directory, request, flags, refused, fetching)
+
+    def _plan_by_cargo(
+        self,
+        directory: str,
+        request: Request,
+        flags: Sequence[str],
+        refused: Unsupported | None,
+        fetching: Callable[[], None],
+    ) -> Plan:
+        root = workspace_root(directory)
+        rust_files.check_configs(directory, cargo_home(request.environment), FOLLOWED)
+        graph, packages, tools, cargo = self._graph(directory, request, flags, refused, fetching)
+        own = [one.directory for one in packages.values() if one.id.is_path]
+        platforms = {unit.platform or "" for unit in graph.units}
+        setting = Setting(
+            project_dir=root,
+            root=os.path.commonpath([root, *own]),
+            profile=request.profile,
+            is_release=is_release(root, request.profile),
+            tools=tools,
+            cargo=cargo.path,
+            cfgs={one: self._tools.cfgs(tools, one, flags) for one in platforms},
+            flags=tuple(flags),
+            target=request.platform,
+        )
+        return cargo_plan.plan(graph, packages, setting)
+
+    def _graph(
+        self,
+        directory: str,
+        request: Request,
+        flags: Sequence[str],
+        refused: Unsupported | None,
+        fetching: Callable[[], None],
+    ) -> tuple[Graph, dict[str, CargoPackage], RustTools, Tool]:
+        """Return what cargo says of a project, and with what it is compiled."""
+        env = request.environment
+        for what, value in (("--profile", request.profile), ("--target", request.platform)):
+            if value and not _NAME.fullmatch(value):
+                raise ProjectInvalid(f"{directory}/{rust_files.MANIFEST}", f"{what} {value!r} is no name")
+        tools = self._tools.rust(env, workspace_root(directory), flags)
+        cargo = self._tools.cargo(env, tools.sysroot)
+        if cargo is None:
+            raise refused or ToolMissing("cargo is not on the PATH: install Rust (https://rustup.rs)")
+        question = Question(directory, _options(request), request.locked, request.offline)
+        # Empty, a wrapper that a configuration names is not run.
+        own = {"RUSTC": tools.rustc.path, "RUSTC_WRAPPER": "", "RUSTC_WORKSPACE_WRAPPER": ""}
+        graph = self._cargo.graph(question, cargo, {**env, **own}, fetching)
+        return graph, read_packages(graph), tools, cargo
+
+    # --- C ----------------------------------------------------------------------------------------
+
+    def _plan_c(self, directory: str, request: Request) -> Plan:
+        if request.packages or request.workspace or request.wanted != Wanted():
+            raise ProjectInvalid(f"{directory}/{c_files.MANIFEST}", "has neither packages nor features")
+        project = c_files.open_project(directory)
+        env = request.environment
+        environment.check_c(env)
+        given = [tuple(env.get(name, "").split()) for name in ("CFLAGS", "CXXFLAGS", "LDFLAGS", "CPPFLAGS")]
+        flags = c_plan.Flags(given[3] + given[0], given[3] + given[1], given[2])
+        tools = self._tools.c(request.environment)
+        return c_plan.plan(project.manifest, directory, project.sources, tools, request.profile, flags)
+
+
+def cargo_home(env: Mapping[str, str]) -> str:
+    """Return where cargo keeps its configuration, for a caller's environment."""
+    return env.get("CARGO_HOME") or f"{env.get('HOME', '')}/.cargo"
+
+
+def _options(request: Request) -> tuple[str, ...]:
+    """Return the options of `cargo build` that say the same as a request."""
+    wanted = request.wanted
+    return (
+        "--profile",
+        request.profile,
+        *(["--target", request.platform] if request.platform else []),
+        *(word for one in request.packages for word in ("-p", one)),
+        *(["--workspace"] if request.workspace else []),
+        *(word for one in wanted.names for word in ("-F", one)),
+        *([] if wanted.default else ["--no-default-features"]),
+        *(["--all-features"] if wanted.all else []),
+        *request.targets,
+    )
+
+
+def find_project(directory: str) -> str:
+    """Return the nearest directory, at or above this one, that is a project.
+
+    Raises:
+        NoProject: none is.
+    """
+    above = directory
+    while True:
+        found = [
+            name for name in (rust_files.MANIFEST, c_files.MANIFEST) if os.path.isfile(f"{above}/{name}")
+        ]
+        if len(found) > 1:
+            raise ProjectInvalid(
+                f"{above}/{found[0]}", f"is beside a {found[1]}: one project has one of them"
+            )
+        if found:
+            return above
+        if above == (parent := os.path.dirname(above)):
+            raise NoProject(f"{directory}: no Cargo.toml and no vx.toml, here or in a directory above")
+        above = parent

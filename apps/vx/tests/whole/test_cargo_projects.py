@@ -1,0 +1,359 @@
+"""Projects that cargo resolves: registries, build scripts, procedural macros, platforms, profiles."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+PLAIN = '[package]\nname = "{name}"\nversion = "{version}"\nedition = "2021"\n'
+
+
+@pytest.fixture
+def cargo(rust):
+    """The command, where there is a cargo."""
+    if shutil.which("cargo") is None:
+        pytest.skip("no cargo on the PATH: install Rust to run this")
+    rust.env |= {"CARGO_NET_OFFLINE": "true"}
+    return rust
+
+
+def package(
+    project, where: str, name: str, manifest: str = "", lib: str = "", version: str = "1.0.0"
+) -> None:
+    """Write a package of one library."""
+    project.write(f"{where}/Cargo.toml", PLAIN.format(name=name, version=version) + manifest)
+    project.write(f"{where}/src/lib.rs", lib)
+
+
+def vendored(
+    project, name: str, version: str = "1.0.0", manifest: str = "", lib: str = "", **files: str
+) -> None:
+    """Write a package into the project's own directory source."""
+    where = f"vendor/{name}-{version}"
+    package(project, where, name, manifest, lib, version)
+    for file, text in files.items():
+        project.write(f"{where}/{file.replace('__', '/').replace('_rs', '.rs')}", text)
+    project.write(f"{where}/.cargo-checksum.json", '{"package": null, "files": {}}')
+    project.write(
+        ".cargo/config.toml",
+        '[source.crates-io]\nreplace-with = "here"\n[source.here]\ndirectory = "vendor"\n',
+    )
+
+
+def run_by_cargo(project, name: str = "hello", *words: str) -> str:
+    """Build with cargo, and return what the program prints."""
+    target = project.path.parent / "by-cargo"
+    env = {**project.app.env, "CARGO_TARGET_DIR": str(target)}
+    subprocess.run(["cargo", "build", "--offline", *words], cwd=project.path, env=env, check=True)
+    return subprocess.run([target / "debug" / name], capture_output=True, text=True, check=True).stdout
+
+
+SCRIPT = """
+use std::{env, fs, path::Path};
+fn main() {
+    println!("cargo::rerun-if-changed=words.txt");
+    println!("cargo::rerun-if-env-changed=WHO");
+    println!("cargo::rustc-check-cfg=cfg(told)");
+    println!("cargo::rustc-cfg=told");
+    println!("cargo:rustc-env=SAID={}", env::var("CARGO_PKG_VERSION").unwrap());
+    let words = fs::read_to_string("words.txt").unwrap();
+    let who = env::var("WHO").unwrap_or("nobody".into());
+    let out = Path::new(&env::var("OUT_DIR").unwrap()).join("made.rs");
+    fs::write(out, format!("const MADE: &str = {:?};", format!("{} {}", words.trim(), who))).unwrap();
+}
+"""
+MADE = """
+include!(concat!(env!("OUT_DIR"), "/made.rs"));
+fn main() { println!("{} {} {}", MADE, env!("SAID"), cfg!(told)); }
+"""
+
+
+def test_a_build_script_runs_when_it_says_so_and_only_then(cargo) -> None:
+    project = cargo.crate(main=MADE)
+    project.write("build.rs", SCRIPT)
+    project.write("words.txt", "one")
+    project.write("other.txt", "x")
+    assert project.executed() == 3
+    assert project.run("hello") == "one nobody 0.1.0 true\n"
+    assert project.executed() == 0
+    project.write("other.txt", "y")
+    assert project.executed() == 0
+    project.write("words.txt", "two")
+    assert project.executed() == 2
+    assert project.run("hello") == "two nobody 0.1.0 true\n" == run_by_cargo(project)
+    assert project.executed(WHO="me") == 2
+    assert project.run("hello") == "two me 0.1.0 true\n"
+    project.write("words.txt", "one")
+    assert project.executed() == 0
+    assert project.run("hello") == "one nobody 0.1.0 true\n"
+
+
+def test_a_build_script_that_names_nothing_depends_on_every_name_in_its_package(cargo) -> None:
+    main = 'fn main() { println!("{}", env!("COUNT")); }'
+    project = cargo.crate(main=main)
+    project.write(
+        "build.rs",
+        'fn main() { println!("cargo:rustc-env=COUNT={}", std::fs::read_dir("data").unwrap().count()); }',
+    )
+    project.write("data/one", "")
+    project.build()
+    assert project.run("hello") == "1\n"
+    project.write("data/two", "")
+    project.build()
+    assert project.run("hello") == "2\n"
+
+
+def test_a_build_script_that_fails_says_what_it_said(cargo) -> None:
+    project = cargo.crate()
+    project.write("build.rs", 'fn main() { println!("cargo::error=no compiler"); panic!("give up"); }')
+    done = project.vx("build")
+    assert done.code == 1
+    assert "error: hello (run of the build script): no compiler" in done.err
+    assert "give up" in done.err
+
+
+def test_what_a_script_of_links_says_reaches_those_that_depend_on_it(cargo) -> None:
+    project = cargo.crate(
+        main='fn main() { println!("{}", env!("ROOT")); }',
+        manifest='[dependencies]\nlow = { path = "low" }\n',
+    )
+    package(project, "low", "low", 'links = "deep-c"\n')
+    project.write("low/build.rs", 'fn main() { println!("cargo::metadata=some-root=here"); }')
+    project.write(
+        "build.rs",
+        'fn main() { println!("cargo:rustc-env=ROOT={}", std::env::var("DEP_DEEP_C_SOME_ROOT").unwrap()); }',
+    )
+    project.build()
+    assert project.run("hello") == "here\n" == run_by_cargo(project)
+
+
+NATIVE = """
+use std::{env, fs, process::Command};
+fn main() {
+    println!("cargo:rerun-if-changed=seven.c");
+    let out = env::var("OUT_DIR").unwrap();
+    let made = Command::new("cc").args(["-c", "seven.c", "-o"]).arg(format!("{out}/seven.o")).status();
+    assert!(made.unwrap().success());
+    let (library, object) = (format!("{out}/libseven.a"), format!("{out}/seven.o"));
+    let packed = Command::new("ar").args(["crs", &library, &object]).status();
+    assert!(packed.unwrap().success());
+    fs::remove_file(format!("{out}/seven.o")).unwrap();
+    println!("cargo:rustc-link-search=native={out}");
+    println!("cargo:rustc-link-lib=static=seven");
+}
+"""
+
+
+def test_a_library_of_c_that_a_script_makes_is_linked_into_the_program(cargo) -> None:
+    project = cargo.crate(
+        main='fn main() { println!("{}", low::seven()); }',
+        manifest='[dependencies]\nlow = { path = "low" }\n',
+    )
+    package(
+        project, "low", "low", 'links = "seven"\n',
+        'extern "C" { #[link_name = "seven"] fn c() -> i32; }\npub fn seven() -> i32 { unsafe { c() } }\n',
+    )  # fmt: skip
+    project.write("low/build.rs", NATIVE)
+    project.write("low/seven.c", "int seven(void) { return 7; }\n")
+    project.build()
+    assert project.run("hello") == "7\n"
+    project.write("low/seven.c", "int seven(void) { return 8; }\n")
+    project.build()
+    assert project.run("hello") == "8\n" == run_by_cargo(project)
+
+
+MACRO = """
+use proc_macro::TokenStream;
+#[proc_macro] pub fn word(_: TokenStream) -> TokenStream {
+    let path = std::env::var("CARGO_MANIFEST_DIR").unwrap() + "/word.txt";
+    format!("{:?}", std::fs::read_to_string(path).unwrap()).parse().unwrap()
+}
+"""
+
+
+def test_what_a_procedural_macro_reads_counts(cargo) -> None:
+    project = cargo.crate(
+        main='fn main() { print!("{}", mac::word!()); }', manifest='[dependencies]\nmac = { path = "mac" }\n'
+    )
+    package(project, "mac", "mac", "[lib]\nproc-macro = true\n", MACRO)
+    project.write("word.txt", "one")
+    assert project.executed() == 2
+    assert project.run("hello") == "one"
+    project.write("word.txt", "two")
+    assert project.executed() == 1
+    assert project.run("hello") == "two" == run_by_cargo(project)
+
+
+def test_another_clone_builds_nothing_again(cargo) -> None:
+    project = cargo.crate(
+        main='fn main() { println!("{} {}", low::NUMBER, mac::three!()); }',
+        manifest='[dependencies]\nlow = "1"\nmac = "1"\n',
+    )
+    script = 'fn main() { println!("cargo:rustc-env=N=4"); println!("cargo:rerun-if-changed=build.rs"); }'
+    vendored(project, "low", lib='pub const NUMBER: &str = env!("N");', build_rs=script)
+    three = (
+        "use proc_macro::*;\n"
+        '#[proc_macro] pub fn three(_: TokenStream) -> TokenStream { "3".parse().unwrap() }'
+    )
+    vendored(project, "mac", manifest="[lib]\nproc-macro = true\n", lib=three)
+    assert project.executed() == 5
+    assert project.run("hello") == "4 3\n"
+    other = cargo.project("clone")
+    shutil.copytree(project.path, other.path, dirs_exist_ok=True)
+    shutil.rmtree(other.path / ".vx")
+    assert other.executed() == 0
+    assert other.run("hello") == "4 3\n"
+
+
+def test_dependencies_as_cargo_resolves_them(cargo) -> None:
+    """Of a registry, renamed, optional, of one platform, and with features that resolver 2 keeps apart."""
+    project = cargo.crate(
+        main='fn main() { println!("{} {} {}", other::WHICH, here::NAME, cfg!(feature = "more")); }',
+        manifest=(
+            '[features]\ndefault = ["more"]\nmore = ["dep:extra"]\n'
+            '[dependencies]\nother = { package = "low", version = "1" }\n'
+            'extra = { version = "1", optional = true }\n'
+            "[target.'cfg(all(unix, not(windows)))'.dependencies]\nhere = \"1\"\n"
+            "[target.'cfg(windows)'.dependencies]\nthere = \"1\"\n"
+            '[build-dependencies]\nother = { package = "low", version = "1", features = ["loud"] }\n'
+        ),
+    )
+    project.write("build.rs", 'fn main() { assert_eq!(other::WHICH, "loud"); }')
+    which = 'pub const WHICH: &str = if cfg!(feature = "loud") { "loud" } else { "quiet" };'
+    vendored(project, "low", manifest="[features]\nloud = []\n", lib=which)
+    vendored(project, "here", lib='pub const NAME: &str = "unix";')
+    vendored(project, "there", lib='compile_error!("not here");')
+    vendored(project, "extra")
+    project.build()
+    assert project.run("hello") == "quiet unix true\n" == run_by_cargo(project)
+    project.build("--no-default-features")
+    assert project.run("hello") == "quiet unix false\n"
+
+
+def test_a_patch_takes_the_place_of_a_crate(cargo) -> None:
+    project = cargo.crate(
+        main='fn main() { println!("{}", low::WHICH); }',
+        manifest='[dependencies]\nlow = "1"\n[patch.crates-io]\nlow = { path = "mine" }\n',
+    )
+    vendored(project, "low", lib='pub const WHICH: &str = "theirs";')
+    package(project, "mine", "low", lib='pub const WHICH: &str = "mine";', version="1.0.1")
+    project.build()
+    assert project.run("hello") == "mine\n"
+
+
+def test_a_git_dependency_that_cargo_has_fetched(cargo) -> None:
+    if shutil.which("git") is None:
+        pytest.skip("no git on the PATH: install it to run this")
+    theirs = cargo.project("theirs")
+    package(theirs, ".", "low", lib="pub const N: u32 = 5;")
+    who = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "init.defaultBranch=main"]
+    for words in (["init", "-q"], ["add", "."], [*who, "commit", "-q", "-m", "x"]):
+        subprocess.run(["git", *(who if words[0] == "init" else []), *words], cwd=theirs.path, check=True)
+    project = cargo.crate(
+        main='fn main() { println!("{}", low::N); }',
+        manifest=f'[dependencies]\nlow = {{ git = "file://{theirs.path}" }}\n',
+    )
+    assert "cargo says: " in project.fails("--offline")
+    project.build(CARGO_NET_OFFLINE="false")
+    assert project.run("hello") == "5\n"
+    shutil.rmtree(theirs.path)
+    assert project.executed("--offline") == 0
+
+
+def test_profiles_of_ones_own_and_of_one_package(cargo) -> None:
+    main = 'fn main() { println!("{} {}", cfg!(debug_assertions), low::CHECKED); }'
+    project = cargo.crate(
+        main=main,
+        manifest=(
+            '[dependencies]\nlow = { path = "low" }\n'
+            '[profile.quick]\ninherits = "release"\nopt-level = 1\n'
+            "[profile.dev.package.low]\ndebug-assertions = false\n"
+        ),
+    )
+    package(project, "low", "low", lib="pub const CHECKED: bool = cfg!(debug_assertions);")
+    project.build()
+    assert project.run("hello") == "true false\n"
+    project.build("--profile", "quick")
+    assert project.run("hello", "quick") == "false false\n"
+    assert "profile `none` is not defined" in project.fails("--profile", "none")
+    assert "is no name" in project.fails("--profile", "../up")
+
+
+def test_only_the_targets_that_are_named(cargo) -> None:
+    project = cargo.crate(manifest="[dev-dependencies]\nlow = { path = 'low' }\n")
+    package(project, "low", "low", lib="pub const N: u32 = 5;")
+    project.write("src/bin/other.rs", 'fn main() { println!("other"); }')
+    project.write("examples/show.rs", 'fn main() { println!("show {}", low::N); }')
+    project.write(
+        "tests/all.rs", '#[test] fn five() { assert_eq!(low::N, 5); let _ = env!("CARGO_BIN_EXE_other"); }'
+    )
+    names = [os.path.basename(one) for one in project.build("--bin", "other")["outputs"]]
+    assert names == ["other"]
+    project.build("--example", "show")
+    assert project.run("examples/show") == "show 5\n"
+    project.build("--test", "all")
+    assert "1 passed" in project.run("tests/all")
+    assert "no bin target named `none`" in project.fails("--bin", "none")
+
+
+def test_a_platform_that_is_named(cargo) -> None:
+    project = cargo.crate(main='fn main() { println!("{}", env!("FOR")); }')
+    project.write(
+        "build.rs", 'fn main() { println!("cargo:rustc-env=FOR={}", std::env::var("TARGET").unwrap()); }'
+    )
+    done = subprocess.run(["rustc", "-vV"], env=cargo.env, capture_output=True, text=True, check=True)
+    host = done.stdout
+    (triple,) = [line.removeprefix("host: ") for line in host.splitlines() if line.startswith("host: ")]
+    project.build("--target", triple)
+    assert project.run("hello") == f"{triple}\n"
+    assert "no-such-platform" in project.fails("--target", "no-such-platform")
+
+
+def test_a_dylib_is_put_beside_the_program_that_needs_it(cargo) -> None:
+    project = cargo.crate(
+        main='fn main() { println!("{}", low::five()); }', manifest='[dependencies]\nlow = { path = "low" }\n'
+    )
+    package(project, "low", "low", '[lib]\ncrate-type = ["dylib"]\n', "pub fn five() -> u32 { 5 }")
+    names = {os.path.basename(one) for one in project.build()["outputs"]}
+    assert names == {"hello", "liblow.so"}
+
+
+def test_a_lock_that_would_change_is_left_alone_when_it_is_locked(cargo) -> None:
+    project = cargo.crate(manifest='[dependencies]\nlow = "1"\n')
+    vendored(project, "low")
+    assert "lock file" in project.fails("--locked")
+    assert not (project.path / "Cargo.lock").exists()
+    project.build()
+    before = (project.path / "Cargo.lock").read_text()
+    project.build("--locked")
+    assert (project.path / "Cargo.lock").read_text() == before
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_written_through(cargo) -> None:
+    project = cargo.crate(manifest='[dependencies]\nlow = "1"\n')
+    vendored(project, "low")
+    victim = project.path.parent / "victim"
+    victim.write_text("")
+    (project.path / "Cargo.lock").symlink_to(victim)
+    assert "lock file" in project.fails()
+    assert not victim.read_text()
+
+
+def test_why_not_lists_all_that_would_be_refused(cargo) -> None:
+    project = cargo.crate(manifest='[profile.dev]\nsplit-debuginfo = "packed"\n')
+    project.write(".cargo/config.toml", '[env]\nX = "1"\n[build]\nrustc = "mine"\n')
+    done = project.vx("build", "--why-not", RUSTC_WRAPPER="x")
+    assert done.code == 1
+    lines = done.out.splitlines()
+    assert len(lines) == 4, done
+    for what in ("RUSTC_WRAPPER", "[env]", "build.rustc", "split-debuginfo 'packed'"):
+        assert any(what in line for line in lines), what
+    assert not (project.path / ".vx").exists()
+    project.write(".cargo/config.toml", "")
+    project.write("Cargo.toml", PLAIN.format(name="hello", version="0.1.0"))
+    done = project.vx("build", "--why-not")
+    assert (done.code, done.out) == (0, "vx builds all of it\n")
+    assert cargo.state()["compilations"] == 0
