@@ -132,12 +132,20 @@ def of_environment(environ: Mapping[str, str]) -> Http | None:
     said = environ.get(VARIABLE, "").strip()
     if said.lower() in _OFF:
         return None
+    return of_text(said, VARIABLE, beyond_loopback=environ.get(BEYOND_VARIABLE, "").strip().lower() == "yes")
+
+
+def of_text(said: str, where: str, *, beyond_loopback: bool = False) -> Http:
+    """Return what `on`, a port, or ADDRESS:PORT means.
+
+    Raises:
+        ArgumentInvalid: `where` says something else.
+    """
     if said.lower() in ("on", "yes"):
         return Http()
     address, _, digits = said.rpartition(":")
     if not digits.isascii() or not digits.isdigit() or len(digits) > 5:
         near = did_you_mean(said, ("on", "off"), "it takes")
-        raise faults.ArgumentInvalid(VARIABLE, f"{said!r} is no address such as 127.0.0.1:7654 ({near})")
-    beyond = environ.get(BEYOND_VARIABLE, "").strip().lower() == "yes"
+        raise faults.ArgumentInvalid(where, f"{said!r} is no address such as 127.0.0.1:7654 ({near})")
     bind = address.strip("[]") or "127.0.0.1"
-    return Http(port=int(digits), bind=bind, beyond_loopback=beyond)
+    return Http(port=int(digits), bind=bind, beyond_loopback=beyond_loopback)

@@ -87,3 +87,4 @@ class FileForm(msgspec.Struct):
     environment: dict[str, str] = {}
     inherit: list[str] = []
     log_bytes: int = LOG_FILE_BYTES
+    http: bool | int | str = False

@@ -24,7 +24,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from daemonry.errors import ConfigError
+from daemonry.daemon.http_settings import Http, of_text
+from daemonry.errors import ArgumentInvalid, ConfigError
 from daemonry.home import order
 from daemonry.home.form import FileForm, ServiceForm
 from daemonry.home.service import FILE_NAME, RESERVED, HomeFile
@@ -78,8 +79,20 @@ class _Reader:
         services = {one.name: reader.read(one) for one in instances}
         needs = {name: service.needs for name, service in services.items()}
         return HomeFile(
-            self._source.path, {name: services[name] for name in order.in_order(needs)}, self._form.log_bytes
+            self._source.path,
+            {name: services[name] for name in order.in_order(needs)},
+            self._form.log_bytes,
+            self._http(),
         )
+
+    def _http(self) -> Http | None:
+        said = self._form.http
+        if said is False:
+            return None
+        try:
+            return of_text("on" if said is True else str(said), "http")
+        except ArgumentInvalid as error:
+            raise self._error(("http",), error.reason) from None
 
     def _error(self, where: KeyPath, reason: str) -> ConfigError:
         return self._source.error(where, reason)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from daemonry.daemon.http_settings import Http
 from daemonry.home.policy import Policy
 from daemonry.home.schedule import Schedule
 
@@ -147,11 +148,13 @@ class HomeFile:
         path: the file.
         services: its services by name, each after those that it needs.
         log_bytes: how large a log may become before it is rotated.
+        http: where the supervisor answers HTTP; None for nowhere.
     """
 
     path: str
     services: Mapping[str, Service]
     log_bytes: int
+    http: Http | None = None
 
     @property
     def needs(self) -> dict[str, tuple[str, ...]]:

@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from daemonry.clock import Deadline
 from daemonry.errors import AlreadyRunning, ConfigError, DaemonryError, Refused, UnsafePath
@@ -41,6 +41,10 @@ from daemonry.service.server.builtin import Control, VarlinkService
 from daemonry.service.server.dispatch import Calls
 from daemonry.service.server.server import Server
 from daemonry.version import __version__
+
+if TYPE_CHECKING:
+    from daemonry.daemon.http_settings import Http
+    from daemonry.home.http import HttpOfHome
 
 logger = logging.getLogger("daemonry.home")
 
@@ -84,6 +88,7 @@ class Supervisor:
         self._report = report or Reporter(None)
         self._lock: Lock | None = None
         self._server: Server | None = None
+        self._http: HttpOfHome | None = None
         self._hurried = False
         self._made = False
         self._reloading = asyncio.Lock()
@@ -124,7 +129,10 @@ class Supervisor:
         atomic_file.sweep(os.path.dirname(self.home.path(RESERVED, "json")))
         adopted = await self._clear_leftovers()
         self._enter("bind")
-        self._server = Server(self.home.endpoint, leftovers="refuse", calls=self._calls())
+        calls = self._calls()
+        http = self._http_of(self._file.http, calls)
+        door = None if http is None else http.door
+        self._server = Server(self.home.endpoint, leftovers="refuse", calls=calls, http=door)
         self._server.awaits_notices = True
         self._server.bind()
         serving = asyncio.get_running_loop().create_task(self._server.run(self, self._over))
@@ -134,6 +142,8 @@ class Supervisor:
             self._list()
             self._make_keepers(adopted)
             self._enter("services")
+            if http is not None:
+                http.port.open(http.door.settings, asyncio.get_running_loop())
             self._report.ready({"pid": os.getpid(), "endpoint": str(self.home.endpoint)})
             await self._over.wait()
             await asyncio.gather(*(keeper.close() for keeper in self.fleet.keepers.values()))
@@ -141,6 +151,8 @@ class Supervisor:
         finally:
             self._over.set()
             await serving
+            if http is not None:
+                http.close()
             self._server.cleanup()
             homes.remove(self.home.directory)
             self.files.remove(self.home.path(RESERVED, "json"))
@@ -157,6 +169,21 @@ class Supervisor:
         calls.serve(Control(self, calls.tap, self.fleet.wait_changed, self.home.path(RESERVED, "log")))
         calls.serve(HomeControl(Answers(self.fleet, self._begin_end, self.reload)))
         return calls
+
+    def _http_of(self, settings: Http | None, calls: Calls) -> HttpOfHome | None:
+        if settings is None:
+            return None
+        from daemonry.home.http import http_of_home
+
+        self._http = http_of_home(
+            home=self.home,
+            settings=settings,
+            state=self,
+            fleet=self.fleet,
+            calls=calls,
+            connections=lambda: 0 if self._server is None else self._server.connections,
+        )
+        return self._http
 
     def _list(self) -> None:
         """Let others find the home, and forget daemons that are none of its services any more."""
@@ -386,6 +413,7 @@ class Supervisor:
             "services": len(states),
             "ready": sum(1 for state in states if state in SATISFIED),
             "failed": sum(1 for state in states if state is State.FAILED),
+            **({} if self._http is None else self._http.fields()),
         }
 
     def pause(self) -> None:

@@ -1,7 +1,7 @@
 // A home's services: a graph of what needs what, and a table with what can be done to each.
 
-const GOOD = new Set(["ready", "done"]);
-const BAD = new Set(["failed", "given up", "unhealthy"]);
+const GOOD = new Set(["ready", "done", "idle"]);
+const BAD = new Set(["failed", "unhealthy"]);
 const HOME = "org.daemonry.Home";
 
 const mood = (state) => (GOOD.has(state) ? "good" : BAD.has(state) ? "bad" : "warn");
@@ -27,7 +27,7 @@ function graph(services, { drawn }) {
   const most = Math.max(1, ...rows.map((row) => row.length));
   const places = new Map();
   rows.forEach((row, y) => row.forEach((one, x) => places.set(one.name, [(x + (most - row.length) / 2) * width + 10, y * height + 8])));
-  const svg = drawn("svg", { class: "graph", viewBox: `0 0 ${most * width} ${rows.length * height}`, role: "img", "aria-label": "What needs what; the table has the same" });
+  const svg = drawn("svg", { class: "graph", width: most * width, viewBox: `0 0 ${most * width} ${rows.length * height}`, role: "img", "aria-label": "What needs what; the table has the same" });
   for (const one of services) for (const need of one.needs) {
     const from = places.get(need), to = places.get(one.name);
     if (from && to) svg.append(drawn("path", { d: `M${from[0] + 75} ${from[1] + 32}C${from[0] + 75} ${from[1] + 50} ${to[0] + 75} ${to[1] - 18} ${to[0] + 75} ${to[1]}` }));
@@ -46,7 +46,7 @@ export async function mount(box, page) {
   const { make, call, span, notify, confirmed } = page;
   const picture = make("div");
   const body = make("tbody");
-  box.replaceChildren(make("h2", {}, page.title), picture, make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Services" }, make("table", {},
+  box.replaceChildren(make("h2", {}, page.title), picture, make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of services" }, make("table", {},
     make("thead", {}, make("tr", {}, ...["service", "state", "since", "restarts", "last end", "note", "commands"].map((text) => make("th", { scope: "col" }, text)))), body)));
   const does = async (verb, name) => {
     if (verb !== "Start" && !(await confirmed(`${verb} ${name}?`, verb === "Stop" ? "It ends; what needs it is left alone." : "It ends and is started; return when it is ready.", verb))) return;

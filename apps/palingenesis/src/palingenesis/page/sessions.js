@@ -11,7 +11,7 @@ function line(sessions, { drawn }) {
   const from = now - (HOURS * 3600) / 2;
   const x = (moment) => Math.max(0, Math.min(width, ((moment - from) / (HOURS * 3600)) * width));
   const height = Math.max(1, sessions.length) * row + 16;
-  const svg = drawn("svg", { class: "graph", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Sessions on a time line; the table has the same" });
+  const svg = drawn("svg", { class: "graph", width, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Sessions on a time line; the table has the same" });
   sessions.forEach((one, index) => {
     const y = index * row + 4;
     const began = Date.parse(one.changed_at) / 1000;
@@ -27,7 +27,7 @@ export async function mount(element, page) {
   const picture = make("div");
   const body = make("tbody");
   element.replaceChildren(make("h2", {}, page.title), picture,
-    make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Sessions" }, make("table", {},
+    make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of sessions" }, make("table", {},
       make("thead", {}, make("tr", {}, ...["session", "state", "why", "changed", "next in", "commands"].map((text) => make("th", { scope: "col" }, text)))), body)));
   let shown = [];
   const does = async (word, one) => {

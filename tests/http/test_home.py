@@ -1,0 +1,70 @@
+"""A home's supervisor answers the same routes, and its services are called as any typed method."""
+
+import http.client
+import json
+
+import pytest
+from tests.http.conftest import OverUnix
+
+HOME = """
+http = {http}
+[services.db]
+command = ["sleep", "1000"]
+[services.web]
+command = ["sleep", "1000"]
+needs = ["db"]
+"""
+
+
+@pytest.fixture
+def home(sandbox):
+    directory = sandbox.path / "h"
+    directory.mkdir()
+    (directory / "home.toml").write_text(HOME.format(http="0"))
+    up = sandbox.daemonry("up", "--home", directory)
+    assert up.code == 0, up
+    yield directory
+    assert sandbox.daemonry("down", "--home", directory).code == 0
+    assert not (directory / "home.http.token").exists()
+
+
+def ask(path, verb, where, body=None):
+    connection = OverUnix(path)
+    connection.request(
+        verb, where, None if body is None else json.dumps(body), {"Content-Type": "application/json"}
+    )
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return answer.status, json.loads(text) if text.startswith("{") else text
+
+
+def test_a_home_is_seen_and_steered_by_http(sandbox, home):
+    path = str(home / "home.sock")
+    status = ask(path, "GET", "/v1/status")[1]
+    assert (status["state"], status["ready"]) == ("running", 2)
+    assert ask(path, "GET", "/health") == (200, {"live": True, "ready": True, "reasons": []})
+    stopped = ask(path, "POST", "/v1/call/org.daemonry.Home/Stop", {"service": "web"})
+    assert (stopped[0], stopped[1]["state"]) == (200, "stopped")
+    assert ask(path, "GET", "/health") == (503, {"live": True, "ready": False, "reasons": ["web: stopped"]})
+    code, problem = ask(path, "POST", "/v1/call/org.daemonry.Home/Stop", {"service": "wep"})
+    assert (code, problem["error"]) == (409, "org.daemonry.Home.NoSuchService")
+    assert ask(path, "POST", "/v1/pause", {})[0] == 404
+    assert 'daemonry_service_ready{service="db"} 1.0' in ask(path, "GET", "/metrics")[1]
+    assert ask(path, "GET", "/v1/logs?grep=web")[1]["lines"]
+    url = sandbox.daemonry("ui", f"unix:{path}").out.strip()
+    host, port = url.removeprefix("http://").split("/")[0].split(":")
+    page = http.client.HTTPConnection(host, int(port))
+    page.request("GET", "/")
+    assert b"/ui/main.js" in page.getresponse().read()
+    page.close()
+
+
+def test_a_bad_address_in_a_home_s_file_is_refused_with_its_place(sandbox):
+    directory = sandbox.path / "h"
+    directory.mkdir()
+    (directory / "home.toml").write_text(HOME.format(http='"0.0.0.0:80"'))
+    up = sandbox.daemonry("up", "--home", directory)
+    assert up.code == 1
+    assert "home.toml:2:1: http: " in up.err
+    assert "beyond loopback" in up.err
