@@ -33,6 +33,7 @@ class App:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
+        self.command = COMMAND
         self.sessions = sandbox.path / "home/.opencode"
         self.sessions.mkdir()
         self.state_dir = sandbox.path / "home/.local/state/palingenesis"

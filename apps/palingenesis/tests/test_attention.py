@@ -103,3 +103,15 @@ def test_a_database_changes_with_its_log(tmp_path):
     path.with_name("opencode.db-wal").write_text("y")
     assert watched.changed(now_s + 0.2) == [("opencode", str(path))]
     assert watched.changed(now_s + 0.3) == []
+
+
+def test_a_record_that_was_quiet_for_hours_is_seen_within_five_looks(records, watched, monkeypatch):
+    """One look a second: so a session that goes on after a night is seen within five."""
+    monkeypatch.setattr(attention, "ALL_EVERY_S", 1e6)
+    paths = [put(records, f"r{number}", 2 * HOT_S) for number in range(37)]
+    now_s = time.time()
+    watched.changed(now_s)
+    for path in (paths[0], paths[18], paths[36]):
+        path.write_text("{}\n{}\n")
+        seen = [names(watched.changed(now_s + number)) for number in range(5)]
+        assert [path.stem] in seen

@@ -6,12 +6,17 @@ The command:
     quick             the quick commands: what status, pause and resume print
     commands          what all commands do
     config_commands   config init, show, validate
+    config_editing    config edit
+    mcp_server        mcp serve, mcp config
+    mcp_tools         what agents may ask
+    service_file      install, uninstall
     default_config    the text that `config init` writes
     grammar           the table of all commands, and their completion
     overview          agents, sessions, why, and the live table
     words             now, skip, abort, hold, release, new-session
     hooks             hooks of agents: install, remove, and what they tell
     terminal          an agent in a terminal that outlives its window
+    clock_hours       hours of the day, such as 22:00-07:00
     spans             lengths of time as people write them
 
 What is known and seen of sessions:
@@ -25,6 +30,7 @@ The daemon:
 
     definition        its name and version
     served            its hooks
+    notices           its user is told of a stop that needs somebody, once
     keeper            the counters, the current session, paused or not: what changes them, and when
     watch             one directory under watch: which session files were saved
     session_files     session files on the disk: finding them, telling old from new

@@ -50,6 +50,18 @@ def run(arguments: list[str]) -> int:
         return say_to(given.session, verb, given.json, given.timeout)
     if given.verb in _ABOUT_TERMINALS:
         return _terminal(given)
+    return _other(given)
+
+
+def _other(given: argparse.Namespace) -> int:
+    if given.verb.startswith("mcp "):
+        from palingenesis import mcp_server
+
+        return mcp_server.serve() if given.verb == "mcp serve" else mcp_server.config(given.agent)
+    if given.verb in ("install", "uninstall"):
+        from palingenesis import service_file
+
+        return service_file.install(show=given.show) if given.verb == "install" else service_file.uninstall()
     if given.verb == "completion":
         from daemonry.cli.completion import print_script
 
@@ -134,6 +146,10 @@ def _config(given: argparse.Namespace) -> int:
 
     if given.verb == "config init":
         return config_commands.init(given.path, force=given.force)
+    if given.verb == "config edit":
+        from palingenesis.config_editing import edit
+
+        return edit(daemon.config_path())
     if given.verb == "config show":
         return config_commands.show(given.section, as_json=given.json)
     return config_commands.validate(given.path)

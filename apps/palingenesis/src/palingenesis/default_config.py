@@ -65,6 +65,31 @@ TEXT: Final = """\
 # Backups of the records of sessions whose context was full (0 to 1000).
 #backup_count = 10
 
+[holding]
+
+# A session that sends more requests a minute than this is held (0 to 100000; 0 is no bound).
+#requests_per_minute = 60
+
+# A session that fails so often with the same words is given up (0 to 100000; 0 is no bound).
+#same_error_times = 5
+
+# Runs that are begun for one session in 24 hours (0 to 100000; 0 is no bound).
+#resumes_per_day = 0
+
+# When no run is begun, as "22:00-07:00".
+#quiet_hours = ""
+
+[notices]
+
+# Who is told of a stop that needs somebody: addresses of apprise, such as "ntfy://topic".
+#urls = []
+
+# When nobody is told, as "22:00-07:00".
+#quiet_hours = ""
+
+# Notices within so many minutes are one message (0 to 1440).
+#digest_minutes = 0
+
 # Agents: the built-in tables are enough for Claude Code, Codex, opencode and Gemini CLI.  A table of
 # your own changes single keys of one, or adds an agent, as here; see docs/palingenesis.md.
 #

@@ -26,6 +26,7 @@ from palingenesis import NAME, __version__
 SESSION: Final = ValueKind("session", files=True)
 SECTION: Final = ValueKind("section")
 AGENT: Final = ValueKind("agent")
+MCP_AGENT: Final = ValueKind("mcp-agent")
 TERMINAL: Final = ValueKind("terminal")
 PROGRAM: Final = ValueKind("program", files=True, dashes=True)
 SPAN: Final = ValueKind("span")
@@ -46,7 +47,7 @@ ABOUT_A_SESSION: Final = (
     Command(
         "new-session",
         "begin a new session that takes over from one whose context is full",
-        (_SESSION,),
+        (_SESSION._replace(help="the session; the newest of this directory, if not given", many="?"),),
         _TALKING,
     ),
 )
@@ -103,6 +104,7 @@ _CONFIG: Final = (
         "print the configuration in force",
         options=(JSON_OPTION, Option("--section", "one table only", "NAME", SECTION)),
     ),
+    Command("edit", "edit the configuration file, and check it before it is used"),
     Command(
         "validate",
         "say whether the configuration file can be used",
@@ -119,6 +121,15 @@ _HOOKS: Final = (
     Command("install", "show what is put into the agents' settings, and put it there", (_AGENTS,), (_YES,)),
     Command("remove", "take it out again, which gives the same bytes as before", (_AGENTS,), (_YES,)),
     Command("status", "say which agents have hooks", (_AGENTS,)),
+)
+
+_MCP: Final = (
+    Command("serve", "serve agents by the Model Context Protocol, on standard input and output"),
+    Command(
+        "config",
+        "print what an agent's configuration needs to start that server",
+        (Word("agent", "AGENT", "claude, codex, gemini or opencode", "?", MCP_AGENT),),
+    ),
 )
 
 PALINGENESIS: Final = Program(
@@ -162,6 +173,13 @@ PALINGENESIS: Final = Program(
         ),
         Command("config", "write, show and check the configuration", commands=_CONFIG),
         Command("hooks", "have agents tell at once when a session stops", commands=_HOOKS),
+        Command("mcp", "palingenesis as a server for agents", commands=_MCP),
+        Command(
+            "install",
+            "write the file with which systemd or launchd runs the daemon",
+            options=(Option("--show", "print it, and write nothing"),),
+        ),
+        Command("uninstall", "remove that file"),
         COMPLETION,
     ),
 )
@@ -169,9 +187,13 @@ PALINGENESIS: Final = Program(
 
 def complete(words: list[str]) -> int:
     """Print what a shell may offer for the last of some words, and return the exit code."""
-    return completion.answer(
-        PALINGENESIS, words, {SECTION: _sections, AGENT: lambda cursor: HOOKED, TERMINAL: _terminals}
-    )
+    offers = {
+        SECTION: _sections,
+        AGENT: lambda cursor: HOOKED,
+        MCP_AGENT: lambda cursor: ("claude", "codex", "gemini", "opencode"),
+        TERMINAL: _terminals,
+    }
+    return completion.answer(PALINGENESIS, words, offers)
 
 
 def _sections(cursor: Cursor) -> tuple[str, ...]:

@@ -9,19 +9,26 @@ import asyncio
 import logging
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from daemonry import Http, Part, load_config
 from daemonry.errors import DaemonryError
 from palingenesis import overview
 from palingenesis.agents.known import configured
+from palingenesis.clock_hours import hours_of
 from palingenesis.definition import daemon
 from palingenesis.evidence.survey import Survey
 from palingenesis.hooks import script
 from palingenesis.hooks.notice import notice_events
 from palingenesis.hooks.told import Told
 from palingenesis.keeper import RETRY_S, Keeper
+from palingenesis.notices.delivery import Receivers, deliver
+from palingenesis.notices.outbox import Notice, Outbox
+from palingenesis.notices.words import name_of, sentence, worth_telling
 from palingenesis.resume.engine import TICK_S, Engine, Limits
+from palingenesis.resume.entry import Entry
+from palingenesis.resume.guard import Bounds
 from palingenesis.resume.ledger import Ledger
 from palingenesis.resume.schedule import Delays
 from palingenesis.resume.service import Sessions
@@ -80,11 +87,13 @@ def restore(run: Run) -> None:
     sessions = Sessions()
     told = Told(run.state_path)
     noticed = asyncio.Event()
+    outbox = Outbox(run.state_path)
+    settings_in_force = run.config
 
     async def begin(run: Run) -> None:
         _apply(run.config)
         await keeper.begin(run.config.monitoring)
-        await asyncio.to_thread(_take_up, sessions, told, run)
+        await asyncio.to_thread(_take_up, sessions, told, run, outbox)
 
     async def keep_sessions(run: Run) -> None:
         while True:
@@ -97,6 +106,9 @@ def restore(run: Run) -> None:
             except TimeoutError:
                 pass
 
+    async def tell(_: Run) -> None:
+        await deliver(outbox, lambda: _receivers(settings_in_force))
+
     async def notice(run: Run) -> None:
         await notice_events(script.spool(run.state_path), noticed)
 
@@ -107,11 +119,14 @@ def restore(run: Run) -> None:
             async with sessions.turn:
                 sessions.engine.use(survey, _limits(settings))
         _apply(settings)
+        nonlocal settings_in_force
+        settings_in_force = settings
 
     daemon.setup(begin)
     daemon.work(keeper.watch)
     daemon.work(keep_sessions)
     daemon.work(notice)
+    daemon.work(tell)
     daemon.serve(sessions)
     daemon.work(keeper.write_late)
     daemon.whole_status(keeper.status)
@@ -130,10 +145,29 @@ def _survey(settings: Settings, told: Told) -> Survey:
 def _limits(settings: Settings) -> Limits:
     given = settings.resume
     delays = Delays(float(given.base_delay_secs), float(given.max_delay_secs), given.jitter)
-    return Limits(given.enabled, float(given.silence_secs), given.max_retries, given.backup_count, delays)
+    held = settings.holding
+    bounds = Bounds(
+        held.requests_per_minute, held.same_error_times, held.resumes_per_day, (hours_of(held.quiet_hours),)
+    )
+    return Limits(
+        given.enabled, float(given.silence_secs), given.max_retries, given.backup_count, delays, bounds
+    )
 
 
-def _take_up(sessions: Sessions, told: Told, run: Run) -> None:
+def _receivers(settings: Settings) -> Receivers:
+    given = settings.notices
+    return Receivers(tuple(given.urls), hours_of(given.quiet_hours), given.digest_minutes * 60.0)
+
+
+def _put(outbox: Outbox, entry: Entry) -> None:
+    if worth_telling(entry):
+        try:
+            outbox.put(name_of(entry), Notice(sentence(entry), time.time()))
+        except OSError as error:
+            logger.warning("a notice cannot be kept: %s", error)
+
+
+def _take_up(sessions: Sessions, told: Told, run: Run, outbox: Outbox) -> None:
     """Take up what is kept of the sessions, unless another daemon has it."""
     survey = _survey(run.config, told)
     try:
@@ -142,7 +176,9 @@ def _take_up(sessions: Sessions, told: Told, run: Run) -> None:
         sessions.why_not = f"another daemon keeps the sessions of {run.state_path}"
         logger.error("%s: sessions are not resumed here", sessions.why_not)
         return
-    engine = Engine(survey, ledger, run.state_path, _for_agents(), _limits(run.config), told)
+    engine = Engine(
+        survey, ledger, run.state_path, _for_agents(), _limits(run.config), told, partial(_put, outbox)
+    )
     engine.recover()
     sessions.engine = engine
 
@@ -169,5 +205,5 @@ def _apply(settings: Settings) -> None:
     logging.getLogger().setLevel(settings.daemon.log_level.upper())
     # Its lines would tell of every change in the directory.
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
-    for sentence in without_effect(settings):
-        logger.warning("%s", sentence)
+    for told in without_effect(settings):
+        logger.warning("%s", told)

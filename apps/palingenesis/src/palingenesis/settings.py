@@ -16,6 +16,7 @@ import msgspec
 
 from daemonry import RESTART
 from daemonry.typed_toml import KeyPath, error_in
+from palingenesis.clock_hours import hours_of
 
 _Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 # Below 10 ms the watcher would wake up a hundred times a second for nothing; 2 s is also how long
@@ -25,6 +26,8 @@ _PollSecs = Annotated[int, msgspec.Meta(ge=0, le=86400)]
 _SilenceSecs = Annotated[int, msgspec.Meta(ge=5, le=86400)]
 _Tries = Annotated[int, msgspec.Meta(ge=1, le=100)]
 _Backups = Annotated[int, msgspec.Meta(ge=0, le=1000)]
+_Minutes = Annotated[int, msgspec.Meta(ge=0, le=1440)]
+_Bound = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
 _DetectSecs = Annotated[int, msgspec.Meta(ge=1, le=86400)]
 
 
@@ -113,13 +116,51 @@ class Resume(msgspec.Struct, frozen=True):
     jitter: bool = True
 
 
+class Notices(msgspec.Struct, frozen=True):
+    """The table `[notices]`.
+
+    Attributes:
+        urls: who is told, as addresses of apprise.
+        quiet_hours: when nobody is told, as "22:00-07:00".
+        digest_minutes: notices within so many minutes are one message.
+    """
+
+    urls: list[str] = []
+    quiet_hours: str = ""
+    digest_minutes: _Minutes = 0
+
+    def __post_init__(self) -> None:
+        hours_of(self.quiet_hours)
+
+
+class Holding(msgspec.Struct, frozen=True):
+    """The table `[holding]`; a project's `.palingenesis.toml` can only lower it.
+
+    Attributes:
+        requests_per_minute: a session that sends more is held; 0 for no bound.
+        same_error_times: a session that fails so often with the same words is given up; 0 for no bound.
+        resumes_per_day: runs that are begun for one session in 24 hours; 0 for no bound.
+        quiet_hours: when no run is begun, as "22:00-07:00".
+    """
+
+    requests_per_minute: _Bound = 60
+    same_error_times: _Bound = 5
+    resumes_per_day: _Bound = 0
+    quiet_hours: str = ""
+
+    def __post_init__(self) -> None:
+        hours_of(self.quiet_hours)
+
+
 class Settings(msgspec.Struct, frozen=True):
-    """The whole file.  The tables after `resume` are the original's, and do nothing yet."""
+    """The whole file.  The tables after `notices` are the original's, and do nothing yet."""
 
     daemon: DaemonSettings = DaemonSettings()
     monitoring: Monitoring = Monitoring()
     agents: dict[str, dict[str, Any]] = {}
     resume: Resume = Resume()
+    holding: Holding = msgspec.field(default_factory=Holding)
+    notices: Notices = msgspec.field(default_factory=Notices)
     notifications: dict[str, Any] = {}
     bot: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
@@ -135,7 +176,7 @@ _WITHOUT_EFFECT = {
     "monitoring.assistants": _NOT_YET,
     "monitoring.auto_detect": _NOT_YET,
     "monitoring.auto_detect_interval_secs": _NOT_YET,
-    "notifications": _NOT_YET,
+    "notifications": "notices are in the table [notices]",
     "bot": _NOT_YET,
     "metrics": _NOT_YET,
     "opencode": _NOT_YET,

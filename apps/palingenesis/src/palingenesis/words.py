@@ -5,21 +5,29 @@ Owns the call and what is printed.  What it comes to is `resume.service`'s, in t
 
 from __future__ import annotations
 
+import os
+
 from daemonry import Client, Instance
 from daemonry.cli import kit
 from palingenesis import NAME
+from palingenesis.overview import survey
 from palingenesis.resume.service import Asked, CannotBeDone, Sessions
 
 # `now` of a session that nothing was kept of looks at all of them first.
 TIMEOUT_S = 30.0
 
 
-def say_to(session: str, verb: str, as_json: bool, timeout_s: float | None) -> int:
+def say_to(session: str | None, verb: str, as_json: bool, timeout_s: float | None) -> int:
     """Have the daemon do `verb` about a session, and print how it stands then.
 
     Raises:
         DaemonryError: the daemon does not run, or does not answer.
     """
+    if session is None:
+        session = _newest_here()
+        if session is None:
+            kit.complain("palingenesis: no session of the last days works in this directory: name one")
+            return kit.FAILED
     try:
         with Client.connect(Instance.named(NAME).endpoint()) as client:
             proxy = client.proxy(Sessions, timeout_s=timeout_s or TIMEOUT_S)
@@ -32,3 +40,10 @@ def say_to(session: str, verb: str, as_json: bool, timeout_s: float | None) -> i
     else:
         kit.say(f"{kit.printable(after.session)}: {after.state}")
     return kit.DONE
+
+
+def _newest_here() -> str | None:
+    """Return the session of this directory that changed last."""
+    here = os.path.realpath(os.getcwd())
+    found = (one.key for one in survey().look() if one.cwd and os.path.realpath(one.cwd) == here)
+    return next(found, None)

@@ -83,6 +83,10 @@ class Profile(msgspec.Struct, frozen=True):
         registry: where the agent registers its living sessions, as a pattern; "" for nowhere.
         errors: what its own kinds of errors mean.
         signs: what lines of a plain text mean, the first that matches.
+        user_exits: how a user's message begins that ends the session, or interrupts it.
+        waits: words by which the agent says that it goes on by itself at the reset.
+        waits_no_more: words by which it says that it does not any more.
+        quota: the argument list that asks whether a limit has ended: 0 yes, 75 not yet, any other unknown.
         tells_errors: whether it writes down why a turn failed.
         resume: the argument list that goes on with a session; empty if there is no such command.
         fresh: the argument list that begins a new session; empty if there is no such command.
@@ -98,6 +102,10 @@ class Profile(msgspec.Struct, frozen=True):
     registry: str = ""
     errors: dict[str, Reason] = {}
     signs: tuple[WordSign, ...] = ()
+    user_exits: tuple[str, ...] = ()
+    waits: tuple[str, ...] = ()
+    waits_no_more: tuple[str, ...] = ()
+    quota: tuple[str, ...] = ()
     tells_errors: bool = True
     resume: tuple[str, ...] = ()
     fresh: tuple[str, ...] = ()

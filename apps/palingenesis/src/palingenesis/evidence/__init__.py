@@ -5,6 +5,7 @@ places         where sessions are: patterns, and the files that fit them
 claude, codex, gemini, markdown
                one agent's lines as facts                       (pure)
 opencode       its database as facts
+quota          whether a limit has ended, asked before a resume
 processes      who lives in which directory
 terminals      the terminals that `palingenesis run` holds
 survey         all sessions of all agents, each with its verdict

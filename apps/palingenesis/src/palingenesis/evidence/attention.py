@@ -1,7 +1,8 @@
 """Which sessions to look at now, so that a stop is seen in seconds and 10,000 records cost next to nothing.
 
-Owns the order of looks.  Records that changed lately are looked at each time; directories each time for
-new records; everything now and then, the less often the longer it takes.
+Owns the order of looks.  Records that changed lately are looked at each time, all others in turn within four
+times; directories each time for new records; everything is searched for now and then, the less often the
+longer it takes.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from palingenesis.evidence.survey import RECENT_S, Survey
 # A record that changed within this time may change any moment.
 HOT_S: Final = 3600.0
 MAX_HOT: Final = 500
-# Everything is looked at this often at most, and so seldom that it takes 0.4 % of the time.
+# All other records are looked at in turn, each once in so many calls, of which there is one a second.
+TURNS: Final = 4
+MAX_COLD: Final = 5_000
+# Everything is searched for anew this often at most, and so seldom that it takes 0.2 % of the time.
 ALL_EVERY_S: Final = 4.0
-SHARE: Final = 0.004
+SHARE: Final = 0.002
 
 Key = tuple[str, str]  # agent, path
 _Mark = tuple[int, int, int]
@@ -33,6 +37,8 @@ class Attention:
         self._survey = survey
         self._marks: dict[Key, _Mark] = {}
         self._directories: dict[str, int] = {}
+        self._order: list[Key] = []  # of the looks at all records in turn
+        self._at = 0
         self._all_at_s = self._called_at_s = 0.0
 
     def changed(self, now_s: float) -> list[Key]:
@@ -43,8 +49,16 @@ class Attention:
             return self._everything(now_s)
         hot = [(key, mark) for key, mark in self._marks.items() if now_s - mark[0] / 1e9 < HOT_S]
         hot.sort(key=lambda one: one[1], reverse=True)
-        now = ((key, found) for key, _ in hot[:MAX_HOT] if (found := places.look(key[1])) is not None)
+        keys = [*(key for key, _ in hot[:MAX_HOT]), *self._next_cold()]
+        now = ((key, found) for key in keys if (found := places.look(key[1])) is not None)
         return self._compare(now, now_s)
+
+    def _next_cold(self) -> list[Key]:
+        """Return those of the next part of all records that have changed."""
+        part = min(len(self._order) // TURNS + 1, MAX_COLD)
+        keys = self._order[self._at : self._at + part]
+        self._at = self._at + part if self._at + part < len(self._order) else 0
+        return [key for key in keys if _modified(key[1]) != self._marks[key][0]]
 
     def _everything(self, now_s: float) -> list[Key]:
         began_s = time.thread_time()
@@ -56,6 +70,7 @@ class Attention:
             self._directories.setdefault(root, _modified(root))
         self._marks = {key: mark for key, mark in self._marks.items() if key in found}
         changed = self._compare(found.items(), now_s)
+        self._order, self._at = list(self._marks), 0
         self._all_at_s = now_s + max(ALL_EVERY_S, (time.thread_time() - began_s) / SHARE)
         return changed
 

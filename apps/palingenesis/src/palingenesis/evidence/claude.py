@@ -18,7 +18,6 @@ from palingenesis.verdict.facts import Fact, Sign, Source
 from palingenesis.verdict.messages import normal
 
 _INTERRUPTED: Final = "[Request interrupted by user"
-_EXITS: Final = ("<command-name>/exit", "<command-name>/quit")
 _LOCAL: Final = ("<command-name>", "<local-command", "<bash-")
 _TURN_ENDS: Final = ("stop_hook_summary", "turn_duration")
 
@@ -120,8 +119,8 @@ class _Reading:
             self._settle(Sign.COMPLETED if by_user else Sign.PROMPTED, self._summary_at_s)
         elif subtype == "informational":
             words = normal(text(line.get("content"))).lower()
-            self._native_over |= "automatic continue stopped" in words
-            if "set to continue automatically" in words and not self._native_over:
+            self._native_over |= any(map(words.__contains__, self._profile.waits_no_more))
+            if any(map(words.__contains__, self._profile.waits)) and not self._native_over:
                 self._add(Sign.NATIVE_WAIT, at_s, text=text(line.get("content")))
         elif subtype == "api_error":
             self._settle(Sign.RETRYING, at_s, **_retry(line, at_s))
@@ -133,7 +132,7 @@ class _Reading:
             self._summary = words[:MAX_SUMMARY_CHARS]
         elif words.startswith(_INTERRUPTED):
             self._settle(Sign.INTERRUPTED, at_s, text=words[:100])
-        elif words.startswith(_EXITS):
+        elif words.startswith(self._profile.user_exits):
             self._settle(Sign.ENDED_BY_USER, at_s)
         elif line.get("turnOrigin") == "auto_continuation":
             self._settle(Sign.PROMPTED, at_s)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import quote
@@ -23,6 +24,8 @@ from palingenesis.verdict.reasons import Reason
 # Sessions of one look, the newest first.
 MAX_SESSIONS: Final = 1_000
 MAX_DATA_CHARS: Final = 2**20
+# Messages of a session that are looked through for those of the last minute.
+MAX_COUNTED: Final = 500
 # A writer holds the lock for milliseconds; who holds it longer is looked at again later.
 LOCK_WAIT_S: Final = 0.25
 
@@ -30,7 +33,11 @@ _FAILED: Final = {"length": Reason.TRANSIENT, "error": Reason.UNKNOWN}
 
 _SESSIONS: Final = """
     SELECT s.id, s.directory, s.parent_id, s.time_updated,
-           (SELECT substr(m.data, 1, ?) FROM message m WHERE m.session_id = s.id ORDER BY m.id DESC LIMIT 1)
+           (SELECT substr(m.data, 1, ?) FROM message m WHERE m.session_id = s.id ORDER BY m.id DESC LIMIT 1),
+           (SELECT count(*) FROM
+               (SELECT data FROM message m WHERE m.session_id = s.id ORDER BY m.id DESC LIMIT ?)
+               WHERE json_valid(data) AND json_extract(data, '$.role') = 'assistant'
+                   AND json_extract(data, '$.time.created') > ?)
     FROM session s WHERE s.time_updated >= ? ORDER BY s.time_updated DESC LIMIT ?
 """
 
@@ -55,7 +62,7 @@ def read(path: str, since_s: float, profile: Profile) -> list[Transcript]:
     """
     try:
         with contextlib.closing(_open(path)) as database:
-            rows = database.execute(_SESSIONS, (MAX_DATA_CHARS, int(since_s * 1000), MAX_SESSIONS)).fetchall()
+            rows = database.execute(_SESSIONS, _values(since_s)).fetchall()
     except sqlite3.OperationalError as error:
         said = str(error)
         if "no such" in said:
@@ -66,6 +73,11 @@ def read(path: str, since_s: float, profile: Profile) -> list[Transcript]:
     return [_transcript(row, profile) for row in rows]
 
 
+def _values(since_s: float) -> tuple[int, ...]:
+    minute_ago_ms = int((time.time() - 60) * 1000)
+    return MAX_DATA_CHARS, MAX_COUNTED, minute_ago_ms, int(since_s * 1000), MAX_SESSIONS
+
+
 def _open(path: str) -> sqlite3.Connection:
     uri = f"file:{quote(os.fsencode(path))}?mode=ro"
     database = sqlite3.connect(uri, uri=True, timeout=LOCK_WAIT_S, isolation_level=None)
@@ -74,7 +86,7 @@ def _open(path: str) -> sqlite3.Connection:
 
 
 def _transcript(row: tuple[Any, ...], profile: Profile) -> Transcript:
-    session_id, directory, parent, updated, data = row
+    session_id, directory, parent, updated, data, recent = row
     message = (line_of(data.encode()) if isinstance(data, str) else None) or {}
     at_s = instant(number(updated)) or 0.0
     tokens = table(message.get("tokens"))
@@ -85,6 +97,7 @@ def _transcript(row: tuple[Any, ...], profile: Profile) -> Transcript:
         facts=tuple(facts_of(message, at_s, profile)),
         progress_at_s=at_s if answered else None,
         is_main=not parent,
+        recent_requests=recent if isinstance(recent, int) else 0,
         at_s=at_s,
     )
 

@@ -32,6 +32,7 @@ class Transcript(msgspec.Struct, frozen=True):
         registers: whether sessions of its kind are in the agent's registry while they live.
         summary: the last summary or answer, bounded; foreign text.
         is_main: whether it is a session of its own, and not a sub-agent's.
+        recent_requests: requests to the model in the last minute, where the record tells them.
         at_s: when it changed last, where the record tells better than its file; else None.
     """
 
@@ -44,6 +45,7 @@ class Transcript(msgspec.Struct, frozen=True):
     registers: bool = False
     summary: str = ""
     is_main: bool = True
+    recent_requests: int = 0
     at_s: float | None = None
 
 

@@ -3,6 +3,9 @@
 states     the states of a session, and the table of what leads from one to the next   (pure)
 entry      what is kept of a session, and what an observation makes of it               (pure)
 schedule   when a try is due                                                            (pure)
+guard      what a session may cost before somebody has to look at it                    (pure)
+project    the bounds of a project's own file
+freezer    a process that is stopped until its session is released
 turns      which of those that are due may begin                                        (pure)
 prompt     what a resumed session is told                                               (pure)
 notes      what an earlier session left for the one that takes over

@@ -11,18 +11,19 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from palingenesis.agents.profile import Profile, command
-from palingenesis.evidence import places, processes
+from palingenesis.evidence import places, processes, quota
 from palingenesis.evidence.attention import Attention
 from palingenesis.evidence.survey import Session, Survey
 from palingenesis.hooks.told import Told
 from palingenesis.resume import entry as rules
-from palingenesis.resume import schedule, turns
+from palingenesis.resume import freezer, guard, project, schedule, turns
 from palingenesis.resume.audit import Audit
 from palingenesis.resume.backup import keep_backup
 from palingenesis.resume.entry import Entry, Run
@@ -42,6 +43,8 @@ LIVING_EVERY_S: Final = 2.0
 POSTPONE_S: Final = 30.0
 # Two looks that are further apart: the machine slept, or its clock was set.
 GAP_S: Final = 60.0
+# Begun runs that are kept of a session, for its bound a day.
+MAX_BEGUN: Final = 1_000
 _AT_WORK: Final = (State.RUNNING, State.WAITING_INSIDE)
 
 
@@ -54,6 +57,7 @@ class Limits(msgspec.Struct, frozen=True):
         tries: tries without progress, until a session is given up.
         backups: backups of full sessions that are kept.
         delays: how long a try waits after one that brought nothing.
+        bounds: what a session may cost.
     """
 
     enabled: bool = True
@@ -61,6 +65,7 @@ class Limits(msgspec.Struct, frozen=True):
     tries: int = schedule.MAX_TRIES
     backups: int = 10
     delays: schedule.Delays = schedule.Delays()
+    bounds: guard.Bounds = guard.Bounds()
 
 
 class Counted(NamedTuple):
@@ -85,6 +90,7 @@ class Engine:
         environment: what resumed agents get.
         limits: what the configuration says.
         told: what agents told by their hooks; None where nothing is taken in.
+        changed: called with each entry that was written down; None where nobody asks.
     """
 
     def __init__(
@@ -95,7 +101,10 @@ class Engine:
         environment: Mapping[str, str],
         limits: Limits,
         told: Told | None = None,
+        changed: Callable[[Entry], None] | None = None,
     ) -> None:
+        self._changed = changed
+        self._environment = environment
         self.ledger = ledger
         self.limits = limits
         self._told = told
@@ -189,12 +198,43 @@ class Engine:
                 before, session, self._profile(session.agent), self._account(session.agent),
                 self.ledger.watching_since_s, self.limits.delays,
             )  # fmt: skip
+            if after is not None:
+                after = self._held_if_it_runs_away(after, session)
             if after is not None and after is not before:
                 changed.append((after, session))
         if changed:
             self.ledger.keep(*(entry for entry, _ in changed))
         for entry, session in changed:
             self._tell("seen", entry, session)
+
+    def _held_if_it_runs_away(self, entry: Entry, session: Session) -> Entry:
+        """Return the entry; held, with its process stopped, where the session sends too many requests."""
+        if entry.state is not State.RUNNING or session.verdict.alive_pid is None:
+            return entry
+        bounds = project.bounds_of(entry.cwd, self.limits.bounds)
+        why = guard.runs_away(
+            session.transcript.recent_requests, self.limits.bounds if isinstance(bounds, str) else bounds
+        )
+        held = rules.asked(entry, Happened.HOLD, time.time()) if why else None
+        if held is None:
+            return entry
+        return msgspec.structs.replace(held, note=why, frozen=freezer.freeze(session.verdict.alive_pid))
+
+    def _not_now(self, entry: Entry) -> Entry | None:
+        """Return the entry of a try that is due and may not begin now; None where it may."""
+        bounds = project.bounds_of(entry.cwd, self.limits.bounds)
+        if isinstance(bounds, str) or not bounds.enabled:
+            note = bounds if isinstance(bounds, str) else f"{project.NAME} says that it is not resumed"
+            return msgspec.structs.replace(entry, state=State.STOPPED, at_s=0.0, note=note)
+        wait = guard.not_before(entry, bounds, datetime.now().astimezone())
+        if wait is None and entry.reason is Reason.RATE_LIMIT:
+            asked = quota.has_ended(self._profile(entry.agent).quota, self._environment, entry.cwd)
+            wait = (
+                (time.time() + POSTPONE_S, "its limit has not ended, says its agent")
+                if asked is False
+                else None
+            )
+        return None if wait is None else msgspec.structs.replace(entry, at_s=wait[0], note=wait[1])
 
     # --- a try ----------------------------------------------------------------------------------
 
@@ -214,11 +254,18 @@ class Engine:
         if entry.observed != rules.name_of(session):
             self._observe([session])
             return
+        if (waiting := self._not_now(entry)) is not None:
+            self._keep("postponed", waiting, session)
+            return
         run = self._run_of(entry, session, now_s)
         if isinstance(run, str):
             self._keep("failed", self._failed(entry, now_s, run), session)
             return
-        self._begin(msgspec.structs.replace(entry, run=run, state=State.RESUMING, since_s=now_s), session)
+        begun_at_s = (*entry.begun_at_s, now_s)[-MAX_BEGUN:]
+        begun = msgspec.structs.replace(
+            entry, run=run, state=State.RESUMING, since_s=now_s, begun_at_s=begun_at_s, wanted_at_s=0.0
+        )
+        self._begin(begun, session)
 
     def _begin(self, entry: Entry, session: Session) -> None:
         assert entry.run is not None
@@ -316,6 +363,8 @@ class Engine:
     def _settle_failed(self, entry: Entry, session: Session | None, now_s: float, note: str) -> None:
         assert entry.run is not None
         after = self._failed(entry, now_s, note, session)
+        if session is not None:
+            after = guard.same_again(entry, after, session.verdict.said, self.limits.bounds)
         code, said = self._runs.exit_code(entry.run), self._runs.tail(entry.run)
         self._keep("failed", after, session, exit=code, said=said)
         self._runs.forget(entry.run)
@@ -337,18 +386,21 @@ class Engine:
 
     # --- a user's word --------------------------------------------------------------------------
 
-    def ask(self, words: str, happened: Happened) -> Entry | str:
+    def ask(self, words: str, happened: Happened, at_s: float = 0.0) -> Entry | str:
         """Do what a user asked about a session; the reason, where that cannot be done."""
         entry = self._named(words)
         if isinstance(entry, str):
             return entry
-        after = rules.asked(entry, happened, time.time())
+        after = rules.asked(entry, happened, time.time(), at_s)
         if after is None:
             return f"{entry.key} is {entry.state.value}: it cannot be done now"
+        if happened is Happened.RELEASE:
+            freezer.thaw(entry.frozen)
+            after = msgspec.structs.replace(after, frozen=None)
         if happened is Happened.ABORT and entry.run is not None:
             self._runs.end(entry.run)
             self._runs.forget(entry.run)
-        if happened in (Happened.NOW, Happened.RENEW) and not self.limits.enabled:
+        if happened in (Happened.NOW, Happened.RENEW, Happened.WANTED) and not self.limits.enabled:
             return "resume.enabled is false in the configuration"
         self._keep(f"user: {happened.name.lower()}", after)
         return after
@@ -410,6 +462,8 @@ class Engine:
         if entry.run is not None and entry.state is State.RESUMING:
             fields["argv"] = [_utf8(word) for word in entry.run.argv]
             fields["pid"] = entry.run.pid
+        if self._changed is not None:
+            self._changed(entry)
         self._audit.write(what, time.time(), **fields, **more)
         note = f": {entry.note}" if entry.note else ""
         logger.info("%s", _line(f"{entry.key}: {what}: {entry.state.value} ({entry.reason.value}){note}"))

@@ -77,6 +77,10 @@ class Entry(msgspec.Struct, frozen=True):
         run: its latest run.
         resumes: how often it went on by a run of ours.
         continued_by: the session that took over, when its context was full.
+        begun_at_s: when its last runs were begun.
+        same_error, same_error_times: the words of its last failure, and how often they came in a row.
+        wanted_at_s: when it is to be resumed although its turn has ended, as was asked; 0 for never.
+        frozen: the process that was stopped when it was held, and what tells it from a later one.
     """
 
     key: str
@@ -96,6 +100,11 @@ class Entry(msgspec.Struct, frozen=True):
     run: Run | None = None
     resumes: int = 0
     continued_by: str = ""
+    begun_at_s: tuple[float, ...] = ()
+    same_error: str = ""
+    same_error_times: int = 0
+    wanted_at_s: float = 0.0
+    frozen: tuple[int, str] | None = None
 
 
 def observe(
@@ -134,11 +143,15 @@ def settled(
 ) -> Entry:
     """Return the entry after `happened`, with what was seen written into it."""
     verdict, now_s = session.verdict, session.evidence.now_s
+    if entry.wanted_at_s and happened in (Happened.SEEN_DONE, Happened.SEEN_STOPPED):
+        happened = Happened.SEEN_RESUMABLE
     state = after(entry.state, happened)
     if state is None:
         return entry
     at_s = 0.0
-    if state is State.SCHEDULED:
+    if state is State.SCHEDULED and verdict.reason in (Reason.COMPLETED, Reason.UNKNOWN):
+        at_s = max(now_s, entry.wanted_at_s)
+    elif state is State.SCHEDULED:
         at_s = schedule.due_at_s(entry.key, verdict.reason, verdict.resets_at_s, 0, now_s, delays)
     return msgspec.structs.replace(
         entry,
@@ -191,8 +204,15 @@ def failed(
     )
 
 
-def asked(entry: Entry, happened: Happened, now_s: float) -> Entry | None:
-    """Return the entry after a user's word; None where that cannot be done in its state."""
+def asked(entry: Entry, happened: Happened, now_s: float, at_s: float = 0.0) -> Entry | None:
+    """Return the entry after a user's word; None where that cannot be done in its state.
+
+    Args:
+        entry: what was kept.
+        happened: what was asked.
+        now_s: when.
+        at_s: for which instant; 0 for now.
+    """
     state = after(entry.state, happened)
     if state is None:
         return None
@@ -200,7 +220,8 @@ def asked(entry: Entry, happened: Happened, now_s: float) -> Entry | None:
         entry,
         state=state,
         since_s=now_s,
-        at_s=now_s if state is State.SCHEDULED else 0.0,
+        at_s=max(now_s, at_s) if state is State.SCHEDULED else 0.0,
+        wanted_at_s=at_s,
         attempt=0,
         reason=Reason.CONTEXT if happened is Happened.RENEW else entry.reason,
         observed="" if happened is Happened.RELEASE else entry.observed,

@@ -51,6 +51,10 @@ class Sessions(Interface, name="org.palingenesis.sessions", errors=(CannotBeDone
         """Begin a new session that takes over from this one, from its notes or its last answer."""
         return await self._ask(session, Happened.RENEW)
 
+    async def resume_at(self, session: str, at_s: float) -> Asked:
+        """Resume it at `at_s` (seconds since the epoch), once its turn has ended and nobody lives in it."""
+        return await self._ask(session, Happened.WANTED, at_s)
+
     async def skip(self, session: str) -> Asked:
         """Leave this stop to its user; a later one counts again."""
         return await self._ask(session, Happened.SKIP)
@@ -67,11 +71,11 @@ class Sessions(Interface, name="org.palingenesis.sessions", errors=(CannotBeDone
         """Hold it no longer."""
         return await self._ask(session, Happened.RELEASE)
 
-    async def _ask(self, session: str, happened: Happened) -> Asked:
+    async def _ask(self, session: str, happened: Happened, at_s: float = 0.0) -> Asked:
         if self.engine is None:
             raise CannotBeDone(reason=self.why_not)
         async with self.turn:
-            entry = await asyncio.to_thread(self.engine.ask, session, happened)
+            entry = await asyncio.to_thread(self.engine.ask, session, happened, at_s)
         if isinstance(entry, str):
             raise CannotBeDone(reason=entry)
         return Asked(session=entry.key, state=entry.state.value)

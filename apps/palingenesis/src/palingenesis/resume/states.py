@@ -43,6 +43,7 @@ class Happened(enum.Enum):
     ABORT = "a user ended the run"
     HOLD = "a user holds it"
     RELEASE = "a user releases it"
+    WANTED = "a later try is wanted"
 
 
 _SEEN: Final = {
@@ -54,19 +55,24 @@ _SEEN: Final = {
     Happened.SEEN_RESUMABLE: State.SCHEDULED,
     Happened.HOLD: State.HELD,
 }
+# A session at work keeps its state: the try follows its turn.
+_AT_WORK: Final = {Happened.WANTED: State.RUNNING}
+_RESTING: Final = {Happened.WANTED: State.SCHEDULED}
 
 TRANSITIONS: Final[Mapping[State, Mapping[Happened, State]]] = {
-    State.RUNNING: _SEEN,
+    State.RUNNING: {**_SEEN, **_AT_WORK},
     State.WAITING_INSIDE: _SEEN,
-    State.DONE: {**_SEEN, Happened.RENEW: State.SCHEDULED},
+    State.DONE: {**_SEEN, **_RESTING, Happened.RENEW: State.SCHEDULED},
     State.STOPPED: {
         **_SEEN,
+        **_RESTING,
         Happened.NOW: State.SCHEDULED,
         Happened.RENEW: State.SCHEDULED,
         Happened.SKIP: State.LEFT_TO_USER,
     },
     State.SCHEDULED: {
         **_SEEN,
+        **_RESTING,
         Happened.NOW: State.SCHEDULED,
         Happened.RENEW: State.SCHEDULED,
         Happened.SKIP: State.LEFT_TO_USER,

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NoReturn
 
 from daemonry import load_config
@@ -21,7 +22,7 @@ from daemonry.cli import kit
 from palingenesis.agents.known import configured
 from palingenesis.agents.profile import Profile
 from palingenesis.definition import daemon
-from palingenesis.evidence import processes, terminals
+from palingenesis.evidence import processes, quota, terminals
 from palingenesis.evidence.terminals import Terminal
 from palingenesis.resume.schedule import Delays
 from palingenesis.settings import Settings
@@ -88,7 +89,9 @@ def _allowance(settings: Settings, budget_s: float | None) -> Allowance:
 
 def _agent(name: str, profile: Profile, words: Sequence[str], settings: Settings) -> Agent:
     look = Look(name, profile, os.environ, words, os.getcwd())
-    return Agent(name, profile, look, settings.resume.backup_count)
+    cwd, environment = os.getcwd(), dict(os.environ)
+    ask = partial(quota.has_ended, profile.quota, environment, cwd)
+    return Agent(name, profile, look, settings.resume.backup_count, ask)
 
 
 def _misused(why: str) -> int:

@@ -1,0 +1,126 @@
+"""`palingenesis install` and `uninstall`: the daemon as a service of its user's service manager.
+
+Owns the text of the unit (systemd.service(5)) and of the property list (launchd.plist(5)), and where they go.
+It writes a file and says what to run; it starts and enables nothing by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import plistlib
+import shutil
+import sys
+from typing import Final
+
+from daemonry import write_atomically
+from daemonry.cli import kit
+from palingenesis import NAME
+
+LABEL: Final = f"org.{NAME}.daemon"
+_LINGER: Final = "/var/lib/systemd/linger"
+
+
+def unit(program: str, path: str) -> str:
+    """Return the systemd unit of a user.
+
+    Args:
+        program: the command's absolute path.
+        path: the PATH in which the agents are found.
+    """
+    return f"""\
+[Unit]
+Description=palingenesis: keeps AI coding sessions alive
+Documentation=https://github.com/daemonry/daemonry
+
+[Service]
+Type=notify
+ExecStart={_word(program)} daemon start --foreground
+ExecReload={_word(program)} daemon reload
+Environment={_word(f"PATH={path}")}
+Restart=on-failure
+RestartSec=5
+# The agents that it resumes outlive it: a stop or an upgrade ends none of them.
+KillMode=process
+
+[Install]
+WantedBy=default.target
+"""
+
+
+def _word(text: str) -> str:
+    """Return a word as a unit file has it: quoted, with nothing that systemd replaces."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"'
+
+
+def property_list(program: str, path: str) -> bytes:
+    """Return the launchd property list of a user."""
+    return plistlib.dumps(
+        {
+            "Label": LABEL,
+            "ProgramArguments": [program, "daemon", "start", "--foreground"],
+            "EnvironmentVariables": {"PATH": path},
+            "RunAtLoad": True,
+            "KeepAlive": {"SuccessfulExit": False},
+            "AbandonProcessGroup": True,
+        }
+    )
+
+
+def install(*, show: bool, platform: str = sys.platform) -> int:
+    """Write the service file and say what to run; with `show`, print it only.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    program = shutil.which(sys.argv[0]) or shutil.which(NAME)
+    if program is None:
+        kit.complain("palingenesis: where its command is, is not known: it is not in PATH")
+        return kit.FAILED
+    program, path = os.path.abspath(program), os.environ.get("PATH", os.defpath)
+    if "\n" in path or any(sign in program for sign in "\"'\\\n"):
+        kit.complain("palingenesis: systemd takes no quotes, backslashes and line ends in a program's path")
+        return kit.FAILED
+    data = property_list(program, path) if platform == "darwin" else unit(program, path).encode()
+    if show:
+        kit.say(data.decode().rstrip("\n"))
+        return kit.DONE
+    target = _target(platform)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    write_atomically(os.path.realpath(target), data, mode=0o644)
+    kit.say(f"{target}: written")
+    for line in _next_steps(platform, target):
+        kit.say(line)
+    return kit.DONE
+
+
+def uninstall(platform: str = sys.platform) -> int:
+    """Remove the service file."""
+    target = _target(platform)
+    try:
+        os.unlink(target)
+    except FileNotFoundError:
+        kit.say(f"{target}: not there")
+        return kit.DONE
+    kit.say(f"{target}: removed")
+    if platform != "darwin":
+        kit.say(f"then: systemctl --user disable --now {NAME}; systemctl --user daemon-reload")
+    return kit.DONE
+
+
+def _target(platform: str) -> str:
+    home = os.path.expanduser("~")
+    if platform == "darwin":
+        return os.path.join(home, "Library/LaunchAgents", f"{LABEL}.plist")
+    config = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    return os.path.join(config, "systemd/user", f"{NAME}.service")
+
+
+def _next_steps(platform: str, target: str) -> list[str]:
+    if platform == "darwin":
+        return [f"then: launchctl bootstrap gui/{os.getuid()} {target}"]
+    steps = [f"then: systemctl --user daemon-reload && systemctl --user enable --now {NAME}"]
+    user = os.environ.get("USER") or os.environ.get("LOGNAME") or str(os.getuid())
+    if not os.path.exists(os.path.join(_LINGER, user)):
+        steps.append(f"to have it run while you are logged out: loginctl enable-linger {kit.printable(user)}")
+    return steps

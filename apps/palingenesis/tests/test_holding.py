@@ -1,0 +1,202 @@
+"""Holding: what a session may cost, and a project's own file, which can only lower it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from datetime import datetime
+
+import msgspec
+import pytest
+
+from daemonry.testing import wait_until
+from palingenesis.agents.known import profiles
+from palingenesis.clock_hours import Hours, hours_of
+from palingenesis.evidence import processes, quota
+from palingenesis.evidence.survey import Survey
+from palingenesis.resume import freezer, guard, project
+from palingenesis.resume.engine import Engine, Limits
+from palingenesis.resume.entry import Entry
+from palingenesis.resume.guard import Bounds, Project, lowered
+from palingenesis.resume.ledger import Ledger
+from palingenesis.resume.states import Happened, State
+from palingenesis.verdict.reasons import Reason
+
+
+def entry_of(**more):
+    fields = {"cwd": "/", "since_s": 0.0, "reason": Reason.TRANSIENT, "state": State.RESUMING} | more
+    return Entry("claude:i", "claude", "i", "/x", account="a", **fields)
+
+
+def test_a_project_can_lower_a_bound_and_never_raise_one():
+    ours = Bounds(60, 5, 0)
+    assert lowered(ours, Project(requests_per_minute=9999, same_error_times=9, resumes_per_day=7)) == Bounds(
+        60, 5, 7, (Hours(),)
+    )
+    assert lowered(ours, Project(requests_per_minute=10)).requests_per_minute == 10
+    assert lowered(msgspec.structs.replace(ours, enabled=False), Project(resume=True)).enabled is False
+    assert lowered(ours, Project(resume=False)).enabled is False
+
+
+def test_a_project_s_file_is_doubted(tmp_path):
+    bounds, path = Bounds(), tmp_path / project.NAME
+    assert project.bounds_of(str(tmp_path), bounds) == bounds
+    path.write_text("resumes_per_day = 3\n")
+    assert project.bounds_of(str(tmp_path), bounds).resumes_per_day == 3
+    for text, told in (
+        ("resume = 'no'", "resume"), ("urls = ['x']", "urls"), ("quiet_hours = 'late'", "hours of the day"),
+        ("[", ":1:"), ("x = " + "9" * project.MAX_BYTES, "is no file of at most"),
+    ):  # fmt: skip
+        path.write_text(text)
+        found = project.bounds_of(str(tmp_path), bounds)
+        assert isinstance(found, str), text
+        assert told in found
+    path.unlink()
+    os.mkfifo(path)
+    assert "is no file" in project.bounds_of(str(tmp_path), bounds)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    assert "is no file" in project.bounds_of(str(tmp_path), bounds)
+
+
+def test_when_a_try_may_not_begin():
+    now = datetime(2026, 11, 28, 23, 0).astimezone()
+    now_s = now.timestamp()
+    assert guard.not_before(entry_of(), Bounds(), now) is None
+    quiet = Bounds(quiet=(hours_of("22:00-07:00"),))
+    at_s, why = guard.not_before(entry_of(), quiet, now)
+    assert (at_s - now_s, why) == (8 * 3600, "quiet hours")
+    often = entry_of(begun_at_s=(now_s - 90_000, now_s - 7200, now_s - 3600))
+    assert guard.not_before(often, Bounds(resumes_per_day=3), now) is None
+    at_s, why = guard.not_before(often, Bounds(resumes_per_day=2), now)
+    assert at_s == now_s - 7200 + 86400
+    assert "2 runs" in why
+
+
+def test_the_same_error_again_and_again_is_given_up():
+    entry, bounds = entry_of(), Bounds(same_error_times=3)
+    for times in (1, 2, 3):
+        failed = msgspec.structs.replace(entry, state=State.SCHEDULED, attempt=times)
+        found = guard.same_again(entry, failed, "API Error:  500", bounds)
+        assert found.state is (State.GAVE_UP if times == 3 else State.SCHEDULED)
+        entry = msgspec.structs.replace(found, state=State.RESUMING)
+    assert found.note == "the same error 3 times: API Error: 500"
+    other = guard.same_again(entry, failed, "API Error: 502", bounds)
+    assert (other.state, other.same_error_times) == (State.SCHEDULED, 1)
+    limit = msgspec.structs.replace(failed, reason=Reason.RATE_LIMIT)
+    assert guard.same_again(entry, limit, "API Error: 500", bounds) == limit, (
+        "a limit says the same each time"
+    )
+    assert (
+        guard.same_again(entry, failed, "API Error: 500", Bounds(same_error_times=0)).state is State.SCHEDULED
+    )
+
+
+def test_quota_is_asked_by_a_command_that_is_bounded(tmp_path, monkeypatch):
+    environment, cwd = dict(os.environ), str(tmp_path)
+    assert quota.has_ended((), environment, cwd) is None
+    assert quota.has_ended(("true",), environment, cwd) is True
+    assert quota.has_ended(("sh", "-c", "exit 75"), environment, cwd) is False
+    assert quota.has_ended(("false",), environment, cwd) is None
+    assert quota.has_ended(("no-such-program",), environment, cwd) is None
+    monkeypatch.setattr(quota, "TIMEOUT_S", 0.1)
+    assert quota.has_ended(("sleep", "60"), environment, cwd) is None
+
+
+class Runaway:
+    """opencode's database with a session that sends requests, and a process that does."""
+
+    def __init__(self, path):
+        self.cwd = path / "project"
+        self.cwd.mkdir()
+        place = path / ".local/share/opencode/opencode.db"
+        place.parent.mkdir(parents=True)
+        self.database = sqlite3.connect(place, isolation_level=None)
+        self.database.executescript(
+            "CREATE TABLE session (id, parent_id, directory, time_updated);"
+            "CREATE TABLE message (id INTEGER PRIMARY KEY, session_id, data);"
+        )
+        now_ms = int(time.time() * 1000)
+        self.database.execute(
+            "INSERT INTO session VALUES ('ses_12345678', NULL, ?, ?)", (str(self.cwd), now_ms)
+        )
+        program = path / "opencode"
+        shutil.copy(shutil.which("sleep"), program)
+        program.chmod(0o700)
+        self.process = subprocess.Popen([program, "600"], cwd=self.cwd)
+        environment = {"HOME": str(path), "PATH": os.environ["PATH"]}
+        (path / "state").mkdir(mode=0o700)
+        ledger = Ledger(str(path / "state"), time.time() - 1)
+        survey = Survey(profiles({}, "c"), environment)
+        self.engine = Engine(survey, ledger, str(path / "state"), environment, Limits())
+
+    def send(self, count, finish="unknown"):
+        now_ms = int(time.time() * 1000)
+        message = {"role": "assistant", "time": {"created": now_ms, "completed": now_ms}, "finish": finish}
+        for _ in range(count):
+            self.database.execute(
+                "INSERT INTO message (session_id, data) VALUES ('ses_12345678', ?)", (json.dumps(message),)
+            )
+        self.database.execute("UPDATE session SET time_updated = ?", (now_ms + count,))
+
+    def entry(self):
+        self.engine.tick()
+        return self.engine.ledger.entries.get("opencode:ses_12345678")
+
+    def is_stopped(self):
+        with open(f"/proc/{self.process.pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "T"
+
+
+@pytest.fixture
+def runaway(tmp_path):
+    if not os.path.isdir("/proc/self") or not sys.platform.startswith("linux"):
+        pytest.skip("needs procfs")
+    runaway = Runaway(tmp_path)
+    yield runaway
+    runaway.process.kill()
+    runaway.process.wait()
+    runaway.engine.ledger.close()
+    runaway.database.close()
+
+
+def test_a_session_that_runs_away_is_held_and_nothing_of_it_is_lost(runaway):
+    """Opencode sends a request at once after a torn stream: 142 in 26 s were seen."""
+    runaway.send(60)
+    assert runaway.entry().state is State.RUNNING
+    runaway.send(1)
+    held = runaway.entry()
+    assert held.state is State.HELD
+    assert held.note.startswith("61 requests in a minute, more than 60")
+    wait_until(runaway.is_stopped)
+    released = runaway.engine.ask("opencode:ses_12345678", Happened.RELEASE)
+    assert released.frozen is None
+    wait_until(lambda: not runaway.is_stopped())
+
+
+def test_a_project_s_lower_bound_holds_earlier(runaway):
+    (runaway.cwd / project.NAME).write_text("requests_per_minute = 5\n")
+    runaway.send(6)
+    assert runaway.entry().state is State.HELD
+
+
+def test_a_later_process_of_the_same_number_is_left_alone():
+    child = subprocess.Popen(["sleep", "600"])
+    try:
+        frozen = freezer.freeze(child.pid)
+        assert frozen == (child.pid, processes.start_of(child.pid))
+        freezer.thaw((child.pid, "another start"))
+        os.waitpid(child.pid, os.WUNTRACED)
+        freezer.thaw(frozen)
+        assert os.WIFCONTINUED(os.waitpid(child.pid, os.WCONTINUED)[1])
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    assert freezer.freeze(child.pid) is None
+    assert freezer.freeze(os.getpid()) is None
