@@ -309,11 +309,13 @@ class Input(msgspec.Struct, frozen=True):
         path: where it is put, relative to the job's root.
         digest: its content, in the store.
         executable: whether it may be run.
+        marked: whether it is an output of a job that `marks`: the root's path is put where its mark is.
     """
 
     path: str
     digest: str
     executable: bool = False
+    marked: bool = False
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -336,6 +338,8 @@ class Job(msgspec.Struct, frozen=True):
         dep_files: files, relative to the root, in which the compiler says what it read (make's format).
         timeout_s: after which it is killed; None for rhea's own bound.
         title: what `status` calls it.
+        marks: whether text in `output_dirs` that has the root's path in it is kept with a mark in its place,
+            so that it can be used below another root.
     """
 
     command: list[str]
@@ -349,6 +353,7 @@ class Job(msgspec.Struct, frozen=True):
     dep_files: list[str] = []
     timeout_s: float | None = None
     title: str = ""
+    marks: bool = False
 
 
 class Started(msgspec.Struct, frozen=True):

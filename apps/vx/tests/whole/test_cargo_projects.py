@@ -115,6 +115,25 @@ def test_a_build_script_that_fails_says_what_it_said(cargo) -> None:
     assert "give up" in done.err
 
 
+def test_what_a_script_makes_may_name_files_by_their_absolute_paths(cargo) -> None:
+    """As khronos_api does: the paths hold in the directory of another job, and in another clone."""
+    project = cargo.crate(main='fn main() { print!("{}", include!(concat!(env!("OUT_DIR"), "/made.rs"))); }')
+    project.write(
+        "build.rs",
+        "use std::{env, fs};\nfn main() {\n"
+        '    let (here, out) = (env::var("CARGO_MANIFEST_DIR").unwrap(), env::var("OUT_DIR").unwrap());\n'
+        '    let text = format!("include_str!({:?})", here + "/words.txt");\n'
+        '    fs::write(format!("{out}/made.rs"), text).unwrap();\n'
+        "}\n",
+    )
+    project.write("words.txt", "one\n")
+    project.build()
+    assert project.run("hello") == "one\n"
+    project.write("words.txt", "two\n")
+    project.build()
+    assert project.run("hello") == "two\n"
+
+
 def test_what_a_script_of_links_says_reaches_those_that_depend_on_it(cargo) -> None:
     project = cargo.crate(
         main='fn main() { println!("{}", env!("ROOT")); }',

@@ -49,7 +49,7 @@ from vx.interfaces import (
 )
 from vx.keys import recipe
 from vx.keys.recipe import Conditions, Entry
-from vx.project.action import Action, Plan, located
+from vx.project.action import SCRIPTS_DIR, Action, Plan, located
 from vx.reports.report import Outcome
 
 logger = logging.getLogger("aether")
@@ -495,7 +495,8 @@ def _job(
     inputs = [Input(path, digest) for path, digest in declared.items()]
     for need in action.needs:
         program = need.path == action.tool.path  # a build script
-        inputs.append(Input(need.path, results[need.action].outputs[need.output].digest, program))
+        marked = need.path.startswith(f"{SCRIPTS_DIR}/")
+        inputs.append(Input(need.path, results[need.action].outputs[need.output].digest, program, marked))
     return Job(
         command=action.command(),
         inputs=inputs,
@@ -506,6 +507,7 @@ def _job(
         tool="step" if action.kind == "script" else action.kind,
         dep_files=list(action.dep_files),
         title=action.title,
+        marks=action.kind == "script",
     )
 
 

@@ -110,7 +110,9 @@ class Inputs:
         sources = action.sources
         if isinstance(sources, Tree):
             base = sources.origin or _below(root, sources.directory)
-            files = files_below(base, stop_at=CARGO_MANIFEST, whole=bool(sources.origin))
+            files = files_below(
+                base, stop_at="" if sources.origin else CARGO_MANIFEST, whole=bool(sources.origin)
+            )
             prefix = f"{sources.directory}/" if sources.directory else ""
             return [
                 prefix + path for path in files if not sources.patterns or fits_any(sources.patterns, path)

@@ -24,6 +24,10 @@ from typing import Final
 from vx.interfaces import BLOB_TIME_S, Input
 
 COPY_BYTES: Final = 1 << 20
+# In the place of the root's path, in what a job made for others.
+_MARK: Final = b"%{vx-root}"
+# Sources that are made are text of a few megabytes at most.
+_MAX_MARKED_BYTES: Final = 64 << 20
 _FICLONE: Final = 0x40049409
 _TIME_NS: Final = BLOB_TIME_S * 1_000_000_000
 _NO_CLONE: Final = frozenset(
@@ -163,6 +167,8 @@ class Scratch:
         """
         for one, fd in zip(inputs, fds, strict=True):
             path = f"{self.root}/{one.path}"
+            if one.marked and self._put_marked(path, fd):
+                continue
             if not (may_write or one.executable) and self._owner.link(fd, path):
                 continue
             target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -222,6 +228,34 @@ class Scratch:
             return ""
         with open(fd, "rb") as file:
             return file.read(max_bytes).decode("utf-8", "surrogateescape")
+
+    def mark(self, folder: str) -> None:
+        """Put a mark in the place of the root's path in all text below a folder of the root."""
+        for name in self.files_below(folder):
+            path = f"{self.root}/{name}"
+            found = os.lstat(path)
+            if not stat.S_ISREG(found.st_mode) or found.st_size > _MAX_MARKED_BYTES:
+                continue
+            with open(path, "rb") as file:
+                data = file.read()
+            if self.root.encode() in data and b"\0" not in data:
+                # Another file: the one that is there may be a link to somebody else's, or read-only.
+                os.unlink(path)
+                with open(path, "xb") as file:
+                    file.write(data.replace(self.root.encode(), _MARK))
+
+    def _put_marked(self, path: str, source: int) -> bool:
+        """Put a file with the root's path in the place of its marks; False where it has none."""
+        if os.fstat(source).st_size > _MAX_MARKED_BYTES:
+            return False
+        data = os.pread(source, _MAX_MARKED_BYTES, 0)
+        if _MARK not in data or b"\0" in data:
+            return False
+        with open(path, "xb") as file:
+            file.write(data.replace(_MARK, self.root.encode()))
+            os.fchmod(file.fileno(), 0o444)
+        os.utime(path, ns=(_TIME_NS, _TIME_NS))
+        return True
 
     def opened(self) -> list[str] | None:
         """Return the files elsewhere that the job opened, absolute; None where that is not known."""

@@ -353,6 +353,8 @@ class _Performance:
     def _open_outputs(self, scratch: Scratch) -> tuple[dict[str, int], list[str]]:
         names = list(self.plan.job.outputs)
         for folder in self.plan.job.output_dirs:
+            if self.plan.job.marks:
+                scratch.mark(folder)
             names += scratch.files_below(folder)
         return scratch.open_outputs(dict.fromkeys(names))
 
