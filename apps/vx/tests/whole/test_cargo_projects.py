@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import http.server
+import io
+import json
 import os
 import shutil
 import subprocess
+import tarfile
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -375,4 +382,128 @@ def test_why_not_lists_all_that_would_be_refused(cargo) -> None:
     project.write("Cargo.toml", PLAIN.format(name="hello", version="0.1.0"))
     done = project.vx("build", "--why-not")
     assert (done.code, done.out) == (0, "vx builds all of it\n")
+    assert cargo.state()["compilations"] == 0
+
+
+class Registry:
+    """A registry of our own, on the loopback: a sparse index and the crates.
+
+    Attributes:
+        asked: the paths that were asked for.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._files: dict[str, bytes] = {}
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.asked.append(self.path)
+                data = outer._files.get(self.path)
+                self.send_response(200 if data is not None else 404)
+                self.send_header("Content-Length", str(len(data or b"")))
+                self.end_headers()
+                self.wfile.write(data or b"")
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._url = f"http://127.0.0.1:{self._server.server_port}"
+        dl = f"{self._url}/dl/{{crate}}/{{version}}.crate"
+        self._files["/index/config.json"] = json.dumps({"dl": dl}).encode()
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def config(self) -> str:
+        """Return a cargo configuration that puts it in the place of crates.io."""
+        return (
+            '[source.crates-io]\nreplace-with = "mine"\n'
+            f'[source.mine]\nregistry = "sparse+{self._url}/index/"\n'
+        )
+
+    def add(self, name: str, lib: str) -> None:
+        """Have version 1.0.0 of a crate of three letters."""
+        data = io.BytesIO()
+        with tarfile.open(fileobj=data, mode="w:gz") as archive:
+            for file, text in (("Cargo.toml", PLAIN.format(name=name, version="1.0.0")), ("src/lib.rs", lib)):
+                info = tarfile.TarInfo(f"{name}-1.0.0/{file}")
+                info.size = len(text.encode())
+                archive.addfile(info, io.BytesIO(text.encode()))
+        crate = data.getvalue()
+        line = {"name": name, "vers": "1.0.0", "deps": [], "features": {}, "yanked": False}
+        line["cksum"] = hashlib.sha256(crate).hexdigest()
+        self._files[f"/index/3/{name[0]}/{name}"] = json.dumps(line).encode()
+        self._files[f"/dl/{name}/1.0.0.crate"] = crate
+
+    def put_local(self, name: str, folder: Path) -> None:
+        """Make a local registry of one crate."""
+        (folder / "index/3" / name[0]).mkdir(parents=True)
+        (folder / f"index/3/{name[0]}/{name}").write_bytes(self._files[f"/index/3/{name[0]}/{name}"])
+        (folder / f"{name}-1.0.0.crate").write_bytes(self._files[f"/dl/{name}/1.0.0.crate"])
+
+    def spoil(self, name: str) -> None:
+        """Give another archive than the index says."""
+        self._files[f"/dl/{name}/1.0.0.crate"] += b"x"
+
+    def close(self) -> None:
+        """End it."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def registry():
+    """A registry that is ended."""
+    one = Registry()
+    yield one
+    one.close()
+
+
+def test_crates_are_fetched_from_a_registry_once_and_never_offline(cargo, registry) -> None:
+    registry.add("low", 'pub const NAME: &str = "low";')
+    project = cargo.crate(
+        main='fn main() { println!("{}", low::NAME); }', manifest='[dependencies]\nlow = "1"\n'
+    )
+    project.write(".cargo/config.toml", registry.config())
+    online = {"CARGO_NET_OFFLINE": "false"}
+    assert "cargo says: " in project.fails("--offline", **online)
+    assert not registry.asked
+    told = project.build(**online)
+    assert "vx: fetching crates\n" in told["err"]
+    assert project.run("hello") == "low\n"
+    assert any(path.endswith(".crate") for path in registry.asked)
+    del registry.asked[:]
+    other = cargo.project("clone")
+    shutil.copytree(project.path, other.path, dirs_exist_ok=True)
+    shutil.rmtree(other.path / ".vx")
+    assert other.executed("--locked", **online) == 0
+    assert not registry.asked
+
+
+def test_a_local_registry(cargo, registry) -> None:
+    registry.add("low", 'pub const NAME: &str = "low";')
+    project = cargo.crate(
+        main='fn main() { println!("{}", low::NAME); }', manifest='[dependencies]\nlow = "1"\n'
+    )
+    registry.put_local("low", project.path / "crates")
+    project.write(
+        ".cargo/config.toml",
+        '[source.crates-io]\nreplace-with = "mine"\n[source.mine]\nlocal-registry = "crates"\n',
+    )
+    project.build()
+    assert project.run("hello") == "low\n"
+    assert not registry.asked
+
+
+def test_a_crate_with_another_checksum_is_refused(cargo, registry) -> None:
+    registry.add("low", "")
+    registry.spoil("low")
+    project = cargo.crate(manifest='[dependencies]\nlow = "1"\n')
+    project.write(".cargo/config.toml", registry.config())
+    done = project.vx("build", CARGO_NET_OFFLINE="false")
+    assert done.code == 1
+    assert "failed to verify the checksum of `low v1.0.0" in done.err
     assert cargo.state()["compilations"] == 0

@@ -24,7 +24,7 @@ from vx import digests
 from vx.project.action import Action
 
 # Another number makes all keys new: for when what is kept under them, or goes into them, changes.
-FORMAT: Final = "2"
+FORMAT: Final = "3"
 # Entries under one recipe; the least recently made go.  A dozen branches between which one switches.
 MAX_ENTRIES: Final = 16
 

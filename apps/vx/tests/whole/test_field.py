@@ -1,0 +1,38 @@
+"""Ten crates of the field (scripts/vx-field) are built alike by vx and by cargo."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[4] / "bench/vx_field.py"
+# Among them: build scripts, procedural macros, features, a program, dependencies of one platform.
+SAMPLE = (
+    *("arg-enum-proc-macro", "getrandom", "sha2", "serde-urlencoded", "semver-parser"),
+    *("lru", "simplecss", "either", "phf-generator", "proc-macro-crate"),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_ten_crates_of_debian_are_the_same_as_cargos(rust) -> None:
+    for tool in ("cargo", "apt-get", "apt-cache", "dpkg", "nm"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"no {tool} on the PATH, with which crates of Debian are had and compared")
+    kept = os.environ.get("VX_FIELD_CACHE")
+    if kept is None:
+        pytest.skip("VX_FIELD_CACHE is not set: it names a directory for 700 MB of Debian's crates")
+    env = {**rust.env, "CARGO_NET_OFFLINE": "true"}
+    words = ["--cache", kept, "--crates", ",".join(SAMPLE), "--again"]
+    done = subprocess.run(
+        [sys.executable, SCRIPT, *words], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done
+    results = json.loads((Path(kept) / "results.json").read_text())
+    assert {name: results[name]["verdict"] for name in SAMPLE} == dict.fromkeys(SAMPLE, "same")
