@@ -4,6 +4,7 @@
       aether.sock cass.sock rhea.sock    the services' sockets
       aether.log  cass.log  rhea.log     their logs
       cass/                              the store
+      aether.known                       what aether knows, over restarts
       rhea/                              where compilers run
 
 $VX_AETHER, $VX_CASS and $VX_RHEA name endpoints (Unix or TCP) in the sockets' place.  Owns these
@@ -72,6 +73,11 @@ def place(service: str, environ: Mapping[str, str] | None = None) -> Place:
 def log_path(service: str, environ: Mapping[str, str] | None = None) -> str:
     """Return the path of a service's log."""
     return f"{home_dir(environ)}/{service}.log"
+
+
+def known_path(environ: Mapping[str, str] | None = None) -> str:
+    """Return the path of what aether keeps over restarts."""
+    return f"{home_dir(environ)}/aether.known"
 
 
 def store_dir(environ: Mapping[str, str] | None = None) -> str:

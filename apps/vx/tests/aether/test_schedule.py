@@ -52,20 +52,20 @@ def test_an_overloaded_rhea_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> No
     asked = []
     done = Done(0, False, [], None, None, 0, [], [], {}, 1, 1, 1)
 
-    async def ask(*_: object) -> tuple[Done, str]:
+    async def ask(*_: object) -> tuple[Done, str, str]:
         asked.append(1)
         if len(asked) < 3:
             raise errors.Overloaded("org.daemonry.Control.Overloaded", {"limit": 1})
-        return done, ""
+        return done, "", ""
 
     async def slept(_: float) -> None:
         return None
 
-    async def perform() -> tuple[Done, str]:
+    async def perform() -> tuple[Done, str, str]:
         actions = Actions(Services(), FileDigests())
-        monkeypatch.setattr(actions, "_ask_rhea", ask)
+        monkeypatch.setattr("vx.aether.actions._ask_rhea", ask)
         return await actions._perform(action("a"), Job(["/bin/true"]), lambda: None)
 
     monkeypatch.setattr(asyncio, "sleep", slept)
-    assert asyncio.run(perform()) == (done, "")
+    assert asyncio.run(perform()) == (done, "", "")
     assert len(asked) == 3

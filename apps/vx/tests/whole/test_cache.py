@@ -283,3 +283,48 @@ def test_another_compiler_misses(rust) -> None:
     assert project.executed(RUSTC=str(wrapper)) == 1
     assert project.run("hello") == "false\n"
     assert project.executed(RUSTC=str(wrapper)) == 0
+
+
+def test_results_that_are_made_again_are_the_same_or_named(c) -> None:
+    """`vx verify --rebuild`: a compiler that does not make the same twice is found."""
+    project = c.project("p")
+    project.write("vx.toml", '[project]\nname = "p"\n[targets.p]\nsources = ["*.c"]\n')
+    project.write("main.c", "int main(void) { return 0; }\n")
+    project.write("odd.c", "int odd(void) { return 0; }\n")
+    again = project.vx("verify", "--rebuild", "10")
+    assert (again.code, again.out) == (0, "vx: 3 results made again: all the same\n"), again
+    cc = c.sandbox.path / "bin/cc"
+    cc.parent.mkdir()
+    odd = 'case "$*" in *odd.c*) more="-DN=$(od -An -N4 -tu4 /dev/urandom | tr -d " ")" ;; esac'
+    cc.write_text(f'#!/bin/sh\n{odd}\nexec {shutil.which("cc")} $more -g3 "$@"\n')
+    cc.chmod(0o755)
+    again = project.vx("verify", "--rebuild", "10", CC=str(cc))
+    assert again.code == 1
+    assert again.out.splitlines() == [
+        "not reproducible: odd.c: .vx/out/odd.o",
+        "vx: 3 results made again: 1 differ",
+    ]
+    assert project.vx("verify", "--rebuild", "no").code == 2
+
+
+def test_after_a_restart_nothing_is_read_or_asked_again(c) -> None:
+    project = c.project("p")
+    project.write("vx.toml", '[project]\nname = "p"\n[targets.p]\nsources = ["*.c"]\n')
+    source = project.write("main.c", "int main(void) { return 0; }\n")
+    for _ in range(4):
+        project.build()
+    c.kill()
+    assert project.executed() == 0
+    assert c.state()["files_hashed"] == 0
+    c.kill()
+    source.write_text("int main(void) { return 1; }\n")
+    assert project.executed() == 2
+    c.kill()
+    known = c.home / "aether.known"
+    assert known.stat().st_mode & 0o777 == 0o600
+    known.write_bytes(known.read_bytes()[:-1] + b"?")
+    assert project.executed() == 0
+    c.kill()
+    shutil.rmtree(c.home / "cass")  # what is believed of the store is no more
+    shutil.rmtree(project.path / ".vx")
+    assert project.executed() == 2

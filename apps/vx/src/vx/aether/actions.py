@@ -26,7 +26,7 @@ from vx.aether import diagnostics
 from vx.aether.inputs import Inputs, InputsChanging, LeftOut, Undeclared
 from vx.aether.interface import ServiceDied
 from vx.aether.memory import Memory, Result
-from vx.aether.services import Services
+from vx.aether.services import Service, Services
 from vx.aether.unchanged import Unchanged
 from vx.cargo import script
 from vx.cargo.script import Told
@@ -122,6 +122,24 @@ class Finished(msgspec.Struct, frozen=True):
 
     result: Result
     entry: Entry | None
+
+
+class _Made(msgspec.Struct, frozen=True):
+    """A run that succeeded, before anything is kept.
+
+    Attributes:
+        done: how it ended.
+        said: its diagnostics.
+        told: what a build script said to cargo.
+        env: the variables that it read.
+        found: the files that it read and those that must not come; None where that is not known for sure.
+    """
+
+    done: Done
+    said: str
+    told: str
+    env: dict[str, str | None]
+    found: tuple[dict[str, str], list[str]] | None
 
 
 class _Flight:
@@ -356,6 +374,45 @@ class Actions:
         asked: tuple[str, Mapping[str, str]],
         on_begin: Callable[[], None],
     ) -> Finished:
+        key = asked[0]
+        made = await self._made(plan, action, results, asked, on_begin)
+        outputs = {blob.name: blob for blob in made.done.outputs}
+        if made.found is None:
+            return Finished(Result("", outputs, made.said, made.done.wall_ms, made.told), None)
+        files, absent = made.found
+        result_key = recipe.result_key(key, files, absent, made.env)
+        entry = Entry(files, absent, made.env, result_key)
+        result = Result(result_key, outputs, made.said, made.done.wall_ms, made.told)
+        return Finished(await self.memory.learn(key, entry, result), entry)
+
+    async def again(self, plan: Plan, action: Action, results: Mapping[str, Result]) -> list[str]:
+        """Run an action whose result is known, without the store's; return the outputs that are otherwise.
+
+        Raises:
+            As `obtain`.
+        """
+        _, key = _recipe(action, results)
+        ends = self.services.cass.ends, self.services.rhea.ends
+        try:
+            declared = await self._inputs.declare(plan.root, action)
+            again = await self._made(plan, action, results, (key, declared), lambda: None)
+        except (StoreGone, StoreLost) as error:
+            raise await self.services.cass.lost(ends[0], error.reason) from error
+        except errors.ConnectionLost as error:
+            raise await self.services.rhea.lost(ends[1], str(error)) from error
+        made = {blob.name: blob.digest for blob in again.done.outputs}
+        known = {name: blob.digest for name, blob in results[action.id].outputs.items()}
+        return sorted(name for name in made.keys() | known.keys() if made.get(name) != known.get(name))
+
+    async def _made(
+        self,
+        plan: Plan,
+        action: Action,
+        results: Mapping[str, Result],
+        asked: tuple[str, Mapping[str, str]],
+        on_begin: Callable[[], None],
+    ) -> _Made:
+        """Run an action, until it had all that it reads."""
         key, declared = asked
         variables = await self._variables(plan, action, key)
         more: dict[str, None] = {}
@@ -383,18 +440,11 @@ class Actions:
             except Undeclared as error:
                 raise ActionFailed(f"{action.title}: {error}", said) from error
             break
-        outputs = {blob.name: blob for blob in done.outputs}
         words = script.marked(out, done.root) if told is not None else ""
-        if found is None:
-            return Finished(Result("", outputs, said, done.wall_ms, words), None)
-        files, absent = found
         env = {name: value for name, value in done.env_reads.items() if name in job.env or value is None}
         env |= {name: job.env[name] for name in env if script.ROOT_MARK in job.env.get(name, "")}
         env |= {name: job.env.get(name) for name in asked_for if told is not None}
-        result_key = recipe.result_key(key, files, absent, env)
-        entry = Entry(files, absent, env, result_key)
-        result = Result(result_key, outputs, said, done.wall_ms, words)
-        return Finished(await self.memory.learn(key, entry, result), entry)
+        return _Made(done, said, words, env, found)
 
     async def _what_it_read(
         self,
@@ -425,41 +475,42 @@ class Actions:
         """Have rhea run a job, once it takes more: other builds may have given it all that it takes."""
         for delay_s in delays(_ROOM_FIRST_S, _ROOM_MOST_S):
             try:
-                return await self._ask_rhea(action, job, on_begin)
+                return await _ask_rhea(self.services.rhea, action, job, on_begin)
             except errors.Overloaded:
                 await asyncio.sleep(delay_s)
         raise AssertionError("delays end")
 
-    async def _ask_rhea(
-        self, action: Action, job: Job, on_begin: Callable[[], None]
-    ) -> tuple[Done, str, str]:
-        await self.services.rhea.ready()
-        try:
-            client = await AsyncClient.connect(self.services.rhea.endpoint, _CONNECT_TIMEOUT_S)
-        except errors.ConnectError as error:
-            raise errors.ConnectionLost(str(self.services.rhea.endpoint), "no") from error
-        said: list[str] = []
-        out: list[str] = []
-        try:
-            # A job waits for its place as long as those before it take.
-            events = client.proxy(Rhea, timeout_s=float("inf")).run(job)
-            async with aclosing(cast("AsyncGenerator[object, None]", events)):
-                async for event in events:
-                    if event.started is not None:
-                        on_begin()
-                    if event.output is not None and event.output.stream == "stderr":
-                        said.append(event.output.text)
-                    elif event.output is not None:
-                        out.append(event.output.text)
-                    if event.done is not None:
-                        return event.done, diagnostics.rendered(action.kind, "".join(said)), "".join(out)
-            raise errors.ConnectionLost(client.peer, "maybe")
-        except InputsMissing as error:
-            raise StoreForgot from error
-        except (JobInvalid, ToolMissing, OutputsMissing, ScratchFull, RunnerLost) as error:
-            raise ActionFailed(f"{action.title}: {_told(error)}") from error
-        finally:
-            client.close()
+
+async def _ask_rhea(
+    service: Service, action: Action, job: Job, on_begin: Callable[[], None]
+) -> tuple[Done, str, str]:
+    await service.ready()
+    try:
+        client = await AsyncClient.connect(service.endpoint, _CONNECT_TIMEOUT_S)
+    except errors.ConnectError as error:
+        raise errors.ConnectionLost(str(service.endpoint), "no") from error
+    said: list[str] = []
+    out: list[str] = []
+    try:
+        # A job waits for its place as long as those before it take.
+        events = client.proxy(Rhea, timeout_s=float("inf")).run(job)
+        async with aclosing(cast("AsyncGenerator[object, None]", events)):
+            async for event in events:
+                if event.started is not None:
+                    on_begin()
+                if event.output is not None and event.output.stream == "stderr":
+                    said.append(event.output.text)
+                elif event.output is not None:
+                    out.append(event.output.text)
+                if event.done is not None:
+                    return event.done, diagnostics.rendered(action.kind, "".join(said)), "".join(out)
+        raise errors.ConnectionLost(client.peer, "maybe")
+    except InputsMissing as error:
+        raise StoreForgot from error
+    except (JobInvalid, ToolMissing, OutputsMissing, ScratchFull, RunnerLost) as error:
+        raise ActionFailed(f"{action.title}: {_told(error)}") from error
+    finally:
+        client.close()
 
 
 def _of_script(action: Action, told: Told, said: str, done: Done) -> tuple[str, Done]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import secrets
 import time
 from collections.abc import Callable
@@ -117,6 +118,7 @@ class Build:
             try:
                 await self._find_or_obtain(plan)
                 await self._place_all(plan)
+                await self._compare(plan)
             except StoreForgot:
                 logger.warning("the store does not have all that it had; looking anew")
                 self._actions.memory.forget()
@@ -260,6 +262,15 @@ class Build:
         )
         self._tell.ended(action.title, "failed", 0, failed.said)
 
+    async def _compare(self, plan: Plan) -> None:
+        """Make some of the results again, chosen at random, and tell whether they are what the store has."""
+        chosen = random.sample(plan.actions, min(self._request.rebuild, len(plan.actions)))
+        if chosen:
+            await self._hold()
+        for action in chosen:
+            other = await self._actions.again(plan, action, self._results)
+            self._tell.compared(action.title, other)
+
     # --- outputs ----------------------------------------------------------------------------------
 
     async def _place_all(self, plan: Plan) -> None:
@@ -308,7 +319,7 @@ class Build:
         try:
             run_id = report.id if self.project_dir else ""
             if run_id:
-                self._write(report)
+                _write(self.project_dir, report, self._request.umask, self._kept)
         except OSError as failed:
             run_id = ""
             folder = run_files.runs_dir(self.project_dir)  # a full disk's error names no file
@@ -317,19 +328,6 @@ class Build:
         if error:
             logger.info("a build of %s failed: %s", self.project_dir or self._request.directory, error)
         self._tell.finished(report, error, run_id)
-
-    def _write(self, report: RunReport) -> None:
-        kept = self._kept
-        if kept is None or not report.success:
-            run_files.write(self.project_dir, report, self._request.umask)
-            return
-        if not (kept.run and run_files.is_there(self.project_dir, kept.run)):
-            run_files.write(self.project_dir, report, self._request.umask)
-            kept.run = report.id
-            return
-        # It found what that run found: a thousand sources are written once, and not with each run.
-        short = msgspec.structs.replace(report, actions=[], same_as=kept.run)
-        run_files.write(self.project_dir, short, self._request.umask)
 
     def _report(self, error: str) -> RunReport:
         plan = self._plan
@@ -350,3 +348,14 @@ class Build:
             [*done.values(), *(ActionReport(one.id, one.title, "cancelled") for one in left)],
             self._outputs if not error else [],
         )
+
+
+def _write(project_dir: str, report: RunReport, umask: int, kept: Kept | None) -> None:
+    """Write a report, short where another run's has the same actions: a thousand sources are written once."""
+    if kept is None or not report.success:
+        run_files.write(project_dir, report, umask)
+    elif kept.run and run_files.is_there(project_dir, kept.run):
+        run_files.write(project_dir, msgspec.structs.replace(report, actions=[], same_as=kept.run), umask)
+    else:
+        run_files.write(project_dir, report, umask)
+        kept.run = report.id

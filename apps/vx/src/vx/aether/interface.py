@@ -19,14 +19,15 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something that happened in a build; the last one of a build is `finished`.
 
     Attributes:
-        kind: `planned`, `started`, `ended`, `said`, `note`, or `finished`.
+        kind: `planned`, `started`, `ended`, `said`, `compared`, `note`, or `finished`.
         title: of the action that it is about; of a `finished` build, the project.
         total: of `planned` and `finished`: how many actions there are.
         done: how many of them are over.
         cached: of `finished`: how many were found, and not run.
         executed: of `finished`: how many ran.
-        outcome: of `ended`: see `vx.reports.report`.
-        text: of `said`: a compiler's diagnostics, with colours; of `note`: a line for the user; of
+        outcome: of `ended`: see `vx.reports.report`; of `compared`: `same` or `different`.
+        text: of `said`: a compiler's diagnostics, with colours; of `compared`: the outputs that differ; of
+            `note`: a line for the user; of
             `finished`: what went wrong, or "".
         success: of `finished`.
         duration_ms: of `ended` and `finished`.
@@ -35,7 +36,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
         code: of `finished`: the exit code that this comes to.
     """
 
-    kind: Literal["planned", "started", "ended", "said", "note", "finished"]
+    kind: Literal["planned", "started", "ended", "said", "compared", "note", "finished"]
     title: str = ""
     total: int = 0
     done: int = 0
@@ -129,6 +130,7 @@ class Aether(Interface, name="org.daemonry.vx.Aether", errors=(OtherVersion, Ser
         locked: bool = False,
         offline: bool = False,
         why_not: bool = False,
+        rebuild: int = 0,
     ) -> AsyncIterator[Event]:
         """Build the project of a directory, or of the nearest one above it that is one.
 
@@ -149,6 +151,7 @@ class Aether(Interface, name="org.daemonry.vx.Aether", errors=(OtherVersion, Ser
             locked: whether Cargo.lock must stay as it is.
             offline: whether nothing may be fetched.
             why_not: only tell, in notes, all that would be refused.
+            rebuild: how many results, chosen at random, to make again and compare.
         """
         raise NotImplementedError
 

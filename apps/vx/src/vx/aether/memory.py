@@ -19,6 +19,8 @@ logger = logging.getLogger("aether")
 
 # Results and recipes kept; a large workspace in several branches has a few thousand.
 MAX_KEPT: Final = 20_000
+# Of each, over restarts: a project of some thousand sources, in 20 to 40 MB.
+MAX_TOLD: Final = 4_000
 # What is shown of a compiler's warnings when they are shown again; as much as fits into a message.
 MAX_SAID_CHARS: Final = 100_000
 _ENTRIES: Final = "entries"
@@ -44,6 +46,13 @@ class Result(msgspec.Struct, frozen=True):
     told: str = ""
 
 
+class Told(msgspec.Struct, frozen=True):
+    """What is known, as it is kept over restarts: entries by recipe, results by key."""
+
+    entries: dict[str, list[Entry]] = {}
+    results: dict[str, Result] = {}
+
+
 class Memory:
     """Entries by recipe, results by key.
 
@@ -67,6 +76,22 @@ class Memory:
     def known_result(self, key: str) -> Result | None:
         """Return a result that this process knows."""
         return self._results.get(key)
+
+    def told(self) -> Told:
+        """Return what is known, to be kept over restarts: the newest, if that is too much."""
+        return Told(
+            dict(list(self._entries.items())[-MAX_TOLD:]), dict(list(self._results.items())[-MAX_TOLD:])
+        )
+
+    def believe(self, told: Told) -> None:
+        """Take what was known before a restart."""
+        self._entries |= told.entries
+        self._results |= told.results
+
+    @property
+    def size(self) -> int:
+        """How much is known."""
+        return len(self._entries) + len(self._results)
 
     async def entries(self, recipe: str) -> list[Entry]:
         """Return the entries of a recipe.

@@ -52,6 +52,7 @@ class Request(msgspec.Struct, frozen=True):
     locked: bool = False
     offline: bool = False
     why_not: bool = False
+    rebuild: int = 0
 
 
 class Planner:

@@ -52,6 +52,11 @@ class Said:
                 )
             )
 
+    def compared(self, title: str, other: list[str]) -> None:
+        """An action was run again: these outputs are otherwise than in the store."""
+        outcome = "different" if other else "same"
+        self._tell(Event("compared", title=title, outcome=outcome, text=", ".join(other)))
+
     def note(self, text: str) -> None:
         """There is something else to say."""
         self._tell(Event("note", text=text))

@@ -15,6 +15,7 @@ from vx import __version__, home
 from vx.aether.actions import Actions
 from vx.aether.build import Build
 from vx.aether.interface import Aether, Event, OtherVersion, ServiceDied, State
+from vx.aether.known import Known
 from vx.aether.planning import Planner, Request
 from vx.aether.services import Services
 from vx.cargo.ask import Cargo
@@ -36,8 +37,11 @@ class AetherService(Aether):
     def __init__(self, services: Services) -> None:
         self._services = services
         self._digests = FileDigests()
-        self._planner = Planner(Tools(self._digests), Cargo(self._digests.digest))
+        tools = Tools(self._digests)
+        self._planner = Planner(tools, Cargo(self._digests.digest))
         self._actions = Actions(services, self._digests)
+        self._known = Known(self._digests, tools, self._actions.memory)
+        self._known.read()
         self._building: list[Build] = []
         self._builds = 0
 
@@ -59,6 +63,7 @@ class AetherService(Aether):
         locked: bool = False,
         offline: bool = False,
         why_not: bool = False,
+        rebuild: int = 0,
     ) -> AsyncIterator[Event]:
         """Build a project: see `Aether`."""
         if version != __version__:
@@ -77,6 +82,7 @@ class AetherService(Aether):
             locked,
             offline,
             why_not,
+            rebuild,
         )
         events: asyncio.Queue[Event] = asyncio.Queue()
         build = Build(
@@ -92,6 +98,7 @@ class AetherService(Aether):
             await asyncio.wait((task,))
             self._building.remove(build)
             self._builds += 1
+        await asyncio.to_thread(self._known.write)
         yield event  # the last: it is over by then, also for who asks for the state
 
     @method(reads=True)
@@ -141,7 +148,8 @@ class AetherService(Aether):
         }
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Let go of the store; keep what is known."""
+        self._known.write(now=True)
         self._actions.cass.close()
 
 

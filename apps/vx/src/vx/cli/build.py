@@ -73,7 +73,7 @@ def parse(arguments: list[str]) -> Asked | None:
 def perform(asked: Asked) -> int:
     """Build, and return the exit code."""
     try:
-        parameters = _parameters(asked)
+        parameters = parameters_of(asked)
         return _built(asked, parameters)
     except BrokenPipeError:  # who reads our output is gone: `kit.guarded` knows that
         raise
@@ -83,7 +83,13 @@ def perform(asked: Asked) -> int:
         return told(error)
 
 
-def _parameters(asked: Asked) -> dict[str, Any]:
+def call_of(method: str) -> str:
+    """Return the full name of one of aether's methods."""
+    return f"org.daemonry.vx.Aether.{method.capitalize()}"
+
+
+def parameters_of(asked: Asked) -> dict[str, Any]:
+    """Return what a build is asked for with."""
     umask = os.umask(0o022)
     os.umask(umask)
     return {

@@ -86,7 +86,12 @@ VX: Final = Program(
         Command(
             "verify",
             "read the whole store again and name what is damaged",
-            options=(_NO_SPAWN, JSON_OPTION),
+            options=(
+                Option("--rebuild", "instead, make N results of the project here again and compare", "N"),
+                Option("-r --release", "of the release profile"),
+                _NO_SPAWN,
+                JSON_OPTION,
+            ),
         ),
         Command(
             "gc",

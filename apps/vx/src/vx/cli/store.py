@@ -6,6 +6,7 @@ Owns the rule that only `clean --store` removes the store, and only of a home th
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
 import shutil
@@ -49,6 +50,8 @@ def _clean_store() -> int:
         kit.complain(f"vx: a cass that aether does not own uses the store {home.store_dir()}: end it first")
         return _FAILED
     removed = False
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(home.known_path())
     for folder in (home.store_dir(), home.scratch_dir()):
         if os.path.isdir(folder):
             _remove(folder)
@@ -80,6 +83,10 @@ def _project_here() -> str | None:
 
 def verify(options: argparse.Namespace) -> int:
     """Do `vx verify`."""
+    if options.rebuild is not None:
+        from vx.cli.rebuilding import rebuild
+
+        return rebuild(options)
     damaged = 0
     with reach(spawn=not options.no_spawn) as client:
         for step in client.stream("org.daemonry.vx.Aether.Verify", idle_s=_GC_TIMEOUT_S):

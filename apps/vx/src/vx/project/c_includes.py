@@ -62,7 +62,7 @@ class Includes(msgspec.Struct, frozen=True):
     linked: tuple[str, ...] = ()
 
 
-class Folders(msgspec.Struct, frozen=True):
+class Folders(msgspec.Struct, frozen=True, tag=True):
     """Where a compiler looks for what is included.
 
     Attributes:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 
-class Link(msgspec.Struct, frozen=True):
+class Link(msgspec.Struct, frozen=True, tag=True):
     """How a compiler links.
 
     Attributes:

@@ -56,6 +56,24 @@ class _Watched(msgspec.Struct, frozen=True):
     files: list[str] = []
 
 
+class Probe(msgspec.Struct, frozen=True):
+    """An answer of a compiler, as it is kept over restarts.
+
+    Attributes:
+        chain: whose it is: the compiler's path and the variables that it was asked with.
+        question: what it was asked.
+        files: the files that it depends on.
+        states: what they looked like.
+        answer: it: a `Link`, `Folders` or text.
+    """
+
+    chain: tuple[str, ...]
+    question: tuple[str, ...]
+    files: tuple[str, ...]
+    states: tuple[tuple[int, ...] | None, ...]
+    answer: Link | Folders | str
+
+
 class Chain:
     """A compiler, as it answers in one environment."""
 
@@ -91,6 +109,17 @@ class Chain:
         """
         chosen = tuple(one for one in words if one.endswith("=native"))
         return self._once(("native", *chosen), lambda: self._native(chosen))
+
+    def told(self, chain: tuple[str, ...]) -> list[Probe]:
+        """Return its answers, to be kept."""
+        return [
+            Probe(chain, question, files, states, answer)  # type: ignore[arg-type]
+            for question, (states, files, answer) in list(self._known.items())
+        ]
+
+    def believe(self, probe: Probe) -> None:
+        """Take an answer that was kept; it counts as long as its files look the same."""
+        self._known.setdefault(probe.question, (probe.states, probe.files, probe.answer))
 
     # --- asking -----------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from vx import digests
@@ -21,7 +21,7 @@ from vx.project.c_plan import CTools
 from vx.project.environment import BOOTSTRAP, search_variables
 from vx.project.link_search import Link
 from vx.project.rust_compile import RustTools
-from vx.project.toolchain import Chain, ToolMissing, job_environment, run, state_of
+from vx.project.toolchain import Chain, Probe, ToolMissing, job_environment, run, state_of
 
 Value = TypeVar("Value")
 
@@ -33,6 +33,7 @@ class Tools:
         self._digests = file_digests if file_digests is not None else FileDigests()
         self._known: dict[tuple[str, ...], tuple[tuple[object, ...], object]] = {}
         self._chains: dict[tuple[str, ...], Chain] = {}
+        self._believed: dict[tuple[str, ...], list[Probe]] = {}
 
     def rust(self, env: Mapping[str, str], directory: str, flags: Sequence[str] = ()) -> RustTools:
         """Return what Rust is compiled with in `directory`.
@@ -158,7 +159,18 @@ class Tools:
             if len(self._chains) >= _MOST_CHAINS:
                 self._chains.clear()
             found = self._chains[key] = Chain(path, env, self._digests)
+            for probe in self._believed.pop(key, ()):
+                found.believe(probe)
         return found
+
+    def told(self) -> list[Probe]:
+        """Return what compilers answered, to be kept over restarts."""
+        return [probe for key, chain in list(self._chains.items()) for probe in chain.told(key)]
+
+    def believe(self, probes: Iterable[Probe]) -> None:
+        """Take answers that were kept."""
+        for probe in probes:
+            self._believed.setdefault(probe.chain, []).append(probe)
 
     def _once(self, key: tuple[str, ...], files: tuple[str, ...], make: Callable[[], Value]) -> Value:
         state = tuple(map(state_of, files))
