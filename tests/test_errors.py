@@ -22,6 +22,7 @@ EXAMPLES = {
     "StaleSocket": ("/run/x.sock", errno.ECONNREFUSED),
     "NotListening": ("/run/x.sock", errno.ENOENT),
     "AccessDenied": ("/run/x.sock", "Permission denied", errno.EACCES),
+    "Unreachable": ("ssh:box/adder", "Connection timed out"),
     "ConnectionLost": ("unix:/run/x.sock", "maybe"),
     "ClientClosed": ("unix:/run/x.sock", "maybe"),
     "InheritedConnection": ("unix:/run/x.sock", "no"),

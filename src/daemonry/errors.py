@@ -12,7 +12,8 @@ is raised; how a command ends on each is said in `daemonry.cli.exit_codes`.
     │  │  ├ ConnectionRefused               nobody listens there
     │  │  │  └ StaleSocket                  the socket file is there, nobody answers
     │  │  ├ NotListening                    there is no socket file
-    │  │  └ AccessDenied                    the system or the peer's identity forbids it
+    │  │  ├ AccessDenied                    the system or the peer's identity forbids it
+    │  │  └ Unreachable                     another machine cannot be asked
     │  ├ ConnectionLost                     the stream ended under a call
     │  │  ├ ClientClosed                    by this side
     │  │  └ InheritedConnection             it is the parent process's, from before a fork
@@ -203,6 +204,21 @@ class AccessDenied(ConnectError):
 
     def __init__(self, path: str, reason: str, errno: int | None = None) -> None:
         super().__init__(path, f"access denied to {path}: {reason}", errno)
+        self.reason = reason
+
+
+class Unreachable(ConnectError):
+    """The other machine cannot be reached, so that nobody knows whether the daemon runs there.
+
+    It never means that the daemon is gone, and never allows a start.
+
+    Attributes:
+        path: the endpoint.
+        reason: what ssh says.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, f"{path} is unreachable: {reason}")
         self.reason = reason
 
 

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from daemonry.errors import EndpointInvalid
-from daemonry.transport.endpoint import FD, PIPE, TCP, UNIX, Endpoint
+from daemonry.transport.endpoint import FD, PIPE, SSH, TCP, UNIX, Endpoint
 
 VALID = {
     "unix:/run/x.sock": (Endpoint("/run/x.sock", UNIX), "unix:/run/x.sock"),
@@ -28,6 +28,13 @@ VALID = {
     "tcp://h:80;open": (Endpoint("h", TCP, 80, "open"), "tcp:h:80;open"),
     "[::1]:80;token=/a b;c": (Endpoint("::1", TCP, 80, "/a b;c"), "tcp:[::1]:80;token=/a b;c"),
     "unix:/x;open": (Endpoint("/x;open", UNIX), "unix:/x;open"),
+    "ssh:box/svc": (Endpoint("box", SSH, target="svc"), "ssh:box/svc"),
+    "ssh://me@box:2222/svc": (Endpoint("me@box", SSH, 2222, target="svc"), "ssh:me@box:2222/svc"),
+    "ssh:box//run/x.sock": (Endpoint("box", SSH, target="/run/x.sock"), "ssh:box//run/x.sock"),
+    "ssh:box/svc;start=a.b:c": (
+        Endpoint("box", SSH, target="svc", start="a.b:c"),
+        "ssh:box/svc;start=a.b:c",
+    ),
     "pipe:my.app-1_x": (Endpoint("my.app-1_x", PIPE), "pipe:my.app-1_x"),
 }
 
@@ -48,7 +55,19 @@ INVALID = {
     "/run/.": "names a directory",
     "unix:/run/..": "names a directory",
     "http://localhost:80": "scheme 'http' is not known",
-    "ssh://host": "scheme 'ssh' is not known",
+    "ssh://host": "expected ssh:host/NAME",
+    "ssh:host/": "expected ssh:host/NAME",
+    "ssh:host/x;stop=y": "'start=PROGRAM'",
+    "ssh:host/x;start=": "'start=PROGRAM'",
+    "ssh:host:0x/y": "is not a port",
+    "ssh:-oProxyCommand=reboot/x": "is no host",
+    "ssh:me@-oProxyCommand/x": "is no host",
+    "ssh:@host/x": "is no host",
+    "ssh:a b/x": "is no host",
+    "ssh:/x": "is no host",
+    "ssh:host/-x": "does not begin with '-'",
+    "ssh:host/x;start=-y": "does not begin with '-'",
+    "ssh:host/a\x1bb": "no control characters",
     "tcp:": "expected host:port",
     "tcp:localhost": "expected host:port",
     "tcp:80": "expected host:port",
@@ -167,6 +186,12 @@ endpoints = st.one_of(
         lambda host, port: Endpoint.parse(f"tcp:{host}:{port}"), st.text(min_size=1), st.integers(0, 65535)
     ),
     st.builds(lambda number: Endpoint("", FD, number), st.integers(0, 2**31 - 1)),
+    st.builds(
+        lambda host, port, name: Endpoint.parse(f"ssh:{host}:{port}/{name}"),
+        st.text("abc.-@", min_size=1),
+        st.integers(0, 65535),
+        st.text(min_size=1),
+    ),
     st.builds(lambda name: Endpoint(name, PIPE), st.text("abcXYZ019-_.", min_size=1)),
 )
 
@@ -187,6 +212,6 @@ def test_any_text_is_an_endpoint_or_refused(text):
         endpoint = Endpoint.parse(text)
     except EndpointInvalid:
         return
-    assert endpoint.kind in {"unix", "tcp", "fd", "pipe"}
+    assert endpoint.kind in {"unix", "tcp", "fd", "pipe", "ssh"}
     if endpoint.path is not None:
         assert os.fsencode(endpoint.path).startswith(b"/")

@@ -201,11 +201,18 @@ def _also_of_a_home(command: Command) -> Command:
 _HERE: Final = (*map(_of_any_daemon, _OF_A_DAEMON), _also_of_a_home(_PS))
 _HOME_ONLY: Final = _HOME_NAMES - {command.name for command in _HERE}
 
+_DIAL: Final = Command(
+    "dial",
+    "join standard input and output to a daemon, for an ssh endpoint of another machine",
+    (Word("target", "DAEMON", "its name, or its socket's absolute path"),),
+    (Option("--start", "what starts the daemon, if it does not run", "PROGRAM"),),
+)
+
 DAEMONRY: Final = Program(
     "daemonry",
     "Run and command local daemons.",
     __version__,
-    (*_HERE, *(command for command in HOME if command.name in _HOME_ONLY), COMPLETION),
+    (*_HERE, *(command for command in HOME if command.name in _HOME_ONLY), _DIAL, COMPLETION),
 )
 
 

@@ -61,6 +61,10 @@ def _perform(table: Program, arguments: list[str], daemon: Daemon | None) -> int
         from daemonry.cli.ps import ps
 
         return ps(as_json=options.json, names_only=options.names)
+    if options.verb == "dial":
+        from daemonry.cli.dial import dial
+
+        return dial(options.target, options.start)
     try:
         return _command(options, daemon)
     except BrokenPipeError:

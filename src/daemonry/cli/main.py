@@ -43,6 +43,12 @@ def _daemonry(arguments: list[str]) -> int:
         words, options = parsed
         if len(words) == 1:
             return _perform(arguments[0], lambda: _instance(words[0]), options)
+    if arguments[:1] == ["dial"] and len(arguments) in (2, 4):
+        from daemonry.cli.dial import quickly
+
+        code = quickly(arguments[1:])
+        if code is not None:
+            return code
     if arguments[:1] == ["run"] and "DAEMONRY_BOOT" in os.environ:
         from daemonry.cli.boot import quickly
 

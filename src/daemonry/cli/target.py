@@ -2,6 +2,7 @@
 
     ticker                          a daemon of this user, by its name
     unix:/path, /path.sock, tcp:h:p an endpoint
+    ssh:host/NAME                   a daemon of another machine
     package.module:attribute        where its `Daemon` stands
     path/file.py[:attribute]        the same
 
@@ -21,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from daemonry.daemon.definition import Daemon
 
-_SCHEMES = ("unix:", "tcp:", "fd:", "pipe:")
+_SCHEMES = ("unix:", "tcp:", "ssh:", "fd:", "pipe:")
 
 
 def instance_of(text: str) -> Instance:

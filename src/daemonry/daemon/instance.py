@@ -15,7 +15,7 @@ from daemonry.process import record_fields
 from daemonry.process.place import Place
 from daemonry.service.client import text as client
 from daemonry.terminal_text import printable
-from daemonry.transport.endpoint import HOW_TO_PROVE, PROOF_WANTED, UNIX, Endpoint
+from daemonry.transport.endpoint import FD, HOW_TO_PROVE, PROOF_WANTED, TCP, Endpoint
 from daemonry.wire import text
 
 TYPE_CHECKING = False
@@ -156,7 +156,7 @@ class Instance:
 
     def _denied(self) -> faults.AccessDenied:
         endpoint = self.endpoint()
-        reason = "the daemon belongs to another user" if endpoint.kind == UNIX else HOW_TO_PROVE
+        reason = HOW_TO_PROVE if endpoint.kind in (TCP, FD) else "the daemon belongs to another user"
         return faults.AccessDenied(endpoint.bare, reason)
 
     def status(self, timeout_s: float = REQUEST_TIMEOUT_S) -> Mapping[str, Any]:
@@ -192,6 +192,8 @@ class Instance:
             return liveness.REFUSED
         except faults.AccessDenied:
             return liveness.FORBIDDEN
+        except faults.Unreachable:
+            return liveness.CUT_OFF
         except faults.DeadlineExceeded as error:
             return liveness.FULL if error.phase == "connect" else liveness.SILENT
         except (faults.ConnectionLost, faults.RemoteProtocolError):

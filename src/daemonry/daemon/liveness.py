@@ -1,9 +1,11 @@
-"""Is the daemon there?  Four answers, each with its evidence, from what was tried.
+"""Is the daemon there?  Five answers, each with its evidence, from what was tried.
 
     serving   it answered
     busy      it is there and did not answer (yet)
     absent    it is certainly not there: the only answer that allows a start
     denied    we may not know
+    unreachable
+              its machine cannot be asked
 
 Owns the decision.  Trying the lock and the socket is `instance`'s.
 """
@@ -20,6 +22,7 @@ SERVING: Final = "serving"
 BUSY: Final = "busy"
 ABSENT: Final = "absent"
 DENIED: Final = "denied"
+UNREACHABLE: Final = "unreachable"
 
 # How the connection went.
 ANSWERED: Final = "answered"
@@ -29,6 +32,7 @@ LOST: Final = "the connection was lost before an answer"
 REFUSED: Final = "the connection was refused"
 MISSING: Final = "there is no socket"
 FORBIDDEN: Final = "access denied"
+CUT_OFF: Final = "the machine cannot be reached"
 
 _THERE = frozenset((SILENT, FULL, LOST))
 
@@ -37,7 +41,7 @@ class Liveness(Value):
     """Whether a daemon is there, and how we know.
 
     Attributes:
-        answer: "serving", "busy", "absent" or "denied".
+        answer: "serving", "busy", "absent", "denied" or "unreachable".
         connection: how the connection went, one of this module's words.
         lock_held: whether the life lock is held; None when it could not be asked.
     """
@@ -65,6 +69,8 @@ def judge(connection: str, lock_held: bool | None) -> Liveness:
     """
     if connection == ANSWERED:
         return Liveness(SERVING, connection, lock_held)
+    if connection == CUT_OFF:
+        return Liveness(UNREACHABLE, connection, lock_held)
     if connection in _THERE or lock_held:
         return Liveness(BUSY, connection, lock_held)
     if connection == FORBIDDEN or lock_held is None:

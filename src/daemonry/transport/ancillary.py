@@ -20,12 +20,15 @@ from _socket import socket as Socket
 from daemonry import faults
 from daemonry.clock import Deadline
 from daemonry.limits import READ_BYTES
+from daemonry.transport.endpoint import SSH
 from daemonry.transport.stream import Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Final, Protocol, Self
+
+    from daemonry.transport.endpoint import Endpoint
 
     class HasFileno(Protocol):
         """What has a descriptor."""
@@ -42,6 +45,16 @@ _INT_BYTES: Final = 4
 # Where the system has no such flag, they are marked after the fact.
 _CLOEXEC: Final = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
 _ANCILLARY_BYTES: Final = CMSG_SPACE(MAX_FDS * _INT_BYTES)
+
+
+def check_passable(whom: str | Endpoint) -> None:
+    """Refuse to pass descriptors to another machine: ssh would take the bytes and leave them.
+
+    Raises:
+        NotSendable: `whom`, the other end, is behind ssh.
+    """
+    if str(whom).startswith(f"{SSH}:"):
+        raise faults.NotSendable(f"descriptors do not pass to {whom}")
 
 
 class Fd:

@@ -12,7 +12,7 @@ from daemonry import faults
 from daemonry.clock import Deadline
 from daemonry.limits import CONNECT_TIMEOUT_S
 from daemonry.transport import unix_connect
-from daemonry.transport.endpoint import FD, TCP, UNIX, Endpoint
+from daemonry.transport.endpoint import FD, SSH, TCP, UNIX, Endpoint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def connect(endpoint: Endpoint | str, timeout_s: float | None = CONNECT_TIMEOUT_
         NotListening, ConnectionRefused, StaleSocket: nobody is there.
         AccessDenied: somebody may be there, and we may not talk to them.
         ConnectError: another error of the system.
+        Unreachable: the machine of an ssh endpoint cannot be asked.
         DeadlineExceeded: somebody is there and too busy to accept.
         EndpointInvalid: the text is no endpoint, or this system has none of its kind.
     """
@@ -46,6 +47,10 @@ def connect(endpoint: Endpoint | str, timeout_s: float | None = CONNECT_TIMEOUT_
         from daemonry.transport import activation
 
         return activation.connect(endpoint)
+    if endpoint.kind == SSH:
+        from daemonry.transport import ssh
+
+        return ssh.connect(endpoint, Deadline(timeout_s))
     from daemonry.transport.pipe import unsupported
 
     raise unsupported(endpoint)

@@ -5,11 +5,17 @@
     tcp:host:port, host:port       TCP; also tcp://host:port, and [::1]:port
     fd:N                           a socket that this process was given
     pipe:name                      a Windows named pipe
+    ssh:[user@]host[:port]/NAME    a daemon of another machine, by its name there
+    ssh:[user@]host[:port]//path   the same, by its socket's absolute path
 
 Behind TCP's, and a descriptor's, stands how a client proves who it is, where that is not the usual way:
 
     tcp:host:port;token=/path      it knows the token in that file
     tcp:host:port;open             it does not: whoever reaches the port may do what the owner may
+
+Behind ssh's may stand what starts the daemon there, where none runs:
+
+    ssh:host/NAME;start=PROGRAM    module:attribute or a file.py, as `daemonry start` takes it
 
 Owns parsing, checking and printing.  Whether a kind exists on this system is the transport's to
 say, when it is used.
@@ -28,6 +34,7 @@ UNIX: Final = "unix"
 TCP: Final = "tcp"
 FD: Final = "fd"
 PIPE: Final = "pipe"
+SSH: Final = "ssh"
 # The `proof` of an endpoint that asks for none; a token's path begins with a slash.
 OPEN: Final = "open"
 
@@ -38,6 +45,9 @@ HOW_TO_PROVE: Final = (
     " or name the token's file in $DAEMONRY_TOKEN_FILE"
 )
 
+_FORMS: Final = "unix:/path, /path, tcp:host:port, ssh:host/NAME, fd:N or pipe:name"
+# A host, or an alias of the user's ssh configuration, with a user before it.  ssh takes the word alone.
+_SSH_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.@:%")
 _PIPE_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 
 
@@ -45,21 +55,33 @@ class Endpoint(Value):
     """Where a daemon is reached.
 
     Attributes:
-        kind: "unix", "tcp", "fd" or "pipe".
-        address: the path, `@name`, host, or pipe's name; "" for a descriptor.
-        number: the port, or the descriptor; 0 for the other kinds.
+        kind: "unix", "tcp", "fd", "pipe" or "ssh".
+        address: the path, `@name`, host (`user@host` for ssh), or pipe's name; "" for a descriptor.
+        number: the port, or the descriptor; 0 for the other kinds, and for ssh's own choice.
+        target: for ssh, the daemon's name or socket path on that machine; "" for the other kinds.
+        start: for ssh, the program that starts it there where none runs; "" for none.
         proof: for TCP and descriptors, the path of the token's file, or `OPEN`; None where nothing was
             said: a server keeps its token beside its record, and a client finds it there.
     """
 
-    __slots__ = ("address", "kind", "number", "proof")
+    __slots__ = ("address", "kind", "number", "proof", "start", "target")
     address: str
     kind: str
     number: int
     proof: str | None
+    start: str
+    target: str
 
-    def __init__(self, address: str, kind: str, number: int = 0, proof: str | None = None) -> None:
-        self._set(address=address, kind=kind, number=number, proof=proof)
+    def __init__(
+        self,
+        address: str,
+        kind: str,
+        number: int = 0,
+        proof: str | None = None,
+        start: str = "",
+        target: str = "",
+    ) -> None:
+        self._set(address=address, kind=kind, number=number, proof=proof, start=start, target=target)
 
     @classmethod
     def parse(cls, text: str) -> Endpoint:
@@ -73,7 +95,9 @@ class Endpoint(Value):
             return cls.unix(stripped)
         kind, colon, rest = stripped.partition(":")
         if not colon:
-            raise faults.EndpointInvalid(text, "expected unix:/path, /path, tcp:host:port, fd:N or pipe:name")
+            raise faults.EndpointInvalid(
+                text, "expected unix:/path, /path, tcp:host:port, ssh:host/NAME, fd:N or pipe:name"
+            )
         if kind == UNIX:
             return _unix(text, rest)
         if kind == TCP:
@@ -82,6 +106,8 @@ class Endpoint(Value):
             return _fd(text, rest)
         if kind == PIPE:
             return _pipe(text, rest)
+        if kind == SSH:
+            return _ssh(text, rest.removeprefix("//"))
         if rest.startswith("//"):
             raise faults.EndpointInvalid(text, f"the scheme {kind!r} is not known")
         return _tcp(text, stripped)
@@ -103,6 +129,8 @@ class Endpoint(Value):
     @property
     def local(self) -> bool:
         """Whether it is on this machine for certain; no name is looked up."""
+        if self.kind == SSH:
+            return False
         return self.kind != TCP or self.address in ("localhost", "::1") or _is_loopback(self.address)
 
     @property
@@ -116,10 +144,15 @@ class Endpoint(Value):
         if self.kind == TCP:
             host = f"[{self.address}]" if ":" in self.address else self.address
             return f"tcp:{host}:{self.number}"
+        if self.kind == SSH:
+            port = f":{self.number}" if self.number else ""
+            return f"ssh:{self.address}{port}/{self.target}"
         return f"fd:{self.number}" if self.kind == FD else f"{self.kind}:{self.address}"
 
     def unproved(self) -> Endpoint:
         """Return the same place, for who only wants to know whether somebody listens there."""
+        if self.kind == SSH:
+            return Endpoint(self.address, SSH, self.number, target=self.target)
         return self if self.kind == UNIX else self.with_proof(OPEN)
 
     def with_proof(self, proof: str | None) -> Endpoint:
@@ -127,6 +160,8 @@ class Endpoint(Value):
         return Endpoint(self.address, self.kind, self.number, proof)
 
     def __str__(self) -> str:
+        if self.start:
+            return f"{self.bare};start={self.start}"
         if self.proof is None:
             return self.bare
         return f"{self.bare};open" if self.proof == OPEN else f"{self.bare};token={self.proof}"
@@ -204,6 +239,36 @@ def _pipe(text: str, name: str) -> Endpoint:
     if not name or not set(name) <= _PIPE_CHARS:
         raise faults.EndpointInvalid(text, "a pipe's name has letters, digits, '-', '_' and '.' only")
     return Endpoint(name, PIPE)
+
+
+def _ssh(text: str, rest: str) -> Endpoint:
+    host, slash, target = rest.partition("/")
+    target, semicolon, option = target.partition(";")
+    word, _, start = option.partition("=")
+    if semicolon and (word != "start" or not start):
+        raise faults.EndpointInvalid(text, "what follows ';' is 'start=PROGRAM'")
+    if not slash or not target:
+        raise faults.EndpointInvalid(text, "expected ssh:host/NAME, or ssh:host//path of a socket")
+    port = 0
+    user_host, colon, digits = host.rpartition(":")
+    if colon and not host.endswith("]"):
+        host, port = user_host, _number(text, digits, "a port", 65535)
+    if (
+        not set(host) <= _SSH_CHARS
+        or not host
+        or host.startswith(("-", "@"))
+        or host.endswith("@")
+        or "@-" in host
+    ):
+        raise faults.EndpointInvalid(text, f"{host!r} is no host")
+    if not _can_be_passed(target) or not _can_be_passed(start):
+        raise faults.EndpointInvalid(text, "a name has no control characters, and does not begin with '-'")
+    return Endpoint(host, SSH, port, start=start, target=target)
+
+
+def _can_be_passed(word: str) -> bool:
+    """Whether a word can be an argument of a command on another machine."""
+    return not word.startswith("-") and word.isprintable() and _is_file_name(word)
 
 
 def _number(text: str, digits: str, what: str, most: int) -> int:

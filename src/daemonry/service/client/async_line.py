@@ -150,6 +150,9 @@ class AsyncLine(Line):
 
     def accept_fds(self) -> None:
         """Take descriptors from now on; the kernel closes those that come to a line that does not."""
+        self.passes_fds = False  # where the check raises, the next call passes none
+        ancillary.check_passable(self._whom)
+        self.passes_fds = True
         if self.arrivals is None:
             self.arrivals = Arrivals()
 

@@ -35,14 +35,12 @@ from daemonry.service.client.engine import (
     WRITE,
     Begun,
     Engine,
-    Named,
     connect_time_s,
     first_deadline,
 )
 from daemonry.transport.ancillary import Fd, close_all
 from daemonry.transport.connect import connect
-from daemonry.transport.endpoint import TCP, Endpoint
-from daemonry.wire import fast_varlink
+from daemonry.transport.endpoint import SSH, TCP, Endpoint
 from daemonry.wire.varlink import Call
 
 if TYPE_CHECKING:
@@ -214,16 +212,13 @@ class AsyncClient(AsyncDriver):
 
         A call that is cancelled ends the connection: its reply would be taken for the next one's.
         """
-        named = Named(method, idempotent, fast_varlink)
-        fields: dict[str, Any] = await self.call_typed(named, parameters, named.frame(parameters), timeout_s)
+        line, deadline = self._line(), Deadline(timeout_s)
+        steps = self._answered(line, Call(method, parameters), deadline, idempotent=idempotent)
+        fields: dict[str, Any] = (await self._in_turn(line, steps, deadline)).parameters
         return fields
 
     async def call_typed(
-        self,
-        converter: Converter | Named,
-        given: Mapping[str, Any] | None,
-        frame: bytes | None,
-        timeout_s: float,
+        self, converter: Converter, given: Mapping[str, Any], frame: bytes | None, timeout_s: float
     ) -> Any:
         """Call a method as a proxy does and return its result; as the blocking client's."""
         line = self._lines[0]
@@ -238,24 +233,23 @@ class AsyncClient(AsyncDriver):
             talk = line.talk
             if talk.at_rest and line.arrivals is None and frame is not None:
                 talk.at_rest = False  # until the reply is here, whatever happens between
-                sent, received, failure = 0, None, None
+                begun = Begun(frame)
                 try:
                     sent = line.sock.send(frame)
-                    if sent == len(frame):
-                        received = await line.wait(deadline)
+                    begun.rest = frame[sent:]
+                    if not begun.rest:
+                        received = begun.received = await line.wait(deadline)
+                        result = converter.read(received)
+                        if result is not NotImplemented:
+                            talk.at_rest = True
+                            return result
                 except errors.IpcError as error:
-                    failure = error
+                    begun.failure = error
                 except BlockingIOError:
                     pass  # there is no room for it now
                 except OSError as error:
-                    failure = errors.ConnectionLost(self.peer, "maybe")
-                    failure.__cause__ = error
-                if received is not None:
-                    result = converter.read(received)
-                    if result is not NotImplemented:
-                        talk.at_rest = True
-                        return result
-                begun, failure = Begun(frame[sent:], received, failure), None
+                    begun.failure = errors.ConnectionLost(self.peer, "maybe")
+                    begun.failure.__cause__ = error
             return await self._perform(line, self._typed(line, converter, given, begun, deadline))
         finally:
             line.give_turn()
@@ -391,7 +385,7 @@ class _Closing:
 
 async def _connected(endpoint: Endpoint, timeout_s: float) -> Stream:
     """As `daemonry.connect`, and the loop goes on meanwhile."""
-    if endpoint.kind == TCP:
+    if endpoint.kind in (TCP, SSH):
         # Names are looked up, and the handshake waited for, in a thread.
         return await asyncio.to_thread(connect, endpoint, timeout_s)
     deadline = Deadline(timeout_s)

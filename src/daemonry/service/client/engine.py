@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from daemonry.service.client.retry import Attempts
     from daemonry.transport.ancillary import Fd
     from daemonry.transport.endpoint import Endpoint
-    from daemonry.wire.connection import Codec
     from daemonry.wire.varlink import AnyReply
 
     Result = TypeVar("Result")
@@ -157,50 +156,6 @@ class Begun:
         self.failure = failure
 
 
-class Named:
-    """A method that is called by its name, with plain values: what `Converter` is for a proxy's.
-
-    Args:
-        full_name: its name on the wire.
-        idempotent: as `Client.call`.
-        codec: makes frames of messages.
-    """
-
-    __slots__ = ("_codec", "full_name", "idempotent")
-
-    def __init__(self, full_name: str, idempotent: bool, codec: Codec) -> None:
-        self.full_name = full_name
-        self.idempotent = idempotent
-        self._codec = codec
-
-    def frame(self, parameters: Mapping[str, Any] | None) -> bytes | None:
-        """Return the call as it is sent, with its NUL; None for one that is too long.
-
-        Raises:
-            NotSendable: the parameters have no form.
-        """
-        frame = self._codec.encode_call(Call(self.full_name, parameters))
-        return frame + b"\0" if len(frame) <= MAX_FRAME_BYTES else None
-
-    def read(self, received: bytes) -> Any:
-        """Return the fields of a reply that is whole and no error; NotImplemented for all else."""
-        if received.find(b"\0") != len(received) - 1:
-            return NotImplemented
-        try:
-            reply = self._codec.decode_reply(received[:-1])
-        except faults.RemoteProtocolError:
-            return NotImplemented
-        return NotImplemented if reply.error is not None or reply.continues else reply.parameters
-
-    def plain(self, given: Any) -> Any:
-        """Return the parameters."""
-        return given
-
-    def result(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Return the fields."""
-        return fields
-
-
 class Engine:
     """What both clients decide; each is a subclass with a driver.
 
@@ -244,8 +199,8 @@ class Engine:
     def _typed(
         self,
         line: Line,
-        converter: Converter | Named,
-        given: Mapping[str, Any] | None,
+        converter: Converter,
+        given: Mapping[str, Any],
         begun: Begun | None,
         deadline: Deadline,
     ) -> Steps[Any]:
@@ -261,7 +216,7 @@ class Engine:
                 if result is not NotImplemented:
                     line.talk.at_rest = True
                     return result
-        call = Call(converter.full_name, converter.plain(given or {}))
+        call = Call(converter.full_name, converter.plain(given))
         reply = yield from self._answered(line, call, deadline, idempotent=converter.idempotent, begun=begun)
         return converter.result(reply.parameters)
 
@@ -341,13 +296,10 @@ class Engine:
     ) -> Steps[None]:
         """Make a call that gives several replies, and deliver the fields of each."""
         yield from self._sent(line, call, deadline, fds)
-        deliver = Step(DELIVER, _NEVER)
         continues = True
         while continues:
             try:
-                reply = self._next(line, deadline)
-                if reply is None:
-                    reply = yield from self._reply(line, deadline)
+                reply = yield from self._reply(line, deadline)
             except faults.ConnectionLost as error:
                 raise self._named(line, error) from error.__cause__
             deadline = Deadline(idle_s)
@@ -356,8 +308,7 @@ class Engine:
                 raise failed(reply)
             # A stream that ends without knowing its last reply beforehand ends with an empty one.
             if continues or reply.parameters:
-                deliver.value = reply.parameters
-                yield deliver
+                yield Step(DELIVER, _NEVER, reply.parameters)
 
     def _upgraded(self, line: Line, call: Call, deadline: Deadline) -> Steps[tuple[dict[str, Any], Any]]:
         """Make a call whose connection is another protocol's behind its reply, and hand that over."""
@@ -436,24 +387,19 @@ class Engine:
         Raises:
             As `Client.call`; the connection is closed then.
         """
-        while (reply := self._next(line, deadline)) is None:
-            try:
-                line.talk.receive((yield Step(READ, deadline)))
-            except faults.IpcError as error:
-                raise self._not_read(line, error, deadline) from error
-        return reply
-
-    def _next(self, line: Line, deadline: Deadline) -> AnyReply | None:
-        """As `_reply`, of what was read; None where more has to be."""
+        talk = line.talk
         if line.received:
             line.drop_received()
-        start = line.mark()
         try:
-            reply = line.talk.next_reply()
+            while True:
+                start = line.mark()
+                reply = talk.next_reply()
+                if reply is not None:
+                    break
+                talk.receive((yield Step(READ, deadline)))
         except faults.IpcError as error:
             raise self._not_read(line, error, deadline) from error
-        if reply is not None:
-            line.collect(start)
+        line.collect(start)
         return reply
 
     def _not_written(

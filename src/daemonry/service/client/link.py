@@ -80,14 +80,14 @@ class Link(Line):
         self._guard = RLock()
         self.fd_stream: FdStream | None = None
         self.stream = _Unconnected(whom) if stream is None else stream
-        self.talk = Conversation(codec, whom)
+        self.talk = Conversation(_codec, whom)
         if stream is None:
             self.talk.at_rest = False
 
     def connect(self, stream: Stream) -> None:
         """Go on over a new connection."""
         self.stream = stream
-        self.talk = Conversation(codec, stream.whom)
+        self.talk = Conversation(_codec, stream.whom)
         self.fd_stream = None
         self.inherited = False
 
@@ -134,8 +134,11 @@ class Link(Line):
     def accept_fds(self) -> None:
         """Take descriptors from now on; what comes to a connection that does not, the kernel closes."""
         if self.fd_stream is None and self.stream.fileno() >= 0:
-            from daemonry.transport.ancillary import FdStream
+            from daemonry.transport.ancillary import FdStream, check_passable
 
+            self.passes_fds = False  # where the check raises, the next call passes none
+            check_passable(self.stream.whom)
+            self.passes_fds = True
             self.stream = self.fd_stream = FdStream(self.stream)
 
     def mark(self) -> int:
@@ -219,8 +222,7 @@ class UpgradedStream(Stream):
         return early
 
 
-def codec() -> Codec:
-    """Return what makes frames of messages: the fast one where msgspec is loaded already."""
+def _codec() -> Codec:
     return _fast_codec() if "msgspec" in sys.modules else varlink
 
 

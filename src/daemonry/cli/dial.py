@@ -1,0 +1,184 @@
+"""`daemonry dial`: the far side of an ssh endpoint.
+
+Owns finding the daemon, saying in one line what was found, before any byte of a call is on its way, and
+joining standard input and output to the daemon's socket from then on.  The line is
+`daemonry.transport.ssh_words`'.  On the path of each connection over ssh: C modules only.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from _socket import SHUT_WR
+
+from daemonry import faults
+from daemonry.cli.output import DENIED, DONE, FAILED, NO_ANSWER, NOT_RUNNING
+from daemonry.daemon.instance import Instance
+from daemonry.transport import ssh_words
+from daemonry.transport.connect import connect
+from daemonry.transport.endpoint import Endpoint
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket as Socket
+    from typing import Final
+
+# How long a daemon that is there may take to accept, in seconds: less than who asks waits.
+_ACCEPT_S: Final = 3.0
+# What is on its way in one direction, in bytes.
+_BUFFER_BYTES: Final = 1 << 16
+_INPUT: Final = 0
+_OUTPUT: Final = 1
+
+
+def quickly(words: list[str]) -> int | None:
+    """Dial for the plain words of an ssh endpoint; None where a fuller parser has to look."""
+    if words[0].startswith("-") or (len(words) == 3 and words[1] != "--start"):
+        return None
+    return dial(words[0], words[2] if len(words) == 3 else None)
+
+
+def dial(target: str, program: str | None) -> int:
+    """Join standard input and output to a daemon, and return the exit code once it has closed.
+
+    Args:
+        target: a daemon's name, or its socket's absolute path.
+        program: what starts it where it does not run; None for nothing.
+    """
+    try:
+        instance = _instance(target)
+        try:
+            sock = _socket_of(instance)
+        except (faults.NotRunning, faults.NotListening, faults.ConnectionRefused) as error:
+            if program is None or instance.lock_held():
+                raise
+            _start(program, error)
+            sock = _socket_of(_instance(target))
+    except faults.DeadlineExceeded:
+        return _say(ssh_words.BUSY, target, NO_ANSWER)
+    except faults.AccessDenied as error:
+        return _say(ssh_words.DENIED, error.reason, DENIED)
+    except (faults.NotListening, faults.ConnectionRefused, faults.NotRunning) as error:
+        if instance.lock_held():  # it makes a new socket in a moment, or ends
+            return _say(ssh_words.BUSY, target, NO_ANSWER)
+        return _say(ssh_words.ABSENT, str(error), NOT_RUNNING)
+    except (faults.DaemonryError, OSError) as error:
+        return _say("failed", str(error), FAILED)
+    _write_all(ssh_words.first_line(ssh_words.SERVING, str(instance.endpoint().bare)))
+    try:
+        _join(sock)
+    finally:
+        sock.close()
+    return DONE
+
+
+def _instance(target: str) -> Instance:
+    if target.startswith("/"):
+        return Instance(None, Endpoint.unix(os.path.normpath(target)))
+    return Instance.named(target)
+
+
+def _socket_of(instance: Instance) -> Socket:
+    return connect(instance.endpoint(), _ACCEPT_S).take_socket()
+
+
+def _start(program: str, because: Exception) -> None:
+    """Start the daemon as `daemonry start` does, whose start lock lets one of many in.
+
+    Raises:
+        ConnectError: it cannot be started.
+    """
+    import subprocess
+
+    command = [sys.executable, "-m", "daemonry", "start", program]
+    done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True)
+    if done.returncode != DONE:
+        said = ssh_words.last_line(done.stderr.decode("utf-8", "replace"))
+        raise faults.ConnectError(program, said or f"{program} cannot be started") from because
+
+
+def _say(answer: str, reason: str, code: int) -> int:
+    _write_all(ssh_words.first_line(answer, reason))
+    return code
+
+
+def _write_all(data: bytes) -> None:
+    while data:
+        data = data[os.write(_OUTPUT, data) :]
+
+
+class _Way:
+    """One direction: where it reads, where it writes, what is on its way, and whether more comes."""
+
+    __slots__ = ("more", "pending", "reads", "writes")
+
+    def __init__(self, reads: int, writes: int) -> None:
+        self.reads = reads
+        self.writes = writes
+        self.pending = b""
+        self.more = True
+
+    def fill(self) -> None:
+        """Read what there is."""
+        try:
+            self.pending = os.read(self.reads, _BUFFER_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:  # reset: as good as the end
+            self.pending = b""
+        self.more = bool(self.pending)
+
+    def drain(self) -> bool:
+        """Write what there is room for; say whether there is still a reader."""
+        try:
+            self.pending = self.pending[os.write(self.writes, self.pending) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            return False
+        return True
+
+
+def _join(sock: Socket) -> None:
+    """Pass bytes both ways until the daemon has closed, or nobody reads what it says.
+
+    Neither direction waits for the other: each holds one buffer, and reads when that is empty.
+    """
+    daemon = sock.fileno()
+    for one in (_INPUT, _OUTPUT, daemon):
+        os.set_blocking(one, False)
+    there, back = _Way(_INPUT, daemon), _Way(daemon, _OUTPUT)
+    while back.more or back.pending:
+        ready = _ready(there, back)
+        if back.pending and ready.get(_OUTPUT):
+            if not back.drain():
+                return
+        elif not back.pending and ready.get(_OUTPUT, 0) & select.POLLERR:
+            return  # ssh is gone
+        if there.pending and ready.get(daemon, 0) & ~select.POLLIN and not there.drain():
+            there.pending, there.more = b"", False  # it reads no more, and may still say why
+        if not back.pending and ready.get(daemon, 0) & ~select.POLLOUT:
+            back.fill()
+        if there.more and not there.pending and ready.get(_INPUT):
+            there.fill()
+            if not there.more:
+                _finish(sock)
+
+
+def _ready(there: _Way, back: _Way) -> dict[int, int]:
+    waiting = select.poll()
+    if there.more and not there.pending:
+        waiting.register(_INPUT, select.POLLIN)
+    waiting.register(_OUTPUT, select.POLLOUT if back.pending else 0)
+    events = (select.POLLOUT if there.pending else 0) | (0 if back.pending else select.POLLIN)
+    if events:
+        waiting.register(back.reads, events)
+    return dict(waiting.poll())
+
+
+def _finish(sock: Socket) -> None:
+    try:
+        sock.shutdown(SHUT_WR)
+    except OSError:
+        pass

@@ -1,0 +1,223 @@
+"""Connecting to a daemon of another machine through the user's own ssh.
+
+Owns the ssh process of each connection: `ssh HOST daemonry dial NAME`, joined to one end of a socket
+pair, whose other end is the stream.  The user's configuration, agent, jump hosts and host keys hold,
+because it is their ssh.  A connection is kept for a minute (ControlMaster), so that the next one costs
+no handshake.
+
+What it says on failure is told apart: a machine that cannot be reached is `Unreachable`, never
+"nobody listens".  The words are `ssh_words`'.
+"""
+
+from __future__ import annotations
+
+import os
+from _socket import AF_UNIX, MSG_PEEK, SOCK_STREAM, socketpair
+from _socket import socket as Socket
+
+from daemonry.clock import Deadline
+from daemonry.errors import (
+    AccessDenied,
+    ConnectError,
+    DeadlineExceeded,
+    NotListening,
+    Unreachable,
+    UnsafePath,
+)
+from daemonry.process.place import runtime_dir
+from daemonry.process.private_dir import ensure_private
+from daemonry.transport import ssh_words
+from daemonry.transport.stream import Stream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO, Final
+
+    from daemonry.transport.endpoint import Endpoint
+
+# The ssh program with options of the user's, as git's $GIT_SSH_COMMAND; the daemonry of the other machine.
+SSH_VARIABLE: Final = "DAEMONRY_SSH"
+REMOTE_VARIABLE: Final = "DAEMONRY_REMOTE"
+# `ssh-`, the 40 characters of %C, and the 17 that ssh adds while it binds.
+_CONTROL_NAME_BYTES: Final = 64
+_SOCKET_PATH_BYTES: Final = 104
+# Of ssh's error output that is looked at.
+_SAID_BYTES: Final = 1 << 14
+_SIGTERM: Final = 15
+# How long an ssh that has closed its output may take to end, in seconds.
+_END_S: Final = 2.0
+
+# Processes that may have ended and were not waited for.
+_children: set[int] = set()
+
+
+def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
+    """Return a stream to a daemon of another machine.
+
+    Raises:
+        Unreachable: ssh did not get there, or there is no answer in time: nobody knows whether it runs.
+        NotListening: the machine says that it does not run.
+        AccessDenied: the machine says that we may not talk to it.
+        DeadlineExceeded: the machine says that it is there, and too busy to accept.
+        ConnectError: the machine has no daemonry, or one that is too old; or its start failed.
+    """
+    _reap()
+    near, far = socketpair(AF_UNIX, SOCK_STREAM)
+    with _error_output() as errors:
+        try:
+            pid = _run(endpoint, deadline, far, errors)
+        except BaseException:
+            near.close()
+            raise
+        finally:
+            far.close()
+        try:
+            answer, reason = _answer(endpoint, near, pid, deadline, errors)
+            if answer != ssh_words.SERVING:
+                raise _refusal(endpoint, answer, reason, deadline)
+        except BaseException:
+            near.close()
+            raise
+    return Stream(near, endpoint.bare)
+
+
+def _error_output() -> IO[bytes]:
+    # A file and no pipe: the kept connection holds it open for as long as it is kept.
+    from tempfile import TemporaryFile
+
+    return TemporaryFile()
+
+
+def _run(endpoint: Endpoint, deadline: Deadline, far: Socket, errors: IO[bytes]) -> int:
+    import shlex
+
+    program = shlex.split(os.environ.get(SSH_VARIABLE) or "ssh")
+    remote = os.environ.get(REMOTE_VARIABLE) or "daemonry"
+    words = [*program, *ssh_words.arguments(endpoint, _control_path(), deadline.remaining_s(), remote)]
+    actions = [(os.POSIX_SPAWN_DUP2, far.fileno(), 0), (os.POSIX_SPAWN_DUP2, far.fileno(), 1)]
+    actions.append((os.POSIX_SPAWN_DUP2, errors.fileno(), 2))
+    try:
+        # A process group of its own: Ctrl-C at a terminal is for the command, which closes the connection.
+        pid = os.posix_spawnp(words[0], words, os.environ, file_actions=actions, setpgroup=0)
+    except OSError as error:
+        why = f"{words[0]} cannot be run: {error.strerror}"
+        raise ConnectError(endpoint.bare, why, error.errno) from None
+    _children.add(pid)
+    return pid
+
+
+def _control_path() -> str | None:
+    """Return where the kept connection has its socket; None where no path is short enough, or safe."""
+    directory = runtime_dir("daemonry")
+    if len(os.fsencode(directory)) + _CONTROL_NAME_BYTES > _SOCKET_PATH_BYTES:
+        return None
+    try:
+        ensure_private(directory)
+    except (UnsafePath, OSError):
+        return None
+    return f"{directory.replace('%', '%%')}/ssh-%C"
+
+
+def _answer(
+    endpoint: Endpoint, near: Socket, pid: int, deadline: Deadline, errors: IO[bytes]
+) -> tuple[str, str]:
+    """Return what the machine says in its first line, whatever its shell says before."""
+    passed = 0
+    while passed < ssh_words.MAX_GREETING:
+        try:
+            line = _line(near, deadline)
+        except (TimeoutError, BlockingIOError):
+            _end(pid)
+            limit_s = deadline.timeout_s or 0.0
+            raise Unreachable(endpoint.bare, f"no answer within {limit_s:g} s") from None
+        except OSError:
+            line = b""
+        if not line:
+            raise _why_ended(endpoint, pid, errors)
+        passed += len(line)
+        found = ssh_words.read_first_line(line)
+        if found is not None:
+            near.settimeout(None)
+            return found
+    _end(pid)
+    raise ConnectError(endpoint.bare, f"the shell of {endpoint.address} prints too much before daemonry dial")
+
+
+def _line(near: Socket, deadline: Deadline) -> bytes:
+    """Return the next line and not a byte more, which would be the daemon's; b"" at the end."""
+    line = b""
+    while not line.endswith(b"\n") and len(line) < ssh_words.MAX_GREETING:
+        near.settimeout(deadline.remaining_s())
+        seen = near.recv(4096, MSG_PEEK)
+        if not seen:
+            return b""
+        end = seen.find(b"\n") + 1
+        line += near.recv(end or len(seen))
+    return line
+
+
+def _why_ended(endpoint: Endpoint, pid: int, errors: IO[bytes]) -> ConnectError:
+    """Return why ssh ended before the first line."""
+    status = _status(pid)
+    errors.seek(0)
+    said = errors.read(_SAID_BYTES).decode("utf-8", "replace")
+    if status is None:
+        why = ssh_words.last_line(said) or "ssh has closed its output and goes on"
+        return Unreachable(endpoint.bare, why)
+    lost = ssh_words.why_unreachable(status, said)
+    if lost is not None:
+        return Unreachable(endpoint.bare, lost)
+    return ConnectError(endpoint.bare, ssh_words.why_no_dial(status, said, endpoint.address))
+
+
+def _refusal(endpoint: Endpoint, answer: str, reason: str, deadline: Deadline) -> Exception:
+    where = endpoint.bare
+    if answer == ssh_words.ABSENT:
+        return NotListening(where, reason=reason or "it does not run there")
+    if answer == ssh_words.DENIED:
+        return AccessDenied(where, reason)
+    if answer == ssh_words.BUSY:
+        return DeadlineExceeded("connect", deadline.timeout_s or 0.0, "no", where)
+    return ConnectError(where, reason or f"its machine answers {answer!r}")
+
+
+# --- its processes ------------------------------------------------------------------------------
+
+
+def _status(pid: int) -> int | None:
+    """Return the exit status of an ssh that is about to end, negative for a signal; None if it goes on."""
+    from daemonry.backoff import delays
+
+    deadline = Deadline(_END_S)
+    for delay_s in delays(0.001, 0.05):
+        try:
+            found, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:  # somebody else in this process waits for every child
+            found, status = pid, 0xFF00
+        if found:
+            _children.discard(pid)
+            return os.waitstatus_to_exitcode(status)
+        if not deadline.sleep(delay_s):
+            break
+    _end(pid)
+    return None
+
+
+def _end(pid: int) -> None:
+    """End an ssh that is still ours to wait for, so that its pid is nobody else's."""
+    if pid in _children:
+        try:
+            os.kill(pid, _SIGTERM)
+        except ProcessLookupError:
+            pass
+
+
+def _reap() -> None:
+    """Wait for those that have ended.  An ssh ends when its stream is closed."""
+    for pid in tuple(_children):
+        try:
+            found, _ = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:  # a parent's, before a fork
+            found = pid
+        if found:
+            _children.discard(pid)

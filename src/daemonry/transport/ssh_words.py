@@ -1,0 +1,122 @@
+"""What is said between this machine's ssh and the `daemonry dial` of another one.
+
+Owns ssh's options, the command for the other machine's shell, and the first line that comes back:
+
+    daemonry-dial 1 ANSWER REASON
+
+where ANSWER is serving (the daemon's bytes follow), busy, absent or denied.  No I/O.
+"""
+
+from __future__ import annotations
+
+from daemonry.terminal_text import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from daemonry.transport.endpoint import Endpoint
+
+MARK: Final = b"daemonry-dial 1 "
+SERVING: Final = "serving"
+BUSY: Final = "busy"
+ABSENT: Final = "absent"
+DENIED: Final = "denied"
+# What a login shell may print before the first line of ours, such as a greeting, in bytes.
+MAX_GREETING: Final = 1 << 16
+# A machine that is gone is noticed after this many silent intervals, in seconds; a dead one while connecting.
+_ALIVE_S: Final = 2
+_ALIVE_MOST: Final = 2
+_CONNECT_S: Final = 5
+# How long a connection is kept for the next command, in seconds.
+_PERSIST_S: Final = 60
+# Of what ssh says when it fails.
+_REASON_CHARS: Final = 200
+
+# ssh's own exit status: the connection failed.  A shell's: there is no such command.
+_SSH_FAILED: Final = 255
+_NO_COMMAND: Final = (126, 127)
+# An argument parser's: it does not know `dial`.
+_NO_DIAL: Final = 2
+
+
+def arguments(endpoint: Endpoint, control_path: str | None, time_s: float | None, program: str) -> list[str]:
+    """Return what follows `ssh` on its command line.
+
+    Args:
+        endpoint: an ssh endpoint.
+        control_path: where the kept connection's socket is to be, with `%C`; None for keeping none.
+        time_s: how long connecting may take, in seconds; None for the usual.
+        program: the `daemonry` of the other machine.
+    """
+    # Half a second before our own deadline, so that ssh can say why.
+    connect_s = _CONNECT_S if time_s is None else max(1, min(_CONNECT_S, int(time_s - 0.5)))
+    options = {
+        "BatchMode": "yes",
+        "ConnectTimeout": connect_s,
+        "ServerAliveInterval": _ALIVE_S,
+        "ServerAliveCountMax": _ALIVE_MOST,
+    }
+    kept: dict[str, object] = {}
+    if control_path is not None:
+        kept = {"ControlMaster": "auto", "ControlPersist": _PERSIST_S, "ControlPath": control_path}
+    said = [word for name, value in {**options, **kept}.items() for word in ("-o", f"{name}={value}")]
+    port = ["-p", str(endpoint.number)] if endpoint.number else []
+    return ["-T", *said, *port, "--", endpoint.address, _far_command(endpoint, program)]
+
+
+def _far_command(endpoint: Endpoint, program: str) -> str:
+    """Return the command for the login shell there, whichever it is.
+
+    A shell without a terminal does not read what adds the places of pipx, uv and pip to the PATH.
+    """
+    words = [program, "dial", endpoint.target, *(("--start", endpoint.start) if endpoint.start else ())]
+    line = " ".join(map(_quoted, words))
+    return f"sh -c {_quoted(f'PATH=$PATH:$HOME/.local/bin; exec {line}')}"
+
+
+def _quoted(word: str) -> str:
+    return "'" + word.replace("'", "'\\''") + "'"
+
+
+def first_line(answer: str, reason: str = "") -> bytes:
+    """Return the line that `daemonry dial` begins with."""
+    said = printable(reason).replace("\n", " ")
+    return MARK + answer.encode("ascii") + b" " + said.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def read_first_line(line: bytes) -> tuple[str, str] | None:
+    """Return the answer and the reason of a line, or None for a line that is not of ours."""
+    if not line.startswith(MARK):
+        return None
+    answer, _, reason = line[len(MARK) :].decode("utf-8", "replace").rstrip("\r\n").partition(" ")
+    return answer, printable(reason)
+
+
+def why_unreachable(status: int, said: str) -> str | None:
+    """Return why ssh reached no machine, or None where it did, and something is wrong there.
+
+    Args:
+        status: ssh's exit status, negative for a signal.
+        said: what it wrote to standard error.
+    """
+    if status != _SSH_FAILED and status >= 0:
+        return None
+    return last_line(said) or "ssh ended without a reason"
+
+
+def why_no_dial(status: int, said: str, host: str) -> str:
+    """Return why the machine, which was reached, did not dial."""
+    if status in _NO_COMMAND:
+        return (
+            f"{host} has no daemonry on its PATH: install it there, or name its path by $DAEMONRY_REMOTE here"
+        )
+    if status == _NO_DIAL:
+        return f"the daemonry of {host} is too old for ssh endpoints: {last_line(said)}"
+    return last_line(said) or f"daemonry dial ended with {status} on {host}"
+
+
+def last_line(said: str) -> str:
+    """Return the last line of an error output, for people."""
+    lines = [line for line in said.splitlines() if line.strip()]
+    return printable(lines[-1].strip())[:_REASON_CHARS] if lines else ""

@@ -1,0 +1,342 @@
+"""A daemon of another machine, through ssh: the answers, the bytes, and what is left behind.
+
+The other machine is a stand-in: `ssh` is a script that runs the command here, with directories of its
+own.  One test, where sshd is installed, has the real one.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+import daemonry
+from daemonry.daemon.instance import Instance
+from daemonry.errors import (
+    AccessDenied,
+    ConnectError,
+    ConnectionLost,
+    DeadlineExceeded,
+    NotListening,
+    NotSendable,
+    Unreachable,
+)
+from daemonry.testing import wait_until
+from daemonry.transport import ssh
+from daemonry.transport.ancillary import Fd
+from daemonry.transport.connect import try_connect
+from daemonry.transport.endpoint import Endpoint
+
+SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin")
+PROGRAM = """
+import os
+from daemonry import Daemon, Interface
+daemon = Daemon("far")
+
+class Echo(Interface, name="org.example.far"):
+    def say(self, text: str) -> str:
+        return text
+
+    def cut(self, pid: int) -> None:
+        os.kill(pid, 9)
+
+daemon.serve(Echo())
+if __name__ == "__main__":
+    daemon.main()
+"""
+SAY = "org.example.far.Say"
+
+
+class Far:
+    """Another machine, as its `ssh` sees it.
+
+    Attributes:
+        sandbox: its own directories, and its daemons.
+        stand_in: the script that is `ssh`.
+    """
+
+    def __init__(self, sandbox, directory, monkeypatch):
+        self.sandbox = sandbox
+        self.directory = directory
+        self.monkeypatch = monkeypatch
+        self.program = sandbox.write("far.py", PROGRAM)
+        daemonry_there = directory / "daemonry"
+        daemonry_there.write_text(f'#!/bin/sh\nexec {sys.executable} -m daemonry "$@"\n')
+        daemonry_there.chmod(0o755)
+        monkeypatch.setenv("DAEMONRY_REMOTE", str(daemonry_there))
+        monkeypatch.setattr(ssh, "_children", set())
+        self.is_ssh('for last; do :; done; exec /usr/bin/env -i {env} sh -c "exec $last"')
+
+    def is_ssh(self, script):
+        """Have `ssh` be a shell script; `{env}` is the environment of the other machine."""
+        env = " ".join(f"'{name}={value}'" for name, value in self.sandbox.env.items())
+        stand_in = self.directory / "ssh"
+        stand_in.write_text(f"#!/bin/sh\n{script.replace('{env}', env)}\n")
+        stand_in.chmod(0o755)
+        self.monkeypatch.setenv("DAEMONRY_SSH", str(stand_in))
+
+    def start(self):
+        done = self.sandbox.daemonry("start", self.program)
+        assert done.code == 0, done
+
+
+@pytest.fixture
+def far(sandbox, tmp_path, monkeypatch):
+    with tempfile.TemporaryDirectory(prefix="dm-") as ours:  # short: the kept connection's socket is in it
+        monkeypatch.setenv("XDG_RUNTIME_DIR", ours)
+        yield Far(sandbox, tmp_path, monkeypatch)
+        wait_until(reaped)
+
+
+def reaped():
+    """Whether each ssh has ended, which it does once its stream is closed."""
+    ssh._reap()
+    return not ssh._children
+
+
+def kept():
+    """Return the sockets of the kept connections."""
+    return list(Path(os.environ["XDG_RUNTIME_DIR"], "daemonry").glob("ssh-*"))
+
+
+def say(endpoint, text, timeout_s=20.0):
+    with daemonry.Client(daemonry.connect(endpoint, timeout_s=timeout_s)) as client:
+        return client.call(SAY, {"text": text})["result"]
+
+
+def test_a_call_and_a_large_one_and_many_go_there_and_back(far):
+    far.start()
+    with daemonry.Client(daemonry.connect("ssh:box/far", timeout_s=20)) as client:
+        for text in ("one", "x" * 3_000_000, "", "\u20ac" * 1000):
+            assert client.call(SAY, {"text": text})["result"] == text
+    path = far.sandbox.place("far").socket_path
+    assert say(f"ssh:box/{path}", "by its path") == "by its path"
+
+
+def test_an_asyncio_client_goes_there_too(far):
+    far.start()
+
+    async def ask():
+        async with daemonry.Pool("ssh:box/far") as pool:
+            replies = await asyncio.gather(*(pool.call(SAY, {"text": str(n)}) for n in range(4)))
+            return [reply["result"] for reply in replies]
+
+    assert asyncio.run(ask()) == ["0", "1", "2", "3"]
+
+
+def test_one_that_does_not_run_is_said_to_be_absent_and_allows_a_start(far):
+    with pytest.raises(NotListening) as caught:
+        daemonry.connect("ssh:box/far", timeout_s=20)
+    assert caught.value.ran == "no"
+    assert try_connect("ssh:box/far", 20) is None
+    assert Instance(None, Endpoint.parse("ssh:box/far")).liveness(20).answer == "absent"
+
+
+def test_it_is_started_there_where_the_endpoint_says_how(far):
+    endpoint = f"ssh:box/far;start={far.program}"
+    assert say(endpoint, "started") == "started"
+    pid = far.sandbox.daemonry("status", "far", "--json").out
+    assert say(endpoint, "again") == "again"
+    assert pid.partition('"pid":')[2].split(",")[0] in far.sandbox.daemonry("status", "far", "--json").out
+
+
+def test_a_start_that_fails_says_what_the_machine_says(far):
+    broken = far.sandbox.write("broken.py", "raise SystemError('no such shelf')")
+    with pytest.raises(ConnectError, match="no such shelf"):
+        daemonry.connect(f"ssh:box/far;start={broken}", timeout_s=20)
+
+
+def test_a_machine_out_of_reach_is_never_an_absent_daemon(far):
+    far.is_ssh("echo 'ssh: connect to host box port 22: No route to host' >&2; exit 255")
+    instance = Instance(None, Endpoint.parse("ssh:box/far"))
+    with pytest.raises(Unreachable, match="No route to host") as caught:
+        try_connect("ssh:box/far", 20)
+    assert caught.value.ran == "no"
+    assert instance.liveness(20).answer == "unreachable"
+    far.sandbox.env["DAEMONRY_SSH"] = os.environ["DAEMONRY_SSH"]
+    for verb, *words in (("status",), ("ping",), ("stop",), ("call", SAY, "text=x"), ("describe",)):
+        done = far.sandbox.daemonry(verb, "ssh:box/far", *words)
+        assert done.code == 5, done
+        assert "ssh:box/far is unreachable: ssh: connect to host box port 22: No route" in done.err, done
+
+
+def test_an_ssh_that_says_nothing_is_given_up_at_the_deadline_and_ended(far):
+    far.is_ssh(f"echo $$ > {far.directory}/pid; exec sleep 600")
+    begun = time.monotonic()
+    with pytest.raises(Unreachable, match=r"no answer within 0\.5 s"):
+        daemonry.connect("ssh:box/far", timeout_s=0.5)
+    assert time.monotonic() - begun < 10
+    (pid,) = ssh._children
+    wait_until(reaped)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_machine_without_daemonry_says_what_to_do(far, monkeypatch):
+    monkeypatch.setenv("DAEMONRY_REMOTE", "/nowhere/daemonry")
+    with pytest.raises(ConnectError, match="has no daemonry on its PATH") as caught:
+        daemonry.connect("ssh:box/far", timeout_s=20)
+    assert not isinstance(caught.value, (NotListening, Unreachable))
+
+
+def test_no_ssh_here_is_said(far, monkeypatch):
+    monkeypatch.setenv("DAEMONRY_SSH", "/nowhere/ssh")
+    with pytest.raises(ConnectError, match="/nowhere/ssh cannot be run"):
+        daemonry.connect("ssh:box/far", timeout_s=20)
+
+
+def test_a_greeting_of_the_shell_is_passed_over_and_an_endless_one_ends(far):
+    far.start()
+    far.is_ssh('echo "Welcome to box"; for last; do :; done; exec /usr/bin/env -i {env} sh -c "exec $last"')
+    assert say("ssh:box/far", "hello") == "hello"
+    far.is_ssh("exec yes welcome")
+    with pytest.raises(ConnectError, match="prints too much"):
+        daemonry.connect("ssh:box/far", timeout_s=20)
+
+
+def test_what_the_machine_says_never_reaches_a_terminal_raw(far):
+    far.is_ssh("printf 'daemonry-dial 1 denied \\033[31mred\\n'")
+    with pytest.raises(AccessDenied) as caught:
+        daemonry.connect("ssh:box/far", timeout_s=20)
+    assert "\x1b" not in str(caught.value)
+    assert "\\x1b[31mred" in str(caught.value)
+
+
+def test_a_busy_one_is_there(far):
+    far.is_ssh("echo daemonry-dial 1 busy far")
+    with pytest.raises(DeadlineExceeded) as caught:
+        daemonry.connect("ssh:box/far", timeout_s=20)
+    assert caught.value.ran == "no"
+
+
+def test_a_connection_that_ends_under_a_call_leaves_open_whether_it_ran(far):
+    far.start()
+    with daemonry.Client(daemonry.connect("ssh:box/far", timeout_s=20)) as client:
+        assert client.call(SAY, {"text": "x"})["result"] == "x"
+        (pid,) = ssh._children
+        with pytest.raises(ConnectionLost) as caught:
+            client.call("org.example.far.Cut", {"pid": pid})
+        assert caught.value.ran == "maybe"
+
+
+def test_descriptors_are_refused_by_name_and_the_connection_goes_on(far):
+    far.start()
+    with daemonry.Client(daemonry.connect("ssh:box/far", timeout_s=20)) as client:
+        with pytest.raises(NotSendable, match="descriptors do not pass to ssh:box/far") as caught:
+            client.call_with_fds(SAY, {"text": "x"}, [Fd.copy(0)])
+        assert caught.value.ran == "no"
+        assert client.call(SAY, {"text": "y"})["result"] == "y"
+
+
+def test_the_daemons_end_is_the_connections_end_and_nothing_is_left(far):
+    far.start()
+    before = set(os.listdir("/proc/self/fd")) if sys.platform == "linux" else set()
+    for number in range(10):
+        assert say("ssh:box/far", str(number)) == str(number)
+    stream = daemonry.connect("ssh:box/far", timeout_s=20)
+    far.sandbox.daemonry("stop", "far")
+    assert stream.read(timeout_s=20) == b""
+    stream.close()
+    wait_until(reaped)
+    if before:
+        assert set(os.listdir("/proc/self/fd")) <= before
+
+
+def test_what_is_sent_right_before_the_close_arrives(far):
+    """A client that ends at once, as one that calls without an answer, has sent all the same."""
+    far.start()
+    stream = daemonry.connect("ssh:box/far", timeout_s=20)
+    stream.write(b"PAUSE\n", 5)
+    stream.close()
+    wait_until(lambda: '"paused"' in far.sandbox.daemonry("status", "far", "--json").out)
+
+
+def _read(path):
+    return path.read_text() if path.exists() else ""
+
+
+# --- the real one -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sshd(far, monkeypatch):
+    """An sshd of our own on loopback, with a key of our own; its pid."""
+    if SSHD is None or shutil.which("ssh") is None:
+        pytest.skip("needs OpenSSH's ssh and sshd")
+    home = far.directory / "ssh.d"
+    home.mkdir()
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", home / name], check=True)
+    shutil.copy(home / "user.pub", home / "authorized")
+    env = " ".join(
+        f"{name}={value}"
+        for name, value in far.sandbox.env.items()
+        if name.startswith("XDG") or name in ("HOME", "PATH")
+    )
+    config = (
+        f"HostKey {home}/host\nAuthorizedKeysFile {home}/authorized\nStrictModes no\nUsePAM no\n"
+        f"PidFile none\nPermitRootLogin yes\nSetEnv {env}\n"
+    )
+    (home / "sshd").write_text(config)
+    if os.geteuid() == 0:
+        os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
+    listening = daemonry.listen("tcp:127.0.0.1:0;open")
+    port = listening.endpoint.number
+    listening.close()
+    words = ["-D", "-E", home / "log", "-f", home / "sshd", "-o", f"ListenAddress=127.0.0.1:{port}"]
+    process = subprocess.Popen([SSHD, *words])
+    wait_until(lambda: "listening on" in _read(home / "log"), what="sshd listens")
+    options = (
+        f"Port {port}\nHostName 127.0.0.1\nIdentityFile {home}/user\nIdentitiesOnly yes\n"
+        f"StrictHostKeyChecking accept-new\nUserKnownHostsFile {home}/known\nLogLevel ERROR\n"
+    )
+    (home / "config").write_text(f"Host box\n{options}")
+    monkeypatch.setenv("DAEMONRY_SSH", f"ssh -F {home}/config")
+    yield process
+    for control in kept():
+        subprocess.run(["ssh", "-O", "exit", "-S", control, "box"], capture_output=True, check=False)
+    process.terminate()
+    process.wait(10)
+
+
+def test_the_real_ssh_carries_calls_keeps_its_connection_and_tells_the_answers_apart(far, sshd):
+    assert try_connect("ssh:box/far", 20) is None
+    far.start()
+    assert say("ssh:box/far", "over ssh") == "over ssh"
+    assert kept()
+    known = far.directory / "ssh.d" / "known"
+    host = known.read_text().split()[0]
+    known.write_text(
+        f"{host} {(far.directory / 'ssh.d' / 'user.pub').read_text()}"
+    )  # another key than its own
+    for control in kept():
+        subprocess.run(["ssh", "-O", "exit", "-S", control, "box"], capture_output=True, check=False)
+    with pytest.raises(Unreachable):
+        daemonry.connect("ssh:box/far", timeout_s=20)
+
+
+@pytest.mark.slow
+def test_a_cut_is_told_within_six_seconds(far, sshd):
+    far.start()
+    with daemonry.Client(daemonry.connect("ssh:box/far", timeout_s=20)) as client:
+        assert client.call(SAY, {"text": "x"})["result"] == "x"
+        sessions = subprocess.run(
+            ["pgrep", "-P", str(sshd.pid)], capture_output=True, text=True, check=True
+        ).stdout.split()
+        for pid in sessions:
+            os.kill(int(pid), signal.SIGSTOP)
+        begun = time.monotonic()
+        try:
+            with pytest.raises(ConnectionLost) as caught:
+                client.call(SAY, {"text": "y"}, timeout_s=60)
+            assert caught.value.ran == "maybe"
+            assert time.monotonic() - begun < 8
+        finally:
+            for pid in sessions:
+                os.kill(int(pid), signal.SIGCONT)
