@@ -88,6 +88,8 @@ class Daemon:
             `Versions.newer_wins()`.
         show_errors: whether callers are told the text of an exception that a handler raised and its
             interface does not declare; the log has it in any case, and the type is told.
+        slow_call_s: log calls of async and blocking methods that take at least so long, in seconds, with
+            where the time went; None for none.
         http: True to answer HTTP on its socket too, an `Http` to say more, or a function of the
             configuration that returns either.  It needs the extra `http`.
 
@@ -110,6 +112,7 @@ class Daemon:
         target: str | None = None,
         versions: Versions | None = None,
         show_errors: bool = True,
+        slow_call_s: float | None = None,
         http: Http | bool | Callable[[Any], Http | bool | None] | None = None,
     ) -> None:
         self.name = check_name(name)
@@ -121,6 +124,7 @@ class Daemon:
         self.idle_timeout_s = idle_timeout_s
         self.limits = limits
         self.show_errors = show_errors
+        self.slow_call_s = slow_call_s
         self.http = http
         self.works: list[Work] = []
         self.setups: list[Setup] = []

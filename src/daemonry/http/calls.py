@@ -11,6 +11,7 @@ import asyncio
 import types
 from collections.abc import AsyncGenerator
 from concurrent.futures import Executor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from daemonry import errors
@@ -139,13 +140,21 @@ class CallInHand:
 
     async def _result(self, bound: Bound) -> Any:
         arguments = self._arguments
-        if bound.kind == "thread":
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, lambda: bound.function(**arguments))
-        result = bound.function(**arguments)
-        if bound.kind == "async" or type(result) is types.CoroutineType:
-            return await result
-        return result
+        watch = self._calls.stopwatch(bound)
+        try:
+            if bound.kind == "thread":
+                work = partial(bound.function, **arguments)
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(
+                    self._threads, work if watch is None else watch.in_thread(work)
+                )
+            result = bound.function(**arguments)
+            if bound.kind == "async" or type(result) is types.CoroutineType:
+                return await (result if watch is None else watch.on_loop(result))
+            return result
+        finally:
+            if watch is not None:
+                watch.tell()
 
     def count(self, by: int) -> None:
         """Count the call among those that run."""

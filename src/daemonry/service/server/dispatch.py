@@ -20,6 +20,7 @@ from daemonry.service.interface.descriptors import giver, taker
 from daemonry.service.interface.handler import Context
 from daemonry.service.server import reply_check
 from daemonry.service.server.failures import Failures
+from daemonry.service.server.slow_calls import Stopwatch
 from daemonry.service.server.tap import Tap
 from daemonry.spelling import nearest
 from daemonry.transport.ancillary import Fd
@@ -243,6 +244,7 @@ class Calls:
         running: how many do; counted by whoever runs them.
         begun: how many calls of the program's own interfaces there have been.
         most_bytes: how long a reply may be.
+        slow_call_s: from when on a call is logged as slow, in seconds; None for never.
         ready: what answers a frame that calls a method at once and gives it nothing; see
             `answer_at_once`, which looks here first, as may who counts function calls.
         tap: tells watchers of calls; told by whoever runs them.
@@ -261,6 +263,7 @@ class Calls:
         self._most_running = most_running
         self.running = 0
         self.begun = 0
+        self.slow_call_s: float | None = None
         self.tap = Tap()
         self.takes_fds = False
         self._interfaces: dict[str, Described] = {}
@@ -353,6 +356,12 @@ class Calls:
             return bound.arguments(call, None)
         except Exception:  # noqa: BLE001  # a type's own __post_init__ may raise anything
             return None
+
+    def stopwatch(self, bound: Bound) -> Stopwatch | None:
+        """Return what measures a call of a method; None where calls are not measured."""
+        if self.slow_call_s is None or bound.open:
+            return None
+        return Stopwatch(bound.full_name, self.slow_call_s)
 
     def find(self, call: AnyCall) -> Bound:
         """Return the method that a call names, if it may be called now.

@@ -11,6 +11,7 @@ import logging
 import types
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any, Final, Protocol
 
 from daemonry import errors
@@ -237,11 +238,19 @@ class RunningCall:
         self._connection.ended(self, failure)
 
     async def _await(self, bound: Bound, arguments: dict[str, Any]) -> None:
+        watch = self._served.stopwatch(bound)
         if bound.kind == "thread":
-            result: Any = self._loop.run_in_executor(self._threads, lambda: bound.function(**arguments))
+            work = partial(bound.function, **arguments)
+            result: Any = self._loop.run_in_executor(
+                self._threads, work if watch is None else watch.in_thread(work)
+            )
         else:
             result = bound.function(**arguments)
+            if watch is not None:
+                result = watch.on_loop(result)
         await self._await_result(bound, result)
+        if watch is not None:
+            watch.tell()
 
     async def _await_result(self, bound: Bound, result: Any) -> None:
         try:
