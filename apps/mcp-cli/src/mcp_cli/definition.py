@@ -49,13 +49,17 @@ _pool: ServerPool | None = None
 
 
 @daemon.setup
-def _setup(_run: Run) -> None:
+def _setup(run: Run) -> None:
     global _pool  # noqa: PLW0603  # a process is one daemon
     from mcp_cli.pool import sdk
     from mcp_cli.pool.service import ServerPool
+    from mcp_cli.pool.tasks.files import JobFiles
+    from mcp_cli.pool.tasks.jobs import Jobs
 
     sdk.trim()
-    _pool = daemon.serve(ServerPool())
+    jobs = Jobs(JobFiles(Place.of(NAME).file("tasks")), run.busy)
+    jobs.load()
+    _pool = daemon.serve(ServerPool(jobs=jobs))
 
 
 @daemon.work

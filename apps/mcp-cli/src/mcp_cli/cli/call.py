@@ -29,6 +29,8 @@ WAIT_BEFORE_HINT_S = 3.0
 def run(options: Options, words: list[str], behind: list[str]) -> int:
     """Do `mcp-cli call WORDS` and return the exit code."""
     asked = asked_of(options, words, behind)
+    if options.detach:
+        return _detached(options, asked)
     events = None
     if options.mode != DIRECT and not options.one_off:
         events = _warm(options, asked)
@@ -82,6 +84,15 @@ def _in_full(options: Options, asked: ToolCall) -> int:
             return session.retried(
                 lambda: follow.result(session.call(asked), options, asked.server, asked.tool)
             )
+    except (daemonry.errors.DaemonryError, KeyboardInterrupt) as error:
+        return _failed(error, options, asked)
+
+
+def _detached(options: Options, asked: ToolCall) -> int:
+    from mcp_cli.cli import tasks
+
+    try:
+        return tasks.detach(options, asked)
     except (daemonry.errors.DaemonryError, KeyboardInterrupt) as error:
         return _failed(error, options, asked)
 

@@ -27,6 +27,8 @@ def run(options: Options, words: list[str], behind: list[str]) -> int:
     if not words:
         words = ["list"]
     given = parser_of(grammar.MCP_CLI).parse_args([*words, *(["--", *behind] if behind else [])])
+    if options.detach:
+        raise errors.ArgumentInvalid("--detach", f"is an option of {NAME} call")
     module, _, function = given.does.partition(":")
     if not module:
         raise errors.ArgumentInvalid(

@@ -108,6 +108,7 @@ _ASKING: Final = (
             Word("target", "SERVER/TOOL", "or: SERVER TOOL", kind=OF_A_SERVER),
             Word("arguments", "ARGUMENT", "", "*", ARGUMENT),
         ),
+        (Option("--detach", "leave the call to the daemon, and print the id of its task"),),
         epilog=_CALL,
     ),
     Command(
@@ -150,6 +151,20 @@ _ASKING: Final = (
         does="cli.requests:complete",
     ),
     Command("ping", "ask whether a server answers", (_SERVER,), does="cli.requests:ping"),
+)
+
+_TASK: Final = Word("id", "ID")
+_TASKS: Final = (
+    Command("list", "list the tasks that the daemon holds", does="cli.tasks:listed"),
+    Command("get", "say how a task is", (_TASK,), does="cli.tasks:get"),
+    Command(
+        "wait",
+        "wait for a task, --timeout SECONDS at most (5 if it goes on), and end as its call would have",
+        (_TASK,),
+        does="cli.tasks:wait",
+    ),
+    Command("result", "the same without waiting", (_TASK,), does="cli.tasks:result"),
+    Command("cancel", "cancel a task; its server is told", (_TASK,), does="cli.tasks:cancel"),
 )
 
 _DAEMON: Final = (
@@ -294,6 +309,7 @@ MCP_CLI: Final = Program(
             does="cli.requests:auth",
         ),
         Command("restart", "end a server and start it again", (_SERVER,), does="cli.requests:restart"),
+        Command("task", "list, wait for and cancel calls that the daemon holds", commands=_TASKS),
         Command("daemon", "start, stop and ask the daemon", commands=_DAEMON),
         Command("shutdown", "stop the daemon, and return when it is gone", does="cli.daemon_commands:stop"),
         Command("config", "write, read and check the configuration", commands=_CONFIG),

@@ -263,7 +263,41 @@ def _not_configured(name: str, fields: _Fields) -> FailureReport:
     return FailureReport("NotConfigured", kit.FAILED, NOT_SENT, line)
 
 
+def _no_such_task(_name: str, fields: _Fields) -> FailureReport:
+    near = fields.get("nearest")
+    hint = f"did you mean {near!r}?" if near else f"see {NAME} task list"
+    return FailureReport("NoSuchTask", kit.FAILED, NOT_SENT, f"there is no task {fields.get('id')!r}: {hint}")
+
+
+def _not_finished(_name: str, fields: _Fields) -> FailureReport:
+    task_id, seconds = fields.get("id"), fields.get("seconds") or 0
+    after = f" after {seconds:g} s" if seconds else ""
+    line = f"{task_id}: goes on{after}: {NAME} task wait {task_id}"
+    return FailureReport("NotFinished", kit.NO_ANSWER, "running", line)
+
+
+def _task_ended(_name: str, fields: _Fields) -> FailureReport:
+    status = fields.get("status")
+    unknown = status in ("unknown", "cancelled")
+    code = kit.UNKNOWN_OUTCOME if status == "unknown" else kit.FAILED
+    reason = fields.get("reason") or status
+    if status == "unknown":
+        reason = f"{reason}; what it did is not known"
+    return FailureReport(
+        "TaskEnded", code, MAYBE_RAN if unknown else NOT_SENT, f"{fields.get('id')}: {reason}"
+    )
+
+
+def _too_many_tasks(name: str, fields: _Fields) -> FailureReport:
+    line = f"{name}: {fields.get('limit')} tasks are under way already; nothing was sent"
+    return FailureReport("TooManyTasks", kit.FAILED, NOT_SENT, line)
+
+
 _OURS = {
+    "NoSuchTask": _no_such_task,
+    "NotFinished": _not_finished,
+    "TaskEnded": _task_ended,
+    "TooManyTasks": _too_many_tasks,
     "BadArguments": _bad_arguments,
     "Filtered": _filtered,
     "MaybeRan": _maybe_ran,

@@ -32,6 +32,7 @@ class Options:
 
     Attributes:
         check: whether arguments are checked before they are sent.
+        detach: whether a call is left to the daemon.
         config: what `-c` says, or None.
         json: whether JSON is printed, with the outcome; `printer` does.
         mode: `AUTO`, `REQUIRE` or `DIRECT`.
@@ -49,6 +50,7 @@ class Options:
         "_printer",
         "check",
         "config",
+        "detach",
         "json",
         "mode",
         "protocol",
@@ -64,6 +66,7 @@ class Options:
     def __init__(self) -> None:
         self.check = True
         self.config: str | None = None
+        self.detach = False
         self.json = False
         self.mode = ""
         self.protocol = ""
@@ -91,7 +94,7 @@ class Options:
         return self.stdio is not None or self.url is not None
 
 
-_FLAGS = ("--json", "--raw", "--quiet", "--verbose", "--no-check")
+_FLAGS = ("--json", "--raw", "--quiet", "--verbose", "--no-check", "--detach")
 _MODES = {"--no-daemon": DIRECT, "--require-daemon": REQUIRE, "--auto-daemon": AUTO}
 _VALUES = {
     "-c": "config",

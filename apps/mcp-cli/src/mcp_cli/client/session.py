@@ -194,6 +194,24 @@ class Session:
         )
         return reply
 
+    def plain(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Call a method that gives one reply and is about no server.
+
+        Raises:
+            CallFailed: as the method.
+        """
+        limit_s = max(self.options.timeout_s or 0.0, CONFIGURE_TIMEOUT_S)
+        reply: dict[str, Any] = self.client.call(f"{INTERFACE}.{method}", parameters, timeout_s=limit_s)
+        return reply
+
+    def watch(self, method: str, parameters: dict[str, Any], idle_s: float | None) -> Events:
+        """Call a method that gives events and is about no server.
+
+        Raises:
+            CallFailed: as the method.
+        """
+        return self._watched(f"{INTERFACE}.{method}", parameters, idle_s)
+
     def stream(self, method: str, server: str, parameters: dict[str, Any]) -> Events:
         """Call a method that gives events, about one server.
 
@@ -270,7 +288,7 @@ class Session:
         found = self.config.server(server)
         return self.config.timeout_s if found is None or found.timeout_s is None else found.timeout_s
 
-    def _watched(self, method: str, parameters: dict[str, Any], idle_s: float) -> Events:
+    def _watched(self, method: str, parameters: dict[str, Any], idle_s: float | None) -> Events:
         events: Events = self.client.stream(method, parameters, idle_s=idle_s)
         if self.options.mode == DIRECT:
             return events

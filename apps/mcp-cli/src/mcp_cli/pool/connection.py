@@ -15,6 +15,7 @@ from typing import Any
 import mcp_types as types
 import msgspec
 from mcp import Client
+from mcp.client.extension import advertise
 from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
@@ -33,6 +34,8 @@ logger = logging.getLogger("mcp_cli.connection")
 LogLevel = types.LoggingLevel
 Progress = ProgressFnT
 
+# The extension by which a server of 2026 may answer a call with a task.
+TASKS = "io.modelcontextprotocol/tasks"
 # How many variables are named that a server was not given.
 MOST_MISSED = 12
 # Between the end of a connection and knowing why.
@@ -80,6 +83,11 @@ class RequestRefused(Exception):
 
 class _AnyRequest(types.Request[dict[str, Any], str]):
     pass
+
+
+class _TaskRequest(_AnyRequest):
+    # Over HTTP the id stands in a header as well.
+    name_param = "taskId"
 
 
 class _AnyResult(BaseModel):
@@ -153,6 +161,11 @@ class Connection:
         return self.protocol in MODERN_PROTOCOL_VERSIONS
 
     @property
+    def has_tasks(self) -> bool:
+        """Whether a server of 2025-11-25 runs tools as tasks."""
+        return '"tasks":{' in self.capabilities
+
+    @property
     def tells_of_tools(self) -> bool:
         """Whether the server is sure to tell when its tools change."""
         # A server over HTTP may have no stream to tell it on, and one of 2026 tells who listens.
@@ -187,7 +200,7 @@ class Connection:
                     await self._introduce(client)
                     deadline.reschedule(None)
                     self._opened.set_result(None)
-                    await self._first_of(self._stop, self._tap.closed)
+                    await _first_of(self._stop, self._tap.closed)
                     self.end_reason = await self._reason()
                     self.ended.set()
         except BaseException as error:  # it is told to who waits
@@ -215,6 +228,8 @@ class Connection:
             sampling_callback=callbacks.sampling,
             elicitation_callback=callbacks.elicitation,
             list_roots_callback=callbacks.roots,
+            sampling_capabilities=types.SamplingCapability(tools=types.SamplingToolsCapability()),
+            extensions=[advertise(TASKS)],
         )
 
     def _log_level(self) -> LogLevel:
@@ -243,7 +258,8 @@ class Connection:
         stage = "initialize"
         reason = self.end_reason
         if isinstance(error, TimeoutError):
-            reason = f"no answer to initialize within {self.server.start_timeout_s:g} s{self._still()}"
+            still = _still(self._process, self.server)
+            reason = f"no answer to initialize within {self.server.start_timeout_s:g} s{still}"
             if self._http is not None and self._http.awaited:
                 stage, reason = "authorize", f"no browser came back within {self.server.start_timeout_s:g} s"
         elif self._http is not None and self._http.unauthorized:
@@ -252,14 +268,6 @@ class Connection:
             stage = "connect"
         self._opened.set_exception(OpenFailed(stage, reason))
         self._opened.exception()  # who waited may be gone
-
-    def _still(self) -> str:
-        """Say what a server that does not answer is doing, and what it may lack."""
-        if self._process is None:
-            return ""
-        running, missed = processes.names(self._process.pid), self.server.missed[:MOST_MISSED]
-        still = f"; {running} still runs" if running else ""
-        return still + (f"; not passed to it: {', '.join(missed)} (pass_env)" if missed else "")
 
     async def _reason(self, error: BaseException | None = None) -> str:
         if self._stop.is_set():
@@ -278,15 +286,6 @@ class Connection:
         if self._http is not None and (reason := self._http.reason(first)):
             return reason
         return brief(f"{type(first).__name__}: {first}") if first is not None else "ended the connection"
-
-    @staticmethod
-    async def _first_of(*events: asyncio.Event) -> None:
-        waits = [asyncio.create_task(event.wait()) for event in events]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
 
     async def ask(self, method: str, params: dict[str, Any], progress: Progress | None) -> bytes:
         """Ask the server, and return the result's JSON.
@@ -325,7 +324,12 @@ class Connection:
     ) -> None:
         if self.modern and method in MODERN_CALLS:
             if method == "tools/call":
-                await client.call_tool(params["name"], params.get("arguments"), progress_callback=progress)
+                await client.call_tool(
+                    params["name"],
+                    params.get("arguments"),
+                    progress_callback=progress,
+                    meta=params.get("_meta"),
+                )
             elif method == "prompts/get":
                 await client.get_prompt(params["name"], params.get("arguments"))
             elif method == "tools/list":
@@ -336,8 +340,9 @@ class Connection:
             else:
                 await client.read_resource(params["uri"])
             return
+        kind = _TaskRequest if method.startswith("tasks/") else _AnyRequest
         await client.session.send_request(
-            _AnyRequest(method=method, params=params), _AnyResult, progress_callback=progress
+            kind(method=method, params=params), _AnyResult, progress_callback=progress
         )
 
     async def _outcome(self, work: asyncio.Task[None], answer: Answer) -> bytes:
@@ -384,6 +389,24 @@ def _first(error: BaseException | None) -> BaseException | None:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def _still(process: StdioProcess | None, server: Server) -> str:
+    """Say what a server that does not answer is doing, and what it may lack."""
+    if process is None:
+        return ""
+    running, missed = processes.names(process.pid), server.missed[:MOST_MISSED]
+    still = f"; {running} still runs" if running else ""
+    return still + (f"; not passed to it: {', '.join(missed)} (pass_env)" if missed else "")
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 __all__ = ["Connection", "Hooks", "OpenFailed", "RequestLost", "RequestRefused", "SpawnFailed"]

@@ -7,10 +7,11 @@ the latest that answers such.  Whether it runs is `lifecycle`'s, what it lists i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -148,13 +149,22 @@ class ManagedServer:
             TimedOut: it was silent for too long.
             MaybeRan: it went away.
         """
-        self.calls.append(call)
-        self.unused.clear()
-        try:
+        with self.held(call):
             if self._room is None:
                 return await self._ask(call, method, params)
             async with self._room:
                 return await self._ask(call, method, params)
+
+    @contextlib.contextmanager
+    def held(self, call: PendingCall) -> Iterator[None]:
+        """Count a call as under way, also where it asks several times; within itself it does nothing."""
+        if call in self.calls:
+            yield
+            return
+        self.calls.append(call)
+        self.unused.clear()
+        try:
+            yield
         finally:
             self.calls.remove(call)
             self.used_at = time.monotonic()
@@ -256,6 +266,14 @@ class ManagedServer:
         if call is None:
             if method != "roots/list":
                 self.note(f"asked for {method}, which was refused: nobody is there to answer")
+            return None
+        return await self.question_of(call, method, params)
+
+    async def question_of(self, call: PendingCall, method: str, params: str) -> str | None:
+        """Ask the caller of one call; None for a refusal."""
+        if method == "roots/list" and self.server.roots:
+            return _roots(self.server.roots)
+        if method not in call.answers:
             return None
         number = str(next(_questions))
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()

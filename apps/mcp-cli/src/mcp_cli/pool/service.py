@@ -14,17 +14,20 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from mcp_cli.names import NAME
-from mcp_cli.pool import checking, memory, results, schemas
+from mcp_cli.pool import checking, results
 from mcp_cli.pool.call import PendingCall
+from mcp_cli.pool.outcomes import ended, outcome
 from mcp_cli.pool.server import ManagedServer
 from mcp_cli.pool.stdio import END_S
+from mcp_cli.pool.tasks import remote
+from mcp_cli.pool.tasks.calls import TaskCalls
+from mcp_cli.pool.tasks.jobs import Jobs
 from mcp_cli.pool.tools import ListedTool, item_of
 from mcp_cli.protocol.interfaces import (
     Changed,
     Event,
     Item,
     Listing,
-    Mcp,
     NeedsAuthorization,
     NoSuchQuestion,
     NotConfigured,
@@ -48,15 +51,17 @@ Key = tuple[str, str]
 Reader = Callable[[ManagedServer], Coroutine[Any, Any, tuple[list[Item], int]]]
 
 
-class ServerPool(Mcp):
+class ServerPool(TaskCalls):
     """The servers of one daemon, or of one process.
 
     Args:
         patience_s: as `ManagedServer`.
+        jobs: the tasks that it holds; in memory where none are given.
     """
 
-    def __init__(self, patience_s: float = END_S) -> None:
+    def __init__(self, patience_s: float = END_S, jobs: Jobs | None = None) -> None:
         self._patience_s = patience_s
+        self.jobs = Jobs() if jobs is None else jobs
         self._kept: dict[Key, ManagedServer] = {}
         # Those that end with their calls, by the task that sees to it.
         self._leaving: dict[asyncio.Task[None], ManagedServer] = {}
@@ -89,8 +94,17 @@ class ServerPool(Mcp):
         self._leaving[task] = kept
         task.add_done_callback(lambda _: self._leaving.pop(task, None))
 
-    def _find(self, server: str, fingerprint: str) -> ManagedServer:
-        kept = self._kept.get((server, fingerprint))
+    def known(self, server: str, fingerprint: str) -> ManagedServer | None:
+        """Return a server that was given; None where it was not."""
+        return self._kept.get((server, fingerprint))
+
+    def find(self, server: str, fingerprint: str) -> ManagedServer:
+        """Return a server that was given.
+
+        Raises:
+            NotConfigured: it was not.
+        """
+        kept = self.known(server, fingerprint)
         if kept is None:
             raise NotConfigured(server=server, fingerprint=fingerprint)
         return kept
@@ -105,25 +119,26 @@ class ServerPool(Mcp):
 
     async def info(self, server: str, fingerprint: str) -> ServerState:
         """As `Mcp.info`."""
-        kept = self._find(server, fingerprint)
+        kept = self.find(server, fingerprint)
         await kept.ready()
         return kept.state()
 
     async def restart(self, server: str, fingerprint: str) -> ServerState:
         """As `Mcp.restart`."""
-        kept = self._find(server, fingerprint)
+        kept = self.find(server, fingerprint)
         await kept.close()
         await kept.ready()
         return kept.state()
 
     async def ping(self, server: str, fingerprint: str, timeout_s: float = 5.0) -> Pong:
         """As `Mcp.ping`."""
-        return Pong(await self._find(server, fingerprint).ping(PendingCall("ping", timeout_s)))
+        return Pong(await self.find(server, fingerprint).ping(PendingCall("ping", timeout_s)))
 
     async def look_after(self) -> None:
         """Keep the servers in order, until cancelled."""
         while True:
             await asyncio.sleep(ROUND_S)
+            self.jobs.prune()
             for kept in list(self._kept.values()):
                 try:
                     await kept.check_health()
@@ -146,6 +161,7 @@ class ServerPool(Mcp):
 
     async def close(self) -> None:
         """End all servers."""
+        await self.jobs.close()
         every = list(self._kept.values())
         self._kept.clear()
         await asyncio.gather(*(kept.close() for kept in every), *self._leaving, return_exceptions=True)
@@ -185,7 +201,7 @@ class ServerPool(Mcp):
         return self._listings(servers, _reader("prompts/list", detail=detail))
 
     async def _listings(self, refs: list[Ref], read: Reader) -> AsyncGenerator[Listing, None]:
-        every = [self._find(ref.server, ref.fingerprint) for ref in refs]
+        every = [self.find(ref.server, ref.fingerprint) for ref in refs]
         tasks = {asyncio.create_task(read(kept)): kept for kept in every}
         waiting = set(tasks)
         try:
@@ -200,7 +216,7 @@ class ServerPool(Mcp):
 
     async def tool(self, server: str, fingerprint: str, tool: str) -> Item:
         """As `Mcp.tool`."""
-        kept = self._find(server, fingerprint)
+        kept = self.find(server, fingerprint)
         await kept.lists.tools(shown=True)
         return _item(await checking.tool_of(kept, tool), detail=True)
 
@@ -219,29 +235,19 @@ class ServerPool(Mcp):
         check: bool = True,
     ) -> AsyncGenerator[Event, None]:
         """As `Mcp.call`."""
-        kept = self._find(server, fingerprint)
+        kept = self.find(server, fingerprint)
         call = PendingCall(tool, timeout_s or kept.server.timeout_s, tuple(answers), logs=logs)
 
         async def work() -> list[Event]:
             await kept.ready(call.note)
             found, given = await checking.checked(kept, tool, arguments, words, check=check)
             began = time.monotonic()
-            result = await kept.ask(call, "tools/call", {"name": tool, "arguments": given})
-            gist = results.gist_of(result)
-            fault = gist.odd or ("" if gist.is_error else schemas.output_fault(found, gist.structured))
-            return _done(
-                result,
-                Event(
-                    kind="done",
-                    text=gist.text,
-                    plain=gist.plain and not fault,
-                    is_error=gist.is_error,
-                    ms=_ms(began),
-                    schema_error=fault,
-                ),
-            )
+            result = await remote.called(kept, call, found, {"name": tool, "arguments": given})
+            return ended(result, outcome(found, result, began))
 
         return _events(call, work)
+
+    # --- questions -------------------------------------------------------------------------------
 
     async def answer(self, id: str, result: str) -> None:  # noqa: A002
         """As `Mcp.answer`."""
@@ -257,7 +263,7 @@ class ServerPool(Mcp):
         self, server: str, fingerprint: str, uri: str, timeout_s: float | None = None
     ) -> AsyncGenerator[Event, None]:
         """As `Mcp.read`."""
-        kept = self._find(server, fingerprint)
+        kept = self.find(server, fingerprint)
         call = PendingCall(uri, timeout_s or kept.server.timeout_s)
         return _events(call, _asker(kept, call, "resources/read", {"uri": uri}))
 
@@ -270,7 +276,7 @@ class ServerPool(Mcp):
         timeout_s: float | None = None,
     ) -> AsyncGenerator[Event, None]:
         """As `Mcp.prompt`."""
-        kept = self._find(server, fingerprint)
+        kept = self.find(server, fingerprint)
         call = PendingCall(prompt, timeout_s or kept.server.timeout_s)
         params: dict[str, Any] = {"name": prompt}
         if arguments:
@@ -288,7 +294,7 @@ class ServerPool(Mcp):
         context: dict[str, str] = {},  # noqa: B006  # read only
     ) -> str:
         """As `Mcp.complete`."""
-        kept = self._find(server, fingerprint)
+        kept = self.find(server, fingerprint)
         call = PendingCall(prompt or uri, kept.server.timeout_s)
         params: dict[str, Any] = {
             "ref": {"type": "ref/prompt", "name": prompt} if prompt else {"type": "ref/resource", "uri": uri},
@@ -307,7 +313,7 @@ class ServerPool(Mcp):
         from mcp_cli.pool import tokens
         from mcp_cli.pool.loopback import Loopback
 
-        kept = self._find(server, fingerprint)
+        kept = self.find(server, fingerprint)
         if kept.server.kind == "stdio":
             raise ServerFailed(
                 server=server, stage="authorize", reason="it is started, not reached over HTTP", stderr=[]
@@ -331,7 +337,7 @@ class ServerPool(Mcp):
         """As `Mcp.forget`."""
         from mcp_cli.pool import tokens
 
-        kept = self._find(server, fingerprint)
+        kept = self.find(server, fingerprint)
         await kept.close()
         return tokens.forget(kept.server.url)
 
@@ -407,17 +413,9 @@ def _asker(
         await kept.ready(call.note)
         began = time.monotonic()
         result = await kept.ask(call, method, params)
-        return _done(result, Event(kind="done", ms=_ms(began)))
+        return ended(result, Event(kind="done", ms=_ms(began)))
 
     return work
-
-
-def _done(result: bytes, last: Event) -> list[Event]:
-    """Return the events that end a call, with its result in pieces that fit into a frame."""
-    memory.used(len(result))
-    *parts, tail = results.pieces(results.text_of(result))
-    last.result = tail
-    return [*(Event(kind="part", result=part) for part in parts), last]
 
 
 def _ms(began: float) -> float:

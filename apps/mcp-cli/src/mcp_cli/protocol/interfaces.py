@@ -205,6 +205,41 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
     schema_error: str = ""
 
 
+TaskStatus = Literal["working", "input_required", "completed", "failed", "cancelled", "unknown"]
+
+
+class TaskState(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A tool call that the daemon holds, with or without somebody who waits for it.
+
+    Attributes:
+        id: by which it is asked for.
+        server, tool: what was called.
+        status: `working`; `input_required` waits for an answer to a question; `completed` has a result, also
+            one that says that the tool failed; `failed` has an error, and nothing ran or the server says so;
+            `cancelled`; `unknown` may have run: the daemon or the server ended in the call.
+        created_at, ended_at: on the wall clock, in seconds; `ended_at` is 0 before its end.
+        message: what the tool said last of its progress.
+        error: why there is no result, in words.
+        remote: the server's own task, where the server runs it as one.
+        result_bytes: of its result.
+        is_error: whether the tool itself says that it failed.
+        questions: the ids of those that wait for an answer.
+    """
+
+    id: str
+    server: str
+    tool: str
+    status: TaskStatus = "working"
+    created_at: float = 0.0
+    ended_at: float = 0.0
+    message: str = ""
+    error: str = ""
+    remote: str = ""
+    result_bytes: int = 0
+    is_error: bool = False
+    questions: list[str] = []
+
+
 class Pong(msgspec.Struct):
     """How long a server took to answer a ping."""
 
@@ -303,6 +338,34 @@ class MaybeRan(CallError):
     stderr: list[str]
 
 
+class NoSuchTask(CallError):
+    """The daemon has no task of this id, or has it no more."""
+
+    id: str
+    nearest: str
+
+
+class NotFinished(CallError):
+    """The task goes on; what was asked for is there when it has ended."""
+
+    id: str
+    seconds: float
+
+
+class TaskEnded(CallError):
+    """The task ended without a result: `status` is cancelled, failed or unknown."""
+
+    id: str
+    status: str
+    reason: str
+
+
+class TooManyTasks(CallError):
+    """So many tasks run already that no further one is begun.  Nothing ran."""
+
+    limit: int
+
+
 class NoSuchQuestion(CallError):
     """The question was answered, or its call has ended."""
 
@@ -323,6 +386,10 @@ class Mcp(
         TimedOut,
         MaybeRan,
         NoSuchQuestion,
+        NoSuchTask,
+        NotFinished,
+        TaskEnded,
+        TooManyTasks,
     ),
 ):
     """MCP servers, kept warm."""
@@ -378,6 +445,51 @@ class Mcp(
             logs: whether log notifications and stderr lines are wanted.
             check: whether the arguments are checked against the tool's schema.
         """
+        raise NotImplementedError
+
+    async def detach(  # called by name
+        self,
+        server: str,
+        fingerprint: str,
+        tool: str,
+        arguments: str = "{}",
+        words: list[str] | None = None,
+        timeout_s: float | None = None,
+        check: bool = True,
+    ) -> TaskState:
+        """Call a tool as `call` does, and return at once: the daemon holds the call and keeps its result."""
+        raise NotImplementedError
+
+    @method(reads=True)
+    async def tasks(self) -> list[TaskState]:
+        """Return the tasks that are held, the oldest first."""
+        raise NotImplementedError
+
+    @method(reads=True)
+    async def task(self, id: str) -> TaskState:  # noqa: A002
+        """Return one task."""
+        raise NotImplementedError
+
+    def follow(
+        self,
+        id: str,  # noqa: A002
+        fingerprint: str = "",
+        timeout_s: float | None = None,
+        wait: bool = True,
+    ) -> AsyncIterator[Event]:
+        """Tell of a task's progress, and end as its call would have: with `done`, or with the call's error.
+
+        Args:
+            id: the task's.
+            fingerprint: of its server's definition, by which a server's own task is asked for again after
+                the daemon was another one.
+            timeout_s: how long it is waited for; `NotFinished` after that.
+            wait: whether it is waited for at all.
+        """
+        raise NotImplementedError
+
+    async def cancel(self, id: str, fingerprint: str = "") -> TaskState:  # noqa: A002
+        """Cancel a task that goes on; its server is told.  One that has ended stays as it is."""
         raise NotImplementedError
 
     async def answer(self, id: str, result: str) -> None:  # noqa: A002

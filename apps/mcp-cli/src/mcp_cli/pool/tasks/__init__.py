@@ -1,0 +1,1 @@
+"""Calls that outlive their callers: held by the daemon, or run as tasks by their servers."""
