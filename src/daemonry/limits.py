@@ -109,6 +109,8 @@ LOCK_RETRY_MAX_S: Final = 0.05
 # Binding holds its directory's lock for microseconds; a holder that was stopped is waited for this long.
 DIRECTORY_LOCK_TIMEOUT_S: Final = 5.0
 
+# How often it is looked what a service takes, if it may not take all.
+LIMITS_LOOK_S: Final = 2.0
 # A socket that is held for a service stays that long after it was stopped: a restart closes none.
 TRIGGER_LINGER_S: Final = 1.0
 

@@ -161,13 +161,39 @@ HOME: Final = (
         options=_HOME_OPTIONS,
     ),
 )
+_MANAGER: Final = Option("--manager", "for which service manager", choices=("systemd", "launchd"))
+_PRINT: Final = Option("--print", "print what would be written, and write nothing")
+_OF_WHAT: Final = (_TARGET._replace(many="?"),)
+
+# What is done once, around a home or a daemon.
+SETUP: Final = (
+    Command(
+        "import",
+        "write a home.toml from a Procfile, supervisord.conf, process-compose.yaml or ecosystem.config.json",
+        (Word("file", "FILE", "the file", kind=FILE),),
+        (
+            _HOME._replace(help="where to write it (beside the file)"),
+            _PRINT,
+            Option("--force", "replace a home.toml"),
+        ),
+    ),
+    Command("schema", "print the JSON schema of home.toml, for editors"),
+    Command(
+        "install",
+        "have systemd or launchd start a daemon, or a home, at login",
+        _OF_WHAT,
+        (_A_HOME, _MANAGER, _PRINT),
+    ),
+    Command("uninstall", "undo install", _OF_WHAT, (_A_HOME, _MANAGER)),
+)
+SETUP_NAMES: Final = frozenset(command.name for command in SETUP)
 _HOME_NAMES: Final = frozenset(command.name for command in HOME)
 
 
 def means_a_home(arguments: list[str]) -> bool:
     """Whether a command line is for a home and not for a daemon."""
     verb = arguments[0] if arguments else ""
-    if verb in _HOME_ONLY:
+    if verb in _HOME_ONLY or verb in SETUP_NAMES:
         return True
     if verb == "logs" and "--all" in arguments[1:]:
         return True
@@ -176,7 +202,7 @@ def means_a_home(arguments: list[str]) -> bool:
 
 def home_command(verb: str) -> Command:
     """Return a command of a home."""
-    return next(command for command in HOME if command.name == verb)
+    return next(command for command in (*HOME, *SETUP) if command.name == verb)
 
 
 # --- the two command lines ----------------------------------------------------------------------
@@ -212,7 +238,7 @@ DAEMONRY: Final = Program(
     "daemonry",
     "Run and command local daemons.",
     __version__,
-    (*_HERE, *(command for command in HOME if command.name in _HOME_ONLY), _DIAL, COMPLETION),
+    (*_HERE, *(command for command in HOME if command.name in _HOME_ONLY), _DIAL, *SETUP, COMPLETION),
 )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from daemonry.cli import exit_codes, kit, output, terminal
-from daemonry.cli.commands import home_command
+from daemonry.cli.commands import SETUP_NAMES, home_command
 from daemonry.cli.parser import parser_of_command
 from daemonry.clock import Deadline
 from daemonry.errors import (
@@ -66,6 +66,10 @@ def home(arguments: list[str]) -> int:
     """Do what a command of a home is asked for and return its exit code."""
     parser = parser_of_command("daemonry", home_command(arguments[0]))
     options = parser.parse_args(arguments[1:])
+    if arguments[0] in SETUP_NAMES:
+        from daemonry.cli import home_setup
+
+        return home_setup.perform(arguments[0], options)
     perform = {"up": _up, "down": _down, "ps": _ps, "logs": _logs, "restart": _restart, "reload": _reload}
     try:
         if getattr(options, "all", False):

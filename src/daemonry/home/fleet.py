@@ -14,6 +14,7 @@ from typing import Any, Final
 from daemonry.home import order
 from daemonry.home.child import ALIVE, SATISFIED, SETTLED, State
 from daemonry.home.control import Event
+from daemonry.home.file_changes import restart_at_changes
 from daemonry.home.keeper import Keeper
 
 logger = logging.getLogger("daemonry.home")
@@ -44,6 +45,7 @@ class Fleet:
         self._rested = rested
         self._advance_soon = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._file_watches: list[asyncio.Task[None]] = []
 
     # --- the order ------------------------------------------------------------------------------
 
@@ -150,6 +152,31 @@ class Fleet:
             if service.restart_with and needed.service.name in service.needs and runs and not self.ending:
                 keeper.log.event(f"restarted, because {needed.service.name} was started anew", logging.INFO)
                 self._spawn(self.restart([service.name]))
+
+    def watch_files(self) -> None:
+        """Restart services when files change that they are made of; to be called after each reading."""
+        self.end_watches()
+        self._file_watches = [
+            asyncio.get_running_loop().create_task(self._watch_files_of(keeper))
+            for keeper in self.keepers.values()
+            if keeper.service.watch
+        ]
+
+    async def _watch_files_of(self, keeper: Keeper) -> None:
+        service = keeper.service
+
+        async def restart(changed: str) -> None:
+            if keeper.state in ALIVE | {State.RESTARTING, State.FAILED} and not keeper.stop_wanted:
+                keeper.log.event(f"restarted, because files changed: {changed}", logging.INFO)
+                self._spawn(self.restart([service.name]))
+
+        await restart_at_changes(service.name, service.process.directory, service.watch, restart)
+
+    def end_watches(self) -> None:
+        """Watch no files any more."""
+        for task in self._file_watches:
+            task.cancel()
+        self._file_watches = []
 
     # --- waiting --------------------------------------------------------------------------------
 

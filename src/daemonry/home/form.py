@@ -1,13 +1,17 @@
-"""The form of `home.toml`: its keys, their types and their defaults.
+"""The form of `home.toml`: its keys, their types and their defaults, and its JSON schema for editors.
 
-Owns the table that the reader, the JSON schema and the page's lists of keys are made from.  What a key
+Owns the table that the reader and the schema are made from, and which words a text may be.  What a key
 means, and whether its value can be used, is `home_file`'s.
 """
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import msgspec
 
+from daemonry.home.policy import When
+from daemonry.home.service import Orphan
 from daemonry.limits import LOG_FILE_BYTES
 
 Command = str | list[str]
@@ -56,6 +60,7 @@ class ServiceForm(msgspec.Struct):
     command: Command
     directory: str = "."
     environment: dict[str, str] = {}
+    environment_files: list[str] = []
     inherit: list[str] = []
     needs: list[str] = []
     groups: list[str] = []
@@ -66,6 +71,9 @@ class ServiceForm(msgspec.Struct):
     listen: str = ""
     idle_timeout: Duration | None = None
     schedule: ScheduleForm | None = None
+    watch: list[str] = []
+    memory_max: int | str | None = None
+    cpu_max: float | None = None
     restart: str = "on-failure"
     restart_with: bool = False
     restart_delay: Duration = "200ms"
@@ -88,3 +96,25 @@ class FileForm(msgspec.Struct):
     inherit: list[str] = []
     log_bytes: int = LOG_FILE_BYTES
     http: bool | int | str = False
+
+
+_WORDS: Final = {
+    "restart": [one.value for one in When],
+    "orphan": [one.value for one in Orphan],
+    "start": ["up", "on_demand"],
+}
+
+
+def schema() -> dict[str, Any]:
+    """Return the schema (draft 2020-12)."""
+    found = msgspec.json.schema(FileForm)
+    for definition in found["$defs"].values():
+        if "properties" in definition:
+            definition["additionalProperties"] = False
+    for key, words in _WORDS.items():
+        found["$defs"]["ServiceForm"]["properties"][key]["enum"] = words
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "home.toml of daemonry",
+        **found,
+    }

@@ -24,13 +24,14 @@ from daemonry.home.own_files import OwnFiles
 from daemonry.home.policy import GiveUp, Leave, Restart, after_end
 from daemonry.home.process_run import AdoptedRun, Run
 from daemonry.home.readiness import Channel, NotReady, how_it_ended, wait_ready
+from daemonry.home.resource_use import Limits
 from daemonry.home.schedule import ScheduleInvalid
 from daemonry.home.service import Orphan, Service
 from daemonry.home.service_files import ServiceFiles
 from daemonry.home.service_log import Output, ServiceLog
 from daemonry.home.service_record import ServiceRecord
 from daemonry.home.triggers import ByClock, OnDemand, Trigger
-from daemonry.limits import TRIGGER_LINGER_S
+from daemonry.limits import LIMITS_LOOK_S, TRIGGER_LINGER_S
 from daemonry.process import homes, platform
 from daemonry.process.homes import Claim
 from daemonry.process.lifeline import new_mark
@@ -369,9 +370,21 @@ class Keeper:
             looks.append(self._look_after(run))
         if self.service.idle_timeout_s and isinstance(self._trigger, OnDemand):
             looks.append(self._end_when_idle(run, self._trigger))
+        if self.service.memory_max or self.service.cpu_max:
+            looks.append(self._hold_limits(run))
         self._looks = [asyncio.get_running_loop().create_task(one) for one in looks]
         for task in self._looks:
             task.add_done_callback(self._looked)
+
+    async def _hold_limits(self, run: Run) -> None:
+        limits = Limits(run.pid, self.service.memory_max, self.service.cpu_max)
+        reason = ""
+        while not reason:
+            await asyncio.sleep(LIMITS_LOOK_S)
+            reason = limits.exceeded()
+        self._failure = reason
+        self.log.event(f"{reason}; ending it", logging.WARNING)
+        await run.terminate(self.service.stop_signals, self.service.stop_timeout_s)
 
     async def _end_when_idle(self, run: Run, trigger: OnDemand) -> None:
         """End it once nobody has been connected for its idle timeout."""

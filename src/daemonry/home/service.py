@@ -110,6 +110,9 @@ class Service:
         listens_at: the socket whose first connection starts it; "" where `up` does.
         idle_timeout_s: how long it may run without a connection, in seconds; 0 for ever.
         schedule: when it runs; None where `up` starts it.
+        watch: files below its directory whose change restarts it, and patterns of them.
+        memory_max: bytes of memory above which it is ended; 0 for no limit.
+        cpu_max: processors above which it is ended; 0 for no limit.
         restart_with: whether it restarts after a service that it needs has restarted.
     """
 
@@ -128,6 +131,9 @@ class Service:
     listens_at: str = ""
     idle_timeout_s: float = 0.0
     schedule: Schedule | None = None
+    watch: tuple[str, ...] = ()
+    memory_max: int = 0
+    cpu_max: float = 0.0
 
     @property
     def beat_s(self) -> float:

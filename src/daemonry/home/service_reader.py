@@ -16,10 +16,13 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from daemonry.errors import ConfigError, EndpointInvalid
+from daemonry.home import environment_file, file_changes
 from daemonry.home.form import AliveForm, Command, Duration, FileForm, ReadyForm, ServiceForm
 from daemonry.home.policy import Policy, When
 from daemonry.home.schedule import Schedule, ScheduleInvalid, parse_time
 from daemonry.home.service import Alive, Kind, Orphan, Process, Ready, Service
+from daemonry.limits import MAX_CONFIG_BYTES
+from daemonry.process.regular_file import read_regular
 from daemonry.transport.endpoint import Endpoint
 from daemonry.typed_toml.positions import KeyPath
 from daemonry.typed_toml.source import ConfigText
@@ -36,6 +39,10 @@ _INHERITED: Final = (
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\Z")
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST_S: Final = 1e6
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG])(?:i?[bB])?\Z")
+_SIZES: Final = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+# Less than what the smallest of programs takes: certainly a mistake in the unit.
+_LEAST_MEMORY: Final = 1 << 20
 # Those that the watcher of a process group leaves to the group (`process.lifeline`).
 _STOP_SIGNALS: Final = ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "ALRM")
 
@@ -118,6 +125,8 @@ class ServiceReader:
             alive,
             *self._on_demand(form, ready, above, self._socket_path(name)),
             self._schedule(form, (*above, "schedule")),
+            self._watch(form, (*above, "watch")),
+            *self._limits(form, above),
         )
 
     def _socket_path(self, name: str) -> str:
@@ -126,6 +135,8 @@ class ServiceReader:
     def _environment_of(self, instance: Instance, form: ServiceForm, above: KeyPath) -> dict[str, str]:
         names = (*_INHERITED, *self._form.inherit, *form.inherit)
         found = {one: self._environment[one] for one in names if one in self._environment}
+        for at, name in enumerate(form.environment_files):
+            found |= self._environment_file(name, (*above, "environment_files", at))
         for key, given in (
             (("environment",), self._form.environment),
             ((*above, "environment"), form.environment),
@@ -143,6 +154,19 @@ class ServiceReader:
             "DAEMONRY_SERVICE": instance.name,
             "DAEMONRY_SOCKET": self._socket_path(instance.name),
         }
+
+    def _environment_file(self, name: str, key: KeyPath) -> dict[str, str]:
+        is_optional = name.startswith("-")  # as in systemd
+        path = os.path.join(self._directory, os.path.expanduser(name.removeprefix("-")))
+        try:
+            return environment_file.parse(read_regular(path, MAX_CONFIG_BYTES).decode())
+        except FileNotFoundError:
+            if is_optional:
+                return {}
+            raise self._error(key, f"there is no {path}; a - before it makes it optional") from None
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise self._error(key, f"{path}: {reason}") from None
 
     def _words(self, command: Command, key: KeyPath, where: _Where) -> tuple[str, ...]:
         if isinstance(command, str):
@@ -289,6 +313,27 @@ class ServiceReader:
         except ScheduleInvalid as error:
             raise self._error((*key, kinds[0]), str(error)) from None
         return schedule
+
+    def _watch(self, form: ServiceForm, key: KeyPath) -> tuple[str, ...]:
+        for at, pattern in enumerate(form.watch):
+            if os.path.isabs(pattern) or ".." in pattern.split("/") or not pattern or "\0" in pattern:
+                raise self._error((*key, at), f"{pattern!r} is no path below its directory")
+        if form.watch and not file_changes.is_installed():
+            raise self._error(key, 'needs: pip install "daemonry[watch]"')
+        return tuple(form.watch)
+
+    def _limits(self, form: ServiceForm, above: KeyPath) -> tuple[int, float]:
+        memory = form.memory_max
+        if isinstance(memory, str):
+            found = _SIZE.match(memory.strip())
+            memory = int(float(found[1]) * _SIZES[found[2].upper()]) if found else 0
+        if memory is not None and memory < _LEAST_MEMORY:
+            reason = f"{form.memory_max!r} is no size that a program could live with: try 200M, 1.5G"
+            raise self._error((*above, "memory_max"), reason)
+        cpu = form.cpu_max
+        if cpu is not None and not 0 < cpu <= 4096:
+            raise self._error((*above, "cpu_max"), f"{cpu!r} is no number of processors: try 0.5, 2")
+        return memory or 0, cpu or 0.0
 
     def _signals(self, given: str | list[str], key: KeyPath) -> tuple[int, ...]:
         if isinstance(given, str):

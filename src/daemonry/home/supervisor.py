@@ -31,6 +31,7 @@ from daemonry.limits import LOCK_PROBE_PATIENCE_S, SERVICE_SWEEP_S
 from daemonry.process import atomic_file, homes, logs, platform, record, sweep
 from daemonry.process.identity import Identity
 from daemonry.process.lock import Lock
+from daemonry.process.notify import Notifier
 from daemonry.process.orphans import Orphans
 from daemonry.process.private_dir import ensure_unwritable_by_others
 from daemonry.process.readiness import Reporter
@@ -86,6 +87,7 @@ class Supervisor:
         self._only = frozenset(only)
         self._stays = stays
         self._report = report or Reporter(None)
+        self._notifier = Notifier.of_environment()
         self._lock: Lock | None = None
         self._server: Server | None = None
         self._http: HttpOfHome | None = None
@@ -135,6 +137,7 @@ class Supervisor:
         self._server = Server(self.home.endpoint, leftovers="refuse", calls=calls, http=door)
         self._server.awaits_notices = True
         self._server.bind()
+        beating: asyncio.Task[None] | None = None
         serving = asyncio.get_running_loop().create_task(self._server.run(self, self._over))
         try:
             self._enter("record")
@@ -144,12 +147,16 @@ class Supervisor:
             self._enter("services")
             if http is not None:
                 http.port.open(http.door.settings, asyncio.get_running_loop())
+            self._notifier.ready(f"{len(self.fleet.keepers)} services")
+            beating = asyncio.get_running_loop().create_task(self._beat())
             self._report.ready({"pid": os.getpid(), "endpoint": str(self.home.endpoint)})
             await self._over.wait()
             await asyncio.gather(*(keeper.close() for keeper in self.fleet.keepers.values()))
             await self._end_foundlings()
         finally:
             self._over.set()
+            if beating is not None:
+                beating.cancel()
             await serving
             if http is not None:
                 http.close()
@@ -162,6 +169,13 @@ class Supervisor:
             log.close()
         failed = any(keeper.state is State.FAILED for keeper in self.fleet.keepers.values())
         return 1 if failed or self._hurried else 0
+
+    async def _beat(self) -> None:
+        """Tell the service manager that we live, as often as it wants to know; never, where it does not."""
+        every_s = self._notifier.watchdog_s
+        while every_s is not None:
+            self._notifier.beat()
+            await asyncio.sleep(every_s / 2)
 
     def _calls(self) -> Calls:
         calls = Calls()
@@ -239,6 +253,7 @@ class Supervisor:
         for name, (found, run) in adopted.items():
             self.fleet.keepers[name].adopt(found, run)
         self._leave_out()
+        self.fleet.watch_files()
         self._made = True
         self.fleet.advance_later()
 
@@ -381,6 +396,7 @@ class Supervisor:
             await self._apply(new, found)
             self._forget_claims()
         logger.info("reloaded: %s", found)
+        self.fleet.watch_files()
         self.fleet.advance_later()
         return str(found)
 
@@ -442,6 +458,8 @@ class Supervisor:
     def _begin_end(self) -> None:
         if not self.fleet.ending:
             self.fleet.ending = True
+            self.fleet.end_watches()
+            self._notifier.stopping()
             if self._server is not None:
                 self._tell_end()
         for keeper in self.fleet.keepers.values():

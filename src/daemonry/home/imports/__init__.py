@@ -1,0 +1,1 @@
+"""Files of other supervisors, as a home: one module for each form."""

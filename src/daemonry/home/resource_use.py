@@ -1,0 +1,96 @@
+"""How much memory and processor time a service takes, and that it takes no more than it may.
+
+Owns measuring a process with all below it, and the limit that the kernel holds between two looks.  What is
+done about one that takes too much is `keeper`'s.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Final, NamedTuple
+
+from daemonry.process import orphans
+
+# The kernel's limit of private memory (RLIMIT_DATA) is that much above `memory_max`: it is of each process,
+# and what is reserved and never touched counts there, so only a runaway meets it before the next look.
+_DATA_FACTOR: Final = 4
+# Processor time is measured over at least this long: a start, or a request, may take more for a moment.
+CPU_SPAN_S: Final = 30.0
+
+
+class Use(NamedTuple):
+    """What a service takes.
+
+    Attributes:
+        memory_bytes: resident memory of all its processes; what they share counts for each.
+        cpu_s: processor time of its living processes, and of those of theirs that have ended, in seconds.
+    """
+
+    memory_bytes: int
+    cpu_s: float
+
+
+def measure(pid: int) -> Use:
+    """Return what a process takes with all below it; nothing where that cannot be known."""
+    memory, ticks = 0, 0
+    for one in {pid} | orphans.descendants([pid]):
+        try:
+            with open(f"/proc/{one}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+        except OSError:
+            continue  # it has ended
+        # proc_pid_stat(5): utime, stime, cutime, cstime are 14 to 17, rss is 24; the state is 3.
+        ticks += sum(map(int, fields[11:15]))
+        memory += int(fields[21])
+    return Use(memory * os.sysconf("SC_PAGE_SIZE"), ticks / os.sysconf("SC_CLK_TCK"))
+
+
+class Limits:
+    """Looks whether a service takes more than it may.
+
+    Args:
+        pid: its first process.
+        memory_max: bytes of resident memory; 0 for no limit.
+        cpu_max: processors, as 0.5 for half of one; 0 for no limit.
+    """
+
+    def __init__(self, pid: int, memory_max: int, cpu_max: float) -> None:
+        self._pid = pid
+        self._memory_max = memory_max
+        self._cpu_max = cpu_max
+        self._before = (time.monotonic(), measure(pid).cpu_s)
+        if memory_max:
+            _limit_data(pid, memory_max * _DATA_FACTOR)
+
+    def exceeded(self) -> str:
+        """Return which limit it exceeds, as people say it, or ""."""
+        use = measure(self._pid)
+        if self._memory_max and use.memory_bytes > self._memory_max:
+            return f"takes {_mib(use.memory_bytes)} of memory, and may take {_mib(self._memory_max)}"
+        if not self._cpu_max:
+            return ""
+        now_s, (since_s, before_s) = time.monotonic(), self._before
+        if now_s - since_s < CPU_SPAN_S:
+            return ""
+        self._before = (now_s, use.cpu_s)
+        rate = (use.cpu_s - before_s) / (now_s - since_s)
+        if rate <= self._cpu_max:
+            return ""
+        return f"took {rate:.2f} processors for {now_s - since_s:.0f} s, and may take {self._cpu_max:g}"
+
+
+def _limit_data(pid: int, most: int) -> None:
+    if sys.platform != "linux":
+        return
+    import resource
+
+    try:
+        resource.prlimit(pid, resource.RLIMIT_DATA, (most, most))
+    except (OSError, ValueError):
+        pass  # it has ended, or has a lower limit already
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"
