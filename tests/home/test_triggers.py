@@ -9,7 +9,7 @@ from datetime import datetime
 
 import pytest
 
-from daemonry.home.schedule import Schedule, ScheduleInvalid, parse_time
+from daemonry.home.trigger.schedule import Schedule, ScheduleInvalid, parse_time
 from daemonry.testing import wait_until
 
 needs_linux = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="homes need Linux")

@@ -25,12 +25,12 @@ from daemonry.home.policy import GiveUp, Leave, Restart, after_end
 from daemonry.home.process_run import AdoptedRun, Run
 from daemonry.home.readiness import Channel, NotReady, how_it_ended, wait_ready
 from daemonry.home.resource_use import Limits
-from daemonry.home.schedule import ScheduleInvalid
 from daemonry.home.service import Orphan, Service
 from daemonry.home.service_files import ServiceFiles
 from daemonry.home.service_log import Output, ServiceLog
 from daemonry.home.service_record import ServiceRecord
-from daemonry.home.triggers import ByClock, OnDemand, Trigger
+from daemonry.home.trigger.schedule import ScheduleInvalid
+from daemonry.home.trigger.triggers import ByClock, OnDemand, Trigger
 from daemonry.limits import LIMITS_LOOK_S, TRIGGER_LINGER_S
 from daemonry.process import homes, platform
 from daemonry.process.homes import Claim

@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from daemonry.clock import Deadline
-from daemonry.home import held_socket
 from daemonry.home.service import Orphan, Process
+from daemonry.home.trigger import held_socket
 from daemonry.limits import SERVICE_SWEEP_S
 from daemonry.process import orphans, platform, sweep
 from daemonry.process.identity import Identity

@@ -12,7 +12,7 @@ from typing import Final
 
 from daemonry.daemon.http_settings import Http
 from daemonry.home.policy import Policy
-from daemonry.home.schedule import Schedule
+from daemonry.home.trigger.schedule import Schedule
 
 FILE_NAME: Final = "home.toml"
 # The supervisor's own files have this name; no service may.

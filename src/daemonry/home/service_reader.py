@@ -19,8 +19,8 @@ from daemonry.errors import ConfigError, EndpointInvalid
 from daemonry.home import environment_file, file_changes
 from daemonry.home.form import AliveForm, Command, Duration, FileForm, ReadyForm, ServiceForm
 from daemonry.home.policy import Policy, When
-from daemonry.home.schedule import Schedule, ScheduleInvalid, parse_time
 from daemonry.home.service import Alive, Kind, Orphan, Process, Ready, Service
+from daemonry.home.trigger.schedule import Schedule, ScheduleInvalid, parse_time
 from daemonry.limits import MAX_CONFIG_BYTES
 from daemonry.process.regular_file import read_regular
 from daemonry.transport.endpoint import Endpoint

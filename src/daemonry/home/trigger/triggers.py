@@ -10,8 +10,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from daemonry.home.held_socket import HeldSocket
-from daemonry.home.schedule import Schedule
+from daemonry.home.trigger.held_socket import HeldSocket
+from daemonry.home.trigger.schedule import Schedule
 
 # A clock that is set, and a machine that slept, are noticed that late.
 _LOOK_S: Final = 60.0

@@ -1,0 +1,1 @@
+"""What starts a service later than `up`: a connection, or the clock."""
