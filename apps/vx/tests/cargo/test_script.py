@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vx.cargo import script
-from vx.cargo.script import Ran, completed, heard, parse, reads
+from vx.cargo.script import Ran, completed, marked, parse, reads
 from vx.project.action import Action, ScriptUse, Tool, Tree
 
 OUT = ".vx/scripts/a/out"
@@ -80,9 +80,10 @@ def test_of_one_colon_unknown_words_are_metadata_and_of_two_they_are_errors() ->
 
 
 def test_where_a_script_ran_is_no_part_of_its_words() -> None:
-    told = heard(
-        "cargo:rustc-env=A=/tmp/x1/root/here\ncargo:rerun-if-changed=/tmp/x1/root/p/a.txt", "/tmp/x1/root"
-    )
+    said = "noise\ncargo:rustc-env=A=/tmp/x1/root/here\ncargo:rerun-if-changed=/tmp/x1/root/p/a.txt"
+    words = marked(said, "/tmp/x1/root")
+    assert words.count("\n") == 2
+    told = parse(words)
     assert told.env == {"A": "%{root}/here"}
     assert reads(told, action("script", cwd="p")) == ["p/a.txt"]
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from vx.rhea import sandbox
+
 PLAIN = '[package]\nname = "{name}"\nversion = "{version}"\nedition = "2021"\n'
 
 
@@ -120,6 +122,30 @@ def test_a_build_script_that_fails_says_what_it_said(cargo) -> None:
     assert done.code == 1
     assert "error: hello (run of the build script): no compiler" in done.err
     assert "give up" in done.err
+
+
+def test_a_build_script_that_never_stops_talking_is_one_line(cargo) -> None:
+    project = cargo.crate()
+    project.write("build.rs", 'fn main() { for n in 0..90000 { println!("cargo:k{n}=aaaaaaaaaaaa"); } }')
+    assert project.fails() == "vx: hello (run of the build script): it says more than 1024 KiB to cargo"
+
+
+@pytest.mark.skipif(bool(sandbox.why_not()), reason=f"jobs cannot be watched: {sandbox.why_not()}")
+def test_a_build_script_that_reads_what_is_the_users_is_an_error_that_names_it(cargo) -> None:
+    project = cargo.crate()
+    mine = project.path.parent / "mine"
+    mine.write_text("secret")
+    project.write("build.rs", f'fn main() {{ std::fs::read("{mine}").unwrap(); }}')
+    assert f"it opened '{mine}', which nothing declares" in project.fails()
+
+
+@pytest.mark.skipif(bool(sandbox.why_not()), reason=f"jobs cannot be watched: {sandbox.why_not()}")
+def test_a_build_script_writes_nowhere_else(cargo) -> None:
+    project = cargo.crate()
+    elsewhere = project.path.parent / "elsewhere"
+    project.write("build.rs", f'fn main() {{ std::fs::write("{elsewhere}", "x").unwrap(); }}')
+    assert "(run of the build script)" in project.fails()
+    assert not elsewhere.exists()
 
 
 def test_what_a_script_makes_may_name_files_by_their_absolute_paths(cargo) -> None:

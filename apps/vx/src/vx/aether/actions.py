@@ -391,6 +391,7 @@ class Actions:
         Raises:
             As `obtain`.
         """
+        action = _completed(action, results)
         _, key = _recipe(action, results)
         ends = self.services.cass.ends, self.services.rhea.ends
         try:
@@ -421,7 +422,11 @@ class Actions:
             started_ns = time.time_ns()
             done, said, out = await self._perform(action, job, on_begin)
             self.runs += 1
-            told = script.heard(out, done.root) if action.kind == "script" else None
+            words = script.marked(out, done.root) if action.kind == "script" else ""
+            if len(words) > script.MAX_WORDS_CHARS:
+                most = script.MAX_WORDS_CHARS >> 10
+                raise ActionFailed(f"{action.title}: it says more than {most} KiB to cargo")
+            told = script.parse(words) if action.kind == "script" else None
             asked_for = [*done.env_reads, *(told.env_changed if told is not None else ())]
             read = {name: plan.variables[name] for name in asked_for if name in plan.variables}
             if not read.keys() <= job.env.keys():
@@ -440,7 +445,6 @@ class Actions:
             except Undeclared as error:
                 raise ActionFailed(f"{action.title}: {error}", said) from error
             break
-        words = script.marked(out, done.root) if told is not None else ""
         env = {name: value for name, value in done.env_reads.items() if name in job.env or value is None}
         env |= {name: job.env[name] for name in env if script.ROOT_MARK in job.env.get(name, "")}
         env |= {name: job.env.get(name) for name in asked_for if told is not None}

@@ -17,6 +17,8 @@ import msgspec
 from vx.project.action import Action, Need, ScriptUse, Tree
 
 ROOT_MARK: Final = "%{root}"
+# What is kept of a script's words beside its result; those that name a thousand files have 50 KiB.
+MAX_WORDS_CHARS: Final = 1 << 20
 
 _SEARCH_KINDS: Final = ("dependency", "crate", "native", "framework", "all")
 _LINK_ARGS: Final[Mapping[str, str]] = {
@@ -155,13 +157,10 @@ _KNOWN: Final = frozenset(
 
 
 def marked(text: str, root: str) -> str:
-    """Return what a script said with `%{root}` for the directory in which it ran."""
-    return text.replace(root, ROOT_MARK) if root else text
-
-
-def heard(text: str, root: str) -> Told:
-    """Return what a script said that ran in `root`."""
-    return parse(marked(text, root))
+    """Return what a script said to cargo, with `%{root}` for the directory in which it ran."""
+    kept = [line for line in text.splitlines() if line.lstrip().startswith("cargo:")]
+    words = "".join(f"{line}\n" for line in kept)
+    return words.replace(root, ROOT_MARK) if root else words
 
 
 @functools.lru_cache(maxsize=4096)
