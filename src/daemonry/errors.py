@@ -41,7 +41,7 @@ is raised; how a command ends on each is said in `daemonry.cli.exit_codes`.
     │  ├ StartFailed
     │  ├ NotReadyInTime
     │  └ StopFailed
-    ├ TargetInvalid                         what was given names no daemon
+    ├ TargetInvalid                         the text names no daemon
     ├ ArgumentInvalid                       a word of a command cannot be used
     ├ UnsafePath                            a file or directory that others control
     └ ConfigError
@@ -89,8 +89,8 @@ class EndpointInvalid(IpcError):
     """The text is no endpoint, or names one that this system does not have.
 
     Attributes:
-        text: what was given.
-        reason: what is wrong with it.
+        text: the given text.
+        reason: the fault in it.
     """
 
     def __init__(self, text: str, reason: str) -> None:
@@ -248,7 +248,7 @@ class ClientClosed(ConnectionLost):
 class InheritedConnection(ConnectionLost):
     """The connection is the parent process's, and the client cannot make one of its own.
 
-    A client that knows its endpoint connects anew after a fork.  One of a single connection cannot,
+    A client that knows its endpoint connects again after a fork.  One of a single connection cannot,
     nor can a stream go on that was begun before the fork.
     """
 
@@ -259,7 +259,7 @@ class WrongLoop(IpcError):
     """A client of one event loop was used in another, while its own still exists.
 
     Attributes:
-        endpoint: who is connected.
+        endpoint: the peer.
         ran: always "no".
     """
 
@@ -280,11 +280,11 @@ class DeadlineExceeded(IpcError, TimeoutError):
         phase: which wait: "connect", "write", "reply", "lock", "accept", "read", "start".
         timeout_s: the length of time that was allowed, in seconds.
         ran: "no" when nothing can have been executed, else "maybe".
-        subject: what was waited for.
+        subject: the thing that was waited for.
     """
 
     def __init__(self, phase: str, timeout_s: float, ran: Ran, subject: str) -> None:
-        # What is left of a longer time is not a round number, and nobody reads its microseconds.
+        # The rest of a longer time is not a round number, and nobody reads its microseconds.
         super().__init__(f"no answer from {subject} within {round(timeout_s, 3):g} s ({phase})")
         self.phase = phase
         self.timeout_s = timeout_s
@@ -309,7 +309,7 @@ class NotSendable(LocalProtocolError):
     """A message cannot be put on the wire; nothing of it was sent.
 
     Attributes:
-        reason: what is wrong with it.
+        reason: the fault in it.
     """
 
     def __init__(self, reason: str) -> None:
@@ -353,7 +353,7 @@ class BadFrame(RemoteProtocolError):
     """The peer sent a frame that cannot be read.
 
     Attributes:
-        reason: what is wrong with it.
+        reason: the fault in it.
     """
 
     def __init__(self, reason: str) -> None:
@@ -362,7 +362,7 @@ class BadFrame(RemoteProtocolError):
 
 
 class Refused(DaemonryError):
-    """Raised by a hook to refuse a command; the message is what the sender is told."""
+    """Raised by a hook to refuse a command; the sender gets the message."""
 
 
 class CommandFailed(DaemonryError):
@@ -598,7 +598,7 @@ class NotReadyInTime(LifecycleError):
 
 
 class StopFailed(LifecycleError):
-    """The daemon was told to stop and is still there.
+    """The daemon was asked to stop and is still there.
 
     Attributes:
         name: the daemon's name.
@@ -615,11 +615,11 @@ class StopFailed(LifecycleError):
 
 
 class TargetInvalid(DaemonryError):
-    """What was given does not name a daemon.
+    """The given text does not name a daemon.
 
     Attributes:
-        text: what was given.
-        reason: what is wrong with it.
+        text: the given text.
+        reason: the fault in it.
     """
 
     def __init__(self, text: str, reason: str) -> None:
@@ -632,8 +632,8 @@ class ArgumentInvalid(DaemonryError):
     """A word of a command cannot be used.
 
     Attributes:
-        text: what was given.
-        reason: what is wrong with it.
+        text: the given text.
+        reason: the fault in it.
     """
 
     def __init__(self, text: str, reason: str) -> None:
@@ -643,11 +643,11 @@ class ArgumentInvalid(DaemonryError):
 
 
 class UnsafePath(DaemonryError):
-    """A file or directory cannot be used because of whose it is, or what it is.
+    """A file or directory cannot be used because of its owner, or its kind.
 
     Attributes:
         path: the path.
-        reason: what is wrong with it.
+        reason: the fault in it.
     """
 
     def __init__(self, path: str, reason: str) -> None:
@@ -662,7 +662,7 @@ class ConfigError(DaemonryError):
     Attributes:
         path: the file.
         key: the dotted key, or "" where the file as a whole is meant.
-        reason: what is wrong.
+        reason: the fault.
         line: where in the file, from 1; 0 where the file as a whole is meant, or the place is not known.
         column: the same, in characters.
     """

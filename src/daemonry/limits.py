@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MAX_COMMAND_BYTES: Final = 1024
 # What of a refused line is repeated to its sender, in characters.
 MAX_ECHO_CHARS: Final = 100
-# What of an exception's text its caller is told, in characters: some lines of a terminal.
+# The part of an exception's text that its caller gets, in characters: some lines of a terminal.
 MAX_ERROR_CHARS: Final = 500
 # A STATUS line that a client accepts.  Ours are under 2 KiB; watchman's are under 64 KiB.
 MAX_REPLY_BYTES: Final = 1 << 20
@@ -61,7 +61,7 @@ HTTP_BODY_S: Final = 30.0
 HTTP_IDLE_S: Final = 30.0
 # Connections of the port at the same time.  One without a token makes room when one more comes.
 HTTP_PORT_MOST: Final = 256
-# How long a daemon that ends waits for a client to take what is left of its response.
+# How long a daemon that ends waits for a client to take the rest of its response.
 HTTP_LAST_REPLY_S: Final = 1.0
 # A comment is sent on a stream of events this often, so that both sides notice when the other is gone.
 HTTP_HEARTBEAT_S: Final = 15.0

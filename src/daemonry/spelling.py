@@ -15,7 +15,7 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """Return the known name that is most like `name`, whatever the case of letters; "" if none is.
 
     Args:
-        name: what was given.
+        name: the given name.
         known: what there is.
         cutoff: how alike they must be, from 0 to 1: twice the letters in common over all letters.
     """
@@ -34,7 +34,7 @@ def did_you_mean(
     """Return the end of a message about an unknown name: the nearest, or else all that are known.
 
     Args:
-        name: what was given.
+        name: the given name.
         known: what there is.
         otherwise: what stands before the list of all.
         cutoff: as for `nearest`.

@@ -95,7 +95,7 @@ def test_what_restarts_with_what_it_needs_is_restarted_when_that_is_ready_again(
         shop.cli("restart", "a")
     else:
         os.kill(before["a"], signal.SIGKILL)
-    shop.wait_event("c", "restarted, because b was started anew")
+    shop.wait_event("c", "restarted, because b was started again")
     wait_until(lambda: set(states(shop).values()) == {"ready"}, what="all are ready again")
     after = {name: shop.pid(name) for name in "abcd"}
     assert [before[name] == after[name] for name in "abcd"] == [False, False, False, True]

@@ -1,7 +1,7 @@
 """Being the daemon: what `run` does, and the quick way there for one that is started in the background.
 
 Owns the beginning of the process: what its starter handed over, and the import of the program, whose
-failure is told to the starter.  A starter's words are always the same few, so they are read without
+failure is reported to the starter.  A starter's words are always the same few, so they are read without
 argparse, which would take longer than the reading.
 """
 
@@ -48,7 +48,7 @@ def be(
         daemon: its definition, if that is there already.
         program: imports it, given a directory to look in besides, or "".
         config: its configuration file, or None for the usual one.
-        log_level: what it logs, or None for the usual.
+        log_level: the least level that is logged, or None for the usual.
     """
     from daemonry.process.readiness import Reporter
     from daemonry.process.spawn import take_boot

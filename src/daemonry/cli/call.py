@@ -79,7 +79,7 @@ def call(
             raise errors.CallFailed(
                 error.error, error.parameters | _hint(client, method, timeout_s)
             ) from None
-        except errors.DeadlineExceeded as error:  # which knows what was left of it for its own step
+        except errors.DeadlineExceeded as error:  # which knows the time that was left for its own step
             raise errors.DeadlineExceeded(error.phase, whole_s, error.ran, error.subject) from error
     return exit_codes.DONE
 

@@ -35,8 +35,8 @@ _TARGET: Final = Word(
     "target", "DAEMON", "a daemon's name, its endpoint, module:attribute, or a file.py", kind=DAEMON
 )
 _CONFIG: Final = Option("--config", "its configuration file", "FILE", FILE)
-_LOG_LEVEL: Final = Option("--log-level", "what it logs", choices=LEVELS)
-_FOLLOW: Final = Option("-f --follow", "go on printing what is written")
+_LOG_LEVEL: Final = Option("--log-level", "the least level that is logged", choices=LEVELS)
+_FOLLOW: Final = Option("-f --follow", "keep printing new lines")
 _TAIL: Final = Option("-n -t --tail", f"the last N lines ({LOG_TAIL_LINES}); 0 for all", "N", LINES)
 _SINCE: Final = Option("-s --since", "the lines of the last 90s, 30m, 1h, 2d", "SPAN")
 _GREP: Final = Option("-g --grep", "the lines in which this regular expression is found", "REGEX")
@@ -57,14 +57,14 @@ def _quick(spec: text.CommandSpec) -> Command:
     """Return the verb that sends one word of the text dialect."""
     if spec.word == text.STOP:
         force = Option("--force", "kill it if it does not end in time")
-        text_of_stop = f"{spec.help}, and return when it is gone"
+        text_of_stop = f"{spec.help}, and return when it has ended"
         return Command(spec.verb, text_of_stop, options=(JSON_OPTION, _timeout(STOP_TIMEOUT_S), force))
     return Command(spec.verb, spec.help, options=_QUICK_OPTIONS)
 
 
 # What a program's own command line has: all that is done to one daemon.
 _OF_A_DAEMON: Final = (
-    Command("run", "be the daemon, in the foreground", options=(_CONFIG, _LOG_LEVEL)),
+    Command("run", "run the daemon in the foreground", options=(_CONFIG, _LOG_LEVEL)),
     Command(
         "start", "start the daemon in the background, and return when it is ready", options=_START_OPTIONS
     ),
@@ -74,7 +74,7 @@ _OF_A_DAEMON: Final = (
         "exchange the daemon for a new process of its program; no client notices",
         options=_START_OPTIONS,
     ),
-    Command("check", "say whether the daemon's configuration can be used", options=(_CONFIG, JSON_OPTION)),
+    Command("check", "check the daemon's configuration", options=(_CONFIG, JSON_OPTION)),
     *(_quick(spec) for spec in text.COMMANDS.values() if spec.verb),
     Command(
         "logs",
@@ -101,13 +101,13 @@ _OF_A_DAEMON: Final = (
     ),
     Command(
         "describe",
-        "say what the daemon can be asked",
+        "list the daemon's methods",
         (Word("interface", "INTERFACE", "one interface, in full", "?", INTERFACE),),
         _QUICK_OPTIONS,
     ),
     Command(
         "tap",
-        "print its calls as they happen: what is called, by whom, how long",
+        "print calls as they happen: method, caller, duration",
         options=(Option("--payloads", "print their parameters too"), *_QUICK_OPTIONS),
     ),
     Command(
@@ -130,7 +130,7 @@ _SERVICES: Final = Word(
 HOME: Final = (
     Command(
         "up",
-        "start what a home runs, or services of it and what they need; return when they are ready",
+        "start a home's services, or some of them and those they need; return when they are ready",
         (_SERVICES,),
         (
             _HOME,
@@ -139,13 +139,11 @@ HOME: Final = (
             JSON_OPTION,
         ),
     ),
-    Command(
-        "down", "stop what a home runs, in reverse order, or services of it", (_SERVICES,), _HOME_OPTIONS
-    ),
+    Command("down", "stop a home's services, or some of them, in reverse order", (_SERVICES,), _HOME_OPTIONS),
     Command("ps", "list a home's services", options=_HOME_OPTIONS),
     Command(
         "logs",
-        "print what a home's services have written",
+        "print the output of a home's services",
         (_SERVICES,),
         (_HOME, _ALL_LOGS, _FOLLOW, _TAIL, _SINCE, _GREP, _LEVEL, JSON_OPTION),
     ),

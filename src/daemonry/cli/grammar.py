@@ -46,7 +46,7 @@ class Option(NamedTuple):
 
     Attributes:
         names: its names with blanks between them, "-f --follow"; the first long one names its value.
-        help: what it is for; "" hides it.
+        help: its purpose; "" hides it.
         metavar: what stands for its value in the help; "" for a flag.
         kind: what the value is.
         choices: all that the value may be; () where more is possible.
@@ -81,9 +81,9 @@ class Word(NamedTuple):
     Attributes:
         name: the attribute that holds it.
         metavar: what stands for it in the help; "" shows its choices.
-        help: what it is.
+        help: its description.
         many: how many of it: "" for one, "?" for one at most, "*" for any number, "+" for one or more.
-        kind: what it is.
+        kind: its kind.
         choices: all that it may be; () where more is possible.
         default: its value where it may be left out and is; None, or [] for several.
     """
@@ -102,9 +102,9 @@ class Command(NamedTuple):
 
     Attributes:
         name: the verb.
-        help: what it does, in a line; it begins with a small letter and has no full stop.
+        help: its effect, in a line; it begins with a small letter and has no full stop.
         words: what stands behind it.
-        options: what it takes besides.
+        options: its options.
         commands: the verbs behind it, for a group.
         aliases: other names of it.
         epilog: what its own help ends with.
@@ -126,7 +126,7 @@ class Program(NamedTuple):
 
     Attributes:
         name: the program's.
-        about: what it is for, a sentence.
+        about: its purpose, a sentence.
         version: what `--version` prints behind the name.
         commands: its verbs.
         common: the options of every command, which the program takes out of its words before it parses them.

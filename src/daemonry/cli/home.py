@@ -1,6 +1,6 @@
 """The commands of a home: up, down, ps, logs, restart, reload, each with `--home DIR`.
 
-Owns what they print: columns and colours on a terminal, one plain line per fact
+Owns their output: columns and colours on a terminal, one plain line per fact
 elsewhere, and JSON.  What a home is, and does, is `daemonry.home`'s.
 """
 

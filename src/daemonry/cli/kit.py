@@ -1,6 +1,6 @@
 """What a program's own command line is made of, and the quick commands, which are made of it too.
 
-    guarded         runs a command; what it raises becomes one line and an exit code
+    guarded         runs a command; an exception becomes one line and an exit code
     leave           ends the process, after a quick command at once
     Options, parse  the options that every quick command knows, read without argparse
     perform         does one quick command: status, ping, pause, resume, reload, stop
@@ -16,7 +16,7 @@
 
 These are the names that programs may rely on.
 
-Owns what the quick commands print, and the way out of the process for all commands: what was raised
+Owns the quick commands' output, and the way out of the process for all commands: an exception
 becomes one line and an exit code.  One connection, one line, and out: no asyncio, no logging, no
 third-party module, no argparse.  Anything beyond the plain form of a command (`--help`, an option
 that is not known) is `full`'s.

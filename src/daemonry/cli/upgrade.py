@@ -1,6 +1,6 @@
 """`daemonry upgrade`: a running daemon exchanged for a new process, without a refused connection.
 
-Owns what it prints and how it ends.
+Owns its output and how it ends.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the next client is told, once, about a daemon that ended without cleaning up.
+"""The report that the next client gets, once, about a daemon that ended without cleaning up.
 
 Owns the note: written by the daemon that follows (or by one that fails), or made on the spot by
 a client that finds a record whose process is gone.  Telling removes it, by a rename, so of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def take_note(place: Place) -> str | None:
-    """Return what is to be told about the last crash, and see to it that nobody else tells it.
+    """Return the report about the last crash, and see to it that nobody else tells it.
 
     Costs one failed opening when there is nothing to tell and the daemon lives or ended cleanly.
     """
@@ -36,7 +36,7 @@ def take_note(place: Place) -> str | None:
 
 
 def note_if_crashed(place: Place) -> str | None:
-    """Return what is to be told about a daemon that is gone; None if it ended cleanly.
+    """Return the report about a daemon that is gone; None if it ended cleanly.
 
     The record of a daemon that cleaned up is removed; one that lies there while the life lock is
     free was left behind.  It is set aside under that lock, so that a starting daemon is not

@@ -74,7 +74,7 @@ class Daemon:
             spares the quick commands its import (see `daemonry.daemon.config`).
         endpoint: where it listens; by default a Unix socket in its runtime directory.
         drain_timeout_s: how long work may take to end after a stop was asked, in seconds.
-        environment: the variables that it takes from who starts it, besides the usual ones (see
+        environment: the variables that it takes from its starter, in addition to the usual ones (see
             `daemonry.process.environment`): `NAME`, or `NAME*` for all that begin so, `*` for all.
         idle_timeout_s: end when nobody has needed it for this long, in seconds: no call, stream or
             subscription, and no job marked by `run.busy()`.  None for never.
@@ -141,9 +141,9 @@ class Daemon:
         self._made_in = sys._getframe(1).f_globals  # noqa: SLF001  # documented, in spite of its name
 
     def setup(self, hook: AnySetup) -> AnySetup:
-        """Register what is done once, in the daemon, before it is ready.
+        """Register the hook that runs once, in the daemon, before it is ready.
 
-        What it raises is told to whoever started the daemon.  It may register further hooks.
+        The starter of the daemon gets the error that it raises.  It may register further hooks.
         """
         self.setups.append(hook)
         return hook
@@ -158,7 +158,7 @@ class Daemon:
         return hook
 
     def status(self, hook: AnyStatus) -> AnyStatus:
-        """Register what gives the fields that STATUS has besides the usual ones."""
+        """Register the hook that returns further fields of STATUS."""
         self.status_hook = hook
         return hook
 
@@ -172,22 +172,22 @@ class Daemon:
         return hook
 
     def on_pause(self, hook: AnyHook) -> AnyHook:
-        """Register what is done before the daemon pauses; raising `Refused` keeps it running."""
+        """Register the hook that runs before the daemon pauses; raising `Refused` keeps it running."""
         self.pause_hook = hook
         return hook
 
     def on_resume(self, hook: AnyHook) -> AnyHook:
-        """Register what is done before the daemon resumes; raising `Refused` keeps it paused."""
+        """Register the hook that runs before the daemon resumes; raising `Refused` keeps it paused."""
         self.resume_hook = hook
         return hook
 
     def on_reload(self, hook: AnyReloadHook) -> AnyReloadHook:
-        """Register what is told the new configuration before it counts; raising keeps the old one."""
+        """Register the hook that gets the new configuration before it counts; raising keeps the old one."""
         self.reload_hook = hook
         return hook
 
     def on_stop(self, hook: AnyHook) -> AnyHook:
-        """Register what is done when the drain begins, before work is cancelled."""
+        """Register the hook that runs when the drain begins, before work is cancelled."""
         self.stop_hook = hook
         return hook
 

@@ -2,7 +2,7 @@
 
     STARTING -> RUNNING <-> PAUSED -> DRAINING -> STOPPED
 
-Owns which phase follows which event.  What is done on the way is `run`'s.
+Owns which phase follows which event.  The runner acts on the way.
 """
 
 from __future__ import annotations

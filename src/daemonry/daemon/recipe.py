@@ -27,7 +27,7 @@ class Recipe(Value):
 
     Attributes:
         arguments: the words after `run` besides the target: options.
-        environment: the variables that it takes of its starter's, besides the usual ones.
+        environment: the variables that it takes of its starter's, in addition to the usual ones.
         import_path: a directory that modules are looked for in, or "".
         python: the interpreter.
         target: `module:attribute` or `/file.py:attribute`.

@@ -74,7 +74,7 @@ class Versions(Value):
 
 
 class Verdict(Value):
-    """What is to be done about a daemon that runs.
+    """The action for a daemon that runs.
 
     Attributes:
         action: CONNECT, REPLACE or REFUSE.
@@ -93,7 +93,7 @@ _TAKEN: Final = Verdict(CONNECT, "")
 
 
 def judge(policy: Versions, running: str, wanted: str, *, reconnecting: bool = False) -> Verdict:
-    """Say what is to be done about a daemon of the version `running`.
+    """Return the action for a daemon of the version `running`.
 
     Args:
         policy: the policy.

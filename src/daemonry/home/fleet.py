@@ -150,7 +150,7 @@ class Fleet:
             service = keeper.service
             runs = keeper.state in (State.STARTING, State.READY, State.UNHEALTHY) and not keeper.stop_wanted
             if service.restart_with and needed.service.name in service.needs and runs and not self.ending:
-                keeper.log.event(f"restarted, because {needed.service.name} was started anew", logging.INFO)
+                keeper.log.event(f"restarted, because {needed.service.name} was started again", logging.INFO)
                 self._spawn(self.restart([service.name]))
 
     def watch_files(self) -> None:

@@ -1,4 +1,4 @@
-"""Getting a daemon up that does not serve: waiting for who starts it, starting it, or replacing it.
+"""Getting a daemon up that does not serve: waiting for another starter, starting it, or replacing it.
 
 Owns the order: the start lock, another look, the start, the connection.  Of any number who want the
 same daemon one has the lock and starts; the others wait, look now and then, and connect.  They never

@@ -53,9 +53,9 @@ def ensure(
         versions: what to do about a daemon of another version; by default what the `Daemon` says.
         arguments: options of `run` for a daemon that is started: `--config FILE`.
         env: values of its environment, for a daemon that is started.
-        on_stage: is told each stage of a start, and the reason of a restart.
+        on_stage: called with each stage of a start, and the reason of a restart.
 
-    The client connects anew by the same way: a call that found its connection ended before anything
+    The client connects again in the same way: a call that found its connection ended before anything
     was sent is made on a new one, for which the daemon is started again if it had ended.  That never
     replaces a daemon of another version.
 

@@ -35,7 +35,7 @@ def start(owner: Owner, deadline: Deadline) -> None:
 
 
 def replace(owner: Owner, pid: int, deadline: Deadline) -> None:
-    """Have the home start the service anew, unless its daemon is another process than `pid` by now.
+    """Have the home start the service again, unless its daemon is another process than `pid` by now.
 
     Raises:
         As `start`.

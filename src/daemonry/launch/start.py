@@ -46,7 +46,7 @@ def start(
         place: where its files are.
         recipe: how it is started; a service of a home is started by the home, in its own way.
         timeout_s: how long it may take, in seconds, waiting for other starts included.
-        progress: is told each stage as it begins.
+        progress: called with each stage as it begins.
 
     Raises:
         AlreadyRunning: somebody is this daemon.
@@ -86,14 +86,14 @@ def start_locked(  # as `start`
     *,
     take_over: bool = False,
 ) -> Record:
-    """As `start`, for who has the start lock already; it is let go of, whatever happens.
+    """As `start`, for a caller that has the start lock already; it is let go of, whatever happens.
 
     Args:
         place: where its files are.
         recipe: how it is started.
         start_lock: the lock.
         deadline: when it has to be ready.
-        progress: is told each stage as it begins.
+        progress: called with each stage as it begins.
         env: values of the daemon's environment besides.
         take_over: whether it takes over from the daemon that runs.
     """

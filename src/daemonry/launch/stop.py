@@ -46,7 +46,7 @@ def stop(
         timeout_s: how long it may take, in seconds; None for what the daemon's own drain needs, and no
             less than `STOP_TIMEOUT_S`.
         force: kill it when the time is over.
-        progress: is told what the daemon is still waiting for, about once a second.
+        progress: called with the work that the daemon still waits for, about once a second.
 
     Raises:
         NotRunning: it was not there.

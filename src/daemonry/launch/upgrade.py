@@ -45,7 +45,7 @@ def upgrade(
         place: where its files are.
         recipe: how it is started.
         timeout_s: how long it may take, in seconds.
-        progress: is told each stage as it begins.
+        progress: called with each stage as it begins.
 
     Raises:
         StartFailed: the new one did not come up; the old one goes on.
@@ -70,7 +70,7 @@ def upgrade_locked(  # as `start_locked`
     progress: Callable[[str], None],
     env: Mapping[str, str] | None = None,
 ) -> Record:
-    """As `upgrade`, for who has the start lock already; it is let go of, whatever happens."""
+    """As `upgrade`, for a caller that has the start lock already; it is let go of, whatever happens."""
     instance = Instance(place)
     running = instance.record()
     try:

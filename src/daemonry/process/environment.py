@@ -1,4 +1,4 @@
-"""The environment of a daemon: what it takes from who starts it, and where that differs from a caller's.
+"""The environment of a daemon: what it takes from its starter, and where that differs from a caller's.
 
 A daemon outlives the shell that happened to start it and serves others, so it takes what its program
 declared and nothing else: a token of one terminal is not to stay in a process for weeks.

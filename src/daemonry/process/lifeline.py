@@ -121,7 +121,7 @@ class Owned:
         return code
 
     def wait(self, timeout_s: float | None = None) -> int:
-        """Wait for the child's end, end what is left of its group, and return the exit code.
+        """Wait for the child's end, end the rest of its group, and return the exit code.
 
         Args:
             timeout_s: for how long, in seconds; None for ever.

@@ -46,7 +46,7 @@ class FloodFilter(logging.Filter):
 
     Args:
         handler: the handler; it is also given the counts.  Its lock is used, which logging itself makes
-            anew in a forked child.
+            again in a forked child.
     """
 
     def __init__(self, handler: logging.Handler) -> None:

@@ -81,5 +81,5 @@ class Notifier:
             self._failed = False
         except OSError as error:
             if not self._failed:
-                logger.warning("the service manager cannot be told: %s", error.strerror or error)
+                logger.warning("the service manager cannot be notified: %s", error.strerror or error)
             self._failed = True

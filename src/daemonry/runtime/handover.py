@@ -90,7 +90,7 @@ class OldSide:
         self.under_way = False
 
     async def speak(self, sock: socket.socket, early: bytes) -> None:
-        """Hand the daemon over to who is at the other end of `sock`."""
+        """Hand the daemon over to the peer of `sock`."""
         offer = self._host.offer()
         if self.under_way or offer is None:
             return

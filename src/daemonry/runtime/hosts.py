@@ -75,7 +75,7 @@ class HandOverHost:
             self._http.port.close()
         self._log_file.rotate_no_more()
         self._state.handed_over = True
-        logger.info("handed over; serving what was accepted, then ending")
+        logger.info("handed over; serves the calls that it accepted, then ends")
         self._state.happened(Happened.HANDED_OVER)
 
 

@@ -1,4 +1,4 @@
-"""What a process that is to be a daemon was told: by its starter, or by whoever runs it in the foreground.
+"""The start request of a daemon process: from its starter, or from a person who runs it in the foreground.
 
 Owns the values, and the reading of the boot fields, which `launch.start` writes.
 """

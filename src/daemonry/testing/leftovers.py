@@ -40,7 +40,7 @@ class Leftovers(NamedTuple):
 
 
 def leftovers_in(directory: str | os.PathLike[str]) -> Leftovers:
-    """Return what is left of all that ran with `directory` as its sandbox."""
+    """Return the leftovers of all that ran with `directory` as its sandbox."""
     path = os.fspath(directory)
     files = [os.path.join(above, name) for above, _, names in os.walk(path) for name in names]
     return Leftovers(

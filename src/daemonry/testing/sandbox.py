@@ -32,8 +32,8 @@ class Completed(NamedTuple):
 
     Attributes:
         code: its exit code; negative for a signal.
-        out: what it wrote to standard output.
-        err: what it wrote to standard error.
+        out: its standard output.
+        err: its standard error.
     """
 
     code: int
@@ -130,11 +130,11 @@ class Sandbox:
                     pass  # not running, or told as a leftover
 
     def leftovers(self) -> Leftovers:
-        """Return what is left of all that ran here."""
+        """Return the leftovers of all that ran here."""
         return leftovers_in(self.path)
 
     def close(self) -> Leftovers:
-        """Stop the daemons, end what is still left, remove everything, and return what was left."""
+        """Stop the daemons, end what is still left, remove everything, and return the leftovers."""
         self.stop_all()
         left = self.leftovers()
         for process in processes_marked(str(self.path)):

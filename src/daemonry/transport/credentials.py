@@ -52,7 +52,7 @@ class Peer(Value):
 
 
 def ids_of(sock: Socket) -> Ids:
-    """Return who is at the other end of an accepted socket, for whoever counts microseconds."""
+    """Return the peer of an accepted socket, for whoever counts microseconds."""
     if sock.family != AF_UNIX:
         return None
     try:
@@ -62,7 +62,7 @@ def ids_of(sock: Socket) -> Ids:
 
 
 def peer_of(sock: Socket) -> Peer:
-    """Return who is at the other end of an accepted socket."""
+    """Return the peer of an accepted socket."""
     return Peer.of(ids_of(sock))
 
 

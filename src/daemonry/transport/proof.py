@@ -1,6 +1,6 @@
 r"""Proof on TCP: what both sides say before anything else, so that each knows that the other has the token.
 
-A Unix socket tells who is at the other end; TCP does not.  So a TCP daemon has a token in a file that
+A Unix socket tells the peer; TCP does not.  So a TCP daemon has a token in a file that
 only its user can read, and a connection begins with one of these:
 
     client  PROVE <32 hex digits: the client's nonce>\n

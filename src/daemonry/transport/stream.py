@@ -9,7 +9,7 @@ stream is good for nothing but `close`.
 
 The kernel counts the time of a read (SO_RCVTIMEO), which takes a third of what a poll before each
 would.  It does so in its own ticks, so that a read may end some hundredths of a second late; and it
-begins anew after a signal that a Python handler was called for.
+begins again after a signal that a Python handler was called for.
 
 A `Listener` accepts streams, each with a text that tells people who came.  Closing removes what
 binding made, and only that.
@@ -96,7 +96,7 @@ class Stream:
         counted_s: the timeout that `wait_on_sock` was given last, while the kernel still has it; None
             for none.
         sock: the connection, which stays the stream's.
-        whom: who is at the other end; to write out an endpoint takes as long as to connect to it.
+        whom: the peer; to write out an endpoint takes as long as to connect to it.
     """
 
     __slots__ = ("_blocks", "_fresh", "_kernel_s", "counted_s", "sock", "whom")

@@ -95,7 +95,7 @@ class CommandSpec(Value):
 _TABLE: Final = (
     CommandSpec(
         word=STATUS,
-        help="say how the daemon is",
+        help="show the daemon's status",
         answers="one JSON object",
         method="get_status",
         form="status",
@@ -104,7 +104,7 @@ _TABLE: Final = (
     ),
     CommandSpec(
         word="PAUSE",
-        help="have it stop working and go on answering",
+        help="stop the daemon's work; it keeps answering requests",
         method="pause",
         verb="pause",
         done="paused",
@@ -113,7 +113,7 @@ _TABLE: Final = (
     ),
     CommandSpec(
         word="RESUME",
-        help="have it work again",
+        help="let a paused daemon work again",
         method="resume",
         verb="resume",
         done="running",
@@ -122,7 +122,7 @@ _TABLE: Final = (
     ),
     CommandSpec(
         word="RELOAD",
-        help="have it read its configuration again",
+        help="read the configuration again",
         answers="`OK`, `OK: note`, or `ERR: reason`",
         method="reload_config",
         verb="reload",
@@ -130,7 +130,7 @@ _TABLE: Final = (
     ),
     CommandSpec(
         word=STOP,
-        help="end it",
+        help="stop the daemon",
         answers="`OK`, as its end begins",
         method="stop",
         verb="stop",
@@ -138,7 +138,7 @@ _TABLE: Final = (
     ),
     CommandSpec(
         word=PING,
-        help="say whether it answers",
+        help="check that the daemon answers",
         answers="`PONG`",
         form="text",
         says="PONG",
@@ -148,7 +148,7 @@ _TABLE: Final = (
     ),
     CommandSpec(
         word="VERSION",
-        help="say which version the program is",
+        help="show the program's version",
         answers="the version",
         method="version",
         form="text",

@@ -53,7 +53,7 @@ def test_each_command_says_the_same_in_each_mode(app, mode):
     assert said.err.startswith("fake/echo: txt is no parameter: did you mean 'text'?")
     assert done("call", "fake/ehco", code=1).err == "fake has no tool 'ehco': did you mean 'echo'?\n"
     crashed = done("call", "fake/crash", code=6)
-    assert "what it did is not known" in crashed.err
+    assert "its outcome is unknown" in crashed.err
     assert "  | going down\n" in crashed.err
     assert done("call", "fake/echo", "text=again").out == "again\n"
 
@@ -318,7 +318,7 @@ def test_servers_of_other_programs_are_imported(app):
     assert "fake: there already" in ended.out
     assert ended.err == (
         "  bad: left out: needs a command or a url\n"
-        "  vs: its envFile is not read: name what it sets in env or pass_env\n"
+        "  vs: its envFile is not read: name its variables in env or pass_env\n"
     )
     names = list(json.loads(app.done("config", "list", "--json"))["servers"])
     assert names == ["fake", "desk", "code", "project", "cur", "vs", "proj"]
@@ -453,7 +453,7 @@ def test_a_server_that_hangs_is_given_up_after_the_time_that_was_given(app):
     silent = app("call", "fake/slow", "n=30", "--timeout", "0.5")
     assert (silent.code, silent.err) == (
         6,
-        "fake/slow: silent for 0.5 s and told to cancel; what it did is not known\n",
+        "fake/slow: silent for 0.5 s and cancelled; its outcome is unknown\n",
     )
     assert app.done("call", "fake/slow", "n=1.2", "progress=true", "--timeout", "0.6") == "done\n"
 
@@ -465,7 +465,7 @@ def test_ctrl_c_reaches_the_server_and_is_130(app):
     call.send_signal(signal.SIGINT)
     out, err = call.communicate(timeout=10)
     assert (call.returncode, out) == (130, "")
-    assert "was told to cancel" in err
+    assert "was cancelled" in err
     wait_until(lambda: app.done("call", "fake/cancelled") != "[]\n", what="the server to be told")
 
 

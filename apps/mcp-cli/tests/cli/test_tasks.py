@@ -20,7 +20,7 @@ def test_a_detached_call_is_waited_for_with_the_exit_codes_of_a_call(app: Any) -
     ended = app("task", "wait", crash)
     assert (ended.code, ended.err.splitlines()[0]) == (
         6,
-        "fake/crash: exited with code 7; what it did is not known",
+        "fake/crash: exited with code 7; its outcome is unknown",
     )
     assert app("task", "wait", "none").code == 1
     assert app("call", "fake/echo", "--detach").code == 2
@@ -39,5 +39,5 @@ def test_a_task_outlives_a_daemon_that_is_killed(app: Any) -> None:
     os.kill(app.pid(), signal.SIGKILL)
     ended = app("task", "wait", slow)
     assert ended.code == 6
-    assert "the daemon ended in the call; what it did is not known" in ended.err
+    assert "the daemon ended in the call; its outcome is unknown" in ended.err
     assert app("task", "result", kept).out == "kept\n"

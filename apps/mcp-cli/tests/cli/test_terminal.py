@@ -179,7 +179,8 @@ def test_what_is_odd_about_a_server_stays_on_the_screen(app):
     screen = Screen(app, "call", "fake/garbage", "n=1")
     assert screen.end() == 0
     assert (
-        "fake wrote what is no message on stdout: 'not a message 0'\r\nafter the garbage\r\n" in screen.text
+        "fake wrote a line on stdout that is not a message: 'not a message 0'\r\nafter the garbage\r\n"
+        in screen.text
     )
 
 

@@ -15,7 +15,11 @@ from mcp_cli.pool import mending
         (b'{"a": 1}', b'{"a": 1}', ""),
         (b'\xef\xbb\xbf{"a": 1}', b'{"a": 1}', "a byte order mark"),
         (b'{"a": "\xe9"}', '{"a": "\ufffd"}'.encode(), "bytes that are not UTF-8"),
-        (b'{"a": [NaN, -Infinity, Infinity]}', b'{"a": [null, null, null]}', "a number that is none"),
+        (
+            b'{"a": [NaN, -Infinity, Infinity]}',
+            b'{"a": [null, null, null]}',
+            "a number that is not valid JSON",
+        ),
         (b'{"NaN": "a \\" NaN, Infinity"}', b'{"NaN": "a \\" NaN, Infinity"}', ""),
         (rb'{"a": "\ud83d"}', rb'{"a": "\ufffd"}', "half a surrogate pair"),
         (rb'{"a": "\uDE00\u00e9"}', rb'{"a": "\ufffd\u00e9"}', "half a surrogate pair"),
@@ -25,7 +29,7 @@ from mcp_cli.pool import mending
         (
             b'\xef\xbb\xbf["\xe9", NaN]',
             '["\ufffd", null]'.encode(),
-            "a byte order mark and bytes that are not UTF-8 and a number that is none",
+            "a byte order mark and bytes that are not UTF-8 and a number that is not valid JSON",
         ),
     ],
 )

@@ -78,16 +78,16 @@ _DAEMON: Final = (
     Command(
         "start",
         "start the daemon in the background, and return when it is ready",
-        options=(Option("-f --foreground", "be the daemon, here"), *_TALKING),
+        options=(Option("-f --foreground", "stay in the foreground"), *_TALKING),
     ),
     Command(
         "stop",
-        "end the daemon, and return when it is gone",
+        "stop the daemon, and return when it has ended",
         options=(Option("--force", "kill it if it does not end in time"), *_TALKING),
     ),
     Command("restart", "stop the daemon, if it runs, and start it", options=_TALKING),
-    Command("reload", "have the daemon read its configuration again", options=_TALKING),
-    Command("status", "say how the daemon is", options=_TALKING),
+    Command("reload", "read the configuration again", options=_TALKING),
+    Command("status", "show the daemon's status", options=_TALKING),
 )
 
 _CONFIG: Final = (
@@ -107,7 +107,7 @@ _CONFIG: Final = (
     Command("edit", "edit the configuration file, and check it before it is used"),
     Command(
         "validate",
-        "say whether the configuration file can be used",
+        "check the configuration file",
         options=(Option("--path", "which, if not the usual one", "FILE", FILE),),
     ),
 )
@@ -118,9 +118,14 @@ _AGENTS: Final = Word(
 _YES: Final = Option("--yes", "write the difference without asking")
 
 _HOOKS: Final = (
-    Command("install", "show what is put into the agents' settings, and put it there", (_AGENTS,), (_YES,)),
+    Command(
+        "install",
+        "show the hooks as they will stand in the agents' settings, and write them",
+        (_AGENTS,),
+        (_YES,),
+    ),
     Command("remove", "take it out again, which gives the same bytes as before", (_AGENTS,), (_YES,)),
-    Command("status", "say which agents have hooks", (_AGENTS,)),
+    Command("status", "list the agents that have hooks", (_AGENTS,)),
 )
 
 _MCP: Final = (
@@ -140,18 +145,16 @@ PALINGENESIS: Final = Program(
         Command("daemon", "start, stop and command the daemon", commands=_DAEMON),
         Command(
             "sessions",
-            "list the sessions of the last days: what each does, and why it stopped",
+            "list the sessions of the last days, with their state and the reason for a stop",
             options=(JSON_OPTION, Option("--all", "older sessions too")),
         ),
-        Command(
-            "why", "say why one session is as it is, and what that rests on", (_SESSION,), (JSON_OPTION,)
-        ),
+        Command("why", "explain one session's state, with the evidence", (_SESSION,), (JSON_OPTION,)),
         Command(
             "agents",
-            "say which agents are known, installed, and what of them can be seen",
+            "list the agents that are known and installed, and their sessions",
             options=(JSON_OPTION,),
         ),
-        Command("status", "say how the daemon is", options=_TALKING),
+        Command("status", "show the daemon's status", options=_TALKING),
         Command("pause", "stop monitoring, until resumed", options=_TALKING),
         Command(
             "resume",
@@ -165,14 +168,14 @@ PALINGENESIS: Final = Program(
             "logs",
             "print the daemon's log",
             options=(
-                Option("-f --follow", "go on printing what is written"),
+                Option("-f --follow", "keep printing new lines"),
                 Option("-t --tail", "the last N lines (20); 0 for all", "N", LINES),
                 Option("-s --since", "the lines of the last 90s, 30m, 1h, 2d", "SPAN"),
                 Option("--json", "print the lines as they are stored"),
             ),
         ),
         Command("config", "write, show and check the configuration", commands=_CONFIG),
-        Command("hooks", "have agents tell at once when a session stops", commands=_HOOKS),
+        Command("hooks", "let agents report at once that a session stops", commands=_HOOKS),
         Command("mcp", "palingenesis as a server for agents", commands=_MCP),
         Command(
             "install",

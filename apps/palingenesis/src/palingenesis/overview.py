@@ -328,7 +328,7 @@ def _what_follows(session: Session) -> str:
         return "it can be resumed after the reset" if session.verdict.resets_at_s else "it can be tried again"
     if reason in RESUMABLE:
         return "it can be resumed"
-    return _FOLLOWS.get(reason, "nothing: what is unknown is left alone")
+    return _FOLLOWS.get(reason, "nothing: an unknown state is left alone")
 
 
 _FOLLOWS: Final[Mapping[Reason, str]] = {

@@ -94,7 +94,7 @@ class StateFile:
             os.replace(self.path, aside)
         except OSError as error:
             raise UnsafePath(self.path, f"is damaged and cannot be set aside: {error.strerror}") from error
-        logger.warning("%s is damaged (%s): set aside as %s, and begun anew", self.path, reason, aside)
+        logger.warning("%s is damaged (%s): set aside as %s, and a new one begun", self.path, reason, aside)
 
     def _remove_leftovers(self) -> None:
         """Remove what writes that a kill -9 cut short left beside the file."""

@@ -1,1 +1,1 @@
-"""The command line: one file per group of commands, and what they print with."""
+"""The command line: one file per group of commands, and their output."""

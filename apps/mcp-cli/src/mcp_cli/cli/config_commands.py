@@ -269,7 +269,7 @@ def import_(options: Options, given: argparse.Namespace) -> int:
         for name, key in taken.lacking:
             sys.stdout.flush()
             kit.complain(
-                f"  {kit.printable(name)}: its {key} is not read: name what it sets in env or pass_env"
+                f"  {kit.printable(name)}: its {key} is not read: name its variables in env or pass_env"
             )
     if new and not given.dry_run:
         _write(file, edit.with_servers(text, file, list(new.values())))

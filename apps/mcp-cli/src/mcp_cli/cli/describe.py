@@ -145,7 +145,7 @@ def _tool_text(text: str, server: str, name: str, *, schemas: bool) -> None:
 _HINTS = (
     ("readOnlyHint", "reads only"),
     ("destructiveHint", "may destroy"),
-    ("idempotentHint", "twice is as once"),
+    ("idempotentHint", "idempotent"),
     ("openWorldHint", "reaches beyond"),
 )
 

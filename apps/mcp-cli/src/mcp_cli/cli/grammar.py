@@ -60,7 +60,7 @@ COMMON: Final = (
     Option("--save-dir", "where images and other files are saved", "DIR", DIRECTORY),
     Option("--quiet", "no progress and no logs"),
     Option("--verbose", "both, also where no terminal is"),
-    Option("--no-check", "send arguments as they are, whatever the tool's schema says"),
+    Option("--no-check", "send arguments without checking them against the tool's schema"),
 )
 
 
@@ -90,13 +90,13 @@ _ASKING: Final = (
     ),
     Command(
         "info",
-        "say what a server is, or what a tool takes",
+        "show a server, or a tool's parameters",
         (_SERVER, Word("tool", "TOOL", "", "?", OF_A_SERVER)),
         does="cli.describe:info",
     ),
     Command(
         "tool",
-        "say what a tool takes and gives",
+        "show a tool's parameters and result",
         (Word("target", "SERVER/TOOL", "", "+", OF_A_SERVER),),
         (Option("-d", ""), Option("-v --schemas", "with the schemas themselves")),  # -d: the original's
         does="cli.describe:tool",
@@ -145,12 +145,12 @@ _ASKING: Final = (
         (
             Word("target", "SERVER/PROMPT", "or SERVER/URI-TEMPLATE", kind=OF_A_SERVER),
             Word("argument", "ARGUMENT"),
-            Word("value", "VALUE", "what of it is there", "?", default=""),
+            Word("value", "VALUE", "its beginning, so far", "?", default=""),
             Word("given", "key=value", "other arguments that are known", "*"),
         ),
         does="cli.requests:complete",
     ),
-    Command("ping", "ask whether a server answers", (_SERVER,), does="cli.requests:ping"),
+    Command("ping", "check that a server answers", (_SERVER,), does="cli.requests:ping"),
 )
 
 _TASK: Final = Word("id", "ID")
@@ -171,12 +171,12 @@ _DAEMON: Final = (
     Command(
         "start",
         "start the daemon, and return when it is ready",
-        options=(_TTL, Option("-f --foreground", "be the daemon, here")),
+        options=(_TTL, Option("-f --foreground", "stay in the foreground")),
         does="cli.daemon_commands:start",
     ),
     Command(
         "stop",
-        "end the daemon, and return when it is gone",
+        "stop the daemon, and return when it has ended",
         options=(Option("--force", "kill it if it does not end in time"),),
         does="cli.daemon_commands:stop",
     ),
@@ -186,12 +186,12 @@ _DAEMON: Final = (
         options=(_TTL,),
         does="cli.daemon_commands:restart",
     ),
-    Command("status", "say how the daemon and its servers are", does="cli.daemon_commands:status"),
+    Command("status", "show the status of the daemon and its servers", does="cli.daemon_commands:status"),
     Command(
         "logs",
         "print the daemon's log",
         options=(
-            Option("-f --follow", "go on printing what is written"),
+            Option("-f --follow", "keep printing new lines"),
             Option("-t --tail", "the last N lines; 0 for all", "N"),
             Option("-s --since", "the lines of the last 90s, 30m, 1h, 2d", "SPAN"),
         ),
@@ -201,14 +201,16 @@ _DAEMON: Final = (
 
 _CONFIG: Final = (
     Command(
-        "path", "say which configuration counts, and where it is looked for", does="cli.config_commands:path"
+        "path",
+        "show which configuration is used, and where it is searched for",
+        does="cli.config_commands:path",
     ),
     Command(
         "list",
         "list the servers of the configuration, without starting any",
         does="cli.config_commands:listed",
     ),
-    Command("validate", "say whether the configuration can be used", does="cli.config_commands:validate"),
+    Command("validate", "check the configuration", does="cli.config_commands:validate"),
     Command(
         "add",
         "add a server: config add NAME COMMAND ARG ..., or config add NAME URL",
@@ -248,7 +250,7 @@ _CONFIG: Final = (
             ),
         ),
         (
-            Option("--dry-run", "say what would be copied, and copy nothing"),
+            Option("--dry-run", "show the servers that would be copied, and copy none"),
             Option("--force", "replace servers of the same name"),
         ),
         does="cli.config_commands:import_",
@@ -258,7 +260,7 @@ _CONFIG: Final = (
 _FOR_OTHERS: Final = (
     Command(
         "serve",
-        "be one MCP server with the tools of all, on stdio or HTTP",
+        "serve the tools of all servers as one MCP server, on stdio or HTTP",
         (_SERVERS,),
         (
             Option("--http", "HTTP on loopback instead of stdio; 0 for any port", "PORT"),
@@ -273,8 +275,8 @@ _FOR_OTHERS: Final = (
     ),
     Command(
         "record",
-        "be an MCP server that stands before another and writes down what passes",
-        (Word("file", "FILE", "what is written, JSON lines, mode 0600", kind=FILE), _SERVER),
+        "serve one server, and record its messages",
+        (Word("file", "FILE", "the recording: JSON lines, mode 0600", kind=FILE), _SERVER),
         does="cli.further_commands:record",
     ),
     Command(

@@ -26,11 +26,11 @@ from mcp_cli.ranking import Ranked
 
 
 class ServerListing:
-    """What one server answered.
+    """One server's answer.
 
     Attributes:
         config: how it is configured.
-        items: what it has, as `interfaces.Item` fields.
+        items: its entries, as `interfaces.Item` fields.
         filtered: how many are hidden by the configuration.
         state: the server's, as `interfaces.ServerState` fields; empty until it answered.
         reason: why it could not be asked, or "".

@@ -96,7 +96,7 @@ def _field(name: str, kind: Any, schema: Mapping[str, Any], required: bool) -> A
 
 
 def _sampled(asked: Mapping[str, Any], server: str) -> str:
-    _say(f"{server} asks a model, which mcp-cli has not.  What it would send:")
+    _say(f"{server} asks for a model's answer, and mcp-cli has no model.  Its messages:")
     for message in asked.get("messages") or ():
         content = message.get("content") or {}
         text = content.get("text", content) if isinstance(content, dict) else content

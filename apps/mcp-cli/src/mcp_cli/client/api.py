@@ -162,7 +162,7 @@ class Tool:
     Attributes:
         server: its server's name.
         name: its own.
-        description: what it says of itself.
+        description: its own description.
         schema: of its arguments.
         output_schema: of its structured result; None if it promises none.
     """
@@ -228,7 +228,7 @@ class Handle:
         return self._servers.result("Prompt", self.name, {"prompt": name, "arguments": arguments})
 
     def info(self) -> dict[str, Any]:
-        """Start it, if need be, and return what it says of itself."""
+        """Start it, if need be, and return its own description."""
         return self._servers.ask("Info", self.name, {})
 
     def __getattr__(self, name: str) -> Tool:

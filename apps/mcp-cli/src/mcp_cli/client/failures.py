@@ -75,7 +75,7 @@ def report_of(error: BaseException, server: str, tool: str = "") -> FailureRepor
             "Interrupted",
             INTERRUPTED,
             MAYBE_RAN,
-            f"{name}: interrupted; the server was told to cancel, and what it did is not known",
+            f"{name}: interrupted; the call was cancelled, and its outcome is unknown",
         )
     if isinstance(error, errors.CallFailed):
         interface, _, kind = error.error.rpartition(".")
@@ -214,7 +214,7 @@ _STAGES = {
     "spawn": "could not be started",
     "connect": "could not be reached",
     "initialize": "did not complete its start",
-    "list": "could not say what it has",
+    "list": "could not list its tools",
     "authorize": "could not be authorized",
 }
 
@@ -249,12 +249,12 @@ def _timed_out(name: str, fields: _Fields) -> FailureReport:
         "TimedOut",
         kit.UNKNOWN_OUTCOME,
         MAYBE_RAN,
-        f"{name}: silent for {fields.get('seconds', 0):g} s and told to cancel; what it did is not known",
+        f"{name}: silent for {fields.get('seconds', 0):g} s and cancelled; its outcome is unknown",
     )
 
 
 def _maybe_ran(name: str, fields: _Fields) -> FailureReport:
-    line = f"{name}: {fields.get('reason', '')}; what it did is not known"
+    line = f"{name}: {fields.get('reason', '')}; its outcome is unknown"
     return FailureReport("MaybeRan", kit.UNKNOWN_OUTCOME, MAYBE_RAN, line, stderr_lines(fields))
 
 
@@ -282,7 +282,7 @@ def _task_ended(_name: str, fields: _Fields) -> FailureReport:
     code = kit.UNKNOWN_OUTCOME if status == "unknown" else kit.FAILED
     reason = fields.get("reason") or status
     if status == "unknown":
-        reason = f"{reason}; what it did is not known"
+        reason = f"{reason}; its outcome is unknown"
     return FailureReport(
         "TaskEnded", code, MAYBE_RAN if unknown else NOT_SENT, f"{fields.get('id')}: {reason}"
     )

@@ -44,7 +44,7 @@ class Warm:
         Raises:
             ConfigError: it cannot be used.
         """
-        # A new session reads the file anew; what did not change keeps its fingerprint, and so its process.
+        # A new session reads the file again; what did not change keeps its fingerprint, and so its process.
         session = Session(self._options)
         every = list((await asyncio.to_thread(lambda: session.config)).enabled())
         self._session = session

@@ -1,6 +1,6 @@
 """Changing a configuration file: a server more, a server less, and all else as it was.
 
-Owns the text.  TOML keeps its comments and its order (tomlkit); JSON is written anew with the same
+Owns the text.  TOML keeps its comments and its order (tomlkit); JSON is written again with the same
 indent, and refused where it has comments, which would be lost.
 """
 

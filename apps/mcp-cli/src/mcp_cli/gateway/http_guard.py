@@ -75,6 +75,6 @@ def check_request(path: str, method: str, content_type: str) -> None:
     if path.rstrip("/") not in ("", "/mcp"):
         raise HttpRefusal(404, "POST to /mcp")
     if method != "POST":
-        raise HttpRefusal(405, "there is no stream besides those of requests")
+        raise HttpRefusal(405, "the only streams are those of requests")
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise HttpRefusal(415, "messages are application/json")

@@ -1,4 +1,4 @@
-"""A client of the gateway while its calls run: what is passed on to it, and what it is asked.
+"""A client of the gateway while its calls run: messages that are passed on to it, and questions.
 
 Owns the messages that are sent to a client besides answers: errors, progress, log lines, and the questions
 of servers with the answers to them.

@@ -49,7 +49,7 @@ def run(
         http_port: of the HTTP server, 0 for any; None for stdio.
         host: the address that it listens at.
         token_path: the file with the token that HTTP requests carry; made if it is not there.  None asks for
-            none: whoever reaches the port may use what is configured.
+            none: anyone who reaches the port may use the configured servers.
 
     Raises:
         UnsafePath: the token's file cannot be used.
@@ -83,7 +83,7 @@ async def on_stdio(options: Options, only: list[str], tell: Tell = lambda _who, 
     Args:
         options: as `run`.
         only: as `run`.
-        tell: is told each message: who sent it, "client" or "server", and its text.
+        tell: called with each message: who sent it, "client" or "server", and its text.
     """
     # What prints by mistake goes to stderr.
     stdin, stdout = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
@@ -167,7 +167,7 @@ async def _on_http(options: Options, only: list[str], host: str, port: int, toke
             bound = server.servers[0].sockets[0].getsockname()
             shown = f"[{host}]" if ":" in host else host
             if token_path is None:
-                told = "open: whoever reaches the port may use what is configured"
+                told = "open: anyone who reaches the port may use the configured servers"
             else:
                 told = f"the token is in {token_path}"
             print(f"{NAME}: serving at http://{shown}:{bound[1]}/mcp ({told})", file=sys.stderr, flush=True)

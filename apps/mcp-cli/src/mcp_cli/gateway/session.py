@@ -235,7 +235,7 @@ class GatewaySession:
         try:
             return await self._relay.result("Call", server, given, token)
         except errors.CallFailed as error:
-            # What a model can do something about is told to it, as the protocol has it.
+            # A model gets the errors that it can act upon as results, as the protocol has it.
             text = for_model(error)
             if text:
                 return dumps({"content": [{"type": "text", "text": text}], "isError": True})

@@ -20,7 +20,7 @@ class IpcStream:
         stream: a connected stream; it is taken over.
 
     Attributes:
-        peer: who is at the other end, for people.
+        peer: the peer, for people.
     """
 
     def __init__(self, stream: Stream) -> None:

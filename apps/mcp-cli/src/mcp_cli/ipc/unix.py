@@ -73,7 +73,7 @@ class UnixIpcServer:
     def close(self) -> None:
         """Stop listening and remove the socket file, if it is still this server's.  Twice is not an error.
 
-        Whoever waits in `accept` is told.
+        A waiting `accept` ends.
         """
         if self._ready is not None and not self._listener.closed:
             self._ready.get_loop().remove_reader(self._listener.fileno())

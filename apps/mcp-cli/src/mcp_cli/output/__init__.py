@@ -4,5 +4,5 @@
     render      a result that is more than text, for people: images saved and named, links, tables
     tables      a list of flat objects as a table
 
-Knows no daemon, no server and no configuration: it is handed what it prints.
+Knows no daemon, no server and no configuration: it is handed its texts.
 """

@@ -8,7 +8,7 @@ Owns the three forms of each kind of answer:
     document        JSON that holds texts of servers, to the byte
     facts           what this program knows itself
     failure         why a command failed; the line on standard error is `client.failures`'s
-    remark          what only people are told
+    remark          remarks for people only
 
 What is for people is handed in as a function, which prints it; JSON likewise as one that returns it, so that
 nothing is made that is not printed.  On the path of every warm call.
@@ -103,7 +103,7 @@ class People:
         """Print a failure for programs: what `made` returns."""
 
     def remark(self, show: Show) -> None:
-        """Print what only people are told."""
+        """Print remarks for people only."""
         show()
 
 

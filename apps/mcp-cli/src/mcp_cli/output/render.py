@@ -1,6 +1,6 @@
 """A result that is more than text, for people: images saved and named, links, tables.
 
-Owns the forms of content that MCP has.  What is printed to a terminal is made safe for it.
+Owns the forms of content that MCP has.  Output to a terminal is made safe for it.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The pool: MCP servers, started on demand, kept, restarted, ended.
 
     service       the calls of `interfaces.Mcp`, answered
-    server        one server: what is asked of it, and what it tells meanwhile
+    server        one server: its calls, and its messages meanwhile
     call          one call that is under way
     server_state  a server's life as a table, which lifecycle performs
     launcher      how a server is started, or reached
-    tools, lists  what servers list, and what is remembered of it
+    tools, lists  the lists of servers, and the memory of them
     sdk           how the SDK is imported
     connection    one connection to a server: the SDK's client in a task, and what passes through it
     callbacks     what a server tells and asks on a connection

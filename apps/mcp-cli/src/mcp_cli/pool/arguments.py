@@ -299,7 +299,7 @@ def _said(kinds: set[str]) -> str:
 def check(value: Mapping[str, Any], schema: Mapping[str, Any], validator: Any = None) -> None:
     """Check arguments against a tool's schema.
 
-    A schema that is none itself checks nothing: the server will say what it wants.
+    A schema that is invalid itself checks nothing: the server will say what it wants.
 
     Args:
         value: the arguments.
@@ -323,7 +323,7 @@ def check(value: Mapping[str, Any], schema: Mapping[str, Any], validator: Any = 
 
 
 def validator_of(schema: Mapping[str, Any]) -> Any:
-    """Return what checks values against a schema, or False for a schema that is none.
+    """Return what checks values against a schema, or False for an invalid schema.
 
     Making it takes many times as long as a check.  References are not followed over the network.
     """

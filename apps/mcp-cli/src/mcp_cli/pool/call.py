@@ -16,12 +16,12 @@ MAX_EVENTS: Final = 1000
 
 
 class PendingCall:
-    """One call that is under way: where what happens is told.
+    """One call that is under way: where events are collected.
 
     Args:
         label: the tool, or what else was asked for.
         answers: the methods of the questions that its caller answers.
-        logs: whether it is told of log notifications and stderr.
+        logs: whether it gets log notifications and stderr.
         idle_s: how long the server may be silent.
     """
 
@@ -45,7 +45,7 @@ class PendingCall:
         self._told.set()
 
     def note(self, text: str) -> None:
-        """Tell the caller what was done for it."""
+        """Notify the caller of an action on its behalf."""
         self.tell(Event(kind="note", text=text))
 
     async def told(self) -> Event:
@@ -62,7 +62,7 @@ class PendingCall:
         return events
 
     def renew(self) -> None:
-        """Let the silence begin anew; while a question is open, nobody counts."""
+        """Begin the silence again; while a question is open, nobody counts."""
         if self.budget is not None:
             when = asyncio.get_running_loop().time() + self.idle_s
             self.budget.reschedule(None if self.questions else when)

@@ -38,7 +38,7 @@ class Callbacks:
     """What the SDK calls.
 
     Args:
-        hooks: what is told, and who is asked.
+        hooks: gets notifications and questions.
     """
 
     def __init__(self, hooks: Hooks) -> None:

@@ -1,6 +1,7 @@
 """A tool call before it is sent: the tool found, the arguments read and checked.
 
-Owns what is refused and why.  What is remembered refuses nothing: the server's list is read again first.
+Owns the refusals and their reasons.  The remembered list refuses nothing: the server's list is read again
+first.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class Connection:
 
     Args:
         server: its definition.
-        hooks: what is told, and who is asked.
+        hooks: gets notifications and questions.
         process: of a stdio server, started; None for the others.
         transport: of an HTTP server; None for the others.
         legacy: whether the server is known not to speak a revision of 2026 or later.
@@ -108,7 +108,7 @@ class Connection:
         protocol: the negotiated revision.
         info: the server's `serverInfo`, JSON; "" if it gave none.
         capabilities: JSON.
-        instructions: what it says of itself.
+        instructions: its own description.
         ended: set when the connection has ended, for whatever reason.
         end_reason: how, for people.
     """
@@ -203,7 +203,7 @@ class Connection:
                     await _first_of(self._stop, self._tap.closed)
                     self.end_reason = await self._reason()
                     self.ended.set()
-        except BaseException as error:  # it is told to who waits
+        except BaseException as error:  # `open` raises it, if it still waits
             await self._failed(error)
             if isinstance(error, asyncio.CancelledError):
                 raise

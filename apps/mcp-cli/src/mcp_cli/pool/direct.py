@@ -103,7 +103,7 @@ class Direct:
         finally:
             if not future.done():
                 future.cancel()
-                while events.get() is not _END:  # until the server was told
+                while events.get() is not _END:  # until the server was notified
                     pass
 
     def close(self) -> None:

@@ -37,7 +37,7 @@ OLDER = frozenset((400, 404, 405))
 # They log URLs, which may hold a secret, and requests.
 for _name in ("httpx2", "mcp"):
     logging.getLogger(_name).setLevel(logging.WARNING)
-# Each flow that is refused, with its traceback; the refusal is told to whoever asked.
+# Each flow that is refused, with its traceback; the refusal reaches the caller.
 logging.getLogger("mcp.client.auth").setLevel(logging.CRITICAL)
 
 Visit = Callable[[str], Awaitable[None]]

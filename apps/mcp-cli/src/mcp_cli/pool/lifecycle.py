@@ -91,13 +91,13 @@ class Lifecycle:
         """Return a connection, starting the server if need be.
 
         Args:
-            note: is told what is waited for.
+            note: called with what the caller waits for.
 
         Raises:
             ServerFailed, NeedsAuthorization: it cannot be started, or is being ended.
         """
         if self._watching is not None and self._usable() is None:
-            # It has just ended: what is left of it is ended first.
+            # It has just ended: the rest of it is ended first.
             await asyncio.wait((self._watching,))
         if (connection := self._usable()) is not None:
             return connection
@@ -169,7 +169,7 @@ class Lifecycle:
     # --- ending ---------------------------------------------------------------------------------
 
     async def _watch(self, connection: Connection) -> None:
-        """Wait for a connection's end, and for what is left of it; then start again, if it crashed."""
+        """Wait for a connection's end, and for the rest of it; then start again, if it crashed."""
         process = self._launcher.process
         await connection.ended.wait()
         self._step(Happened.CONNECTION_LOST)
@@ -201,7 +201,7 @@ class Lifecycle:
             self._step(Happened.ENDED_FAILED)
 
     async def ended(self, timeout_s: float) -> None:
-        """Wait, if it has just ended, for what is left of it: its last words are known then."""
+        """Wait, if it has just ended, for the rest of it: its last words are known then."""
         if self._watching is not None:
             await asyncio.wait((self._watching,), timeout=timeout_s)
 

@@ -1,4 +1,4 @@
-"""What one server has: its lists, read page by page, and its tools, which are remembered.
+"""One server's entries: its lists, read page by page, and its tools, which are remembered.
 
 Owns the memory of the tools, and the words for a server that cannot list.
 """

@@ -32,7 +32,7 @@ def used(size: int) -> None:
 
 
 def give_back() -> None:
-    """Give the system what is free."""
+    """Give free memory back to the system."""
     import ctypes
     import gc
 

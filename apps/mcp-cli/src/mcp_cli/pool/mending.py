@@ -36,7 +36,7 @@ def mended(line: bytes) -> tuple[bytes, str]:
     def replaced(match: re.Match[bytes]) -> bytes:
         word = match.group()
         if word[:1] != b'"':
-            faults["a number that is none"] = None
+            faults["a number that is not valid JSON"] = None
             return b"null"
         whole = _HALF.sub(lambda half: half.group(1) or b"\\ufffd", word) if b"\\u" in word else word
         if whole != word:

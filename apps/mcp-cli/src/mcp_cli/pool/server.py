@@ -1,6 +1,6 @@
-"""One server: what is asked of it, and what it tells meanwhile.
+"""One server: its calls, and its messages meanwhile.
 
-Owns the calls that are under way.  What happens on the connection is told to those calls; a question goes to
+Owns the calls that are under way.  Those calls get the events of the connection; a question goes to
 the latest that answers such.  Whether it runs is `lifecycle`'s, what it lists is `lists`'s.
 """
 

@@ -23,7 +23,7 @@ class State(Enum):
     WAITING = "waiting"  # the wait before a start runs
     STARTING = "starting"  # its process is there, or it is being reached; it has not introduced itself
     READY = "ready"
-    ENDING = "ending"  # its connection has ended, and what is left of its process is being ended
+    ENDING = "ending"  # its connection has ended, and the rest of its process is being ended
     CLOSING = "closing"  # being ended by command
     FAILED = "failed"  # could not be started, or crashed too often; the next call tries again
 

@@ -164,7 +164,7 @@ class StdioProcess:
 
     Args:
         server: its definition.
-        on_stderr: is told each line that it writes there.
+        on_stderr: called with each line that it writes there.
 
     Attributes:
         pid: 0 before it is started.

@@ -74,7 +74,7 @@ class MessageTap:
     """One connection, seen from beside.
 
     Args:
-        on_note: is told, for people, what is odd about what the server sends.
+        on_note: called with oddities of the server's messages, for people.
         offer: the revision that a handshake offers; "" for the SDK's newest.
 
     Attributes:
@@ -154,7 +154,9 @@ class MessageTap:
             self._garbage += 1
             if self._garbage > self.MOST_GARBAGE:
                 self.give_up(f"wrote {self.MOST_GARBAGE} lines on stdout that are no messages")
-            self.note(f"wrote what is no message on stdout: {brief(line.decode('utf-8', 'replace'))!r}")
+            self.note(
+                f"wrote a line on stdout that is not a message: {brief(line.decode('utf-8', 'replace'))!r}"
+            )
             return None
         # Not with its text, which is a result.
         self.outstanding.pop(asked).broken = f"its answer cannot be understood: {problem}"

@@ -20,7 +20,7 @@ MAX_FILE_BYTES = 1 << 20
 
 
 class StoredTokens(msgspec.Struct, omit_defaults=True):
-    """What one server's file holds.
+    """The content of one server's file.
 
     Attributes:
         url: the server's.
@@ -48,7 +48,7 @@ def _path(url: str) -> str:
 
 
 def load(url: str) -> StoredTokens:
-    """Return what is kept of a server; nothing where there is no file, or where it cannot be understood."""
+    """Return the tokens of a server; nothing where there is no file, or where it cannot be understood."""
     try:
         return msgspec.json.decode(read_regular(_path(url), MAX_FILE_BYTES), type=StoredTokens)
     except (OSError, msgspec.MsgspecError):
@@ -66,7 +66,7 @@ def save(kept: StoredTokens) -> None:
 
 
 def forget(url: str) -> bool:
-    """Delete what is kept of a server; whether there was anything."""
+    """Delete the tokens of a server; whether there was anything."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_path(url))
         return True

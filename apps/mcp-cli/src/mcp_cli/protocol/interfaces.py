@@ -12,7 +12,7 @@ What a server says is passed on as the text that it sent: `result` is JSON, to t
 spoken to over pipes; over HTTP, as parsed once and written again (order and values kept).
 A result that is long comes in pieces: `part` events, whose texts stand before the `done` event's `result`.
 
-To leave a stream early, or to close the connection, is to cancel: the server is told.
+To leave a stream early, or to close the connection, is to cancel: the server is notified.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Server(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fi
         oauth: whether an HTTP server that asks for it is given OAuth tokens.
         oauth_client_id, oauth_client_secret, oauth_scopes: where the server registers no clients.
         allowed_tools, disabled_tools: globs; no `allowed_tools` allows all, and disabled wins.
-        roots: file URIs, or absolute paths, that it is told as its roots.
+        roots: file URIs, or absolute paths, that it gets as its roots.
         timeout_s: how long a call may be silent; a progress notification renews it.
         start_timeout_s: from starting it to the end of `initialize`.
         concurrency: calls at the same time; 0 for no bound.
@@ -107,7 +107,7 @@ class ServerState(msgspec.Struct, kw_only=True, omit_defaults=True):
         protocol: the protocol's revision, once negotiated.
         info: the `serverInfo` that it gave, JSON.
         capabilities: JSON.
-        instructions: what it says of itself.
+        instructions: its own description.
         start_ms: how long its last start took.
         ping_ms: what the last ping took; -1 for none yet.
     """
@@ -148,7 +148,7 @@ class Item(msgspec.Struct, omit_defaults=True):
 
 
 class Listing(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What one server has of one sort.
+    """One server's entries of one sort.
 
     A list that is long comes in several, the last of which has `more` false.
 
@@ -322,7 +322,7 @@ class ServerRefused(CallError):
 
 
 class TimedOut(CallError):
-    """The server was silent for too long, and was told to cancel.  What it did is not known."""
+    """The server was silent for too long, and was asked to cancel.  Its effect is unknown."""
 
     server: str
     tool: str
@@ -330,7 +330,7 @@ class TimedOut(CallError):
 
 
 class MaybeRan(CallError):
-    """The server went away after it was asked, or its answer makes no sense.  What it did is not known."""
+    """The server went away after it was asked, or its answer makes no sense.  Its effect is unknown."""
 
     server: str
     tool: str
@@ -404,7 +404,7 @@ class Mcp(
         raise NotImplementedError
 
     async def info(self, server: str, fingerprint: str) -> ServerState:
-        """Start a server, if need be, and return what it says of itself."""
+        """Start a server, if need be, and return its own description."""
         raise NotImplementedError
 
     def tools(self, servers: list[Ref], detail: bool = True) -> AsyncIterator[Listing]:

@@ -120,13 +120,13 @@ class Build:
                 await self._place_all(plan)
                 await self._compare(plan)
             except StoreForgot:
-                logger.warning("the store does not have all that it had; looking anew")
+                logger.warning("the store has lost results that it had; checking again")
                 self._actions.memory.forget()
                 self._results.clear()
                 self._reports.clear()
                 self._kept = None
                 if not tries_left:
-                    raise BuildFailed("the store loses what it is given: see `vx verify`") from None
+                    raise BuildFailed("the store loses results: see `vx verify`") from None
             else:
                 return
 

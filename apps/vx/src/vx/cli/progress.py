@@ -20,7 +20,7 @@ class Progress:
     """One build as it goes on.
 
     Args:
-        quiet: show only what compilers say.
+        quiet: show only the compilers' output.
     """
 
     def __init__(self, *, quiet: bool) -> None:

@@ -194,7 +194,7 @@ class Jobs:
                 await asyncio.to_thread(self._files.save_result, task.id, result)
         except asyncio.CancelledError:
             if job.cancelled:
-                task.status, task.error = "cancelled", "it was cancelled; what it did is not known"
+                task.status, task.error = "cancelled", "it was cancelled; its outcome is unknown"
             elif not record.handle:
                 task.status, task.error = "unknown", "the daemon was stopped in the call"
         except CallError as error:
