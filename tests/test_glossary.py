@@ -18,6 +18,7 @@ NOT_YET = {
     "daemonry.home.strays",
     "vx.aether.said",
     "Said",
+    "Shown",
     "Kept",
 }
 
