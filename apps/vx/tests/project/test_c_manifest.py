@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from daemonry.typed_toml import parse
@@ -28,12 +30,15 @@ sources = []
         ("", "8:10: targets.a.sources: is missing"),
         ("\tsorces = []", "10:2: targets.a.sorces: is not known: did you mean 'sources'?"),
         ("sources = ['a.c', '/x.c']", "10:19: targets.a.sources[1]: '/x.c' is outside the project"),
-        ("kind = 'tea'", "10:1: targets.a.kind: 'tea' is neither 'program' nor 'static-library'"),
+        (
+            "kind = 'tea'",
+            "10:1: targets.a.kind: 'tea' is none of 'program', 'static-library', 'shared-library'",
+        ),
         (
             "sources = ['a.c']\nneeds = [ # 'b'\n\t'A']",
             "12:2: targets.a.needs[0]: 'A' is no target: did you mean 'a'?",
         ),
-        ("sources = ['a.c']\nneeds = ['a']", "11:10: targets.a.needs[0]: 'a' is no static-library"),
+        ("sources = ['a.c']\nneeds = ['a']", "11:10: targets.a.needs[0]: 'a' is no library"),
         (
             "sources = ['a.c']\nkind = 'static-library'\nneeds = ['a']",
             "12:1: targets.a.needs: targets need each other in a circle: a -> a",
@@ -77,3 +82,22 @@ def test_a_hostile_file_is_refused_in_one_line(tmp_path, data: bytes, told: str)
     with pytest.raises(ProjectInvalid) as raised:
         read_toml(str(path))
     assert str(raised.value) == f"{path}{told}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[commands.v]\noutputs = ["v.h"]\n', "commands.v.command: is missing"),
+        ('[commands.v]\ncommand = ["sh"]\n', "commands.v.outputs: is missing"),
+        ('[commands.v]\ncommand = ["./x"]\noutputs = ["v.h"]\n', "is no program on the PATH"),
+        ('[commands.v]\ncommand = ["sh"]\noutputs = ["../v.h"]\n', "'../v.h' is outside the project"),
+        ('[commands.v]\ncommand = ["sh"]\noutputs = ["v"]\ngenerated = ["v"]\n', "'v' is no command"),
+        ('[targets.q]\nsources = ["a.c"]\ngenerated = ["w"]\n', "'w' is no command"),
+        ('[targets.q]\nsources = ["a.c"]\nversion-script = "a.map"\n', "is for a shared-library"),
+        ('[targets.q]\nsources = ["a.c"]\n[targets.q.file-flags]\n"a.c" = ["-fplugin=x"]\n', "-fplugin=x"),
+    ],
+)
+def test_what_is_wrong_with_a_command_or_a_targets_files_is_said(text: str, said: str) -> None:
+    whole = '[project]\nname = "p"\n[targets.p]\nsources = ["a.c"]\n' + text
+    with pytest.raises((ProjectInvalid, Unsupported), match=re.escape(said)):
+        c_manifest.read(parse(whole, "vx.toml"))

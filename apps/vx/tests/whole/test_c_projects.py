@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 
 import pytest
+
+from vx.rhea import sandbox
 
 MANIFEST = """\
 [project]
@@ -123,7 +126,7 @@ def test_includes_that_the_text_does_not_tell(counting) -> None:
         ('[project]\nname = "x"\n[targets.x]\nsources = ["x.c"]\nflags = ["-I/usr"]\n', "the flag '-I/usr'"),
         (
             '[project]\nname = "x"\n[targets.x]\nkind = "plugin"\nsources = ["x.c"]\n',
-            "targets.x.kind: 'plugin' is neither",
+            "targets.x.kind: 'plugin' is none of",
         ),
     ],
 )
@@ -137,3 +140,121 @@ def test_a_manifest_that_is_wrong_is_one_line(c, text: str, said: str) -> None:
 def test_a_source_that_is_not_there(counting) -> None:
     counting.write("vx.toml", MANIFEST.replace("src/main.c", "src/gone.c"))
     assert "src/gone.c" in counting.fails()
+
+
+# --- commands, shared libraries, and what single files need ---------------------------------------
+
+GENERATED = """[project]
+name = "p"
+
+[commands.version]
+command = ["sh", "make.sh", "%{out}/version.h", "%{out}/table.c"]
+inputs = ["make.sh", "VERSION"]
+outputs = ["version.h", "table.c"]
+
+[targets.p]
+sources = ["main.c"]
+include = ["include"]
+generated = ["version"]
+"""
+MAKE = (
+    'v=$(cat VERSION)\nprintf "#define V %s\\n#include <own.h>\\n" $v > $1\n'
+    'echo "int table(void) { return $v * 10; }" > $2\n'
+)
+MAIN_OF_GENERATED = (
+    '#include <stdio.h>\n#include "version.h"\nint table(void);\n'
+    'int main(void) { printf("%d %d %d\\n", V, table(), OWN); return 0; }\n'
+)
+
+
+@pytest.fixture
+def generated(c):
+    if sandbox.why_not():
+        pytest.skip(f"what a command reads nothing tells here: {sandbox.why_not()}")
+    project = c.project("p")
+    project.write("vx.toml", GENERATED)
+    project.write("make.sh", MAKE)
+    project.write("VERSION", "1\n")
+    project.write("include/own.h", "#define OWN 7\n")
+    project.write("main.c", MAIN_OF_GENERATED)
+    return project
+
+
+def test_generated_headers_and_sources_follow_their_inputs(generated) -> None:
+    generated.build()
+    assert generated.run("p") == "1 10 7\n"
+    generated.build()
+    generated.build()
+    assert generated.executed() == 0
+    generated.write("notes.txt", "no input of it\n")
+    assert generated.executed() == 0
+    generated.write("VERSION", "2\n")
+    generated.build()
+    assert generated.run("p") == "2 20 7\n"
+    generated.write("include/own.h", "#define OWN 8\n")
+    generated.build()
+    assert generated.run("p") == "2 20 8\n"
+
+
+def test_a_header_that_a_generated_one_includes_comes_to_an_earlier_folder(generated) -> None:
+    generated.write("vx.toml", GENERATED.replace('["include"]', '["first", "include"]'))
+    generated.build()
+    generated.build()
+    generated.write("first/own.h", "#define OWN 9\n")
+    generated.build()
+    assert generated.run("p") == "1 10 9\n"
+
+
+def test_a_command_does_not_see_what_it_does_not_declare(generated) -> None:
+    generated.write("vx.toml", GENERATED.replace(', "VERSION"', ""))
+    assert "VERSION" in generated.vx("build").err
+    notes = generated.write("notes.txt", "not declared\n")
+    generated.write("make.sh", f"cat {notes} > /dev/null\n" + MAKE)
+    generated.write("vx.toml", GENERATED)
+    assert f"it opened '{notes}', which nothing declares" in generated.fails()
+
+
+def test_a_shared_library_with_a_version_script_and_a_program_that_needs_it(c) -> None:
+    project = c.project("p")
+    project.write(
+        "vx.toml",
+        '[project]\nname = "p"\n[targets.low]\nkind = "shared-library"\nsources = ["low.c"]\n'
+        'version-script = "low.map"\n[targets.p]\nsources = ["main.c"]\nneeds = ["low"]\n',
+    )
+    project.write("low.c", "int hidden(void) { return 4; }\nint low(void) { return hidden(); }\n")
+    script = project.write("low.map", "{ global: low; local: *; };\n")
+    project.write(
+        "main.c",
+        '#include <stdio.h>\nint low(void);\nint main(void) { printf("%d\\n", low()); return 0; }\n',
+    )
+    project.build()
+    assert project.run("p") == "4\n"
+    shown = ["nm", "-D", "--defined-only", project.output("liblow.so")]
+    assert "hidden" not in subprocess.run(shown, capture_output=True, text=True, check=True).stdout
+    script.write_text("{ global: low; hidden; local: *; };\n")
+    project.build()
+    assert "hidden" in subprocess.run(shown, capture_output=True, text=True, check=True).stdout
+
+
+def test_assembly_with_a_preprocessor_and_flags_for_one_file(c) -> None:
+    project = c.project("p")
+    project.write(
+        "vx.toml",
+        '[project]\nname = "p"\n[targets.p]\nsources = ["main.c", "data.S"]\n'
+        '[targets.p.file-flags]\n"data.S" = ["-DTWICE"]\n',
+    )
+    header = project.write("value.h", "#define VALUE 21\n")
+    project.write(
+        "data.S",
+        '#include "value.h"\n.data\n.globl value\nvalue:\n#ifdef TWICE\n.long 2 * VALUE\n#endif\n'
+        '.section .note.GNU-stack,"",%progbits\n',
+    )
+    project.write(
+        "main.c",
+        '#include <stdio.h>\nextern int value;\nint main(void) { printf("%d\\n", value); return 0; }\n',
+    )
+    project.build()
+    assert project.run("p") == "42\n"
+    header.write_text("#define VALUE 4\n")
+    project.build()
+    assert project.run("p") == "8\n"

@@ -49,7 +49,7 @@ from vx.interfaces import (
 )
 from vx.keys import recipe
 from vx.keys.recipe import Conditions, Entry
-from vx.project.action import SCRIPTS_DIR, Action, Plan, located
+from vx.project.action import GENERATED_DIR, SCRIPTS_DIR, Action, Plan, located
 from vx.reports.report import Outcome
 
 logger = logging.getLogger("aether")
@@ -435,7 +435,8 @@ class Actions:
             if told is not None:
                 said, done = _of_script(action, told, said, done)
             try:
-                found = await self._what_it_read(plan, action, done, said, declared, started_ns)
+                made = {need.path: results[need.action].outputs[need.output].digest for need in action.needs}
+                found = await self._what_it_read(plan, action, done, said, (declared, made), started_ns)
             except LeftOut as error:
                 if more.keys() >= set(error.paths):
                     raise ActionFailed(f"{action.title}: {error.paths[0]} comes and goes") from error
@@ -456,13 +457,18 @@ class Actions:
         action: Action,
         done: Done,
         said: str,
-        declared: Mapping[str, str],
+        given: tuple[Mapping[str, str], Mapping[str, str]],
         started_ns: int,
     ) -> tuple[dict[str, str], list[str]] | None:
+        declared, made = given
         if done.exit_code == 0:
             reads = [path for path in done.reads if not path.startswith(".vx/")]
+            read = {
+                one: made[one] for one in done.reads if one.startswith(f"{GENERATED_DIR}/") and one in made
+            }
+            await self._inputs.learn(read.values())
             return await asyncio.to_thread(
-                self._inputs.conditions, plan.root, action, reads, declared, started_ns, done.opened
+                self._inputs.conditions, plan.root, action, reads, declared, started_ns, done.opened, read
             )
         # A header of the system may include one of the project's, or would in the place of its own.
         others = await asyncio.to_thread(self._inputs.folders, plan.root, action, declared)

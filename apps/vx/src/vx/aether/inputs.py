@@ -126,6 +126,16 @@ class Inputs:
             )
         return ()
 
+    async def learn(self, made: Iterable[str]) -> None:
+        """Read what other actions made, by its digests, for what it includes.
+
+        Raises:
+            BlobMissing, StoreGone: as the store's.
+        """
+        for digest in made:
+            if digest not in self._includes:
+                self._includes[digest] = c_includes.includes_of(await self._cass.read(digest))
+
     def folders(self, root: str, action: Action, declared: Mapping[str, str]) -> list[str]:
         """Return the files that a C source was not given, of the folders that it searches."""
         if not isinstance(action.sources, Unit):
@@ -164,6 +174,7 @@ class Inputs:
         declared: Mapping[str, str],
         started_ns: int,
         opened: Iterable[str] | None = None,
+        generated: Mapping[str, str] = {},
     ) -> tuple[dict[str, str], list[str]] | None:
         """Return what a tool's result depends on: digests by path, and paths at which nothing may come.
 
@@ -180,8 +191,9 @@ class Inputs:
             declared: what it was given.
             started_ns: when it began to run, since 1970.
             opened: absolute paths of files elsewhere that it opened; None where that is not known.
+            generated: digests of what other actions made and it read; each was given to `learn`.
         """
-        if not action.tells:
+        if not action.tells or (action.silent and opened is None):
             return None
         known = tuple(f"{one}/" for one in action.known)
         counted = [path for path in reads if not path.startswith(known)] if known else list(reads)
@@ -193,6 +205,9 @@ class Inputs:
             now = self._told_now(root, counted)
             self._check_left_out(root, action, _vain(action, now, now), declared)
             return None
+        told |= {path: self._includes[one] for path, one in generated.items() if one in self._includes}
+        # What of its inputs a command read, nothing tells: all count.
+        files |= declared if action.silent or action.kind == "step" else {}
         files |= _untold(action, counted, told, declared)
         silent = _silent_reads(action, told, files, declared)
         read = self._read_in_silence(silent, files, declared, started_ns)

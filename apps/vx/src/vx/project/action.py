@@ -15,6 +15,8 @@ from vx.project.c_includes import Folders
 # Where a tool finds what other actions made, and puts what it makes; no source is looked for there.
 DEPS_DIR: Final = ".vx/deps"
 OUT_DIR: Final = ".vx/out"
+# What commands make, each below its name, is found there by those that need it.
+GENERATED_DIR: Final = ".vx/gen"
 # What build scripts write, each in a folder of its own.
 SCRIPTS_DIR: Final = ".vx/scripts"
 # Where crates are that are not the project's, each by its name and version.
@@ -115,6 +117,7 @@ class Action(msgspec.Struct, frozen=True):
         outputs: what it makes.
         dep_files: where it says what it read.
         tells: whether it says all that it read; what does not is run each time.
+        silent: whether it tells nothing of what it reads elsewhere, so that the sandbox has to.
         libraries: folders in which it looks for libraries, absolute, in their order.
         linked: libraries that options name; those that a source names are looked for, too.
         files: absolute paths that its options name.
@@ -140,6 +143,7 @@ class Action(msgspec.Struct, frozen=True):
     needs: tuple[Need, ...] = ()
     dep_files: tuple[str, ...] = ()
     tells: bool = True
+    silent: bool = False
     libraries: tuple[str, ...] = ()
     linked: tuple[str, ...] = ()
     files: tuple[str, ...] = ()

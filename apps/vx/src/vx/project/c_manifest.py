@@ -4,13 +4,21 @@
     name = "hello"
 
     [targets.hello]
-    kind = "program"                # or "static-library"; a program if left out
+    kind = "program"                # or "static-library", "shared-library"; a program if left out
     sources = ["src/*.c"]           # patterns; `**` for any folders between
     include = ["include"]           # folders, relative to this file
     defines = ["LIMIT=3"]
     flags = ["-Wall"]               # for the compiler
     link-flags = ["-lm"]            # for the linker
-    needs = ["util"]                # other targets, static libraries, to link with
+    needs = ["util"]                # other targets, libraries, to link with
+    generated = ["version"]         # commands whose outputs are compiled, or found by #include
+    version-script = "hello.map"    # of a shared library: which symbols it shows
+    file-flags = { "src/x.c" = ["-O3"] }    # for one source, behind all others
+
+    [commands.version]
+    command = ["sh", "version.sh", "%{out}/version.h"]
+    inputs = ["version.sh", "VERSION"]      # patterns: what it is given
+    outputs = ["version.h"]                 # what it makes, in %{out}
 
     [profile.release]
     flags = ["-O3"]                 # instead of -O2; of dev, instead of -O0 -g
@@ -33,6 +41,8 @@ from vx.project.errors import ProjectInvalid, invalid, unsupported
 
 PROGRAM: Final = "program"
 STATIC_LIBRARY: Final = "static-library"
+SHARED_LIBRARY: Final = "shared-library"
+KINDS: Final = (PROGRAM, STATIC_LIBRARY, SHARED_LIBRARY)
 
 _FOLDERS: Final = ("-I", "-iquote", "-isystem", "-idirafter")
 _OWN_FLAGS: Final = "it is not known to write nothing; CFLAGS and LDFLAGS take any, for they are your own"
@@ -50,6 +60,19 @@ class CTarget(msgspec.Struct, frozen=True):
     flags: tuple[str, ...]
     link_flags: tuple[str, ...]
     needs: tuple[str, ...]
+    generated: tuple[str, ...] = ()
+    version_script: str = ""
+    file_flags: dict[str, tuple[str, ...]] = {}
+
+
+class CCommand(msgspec.Struct, frozen=True):
+    """One command: see the module."""
+
+    name: str
+    command: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    generated: tuple[str, ...]
 
 
 class CManifest(msgspec.Struct, frozen=True):
@@ -59,11 +82,13 @@ class CManifest(msgspec.Struct, frozen=True):
         name: of the project.
         targets: by name, each after those that it needs.
         profile_flags: by profile.
+        commands: by name, each after those whose outputs it is given.
     """
 
     name: str
     targets: dict[str, CTarget]
     profile_flags: dict[str, tuple[str, ...]]
+    commands: dict[str, CCommand] = {}
 
 
 def read(source: ConfigText) -> CManifest:
@@ -73,7 +98,7 @@ def read(source: ConfigText) -> CManifest:
         ProjectInvalid: it says nothing that can be built.
     """
     table = source.values
-    _known(source, (), table, ("project", "targets", "profile"))
+    _known(source, (), table, ("project", "targets", "profile", "commands"))
     project = _table(source, ("project",), table.get("project", {}))
     _known(source, ("project",), project, ("name",))
     name = project.get("name")
@@ -83,26 +108,70 @@ def read(source: ConfigText) -> CManifest:
     targets = {called: _target(source, called, fields) for called, fields in given.items()}
     if not targets:
         raise invalid(source, (), "has no target: write [targets.NAME]")
-    return CManifest(name, _in_order(source, targets), _profiles(source, table.get("profile", {})))
+    commands = _commands(source, table.get("commands", {}))
+    for called, target in targets.items():
+        _known_commands(source, ("targets", called), target.generated, commands)
+    return CManifest(name, _in_order(source, targets), _profiles(source, table.get("profile", {})), commands)
+
+
+def _commands(source: ConfigText, table: Any) -> dict[str, CCommand]:
+    found: dict[str, CCommand] = {}
+    for name, given in _table(source, ("commands",), table).items():
+        where = ("commands", name)
+        fields = _table(source, where, given)
+        _check_name(source, where, name)
+        keys = ("command", "inputs", "outputs", "generated")
+        _known(source, where, fields, keys)
+        lists = {key: _texts(source, (*where, key), fields.get(key, [])) for key in keys}
+        for key in ("command", "outputs"):
+            if not lists[key]:
+                raise invalid(source, (*where, key), "is missing")
+        if "/" in lists["command"][0]:
+            raise invalid(source, (*where, "command", 0), "is no program on the PATH: write sh, python3, ...")
+        _check_inside(source, where, ("inputs", "outputs"), lists)
+        # Each after those that it names: so there is no circle.
+        _known_commands(source, where, lists["generated"], found)
+        found[name] = CCommand(name, *(lists[key] for key in keys))
+    return found
+
+
+def _known_commands(
+    source: ConfigText, where: KeyPath, names: tuple[str, ...], known: Mapping[str, Any]
+) -> None:
+    for number, name in enumerate(names):
+        if name not in known:
+            hint = did_you_mean(name, known, "there are") if known else "write [commands.NAME] above it"
+            raise invalid(source, (*where, "generated", number), f"{name!r} is no command: {hint}")
+
+
+def _check_name(source: ConfigText, where: KeyPath, name: str) -> None:
+    if not name or not all(char.isalnum() or char in "-_.+" for char in name) or name.startswith("."):
+        raise invalid(source, where, f"{name!r} cannot be a target's name")
+
+
+def _check_inside(
+    source: ConfigText, where: KeyPath, keys: tuple[str, ...], lists: Mapping[str, tuple[str, ...]]
+) -> None:
+    for key in keys:
+        for number, path in enumerate(lists[key]):
+            if path.startswith("/") or ".." in path.split("/"):
+                raise invalid(source, (*where, key, number), f"{path!r} is outside the project")
 
 
 def _target(source: ConfigText, name: str, fields: Any) -> CTarget:
     where = ("targets", name)
     fields = _table(source, where, fields)
-    if not name or not all(char.isalnum() or char in "-_.+" for char in name) or name.startswith("."):
-        raise invalid(source, where, f"{name!r} cannot be a target's name")
+    _check_name(source, where, name)
     texts = ("sources", "include", "defines", "flags", "link-flags", "needs")
-    _known(source, where, fields, ("kind", *texts))
+    _known(source, where, fields, ("kind", *texts, "generated", "version-script", "file-flags"))
     kind = fields.get("kind", PROGRAM)
-    if kind not in (PROGRAM, STATIC_LIBRARY):
-        raise invalid(source, (*where, "kind"), f"{kind!r} is neither {PROGRAM!r} nor {STATIC_LIBRARY!r}")
+    if kind not in KINDS:
+        raise invalid(source, (*where, "kind"), f"{kind!r} is none of {', '.join(map(repr, KINDS))}")
     lists = {key: _texts(source, (*where, key), fields.get(key, [])) for key in texts}
-    if not lists["sources"]:
+    generated = _texts(source, (*where, "generated"), fields.get("generated", []))
+    if not lists["sources"] and not generated:
         raise invalid(source, (*where, "sources"), "is missing")
-    for key in ("include", "sources"):
-        for number, folder in enumerate(lists[key]):
-            if folder.startswith("/") or ".." in folder.split("/"):
-                raise invalid(source, (*where, key, number), f"{folder!r} is outside the project")
+    _check_inside(source, where, ("include", "sources"), lists)
     _refuse(source, (*where, "flags"), lists["flags"], c_flags.first_refused(lists["flags"]))
     _refuse(
         source,
@@ -110,7 +179,18 @@ def _target(source: ConfigText, name: str, fields: Any) -> CTarget:
         lists["link-flags"],
         c_flags.first_refused_of_link(lists["link-flags"]),
     )
-    return CTarget(name, kind, *(lists[key] for key in texts))
+    own = {}
+    for path, words in _table(source, (*where, "file-flags"), fields.get("file-flags", {})).items():
+        own[path] = _texts(source, (*where, "file-flags", path), words)
+        _refuse(source, (*where, "file-flags", path), own[path], c_flags.first_refused(own[path]))
+    script = fields.get("version-script", "")
+    if not isinstance(script, str):
+        raise invalid(source, (*where, "version-script"), "is no path")
+    _check_inside(source, where, ("version-script",), {"version-script": (script,)})
+    if script and kind != SHARED_LIBRARY:
+        raise invalid(source, (*where, "version-script"), f"is for a {SHARED_LIBRARY}")
+    listed = [lists[key] for key in texts]
+    return CTarget(name, kind, *listed, generated, script, own)  # type: ignore[arg-type, call-arg]
 
 
 def _refuse(source: ConfigText, where: KeyPath, flags: tuple[str, ...], refused: str | None) -> None:
@@ -147,8 +227,8 @@ def _in_order(source: ConfigText, targets: Mapping[str, CTarget]) -> dict[str, C
                 raise invalid(
                     source, where, f"{needed!r} is no target: {did_you_mean(needed, targets, 'there are')}"
                 )
-            if targets[needed].kind != STATIC_LIBRARY:
-                raise invalid(source, where, f"{needed!r} is no {STATIC_LIBRARY}")
+            if targets[needed].kind == PROGRAM:
+                raise invalid(source, where, f"{needed!r} is no library")
             add(needed, (*above, name))
         ordered.setdefault(name, targets[name])
 

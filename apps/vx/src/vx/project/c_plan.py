@@ -12,13 +12,24 @@ import msgspec
 
 from vx import digests
 from vx.project import link_search
-from vx.project.action import DEPS_DIR, OUT_DIR, Action, Need, Plan, Tool, Unit, as_file
+from vx.project.action import (
+    DEPS_DIR,
+    GENERATED_DIR,
+    OUT_DIR,
+    Action,
+    Need,
+    Plan,
+    Tool,
+    Tree,
+    Unit,
+    as_file,
+)
 from vx.project.c_includes import Folders
-from vx.project.c_manifest import PROGRAM, CManifest, CTarget
+from vx.project.c_manifest import PROGRAM, SHARED_LIBRARY, STATIC_LIBRARY, CCommand, CManifest, CTarget
 from vx.project.errors import ProjectInvalid, Unsupported
 from vx.project.link_search import Link
 
-C_ENDINGS = (".c",)
+C_ENDINGS = (".c", ".S")
 CXX_ENDINGS = (".cc", ".cpp", ".cxx", ".C")
 SOURCE_ENDINGS = (*C_ENDINGS, *CXX_ENDINGS)
 
@@ -35,6 +46,7 @@ class CTools(msgspec.Struct, frozen=True):
         link: tells how a compiler links, for a language and options.
         native: tells what `native` stands for in options.
         env: variables that say where to look for headers and libraries.
+        program: returns a program on the PATH, for a command; None where there is none.
     """
 
     cc: Tool
@@ -45,6 +57,7 @@ class CTools(msgspec.Struct, frozen=True):
     link: Callable[[Tool, str, Sequence[str]], Link] = lambda _tool, _language, _words: Link()
     native: Callable[[Tool, Sequence[str]], str] = lambda _tool, _words: ""
     env: dict[str, str] = {}
+    program: Callable[[str], Tool | None] = lambda _name: None
 
 
 class Flags(msgspec.Struct, frozen=True):
@@ -84,30 +97,65 @@ def plan(
         Unsupported: a source is in another language, or a tool for it is not there.
     """
     actions: dict[str, Action] = {}
+    made: dict[str, tuple[Need, ...]] = {}
+    for command in manifest.commands.values():
+        action = _command(command, made, tools)
+        actions[action.id] = action
+        made[command.name] = tuple(Need(action.id, one, one) for one in action.outputs)
     finished: dict[str, Need] = {}
     for name, target in manifest.targets.items():
-        if not sources[name]:
+        given = tuple(need for one in target.generated for need in made[one])
+        own = [need.path for need in given if need.path.endswith(SOURCE_ENDINGS)]
+        all_sources = [*sources[name], *own]
+        if not all_sources:
             raise ProjectInvalid(
                 "vx.toml", f"targets.{name}.sources match no file: {', '.join(target.sources)}"
             )
         objects = []
-        for source in sources[name]:
-            own = flags.cxx if source.endswith(CXX_ENDINGS) else flags.c
-            action = _compilation(target, source, tools, [*manifest.profile_flags[profile], *own])
+        settings: dict[tuple[str, ...], _Settings] = {}
+        for source in all_sources:
+            more = flags.cxx if source.endswith(CXX_ENDINGS) else flags.c
+            profile_flags = (*manifest.profile_flags[profile], *more)
+            alone = target.file_flags.get(source, ())
+            key = (source.rpartition(".")[2], *alone)
+            if key not in settings:
+                settings[key] = _settings(target, source, tools, profile_flags, alone)
+            action = _compilation(target, source, tools, settings[key], given)
             actions[action.id] = action
             tag = digests.of_bytes(source.encode())[:8]
             objects.append(Need(action.id, action.outputs[0], f"{DEPS_DIR}/{tag}-{_stem(source)}.o"))
-        last = _ending(
-            target,
-            objects,
-            [finished[one] for one in _all_needs(manifest, target)],
-            tools,
-            sources[name],
-            flags.link,
-        )
+        libraries = [finished[one] for one in _all_needs(manifest, target)]
+        last = _ending(target, objects, libraries, tools, all_sources, flags.link)
         actions[last.id] = last
-        finished[name] = Need(last.id, last.outputs[0], f"{DEPS_DIR}/lib{name}.a")
+        finished[name] = Need(last.id, last.outputs[0], f"{DEPS_DIR}/{_file_of(target)}")
     return Plan(manifest.name, directory, directory, tools.triple, profile, tuple(actions.values()))
+
+
+def _file_of(target: CTarget) -> str:
+    """Return what a target's file is called."""
+    ending = {PROGRAM: "", STATIC_LIBRARY: ".a", SHARED_LIBRARY: ".so"}[target.kind]
+    return target.name if target.kind == PROGRAM else f"lib{target.name}{ending}"
+
+
+def _command(command: CCommand, made: Mapping[str, tuple[Need, ...]], tools: CTools) -> Action:
+    name, *arguments = command.command
+    tool = tools.program(name)
+    if tool is None:
+        raise Unsupported("vx.toml", f"the command {command.name} without {name!r}", "it is not on the PATH")
+    folder = f"{GENERATED_DIR}/{command.name}"
+    return Action(
+        id=f"{command.name} command",
+        title=f"{command.name} (command)",
+        tool=tool,
+        kind="step",
+        arguments=tuple(one.replace("%{out}", folder) for one in arguments),
+        parts={"program": tool.identity},
+        outputs=tuple(f"{folder}/{one}" for one in command.outputs),
+        # No pattern would mean all files.
+        sources=Tree("", command.inputs) if command.inputs else None,
+        needs=tuple(need for one in command.generated for need in made[one]),
+        silent=True,
+    )
 
 
 def _all_needs(manifest: CManifest, target: CTarget) -> list[str]:
@@ -126,37 +174,61 @@ def _all_needs(manifest: CManifest, target: CTarget) -> list[str]:
     return found
 
 
-def _compilation(target: CTarget, source: str, tools: CTools, profile_flags: Sequence[str]) -> Action:
+class _Settings(msgspec.Struct, frozen=True):
+    """What the compilations of one target and language have in common."""
+
+    compiler: Tool
+    words: tuple[str, ...]
+    parts: dict[str, str]
+    folders: Folders
+    files: tuple[str, ...]
+    machine: tuple[str, ...]
+
+
+def _settings(
+    target: CTarget, source: str, tools: CTools, profile_flags: Sequence[str], alone: Sequence[str]
+) -> _Settings:
     compiler = _compiler(source, tools)
-    output = f"{OUT_DIR}/{_stem(source)}.o"
-    dep_file = f"{OUT_DIR}/{_stem(source)}.d"
+    generated = [f"-I{GENERATED_DIR}/{one}" for one in target.generated]
     options = {
         "profile": [*profile_flags],
-        "flags": [*target.flags],
+        "flags": [*(["-fPIC"] if target.kind == SHARED_LIBRARY else []), *target.flags],
         "defines": [f"-D{one}" for one in target.defines],
-        "include": [f"-I{one}" for one in target.include],
+        "include": [*generated, *(f"-I{one}" for one in target.include)],
+        "file flags": [*alone],
     }
-    words = [word for some in options.values() for word in some]
-    named = as_file(source)
+    words = tuple(word for some in options.values() for word in some)
     language = "cc" if source.endswith(CXX_ENDINGS) else "c"
+    parts = {
+        "compiler": compiler.identity,
+        **{name: " ".join(some) for name, some in options.items() if some or name != "file flags"},
+        **_surroundings(compiler, tools, language, words),
+    }
+    folders = _folders(words, tools.search(compiler, language, words))
+    files = tuple(link_search.files_named(words))
+    return _Settings(compiler, words, parts, folders, files, tools.link(compiler, language, words).files)
+
+
+def _compilation(
+    target: CTarget, source: str, tools: CTools, settings: _Settings, given: tuple[Need, ...]
+) -> Action:
+    output = f"{OUT_DIR}/{_stem(source)}.o"
+    dep_file = f"{OUT_DIR}/{_stem(source)}.d"
+    # -MD and not -MMD: a system header that changes is a change, too.
+    last = ("-fdiagnostics-color=always", "-MD", "-MF", dep_file, "-c", as_file(source), "-o", output)
     return Action(
         id=f"{target.name} {source}",
         title=source,
-        tool=compiler,
+        tool=settings.compiler,
         kind="cc",
-        # -MD and not -MMD: a system header that changes is a change, too.
-        arguments=(*words, "-fdiagnostics-color=always", "-MD", "-MF", dep_file, "-c", named, "-o", output),
-        parts={
-            "compiler": compiler.identity,
-            "source": source,
-            **{name: " ".join(some) for name, some in options.items()},
-            **_surroundings(compiler, tools, language, words),
-        },
+        arguments=(*settings.words, *last),
+        parts={**settings.parts, "source": source},
         outputs=(output,),
         env=tools.env,
-        sources=Unit(source, target.include, _folders(words, tools.search(compiler, language, words))),
-        files=tuple(link_search.files_named(words)),
-        machine=tools.link(compiler, language, words).files,
+        sources=Unit(source, target.include, settings.folders),
+        needs=given,
+        files=settings.files,
+        machine=settings.machine,
         dep_files=(dep_file,),
     )
 
@@ -194,7 +266,7 @@ def _ending(
     sources: Sequence[str],
     flags: Sequence[str],
 ) -> Action:
-    if target.kind != PROGRAM:
+    if target.kind == STATIC_LIBRARY:
         if tools.ar is None:
             raise Unsupported("vx.toml", f"the library {target.name} without `ar`", "install binutils")
         output = f"{OUT_DIR}/lib{target.name}.a"
@@ -213,15 +285,25 @@ def _ending(
     has_cxx = any(one.endswith(CXX_ENDINGS) for one in sources) and tools.cxx is not None
     linker = tools.cxx if has_cxx and tools.cxx is not None else tools.cc
     language = "cc" if has_cxx else "c"
-    output = f"{OUT_DIR}/{target.name}"
+    name = _file_of(target)
+    output = f"{OUT_DIR}/{name}"
     dep_file = f"{OUT_DIR}/{target.name}.link.d"
     needs = (*objects, *libraries)
-    words = (*target.link_flags, *flags)
+    shared = any(one.path.endswith(".so") for one in libraries)
+    script = target.version_script
+    words = (
+        *(("-shared", f"-Wl,-soname,{name}") if target.kind == SHARED_LIBRARY else ()),
+        *((f"-Wl,--version-script={script}",) if script else ()),
+        # Built beside each other, so found beside each other.
+        *(("-Wl,-rpath,$ORIGIN",) if shared else ()),
+        *target.link_flags,
+        *flags,
+    )
     link = tools.link(linker, language, words)
     tell = (f"{link.told_by}{dep_file}",) if link.told_by else ()
     return Action(
-        id=f"{target.name} program",
-        title=f"{target.name} (program)",
+        id=f"{target.name} {'program' if target.kind == PROGRAM else 'shared library'}",
+        title=f"{target.name} (program)" if target.kind == PROGRAM else name,
         tool=linker,
         kind="step",
         arguments=("-o", output, *(one.path for one in needs), *words, *tell),
@@ -232,13 +314,14 @@ def _ending(
         },
         outputs=(output,),
         env=tools.env,
+        sources=Tree("", (script,)) if script else None,
         needs=needs,
         dep_files=(dep_file,) if tell else (),
         tells=bool(tell),
         libraries=(*link_search.folders_named(words), *link.folders),
         files=tuple(link_search.files_named(words)),
         machine=link.files,
-        places={output: target.name},
+        places={output: name},
     )
 
 

@@ -134,7 +134,14 @@ class Tools:
             triple,
             *_asked_once(chains),
             search_variables(env),
+            lambda name: self._program(name, env),
         )
+
+    def _program(self, name: str, env: Mapping[str, str]) -> Tool | None:
+        path = find(name, env)
+        if path is None:
+            return None
+        return Tool(path, self._digests.digest(path) or "", name)
 
     def _cc(self, env: Mapping[str, str], does: str, asked: str = "") -> tuple[Tool, Chain]:
         named = asked or env.get("CC", "cc")
