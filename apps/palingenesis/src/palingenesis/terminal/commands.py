@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NoReturn
 
-from daemonry import load_config
+from daemonry import load_config, open_regular
 from daemonry.cli import kit
 from palingenesis.agents.known import configured
 from palingenesis.agents.profile import Profile
@@ -176,7 +176,7 @@ def _detach_streams(log: str, kept: set[int]) -> None:
     import signal
 
     nothing = os.open(os.devnull, os.O_RDWR)
-    written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    written = open_regular(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for fd, source in ((0, nothing), (1, written), (2, written)):
         os.dup2(source, fd)
     os.close(nothing)

@@ -66,7 +66,7 @@ class Window:
         return True
 
 
-class Shown(Protocol):
+class Windowed(Protocol):
     """The terminal, as its windows need it."""
 
     def drawn(self) -> bytes:
@@ -90,7 +90,7 @@ class Windows:
         shown: the terminal.
     """
 
-    def __init__(self, listener: socket.socket, shown: Shown) -> None:
+    def __init__(self, listener: socket.socket, shown: Windowed) -> None:
         self._listener = listener
         self._shown = shown
         self._window: Window | None = None

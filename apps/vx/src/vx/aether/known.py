@@ -9,12 +9,12 @@ costs the same after a restart.  A file that is damaged, or another version's, i
 from __future__ import annotations
 
 import logging
-import os
 import time
 from typing import Final
 
 import msgspec
 
+from daemonry import write_atomically
 from vx import __version__, digests, home
 from vx.aether import memory
 from vx.file_digests import FileDigests, Told
@@ -74,11 +74,7 @@ class Known:
             return
         self._written, self._written_s = known, time.monotonic()
         data = msgspec.json.encode(_Content(__version__, self._digests.told(), probes, self._store.told()))
-        aside = f"{self._path}.new"
         try:
-            fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            with open(fd, "wb") as file:
-                file.write(digests.of_bytes(data).encode() + b"\n" + data)
-            os.rename(aside, self._path)
+            write_atomically(self._path, digests.of_bytes(data).encode() + b"\n" + data, durable=False)
         except OSError as error:
             logger.warning("%s is not written: %s", self._path, error.strerror)

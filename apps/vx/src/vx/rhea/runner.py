@@ -261,7 +261,7 @@ def _write_trace(watcher: sandbox.Watcher, path: str) -> None:
     watcher.join(_TRACE_TIMEOUT_S)
     opened = None if watcher.is_alive() else watcher.opened()
     if opened is not None:
-        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+        with open(path, "x", encoding="utf-8", errors="surrogateescape") as file:
             file.write("\0".join(opened))
 
 

@@ -21,6 +21,7 @@ import stat
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from daemonry import open_regular
 from vx.interfaces import BLOB_TIME_S, Input
 
 COPY_BYTES: Final = 1 << 20
@@ -236,8 +237,8 @@ class Scratch:
             found = os.lstat(path)
             if not stat.S_ISREG(found.st_mode) or found.st_size > _MAX_MARKED_BYTES:
                 continue
-            with open(path, "rb") as file:
-                data = file.read()
+            with open(open_regular(path), "rb") as file:
+                data = file.read(_MAX_MARKED_BYTES)
             if self.root.encode() in data and b"\0" not in data:
                 # Another file: the one that is there may be a link to somebody else's, or read-only.
                 os.unlink(path)
@@ -260,7 +261,7 @@ class Scratch:
     def opened(self) -> list[str] | None:
         """Return the files elsewhere that the job opened, absolute; None where that is not known."""
         try:
-            with open(self.trace, encoding="utf-8", errors="surrogateescape") as file:
+            with open(open_regular(self.trace), encoding="utf-8", errors="surrogateescape") as file:
                 return [one for one in file.read().split("\0") if one]
         except OSError:
             return None
