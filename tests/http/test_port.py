@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daemonry.limits import HTTP_PORT_MOST, WRONG_TOKEN_DELAY_S
+from daemonry.limits import HTTP_PORT_MOST, HTTP_REQUEST_S, WRONG_TOKEN_DELAY_S
 from daemonry.testing import wait_until
 
 
@@ -91,7 +91,7 @@ def test_connections_without_a_token_make_room(seen):
     idle = [socket.create_connection(address) for _ in range(HTTP_PORT_MOST + 20)]
     try:
         assert seen.get("/v1/status", port=True, headers=bearer).status == 200
-        idle[0].settimeout(10)
+        idle[0].settimeout(HTTP_REQUEST_S / 2)  # after that one it would have to go anyway
         assert idle[0].recv(1) == b""
     finally:
         for sock in idle:
@@ -122,3 +122,34 @@ def test_the_token_goes_with_the_daemon_and_an_upgrade_keeps_the_port(sandbox, s
     assert seen.token != token
     sandbox.daemonry("stop", "seen")
     assert not Path(seen.place.http_token_path).exists()
+
+
+def test_an_upgrade_ends_a_stream_of_events_at_once(seen):
+    """Its client is to follow the process that is the daemon now, not the one that ends."""
+    stream = seen.events()
+    pid = next(iter(stream))[1]["pid"]
+    began_s = time.monotonic()
+    assert seen.sandbox.daemonry("upgrade", "seen").code == 0
+    assert stream.until(lambda one: one[0] == "end")[1]["error"] == "org.daemonry.Control.Draining"
+    assert time.monotonic() - began_s < 8
+    stream.close()
+    again = seen.events()
+    assert next(iter(again))[1]["pid"] != pid
+    again.close()
+
+
+def test_the_port_passes_on_while_the_old_process_still_serves_a_call(seen_with):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        number = free.getsockname()[1]
+    seen = seen_with(f'daemon = Daemon("seen", http=Http(port={number}))')
+    head = "POST /v1/call/org.example.tries/Nap HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\n"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(seen.path)
+        sock.sendall(f'{head}Content-Length: 15\r\n\r\n{{"seconds": 30}}'.encode())
+        running = lambda: "daemonry_calls_running 1.0" in seen.get("/metrics").body.decode()  # noqa: E731
+        wait_until(running, what="the call to run")
+        old = seen.instance.record().identity
+        assert seen.sandbox.daemonry("upgrade", "seen").code == 0
+        wait_until(lambda: "http" in seen.get("/v1/status").json, 5, what="the port of the new process")
+    wait_until(lambda: not old.alive(), what="the end of the old process")

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from socket import socket as UserSocket
 from typing import TYPE_CHECKING, Any, Final
 
+from daemonry.errors import Draining
 from daemonry.limits import HTTP_LAST_REPLY_S
+from daemonry.service.server.dispatch import DRAINING
 
 if TYPE_CHECKING:
     from daemonry.errors import CallFailed
@@ -133,7 +135,14 @@ class HttpConnection:
             pass  # a client that does not read does not keep the daemon
 
     def retire(self) -> None:
-        """Take no further request; one that is being answered is answered to its end."""
+        """Take no further request; one that is being answered is answered to its end.
+
+        A stream of the control plane has none, and ends now: its client finds the next process.
+        """
+        if self.controls and self._streams:
+            self.ending = Draining(DRAINING, {"begun": True})
+            for task in list(self._streams):
+                task.cancel()
         if self._shut_down is not None:
             self._shut_down()
         else:

@@ -25,7 +25,6 @@ JSON: Final = "application/json"
 _ECHO_CHARS: Final = 60
 # Below it a float is exactly the integer that it looks like.
 _EXACT: Final = 2**53
-_LEAST: Final = -(2**63)
 _MOST: Final = 2**63 - 1
 _TRUE: Final = frozenset({"1", "true", "yes"})
 _FALSE: Final = frozenset({"", "0", "false", "no"})
@@ -122,7 +121,7 @@ def _whole(value: Any) -> Any:
     Raises:
         Problem: an integer has more than 64 bits, which no reply could carry either.
     """
-    if type(value) is int and not _LEAST <= value <= _MOST:
+    if type(value) is int and abs(value) > _MOST:
         raise Problem(400, "The body has an integer of more than 64 bits.")
     if type(value) is float and value.is_integer() and abs(value) < _EXACT:
         return int(value)

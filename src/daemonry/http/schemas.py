@@ -9,14 +9,20 @@ from typing import Any, Final
 
 from daemonry.wire import idl
 
+# What a reply can carry, in either direction from 0.
+_MOST: Final = 2**63 - 1
 _BASIC: Final[dict[idl.Basic, dict[str, Any]]] = {
     idl.Basic.BOOL: {"type": "boolean"},
-    idl.Basic.INT: {"type": "integer", "format": "int64", "minimum": -(2**63), "maximum": 2**63 - 1},
+    idl.Basic.INT: {"type": "integer", "format": "int64", "minimum": -_MOST, "maximum": _MOST},
     idl.Basic.FLOAT: {"type": "number"},
     idl.Basic.STRING: {"type": "string"},
     idl.Basic.OBJECT: {"type": "object"},
     idl.Basic.ANY: {},
 }
+
+
+# Its strings, each with `{}` under it.
+_STRING_SET: Final = idl.Map(idl.Struct())
 
 
 def component_name(interface: str, name: str) -> str:
@@ -32,6 +38,8 @@ def of_type(kind: idl.Type, interface: str) -> dict[str, Any]:
         return {"$ref": f"#/components/schemas/{component_name(interface, kind.name)}"}
     if isinstance(kind, idl.Array):
         return {"type": "array", "items": of_type(kind.element, interface)}
+    if kind == _STRING_SET:
+        return {"type": "object", "additionalProperties": {"type": "object", "maxProperties": 0}}
     if isinstance(kind, idl.Map):
         return {"type": "object", "additionalProperties": of_type(kind.element, interface)}
     if isinstance(kind, idl.Optional):

@@ -23,7 +23,7 @@ function showState(status, actions) {
   at("state").dataset.state = state;
   actions.show(state);
   if (status.uptime_secs != null) began = Date.now() / 1000 - status.uptime_secs;
-  facts = [`version ${status.version ?? "?"}`, `pid ${status.pid ?? "?"}`];
+  facts = ["version", "pid"].filter((name) => status[name] != null).map((name) => `${name} ${status[name]}`);
   for (const [name, value] of Object.entries(status)) {
     if (!SHOWN_ELSEWHERE.has(name) && ["string", "number", "boolean"].includes(typeof value)) facts.push(`${name} ${value}`);
   }

@@ -1,0 +1,40 @@
+"""Types of the interface language as JSON Schema."""
+
+import pytest
+
+from daemonry.http.schemas import of_struct, of_type
+from daemonry.wire import idl
+
+INT, TEXT = idl.Basic.INT, idl.Basic.STRING
+
+
+@pytest.mark.parametrize(
+    ("kind", "schema"),
+    [
+        (TEXT, {"type": "string"}),
+        (idl.Array(TEXT), {"type": "array", "items": {"type": "string"}}),
+        (idl.Optional(TEXT), {"anyOf": [{"type": "string"}, {"type": "null"}]}),
+        (idl.Enum(("a", "b")), {"type": "string", "enum": ["a", "b"]}),
+        (idl.Named("Job"), {"$ref": "#/components/schemas/org.x.Job"}),
+        (idl.Map(TEXT), {"type": "object", "additionalProperties": {"type": "string"}}),
+        (
+            idl.Map(idl.Struct()),
+            {"type": "object", "additionalProperties": {"type": "object", "maxProperties": 0}},
+        ),
+    ],
+)
+def test_each_type_has_its_schema(kind, schema):
+    assert of_type(kind, "org.x") == schema
+
+
+def test_integers_are_those_that_a_reply_can_carry():
+    schema = of_type(INT, "org.x")
+    assert (schema["minimum"], schema["maximum"]) == (-(2**63) + 1, 2**63 - 1)
+
+
+def test_what_may_be_left_out_is_not_required_and_a_closed_object_has_nothing_else():
+    struct = idl.Struct((idl.Field("a", TEXT), idl.Field("b", idl.Optional(TEXT), "Why.")))
+    schema = of_struct(struct, "org.x", closed=True)
+    assert schema["required"] == ["a"]
+    assert schema["additionalProperties"] is False
+    assert schema["properties"]["b"]["description"] == "Why."
