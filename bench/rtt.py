@@ -102,6 +102,39 @@ def contenders() -> list[Contender]:
     ]
 
 
+# The other shapes of a call, on one connection: by name, the class of our clients and of the peer's.
+SHAPES = {
+    "two arguments": ("Arguments", ""),
+    "`async def`": ("Awaited", ""),
+    "`async def`, two arguments": ("AwaitedArguments", ""),
+    "`async def` that waits": ("Later", ""),
+    "a list of 20 Structs": ("Rows", "Rows"),
+    "an item of a stream": ("Stream", ""),
+    "1 KiB of text, there and back": ("Kib1", "Kib1"),
+    "64 KiB of text, there and back": ("Kib64", "Kib64"),
+    "1 MiB of text, there and back": ("Mib1", "Mib1"),
+    "10,000 integers, there and back": ("Numbers", "Numbers"),
+}
+# What a shape is to be at most, in calls of the C program.
+SHAPE_TARGETS = {
+    "two arguments": 2.1,
+    "a list of 20 Structs": 3.0,
+    "an item of a stream": 0.6,
+}
+
+
+def shapes() -> list[Contender]:
+    """Return the rows of the second table."""
+    rows = []
+    for name, (ours, peer) in SHAPES.items():
+        rows.append(Contender(name, "ours", ours))
+        if peer:
+            rows.append(Contender(f"{MP}, {name}", "mp_connection", peer))
+    for row in rows:
+        row.missing = {column: "" for column in COLUMNS if column != ONE}
+    return rows
+
+
 # --- the environment --------------------------------------------------------------------------
 
 
@@ -286,11 +319,54 @@ def table(rows: list[Contender]) -> Iterator[str]:
         yield f"| {row.title} | {' | '.join(cells)} |"
 
 
+def shape_table(rows: list[Contender], others: list[Contender]) -> Iterator[str]:
+    """Yield the lines of the second table."""
+    by_title = {row.title: row for row in (*rows, *others)}
+    floor_us = by_title[C].median(ONE, "p50_us")
+    yield "| one connection | p50 us | x C | mp / it | client us | server us |"
+    yield "| --- |" + " ---: |" * 5
+    for name in (TYPED, *SHAPES):
+        row, peer = by_title[name], by_title.get(MP if name == TYPED else f"{MP}, {name}")
+        one_us = row.median(ONE, "p50_us")
+        peer_us = None if peer is None else peer.median(ONE, "p50_us")
+        cells = [
+            _shown(one_us, 1),
+            _shown(_ratio(one_us, floor_us), 2),
+            _shown(_ratio(peer_us, one_us), 2),
+            _shown(row.median(ONE, "client_us"), 1),
+            _shown(row.median(ONE, "server_us"), 1),
+        ]
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def shape_verdicts(rows: list[Contender], others: list[Contender]) -> Iterator[str]:
+    """Yield a line for each target of the second table."""
+    by_title = {row.title: row for row in (*rows, *others)}
+
+    def us(title: str) -> float | None:
+        return by_title[title].median(ONE, "p50_us")
+
+    targets = [(f"{name}, times C", us(name), us(C), most) for name, most in SHAPE_TARGETS.items()]
+    targets.append(("`async def` that does not wait, times the `def`", us("`async def`"), us(TYPED), 1.1))
+    targets += [
+        (f"{name}, times multiprocessing", us(name), us(f"{MP}, {name}"), 1.0)
+        for name, (_, peer) in SHAPES.items()
+        if peer
+    ]
+    for what, mine, theirs, most in targets:
+        found = _ratio(mine, theirs)
+        if found is None:
+            yield f"{what}: not measured"
+        else:
+            yield f"{what}: {found:.2f}, target <= {most}: {'met' if found <= most else 'NOT MET'}"
+
+
 def footnotes(rows: list[Contender]) -> Iterator[str]:
     """Yield a line for each number that is missing."""
     for row in rows:
         for column, why in row.missing.items():
-            yield f"{row.title}, {NAMES[column]}: {why}"
+            if why:
+                yield f"{row.title}, {NAMES[column]}: {why}"
 
 
 def _ratio(above: float | None, below: float | None) -> float | None:
@@ -360,19 +436,23 @@ def main() -> int:
     rounds = max(options.rounds, FEWEST_ROUNDS)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # and clean up
     rows = _chosen(contenders(), options.only)
+    others = shapes()
     try:
         with ExitStack() as stack:
             here = stack.enter_context(workshop(options.env and options.env.absolute()))
             pinned = pin()
-            bring_up(here, stack, rows)
-            measure(here, rows, rounds, options.seconds)
+            bring_up(here, stack, [*rows, *others])
+            measure(here, [*rows, *others], rounds, options.seconds)
     except Failed as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     print(f"{machine()}; medians of {rounds} interleaved rounds, {options.seconds:g} s each, {pinned}")
-    print("\n".join(("", *table(rows), "", *footnotes(rows), *verdicts(rows))))
+    tables = (*table(rows), "", *shape_table(rows, others), "")
+    notes = (*footnotes([*rows, *others]), *verdicts(rows), *shape_verdicts(rows, others))
+    print("\n".join(("", *tables, *notes)))
     # Without a compiler there is no floor, which is no fault of ours.
-    return 1 if any((row.trouble or row.missing) and row.title != C for row in rows) else 0
+    failed = any((row.trouble or any(row.missing.values())) and row.title != C for row in (*rows, *others))
+    return 1 if failed else 0
 
 
 def _chosen(rows: list[Contender], only: str | None) -> list[Contender]:

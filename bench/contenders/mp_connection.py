@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from multiprocessing import connection
 
-from question import answer
+from question import NUMBERS, ROWS, answer
 
 
 def serve(path: str) -> None:
@@ -22,8 +22,12 @@ def _converse(peer: connection.Connection) -> None:
                 asked = peer.recv()
             except EOFError:
                 return
-            assert asked == "status"
-            peer.send(answer())
+            if asked == "status":
+                peer.send(answer())
+            elif asked[0] == "echo":
+                peer.send(asked[1])
+            else:
+                peer.send([answer() for _ in range(asked[1])])
 
 
 class Client:
@@ -40,3 +44,49 @@ class Client:
     def close(self) -> None:
         """End the connection."""
         self._peer.close()
+
+
+class _Shape(Client):
+    """Asks for something else than the status."""
+
+    asked: tuple[str, object]
+
+    def call(self) -> object:
+        """Ask, and wait for the answer."""
+        self._peer.send(self.asked)
+        return self._peer.recv()
+
+    def check(self, reply: object) -> bool:
+        """Whether a reply is the right one."""
+        what, given = self.asked
+        return reply == given if what == "echo" else reply == [answer()] * ROWS
+
+
+class Rows(_Shape):
+    """A list of answers."""
+
+    asked = ("rows", ROWS)
+
+
+class Kib1(_Shape):
+    """1 KiB of text, there and back."""
+
+    asked = ("echo", "x" * (1 << 10))
+
+
+class Kib64(_Shape):
+    """64 KiB of text, there and back."""
+
+    asked = ("echo", "x" * (64 << 10))
+
+
+class Mib1(_Shape):
+    """1 MiB of text, there and back."""
+
+    asked = ("echo", "x" * (1 << 20))
+
+
+class Numbers(_Shape):
+    """10,000 integers, there and back."""
+
+    asked = ("echo", list(range(NUMBERS)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -36,6 +37,40 @@ class Bench(Interface, name="org.example.bench"):
             saves_count=question.SAVES_COUNT,
             total_resumes=question.TOTAL_RESUMES,
         )
+
+    def status_of(self, session: str, saves: int) -> Status:
+        """Return how a session is."""
+        return Status(question.STATE, question.UPTIME_SECS, session, saves, question.TOTAL_RESUMES)
+
+    async def status_async(self) -> Status:
+        """Return how the daemon is, by a handler that could wait, and does not."""
+        return self.status()
+
+    async def status_of_async(self, session: str, saves: int) -> Status:
+        """Return how a session is, by a handler that could wait, and does not."""
+        return self.status_of(session, saves)
+
+    async def status_later(self) -> Status:
+        """Return how the daemon is, a turn of the loop later."""
+        await asyncio.sleep(0)
+        return self.status()
+
+    def rows(self, count: int) -> list[Status]:
+        """Return a list of answers."""
+        return [self.status() for _ in range(count)]
+
+    def echo(self, text: str) -> str:
+        """Return what was given."""
+        return text
+
+    def numbers(self, numbers: list[int]) -> list[int]:
+        """Return what was given."""
+        return numbers
+
+    async def items(self, count: int) -> AsyncIterator[int]:
+        """Yield as many numbers."""
+        for number in range(count):
+            yield number
 
 
 def serve(path: str) -> None:
@@ -81,6 +116,109 @@ class Typed:
     def close(self) -> None:
         """End the connection."""
         self._client.close()
+
+
+class Arguments(Typed):
+    """A call with two arguments."""
+
+    def call(self) -> Status:
+        """Ask, and wait for the answer."""
+        return self._bench.status_of(question.CURRENT_SESSION, question.SAVES_COUNT)
+
+
+class Awaited(Typed):
+    """A call whose handler is `async def`."""
+
+    def call(self) -> Status:
+        """Ask, and wait for the answer."""
+        return asked(self._bench.status_async())
+
+
+class AwaitedArguments(Typed):
+    """A call with two arguments, whose handler is `async def`."""
+
+    def call(self) -> Status:
+        """Ask, and wait for the answer."""
+        return asked(self._bench.status_of_async(question.CURRENT_SESSION, question.SAVES_COUNT))
+
+
+class Later(Typed):
+    """A call whose handler waits."""
+
+    def call(self) -> Status:
+        """Ask, and wait for the answer."""
+        return asked(self._bench.status_later())
+
+
+class Rows(Typed):
+    """A list of answers."""
+
+    def call(self) -> list[Status]:
+        """Ask, and wait for the answer."""
+        return self._bench.rows(question.ROWS)
+
+    def check(self, reply: list[Status]) -> bool:
+        """Whether a reply is the right one."""
+        return [msgspec.to_builtins(one) for one in reply] == [question.answer()] * question.ROWS
+
+
+class Stream(Typed):
+    """A stream; what is measured is one item of it."""
+
+    PARTS = question.ITEMS
+
+    def call(self) -> list[int]:
+        """Ask, and take all items."""
+        return list(asked(self._bench.items(question.ITEMS)))
+
+    def check(self, reply: list[int]) -> bool:
+        """Whether a reply is the right one."""
+        return reply == list(range(question.ITEMS))
+
+
+class Kib1(Typed):
+    """1 KiB of text, there and back."""
+
+    text = "x" * (1 << 10)
+
+    def call(self) -> str:
+        """Ask, and wait for the answer."""
+        return self._bench.echo(self.text)
+
+    def check(self, reply: str) -> bool:
+        """Whether a reply is the right one."""
+        return reply == self.text
+
+
+class Kib64(Kib1):
+    """64 KiB of text, there and back."""
+
+    text = "x" * (64 << 10)
+
+
+class Mib1(Kib1):
+    """1 MiB of text, there and back."""
+
+    text = "x" * (1 << 20)
+
+
+class Numbers(Typed):
+    """10,000 integers, there and back."""
+
+    given = list(range(question.NUMBERS))  # noqa: RUF012  # nobody changes it
+
+    def call(self) -> list[int]:
+        """Ask, and wait for the answer."""
+        return self._bench.numbers(self.given)
+
+    def check(self, reply: list[int]) -> bool:
+        """Whether a reply is the right one."""
+        return reply == self.given
+
+
+def asked(reply: Any) -> Any:
+    """Return a blocking proxy's result, which type checkers take for a coroutine."""
+    return reply
 
 
 class Async:

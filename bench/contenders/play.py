@@ -7,7 +7,7 @@ Owns how the load is made, the same for all: up to `PROCESSES` processes, forked
 with the connections shared out among them, one thread (or task, for an asyncio client) for each.
 Every connection makes one call before the time runs.  Prints one line of JSON:
 
-    calls       how many were answered
+    calls       how many were answered; of a client whose calls have parts, such as a stream, how many parts
     seconds     how long the slowest process took
     p50_us      the median time of a call, in microseconds
     client_us   CPU time of the clients per call, in microseconds
@@ -86,7 +86,7 @@ class Turn:
 
     def _ready(self) -> Any:
         client = self.client(self.path)
-        _check(client.call())
+        _check(client, client.call())
         return client
 
     def _call(self, client: Any, end_ns: int, times: Times) -> None:
@@ -115,7 +115,7 @@ class Turn:
     ) -> tuple[float, float]:
         clients = [await self.client.connect(self.path) for _ in range(connections)]
         for client in clients:
-            _check(await client.call())
+            _check(client, await client.call())
         wait()
         began = time.perf_counter(), time.process_time()
         end_ns = time.perf_counter_ns() + int(self.seconds * 1e9)
@@ -137,7 +137,11 @@ class Turn:
             at_ns = then_ns
 
 
-def _check(reply: Any) -> None:
+def _check(client: Any, reply: Any) -> None:
+    if hasattr(client, "check"):
+        if not client.check(reply):
+            raise SystemExit(f"another answer came back: {reply!r}"[:200])
+        return
     told = (
         {name: getattr(reply, name) for name in question.answer()}
         if hasattr(reply, question.FIRST_FIELD)
@@ -181,13 +185,14 @@ def load(client: Any, path: str, per_call: bool, connections: int, seconds: floa
     for one in found:
         if "error" in one:
             raise SystemExit(one["error"])
-    calls = sum(one["calls"] for one in found)
+    parts = getattr(client, "PARTS", 1)
+    calls = sum(one["calls"] for one in found) * parts
     print(
         json.dumps(
             {
                 "calls": calls,
                 "seconds": max(one["seconds"] for one in found),
-                "p50_us": statistics.mean(one["p50_us"] for one in found),
+                "p50_us": statistics.mean(one["p50_us"] for one in found) / parts,
                 "client_us": sum(one["cpu_s"] for one in found) / calls * 1e6,
                 "server_us": None if before_s is None else (after_s - before_s) / calls * 1e6,
             }

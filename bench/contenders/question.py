@@ -11,6 +11,10 @@ SAVES_COUNT: Final = 17
 TOTAL_RESUMES: Final = 3
 
 METHOD: Final = "org.example.bench.Status"
+# The other shapes of a call: how many answers in a list, items of a stream, integers.
+ROWS: Final = 20
+ITEMS: Final = 100
+NUMBERS: Final = 10_000
 # What a reply that is an object has, and one that is a mapping has not.
 FIRST_FIELD: Final = "state"
 

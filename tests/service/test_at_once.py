@@ -107,6 +107,35 @@ class Once(Interface, name=NAME, errors=(Odd,)):
     async def awaited(self) -> int:
         return 8
 
+    async def waited(self, n: int, turns: int = 1) -> Point:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return Point(n)
+
+    async def async_breaks(self, behind: int = 0) -> int:
+        for _ in range(behind):
+            await asyncio.sleep(0)
+        raise Odd(n=behind)
+
+    async def cancels_itself(self, behind: int = 0) -> int:
+        for _ in range(behind):
+            await asyncio.sleep(0)
+        asyncio.current_task().cancel()
+        await asyncio.sleep(0)
+        return 1
+
+    async def wrong_later(self) -> Point:
+        return None  # type: ignore[return-value]
+
+    def rows(self, count: int = 2) -> list[Point]:
+        return [Point(n, 0.5) for n in range(count)]
+
+    def numbers(self, last: int = 3) -> list[int]:
+        return [1, last]
+
+    def sum(self, numbers: list[int]) -> int:
+        return sum(numbers)
+
 
 def call(name, parameters="{}", more="", interface=NAME):
     return f'{{"method":"{interface}.{name}","parameters":{parameters}{more}}}\0'.encode()
@@ -119,6 +148,18 @@ def xs(count):
 CALLS = [
     *(call(name) for name in ("Count", "Nothing", "Breaks", "Wrong", "Unsendable", "TooLarge", "Who")),
     *(call(name) for name in ("Later", "LaterNothing", "Awaited", "Nope", "Echo", "MakePoint", "Maybe")),
+    *(call("Waited", f'{{"n":1,"turns":{turns}}}') for turns in (0, 1, 2)),
+    *(call(name, f'{{"behind":{n}}}') for name in ("AsyncBreaks", "CancelsItself") for n in (0, 1)),
+    call("WrongLater"),
+    call("Rows"),
+    call("Rows", '{"count":0}'),
+    call("Numbers"),
+    call("Numbers", '{"last":9223372036854775807}'),
+    call("Numbers", '{"last":9223372036854775808}'),
+    call("Numbers", '{"last":-9223372036854775808}'),
+    call("Sum", '{"numbers":[1,2]}'),
+    call("Sum", '{"numbers":[1,18446744073709551616]}'),
+    call("Sum", '{"numbers":[1,"2"]}'),
     call("Count", '{"n":1}'),
     call("Echo", '{"text":"a:b"}'),
     call("Echo", '{"text":"a","times":3}'),
@@ -218,11 +259,11 @@ def ways(monkeypatch):
     taken = []
     make_ready = Calls._made_ready
 
-    def noted(self, bound, arguments):
-        ready = make_ready(self, bound, arguments)
+    def noted(self, bound):
+        ready = make_ready(self, bound)
 
-        def noted_ready():
-            found = ready()
+        def noted_ready(*arguments):
+            found = ready(*arguments)
             taken.append(found is not None)
             return found
 
@@ -263,6 +304,7 @@ def test_a_whole_frame_is_answered_as_one_in_two_pieces(connected, data):
     "data",
     [
         *(call("Count"), call("Nothing"), call("Maybe"), call("Even", '{"n":2}')),
+        *(call("Awaited"), call("Waited", '{"n":1}'), call("Rows"), call("Sum", '{"numbers":[1]}')),
         *(
             call("Echo", '{"text":"a"}'),
             call("MakePoint", '{"x":1,"y":2.5}'),
@@ -272,7 +314,9 @@ def test_a_whole_frame_is_answered_as_one_in_two_pieces(connected, data):
 )
 def test_plain_calls_go_the_short_way(ways, connected, data):
     """Else nothing of the above would have been compared."""
-    peer, _, _ = connected()
+    before, _, server = connected()
+    before.ask(call("Awaited"))  # from now on a task is in reserve
+    peer, _, _ = connected(server)
     ways.clear()
     assert "error" not in peer.ask(data)
     assert ways == [True]

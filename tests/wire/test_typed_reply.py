@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from daemonry.errors import RemoteProtocolError
 from daemonry.wire import fast_varlink
-from daemonry.wire.typed_reply import reader
+from daemonry.wire.typed_reply import call_reader, reader
 
 
 class Mood(enum.Enum):
@@ -49,8 +49,25 @@ class Renamed(msgspec.Struct, rename={"from_": "from"}):
     from_: str
 
 
+class Lists(msgspec.Struct):
+    rows: list[Flat]
+    counts: list[int]
+    shares: list[float]
+    nested: list[list[int]]
+    tags: list[str] | None
+
+
+class Maps(msgspec.Struct):
+    size: dict[str, int]
+    by_name: dict[str, Inner]
+    deep: dict[str, list[Inner]]
+
+
+FLAT = {"name": "a", "count": 1, "share": 0.5, "on": True, "note": None, "limit": 3}
 FIELDS = {
-    Flat: {"name": "a", "count": 1, "share": 0.5, "on": True, "note": None, "limit": 3},
+    Lists: {"rows": [FLAT, FLAT], "counts": [1, 2], "shares": [0.5], "nested": [[1], []], "tags": ["x"]},
+    Maps: {"size": {"a": 1, "b": 2}, "by_name": {"c": {"count": 3}}, "deep": {"d": [{"count": 4}], "e": []}},
+    Flat: FLAT,
     WithDefaults: {"name": "a", "size": 2, "tags": ["x", "y"], "mood": "bad"},
     Outer: {"inner": {"count": 5}, "name": "a"},
     Renamed: {"from": "here"},
@@ -128,10 +145,43 @@ def test_a_key_twice_does_not_stand_for_one_that_may_be_left_out():
     read = reader(WithDefaults, "")
     assert read(b'{"parameters":{"name":"a","size":1,"tags":[],"tags":[]}}\0') is NotImplemented
     assert read(b'{"parameters":{"name":"a","size":1,"tags":[],"other":""}}\0') is NotImplemented
-    assert read(b'{"parameters":{"name":"a"}}\0') is NotImplemented
+    assert read(b'{"parameters":{"name":"a"}}\0') == WithDefaults("a")
 
 
-@pytest.mark.parametrize("kind", [dict[str, int], list[int], list[Inner], Inner | None, int | str, object])
+ODD_ROWS = [
+    b'{"count":1,"count":2}',
+    b'{"count":1,"other":2}',
+    b'{"count":18446744073709551616}',
+    b'{"count":-9223372036854775809}',
+    b'{"count":"1"}',
+    b"{}",
+]
+
+
+@pytest.mark.parametrize("row", ODD_ROWS)
+def test_what_is_odd_in_a_list_or_a_mapping_is_left_to_the_long_way(row):
+    for kind, around in ((list[Inner], b'[{"count":5},%s]'), (dict[str, Inner], b'{"a":%s,"b":{"count":5}}')):
+        read = reader(kind, "result")
+        common = around % b'{"count":1}'
+        assert read(b'{"parameters":{"result":%s}}\0' % common) is not NotImplemented
+        assert read(b'{"parameters":{"result":%s}}\0' % (around % row)) is NotImplemented
+
+
+def test_a_key_of_a_mapping_that_stands_twice_is_left_to_the_long_way():
+    assert reader(dict[str, int], "result")(b'{"parameters":{"result":{"a":1,"a":2}}}\0') is NotImplemented
+
+
+@pytest.mark.parametrize("number", [-(2**63) - 1, 2**64, 10**400])
+def test_an_integer_beyond_64_bits_in_a_list_is_left_to_the_long_way(number):
+    for kind in (list[int], list[float], list[int | None]):
+        received = b'{"parameters":{"result":[1,%d,3]}}\0' % number
+        assert reader(kind, "result")(received) is NotImplemented
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [list[WithDefaults], dict[int, int], Inner | None, int | str, object, list[object], tuple[int, str]],
+)
 def test_types_whose_keys_cannot_be_counted_are_never_read(kind):
     assert reader(kind, "result")(frame({"result": 1})) is NotImplemented
 
@@ -141,6 +191,17 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.sample
 )
 VALUES = (
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | TEXT | st.lists(TEXT, max_size=2)
+)
+ROWS = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": VALUES,
+        "count": VALUES,
+        "share": VALUES,
+        "on": VALUES,
+        "note": VALUES,
+        "limit": VALUES,
+    },
 )
 PIECES = st.sampled_from(
     [b'"', b":", b'":', b",", b"{", b"}", b"\\", b"\0", b" ", b'"size":1,', b'"name":"b",', b"1", b"null"]
@@ -152,7 +213,7 @@ def test_whatever_comes_both_ways_agree(data):
     kind = data.draw(st.sampled_from(list(FIELDS)))
     fields = dict(FIELDS[kind])
     for name in data.draw(st.lists(st.sampled_from([*fields, "size"]), max_size=3)):
-        fields[name] = data.draw(VALUES)
+        fields[name] = data.draw(VALUES | st.lists(VALUES, max_size=3) | st.lists(ROWS, max_size=3))
     received = json.dumps({"parameters": fields}, ensure_ascii=data.draw(st.booleans())).encode() + b"\0"
     if data.draw(st.booleans()):
         at = data.draw(st.integers(0, len(received)))
@@ -160,3 +221,43 @@ def test_whatever_comes_both_ways_agree(data):
     value = reader(kind, "")(received)
     if value is not NotImplemented:
         assert value == the_long_way(kind, received)
+
+
+class Given(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    name: str
+    size: int = 1
+
+
+CALL = b'{"method":"org.example.kit.Go","parameters":{"name":"a","size":2}}\0'
+
+
+def test_a_common_call_goes_the_short_way():
+    read = call_reader(Given)
+    assert read(CALL) == Given(name="a", size=2)
+    assert read(CALL.replace(b',"size":2', b"")) == Given(name="a")
+
+
+@pytest.mark.parametrize(
+    "received",
+    [
+        b"",
+        CALL[:-1],
+        CALL + CALL,
+        CALL.replace(b"}}", b'},"more":true}'),
+        CALL.replace(b"}}", b'},"more":false}'),
+        CALL.replace(b'"size"', b'"name"'),
+        CALL.replace(b'"size"', b'"other"'),
+        CALL.replace(b'"size":2', b'"size":18446744073709551616'),
+        CALL.replace(b'"a"', b'"\\u0000"'),
+        CALL.replace(b'"name":"a",', b""),
+    ],
+)
+def test_an_odd_call_is_left_to_the_long_way(received):
+    assert call_reader(Given)(received) is NotImplemented
+
+
+def test_calls_of_a_type_that_cannot_be_counted_are_never_read():
+    class Anything(msgspec.Struct):
+        value: object
+
+    assert call_reader(Anything)(b'{"method":"a.b.C","parameters":{"value":1}}\0') is NotImplemented

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from daemonry import errors
 from daemonry.service.server import dispatch
-from daemonry.service.server.dispatch import FAILURES, Bound, Calls, Results
+from daemonry.service.server.dispatch import FAILURES, Bound, Calls
 from daemonry.service.server.failures import FAILED, told_by
+from daemonry.service.server.stepping import Results
 from daemonry.wire.varlink import Call, Reply
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class CallInHand:
 
     def _gone(self, reason: str) -> None:
         if self._context is not None:
-            self._context.gone.set()
+            self._context.leave()
         if self._begun is not None:
             self._calls.tap.cancelled(self._begun, reason)
             self._begun = None

@@ -199,6 +199,7 @@ async def _end(connected: _Connected) -> None:
     state.happened(Happened.STOP_ASKED)
     await drain(connected.configured.request.daemon, state, connected.workload, _no_calls)
     connected.connection.close()
+    connected.configured.calls.stepper.close()
 
 
 async def _no_calls(timeout_s: float) -> list[str]:

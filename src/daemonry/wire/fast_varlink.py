@@ -28,8 +28,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable
-from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Final, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 from msgspec.structs import astuple
@@ -37,7 +36,7 @@ from msgspec.structs import astuple
 from daemonry import faults
 from daemonry.limits import MAX_JSON_DEPTH
 from daemonry.wire import varlink
-from daemonry.wire.field_checks import PLAIN, Check, sendable_as_declared
+from daemonry.wire.field_checks import Check, Unwritable, sendable_as_declared, told_by_form
 from daemonry.wire.varlink import (
     INT_SENT_LIMIT,
     METHOD_HEAD,
@@ -217,12 +216,12 @@ def encode_parameters(parameters: Any) -> bytes:
     kind = type(parameters)
     if kind is Encoded:
         return parameters  # type: ignore[no-any-return]
-    if kind in _objects or _is_object(kind):
-        common = _are_common_values(astuple(parameters), 3)
-    elif kind is dict:
+    if kind is dict:
         if not parameters:
             return b"{}"
         common = _are_common_fields(parameters, 3)
+    elif kind in _objects or _is_object(kind):
+        common = _are_common_values(astuple(parameters), 3)
     elif parameters is None:
         return b"{}"
     else:
@@ -242,38 +241,63 @@ def reply_framer(kind: Any, field: str, check: Callable[[bytes], None]) -> Calla
     """Return what makes last replies that hold a result of one type, with the NUL that ends them.
 
     Args:
-        kind: the type; a plain one, and a Struct of plain fields, is looked at in one step.
+        kind: the type; one of plain values, Structs, lists and mappings is looked at in one step.
         field: the name of the one field that the result is put into; "" where its fields are the reply's.
         check: looks at the parameters of all others as they are sent, and raises NotSendable where they
-            are not of the type.
+            are not of the type, or where an integer whose type is `int` alone is not one that is sent.
 
     Raises, the function:
         NotSendable: as `encode_parameters`, and as `check`.
     """
-    end = PLAIN_TAIL + b"\0"
-    plain = kind if field and kind in PLAIN else None
+    by_walk = _framer_by_walk(field, check)
+    if not field and not isinstance(kind, type):
+        return by_walk  # what may be None, or a mapping
+    if told_by_form(kind, _fields_of):
+        return _framer_by_form(field, check, by_walk)
+    try:
+        return _framer_by_type(field, sendable_as_declared(kind, _fields_of), by_walk)
+    except Unwritable:
+        return by_walk
 
+
+_Framer = Callable[[Any], bytes]
+_REPLY_END = PLAIN_TAIL + b"\0"
+
+
+def _framer_by_walk(field: str, check: Callable[[bytes], None]) -> _Framer:
     def by_walk(result: Any) -> bytes:
-        kind = result.__class__
         if field:
             result = {field: result}
         elif result is None:
             raise faults.NotSendable("there is nothing to reply with")
         encoded = encode_parameters(result)
-        if kind is not plain:
-            check(encoded)
-        return REPLY_HEAD + encoded + end
+        check(encoded)
+        return REPLY_HEAD + encoded + _REPLY_END
 
-    fits = None if field else _fits(kind)
-    if fits is None:
-        return by_walk
+    return by_walk
 
+
+def _framer_by_form(field: str, check: Callable[[bytes], None], by_walk: _Framer) -> _Framer:
+    def by_form(result: Any) -> bytes:
+        try:
+            encoded = _encode({field: result} if field else result)
+            if _BACKSLASH not in encoded or encoded.find(_NUL_ESCAPE) < 0:
+                check(encoded)
+                return REPLY_HEAD + encoded + _REPLY_END
+        except (TypeError, ValueError, RecursionError, faults.NotSendable):
+            pass  # the walk says why
+        return by_walk(result)
+
+    return by_form
+
+
+def _framer_by_type(field: str, fits: Check, by_walk: _Framer) -> _Framer:
     def by_type(result: Any) -> bytes:
         try:
-            if result.__class__ is kind and fits(result):
-                encoded = _encode(result)
-                if _BACKSLASH not in encoded:
-                    return REPLY_HEAD + encoded + end
+            if fits(result):
+                encoded = _encode({field: result} if field else result)
+                if _BACKSLASH not in encoded or encoded.find(_NUL_ESCAPE) < 0:
+                    return REPLY_HEAD + encoded + _REPLY_END
         except (TypeError, ValueError):
             pass  # something of another type, or a lone surrogate
         return by_walk(result)
@@ -281,22 +305,11 @@ def reply_framer(kind: Any, field: str, check: Callable[[bytes], None]) -> Calla
     return by_type
 
 
-def _fits(kind: Any) -> Check | None:
-    """Return what says whether a value of a type can be sent as it is; None if only a walk can tell."""
-    if not (isinstance(kind, type) and _is_object(kind)):
-        return None
-    fields = []
-    for field in msgspec.structs.fields(kind):
-        kinds = {field.type} if isinstance(field.type, type) else set(get_args(field.type))
-        one = kinds - {type(None)}
-        if len(one) != 1 or not one <= PLAIN or (len(kinds) > 1 and not _is_union(field.type)):
-            return None
-        fields.append((field.name, one.pop(), len(kinds) > 1))
-    return sendable_as_declared(fields)
-
-
-def _is_union(hint: Any) -> bool:
-    return get_origin(hint) in (Union, UnionType)
+def _fields_of(kind: type) -> list[tuple[str, Any]]:
+    """Return the fields of a Struct that is an object, for `sendable_as_declared`."""
+    if not _is_object(kind):
+        raise Unwritable
+    return [(field.name, field.type) for field in msgspec.structs.fields(kind)]
 
 
 # Types of Struct that are objects, once found to be; a program replies with a handful.

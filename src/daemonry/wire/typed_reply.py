@@ -1,4 +1,4 @@
-r"""Reads a whole reply straight into the type that a method returns, where that is proved to be right.
+r"""Reads a whole reply or call straight into its method's type, where that is proved to be right.
 
 Owns no rule: what is not proved here in a few looks goes to the codec (`wire.fast_varlink`), which
 takes or refuses it.  So a proxy's call accepts the same replies with the same values, by half the
@@ -14,19 +14,28 @@ and that the envelope has `parameters` and no other key.  What is looked at here
     integers            msgspec takes them of any size where the type does; those of the result are
                         within 64 bits, and so are floats, which may have been written as integers
 
-That can be told of types without lists of numbers and without mappings: Structs and dataclasses of
-plain fields, such Structs within them, and single plain values.
+That can be told of types whose number of keys is fixed, such as Structs and dataclasses of plain fields, and
+such Structs within them; and of lists and mappings, whose value tells how many there are.  A key that may be
+left out is looked for by its name, which is no proof in a list: one object may have it twice, and the next
+not at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from msgspec import inspect
 
-from daemonry.wire.field_checks import Check, numbers_fit
+from daemonry.wire.field_checks import (
+    Check,
+    all_within_64_bits,
+    is_name,
+    within_64_bits,
+    written_check,
+    written_count,
+)
 
 _BACKSLASH = ord("\\")
 _COLON = ord(":")
@@ -35,6 +44,10 @@ _NOTHING = b'{"parameters":{}}\0'
 _DOUBTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError)
 _PLAIN = (inspect.BoolType, inspect.NoneType, inspect.StrType, inspect.BytesType, inspect.EnumType)
 _NUMBERS = (inspect.IntType, inspect.FloatType)
+# Where no digits in a row are as many as those of 2**63, no integer is beyond 64 bits.  This look is a tenth
+# of one at each number.
+_LONG_NUMBER = b"0" * 19
+_DIGITS_ALIKE = bytes.maketrans(b"123456789", b"000000000")
 # Structs within Structs; a type that holds itself has no number of keys.
 _MOST_LEVELS = 4
 
@@ -60,26 +73,49 @@ def reader(kind: Any, field: str) -> Reader:
         return _read_nothing
     try:
         fields = msgspec.defstruct("OneField", [(field, kind)]) if field else kind
-        keys = list(_walk(inspect.type_info(fields), 0))
+        read = _reader(fields, ())
     except (_Unprovable, TypeError):
         return never_proved
-    optional = tuple(f'"{key.name}":'.encode() for key in keys if not key.required)
-    if optional and any("." in key.path for key in keys):
-        return never_proved  # the same name may stand on two levels
-    numbers = [(key.path, key.is_nullable) for key in keys if key.is_number]
-    fit = numbers_fit(numbers)
-    if fit is None:
-        return never_proved
-    read = _reader(fields, 1 + len(keys), fit if numbers else None)
-    if optional:
-        read = _with_all(optional, read)
     return _of_field(field, read) if field else read
 
 
-def _reader(fields: Any, keys: int, fit: Check | None) -> Reader:
-    """Return what reads replies of a type all of whose keys are there, with nothing to loop over."""
-    whole = msgspec.defstruct("Whole", [("parameters", fields)], forbid_unknown_fields=True, gc=False)
+def call_reader(parameters: type[msgspec.Struct]) -> Reader:
+    """Return what reads calls of one method into their parameters.
+
+    It takes bytes that may be one whole call with its NUL, and nothing more, which begins as a call of the
+    method does (`METHOD_HEAD`, its name, `PARAMETERS_HEAD`), and returns a `parameters`, or NotImplemented.
+    """
+    try:
+        return _reader(parameters, (("method", str),))
+    except (_Unprovable, TypeError):
+        return never_proved
+
+
+def _reader(fields: Any, before: tuple[tuple[str, type], ...]) -> Reader:
+    """Return what reads messages with `parameters` of a type, and such fields before them.
+
+    Raises:
+        _Unprovable: nothing can be told of the type in a few looks.
+    """
+    shape = _Shape()
+    shape.of_object(inspect.type_info(fields), "value", 0)
+    if shape.optional and (shape.nests or shape.per_value):
+        raise _Unprovable  # the same name may stand on two levels
+    keys = 1 + len(before) + shape.keys
+    whole = msgspec.defstruct(
+        "Whole", [*before, ("parameters", fields)], forbid_unknown_fields=True, gc=False
+    )
     decode: Callable[[bytes], Any] = msgspec.json.Decoder(whole).decode
+    fit = written_check(shape.numbers) if shape.numbers else None
+    if shape.per_value:
+        return _read_counting(decode, written_count(keys, shape.per_value), fit)
+    if shape.optional:
+        return _read_some(decode, keys, fit, tuple(shape.optional))
+    return _read_fixed(decode, keys, fit)
+
+
+def _read_fixed(decode: Callable[[bytes], Any], keys: int, fit: Check | None) -> Reader:
+    """Return what reads messages of a type all of whose keys are there, with nothing to loop over."""
 
     def read(received: bytes) -> Any:
         # A NUL before the last one is no JSON, and refused as such.
@@ -96,11 +132,36 @@ def _reader(fields: Any, keys: int, fit: Check | None) -> Reader:
     return read
 
 
-def _with_all(optional: tuple[bytes, ...], read: Reader) -> Reader:
-    def read_all(received: bytes) -> Any:
-        return read(received) if all(key in received for key in optional) else NotImplemented
+def _read_some(
+    decode: Callable[[bytes], Any], most: int, fit: Check | None, optional: tuple[bytes, ...]
+) -> Reader:
+    """Return what reads messages of a type some of whose keys may be left out."""
+    by_count = {keys: _read_fixed(decode, keys, fit) for keys in range(most - len(optional), most + 1)}
 
-    return read_all
+    def read(received: bytes) -> Any:
+        return by_count[most - sum(key not in received for key in optional)](received)
+
+    return read
+
+
+def _read_counting(decode: Callable[[bytes], Any], count: Callable[[Any], int], fit: Check | None) -> Reader:
+    """Return what reads messages of a type whose number of keys the value tells."""
+
+    def read(received: bytes) -> Any:
+        try:
+            if received[-1] or _BACKSLASH in received:
+                return NotImplemented
+            value = decode(received[:-1]).parameters
+        except _DOUBTS:
+            return NotImplemented
+        keys = count(value)
+        if received.count(_COLON) != keys and _most_keys(received) != keys:
+            return NotImplemented
+        if fit is None or _LONG_NUMBER not in received.translate(_DIGITS_ALIKE) or fit(value):
+            return value
+        return NotImplemented
+
+    return read
 
 
 def _of_field(field: str, read: Reader) -> Reader:
@@ -120,63 +181,97 @@ def never_proved(_received: bytes) -> Any:
     return NotImplemented
 
 
-class _Key:
-    """One key of a type.
+class _Shape:
+    """What a type's values have to do with keys and numbers.
 
     Attributes:
-        name: as it is sent.
-        path: as it is got from the value.
-        required: whether it is always there.
-        is_nullable: whether it may be null.
-        is_number: whether its value may be a number.
+        keys: how many keys there are in any value.
+        nests: whether there are objects within objects.
+        numbers: conditions on a `value`, as Python: its numbers are within 64 bits.
+        optional: how the keys are written that may be left out.
+        per_value: how many keys there are besides, as Python, told from a `value`.
     """
 
-    __slots__ = ("is_nullable", "is_number", "name", "path", "required")
+    def __init__(self) -> None:
+        self.keys = 0
+        self.nests = False
+        self.numbers: list[str] = []
+        self.optional: list[bytes] = []
+        self.per_value: list[str] = []
 
-    def __init__(self, name: str, path: str, required: bool, is_number: bool, is_nullable: bool) -> None:
-        self.name = name
-        self.path = path
-        self.required = required
-        self.is_number = is_number
-        self.is_nullable = is_nullable
+    def of_object(self, kind: Any, path: str, level: int) -> None:
+        """Note an object.
 
-
-def _walk(kind: Any, level: int, path: str = "") -> Iterator[_Key]:
-    """Yield the keys of an object.
-
-    Raises:
-        _Unprovable: what has no fixed number of them.
-    """
-    if level > _MOST_LEVELS:
-        raise _Unprovable
-    if isinstance(kind, inspect.StructType):
-        if kind.array_like or kind.tag is not None:
+        Raises:
+            _Unprovable: nothing can be told of it.
+        """
+        if level > _MOST_LEVELS:
             raise _Unprovable
-    elif not isinstance(kind, inspect.DataclassType):
-        raise _Unprovable
-    for field in kind.fields:
-        if '"' in field.encode_name or "\\" in field.encode_name or ":" in field.encode_name:
+        if isinstance(kind, inspect.StructType):
+            if kind.array_like or kind.tag is not None:
+                raise _Unprovable
+        elif not isinstance(kind, inspect.DataclassType):
             raise _Unprovable
-        where = f"{path}{field.name}"
-        if isinstance(field.type, (inspect.StructType, inspect.DataclassType)):
+        for field in kind.fields:
+            if '"' in field.encode_name or "\\" in field.encode_name or ":" in field.encode_name:
+                raise _Unprovable
+            if not is_name(field.name):
+                raise _Unprovable
+            self.keys += 1
             if not field.required:
+                self.optional.append(f'"{field.encode_name}":'.encode())
+            self._of_field(field.type, f"{path}.{field.name}", level, required=field.required)
+
+    def _of_field(self, kind: Any, path: str, level: int, *, required: bool) -> None:
+        if isinstance(kind, (inspect.StructType, inspect.DataclassType)):
+            if not required:
                 raise _Unprovable
-            yield _Key(field.encode_name, where, True, False, False)
-            yield from _walk(field.type, level + 1, f"{where}.")
+            self.nests = True
+            self.of_object(kind, path, level + 1)
+        elif isinstance(kind, (inspect.ListType, inspect.VarTupleType)):
+            self._of_each(kind.item_type, path, level)
+        elif isinstance(kind, inspect.DictType):
+            if not isinstance(kind.key_type, inspect.StrType):
+                raise _Unprovable
+            self.per_value.append(f"len({path})")
+            self._of_each(kind.value_type, f"{path}.values()", level)
         else:
-            alternatives = field.type.types if isinstance(field.type, inspect.UnionType) else (field.type,)
-            is_number = any(isinstance(one, _NUMBERS) for one in alternatives)
-            if not all(_has_no_keys(one, beside_number=is_number) for one in alternatives):
-                raise _Unprovable
-            yield _Key(field.encode_name, where, field.required, is_number, len(alternatives) > 1)
+            self._of_single(kind, path)
+
+    def _of_single(self, kind: Any, path: str) -> None:
+        alternatives = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+        alternatives = tuple(one for one in alternatives if not _is_list_without_keys(one))
+        is_number = any(isinstance(one, _NUMBERS) for one in alternatives)
+        allowed = (*_NUMBERS, inspect.NoneType) if is_number else _PLAIN
+        if not all(isinstance(one, allowed) for one in alternatives):
+            raise _Unprovable
+        if is_number:
+            self.numbers.append(within_64_bits(path, optional=len(alternatives) > 1))
+
+    def _of_each(self, kind: Any, path: str, level: int) -> None:
+        """Note the elements of a list, or the values of a mapping."""
+        if isinstance(kind, _NUMBERS) and not path.endswith(")"):
+            self.numbers.append(f"(not {path} or {all_within_64_bits(path)})")
+            return
+        each, name = _Shape(), f"each{level}"
+        if isinstance(kind, (inspect.StructType, inspect.DataclassType)):
+            each.of_object(kind, name, level + 1)
+        else:
+            each._of_field(kind, name, level + 1, required=True)
+        if each.optional:
+            raise _Unprovable  # one object may have it twice, and the next one not at all
+        if each.per_value:
+            counted = " + ".join((str(each.keys), *each.per_value))
+            self.per_value.append(f"sum([{counted} for {name} in {path}])")
+        elif each.keys:
+            self.per_value.append(f"{each.keys} * len({path})")
+        if each.numbers:
+            self.numbers.append(f"all([{' and '.join(each.numbers)} for {name} in {path}])")
 
 
-def _has_no_keys(kind: Any, *, beside_number: bool) -> bool:
-    if beside_number:
-        return isinstance(kind, (*_NUMBERS, inspect.NoneType))
-    if isinstance(kind, (inspect.ListType, inspect.VarTupleType)):
-        return isinstance(kind.item_type, _PLAIN)
-    return isinstance(kind, _PLAIN)
+def _is_list_without_keys(kind: Any) -> bool:
+    """Whether a type is that of lists in which no key and no number stands."""
+    return isinstance(kind, (inspect.ListType, inspect.VarTupleType)) and isinstance(kind.item_type, _PLAIN)
 
 
 def _most_keys(frame: bytes) -> int:

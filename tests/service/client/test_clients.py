@@ -296,12 +296,12 @@ class Interrupted:
         return getattr(self._sock, name)
 
 
-def interrupt_typed_calls(_patched, step, client):
+def interrupt_the_short_way(_patched, step, client):
     stream = client._free[-1].stream
     stream.sock = Interrupted(stream.sock, step)
 
 
-def interrupt_calls(patched, step, _client):
+def interrupt_the_steps(patched, step, _client):
     usual = getattr(Stream, step)
 
     def interrupted(self, *arguments):
@@ -313,15 +313,26 @@ def interrupt_calls(patched, step, _client):
 
 
 @pytest.mark.parametrize("step", ["read", "write"])
-@pytest.mark.parametrize("interrupt", [interrupt_typed_calls, interrupt_calls])
+@pytest.mark.parametrize(
+    ("interrupt", "way"),
+    [
+        (interrupt_the_short_way, "a proxy"),
+        (interrupt_the_short_way, "a name"),
+        (interrupt_the_steps, "a stream"),
+    ],
+)
 def test_a_call_that_was_interrupted_does_not_leave_its_reply_to_the_next(
-    client, proxy, monkeypatch, step, interrupt
+    client, proxy, monkeypatch, step, interrupt, way
 ):
+    given = {"job": {"name": "first"}}
+
     def first():
-        if interrupt is interrupt_typed_calls:
+        if way == "a proxy":
             proxy.start(Job("first"))
+        elif way == "a name":
+            client.call(f"{NAME}.Start", given)
         else:
-            client.call(f"{NAME}.Start", {"job": {"name": "first"}})
+            list(client.stream(f"{NAME}.Start", given))
 
     with monkeypatch.context() as patched:
         interrupt(patched, step, client)
@@ -753,3 +764,33 @@ def test_call_errors_know_their_fields():
     copy = pickle.loads(pickle.dumps(Busy(job="a")))
     assert (copy.job, copy.parameters) == ("a", {"job": "a", "since_s": 0.0, "note": None})
     assert msgspec.to_builtins(copy.parameters)
+
+
+def test_a_client_prints_what_its_connections_do(jobs):
+    endpoint = jobs.endpoint
+    with Client.connect(endpoint) as client:
+        where = client.peer
+        assert repr(client) == f"<Client of {where}: 1 connections, 0 in a call, 0 waiting>"
+        counting = client.stream(f"{NAME}.Count", {"to": 3})
+        next(counting)
+        assert repr(client) == f"<Client of {where}: 1 connections, 1 in a call, 0 waiting>"
+        counting.close()
+    assert repr(client) == f"<Client of {where}: closed>"
+
+
+def test_an_asyncio_client_and_a_pool_print_what_their_connections_do(jobs):
+    endpoint = jobs.endpoint
+
+    async def run():
+        async with await AsyncClient.connect(endpoint) as client:
+            calls = [asyncio.create_task(client.call(f"{NAME}.Slow", {"delay_s": 0.01})) for _ in range(2)]
+            await asyncio.sleep(0)
+            assert repr(client) == f"<AsyncClient of {client.peer}: 1 connections, 1 in a call, 1 waiting>"
+            await asyncio.gather(*calls)
+        assert "closed" in repr(client)
+        async with Pool(endpoint, most=3) as pool:
+            await pool.call(f"{NAME}.Slow", {"delay_s": 0})
+            assert repr(pool) == f"<Pool of {pool._target}: 1 free connections of at most 3>"
+        assert "closed" in repr(pool)
+
+    asyncio.run(run())

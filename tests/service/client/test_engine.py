@@ -301,6 +301,17 @@ def test_a_call_that_was_not_begun_is_made_the_whole_way():
     assert typed(PlayedLine(), None, ("write", None), ("read", REPLY)) == {"n": 1}
 
 
+def test_a_call_by_name_takes_a_whole_reply_that_is_no_error():
+    named = engine.Named(CALL.method, False, fast_varlink)
+    assert named.frame({"n": 1}) == b'{"method":"org.example.kit.Go","parameters":{"n":1}}\0'
+    assert named.frame({"n": "x" * engine.MAX_FRAME_BYTES}) is None
+    assert named.read(REPLY) == {"n": 1}
+    error = b'{"parameters":{},"error":"org.example.kit.Busy"}\0'
+    for other in (b"", REPLY[:-1], REPLY + REPLY, MORE, error, b"{}}\0"):
+        assert named.read(other) is NotImplemented
+    assert named.plain({"n": 1}) == named.result({"n": 1}) == {"n": 1}
+
+
 # --- streams, one-way calls, upgrades -------------------------------------------------------------
 
 

@@ -8,11 +8,14 @@ import subprocess
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from math import inf
 
 import pytest
 
 from daemonry import CallError, Context, Interface, errors, method
+from daemonry.service.server import running_call
 from daemonry.service.server.bounds import Bounds
+from daemonry.service.server.outbox import Outbox
 from daemonry.testing import wait_until
 
 NAME = "org.example.kit"
@@ -264,6 +267,20 @@ def test_a_result_is_passed_on_while_the_next_one_is_awaited(kit, client):
     assert next(stream) == {"result": 1}
     stream.close()
     assert kit.ended.wait(10)
+
+
+@pytest.mark.parametrize(("together_s", "most"), [(inf, 5), (-1.0, 100)])
+def test_results_that_are_there_at_once_leave_together_for_a_while(client, monkeypatch, together_s, most):
+    """A system call for each takes longer than to make it; a generator that computes long holds none back."""
+    writes = []
+    write = Outbox.write
+    monkeypatch.setattr(running_call, "TOGETHER_S", together_s)
+    monkeypatch.setattr(Outbox, "write", lambda self: (writes.append(len(self)), write(self))[1])
+    found = list(client.stream(f"{NAME}.Count", {"to": 50}))
+    assert found == [{"result": n} for n in range(50)]
+    sent = [count for count in writes if count]
+    assert len(sent) <= most
+    assert together_s > 0 or len(sent) >= 50
 
 
 @pytest.mark.parametrize("to", [0, 1, 2])

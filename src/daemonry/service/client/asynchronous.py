@@ -35,12 +35,14 @@ from daemonry.service.client.engine import (
     WRITE,
     Begun,
     Engine,
+    Named,
     connect_time_s,
     first_deadline,
 )
 from daemonry.transport.ancillary import Fd, close_all
 from daemonry.transport.connect import connect
 from daemonry.transport.endpoint import SSH, TCP, Endpoint
+from daemonry.wire import fast_varlink
 from daemonry.wire.varlink import Call
 
 if TYPE_CHECKING:
@@ -212,13 +214,16 @@ class AsyncClient(AsyncDriver):
 
         A call that is cancelled ends the connection: its reply would be taken for the next one's.
         """
-        line, deadline = self._line(), Deadline(timeout_s)
-        steps = self._answered(line, Call(method, parameters), deadline, idempotent=idempotent)
-        fields: dict[str, Any] = (await self._in_turn(line, steps, deadline)).parameters
+        named = Named(method, idempotent, fast_varlink)
+        fields: dict[str, Any] = await self.call_typed(named, parameters, named.frame(parameters), timeout_s)
         return fields
 
     async def call_typed(
-        self, converter: Converter, given: Mapping[str, Any], frame: bytes | None, timeout_s: float
+        self,
+        converter: Converter | Named,
+        given: Mapping[str, Any] | None,
+        frame: bytes | None,
+        timeout_s: float,
     ) -> Any:
         """Call a method as a proxy does and return its result; as the blocking client's."""
         line = self._lines[0]
@@ -233,23 +238,24 @@ class AsyncClient(AsyncDriver):
             talk = line.talk
             if talk.at_rest and line.arrivals is None and frame is not None:
                 talk.at_rest = False  # until the reply is here, whatever happens between
-                begun = Begun(frame)
+                sent, received, failure = 0, None, None
                 try:
                     sent = line.sock.send(frame)
-                    begun.rest = frame[sent:]
-                    if not begun.rest:
-                        received = begun.received = await line.wait(deadline)
-                        result = converter.read(received)
-                        if result is not NotImplemented:
-                            talk.at_rest = True
-                            return result
+                    if sent == len(frame):
+                        received = await line.wait(deadline)
                 except errors.IpcError as error:
-                    begun.failure = error
+                    failure = error
                 except BlockingIOError:
                     pass  # there is no room for it now
                 except OSError as error:
-                    begun.failure = errors.ConnectionLost(self.peer, "maybe")
-                    begun.failure.__cause__ = error
+                    failure = errors.ConnectionLost(self.peer, "maybe")
+                    failure.__cause__ = error
+                if received is not None:
+                    result = converter.read(received)
+                    if result is not NotImplemented:
+                        talk.at_rest = True
+                        return result
+                begun, failure = Begun(frame[sent:], received, failure), None
             return await self._perform(line, self._typed(line, converter, given, begun, deadline))
         finally:
             line.give_turn()

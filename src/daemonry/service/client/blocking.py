@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from _socket import MSG_DONTWAIT
 from _thread import get_ident
+from _weakref import ref
 
 from daemonry import faults
 from daemonry.clock import Deadline, monotonic, sleep
 from daemonry.limits import CONNECT_TIMEOUT_S, MAX_CLIENT_CONNECTIONS, READ_BYTES
+from daemonry.process.forks import not_for_children
 from daemonry.service.client.engine import (
     CALL_TIMEOUT_S,
     DELIVER,
@@ -26,12 +28,13 @@ from daemonry.service.client.engine import (
     SLEEP,
     WRITE,
     Engine,
+    Named,
     connect_time_s,
     first_deadline,
     time_left_s,
 )
-from daemonry.service.client.link import Link
-from daemonry.service.client.turns import Turns
+from daemonry.service.client.link import Link, codec
+from daemonry.service.client.turns import Turns, Waiting
 from daemonry.transport.connect import connect
 from daemonry.transport.endpoint import Endpoint
 from daemonry.transport.stream import Stream
@@ -56,7 +59,7 @@ class Driver(Engine):
     Args: as `Client`.
     """
 
-    __slots__ = ("_free", "_turns", "_waiting")
+    __slots__ = ("__weakref__", "_first", "_free", "_made_turns", "_waiting")
 
     def __init__(
         self,
@@ -70,11 +73,29 @@ class Driver(Engine):
         self._endpoint = endpoint
         self._reconnect_by = reconnect
         self._whom: str | Endpoint = endpoint or "" if stream is None else stream.whom
-        self._turns = turns = Turns(self._whom, 0 if endpoint is None else MAX_CLIENT_CONNECTIONS)
-        self._free = turns.free
-        self._waiting = turns.waiting
+        self._free: list[Link] = []
+        self._waiting: list[Waiting] = []
+        # Most clients have one connection and make one call: what shares out connections is made for others.
+        self._made_turns: list[Turns] = []
+        self._first: ref[Link] | None = None
         if stream is not None:
-            turns.begin(stream)
+            link = Link(stream.whom, stream)
+            self._first = ref(link)
+            self._free.append(link)
+        not_for_children(self)
+
+    @property
+    def _turns(self) -> Turns:
+        made = self._made_turns
+        if not made:
+            most = 0 if self._endpoint is None else MAX_CLIENT_CONNECTIONS
+            first = None if self._first is None else self._first()
+            made.append(Turns(self._whom, most, self._free, self._waiting, first))
+        return made[0]  # of two threads that make one at once, both get the first
+
+    def drop_in_child(self) -> None:
+        """Forget all connections: they are the parent's."""
+        self._turns.drop_in_child()
 
     @property
     def closed(self) -> bool:
@@ -87,7 +108,14 @@ class Driver(Engine):
         A call that another thread has under way fails with `ClientClosed`.
         """
         self._closed = True
-        self._turns.close()
+        try:
+            link = self._free.pop()
+        except IndexError:
+            link = None
+        if link is not None:
+            link.disconnect()
+        if link is None or self._made_turns:
+            self._turns.close()
 
     def __repr__(self) -> str:
         lines = sum(link.is_open for link in self._turns.live())
@@ -211,25 +239,16 @@ class Client(Driver):
                 on the only connection; nothing was sent.
             RemoteProtocolError: what came back is not Varlink.
         """
-        deadline = Deadline(timeout_s)
-        try:
-            link = self._free.pop()
-        except IndexError:
-            link = self._take(deadline)
-        try:
-            steps = self._answered(link, Call(method, parameters), deadline, idempotent=idempotent)
-            reply = self._perform(link, steps)
-        finally:  # `_put_back`, written out
-            if not link.talk.at_rest:
-                link.finish()
-            self._free.append(link)
-            if self._waiting or self._closed:
-                self._settle()
-        fields: dict[str, Any] = reply.parameters
+        named = Named(method, idempotent, codec())
+        fields: dict[str, Any] = self.call_typed(named, parameters, named.frame(parameters), timeout_s)
         return fields
 
     def call_typed(  # the short way is written out: it is what each call costs
-        self, converter: Converter, given: Mapping[str, Any], frame: bytes | None, timeout_s: float
+        self,
+        converter: Converter | Named,
+        given: Mapping[str, Any] | None,
+        frame: bytes | None,
+        timeout_s: float,
     ) -> Any:
         """Call a method as a proxy does and return its result; raises as `call`.
 
@@ -269,10 +288,10 @@ class Client(Driver):
                         talk.at_rest = True
                         return result
                 begun = link.begun(frame, sent, received, failure, timeout_s)
+                failure = None  # whose trace knows this frame
             steps = self._typed(link, converter, given, begun, _since(began_s, timeout_s))
             return self._perform(link, steps)
         finally:  # `_put_back`, written out
-            failure = None  # whose trace knows this frame
             if not link.talk.at_rest:
                 link.finish()
             self._free.append(link)

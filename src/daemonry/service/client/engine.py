@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from daemonry.service.client.retry import Attempts
     from daemonry.transport.ancillary import Fd
     from daemonry.transport.endpoint import Endpoint
+    from daemonry.wire.connection import Codec
     from daemonry.wire.varlink import AnyReply
 
     Result = TypeVar("Result")
@@ -156,6 +157,50 @@ class Begun:
         self.failure = failure
 
 
+class Named:
+    """A method that is called by its name, with plain values: what `Converter` is for a proxy's.
+
+    Args:
+        full_name: its name on the wire.
+        idempotent: as `Client.call`.
+        codec: makes frames of messages.
+    """
+
+    __slots__ = ("_codec", "full_name", "idempotent")
+
+    def __init__(self, full_name: str, idempotent: bool, codec: Codec) -> None:
+        self.full_name = full_name
+        self.idempotent = idempotent
+        self._codec = codec
+
+    def frame(self, parameters: Mapping[str, Any] | None) -> bytes | None:
+        """Return the call as it is sent, with its NUL; None for one that is too long.
+
+        Raises:
+            NotSendable: the parameters have no form.
+        """
+        frame = self._codec.encode_call(Call(self.full_name, parameters))
+        return frame + b"\0" if len(frame) <= MAX_FRAME_BYTES else None
+
+    def read(self, received: bytes) -> Any:
+        """Return the fields of a reply that is whole and no error; NotImplemented for all else."""
+        if received.find(b"\0") != len(received) - 1:
+            return NotImplemented
+        try:
+            reply = self._codec.decode_reply(received[:-1])
+        except faults.RemoteProtocolError:
+            return NotImplemented
+        return NotImplemented if reply.error is not None or reply.continues else reply.parameters
+
+    def plain(self, given: Any) -> Any:
+        """Return the parameters."""
+        return given
+
+    def result(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields."""
+        return fields
+
+
 class Engine:
     """What both clients decide; each is a subclass with a driver.
 
@@ -199,8 +244,8 @@ class Engine:
     def _typed(
         self,
         line: Line,
-        converter: Converter,
-        given: Mapping[str, Any],
+        converter: Converter | Named,
+        given: Mapping[str, Any] | None,
         begun: Begun | None,
         deadline: Deadline,
     ) -> Steps[Any]:
@@ -216,7 +261,7 @@ class Engine:
                 if result is not NotImplemented:
                     line.talk.at_rest = True
                     return result
-        call = Call(converter.full_name, converter.plain(given))
+        call = Call(converter.full_name, converter.plain(given or {}))
         reply = yield from self._answered(line, call, deadline, idempotent=converter.idempotent, begun=begun)
         return converter.result(reply.parameters)
 
@@ -296,10 +341,13 @@ class Engine:
     ) -> Steps[None]:
         """Make a call that gives several replies, and deliver the fields of each."""
         yield from self._sent(line, call, deadline, fds)
+        deliver = Step(DELIVER, _NEVER)
         continues = True
         while continues:
             try:
-                reply = yield from self._reply(line, deadline)
+                reply = self._next(line, deadline)
+                if reply is None:
+                    reply = yield from self._reply(line, deadline)
             except faults.ConnectionLost as error:
                 raise self._named(line, error) from error.__cause__
             deadline = Deadline(idle_s)
@@ -308,7 +356,8 @@ class Engine:
                 raise failed(reply)
             # A stream that ends without knowing its last reply beforehand ends with an empty one.
             if continues or reply.parameters:
-                yield Step(DELIVER, _NEVER, reply.parameters)
+                deliver.value = reply.parameters
+                yield deliver
 
     def _upgraded(self, line: Line, call: Call, deadline: Deadline) -> Steps[tuple[dict[str, Any], Any]]:
         """Make a call whose connection is another protocol's behind its reply, and hand that over."""
@@ -387,19 +436,24 @@ class Engine:
         Raises:
             As `Client.call`; the connection is closed then.
         """
-        talk = line.talk
+        while (reply := self._next(line, deadline)) is None:
+            try:
+                line.talk.receive((yield Step(READ, deadline)))
+            except faults.IpcError as error:
+                raise self._not_read(line, error, deadline) from error
+        return reply
+
+    def _next(self, line: Line, deadline: Deadline) -> AnyReply | None:
+        """As `_reply`, of what was read; None where more has to be."""
         if line.received:
             line.drop_received()
+        start = line.mark()
         try:
-            while True:
-                start = line.mark()
-                reply = talk.next_reply()
-                if reply is not None:
-                    break
-                talk.receive((yield Step(READ, deadline)))
+            reply = line.talk.next_reply()
         except faults.IpcError as error:
             raise self._not_read(line, error, deadline) from error
-        line.collect(start)
+        if reply is not None:
+            line.collect(start)
         return reply
 
     def _not_written(

@@ -80,14 +80,14 @@ class Link(Line):
         self._guard = RLock()
         self.fd_stream: FdStream | None = None
         self.stream = _Unconnected(whom) if stream is None else stream
-        self.talk = Conversation(_codec, whom)
+        self.talk = Conversation(codec, whom)
         if stream is None:
             self.talk.at_rest = False
 
     def connect(self, stream: Stream) -> None:
         """Go on over a new connection."""
         self.stream = stream
-        self.talk = Conversation(_codec, stream.whom)
+        self.talk = Conversation(codec, stream.whom)
         self.fd_stream = None
         self.inherited = False
 
@@ -222,7 +222,8 @@ class UpgradedStream(Stream):
         return early
 
 
-def _codec() -> Codec:
+def codec() -> Codec:
+    """Return what makes frames of messages: the fast one where msgspec is loaded already."""
     return _fast_codec() if "msgspec" in sys.modules else varlink
 
 

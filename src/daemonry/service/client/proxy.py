@@ -53,6 +53,8 @@ class Converter:
 
     __slots__ = (
         "_by_keyword",
+        "_by_place",
+        "_by_place_count",
         "_head",
         "_method",
         "_own_name",
@@ -94,6 +96,11 @@ class Converter:
         self._positional = tuple(_sent_name(one) for one in own if one.kind is not one.KEYWORD_ONLY)
         self._by_keyword = {one.name: _sent_name(one) for one in own if one.kind is not one.POSITIONAL_ONLY}
         self._required = frozenset(_sent_name(one) for one in own if one.default is one.empty)
+        # All of them by place, written out: most calls are made so.
+        fits = self._required <= set(self._positional)
+        self._by_place_count = len(self._positional) if fits else -1
+        items = ", ".join(f"{name!r}: args[{place}]" for place, name in enumerate(self._positional))
+        self._by_place: Callable[[tuple[Any, ...]], dict[str, Any]] = eval(f"lambda args: {{{items}}}", {})  # noqa: S307  # of the signature's own names
 
     @property
     def passes_fds(self) -> bool:
@@ -106,6 +113,8 @@ class Converter:
         Raises:
             TypeError: they do not fit the method.
         """
+        if not kwargs and len(args) == self._by_place_count:
+            return self._by_place(args)
         if not args and not kwargs and not self._required:
             return {}
         if len(args) > len(self._positional):

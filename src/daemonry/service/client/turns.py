@@ -22,20 +22,18 @@ from _thread import allocate_lock, get_ident
 from _weakref import ref
 
 from daemonry import faults
-from daemonry.process.forks import not_for_children
 from daemonry.service.client.link import Link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from daemonry.clock import Deadline
     from daemonry.transport.endpoint import Endpoint
-    from daemonry.transport.stream import Stream
 
 # Who waits looks this often, in seconds, whether a place became free without anybody telling.
 _LOOK_S = 1.0
 
 
-class _Waiting:
+class Waiting:
     """A call that waits for its turn.
 
     Attributes:
@@ -57,6 +55,9 @@ class Turns:
     Args:
         whom: who is at the other end.
         most: how many there may be beside those of streams; 0 if none can be made.
+        free: as the attribute.
+        waiting: as the attribute.
+        first: the connection that there is already; None for none.
 
     Attributes:
         free: those that no call has; the one that was used last is taken first.
@@ -64,22 +65,19 @@ class Turns:
         inherited: whether those that were there are the parent process's.
     """
 
-    __slots__ = ("__weakref__", "_live", "_most", "_whom", "free", "inherited", "waiting")
+    __slots__ = ("_live", "_most", "_whom", "free", "inherited", "waiting")
 
-    def __init__(self, whom: str | Endpoint, most: int) -> None:
+    def __init__(
+        self, whom: str | Endpoint, most: int, free: list[Link], waiting: list[Waiting], first: Link | None
+    ) -> None:
         self._whom = whom
         self._most = most
         self._live: set[ref[Link]] = set()
-        self.free: list[Link] = []
-        self.waiting: list[_Waiting] = []
+        self.free = free
+        self.waiting = waiting
         self.inherited = False
-        not_for_children(self)
-
-    def begin(self, stream: Stream) -> None:
-        """Have a first connection, which is free."""
-        link = Link(stream.whom, stream)
-        self._live.add(ref(link, self._live.discard))
-        self.free.append(link)
+        if first is not None:
+            self.add(first)
 
     def add(self, link: Link) -> None:
         """Count a connection among this client's; once more is not an error."""
@@ -134,7 +132,7 @@ class Turns:
 
     def _wait(self, deadline: Deadline) -> Link | None:
         """Wait for a turn, for a while; return what it gave."""
-        mine = _Waiting()
+        mine = Waiting()
         self.waiting.append(mine)
         try:
             self.settle()  # one that was put back before we were seen to wait
@@ -149,7 +147,7 @@ class Turns:
             self._leave(mine)
         return mine.link
 
-    def _leave(self, mine: _Waiting) -> None:
+    def _leave(self, mine: Waiting) -> None:
         """Wait no more; if a connection is being given at this moment, it is there behind this."""
         try:
             self.waiting.remove(mine)

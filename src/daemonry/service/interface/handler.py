@@ -23,21 +23,36 @@ class Context:
     """One call, seen from its handler.
 
     Attributes:
-        gone: set when the caller is gone; for handlers in threads.  An async one is cancelled.
         method: the full name that was called.
         more: whether the caller takes several replies.
         oneway: whether the caller takes none.
         peer: who calls.
     """
 
-    __slots__ = ("gone", "method", "more", "oneway", "peer")
+    __slots__ = ("_events", "_has_left", "method", "more", "oneway", "peer")
 
     def __init__(self, method: str, peer: Peer, *, more: bool = False, oneway: bool = False) -> None:
         self.method = method
         self.peer = peer
         self.more = more
         self.oneway = oneway
-        self.gone = threading.Event()
+        self._events: list[threading.Event] = []  # one for who asks: to make it takes longer than a call
+        self._has_left = False
+
+    @property
+    def gone(self) -> threading.Event:
+        """Set when the caller is gone; for handlers in threads.  An async one is cancelled."""
+        if not self._events:
+            self._events.append(threading.Event())  # of two threads that ask at once, both get the first
+            if self._has_left:  # looked at behind the append; `leave` looks at the events last
+                self._events[0].set()
+        return self._events[0]
+
+    def leave(self) -> None:
+        """Note that the caller is gone; for who serves the call."""
+        self._has_left = True
+        for event in self._events:
+            event.set()
 
 
 class Upgrade(Generic[Value]):

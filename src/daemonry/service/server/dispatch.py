@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+import types
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import asdict
 
 from daemonry import errors
 from daemonry.service.interface.declare import Described, Interface, Method, described, place_of
@@ -21,11 +23,13 @@ from daemonry.service.interface.handler import Context
 from daemonry.service.server import reply_check
 from daemonry.service.server.failures import Failures
 from daemonry.service.server.slow_calls import Stopwatch
+from daemonry.service.server.stepping import Stepper, Suspended
 from daemonry.service.server.tap import Tap
 from daemonry.spelling import nearest
 from daemonry.transport.ancillary import Fd
 from daemonry.transport.credentials import Peer
 from daemonry.wire import fast_varlink, varlink
+from daemonry.wire.typed_reply import call_reader, never_proved
 from daemonry.wire.varlink import (
     MAX_FRAME_BYTES,
     METHOD_HEAD,
@@ -55,9 +59,14 @@ _EMPTY_REPLY = REPLY_HEAD + b"{}" + _END
 
 # What a handler may raise, and the caller is told; a handler that exits does not end the daemon.
 FAILURES: Final = (Exception, SystemExit)
+# With what a coroutine ends that is cancelled, or cancels itself.
+_ENDS: Final = (*FAILURES, asyncio.CancelledError)
 
 Gate = Callable[[], errors.CallFailed | None]
 Ready = Callable[[], "bytes | Ran | None"]
+# Makes a call with arguments by keyword, or with none.
+Answer = Callable[..., "bytes | Ran | None"]
+_NO_ARGUMENTS: Final[Mapping[str, Any]] = {}
 
 
 class Bound:
@@ -70,7 +79,10 @@ class Bound:
         method: the interface's method.
         open: whether it is answered also while the daemon is paused, ending or overloaded.
         reads: whether it is answered also while the daemon is paused, since it changes nothing.
-        at_once: whether it is done when its function returns, and needs to know nothing of the call.
+        at_once: whether it may be done when its function returns, or takes its first step, and needs to
+            know nothing of the call.
+        read: makes a frame that calls it, with its NUL, the `parameters`, or NotImplemented where only
+            `arguments` can tell.
         frame: makes what such a function returned the reply as it is sent; raises NotSendable for what
             only `reply` can judge.
         where: the interface it belongs to.
@@ -86,6 +98,7 @@ class Bound:
         "kind",
         "method",
         "open",
+        "read",
         "reads",
         "where",
     )
@@ -105,7 +118,10 @@ class Bound:
         else:
             self.kind = "thread" if method.marks.blocking else "plain"
         needs_more = method.context or method.takes_fds or method.upgrades
-        self.at_once = self.kind == "plain" and self._plain_reply and not needs_more
+        self.at_once = self.kind in ("plain", "async") and self._plain_reply and not needs_more
+        self.read: Callable[[bytes], Any] = never_proved
+        if self.at_once and method.names and method.read_parameters is None:
+            self.read = call_reader(method.parameters)
         self._check: reply_check.Check = _nothing_to_check
         if method.reply is not _NONE:
             self._check = reply_check.checker(method.reply, method.reply_field)
@@ -134,7 +150,7 @@ class Bound:
                 fields = msgspec.convert(parameters, method.parameters)
         except msgspec.ValidationError as error:
             raise _invalid(error) from None
-        arguments = {name: getattr(fields, name) for name in method.names}
+        arguments = asdict(fields)
         if method.context:
             arguments[method.context] = context
         return arguments
@@ -150,6 +166,12 @@ class Bound:
             if result is not None:
                 raise reply_check.Misfit(f"expected `None`, got `{type(result).__name__}`")
             return Reply(None, continues)
+        if self._plain_reply:
+            try:
+                framed = self.frame(result)
+                return Reply(fast_varlink.Encoded(framed[len(REPLY_HEAD) : -len(_END)]), continues)
+            except errors.LocalProtocolError:
+                pass  # what follows says why
         fds = [] if fds is None else fds
         if not self._plain_reply:
             result = self._with_care(result, fds)
@@ -205,7 +227,7 @@ class Ran:
     Attributes:
         bound: the method.
         error: what it raised; None for nothing.
-        result: what it returned.
+        result: what it returned; the `Suspended` coroutine of one that waits.
     """
 
     __slots__ = ("bound", "error", "result")
@@ -248,6 +270,7 @@ class Calls:
         ready: what answers a frame that calls a method at once and gives it nothing; see
             `answer_at_once`, which looks here first, as may who counts function calls.
         tap: tells watchers of calls; told by whoever runs them.
+        stepper: begins coroutines; closed by who serves.
         takes_fds: whether any method takes descriptors.
     """
 
@@ -265,13 +288,14 @@ class Calls:
         self.begun = 0
         self.slow_call_s: float | None = None
         self.tap = Tap()
+        self.stepper = Stepper()
         self.takes_fds = False
         self._interfaces: dict[str, Described] = {}
         self._methods: dict[str, Bound] = {}
         self.most_bytes = MAX_FRAME_BYTES
         self.ready: dict[bytes, Ready] = {}
-        # Those that answer at once, by how a frame that calls them begins.
-        self._at_once: dict[bytes, Bound] = {}
+        # Those that answer at once, by how a frame that calls them begins, and what makes such a call.
+        self._at_once: dict[bytes, tuple[Bound, Answer]] = {}
 
     @property
     def interfaces(self) -> dict[str, Described]:
@@ -295,9 +319,10 @@ class Calls:
             self.takes_fds |= method.takes_fds
             if bound.at_once:
                 head = METHOD_HEAD + bound.full_name.encode() + PARAMETERS_HEAD
-                self._at_once[head] = bound
+                answer = self._made_ready(bound)
+                self._at_once[head] = bound, answer
                 if not method.names:
-                    self.ready[head + b"{}" + _END] = self._made_ready(bound, {})
+                    self.ready[head + b"{}" + _END] = answer
 
     def answer_at_once(self, data: bytes) -> bytes | Ran | None:
         """Answer `data` if it is one call, whole, of a method that is done as its function returns.
@@ -312,21 +337,27 @@ class Calls:
         ready = self.ready.get(data)
         if ready is not None:
             return ready()
-        end_of_name = data.find(PARAMETERS_HEAD)
-        bound = self._at_once.get(data[: end_of_name + len(PARAMETERS_HEAD)])
-        if bound is None:
+        found = self._at_once.get(data[: data.find(PARAMETERS_HEAD) + len(PARAMETERS_HEAD)])
+        if found is None:
             return None
-        arguments = self._arguments_at_once(bound, data)
-        return None if arguments is None else self._made_ready(bound, arguments)()
+        bound, answer = found
+        try:
+            fields = bound.read(data)
+        except Exception:  # noqa: BLE001  # a type's own __post_init__ may raise anything
+            return None
+        arguments = _arguments_at_once(bound, data) if fields is NotImplemented else asdict(fields)
+        return None if arguments is None else answer(arguments)
 
-    def _made_ready(self, bound: Bound, arguments: dict[str, Any]) -> Ready:
-        """Return what makes one call, with all that is known beforehand at hand."""
+    def _made_ready(self, bound: Bound) -> Answer:
+        """Return what makes calls of a method, with all that is known beforehand at hand."""
+        if bound.kind == "async":
+            return self._made_stepped(bound)
         gate, watchers, function, frame, is_open, reads = (
             *(self._gate, self.tap.watchers),
             *(bound.function, bound.frame, bound.open, bound.reads),
         )
 
-        def ready() -> bytes | Ran | None:
+        def ready(arguments: Mapping[str, Any] = _NO_ARGUMENTS) -> bytes | Ran | None:
             if watchers:
                 return None
             if not is_open:
@@ -346,16 +377,36 @@ class Calls:
 
         return ready
 
-    def _arguments_at_once(self, bound: Bound, data: bytes) -> dict[str, Any] | None:
-        if data.find(b"\0") != len(data) - 1:
-            return None
-        try:
-            call = fast_varlink.decode_call(data[:-1])
-            if call.oneway or call.more or call.upgrade:
+    def _made_stepped(self, bound: Bound) -> Answer:
+        """As `_made_ready`, for a coroutine: its first step is taken, and most end with it."""
+        gate, watchers, stepper = self._gate, self.tap.watchers, self.stepper
+        function, frame, is_open, reads = bound.function, bound.frame, bound.open, bound.reads
+
+        def ready(arguments: Mapping[str, Any] = _NO_ARGUMENTS) -> bytes | Ran | None:
+            if watchers or not stepper.is_ready():
                 return None
-            return bound.arguments(call, None)
-        except Exception:  # noqa: BLE001  # a type's own __post_init__ may raise anything
-            return None
+            if not is_open:
+                if self.running >= self._most_running:
+                    return None
+                closed = gate()
+                if closed is not None and not (reads and isinstance(closed, errors.Paused)):
+                    return None
+                self.begun += 1
+            try:
+                result = function(**arguments)
+                if type(result) is types.CoroutineType:
+                    result = stepper.begin(result)
+            except _ENDS as error:
+                return Ran(bound, None, error)
+            if type(result) is Suspended:
+                return Ran(bound, result)
+            try:
+                reply = frame(result)
+            except errors.LocalProtocolError:
+                return Ran(bound, result)
+            return reply if len(reply) <= self.most_bytes else Ran(bound, result)
+
+        return ready
 
     def stopwatch(self, bound: Bound) -> Stopwatch | None:
         """Return what measures a call of a method; None where calls are not measured."""
@@ -407,6 +458,18 @@ class Calls:
         )
 
 
+def _arguments_at_once(bound: Bound, data: bytes) -> dict[str, Any] | None:
+    if data.find(b"\0") != len(data) - 1:
+        return None
+    try:
+        call = fast_varlink.decode_call(data[:-1])
+        if call.oneway or call.more or call.upgrade:
+            return None
+        return bound.arguments(call, None)
+    except Exception:  # noqa: BLE001  # a type's own __post_init__ may raise anything
+        return None
+
+
 def _nearest(name: str, known: dict[str, Any]) -> dict[str, str]:
     """Return what the sender may have meant, as a field of the error."""
     near = nearest(name, known)
@@ -421,83 +484,3 @@ def context_of(call: AnyCall, peer: Peer) -> Context:
 def refusal(raised: errors.CallFailed) -> Reply:
     """Return the reply for a call that was not begun."""
     return Reply(raised.parameters, error=raised.error)
-
-
-class Results:
-    """What a stream's generator gives, one after the other, with a look ahead that never waits.
-
-    The protocol wants the last reply marked.  A result is passed on as soon as it is there: whether
-    it is the last is known only if the generator goes on to its next result, or its end, at once.
-    """
-
-    __slots__ = ("_begun", "_generator", "_waiting_for")
-
-    def __init__(self, generator: AsyncIterator[Any]) -> None:
-        self._generator = generator
-        self._begun: Awaitable[Any] | None = None
-        self._waiting_for: Any = None
-
-    async def next(self) -> Any:
-        """Return the next result.
-
-        Raises:
-            StopAsyncIteration: there is none.
-        """
-        begun = self._begun
-        if begun is None:
-            return await self._generator.__anext__()
-        self._begun = None
-        return await _Continued(begun, self._waiting_for)
-
-    def ahead(self) -> tuple[Any, ...] | None:
-        """Let the generator go on until it waits: None; until its next result: that; until its end: ()."""
-        step = self._generator.__anext__()
-        try:
-            self._waiting_for = step.__await__().send(None)
-        except StopIteration as ended:
-            return (ended.value,)
-        except StopAsyncIteration:
-            return ()
-        self._begun = step
-        return None
-
-    async def close(self) -> None:
-        """End the generator where it is; what it does at its end is waited for."""
-        begun = self._begun
-        if begun is not None:
-            self._begun = None
-            try:
-                await _Continued(begun, self._waiting_for, asyncio.CancelledError())
-            except (asyncio.CancelledError, StopAsyncIteration):
-                pass
-        aclose = getattr(self._generator, "aclose", None)
-        if aclose is not None:
-            await aclose()
-
-
-class _Continued:
-    """An awaitable that was begun by hand and goes on in a task."""
-
-    __slots__ = ("_error", "_step", "_waiting_for")
-
-    def __init__(self, step: Awaitable[Any], waiting_for: Any, error: BaseException | None = None) -> None:
-        self._step = step
-        self._waiting_for = waiting_for
-        self._error = error
-
-    def __await__(self) -> Any:
-        begun = self._step.__await__()
-        waiting_for = self._waiting_for
-        sent: Any = None
-        error = self._error
-        try:
-            if error is not None:
-                waiting_for, error = begun.throw(error), None
-            while True:
-                try:
-                    sent, error = (yield waiting_for), None
-                except BaseException as raised:  # noqa: BLE001  # a cancellation belongs to the generator
-                    error = raised
-                waiting_for = begun.throw(error) if error is not None else begun.send(sent)
-        except StopIteration as ended:
-            return ended.value

@@ -8,6 +8,7 @@ the program, such as a type's `__post_init__`.
     Struct, dataclass, TypedDict     a Struct with their fields that takes no others
     set[str]                         an object with `{}` under each string
     X | None, or with a default      may be absent or null
+    int                              of 64 bits, as all that is sent
     Fd                               the index of a descriptor that goes with the reply, each one once
     anything else                    itself
 """
@@ -25,12 +26,14 @@ import msgspec
 from daemonry.errors import NotSendable
 from daemonry.service.interface.schema import bare, is_struct, struct_fields
 from daemonry.transport.ancillary import Fd
+from daemonry.wire.varlink import INT_SENT_LIMIT
 
 Check = Callable[[bytes, int], None]
 
 _ARRAYS = (list, tuple, Sequence)
 _MAPS = (dict, Mapping)
 _SETS = (set, frozenset)
+_SENT_INT = Annotated[int, msgspec.Meta(ge=1 - INT_SENT_LIMIT, le=INT_SENT_LIMIT - 1)]
 
 
 class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
@@ -113,7 +116,8 @@ class _Strict:
             return self._of(kind.__supertype__)
         origin, arguments = get_origin(kind), get_args(kind)
         if origin is Annotated:
-            return Annotated[(self._of(arguments[0]), *arguments[1:])]
+            held = arguments[0] if arguments[0] is int else self._of(arguments[0])  # its bounds are its own
+            return Annotated[(held, *arguments[1:])]
         if origin in (typing.Union, types.UnionType):
             return Optional[self._of(_but_none(arguments))]  # noqa: UP045  # of what may be a name
         if origin in _SETS:
@@ -122,6 +126,8 @@ class _Strict:
             return list[self._of(arguments[0])]  # type: ignore[misc]
         if origin in _MAPS:
             return dict[str, self._of(arguments[1])]  # type: ignore[misc]
+        if kind is int:
+            return _SENT_INT
         return self._struct(kind) if is_struct(kind) else kind
 
     def _struct(self, kind: type) -> Any:

@@ -15,11 +15,13 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from daemonry import errors
+from daemonry.clock import monotonic
 from daemonry.service.interface.handler import Context, Speak, Upgrade
 from daemonry.service.server import dispatch
-from daemonry.service.server.dispatch import FAILURES, Bound, Calls, Results
+from daemonry.service.server.dispatch import FAILURES, Bound, Calls
 from daemonry.service.server.failures import FAILED, told_by
 from daemonry.service.server.reply_check import Misfit
+from daemonry.service.server.stepping import Results, Suspended
 from daemonry.service.server.tap import Begun
 from daemonry.transport.ancillary import Arrivals, Fd, close_all
 from daemonry.transport.credentials import Peer
@@ -29,6 +31,8 @@ logger = logging.getLogger("daemonry.server")
 
 # Replies of a stream in one turn of the loop, so that a quick stream leaves time for the others.
 REPLIES_PER_TURN: Final = 64
+# For how long the results of a stream that are there at once are collected, to leave together.
+TOGETHER_S: Final = 0.001
 
 
 class Connection(Protocol):
@@ -55,8 +59,12 @@ class Connection(Protocol):
     def upgrade(self, speak: Speak) -> None:
         """Be another protocol's once the reply is sent."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether much waits to be sent."""
+
     async def until_drained(self) -> None:
-        """Wait while much waits to be sent."""
+        """Try to send, and wait until nothing waits any more."""
 
     def ended(self, call: RunningCall, failure: BaseException | None) -> None:
         """Go on behind a call that took its time; `failure` is a fault of ours."""
@@ -147,7 +155,7 @@ class RunningCall:
 
     def _cancel(self) -> None:
         if self._context is not None:
-            self._context.gone.set()
+            self._context.leave()
         if self._task is not None:
             self._task.cancel()
 
@@ -170,8 +178,7 @@ class RunningCall:
             self._send(dispatch.refusal(error))
             return
         quick = bound.kind == "plain"
-        needs_context = bound.method.context or not quick
-        context = dispatch.context_of(call, self._connection.peer) if needs_context else None
+        context = dispatch.context_of(call, self._connection.peer) if bound.method.context else None
         try:
             if bound.method.takes_fds:
                 arguments = _arguments_with_fds(bound, call, context, arrivals, start)
@@ -183,10 +190,12 @@ class RunningCall:
         except Exception as error:  # noqa: BLE001  # a type's own __post_init__ may raise anything
             self._fail(bound, error)
             return
+        self._context = context
         if quick:
             self._answer(bound, arguments)
+        elif bound.kind == "async" and self._served.stepper.is_ready():
+            self._step(bound, arguments)
         else:
-            self._context = context
             self._note_lasting(call.method)
             work = self._stream if bound.kind == "stream" else self._await
             self._run(work(bound, arguments))
@@ -194,7 +203,9 @@ class RunningCall:
     def take(self, bound: Bound, result: Any, error: BaseException | None) -> None:
         """Go on with a call whose handler was called already: what it returned, or raised."""
         self.bound = bound
-        if error is not None:
+        if isinstance(error, asyncio.CancelledError):
+            self._cancelled()
+        elif error is not None:
             self._fail(bound, error)
         else:
             self._take_result(bound, result)
@@ -207,8 +218,24 @@ class RunningCall:
             return
         self._take_result(bound, result)
 
+    def _step(self, bound: Bound, arguments: dict[str, Any]) -> None:
+        """Take a coroutine's first step, with which it may be done."""
+        try:
+            result = bound.function(**arguments)
+            if type(result) is types.CoroutineType:
+                result = self._served.stepper.begin(result)
+        except asyncio.CancelledError:
+            self._cancelled()
+        except FAILURES as error:
+            self._fail(bound, error)
+        else:
+            self._take_result(bound, result)
+
     def _take_result(self, bound: Bound, result: Any) -> None:
-        if type(result) is types.CoroutineType:  # a plain function around an async one
+        if type(result) is Suspended:
+            self._note_lasting(bound.full_name)
+            self._watch(result.go_on(lambda rest: self._await_result(bound, rest)))
+        elif type(result) is types.CoroutineType:  # a plain function around an async one
             self._run(self._await_result(bound, result))
         else:
             self._reply(bound, result)
@@ -216,9 +243,12 @@ class RunningCall:
     # --- what takes its time ----------------------------------------------------------------------
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        self._watch(self._loop.create_task(work))
+
+    def _watch(self, task: asyncio.Task[None]) -> None:
         self._served.running += 1
-        self._task = self._loop.create_task(work)
-        self._task.add_done_callback(self._ran)
+        self._task = task
+        task.add_done_callback(self._ran)
 
     def _ran(self, task: asyncio.Task[None]) -> None:
         self._served.running -= 1
@@ -226,16 +256,18 @@ class RunningCall:
         failure = None
         if task.cancelled():
             if not self._connection.is_closed:
-                reason = self._reason
-                if reason is None:
-                    self._note_cancelled(
-                        "the caller is gone" if self._connection.is_gone else "cancelled by the program"
-                    )
-                    reason = errors.Failed(FAILED, {"message": "the call was cancelled"})
-                self._send(dispatch.refusal(reason))
+                self._cancelled()
         else:
             failure = task.exception()
         self._connection.ended(self, failure)
+
+    def _cancelled(self) -> None:
+        reason = self._reason
+        if reason is None:
+            gone = self._connection.is_gone
+            self._note_cancelled("the caller is gone" if gone else "cancelled by the program")
+            reason = errors.Failed(FAILED, {"message": "the call was cancelled"})
+        self._send(dispatch.refusal(reason))
 
     async def _await(self, bound: Bound, arguments: dict[str, Any]) -> None:
         watch = self._served.stopwatch(bound)
@@ -277,6 +309,7 @@ class RunningCall:
     async def _send_all(self, bound: Bound, results: Results) -> None:
         ahead: tuple[Any, ...] | None = None
         count = 0
+        connection = self._connection
         while True:
             if ahead is None:
                 try:
@@ -284,20 +317,28 @@ class RunningCall:
                 except StopAsyncIteration:
                     self._send(Reply())
                     return
+                sent_s = monotonic()
             elif ahead:
                 result = ahead[0]
             else:
                 return
             count += 1
             if count % REPLIES_PER_TURN == 0:
+                connection.write()
                 await asyncio.sleep(0)
-            await self._connection.until_drained()
+                sent_s = monotonic()
+            if connection.is_full:
+                await connection.until_drained()
             try:
                 ahead = results.ahead()
             except FAILURES:
                 self._send_one(bound, result, last=False)
                 raise
             self._send_one(bound, result, last=ahead == ())
+            # Results that are there at once leave together.
+            if not ahead or monotonic() - sent_s > TOGETHER_S:
+                connection.write()
+                sent_s = monotonic()
 
     def _send_one(self, bound: Bound, result: Any, *, last: bool) -> None:
         fds: list[Fd] = []
@@ -310,8 +351,8 @@ class RunningCall:
             # Clients take an empty last reply for the end alone.
             self._send(Reply(None, continues=True))
         if not self._send(reply, fds):
+            self._connection.write()
             raise _AnsweredAlready
-        self._connection.write()
 
     # --- its replies ------------------------------------------------------------------------------
 

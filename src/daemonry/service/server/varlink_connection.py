@@ -256,9 +256,15 @@ class _Accepted:
         self._speak = speak
         self._happened(Happened.UPGRADE)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether much waits to be sent."""
+        return len(self._out) > self._limits.waiting_bytes
+
     async def until_drained(self) -> None:
-        """Wait while much waits to be sent."""
-        if len(self._out) > self._limits.waiting_bytes:
+        """Try to send, and wait until nothing waits any more."""
+        self._out.write()
+        if self._out:
             await self._out.until_sent()
 
     def went_on(self) -> None:

@@ -1,0 +1,233 @@
+"""Steps of coroutines and generators that are taken by hand, before there is a task or beside one.
+
+Owns two things.  `Stepper` takes the first step of a handler's coroutine at once: most handlers are done
+with it, and to make a task for each takes longer than the rest of a call.  `Results` looks one result
+ahead in a stream's generator.
+
+**What a handler sees is what it sees in a task.**  The stepper keeps one task in reserve, which waits.  The
+first step runs as that task's: `asyncio.current_task()` is it, and `asyncio.timeout` and `TaskGroup` ask for
+that.  A coroutine that ends in its first step leaves the reserve as it was.  One that waits goes on in that
+task, to which its cancellations and timeouts belong already, and another reserve is made.  Each coroutine
+has a context of its own, as in a task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio.tasks import _enter_task, _leave_task
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextvars import Context, copy_context
+from typing import Any
+
+Work = Callable[[Awaitable[Any]], Coroutine[Any, Any, None]]
+
+
+class Stepper:
+    """Begins coroutines, each with its first step; for one loop at a time."""
+
+    __slots__ = ("_loop", "_reserve")
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._reserve: _Reserve | None = None
+
+    def is_ready(self) -> bool:
+        """Whether `begin` may be called; if not, it may be soon, in a later turn of the loop."""
+        reserve = self._reserve
+        if reserve is not None and reserve.waits and self._loop is asyncio.get_running_loop():
+            return True
+        if reserve is None or reserve.task.done() or self._loop is not asyncio.get_running_loop():
+            self._loop = asyncio.get_running_loop()
+            self._reserve = _Reserve(self._loop)
+        return False
+
+    def begin(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Take the first step of a coroutine; return what it returned, or the `Suspended` that it is now.
+
+        Raises:
+            CancelledError: it ended, and cancelled itself or raised that.
+            Exception: what it raised.
+        """
+        reserve, loop = self._reserve, self._loop
+        assert reserve is not None
+        assert loop is not None
+        task, context = reserve.task, copy_context()
+        outer = asyncio.current_task(loop)
+        if outer is not None:  # a connection that is retired reads what has come within a task
+            _leave_task(loop, outer)
+        _enter_task(loop, task)
+        try:
+            waiting_for = context.run(coroutine.send, None)
+        except StopIteration as ended:
+            if task.cancelling():
+                raise asyncio.CancelledError from None
+            return ended.value
+        finally:
+            _leave_task(loop, task)
+            if outer is not None:
+                _enter_task(loop, outer)
+            if task.cancelling():  # by itself
+                self._reserve = None
+        self._reserve = _Reserve(loop)
+        return Suspended(reserve, Continued(coroutine, waiting_for, context))
+
+    def close(self) -> None:
+        """Keep no task in reserve."""
+        reserve, self._reserve = self._reserve, None
+        if reserve is not None and self._loop is not None and not self._loop.is_closed():
+            reserve.task.cancel()
+
+
+class _Reserve:
+    """A task that waits for a coroutine to go on with.
+
+    Attributes:
+        task: the task.
+        waits: whether it has begun to.
+    """
+
+    __slots__ = ("_given", "_work", "task", "waits")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._given: asyncio.Future[None] = loop.create_future()
+        self._work: tuple[Work, Continued] | None = None
+        self.waits = False
+        self.task = loop.create_task(self._go_on(), name="daemonry handler")
+
+    def give(self, work: Work, rest: Continued) -> None:
+        self._work = work, rest
+        if not self._given.done():
+            self._given.set_result(None)
+
+    async def _go_on(self) -> None:
+        self.waits = True
+        cancelled = None
+        try:
+            await self._given
+        except asyncio.CancelledError as error:
+            if self._work is None:
+                raise  # nothing will be given
+            cancelled = error
+        finally:
+            self.waits = False
+        assert self._work is not None
+        work, rest = self._work
+        rest.error = cancelled
+        await work(rest)
+
+
+class Suspended:
+    """A coroutine that waits since its first step."""
+
+    __slots__ = ("_reserve", "_rest")
+
+    def __init__(self, reserve: _Reserve, rest: Continued) -> None:
+        self._reserve = reserve
+        self._rest = rest
+
+    def go_on(self, work: Work) -> asyncio.Task[None]:
+        """Run `work` in the coroutine's task; it is given what to await for the coroutine's result."""
+        self._reserve.give(work, self._rest)
+        return self._reserve.task
+
+
+class Continued:
+    """An awaitable that was begun by hand and goes on in a task.
+
+    Attributes:
+        error: what it finds raised where it waits; None to wait on.
+    """
+
+    __slots__ = ("_context", "_step", "_waiting_for", "error")
+
+    def __init__(
+        self,
+        step: Awaitable[Any],
+        waiting_for: Any,
+        context: Context | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        self._step = step
+        self._waiting_for = waiting_for
+        self._context = context
+        self.error = error
+
+    def __await__(self) -> Any:
+        begun = self._step.__await__()
+        send: Callable[[Any], Any] = begun.send
+        throw: Callable[[Any], Any] = begun.throw
+        if self._context is not None:
+            run = self._context.run
+            send, throw = _within(run, begun.send), _within(run, begun.throw)
+        waiting_for = self._waiting_for
+        sent: Any = None
+        error = self.error
+        try:
+            if error is not None:
+                waiting_for, error = throw(error), None
+            while True:
+                try:
+                    sent, error = (yield waiting_for), None
+                except BaseException as raised:  # noqa: BLE001  # a cancellation belongs to the coroutine
+                    error = raised
+                waiting_for = throw(error) if error is not None else send(sent)
+        except StopIteration as ended:
+            return ended.value
+        finally:
+            error = None  # whose trace knows this frame
+
+
+def _within(run: Callable[..., Any], function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: run(function, value)
+
+
+class Results:
+    """What a stream's generator gives, one after the other, with a look ahead that never waits.
+
+    The protocol wants the last reply marked.  A result is passed on as soon as it is there: whether
+    it is the last is known only if the generator goes on to its next result, or its end, at once.
+    """
+
+    __slots__ = ("_begun", "_generator", "_waiting_for")
+
+    def __init__(self, generator: AsyncIterator[Any]) -> None:
+        self._generator = generator
+        self._begun: Awaitable[Any] | None = None
+        self._waiting_for: Any = None
+
+    async def next(self) -> Any:
+        """Return the next result.
+
+        Raises:
+            StopAsyncIteration: there is none.
+        """
+        begun = self._begun
+        if begun is None:
+            return await self._generator.__anext__()
+        self._begun = None
+        return await Continued(begun, self._waiting_for)
+
+    def ahead(self) -> tuple[Any, ...] | None:
+        """Let the generator go on until it waits: None; until its next result: that; until its end: ()."""
+        step = self._generator.__anext__()
+        try:
+            self._waiting_for = step.__await__().send(None)
+        except StopIteration as ended:
+            return (ended.value,)
+        except StopAsyncIteration:
+            return ()
+        self._begun = step
+        return None
+
+    async def close(self) -> None:
+        """End the generator where it is; what it does at its end is waited for."""
+        begun = self._begun
+        if begun is not None:
+            self._begun = None
+            try:
+                await Continued(begun, self._waiting_for, error=asyncio.CancelledError())
+            except (asyncio.CancelledError, StopAsyncIteration):
+                pass
+        aclose = getattr(self._generator, "aclose", None)
+        if aclose is not None:
+            await aclose()
