@@ -15,7 +15,7 @@ from daemonry.service.client.blocking import Client as BlockingClient
 from daemonry.service.interface.declare import Interface
 
 
-class Status(msgspec.Struct):
+class Report(msgspec.Struct):
     """How the daemon is."""
 
     state: str
@@ -28,9 +28,9 @@ class Status(msgspec.Struct):
 class Bench(Interface, name="org.example.bench"):
     """What is asked."""
 
-    def status(self) -> Status:
+    def status(self) -> Report:
         """Return how the daemon is."""
-        return Status(
+        return Report(
             state=question.STATE,
             uptime_secs=question.UPTIME_SECS,
             current_session=question.CURRENT_SESSION,
@@ -38,24 +38,24 @@ class Bench(Interface, name="org.example.bench"):
             total_resumes=question.TOTAL_RESUMES,
         )
 
-    def status_of(self, session: str, saves: int) -> Status:
+    def status_of(self, session: str, saves: int) -> Report:
         """Return how a session is."""
-        return Status(question.STATE, question.UPTIME_SECS, session, saves, question.TOTAL_RESUMES)
+        return Report(question.STATE, question.UPTIME_SECS, session, saves, question.TOTAL_RESUMES)
 
-    async def status_async(self) -> Status:
+    async def status_async(self) -> Report:
         """Return how the daemon is, by a handler that could wait, and does not."""
         return self.status()
 
-    async def status_of_async(self, session: str, saves: int) -> Status:
+    async def status_of_async(self, session: str, saves: int) -> Report:
         """Return how a session is, by a handler that could wait, and does not."""
         return self.status_of(session, saves)
 
-    async def status_later(self) -> Status:
+    async def status_later(self) -> Report:
         """Return how the daemon is, a turn of the loop later."""
         await asyncio.sleep(0)
         return self.status()
 
-    def rows(self, count: int) -> list[Status]:
+    def rows(self, count: int) -> list[Report]:
         """Return a list of answers."""
         return [self.status() for _ in range(count)]
 
@@ -109,7 +109,7 @@ class Typed:
         self._client = BlockingClient.connect(f"unix:{path}")
         self._bench = self._client.proxy(Bench)
 
-    def call(self) -> Status:
+    def call(self) -> Report:
         """Ask, and wait for the answer."""
         return self._bench.status()
 
@@ -121,7 +121,7 @@ class Typed:
 class Arguments(Typed):
     """A call with two arguments."""
 
-    def call(self) -> Status:
+    def call(self) -> Report:
         """Ask, and wait for the answer."""
         return self._bench.status_of(question.CURRENT_SESSION, question.SAVES_COUNT)
 
@@ -129,7 +129,7 @@ class Arguments(Typed):
 class Awaited(Typed):
     """A call whose handler is `async def`."""
 
-    def call(self) -> Status:
+    def call(self) -> Report:
         """Ask, and wait for the answer."""
         return asked(self._bench.status_async())
 
@@ -137,7 +137,7 @@ class Awaited(Typed):
 class AwaitedArguments(Typed):
     """A call with two arguments, whose handler is `async def`."""
 
-    def call(self) -> Status:
+    def call(self) -> Report:
         """Ask, and wait for the answer."""
         return asked(self._bench.status_of_async(question.CURRENT_SESSION, question.SAVES_COUNT))
 
@@ -145,7 +145,7 @@ class AwaitedArguments(Typed):
 class Later(Typed):
     """A call whose handler waits."""
 
-    def call(self) -> Status:
+    def call(self) -> Report:
         """Ask, and wait for the answer."""
         return asked(self._bench.status_later())
 
@@ -153,11 +153,11 @@ class Later(Typed):
 class Rows(Typed):
     """A list of answers."""
 
-    def call(self) -> list[Status]:
+    def call(self) -> list[Report]:
         """Ask, and wait for the answer."""
         return self._bench.rows(question.ROWS)
 
-    def check(self, reply: list[Status]) -> bool:
+    def check(self, reply: list[Report]) -> bool:
         """Whether a reply is the right one."""
         return [msgspec.to_builtins(one) for one in reply] == [question.answer()] * question.ROWS
 

@@ -191,7 +191,7 @@ def encode_call(call: AnyCall) -> bytes:
     """
     head = METHOD_HEAD + encode_name(call.method) + PARAMETERS_HEAD
     tail = call_tail(call) if call.oneway or call.more or call.upgrade else PLAIN_TAIL
-    return head + encode_parameters(call.parameters) + tail
+    return b"".join((head, encode_parameters(call.parameters), tail))
 
 
 def encode_reply(reply: AnyReply) -> bytes:
@@ -201,7 +201,7 @@ def encode_reply(reply: AnyReply) -> bytes:
         NotSendable: as `varlink.encode_reply`.
     """
     tail = PLAIN_TAIL if reply.error is None and not reply.continues else reply_tail(reply)
-    return REPLY_HEAD + encode_parameters(reply.parameters) + tail
+    return b"".join((REPLY_HEAD, encode_parameters(reply.parameters), tail))
 
 
 def encode_parameters(parameters: Any) -> bytes:
@@ -237,10 +237,13 @@ def encode_parameters(parameters: Any) -> bytes:
     return encoded
 
 
-def reply_framer(kind: Any, field: str, check: Callable[[bytes], None]) -> Callable[[Any], bytes]:
+def reply_framer(
+    kind: Any, field: str, check: Callable[[bytes], None], *, bare: bool = False
+) -> Callable[[Any], bytes]:
     """Return what makes last replies that hold a result of one type, with the NUL that ends them.
 
     Args:
+        bare: make the parameters alone.
         kind: the type; one of plain values, Structs, lists and mappings is looked at in one step.
         field: the name of the one field that the result is put into; "" where its fields are the reply's.
         check: looks at the parameters of all others as they are sent, and raises NotSendable where they
@@ -249,22 +252,22 @@ def reply_framer(kind: Any, field: str, check: Callable[[bytes], None]) -> Calla
     Raises, the function:
         NotSendable: as `encode_parameters`, and as `check`.
     """
-    by_walk = _framer_by_walk(field, check)
+    head, end = (b"", b"") if bare else (REPLY_HEAD, PLAIN_TAIL + b"\0")
+    by_walk = _framer_by_walk(field, check, head, end)
     if not field and not isinstance(kind, type):
         return by_walk  # what may be None, or a mapping
     if told_by_form(kind, _fields_of):
-        return _framer_by_form(field, check, by_walk)
+        return _framer_by_form(field, check, by_walk, head, end)
     try:
-        return _framer_by_type(field, sendable_as_declared(kind, _fields_of), by_walk)
+        return _framer_by_type(field, sendable_as_declared(kind, _fields_of), by_walk, head, end)
     except Unwritable:
         return by_walk
 
 
 _Framer = Callable[[Any], bytes]
-_REPLY_END = PLAIN_TAIL + b"\0"
 
 
-def _framer_by_walk(field: str, check: Callable[[bytes], None]) -> _Framer:
+def _framer_by_walk(field: str, check: Callable[[bytes], None], head: bytes, end: bytes) -> _Framer:
     def by_walk(result: Any) -> bytes:
         if field:
             result = {field: result}
@@ -272,18 +275,20 @@ def _framer_by_walk(field: str, check: Callable[[bytes], None]) -> _Framer:
             raise faults.NotSendable("there is nothing to reply with")
         encoded = encode_parameters(result)
         check(encoded)
-        return REPLY_HEAD + encoded + _REPLY_END
+        return b"".join((head, encoded, end)) if head else encoded
 
     return by_walk
 
 
-def _framer_by_form(field: str, check: Callable[[bytes], None], by_walk: _Framer) -> _Framer:
+def _framer_by_form(
+    field: str, check: Callable[[bytes], None], by_walk: _Framer, head: bytes, end: bytes
+) -> _Framer:
     def by_form(result: Any) -> bytes:
         try:
             encoded = _encode({field: result} if field else result)
             if _BACKSLASH not in encoded or encoded.find(_NUL_ESCAPE) < 0:
                 check(encoded)
-                return REPLY_HEAD + encoded + _REPLY_END
+                return b"".join((head, encoded, end)) if head else encoded
         except (TypeError, ValueError, RecursionError, faults.NotSendable):
             pass  # the walk says why
         return by_walk(result)
@@ -291,13 +296,13 @@ def _framer_by_form(field: str, check: Callable[[bytes], None], by_walk: _Framer
     return by_form
 
 
-def _framer_by_type(field: str, fits: Check, by_walk: _Framer) -> _Framer:
+def _framer_by_type(field: str, fits: Check, by_walk: _Framer, head: bytes, end: bytes) -> _Framer:
     def by_type(result: Any) -> bytes:
         try:
             if fits(result):
                 encoded = _encode({field: result} if field else result)
                 if _BACKSLASH not in encoded or encoded.find(_NUL_ESCAPE) < 0:
-                    return REPLY_HEAD + encoded + _REPLY_END
+                    return b"".join((head, encoded, end)) if head else encoded
         except (TypeError, ValueError):
             pass  # something of another type, or a lone surrogate
         return by_walk(result)

@@ -143,7 +143,7 @@ class Converter:
             return self._without_arguments
         if self._method.write_parameters is not None:
             given = self.plain(given)
-        data = self._head + fast_varlink.encode_parameters(given) + _FRAME_END
+        data = b"".join((self._head, fast_varlink.encode_parameters(given), _FRAME_END))
         return data if len(data) <= MAX_FRAME_BYTES else None
 
     def plain(self, given: Mapping[str, Any], fds: list[Fd] | None = None) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import types
 from collections.abc import Callable, Mapping
+from types import CoroutineType
 from typing import Any, Final
 
 import msgspec
@@ -90,6 +90,7 @@ class Bound:
 
     __slots__ = (
         "_check",
+        "_form",
         "_plain_reply",
         "at_once",
         "frame",
@@ -125,11 +126,12 @@ class Bound:
         self._check: reply_check.Check = _nothing_to_check
         if method.reply is not _NONE:
             self._check = reply_check.checker(method.reply, method.reply_field)
-        self.frame: Callable[[Any], bytes] = (
-            _frame_nothing
-            if method.reply is _NONE
-            else fast_varlink.reply_framer(method.reply, method.reply_field, self._check_plain)
-        )
+        self.frame: Callable[[Any], bytes] = _frame_nothing
+        self._form: Callable[[Any], bytes] = _frame_nothing
+        if method.reply is not _NONE:
+            framed = method.reply, method.reply_field, self._check_plain
+            self.frame = fast_varlink.reply_framer(*framed)
+            self._form = fast_varlink.reply_framer(*framed, bare=True)
 
     def arguments(
         self, call: AnyCall, context: Context | None, fds: list[Fd] | None = None
@@ -168,8 +170,7 @@ class Bound:
             return Reply(None, continues)
         if self._plain_reply:
             try:
-                framed = self.frame(result)
-                return Reply(fast_varlink.Encoded(framed[len(REPLY_HEAD) : -len(_END)]), continues)
+                return Reply(fast_varlink.Encoded(self._form(result)), continues)
             except errors.LocalProtocolError:
                 pass  # what follows says why
         fds = [] if fds is None else fds
@@ -379,11 +380,16 @@ class Calls:
 
     def _made_stepped(self, bound: Bound) -> Answer:
         """As `_made_ready`, for a coroutine: its first step is taken, and most end with it."""
-        gate, watchers, stepper = self._gate, self.tap.watchers, self.stepper
+        gate, watchers, is_ready, begin = (
+            self._gate,
+            self.tap.watchers,
+            self.stepper.is_ready,
+            self.stepper.begin,
+        )
         function, frame, is_open, reads = bound.function, bound.frame, bound.open, bound.reads
 
         def ready(arguments: Mapping[str, Any] = _NO_ARGUMENTS) -> bytes | Ran | None:
-            if watchers or not stepper.is_ready():
+            if watchers or not is_ready():
                 return None
             if not is_open:
                 if self.running >= self._most_running:
@@ -393,9 +399,9 @@ class Calls:
                     return None
                 self.begun += 1
             try:
-                result = function(**arguments)
-                if type(result) is types.CoroutineType:
-                    result = stepper.begin(result)
+                result = function(**arguments) if arguments else function()
+                if type(result) is CoroutineType:
+                    result = begin(result)
             except _ENDS as error:
                 return Ran(bound, None, error)
             if type(result) is Suspended:

@@ -14,6 +14,7 @@ has a context of its own, as in a task.
 from __future__ import annotations
 
 import asyncio
+from asyncio import current_task, get_running_loop
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextvars import Context, copy_context
@@ -34,10 +35,10 @@ class Stepper:
     def is_ready(self) -> bool:
         """Whether `begin` may be called; if not, it may be soon, in a later turn of the loop."""
         reserve = self._reserve
-        if reserve is not None and reserve.waits and self._loop is asyncio.get_running_loop():
+        if reserve is not None and reserve.waits and self._loop is get_running_loop():
             return True
-        if reserve is None or reserve.task.done() or self._loop is not asyncio.get_running_loop():
-            self._loop = asyncio.get_running_loop()
+        if reserve is None or reserve.task.done() or self._loop is not get_running_loop():
+            self._loop = get_running_loop()
             self._reserve = _Reserve(self._loop)
         return False
 
@@ -52,7 +53,7 @@ class Stepper:
         assert reserve is not None
         assert loop is not None
         task, context = reserve.task, copy_context()
-        outer = asyncio.current_task(loop)
+        outer = current_task(loop)
         if outer is not None:  # a connection that is retired reads what has come within a task
             _leave_task(loop, outer)
         _enter_task(loop, task)
