@@ -252,8 +252,6 @@ class Reception:
             if connection.activity is not None:
                 connection.retire()
             connection.close()
-        if self._calls is not None:
-            self._calls.stepper.close()
         if isinstance(self._readers, Readers):
             self._readers.close()
         if self._threads is not None:

@@ -22,7 +22,7 @@ from daemonry.service.server.dispatch import FAILURES, Bound, Calls
 from daemonry.service.server.failures import FAILED, told_by
 from daemonry.service.server.reply_check import Misfit
 from daemonry.service.server.stepping import Results, Suspended
-from daemonry.service.server.tap import Begun
+from daemonry.service.server.tap import Begun, Tap
 from daemonry.transport.ancillary import Arrivals, Fd, close_all
 from daemonry.transport.credentials import Peer
 from daemonry.wire.varlink import AnyCall, AnyReply, Reply
@@ -90,10 +90,10 @@ class RunningCall:
     """
 
     __slots__ = (
-        "_begun",
         "_connection",
         "_context",
         "_loop",
+        "_noted",
         "_reason",
         "_served",
         "_task",
@@ -120,7 +120,7 @@ class RunningCall:
         self._context: Context | None = None
         self._task: asyncio.Task[None] | None = None
         self._reason: errors.CallFailed | None = None  # why it was cancelled, if we did
-        self._begun: Begun | None = None
+        self._noted = _Noted(served.tap, connection.peer)
 
     @property
     def lasts(self) -> bool:
@@ -151,7 +151,7 @@ class RunningCall:
     def abandon(self) -> None:
         """End it with its connection."""
         self._cancel()
-        self._note_cancelled("the caller is gone")
+        self._noted.cancelled("the caller is gone")
 
     def _cancel(self) -> None:
         if self._context is not None:
@@ -169,9 +169,7 @@ class RunningCall:
             arrivals: the descriptors that came; None where none are taken.
             start: where the call began among the connection's bytes.
         """
-        if self._served.tap.watchers:
-            peer = self._connection.peer
-            self._begun = self._served.tap.begin(call.method, peer, call.parameters, lasts=False)
+        self._noted.begin(call)
         try:
             bound = self.bound = self._served.find(call)
         except errors.CallFailed as error:
@@ -196,7 +194,7 @@ class RunningCall:
         elif bound.kind == "async" and self._served.stepper.is_ready():
             self._step(bound, arguments)
         else:
-            self._note_lasting(call.method)
+            self._noted.lasts(call.method)
             work = self._stream if bound.kind == "stream" else self._await
             self._run(work(bound, arguments))
 
@@ -233,7 +231,7 @@ class RunningCall:
 
     def _take_result(self, bound: Bound, result: Any) -> None:
         if type(result) is Suspended:
-            self._note_lasting(bound.full_name)
+            self._noted.lasts(bound.full_name)
             self._watch(result.go_on(lambda rest: self._await_result(bound, rest)))
         elif type(result) is types.CoroutineType:  # a plain function around an async one
             self._run(self._await_result(bound, result))
@@ -265,7 +263,7 @@ class RunningCall:
         reason = self._reason
         if reason is None:
             gone = self._connection.is_gone
-            self._note_cancelled("the caller is gone" if gone else "cancelled by the program")
+            self._noted.cancelled("the caller is gone" if gone else "cancelled by the program")
             reason = errors.Failed(FAILED, {"message": "the call was cancelled"})
         self._send(dispatch.refusal(reason))
 
@@ -381,26 +379,47 @@ class RunningCall:
             close_all(fds or ())
             return True
         sent = self._connection.send(reply, fds or [])
-        self._note_end(sent)
+        self._noted.end(sent)
         return sent is reply
 
-    # --- who watches ------------------------------------------------------------------------------
 
-    def _note_lasting(self, method: str) -> None:
-        tap = self._served.tap
+class _Noted:
+    """What watchers are told of one call.
+
+    Args:
+        tap: the watchers.
+        peer: who calls.
+    """
+
+    __slots__ = ("_begun", "_peer", "_tap")
+
+    def __init__(self, tap: Tap, peer: Peer) -> None:
+        self._tap = tap
+        self._peer = peer
+        self._begun: Begun | None = None
+
+    def begin(self, call: AnyCall) -> None:
+        """Note that it begins, if anybody watches."""
+        if self._tap.watchers:
+            self._begun = self._tap.begin(call.method, self._peer, call.parameters, lasts=False)
+
+    def lasts(self, method: str) -> None:
+        """Note that it takes its time."""
         if self._begun is None:
-            self._begun = tap.begin(method, self._connection.peer, None, lasts=True)
+            self._begun = self._tap.begin(method, self._peer, None, lasts=True)
         else:
-            tap.lasts(self._begun)
+            self._tap.lasts(self._begun)
 
-    def _note_end(self, reply: AnyReply) -> None:
+    def end(self, reply: AnyReply) -> None:
+        """Note a reply: the last one ends it."""
         if self._begun is not None and not reply.continues:
-            self._served.tap.end(self._begun, reply.error, told_by(reply))
+            self._tap.end(self._begun, reply.error, told_by(reply))
             self._begun = None
 
-    def _note_cancelled(self, reason: str) -> None:
+    def cancelled(self, reason: str) -> None:
+        """Note that it was not let come to its end."""
         if self._begun is not None:
-            self._served.tap.cancelled(self._begun, reason)
+            self._tap.cancelled(self._begun, reason)
             self._begun = None
 
 

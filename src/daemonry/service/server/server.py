@@ -335,6 +335,8 @@ class Server:
             self.take_all_back()
             self._reception = None
             reception.close()
+            if self._calls is not None:
+                self._calls.stepper.close()
 
     @property
     def calls_under_way(self) -> list[str]:
