@@ -389,7 +389,8 @@ class Calls:
         function, frame, is_open, reads = bound.function, bound.frame, bound.open, bound.reads
 
         def ready(arguments: Mapping[str, Any] = _NO_ARGUMENTS) -> bytes | Ran | None:
-            if watchers or not is_ready():
+            # Slow ones are measured in a task.
+            if watchers or self.slow_call_s is not None or not is_ready():
                 return None
             if not is_open:
                 if self.running >= self._most_running:

@@ -90,16 +90,8 @@ class RunningCall:
     """
 
     __slots__ = (
-        "_connection",
-        "_context",
-        "_loop",
-        "_noted",
-        "_reason",
-        "_served",
-        "_task",
-        "_threads",
-        "bound",
-        "oneway",
+        *("_connection", "_context", "_loop", "_noted", "_reason", "_served"),
+        *("_task", "_threads", "bound", "oneway"),
     )
 
     def __init__(
@@ -191,7 +183,7 @@ class RunningCall:
         self._context = context
         if quick:
             self._answer(bound, arguments)
-        elif bound.kind == "async" and self._served.stepper.is_ready():
+        elif bound.kind == "async" and self._served.slow_call_s is None and self._served.stepper.is_ready():
             self._step(bound, arguments)
         else:
             self._noted.lasts(call.method)
