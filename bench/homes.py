@@ -26,7 +26,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-IDLE_S = 5.0
+# The connection of the last command is looked after for some seconds more.
+SETTLE_S = 7.0
+IDLE_S = 10.0
 PATIENCE_S = 120.0
 
 
@@ -231,7 +233,7 @@ def measure(kind: type[Contender], count: int, found: Found) -> None:
             pid = one.pid()
             found.ps_s.append(_timed(one.ps))
             found.descriptors = len(os.listdir(f"/proc/{pid}/fd"))
-            time.sleep(1.0)
+            time.sleep(SETTLE_S)
             before = _wakes(pid)
             time.sleep(IDLE_S)
             found.wakes_a_minute = (_wakes(pid) - before) * 60 / IDLE_S

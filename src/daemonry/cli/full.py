@@ -363,7 +363,11 @@ def _logs(options: argparse.Namespace, instance: Instance) -> int:
         recent = log_reader.since(log_reader.parse_span(options.since))
         choice = recent if options.tail is None else log_reader.both(recent, choice)
     if not options.follow:
-        for line in choice(log_reader.lines(path)):
+        if isinstance(choice, log_reader.Last):
+            found = log_reader.tail(path, choice.count)
+        else:
+            found = list(choice(log_reader.lines(path)))
+        for line in found:
             _say_log(line, options.json)
         return exit_codes.DONE
     output.end_with_the_reader()
