@@ -3,15 +3,17 @@
 
     fake_model.py PORT LOG STEP...
 
-Speaks Anthropic's Messages and OpenAI's Responses.  Each request of a model takes the next step; the last
-one repeats.  Steps: `ok`, `tool=COMMAND`, `limit=SECONDS` (a subscription's limit), `overloaded`, `context`,
-`hang`.  LOG gets a JSON line for each request: when, which step, when its limit ends, and how many tools it
-offers; those that offer none are the agents' own small ones, for titles and the like.
+Speaks Anthropic's Messages, OpenAI's Responses and chat completions, and Gemini's.  Each request of a model
+takes the next step; the last one repeats.  Steps: `ok`, `tool=COMMAND`, `limit=SECONDS` (a subscription's
+limit), `overloaded`, `context`, `hang`, `torn` (an answer that breaks off).  LOG gets a JSON line for each
+request: when, which step, when its limit ends, and how many tools it offers; those that offer none are the
+agents' own small ones, for titles and the like, and take no step; but opencode's summary takes a `context`.
 """
 
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import threading
 import time
@@ -31,7 +33,8 @@ def next_step(dialect: str, request: dict[str, Any]) -> str:
     """Take the next step for a request, and count it.  One without tools takes none."""
     tools = len(request.get("tools") or [])
     with _lock, open(_log_path, "a", encoding="utf-8") as log:
-        step = (_steps.pop(0) if len(_steps) > 1 else _steps[0]) if tools else "ok"
+        takes = tools or (dialect == "chat" and _steps[0] == "context")
+        step = (_steps.pop(0) if len(_steps) > 1 else _steps[0]) if takes else "ok"
         line: dict[str, Any] = {"at_s": time.time(), "dialect": dialect, "step": step, "tools": tools}
         if step.startswith("limit="):
             line["resets_at_s"] = int(time.time()) + int(step.partition("=")[2])
@@ -65,19 +68,24 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(next_step("messages", request), request, Messages())
         elif path.endswith("/responses"):
             self._answer(next_step("responses", request), request, Responses())
+        elif path.endswith("/chat/completions"):
+            self._answer(next_step("chat", request), request, Chat())
+        elif "enerateContent" in path:
+            request["stream"] = "stream" in path
+            self._answer(next_step("gemini", request), request, Gemini())
         elif path.endswith("count_tokens"):
             self._send(200, {"input_tokens": 10})
         else:
             self.do_GET()
 
-    def _answer(self, step: str, request: dict[str, Any], dialect: Messages | Responses) -> None:
+    def _answer(self, step: str, request: dict[str, Any], dialect: Dialect) -> None:
         kind, _, argument = step.partition("=")
         if kind == "hang":
             time.sleep(HANG_S)
         elif kind in ("limit", "overloaded", "context"):
             self._send(*dialect.fault(kind, argument))
         elif request.get("stream"):
-            self._stream(dialect.events(kind, argument, request))
+            self._stream(dialect.events(kind, argument, request), torn=kind == "torn")
         else:
             self._send(200, dialect.whole(request))
 
@@ -90,14 +98,18 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _stream(self, events: Iterator[dict[str, Any]]) -> None:
+    def _stream(self, events: Iterator[dict[str, Any]], *, torn: bool) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
         for event in events:
-            self.wfile.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
+            name = f"event: {event['type']}\n" if "type" in event else ""
+            self.wfile.write(f"{name}data: {json.dumps(event)}\n\n".encode())
             self.wfile.flush()
+            if torn:
+                self.connection.shutdown(socket.SHUT_RDWR)
+                break
         self.close_connection = True
 
 
@@ -206,6 +218,88 @@ class Responses:
             }
         content = [{"type": "output_text", "text": ANSWER}]
         return {"type": "message", "role": "assistant", "id": _id("m"), "content": content}
+
+
+class Chat:
+    """OpenAI's chat completions, as opencode's compatible provider sees them."""
+
+    def fault(self, kind: str, argument: str) -> tuple[int, dict[str, Any], dict[str, str]]:
+        """Return status, body and headers of what goes wrong."""
+        if kind == "overloaded":
+            return 503, {"error": {"type": "server_error", "message": "The server is overloaded."}}, {}
+        if kind == "context":
+            words = "Your input exceeds the context window of this model."
+            return 400, {"error": {"code": "context_length_exceeded", "message": words}}, {}
+        wait = str(max(1, int(argument) - int(time.time())))
+        return (
+            429,
+            {"error": {"code": "rate_limit_exceeded", "message": "Rate limit."}},
+            {"retry-after": wait},
+        )
+
+    def whole(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return an answer in one piece."""
+        message = {"role": "assistant", "content": ANSWER}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        return {**self._base(request), "object": "chat.completion", "choices": [choice]}
+
+    def events(self, kind: str, argument: str, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield an answer in pieces."""
+        delta: dict[str, Any] = {"role": "assistant", "content": ANSWER}
+        if kind == "tool":
+            given = json.dumps({"command": argument, "description": "fake"})
+            call = {"name": "bash", "arguments": given}
+            delta = {
+                "role": "assistant",
+                "tool_calls": [{"index": 0, "id": _id("c"), "type": "function", "function": call}],
+            }
+        base = self._base(request)
+        yield {**base, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+        reason = "tool_calls" if kind == "tool" else "stop"
+        usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+        yield {**base, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}], "usage": usage}
+
+    def _base(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "id": _id("c"),
+            "object": "chat.completion.chunk",
+            "created": 1,
+            "model": request.get("model"),
+        }
+
+
+class Gemini:
+    """Gemini's generateContent."""
+
+    def fault(self, kind: str, argument: str) -> tuple[int, dict[str, Any], dict[str, str]]:
+        """Return status, body and headers of what goes wrong; a limit is a day's, and not waited for."""
+        del argument
+        if kind == "overloaded":
+            return 503, {"error": {"code": 503, "status": "UNAVAILABLE", "message": "Overloaded."}}, {}
+        if kind == "context":
+            words = "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."
+            return 400, {"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": words}}, {}
+        quota = {"quotaMetric": "x", "quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}
+        details = [{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [quota]}]
+        told = {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "You exceeded your current quota"}
+        return 429, {"error": {**told, "details": details}}, {}
+
+    def whole(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return an answer in one piece."""
+        return next(self.events("ok", "", request))
+
+    def events(self, kind: str, argument: str, _: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield an answer, which is one piece."""
+        part: dict[str, Any] = {"text": ANSWER}
+        if kind == "tool":
+            part = {"functionCall": {"name": "run_shell_command", "args": {"command": argument}}}
+        content = {"role": "model", "parts": [part]}
+        usage = {"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 15}
+        candidate = {"content": content, "finishReason": "STOP", "index": 0}
+        yield {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "fake"}
+
+
+Dialect = Messages | Responses | Chat | Gemini
 
 
 def _error(kind: str, message: str) -> dict[str, Any]:

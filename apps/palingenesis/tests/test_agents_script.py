@@ -28,7 +28,7 @@ def test_without_the_agents_each_case_is_skipped_with_its_reason(tmp_path):
         assert ended.stdout == "skipped: a network namespace of its own needs root and unshare(1)\n"
         return
     head, _, *rows = ended.stdout.splitlines()
-    assert head == "| case | claude 2.1.332 | codex 0.171.0 |"
+    assert head == "| case | claude 2.1.332 | codex 0.171.0 | opencode 1.18.33 | gemini 0.61.0 |"
     assert len(rows) >= 6
     assert all(f"| skipped: no {tmp_path}/node_modules/" in row for row in rows)
 

@@ -22,7 +22,7 @@ from palingenesis.evidence import processes, quota
 from palingenesis.evidence.survey import Survey
 from palingenesis.resume import freezer, guard, project
 from palingenesis.resume.engine import Engine, Limits
-from palingenesis.resume.entry import Entry
+from palingenesis.resume.entry import Entry, Run
 from palingenesis.resume.guard import Bounds, Project, lowered
 from palingenesis.resume.ledger import Ledger
 from palingenesis.resume.states import Happened, State
@@ -35,9 +35,9 @@ def entry_of(**more):
 
 
 def test_a_project_can_lower_a_bound_and_never_raise_one():
-    ours = Bounds(60, 5, 0)
+    ours = Bounds(60, 5, 5, 0)
     assert lowered(ours, Project(requests_per_minute=9999, same_error_times=9, resumes_per_day=7)) == Bounds(
-        60, 5, 7, (Hours(),)
+        60, 5, 5, 7, (Hours(),)
     )
     assert lowered(ours, Project(requests_per_minute=10)).requests_per_minute == 10
     assert lowered(msgspec.structs.replace(ours, enabled=False), Project(resume=True)).enabled is False
@@ -136,7 +136,7 @@ class Runaway:
         survey = Survey(profiles({}, "c"), environment)
         self.engine = Engine(survey, ledger, str(path / "state"), environment, Limits())
 
-    def send(self, count, finish="unknown"):
+    def send(self, count, finish="tool-calls"):
         now_ms = int(time.time() * 1000)
         message = {"role": "assistant", "time": {"created": now_ms, "completed": now_ms}, "finish": finish}
         for _ in range(count):
@@ -167,7 +167,6 @@ def runaway(tmp_path):
 
 
 def test_a_session_that_runs_away_is_held_and_nothing_of_it_is_lost(runaway):
-    """Opencode sends a request at once after a torn stream: 142 in 26 s were seen."""
     runaway.send(60)
     assert runaway.entry().state is State.RUNNING
     runaway.send(1)
@@ -178,6 +177,16 @@ def test_a_session_that_runs_away_is_held_and_nothing_of_it_is_lost(runaway):
     released = runaway.engine.ask("opencode:ses_12345678", Happened.RELEASE)
     assert released.frozen is None
     wait_until(lambda: not runaway.is_stopped())
+
+
+def test_a_session_whose_answers_break_off_again_and_again_is_held_early(runaway):
+    """Opencode sends the next request at once after a torn stream: 142 in 26 s were seen."""
+    runaway.send(5, finish="unknown")
+    assert runaway.entry().state is State.RUNNING
+    runaway.send(1, finish="unknown")
+    held = runaway.entry()
+    assert held.state is State.HELD
+    assert held.note.startswith("6 errors in a minute, more than 5")
 
 
 def test_a_project_s_lower_bound_holds_earlier(runaway):
@@ -200,3 +209,18 @@ def test_a_later_process_of_the_same_number_is_left_alone():
         child.wait()
     assert freezer.freeze(child.pid) is None
     assert freezer.freeze(os.getpid()) is None
+
+
+def test_a_session_whose_id_the_agent_chose_is_found_by_its_directory(runaway):
+    """Opencode takes no id: what took over is the newest session of the directory, not one made up."""
+    runaway.send(1)
+    entry = runaway.entry()
+    now_ms = int(time.time() * 1000)
+    run = Run("t", ("opencode", "run", "go on"), time.time() - 1, new_id="made-up")
+    assert runaway.engine._begun_by(entry, run) == ""
+    runaway.database.execute(
+        "INSERT INTO session VALUES (?, ?, ?, ?)", ("ses_another1", None, str(runaway.cwd), now_ms)
+    )
+    assert runaway.engine._begun_by(entry, run) == "opencode:ses_another1"
+    given = msgspec.structs.replace(run, argv=("claude", "--session-id", "made-up"))
+    assert runaway.engine._begun_by(entry, given) == "opencode:made-up"

@@ -70,6 +70,9 @@ TEXT: Final = """\
 # A session that sends more requests a minute than this is held (0 to 100000; 0 is no bound).
 #requests_per_minute = 60
 
+# A session is held of whose requests more than this a minute end with an error, or break off (as above).
+#errors_per_minute = 5
+
 # A session that fails so often with the same words is given up (0 to 100000; 0 is no bound).
 #same_error_times = 5
 

@@ -147,7 +147,11 @@ def _limits(settings: Settings) -> Limits:
     delays = Delays(float(given.base_delay_secs), float(given.max_delay_secs), given.jitter)
     held = settings.holding
     bounds = Bounds(
-        held.requests_per_minute, held.same_error_times, held.resumes_per_day, (hours_of(held.quiet_hours),)
+        held.requests_per_minute,
+        held.errors_per_minute,
+        held.same_error_times,
+        held.resumes_per_day,
+        (hours_of(held.quiet_hours),),
     )
     return Limits(
         given.enabled, float(given.silence_secs), given.max_retries, given.backup_count, delays, bounds

@@ -138,12 +138,14 @@ class Holding(msgspec.Struct, frozen=True):
 
     Attributes:
         requests_per_minute: a session that sends more is held; 0 for no bound.
+        errors_per_minute: a session is held of which more end with an error, or break off; 0 for no bound.
         same_error_times: a session that fails so often with the same words is given up; 0 for no bound.
         resumes_per_day: runs that are begun for one session in 24 hours; 0 for no bound.
         quiet_hours: when no run is begun, as "22:00-07:00".
     """
 
     requests_per_minute: _Bound = 60
+    errors_per_minute: _Bound = 5
     same_error_times: _Bound = 5
     resumes_per_day: _Bound = 0
     quiet_hours: str = ""

@@ -37,6 +37,10 @@ _SESSIONS: Final = """
            (SELECT count(*) FROM
                (SELECT data FROM message m WHERE m.session_id = s.id ORDER BY m.id DESC LIMIT ?)
                WHERE json_valid(data) AND json_extract(data, '$.role') = 'assistant'
+                   AND json_extract(data, '$.time.created') > ?),
+           (SELECT count(*) FROM
+               (SELECT data FROM message m WHERE m.session_id = s.id ORDER BY m.id DESC LIMIT ?)
+               WHERE json_valid(data) AND json_extract(data, '$.finish') IN ('unknown', 'error')
                    AND json_extract(data, '$.time.created') > ?)
     FROM session s WHERE s.time_updated >= ? ORDER BY s.time_updated DESC LIMIT ?
 """
@@ -75,7 +79,8 @@ def read(path: str, since_s: float, profile: Profile) -> list[Transcript]:
 
 def _values(since_s: float) -> tuple[int, ...]:
     minute_ago_ms = int((time.time() - 60) * 1000)
-    return MAX_DATA_CHARS, MAX_COUNTED, minute_ago_ms, int(since_s * 1000), MAX_SESSIONS
+    counted = (MAX_COUNTED, minute_ago_ms)
+    return MAX_DATA_CHARS, *counted, *counted, int(since_s * 1000), MAX_SESSIONS
 
 
 def _open(path: str) -> sqlite3.Connection:
@@ -86,7 +91,7 @@ def _open(path: str) -> sqlite3.Connection:
 
 
 def _transcript(row: tuple[Any, ...], profile: Profile) -> Transcript:
-    session_id, directory, parent, updated, data, recent = row
+    session_id, directory, parent, updated, data, recent, errors = row
     message = (line_of(data.encode()) if isinstance(data, str) else None) or {}
     at_s = instant(number(updated)) or 0.0
     tokens = table(message.get("tokens"))
@@ -98,6 +103,7 @@ def _transcript(row: tuple[Any, ...], profile: Profile) -> Transcript:
         progress_at_s=at_s if answered else None,
         is_main=not parent,
         recent_requests=recent if isinstance(recent, int) else 0,
+        recent_errors=errors if isinstance(errors, int) else 0,
         at_s=at_s,
     )
 

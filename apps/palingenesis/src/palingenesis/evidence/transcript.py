@@ -33,6 +33,7 @@ class Transcript(msgspec.Struct, frozen=True):
         summary: the last summary or answer, bounded; foreign text.
         is_main: whether it is a session of its own, and not a sub-agent's.
         recent_requests: requests to the model in the last minute, where the record tells them.
+        recent_errors: how many of them ended with an error, or broke off.
         at_s: when it changed last, where the record tells better than its file; else None.
     """
 
@@ -46,6 +47,7 @@ class Transcript(msgspec.Struct, frozen=True):
     summary: str = ""
     is_main: bool = True
     recent_requests: int = 0
+    recent_errors: int = 0
     at_s: float | None = None
 
 

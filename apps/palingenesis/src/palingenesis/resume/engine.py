@@ -212,9 +212,9 @@ class Engine:
         if entry.state is not State.RUNNING or session.verdict.alive_pid is None:
             return entry
         bounds = project.bounds_of(entry.cwd, self.limits.bounds)
-        why = guard.runs_away(
-            session.transcript.recent_requests, self.limits.bounds if isinstance(bounds, str) else bounds
-        )
+        bounds = self.limits.bounds if isinstance(bounds, str) else bounds
+        seen = session.transcript
+        why = guard.runs_away(seen.recent_requests, seen.recent_errors, bounds)
         held = rules.asked(entry, Happened.HOLD, time.time()) if why else None
         if held is None:
             return entry
@@ -351,14 +351,24 @@ class Engine:
     ) -> None:
         assert entry.run is not None
         if code == 0:
-            linked = f"{entry.agent}:{entry.run.new_id}"
+            linked = self._begun_by(entry, entry.run)
+            note = f"{linked or 'a new session'} took over"
             done = msgspec.structs.replace(
-                entry, state=State.DONE, since_s=now_s, continued_by=linked, note=f"{linked} took over"
+                entry, state=State.DONE, since_s=now_s, continued_by=linked, note=note
             )
             self._keep("took over", done, session, exit=code, continued_by=linked)
             self._resumed += 1
         else:
             self._settle_failed(entry, session, now_s, note)
+
+    def _begun_by(self, entry: Entry, run: Run) -> str:
+        """Return the session that a run began; "" where the agent chose its id, and it is not found."""
+        if run.new_id in run.argv:
+            return f"{entry.agent}:{run.new_id}"
+        for one in self._survey.look(run.began_s):
+            if one.agent == entry.agent and one.cwd == entry.cwd and one.id != entry.id:
+                return one.key
+        return ""
 
     def _settle_failed(self, entry: Entry, session: Session | None, now_s: float, note: str) -> None:
         assert entry.run is not None

@@ -24,6 +24,7 @@ class Bounds(msgspec.Struct, frozen=True):
 
     Attributes:
         requests_per_minute: of a session that is at work.
+        errors_per_minute: of these, those that end with an error, or break off.
         same_error_times: failures with the same words, one after the other.
         resumes_per_day: runs that are begun for one session in 24 hours.
         quiet: hours in which no run is begun.
@@ -31,6 +32,7 @@ class Bounds(msgspec.Struct, frozen=True):
     """
 
     requests_per_minute: int = 60
+    errors_per_minute: int = 5
     same_error_times: int = 5
     resumes_per_day: int = 0
     quiet: tuple[Hours, ...] = ()
@@ -42,11 +44,13 @@ class Project(msgspec.Struct, frozen=True):
 
     Attributes:
         resume: false for a project whose sessions are not resumed.
-        requests_per_minute, same_error_times, resumes_per_day, quiet_hours: as in `[holding]`.
+        requests_per_minute, errors_per_minute, same_error_times, resumes_per_day, quiet_hours: as in
+            `[holding]`.
     """
 
     resume: bool = True
     requests_per_minute: int = 0
+    errors_per_minute: int = 0
     same_error_times: int = 0
     resumes_per_day: int = 0
     quiet_hours: str = ""
@@ -63,6 +67,7 @@ def lowered(bounds: Bounds, project: Project) -> Bounds:
 
     return Bounds(
         less(bounds.requests_per_minute, project.requests_per_minute),
+        less(bounds.errors_per_minute, project.errors_per_minute),
         less(bounds.same_error_times, project.same_error_times),
         less(bounds.resumes_per_day, project.resumes_per_day),
         (*bounds.quiet, hours_of(project.quiet_hours)),
@@ -70,12 +75,21 @@ def lowered(bounds: Bounds, project: Project) -> Bounds:
     )
 
 
-def runs_away(recent_requests: int, bounds: Bounds) -> str:
-    """Return why a session at work is to be held; "" where it is not."""
-    bound = bounds.requests_per_minute
-    if not bound or recent_requests <= bound:
-        return ""
-    return f"{recent_requests} requests in a minute, more than {bound}: `palingenesis release` lets it go on"
+def runs_away(requests: int, errors: int, bounds: Bounds) -> str:
+    """Return why a session at work is to be held; "" where it is not.
+
+    Args:
+        requests: that it sent in the last minute.
+        errors: how many of these ended with an error, or broke off.
+        bounds: what is allowed.
+    """
+    for count, what, bound in (
+        (errors, "errors", bounds.errors_per_minute),
+        (requests, "requests", bounds.requests_per_minute),
+    ):
+        if bound and count > bound:
+            return f"{count} {what} in a minute, more than {bound}: `palingenesis release` lets it go on"
+    return ""
 
 
 def not_before(entry: Entry, bounds: Bounds, now: datetime) -> tuple[float, str] | None:
