@@ -276,6 +276,34 @@ def test_all_servers_under_one_roof(app, mode):
     assert talk.end() == 0
 
 
+def test_three_tools_stand_for_all_where_that_is_asked_for(app):
+    talk = Talk(app, "serve", "--lazy")
+    assert "fake" in talk.begin()["instructions"]
+    listed = talk.ask("tools/list")["result"]["tools"]
+    assert [tool["name"] for tool in listed] == ["search_tools", "describe_tools", "call_tool"]
+    assert len(json.dumps(listed)) < 2000
+
+    def said(tool: str, /, **given: object) -> tuple[str, bool]:
+        result = talk.ask("tools/call", name=tool, arguments=given)["result"]
+        return result["content"][0]["text"], bool(result.get("isError"))
+
+    assert said("search_tools", query="say a text again")[0].startswith("fake__echo: Says it again")
+    described = json.loads(said("describe_tools", names=["fake__echo"])[0])
+    assert described[0]["inputSchema"]["required"] == ["text"]
+    assert said("call_tool", name="fake__echo", arguments={"text": "x"}) == ("x", False)
+    for name, given in (
+        ("call_tool", {"name": "fake__echo", "arguments": {"txet": "x"}}),
+        ("call_tool", {"name": "fake__echo", "arguments": "x"}),
+        ("call_tool", {}),
+        ("search_tools", {"query": " "}),
+        ("describe_tools", {"names": []}),
+        ("describe_tools", {"names": ["none"]}),
+    ):
+        assert said(name, **given)[1], given
+    assert talk.ask("tools/call", name="fake__echo", arguments={})["error"]["code"] == -32602
+    assert talk.end() == 0
+
+
 def test_a_message_that_is_none_is_refused_and_the_next_is_answered(app):
     """One that breaks the protocol must not end the server for all that is under way."""
     talk = Talk(app, "serve", "fake")

@@ -208,3 +208,19 @@ def test_completion_knows_the_options(app: Any, kind: str) -> None:
         assert "--arg-help" in generated.python("odd_tools.py", "--complete", "params", "--").split()
     else:
         assert "complete -o default" in generated.python("odd_tools.py", "--completion")
+
+
+def test_a_generated_completion_offers_choices_as_they_are_and_runs_none(tmp_path: Path) -> None:
+    """A server's words reach a shell that is about to be typed into."""
+    choices = ["a b", f"$(touch {tmp_path}/ran)", "*", "plain"]
+    schema = {"type": "object", "properties": {"c": {"enum": choices}}}
+    command = tmp_path / "made"
+    command.write_text(generate.module("s", [{"name": "pick", "inputSchema": schema}], standalone=True))
+    command.chmod(0o755)
+    script = (
+        f'source <("{command}" --completion bash)\n'
+        f'COMP_WORDS=("{command}" pick --c ""); COMP_CWORD=3; _made; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    )
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["a\\ b", f"\\$\\(touch\\ {tmp_path}/ran\\)", "\\*", "plain"]
+    assert not (tmp_path / "ran").exists()

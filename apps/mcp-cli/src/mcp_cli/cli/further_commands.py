@@ -28,7 +28,7 @@ def serve(options: Options, given: argparse.Namespace) -> int:
     if given.print_config is not None:
         return _print_config(given, port, token_path)
     _check(options, given.servers)
-    return server.run(options, given.servers, port, given.host, token_path)
+    return server.run(options, given.servers, port, given.host, token_path, is_lazy=given.lazy)
 
 
 def _print_config(given: argparse.Namespace, port: int | None, token_path: str | None) -> int:

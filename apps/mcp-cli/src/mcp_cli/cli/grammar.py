@@ -60,6 +60,7 @@ COMMON: Final = (
     Option("--save-dir", "where images and other files are saved", "DIR", DIRECTORY),
     Option("--quiet", "no progress and no logs"),
     Option("--verbose", "both, also where no terminal is"),
+    Option("--detach", "of call: leave it to the daemon, and print the id of its task"),
     Option("--no-check", "send arguments without checking them against the tool's schema"),
 )
 
@@ -108,7 +109,6 @@ _ASKING: Final = (
             Word("target", "SERVER/TOOL", "or: SERVER TOOL", kind=OF_A_SERVER),
             Word("arguments", "ARGUMENT", "", "*", ARGUMENT),
         ),
-        (Option("--detach", "leave the call to the daemon, and print the id of its task"),),
         epilog=_CALL,
     ),
     Command(
@@ -264,6 +264,7 @@ _FOR_OTHERS: Final = (
         (_SERVERS,),
         (
             Option("--http", "HTTP on loopback instead of stdio; 0 for any port", "PORT"),
+            Option("--lazy", "three tools in place of all: to search, to describe, to call"),
             Option("--host", "the address to listen at (127.0.0.1)", "HOST", default="127.0.0.1"),
             Option("--token-file", "the token that HTTP requests carry; made if missing", "FILE", FILE),
             Option("--open", "ask HTTP requests for no token"),

@@ -299,9 +299,11 @@ _PROGRAM = {program}
 _COMPLETION = {{
     "bash": """\\
 _{{name}}() {{
-    local words
-    words=$("${{COMP_WORDS[0]}}" --complete "${{COMP_WORDS[@]:1:COMP_CWORD}}" 2>/dev/null)
-    COMPREPLY=( $(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}") )
+    local word
+    COMPREPLY=()
+    while IFS= read -r word; do
+        [[ $word == "${{COMP_WORDS[COMP_CWORD]}}"* ]] && COMPREPLY+=("$(printf %q "$word")")
+    done < <("${{COMP_WORDS[0]}}" --complete "${{COMP_WORDS[@]:1:COMP_CWORD}}" 2>/dev/null)
 }}
 complete -o default -F _{{name}} {{program}}
 """,
@@ -372,6 +374,7 @@ def main() -> int:
     if sys.argv[1:2] == ["--completion"]:
         import os
         import re
+        import shlex
 
         program = os.path.basename(sys.argv[0])
         name = re.sub(r"\\W", "_", program)
@@ -379,7 +382,7 @@ def main() -> int:
         if not text:
             print(f"{{program}}: --completion bash, zsh or fish", file=sys.stderr)
             return 2
-        print(text.replace("{{name}}", name).replace("{{program}}", program), end="")
+        print(text.replace("{{name}}", name).replace("{{program}}", shlex.quote(program)), end="")
         return 0
     parser = argparse.ArgumentParser(description=f"The tools of the MCP server {{_PROGRAM}}.")
     parser.add_argument("--json", action="store_true", help="print the result as the server sent it")

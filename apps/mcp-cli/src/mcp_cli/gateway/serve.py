@@ -40,6 +40,8 @@ def run(
     http_port: int | None = None,
     host: str = "127.0.0.1",
     token_path: str | None = None,
+    *,
+    is_lazy: bool = False,
 ) -> int:
     """Serve until the client goes, or until interrupted, and return the exit code.
 
@@ -50,15 +52,16 @@ def run(
         host: the address that it listens at.
         token_path: the file with the token that HTTP requests carry; made if it is not there.  None asks for
             none: anyone who reaches the port may use the configured servers.
+        is_lazy: as `GatewaySession`.
 
     Raises:
         UnsafePath: the token's file cannot be used.
     """
     with contextlib.suppress(KeyboardInterrupt):
         if http_port is None:
-            asyncio.run(on_stdio(options, only))
+            asyncio.run(on_stdio(options, only, is_lazy=is_lazy))
         else:
-            asyncio.run(_on_http(options, only, host, http_port, token_path))
+            asyncio.run(_on_http(options, only, host, http_port, token_path, is_lazy=is_lazy))
     return 0
 
 
@@ -77,13 +80,16 @@ def usual_token_path() -> str:
     return Place.of(NAME).file("serve.token")
 
 
-async def on_stdio(options: Options, only: list[str], tell: Tell = lambda _who, _line: None) -> None:
+async def on_stdio(
+    options: Options, only: list[str], tell: Tell = lambda _who, _line: None, *, is_lazy: bool = False
+) -> None:
     """Serve one client on the standard streams.
 
     Args:
         options: as `run`.
         only: as `run`.
         tell: called with each message: who sent it, "client" or "server", and its text.
+        is_lazy: as `run`.
     """
     # What prints by mistake goes to stderr.
     stdin, stdout = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
@@ -100,7 +106,7 @@ async def on_stdio(options: Options, only: list[str], tell: Tell = lambda _who, 
                 lines.end()
 
     warm = Warm(options)
-    session = GatewaySession(warm, send, only)
+    session = GatewaySession(warm, send, only, is_lazy=is_lazy)
     try:
         while line := await lines.next():
             text = line.decode("utf-8", "replace").strip()
@@ -145,14 +151,16 @@ def _write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-async def _on_http(options: Options, only: list[str], host: str, port: int, token_path: str | None) -> None:
+async def _on_http(  # as `run`
+    options: Options, only: list[str], host: str, port: int, token_path: str | None, *, is_lazy: bool
+) -> None:
     # What the SDK needs anyway; a server on stdio needs neither.
     import uvicorn
 
     token = None if token_path is None else (token_in(token_path), token_path)
     warm = Warm(options)
     config = uvicorn.Config(
-        _Http(warm, only, token, loopback=host in LOOPBACK),
+        _Http(warm, only, token, loopback=host in LOOPBACK, is_lazy=is_lazy),
         host=host,
         port=port,
         log_level="warning",
@@ -185,13 +193,17 @@ class _Http:
         token: what a request carries, and the file that it is in; None where it carries none.
         loopback: whether only programs of this machine are to reach it: what a browser sends for a page of
             another site, or to a name that is not loopback's, is refused.
+        is_lazy: as `run`.
     """
 
-    def __init__(self, warm: Warm, only: list[str], token: tuple[str, str] | None, *, loopback: bool) -> None:
+    def __init__(
+        self, warm: Warm, only: list[str], token: tuple[str, str] | None, *, loopback: bool, is_lazy: bool
+    ) -> None:
         self._warm = warm
         self._only = only
         self._token = token
         self._loopback = loopback
+        self._is_lazy = is_lazy
         self._late = 0
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -239,7 +251,7 @@ class _Http:
             await _plain(send, 202, "")  # a notification, or the answer to what is not asked here
             return
         out: asyncio.Queue[str] = asyncio.Queue()
-        session = GatewaySession(self._warm, out.put, self._only)
+        session = GatewaySession(self._warm, out.put, self._only, is_lazy=self._is_lazy)
         await session.handle(body)
         gone = asyncio.create_task(_gone(receive))
         await send(

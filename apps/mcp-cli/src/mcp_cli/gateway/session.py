@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from daemonry import errors
 from mcp_cli.client.warm import Warm
+from mcp_cli.gateway import lazy
 from mcp_cli.gateway.faults import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -51,9 +52,11 @@ class GatewaySession:
         warm: the servers.
         send: takes a message, JSON on one line, for the client.
         only: the servers that are offered; all of the configuration's if empty.
+        is_lazy: whether three tools stand for all: to search, to describe, to call.
     """
 
-    def __init__(self, warm: Warm, send: Send, only: list[str]) -> None:
+    def __init__(self, warm: Warm, send: Send, only: list[str], *, is_lazy: bool = False) -> None:
+        self._is_lazy = is_lazy
         self._warm = warm
         self._relay = Relay(warm, send)
         self._only = only
@@ -134,6 +137,7 @@ class GatewaySession:
         self._relay.capabilities = params.get("capabilities") or {}
         return json.dumps(
             {
+                **(await self._instructions() if self._is_lazy else {}),
                 "protocolVersion": asked if asked in VERSIONS else LATEST,
                 "capabilities": {
                     "tools": {},
@@ -145,6 +149,11 @@ class GatewaySession:
                 "serverInfo": {"name": NAME, "version": __version__},
             }
         )
+
+    async def _instructions(self) -> dict[str, str]:
+        with contextlib.suppress(Fault, errors.DaemonryError):  # which the first call tells
+            return {"instructions": lazy.instructions(await self._names())}
+        return {}
 
     async def _ping(self, _params: dict[str, Any]) -> str:
         return "{}"
@@ -210,6 +219,8 @@ class GatewaySession:
         return server, name.removeprefix(_prefix(server))
 
     async def _tools_list(self, _params: dict[str, Any]) -> str:
+        if self._is_lazy:
+            return dumps({"tools": lazy.TOOLS})
         return dumps({"tools": self._named(await self._listed("Tools"))})
 
     async def _prompts_list(self, _params: dict[str, Any]) -> str:
@@ -224,6 +235,24 @@ class GatewaySession:
         return dumps({"resourceTemplates": [entry for _, entry in await self._listed("Templates")]})
 
     async def _tools_call(self, params: dict[str, Any]) -> str:
+        if not self._is_lazy:
+            return await self._called(params)
+        given = params.get("arguments") or {}
+        try:
+            if params["name"] == lazy.CALL:
+                name, arguments = lazy.meant(given)
+                return await self._called({**params, "name": name, "arguments": arguments})
+            pairs = await self._listed("Tools")
+            named = [(server, tool) for (server, _), tool in zip(pairs, self._named(pairs), strict=True)]
+            if params["name"] == lazy.SEARCH:
+                return _said(lazy.found(named, given))
+            if params["name"] == lazy.DESCRIBE:
+                return _said(lazy.described(named, given))
+        except lazy.Unfit as error:
+            return _said(str(error), is_error=True)
+        raise Fault(INVALID_PARAMS, f"there is no tool {params['name']}")
+
+    async def _called(self, params: dict[str, Any]) -> str:
         server, own = await self._meant(params["name"], "tool")
         given = {
             "tool": own,
@@ -238,7 +267,7 @@ class GatewaySession:
             # A model gets the errors that it can act upon as results, as the protocol has it.
             text = for_model(error)
             if text:
-                return dumps({"content": [{"type": "text", "text": text}], "isError": True})
+                return _said(text, is_error=True)
             raise
 
     async def _resources_read(self, params: dict[str, Any]) -> str:
@@ -298,6 +327,10 @@ class GatewaySession:
         "prompts/get": _prompts_get,
         "completion/complete": _complete,
     }
+
+
+def _said(text: str, *, is_error: bool = False) -> str:
+    return dumps({"content": [{"type": "text", "text": text}], "isError": is_error})
 
 
 def _prefix(server: str) -> str:
