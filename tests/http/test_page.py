@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from daemonry.testing import wait_until
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 AXE = os.environ.get("DAEMONRY_AXE", "")
@@ -119,6 +121,7 @@ def test_the_keyboard_alone_reaches_and_works_everything(browser, seen):
     page.get_by_role("button", name="Stop").press("Enter")
     page.locator("#confirm-yes").press("Enter")
     watched.state("gone")
+    wait_until(lambda: seen.instance.lock_held() is False, what="the end")
 
 
 def test_a_tab_without_a_token_says_what_to_do_and_shows_nothing(browser, seen):
