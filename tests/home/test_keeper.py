@@ -39,6 +39,7 @@ async def life(shop, service, during):
         kept.kill()
         await kept.close()
     shop.wait_nothing()
+    world.reaper.reap()  # as SIGCHLD has a supervisor do; the watchers are its children too
     return kept
 
 
