@@ -6,7 +6,7 @@ import json
 import signal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from palingenesis.agents.known import profiles
@@ -257,6 +257,7 @@ def test_what_pyte_does_not_know_is_not_drawn_as_something_else():
 
 
 @given(st.binary(max_size=200))
+@example(b"\t \n           ")  # a line with unset cells that left at the top
 def test_any_output_can_be_drawn(data):
     pytest.importorskip("pyte")
     found = screen.Screen(4, 10)

@@ -37,7 +37,7 @@ class Drawn(pyte.Screen):
         """Go one line down; at the bottom, the first line leaves."""
         top, bottom = self.margins or (0, self.lines - 1)
         if self.cursor.y == bottom and top == 0 and self._main is None:
-            self.history.append(self.buffer[0].copy())
+            self.history.append(copy.copy(self.buffer[0]))  # its own `copy` forgets what an unset cell is
         super().index()
 
     def set_mode(self, *modes: int, **how: Any) -> None:
