@@ -100,6 +100,7 @@ def test_a_build_script_runs_when_it_says_so_and_only_then(cargo) -> None:
     assert project.run("hello") == "one nobody 0.1.0 true\n"
 
 
+@pytest.mark.slow
 def test_a_build_script_that_names_nothing_depends_on_every_name_in_its_package(cargo) -> None:
     main = 'fn main() { println!("{}", env!("COUNT")); }'
     project = cargo.crate(main=main)
@@ -124,6 +125,7 @@ def test_a_build_script_that_fails_says_what_it_said(cargo) -> None:
     assert "give up" in done.err
 
 
+@pytest.mark.slow
 def test_a_build_script_that_never_stops_talking_is_one_line(cargo) -> None:
     project = cargo.crate()
     project.write("build.rs", 'fn main() { for n in 0..90000 { println!("cargo:k{n}=aaaaaaaaaaaa"); } }')
@@ -148,6 +150,7 @@ def test_a_build_script_writes_nowhere_else(cargo) -> None:
     assert not elsewhere.exists()
 
 
+@pytest.mark.slow
 def test_what_a_script_makes_may_name_files_by_their_absolute_paths(cargo) -> None:
     """As khronos_api does: the paths hold in the directory of another job, and in another clone."""
     project = cargo.crate(main='fn main() { print!("{}", include!(concat!(env!("OUT_DIR"), "/made.rs"))); }')
@@ -199,6 +202,7 @@ fn main() {
 """
 
 
+@pytest.mark.slow
 def test_a_library_of_c_that_a_script_makes_is_linked_into_the_program(cargo) -> None:
     project = cargo.crate(
         main='fn main() { println!("{}", low::seven()); }',
@@ -285,6 +289,7 @@ def test_dependencies_as_cargo_resolves_them(cargo) -> None:
     assert project.run("hello") == "quiet unix false\n"
 
 
+@pytest.mark.slow
 def test_a_patch_takes_the_place_of_a_crate(cargo) -> None:
     project = cargo.crate(
         main='fn main() { println!("{}", low::WHICH); }',
@@ -296,6 +301,7 @@ def test_a_patch_takes_the_place_of_a_crate(cargo) -> None:
     assert project.run("hello") == "mine\n"
 
 
+@pytest.mark.slow
 def test_a_git_dependency_that_cargo_has_fetched(cargo) -> None:
     if shutil.which("git") is None:
         pytest.skip("no git on the PATH: install it to run this")
@@ -334,6 +340,7 @@ def test_profiles_of_ones_own_and_of_one_package(cargo) -> None:
     assert "is no name" in project.fails("--profile", "../up")
 
 
+@pytest.mark.slow
 def test_only_the_targets_that_are_named(cargo) -> None:
     project = cargo.crate(manifest="[dev-dependencies]\nlow = { path = 'low' }\n")
     package(project, "low", "low", lib="pub const N: u32 = 5;")
@@ -351,6 +358,7 @@ def test_only_the_targets_that_are_named(cargo) -> None:
     assert "no bin target named `none`" in project.fails("--bin", "none")
 
 
+@pytest.mark.slow
 def test_a_platform_that_is_named(cargo) -> None:
     project = cargo.crate(main='fn main() { println!("{}", env!("FOR")); }')
     project.write(
@@ -364,6 +372,7 @@ def test_a_platform_that_is_named(cargo) -> None:
     assert "no-such-platform" in project.fails("--target", "no-such-platform")
 
 
+@pytest.mark.slow
 def test_a_dylib_is_put_beside_the_program_that_needs_it(cargo) -> None:
     project = cargo.crate(
         main='fn main() { println!("{}", low::five()); }', manifest='[dependencies]\nlow = { path = "low" }\n'
@@ -373,6 +382,7 @@ def test_a_dylib_is_put_beside_the_program_that_needs_it(cargo) -> None:
     assert names == {"hello", "liblow.so"}
 
 
+@pytest.mark.slow
 def test_a_lock_that_would_change_is_left_alone_when_it_is_locked(cargo) -> None:
     project = cargo.crate(manifest='[dependencies]\nlow = "1"\n')
     vendored(project, "low")
@@ -384,6 +394,7 @@ def test_a_lock_that_would_change_is_left_alone_when_it_is_locked(cargo) -> None
     assert (project.path / "Cargo.lock").read_text() == before
 
 
+@pytest.mark.slow
 def test_a_link_in_the_place_of_the_lock_is_not_written_through(cargo) -> None:
     project = cargo.crate(manifest='[dependencies]\nlow = "1"\n')
     vendored(project, "low")
@@ -509,6 +520,7 @@ def test_crates_are_fetched_from_a_registry_once_and_never_offline(cargo, regist
     assert not registry.asked
 
 
+@pytest.mark.slow
 def test_a_local_registry(cargo, registry) -> None:
     registry.add("low", 'pub const NAME: &str = "low";')
     project = cargo.crate(
