@@ -148,6 +148,27 @@ def test_ten_keys_that_are_not_known_are_ten_notes():
     assert sum("is not known, and left out" in note for note in notes) == 10
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "true",
+        "A=1 B=2 true",
+        "exec true",
+        "cd . && true",
+        "if true; then true; fi",
+        "./no\\ such || true",
+        "'true'",
+    ],
+)
+def test_a_command_of_a_shell_is_run_as_the_shell_would(command):
+    assert subprocess.run(home_text.shell(command), check=False).returncode == 0
+
+
+def test_the_shell_becomes_a_simple_program_so_that_signals_reach_it():
+    assert home_text.shell("sleep 100") == ["sh", "-c", "exec sleep 100"]
+    assert home_text.shell("PORT=1 sleep 100") == ["sh", "-c", "PORT=1 sleep 100"]
+
+
 @given(st.text())
 def test_any_text_is_read_or_refused(text):
     for read in (procfile.read, supervisord.read, pm2.read):

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from daemonry.home.service import RESERVED
 
@@ -57,13 +57,26 @@ class Draft:
         return found
 
 
+# What only the shell itself can run: it cannot become these.  POSIX, 2.9.4 and 2.14, and `source`.
+_SHELLS_OWN: Final = frozenset(
+    (
+        *("!", ".", "break", "case", "cd", "command", "continue", "do", "eval", "exec", "exit", "export"),
+        *("for", "if", "read", "readonly", "return", "set", "shift", "source", "times", "trap", "ulimit"),
+        *("umask", "unset", "until", "wait", "while"),
+    )
+)
+
+
 def _alike(name: str) -> str:
     return name.upper().replace("-", "_")
 
 
 def shell(command: str) -> list[str]:
     """Return the words that run a command by a shell; the shell becomes it where it is a simple one."""
-    return ["sh", "-c", command if re.search(r"[;&|\n]", command) else f"exec {command}"]
+    first = command.split(None, 1)[0] if command.split() else ""
+    is_simple = re.fullmatch(r"[\w./+-]+", first) and first not in _SHELLS_OWN
+    is_simple = is_simple and not re.search(r"[;&|\n]", command)
+    return ["sh", "-c", f"exec {command}" if is_simple else command]
 
 
 def to_toml(draft: Draft, source: str) -> str:
