@@ -122,7 +122,7 @@ def test_a_manager_that_is_gone_does_no_harm(probe):
         assert probe.instance.status()["state"] == "running"
         process.terminate()
         assert process.wait(20) == 0
-    assert probe.logged("the service manager cannot be told")
+    assert probe.logged("the service manager cannot be notified")
 
 
 @contextlib.contextmanager

@@ -211,8 +211,10 @@ class Inputs:
         files |= _untold(action, counted, told, declared)
         silent = _silent_reads(action, told, files, declared)
         read = self._read_in_silence(silent, files, declared, started_ns)
-        more = self._opened(root, action, opened, {**files, **(read or {})}, declared, started_ns)
-        if read is None or more is None:
+        if read is None:  # it changed meanwhile; what it opened cannot be told from what nothing declares
+            return None
+        more = self._opened(root, action, opened, files | read, declared, started_ns)
+        if more is None:
             return None
         files |= read | more
         vain = _vain(action, told, files)
