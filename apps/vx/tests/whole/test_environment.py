@@ -71,6 +71,25 @@ def test_a_search_path_with_the_present_directory_is_refused(c) -> None:
     assert "CPATH with a folder that is not absolute" in project.fails(CPATH="/usr/include:")
 
 
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("CFLAGS", "-gsplit-dwarf"),
+        ("CFLAGS", "--coverage"),
+        ("CXXFLAGS", "-ftest-coverage"),
+        ("CPPFLAGS", "-save-temps=obj"),
+        ("CFLAGS", "-fdump-tree-all"),
+    ],
+)
+def test_a_flag_with_a_second_output_is_refused_by_name(c, name: str, word: str) -> None:
+    """Its `.dwo` or `.gcno` would be thrown away without a word."""
+    project = c.project("p")
+    project.write("vx.toml", '[project]\nname = "p"\n[targets.p]\nsources = ["main.c"]\n')
+    project.write("main.c", "int main(void) { return 0; }\n")
+    assert f"{word} in {name} is not supported by vx" in project.fails(**{name: f"-g {word}"})
+    project.build(**{name: "-g -Og"})
+
+
 def test_flags_come_from_the_variable_that_cargo_takes_first(rust) -> None:
     project = rust.crate(main='fn main() { println!("{}", if cfg!(a) { "a" } else { "b" }); }\n')
     both = {"CARGO_ENCODED_RUSTFLAGS": "--cfg\x1fa", "RUSTFLAGS": "--cfg b"}

@@ -200,6 +200,7 @@ class Planner:
         project = c_files.open_project(directory)
         env = request.environment
         environment.check_c(env)
+        environment.check_c_flags(env)
         given = [tuple(env.get(name, "").split()) for name in ("CFLAGS", "CXXFLAGS", "LDFLAGS", "CPPFLAGS")]
         flags = c_plan.Flags(given[3] + given[0], given[3] + given[1], given[2])
         tools = self._tools.c(request.environment)

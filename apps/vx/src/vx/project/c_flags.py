@@ -5,7 +5,8 @@ user's own environment names.  So an option is taken when it is known to choose 
 other is refused by name: the one that writes a file somewhere (`-Wl,-Map=`, `-fdump-...`), the one that loads
 code (`-fplugin=`, `-Wl,-plugin`), and the one that nobody has thought of.  Pure.
 
-The user's own CFLAGS, CXXFLAGS and LDFLAGS are not looked at: whoever sets them may do all of that anyway.
+The user's own CFLAGS, CXXFLAGS and LDFLAGS are not held to it: whoever sets them may do all of that anyway.
+`environment` refuses those of them that have the compiler write a second output.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ SHARED_LIBRARY: Final = "shared-library"
 KINDS: Final = (PROGRAM, STATIC_LIBRARY, SHARED_LIBRARY)
 
 _FOLDERS: Final = ("-I", "-iquote", "-isystem", "-idirafter")
-_OWN_FLAGS: Final = "it is not known to write nothing; CFLAGS and LDFLAGS take any, for they are your own"
+_OWN_FLAGS: Final = "it is not known to write nothing; CFLAGS and LDFLAGS are your own, and take others"
 _DEFAULT_FLAGS: Final = {"dev": ("-O0", "-g"), "release": ("-O2",)}
 
 

@@ -28,6 +28,12 @@ _REFUSED_OF_RUST: Final = re.compile(
 _REFUSED_OF_C: Final = re.compile(
     r"GCC_EXEC_PREFIX|COMPILER_PATH|LD_RUN_PATH|DEPENDENCIES_OUTPUT|SUNPRO_DEPENDENCIES|CCC_OVERRIDE_OPTIONS"
 )
+_FLAGS_OF_C: Final = ("CFLAGS", "CXXFLAGS", "CPPFLAGS")
+# Each has the compiler write a second file beside the object, which would be thrown away with the job.
+_SECOND_OUTPUT: Final = re.compile(
+    r"-gsplit-dwarf(=.*)?|--?coverage|-ftest-coverage|-save-temps(=.*)?|--save-temps(=.*)?|-fstack-usage"
+    r"|-fcallgraph-info(=.*)?|-fdump-.*|-fsave-optimization-record"
+)
 # A job's own, whatever a source reads of them.
 _OF_JOBS: Final = frozenset((*JOB_ENVIRONMENT, "TMPDIR"))
 
@@ -52,6 +58,18 @@ def check_c(env: Mapping[str, str]) -> None:
     for name in SEARCH_VARIABLES:
         if any(not one.startswith("/") for one in env.get(name, "/").split(":") if env.get(name)):
             raise Unsupported("the environment", f"{name} with a folder that is not absolute")
+
+
+def check_c_flags(env: Mapping[str, str]) -> None:
+    """Refuse the caller's options for C that have a second output.
+
+    Raises:
+        Unsupported: one of them is in CFLAGS, CXXFLAGS or CPPFLAGS.
+    """
+    for name in _FLAGS_OF_C:
+        for word in env.get(name, "").split():
+            if _SECOND_OUTPUT.fullmatch(word):
+                raise Unsupported("the environment", f"{word} in {name}", "its second output would be lost")
 
 
 def refused_of_rust(env: Mapping[str, str]) -> list[Unsupported]:
