@@ -23,7 +23,9 @@ from daemonry.transport.endpoint import Endpoint
 NOBODY = 65534
 
 # No deadline for one example: on a busy machine it measures the machine.
-settings.register_profile("daemonry", deadline=None)
+# How many examples each property is tried with; `scripts/test --all` asks for more.
+EXAMPLES = int(os.environ.get("DAEMONRY_EXAMPLES", "50"))
+settings.register_profile("daemonry", deadline=None, max_examples=EXAMPLES)
 settings.load_profile("daemonry")
 
 # Modules are imported before the user is changed: the interpreter may live where only root can read.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 
 import pytest
 from hypothesis import settings
 
 # No deadline for one example: on a busy machine it measures the machine.
-settings.register_profile("vx", deadline=None)
+settings.register_profile("vx", deadline=None, max_examples=int(os.environ.get("DAEMONRY_EXAMPLES", "50")))
 settings.load_profile("vx")
 
 
