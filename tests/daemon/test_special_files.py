@@ -130,13 +130,18 @@ class Odd:
 
     def put(self, kind, ending):
         path = self.path(ending)
-        if path.is_symlink() or path.exists():
-            if ending == "sock":
-                path.unlink()
-            else:
-                path.rename(path.with_name("was-" + path.name))
-        KINDS[kind](path)
-        return path
+        for _ in range(100):
+            if path.is_symlink() or path.exists():
+                if ending == "sock":
+                    path.unlink()
+                else:
+                    path.rename(path.with_name("was-" + path.name))
+            try:
+                KINDS[kind](path)
+            except FileExistsError:  # a running daemon has made its own again
+                continue
+            return path
+        raise AssertionError(f"{path} comes again each time")
 
     def nothing_lost(self, path, kind):
         if kind == "directory":
