@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
+
+from daemonry.testing import wait_until
 
 
 def test_a_detached_call_is_waited_for_with_the_exit_codes_of_a_call(app: Any) -> None:
@@ -31,13 +34,18 @@ def test_a_detached_call_is_waited_for_with_the_exit_codes_of_a_call(app: Any) -
     ]
 
 
-def test_a_task_outlives_a_daemon_that_is_killed(app: Any) -> None:
+def test_a_task_outlives_a_daemon_that_is_killed(app: Any, alive: Any) -> None:
     kept = app.done("call", "fake/echo", "text=kept", "--detach").strip()
     assert app.done("task", "wait", kept) == "kept\n"
     slow = app.done("call", "fake/slow", "n=60", "--detach").strip()
     assert app("task", "wait", slow, "--timeout", "0.1").code == 5
-    os.kill(app.pid(), signal.SIGKILL)
+    killed = app.pid()
+    threads = Path(f"/proc/{killed}/task").glob("*/children")
+    children = [int(pid) for thread in threads for pid in thread.read_text().split()]
+    assert children
+    os.kill(killed, signal.SIGKILL)
     ended = app("task", "wait", slow)
     assert ended.code == 6
     assert "the daemon ended in the call; its outcome is unknown" in ended.err
     assert app("task", "result", kept).out == "kept\n"
+    wait_until(lambda: not any(map(alive, children)), what="what the killed one had started is gone")

@@ -64,7 +64,7 @@ def test_a_link_flag_that_could_write_or_run_is_refused_by_name(p, c, flags, nam
 
 
 def test_the_users_own_flags_are_the_users(p) -> None:
-    p.build(CFLAGS="-fstack-usage")
+    p.build(CFLAGS="-B/tmp")
 
 
 def test_a_source_whose_name_is_an_option_is_a_source(p) -> None:
