@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -183,6 +184,26 @@ def test_a_machine_without_daemonry_says_what_to_do(far, monkeypatch):
     with pytest.raises(ConnectError, match="has no daemonry on its PATH") as caught:
         daemonry.connect("ssh:box/far", timeout_s=20)
     assert not isinstance(caught.value, (NotListening, Unreachable))
+
+
+def test_another_thread_that_connects_takes_no_reason_away(far):
+    """Each connection waits for the ssh processes of those before it."""
+    far.is_ssh("exit 127")
+    done = threading.Event()
+
+    def others():
+        while not done.is_set():
+            ssh._reap()
+
+    thread = threading.Thread(target=others)
+    thread.start()
+    try:
+        for _ in range(20):
+            with pytest.raises(ConnectError, match="has no daemonry on its PATH"):
+                daemonry.connect("ssh:box/far", timeout_s=20)
+    finally:
+        done.set()
+        thread.join()
 
 
 def test_no_ssh_here_is_said(far, monkeypatch):

@@ -47,7 +47,7 @@ _SIGTERM: Final = 15
 # How long an ssh that has closed its output may take to end, in seconds.
 _END_S: Final = 2.0
 
-# Processes that may have ended and were not waited for.
+# Processes that may have ended and were not waited for.  One that connects is its thread's alone.
 _children: set[int] = set()
 
 
@@ -73,11 +73,13 @@ def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
             far.close()
         try:
             answer, reason = _answer(endpoint, near, pid, deadline, errors)
-            if answer != ssh_words.SERVING:
-                raise _refusal(endpoint, answer, reason, deadline)
         except BaseException:
             near.close()
             raise
+    _children.add(pid)
+    if answer != ssh_words.SERVING:
+        near.close()
+        raise _refusal(endpoint, answer, reason, deadline)
     return Stream(near, endpoint.bare)
 
 
@@ -102,7 +104,6 @@ def _run(endpoint: Endpoint, deadline: Deadline, far: Socket, errors: IO[bytes])
     except OSError as error:
         why = f"{words[0]} cannot be run: {error.strerror}"
         raise ConnectError(endpoint.bare, why, error.errno) from None
-    _children.add(pid)
     return pid
 
 
@@ -132,6 +133,9 @@ def _answer(
             raise Unreachable(endpoint.bare, f"no answer within {limit_s:g} s") from None
         except OSError:
             line = b""
+        except BaseException:
+            _end(pid)
+            raise
         if not line:
             raise _why_ended(endpoint, pid, errors)
         passed += len(line)
@@ -190,12 +194,8 @@ def _status(pid: int) -> int | None:
 
     deadline = Deadline(_END_S)
     for delay_s in delays(0.001, 0.05):
-        try:
-            found, status = os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:  # somebody else in this process waits for every child
-            found, status = pid, 0xFF00
-        if found:
-            _children.discard(pid)
+        status = _waited(pid)
+        if status is not None:
             return os.waitstatus_to_exitcode(status)
         if not deadline.sleep(delay_s):
             break
@@ -205,19 +205,31 @@ def _status(pid: int) -> int | None:
 
 def _end(pid: int) -> None:
     """End an ssh that is still ours to wait for, so that its pid is nobody else's."""
-    if pid in _children:
-        try:
-            os.kill(pid, _SIGTERM)
-        except ProcessLookupError:
-            pass
+    try:
+        os.kill(pid, _SIGTERM)
+    except ProcessLookupError:  # waited for by somebody else
+        return
+    _children.add(pid)
 
 
 def _reap() -> None:
     """Wait for those that have ended.  An ssh ends when its stream is closed."""
     for pid in tuple(_children):
-        try:
-            found, _ = os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:  # a parent's, before a fork
-            found = pid
-        if found:
+        if _waited(pid) is not None:
             _children.discard(pid)
+
+
+def _waited(pid: int) -> int | None:
+    """Return the status of a child that has ended, as waitpid(2) gives it; None while it runs."""
+    try:
+        found, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:  # somebody else in this process waits for every child
+        return 0xFF00
+    return status if found else None
+
+
+def _forget() -> None:
+    _children.clear()
+
+
+os.register_at_fork(after_in_child=_forget)  # they are the parent's

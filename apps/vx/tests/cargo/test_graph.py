@@ -14,8 +14,8 @@ from vx.cargo.plan import profile_of
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("path+file:///work/low#1.0.0", PackageId("low", "1.0.0", "path+file:///work/low")),
-        ("path+file:///work/x#low@1.0.0", PackageId("low", "1.0.0", "path+file:///work/x")),
+        ("path+file:///src/low#1.0.0", PackageId("low", "1.0.0", "path+file:///src/low")),
+        ("path+file:///src/x#low@1.0.0", PackageId("low", "1.0.0", "path+file:///src/x")),
         (
             "registry+https://example.org/index#low@1.0.0+a.b",
             PackageId("low", "1.0.0+a.b", "registry+https://example.org/index"),
@@ -24,7 +24,7 @@ from vx.cargo.plan import profile_of
             "git+https://example.org/low?rev=1#1.0.0",
             PackageId("low", "1.0.0", "git+https://example.org/low?rev=1"),
         ),
-        ("low 1.0.0 (path+file:///work/low)", PackageId("low", "1.0.0", "path+file:///work/low")),
+        ("low 1.0.0 (path+file:///src/low)", PackageId("low", "1.0.0", "path+file:///src/low")),
     ],
 )
 def test_an_id_of_old_and_new_cargo(text: str, told: PackageId) -> None:

@@ -119,7 +119,7 @@ class PackageId(msgspec.Struct, frozen=True):
 
     Attributes:
         name, version: of it.
-        source: where it is from: `path+file:///work/a`, `registry+https://...`, `git+https://...`.
+        source: where it is from: `path+file:///src/a`, `registry+https://...`, `git+https://...`.
     """
 
     name: str
