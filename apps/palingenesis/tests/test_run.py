@@ -171,7 +171,7 @@ def test_what_ended_unseen_is_told_once(home):
     assert (told.returncode, told.stderr) == (9, "")
     assert "the last words" in told.stdout
     assert home.run("attach", "w").returncode == 1
-    assert os.listdir(home.state / "terminals") == []
+    wait_until(lambda: os.listdir(home.state / "terminals") == [])
 
 
 def test_a_window_that_reads_nothing_holds_the_program_up_for_a_while_only(home):
