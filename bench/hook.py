@@ -54,17 +54,28 @@ def main() -> int:
         subprocess.run([*ask, "daemon", "start"], env=environment, capture_output=True, check=True)
         try:
             with_daemon = _measure(
-                {"hook, with a daemon": rows["hook"], "true, again": ["true"]}, rounds, environment, None
+                {
+                    "hook, with a daemon": rows["hook"],
+                    "true, again": ["true"],
+                    "python3 -c pass, again": rows["python3 -c pass"],
+                },
+                rounds,
+                environment,
+                None,
             )
         finally:
             subprocess.run([*ask, "daemon", "stop"], env=environment, capture_output=True, check=True)
     print("| command | median ms | min | p90 |\n| --- | ---: | ---: | ---: |")
     for name, times in (found | with_daemon).items():
-        p90 = sorted(times)[int(len(times) * 0.9)]
-        print(f"| {name} | {statistics.median(times):.1f} | {min(times):.1f} | {p90:.1f} |")
-    slow = max(statistics.median(found["hook"]), statistics.median(with_daemon["hook, with a daemon"]))
-    print(f"\nThe target of {TARGET_MS:g} ms was {'met' if slow <= TARGET_MS else 'missed'} in this run.")
+        print(f"| {name} | {statistics.median(times):.1f} | {min(times):.1f} | {_p90(times):.1f} |")
+    slow = max(_p90(found["hook"]), _p90(with_daemon["hook, with a daemon"]))
+    verdict = "met" if slow <= TARGET_MS else "missed"
+    print(f"\nThe target, {TARGET_MS:g} ms for nine in ten, was {verdict} in this run.")
     return 0
+
+
+def _p90(times: list[float]) -> float:
+    return sorted(times)[int(len(times) * 0.9)]
 
 
 def _measure(

@@ -340,9 +340,23 @@ def test_events_are_taken_in_once_and_kept(state):
     (state / "hooks/spool/claude.4").write_bytes(b"\xff{")
     (state / "hooks/spool/claude.5").symlink_to("/etc/passwd")
     assert told.take_in(PROFILES, time.time()) == ["claude:s"]
+    assert told.take_in(PROFILES, time.time() + script.WRITING_S + 1) == []
     assert script.waiting(str(state)) == []
     assert told.take_in(PROFILES, time.time()) == []
     assert [one.sign for one in read(str(state))["claude:s"]] == [Sign.COMPLETED]
+
+
+def test_an_event_that_is_still_being_written_waits_for_its_end(state):
+    told = Told(str(state))
+    whole = json.dumps({"session_id": "s", "hook_event_name": "Stop"})
+    path = state / "hooks/spool/claude.1"
+    for cut in (0, 1, len(whole) // 2, len(whole) - 1):
+        path.write_text(whole[:cut])
+        assert told.take_in(PROFILES, time.time()) == []
+        assert path.exists()
+    path.write_text(whole)
+    assert told.take_in(PROFILES, time.time()) == ["claude:s"]
+    assert not path.exists()
 
 
 def test_what_is_kept_of_one_session_is_bounded(state):

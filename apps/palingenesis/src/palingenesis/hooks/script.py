@@ -19,6 +19,12 @@ MAX_EVENT_BYTES: Final = 256 * 2**10
 # Events that wait for a daemon; further ones are dropped: the transcripts tell their ends too.
 MAX_EVENTS: Final = 500
 
+# How long an event may take to be written.  Only a whole one is a JSON object, so one that is not is read
+# again until then, and the script needs no `mv`.
+WRITING_S: Final = 10.0
+
+# One program besides the shell, as each costs the agent milliseconds.  `ulimit -f` counts in 512 bytes; once
+# it is met, the rest is read all the same: an agent may report a hook that does not read to the end.
 _SCRIPT: Final = f"""\
 #!/bin/sh
 # Keeps what an agent tells at an event until palingenesis takes it in.  It prints nothing and ends with 0,
@@ -27,11 +33,10 @@ exec 2>/dev/null
 umask 077
 agent=$1 spool=${{0%/*}}/spool
 set -- "$spool"/*
-if [ $# -lt {MAX_EVENTS} ]; then
-    new=$spool/.$agent.$PPID.$$
-    head -c {MAX_EVENT_BYTES} >"$new" && mv -f "$new" "$spool/$agent.$PPID.$$"
-fi
-cat >/dev/null
+[ $# -lt {MAX_EVENTS} ] || exec cat >/dev/null
+trap '' XFSZ
+ulimit -f {MAX_EVENT_BYTES // 512}
+cat >"$spool/$agent.$PPID.$$" || cat >/dev/null
 exit 0
 """
 

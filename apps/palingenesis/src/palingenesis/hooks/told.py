@@ -80,8 +80,13 @@ class Told:
         """
         events = script.waiting(self._state_dir)
         changed: dict[str, None] = {}
+        taken: list[str] = []
         for path, agent, at_s in events:
-            event = line_of(script.read(path)) or {}
+            event = line_of(script.read(path))
+            if event is None and now_s - script.WRITING_S < at_s <= now_s:
+                continue  # it is still being written
+            taken.append(path)
+            event = event or {}
             session = text(event.get("session_id"))
             fact = fact_of(event, profiles[agent], min(at_s, now_s)) if agent in profiles else None
             if fact is not None and 0 < len(session) <= MAX_ID_CHARS:
@@ -90,7 +95,7 @@ class Told:
         if changed:
             data = names_json.encode(self.facts)
             write_atomically(_path(self._state_dir), data)
-        for path, _, _ in events:
+        for path in taken:
             _remove(path)
         return list(changed)
 
