@@ -117,3 +117,37 @@ async def work(run):
         wait_until(lambda: not serving())
         with pytest.raises(errors.DaemonryError):
             client.call("org.varlink.service.GetInfo")
+
+
+SERVED = """
+from daemonry import Interface
+
+class Counter(Interface, name="org.example.counter"):
+    '''Counts.'''
+    def __init__(self):
+        self.count = 0
+    def next(self) -> int:
+        self.count += 1
+        return self.count
+
+{serving}
+
+@daemon.work
+async def work(run):
+    while run.service(Counter).count < 2:
+        await asyncio.sleep(0.01)
+    note("worker", "2")
+    await asyncio.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    "serving", ["daemon.serve(Counter)", "@daemon.setup\nasync def setup(run):\n    daemon.serve(Counter())"]
+)
+def test_two_served_in_one_process_share_no_state(probe, serving):
+    """What one test did to the daemon's state is not seen by the next."""
+    target = str(probe.write(SERVED.format(serving=serving)))
+    for seen in ("2", "22"):
+        with daemonry.ensure(target, mode="direct") as client:
+            assert [client.call("org.example.counter.Next")["result"] for _ in range(2)] == [1, 2]
+            wait_until(lambda seen=seen: probe.noted("worker") == seen, what="work sees the state")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import threading
     from contextlib import AbstractContextManager
 
+    from daemonry.daemon.served import Kind, Services
     from daemonry.process.place import Place
 
 
@@ -69,10 +70,12 @@ class Run:
         name: the daemon's name.
         log: a logger of that name, which writes to the daemon's log.
         state_path: a directory for the program's own files; ours alone.
+        services: the implementations of this run; a program asks by `service`.
     """
 
-    def __init__(self, state: RunState, place: Place) -> None:
+    def __init__(self, state: RunState, place: Place, services: Services) -> None:
         self._state = state
+        self.services = services
         self.name = place.name
         self.log = logging.getLogger(place.name)
         self.state_path = place.state_path
@@ -91,6 +94,16 @@ class Run:
     def stopping(self) -> bool:
         """Whether the daemon is to end; work in a thread looks here."""
         return self._state.stopping.is_set()
+
+    def service(self, kind: type[Kind]) -> Kind:
+        """Return this run's implementation of an interface that is served, for hooks that share its state.
+
+        One that `serve` was given the maker of is made when it is first asked for.
+
+        Raises:
+            LookupError: no such interface is served.
+        """
+        return self.services.get(kind)
 
     def start_paused(self) -> None:
         """Begin paused; for a setup hook, when the daemon was paused as it ended last."""

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from daemonry.daemon.context import Run
     from daemonry.daemon.http_settings import Http
+    from daemonry.daemon.served import Servable
     from daemonry.daemon.versions import Versions
-    from daemonry.service.interface.declare import Interface
     from daemonry.service.server.bounds import Bounds
 
     Work = Callable[[Run], Awaitable[None] | None]
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     ReloadHook = Callable[[Any], Awaitable[None] | None]
 
     AnyWork = TypeVar("AnyWork", bound=Work)
-    AnyService = TypeVar("AnyService", bound=Interface)
+    AnyService = TypeVar("AnyService", bound=Servable)
     AnySetup = TypeVar("AnySetup", bound=Setup)
     AnyStatus = TypeVar("AnyStatus", bound=Status)
     AnyWholeStatus = TypeVar("AnyWholeStatus", bound=WholeStatus)
@@ -128,7 +128,7 @@ class Daemon:
         self.http = http
         self.works: list[Work] = []
         self.setups: list[Setup] = []
-        self.services: list[Interface] = []
+        self.services: list[Servable] = []
         self.status_hook: Status | None = None
         self.whole_status_hook: WholeStatus | None = None
         self.pause_hook: Hook | None = None
@@ -194,17 +194,24 @@ class Daemon:
     def serve(self, implementation: AnyService) -> AnyService:
         """Answer the calls of an interface's implementation; at the latest in a setup hook.
 
+        Args:
+            implementation: an object of an `Interface`; or what makes one, called without arguments in each
+                run of the daemon, behind its setup hooks: the class itself, or a function annotated with
+                the class that it returns.  A test in direct mode then shares no state with the next, and
+                a client's process makes none.  `@daemon.serve` above the class does.
+
         Raises:
             NotDescribable: a method's type has no form in the interface language, or names what is not
                 there; the message begins with the method's file and line.
+            TypeError: it is none of these, or its maker cannot be called without arguments.
             ValueError: its interface is served already.
         """
-        from daemonry.service.interface.declare import described
+        from daemonry.daemon import served
 
-        name = described(type(implementation)).name
-        if any(type(one).interface_name == name for one in self.services):
-            raise ValueError(f"the interface {name} is served already")
-        self.services.append(implementation)
+        try:
+            served.add(self.services, implementation)
+        except (TypeError, ValueError) as error:
+            raise error.with_traceback(None) from None  # the mistake is the program's, and so is the trace
         return implementation
 
     def place(self) -> Place:

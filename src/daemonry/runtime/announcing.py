@@ -37,7 +37,7 @@ async def _set_up(serving: Serving) -> None:
     prepared, calls = serving.listening.prepared, serving.listening.calls
     await run_setup_hooks(prepared.request.daemon, prepared.state, serving.run)
     # In the same turn of the loop: a call that waits already must find its interface.
-    for implementation in prepared.request.daemon.services:
+    for implementation in serving.run.services.all():
         calls.serve(implementation)
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from daemonry import clock
 from daemonry.daemon import crash_report, single_instance
 from daemonry.daemon.context import Run
+from daemonry.daemon.served import Services
 from daemonry.errors import NotRunning, Refused, UnsafePath
 from daemonry.limits import START_TIMEOUT_S
 from daemonry.process import activated, atomic_file, logs, record, scarcity
@@ -332,7 +333,9 @@ def serve(listening: Listening) -> Serving:
     if listening.http is not None and listening.new_side is None:
         listening.http.open(loop)
     prepared.guardian.start(SelfCheck(listening, plane, end_at_once).duties, signals.react)
-    return Serving(listening, plane, Run(state, prepared.request.place))
+    return Serving(
+        listening, plane, Run(state, prepared.request.place, Services(prepared.request.daemon.services))
+    )
 
 
 def stop_serving(serving: Serving) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from daemonry.daemon.context import Run
 from daemonry.daemon.lifecycle import Happened
+from daemonry.daemon.served import Services
 from daemonry.errors import DaemonryError, NotReadyInTime, Refused, StartFailed, TargetInvalid
 from daemonry.limits import DRAIN_GRACE_S, MAX_HANDLER_THREADS
 from daemonry.process.forks import not_for_children
@@ -141,7 +142,7 @@ def configure(request: _Request) -> _Configured:
     runner = asyncio.Runner()
     state.attach(runner.get_loop())
     calls = builtin_calls(daemon, request.place, state, log_path="")
-    return _Configured(request, state, calls, runner, Run(state, request.place))
+    return _Configured(request, state, calls, runner, Run(state, request.place, Services(daemon.services)))
 
 
 def close(configured: _Configured) -> None:
@@ -163,7 +164,7 @@ def connect(configured: _Configured) -> _Connected:
 
 async def _connect(configured: _Configured) -> _Connected:
     request = configured.request
-    for implementation in request.daemon.services:
+    for implementation in configured.run.services.all():
         configured.calls.serve(implementation)
     become_ready(configured.state)
     loop = asyncio.get_running_loop()

@@ -74,10 +74,12 @@ async def run_setup_hooks(daemon: Daemon, state: Life, run: Run) -> None:
     stop = asyncio.create_task(state.wait_stop_asked())
     try:
         for hook in daemon.setups:
-            result = hook(run)
+            with run.services.setting_up():
+                result = hook(run)
             if not inspect.isawaitable(result):
                 continue
-            prepared = asyncio.ensure_future(result)
+            with run.services.setting_up():  # a task takes a copy of the context it is made in
+                prepared = asyncio.ensure_future(result)
             await asyncio.wait((prepared, stop), return_when=asyncio.FIRST_COMPLETED)
             if not prepared.done():
                 prepared.cancel()
