@@ -51,12 +51,12 @@ def try_all(path: Path, blob: str, key: str) -> list[str]:
     except TROUBLE as trouble:
         return [str(trouble)]
     for step in (
-        lambda: store.put_bytes(b"more"),
-        lambda: store.missing([blob]),
-        lambda: store.read_blob(blob),
-        lambda: store.get_manifests([key]),
+        lambda: store.blobs.put_bytes(b"more"),
+        lambda: store.blobs.missing([blob]),
+        lambda: store.blobs.read(blob),
+        lambda: store.manifests.get([key]),
         store.stats,
-        lambda: store.hold().__enter__(),
+        lambda: store.holds.hold().__enter__(),
         lambda: list(store.verify()),
         lambda: store.gc(0, dry_run=True),
         lambda: store.gc(1 << 40),
@@ -76,9 +76,9 @@ FOLDERS = ("blobs", "manifests", "tmp", "holds", "quarantine")
 @pytest.mark.parametrize("name", [*PLACES, *FOLDERS])
 def test_a_store_goes_on_or_says_what_lies_there(tmp_path: Path, kind: str, name: str) -> None:
     store = Store(str(tmp_path / "cass"))
-    blob = store.put_bytes(b"words")
+    blob = store.blobs.put_bytes(b"words")
     key = "ab" * 32
-    store.put_manifests({key: Manifest()})
+    store.manifests.put({key: Manifest()})
     path = (
         tmp_path
         / "cass"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from daemonry import Endpoint
 from daemonry.testing import Completed, Sandbox
+from vx.cass import layout
+from vx.cass.store import Store
 
 COMMAND = Path(sys.executable).parent / "vx-cass"
 
@@ -57,3 +60,42 @@ def cass(cass_home: CassHome) -> CassHome:
     """A home whose cass runs."""
     cass_home.start()
     return cass_home
+
+
+class Disk:
+    """A store's files, looked at and changed behind its back."""
+
+    def __init__(self, store: str) -> None:
+        self.store = store
+
+    def blob(self, digest: str) -> Path:
+        return Path(layout.path_of(self.store, "blob", digest))
+
+    def manifest(self, key: str) -> Path:
+        return Path(layout.path_of(self.store, "manifest", key))
+
+    def names(self, folder: str) -> list[str]:
+        return sorted(os.listdir(f"{self.store}/{folder}"))
+
+    def flip(self, path: Path, at: int = 0) -> None:
+        """Change a bit."""
+        path.chmod(0o600)
+        data = bytearray(path.read_bytes())
+        data[at] ^= 0x10
+        path.write_bytes(bytes(data))
+
+    def age(self, path: Path, by_s: int) -> None:
+        """Set a file's last use back."""
+        found = path.stat()
+        os.utime(path, ns=(found.st_atime_ns - by_s * 10**9, found.st_mtime_ns))
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "cass"))
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Disk:
+    """The files of the store in `tmp_path`, which is `kept`'s."""
+    return Disk(str(tmp_path / "cass"))

@@ -53,7 +53,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(number=numbers)
     def put(self, number: int) -> None:
-        assert self.kept.put_bytes(CONTENTS[number]) == DIGESTS[number]
+        assert self.kept.blobs.put_bytes(CONTENTS[number]) == DIGESTS[number]
         self.there.add(number)
         self.damaged.discard(number)
         self.use(number)
@@ -61,11 +61,11 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(number=numbers)
     def read(self, number: int) -> None:
         if number in self.there - self.damaged:
-            assert self.kept.read_blob(DIGESTS[number]) == CONTENTS[number]
+            assert self.kept.blobs.read(DIGESTS[number]) == CONTENTS[number]
             self.use(number)
             return
         with pytest.raises(BlobMissing) as caught:
-            self.kept.read_blob(DIGESTS[number])
+            self.kept.blobs.read(DIGESTS[number])
         assert bool(caught.value.damaged) == (number in self.damaged)
         self.forget(number)
 
@@ -76,7 +76,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def ask_for_all(self) -> None:
-        missing = self.kept.missing(DIGESTS)
+        missing = self.kept.blobs.missing(DIGESTS)
         whole = self.there - self.damaged
         assert {DIGESTS.index(one) for one in missing.digests} == set(range(len(CONTENTS))) - whole
         assert {DIGESTS.index(one.name) for one in missing.damaged} == self.damaged
@@ -89,17 +89,17 @@ class StoreMachine(RuleBasedStateMachine):
     def put_manifest(self, number: int) -> None:
         manifests = {DIGESTS[number]: Manifest([Blob("x", DIGESTS[number], len(CONTENTS[number]))])}
         if number in self.there - self.damaged:
-            self.kept.put_manifests(manifests)
+            self.kept.manifests.put(manifests)
             self.keys.add(number)
             self.use(number)
             return
         with pytest.raises(BlobMissing):
-            self.kept.put_manifests(manifests)
+            self.kept.manifests.put(manifests)
         self.forget(number)
 
     @rule()
     def look_up_all(self) -> None:
-        found = {DIGESTS.index(key) for key in self.kept.get_manifests(DIGESTS).found}
+        found = {DIGESTS.index(key) for key in self.kept.manifests.get(DIGESTS).found}
         assert found == self.keys & (self.there - self.damaged)
         seen_damaged = self.damaged & self.keys
         self.there -= seen_damaged
@@ -136,7 +136,7 @@ class StoreMachine(RuleBasedStateMachine):
     def begin_hold(self) -> None:
         self.let_time_pass()
         self.hold = ExitStack()
-        self.hold.enter_context(Store(self.kept.path).hold())
+        self.hold.enter_context(Store(self.kept.path).holds.hold())
         self.used = set()
 
     @rule()

@@ -85,3 +85,8 @@ def why_not(manifest: Manifest) -> str:
         if blob.size < 0:
             return f"the blob {blob.name!r} has the size {blob.size}"
     return ""
+
+
+def may_follow(there: Manifest, new: Manifest) -> bool:
+    """Whether a manifest may be put where one is: it is the same, or both are lists that grow."""
+    return there.blobs == new.blobs or (there.grows and new.grows)

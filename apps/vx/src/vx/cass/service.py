@@ -18,8 +18,9 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from daemonry import Fd, Upgrade
 from vx import digests
-from vx.cass.collect import KEPT_SHARE
-from vx.cass.store import MAX_BLOB_BYTES, Store
+from vx.cass.eviction import KEPT_SHARE
+from vx.cass.new_file import MAX_BLOB_BYTES
+from vx.cass.store import Store
 from vx.interfaces import (
     Blob,
     Cass,
@@ -68,7 +69,7 @@ class CassService(Cass):
 
     async def missing(self, digests: list[str]) -> Missing:
         """Return which blobs are not there."""
-        found = await self._in_thread(self._store.missing, digests)
+        found = await self._in_thread(self._store.blobs.missing, digests)
         self._damaged += len(found.damaged)
         return found
 
@@ -80,16 +81,16 @@ class CassService(Cass):
 
     async def get(self, digests: list[str]) -> list[Fd]:
         """Return the store's own files."""
-        fds = await self._in_thread(self._store.open_blobs, digests)
+        fds = await self._in_thread(self._store.blobs.open_all, digests)
         return [Fd(fd) for fd in fds]
 
     async def put_manifests(self, manifests: dict[str, Manifest]) -> None:
         """Keep manifests."""
-        await self._in_thread(self._store.put_manifests, manifests)
+        await self._in_thread(self._store.manifests.put, manifests)
 
     async def get_manifests(self, keys: list[str]) -> Lookup:
         """Return the manifests that can be had."""
-        lookup = await self._in_thread(self._store.get_manifests, keys)
+        lookup = await self._in_thread(self._store.manifests.get, keys)
         self._hits += len(lookup.found)
         self._misses += len(set(keys)) - len(lookup.found)
         self._damaged += len(lookup.damaged)
@@ -97,7 +98,7 @@ class CassService(Cass):
 
     async def hold(self) -> AsyncIterator[Held]:
         """Hold until the caller goes."""
-        with self._store.hold() as since_s:
+        with self._store.holds.hold() as since_s:
             self._holds += 1
             try:
                 yield Held(since_s)
@@ -127,7 +128,7 @@ class CassService(Cass):
 
     async def send(self, digest: str) -> Upgrade[Blob]:
         """Send a blob's bytes behind the reply."""
-        fd = await self._in_thread(self._store.open_blob, digest)
+        fd = await self._in_thread(self._store.blobs.open, digest)
         return Upgrade(Blob("", digest, os.fstat(fd).st_size), partial(_send, fd))
 
     async def receive(self, size: int) -> Upgrade[None]:
@@ -185,7 +186,7 @@ class CassService(Cass):
         for file in files:
             with file:
                 try:
-                    stored.append(self._store.put_fd(file.fileno()))
+                    stored.append(self._store.blobs.put_fd(file.fileno()))
                 except OSError as error:
                     reason = f"the descriptor that was passed cannot be read: {error.strerror}"
                     raise StoreTrouble(path=self._store.path, reason=reason) from error
@@ -219,5 +220,5 @@ def _receive(store: Store, size: int, sock: socket, early: bytes) -> None:
         return piece
 
     with suppress(OSError, StoreFull, StoreTrouble):
-        digest, _ = store.put_from(read)
+        digest, _ = store.blobs.put_from(read)
         sock.sendall(f"{digest}\n".encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vx.cass.collect import USE_STEP_S, Entry, choose, is_held
+from vx.cass.eviction import USE_STEP_S, Entry, choose, is_held
 
 S = 1_000_000_000
 

@@ -1,6 +1,6 @@
 """What goes when the store is too large: the least recently used.
 
-Owns the choice.  Reading the store and removing is `store`'s.  No I/O, no clock.
+Owns the choice.  `collector` reads the store and removes.  No I/O, no clock.
 """
 
 from __future__ import annotations
