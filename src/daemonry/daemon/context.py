@@ -31,14 +31,17 @@ class RunState(Protocol):
     """The running daemon, as its hooks need it.
 
     Attributes:
-        config: the configuration in force.
         running: set while the daemon runs; for threads.
         stopping: set once the daemon is to end; for threads.
     """
 
-    config: Any
     running: threading.Event
     stopping: threading.Event
+
+    @property
+    def config(self) -> Any:
+        """The configuration in force."""
+        ...
 
     @property
     def jobs(self) -> Jobs:

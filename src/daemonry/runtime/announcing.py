@@ -77,7 +77,7 @@ async def _announce(serving: Serving) -> None:
     prepared, publication = serving.listening.prepared, serving.listening.publication
     request, state = prepared.request, prepared.state
     if request.daemon.whole_status_hook is None:  # or they would be looked up for nobody
-        state.more_fields.append(Fingerprint(state.settings, lambda: state.config).fields)
+        state.more_fields.append(Fingerprint(state.configuration.file, lambda: state.config).fields)
     become_ready(state)
     publication.mark_ready()
     state.get_status()

@@ -1,8 +1,8 @@
-"""A running daemon's life: its phase, and what each command does to it.
+"""A running daemon's life: its phase, and how each command changes it.
 
 Owns the state that commands read and change, from the loop's thread and, while the loop is
-stuck, from the guardian's.  The table of phases is `lifecycle`'s; when to start and end things
-is `run`'s.
+stuck, from the guardian's.  The table of phases is `lifecycle`'s, the configuration `live_config`'s;
+`runner` decides when stages start and end.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from daemonry.errors import CallFailed, Draining, Paused, Refused
 from daemonry.limits import HOOK_TIMEOUT_S
 from daemonry.process import homes
 from daemonry.runtime.busy import Jobs
-from daemonry.runtime.fingerprint import Settings
-from daemonry.terminal_text import printable
+from daemonry.runtime.live_config import LiveConfig
 from daemonry.wire import text
 
 if TYPE_CHECKING:
     from daemonry.daemon.definition import Daemon
+    from daemonry.runtime.fingerprint import Settings
 
 logger = logging.getLogger("daemonry.daemon")
 
@@ -35,7 +35,7 @@ _RUNNING = Phase.RUNNING
 
 
 class Life:
-    """Answers the control plane for one run of a daemon.
+    """The state behind the control plane, for one run of a daemon.
 
     Args:
         daemon: its definition, with its hooks.
@@ -44,14 +44,13 @@ class Life:
         settings: that file as it was before it was read.
 
     Attributes:
-        config: the configuration in force.
+        configuration: the configuration in force, and reading it again.
         daemon: the definition, with its hooks.
         snapshot: the last STATUS.
         running: set while work may go on; for threads.
         stopping: set once a stop was asked; for threads.
         loop: the loop that it lives on, once attached.
         failed: what made the daemon end, if that was not asked for.
-        settings: the configuration's file.
         jobs: what is in hand besides calls.
         more_fields: functions that give further fields of STATUS.
         handed_over: whether another process is the daemon now, and this one serves what it accepted.
@@ -61,7 +60,7 @@ class Life:
     def __init__(
         self, daemon: Daemon, config: Any, config_path: str, settings: Settings | None = None
     ) -> None:
-        self.config = config
+        self.configuration = LiveConfig(daemon, config, config_path, settings)
         self.running = threading.Event()
         self.stopping = threading.Event()
         self.failed: BaseException | None = None
@@ -71,11 +70,6 @@ class Life:
         self.more_fields: list[Callable[[], Mapping[str, Any]]] = []
         self.held_up_by: Callable[[], list[str]] = list
         self.daemon = daemon
-        self._config_path = config_path
-        self.settings = settings or Settings(config_path)
-        self._config_existed = os.path.exists(config_path)
-        self._config_error = ""
-        self._restart_needed: list[str] = []
         self._phase = Phase.STARTING
         self._mutex = threading.RLock()
         self._started_s = clock.monotonic()
@@ -84,6 +78,11 @@ class Life:
         self._running = asyncio.Event()
         self._stop_asked = asyncio.Event()
         self.snapshot: dict[str, Any] = {}
+
+    @property
+    def config(self) -> Any:
+        """The configuration in force, or None."""
+        return self.configuration.value
 
     # --- phases ---------------------------------------------------------------------------------
 
@@ -195,15 +194,23 @@ class Life:
             Whatever the hook raises: the same.
         """
         try:
-            new, restart_needed = self.read_config()
+            new, restart_needed = self.configuration.read()
             hook = self.daemon.reload_hook
             result = hook(new) if hook is not None else None
         except Exception as error:
-            self.reload_refused(error)
+            self.configuration.refuse(error)
             raise
         if inspect.isawaitable(result):
-            return self._swap_later(result, new, restart_needed)
-        return self._swap(new, restart_needed)
+            return self._reload_after(result, new, restart_needed)
+        return self.configuration.put_in_force(new, restart_needed)
+
+    async def _reload_after(self, hook: Awaitable[None], new: Any, restart_needed: list[str]) -> str | None:
+        try:
+            await _in_time(hook)
+        except Exception as error:
+            self.configuration.refuse(error)
+            raise
+        return self.configuration.put_in_force(new, restart_needed)
 
     def stop(self) -> None:
         """Ask the daemon to end, by command; returns at once."""
@@ -260,50 +267,6 @@ class Life:
             raise Refused(text.NOT_PAUSED)
         raise Refused(f"Daemon is {self._phase.value}")
 
-    # --- configuration --------------------------------------------------------------------------
-
-    def read_config(self) -> tuple[Any, list[str]]:
-        """Return the configuration that a reload would put in force, and what needs a restart.
-
-        Raises:
-            ConfigError: the file is not good.
-        """
-        kind = self.daemon.config_type
-        if kind is None:
-            return None, []
-        from daemonry.daemon import config
-
-        self.settings.reading()
-        new: Any = config.load(self._config_path, config.resolve(kind), must_exist=self._config_existed)
-        in_force = config.effective(self.config, new, self._config_path)
-        return in_force, config.compare(self.config, new).restart
-
-    def reload_refused(self, error: Exception) -> None:
-        """Log why a reload did not count; STATUS tells of it until one does."""
-        reason = printable(str(error)) or type(error).__name__
-        self._config_error = reason
-        logger.error("reload refused: %s", reason)
-
-    async def _swap_later(self, asked: Awaitable[None], new: Any, restart_needed: list[str]) -> str | None:
-        try:
-            await _in_time(asked)
-        except Exception as error:
-            self.reload_refused(error)
-            raise
-        return self._swap(new, restart_needed)
-
-    def _swap(self, new: Any, restart_needed: list[str]) -> str | None:
-        self.config = new
-        self._config_error = ""
-        self.settings.counts()
-        self._restart_needed = restart_needed
-        logger.info("configuration reloaded")
-        if not restart_needed:
-            return None
-        note = f"needs a restart to take effect: {', '.join(restart_needed)}"
-        logger.warning("%s", note)
-        return note
-
     # --- status ---------------------------------------------------------------------------------
 
     def own_fields(self) -> dict[str, Any]:
@@ -314,10 +277,7 @@ class Life:
             "pid": os.getpid(),
             "version": self.daemon.version,
         }
-        if self._config_error:
-            fields["config_error"] = self._config_error
-        if self._restart_needed:
-            fields["restart_needed"] = self._restart_needed
+        fields.update(self.configuration.fields())
         for more in self.more_fields:
             fields.update(more())
         if self._phase is Phase.DRAINING:

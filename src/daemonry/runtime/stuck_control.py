@@ -70,9 +70,9 @@ class StuckControl:
     def reload_config(self) -> str | None:
         """Check the configuration now; it counts once the loop has told the hook."""
         try:
-            _, restart_needed = self._life.read_config()
+            _, restart_needed = self._life.configuration.read()
         except Exception as error:
-            self._life.reload_refused(error)
+            self._life.configuration.refuse(error)
             raise
         self._follow(self._life.reload_config)
         note = "checked; it counts once the daemon's loop is no longer stuck"

@@ -15,7 +15,7 @@ import pytest
 
 from daemonry.errors import AlreadyBound, EndpointInvalid, NotBound, SocketBindError, UnsafePath
 from daemonry.process.place import Place
-from daemonry.service.server import server as server_module
+from daemonry.service.server import socket_file
 from daemonry.service.server.server import Server
 from daemonry.testing import wait_until
 
@@ -295,7 +295,7 @@ def test_whoever_had_connected_by_the_old_file_is_answered(serve_text, socket_pa
 
 
 def test_the_server_looks_by_itself(serve_text, socket_path, monkeypatch):
-    monkeypatch.setattr(server_module, "SOCKET_CHECK_S", 0.01)
+    monkeypatch.setattr(socket_file, "SOCKET_CHECK_S", 0.01)
     server = serve_text()
     for _ in range(3):
         socket_path.unlink()
@@ -318,7 +318,7 @@ def test_a_missing_directory_is_made_again(serve_text, tmp_path, monkeypatch):
 @pytest.mark.parametrize("leftovers", ["refuse", "replace"])
 def test_anothers_live_socket_at_the_path_is_left_alone(serve_text, tmp_path, leftovers, monkeypatch, caplog):
     """It is told once, however often it is seen; and when the other goes, the place is taken back."""
-    monkeypatch.setattr(server_module, "SOCKET_CHECK_S", 0.01)
+    monkeypatch.setattr(socket_file, "SOCKET_CHECK_S", 0.01)
     tmp_path.chmod(0o700)
     path = tmp_path / "x.sock"
     server = serve_text(endpoint=f"unix:{path}", leftovers=leftovers)
@@ -327,8 +327,13 @@ def test_anothers_live_socket_at_the_path_is_left_alone(serve_text, tmp_path, le
         other.listen()
         os.rename(tmp_path / "other", path)
         looks = []
-        check_file = server.server.check_file
-        monkeypatch.setattr(server.server, "check_file", lambda: (looks.append(1), check_file())[1])
+        wait_for_change = socket_file._wait_for_change
+
+        async def counted(bound, *, by_notice):
+            looks.append(1)
+            await wait_for_change(bound, by_notice=by_notice)
+
+        monkeypatch.setattr(socket_file, "_wait_for_change", counted)
         assert wait_until(lambda: len(looks) > 5)
         told = [line for line in warnings_in(caplog) if "cannot be made again" in line]
         why = f"cannot listen at {path}: another process listens there"

@@ -22,6 +22,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger("daemonry.server")
 
 
+def accept_waiting(listener: Listener, accepted: Callable[[Socket], None]) -> int:
+    """Accept the connections that wait at a listener now, and return how many there were."""
+    count = 0
+    while True:
+        try:
+            sock = listener.accept_socket()
+        except OSError:
+            return count
+        if sock is None:
+            return count
+        accepted(sock)
+        count += 1
+
+
 class Acceptor:
     """Hands each accepted socket to `accepted`.
 

@@ -7,10 +7,11 @@ alone, so that no connection is ever served by both.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from _socket import MSG_DONTWAIT, MSG_PEEK
 from _socket import socket as Socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from daemonry.clock import Deadline
 from daemonry.limits import READ_BYTES
@@ -86,6 +87,27 @@ class Held:
             if oldest is not None:
                 del self._waiting[oldest]
             return oldest
+
+    def hand_over(self, take_in: Callable[[HeldConnection], None]) -> int:
+        """Call `take_in` with each, the oldest first; return how many there were."""
+        count = 0
+        while (connection := self.take_oldest()) is not None:
+            take_in(connection)
+            count += 1
+        return count
+
+    def hand_over_in_turns(self, take_in: Callable[[HeldConnection], None]) -> None:
+        """Do so one by one, each in a turn of the running loop, from now on.
+
+        A call may block the loop again; the connections that are left then are held as before.
+        """
+        connection = self.take_oldest()
+        try:
+            if connection is not None:
+                take_in(connection)
+        finally:
+            if self._waiting:
+                asyncio.get_running_loop().call_soon(self.hand_over_in_turns, take_in)
 
     def drop_in_child(self) -> None:
         """Close a forked child's copies; the lock may be held by a thread that the child has not."""

@@ -1,8 +1,8 @@
 """The server: listens at an endpoint and answers whoever connects, in the dialect they speak.
 
-Owns the listener's life: bind, look after the socket file, clean up.  Accepting is `acceptor`'s; who
-is let in, and as what, `reception`'s; what a connection does, `connection`'s; what a command means,
-`control`'s; who answers while the loop is stuck, `standby`'s.
+Owns the order of a server's life: bind, run, clean up, and the steps of an end or a replacement in
+between.  The listener is `bound_listener`'s, accepting `acceptor`'s, the open connections `connections`'s,
+the meaning of a command `control`'s, and answers while the loop is stuck `standby`'s.
 """
 
 from __future__ import annotations
@@ -10,24 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import weakref
 from typing import TYPE_CHECKING, Any, Self
 
-from daemonry.errors import AlreadyBound, DaemonryError, Draining, NotBound, SocketBindError
-from daemonry.limits import SOCKET_CHECK_S
+from daemonry.errors import Draining, NotBound
 from daemonry.process.forks import not_for_children
 from daemonry.process.place import Place
-from daemonry.service.server import bounds
-from daemonry.service.server.acceptor import Acceptor
+from daemonry.service.server import bounds, socket_file
+from daemonry.service.server.acceptor import Acceptor, accept_waiting
+from daemonry.service.server.bound_listener import BoundListener
 from daemonry.service.server.bounds import Bounds
 from daemonry.service.server.connections import Reception, most_connections, most_of_calls
 from daemonry.service.server.gate import WrongTokens, new_exchange, token_of, whom
 from daemonry.service.server.held import Held, HeldConnection
 from daemonry.service.server.refusal import DRAINING, refuse_held
-from daemonry.transport.connect import listen
-from daemonry.transport.endpoint import OPEN, TCP, Endpoint
-from daemonry.transport.file_watch import watch_entries
-from daemonry.transport.unix import UnixListener
+from daemonry.transport.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from _socket import socket as Socket
@@ -78,29 +74,25 @@ class Server:
         http: Foreign | None = None,
     ) -> None:
         self._http = http
-        self._endpoint = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(os.fspath(endpoint))
-        self._leftovers: Leftovers = leftovers
+        at = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(os.fspath(endpoint))
+        self._bound = BoundListener(at, leftovers, token_path)
         self._limits = limits
         self._first_byte_timeout_s = (
             limits.first_byte_s if first_byte_timeout_s is None else first_byte_timeout_s
         )
-        self._listener: Listener | None = None
-        self._finalizer: weakref.finalize[..., Any] | None = None
         self._acceptor: Acceptor | None = None
         self._reception: Reception | None = None
         self._most_connections = limits.connections or most_connections()
         self.held = Held()
         self._calls = calls
-        self._token_path = token_path
         self.awaits_notices = False
         self._wrong_tokens = WrongTokens()
-        self._accepts = True
         not_for_children(self)
 
     def __repr__(self) -> str:
-        if self._listener is None:
+        if self._bound.listener is None:
             state = "not listening"
-        elif not self._accepts:
+        elif not self._bound.accepts:
             state = "another process accepts"
         elif self._reception is None:
             state = "listening"
@@ -117,17 +109,17 @@ class Server:
     @property
     def endpoint(self) -> Endpoint:
         """Where it listens, or would."""
-        return self._listener.endpoint if self._listener is not None else self._endpoint
+        return self._bound.endpoint
 
     @property
     def path(self) -> str | None:
         """The socket file; None for an endpoint without one."""
-        return self._endpoint.path
+        return self._bound.path
 
     @property
     def listener(self) -> Listener | None:
         """The listener while bound, for a `Standby`; None while another process accepts from it."""
-        return self._listener if self._accepts else None
+        return self._bound.accepted_from
 
     @property
     def first_byte_s(self) -> float:
@@ -171,10 +163,7 @@ class Server:
             SocketBindError, UnsafePath, EndpointInvalid: as `listen`, or a TCP endpoint has no token;
                 nothing was left behind.
         """
-        if self._listener is not None:
-            raise AlreadyBound(str(self.endpoint))
-        self._hold(self._listen())
-        logger.info("listening at %s", self.endpoint)
+        self._bound.bind()
 
     def adopt(self, listener: Listener) -> None:
         """Take a listener that another process still accepts from; `accept_from_now` takes over.
@@ -182,35 +171,24 @@ class Server:
         Raises:
             AlreadyBound: it listens already.
         """
-        if self._listener is not None:
-            raise AlreadyBound(str(self.endpoint))
-        self._listener = listener
-        self._accepts = False
+        self._bound.adopt(listener)
 
     def accept_from_now(self) -> None:
         """Accept from the listener, which is this object's alone from now on."""
-        assert self._listener is not None
-        self._accepts = True
-        if isinstance(self._listener, UnixListener):
-            self._listener.listen_here()
-        self._hold(self._listener)
+        self._bound.own()
         self._watch_listener()
 
     def stop_accepting(self) -> None:
         """Leave the listener to another process; what was accepted is served on."""
         self.take_all_back()
-        self._accepts = False
+        self._bound.accepts = False
         if self._acceptor is not None:
             self._acceptor.close()
             self._acceptor = None
 
     def abandon(self) -> None:
         """Close the listener and leave its path alone: both are another process's."""
-        if self._finalizer is not None:
-            self._finalizer.detach()
-        if self._listener is not None:
-            self._listener.abandon()
-        self._listener = self._finalizer = None
+        self._bound.abandon()
 
     def refuse_more(self) -> int:
         """Have every further connection refused, take in those that wait, and return how many did.
@@ -218,48 +196,22 @@ class Server:
         On a Unix socket nobody comes between the two: whoever connected before is taken in, and
         whoever tries later is refused before anything is sent.
         """
-        assert self._listener is not None
+        listener = self._bound.listener
+        assert listener is not None
         if self._acceptor is None or self._reception is None:
             return 0
-        self._listener.refuse_more()
+        listener.refuse_more()
         self._acceptor.close()
         self._acceptor = None
-        came = self.take_all_back()
-        while True:
-            try:
-                sock = self._listener.accept_socket()
-            except OSError:
-                return came
-            if sock is None:
-                return came
-            self._reception.take_in(sock)
-            came += 1
+        return self.take_all_back() + accept_waiting(listener, self._reception.take_in)
 
     def take_back(self) -> None:
-        """Take in who has waited longest while the loop was stuck, and the others in its next turns.
-
-        Called on the loop.  One at a time: a call may have it stuck again, and then the rest is looked
-        after as before.
-        """
-        try:
-            self._take_oldest_back()
-        finally:
-            if len(self.held):
-                asyncio.get_running_loop().call_soon(self.take_back)
+        """Take in what was held while the loop was stuck, one in each turn of the loop; called on it."""
+        self.held.hand_over_in_turns(self._take_in)
 
     def take_all_back(self) -> int:
-        """Take in all who have waited while the loop was stuck, and return how many they were."""
-        came = 0
-        while self._take_oldest_back():
-            came += 1
-        return came
-
-    def _take_oldest_back(self) -> bool:
-        connection = self.held.take_oldest()
-        if connection is None:
-            return False
-        self._take_in(connection)
-        return True
+        """Take in all connections that were held while the loop was stuck, and return how many there were."""
+        return self.held.hand_over(self._take_in)
 
     def _take_in(self, connection: HeldConnection) -> None:
         if self._reception is not None:
@@ -269,7 +221,8 @@ class Server:
 
     def new_exchange(self) -> Served | None:
         """Return the beginning of a new client's proof; None where nobody has to prove anything."""
-        token = None if self._listener is None else token_of(self._listener)
+        listener = self._bound.listener
+        token = None if listener is None else token_of(listener)
         return None if token is None else new_exchange(token)
 
     def count_wrong_token(self, sock: Socket) -> None:
@@ -277,16 +230,13 @@ class Server:
         self._wrong_tokens.add(whom(sock))
 
     def listen_again(self) -> None:
-        """Listen anew, after `refuse_more`.
+        """Listen again, after `refuse_more`.
 
         Raises:
             SocketBindError, UnsafePath: it cannot be done now.
         """
-        assert self._listener is not None
-        old = self._listener
-        new = self._listen()
+        old, _ = self._bound.make_again()
         old.abandon()
-        self._hold(new)
         self._watch_listener()
 
     async def retire(self, deadline: Deadline) -> None:
@@ -302,8 +252,9 @@ class Server:
 
     def _watch_listener(self) -> None:
         if self._reception is not None and self._acceptor is None:
-            assert self._listener is not None
-            self._acceptor = Acceptor(asyncio.get_running_loop(), self._listener, self._reception.take_in)
+            assert self._bound.listener is not None
+            loop = asyncio.get_running_loop()
+            self._acceptor = Acceptor(loop, self._bound.listener, self._reception.take_in)
 
     async def run(self, state: ControlState, cancel: asyncio.Event) -> None:
         """Serve until `cancel` is set, then close every connection; the listener stays bound.
@@ -311,24 +262,27 @@ class Server:
         Raises:
             NotBound: `bind` was not called.
         """
-        if self._listener is None:
-            raise NotBound(str(self._endpoint))
+        listener = self._bound.listener
+        if listener is None:
+            raise NotBound(str(self.endpoint))
         loop = asyncio.get_running_loop()
         reception = self._reception = Reception(
             loop, state, self._calls, self._limits, self._first_byte_timeout_s, self._most_connections
         )
         reception.http = self._http
-        token = token_of(self._listener)
+        token = token_of(listener)
         if token is not None:
             reception.ask_for(token, self._wrong_tokens)
-        if self._accepts:
+        if self._bound.accepts:
             self._watch_listener()
-        keeper = loop.create_task(self._look_after_file())
+        file_check = loop.create_task(
+            socket_file.look_after(self._bound, self.check_file, by_notice=self.awaits_notices)
+        )
         try:
             await cancel.wait()
             await reception.end_control()
         finally:
-            keeper.cancel()
+            file_check.cancel()
             if self._acceptor is not None:
                 self._acceptor.close()
                 self._acceptor = None
@@ -352,9 +306,7 @@ class Server:
 
     def cleanup(self) -> None:
         """Stop listening and remove the socket file if it is still ours.  Twice is not an error."""
-        if self._finalizer is not None:
-            self._finalizer()
-        self._listener = self._finalizer = None
+        self._bound.close()
 
     def drop_in_child(self) -> None:
         """Close a forked child's copies of the connections; a listener sees to itself."""
@@ -362,86 +314,16 @@ class Server:
             self._reception.drop_in_child()
 
     def check_file(self) -> bool:
-        """Listen anew if the socket file was removed or replaced; say whether that was done.
+        """Listen again if the socket file was removed or replaced; return whether it was.
 
         Raises:
             SocketBindError, UnsafePath: it is gone, and no new one can be made now.
         """
-        listener = self.listener
-        if not isinstance(listener, UnixListener) or listener.file_is_ours():
+        if not self._bound.file_is_lost:
             return False
-        new = self._listen()
+        old, new = self._bound.make_again()
         if self._acceptor is not None:
             self._acceptor.replace(new)
-        listener.abandon()
-        self._hold(new)
+        old.abandon()
         logger.warning("the socket file %s was gone; listening there again", self.path)
         return True
-
-    def _listen(self) -> Listener:
-        listener = listen(self._endpoint, leftovers=self._leftovers, warn=logger.warning)
-        try:
-            self._ask_for_proof(listener)
-        except BaseException:
-            listener.close()
-            raise
-        return listener
-
-    def _ask_for_proof(self, listener: Listener) -> None:
-        """Have the clients of a TCP listener prove that they know its token, unless it is open by name."""
-        endpoint = listener.endpoint
-        if endpoint.kind != TCP:
-            return
-        from daemonry.process import token_file
-        from daemonry.transport.tcp import TcpListener
-
-        assert isinstance(listener, TcpListener)
-        if endpoint.proof == OPEN:
-            logger.warning("%s is open: whoever reaches it may do what its owner may", endpoint.bare)
-        elif endpoint.token_path is not None:
-            listener.ask_for(endpoint.token_path, token_file.read(endpoint.token_path))
-        elif self._token_path is not None:
-            listener.ask_for(self._token_path, token_file.make(self._token_path), ours=True)
-        else:
-            reason = (
-                "it has no token, and every user of this machine could command it: say ;token=/path, or ;open"
-            )
-            raise SocketBindError(endpoint.bare, reason)
-
-    def _hold(self, listener: Listener) -> None:
-        if self._finalizer is not None:
-            self._finalizer.detach()
-        self._listener = listener
-        self._finalizer = weakref.finalize(self, type(listener).close, listener)
-
-    async def _until_file_changes(self, troubled: bool) -> None:
-        """Return when it is time to look at the socket file: at a notice, or after a while."""
-        fd = None
-        if self.awaits_notices and not troubled and self.path is not None and self.path.startswith("/"):
-            fd = watch_entries(os.path.dirname(self.path))
-        if fd is None:
-            await asyncio.sleep(SOCKET_CHECK_S)
-            return
-        loop = asyncio.get_running_loop()
-        try:
-            if (
-                isinstance(self.listener, UnixListener) and self.listener.file_is_ours()
-            ):  # it may be gone already
-                noticed = asyncio.Event()
-                loop.add_reader(fd, noticed.set)
-                await noticed.wait()
-        finally:
-            loop.remove_reader(fd)
-            os.close(fd)
-
-    async def _look_after_file(self) -> None:
-        troubled = False
-        while True:
-            await self._until_file_changes(troubled)
-            try:
-                self.check_file()
-                troubled = False
-            except DaemonryError as error:
-                if not troubled:
-                    logger.error("the socket file is gone and cannot be made again: %s", error)
-                troubled = True
