@@ -18,7 +18,7 @@ from daemonry.http.security import allowed_hosts
 from daemonry.limits import HTTP_BIND_RETRY_MAX_S, HTTP_BIND_RETRY_S, HTTP_PORT_MOST, LISTEN_BACKLOG
 from daemonry.process import token_file
 from daemonry.process.forks import not_for_children
-from daemonry.service.server.acceptor import Acceptor
+from daemonry.service.server.listener.acceptor import Acceptor
 
 if TYPE_CHECKING:
     from _socket import socket as Socket

@@ -16,7 +16,7 @@ from daemonry.errors import DaemonryError
 from daemonry.limits import DRAIN_GRACE_S, SOCKET_CHECK_S
 from daemonry.process import crash_file
 from daemonry.runtime.shutdown import announce_end
-from daemonry.service.server.standby import frame_of, where
+from daemonry.service.server.code_position import frame_of, where
 
 if TYPE_CHECKING:
     from daemonry.runtime.control_plane import ControlPlane

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from daemonry.service.server.standby import frame_of, where
+from daemonry.service.server.code_position import frame_of, where
 
 if TYPE_CHECKING:
     from daemonry.daemon.context import Run

@@ -15,7 +15,7 @@ import pytest
 
 from daemonry.errors import AlreadyBound, EndpointInvalid, NotBound, SocketBindError, UnsafePath
 from daemonry.process.place import Place
-from daemonry.service.server import socket_file
+from daemonry.service.server.listener import socket_file
 from daemonry.service.server.server import Server
 from daemonry.testing import wait_until
 

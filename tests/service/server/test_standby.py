@@ -20,7 +20,7 @@ from daemonry.service.server.bounds import Bounds
 from daemonry.service.server.dispatch import Calls
 from daemonry.service.server.held import HeldConnection
 from daemonry.service.server.server import Server
-from daemonry.service.server.standby import Standby, frame_of, where
+from daemonry.service.server.standby import Standby
 from daemonry.testing import wait_until
 
 TICK_S = 0.02
@@ -261,14 +261,14 @@ def test_clients_that_leave_or_break_off_do_no_harm(standby, loop, client):
     half = client(b"PING")
     half.shutdown(socket.SHUT_WR)
     assert answer_of(half, standby) == b"PONG\n"
-    assert wait_until(lambda: standby.tick(TICK_S) or not len(standby._held))
+    assert wait_until(lambda: standby.tick(TICK_S) or not len(standby._server.held))
 
 
 def test_who_does_not_finish_a_line_is_told_at_the_deadline(standby, loop, client):
     take_over(standby, loop, client)
     slow = client(b"STAT")
     standby.tick(TICK_S)
-    (waiting,) = [one for one in standby._held if not one.is_silent]
+    (waiting,) = [one for one in standby._server.held if not one.is_silent]
     waiting.first_byte = Deadline(0.0)
     assert answer_of(slow, standby) == b"ERR: Connection timeout\n"
 
@@ -462,7 +462,7 @@ def test_the_loop_gets_its_clients_back_when_it_lives(standby, loop, client, cap
     assert received(idle) == b'{"stuck":false}\n'
     assert warnings_in(caplog)[-1].startswith("the loop answers again after ")
     standby.tick(TICK_S)
-    assert standby._selector is None
+    assert standby._clients._selector is None
 
 
 def test_a_listener_that_is_gone_is_waited_for(standby, loop, server, client, monkeypatch):
@@ -538,23 +538,3 @@ class TestDeadlinesThatPassWhileTheLoopIsStuck:
         asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), loop.loop).result(10)  # its timers have run
         slow.sendall(rest)
         assert received(slow) == answer
-
-
-def test_where_a_thread_is_names_the_users_own_line():
-    """Not the library's that called it, nor the standard library's that it called."""
-
-    def users_function():
-        return frame_of(threading.get_ident())
-
-    assert where(users_function()).startswith("test_standby.py:")
-    assert where(users_function()).endswith("in users_function")
-    assert where(None) == "an unknown place"
-    assert frame_of(None) is None
-    assert frame_of(-1) is None
-
-
-def test_where_only_the_library_is_running_its_innermost_line_is_named():
-    frame = frame_of(threading.get_ident())
-    while frame.f_back is not None:
-        frame = frame.f_back
-    assert where(frame).endswith(f"in {frame.f_code.co_name}")

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Self
 from daemonry.errors import Draining, NotBound
 from daemonry.process.forks import not_for_children
 from daemonry.process.place import Place
-from daemonry.service.server import bounds, socket_file
-from daemonry.service.server.acceptor import Acceptor, accept_waiting
-from daemonry.service.server.bound_listener import BoundListener
+from daemonry.service.server import bounds
 from daemonry.service.server.bounds import Bounds
 from daemonry.service.server.connections import Reception, most_connections, most_of_calls
 from daemonry.service.server.gate import WrongTokens, new_exchange, token_of, whom
 from daemonry.service.server.held import Held, HeldConnection
+from daemonry.service.server.listener import socket_file
+from daemonry.service.server.listener.acceptor import Acceptor, accept_waiting
+from daemonry.service.server.listener.bound_listener import BoundListener
 from daemonry.service.server.refusal import DRAINING, refuse_held
 from daemonry.transport.endpoint import Endpoint
 

@@ -14,7 +14,7 @@ import sys
 import pytest
 
 from daemonry.limits import ACCEPT_BACKOFF_MAX_S, ACCEPT_BACKOFF_S
-from daemonry.service.server.acceptor import Acceptor
+from daemonry.service.server.listener.acceptor import Acceptor
 
 
 class Loop:

@@ -18,7 +18,7 @@ from daemonry.transport.file_watch import watch_entries
 from daemonry.transport.unix import UnixListener
 
 if TYPE_CHECKING:
-    from daemonry.service.server.bound_listener import BoundListener
+    from daemonry.service.server.listener.bound_listener import BoundListener
 
 logger = logging.getLogger("daemonry.server")
 

@@ -1,0 +1,1 @@
+"""A server's listener: bound, accepted from, and its socket file looked after."""
