@@ -7,7 +7,7 @@ import pytest
 
 from daemonry.errors import ConfigError
 from daemonry.home.difference import compare
-from daemonry.home.home_file import load
+from daemonry.home.home_toml.home_file import load
 from daemonry.home.policy import Policy, When
 from daemonry.home.service import Kind, Orphan
 

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from daemonry.home import home_file, keeper, service_record
+from daemonry.home import keeper, service_record
 from daemonry.home.child import State
+from daemonry.home.home_toml import home_file
 from daemonry.home.keeper import Keeper
 from daemonry.home.own_files import OwnFiles
 from daemonry.home.process_run import Run

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemonry.errors import ConfigError
-from daemonry.home import home_file, unit_files
-from daemonry.home.form import FileForm, schema
+from daemonry.home import unit_files
+from daemonry.home.home_toml import home_file
+from daemonry.home.home_toml.form import FileForm, schema
 from daemonry.home.imports import home_text, pm2, process_compose, procfile, supervisord
 from daemonry.home.imports.home_text import ImportInvalid
 from daemonry.home.unit_files import Job

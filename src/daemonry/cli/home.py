@@ -34,7 +34,7 @@ from daemonry.errors import (
     StopFailed,
 )
 from daemonry.home.home import Home
-from daemonry.home.home_file import load
+from daemonry.home.home_toml.home_file import load
 from daemonry.home.service import RESERVED, HomeFile
 from daemonry.limits import (
     HOME_DOWN_TIMEOUT_S,

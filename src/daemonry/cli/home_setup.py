@@ -1,7 +1,7 @@
 """`daemonry import`, `schema`, `install` and `uninstall`: what is done once, around a home or a daemon.
 
 Owns reading and writing the files, and telling the service manager.  Their text is `home.imports`'s,
-`home.form`'s and `home.unit_files`'s.
+`home.home_toml.form`'s and `home.unit_files`'s.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from daemonry.cli import exit_codes, kit, output
 from daemonry.errors import ArgumentInvalid, ConfigError, DaemonryError, UnsafePath
 from daemonry.home import unit_files
 from daemonry.home.home import Home
-from daemonry.home.home_file import load
+from daemonry.home.home_toml.home_file import load
 from daemonry.home.imports import home_text, pm2, process_compose, procfile, supervisord
 from daemonry.home.imports.home_text import Draft, ImportInvalid
 from daemonry.home.service import FILE_NAME
@@ -86,7 +86,7 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _schema(options: argparse.Namespace) -> int:
-    from daemonry.home.form import schema
+    from daemonry.home.home_toml.form import schema
 
     del options
     output.say(json.dumps(schema(), indent=2))

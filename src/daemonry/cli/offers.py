@@ -68,7 +68,7 @@ def _names(cursor: Cursor) -> list[str]:
 
 def _services(cursor: Cursor) -> list[str]:
     from daemonry.home.home import Home
-    from daemonry.home.home_file import load
+    from daemonry.home.home_toml.home_file import load
 
     try:
         return list(load(Home.find(cursor.value("--home")).directory).services)

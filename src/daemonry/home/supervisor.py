@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from daemonry.clock import Deadline
 from daemonry.errors import AlreadyRunning, ConfigError, DaemonryError, Refused, UnsafePath
-from daemonry.home import difference, home_file, order, service_record
+from daemonry.home import difference, order, service_record
 from daemonry.home.answers import Answers
 from daemonry.home.child import ALIVE, SATISFIED, State
 from daemonry.home.control import HomeControl, HomeFileInvalid
 from daemonry.home.fleet import Fleet, Watch
 from daemonry.home.home import Home
+from daemonry.home.home_toml import home_file
 from daemonry.home.keeper import Keeper
 from daemonry.home.own_files import OwnFiles
 from daemonry.home.process_run import AdoptedRun

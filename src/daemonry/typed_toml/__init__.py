@@ -16,7 +16,7 @@ file; what is here is for those who read the tables themselves:
 Files may be hostile: their size, their depth and the length of their keys are bounded, and a message
 is one printable line whatever they hold.  A place is looked for only when there is an error.
 
-Owns no configuration.  A daemon's is `daemonry.daemon.config`, a home's `daemonry.home.home_file`.
+Owns no configuration.  A daemon's is `daemonry.daemon.config`, a home's `daemonry.home.home_toml.home_file`.
 """
 
 from daemonry.typed_toml.positions import KeyPath, Position, dotted

@@ -27,9 +27,11 @@ from typing import Final
 from daemonry.daemon.http_settings import Http, of_text
 from daemonry.errors import ArgumentInvalid, ConfigError
 from daemonry.home import order
-from daemonry.home.form import FileForm, ServiceForm
+from daemonry.home.home_toml.form import FileForm, ServiceForm
+from daemonry.home.home_toml.instance import Instance
+from daemonry.home.home_toml.service_environment import as_variable
+from daemonry.home.home_toml.service_reader import ServiceReader
 from daemonry.home.service import FILE_NAME, RESERVED, HomeFile
-from daemonry.home.service_reader import Instance, ServiceReader, as_variable
 from daemonry.limits import MAX_NAME_CHARS, MAX_SERVICES
 from daemonry.spelling import did_you_mean
 from daemonry.typed_toml.positions import KeyPath

@@ -1,7 +1,7 @@
 """The form of `home.toml`: its keys, their types and their defaults, and its JSON schema for editors.
 
-Owns the table that the reader and the schema are made from, and which words a text may be.  What a key
-means, and whether its value can be used, is `home_file`'s.
+Owns the table that the reader and the schema are made from, and which words a text may be.  The meaning of
+a key, and whether its value can be used, are `service_reader`'s.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ Command = str | list[str]
 Duration = float | str
 
 
-class ReadyForm(msgspec.Struct):
-    """The table `ready`."""
+class ProbeForm(msgspec.Struct):
+    """The keys of `ready` and `alive` that name the way in which a service shows it; one of them is given."""
 
     message: bool = False
     notify: bool = False
@@ -28,19 +28,17 @@ class ReadyForm(msgspec.Struct):
     status: int | None = None
     command: Command = ""
     output: str = ""
+
+
+class ReadyForm(ProbeForm):
+    """The table `ready`."""
+
     timeout: Duration = "30s"
 
 
-class AliveForm(msgspec.Struct):
+class AliveForm(ProbeForm):
     """The table `alive`."""
 
-    message: bool = False
-    notify: bool = False
-    socket: bool | str = False
-    http: str = ""
-    status: int | None = None
-    command: Command = ""
-    output: str = ""
     every: Duration = "10s"
     timeout: Duration = "5s"
     failures: int = 3

@@ -1,0 +1,1 @@
+"""`home.toml`: its form, and a home read from it and checked."""
