@@ -9,7 +9,8 @@ Owns the conventions in the pages, all of them comments that a reader does not s
                                 home; what follows it must be what it prints.  Numbers and process
                                 ids may differ; a line `...` stands for any lines
     <!-- not run -->            above such a block: shown only
-    <!-- file: NAME -->         above a block: it is written to the file NAME first
+    <!-- file: NAME -->         above a block: it is written to the file NAME first; the Python files of
+                                a page, as they are at its end, are type-checked together
     <!-- same as: PATH -->      above a block: it is that file of this project, word for word
     <!-- drawn: NAME -->        above a block, or up to <!-- end -->: it is what `drawings.DRAWN` says
 
@@ -24,6 +25,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -41,6 +43,11 @@ RUN_ELSEWHERE: Final = ("apps/*/README.md",)
 # What the pages copy from: `cd` and paths work as at the root of a checkout.
 COPIED: Final = ("examples", "apps/palingenesis/examples")
 COMMAND_TIMEOUT_S: Final = 60.0
+# As strict as mypy is, less the annotations that short programs of a page may leave out.
+TYPE_CHECK: Final = (
+    *("mypy", "--strict", "--allow-untyped-defs", "--allow-incomplete-defs", "--allow-untyped-calls"),
+    *("--no-error-summary", "--hide-error-context", "--cache-dir", str(ROOT / ".mypy_cache/pages")),
+)
 
 
 @dataclass
@@ -210,6 +217,7 @@ class Page:
         found = list(blocks(self.lines))
         for block in found:
             self._check_copy(block)
+        self._check_types(found)
         if run and any(_is_run(block) for block in found):
             self._run(found)
 
@@ -237,6 +245,28 @@ class Page:
         if block.lines != wanted:
             self._complain(block.start, f"the block is not ({block.told})")
             self._replace(block, wanted)
+
+    def _check_types(self, found: list[Block]) -> None:
+        files = {
+            block.told.removeprefix("file: "): block
+            for block in found
+            if re.match(r"file: .*\.py$", block.told)
+        }
+        if not files:
+            return
+        with tempfile.TemporaryDirectory() as directory:
+            (Path(directory) / "examples").symlink_to(ROOT / "examples")
+            for name, block in files.items():
+                path = Path(directory) / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text("\n".join(block.lines) + "\n", encoding="utf-8")
+            command = [sys.executable, "-m", *TYPE_CHECK, *files]
+            checked = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+        if checked.returncode > 1:
+            self._complain(0, f"mypy fails: {checked.stderr.strip()}")
+        for name, line, error in re.findall(r"^([^:\n]+):(\d+): (error: .*)", checked.stdout, re.MULTILINE):
+            start = files[name].start if name in files else 0
+            self._complain(start + int(line) - 1, f"{name}: {error}")
 
     def _run(self, found: list[Block]) -> None:
         sandbox = Sandbox()

@@ -64,7 +64,8 @@ itself costs next to nothing, and the path of the quick commands loads neither a
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
+# With the annotation jedi, which completes in editors and notebooks, looks into the block below.
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from typing import Any
 

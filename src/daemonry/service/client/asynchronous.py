@@ -39,6 +39,7 @@ from daemonry.service.client.engine import (
     connect_time_s,
     first_deadline,
 )
+from daemonry.service.client.remote import AsyncRemote
 from daemonry.transport.ancillary import Fd, close_all
 from daemonry.transport.connect import connect
 from daemonry.transport.endpoint import SSH, TCP, Endpoint
@@ -176,7 +177,7 @@ class AsyncDriver(Engine):
             error = None  # whose trace knows this frame
 
 
-class AsyncClient(AsyncDriver):
+class AsyncClient(AsyncDriver, AsyncRemote):
     """A connection to a daemon, on the running loop.  Make one with `connect`, and close it.
 
     Made by `connect`, it connects anew and calls again as the blocking client does, and can be

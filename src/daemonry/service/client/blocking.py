@@ -34,13 +34,14 @@ from daemonry.service.client.engine import (
     time_left_s,
 )
 from daemonry.service.client.link import Link, codec
+from daemonry.service.client.remote import BlockingRemote
 from daemonry.service.client.turns import Turns, Waiting
 from daemonry.transport.connect import connect
 from daemonry.transport.endpoint import Endpoint
 from daemonry.transport.stream import Stream
 from daemonry.wire.varlink import Call
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
     from typing import Any, Self, TypeVar
@@ -177,7 +178,7 @@ class Driver(Engine):
             error = None  # whose trace knows this frame
 
 
-class Client(Driver):
+class Client(Driver, BlockingRemote):
     """Calls to a daemon, from any thread.
 
     Each call has a connection of its own while it is under way: threads that call at the same time

@@ -18,6 +18,7 @@ from daemonry.process.forks import not_for_children
 from daemonry.service.client.async_line import may_move
 from daemonry.service.client.asynchronous import AsyncClient
 from daemonry.service.client.engine import CALL_TIMEOUT_S, first_deadline, time_left_s
+from daemonry.service.client.remote import AsyncRemote
 from daemonry.transport.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def _left_s(deadline: Deadline) -> float:
     return inf if left_s is None else left_s
 
 
-class Pool:
+class Pool(AsyncRemote):
     """Connections to one daemon, one for each call that runs at the same time.
 
     A connection that was lost is replaced; which calls are made again then, `Client` says.  As a client

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import msgspec
 
 from daemonry import errors
+from daemonry.service.client import signatures
 from daemonry.service.interface.declare import CallError, Described, Interface, Method, described
 from daemonry.service.interface.descriptors import giver, taker
 from daemonry.service.interface.schema import NotDescribable
@@ -46,7 +47,7 @@ class Converter:
     Attributes:
         full_name: its name on the wire, with the interface's.
         idempotent: whether the interface says that doing it twice is as good as once.
-        python_name: its name in Python.
+        signature: its parameters as callers give them, behind `self`.
         read: makes received bytes the result, or NotImplemented where only `result` can tell.
         takes_none: whether it has no parameters.
     """
@@ -60,13 +61,12 @@ class Converter:
         "_own_name",
         "_positional",
         "_required",
-        "_signature",
         "_where",
         "_without_arguments",
         "full_name",
         "idempotent",
-        "python_name",
         "read",
+        "signature",
         "takes_none",
     )
 
@@ -78,7 +78,6 @@ class Converter:
         self._read_signature(function)
         self._head = METHOD_HEAD + encode_name(self.full_name) + PARAMETERS_HEAD
         self._without_arguments = self._head + b"{}" + _FRAME_END
-        self.python_name = method.python_name
         self.takes_none = not self._by_keyword and not self._positional
         common = not (method.gives_fds or method.read_reply)
         self.read: Callable[[bytes], Any] = (
@@ -90,7 +89,7 @@ class Converter:
         # The first is `self`, by whatever name; it stays, since others may be positional only.
         kept = [one for one in signature.parameters.values() if one.name != self._method.context]
         self._own_name = kept[0].name
-        self._signature = signature.replace(parameters=kept)
+        self.signature = signature.replace(parameters=kept)
         # What is sent for each, by place and by keyword.
         own = kept[1:]
         self._positional = tuple(_sent_name(one) for one in own if one.kind is not one.KEYWORD_ONLY)
@@ -129,7 +128,7 @@ class Converter:
 
     def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         # Python's own way, for its messages; it takes longer than a call.
-        arguments = self._signature.bind(None, *args, **kwargs).arguments
+        arguments = self.signature.bind(None, *args, **kwargs).arguments
         del arguments[self._own_name]
         return {name.rstrip("_"): value for name, value in arguments.items()}
 
@@ -299,16 +298,22 @@ class AsyncConnection(AsyncCaller, Protocol):
 _Wrap = Callable[[Converter, Method], Any]
 
 
-def _made(kind: type[AnyInterface], made: dict[type[Interface], type[Interface]], wrap: _Wrap) -> type[Any]:
+def _made(
+    kind: type[AnyInterface],
+    made: dict[type[Interface], type[Interface]],
+    wrap: _Wrap,
+    result: Callable[[Method], Any],
+) -> type[Any]:
     """Return the class of proxies of an interface, from those that were made already or anew."""
     found = made.get(kind)
     if found is None:
         where = described(kind)
-        methods = {
-            method.python_name: wrap(Converter(where, method, getattr(kind, method.python_name)), method)
-            for method in where.methods.values()
-        }
-        own = methods | {"__reduce__": _reduced}
+        own: dict[str, Any] = {"__reduce__": _reduced, "__dir__": _names}
+        for method in where.methods.values():
+            function = getattr(kind, method.python_name)
+            converter = Converter(where, method, function)
+            signature = converter.signature.replace(return_annotation=result(method))
+            own[method.python_name] = signatures.describe(wrap(converter, method), function, signature)
         found = made[kind] = type(f"{kind.__name__}Proxy", (kind,), own)
     return found
 
@@ -316,6 +321,12 @@ def _made(kind: type[AnyInterface], made: dict[type[Interface], type[Interface]]
 def _reduced(self: Any) -> tuple[Any, ...]:
     # What travels is the interface and the client, which travels without its connections.
     return _restored, (type(self).__base__, self.__daemonry_client__, self.__daemonry_timeout_s__)
+
+
+def _names(self: Any) -> list[str]:
+    # For completion: the methods, and not what the class has to be an interface.
+    hidden = vars(Interface)
+    return [name for name in object.__dir__(self) if name.startswith("__") or name not in hidden]
 
 
 def _restored(kind: type[Any], client: Any, timeout_s: float) -> Any:
@@ -336,7 +347,9 @@ _async: dict[type[Interface], type[Interface]] = {}
 
 def blocking_proxy(client: Caller, kind: type[AnyInterface], timeout_s: float) -> AnyInterface:
     """Return a proxy whose methods block, over `client`."""
-    proxy: AnyInterface = _proxy(_made(kind, _blocking, _wrap_blocking), client, timeout_s)
+    proxy: AnyInterface = _proxy(
+        _made(kind, _blocking, _wrap_blocking, signatures.blocking_result), client, timeout_s
+    )
     return proxy
 
 
@@ -376,8 +389,6 @@ def _wrap_bare_call(converter: Converter) -> Any:
         except errors.CallFailed as error:
             raise converter.error(error) from None
 
-    call.__name__ = converter.python_name
-    call.__qualname__ = f"{converter.full_name.rpartition('.')[0]}.{converter.python_name}"
     return call
 
 
@@ -456,7 +467,7 @@ def async_proxy(client: AsyncCaller, kind: type[AnyInterface], timeout_s: float)
             if method.takes_fds or method.gives_fds or method.upgrades:
                 name = f"{described(kind).name}.{method.name}"
                 raise NotDescribable(name, method.reply, "passes descriptors or upgrades, which no pool does")
-    proxy: AnyInterface = _proxy(_made(kind, _async, _wrap_async), client, timeout_s)
+    proxy: AnyInterface = _proxy(_made(kind, _async, _wrap_async, signatures.async_result), client, timeout_s)
     return proxy
 
 

@@ -34,6 +34,7 @@ from daemonry.errors import CallFailed
 from daemonry.service.interface import shapes
 from daemonry.service.interface.handler import Context, Upgrade
 from daemonry.service.interface.marks import IDEMPOTENT, READS
+from daemonry.service.interface.owner import note_methods
 from daemonry.service.interface.schema import (
     NotDescribable,
     Schema,
@@ -160,6 +161,7 @@ class Interface:
         cls, *, name: str = "", errors: tuple[type[CallError], ...] = (), **rest: Any
     ) -> None:
         super().__init_subclass__(**rest)
+        note_methods(cls)
         if name:
             if not idl.is_interface_name(name):
                 raise NotDescribable(cls.__name__, name, "is no interface name such as org.example.jobs")
