@@ -21,7 +21,8 @@ from palingenesis.clock_hours import Hours, hours_of
 from palingenesis.evidence import processes, quota
 from palingenesis.evidence.survey import Survey
 from palingenesis.resume import freezer, guard, project
-from palingenesis.resume.engine import Engine, Limits
+from palingenesis.resume.context import Limits
+from palingenesis.resume.engine import Engine
 from palingenesis.resume.entry import Entry, Run
 from palingenesis.resume.guard import Bounds, Project, lowered
 from palingenesis.resume.ledger import Ledger
@@ -217,10 +218,10 @@ def test_a_session_whose_id_the_agent_chose_is_found_by_its_directory(runaway):
     entry = runaway.entry()
     now_ms = int(time.time() * 1000)
     run = Run("t", ("opencode", "run", "go on"), time.time() - 1, new_id="made-up")
-    assert runaway.engine._begun_by(entry, run) == ""
+    assert runaway.engine._run_watch._begun_by(entry, run) == ""
     runaway.database.execute(
         "INSERT INTO session VALUES (?, ?, ?, ?)", ("ses_another1", None, str(runaway.cwd), now_ms)
     )
-    assert runaway.engine._begun_by(entry, run) == "opencode:ses_another1"
+    assert runaway.engine._run_watch._begun_by(entry, run) == "opencode:ses_another1"
     given = msgspec.structs.replace(run, argv=("claude", "--session-id", "made-up"))
-    assert runaway.engine._begun_by(entry, given) == "opencode:made-up"
+    assert runaway.engine._run_watch._begun_by(entry, given) == "opencode:made-up"

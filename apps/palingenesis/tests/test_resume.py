@@ -22,8 +22,9 @@ from palingenesis.evidence import processes
 from palingenesis.evidence.survey import Survey
 from palingenesis.resume import audit as audit_module
 from palingenesis.resume import engine as engine_module
-from palingenesis.resume import launch, schedule, turns
-from palingenesis.resume.engine import Engine, Limits
+from palingenesis.resume import launch, run_watch, schedule, turns
+from palingenesis.resume.context import Limits
+from palingenesis.resume.engine import Engine
 from palingenesis.resume.entry import Entry, Run, asked, failed
 from palingenesis.resume.ledger import Ledger, path_in, read
 from palingenesis.resume.prompt import fresh_prompt, resume_prompt
@@ -123,7 +124,7 @@ def world(tmp_path):
             os.kill(request["pid"], signal.SIGKILL)
             wait_until(lambda pid=request["pid"]: not processes.start_of(pid))
     for engine in world.dead:
-        for child in engine._runs._children.values():
+        for child in engine._context.runs._children.values():
             child.wait(20)
 
 
@@ -310,7 +311,7 @@ def test_a_run_that_slept_with_the_machine_is_not_silent(world, monkeypatch):
     for _ in range(3):
         world.engine.tick()
     assert world.entry().state is State.RESUMING
-    monkeypatch.setattr(engine_module, "GAP_S", 3600.0)
+    monkeypatch.setattr(run_watch, "GAP_S", 3600.0)
     slept_s += 601
     for _ in range(2):
         world.engine.tick()

@@ -26,7 +26,8 @@ from palingenesis.keeper import RETRY_S, Keeper
 from palingenesis.notices.delivery import Receivers, deliver
 from palingenesis.notices.outbox import Notice, Outbox
 from palingenesis.notices.words import name_of, sentence, worth_telling
-from palingenesis.resume.engine import TICK_S, Engine, Limits
+from palingenesis.resume.context import Limits
+from palingenesis.resume.engine import TICK_S, Engine
 from palingenesis.resume.entry import Entry
 from palingenesis.resume.guard import Bounds
 from palingenesis.resume.ledger import Ledger

@@ -7,7 +7,7 @@ files: `now_s` is given, and what is returned is a new entry.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 # An id becomes an argument: what could be read as an option is none.
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+# The note of a session whose record was removed.
+RECORD_GONE: Final = "its record is gone"
 
 _USUAL_DELAYS: Final = Delays()
 # The end of an observation's name while somebody lives in the session: their end makes it another one.
@@ -246,6 +249,12 @@ def begun(session: Session, account: str) -> Entry:
         state=State.RUNNING,
         since_s=session.changed_at_s,
     )
+
+
+def with_run(entry: Entry, **changes: Any) -> Entry:
+    """Return an entry with other fields of its run."""
+    assert entry.run is not None
+    return msgspec.structs.replace(entry, run=msgspec.structs.replace(entry.run, **changes))
 
 
 def name_of(session: Session) -> str:

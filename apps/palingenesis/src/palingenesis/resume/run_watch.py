@@ -1,0 +1,165 @@
+"""Runs that go on or have ended: their progress, their silence, and what became of the session.
+
+Owns accounting for a run.  Beginning one is `tries`'.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import msgspec
+
+from palingenesis.evidence import processes
+from palingenesis.evidence.survey import Session
+from palingenesis.resume import entry as rules
+from palingenesis.resume import guard, schedule
+from palingenesis.resume.context import Context
+from palingenesis.resume.entry import Entry, Run
+from palingenesis.resume.states import Happened, State
+from palingenesis.verdict.reasons import RESUMABLE, Reason
+
+# Two looks that are further apart: the machine slept, or its clock was set.
+GAP_S: Final = 60.0
+
+
+class RunWatch:
+    """Accounts for the runs of all sessions.
+
+    Args:
+        context: shared with the other parts.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._resumed = 0
+        self._looked_at_s = self._awake_since_s = time.time()
+
+    def recover(self) -> None:
+        """Account for the runs that an earlier daemon wrote down.
+
+        Raises:
+            OSError: a decision could not be written down.
+        """
+        runs, keep = self._context.runs, self._context.record.keep
+        boot, now_s = processes.boot_id(), time.time()
+        for entry in list(self._context.record.ledger.entries.values()):
+            run = entry.run
+            if entry.state is not State.RESUMING or run is None:
+                continue
+            if run.boot != boot:
+                keep("the machine has restarted", rules.with_run(entry, pid=0, start=""))
+            elif runs.has_begun(run):
+                pid, start = (run.pid, run.start) if run.start else runs.process_of(run)
+                keep("found again", rules.with_run(entry, pid=pid, start=start))
+            else:
+                again = msgspec.structs.replace(entry, state=State.SCHEDULED, at_s=now_s, run=None)
+                keep("had not begun", again)
+
+    def note_gap(self, now_s: float) -> None:
+        """Note the time of a look: silence before the machine woke from sleep does not count."""
+        if abs(now_s - self._looked_at_s) > GAP_S:
+            self._awake_since_s = now_s
+        self._looked_at_s = now_s
+
+    def take_resumed(self) -> int:
+        """Return how many sessions went on by a run since this was last called."""
+        resumed, self._resumed = self._resumed, 0
+        return resumed
+
+    def watch(self, entry: Entry, now_s: float) -> None:
+        """Look at a session's run: note its progress, account for its end, or end it for its silence.
+
+        Raises:
+            OSError: a decision could not be written down.
+        """
+        context, run = self._context, entry.run
+        assert run is not None
+        lives = context.runs.lives(run)  # before the look, which then does not see it as somebody else
+        session = context.look(entry)
+        progressed = session is not None and (session.transcript.progress_at_s or 0.0) > run.began_s
+        if progressed and not run.progressed:
+            entry = msgspec.structs.replace(rules.with_run(entry, progressed=True), attempt=0)
+            context.record.keep("progress", entry, session)
+        if not lives:
+            self._ended(entry, session, now_s)
+            return
+        said_s = max(context.runs.changed_at_s(run), session.changed_at_s if session else 0.0)
+        moved_s = max(run.began_s, self._awake_since_s, said_s)
+        if now_s - moved_s > context.limits.silence_s:
+            context.runs.end(run)
+            note = f"its run wrote nothing for {int(context.limits.silence_s)} s, and was ended"
+            self._failed(entry, session, now_s, note)
+
+    def _ended(self, entry: Entry, session: Session | None, now_s: float) -> None:
+        context, run = self._context, entry.run
+        assert run is not None
+        code = context.runs.exit_code(run)
+        note = f"its run ended with {'an unknown code' if code is None else code}"
+        if run.new_id:
+            self._fresh_ended(entry, session, now_s, code, note)
+        elif session is None:
+            gone = msgspec.structs.replace(entry, state=State.STOPPED, note=rules.RECORD_GONE)
+            context.record.keep("gone", gone)
+        else:
+            happened, why = rules.what_ended(session, context.profile(entry.agent))
+            by_code = context.profile(entry.agent).exits.get(str(code))
+            wrote_nothing = rules.name_of(session) == entry.observed or by_code in RESUMABLE
+            went_on = run.progressed or (happened is Happened.SEEN_DONE and not wrote_nothing)
+            if not went_on and (wrote_nothing or happened is Happened.SEEN_RESUMABLE):
+                self._failed(entry, session, now_s, note)
+                return
+            resumes = entry.resumes + (1 if went_on else 0)
+            went = msgspec.structs.replace(entry, resumes=resumes)
+            after = rules.settled(went, session, happened, why, context.limits.delays)
+            context.record.keep("ended", after, session, exit=code)
+            self._resumed += went_on
+        context.runs.forget(run)
+
+    def _fresh_ended(
+        self, entry: Entry, session: Session | None, now_s: float, code: int | None, note: str
+    ) -> None:
+        assert entry.run is not None
+        if code == 0:
+            linked = self._begun_by(entry, entry.run)
+            note = f"{linked or 'a new session'} took over"
+            done = msgspec.structs.replace(
+                entry, state=State.DONE, since_s=now_s, continued_by=linked, note=note
+            )
+            self._context.record.keep("took over", done, session, exit=code, continued_by=linked)
+            self._resumed += 1
+        else:
+            self._failed(entry, session, now_s, note)
+
+    def _begun_by(self, entry: Entry, run: Run) -> str:
+        """Return the session that a run began; "" where the agent chose its id, and it is not found."""
+        if run.new_id in run.argv:
+            return f"{entry.agent}:{run.new_id}"
+        for one in self._context.survey.look(run.began_s):
+            if one.agent == entry.agent and one.cwd == entry.cwd and one.id != entry.id:
+                return one.key
+        return ""
+
+    def _failed(self, entry: Entry, session: Session | None, now_s: float, note: str) -> None:
+        context, run = self._context, entry.run
+        assert run is not None
+        limits = context.limits
+        after = rules.failed(entry, now_s, note, session, limits.tries, limits.delays)
+        if session is not None:
+            after = guard.same_again(entry, after, session.verdict.said, limits.bounds)
+        code, said = context.runs.exit_code(run), context.runs.tail(run)
+        context.record.keep("failed", after, session, exit=code, said=said)
+        context.runs.forget(run)
+        if after.reason is Reason.RATE_LIMIT and after.state is State.SCHEDULED:
+            self._postpone_others(after)
+
+    def _postpone_others(self, scout: Entry) -> None:
+        """Postpone the tries of a whole account: its scout has met the limit again."""
+        ledger = self._context.record.ledger
+        others = [
+            msgspec.structs.replace(one, at_s=scout.at_s + schedule.jitter_s(one.key, 0))
+            for one in ledger.entries.values()
+            if one.account == scout.account and one.state is State.SCHEDULED and one.at_s < scout.at_s
+        ]
+        if others:
+            ledger.keep(*others)

@@ -1,0 +1,136 @@
+"""A try that is due: looked at once more, postponed, or begun as a run of the session's agent.
+
+Owns the command of a run, and the order of its beginning: written down first, then started.  What becomes of
+the run is `run_watch`'s.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import uuid
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from palingenesis.agents.profile import command
+from palingenesis.evidence import processes, quota
+from palingenesis.evidence.survey import Session
+from palingenesis.resume import entry as rules
+from palingenesis.resume import guard, project
+from palingenesis.resume.backup import keep_backup
+from palingenesis.resume.context import Context
+from palingenesis.resume.entry import Entry, Run
+from palingenesis.resume.notes import prompt_from_notes
+from palingenesis.resume.prompt import resume_prompt
+from palingenesis.resume.states import State
+from palingenesis.verdict.reasons import Reason
+
+# How long a try waits for a process that lives in the session to end.
+POSTPONE_S: Final = 30.0
+# Begun runs that are kept of a session, for its bound a day.
+MAX_BEGUN: Final = 1_000
+
+
+class Tries:
+    """Begins the tries that are due.
+
+    Args:
+        context: shared with the other parts.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._path = context.environment.get("PATH", os.defpath)
+
+    def try_(self, entry: Entry) -> Session | None:
+        """Begin a run, or write down why not.
+
+        Returns:
+            The session, where it is not any more as it was when the try was decided: observe it instead.
+
+        Raises:
+            OSError: the decision could not be written down; no run was begun.
+        """
+        context = self._context
+        keep = context.record.keep
+        session = context.look(entry)
+        now_s = time.time()
+        if session is None:
+            keep("gone", msgspec.structs.replace(entry, state=State.STOPPED, note=rules.RECORD_GONE))
+            return None
+        if session.verdict.alive_pid is not None:
+            note = f"process {session.verdict.alive_pid} lives in it: waiting for its end"
+            keep("postponed", msgspec.structs.replace(entry, at_s=now_s + POSTPONE_S, note=note), session)
+            return None
+        if entry.observed != rules.name_of(session):
+            return session
+        if (waiting := self._postponed(entry)) is not None:
+            keep("postponed", waiting, session)
+            return None
+        run = self._run_of(entry, session, now_s)
+        if isinstance(run, str):
+            keep("failed", self._failed(entry, now_s, run), session)
+            return None
+        begun_at_s = (*entry.begun_at_s, now_s)[-MAX_BEGUN:]
+        begun = msgspec.structs.replace(
+            entry, run=run, state=State.RESUMING, since_s=now_s, begun_at_s=begun_at_s, wanted_at_s=0.0
+        )
+        self._begin(begun, session)
+        return None
+
+    def _postponed(self, entry: Entry) -> Entry | None:
+        """Return the entry of a try that is due and may not begin now; None where it may."""
+        context = self._context
+        bounds = project.bounds_of(entry.cwd, context.limits.bounds)
+        if isinstance(bounds, str) or not bounds.enabled:
+            note = bounds if isinstance(bounds, str) else f"{project.NAME} says that it is not resumed"
+            return msgspec.structs.replace(entry, state=State.STOPPED, at_s=0.0, note=note)
+        wait = guard.not_before(entry, bounds, datetime.now().astimezone())
+        if wait is None and entry.reason is Reason.RATE_LIMIT:
+            ended = quota.has_ended(context.profile(entry.agent).quota, context.environment, entry.cwd)
+            if ended is False:
+                wait = time.time() + POSTPONE_S, "its limit has not ended, says its agent"
+        return None if wait is None else msgspec.structs.replace(entry, at_s=wait[0], note=wait[1])
+
+    def _begin(self, entry: Entry, session: Session) -> None:
+        context = self._context
+        assert entry.run is not None
+        context.record.keep("intended", entry, session)  # on the disk before there is a process
+        try:
+            pid, start = context.runs.begin(entry.run, entry.cwd)
+        except OSError as error:
+            context.runs.has_begun(entry.run)
+            note = f"its run could not be started: {error.strerror}"
+            context.record.keep("failed", self._failed(entry, time.time(), note))
+            return
+        context.record.keep("begun", rules.with_run(entry, pid=pid, start=start))
+
+    def _run_of(self, entry: Entry, session: Session, now_s: float) -> Run | str:
+        """Return the run that a session needs, or why there can be none."""
+        profile = self._context.profile(entry.agent)
+        is_fresh = entry.reason is Reason.CONTEXT
+        words = profile.fresh if is_fresh else profile.resume
+        if not words:
+            return f"{entry.agent} has no command for that"
+        if shutil.which(words[0], path=self._path) is None:
+            return f"{words[0]} is not in the daemon's PATH"
+        if not os.path.isdir(entry.cwd):
+            return f"its directory {entry.cwd} is not there"
+        new_id = str(uuid.uuid4()) if is_fresh else ""
+        prompt = self._fresh_prompt(entry, session) if is_fresh else resume_prompt(entry)
+        values = {"id": entry.id, "cwd": entry.cwd, "prompt": prompt, "new_id": new_id}
+        permissions = profile.permissions.get(session.transcript.permission, ())
+        argv = tuple(command(words, values, permissions))
+        return Run(uuid.uuid4().hex, argv, now_s, processes.boot_id(), new_id=new_id)
+
+    def _fresh_prompt(self, entry: Entry, session: Session) -> str:
+        backups = os.path.join(self._context.state_dir, "backups")
+        keep_backup(entry.path, backups, self._context.limits.backups)
+        return prompt_from_notes(entry.cwd, session.transcript.summary)
+
+    def _failed(self, entry: Entry, now_s: float, note: str) -> Entry:
+        limits = self._context.limits
+        return rules.failed(entry, now_s, note, None, limits.tries, limits.delays)

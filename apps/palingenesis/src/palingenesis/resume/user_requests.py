@@ -1,0 +1,80 @@
+"""A user's requests about one session: now, a new one, at an instant, skip, abort, hold, release.
+
+Owns finding the session that a user names.  Which request fits which state is `states`' table.
+"""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from palingenesis.evidence.survey import Session
+from palingenesis.resume import entry as rules
+from palingenesis.resume import freezer
+from palingenesis.resume.context import Context
+from palingenesis.resume.entry import Entry
+from palingenesis.resume.states import Happened
+
+_BEGINS_A_RUN = (Happened.NOW, Happened.RENEW, Happened.WANTED)
+
+
+class UserRequests:
+    """Carries out requests.
+
+    Args:
+        context: shared with the other parts.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def ask(self, words: str, happened: Happened, at_s: float = 0.0) -> Entry | str:
+        """Carry out a request about the session that `words` name; return its entry, or why that cannot be.
+
+        Raises:
+            OSError: it could not be written down.
+        """
+        context = self._context
+        entry = self._named(words)
+        if isinstance(entry, str):
+            return entry
+        after = rules.asked(entry, happened, time.time(), at_s)
+        if after is None:
+            return f"{entry.key} is {entry.state.value}: it cannot be done now"
+        if happened is Happened.RELEASE:
+            freezer.thaw(entry.frozen)
+            after = msgspec.structs.replace(after, frozen=None)
+        if happened is Happened.ABORT and entry.run is not None:
+            context.runs.end(entry.run)
+            context.runs.forget(entry.run)
+        if happened in _BEGINS_A_RUN and not context.limits.enabled:
+            return "resume.enabled is false in the configuration"
+        context.record.keep(f"user: {happened.name.lower()}", after)
+        return after
+
+    def _named(self, words: str) -> Entry | str:
+        kept = self._context.record.ledger.entries
+        fitting = [one for key, one in kept.items() if words in (key, one.id, one.path)]
+        fitting = fitting or [
+            one for key, one in kept.items() if words and (key.startswith(words) or one.id.startswith(words))
+        ]
+        if len(fitting) > 1:
+            return f"{words!r} fits {len(fitting)} sessions"
+        if fitting:
+            return fitting[0]
+        look = self._context.survey.look
+        seen = [one for one in look(0.0) if words and words in (one.key, one.id, one.path)]
+        seen = seen or [one for one in look(0.0) if words and one.id.startswith(words)]
+        if len(seen) != 1:
+            return f"no session {words!r}" if not seen else f"{words!r} fits {len(seen)} sessions"
+        return self._taken_up(seen[0])
+
+    def _taken_up(self, session: Session) -> Entry:
+        """Return the entry of a session that was left alone so far."""
+        context = self._context
+        entry = rules.begun(session, context.account(session.agent))
+        happened, why = rules.what_ended(session, context.profile(session.agent))
+        if happened is Happened.SEEN_RESUMABLE:
+            happened, why = Happened.SEEN_STOPPED, ""
+        return rules.settled(entry, session, happened, why)
