@@ -20,9 +20,11 @@ from typing import Final
 import msgspec
 
 from vx import __version__
-from vx.aether.actions import ActionFailed, Actions, Obtained, Seen, StoreForgot
+from vx.aether.actions import Actions
+from vx.aether.condition_cache import ConditionCache
 from vx.aether.interface import Event, ServiceDied
 from vx.aether.memory import Result
+from vx.aether.outcomes import ActionFailed, Obtained, StoreForgot
 from vx.aether.placing import is_placed, place
 from vx.aether.planning import NoProject, Planner, Request, find_project
 from vx.aether.said import Said
@@ -177,7 +179,7 @@ class Build:
 
     async def _obtain_all(self, plan: Plan) -> None:
         rest: list[Action] = []
-        seen = Seen()
+        seen = ConditionCache()
         for number, action in enumerate(plan.actions):
             if number % _IN_ONE_GO == 0:
                 await asyncio.sleep(0)  # others build meanwhile
