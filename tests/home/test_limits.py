@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry.home import resource_use
+from daemonry.home import consumption, resource_use
 from daemonry.home.file_changes import is_meant
 from daemonry.home.home_toml.environment_file import EnvironmentFileInvalid, parse
 from daemonry.testing import wait_until
@@ -29,7 +29,7 @@ def test_one_that_leaks_is_ended_and_restarted_with_the_reason(shop, service):
 def test_processor_time_is_measured_over_a_while(monkeypatch):
     now_s, used = [0.0], [0.0]
     monkeypatch.setattr(resource_use.time, "monotonic", lambda: now_s[0])
-    monkeypatch.setattr(resource_use, "measure", lambda pid: resource_use.Use(0, used[0]))
+    monkeypatch.setattr(resource_use, "measure", lambda pid: consumption.Use(0, used[0], 0, 0.0))
     limits = resource_use.Limits(1, 0, 0.5)
     now_s[0], used[0] = 10.0, 10.0
     assert limits.exceeded() == ""
@@ -45,8 +45,8 @@ def test_what_is_below_a_process_counts():
 
     child = subprocess.Popen([sys.executable, "-c", "import time; x = b'1' * (30 << 20); time.sleep(60)"])
     try:
-        wait_until(lambda: resource_use.measure(os.getpid()).memory_bytes > 30 << 20, what="it is there")
-        assert resource_use.measure(os.getpid()).memory_bytes > resource_use.measure(child.pid).memory_bytes
+        wait_until(lambda: consumption.measure(os.getpid()).memory_bytes > 30 << 20, what="it is there")
+        assert consumption.measure(os.getpid()).memory_bytes > consumption.measure(child.pid).memory_bytes
     finally:
         child.kill()
         child.wait()

@@ -184,6 +184,11 @@ SETUP: Final = (
     ),
     Command("uninstall", "undo install", _OF_WHAT, (_A_HOME, _MANAGER)),
 )
+_TOP: Final = Command(
+    "top",
+    "a live screen of your daemons and homes: CPU, memory, calls, logs, and keys to act",
+    options=(Option("--home", "only the home in DIR", "DIR", DIRECTORY),),
+)
 SETUP_NAMES: Final = frozenset(command.name for command in SETUP)
 _HOME_NAMES: Final = frozenset(command.name for command in HOME)
 
@@ -236,7 +241,7 @@ DAEMONRY: Final = Program(
     "daemonry",
     "Run and command local daemons.",
     __version__,
-    (*_HERE, *(command for command in HOME if command.name in _HOME_ONLY), _DIAL, *SETUP, COMPLETION),
+    (*_HERE, *(command for command in HOME if command.name in _HOME_ONLY), _TOP, _DIAL, *SETUP, COMPLETION),
 )
 
 

@@ -89,6 +89,10 @@ def _command(options: argparse.Namespace, daemon: Daemon | None) -> int:
         from daemonry.cli.upgrade import upgrade
 
         return upgrade(options, *_plan(options, daemon))
+    if options.verb == "top":
+        from daemonry.cli.top.command import top
+
+        return top(options.home)
     instance = instance_of_daemon(daemon) if daemon is not None else instance_of(options.target)
     if options.verb == "logs":
         return _logs(options, instance)

@@ -1,50 +1,22 @@
-"""How much memory and processor time a service takes, and that it takes no more than it may.
+"""That a service takes no more memory and processor time than it may.
 
-Owns measuring a process with all below it, and the limit that the kernel holds between two looks.  What is
-done about one that takes too much is `keeper`'s.
+Owns the comparison, and the limit that the kernel holds between two looks.  Measuring is
+`consumption`'s; the consequence for the service is `keeper`'s.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from typing import Final, NamedTuple
+from typing import Final
 
-from daemonry.process import orphans
+from daemonry.home.consumption import measure
 
 # The kernel's limit of private memory (RLIMIT_DATA) is that much above `memory_max`: it is of each process,
 # and what is reserved and never touched counts there, so only a runaway meets it before the next look.
 _DATA_FACTOR: Final = 4
 # Processor time is measured over at least this long: a start, or a request, may take more for a moment.
 CPU_SPAN_S: Final = 30.0
-
-
-class Use(NamedTuple):
-    """What a service takes.
-
-    Attributes:
-        memory_bytes: resident memory of all its processes; what they share counts for each.
-        cpu_s: processor time of its living processes, and of those of theirs that have ended, in seconds.
-    """
-
-    memory_bytes: int
-    cpu_s: float
-
-
-def measure(pid: int) -> Use:
-    """Return what a process takes with all below it; nothing where that cannot be known."""
-    memory, ticks = 0, 0
-    for one in {pid} | orphans.descendants([pid]):
-        try:
-            with open(f"/proc/{one}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
-        except OSError:
-            continue  # it has ended
-        # proc_pid_stat(5): utime, stime, cutime, cstime are 14 to 17, rss is 24; the state is 3.
-        ticks += sum(map(int, fields[11:15]))
-        memory += int(fields[21])
-    return Use(memory * os.sysconf("SC_PAGE_SIZE"), ticks / os.sysconf("SC_CLK_TCK"))
 
 
 class Limits:

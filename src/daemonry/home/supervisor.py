@@ -181,7 +181,7 @@ class Supervisor:
     def _calls(self) -> Calls:
         calls = Calls()
         calls.serve(VarlinkService(calls, ("daemonry", f"home {self.home.name}", __version__, "")))
-        calls.serve(Control(self, calls.tap, self.fleet.wait_changed, self.home.path(RESERVED, "log")))
+        calls.serve(Control(self, calls, self.fleet.wait_changed, self.home.path(RESERVED, "log")))
         calls.serve(HomeControl(Answers(self.fleet, self._begin_end, self.reload)))
         return calls
 

@@ -60,7 +60,7 @@ def builtin_calls(daemon: Daemon, place: Place, state: Life, *, log_path: str) -
     calls = Calls(state.closed_to_work, failures=Failures(show_errors=daemon.show_errors, log_path=log_path))
     calls.slow_call_s = daemon.slow_call_s
     calls.serve(VarlinkService(calls, ("daemonry", daemon.name, daemon.version, "")))
-    calls.serve(Control(state, calls.tap, state.wait_changed, place.log_path))
+    calls.serve(Control(state, calls, state.wait_changed, place.log_path))
     return calls
 
 

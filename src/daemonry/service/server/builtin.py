@@ -19,7 +19,7 @@ from daemonry.process import log_reader
 from daemonry.service.interface.declare import CallError, Interface, method
 from daemonry.service.server.control import ControlState
 from daemonry.service.server.dispatch import CONTROL, Calls
-from daemonry.service.server.tap import Tap, TapEvent, Watcher
+from daemonry.service.server.tap import TapEvent, Watcher
 from daemonry.wire import idl, varlink
 
 
@@ -101,6 +101,13 @@ class Note(msgspec.Struct):
     note: str
 
 
+class Counts(msgspec.Struct):
+    """How much the daemon has to do: calls of the program's own interfaces since it started, and now."""
+
+    begun: int
+    running: int
+
+
 class LogLine(msgspec.Struct):
     """One line of the daemon's log, as it is stored."""
 
@@ -145,12 +152,12 @@ class Control(Interface, name=CONTROL, errors=(Refusal,)):
     def __init__(
         self,
         state: ControlState,
-        tap: Tap,
+        calls: Calls,
         changes: Callable[[], Awaitable[None]] | None = None,
         log_path: str = "",
     ) -> None:
         self._state = state
-        self._tap = tap
+        self._calls = calls
         self._changes = changes
         self._log_path = log_path
 
@@ -158,6 +165,11 @@ class Control(Interface, name=CONTROL, errors=(Refusal,)):
     async def get_status(self) -> Status:
         """Return what STATUS tells."""
         return Status(dict(await self._ask("get_status")))
+
+    @method(reads=True)
+    def get_counts(self) -> Counts:
+        """Return how many calls have begun since the start, and how many run."""
+        return Counts(self._calls.begun, self._calls.running)
 
     async def pause(self) -> None:
         """Stop working, go on answering."""
@@ -195,7 +207,7 @@ class Control(Interface, name=CONTROL, errors=(Refusal,)):
 
         Parameters are told only where `payloads` asks for them.
         """
-        with Watcher(self._tap, payloads=payloads) as watcher:
+        with Watcher(self._calls.tap, payloads=payloads) as watcher:
             async for event in watcher.events():
                 yield event
 
