@@ -1,4 +1,4 @@
-"""The daemon: its name, its socket, its idle time, and what it serves.
+"""The daemon: its name, its socket, its idle time, and its calls.
 
 Made in every process that looks for the daemon, so nothing heavy is imported here: the pool comes with
 the setup, in the daemon alone, and the protocol's SDK with the first server.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TTL_VARIABLE = "MCP_DAEMON_TTL"
 IDLE_S = 60.0
 
-# Of who starts it, besides the usual: how servers over HTTP are reached.
+# Variables of the client that starts it, in addition to the usual ones: how servers over HTTP are reached.
 ENVIRONMENT = (
     TTL_VARIABLE,
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),

@@ -26,7 +26,7 @@ PARAMETER: Final = 1.0
 DESCRIPTION: Final = 1.0
 # A word that is only like one of a name counts for less.
 ALIKE: Final = 0.5
-# Below this share of the best a tool has little to do with what is asked.
+# Below this share of the best a tool has little to do with the query.
 LEAST_SHARE: Final = 0.25
 MAX_WORDS: Final = 64
 MAX_TEXT_CHARS: Final = 4000

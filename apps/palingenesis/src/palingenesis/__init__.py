@@ -14,12 +14,12 @@ The command:
     grammar           the table of all commands, and their completion
     overview          agents, sessions, why, and the live table
     words             now, skip, abort, hold, release, new-session
-    hooks             hooks of agents: install, remove, and what they tell
+    hooks             hooks of agents: install, remove, and their reports
     terminal          an agent in a terminal that outlives its window
     clock_hours       hours of the day, such as 22:00-07:00
     spans             lengths of time as people write them
 
-What is known and seen of sessions:
+Facts about sessions, and decisions:
 
     agents            agents as tables: where their sessions are, how one is read and resumed
     evidence          files and processes, read into typed facts
@@ -30,7 +30,7 @@ The daemon:
 
     definition        its name and version
     served            its hooks
-    notices           its user is told of a stop that needs somebody, once
+    notices           tells the user about a stop that needs them, once
     keeper            the counters, the current session, paused or not: what changes them, and when
     watch             one directory under watch: which session files were saved
     session_files     session files on the disk: finding them, telling old from new

@@ -1,7 +1,7 @@
 """The command's entry: a quick command goes to `quick`, every other to `commands`.
 
-Owns the choice between the two kinds of commands.  What is imported here and below is what every
-`palingenesis status` costs: no asyncio, no logging, no third-party module, nothing that compiles regular
+Owns the choice between the two kinds of commands.  Every `palingenesis status` pays for the imports
+here and below: no asyncio, no logging, no third-party module, nothing that compiles regular
 expressions.
 """
 

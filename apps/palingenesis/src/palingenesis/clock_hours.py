@@ -1,4 +1,4 @@
-"""Hours of the day, such as "22:00-07:00": when nobody wants to be told, or nothing is to be begun.
+"""Hours of the day, such as "22:00-07:00": no notices are sent then, or no runs are begun.
 
 Owns the form and the reckoning, over midnight too.  No clock: the local time is given.
 """

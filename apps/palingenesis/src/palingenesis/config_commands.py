@@ -1,6 +1,6 @@
 """config init, show and validate: the configuration file, as a person handles it.
 
-Owns what they print and how they end.  The keys are `settings`'s; the daemon is not asked.
+Owns their output and their exit codes.  The keys are `settings`'s; the daemon is not asked.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def init(path: str | None, *, force: bool) -> int:
 
 
 def show(section: str | None, *, as_json: bool) -> int:
-    """Print what is in force: the file's values over the defaults.
+    """Print the settings in force: the file's values over the defaults.
 
     Raises:
         ConfigError: the file cannot be used.

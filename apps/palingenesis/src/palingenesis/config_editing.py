@@ -1,6 +1,6 @@
 """`config edit`: the configuration in its user's editor, and checked before it is the configuration.
 
-Owns the copy that is edited.  The file itself changes when what was written can be used, and not before.
+Owns the copy that is edited.  The file itself changes only once the edited text can be used.
 """
 
 from __future__ import annotations

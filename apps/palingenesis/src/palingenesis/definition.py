@@ -1,6 +1,6 @@
 """The daemon's definition: its name, its version, and where the rest of it is.
 
-Owns what starting the daemon needs.  What it does is `served`'s, which only the daemon itself
+Owns the little that starting the daemon needs.  Its work is in `served`, which only the daemon itself
 imports; the quick commands find it by its name alone.
 """
 

@@ -1,6 +1,6 @@
 """The table of all commands, and what a shell offers for the configuration's tables.
 
-Owns the verbs, their words and options.  What they do is `commands`'s.
+Owns the verbs, their words and options.  Their work is `commands`'s.
 """
 
 from __future__ import annotations

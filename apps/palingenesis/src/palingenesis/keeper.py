@@ -32,7 +32,7 @@ logger = logging.getLogger("palingenesis.keeper")
 
 # How often a state that could not be written is tried again.
 RETRY_S: Final = 5.0
-# A watch that failed goes on after this time, doubled up to the second with each failure, and begun anew
+# A watch that failed goes on after this time, doubled up to the second with each failure, and reset
 # when it has lasted that long.  It fails by a mistake of ours or where the system has no thread for it.
 RESTART_WATCH_S: Final = 1.0
 MAX_RESTART_WATCH_S: Final = 60.0
@@ -46,7 +46,7 @@ class Keeper:
         config_path: the configuration file, named in errors.
 
     Attributes:
-        state: what was found or done last, and, but for a full disk, is in the file.
+        state: the latest findings, which, but for a full disk, are in the file.
     """
 
     def __init__(self, file: StateFile, config_path: str) -> None:
@@ -126,7 +126,7 @@ class Keeper:
             await self._keep(_with(self.state, saves_count=count, current_session=shown(saved[-1])))
 
     async def count_agents(self, saved: list[str], resumed: int) -> None:
-        """Count what was seen of agents' own records, and sessions that went on by a run of ours."""
+        """Count changes of agents' own records, and sessions that went on by a run of ours."""
         async with self._changing:
             state = self.state
             changes: dict[str, Any] = {"total_resumes": state.total_resumes + resumed}
@@ -186,7 +186,7 @@ class Keeper:
                 await self._keep(self.state)
 
     def status(self, usual: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the original's five fields; while it ends, what it waits for; what is wrong with its watch.
+        """Return the original's five fields; while it ends, its pending work; the faults of its watch.
 
         Args:
             usual: the library's own fields.

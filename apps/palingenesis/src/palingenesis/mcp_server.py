@@ -76,7 +76,7 @@ def serve() -> int:
         """Write Next-step.md in this directory: what is done, what comes next, what to watch out for.
 
         Args:
-            text: Markdown, at most 12,000 characters; it takes the place of what was there.
+            text: Markdown, at most 12,000 characters; it replaces the present text.
         """
         return await answer(mcp_tools.write_next_step, text, cwd)
 

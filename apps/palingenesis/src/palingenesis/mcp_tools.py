@@ -1,6 +1,6 @@
 """What an agent may ask palingenesis about itself, and ask of it: the four tools of `mcp serve`.
 
-Owns what they answer.  An agent is no user: it sees sessions, writes its own notes, and may ask to be resumed
+Owns their answers.  An agent is no user: it sees sessions, writes its own notes, and may ask to be resumed
 later; it cannot end, hold or begin anything now.
 """
 

@@ -1,6 +1,6 @@
 """The commands that show sessions and change nothing: agents, sessions, why, and the live table.
 
-Owns what they print.  They look by themselves, so they work without a daemon.
+Owns their output.  They look by themselves, so they work without a daemon.
 """
 
 from __future__ import annotations

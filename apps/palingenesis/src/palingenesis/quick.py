@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _REQUEST_TIMEOUT_S = 5.0  # the original client's, for each of its steps
 
-# What is sent, what is said when it was done, the daemon's words for "already so", and ours.
+# By verb: the request, the message when it is done, the daemon's words for "already so", and ours.
 _COMMANDS = {
     "pause": ("PAUSE", "Monitoring paused", kit.ALREADY_PAUSED, "Already paused"),
     "resume": ("RESUME", "Monitoring resumed", kit.NOT_PAUSED, "Already monitoring"),

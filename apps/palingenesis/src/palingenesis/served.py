@@ -50,7 +50,7 @@ def _endpoint() -> str | None:
         path = daemon.config_path()
         return socket_path(load_config(path, Settings).daemon, path)
     except DaemonryError:
-        return None  # a later stage of the start reads the configuration and says what is wrong
+        return None  # a later stage of the start reads the configuration and reports the fault
 
 
 def _http(settings: Settings) -> Http | None:
@@ -173,7 +173,7 @@ def _put(outbox: Outbox, entry: Entry) -> None:
 
 
 def _take_up(sessions: Sessions, told: Told, run: Run, outbox: Outbox) -> None:
-    """Take up what is kept of the sessions, unless another daemon has it."""
+    """Take up the entries of the sessions, unless another daemon has them."""
     survey = _survey(run.config, told)
     try:
         ledger = Ledger(run.state_path, time.time())

@@ -37,7 +37,7 @@ Signatures = dict[str, Signature]
 
 
 def signature(path: str) -> Signature | None:
-    """Return a regular file's signature; None for what is not one, or not there."""
+    """Return a regular file's signature; None where there is no regular file."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):
@@ -82,7 +82,7 @@ class Verdict(NamedTuple):
 
     Attributes:
         is_session: it begins with front matter, good or bad.
-        trouble: what a person should be told about it, or "".
+        trouble: a fault that a person should hear of, or "".
     """
 
     is_session: bool

@@ -19,7 +19,7 @@ import yaml  # type: ignore[import-untyped]  # its stubs are not installed
 # The front matter of real notes is under 1 KiB.  PyYAML takes a second for the worst 16 KiB that
 # we know (nothing but opening brackets), and its time grows with the square of that.
 MAX_FRONT_MATTER_BYTES: Final = 16 * 2**10
-# PyYAML repeats what it stumbled over; a log line needs no more of it than this.
+# PyYAML repeats the text that it cannot read; a log line needs no more of it than this.
 MAX_REASON_CHARS: Final = 200
 
 _MARK: Final = b"---"
@@ -31,7 +31,7 @@ class FrontMatterInvalid(ValueError):
     """The file begins like a session's and cannot be read as one.
 
     Attributes:
-        reason: what is wrong, on one line.
+        reason: the fault, on one line.
     """
 
     def __init__(self, reason: str) -> None:
@@ -86,7 +86,7 @@ def _mapping(block: bytes) -> dict[str, Any]:
     except RecursionError:
         raise FrontMatterInvalid("nested too deeply") from None
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
-        # Besides its own errors PyYAML lets those of its conversions out: a date of month 99, a
+        # Apart from its own errors PyYAML raises those of its conversions: a date of month 99, a
         # number of 5,000 digits, a tag that its text does not fit.
         raise FrontMatterInvalid(f"not YAML ({type(error).__name__})") from None
     if found is None:

@@ -80,7 +80,7 @@ class Monitoring(msgspec.Struct, frozen=True):
     Attributes:
         session_dir: the directory of the session files, absolute or from `~`.
         debounce_ms: how long a file must be left alone before its change counts.
-        poll_interval_secs: look at all files this often besides; 0 for never.
+        poll_interval_secs: how often to look at all files as well; 0 for never.
     """
 
     session_dir: str = "~/.opencode"
@@ -120,8 +120,8 @@ class Notices(msgspec.Struct, frozen=True):
     """The table `[notices]`.
 
     Attributes:
-        urls: who is told, as addresses of apprise.
-        quiet_hours: when nobody is told, as "22:00-07:00".
+        urls: the receivers, as addresses of apprise.
+        quiet_hours: hours without notices, as "22:00-07:00".
         digest_minutes: notices within so many minutes are one message.
     """
 

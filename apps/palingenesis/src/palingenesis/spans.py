@@ -9,7 +9,7 @@ _MAX_DIGITS: Final = 9
 
 
 def seconds_of(text: str) -> float:
-    """Return a length of time in seconds; 0.0 for what is none."""
+    """Return a length of time in seconds; 0.0 for a text that names none."""
     digits, unit = text[:-1], text[-1:]
     if unit not in _UNITS_S or not (digits.isascii() and digits.isdigit()) or len(digits) > _MAX_DIGITS:
         return 0.0

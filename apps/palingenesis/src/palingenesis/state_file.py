@@ -27,7 +27,7 @@ _MAX_BYTES = 64 * 2**10
 
 
 class State(msgspec.Struct, frozen=True):
-    """What is kept.
+    """The content of the file.
 
     Attributes:
         paused: whether monitoring is paused.
@@ -55,7 +55,7 @@ class StateFile:
         self._writing = threading.Lock()
 
     def read(self) -> State:
-        """Return what was kept; the defaults where nothing was.
+        """Return the state of the file; the defaults where there is none.
 
         A file that cannot be understood is set aside as PATH.bak, and the defaults are returned.
 
@@ -82,7 +82,7 @@ class StateFile:
         """Keep `state`, also over a power cut.
 
         Raises:
-            OSError: it could not be written; what was kept before still is.
+            OSError: it could not be written; the earlier state stays.
         """
         data = msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n"
         with self._writing:

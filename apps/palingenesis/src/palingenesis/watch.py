@@ -33,7 +33,7 @@ DIRECTORY_CHECK_S: Final = 1.0
 # How often everything is looked at where the system gives no notices, and nobody said otherwise.
 FALLBACK_POLL_S: Final = 2.0
 # Notices that failed are asked for again after this time; it doubles up to the second with each failure,
-# and begins anew when notices have come for that long.  Making a watch costs a walk of the directory.
+# and is reset when notices have come for that long.  Making a watch costs a walk of the directory.
 RETRY_NOTICES_S: Final = 1.0
 MAX_RETRY_NOTICES_S: Final = 60.0
 # A file that never stops changing counts this often, in debounce times.
@@ -50,7 +50,7 @@ class Watch:
     Args:
         directory: an absolute path; it need not exist yet.
         debounce_ms: how long a file must be left alone before its change counts.
-        poll_interval_s: look at all files this often besides; 0 for never.
+        poll_interval_s: how often to look at all files as well; 0 for never.
         known: what the files hold now: changes from there on count.
 
     Attributes:
@@ -73,7 +73,7 @@ class Watch:
         self._failures = 0
 
     def end(self) -> None:
-        """End `saves` soon; what it has yielded by then may be stale."""
+        """End `saves` soon; the saves that it has yielded by then may be stale."""
         self.ended = True
         self._interrupted.set()
 

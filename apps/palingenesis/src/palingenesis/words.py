@@ -1,6 +1,6 @@
 """The commands by which a user has a say about one session: now, skip, abort, hold, release, new-session.
 
-Owns the call and what is printed.  What it comes to is `resume.service`'s, in the daemon.
+Owns the call and its output.  The request is `resume.service`'s, in the daemon.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     vx-cass      the content-addressed store
     vx-rhea      runs compilers
 
-What they share:
+Shared by them:
 
     home         where a home's sockets, logs and directories are
     home_daemon  a service of a home as a daemon

@@ -1,6 +1,6 @@
 """Asking cass, for programs that live long: aether and rhea.
 
-Owns connections to the store, asking in pieces of what one message carries, trying again after a
+Owns connections to the store, cutting requests into pieces of one message each, trying again after a
 restart of the store, and moving blobs as bytes where the endpoint is TCP.
 
 Every method of the store can be done twice, so a call whose answer was lost is made once more, on a
@@ -76,7 +76,7 @@ class _Connection:
 class CassClient:
     """The store, seen from another process.  Calls may be made at the same time.
 
-    Besides what is said below, every method raises the interface's own errors, and `StoreGone`.
+    In addition to those named below, every method raises the interface's own errors, and `StoreGone`.
 
     Args:
         endpoint: where it is reached.
@@ -160,7 +160,7 @@ class CassClient:
 
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[Held]:
-        """Keep what is used inside this block from being removed.
+        """Protect whatever is used inside this block from being removed.
 
         If the store goes away meanwhile, so does the hold; nothing tells of it here.
         """

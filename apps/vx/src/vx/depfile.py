@@ -18,7 +18,7 @@ _ESCAPED: Final = frozenset(" \t#:")
 
 
 class Read(NamedTuple):
-    """What was read.
+    """The parsed file.
 
     Attributes:
         paths: as they were written, each once, in the order of their appearance.

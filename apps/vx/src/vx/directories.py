@@ -70,7 +70,7 @@ def _is_link(above: int, name: str) -> bool:
 
 
 def replace(folder: int, name: str, mode: int, fill: Callable[[int], None]) -> None:
-    """Put a file into an open directory: whole or not at all, in the place of what has its name.
+    """Put a file into an open directory, whole or not at all; it replaces the one of its name.
 
     Args:
         folder: the directory.
@@ -79,7 +79,7 @@ def replace(folder: int, name: str, mode: int, fill: Callable[[int], None]) -> N
         fill: writes its content to a descriptor.
 
     Raises:
-        OSError: it cannot be written; what was there is as it was.
+        OSError: it cannot be written; an earlier file is as it was.
     """
     aside = f".{name[:100]}.{secrets.token_hex(6)}.tmp"
     fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)

@@ -2,7 +2,7 @@
 
 Owns the memory and its rule.  A file is taken for the same when its size, times of change (mtime and
 ctime, in nanoseconds), inode and device are.  That alone could be wrong: a file may change twice
-within one tick of the file system's clock.  So what was read within such a tick of its last change is
+within one tick of the file system's clock.  So a digest read within such a tick of the last change is
 not trusted and read again, as git does with its index ("racy git").  The ctime counts because no
 program can set it: `touch -d` and `cp -p` show.
 """
@@ -39,7 +39,7 @@ class Signature(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What was read of a file.
+    """The digest of a file, and its signature when it was read.
 
     Attributes:
         signature: of the file then.
@@ -70,7 +70,7 @@ def is_settled(signature: Signature, read_at_ns: int) -> bool:
 
 
 class Told(NamedTuple):
-    """What is known of a file, as it is kept: its path, its signature, its digest."""
+    """The digest of a file as it is kept over restarts: path, signature, digest."""
 
     path: str
     size: int
@@ -114,7 +114,7 @@ class FileDigests:
         return self._read(path)
 
     def learned(self, path: str, digest: str) -> None:
-        """Note what was just written to a path by us, whole, so that it need not be read."""
+        """Note the digest of a file that this process has just written whole: it need not be read."""
         try:
             found = os.stat(path)
         except OSError:
@@ -123,14 +123,14 @@ class FileDigests:
         self._keep(path, Known(signature, digest, is_settled(signature, time.time_ns())))
 
     def told(self) -> list[Told]:
-        """Return what is known for sure, to be kept: the newest, if there are too many."""
+        """Return the digests that are known for sure, to be kept: the newest, if there are too many."""
         found = [
             Told(path, *one.signature, one.digest) for path, one in list(self._known.items()) if one.settled
         ]
         return [one for one in found[-MAX_TOLD:] if one.path.isprintable()]
 
     def believe(self, told: Iterable[Told]) -> None:
-        """Take what was known before; a file that is another by now is read when it is asked for."""
+        """Load digests of an earlier run; a file that has changed since is read when it is needed."""
         for path, *signature, digest in told:
             self._known.setdefault(path, Known(Signature(*signature), digest, settled=True))
 

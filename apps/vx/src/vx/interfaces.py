@@ -1,9 +1,9 @@
-"""What cass and rhea can be asked: the typed interfaces, and the values that pass.
+"""The calls of cass and rhea: the typed interfaces, and the values that pass.
 
 Owns the contracts and nothing that fulfils them.
 
 A digest is BLAKE3's 256 bits as 64 lower-case hexadecimal digits (`vx.digests`); a key has the same
-form and is made by whoever asks: to the store it is a name.  Descriptors pass only over Unix
+form and is made by the caller: to the store it is a name.  Descriptors pass only over Unix
 sockets, and at most `MAX_FDS` beside one message: `vx.cass_client` asks in pieces, and moves bytes
 by `Send` and `Receive` where an endpoint is TCP.
 """
@@ -38,7 +38,7 @@ JOB_ENVIRONMENT: Final[Mapping[str, str]] = {
 
 
 class Blob(msgspec.Struct, frozen=True):
-    """Content in the store, and what it is called where it is used.
+    """Content in the store, and its name where it is used.
 
     Attributes:
         name: a relative path, or whatever the owner of a manifest calls it.
@@ -54,7 +54,7 @@ class Blob(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What is kept under a key.
+    """The blobs under a key.
 
     Attributes:
         blobs: what the key stands for; while one is not in the store, the manifest is not found.
@@ -69,12 +69,12 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 class Damage(msgspec.Struct, frozen=True):
-    """Something in the store that is not what it was: set aside, and missing from then on.
+    """A file of the store whose content has changed: set aside, and missing from then on.
 
     Attributes:
-        kind: what it was.
+        kind: blob or manifest.
         name: its digest or key.
-        reason: what was wrong, in words.
+        reason: the fault, in words.
         kept_at: where the damaged file is now.
     """
 
@@ -89,7 +89,7 @@ class Missing(msgspec.Struct, frozen=True):
 
     Attributes:
         digests: those, in the order asked.
-        damaged: those of them that were there and were not what they should be.
+        damaged: those of them that were there and were damaged.
     """
 
     digests: list[str] = []
@@ -101,7 +101,7 @@ class Lookup(msgspec.Struct, frozen=True):
 
     Attributes:
         found: the manifests by key; a key that is not there is a miss.
-        damaged: what was found damaged on the way, which may be why a key is not there.
+        damaged: damage found on the way, which may be why a key is not there.
     """
 
     found: dict[str, Manifest] = {}
@@ -125,7 +125,7 @@ class Verified(msgspec.Struct, frozen=True):
         blobs: checked so far.
         manifests: checked so far.
         size: read so far, in bytes.
-        damaged: what was found, if this is about a finding.
+        damaged: the damage, if this is about one.
         done: whether this is the last.
     """
 
@@ -141,8 +141,8 @@ class Collected(msgspec.Struct, frozen=True):
 
     Attributes:
         removed: blobs and manifests that went.
-        removed_bytes: what they took.
-        kept_bytes: what is left.
+        removed_bytes: their size.
+        kept_bytes: the size of the rest.
         held: blobs and manifests that would have gone, had no build held them.
     """
 
@@ -161,7 +161,7 @@ class StoreStats(msgspec.Struct, frozen=True):
         manifests: how many there are.
         size: of both, in bytes.
         max_size: beyond which the least recently used go.
-        holds: builds that hold what they use.
+        holds: builds that hold their files.
         quarantined: damaged files set aside.
     """
 
@@ -195,16 +195,16 @@ class NameInvalid(CallError):
 
 
 class KeyTaken(CallError):
-    """Another content is kept under these keys, and stays; nothing of what was put is kept.
+    """Another content stands under these keys, and stays; none of the new manifests is kept.
 
-    Get them and use what is there.
+    Get the present ones and use them.
     """
 
     keys: list[str]
 
 
 class StoreFull(CallError):
-    """The disk, or a quota, has no room; what was being written is gone without a trace."""
+    """The disk, or a quota, has no room; the unfinished file is gone without a trace."""
 
     path: str
     reason: str
@@ -224,7 +224,7 @@ class Cass(
 ):
     """The content-addressed store: blobs by their digests, manifests by keys.
 
-    What it says is there has been read and found whole in this run of the store, and is not removed
+    A blob that it says is there has been read and found whole in this run of the store, and is not removed
     while a hold that began before is held.
     """
 
@@ -266,14 +266,14 @@ class Cass(
         raise NotImplementedError
 
     def hold(self) -> AsyncIterator[Held]:
-        """Keep what is used from now on from being removed, for as long as this stream is open.
+        """Protect all files used from now on from being removed, for as long as this stream is open.
 
         One value comes, when the hold is there.  A build holds from its first question to its end.
         """
         raise NotImplementedError
 
     def verify(self) -> AsyncIterator[Verified]:
-        """Read the whole store again; set aside what is damaged, and tell."""
+        """Read the whole store again; set damaged files aside, and report each."""
         raise NotImplementedError
 
     @method(idempotent=True)
@@ -328,14 +328,14 @@ class Job(msgspec.Struct, frozen=True):
 
     Attributes:
         command: the program and its arguments; the program is an absolute path, or an input's path.
-        inputs: the files that it may read, besides the compiler's own and the system's.
+        inputs: the files that it may read, on top of the compiler's own and the system's.
         outputs: files that it must make, as relative paths.
         output_dirs: directories of which every file is kept; they are made, and may stay empty.
         env: variables.
         cwd: where it runs, relative to the root.
-        tool: `rustc` and `cc` get the option that keeps the root's path out of what they make.
+        tool: `rustc` and `cc` get the option that keeps the root's path out of their outputs.
         remap_to: what stands in its place in debug information.
-        dep_files: files, relative to the root, in which the compiler says what it read (make's format).
+        dep_files: files, relative to the root, in which the compiler lists its inputs (make's format).
         timeout_s: after which it is killed; None for rhea's own bound.
         title: what `status` calls it.
         marks: whether text in `output_dirs` that has the root's path in it is kept with a mark in its place,
@@ -364,7 +364,7 @@ class Started(msgspec.Struct, frozen=True):
 
 
 class Output(msgspec.Struct, frozen=True):
-    """A piece of what the job wrote; what is not UTF-8, and NUL, is replaced by U+FFFD."""
+    """A piece of the job's output; bytes that are not UTF-8, and NUL, are replaced by U+FFFD."""
 
     stream: Literal["stdout", "stderr"]
     text: str
@@ -379,7 +379,7 @@ class Done(msgspec.Struct, frozen=True):
         outputs: its outputs, in the store by now; empty unless the exit code is 0.
         stdout: all that it wrote there, as a blob; None for nothing.
         stderr: all that it wrote there, as a blob; None for nothing.
-        cut_bytes: what it wrote beyond what is kept.
+        cut_bytes: the size of its output beyond the part that is kept.
         reads: what its dep files say that it read: relative to the root, or absolute where it is
             outside; sorted, each once.
         undeclared: those of `reads` that lie outside the root.  Whether that is in order is the
@@ -391,7 +391,7 @@ class Done(msgspec.Struct, frozen=True):
         max_rss_kib: the largest of them.
         opened: the files outside the root that it opened or ran, absolute, whether it says so or not; None
             where jobs cannot be watched.
-        root: where it ran: what it wrote may have this path in it.
+        root: where it ran: its output may have this path in it.
     """
 
     exit_code: int
@@ -471,7 +471,7 @@ class OutputsMissing(CallError):
 
 
 class StoreLost(CallError):
-    """The store does not answer; the job did not run, or what it made is not kept."""
+    """The store does not answer; the job did not run, or its outputs are not kept."""
 
     endpoint: str
     reason: str

@@ -168,7 +168,7 @@ def _from_pipe() -> str:
 
 
 def _say_waiting() -> None:
-    """Tell who left standard input open, and gave no arguments, what is waited for."""
+    """Tell a user who gave no arguments and left standard input open that the command reads it."""
     from select import select
 
     if not select([0], [], [], WAIT_BEFORE_HINT_S)[0]:

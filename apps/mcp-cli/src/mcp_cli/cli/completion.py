@@ -24,7 +24,7 @@ from mcp_cli.config import files
 from mcp_cli.names import INTERFACE
 from mcp_cli.pool import arguments
 
-# How long a shell waits for a server to say what it has.
+# How long a shell waits for a server's lists.
 PATIENCE_S: Final = 1.0
 
 _SERVERS: Final = frozenset(

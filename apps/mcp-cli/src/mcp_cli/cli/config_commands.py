@@ -285,7 +285,7 @@ def import_(options: Options, given: argparse.Namespace) -> int:
 def _target_of_import(options: Options) -> str:
     """Return the file that servers are copied to: never a project's `.mcp.json`, unless it is named.
 
-    That file is shared, by others who work on the project and by other programs; what is copied has a
+    Other people of the project and other programs share that file; a copied server has a
     user's tokens in it.
     """
     file = _target(options)

@@ -1,6 +1,6 @@
 """The command's entry: a warm call ends here, all else is handed on.
 
-Owns the choice.  What is imported here and below is what every `mcp-cli call` costs: no asyncio, no
+Owns the choice.  Every `mcp-cli call` pays for the imports here and below: no asyncio, no
 logging, no JSON, no TOML, no argparse, no third-party module, nothing that compiles regular expressions.
 """
 

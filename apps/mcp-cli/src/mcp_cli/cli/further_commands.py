@@ -1,6 +1,6 @@
 """The commands that offer the servers to other programs: serve, record, replay, generate.
 
-Owns the reading of their options.  What they do is in modules of their own, which long-lived programs use
+Owns the reading of their options.  Their work is in modules of their own, which long-lived programs use
 as well.
 """
 
@@ -35,7 +35,7 @@ def _print_config(given: argparse.Namespace, port: int | None, token_path: str |
     """Print what an editor has to know: where, and the token.
 
     Raises:
-        ArgumentInvalid: the editor is not known, or there is no port that it could be told.
+        ArgumentInvalid: the editor is not known, or there is no port to give it.
         UnsafePath: the token's file cannot be used.
     """
     from mcp_cli.gateway import editor_config
@@ -55,7 +55,7 @@ def _print_config(given: argparse.Namespace, port: int | None, token_path: str |
 
 
 def _check(options: Options, servers: list[str]) -> None:
-    """See to it that servers that are named are there: a client could only be told that there are no tools.
+    """Refuse servers that are not configured: a client would only see that there are no tools.
 
     Raises:
         NoSuchServer, ConfigError: one is not, or the configuration cannot be used.

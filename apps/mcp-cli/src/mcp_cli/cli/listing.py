@@ -54,7 +54,7 @@ class ServerListing:
 def gather(
     session: Session, method: str, servers: list[ServerConfig], noun: str, *, detail: bool = True
 ) -> list[ServerListing]:
-    """Ask servers what they have of one sort, all together, and return their answers in order."""
+    """Ask servers for their lists of one sort, all together, and return their answers in order."""
     gathered = {one.name: ServerListing(one) for one in servers}
     askable: list[ServerConfig] = []
     for one in servers:

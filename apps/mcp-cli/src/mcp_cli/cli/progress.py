@@ -1,4 +1,4 @@
-"""What is seen while a call runs: progress on one line that is written over, logs and notes above it.
+"""The terminal while a call runs: progress on one line that is written over, logs and notes above it.
 
 Owns standard error during a call.
 """
@@ -50,7 +50,7 @@ class ProgressDisplay:
         elif kind == "stderr":
             self._above(f"{self._server}: {text}")
         elif kind == "note":
-            # What was done for the call interests while one waits; what is odd about a server, later too.
+            # Notes on the call matter while one waits; a warning about a server matters later too.
             passing = self._tty and not event.get("level")
             self._line.over(text) if passing else self._above(text)
 

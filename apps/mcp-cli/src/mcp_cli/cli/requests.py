@@ -1,6 +1,6 @@
 """`read`, `prompt`, `complete`, `ping`, `restart`, `auth`: one question to one server.
 
-Owns their words and what they print.
+Owns their words and their output.
 """
 
 from __future__ import annotations

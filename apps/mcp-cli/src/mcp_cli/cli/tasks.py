@@ -1,6 +1,6 @@
 """`call --detach` and `task list|get|wait|result|cancel`: tool calls that the daemon holds.
 
-Owns their words and what they print.  Waiting for a task ends as its call would have ended.
+Owns their words and their output.  Waiting for a task ends as its call would have ended.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""How a command or a program reaches the daemon or a server, and what it makes of failures."""
+"""How a command or a program reaches the daemon or a server, and its reading of failures."""

@@ -49,7 +49,7 @@ class ToolFailed(errors.DaemonryError):
     """A tool ran and says that it failed.
 
     Attributes:
-        result: what it answered.
+        result: its answer.
     """
 
     def __init__(self, name: str, result: Result) -> None:
@@ -428,7 +428,7 @@ class Servers:
         return client
 
     def close(self) -> None:
-        """End what was started in this process; the daemon and its servers go on."""
+        """End the servers that this process started; the daemon and its servers go on."""
         if self._pool is not None:
             self._pool.close()
             self._pool = None

@@ -28,7 +28,7 @@ NO_DAEMON = "MCP_NO_DAEMON"
 
 
 class Options:
-    """What was asked for besides the command.
+    """The options of one command line.
 
     Attributes:
         check: whether arguments are checked before they are sent.
@@ -36,7 +36,7 @@ class Options:
         config: what `-c` says, or None.
         json: whether JSON is printed, with the outcome; `printer` does.
         mode: `AUTO`, `REQUIRE` or `DIRECT`.
-        protocol: the revision of the protocol that a server is held to; "" for what is configured.
+        protocol: the revision of the protocol that a server has to speak; "" for the configured one.
         quiet: no progress, no log, no notes.
         raw: whether the server's own JSON is printed, to the byte; `printer` does.
         save_dir: where images and other files are saved, or None for a directory of their own.

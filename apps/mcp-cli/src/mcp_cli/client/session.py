@@ -295,7 +295,7 @@ class Session:
         return connect.watched(events, self.client)
 
     def close(self) -> None:
-        """End the connection, and with it what is under way; in direct mode, the servers."""
+        """End the connection, and with it the calls under way; in direct mode, the servers."""
         if self._client is not None:
             self._client.close()
             self._client = None

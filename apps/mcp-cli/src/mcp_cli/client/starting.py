@@ -18,7 +18,7 @@ def started(variables: Mapping[str, str], timeout_s: float) -> Client:
     """Return a client of the daemon, which is started if it does not run.
 
     Args:
-        variables: of its environment, besides those of this process.
+        variables: of its environment, in addition to those of this process.
         timeout_s: how long it may take, in seconds.
 
     Raises:

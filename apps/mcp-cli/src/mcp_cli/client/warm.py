@@ -73,7 +73,7 @@ class Warm:
         Args:
             method: its name in the interface.
             server: the server's name.
-            parameters: what it is given besides the server.
+            parameters: its other parameters.
             listing: whether the method takes several servers.
 
         Raises:
@@ -163,7 +163,7 @@ class Warm:
                     pass
 
     async def close(self) -> None:
-        """End what was started in this process."""
+        """End the servers that this process started."""
         if self._pool is not None:
             await self._pool.close()
 

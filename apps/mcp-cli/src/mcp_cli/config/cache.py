@@ -1,4 +1,4 @@
-"""What is remembered of a configuration, so that a warm call need not parse it.
+"""A memory of each configuration, so that a warm call need not parse it.
 
 Owns one small file per configuration in ~/.cache/mcp-cli, which says for a certain state of the
 file (device, inode, size, both times) the fingerprint of each server, the names of the variables
@@ -45,7 +45,7 @@ class CachedServer:
 
 
 def lookup(found: ConfigFile, server: str, environment: Mapping[str, str]) -> CachedServer | None:
-    """Return what is remembered of a server, or None where the configuration has to be parsed."""
+    """Return the remembered fingerprint of a server, or None where the configuration has to be parsed."""
     path = _path(found, environment)
     text = _read(path) if path else None
     if text is None:
@@ -67,7 +67,7 @@ def remember(
     servers: Iterable[tuple[str, str, float, Iterable[str]]],
     environment: Mapping[str, str],
 ) -> None:
-    """Write down what was parsed; never raises, for it is a help and no more.
+    """Write down a parsed configuration; never raises, for nothing depends on it.
 
     Args:
         found: the file, as it was before it was read.
@@ -121,7 +121,7 @@ def held_to(protocol: str, fingerprint: str) -> str:
 
 
 def _sha256(data: bytes) -> str:
-    # hashlib costs ten times what it wraps.
+    # Importing hashlib costs ten times as much as the module that it wraps.
     for name in ("_sha2", "_sha256", "hashlib"):  # Python 3.12, Python 3.11, any
         try:
             made = __import__(name).sha256(data)
@@ -139,7 +139,7 @@ def _stamp(found: ConfigFile) -> str:
 
 
 def cache_dir(environment: Mapping[str, str]) -> str:
-    """Return where mcp-cli keeps what it can do without, or ""."""
+    """Return the directory of mcp-cli's caches, or ""."""
     base = environment.get("XDG_CACHE_HOME", "")
     home = home_dir(environment)
     base = base.rstrip("/") if base.startswith("/") else f"{home}/.cache" if home else ""

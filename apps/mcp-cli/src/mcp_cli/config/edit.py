@@ -22,7 +22,7 @@ def with_servers(text: str, path: str, servers: list[ServerConfig]) -> str:
     Args:
         text: of the file; "" for a new one.
         path: its name, which says whether it is JSON.
-        servers: what is added.
+        servers: the servers to add.
 
     Raises:
         ConfigError: the file cannot be used, or has comments that would be lost.

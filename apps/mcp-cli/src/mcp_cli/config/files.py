@@ -42,7 +42,7 @@ def find(option: str | None, environment: Mapping[str, str]) -> ConfigFile | Non
 
 
 def _refuse_foreign(found: ConfigFile, option: str | None) -> None:
-    """Refuse a file that others wrote where it was not named: what is in it is run as us."""
+    """Refuse a file of another user that was not named: its commands run as us."""
     stat = found.stat
     if option is None and (stat.st_uid not in (os.geteuid(), 0) or stat.st_mode & 0o002):
         who = "can be written by everyone" if stat.st_mode & 0o002 else "belongs to another user"
@@ -113,7 +113,7 @@ def one_off(stdio: str | None, url: str | None, environment: Mapping[str, str]) 
     folder = os.getcwd()
     if stdio is not None:
         words = split_command(stdio)
-        # What was typed is already filled in; only a file's text is.
+        # The shell has filled in the user's words; only a file's text has variables.
         one = ServerConfig(ONE_OFF, model.STDIO, command=_plain(words[0]), args=tuple(map(_plain, words[1:])))
     else:
         assert url is not None

@@ -1,6 +1,6 @@
 """The two forms of a configuration, read: the original's TOML (`[[servers]]`), and JSON (`mcpServers`).
 
-Owns the keys and what they mean.  Pure: text in, values out.  Every error names file, line and column, the
+Owns the keys and their meaning.  Pure: text in, values out.  Every error names file, line and column, the
 server and the key, and for an unknown key the nearest.  In JSON, which other programs share, a key that
 means nothing to us is a note; one that is nearly one of ours is an error, for it would be lost.
 """
@@ -46,7 +46,7 @@ _GLOBAL_KEYS: Final = {
     "timeout_secs": "timeout_s",
     "daemon_ttl": "daemon_ttl_s",
 }
-# What is ours about a server, in either form of file.
+# Our own keys of a server, in either form of file.
 OWN_KEYS: Final = (
     "description",
     "allowed_tools",

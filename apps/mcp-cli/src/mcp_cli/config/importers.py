@@ -37,7 +37,7 @@ class ImportedFile(NamedTuple):
     Attributes:
         source: which of `SOURCES`, or "file".
         path: the file.
-        servers: what was read.
+        servers: the servers that the file has.
         refused: what could not be: a name, and why.
         lacking: what a server has lost: its name, and what.
     """
@@ -207,7 +207,7 @@ def _our_text(value: Any, folder: str) -> Any:
 
 def _our_form(found: re.Match[str], folder: str) -> str:
     if found["input"]:
-        # What VS Code asks the user for: a variable, whose name is told where it is not set.
+        # VS Code asks the user for it: here a variable, whose name the error gives where it is not set.
         return "${" + re.sub(r"\W", "_", found["input"]).upper() + "}"
     if found["name"] == "userHome":
         return "${HOME}"

@@ -33,7 +33,7 @@ def _blanked(found: re.Match[str]) -> str:
 
 
 def find(text: str, wanted: KeyPath) -> Position | None:
-    """Return where the key of a path is written, or its value in a list; else what is nearest above; or None.
+    """Return where the key of a path is written, or its value in a list; else the nearest above; or None.
 
     Of a key that is written twice, the last counts, as it does for who parses the text.
     """

@@ -1,4 +1,4 @@
-"""What is shown of a setting that may hold a secret: all of it but the secret.
+"""A setting that may hold a secret, as it is shown: all of it but the secret.
 
 Owns which parts of a URL, a command's words and a table are secret.  `${VAR}` stays as it is written: it
 shows no more than a name.  Pure.
@@ -60,7 +60,7 @@ def _url(url: str) -> str:
 
 
 def _parts(url: str) -> tuple[str, str, str, str, str, str]:
-    """Return scheme, user and password, host, path, query and fragment of what is nearly a URL."""
+    """Return scheme, user and password, host, path, query and fragment of a text that is nearly a URL."""
     scheme, _, rest = url.partition("://")
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
     userinfo, at, _ = authority.rpartition("@")

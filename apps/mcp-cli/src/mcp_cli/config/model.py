@@ -45,7 +45,7 @@ class ServerConfig:
         kind: `STDIO`, `HTTP` (streamable) or `SSE` (legacy).
         command: the program (stdio).
         args: its arguments.
-        env: variables that it is given besides the usual few.
+        env: variables that it gets in addition to those of `passed`.
         pass_env: names of variables of the caller that it is given as well, where they are set; `AWS_*`
             is all that begin so.  Those of `passed` every stdio server is given.
         cwd: its directory; "" for the configuration's.
@@ -57,12 +57,12 @@ class ServerConfig:
         timeout_s: how long a call may be silent; None for the configuration's.
         start_timeout_s: from starting it to the end of `initialize`.
         concurrency: calls at the same time; 0 for no bound.
-        roots: paths or file URIs that it is told as its roots.
-        log_level: what it is asked to log from; "" leaves it alone.
+        roots: paths or file URIs that it gets as its roots.
+        log_level: the lowest level that it is asked to log; "" leaves it alone.
         oauth: whether tokens are fetched where it asks for them (http).
         oauth_client_id: where it registers no clients.
         oauth_client_secret: the same.
-        oauth_scopes: what is asked for.
+        oauth_scopes: the scopes to ask for.
         protocol: the revision that it is held to, one of `PROTOCOLS`; "" for the newest in common.
         enabled: whether it is there at all.
     """
@@ -228,7 +228,7 @@ def fingerprint(config: Config) -> str:
 
 
 def _plain(server: ServerConfig) -> dict[str, Any]:
-    # What is only for people restarts nothing.
+    # A description is for people: a change of it restarts nothing.
     return {one.name: getattr(server, one.name) for one in fields(server) if one.name != "description"}
 
 
@@ -246,7 +246,7 @@ def definition(
         server: as it is configured.
         config: its configuration.
         environment: the caller's.
-        protocol: the revision that the caller holds it to; "" for what is configured.
+        protocol: the revision that the caller demands; "" for the configured one.
 
     Raises:
         ConfigError: a variable is not set.

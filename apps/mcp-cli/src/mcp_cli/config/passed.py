@@ -4,7 +4,7 @@ Owns the list.  Behind a company's proxy or its own certificate authority, `npx`
 without them.  They come from the caller's environment and count in a server's fingerprint: two callers
 whose proxies differ have a server each.
 
-On the path of every warm call: no import but what is there.
+On the path of every warm call: imports nothing that is not loaded already.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ _RESERVED = frozenset(
         *("_COMPLETION", "_PROGRAM", "_TOOLS", "_complete", "_given", "_read", "_reader", "_servers"),
     )
 )
-# A parameter hides what it is called like in its own function only, which needs no more than these.
+# A parameter hides a name of Python in its own function only, which needs no more than these.
 _RESERVED_PARAMETERS = frozenset(("_given", "_servers"))
 WIDTH = 100
 # Linux before 5.1 cut the line at 127 characters.
@@ -113,7 +113,7 @@ def module(
 
 
 def _interpreter() -> str:
-    """Return what a command is run by: this interpreter, for another may not have what it imports."""
+    """Return the interpreter that runs a command: this one, for another may lack the command's imports."""
     own = sys.executable
     return own if own and len(own) < MAX_SHEBANG and " " not in own else "/usr/bin/env python3"
 
@@ -143,7 +143,7 @@ def _free(name: str, used: Container[str], between: str = "_") -> str:
 def _unreserved(name: str, reserved: frozenset[str]) -> str:
     if name.startswith("__") and name.endswith("__"):  # what Python itself looks for, such as __all__
         bare = name.strip("_")
-        # What is left may begin with a combining mark, which continues a name and begins none.
+        # The rest may begin with a combining mark, which continues a name and begins none.
         name = f"{bare if bare.isidentifier() else 'tool'}_"
     return f"{name}_" if name in reserved else name
 

@@ -32,7 +32,7 @@ class HttpRefusal(Exception):  # an answer, not an error
 
 
 def check_origin(headers: Iterable[tuple[str, str]], port: int) -> None:
-    """Raise Refusal for what is not addressed to us, or may come from a page that is not ours.
+    """Raise Refusal for a request that is not addressed to us, or may come from a foreign page.
 
     Args:
         headers: names in lower case, and values.
@@ -48,7 +48,7 @@ def check_origin(headers: Iterable[tuple[str, str]], port: int) -> None:
 
 
 def _is_ours(authority: str, port: int) -> bool:
-    """Whether it is a name of loopback with our port, and nothing besides."""
+    """Whether it is exactly a name of loopback with our port."""
     names = {f"{host}:{port}" for host in _LOOPBACK} | (set(_LOOPBACK) if port == 80 else set())
     return authority.lower() in names
 
@@ -58,7 +58,7 @@ def check_token(headers: Iterable[tuple[str, str]], token: str, where: str) -> N
 
     Args:
         headers: names in lower case, and values.
-        token: what it has to carry.
+        token: the token that it has to carry.
         where: the file that the token is in, for who may read it.
     """
     given = [value for name, value in headers if name == "authorization"]
@@ -71,7 +71,7 @@ def check_token(headers: Iterable[tuple[str, str]], token: str, where: str) -> N
 
 
 def check_request(path: str, method: str, content_type: str) -> None:
-    """Raise Refusal for what is no message to the one place that takes them."""
+    """Raise Refusal for a request that carries no message, or goes to another path."""
     if path.rstrip("/") not in ("", "/mcp"):
         raise HttpRefusal(404, "POST to /mcp")
     if method != "POST":

@@ -1,7 +1,7 @@
 """Three tools in place of all: search, describe, call.
 
 Owns their definitions and what the first two answer.  Twelve servers have 26,000 tokens of definitions, which
-every session of an editor pays for; these have a few hundred, and a model asks for what it needs.  Pure.
+every session of an editor pays for; these have a few hundred, and a model asks for the tools it needs.  Pure.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ TOOLS: Final[list[dict[str, Any]]] = [
 
 
 def instructions(servers: Sequence[str]) -> str:
-    """Return what a model is told of these tools."""
+    """Return the text about these tools for a model."""
     return (
         f"The tools of {', '.join(servers) or 'no server'} are not listed. Find them with {SEARCH}, read"
         f" their schemas with {DESCRIBE}, and call them with {CALL}."

@@ -75,7 +75,7 @@ def _write(file: TextIO, value: Any) -> None:
 
 
 class Recording:
-    """What was asked in a recording, and what was answered.
+    """The requests of a recording, and their answers.
 
     Args:
         lines: of the file.

@@ -1,6 +1,6 @@
 """A client of the gateway while its calls run: messages that are passed on to it, and questions.
 
-Owns the messages that are sent to a client besides answers: errors, progress, log lines, and the questions
+Owns the messages to a client that are not answers: errors, progress, log lines, and the questions
 of servers with the answers to them.
 """
 

@@ -24,7 +24,7 @@ from mcp_cli.gateway.session import GatewaySession
 from mcp_cli.names import NAME
 
 MAX_LINE_BYTES: Final = 64 << 20
-# For what was asked when the client has ended its input.
+# For the requests that still run when the client has ended its input.
 DRAIN_S: Final = 10.0
 # A wrong token is answered that late, as daemonry does; beyond so many at a time, at once.
 WRONG_TOKEN_S: Final = 1.0
@@ -248,7 +248,7 @@ class _Http:
             await _plain(send, 400, "a message is a JSON object")
             return
         if message.get("method") is None or message.get("id") is None:
-            await _plain(send, 202, "")  # a notification, or the answer to what is not asked here
+            await _plain(send, 202, "")  # a notification, or an answer to no question of ours
             return
         out: asyncio.Queue[str] = asyncio.Queue()
         session = GatewaySession(self._warm, out.put, self._only, is_lazy=self._is_lazy)

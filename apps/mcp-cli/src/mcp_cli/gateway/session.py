@@ -1,6 +1,6 @@
 """An MCP server that offers the tools of others: the protocol's messages in, and out.
 
-Owns what each message of a client means and which server it is for.  Knows no transport: whoever has one
+Owns the meaning of each message of a client, and which server gets it.  Knows no transport: its caller
 gives it `handle` and takes what `send` is given.  A server's result is passed on as the text that it is.
 
 Tools and prompts are named `SERVER__NAME` where there are several servers, and as they are where one alone
@@ -38,7 +38,7 @@ from mcp_cli.names import NAME, __version__
 
 LATEST: Final = "2025-11-25"
 VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", LATEST)
-# How old what was read of the configuration may be.
+# How old a reading of the configuration may be.
 READ_AGAIN_S: Final = 2.0
 SEPARATOR: Final = "__"
 # What names of tools are made of, and how long they may be, for those models that are particular.
@@ -90,7 +90,7 @@ class GatewaySession:
             task.add_done_callback(lambda _: self._tasks.pop(number, None))
 
     async def close(self) -> None:
-        """Cancel what is under way."""
+        """Cancel the requests under way."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -179,7 +179,7 @@ class GatewaySession:
         return every
 
     async def _listed(self, method: str) -> list[tuple[str, dict[str, Any]]]:
-        """Return what all servers have, each with its server; one that fails has nothing, and is told."""
+        """Return the entries of all servers, each with its server; of one that fails, none and a log line."""
         names = await self._names(anew=True)
 
         async def one(name: str) -> list[tuple[str, dict[str, Any]]]:
@@ -276,7 +276,7 @@ class GatewaySession:
             await self._resources_list({})
         known = self._resources.get(uri)
         refusal: Exception = Fault(NOT_FOUND, f"there is no resource {uri}")
-        # One that is made from a template is in no list: whoever has it answers.
+        # A resource made from a template is in no list: the server that answers has it.
         for server in [known] if known is not None else await self._names():
             try:
                 return await self._relay.result("Read", server, {"uri": uri})

@@ -6,11 +6,11 @@ Owns the three forms of each kind of answer:
     result          what a server answered to another question: a resource, a prompt, values
     definition      what a server says of one of its tools, to the byte
     document        JSON that holds texts of servers, to the byte
-    facts           what this program knows itself
+    facts           facts that this program knows itself
     failure         why a command failed; the line on standard error is `client.failures`'s
     remark          remarks for people only
 
-What is for people is handed in as a function, which prints it; JSON likewise as one that returns it, so that
+The output for people is handed in as a function, which prints it; JSON as one that returns it, so that
 nothing is made that is not printed.  On the path of every warm call.
 """
 

@@ -14,7 +14,7 @@
     tap           whose answer is this?  What passes between the SDK and a server, seen from beside
     filters       which tools the configuration shows
     results       what a result is: its text for people, its pieces
-    redact        what must not be told on
+    redact        secrets kept out of texts
     schemas       whether a result is what its tool promised
     tokens, loopback
                   OAuth: the tokens' files, and where the browser comes back to

@@ -299,7 +299,7 @@ def _said(kinds: set[str]) -> str:
 def check(value: Mapping[str, Any], schema: Mapping[str, Any], validator: Any = None) -> None:
     """Check arguments against a tool's schema.
 
-    A schema that is invalid itself checks nothing: the server will say what it wants.
+    An invalid schema checks nothing: the server will say what it wants.
 
     Args:
         value: the arguments.
@@ -311,7 +311,7 @@ def check(value: Mapping[str, Any], schema: Mapping[str, Any], validator: Any = 
             misspelt one is both.
     """
     known = properties(schema)
-    # JSON Schema lets what is not named pass unless the schema says otherwise.  Servers ignore such
+    # JSON Schema lets unnamed properties pass unless the schema says otherwise.  Servers ignore such
     # a parameter, which is nearly always one that was misspelt.
     for name in value:
         if name not in known and not open_ended(schema) and not _by_pattern(name, schema):

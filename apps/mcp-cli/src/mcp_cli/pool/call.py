@@ -1,6 +1,6 @@
 """One call that is under way: the events that wait for its caller, and its silence.
 
-Owns the bound on events, and when a call's silence begins.  Who asks is `server`'s.
+Owns the bound on events, and when a call's silence begins.  The callers are `server`'s.
 """
 
 from __future__ import annotations

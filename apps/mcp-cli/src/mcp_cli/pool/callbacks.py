@@ -1,7 +1,7 @@
-"""A server's notifications and questions, between the SDK and whoever is told and asked.
+"""A server's notifications and questions, on their way between the SDK and our callers.
 
-Owns the types of the SDK on that way: what it hands to us is told as text and JSON, and an answer is made
-into what it wants.  `connection` makes one for each connection.
+Owns the SDK's types on that way: it turns them into text and JSON for us, and our answers
+into the SDK's types.  `connection` makes one for each connection.
 """
 
 from __future__ import annotations

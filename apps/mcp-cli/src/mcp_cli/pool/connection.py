@@ -1,4 +1,4 @@
-"""One connection to a server: the SDK's client in a task of its own, and what is asked through it.
+"""One connection to a server: the SDK's client in a task of its own, and the requests through it.
 
 Owns the handshake and its deadline, the choice of the protocol's era, and what an end of the connection
 means for a request that is under way.  The SDK's objects are entered and left in one task, which is why
@@ -152,7 +152,7 @@ class Connection:
 
     @property
     def only_discovered(self) -> bool:
-        """Whether nothing was asked besides `server/discover`, which older servers may not survive."""
+        """Whether the only request so far was `server/discover`, which older servers may not survive."""
         return self._tap.discovering
 
     @property
@@ -281,7 +281,7 @@ class Connection:
             return f"answered with an error: {brief(first.error.message)} ({first.error.code})"
         if isinstance(first, ValidationError):
             return f"its answer to initialize is not as the protocol has it: {first_problem(first)}"
-        if type(first) is RuntimeError and str(first):  # the SDK's way to say what it does not take
+        if type(first) is RuntimeError and str(first):  # how the SDK refuses a message
             return brief(first)
         if self._http is not None and (reason := self._http.reason(first)):
             return reason
@@ -392,7 +392,7 @@ def _first(error: BaseException | None) -> BaseException | None:
 
 
 def _still(process: StdioProcess | None, server: Server) -> str:
-    """Say what a server that does not answer is doing, and what it may lack."""
+    """Say what a server that does not answer may be waiting for, and what it may lack."""
     if process is None:
         return ""
     running, missed = processes.names(process.pid), server.missed[:MOST_MISSED]

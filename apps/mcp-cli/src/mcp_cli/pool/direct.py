@@ -40,7 +40,7 @@ class Direct:
     """
 
     def __init__(self, patience_s: float = END_S) -> None:
-        # A command prints what it is told by the calls; what is logged besides is for a daemon's log.
+        # A command prints the events of its calls; other log lines are for a daemon's log.
         for name in ("mcp_cli", "mcp", "asyncio"):
             logging.getLogger(name).addHandler(logging.NullHandler())
         self.closed = False

@@ -18,7 +18,7 @@ MAX_TTL_S: Final = 3600.0
 def good_until(now_s: float, ttl_ms: float | None, *, told: bool) -> float:
     """Return until when a list is shown as it was read.
 
-    A call does not ask: its arguments are checked against what is known, and the list is read again before
+    A call does not ask: its arguments are checked against the known list, and the list is read again before
     any refusal.
 
     Args:

@@ -113,7 +113,7 @@ class Transport:
 
     def _client(self) -> httpx2.AsyncClient:
         headers = httpx2.Headers(self.server.headers)
-        # What is compressed cannot be overheard.
+        # Compressed bytes cannot be passed on as text.
         headers.setdefault("accept-encoding", "identity")
         return httpx2.AsyncClient(
             headers=headers,

@@ -1,6 +1,6 @@
 """How one server is started, or reached: its process, the transport, and the older kinds that are tried.
 
-Owns what is remembered of that from one start to the next: which kind the server is of, the last error, and
+Owns the memory of that from one start to the next: which kind the server is of, the last error, and
 the last lines of its standard error.  When it is started is `lifecycle`'s.
 """
 
@@ -33,7 +33,7 @@ class Launcher:
 
     Args:
         server: its definition.
-        hooks: what is told by a connection, and who is asked.
+        hooks: a connection calls these for messages and for questions.
         stderr_line: is given each line of its standard error, without secrets.
         patience_s: how long its process may take to end by itself, in seconds.
 

@@ -33,7 +33,7 @@ logger = logging.getLogger("mcp_cli.server")
 # A person waits for the first restart.  A server that ran for a minute without one had recovered.  Ten within
 # a minute, which with these waits takes half of it, bring nothing that an eleventh would not.
 POLICY: Final = Policy(When.ALWAYS, delay_s=0.1, delay_most_s=5.0, most=10, within_s=60.0)
-# How often whoever waits for a start is told that it goes on.
+# How often those that wait for a start hear that it goes on.
 STILL_STARTING_S: Final = 5.0
 # Shorter waits are not worth a word.
 NOTED_S: Final = 0.5

@@ -71,7 +71,7 @@ class Lists:
         """Return what the server lists, each as its JSON.
 
         Raises:
-            ServerFailed, NeedsAuthorization: it cannot be started, or cannot say what it has.  No call
+            ServerFailed, NeedsAuthorization: it cannot be started, or fails to list them.  No call
                 ran: who wanted one had not been asked for it yet.
         """
         key, capability = LISTS[method]
@@ -107,10 +107,10 @@ class Lists:
         return msgspec.json.decode(answer, type=dict[str, msgspec.Raw])
 
     async def tools(self, *, anew: bool = False, shown: bool = False) -> dict[str, ListedTool]:
-        """Return the server's tools, by name; those that it listed before unless `anew`.
+        """Return the server's tools, by name; those that it listed before, unless `anew` is true.
 
         Args:
-            anew: whether it is asked in any case.
+            anew: whether to ask it in any case.
             shown: whether they are for somebody to see: then it is asked where they are out of date.
 
         Raises:

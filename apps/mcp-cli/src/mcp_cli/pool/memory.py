@@ -1,6 +1,6 @@
 """Giving memory back to the system after a large result.
 
-glibc keeps what was freed in the middle of its heap: after a result of 20 MB the daemon would have ten times
+glibc keeps freed memory in the middle of its heap: after a result of 20 MB the daemon would have ten times
 that for the rest of its life.  Where the C library has no `malloc_trim`, nothing is done.
 """
 
@@ -11,7 +11,7 @@ from typing import Final
 
 # Of a result, in bytes: smaller ones are made again of what smaller ones left.
 LARGE: Final = 2 << 20
-# By then the reply has been written, and what it was made of is free.
+# By then the reply has been written, and its parts are free.
 AFTER_S: Final = 3.0
 
 _planned: set[asyncio.AbstractEventLoop] = set()

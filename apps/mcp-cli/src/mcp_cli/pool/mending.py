@@ -13,8 +13,8 @@ from typing import Final
 _BOM: Final = b"\xef\xbb\xbf"
 # Strings are matched so that nothing in them is taken for a number.
 _WORD: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b', re.DOTALL)
-# Half of a surrogate pair: a high one without its low one, or a low one alone.  What is matched first
-# is what is right: an escaped backslash, a whole pair.
+# Half of a surrogate pair: a high one without its low one, or a low one alone.  The first alternative
+# takes the correct ones: an escaped backslash, a whole pair.
 _HALF: Final = re.compile(
     rb"(\\[^u]|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 )
@@ -24,7 +24,7 @@ _NEAR_BYTES: Final = 200
 
 
 def mended(line: bytes) -> tuple[bytes, str]:
-    """Return a line with its faults replaced, and what was wrong, for people; "" if nothing was."""
+    """Return a line with its faults replaced, and a description of them, for people; "" if there are none."""
     faults: dict[str, None] = {}  # each once, in this order
     if line.startswith(_BOM):
         line = line[len(_BOM) :]

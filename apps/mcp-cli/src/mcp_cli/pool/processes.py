@@ -1,6 +1,6 @@
 """The processes of a stdio server: itself and all that it started, with their memory.
 
-Owns reading /proc.  Where there is none (macOS) nothing is known, and that is what is said.
+Owns reading /proc.  Where there is none (macOS) it returns that nothing is known.
 """
 
 from __future__ import annotations

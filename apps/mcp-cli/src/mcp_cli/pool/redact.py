@@ -1,4 +1,4 @@
-"""What must not be told on: the secrets of a definition, in whatever a server says on stderr."""
+"""Secrets kept out of texts: those of a definition, in whatever a server writes on stderr."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def secrets_of(
     """Return the values that are secret.
 
     Args:
-        env: variables: the values of those with a telling name, and what is secret of a URL in any.
+        env: variables: the values of those with a telling name, and the secret parts of URLs in any.
         headers: each value is.
         others: values that are.
         texts: of a definition, which may have URLs in them.

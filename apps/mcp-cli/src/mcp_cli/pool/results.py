@@ -14,7 +14,7 @@ import msgspec
 PIECE_CHARS = 1 << 20
 # Of an error's message, and of its data: more than anybody reads, and it fits into a frame.
 MAX_ERROR_CHARS = 1 << 16
-# What is printed without a look at the JSON; longer texts are taken from the JSON.
+# Texts up to this are printed without a look at the JSON; longer texts are taken from the JSON.
 MAX_TEXT_CHARS = 1 << 16
 
 
@@ -79,7 +79,7 @@ def sendable(text: str) -> str:
 
 
 def text_of(raw: bytes) -> str:
-    """Return JSON bytes as text; what is not UTF-8 is replaced."""
+    """Return JSON bytes as text; bytes that are not UTF-8 are replaced."""
     return sendable(raw.decode("utf-8", "replace"))
 
 

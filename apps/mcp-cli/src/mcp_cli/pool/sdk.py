@@ -1,10 +1,10 @@
 """The import of the SDK: where the process is a command or the daemon, only what a client needs.
 
-Owns how `connection` and what it imports come to be imported.  The SDK's client imports its servers (web
+Owns how `connection` and its imports come to be imported.  The SDK's client imports its servers (web
 framework and all), for those that have a client and a server in one process: a quarter of what `import mcp`
 takes, and a command without a daemon pays it each time.
 
-`trim()` says that this process is ours.  What is imported then finds empty names in `mcp.server`, which is
+`trim()` says that this process is ours.  A later import then finds empty names in `mcp.server`, which is
 as if never imported afterwards.  In a program that uses `mcp_cli.connect()` nothing is trimmed: the SDK may
 be the program's, too.
 

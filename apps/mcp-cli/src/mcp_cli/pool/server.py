@@ -1,7 +1,7 @@
 """One server: its calls, and its messages meanwhile.
 
 Owns the calls that are under way.  Those calls get the events of the connection; a question goes to
-the latest that answers such.  Whether it runs is `lifecycle`'s, what it lists is `lists`'s.
+the latest that answers such.  Its process is `lifecycle`'s, its lists are `lists`'s.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The calls of `interfaces.Mcp`, answered.
 
-Owns the servers that the daemon was given, by name and fingerprint, and what one call of a tool is: found,
+Owns the servers of the daemon, by name and fingerprint, and the steps of one call of a tool: found,
 checked, asked, and told as events.  Starting, restarting and ending a server is `server`'s and `lifecycle`'s.
 """
 

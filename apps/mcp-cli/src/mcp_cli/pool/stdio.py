@@ -2,9 +2,9 @@
 
 Owns the process from its start to its end, and the cutting of its output into messages.  The SDK gets
 streams from here rather than starting the process itself: so the process is owned by the daemon and ends with
-it, a result's bytes can be passed on as they came, and what is no message is told, not only logged.
+it, a result's bytes can be passed on as they came, and a line that is no message is reported as well.
 
-A line on stdout that is not a JSON object is garbage: it is told, and the connection goes on.
+A line on stdout that is not a JSON object is garbage: it is reported, and the connection goes on.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ INHERITED_PREFIXES: Final = ("LC_", "XDG_")
 MAX_MESSAGE_BYTES: Final = 256 << 20
 # What may wait to be understood before the pipe is not read.
 MAX_WAITING_BYTES: Final = 16 << 20
-# What a line costs besides its bytes.
+# The memory that a line costs in addition to its bytes.
 LINE_BYTES: Final = 64
 # So many lines in a row may be taken before others have their turn: a server that never stops writing would
 # leave them none.
@@ -297,7 +297,7 @@ class StdioProcess:
             if transport is not None:
                 transport.close()
         if self._writing is not None and not self._writer.lost:
-            self._writing.abort()  # what it never read would be waited for
+            self._writing.abort()  # a close would wait for the bytes that it never read
         self._end()
 
     async def _exit(self, timeout_s: float) -> int | None:

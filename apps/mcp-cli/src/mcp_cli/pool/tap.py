@@ -1,8 +1,8 @@
 """Whose answer is this?  What passes between the SDK and a server, seen from beside.
 
-Owns the pairing of requests with the bytes of their answers: the SDK gives its callers values, and what is
-passed on to ours is the text that the server sent.  A request is known as somebody's by the context
-in which it is written: who asks sets `asking`, and finds the answer in it.
+Owns the pairing of requests with the bytes of their answers: the SDK gives its callers values, and ours
+get the text that the server sent.  A request is known as somebody's by the context
+in which it is written: a caller sets `asking`, and finds the answer in it.
 
 Knows of no process and no HTTP: it wraps the two streams of a connection.
 """
@@ -106,7 +106,7 @@ class MessageTap:
         self._notes = 0
 
     def sent(self, message: SessionMessage) -> None:
-        """Take note of what is about to be written."""
+        """Note a message that is about to be written."""
         request = message.message
         if isinstance(request, JSONRPCRequest):
             self._asked += 1
@@ -148,7 +148,7 @@ class MessageTap:
             answer.raw = msgspec.json.encode(reply.result) if exact is None else exact
 
     def not_understood(self, line: bytes, problem: str) -> SessionMessage | None:
-        """Take note of a line that is no message, and return what the SDK is told of it; None for nothing."""
+        """Note a line that is no message, and return the SDK's message about it; None for nothing."""
         asked = self._meant(line) if mending.is_answer(line) else None
         if asked is None:
             self._garbage += 1
@@ -193,7 +193,7 @@ def _problem(error: Exception) -> str:
     """Return why a line is no message, without any of its text."""
     if isinstance(error, ValidationError):
         for one in error.errors(include_url=False, include_input=False):
-            # One union of four kinds of message was tried; what is meant is an answer with a result.
+            # pydantic has tried a union of four kinds of message; this one is an answer with a result.
             if one["type"] == "json_invalid" or one["loc"][:1] == ("JSONRPCResponse",):
                 return brief(": ".join((*map(str, one["loc"][1:]), one["msg"])))
     return "it is not JSON as the protocol has it"
@@ -201,7 +201,7 @@ def _problem(error: Exception) -> str:
 
 class _Stream:
     async def aclose(self) -> None:
-        """Close nothing: the transport closes what it opened."""
+        """Close nothing: the transport closes the streams that it opened."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -285,7 +285,7 @@ class StdioStreams:
         try:
             await self._process.send(line)
         except BrokenPipeError:
-            # Its end is told by the end of its output, with the reason.
+            # The end of its output reports its end, with the reason.
             self._tap.note("does not read its input any more")
 
     async def __aenter__(self) -> tuple[_Reads, _Writes]:
@@ -307,7 +307,7 @@ class HttpStreams:
     async def _messages(self, inner: Any) -> AsyncIterator[SessionMessage | Exception]:
         async for item in inner:
             if isinstance(item, httpx2.HTTPError):
-                # The stream has broken: what is asked from now on has no way back.
+                # The stream has broken: answers to later requests have no way back.
                 self._tap.broke = item
                 return
             if isinstance(item, Exception):

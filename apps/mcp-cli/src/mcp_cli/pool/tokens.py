@@ -1,6 +1,6 @@
 """OAuth tokens on the disk: one file for each server, mode 0600.
 
-Owns the files.  What is in them is the SDK's, and two things that it does not keep: when the access token
+Owns the files.  Their content is the SDK's, and two things that it does not keep: when the access token
 expires, and where the authorization server has its endpoints.  Without them a token is
 never refreshed after a restart.
 """

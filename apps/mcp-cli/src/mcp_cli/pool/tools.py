@@ -57,7 +57,7 @@ LISTS: Final = {
 
 
 def item_of(raw: bytes, *, detail: bool) -> Item:
-    """Return one entry of a list; its name is what it is asked for by."""
+    """Return one entry of a list, under the name by which clients ask for it."""
     with contextlib.suppress(msgspec.ValidationError):
         read = msgspec.json.decode(raw, type=_Entry)
         title = read.title or (read.name if read.uri or read.uri_template else "")

@@ -51,7 +51,7 @@ class Server(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fi
         timeout_s: how long a call may be silent; a progress notification renews it.
         start_timeout_s: from starting it to the end of `initialize`.
         concurrency: calls at the same time; 0 for no bound.
-        log_level: what it is asked to log from, if it can be asked; "" leaves it alone.
+        log_level: the lowest level that it is asked to log, if it can be asked; "" leaves it alone.
         protocol: the revision that it is held to; "" for the newest in common.
         missed: names of the caller's variables that it was not given and might have wanted, for messages.
     """
@@ -174,8 +174,8 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     Attributes:
         kind: `progress` has `progress`, `total`, `text`; `log` has `level`, `logger`, and `result` (JSON);
-            `stderr` has `text`, a line; `note` has `text`: what the pool did for this call, such as starting
-            the server, or, with the `level` warning, what is odd about the server; `question` has `id`,
+            `stderr` has `text`, a line; `note` has `text`: an action of the pool for it, such as starting
+            the server, or, with the `level` warning, an oddity of the server; `question` has `id`,
             `method` and `result` (the params, JSON), and waits for `answer`;
             `visit` has `text`, a URL that the user opens in a browser;
             `part` has `result`, a piece; `done` is the last.
@@ -209,11 +209,11 @@ TaskStatus = Literal["working", "input_required", "completed", "failed", "cancel
 
 
 class TaskState(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A tool call that the daemon holds, with or without somebody who waits for it.
+    """A tool call that the daemon holds, whether or not a client waits for it.
 
     Attributes:
         id: by which it is asked for.
-        server, tool: what was called.
+        server, tool: the tool that was called.
         status: `working`; `input_required` waits for an answer to a question; `completed` has a result, also
             one that says that the tool failed; `failed` has an error, and nothing ran or the server says so;
             `cancelled`; `unknown` may have run: the daemon or the server ended in the call.
@@ -346,7 +346,7 @@ class NoSuchTask(CallError):
 
 
 class NotFinished(CallError):
-    """The task goes on; what was asked for is there when it has ended."""
+    """The task goes on; its result is there when it has ended."""
 
     id: str
     seconds: float
@@ -489,7 +489,7 @@ class Mcp(
         raise NotImplementedError
 
     async def cancel(self, id: str, fingerprint: str = "") -> TaskState:  # noqa: A002
-        """Cancel a task that goes on; its server is told.  One that has ended stays as it is."""
+        """Cancel a task that goes on, at its server too.  One that has ended stays as it is."""
         raise NotImplementedError
 
     async def answer(self, id: str, result: str) -> None:  # noqa: A002

@@ -1,6 +1,6 @@
 """The agents that are known: the built-in tables, with the user's over them.
 
-Owns the merge and what is said about a table that cannot be used.
+Owns the merge and the message about a table that cannot be used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is known of one agent: where its sessions are, how they are read, how one is resumed.
+"""The table of one agent: where its sessions are, how they are read, how one is resumed.
 
 Owns the table's keys and their checks, and how its templates become paths and argument lists.  The
 values are in `builtin.toml` and in the user's configuration, under `[agents.NAME]`.
@@ -30,7 +30,7 @@ class WordSign(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         pattern: a regular expression that is looked for in a line, without regard to case.
-        reason: what it means.
+        reason: its meaning.
     """
 
     pattern: str

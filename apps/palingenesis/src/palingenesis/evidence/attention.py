@@ -22,7 +22,7 @@ MAX_HOT: Final = 500
 # All other records are looked at in turn, each once in so many calls, of which there is one a second.
 TURNS: Final = 4
 MAX_COLD: Final = 5_000
-# Everything is searched for anew this often at most, and so seldom that it takes 0.2 % of the time.
+# Everything is searched for again this often at most, and so seldom that it takes 0.2 % of the time.
 ALL_EVERY_S: Final = 4.0
 SHARE: Final = 0.002
 

@@ -68,7 +68,7 @@ class _Reading:
             self._decide(kind, line)
 
     def transcript(self, head: dict[str, Any]) -> Transcript:
-        """Return what was learned."""
+        """Return the facts found."""
         if not self.is_decided and self._summary_at_s is not None:
             self._settle(Sign.PROMPTED, self._summary_at_s)
         meta = self._meta or head

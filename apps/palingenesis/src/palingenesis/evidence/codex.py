@@ -66,7 +66,7 @@ class _Reading:
             self._take_event(payload, at_s)
 
     def transcript(self, head: dict[str, Any]) -> Transcript:
-        """Return what was learned."""
+        """Return the facts found."""
         if not self.is_decided and self._last_item_at_s is not None:
             self._settle(Sign.ANSWERING, self._last_item_at_s)
         meta = table(head.get("payload")) if head.get("type") == "session_meta" else {}

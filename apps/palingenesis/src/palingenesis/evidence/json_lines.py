@@ -1,7 +1,7 @@
 """A line of JSON from a file that others write: an object, or nothing.
 
-Owns the doubt: what is torn, not UTF-8, not an object or nested without end is no line.  Fields are taken
-by functions that give a value of the right type or its empty one.
+Owns the doubt: a line that is torn, not UTF-8, not an object or nested without end counts as none.
+Fields are taken by functions that give a value of the right type or its empty one.
 """
 
 from __future__ import annotations

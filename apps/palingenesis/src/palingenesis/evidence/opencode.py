@@ -26,7 +26,7 @@ MAX_SESSIONS: Final = 1_000
 MAX_DATA_CHARS: Final = 2**20
 # Messages of a session that are looked through for those of the last minute.
 MAX_COUNTED: Final = 500
-# A writer holds the lock for milliseconds; who holds it longer is looked at again later.
+# A writer holds the lock for milliseconds; a database that is locked longer is looked at again later.
 LOCK_WAIT_S: Final = 0.25
 
 _FAILED: Final = {"length": Reason.TRANSIENT, "error": Reason.UNKNOWN}
@@ -158,7 +158,7 @@ def _by_status(status: float | None) -> Reason | None:
 
 
 def event_fact(event: dict[str, Any], at_s: float, profile: Profile) -> Fact | None:
-    """Return what one event of `opencode serve` tells; None for one that tells nothing."""
+    """Return the facts of one event of `opencode serve`; None for an event without facts."""
     kind, properties = event.get("type"), table(event.get("properties"))
     if kind == "session.error":
         return _failed(table(properties.get("error")), at_s, profile)

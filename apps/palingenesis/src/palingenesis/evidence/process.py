@@ -1,6 +1,6 @@
-"""What is kept of a process of an agent, and how its arguments tell which agent it is.
+"""A process of an agent, and how its arguments tell which agent it is.
 
-Owns what is the same on every system; no I/O.
+Owns the part that is the same on every system; no I/O.
 """
 
 from __future__ import annotations

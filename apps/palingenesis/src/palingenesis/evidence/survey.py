@@ -24,7 +24,7 @@ from palingenesis.evidence.transcript import Transcript
 from palingenesis.verdict.facts import Evidence, Fact, Sign, Source
 from palingenesis.verdict.judge import Verdict, judge
 
-# The longest limit is a week: what has not changed for longer is history.
+# The longest limit is a week: a session unchanged for longer is history.
 RECENT_S: Final = 8 * 86400.0
 # Transcripts that are read in one look, the newest first.
 MAX_READ: Final = 20_000
@@ -40,7 +40,7 @@ class Session(msgspec.Struct, frozen=True):
         id: the agent's own id of it.
         path: its record's file.
         changed_at_s: when that changed last.
-        transcript: what was read.
+        transcript: the facts of its record.
         evidence: all that the verdict was made from.
         verdict: why it is as it is.
     """
@@ -71,7 +71,7 @@ class Survey:
         profiles: the agents.
         environment: the variables that their places depend on.
         told: what their hooks told, by AGENT:ID; read at each look.
-        state_dir: where the terminals are told that `palingenesis run` holds; "" to look at none.
+        state_dir: where `palingenesis run` records its terminals; "" to look at none.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class Survey:
 
 
 def _in_order(read: Sequence[Fact], told: Sequence[Fact]) -> list[Fact]:
-    """Return what was read and what was told, by their times; the record's own order stays."""
+    """Return the facts of the record and those of hooks, by their times; the record's own order stays."""
     merged: list[Fact] = []
     later = sorted(told, key=lambda fact: fact.at_s)
     for fact in read:

@@ -1,7 +1,7 @@
 """A file's last lines, from the last one backwards, in time that does not grow with the file.
 
 Owns reading and its bounds.  What the lines mean belongs to each agent's reader.  A file that shrinks,
-is replaced or deleted while it is read gives what was there; nothing is raised after the opening.
+is replaced or deleted while it is read gives its earlier lines; nothing is raised after the opening.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 # One read.  The last hundred lines of most transcripts are in it.
 BLOCK_BYTES: Final = 64 * 2**10
-# What one look reads at most: a screenshot in a tool's result is 2 MB of one line.
+# The most that one look reads: a screenshot in a tool's result is 2 MB of one line.
 MAX_TAIL_BYTES: Final = 8 * 2**20
 MAX_LINE_BYTES: Final = 4 * 2**20
 # The first line of a Codex rollout holds its instructions: 20 to 60 KB were seen.

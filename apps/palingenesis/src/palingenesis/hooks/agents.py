@@ -15,7 +15,7 @@ class Hooked(NamedTuple):
     Attributes:
         settings: its file, with variables.
         events: the events that are hooked.
-        note: what its user has to do besides; "" for nothing.
+        note: a step that its user has to do, too; "" for none.
     """
 
     settings: str

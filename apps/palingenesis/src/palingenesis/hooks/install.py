@@ -34,7 +34,7 @@ class Settings(NamedTuple):
     Attributes:
         agent: whose.
         path: where it is, links followed: a file that is kept elsewhere stays there.
-        data: what is in it; None where there is no file.
+        data: its content; None where there is no file.
         mode: its permissions.
     """
 
@@ -45,7 +45,7 @@ class Settings(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What is in it.
+        """Its content.
 
         Raises:
             Refused: it is not UTF-8.
@@ -57,12 +57,12 @@ class Settings(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What is to become of a settings file.
+    """A planned change of a settings file.
 
     Attributes:
         settings: as it is.
         data: as it is to be; None for no file.
-        backup: what is kept of the file as it was without hooks; None to leave what is kept.
+        backup: a copy of the file as it was without hooks; None to leave an earlier copy.
     """
 
     settings: Settings
@@ -129,7 +129,7 @@ def _status(agent: str) -> int:
     return kit.DONE
 
 
-# --- what is to be written ------------------------------------------------------------------------
+# --- texts to write -------------------------------------------------------------------------------
 
 
 def _installed(settings: Settings) -> Change | None:
@@ -139,7 +139,7 @@ def _installed(settings: Settings) -> Change | None:
         return None
     before = without_hooks(text, command) if there else text
     data = with_hooks(before, events, command).encode()
-    # An empty file and none are told apart: removal brings back the one that there was.
+    # An empty file differs from a missing one: removal brings back the one that there was.
     return Change(settings, data, backup=None if settings.data is None else before.encode())
 
 
@@ -208,7 +208,7 @@ def _write(change: Change) -> None:
 
 
 def _read_or_none(path: str) -> bytes | None:
-    """Return what is in a regular file; None where there is none.
+    """Return the content of a regular file; None where there is none.
 
     Raises:
         Refused: it is no regular file, or too long.

@@ -1,4 +1,4 @@
-"""The command that an agent runs at an event, and the directory where it leaves what it was told.
+"""The command that an agent runs at an event, and the directory where it leaves the event.
 
 Owns both.  The command is a shell script: it starts in a few milliseconds, needs no Python of any
 environment, and still ends with 0 when palingenesis is gone.  It hands an event over by a file, with the
@@ -23,7 +23,7 @@ MAX_EVENTS: Final = 500
 # again until then, and the script needs no `mv`.
 WRITING_S: Final = 10.0
 
-# One program besides the shell, as each costs the agent milliseconds.  `ulimit -f` counts in 512 bytes; once
+# One program and the shell, as each costs the agent milliseconds.  `ulimit -f` counts in 512 bytes; once
 # it is met, the rest is read all the same: an agent may report a hook that does not read to the end.
 _SCRIPT: Final = f"""\
 #!/bin/sh

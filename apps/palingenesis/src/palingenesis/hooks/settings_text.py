@@ -1,6 +1,6 @@
 """An agent's settings as text: hooks put in and taken out without a change to any other byte.
 
-Owns the places in the text.  A file that is read and written anew by a JSON library loses comments, the
+Owns the places in the text.  A JSON library that reads and writes a whole file loses comments, the
 order of keys, line ends and the form of numbers; here pieces are put between characters that stay.  JSON
 with comments and trailing commas is understood, as editors of settings write it.  No I/O.
 """
@@ -31,7 +31,7 @@ class Node(NamedTuple):
         start, end: where it is.
         value: a text's value; else None.
         members: an object's.
-        items: a list's; None for what is no list.
+        items: a list's; None for another value.
     """
 
     start: int

@@ -76,7 +76,7 @@ class Told:
         """Take in the events that wait, and return the sessions that they are of.
 
         Raises:
-            OSError: what they say could not be kept; they wait for another time.
+            OSError: their facts could not be kept; they wait for another time.
         """
         events = script.waiting(self._state_dir)
         changed: dict[str, None] = {}
@@ -103,7 +103,7 @@ class Told:
         known = self.facts.pop(key, [])
         if fact not in known:  # taken in before, and kept, but not removed
             known = [*known, fact][-MAX_FACTS:]
-        self.facts[key] = known  # at the end: what was told last is forgotten last
+        self.facts[key] = known  # at the end: the newest facts are forgotten last
         while len(self.facts) > MAX_SESSIONS:
             del self.facts[next(iter(self.facts))]
 

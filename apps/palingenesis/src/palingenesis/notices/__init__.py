@@ -1,4 +1,4 @@
-"""Notices: its user is told of a stop that needs somebody, once, wherever they are.
+"""Notices: messages to the user about a stop that needs them, once, wherever they are.
 
 words         which entries are worth a notice, and its words      (pure)
 outbox        notices on the disk: kept until they are delivered

@@ -34,11 +34,11 @@ MAX_LINES: Final = 20
 
 
 class Receivers(msgspec.Struct, frozen=True):
-    """Who is told, and when.
+    """The receivers, and when they get notices.
 
     Attributes:
         urls: addresses as apprise has them.
-        quiet: when nobody is told.
+        quiet: hours without notices.
         digest_s: notices within so long are one message; 0 for one message each.
     """
 

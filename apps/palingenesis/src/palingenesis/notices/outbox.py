@@ -1,6 +1,6 @@
 """Notices on the disk: `{state}/notices/NAME.json`, one a stop, kept until it is delivered.
 
-Owns the files.  A notice that was delivered leaves NAME.sent, so that the same stop is told once, over
+Owns the files.  A notice that was delivered leaves NAME.sent, so that one stop gives one notice, over
 restarts of the daemon too.
 """
 
@@ -17,7 +17,7 @@ import msgspec
 from daemonry import read_regular, write_atomically
 
 MAX_BYTES: Final = 64 * 2**10
-# More stops than that at once are one that is told again and again.
+# More stops than that at once are one that repeats.
 MAX_WAITING: Final = 200
 FORGET_S: Final = 9 * 86400.0
 
@@ -26,7 +26,7 @@ class Notice(msgspec.Struct, frozen=True):
     """One notice.
 
     Attributes:
-        text: what it says, one line.
+        text: its words, one line.
         at_s: when the stop was.
         tries: how often it could not be delivered.
         due_s: when it is to be delivered, or tried again.
@@ -82,7 +82,7 @@ class Outbox:
             os.replace(path, path.removesuffix(".json") + ".sent")
 
     def sweep(self) -> None:
-        """Forget what was delivered long ago."""
+        """Forget notices that were delivered long ago."""
         for name in self._names(".sent"):
             path = os.path.join(self.directory, name)
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Which entries are worth a notice, and what it says.
+"""Which entries are worth a notice, and its words.
 
 Owns the choice: a stop that needs somebody.  What goes on by itself is no notice.  No I/O.
 """
@@ -17,7 +17,7 @@ MAX_CHARS: Final = 500
 
 
 def worth_telling(entry: Entry) -> bool:
-    """Whether its user should be told how a session stands."""
+    """Whether a notice should tell the user how a session stands."""
     if entry.state is State.GAVE_UP or (entry.state is State.HELD and entry.note != Happened.HOLD.value):
         return True
     if entry.state is State.STOPPED and entry.reason in NEEDS_A_HUMAN:

@@ -1,4 +1,4 @@
-"""What was done, and why: `{state}/audit.jsonl`, one object a line.
+"""Each decision and act, with its reason: `{state}/audit.jsonl`, one object a line.
 
 Owns the file and its rotation (the original's: 10 MiB, five old ones).
 """

@@ -34,7 +34,7 @@ _AT_WORK: Final = (State.RUNNING, State.WAITING_INSIDE)
 
 
 class Counted(NamedTuple):
-    """What one look adds to the counts of STATUS.
+    """The additions of one look to the counts of STATUS.
 
     Attributes:
         saved: the records that changed, the last one at the end.

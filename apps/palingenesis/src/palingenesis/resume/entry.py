@@ -1,7 +1,7 @@
-"""What is kept of a session, and what a new observation makes of it.
+"""The entry of a session, and how a new observation changes it.
 
-Owns the entry and the rules: what is resumed, what is left alone, and from when on.  No clock and no
-files: `now_s` is given, and what is returned is a new entry.
+Owns the entry and the rules: which sessions are resumed, which are left alone, and from when on.  No clock
+and no files: `now_s` is given, and each function returns a new entry.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What is kept of one session.
+    """The lasting facts about one session.
 
     Attributes:
         key: AGENT:ID.
@@ -82,7 +82,7 @@ class Entry(msgspec.Struct, frozen=True):
         continued_by: the session that took over, when its context was full.
         begun_at_s: when its last runs were begun.
         same_error, same_error_times: the words of its last failure, and how often they came in a row.
-        wanted_at_s: when it is to be resumed although its turn has ended, as was asked; 0 for never.
+        wanted_at_s: when its user wants it resumed although its turn has ended; 0 for never.
         frozen: the process that was stopped when it was held, and what tells it from a later one.
     """
 
@@ -118,16 +118,16 @@ def observe(
     watching_since_s: float,
     delays: Delays = _USUAL_DELAYS,
 ) -> Entry | None:
-    """Return what is kept of a session after it was looked at; the same entry where nothing is new.
+    """Return the entry of a session after a look at it; the same entry where nothing is new.
 
-    A session that had ended when it was first seen is not kept: None.
+    A session that had ended when it was first seen gets no entry: None.
 
     Args:
-        entry: what was kept so far; None for a session that is new.
-        session: what was seen.
+        entry: its entry so far; None for a session that is new.
+        session: the observation.
         profile: its agent.
         account: those that share its limit.
-        watching_since_s: when palingenesis first watched: what stopped before is not resumed by itself.
+        watching_since_s: when palingenesis first watched: earlier stops are not resumed by themselves.
         delays: how long a try waits.
     """
     name = name_of(session)
@@ -144,7 +144,7 @@ def observe(
 def settled(
     entry: Entry, session: Session, happened: Happened, note: str = "", delays: Delays = _USUAL_DELAYS
 ) -> Entry:
-    """Return the entry after `happened`, with what was seen written into it."""
+    """Return the entry after `happened`, with the observation written into it."""
     verdict, now_s = session.verdict, session.evidence.now_s
     if entry.wanted_at_s and happened in (Happened.SEEN_DONE, Happened.SEEN_STOPPED):
         happened = Happened.SEEN_RESUMABLE
@@ -181,9 +181,9 @@ def failed(
     """Return the entry after a try that brought nothing: the next one is due later, or it is given up.
 
     Args:
-        entry: what was kept.
+        entry: the entry so far.
         now_s: when that was found.
-        note: what is known about it.
+        note: a sentence about it.
         session: what the session is now, if it was looked at: its limit may have a new end.
         tries: how many there are.
         delays: how long the next one waits.
@@ -211,8 +211,8 @@ def asked(entry: Entry, happened: Happened, now_s: float, at_s: float = 0.0) -> 
     """Return the entry after a user's word; None where that cannot be done in its state.
 
     Args:
-        entry: what was kept.
-        happened: what was asked.
+        entry: the entry so far.
+        happened: the request.
         now_s: when.
         at_s: for which instant; 0 for now.
     """

@@ -20,7 +20,7 @@ DAY_S: Final = 86400.0
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    """What is allowed; 0 is no bound.
+    """The bounds of resuming; 0 is no bound.
 
     Attributes:
         requests_per_minute: of a session that is at work.
@@ -81,7 +81,7 @@ def runs_away(requests: int, errors: int, bounds: Bounds) -> str:
     Args:
         requests: that it sent in the last minute.
         errors: how many of these ended with an error, or broke off.
-        bounds: what is allowed.
+        bounds: the limits.
     """
     for count, what, bound in (
         (errors, "errors", bounds.errors_per_minute),

@@ -46,7 +46,7 @@ def path_in(state_dir: str) -> str:
 
 
 def read(path: str) -> Kept:
-    """Return what is in the file; nothing where there is none.
+    """Return the content of the file; nothing where there is none.
 
     Raises:
         OSError: it cannot be read.
@@ -106,7 +106,7 @@ class Ledger:
         """Write entries down.
 
         Raises:
-            OSError: they could not be written; what was kept before still is.
+            OSError: they could not be written; the earlier entries stay.
         """
         before = self.entries
         self.entries = {**before, **{entry.key: entry for entry in changed}}

@@ -15,7 +15,7 @@ NAME: Final = "Next-step.md"
 
 
 def prompt_from_notes(cwd: str, summary: str) -> str:
-    """Return what a new session in `cwd` is told.
+    """Return the prompt of a new session in `cwd`.
 
     Args:
         cwd: where the earlier one worked.

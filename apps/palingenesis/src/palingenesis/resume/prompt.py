@@ -1,6 +1,6 @@
-"""What a resumed session, and one that takes over from a full one, is told.
+"""The prompts of a resumed session, and of one that takes over from a full one.
 
-Owns the words.  Text of the project and of the session is bounded and marked as what it is.
+Owns the words.  Text of the project and of the session is bounded, and marked as theirs.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _INTERRUPTED: Final = {
 
 
 def resume_prompt(entry: Entry) -> str:
-    """Return what a session is told when it is resumed."""
+    """Return the prompt of a session that is resumed."""
     return interrupted_prompt(entry.reason, entry.since_s)
 
 
 def interrupted_prompt(reason: Reason, since_s: float) -> str:
-    """Return what a session is told that stopped for a reason at an instant."""
+    """Return the prompt of a session that stopped for a reason at an instant."""
     cause = _INTERRUPTED.get(reason, "an interruption")
     return (
         f"This session was interrupted at {_when(since_s)} by {cause}. Continue the task that you were "
@@ -39,7 +39,7 @@ def interrupted_prompt(reason: Reason, since_s: float) -> str:
 
 
 def fresh_prompt(notes: str, origin: str) -> str:
-    """Return what a new session is told that takes over.
+    """Return the prompt of a new session that takes over.
 
     Args:
         notes: what the earlier session left; foreign text, cut to `MAX_NOTES_CHARS`.

@@ -1,6 +1,6 @@
 """The calls by which a user has a say: now, skip, abort, hold, release.
 
-Owns the interface.  What they do is `engine`'s.
+Owns the interface.  Their work is `engine`'s.
 """
 
 from __future__ import annotations

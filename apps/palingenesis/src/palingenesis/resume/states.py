@@ -80,7 +80,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Happened, State]]] = {
         Happened.TRY_FAILED: State.SCHEDULED,  # the command is not there
         Happened.TRIES_SPENT: State.GAVE_UP,
     },
-    # What is seen while our own run is at it is the run's; its end decides.
+    # Observations during our own run belong to the run; its end decides.
     State.RESUMING: {
         Happened.SEEN_DONE: State.DONE,
         Happened.SEEN_LEFT: State.LEFT_TO_USER,

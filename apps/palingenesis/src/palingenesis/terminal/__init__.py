@@ -5,8 +5,8 @@ next_step   what follows when the program has stopped                       (pur
 events      what headless agents print, line by line, as facts              (pure)
 keys        which typed bytes are a person's                                (pure)
 words       the argument lists of the next run, from those of the first     (pure)
-screen      what the screen shows, drawn again for who attaches
-drawn       pyte's screen, with the little that is needed besides
+screen      the contents of the screen, drawn again for a window that attaches
+drawn       pyte's screen, with the little that it lacks
 store       the files of terminals: names, locks, records
 monitor     the parent of the program in its terminal: its job control
 pty         one program on a pseudo-terminal

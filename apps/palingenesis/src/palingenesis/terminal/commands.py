@@ -1,7 +1,7 @@
 """The commands `run`, `attach`, `detach` and `terminals`.
 
-Owns what they check, print and end with.  `run` is the window of a terminal that another process holds, which
-is made here; without a terminal it passes the program's output on.
+Owns their checks, their output and their exit codes.  `run` is the window of a terminal that
+another process holds, which is made here; without a terminal it passes the program's output on.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _misused(why: str) -> int:
 
 
 def _key(text: str | None) -> bytes | None:
-    """Return the byte of a key such as `^]`; b"" for none, None for what is no key."""
+    """Return the byte of a key such as `^]`; b"" for none, None for a word that names no key."""
     if text is None:
         return b""
     if len(text) == 2 and text[0] == "^" and "@" <= text[1].upper() <= "_":

@@ -158,7 +158,7 @@ class Course:
     # --- what the holder is to do ---------------------------------------------------------------
 
     def next_order(self, program_lives: bool) -> Order:
-        """Return what is to be done now; called twice a second, and after each event."""
+        """Return the next action; called twice a second, and after each event."""
         if self._orders:
             return self._orders.pop(0)
         if self._agent is None:

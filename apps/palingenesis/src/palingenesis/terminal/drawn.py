@@ -1,4 +1,4 @@
-"""pyte's screen with the few things that a window needs besides: the other screen, and the lines above.
+"""pyte's screen with the few things that it lacks for a window: the other screen, and the lines above.
 
 Owns the difference to pyte.  Imported only where pyte is installed.
 """

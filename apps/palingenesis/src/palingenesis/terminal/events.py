@@ -1,7 +1,7 @@
-"""What headless agents print, line by line: the session's id, and the error that ended it.
+"""The output of headless agents, line by line: the session's id, and the error that ended it.
 
 Owns the meaning of their lines (checked with Claude Code 2.1.332 `stream-json` and `json`, Codex 0.171.0
-`--json`, opencode 1.18.33 `--format json`, Gemini CLI 0.61.0 `-o json`).  What is not known is passed over.
+`--json`, opencode 1.18.33 `--format json`, Gemini CLI 0.61.0 `-o json`).  Unknown lines are passed over.
 No I/O.
 """
 
@@ -35,7 +35,7 @@ class Printed:
         self._resets_at_s: float | None = None
 
     def feed(self, data: bytes, now_s: float) -> None:
-        """Take what was printed."""
+        """Take a piece of output."""
         *whole, rest = data.split(b"\n")
         for piece in whole:
             if not self._skip:

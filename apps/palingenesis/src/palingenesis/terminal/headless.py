@@ -26,7 +26,7 @@ from palingenesis.terminal.events import Printed
 from palingenesis.terminal.store import Store
 
 TICK_S: Final = 0.5
-# How long what it printed is waited for after its end, if another process keeps its output open.
+# How long to wait for its output after its end, if another process keeps that open.
 DRAIN_S: Final = 0.5
 _PASSED: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -35,8 +35,8 @@ class Headless:
     """One program, from its first run to its end.
 
     Args:
-        store: where it is told.
-        terminal: what is told of it.
+        store: where its record is.
+        terminal: its record.
         profile: its agent's table; None for a program that is no agent.
         course: what follows when it stops.
     """

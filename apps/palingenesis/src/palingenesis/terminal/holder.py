@@ -24,9 +24,9 @@ from palingenesis.terminal.screen import Screen
 from palingenesis.terminal.store import Store
 from palingenesis.terminal.windows import Size, Window, Windows
 
-# What is typed and not read by the program, before the window has to wait.
+# Typed bytes that the program has not read, before the window has to wait.
 MAX_TYPED_BYTES: Final = 256 * 2**10
-# How long what a program has printed is waited for after its end, if another process keeps its terminal open.
+# How long to wait for a program's output after its end, if another process keeps its terminal open.
 DRAIN_S: Final = 0.5
 TICK_S: Final = 0.5
 MAX_SCREEN_CHARS: Final = 32_000
@@ -38,8 +38,8 @@ class Holder:
     """Holds one terminal, from its first program to its end.
 
     Args:
-        store: where it is told.
-        terminal: what is told of it at first.
+        store: where its record is.
+        terminal: its first record.
         environment: of its programs.
         modes: of its user's terminal.
         first: the connection of the window that began it.
@@ -131,7 +131,7 @@ class Holder:
             self._take_output()
 
     def _take_output(self) -> bool:
-        """Take what it printed; whether there may be more."""
+        """Take its output; return whether there may be more."""
         assert self._program is not None
         data = self._program.read()
         self._closed_until_s = time.monotonic() + TICK_S if data is None else 0.0
@@ -169,7 +169,7 @@ class Holder:
         self._course.ended(status)
 
     def _drain(self, seconds: float) -> None:
-        """Take what it has printed so far."""
+        """Take its output so far."""
         assert self._program is not None
         deadline_s = time.monotonic() + seconds
         while self._take_output() and time.monotonic() < deadline_s:
@@ -205,7 +205,7 @@ class Holder:
         self._windows.send(frames.ENDED, json.dumps({"status": status}).encode())
 
     def _end(self) -> None:
-        """Leave nothing but, where nobody was told it, how it ended."""
+        """Leave nothing but, where no window got it, the exit status."""
         status = self._status
         if self._program is not None:
             self._program.close()

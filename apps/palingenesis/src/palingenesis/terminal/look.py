@@ -26,7 +26,7 @@ _ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|ses_[A-Za-
 
 
 class Seen(NamedTuple):
-    """What one look saw.
+    """The findings of one look.
 
     Attributes:
         session: the session; None where none was found.
@@ -75,7 +75,7 @@ class Look:
             self._told = Fact(Sign.FAILED, Source.OUTPUT, time.time(), reason=reason)
 
     def look(self, since_s: float, owns: Owns) -> Seen:
-        """Return what is seen now.
+        """Look now, and return the findings.
 
         Args:
             since_s: when the program began.

@@ -86,7 +86,7 @@ class Program:
         return False
 
     def read(self) -> bytes | None:
-        """Return what it printed; nothing where it printed nothing.
+        """Return its output; nothing where there is none.
 
         None while no process has the terminal open: that is the end, or one opens it again.  The master is
         kept all the same: to close it would hang up on the monitor, which has the end still to report.

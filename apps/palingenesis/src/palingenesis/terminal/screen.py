@@ -1,8 +1,8 @@
-"""What the screen of a terminal shows, drawn again for a window that attaches.
+"""The contents of a terminal's screen, drawn again for a window that attaches.
 
 Owns the drawing.  The screen itself is pyte's (extra `terminal`); without it a window that attaches sees
-what the program draws from then on.  pyte knows less than programs print, so what it would take for something
-else is cut out before: sequences with `<`, `=` and `>`, colours with colons, strings for the terminal.
+later output.  pyte knows less than programs print, so sequences that it would take for something
+else are cut out before: those with `<`, `=` and `>`, colours with colons, strings for the terminal.
 """
 
 from __future__ import annotations

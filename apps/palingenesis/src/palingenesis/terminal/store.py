@@ -1,4 +1,4 @@
-"""The files of terminals: what names are free, who holds one, what is told of it.
+"""The files of terminals: which names are free, which process holds one, its record.
 
 Owns `{state}/terminals`: NAME.json (see `evidence.terminals`), NAME.lock, by which a name is one terminal's,
 and NAME.sock, where a window finds it.  Not below the runtime directory: that goes away when its user logs

@@ -1,8 +1,8 @@
-"""The windows of a terminal: the one that shows it, and those that have not said yet what they want.
+"""The windows of a terminal: the one that shows it, and those that have not named their wish yet.
 
-Owns the connections and what is sent on them.  One window at a time: one that attaches takes the place of the
+Owns the connections and the messages on them.  One window at a time: one that attaches takes the place of the
 one before.  A window that does not keep up holds the program up for a while, as any terminal does, and is
-drawn anew later.
+drawn again later.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from palingenesis.terminal import frames
 
 # What a window may have unread before the program has to wait.
 MAX_UNREAD_BYTES: Final = 256 * 2**10
-# How long the program waits for a window that reads nothing; one that reads again later is drawn anew.
+# How long the program waits for a window that reads nothing; one that reads again later is drawn again.
 LAG_S: Final = 10.0
 
 Size = tuple[int, int, int, int]
@@ -30,9 +30,9 @@ class Window:
     Attributes:
         socket: the connection.
         size: its size; None until it told one.
-        lagging: whether it gets nothing before it has read what it has; then it is drawn anew.
+        lagging: whether it gets nothing until it has read its backlog; then it is drawn again.
         full_since_s: since when it has as much unread as it may; None while it has less.
-        decided_by_s: until when it has to say what it wants.
+        decided_by_s: its deadline for naming its wish.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -50,7 +50,7 @@ class Window:
         self.out += frames.frame(kind, data)
 
     def flush(self) -> bool:
-        """Send what it takes now; False where it is gone."""
+        """Send as much as it takes now; False where it is gone."""
         try:
             while self.out:
                 sent = self.socket.send(self.out[:65536])
@@ -142,7 +142,7 @@ class Windows:
         self._shown.attached(size)
 
     def drop_silent(self) -> None:
-        """Drop visitors that have not said in time what they want."""
+        """Drop visitors that have not named their wish in time."""
         for visitor in list(self._visitors):
             if time.monotonic() > visitor.decided_by_s:
                 self._drop(visitor)

@@ -1,7 +1,8 @@
 """The argument lists of the next run, made from the words of the first.
 
-Owns what is carried over: the options that the agent's table names, and nothing else.  So a resumed run has
-the model, the output format and the permissions that its user chose, and never an option that skips them.
+Owns which words are carried over: the options that the agent's table names, and nothing else.  So a
+resumed run has the model, the output format and the permissions that its user chose, and never an option
+that skips them.
 No I/O.
 """
 

@@ -1,7 +1,7 @@
-"""What was seen of a session, as typed facts with a source and a time.
+"""Observations of a session, as typed facts with a source and a time.
 
-Owns the values that readers make and that `verdict.judge` decides on.  A fact states what was found,
-not what follows from it.
+Owns the values that readers make and that `verdict.judge` decides on.  A fact states an observation,
+not a conclusion.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Source(enum.Enum):
 
 
 class Sign(enum.Enum):
-    """What was seen."""
+    """One observation."""
 
     PROMPTED = "a prompt was given"
     ANSWERING = "the model is answering"

@@ -32,7 +32,7 @@ class Confidence(enum.Enum):
     """How much a verdict can be relied on."""
 
     SURE = "sure"  # a field or an event that has this meaning only
-    LIKELY = "likely"  # what is there fits one reason best
+    LIKELY = "likely"  # the evidence fits one reason best
     NONE = "none"  # nothing was found that decides
 
 

@@ -21,7 +21,7 @@ from palingenesis.verdict.messages import normal
 
 # A weekly limit and a day: anything beyond is a misunderstanding.
 MAX_AHEAD: Final = timedelta(days=8)
-# What is written to the minute may be up to a minute before what was meant.
+# A time written to the minute may be up to a minute before the true one.
 _PRECISION: Final = timedelta(minutes=1)
 # Where the daily quotas of Google's interface end, by its documentation.
 _PACIFIC: Final = "America/Los_Angeles"
@@ -72,7 +72,7 @@ def reset_of(text: str, said_at: datetime, local: tzinfo) -> datetime | None:
 def from_epoch(value: object, said_at: datetime) -> datetime | None:
     """Return the instant of an epoch field, in seconds or milliseconds; None where it is none.
 
-    What is more than `MAX_AHEAD` after `said_at` is none.
+    An instant more than `MAX_AHEAD` after `said_at` is a misreading: None.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1e9 <= value < 1e14:
         return None

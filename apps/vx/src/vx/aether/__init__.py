@@ -1,7 +1,7 @@
 """aether, the orchestrator: plans builds, knows their keys, owns cass and rhea.
 
 daemon        its definition
-interface     what it can be asked
+interface     its calls
 service       the answers
 build         one build, from its plan to its report
 actions       one action: found, joined with another build's, or run

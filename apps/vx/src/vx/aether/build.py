@@ -1,6 +1,6 @@
 """One build, from the directory in which it was asked for to its report.
 
-Owns the order of things: the project is read and planned, what is known is found without asking
+Owns the order of things: the project is read and planned, known results are found without asking
 anybody, the rest is obtained side by side as far as it does not need each other, outputs are put, the
 report is written.  A build that is cancelled, or fails, writes its report too.
 """
@@ -43,7 +43,7 @@ from vx.reports.ulid import ulid
 
 logger = logging.getLogger("aether")
 
-# How often a build begins again because the store lost what was known of it.
+# How often a build begins again because the store lost results that this process remembered.
 _TRIES: Final = 3
 # Actions that are looked up before others have their turn: a few milliseconds.
 _IN_ONE_GO: Final = 50
@@ -57,7 +57,7 @@ class Build:
     """One build.
 
     Args:
-        request: what was asked for.
+        request: the caller's.
         actions: what all builds share.
         planner: reads projects.
         file_digests: the memory of files.
@@ -226,7 +226,7 @@ class Build:
         self._note(found)
 
     async def _hold(self) -> None:
-        """Have the store keep what this build uses until its end."""
+        """Have the store keep all that this build uses until its end."""
         if self._held:
             return
         ends = self._actions.services.cass.ends

@@ -1,6 +1,6 @@
 """aether as a daemon.
 
-Owns its definition, and the time after which it ends when nobody wants anything of it.  What it does
+Owns its definition, and the time after which it ends when nobody wants anything of it.  Its work
 is `service`'s, which only the daemon itself imports.
 """
 

@@ -17,8 +17,8 @@ def rendered(kind: str, text: str) -> str:
     """Return the diagnostics in what a tool wrote to standard error, with colours.
 
     Args:
-        kind: of the action: rustc writes JSON, a line each; others write what is to be shown.
-        text: what it wrote.
+        kind: of the action: rustc writes JSON, a line each; others write text for people.
+        text: its standard error.
     """
     if kind != "rustc":
         return text

@@ -1,8 +1,8 @@
 """Which files an action may read, and giving them to the store.
 
-Owns the way from an action's sources to digests that the store has.  What is given to the store is
-what is hashed: the digest comes from the store's own copy, so a file that changes meanwhile cannot be
-compiled under the key of another content.
+Owns the way from an action's sources to digests that the store has.  The bytes in the store are
+the bytes that are hashed: the digest comes from the store's own copy, so a file that changes meanwhile
+cannot be compiled under the key of another content.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Inputs:
         Args:
             root: the source root.
             action: the action.
-            more: files that it may read besides those that its sources name.
+            more: further files that it may read, on top of those that its sources name.
 
         Raises:
             OSError: a file cannot be read.
@@ -127,7 +127,7 @@ class Inputs:
         return ()
 
     async def learn(self, made: Iterable[str]) -> None:
-        """Read what other actions made, by its digests, for what it includes.
+        """Read outputs of other actions, by their digests, for the files that they include.
 
         Raises:
             BlobMissing, StoreGone: as the store's.
@@ -188,7 +188,7 @@ class Inputs:
             root: the source root.
             action: what ran.
             reads: paths that it says it read: relative to the root, or absolute.
-            declared: what it was given.
+            declared: the digests of its inputs.
             started_ns: when it began to run, since 1970.
             opened: absolute paths of files elsewhere that it opened; None where that is not known.
             generated: digests of what other actions made and it read; each was given to `learn`.
@@ -211,7 +211,7 @@ class Inputs:
         files |= _untold(action, counted, told, declared)
         silent = _silent_reads(action, told, files, declared)
         read = self._read_in_silence(silent, files, declared, started_ns)
-        if read is None:  # it changed meanwhile; what it opened cannot be told from what nothing declares
+        if read is None:  # it changed meanwhile; a file that it opened cannot be told from an undeclared one
             return None
         more = self._opened(root, action, opened, files | read, declared, started_ns)
         if more is None:

@@ -102,7 +102,7 @@ class OtherVersion(CallError):
 
 
 class ServiceDied(CallError):
-    """cass or rhea ended, and what was asked could not be done without it."""
+    """cass or rhea ended, and the request could not be done without it."""
 
     service: str
     reason: str
@@ -138,7 +138,7 @@ class Aether(Interface, name="org.daemonry.vx.Aether", errors=(OtherVersion, Ser
             directory: where `vx` was called; absolute.
             version: of the caller's vx; another than ours is `OtherVersion`.
             environment: the caller's, as far as it is UTF-8.
-            umask: the caller's, for what is put.
+            umask: the caller's, for the outputs.
             release: the profile.
             packages: names of packages of a workspace; none for the usual.
             workspace: all packages of it.

@@ -23,7 +23,7 @@ from vx.project.tools import Tools
 
 logger = logging.getLogger("aether")
 
-# Between two writings while builds go on; a crash costs what was learned since.
+# Between two writings while builds go on; a crash costs the knowledge gained since.
 _PAUSE_S: Final = 20.0
 
 
@@ -52,7 +52,7 @@ class Known:
         self._written = (0, 0, 0, 0)
 
     def read(self) -> None:
-        """Believe what was written."""
+        """Load the file's knowledge."""
         try:
             with open(digests.open_file(self._path), "rb") as file:
                 digest, _, data = file.read().partition(b"\n")
@@ -67,7 +67,7 @@ class Known:
             self._store.believe(content.memory)
 
     def write(self, *, now: bool = False) -> None:
-        """Write what is known, if it is more than was written, and not all the time."""
+        """Write the knowledge down, if it has grown, and not all the time."""
         probes = self._tools.told()
         known = (self._digests.hashed, len(probes), self._store.size, self._store.epoch)
         if known == self._written or not (now or time.monotonic() - self._written_s > _PAUSE_S):

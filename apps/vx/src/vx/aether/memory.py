@@ -1,7 +1,8 @@
 """What the store was found to hold, kept in this process, so that a build that changes nothing asks nobody.
 
 Owns the memory of entries and results, in front of cass.  It may be wrong in one way only: the store may
-have lost, since, what it is remembered to hold.  Who then asks for it is told, and says `forget`.
+have lost, since, a blob that this memory says it holds.  The build that then asks for it hears so, and
+calls `forget`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ logger = logging.getLogger("aether")
 MAX_KEPT: Final = 20_000
 # Of each, over restarts: a project of some thousand sources, in 20 to 40 MB.
 MAX_TOLD: Final = 4_000
-# What is shown of a compiler's warnings when they are shown again; as much as fits into a message.
+# The most of a compiler's warnings that is shown again; as much as fits into a message.
 MAX_SAID_CHARS: Final = 100_000
 _ENTRIES: Final = "entries"
 
@@ -47,7 +48,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Told(msgspec.Struct, frozen=True):
-    """What is known, as it is kept over restarts: entries by recipe, results by key."""
+    """The form in which the memory is kept over restarts: entries by recipe, results by key."""
 
     entries: dict[str, list[Entry]] = {}
     results: dict[str, Result] = {}
@@ -78,13 +79,13 @@ class Memory:
         return self._results.get(key)
 
     def told(self) -> Told:
-        """Return what is known, to be kept over restarts: the newest, if that is too much."""
+        """Return the memory, to be kept over restarts: the newest, if that is too much."""
         return Told(
             dict(list(self._entries.items())[-MAX_TOLD:]), dict(list(self._results.items())[-MAX_TOLD:])
         )
 
     def believe(self, told: Told) -> None:
-        """Take what was known before a restart."""
+        """Load the memory of an earlier run."""
         self._entries |= told.entries
         self._results |= told.results
 
@@ -147,7 +148,7 @@ class Memory:
     async def _first(self, result: Result) -> Result:
         """Return the result that the store keeps under the key of one that it refused."""
         manifest = (await self._cass.get_manifests([result.key])).found.get(result.key)
-        if manifest is None:  # removed since: what was just made is as good
+        if manifest is None:  # removed since: our own result is as good
             return result
         logger.warning("two runs made different outputs; the first are kept: %s", result.key)
         return self._learn(result.key, manifest)

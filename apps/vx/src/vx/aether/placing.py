@@ -2,7 +2,7 @@
 
 Owns the copy: a clone of the store's file where the file system can (FICLONE), else its bytes; never a
 hard link, for whoever changes an output (strip, patchelf) would change the store.  It appears whole,
-with the caller's permissions, and its time is now.  What is there already and right is left alone.
+with the caller's permissions, and its time is now.  A file that is right already is left alone.
 No link below the project is followed (`vx.directories`).
 """
 
@@ -40,7 +40,7 @@ def place(source: int, base: str, inside: str, *, executable: bool, umask: int) 
         umask: the caller's.
 
     Raises:
-        OSError: it cannot be put, or a link is in the way; what was there is as it was.
+        OSError: it cannot be put, or a link is in the way; an earlier file is as it was.
     """
     folder, name = os.path.split(inside)
     mode = (0o777 if executable else 0o666) & ~umask

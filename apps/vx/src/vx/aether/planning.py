@@ -1,4 +1,4 @@
-"""From a directory and a request to a plan: which kind of project it is, and who reads it.
+"""From a directory and a request to a plan: which kind of project it is, and which reader reads it.
 
 Owns the choice.  A Rust project whose manifests say all (path dependencies alone) is read here and needs no
 cargo; any other is resolved by cargo.  What neither does is refused before anything runs.
@@ -38,7 +38,7 @@ class NoProject(Exception):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What was asked for; see `Aether.build`."""
+    """The request of a caller; see `Aether.build`."""
 
     directory: str
     environment: dict[str, str]
@@ -72,7 +72,7 @@ class Planner:
 
         Args:
             directory: has a manifest; absolute.
-            request: what was asked for.
+            request: the caller's.
             fetching: is called before anything is fetched.
 
         Raises:
@@ -177,7 +177,7 @@ class Planner:
         refused: Unsupported | None,
         fetching: Callable[[], None],
     ) -> tuple[Graph, dict[str, CargoPackage], RustTools, Tool]:
-        """Return what cargo says of a project, and with what it is compiled."""
+        """Return cargo's description of a project, and the tools that compile it."""
         env = request.environment
         for what, value in (("--profile", request.profile), ("--target", request.platform)):
             if value and not _NAME.fullmatch(value):

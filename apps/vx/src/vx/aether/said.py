@@ -1,4 +1,4 @@
-"""What a caller is told of its build.
+"""The events that a caller gets of its build.
 
 Owns when an event is sent: while nothing has to be run, nothing but diagnostics, so that a build that
 changes nothing is one answer.

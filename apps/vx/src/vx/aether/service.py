@@ -99,7 +99,7 @@ class AetherService(Aether):
             self._building.remove(build)
             self._builds += 1
         await asyncio.to_thread(self._known.write)
-        yield event  # the last: it is over by then, also for who asks for the state
+        yield event  # the last: the build is over by then, also in an answer to `state`
 
     @method(reads=True)
     async def state(self) -> State:
@@ -139,7 +139,7 @@ class AetherService(Aether):
         return collected
 
     def fields(self) -> dict[str, Any]:
-        """Return what STATUS tells besides the usual."""
+        """Return the further fields of STATUS."""
         return {
             "building": [one.project_dir for one in self._building],
             "builds": self._builds,
@@ -148,7 +148,7 @@ class AetherService(Aether):
         }
 
     def close(self) -> None:
-        """Let go of the store; keep what is known."""
+        """Let go of the store; write the memory down."""
         self._known.write(now=True)
         self._actions.cass.close()
 

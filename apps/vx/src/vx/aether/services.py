@@ -36,7 +36,7 @@ _LOOK_MAX_S: Final = 0.1
 # One that ends by itself so often before it is ready has a reason that waiting does not change; its
 # starts go on meanwhile, for somebody may change it.
 REFUSALS_MOST: Final = 3
-# Of what it printed, the last line is the reason.
+# The last line of its output is the reason.
 _OUTPUT_TAIL_BYTES: Final = 4096
 # A lost connection is seen before the process has been waited for.
 _END_SEEN_WITHIN_S: Final = 2.0
@@ -105,7 +105,7 @@ class Service:
 
     @property
     def ends(self) -> int:
-        """How often it has ended so far; to be told later whether it did meanwhile."""
+        """How often it has ended so far; a caller compares it with a later one."""
         return self._ends
 
     async def lost(self, ends_before: int, reason: str) -> ServiceDied:

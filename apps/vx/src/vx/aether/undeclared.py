@@ -46,7 +46,7 @@ def judge(opened: Iterable[str], action: Action, told: Mapping[str, str]) -> Ope
     Args:
         opened: they, absolute.
         action: what ran.
-        told: what is known to be read, by path.
+        told: the known reads, by path.
     """
     tools = [action.tool.path, *([action.helper.path] if action.helper is not None else [])]
     folders = [*action.libraries, *action.known, *(one.rpartition("/")[0] for one in tools)]

@@ -1,1 +1,1 @@
-"""Projects that cargo resolves: what it is asked, build scripts, and the plan."""
+"""Projects that cargo resolves: the questions to it, build scripts, and the plan."""

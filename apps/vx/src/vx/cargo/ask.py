@@ -28,7 +28,7 @@ _MOST_ANSWERS: Final = 32
 # Lines of an error that are shown, and how long they may be together.
 _MOST_LINES: Final = 8
 _MOST_CHARS: Final = 1200
-# Where cargo looks for targets, by their names; what is there decides which targets there are.
+# Where cargo looks for targets, by their names: these files decide which targets there are.
 _LOOKED_AT: Final = (".", "src", "src/bin", "examples", "tests", "benches")
 # Of the environment, what cargo heeds.
 _HEEDED: Final = (
@@ -51,7 +51,7 @@ class Question(msgspec.Struct, frozen=True):
 
     Attributes:
         directory: of the package or workspace; absolute.
-        options: of `cargo build`: what is built, with which features, which profile.
+        options: of `cargo build`: which crates, with which features, which profile.
         locked: whether Cargo.lock must stay as it is.
         offline: whether nothing may be fetched.
     """
@@ -171,7 +171,7 @@ class _Asking:
         directory = self._question.directory
         # A link in its place could lead cargo to write anywhere.
         locked = self._question.locked or os.path.islink(f"{directory}/{LOCK}")
-        # The unit graph is for nightly cargo, or for one that is told so.
+        # The unit graph is for nightly cargo, or for one that believes to be.
         env = {**self._env, "RUSTC_BOOTSTRAP": "1", "LC_ALL": "C", "CARGO_TERM_COLOR": "never"}
         try:
             return subprocess.run(

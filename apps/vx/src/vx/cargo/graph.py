@@ -1,7 +1,7 @@
 """cargo's unit graph: each crate that a build compiles, and each build script that it runs.
 
 Owns the form in which cargo gives it (`cargo build --unit-graph`, version 1; the chapter on unstable
-features of the Cargo book).  Who asks is `ask`; what becomes of it is `plan`.  Pure.
+features of the Cargo book).  `ask` asks for it; `plan` makes actions of it.  Pure.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class UnitTarget(msgspec.Struct, frozen=True):
 
     Attributes:
         kind: `lib`, `rlib`, `bin`, `proc-macro`, `custom-build`, `example`, `test`, `bench`, ...
-        crate_types: what is made of it.
+        crate_types: the kinds of its outputs.
         name: as the manifest has it.
         src_path: its root file, absolute.
         edition: of the language.
@@ -87,7 +87,7 @@ class Unit(msgspec.Struct, frozen=True):
         platform: the triple that `--target` named; None for what runs on this machine while it builds, and
             for everything where `--target` is not given.
         features: those that are turned on.
-        dependencies: what it needs.
+        dependencies: its dependencies.
         is_std: whether it is of the standard library (`-Z build-std`).
     """
 

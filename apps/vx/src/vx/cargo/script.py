@@ -1,4 +1,4 @@
-"""Build scripts: what one says, and how that changes what is compiled and run after it.
+"""Build scripts: their words, and how those change the compilations and runs after them.
 
 Owns the lines `cargo::KEY=VALUE` (the build scripts chapter of the Cargo book) and their effects.  A script's
 words stand in its result as it said them, with `%{root}` for the directory in which it ran, so that they hold
@@ -17,7 +17,7 @@ import msgspec
 from vx.project.action import Action, Need, ScriptUse, Tree
 
 ROOT_MARK: Final = "%{root}"
-# What is kept of a script's words beside its result; those that name a thousand files have 50 KiB.
+# The most of a script's words that is kept; those that name a thousand files have 50 KiB.
 MAX_WORDS_CHARS: Final = 1 << 20
 
 _SEARCH_KINDS: Final = ("dependency", "crate", "native", "framework", "all")
@@ -211,7 +211,7 @@ def completed(action: Action, ran: Mapping[str, Ran]) -> Action:
     own = next(
         (run.told for use in action.scripts if use.role == "own" for run in (ran[use.action],)), Told()
     )
-    # What tells nobody what it reads of its variables, has all of them in its key.
+    # An action that does not report its reads of variables has all of them in its key.
     silent = action.kind == "script" or action.reads_all
     added = sorted(f"{name}={value}" for name, value in env.items() if action.env.get(name) != value)
     return msgspec.structs.replace(

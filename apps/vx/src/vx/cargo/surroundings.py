@@ -57,7 +57,7 @@ class Surroundings:
     Args:
         graph: the units.
         packages: by their ids.
-        setting: what they are compiled with.
+        setting: the tools that compile them.
     """
 
     def __init__(self, graph: Graph, packages: Mapping[str, CargoPackage], setting: Setting) -> None:

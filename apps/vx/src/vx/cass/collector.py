@@ -27,7 +27,7 @@ class Collector:
         directory: the store's.
         quarantine: its damaged files, of which it keeps the last few.
         holds: the builds whose blobs stay.
-        blobs: what this process knows of the blobs.
+        blobs: this process's knowledge of the blobs.
     """
 
     def __init__(self, directory: Directory, quarantine: Quarantine, holds: Holds, blobs: Blobs) -> None:

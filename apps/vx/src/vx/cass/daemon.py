@@ -1,6 +1,6 @@
 """cass as a daemon.
 
-Owns its definition.  What it does is `service`'s, which only the daemon itself imports.
+Owns its definition.  Its work is `service`'s, which only the daemon itself imports.
 """
 
 from __future__ import annotations

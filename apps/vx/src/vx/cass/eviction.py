@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from vx.cass.layout import Kind
 
 # A use is written down when the last one is older than this: one system call for each blob and
-# minute, not for each use.  A hold therefore protects what was used this long before it began.
+# minute, not for each use.  A hold therefore protects files used up to this long before it began.
 USE_STEP_S: Final = 60
 # After a removal this share of the bound is left, so that the next put does not begin another.
 KEPT_SHARE: Final = 0.9
@@ -23,7 +23,7 @@ class Entry(NamedTuple):
     Attributes:
         used_ns: its last use, in nanoseconds since 1970.
         size: in bytes.
-        kind: what it is.
+        kind: blob or manifest.
         name: its digest or key.
     """
 
@@ -46,7 +46,7 @@ class Choice(NamedTuple):
 
 
 def choose(entries: Iterable[Entry], max_bytes: int, held_since_ns: int | None) -> Choice:
-    """Return what has to go so that at most `max_bytes` are left.
+    """Return the entries that have to go so that at most `max_bytes` are left.
 
     Args:
         entries: all that is there.
@@ -69,5 +69,5 @@ def choose(entries: Iterable[Entry], max_bytes: int, held_since_ns: int | None) 
 
 
 def is_held(used_ns: int, held_since_ns: int | None) -> bool:
-    """Whether what was used then may be needed by a hold that began then."""
+    """Whether a hold that began at one time may need a file that was used at another."""
     return held_since_ns is not None and used_ns >= held_since_ns - USE_STEP_S * 1_000_000_000

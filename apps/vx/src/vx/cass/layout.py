@@ -4,9 +4,9 @@
       format             what wrote this store: "vx store 1"
       blobs/ab/cdef...   a blob, 0444, under its digest; atime: its last use, mtime: the same for all
       manifests/ab/...   a manifest, under its key
-      tmp/               what is being written; its writer holds a lock on it
-      holds/             a locked file for each build that holds what it uses; mtime: since when
-      quarantine/        what was found damaged
+      tmp/               files that are being written; the writer holds a lock on its own
+      holds/             a locked file for each build that holds its files; mtime: since when
+      quarantine/        files that were found damaged
       gc.lock            held by whoever removes
 
 A manifest's first line is "vx manifest 2 DIGEST" with the digest of its key and of all that follows,
@@ -28,7 +28,7 @@ BLOBS: Final = "blobs"
 MANIFESTS: Final = "manifests"
 DIRECTORIES: Final = (BLOBS, MANIFESTS, "tmp", "holds", "quarantine")
 
-# A manifest names the outputs of one step, and what it read; glibc's build reads 9,000 headers.
+# A manifest names the outputs of one step, and its inputs; glibc's build reads 9,000 headers.
 MAX_MANIFEST_BYTES: Final = 4 << 20
 
 _MAGIC: Final = b"vx manifest 2 "

@@ -1,7 +1,7 @@
 """cass as a service: the store's methods, called from other processes.
 
 Owns threads for what blocks, the order to collect when the store has grown too large, and moving
-blobs as bytes where descriptors cannot pass.  What is stored, and how, is `store`'s.
+blobs as bytes where descriptors cannot pass.  The files are `store`'s.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class CassService(Cass):
     """The interface's implementation over a store.
 
     Args:
-        store: what it serves.
+        store: the store that it serves.
     """
 
     def __init__(self, store: Store) -> None:
@@ -159,7 +159,7 @@ class CassService(Cass):
             await asyncio.sleep(COLLECT_AGAIN_S)
 
     def fields(self) -> dict[str, Any]:
-        """Return what STATUS tells besides the usual."""
+        """Return the further fields of STATUS."""
         return {
             "store": self._store.path,
             "store_bytes": self._size,
@@ -172,7 +172,7 @@ class CassService(Cass):
         }
 
     def close(self) -> None:
-        """Let the threads go once they have done what they are at."""
+        """Let the threads end after their present work."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _in_thread(

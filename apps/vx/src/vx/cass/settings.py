@@ -1,6 +1,6 @@
 """What a user may set of the store: its bound, by VX_CASS_MAX_SIZE.
 
-Owns reading sizes such as 500M or 20G.  No I/O besides the environment.
+Owns reading sizes such as 500M or 20G.  Its only I/O is reading the environment.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The command `vx`.
 
     entry         its entry: `build` in its plain forms ends here at once, the rest is handed on
-    build         `vx build`: asks aether, and shows what it tells
+    build         `vx build`: asks aether, and shows its answers
     bring_up      reaching aether when it does not answer at once
     progress      what a build that runs looks like: a bar on a terminal, lines elsewhere
     grammar       the table of all commands, and their completion

@@ -1,6 +1,6 @@
 """Reaching aether when it does not answer at once: absent, starting, ending, or of another version.
 
-Owns what is said meanwhile.  The rest is `daemonry.ensure`'s: one of any number of callers starts it,
+Owns the messages meanwhile.  The rest is `daemonry.ensure`'s: one of any number of callers starts it,
 and all of them are served.
 """
 
@@ -38,7 +38,7 @@ def reach(*, spawn: bool, quiet: bool = True, die_with_parent: bool = False) -> 
     trouble = home_trouble()
     if trouble is not None:
         raise home.HomeInvalid(trouble)
-    endpoints = {one: home.endpoint(one) for one in home.SERVICES}  # here it is seen what is none
+    endpoints = {one: home.endpoint(one) for one in home.SERVICES}  # an invalid one is refused here
     if not endpoints[home.AETHER].local:
         return Client.connect(endpoints[home.AETHER])
 

@@ -1,6 +1,6 @@
-"""`vx build`: asks aether, and shows what it tells.
+"""`vx build`: asks aether, and shows its answers.
 
-Owns what is asked and what is printed at the end.  One connection, one call.  On the path of every
+Owns the request and the output at the end.  One connection, one call.  On the path of every
 build: no asyncio, no msgspec, no argparse.
 """
 
@@ -29,7 +29,7 @@ _MAX_VALUE_CHARS = 32 * 1024
 
 
 class Asked:
-    """What was asked for on the command line.
+    """The words of the command line.
 
     Attributes:
         parameters: of the call, as far as the command line tells them.
@@ -52,7 +52,7 @@ class Asked:
 
 
 def parse(arguments: list[str]) -> Asked | None:
-    """Return what is asked for, or None where a fuller parser has to look."""
+    """Return the arguments, or None where a fuller parser has to look."""
     asked = Asked()
     for argument in arguments:
         if argument in ("--release", "-r"):
@@ -75,7 +75,7 @@ def perform(asked: Asked) -> int:
     try:
         parameters = parameters_of(asked)
         return _built(asked, parameters)
-    except BrokenPipeError:  # who reads our output is gone: `kit.guarded` knows that
+    except BrokenPipeError:  # the reader of our output is gone: `kit.guarded` knows that
         raise
     except (home.HomeInvalid, daemonry.errors.DaemonryError, OSError) as error:
         from vx.cli.failures import told
@@ -231,7 +231,7 @@ def _why_not(asked: Asked, event: dict[str, Any], reasons: list[str]) -> int:
 
 
 def _fields(event: dict[str, Any]) -> dict[str, Any]:
-    """Return what `--json` prints; what the event left out is what it is by default."""
+    """Return the object of `--json`; fields that the event left out have their defaults."""
     return {
         "ok": event.get("success", False),
         "project": event.get("title", ""),

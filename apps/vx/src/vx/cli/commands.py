@@ -29,7 +29,7 @@ def run(arguments: list[str]) -> int:
     options = parser_of(VX).parse_args(arguments)
     try:
         return _DOES[options.verb](options)
-    except BrokenPipeError:  # who reads our output is gone: `kit.guarded` knows that
+    except BrokenPipeError:  # the reader of our output is gone: `kit.guarded` knows that
         raise
     except (home.HomeInvalid, daemonry.errors.DaemonryError, OSError) as error:
         return told(error)

@@ -1,6 +1,6 @@
 """The command's entry: a plain `vx build` ends here, the others are handed on.
 
-Owns the choice.  What is imported here and below is what every `vx build` costs.
+Owns the choice.  Every `vx build` pays for the imports here and below.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`vx explain`: what a build did and why, from its report.
 
-Owns what is printed; what it means is `vx.reports.report`'s.  Asks no service: the reports are the
+Owns the output; its meaning is `vx.reports.report`'s.  Asks no service: the reports are the
 project's own files.
 """
 

@@ -84,7 +84,7 @@ def _sentence(error: daemonry.errors.CallFailed) -> str:
 
 
 def home_trouble() -> str | None:
-    """Return what is wrong with the home as a place to keep things; None for nothing that can be seen."""
+    """Return why the home cannot keep files; None where nothing speaks against it."""
     path = home.home_dir()
     try:
         if os.path.lexists(path) and not os.path.isdir(path):

@@ -1,6 +1,6 @@
 """`vx verify --rebuild N`: builds the project here, and makes N of its results again, without the store.
 
-Owns what is printed: one line for each result that is otherwise, and how many were the same.
+Owns the output: one line for each result that differs, and how many were the same.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`vx clean`, `vx verify`, `vx gc`: what is removed, and what is looked after.
+"""`vx clean`, `vx verify`, `vx gc`: the commands that remove and check.
 
 Owns the rule that only `clean --store` removes the store, and only of a home that is at rest.
 """

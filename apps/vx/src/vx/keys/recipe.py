@@ -1,4 +1,4 @@
-"""Two keys for each action: one of what is asked, one of what was read.
+"""Two keys for each action: one of the request, one of the files that it read.
 
 Which files a compiler reads is known only when it has run.  So a result is found in two steps, as
 ccache's manifests do it:
@@ -23,7 +23,7 @@ import msgspec
 from vx import digests
 from vx.project.action import Action
 
-# Another number makes all keys new: for when what is kept under them, or goes into them, changes.
+# Another number makes all keys new: for a change of the values under them, or of the parts that go into them.
 FORMAT: Final = "3"
 # Entries under one recipe; the least recently made go.  A dozen branches between which one switches.
 MAX_ENTRIES: Final = 16
@@ -36,7 +36,7 @@ class Entry(msgspec.Struct, frozen=True):
         files: digests of the files, by path: relative to the source root, or absolute.
         absent: paths where nothing was, and something would have been read.
         env: the variables that it read; None for one that was not set.
-        result: the key of what it made.
+        result: the key of its outputs.
     """
 
     files: dict[str, str]
@@ -46,13 +46,13 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Entries(msgspec.Struct, frozen=True):
-    """What is kept under a recipe's key; the newest last."""
+    """The entries under a recipe's key; the newest last."""
 
     entries: list[Entry]
 
 
 class Conditions(msgspec.Struct, frozen=True):
-    """What is known of the world as it is now.
+    """Questions about the world as it is now.
 
     Attributes:
         digest: of the file at a path; None where there is none.

@@ -12,7 +12,7 @@ import msgspec
 
 from vx.project.c_includes import Folders
 
-# Where a tool finds what other actions made, and puts what it makes; no source is looked for there.
+# Where a tool finds outputs of other actions, and puts its own; no source is looked for there.
 DEPS_DIR: Final = ".vx/deps"
 OUT_DIR: Final = ".vx/out"
 # What commands make, each below its name, is found there by those that need it.
@@ -53,7 +53,7 @@ class Tree(msgspec.Struct, frozen=True, tag="tree"):
 
 
 class Unit(msgspec.Struct, frozen=True, tag="unit"):
-    """Sources: one C file and what it may include.
+    """Sources: one C file and the files that it may include.
 
     Attributes:
         path: the file.
@@ -105,19 +105,19 @@ class Action(msgspec.Struct, frozen=True):
     Attributes:
         id: tells it from the others of its project; the same in every checkout.
         title: for people.
-        tool: what is run.
+        tool: the program that runs.
         helper: another program that it runs: the linker.
-        kind: how rhea keeps its own paths out of the result, and how what it says is read.
+        kind: how rhea keeps its own paths out of the result, and how its diagnostics are read.
         arguments: its arguments; `%{helper}` stands for the helper's path.
-        parts: what the key is made of besides files, each under the name that `explain` gives it.
+        parts: the parts of the key that are not files, each under the name that `explain` gives it.
         env: variables.  Those that the tool says that it reads are part of the key, no others.
         cwd: where it runs.
         sources: which files it may read; None for outputs of other actions alone.
         needs: outputs of other actions that it reads.
-        outputs: what it makes.
-        dep_files: where it says what it read.
+        outputs: its outputs.
+        dep_files: where it lists the files that it read.
         tells: whether it says all that it read; what does not is run each time.
-        silent: whether it tells nothing of what it reads elsewhere, so that the sandbox has to.
+        silent: whether it does not report its reads elsewhere, so that the sandbox has to.
         libraries: folders in which it looks for libraries, absolute, in their order.
         linked: libraries that options name; those that a source names are looked for, too.
         files: absolute paths that its options name.

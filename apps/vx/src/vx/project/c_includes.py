@@ -63,7 +63,7 @@ class Includes(msgspec.Struct, frozen=True):
 
 
 class Folders(msgspec.Struct, frozen=True, tag=True):
-    """Where a compiler looks for what is included.
+    """Where a compiler looks for included files.
 
     Attributes:
         angled: folders in their order, relative to the project or absolute.
@@ -124,7 +124,7 @@ def reachable(
         source: the file, relative to the project.
         include: the folders that are searched.
         includes: tells of a path what the file there includes; None where there is none.
-        everything: all files of the project; asked for when one includes what cannot be told.
+        everything: all files of the project; needed where an include names no file.
     """
     found: dict[str, None] = {}
     waiting = [source, *_candidates("", ALWAYS, include)]
@@ -201,7 +201,7 @@ def shadows(reads: Iterable[str], include: Sequence[str]) -> set[str]:
     """Return the paths at which a new file would be read in the place of one of `reads`, however named.
 
     Args:
-        reads: what was read: relative to the project, or absolute for the system's.
+        reads: the files that it read: relative to the project, or absolute for the system's.
         include: the folders that are searched.
     """
     reads = list(reads)

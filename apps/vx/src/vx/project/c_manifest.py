@@ -17,8 +17,8 @@
 
     [commands.version]
     command = ["sh", "version.sh", "%{out}/version.h"]
-    inputs = ["version.sh", "VERSION"]      # patterns: what it is given
-    outputs = ["version.h"]                 # what it makes, in %{out}
+    inputs = ["version.sh", "VERSION"]      # patterns: its inputs
+    outputs = ["version.h"]                 # its outputs, in %{out}
 
     [profile.release]
     flags = ["-O3"]                 # instead of -O2; of dev, instead of -O0 -g

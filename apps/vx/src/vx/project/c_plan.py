@@ -85,7 +85,7 @@ def plan(
     """Return the actions of a build.
 
     Args:
-        manifest: what is built.
+        manifest: the project's.
         directory: the project's, absolute.
         sources: the files of each target, relative to it.
         tools: by what.
@@ -234,7 +234,7 @@ def _compilation(
 
 
 def _surroundings(tool: Tool, tools: CTools, language: str, words: Sequence[str]) -> dict[str, str]:
-    """Return what a result depends on besides options and files: what runs, where it looks, the processor."""
+    """Return the parts of a key that are no options and files: programs, folders, the processor."""
     native = any(one.endswith("=native") for one in words)
     return {
         "tool chain": tools.link(tool, language, words).identity,

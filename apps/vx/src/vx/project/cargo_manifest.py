@@ -61,7 +61,7 @@ class Target(msgspec.Struct, frozen=True):
         name: as the manifest has it.
         kind: `lib` or `bin`.
         path: its root file, relative to the package.
-        crate_types: what is made of it.
+        crate_types: the kinds of its outputs.
         required_features: without which it is left out.
     """
 
@@ -88,7 +88,7 @@ class Dependency(msgspec.Struct, frozen=True):
         optional: whether a feature turns it on.
         default_features: whether its default features are wanted.
         features: which others are.
-        refused: what it is, for one that vx does not build; an optional one is refused only when a
+        refused: its kind, for one that vx does not build; an optional one is refused only when a
             feature turns it on.
     """
 
@@ -254,7 +254,7 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 def facts(source: ConfigText, shared: Mapping[str, Any] | None, name: str, version: str) -> Facts:
-    """Return what a package's manifest says besides what is compiled, which cargo has understood.
+    """Return the parts of a package's manifest that concern more than compiling, which cargo has understood.
 
     Args:
         source: the manifest.
@@ -515,7 +515,7 @@ def _lints(source: ConfigText, table: Mapping[str, Any], workspace: Workspace | 
 
 
 def _env(fields: Mapping[str, Any], name: str) -> dict[str, str]:
-    """Return what the compiler is told of the package, as cargo tells it."""
+    """Return the variables about the package that the compiler gets, as cargo sets them."""
     version = str(fields.get("version", "0.0.0"))
     numbers, _, pre = version.partition("+")[0].partition("-")
     major, minor, patch = (*numbers.split("."), "", "", "")[:3]

@@ -1,4 +1,4 @@
-"""What is wrong with a project, in one line that names the file, the place, and what to do.
+"""The faults of a project, each in one line that names the file, the place, and the remedy.
 
 Owns the two ways in which a project is turned down before anything runs.
 """
@@ -19,7 +19,7 @@ class ProjectInvalid(Exception):
 
     Attributes:
         path: the file.
-        reason: what is wrong with it.
+        reason: the fault.
         line: where in the file, from 1; 0 where no single place is meant, or the text is no longer there.
         column: the same, in characters.
     """
@@ -42,7 +42,7 @@ class Unsupported(ProjectInvalid):
     """A project uses what vx does not do; nothing was run.
 
     Attributes:
-        what: the name of what is not supported: `build script`, `registry dependency serde`.
+        what: the name of the unsupported thing: `build script`, `registry dependency serde`.
     """
 
     def __init__(self, path: str, what: str, advice: str = "", line: int = 0, column: int = 0) -> None:

@@ -15,7 +15,7 @@ from vx.project.errors import ProjectInvalid, Unsupported
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What was asked for on the command line.
+    """The feature options of the command line.
 
     Attributes:
         names: features, as `NAME` or `PACKAGE/NAME`.
@@ -29,7 +29,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Resolved(msgspec.Struct):
-    """What is turned on.
+    """The features that are turned on.
 
     Attributes:
         features: by package directory.
@@ -61,13 +61,13 @@ def resolve(
     selected: Sequence[str],
     wanted: Wanted,
 ) -> Resolved:
-    """Return what is turned on.
+    """Return the features that are turned on.
 
     Args:
         packages: by directory.
         links: for each package directory, the directories of its dependencies by their names.
-        selected: the directories of what is built.
-        wanted: what was asked for.
+        selected: the directories of the packages to build.
+        wanted: the feature options.
 
     Raises:
         ProjectInvalid: a feature that is asked for does not exist.

@@ -1,8 +1,8 @@
-"""Where a linker looks for what it reads, and where it looked in vain.
+"""Where a linker looks for its inputs, and where it looked in vain.
 
-Owns the order of folders and the names that stand for a library.  What was read the linker tells in its
-dependency file; a library that comes to an earlier folder, or a shared one beside a static, would be read
-in its place.  Pure.
+Owns the order of folders and the names that stand for a library.  The linker lists the files that it read
+in its dependency file; a library that comes to an earlier folder, or a shared one beside a static, would be
+read in its place.  Pure.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class Link(msgspec.Struct, frozen=True, tag=True):
     Attributes:
         identity: of all that it runs.
         folders: where libraries are looked for, absolute, in their order.
-        files: what it runs: the programs and their libraries, absolute, as they are called and as they are.
-        told_by: the option that has the linker write what it read, less the file's name; "" for none.
+        files: its programs and their libraries, absolute, as they are called and as they are.
+        told_by: the option that has the linker list its inputs, less the file's name; "" for none.
     """
 
     identity: str = ""
@@ -62,7 +62,7 @@ def vain(reads: Iterable[str], folders: Sequence[str]) -> set[str]:
     """Return where a new file would be read in the place of one that was.
 
     Args:
-        reads: what was read, absolute.
+        reads: the files that it read, absolute.
         folders: absolute, in the order in which they are searched.
     """
     order = list(dict.fromkeys(posixpath.normpath(one) for one in folders))

@@ -23,7 +23,7 @@ def fits_any(patterns: Sequence[str], path: str) -> bool:
 @functools.lru_cache(maxsize=4096)
 def _fits(pattern: tuple[str, ...], path: tuple[str, ...]) -> bool:
     if not pattern:
-        return True  # what is left of the path is inside
+        return True  # the rest of the path is inside
     if pattern[0] == "**":
         return any(_fits(pattern[1:], path[skip:]) for skip in range(len(path) + (len(pattern) == 1)))
     return bool(path) and fnmatch.fnmatchcase(path[0], pattern[0]) and _fits(pattern[1:], path[1:])

@@ -1,4 +1,4 @@
-"""What this machine's processor is, for results that are made for it (`target-cpu=native`).
+"""The processor of this machine, for results that are made for it (`target-cpu=native`).
 
 Owns which lines of /proc/cpuinfo tell one processor's instructions from another's.
 """

@@ -1,7 +1,7 @@
 """One crate as an action: the compiler's command line, its outputs, and the parts of its key.
 
-Owns what rustc is told, which follows cargo's way where there is a choice.  Which crates there are, and what
-they depend on, is `rust_plan`'s and `vx.cargo`'s.  Pure.
+Owns rustc's options, which follow cargo's way where there is a choice.  Which crates there are, and their
+dependencies, is `rust_plan`'s and `vx.cargo`'s.  Pure.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vx.project.link_search import Link
 
 # Of these a linker makes the last step.
 _LINKED: Final = frozenset(("bin", "cdylib", "dylib", "proc-macro"))
-# Of these the code of what they need is generated, and may be optimised as a whole.
+# For these the code of their dependencies is generated, and may be optimised as a whole.
 _WHOLE: Final = frozenset(("bin", "cdylib", "staticlib", "dylib", "proc-macro"))
 
 
@@ -28,7 +28,7 @@ class RustTools(msgspec.Struct, frozen=True):
 
     Attributes:
         rustc: the compiler.
-        linker: what it links with.
+        linker: the linker.
         triple: the platform that is compiled for.
         link: how it links.
         sysroot: the folder of the compiler's own files; "" where that is not known.
@@ -55,16 +55,16 @@ class Crate(msgspec.Struct, frozen=True):
         name: as Rust has it.
         edition: of the language.
         root_file: relative to the source root.
-        crate_types: what is made of it.
+        crate_types: the kinds of its outputs.
         tag: tells it from other crates of its name.
         options: for the compiler, each set under the name that `explain` gives it.
         flags: the caller's own (RUSTFLAGS), the last ones.
         sources: which files it may read.
         env: variables.
         cwd: where the compiler runs, relative to the source root; "." for the root.
-        externs: what it uses: the name that it has for it, and the file.
+        externs: the crates that it uses: its name for each, and the file.
         needs: outputs of other actions, by the actions' ids.
-        target: the platform, if the compiler has to be told.
+        target: the platform, where the compiler needs that option.
         platform: the same, always.
         harness: whether it is compiled as a program that runs its tests.
         scripts: build scripts that have a say in it.
@@ -105,7 +105,7 @@ class Crate(msgspec.Struct, frozen=True):
 
 
 def is_whole(crate_types: Sequence[str]) -> bool:
-    """Whether all code that a crate needs is in what is made of it, and nothing is linked with it later."""
+    """Whether a crate's output has all code that it needs, and nothing is linked with it later."""
     return bool(_WHOLE & set(crate_types)) and not {"lib", "rlib"} & set(crate_types)
 
 
@@ -180,7 +180,7 @@ def compile_action(crate: Crate, tools: RustTools) -> Action:
 
 
 def outputs_of(crate: Crate) -> dict[str, str]:
-    """Return what is made, each with its ending: `rlib`, `so`, ...; "" for a program."""
+    """Return the outputs, each with its ending: `rlib`, `so`, ...; "" for a program."""
     windows, wasm = "-windows" in crate.platform, crate.platform.startswith("wasm")
     program = ".exe" if windows else ".wasm" if wasm else ""
     if crate.is_program:

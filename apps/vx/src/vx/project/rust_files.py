@@ -25,7 +25,7 @@ MANIFEST: Final = "Cargo.toml"
 # A workspace of a thousand members has 50 KiB.
 MAX_MANIFEST_BYTES: Final = 1 << 20
 
-# What a cargo configuration may say without changing what is compiled, as far as vx goes.
+# Tables of a cargo configuration that do not change a compilation, as far as vx goes.
 _CONFIG_INERT: Final = frozenset(
     (
         *("alias", "cache", "cargo-new", "credential-alias", "doc", "future-incompat-report", "http"),
@@ -43,7 +43,7 @@ def open_project(
     Args:
         directory: has a Cargo.toml; absolute.
         cargo_home: where cargo keeps its configuration.
-        packages: the names of what is built; none for the usual.
+        packages: the names of the packages to build; none for the usual.
         workspace: whether all members are.
 
     Raises:
@@ -254,7 +254,7 @@ def _is_below(path: str, above: str) -> bool:
 
 
 def check_configs(directory: str, cargo_home: str, followed: Collection[str] = ()) -> None:
-    """Refuse what cargo would be told beside the manifests, and the result would depend on.
+    """Refuse settings of cargo outside the manifests on which the result would depend.
 
     Args:
         directory: of the project.
@@ -301,7 +301,7 @@ def read_toml(path: str) -> ConfigText:
     """Return what a TOML file holds.
 
     Raises:
-        ProjectInvalid: it is no TOML, or beyond the bounds of what is read.
+        ProjectInvalid: it is no TOML, or beyond the bounds.
         OSError: it cannot be read.
     """
     with open(digests.open_file(path), "rb") as file:
@@ -314,5 +314,5 @@ def read_toml(path: str) -> ConfigText:
 
 @functools.lru_cache(maxsize=512)
 def _parsed(data: bytes, path: str) -> ConfigText:
-    # Shared by all that ask: nobody changes what they are given.
+    # Shared by all callers: nobody changes the object.
     return parse(decode(data, path, MAX_MANIFEST_BYTES), path)

@@ -36,7 +36,7 @@ class RustProject(msgspec.Struct, frozen=True):
         root: a directory above all packages; absolute.
         packages: by directory, relative to `root`.
         links: for each package, the directories of its dependencies by their names.
-        selected: what is built.
+        selected: the packages to build.
         profiles: dev and release.
     """
 
@@ -54,7 +54,7 @@ def plan(
     """Return the actions of a build.
 
     Args:
-        project: what is built.
+        project: the project to build.
         tools: by what.
         profile: dev or release.
         wanted: the features asked for.
@@ -153,7 +153,7 @@ class _Planner:
     def _externs(
         self, where: str, target: Target
     ) -> tuple[list[tuple[str, str]], dict[tuple[str, str], Need]]:
-        """Return the names and files of what this crate uses, and all that is needed for them."""
+        """Return the names and files of the crates that this one uses, and all that is needed for them."""
         package = self._project.packages[where]
         externs: list[tuple[str, str]] = []
         needs: dict[tuple[str, str], Need] = {}

@@ -61,9 +61,9 @@ class Probe(msgspec.Struct, frozen=True):
 
     Attributes:
         chain: whose it is: the compiler's path and the variables that it was asked with.
-        question: what it was asked.
+        question: the words of its command.
         files: the files that it depends on.
-        states: what they looked like.
+        states: their signatures.
         answer: it: a `Link`, `Folders` or text.
     """
 
@@ -84,7 +84,7 @@ class Chain:
         self._known: dict[tuple[str, ...], tuple[tuple[object, ...], tuple[str, ...], object]] = {}
 
     def link(self, words: Sequence[str], language: str = "c") -> Link:
-        """Return how it links, with the options that choose what is run.
+        """Return how it links, with the options that choose its programs.
 
         Raises:
             ToolMissing: it does not answer.
@@ -144,7 +144,7 @@ class Chain:
         return Link(identity, tuple(folders), told_by, tuple(files)), [self.path, *seen, *candidates]
 
     def _watch(self, words: tuple[str, ...], language: str) -> tuple[list[str], str]:
-        """Compile and link an empty program; return all that ran, and how the linker tells what it read."""
+        """Compile and link an empty program; return all that ran, and how the linker lists its inputs."""
         option = "-Wl,--dependency-file="
         with tempfile.TemporaryDirectory(prefix="vx-") as folder:
             source, made, told = f"{folder}/main.{language}", f"{folder}/main", f"{folder}/main.d"

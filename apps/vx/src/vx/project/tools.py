@@ -61,8 +61,8 @@ class Tools:
             lambda: ask([named, "--print", "sysroot"], env, directory).strip(),
         )
         real = f"{sysroot}/bin/rustc"
-        # What stands on the PATH for several toolchains chooses by HOME and directory, which a job has
-        # others of: what it chose is run.  A script that is named is somebody's own, who wants it run.
+        # A program on the PATH for several toolchains chooses by HOME and directory, which a job has
+        # others of: its choice is run.  A script that is named is somebody's own, who wants it run.
         own = "RUSTC" in env and _is_script(named)
         real = real if os.path.exists(real) and not own else named
         rustc, triple = self._once(
@@ -245,7 +245,7 @@ def ask(command: list[str], env: Mapping[str, str], directory: str = "/") -> str
     Raises:
         ToolMissing: it fails, or takes too long.
     """
-    # In English, whatever the caller speaks: what it says is part of keys.
+    # In English, whatever the caller speaks: its answer is part of keys.
     done = run(command, {**env, "LC_ALL": "C"}, directory)
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()

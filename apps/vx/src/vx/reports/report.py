@@ -1,4 +1,4 @@
-"""A run's report: what was built, what was not, and why; and the sentences that `explain` makes of it.
+"""A run's report: which actions were done, which not, and why; and the sentences that `explain` makes of it.
 
 Owns the form of `.vx/runs/ID.json`.  Pure.
 """
@@ -25,12 +25,12 @@ class ActionReport(msgspec.Struct, frozen=True, omit_defaults=True):
         title: for people.
         outcome: `cached`: found; `shared`: another build ran it meanwhile; `executed`: it ran;
             `failed`, `cancelled`.
-        recipe: the key of what was asked.
+        recipe: the key of the request.
         parts: what that consists of.
-        files: digests of what was read, by path.
+        files: digests of the files that it read, by path.
         env: variables that were read.
-        why: for what was not cached: the conditions of the newest entry that did not hold.
-        result: the key of what was made; "" for nothing.
+        why: for an action that was not cached: the conditions of the newest entry that did not hold.
+        result: the key of its outputs; "" for none.
         duration_ms: how long it ran.
     """
 
@@ -61,7 +61,7 @@ class RunReport(msgspec.Struct, frozen=True, omit_defaults=True):
         started_s: since 1970.
         duration_ms: of the whole.
         vx_version: who wrote this.
-        actions: what was done.
+        actions: one report for each action.
         outputs: the files that were put for the user.
         same_as: the run in whose report the actions are, if nothing at all has changed since; "" for none.
     """
@@ -121,9 +121,9 @@ class Change(msgspec.Struct, frozen=True):
 
 
 def changes(before: ActionReport | None, now: ActionReport) -> list[Change]:
-    """Return what is otherwise, the parts of the recipe first.
+    """Return the differences, the parts of the recipe first.
 
-    What a compiler that failed has read is not known; what it was asked is.
+    The inputs of a compiler that failed are not known; its command is.
     """
     if before is None:
         return [Change("new", now.id, None, None)]
@@ -154,7 +154,7 @@ def changes(before: ActionReport | None, now: ActionReport) -> list[Change]:
 def before_of(action: ActionReport, runs: Sequence[RunReport], profile: str) -> ActionReport | None:
     """Return the same action in the newest of `runs` in which it was built, of this profile if there is one.
 
-    Who switches between dev and release asks what has changed since the last build of the same kind.
+    A user who switches between dev and release asks for the changes since the last build of the same kind.
 
     Args:
         action: the action.

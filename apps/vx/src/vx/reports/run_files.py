@@ -33,7 +33,7 @@ def runs_dir(project_dir: str) -> str:
 
 
 def write(project_dir: str, report: RunReport, umask: int = 0o022) -> str:
-    """Write a report, make it the latest, remove what is too old, and return its path.
+    """Write a report, make it the latest, remove those that are too old, and return its path.
 
     Raises:
         OSError: it cannot be written.
@@ -52,7 +52,7 @@ def is_there(project_dir: str, run_id: str) -> bool:
 
 
 def make_vx_dir(project_dir: str, umask: int = 0o022) -> None:
-    """Make a project's `.vx`, which version control is told to leave out.
+    """Make a project's `.vx`, with a file that has version control leave it out.
 
     Raises:
         OSError: it cannot be made, or is a symbolic link.

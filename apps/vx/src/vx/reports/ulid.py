@@ -1,7 +1,7 @@
 """ULIDs: ids that sort by the time at which they were made.
 
 Owns the form: 48 bits of milliseconds since 1970 and 80 random ones, in Crockford's base 32.  Pure:
-who asks brings the time and the dice.
+the caller brings the time and the dice.
 """
 
 from __future__ import annotations

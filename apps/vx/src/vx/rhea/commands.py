@@ -23,7 +23,7 @@ from vx.rhea import runner
 
 logger = logging.getLogger("vx.rhea")
 
-# What is kept of each of a command's two streams.  A compiler that says more says the same again.
+# The most that is kept of each of a command's two streams.  A compiler that says more says the same again.
 MAX_STREAM_BYTES: Final = 8 << 20
 READ_BYTES: Final = 1 << 16
 _MAX_MESSAGE_BYTES: Final = 4096
@@ -71,7 +71,7 @@ class Captured:
 
     Attributes:
         kept: the bytes, at most `MAX_STREAM_BYTES`.
-        cut_bytes: how many came besides.
+        cut_bytes: how many more came.
         ended: whether no more comes.
     """
 
@@ -161,7 +161,7 @@ class Command:
         self.changed.set()
 
     def close_pipes(self) -> None:
-        """Read no more of what it writes."""
+        """Read no more of its output."""
         self.out.close()
         self.err.close()
 
@@ -170,7 +170,7 @@ class Command:
         self.close_pipes()
         for future in (self.started, self.ended):
             if not future.cancel() and not future.cancelled():
-                future.exception()  # asked for, so that nobody is told that it was not
+                future.exception()  # retrieved, so that asyncio does not complain
 
     @property
     def is_over(self) -> bool:
@@ -226,7 +226,7 @@ class Commands:
             words: what to run.
             environment: its variables.
             directory: where it runs.
-            watched: the file in which to say what it opens elsewhere, and the directories that are its own,
+            watched: the file for the paths that it opens elsewhere, and the directories that are its own,
                 below which alone it may write; None for a command that is not watched.
 
         Raises:
@@ -348,7 +348,7 @@ def _start_runner() -> tuple[subprocess.Popen[bytes], socket.socket]:
 
 
 def _clear_away(process: subprocess.Popen[bytes]) -> None:
-    """Kill a runner that is lost and what has become ours by its death."""
+    """Kill a runner that is lost, and the processes that became ours by its death."""
     process.kill()
     process.wait()
     runner.kill_children()

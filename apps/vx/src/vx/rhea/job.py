@@ -1,4 +1,4 @@
-"""What a job comes to: its command line, its environment, its files; and what it read.
+"""A job before it runs, and after: its command line, its environment, its files; and the files that it read.
 
 Owns the rules, and decides; making directories and running is done by `scratch` and `service`.
 
@@ -9,8 +9,8 @@ Owns the rules, and decides; making directories and running is done by `scratch`
 A job sees no variable but these, and those that it declares, which win.  They are the same on every
 machine, except the two that name the scratch directory.
 
-What this does not catch: nothing keeps a command from reading an absolute path, the clock or the
-network.  A compiler says what it read, and `undeclared` has what lies outside the root; of other
+Out of its reach: nothing keeps a command from reading an absolute path, the clock or the
+network.  A compiler lists its inputs, and `undeclared` has those outside the root; of other
 commands nothing is known.
 """
 
@@ -25,7 +25,7 @@ from vx.interfaces import JOB_ENVIRONMENT, Job, JobInvalid
 
 ROOT_MARK: Final = "%{root}"
 
-# The options that keep the root's path out of what is made.
+# The options that keep the root's path out of the outputs.
 _REMAP: Final[Mapping[str, str]] = {
     "rustc": "--remap-path-prefix={root}={to}",
     "cc": "-ffile-prefix-map={root}={to}",
@@ -46,7 +46,7 @@ class Plan(NamedTuple):
         job: as it was asked for.
         folders: to make, relative to the root; those above first.
         timeout_s: after which it is killed.
-        title: what it is called.
+        title: its name for people.
     """
 
     job: Job
@@ -126,7 +126,7 @@ def _check_path(path: str, field: str) -> None:
         raise JobInvalid(reason=f"{field}: {path!r} is no plain relative path")
     if path in (".", "..") or path.startswith("../"):
         raise JobInvalid(reason=f"{field}: {path!r} is not below the root")
-    # A name that is not UTF-8 can be told from others only by its bytes, which JSON does not carry.
+    # Two names that are not UTF-8 differ in their bytes only, which JSON does not carry.
     if any("\ud800" <= char <= "\udfff" for char in path):
         raise JobInvalid(reason=f"{field}: {path!r} is not UTF-8")
 
@@ -165,13 +165,13 @@ def _title(job: Job) -> str:
 
 
 def reads(paths: Iterable[str], root: str, cwd: str, tmp: str) -> list[str]:
-    """Return what was read: relative to the root, or absolute where it is outside; sorted, each once.
+    """Return the files that it read: relative to the root, or absolute outside it; sorted, each once.
 
     Args:
         paths: as the compiler wrote them.
         root: the job's root, absolute.
         cwd: where it ran, relative to the root.
-        tmp: for files between one program and the next, which are not what was read.
+        tmp: for files between one program and the next, which are no inputs.
     """
     found = set()
     for path in paths:

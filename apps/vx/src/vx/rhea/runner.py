@@ -7,7 +7,7 @@ forking is sound and cheap, and a socket whose end is rhea's.  For each job it f
                    `- keeper -- command -- ...
 
 Each is a subreaper (prctl(2)), so what a command starts stays below its keeper, however far it has
-wandered: a session of its own, a double fork.  When the command ends, its keeper kills what is left
+wandered: a session of its own, a double fork.  When the command ends, its keeper kills the rest
 of it.  When the caller goes, the runner kills the keeper and all below.  When rhea is killed, the
 socket ends, and the runner kills everything; when the runner is killed, the kernel kills keepers and
 commands (PR_SET_PDEATHSIG), and rhea, a subreaper too, the rest.
@@ -16,7 +16,7 @@ Spoken on a SOCK_SEQPACKET pair, whose descriptor is the one argument:
 
     run ID      with three descriptors: standard output, standard error, and a file with the JSON of
                 [words, environment, directory, watched]; `watched` is null, or [trace, inside]: the
-                file in which to say what was opened elsewhere, and the directories that are the job's
+                file for the paths that it opens elsewhere, and the directories that are the job's
     kill ID     kill it and all that it has started
     {"id", "pid"}                            it runs
     {"id", "errno"}                          it could not be started
@@ -86,7 +86,7 @@ def kill_tree(pid: int) -> None:
 
 
 def kill_children() -> None:
-    """Kill all children of this process and what is below them, and reap them, until there are none."""
+    """Kill all children of this process and all below them, and reap them, until there are none."""
     while children := children_of(os.getpid()):
         for child in children:
             kill_tree(child)
@@ -117,7 +117,7 @@ class Runner:
         self._ids: dict[int, str] = {}
 
     def run(self) -> None:
-        """Do what is asked until rhea is gone; then kill everything."""
+        """Carry out requests until rhea is gone; then kill everything."""
         woken, wake = os.pipe()
         os.set_blocking(woken, False)
         os.set_blocking(wake, False)
@@ -184,7 +184,7 @@ class Runner:
             if job is None:
                 continue
             del self._pids[job]
-            if status:  # killed: it has told nothing itself, and what it kept has become ours
+            if status:  # killed: it has reported nothing itself, and its children have become ours
                 self._kill_strays()
                 self._tell({"id": job, "status": -signal.SIGKILL, "cpu_ms": 0, "rss_kib": 0})
 

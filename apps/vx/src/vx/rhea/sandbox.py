@@ -1,11 +1,11 @@
-"""What a job may touch, and what it opens: it writes below its own directories only, and each open is seen.
+"""The sandbox of a job: it writes below its own directories only, and each file that it opens is noted.
 
 Owns the kernel's side.  Landlock has the kernel refuse writes elsewhere; a seccomp filter stops the job at
 each open and exec, tells its keeper (seccomp_unotify(2)), which notes the path and lets it go on.  A mount
 namespace or Landlock alone would make a file that is not declared unreadable, and name nothing: a compiler
 that is refused a header looks for the next one.  Both need no right that a user does not have.
 
-What this does not see: whether a file is there (stat, access, readlink), what is read by a descriptor that
+Not seen: whether a file is there (stat, access, readlink), reads through a descriptor that
 was inherited, the clock, and the network.  It is no wall against a program that changes a path while it is
 looked at.
 

@@ -5,7 +5,7 @@ also those of an earlier rhea that was killed.  All of it blocks.
 
 A compiler's inputs are hard links to the store's files where both are on one file system: to make a
 file costs fifteen times as much on ext4, and a compiler has hundreds of inputs and writes to none.
-Other commands, which may write to what they are given, get copies (by reflink where there is that):
+Other commands, which may write to their inputs, get copies (by reflink where there is that):
 through a link they would write into the store, and into what another job is reading.
 """
 
@@ -145,7 +145,7 @@ class Scratch:
         path: the directory.
         root: where the job finds its inputs, and runs.
         tmp: its HOME and TMPDIR.
-        trace: where its keeper writes what it opened elsewhere; out of the job's reach.
+        trace: where its keeper notes the paths that it opened elsewhere; out of the job's reach.
     """
 
     def __init__(self, path: str, owner: Scratches) -> None:
@@ -159,7 +159,7 @@ class Scratch:
         """Put inputs into the root, each from its descriptor.
 
         Args:
-            inputs: what they are called there.
+            inputs: their names there.
             fds: the store's files; read-only, with the store's time.
             may_write: whether the job may write to them, and so gets its own.
 

@@ -50,7 +50,7 @@ Value = TypeVar("Value")
 MAX_THREADS: Final = 4
 # Inputs whose descriptors are held at the same time, for one job.
 INPUTS_AT_ONCE: Final = 64
-# A dependency file names what was read; the largest of glibc's has 100 KiB.
+# A dependency file lists the files that were read; the largest of glibc's has 100 KiB.
 MAX_DEP_FILE_BYTES: Final = 16 << 20
 # Between a command's end and its pipes': all who could hold them have been killed.
 PIPE_END_S: Final = 2.0
@@ -124,7 +124,7 @@ class RheaService(Rhea):
     # --- the daemon's -----------------------------------------------------------------------------
 
     def fields(self) -> dict[str, Any]:
-        """Return what STATUS tells besides the usual."""
+        """Return the further fields of STATUS."""
         return {
             "jobs_limit": self._limit,
             "jobs_running": len(self._performing),
@@ -185,7 +185,7 @@ class _Performance:
     """One job under way.
 
     Attributes:
-        plan: what is done.
+        plan: the job's.
         counted: whether it is among the finished or the failed.
     """
 
@@ -223,7 +223,7 @@ class _Performance:
         return self._command.pid
 
     async def outputs(self) -> list[Output] | None:
-        """Return what the command has written since the last time; None when it is over and all was told."""
+        """Return the command's output since the last time; None when it is over and all was returned."""
         command = self._running()
         while not (told := _told_by(command)) and not command.is_over:
             command.changed.clear()

@@ -1,6 +1,6 @@
 """What a user may set of rhea: how many jobs run at the same time, and whether they are watched.
 
-No I/O besides the environment, and asking how many processors this process may use.
+Its only I/O is reading the environment, and asking how many processors this process may use.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Jobs on the disk: two files for each, mode 0600, in a directory of mode 0700.
 
-    ID.json      what it is, and how it ended
+    ID.json      its state, and how it ended
     ID.result    its result, as the server sent it
 
 Owns the files.  The arguments are in neither: they may be secret, and nothing is ever called again.
@@ -23,10 +23,10 @@ MAX_RESULT_BYTES = 512 << 20
 
 
 class Kept(msgspec.Struct, omit_defaults=True):
-    """What is kept of one job besides its result.
+    """The file of one job; its result is in another.
 
     Attributes:
-        task: what is told of it.
+        task: its state, as clients see it.
         asked: whether the server was about to be asked, so that it may have run.
         handle: the server's own task.
         error: the name of the error that ended it, and `fields`, JSON.
@@ -50,7 +50,7 @@ class JobFiles:
         self._directory = directory
 
     def load(self) -> Iterator[Kept]:
-        """Yield what is kept; what cannot be understood is left alone."""
+        """Yield the kept jobs; files that cannot be understood are left alone."""
         try:
             names = sorted(os.listdir(self._directory))
         except OSError:

@@ -1,6 +1,6 @@
-"""ListedTool calls that outlive whoever made them: held by the daemon, their results kept on the disk.
+"""Tool calls that outlive their caller: held by the daemon, their results kept on the disk.
 
-Owns each job's life.  What is on the disk is `files`'s, and survives the daemon: a job that was under way
+Owns each job's life.  Its files are `files`'s, and survive the daemon: a job that was under way
 when the daemon ended is of unknown outcome, unless its server runs it as a task of its own, which is followed
 again when somebody asks for it.
 """
@@ -44,7 +44,7 @@ logger = logging.getLogger("mcp_cli.jobs")
 
 # So many at a time: each has a call under way at a server.
 MOST_RUNNING: Final = 2000
-# What has ended is kept for so long, and so many of it; the oldest go first.
+# Ended jobs are kept for so long, and so many of them; the oldest go first.
 KEEP_S: Final = 7 * 24 * 3600.0
 MOST_KEPT: Final = 5000
 RUNNING: Final = ("working", "input_required")
@@ -229,7 +229,7 @@ class Jobs:
     async def _save(self, record: Record) -> None:
         await asyncio.to_thread(self._files.save, record)
 
-    # --- whoever asks for one ----------------------------------------------------------------------
+    # --- requests of clients -----------------------------------------------------------------------
 
     async def follow(
         self, task_id: str, kept: ManagedServer | None, timeout_s: float | None
@@ -294,7 +294,7 @@ class Jobs:
         self._begin(record, call, work, None)
 
     async def cancel(self, task_id: str, kept: ManagedServer | None) -> TaskState:
-        """Cancel a task, and return what it is then.
+        """Cancel a task, and return its state afterwards.
 
         Raises:
             NoSuchTask: there is none of this id.

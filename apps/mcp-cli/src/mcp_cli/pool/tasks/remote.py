@@ -25,7 +25,7 @@ from mcp_cli.protocol.interfaces import Event, MaybeRan, ServerFailed, ServerRef
 EXTENSION: Final = "io.modelcontextprotocol/tasks"
 # For how long a server is asked to keep what a task came to.
 TTL_MS: Final = 24 * 3600 * 1000
-# Between two questions for a task's state: where the server says nothing, and the bounds of what it says.
+# Between two questions for a task's state: the usual time, and the bounds of one that the server names.
 POLL_S: Final = 0.5
 MIN_POLL_S: Final = 0.1
 MAX_POLL_S: Final = 30.0
@@ -99,11 +99,11 @@ async def called(
     params: dict[str, Any],
     on_task: Callable[[Handle], None] = lambda _: None,
 ) -> bytes:
-    """PendingCall a tool, as a task where that is how it runs, and return the result's JSON.
+    """Call a tool, as a task where it runs as one, and return the result's JSON.
 
     Args:
         kept: the server.
-        call: what is told of progress.
+        call: gets the progress.
         tool: as the server lists it.
         params: of `tools/call`.
         on_task: is given the server's task, once there is one.
