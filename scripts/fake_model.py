@@ -5,7 +5,8 @@
 
 Speaks Anthropic's Messages, OpenAI's Responses and chat completions, and Gemini's.  Each request of a model
 takes the next step; the last one repeats.  Steps: `ok`, `tool=COMMAND`, `limit=SECONDS` (a subscription's
-limit), `overloaded`, `context`, `hang`, `torn` (an answer that breaks off).  LOG gets a JSON line for each
+limit), `overloaded`, `context`, `hang`, `torn` (an answer that breaks off).  A first step `quota=SECONDS` is
+about Codex's account: for so long it tells that its limit is used up.  LOG gets a JSON line for each
 request: when, which step, when its limit ends, and how many tools it offers; those that offer none are the
 agents' own small ones, for titles and the like, and take no step; but opencode's summary takes a `context`.
 """
@@ -27,6 +28,20 @@ ANSWER: Final = "Done. (fake answer)"
 _lock = threading.Lock()
 _steps: list[str] = []
 _log_path = ""
+_quota_ends_s = 0.0
+
+
+def usage() -> dict[str, Any]:
+    """Return what ChatGPT's service tells Codex of a limit of five hours, and log that it was asked."""
+    with _lock, open(_log_path, "a", encoding="utf-8") as log:
+        log.write(json.dumps({"at_s": time.time(), "dialect": "usage", "step": "usage", "tools": 0}) + "\n")
+    left_s = int(_quota_ends_s - time.time())
+    window = {
+        "used_percent": 100 if left_s > 0 else 3, "limit_window_seconds": 18000,
+        "reset_after_seconds": max(0, left_s), "reset_at": int(_quota_ends_s),
+    }  # fmt: skip
+    limits = {"allowed": left_s <= 0, "limit_reached": left_s > 0, "primary_window": window}
+    return {"plan_type": "plus", "rate_limit": limits}
 
 
 def next_step(dialect: str, request: dict[str, Any]) -> str:
@@ -57,6 +72,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """No list of models, no profile: agents go on without."""
+        if self.path.endswith("/wham/usage"):
+            self._send(200, usage())
+            return
         self._send(404, {"error": {"type": "not_found_error", "message": "no such thing"}})
 
     def do_POST(self) -> None:
@@ -299,6 +317,15 @@ class Gemini:
         yield {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "fake"}
 
 
+class Server(ThreadingHTTPServer):
+    """Says nothing of agents that are gone before their answer."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Tell what is not about a connection."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 Dialect = Messages | Responses | Chat | Gemini
 
 
@@ -313,4 +340,6 @@ def _id(kind: str) -> str:
 if __name__ == "__main__":
     _log_path = sys.argv[2]
     _steps = sys.argv[3:]
-    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+    if _steps[0].startswith("quota="):
+        _quota_ends_s = time.time() + int(_steps.pop(0).partition("=")[2])
+    Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()

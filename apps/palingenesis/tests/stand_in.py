@@ -6,7 +6,7 @@
 
 Each start takes the next step from ~/steps and adds a line to ~/requests.  Steps: `ok`, `limit EPOCH`,
 `context`, `overloaded`, `nothing` (exit 1 without a line), `silent` (waits without a line), `working`
-(one line of the model, then waits), `credit`.
+(one line of the model, then waits), `slow SECONDS` (answers so much later), `credit`.
 """
 
 import fcntl
@@ -73,6 +73,8 @@ def main():
     if kind == "silent":
         time.sleep(600)
     write("user", message={"role": "user", "content": option("-p")})
+    if kind == "slow":
+        time.sleep(float(argument))
     if kind == "limit":
         quota = {"status": "rejected", "resetsAt": float(argument), "rateLimitType": "five_hour"}
         return error("You've hit your 5-hour limit", error="rate_limit", quotaLimits=quota)

@@ -18,7 +18,7 @@ import pytest
 from daemonry.testing import wait_until
 from palingenesis.agents.known import profiles
 from palingenesis.clock_hours import Hours, hours_of
-from palingenesis.evidence import processes, quota
+from palingenesis.evidence import processes
 from palingenesis.evidence.survey import Survey
 from palingenesis.resume import freezer, guard, project
 from palingenesis.resume.context import Limits
@@ -97,17 +97,6 @@ def test_the_same_error_again_and_again_is_given_up():
     assert (
         guard.same_again(entry, failed, "API Error: 500", Bounds(same_error_times=0)).state is State.SCHEDULED
     )
-
-
-def test_quota_is_asked_by_a_command_that_is_bounded(tmp_path, monkeypatch):
-    environment, cwd = dict(os.environ), str(tmp_path)
-    assert quota.has_ended((), environment, cwd) is None
-    assert quota.has_ended(("true",), environment, cwd) is True
-    assert quota.has_ended(("sh", "-c", "exit 75"), environment, cwd) is False
-    assert quota.has_ended(("false",), environment, cwd) is None
-    assert quota.has_ended(("no-such-program",), environment, cwd) is None
-    monkeypatch.setattr(quota, "TIMEOUT_S", 0.1)
-    assert quota.has_ended(("sleep", "60"), environment, cwd) is None
 
 
 class Runaway:

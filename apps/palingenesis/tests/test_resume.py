@@ -18,7 +18,8 @@ import pytest
 
 from daemonry.testing import wait_until
 from palingenesis.agents.known import profiles
-from palingenesis.evidence import processes
+from palingenesis.evidence import processes, quota
+from palingenesis.evidence.quota_answer import Quota
 from palingenesis.evidence.survey import Survey
 from palingenesis.resume import audit as audit_module
 from palingenesis.resume import engine as engine_module
@@ -28,6 +29,7 @@ from palingenesis.resume.engine import Engine
 from palingenesis.resume.entry import Entry, Run, asked, failed
 from palingenesis.resume.ledger import Ledger, path_in, read
 from palingenesis.resume.prompt import fresh_prompt, resume_prompt
+from palingenesis.resume.scouts import Scouts
 from palingenesis.resume.states import TRANSITIONS, Happened, State
 from palingenesis.verdict.reasons import Reason
 
@@ -663,6 +665,48 @@ def test_many_sessions_of_one_account_meet_the_limit_again_once(world, monkeypat
     for _ in range(3):
         world.engine.tick()
     assert len(world.requests()) == 21
+
+
+def test_a_try_of_a_terminal_is_the_scout_of_the_daemon_s_sessions_too(world, monkeypatch):
+    monkeypatch.setattr(turns, "STAGGER_S", 0.0)
+    monkeypatch.setattr(turns, "ASK_AGAIN_S", 0.1)
+    world.steps("overloaded", "ok")
+    world.start()
+    world.agent()
+    account = world.until_state(State.SCHEDULED).account
+    elsewhere = Scouts(str(world.state))
+    assert elsewhere.claim(account, "claude:other", time.time()) is None
+    world.due()
+    entry = world.until(lambda entry: "claude:other of the same account goes first" in entry.note)
+    assert entry.state is State.SCHEDULED
+    for _ in range(5):
+        world.due()
+        world.engine.tick()
+    assert len(world.requests()) == 1
+    elsewhere.let_others(account, "claude:other")
+    world.until_state(State.DONE)
+    assert len(world.requests()) == 2
+    assert [one["what"] for one in world.audited()].count("postponed") == 1
+
+
+def test_one_asks_for_the_quota_of_all(world, monkeypatch):
+    """Five sessions are due, and the agent says that its limit goes on for ten minutes: it is asked once."""
+    monkeypatch.setattr(turns, "STAGGER_S", 0.0)
+    sessions = [str(uuid.uuid4()) for _ in range(5)]
+    world.steps(*[f"limit {time.time() + 600}"] * 5)
+    world.start()
+    for session in sessions:
+        world.agent(session)
+    world.until_state(State.SCHEDULED, f"claude:{sessions[-1]}")
+    asked, resets_at_s = [], time.time() + 700
+    monkeypatch.setattr(quota, "ask", lambda *_: asked.append(1) or Quota(False, resets_at_s))
+    for session in sessions:
+        world.due(f"claude:{session}")
+    for _ in range(8):
+        world.engine.tick()
+    assert len(asked) == 1
+    assert all(one.at_s >= resets_at_s for one in world.engine.ledger.entries.values())
+    assert len(world.requests()) == 5
 
 
 def test_it_is_held_to_its_lock_file(world):

@@ -60,6 +60,8 @@ def profiles(own: Mapping[str, Mapping[str, Any]], config_path: str) -> dict[str
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(under)
+    if "quota" in over:  # another command, which may answer in another way
+        merged.pop("quota_reader", None)
     for key, value in over.items():
         known = merged.get(key)
         merged[key] = {**known, **value} if isinstance(known, dict) and isinstance(value, dict) else value

@@ -16,6 +16,7 @@ import msgspec
 from palingenesis.verdict.reasons import Reason
 
 READERS: Final = ("claude", "codex", "gemini", "opencode", "markdown", "text")
+QUOTA_READERS: Final = ("exit code", "codex")
 PLACEHOLDERS: Final = frozenset({"id", "cwd", "prompt", "new_id"})
 # A word of its own, in whose place the arguments for the session's permission mode come.
 PERMISSIONS: Final = "{permissions}"
@@ -86,7 +87,8 @@ class Profile(msgspec.Struct, frozen=True):
         user_exits: how a user's message begins that ends the session, or interrupts it.
         waits: words by which the agent says that it goes on by itself at the reset.
         waits_no_more: words by which it says that it does not any more.
-        quota: the argument list that asks whether a limit has ended: 0 yes, 75 not yet, any other unknown.
+        quota: the argument list that asks whether a limit has ended.
+        quota_reader: how it answers: "exit code" (0 yes, 75 not yet, any other unknown), or "codex".
         tells_errors: whether it writes down why a turn failed.
         resume: the argument list that goes on with a session; empty if there is no such command.
         fresh: the argument list that begins a new session; empty if there is no such command.
@@ -106,6 +108,7 @@ class Profile(msgspec.Struct, frozen=True):
     waits: tuple[str, ...] = ()
     waits_no_more: tuple[str, ...] = ()
     quota: tuple[str, ...] = ()
+    quota_reader: str = QUOTA_READERS[0]
     tells_errors: bool = True
     resume: tuple[str, ...] = ()
     fresh: tuple[str, ...] = ()
@@ -116,6 +119,12 @@ class Profile(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if self.reader not in READERS:
             raise ValueError(f"reader must be one of {', '.join(READERS)}, not {self.reader!r}")
+        if self.quota_reader not in QUOTA_READERS:
+            raise ValueError(
+                f"quota_reader must be one of {', '.join(QUOTA_READERS)}, not {self.quota_reader!r}"
+            )
+        if any("\0" in word for word in self.quota):
+            raise ValueError("quota has a NUL byte in it")
         if not self.sessions:
             raise ValueError("sessions names no place: give at least one pattern")
         for pattern in (*self.sessions, *filter(None, [self.registry])):

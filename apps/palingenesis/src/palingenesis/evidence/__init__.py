@@ -6,6 +6,8 @@ claude, codex, gemini, markdown
                one agent's lines as facts                       (pure)
 opencode       its database as facts
 quota          whether a limit has ended, asked before a resume
+quota_answer, codex_quota
+               the answer; the same in Codex's own protocol     (pure)
 processes      who lives in which directory
 terminals      the terminals that `palingenesis run` holds
 survey         all sessions of all agents, each with its verdict

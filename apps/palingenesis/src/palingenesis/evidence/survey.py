@@ -98,6 +98,11 @@ class Survey:
         """Return the directories that all sessions are below."""
         return sorted({places.base(one) for patterns in self.patterns.values() for one in patterns})
 
+    def account(self, agent: str) -> str:
+        """Return what names the sessions that share a limit: the agent, and where its sessions are."""
+        patterns = self.patterns[agent]
+        return f"{agent}:{places.base(patterns[0]) if patterns else ''}"
+
     def find(self, agent: str) -> Iterator[Found]:
         """Yield the files of one agent's sessions."""
         for pattern in self.patterns[agent]:

@@ -7,6 +7,7 @@ guard      what a session may cost before somebody has to look at it            
 project    the bounds of a project's own file
 freezer    a process that is stopped until its session is released
 turns      which of those that are due may begin                                        (pure)
+scouts     the tries of all processes of this user, by account
 prompt     the words with which a session is resumed                                    (pure)
 notes      what an earlier session left for the one that takes over
 ledger     the entries on the disk

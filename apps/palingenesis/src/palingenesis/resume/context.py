@@ -14,13 +14,13 @@ from typing import Any
 import msgspec
 
 from palingenesis.agents.profile import Profile
-from palingenesis.evidence import places
 from palingenesis.evidence.survey import Session, Survey
 from palingenesis.resume import guard, schedule
 from palingenesis.resume.audit import Audit
 from palingenesis.resume.entry import Entry
 from palingenesis.resume.launch import Runs
 from palingenesis.resume.ledger import Ledger
+from palingenesis.resume.scouts import Scouts
 from palingenesis.resume.states import State
 
 logger = logging.getLogger("palingenesis.resume")
@@ -123,6 +123,7 @@ class Context:
     Attributes:
         survey, limits: replaced when the configuration changes.
         runs: the agents' processes.
+        scouts: whose turn it is on an account, among all processes of this user.
     """
 
     def __init__(
@@ -134,6 +135,7 @@ class Context:
         self.state_dir = state_dir
         self.environment = environment
         self.runs = Runs(os.path.join(state_dir, "runs"), environment)
+        self.scouts = Scouts(state_dir)
 
     def look(self, entry: Entry) -> Session | None:
         """Look at an entry's session; None where its record is gone."""
@@ -146,8 +148,22 @@ class Context:
 
     def account(self, agent: str) -> str:
         """Return the name of those that share an agent's limit."""
-        patterns = self.survey.patterns[agent]
-        return f"{agent}:{places.base(patterns[0]) if patterns else ''}"
+        return self.survey.account(agent)
+
+    def postpone_others(self, scout: Entry) -> None:
+        """Postpone the tries of a whole account, whose scout has met the limit again.
+
+        Raises:
+            OSError: that could not be written down.
+        """
+        ledger = self.record.ledger
+        others = [
+            msgspec.structs.replace(one, at_s=scout.at_s + schedule.jitter_s(one.key, 0))
+            for one in ledger.entries.values()
+            if one.account == scout.account and one.state is State.SCHEDULED and one.at_s < scout.at_s
+        ]
+        if others:
+            ledger.keep(*others)
 
 
 def _utf8(name: str) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from palingenesis.evidence import processes
 from palingenesis.evidence.survey import Session
 from palingenesis.resume import entry as rules
-from palingenesis.resume import guard, schedule
+from palingenesis.resume import guard
 from palingenesis.resume.context import Context
 from palingenesis.resume.entry import Entry, Run
 from palingenesis.resume.states import Happened, State
@@ -52,6 +52,8 @@ class RunWatch:
             elif runs.has_begun(run):
                 pid, start = (run.pid, run.start) if run.start else runs.process_of(run)
                 keep("found again", rules.with_run(entry, pid=pid, start=start))
+                is_scout = not run.progressed
+                self._context.scouts.belongs_to(entry.account, entry.key, pid, is_scout=is_scout)
             else:
                 again = msgspec.structs.replace(entry, state=State.SCHEDULED, at_s=now_s, run=None)
                 keep("had not begun", again)
@@ -81,6 +83,7 @@ class RunWatch:
         if progressed and not run.progressed:
             entry = msgspec.structs.replace(rules.with_run(entry, progressed=True), attempt=0)
             context.record.keep("progress", entry, session)
+            context.scouts.let_others(entry.account, entry.key)
         if not lives:
             self._ended(entry, session, now_s)
             return
@@ -88,12 +91,14 @@ class RunWatch:
         moved_s = max(run.began_s, self._awake_since_s, said_s)
         if now_s - moved_s > context.limits.silence_s:
             context.runs.end(run)
+            context.scouts.let_others(entry.account, entry.key)
             note = f"its run wrote nothing for {int(context.limits.silence_s)} s, and was ended"
             self._failed(entry, session, now_s, note)
 
     def _ended(self, entry: Entry, session: Session | None, now_s: float) -> None:
         context, run = self._context, entry.run
         assert run is not None
+        context.scouts.let_others(entry.account, entry.key)
         code = context.runs.exit_code(run)
         note = f"its run ended with {'an unknown code' if code is None else code}"
         if run.new_id:
@@ -151,15 +156,5 @@ class RunWatch:
         context.record.keep("failed", after, session, exit=code, said=said)
         context.runs.forget(run)
         if after.reason is Reason.RATE_LIMIT and after.state is State.SCHEDULED:
-            self._postpone_others(after)
-
-    def _postpone_others(self, scout: Entry) -> None:
-        """Postpone the tries of a whole account: its scout has met the limit again."""
-        ledger = self._context.record.ledger
-        others = [
-            msgspec.structs.replace(one, at_s=scout.at_s + schedule.jitter_s(one.key, 0))
-            for one in ledger.entries.values()
-            if one.account == scout.account and one.state is State.SCHEDULED and one.at_s < scout.at_s
-        ]
-        if others:
-            ledger.keep(*others)
+            context.postpone_others(after)
+            context.scouts.let_others(entry.account, entry.key, after.resets_at_s or after.at_s)

@@ -19,7 +19,7 @@ from palingenesis.agents.profile import command
 from palingenesis.evidence import processes, quota
 from palingenesis.evidence.survey import Session
 from palingenesis.resume import entry as rules
-from palingenesis.resume import guard, project
+from palingenesis.resume import guard, project, schedule
 from palingenesis.resume.backup import keep_backup
 from palingenesis.resume.context import Context
 from palingenesis.resume.entry import Entry, Run
@@ -74,6 +74,12 @@ class Tries:
         if isinstance(run, str):
             keep("failed", self._failed(entry, now_s, run), session)
             return None
+        if (waiting := self._waits_for_account(entry)) is not None:
+            if waiting.note == entry.note:  # it asks every two seconds: the audit has that once
+                context.record.ledger.keep(waiting)
+            else:
+                keep("postponed", waiting, session)
+            return None
         begun_at_s = (*entry.begun_at_s, now_s)[-MAX_BEGUN:]
         begun = msgspec.structs.replace(
             entry, run=run, state=State.RESUMING, since_s=now_s, begun_at_s=begun_at_s, wanted_at_s=0.0
@@ -89,11 +95,28 @@ class Tries:
             note = bounds if isinstance(bounds, str) else f"{project.NAME} says that it is not resumed"
             return msgspec.structs.replace(entry, state=State.STOPPED, at_s=0.0, note=note)
         wait = guard.not_before(entry, bounds, datetime.now().astimezone())
-        if wait is None and entry.reason is Reason.RATE_LIMIT:
-            ended = quota.has_ended(context.profile(entry.agent).quota, context.environment, entry.cwd)
-            if ended is False:
-                wait = time.time() + POSTPONE_S, "its limit has not ended, says its agent"
         return None if wait is None else msgspec.structs.replace(entry, at_s=wait[0], note=wait[1])
+
+    def _waits_for_account(self, entry: Entry) -> Entry | None:
+        """Return the entry of a try that waits for its account; None where it is the account's scout.
+
+        The scout asks the agent whether the limit has ended, where that can be asked.
+        """
+        context = self._context
+        wait = context.scouts.claim(entry.account, entry.key, entry.since_s)
+        if wait is not None:
+            spread_s = schedule.MARGIN_S + schedule.jitter_s(entry.key, 0) if wait.is_limit else 0.0
+            return msgspec.structs.replace(entry, at_s=wait.at_s + spread_s, note=wait.why)
+        if entry.reason is not Reason.RATE_LIMIT:
+            return None
+        asked = quota.ask(context.profile(entry.agent), context.environment, entry.cwd)
+        if asked.ended is not False:
+            return None
+        at_s = asked.resets_at_s or time.time() + POSTPONE_S
+        context.scouts.let_others(entry.account, entry.key, at_s)
+        later = msgspec.structs.replace(entry, at_s=at_s, note="its limit has not ended, says its agent")
+        context.postpone_others(later)
+        return later
 
     def _begin(self, entry: Entry, session: Session) -> None:
         context = self._context
@@ -104,9 +127,11 @@ class Tries:
         except OSError as error:
             context.runs.has_begun(entry.run)
             note = f"its run could not be started: {error.strerror}"
+            context.scouts.let_others(entry.account, entry.key)
             context.record.keep("failed", self._failed(entry, time.time(), note))
             return
         context.record.keep("begun", rules.with_run(entry, pid=pid, start=start))
+        context.scouts.belongs_to(entry.account, entry.key, pid)
 
     def _run_of(self, entry: Entry, session: Session, now_s: float) -> Run | str:
         """Return the run that a session needs, or why there can be none."""

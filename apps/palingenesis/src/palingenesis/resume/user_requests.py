@@ -47,6 +47,7 @@ class UserRequests:
             after = msgspec.structs.replace(after, frozen=None)
         if happened is Happened.ABORT and entry.run is not None:
             context.runs.end(entry.run)
+            context.scouts.let_others(entry.account, entry.key)
             context.runs.forget(entry.run)
         if happened in _BEGINS_A_RUN and not context.limits.enabled:
             return "resume.enabled is false in the configuration"

@@ -11,6 +11,7 @@ store       the files of terminals: names, locks, records
 monitor     the parent of the program in its terminal: its job control
 pty         one program on a pseudo-terminal
 course      what a terminal does when its program stops
+permit      whether the next try may begin, as to its account
 look        the session in a terminal, found and judged
 holder      the process that holds a terminal
 raw         the user's own terminal while it is passed through

@@ -25,12 +25,14 @@ from palingenesis.definition import daemon
 from palingenesis.evidence import processes, quota, terminals
 from palingenesis.evidence.terminals import Terminal
 from palingenesis.resume.schedule import Delays
+from palingenesis.resume.scouts import Scouts
 from palingenesis.settings import Settings
 from palingenesis.terminal import frames, screen
 from palingenesis.terminal.client import Client, end_as
 from palingenesis.terminal.course import Agent, Course
 from palingenesis.terminal.look import Look
 from palingenesis.terminal.next_step import Allowance
+from palingenesis.terminal.permit import Permit
 from palingenesis.terminal.raw import RawTerminal, size_of
 from palingenesis.terminal.store import NameInUse, Store, is_name
 from palingenesis.terminal.words import agent_of, is_headless
@@ -71,7 +73,7 @@ def run(words: Sequence[str], name: str | None, budget_s: float | None, detach_k
     terminal = Terminal(taken, agent, tuple(words), os.getcwd(), 0, "", allowance.began_s)
 
     def course() -> Course:
-        known = _agent(agent, profiles[agent], words, settings) if agent else None
+        known = _agent(agent, profiles[agent], words, settings, store.state_dir) if agent else None
         return Course(words, terminal.cwd, known, allowance, store.state_dir)
 
     if os.isatty(0) and os.isatty(1):
@@ -87,11 +89,11 @@ def _allowance(settings: Settings, budget_s: float | None) -> Allowance:
     return Allowance(time.time(), budget_s, given.max_retries, delays)
 
 
-def _agent(name: str, profile: Profile, words: Sequence[str], settings: Settings) -> Agent:
+def _agent(name: str, profile: Profile, words: Sequence[str], settings: Settings, state_dir: str) -> Agent:
     look = Look(name, profile, os.environ, words, os.getcwd())
-    cwd, environment = os.getcwd(), dict(os.environ)
-    ask = partial(quota.has_ended, profile.quota, environment, cwd)
-    return Agent(name, profile, look, settings.resume.backup_count, ask)
+    ask = partial(quota.ask, profile, dict(os.environ), os.getcwd())
+    permit = Permit(Scouts(state_dir), look.account, name, ask)
+    return Agent(name, profile, look, settings.resume.backup_count, permit)
 
 
 def _misused(why: str) -> int:

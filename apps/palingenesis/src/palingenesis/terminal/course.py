@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -24,9 +24,11 @@ from palingenesis.resume.audit import Audit
 from palingenesis.resume.backup import keep_backup
 from palingenesis.resume.notes import prompt_from_notes
 from palingenesis.resume.prompt import interrupted_prompt
+from palingenesis.resume.turns import Wait
 from palingenesis.terminal.events import Printed
 from palingenesis.terminal.look import Look, Owns, Seen
 from palingenesis.terminal.next_step import Allowance, GivenUp, Later, Over, after_end, while_alive
+from palingenesis.terminal.permit import Permit
 from palingenesis.terminal.words import next_words
 from palingenesis.verdict.reasons import Reason
 
@@ -63,6 +65,16 @@ class Order(NamedTuple):
     code: int | None = None
 
 
+class _Question(NamedTuple):
+    """A look that is asked for: why, since when its run goes on, whose processes it has, and of which try."""
+
+    why: str
+    since_s: float
+    owns: Owns
+    decided_s: float
+    limited: bool
+
+
 class Agent(NamedTuple):
     """The agent in a terminal.
 
@@ -71,14 +83,14 @@ class Agent(NamedTuple):
         profile: its table.
         look: what looks at its session.
         backups: how many backups of full sessions are kept.
-        ask: asks whether a limit has ended, before a try; None where nobody can be asked.
+        permit: says whether a try may begin; None where nothing holds one up.
     """
 
     name: str
     profile: Profile
     look: Look
     backups: int = 10
-    ask: Callable[[], bool | None] | None = None
+    permit: Permit | None = None
 
 
 class Course:
@@ -105,8 +117,8 @@ class Course:
         self._audit = Audit(os.path.join(state_dir, "audit.jsonl"))
         self.notices, self._notify = os.pipe()
         os.set_blocking(self.notices, False)
-        self._asked: queue.SimpleQueue[tuple[str, float, Owns] | None] = queue.SimpleQueue()
-        self._seen: queue.SimpleQueue[tuple[str, Seen, bool]] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[_Question | None] = queue.SimpleQueue()
+        self._seen: queue.SimpleQueue[tuple[str, Seen, Wait | None]] = queue.SimpleQueue()
         self._orders: list[Order] = []
         self._looking = False
         self._look_at_s = 0.0
@@ -116,7 +128,9 @@ class Course:
         self._attempt, self._is_retry = 0, False
         self._status: int | None = None
         self._later: Later | None = None
+        self._decided_s = 0.0  # when the try that it waits for was decided on
         self._ending: tuple[float, bool] | None = None  # since when the program is asked to end
+        self._postponed = ""  # why it waits longer than it first said
         self.is_waiting = False
         if agent is not None:
             threading.Thread(target=self._look_when_asked, name="look", daemon=True).start()
@@ -154,6 +168,7 @@ class Course:
             self._orders.append(Order(say="left: it is not resumed here", is_over=True))
         elif any(one in data for one in _ENTER) and self._later is not None:
             self._later = msgspec.structs.replace(self._later, at_s=time.time())
+            self._decided_s = time.time()
 
     # --- what the holder is to do ---------------------------------------------------------------
 
@@ -168,6 +183,13 @@ class Course:
         if self._later is not None and time.time() >= self._later.at_s and not self._looking:
             self._ask("due")
         return Order()
+
+    def look_for_progress(self) -> None:
+        """Let others of the account begin once the model has answered; called while a headless run lives."""
+        permit = self._agent.permit if self._agent is not None else None
+        is_due = not self._looking and time.monotonic() >= self._look_at_s
+        if permit is not None and permit.is_scout and is_due:
+            self._ask("progress")
 
     def _while_it_lives(self) -> Order:
         if self._ending is not None:
@@ -186,15 +208,23 @@ class Course:
             os.read(self.notices, 4096)
         while not self._seen.empty():
             self._looking = False
-            why, seen, may_try = self._seen.get()
+            why, seen, wait = self._seen.get()
             self._look_at_s = time.monotonic() + LOOK_EVERY_S
             if seen.session is not None:
                 self._orders.append(Order(session=seen.session.id))
                 if (seen.session.transcript.progress_at_s or 0.0) > self._began_s:
                     self._attempt, self._is_retry = 0, False
-            {"alive": self._seen_alive, "ended": self._seen_ended, "due": self._seen_due}[why](seen, may_try)
+                    self._let_others(None)
+            if why != "progress":
+                told = {"alive": self._seen_alive, "ended": self._seen_ended, "due": self._seen_due}
+                told[why](seen, wait)
 
-    def _seen_alive(self, seen: Seen, _: bool) -> None:
+    def _let_others(self, limit_until_s: float | None) -> None:
+        """Let other sessions of the account begin; after a limit that this one has met."""
+        if self._agent is not None and self._agent.permit is not None:
+            self._agent.permit.over(limit_until_s)
+
+    def _seen_alive(self, seen: Seen, _: Wait | None) -> None:
         if seen.session is None or self._status is not None or self._ending is not None:
             return
         step = while_alive(
@@ -206,14 +236,14 @@ class Course:
             time.time(),
         )
         if isinstance(step, Later) and time.time() >= step.at_s and self._next_words(seen, step.reason):
-            self._later = step
+            self._later, self._decided_s = step, time.time()
             self._ending = time.monotonic(), False
             self._write("ends its program, to go on", seen)
             self._orders.append(Order(end_program=signal.SIGTERM))
         elif isinstance(step, Later):
             self._orders.append(Order(wait_until_s=step.at_s, why=step.reason.value))
 
-    def _seen_ended(self, seen: Seen, _: bool) -> None:
+    def _seen_ended(self, seen: Seen, _: Wait | None) -> None:
         if self._ending is not None and self._later is not None:
             self._ending = None
             self._ask("due")
@@ -224,13 +254,18 @@ class Course:
         assert status is not None
         verdict = session.verdict if session is not None else None
         key = session.key if session is not None else ""
-        self._follow(after_end(key, status, verdict, self._attempt, self._allowance, time.time()), seen)
+        step = after_end(key, status, verdict, self._attempt, self._allowance, time.time())
+        limit_until_s = None
+        if isinstance(step, Later) and step.reason is Reason.RATE_LIMIT:
+            limit_until_s = (verdict.resets_at_s if verdict is not None else None) or step.at_s
+        self._let_others(limit_until_s)
+        self._follow(step, seen)
 
     def _follow(self, step: Over | Later | GivenUp, seen: Seen) -> None:
         if isinstance(step, Later) and not self._next_words(seen, step.reason):
             step = Over()
         if isinstance(step, Later):
-            self._later, self.is_waiting = step, True
+            self._later, self.is_waiting, self._decided_s = step, True, time.time()
             self._write("waits", seen, due_at_s=round(step.at_s, 3), reason=step.reason.value)
             say = f"{step.reason.value}: it goes on at {_clock(step.at_s)} (Enter: now; Ctrl-C: leave)"
             self._orders.append(Order(say=say, wait_until_s=step.at_s, why=step.reason.value))
@@ -240,29 +275,30 @@ class Course:
         else:
             self._orders.append(Order(is_over=True))
 
-    def _seen_due(self, seen: Seen, may_try: bool) -> None:
+    def _seen_due(self, seen: Seen, wait: Wait | None) -> None:
         later = self._later
         if later is None or self._status is None:
             return
         if seen.lives_elsewhere:
-            self._postpone(f"process {seen.lives_elsewhere} lives in it")
-        elif not may_try:
-            self._postpone("its limit has not ended yet, says the agent")
+            self._postpone(f"process {seen.lives_elsewhere} lives in it", time.time() + POSTPONE_S)
+        elif wait is not None:
+            self._postpone(wait.why, wait.at_s)
         elif seen.session is None:
             self._orders.append(Order(say="its record is gone", is_over=True))
         elif seen.session.verdict.reason in (Reason.COMPLETED, Reason.USER_EXIT):
             self._orders.append(Order(say="somebody went on with it elsewhere", is_over=True))
         else:
             words = self._next_words(seen, later.reason, for_use=True)
-            self._later, self.is_waiting, self._is_retry = None, False, True
+            self._later, self.is_waiting, self._is_retry, self._postponed = None, False, True, ""
             self._write("begins", seen, argv=words)
             self._orders.append(Order(words=words))
 
-    def _postpone(self, why: str) -> None:
-        at_s = time.time() + POSTPONE_S
+    def _postpone(self, why: str, at_s: float) -> None:
         self._later = Later(at_s, self._later.reason if self._later else Reason.UNKNOWN)
         self.is_waiting = True
-        self._orders.append(Order(say=f"{why}: it waits until {_clock(at_s)}", wait_until_s=at_s, why=why))
+        told = "" if why == self._postponed else f"{why}: it waits until {_clock(at_s)}"
+        self._postponed = why
+        self._orders.append(Order(say=told, wait_until_s=at_s, why=why))
 
     def _next_words(self, seen: Seen, reason: Reason, *, for_use: bool = False) -> list[str]:
         """Return the words of the next run; none where the agent has no command for it."""
@@ -286,27 +322,28 @@ class Course:
 
     def _ask(self, why: str) -> None:
         self._looking = True
-        self._asked.put((why, self._began_s, self._owns))
+        limited = self._later is not None and self._later.reason is Reason.RATE_LIMIT
+        self._asked.put(_Question(why, self._began_s, self._owns, self._decided_s, limited))
 
     def _look_when_asked(self) -> None:
         agent = self._agent
         assert agent is not None
         while (asked := self._asked.get()) is not None:
-            why, since_s, owns = asked
-            may_try = True
+            wait = None
             try:
-                if why == "due" and agent.ask is not None:
-                    may_try = agent.ask() is not False
-                seen = agent.look.look(since_s, owns)
+                seen = agent.look.look(asked.since_s, asked.owns)
+                if asked.why == "due" and agent.permit is not None and _may_go_on(seen):
+                    wait = agent.permit.wait(agent.look.session_id, asked.decided_s, limited=asked.limited)
             except Exception as error:  # noqa: BLE001  # a look that fails ends no program
                 self._audit.write("look failed", time.time(), error=f"{type(error).__name__}: {error}")
                 seen = Seen(None, 0)
-            self._seen.put((why, seen, may_try))
+            self._seen.put((asked.why, seen, wait))
             with contextlib.suppress(OSError):
                 os.write(self._notify, b".")
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread; others of the account need not wait."""
+        self._let_others(None)
         self._asked.put(None)
 
     def _write(self, what: str, seen: Seen | None = None, **fields: Any) -> None:
@@ -316,6 +353,13 @@ class Course:
             verdict = {"verdict": msgspec.to_builtins(seen.session.verdict)}
         shown = os.fsencode(key).decode("utf-8", "replace")
         self._audit.write(f"terminal: {what}", time.time(), session=shown, **verdict, **fields)
+
+
+def _may_go_on(seen: Seen) -> bool:
+    """Whether nothing but the account holds up a try."""
+    if seen.session is None or seen.lives_elsewhere:
+        return False
+    return seen.session.verdict.reason not in (Reason.COMPLETED, Reason.USER_EXIT)
 
 
 def _gives_id(profile: Profile) -> bool:

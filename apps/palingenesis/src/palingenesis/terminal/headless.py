@@ -105,7 +105,9 @@ class Headless:
         os.set_blocking(fd, False)
         deadline_s: float | None = None
         while (deadline_s is None or time.monotonic() < deadline_s) and not child.stdout.closed:
-            self._wait({fd: self._take_output}, 0.05 if deadline_s else TICK_S)
+            notices = {self._course.notices: self._course.take_notices}
+            self._wait({fd: self._take_output, **notices}, 0.05 if deadline_s else TICK_S)
+            self._course.look_for_progress()
             if deadline_s is None and child.poll() is not None:
                 deadline_s = time.monotonic() + DRAIN_S
         if not child.stdout.closed:

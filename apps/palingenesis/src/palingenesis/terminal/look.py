@@ -59,6 +59,11 @@ class Look:
         self._told: Fact | None = None
         self.session_id = next((word for word in words[1:] if _ID.fullmatch(word)), "")
 
+    @property
+    def account(self) -> str:
+        """What names the sessions that share a limit with this one."""
+        return self._survey.account(self._agent)
+
     def begin_new(self, session_id: str) -> None:
         """Look for another session from now on."""
         self.session_id, self._path = session_id, ""
