@@ -150,6 +150,16 @@ _ASKING: Final = (
         ),
         does="cli.requests:complete",
     ),
+    Command(
+        "watch",
+        "print a server's changes as they come, a JSON object a line",
+        (_SERVER, Word("uris", "URI", "a resource to watch; without one, the server's lists", "*")),
+        (
+            Option("--lists", "the lists, too, where a URI is given"),
+            Option("--count", "end after N changes", "N"),
+        ),
+        does="cli.watch:watch",
+    ),
     Command("ping", "check that a server answers", (_SERVER,), does="cli.requests:ping"),
 )
 

@@ -27,8 +27,8 @@ class Hooks(Protocol):
     def log(self, level: str, logger: str, data: str) -> None:
         """A log notification; `data` is JSON."""
 
-    def changed(self, method: str) -> None:
-        """A notification that a list has changed."""
+    def changed(self, method: str, uri: str = "") -> None:
+        """A notification that a list has changed, or the resource of `uri`."""
 
     async def question(self, method: str, params: str) -> str | None:
         """A question of the server; returns the result as JSON, or None to refuse."""
@@ -45,9 +45,11 @@ class Callbacks:
         self._hooks = hooks
 
     async def message(self, message: Any) -> None:
-        """Tell of a list that has changed."""
+        """Tell of a list or a resource that has changed."""
         method = getattr(message, "method", "")
-        if isinstance(method, str) and method.endswith("/list_changed"):
+        if isinstance(message, types.ResourceUpdatedNotification):
+            self._hooks.changed(method, str(message.params.uri))
+        elif isinstance(method, str) and method.endswith("/list_changed"):
             self._hooks.changed(method)
 
     async def log(self, params: types.LoggingMessageNotificationParams) -> None:

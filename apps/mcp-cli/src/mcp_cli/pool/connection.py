@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import mcp_types as types
 import msgspec
 from mcp import Client
 from mcp.client.extension import advertise
+from mcp.client.subscriptions import SubscriptionLost
 from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
@@ -111,6 +113,7 @@ class Connection:
         instructions: its own description.
         ended: set when the connection has ended, for whatever reason.
         end_reason: how, for people.
+        subscribers: how many are subscribed to a resource, by its URI; of servers from before 2026.
     """
 
     def __init__(
@@ -131,6 +134,7 @@ class Connection:
         self.ended = asyncio.Event()
         self.end_reason = ""
         self.legacy = legacy
+        self.subscribers: dict[str, int] = {}
         self._end_error: BaseException | None = None
         self._process = process
         self._tap = MessageTap(hooks.note, offer=server.protocol if server.protocol in PROTOCOLS[:-1] else "")
@@ -139,6 +143,17 @@ class Connection:
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._client: Client | None = None
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def client(self) -> Client:
+        """The SDK's client.
+
+        Raises:
+            RequestLost: the connection has ended.
+        """
+        if self._client is None or self.over:
+            raise RequestLost(self.end_reason or "the connection has ended", ran=False)
+        return self._client
 
     @property
     def heard_at(self) -> float:
@@ -296,9 +311,7 @@ class Connection:
             RequestLost: the connection ended first.
             RequestRefused: the server answered with an error.
         """
-        client = self._client
-        if client is None or self.over:
-            raise RequestLost(self.end_reason or "the connection has ended", ran=False)
+        client = self.client
         answer = Answer(method)
         token = asking.set(answer)
         work = asyncio.create_task(self._ask(client, method, params, progress))
@@ -382,6 +395,49 @@ class Connection:
         if self._http is not None and self._end_error is not None and not others:
             ran = ran and not self._http.never_sent(self._end_error)
         return RequestLost(self.end_reason or await self._reason(), ran=ran)
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    connection: Connection, uris: Sequence[str], *, lists: bool
+) -> AsyncIterator[asyncio.Event]:
+    """Hold a `subscriptions/listen` open, and yield an event that is set when the server ends it.
+
+    The changes themselves come by the hooks, as those of older servers do.
+
+    Raises:
+        RequestRefused, RequestLost: it does not come about.
+    """
+    lost = asyncio.Event()
+    listen = connection.client.listen(
+        tools_list_changed=lists,
+        prompts_list_changed=lists,
+        resources_list_changed=lists,
+        resource_subscriptions=list(uris),
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            subscription = await stack.enter_async_context(listen)
+        except MCPError as error:
+            raise RequestRefused(error.error.code, cut(error.error.message), "") from None
+        except SubscriptionLost as error:
+            raise RequestLost(str(error), ran=False) from None
+        refused = set(uris).difference(subscription.honored.resource_subscriptions or ())
+        if refused:
+            reason = f"nobody can subscribe to {brief(min(refused))}"
+            raise RequestRefused(types.METHOD_NOT_FOUND, reason, "")
+
+        async def follow() -> None:
+            with contextlib.suppress(SubscriptionLost):
+                async for _ in subscription:
+                    pass
+            lost.set()
+
+        following = asyncio.create_task(follow())
+        try:
+            yield lost
+        finally:
+            following.cancel()
 
 
 def _first(error: BaseException | None) -> BaseException | None:

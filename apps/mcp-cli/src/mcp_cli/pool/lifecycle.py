@@ -67,6 +67,7 @@ class Lifecycle:
         self._restarts_s: list[float] = []
         self._not_before_s = 0.0
         self._failure = freshness.Failure()
+        self._connected = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<Lifecycle {self._name} {self.state.value}, {self.starts} starts>"
@@ -121,6 +122,14 @@ class Lifecycle:
         except asyncio.CancelledError:
             raise self._launcher.failed("spawn", "it was ended before it had started") from None
 
+    async def connected(self) -> Connection:
+        """Wait for a connection that somebody else asks for."""
+        while (connection := self._usable()) is None:
+            await self._connected.wait()
+            if self._usable() is None:
+                self._connected.clear()  # it ends just now
+        return connection
+
     def _refuse_again(self) -> None:
         """Raise the error of a start that took long to fail, for a moment after it."""
         remembered = self._failure.still(time.monotonic())
@@ -164,6 +173,7 @@ class Lifecycle:
         self.connection = connection
         self._watching = asyncio.create_task(self._watch(connection), name=f"end of {self._name}")
         self._step(Happened.CONNECTED)
+        self._connected.set()
         return connection
 
     # --- ending ---------------------------------------------------------------------------------

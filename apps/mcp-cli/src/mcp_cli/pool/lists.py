@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
@@ -32,6 +33,10 @@ class Listed(Protocol):
     def server(self) -> Server:
         """Its definition."""
 
+    @property
+    def starts(self) -> int:
+        """How often it was started."""
+
     async def ready(self) -> Connection:
         """Return a connection, starting the server if need be."""
 
@@ -47,25 +52,30 @@ class Lists:
 
     Args:
         of: the server.
+        on_change: called where its tools are others than they were, and it has not said so.
 
     Attributes:
         known: its tools by name, once listed; None for not known.
         read_at_s: when they were listed, on the monotonic clock.
     """
 
-    def __init__(self, of: Listed) -> None:
+    def __init__(self, of: Listed, on_change: Callable[[], None]) -> None:
         self.known: dict[str, ListedTool] | None = None
         self.read_at_s = 0.0
         self._good_until_s = 0.0
         self._ttl_ms: float | None = None
         self._changed = False
+        self._told = False
+        self._seen: dict[str, bytes] = {}
+        self._starts = 0
+        self._on_change = on_change
         self._of = of
         self._listing = asyncio.Lock()
 
     def forget_tools(self) -> None:
         """Have the tools be read again: the server says that they have changed."""
         self.known = None
-        self._changed = True
+        self._changed = self._told = True
 
     async def entries(self, method: str) -> list[bytes]:
         """Return what the server lists, each as its JSON.
@@ -117,12 +127,14 @@ class Lists:
             As `ask`.
         """
         async with self._listing:
-            old = shown and time.monotonic() >= self._good_until_s
+            # Another process may be another version.
+            old = shown and (time.monotonic() >= self._good_until_s or self._starts != self._of.starts)
             if self.known is not None and not anew and not old:
                 return self.known
             connection = await self._of.ready()
             began_s = time.monotonic()
             self._changed = False
+            self._starts = self._of.starts
             server = self._of.server
             tools: dict[str, ListedTool] = {}
             for raw in await self.entries("tools/list"):
@@ -141,9 +153,17 @@ class Lists:
                 )
             if not self._changed:
                 self.known = tools
+                self._compare({name: bytes(tool.raw) for name, tool in tools.items()})
             self.read_at_s = began_s
             self._good_until_s = freshness.good_until(began_s, self._ttl_ms, told=connection.tells_of_tools)
             return tools
+
+    def _compare(self, now: dict[str, bytes]) -> None:
+        """Notice a change that the server did not report: it is another process, or reports none."""
+        before, self._seen = self._seen, now
+        told, self._told = self._told, False
+        if before and before != now and not told:
+            self._on_change()
 
 
 def _ttl_ms(raw: bytes | None) -> float | None:

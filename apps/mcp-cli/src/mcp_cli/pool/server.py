@@ -21,6 +21,7 @@ from mcp_cli.pool.call import PendingCall
 from mcp_cli.pool.launcher import Launcher
 from mcp_cli.pool.lifecycle import Lifecycle
 from mcp_cli.pool.lists import Lists
+from mcp_cli.pool.live import TOOLS_CHANGED, Live
 from mcp_cli.pool.results import sendable
 from mcp_cli.pool.server_state import State
 from mcp_cli.pool.stdio import END_S
@@ -59,6 +60,7 @@ class ManagedServer:
     Attributes:
         calls: under way, the oldest first.
         lists: its tools and all else that it lists.
+        live: those who watch it.
         server: its definition.
         unused: set while no call is under way.
         used_at: when the last call ended, or it was defined; on the monotonic clock.
@@ -67,7 +69,8 @@ class ManagedServer:
     def __init__(self, server: Server, patience_s: float = END_S) -> None:
         self.server = server
         self.calls: list[PendingCall] = []
-        self.lists = Lists(self)
+        self.lists = Lists(self, lambda: self.live.changed(TOOLS_CHANGED))
+        self.live = Live(self)
         self.used_at = time.monotonic()
         self.unused = asyncio.Event()
         self.unused.set()
@@ -106,6 +109,11 @@ class ManagedServer:
         )
 
     @property
+    def starts(self) -> int:
+        """How often it was started."""
+        return self._life.starts
+
+    @property
     def running(self) -> bool:
         """Whether it is connected, or about to be."""
         return self._life.connection is not None or self._life.begun
@@ -118,6 +126,10 @@ class ManagedServer:
         """
         return await self._life.ready(note)
 
+    async def connected(self) -> Connection:
+        """Wait until somebody else has it started, and return the connection."""
+        return await self._life.connected()
+
     async def close(self) -> None:
         """End it.  Calls that are under way end with `MaybeRan`."""
         await self._life.close()
@@ -125,6 +137,7 @@ class ManagedServer:
     def retire(self) -> None:
         """Say that it ends with its calls, because another takes its place."""
         self._life.retired = True
+        self.live.end()
 
     async def authorize(self, call: PendingCall, loopback: Loopback) -> None:
         """Connect with a user who may grant access.
@@ -252,10 +265,11 @@ class ManagedServer:
             if call.logs:
                 call.tell(Event(kind="log", level=level, logger=sendable(logger), result=data))
 
-    def changed(self, method: str) -> None:
-        """Forget the tools when they have changed."""
-        if method == "notifications/tools/list_changed":
+    def changed(self, method: str, uri: str = "") -> None:
+        """Forget the tools when they have changed, and tell those who watch."""
+        if method == TOOLS_CHANGED:
             self.lists.forget_tools()
+        self.live.changed(method, uri)
 
     async def question(self, method: str, params: str) -> str | None:
         """Ask a caller; None for a refusal."""

@@ -23,6 +23,7 @@ from mcp_cli.pool.tasks import remote
 from mcp_cli.pool.tasks.calls import TaskCalls
 from mcp_cli.pool.tasks.jobs import Jobs
 from mcp_cli.pool.tools import ListedTool, item_of
+from mcp_cli.pool.watching import WatchCalls
 from mcp_cli.protocol.interfaces import (
     Changed,
     Event,
@@ -51,7 +52,7 @@ Key = tuple[str, str]
 Reader = Callable[[ManagedServer], Coroutine[Any, Any, tuple[list[Item], int]]]
 
 
-class ServerPool(TaskCalls):
+class ServerPool(TaskCalls, WatchCalls):
     """The servers of one daemon, or of one process.
 
     Args:
@@ -149,7 +150,7 @@ class ServerPool(TaskCalls):
                     self._leave(kept)
 
     def _is_spare(self, kept: ManagedServer) -> bool:
-        if kept.calls or time.monotonic() - kept.used_at < SPARE_S:
+        if kept.calls or kept.live.active or time.monotonic() - kept.used_at < SPARE_S:
             return False
         mine = kept.server
         return any(
@@ -164,6 +165,8 @@ class ServerPool(TaskCalls):
         await self.jobs.close()
         every = list(self._kept.values())
         self._kept.clear()
+        for kept in every:
+            kept.live.end()
         await asyncio.gather(*(kept.close() for kept in every), *self._leaving, return_exceptions=True)
 
     @property

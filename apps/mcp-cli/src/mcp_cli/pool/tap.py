@@ -93,6 +93,7 @@ class MessageTap:
 
     def __init__(self, on_note: Any, offer: str = "") -> None:
         self._offer = offer
+        self._streams: set[Any] = set()
         self.closed = asyncio.Event()
         self.outstanding: dict[Any, Answer] = {}
         self.discovering = False
@@ -115,6 +116,10 @@ class MessageTap:
             self.discovering = self._asked == 1 and request.method == "server/discover"
             if isinstance(request.id, int):
                 self._last_id = max(self._last_id, request.id)
+            if request.method == "subscriptions/listen":
+                # Its answer is the end of a stream: nobody waits for it, and no stray answer is meant by it.
+                self._streams.add(request_key(request.id))
+                return
             answer = asking.get()
             if answer is not None and answer.method != request.method:
                 answer = None
@@ -122,7 +127,8 @@ class MessageTap:
                 answer.written = True
             self.outstanding[request_key(request.id)] = answer or Answer()
         elif isinstance(request, JSONRPCNotification) and request.method == "notifications/cancelled":
-            self.outstanding.pop(request_key((request.params or {}).get("requestId")), None)
+            ended = request_key((request.params or {}).get("requestId"))
+            self.outstanding.pop(ended, None)
 
     def received(self, message: SessionMessage, line: bytes | None) -> None:
         """Take note of what came; `line` is its text, where that is known.
@@ -137,6 +143,8 @@ class MessageTap:
         self.heard_at = asyncio.get_running_loop().time()
         self._garbage = 0
         if not isinstance(reply, JSONRPCResponse | JSONRPCError):
+            return
+        if request_key(reply.id) in self._streams:
             return
         answer = self.outstanding.pop(request_key(reply.id), None)
         if answer is None:

@@ -178,7 +178,9 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
             the server, or, with the `level` warning, an oddity of the server; `question` has `id`,
             `method` and `result` (the params, JSON), and waits for `answer`;
             `visit` has `text`, a URL that the user opens in a browser;
-            `part` has `result`, a piece; `done` is the last.
+            `watching` is the beginning of a watch, with the `text` "again" after the server was another
+            process; `changed` has `method`: tools, prompts, resources (their lists), resource (`text` is its
+            URI), or missed (more than could be kept); `part` has `result`, a piece; `done` is the last.
         progress, total: as the server counts; total is null where it told none.
         text: for people; of `done`, the text blocks of the result, joined by line feeds, if they are short.
         plain: of `done`: that the result is nothing but `text`, so that printing it loses nothing.
@@ -190,7 +192,9 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
         schema_error: of `done`: how `structuredContent` breaks the tool's output schema, or "".
     """
 
-    kind: Literal["progress", "log", "stderr", "note", "question", "visit", "part", "done"]
+    kind: Literal[
+        "progress", "log", "stderr", "note", "question", "visit", "watching", "changed", "part", "done"
+    ]
     progress: float = 0.0
     total: float | None = None
     text: str = ""
@@ -536,6 +540,25 @@ class Mcp(
         context: dict[str, str] = {},  # noqa: B006  # read only
     ) -> str:
         """Complete the value of a prompt's argument, or of a resource template's: the result's JSON text."""
+        raise NotImplementedError
+
+    def watch(
+        self,
+        server: str,
+        fingerprint: str,
+        uris: list[str] = [],  # noqa: B006  # read only
+        lists: bool = True,
+        passive: bool = False,
+    ) -> AsyncIterator[Event]:
+        """Tell of changes of a server, until its definition is replaced: of its lists, and of resources.
+
+        Args:
+            server: its name.
+            fingerprint: of its definition.
+            uris: the resources that are watched.
+            lists: whether changes of its lists are wanted.
+            passive: whether the server is left alone: neither started for this, nor kept from its idle end.
+        """
         raise NotImplementedError
 
     async def ping(self, server: str, fingerprint: str, timeout_s: float = 5.0) -> Pong:
