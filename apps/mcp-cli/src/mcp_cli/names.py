@@ -13,6 +13,10 @@ INTERFACE = "org.daemonry.mcp"
 CALL = f"{INTERFACE}.Call"
 NOT_CONFIGURED = f"{INTERFACE}.NotConfigured"
 
+# The questions of servers.
+ELICITATION = "elicitation/create"
+SAMPLING = "sampling/createMessage"
+
 # The revisions of the protocol that a server can be held to; all but the last begin with a handshake.
 PROTOCOLS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mcp_cli.pool import live as live_
-from mcp_cli.pool.live import Watch
+from mcp_cli.pool.live import watches as live_
+from mcp_cli.pool.live.watches import Watch
 from mcp_cli.pool.service import ServerPool
 from mcp_cli.protocol import interfaces as api
 

@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from mcp_cli.pool import tokens
-from mcp_cli.pool.loopback import AccessRefused, Loopback
+from mcp_cli.pool.access import tokens
+from mcp_cli.pool.access.loopback import AccessRefused, Loopback
 from mcp_cli.pool.service import ServerPool
 from mcp_cli.protocol import interfaces as api
 

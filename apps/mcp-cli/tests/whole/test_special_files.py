@@ -9,7 +9,7 @@ import pytest
 
 from daemonry.testing import odd_files
 from mcp_cli.config import cache, search
-from mcp_cli.pool import tokens
+from mcp_cli.pool.access import tokens
 
 # Nothing here takes as long on any machine: it would wait for ever.
 HANGS_S = 60

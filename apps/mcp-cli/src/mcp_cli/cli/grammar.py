@@ -60,6 +60,7 @@ COMMON: Final = (
     Option("--save-dir", "where images and other files are saved", "DIR", DIRECTORY),
     Option("--quiet", "no progress and no logs"),
     Option("--verbose", "both, also where no terminal is"),
+    Option("--answer", "of call: answers to a server's questions, as JSON or in a file", "FILE|JSON"),
     Option("--detach", "of call: leave it to the daemon, and print the id of its task"),
     Option("--no-check", "send arguments without checking them against the tool's schema"),
 )
@@ -161,6 +162,28 @@ _ASKING: Final = (
         does="cli.watch:watch",
     ),
     Command("ping", "check that a server answers", (_SERVER,), does="cli.requests:ping"),
+)
+
+_QUESTIONS: Final = (
+    Command(
+        "questions",
+        "list the questions of servers that wait for an answer",
+        does="cli.question_commands:listed",
+    ),
+    Command(
+        "answer",
+        "answer a question",
+        (
+            Word("id", "ID"),
+            Word("words", "key=value", "the fields of a form, a JSON object, or a model's text", "*"),
+        ),
+        (
+            Option("--accept", "go on: a page was opened, or a form has no fields"),
+            Option("--decline", "answer no"),
+            Option("--cancel", "give no answer"),
+        ),
+        does="cli.question_commands:answer",
+    ),
 )
 
 _TASK: Final = Word("id", "ID")
@@ -322,6 +345,7 @@ MCP_CLI: Final = Program(
             does="cli.requests:auth",
         ),
         Command("restart", "end a server and start it again", (_SERVER,), does="cli.requests:restart"),
+        *_QUESTIONS,
         Command("task", "list, wait for and cancel calls that the daemon holds", commands=_TASKS),
         Command("daemon", "start, stop and ask the daemon", commands=_DAEMON),
         Command("shutdown", "stop the daemon, and return when it is gone", does="cli.daemon_commands:stop"),

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from daemonry.cli import terminal
 from mcp_cli.client.options import Options
+from mcp_cli.client.tool_call import answered
+
+if TYPE_CHECKING:
+    from mcp_cli.client.given_answers import GivenAnswers
 
 
 class ProgressDisplay:
@@ -27,16 +31,15 @@ class ProgressDisplay:
         self._line = terminal.LiveLine()
         self._tty = sys.stderr.isatty()
         self._quiet = options.quiet
+        self._given: GivenAnswers | None = None
 
     def event(self, event: dict[str, Any]) -> None:
         """Show one event."""
         kind = event["kind"]
         text = event.get("text", "")
         if kind == "question":
-            from mcp_cli.cli import questions
-
             self.clear()
-            questions.put(event, self._server)
+            self._question(event)
         elif kind == "visit":
             self._above(f"open this in a browser: {text}")
             _open(text)
@@ -53,6 +56,16 @@ class ProgressDisplay:
             # Notes on the call matter while one waits; a warning about a server matters later too.
             passing = self._tty and not event.get("level")
             self._line.over(text) if passing else self._above(text)
+
+    def _question(self, event: dict[str, Any]) -> None:
+        from mcp_cli.cli import questions
+        from mcp_cli.client.given_answers import GivenAnswers
+
+        options = self._options
+        if options.answer is not None and self._given is None:
+            self._given = GivenAnswers(options.answer)
+        present = options.answer is None and bool(answered(options))
+        questions.put(event, self._server, self._given, present=present)
 
     def clear(self) -> None:
         """Remove the line that is written over."""

@@ -1,7 +1,8 @@
-"""A server's questions, put to the person at the terminal.
+"""A server's questions, put to the person at the terminal, or answered by `--answer`.
 
 Owns elicitation (a small form, field by field; or a page to open) and sampling (which this program has no
-model for: the person may write the answer, and is asked first).  `answers` sends the answer.
+model for: the person may write the answer, and is asked first).  What a field takes is `forms`'s, `answers`
+sends the answer.
 """
 
 from __future__ import annotations
@@ -9,38 +10,71 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from daemonry import errors
 from daemonry.cli import terminal
 from mcp_cli.client import answers
-from mcp_cli.client.tool_call import ELICITATION, SAMPLING
+from mcp_cli.client.given_answers import GivenAnswers
+from mcp_cli.names import ELICITATION, NAME, SAMPLING
 from mcp_cli.pool import arguments
+from mcp_cli.pool.questions import forms
 
 
-def put(event: Mapping[str, Any], server: str) -> None:
-    """Ask the user what a `question` event asks, and send the answer."""
-    try:
-        asked = json.loads(event.get("result") or "{}")
-    except ValueError:
-        asked = {}
-    try:
-        if event.get("method") == ELICITATION:
-            answer = _elicited(asked, server)
-        elif event.get("method") == SAMPLING:
-            answer = _sampled(asked, server)
-        else:
-            answer = ""
-    except EOFError:
-        _say("")  # the cursor stands behind the question
-        answer = json.dumps({"action": "cancel"}) if event.get("method") == ELICITATION else ""
+def put(
+    event: Mapping[str, Any], server: str, given: GivenAnswers | None = None, *, present: bool = True
+) -> None:
+    """Have a `question` event answered.
+
+    Args:
+        event: the question.
+        server: the server that asks.
+        given: the answers of `--answer`, which come before a person.
+        present: whether a person is at the terminal; else an open question is left to `mcp-cli answer`.
+    """
+    asked = _asked(event)
+    if given is not None:
+        answer, complaint = given.next(str(event.get("method")), asked)
+        if complaint:
+            _say(f"{server}: {complaint}")
+    elif not present:
+        if event.get("level") == "open":
+            _say(f"{server} asks: {asked.get('message', 'for an answer')}")
+            _say(f"the call waits: {NAME} answer {event['id']} ... (see {NAME} questions)")
+        return
+    else:
+        answer = _by_person(event, asked, server)
     try:
         answers.send(event["id"], answer)
     except errors.CallFailed:
         _say("that was too late: the call has gone on")
 
 
-def _elicited(asked: Mapping[str, Any], server: str) -> str:
+def _asked(event: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        found = json.loads(event.get("result") or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _by_person(event: Mapping[str, Any], asked: Mapping[str, Any], server: str) -> str:
+    form = event.get("method") == ELICITATION
+    try:
+        if form:
+            return elicited(asked, server)
+        return sampled(asked, server) if event.get("method") == SAMPLING else ""
+    except EOFError:
+        _say("")  # the cursor stands behind the question
+        return json.dumps({"action": "cancel"}) if form else ""
+
+
+def elicited(asked: Mapping[str, Any], server: str) -> str:
+    """Ask a person for a form, or to open a page, and return the result as JSON.
+
+    Raises:
+        EOFError: the person ended the input.
+    """
     _say(f"{server} asks: {asked.get('message', '')}")
     if asked.get("mode") == "url":
         _say(f"it wants you to open {asked.get('url', '')}")
@@ -60,22 +94,22 @@ def _elicited(asked: Mapping[str, Any], server: str) -> str:
     return json.dumps({"action": "accept", "content": content})
 
 
-_DECLINED = object()
-_LEFT_OUT = object()
-# What people write at a terminal in place of what JSON has.
-_AGREED = {"y": "true", "yes": "true", "n": "false", "no": "false"}
+_DECLINED: Final = object()
+_LEFT_OUT: Final = object()
 
 
 def _field(name: str, kind: Any, schema: Mapping[str, Any], required: bool) -> Any:
     kind = kind if isinstance(kind, dict) else {}
     label = kind.get("title") or name
-    hint = arguments.described(kind, schema)
+    words = forms.hint(kind, schema)
     if "default" in kind:
-        hint += f", else {json.dumps(kind['default'], ensure_ascii=False)}"
+        words += f", else {json.dumps(kind['default'], ensure_ascii=False)}"
     if kind.get("description"):
         _say(f"  {kind['description']}")
+    for number, choice in enumerate(forms.choices(kind), 1):
+        _say(f"    {number} {choice.title}")
     while True:
-        given = _ask(f"  {label} ({hint}{', required' if required else ''}): ")
+        given = _ask(f"  {label} ({words}{', required' if required else ''}): ")
         if given == "-":
             return _DECLINED
         if not given:
@@ -84,18 +118,18 @@ def _field(name: str, kind: Any, schema: Mapping[str, Any], required: bool) -> A
             if not required:
                 return _LEFT_OUT
             continue
-        if kind.get("type") == "boolean":
-            given = _AGREED.get(given.lower(), given)
         try:
-            (value,) = arguments.coerce([f"{name}={given}"], {"properties": {name: kind}}).values()
-            arguments.check({name: value}, {"properties": {name: kind}})
+            return forms.read(name, kind, given)
         except arguments.Bad as bad:
             _say(f"  {bad.reason}")
-            continue
-        return value
 
 
-def _sampled(asked: Mapping[str, Any], server: str) -> str:
+def sampled(asked: Mapping[str, Any], server: str) -> str:
+    """Ask a person for a model's answer, and return the result as JSON; "" for a refusal.
+
+    Raises:
+        EOFError: the person ended the input.
+    """
     _say(f"{server} asks for a model's answer, and mcp-cli has no model.  Its messages:")
     for message in asked.get("messages") or ():
         content = message.get("content") or {}

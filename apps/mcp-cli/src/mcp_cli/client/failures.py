@@ -269,6 +269,11 @@ def _no_such_task(_name: str, fields: _Fields) -> FailureReport:
     return FailureReport("NoSuchTask", kit.FAILED, NOT_SENT, f"there is no task {fields.get('id')!r}: {hint}")
 
 
+def _no_such_question(_name: str, fields: _Fields) -> FailureReport:
+    line = f"question {fields.get('id')!r} was answered already, or its call has ended (see {NAME} questions)"
+    return FailureReport("NoSuchQuestion", kit.FAILED, NOT_SENT, line)
+
+
 def _not_finished(_name: str, fields: _Fields) -> FailureReport:
     task_id, seconds = fields.get("id"), fields.get("seconds") or 0
     after = f" after {seconds:g} s" if seconds else ""
@@ -294,6 +299,7 @@ def _too_many_tasks(name: str, fields: _Fields) -> FailureReport:
 
 
 _OURS = {
+    "NoSuchQuestion": _no_such_question,
     "NoSuchTask": _no_such_task,
     "NotFinished": _not_finished,
     "TaskEnded": _task_ended,

@@ -31,6 +31,7 @@ class Options:
     """The options of one command line.
 
     Attributes:
+        answer: what `--answer` says: the answers to a server's questions, or None.
         check: whether arguments are checked before they are sent.
         detach: whether a call is left to the daemon.
         config: what `-c` says, or None.
@@ -48,6 +49,7 @@ class Options:
 
     __slots__ = (
         "_printer",
+        "answer",
         "check",
         "config",
         "detach",
@@ -64,6 +66,7 @@ class Options:
     )
 
     def __init__(self) -> None:
+        self.answer: str | None = None
         self.check = True
         self.config: str | None = None
         self.detach = False
@@ -97,6 +100,7 @@ class Options:
 _FLAGS = ("--json", "--raw", "--quiet", "--verbose", "--no-check", "--detach")
 _MODES = {"--no-daemon": DIRECT, "--require-daemon": REQUIRE, "--auto-daemon": AUTO}
 _VALUES = {
+    "--answer": "answer",
     "-c": "config",
     "--config": "config",
     "--timeout": "timeout",

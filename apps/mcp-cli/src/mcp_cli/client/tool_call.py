@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import sys
 
+from mcp_cli.names import ELICITATION, SAMPLING
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from mcp_cli.client.options import Options
-
-ELICITATION = "elicitation/create"
-SAMPLING = "sampling/createMessage"
 
 
 class ToolCall:
@@ -62,7 +61,16 @@ def wants_logs(options: Options) -> bool:
 
 
 def answered(options: Options) -> list[str]:
-    """Return the methods that are answered: those that a person at a terminal can."""
+    """Return the methods that are answered: those that `--answer` or a person at a terminal can.
+
+    Raises:
+        ArgumentInvalid: `--answer` is no answer.
+    """
+    if options.answer is not None:
+        from mcp_cli.client.given_answers import GivenAnswers
+
+        GivenAnswers(options.answer)  # which complains before anything is sent
+        return [ELICITATION, SAMPLING]
     if options.printer.for_programs or options.quiet:
         return []
     if sys.stdin is None or not sys.stdin.isatty() or not sys.stderr.isatty():

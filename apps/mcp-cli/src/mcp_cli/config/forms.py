@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from daemonry.errors import ConfigError
@@ -17,6 +18,7 @@ from daemonry.typed_toml import ConfigText, KeyPath
 from daemonry.typed_toml import parse as parse_toml_text
 from mcp_cli.config import json_text
 from mcp_cli.config.model import HTTP, LOG_LEVELS, SSE, STDIO, URLS, Config, ServerConfig, bad_name
+from mcp_cli.config.question_policies import QUESTION_KEYS, question_policies
 from mcp_cli.names import PROTOCOLS
 
 _HTTP_NAMES = {
@@ -58,6 +60,8 @@ OWN_KEYS: Final = (
     "roots",
     "log_level",
     "protocol",
+    "elicitation",
+    "sampling",
     "enabled",
 )
 _SERVER_KEYS: Final = ("name", "transport", *OWN_KEYS)
@@ -74,11 +78,28 @@ def parse_toml(text: str, path: str, folder: str) -> Config:
     """
     source = parse_toml_text(text, path)
     table = source.values
-    source.refuse_unknown(table, ("servers", *_GLOBAL_KEYS))
+    source.refuse_unknown(table, ("servers", *_GLOBAL_KEYS, *QUESTION_KEYS))
     listed = _list(source, table, "servers", ())
     servers = [_server_of_toml(source, one, ("servers", number)) for number, one in enumerate(listed)]
     _refuse_doubles(source, servers, lambda number, _name: ("servers", number, "name"))
-    return Config(path, folder, tuple(servers), **_globals(source, table))
+    return Config(path, folder, _answered(source, table, servers), **_globals(source, table))
+
+
+def _answered(
+    source: ConfigText, table: Mapping[str, Any], servers: list[ServerConfig]
+) -> tuple[ServerConfig, ...]:
+    """Return the servers, with the answers of the whole configuration where they have none of their own."""
+    usual = question_policies(source, table, ())
+    made = []
+    for one in servers:
+        own = {
+            name: value
+            for name, value in usual.items()
+            if name == "hook_timeout_s"
+            or not (getattr(one, name.partition("_")[0]) or getattr(one, f"{name.partition('_')[0]}_command"))
+        }
+        made.append(replace(one, **own) if own else one)
+    return tuple(made)
 
 
 def _server_of_toml(source: ConfigText, table: Any, where: KeyPath) -> ServerConfig:
@@ -163,6 +184,7 @@ def _further(source: ConfigText, table: Mapping[str, Any], where: KeyPath) -> di
         "log_level": level,
         "protocol": protocol,
         "enabled": enabled,
+        **question_policies(source, table, where),
         **{
             name: _number(source, table, key, where, kind)
             for key, name, kind in _SERVER_NUMBERS
@@ -251,7 +273,8 @@ def parse_json(text: str, path: str, folder: str) -> Config:
         raise source.error((key or "",), "is not an object of servers by their names")
     notes: list[str] = []
     servers = [_server_of_json(source, name, one, (key or "", name), notes) for name, one in listed.items()]
-    return Config(path, folder, tuple(servers), notes=tuple(notes), **_globals(source, table))
+    servers_answered = _answered(source, table, servers)
+    return Config(path, folder, servers_answered, notes=tuple(notes), **_globals(source, table))
 
 
 def _notes(source: ConfigText, table: Mapping[str, Any], where: KeyPath) -> list[str]:

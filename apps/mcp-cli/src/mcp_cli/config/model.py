@@ -33,6 +33,9 @@ DEFAULT_TTL_S: Final = 60.0
 # `npx` fetches a package before it starts one.
 DEFAULT_START_TIMEOUT_S: Final = 60.0
 
+# A local model writes a page in less.
+DEFAULT_HOOK_TIMEOUT_S: Final = 120.0
+
 LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 
 
@@ -63,6 +66,11 @@ class ServerConfig:
         oauth_client_id: where it registers no clients.
         oauth_client_secret: the same.
         oauth_scopes: the scopes to ask for.
+        elicitation: who answers its forms: "" the caller where it can, "ask" whoever comes, "decline" nobody.
+        elicitation_command: which answers them instead.
+        sampling: the same of its requests for a model's answer.
+        sampling_command: which answers those instead.
+        hook_timeout_s: how long such a command may take.
         protocol: the revision that it is held to, one of `PROTOCOLS`; "" for the newest in common.
         enabled: whether it is there at all.
     """
@@ -89,6 +97,11 @@ class ServerConfig:
     oauth_client_secret: str = ""
     oauth_scopes: tuple[str, ...] = ()
     protocol: str = ""
+    elicitation: str = ""
+    elicitation_command: tuple[str, ...] = ()
+    sampling: str = ""
+    sampling_command: tuple[str, ...] = ()
+    hook_timeout_s: float = DEFAULT_HOOK_TIMEOUT_S
     enabled: bool = True
 
     def texts(self) -> Iterator[tuple[str, str]]:
@@ -102,6 +115,9 @@ class ServerConfig:
             yield f"roots[{number}]", one
         for number, one in enumerate(self.args):
             yield f"args[{number}]", one
+        for key in ("elicitation_command", "sampling_command"):
+            for number, one in enumerate(getattr(self, key)):
+                yield f"{key}[{number}]", one
         for name, value in self.env.items():
             yield f"env.{name}", value
         for name, value in self.headers.items():
@@ -184,6 +200,9 @@ def expanded(server: ServerConfig, config: Config, environment: Mapping[str, str
         except variables.NotSet as error:
             raise ConfigError(config.path, f"{server.name}.{key}", error.reason) from None
 
+    def command(key: str, words: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_home(fill(f"{key}[{number}]", one), environment) for number, one in enumerate(words))
+
     given = passed.default(environment) if server.kind == STDIO else {}
     given |= passed.named(server.pass_env, environment)
     cwd = _home(fill("cwd", server.cwd), environment)
@@ -195,6 +214,8 @@ def expanded(server: ServerConfig, config: Config, environment: Mapping[str, str
         cwd=os.path.normpath(os.path.join(config.folder, cwd)) if server.kind == STDIO else "",
         url=fill("url", server.url),
         roots=tuple(fill(f"roots[{number}]", one) for number, one in enumerate(server.roots)),
+        elicitation_command=command("elicitation_command", server.elicitation_command),
+        sampling_command=command("sampling_command", server.sampling_command),
         oauth_client_id=fill("oauth.client_id", server.oauth_client_id),
         oauth_client_secret=fill("oauth.client_secret", server.oauth_client_secret),
         headers={name: fill(f"headers.{name}", value) for name, value in server.headers.items()},

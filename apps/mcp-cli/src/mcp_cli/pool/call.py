@@ -23,6 +23,11 @@ class PendingCall:
         answers: the methods of the questions that its caller answers.
         logs: whether it gets log notifications and stderr.
         idle_s: how long the server may be silent.
+
+    Attributes:
+        questions: the ids of those that are open.
+        over: set when nobody waits for its outcome any more.
+        task: the id of the task that it is the call of; "" for none.
     """
 
     def __init__(
@@ -33,7 +38,10 @@ class PendingCall:
         self.answers = answers
         self.logs = logs
         self.budget: asyncio.Timeout | None = None
-        self.questions: dict[str, asyncio.Future[str]] = {}
+        self.questions: set[str] = set()
+        self.task = ""
+        self.over = asyncio.Event()
+        self._paused = 0
         self._events: collections.deque[Event] = collections.deque()
         self._told = asyncio.Event()
 
@@ -65,4 +73,14 @@ class PendingCall:
         """Begin the silence again; while a question is open, nobody counts."""
         if self.budget is not None:
             when = asyncio.get_running_loop().time() + self.idle_s
-            self.budget.reschedule(None if self.questions else when)
+            self.budget.reschedule(None if self.questions or self._paused else when)
+
+    def pause(self) -> None:
+        """Have nobody count the silence, until `unpause`: the server waits for us."""
+        self._paused += 1
+        self.renew()
+
+    def unpause(self) -> None:
+        """Count again."""
+        self._paused -= 1
+        self.renew()

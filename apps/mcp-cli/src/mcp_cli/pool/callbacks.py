@@ -60,9 +60,9 @@ class Callbacks:
         self, context: ClientRequestContext, params: types.CreateMessageRequestParams
     ) -> types.CreateMessageResult | types.CreateMessageResultWithTools | types.ErrorData:
         """Ask for a model's answer."""
-        return await self._question("sampling/createMessage", params, types.CreateMessageResult) or _refusal(
-            "the user offers no model to sample from"
-        )
+        kind = types.CreateMessageResultWithTools if params.tools else types.CreateMessageResult
+        answer = await self._question("sampling/createMessage", params, kind)
+        return answer or _refusal("the user offers no model to sample from")
 
     async def elicitation(
         self, context: ClientRequestContext, params: types.ElicitRequestParams

@@ -22,8 +22,8 @@ from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAu
 from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR
 from pydantic import AnyUrl
 
-from mcp_cli.pool import tokens
-from mcp_cli.pool.loopback import AccessRefused, Loopback
+from mcp_cli.pool.access import tokens
+from mcp_cli.pool.access.loopback import AccessRefused, Loopback
 from mcp_cli.pool.overheard import Overheard
 from mcp_cli.pool.results import brief
 from mcp_cli.protocol.interfaces import Server

@@ -20,10 +20,10 @@ from mcp_cli.pool.stdio import END_S, SpawnFailed, StdioProcess
 from mcp_cli.protocol.interfaces import Event, NeedsAuthorization, Server, ServerFailed
 
 if TYPE_CHECKING:
+    from mcp_cli.pool.access.loopback import Loopback
     from mcp_cli.pool.callbacks import Hooks
     from mcp_cli.pool.connection import Connection
     from mcp_cli.pool.http import Transport
-    from mcp_cli.pool.loopback import Loopback
 
 logger = logging.getLogger("mcp_cli.server")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +20,8 @@ from mcp_cli.pool.call import PendingCall
 from mcp_cli.pool.launcher import Launcher
 from mcp_cli.pool.lifecycle import Lifecycle
 from mcp_cli.pool.lists import Lists
-from mcp_cli.pool.live import TOOLS_CHANGED, Live
+from mcp_cli.pool.live.watches import TOOLS_CHANGED, Live
+from mcp_cli.pool.questions.answering import Questions, Way, way
 from mcp_cli.pool.results import sendable
 from mcp_cli.pool.server_state import State
 from mcp_cli.pool.stdio import END_S
@@ -37,8 +37,8 @@ from mcp_cli.protocol.interfaces import (
 )
 
 if TYPE_CHECKING:
+    from mcp_cli.pool.access.loopback import Loopback
     from mcp_cli.pool.connection import Connection
-    from mcp_cli.pool.loopback import Loopback
 
 logger = logging.getLogger("mcp_cli.server")
 
@@ -47,7 +47,6 @@ QUIET_S: Final = 30.0
 PING_S: Final = 10.0
 # For the last lines of standard error of a server that has crashed.
 LAST_LINES_S: Final = 1.0
-_questions = itertools.count(1)
 
 
 class ManagedServer:
@@ -61,6 +60,7 @@ class ManagedServer:
         calls: under way, the oldest first.
         lists: its tools and all else that it lists.
         live: those who watch it.
+        questions: of its own that are open.
         server: its definition.
         unused: set while no call is under way.
         used_at: when the last call ended, or it was defined; on the monotonic clock.
@@ -71,6 +71,7 @@ class ManagedServer:
         self.calls: list[PendingCall] = []
         self.lists = Lists(self, lambda: self.live.changed(TOOLS_CHANGED))
         self.live = Live(self)
+        self.questions = Questions(server)
         self.used_at = time.monotonic()
         self.unused = asyncio.Event()
         self.unused.set()
@@ -180,6 +181,7 @@ class ManagedServer:
             yield
         finally:
             self.calls.remove(call)
+            call.over.set()
             self.used_at = time.monotonic()
             if not self.calls:
                 self.unused.set()
@@ -276,7 +278,10 @@ class ManagedServer:
         if method == "roots/list" and self.server.roots:
             return _roots(self.server.roots)
         # Over pipes a question does not say to which call it belongs: the latest that answers such takes it.
-        call = next((one for one in reversed(self.calls) if method in one.answers), None)
+        wanted = (Way.CALLER, Way.HOOK, Way.OPEN)
+        call = next(
+            (one for one in reversed(self.calls) if way(method, self.server, one.answers) in wanted), None
+        )
         if call is None:
             if method != "roots/list":
                 self.note(f"asked for {method}, which was refused: nobody is there to answer")
@@ -287,18 +292,7 @@ class ManagedServer:
         """Ask the caller of one call; None for a refusal."""
         if method == "roots/list" and self.server.roots:
             return _roots(self.server.roots)
-        if method not in call.answers:
-            return None
-        number = str(next(_questions))
-        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        call.questions[number] = answer
-        call.renew()
-        call.tell(Event(kind="question", id=number, method=method, result=params))
-        try:
-            return await answer or None
-        finally:
-            call.questions.pop(number, None)
-            call.renew()
+        return await self.questions.ask(call, method, params)
 
     def _stderr_line(self, line: str) -> None:
         for call in self.calls:

@@ -33,6 +33,7 @@ from mcp_cli.protocol.interfaces import (
     NoSuchQuestion,
     NotConfigured,
     Pong,
+    Question,
     Ref,
     Server,
     ServerFailed,
@@ -254,13 +255,14 @@ class ServerPool(TaskCalls, WatchCalls):
 
     async def answer(self, id: str, result: str) -> None:  # noqa: A002
         """As `Mcp.answer`."""
-        for kept in self._every():
-            for call in kept.calls:
-                waiting = call.questions.get(id)
-                if waiting is not None and not waiting.done():
-                    waiting.set_result(result)
-                    return
-        raise NoSuchQuestion(id=id)
+        if not any(kept.questions.answer(id, result) for kept in self._every()):
+            raise NoSuchQuestion(id=id)
+
+    async def questions(self) -> list[Question]:
+        """As `Mcp.questions`."""
+        return sorted(
+            (one for kept in self._every() for one in kept.questions.every()), key=lambda one: one.asked_at
+        )
 
     def read(
         self, server: str, fingerprint: str, uri: str, timeout_s: float | None = None
@@ -313,8 +315,8 @@ class ServerPool(TaskCalls, WatchCalls):
         self, server: str, fingerprint: str, timeout_s: float = 300.0
     ) -> AsyncGenerator[Event, None]:
         """As `Mcp.authorize`."""
-        from mcp_cli.pool import tokens
-        from mcp_cli.pool.loopback import Loopback
+        from mcp_cli.pool.access import tokens
+        from mcp_cli.pool.access.loopback import Loopback
 
         kept = self.find(server, fingerprint)
         if kept.server.kind == "stdio":
@@ -338,7 +340,7 @@ class ServerPool(TaskCalls, WatchCalls):
 
     async def forget(self, server: str, fingerprint: str) -> bool:
         """As `Mcp.forget`."""
-        from mcp_cli.pool import tokens
+        from mcp_cli.pool.access import tokens
 
         kept = self.find(server, fingerprint)
         await kept.close()

@@ -53,6 +53,10 @@ class Server(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fi
         concurrency: calls at the same time; 0 for no bound.
         log_level: the lowest level that it is asked to log, if it can be asked; "" leaves it alone.
         protocol: the revision that it is held to; "" for the newest in common.
+        elicitation, sampling: who answers its questions of that kind: "" the caller where it can, "ask"
+            whoever answers in time, "decline" nobody.
+        elicitation_command, sampling_command: of the configuration, which answers instead; may be empty.
+        hook_timeout_s: how long such a command may take.
         missed: names of the caller's variables that it was not given and might have wanted, for messages.
     """
 
@@ -80,6 +84,11 @@ class Server(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fi
     concurrency: int = 0
     log_level: str = ""
     protocol: str = ""
+    elicitation: str = ""
+    elicitation_command: list[str] = []
+    sampling: str = ""
+    sampling_command: list[str] = []
+    hook_timeout_s: float = 60.0
     missed: list[str] = []
 
 
@@ -176,7 +185,8 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
         kind: `progress` has `progress`, `total`, `text`; `log` has `level`, `logger`, and `result` (JSON);
             `stderr` has `text`, a line; `note` has `text`: an action of the pool for it, such as starting
             the server, or, with the `level` warning, an oddity of the server; `question` has `id`,
-            `method` and `result` (the params, JSON), and waits for `answer`;
+            `method` and `result` (the params, JSON), and waits for `answer`; with the `level` open anybody
+            may give it;
             `visit` has `text`, a URL that the user opens in a browser;
             `watching` is the beginning of a watch, with the `text` "again" after the server was another
             process; `changed` has `method`: tools, prompts, resources (their lists), resource (`text` is its
@@ -242,6 +252,26 @@ class TaskState(msgspec.Struct, kw_only=True, omit_defaults=True):
     result_bytes: int = 0
     is_error: bool = False
     questions: list[str] = []
+
+
+class Question(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A question of a server that waits for its answer.
+
+    Attributes:
+        id: by which it is answered.
+        server, tool: the call that it belongs to.
+        method, params: as the server sent it; `params` is JSON.
+        asked_at: on the wall clock, in seconds.
+        task: the task that the call is; "" for none.
+    """
+
+    id: str
+    server: str
+    tool: str
+    method: str
+    params: str
+    asked_at: float
+    task: str = ""
 
 
 class Pong(msgspec.Struct):
@@ -498,6 +528,11 @@ class Mcp(
 
     async def answer(self, id: str, result: str) -> None:  # noqa: A002
         """Answer a question of a call that is under way: the JSON text of the result, or "" to refuse."""
+        raise NotImplementedError
+
+    @method(reads=True)
+    async def questions(self) -> list[Question]:
+        """Return the questions that wait for an answer, the oldest first."""
         raise NotImplementedError
 
     def resources(self, servers: list[Ref], detail: bool = True) -> AsyncIterator[Listing]:

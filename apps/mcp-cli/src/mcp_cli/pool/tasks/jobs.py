@@ -132,7 +132,7 @@ class Jobs:
             raise NoSuchTask(id=task_id, nearest=nearest(task_id, self._records))
         job = self._running.get(task_id)
         if job is not None and record.task.status in RUNNING:
-            record.task.questions = list(job.call.questions)
+            record.task.questions = sorted(job.call.questions)
             record.task.status = "input_required" if job.call.questions else "working"
         return record.task
 
@@ -156,6 +156,7 @@ class Jobs:
         await self._save(record)
         self._records[task_id] = record
         call = PendingCall(tool.name, idle_s, ANSWERED)
+        call.task = task_id
         params = {"name": tool.name, "arguments": arguments}
 
         async def work(job: Job) -> bytes:
@@ -287,6 +288,7 @@ class Jobs:
         if task.status not in RUNNING or task.id in self._running or handle is None or kept is None:
             return
         call = PendingCall(task.tool, kept.server.timeout_s, ANSWERED)
+        call.task = task.id
 
         async def work(_job: Job) -> bytes:
             return await remote.followed(kept, call, handle)

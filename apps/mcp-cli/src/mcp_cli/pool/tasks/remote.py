@@ -19,6 +19,7 @@ import msgspec
 from mcp_cli.pool.call import PendingCall
 from mcp_cli.pool.results import brief
 from mcp_cli.pool.server import ManagedServer
+from mcp_cli.pool.tasks import pages
 from mcp_cli.pool.tools import ListedTool
 from mcp_cli.protocol.interfaces import Event, MaybeRan, ServerFailed, ServerRefused, TimedOut
 
@@ -115,7 +116,7 @@ async def called(
     if not connection.modern and connection.has_tasks and support_of(tool):
         params = {**params, "task": {"ttl": TTL_MS}}
     with kept.held(call):
-        answer = await kept.ask(call, "tools/call", params)
+        answer = await pages.asked(kept, call, params)
         handle = _handle_in(answer, asked="task" in params)
         if handle is None:
             return answer

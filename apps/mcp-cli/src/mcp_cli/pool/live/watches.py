@@ -13,7 +13,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
-from mcp_cli.pool.subscriptions import subscribed
+from mcp_cli.pool.live.subscriptions import subscribed
 from mcp_cli.protocol.interfaces import Event, NeedsAuthorization, Server, ServerFailed
 
 if TYPE_CHECKING:

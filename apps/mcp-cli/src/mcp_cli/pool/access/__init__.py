@@ -1,0 +1,1 @@
+"""Access to servers over HTTP: tokens that are kept, and the end of an OAuth flow."""

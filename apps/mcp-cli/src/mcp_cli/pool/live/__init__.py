@@ -1,0 +1,1 @@
+"""The changes of a server, and those who watch them."""

@@ -1,0 +1,1 @@
+"""The questions of servers: who answers them, and those that wait."""

@@ -1,0 +1,73 @@
+"""What a person writes in a form's fields, and what is sent for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mcp_cli.pool.arguments import Bad
+from mcp_cli.pool.questions import forms
+
+TITLED = {"type": "string", "oneOf": [{"const": "#f00", "title": "Red"}, {"const": "#00f", "title": "Blue"}]}
+NAMED = {"type": "string", "enum": ["r", "b"], "enumNames": ["Red", "Blue"]}
+SEVERAL = {"type": "array", "items": {"anyOf": TITLED["oneOf"]}, "minItems": 1, "maxItems": 2}
+PLAIN = {"type": "array", "items": {"type": "string", "enum": ["a", "b", "c"]}}
+COUNT = {"type": "integer", "minimum": 1, "maximum": 5}
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "value"),
+    [
+        (TITLED, "Red", "#f00"),
+        (TITLED, "blue", "#00f"),
+        (TITLED, "#00f", "#00f"),
+        (TITLED, "2", "#00f"),
+        (NAMED, "Blue", "b"),
+        (SEVERAL, "Red, 2", ["#f00", "#00f"]),
+        (PLAIN, "a,c", ["a", "c"]),
+        ({"type": "integer", "enum": [3, 1]}, "1", 1),  # a value before its place in the list
+        ({"type": "boolean"}, "y", True),
+        (COUNT, "5", 5),
+        ({"type": "string", "format": "email"}, "a@b.ch", "a@b.ch"),
+        ({"type": "string", "format": "uri"}, "https://x.test/a", "https://x.test/a"),
+        ({"type": "string", "format": "date"}, "2026-02-28", "2026-02-28"),
+        ({"type": "string", "format": "date-time"}, "2026-02-28T10:00:00Z", "2026-02-28T10:00:00Z"),
+        ({"type": "string"}, "7", "7"),
+    ],
+)
+def test_a_field_is_read_as_its_schema_has_it(kind: Any, given: str, value: Any) -> None:
+    assert forms.read("f", kind, given) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "reason"),
+    [
+        (TITLED, "Rad", "did you mean 'Red'"),
+        (TITLED, "3", "is none of Red, Blue"),
+        (SEVERAL, "Red, Green", "'Green' is none of"),
+        (SEVERAL, "Red,Blue,Red", "too long"),
+        (COUNT, "6", "maximum of 5"),
+        ({"type": "string", "format": "email"}, "nobody", "is no email"),
+        ({"type": "string", "format": "uri"}, "no uri", "is no uri"),
+        ({"type": "string", "format": "date"}, "2026-02-30", "is no date"),
+        ({"type": "string", "format": "date-time"}, "2026-02-28 10:00", "is no date-time"),
+        ({"type": "string", "minLength": 3}, "ab", "too short"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_reason(kind: Any, given: str, reason: str) -> None:
+    with pytest.raises(Bad, match=reason):
+        forms.read("f", kind, given)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (TITLED, "a number or a name"),
+        (SEVERAL, "numbers or names, with commas"),
+        (COUNT, "integer, 1 to 5"),
+        ({"type": "string", "format": "email", "maxLength": 9}, "string (email), at most 9 characters"),
+    ],
+)
+def test_a_field_says_what_it_takes(kind: Any, words: str) -> None:
+    assert forms.hint(kind, {}) == words
