@@ -90,6 +90,8 @@ class Daemon:
             interface does not declare; the log has it in any case, and the type is told.
         slow_call_s: log calls of async and blocking methods that take at least so long, in seconds, with
             where the time went; None for none.
+        tracing: make an OpenTelemetry span of each call of its methods, and pass its trace on with the
+            calls that it makes itself.  It needs the extra `otel`, and an SDK that the program configures.
         http: True to answer HTTP on its socket too, an `Http` to say more, or a function of the
             configuration that returns either.  It needs the extra `http`.
 
@@ -113,6 +115,7 @@ class Daemon:
         versions: Versions | None = None,
         show_errors: bool = True,
         slow_call_s: float | None = None,
+        tracing: bool = False,
         http: Http | bool | Callable[[Any], Http | bool | None] | None = None,
     ) -> None:
         self.name = check_name(name)
@@ -125,6 +128,7 @@ class Daemon:
         self.limits = limits
         self.show_errors = show_errors
         self.slow_call_s = slow_call_s
+        self.tracing = tracing
         self.http = http
         self.works: list[Work] = []
         self.setups: list[Setup] = []

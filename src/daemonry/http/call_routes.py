@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 from starlette.routing import Route
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from daemonry.http.connection import HttpConnection
     from daemonry.http.host import Host
     from daemonry.wire.varlink import Reply
+
+
+# W3C Trace Context, and what goes with it.
+_TRACE_HEADERS: Final = ("traceparent", "tracestate", "baggage")
 
 
 class CallRoutes:
@@ -64,7 +68,10 @@ class CallRoutes:
         method = method_of(self._host.calls, full_name)
         connection.call = full_name if method is not None else ""
         connection.is_program = not full_name.startswith(("org.daemonry.Control.", "org.varlink.service."))
-        call = CallInHand(self._host.calls, self._threads, full_name, parameters, connection.peer)
+        trace = {name: request.headers[name] for name in _TRACE_HEADERS if name in request.headers}
+        call = CallInHand(
+            self._host.calls, self._threads, full_name, parameters, connection.peer, trace or None
+        )
         refused = call.begin()
         if refused is None and call.streams:
             return EventStream(_pieces(call))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import Executor
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,7 @@ class CallInHand:
         full_name: the method's name, with its interface's.
         parameters: its parameters.
         peer: who calls.
+        trace: the caller's place in its trace, if it has one.
 
     Attributes:
         bound: the method, once it was found.
@@ -58,7 +59,13 @@ class CallInHand:
     """
 
     def __init__(
-        self, calls: Calls, threads: Executor, full_name: str, parameters: dict[str, Any], peer: Peer
+        self,
+        calls: Calls,
+        threads: Executor,
+        full_name: str,
+        parameters: dict[str, Any],
+        peer: Peer,
+        trace: Mapping[str, str] | None = None,
     ) -> None:
         method = method_of(calls, full_name)
         self.streams = method is not None and method.streams
@@ -67,6 +74,7 @@ class CallInHand:
         self._calls = calls
         self._threads = threads
         self._call = Call(full_name, parameters, more=self.streams)
+        self._call.trace = trace
         self._peer = peer
         self._begun: Begun | None = None
         self._context: Context | None = None

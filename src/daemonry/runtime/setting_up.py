@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from daemonry.daemon.lifecycle import Happened
 from daemonry.errors import Refused
 from daemonry.service.server.builtin import Control, VarlinkService
-from daemonry.service.server.dispatch import Calls
+from daemonry.service.server.dispatch import Calls, Spans
 from daemonry.service.server.failures import Failures
 
 if TYPE_CHECKING:
@@ -57,11 +57,26 @@ def builtin_calls(daemon: Daemon, place: Place, state: Life, *, log_path: str) -
         state: its state.
         log_path: the log that an error points to; "" where there is none.
     """
-    calls = Calls(state.closed_to_work, failures=Failures(show_errors=daemon.show_errors, log_path=log_path))
+    failures = Failures(show_errors=daemon.show_errors, log_path=log_path)
+    calls = Calls(state.closed_to_work, failures=failures, spans=_spans_of(daemon))
     calls.slow_call_s = daemon.slow_call_s
     calls.serve(VarlinkService(calls, ("daemonry", daemon.name, daemon.version, "")))
     calls.serve(Control(state, calls, state.wait_changed, place.log_path))
     return calls
+
+
+def _spans_of(daemon: Daemon) -> Spans | None:
+    """Return the maker of spans for a daemon that traces; None for others.
+
+    Raises:
+        Refused: the extra `otel` is not installed.
+    """
+    if not daemon.tracing:
+        return None
+    from daemonry import otel
+
+    otel.instrument()
+    return otel.spanned
 
 
 async def run_setup_hooks(daemon: Daemon, state: Life, run: Run) -> None:

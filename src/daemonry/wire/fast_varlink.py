@@ -48,6 +48,7 @@ from daemonry.wire.varlink import (
     call_tail,
     encode_name,
     reply_tail,
+    tracing,
 )
 
 # Levels of arrays and objects inside a parameter that the types below go; each doubles their
@@ -89,6 +90,7 @@ class FastCall(AnyCall, msgspec.Struct, forbid_unknown_fields=True, eq=False):
     oneway: bool = False
     more: bool = False
     upgrade: bool = False
+    trace: dict[str, str] | None = msgspec.field(default=None, name=varlink.TRACE)
 
 
 class FastReply(AnyReply, msgspec.Struct, forbid_unknown_fields=True, eq=False):
@@ -118,6 +120,10 @@ def decode_call(frame: bytes) -> AnyCall:
     except _DOUBTS:
         return varlink.decode_call(frame)
     keys = 2 if call.oneway or call.more or call.upgrade else 1
+    if call.trace is not None:
+        if sum(map(len, call.trace.values())) > varlink.MAX_TRACE_CHARS:
+            return varlink.decode_call(frame)
+        keys += 1 + len(call.trace)
     return call if _is_proved(frame, keys, call) else varlink.decode_call(frame)
 
 
@@ -191,7 +197,8 @@ def encode_call(call: AnyCall) -> bytes:
     """
     head = METHOD_HEAD + encode_name(call.method) + PARAMETERS_HEAD
     tail = call_tail(call) if call.oneway or call.more or call.upgrade else PLAIN_TAIL
-    return b"".join((head, encode_parameters(call.parameters), tail))
+    frame = b"".join((head, encode_parameters(call.parameters), tail))
+    return frame if tracing.source is None else tracing.marked(frame)
 
 
 def encode_reply(reply: AnyReply) -> bytes:

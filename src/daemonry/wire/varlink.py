@@ -9,8 +9,12 @@ method does with its parameters belongs to `service`.  The format is varlink.org
     error   {"parameters":{...},"error":"org.example.Job.Busy"}\0
 
 Strict in what is sent: fully-qualified names, `parameters` always there and an object, flags only
-where they are true, no vendor keys; no NUL and no lone surrogate in a string, no NaN, integers
+where they are true; no NUL and no lone surrogate in a string, no NaN, integers
 below 2**63 in size, a point in every float, at most `MAX_JSON_DEPTH` levels.
+
+One vendor key is ours, on a call whose caller is traced (`tracing`), with the caller's place in its trace:
+
+    call    {"method":...,"parameters":{...},"org.daemonry.trace":{"traceparent":"00-..."}}\0
 
 Bounded in what is accepted: what every peer reads in the same way (`strict_json`), with the same
 limits.  Besides what is sent, these are understood: `parameters` absent or null, flags that are
@@ -59,6 +63,11 @@ STANDARD_ERRORS: Final[Mapping[str, str | None]] = {
     PERMISSION_DENIED: None,
     EXPECTED_MORE: None,
 }
+
+# The key of a call's place in a trace: the fields of W3C Trace Context, as headers have them.
+TRACE: Final = "org.daemonry.trace"
+# The specification has 55 characters for one field and 512 for the other, and baggage 8192.
+MAX_TRACE_CHARS: Final = 16384
 
 # What a call asks for; all but the first are also the names of their flags.
 PLAIN: Final = "plain"
@@ -116,6 +125,11 @@ class AnyCall(_Message):
     oneway: bool
     more: bool
     upgrade: bool
+    # The caller's place in its trace; not one of the fields, which msgspec would read here.
+    if TYPE_CHECKING:
+        trace: Mapping[str, str] | None
+    else:
+        trace = None
 
     @property
     def mode(self) -> str:
@@ -146,7 +160,7 @@ class Call(AnyCall):
         NotSendable: more than one flag; each promises another number of replies.
     """
 
-    __slots__ = ("method", "more", "oneway", "parameters", "upgrade")
+    __slots__ = ("method", "more", "oneway", "parameters", "trace", "upgrade")
 
     def __init__(
         self,
@@ -163,6 +177,7 @@ class Call(AnyCall):
         self.oneway = oneway
         self.more = more
         self.upgrade = upgrade
+        self.trace = None
 
 
 class Reply(AnyReply):
@@ -251,7 +266,31 @@ def encode_call(call: AnyCall) -> bytes:
         NotSendable: the name is not fully qualified, or as `encode_parameters`.
     """
     head = METHOD_HEAD + encode_name(call.method) + PARAMETERS_HEAD
-    return head + encode_parameters(call.parameters) + call_tail(call)
+    frame = head + encode_parameters(call.parameters) + call_tail(call)
+    return frame if tracing.source is None else tracing.marked(frame)
+
+
+class Tracing:
+    """Whether calls carry the place of their caller in its trace, for this process.
+
+    Attributes:
+        source: returns the fields of the present context; None while nobody traces.
+    """
+
+    __slots__ = ("source",)
+
+    def __init__(self) -> None:
+        self.source: Callable[[], dict[str, str]] | None = None
+
+    def marked(self, frame: bytes) -> bytes:
+        """Return a call's frame with the caller's place in its trace, if it has one."""
+        fields = {} if self.source is None else self.source()
+        if not fields:
+            return frame
+        return b"".join((frame[:-1], b',"', TRACE.encode(), b'":', encode_parameters(fields), b"}"))
+
+
+tracing: Final = Tracing()
 
 
 def encode_reply(reply: AnyReply) -> bytes:
@@ -408,8 +447,12 @@ def decode_call(frame: bytes) -> Call:
     oneway, more, upgrade = (_take_flag(fields, flag) for flag in FLAGS)
     if oneway + more + upgrade > 1:
         raise faults.BadFrame(_ONE_FLAG)
+    trace = fields.get(TRACE)
     _refuse_unknown(fields)
-    return Call(method, parameters, oneway, more, upgrade)
+    call = Call(method, parameters, oneway, more, upgrade)
+    if trace is not None:
+        call.trace = _trace(trace)
+    return call
 
 
 def decode_reply(frame: bytes) -> Reply:
@@ -478,6 +521,14 @@ def _take_error(fields: dict[str, Any]) -> str | None:
     if type(error) is not str or not error:
         raise faults.BadFrame('"error" is not a name')
     return error
+
+
+def _trace(fields: dict[str, Any]) -> Mapping[str, str] | None:
+    """Return a caller's place in its trace; None for one that is odd: a call does not fail for it."""
+    texts = {name: text for name, text in fields.items() if type(text) is str}
+    if len(texts) != len(fields) or sum(map(len, texts.values())) > MAX_TRACE_CHARS:
+        return None
+    return texts
 
 
 def _refuse_unknown(fields: dict[str, Any]) -> None:

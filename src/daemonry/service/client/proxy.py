@@ -29,6 +29,7 @@ from daemonry.wire.varlink import (
     PARAMETERS_HEAD,
     PLAIN_TAIL,
     encode_name,
+    tracing,
 )
 
 if TYPE_CHECKING:
@@ -139,10 +140,13 @@ class Converter:
             NotSendable: one has no form.
         """
         if not given:
-            return self._without_arguments
-        if self._method.write_parameters is not None:
-            given = self.plain(given)
-        data = b"".join((self._head, fast_varlink.encode_parameters(given), _FRAME_END))
+            data = self._without_arguments
+        else:
+            if self._method.write_parameters is not None:
+                given = self.plain(given)
+            data = b"".join((self._head, fast_varlink.encode_parameters(given), _FRAME_END))
+        if tracing.source is not None:
+            data = tracing.marked(data[:-1]) + b"\0"
         return data if len(data) <= MAX_FRAME_BYTES else None
 
     def plain(self, given: Mapping[str, Any], fds: list[Fd] | None = None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping
+from copy import copy
 from types import CoroutineType
 from typing import Any, Final
 
@@ -63,6 +64,8 @@ FAILURES: Final = (Exception, SystemExit)
 _ENDS: Final = (*FAILURES, asyncio.CancelledError)
 
 Gate = Callable[[], errors.CallFailed | None]
+# Returns a handler that makes a span of each call: of a method's full name and kind, and the caller's trace.
+Spans = Callable[[str, str, Callable[..., Any], "Mapping[str, str] | None"], Callable[..., Any]]
 Ready = Callable[[], "bytes | Ran | None"]
 # Makes a call with arguments by keyword, or with none.
 Answer = Callable[..., "bytes | Ran | None"]
@@ -92,6 +95,8 @@ class Bound:
         "_check",
         "_form",
         "_plain_reply",
+        "_spans",
+        "_untraced",
         "at_once",
         "frame",
         "full_name",
@@ -104,7 +109,9 @@ class Bound:
         "where",
     )
 
-    def __init__(self, where: Described, method: Method, implementation: Interface) -> None:
+    def __init__(
+        self, where: Described, method: Method, implementation: Interface, spans: Spans | None = None
+    ) -> None:
         self.where = where
         self.method = method
         self.full_name = f"{where.name}.{method.name}"
@@ -118,6 +125,10 @@ class Bound:
             self.kind = "async"
         else:
             self.kind = "thread" if method.marks.blocking else "plain"
+        self._untraced = self.function
+        self._spans = None if self.open else spans
+        if self._spans is not None:
+            self.function = self._spans(self.full_name, self.kind, self.function, None)
         needs_more = method.context or method.takes_fds or method.upgrades
         self.at_once = self.kind in ("plain", "async") and self._plain_reply and not needs_more
         self.read: Callable[[bytes], Any] = never_proved
@@ -132,6 +143,14 @@ class Bound:
             framed = method.reply, method.reply_field, self._check_plain
             self.frame = fast_varlink.reply_framer(*framed)
             self._form = fast_varlink.reply_framer(*framed, bare=True)
+
+    def traced(self, trace: Mapping[str, str]) -> Bound:
+        """Return the method for one call of a caller that is traced; this one where nobody makes spans."""
+        if self._spans is None:
+            return self
+        bound = copy(self)
+        bound.function = self._spans(self.full_name, self.kind, self._untraced, trace)
+        return bound
 
     def arguments(
         self, call: AnyCall, context: Context | None, fds: list[Fd] | None = None
@@ -201,7 +220,7 @@ class Bound:
     @property
     def place(self) -> str:
         """The handler's file and line."""
-        return place_of(self.function)
+        return place_of(self._untraced)
 
 
 # What JSON has other forms for than an object.
@@ -261,6 +280,7 @@ class Calls:
         gate: returns why work is not taken now, or None.
         most_running: how many calls may run at the same time, besides those that answer at once.
         failures: makes errors of what handlers raise.
+        spans: makes a span of each call of the program's own methods; None for none.
 
     Attributes:
         failures: as given.
@@ -281,7 +301,9 @@ class Calls:
         *,
         most_running: int = MAX_RUNNING,
         failures: Failures | None = None,
+        spans: Spans | None = None,
     ) -> None:
+        self._spans = spans
         self._gate = gate
         self.failures = failures or Failures()
         self._most_running = most_running
@@ -315,7 +337,7 @@ class Calls:
             raise ValueError(f"the interface {where.name} is served already")
         self._interfaces[where.name] = where
         for method in where.methods.values():
-            bound = Bound(where, method, implementation)
+            bound = Bound(where, method, implementation, self._spans)
             self._methods[bound.full_name] = bound
             self.takes_fds |= method.takes_fds
             if bound.at_once:
@@ -442,7 +464,7 @@ class Calls:
         if bound.method.upgrades is not call.upgrade:
             name = EXPECTED_UPGRADE if bound.method.upgrades else NOT_UPGRADABLE
             raise errors.CallFailed(name, {"method": bound.method.name})
-        return bound
+        return bound if call.trace is None else bound.traced(call.trace)
 
     def _refuse_work(self, bound: Bound) -> None:
         closed = self._gate()
@@ -470,7 +492,7 @@ def _arguments_at_once(bound: Bound, data: bytes) -> dict[str, Any] | None:
         return None
     try:
         call = fast_varlink.decode_call(data[:-1])
-        if call.oneway or call.more or call.upgrade:
+        if call.oneway or call.more or call.upgrade or call.trace is not None:
             return None
         return bound.arguments(call, None)
     except Exception:  # noqa: BLE001  # a type's own __post_init__ may raise anything
