@@ -41,7 +41,7 @@ sources = []
         ("sources = ['a.c']\nneeds = ['a']", "11:10: targets.a.needs[0]: 'a' is no library"),
         (
             "sources = ['a.c']\nkind = 'static-library'\nneeds = ['a']",
-            "12:1: targets.a.needs: targets need each other in a circle: a -> a",
+            "12:10: targets.a.needs[0]: 'a' needs itself",
         ),
         ("sources = 'a.c'", "10:1: targets.a.sources: is no list of strings"),
         (
@@ -93,7 +93,7 @@ def test_a_hostile_file_is_refused_in_one_line(tmp_path, data: bytes, told: str)
         ('[commands.v]\ncommand = ["sh"]\noutputs = ["../v.h"]\n', "'../v.h' is outside the project"),
         ('[commands.v]\ncommand = ["sh"]\noutputs = ["v"]\ngenerated = ["v"]\n', "'v' is no command"),
         ('[targets.q]\nsources = ["a.c"]\ngenerated = ["w"]\n', "'w' is no command"),
-        ('[targets.q]\nsources = ["a.c"]\nversion-script = "a.map"\n', "is for a shared-library"),
+        ('[targets.q]\nsources = ["a.c"]\nversion-script = "a.map"\n', "is not for a program"),
         ('[targets.q]\nsources = ["a.c"]\n[targets.q.file-flags]\n"a.c" = ["-fplugin=x"]\n', "-fplugin=x"),
     ],
 )

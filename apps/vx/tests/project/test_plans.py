@@ -123,7 +123,7 @@ def test_cxx_without_its_compiler() -> None:
 
 def test_targets_in_a_circle() -> None:
     text = "".join(
-        f'[targets.{one}]\nkind = "static-library"\nsources = ["x.c"]\nneeds = ["{other}"]\n'
+        f'[targets.{one}]\nkind = "shared-library"\nsources = ["x.c"]\nneeds = ["{other}"]\n'
         for one, other in ("ab", "ba")
     )
     with pytest.raises(ProjectInvalid, match="a -> b -> a"):

@@ -53,7 +53,9 @@ class Project:
         assert done.code == 1, done
         lines = [line for line in done.err.splitlines() if line.startswith("vx: ")]
         told = [
-            line for line in lines if not line.startswith("vx: compiling ") and not line.endswith(" failed")
+            line
+            for line in lines
+            if not line.startswith(("vx: compiling ", "vx: running ")) and not line.endswith(" failed")
         ]
         assert len(told) == 1, done
         return told[0]

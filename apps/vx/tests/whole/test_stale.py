@@ -94,6 +94,31 @@ def test_a_header_comes_to_an_earlier_folder_of_the_compilers_own(p, c) -> None:
     assert p.run("p") == "2\n"
 
 
+@pytest.mark.slow
+def test_a_precompiled_header_comes_beside_a_header_of_the_compilers_own(p, c) -> None:
+    """Gcc takes it in the header's place and does not ask whether it is of this header."""
+    if b"Free Software" not in subprocess.run(["cc", "--version"], capture_output=True, check=True).stdout:
+        pytest.skip("cc is not gcc")
+    system = c.sandbox.path / "system"
+    system.mkdir()
+    cc = compiler(c.sandbox.path, "-isystem", str(system))
+    p.write("main.c", "#include <zz.h>\n" + SAY.format("V"))
+    header, made = system / "zz.h", system / "zz.h.gch"
+    header.write_text("#define V 2\n")
+    aside = c.sandbox.path / "zz.gch"
+    words = [cc, "-O0", "-g", "-x", "c-header", str(header), "-o", str(aside)]
+    subprocess.run(words, check=True, cwd=c.sandbox.path)
+    header.write_text("#define V 1\n")
+    cached(p, CC=cc)
+    assert p.run("p") == "1\n"
+    made.write_text("it is none\n")  # looked into, and left
+    cached(p, CC=cc)
+    assert p.run("p") == "1\n"
+    shutil.copy(aside, made)
+    p.build(CC=cc)
+    assert p.run("p") == "2\n"
+
+
 def test_a_folder_of_the_compilers_own_comes_to_be(p, c) -> None:
     """One that is not there is left out of the search, and is searched when it is."""
     first, second = c.sandbox.path / "first", c.sandbox.path / "second"

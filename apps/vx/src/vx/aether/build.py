@@ -13,7 +13,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -110,17 +110,18 @@ class Build:
         self._finish(error)
 
     async def _build(self) -> None:
-        # In a thread: a project may have thousands of manifests, and others build meanwhile.
         self._loop = asyncio.get_running_loop()
         if self._request.why_not:
             await self._tell_why_not()
             return
+        # In a thread: a project may have thousands of manifests, and others build meanwhile.
         self._plan = plan = await asyncio.to_thread(self._read_project)
         for tries_left in reversed(range(_TRIES)):
             try:
                 await self._find_or_obtain(plan)
                 await self._place_all(plan)
                 await self._compare(plan)
+                _refuse_failed_tests(plan, self._reports)
             except StoreForgot:
                 logger.warning("the store has lost results that it had; checking again")
                 self._actions.memory.forget()
@@ -151,9 +152,7 @@ class Build:
     async def _tell_why_not(self) -> None:
         """Tell all that would be refused."""
         directory = find_project(self._request.directory)
-        reasons = await asyncio.to_thread(
-            self._planner.why_not, directory, self._request, self._fetching
-        )  # fmt: skip
+        reasons = await asyncio.to_thread(self._planner.why_not, directory, self._request, self._fetching)
         for reason in reasons:
             self._tell.note(reason)
         if reasons:
@@ -222,8 +221,10 @@ class Build:
             )
         except ActionFailed as failed:
             self._note_failed(action, failed)
-            raise
-        self._note(found)
+            if not action.is_test:
+                raise
+        else:
+            self._note(found)
 
     async def _hold(self) -> None:
         """Have the store keep all that this build uses until its end."""
@@ -259,6 +260,7 @@ class Build:
         self._tell.ended(found.action.title, found.outcome, found.duration_ms, found.result.said)
 
     def _note_failed(self, action: Action, failed: ActionFailed) -> None:
+        self._entries = None
         self._reports[action.id] = ActionReport(
             action.id, action.title, "failed", failed.recipe, failed.parts, why=failed.why
         )
@@ -329,7 +331,7 @@ class Build:
             error = error or f"{self.project_dir}: {failed.strerror}"
         if error:
             logger.info("a build of %s failed: %s", self.project_dir or self._request.directory, error)
-        self._tell.finished(report, error, run_id)
+        self._tell.finished(report, error, run_id, _passed(self._plan, self._reports))
 
     def _report(self, error: str) -> RunReport:
         plan = self._plan
@@ -350,6 +352,19 @@ class Build:
             [*done.values(), *(ActionReport(one.id, one.title, "cancelled") for one in left)],
             self._outputs if not error else [],
         )
+
+
+def _passed(plan: Plan | None, reports: Mapping[str, ActionReport]) -> int:
+    """Return how many tests passed, now or before."""
+    tests = [reports.get(one.id) for one in plan.actions if one.is_test] if plan is not None else []
+    return sum(one is not None and one.outcome in ("cached", "shared", "executed") for one in tests)
+
+
+def _refuse_failed_tests(plan: Plan, reports: Mapping[str, ActionReport]) -> None:
+    tests = [one for one in plan.actions if one.is_test]
+    failed = sorted(one.title for one in tests if reports[one.id].outcome == "failed")
+    if failed:
+        raise BuildFailed(f"{len(failed)} of {len(tests)} tests failed: {', '.join(failed)}")
 
 
 def _write(project_dir: str, report: RunReport, umask: int, kept: Kept | None) -> None:

@@ -123,6 +123,7 @@ class Inputs:
                 sources.include,
                 lambda path: self._includes_of(f"{root}/{path}"),
                 lambda: files_below(root),
+                sources.forced,
             )
         return ()
 
@@ -376,7 +377,9 @@ def _vain(action: Action, told: Mapping[str, Includes], files: Iterable[str]) ->
     """Return where a new file would be read in the place of one that was, or of none."""
     if isinstance(action.sources, Unit):
         folders = action.sources.folders
-        return c_includes.vain(told, files, folders) | set(folders.missing)
+        known = set(files)
+        headers = c_includes.precompiled(action.sources.path, told, known, folders)
+        return c_includes.vain(told, known, folders) | headers | set(folders.missing)
     if isinstance(action.sources, Tree):
         return {_other_module(path) for path in files if path.endswith(".rs")}
     return set()

@@ -33,6 +33,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
         duration_ms: of `ended` and `finished`.
         run: of `finished`: the id of its report; "" where none could be written.
         outputs: of `finished`: the files that were put.
+        passed: of `finished`: how many tests passed.
         code: of `finished`: the exit code that this comes to.
     """
 
@@ -48,6 +49,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     duration_ms: int = 0
     run: str = ""
     outputs: list[str] = []
+    passed: int = 0
     code: int = 0
 
 
@@ -131,6 +133,8 @@ class Aether(Interface, name="org.daemonry.vx.Aether", errors=(OtherVersion, Ser
         offline: bool = False,
         why_not: bool = False,
         rebuild: int = 0,
+        test: bool = False,
+        tests: list[str] = [],  # noqa: B006
     ) -> AsyncIterator[Event]:
         """Build the project of a directory, or of the nearest one above it that is one.
 
@@ -152,6 +156,8 @@ class Aether(Interface, name="org.daemonry.vx.Aether", errors=(OtherVersion, Ser
             offline: whether nothing may be fetched.
             why_not: only tell, in notes, all that would be refused.
             rebuild: how many results, chosen at random, to make again and compare.
+            test: whether the project's tests are run, too.
+            tests: the names of those that are; none for all.
         """
         raise NotImplementedError
 

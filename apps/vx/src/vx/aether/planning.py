@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from daemonry.spelling import did_you_mean
 from vx.cargo import plan as cargo_plan
 from vx.cargo.ask import Cargo, Question
 from vx.cargo.graph import CargoPackage, Graph
@@ -53,6 +54,8 @@ class Request(msgspec.Struct, frozen=True):
     offline: bool = False
     why_not: bool = False
     rebuild: int = 0
+    test: bool = False
+    tests: tuple[str, ...] = ()
 
 
 class Planner:
@@ -80,6 +83,12 @@ class Planner:
         """
         if os.path.exists(f"{directory}/{c_files.MANIFEST}"):
             return self._plan_c(directory, request)
+        if request.test:
+            raise Unsupported(
+                f"{directory}/{rust_files.MANIFEST}",
+                "running a crate's tests",
+                "`vx build --tests` builds them",
+            )
         environment.check_rust(request.environment)
         plan = self._plan_rust(directory, request, fetching)
         return msgspec.structs.replace(plan, variables=environment.readable(request.environment))
@@ -204,7 +213,28 @@ class Planner:
         given = [tuple(env.get(name, "").split()) for name in ("CFLAGS", "CXXFLAGS", "LDFLAGS", "CPPFLAGS")]
         flags = c_plan.Flags(given[3] + given[0], given[3] + given[1], given[2])
         tools = self._tools.c(request.environment)
-        return c_plan.plan(project.manifest, directory, project.sources, tools, request.profile, flags)
+        tests = _chosen(project.manifest.tests, request, f"{directory}/{c_files.MANIFEST}")
+        return c_plan.plan(
+            project.manifest, directory, project.sources, tools, request.profile, flags, tests=tests
+        )
+
+
+def _chosen(tests: Mapping[str, object], request: Request, path: str) -> tuple[str, ...]:
+    """Return the tests that are run.
+
+    Raises:
+        ProjectInvalid: one is not known, or there is none.
+    """
+    if not request.test:
+        return ()
+    if not tests:
+        raise ProjectInvalid(path, "has no test: write [tests.NAME]")
+    for name in request.tests:
+        if name not in tests:
+            raise ProjectInvalid(
+                path, f"no test is called {name!r}: {did_you_mean(name, tests, 'there are')}"
+            )
+    return request.tests or tuple(tests)
 
 
 def cargo_home(env: Mapping[str, str]) -> str:

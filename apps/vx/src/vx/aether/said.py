@@ -61,7 +61,7 @@ class Said:
         """There is something else to say."""
         self._tell(Event("note", text=text))
 
-    def finished(self, report: RunReport, error: str, run_id: str) -> None:
+    def finished(self, report: RunReport, error: str, run_id: str, passed: int = 0) -> None:
         """All is over."""
         self._tell(
             Event(
@@ -76,6 +76,7 @@ class Said:
                 duration_ms=report.duration_ms,
                 run=run_id,
                 outputs=report.outputs if not error else [],
+                passed=passed,
                 code=1 if error else 0,
             )
         )

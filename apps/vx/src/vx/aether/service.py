@@ -64,6 +64,8 @@ class AetherService(Aether):
         offline: bool = False,
         why_not: bool = False,
         rebuild: int = 0,
+        test: bool = False,
+        tests: list[str] = [],  # noqa: B006
     ) -> AsyncIterator[Event]:
         """Build a project: see `Aether`."""
         if version != __version__:
@@ -83,6 +85,8 @@ class AetherService(Aether):
             offline,
             why_not,
             rebuild,
+            test,
+            tuple(tests),
         )
         events: asyncio.Queue[Event] = asyncio.Queue()
         build = Build(

@@ -15,6 +15,7 @@ from vx import __version__, home
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from vx.cli.progress import Progress
@@ -74,7 +75,7 @@ def perform(asked: Asked) -> int:
     """Build, and return the exit code."""
     try:
         parameters = parameters_of(asked)
-        return _built(asked, parameters)
+        return built(asked, parameters, finished)
     except BrokenPipeError:  # the reader of our output is gone: `kit.guarded` knows that
         raise
     except (home.HomeInvalid, daemonry.errors.DaemonryError, OSError) as error:
@@ -124,7 +125,12 @@ def _directory(asked: Asked) -> str:
     return directory
 
 
-def _built(asked: Asked, parameters: dict[str, Any]) -> int:
+def built(asked: Asked, parameters: dict[str, Any], end: Callable[[Asked, dict[str, Any]], int]) -> int:
+    """Build, and return what `end` makes of the last event: the exit code.
+
+    Raises:
+        As `Client.stream`, `reach`.
+    """
     try:
         client = Client.connect(home.endpoint(home.AETHER), _CONNECT_TIMEOUT_S)
     except (daemonry.errors.ConnectError, OSError):
@@ -132,7 +138,7 @@ def _built(asked: Asked, parameters: dict[str, Any]) -> int:
     broken_off = False
     with client:
         try:
-            return _follow(client, asked, parameters)
+            return _follow(client, asked, parameters, end)
         except daemonry.errors.CallFailed as error:
             if not _may_be_another_next(error):
                 raise
@@ -141,7 +147,7 @@ def _built(asked: Asked, parameters: dict[str, Any]) -> int:
             pass  # it ended as we came, and said nothing yet; to build twice does no harm
     # It was ending, not ready yet, or of another version: whoever brings it up sees to that.
     with _successor(asked) if broken_off else _brought_up(asked) as client:
-        return _follow(client, asked, parameters)
+        return _follow(client, asked, parameters, end)
 
 
 def _successor(asked: Asked) -> Client:
@@ -166,7 +172,9 @@ def _brought_up(asked: Asked) -> Client:
     return reach(spawn=asked.spawn, quiet=asked.quiet, die_with_parent=asked.die_with_parent)
 
 
-def _follow(client: Client, asked: Asked, parameters: dict[str, Any]) -> int:
+def _follow(
+    client: Client, asked: Asked, parameters: dict[str, Any], end: Callable[[Asked, dict[str, Any]], int]
+) -> int:
     progress: Progress | None = None
     heard = False
     reasons: list[str] = []
@@ -182,7 +190,7 @@ def _follow(client: Client, asked: Asked, parameters: dict[str, Any]) -> int:
             if kind == "finished":
                 if progress is not None:
                     progress.close()
-                return _finished(asked, event)
+                return end(asked, event)
             if progress is None:
                 from vx.cli.progress import Progress
 
@@ -204,7 +212,8 @@ def _lost(reason: str) -> Exception:
     return AetherLost(reason)
 
 
-def _finished(asked: Asked, event: dict[str, Any]) -> int:
+def finished(asked: Asked, event: dict[str, Any]) -> int:
+    """Print how a build ended; return the exit code."""
     success = event.get("success", False)
     if asked.json:
         kit.say_json(_fields(event))
@@ -241,6 +250,7 @@ def _fields(event: dict[str, Any]) -> dict[str, Any]:
         "duration_ms": event.get("duration_ms", 0),
         "run": event.get("run", ""),
         "outputs": event.get("outputs", []),
+        "passed": event.get("passed", 0),
         "error": event.get("text", ""),
     }
 
@@ -249,6 +259,10 @@ def _summary(event: dict[str, Any]) -> str:
     executed, total = event.get("executed", 0), event.get("total", 0)
     name = kit.printable(event.get("title", ""))
     took = f"{event.get('duration_ms', 0) / 1000:.2f} s"
+    passed = event.get("passed", 0)
+    if passed:
+        how = f"{executed} of {total} actions executed" if executed else "cached"
+        return f"{name}: {passed} test{'s' * (passed != 1)} passed ({how}, {took})"
     if not executed:
         return f"{name}: cached, nothing to build ({total} action{'s' * (total != 1)}, {took})"
     return f"{name}: built in {took} ({executed} executed, {event.get('cached', 0)} cached)"

@@ -36,9 +36,8 @@ def run(arguments: list[str]) -> int:
 
 
 def _build(options: argparse.Namespace) -> int:
-    asked = build.Asked()
-    asked.json, asked.quiet, asked.spawn = options.json, options.quiet, not options.no_spawn
-    asked.directory, asked.die_with_parent = options.directory, options.die_with_parent
+    asked = _asked(options)
+    asked.die_with_parent = options.die_with_parent
     names = [name for given in options.features for name in given.replace(",", " ").split()]
     asked.parameters = {
         "release": options.release,
@@ -55,6 +54,33 @@ def _build(options: argparse.Namespace) -> int:
         "why_not": options.why_not,
     }
     return build.perform(asked)
+
+
+def _test(options: argparse.Namespace) -> int:
+    asked = _asked(options)
+    asked.parameters = {"release": options.release, "test": True, "tests": options.tests}
+    return build.perform(asked)
+
+
+def _install(options: argparse.Namespace) -> int:
+    from vx.cli.installing import install
+
+    asked = _asked(options)
+    asked.parameters = {"profile": options.profile or "release"}
+    return install(asked, options.prefix)
+
+
+def _import(options: argparse.Namespace) -> int:
+    from vx.cli.importing import import_commands
+
+    return import_commands(options)
+
+
+def _asked(options: argparse.Namespace) -> build.Asked:
+    asked = build.Asked()
+    asked.json, asked.quiet, asked.spawn = options.json, options.quiet, not options.no_spawn
+    asked.directory = options.directory
+    return asked
 
 
 def _targets(options: argparse.Namespace) -> list[str]:
@@ -125,6 +151,9 @@ def _completion(options: argparse.Namespace) -> int:
 
 _DOES: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "build": _build,
+    "test": _test,
+    "install": _install,
+    "import": _import,
     "explain": explaining.explain,
     "status": _status,
     "kill": _kill,

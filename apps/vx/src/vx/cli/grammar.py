@@ -64,6 +64,46 @@ VX: Final = Program(
             ),
         ),
         Command(
+            "test",
+            "build the project of this directory and run its tests (vx.toml)",
+            (Word("tests", "TEST", "only these", "*"),),
+            (
+                Option("-r --release", "with the release profile"),
+                _DIRECTORY,
+                _NO_SPAWN,
+                Option("-q --quiet", "show only what compilers and failed tests say"),
+                Option("--json", "print the result as JSON"),
+            ),
+        ),
+        Command(
+            "install",
+            "build this directory's project with the release profile and copy it below a prefix",
+            options=(
+                Option(
+                    "--prefix",
+                    "the folder (default: /usr/local; DESTDIR is put before it)",
+                    "DIR",
+                    DIRECTORY,
+                    default="/usr/local",
+                ),
+                Option("--profile", "with another profile", "NAME", default=""),
+                _DIRECTORY,
+                _NO_SPAWN,
+                Option("-q --quiet", "show only the compilers' output"),
+                Option("--json", "print the paths as JSON"),
+            ),
+        ),
+        Command(
+            "import",
+            "write a vx.toml from the compile_commands.json of another build system",
+            (Word("file", "FILE", "compile_commands.json, or the folder that has it", "?"),),
+            (
+                _DIRECTORY,
+                Option("--name", "the project's name (default: the directory's)", "NAME", default=""),
+                Option("--force", "replace a vx.toml that is there"),
+            ),
+        ),
+        Command(
             "explain",
             "explain the last build",
             (Word("run", "RUN", "the id of an earlier run", "?", RUN),),

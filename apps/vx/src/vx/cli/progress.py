@@ -42,7 +42,8 @@ class Progress:
         elif kind == "started":
             self._running.append(title)
             if not self._terminal:
-                self._write(f"vx: compiling {title}\n")
+                does = "running" if title.endswith((" (test)", " (command)")) else "compiling"
+                self._write(f"vx: {does} {title}\n")
         elif kind == "ended":
             if title in self._running:
                 self._running.remove(title)

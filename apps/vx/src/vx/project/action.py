@@ -17,6 +17,8 @@ DEPS_DIR: Final = ".vx/deps"
 OUT_DIR: Final = ".vx/out"
 # What commands make, each below its name, is found there by those that need it.
 GENERATED_DIR: Final = ".vx/gen"
+# Where commands and tests find the project's own programs.
+PROGRAMS_DIR: Final = ".vx/programs"
 # What build scripts write, each in a folder of its own.
 SCRIPTS_DIR: Final = ".vx/scripts"
 # Where crates are that are not the project's, each by its name and version.
@@ -59,11 +61,13 @@ class Unit(msgspec.Struct, frozen=True, tag="unit"):
         path: the file.
         include: the project's folders that are searched.
         folders: all that are searched, in their order.
+        forced: files that options name, read before it (`-include`).
     """
 
     path: str
     include: tuple[str, ...] = ()
     folders: Folders = Folders()
+    forced: tuple[str, ...] = ()
 
 
 class Need(msgspec.Struct, frozen=True):
@@ -73,11 +77,13 @@ class Need(msgspec.Struct, frozen=True):
         action: the other's id.
         output: which one.
         path: where the tool finds it.
+        runs: whether it is a program that the tool runs.
     """
 
     action: str
     output: str
     path: str
+    runs: bool = False
 
 
 class ScriptUse(msgspec.Struct, frozen=True):
@@ -127,6 +133,7 @@ class Action(msgspec.Struct, frozen=True):
         scripts: build scripts that have a say in it; their words are added when they are known.
         output_dir: a directory of which every file is an output; "" for none.
         reads_all: whether it may read any of its sources without a word: a procedural macro does.
+        is_test: whether it makes nothing, and only may fail: the others go on then.
     """
 
     id: str
@@ -153,6 +160,7 @@ class Action(msgspec.Struct, frozen=True):
     scripts: tuple[ScriptUse, ...] = ()
     output_dir: str = ""
     reads_all: bool = False
+    is_test: bool = False
 
     @property
     def after(self) -> list[str]:

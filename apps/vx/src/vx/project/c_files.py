@@ -5,12 +5,14 @@ Owns the looking; what the file means is `c_manifest`'s.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
-from vx.project import c_manifest
+from vx.project import c_manifest, c_plan
 from vx.project.c_manifest import CManifest
+from vx.project.errors import ProjectInvalid
 from vx.project.patterns import fits_any
 from vx.project.rust_files import read_toml
 from vx.project.tree import files_below
@@ -51,3 +53,32 @@ def open_project(directory: str) -> CProject:
             files = files_below(directory)
         sources[name] = tuple(one for one in files if fits_any(target.sources, one))
     return CProject(directory, manifest, sources)
+
+
+def installed(directory: str, made: Mapping[str, str]) -> dict[str, list[str]] | None:
+    """Return the files that a project's `[install]` names, absolute, by folder; None where it has none.
+
+    Args:
+        directory: the project's.
+        made: where what the build made is, by its name.
+
+    Raises:
+        ProjectInvalid: a name matches nothing, or it cannot be read.
+    """
+    path = f"{directory}/{MANIFEST}"
+    manifest = c_manifest.read(read_toml(path))
+    if manifest.install is None:
+        return None
+    targets = {name: made[c_plan.file_of(one)] for name, one in manifest.targets.items()}
+    found: dict[str, list[str]] = {}
+    for folder, names in manifest.install.items():
+        some = found.setdefault(folder, [])
+        for name in names:
+            if name in targets or name in made:
+                some.append(targets.get(name) or made[name])
+                continue
+            files = [f"{directory}/{one}" for one in files_below(directory) if fits_any([name], one)]
+            if not files:
+                raise ProjectInvalid(path, f"install.{folder}: {name!r} is no target and matches no file")
+            some += files
+    return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -117,6 +117,7 @@ def reachable(
     include: Sequence[str],
     includes: Callable[[str], Includes | None],
     everything: Callable[[], Iterable[str]],
+    forced: Iterable[str] = (),
 ) -> list[str]:
     """Return the files of a project that a source may include, itself first.
 
@@ -125,9 +126,10 @@ def reachable(
         include: the folders that are searched.
         includes: tells of a path what the file there includes; None where there is none.
         everything: all files of the project; needed where an include names no file.
+        forced: files that are read before it.
     """
     found: dict[str, None] = {}
-    waiting = [source, *_candidates("", ALWAYS, include)]
+    waiting = [source, *forced, *_candidates("", ALWAYS, include)]
     while waiting:
         path = waiting.pop()
         told = None if path in found else includes(path)
@@ -160,6 +162,28 @@ def vain(told: Mapping[str, Includes], reads: Iterable[str], folders: Folders) -
     if any(one.computed for one in told.values()):
         found |= shadows(known, folders.angled)
     return found
+
+
+def precompiled(
+    source: str, told: Mapping[str, Includes], reads: Collection[str], folders: Folders
+) -> set[str]:
+    """Return where a precompiled header (`.gch`) of the system would be read in the place of a header.
+
+    gcc takes one for the headers that it includes first: `stdc-predef.h`, and the first of the source.
+
+    Args:
+        source: the source's path.
+        told: as of `vain`.
+        reads: all that was read.
+        folders: where it looks.
+    """
+    places = [one for one in folders.angled if one.startswith("/")]
+    found = {ALWAYS}
+    for name in told[source].names if source in told else ():
+        found.add(name)
+        if any(path in reads for path in _paths(name, (posixpath.dirname(source), *folders.angled))):
+            break
+    return {f"{path}.gch" for name in found for path in _paths(name, places)}
 
 
 def asked(told: Mapping[str, Includes], folders: Folders, exists: Callable[[str], bool]) -> set[str]:

@@ -25,13 +25,25 @@ from vx.project.action import (
     as_file,
 )
 from vx.project.c_includes import Folders
-from vx.project.c_manifest import PROGRAM, SHARED_LIBRARY, STATIC_LIBRARY, CCommand, CManifest, CTarget
+from vx.project.c_manifest import (
+    PROGRAM,
+    SHARED_LIBRARY,
+    STATIC_LIBRARY,
+    CCommand,
+    CManifest,
+    CTarget,
+    all_needs,
+)
+from vx.project.c_steps import command_action, program_path
 from vx.project.errors import ProjectInvalid, Unsupported
 from vx.project.link_search import Link
+from vx.project.pkg_config import Package
 
 C_ENDINGS = (".c", ".S")
 CXX_ENDINGS = (".cc", ".cpp", ".cxx", ".C")
 SOURCE_ENDINGS = (*C_ENDINGS, *CXX_ENDINGS)
+# Options that a target has only if it says so; a part of the key for those alone.
+_NEWER = ("packages", "force-include", "file flags")
 
 
 class CTools(msgspec.Struct, frozen=True):
@@ -47,6 +59,7 @@ class CTools(msgspec.Struct, frozen=True):
         native: tells what `native` stands for in options.
         env: variables that say where to look for headers and libraries.
         program: returns a program on the PATH, for a command; None where there is none.
+        package: tells what compiling and linking with packages takes, as pkg-config says.
     """
 
     cc: Tool
@@ -58,6 +71,7 @@ class CTools(msgspec.Struct, frozen=True):
     native: Callable[[Tool, Sequence[str]], str] = lambda _tool, _words: ""
     env: dict[str, str] = {}
     program: Callable[[str], Tool | None] = lambda _name: None
+    package: Callable[[Sequence[str]], Package] = lambda _names: Package()
 
 
 class Flags(msgspec.Struct, frozen=True):
@@ -81,6 +95,8 @@ def plan(
     tools: CTools,
     profile: str,
     flags: Flags = Flags(),  # noqa: B008  # frozen
+    *,
+    tests: Sequence[str] = (),
 ) -> Plan:
     """Return the actions of a build.
 
@@ -91,87 +107,145 @@ def plan(
         tools: by what.
         profile: dev or release.
         flags: further options that the caller gives.
+        tests: the names of the tests that are run, too.
 
     Raises:
         ProjectInvalid: a target has no sources.
         Unsupported: a source is in another language, or a tool for it is not there.
     """
-    actions: dict[str, Action] = {}
-    made: dict[str, tuple[Need, ...]] = {}
-    for command in manifest.commands.values():
-        action = _command(command, made, tools)
-        actions[action.id] = action
-        made[command.name] = tuple(Need(action.id, one, one) for one in action.outputs)
-    finished: dict[str, Need] = {}
-    for name, target in manifest.targets.items():
-        given = tuple(need for one in target.generated for need in made[one])
+    planner = _Planner(manifest, sources, tools, profile, flags)
+    for name in manifest.commands:
+        planner.command(name)
+    for name in manifest.targets:
+        planner.target(name)
+    for name in tests:
+        planner.test(name)
+    return Plan(manifest.name, directory, directory, tools.triple, profile, tuple(planner.actions.values()))
+
+
+class _Planner:
+    """Plans each command and target once, after what it needs; no circle is among them."""
+
+    def __init__(
+        self,
+        manifest: CManifest,
+        sources: Mapping[str, Sequence[str]],
+        tools: CTools,
+        profile: str,
+        flags: Flags,
+    ) -> None:
+        self.actions: dict[str, Action] = {}
+        self._manifest = manifest
+        self._sources = sources
+        self._tools = tools
+        self._profile = profile
+        self._flags = flags
+        self._made: dict[str, tuple[Need, ...]] = {}
+        self._finished: dict[str, Need] = {}
+
+    def command(self, name: str) -> tuple[Need, ...]:
+        """Return what a command makes."""
+        if name not in self._made:
+            action = self._step(self._manifest.commands[name], is_test=False)
+            installed = {one for some in (self._manifest.install or {}).values() for one in some}
+            places = {one: path for one in action.outputs if (path := made_path(one)) in installed}
+            self.actions[action.id] = msgspec.structs.replace(action, places=places)
+            self._made[name] = tuple(Need(action.id, one, one) for one in action.outputs)
+        return self._made[name]
+
+    def test(self, name: str) -> None:
+        """Plan a test."""
+        self._step(self._manifest.tests[name], is_test=True)
+
+    def _step(self, command: CCommand, *, is_test: bool) -> Action:
+        needs = [need for one in command.generated for need in self.command(one)]
+        for name in command.programs:
+            needs.append(msgspec.structs.replace(self.target(name), path=program_path(name), runs=True))
+            # A program finds shared libraries beside itself.
+            for one in all_needs(self._manifest.targets, self._manifest.targets[name]):
+                library = self.target(one)
+                if library.path.endswith(".so"):
+                    needs.append(msgspec.structs.replace(library, path=program_path(_base(library.path))))
+        program = self._tools.program(command.command[0])
+        action = command_action(command, program, tuple(dict.fromkeys(needs)), is_test=is_test)
+        self.actions[action.id] = action
+        return action
+
+    def target(self, name: str) -> Need:
+        """Return what a target makes."""
+        if name not in self._finished:
+            target = self._manifest.targets[name]
+            given = tuple(need for one in target.generated for need in self.command(one))
+            objects, languages = self._objects(target, given)
+            last = self._ending(target, objects, languages, given)
+            self.actions[last.id] = last
+            self._finished[name] = Need(last.id, last.outputs[0], f"{DEPS_DIR}/{file_of(target)}")
+        return self._finished[name]
+
+    def _objects(self, target: CTarget, given: tuple[Need, ...]) -> tuple[list[Need], list[str]]:
         own = [need.path for need in given if need.path.endswith(SOURCE_ENDINGS)]
-        all_sources = [*sources[name], *own]
+        all_sources = [*self._sources[target.name], *own]
         if not all_sources:
             raise ProjectInvalid(
-                "vx.toml", f"targets.{name}.sources match no file: {', '.join(target.sources)}"
+                "vx.toml", f"targets.{target.name}.sources match no file: {', '.join(target.sources)}"
             )
-        objects = []
+        flags, objects = self._flags, []
+        package = self._tools.package(target.packages) if target.packages else Package()
         settings: dict[tuple[str, ...], _Settings] = {}
         for source in all_sources:
             more = flags.cxx if source.endswith(CXX_ENDINGS) else flags.c
-            profile_flags = (*manifest.profile_flags[profile], *more)
+            profile_flags = (*self._manifest.profile_flags[self._profile], *more)
             alone = target.file_flags.get(source, ())
             key = (source.rpartition(".")[2], *alone)
             if key not in settings:
-                settings[key] = _settings(target, source, tools, profile_flags, alone)
-            action = _compilation(target, source, tools, settings[key], given)
-            actions[action.id] = action
+                settings[key] = _settings(
+                    target, source, self._tools, profile_flags, alone, package.compiles, given
+                )
+            action = _compilation(target, source, self._tools, settings[key], given)
+            self.actions[action.id] = action
             tag = digests.of_bytes(source.encode())[:8]
             objects.append(Need(action.id, action.outputs[0], f"{DEPS_DIR}/{tag}-{_stem(source)}.o"))
-        libraries = [finished[one] for one in _all_needs(manifest, target)]
-        last = _ending(target, objects, libraries, tools, all_sources, flags.link)
-        actions[last.id] = last
-        finished[name] = Need(last.id, last.outputs[0], f"{DEPS_DIR}/{_file_of(target)}")
-    return Plan(manifest.name, directory, directory, tools.triple, profile, tuple(actions.values()))
+        return objects, all_sources
+
+    def _ending(
+        self, target: CTarget, objects: list[Need], sources: Sequence[str], given: tuple[Need, ...]
+    ) -> Action:
+        if target.kind == STATIC_LIBRARY:
+            return _archive(target, objects, self._tools)
+        needed = all_needs(self._manifest.targets, target)
+        libraries = [self.target(one) for one in needed]
+        has_cxx = any(one.endswith(CXX_ENDINGS) for one in sources) and self._tools.cxx is not None
+        # What a static library says of linking is for those that link with it.
+        static = [one for name in needed if (one := self._manifest.targets[name]).kind == STATIC_LIBRARY]
+        packages = tuple(dict.fromkeys(name for one in (target, *static) for name in one.packages))
+        more = self._tools.package(packages).links if packages else ()
+        last = (*(word for one in static for word in one.link_flags), *more, *self._flags.link)
+        in_circle = any(one.name in all_needs(self._manifest.targets, one) for one in static)
+        parts = _Linked(tuple(objects), tuple(libraries), has_cxx=has_cxx, in_circle=in_circle)
+        return _link(target, parts, self._tools, last, given)
 
 
-def _file_of(target: CTarget) -> str:
+def _base(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def file_of(target: CTarget) -> str:
     """Return what a target's file is called."""
     ending = {PROGRAM: "", STATIC_LIBRARY: ".a", SHARED_LIBRARY: ".so"}[target.kind]
     return target.name if target.kind == PROGRAM else f"lib{target.name}{ending}"
 
 
-def _command(command: CCommand, made: Mapping[str, tuple[Need, ...]], tools: CTools) -> Action:
-    name, *arguments = command.command
-    tool = tools.program(name)
-    if tool is None:
-        raise Unsupported("vx.toml", f"the command {command.name} without {name!r}", "it is not on the PATH")
-    folder = f"{GENERATED_DIR}/{command.name}"
-    return Action(
-        id=f"{command.name} command",
-        title=f"{command.name} (command)",
-        tool=tool,
-        kind="step",
-        arguments=tuple(one.replace("%{out}", folder) for one in arguments),
-        parts={"program": tool.identity},
-        outputs=tuple(f"{folder}/{one}" for one in command.outputs),
-        # No pattern would mean all files.
-        sources=Tree("", command.inputs) if command.inputs else None,
-        needs=tuple(need for one in command.generated for need in made[one]),
-        silent=True,
-    )
+def made_path(output: str) -> str:
+    """Return how an `[install]` names what a command makes: the command's name, and the output's."""
+    return output.removeprefix(f"{GENERATED_DIR}/")
 
 
-def _all_needs(manifest: CManifest, target: CTarget) -> list[str]:
-    """Return what a target links with: each library before those that it needs, as linkers read them."""
-    found: list[str] = []
-
-    def add(name: str) -> None:
-        if name in found:
-            found.remove(name)
-        found.append(name)
-        for below in manifest.targets[name].needs:
-            add(below)
-
-    for name in target.needs:
-        add(name)
-    return found
+def _located(path: str, given: Sequence[Need]) -> str:
+    """Return where a file is that a target names: an output of its commands, or a file of the project."""
+    for need in given:
+        if need.path.startswith(f"{GENERATED_DIR}/") and need.path.split("/", 3)[-1] == path:
+            return need.path
+    return path
 
 
 class _Settings(msgspec.Struct, frozen=True):
@@ -183,30 +257,41 @@ class _Settings(msgspec.Struct, frozen=True):
     folders: Folders
     files: tuple[str, ...]
     machine: tuple[str, ...]
+    forced: tuple[str, ...]
 
 
 def _settings(
-    target: CTarget, source: str, tools: CTools, profile_flags: Sequence[str], alone: Sequence[str]
+    target: CTarget,
+    source: str,
+    tools: CTools,
+    profile_flags: Sequence[str],
+    alone: Sequence[str],
+    packages: Sequence[str],
+    given: Sequence[Need],
 ) -> _Settings:
     compiler = _compiler(source, tools)
+    forced = tuple(_located(one, given) for one in target.force_include)
     generated = [f"-I{GENERATED_DIR}/{one}" for one in target.generated]
     options = {
         "profile": [*profile_flags],
         "flags": [*(["-fPIC"] if target.kind == SHARED_LIBRARY else []), *target.flags],
         "defines": [f"-D{one}" for one in target.defines],
         "include": [*generated, *(f"-I{one}" for one in target.include)],
+        "packages": [*packages],
+        "force-include": [word for one in forced for word in ("-include", one)],
         "file flags": [*alone],
     }
     words = tuple(word for some in options.values() for word in some)
     language = "cc" if source.endswith(CXX_ENDINGS) else "c"
     parts = {
         "compiler": compiler.identity,
-        **{name: " ".join(some) for name, some in options.items() if some or name != "file flags"},
+        **{name: " ".join(some) for name, some in options.items() if some or name not in _NEWER},
         **_surroundings(compiler, tools, language, words),
     }
     folders = _folders(words, tools.search(compiler, language, words))
     files = tuple(link_search.files_named(words))
-    return _Settings(compiler, words, parts, folders, files, tools.link(compiler, language, words).files)
+    machine = tools.link(compiler, language, words).files
+    return _Settings(compiler, words, parts, folders, files, machine, forced)
 
 
 def _compilation(
@@ -225,7 +310,7 @@ def _compilation(
         parts={**settings.parts, "source": source},
         outputs=(output,),
         env=tools.env,
-        sources=Unit(source, target.include, settings.folders),
+        sources=Unit(source, target.include, settings.folders, settings.forced),
         needs=given,
         files=settings.files,
         machine=settings.machine,
@@ -258,64 +343,86 @@ def _folders(words: Sequence[str], own: Folders) -> Folders:
     return Folders(tuple(plain), tuple(dict.fromkeys(named["-iquote"])), own.missing)
 
 
-def _ending(
-    target: CTarget,
-    objects: list[Need],
-    libraries: list[Need],
-    tools: CTools,
-    sources: Sequence[str],
-    flags: Sequence[str],
+def _archive(target: CTarget, objects: Sequence[Need], tools: CTools) -> Action:
+    if tools.ar is None:
+        raise Unsupported("vx.toml", f"the library {target.name} without `ar`", "install binutils")
+    output = f"{OUT_DIR}/lib{target.name}.a"
+    return Action(
+        id=f"{target.name} library",
+        title=f"lib{target.name}.a",
+        tool=tools.ar,
+        kind="step",
+        # D: without times and owners, so that the same objects give the same archive.
+        arguments=("rcsD", output, *(one.path for one in objects)),
+        parts={"archiver": tools.ar.identity},
+        outputs=(output,),
+        needs=tuple(objects),
+        places={output: f"lib{target.name}.a"},
+    )
+
+
+class _Linked(msgspec.Struct, frozen=True):
+    """The files of a link.
+
+    Attributes:
+        objects: of the target itself.
+        libraries: of the project, each before those that it needs.
+        has_cxx: whether the compiler for C++ links.
+        in_circle: whether static libraries need each other.
+    """
+
+    objects: tuple[Need, ...]
+    libraries: tuple[Need, ...]
+    has_cxx: bool
+    in_circle: bool
+
+    def words(self) -> list[str]:
+        """Return the files, as the linker is given them."""
+        names = [one.path for one in self.libraries]
+        group = ["-Wl,--start-group", *names, "-Wl,--end-group"] if self.in_circle else names
+        return [*(one.path for one in self.objects), *group]
+
+
+def _link(
+    target: CTarget, linked: _Linked, tools: CTools, flags: Sequence[str], given: Sequence[Need]
 ) -> Action:
-    if target.kind == STATIC_LIBRARY:
-        if tools.ar is None:
-            raise Unsupported("vx.toml", f"the library {target.name} without `ar`", "install binutils")
-        output = f"{OUT_DIR}/lib{target.name}.a"
-        return Action(
-            id=f"{target.name} library",
-            title=f"lib{target.name}.a",
-            tool=tools.ar,
-            kind="step",
-            # D: without times and owners, so that the same objects give the same archive.
-            arguments=("rcsD", output, *(one.path for one in objects)),
-            parts={"archiver": tools.ar.identity},
-            outputs=(output,),
-            needs=tuple(objects),
-            places={output: f"lib{target.name}.a"},
-        )
-    has_cxx = any(one.endswith(CXX_ENDINGS) for one in sources) and tools.cxx is not None
-    linker = tools.cxx if has_cxx and tools.cxx is not None else tools.cc
-    language = "cc" if has_cxx else "c"
-    name = _file_of(target)
+    linker = tools.cxx if linked.has_cxx and tools.cxx is not None else tools.cc
+    language = "cc" if linked.has_cxx else "c"
+    name = file_of(target)
     output = f"{OUT_DIR}/{name}"
     dep_file = f"{OUT_DIR}/{target.name}.link.d"
-    needs = (*objects, *libraries)
-    shared = any(one.path.endswith(".so") for one in libraries)
-    script = target.version_script
+    shared = any(one.path.endswith(".so") for one in linked.libraries)
+    script, linker_script = (_located(one, given) for one in (target.version_script, target.linker_script))
+    scripts = [one for one in (script, linker_script) if one]
     words = (
         *(("-shared", f"-Wl,-soname,{name}") if target.kind == SHARED_LIBRARY else ()),
         *((f"-Wl,--version-script={script}",) if script else ()),
+        *((f"-Wl,-T,{linker_script}",) if linker_script else ()),
         # Built beside each other, so found beside each other.
         *(("-Wl,-rpath,$ORIGIN",) if shared else ()),
         *target.link_flags,
         *flags,
     )
-    link = tools.link(linker, language, words)
+    # How it links is asked with an empty program, for which the project's own script is nothing.
+    probed = tuple(one for one in words if not one.startswith("-Wl,-T,"))
+    link = tools.link(linker, language, probed)
     tell = (f"{link.told_by}{dep_file}",) if link.told_by else ()
+    own = tuple(one for one in scripts if not one.startswith(f"{GENERATED_DIR}/"))
     return Action(
         id=f"{target.name} {'program' if target.kind == PROGRAM else 'shared library'}",
         title=f"{target.name} (program)" if target.kind == PROGRAM else name,
         tool=linker,
         kind="step",
-        arguments=("-o", output, *(one.path for one in needs), *words, *tell),
+        arguments=("-o", output, *linked.words(), *words, *tell),
         parts={
             "linker": linker.identity,
             "flags": " ".join(words),
-            **_surroundings(linker, tools, language, words),
+            **_surroundings(linker, tools, language, probed),
         },
         outputs=(output,),
         env=tools.env,
-        sources=Tree("", (script,)) if script else None,
-        needs=needs,
+        sources=Tree("", own) if own else None,
+        needs=(*linked.objects, *linked.libraries, *(one for one in given if one.path in scripts)),
         dep_files=(dep_file,) if tell else (),
         tells=bool(tell),
         libraries=(*link_search.folders_named(words), *link.folders),

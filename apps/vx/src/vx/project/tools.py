@@ -20,6 +20,7 @@ from vx.project.c_includes import Folders
 from vx.project.c_plan import CTools
 from vx.project.environment import BOOTSTRAP, search_variables
 from vx.project.link_search import Link
+from vx.project.pkg_config import PkgConfig
 from vx.project.rust_compile import RustTools
 from vx.project.toolchain import Chain, Probe, ToolMissing, job_environment, run, state_of
 
@@ -34,6 +35,7 @@ class Tools:
         self._known: dict[tuple[str, ...], tuple[tuple[object, ...], object]] = {}
         self._chains: dict[tuple[str, ...], Chain] = {}
         self._believed: dict[tuple[str, ...], list[Probe]] = {}
+        self._packages = PkgConfig()
 
     def rust(self, env: Mapping[str, str], directory: str, flags: Sequence[str] = ()) -> RustTools:
         """Return what Rust is compiled with in `directory`.
@@ -135,6 +137,7 @@ class Tools:
             *_asked_once(chains),
             search_variables(env),
             lambda name: self._program(name, env),
+            lambda names: self._packages.package(names, find(env.get("PKG_CONFIG", "pkg-config"), env), env),
         )
 
     def _program(self, name: str, env: Mapping[str, str]) -> Tool | None:

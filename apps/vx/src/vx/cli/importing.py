@@ -1,0 +1,81 @@
+"""`vx import`: writes a vx.toml from a compile_commands.json.
+
+Owns finding and writing the files; what becomes of each word is `vx.project.c_import`'s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+
+import msgspec
+
+from daemonry import write_atomically
+from daemonry.cli import kit
+from vx.project.c_files import MANIFEST
+from vx.project.c_import import Entry, Imported, imported
+
+_FAILED = 1
+NAME = "compile_commands.json"
+# Where other build systems put it.
+_PLACES = (".", "build", "builddir", "_build", "out")
+# A hundred thousand compilations of a kilobyte each.
+_MAX_BYTES = 100 << 20
+_MAIN = re.compile(rb"^(?:(?:int|void|signed|static|extern|\"C\")[ \t\r\n]+)*main[ \t\r\n]*\(", re.MULTILINE)
+
+
+def import_commands(options: argparse.Namespace) -> int:
+    """Do `vx import`; return the exit code."""
+    directory = os.path.abspath(options.directory or ".")
+    path = _find(directory, options.file)
+    target = f"{directory}/{MANIFEST}"
+    if path is None:
+        kit.complain(f"vx: no {NAME} in {kit.printable(options.file or directory)}")
+        return _FAILED
+    if os.path.lexists(target) and not options.force:
+        kit.complain(f"vx: {kit.printable(target)} is there already: --force replaces it")
+        return _FAILED
+    try:
+        with open(path, "rb") as file:
+            entries = msgspec.json.decode(file.read(_MAX_BYTES), type=list[Entry])
+        found = _imported(entries, directory, options.name or os.path.basename(directory) or "project")
+    except (msgspec.DecodeError, ValueError) as error:
+        kit.complain(f"vx: {kit.printable(path)} is no list of compilations: {kit.printable(str(error))}")
+        return _FAILED
+    if not found.targets:
+        kit.complain(f"vx: {kit.printable(path)} has no compilation that vx can do")
+    for note in found.notes:
+        kit.complain(f"vx: {kit.printable(note)}")
+    if not found.targets:
+        return _FAILED
+    write_atomically(target, found.text.encode())
+    kit.say(f"vx: wrote {kit.printable(target)}: {', '.join(map(kit.printable, found.targets))}")
+    return 0
+
+
+def _find(directory: str, given: str | None) -> str | None:
+    if given is not None:
+        path = os.path.join(os.getcwd(), given)
+        path = f"{path}/{NAME}" if os.path.isdir(path) else path
+        return path if os.path.isfile(path) else None
+    places = [os.path.normpath(f"{directory}/{one}/{NAME}") for one in _PLACES]
+    return next(filter(os.path.isfile, places), None)
+
+
+def _imported(entries: list[Entry], directory: str, name: str) -> Imported:
+    def has_main(source: str) -> bool:
+        try:
+            with open(f"{directory}/{source}", "rb") as file:
+                return _MAIN.search(file.read()) is not None
+        except OSError:
+            return False
+
+    def links(build: str, target: str) -> str:
+        try:
+            with open(f"{build}/CMakeFiles/{target}.dir/link.txt", encoding="utf-8") as file:
+                return file.readline()
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    return imported(entries, directory, name, has_main, links)

@@ -1,0 +1,236 @@
+"""C projects beyond compiling: packages, own programs as commands, tests, `install`, `import`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from vx.rhea import sandbox
+
+P = '[project]\nname = "p"\n'
+MAIN = '#include <stdio.h>\n{}\nint main(void) {{ printf("%d\\n", {}); return 0; }}\n'
+
+
+@pytest.fixture
+def p(c):
+    return c.project("p")
+
+
+def say(project, value: str, before: str = "") -> None:
+    project.write("main.c", MAIN.format(before, value))
+
+
+# --- other files ----------------------------------------------------------------------------------
+
+
+def test_a_package_of_pkg_config_follows_its_pc_file(p, c) -> None:
+    if shutil.which("pkg-config") is None:
+        pytest.skip("no pkg-config on the PATH")
+    folder = c.sandbox.path / "pc"
+    for name, value in (("one", 1), ("two", 2)):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "own.h").write_text(f"#define V {value}\n")
+    pc = folder / "own.pc"
+    text = "Name: own\nDescription: own\nVersion: 1.5\nCflags: -I{}\nLibs: -lm\n"
+    pc.write_text(text.format(folder / "one"))
+    p.write("vx.toml", P + '[targets.p]\nsources = ["main.c"]\npkg-config = ["own >= 1.2"]\n')
+    say(p, "V", "#include <own.h>")
+    p.build(PKG_CONFIG_PATH=str(folder))
+    assert p.run("p") == "1\n"
+    pc.write_text(text.format(folder / "two"))
+    p.build(PKG_CONFIG_PATH=str(folder))
+    assert p.run("p") == "2\n"
+    p.write("vx.toml", P + '[targets.p]\nsources = ["main.c"]\npkg-config = ["own >= 9"]\n')
+    assert "pkg-config says: " in p.fails(PKG_CONFIG_PATH=str(folder))
+
+
+def test_a_header_before_each_source_and_a_linker_script(p) -> None:
+    p.write(
+        "vx.toml",
+        P + '[targets.p]\nsources = ["main.c"]\nforce-include = ["pre.h"]\nlinker-script = "own.ld"\n',
+    )
+    header = p.write("pre.h", "#define V 4\n")
+    text = subprocess.run(["ld", "--verbose"], capture_output=True, text=True, check=True).stdout
+    script = text.split("=" * 50)[1]
+    own = p.write("own.ld", script.replace("PROVIDE (etext = .);", "PROVIDE (etext = .); own_value = 5;"))
+    say(p, "V + (int) (long) &own_value", "extern char own_value;")
+    p.write("vx.toml", (p.path / "vx.toml").read_text() + 'link-flags = ["-no-pie"]\nflags = ["-fno-pie"]\n')
+    p.build()
+    assert p.run("p") == "9\n"
+    header.write_text("#define V 6\n")
+    p.build()
+    assert p.run("p") == "11\n"
+    own.write_text(own.read_text().replace("own_value = 5", "own_value = 7"))
+    p.build()
+    assert p.run("p") == "13\n"
+
+
+def test_static_libraries_that_need_each_other(p) -> None:
+    lines = [P]
+    for one, other in (("a", "b"), ("b", "a")):
+        lines.append(
+            f'[targets.{one}]\nkind = "static-library"\nsources = ["{one}.c"]\nneeds = ["{other}"]\n'
+        )
+        p.write(
+            f"{one}.c", f"int {other}(int); int {one}(int x) {{ return x ? {other}(x - 1) : {ord(one)}; }}\n"
+        )
+    p.write("vx.toml", "".join(lines) + '[targets.p]\nsources = ["main.c"]\nneeds = ["b"]\n')
+    say(p, "b(3)", "int b(int);")
+    p.build()
+    assert p.run("p") == f"{ord('a')}\n"
+    p.write("vx.toml", "".join(lines).replace("static", "shared"))
+    assert "circle: a -> b -> a" in p.fails()
+
+
+# --- commands that run a program of the project, and tests ----------------------------------------
+
+STEPS = (
+    P
+    + """[commands.table]
+command = ["%{mk}", "%{out}/table.c"]
+outputs = ["table.c"]
+[targets.mk]
+sources = ["mk.c"]
+needs = ["value"]
+[targets.value]
+kind = "shared-library"
+sources = ["value.c"]
+[targets.p]
+sources = ["main.c"]
+generated = ["table"]
+[tests.says-3]
+command = ["sh", "check.sh", "%{p}", "3"]
+inputs = ["check.sh"]
+[tests.runs]
+command = ["%{p}"]
+"""
+)
+
+
+@pytest.fixture
+def steps(p):
+    if sandbox.why_not():
+        pytest.skip(f"what a command reads nothing tells here: {sandbox.why_not()}")
+    p.write("vx.toml", STEPS)
+    p.write("value.c", "int value(void) { return 3; }\n")
+    p.write(
+        "mk.c",
+        "#include <stdio.h>\nint value(void);\nint main(int c, char **v) {\n"
+        'FILE *f = fopen(v[1], "w"); fprintf(f, "int table = %d;\\n", value()); return fclose(f); }\n',
+    )
+    say(p, "table", "extern int table;")
+    p.write("check.sh", 'echo "checked $1"; test "$($1)" = "$2"\n')
+    return p
+
+
+def test_a_program_of_the_project_makes_a_source_of_another(steps) -> None:
+    steps.build()
+    assert steps.run("p") == "3\n"
+    steps.write("value.c", "int value(void) { return 4; }\n")
+    steps.build()
+    assert steps.run("p") == "4\n"
+
+
+def test_tests_run_again_only_when_their_program_or_inputs_change(steps) -> None:
+    steps.build()
+    first = steps.vx("test", "--json")
+    assert (first.code, json.loads(first.out)["passed"]) == (0, 2), first
+    for _ in range(5):
+        if json.loads(steps.vx("test", "--json").out)["executed"] == 0:
+            break
+    said = steps.vx("test").out
+    assert said.startswith("p: 2 tests passed (cached"), said
+    steps.write("value.c", "int value(void) { return 4; }\n")
+    failed = steps.vx("test")
+    assert failed.code == 1
+    assert "checked .vx/programs/p" in failed.err
+    assert failed.err.splitlines()[-1] == "vx: 1 of 2 tests failed: says-3 (test)"  # and the other one ran
+    assert {one["outcome"] for one in steps.report()["actions"] if one["id"] == "runs test"} == {"executed"}
+    steps.write("check.sh", 'test "$($1)" = 4\n')
+    assert steps.vx("test", "says-3").code == 0
+    assert "no test is called 'says3': did you mean 'says-3'?" in steps.vx("test", "says3").err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[tests.t]\ncommand = ["%{q}"]\n', "%{q} is no target"),
+        ('[tests.t]\ncommand = ["./run"]\n', "is no program on the PATH"),
+        (
+            '[commands.c]\ncommand = ["%{p}"]\noutputs = ["x"]\n[targets.p]\ngenerated = ["c"]\n',
+            "circle: p -> c -> p",
+        ),
+        ('[install]\n"../bin" = ["p"]\n', "is no folder below the prefix"),
+        ('[targets.p]\nsources = ["main.c"]\npkg-config = ["--version"]\n', "is no package"),
+        ('[targets.p]\nsources = ["main.c"]\nlinker-script = "../x.ld"\n', "is outside the project"),
+    ],
+)
+def test_a_step_that_is_wrong_is_one_line(p, text: str, said: str) -> None:
+    whole = P + ("" if "[targets.p]" in text else '[targets.p]\nsources = ["main.c"]\n') + text
+    p.write("vx.toml", whole)
+    say(p, "1")
+    assert said in p.fails()
+
+
+# --- install --------------------------------------------------------------------------------------
+
+
+def test_install_puts_what_is_named_below_a_prefix(p, c) -> None:
+    p.write(
+        "vx.toml",
+        P + '[targets.p]\nsources = ["main.c"]\n[targets.l]\nkind = "static-library"\nsources = ["main.c"]\n'
+        '[install]\nbin = ["p"]\n"share/doc/p" = ["doc/*"]\n',
+    )
+    p.write("doc/p.txt", "text\n")
+    say(p, "8")
+    prefix = c.sandbox.path / "prefix"
+    done = p.vx("install", "--prefix", str(prefix))
+    assert (done.code, done.out.splitlines()) == (
+        0,
+        [f"installed: {prefix}/bin/p", f"installed: {prefix}/share/doc/p/p.txt"],
+    ), done
+    assert subprocess.run([prefix / "bin/p"], capture_output=True, check=True).stdout == b"8\n"
+    assert not (prefix / "lib").exists()
+    p.write("vx.toml", (p.path / "vx.toml").read_text().partition("[install]")[0])
+    done = p.vx("install", "--prefix", "/usr", "--json", DESTDIR=str(prefix / "dest"))
+    assert [Path(one).name for one in json.loads(done.out)["paths"]] == ["p", "libl.a"]
+    assert (prefix / "dest/usr/lib/libl.a").exists()
+    p.write("vx.toml", (p.path / "vx.toml").read_text() + '[install]\nbin = ["q"]\n')
+    done = p.vx("install", "--prefix", str(prefix))
+    assert (done.code, "'q' is no target and matches no file" in done.err) == (1, True)
+    assert p.vx("install", "--prefix", "here").code == 2
+
+
+# --- import ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_project_of_cmake_is_imported_and_builds_the_same(p) -> None:
+    if shutil.which("cmake") is None or shutil.which("make") is None:
+        pytest.skip("no cmake or make on the PATH")
+    p.write(
+        "CMakeLists.txt",
+        "cmake_minimum_required(VERSION 3.10)\nproject(p C)\nset(CMAKE_EXPORT_COMPILE_COMMANDS ON)\n"
+        "configure_file(conf.h.in conf.h)\nadd_library(low STATIC low/low.c)\n"
+        "target_include_directories(low PUBLIC low ${CMAKE_BINARY_DIR})\nadd_library(dyn SHARED dyn.c)\n"
+        "add_executable(p main.c)\ntarget_compile_definitions(p PRIVATE MORE=5)\n"
+        "target_link_libraries(p low dyn m)\n",
+    )
+    p.write("conf.h.in", "#define CONF 2\n")
+    p.write("low/low.h", "int low(void);\n")
+    p.write("low/low.c", '#include "low.h"\n#include "conf.h"\nint low(void) { return CONF; }\n')
+    p.write("dyn.c", "int dyn(void) { return 10; }\n")
+    say(p, "low() + dyn() + MORE", '#include "low.h"\nint dyn(void);')
+    words = ["cmake", "-S", ".", "-B", "build", "-G", "Unix Makefiles"]
+    subprocess.run(words, cwd=p.path, check=True, capture_output=True)
+    done = p.vx("import")
+    assert done.code == 0, done
+    assert done.out == f"vx: wrote {p.path}/vx.toml: low, dyn, p\n"
+    p.build()
+    assert p.run("p") == "17\n"
+    assert p.vx("import").code == 1
+    assert p.vx("import", "--force", "build").code == 0
