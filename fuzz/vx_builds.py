@@ -143,8 +143,8 @@ class World:
         if _quiet(["ar", "rcsD", f"{out}/liblow.a", f"{out}/low.o"], self.c, job):
             return None
         link = [env["CXX"], "-o", f"{out}/p", f"{out}/main.o", f"{out}/more.o", f"{out}/liblow.a", "-lown"]
-        # Where the objects are, as vx links: a linker script (libgcc_s.so) has ld look in the present directory,
-        # and vx gives a link no file of the project that its vx.toml does not name.
+        # Where the objects are, as vx links: a linker script (libgcc_s.so) has ld look in the present
+        # directory, and vx gives a link no file of the project that its vx.toml does not name.
         if _quiet([*before, *link, *env.get("LDFLAGS", "").split()], out, job):
             return None
         return (out / "p").read_bytes() if (out / "p").is_file() else None
