@@ -13,6 +13,7 @@ import msgspec
 
 from daemonry import write_atomically
 from daemonry.cli import kit
+from vx import digests
 from vx.project.c_files import MANIFEST
 from vx.project.c_import import Entry, Imported, imported
 
@@ -37,7 +38,7 @@ def import_commands(options: argparse.Namespace) -> int:
         kit.complain(f"vx: {kit.printable(target)} is there already: --force replaces it")
         return _FAILED
     try:
-        with open(path, "rb") as file:
+        with open(digests.open_file(path), "rb") as file:
             entries = msgspec.json.decode(file.read(_MAX_BYTES), type=list[Entry])
         found = _imported(entries, directory, options.name or os.path.basename(directory) or "project")
     except (msgspec.DecodeError, ValueError) as error:
@@ -66,14 +67,15 @@ def _find(directory: str, given: str | None) -> str | None:
 def _imported(entries: list[Entry], directory: str, name: str) -> Imported:
     def has_main(source: str) -> bool:
         try:
-            with open(f"{directory}/{source}", "rb") as file:
+            with open(digests.open_file(f"{directory}/{source}"), "rb") as file:
                 return _MAIN.search(file.read()) is not None
         except OSError:
             return False
 
     def links(build: str, target: str) -> str:
         try:
-            with open(f"{build}/CMakeFiles/{target}.dir/link.txt", encoding="utf-8") as file:
+            path = f"{build}/CMakeFiles/{target}.dir/link.txt"
+            with open(digests.open_file(path), encoding="utf-8") as file:
                 return file.readline()
         except (OSError, UnicodeDecodeError):
             return ""

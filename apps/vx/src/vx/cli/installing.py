@@ -7,12 +7,12 @@ Each file appears whole, in place of an earlier one.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from daemonry.cli import kit
-from vx import directories
+from vx import digests
+from vx.aether.placing import place
 from vx.cli import build
 
 _FAILED = 1
@@ -98,17 +98,13 @@ def _wanted(outputs: list[str]) -> Iterator[_Put]:
 
 
 def _put(one: _Put, base: str, umask: int) -> str:
-    folder = f"{base}/{one.folder}"
+    folder, name = f"{base}/{one.folder}", os.path.basename(one.source)
     os.makedirs(folder, exist_ok=True)
-    name = os.path.basename(one.source)
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-
-    def fill(target: int) -> None:
-        with open(one.source, "rb") as source, open(target, "wb", closefd=False) as file:
-            shutil.copyfileobj(source, file)
-
+    # Links are followed: the prefix is the caller's own, and `man` may be one to `share/man`.
+    above, last = os.path.split(os.path.realpath(folder))
+    fd = digests.open_file(one.source)
     try:
-        directories.replace(fd, name, (0o777 if one.executable else 0o666) & ~umask, fill)
+        place(fd, above, f"{last}/{name}", executable=one.executable, umask=umask)
     finally:
         os.close(fd)
     return f"{folder}/{name}"
