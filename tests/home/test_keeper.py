@@ -6,12 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from daemonry.home import keeper, service_record
+from daemonry.home import service_record
 from daemonry.home.child import State
 from daemonry.home.home_toml import home_file
 from daemonry.home.keeper import Keeper
 from daemonry.home.own_files import OwnFiles
-from daemonry.home.process_run import Run
+from daemonry.home.run import service_run
+from daemonry.home.run.process_run import ProcessRun
+from daemonry.home.service_files import ServiceFiles
 from daemonry.process.reaping import Reaper
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="homes need Linux")
@@ -45,7 +47,7 @@ async def life(shop, service, during):
 
 
 async def settled(kept):
-    await kept.until_settled()
+    await kept.life.until_settled()
 
 
 def test_before_its_process_is_there(shop, service, monkeypatch):
@@ -57,31 +59,31 @@ def test_before_its_process_is_there(shop, service, monkeypatch):
 
 
 def test_while_it_looks_whether_it_is_ready(shop, service, monkeypatch):
-    monkeypatch.setattr(keeper, "wait_ready", breaks)
+    monkeypatch.setattr(service_run, "wait_ready", breaks)
     kept = asyncio.run(life(shop, service, settled))
     assert kept.state is State.FAILED
     assert "cannot see whether it is ready" in kept.reason
 
 
 def test_after_its_process_has_ended(shop, service, monkeypatch):
-    monkeypatch.setattr(Keeper, "_said_end", breaks)
+    monkeypatch.setattr(ServiceFiles, "said_end", breaks)
 
     async def ends(kept):
-        await kept.until(lambda state: state is State.READY)
+        await kept.life.until(lambda state: state is State.READY)
         kept.kill()
-        await kept.until_settled()
+        await kept.life.until_settled()
 
     kept = asyncio.run(life(shop, service, ends))
     assert kept.state is State.FAILED
 
 
 def test_while_it_is_asked_to_end(shop, service, monkeypatch):
-    monkeypatch.setattr(Run, "terminate", breaks)
+    monkeypatch.setattr(ProcessRun, "terminate", breaks)
 
     async def ends(kept):
-        await kept.until(lambda state: state is State.READY)
+        await kept.life.until(lambda state: state is State.READY)
         kept.stop()
-        await kept.until_settled()
+        await kept.life.until_settled()
 
     kept = asyncio.run(life(shop, service, ends))
     assert kept.state is State.STOPPED

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry.home import consumption, resource_use
+from daemonry.home import consumption
+from daemonry.home.run import resource_use
 from daemonry.home.file_changes import is_meant
 from daemonry.home.home_toml.environment_file import EnvironmentFileInvalid, parse
 from daemonry.testing import wait_until

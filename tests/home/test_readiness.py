@@ -8,8 +8,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from daemonry.home import process_run
-from daemonry.home.commands import Commands
+from daemonry.home.run import process_run
+from daemonry.home.run.commands import Commands
 from daemonry.testing import wait_until
 
 NOTIFY = """

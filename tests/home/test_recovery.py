@@ -199,7 +199,8 @@ def test_what_even_the_watchers_could_not_end_is_ended_by_the_next_up(shop, serv
 # Kills itself when it comes to a stage, or to the Nth writing of a service's record.
 KILLED_AT = """
 import os, signal, sys
-from daemonry.home import keeper, process_run, service_files, supervisor
+from daemonry.home import keeper, service_files, supervisor
+from daemonry.home.run import process_run
 from daemonry.cli.main import run
 stage, _, number = sys.argv[1].partition(" ")
 left = [int(number or 1)]

@@ -46,7 +46,7 @@ class Answers:
             name=service.name,
             state=keeper.state.value,
             pid=keeper.pid,
-            since=keeper.since_s,
+            since=keeper.life.since_s,
             restarts=keeper.restarts,
             last_exit=keeper.last_end or None,
             readiness=service.ready.kind.value,
@@ -173,7 +173,7 @@ class Answers:
         events = self._fleet.events_during(self._fleet.until_settled(keepers))
         for keeper in keepers:
             if keeper.state in SETTLED:
-                yield Event(keeper.service.name, keeper.state.value, keeper.message, "info")
+                yield Event(keeper.service.name, keeper.state.value, keeper.life.message, "info")
         async for event in events:
             yield event
 

@@ -56,7 +56,7 @@ class Fleet:
         if level >= logging.INFO:
             for watch in list(self._watches):
                 watch(event)
-        if keeper.state is State.READY and keeper.anew:
+        if keeper.state is State.READY and keeper.was_lost:
             self._restart_those_with(keeper)
         self.advance_later()
 
@@ -127,7 +127,7 @@ class Fleet:
     async def _until_none_stops(self, keepers: Iterable[Keeper]) -> None:
         for keeper in keepers:
             if keeper.stop_wanted and keeper.state is not State.STOPPED:  # it is being stopped, or restarted
-                await keeper.until(lambda state: state is not State.STOPPING)
+                await keeper.life.until(lambda state: state is not State.STOPPING)
 
     async def stop(self, names: Iterable[str]) -> None:
         """Stop services, those that others of them need last; return when they have."""
@@ -136,7 +136,7 @@ class Fleet:
             keeper.stop_wanted = True
         self.advance_later()
         for keeper in chosen:
-            await keeper.until(lambda state: state is State.STOPPED)
+            await keeper.life.until(lambda state: state is State.STOPPED)
 
     async def restart(self, names: Iterable[str]) -> None:
         """Stop services and start them, and return when all of them go no further."""
@@ -206,7 +206,7 @@ class Fleet:
     async def all_stopped(self) -> None:
         """Return once none runs, or will."""
         for keeper in list(self.keepers.values()):
-            await keeper.until(lambda state: state is State.STOPPED)
+            await keeper.life.until(lambda state: state is State.STOPPED)
 
     def events_during(self, work: Coroutine[Any, Any, None]) -> AsyncIterator[Event]:
         """Return what happens from now on until some work is done."""

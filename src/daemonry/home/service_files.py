@@ -1,4 +1,4 @@
-"""The files of a running service: its record, its output on the way to the log, its socket.
+"""The files of a running service: its record, its claim, its output on the way to the log, its socket.
 
 Owns making and removing them below the home.  What cannot be removed holds nothing up: see `own_files`.
 """
@@ -15,6 +15,8 @@ from daemonry.home.home import Home
 from daemonry.home.own_files import OwnFiles
 from daemonry.home.service import Orphan
 from daemonry.home.service_record import ServiceRecord
+from daemonry.process import homes
+from daemonry.process.homes import Claim
 from daemonry.transport.connect import connect
 from daemonry.transport.endpoint import Endpoint
 
@@ -37,6 +39,8 @@ class ServiceFiles:
         self.out_path = home.path(name, "out")
         self._record_path = home.path(name, "json")
         self._files = files
+        self._directory = home.directory
+        self._name = name
 
     def write(self, record: ServiceRecord) -> None:
         """Write its record."""
@@ -50,6 +54,20 @@ class ServiceFiles:
             self.remove_stale_socket(socket_path)
         for path in (self._record_path, self.out_path):
             self._files.remove(path)
+
+    def claim(self, mark: str | None = None) -> Claim | None:
+        """Return which daemon it says it is, in the run of `mark` if given; None if it says nothing."""
+        found = homes.read_claim(self._directory, self._name)
+        return found if found is None or mark is None or found.mark == mark else None
+
+    def remove_claim(self) -> None:
+        """Forget that it is a daemon of daemonry."""
+        homes.remove_claim(self._directory, self._name)
+
+    def said_end(self, mark: str) -> str:
+        """Return how the run of `mark` ended by its own word: `homes.IDLE`, `homes.BY_COMMAND`, or ""."""
+        found = self.claim(mark)
+        return found.ended if found is not None else ""
 
     def output_pipe(self, orphan: Orphan) -> tuple[int, int]:
         """Return (reading end, writing end) of the way to the log.

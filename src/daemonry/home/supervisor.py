@@ -1,7 +1,8 @@
 """The supervisor of a home, as a process.
 
-Owns the whole: the lock, the socket, the signals, the difference at a reload, what a killed predecessor
-left, and reaping.  Order is `fleet`'s, requests about services are `answers`'s, one service is `keeper`'s.
+Owns the whole: the order of its start and its end, and applying the difference at a reload.  The order of
+services is `fleet`'s, requests about services are `answers`'s, commands about the home `home_state`'s,
+signals `signals`'s, the services of a killed predecessor `leftovers`'s, and one service `keeper`'s.
 """
 
 from __future__ import annotations
@@ -9,35 +10,33 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
-import time
-from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
 from daemonry.clock import Deadline
-from daemonry.errors import AlreadyRunning, ConfigError, DaemonryError, Refused, UnsafePath
-from daemonry.home import difference, order, service_record
+from daemonry.errors import AlreadyRunning, ConfigError, DaemonryError
+from daemonry.home import difference, leftovers, order
 from daemonry.home.answers import Answers
-from daemonry.home.child import ALIVE, SATISFIED, State
+from daemonry.home.child import ALIVE, State
 from daemonry.home.control import HomeControl, HomeFileInvalid
 from daemonry.home.fleet import Fleet, Watch
 from daemonry.home.home import Home
+from daemonry.home.home_state import HomeState
 from daemonry.home.home_toml import home_file
 from daemonry.home.keeper import Keeper
+from daemonry.home.leftovers import Adopted
 from daemonry.home.own_files import OwnFiles
-from daemonry.home.process_run import AdoptedRun
-from daemonry.home.service import RESERVED, HomeFile, Orphan
-from daemonry.home.service_record import ServiceRecord
+from daemonry.home.service import RESERVED, HomeFile
+from daemonry.home.signals import HomeSignals
+from daemonry.home.supervisor_record import SupervisorRecord
 from daemonry.limits import LOCK_PROBE_PATIENCE_S, SERVICE_SWEEP_S
-from daemonry.process import atomic_file, homes, logs, platform, record, sweep
-from daemonry.process.identity import Identity
+from daemonry.process import atomic_file, homes, logs, platform
 from daemonry.process.lock import Lock
 from daemonry.process.notify import Notifier
 from daemonry.process.orphans import Orphans
 from daemonry.process.private_dir import ensure_unwritable_by_others
 from daemonry.process.readiness import Reporter
 from daemonry.process.reaping import Reaper
-from daemonry.process.record import Record
 from daemonry.process.regular_file import is_regular
 from daemonry.service.server.builtin import Control, VarlinkService
 from daemonry.service.server.dispatch import Calls
@@ -82,7 +81,9 @@ class Supervisor:
         self.fleet = Fleet(watch, self._end_if_over)
         self.reaper = Reaper()
         self.files = OwnFiles()
-        self._foundlings = Orphans(self.reaper.knows)
+        self._orphans = Orphans(self.reaper.knows)
+        self._state = HomeState(home.directory, self.fleet, self._begin_end, self.reload)
+        self._record = SupervisorRecord(home, self._state.started_at)
         self._file: HomeFile | None = None
         self._line = line
         self._only = frozenset(only)
@@ -96,20 +97,18 @@ class Supervisor:
         self._made = False
         self._reloading = asyncio.Lock()
         self._over = asyncio.Event()
-        self._started_at = time.time()
-        self._tasks: set[asyncio.Task[None]] = set()
 
     # --- its life -------------------------------------------------------------------------------
 
     async def run(self) -> int:
-        """Be the supervisor until it is told to end; return the exit code.
+        """Run the home until it has ended, and return the exit code.
 
         Raises:
             AlreadyRunning: the home has a supervisor.
             ConfigError, UnsafePath, SocketBindError: it cannot be one; nothing was started.
         """
         loop = asyncio.get_running_loop()
-        self._listen_to_signals(loop)
+        HomeSignals(self.fleet, self.reaper, self._begin_end, self._hurry, self.reload).listen(loop)
         self._enter("lock")
         ensure_unwritable_by_others(self.home.directory)
         self._lock = Lock.take(self.home.lock_path, Deadline(LOCK_PROBE_PATIENCE_S))
@@ -130,7 +129,7 @@ class Supervisor:
         platform.become_subreaper()
         self._enter("leftovers")
         atomic_file.sweep(os.path.dirname(self.home.path(RESERVED, "json")))
-        adopted = await self._clear_leftovers()
+        adopted = await leftovers.clear(self.home, self._file.services, self.files)
         self._enter("bind")
         calls = self._calls()
         http = self._http_of(self._file.http, calls)
@@ -139,10 +138,10 @@ class Supervisor:
         self._server.awaits_notices = True
         self._server.bind()
         beating: asyncio.Task[None] | None = None
-        serving = asyncio.get_running_loop().create_task(self._server.run(self, self._over))
+        serving = asyncio.get_running_loop().create_task(self._server.run(self._state, self._over))
         try:
             self._enter("record")
-            self._write_record()
+            self._record.write(ending=self.fleet.ending)
             self._list()
             self._make_keepers(adopted)
             self._enter("services")
@@ -153,7 +152,7 @@ class Supervisor:
             self._report.ready({"pid": os.getpid(), "endpoint": str(self.home.endpoint)})
             await self._over.wait()
             await asyncio.gather(*(keeper.close() for keeper in self.fleet.keepers.values()))
-            await self._end_foundlings()
+            await self._end_orphans()
         finally:
             self._over.set()
             if beating is not None:
@@ -163,7 +162,7 @@ class Supervisor:
                 http.close()
             self._server.cleanup()
             homes.remove(self.home.directory)
-            self.files.remove(self.home.path(RESERVED, "json"))
+            self._record.remove(self.files)
             _remove_if_empty(self.home.path(RESERVED, "crash"))
             logger.info("ended")
             logging.getLogger().removeHandler(log)
@@ -181,7 +180,7 @@ class Supervisor:
     def _calls(self) -> Calls:
         calls = Calls()
         calls.serve(VarlinkService(calls, ("daemonry", f"home {self.home.name}", __version__, "")))
-        calls.serve(Control(self, calls, self.fleet.wait_changed, self.home.path(RESERVED, "log")))
+        calls.serve(Control(self._state, calls, self.fleet.wait_changed, self.home.path(RESERVED, "log")))
         calls.serve(HomeControl(Answers(self.fleet, self._begin_end, self.reload)))
         return calls
 
@@ -193,11 +192,12 @@ class Supervisor:
         self._http = http_of_home(
             home=self.home,
             settings=settings,
-            state=self,
+            state=self._state,
             fleet=self.fleet,
             calls=calls,
             connections=lambda: 0 if self._server is None else self._server.connections,
         )
+        self._state.more_fields = self._http.fields
         return self._http
 
     def _list(self) -> None:
@@ -213,41 +213,23 @@ class Supervisor:
         for name in homes.claims(self.home.directory).keys() - self._file.services.keys():
             homes.remove_claim(self.home.directory, name)
 
-    async def _end_foundlings(self) -> None:
-        """End what services have hidden and left: as a subreaper we are their parent by now."""
-        found = self._foundlings.pids()
+    async def _end_orphans(self) -> None:
+        """End the processes that services have hidden and left: as a subreaper we are their parent by now."""
+        found = self._orphans.pids()
         if not found:
             return
         logger.warning("ending what services have hidden and left: %s", sorted(found))
         grace_s = max(
             (one.service.stop_timeout_s for one in self.fleet.keepers.values()), default=SERVICE_SWEEP_S
         )
-        left = await self._foundlings.end(grace_s, lambda: self._hurried)
+        left = await self._orphans.end(grace_s, lambda: self._hurried)
         if left:
             logger.error("cannot be ended: %s", sorted(left))
 
     def _enter(self, stage: str) -> None:
         self._report.enter(stage)
 
-    def _write_record(self) -> None:
-        """Say in a file who we are, and whether we are ending.
-
-        Raises:
-            UnsafePath: it cannot be written; what it said before is still there.
-        """
-        path = self.home.path(RESERVED, "json")
-        endpoint = str(self.home.endpoint)
-        identity = Identity.of_this_process()
-        nonce = os.urandom(8).hex()
-        mine = Record(
-            self.fleet.ending, endpoint, identity, self.home.name, nonce, self._started_at, __version__
-        )
-        try:
-            record.write(path, mine)
-        except OSError as error:
-            raise UnsafePath(path, f"cannot be written: {error.strerror or error}") from error
-
-    def _make_keepers(self, adopted: Mapping[str, tuple[ServiceRecord, AdoptedRun]]) -> None:
+    def _make_keepers(self, adopted: Adopted) -> None:
         assert self._file is not None
         for name in self._file.services:
             self._add(name)
@@ -282,82 +264,12 @@ class Supervisor:
         self.fleet.keepers[name] = keeper
         return keeper
 
-    # --- signals --------------------------------------------------------------------------------
-
-    def _listen_to_signals(self, loop: asyncio.AbstractEventLoop) -> None:
-        loop.add_signal_handler(signal.SIGCHLD, self.reaper.reap)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled, number)
-        loop.add_signal_handler(signal.SIGHUP, self._reload_signalled)
-        # Process 1 would be asked to collect what ended before the handler was there.
-        loop.call_soon(self.reaper.reap)
-
-    def _signalled(self, number: int) -> None:
-        if self.fleet.ending:
-            logger.warning("%s again: killing what is left", signal.Signals(number).name)
-            self._hurry()
-        else:
-            logger.info("%s: stopping", signal.Signals(number).name)
-            self.stop()
-
-    def _reload_signalled(self) -> None:
-        self._spawn(self._reload_by_signal())
-
-    async def _reload_by_signal(self) -> None:
-        try:
-            await self.reload()
-        except HomeFileInvalid as error:
-            logger.error("not reloaded: %s", error.parameters["reason"])
-
     def _hurry(self) -> None:
         self._hurried = True
         for keeper in self.fleet.keepers.values():
             keeper.stop_wanted = True
             keeper.stop()
             keeper.kill()
-
-    # --- what a predecessor left ----------------------------------------------------------------
-
-    async def _clear_leftovers(self) -> dict[str, tuple[ServiceRecord, AdoptedRun]]:
-        """End, or adopt, what a killed supervisor of this home has left."""
-        adopted = {}
-        ending = []
-        for found in service_record.read_all(self.home.directory):
-            run = self._adoptable(found)
-            if run is not None:
-                adopted[found.service] = (found, run)
-            else:
-                ending.append(self._end_leftover(found))
-        await asyncio.gather(*ending)
-        return adopted
-
-    def _adoptable(self, found: ServiceRecord) -> AdoptedRun | None:
-        assert self._file is not None
-        service = self._file.services.get(found.service)
-        identity = found.identity()
-        if service is None or identity is None or not hasattr(os, "pidfd_open"):
-            return None
-        if service.process.orphan is not Orphan.ADOPT or not found.ready:
-            return None
-        if found.made_of != service_record.fingerprint(service.process):
-            return None  # what is to run now is something else
-        if identity.pid not in sweep.belonging(0, found.mark):
-            return None  # a stranger that was given its number
-        try:
-            return AdoptedRun(identity, found.mark, found.started_at)
-        except ProcessLookupError:
-            return None
-
-    async def _end_leftover(self, found: ServiceRecord) -> None:
-        assert self._file is not None
-        service = self._file.services.get(found.service)
-        grace_s = service.stop_timeout_s if service is not None else SERVICE_SWEEP_S
-        left = await asyncio.to_thread(sweep.belonging, 0, found.mark)
-        if left:
-            logger.warning("%s: ending what a killed supervisor left: %s", found.service, sorted(left))
-            await asyncio.to_thread(sweep.end, 0, found.mark, grace_s)
-        for suffix in ("json", "out"):
-            self.files.remove(self.home.path(found.service, suffix))
 
     # --- its end --------------------------------------------------------------------------------
 
@@ -417,67 +329,16 @@ class Supervisor:
             if self.fleet.keepers[name] not in was_stopped and not self.fleet.ending:
                 self.fleet.keepers[name].ask_start()
 
-    # --- the text dialect -----------------------------------------------------------------------
-
-    def get_status(self) -> dict[str, Any]:
-        """Return the fields of STATUS."""
-        states = [keeper.state for keeper in self.fleet.keepers.values()]
-        return {
-            "state": "draining" if self.fleet.ending else "running",
-            "pid": os.getpid(),
-            "home": self.home.directory,
-            "uptime_secs": int(time.time() - self._started_at),
-            "services": len(states),
-            "ready": sum(1 for state in states if state in SATISFIED),
-            "failed": sum(1 for state in states if state is State.FAILED),
-            **({} if self._http is None else self._http.fields()),
-        }
-
-    def pause(self) -> None:
-        """Refuse: services are stopped one by one or all together."""
-        raise Refused("a home is not paused: take it down, or restart a service")
-
-    def resume(self) -> None:
-        """Refuse, as `pause`."""
-        self.pause()
-
-    async def reload_config(self) -> str:
-        """Do as `reload` does, for the text dialect."""
-        try:
-            return await self.reload()
-        except HomeFileInvalid as error:
-            raise DaemonryError(error.parameters["reason"]) from None
-
-    def stop(self) -> None:
-        """Begin to stop all; return at once."""
-        self._begin_end()
-
-    def version(self) -> str:
-        """Return the supervisor's version."""
-        return __version__
-
     def _begin_end(self) -> None:
         if not self.fleet.ending:
             self.fleet.ending = True
             self.fleet.end_watches()
             self._notifier.stopping()
             if self._server is not None:
-                self._tell_end()
+                self._record.mark_ending()
         for keeper in self.fleet.keepers.values():
             keeper.stop_wanted = True
         self.fleet.advance_later()
-
-    def _tell_end(self) -> None:
-        """Say in the record that we are ending; a full disk does not keep us from it."""
-        try:
-            self._write_record()
-        except UnsafePath as error:
-            logger.warning("%s", error)
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def _remove_if_empty(path: str) -> None:

@@ -16,8 +16,8 @@ from __future__ import annotations
 import asyncio
 import re
 
-from daemonry.home.process_run import Run
-from daemonry.home.readiness import Attempts, Channel, RunCommand
+from daemonry.home.run.process_run import ProcessRun
+from daemonry.home.run.readiness import Attempts, Channel, RunCommand
 from daemonry.home.service import Kind, Ready, Service
 from daemonry.home.service_log import ServiceLog
 from daemonry.process import platform
@@ -39,7 +39,7 @@ class Look:
         self,
         service: Service,
         way: Ready,
-        run: Run,
+        run: ProcessRun,
         channel: Channel | None,
         log: ServiceLog,
         command: RunCommand,

@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 from daemonry import strict_json
 from daemonry.backoff import delays
 from daemonry.errors import BadFrame, DaemonryError
-from daemonry.home.process_run import Run
+from daemonry.home.run.process_run import ProcessRun
 from daemonry.home.service import Kind, Ready, Service
 from daemonry.home.service_log import Output, ServiceLog, by_line
 from daemonry.limits import READY_ATTEMPT_S, READY_RETRY_FIRST_S, READY_RETRY_MAX_S, STARTED_AFTER_S
@@ -195,7 +195,7 @@ class Channel:
 
 
 async def wait_ready(
-    service: Service, run: Run, channel: Channel, log: ServiceLog, command: RunCommand
+    service: Service, run: ProcessRun, channel: Channel, log: ServiceLog, command: RunCommand
 ) -> None:
     """Return when a service is ready.
 
@@ -260,7 +260,7 @@ class Attempts:
         last: why the last attempt failed.
     """
 
-    def __init__(self, way: Ready, own_socket: str, run: Run, command: RunCommand) -> None:
+    def __init__(self, way: Ready, own_socket: str, run: ProcessRun, command: RunCommand) -> None:
         self.last = ""
         self._way = way
         self._own_socket = own_socket

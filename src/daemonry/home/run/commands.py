@@ -10,9 +10,9 @@ import logging
 import os
 from collections.abc import Callable
 
-from daemonry.home import process_run
-from daemonry.home.process_run import Run
-from daemonry.home.readiness import how_it_ended
+from daemonry.home.run import process_run
+from daemonry.home.run.process_run import ProcessRun
+from daemonry.home.run.readiness import how_it_ended
 from daemonry.home.service import Orphan, Process
 from daemonry.home.service_log import Output, ServiceLog, by_line
 from daemonry.limits import HOME_HOOK_TIMEOUT_S
@@ -33,7 +33,7 @@ class Commands:
         self._process = process
         self._log = log
         self._reaper = reaper
-        self._running: set[Run] = set()
+        self._running: set[ProcessRun] = set()
 
     def kill(self) -> None:
         """Kill those that run."""
@@ -41,7 +41,7 @@ class Commands:
             run.kill()
 
     async def hook(self, at: str, words: tuple[str, ...], extra: dict[str, str]) -> None:
-        """Run a hook; its failure is logged."""
+        """ProcessRun a hook; its failure is logged."""
         try:
             code = await self.run(words, HOME_HOOK_TIMEOUT_S, extra)
         except TimeoutError:
@@ -59,7 +59,7 @@ class Commands:
         self._log.event(message, logging.WARNING)
 
     async def run(self, words: tuple[str, ...], timeout_s: float, extra: dict[str, str] | None = None) -> int:
-        """Run a command and return its exit code.
+        """ProcessRun a command and return its exit code.
 
         Raises:
             OSError: it cannot be started.

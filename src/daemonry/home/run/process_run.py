@@ -23,7 +23,7 @@ from daemonry.process.lifeline import Owned, spawn_owned
 from daemonry.process.reaping import Reaper
 
 
-class Run:
+class ProcessRun:
     """One run.
 
     Attributes:
@@ -141,7 +141,7 @@ class Run:
             self.ended.set_result(code)
 
 
-class _ChildRun(Run):
+class _ChildRun(ProcessRun):
     """A run whose first process is our child.
 
     As a subreaper we become the parent of all that its processes leave when they end, so only what is
@@ -219,7 +219,7 @@ class _FreeRun(_ChildRun):
             self._end(code)
 
 
-class AdoptedRun(Run):
+class AdoptedRun(ProcessRun):
     """A process that a supervisor before us has started.
 
     Raises:
@@ -259,7 +259,7 @@ def start(
     pass_fds: Sequence[int],
     reaper: Reaper,
     listener: int | None = None,
-) -> Run:
+) -> ProcessRun:
     """Start a service's process.
 
     Args:

@@ -1,0 +1,87 @@
+"""The state behind the text dialect of a home: its status, and the commands that a home has.
+
+Owns the answers to these commands.  Those about single services are `answers`'s.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from daemonry.errors import DaemonryError, Refused
+from daemonry.home.child import SATISFIED, State
+from daemonry.home.control import HomeFileInvalid
+from daemonry.home.fleet import Fleet
+from daemonry.version import __version__
+
+
+class HomeState:
+    """Answers the control plane for a home.
+
+    Args:
+        directory: the home's directory.
+        fleet: its services.
+        begin_end: begins to stop all of them, and the supervisor; returns at once.
+        reload: reads home.toml again; see `control.HomeControl.reload`.
+
+    Attributes:
+        more_fields: gives further fields of STATUS.
+        started_at: when the supervisor started, in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        fleet: Fleet,
+        begin_end: Callable[[], None],
+        reload: Callable[[], Awaitable[str]],
+    ) -> None:
+        self.more_fields: Callable[[], Mapping[str, Any]] = dict
+        self.started_at = time.time()
+        self._directory = directory
+        self._fleet = fleet
+        self._begin_end = begin_end
+        self._reload = reload
+
+    def get_status(self) -> dict[str, Any]:
+        """Return the fields of STATUS."""
+        states = [keeper.state for keeper in self._fleet.keepers.values()]
+        return {
+            "state": "draining" if self._fleet.ending else "running",
+            "pid": os.getpid(),
+            "home": self._directory,
+            "uptime_secs": int(time.time() - self.started_at),
+            "services": len(states),
+            "ready": sum(1 for state in states if state in SATISFIED),
+            "failed": sum(1 for state in states if state is State.FAILED),
+            **self.more_fields(),
+        }
+
+    def pause(self) -> None:
+        """Refuse: services are stopped one by one or all together."""
+        raise Refused("a home is not paused: take it down, or restart a service")
+
+    def resume(self) -> None:
+        """Refuse, as `pause`."""
+        self.pause()
+
+    async def reload_config(self) -> str:
+        """Read home.toml again, and return the changes in words.
+
+        Raises:
+            DaemonryError: it cannot be used; nothing was changed.
+        """
+        try:
+            return await self._reload()
+        except HomeFileInvalid as error:
+            raise DaemonryError(error.parameters["reason"]) from None
+
+    def stop(self) -> None:
+        """Begin to stop all; return at once."""
+        self._begin_end()
+
+    def version(self) -> str:
+        """Return the supervisor's version."""
+        return __version__

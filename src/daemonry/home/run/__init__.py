@@ -1,0 +1,1 @@
+"""One run of a service: its process, its readiness, its checks, and the meaning of its end."""
