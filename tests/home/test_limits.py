@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemonry.home import consumption
-from daemonry.home.run import resource_use
 from daemonry.home.file_changes import is_meant
 from daemonry.home.home_toml.environment_file import EnvironmentFileInvalid, parse
+from daemonry.home.run import resource_use
 from daemonry.testing import wait_until
 
 needs_linux = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="homes need Linux")
