@@ -64,7 +64,7 @@ def test_version_is_semver(app):
 def test_no_command_and_no_session_says_where_to_go_on(app):
     assert app.done().splitlines() == [
         "no session has changed in the last 8 days",
-        "try palingenesis agents, which says where they are looked for, or palingenesis --help",
+        "try palingenesis agents, which shows where it looks for them, or palingenesis --help",
     ]
 
 

@@ -52,7 +52,7 @@ def test_a_project_s_file_is_doubted(tmp_path):
     assert project.bounds_of(str(tmp_path), bounds).resumes_per_day == 3
     for text, told in (
         ("resume = 'no'", "resume"), ("urls = ['x']", "urls"), ("quiet_hours = 'late'", "hours of the day"),
-        ("[", ":1:"), ("x = " + "9" * project.MAX_BYTES, "is no file of at most"),
+        ("[", ":1:"), ("x = " + "9" * project.MAX_BYTES, "is not a file of at most"),
     ):  # fmt: skip
         path.write_text(text)
         found = project.bounds_of(str(tmp_path), bounds)

@@ -474,7 +474,7 @@ def test_why_says_what_it_rests_on(seen):
     assert f"Session: claude:{ID}" in told
     assert "Why: credit (sure)" in told
     assert "Rests on: transcript, 2026-11-28T06:01:05Z: an error ended the turn" in told
-    assert "What follows: it needs you: pay, or use another account" in told
+    assert "Next: it needs you: pay, or use another account" in told
     assert seen.done("why", str(path)) == seen.done("why", f"claude:{ID}")
     assert seen("why", ID, "--json").json()["basis"][0]["source"] == "transcript"
 

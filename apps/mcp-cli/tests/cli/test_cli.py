@@ -50,7 +50,7 @@ def test_each_command_says_the_same_in_each_mode(app, mode):
     refused = done("call", "fake/refuse", code=1)
     assert refused.err == 'fake/refuse: the server answered with error -32050: no\n  | {"why":1}\n'
     said = done("call", "fake/echo", "txt=1", code=2)
-    assert said.err.startswith("fake/echo: txt is no parameter: did you mean 'text'?")
+    assert said.err.startswith("fake/echo: txt is not a parameter: did you mean 'text'?")
     assert done("call", "fake/ehco", code=1).err == "fake has no tool 'ehco': did you mean 'echo'?\n"
     crashed = done("call", "fake/crash", code=6)
     assert "its outcome is unknown" in crashed.err
@@ -149,7 +149,7 @@ def test_a_big_argument_and_a_big_result_pass_whole(app):
         (["call"], "call: needs a tool: mcp-cli call SERVER/TOOL key=value ..."),
         (["call", "fake"], "fake: names no tool"),
         (["call", "fake/"], "fake/: is not SERVER/TOOL"),
-        (["call", "fake/echo", "--timeout", "soon"], "soon: is no number of seconds above 0"),
+        (["call", "fake/echo", "--timeout", "soon"], "soon: is not a number of seconds above 0"),
         (["list", "--config"], "--config: needs a value"),
         (["nonsense"], "mcp-cli: argument COMMAND: invalid choice: 'nonsense'"),
         (["info"], "mcp-cli info: the following arguments are required: SERVER"),

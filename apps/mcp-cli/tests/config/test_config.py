@@ -86,7 +86,7 @@ def test_a_server_that_is_off_is_not_there():
             "m.toml:7:31: servers[0].transport.comand: is not known: did you mean 'command'?",
         ),
         ("url =", "urll =", "m.toml:16:1: servers[1].transport.urll: is not known: did you mean 'url'?"),
-        ('"http"', '"htp"', "m.toml:15:1: servers[1].transport.type: 'htp' is none of"),
+        ('"http"', '"htp"', "m.toml:15:1: servers[1].transport.type: 'htp' is not one of"),
         (
             'name = "web"',
             'name = "files"',
@@ -123,7 +123,7 @@ def test_a_mistake_in_toml_is_told_with_its_place(old, new, said):
             "m.json:3:15: mcpServers.files.comand: is not known: did you mean 'command'?",
         ),
         ('"A": "1"', '"A": 1', "m.json:3:71: mcpServers.files.env.A: is not a string"),
-        ('"streamable-http"', '"tcp"', "m.json:4:13: mcpServers.web.type: 'tcp' is none of"),
+        ('"streamable-http"', '"tcp"', "m.json:4:13: mcpServers.web.type: 'tcp' is not one of"),
         ('"mcpServers"', '"mcpServer"', "m.json:2:3: mcpServer: there is no mcpServers"),
         ('"-y", ', '"-y" ', "m.json:3:47: not JSON: expecting ',' delimiter"),
     ],
@@ -451,5 +451,5 @@ def test_a_server_is_held_to_a_revision_by_its_configuration_or_its_caller() -> 
     held = model.definition(read.servers[0], read, {}, "2025-06-18")
     assert held["protocol"] == "2025-06-18"
     assert held["fingerprint"] != model.definition(read.servers[0], read, {})["fingerprint"]
-    with pytest.raises(ConfigError, match="is none of 2024-11-05"):
+    with pytest.raises(ConfigError, match="is not one of 2024-11-05"):
         parse('{"mcpServers": {"a": {"command": "x", "protocol": "2025"}}}')

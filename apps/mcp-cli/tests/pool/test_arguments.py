@@ -73,7 +73,7 @@ def test_words_are_read_as_the_schema_wants_them(words, made):
 @pytest.mark.parametrize(
     ("words", "said", "nearest"),
     [
-        (["cuont=1"], "cuont: is no parameter: did you mean 'count'?", "count"),
+        (["cuont=1"], "cuont: is not a parameter: did you mean 'count'?", "count"),
         (["count=x"], "count: must be a whole number, not 'x'", ""),
         (["count=1.5"], "count: must be a whole number, not '1.5'", ""),
         (["dry_run=perhaps"], "dry_run: must be true or false, not 'perhaps'", ""),
@@ -102,7 +102,7 @@ def test_a_tool_that_names_no_parameters_takes_any_if_it_says_so():
 @pytest.mark.parametrize(
     ("value", "parameter", "reason"),
     [
-        ({"txt": "x"}, "txt", "is no parameter: did you mean 'text'?"),
+        ({"txt": "x"}, "txt", "is not a parameter: did you mean 'text'?"),
         ({}, "text", "is missing (string)"),
         ({"text": 1}, "text", "must be text, not 1"),
         ({"text": "x", "tags": ["a", 2]}, "tags[1]", "must be text, not 2"),

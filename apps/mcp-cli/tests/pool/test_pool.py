@@ -233,7 +233,7 @@ def test_arguments_are_checked_before_anything_is_sent() -> None:
         ("", "no answer to tools/list within 0.5 s"),
         ("crash", "exited with code 7 when asked for tools/list"),
         ('"result":{"tools":"none"}', "its answer to tools/list has no list: Expected `array`, got `str`"),
-        ('"result":{"tools":[7]}', "one of its tools is none: Expected `object`, got `int`"),
+        ('"result":{"tools":[7]}', "one of its tools is not a tool: Expected `object`, got `int`"),
         ('"error":{"code":-32603,"message":"broke"}', "answered tools/list with an error: broke (-32603)"),
     ],
 )

@@ -61,7 +61,7 @@ def _edit_copy(editor: list[str], copy: str, path: str, before: bytes | None) ->
         wrong = _what_is_wrong(copy, path)
         if not wrong:
             write_atomically(os.path.realpath(path), data, mode=0o600)
-            kit.say(f"{path}: written; palingenesis daemon reload has the daemon use it")
+            kit.say(f"{path}: written; palingenesis daemon reload makes the daemon use it")
             return kit.DONE
         kit.complain(f"palingenesis: {wrong}")
         if not _again():

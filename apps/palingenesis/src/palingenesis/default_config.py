@@ -12,11 +12,11 @@ TEXT: Final = """\
 #
 # Each value is the default; remove the `#` before a key to change it.  Then:
 #     palingenesis config validate     says whether the file can be used
-#     palingenesis daemon reload       has the daemon use it
+#     palingenesis daemon reload       makes the daemon use it
 
 [daemon]
 
-# The least that is logged: "debug", "info", "warning" or "error".
+# The lowest level that is logged: "debug", "info", "warning" or "error".
 #log_level = "info"
 
 # The socket's path; "" is palingenesis.sock in the runtime directory.  Counts at the next start.
@@ -39,7 +39,7 @@ TEXT: Final = """\
 # How long a file must be left alone before its change counts, in milliseconds (10 to 2000).
 #debounce_ms = 100
 
-# Look at all files this often besides, in seconds (0 to 86400); 0 is never.  For file systems
+# How often to look at all files as well, in seconds (0 to 86400); 0 is never.  For file systems
 # that give no notice of changes, such as NFS.
 #poll_interval_secs = 0
 
@@ -54,7 +54,7 @@ TEXT: Final = """\
 # Tries without progress, until a session is given up (1 to 100).
 #max_retries = 10
 
-# After a try that brought nothing the next one waits so many seconds, twice as long after each further
+# After a try without progress the next one waits so many seconds, twice as long after each further
 # one, and at most the second number (1 to 86400).
 #base_delay_secs = 30
 #max_delay_secs = 300
@@ -84,10 +84,10 @@ TEXT: Final = """\
 
 [notices]
 
-# Who is told of a stop that needs somebody: addresses of apprise, such as "ntfy://topic".
+# Receivers of notices about stops that need you: addresses of apprise, such as "ntfy://topic".
 #urls = []
 
-# When nobody is told, as "22:00-07:00".
+# Hours without notices, as "22:00-07:00".
 #quiet_hours = ""
 
 # Notices within so many minutes are one message (0 to 1440).

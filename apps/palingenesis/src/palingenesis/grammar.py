@@ -61,7 +61,7 @@ TERMINALS: Final = (
         "run an agent in a terminal that outlives this window, and go on with it after a limit",
         (Word("program", "PROGRAM", "the program and its arguments, behind --", "+", PROGRAM),),
         (
-            Option("--name", "what the terminal is called", "NAME"),
+            Option("--name", "the terminal's name", "NAME"),
             Option(
                 "--budget", "begin no try later than this after the start: 90s, 30m, 5h, 2d", "SPAN", SPAN
             ),
@@ -95,7 +95,7 @@ _CONFIG: Final = (
         "init",
         "write a configuration file with the defaults",
         options=(
-            Option("--force", "overwrite one that is there"),
+            Option("--force", "overwrite an existing file"),
             Option("--path", "where, if not at the usual place", "FILE", FILE),
         ),
     ),
@@ -132,7 +132,7 @@ _MCP: Final = (
     Command("serve", "serve agents by the Model Context Protocol, on standard input and output"),
     Command(
         "config",
-        "print what an agent's configuration needs to start that server",
+        "print the entry of an agent's configuration that starts that server",
         (Word("agent", "AGENT", "claude, codex, gemini or opencode", "?", MCP_AGENT),),
     ),
 )

@@ -60,7 +60,7 @@ def schedule_resume(span: str, session: str, cwd: str) -> dict[str, Any]:
     """
     after_s = seconds_of(span)
     if not 0 < after_s <= MAX_AHEAD_S:
-        raise CannotAnswer(f"{span!r} is no time of at most 8 days: try 90s, 30m, 5h, 2d")
+        raise CannotAnswer(f"{span!r} is not a time of at most 8 days: try 90s, 30m, 5h, 2d")
     key = _one(session, cwd).key
     at_s = time.time() + after_s
     try:
@@ -86,7 +86,7 @@ def write_next_step(text: str, cwd: str) -> dict[str, Any]:
     try:
         mode = os.lstat(path).st_mode
         if not stat.S_ISREG(mode):
-            raise CannotAnswer(f"{path} is no regular file, and is left as it is")
+            raise CannotAnswer(f"{path} is not a regular file, and stays as it is")
     except FileNotFoundError:
         mode = 0o644
     except OSError as error:

@@ -108,7 +108,7 @@ def sessions(*, as_json: bool, everything: bool) -> int:
     if not found:
         days = int(RECENT_S // 86400)
         kit.say("no session" if everything else f"no session has changed in the last {days} days")
-        kit.say(f"try {NAME} agents, which says where they are looked for, or {NAME} --help")
+        kit.say(f"try {NAME} agents, which shows where it looks for them, or {NAME} --help")
         return kit.DONE
     for line in table(found, kept, time.time(), None):
         kit.say(line)
@@ -301,10 +301,10 @@ def _explained(session: Session, entry: Entry | None, now_s: float) -> Iterator[
     if entry is not None and entry.note:
         yield f"Note: {kit.printable(_utf8(entry.note))}"
     if entry is not None and entry.state is State.SCHEDULED:
-        tries = f", after {entry.attempt} that brought nothing" if entry.attempt else ""
-        yield f"What follows: a try at {_iso(entry.at_s)} ({_relative(entry.at_s - now_s)}){tries}"
+        tries = f", after {entry.attempt} without progress" if entry.attempt else ""
+        yield f"Next: a try at {_iso(entry.at_s)} ({_relative(entry.at_s - now_s)}){tries}"
     else:
-        yield f"What follows: {_what_follows(session)}"
+        yield f"Next: {_what_follows(session)}"
 
 
 _SURE: Final[Mapping[str, str]] = {

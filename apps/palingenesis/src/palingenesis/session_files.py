@@ -37,7 +37,7 @@ Signatures = dict[str, Signature]
 
 
 def signature(path: str) -> Signature | None:
-    """Return a regular file's signature; None where there is no regular file."""
+    """Return a regular file's signature; None where there is not a regular file."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):

@@ -67,4 +67,4 @@ def test_a_store_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert of_shell("vx clean --store; echo $?", tmp_path)[0] == f"vx: no store in {tmp_path}/.vx\n0\n"
     (tmp_path / "file").touch()
     out, err = of_shell("VX_HOME=file vx clean --store; echo $?", tmp_path)
-    assert (out, err) == ("2\n", f"vx: {tmp_path}/file: VX_HOME is no directory\n")
+    assert (out, err) == ("2\n", f"vx: {tmp_path}/file: VX_HOME is not a directory\n")

@@ -32,21 +32,21 @@ sources = []
         ("sources = ['a.c', '/x.c']", "10:19: targets.a.sources[1]: '/x.c' is outside the project"),
         (
             "kind = 'tea'",
-            "10:1: targets.a.kind: 'tea' is none of 'program', 'static-library', 'shared-library'",
+            "10:1: targets.a.kind: 'tea' is not one of 'program', 'static-library', 'shared-library'",
         ),
         (
             "sources = ['a.c']\nneeds = [ # 'b'\n\t'A']",
-            "12:2: targets.a.needs[0]: 'A' is no target: did you mean 'a'?",
+            "12:2: targets.a.needs[0]: 'A' is not a target: did you mean 'a'?",
         ),
-        ("sources = ['a.c']\nneeds = ['a']", "11:10: targets.a.needs[0]: 'a' is no library"),
+        ("sources = ['a.c']\nneeds = ['a']", "11:10: targets.a.needs[0]: 'a' is not a library"),
         (
             "sources = ['a.c']\nkind = 'static-library'\nneeds = ['a']",
             "12:10: targets.a.needs[0]: 'a' needs itself",
         ),
-        ("sources = 'a.c'", "10:1: targets.a.sources: is no list of strings"),
+        ("sources = 'a.c'", "10:1: targets.a.sources: is not a list of strings"),
         (
             "sources = ['a.c']\n[profile]\nrelease . flags = 1",
-            "12:11: profile.release.flags: is no list of strings",
+            "12:11: profile.release.flags: is not a list of strings",
         ),
         ("sources = ['a.c']\n[targets.'é b']", "11:10: targets.\"é b\": 'é b' cannot be a target's name"),
         ("[target]", "10:2: target: is not known: did you mean 'targets'?"),
@@ -89,7 +89,7 @@ def test_a_hostile_file_is_refused_in_one_line(tmp_path, data: bytes, told: str)
     [
         ('[commands.v]\noutputs = ["v.h"]\n', "commands.v.command: is missing"),
         ('[commands.v]\ncommand = ["sh"]\n', "commands.v.outputs: is missing"),
-        ('[commands.v]\ncommand = ["./x"]\noutputs = ["v.h"]\n', "is no program on the PATH"),
+        ('[commands.v]\ncommand = ["./x"]\noutputs = ["v.h"]\n', "is not a program on the PATH"),
         ('[commands.v]\ncommand = ["sh"]\noutputs = ["../v.h"]\n', "'../v.h' is outside the project"),
         ('[commands.v]\ncommand = ["sh"]\noutputs = ["v"]\ngenerated = ["v"]\n', "'v' is no command"),
         ('[targets.q]\nsources = ["a.c"]\ngenerated = ["w"]\n', "'w' is no command"),

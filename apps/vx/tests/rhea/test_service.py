@@ -486,4 +486,4 @@ def test_a_number_of_jobs_that_is_none_is_told_at_the_start(home) -> None:
     home.sandbox.env["VX_RHEA_JOBS"] = "many"
     started = home.vx("rhea", "start")
     assert started.code == 1
-    assert "VX_RHEA_JOBS='many' is no number from 1 to 1024" in started.err
+    assert "VX_RHEA_JOBS='many' is not a number from 1 to 1024" in started.err

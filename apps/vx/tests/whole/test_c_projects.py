@@ -126,7 +126,7 @@ def test_includes_that_the_text_does_not_tell(counting) -> None:
         ('[project]\nname = "x"\n[targets.x]\nsources = ["x.c"]\nflags = ["-I/usr"]\n', "the flag '-I/usr'"),
         (
             '[project]\nname = "x"\n[targets.x]\nkind = "plugin"\nsources = ["x.c"]\n',
-            "targets.x.kind: 'plugin' is none of",
+            "targets.x.kind: 'plugin' is not one of",
         ),
     ],
 )

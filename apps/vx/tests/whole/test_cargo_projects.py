@@ -129,7 +129,7 @@ def test_a_build_script_that_fails_says_what_it_said(cargo) -> None:
 def test_a_build_script_that_never_stops_talking_is_one_line(cargo) -> None:
     project = cargo.crate()
     project.write("build.rs", 'fn main() { for n in 0..90000 { println!("cargo:k{n}=aaaaaaaaaaaa"); } }')
-    assert project.fails() == "vx: hello (run of the build script): it says more than 1024 KiB to cargo"
+    assert project.fails() == "vx: hello (run of the build script): it prints more than 1024 KiB to cargo"
 
 
 @pytest.mark.skipif(bool(sandbox.why_not()), reason=f"jobs cannot be watched: {sandbox.why_not()}")

@@ -240,7 +240,7 @@ def one_line(done) -> str:
 def test_a_home_that_is_a_file(rust) -> None:
     project = rust.crate()
     file = rust.sandbox.write("file", "")
-    assert "VX_HOME is no directory" in one_line(project.vx("build", VX_HOME=str(file)))
+    assert "VX_HOME is not a directory" in one_line(project.vx("build", VX_HOME=str(file)))
 
 
 def test_a_home_below_a_file(rust) -> None:

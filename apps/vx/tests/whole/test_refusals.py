@@ -111,7 +111,7 @@ def test_no_c_compiler_names_what_to_install(app) -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "why"), [("/etc/passwd", "is no program"), ("bin/rustc", "is no absolute path")]
+    ("named", "why"), [("/etc/passwd", "is not a program"), ("bin/rustc", "is not an absolute path")]
 )
 def test_a_compiler_that_is_named_and_is_none(app, named: str, why: str) -> None:
     project = app.crate()

@@ -105,7 +105,7 @@ def _set_ttl(given: Options, ttl: str | None) -> None:
     if ttl is not None:
         limit_s = 0.0 if ttl in ("0", "0.0") else kit.seconds(ttl)
         if limit_s is None:
-            raise errors.ArgumentInvalid(ttl, "is no number of seconds")
+            raise errors.ArgumentInvalid(ttl, "is not a number of seconds")
         os.environ[TTL_VARIABLE] = ttl
         return
     if os.environ.get(TTL_VARIABLE):

@@ -130,7 +130,7 @@ def _tool_text(text: str, server: str, name: str, *, schemas: bool) -> None:
     notes = whole.get("annotations") or {}
     said = [word for key, word in _HINTS if notes.get(key) is True]
     if said:
-        say_line(f"  it says of itself: {', '.join(said)}")
+        say_line(f"  hints: {', '.join(said)}")
     if schemas:
         for key in ("inputSchema", "outputSchema"):
             if whole.get(key) is not None:

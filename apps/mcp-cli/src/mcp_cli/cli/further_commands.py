@@ -22,7 +22,7 @@ def serve(options: Options, given: argparse.Namespace) -> int:
     port = None
     if given.http is not None:
         if not given.http.isdecimal() or int(given.http) > 65535:
-            raise errors.ArgumentInvalid(given.http, "is no port")
+            raise errors.ArgumentInvalid(given.http, "is not a port")
         port = int(given.http)
     token_path = None if given.open else os.path.abspath(given.token_file or server.usual_token_path())
     if given.print_config is not None:
@@ -35,14 +35,14 @@ def _print_config(given: argparse.Namespace, port: int | None, token_path: str |
     """Print what an editor has to know: where, and the token.
 
     Raises:
-        ArgumentInvalid: the editor is not known, or there is no port to give it.
+        ArgumentInvalid: the editor is not known, or there is not a port to give it.
         UnsafePath: the token's file cannot be used.
     """
     from mcp_cli.gateway import editor_config
     from mcp_cli.gateway import serve as server
 
     if given.print_config not in editor_config.FORMS:
-        raise errors.ArgumentInvalid(given.print_config, f"is none of {', '.join(editor_config.FORMS)}")
+        raise errors.ArgumentInvalid(given.print_config, f"is not one of {', '.join(editor_config.FORMS)}")
     if not port:
         raise errors.ArgumentInvalid(
             given.http or "--print-config", "an editor needs a port: --http PORT, not 0"

@@ -197,7 +197,7 @@ _TASKS: Final = (
         does="cli.tasks:wait",
     ),
     Command("result", "the same without waiting", (_TASK,), does="cli.tasks:result"),
-    Command("cancel", "cancel a task; its server is told", (_TASK,), does="cli.tasks:cancel"),
+    Command("cancel", "cancel a task, at its server too", (_TASK,), does="cli.tasks:cancel"),
 )
 
 _DAEMON: Final = (
@@ -302,7 +302,10 @@ _FOR_OTHERS: Final = (
             Option("--token-file", "the token that HTTP requests carry; made if missing", "FILE", FILE),
             Option("--open", "ask HTTP requests for no token"),
             Option(
-                "--print-config", "print what an editor's file needs for --http PORT, and end", "EDITOR", TEXT
+                "--print-config",
+                "print the entry of an editor's file for --http PORT, and end",
+                "EDITOR",
+                TEXT,
             ),
         ),
         does="cli.further_commands:serve",

@@ -87,7 +87,7 @@ def report_of(error: BaseException, server: str, tool: str = "") -> FailureRepor
                 "Draining",
                 kit.UNKNOWN_OUTCOME,
                 MAYBE_RAN,
-                f"{name}: the daemon was stopped in this call; what the server did is not known",
+                f"{name}: the daemon was stopped in this call; whether the server did it is not known",
             )
         if isinstance(error, errors.Draining):
             return FailureReport(
@@ -120,7 +120,7 @@ def _of_ipc(error: BaseException, name: str) -> FailureReport:
                 kind,
                 kit.FAILED,
                 NOT_SENT,
-                f"{name}: the daemon went away before it was asked; nothing ran",
+                f"{name}: the daemon went away before the call was sent; nothing ran",
             )
         return FailureReport(
             kind,

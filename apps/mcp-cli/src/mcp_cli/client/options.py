@@ -171,14 +171,14 @@ def _set_value(options: Options, option: str, name: str, value: str) -> None:
         if not value:
             raise daemonry.errors.ArgumentInvalid(option, "needs a value")
         if name == "protocol" and value not in PROTOCOLS:
-            raise daemonry.errors.ArgumentInvalid(value, f"is none of {', '.join(PROTOCOLS)}")
+            raise daemonry.errors.ArgumentInvalid(value, f"is not one of {', '.join(PROTOCOLS)}")
         setattr(options, name, value)
         return
     from daemonry.cli import kit
 
     limit_s = kit.seconds(value)
     if limit_s is None:
-        raise daemonry.errors.ArgumentInvalid(value, "is no number of seconds above 0")
+        raise daemonry.errors.ArgumentInvalid(value, "is not a number of seconds above 0")
     options.timeout_s = limit_s
 
 

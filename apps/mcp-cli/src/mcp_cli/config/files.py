@@ -47,7 +47,7 @@ def _refuse_foreign(found: ConfigFile, option: str | None) -> None:
     if option is None and (stat.st_uid not in (os.geteuid(), 0) or stat.st_mode & 0o002):
         who = "can be written by everyone" if stat.st_mode & 0o002 else "belongs to another user"
         raise ConfigError(
-            found.path, "", f"{who}, and what it names would be run: give it by -c if you mean it"
+            found.path, "", f"{who}, and its commands would run as you: give it by -c if you mean it"
         )
 
 

@@ -123,7 +123,7 @@ def _server_of_toml(source: ConfigText, table: Any, where: KeyPath) -> ServerCon
     if kind is None:
         kind = STDIO if "command" in transport else HTTP
     if kind != STDIO and kind not in _HTTP_NAMES:
-        raise source.error((*inside, "type"), f'{kind!r} is none of "stdio", "http", "sse"')
+        raise source.error((*inside, "type"), f'{kind!r} is not one of "stdio", "http", "sse"')
     kind = _HTTP_NAMES.get(kind, kind)
     source.refuse_unknown(transport, _STDIO_KEYS if kind == STDIO else _HTTP_KEYS, inside)
     return ServerConfig(
@@ -171,10 +171,10 @@ def _further(source: ConfigText, table: Mapping[str, Any], where: KeyPath) -> di
         raise source.error((*where, "enabled"), "is not true or false")
     level = _text(source, table, "log_level", where)
     if level and level not in LOG_LEVELS:
-        raise source.error((*where, "log_level"), f"{level!r} is none of {', '.join(LOG_LEVELS)}")
+        raise source.error((*where, "log_level"), f"{level!r} is not one of {', '.join(LOG_LEVELS)}")
     protocol = _text(source, table, "protocol", where)
     if protocol and protocol not in PROTOCOLS:
-        raise source.error((*where, "protocol"), f"{protocol!r} is none of {', '.join(PROTOCOLS)}")
+        raise source.error((*where, "protocol"), f"{protocol!r} is not one of {', '.join(PROTOCOLS)}")
     return {
         "description": _text(source, table, "description", where),
         "allowed_tools": _texts(source, table, "allowed_tools", where),
@@ -305,7 +305,7 @@ def _server_of_json(
     said = known.get("type", known.get("transport"))
     kind = _HTTP_NAMES.get(said, said) if isinstance(said, str) else None
     if said is not None and kind not in (STDIO, HTTP, SSE):
-        raise source.error((*where, "type"), f'{said!r} is none of "stdio", "http", "sse"')
+        raise source.error((*where, "type"), f'{said!r} is not one of "stdio", "http", "sse"')
     if kind is None:
         kind = STDIO if "command" in known else HTTP if url is not None else None
     if kind is None:

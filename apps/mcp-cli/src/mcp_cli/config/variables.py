@@ -57,7 +57,7 @@ def expand(text: str, environment: Mapping[str, str], folder: str) -> str:
         if found.group() == "$${":
             return "${"
         if name is None:
-            raise NotSet(f"cannot be filled in: ${{{found['other']}}} is no environment variable")
+            raise NotSet(f"cannot be filled in: ${{{found['other']}}} is not an environment variable")
         if name in _FOLDERS and name not in environment:
             return folder
         given = environment.get(name, "")

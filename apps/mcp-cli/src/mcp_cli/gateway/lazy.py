@@ -21,17 +21,17 @@ _TEXT: Final = {"type": "string"}
 TOOLS: Final[list[dict[str, Any]]] = [
     {
         "name": SEARCH,
-        "description": "Find tools by what they do. Returns names with one line each, the best first.",
+        "description": "Find tools by their purpose. Returns names with one line each, the best first.",
         "inputSchema": {
             "type": "object",
-            "properties": {"query": {**_TEXT, "description": "what is to be done, in a few words"}},
+            "properties": {"query": {**_TEXT, "description": "the purpose, in a few words"}},
             "required": ["query"],
         },
         "annotations": {"readOnlyHint": True},
     },
     {
         "name": DESCRIBE,
-        "description": "Say what tools take and give: their whole definitions, with JSON Schemas.",
+        "description": "Return whole definitions of tools: parameters and results, with JSON Schemas.",
         "inputSchema": {
             "type": "object",
             "properties": {"names": {"type": "array", "items": _TEXT, "maxItems": MOST_DESCRIBED}},

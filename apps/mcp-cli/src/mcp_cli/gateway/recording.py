@@ -143,7 +143,7 @@ def _entry(number: int, line: str) -> dict[str, Any]:
             raise Unreadable(f"line {number}: {error}") from None
         entry = None
     if number == 1 and (not isinstance(entry, dict) or "mcp-cli" not in entry):
-        raise Unreadable("line 1: this is no recording of mcp-cli")
+        raise Unreadable("line 1: this is not a recording of mcp-cli")
     return entry if isinstance(entry, dict) else {}
 
 

@@ -386,7 +386,7 @@ _ALIKE: Final = 0.5
 def _unknown(key: str, known: Mapping[str, Any]) -> Bad:
     near = nearest(key, known, _ALIKE)
     hint = f"did you mean {near!r}?" if near else f"it takes {', '.join(known) or 'none'}"
-    return Bad(key, f"is no parameter: {hint}", near)
+    return Bad(key, f"is not a parameter: {hint}", near)
 
 
 def _short(text: str) -> str:

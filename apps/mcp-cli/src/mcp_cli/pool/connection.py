@@ -286,7 +286,7 @@ class Connection:
 
     async def _reason(self, error: BaseException | None = None) -> str:
         if self._stop.is_set():
-            return "was told to end"
+            return "was asked to end"
         if self._process is not None and (self._process.ended.is_set() or self._tap.closed.is_set()):
             if self._tap.gave_up:
                 return self._tap.gave_up
@@ -295,7 +295,7 @@ class Connection:
         if isinstance(first, MCPError):
             return f"answered with an error: {brief(first.error.message)} ({first.error.code})"
         if isinstance(first, ValidationError):
-            return f"its answer to initialize is not as the protocol has it: {first_problem(first)}"
+            return f"its answer to initialize breaks the protocol: {first_problem(first)}"
         if type(first) is RuntimeError and str(first):  # how the SDK refuses a message
             return brief(first)
         if self._http is not None and (reason := self._http.reason(first)):

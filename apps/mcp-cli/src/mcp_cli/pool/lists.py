@@ -141,7 +141,7 @@ class Lists:
                 try:
                     read = msgspec.json.decode(raw, type=RawTool)
                 except msgspec.ValidationError as error:
-                    raise self._of.failed("list", f"one of its tools is none: {error}") from None
+                    raise self._of.failed("list", f"one of its tools is not a tool: {error}") from None
                 tools[read.name] = ListedTool(
                     read.name,
                     sendable(read.title or ""),

@@ -57,7 +57,7 @@ def gist_of(result: bytes) -> Gist:
     try:
         read = _decoder.decode(result)
     except msgspec.ValidationError as error:
-        return Gist(odd=f"the result is not as the protocol has it: {error}")
+        return Gist(odd=f"the result breaks the protocol: {error}")
     texts = [block.text for block in read.content if block.type == "text"]
     text = "\n".join(texts)
     structured = bytes(read.structured)

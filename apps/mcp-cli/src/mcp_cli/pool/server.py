@@ -284,7 +284,7 @@ class ManagedServer:
         )
         if call is None:
             if method != "roots/list":
-                self.note(f"asked for {method}, which was refused: nobody is there to answer")
+                self.note(f"asked for {method}, which was refused: no caller can answer")
             return None
         return await self.question_of(call, method, params)
 

@@ -188,7 +188,9 @@ class MessageTap:
         """Tell of something odd, unless that was done often enough."""
         self._notes += 1
         if self._notes <= self.MOST_NOTES:
-            self._on_note(text + (" (more of that is not told)" if self._notes == self.MOST_NOTES else ""))
+            self._on_note(
+                text + (" (further ones are not reported)" if self._notes == self.MOST_NOTES else "")
+            )
 
     def _stray(self, request_id: Any) -> None:
         self.note(f"answered a request that was never made (id {brief(request_id)!r})")
@@ -204,7 +206,7 @@ def _problem(error: Exception) -> str:
             # pydantic has tried a union of four kinds of message; this one is an answer with a result.
             if one["type"] == "json_invalid" or one["loc"][:1] == ("JSONRPCResponse",):
                 return brief(": ".join((*map(str, one["loc"][1:]), one["msg"])))
-    return "it is not JSON as the protocol has it"
+    return "it is not a JSON-RPC message"
 
 
 class _Stream:
@@ -319,7 +321,7 @@ class HttpStreams:
                 self._tap.broke = item
                 return
             if isinstance(item, Exception):
-                self._tap.note(f"sent what cannot be understood: {brief(item)}")
+                self._tap.note(f"sent a message that cannot be understood: {brief(item)}")
                 continue
             message = item.message
             answered = isinstance(message, JSONRPCResponse | JSONRPCError)

@@ -91,7 +91,7 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
 
 
 def look(path: str) -> Found | None:
-    """Return a regular file's signature; None where there is no regular file."""
+    """Return a regular file's signature; None where there is not a regular file."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):

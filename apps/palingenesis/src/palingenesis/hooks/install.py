@@ -211,7 +211,7 @@ def _read_or_none(path: str) -> bytes | None:
     """Return the content of a regular file; None where there is none.
 
     Raises:
-        Refused: it is no regular file, or too long.
+        Refused: it is not a regular file, or too long.
         OSError: it cannot be read.
     """
     try:

@@ -26,7 +26,7 @@ def main() -> int:
     receivers = apprise.Apprise()
     refused = [number for number, url in enumerate(given["urls"], 1) if not receivers.add(url)]
     if refused:
-        sys.stderr.write(f"notices.urls: number {refused[0]} is no address that apprise knows\n")
+        sys.stderr.write(f"notices.urls: number {refused[0]} is not an address that apprise knows\n")
     done = bool(len(receivers)) and receivers.notify(title=given["title"], body=given["text"])
     if not done:
         sys.stderr.write("a receiver did not take it\n")

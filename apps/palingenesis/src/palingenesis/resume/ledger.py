@@ -95,7 +95,7 @@ class Ledger:
             aside = self._path + ".bak"
             os.replace(self._path, aside)
             logger.warning(
-                "%s is damaged (%s): set aside as %s; what stopped so far is not resumed",
+                "%s is damaged (%s): set aside as %s; sessions that stopped so far are not resumed",
                 self._path,
                 error,
                 aside,

@@ -27,7 +27,7 @@ def bounds_of(cwd: str, bounds: Bounds) -> Bounds | str:
     except OSError:
         return bounds
     if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
-        return f"{path} is no file of at most {MAX_BYTES} bytes"
+        return f"{path} is not a file of at most {MAX_BYTES} bytes"
     try:
         return lowered(bounds, load_config(path, Project))
     except ConfigError as error:

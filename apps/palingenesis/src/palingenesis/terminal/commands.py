@@ -51,10 +51,10 @@ def run(words: Sequence[str], name: str | None, budget_s: float | None, detach_k
     """
     words = list(words)
     if name is not None and not is_name(name):
-        return _misused(f"{name!r} is no name of a terminal: up to 64 letters, digits, '.', '_' and '-'")
+        return _misused(f"{name!r} is not a name of a terminal: up to 64 letters, digits, '.', '_' and '-'")
     key = _key(detach_key)
     if key is None:
-        return _misused(f"{detach_key!r} is no key: give it as ^] or ^\\")
+        return _misused(f"{detach_key!r} is not a key: give it as ^] or ^\\")
     if shutil.which(words[0]) is None:
         there = os.path.exists(words[0]) and "/" in words[0]
         kit.complain(f"palingenesis: {kit.printable(words[0])}: {'cannot be run' if there else 'not found'}")
@@ -201,7 +201,7 @@ def attach(name: str | None, detach_key: str | None) -> int:
     store = Store(daemon.place().state_path)
     key = _key(detach_key)
     if key is None:
-        return _misused(f"{detach_key!r} is no key: give it as ^] or ^\\")
+        return _misused(f"{detach_key!r} is not a key: give it as ^] or ^\\")
     found = _chosen(store, name)
     if found is None:
         return kit.FAILED
@@ -224,7 +224,7 @@ def attach(name: str | None, detach_key: str | None) -> int:
     hello = {"verb": "attach", "size": size_of(0)}
     connection.sendall(frames.frame(frames.HELLO, json.dumps(hello).encode()))
     if not screen.is_possible():
-        kit.complain("palingenesis: without the extra `terminal` the screen shows what is drawn from now on")
+        kit.complain("palingenesis: without the extra `terminal` the screen shows only later output")
     return Client(connection, found.name, key).run()
 
 

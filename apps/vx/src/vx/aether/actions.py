@@ -177,7 +177,7 @@ class Actions:
         if result is not None:
             return Finished(result, entry)
         if entry is not None:
-            why[:] = ["what it had made is not in the store any more"]
+            why[:] = ["its earlier result is not in the store any more"]
         elif entries:
             why[:] = recipe.why_not(entries[-1], now)[:MAX_REASONS]
         else:
@@ -331,7 +331,7 @@ def _words_of(action: Action, done: Done, out: str) -> tuple[str, Told | None]:
     words = script.marked(out, done.root)
     if len(words) > script.MAX_WORDS_CHARS:
         most = script.MAX_WORDS_CHARS >> 10
-        raise ActionFailed(f"{action.title}: it says more than {most} KiB to cargo")
+        raise ActionFailed(f"{action.title}: it prints more than {most} KiB to cargo")
     return words, script.parse(words)
 
 

@@ -254,7 +254,7 @@ class Build:
             entry.files if entry is not None else {},
             entry.env if entry is not None else {},
             found.why,
-            found.result.key or "not kept: what it read changed meanwhile",
+            found.result.key or "not kept: files that it read changed meanwhile",
             found.duration_ms,
         )
         self._tell.ended(found.action.title, found.outcome, found.duration_ms, found.result.said)

@@ -238,7 +238,9 @@ class Service:
         return bool(os.environ.get(f"VX_{self.name.upper()}")) and _is_running(Instance(None, self.endpoint))
 
     async def _watch_elsewhere(self, instance: Instance) -> None:
-        logger.warning("%s: another process is it already, at %s; used as it is", self.name, self.endpoint)
+        logger.warning(
+            "%s: another process serves it already, at %s; using that one", self.name, self.endpoint
+        )
         self._state = "elsewhere"
         self._refusals = 0
         self._known.set()

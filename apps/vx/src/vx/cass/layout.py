@@ -70,7 +70,7 @@ def decode(key: str, data: bytes) -> Manifest:
         raise Unsound("is cut short")
     body = data[_HEAD_BYTES:]
     if data[:_HEAD_BYTES] != _head(key, body):
-        raise Unsound("is not what was written under this key")
+        raise Unsound("is not the manifest of this key")
     try:
         return _decoder.decode(body)
     except msgspec.DecodeError as error:  # written whole, by something else

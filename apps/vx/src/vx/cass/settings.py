@@ -34,5 +34,5 @@ def parse_size(text: str) -> int:
     """
     digits, unit = (text[:-1], text[-1:].upper()) if not text[-1:].isdigit() else (text, "")
     if not (digits.isascii() and digits.isdigit()) or unit not in _UNITS:
-        raise Refused(f"{VARIABLE}={text!r} is no size: write bytes, or a number with K, M, G or T")
+        raise Refused(f"{VARIABLE}={text!r} is not a size: write bytes, or a number with K, M, G or T")
     return int(digits) * _UNITS[unit]

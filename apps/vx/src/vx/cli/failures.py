@@ -68,7 +68,7 @@ def _variable_of(endpoint: str) -> str:
 def _how_it_was_lost(error: daemonry.errors.DaemonryError) -> str:
     if isinstance(error, AetherStopped):
         return "aether was stopped in the middle of this build"
-    return f"aether died, and what was asked with it ({error}); its log is {home.log_path(home.AETHER)}"
+    return f"aether died, and the request with it ({error}); its log is {home.log_path(home.AETHER)}"
 
 
 def _sentence(error: daemonry.errors.CallFailed) -> str:
@@ -88,7 +88,7 @@ def home_trouble() -> str | None:
     path = home.home_dir()
     try:
         if os.path.lexists(path) and not os.path.isdir(path):
-            return f"{path}: VX_HOME is no directory"
+            return f"{path}: VX_HOME is not a directory"
     except (OSError, ValueError) as error:
         return f"{path}: {error}"
     return None

@@ -230,7 +230,7 @@ def _known_commands(
     for number, name in enumerate(names):
         if name not in known:
             hint = did_you_mean(name, known, "there are") if known else "write [commands.NAME] above it"
-            raise invalid(source, (*where, "generated", number), f"{name!r} is no command: {hint}")
+            raise invalid(source, (*where, "generated", number), f"{name!r} is not a command: {hint}")
 
 
 def _check_name(source: ConfigText, where: KeyPath, name: str) -> None:
@@ -256,7 +256,7 @@ def _target(source: ConfigText, name: str, fields: Any) -> CTarget:
     _known(source, where, fields, ("kind", *texts, *more))
     kind = fields.get("kind", PROGRAM)
     if kind not in KINDS:
-        raise invalid(source, (*where, "kind"), f"{kind!r} is none of {', '.join(map(repr, KINDS))}")
+        raise invalid(source, (*where, "kind"), f"{kind!r} is not one of {', '.join(map(repr, KINDS))}")
     lists = {key: _texts(source, (*where, key), fields.get(key, [])) for key in texts}
     generated = _texts(source, (*where, "generated"), fields.get("generated", []))
     if not lists["sources"] and not generated:
@@ -394,11 +394,11 @@ def _known(source: ConfigText, where: KeyPath, table: Mapping[str, Any], keys: t
 
 def _table(source: ConfigText, where: KeyPath, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise invalid(source, where, "is no table")
+        raise invalid(source, where, "is not a table")
     return value
 
 
 def _texts(source: ConfigText, where: KeyPath, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise invalid(source, where, "is no list of strings")
+        raise invalid(source, where, "is not a list of strings")
     return tuple(value)

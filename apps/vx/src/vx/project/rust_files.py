@@ -104,7 +104,7 @@ class _Reader:
             self._home = os.path.normpath(os.path.join(self._directory, above))
             self._workspace = self._manifest(self._home).workspace
             if self._workspace is None:
-                raise invalid(manifest.source, ("package", "workspace"), f"{above} is no workspace")
+                raise invalid(manifest.source, ("package", "workspace"), f"{above} is not a workspace")
             return
         for parent in _parents(self._directory):
             if not os.path.exists(f"{parent}/{MANIFEST}"):

@@ -239,7 +239,7 @@ def find(name: str, env: Mapping[str, str]) -> str | None:
 def _why_missing(name: str) -> str:
     if "/" not in name:
         return "is not on the PATH"
-    return "is no program" if name.startswith("/") else "is no absolute path"
+    return "is not a program" if name.startswith("/") else "is not an absolute path"
 
 
 def ask(command: list[str], env: Mapping[str, str], directory: str = "/") -> str:

@@ -105,7 +105,9 @@ def _check_command(job: Job) -> None:
     if program.startswith("/"):
         return
     if not any(one.path == program and one.executable for one in job.inputs):
-        raise JobInvalid(reason=f"the program {program!r} is no absolute path and no executable input")
+        raise JobInvalid(
+            reason=f"the program {program!r} is neither an absolute path nor an executable input"
+        )
 
 
 def _check_inputs(job: Job) -> None:
@@ -123,7 +125,7 @@ def _check_inputs(job: Job) -> None:
 
 def _check_path(path: str, field: str) -> None:
     if not path or path.startswith("/") or "\0" in path or posixpath.normpath(path) != path:
-        raise JobInvalid(reason=f"{field}: {path!r} is no plain relative path")
+        raise JobInvalid(reason=f"{field}: {path!r} is not a plain relative path")
     if path in (".", "..") or path.startswith("../"):
         raise JobInvalid(reason=f"{field}: {path!r} is not below the root")
     # Two names that are not UTF-8 differ in their bytes only, which JSON does not carry.

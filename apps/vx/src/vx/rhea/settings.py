@@ -26,7 +26,7 @@ def job_limit(environ: Mapping[str, str] | None = None) -> int:
     if not given:
         return _processors()
     if not (given.isascii() and given.isdigit() and 1 <= int(given) <= MAX_JOBS):
-        raise Refused(f"{VARIABLE}={given!r} is no number from 1 to {MAX_JOBS}")
+        raise Refused(f"{VARIABLE}={given!r} is not a number from 1 to {MAX_JOBS}")
     return int(given)
 
 
