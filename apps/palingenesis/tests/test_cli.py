@@ -14,6 +14,9 @@ import palingenesis
 from daemonry.cli import exit_codes
 from daemonry.cli.parser import parser_of
 from palingenesis import grammar
+from palingenesis.resume.entry import Entry
+from palingenesis.resume.ledger import Ledger
+from palingenesis.resume.states import State
 from palingenesis.settings import Settings, with_effect
 
 COMMANDS = (
@@ -321,3 +324,18 @@ def test_each_shell_completes(app, shell, line, expected):
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_completion_script_for_each_shell(app, shell):
     assert "palingenesis" in app.done("completion", shell)
+
+
+def test_completion_offers_the_sessions_that_the_daemon_knows_the_latest_first(app):
+    assert app("_complete", "now", "").code == 64  # none: the shell offers files, which name a session too
+    app.state_dir.mkdir(parents=True, mode=0o700)
+    ledger = Ledger(str(app.state_dir), 0.0)
+    ledger.keep(
+        *(
+            Entry(f"claude:{one}", "claude", one, "/x", "/", "a", State.STOPPED, since_s)
+            for one, since_s in (("old-1", 1.0), ("new-2", 2.0))
+        )
+    )
+    ledger.close()
+    assert app.done("_complete", "now", "").split() == ["new-2", "old-1"]
+    assert app.done("_complete", "why", "o").split() == ["old-1"]

@@ -60,10 +60,10 @@ def test_a_project_s_file_is_doubted(tmp_path):
         assert told in found
     path.unlink()
     os.mkfifo(path)
-    assert "is no file" in project.bounds_of(str(tmp_path), bounds)
+    assert "is not a file" in project.bounds_of(str(tmp_path), bounds)
     path.unlink()
     path.symlink_to("/dev/zero")
-    assert "is no file" in project.bounds_of(str(tmp_path), bounds)
+    assert "is not a file" in project.bounds_of(str(tmp_path), bounds)
 
 
 def test_when_a_try_may_not_begin():

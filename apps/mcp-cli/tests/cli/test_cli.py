@@ -651,6 +651,9 @@ def test_completion_offers_what_the_live_daemon_has(app):
     assert offered("call", "--s") == ["--save-dir", "--stdio"]
     assert offered("call", "fake/echo", "--t") == ["--text=", "--timeout"]
     assert offered("config", "remove", "") == ["fake"]
+    assert offered("config", "import", "cl") == ["claude-code", "claude-desktop"]
+    assert offered("serve", "--print-config", "c") == ["claude", "codex", "cursor"]
+    assert offered("list", "--protocol", "2026") == ["2026-07-28"]
     for shell in ("bash", "zsh", "fish"):
         assert "_complete" in app.done("completion", shell)
     bash = app.done("completion", "bash")

@@ -488,7 +488,7 @@ def test_what_is_no_recording_is_told_with_its_line(app):
     assert ended.code == 1
     assert "line 2" in ended.err
     for line in ("{}", "import mcp_cli"):
-        with pytest.raises(recording.Unreadable, match="no recording"):
+        with pytest.raises(recording.Unreadable, match="not a recording"):
             recording.Recording([line])
 
 

@@ -195,6 +195,7 @@ def complete(words: list[str]) -> int:
         AGENT: lambda cursor: HOOKED,
         MCP_AGENT: lambda cursor: ("claude", "codex", "gemini", "opencode"),
         TERMINAL: _terminals,
+        SESSION: _sessions,
     }
     return completion.answer(PALINGENESIS, words, offers)
 
@@ -212,3 +213,16 @@ def _terminals(cursor: Cursor) -> tuple[str, ...]:
 
     del cursor
     return tuple(one.name for one in terminals.all_of(daemon.place().state_path))
+
+
+def _sessions(cursor: Cursor) -> tuple[str, ...]:
+    """Return the ids of the sessions that the daemon knows, the latest change first."""
+    from palingenesis.definition import daemon
+    from palingenesis.resume import ledger
+
+    del cursor
+    try:
+        entries = ledger.read(ledger.path_in(str(daemon.place().state_path))).entries
+    except (OSError, ValueError):
+        return ()  # a shell has no place for errors
+    return tuple(one.id for one in sorted(entries, key=lambda entry: -entry.since_s))

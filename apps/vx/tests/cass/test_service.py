@@ -203,7 +203,7 @@ def test_a_bound_that_is_no_size_is_told_at_the_start(cass_home) -> None:
     cass_home.sandbox.env["VX_CASS_MAX_SIZE"] = "lots"
     started = cass_home("start")
     assert started.code == 1
-    assert "VX_CASS_MAX_SIZE='lots' is no size" in started.err
+    assert "VX_CASS_MAX_SIZE='lots' is not a size" in started.err
 
 
 def test_a_store_of_another_version_is_told_at_the_start(cass_home) -> None:

@@ -76,6 +76,7 @@ def test_each_shell_completes_it(tmp_path: Path, shell: str) -> None:
     runs = tmp_path / "project/.vx/runs"
     runs.mkdir(parents=True)
     (runs / f"{RUN}.json").write_text("{}")
+    (tmp_path / "project/Cargo.toml").write_text("[profile.fast]\n")
     command = tmp_path / "bin/vx"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m vx "$@"\n')
@@ -95,4 +96,5 @@ def test_each_shell_completes_it(tmp_path: Path, shell: str) -> None:
     assert set(verbs.split()) == set(offered(""))
     assert offered("build", "--no") == ["--no-default-features", "--no-spawn"]
     assert offered("explain", "-C", "project", "01") == [RUN]
+    assert offered("build", "-C", "project", "--profile", "") == ["dev", "fast", "release"]
     assert offered("completion", "z") == ["zsh"]

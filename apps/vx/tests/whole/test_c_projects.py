@@ -121,7 +121,7 @@ def test_includes_that_the_text_does_not_tell(counting) -> None:
         ),
         ('[project]\nname = "x"\n[targets.x]\nsources = ["none*.c"]\n', "match no file"),
         ('[project]\nname = "x"\n[targets.x]\nsources = ["x.f90"]\n', "the source x.f90 is not supported"),
-        ('[project]\nname = "x"\n[targets.x]\nsources = ["x.c"]\nneeds = ["y"]\n', "is no target"),
+        ('[project]\nname = "x"\n[targets.x]\nsources = ["x.c"]\nneeds = ["y"]\n', "is not a target"),
         ('[project]\nname = "x"\n[targets.x]\nsources = ["../x.c"]\n', "is outside the project"),
         ('[project]\nname = "x"\n[targets.x]\nsources = ["x.c"]\nflags = ["-I/usr"]\n', "the flag '-I/usr'"),
         (

@@ -363,8 +363,8 @@ def test_a_time_of_quiet_that_is_none_is_told_at_the_start(rust) -> None:
 @pytest.mark.parametrize(
     ("service", "variable", "reason"),
     [
-        ("cass", "VX_CASS_MAX_SIZE", "VX_CASS_MAX_SIZE='much' is no size"),
-        ("rhea", "VX_RHEA_JOBS", "VX_RHEA_JOBS='much' is no number"),
+        ("cass", "VX_CASS_MAX_SIZE", "VX_CASS_MAX_SIZE='much' is not a size"),
+        ("rhea", "VX_RHEA_JOBS", "VX_RHEA_JOBS='much' is not a number"),
     ],
 )
 def test_a_service_that_refuses_is_not_waited_for(rust, service: str, variable: str, reason: str) -> None:

@@ -13,15 +13,17 @@ from typing import Any, Final
 
 from daemonry import errors
 from daemonry.cli import completion
-from daemonry.cli.completion import Cursor
+from daemonry.cli.completion import Cursor, Offer
+from daemonry.cli.grammar import ValueKind
 from mcp_cli import NAME
 from mcp_cli.cli import call
-from mcp_cli.cli.grammar import ARGUMENT, MCP_CLI, OF_A_SERVER
+from mcp_cli.cli.grammar import ARGUMENT, EDITOR, IMPORT_SOURCE, MCP_CLI, OF_A_SERVER, PROTOCOL
 from mcp_cli.client import connect
 from mcp_cli.client.options import Options, environment
 from mcp_cli.client.session import Session
-from mcp_cli.config import files
-from mcp_cli.names import INTERFACE
+from mcp_cli.config import files, importers
+from mcp_cli.gateway import editor_config
+from mcp_cli.names import INTERFACE, PROTOCOLS
 from mcp_cli.pool import arguments
 
 # How long a shell waits for a server's lists.
@@ -41,7 +43,14 @@ def script(options: Options, given: argparse.Namespace) -> int:
 
 def answer(words: list[str]) -> int:
     """Print what may stand in place of the last of `words`, one a line, and return the exit code."""
-    return completion.answer(MCP_CLI, words, {OF_A_SERVER: _offer, ARGUMENT: _offer})
+    offers: dict[ValueKind, Offer] = {
+        OF_A_SERVER: _offer,
+        ARGUMENT: _offer,
+        PROTOCOL: lambda cursor: PROTOCOLS,
+        EDITOR: lambda cursor: editor_config.FORMS,
+        IMPORT_SOURCE: lambda cursor: importers.SOURCES,
+    }
+    return completion.answer(MCP_CLI, words, offers)
 
 
 def _offer(cursor: Cursor) -> Iterable[str]:

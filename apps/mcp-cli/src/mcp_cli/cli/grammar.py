@@ -15,7 +15,6 @@ from daemonry.cli.grammar import (
     FILE,
     SECONDS,
     SHELLS,
-    TEXT,
     Command,
     Option,
     Program,
@@ -24,11 +23,14 @@ from daemonry.cli.grammar import (
 )
 from mcp_cli.names import NAME, __version__
 
-__all__ = ["ARGUMENT", "MCP_CLI", "OF_A_SERVER", "SHELLS"]
+__all__ = ["ARGUMENT", "EDITOR", "IMPORT_SOURCE", "MCP_CLI", "OF_A_SERVER", "PROTOCOL", "SHELLS"]
 
 
 # What a server, the daemon and the configuration know; `completion` asks them.
 OF_A_SERVER: Final = ValueKind("of a server")
+PROTOCOL: Final = ValueKind("protocol")
+EDITOR: Final = ValueKind("editor")
+IMPORT_SOURCE: Final = ValueKind("import source", files=True)
 ARGUMENT: Final = ValueKind("argument", dashes=True)
 
 _ABOUT: Final = "MCP servers kept warm behind a daemon, and their tools from a shell"
@@ -51,7 +53,9 @@ COMMON: Final = (
     Option("--json", "the answer as JSON, with its outcome"),
     Option("--raw", "the server's own JSON, to the byte"),
     Option("--timeout", "how long a server may be silent", "SECONDS", SECONDS),
-    Option("--protocol", "hold the server to a revision of the protocol, such as 2025-11-25", "VERSION"),
+    Option(
+        "--protocol", "hold the server to a revision of the protocol, such as 2025-11-25", "VERSION", PROTOCOL
+    ),
     Option("--auto-daemon", "use the daemon, started if need be (the default)"),
     Option("--require-daemon", "use the daemon, or fail"),
     Option("--no-daemon", "do without the daemon; MCP_NO_DAEMON=1 is the same"),
@@ -279,7 +283,7 @@ _CONFIG: Final = (
                 "FROM",
                 "claude-desktop, claude-code, cursor, vscode, windsurf, mcporter, project, or a file",
                 "*",
-                FILE,
+                IMPORT_SOURCE,
             ),
         ),
         (
@@ -305,7 +309,7 @@ _FOR_OTHERS: Final = (
                 "--print-config",
                 "print the entry of an editor's file for --http PORT, and end",
                 "EDITOR",
-                TEXT,
+                EDITOR,
             ),
         ),
         does="cli.further_commands:serve",

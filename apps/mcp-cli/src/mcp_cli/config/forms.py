@@ -104,7 +104,7 @@ def _answered(
 
 def _server_of_toml(source: ConfigText, table: Any, where: KeyPath) -> ServerConfig:
     if not isinstance(table, dict):
-        raise source.error(where, "is not a table")
+        raise source.error(where, "is no table")
     source.refuse_unknown(table, _SERVER_KEYS, where)
     if "name" not in table:
         raise source.error(where, "needs a name")
@@ -118,7 +118,7 @@ def _server_of_toml(source: ConfigText, table: Any, where: KeyPath) -> ServerCon
             '{ type = "stdio", command = "..." } or { type = "http", url = "..." }',
         )
     if not isinstance(transport, dict):
-        raise source.error(inside, "is not a table")
+        raise source.error(inside, "is no table")
     kind = transport.get("type")
     if kind is None:
         kind = STDIO if "command" in transport else HTTP
@@ -347,7 +347,7 @@ def _number(source: ConfigText, table: Mapping[str, Any], key: str, where: KeyPa
 def _text(source: ConfigText, table: Mapping[str, Any], key: str, where: KeyPath) -> str:
     value = table.get(key, "")
     if not isinstance(value, str):
-        raise source.error((*where, key), "is not a string")
+        raise source.error((*where, key), "is no string")
     if "\0" in value:
         raise source.error((*where, key), "has a NUL in it")
     return value
@@ -357,7 +357,7 @@ def _texts(source: ConfigText, table: Mapping[str, Any], key: str, where: KeyPat
     values = _list(source, table, key, where)
     for number, value in enumerate(values):
         if not isinstance(value, str):
-            raise source.error((*where, key, number), "is not a string")
+            raise source.error((*where, key, number), "is no string")
         if "\0" in value:
             raise source.error((*where, key, number), "has a NUL in it")
     return tuple(values)
@@ -373,10 +373,10 @@ def _list(source: ConfigText, table: Mapping[str, Any], key: str, where: KeyPath
 def _map(source: ConfigText, table: Mapping[str, Any], key: str, where: KeyPath) -> dict[str, str]:
     values = table.get(key, {})
     if not isinstance(values, dict):
-        raise source.error((*where, key), "is not a table of strings")
+        raise source.error((*where, key), "is no table of strings")
     for name, value in values.items():
         if not isinstance(value, str):
-            raise source.error((*where, key, name), "is not a string")
+            raise source.error((*where, key, name), "is no string")
         if "\0" in value or "\0" in name or (key == "env" and (not name or "=" in name)):
             raise source.error(
                 (*where, key, name),

@@ -55,5 +55,5 @@ def _command(source: ConfigText, said: Mapping[str, Any], at: KeyPath) -> tuple[
 
 def _seconds(source: ConfigText, value: Any, at: KeyPath) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
-        raise source.error(at, "is no number of seconds above 0")
+        raise source.error(at, "is not a number of seconds above 0")
     return float(value)

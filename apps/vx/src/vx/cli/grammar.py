@@ -1,4 +1,4 @@
-"""The table of `vx`'s commands, and what a shell offers for a run.
+"""The table of `vx`'s commands, and what a shell offers for a run and a profile.
 
 Owns the verbs, their words and options.  What each does is `commands`'s.
 """
@@ -23,6 +23,10 @@ from daemonry.cli.grammar import (
 from vx import __version__
 
 RUN: Final = ValueKind("run")
+PROFILE: Final = ValueKind("profile")
+
+# A workspace of a thousand members has 50 KiB.
+_MAX_MANIFEST_BYTES: Final = 1 << 20
 
 _DIRECTORY: Final = Option("-C --directory", "the project's directory", "DIR", DIRECTORY, default="")
 _NO_SPAWN: Final = Option("--no-spawn", "fail if aether does not run, instead of starting it")
@@ -37,7 +41,7 @@ VX: Final = Program(
             "build the project of this directory",
             options=(
                 Option("-r --release", "with the release profile"),
-                Option("--profile", "with a profile of the manifest", "NAME", default=""),
+                Option("--profile", "with a profile of the manifest", "NAME", PROFILE, default=""),
                 Option("--target", "for another platform", "TRIPLE", default=""),
                 _DIRECTORY,
                 Option("-p --package", "of a workspace; repeatable", "NAME", repeated=True),
@@ -154,7 +158,7 @@ VX: Final = Program(
 
 def complete(words: list[str]) -> int:
     """Print what a shell may offer for the last of some words, and return the exit code."""
-    return completion.answer(VX, words, {RUN: _runs})
+    return completion.answer(VX, words, {RUN: _runs, PROFILE: _profiles})
 
 
 def _runs(cursor: Cursor) -> list[str]:
@@ -162,3 +166,19 @@ def _runs(cursor: Cursor) -> list[str]:
     from vx.reports import run_files
 
     return run_files.ids(project_of(os.path.abspath(cursor.value("-C") or ".")))
+
+
+def _profiles(cursor: Cursor) -> list[str]:
+    """Return the profiles of every project, and those that the project's Cargo.toml has."""
+    import tomllib
+
+    from vx import digests
+    from vx.cli.explaining import project_of
+
+    directory = project_of(os.path.abspath(cursor.value("-C") or "."))
+    try:
+        with open(digests.open_file(f"{directory}/Cargo.toml"), "rb") as file:
+            own = tomllib.loads(file.read(_MAX_MANIFEST_BYTES).decode()).get("profile", {})
+    except (OSError, ValueError):
+        own = {}
+    return sorted({"dev", "release", *(own if isinstance(own, dict) else ())})

@@ -39,7 +39,7 @@ class _Put(NamedTuple):
 def install(asked: build.Asked, prefix: str) -> int:
     """Do `vx install`; return the exit code."""
     if not prefix.startswith("/"):
-        kit.complain(f"vx: --prefix {kit.printable(prefix)!r} is no absolute path")
+        kit.complain(f"vx: --prefix {kit.printable(prefix)!r} is not an absolute path")
         return _USAGE
     ended: list[dict[str, Any]] = []
 

@@ -177,7 +177,9 @@ def _commands(
                 raise invalid(source, (*where, key), "is missing")
         if "/" in lists["command"][0]:
             raise invalid(
-                source, (*where, "command", 0), "is no program on the PATH: write sh, python3, %{TARGET}, ..."
+                source,
+                (*where, "command", 0),
+                "is not a program on the PATH: write sh, python3, %{TARGET}, ...",
             )
         _check_inside(source, where, ("inputs", "outputs"), lists)
         # Each after those that it names: so there is no circle.
@@ -192,9 +194,9 @@ def _known_programs(
     for name in command.programs:
         if name not in targets:
             hint = did_you_mean(name, (*targets, OUT), "there are")
-            raise invalid(source, where, f"%{{{name}}} is no target: {hint}")
+            raise invalid(source, where, f"%{{{name}}} is not a target: {hint}")
         if targets[name].kind != PROGRAM:
-            raise invalid(source, where, f"%{{{name}}} is no program")
+            raise invalid(source, where, f"%{{{name}}} is not a program")
 
 
 def _known_needs(source: ConfigText, target: CTarget, targets: Mapping[str, CTarget]) -> None:
@@ -202,9 +204,9 @@ def _known_needs(source: ConfigText, target: CTarget, targets: Mapping[str, CTar
         where = ("targets", target.name, "needs", number)
         if needed not in targets:
             hint = did_you_mean(needed, targets, "there are")
-            raise invalid(source, where, f"{needed!r} is no target: {hint}")
+            raise invalid(source, where, f"{needed!r} is not a target: {hint}")
         if targets[needed].kind == PROGRAM:
-            raise invalid(source, where, f"{needed!r} is no library")
+            raise invalid(source, where, f"{needed!r} is not a library")
         if needed == target.name:
             raise invalid(source, where, f"{needed!r} needs itself")
 
@@ -394,11 +396,11 @@ def _known(source: ConfigText, where: KeyPath, table: Mapping[str, Any], keys: t
 
 def _table(source: ConfigText, where: KeyPath, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise invalid(source, where, "is not a table")
+        raise invalid(source, where, "is no table")
     return value
 
 
 def _texts(source: ConfigText, where: KeyPath, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise invalid(source, where, "is not a list of strings")
+        raise invalid(source, where, "is no list of strings")
     return tuple(value)

@@ -544,18 +544,18 @@ def _env(fields: Mapping[str, Any], name: str) -> dict[str, str]:
 def _table(source: ConfigText, table: Mapping[str, Any], key: str) -> dict[str, Any]:
     found = table.get(key, {})
     if not isinstance(found, dict):
-        raise invalid(source, (key,), "is not a table")
+        raise invalid(source, (key,), "is no table")
     return found
 
 
 def _text(source: ConfigText, table: Mapping[str, Any], where: KeyPath, key: str) -> str:
     found = table.get(key)
     if not isinstance(found, str):
-        raise invalid(source, (*where, key), "is missing" if found is None else "is not a string")
+        raise invalid(source, (*where, key), "is missing" if found is None else "is no string")
     return found
 
 
 def _texts(source: ConfigText, where: KeyPath, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise invalid(source, where, "is not a list of strings")
+        raise invalid(source, where, "is no list of strings")
     return tuple(value)

@@ -112,7 +112,7 @@ def _link_options(profile: Profile, *, executable: bool) -> list[str]:
 
 def _read(source: ConfigText, name: str, table: Any) -> Profile:
     if not isinstance(table, dict):
-        raise invalid(source, ("profile", name), "is not a table")
+        raise invalid(source, ("profile", name), "is no table")
     changed: dict[str, Any] = {}
     for key, value in table.items():
         if key == "incremental":

@@ -99,7 +99,7 @@ def _chosen(name: str, found: list[Choice], given: str) -> Any:
     titles = [one.title for one in found]
     near = nearest(given, titles)
     raise arguments.Bad(
-        name, f"{given!r} is none of {', '.join(titles)}" + (f"; did you mean {near!r}?" if near else "")
+        name, f"{given!r} is not one of {', '.join(titles)}" + (f"; did you mean {near!r}?" if near else "")
     )
 
 
