@@ -202,7 +202,7 @@ def test_bad_input_gets_one_line(home):
     for words, code, said in (
         (("run", "--", "no-such-program"), 127, "no-such-program: not found"),
         (("run", "--", str(home.project)), 126, "cannot be run"),
-        (("run", "--name", "../x", "--", "true"), 2, "is no name of a terminal"),
+        (("run", "--name", "../x", "--", "true"), 2, "is not a name of a terminal"),
         (("run", "--budget", "long", "--", "true"), 2, "try 90s, 30m, 5h, 2d"),
         (("run", "--detach-key", "x", "--", "true"), 2, "is no key"),
         (("attach",), 1, "no terminal is held"),

@@ -158,7 +158,7 @@ def test_tests_run_again_only_when_their_program_or_inputs_change(steps) -> None
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[tests.t]\ncommand = ["%{q}"]\n', "%{q} is no target"),
+        ('[tests.t]\ncommand = ["%{q}"]\n', "%{q} is not a target"),
         ('[tests.t]\ncommand = ["./run"]\n', "is not a program on the PATH"),
         (
             '[commands.c]\ncommand = ["%{p}"]\noutputs = ["x"]\n[targets.p]\ngenerated = ["c"]\n',

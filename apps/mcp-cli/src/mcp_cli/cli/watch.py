@@ -48,7 +48,7 @@ def _count(text: str | None) -> int:
     if text is None:
         return -1
     if not text.isascii() or not text.isdecimal() or int(text) == 0:
-        raise errors.ArgumentInvalid(text, "is no number of changes above 0")
+        raise errors.ArgumentInvalid(text, "is not a number of changes above 0")
     return int(text)
 
 
