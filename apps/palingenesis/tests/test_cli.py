@@ -14,7 +14,7 @@ import palingenesis
 from daemonry.cli import exit_codes
 from daemonry.cli.parser import parser_of
 from palingenesis import grammar
-from palingenesis.resume.entry import Entry
+from palingenesis.resume.entry import SessionEntry
 from palingenesis.resume.ledger import Ledger
 from palingenesis.resume.states import State
 from palingenesis.settings import Settings, with_effect
@@ -332,7 +332,7 @@ def test_completion_offers_the_sessions_that_the_daemon_knows_the_latest_first(a
     ledger = Ledger(str(app.state_dir), 0.0)
     ledger.keep(
         *(
-            Entry(f"claude:{one}", "claude", one, "/x", "/", "a", State.STOPPED, since_s)
+            SessionEntry(f"claude:{one}", "claude", one, "/x", "/", "a", State.STOPPED, since_s)
             for one, since_s in (("old-1", 1.0), ("new-2", 2.0))
         )
     )

@@ -21,10 +21,10 @@ from palingenesis.clock_hours import Hours, hours_of
 from palingenesis.evidence import processes
 from palingenesis.evidence.survey import Survey
 from palingenesis.resume import freezer, guard, project
-from palingenesis.resume.context import Limits
-from palingenesis.resume.engine import Engine
-from palingenesis.resume.entry import Entry, Run
-from palingenesis.resume.guard import Bounds, Project, lowered
+from palingenesis.resume.context import ResumeLimits
+from palingenesis.resume.engine import ResumeEngine
+from palingenesis.resume.entry import AgentRun, SessionEntry
+from palingenesis.resume.guard import HoldingBounds, Project, lowered
 from palingenesis.resume.ledger import Ledger
 from palingenesis.resume.states import Happened, State
 from palingenesis.verdict.reasons import Reason
@@ -32,21 +32,21 @@ from palingenesis.verdict.reasons import Reason
 
 def entry_of(**more):
     fields = {"cwd": "/", "since_s": 0.0, "reason": Reason.TRANSIENT, "state": State.RESUMING} | more
-    return Entry("claude:i", "claude", "i", "/x", account="a", **fields)
+    return SessionEntry("claude:i", "claude", "i", "/x", account="a", **fields)
 
 
 def test_a_project_can_lower_a_bound_and_never_raise_one():
-    ours = Bounds(60, 5, 5, 0)
-    assert lowered(ours, Project(requests_per_minute=9999, same_error_times=9, resumes_per_day=7)) == Bounds(
-        60, 5, 5, 7, (Hours(),)
-    )
+    ours = HoldingBounds(60, 5, 5, 0)
+    assert lowered(
+        ours, Project(requests_per_minute=9999, same_error_times=9, resumes_per_day=7)
+    ) == HoldingBounds(60, 5, 5, 7, (Hours(),))
     assert lowered(ours, Project(requests_per_minute=10)).requests_per_minute == 10
     assert lowered(msgspec.structs.replace(ours, enabled=False), Project(resume=True)).enabled is False
     assert lowered(ours, Project(resume=False)).enabled is False
 
 
 def test_a_project_s_file_is_doubted(tmp_path):
-    bounds, path = Bounds(), tmp_path / project.NAME
+    bounds, path = HoldingBounds(), tmp_path / project.NAME
     assert project.bounds_of(str(tmp_path), bounds) == bounds
     path.write_text("resumes_per_day = 3\n")
     assert project.bounds_of(str(tmp_path), bounds).resumes_per_day == 3
@@ -69,19 +69,19 @@ def test_a_project_s_file_is_doubted(tmp_path):
 def test_when_a_try_may_not_begin():
     now = datetime(2026, 11, 28, 23, 0).astimezone()
     now_s = now.timestamp()
-    assert guard.not_before(entry_of(), Bounds(), now) is None
-    quiet = Bounds(quiet=(hours_of("22:00-07:00"),))
+    assert guard.not_before(entry_of(), HoldingBounds(), now) is None
+    quiet = HoldingBounds(quiet=(hours_of("22:00-07:00"),))
     at_s, why = guard.not_before(entry_of(), quiet, now)
     assert (at_s - now_s, why) == (8 * 3600, "quiet hours")
     often = entry_of(begun_at_s=(now_s - 90_000, now_s - 7200, now_s - 3600))
-    assert guard.not_before(often, Bounds(resumes_per_day=3), now) is None
-    at_s, why = guard.not_before(often, Bounds(resumes_per_day=2), now)
+    assert guard.not_before(often, HoldingBounds(resumes_per_day=3), now) is None
+    at_s, why = guard.not_before(often, HoldingBounds(resumes_per_day=2), now)
     assert at_s == now_s - 7200 + 86400
     assert "2 runs" in why
 
 
 def test_the_same_error_again_and_again_is_given_up():
-    entry, bounds = entry_of(), Bounds(same_error_times=3)
+    entry, bounds = entry_of(), HoldingBounds(same_error_times=3)
     for times in (1, 2, 3):
         failed = msgspec.structs.replace(entry, state=State.SCHEDULED, attempt=times)
         found = guard.same_again(entry, failed, "API Error:  500", bounds)
@@ -95,7 +95,8 @@ def test_the_same_error_again_and_again_is_given_up():
         "a limit says the same each time"
     )
     assert (
-        guard.same_again(entry, failed, "API Error: 500", Bounds(same_error_times=0)).state is State.SCHEDULED
+        guard.same_again(entry, failed, "API Error: 500", HoldingBounds(same_error_times=0)).state
+        is State.SCHEDULED
     )
 
 
@@ -124,7 +125,7 @@ class Runaway:
         (path / "state").mkdir(mode=0o700)
         ledger = Ledger(str(path / "state"), time.time() - 1)
         survey = Survey(profiles({}, "c"), environment)
-        self.engine = Engine(survey, ledger, str(path / "state"), environment, Limits())
+        self.engine = ResumeEngine(survey, ledger, str(path / "state"), environment, ResumeLimits())
 
     def send(self, count, finish="tool-calls"):
         now_ms = int(time.time() * 1000)
@@ -206,7 +207,7 @@ def test_a_session_whose_id_the_agent_chose_is_found_by_its_directory(runaway):
     runaway.send(1)
     entry = runaway.entry()
     now_ms = int(time.time() * 1000)
-    run = Run("t", ("opencode", "run", "go on"), time.time() - 1, new_id="made-up")
+    run = AgentRun("t", ("opencode", "run", "go on"), time.time() - 1, new_id="made-up")
     assert runaway.engine._run_watch._begun_by(entry, run) == ""
     runaway.database.execute(
         "INSERT INTO session VALUES (?, ?, ?, ?)", ("ses_another1", None, str(runaway.cwd), now_ms)

@@ -23,7 +23,7 @@ from palingenesis.hooks.settings_text import (
     with_hooks,
     without_hooks,
 )
-from palingenesis.hooks.told import MAX_FACTS, Told, fact_of, read
+from palingenesis.hooks.told import MAX_FACTS, HookFacts, fact_of, read
 from palingenesis.verdict.facts import Evidence, Fact, Sign, Source
 from palingenesis.verdict.judge import judge
 from palingenesis.verdict.reasons import Reason
@@ -333,7 +333,7 @@ def put(state, name, **event):
 
 
 def test_events_are_taken_in_once_and_kept(state):
-    told = Told(str(state))
+    told = HookFacts(str(state))
     put(state, "claude.1", session_id="s", hook_event_name="Stop")
     put(state, "claude.2", session_id="s", hook_event_name="SessionStart")
     put(state, "stranger.3", session_id="s", hook_event_name="Stop")
@@ -347,7 +347,7 @@ def test_events_are_taken_in_once_and_kept(state):
 
 
 def test_an_event_that_is_still_being_written_waits_for_its_end(state):
-    told = Told(str(state))
+    told = HookFacts(str(state))
     whole = json.dumps({"session_id": "s", "hook_event_name": "Stop"})
     path = state / "hooks/spool/claude.1"
     for cut in (0, 1, len(whole) // 2, len(whole) - 1):
@@ -360,7 +360,7 @@ def test_an_event_that_is_still_being_written_waits_for_its_end(state):
 
 
 def test_what_is_kept_of_one_session_is_bounded(state):
-    told = Told(str(state))
+    told = HookFacts(str(state))
     for number in range(3 * MAX_FACTS):
         put(state, f"claude.{number}", session_id="s", hook_event_name="Stop")
         os.utime(state / f"hooks/spool/claude.{number}", (number, number))

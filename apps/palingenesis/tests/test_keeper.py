@@ -15,9 +15,9 @@ import pytest
 
 from daemonry import Refused
 from palingenesis import keeper as keeping
-from palingenesis.keeper import Keeper
+from palingenesis.keeper import SessionCounter
 from palingenesis.settings import Monitoring
-from palingenesis.state_file import State, StateFile
+from palingenesis.state_file import SavedState, StateFile
 from palingenesis.watch import Watch
 
 pytestmark = pytest.mark.usefixtures("quick_checks")
@@ -45,7 +45,7 @@ class Disk(StateFile):
         super().__init__(path)
         self.writing = threading.Event()
 
-    def write(self, state: State) -> None:
+    def write(self, state: SavedState) -> None:
         self.writing.set()
         if self.slow is not None:
             self.slow.wait()
@@ -54,7 +54,7 @@ class Disk(StateFile):
         super().write(state)
         self.writes += 1
 
-    def kept(self) -> State:
+    def kept(self) -> SavedState:
         return StateFile(self.path).read()
 
 
@@ -65,7 +65,7 @@ class Kept:
         self.sessions = tmp_path / "sessions"
         self.sessions.mkdir(exist_ok=True)
         self.disk = Disk(str(tmp_path / "state.json"))
-        self.keeper = Keeper(self.disk, "config.toml")
+        self.keeper = SessionCounter(self.disk, "config.toml")
         self.keeper.restore()
 
     def monitoring(self, directory: Path | None = None, **others: Any) -> Monitoring:
@@ -106,7 +106,7 @@ def test_it_begins_with_the_newest_session_and_counts_none(tmp_path: Path) -> No
         Kept(tmp_path).save("old.md", at_s=1000)
         newest = Kept(tmp_path).save("new.md", at_s=2000)
         async with at_work(tmp_path) as kept:
-            assert kept.keeper.state == State(current_session=newest)
+            assert kept.keeper.state == SavedState(current_session=newest)
 
     asyncio.run(run())
 
@@ -130,7 +130,7 @@ def test_saves_while_paused_do_not_count(tmp_path: Path) -> None:
             assert kept.disk.kept().paused
             kept.save("b.md")
             await kept.keeper.resume()
-            assert kept.keeper.state == State(False, first, 1, 0)
+            assert kept.keeper.state == SavedState(False, first, 1, 0)
             third = kept.save("c.md")
             await kept.until(saves_count=2, current_session=third)
 
@@ -140,10 +140,10 @@ def test_saves_while_paused_do_not_count(tmp_path: Path) -> None:
 def test_begun_paused_it_looks_at_nothing_until_resumed(tmp_path: Path) -> None:
     async def run() -> None:
         kept = Kept(tmp_path)
-        kept.disk.write(State(paused=True, current_session="/s/a.md", saves_count=5, total_resumes=2))
+        kept.disk.write(SavedState(paused=True, current_session="/s/a.md", saves_count=5, total_resumes=2))
         kept.save("b.md")
         async with at_work(tmp_path) as kept:
-            assert kept.keeper.state == State(True, "/s/a.md", 5, 2)
+            assert kept.keeper.state == SavedState(True, "/s/a.md", 5, 2)
             await kept.keeper.resume()
             third = kept.save("c.md")
             await kept.until(paused=False, saves_count=6, current_session=third)
@@ -221,7 +221,7 @@ def test_a_pause_given_up_while_it_was_written_does_not_hold_after_all(
                 await pausing
             kept.disk.slow.set()
             await eventually(lambda: kept.disk.writes == 2)
-            assert kept.disk.kept() == kept.keeper.state == State()
+            assert kept.disk.kept() == kept.keeper.state == SavedState()
 
     asyncio.run(run())
 
@@ -235,7 +235,7 @@ def test_a_new_directory_is_watched_at_once_and_the_old_no_more(tmp_path: Path) 
             kept.save("a.md")
             await kept.until(saves_count=1)
             await kept.keeper.reload(kept.monitoring(other))
-            assert kept.keeper.state == State(False, str(other / "x.md"), 1, 0)
+            assert kept.keeper.state == SavedState(False, str(other / "x.md"), 1, 0)
             kept.save("b.md")
             (other / "y.md").write_text(SESSION)
             await kept.until(saves_count=2, current_session=str(other / "y.md"))
@@ -249,7 +249,7 @@ def test_a_new_directory_without_sessions_has_no_current_one(tmp_path: Path) -> 
             kept.save("a.md")
             await kept.until(saves_count=1)
             await kept.keeper.reload(kept.monitoring(tmp_path / "later"))
-            assert kept.keeper.state == State(False, None, 1, 0)
+            assert kept.keeper.state == SavedState(False, None, 1, 0)
 
     asyncio.run(run())
 
@@ -321,7 +321,7 @@ def test_a_watch_that_fails_goes_on_and_status_says_so_meanwhile(
 
 def test_status_is_the_originals_five_fields_in_its_order(tmp_path: Path) -> None:
     kept = Kept(tmp_path)
-    kept.keeper.state = State(False, "/path/to/session.md", 42, 10)
+    kept.keeper.state = SavedState(False, "/path/to/session.md", 42, 10)
     assert list(kept.keeper.status(RUNNING).items()) == [
         ("state", "monitoring"),
         ("uptime_secs", 3600),
@@ -347,7 +347,7 @@ def test_the_state_is_one_of_two_in_every_phase(
     tmp_path: Path, phase: str, kept_paused: bool, expected: str
 ) -> None:
     kept = Kept(tmp_path)
-    kept.keeper.state = State(paused=kept_paused)
+    kept.keeper.state = SavedState(paused=kept_paused)
     assert kept.keeper.status({**RUNNING, "state": phase})["state"] == expected
 
 

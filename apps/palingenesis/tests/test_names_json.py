@@ -9,7 +9,7 @@ import pytest
 from daemonry.testing import wait_until
 from palingenesis import names_json
 from palingenesis.resume.audit import Audit
-from palingenesis.resume.entry import Entry
+from palingenesis.resume.entry import SessionEntry
 from palingenesis.resume.ledger import Ledger
 from palingenesis.resume.states import State
 
@@ -42,7 +42,7 @@ def test_nested_without_end_is_a_value_error():
 def test_the_ledger_and_the_audit_keep_a_session_whose_id_is_no_text(tmp_path):
     """The id of a session is the name of its file, which is the agent's choice, or anybody's."""
     key = "claude:bad\udcff"
-    entry = Entry(key, "claude", "bad\udcff", "/x/bad\udcff.jsonl", "", "", State.STOPPED, 1.0)
+    entry = SessionEntry(key, "claude", "bad\udcff", "/x/bad\udcff.jsonl", "", "", State.STOPPED, 1.0)
     kept = Ledger(str(tmp_path), 1.0)
     kept.keep(entry)
     kept.close()

@@ -19,16 +19,16 @@ from daemonry.testing import wait_until
 from palingenesis.clock_hours import Hours, hours_of
 from palingenesis.notices import delivery
 from palingenesis.notices.delivery import Receivers, due
-from palingenesis.notices.outbox import MAX_WAITING, Notice, Outbox
+from palingenesis.notices.outbox import MAX_WAITING, Notice, NoticeOutbox
 from palingenesis.notices.words import MAX_CHARS, name_of, sentence, worth_telling
-from palingenesis.resume.entry import Entry
+from palingenesis.resume.entry import SessionEntry
 from palingenesis.resume.states import Happened, State
 from palingenesis.verdict.reasons import Reason
 
 
 def entry_of(state=State.STOPPED, reason=Reason.CREDIT, **more):
     fields = {"cwd": "/home/me/parser", "since_s": 0.0, "reason": reason, "observed": "credit@1.0"} | more
-    return Entry("claude:i", "claude", "i", "/x", account="a", state=state, **fields)
+    return SessionEntry("claude:i", "claude", "i", "/x", account="a", state=state, **fields)
 
 
 def at(hour, minute=0):
@@ -78,8 +78,8 @@ def test_a_notice_is_one_line_that_can_be_shown():
 
 def test_the_same_stop_is_told_once_also_after_a_restart(tmp_path):
     notice = Notice("x", 1.0)
-    assert Outbox(str(tmp_path)).put(name_of(entry_of()), notice)
-    box = Outbox(str(tmp_path))
+    assert NoticeOutbox(str(tmp_path)).put(name_of(entry_of()), notice)
+    box = NoticeOutbox(str(tmp_path))
     assert not box.put(name_of(entry_of(observed="credit@1.0 alive")), notice)
     ((path, _),) = box.waiting()
     box.sent(path)
@@ -89,7 +89,7 @@ def test_the_same_stop_is_told_once_also_after_a_restart(tmp_path):
 
 
 def test_the_outbox_is_bounded_and_damage_in_it_is_dropped(tmp_path):
-    box = Outbox(str(tmp_path))
+    box = NoticeOutbox(str(tmp_path))
     for number in range(MAX_WAITING + 5):
         box.put(str(number), Notice("x", float(number)))
     assert len(box.waiting()) == MAX_WAITING
@@ -167,7 +167,7 @@ def delivered(box, urls, until):
 
 def test_a_notice_reaches_its_receiver_once(tmp_path, receiver, monkeypatch):
     monkeypatch.setattr(delivery, "LOOK_EVERY_S", 0.05)
-    box = Outbox(str(tmp_path))
+    box = NoticeOutbox(str(tmp_path))
     box.put("a", Notice("claude in parser: stopped", time.time()))
     delivered(box, [receiver.url], lambda: not box.waiting())
     assert receiver.messages == ["claude in parser: stopped"]
@@ -180,7 +180,7 @@ def test_what_no_receiver_takes_is_tried_again_within_ten_seconds(tmp_path, monk
     monkeypatch.setattr(delivery, "RETRY_S", 0.1)
     refusing = Receiver(500)
     try:
-        box = Outbox(str(tmp_path))
+        box = NoticeOutbox(str(tmp_path))
         box.put("a", Notice("x", time.time()))
         delivered(box, [refusing.url], lambda: len(refusing.messages) >= 2)
         ((_, notice),) = box.waiting()

@@ -24,9 +24,9 @@ from palingenesis.evidence.survey import Survey
 from palingenesis.resume import audit as audit_module
 from palingenesis.resume import engine as engine_module
 from palingenesis.resume import launch, run_watch, schedule, turns
-from palingenesis.resume.context import Limits
-from palingenesis.resume.engine import Engine
-from palingenesis.resume.entry import Entry, Run, asked, failed
+from palingenesis.resume.context import ResumeLimits
+from palingenesis.resume.engine import ResumeEngine
+from palingenesis.resume.entry import AgentRun, SessionEntry, asked, failed
 from palingenesis.resume.ledger import Ledger, path_in, read
 from palingenesis.resume.prompt import fresh_prompt, resume_prompt
 from palingenesis.resume.scouts import Scouts
@@ -74,7 +74,7 @@ class World:
         """Begin with an engine, as a daemon does."""
         survey = Survey(profiles({}, "c"), self.environment)
         ledger = Ledger(str(self.state), time.time())
-        self.engine = Engine(survey, ledger, str(self.state), self.environment, Limits(**limits))
+        self.engine = ResumeEngine(survey, ledger, str(self.state), self.environment, ResumeLimits(**limits))
         self.engine.recover()
         return self.engine
 
@@ -135,7 +135,9 @@ def world(tmp_path):
 
 def entry_of(number=0, state=State.SCHEDULED, account="a", **more):
     fields = {"cwd": "/", "since_s": 0.0, "at_s": 100.0, "reason": Reason.RATE_LIMIT} | more
-    return Entry(f"claude:{number}", "claude", str(number), "/x", account=account, state=state, **fields)
+    return SessionEntry(
+        f"claude:{number}", "claude", str(number), "/x", account=account, state=state, **fields
+    )
 
 
 def test_every_state_has_its_row_and_a_held_session_knows_its_release_only():
@@ -172,7 +174,7 @@ def test_delays_double_from_30_to_300_seconds():
 def test_twenty_sessions_of_one_account_begin_with_a_scout():
     entries = [entry_of(number) for number in range(20)]
     (scout,) = turns.may_begin(entries, 200.0)
-    running = msgspec.structs.replace(entries[0], state=State.RESUMING, run=Run("t", (), 200.0))
+    running = msgspec.structs.replace(entries[0], state=State.RESUMING, run=AgentRun("t", (), 200.0))
     assert scout == entries[0].key
     assert turns.may_begin([running, *entries[1:]], 9999.0) == []
     answered = msgspec.structs.replace(running, run=msgspec.structs.replace(running.run, progressed=True))
@@ -323,7 +325,7 @@ def test_a_run_that_slept_with_the_machine_is_not_silent(world, monkeypatch):
 def test_an_agent_that_is_ended_is_asked_first(world):
     runs = launch.Runs(str(world.state / "runs"), world.environment)
     words = ("sh", "-c", 'trap "echo asked; exit 3" TERM; echo ready; while :; do sleep 0.05; done')
-    run = Run("token", words, time.time())
+    run = AgentRun("token", words, time.time())
     pid, start = runs.begin(run, str(world.home))
     run = msgspec.structs.replace(run, pid=pid, start=start)
     wait_until(lambda: "ready" in runs.tail(run))
@@ -563,7 +565,7 @@ def test_killed_after_the_process_began_its_run_is_found_again(world, monkeypatc
 
 def test_a_run_that_a_dead_daemon_had_not_begun_can_never_begin_late(world):
     runs = launch.Runs(str(world.state / "runs"), world.environment)
-    run = Run("token", ("touch", str(world.home / "begun")), time.time())
+    run = AgentRun("token", ("touch", str(world.home / "begun")), time.time())
     assert not runs.has_begun(run)
     runs.begin(run, str(world.home))
     wait_until(lambda: not runs.lives(run))

@@ -18,7 +18,7 @@ from daemonry.testing import wait_until
 from palingenesis.agents.known import profiles
 from palingenesis.evidence.survey import Survey
 from palingenesis.terminal import frames
-from palingenesis.terminal.store import Store
+from palingenesis.terminal.store import TerminalStore
 
 COUNTING = """
 import os, sys
@@ -219,7 +219,7 @@ def test_bad_input_gets_one_line(home):
 def test_what_is_no_window_cannot_harm_the_terminal(home):
     window = home.window("run", "--name", "w", "--", *home.program(COUNTING))
     window.until(b"plain")
-    store = Store(str(home.state))
+    store = TerminalStore(str(home.state))
     for data in (
         b"GET / HTTP/1.1\r\n\r\n", b"H\xff\xff\xff\xff", frames.frame(frames.HELLO, b"{"),
         frames.frame(frames.HELLO, b'{"verb": "attach", "size": ["x"]}'),

@@ -15,7 +15,7 @@ import pytest
 
 from daemonry.testing import wait_until
 from palingenesis import mcp_tools, service_file
-from palingenesis.resume.entry import Entry, asked
+from palingenesis.resume.entry import SessionEntry, asked
 from palingenesis.resume.prompt import MAX_NOTES_CHARS
 from palingenesis.resume.states import Happened, State
 from palingenesis.verdict.reasons import Reason
@@ -88,7 +88,7 @@ def test_an_agent_asks_to_be_resumed_later(app, tmp_path):
 
 
 def test_a_later_try_that_is_wanted_follows_the_turn():
-    entry = Entry("c:i", "c", "i", "/x", cwd="/", account="a", state=State.RUNNING, since_s=0.0)
+    entry = SessionEntry("c:i", "c", "i", "/x", cwd="/", account="a", state=State.RUNNING, since_s=0.0)
     wanted = asked(entry, Happened.WANTED, 5.0, 500.0)
     assert (wanted.state, wanted.wanted_at_s) == (State.RUNNING, 500.0)
     done = msgspec.structs.replace(entry, state=State.DONE, reason=Reason.COMPLETED)

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from palingenesis import session_files
-from palingenesis.session_files import Signature, Verdict, changed, is_within, judge, newest, scan, signature
+from palingenesis.session_files import (
+    FileVerdict,
+    Signature,
+    changed,
+    is_within,
+    judge,
+    newest,
+    scan,
+    signature,
+)
 
 SESSION = "---\ntitle: A\n---\n"
 
@@ -65,13 +74,15 @@ def test_changed_tells_the_last_change_last() -> None:
 
 
 def test_judge_knows_good_bad_and_none(tmp_path: Path) -> None:
-    assert judge(write(tmp_path / "good.md")) == Verdict(True, "")
+    assert judge(write(tmp_path / "good.md")) == FileVerdict(True, "")
     bad = judge(write(tmp_path / "bad.md", "---\na: [\n---\n"))
     assert bad.is_session
     assert bad.trouble.startswith("its front matter cannot be read:")
     none = judge(write(tmp_path / "none.md", "# Notes\n"))
     assert not none.is_session
-    assert judge(str(tmp_path / "missing.md")) == Verdict(False, "cannot be read: No such file or directory")
+    assert judge(str(tmp_path / "missing.md")) == FileVerdict(
+        False, "cannot be read: No such file or directory"
+    )
 
 
 def test_judge_does_not_wait_for_a_pipe(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from daemonry.errors import DaemonryError
 from daemonry.testing import odd_files
 from palingenesis.resume.audit import Audit
 from palingenesis.resume.ledger import Ledger
-from palingenesis.state_file import State, StateFile
+from palingenesis.state_file import SavedState, StateFile
 
 if TYPE_CHECKING:
     from conftest import App
@@ -28,7 +28,7 @@ def test_the_state_is_read_or_what_lies_there_is_told(tmp_path: Path, kind: str)
         with pytest.raises(DaemonryError, match=re.escape(str(path))):
             StateFile(str(path)).read()
     else:
-        assert StateFile(str(path)).read() == State()
+        assert StateFile(str(path)).read() == SavedState()
     odd_files.nothing_lost(kind, path)
 
 

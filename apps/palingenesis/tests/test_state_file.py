@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from daemonry.errors import UnsafePath
-from palingenesis.state_file import State, StateFile
+from palingenesis.state_file import SavedState, StateFile
 
-KEPT = State(paused=True, current_session="/s/ü.md", saves_count=42, total_resumes=10)
+KEPT = SavedState(paused=True, current_session="/s/ü.md", saves_count=42, total_resumes=10)
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_what_was_written_is_read(path: Path) -> None:
 
 
 def test_nothing_written_means_the_defaults(path: Path) -> None:
-    assert StateFile(str(path)).read() == State(False, None, 0, 0)
+    assert StateFile(str(path)).read() == SavedState(False, None, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -46,18 +46,18 @@ def test_a_damaged_file_is_set_aside_and_told_once(
     path: Path, damage: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     path.write_bytes(damage)
-    assert StateFile(str(path)).read() == State()
+    assert StateFile(str(path)).read() == SavedState()
     assert path.with_name("state.json.bak").read_bytes() == damage
     assert not path.exists()
     assert len(caplog.messages) == 1
     assert "is damaged" in caplog.text
-    assert StateFile(str(path)).read() == State()
+    assert StateFile(str(path)).read() == SavedState()
     assert len(caplog.messages) == 1
 
 
 def test_fields_of_a_later_version_do_not_damage_it(path: Path) -> None:
     path.write_text('{"saves_count": 7, "time_saved": 1}')
-    assert StateFile(str(path)).read() == State(saves_count=7)
+    assert StateFile(str(path)).read() == SavedState(saves_count=7)
 
 
 def test_a_file_that_cannot_be_read_is_not_taken_for_damaged(path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_full_disk_leaves_the_old_file_whole(tiny_disk: Path) -> None:
     with pytest.raises(OSError, match="No space"):
         (tiny_disk / "fill").write_bytes(b"\0" * 2**20)
     with pytest.raises(OSError, match="No space"):
-        file.write(State(saves_count=43))
+        file.write(SavedState(saves_count=43))
     assert file.read() == KEPT
     assert sorted(found.name for found in tiny_disk.iterdir()) == ["fill", "state.json"]
     (tiny_disk / "fill").unlink()

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from daemonry import Instance
-from vx.aether.services import Service
+from vx.aether.services import OwnedService
 
 
 def test_one_that_no_aether_of_ours_keeps_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,7 +15,7 @@ def test_one_that_no_aether_of_ours_keeps_is_not_waited_for(monkeypatch: pytest.
         raise AssertionError("it waits")
 
     monkeypatch.setenv("VX_HOME", "/nowhere")
-    service = Service("cass")
+    service = OwnedService("cass")
     monkeypatch.setattr(service, "_somebody_is", lambda _instance: True)
     monkeypatch.setattr(asyncio, "sleep", no_sleep)
     monkeypatch.setattr(Instance, "lock_held", lambda _self: False)
@@ -25,7 +25,7 @@ def test_one_that_no_aether_of_ours_keeps_is_not_waited_for(monkeypatch: pytest.
 def test_an_earlier_aethers_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = iter([True, True, False])
     monkeypatch.setenv("VX_HOME", "/nowhere")
-    service = Service("cass")
+    service = OwnedService("cass")
     monkeypatch.setattr(service, "_somebody_is", lambda _instance: next(looks))
     monkeypatch.setattr(Instance, "lock_held", lambda _self: True)
     assert not asyncio.run(service._is_elsewhere(Instance.named("cass")))

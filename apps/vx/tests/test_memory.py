@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from vx import digests
-from vx.aether.memory import Memory, Result
+from vx.aether.memory import ActionResult, Memory
 from vx.interfaces import Blob, KeyTaken, Lookup, Manifest
-from vx.keys.recipe import Entry
+from vx.keys.recipe import InputRecord
 
 RECIPE, KEY = "aa" * 32, "bb" * 32
 
@@ -35,8 +35,8 @@ def test_of_two_results_the_first_counts_for_both(caplog: pytest.LogCaptureFixtu
     first = Blob("out", "11" * 32, 1)
     store = TwoWriters(Manifest([first], {"said": "warning"}))
     memory = Memory(store)  # type: ignore[arg-type]
-    mine = Result(KEY, {"out": Blob("out", "22" * 32, 2)})
-    got = asyncio.run(memory.learn(RECIPE, Entry({}, [], {}, KEY), mine))
+    mine = ActionResult(KEY, {"out": Blob("out", "22" * 32, 2)})
+    got = asyncio.run(memory.learn(RECIPE, InputRecord({}, [], {}, KEY), mine))
     assert (got.outputs, got.said) == ({"out": first}, "warning")
     assert memory.known_result(KEY) == got
     assert RECIPE in store.kept

@@ -20,7 +20,7 @@ from daemonry import Refused
 from palingenesis import session_files
 from palingenesis.sessions import shown
 from palingenesis.settings import session_dir
-from palingenesis.state_file import State, StateFile
+from palingenesis.state_file import SavedState, StateFile
 from palingenesis.watch import Watch
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ RESTART_WATCH_S: Final = 1.0
 MAX_RESTART_WATCH_S: Final = 60.0
 
 
-class Keeper:
+class SessionCounter:
     """Keeps count of the sessions in one directory.
 
     Args:
@@ -50,7 +50,7 @@ class Keeper:
     """
 
     def __init__(self, file: StateFile, config_path: str) -> None:
-        self.state = State()
+        self.state = SavedState()
         self._file = file
         self._config_path = config_path
         self._changing = asyncio.Lock()
@@ -240,7 +240,7 @@ class Keeper:
 
     # --- keeping --------------------------------------------------------------------------------
 
-    async def _keep_or_refuse(self, state: State) -> None:
+    async def _keep_or_refuse(self, state: SavedState) -> None:
         try:
             await self._write(state)
         except OSError as error:
@@ -248,7 +248,7 @@ class Keeper:
             raise Refused(f"{self._file.path} cannot be written: {reason}; nothing was changed") from error
         self.state = state
 
-    async def _keep(self, state: State) -> None:
+    async def _keep(self, state: SavedState) -> None:
         """Make `state` the state, and write it if that is possible."""
         try:
             await self._write(state)
@@ -261,7 +261,7 @@ class Keeper:
             self._unwritten.set()
         self.state = state
 
-    async def _write(self, state: State) -> None:
+    async def _write(self, state: SavedState) -> None:
         try:
             await asyncio.to_thread(self._file.write, state)
         except asyncio.CancelledError:
@@ -272,7 +272,7 @@ class Keeper:
             self._unwritten.clear()
 
 
-def _with(state: State, **changes: Any) -> State:
+def _with(state: SavedState, **changes: Any) -> SavedState:
     return msgspec.structs.replace(state, **changes)
 
 

@@ -20,7 +20,7 @@ from palingenesis.definition import daemon
 from palingenesis.evidence.survey import RECENT_S, Session, Survey
 from palingenesis.hooks.told import read as read_told
 from palingenesis.resume import ledger
-from palingenesis.resume.entry import Entry
+from palingenesis.resume.entry import SessionEntry
 from palingenesis.resume.states import State
 from palingenesis.settings import Settings
 from palingenesis.verdict.facts import Fact
@@ -123,7 +123,7 @@ def shown_sessions(*, everything: bool = False) -> dict[str, Any]:
     }
 
 
-def kept_entries() -> dict[str, Entry]:
+def kept_entries() -> dict[str, SessionEntry]:
     """Return what the daemon keeps of sessions, by key; nothing while none runs."""
     try:
         if Instance.named(NAME).pid() is None:
@@ -134,7 +134,7 @@ def kept_entries() -> dict[str, Entry]:
     return {entry.key: entry for entry in kept.entries}
 
 
-def as_fields(session: Session, entry: Entry | None) -> dict[str, Any]:
+def as_fields(session: Session, entry: SessionEntry | None) -> dict[str, Any]:
     """Return a session as JSON has it."""
     verdict = session.verdict
     kept = None if entry is None else _entry_fields(entry)
@@ -156,7 +156,7 @@ def as_fields(session: Session, entry: Entry | None) -> dict[str, Any]:
     }
 
 
-def _entry_fields(entry: Entry) -> dict[str, Any]:
+def _entry_fields(entry: SessionEntry) -> dict[str, Any]:
     return {
         "since": _iso(entry.since_s),
         "due_at": _iso(entry.at_s) if entry.state is State.SCHEDULED else None,
@@ -194,13 +194,15 @@ def state_of(reason: Reason) -> str:
     return "unknown" if reason is Reason.UNKNOWN else "stopped"
 
 
-def table(found: Sequence[Session], kept: Mapping[str, Entry], now_s: float, width: int | None) -> list[str]:
+def table(
+    found: Sequence[Session], kept: Mapping[str, SessionEntry], now_s: float, width: int | None
+) -> list[str]:
     """Return the lines of a table of sessions, each at most `width` columns wide."""
     rows = [_HEADS, *(_row(one, kept.get(one.key), now_s) for one in found)]
     return terminal.aligned(rows, width, mark="")
 
 
-def _row(session: Session, entry: Entry | None, now_s: float) -> tuple[str, ...]:
+def _row(session: Session, entry: SessionEntry | None, now_s: float) -> tuple[str, ...]:
     verdict = session.verdict
     project = os.path.basename(session.cwd) or "-"
     shown = _shown_reason(session)
@@ -214,7 +216,7 @@ def _row(session: Session, entry: Entry | None, now_s: float) -> tuple[str, ...]
     )
 
 
-def _next_in(session: Session, entry: Entry | None, now_s: float) -> str:
+def _next_in(session: Session, entry: SessionEntry | None, now_s: float) -> str:
     """Return when a session goes on; in brackets, when its limit ends, if nobody resumes it."""
     resets_at_s = session.verdict.resets_at_s
     if entry is not None and entry.state is State.SCHEDULED:
@@ -283,7 +285,7 @@ def chosen(found: Iterable[Session], words: str) -> Session | None:
     return None
 
 
-def _explained(session: Session, entry: Entry | None, now_s: float) -> Iterator[str]:
+def _explained(session: Session, entry: SessionEntry | None, now_s: float) -> Iterator[str]:
     verdict = session.verdict
     yield f"Session: {kit.printable(_utf8(session.key))}"
     yield f"Directory: {kit.printable(_utf8(session.cwd)) or 'unknown'}"

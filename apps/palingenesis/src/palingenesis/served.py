@@ -21,15 +21,15 @@ from palingenesis.definition import daemon
 from palingenesis.evidence.survey import Survey
 from palingenesis.hooks import script
 from palingenesis.hooks.notice import notice_events
-from palingenesis.hooks.told import Told
-from palingenesis.keeper import RETRY_S, Keeper
+from palingenesis.hooks.told import HookFacts
+from palingenesis.keeper import RETRY_S, SessionCounter
 from palingenesis.notices.delivery import Receivers, deliver
-from palingenesis.notices.outbox import Notice, Outbox
+from palingenesis.notices.outbox import Notice, NoticeOutbox
 from palingenesis.notices.words import name_of, sentence, worth_telling
-from palingenesis.resume.context import Limits
-from palingenesis.resume.engine import TICK_S, Engine
-from palingenesis.resume.entry import Entry
-from palingenesis.resume.guard import Bounds
+from palingenesis.resume.context import ResumeLimits
+from palingenesis.resume.engine import TICK_S, ResumeEngine
+from palingenesis.resume.entry import SessionEntry
+from palingenesis.resume.guard import HoldingBounds
 from palingenesis.resume.ledger import Ledger
 from palingenesis.resume.schedule import Delays
 from palingenesis.resume.service import Sessions
@@ -80,15 +80,15 @@ daemon.http = _http
 @daemon.setup
 def restore(run: Run) -> None:
     """Take up the last run's state, before anybody can ask for it."""
-    keeper = Keeper(StateFile(os.path.join(run.state_path, "state.json")), daemon.config_path())
+    keeper = SessionCounter(StateFile(os.path.join(run.state_path, "state.json")), daemon.config_path())
     keeper.restore()
     if keeper.state.paused:
         run.start_paused()
 
     sessions = Sessions()
-    told = Told(run.state_path)
+    told = HookFacts(run.state_path)
     noticed = asyncio.Event()
-    outbox = Outbox(run.state_path)
+    outbox = NoticeOutbox(run.state_path)
     settings_in_force = run.config
 
     async def begin(run: Run) -> None:
@@ -137,24 +137,24 @@ def restore(run: Run) -> None:
     daemon.on_stop(keeper.stop)
 
 
-def _survey(settings: Settings, told: Told) -> Survey:
+def _survey(settings: Settings, told: HookFacts) -> Survey:
     return Survey(
         configured(settings, daemon.config_path()), os.environ, told.facts, daemon.place().state_path
     )
 
 
-def _limits(settings: Settings) -> Limits:
+def _limits(settings: Settings) -> ResumeLimits:
     given = settings.resume
     delays = Delays(float(given.base_delay_secs), float(given.max_delay_secs), given.jitter)
     held = settings.holding
-    bounds = Bounds(
+    bounds = HoldingBounds(
         held.requests_per_minute,
         held.errors_per_minute,
         held.same_error_times,
         held.resumes_per_day,
         (hours_of(held.quiet_hours),),
     )
-    return Limits(
+    return ResumeLimits(
         given.enabled, float(given.silence_secs), given.max_retries, given.backup_count, delays, bounds
     )
 
@@ -164,7 +164,7 @@ def _receivers(settings: Settings) -> Receivers:
     return Receivers(tuple(given.urls), hours_of(given.quiet_hours), given.digest_minutes * 60.0)
 
 
-def _put(outbox: Outbox, entry: Entry) -> None:
+def _put(outbox: NoticeOutbox, entry: SessionEntry) -> None:
     if worth_telling(entry):
         try:
             outbox.put(name_of(entry), Notice(sentence(entry), time.time()))
@@ -172,7 +172,7 @@ def _put(outbox: Outbox, entry: Entry) -> None:
             logger.warning("a notice cannot be kept: %s", error)
 
 
-def _take_up(sessions: Sessions, told: Told, run: Run, outbox: Outbox) -> None:
+def _take_up(sessions: Sessions, told: HookFacts, run: Run, outbox: NoticeOutbox) -> None:
     """Take up the entries of the sessions, unless another daemon has them."""
     survey = _survey(run.config, told)
     try:
@@ -181,7 +181,7 @@ def _take_up(sessions: Sessions, told: Told, run: Run, outbox: Outbox) -> None:
         sessions.why_not = f"another daemon keeps the sessions of {run.state_path}"
         logger.error("%s: sessions are not resumed here", sessions.why_not)
         return
-    engine = Engine(
+    engine = ResumeEngine(
         survey, ledger, run.state_path, _for_agents(), _limits(run.config), told, partial(_put, outbox)
     )
     engine.recover()
@@ -192,7 +192,7 @@ def _for_agents() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("DAEMONRY_")}
 
 
-async def _look(sessions: Sessions, keeper: Keeper) -> None:
+async def _look(sessions: Sessions, keeper: SessionCounter) -> None:
     if sessions.engine is None:
         return
     try:

@@ -77,7 +77,7 @@ def changed(before: Mapping[str, Signature], now: Mapping[str, Signature]) -> li
     return sorted((path for path in now if before.get(path) != now[path]), key=lambda path: now[path])
 
 
-class Verdict(NamedTuple):
+class FileVerdict(NamedTuple):
     """Whether a file is a session.
 
     Attributes:
@@ -89,19 +89,19 @@ class Verdict(NamedTuple):
     trouble: str
 
 
-def judge(path: str) -> Verdict:
+def judge(path: str) -> FileVerdict:
     """Return whether the file at `path` is a session, from its first bytes."""
     try:
         found = front_matter(_head(path))
     except FrontMatterInvalid as error:
-        return Verdict(True, str(error))
+        return FileVerdict(True, str(error))
     except OSError as error:
-        return Verdict(False, f"cannot be read: {error.strerror}")
+        return FileVerdict(False, f"cannot be read: {error.strerror}")
     except Exception as error:  # noqa: BLE001  # whatever a file holds, it ends no daemon
-        return Verdict(False, f"cannot be judged: {type(error).__name__}: {error}")
+        return FileVerdict(False, f"cannot be judged: {type(error).__name__}: {error}")
     if found is None:
-        return Verdict(False, "no session: it does not begin with front matter")
-    return Verdict(True, "")
+        return FileVerdict(False, "no session: it does not begin with front matter")
+    return FileVerdict(True, "")
 
 
 def _head(path: str) -> bytes:

@@ -26,7 +26,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0)]
 _MAX_BYTES = 64 * 2**10
 
 
-class State(msgspec.Struct, frozen=True):
+class SavedState(msgspec.Struct, frozen=True):
     """The content of the file.
 
     Attributes:
@@ -54,7 +54,7 @@ class StateFile:
         # A writer whose caller was cancelled goes on in its thread; the next one waits for it.
         self._writing = threading.Lock()
 
-    def read(self) -> State:
+    def read(self) -> SavedState:
         """Return the state of the file; the defaults where there is none.
 
         A file that cannot be understood is set aside as PATH.bak, and the defaults are returned.
@@ -66,19 +66,19 @@ class StateFile:
         try:
             data = read_regular(self.path, _MAX_BYTES)
         except FileNotFoundError:
-            return State()
+            return SavedState()
         except OSError as error:
             if error.errno == errno.EFBIG:
                 self._set_aside(str(error.strerror))
-                return State()
+                return SavedState()
             raise UnsafePath(self.path, f"cannot be read: {error.strerror}") from error
         try:
-            return msgspec.json.decode(data, type=State)
+            return msgspec.json.decode(data, type=SavedState)
         except ValueError as error:  # msgspec's errors are ValueErrors too
             self._set_aside(str(error))
-            return State()
+            return SavedState()
 
-    def write(self, state: State) -> None:
+    def write(self, state: SavedState) -> None:
         """Keep `state`, also over a power cut.
 
         Raises:

@@ -38,7 +38,7 @@ class Signature(NamedTuple):
     device: int
 
 
-class Known(NamedTuple):
+class KnownDigest(NamedTuple):
     """The digest of a file, and its signature when it was read.
 
     Attributes:
@@ -69,7 +69,7 @@ def is_settled(signature: Signature, read_at_ns: int) -> bool:
     return max(signature.mtime_ns, signature.ctime_ns) + tick_ns <= read_at_ns
 
 
-class Told(NamedTuple):
+class SavedDigest(NamedTuple):
     """The digest of a file as it is kept over restarts: path, signature, digest."""
 
     path: str
@@ -89,10 +89,10 @@ class FileDigests:
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, Known] = {}
+        self._known: dict[str, KnownDigest] = {}
         self.hashed = 0
 
-    def _keep(self, path: str, known: Known) -> None:
+    def _keep(self, path: str, known: KnownDigest) -> None:
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()  # reading all again is rare, and takes a second or two
         self._known[path] = known
@@ -120,19 +120,21 @@ class FileDigests:
         except OSError:
             return
         signature = signature_of(found)
-        self._keep(path, Known(signature, digest, is_settled(signature, time.time_ns())))
+        self._keep(path, KnownDigest(signature, digest, is_settled(signature, time.time_ns())))
 
-    def told(self) -> list[Told]:
+    def told(self) -> list[SavedDigest]:
         """Return the digests that are known for sure, to be kept: the newest, if there are too many."""
         found = [
-            Told(path, *one.signature, one.digest) for path, one in list(self._known.items()) if one.settled
+            SavedDigest(path, *one.signature, one.digest)
+            for path, one in list(self._known.items())
+            if one.settled
         ]
         return [one for one in found[-MAX_TOLD:] if one.path.isprintable()]
 
-    def believe(self, told: Iterable[Told]) -> None:
+    def believe(self, told: Iterable[SavedDigest]) -> None:
         """Load digests of an earlier run; a file that has changed since is read when it is needed."""
         for path, *signature, digest in told:
-            self._known.setdefault(path, Known(Signature(*signature), digest, settled=True))
+            self._known.setdefault(path, KnownDigest(Signature(*signature), digest, settled=True))
 
     def _read(self, path: str) -> str | None:
         try:
@@ -150,5 +152,5 @@ class FileDigests:
             os.close(fd)
         self.hashed += 1
         signature = signature_of(found)
-        self._keep(path, Known(signature, digest, is_settled(signature, read_at_ns)))
+        self._keep(path, KnownDigest(signature, digest, is_settled(signature, read_at_ns)))
         return digest

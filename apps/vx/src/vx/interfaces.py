@@ -410,7 +410,7 @@ class Done(msgspec.Struct, frozen=True):
     root: str = ""
 
 
-class Event(msgspec.Struct, frozen=True):
+class JobEvent(msgspec.Struct, frozen=True):
     """One of these: `started` once, any number of `output`, `done` as the last."""
 
     started: Started | None = None
@@ -506,7 +506,7 @@ class Rhea(
 ):
     """Runs commands that see their declared inputs only, several at once."""
 
-    def run(self, job: Job) -> AsyncIterator[Event]:
+    def run(self, job: Job) -> AsyncIterator[JobEvent]:
         """Run a job.  When the stream is left, or the caller is gone, it and its children are killed."""
         raise NotImplementedError
 

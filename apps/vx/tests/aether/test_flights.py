@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from vx.aether.flights import Flights
-from vx.aether.memory import Result
+from vx.aether.memory import ActionResult
 from vx.aether.outcomes import ActionFailed, Finished
 
-FINISHED = Finished(Result("", {}, "", 0), None)
+FINISHED = Finished(ActionResult("", {}, "", 0), None)
 
 
 class Runs:

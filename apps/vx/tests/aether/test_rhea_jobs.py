@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from daemonry import errors
 from vx.aether import rhea_jobs
-from vx.aether.services import Services
+from vx.aether.services import OwnedServices
 from vx.interfaces import Done, Job
 from vx.project.action import Action, Tool
 
@@ -32,7 +32,7 @@ def test_an_overloaded_rhea_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> No
     async def perform() -> tuple[Done, str, str]:
         monkeypatch.setattr("vx.aether.rhea_jobs._ask", ask)
         action = Action("a", "a", Tool("/bin/true", "t", "t"), "step", (), {}, ("out",))
-        return await rhea_jobs.perform(Services().rhea, action, Job(["/bin/true"]), lambda: None)
+        return await rhea_jobs.perform(OwnedServices().rhea, action, Job(["/bin/true"]), lambda: None)
 
     monkeypatch.setattr(asyncio, "sleep", slept)
     assert asyncio.run(perform()) == (done, "", "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vx.aether.schedule import WINDOW, Schedule
+from vx.aether.schedule import WINDOW, ActionSchedule
 from vx.project.action import Action, Need, Tool
 
 
@@ -16,7 +16,7 @@ def names(actions: list[Action]) -> list[str]:
 
 
 def test_an_action_begins_when_all_that_it_needs_is_done() -> None:
-    schedule = Schedule([action("a"), action("b"), action("c", "a", "b"), action("d", "known before")])
+    schedule = ActionSchedule([action("a"), action("b"), action("c", "a", "b"), action("d", "known before")])
     assert names(schedule.begin()) == ["a", "b", "d"]
     schedule.end(action("a"))
     assert schedule.begin() == []
@@ -26,7 +26,7 @@ def test_an_action_begins_when_all_that_it_needs_is_done() -> None:
 
 def test_ten_thousand_actions_are_never_more_than_the_window_at_once() -> None:
     objects = [action(f"o{number}") for number in range(10_000)]
-    schedule = Schedule([*objects, action("program", *(one.id for one in objects))])
+    schedule = ActionSchedule([*objects, action("program", *(one.id for one in objects))])
     under_way, done = schedule.begin(), 0
     while under_way:
         assert len(under_way) <= WINDOW

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vx.cargo import script
-from vx.cargo.script import Ran, completed, marked, parse, reads
+from vx.cargo.script import ScriptRun, completed, marked, parse, reads
 from vx.project.action import Action, ScriptUse, Tool, Tree
 
 OUT = ".vx/scripts/a/out"
@@ -43,7 +43,7 @@ def test_each_word_has_its_effect(colons: str) -> None:
             "rustc-link-arg-tests=-no",
         )
     )
-    done = completed(action(scripts=(use(),)), {"run": Ran(parse(text), ())})
+    done = completed(action(scripts=(use(),)), {"run": ScriptRun(parse(text), ())})
     assert " ".join(done.arguments) == (
         'in.rs -L native=/z -L /y --cfg a --cfg b="c" --check-cfg cfg(a) -l static=z -l y'
         " -C link-arg=-x -C link-arg=-y -C link-arg=-yes"
@@ -57,7 +57,7 @@ def test_who_is_linked_with_a_package_gets_its_folders_and_no_more() -> None:
     told = parse(
         f"cargo::rustc-link-search=native=%{{root}}/{OUT}\ncargo::rustc-cfg=a\ncargo::rustc-env=A=b\n"
     )
-    ran = {"run": Ran(told, (f"{OUT}/libz.a",))}
+    ran = {"run": ScriptRun(told, (f"{OUT}/libz.a",))}
     done = completed(action(scripts=(use("linked"),)), ran)
     assert done.arguments == ("in.rs", "-L", f"native=%{{root}}/{OUT}")
     assert not done.env
@@ -67,7 +67,7 @@ def test_who_is_linked_with_a_package_gets_its_folders_and_no_more() -> None:
 
 def test_metadata_goes_to_scripts_of_direct_dependents_and_is_part_of_their_key() -> None:
     told = parse("cargo:Root-Dir=/x\ncargo::metadata=b=c\n")
-    done = completed(action("script", (use("metadata", links="my-z"),)), {"run": Ran(told, ())})
+    done = completed(action("script", (use("metadata", links="my-z"),)), {"run": ScriptRun(told, ())})
     assert done.env == {"DEP_MY_Z_ROOT_DIR": "/x", "DEP_MY_Z_B": "c"}
     assert done.parts == {"variables of scripts": "DEP_MY_Z_B=c\nDEP_MY_Z_ROOT_DIR=/x"}
 
@@ -102,5 +102,5 @@ def test_a_script_that_names_only_a_variable_depends_on_no_file() -> None:
 def test_any_words_are_understood_or_passed_over(pieces: list[str]) -> None:
     told = parse("".join(pieces) + "\ncargo::warning=last")
     assert told.warnings[-1:] == ("last",)
-    done = completed(action(scripts=(use(),)), {"run": Ran(told, ())})
+    done = completed(action(scripts=(use(),)), {"run": ScriptRun(told, ())})
     assert done.arguments[0] == "in.rs"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vx.cass.eviction import USE_STEP_S, Entry, choose, is_held
+from vx.cass.eviction import USE_STEP_S, StoredFile, choose, is_held
 
 S = 1_000_000_000
 
 
-def entry(used_s: int, size: int = 10) -> Entry:
-    return Entry(used_s * S, size, "blob", f"{used_s:064x}")
+def entry(used_s: int, size: int = 10) -> StoredFile:
+    return StoredFile(used_s * S, size, "blob", f"{used_s:064x}")
 
 
 def test_a_store_within_its_bound_loses_nothing() -> None:
@@ -43,7 +43,9 @@ def test_without_a_hold_nothing_is_held() -> None:
 def test_it_removes_enough_or_all_it_may_and_nothing_in_vain(
     items: list[tuple[int, int]], limit: int, held_s: int | None
 ) -> None:
-    entries = [Entry(used * S, size, "blob", f"{number:064x}") for number, (used, size) in enumerate(items)]
+    entries = [
+        StoredFile(used * S, size, "blob", f"{number:064x}") for number, (used, size) in enumerate(items)
+    ]
     held_ns = None if held_s is None else held_s * S
     victims = choose(entries, limit, held_ns).victims
     left = sum(one.size for one in entries) - sum(one.size for one in victims)

@@ -22,8 +22,8 @@ def test_each_verb_is_done_by_something() -> None:
     assert set(commands._DOES) == {path for path, _ in commands_of(grammar.VX)}
 
 
-def asked_by_the_parser(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> build.Asked:
-    found: list[build.Asked] = []
+def asked_by_the_parser(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> build.BuildArguments:
+    found: list[build.BuildArguments] = []
     monkeypatch.setattr(build, "perform", lambda asked: found.append(asked) or 0)
     given: argparse.Namespace = parser_of(grammar.VX).parse_args(["build", *arguments])
     commands._DOES["build"](given)

@@ -39,7 +39,7 @@ def test_all_variables_are_sent_that_can_be(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("VX_TEST_PLAIN", "\N{GREEK SMALL LETTER ALPHA}")
     monkeypatch.setenv("VX_TEST_BYTES", "\udcff")
     monkeypatch.setenv("VX_TEST_LONG", "x" * 100_000)
-    sent = build.parameters_of(build.Asked())["environment"]
+    sent = build.parameters_of(build.BuildArguments())["environment"]
     assert [name for name in sent if name.startswith("VX_TEST_")] == ["VX_TEST_PLAIN"]
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from vx.keys.recipe import (
     MAX_ENTRIES,
     Conditions,
-    Entry,
+    InputRecord,
     holding,
     recipe_key,
     result_key,
@@ -24,7 +24,7 @@ def world(files: dict[str, str], env: dict[str, str] | None = None) -> Condition
 
 
 def test_an_entry_holds_while_all_of_it_does() -> None:
-    entry = Entry({"a": "1", "b": "2"}, ["c"], {"E": None, "F": "x"}, "key")
+    entry = InputRecord({"a": "1", "b": "2"}, ["c"], {"E": None, "F": "x"}, "key")
     assert holding([entry], world({"a": "1", "b": "2", "other": "3"}, {"F": "x"})) is entry
     assert why_not(entry, world({"a": "1", "b": "9"}, {"F": "x"})) == ["b changed"]
     assert why_not(entry, world({"b": "2"}, {"F": "x"})) == ["a is gone"]
@@ -34,18 +34,18 @@ def test_an_entry_holds_while_all_of_it_does() -> None:
 
 
 def test_the_newest_entry_that_holds_is_taken() -> None:
-    older, newer = Entry({"a": "1"}, [], {}, "old"), Entry({}, [], {}, "new")
+    older, newer = InputRecord({"a": "1"}, [], {}, "old"), InputRecord({}, [], {}, "new")
     assert holding([older, newer], world({"a": "1"})) is newer
     assert holding([newer, older], world({"a": "2"})) is newer
     assert holding([older], world({})) is None
 
 
 def test_entries_are_bounded_and_each_is_kept_once() -> None:
-    entries: list[Entry] = []
+    entries: list[InputRecord] = []
     for number in range(40):
-        entries = with_entry(entries, Entry({"a": str(number)}, [], {}, str(number)))
+        entries = with_entry(entries, InputRecord({"a": str(number)}, [], {}, str(number)))
     assert [one.result for one in entries] == [str(number) for number in range(40 - MAX_ENTRIES, 40)]
-    again = with_entry(entries, Entry({"a": "30"}, [], {}, "again"))
+    again = with_entry(entries, InputRecord({"a": "30"}, [], {}, "again"))
     assert len(again) == MAX_ENTRIES
     assert [one.result for one in again].count("30") == 0
     assert again[-1].result == "again"

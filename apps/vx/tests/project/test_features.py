@@ -6,9 +6,9 @@ import pytest
 
 from vx.project.cargo_manifest import Dependency, Package, Target
 from vx.project.errors import ProjectInvalid, Unsupported
-from vx.project.features import Wanted, resolve
+from vx.project.features import FeatureOptions, resolve
 
-USUAL = Wanted()
+USUAL = FeatureOptions()
 
 
 def package(name: str, features=None, dependencies=()) -> Package:
@@ -36,7 +36,9 @@ def test_default_features_and_what_they_turn_on() -> None:
     found = on({"top": package("top", {"default": ("a",), "a": ("b",), "b": (), "c": ()})})
     assert found.features["top"] == {"default", "a", "b"}
     assert (
-        on({"top": package("top", {"default": ("a",), "a": ()})}, Wanted(default=False)).features["top"]
+        on({"top": package("top", {"default": ("a",), "a": ()})}, FeatureOptions(default=False)).features[
+            "top"
+        ]
         == set()
     )
 
@@ -59,8 +61,8 @@ def test_an_optional_dependency_is_a_feature_of_its_name() -> None:
         "low": package("low"),
     }
     assert on(packages).dependencies["top"] == set()
-    assert on(packages, Wanted(("low",))).dependencies["top"] == {"low"}
-    assert on(packages, Wanted(all=True)).dependencies["top"] == {"low"}
+    assert on(packages, FeatureOptions(("low",))).dependencies["top"] == {"low"}
+    assert on(packages, FeatureOptions(all=True)).dependencies["top"] == {"low"}
 
 
 def test_dep_hides_that_feature() -> None:
@@ -68,9 +70,9 @@ def test_dep_hides_that_feature() -> None:
         "top": package("top", {"with": ("dep:low",)}, [Dependency("low", "low", "", optional=True)]),
         "low": package("low"),
     }
-    assert on(packages, Wanted(("with",))).dependencies["top"] == {"low"}
+    assert on(packages, FeatureOptions(("with",))).dependencies["top"] == {"low"}
     with pytest.raises(ProjectInvalid, match="has the feature 'low'"):
-        on(packages, Wanted(("low",)))
+        on(packages, FeatureOptions(("low",)))
 
 
 def test_a_weak_feature_turns_nothing_on_by_itself() -> None:
@@ -82,8 +84,8 @@ def test_a_weak_feature_turns_nothing_on_by_itself() -> None:
         ),
         "low": package("low", {"loud": ()}),
     }
-    assert "low" not in on(packages, Wanted(("loud",))).features
-    assert on(packages, Wanted(("loud", "low"))).features["low"] == {"loud"}
+    assert "low" not in on(packages, FeatureOptions(("loud",))).features
+    assert on(packages, FeatureOptions(("loud", "low"))).features["low"] == {"loud"}
 
 
 def test_what_is_refused_is_refused_when_it_is_turned_on() -> None:
@@ -96,4 +98,4 @@ def test_what_is_refused_is_refused_when_it_is_turned_on() -> None:
     }
     assert on(packages).dependencies["top"] == set()
     with pytest.raises(Unsupported, match="the registry dependency serde is not supported"):
-        on(packages, Wanted(("serde",)))
+        on(packages, FeatureOptions(("serde",)))

@@ -10,7 +10,7 @@ from vx.project.action import Tool
 from vx.project.c_plan import CTools
 from vx.project.cargo_manifest import Dependency, Package, Target
 from vx.project.errors import ProjectInvalid, Unsupported
-from vx.project.features import Wanted
+from vx.project.features import FeatureOptions
 from vx.project.profile import DEFAULTS
 from vx.project.rust_compile import RustTools
 from vx.project.rust_plan import RustProject
@@ -40,7 +40,7 @@ def project(root: str = "/work", **packages: Package) -> RustProject:
 
 
 def plan(of: RustProject, profile: str = "dev", flags=()):
-    return rust_plan.plan(of, RUST, profile, Wanted(), flags)
+    return rust_plan.plan(of, RUST, profile, FeatureOptions(), flags)
 
 
 TOP = package("top", "b", [Dependency("mid", "mid", "mid")])

@@ -14,7 +14,7 @@ import pytest
 from vx.file_digests import FileDigests
 from vx.project import watch
 from vx.project.processor import described_by
-from vx.project.toolchain import Chain, ToolMissing, _search_dirs, _search_list, choosing
+from vx.project.toolchain import Chain, CompilerMissing, _search_dirs, _search_list, choosing
 
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="no cc on the PATH: install gcc or clang")
 
@@ -82,5 +82,5 @@ def test_an_answer_counts_until_what_is_run_is_another(tmp_path: Path) -> None:
 
 
 def test_what_is_no_compiler_is_told() -> None:
-    with pytest.raises(ToolMissing, match="/bin/false does not work here"):
+    with pytest.raises(CompilerMissing, match="/bin/false does not work here"):
         Chain("/bin/false", {}, FileDigests()).link(())

@@ -17,7 +17,7 @@ from daemonry import AsyncClient, Endpoint
 from daemonry.testing import Sandbox
 from vx.cass_client import CassClient
 from vx.home import endpoint
-from vx.interfaces import Done, Event, Input, Job, Rhea
+from vx.interfaces import Done, Input, Job, JobEvent, Rhea
 
 BIN = Path(sys.executable).parent
 
@@ -89,7 +89,7 @@ class RheaHome:
     async def shell(self, script: str, **fields: Any) -> Job:
         return await self.job("/bin/sh", "-c", script, **fields)
 
-    async def events(self, job: Job) -> AsyncIterator[Event]:
+    async def events(self, job: Job) -> AsyncIterator[JobEvent]:
         async with self.rhea() as rhea, aclosing(rhea.run(job)) as events:
             async for event in events:
                 yield event

@@ -96,7 +96,7 @@ class _AnyResult(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
-class Connection:
+class ServerConnection:
     """A connection that is made by `open` and ended by `close`.
 
     Args:
@@ -399,7 +399,7 @@ class Connection:
 
 @contextlib.asynccontextmanager
 async def listening(
-    connection: Connection, uris: Sequence[str], *, lists: bool
+    connection: ServerConnection, uris: Sequence[str], *, lists: bool
 ) -> AsyncIterator[asyncio.Event]:
     """Hold a `subscriptions/listen` open, and yield an event that is set when the server ends it.
 
@@ -465,4 +465,4 @@ async def _first_of(*events: asyncio.Event) -> None:
             wait.cancel()
 
 
-__all__ = ["Connection", "Hooks", "OpenFailed", "RequestLost", "RequestRefused", "SpawnFailed"]
+__all__ = ["Hooks", "OpenFailed", "RequestLost", "RequestRefused", "ServerConnection", "SpawnFailed"]

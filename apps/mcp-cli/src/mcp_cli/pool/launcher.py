@@ -22,7 +22,7 @@ from mcp_cli.protocol.interfaces import Event, NeedsAuthorization, Server, Serve
 if TYPE_CHECKING:
     from mcp_cli.pool.access.loopback import Loopback
     from mcp_cli.pool.callbacks import Hooks
-    from mcp_cli.pool.connection import Connection
+    from mcp_cli.pool.connection import ServerConnection
     from mcp_cli.pool.http import Transport
 
 logger = logging.getLogger("mcp_cli.server")
@@ -80,7 +80,7 @@ class Launcher:
             return NeedsAuthorization(server=self._server.name, reason=reason)
         return ServerFailed(server=self._server.name, stage=stage, reason=reason, stderr=self.stderr())
 
-    async def connect(self) -> Connection:
+    async def connect(self) -> ServerConnection:
         """Make a connection; twice, where the first answer says that the server is of an older kind.
 
         Raises:
@@ -93,7 +93,7 @@ class Launcher:
             transport = None
             if process is None:
                 transport = module.http.Transport(self._server, sse=self._sse)
-            connection: Connection = module.Connection(
+            connection: ServerConnection = module.Connection(
                 self._server, self._hooks, process, transport, legacy=self._legacy
             )
             try:
@@ -110,7 +110,7 @@ class Launcher:
             return connection
         raise AssertionError
 
-    def _try_older(self, connection: Connection, transport: Transport | None) -> bool:
+    def _try_older(self, connection: ServerConnection, transport: Transport | None) -> bool:
         if transport is not None and transport.maybe_older:
             self._sse = True
             return True

@@ -26,7 +26,7 @@ from mcp_cli.pool.server_state import BEGUN, Happened, State, step
 from mcp_cli.protocol.interfaces import ServerFailed
 
 if TYPE_CHECKING:
-    from mcp_cli.pool.connection import Connection
+    from mcp_cli.pool.connection import ServerConnection
 
 logger = logging.getLogger("mcp_cli.server")
 
@@ -56,13 +56,13 @@ class Lifecycle:
 
     def __init__(self, name: str, launcher: Launcher) -> None:
         self.state = State.IDLE
-        self.connection: Connection | None = None
+        self.connection: ServerConnection | None = None
         self.starts = 0
         self.start_ms = 0
         self.retired = False
         self._name = name
         self._launcher = launcher
-        self._starting: asyncio.Task[Connection] | None = None
+        self._starting: asyncio.Task[ServerConnection] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._restarts_s: list[float] = []
         self._not_before_s = 0.0
@@ -88,7 +88,7 @@ class Lifecycle:
 
     # --- starting -------------------------------------------------------------------------------
 
-    async def ready(self, note: Callable[[str], None]) -> Connection:
+    async def ready(self, note: Callable[[str], None]) -> ServerConnection:
         """Return a connection, starting the server if need be.
 
         Args:
@@ -122,7 +122,7 @@ class Lifecycle:
         except asyncio.CancelledError:
             raise self._launcher.failed("spawn", "it was ended before it had started") from None
 
-    async def connected(self) -> Connection:
+    async def connected(self) -> ServerConnection:
         """Wait for a connection that somebody else asks for."""
         while (connection := self._usable()) is None:
             await self._connected.wait()
@@ -142,7 +142,7 @@ class Lifecycle:
                 server=error.server, stage=error.stage, reason=f"{error.reason}; {again}", stderr=error.stderr
             )
 
-    def _usable(self) -> Connection | None:
+    def _usable(self) -> ServerConnection | None:
         return self.connection if self.connection is not None and not self.connection.over else None
 
     def _begin(self) -> None:
@@ -155,7 +155,7 @@ class Lifecycle:
         if not task.cancelled():
             task.exception()  # one that nobody waited for is not reported as lost
 
-    async def _start(self) -> Connection:
+    async def _start(self) -> ServerConnection:
         await asyncio.sleep(self._not_before_s - time.monotonic())
         self._step(Happened.DELAY_OVER)
         self.starts += 1
@@ -178,7 +178,7 @@ class Lifecycle:
 
     # --- ending ---------------------------------------------------------------------------------
 
-    async def _watch(self, connection: Connection) -> None:
+    async def _watch(self, connection: ServerConnection) -> None:
         """Wait for a connection's end, and for the rest of it; then start again, if it crashed."""
         process = self._launcher.process
         await connection.ended.wait()

@@ -20,7 +20,7 @@ from mcp_cli.pool.tools import LISTS, ListedTool, RawTool
 from mcp_cli.protocol.interfaces import MaybeRan, Server, ServerRefused, TimedOut
 
 if TYPE_CHECKING:
-    from mcp_cli.pool.connection import Connection
+    from mcp_cli.pool.connection import ServerConnection
 
 # A list that goes on for ever ends here.
 MAX_PAGES: Final = 1000
@@ -37,7 +37,7 @@ class Listed(Protocol):
     def starts(self) -> int:
         """How often it was started."""
 
-    async def ready(self) -> Connection:
+    async def ready(self) -> ServerConnection:
         """Return a connection, starting the server if need be."""
 
     async def ask(self, call: PendingCall, method: str, params: dict[str, Any]) -> bytes:

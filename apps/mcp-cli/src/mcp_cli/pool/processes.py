@@ -14,7 +14,7 @@ from mcp_cli.pool.results import brief
 NAME_CHARS = 60
 
 
-class Program(NamedTuple):
+class ServerProcess(NamedTuple):
     """One process.
 
     Attributes:
@@ -28,7 +28,7 @@ class Program(NamedTuple):
     rss_bytes: int
 
 
-def tree(pid: int) -> list[Program]:
+def tree(pid: int) -> list[ServerProcess]:
     """Return a process and its descendants, parents first; those that have ended are left out."""
     children: dict[int, list[int]] = {}
     try:
@@ -39,13 +39,13 @@ def tree(pid: int) -> list[Program]:
         fields = _read(f"/proc/{one}/stat").rpartition(")")[2].split()
         if len(fields) > 1 and fields[0] not in ("Z", "X"):
             children.setdefault(int(fields[1]), []).append(one)
-    found: list[Program] = []
+    found: list[ServerProcess] = []
     waiting = [pid]
     while waiting:
         one = waiting.pop(0)
         name = _name(one)
         if name:
-            found.append(Program(one, name, _rss_bytes(one)))
+            found.append(ServerProcess(one, name, _rss_bytes(one)))
         waiting += sorted(children.get(one, ()))
     return found
 

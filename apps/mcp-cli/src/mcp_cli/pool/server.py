@@ -38,7 +38,7 @@ from mcp_cli.protocol.interfaces import (
 
 if TYPE_CHECKING:
     from mcp_cli.pool.access.loopback import Loopback
-    from mcp_cli.pool.connection import Connection
+    from mcp_cli.pool.connection import ServerConnection
 
 logger = logging.getLogger("mcp_cli.server")
 
@@ -119,7 +119,7 @@ class ManagedServer:
         """Whether it is connected, or about to be."""
         return self._life.connection is not None or self._life.begun
 
-    async def ready(self, note: Callable[[str], None] = lambda _: None) -> Connection:
+    async def ready(self, note: Callable[[str], None] = lambda _: None) -> ServerConnection:
         """Return a connection, starting the server if need be.
 
         Raises:
@@ -127,7 +127,7 @@ class ManagedServer:
         """
         return await self._life.ready(note)
 
-    async def connected(self) -> Connection:
+    async def connected(self) -> ServerConnection:
         """Wait until somebody else has it started, and return the connection."""
         return await self._life.connected()
 
@@ -212,7 +212,7 @@ class ManagedServer:
         raise AssertionError
 
     async def _ask_in_time(
-        self, connection: Connection, call: PendingCall, method: str, params: dict[str, Any]
+        self, connection: ServerConnection, call: PendingCall, method: str, params: dict[str, Any]
     ) -> bytes:
         async def hears(progress: float, total: float | None, message: str | None) -> None:
             call.renew()

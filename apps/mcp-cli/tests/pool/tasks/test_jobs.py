@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mcp_cli.pool.service import ServerPool
-from mcp_cli.pool.tasks.files import JobFiles, Kept
+from mcp_cli.pool.tasks.files import JobFiles, JobRecord
 from mcp_cli.pool.tasks.jobs import Jobs
 from mcp_cli.protocol import interfaces as api
 
@@ -150,7 +150,7 @@ def test_a_result_is_there_for_the_next_daemon_to_the_byte(tmp_path: Path, raw_t
 def test_what_was_under_way_when_the_daemon_ended_is_of_unknown_outcome(tmp_path: Path) -> None:
     files = JobFiles(str(tmp_path))
     for name, asked in (("asked", True), ("unasked", False)):
-        files.save(Kept(api.TaskState(id=name, server="s", tool="x"), asked=asked))
+        files.save(JobRecord(api.TaskState(id=name, server="s", tool="x"), asked=asked))
     (tmp_path / "odd.json").write_text("{")
     jobs = Jobs(files)
     jobs.load()

@@ -24,11 +24,11 @@ from palingenesis.hooks.settings_text import CannotBeRead, events_with, with_hoo
 MAX_SETTINGS_BYTES: Final = 4 * 2**20
 
 
-class Refused(Exception):
+class InstallRefused(Exception):
     """It was not done; its words say why, and name the file."""
 
 
-class Settings(NamedTuple):
+class AgentSettings(NamedTuple):
     """An agent's settings file.
 
     Attributes:
@@ -53,10 +53,12 @@ class Settings(NamedTuple):
         try:
             return (self.data or b"").decode("utf-8")
         except UnicodeDecodeError as error:
-            raise Refused(f"{self.path}: byte {error.start + 1} is not UTF-8; nothing was changed") from None
+            raise InstallRefused(
+                f"{self.path}: byte {error.start + 1} is not UTF-8; nothing was changed"
+            ) from None
 
 
-class Change(NamedTuple):
+class SettingsChange(NamedTuple):
     """A planned change of a settings file.
 
     Attributes:
@@ -65,7 +67,7 @@ class Change(NamedTuple):
         backup: a copy of the file as it was without hooks; None to leave an earlier copy.
     """
 
-    settings: Settings
+    settings: AgentSettings
     data: bytes | None
     backup: bytes | None = None
 
@@ -82,7 +84,7 @@ def run(verb: str, agents: Sequence[str], *, yes: bool) -> int:
     for agent in agents or [one for one in AGENTS if _is_here(one)]:
         try:
             done = _status(agent) if verb == "status" else _change(verb, agent, yes)
-        except (Refused, OSError) as error:
+        except (InstallRefused, OSError) as error:
             words = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
             kit.complain(f"palingenesis: {kit.printable(words)}")
             done = kit.FAILED
@@ -97,7 +99,7 @@ def _change(verb: str, agent: str, yes: bool) -> int:
     try:
         change = _installed(settings) if verb == "install" else _removed(settings)
     except CannotBeRead as error:
-        raise Refused(f"{settings.path}: {error}; nothing was changed") from None
+        raise InstallRefused(f"{settings.path}: {error}; nothing was changed") from None
     if change is None:
         kit.say(f"{agent}: {'hooks are installed already' if verb == 'install' else 'there are no hooks'}")
         return kit.DONE
@@ -118,7 +120,7 @@ def _status(agent: str) -> int:
     try:
         there = events_with(settings.text, script.command(_state_dir(), agent))
     except CannotBeRead as error:
-        raise Refused(f"{settings.path}: {error}") from None
+        raise InstallRefused(f"{settings.path}: {error}") from None
     missing = [event for event in AGENTS[agent].events if event not in there]
     if not there:
         kit.say(f"{agent}: no hooks in {kit.printable(settings.path)}")
@@ -132,7 +134,7 @@ def _status(agent: str) -> int:
 # --- texts to write -------------------------------------------------------------------------------
 
 
-def _installed(settings: Settings) -> Change | None:
+def _installed(settings: AgentSettings) -> SettingsChange | None:
     text, command, events = settings.text, script.command(_state_dir(), settings.agent), _events(settings)
     there = events_with(text, command)
     if set(there) >= set(events):
@@ -140,10 +142,10 @@ def _installed(settings: Settings) -> Change | None:
     before = without_hooks(text, command) if there else text
     data = with_hooks(before, events, command).encode()
     # An empty file differs from a missing one: removal brings back the one that there was.
-    return Change(settings, data, backup=None if settings.data is None else before.encode())
+    return SettingsChange(settings, data, backup=None if settings.data is None else before.encode())
 
 
-def _removed(settings: Settings) -> Change | None:
+def _removed(settings: AgentSettings) -> SettingsChange | None:
     """Return the change that takes hooks out: the very file of before, or where others edited it, theirs."""
     text, command = settings.text, script.command(_state_dir(), settings.agent)
     if not events_with(text, command):
@@ -151,15 +153,15 @@ def _removed(settings: Settings) -> Change | None:
     backup = _read_or_none(_backup_path(settings.agent))
     before = "" if backup is None else backup.decode("utf-8", "replace")
     if with_hooks(before, _events(settings), command) == text:
-        return Change(settings, backup)
-    return Change(settings, without_hooks(text, command).encode())
+        return SettingsChange(settings, backup)
+    return SettingsChange(settings, without_hooks(text, command).encode())
 
 
-def _events(settings: Settings) -> tuple[str, ...]:
+def _events(settings: AgentSettings) -> tuple[str, ...]:
     return AGENTS[settings.agent].events
 
 
-def _difference(change: Change) -> Iterator[str]:
+def _difference(change: SettingsChange) -> Iterator[str]:
     path = kit.printable(change.settings.path)
     before, after = (
         (data or b"").decode("utf-8").splitlines() for data in (change.settings.data, change.data)
@@ -180,20 +182,20 @@ def _agreed() -> bool:
 # --- files ----------------------------------------------------------------------------------------
 
 
-def _read(agent: str) -> Settings:
+def _read(agent: str) -> AgentSettings:
     path = _path(agent)
     if not os.path.isdir(os.path.dirname(path)):
-        raise Refused(f"{agent} is not here: there is no {os.path.dirname(path)}")
+        raise InstallRefused(f"{agent} is not here: there is no {os.path.dirname(path)}")
     path = os.path.realpath(path)
     data = _read_or_none(path)
     mode = 0o600 if data is None else stat.S_IMODE(os.stat(path).st_mode)
-    return Settings(agent, path, data, mode)
+    return AgentSettings(agent, path, data, mode)
 
 
-def _write(change: Change) -> None:
+def _write(change: SettingsChange) -> None:
     settings = change.settings
     if _read_or_none(settings.path) != settings.data:
-        raise Refused(f"{settings.path} has changed meanwhile; nothing was written")
+        raise InstallRefused(f"{settings.path} has changed meanwhile; nothing was written")
     if change.data is None:
         os.unlink(settings.path)
         return
@@ -220,24 +222,24 @@ def _read_or_none(path: str) -> bytes | None:
         return None
     with open(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise Refused(f"{path} is not a regular file")
+            raise InstallRefused(f"{path} is not a regular file")
         data = file.read(MAX_SETTINGS_BYTES + 1)
     if len(data) > MAX_SETTINGS_BYTES:
-        raise Refused(f"{path} is longer than {MAX_SETTINGS_BYTES} bytes")
+        raise InstallRefused(f"{path} is longer than {MAX_SETTINGS_BYTES} bytes")
     return data
 
 
 def _path(agent: str) -> str:
     path = place(AGENTS[agent].settings, os.environ)
     if not path:
-        raise Refused(f"{agent}: HOME is not set")
+        raise InstallRefused(f"{agent}: HOME is not set")
     return path
 
 
 def _is_here(agent: str) -> bool:
     try:
         return os.path.isdir(os.path.dirname(_path(agent)))
-    except Refused:
+    except InstallRefused:
         return False
 
 

@@ -61,7 +61,7 @@ def fact_of(event: Mapping[str, Any], profile: Profile, at_s: float) -> Fact | N
     return None
 
 
-class Told:
+class HookFacts:
     """Facts by session, in the file of one state directory.
 
     Attributes:

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from palingenesis.clock_hours import Hours
-from palingenesis.notices.outbox import Notice, Outbox
+from palingenesis.notices.outbox import Notice, NoticeOutbox
 from palingenesis.notices.words import MAX_CHARS
 
 logger = logging.getLogger("palingenesis.notices")
@@ -60,7 +60,7 @@ def due(
     return ready[:MAX_LINES] if receivers.digest_s or len(ready) > 3 else ready[:1]
 
 
-async def deliver(outbox: Outbox, receivers: Callable[[], Receivers]) -> None:
+async def deliver(outbox: NoticeOutbox, receivers: Callable[[], Receivers]) -> None:
     """Deliver what waits, without end."""
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
@@ -72,7 +72,7 @@ async def deliver(outbox: Outbox, receivers: Callable[[], Receivers]) -> None:
         await asyncio.to_thread(outbox.sweep)
 
 
-async def _deliver_group(outbox: Outbox, urls: Sequence[str], group: list[tuple[str, Notice]]) -> None:
+async def _deliver_group(outbox: NoticeOutbox, urls: Sequence[str], group: list[tuple[str, Notice]]) -> None:
     text = "\n".join(one.text[:MAX_CHARS] for _, one in group)
     title = "palingenesis" if len(group) == 1 else f"palingenesis: {len(group)} sessions"
     failure = await send(urls, title, text)

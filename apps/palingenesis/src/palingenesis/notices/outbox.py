@@ -38,7 +38,7 @@ class Notice(msgspec.Struct, frozen=True):
     due_s: float = 0.0
 
 
-class Outbox:
+class NoticeOutbox:
     """The notices of one state directory."""
 
     def __init__(self, state_dir: str) -> None:

@@ -9,14 +9,14 @@ import os.path
 from typing import Final
 
 from daemonry.cli.kit import printable
-from palingenesis.resume.entry import Entry
+from palingenesis.resume.entry import SessionEntry
 from palingenesis.resume.states import Happened, State
 from palingenesis.verdict.reasons import NEEDS_A_HUMAN
 
 MAX_CHARS: Final = 500
 
 
-def worth_telling(entry: Entry) -> bool:
+def worth_telling(entry: SessionEntry) -> bool:
     """Whether a notice should tell the user how a session stands."""
     if entry.state is State.GAVE_UP or (entry.state is State.HELD and entry.note != Happened.HOLD.value):
         return True
@@ -25,12 +25,12 @@ def worth_telling(entry: Entry) -> bool:
     return entry.state is State.WAITING_INSIDE and " overrun" in entry.observed
 
 
-def name_of(entry: Entry) -> str:
+def name_of(entry: SessionEntry) -> str:
     """Name a stop: the same stop has the same name however often it is looked at."""
     return f"{entry.key} {entry.state.value} {entry.observed.removesuffix(' alive')}"
 
 
-def sentence(entry: Entry) -> str:
+def sentence(entry: SessionEntry) -> str:
     """Return one line about a stop; foreign text is bounded, and safe to show."""
     project = os.path.basename(entry.cwd) or entry.id[:8]
     note = f": {entry.note}" if entry.note else ""

@@ -17,7 +17,7 @@ from palingenesis.agents.profile import Profile
 from palingenesis.evidence.survey import Session, Survey
 from palingenesis.resume import guard, schedule
 from palingenesis.resume.audit import Audit
-from palingenesis.resume.entry import Entry
+from palingenesis.resume.entry import SessionEntry
 from palingenesis.resume.launch import Runs
 from palingenesis.resume.ledger import Ledger
 from palingenesis.resume.scouts import Scouts
@@ -26,7 +26,7 @@ from palingenesis.resume.states import State
 logger = logging.getLogger("palingenesis.resume")
 
 
-class Limits(msgspec.Struct, frozen=True):
+class ResumeLimits(msgspec.Struct, frozen=True):
     """The configuration's settings of resuming.
 
     Attributes:
@@ -43,10 +43,10 @@ class Limits(msgspec.Struct, frozen=True):
     tries: int = schedule.MAX_TRIES
     backups: int = 10
     delays: schedule.Delays = schedule.Delays()
-    bounds: guard.Bounds = guard.Bounds()
+    bounds: guard.HoldingBounds = guard.HoldingBounds()
 
 
-class Record:
+class DecisionRecord:
     """Writes decisions down: the ledger, then the audit, the log, and a callback.
 
     Args:
@@ -55,12 +55,14 @@ class Record:
         changed: called with each entry that was written down; None for no callback.
     """
 
-    def __init__(self, ledger: Ledger, audit_path: str, changed: Callable[[Entry], None] | None) -> None:
+    def __init__(
+        self, ledger: Ledger, audit_path: str, changed: Callable[[SessionEntry], None] | None
+    ) -> None:
         self.ledger = ledger
         self._audit = Audit(audit_path)
         self._changed = changed
 
-    def keep(self, what: str, entry: Entry, session: Session | None = None, **more: Any) -> None:
+    def keep(self, what: str, entry: SessionEntry, session: Session | None = None, **more: Any) -> None:
         """Write down an entry and why it changed.
 
         Args:
@@ -75,7 +77,7 @@ class Record:
         self.ledger.keep(entry)
         self._tell(what, entry, session, **more)
 
-    def keep_seen(self, seen: Iterable[tuple[Entry, Session]]) -> None:
+    def keep_seen(self, seen: Iterable[tuple[SessionEntry, Session]]) -> None:
         """Write down many entries at once, each with the observation that it was decided from.
 
         Raises:
@@ -87,7 +89,7 @@ class Record:
         for entry, session in pairs:
             self._tell("seen", entry, session)
 
-    def _tell(self, what: str, entry: Entry, session: Session | None, **more: Any) -> None:
+    def _tell(self, what: str, entry: SessionEntry, session: Session | None, **more: Any) -> None:
         fields: dict[str, Any] = {
             "session": _utf8(entry.key),
             "state": entry.state.value,
@@ -110,7 +112,7 @@ class Record:
         logger.info("%s", _line(f"{entry.key}: {what}: {entry.state.value} ({entry.reason.value}){note}"))
 
 
-class Context:
+class ResumeContext:
     """Shared by the parts of resuming.
 
     Args:
@@ -127,7 +129,12 @@ class Context:
     """
 
     def __init__(
-        self, survey: Survey, limits: Limits, record: Record, state_dir: str, environment: Mapping[str, str]
+        self,
+        survey: Survey,
+        limits: ResumeLimits,
+        record: DecisionRecord,
+        state_dir: str,
+        environment: Mapping[str, str],
     ) -> None:
         self.survey = survey
         self.limits = limits
@@ -137,7 +144,7 @@ class Context:
         self.runs = Runs(os.path.join(state_dir, "runs"), environment)
         self.scouts = Scouts(state_dir)
 
-    def look(self, entry: Entry) -> Session | None:
+    def look(self, entry: SessionEntry) -> Session | None:
         """Look at an entry's session; None where its record is gone."""
         found = self.survey.look_at([(entry.agent, entry.path)])
         return next((one for one in found if one.key == entry.key), None)
@@ -150,7 +157,7 @@ class Context:
         """Return the name of those that share an agent's limit."""
         return self.survey.account(agent)
 
-    def postpone_others(self, scout: Entry) -> None:
+    def postpone_others(self, scout: SessionEntry) -> None:
         """Postpone the tries of a whole account, whose scout has met the limit again.
 
         Raises:

@@ -16,11 +16,11 @@ import msgspec
 
 from palingenesis.evidence.attention import Attention
 from palingenesis.evidence.survey import Session, Survey
-from palingenesis.hooks.told import Told
+from palingenesis.hooks.told import HookFacts
 from palingenesis.resume import entry as rules
 from palingenesis.resume import freezer, guard, project, turns
-from palingenesis.resume.context import Context, Limits, Record
-from palingenesis.resume.entry import Entry
+from palingenesis.resume.context import DecisionRecord, ResumeContext, ResumeLimits
+from palingenesis.resume.entry import SessionEntry
 from palingenesis.resume.ledger import Ledger
 from palingenesis.resume.run_watch import RunWatch
 from palingenesis.resume.states import Happened, State
@@ -45,7 +45,7 @@ class Counted(NamedTuple):
     resumed: int
 
 
-class Engine:
+class ResumeEngine:
     """Keeps the sessions of a survey going.
 
     Args:
@@ -64,13 +64,13 @@ class Engine:
         ledger: Ledger,
         state_dir: str,
         environment: Mapping[str, str],
-        limits: Limits,
-        told: Told | None = None,
-        changed: Callable[[Entry], None] | None = None,
+        limits: ResumeLimits,
+        told: HookFacts | None = None,
+        changed: Callable[[SessionEntry], None] | None = None,
     ) -> None:
         self.ledger = ledger
-        record = Record(ledger, os.path.join(state_dir, "audit.jsonl"), changed)
-        self._context = Context(survey, limits, record, state_dir, environment)
+        record = DecisionRecord(ledger, os.path.join(state_dir, "audit.jsonl"), changed)
+        self._context = ResumeContext(survey, limits, record, state_dir, environment)
         self._tries = Tries(self._context)
         self._run_watch = RunWatch(self._context)
         self._told = told
@@ -80,7 +80,7 @@ class Engine:
         self.ask = UserRequests(self._context).ask
         self.recover = self._run_watch.recover
 
-    def use(self, survey: Survey, limits: Limits) -> None:
+    def use(self, survey: Survey, limits: ResumeLimits) -> None:
         """Go on with other agents and limits."""
         self._context.survey, self._context.limits = survey, limits
         self._attention = Attention(survey)
@@ -139,7 +139,7 @@ class Engine:
                 changed.append((after, session))
         context.record.keep_seen(changed)
 
-    def _held_if_it_runs_away(self, entry: Entry, session: Session) -> Entry:
+    def _held_if_it_runs_away(self, entry: SessionEntry, session: Session) -> SessionEntry:
         """Return the entry; held, with its process stopped, where the session sends too many requests."""
         if entry.state is not State.RUNNING or session.verdict.alive_pid is None:
             return entry

@@ -38,7 +38,7 @@ _SEEN: Final = {
 }
 
 
-class Run(msgspec.Struct, frozen=True):
+class AgentRun(msgspec.Struct, frozen=True):
     """One run of an agent, written down before it is begun.
 
     Attributes:
@@ -62,7 +62,7 @@ class Run(msgspec.Struct, frozen=True):
     new_id: str = ""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class SessionEntry(msgspec.Struct, frozen=True):
     """The lasting facts about one session.
 
     Attributes:
@@ -100,7 +100,7 @@ class Entry(msgspec.Struct, frozen=True):
     at_s: float = 0.0
     attempt: int = 0
     note: str = ""
-    run: Run | None = None
+    run: AgentRun | None = None
     resumes: int = 0
     continued_by: str = ""
     begun_at_s: tuple[float, ...] = ()
@@ -111,13 +111,13 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def observe(
-    entry: Entry | None,
+    entry: SessionEntry | None,
     session: Session,
     profile: Profile,
     account: str,
     watching_since_s: float,
     delays: Delays = _USUAL_DELAYS,
-) -> Entry | None:
+) -> SessionEntry | None:
     """Return the entry of a session after a look at it; the same entry where nothing is new.
 
     A session that had ended when it was first seen gets no entry: None.
@@ -142,8 +142,8 @@ def observe(
 
 
 def settled(
-    entry: Entry, session: Session, happened: Happened, note: str = "", delays: Delays = _USUAL_DELAYS
-) -> Entry:
+    entry: SessionEntry, session: Session, happened: Happened, note: str = "", delays: Delays = _USUAL_DELAYS
+) -> SessionEntry:
     """Return the entry after `happened`, with the observation written into it."""
     verdict, now_s = session.verdict, session.evidence.now_s
     if entry.wanted_at_s and happened in (Happened.SEEN_DONE, Happened.SEEN_STOPPED):
@@ -171,13 +171,13 @@ def settled(
 
 
 def failed(
-    entry: Entry,
+    entry: SessionEntry,
     now_s: float,
     note: str,
     session: Session | None = None,
     tries: int = schedule.MAX_TRIES,
     delays: Delays = _USUAL_DELAYS,
-) -> Entry:
+) -> SessionEntry:
     """Return the entry after a try that brought nothing: the next one is due later, or it is given up.
 
     Args:
@@ -207,7 +207,7 @@ def failed(
     )
 
 
-def asked(entry: Entry, happened: Happened, now_s: float, at_s: float = 0.0) -> Entry | None:
+def asked(entry: SessionEntry, happened: Happened, now_s: float, at_s: float = 0.0) -> SessionEntry | None:
     """Return the entry after a user's word; None where that cannot be done in its state.
 
     Args:
@@ -237,9 +237,9 @@ def what_ended(session: Session, profile: Profile) -> tuple[Happened, str]:
     return _what_happened(session, profile, 0.0, is_new=False)
 
 
-def begun(session: Session, account: str) -> Entry:
+def begun(session: Session, account: str) -> SessionEntry:
     """Return the entry of a session that nothing was kept of."""
-    return Entry(
+    return SessionEntry(
         key=session.key,
         agent=session.agent,
         id=session.id,
@@ -251,7 +251,7 @@ def begun(session: Session, account: str) -> Entry:
     )
 
 
-def with_run(entry: Entry, **changes: Any) -> Entry:
+def with_run(entry: SessionEntry, **changes: Any) -> SessionEntry:
     """Return an entry with other fields of its run."""
     assert entry.run is not None
     return msgspec.structs.replace(entry, run=msgspec.structs.replace(entry.run, **changes))

@@ -12,14 +12,14 @@ from typing import Final
 import msgspec
 
 from palingenesis.clock_hours import Hours, hours_of
-from palingenesis.resume.entry import Entry
+from palingenesis.resume.entry import SessionEntry
 from palingenesis.resume.states import Happened, State, after
 from palingenesis.verdict.reasons import Reason
 
 DAY_S: Final = 86400.0
 
 
-class Bounds(msgspec.Struct, frozen=True):
+class HoldingBounds(msgspec.Struct, frozen=True):
     """The bounds of resuming; 0 is no bound.
 
     Attributes:
@@ -59,13 +59,13 @@ class Project(msgspec.Struct, frozen=True):
         hours_of(self.quiet_hours)
 
 
-def lowered(bounds: Bounds, project: Project) -> Bounds:
+def lowered(bounds: HoldingBounds, project: Project) -> HoldingBounds:
     """Return the bounds of a project: of each pair the one that allows less."""
 
     def less(ours: int, its: int) -> int:
         return min((one for one in (ours, its) if one > 0), default=0)
 
-    return Bounds(
+    return HoldingBounds(
         less(bounds.requests_per_minute, project.requests_per_minute),
         less(bounds.errors_per_minute, project.errors_per_minute),
         less(bounds.same_error_times, project.same_error_times),
@@ -75,7 +75,7 @@ def lowered(bounds: Bounds, project: Project) -> Bounds:
     )
 
 
-def runs_away(requests: int, errors: int, bounds: Bounds) -> str:
+def runs_away(requests: int, errors: int, bounds: HoldingBounds) -> str:
     """Return why a session at work is to be held; "" where it is not.
 
     Args:
@@ -92,7 +92,7 @@ def runs_away(requests: int, errors: int, bounds: Bounds) -> str:
     return ""
 
 
-def not_before(entry: Entry, bounds: Bounds, now: datetime) -> tuple[float, str] | None:
+def not_before(entry: SessionEntry, bounds: HoldingBounds, now: datetime) -> tuple[float, str] | None:
     """Return until when a try that is due has to wait, and why; None where it may begin."""
     now_s = now.timestamp()
     for hours in bounds.quiet:
@@ -105,7 +105,7 @@ def not_before(entry: Entry, bounds: Bounds, now: datetime) -> tuple[float, str]
     return None
 
 
-def same_again(before: Entry, failed: Entry, said: str, bounds: Bounds) -> Entry:
+def same_again(before: SessionEntry, failed: SessionEntry, said: str, bounds: HoldingBounds) -> SessionEntry:
     """Return the entry after a failed try, given up where its words were the same too often."""
     words = " ".join(said.split())[:200]
     if failed.reason is not Reason.TRANSIENT or not words:

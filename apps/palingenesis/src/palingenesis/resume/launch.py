@@ -18,7 +18,7 @@ from typing import BinaryIO, Final
 
 from daemonry import open_regular
 from palingenesis.evidence import processes
-from palingenesis.resume.entry import Run
+from palingenesis.resume.entry import AgentRun
 
 MARK_VARIABLE: Final = "PALINGENESIS_RUN"
 MAX_OUTPUT_BYTES: Final = 64 * 2**20
@@ -46,7 +46,7 @@ class Runs:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         self._sweep(time.time() - KEEP_S)
 
-    def begin(self, run: Run, cwd: str) -> tuple[int, str]:
+    def begin(self, run: AgentRun, cwd: str) -> tuple[int, str]:
         """Begin a run that was written down, and return its process and what tells it from others.
 
         Raises:
@@ -69,7 +69,7 @@ class Runs:
         self._children[run.token] = child
         return child.pid, processes.start_of(child.pid)
 
-    def has_begun(self, run: Run) -> bool:
+    def has_begun(self, run: AgentRun) -> bool:
         """Whether a run that an earlier daemon wrote down has begun.  If not, it cannot begin any more."""
         try:
             os.close(os.open(self._file(run, "started"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
@@ -77,7 +77,7 @@ class Runs:
             return True
         return False
 
-    def process_of(self, run: Run) -> tuple[int, str]:
+    def process_of(self, run: AgentRun) -> tuple[int, str]:
         """Return the process of a run that has begun, and its start; (0, "") where it is gone."""
         with contextlib.suppress(OSError, ValueError), _opened(self._file(run, "started")) as file:
             pid = int(file.read(32))
@@ -86,19 +86,19 @@ class Runs:
                 return pid, start
         return 0, ""
 
-    def exit_code(self, run: Run) -> int | None:
+    def exit_code(self, run: AgentRun) -> int | None:
         """Return the exit code of a run of ours that has ended; None while it runs, or for another's."""
         child = self._children.get(run.token)
         return None if child is None else child.poll()
 
-    def lives(self, run: Run) -> bool:
+    def lives(self, run: AgentRun) -> bool:
         """Whether the run's process is there."""
         child = self._children.get(run.token)
         if child is not None:
             return child.poll() is None
         return bool(run.pid) and bool(run.start) and processes.start_of(run.pid) == run.start
 
-    def changed_at_s(self, run: Run) -> float:
+    def changed_at_s(self, run: AgentRun) -> float:
         """Return when the run printed something last; 0.0 if it has printed nothing."""
         try:
             found = os.lstat(self._file(run, "out"))
@@ -109,7 +109,7 @@ class Runs:
                 os.close(open_regular(self._file(run, "out"), os.O_WRONLY | os.O_TRUNC))
         return found.st_mtime if found.st_size else 0.0
 
-    def tail(self, run: Run) -> str:
+    def tail(self, run: AgentRun) -> str:
         """Return the last words that the run printed; foreign text."""
         with contextlib.suppress(OSError), _opened(self._file(run, "out")) as file:
             file.seek(0, os.SEEK_END)
@@ -117,7 +117,7 @@ class Runs:
             return file.read(TAIL_BYTES).decode("utf-8", "replace")
         return ""
 
-    def end(self, run: Run) -> None:
+    def end(self, run: AgentRun) -> None:
         """End the run's process group, which is its own session: ask, and after `GRACE_S` kill."""
         if not run.pid or not self.lives(run):
             return
@@ -129,7 +129,7 @@ class Runs:
                 time.sleep(0.02)
             deadline_s += GRACE_S
 
-    def forget(self, run: Run) -> None:
+    def forget(self, run: AgentRun) -> None:
         """Remove the files of a run that ended, and was accounted for."""
         child = self._children.pop(run.token, None)
         if child is not None:
@@ -145,7 +145,7 @@ class Runs:
                 if os.stat(path).st_mtime < before_s:
                     os.unlink(path)
 
-    def _file(self, run: Run, kind: str) -> str:
+    def _file(self, run: AgentRun, kind: str) -> str:
         return os.path.join(self._directory, f"{run.token}.{kind}")
 
 

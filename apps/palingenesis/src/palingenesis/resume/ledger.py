@@ -15,7 +15,7 @@ import msgspec
 
 from daemonry import open_regular, read_regular, write_atomically
 from palingenesis import names_json
-from palingenesis.resume.entry import Entry
+from palingenesis.resume.entry import SessionEntry
 from palingenesis.resume.states import State
 
 logger = logging.getLogger("palingenesis.resume")
@@ -26,7 +26,7 @@ FORGET_S: Final = 9 * 86400.0
 _ENDED: Final = frozenset({State.DONE, State.LEFT_TO_USER, State.STOPPED, State.GAVE_UP})
 
 
-class Kept(msgspec.Struct, frozen=True):
+class LedgerFile(msgspec.Struct, frozen=True):
     """The whole file.
 
     Attributes:
@@ -37,7 +37,7 @@ class Kept(msgspec.Struct, frozen=True):
 
     version: int = 1
     watching_since_s: float = 0.0
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[SessionEntry, ...] = ()
 
 
 def path_in(state_dir: str) -> str:
@@ -45,7 +45,7 @@ def path_in(state_dir: str) -> str:
     return os.path.join(state_dir, "sessions.json")
 
 
-def read(path: str) -> Kept:
+def read(path: str) -> LedgerFile:
     """Return the content of the file; nothing where there is none.
 
     Raises:
@@ -55,12 +55,12 @@ def read(path: str) -> Kept:
     try:
         data = read_regular(path, MAX_BYTES)
     except FileNotFoundError:
-        return Kept()
+        return LedgerFile()
     except OSError as error:
         if error.errno == errno.EFBIG:
             raise ValueError(f"longer than {MAX_BYTES} bytes") from None
         raise
-    kept = names_json.decode(data, Kept)
+    kept = names_json.decode(data, LedgerFile)
     if kept.version != 1:
         raise ValueError(f"of version {kept.version}")
     return kept
@@ -88,7 +88,7 @@ class Ledger:
         if not kept.watching_since_s:
             self._write()
 
-    def _read(self) -> Kept:
+    def _read(self) -> LedgerFile:
         try:
             return read(self._path)
         except ValueError as error:
@@ -100,9 +100,9 @@ class Ledger:
                 error,
                 aside,
             )
-            return Kept()
+            return LedgerFile()
 
-    def keep(self, *changed: Entry) -> None:
+    def keep(self, *changed: SessionEntry) -> None:
         """Write entries down.
 
         Raises:
@@ -125,7 +125,7 @@ class Ledger:
         }
 
     def _write(self) -> None:
-        kept = Kept(1, self.watching_since_s, tuple(self.entries.values()))
+        kept = LedgerFile(1, self.watching_since_s, tuple(self.entries.values()))
         write_atomically(self._path, names_json.encode(kept), mode=0o600)
 
     def close(self) -> None:

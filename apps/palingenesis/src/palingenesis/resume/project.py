@@ -13,13 +13,13 @@ from typing import Final
 
 from daemonry import load_config
 from daemonry.errors import ConfigError
-from palingenesis.resume.guard import Bounds, Project, lowered
+from palingenesis.resume.guard import HoldingBounds, Project, lowered
 
 NAME: Final = ".palingenesis.toml"
 MAX_BYTES: Final = 64 * 2**10
 
 
-def bounds_of(cwd: str, bounds: Bounds) -> Bounds | str:
+def bounds_of(cwd: str, bounds: HoldingBounds) -> HoldingBounds | str:
     """Return the bounds of a project, or why its file cannot be used."""
     path = os.path.join(cwd, NAME)
     try:

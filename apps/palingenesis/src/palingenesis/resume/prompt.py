@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from palingenesis.verdict.reasons import Reason
 
 if TYPE_CHECKING:
-    from palingenesis.resume.entry import Entry
+    from palingenesis.resume.entry import SessionEntry
 
 MAX_NOTES_CHARS: Final = 12_000
 
@@ -23,7 +23,7 @@ _INTERRUPTED: Final = {
 }
 
 
-def resume_prompt(entry: Entry) -> str:
+def resume_prompt(entry: SessionEntry) -> str:
     """Return the prompt of a session that is resumed."""
     return interrupted_prompt(entry.reason, entry.since_s)
 

@@ -14,8 +14,8 @@ from palingenesis.evidence import processes
 from palingenesis.evidence.survey import Session
 from palingenesis.resume import entry as rules
 from palingenesis.resume import guard
-from palingenesis.resume.context import Context
-from palingenesis.resume.entry import Entry, Run
+from palingenesis.resume.context import ResumeContext
+from palingenesis.resume.entry import AgentRun, SessionEntry
 from palingenesis.resume.states import Happened, State
 from palingenesis.verdict.reasons import RESUMABLE, Reason
 
@@ -30,7 +30,7 @@ class RunWatch:
         context: shared with the other parts.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ResumeContext) -> None:
         self._context = context
         self._resumed = 0
         self._looked_at_s = self._awake_since_s = time.time()
@@ -69,7 +69,7 @@ class RunWatch:
         resumed, self._resumed = self._resumed, 0
         return resumed
 
-    def watch(self, entry: Entry, now_s: float) -> None:
+    def watch(self, entry: SessionEntry, now_s: float) -> None:
         """Look at a session's run: note its progress, account for its end, or end it for its silence.
 
         Raises:
@@ -95,7 +95,7 @@ class RunWatch:
             note = f"its run wrote nothing for {int(context.limits.silence_s)} s, and was ended"
             self._failed(entry, session, now_s, note)
 
-    def _ended(self, entry: Entry, session: Session | None, now_s: float) -> None:
+    def _ended(self, entry: SessionEntry, session: Session | None, now_s: float) -> None:
         context, run = self._context, entry.run
         assert run is not None
         context.scouts.let_others(entry.account, entry.key)
@@ -122,7 +122,7 @@ class RunWatch:
         context.runs.forget(run)
 
     def _fresh_ended(
-        self, entry: Entry, session: Session | None, now_s: float, code: int | None, note: str
+        self, entry: SessionEntry, session: Session | None, now_s: float, code: int | None, note: str
     ) -> None:
         assert entry.run is not None
         if code == 0:
@@ -136,7 +136,7 @@ class RunWatch:
         else:
             self._failed(entry, session, now_s, note)
 
-    def _begun_by(self, entry: Entry, run: Run) -> str:
+    def _begun_by(self, entry: SessionEntry, run: AgentRun) -> str:
         """Return the session that a run began; "" where the agent chose its id, and it is not found."""
         if run.new_id in run.argv:
             return f"{entry.agent}:{run.new_id}"
@@ -145,7 +145,7 @@ class RunWatch:
                 return one.key
         return ""
 
-    def _failed(self, entry: Entry, session: Session | None, now_s: float, note: str) -> None:
+    def _failed(self, entry: SessionEntry, session: Session | None, now_s: float, note: str) -> None:
         context, run = self._context, entry.run
         assert run is not None
         limits = context.limits

@@ -14,7 +14,7 @@ from daemonry import CallError, Interface
 from palingenesis.resume.states import Happened
 
 if TYPE_CHECKING:
-    from palingenesis.resume.engine import Engine
+    from palingenesis.resume.engine import ResumeEngine
 
 
 class CannotBeDone(CallError):
@@ -39,7 +39,7 @@ class Sessions(Interface, name="org.palingenesis.sessions", errors=(CannotBeDone
     """What a user may ask about one session, named by its id, the beginning of it, or its record."""
 
     def __init__(self) -> None:
-        self.engine: Engine | None = None
+        self.engine: ResumeEngine | None = None
         self.turn = asyncio.Lock()  # one thread at a time is in the engine
         self.why_not = "sessions are not kept now: see `palingenesis logs`"
 

@@ -21,8 +21,8 @@ from palingenesis.evidence.survey import Session
 from palingenesis.resume import entry as rules
 from palingenesis.resume import guard, project, schedule
 from palingenesis.resume.backup import keep_backup
-from palingenesis.resume.context import Context
-from palingenesis.resume.entry import Entry, Run
+from palingenesis.resume.context import ResumeContext
+from palingenesis.resume.entry import AgentRun, SessionEntry
 from palingenesis.resume.notes import prompt_from_notes
 from palingenesis.resume.prompt import resume_prompt
 from palingenesis.resume.states import State
@@ -41,11 +41,11 @@ class Tries:
         context: shared with the other parts.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ResumeContext) -> None:
         self._context = context
         self._path = context.environment.get("PATH", os.defpath)
 
-    def try_(self, entry: Entry) -> Session | None:
+    def try_(self, entry: SessionEntry) -> Session | None:
         """Begin a run, or write down why not.
 
         Returns:
@@ -87,7 +87,7 @@ class Tries:
         self._begin(begun, session)
         return None
 
-    def _postponed(self, entry: Entry) -> Entry | None:
+    def _postponed(self, entry: SessionEntry) -> SessionEntry | None:
         """Return the entry of a try that is due and may not begin now; None where it may."""
         context = self._context
         bounds = project.bounds_of(entry.cwd, context.limits.bounds)
@@ -97,7 +97,7 @@ class Tries:
         wait = guard.not_before(entry, bounds, datetime.now().astimezone())
         return None if wait is None else msgspec.structs.replace(entry, at_s=wait[0], note=wait[1])
 
-    def _waits_for_account(self, entry: Entry) -> Entry | None:
+    def _waits_for_account(self, entry: SessionEntry) -> SessionEntry | None:
         """Return the entry of a try that waits for its account; None where it is the account's scout.
 
         The scout asks the agent whether the limit has ended, where that can be asked.
@@ -118,7 +118,7 @@ class Tries:
         context.postpone_others(later)
         return later
 
-    def _begin(self, entry: Entry, session: Session) -> None:
+    def _begin(self, entry: SessionEntry, session: Session) -> None:
         context = self._context
         assert entry.run is not None
         context.record.keep("intended", entry, session)  # on the disk before there is a process
@@ -133,7 +133,7 @@ class Tries:
         context.record.keep("begun", rules.with_run(entry, pid=pid, start=start))
         context.scouts.belongs_to(entry.account, entry.key, pid)
 
-    def _run_of(self, entry: Entry, session: Session, now_s: float) -> Run | str:
+    def _run_of(self, entry: SessionEntry, session: Session, now_s: float) -> AgentRun | str:
         """Return the run that a session needs, or why there can be none."""
         profile = self._context.profile(entry.agent)
         is_fresh = entry.reason is Reason.CONTEXT
@@ -149,13 +149,13 @@ class Tries:
         values = {"id": entry.id, "cwd": entry.cwd, "prompt": prompt, "new_id": new_id}
         permissions = profile.permissions.get(session.transcript.permission, ())
         argv = tuple(command(words, values, permissions))
-        return Run(uuid.uuid4().hex, argv, now_s, processes.boot_id(), new_id=new_id)
+        return AgentRun(uuid.uuid4().hex, argv, now_s, processes.boot_id(), new_id=new_id)
 
-    def _fresh_prompt(self, entry: Entry, session: Session) -> str:
+    def _fresh_prompt(self, entry: SessionEntry, session: Session) -> str:
         backups = os.path.join(self._context.state_dir, "backups")
         keep_backup(entry.path, backups, self._context.limits.backups)
         return prompt_from_notes(entry.cwd, session.transcript.summary)
 
-    def _failed(self, entry: Entry, now_s: float, note: str) -> Entry:
+    def _failed(self, entry: SessionEntry, now_s: float, note: str) -> SessionEntry:
         limits = self._context.limits
         return rules.failed(entry, now_s, note, None, limits.tries, limits.delays)

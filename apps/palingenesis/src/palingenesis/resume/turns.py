@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from palingenesis.resume.entry import Entry
+from palingenesis.resume.entry import SessionEntry
 from palingenesis.resume.states import State
 
 # Between the starts of two sessions of one account.
@@ -70,7 +70,7 @@ class Wait(msgspec.Struct, frozen=True):
     is_limit: bool = False
 
 
-def may_begin(entries: Iterable[Entry], now_s: float) -> list[str]:
+def may_begin(entries: Iterable[SessionEntry], now_s: float) -> list[str]:
     """Return the keys of the sessions that may begin a try now: at most one of each account.
 
     While a run of an account has not shown that the model answers, it is the account's scout, and the

@@ -12,8 +12,8 @@ import msgspec
 from palingenesis.evidence.survey import Session
 from palingenesis.resume import entry as rules
 from palingenesis.resume import freezer
-from palingenesis.resume.context import Context
-from palingenesis.resume.entry import Entry
+from palingenesis.resume.context import ResumeContext
+from palingenesis.resume.entry import SessionEntry
 from palingenesis.resume.states import Happened
 
 _BEGINS_A_RUN = (Happened.NOW, Happened.RENEW, Happened.WANTED)
@@ -26,10 +26,10 @@ class UserRequests:
         context: shared with the other parts.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ResumeContext) -> None:
         self._context = context
 
-    def ask(self, words: str, happened: Happened, at_s: float = 0.0) -> Entry | str:
+    def ask(self, words: str, happened: Happened, at_s: float = 0.0) -> SessionEntry | str:
         """Carry out a request about the session that `words` name; return its entry, or why that cannot be.
 
         Raises:
@@ -54,7 +54,7 @@ class UserRequests:
         context.record.keep(f"user: {happened.name.lower()}", after)
         return after
 
-    def _named(self, words: str) -> Entry | str:
+    def _named(self, words: str) -> SessionEntry | str:
         kept = self._context.record.ledger.entries
         fitting = [one for key, one in kept.items() if words in (key, one.id, one.path)]
         fitting = fitting or [
@@ -71,7 +71,7 @@ class UserRequests:
             return f"no session {words!r}" if not seen else f"{words!r} fits {len(seen)} sessions"
         return self._taken_up(seen[0])
 
-    def _taken_up(self, session: Session) -> Entry:
+    def _taken_up(self, session: Session) -> SessionEntry:
         """Return the entry of a session that was left alone so far."""
         context = self._context
         entry = rules.begun(session, context.account(session.agent))

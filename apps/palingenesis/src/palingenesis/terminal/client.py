@@ -33,7 +33,7 @@ _PASSED: Final = (
 _CLOSED: Final = 128 + signal.SIGHUP
 
 
-class Client:
+class WindowClient:
     """A window at one terminal, until the program ends or the window is detached.
 
     Args:

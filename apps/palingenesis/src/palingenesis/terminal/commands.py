@@ -28,13 +28,13 @@ from palingenesis.resume.schedule import Delays
 from palingenesis.resume.scouts import Scouts
 from palingenesis.settings import Settings
 from palingenesis.terminal import frames, screen
-from palingenesis.terminal.client import Client, end_as
+from palingenesis.terminal.client import WindowClient, end_as
 from palingenesis.terminal.course import Agent, Course
 from palingenesis.terminal.look import Look
 from palingenesis.terminal.next_step import Allowance
 from palingenesis.terminal.permit import Permit
 from palingenesis.terminal.raw import RawTerminal, size_of
-from palingenesis.terminal.store import NameInUse, Store, is_name
+from palingenesis.terminal.store import NameInUse, TerminalStore, is_name
 from palingenesis.terminal.words import agent_of, is_headless
 
 # What a shell ends with when a program is not there, or cannot be run.
@@ -61,7 +61,7 @@ def run(words: Sequence[str], name: str | None, budget_s: float | None, detach_k
         return _NOT_RUN if there else _NOT_THERE
     settings = load_config(daemon.config_path(), Settings)
     profiles = configured(settings, daemon.config_path())
-    store = Store(daemon.place().state_path)
+    store = TerminalStore(daemon.place().state_path)
     agent = agent_of(words, profiles)
     base = name or os.path.basename(words[0])
     try:
@@ -114,7 +114,7 @@ def _key(text: str | None) -> bytes | None:
 
 
 def _in_terminal(
-    store: Store, terminal: Terminal, lock: int, key: bytes, course: Callable[[], Course]
+    store: TerminalStore, terminal: Terminal, lock: int, key: bytes, course: Callable[[], Course]
 ) -> int:
     ours, its = socket.socketpair()
     modes, size = RawTerminal(0).modes, size_of(0)
@@ -127,11 +127,11 @@ def _in_terminal(
     its.close()
     os.close(lock)
     os.waitpid(child, 0)
-    return Client(ours, terminal.name, key).run()
+    return WindowClient(ours, terminal.name, key).run()
 
 
 def _holder(
-    store: Store,
+    store: TerminalStore,
     terminal: Terminal,
     modes: list[object],
     connection: socket.socket,
@@ -145,7 +145,11 @@ def _holder(
 
 
 def _hold(
-    store: Store, terminal: Terminal, connection: socket.socket, lock: int, hold: Callable[[Terminal], None]
+    store: TerminalStore,
+    terminal: Terminal,
+    connection: socket.socket,
+    lock: int,
+    hold: Callable[[Terminal], None],
 ) -> NoReturn:
     """Become the process that holds a terminal: of no terminal itself, and nobody's child."""
     code = 1
@@ -198,7 +202,7 @@ def _detach_streams(log: str, kept: set[int]) -> None:
 
 def attach(name: str | None, detach_key: str | None) -> int:
     """Show a terminal in this window."""
-    store = Store(daemon.place().state_path)
+    store = TerminalStore(daemon.place().state_path)
     key = _key(detach_key)
     if key is None:
         return _misused(f"{detach_key!r} is not a key: give it as ^] or ^\\")
@@ -225,10 +229,10 @@ def attach(name: str | None, detach_key: str | None) -> int:
     connection.sendall(frames.frame(frames.HELLO, json.dumps(hello).encode()))
     if not screen.is_possible():
         kit.complain("palingenesis: without the extra `terminal` the screen shows only later output")
-    return Client(connection, found.name, key).run()
+    return WindowClient(connection, found.name, key).run()
 
 
-def _last_words(store: Store, found: Terminal) -> int:
+def _last_words(store: TerminalStore, found: Terminal) -> int:
     """Show how a terminal ended that nobody looked at, once."""
     store.remove(found.name, "json", "lock", "sock", "log")
     if found.state != "ended":
@@ -240,7 +244,7 @@ def _last_words(store: Store, found: Terminal) -> int:
     return end_as(found.status or 0)
 
 
-def _chosen(store: Store, name: str | None) -> Terminal | None:
+def _chosen(store: TerminalStore, name: str | None) -> Terminal | None:
     known = list(terminals.all_of(store.state_dir))
     if name is not None:
         found = next((one for one in known if one.name == name), None)
@@ -257,7 +261,7 @@ def _chosen(store: Store, name: str | None) -> Terminal | None:
 
 def detach(name: str | None) -> int:
     """Take the window from a terminal, whose program goes on."""
-    store = Store(daemon.place().state_path)
+    store = TerminalStore(daemon.place().state_path)
     found = _chosen(store, name or os.environ.get("PALINGENESIS_TERMINAL"))
     if found is None:
         return kit.FAILED
@@ -280,7 +284,7 @@ def detach(name: str | None) -> int:
 
 def show(*, as_json: bool) -> int:
     """Print the terminals, one a line."""
-    found = list(terminals.all_of(Store(daemon.place().state_path).state_dir))
+    found = list(terminals.all_of(TerminalStore(daemon.place().state_path).state_dir))
     if as_json:
         kit.say_json({"terminals": [_fields(one) for one in found]})
         return kit.DONE

@@ -23,7 +23,7 @@ from palingenesis.evidence import processes
 from palingenesis.evidence.terminals import Terminal
 from palingenesis.terminal.course import Course
 from palingenesis.terminal.events import Printed
-from palingenesis.terminal.store import Store
+from palingenesis.terminal.store import TerminalStore
 
 TICK_S: Final = 0.5
 # How long to wait for its output after its end, if another process keeps that open.
@@ -41,7 +41,9 @@ class Headless:
         course: what follows when it stops.
     """
 
-    def __init__(self, store: Store, terminal: Terminal, profile: Profile | None, course: Course) -> None:
+    def __init__(
+        self, store: TerminalStore, terminal: Terminal, profile: Profile | None, course: Course
+    ) -> None:
         pid = os.getpid()
         self._store = store
         self._terminal = msgspec.structs.replace(

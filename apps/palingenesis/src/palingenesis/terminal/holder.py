@@ -19,9 +19,9 @@ import msgspec
 from palingenesis.evidence.terminals import Terminal
 from palingenesis.terminal import frames, keys
 from palingenesis.terminal.course import Course
-from palingenesis.terminal.pty import Modes, Program
+from palingenesis.terminal.pty import Modes, TerminalProgram
 from palingenesis.terminal.screen import Screen
-from palingenesis.terminal.store import Store
+from palingenesis.terminal.store import TerminalStore
 from palingenesis.terminal.windows import Size, Window, Windows
 
 # Typed bytes that the program has not read, before the window has to wait.
@@ -49,7 +49,7 @@ class Holder:
 
     def __init__(
         self,
-        store: Store,
+        store: TerminalStore,
         terminal: Terminal,
         environment: Mapping[str, str],
         modes: Modes | None,
@@ -65,7 +65,7 @@ class Holder:
         self._size = size
         self._screen = Screen(size[0], size[1])
         self._windows = Windows(store.listen(terminal.name), self)
-        self._program: Program | None = None
+        self._program: TerminalProgram | None = None
         self._typed = bytearray()
         self._closed_until_s = 0.0  # nobody has the terminal open: it is looked at again later
         self._waiting_status: int | None = None
@@ -114,7 +114,7 @@ class Holder:
         environment = {**self._environment, "PALINGENESIS_TERMINAL": self._terminal.name}
         self._typed.clear()
         try:
-            self._program = Program(words, self._terminal.cwd, environment, self._modes, self._size)
+            self._program = TerminalProgram(words, self._terminal.cwd, environment, self._modes, self._size)
         except OSError as error:
             self._say(f"{words[0]} cannot be started: {error.strerror}")
             self._finish(127 << 8)
@@ -155,7 +155,7 @@ class Holder:
         if program.status is not None:
             self._program_ended(program)
 
-    def _program_ended(self, program: Program) -> None:
+    def _program_ended(self, program: TerminalProgram) -> None:
         self._drain(DRAIN_S)
         program.close()
         self._program = None

@@ -26,7 +26,7 @@ READ_BYTES: Final = 64 * 2**10
 Modes = list[Any]
 
 
-class Program:
+class TerminalProgram:
     """A program that runs in a terminal.
 
     Args:

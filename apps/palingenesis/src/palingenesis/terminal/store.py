@@ -32,7 +32,7 @@ def is_name(text: str) -> bool:
     return bool(_NAME.fullmatch(text)) and not text.endswith((".json", ".lock", ".sock", ".log"))
 
 
-class Store:
+class TerminalStore:
     """The directory of one user's terminals; made if it is not there.
 
     Raises:

@@ -21,17 +21,17 @@ from vx.aether import diagnostics, rhea_jobs
 from vx.aether.condition_cache import ConditionCache
 from vx.aether.flights import Flights
 from vx.aether.inputs import Inputs, InputsChanging, LeftOut, Undeclared
-from vx.aether.memory import Memory, Result
+from vx.aether.memory import ActionResult, Memory
 from vx.aether.outcomes import ActionFailed, Finished, Obtained
-from vx.aether.services import Services
+from vx.aether.services import OwnedServices
 from vx.aether.unchanged import Unchanged
 from vx.cargo import script
-from vx.cargo.script import Told
+from vx.cargo.script import ScriptOutput
 from vx.cass_client import CassClient, StoreGone
 from vx.file_digests import FileDigests
 from vx.interfaces import Done, StoreFull, StoreLost, StoreTrouble
 from vx.keys import recipe
-from vx.keys.recipe import Conditions, Entry
+from vx.keys.recipe import Conditions, InputRecord
 from vx.project.action import GENERATED_DIR, Action, Plan, located
 
 # Of the reasons why a result was not found; a branch that was changed has thousands.
@@ -56,12 +56,12 @@ class _Target(NamedTuple):
 
     plan: Plan
     action: Action
-    results: Mapping[str, Result]
+    results: Mapping[str, ActionResult]
     parts: dict[str, str]
     key: str
 
 
-class _Execution(msgspec.Struct, frozen=True):
+class _RunOutcome(msgspec.Struct, frozen=True):
     """A run that succeeded, before anything is stored.
 
     Attributes:
@@ -90,7 +90,7 @@ class Actions:
         runs: how many were run so far.
     """
 
-    def __init__(self, services: Services, file_digests: FileDigests) -> None:
+    def __init__(self, services: OwnedServices, file_digests: FileDigests) -> None:
         self.services = services
         self.cass = CassClient(services.cass.endpoint)
         self.memory = Memory(self.cass)
@@ -101,7 +101,7 @@ class Actions:
         self._flights = Flights()
 
     def remembered(
-        self, plan: Plan, action: Action, results: Mapping[str, Result], seen: ConditionCache
+        self, plan: Plan, action: Action, results: Mapping[str, ActionResult], seen: ConditionCache
     ) -> Obtained | None:
         """Return an action's result if this process knows it, without asking anybody.
 
@@ -125,7 +125,7 @@ class Actions:
         return Obtained(target.action, "cached", result, target.key, target.parts, entry)
 
     async def obtain(
-        self, plan: Plan, action: Action, results: Mapping[str, Result], on_run: Callable[[], None]
+        self, plan: Plan, action: Action, results: Mapping[str, ActionResult], on_run: Callable[[], None]
     ) -> Obtained:
         """Return an action's result, whatever it takes.
 
@@ -226,14 +226,14 @@ class Actions:
         run = await self._execute(target, declared, on_begin)
         outputs = {blob.name: blob for blob in run.done.outputs}
         if run.found is None:
-            return Finished(Result("", outputs, run.said, run.done.wall_ms, run.told), None)
+            return Finished(ActionResult("", outputs, run.said, run.done.wall_ms, run.told), None)
         files, absent = run.found
         result_key = recipe.result_key(target.key, files, absent, run.env)
-        entry = Entry(files, absent, run.env, result_key)
-        result = Result(result_key, outputs, run.said, run.done.wall_ms, run.told)
+        entry = InputRecord(files, absent, run.env, result_key)
+        result = ActionResult(result_key, outputs, run.said, run.done.wall_ms, run.told)
         return Finished(await self.memory.learn(target.key, entry, result), entry)
 
-    async def again(self, plan: Plan, action: Action, results: Mapping[str, Result]) -> list[str]:
+    async def again(self, plan: Plan, action: Action, results: Mapping[str, ActionResult]) -> list[str]:
         """Run an action whose result is known, without the store's; return the outputs that differ.
 
         Raises:
@@ -254,7 +254,7 @@ class Actions:
 
     async def _execute(
         self, target: _Target, declared: dict[str, str], on_begin: Callable[[], None]
-    ) -> _Execution:
+    ) -> _RunOutcome:
         """Run an action, until it had all that it reads."""
         plan, action, results = target.plan, target.action, target.results
         variables = await self._variables(target)
@@ -286,7 +286,7 @@ class Actions:
         env = {name: value for name, value in done.env_reads.items() if name in job.env or value is None}
         env |= {name: job.env[name] for name in env if script.ROOT_MARK in job.env.get(name, "")}
         env |= {name: job.env.get(name) for name in asked_for if told is not None}
-        return _Execution(done, said, words, env, found)
+        return _RunOutcome(done, said, words, env, found)
 
     async def _files_read(
         self, target: _Target, done: Done, said: str, declared: Mapping[str, str], started_ns: int
@@ -324,7 +324,7 @@ class Actions:
         return {name: variables[name] for name in read if name in variables}
 
 
-def _words_of(action: Action, done: Done, out: str) -> tuple[str, Told | None]:
+def _words_of(action: Action, done: Done, out: str) -> tuple[str, ScriptOutput | None]:
     """Return the words of a build script for cargo, and the same parsed; of other actions "" and None."""
     if action.kind != "script":
         return "", None
@@ -335,7 +335,7 @@ def _words_of(action: Action, done: Done, out: str) -> tuple[str, Told | None]:
     return words, script.parse(words)
 
 
-def _of_script(action: Action, told: Told, said: str, done: Done) -> tuple[str, Done]:
+def _of_script(action: Action, told: ScriptOutput, said: str, done: Done) -> tuple[str, Done]:
     """Return a build script's output as people see it, and how it ended, with the reads that it names."""
     failed = done.exit_code != 0 or told.failed
     said = script.shown(told, action, said, failed=failed)
@@ -343,7 +343,7 @@ def _of_script(action: Action, told: Told, said: str, done: Done) -> tuple[str, 
     return said, msgspec.structs.replace(done, exit_code=code, reads=script.reads(told, action))
 
 
-def _target(plan: Plan, action: Action, results: Mapping[str, Result]) -> _Target:
+def _target(plan: Plan, action: Action, results: Mapping[str, ActionResult]) -> _Target:
     """Return an action of a build with its recipe, completed by the words of its build scripts."""
     if action.scripts:
         known = {use.action: results[use.action] for use in action.scripts}

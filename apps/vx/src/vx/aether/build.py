@@ -22,21 +22,21 @@ import msgspec
 from vx import __version__
 from vx.aether.actions import Actions
 from vx.aether.condition_cache import ConditionCache
-from vx.aether.interface import Event, ServiceDied
-from vx.aether.memory import Result
+from vx.aether.interface import BuildEvent, ServiceDied
+from vx.aether.memory import ActionResult
 from vx.aether.outcomes import ActionFailed, Obtained, StoreForgot
 from vx.aether.placing import is_placed, place
 from vx.aether.planning import NoProject, Planner, Request, find_project
 from vx.aether.said import Said
-from vx.aether.schedule import Schedule
-from vx.aether.unchanged import Kept
+from vx.aether.schedule import ActionSchedule
+from vx.aether.unchanged import FinishedBuild
 from vx.cass_client import StoreGone
 from vx.file_digests import FileDigests
 from vx.interfaces import Blob, BlobMissing
-from vx.keys.recipe import Entry
+from vx.keys.recipe import InputRecord
 from vx.project.action import Action, Plan
 from vx.project.errors import ProjectInvalid
-from vx.project.toolchain import ToolMissing
+from vx.project.toolchain import CompilerMissing
 from vx.reports import run_files
 from vx.reports.report import CANCELLED, FORMAT, ActionReport, RunReport
 from vx.reports.ulid import ulid
@@ -70,7 +70,7 @@ class Build:
         actions: Actions,
         planner: Planner,
         file_digests: FileDigests,
-        tell: Callable[[Event], None],
+        tell: Callable[[BuildEvent], None],
     ) -> None:
         self.project_dir = ""
         self._request = request
@@ -79,10 +79,10 @@ class Build:
         self._digests = file_digests
         self._tell = Said(tell)
         self._plan: Plan | None = None
-        self._results: dict[str, Result] = {}
+        self._results: dict[str, ActionResult] = {}
         self._reports: dict[str, ActionReport] = {}
-        self._entries: list[Entry] | None = []
-        self._kept: Kept | None = None
+        self._entries: list[InputRecord] | None = []
+        self._kept: FinishedBuild | None = None
         self._outputs: list[str] = []
         self._started = time.monotonic()
         self._started_s = time.time()
@@ -100,7 +100,7 @@ class Build:
             raise
         except ServiceDied as died:
             error = f"{died.service} died: {died.reason}; its log is {died.log}"
-        except (BuildFailed, NoProject, ActionFailed, ProjectInvalid, ToolMissing) as failed:
+        except (BuildFailed, NoProject, ActionFailed, ProjectInvalid, CompilerMissing) as failed:
             error = str(failed)
         except OSError as failed:
             error = f"{failed.filename or self._request.directory}: {failed.strerror or failed}"
@@ -192,9 +192,9 @@ class Build:
             return
         self._tell.planned(len(plan.actions), len(plan.actions) - len(rest))
         await self._hold()
-        await self._run_all(plan, Schedule(rest))
+        await self._run_all(plan, ActionSchedule(rest))
 
-    async def _run_all(self, plan: Plan, schedule: Schedule) -> None:
+    async def _run_all(self, plan: Plan, schedule: ActionSchedule) -> None:
         under_way: dict[asyncio.Task[None], Action] = {}
         try:
             while True:
@@ -367,7 +367,7 @@ def _refuse_failed_tests(plan: Plan, reports: Mapping[str, ActionReport]) -> Non
         raise BuildFailed(f"{len(failed)} of {len(tests)} tests failed: {', '.join(failed)}")
 
 
-def _write(project_dir: str, report: RunReport, umask: int, kept: Kept | None) -> None:
+def _write(project_dir: str, report: RunReport, umask: int, kept: FinishedBuild | None) -> None:
     """Write a report, short where another run's has the same actions: a thousand sources are written once."""
     if kept is None or not report.success:
         run_files.write(project_dir, report, umask)

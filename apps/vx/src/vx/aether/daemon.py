@@ -46,12 +46,12 @@ async def serve(run: Run) -> None:
     from daemonry import Refused
     from vx.aether.interface import ServiceDied
     from vx.aether.service import AetherService
-    from vx.aether.services import Services
+    from vx.aether.services import OwnedServices
 
     if daemon.idle_timeout_s is None:
         given = os.environ[IDLE_VARIABLE]
         raise Refused(f"{IDLE_VARIABLE} is {given!r}, and not a number of seconds above 0")
-    services = Services()
+    services = OwnedServices()
     service = AetherService(services)
     keepers = [asyncio.create_task(one.keep(), name=f"keeper of {one.name}") for one in services]
     try:

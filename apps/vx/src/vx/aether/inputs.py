@@ -18,7 +18,7 @@ from vx.aether.undeclared import judge
 from vx.cass_client import CassClient
 from vx.file_digests import FileDigests, is_settled, signature_of
 from vx.project import c_includes, link_search
-from vx.project.action import Action, Tree, Unit, located, named
+from vx.project.action import Action, TranslationUnit, Tree, located, named
 from vx.project.c_includes import Includes
 from vx.project.c_plan import SOURCE_ENDINGS
 from vx.project.patterns import fits_any
@@ -117,7 +117,7 @@ class Inputs:
             return [
                 prefix + path for path in files if not sources.patterns or fits_any(sources.patterns, path)
             ]
-        if isinstance(sources, Unit):
+        if isinstance(sources, TranslationUnit):
             return c_includes.reachable(
                 sources.path,
                 sources.include,
@@ -139,7 +139,7 @@ class Inputs:
 
     def folders(self, root: str, action: Action, declared: Mapping[str, str]) -> list[str]:
         """Return the files that a C source was not given, of the folders that it searches."""
-        if not isinstance(action.sources, Unit):
+        if not isinstance(action.sources, TranslationUnit):
             return []
         inside = [one for one in action.sources.folders.angled if not one.startswith("/")]
         found = {
@@ -280,7 +280,7 @@ class Inputs:
         return found
 
     def _check_left_out(self, root: str, action: Action, vain: set[str], declared: Mapping[str, str]) -> None:
-        if not isinstance(action.sources, Unit):
+        if not isinstance(action.sources, TranslationUnit):
             return
         inside = [one for one in vain - declared.keys() if not one.startswith("/")]
         if left_out := [one for one in inside if os.path.isfile(_below(root, one))]:
@@ -364,7 +364,7 @@ def _silent_reads(
         for library in named:
             found.update(link_search.files_of(library, action.libraries))
     found |= link_search.vain((one for one in files if one.startswith("/")), action.libraries)
-    if isinstance(action.sources, Unit):
+    if isinstance(action.sources, TranslationUnit):
 
         def exists(path: str) -> bool:
             return path in declared or (path.startswith("/") and os.path.isfile(path))
@@ -375,7 +375,7 @@ def _silent_reads(
 
 def _vain(action: Action, told: Mapping[str, Includes], files: Iterable[str]) -> set[str]:
     """Return where a new file would be read in the place of one that was, or of none."""
-    if isinstance(action.sources, Unit):
+    if isinstance(action.sources, TranslationUnit):
         folders = action.sources.folders
         known = set(files)
         headers = c_includes.precompiled(action.sources.path, told, known, folders)

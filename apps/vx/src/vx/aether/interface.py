@@ -15,7 +15,7 @@ from daemonry import CallError, Interface, method
 from vx.interfaces import Collected, Verified
 
 
-class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+class BuildEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something that happened in a build; the last one of a build is `finished`.
 
     Attributes:
@@ -135,7 +135,7 @@ class Aether(Interface, name="org.daemonry.vx.Aether", errors=(OtherVersion, Ser
         rebuild: int = 0,
         test: bool = False,
         tests: list[str] = [],  # noqa: B006
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncIterator[BuildEvent]:
         """Build the project of a directory, or of the nearest one above it that is one.
 
         Args:

@@ -17,7 +17,7 @@ import msgspec
 from daemonry import write_atomically
 from vx import __version__, digests, home
 from vx.aether import memory
-from vx.file_digests import FileDigests, Told
+from vx.file_digests import FileDigests, SavedDigest
 from vx.project.toolchain import Probe
 from vx.project.tools import Tools
 
@@ -29,12 +29,12 @@ _PAUSE_S: Final = 20.0
 
 class _Content(msgspec.Struct):
     version: str
-    files: list[Told]
+    files: list[SavedDigest]
     probes: list[Probe]
-    memory: memory.Told
+    memory: memory.SavedMemory
 
 
-class Known:
+class KnowledgeFile:
     """The file.
 
     Args:

@@ -14,7 +14,7 @@ import msgspec
 
 from vx.cass_client import CassClient
 from vx.interfaces import Blob, BlobMissing, KeyTaken, Manifest
-from vx.keys.recipe import Entries, Entry, with_entry
+from vx.keys.recipe import Entries, InputRecord, with_entry
 
 logger = logging.getLogger("aether")
 
@@ -29,7 +29,7 @@ _ENTRIES: Final = "entries"
 Value = TypeVar("Value")
 
 
-class Result(msgspec.Struct, frozen=True):
+class ActionResult(msgspec.Struct, frozen=True):
     """What an action made.
 
     Attributes:
@@ -47,11 +47,11 @@ class Result(msgspec.Struct, frozen=True):
     told: str = ""
 
 
-class Told(msgspec.Struct, frozen=True):
+class SavedMemory(msgspec.Struct, frozen=True):
     """The form in which the memory is kept over restarts: entries by recipe, results by key."""
 
-    entries: dict[str, list[Entry]] = {}
-    results: dict[str, Result] = {}
+    entries: dict[str, list[InputRecord]] = {}
+    results: dict[str, ActionResult] = {}
 
 
 class Memory:
@@ -67,24 +67,24 @@ class Memory:
     def __init__(self, cass: CassClient) -> None:
         self.epoch = 0
         self._cass = cass
-        self._entries: dict[str, list[Entry]] = {}
-        self._results: dict[str, Result] = {}
+        self._entries: dict[str, list[InputRecord]] = {}
+        self._results: dict[str, ActionResult] = {}
 
-    def known_entries(self, recipe: str) -> list[Entry] | None:
+    def known_entries(self, recipe: str) -> list[InputRecord] | None:
         """Return the entries of a recipe as far as this process knows; None where it never asked."""
         return self._entries.get(recipe)
 
-    def known_result(self, key: str) -> Result | None:
+    def known_result(self, key: str) -> ActionResult | None:
         """Return a result that this process knows."""
         return self._results.get(key)
 
-    def told(self) -> Told:
+    def told(self) -> SavedMemory:
         """Return the memory, to be kept over restarts: the newest, if that is too much."""
-        return Told(
+        return SavedMemory(
             dict(list(self._entries.items())[-MAX_TOLD:]), dict(list(self._results.items())[-MAX_TOLD:])
         )
 
-    def believe(self, told: Told) -> None:
+    def believe(self, told: SavedMemory) -> None:
         """Load the memory of an earlier run."""
         self._entries |= told.entries
         self._results |= told.results
@@ -94,7 +94,7 @@ class Memory:
         """How much is known."""
         return len(self._entries) + len(self._results)
 
-    async def entries(self, recipe: str) -> list[Entry]:
+    async def entries(self, recipe: str) -> list[InputRecord]:
         """Return the entries of a recipe.
 
         Raises:
@@ -106,7 +106,7 @@ class Memory:
             _keep(self._entries, recipe, found)
         return found
 
-    async def result(self, key: str) -> Result | None:
+    async def result(self, key: str) -> ActionResult | None:
         """Return a result, or None if the store does not have it, whole.
 
         Raises:
@@ -120,7 +120,7 @@ class Memory:
             return None
         return self._learn(key, manifest)
 
-    async def learn(self, recipe: str, entry: Entry, result: Result) -> Result:
+    async def learn(self, recipe: str, entry: InputRecord, result: ActionResult) -> ActionResult:
         """Keep a new result and the entry that leads to it, here and in the store; return what counts.
 
         Where the store has another result under that key, that one counts: it was made of the same, by a
@@ -145,7 +145,7 @@ class Memory:
         _keep(self._results, result.key, result)
         return result
 
-    async def _first(self, result: Result) -> Result:
+    async def _first(self, result: ActionResult) -> ActionResult:
         """Return the result that the store keeps under the key of one that it refused."""
         manifest = (await self._cass.get_manifests([result.key])).found.get(result.key)
         if manifest is None:  # removed since: our own result is as good
@@ -159,7 +159,7 @@ class Memory:
         self._entries.clear()
         self._results.clear()
 
-    async def _read_entries(self, recipe: str) -> list[Entry]:
+    async def _read_entries(self, recipe: str) -> list[InputRecord]:
         manifest = (await self._cass.get_manifests([recipe])).found.get(recipe)
         if manifest is None:
             return []
@@ -171,10 +171,10 @@ class Memory:
                     return []  # gone meanwhile, or of another form: a miss
         return []
 
-    def _learn(self, key: str, manifest: Manifest) -> Result:
+    def _learn(self, key: str, manifest: Manifest) -> ActionResult:
         blobs = {blob.name: blob for blob in manifest.blobs}
         said, duration_ms = manifest.note.get("said", ""), manifest.note.get("duration_ms", 0)
-        result = Result(key, blobs, str(said), int(duration_ms), str(manifest.note.get("told", "")))
+        result = ActionResult(key, blobs, str(said), int(duration_ms), str(manifest.note.get("told", "")))
         _keep(self._results, key, result)
         return result
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from vx.aether.memory import Result
-from vx.keys.recipe import Entry
+from vx.aether.memory import ActionResult
+from vx.keys.recipe import InputRecord
 from vx.project.action import Action
 from vx.reports.report import Outcome
 
@@ -26,10 +26,10 @@ class Obtained(msgspec.Struct, frozen=True):
 
     action: Action
     outcome: Outcome
-    result: Result
+    result: ActionResult
     recipe: str
     parts: dict[str, str]
-    entry: Entry | None
+    entry: InputRecord | None
     why: list[str] = []
     duration_ms: int = 0
 
@@ -64,5 +64,5 @@ class Finished(msgspec.Struct, frozen=True):
         entry: the inputs that it read; None where those could not be known for sure.
     """
 
-    result: Result
-    entry: Entry | None
+    result: ActionResult
+    entry: InputRecord | None

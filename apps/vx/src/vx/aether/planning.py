@@ -22,10 +22,10 @@ from vx.cargo.surroundings import Setting
 from vx.project import c_files, c_plan, environment, rust_files, rust_plan
 from vx.project.action import Plan, Tool
 from vx.project.errors import ProjectInvalid, Unsupported
-from vx.project.features import Wanted
+from vx.project.features import FeatureOptions
 from vx.project.profile import DEV, RELEASE
 from vx.project.rust_compile import RustTools
-from vx.project.toolchain import ToolMissing
+from vx.project.toolchain import CompilerMissing
 from vx.project.tools import Tools
 
 # Of a profile or a platform: each is a folder's name, too.
@@ -47,7 +47,7 @@ class Request(msgspec.Struct, frozen=True):
     profile: str
     packages: tuple[str, ...] = ()
     workspace: bool = False
-    wanted: Wanted = Wanted()
+    wanted: FeatureOptions = FeatureOptions()
     targets: tuple[str, ...] = ()
     platform: str = ""
     locked: bool = False
@@ -106,7 +106,7 @@ class Planner:
             found += rust_files.refused_configs(directory, cargo_home(env), FOLLOWED)
         try:
             self.plan(directory, request, fetching)
-        except (ProjectInvalid, ToolMissing, OSError) as error:
+        except (ProjectInvalid, CompilerMissing, OSError) as error:
             found.append(error)
             if is_rust:
                 found += self._refused_units(directory, request, fetching)
@@ -127,7 +127,7 @@ class Planner:
         flags = environment.rust_flags(request.environment)
         try:
             graph, packages, *_ = self._graph(directory, request, flags, None, fetching)
-        except (ProjectInvalid, ToolMissing, OSError) as error:
+        except (ProjectInvalid, CompilerMissing, OSError) as error:
             return [error]
         return [*cargo_plan.refused(graph, packages)]
 
@@ -194,7 +194,7 @@ class Planner:
         tools = self._tools.rust(env, workspace_root(directory), flags)
         cargo = self._tools.cargo(env, tools.sysroot)
         if cargo is None:
-            raise refused or ToolMissing("cargo is not on the PATH: install Rust (https://rustup.rs)")
+            raise refused or CompilerMissing("cargo is not on the PATH: install Rust (https://rustup.rs)")
         question = Question(directory, _options(request), request.locked, request.offline)
         # Empty, a wrapper that a configuration names is not run.
         own = {"RUSTC": tools.rustc.path, "RUSTC_WRAPPER": "", "RUSTC_WORKSPACE_WRAPPER": ""}
@@ -204,7 +204,7 @@ class Planner:
     # --- C ----------------------------------------------------------------------------------------
 
     def _plan_c(self, directory: str, request: Request) -> Plan:
-        if request.packages or request.workspace or request.wanted != Wanted():
+        if request.packages or request.workspace or request.wanted != FeatureOptions():
             raise ProjectInvalid(f"{directory}/{c_files.MANIFEST}", "has neither packages nor features")
         project = c_files.open_project(directory)
         env = request.environment

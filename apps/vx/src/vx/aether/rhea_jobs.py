@@ -12,9 +12,9 @@ from daemonry import AsyncClient, CallError, errors
 from daemonry.backoff import delays
 from vx import home
 from vx.aether import diagnostics
-from vx.aether.memory import Result
+from vx.aether.memory import ActionResult
 from vx.aether.outcomes import ActionFailed, StoreForgot
-from vx.aether.services import Service
+from vx.aether.services import OwnedService
 from vx.interfaces import (
     Done,
     Input,
@@ -41,7 +41,7 @@ FULL_BELOW_BYTES: Final = 16 << 20
 
 def job_of(
     action: Action,
-    results: Mapping[str, Result],
+    results: Mapping[str, ActionResult],
     declared: Mapping[str, str],
     variables: Mapping[str, str],
 ) -> Job:
@@ -73,7 +73,7 @@ def job_of(
 
 
 async def perform(
-    rhea: Service, action: Action, job: Job, on_begin: Callable[[], None]
+    rhea: OwnedService, action: Action, job: Job, on_begin: Callable[[], None]
 ) -> tuple[Done, str, str]:
     """Run a job in rhea; wait until rhea takes more jobs, for other builds may have filled its queue.
 
@@ -94,7 +94,7 @@ async def perform(
 
 
 async def _ask(
-    rhea: Service, action: Action, job: Job, on_begin: Callable[[], None]
+    rhea: OwnedService, action: Action, job: Job, on_begin: Callable[[], None]
 ) -> tuple[Done, str, str]:
     await rhea.ready()
     try:

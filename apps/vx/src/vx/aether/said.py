@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vx.aether.interface import Event
+from vx.aether.interface import BuildEvent
 from vx.reports.report import RunReport
 
 
@@ -19,7 +19,7 @@ class Said:
         tell: is given each.
     """
 
-    def __init__(self, tell: Callable[[Event], None]) -> None:
+    def __init__(self, tell: Callable[[BuildEvent], None]) -> None:
         self._tell = tell
         self._total = 0
         self._done = 0
@@ -29,20 +29,20 @@ class Said:
         """Something has to be looked up or run."""
         self._loud = True
         self._total, self._done = total, done
-        self._tell(Event("planned", total=total, done=done))
+        self._tell(BuildEvent("planned", total=total, done=done))
 
     def started(self, title: str) -> None:
         """An action runs."""
-        self._tell(Event("started", title=title, total=self._total, done=self._done))
+        self._tell(BuildEvent("started", title=title, total=self._total, done=self._done))
 
     def ended(self, title: str, outcome: str, duration_ms: int, said: str) -> None:
         """An action is over."""
         if said:
-            self._tell(Event("said", title=title, text=said))
+            self._tell(BuildEvent("said", title=title, text=said))
         if self._loud:
             self._done += 1
             self._tell(
-                Event(
+                BuildEvent(
                     "ended",
                     title=title,
                     outcome=outcome,
@@ -55,16 +55,16 @@ class Said:
     def compared(self, title: str, other: list[str]) -> None:
         """An action was run again: these outputs are otherwise than in the store."""
         outcome = "different" if other else "same"
-        self._tell(Event("compared", title=title, outcome=outcome, text=", ".join(other)))
+        self._tell(BuildEvent("compared", title=title, outcome=outcome, text=", ".join(other)))
 
     def note(self, text: str) -> None:
         """There is something else to say."""
-        self._tell(Event("note", text=text))
+        self._tell(BuildEvent("note", text=text))
 
     def finished(self, report: RunReport, error: str, run_id: str, passed: int = 0) -> None:
         """All is over."""
         self._tell(
-            Event(
+            BuildEvent(
                 "finished",
                 title=report.project,
                 total=len(report.actions),

@@ -17,7 +17,7 @@ from vx.project.action import Action
 WINDOW: Final = 64
 
 
-class Schedule:
+class ActionSchedule:
     """The actions of a build that are still to be done.
 
     Args:

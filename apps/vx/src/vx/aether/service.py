@@ -14,15 +14,15 @@ from daemonry import method
 from vx import __version__, home
 from vx.aether.actions import Actions
 from vx.aether.build import Build
-from vx.aether.interface import Aether, Event, OtherVersion, ServiceDied, State
-from vx.aether.known import Known
+from vx.aether.interface import Aether, BuildEvent, OtherVersion, ServiceDied, State
+from vx.aether.known import KnowledgeFile
 from vx.aether.planning import Planner, Request
-from vx.aether.services import Services
+from vx.aether.services import OwnedServices
 from vx.cargo.ask import Cargo
 from vx.cass_client import StoreGone
 from vx.file_digests import FileDigests
 from vx.interfaces import Collected, Verified
-from vx.project.features import Wanted
+from vx.project.features import FeatureOptions
 from vx.project.profile import DEV, RELEASE
 from vx.project.tools import Tools
 
@@ -34,13 +34,13 @@ class AetherService(Aether):
         services: cass and rhea.
     """
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: OwnedServices) -> None:
         self._services = services
         self._digests = FileDigests()
         tools = Tools(self._digests)
         self._planner = Planner(tools, Cargo(self._digests.digest))
         self._actions = Actions(services, self._digests)
-        self._known = Known(self._digests, tools, self._actions.memory)
+        self._known = KnowledgeFile(self._digests, tools, self._actions.memory)
         self._known.read()
         self._building: list[Build] = []
         self._builds = 0
@@ -66,11 +66,11 @@ class AetherService(Aether):
         rebuild: int = 0,
         test: bool = False,
         tests: list[str] = [],  # noqa: B006
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncIterator[BuildEvent]:
         """Build a project: see `Aether`."""
         if version != __version__:
             raise OtherVersion(version=__version__)
-        wanted = Wanted(tuple(features), default_features, all_features)
+        wanted = FeatureOptions(tuple(features), default_features, all_features)
         request = Request(
             directory,
             environment,
@@ -88,7 +88,7 @@ class AetherService(Aether):
             test,
             tuple(tests),
         )
-        events: asyncio.Queue[Event] = asyncio.Queue()
+        events: asyncio.Queue[BuildEvent] = asyncio.Queue()
         build = Build(
             request, self._actions, self._planner, self._digests, events.put_nowait
         )  # fmt: skip

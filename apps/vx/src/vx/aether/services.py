@@ -42,7 +42,7 @@ _OUTPUT_TAIL_BYTES: Final = 4096
 _END_SEEN_WITHIN_S: Final = 2.0
 
 
-class Service:
+class OwnedService:
     """One service.
 
     Args:
@@ -280,7 +280,7 @@ def _last_line(path: str) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-class Services:
+class OwnedServices:
     """Both of them.
 
     Attributes:
@@ -289,8 +289,8 @@ class Services:
     """
 
     def __init__(self) -> None:
-        self.cass = Service(home.CASS)
-        self.rhea = Service(home.RHEA)
+        self.cass = OwnedService(home.CASS)
+        self.rhea = OwnedService(home.RHEA)
 
-    def __iter__(self) -> Iterator[Service]:
+    def __iter__(self) -> Iterator[OwnedService]:
         return iter((self.cass, self.rhea))

@@ -15,9 +15,9 @@ from typing import Final
 
 import msgspec
 
-from vx.aether.memory import Memory, Result
+from vx.aether.memory import ActionResult, Memory
 from vx.file_digests import FileDigests, Signature, is_settled, signature_of
-from vx.keys.recipe import Entry
+from vx.keys.recipe import InputRecord
 from vx.project.action import Plan
 from vx.reports.report import ActionReport
 
@@ -26,7 +26,7 @@ MAX_KEPT: Final = 16
 _UNSEEN: Final = Signature(-1, 0, 0, 0, 0)
 
 
-class Kept(msgspec.Struct):
+class FinishedBuild(msgspec.Struct):
     """What a build found.
 
     Attributes:
@@ -41,7 +41,7 @@ class Kept(msgspec.Struct):
     """
 
     plan: Plan
-    results: dict[str, Result]
+    results: dict[str, ActionResult]
     reports: dict[str, ActionReport]
     run: str
     epoch: int
@@ -61,14 +61,14 @@ class Unchanged:
     def __init__(self, file_digests: FileDigests, memory: Memory) -> None:
         self._digests = file_digests
         self._memory = memory
-        self._kept: dict[tuple[str, str], Kept] = {}
+        self._kept: dict[tuple[str, str], FinishedBuild] = {}
 
     def keep(
         self,
         plan: Plan,
-        results: dict[str, Result],
+        results: dict[str, ActionResult],
         reports: dict[str, ActionReport],
-        entries: Iterable[Entry],
+        entries: Iterable[InputRecord],
     ) -> None:
         """Remember a build that found everything."""
         files: dict[str, str] = {}
@@ -82,13 +82,13 @@ class Unchanged:
                     return  # it changed while we looked
             absent.update(dict.fromkeys(plan.absolute(path) for path in entry.absent))
         self._kept.pop(_key(plan), None)
-        self._kept[_key(plan)] = Kept(
+        self._kept[_key(plan)] = FinishedBuild(
             plan, results, reports, "", self._memory.epoch, files, _folders(absent), listed
         )
         while len(self._kept) > MAX_KEPT:
             del self._kept[next(iter(self._kept))]
 
-    def found(self, plan: Plan) -> Kept | None:
+    def found(self, plan: Plan) -> FinishedBuild | None:
         """Return what a build of this plan finds, if nothing that it depends on has changed.
 
         Raises:

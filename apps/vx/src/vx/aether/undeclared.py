@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from vx.project.action import Action, Unit
+from vx.project.action import Action, TranslationUnit
 
 # What tells nothing of a result, or is the kernel's: programs are started with it, in the C locale.
 _NOT_CONTENT: Final = ("/proc/", "/sys/", "/dev/", "/etc/ld.so.", "/usr/lib/locale/", "/usr/share/locale/")
@@ -51,7 +51,7 @@ def judge(opened: Iterable[str], action: Action, told: Mapping[str, str]) -> Ope
     tools = [action.tool.path, *([action.helper.path] if action.helper is not None else [])]
     folders = [*action.libraries, *action.known, *(one.rpartition("/")[0] for one in tools)]
     if isinstance(
-        action.sources, Unit
+        action.sources, TranslationUnit
     ):  # the compiler's own, too: a precompiled header is in no dependency file
         folders += [one for one in action.sources.folders.angled if one.startswith("/")]
     named = tuple(f"{one}/" for one in folders if one)

@@ -22,7 +22,7 @@ from vx.project.action import (
     Tree,
 )
 from vx.project.errors import Unsupported
-from vx.project.profile import Profile, rustc_options
+from vx.project.profile import BuildProfile, rustc_options
 from vx.project.rust_compile import (
     Crate,
     compile_action,
@@ -39,7 +39,7 @@ def plan(graph: Graph, packages: Mapping[str, CargoPackage], setting: Setting) -
     Raises:
         Unsupported: a unit is compiled in a way that vx does not know.
     """
-    planner = _Planner(graph, packages, setting)
+    planner = _CargoPlanner(graph, packages, setting)
     for index in graph.roots:
         planner.add(index)
     names = list(dict.fromkeys(packages[graph.units[index].pkg_id].id.name for index in graph.roots))
@@ -59,7 +59,7 @@ def plan(graph: Graph, packages: Mapping[str, CargoPackage], setting: Setting) -
     )
 
 
-class _Made(msgspec.Struct, frozen=True):
+class _PlannedUnit(msgspec.Struct, frozen=True):
     """A unit's action, and what others have of it.
 
     Attributes:
@@ -75,7 +75,7 @@ class _Made(msgspec.Struct, frozen=True):
     scripts: tuple[ScriptUse, ...] = ()
 
 
-class _Planner:
+class _CargoPlanner:
     def __init__(self, graph: Graph, packages: Mapping[str, CargoPackage], setting: Setting) -> None:
         self.actions: dict[str, Action] = {}
         self._units = graph.units
@@ -83,10 +83,10 @@ class _Planner:
         self._packages = packages
         self._setting = setting
         self._around = Surroundings(graph, packages, setting)
-        self._made: dict[int, _Made] = {}
+        self._made: dict[int, _PlannedUnit] = {}
         self._cwd = posixpath.relpath(setting.project_dir, setting.root)
 
-    def add(self, index: int) -> _Made:
+    def add(self, index: int) -> _PlannedUnit:
         """Return what a unit comes to, planned now if it was not."""
         if index not in self._made:
             unit = self._units[index]
@@ -97,7 +97,7 @@ class _Planner:
 
     # --- crates -----------------------------------------------------------------------------------
 
-    def _compile(self, index: int, unit: Unit) -> _Made:
+    def _compile(self, index: int, unit: Unit) -> _PlannedUnit:
         package = self._packages[unit.pkg_id]
         where = self._around.where(package)
         externs, needs, behind_scripts = self._needed(unit)
@@ -140,7 +140,7 @@ class _Planner:
         behind = {} if closed else dict(needs)
         behind |= {(action.id, one.output): one for one in own}
         linked = () if closed else tuple(msgspec.structs.replace(one, role="linked") for one in scripts)
-        return _Made(action.id, own, behind, linked)
+        return _PlannedUnit(action.id, own, behind, linked)
 
     def _needed(
         self, unit: Unit
@@ -214,7 +214,7 @@ class _Planner:
 
     # --- build scripts ----------------------------------------------------------------------------
 
-    def _run(self, index: int, unit: Unit) -> _Made:
+    def _run(self, index: int, unit: Unit) -> _PlannedUnit:
         package = self._packages[unit.pkg_id]
         where = self._around.where(package)
         (program,) = [
@@ -254,7 +254,7 @@ class _Planner:
             output_dir=self._around.out_dir(index),
         )
         self.actions[action.id] = action
-        return _Made(action.id)
+        return _PlannedUnit(action.id)
 
     def _own_script(self, unit: Unit) -> ScriptUse | None:
         for one in unit.dependencies:
@@ -304,11 +304,11 @@ class _Planner:
         return name if name not in self.actions else f"{name} {self._around.tag(index)}"
 
 
-def profile_of(unit: UnitProfile) -> Profile:
+def profile_of(unit: UnitProfile) -> BuildProfile:
     """Return cargo's profile of a unit as ours."""
     debug = "0" if unit.debuginfo in (None, "none") else str(unit.debuginfo)
     lto = {"false": "", "true": "fat"}.get(unit.lto, unit.lto)
-    return Profile(
+    return BuildProfile(
         opt_level=unit.opt_level,
         debug=debug,
         strip=_strip(unit.strip),

@@ -32,7 +32,7 @@ _LINK_ARGS: Final[Mapping[str, str]] = {
 }
 
 
-class Told(msgspec.Struct, frozen=True):
+class ScriptOutput(msgspec.Struct, frozen=True):
     """What a script said.
 
     Attributes:
@@ -71,16 +71,16 @@ class Told(msgspec.Struct, frozen=True):
         return bool(self.errors or self.unknown)
 
 
-class Ran(msgspec.Struct, frozen=True):
+class ScriptRun(msgspec.Struct, frozen=True):
     """A script's run: its words, and the files that it wrote, by their paths below the root."""
 
-    told: Told
+    told: ScriptOutput
     files: tuple[str, ...]
 
 
-def parse(text: str) -> Told:
+def parse(text: str) -> ScriptOutput:
     """Return what a script's standard output says; other lines are nobody's."""
-    reader = _Reader()
+    reader = _LineReader()
     for line in text.splitlines():
         line = line.strip()  # noqa: PLW2901  # cargo does so
         if line.startswith("cargo::"):
@@ -92,7 +92,7 @@ def parse(text: str) -> Told:
     return reader.told()
 
 
-class _Reader:
+class _LineReader:
     def __init__(self) -> None:
         self._lists: dict[str, list[str]] = {}
         self._env: dict[str, str] = {}
@@ -118,11 +118,11 @@ class _Reader:
         else:
             self._metadata[key] = value
 
-    def told(self) -> Told:
+    def told(self) -> ScriptOutput:
         def got(key: str) -> tuple[str, ...]:
             return tuple(self._lists.get(key, ()))
 
-        return Told(
+        return ScriptOutput(
             got("rerun-if-changed"),
             got("rerun-if-env-changed"),
             bool(got("rerun-if-changed") or got("rerun-if-env-changed")),
@@ -164,12 +164,12 @@ def marked(text: str, root: str) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
-def ran(text: str, files: tuple[str, ...]) -> Ran:
+def ran(text: str, files: tuple[str, ...]) -> ScriptRun:
     """Return a script's run, from its words as they are kept and the files that it wrote."""
-    return Ran(parse(text), files)
+    return ScriptRun(parse(text), files)
 
 
-def shown(told: Told, action: Action, said: str, *, failed: bool) -> str:
+def shown(told: ScriptOutput, action: Action, said: str, *, failed: bool) -> str:
     """Return what people are shown of a script's words: warnings of one's own packages, all of a failure."""
     outside = isinstance(action.sources, Tree) and bool(action.sources.origin)
     lines = [f"error: {action.title}: {one}" for one in told.errors]
@@ -179,7 +179,7 @@ def shown(told: Told, action: Action, said: str, *, failed: bool) -> str:
     return "".join(f"{line}\n" for line in lines) + (said if failed or told.failed else "")
 
 
-def reads(told: Told, action: Action) -> list[str]:
+def reads(told: ScriptOutput, action: Action) -> list[str]:
     """Return the paths that a script's result depends on, relative to the root or absolute.
 
     A script that names none may have read any file of its package.
@@ -194,7 +194,7 @@ def reads(told: Told, action: Action) -> list[str]:
     return [one for one in found if not one.startswith("../")]
 
 
-def completed(action: Action, ran: Mapping[str, Ran]) -> Action:
+def completed(action: Action, ran: Mapping[str, ScriptRun]) -> Action:
     """Return an action with the words of its build scripts, which have run."""
     arguments: list[str] = []
     env = dict(action.env)
@@ -209,7 +209,8 @@ def completed(action: Action, ran: Mapping[str, Ran]) -> Action:
         folders = [_folder(one) for one in run.told.search] if use.role != "metadata" else []
         libraries += [one for one in folders if one.startswith("/")]
     own = next(
-        (run.told for use in action.scripts if use.role == "own" for run in (ran[use.action],)), Told()
+        (run.told for use in action.scripts if use.role == "own" for run in (ran[use.action],)),
+        ScriptOutput(),
     )
     # An action that does not report its reads of variables has all of them in its key.
     silent = action.kind == "script" or action.reads_all
@@ -225,7 +226,7 @@ def completed(action: Action, ran: Mapping[str, Ran]) -> Action:
     )
 
 
-def _arguments(use: ScriptUse, told: Told) -> list[str]:
+def _arguments(use: ScriptUse, told: ScriptOutput) -> list[str]:
     if use.role == "metadata":
         return []
     words = [word for path in told.search for word in ("-L", path)]
@@ -242,7 +243,7 @@ def _arguments(use: ScriptUse, told: Told) -> list[str]:
     return words
 
 
-def _variables(use: ScriptUse, told: Told) -> dict[str, str]:
+def _variables(use: ScriptUse, told: ScriptOutput) -> dict[str, str]:
     if use.role == "own":
         return {**told.env, "OUT_DIR": f"{ROOT_MARK}/{use.out_dir}"}
     if use.role == "metadata" and use.links:
@@ -251,7 +252,7 @@ def _variables(use: ScriptUse, told: Told) -> dict[str, str]:
     return {}
 
 
-def _searches_own(use: ScriptUse, told: Told) -> bool:
+def _searches_own(use: ScriptUse, told: ScriptOutput) -> bool:
     return any(use.out_dir in one for one in told.search)
 
 

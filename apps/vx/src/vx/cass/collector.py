@@ -14,7 +14,7 @@ from daemonry import open_regular
 from vx.cass import eviction, files, layout
 from vx.cass.blobs import Blobs
 from vx.cass.directory import Directory
-from vx.cass.eviction import Entry
+from vx.cass.eviction import StoredFile
 from vx.cass.holds import Holds
 from vx.cass.quarantine import MAX_QUARANTINED, Quarantine
 from vx.interfaces import Collected
@@ -57,7 +57,7 @@ class Collector:
         held = choice.held + len(choice.victims) - len(gone)
         return Collected(len(gone), removed_bytes, kept_bytes, held)
 
-    def _remove(self, victim: Entry) -> bool:
+    def _remove(self, victim: StoredFile) -> bool:
         """Remove one; False where it was used or held meanwhile."""
         path = layout.path_of(self._directory.path, victim.kind, victim.name)
         aside = self._directory.aside_of(victim.name)

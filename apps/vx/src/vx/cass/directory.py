@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 from daemonry import open_regular
 from vx import digests
 from vx.cass import files, layout
-from vx.cass.eviction import Entry
+from vx.cass.eviction import StoredFile
 from vx.cass.layout import Kind
 from vx.interfaces import Damage, NameInvalid, StoreTrouble
 
@@ -144,7 +144,7 @@ class Directory:
                     if digests.is_digest(prefix + rest):
                         yield kind, prefix + rest
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[StoredFile]:
         """Yield size and last use of each blob and manifest.
 
         Raises:
@@ -157,7 +157,7 @@ class Directory:
                         for one in found:
                             if digests.is_digest(prefix + one.name):
                                 status = one.stat(follow_symlinks=False)
-                                yield Entry(status.st_atime_ns, status.st_size, kind, prefix + one.name)
+                                yield StoredFile(status.st_atime_ns, status.st_size, kind, prefix + one.name)
                 except (FileNotFoundError, NotADirectoryError):
                     continue
 

@@ -17,7 +17,7 @@ USE_STEP_S: Final = 60
 KEPT_SHARE: Final = 0.9
 
 
-class Entry(NamedTuple):
+class StoredFile(NamedTuple):
     """A blob or manifest as it lies in the store.
 
     Attributes:
@@ -41,11 +41,11 @@ class Choice(NamedTuple):
         held: how many would have gone, had nobody held them.
     """
 
-    victims: list[Entry]
+    victims: list[StoredFile]
     held: int
 
 
-def choose(entries: Iterable[Entry], max_bytes: int, held_since_ns: int | None) -> Choice:
+def choose(entries: Iterable[StoredFile], max_bytes: int, held_since_ns: int | None) -> Choice:
     """Return the entries that have to go so that at most `max_bytes` are left.
 
     Args:
@@ -55,7 +55,7 @@ def choose(entries: Iterable[Entry], max_bytes: int, held_since_ns: int | None) 
     """
     ordered = sorted(entries)
     excess = sum(entry.size for entry in ordered) - max_bytes
-    victims: list[Entry] = []
+    victims: list[StoredFile] = []
     held = 0
     for entry in ordered:
         if excess <= 0:

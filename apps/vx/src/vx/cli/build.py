@@ -29,7 +29,7 @@ _FIRST_EVENT_S = 600.0
 _MAX_VALUE_CHARS = 32 * 1024
 
 
-class Asked:
+class BuildArguments:
     """The words of the command line.
 
     Attributes:
@@ -52,9 +52,9 @@ class Asked:
         self.directory = ""
 
 
-def parse(arguments: list[str]) -> Asked | None:
+def parse(arguments: list[str]) -> BuildArguments | None:
     """Return the arguments, or None where a fuller parser has to look."""
-    asked = Asked()
+    asked = BuildArguments()
     for argument in arguments:
         if argument in ("--release", "-r"):
             asked.parameters["release"] = True
@@ -71,7 +71,7 @@ def parse(arguments: list[str]) -> Asked | None:
     return asked
 
 
-def perform(asked: Asked) -> int:
+def perform(asked: BuildArguments) -> int:
     """Build, and return the exit code."""
     try:
         parameters = parameters_of(asked)
@@ -89,7 +89,7 @@ def call_of(method: str) -> str:
     return f"org.daemonry.vx.Aether.{method.capitalize()}"
 
 
-def parameters_of(asked: Asked) -> dict[str, Any]:
+def parameters_of(asked: BuildArguments) -> dict[str, Any]:
     """Return what a build is asked for with."""
     umask = os.umask(0o022)
     os.umask(umask)
@@ -112,7 +112,7 @@ def _can_be_sent(name: str, value: str) -> bool:
     return True
 
 
-def _directory(asked: Asked) -> str:
+def _directory(asked: BuildArguments) -> str:
     try:
         directory = os.path.abspath(asked.directory) if asked.directory else os.getcwd()
         directory.encode()
@@ -125,7 +125,9 @@ def _directory(asked: Asked) -> str:
     return directory
 
 
-def built(asked: Asked, parameters: dict[str, Any], end: Callable[[Asked, dict[str, Any]], int]) -> int:
+def built(
+    asked: BuildArguments, parameters: dict[str, Any], end: Callable[[BuildArguments, dict[str, Any]], int]
+) -> int:
     """Build, and return what `end` makes of the last event: the exit code.
 
     Raises:
@@ -150,7 +152,7 @@ def built(asked: Asked, parameters: dict[str, Any], end: Callable[[Asked, dict[s
         return _follow(client, asked, parameters, end)
 
 
-def _successor(asked: Asked) -> Client:
+def _successor(asked: BuildArguments) -> Client:
     """Return a client of the aether that took over; who ended it for good does not want it back."""
     from vx.cli.bring_up import reach
     from vx.cli.failures import AetherStopped
@@ -166,14 +168,17 @@ def _may_be_another_next(error: daemonry.errors.CallFailed) -> bool:
     return isinstance(error, kinds) or error.error == _OTHER_VERSION
 
 
-def _brought_up(asked: Asked) -> Client:
+def _brought_up(asked: BuildArguments) -> Client:
     from vx.cli.bring_up import reach
 
     return reach(spawn=asked.spawn, quiet=asked.quiet, die_with_parent=asked.die_with_parent)
 
 
 def _follow(
-    client: Client, asked: Asked, parameters: dict[str, Any], end: Callable[[Asked, dict[str, Any]], int]
+    client: Client,
+    asked: BuildArguments,
+    parameters: dict[str, Any],
+    end: Callable[[BuildArguments, dict[str, Any]], int],
 ) -> int:
     progress: Progress | None = None
     heard = False
@@ -212,7 +217,7 @@ def _lost(reason: str) -> Exception:
     return AetherLost(reason)
 
 
-def finished(asked: Asked, event: dict[str, Any]) -> int:
+def finished(asked: BuildArguments, event: dict[str, Any]) -> int:
     """Print how a build ended; return the exit code."""
     success = event.get("success", False)
     if asked.json:
@@ -227,7 +232,7 @@ def finished(asked: Asked, event: dict[str, Any]) -> int:
     return 0
 
 
-def _why_not(asked: Asked, event: dict[str, Any], reasons: list[str]) -> int:
+def _why_not(asked: BuildArguments, event: dict[str, Any], reasons: list[str]) -> int:
     success = event.get("success", False)
     if not success and not reasons:
         kit.complain(f"vx: {kit.printable(event.get('text', ''))}")

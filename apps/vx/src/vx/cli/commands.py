@@ -76,8 +76,8 @@ def _import(options: argparse.Namespace) -> int:
     return import_commands(options)
 
 
-def _asked(options: argparse.Namespace) -> build.Asked:
-    asked = build.Asked()
+def _asked(options: argparse.Namespace) -> build.BuildArguments:
+    asked = build.BuildArguments()
     asked.json, asked.quiet, asked.spawn = options.json, options.quiet, not options.no_spawn
     asked.directory = options.directory
     return asked

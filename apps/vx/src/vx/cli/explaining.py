@@ -14,7 +14,7 @@ import msgspec
 
 from daemonry.cli import kit
 from vx.reports import run_files
-from vx.reports.report import ActionReport, Change, RunReport, before_of, changes, last_miss, summary
+from vx.reports.report import ActionReport, Difference, RunReport, before_of, changes, last_miss, summary
 
 _FAILED = 1
 _SHOWN = 20
@@ -102,7 +102,7 @@ def _last_miss(runs: list[RunReport], options: argparse.Namespace) -> int:
     return 0
 
 
-def _changes(action: ActionReport, run: RunReport, earlier: list[RunReport]) -> list[Change]:
+def _changes(action: ActionReport, run: RunReport, earlier: list[RunReport]) -> list[Difference]:
     return changes(before_of(action, earlier, run.profile), action)
 
 
@@ -138,7 +138,7 @@ def _all_changes(run: RunReport, earlier: list[RunReport]) -> dict[str, Any]:
     }
 
 
-def _of_change(one: Change) -> dict[str, Any]:
+def _of_change(one: Difference) -> dict[str, Any]:
     return {**_plain(one), "text": str(one)}
 
 

@@ -36,14 +36,14 @@ class _Put(NamedTuple):
     executable: bool
 
 
-def install(asked: build.Asked, prefix: str) -> int:
+def install(asked: build.BuildArguments, prefix: str) -> int:
     """Do `vx install`; return the exit code."""
     if not prefix.startswith("/"):
         kit.complain(f"vx: --prefix {kit.printable(prefix)!r} is not an absolute path")
         return _USAGE
     ended: list[dict[str, Any]] = []
 
-    def end(_: build.Asked, event: dict[str, Any]) -> int:
+    def end(_: build.BuildArguments, event: dict[str, Any]) -> int:
         ended.append(event)
         return 0
 

@@ -10,7 +10,7 @@ import argparse
 import daemonry
 from daemonry.cli import kit
 from vx.cli.bring_up import reach
-from vx.cli.build import Asked, call_of, parameters_of
+from vx.cli.build import BuildArguments, call_of, parameters_of
 
 _DIFFERENT = 1
 _USAGE = 2
@@ -23,7 +23,7 @@ def rebuild(options: argparse.Namespace) -> int:
     if not (options.rebuild.isascii() and options.rebuild.isdigit() and 1 <= int(options.rebuild) <= _MOST):
         kit.complain(f"vx: --rebuild is {options.rebuild!r}, and not a number from 1 to {_MOST}")
         return _USAGE
-    asked = Asked()
+    asked = BuildArguments()
     asked.parameters = {"release": options.release, "rebuild": int(options.rebuild)}
     same, different = 0, 0
     with reach(spawn=not options.no_spawn) as client:

@@ -29,7 +29,7 @@ FORMAT: Final = "3"
 MAX_ENTRIES: Final = 16
 
 
-class Entry(msgspec.Struct, frozen=True):
+class InputRecord(msgspec.Struct, frozen=True):
     """What an action read, once.
 
     Attributes:
@@ -48,7 +48,7 @@ class Entry(msgspec.Struct, frozen=True):
 class Entries(msgspec.Struct, frozen=True):
     """The entries under a recipe's key; the newest last."""
 
-    entries: list[Entry]
+    entries: list[InputRecord]
 
 
 class Conditions(msgspec.Struct, frozen=True):
@@ -99,7 +99,7 @@ def flight_key(recipe: str, declared: Mapping[str, str]) -> str:
     return _key("flight", [recipe, sorted(declared.items())])
 
 
-def holding(entries: Sequence[Entry], now: Conditions) -> Entry | None:
+def holding(entries: Sequence[InputRecord], now: Conditions) -> InputRecord | None:
     """Return the newest entry whose conditions all hold."""
     for entry in reversed(entries):
         if not why_not(entry, now, first=True):
@@ -107,7 +107,7 @@ def holding(entries: Sequence[Entry], now: Conditions) -> Entry | None:
     return None
 
 
-def why_not(entry: Entry, now: Conditions, *, first: bool = False) -> list[str]:
+def why_not(entry: InputRecord, now: Conditions, *, first: bool = False) -> list[str]:
     """Return which of an entry's conditions do not hold, as a person reads it.
 
     Args:
@@ -135,7 +135,7 @@ def why_not(entry: Entry, now: Conditions, *, first: bool = False) -> list[str]:
     return found
 
 
-def with_entry(entries: Sequence[Entry], entry: Entry) -> list[Entry]:
+def with_entry(entries: Sequence[InputRecord], entry: InputRecord) -> list[InputRecord]:
     """Return the entries with one more, as the newest, and not too many."""
     kept = [
         one for one in entries if (one.files, one.absent, one.env) != (entry.files, entry.absent, entry.env)

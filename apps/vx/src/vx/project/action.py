@@ -54,7 +54,7 @@ class Tree(msgspec.Struct, frozen=True, tag="tree"):
     origin: str = ""
 
 
-class Unit(msgspec.Struct, frozen=True, tag="unit"):
+class TranslationUnit(msgspec.Struct, frozen=True, tag="unit"):
     """Sources: one C file and the files that it may include.
 
     Attributes:
@@ -146,7 +146,7 @@ class Action(msgspec.Struct, frozen=True):
     helper: Tool | None = None
     env: dict[str, str] = {}
     cwd: str = ""
-    sources: Tree | Unit | None = None
+    sources: Tree | TranslationUnit | None = None
     needs: tuple[Need, ...] = ()
     dep_files: tuple[str, ...] = ()
     tells: bool = True
@@ -212,7 +212,7 @@ class Plan(msgspec.Struct, frozen=True):
         return f"{self.project_dir}/.vx/build/{self.platform}/{self.profile}"
 
 
-def located(root: str, sources: Tree | Unit | None, path: str) -> str:
+def located(root: str, sources: Tree | TranslationUnit | None, path: str) -> str:
     """Return where a file is that an action knows by a path."""
     if path.startswith("/"):
         return path
@@ -221,7 +221,7 @@ def located(root: str, sources: Tree | Unit | None, path: str) -> str:
     return f"{root}/{path}" if path else root
 
 
-def named(root: str, sources: Tree | Unit | None, path: str) -> str:
+def named(root: str, sources: Tree | TranslationUnit | None, path: str) -> str:
     """Return the path by which an action knows a file, absolute for one elsewhere."""
     if isinstance(sources, Tree) and sources.origin and path.startswith(f"{sources.origin}/"):
         return sources.directory + path[len(sources.origin) :]

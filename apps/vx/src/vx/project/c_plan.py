@@ -20,8 +20,8 @@ from vx.project.action import (
     Need,
     Plan,
     Tool,
+    TranslationUnit,
     Tree,
-    Unit,
     as_file,
 )
 from vx.project.c_includes import Folders
@@ -310,7 +310,7 @@ def _compilation(
         parts={**settings.parts, "source": source},
         outputs=(output,),
         env=tools.env,
-        sources=Unit(source, target.include, settings.folders, settings.forced),
+        sources=TranslationUnit(source, target.include, settings.folders, settings.forced),
         needs=given,
         files=settings.files,
         machine=settings.machine,

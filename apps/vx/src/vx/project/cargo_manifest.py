@@ -16,7 +16,7 @@ import msgspec
 from daemonry.typed_toml import ConfigText, KeyPath, dotted
 from vx.project import cargo_shapes
 from vx.project.errors import invalid, unsupported
-from vx.project.profile import Profile, profiles_of
+from vx.project.profile import BuildProfile, profiles_of
 
 
 def _words(text: str) -> frozenset[str]:
@@ -153,7 +153,7 @@ class Workspace(msgspec.Struct, frozen=True):
     lints: dict[str, Any] = {}
 
 
-class Manifest(msgspec.Struct, frozen=True):
+class CargoManifest(msgspec.Struct, frozen=True):
     """A Cargo.toml.
 
     Attributes:
@@ -164,7 +164,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
     source: ConfigText
     workspace: Workspace | None
-    profiles: dict[str, Profile]
+    profiles: dict[str, BuildProfile]
 
     @property
     def path(self) -> str:
@@ -182,7 +182,7 @@ class Manifest(msgspec.Struct, frozen=True):
         return "package" in self.table
 
 
-def read(source: ConfigText) -> Manifest:
+def read(source: ConfigText) -> CargoManifest:
     """Return what a Cargo.toml says of itself alone.
 
     Raises:
@@ -197,10 +197,10 @@ def read(source: ConfigText) -> Manifest:
         workspace = _workspace(source, _table(source, table, "workspace"))
     if workspace is None and "package" not in table:
         raise invalid(source, (), "has neither [package] nor [workspace]")
-    return Manifest(source, workspace, profiles_of(source, _table(source, table, "profile")))
+    return CargoManifest(source, workspace, profiles_of(source, _table(source, table, "profile")))
 
 
-def package(manifest: Manifest, files: Collection[str], workspace: Workspace | None) -> Package:
+def package(manifest: CargoManifest, files: Collection[str], workspace: Workspace | None) -> Package:
     """Return the package of a manifest.
 
     Args:

@@ -14,7 +14,7 @@ from vx.project.cargo_manifest import PATHS_ONLY, Dependency, Package
 from vx.project.errors import ProjectInvalid, Unsupported
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class FeatureOptions(msgspec.Struct, frozen=True):
     """The feature options of the command line.
 
     Attributes:
@@ -59,7 +59,7 @@ def resolve(
     packages: Mapping[str, Package],
     links: Mapping[str, Mapping[str, str]],
     selected: Sequence[str],
-    wanted: Wanted,
+    wanted: FeatureOptions,
 ) -> Resolved:
     """Return the features that are turned on.
 
@@ -82,7 +82,7 @@ class _Resolver:
         self._on = Resolved({}, {})
         self._weak: list[tuple[str, str, str]] = []
 
-    def resolve(self, selected: Sequence[str], wanted: Wanted) -> Resolved:
+    def resolve(self, selected: Sequence[str], wanted: FeatureOptions) -> Resolved:
         for where in selected:
             self._take(where)
             if wanted.default or wanted.all:

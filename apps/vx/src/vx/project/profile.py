@@ -32,7 +32,7 @@ _OPT: Final = ("0", "1", "2", "3", "s", "z")
 _LTO: Final = ("off", "thin", "fat")
 
 
-class Profile(msgspec.Struct, frozen=True):
+class BuildProfile(msgspec.Struct, frozen=True):
     """One profile.
 
     Attributes:
@@ -57,13 +57,13 @@ class Profile(msgspec.Struct, frozen=True):
     rpath: bool = False
 
 
-DEFAULTS: Final[Mapping[str, Profile]] = {
-    DEV: Profile("0", "2"),
-    RELEASE: Profile("3", "0"),
+DEFAULTS: Final[Mapping[str, BuildProfile]] = {
+    DEV: BuildProfile("0", "2"),
+    RELEASE: BuildProfile("3", "0"),
 }
 
 
-def profiles_of(source: ConfigText, table: Mapping[str, Any]) -> dict[str, Profile]:
+def profiles_of(source: ConfigText, table: Mapping[str, Any]) -> dict[str, BuildProfile]:
     """Return dev and release as a manifest's [profile] table has them.
 
     Raises:
@@ -73,7 +73,7 @@ def profiles_of(source: ConfigText, table: Mapping[str, Any]) -> dict[str, Profi
     return {name: _read(source, name, table.get(name, {})) for name in (DEV, RELEASE)}
 
 
-def rustc_options(profile: Profile, *, executable: bool) -> list[str]:
+def rustc_options(profile: BuildProfile, *, executable: bool) -> list[str]:
     """Return the compiler options of a profile.
 
     Args:
@@ -99,7 +99,7 @@ def rustc_options(profile: Profile, *, executable: bool) -> list[str]:
     return [word for option in options for word in ("-C", option)]
 
 
-def _link_options(profile: Profile, *, executable: bool) -> list[str]:
+def _link_options(profile: BuildProfile, *, executable: bool) -> list[str]:
     if profile.lto in ("thin", "fat"):
         options = [f"lto={profile.lto}"] if executable else []
     else:
@@ -110,7 +110,7 @@ def _link_options(profile: Profile, *, executable: bool) -> list[str]:
     return [*options, "rpath"] if profile.rpath else options
 
 
-def _read(source: ConfigText, name: str, table: Any) -> Profile:
+def _read(source: ConfigText, name: str, table: Any) -> BuildProfile:
     if not isinstance(table, dict):
         raise invalid(source, ("profile", name), "is no table")
     changed: dict[str, Any] = {}

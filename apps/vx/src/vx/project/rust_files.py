@@ -16,7 +16,7 @@ from daemonry.errors import ConfigError
 from daemonry.typed_toml import ConfigText, decode, parse
 from vx import digests
 from vx.project import cargo_manifest, cargo_shapes
-from vx.project.cargo_manifest import Manifest, Package, Workspace
+from vx.project.cargo_manifest import CargoManifest, Package, Workspace
 from vx.project.errors import ProjectInvalid, invalid, unsupported
 from vx.project.patterns import matches
 from vx.project.rust_plan import RustProject
@@ -50,15 +50,15 @@ def open_project(
         ProjectInvalid, Unsupported: see `cargo_manifest`.
         OSError: a manifest cannot be read.
     """
-    return _Reader(directory).read(cargo_home, tuple(packages), workspace=workspace)
+    return _ManifestReader(directory).read(cargo_home, tuple(packages), workspace=workspace)
 
 
-class _Reader:
+class _ManifestReader:
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._home = directory  # the workspace's root
         self._workspace: Workspace | None = None
-        self._manifests: dict[str, Manifest] = {}
+        self._manifests: dict[str, CargoManifest] = {}
         self._packages: dict[str, Package] = {}
         self._links: dict[str, dict[str, str]] = {}
 
@@ -86,7 +86,7 @@ class _Reader:
             root_manifest.profiles,
         )
 
-    def _manifest(self, directory: str) -> Manifest:
+    def _manifest(self, directory: str) -> CargoManifest:
         found = self._manifests.get(directory)
         if found is None:
             path = f"{directory}/{MANIFEST}"
@@ -95,7 +95,7 @@ class _Reader:
 
     # --- the workspace ----------------------------------------------------------------------------
 
-    def _find_workspace(self, manifest: Manifest) -> None:
+    def _find_workspace(self, manifest: CargoManifest) -> None:
         if manifest.workspace is not None:
             self._workspace = manifest.workspace
             return
@@ -119,7 +119,7 @@ class _Reader:
             self._home, self._workspace = parent, self._manifest(parent).workspace
             return
 
-    def _members(self, root: Manifest) -> list[str]:
+    def _members(self, root: CargoManifest) -> list[str]:
         """Return the directories of the members: those named, and path dependencies below the root."""
         if self._workspace is None:
             return [self._home]
@@ -183,7 +183,7 @@ class _Reader:
             links[one.name] = other
 
     def _selected(
-        self, manifest: Manifest, members: list[str], names: tuple[str, ...], *, workspace: bool
+        self, manifest: CargoManifest, members: list[str], names: tuple[str, ...], *, workspace: bool
     ) -> list[str]:
         if names:
             by_name = {self._packages[one].name: one for one in members}

@@ -16,8 +16,8 @@ from vx.project.action import DEPS_DIR, Action, Need, Plan, Tree
 from vx.project.cargo_manifest import Package, Target
 from vx.project.environment import BOOTSTRAP
 from vx.project.errors import ProjectInvalid, Unsupported
-from vx.project.features import Resolved, Wanted, known_features, resolve
-from vx.project.profile import Profile, rustc_options
+from vx.project.features import FeatureOptions, Resolved, known_features, resolve
+from vx.project.profile import BuildProfile, rustc_options
 from vx.project.rust_compile import (
     Crate,
     RustTools,
@@ -45,11 +45,11 @@ class RustProject(msgspec.Struct, frozen=True):
     packages: dict[str, Package]
     links: dict[str, dict[str, str]]
     selected: tuple[str, ...]
-    profiles: dict[str, Profile]
+    profiles: dict[str, BuildProfile]
 
 
 def plan(
-    project: RustProject, tools: RustTools, profile: str, wanted: Wanted, flags: Sequence[str] = ()
+    project: RustProject, tools: RustTools, profile: str, wanted: FeatureOptions, flags: Sequence[str] = ()
 ) -> Plan:
     """Return the actions of a build.
 

@@ -45,7 +45,7 @@ _SOURCE: Final = "int main(void) { return 0; }\n"
 Value = TypeVar("Value")
 
 
-class ToolMissing(Exception):
+class CompilerMissing(Exception):
     """A compiler is not there, or does not answer; the text says what to install."""
 
 
@@ -175,7 +175,7 @@ class Chain:
         if done.returncode != 0:
             said = done.stderr.decode("utf-8", "replace").strip().splitlines()
             reason = said[0] if said else f"it ended with {done.returncode}"
-            raise ToolMissing(f"{self.path} does not work here: {reason}")
+            raise CompilerMissing(f"{self.path} does not work here: {reason}")
         return done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
 
     def _ask_program(self, name: str, word: str) -> str:
@@ -222,7 +222,7 @@ def run(
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ToolMissing(f"{command[0]} cannot be asked for its version: {error}") from None
+        raise CompilerMissing(f"{command[0]} cannot be asked for its version: {error}") from None
 
 
 def state_of(path: str) -> tuple[object, ...] | None:

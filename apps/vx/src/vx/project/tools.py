@@ -22,7 +22,7 @@ from vx.project.environment import BOOTSTRAP, search_variables
 from vx.project.link_search import Link
 from vx.project.pkg_config import PkgConfig
 from vx.project.rust_compile import RustTools
-from vx.project.toolchain import Chain, Probe, ToolMissing, job_environment, run, state_of
+from vx.project.toolchain import Chain, CompilerMissing, Probe, job_environment, run, state_of
 
 Value = TypeVar("Value")
 
@@ -51,7 +51,7 @@ class Tools:
         asked = env.get("RUSTC", "rustc")
         named = find(asked, env)
         if named is None:
-            raise ToolMissing(
+            raise CompilerMissing(
                 f"{asked!r} {_why_missing(asked)}: install Rust (https://rustup.rs, or the package rustc)"
                 + (", or set RUSTC to a compiler's absolute path" if "RUSTC" in env else "")
             )
@@ -150,7 +150,7 @@ class Tools:
         named = asked or env.get("CC", "cc")
         path = find(named, env)
         if path is None:
-            raise ToolMissing(
+            raise CompilerMissing(
                 f"{named!r}, which {does}, {_why_missing(named)}: install gcc or clang, or set CC"
             )
         return self._compiler(path, env)
@@ -253,7 +253,7 @@ def ask(command: list[str], env: Mapping[str, str], directory: str = "/") -> str
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         reason = said[0] if said else f"it ended with {done.returncode}"
-        raise ToolMissing(f"{command[0]} does not work here: {reason}")
+        raise CompilerMissing(f"{command[0]} does not work here: {reason}")
     return done.stdout.decode("utf-8", "replace")
 
 

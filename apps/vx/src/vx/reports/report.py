@@ -86,7 +86,7 @@ class RunReport(msgspec.Struct, frozen=True, omit_defaults=True):
         return sum(1 for one in self.actions if one.outcome in outcomes)
 
 
-class Change(msgspec.Struct, frozen=True):
+class Difference(msgspec.Struct, frozen=True):
     """One thing that is otherwise than in an earlier run.
 
     Attributes:
@@ -120,15 +120,15 @@ class Change(msgspec.Struct, frozen=True):
         return f"{self.name}: {_quoted(self.before)} -> {_quoted(self.after)}"
 
 
-def changes(before: ActionReport | None, now: ActionReport) -> list[Change]:
+def changes(before: ActionReport | None, now: ActionReport) -> list[Difference]:
     """Return the differences, the parts of the recipe first.
 
     The inputs of a compiler that failed are not known; its command is.
     """
     if before is None:
-        return [Change("new", now.id, None, None)]
+        return [Difference("new", now.id, None, None)]
     found = [
-        Change("part", name, before.parts.get(name), now.parts.get(name))
+        Difference("part", name, before.parts.get(name), now.parts.get(name))
         for name in _names(before.parts, now.parts)
         if before.parts.get(name) != now.parts.get(name)
     ]
@@ -138,13 +138,13 @@ def changes(before: ActionReport | None, now: ActionReport) -> list[Change]:
     if now.outcome == "failed":
         return found
     found += [
-        Change("file", name, before.files.get(name), now.files.get(name))
+        Difference("file", name, before.files.get(name), now.files.get(name))
         for name in _names(before.files, now.files)
         if before.files.get(name) != now.files.get(name)
     ]
     if before.env or now.env:
         found += [
-            Change("variable", name, before.env.get(name), now.env.get(name))
+            Difference("variable", name, before.env.get(name), now.env.get(name))
             for name in _names(before.env, now.env)
             if before.env.get(name) != now.env.get(name)
         ]

@@ -46,7 +46,7 @@ class Lost(Exception):
     """The runner died, and the command with it."""
 
 
-class Ended:
+class CommandEnd:
     """How a command ended.
 
     Attributes:
@@ -124,7 +124,7 @@ class Captured:
             self.close()
 
 
-class Command:
+class RunningCommand:
     """A command that runs.
 
     Attributes:
@@ -141,7 +141,7 @@ class Command:
         self.err = Captured(self.changed.set)
         loop = asyncio.get_running_loop()
         self.started: asyncio.Future[int] = loop.create_future()
-        self.ended: asyncio.Future[Ended] = loop.create_future()
+        self.ended: asyncio.Future[CommandEnd] = loop.create_future()
 
     def heard(self, fields: Mapping[str, Any]) -> None:
         """Take what the runner tells of it."""
@@ -152,7 +152,7 @@ class Command:
         elif "errno" in fields:
             self._fail(NotStarted(fields["errno"]))
         elif not self.ended.done():
-            self.ended.set_result(Ended(fields["status"], fields["cpu_ms"], fields["rss_kib"]))
+            self.ended.set_result(CommandEnd(fields["status"], fields["cpu_ms"], fields["rss_kib"]))
         self.changed.set()
 
     def lost(self) -> None:
@@ -183,13 +183,13 @@ class Command:
                 future.set_exception(error)
 
 
-class Commands:
+class CommandRunner:
     """Runs commands by way of a runner."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._commands: dict[str, Command] = {}
+        self._commands: dict[str, RunningCommand] = {}
         self._number = 0
         self._starting = asyncio.Lock()
         self._restarting: asyncio.Future[None] | None = None
@@ -219,7 +219,7 @@ class Commands:
         environment: Mapping[str, str],
         directory: str,
         watched: tuple[str, list[str]] | None = None,
-    ) -> Command:
+    ) -> RunningCommand:
         """Start a command; it is the caller's to `end`.
 
         Args:
@@ -235,7 +235,7 @@ class Commands:
         """
         await self.start()
         self._number += 1
-        command = Command(str(self._number))
+        command = RunningCommand(str(self._number))
         self._commands[command.name] = command
         try:
             self._send_run(command, json.dumps([list(words), dict(environment), directory, watched]).encode())
@@ -245,7 +245,7 @@ class Commands:
             raise
         return command
 
-    async def end(self, command: Command) -> None:
+    async def end(self, command: RunningCommand) -> None:
         """Kill a command and all that it has started, if they still run, and let go of it."""
         try:
             if not command.ended.done():
@@ -263,7 +263,7 @@ class Commands:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(KILL_TIMEOUT_S)
 
-    async def kill(self, command: Command) -> None:
+    async def kill(self, command: RunningCommand) -> None:
         """Kill a command and all that it has started; returns when they are gone."""
         if self._control is None:
             return
@@ -277,7 +277,7 @@ class Commands:
             if self._process is not None:
                 self._process.kill()
 
-    def _send_run(self, command: Command, spec: bytes) -> None:
+    def _send_run(self, command: RunningCommand, spec: bytes) -> None:
         assert self._control is not None
         file = os.memfd_create("job", os.MFD_CLOEXEC)
         fds = (command.out.give_other_end(), command.err.give_other_end(), file)

@@ -39,7 +39,7 @@ MAX_TITLE_CHARS: Final = 200
 JOB_TIMEOUT_S: Final = 3600.0
 
 
-class Plan(NamedTuple):
+class JobPlan(NamedTuple):
     """A job that can be run.
 
     Attributes:
@@ -69,7 +69,7 @@ class Plan(NamedTuple):
         return {**JOB_ENVIRONMENT, "HOME": tmp, "TMPDIR": tmp, **declared}
 
 
-def plan(job: Job) -> Plan:
+def plan(job: Job) -> JobPlan:
     """Return how a job is run.
 
     Raises:
@@ -93,7 +93,7 @@ def plan(job: Job) -> Plan:
     clash = set(files).intersection([*job.outputs, *job.dep_files])
     if clash:
         raise JobInvalid(reason=f"{min(clash)!r} is both an input and an output")
-    return Plan(job, _folders(job, files), job.timeout_s or JOB_TIMEOUT_S, _title(job))
+    return JobPlan(job, _folders(job, files), job.timeout_s or JOB_TIMEOUT_S, _title(job))
 
 
 def _check_command(job: Job) -> None:

@@ -230,7 +230,7 @@ def _keep(
     for fd in (report, *outputs):
         os.close(fd)
     theirs.close()
-    watcher = None if watched is None else sandbox.Watcher(ours, watched[1])
+    watcher = None if watched is None else sandbox.JobWatcher(ours, watched[1])
     if watcher is not None:
         watcher.start()
     error = os.read(failed, 16)
@@ -257,7 +257,7 @@ def _keep(
     os._exit(0)
 
 
-def _write_trace(watcher: sandbox.Watcher, path: str) -> None:
+def _write_trace(watcher: sandbox.JobWatcher, path: str) -> None:
     watcher.join(_TRACE_TIMEOUT_S)
     opened = None if watcher.is_alive() else watcher.opened()
     if opened is not None:

@@ -155,7 +155,7 @@ def enter(sock: socket.socket, writable: list[str]) -> None:
     os.close(fd)
 
 
-class Watcher(threading.Thread):
+class JobWatcher(threading.Thread):
     """Looks on while a job runs, in its keeper.
 
     Args:

@@ -22,10 +22,10 @@ from vx.interfaces import (
     Blob,
     BlobMissing,
     Done,
-    Event,
     Input,
     InputsMissing,
     Job,
+    JobEvent,
     JobInvalid,
     Output,
     OutputsMissing,
@@ -39,8 +39,8 @@ from vx.interfaces import (
     ToolMissing,
 )
 from vx.rhea import job as jobs
-from vx.rhea.commands import Command, Commands, Ended, Lost, NotStarted
-from vx.rhea.job import Plan
+from vx.rhea.commands import CommandEnd, CommandRunner, Lost, NotStarted, RunningCommand
+from vx.rhea.job import JobPlan
 from vx.rhea.scratch import OutputUnsound, Scratch, Scratches
 
 Arguments = ParamSpec("Arguments")
@@ -72,7 +72,7 @@ class RheaService(Rhea):
         self.sandbox_off = sandbox_off
         self.cass = cass
         self.scratches = scratches
-        self.commands = Commands()
+        self.commands = CommandRunner()
         self._limit = limit
         self._places = asyncio.Semaphore(limit)
         self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="scratch")
@@ -84,7 +84,7 @@ class RheaService(Rhea):
         self._failed = 0
         self._cancelled = 0
 
-    async def run(self, job: Job) -> AsyncIterator[Event]:
+    async def run(self, job: Job) -> AsyncIterator[JobEvent]:
         """Run a job."""
         plan = jobs.plan(job)
         asked_s = time.monotonic()
@@ -94,13 +94,13 @@ class RheaService(Rhea):
         self._idle.clear()
         try:
             pid = await one.start()
-            yield Event(started=Started(pid, round((time.monotonic() - asked_s) * 1000)))
+            yield JobEvent(started=Started(pid, round((time.monotonic() - asked_s) * 1000)))
             while (outputs := await one.outputs()) is not None:
                 for output in outputs:
-                    yield Event(output=output)
+                    yield JobEvent(output=output)
             done = await one.finish()
             self._count(one, ok=done.exit_code == 0)
-            yield Event(done=done)
+            yield JobEvent(done=done)
         except Exception:
             self._count(one, ok=False)
             raise
@@ -189,12 +189,12 @@ class _Performance:
         counted: whether it is among the finished or the failed.
     """
 
-    def __init__(self, service: RheaService, plan: Plan) -> None:
+    def __init__(self, service: RheaService, plan: JobPlan) -> None:
         self.plan = plan
         self.counted = False
         self._service = service
         self._scratch: Scratch | None = None
-        self._command: Command | None = None
+        self._command: RunningCommand | None = None
         self._began_s = 0.0
         self._timed_out = False
 
@@ -240,7 +240,7 @@ class _Performance:
         assert scratch is not None
         wall_ms = round((time.monotonic() - self._began_s) * 1000)
         try:
-            ended: Ended = command.ended.result()
+            ended: CommandEnd = command.ended.result()
         except Lost as error:
             raise RunnerLost(reason=str(error)) from None
         outputs: list[Blob] = []
@@ -313,11 +313,11 @@ class _Performance:
 
     # --- while it runs ----------------------------------------------------------------------------
 
-    def _running(self) -> Command:
+    def _running(self) -> RunningCommand:
         assert self._command is not None
         return self._command
 
-    async def _wait_for_change(self, command: Command) -> None:
+    async def _wait_for_change(self, command: RunningCommand) -> None:
         if command.ended.done() or self._timed_out:
             left_s = PIPE_END_S
         else:
@@ -394,7 +394,7 @@ class _Performance:
         return ScratchFull(path=os.fsdecode(path), reason=error.strerror or str(error))
 
 
-def _told_by(command: Command) -> list[Output]:
+def _told_by(command: RunningCommand) -> list[Output]:
     told = []
     for stream, captured in (("stdout", command.out), ("stderr", command.err)):
         text = captured.take_text()

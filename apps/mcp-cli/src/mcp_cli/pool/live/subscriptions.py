@@ -16,7 +16,7 @@ from mcp_cli.pool.results import brief
 from mcp_cli.protocol.interfaces import ServerFailed, ServerRefused
 
 if TYPE_CHECKING:
-    from mcp_cli.pool.connection import Connection
+    from mcp_cli.pool.connection import ServerConnection
 
 METHOD_NOT_FOUND: Final = -32601
 UNSUBSCRIBE_S: Final = 2.0
@@ -24,7 +24,7 @@ UNSUBSCRIBE_S: Final = 2.0
 
 @contextlib.asynccontextmanager
 async def subscribed(
-    connection: Connection, uris: Sequence[str], *, lists: bool
+    connection: ServerConnection, uris: Sequence[str], *, lists: bool
 ) -> AsyncIterator[asyncio.Event]:
     """Be subscribed, and yield an event that is set when the server ends the subscription.
 
@@ -54,7 +54,7 @@ async def subscribed(
 
 
 @contextlib.asynccontextmanager
-async def _older(connection: Connection, uris: Sequence[str]) -> AsyncIterator[asyncio.Event]:
+async def _older(connection: ServerConnection, uris: Sequence[str]) -> AsyncIterator[asyncio.Event]:
     begun: list[str] = []
     try:
         for uri in uris:

@@ -17,7 +17,7 @@ from mcp_cli.pool.live.subscriptions import subscribed
 from mcp_cli.protocol.interfaces import Event, NeedsAuthorization, Server, ServerFailed
 
 if TYPE_CHECKING:
-    from mcp_cli.pool.connection import Connection
+    from mcp_cli.pool.connection import ServerConnection
 
 # Distinct changes that may wait for one watcher.  What is beyond is one change more: "missed".
 MOST_PENDING: Final = 1000
@@ -82,10 +82,10 @@ class Watched(Protocol):
     def server(self) -> Server:
         """Its definition."""
 
-    async def ready(self, note: Callable[[str], None] = ...) -> Connection:
+    async def ready(self, note: Callable[[str], None] = ...) -> ServerConnection:
         """Return a connection, starting the server if need be."""
 
-    async def connected(self) -> Connection:
+    async def connected(self) -> ServerConnection:
         """Wait until somebody else has it started, and return the connection."""
 
 
@@ -155,7 +155,7 @@ class Live:
             self.active -= not passive
             self._watches.remove(watch)
 
-    async def _connection(self, *, passive: bool) -> Connection | None:
+    async def _connection(self, *, passive: bool) -> ServerConnection | None:
         """Return a connection; None where the watch is over first."""
         got = asyncio.ensure_future(self._of.connected() if passive else self._of.ready())
         over = asyncio.create_task(self._over.wait())
@@ -166,7 +166,7 @@ class Live:
             over.cancel()
             got.cancel()
 
-    async def _next(self, watch: Watch, connection: Connection, lost: asyncio.Event) -> Event | None:
+    async def _next(self, watch: Watch, connection: ServerConnection, lost: asyncio.Event) -> Event | None:
         """Return the next change; None where the subscription has ended."""
         waits = {
             asyncio.create_task(one) for one in (connection.ended.wait(), lost.wait(), self._over.wait())

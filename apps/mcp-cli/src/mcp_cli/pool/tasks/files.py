@@ -15,14 +15,14 @@ from collections.abc import Iterator
 import msgspec
 
 from daemonry import read_regular, write_atomically
-from mcp_cli.pool.tasks.remote import Handle
+from mcp_cli.pool.tasks.remote import RemoteTask
 from mcp_cli.protocol.interfaces import TaskState
 
 MAX_RECORD_BYTES = 1 << 20
 MAX_RESULT_BYTES = 512 << 20
 
 
-class Kept(msgspec.Struct, omit_defaults=True):
+class JobRecord(msgspec.Struct, omit_defaults=True):
     """The file of one job; its result is in another.
 
     Attributes:
@@ -36,7 +36,7 @@ class Kept(msgspec.Struct, omit_defaults=True):
 
     task: TaskState
     asked: bool = False
-    handle: Handle | None = None
+    handle: RemoteTask | None = None
     error: str = ""
     fields: str = "{}"
     ms: float = 0.0
@@ -49,7 +49,7 @@ class JobFiles:
     def __init__(self, directory: str) -> None:
         self._directory = directory
 
-    def load(self) -> Iterator[Kept]:
+    def load(self) -> Iterator[JobRecord]:
         """Yield the kept jobs; files that cannot be understood are left alone."""
         try:
             names = sorted(os.listdir(self._directory))
@@ -60,11 +60,11 @@ class JobFiles:
                 continue
             with contextlib.suppress(OSError, msgspec.MsgspecError):
                 data = read_regular(os.path.join(self._directory, name), MAX_RECORD_BYTES)
-                kept = msgspec.json.decode(data, type=Kept)
+                kept = msgspec.json.decode(data, type=JobRecord)
                 if f"{kept.task.id}.json" == name:
                     yield kept
 
-    def save(self, kept: Kept) -> None:
+    def save(self, kept: JobRecord) -> None:
         """Keep a job.
 
         Raises:
@@ -103,11 +103,11 @@ class MemoryFiles:
     def __init__(self) -> None:
         self._results: dict[str, bytes] = {}
 
-    def load(self) -> Iterator[Kept]:
+    def load(self) -> Iterator[JobRecord]:
         """Yield nothing."""
         return iter(())
 
-    def save(self, kept: Kept) -> None:
+    def save(self, kept: JobRecord) -> None:
         """Do nothing: the job itself is there."""
 
     def save_result(self, task_id: str, result: bytes) -> None:

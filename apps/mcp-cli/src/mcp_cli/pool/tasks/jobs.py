@@ -24,9 +24,8 @@ from mcp_cli.pool.call import PendingCall
 from mcp_cli.pool.outcomes import ended, outcome
 from mcp_cli.pool.server import ManagedServer
 from mcp_cli.pool.tasks import remote
-from mcp_cli.pool.tasks.files import Kept as Record
-from mcp_cli.pool.tasks.files import MemoryFiles
-from mcp_cli.pool.tasks.remote import Handle
+from mcp_cli.pool.tasks.files import JobRecord, MemoryFiles
+from mcp_cli.pool.tasks.remote import RemoteTask
 from mcp_cli.pool.tools import ListedTool
 from mcp_cli.protocol import interfaces
 from mcp_cli.protocol.interfaces import (
@@ -57,7 +56,7 @@ Busy = Callable[[], AbstractContextManager[None]]
 class Job:
     """One job that is under way in this process."""
 
-    def __init__(self, record: Record, call: PendingCall) -> None:
+    def __init__(self, record: JobRecord, call: PendingCall) -> None:
         self.record = record
         self.call = call
         self.changed = asyncio.Event()
@@ -81,7 +80,7 @@ class Jobs:
     def __init__(self, files: Any = None, busy: Busy = contextlib.nullcontext) -> None:
         self._files = MemoryFiles() if files is None else files
         self._busy = busy
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, JobRecord] = {}
         self._running: dict[str, Job] = {}
 
     def load(self) -> None:
@@ -152,7 +151,7 @@ class Jobs:
         while task_id in self._records:
             task_id = secrets.token_hex(4)
         task = TaskState(id=task_id, server=kept.server.name, tool=tool.name, created_at=time.time())
-        record = Record(task)
+        record = JobRecord(task)
         await self._save(record)
         self._records[task_id] = record
         call = PendingCall(tool.name, idle_s, ANSWERED)
@@ -169,14 +168,14 @@ class Jobs:
         return task
 
     def _begin(
-        self, record: Record, call: PendingCall, work: Callable[[Job], Any], tool: ListedTool | None
+        self, record: JobRecord, call: PendingCall, work: Callable[[Job], Any], tool: ListedTool | None
     ) -> Job:
         job = Job(record, call)
         self._running[record.task.id] = job
         job.task = asyncio.create_task(self._run(job, work, tool), name=f"task {record.task.id}")
         return job
 
-    def _remote(self, job: Job, handle: Handle) -> None:
+    def _remote(self, job: Job, handle: RemoteTask) -> None:
         job.record.handle = handle
         job.record.task.remote = handle.id
         self._files.save(job.record)
@@ -227,7 +226,7 @@ class Jobs:
                 job.record.task.message = event.text
             job.tell()
 
-    async def _save(self, record: Record) -> None:
+    async def _save(self, record: JobRecord) -> None:
         await asyncio.to_thread(self._files.save, record)
 
     # --- requests of clients -----------------------------------------------------------------------
@@ -263,7 +262,7 @@ class Jobs:
         for event in await self._end_of(record):
             yield event
 
-    async def _end_of(self, record: Record) -> list[Event]:
+    async def _end_of(self, record: JobRecord) -> list[Event]:
         task = record.task
         if task.status == "completed":
             result = await asyncio.to_thread(self._files.result, task.id)
@@ -282,7 +281,7 @@ class Jobs:
             )
         raise TaskEnded(id=task.id, status=task.status, reason=task.error)
 
-    def _resume(self, record: Record, kept: ManagedServer | None) -> None:
+    def _resume(self, record: JobRecord, kept: ManagedServer | None) -> None:
         """Follow a server's own task again that a daemon before this one has begun."""
         task, handle = record.task, record.handle
         if task.status not in RUNNING or task.id in self._running or handle is None or kept is None:

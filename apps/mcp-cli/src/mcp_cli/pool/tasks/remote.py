@@ -36,7 +36,7 @@ CANCEL_S: Final = 2.0
 TERMINAL: Final = frozenset(("completed", "failed", "cancelled"))
 
 
-class Handle(msgspec.Struct, omit_defaults=True):
+class RemoteTask(msgspec.Struct, omit_defaults=True):
     """A server's task.
 
     Attributes:
@@ -76,12 +76,12 @@ class _Question(msgspec.Struct):
     params: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-class _Execution(msgspec.Struct):
+class _TaskSupport(msgspec.Struct):
     support: str | None = msgspec.field(name="taskSupport", default=None)
 
 
 class _Listed(msgspec.Struct):
-    execution: _Execution | None = None
+    execution: _TaskSupport | None = None
 
 
 def support_of(tool: ListedTool) -> str:
@@ -98,7 +98,7 @@ async def called(
     call: PendingCall,
     tool: ListedTool,
     params: dict[str, Any],
-    on_task: Callable[[Handle], None] = lambda _: None,
+    on_task: Callable[[RemoteTask], None] = lambda _: None,
 ) -> bytes:
     """Call a tool, as a task where it runs as one, and return the result's JSON.
 
@@ -124,20 +124,20 @@ async def called(
         return await followed(kept, call, handle)
 
 
-def _handle_in(answer: bytes, *, asked: bool) -> Handle | None:
+def _handle_in(answer: bytes, *, asked: bool) -> RemoteTask | None:
     """Return the task that an answer holds in place of a result; None for a result."""
     if not asked and b'"task"' not in answer[: 1 << 16]:
         return None
     with contextlib.suppress(msgspec.MsgspecError):
         created = msgspec.json.decode(answer, type=_Created)
         if created.result_type == "task":
-            return Handle(msgspec.json.decode(answer, type=_Task).id, extension=True)
+            return RemoteTask(msgspec.json.decode(answer, type=_Task).id, extension=True)
         if asked and created.task is not None:
-            return Handle(created.task.id)
+            return RemoteTask(created.task.id)
     return None
 
 
-async def followed(kept: ManagedServer, call: PendingCall, handle: Handle) -> bytes:
+async def followed(kept: ManagedServer, call: PendingCall, handle: RemoteTask) -> bytes:
     """Follow a server's task to its end, and return its result's JSON.
 
     To be cancelled is to have the server told.
@@ -162,7 +162,7 @@ async def followed(kept: ManagedServer, call: PendingCall, handle: Handle) -> by
 class _Followed:
     """The following of one task."""
 
-    def __init__(self, kept: ManagedServer, call: PendingCall, handle: Handle) -> None:
+    def __init__(self, kept: ManagedServer, call: PendingCall, handle: RemoteTask) -> None:
         self._kept = kept
         self._call = call
         self._handle = handle
