@@ -85,12 +85,71 @@ class App:
             )
         self.config("\n\n".join(tables) + "\n")
 
+    def python(self, text: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a program in the sandbox."""
+        path = self.sandbox.path / "program.py"
+        path.write_text(text)
+        return subprocess.run(
+            [sys.executable, path, *words],
+            env=self.sandbox.env,
+            cwd=self.sandbox.path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def talk(self, *words: str) -> Talk:
+        """Begin `mcp-cli WORDS`, an MCP server on stdio, and be its client."""
+        return Talk(self.popen(*words, stdin=subprocess.PIPE))
+
     def pid(self) -> int:
         """The daemon's process id."""
         return int(self("daemon", "status", "--json").json()["pid"])
 
     def running(self) -> bool:
         return self("daemon", "status").code == 0
+
+
+class Talk:
+    """A client of an MCP server on stdio, message by message."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.heard: list[dict[str, object]] = []
+        self.asked = 0
+
+    def send(self, **message: object) -> None:
+        self.process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+        self.process.stdin.flush()
+
+    def ask(self, method: str, **params: object) -> dict:
+        """Ask, and return the answer; what comes before it is in `heard`."""
+        self.asked += 1
+        self.send(id=self.asked, method=method, params=params)
+        return self.answer(self.asked)
+
+    def answer(self, number: object) -> dict:
+        while True:
+            line = self.process.stdout.readline()
+            assert line, self.process.stderr.read()
+            message = json.loads(line)
+            if message.get("id") == number and "method" not in message:
+                return message
+            self.heard.append(message)
+
+    def begin(self) -> dict:
+        client = {"name": "test", "version": "1"}
+        begun = self.ask("initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo=client)
+        self.send(method="notifications/initialized")
+        return begun["result"]
+
+    def end(self) -> int:
+        self.process.stdin.close()
+        code = self.process.wait(20)
+        self.process.stdout.close()
+        self.process.stderr.close()
+        return code
 
 
 def toml(value: object) -> str:

@@ -1,0 +1,202 @@
+"""`mcp-cli serve`: all servers as one, on stdio and over HTTP."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize("mode", [(), ("--no-daemon",)])
+def test_all_servers_under_one_roof(app, mode):
+    app.servers(one=[], two={"disabled_tools": ["write_*"]}, broken=["--exit-at-once", "1"])
+    talk = app.talk(*mode, "serve")
+    assert talk.begin()["protocolVersion"] == "2025-06-18"
+    tools = [tool["name"] for tool in talk.ask("tools/list")["result"]["tools"]]
+    assert {"one__echo", "two__echo", "one__write_file"} <= set(tools)
+    assert "two__write_file" not in tools
+    assert any("broken" in json.dumps(message) for message in talk.heard)
+    said = talk.ask("tools/call", name="two__echo", arguments={"text": "x"})
+    assert said["result"] == {"content": [{"type": "text", "text": "x"}]}
+    hidden = talk.ask("tools/call", name="two__write_file", arguments={})
+    assert hidden["result"]["isError"]
+    assert "not allowed" in hidden["result"]["content"][0]["text"]
+    unknown = talk.ask("tools/call", name="nobody__echo", arguments={})
+    assert unknown["error"]["code"] == -32602
+    crashed = talk.ask("tools/call", name="one__crash", arguments={})
+    assert "not known" in crashed["result"]["content"][0]["text"]
+    refused = talk.ask("tools/call", name="one__refuse", arguments={})
+    assert (refused["error"]["code"], refused["error"]["data"]) == (-32050, {"why": 1})
+    assert talk.ask("nonsense")["error"]["code"] == -32601
+    assert talk.end() == 0
+
+
+def test_three_tools_stand_for_all_where_that_is_asked_for(app):
+    talk = app.talk("serve", "--lazy")
+    assert "fake" in talk.begin()["instructions"]
+    listed = talk.ask("tools/list")["result"]["tools"]
+    assert [tool["name"] for tool in listed] == ["search_tools", "describe_tools", "call_tool"]
+    assert len(json.dumps(listed)) < 2000
+
+    def said(tool: str, /, **given: object) -> tuple[str, bool]:
+        result = talk.ask("tools/call", name=tool, arguments=given)["result"]
+        return result["content"][0]["text"], bool(result.get("isError"))
+
+    assert said("search_tools", query="say a text again")[0].startswith("fake__echo: Says it again")
+    described = json.loads(said("describe_tools", names=["fake__echo"])[0])
+    assert described[0]["inputSchema"]["required"] == ["text"]
+    assert said("call_tool", name="fake__echo", arguments={"text": "x"}) == ("x", False)
+    for name, given in (
+        ("call_tool", {"name": "fake__echo", "arguments": {"txet": "x"}}),
+        ("call_tool", {"name": "fake__echo", "arguments": "x"}),
+        ("call_tool", {}),
+        ("search_tools", {"query": " "}),
+        ("describe_tools", {"names": []}),
+        ("describe_tools", {"names": ["none"]}),
+    ):
+        assert said(name, **given)[1], given
+    assert talk.ask("tools/call", name="fake__echo", arguments={})["error"]["code"] == -32602
+    assert talk.end() == 0
+
+
+def test_a_message_that_is_none_is_refused_and_the_next_is_answered(app):
+    """One that breaks the protocol must not end the server for all that is under way."""
+    talk = app.talk("serve", "fake")
+    for wrong, code in (
+        ({"id": [1], "method": "ping"}, -32600),
+        ({"id": {"a": 1}, "method": "ping"}, -32600),
+        ({"id": 7, "method": ["ping"]}, -32600),
+        ({"id": 7, "method": "tools/list", "params": [1]}, -32602),
+    ):
+        talk.send(**wrong)
+        assert talk.answer(7 if wrong["id"] == 7 else None)["error"]["code"] == code
+    talk.send(method="notifications/cancelled", params=[1])
+    talk.send(method="notifications/cancelled", params={"requestId": [1]})
+    talk.send(method=["notifications/cancelled"])
+    assert talk.ask("ping")["result"] == {}
+    assert talk.end() == 0
+
+
+def test_a_line_that_no_interpreter_reads_is_an_error_and_the_next_is_answered(app):
+    """Python gives up at some depth with an error that is no ValueError."""
+    talk = app.talk("serve", "fake")
+    for line in ("[" * 200_000, '{"a":' * 200_000, "[" * 200_000 + "]" * 200_000, "nonsense"):
+        talk.process.stdin.write(line + "\n")
+        talk.process.stdin.flush()
+        assert talk.answer(None)["error"]["code"] == -32700
+    assert talk.ask("ping")["result"] == {}
+    assert talk.end() == 0
+
+
+def test_progress_is_passed_on_and_a_cancelled_call_is_cancelled(app):
+    talk = app.talk("serve", "fake")
+    talk.begin()
+    progress = {"progressToken": "p"}
+    done = talk.ask("tools/call", name="slow", arguments={"n": 0.3, "progress": True}, _meta=progress)
+    assert done["result"]["content"][0]["text"] == "done"
+    assert any(message.get("params", {}).get("progressToken") == "p" for message in talk.heard)
+    talk.send(
+        id=99,
+        method="tools/call",
+        params={"name": "slow", "arguments": {"n": 30, "progress": True}, "_meta": progress},
+    )
+    talk.heard.clear()
+    line = json.loads(talk.process.stdout.readline())
+    assert line["method"] == "notifications/progress"
+    talk.send(method="notifications/cancelled", params={"requestId": 99})
+    told = json.loads(talk.ask("tools/call", name="cancelled", arguments={})["result"]["content"][0]["text"])
+    assert len(told) == 1
+    assert talk.end() == 0
+
+
+def test_a_daemon_stays_as_long_as_the_configuration_says_whoever_starts_it(app):
+    app.config("daemon_ttl = 7\n" + app.config_path.read_text())
+
+    def idle_end():
+        told = app("daemon", "status", "--json").json()
+        return told["idle_timeout_secs"], told.get("environment_differs", [])
+
+    talk = app.talk("serve", "fake")
+    talk.begin()
+    talk.ask("tools/list")
+    by_serve = idle_end()
+    assert talk.end() == 0
+    app.done("daemon", "stop")
+    program = "import mcp_cli\nwith mcp_cli.connect() as servers:\n    servers.fake.echo(text='x')"
+    assert app.python(program).returncode == 0
+    assert by_serve == idle_end() == (7, [])
+
+
+def test_all_servers_over_http_on_loopback(app):
+    server = app.popen("serve", "--http", "0")
+    try:
+        said = server.stderr.readline()
+        url = said.split()[3]
+        token = Path(said.rpartition(" ")[2].strip().rstrip(")")).read_text().strip()
+        assert url.startswith("http://127.0.0.1:"), said
+
+        bearer = {"Authorization": f"Bearer {token}"}
+
+        def post(message: object, **headers: str) -> tuple[int, str]:
+            text = message if isinstance(message, str) else json.dumps(message)
+            request = urllib.request.Request(
+                url, text.encode(), {"Content-Type": "application/json", **bearer, **headers}
+            )
+            try:
+                with urllib.request.urlopen(request, timeout=30) as reply:
+                    return reply.status, reply.read().decode()
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code, error.read().decode()
+
+        begin = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "initialize",
+            "params": {"protocolVersion": "2025-11-25"},
+        }
+        assert '"serverInfo"' in post(begin)[1]
+        given = {
+            "name": "fake__slow",
+            "arguments": {"n": 0.2, "progress": True},
+            "_meta": {"progressToken": 1},
+        }
+        code, text = post({"jsonrpc": "2.0", "id": "x", "method": "tools/call", "params": given})
+        events = [
+            json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line[:5] == "data:"
+        ]
+        assert code == 200
+        assert events[-1]["id"] == "x"
+        assert events[-1]["result"]["content"][0]["text"] == "done"
+        assert {event.get("method") for event in events[:-1]} == {"notifications/progress"}
+        # A page of another site may not reach it, nor may one whose name was made to point here.
+        assert post(begin, Origin="http://evil.example")[0] == 403
+        assert post(begin, Host="evil.example")[0] == 421
+        assert post(begin, Origin="")[0] == 403
+        assert post(begin, Authorization="")[0] == 401
+        assert post(begin, Authorization="Bearer " + "0" * 64)[0] == 401
+        assert post(begin, Origin="http://[")[0] == 403
+        assert post(begin, Host="[")[0] == 421
+        assert post({"jsonrpc": "2.0", "method": "notifications/initialized"})[0] == 202
+        # Nobody is to wait for what will not be answered.
+        assert post({"jsonrpc": "2.0", "id": None, "method": "ping"})[0] == 202
+        assert post({"jsonrpc": "2.0", "id": 1, "method": None})[0] == 202
+        assert post([begin])[0] == 400
+        for text in ("[" * 200_000, "nonsense"):
+            code, answer = post(text)
+            assert (code, json.loads(answer)["error"]["code"]) == (400, -32700)
+        assert '"serverInfo"' in post(begin)[1]
+        assert '"code":-32600' in post({"jsonrpc": "2.0", "id": [1], "method": "ping"})[1]
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=20)
+    assert server.returncode == 0
+
+
+def test_the_helper_threads_of_these_tests_are_gone():
+    assert [one.name for one in threading.enumerate() if one.name.startswith("mcp-cli")] == []
