@@ -93,7 +93,7 @@ class Launcher:
             transport = None
             if process is None:
                 transport = module.http.Transport(self._server, sse=self._sse)
-            connection: ServerConnection = module.Connection(
+            connection: ServerConnection = module.ServerConnection(
                 self._server, self._hooks, process, transport, legacy=self._legacy
             )
             try:
@@ -150,7 +150,7 @@ class Launcher:
 
         transport = module.http.Transport(self._server, sse=self._sse, visit=visit, loopback=loopback)
         server = msgspec.structs.replace(self._server, start_timeout_s=call.idle_s)
-        connection = module.Connection(server, self._hooks, None, transport, legacy=self._legacy)
+        connection = module.ServerConnection(server, self._hooks, None, transport, legacy=self._legacy)
         try:
             await connection.open()
         except module.OpenFailed as error:
