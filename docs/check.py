@@ -25,7 +25,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -111,11 +110,11 @@ class Shell:
             env={**sandbox.env, "PATH": path, "COLUMNS": "100", "PYTHONDONTWRITEBYTECODE": "1"},
             cwd=project,
         )
-        self._project = project
+        self.project = project
 
     def write(self, name: str, lines: list[str]) -> None:
         """Write a file of the page."""
-        path = self._project / name
+        path = self.project / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -217,8 +216,7 @@ class Page:
         found = list(blocks(self.lines))
         for block in found:
             self._check_copy(block)
-        self._check_types(found)
-        if run and any(_is_run(block) for block in found):
+        if run and any(_is_run(block) or block.told.startswith("file: ") for block in found):
             self._run(found)
 
     def _complain(self, number: int, text: str) -> None:
@@ -246,22 +244,18 @@ class Page:
             self._complain(block.start, f"the block is not ({block.told})")
             self._replace(block, wanted)
 
-    def _check_types(self, found: list[Block]) -> None:
+    def _check_types(self, found: list[Block], directory: Path) -> None:
+        """Type-check the page's files, in a directory with all that its commands wrote."""
         files = {
             block.told.removeprefix("file: "): block
             for block in found
             if re.match(r"file: .*\.py$", block.told)
         }
-        if not files:
+        there = [name for name in files if (directory / name).exists()]
+        if not there:
             return
-        with tempfile.TemporaryDirectory() as directory:
-            (Path(directory) / "examples").symlink_to(ROOT / "examples")
-            for name, block in files.items():
-                path = Path(directory) / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text("\n".join(block.lines) + "\n", encoding="utf-8")
-            command = [sys.executable, "-m", *TYPE_CHECK, *files]
-            checked = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+        command = [sys.executable, "-m", *TYPE_CHECK, *there]
+        checked = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
         if checked.returncode > 1:
             self._complain(0, f"mypy fails: {checked.stderr.strip()}")
         for name, line, error in re.findall(r"^([^:\n]+):(\d+): (error: .*)", checked.stdout, re.MULTILINE):
@@ -279,6 +273,7 @@ class Page:
                     shell.write(block.told.removeprefix("file: "), block.lines)
                 elif _is_run(block):
                     done.append(self._run_block(block, shell))
+            self._check_types(found, shell.project)
         finally:
             shell.close()
             left = sandbox.close()

@@ -237,11 +237,47 @@ _DIAL: Final = Command(
     (Option("--start", "what starts the daemon, if it does not run", "PROGRAM"),),
 )
 
+LANGUAGES: Final = ("python",)
+_SOURCE: Final = "a program (module:attribute, file.py), a running daemon's name, or a file.varlink"
+_INTERFACE: Final = Option("--interface", "this interface only", "NAME")
+
+# What is done with descriptions of interfaces.
+DESCRIPTIONS: Final = (
+    Command(
+        "stubs",
+        "write typed client modules for a daemon's interfaces, which are light to import",
+        (Word("source", "SOURCE", _SOURCE, kind=DAEMON),),
+        (
+            Option(
+                "-o --output", "the directory to write to (the present one)", "DIR", DIRECTORY, default="."
+            ),
+            _INTERFACE,
+            Option("--lang", "the language", choices=LANGUAGES, default="python"),
+            Option("--check", "write nothing; fail where a module is not what would be written"),
+            _timeout(REQUEST_TIMEOUT_S),
+        ),
+    ),
+    Command(
+        "compat",
+        "print what breaks for clients of OLD when NEW is served; fail where anything does",
+        (Word("old", "OLD", _SOURCE, kind=DAEMON), Word("new", "NEW", _SOURCE, kind=DAEMON)),
+        (_INTERFACE, JSON_OPTION, _timeout(REQUEST_TIMEOUT_S)),
+    ),
+)
+
 DAEMONRY: Final = Program(
     "daemonry",
     "Run and command local daemons.",
     __version__,
-    (*_HERE, *(command for command in HOME if command.name in _HOME_ONLY), _TOP, _DIAL, *SETUP, COMPLETION),
+    (
+        *_HERE,
+        *(command for command in HOME if command.name in _HOME_ONLY),
+        _TOP,
+        _DIAL,
+        *DESCRIPTIONS,
+        *SETUP,
+        COMPLETION,
+    ),
 )
 
 

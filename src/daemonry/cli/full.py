@@ -77,6 +77,10 @@ _BY_CALLS = ("call", "tap", "ui", "describe")
 
 
 def _command(options: argparse.Namespace, daemon: Daemon | None) -> int:
+    if options.verb in ("stubs", "compat"):
+        from daemonry.cli import stubs
+
+        return stubs.stubs(options) if options.verb == "stubs" else stubs.compat(options)
     if options.verb == "run":
         return _run(options, daemon)
     if options.verb == "start":

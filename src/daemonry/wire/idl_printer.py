@@ -234,6 +234,11 @@ def _block(lines: list[str], indent: str) -> str:
     return "(\n" + ",\n".join(lines) + f"\n{indent})"
 
 
+def print_type(kind: Type) -> str:
+    """Return a type in one line."""
+    return _flat(kind)
+
+
 def _flat(kind: Type) -> str:
     if isinstance(kind, Basic):
         return kind.value

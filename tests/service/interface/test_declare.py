@@ -87,8 +87,10 @@ method Usage() -> (used: int)
 
 method Nothing() -> ()
 
+# [Requires 'more' flag]
 method Watch() -> (name: string, nice: ?int)
 
+# [Requires 'more' flag]
 method Numbers() -> (result: int)
 
 method HTTPGet() -> (body: string)

@@ -33,7 +33,7 @@ import msgspec
 from daemonry.errors import CallFailed
 from daemonry.service.interface import shapes
 from daemonry.service.interface.handler import Context, Upgrade
-from daemonry.service.interface.marks import IDEMPOTENT, READS
+from daemonry.service.interface.marks import IDEMPOTENT, READS, STREAMS
 from daemonry.service.interface.owner import note_methods
 from daemonry.service.interface.schema import (
     NotDescribable,
@@ -313,8 +313,9 @@ class Described:
             reply = idl.Struct()
         else:
             reply = schema.fields_of(bare(one.reply), where)
-        mark = READS if one.marks.reads else IDEMPOTENT if one.marks.idempotent else ""
-        doc = f"{one.doc}\n\n{mark}".strip()
+        marks = [STREAMS] * one.streams
+        marks += [READS] if one.marks.reads else [IDEMPOTENT] * one.marks.idempotent
+        doc = "\n".join([one.doc, "", *marks]).strip()
         return idl.Method(one.name, idl.Struct(tuple(parameters)), reply, doc)
 
     def _fields(self, schema: Schema, kinds: dict[str, Any], where: str) -> idl.Struct:

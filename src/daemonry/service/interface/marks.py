@@ -17,6 +17,10 @@ IDEMPOTENT: Final = "[Idempotent]"
 # twice is as good as once.
 READS: Final = "[Reads]"
 
+# The line that says that a method gives several replies, to callers that ask for `more`: systemd's words.
+STREAMS: Final = "[Requires 'more' flag]"
+_STREAMS: Final = (STREAMS, "[Supports 'more' flag]")
+
 
 def is_idempotent(doc: str) -> bool:
     """Say whether a method's description says that doing it twice is as good as once."""
@@ -26,3 +30,14 @@ def is_idempotent(doc: str) -> bool:
 def only_reads(doc: str) -> bool:
     """Say whether a method's description says that it changes nothing."""
     return any(line.strip() == READS for line in doc.splitlines())
+
+
+def is_stream(doc: str) -> bool:
+    """Say whether a method's description says that it gives several replies."""
+    return any(line.strip() in _STREAMS for line in doc.splitlines())
+
+
+def without_marks(doc: str) -> str:
+    """Return a description's prose, without these lines."""
+    marks = (IDEMPOTENT, READS, *_STREAMS)
+    return "\n".join(line for line in doc.splitlines() if line.strip() not in marks).strip()

@@ -1,0 +1,82 @@
+"""Where descriptions come from: a file in the interface language, or a program's classes.
+
+Owns reading the two, for the command line and for build hooks; a running daemon is asked by `cli.stubs`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Final
+
+from daemonry.daemon.loader import load
+from daemonry.errors import ArgumentInvalid, TargetInvalid
+from daemonry.wire import idl
+
+SUFFIX: Final = ".varlink"
+
+
+def is_file(source: str) -> bool:
+    """Whether a source is a file in the interface language."""
+    return source.endswith(SUFFIX)
+
+
+def of_file(path: str) -> idl.Interface:
+    """Return the interface that a file describes.
+
+    Raises:
+        ArgumentInvalid: it cannot be read, or is no description; the reason has the line and the column.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ArgumentInvalid(path, "is no regular file")
+        with open(path, encoding="utf-8") as file:
+            text = file.read(idl.MAX_TEXT_CHARS + 1)
+    except OSError as error:
+        raise ArgumentInvalid(path, error.strerror or str(error)) from None
+    except UnicodeDecodeError as error:
+        raise ArgumentInvalid(path, f"is not UTF-8: {error.reason} at byte {error.start}") from None
+    try:
+        return idl.parse(text)
+    except idl.IdlError as error:
+        raise ArgumentInvalid(f"{path}:{error.line}:{error.column}", error.reason) from None
+
+
+def of_program(target: str) -> list[idl.Interface]:
+    """Return the interfaces that a program serves, less those that only its setup hook serves.
+
+    Raises:
+        TargetInvalid: there is no such program, or it cannot be imported.
+        NotDescribable: a method's type has no form in the interface language.
+    """
+    from daemonry.daemon.served import interface_of
+    from daemonry.service.interface.declare import described
+
+    return [described(interface_of(one)).interface for one in load(target).services]
+
+
+def of_build(source: str) -> list[idl.Interface]:
+    """Return the interfaces of a source that needs no running daemon.
+
+    Raises:
+        As `of_file` and `of_program`; TargetInvalid for a daemon's name.
+    """
+    if is_file(source):
+        return [of_file(source)]
+    if ":" not in source and not source.endswith(".py"):
+        raise TargetInvalid(source, f"a build needs a program (module:attribute, file.py) or a file{SUFFIX}")
+    return of_program(source)
+
+
+def chosen(found: list[idl.Interface], name: str | None, source: str) -> list[idl.Interface]:
+    """Return the interfaces, or the one of that name.
+
+    Raises:
+        ArgumentInvalid: there is none.
+    """
+    kept = [one for one in found if name is None or one.name == name]
+    if not kept:
+        has = ", ".join(one.name for one in found) or "none"
+        wanted = "an interface" if name is None else name
+        raise ArgumentInvalid(source, f"does not serve {wanted}: it has {has}")
+    return kept
