@@ -76,6 +76,7 @@ OTHERWISE = {
     "apps/mcp-cli/src/mcp_cli/config/given_files.py:read_given": GIVEN,
     "apps/mcp-cli/src/mcp_cli/gateway/recording.py:record": GIVEN,
     "src/daemonry/typed_toml/source.py:read": GIVEN,
+    "src/daemonry/stubs/source.py:text_of": GIVEN,
     "apps/palingenesis/src/palingenesis/evidence/tail.py:open_regular": LOOKS,
     "apps/palingenesis/src/palingenesis/session_files.py:_head": LOOKS,
     "apps/vx/src/vx/cass/files.py:open_unnoted": LOOKS,

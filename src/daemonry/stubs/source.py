@@ -5,6 +5,7 @@ Owns reading the two, for the command line and for build hooks; a running daemon
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import Final
@@ -21,6 +22,20 @@ def is_file(source: str) -> bool:
     return source.endswith(SUFFIX)
 
 
+def text_of(path: str, most_chars: int = -1) -> str:
+    """Return the text of a regular file, or its first characters; a link is followed.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # nobody waits for a FIFO
+    with open(fd, encoding="utf-8", newline="") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "is no regular file", path)
+        return file.read(most_chars)
+
+
 def of_file(path: str) -> idl.Interface:
     """Return the interface that a file describes.
 
@@ -28,10 +43,7 @@ def of_file(path: str) -> idl.Interface:
         ArgumentInvalid: it cannot be read, or is no description; the reason has the line and the column.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise ArgumentInvalid(path, "is no regular file")
-        with open(path, encoding="utf-8") as file:
-            text = file.read(idl.MAX_TEXT_CHARS + 1)
+        text = text_of(path, idl.MAX_TEXT_CHARS + 1)
     except OSError as error:
         raise ArgumentInvalid(path, error.strerror or str(error)) from None
     except UnicodeDecodeError as error:

@@ -12,6 +12,7 @@ from typing import Final
 from daemonry.errors import ArgumentInvalid
 from daemonry.process.atomic_file import write_atomically
 from daemonry.stubs.python_modules import Module
+from daemonry.stubs.source import text_of
 from daemonry.wire import idl
 
 
@@ -68,8 +69,7 @@ def write(directory: str, files: dict[str, str]) -> list[str]:
 
 def _present(path: str) -> str | None:
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            text = file.read()
+        text = text_of(path)
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
