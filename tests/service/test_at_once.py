@@ -228,11 +228,11 @@ class Peer:
         return json.loads(self.reply())
 
 
-@pytest.fixture(params=["a guest", "a connection"])
+@pytest.fixture(params=["a fast connection", "a connection"])
 def connected(serving, request):
     """A function that serves and returns a client, the implementation and the server.
 
-    A client is a guest as long as it says nothing but calls in one piece, and never again.
+    A client is a fast connection as long as it says nothing but calls in one piece, and never again.
     """
     peers = []
 
@@ -413,7 +413,7 @@ def test_a_client_that_left_before_its_reply_harms_nobody(connected):
 def test_a_connection_in_use_is_watched_by_the_loop(connected):
     """One that has said nothing, or one thing, costs an entry in a dict; each event costs more there."""
     first, _, server = connected()
-    cheap = server.server._reception._readers._callbacks
+    cheap = server.server._connections._readers._callbacks
     for _ in range(3):
         first.ask(call("Count"))
         assert server.on_loop(lambda: len(cheap)) == 0

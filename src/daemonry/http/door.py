@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from daemonry.http.app import App
     from daemonry.http.host import Host
     from daemonry.service.server.bounds import Bounds
-    from daemonry.service.server.fast_connection import Guest
+    from daemonry.service.server.fast_connection import FastConnection
 
 logger = logging.getLogger("daemonry.http")
 
@@ -82,11 +82,11 @@ class Door:
     # --- connections ----------------------------------------------------------------------------------
 
     def take(
-        self, guest: Guest, data: bytes, closed: Callable[[Any], None], *, crowded: bool
+        self, fast: FastConnection, data: bytes, closed: Callable[[Any], None], *, crowded: bool
     ) -> HttpConnection:
         """Take a connection of the daemon's socket."""
-        sock = _as_user_socket(guest.sock)
-        connection = HttpConnection(sock, data, guest.peer, closed, crowded=crowded, where=str(guest.peer))
+        sock = _as_user_socket(fast.sock)
+        connection = HttpConnection(sock, data, fast.peer, closed, crowded=crowded, where=str(fast.peer))
         self._open(connection)
         return connection
 

@@ -7,13 +7,13 @@ import pytest
 
 from daemonry import Fd, Interface
 from daemonry.service.server.bounds import Bounds
-from daemonry.service.server.first_byte import Lobby
+from daemonry.service.server.first_byte import FirstByteWait
 
-CALL = b'{"method":"org.example.guest.Ask","parameters":{}}\0'
+CALL = b'{"method":"org.example.fast.Ask","parameters":{}}\0'
 REPLY = b'{"parameters":{"result":1}}\0'
 
 
-class Asked(Interface, name="org.example.guest"):
+class Asked(Interface, name="org.example.fast"):
     def ask(self) -> int:
         return 1
 
@@ -22,8 +22,8 @@ class Asked(Interface, name="org.example.guest"):
 def entered(monkeypatch):
     """Who had to wait for the first bytes."""
     waited = []
-    enter = Lobby.enter
-    monkeypatch.setattr(Lobby, "enter", lambda self, guest: (waited.append(guest), enter(self, guest)))
+    enter = FirstByteWait.enter
+    monkeypatch.setattr(FirstByteWait, "enter", lambda self, fast: (waited.append(fast), enter(self, fast)))
     return waited
 
 

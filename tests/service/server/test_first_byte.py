@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from daemonry.service.server.fast_connection import Guest
-from daemonry.service.server.first_byte import Lobby
+from daemonry.service.server.fast_connection import FastConnection
+from daemonry.service.server.first_byte import FirstByteWait
 
 TIMEOUT_S = 5.0
 
@@ -51,76 +51,76 @@ def heard():
 
 
 @pytest.fixture
-def lobby(loop, heard):
-    return Lobby(loop, TIMEOUT_S, heard.append)
+def wait(loop, heard):
+    return FirstByteWait(loop, TIMEOUT_S, heard.append)
 
 
 @pytest.fixture
-def guests():
-    made = [Guest(SimpleNamespace(ready={}), socket.socket(socket.AF_UNIX), None) for _ in range(3)]
+def connections():
+    made = [FastConnection(SimpleNamespace(ready={}), socket.socket(socket.AF_UNIX), None) for _ in range(3)]
     yield made
     for one in made:
         one.sock.close()
 
 
-def test_who_leaves_is_not_called_silent(loop, lobby, heard, guests):
-    lobby.enter(guests[0])
-    lobby.enter(guests[1])
-    assert list(lobby) == guests[:2]
-    lobby.leave(guests[0])
-    assert list(lobby) == guests[1:2]
+def test_who_leaves_is_not_called_silent(loop, wait, heard, connections):
+    wait.enter(connections[0])
+    wait.enter(connections[1])
+    assert list(wait) == connections[:2]
+    wait.leave(connections[0])
+    assert list(wait) == connections[1:2]
     loop.move_to(105.0)
-    assert heard == guests[1:2]
+    assert heard == connections[1:2]
 
 
-def test_a_loop_that_was_stuck_gives_everybody_their_time_anew(loop, lobby, heard, guests):
+def test_a_loop_that_was_stuck_gives_everybody_their_time_anew(loop, wait, heard, connections):
     """Nobody could be heard meanwhile; who speaks now is no slow client."""
-    lobby.enter(guests[0])
+    wait.enter(connections[0])
     loop.move_to(101.0)
-    lobby.enter(guests[1])
+    wait.enter(connections[1])
     loop.move_to(130.0)
     assert heard == []
     loop.move_to(134.9)
     assert heard == []
     loop.move_to(135.0)
-    assert heard == guests[:2]
+    assert heard == connections[:2]
 
 
-def test_each_has_its_own_deadline_by_one_timer(loop, lobby, heard, guests):
-    for n, guest in enumerate(guests):
+def test_each_has_its_own_deadline_by_one_timer(loop, wait, heard, connections):
+    for n, connection in enumerate(connections):
         loop.move_to(100.0 + n)
-        lobby.enter(guest)
+        wait.enter(connection)
         assert len(loop.timers) == 1
     for n in range(3):
         loop.move_to(104.9 + n)
-        assert heard == guests[:n]
+        assert heard == connections[:n]
         loop.move_to(105.0 + n)
-        assert heard == guests[: n + 1]
+        assert heard == connections[: n + 1]
     assert loop.timers == []
-    assert len(lobby) == 0
+    assert len(wait) == 0
 
 
-def test_a_timer_that_comes_a_little_early_does_not_turn_round_and_round(loop, lobby, heard, guests):
-    lobby.enter(guests[0])
+def test_a_timer_that_comes_a_little_early_does_not_turn_round_and_round(loop, wait, heard, connections):
+    wait.enter(connections[0])
     loop.timers[0]._when -= 0.0005
     loop.move_to(104.9995)
-    assert heard == guests[:1]
+    assert heard == connections[:1]
 
 
-def test_an_empty_lobby_that_fills_again_times_anew(loop, lobby, heard, guests):
-    lobby.enter(guests[0])
-    lobby.leave(guests[0])
+def test_an_empty_wait_that_fills_again_counts_from_the_new_one(loop, wait, heard, connections):
+    wait.enter(connections[0])
+    wait.leave(connections[0])
     loop.move_to(103.0)
-    lobby.enter(guests[1])
+    wait.enter(connections[1])
     loop.move_to(105.0)
     assert heard == []
     loop.move_to(108.0)
-    assert heard == guests[1:2]
+    assert heard == connections[1:2]
 
 
-def test_a_closed_lobby_waits_for_nobody(loop, lobby, heard, guests):
-    for guest in guests[:2]:
-        lobby.enter(guest)
-    lobby.close()
+def test_a_closed_wait_calls_nobody(loop, wait, heard, connections):
+    for connection in connections[:2]:
+        wait.enter(connection)
+    wait.close()
     loop.move_to(200.0)
-    assert (loop.timers, heard, len(lobby)) == ([], [], 0)
+    assert (loop.timers, heard, len(wait)) == ([], [], 0)

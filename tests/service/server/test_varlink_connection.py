@@ -200,8 +200,8 @@ def only_connection(serving):
     """The server's side of the one connection that has said something, to see what it waits for."""
 
     def found():
-        reception = serving.server._reception
-        return list(reception._connections) if reception is not None else []
+        connections = serving.server._connections
+        return list(connections._connections) if connections is not None else []
 
     return wait_until(found)[0]
 
@@ -588,7 +588,7 @@ def test_a_client_between_two_calls_has_all_the_time(serving):
         assert raw.results(1) == [2]
         # No clock runs for it any more: there is none that could end it.
         assert server.on_loop(lambda: only_connection(server)._watch) is None
-        assert len(server.server._reception._lobby) == 0
+        assert len(server.server._connections._unheard) == 0
         raw.send(frame("Later", {"n": 1, "delay_s": 0.05}))
         assert raw.results(1) == [3]
 

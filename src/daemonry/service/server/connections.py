@@ -1,8 +1,8 @@
-"""Who is let in, and as what: each new connection is counted, looked at, and given to who answers it.
+"""The open connections of a server: each new one is counted, admitted or refused, and given to its dialect.
 
-Owns the limits on connections, and which are open.  First bytes are waited for in `lobby`; who says
-nothing but calls that are answered at once is a `guest`; the dialects are `connection`'s and
-`varlink_connection`'s.
+Owns the limits on connections, and the list of those that are open.  `first_byte` holds those that have sent
+nothing yet, `fast_connection` those that send only calls which are answered at once; the dialects are
+`text_connection`'s and `varlink_connection`'s.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from daemonry.errors import Draining, Overloaded
 from daemonry.limits import CONNECTION_SHARE, MAX_CONNECTIONS, MAX_HANDLER_THREADS, READ_BYTES
 from daemonry.service.server.control import ControlState, answer
 from daemonry.service.server.epoll import Readers, readers
-from daemonry.service.server.fast_connection import Guest
-from daemonry.service.server.first_byte import Lobby
+from daemonry.service.server.fast_connection import FastConnection
+from daemonry.service.server.first_byte import FirstByteWait
 from daemonry.service.server.gate import Gate, WrongTokens
 from daemonry.service.server.graceful_close import retire
 from daemonry.service.server.held import peek
@@ -44,19 +44,19 @@ if TYPE_CHECKING:
 CONTROL_RESERVE: Final = 16
 
 
-class Reception:
+class Connections:
     """The open connections of a server that runs.
 
     Args:
         loop: the loop.
-        state: what answers commands.
-        calls: the interfaces that are served; without them all is taken for text.
-        limits: what clients may do.
+        state: answers commands.
+        calls: the interfaces that are served; without them every connection is taken for text.
+        limits: the bounds on clients.
         first_byte_s: how long a client may take for its line, or its first byte.
         most: how many connections may be open.
 
     Attributes:
-        answer_at_once, ready: what answers a guest's calls: see `Calls`.
+        answer_at_once, ready: answer the calls of fast connections: see `Calls`.
         http: speaks HTTP; None to take it for text.
     """
 
@@ -75,12 +75,12 @@ class Reception:
         self._limits = limits
         self._readers = readers(loop)
         self._first_byte_s = first_byte_s
-        self._lobby = Lobby(loop, first_byte_s, self._dismiss)
-        self._guests: set[Guest] = set()  # who have spoken
+        self._unheard = FirstByteWait(loop, first_byte_s, self._dismiss)
+        self._fast: set[FastConnection] = set()  # those that have sent something
         self.answer_at_once: Callable[[bytes], Ran | bytes | None] = _answer_nothing
         self.ready: dict[bytes, Ready] = {}
         # Else there may be descriptors beside the bytes, or what is read at once is longer than a call.
-        self._by_guests = calls is not None and not calls.takes_fds and limits.frame_bytes >= READ_BYTES
+        self._takes_fast = calls is not None and not calls.takes_fds and limits.frame_bytes >= READ_BYTES
         self._uid = os.geteuid()
         self._gate: Gate | None = None
         self._connections: set[TextConnection | VarlinkConnection | ForeignConnection] = set()
@@ -98,10 +98,10 @@ class Reception:
             self.answer_at_once, self.ready = calls.answer_at_once, calls.ready
 
     def __len__(self) -> int:
-        return len(self._connections) + len(self._guests) + len(self._lobby)
+        return len(self._connections) + len(self._fast) + len(self._unheard)
 
     def ask_for(self, token: str, wrong: WrongTokens) -> None:
-        """Let in only who proves that they know `token`; `wrong` counts those who know another."""
+        """Admit only clients that prove that they know `token`; `wrong` counts those that know another."""
         self._gate = Gate(self._loop, self._readers, token, self._first_byte_s, self._let_in, wrong)
 
     def take_in(self, sock: Socket, exchange: Served | None = None) -> None:
@@ -118,87 +118,87 @@ class Reception:
 
     def _let_in(self, sock: Socket) -> None:
         ids = ids_of(sock)
-        guest = Guest(self, sock, ids)
+        fast = FastConnection(self, sock, ids)
         count = len(self)
-        if ids is not None and ids[1] != self._uid and not guest.peer.may_command:
+        if ids is not None and ids[1] != self._uid and not fast.peer.may_command:
             refused = text.PERMISSION_DENIED
         elif count >= self._most:
             refused = TOO_MANY
-        elif self._limits.connections_per_uid is not None and self._is_one_too_many(guest):
+        elif self._limits.connections_per_uid is not None and self._is_one_too_many(fast):
             refused = f"{TOO_MANY} of this user"
         else:
-            self._welcome(guest, crowded=count >= self._most_of_calls)
+            self._welcome(fast, crowded=count >= self._most_of_calls)
             return
         if self._calls is not None and refused.startswith(TOO_MANY) and has_called(sock):
-            self._caller(guest).refuse(Overloaded(OVERLOADED, {"limit": self._most}))
+            self._caller(fast).refuse(Overloaded(OVERLOADED, {"limit": self._most}))
         else:
-            self._text(guest).refuse(refused)
+            self._text(fast).refuse(refused)
 
-    def _welcome(self, guest: Guest, *, crowded: bool) -> None:
-        if not self._by_guests or crowded:
-            self._lobby.enter(guest)
-            self._readers.add_reader(guest.sock.fileno(), partial(self._hear, guest))
+    def _welcome(self, fast: FastConnection, *, crowded: bool) -> None:
+        if not self._takes_fast or crowded:
+            self._unheard.enter(fast)
+            self._readers.add_reader(fast.sock.fileno(), partial(self._hear, fast))
             return
-        # Who connects mostly speaks before we come to it: what would be waited for is there.
-        guest.speaks()
-        if not guest.here:
+        # Most clients send before their connection is accepted: there is something to read.
+        fast.speaks()
+        if not fast.here:
             return
-        if guest.activity:
-            self._guests.add(guest)
-            self._readers.add_reader(guest.sock.fileno(), guest.speaks_again)
+        if fast.activity:
+            self._fast.add(fast)
+            self._readers.add_reader(fast.sock.fileno(), fast.speaks_again)
         else:
-            self._lobby.enter(guest)
-            self._readers.add_reader(guest.sock.fileno(), guest.speaks_first)
+            self._unheard.enter(fast)
+            self._readers.add_reader(fast.sock.fileno(), fast.speaks_first)
 
-    # --- guests -----------------------------------------------------------------------------------
+    # --- fast connections -------------------------------------------------------------------------
 
-    def has_spoken(self, guest: Guest) -> None:
-        """Let a guest go on from the lobby."""
-        self._lobby.leave(guest)
-        self._guests.add(guest)
-        self._readers.add_reader(guest.sock.fileno(), guest.speaks_again)
+    def has_spoken(self, fast: FastConnection) -> None:
+        """Take note of a connection's first bytes, which were answered."""
+        self._unheard.leave(fast)
+        self._fast.add(fast)
+        self._readers.add_reader(fast.sock.fileno(), fast.speaks_again)
 
-    def watch_by_loop(self, guest: Guest) -> None:
-        """Have the loop itself watch a guest who says more than one thing."""
-        fd = guest.sock.fileno()
+    def watch_by_loop(self, fast: FastConnection) -> None:
+        """Let the loop itself watch a connection on which more than one call comes."""
+        fd = fast.sock.fileno()
         self._readers.remove_reader(fd)
-        self._loop.add_reader(fd, guest.speaks)
-        guest.watched_by_loop = True
+        self._loop.add_reader(fd, fast.speaks)
+        fast.watched_by_loop = True
 
-    def leave(self, guest: Guest) -> None:
-        """End a guest's connection."""
-        self._let_go(guest)
-        self._watcher_of(guest).remove_reader(guest.sock.fileno())
-        guest.sock.close()
+    def leave(self, fast: FastConnection) -> None:
+        """End a fast connection."""
+        self._let_go(fast)
+        self._watcher_of(fast).remove_reader(fast.sock.fileno())
+        fast.sock.close()
 
-    def finish(self, guest: Guest) -> None:
-        """End a guest's connection so that the client has all that was sent."""
-        finish(guest.sock)
-        self.leave(guest)
+    def finish(self, fast: FastConnection) -> None:
+        """End a fast connection so that the client has all that was sent."""
+        finish(fast.sock)
+        self.leave(fast)
 
-    def take_over(self, guest: Guest, data: bytes, ran: Ran | bytes | None) -> None:
-        """Give a guest to who knows what to do.
+    def take_over(self, fast: FastConnection, data: bytes, ran: Ran | bytes | None) -> None:
+        """Replace a fast connection by one of the dialect that its client speaks.
 
         Args:
-            guest: who has spoken.
-            data: what was read.
-            ran: what the call in it came to, if it ran: see `Calls.answer_at_once`; or what is left of
-                the reply to it.
+            fast: the connection.
+            data: the bytes that were read.
+            ran: the result of the call in them, if it ran: see `Calls.answer_at_once`; or the part of its
+                reply that is not sent yet.
         """
-        if guest.activity > 1 or ran is not None or dialect.detect(data) == dialect.VARLINK:
-            self._call(guest, data, ran)
+        if fast.activity > 1 or ran is not None or dialect.detect(data) == dialect.VARLINK:
+            self._call(fast, data, ran)
         elif self.http is not None and dialect.detect(data) == dialect.HTTP:
-            self._speak_http(guest, data)
+            self._speak_http(fast, data)
         else:
-            self._text(guest).receive(data)
+            self._text(fast).receive(data)
 
-    def _let_go(self, guest: Guest) -> None:
-        guest.here = False
-        self._guests.discard(guest)
-        self._lobby.leave(guest)
+    def _let_go(self, fast: FastConnection) -> None:
+        fast.here = False
+        self._fast.discard(fast)
+        self._unheard.leave(fast)
 
-    def _watcher_of(self, guest: Guest) -> Readers | asyncio.AbstractEventLoop:
-        return self._loop if guest.watched_by_loop else self._readers
+    def _watcher_of(self, fast: FastConnection) -> Readers | asyncio.AbstractEventLoop:
+        return self._loop if fast.watched_by_loop else self._readers
 
     # --- the others -------------------------------------------------------------------------------
 
@@ -208,9 +208,9 @@ class Reception:
         return [one.call or "a reply" for one in self._callers() if one.owes]
 
     async def drain(self, timeout_s: float) -> list[str]:
-        """Let calls come to their end and streams end with an error; return what did not in time.
+        """Let calls come to their end and streams end with an error; return the names of those left.
 
-        Those of the control plane go on.  Whoever asks sees to it that no further calls are taken.
+        Calls of the control plane go on.  The caller has to see to it that no further calls are taken.
         """
         return await _drained([one for one in self._callers() if one.owes], timeout_s)
 
@@ -226,28 +226,28 @@ class Reception:
 
     @property
     def newcomers(self) -> int:
-        """How many have not shown yet what they want, or ask something of the control plane."""
-        return len(self._lobby) + sum(1 for one in self._connections if isinstance(one, TextConnection))
+        """How many have sent nothing yet, or speak the text dialect."""
+        return len(self._unheard) + sum(1 for one in self._connections if isinstance(one, TextConnection))
 
     async def retire(self, deadline: Deadline) -> None:
         """Have every connection end without losing a call."""
-        await retire(lambda: [*self._connections, *self._guests, *self._lobby, *(self._gate or ())], deadline)
+        await retire(lambda: [*self._connections, *self._fast, *self._unheard, *(self._gate or ())], deadline)
 
     def retire_idle(self) -> None:
         """Have every connection on which nothing is in hand take no further call."""
-        for guest in list(self._guests):
-            guest.retire()
+        for fast in list(self._fast):
+            fast.retire()
         for one in self._callers():
             if one.activity is not None:
                 one.retire()
 
     def close(self) -> None:
-        """End every connection, once what has come on it is answered, or refused."""
+        """End every connection, once the requests that have come on it are answered or refused."""
         if self._gate is not None:
             self._gate.close()
-        for guest in [*self._lobby, *self._guests]:
-            guest.see_off()
-        self._lobby.close()
+        for fast in [*self._unheard, *self._fast]:
+            fast.see_off()
+        self._unheard.close()
         for connection in list(self._connections):
             if connection.activity is not None:
                 connection.retire()
@@ -261,38 +261,38 @@ class Reception:
         """Close a forked child's copies, beside the loop, which parent and child share."""
         if self._gate is not None:
             self._gate.drop_in_child()
-        for guest in [*self._lobby, *self._guests]:
-            guest.sock.close()
+        for fast in [*self._unheard, *self._fast]:
+            fast.sock.close()
         for connection in self._connections:
             connection.drop_in_child()
         if isinstance(self._readers, Readers):
             self._readers.drop_in_child()
 
-    def _is_one_too_many(self, guest: Guest) -> bool:
-        limit, uid = self._limits.connections_per_uid, guest.peer.uid
-        everybody = (self._lobby, self._guests, self._connections)
+    def _is_one_too_many(self, fast: FastConnection) -> bool:
+        limit, uid = self._limits.connections_per_uid, fast.peer.uid
+        everybody = (self._unheard, self._fast, self._connections)
         open_ones = sum(1 for group in everybody for one in group if one.peer.uid == uid)
         return limit is not None and open_ones >= limit
 
-    def _hear(self, guest: Guest) -> None:
-        """Give a guest whose first bytes may be none that are answered at once to who reads them."""
-        self._text(guest).read()
+    def _hear(self, fast: FastConnection) -> None:
+        """Read the first bytes of a connection that cannot be a fast one."""
+        self._text(fast).read()
 
-    def _dismiss(self, guest: Guest) -> None:
-        if peek(guest.sock) is None:
-            self._text(guest).refuse(text.TIMEOUT)
+    def _dismiss(self, fast: FastConnection) -> None:
+        if peek(fast.sock) is None:
+            self._text(fast).refuse(text.TIMEOUT)
         else:
-            self._lobby.enter(guest)  # it has just spoken, and is heard in this turn of the loop
+            self._unheard.enter(fast)  # it has just spoken, and is heard in this turn of the loop
 
-    def _text(self, guest: Guest) -> TextConnection:
-        self._let_go(guest)
-        guest.sock.setblocking(False)
-        if not guest.until_s:  # it spoke as it came in
-            guest.until_s = self._loop.time() + self._first_byte_s
+    def _text(self, fast: FastConnection) -> TextConnection:
+        self._let_go(fast)
+        fast.sock.setblocking(False)
+        if not fast.until_s:  # it spoke as it came in
+            fast.until_s = self._loop.time() + self._first_byte_s
         connection = TextConnection(
             self._loop,
-            self._watcher_of(guest),
-            guest,
+            self._watcher_of(fast),
+            fast,
             self._answer,
             self._connections.discard,
             self._spoken if self._calls is not None else None,
@@ -305,38 +305,38 @@ class Reception:
     def _answer(self, command: Command) -> Reply | Awaitable[Reply]:
         return answer(command, self._state)
 
-    def _spoken(self, guest: Guest, data: bytes) -> None:
-        """Give a guest whose first bytes came in pieces to who speaks their dialect."""
+    def _spoken(self, fast: FastConnection, data: bytes) -> None:
+        """Go on with a connection whose first bytes came in pieces, in the dialect that they show."""
         if dialect.detect(data) == dialect.HTTP:
-            self._speak_http(guest, data)
+            self._speak_http(fast, data)
         else:
-            self._call(guest, data)
+            self._call(fast, data)
 
-    def _speak_http(self, guest: Guest, data: bytes) -> None:
+    def _speak_http(self, fast: FastConnection, data: bytes) -> None:
         assert self.http is not None
         crowded = len(self) > self._most_of_calls
-        self._watcher_of(guest).remove_reader(guest.sock.fileno())
-        self._let_go(guest)
-        self._connections.add(self.http.take(guest, data, self._connections.discard, crowded=crowded))
+        self._watcher_of(fast).remove_reader(fast.sock.fileno())
+        self._let_go(fast)
+        self._connections.add(self.http.take(fast, data, self._connections.discard, crowded=crowded))
 
-    def _call(self, guest: Guest, data: bytes, ran: Ran | bytes | None = None) -> None:
-        connection = self._caller(guest)
+    def _call(self, fast: FastConnection, data: bytes, ran: Ran | bytes | None = None) -> None:
+        connection = self._caller(fast)
         if ran is not None:
             connection.go_on(data, ran)
-        elif guest.activity < 2 and len(self) > self._most_of_calls:
+        elif fast.activity < 2 and len(self) > self._most_of_calls:
             connection.refuse(Overloaded(OVERLOADED, {"limit": self._most_of_calls}))
         else:
             connection.begin(data)
 
-    def _caller(self, guest: Guest) -> VarlinkConnection:
+    def _caller(self, fast: FastConnection) -> VarlinkConnection:
         assert self._calls is not None
         assert self._threads is not None
-        self._let_go(guest)
-        guest.sock.setblocking(False)
+        self._let_go(fast)
+        fast.sock.setblocking(False)
         connection = self._make_caller(
             self._loop,
-            self._watcher_of(guest),
-            guest.sock,
+            self._watcher_of(fast),
+            fast.sock,
             self._calls,
             self._threads,
             self._connections.discard,
@@ -373,7 +373,7 @@ def most_of_calls(most: int) -> int:
 
 
 def most_connections() -> int:
-    """Return how many connections there may be where nobody said: a share of the descriptors."""
+    """Return the default for the number of connections: a share of the process's descriptors."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS

@@ -1,12 +1,12 @@
-"""A connection from its acceptance on, as long as its client says nothing but what is answered at once.
+"""A connection from its acceptance on, as long as its client sends only calls that are answered at once.
 
-Owns its socket until somebody needs more of it: then it is given on, with what was read, and never comes
-back.  That is most of what a daemon's connections ever do (a command connects, calls one method, and
-leaves), so that this object has no clock, no buffer, no task and no state machine, and what it does is
-counted in function calls.  A call that comes in pieces, or with another, that takes its time, that fails,
-or whose reply the socket does not take whole, is `varlink_connection`'s; text is `connection`'s.
+Owns the socket until more is needed: then another object takes it over, with the bytes that were read, and
+it never comes back.  Most connections of a daemon need no more (a command connects, calls one method, and
+leaves), so this object has no clock, no buffer, no task and no state machine, and its cost is counted in
+function calls.  A call that comes in pieces, or with another, that takes its time, that fails, or whose
+reply the socket does not take whole, is `varlink_connection`'s; text is `text_connection`'s.
 
-Who watches its socket: `readers` until it has said a second thing, then the loop itself.
+`readers` watches the socket until a second call comes, then the loop itself.
 """
 
 from __future__ import annotations
@@ -26,38 +26,38 @@ if TYPE_CHECKING:
 
 
 class Owner(Protocol):
-    """What a fast connection needs of who let it in; see `connections.Reception`.
+    """The open connections, as a fast one needs them; see `connections.Connections`.
 
     Attributes:
-        answer_at_once, ready: what answers calls: see `Calls`.
+        answer_at_once, ready: answer calls: see `Calls`.
     """
 
     answer_at_once: Callable[[bytes], Ran | bytes | None]
     ready: dict[bytes, Ready]
 
-    def has_spoken(self, guest: Guest) -> None:
+    def has_spoken(self, connection: FastConnection) -> None:
         """Take note that the client has said something, which was answered."""
 
-    def watch_by_loop(self, guest: Guest) -> None:
-        """Have the loop itself watch a client who says more than one thing."""
+    def watch_by_loop(self, connection: FastConnection) -> None:
+        """Let the loop itself watch a client that sends more than one call."""
 
-    def take_over(self, guest: Guest, data: bytes, ran: Ran | bytes | None) -> None:
-        """Go on with a connection that needs more; see `Reception.take_over`."""
+    def take_over(self, connection: FastConnection, data: bytes, ran: Ran | bytes | None) -> None:
+        """Go on with a connection that needs more; see `Connections.take_over`."""
 
-    def leave(self, guest: Guest) -> None:
+    def leave(self, connection: FastConnection) -> None:
         """End a connection."""
 
-    def finish(self, guest: Guest) -> None:
+    def finish(self, connection: FastConnection) -> None:
         """End a connection so that the client has all that was sent."""
 
 
-class Guest:
-    """A client.
+class FastConnection:
+    """One client, while its calls are answered at once.
 
     Args:
-        reception: takes over when it needs more, and lets it go.
-        sock: the connection; this object's, until it is given on.
-        ids: who is at its other end.
+        owner: takes the connection over when more is needed, and forgets it when it ends.
+        sock: the connection; this object's, until another takes it over.
+        ids: the user and process at its other end.
 
     Attributes:
         activity: a number that changes whenever the client says something.
@@ -68,11 +68,11 @@ class Guest:
         watched_by_loop: whether it is the loop that watches its socket.
     """
 
-    __slots__ = ("_ready", "_reception", "activity", "here", "ids", "sock", "until_s", "watched_by_loop")
+    __slots__ = ("_owner", "_ready", "activity", "here", "ids", "sock", "until_s", "watched_by_loop")
 
-    def __init__(self, reception: Owner, sock: Socket, ids: Ids) -> None:
-        self._reception = reception
-        self._ready = reception.ready
+    def __init__(self, owner: Owner, sock: Socket, ids: Ids) -> None:
+        self._owner = owner
+        self._ready = owner.ready
         self.sock = sock
         self.ids = ids
         self.until_s = 0.0
@@ -82,23 +82,23 @@ class Guest:
 
     @property
     def peer(self) -> Peer:
-        """Who is at the other end."""
+        """The user and process at the other end."""
         return Peer.of(self.ids)
 
     def speaks_first(self) -> None:
-        """Read what has come first, and answer it."""
+        """Read the first call, and answer it."""
         self.speaks()
         if self.here and self.activity:
-            self._reception.has_spoken(self)
+            self._owner.has_spoken(self)
 
     def speaks_again(self) -> None:
-        """Read what has come second, and answer it."""
+        """Read the second call, and answer it."""
         self.speaks()
         if self.here and self.activity > 1:
-            self._reception.watch_by_loop(self)
+            self._owner.watch_by_loop(self)
 
     def speaks(self) -> None:
-        """Read what has come, and answer it."""
+        """Read a call, and answer it."""
         try:
             data = self.sock.recv(READ_BYTES, MSG_DONTWAIT)
         except BlockingIOError:
@@ -110,27 +110,27 @@ class Guest:
         if ready is not None:
             reply = ready()
         elif data:
-            reply = self._reception.answer_at_once(data)
+            reply = self._owner.answer_at_once(data)
         else:
-            self._reception.leave(self)
+            self._owner.leave(self)
             return
         if not isinstance(reply, bytes):
-            self._reception.take_over(self, data, reply)
+            self._owner.take_over(self, data, reply)
             return
         try:
             sent = self.sock.send(reply, MSG_DONTWAIT)
         except BlockingIOError:
             sent = 0
         except OSError:
-            self._reception.leave(self)
+            self._owner.leave(self)
             return
         if sent < len(reply):
-            self._reception.take_over(self, data, reply[sent:])
+            self._owner.take_over(self, data, reply[sent:])
 
     def retire(self) -> None:
-        """Take nothing further: what has come is answered, and the client's next words fail on its side."""
+        """Take no further call: those that have come are answered, the client's next one fails on its side."""
         if self.sock.family != AF_UNIX and self.activity:  # TCP does not tell its peer
-            self._reception.finish(self)
+            self._owner.finish(self)
             return
         try:
             self.sock.shutdown(SHUT_RD)
@@ -147,4 +147,4 @@ class Guest:
             pass  # the client was quicker
         self.speaks()
         if self.here:
-            self._reception.leave(self)
+            self._owner.leave(self)

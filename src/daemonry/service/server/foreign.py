@@ -1,7 +1,7 @@
-"""Connections in a dialect that a layer above speaks: what the server and that layer need of each other.
+"""Connections in a dialect that a layer above speaks: the two shapes that the server and that layer share.
 
-Owns two shapes and nothing else.  The server tells the dialects apart by their first bytes, counts the
-connection, and has it end as any other; what is said on it is the layer's (HTTP: `daemonry.http`).
+Owns the shapes and nothing else.  The server tells the dialects apart by their first bytes, counts the
+connection, and ends it as any other; the exchange on it is the layer's (HTTP: `daemonry.http`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from daemonry.errors import CallFailed
-    from daemonry.service.server.fast_connection import Guest
+    from daemonry.service.server.fast_connection import FastConnection
     from daemonry.transport.credentials import Peer
 
 
@@ -21,7 +21,7 @@ class ForeignConnection(Protocol):
 
     @property
     def peer(self) -> Peer:
-        """Who is at the other end."""
+        """The user and process at the other end."""
 
     @property
     def owes(self) -> bool:
@@ -59,12 +59,12 @@ class Foreign(Protocol):
         """Return its connections that came another way than through the server."""
 
     def take(
-        self, guest: Guest, data: bytes, closed: Callable[[ForeignConnection], None], *, crowded: bool
+        self, fast: FastConnection, data: bytes, closed: Callable[[ForeignConnection], None], *, crowded: bool
     ) -> ForeignConnection:
         """Take a connection whose first bytes were read.
 
         Args:
-            guest: the connection, whose socket nobody watches, and is the layer's from now on.
+            fast: the connection, whose socket nobody watches, and is the layer's from now on.
             data: what was read.
             closed: to be called once, when the connection is closed.
             crowded: whether what room is left is the control plane's.

@@ -17,7 +17,7 @@ from daemonry.process.forks import not_for_children
 from daemonry.process.place import Place
 from daemonry.service.server import bounds
 from daemonry.service.server.bounds import Bounds
-from daemonry.service.server.connections import Reception, most_connections, most_of_calls
+from daemonry.service.server.connections import Connections, most_connections, most_of_calls
 from daemonry.service.server.gate import WrongTokens, new_exchange, token_of, whom
 from daemonry.service.server.held import Held, HeldConnection
 from daemonry.service.server.listener import socket_file
@@ -82,7 +82,7 @@ class Server:
             limits.first_byte_s if first_byte_timeout_s is None else first_byte_timeout_s
         )
         self._acceptor: Acceptor | None = None
-        self._reception: Reception | None = None
+        self._connections: Connections | None = None
         self._most_connections = limits.connections or most_connections()
         self.held = Held()
         self._calls = calls
@@ -95,7 +95,7 @@ class Server:
             state = "not listening"
         elif not self._bound.accepts:
             state = "another process accepts"
-        elif self._reception is None:
+        elif self._connections is None:
             state = "listening"
         else:
             calls = 0 if self._calls is None else self._calls.running
@@ -135,12 +135,12 @@ class Server:
     @property
     def newcomers(self) -> int:
         """How many clients have not shown yet what they want, or ask something of the control plane."""
-        return len(self.held) + (0 if self._reception is None else self._reception.newcomers)
+        return len(self.held) + (0 if self._connections is None else self._connections.newcomers)
 
     @property
     def connections(self) -> int:
         """How many are open; from any thread."""
-        return len(self.held) + (0 if self._reception is None else len(self._reception))
+        return len(self.held) + (0 if self._connections is None else len(self._connections))
 
     @property
     def crowded(self) -> bool:
@@ -199,12 +199,12 @@ class Server:
         """
         listener = self._bound.listener
         assert listener is not None
-        if self._acceptor is None or self._reception is None:
+        if self._acceptor is None or self._connections is None:
             return 0
         listener.refuse_more()
         self._acceptor.close()
         self._acceptor = None
-        return self.take_all_back() + accept_waiting(listener, self._reception.take_in)
+        return self.take_all_back() + accept_waiting(listener, self._connections.take_in)
 
     def take_back(self) -> None:
         """Take in what was held while the loop was stuck, one in each turn of the loop; called on it."""
@@ -215,8 +215,8 @@ class Server:
         return self.held.hand_over(self._take_in)
 
     def _take_in(self, connection: HeldConnection) -> None:
-        if self._reception is not None:
-            self._reception.take_in(connection.sock, connection.exchange)
+        if self._connections is not None:
+            self._connections.take_in(connection.sock, connection.exchange)
         else:
             refuse_held(connection, Draining(DRAINING))
 
@@ -242,20 +242,20 @@ class Server:
 
     async def retire(self, deadline: Deadline) -> None:
         """Have every connection end without losing a call: see `daemonry.service.server.graceful_close`."""
-        if self._reception is not None:
+        if self._connections is not None:
             self.take_all_back()
-            await self._reception.retire(deadline)
+            await self._connections.retire(deadline)
 
     def retire_idle(self) -> None:
         """Have every connection on which nothing is in hand take no further call."""
-        if self._reception is not None:
-            self._reception.retire_idle()
+        if self._connections is not None:
+            self._connections.retire_idle()
 
     def _watch_listener(self) -> None:
-        if self._reception is not None and self._acceptor is None:
+        if self._connections is not None and self._acceptor is None:
             assert self._bound.listener is not None
             loop = asyncio.get_running_loop()
-            self._acceptor = Acceptor(loop, self._bound.listener, self._reception.take_in)
+            self._acceptor = Acceptor(loop, self._bound.listener, self._connections.take_in)
 
     async def run(self, state: ControlState, cancel: asyncio.Event) -> None:
         """Serve until `cancel` is set, then close every connection; the listener stays bound.
@@ -267,13 +267,13 @@ class Server:
         if listener is None:
             raise NotBound(str(self.endpoint))
         loop = asyncio.get_running_loop()
-        reception = self._reception = Reception(
+        connections = self._connections = Connections(
             loop, state, self._calls, self._limits, self._first_byte_timeout_s, self._most_connections
         )
-        reception.http = self._http
+        connections.http = self._http
         token = token_of(listener)
         if token is not None:
-            reception.ask_for(token, self._wrong_tokens)
+            connections.ask_for(token, self._wrong_tokens)
         if self._bound.accepts:
             self._watch_listener()
         file_check = loop.create_task(
@@ -281,29 +281,29 @@ class Server:
         )
         try:
             await cancel.wait()
-            await reception.end_control()
+            await connections.end_control()
         finally:
             file_check.cancel()
             if self._acceptor is not None:
                 self._acceptor.close()
                 self._acceptor = None
             self.take_all_back()
-            self._reception = None
-            reception.close()
+            self._connections = None
+            connections.close()
             if self._calls is not None:
                 self._calls.stepper.close()
 
     @property
     def calls_under_way(self) -> list[str]:
         """The full names of the program's calls that run; from any thread."""
-        return [] if self._reception is None else self._reception.calls_under_way
+        return [] if self._connections is None else self._connections.calls_under_way
 
     async def drain(self, timeout_s: float) -> list[str]:
         """Let calls come to their end and streams end with Draining; return the names of those left.
 
         Once `calls` takes no more; `run` goes on, and cuts off what is left when it is cancelled.
         """
-        return [] if self._reception is None else await self._reception.drain(timeout_s)
+        return [] if self._connections is None else await self._connections.drain(timeout_s)
 
     def cleanup(self) -> None:
         """Stop listening and remove the socket file if it is still ours.  Twice is not an error."""
@@ -311,8 +311,8 @@ class Server:
 
     def drop_in_child(self) -> None:
         """Close a forked child's copies of the connections; a listener sees to itself."""
-        if self._reception is not None:
-            self._reception.drop_in_child()
+        if self._connections is not None:
+            self._connections.drop_in_child()
 
     def check_file(self) -> bool:
         """Listen again if the socket file was removed or replaced; return whether it was.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from daemonry.limits import EMPTY_LINE_S, READ_BYTES, REPLY_TIMEOUT_S
 from daemonry.service.server.control import encoded
-from daemonry.service.server.fast_connection import Guest
+from daemonry.service.server.fast_connection import FastConnection
 from daemonry.service.server.lateness import is_late
 from daemonry.wire import dialect, text
 from daemonry.wire.text import Command, CommandReader, Reply
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("daemonry.server")
 
-TakeOver = Callable[[Guest, bytes], None]
+TakeOver = Callable[[FastConnection, bytes], None]
 Answer = Callable[[Command], Reply | Awaitable[Reply]]
 
 
@@ -42,7 +42,7 @@ class TextConnection:
     Args:
         loop: the loop that serves it.
         readers: what watches its socket; whether it did already does not matter.
-        guest: the connection, whose socket is closed by this object, and until when the client may
+        fast: the connection, whose socket is closed by this object, and until when the client may
             take for its line.
         answer: what replies to a command.
         closed: called once, when the socket is closed or was taken over.
@@ -54,7 +54,7 @@ class TextConnection:
     __slots__ = (
         "_answer",
         "_closed",
-        "_guest",
+        "_fast",
         "_head",
         "_loop",
         "_out",
@@ -72,7 +72,7 @@ class TextConnection:
         self,
         loop: asyncio.AbstractEventLoop,
         readers: Readers | asyncio.AbstractEventLoop,
-        guest: Guest,
+        fast: FastConnection,
         answer: Answer,
         closed: Callable[[TextConnection], None],
         take_over: TakeOver | None = None,
@@ -83,8 +83,8 @@ class TextConnection:
         self._takes_http = takes_http
         self._loop = loop
         self._readers = readers
-        self._guest = guest
-        self._sock = guest.sock
+        self._fast = fast
+        self._sock = fast.sock
         self._answer = answer
         self._closed = closed
         self._take_over = take_over
@@ -98,7 +98,7 @@ class TextConnection:
     @property
     def peer(self) -> Peer:
         """Who is at the other end."""
-        return self._guest.peer
+        return self._fast.peer
 
     def close(self) -> None:
         """End the connection now.  Twice is not an error."""
@@ -186,7 +186,7 @@ class TextConnection:
     def _wait(self) -> None:
         """Wait for the rest of the line."""
         if self._timer is None:
-            self._timer = self._loop.call_at(self._guest.until_s, self._too_slow)
+            self._timer = self._loop.call_at(self._fast.until_s, self._too_slow)
             self._readers.add_reader(self._sock.fileno(), self.read)
 
     def _expect_more_soon(self) -> None:
@@ -216,7 +216,7 @@ class TextConnection:
         self._stop_timer()
         self._sock = _GONE
         self._closed(self)
-        self._take_over(self._guest, data)
+        self._take_over(self._fast, data)
 
     def _too_slow(self) -> None:
         if self._timer is not None and is_late(self._loop, self._timer):
