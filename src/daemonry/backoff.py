@@ -1,6 +1,6 @@
 """Waits between attempts.
 
-Owns the sequence; whoever waits owns the clock and the dice.
+Owns the sequence; the caller owns the clock and the dice.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class Deadline:
         self.at_s = None if timeout_s is None else monotonic() + timeout_s
 
     def remaining_s(self) -> float | None:
-        """What is left, in seconds, never below 0; None when there is no end."""
+        """The rest of the time, in seconds, never below 0; None when there is no end."""
         return None if self.at_s is None else max(0.0, self.at_s - monotonic())
 
     @property

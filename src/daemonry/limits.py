@@ -42,7 +42,7 @@ READ_BYTES: Final = 96 << 10
 # Connections over TCP whose client has yet to prove that it knows the token, which takes a millisecond.
 # sshd's MaxStartups drops some from 10 on and all from 100.
 GATE_MOST: Final = 128
-# A wrong token is answered that late: a mistake is told, and a loop of them does not cost much.
+# A wrong token is answered that late: a mistake gets an answer, and a loop of them does not cost much.
 WRONG_TOKEN_DELAY_S: Final = 1.0
 # At most one line about wrong tokens in this time.
 GATE_LOG_S: Final = 1.0
@@ -156,7 +156,7 @@ HOME_DOWN_TIMEOUT_S: Final = 120.0
 # --- files ------------------------------------------------------------------------------------
 
 MAX_RECORD_BYTES: Final = 1 << 16
-# What a daemon's other small files hold: how it was started, why that failed, what is told of a crash.
+# The most bytes in a daemon's other small files: how it was started, why that failed, the report of a crash.
 MAX_STATE_FILE_BYTES: Final = 1 << 20
 # A number for each variable: the kernel takes 2 MiB of them altogether, mostly values.
 MAX_ENVIRONMENT_BYTES: Final = 1 << 20

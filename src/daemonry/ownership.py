@@ -41,7 +41,7 @@ def why_not_roots(found: Status) -> str:
 def why_not_roots_directory(found: Status) -> str:
     """Return why somebody else than root could exchange what lies in a directory; "" where nobody could.
 
-    Where the sticky bit is set, as in /tmp, each can remove only what is theirs.
+    Where the sticky bit is set, as in /tmp, users can remove only their own files.
     """
     if found.st_uid != _ROOT:
         return f"belongs to uid {found.st_uid}, and this daemon is root's"

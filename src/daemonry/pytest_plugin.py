@@ -53,7 +53,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Tell what was left."""
+    """Report the leftovers."""
     left = config.stash.get(_LEFT, None)
     if left:
         terminalreporter.section("left behind", red=True)

@@ -2,7 +2,7 @@ r"""Text that others wrote, made safe to show: the one table of what may not rea
 
     printable       on one line, for messages and facts
     shown           line feeds and tabs stay, for text of several lines
-    json_shown      for JSON: the same value, with `\u202e` in place of what it stands for
+    json_shown      for JSON: the same value, with `\u202e` in place of the character itself
     for_stream, json_for_stream
                     `shown` and `json_shown` where the stream is a terminal; unchanged where it is not
 
@@ -12,7 +12,7 @@ Owns the table.  Shown as escapes are
 - what turns the direction of writing, so that a line reads other than it is: marks, embeddings,
   overrides, isolates (Unicode TR9);
 - line and paragraph separators;
-- what has no width, so that two names look the same or a text carries another that nobody sees: zero-width
+- characters without width, which make two names look the same or hide a text in another: zero-width
   spaces, the byte-order mark, invisible operators, fillers, TAG characters, the variation selectors that
   emoji do not use;
 - lone surrogates.  Python has the byte 0xHH of a file name that is not UTF-8 as one: it is shown as `\xHH`.
@@ -118,7 +118,7 @@ def is_unsafe(point: int) -> bool:
 
 
 class _Escapes(dict[int, "int | str"]):
-    """What `str.translate` asks: for a code point, itself or what is shown in its place.
+    """A table for `str.translate`: for a code point, itself or the text shown in its place.
 
     Args:
         escape: makes the escape of a code point.

@@ -46,7 +46,7 @@ def be(
 
     Args:
         daemon: its definition, if that is there already.
-        program: imports it, given a directory to look in besides, or "".
+        program: imports it; called with a further directory to look in, or "".
         config: its configuration file, or None for the usual one.
         log_level: the least level that is logged, or None for the usual.
     """

@@ -163,7 +163,7 @@ _MANAGER: Final = Option("--manager", "for which service manager", choices=("sys
 _PRINT: Final = Option("--print", "print what would be written, and write nothing")
 _OF_WHAT: Final = (_TARGET._replace(many="?"),)
 
-# What is done once, around a home or a daemon.
+# Commands that a user runs once for a home or a daemon.
 SETUP: Final = (
     Command(
         "import",

@@ -7,9 +7,9 @@
     Cursor          what stands before the cursor, for the functions that complete a program's own values
 
 Owns what may stand at the cursor, and the scripts.  A script knows nothing: it hands the words over to the
-hidden verb `_complete`, so what is offered is always what the program has now.
+hidden verb `_complete`, so the candidates are always those of the program as it is now.
 
-What is offered may come from others: a candidate with control characters is left out, and the scripts have
+Candidates may come from others: one with control characters is left out, and the scripts have
 each shell quote what they insert.
 """
 
@@ -25,13 +25,13 @@ from daemonry.terminal_text import printable
 HIDDEN_VERB: Final = "_complete"
 # How `_complete` ends where the shell should offer files; no command ends so.
 FILES: Final = 64
-# What is printed at most: a shell asks before it shows more than a hundred or so.
+# The most candidates that are printed: a shell asks before it shows more than a hundred or so.
 MAX_CANDIDATES: Final = 1000
 # Of one candidate, in characters: more is no word that anybody completes.
 MAX_CANDIDATE_CHARS: Final = 500
 
 # Bash takes `key=value` and `unix:/path` for several words; `candidates` puts them together again, and
-# offers what stands in the place of the last of them.  What is inserted is quoted by `%q`.
+# offers the text in the place of the last of them.  The inserted text is quoted by `%q`.
 _BASH = """\
 _{function}() {{
     local found one
@@ -142,8 +142,8 @@ def candidates(program: Program, words: list[str], offers: Mapping[ValueKind, Of
 
     Args:
         program: the table.
-        words: what stands behind the program's name, the unfinished last word included.
-        offers: what is offered for each kind of value that is the program's own.
+        words: the words behind the program's name, the unfinished last one included.
+        offers: the candidates for each kind of value that is the program's own.
     """
     joined, kept = _joined(words or [""])
     *before, current = joined

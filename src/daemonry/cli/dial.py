@@ -1,6 +1,6 @@
 """`daemonry dial`: the far side of an ssh endpoint.
 
-Owns finding the daemon, saying in one line what was found, before any byte of a call is on its way, and
+Owns finding the daemon, reporting the result in one line before any byte of a call is on its way, and
 joining standard input and output to the daemon's socket from then on.  The line is
 `daemonry.transport.ssh_words`'.  On the path of each connection over ssh: C modules only.
 """
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from _socket import socket as Socket
     from typing import Final
 
-# How long a daemon that is there may take to accept, in seconds: less than who asks waits.
+# How long a daemon that is there may take to accept, in seconds: less than the caller waits.
 _ACCEPT_S: Final = 3.0
-# What is on its way in one direction, in bytes.
+# The most bytes on their way in one direction.
 _BUFFER_BYTES: Final = 1 << 16
 _INPUT: Final = 0
 _OUTPUT: Final = 1
@@ -109,7 +109,7 @@ def _write_all(data: bytes) -> None:
 
 
 class _Way:
-    """One direction: where it reads, where it writes, what is on its way, and whether more comes."""
+    """One direction: its source, its destination, the bytes on their way, and whether more come."""
 
     __slots__ = ("more", "pending", "reads", "writes")
 
@@ -141,7 +141,7 @@ class _Way:
 
 
 def _join(sock: Socket) -> None:
-    """Pass bytes both ways until the daemon has closed, or nobody reads what it says.
+    """Pass bytes both ways until the daemon has closed, or nobody reads its replies.
 
     Neither direction waits for the other: each holds one buffer, and reads when that is empty.
     """

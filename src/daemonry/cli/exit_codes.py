@@ -36,7 +36,7 @@ MEANINGS: Final = {
 }
 HELP: Final = "exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in MEANINGS.items())
 
-# The first that fits counts: kinds stand before what they are kinds of.
+# The first that fits counts: subclasses stand before their bases.
 _CODES: Final = (
     (errors.AlreadyRunning, DONE),
     (errors.NotRunning, NOT_RUNNING),

@@ -530,7 +530,7 @@ def _logs_of_all(options: argparse.Namespace) -> int:
 def _names_with_logs(home: Home, words: list[str]) -> list[str]:
     try:
         file = load(home.directory)
-    except DaemonryError:  # what was written can be read whatever the file says now
+    except DaemonryError:  # the log can be read whatever the file says now
         if not words:
             raise
         known: dict[str, list[str]] = {}

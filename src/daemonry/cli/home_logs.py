@@ -67,7 +67,7 @@ class Line(NamedTuple):
 
     @property
     def fields(self) -> dict[str, Any]:
-        """What it says."""
+        """Its text."""
         return log_reader.parsed(self.text, self.source.service)
 
 
@@ -93,7 +93,7 @@ def _service_of(file: str) -> str:
 
 
 def show(sources: list[Source], options: argparse.Namespace) -> int:
-    """Print what is asked for of these logs, and return the exit code.
+    """Print the chosen lines of these logs, and return the exit code.
 
     Raises:
         ArgumentInvalid: an option cannot be used.
@@ -109,7 +109,7 @@ def show(sources: list[Source], options: argparse.Namespace) -> int:
     output.end_with_the_reader()
     followers = [(one, log_reader.Follower(one.path)) for one in sources]
     for _, follower in followers:
-        follower.lines()  # what is there has been chosen by other means
+        follower.lines()  # the lines that are there already have been chosen by other means
     for line in _chosen(sources, count, span_s, wanted):
         say(line)
     _follow(followers, say, wanted)

@@ -1,4 +1,4 @@
-"""`daemonry import`, `schema`, `install` and `uninstall`: what is done once, around a home or a daemon.
+"""`daemonry import`, `schema`, `install` and `uninstall`: commands run once for a home or a daemon.
 
 Owns reading and writing the files, and telling the service manager.  Their text is `home.imports`'s,
 `home.home_toml.form`'s and `home.unit_files`'s.
@@ -41,7 +41,7 @@ _MANAGER_TIMEOUT_S: Final = 20.0
 
 
 def perform(verb: str, options: argparse.Namespace) -> int:
-    """Do what one of these commands is asked for and return its exit code."""
+    """Perform one of these commands, and return its exit code."""
     do = {"import": _import, "schema": _schema, "install": _install, "uninstall": _uninstall}
     try:
         return do[verb](options)

@@ -87,7 +87,7 @@ VERBS = tuple(_BY_VERB)
 
 
 class Options:
-    """What was asked for besides the command and its daemon.
+    """The options of a command.
 
     Attributes:
         force: kill what does not stop in time.
@@ -241,7 +241,7 @@ def _say_absent_in_home(instance: Instance, options: Options, owner: Owner) -> N
 
 
 def tell_crash(instance: Instance, *, gone: bool) -> None:
-    """Print what the last crash left to be told, if nobody has told it yet."""
+    """Print the report of the last crash, if nobody has seen it yet."""
     place = instance.place
     if place is None or not (gone or os.path.exists(place.crash_note_path)):
         return

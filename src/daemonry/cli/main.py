@@ -1,6 +1,6 @@
 """The commands' entry: the quick ones are done here, the others handed on.
 
-Owns the choice between the two.  What this module and those it imports load is what every
+Owns the choice between the two.  The imports of this module, and theirs, are a cost of every
 `status` costs, so both are written on the standard library's C modules.
 """
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from daemonry.daemon.instance import Instance
     from daemonry.wire import idl
 
-# How long the shell waits for a daemon that is asked what it can be asked.
+# How long the shell waits for a daemon's list of its methods.
 PATIENCE_S: Final = 1.0
 
 

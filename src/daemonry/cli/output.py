@@ -120,7 +120,7 @@ def say(line: str) -> None:
 
 
 def complain(line: str) -> None:
-    """Print a line to standard error, behind what was said.  The command ends when that was lost."""
+    """Print a line to standard error, behind the output.  The command ends when the output was lost."""
     lost = flush()
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
@@ -134,7 +134,7 @@ def say_json(fields: Mapping[str, Any] | list[Any]) -> None:
 
 
 def flush() -> int | None:
-    """Write out what was printed; an exit code when that cannot be done."""
+    """Write out the printed lines; return an exit code when that cannot be done."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -184,5 +184,5 @@ def _end_when_unread() -> None:
 
 
 def _discard_the_rest() -> None:
-    # Python would complain at exit about what it could not write.
+    # Python would complain at exit about output that it could not write.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -51,7 +51,7 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(words, namespace)
 
     def _taken(self) -> dict[str, int]:
-        """Return how many words each option takes; none for one that takes what it finds."""
+        """Return how many words each option takes; none for one that takes all that follow."""
         taken = {}
         for option, action in self._option_string_actions.items():
             if action.nargs is None or isinstance(action.nargs, int):
@@ -60,7 +60,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def options_first(words: Sequence[str], taken: Mapping[str, int]) -> list[str]:
-    """Return the words with the options that are known, and what they take, before the others.
+    """Return the words with the known options, and their values, before the others.
 
     Args:
         words: as they were typed; from `--` on they stay as they are.
@@ -102,7 +102,7 @@ def _count(word: str, taken: Mapping[str, int]) -> int | None:
 def parser_of(program: Program) -> Parser:
     """Return the parser of a program's command line.
 
-    What it returns has the verbs of the command as `verb` ("daemon start"), and what does it as `does`.
+    The result has the verbs of the command as `verb` ("daemon start"), and its function as `does`.
     """
     epilog = f"{program.epilog}\n\n{exit_codes.HELP}" if program.epilog else exit_codes.HELP
     whole = Parser(prog=program.name, description=program.about, epilog=epilog, **_FORM)

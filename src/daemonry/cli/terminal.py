@@ -161,7 +161,7 @@ class LiveLine:
         self.text = ""
 
     def over(self, text: str) -> None:
-        """Show `text` in place of the line; foreign text is escaped, and what has no room is cut."""
+        """Show `text` in place of the line; foreign text is escaped, and cut to the width."""
         columns, _ = size(2)
         # A character in the last column would begin a new line.
         self.text = cut(shown(text).replace("\n", " "), columns - 1, "")

@@ -84,7 +84,7 @@ def _changed(old: Any, new: Any, above: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def effective(old: Any, new: Any, path: str = "") -> Any:
-    """Return `new` with the fields that need a restart as they are in `old`: what is in force now.
+    """Return `new` with the fields that need a restart as they are in `old`: the ones in force now.
 
     Raises:
         ConfigError: the type objects to the two together; `path` is the file that it names.

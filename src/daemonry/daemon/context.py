@@ -1,6 +1,6 @@
 """What a daemon's hooks are given: the present run, as far as a program may see and steer it.
 
-Owns the public face and no state: what it tells and does is the running daemon's, known here by the
+Owns the public face and no state: its answers and actions are the running daemon's, known here by the
 Protocol `RunState` alone.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Jobs(Protocol):
-    """Counts what the daemon does besides calls."""
+    """Counts the daemon's jobs other than calls."""
 
     def busy(self) -> AbstractContextManager[None]:
         """Return a context in which the daemon is not idle."""
@@ -45,7 +45,7 @@ class RunState(Protocol):
 
     @property
     def jobs(self) -> Jobs:
-        """What the daemon does besides calls."""
+        """The daemon's jobs other than calls."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""What a daemon is: its name, its version, its work, and what it does when asked.
+"""The definition of a daemon: its name, its version, its work, and its answers to commands.
 
 Owns the object that a program writes down.  It is made in every process of the program, in the
 quick `status` command as well as in the daemon itself, so making it imports nothing heavy;
@@ -86,8 +86,8 @@ class Daemon:
             worked out from where the object was made if it is not given.
         versions: what `ensure` does about a running daemon of another version; by default
             `Versions.newer_wins()`.
-        show_errors: whether callers are told the text of an exception that a handler raised and its
-            interface does not declare; the log has it in any case, and the type is told.
+        show_errors: whether callers get the text of an exception that a handler raised and its
+            interface does not declare; the log has it in any case, and callers get the type.
         slow_call_s: log calls of async and blocking methods that take at least so long, in seconds, with
             where the time went; None for none.
         tracing: make an OpenTelemetry span of each call of its methods, and pass its trace on with the
@@ -205,7 +205,7 @@ class Daemon:
                 a client's process makes none.  `@daemon.serve` above the class does.
 
         Raises:
-            NotDescribable: a method's type has no form in the interface language, or names what is not
+            NotDescribable: a method's type has no form in the interface language, or names a type that is not
                 there; the message begins with the method's file and line.
             TypeError: it is none of these, or its maker cannot be called without arguments.
             ValueError: its interface is served already.

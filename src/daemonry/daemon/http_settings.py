@@ -1,7 +1,7 @@
 """Where a daemon, or a home, is reached by HTTP, and what its program adds to the page.
 
 Owns the settings and their checks.  They are made in every process of a program, in the quick commands
-as well, so that making them imports nothing; what is done with them is `daemonry.http`'s.
+as well, so that making them imports nothing; serving by them is `daemonry.http`'s.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Http(Value):
     """HTTP for one daemon: on its own socket, and on a port where one is named.
 
     Args:
-        port: a TCP port besides the daemon's socket; 0 for one that the system chooses, None for none.
+        port: a TCP port in addition to the daemon's socket; 0 for one that the system chooses, None for none.
         bind: the address of that port.
         hosts: further names that a client may give as `Host` on the port, without a port.
         beyond_loopback: has to be true where `bind` is no loopback address.  Tokens and all else cross

@@ -86,7 +86,7 @@ class Instance:
         return record.read(self.place.record_path) if self.place is not None else None
 
     def endpoint(self) -> Endpoint:
-        """Return where it is reached: what was given, else the record's word, else the usual path.
+        """Return where it is reached: the given endpoint, else the record's, else the usual path.
 
         The usual path counts only while the life lock is held.  Without that, what listens there
         belongs to another state directory: another daemon of the same name.

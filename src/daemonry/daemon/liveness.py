@@ -1,4 +1,4 @@
-"""Is the daemon there?  Five answers, each with its evidence, from what was tried.
+"""Is the daemon there?  Five answers, each with its evidence, from the attempts to reach it.
 
     serving   it answered
     busy      it is there and did not answer (yet)

@@ -29,7 +29,7 @@ def load(text: str, import_path: str = "") -> Daemon:
 
     Args:
         text: `module:attribute`, `file.py` or `file.py:attribute`.
-        import_path: a directory to look for modules in, besides the present one.
+        import_path: a further directory to look for modules in.
 
     Raises:
         TargetInvalid: there is no such program, it cannot be imported, or it has no such daemon.

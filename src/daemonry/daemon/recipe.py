@@ -26,7 +26,7 @@ class Recipe(Value):
     """How a daemon is started; remembered, so that it can be started again by its name.
 
     Attributes:
-        arguments: the words after `run` besides the target: options.
+        arguments: the words after `run` and the target: options.
         environment: the variables that it takes of its starter's, in addition to the usual ones.
         import_path: a directory that modules are looked for in, or "".
         python: the interpreter.

@@ -1,7 +1,7 @@
 """Becoming the one: the start lock, then the life lock.
 
-Owns the order and the patience.  Whoever starts a daemon holds the start lock until it is ready
-or has failed; whoever is the daemon holds the life lock until it ends.
+Owns the order and the patience.  The process that starts a daemon holds the start lock until it is ready
+or has failed; the daemon holds the life lock until it ends.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def take_start_lock(place: Place, deadline: Deadline) -> Lock:
 def await_vacancy(place: Place, deadline: Deadline) -> None:
     """Return when nobody is this daemon; one that is ending is waited for.
 
-    The caller holds the start lock, so whoever has the life lock is ready, or on its way out.
+    The caller holds the start lock, so a process that has the life lock is ready, or on its way out.
 
     Raises:
         AlreadyRunning: somebody is, and stays.
@@ -57,7 +57,7 @@ def await_vacancy(place: Place, deadline: Deadline) -> None:
         record = instance.record()
         if record is not None and not record.draining and record.identity.alive():
             raise AlreadyRunning(place.name, record.pid, record.endpoint)
-        # Whoever asks about the lock holds it while asking, and one that ends lets go soon.
+        # A process that asks about the lock holds it while asking, and one that ends releases it soon.
         if wait_released(place.life_lock_path, Deadline(LOCK_PROBE_PATIENCE_S)):
             return
         if _stays(instance):

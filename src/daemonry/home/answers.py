@@ -168,7 +168,7 @@ class Answers:
     # --- all ------------------------------------------------------------------------------------
 
     async def settle(self) -> AsyncIterator[Event]:
-        """Yield what has happened last to those that are settled, and what happens until all are."""
+        """Yield the last event of those that are settled, and further events until all are."""
         keepers = [*self._fleet.keepers.values()]
         events = self._fleet.events_during(self._fleet.until_settled(keepers))
         for keeper in keepers:

@@ -4,7 +4,7 @@
        ^                     |
        +----- RESTARTING <---+
 
-Owns which state follows which event.  What is done on the way is `keeper`'s; whether a service that
+Owns which state follows which event.  The actions on the way are `keeper`'s; whether a service that
 has ended is started again is `policy`'s.
 """
 
@@ -72,7 +72,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Happened, State]]] = {
     State.UNHEALTHY: {Happened.ILL: State.UNHEALTHY, Happened.WELL: State.READY, **_RUNNING},
     State.RESTARTING: {
         Happened.START_ASKED: State.WAITING,
-        Happened.DELAY_OVER: State.WAITING,  # what it needs may have ended meanwhile
+        Happened.DELAY_OVER: State.WAITING,  # a service that it needs may have ended meanwhile
         Happened.STOP_ASKED: State.STOPPED,
     },
     State.STOPPING: {

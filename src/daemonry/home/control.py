@@ -25,7 +25,7 @@ class ServiceStatus:
         restarts: how often it was started again by itself.
         last_exit: how it ended last, or null.
         readiness: how it shows that it is ready.
-        note: why it is not ready, or what it says of itself, or null.
+        note: why it is not ready, or its own words about its state, or null.
         needs: the services that it needs.
         groups: the groups that it belongs to.
         daemon: the name of the daemon of daemonry that it is, or null.
@@ -152,8 +152,8 @@ class HomeControl(
     async def replace(self, service: str, pid: int, version: str) -> ServiceStatus:
         """Stop a service and start it, unless its process is another than `pid` by now.
 
-        For callers that want another version of the service's daemon than `version`.  If the start
-        anew brings no other, the service is not started anew again for that reason.
+        For callers that want another version of the service's daemon than `version`.  If that start
+        brings no other, the service is not started again for that reason.
         """
         assert self._supervisor is not None
         return await self._supervisor.replace(service, pid, version)

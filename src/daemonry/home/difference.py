@@ -1,6 +1,6 @@
 """What a reload changes: the difference of two readings of a home's file.
 
-Owns the comparison.  A service is started anew only if what its process was given has changed; the
+Owns the comparison.  A service is restarted only if something that its process was given has changed; the
 rest (policy, hooks, readiness, timeouts) takes effect where it is used next.
 """
 
@@ -20,7 +20,7 @@ class Difference(NamedTuple):
         added: new in the file.
         removed: not in it any more.
         restarted: their process was given something that has changed.
-        adjusted: only what is used later has changed.
+        adjusted: only keys that are used later have changed.
     """
 
     added: list[str]

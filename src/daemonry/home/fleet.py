@@ -50,7 +50,7 @@ class Fleet:
     # --- the order ------------------------------------------------------------------------------
 
     def changed(self, keeper: Keeper, message: str, level: int) -> None:
-        """Be told by a keeper that its state has changed."""
+        """Take note that a keeper's state has changed."""
         event = Event(keeper.service.name, keeper.state.value, message, _LEVELS.get(level, "info"))
         logger.log(level, "%s: %s", event.service, message)
         if level >= logging.INFO:
@@ -112,7 +112,7 @@ class Fleet:
     # --- starting and stopping ------------------------------------------------------------------
 
     async def start(self, names: Iterable[str]) -> None:
-        """Have services start with what they need, and return when all of them go no further."""
+        """Start services, and those that they need; return when all of them go no further."""
         chosen = [self.keepers[name] for name in order.with_needed(names, self.needs())]
         asked = set(names)
         await self._until_none_stops(chosen)

@@ -1,11 +1,11 @@
 """A home's files, and the home as others see it.
 
-    home.toml        what it runs
+    home.toml        its services
     home.lock        held by its supervisor, for its life
     home.sock        where the supervisor is reached
     home.json        the supervisor's record
     home.log         what the supervisor did
-    home.crash       what it wrote to standard output and error in the background
+    home.crash       its standard output and error in the background
     NAME.sock        a service's socket, if it makes one
     NAME.log         what the service wrote
     NAME.json        its record: which process it is

@@ -28,7 +28,7 @@ class HttpOfHome:
 
     Attributes:
         door: takes connections.
-        port: the port besides the home's socket; open where one is named.
+        port: the TCP port; open where one is named.
     """
 
     def __init__(self, door: Door, port: Port) -> None:

@@ -58,7 +58,7 @@ def with_needed(names: Iterable[str], needs: Needs) -> list[str]:
 def stoppable(asked: Iterable[str], needs: Needs, alive: Collection[str]) -> list[str]:
     """Return those of `asked` that nobody who is alive needs, directly or through others.
 
-    A service that is done may stand between two that live: what needs it needs what it needed.
+    A service that is done may stand between two that live: those that need it also need those that it needed.
     """
     used: set[str] = set()
     left = [needed for name in alive for needed in needs.get(name, ())]

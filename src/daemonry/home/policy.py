@@ -1,4 +1,4 @@
-"""Restart, leave it, or give up: what is done about a service that has ended.
+"""Restart, leave it, or give up: the decision about a service that has ended.
 
 Owns the decision and the wait before the next start.  Whoever performs it owns the clock and the
 dice.
@@ -61,7 +61,7 @@ class GiveUp(NamedTuple):
 
 
 class Leave(NamedTuple):
-    """Leave it: it did what it had to do."""
+    """Leave it: its job is done."""
 
 
 def after_end(

@@ -74,7 +74,7 @@ class Alive:
 
 @dataclass(frozen=True)
 class Process:
-    """What a service's process is given.  If any of it changes, a reload starts it anew.
+    """A service's process: its command, directory and variables.  A reload restarts it if one changes.
 
     Attributes:
         words: its command; the first is an absolute path.
@@ -100,10 +100,10 @@ class Service:
         process: what its process is given.
         needs: the services that must be ready before it starts.
         ready: how it shows that it is.
-        policy: what is done when it ends by itself.
+        policy: whether it is restarted when it ends by itself.
         stop_signals: the numbers of the signals that ask it to end, one after the other.
         stop_timeout_s: how long it has after each, in seconds.
-        hooks: commands by what they are run at: "ready", "fail", "stop".
+        hooks: commands by the event that they are run at: "ready", "fail", "stop".
         socket_path: its socket.
         groups: names that mean it and others.
         alive: how it shows that it is alive; None where nobody looks.

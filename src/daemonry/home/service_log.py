@@ -1,4 +1,4 @@
-"""A service's log: what it writes to standard output and error, in one rotated file.
+"""A service's log: its standard output and error, in one rotated file.
 
     2026-01-31T12:00:00.123Z listening on port 8080
     {"time": "2026-01-31T12:00:01.000Z", "level": "info", "logger": "daemonry.home", "message": "ready ..."}
@@ -80,7 +80,7 @@ class Output:
         loop.add_reader(fd, self._read)
 
     def finish(self) -> None:
-        """Take what is still in the pipe, and close it.  Twice is not an error."""
+        """Take the bytes that are still in the pipe, and close it.  Twice is not an error."""
         while self._fd >= 0 and self._read():
             pass
         self._close()

@@ -84,7 +84,7 @@ def write(path: str, record: ServiceRecord) -> None:
 
 
 def read_all(directory: str) -> list[ServiceRecord]:
-    """Return the records in a home; what is none is left alone."""
+    """Return the records in a home; other files are left alone."""
     found = []
     for name in sorted(os.listdir(directory)):
         service = name.removesuffix(".json")

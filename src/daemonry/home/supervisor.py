@@ -55,16 +55,16 @@ class Supervisor:
 
     Args:
         home: its files.
-        watch: told what happens, besides those who ask.
-        line: told each line of each service, with the service's name.
+        watch: called with each event.
+        line: called with the name of a service and each of its lines.
         stays: whether it goes on when no service will ever run again.
-        report: told the stages of the start.
-        only: names of services and groups that are started, with what they need; () for all.
+        report: called with the stages of the start.
+        only: names of services and groups that are started, with those that they need; () for all.
 
     Attributes:
         fleet: its services.
-        reaper: collects what ends.
-        files: what it writes and removes, and can go on without.
+        reaper: collects processes that end.
+        files: files that it writes and removes, and can go on without.
     """
 
     def __init__(
@@ -241,7 +241,7 @@ class Supervisor:
         self.fleet.advance_later()
 
     def _leave_out(self) -> None:
-        """Leave stopped what was not asked for."""
+        """Leave services stopped that were not asked for."""
         if not self._only:
             return
         assert self._file is not None

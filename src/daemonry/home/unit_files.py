@@ -25,11 +25,11 @@ _START = (
 
 
 class Job(NamedTuple):
-    """What is started at login.
+    """A command that is started at login.
 
     Attributes:
         name: the unit's name, without its kind.
-        about: what it is, for people.
+        about: a description, for people.
         words: the words of `daemonry` that run it in the foreground.
         python: the interpreter.
         socket_path: where systemd listens for it; "" where it makes its sockets itself.

@@ -34,7 +34,7 @@ class BrowserSessions:
         return self._make(self._codes, CODE_LIFE_S)
 
     def redeem(self, code: str) -> str | None:
-        """Return a new token for a code, which is spent; None for a code that is none."""
+        """Return a new token for a code, which is spent; None for an unknown code."""
         for known in self._living(self._codes):
             if is_token(code, (known,)):
                 del self._codes[known]

@@ -1,6 +1,6 @@
 """`POST /v1/call/INTERFACE/METHOD`: every typed method, with its parameters as a JSON object.
 
-Owns what is said over HTTP: a reply is a JSON object, a stream is server-sent events, an error a problem.
+Owns the form of answers: a reply is a JSON object, a stream is server-sent events, an error a problem.
 A client that goes away has its call cancelled.
 """
 

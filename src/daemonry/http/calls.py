@@ -1,7 +1,7 @@
 """A typed method called by HTTP: the same checks, the same handler, the same errors as over Varlink.
 
 Owns one call's way from its parameters to its replies.  Which errors there are is `dispatch`'s and
-`failures`'s; what is said over HTTP is `call_routes`'s.  A caller who is gone has the call cancelled, as
+`failures`'s; the form of answers is `call_routes`'s.  A call whose caller has gone is cancelled, as
 over Varlink; a stream ends with an error when the daemon does.
 """
 
@@ -50,7 +50,7 @@ class CallInHand:
         threads: where blocking handlers run.
         full_name: the method's name, with its interface's.
         parameters: its parameters.
-        peer: who calls.
+        peer: the caller.
         trace: the caller's place in its trace, if it has one.
 
     Attributes:
@@ -83,7 +83,7 @@ class CallInHand:
     async def reply(self) -> Reply:
         """Run the method, which has begun, and return its reply, or its error.
 
-        A cancellation is passed on to the handler, and counts as a caller who is gone.
+        A cancellation is passed on to the handler, and counts as a caller that has gone.
         """
         bound = self.bound
         assert bound is not None
@@ -197,5 +197,5 @@ class _Running:
 
 
 def cancelled() -> Reply:
-    """Return what a caller is told whose call the program itself has cancelled."""
+    """Return the error for a caller whose call the program itself has cancelled."""
     return Reply({"message": "the call was cancelled"}, error=FAILED)

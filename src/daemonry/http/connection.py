@@ -28,8 +28,8 @@ class HttpConnection:
 
     Args:
         sock: the connection, which does not block; closed by this object.
-        data: what was read of it already.
-        peer: who is at the other end.
+        data: the bytes of it that were read already.
+        peer: the user and process at the other end.
         closed: called once, when the socket is closed.
         on_port: whether it came to the TCP port, so that it has to show a token.
         crowded: whether only requests of the control plane are taken.
@@ -186,4 +186,4 @@ class HttpConnection:
 
 
 def _nobody(_connection: Any) -> None:
-    """Stands in for who was told already."""
+    """Stands in for a client that has its answer already."""

@@ -1,7 +1,7 @@
-"""What has happened lately: events with numbers, of which the last so many are kept.
+"""The latest events, with numbers, of which the last so many are kept.
 
-Owns the numbers, the bound, and what a client who comes again has missed.  All clients read from this one
-ring, each with its own place in it, so that a thousand who do not read cost what one costs.  Pure.
+Owns the numbers, the bound, and the events that a returning client has missed.  All clients read from this
+one ring, each with its own place in it, so that a thousand slow ones cost no more than one.  Pure.
 """
 
 from __future__ import annotations

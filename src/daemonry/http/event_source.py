@@ -38,7 +38,7 @@ class EventSource:
 
     Args:
         host: the process.
-        payloads: whether the calls' parameters are told.
+        payloads: whether events have the calls' parameters.
     """
 
     def __init__(self, host: Host, *, payloads: bool) -> None:
@@ -129,11 +129,11 @@ class EventSource:
     # --- a client -------------------------------------------------------------------------------------
 
     async def pieces(self, last_event_id: str, topics: frozenset[str]) -> AsyncGenerator[str, None]:
-        """Yield a client's stream in pieces: the present state, what it has missed, then what happens.
+        """Yield a client's stream in pieces: the present state, the events that it missed, then new ones.
 
         Args:
-            last_event_id: what the client says that it has seen last; "" for nothing.
-            topics: what it wants to know of.
+            last_event_id: the last event that the client says it has seen; "" for none.
+            topics: the kinds of events that it wants.
         """
         self._clients += 1
         self._listen()

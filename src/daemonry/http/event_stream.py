@@ -50,7 +50,7 @@ class EventStream(Response):
             if name not in (b"content-length", b"content-type")
         ]
         self.headers["content-type"] = MEDIA_TYPE
-        self.headers["x-accel-buffering"] = "no"  # a proxy is to pass on what it has
+        self.headers["x-accel-buffering"] = "no"  # a proxy is to pass events on at once
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""

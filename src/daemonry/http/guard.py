@@ -1,4 +1,4 @@
-"""What stands in front of every request: who may ask, what a response carries, and who reads too slowly.
+"""The guard in front of every request: access, the headers of every response, and slow readers.
 
 Owns doing what `security` decides.  A wrong token is answered late and counted; a client that does not
 take its response is cut off; whatever fails becomes a problem, and never a trace.
@@ -77,7 +77,7 @@ class Guard:
             await self._app(scope, receive, answer.send)
         except Problem as problem:
             await answer.problem(problem)
-        except OSError as error:  # what was to be sent could not be
+        except OSError as error:  # the response could not be sent
             if not answer.broken:
                 logger.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
                 await answer.problem(_unforeseen())

@@ -1,7 +1,7 @@
 """What a program builds its own routes and parts from: see `Http(routes=...)` and docs/http.md.
 
 Owns these names and nothing else.  A function of routes is given the `Host`, and returns a list of
-Starlette's `Route`s; what they raise as `Problem` becomes problem details.
+Starlette's `Route`s; a `Problem` that they raise becomes problem details.
 """
 
 from daemonry.http.event_stream import EventStream, framed

@@ -24,7 +24,7 @@ from daemonry.http.meter import BOUNDS_S, Meter
 if TYPE_CHECKING:
     from daemonry.http.host import Host
 
-# Numbers of STATUS that are told: a program's status may have any number of fields.
+# The most numbers of STATUS that are shown: a program's status may have any number of fields.
 _MOST_FIELDS: Final = 100
 
 

@@ -1,6 +1,6 @@
 """`/openapi.json`: every route of this daemon, and every typed method, as OpenAPI 3.1 describes them.
 
-Owns the document.  It is made from the interfaces that are served now, so it says what this process does.
+Owns the document.  It is made from the interfaces that are served now, so it is true for this process.
 Pure.
 """
 

@@ -1,6 +1,6 @@
 """`org.daemonry.Control.Http`: the address of the page, with a one-time code for a browser.
 
-Owns the interface.  It is asked over the daemon's own socket by `daemonry ui`, so that whoever asks is the
+Owns the interface.  It is asked over the daemon's own socket by `daemonry ui`, so that the caller is the
 daemon's user; a daemon that has no port opens one on loopback for it.
 """
 

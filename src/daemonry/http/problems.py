@@ -1,4 +1,4 @@
-"""What a client is told that cannot have what it asked for: problem details, RFC 9457.
+"""The answer to a request that is refused or fails: problem details, RFC 9457.
 
 Owns which error is which status and how it is written.  An error that has a name on Varlink keeps it, in
 the member `error`, with its fields in `parameters`, so that a client of both sees the same.  Pure.
@@ -52,7 +52,7 @@ class Problem(Exception):
     """A request that gets no result.
 
     Attributes:
-        detail: what is wrong with this request, for people.
+        detail: the fault in this request, for people.
         fields: further members.
         headers: further headers of the response.
         status: the status code.

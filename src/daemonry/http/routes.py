@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 TOPICS: Final = ("state", "call")
 _MOST_TEXT_CHARS: Final = 200
-# A command has nothing to say besides its name.
+# A command has no parameters.
 _COMMAND_BYTES: Final = 1024
 
 

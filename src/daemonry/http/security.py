@@ -1,6 +1,6 @@
 """Who may ask over TCP: by `Host`, by where a page comes from, and by token.
 
-Owns the decisions; what is done about them is `guard`'s.  Pure.
+Owns the decisions; acting on them is `guard`'s.  Pure.
 
 A browser sends requests for any page to any address, loopback too.  Three things keep a foreign page out,
 each of which would do: its requests carry another `Origin` (or `Sec-Fetch-Site`); a name that was made to

@@ -102,7 +102,7 @@ def _knock(instance: Instance, wanted: ClientRequest) -> Stream | None:
     """Return a stream to who listens for a daemon that is not there; None where nobody does.
 
     A service manager starts a daemon when somebody connects to the socket that it keeps for it.
-    What is reached is not trusted: it counts when its record is there, as everywhere.
+    The process that is reached is not trusted: it counts when its record is there, as everywhere.
     """
     if wanted.mode != "supervised":
         return None

@@ -1,6 +1,6 @@
 """Starting and stopping a daemon that is a service of a home: its supervisor does it.
 
-Owns the questions to the supervisor, for everyone who wants such a daemon.  A second copy beside the
+Owns the requests to the supervisor, for every caller of such a daemon.  A second copy beside the
 home's is never started: a home that is coming up or going down is waited for.
 """
 

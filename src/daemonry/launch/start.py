@@ -94,7 +94,7 @@ def start_locked(  # as `start`
         start_lock: the lock.
         deadline: when it has to be ready.
         progress: called with each stage as it begins.
-        env: values of the daemon's environment besides.
+        env: further variables of the daemon's environment.
         take_over: whether it takes over from the daemon that runs.
     """
     try:

@@ -1,7 +1,7 @@
 """A start that failed, told to those who waited for it.
 
 Of a hundred processes that want a daemon which cannot start, one tries; the others were waiting for
-that start and get its reason.  Whoever comes later tries again.
+that start and get its reason.  Later callers try again.
 
 Owns the note that the one leaves under the start lock.
 """

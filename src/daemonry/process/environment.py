@@ -1,4 +1,4 @@
-"""The environment of a daemon: what it takes from its starter, and where that differs from a caller's.
+"""The environment of a daemon: the variables that it takes from its starter, compared with a caller's.
 
 A daemon outlives the shell that happened to start it and serves others, so it takes what its program
 declared and nothing else: a token of one terminal is not to stay in a process for weeks.
@@ -56,7 +56,7 @@ _ALWAYS: Final = ("DAEMONRY_*",)
 
 
 def patterns_of(name: str, declared: Iterable[str]) -> tuple[str, ...]:
-    """Return what the daemon called `name` takes: the default, its own variables, and what it declared."""
+    """Return the variables that the daemon called `name` takes: default ones, its own, and declared ones."""
     prefix = "".join(char if char.isalnum() else "_" for char in name.upper())
     return (*DEFAULT, f"{prefix}_*", *declared)
 
@@ -80,7 +80,7 @@ def pick_environment(*names: str) -> dict[str, str]:
 
     A daemon does not see its callers' environments, and must not guess them from its own.  A method
     whose work depends on some has a parameter for them, `env: dict[str, str]`, and names them here on
-    the caller's side; what it runs gets exactly these.
+    the caller's side; the programs that it runs get exactly these.
     """
     return chosen(os.environ, names)
 

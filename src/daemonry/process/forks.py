@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class ForkOwner(Protocol):
-        """What has descriptors that are the parent's alone."""
+        """An object with descriptors that are the parent's alone."""
 
         def drop_in_child(self) -> None:
             """Close this process's copies; touch nothing that parent and child share."""
@@ -29,7 +29,7 @@ _forget = _owners.discard
 
 
 def not_for_children(owner: ForkOwner) -> None:
-    """Have `owner` drop what it has in each child that is forked while it lives."""
+    """Call `owner.drop_in_child` in each child that is forked while it lives."""
     _owners.add(ref(owner, _forget))
 
 

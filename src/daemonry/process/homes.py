@@ -5,7 +5,7 @@
     HOME/SERVICE.daemon.json   which daemon the service is, and how its last run ended; written by the daemon
 
 LIST is `~/.local/state/daemonry/HOST`, whatever XDG_STATE_HOME says.  A caller, the `up` of a home and
-cron may have different XDG variables, and must find the same daemon; HOME is what they share.
+cron may have different XDG variables, and must find the same daemon; they share HOME.
 
 A pointer and a claim are hints: the supervisor's lock and the daemon's life lock are the truth.
 

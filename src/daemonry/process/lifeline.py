@@ -220,7 +220,7 @@ class Owned:
             os.close(fd)
 
     def _own_pidfd(self) -> int | None:
-        """Return a copy for one who waits: another may find the end first, and close ours; None then."""
+        """Return a copy for a waiter: another may find the end first, and close ours; None then."""
         with self._lock:
             return os.dup(self._pidfd) if self._pidfd >= 0 else None
 
@@ -250,7 +250,7 @@ class _Watcher:
         # Without our own mark: who ends us would otherwise end it before it has ended the child.
         environment = {name: value for name, value in os.environ.items() if name != sweep.MARK_VARIABLE}
         blocked = {getattr(signal, f"SIG{name}") for name in _NOT_FOR_WATCHER}
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)  # of this thread, for who is born of it
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)  # of this thread, for its child
         try:
             self._process = subprocess.Popen(
                 ["/bin/sh", "-c", _WATCHER, "daemonry-lifeline", *words],

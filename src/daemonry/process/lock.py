@@ -104,7 +104,7 @@ class Lock:
 
 
 def is_held(path: str) -> bool | None:
-    """Whether some process holds the lock at `path`; None when it cannot be told.
+    """Whether some process holds the lock at `path`; None when that is unknown.
 
     Asks for a shared lock and lets go at once, so two who ask do not disturb each other.
     """

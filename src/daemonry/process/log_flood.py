@@ -3,7 +3,7 @@
 Owns which warnings and errors are written: of each kind, and each peer, one line a second.  The others are
 counted, and the count is written once the second is over, also where nothing else is logged any more.
 
-The kind of a line is the text that it is made from; the peer is what is filled in first.  Where that is
+The kind of a line is the text that it is made from; the peer is the first value filled in.  Where that is
 another one each time, `MOST_PEERS` get a line of their own, and the rest is counted together.  Only lines
 of daemonry itself: what a program logs, it may mean as often as it says it.
 """
@@ -16,7 +16,7 @@ from typing import Final
 
 from daemonry import clock
 
-# A person who looks for what is wrong needs one line; twelve rotated files hold a day of one a second.
+# A person who looks for a fault needs one line; twelve rotated files hold a day of one a second.
 PERIOD_S: Final = 1.0
 # Lines of one kind in a second that come from different peers, such as processes that each err once.
 MOST_PEERS: Final = 10

@@ -58,7 +58,7 @@ class Last:
         self.count = count
 
     def __call__(self, found: Iterable[str]) -> Iterable[str]:
-        """Return what is chosen of these lines."""
+        """Return the chosen ones of these lines."""
         return deque(found, maxlen=self.count or None)
 
 
@@ -68,7 +68,7 @@ def last(count: int) -> Choice:
 
 
 def backwards(path: str) -> Iterator[str]:
-    """Yield the log's lines, the newest first, over all its parts; only what is asked for is read."""
+    """Yield the log's lines, the newest first, over all its parts, each part read when it is needed."""
     seen: set[tuple[int, int]] = set()
     for number in range(LOG_FILES_KEPT + 1):
         try:
@@ -185,7 +185,7 @@ class Follower:
             return chosen
         found = self._read()
         if not found and self._rotated():
-            # What was written between our read and the rename, then what is in the new part.
+            # The lines written between our read and the rename, then those of the new part.
             found = self._read() + self._last_of_part()
             found += self._read() if self._open() else []
         return found
@@ -216,7 +216,7 @@ class Follower:
     def _open(self) -> bool:
         self.close()
         try:
-            # Bytes, because what is there may end in the middle of a letter.
+            # Bytes, because the file may end in the middle of a letter.
             self._file = open(open_regular(self._path), "rb")  # noqa: SIM115  # closed by `close`
         except FileNotFoundError:
             return False

@@ -101,7 +101,7 @@ class LogFile(logging.Handler):
         self._most_bytes = 1 << 62
 
     def close(self) -> None:
-        """Close the file, with the counts of what was not written of a flood."""
+        """Close the file, with the counts of lines that a flood kept out."""
         for each in self.filters:
             if isinstance(each, FloodFilter):
                 each.close()

@@ -1,12 +1,12 @@
 """Strays: what a service started and hid, found by whose child it is.
 
 A program that clears its environment and makes a session of its own bears no mark and is in no
-group of ours, so `sweep` does not see it.  What it cannot change is its parent; and when that has
+group of ours, so `sweep` does not see it.  It cannot change its parent; and when that has
 ended, it comes to the nearest subreaper above, which the supervisor of a home is.
 
 Owns finding those processes and ending them.  A daemon that was started with `daemonry start` or
-`ensure` is none, nor what is below it: it is meant to outlive its starter.  It is known by what it
-was told at its start, which stays in its first environment.
+`ensure` is none, nor are its descendants: it is meant to outlive its starter.  It is known by the mark
+that it was given at its start, which stays in its first environment.
 
 Each is pinned by a pidfd.  Of our own children that is not even needed: the number of one that has
 ended is free only after it was reaped, which the thread does that looks here.
@@ -39,12 +39,12 @@ def pinned_below(pid: int, mark: str) -> dict[int, int]:
 
 
 def below(pid: int, mark: str) -> set[int]:
-    """Return the descendants of a process that do not bear a mark, less daemons and what is below those."""
+    """Return the descendants of a process that do not bear a mark, less daemons and theirs."""
     return {one for one in descendants([pid]) if _lives(one) and not sweep.belongs(one, 0, mark)}
 
 
 def descendants(pids: Iterable[int]) -> set[int]:
-    """Return all below these processes, zombies too, less daemons and what is below those."""
+    """Return the descendants of these processes, zombies too, less daemons and theirs."""
     children_of = _children_of()
     found: set[int] = set()
     left = list(pids)
@@ -68,7 +68,7 @@ def pin(pids: Iterable[int]) -> dict[int, int]:
 
 
 def unpin(pinned: dict[int, int]) -> None:
-    """Let go of what was pinned.  Twice is not an error."""
+    """Close the pidfds.  Twice is not an error."""
     while pinned:
         os.close(pinned.popitem()[1])
 
@@ -83,7 +83,7 @@ def ask(pinned: dict[int, int], asked: int) -> None:
 
 
 def finish(pinned: dict[int, int], grace_s: float) -> None:
-    """Wait for the end of these, kill what is left after the grace, and let go of all."""
+    """Wait for the end of these, kill the rest after the grace, and close all pidfds."""
     deadline = Deadline(grace_s)
     living = dict(pinned)
     while living and (left_s := deadline.remaining_s()):

@@ -8,7 +8,7 @@
       HOST/NAME.http.token    where it has a port for HTTP: the same
       HOST/NAME.start.json    how it was started last, so that it can be started by its name
       HOST/NAME.log           the log, and NAME.log.1 ... older parts
-      HOST/NAME.crash         what was written to standard output and error
+      HOST/NAME.crash         its standard output and error
     runtime directory   $NAME_RUNTIME, else $XDG_RUNTIME_DIR/NAME, else /run/user/UID/NAME,
                         else /tmp/NAME-UID
       NAME.sock               the socket, mode 0600
@@ -187,12 +187,12 @@ class Place(Value):
 
     @property
     def life_lock_path(self) -> str:
-        """The lock that whoever is this daemon holds."""
+        """The lock that the daemon holds while it lives."""
         return self.file("lock")
 
     @property
     def start_lock_path(self) -> str:
-        """The lock that whoever starts this daemon holds."""
+        """The lock that a process holds while it starts this daemon."""
         return self.file("start.lock")
 
     @property
@@ -227,12 +227,12 @@ class Place(Value):
 
     @property
     def crash_path(self) -> str:
-        """What was written to standard output and error."""
+        """The file of its standard output and error."""
         return self.file("crash")
 
     @property
     def crash_note_path(self) -> str:
-        """What the next client is told about the last crash; removed by telling."""
+        """The report of the last crash for the next client, which removes it."""
         return self.file("crash.note")
 
     @property

@@ -35,7 +35,7 @@ def ensure_unwritable_by_others(path: str) -> None:
     """Make `path` as a directory, or check that no other user can exchange what lies in it.
 
     The rule for a place that a user gave: it belongs to us or to root, and others cannot write
-    there, or cannot remove what is not theirs (the sticky bit of /tmp).  Links are followed.
+    there, or cannot remove files of others (the sticky bit of /tmp).  Links are followed.
 
     Raises:
         UnsafePath: it cannot be made, or the rule does not hold.

@@ -1,4 +1,4 @@
-"""Reaping: who has ended, also those that were never ours.
+"""Reaping: children that have ended, also those that another process started.
 
 Owns collecting ended children where orphans become children: as process 1 of a container, or as a
 subreaper.  A child that somebody waits for is left to that one; any other is collected at once, or
@@ -28,8 +28,8 @@ class Reaper:
     ) -> None:
         """Have `collect` called when child `pid` has ended; it must reap that child.
 
-        Where the system cannot tell who has ended it is called for any end: it must look.  `pause` is
-        called with True when a signal has stopped the child, and with False when it goes on.
+        Where the system does not name the process that ended, it is called for any end: it must look.
+        `pause` is called with True when a signal has stopped the child, and with False when it goes on.
         """
         self._collectors[pid] = collect
         if pause is not None:

@@ -3,9 +3,9 @@
 Owns the way in which everything in a state or runtime directory is opened.  What lies at a path of
 ours can be anything: a FIFO, whose opening waits for its other end for ever, a device, a socket, a
 symbolic link that leads elsewhere, a directory.  None of them is read, written or waited for; the
-error says what it is, and is an OSError like that of a file that cannot be opened.
+error names the kind of file, and is an OSError like that of a file that cannot be opened.
 
-Paths that a user gave (a configuration) are opened by who reads them: links are followed there.
+Paths that a user gave (a configuration) are opened by their readers: links are followed there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _KINDS: Final = {
 class NotRegular(OSError):
     """What lies at a path is no regular file; it was neither read nor changed.
 
-    `errno` is EINVAL, `strerror` says what it is, and `filename` is the path.
+    `errno` is EINVAL, `strerror` names the kind of file, and `filename` is the path.
     """
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ def open_regular(path: str, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
 
     Args:
         path: the file.
-        flags: as of open(2).  With O_TRUNC, what is no regular file is still left as it is.
+        flags: as of open(2).  With O_TRUNC, other files than regular ones are still left alone.
         mode: the permissions of a file that is made, less the umask.
 
     Raises:

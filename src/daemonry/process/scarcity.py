@@ -1,4 +1,4 @@
-"""What a process is told that the system gives no descriptor, thread or process any more.
+"""The error of a system that gives no descriptor, thread or process any more, in words.
 
 Owns the sentence, and asking beforehand.  A loop that runs out of descriptors while it is made does not
 say so: uvloop's cannot even be closed then, or aborts.
@@ -19,7 +19,7 @@ LOOP_FDS: Final = 11
 
 
 def reason(error: BaseException) -> str | None:
-    """Return what is missing, on one line; None for an error of another kind."""
+    """Return the missing resource, on one line; None for an error of another kind."""
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         return _no_descriptors() if error.errno == errno.EMFILE else "the system has no descriptor left"
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):

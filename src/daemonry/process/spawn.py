@@ -52,11 +52,11 @@ def spawn(
 
     Args:
         arguments: the command's words.
-        boot: what the process is told besides, as JSON; descriptor numbers stay what they are.
+        boot: further instructions for the process, as JSON; descriptor numbers stay the same.
         pass_fds: the descriptors that it gets.
         output_path: where its standard output and error go; a file that holds anything is kept as PATH.prev.
         python: the interpreter; this one's by default.
-        env: values of its environment besides.
+        env: further variables of its environment.
         takes: the names of the variables that it gets of this process's (see `environment`); None for all.
 
     Raises:

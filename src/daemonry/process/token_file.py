@@ -1,7 +1,7 @@
 """The token of a TCP endpoint: a file that only its user can read.
 
 Owns making, reading and checking the file, and finding the one of a daemon that is known by its
-address alone: by the list of this user's daemons.  What is said with a token is `transport.proof`'s.
+address alone: by the list of this user's daemons.  Proving by a token is `transport.proof`'s.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def read(path: str) -> str:
 
     Raises:
         UnsafePath: it is no file that only this user, or root, could have written and can read; or
-            what is in it is no token.
+            its content is no token.
     """
     try:
         fd = open_regular(path)

@@ -1,4 +1,4 @@
-"""Being ready: the program's setup, then whoever waits for it learns that the daemon serves.
+"""Becoming ready: the program's setup, then the news for all that wait for it.
 
 Owns the stages after `serve`: setup, the take-over from a daemon that ran until now, and the announcements to
 the starter, to the service manager, and to the list of daemons.

@@ -281,7 +281,7 @@ def _server(prepared: Prepared, calls: Calls, http: Foreign | None) -> Server:
         return Server(endpoint, calls=calls, limits=limits, token_path=token_path, http=http)
     if daemon.endpoint is not None:
         return Server(daemon.endpoint, calls=calls, limits=limits, token_path=token_path, http=http)
-    # In a directory that a program chose, what is not a stale socket of ours is not ours to remove.
+    # In a directory that a program chose, only a stale socket of ours is ours to remove.
     leftovers: Leftovers = "replace" if place.own is None else "refuse"
     endpoint = _usual_endpoint(prepared.request)
     return Server(endpoint, leftovers=leftovers, calls=calls, limits=limits, http=http)
@@ -349,4 +349,4 @@ async def _stop_serving(serving: Serving, *, refuse: bool) -> None:
     await serving.plane.close(refuse=refuse)
     if serving.listening.http is not None:
         serving.listening.http.close()
-        await asyncio.sleep(0)  # what was closed is written out
+        await asyncio.sleep(0)  # the writes of closed connections happen now

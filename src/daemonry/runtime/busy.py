@@ -1,4 +1,4 @@
-"""What a daemon has in hand besides calls: counted, so that it does not end under it.
+"""A daemon's jobs other than calls: counted, so that it does not end under them.
 
 Owns the count.
 """
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 
 class Jobs:
-    """What is in hand besides calls; counted from any thread."""
+    """The jobs in hand other than calls; counted from any thread."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()

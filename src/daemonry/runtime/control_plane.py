@@ -71,7 +71,7 @@ class ControlPlane:
             self._state.happened(Happened.DRAINED)
             self._beating.cancel()
             if refuse:
-                self._server.refuse_more()  # who waits learns the reason, and nobody comes behind
+                self._server.refuse_more()  # those that wait learn the reason, and nobody comes behind
             self._cancel.set()
             await self._serving
         finally:

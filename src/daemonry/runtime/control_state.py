@@ -51,7 +51,7 @@ class Life:
         stopping: set once a stop was asked; for threads.
         loop: the loop that it lives on, once attached.
         failed: what made the daemon end, if that was not asked for.
-        jobs: what is in hand besides calls.
+        jobs: the jobs in hand other than calls.
         more_fields: functions that give further fields of STATUS.
         handed_over: whether another process is the daemon now, and this one serves what it accepted.
         ended_by: what a home should know of the end: `homes.IDLE`, `homes.BY_COMMAND`, or "".
@@ -115,7 +115,7 @@ class Life:
             self.running.clear()
         if self._phase in (Phase.DRAINING, Phase.STOPPED):
             self.stopping.set()
-            self.running.set()  # whoever waits in a thread wakes up and sees `stopping`
+            self.running.set()  # waiting threads wake up and see `stopping`
         if self.loop is not None:
             try:
                 self.loop.call_soon_threadsafe(self._tell_loop)
@@ -300,7 +300,7 @@ class Life:
 def _sendable(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return a status hook's fields if a reply can carry them.
 
-    Asked here, where the sender and STATUS can be told; a reply that turns out to be unsendable
+    Checked here, where the sender and STATUS can name the reason; a reply that turns out to be unsendable
     while it is sent would leave its client waiting.
     """
     strict_json.encode(fields)

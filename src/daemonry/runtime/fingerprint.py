@@ -102,7 +102,7 @@ class Code:
             self._places[directory].add(path)
 
     def changed(self) -> list[str]:
-        """Return the files that are not what was imported, a few of them."""
+        """Return the files that differ from the imported ones, a few of them."""
         found = [path for files in self._places.values() for path in files.changed()]
         self._add_new()
         return sorted(found)[:_MOST_TOLD]
@@ -124,7 +124,7 @@ class Settings:
         self._next = _look(self._path) if self._path else None
 
     def counts(self) -> None:
-        """Note that what was read is in force."""
+        """Note that the values read last are in force."""
         self._seen = self._next
 
     def changed(self) -> bool:

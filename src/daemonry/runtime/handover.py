@@ -8,8 +8,8 @@
     new -> old   "thanks"    the record is written, and connections are accepted
 
 Owns this exchange.  The lock belongs to an open file that both processes have, so there is no moment
-in which nobody holds it; the record names the old one until the new one replaces it; the kernel keeps
-whoever connects in between.  Until "thanks" the old one can take everything back, and does so when the
+in which nobody holds it; the record names the old one until the new one replaces it; the kernel queues
+clients that connect in between.  Until "thanks" the old one can take everything back, and does so when the
 new one goes away.  After it, the old one answers what it had accepted, ends its work, and ends.
 """
 
@@ -142,10 +142,10 @@ class _Words:
 
 
 class NewSide:
-    """The side of the new process, with what it was given.
+    """The side of the new process, with the things that it was given.
 
     Attributes:
-        fields: what it was told: `endpoint`, `file`, `paused`, `pid`, `version`.
+        fields: the old one's message: `endpoint`, `file`, `paused`, `pid`, `version`.
         listener: the listening socket.
         lock: the life lock, which the old one still holds too.
     """

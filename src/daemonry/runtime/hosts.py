@@ -130,7 +130,7 @@ class IdleHost:
 
     @property
     def newcomers(self) -> int:
-        """How many clients have not shown yet what they want."""
+        """How many clients have sent nothing yet."""
         return self._server.newcomers
 
     def announce_end(self, ends: bool) -> None:
@@ -140,8 +140,8 @@ class IdleHost:
     def refuse_more(self) -> int:
         """Let nobody else in but those who wait, and return how many did."""
         if self._kept:
-            # To refuse would be to refuse for ever: it is the manager's socket too.  Who waits there
-            # is the next daemon's, which is started for it.
+            # To refuse would be to refuse for ever: it is the manager's socket too.  The manager starts the
+            # next daemon for a client that waits there.
             self._server.stop_accepting()
             return 0
         return self._server.refuse_more()

@@ -29,7 +29,7 @@ class HttpSide:
 
     Attributes:
         door: takes connections.
-        port: the port besides the daemon's socket; open where one is named.
+        port: the TCP port; open where one is named.
     """
 
     def __init__(self, door: Door, port: Port) -> None:

@@ -9,9 +9,9 @@ after the process itself stood still, the whole time is given again.
 
 The end is decided in one turn of the loop.  Further connections are refused, which a client learns
 before it has sent anything, and those that wait are taken in.  Idle connections are closed for reading:
-what had come is answered, and what comes later fails on the client's side, unsent.  Only if nobody turns
+requests that had come are answered, and later ones fail on the client's side, unsent.  Only if nobody turns
 out to have come with that does the daemon end; else it listens again and goes on.  A socket that a
-service manager keeps is only let go of: who waits there has the next daemon started.
+service manager keeps is only let go of: a client that waits there causes the next start.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _STOOD_STILL_S: Final = 5.0
 
 
 def suspended_s() -> float:
-    """Return for how long the machine has been suspended since it was booted, where that is told."""
+    """Return for how long the machine has been suspended since it was booted, where that is known."""
     boottime = getattr(time, "CLOCK_BOOTTIME", None)
     return (
         0.0 if boottime is None else time.clock_gettime(boottime) - time.clock_gettime(time.CLOCK_MONOTONIC)
@@ -65,7 +65,7 @@ class IdleHost(Protocol):
 
     @property
     def newcomers(self) -> int:
-        """How many clients have not shown yet what they want."""
+        """How many clients have sent nothing yet."""
         ...
 
     def announce_end(self, ends: bool) -> None:

@@ -49,7 +49,7 @@ class InHome:
 
     @classmethod
     def of_environment(cls, where: Place, version: str) -> InHome | None:
-        """Return what this process is a service of, as its environment and the home's record say."""
+        """Return the home, and the service there, that this process is, by its environment and the record."""
         values = [
             os.environ.get(name, "")
             for name in (homes.HOME_VARIABLE, homes.SERVICE_VARIABLE, homes.SOCKET_VARIABLE, MARK_VARIABLE)

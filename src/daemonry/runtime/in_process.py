@@ -48,7 +48,7 @@ logger = logging.getLogger("daemonry.daemon")
 
 
 class DirectStream(Stream):
-    """The caller's end.  Closing it returns when what was served has ended."""
+    """The caller's end.  Closing it returns when the served daemon has ended."""
 
     __slots__ = ("_server",)
 
@@ -57,12 +57,12 @@ class DirectStream(Stream):
         self._server = server
 
     def close(self) -> None:
-        """End the connection, and what it was connected to."""
+        """End the connection, and the daemon behind it."""
         super().close()
         self._server.wait_ended()
 
     def take_socket(self) -> Socket:
-        """As `Stream.take_socket`; what is served ends when that socket is closed."""
+        """As `Stream.take_socket`; the daemon ends when that socket is closed."""
         return super().take_socket()
 
 
@@ -83,7 +83,7 @@ def serve(daemon: Daemon | None, target: str, deadline: Deadline) -> Stream:
 
 
 class _Request(NamedTuple):
-    """What is to be served.
+    """The daemon to be served.
 
     Attributes:
         daemon: its definition.
@@ -102,7 +102,7 @@ class _Configured(NamedTuple):
     """After `configure`.
 
     Attributes:
-        request: what is to be served.
+        request: the daemon to be served.
         state: the daemon's state.
         calls: the interfaces that are served.
         runner: the loop's runner.
@@ -120,7 +120,7 @@ class _Connected(NamedTuple):
     """After `connect`.
 
     Attributes:
-        configured: what was there before.
+        configured: the result of the stage before.
         workload: the program's work.
         threads: run the handlers that block.
         connection: the daemon's end.

@@ -89,7 +89,7 @@ class _Runner:
     """One run of a daemon.
 
     Args:
-        request: what the process was told.
+        request: the process's instructions.
     """
 
     def __init__(self, request: StartRequest) -> None:

@@ -117,7 +117,7 @@ async def _run_stop_hook(daemon: Daemon) -> None:
 
 
 async def _retire(serving: Serving) -> None:
-    """Serve on what was accepted before another process took over."""
+    """Serve the connections on that were accepted before another process took over."""
     prepared = serving.listening.prepared
     if not prepared.state.handed_over:
         return
@@ -132,7 +132,7 @@ class ImmediateEnd:
 
     Args:
         standby: knows the clients that wait.
-        publication: what is to be removed.
+        publication: the files to remove.
         kept: whether a service manager keeps the socket.
     """
 
@@ -144,7 +144,7 @@ class ImmediateEnd:
     def __call__(self, code: int) -> None:
         """Refuse those who wait, remove our files, and end with an exit code."""
         try:
-            # A socket that a service manager keeps is the next daemon's too, and so is who waits there.
+            # A socket that a service manager keeps is the next daemon's too, with the clients that wait.
             self._standby.refuse_all(also_at_listener=not self._kept)
         except Exception:
             logger.exception("clients that wait could not be refused")

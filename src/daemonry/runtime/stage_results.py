@@ -32,7 +32,7 @@ class Directories(NamedTuple):
     """After `check_directories`.
 
     Attributes:
-        request: what the process was told.
+        request: the process's instructions.
         socket_fd: the socket that a service manager opened; None without one.
         notifier: speaks to the service manager.
     """
@@ -46,7 +46,7 @@ class Locks(NamedTuple):
     """After `take_locks`.
 
     Attributes:
-        found: what was there before.
+        found: the result of the stage before.
         start_lock: the start lock, held until the daemon is ready.
         life: the life lock; one that is given by the daemon that runs is not there yet.
         name: the lock by which a home's daemon and others of its name exclude each other.
@@ -74,7 +74,7 @@ class Configured(NamedTuple):
     """After `read_config`.
 
     Attributes:
-        logged: what was there before.
+        logged: the result of the stage before.
         state: the daemon's state, with its configuration.
     """
 
@@ -86,7 +86,7 @@ class Prepared(NamedTuple):
     """After `prepare_process`.
 
     Attributes:
-        request: what the process was told.
+        request: the process's instructions.
         found: the socket and the notifier of a service manager.
         locks: the locks.
         log_file: the log.
@@ -108,7 +108,7 @@ class Listening(NamedTuple):
     """After `bind` or `adopt`.
 
     Attributes:
-        prepared: what was there before.
+        prepared: the result of the stage before.
         calls: the interfaces that are served.
         server: the server, bound, or with the listener of the daemon that runs.
         publication: what shows others that this is the daemon.
@@ -132,7 +132,7 @@ class Serving(NamedTuple):
     """After `serve`: the control plane answers.
 
     Attributes:
-        listening: what was there before.
+        listening: the result of the stage before.
         plane: the control plane.
         run: what the program's hooks are given.
     """

@@ -1,6 +1,6 @@
-"""Stages: what is done one after the other, and undone in the reverse order when a later one fails.
+"""Stages: steps done one after the other, and undone in the reverse order when a later one fails.
 
-Owns the order: which stage is reported, what each is given, and what is undone.  A stage is a value: a
+Owns the order: which stage is reported, the argument of each, and the undoing.  A stage is a value: a
 name, a function that makes something from what the stage before it made, and a function that undoes
 that.  A plan is a list of stages that fit each other, which the types prove.  What a stage does is its
 file's; nothing here knows of sockets, loops or processes.
@@ -54,7 +54,7 @@ class Plan(Generic[Given, Made]):
 
 
 class Stages:
-    """Performs plans, and keeps what they made until it is undone.
+    """Performs plans, and keeps their results until they are undone.
 
     Args:
         enter: called with the name of each stage that begins under another name than the one before.
@@ -90,7 +90,7 @@ class Stages:
         return any(stage.do is do for stage, _ in self._done)
 
     def undo(self, *, keep: Iterable[str] = ()) -> list[Exception]:
-        """Undo what was done, the last first, and return what went wrong with that.
+        """Undo the stages, the last first, and return the errors of that.
 
         An undo that fails does not keep the others from being undone.  Twice is not an error.
 
@@ -109,7 +109,7 @@ class Stages:
         return failed
 
     def forget(self) -> None:
-        """Leave everything as it is: in a forked child, what was made belongs to the parent."""
+        """Leave everything as it is: in a forked child, the results belong to the parent."""
         self._done.clear()
 
 

@@ -37,7 +37,7 @@ class StuckControl:
         self._asking: threading.Thread | None = None
 
     def get_status(self) -> Mapping[str, Any]:
-        """Return the last known fields, with what can be told now, and where the loop is stuck."""
+        """Return the last known fields, with those that are known now, and where the loop is stuck."""
         return {
             **self._fields(),
             "stuck_secs": round(self._standby.stuck_for_s or 0.0, 1),
@@ -45,7 +45,7 @@ class StuckControl:
         }
 
     def _fields(self) -> Mapping[str, Any]:
-        # The hook gets a thread and a moment: it may be what is stuck, or wait for what is.
+        # The hook gets a thread and a moment: it may be stuck itself, or wait for the code that is.
         if self._asking is None or not self._asking.is_alive():
             self._asking = threading.Thread(target=self._life.get_status, daemon=True)
             self._asking.start()

@@ -45,7 +45,7 @@ class Workload:
         return [job.where() for job in self._jobs if not job.done.done()]
 
     def ended(self) -> list[tuple[Job, BaseException | None]]:
-        """Return what has ended, each with the exception that it raised, if any."""
+        """Return the tasks that have ended, each with the exception that it raised, if any."""
         return [(job, _error(job)) for job in self._jobs if job.done.done()]
 
     async def drain(self, timeout_s: float) -> list[Job]:

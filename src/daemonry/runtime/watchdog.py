@@ -1,8 +1,8 @@
 """The guardian: a thread that keeps the daemon's promises when its loop cannot.
 
 Owns a slow tick, and the signals.  Signal handlers only leave a note here (a queue whose `put`
-is safe in one), because a handler that waited for the loop would wait for whatever blocks it.
-What is done at a tick or a signal is the callers'.
+is safe in one), because a handler that waited for the loop would wait for the code that blocks it.
+The actions at a tick or a signal are the callers'.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ _EXEC_LOOK_S = 0.002
 
 
 class Leftovers(NamedTuple):
-    """What was found.
+    """The leftovers that were found.
 
     Attributes:
         sockets: paths of socket files.

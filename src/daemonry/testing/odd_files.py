@@ -68,7 +68,7 @@ def put(kind: str, path: Path) -> None:
 
 
 def nothing_lost(kind: str, path: Path) -> None:
-    """Fail if what was in the directory, or behind the link, is not there as it was; sockets are removed."""
+    """Fail if a file in the directory, or behind the link, has changed; sockets are removed."""
     near = list(path.parent.glob(f"{path.name}*"))
     if kind == "directory":
         found = [one / "inside" for one in near if (one / "inside").exists()]

@@ -26,10 +26,10 @@ def on_a_terminal(
         env: its environment.
         words: the command.
         cwd: where it runs; here by default.
-        written: gets what it writes while it runs, for who wants to see that from another thread.
+        written: gets its output while it runs, for another thread to see.
 
     Returns:
-        (exit code, what it wrote there).
+        (exit code, its output there).
     """
     written = bytearray() if written is None else written
     master, slave = pty.openpty()

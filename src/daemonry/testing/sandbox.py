@@ -104,7 +104,7 @@ class Sandbox:
         """Start a daemon in the background and return it, seen from outside.
 
         Raises:
-            AssertionError: it did not start; the message tells what it said.
+            AssertionError: it did not start; the message has its output.
         """
         started = self.daemonry("start", target, "--json", *options)
         assert started.code == 0, f"start failed ({started.code}): {started.err or started.out}"

@@ -20,7 +20,7 @@ def wait_until(condition: Callable[[], Found], timeout_s: float = 10.0, what: st
     Args:
         condition: asked again and again, at first every millisecond, later every 50.
         timeout_s: for how long, in seconds.
-        what: what is waited for, for the error; by default the condition's own name.
+        what: the condition in words, for the error; by default its own name.
 
     Raises:
         AssertionError: it stayed false.

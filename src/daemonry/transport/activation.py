@@ -1,6 +1,6 @@
 """Sockets that somebody else made and handed over: `fd:N`.
 
-Owns telling a listening descriptor from a connected one.  What was handed over is not ours to
+Owns telling a listening descriptor from a connected one.  A socket that was handed over is not ours to
 remove: closing such a listener closes our copy and leaves its path alone.
 """
 

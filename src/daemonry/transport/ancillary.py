@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from daemonry.transport.endpoint import Endpoint
 
     class HasFileno(Protocol):
-        """What has a descriptor."""
+        """An object with a descriptor."""
 
         def fileno(self) -> int:
             """Return the descriptor."""
@@ -133,7 +133,7 @@ def receive(sock: Socket, max_bytes: int = READ_BYTES, flags: int = 0) -> tuple[
 def send(sock: Socket, data: bytes | memoryview, fds: Sequence[Fd]) -> int:
     """Send some of `data`, at least its first byte, with descriptors beside that; return how much.
 
-    What is not sent of the bytes goes without them.  The descriptors stay the caller's to close.
+    Bytes that are sent later go without them.  The descriptors stay the caller's to close.
     """
     numbers = b"".join(fd.fileno().to_bytes(_INT_BYTES, sys.byteorder) for fd in fds)
     return sock.sendmsg([data], [(SOL_SOCKET, SCM_RIGHTS, numbers)])
@@ -149,7 +149,7 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[Fd]:
     found = []
     for level, kind, data in ancillary:
         if level == SOL_SOCKET and kind == SCM_RIGHTS:
-            # A control message that was cut may end inside a number; what was cut off, the kernel closed.
+            # A control message that was cut may end inside a number; the kernel closed the other descriptors.
             whole = len(data) - len(data) % _INT_BYTES
             found += [
                 Fd(int.from_bytes(data[start : start + _INT_BYTES], sys.byteorder))
@@ -241,6 +241,6 @@ class FdStream(Stream):
         self.write(data[sent:], deadline.remaining_s())
 
     def close(self) -> None:
-        """End the connection and close what was not taken.  Twice is not an error."""
+        """End the connection and close the descriptors that were not taken.  Twice is not an error."""
         super().close()
         self.arrivals.close()

@@ -84,7 +84,7 @@ def listen(
         endpoint: an endpoint or its text.
         leftovers: "refuse" leaves any file alone that is not a stale socket of ours; "replace"
             removes it with a warning, and is for a directory that is ours alone.
-        warn: is told, in a sentence, what was removed or could not be.
+        warn: called with a sentence about a file that was removed or could not be.
         beyond_loopback: let TCP listen where other machines can reach it.
 
     Raises:

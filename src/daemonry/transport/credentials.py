@@ -1,4 +1,4 @@
-"""Who is at the other end, and whether they may command us.
+"""The user and process at the other end, and whether they may command us.
 
 Owns the rule: the daemon's own user, and root.  A file mode keeps others away from a socket only
 until somebody changes it, and a socket without a file has none, so the peer is asked as well.
@@ -18,7 +18,7 @@ Ids = tuple[int, int, int] | None
 
 
 class Peer(Value):
-    """Who is at the other end, as the system says (unix(7), SO_PEERCRED).
+    """The user and process at the other end, as the system says (unix(7), SO_PEERCRED).
 
     Attributes:
         gid: the group; None over TCP.

@@ -38,7 +38,7 @@ SSH: Final = "ssh"
 # The `proof` of an endpoint that asks for none; a token's path begins with a slash.
 OPEN: Final = "open"
 
-# What a server says to who has not proved that it knows the token, and what to do about it.
+# A server's words to a client that has not proved that it knows the token, and the remedy.
 PROOF_WANTED: Final = "Permission denied: a connection begins with the proof that its client knows the token"
 HOW_TO_PROVE: Final = (
     "the daemon asks for its token: add ;token=/path to the endpoint,"
@@ -178,7 +178,7 @@ def _unix(text: str, address: str) -> Endpoint:
     if "\0" in address:
         raise faults.EndpointInvalid(text, "a path cannot have a NUL byte in it")
     if address != address.rstrip():
-        # It could be printed and not be read again, and the record holds what is printed.
+        # It could be printed and not be read again, and the record holds the printed form.
         raise faults.EndpointInvalid(text, "a path cannot end in a blank")
     if not _is_file_name(address):
         raise faults.EndpointInvalid(text, "no file can be called so")

@@ -51,7 +51,7 @@ class SocketListener(Listener):
     def accept_socket(self) -> Socket | None:
         """Return the next connection as a socket, or None for none.
 
-        It blocks: who reads by MSG_DONTWAIT saves the system call that would change that.
+        It blocks: a reader by MSG_DONTWAIT saves the system call that would change that.
         """
         try:
             return self._accepted()[0]

@@ -14,7 +14,7 @@ only its user can read, and a connection begins with one of these:
 A MAC is HMAC-SHA256 of the role ("server" or "client") and both nonces, by the token.  So the token is
 never sent by a client of ours: who listens at the port in the daemon's stead, and who listens on the
 way, does not learn it, and is known by not having it.  (Tor's control port came to the same,
-SAFECOOKIE, after clients had been tricked into telling what was in their files.)  Everything else is
+SAFECOOKIE, after clients had been tricked into giving away the contents of their files.)  Everything else is
 refused in the words of the text dialect, and the connection ends.
 
 Nothing is hidden or signed afterwards: over a network that others can write to, use ssh's forwarding.
@@ -96,7 +96,7 @@ class Served:
         return max(missing, 0)
 
     def receive(self, data: bytes) -> bytes:
-        """Take what was read, `b""` for the end; return what is to be sent."""
+        """Take the bytes that were read, `b""` for the end; return the bytes to send."""
         if not data:
             return self._refuse(PROOF_WANTED)
         self._line += data

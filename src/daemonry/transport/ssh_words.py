@@ -1,4 +1,4 @@
-"""What is said between this machine's ssh and the `daemonry dial` of another one.
+"""The words between this machine's ssh and the `daemonry dial` of another one.
 
 Owns ssh's options, the command for the other machine's shell, and the first line that comes back:
 
@@ -98,7 +98,7 @@ def why_unreachable(status: int, said: str) -> str | None:
 
     Args:
         status: ssh's exit status, negative for a signal.
-        said: what it wrote to standard error.
+        said: its standard error.
     """
     if status != _SSH_FAILED and status >= 0:
         return None

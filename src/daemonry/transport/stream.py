@@ -111,7 +111,7 @@ class Stream:
 
     @property
     def peer(self) -> str:
-        """Who is at the other end, for people and errors."""
+        """The other end, for people and errors."""
         return str(self.whom)
 
     def fileno(self) -> int:
@@ -218,7 +218,7 @@ class Stream:
         self.sock.close()
 
     def _lost(self, error: OSError) -> faults.ConnectionLost:
-        # EPIPE and ECONNRESET: the peer died or closed.  What it did with our bytes is unknown.
+        # EPIPE and ECONNRESET: the peer died or closed.  Whether it used our bytes is unknown.
         lost = faults.ConnectionLost(self.peer, "maybe")
         lost.__cause__ = error
         return lost

@@ -3,9 +3,9 @@
 Owns all that is special about AF_INET and AF_INET6: names, reuse of ports, Nagle's delay, and the
 client's side of proving that it knows the token (`proof`).
 
-TCP tells nothing about who connects, and each user of a machine reaches its ports.  A listener
+TCP does not identify the client, and each user of a machine reaches its ports.  A listener
 therefore has a token, or is open because somebody said so; and it takes loopback addresses only,
-unless it is told otherwise.
+unless its endpoint says otherwise.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
             return stream
         if _prove(stream, endpoint, token, deadline):
             return stream
-        # The daemon hands itself over, or makes room: another connection reaches who is there then.
+        # The daemon hands itself over, or makes room: another connection reaches the one that is there then.
         stream.close()
         stream = _connect(endpoint, deadline)
         if _prove(stream, endpoint, token, deadline):

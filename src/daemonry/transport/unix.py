@@ -68,7 +68,7 @@ class UnixListener(SocketListener):
         Args:
             endpoint: a Unix endpoint.  The directory of its file must exist and have been checked.
             leftovers: what to do with a file at the path that is not a socket.
-            warn: is told, in a sentence, what was removed or could not be.
+            warn: called with a sentence about a file that was removed or could not be.
 
         Raises:
             SocketBindError: a live socket or a foreign file is there, or the system refused.
@@ -122,7 +122,7 @@ class UnixListener(SocketListener):
         self._sock.close()
 
     def listen_here(self) -> None:
-        """Have clients be told this process as who listens, of a socket that another process made.
+        """Make this process the listener that clients see, at a socket that another process made.
 
         What SO_PEERCRED tells them is of the process that called listen(2) last.  Who waits in the
         queue goes on waiting there.
@@ -136,7 +136,7 @@ class UnixListener(SocketListener):
         """Have further connections refused; those that wait can still be accepted.
 
         For every process that listens on this socket.  unix(7) says nothing of it; Linux refuses to
-        connect to a socket that is shut for reading, and `accept` goes on with what it holds.
+        connect to a socket that is shut for reading, and `accept` goes on with the connections that it holds.
         """
         try:
             self._sock.shutdown(_socket.SHUT_RD)
@@ -179,7 +179,7 @@ def _lock_directory(endpoint: Endpoint) -> int:
         fd = os.open(directory, _DIRECTORY)
     except OSError as error:
         raise faults.SocketBindError(path, f"its directory: {error.strerror}") from error
-    # Held for a lstat, a connect, an unlink and a bind: whoever waits here waits microseconds,
+    # Held for a lstat, a connect, an unlink and a bind: others wait for microseconds here,
     # unless the holder was stopped in the middle.
     deadline = Deadline(DIRECTORY_LOCK_TIMEOUT_S)
     for delay_s in delays(LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S):

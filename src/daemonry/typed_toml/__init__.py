@@ -1,7 +1,7 @@
 """TOML files, and every error in one told as `FILE:LINE:COLUMN: key: reason`.
 
 For programs with a configuration of their own form.  `daemonry.load_config` makes a typed value of a
-file; what is here is for those who read the tables themselves:
+file; these are for programs that read the tables themselves:
 
     parse           TOML text (or bytes) to a ConfigText: its values, and the errors about them
     read            the same of a file

@@ -1,8 +1,8 @@
 """Where each key of a TOML text is written: its true line and column.
 
-Owns a scanner of TOML's tokens (https://toml.io/en/v1.0.0, and what 1.1 allows besides): comments, the
+Owns a scanner of TOML's tokens (https://toml.io/en/v1.0.0, and the additions of 1.1): comments, the
 four kinds of string, dotted and quoted keys, headers, arrays, inline tables.  It is for text that
-`tomllib` accepts, and takes more than that: it finds places and refuses nothing but what is beyond the
+`tomllib` accepts, and takes more than that: it finds places and refuses only files that are beyond the
 bounds.  In other text it finds what stands before the mistake.  Linear in the text; no I/O.
 """
 
@@ -110,7 +110,7 @@ def dotted(path: KeyPath) -> str:
 def _written(key: str) -> str:
     if _BARE.fullmatch(key):
         return _shortened(key, _SHOWN_CHARS)
-    # One more than is shown, so that what is left out is seen to be.
+    # One more than is shown, so that an omission is seen.
     inside = "".join(_escaped(char) for char in key[: _SHOWN_CHARS + 1])
     return f'"{_shortened(inside, _SHOWN_CHARS)}"'
 
@@ -157,7 +157,7 @@ class _Part(NamedTuple):
 
 
 class _Scanner:
-    """One pass over a text.  `_at` is the offset of what is read next."""
+    """One pass over a text.  `_at` is the offset of the next character."""
 
     def __init__(self, text: str) -> None:
         self.entries: list[Entry] = []

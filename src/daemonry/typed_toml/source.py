@@ -1,7 +1,7 @@
 """Configuration text: read within bounds, parsed, and errors that say where in it.
 
 Owns the bounds on what others wrote, and the form of the message.  Where a key is written is
-`typed_toml.positions`'s; which keys and values are right is the business of who reads the values.
+`typed_toml.positions`'s; which keys and values are right is the business of their reader.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _TOMLLIB_PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of do
 
 
 class ConfigText:
-    """A configuration's text, what it holds, and errors about that.
+    """A configuration's text, its values, and errors about them.
 
     Attributes:
         path: the file, as messages name it.
-        text: what is in it.
+        text: its content.
         values: the same as tables, lists and scalars.
     """
 
@@ -59,11 +59,11 @@ class ConfigText:
         return error_at(self.path, place, reason, where)
 
     def unknown(self, where: KeyPath, known: Iterable[str]) -> ConfigError:
-        """Return an error about a key that is none of the known ones; it names the nearest."""
+        """Return an error about an unknown key; it names the nearest known one."""
         return self.error(where, f"is not known: {did_you_mean(str(where[-1]), known)}")
 
     def refuse_unknown(self, table: Mapping[str, Any], known: Iterable[str], where: KeyPath = ()) -> None:
-        """Raise a ConfigError where the table at `where` has a key that is none of the known ones."""
+        """Raise a ConfigError where the table at `where` has an unknown key."""
         known = tuple(known)
         for key in table:
             if key not in known:
@@ -79,7 +79,7 @@ def error_at(path: str, place: Position | None, reason: str, where: KeyPath = ()
 def error_in(path: str, where: KeyPath, reason: str) -> ConfigError:
     """Return an error about a value in a file that was read earlier.
 
-    For checks that come when the text is gone.  The file is read anew to find the place; where that
+    For checks that come when the text is gone.  The file is read again to find the place; where that
     cannot be done any more, the error names the key without it.
     """
     try:

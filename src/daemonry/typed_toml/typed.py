@@ -190,5 +190,5 @@ def _is_config_type(kind: Any) -> bool:
 
 
 def _bare(annotation: Any) -> Any:
-    """Return an annotation without what `Annotated` says besides."""
+    """Return an annotation without the notes of `Annotated`."""
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation

@@ -1,1 +1,1 @@
-"""Bytes and messages: decides what was said, never reads or writes."""
+"""Bytes and messages: decides their meaning, never reads or writes."""

@@ -8,7 +8,7 @@ belong to `service`.  No I/O, no clock, no logging: bytes go in, events and byte
 Both sides go through one table, `TRANSITIONS`, because both see the same call, from two ends:
 
     receive_data(bytes), receive_eof()      what came from the peer
-    next_event() -> ... | None              what it means; ask until it says None
+    next_event() -> ... | None              the next event; ask until it returns None
     next_event(bytes)                       both in one step, for whoever counts microseconds
     send_call(call), send_reply(reply)      the bytes to write, to the last one, in this order
 
@@ -81,7 +81,7 @@ HALF_CLOSED: Final = "half-closed"  # the peer sends no more, and was answered t
 CLOSED: Final = "closed"  # no call can pass any more
 BROKEN: Final = "broken"  # the peer left the protocol
 
-# What happens besides the modes of a call that begins: PLAIN, MORE, ONEWAY, UPGRADE.
+# Events in addition to the modes of a call that begins: PLAIN, MORE, ONEWAY, UPGRADE.
 REPLY: Final = "reply"
 CONTINUES: Final = "reply that continues"
 ERROR: Final = "error"
@@ -205,7 +205,7 @@ class _Connection:
         return self._resting()
 
     def _break(self, error: faults.RemoteProtocolError) -> None:
-        # A copy: what is raised knows its trace, which knows the frame, which may be of 16 MiB.
+        # A copy: a raised exception knows its trace, which knows the frame, which may be of 16 MiB.
         self._close(TRANSITIONS[self._state][BROKE], _fresh(error))
 
     def _close(self, state: str, outcome: Ended | faults.RemoteProtocolError) -> None:
@@ -243,7 +243,7 @@ class ServerConnection(_Connection):
         """Say whether a frame of so many bytes, with its NUL, would be the next event, and the only one.
 
         Whoever answers such a call at once, by one last reply, may do so beside this object: it would
-        be afterwards what it is now.
+        be the same afterwards.
         """
         idle = self._state is IDLE and self._framer.is_empty and not self._ended
         return idle and count_bytes <= self._limit_bytes
@@ -355,7 +355,7 @@ class ClientConnection(_Connection):
 
         Raises:
             RemoteProtocolError: FrameTooLarge, or BadFrame, also for a reply that no call asked
-                for.  Every later call raises it again, and what is fed is dropped.
+                for.  Every later call raises it again, and further bytes are dropped.
         """
         if self._state not in _LISTENING:
             return self._resting(data)

@@ -51,7 +51,7 @@ def detect(head: bytes, *, ended: bool = False) -> str | None:
 
     Args:
         head: all that has been read so far, not only the last piece.
-        ended: the peer will send no more, so that what is undecided is text: a last line counts
+        ended: the peer will send no more, so that undecided bytes are text: a last line counts
             without its end there.
 
     Returns:

@@ -161,7 +161,7 @@ def _is_proved(frame: bytes, keys: int, message: FastCall | FastReply) -> bool:
 
 def _most_keys(frame: bytes) -> int:
     # Behind a key stands its quote, perhaps blanks, and a colon; in strings a quote is escaped.
-    # Blanks other than " " stand outside strings only, in what was printed for people: all colons.
+    # Blanks other than " " stand outside strings only, in JSON printed for people: all colons.
     if 0x09 in frame or 0x0A in frame or 0x0D in frame:
         return frame.count(b":")
     return frame.count(b'":') + frame.count(b" :")
@@ -237,7 +237,7 @@ def encode_parameters(parameters: Any) -> bytes:
         return _encode_with_care(parameters)
     try:
         encoded = _encode(parameters)
-    except (TypeError, ValueError):  # a lone surrogate, an enum of what has no form
+    except (TypeError, ValueError):  # a lone surrogate, an enum of values that have no form
         return _encode_with_care(parameters)
     if _BACKSLASH in encoded and encoded.find(_NUL_ESCAPE) >= 0:
         return _encode_with_care(parameters)

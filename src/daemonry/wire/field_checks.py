@@ -2,7 +2,7 @@
 
 Owns making them.  A loop over fields that asks for the type of each value takes three times as long as
 the same conditions written out, as `dataclasses` and `namedtuple` write out their methods; and these
-checks stand in the way of every call.  What the conditions mean belongs to who asks for them.
+checks stand in the way of every call.  The meaning of the conditions belongs to the caller.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def written_count(fixed: int, counts: Iterable[str]) -> Callable[[Any], int]:
     return count
 
 
-# Of what is sent, of the declared type and no other; a float may be written as an integer.  Floats where
-# no codec writes an exponent; NaN is in none of these.
+# Checks of values to be sent: the declared type and no other, though a float may be written as an integer.
+# Floats where no codec writes an exponent; NaN is in none of these.
 _SENT = {
     bool: "{0}.__class__ is bool",
     str: "{0}.__class__ is str",

@@ -15,7 +15,7 @@ class Framer:
     """Finds frames in whatever pieces their bytes come.
 
     Feed it with `receive_data`, and ask `next_frame` until it says None.  Linear in time however
-    the bytes are cut: each is looked at once and moved at most a few times.  Holds what was fed
+    the bytes are cut: each is looked at once and moved at most a few times.  Holds bytes that were fed
     and not taken; its feeder keeps that within bounds by asking after every piece.
 
     Args:
@@ -39,7 +39,7 @@ class Framer:
 
     @property
     def buffered_bytes(self) -> int:
-        """What was fed and not taken."""
+        """The bytes that were fed and not taken."""
         return len(self._buffer) - self._start
 
     def receive_data(self, data: bytes) -> None:
@@ -59,7 +59,7 @@ class Framer:
 
         Raises:
             FrameTooLarge: a frame is longer than the limit, ended or not.  The stream has no point
-                to restart from, so every later call raises again, and what is fed is dropped.
+                to restart from, so every later call raises again, and further bytes are dropped.
         """
         if data:
             if self._buffer or self._closed or type(data) is not bytes:
@@ -76,13 +76,13 @@ class Framer:
         return self._next_of_several() if buffer or self._too_large else None
 
     def take_rest(self) -> bytes:
-        """Return what was fed and not taken, whatever it is, and hold nothing any more."""
+        """Return the bytes that were fed and not taken, and hold nothing any more."""
         rest = _copy(self._buffer, self._start, len(self._buffer))
         self._empty()
         return rest
 
     def close(self) -> None:
-        """Drop what is held, and whatever is still fed."""
+        """Drop the bytes that are held, and all that are fed from now on."""
         self._empty()
         self._closed = True
 
@@ -106,7 +106,7 @@ class Framer:
     def _append(self, data: bytes) -> None:
         if self._closed:
             return
-        # Cut what was taken once it is the larger part, so that no byte is moved often.
+        # Cut the taken bytes once they are the larger part, so that no byte is moved often.
         if type(self._buffer) is bytes:
             self._buffer = bytearray(memoryview(self._buffer)[self._start :])
             self._cut_off(self._start)

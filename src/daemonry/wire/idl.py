@@ -1,8 +1,8 @@
 """Varlink's interface description language: text in, frozen values out.
 
-Owns the values, the grammar, and what makes a description consistent; writing is `idl_printer`'s.
-What a value of a type looks like in JSON belongs to `service.interface.declare`; who asks for a description
-belongs to `service.server.builtin`.  No I/O, no clock, no logging.
+Owns the values, the grammar, and the rules by which a description is consistent; writing is `idl_printer`'s.
+The JSON of a type's values belongs to `service.interface.declare`; answering for a
+description to `service.server.builtin`.  No I/O, no clock, no logging.
 
 Two grammars are published on one page (varlink.org, Interface-Definition, 2025-02) and disagree;
 `parse` accepts what either accepts:
@@ -13,7 +13,7 @@ Two grammars are published on one page (varlink.org, Interface-Definition, 2025-
     any         as systemd >= 262 has it, beyond both grammars
 
 Tools refuse much of that, so `idl_printer` writes less of it than `parse` reads; see there.
-A comment is documentation where its lines stand directly above what they describe: above
+A comment is documentation where its lines stand directly above the thing that they describe: above
 `interface`, a member, or the field of a struct.  Any other comment is dropped.
 """
 
@@ -42,7 +42,7 @@ class IdlError(DaemonryError):
     Attributes:
         line: where, counted from 1 by the line ends named above.
         column: the character in that line, counted from 1.
-        reason: what is wrong there, and what to write instead.
+        reason: the fault there, and the text to write instead.
     """
 
     def __init__(self, line: int, column: int, reason: str) -> None:
@@ -192,7 +192,7 @@ def _quoted(text: str) -> str:
 
 
 def interface_name_fault(text: str) -> str:
-    """Return what is wrong with an interface's name, and what to do; "" for nothing."""
+    """Return the fault in an interface's name, with a remedy; "" for none."""
     if is_interface_name(text):
         return ""
     if "." not in text and is_interface_name(f"org.{text}"):
@@ -226,12 +226,12 @@ TWICE_OPTIONAL = "a type is made optional once: write one '?'"
 
 
 def stands_twice(name: str) -> str:
-    """Return what is wrong where a name is used twice in one place."""
+    """Return the fault where a name is used twice in one place."""
     return f"{_quoted(name)} stands here twice: rename one"
 
 
 def unresolved(name: str, declared: bool) -> str:
-    """Return what is wrong where a type's name leads nowhere."""
+    """Return the fault where a type's name leads nowhere."""
     if declared:
         return f"{_quoted(name)} is a method or an error: only a type can be used here"
     return f"type {_quoted(name)} is not declared: add {_quoted(f'type {name} (...)')}"
@@ -291,7 +291,7 @@ def parse(text: str) -> Interface:
     Raises:
         IdlError: the text is longer than `MAX_TEXT_CHARS` characters, breaks the grammar, nests
             types deeper than `MAX_TYPE_DEPTH`, uses a name twice in one place, or uses a type that
-            it does not declare.  The first fault is told; missing types are looked for last.
+            it does not declare.  The first fault is raised; missing types are looked for last.
     """
     if len(text) > MAX_TEXT_CHARS:
         raise IdlError(1, 1, f"{len(text)} characters are too many: the limit is {MAX_TEXT_CHARS}")

@@ -51,7 +51,7 @@ class NotPrintable(DaemonryError):
 
     Attributes:
         where: the interface's name, or the member and the fields that lead to the fault ("Add.a").
-        reason: what is wrong there, and what to use instead.
+        reason: the fault there, and a replacement.
     """
 
     def __init__(self, where: str, reason: str) -> None:
@@ -94,7 +94,7 @@ _Path = tuple[str, ...]
 class _Checker:
     """Finds what keeps an interface from being written; the first fault is raised.
 
-    A path holds the names that lead to a place; they are joined only where it is told.
+    A path holds the names that lead to a place; they are joined only for an error.
     """
 
     def __init__(self, interface: Interface, strict: bool) -> None:
@@ -178,7 +178,7 @@ def _refuse_twice(path: _Path, names: Sequence[str]) -> None:
 
 
 def _uncommon(kind: Type) -> str:
-    """Return why some tool cannot read `kind`, without looking at what it is made of, or ""."""
+    """Return why some tool cannot read `kind`, without looking at its parts, or ""."""
     if kind is Basic.ANY:
         return "'any' is read by systemd >= 262 only: use object"
     if kind == Map(Struct()):

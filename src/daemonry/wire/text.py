@@ -36,8 +36,8 @@ class CommandSpec(Value):
     """What there is to know of one word.
 
     Attributes:
-        word: as it is sent.
-        help: what it does, in a line, as the command line's help.
+        word: the word that is sent.
+        help: its effect, in a line, for the command line's help.
         method: of the daemon's state, which is asked; "" where the server itself has the answer.
         form: the kind of its `Reply` when it succeeds: "status", "ok" or "text".
         answers: that form, for a page.
@@ -226,7 +226,7 @@ class Reply(Value):
 
     @classmethod
     def ok(cls, note: str = "") -> Reply:
-        """It was done; `note` says what the sender should know besides."""
+        """It was done; `note` is for the sender."""
         return cls(None, "ok", note)
 
     @classmethod

@@ -1,11 +1,11 @@
 r"""Reads a whole reply or call straight into its method's type, where that is proved to be right.
 
-Owns no rule: what is not proved here in a few looks goes to the codec (`wire.fast_varlink`), which
+Owns no rule: a reply that is not proved here in a few looks goes to the codec (`wire.fast_varlink`), which
 takes or refuses it.  So a proxy's call accepts the same replies with the same values, by half the
 work: no dictionary, and no second walk to convert it.
 
-What msgspec proves by decoding into the type is told in `wire.fast_varlink`: syntax, UTF-8, types,
-and that the envelope has `parameters` and no other key.  What is looked at here besides:
+`wire.fast_varlink` lists the properties that msgspec proves by decoding into the type: syntax, UTF-8, types,
+and that the envelope has `parameters` and no other key.  These are looked at here in addition:
 
     NUL in a string     stands in a frame as an escape: there is no backslash
     a key twice,        there are as many colons as the type has keys, and each key is there; so each
@@ -14,7 +14,7 @@ and that the envelope has `parameters` and no other key.  What is looked at here
     integers            msgspec takes them of any size where the type does; those of the result are
                         within 64 bits, and so are floats, which may have been written as integers
 
-That can be told of types whose number of keys is fixed, such as Structs and dataclasses of plain fields, and
+That works for types whose number of keys is fixed, such as Structs and dataclasses of plain fields, and
 such Structs within them; and of lists and mappings, whose value tells how many there are.  A key that may be
 left out is looked for by its name, which is no proof in a list: one object may have it twice, and the next
 not at all.
@@ -53,7 +53,7 @@ _MOST_LEVELS = 4
 
 
 class _Unprovable(Exception):
-    """The number of a type's keys cannot be told, or its values not looked at."""
+    """The number of a type's keys is not fixed, or its values cannot be looked at."""
 
 
 Reader = Callable[[bytes], Any]
@@ -95,7 +95,7 @@ def _reader(fields: Any, before: tuple[tuple[str, type], ...]) -> Reader:
     """Return what reads messages with `parameters` of a type, and such fields before them.
 
     Raises:
-        _Unprovable: nothing can be told of the type in a few looks.
+        _Unprovable: a few looks do not prove the type.
     """
     shape = _Shape()
     shape.of_object(inspect.type_info(fields), "value", 0)
@@ -189,7 +189,7 @@ class _Shape:
         nests: whether there are objects within objects.
         numbers: conditions on a `value`, as Python: its numbers are within 64 bits.
         optional: how the keys are written that may be left out.
-        per_value: how many keys there are besides, as Python, told from a `value`.
+        per_value: how many more keys there are, as Python, computed from a `value`.
     """
 
     def __init__(self) -> None:
@@ -203,7 +203,7 @@ class _Shape:
         """Note an object.
 
         Raises:
-            _Unprovable: nothing can be told of it.
+            _Unprovable: a few looks do not prove it.
         """
         if level > _MOST_LEVELS:
             raise _Unprovable
@@ -276,7 +276,7 @@ def _is_list_without_keys(kind: Any) -> bool:
 
 def _most_keys(frame: bytes) -> int:
     # As in `fast_varlink`: behind a key stands its quote, perhaps blanks, and a colon; blanks other
-    # than " " stand outside strings only, in what was printed for people.
+    # than " " stand outside strings only, in JSON printed for people.
     if b"\t" in frame or b"\n" in frame or b"\r" in frame:
         return -1
     return frame.count(b'":') + frame.count(b" :")

@@ -8,7 +8,7 @@ method does with its parameters belongs to `service`.  The format is varlink.org
     reply   {"parameters":{...}}\0                                      continues: true
     error   {"parameters":{...},"error":"org.example.Job.Busy"}\0
 
-Strict in what is sent: fully-qualified names, `parameters` always there and an object, flags only
+Strict in sending: fully-qualified names, `parameters` always there and an object, flags only
 where they are true; no NUL and no lone surrogate in a string, no NaN, integers
 below 2**63 in size, a point in every float, at most `MAX_JSON_DEPTH` levels.
 
@@ -16,8 +16,8 @@ One vendor key is ours, on a call whose caller is traced (`tracing`), with the c
 
     call    {"method":...,"parameters":{...},"org.daemonry.trace":{"traceparent":"00-..."}}\0
 
-Bounded in what is accepted: what every peer reads in the same way (`strict_json`), with the same
-limits.  Besides what is sent, these are understood: `parameters` absent or null, flags that are
+Bounded in reading: the JSON that every peer reads in the same way (`strict_json`), with the same
+limits.  These forms are never sent, but understood: `parameters` absent or null, flags that are
 false, integers to 2**64 (systemd writes UINT64_MAX for "infinite"), and a vendor's own keys, which
 are skipped.  A flag or an error that is null is refused, as systemd does.
 
@@ -403,7 +403,7 @@ def _write_float(number: float, _depth: int) -> str:
     digits = repr(number)
     if "." in digits:
         return digits
-    # "1e+16": some readers take what has no point for an integer.
+    # "1e+16": some readers take a number without a point for an integer.
     mantissa, _, exponent = digits.partition("e")
     return f"{mantissa}.0e{exponent}"
 

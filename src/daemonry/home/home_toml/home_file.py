@@ -1,4 +1,4 @@
-"""`home.toml`: what a home runs, checked before anything of it starts.
+"""`home.toml`: the services of a home, checked before anything of it starts.
 
     inherit = ["SSH_AUTH_SOCK"]
 
@@ -13,8 +13,8 @@
     ready = { http = "http://127.0.0.1:8080/" }
     restart = "always"
 
-Owns what is between services: names, groups, replicas, needs and their order.  What the keys of one
-mean is `service_reader`'s; all are in docs/home-file.md.  Errors say `FILE:LINE:COLUMN: key: reason`.
+Owns the relations of services: names, groups, replicas, needs and their order.  The keys of one
+service are `service_reader`'s; all are in docs/home-file.md.  Errors say `FILE:LINE:COLUMN: key: reason`.
 """
 
 from __future__ import annotations

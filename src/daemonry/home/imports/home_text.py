@@ -1,4 +1,4 @@
-"""A home in the making: services as tables of plain values, what has no counterpart, and its text in TOML.
+"""A home in the making: services as tables of plain values, notes on the rest, and its text in TOML.
 
 Owns names that a home allows, notes, and writing.  What another supervisor's keys mean is the business of
 its module.
@@ -16,7 +16,7 @@ from daemonry.home.service import RESERVED
 
 
 class ImportInvalid(ValueError):
-    """The file cannot be read as what it is said to be; with the reason."""
+    """The file is not of the form that it was given as; with the reason."""
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Draft:
 
     Attributes:
         services: tables by name.
-        notes: what has no counterpart, a sentence for each.
+        notes: parts that have no counterpart, a sentence for each.
         environment: variables of all services.
     """
 

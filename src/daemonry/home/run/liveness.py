@@ -30,7 +30,7 @@ class Look:
         service: the service.
         way: how it shows it.
         run: its process.
-        channel: what it says by itself comes in there; None for an adopted run, which has none.
+        channel: its own messages come in there; None for an adopted run, which has none.
         log: its log.
         command: runs the command that its file names.
     """

@@ -263,11 +263,11 @@ def start(
     """Start a service's process.
 
     Args:
-        process: what it is given.
+        process: its command, directory and environment.
         mark: what all of its processes have in their environment.
-        extra: variables besides.
+        extra: further variables.
         output: (reading end, writing end) of the pipe for its standard output and error.
-        pass_fds: descriptors besides.
+        pass_fds: further descriptors.
         reaper: where its end is noticed.
         listener: a listening socket that it gets as `held_socket` says.
 

@@ -56,7 +56,7 @@ class Channel:
         extra: variables that it needs for that.
         pass_fds: descriptors that it gets.
         refusal: why it says that it will not be ready, or "".
-        tells: what it said last about how it is, or "".
+        tells: its last words about its state, or "".
 
     Args:
         kinds: `Kind.MESSAGE` and `Kind.NOTIFY`, as far as they are needed.
@@ -101,7 +101,7 @@ class Channel:
         if not self._ready.done():
             self._ready.cancel()
         elif not self._ready.cancelled():
-            self._ready.exception()  # it was told; nobody waits any more
+            self._ready.exception()  # the error was logged; nobody waits any more
 
     async def wait(self) -> None:
         """Return when the service says that it is ready.
@@ -200,9 +200,9 @@ async def wait_ready(
     """Return when a service is ready.
 
     Args:
-        service: what it is, and how it shows it.
+        service: the service, and how it shows its readiness.
         run: its process.
-        channel: what it tells us through.
+        channel: its own messages come in there.
         log: its log.
         command: runs the command that the service's file names.
 
@@ -286,13 +286,13 @@ class Attempts:
         return False
 
     async def _accepts(self, timeout_s: float) -> bool:
-        # Whether somebody listens there takes no proof of who asks.
+        # A look whether somebody listens there needs no proof of identity.
         endpoint = Endpoint.parse(self._way.target).unproved()
         stream = await asyncio.to_thread(connect, endpoint, timeout_s)
         sock = stream.take_socket()
         pid = peer_of(sock).pid if endpoint.path == self._own_socket else None
         sock.close()
-        # What was left by another run, or listens there by mistake, does not make this one ready.
+        # A socket that another run left, or that something else listens at, does not make this one ready.
         if pid and not await asyncio.to_thread(self._run.owns, pid):
             self.last = f"{endpoint} is answered by another process (pid {pid})"
             return False
@@ -338,7 +338,7 @@ async def _http_status(url: str, own_socket: str) -> int:
 
 
 async def _to_the_end(reader: asyncio.StreamReader) -> None:
-    """Read what is left for a moment: many servers complain in their log of one who goes before."""
+    """Read the rest for a moment: many servers log a complaint about a client that leaves early."""
     try:
         async with asyncio.timeout(READY_RETRY_MAX_S):
             while await reader.read(1 << 16):

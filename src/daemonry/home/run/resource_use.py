@@ -13,7 +13,7 @@ from typing import Final
 from daemonry.home.consumption import measure
 
 # The kernel's limit of private memory (RLIMIT_DATA) is that much above `memory_max`: it is of each process,
-# and what is reserved and never touched counts there, so only a runaway meets it before the next look.
+# and reserved memory that is never touched counts there, so only a runaway meets it before the next look.
 _DATA_FACTOR: Final = 4
 # Processor time is measured over at least this long: a start, or a request, may take more for a moment.
 CPU_SPAN_S: Final = 30.0

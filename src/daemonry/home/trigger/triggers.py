@@ -23,7 +23,7 @@ class Trigger(Protocol):
     """Starts a service once something happens."""
 
     def arm(self, fire: Fire) -> str:
-        """Wait for it, call `fire` once, and return what is waited for, as people say it.
+        """Wait for it, call `fire` once, and return a sentence about the event that it waits for.
 
         Raises:
             OSError: it cannot be waited for.

@@ -31,7 +31,7 @@ from daemonry.wire import fast_varlink
 if TYPE_CHECKING:
     from daemonry.wire.connection import Codec
 
-# The resolution of uvloop's timers: what is left of a wait below it is no wait.
+# The resolution of uvloop's timers: a shorter rest of a wait is no wait.
 _TIMER_STEP_S = 0.001
 
 
@@ -39,7 +39,7 @@ class AsyncLine(Line):
     """One connection, and the calls that take turns on it.
 
     Args:
-        whom: who is at the other end, or will be.
+        whom: the peer, connected already or later.
 
     Attributes:
         arrivals: the descriptors that came and were not taken yet; None where none are taken.
@@ -75,7 +75,7 @@ class AsyncLine(Line):
         self.talk = Conversation(_codec, self._whom)
         self.arrivals = Arrivals() if self.passes_fds else None
         self._read_bytes = 0
-        # Who waits for bytes, and is given them; or for room to send.
+        # The waiter for bytes, or for room to send.
         self._waiter: asyncio.Future[bytes] | None = None
         self._is_sending = False
         self._is_reading = False
@@ -195,7 +195,7 @@ class AsyncLine(Line):
         while self._turns:
             turn = self._turns.popleft()
             if not turn.done():
-                turn.set_result(None)  # who is next stays busy for all others
+                turn.set_result(None)  # the next one stays busy for all others
                 return
         self.busy = False
 
@@ -228,7 +228,7 @@ class AsyncLine(Line):
                 self._is_sending = False
 
     def peek(self) -> bytes | None:
-        """Return what had come already; None for nothing."""
+        """Return the bytes that had come already; None for nothing."""
         try:
             return self.sock.recv(READ_BYTES)
         except OSError:

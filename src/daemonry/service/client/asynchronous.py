@@ -180,13 +180,13 @@ class AsyncDriver(Engine):
 class AsyncClient(AsyncDriver, AsyncRemote):
     """A connection to a daemon, on the running loop.  Make one with `connect`, and close it.
 
-    Made by `connect`, it connects anew and calls again as the blocking client does, and can be
+    Made by `connect`, it reconnects and calls again as the blocking client does, and can be
     pickled.
 
     Args:
         sock: a connected socket, which the client closes; None to connect with the first call.
-        peer: who is at the other end, for people.
-        endpoint: where to connect anew; None for never.
+        peer: the other end, for people.
+        endpoint: where to reconnect; None for never.
     """
 
     @classmethod

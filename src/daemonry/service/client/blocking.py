@@ -6,7 +6,7 @@ and which call has which is `turns`'.  Works with the standard library alone; a 
 msgspec for something else, such as a typed proxy, uses it here too.
 
 A timeout is for the whole call; a stream has one for its first reply, and none by default for those
-behind it.  A client that knows where its daemon is connects anew and calls again where `retry` says
+behind it.  A client that knows where its daemon is reconnects and calls again where `retry` says
 so.
 """
 
@@ -192,7 +192,7 @@ class Client(Driver, BlockingRemote):
 
     Args:
         stream: a connected stream, which the client closes; None to connect with the first call.
-        endpoint: where to connect, and connect anew; None for never: then there is one connection,
+        endpoint: where to connect, and to reconnect; None for never: then there is one connection,
             and calls wait for each other.
         reconnect: how to; `daemonry.connect` by default.
     """
@@ -254,7 +254,7 @@ class Client(Driver, BlockingRemote):
         """Call a method as a proxy does and return its result; raises as `call`.
 
         The short way is for a reply that comes whole, in one piece, and is proved to be right.  All
-        else goes through the connection's state machine, which learns then what was sent and came.
+        else goes through the connection's state machine, which is given the bytes of both directions then.
 
         Args:
             converter: the method.
@@ -314,7 +314,7 @@ class Client(Driver, BlockingRemote):
         Args:
             method: as `call`.
             parameters: as `call`.
-            fds: what is passed; closed once sent, or once that failed.
+            fds: the descriptors to pass; closed once sent, or once that failed.
             timeout_s: as `call`.
 
         Raises:
@@ -466,7 +466,7 @@ def _since(began_s: float, timeout_s: float) -> Deadline:
     return deadline
 
 
-# What was parsed, and what was imported for proxies: who connects for each call does both each time.
+# Parsed endpoints, and imported modules of proxies: a program that connects for each call needs both again.
 _endpoints: dict[str, Endpoint] = {}
 _MOST_ENDPOINTS = 64
 _proxy_makers: list[Callable[..., Any]] = []

@@ -1,7 +1,7 @@
 """One connection as its client sees it, without its socket: what may be sent, and what came.
 
 Owns what both clients do beside the protocol's state machine: making it when it is needed, knowing
-when nothing is under way, and telling a reply that was cut from one that is none.
+when nothing is under way, and telling a reply that was cut from bytes that are no reply.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from daemonry.wire.varlink import AnyReply, Call
 
 _AWAITING = frozenset((IN_CALL, IN_STREAM, IN_UPGRADE))
-# Enough of what is no frame to know a server's refusal by.
+# Enough bytes that are no frame to recognize a server's refusal.
 _HEAD_BYTES = 100
 
 
@@ -26,8 +26,8 @@ class Conversation:
     """The calls and replies of one connection, one after the other.
 
     Args:
-        find_codec: returns what makes frames of messages, when it is needed.
-        whom: who is at the other end; written out for people only where something fails.
+        find_codec: returns the codec that frames messages, when it is needed.
+        whom: the peer; written out for people only where something fails.
 
     Attributes:
         at_rest: whether nothing is under way and all that came was taken, so that the next reply is
@@ -78,7 +78,7 @@ class Conversation:
         return data
 
     def receive(self, data: bytes) -> None:
-        """Take what was read; nothing means that the peer sends no more.
+        """Take the bytes that were read; b"" means that the peer sends no more.
 
         Raises:
             ConnectionLost: it ends within a reply, or a server of ours had waited for too long.
@@ -104,7 +104,7 @@ class Conversation:
         """Return why a server let nobody in, if it said so before it closed and before we came to send.
 
         Args:
-            data: what it said last.
+            data: the last bytes that it sent.
         """
         try:
             self.receive(data)

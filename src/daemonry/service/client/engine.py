@@ -10,7 +10,7 @@ function: `Client._perform` and `AsyncClient._perform`.
     Connect     None: the line is connected         those of `daemonry.connect`
     Write       None: all was taken                 ConnectionLost, DeadlineExceeded
     Read        bytes; b"" at the end               ConnectionLost, DeadlineExceeded
-    Peek        what had come already, or None      none
+    Peek        bytes that had come, or None        none
     Sleep       None                                none
     Deliver     None: the caller of a stream has it none
 
@@ -86,7 +86,7 @@ class Line:
         inherited: whether it is the parent process's, and closed here.
         passes_fds: whether descriptors are taken, on each connection from now on.
         received: the descriptors of the last reply.
-        talk: what was sent and came.
+        talk: the state of the exchange.
     """
 
     __slots__ = ("inherited", "passes_fds", "received", "talk")
@@ -205,7 +205,7 @@ class Engine:
     """What both clients decide; each is a subclass with a driver.
 
     Attributes:
-        peer: who is at the other end, for people.
+        peer: the other end, for people.
     """
 
     __slots__ = ("_closed", "_endpoint", "_reconnect_by", "_whom")
@@ -217,7 +217,7 @@ class Engine:
 
     @property
     def peer(self) -> str:
-        """Who is at the other end, for people."""
+        """The other end, for people."""
         return str(self._whom)
 
     def _packed(self, *arguments: Any) -> tuple[Any, ...]:
@@ -266,7 +266,7 @@ class Engine:
         return converter.result(reply.parameters)
 
     def _gather(self, line: Line, begun: Begun, deadline: Deadline) -> Steps[bool]:
-        """Send what is left of a call, and read on until its reply may be whole; say whether more came."""
+        """Send the rest of a call, and read until its reply may be whole; return whether more came."""
         try:
             if begun.rest:
                 yield Step(WRITE, deadline, begun.rest)
@@ -370,7 +370,7 @@ class Engine:
         return Attempts(idempotent=idempotent, reconnects=self._endpoint is not None and not self._closed)
 
     def _named(self, line: Line, error: faults.IpcError) -> faults.IpcError:
-        """Return an error of a connection by the name of what this side did to it, if it did."""
+        """Return an error of a connection, named after the action of this side where that caused it."""
         if not isinstance(error, faults.ConnectionLost):
             return error
         named = self._lost(line, error.ran)
@@ -444,7 +444,7 @@ class Engine:
         return reply
 
     def _next(self, line: Line, deadline: Deadline) -> AnyReply | None:
-        """As `_reply`, of what was read; None where more has to be."""
+        """As `_reply`, of the bytes that were read; None where more have to be."""
         if line.received:
             line.drop_received()
         start = line.mark()
@@ -497,9 +497,9 @@ def connect_time_s(deadline: Deadline) -> float:
 
 
 def time_left_s(deadline: Deadline) -> float | None:
-    """Return what is left of the time; all of it, as long as next to nothing was used.
+    """Return the rest of the time; all of it, as long as next to nothing was used.
 
-    A socket that is told the same timeout again has it already.
+    A socket that gets the same timeout again has it already.
     """
     timeout_s, at_s = deadline.timeout_s, deadline.at_s
     if timeout_s is None or at_s is None:

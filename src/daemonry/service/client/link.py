@@ -53,7 +53,7 @@ class Link(Line):
     """One connection.
 
     Args:
-        whom: who is at the other end, or will be.
+        whom: the peer, connected already or later.
         stream: a connected stream; None to connect with the first call.
 
     Attributes:
@@ -98,7 +98,7 @@ class Link(Line):
 
     @property
     def peer(self) -> str:
-        """Who is at the other end, for people."""
+        """The other end, for people."""
         return self.stream.peer
 
     def disconnect(self) -> None:
@@ -124,7 +124,7 @@ class Link(Line):
         self.talk.at_rest = False
         self._guard = RLock()  # a thread that is not here may hold the other one
         if self.stream.fileno() >= 0:
-            self.stream.sock.close()  # and not the stream, which may wait for who is at the other end
+            self.stream.sock.close()  # and not the stream, which may wait for the other end
         if self.fd_stream is not None:
             self.fd_stream.arrivals.close()
         self.drop_received()
@@ -189,7 +189,7 @@ class Link(Line):
             self.stream.write(data, time_left_s(deadline))
 
     def peek(self) -> bytes | None:
-        """Return what had come already; None for nothing."""
+        """Return the bytes that had come already; None for nothing."""
         try:
             return self.stream.read(READ_BYTES, 0.0)
         except faults.IpcError:
@@ -217,7 +217,7 @@ class UpgradedStream(Stream):
         return super().read(max_bytes, timeout_s)
 
     def take_early(self) -> bytes:
-        """Return what came early and was not read; for who takes the socket."""
+        """Return the bytes that came early and were not read, for the socket's next owner."""
         early, self._early = self._early, b""
         return early
 

@@ -3,7 +3,7 @@
 Owns the way from Python arguments to parameters and from replies to Python results, for both
 clients.  A proxy is an instance of a subclass of the interface that was given, so type checkers
 see its methods; the subclass is made once per interface and kind of client, since to read
-signatures takes longer than many calls.  What is a proxy's own is its client and its timeout.
+signatures takes longer than many calls.  A proxy's own are its client and its timeout.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Converter:
 
     Attributes:
         full_name: its name on the wire, with the interface's.
-        idempotent: whether the interface says that doing it twice is as good as once.
+        idempotent: whether the interface declares it idempotent.
         signature: its parameters as callers give them, behind `self`.
         read: makes received bytes the result, or NotImplemented where only `result` can tell.
         takes_none: whether it has no parameters.
@@ -91,7 +91,7 @@ class Converter:
         kept = [one for one in signature.parameters.values() if one.name != self._method.context]
         self._own_name = kept[0].name
         self.signature = signature.replace(parameters=kept)
-        # What is sent for each, by place and by keyword.
+        # The conversion of each argument, by place and by keyword.
         own = kept[1:]
         self._positional = tuple(_sent_name(one) for one in own if one.kind is not one.KEYWORD_ONLY)
         self._by_keyword = {one.name: _sent_name(one) for one in own if one.kind is not one.POSITIONAL_ONLY}
@@ -308,7 +308,7 @@ def _made(
     wrap: _Wrap,
     result: Callable[[Method], Any],
 ) -> type[Any]:
-    """Return the class of proxies of an interface, from those that were made already or anew."""
+    """Return the class of proxies of an interface, made the first time and kept."""
     found = made.get(kind)
     if found is None:
         where = described(kind)

@@ -1,12 +1,12 @@
-"""Whether a call that failed is made again, and what is said of it in the end.
+"""Whether a call that failed is made again, and the error that is raised in the end.
 
 Owns the rule, and neither connections nor waiting:
 
-    it did not run                    made again: doing it once is what was asked
-    it may have run                   made again only where twice is as good as once
+    it did not run                    made again: it runs once in all
+    it may have run                   made again only if the method is idempotent
     nobody listens, or no time left   not made again
 
-The connection is new each time.  What is raised at last tells of all attempts together: once one
+The connection is new each time.  The error at the end tells of all attempts together: once one
 may have run, the call may have.
 """
 
@@ -27,7 +27,7 @@ class Attempts:
     """The failed attempts of one call.
 
     Args:
-        idempotent: whether doing it twice is as good as once.
+        idempotent: whether the method is idempotent.
         reconnects: whether there can be a new connection.
     """
 
@@ -44,7 +44,7 @@ class Attempts:
 
         Args:
             error: how the last one failed.
-            left_s: what is left of the call's timeout; None for no end.
+            left_s: the rest of the call's timeout; None for no end.
 
         Raises:
             IpcError: there is to be none; what became of the call.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from daemonry.clock import Deadline
     from daemonry.transport.endpoint import Endpoint
 
-# Who waits looks this often, in seconds, whether a place became free without anybody telling.
+# A waiter looks this often, in seconds, whether a place became free without a notice.
 _LOOK_S = 1.0
 
 
@@ -37,7 +37,7 @@ class Waiting:
     """A call that waits for its turn.
 
     Attributes:
-        link: what it is given, before `given` is released.
+        link: the link that it gets, before `given` is released.
         given: held until then.
     """
 
@@ -53,7 +53,7 @@ class Turns:
     """The connections of one client.
 
     Args:
-        whom: who is at the other end.
+        whom: the peer.
         most: how many there may be beside those of streams; 0 if none can be made.
         free: as the attribute.
         waiting: as the attribute.
@@ -131,7 +131,7 @@ class Turns:
         return kind(str(self._whom), ran)
 
     def _wait(self, deadline: Deadline) -> Link | None:
-        """Wait for a turn, for a while; return what it gave."""
+        """Wait for a turn, for a while; return the link that it gave."""
         mine = Waiting()
         self.waiting.append(mine)
         try:
@@ -161,7 +161,7 @@ class Turns:
             self.settle()
 
     def settle(self) -> None:
-        """Give what is free to those who wait."""
+        """Give free links to those that wait."""
         while self.waiting and self.free:
             try:
                 link = self.free.pop()

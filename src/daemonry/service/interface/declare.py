@@ -98,7 +98,7 @@ class Marks(typing.NamedTuple):
     Attributes:
         name: its name on the wire; "" for the one made from Python's.
         blocking: whether it runs in a thread.
-        idempotent: whether doing it twice is as good as once, so that a client may retry it.
+        idempotent: whether a client may make the call again when it does not know that it ran.
         reply: the name of the one field that the reply is put into; "" for the usual.
         oneway: whether proxies call it one-way.
         reads: whether it changes nothing, so that a paused daemon answers it too.
@@ -126,7 +126,7 @@ def method(
     Args:
         name: its name on the wire, where the one made from Python's will not do.
         blocking: it may wait or compute for long: it runs in a thread, and the others go on.
-        idempotent: doing it twice is as good as once: clients make the call again where it may
+        idempotent: a second execution changes nothing: clients make the call again where it may
             have run.  The description says so in a line `[Idempotent]`.
         reply: put the reply into one field of this name, whatever its type is.
         oneway: nobody waits for it: proxies send the call and return.  It returns None.
@@ -186,7 +186,7 @@ class Method:
         context: the name of the parameter that takes the `Context`, or "".
         takes_fds: whether a parameter is, or holds, a descriptor.
         gives_fds: whether its reply is, or holds, one.
-        read_parameters, write_parameters, read_reply, write_reply: what is done to their JSON besides
+        read_parameters, write_parameters, read_reply, write_reply: changes to their JSON in addition
             what msgspec does; None for nothing (see `shapes`).
     """
 
@@ -358,7 +358,7 @@ def _placed(what: Callable[..., Any] | type, where: str) -> Iterator[None]:
 
 
 def place_of(what: Callable[..., Any] | type) -> str:
-    """Return the file and line of a function or class, `file.py:12`; "" where they cannot be told."""
+    """Return the file and line of a function or class, `file.py:12`; "" where they are unknown."""
     what = inspect.unwrap(getattr(what, "__func__", what))
     code = getattr(what, "__code__", None)
     if code is not None:

@@ -1,6 +1,6 @@
-"""What a handler may know of the call that it answers, and what it may answer with besides values.
+"""A handler's view of the call that it answers, and the replies that are more than a value.
 
-Owns the `Context`: who calls, until when, and whether they still listen; a method that wants it
+Owns the `Context`: the caller, the deadline, and whether the caller still listens; a method that wants it
 has a parameter annotated `Context`, which nobody sends.  Owns `Upgrade`: a reply after which the
 connection is another protocol's.
 """
@@ -26,7 +26,7 @@ class Context:
         method: the full name that was called.
         more: whether the caller takes several replies.
         oneway: whether the caller takes none.
-        peer: who calls.
+        peer: the caller.
     """
 
     __slots__ = ("_events", "_has_left", "method", "more", "oneway", "peer")
@@ -36,7 +36,7 @@ class Context:
         self.peer = peer
         self.more = more
         self.oneway = oneway
-        self._events: list[threading.Event] = []  # one for who asks: to make it takes longer than a call
+        self._events: list[threading.Event] = []  # made on demand: to make one takes longer than a call
         self._has_left = False
 
     @property
@@ -56,12 +56,12 @@ class Context:
 
 
 class Upgrade(Generic[Value]):
-    """A reply, and what is done with the connection after it: `-> Upgrade[Reply]` marks such methods.
+    """A reply, and a function that takes the connection after it: `-> Upgrade[Reply]` marks such methods.
 
     Args:
         reply: the method's reply; None for `Upgrade[None]`.
-        speak: is given the socket and what was read behind the call already.  An `async` function
-            gets a socket that does not block; a plain one runs in a thread, with one that does.
+        speak: called with the socket and the bytes that were read behind the call already.  An
+            `async` function gets a socket that does not block; a plain one a thread, and a socket that does.
             When it returns, the socket is closed, unless it was detached.  It is cancelled, or its
             socket shut down, when the server ends.
     """

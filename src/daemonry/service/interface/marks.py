@@ -10,11 +10,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-# The line of a method's description by which an interface says that twice is as good as once, for
+# The line of a method's description by which an interface declares it idempotent, for
 # those who have no more than the description.
 IDEMPOTENT: Final = "[Idempotent]"
 # The line that says that a method changes nothing: it is answered in a paused daemon too, and to read
-# twice is as good as once.
+# twice is harmless.
 READS: Final = "[Reads]"
 
 # The line that says that a method gives several replies, to callers that ask for `more`: systemd's words.
@@ -23,7 +23,7 @@ _STREAMS: Final = (STREAMS, "[Supports 'more' flag]")
 
 
 def is_idempotent(doc: str) -> bool:
-    """Say whether a method's description says that doing it twice is as good as once."""
+    """Return whether a method's description declares it idempotent."""
     return any(line.strip() in (IDEMPOTENT, READS) for line in doc.splitlines())
 
 

@@ -30,12 +30,12 @@ _ABSENT = object()
 
 
 def incoming(kind: Any) -> Pass | None:
-    """Return what is done to JSON before msgspec makes a `kind` of it; None for nothing."""
+    """Return the function that changes JSON before msgspec makes a `kind` of it; None for none."""
     return _Maker(_set_from_object, nulls=True).make(kind)
 
 
 def outgoing(kind: Any) -> Pass | None:
-    """Return what is done to the JSON that msgspec made of a `kind`; None for nothing."""
+    """Return the function that changes the JSON that msgspec made of a `kind`; None for none."""
     return _Maker(_object_from_set, nulls=False).make(kind)
 
 
@@ -136,7 +136,7 @@ def _unless_null(change: Pass, value: Any) -> Any:
 
 
 def _each(change: Pass, value: Any) -> Any:
-    # msgspec leaves tuples what they are.
+    # msgspec leaves tuples alone.
     return [change(one) for one in value] if type(value) in (list, tuple) else value
 
 

@@ -1,4 +1,4 @@
-"""What one server lets its clients do: how many, how much, how slowly.
+"""The bounds on a server's clients: how many, how much, how slowly.
 
 Owns the numbers that a program may set for its own server, and their defaults.  Who counts and who
 acts is said beside each.
@@ -39,7 +39,7 @@ class Bounds:
     # nginx's send_timeout is 60 s; systemd's varlink has 45 s, for the other direction.
     stall_s: float = 30.0
     frame_bytes: int = MAX_FRAME_BYTES
-    # asyncio's own mark is 64 KiB, HTTP/2's window too; a Unix socket holds some 200 KiB besides.
+    # asyncio's own mark is 64 KiB, HTTP/2's window too; a Unix socket holds some 200 KiB more.
     waiting_bytes: int = 1 << 18
     ahead_bytes: int = 1 << 20
 

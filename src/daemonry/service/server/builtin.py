@@ -96,7 +96,7 @@ class Status(msgspec.Struct):
 
 
 class Note(msgspec.Struct):
-    """What the sender should know besides; "" for nothing."""
+    """A note for the sender; "" for none."""
 
     note: str
 
@@ -205,7 +205,7 @@ class Control(Interface, name=CONTROL, errors=(Refusal,)):
     async def tap(self, payloads: bool = False) -> AsyncIterator[TapEvent]:
         """Return the calls that are under way, then each as it begins and ends.
 
-        Parameters are told only where `payloads` asks for them.
+        Parameters are shown only where `payloads` asks for them.
         """
         with Watcher(self._calls.tap, payloads=payloads) as watcher:
             async for event in watcher.events():

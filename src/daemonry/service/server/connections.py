@@ -79,7 +79,7 @@ class Connections:
         self._fast: set[FastConnection] = set()  # those that have sent something
         self.answer_at_once: Callable[[bytes], Ran | bytes | None] = _answer_nothing
         self.ready: dict[bytes, Ready] = {}
-        # Else there may be descriptors beside the bytes, or what is read at once is longer than a call.
+        # Else there may be descriptors beside the bytes, or one read may take more than a call's length.
         self._takes_fast = calls is not None and not calls.takes_fds and limits.frame_bytes >= READ_BYTES
         self._uid = os.geteuid()
         self._gate: Gate | None = None

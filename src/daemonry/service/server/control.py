@@ -23,7 +23,7 @@ class ControlState(Protocol):
     The methods are those of the dialect's table; a word whose method is missing is answered with an error.
 
     Each may return its result or an awaitable of it.  To refuse, raise an exception: its text is
-    what the sender is told.
+    the reply to the sender.
     """
 
     def get_status(self) -> Mapping[str, Any] | Awaitable[Mapping[str, Any]]:
@@ -36,7 +36,7 @@ class ControlState(Protocol):
         """Work again."""
 
     def reload_config(self) -> str | None | Awaitable[str | None]:
-        """Read the configuration again; return what the sender should know besides, if anything."""
+        """Read the configuration again; return a note for the sender, if there is one."""
 
 
 class StoppableState(ControlState, Protocol):
@@ -59,7 +59,7 @@ def answer(command: Command, state: ControlState) -> Reply | Awaitable[Reply]:
         result = _ask(spec, state)
         if not inspect.isawaitable(result):
             return _reply(spec, result)
-    except Exception as error:  # noqa: BLE001  # a state may raise anything; the sender is told
+    except Exception as error:  # noqa: BLE001  # a state may raise anything; the sender learns of it
         return refusal(command, error)
     return _answer_later(command, spec, result)
 
@@ -89,7 +89,7 @@ def _reply(spec: CommandSpec, result: Any) -> Reply:
 
 
 def refusal(command: Command, error: Exception) -> Reply:
-    """Return what a sender is told about an exception; unexpected ones are logged with their trace."""
+    """Return a sentence about an exception for the sender; unexpected ones are logged with their trace."""
     if not isinstance(error, (DaemonryError, NotImplementedError)):
         logger.error("%s failed", command.word, exc_info=error)
     return Reply.error(str(error) or type(error).__name__)

@@ -1,4 +1,4 @@
-"""Answering calls: which interfaces a server has, and what one call of a method comes to.
+"""Answering calls: which interfaces a server has, and the result of one call of a method.
 
 Owns the table of methods, and the conversion of parameters and results.  Which exception is which
 error on the wire is `failures`'s.  Knows no sockets and no order of calls: those are
@@ -58,7 +58,7 @@ _NONE = type(None)
 _END = PLAIN_TAIL + b"\0"
 _EMPTY_REPLY = REPLY_HEAD + b"{}" + _END
 
-# What a handler may raise, and the caller is told; a handler that exits does not end the daemon.
+# A handler may raise these, and the caller gets an error; a handler that exits does not end the daemon.
 FAILURES: Final = (Exception, SystemExit)
 # With what a coroutine ends that is cancelled, or cancels itself.
 _ENDS: Final = (*FAILURES, asyncio.CancelledError)
@@ -236,7 +236,7 @@ def _nothing_to_check(_parameters: bytes, _fds: int) -> None:
 
 
 def _frame_nothing(result: Any) -> bytes:
-    if result is not None:  # what was returned may be something to wait for
+    if result is not None:  # the result may be something to wait for
         raise errors.NotSendable("there is nothing to reply with")
     return _EMPTY_REPLY
 
@@ -246,8 +246,8 @@ class Ran:
 
     Attributes:
         bound: the method.
-        error: what it raised; None for nothing.
-        result: what it returned; the `Suspended` coroutine of one that waits.
+        error: the exception that it raised; None for none.
+        result: the value that it returned; the `Suspended` coroutine of one that waits.
     """
 
     __slots__ = ("bound", "error", "result")
@@ -278,7 +278,7 @@ class Calls:
 
     Args:
         gate: returns why work is not taken now, or None.
-        most_running: how many calls may run at the same time, besides those that answer at once.
+        most_running: how many calls may run at the same time, not counting those that answer at once.
         failures: makes errors of what handlers raise.
         spans: makes a span of each call of the program's own methods; None for none.
 
@@ -351,7 +351,7 @@ class Calls:
         """Answer `data` if it is one call, whole, of a method that is done as its function returns.
 
         Args:
-            data: what was read; not longer than a call may be.
+            data: the bytes that were read; not longer than a call may be.
 
         Returns:
             The reply as it is sent; None, where nothing ran: whoever goes the whole way finds what is
@@ -475,7 +475,7 @@ class Calls:
 
     def _not_found(self, name: str) -> errors.CallFailed:
         interface, method = varlink.split_name(name)
-        if not interface:  # as systemd: what is missing is not the name of an interface
+        if not interface:  # as systemd: the text before the dot is missing, not the interface
             return errors.MethodNotFound(varlink.METHOD_NOT_FOUND, {"method": method})
         where = self._interfaces.get(interface)
         if where is None:

@@ -1,4 +1,4 @@
-"""Who has sent something, among many who mostly have not: an epoll of our own inside the loop's.
+"""Finding the few sockets that have sent something among many that have not: an epoll inside the loop's.
 
 Owns that epoll and the callbacks.  A reader of the loop itself costs uvloop seven system calls from
 first to last, and a kilobyte; one of these costs two, and an entry in a dict, which is right for whoever
@@ -48,7 +48,7 @@ class Readers:
         self._epoll.close()
 
     def drop_in_child(self) -> None:
-        """Close a forked child's copy; what it watches is the parent's too."""
+        """Close a forked child's copy; the sockets that it watches are the parent's too."""
         self._epoll.close()
 
     def _readable(self) -> None:

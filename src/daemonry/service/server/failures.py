@@ -1,4 +1,4 @@
-"""What a caller is told of a handler that failed, and what the log is.
+"""A handler that failed: the error for its caller, and the lines for the log.
 
 Owns which exception is which error on the wire:
 
@@ -8,7 +8,7 @@ Owns which exception is which error on the wire:
     anything else                                 org.daemonry.Control.Failed, and a trace in the log
 
 An exception's text may hold whatever the handler had in hand: it is made printable and cut, and a
-program can keep it to itself.  Where the log is, only who may read it is told.
+program can keep it to itself.  Only a caller that may read the log learns its path.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BAD_REPLY: Final = "org.daemonry.Control.BadReply"
 
 
 class Handler(Protocol):
-    """What is asked of a method that failed: see `dispatch.Bound`."""
+    """A method that failed, as its error needs it: see `dispatch.Bound`."""
 
     where: Described
     full_name: str
@@ -49,7 +49,7 @@ class Failures:
     """Makes errors of what handlers raise.
 
     Args:
-        show_errors: whether callers are told an exception's text, and not only its type.
+        show_errors: whether callers get an exception's text, and not only its type.
         log_path: the log that has the trace; "" for none that others know.
     """
 

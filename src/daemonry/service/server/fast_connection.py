@@ -128,7 +128,7 @@ class FastConnection:
             self._owner.take_over(self, data, reply[sent:])
 
     def retire(self) -> None:
-        """Take no further call: those that have come are answered, the client's next one fails on its side."""
+        """Take no further call: answer those that have come, and let the client's next one fail."""
         if self.sock.family != AF_UNIX and self.activity:  # TCP does not tell its peer
             self._owner.finish(self)
             return

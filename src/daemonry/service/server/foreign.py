@@ -43,7 +43,7 @@ class ForeignConnection(Protocol):
         """Let the call in hand come to its end; a stream ends with `reason`."""
 
     def retire(self) -> None:
-        """Take no further request, answer what has come, and end."""
+        """Take no further request, answer those that have come, and end."""
 
     def close(self) -> None:
         """End the connection and whatever runs for it.  Twice is not an error."""
@@ -65,7 +65,7 @@ class Foreign(Protocol):
 
         Args:
             fast: the connection, whose socket nobody watches, and is the layer's from now on.
-            data: what was read.
+            data: the bytes that were read.
             closed: to be called once, when the connection is closed.
             crowded: whether what room is left is the control plane's.
         """

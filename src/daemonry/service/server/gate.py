@@ -1,12 +1,12 @@
 """Connections whose client has yet to prove that it knows the token: those of a TCP endpoint.
 
-Owns them until then, for how long, how many, and what becomes of those who prove nothing.  What is
-said is `transport.proof`'s.  Not a byte behind the proof is read here, so whoever is proved goes on
+Owns them until then: for how long, how many, and the end of those that prove nothing.  The exchange
+itself is `transport.proof`'s.  Not a byte behind the proof is read here, so a connection that passes goes on
 as a connection that was just accepted.
 
 Nobody here counts as a connection of the server: others than its user can come here as often as they
 like, and may not take its places.  Beyond `GATE_MOST` the oldest has to go, so that a flood does not
-keep out who has the token and takes a millisecond to show it.
+keep out a client that has the token and takes a millisecond to show it.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Gate:
 
     Args:
         loop: the loop.
-        readers: what watches their sockets.
-        token: what they have to know.
+        readers: watches their sockets.
+        token: the token that they have to know.
         timeout_s: how long all of the proof may take.
         proved: is given a socket whose client has proved it.
         wrong: counts those who presented a wrong one.
@@ -98,10 +98,10 @@ class Gate:
         self._here[applicant] = None
         applicant.timer = self._loop.call_later(self._timeout_s, partial(self.end, applicant))
         self._readers.add_reader(sock.fileno(), partial(self.read, applicant))
-        self.read(applicant)  # who connects mostly speaks before we come to it
+        self.read(applicant)  # most clients send before their connection is accepted
 
     def read(self, applicant: Applicant) -> None:
-        """Read what has come of a proof."""
+        """Read the part of a proof that has come."""
         exchange, sock = applicant.exchange, applicant.sock
         while exchange.wants_bytes:
             try:
@@ -179,7 +179,7 @@ class Applicant:
     """One connection in the gate.
 
     Attributes:
-        exchange: what was said.
+        exchange: the exchange so far.
         said: whether the client has sent anything.
         sock: the connection.
         timer: ends it.

@@ -1,8 +1,8 @@
 """Connections that were accepted beside a stuck loop, and that wait for it unread.
 
-Owns who waits and since when.  Two threads come here: the standby's adds connections and takes out those
-that it answers itself, the loop's takes out the others once it is back.  Whoever takes one out has it
-alone, so that no connection is ever served by both.
+Owns the connections that wait, and since when.  Two threads come here: the standby's adds connections and
+takes out those that it answers itself, the loop's takes out the others once it is back.  A thread that takes
+one out has it alone, so that no connection is ever served by both.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class HeldConnection:
         return self.exchange is not None and not self.exchange.done
 
     def peek(self) -> bytes | None:
-        """Return what has come, and leave it there: b"" for the end of the stream, None for nothing yet."""
+        """Return the bytes that have come, and leave them there: b"" for the end, None for nothing yet."""
         return peek(self.sock)
 
 
@@ -81,7 +81,7 @@ class Held:
             return self._waiting.pop(connection, self) is None
 
     def take_oldest(self) -> HeldConnection | None:
-        """Take out who has waited longest; None if nobody waits."""
+        """Take out the one that has waited longest; None if none waits."""
         with self._lock:
             oldest = next(iter(self._waiting), None)
             if oldest is not None:

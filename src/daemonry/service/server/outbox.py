@@ -1,7 +1,7 @@
 """The replies of one connection that wait to be sent, with the descriptors that go with them.
 
 Owns writing to the socket, now and when there is room again; how long a client may read nothing; and
-who waits until all is sent.  What an end of the connection means is its owner's.
+the tasks that wait until all is sent.  The meaning of an end of the connection is its owner's.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ def refuse(sock: Socket, error: CallFailed, line: str = "") -> None:
 
     Args:
         sock: the connection; it does not block.
-        error: what a client is told that has called.
-        line: what any other is told; "" for nothing.
+        error: the error for a client that has sent a call.
+        line: the line for any other; "" for none.
     """
     data = b""
     if has_called(sock):
@@ -54,7 +54,7 @@ def refuse(sock: Socket, error: CallFailed, line: str = "") -> None:
 
 
 def refuse_held(connection: HeldConnection, error: CallFailed) -> None:
-    """As `refuse`, for a connection that waited beside the loop; who owes a proof is told nothing."""
+    """As `refuse`, for a connection that was held; one that owes a proof gets no word."""
     if connection.owes_proof:
         connection.sock.close()
     else:

@@ -1,7 +1,7 @@
 """Whether a reply is what its method's signature says, looked at as it is sent.
 
 Owns the reading of a reply's JSON by a strict form of the method's type: the same fields and types, all
-that must be there, and nothing else.  What was encoded is read again, so that what is sent is what was
+that must be there, and nothing else.  The encoded bytes are read again, so that the bytes sent are those
 judged; msgspec does that in a fraction of the time that encoding takes.  The strict form runs no code of
 the program, such as a type's `__post_init__`.
 
@@ -44,7 +44,7 @@ class Misfit(NotSendable):
     """A result is not what the method's signature says.
 
     Attributes:
-        reason: where, what was expected and what there is.
+        reason: the place, the expected type, and the value found.
     """
 
 

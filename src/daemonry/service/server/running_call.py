@@ -1,7 +1,7 @@
 """One call of one connection, from its first look to its last reply.
 
-Owns running the handler, of every kind, and making replies of what it gives; what the connection does
-with them is the connection's.  Which exception is which error on the wire is `failures`'.
+Owns running the handler, of every kind, and making replies of its results; sending them
+is the connection's.  Which exception is which error on the wire is `failures`'.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Connection(Protocol):
 
     @property
     def peer(self) -> Peer:
-        """Who calls."""
+        """The caller."""
 
     @property
     def is_closed(self) -> bool:
@@ -78,7 +78,7 @@ class RunningCall:
     """A call in hand.
 
     Args:
-        connection: what it came by.
+        connection: the connection that it came by.
         served: the interfaces that may be called.
         loop: the loop that serves it.
         threads: where blocking handlers run.
@@ -191,7 +191,7 @@ class RunningCall:
             self._run(work(bound, arguments))
 
     def take(self, bound: Bound, result: Any, error: BaseException | None) -> None:
-        """Go on with a call whose handler was called already: what it returned, or raised."""
+        """Go on with a call whose handler was called already: with its result, or its exception."""
         self.bound = bound
         if isinstance(error, asyncio.CancelledError):
             self._cancelled()
@@ -376,11 +376,11 @@ class RunningCall:
 
 
 class _Noted:
-    """What watchers are told of one call.
+    """The events of one call, for those that watch.
 
     Args:
         tap: the watchers.
-        peer: who calls.
+        peer: the caller.
     """
 
     __slots__ = ("_begun", "_peer", "_tap")

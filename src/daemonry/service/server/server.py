@@ -1,4 +1,4 @@
-"""The server: listens at an endpoint and answers whoever connects, in the dialect they speak.
+"""The server: listens at an endpoint and answers clients in the dialect that they speak.
 
 Owns the order of a server's life: bind, run, clean up, and the steps of an end or a replacement in
 between.  The listener is `bound_listener`'s, accepting `acceptor`'s, the open connections `connections`'s,
@@ -134,7 +134,7 @@ class Server:
 
     @property
     def newcomers(self) -> int:
-        """How many clients have not shown yet what they want, or ask something of the control plane."""
+        """How many clients have sent nothing yet, or speak the text dialect."""
         return len(self.held) + (0 if self._connections is None else self._connections.newcomers)
 
     @property
@@ -180,7 +180,7 @@ class Server:
         self._watch_listener()
 
     def stop_accepting(self) -> None:
-        """Leave the listener to another process; what was accepted is served on."""
+        """Leave the listener to another process; accepted connections are served on."""
         self.take_all_back()
         self._bound.accepts = False
         if self._acceptor is not None:
@@ -207,7 +207,7 @@ class Server:
         return self.take_all_back() + accept_waiting(listener, self._connections.take_in)
 
     def take_back(self) -> None:
-        """Take in what was held while the loop was stuck, one in each turn of the loop; called on it."""
+        """Take in connections held while the loop was stuck, one in each turn of the loop; called on it."""
         self.held.hand_over_in_turns(self._take_in)
 
     def take_all_back(self) -> int:
@@ -301,7 +301,7 @@ class Server:
     async def drain(self, timeout_s: float) -> list[str]:
         """Let calls come to their end and streams end with Draining; return the names of those left.
 
-        Once `calls` takes no more; `run` goes on, and cuts off what is left when it is cancelled.
+        Once `calls` takes no more; `run` goes on, and cuts off the rest when it is cancelled.
         """
         return [] if self._connections is None else await self._connections.drain(timeout_s)
 

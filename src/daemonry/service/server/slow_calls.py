@@ -48,7 +48,7 @@ class Stopwatch:
         return measured
 
     def on_loop(self, result: Awaitable[Any]) -> Awaitable[Any]:
-        """Return an async handler's awaitable that is measured: what it holds the loop for, and its waits."""
+        """Return an async handler's awaitable, measured: its time on the loop, and its waits."""
         return _Steps(result, self._took)
 
     def _took(self, held_s: float) -> None:

@@ -43,18 +43,18 @@ class Stepper:
         return False
 
     def begin(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Take the first step of a coroutine; return what it returned, or the `Suspended` that it is now.
+        """Take the first step of a coroutine; return its result, or the `Suspended` that it is now.
 
         Raises:
             CancelledError: it ended, and cancelled itself or raised that.
-            Exception: what it raised.
+            Exception: it raised this.
         """
         reserve, loop = self._reserve, self._loop
         assert reserve is not None
         assert loop is not None
         task, context = reserve.task, copy_context()
         outer = current_task(loop)
-        if outer is not None:  # a connection that is retired reads what has come within a task
+        if outer is not None:  # a connection that is retired reads its last bytes within a task
             _leave_task(loop, outer)
         _enter_task(loop, task)
         try:
@@ -136,7 +136,7 @@ class Continued:
     """An awaitable that was begun by hand and goes on in a task.
 
     Attributes:
-        error: what it finds raised where it waits; None to wait on.
+        error: the exception that is raised where it waits; None to wait on.
     """
 
     __slots__ = ("_context", "_step", "_waiting_for", "error")
@@ -221,7 +221,7 @@ class Results:
         return None
 
     async def close(self) -> None:
-        """End the generator where it is; what it does at its end is waited for."""
+        """End the generator where it is, and wait for its own clean-up."""
         begun = self._begun
         if begun is not None:
             self._begun = None

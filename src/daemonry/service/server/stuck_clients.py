@@ -169,7 +169,7 @@ class StuckClients:
             # else it waits for the loop
 
     def _go_on_with_proof(self, connection: HeldConnection, exchange: Served) -> None:
-        """Read what has come of a client's proof, and answer it; behind it nothing is read.
+        """Read the part of a client's proof that has come, and answer it; behind it nothing is read.
 
         The connection is taken out meanwhile: the loop must not read with us.  A wrong proof is answered
         at once, for nothing here waits.

@@ -1,4 +1,4 @@
-"""The tap: what is being called now, by whom, and for how long; like strace for a daemon.
+"""The tap: the calls that run now, by whom, and for how long; like strace for a daemon.
 
 Owns the list of calls that last, and telling those who watch.  A call that answers at once is
 noticed only while somebody watches, so that it costs one look at an empty set.
@@ -28,7 +28,7 @@ class TapEvent(msgspec.Struct, omit_defaults=False):
     `at` is the time of day in seconds since 1970; `event` is "running" for a call that was begun
     before the tap, "begin", "end", "cancelled" for one that was not let come to its end, or "dropped",
     where `call` is how many events were lost.  `error` is the name of the error that it ended with, and
-    `reason` says why it failed or was cancelled, as far as its caller is told.
+    `reason` says why it failed or was cancelled, in the words that its caller gets.
     """
 
     at: float
@@ -71,10 +71,10 @@ class Begun:
 
 
 class Listening(Protocol):
-    """Who is told of calls.
+    """A watcher of calls.
 
     Attributes:
-        payloads: whether parameters are told too.
+        payloads: whether parameters are shown too.
     """
 
     payloads: bool
@@ -87,7 +87,7 @@ class Tap:
     """The calls of one server.
 
     Attributes:
-        watchers: who is told.
+        watchers: those that get the events.
     """
 
     def __init__(self) -> None:
@@ -131,8 +131,8 @@ class Watcher:
     """One who watches; used as an async iterator, and closed by leaving the `with` block.
 
     Args:
-        tap: what is watched.
-        payloads: whether parameters are told too.
+        tap: the tap that is watched.
+        payloads: whether parameters are shown too.
     """
 
     def __init__(self, tap: Tap, *, payloads: bool) -> None:

@@ -46,7 +46,7 @@ class TextConnection:
             take for its line.
         answer: what replies to a command.
         closed: called once, when the socket is closed or was taken over.
-        take_over: is given the connection, and what was read, when the first bytes are a Varlink call.
+        take_over: called with the connection and its first bytes when these are a Varlink call.
         takes_http: whether it is given those of HTTP too.
         peeks: look at the first bytes and leave them, for descriptors may be beside them.
     """
@@ -97,7 +97,7 @@ class TextConnection:
 
     @property
     def peer(self) -> Peer:
-        """Who is at the other end."""
+        """The user and process at the other end."""
         return self._fast.peer
 
     def close(self) -> None:
@@ -137,7 +137,7 @@ class TextConnection:
         self._send(Reply.error(message))
 
     def read(self) -> None:
-        """Read what has come."""
+        """Read the bytes that have come."""
         if self._peeks and self._take_over is not None and self._is_varlink():
             self._hand_over(self._head)
             return
@@ -274,7 +274,7 @@ def finish(sock: Socket) -> None:
     """Make the coming close a clean end for the peer.
 
     A socket closed with unread bytes resets the connection, which a client that sent more than
-    one line would see as an error.  What has come by now is read away, up to a bound.
+    one line would see as an error.  Bytes that have come by now are read and dropped, up to a bound.
     """
     try:
         sock.shutdown(SHUT_WR)

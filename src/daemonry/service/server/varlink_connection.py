@@ -51,7 +51,7 @@ logger = logging.getLogger("daemonry.server")
 
 # How often a half-closed peer, whose end cannot be read any more, is looked at while its call runs.
 GONE_CHECK_S: Final = 1.0
-# How long a daemon that ends waits for a client to take what is left of its replies.
+# How long a daemon that ends waits for a client to take the rest of its replies.
 LAST_REPLY_S: Final = 1.0
 
 
@@ -203,7 +203,7 @@ class _Accepted:
             self._close(Happened.SENT)
 
     def lost(self) -> None:
-        """Nobody is there any more: end what runs for the peer, except what is one-way."""
+        """The peer is gone: end the calls that run for it, except one-way ones."""
         following = step(self._state, Happened.PEER_LOST)
         if following is None or self._sock.fileno() < 0:
             return
@@ -307,16 +307,16 @@ class VarlinkConnection(_Accepted):
         served: the interfaces that it may call.
         threads: where blocking handlers run.
         closed: called once, when the socket is closed.
-        limits: what it may do.
+        limits: the bounds on it.
 
     Attributes:
-        peer: who is at its other end.
+        peer: the user and process at its other end.
     """
 
     __slots__ = ()
 
     def begin(self, data: bytes) -> None:
-        """Take what was read of the first bytes; b"" for none, where they are still to be read."""
+        """Take the first bytes; b"" where they are still to be read."""
         if data:
             self.receive(data)
         else:
@@ -340,11 +340,11 @@ class VarlinkConnection(_Accepted):
         self._advance(data)
 
     def go_on(self, data: bytes, ran: Ran | bytes) -> None:
-        """Take a call that ran already, beside this object, and what it came to.
+        """Take a call that ran already, beside this object, and its result.
 
         Args:
             data: the call as it came, whole and alone.
-            ran: what it came to, or what is still to be sent of its reply.
+            ran: its result, or the part of its reply that is still to be sent.
         """
         self._fed_bytes += len(data)
         if isinstance(ran, bytes):
@@ -366,7 +366,7 @@ class VarlinkConnection(_Accepted):
         self._out.write()
 
     def retire(self) -> None:
-        """Take no further call, answer what has come, and end.
+        """Take no further call, answer those that have come, and end.
 
         What the client sends from now on fails on its side, so that it knows that nothing ran.
         """

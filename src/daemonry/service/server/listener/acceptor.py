@@ -57,7 +57,7 @@ class Acceptor:
         self._watch()
 
     def replace(self, listener: Listener) -> None:
-        """Accept from `listener` from now on; whoever waits at the old one is taken in first."""
+        """Accept from `listener` from now on; connections that wait at the old one are taken in first."""
         self._unwatch()
         while self._accept_one():
             pass
