@@ -10,7 +10,7 @@ Owns what may stand at the cursor, and the scripts.  A script knows nothing: it 
 hidden verb `_complete`, so the candidates are always those of the program as it is now.
 
 Candidates may come from others: one with control characters is left out, and the scripts have
-each shell quote what they insert.
+each shell quote the inserted text.
 """
 
 from __future__ import annotations

@@ -80,8 +80,8 @@ class Daemon:
             subscription, and no job marked by `run.busy()`.  None for never.
         limits: what its clients may do (see `daemonry.service.server.bounds`); the defaults if not given.
         place: where its files are, as a function of nothing that gives a `Place`, asked in each
-            process; the usual place of its name if not given.  What it depends on (a variable, say)
-            must be the same in the daemon: name such variables in `environment`.
+            process; the usual place of its name if not given.  Variables that it
+            depends on must be the same in the daemon: name them in `environment`.
         target: how a new process finds this object, as `module:attribute` or `/file.py:attribute`;
             worked out from where the object was made if it is not given.
         versions: what `ensure` does about a running daemon of another version; by default

@@ -249,11 +249,11 @@ class NotSendable(LocalProtocolError):
 
 
 class OutOfTurn(LocalProtocolError):
-    """This side was asked to send, or to hand over, what has no place now; nothing changed.
+    """This side was asked to send, or to hand over, something that has no place now; nothing changed.
 
     Attributes:
         state: the connection's state, as it was and is.
-        asked: what has no place in it.
+        asked: the thing that has no place in it.
     """
 
     def __init__(self, state: str, asked: str) -> None:

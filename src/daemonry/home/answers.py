@@ -178,7 +178,7 @@ class Answers:
             yield event
 
     async def down(self) -> AsyncIterator[Event]:
-        """Stop all, and yield what happens until all have stopped."""
+        """Stop all, and yield events until all have stopped."""
         self._begin_end()
         async for event in self._fleet.events_during(self._fleet.all_stopped()):
             yield event

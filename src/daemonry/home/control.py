@@ -164,7 +164,7 @@ class HomeControl(
         return await self._supervisor.restart(service)
 
     async def start_several(self, names: list[str]) -> AsyncIterator[Event]:
-        """Start services with what they need, and tell what happens until each goes no further.
+        """Start services, and those that they need; reply with events until each goes no further.
 
         Args:
             names: names of services and of groups; none for all that are stopped.
@@ -174,7 +174,7 @@ class HomeControl(
             yield event
 
     async def stop_several(self, names: list[str]) -> AsyncIterator[Event]:
-        """Stop services, and tell what happens until they have; what needs them is left alone.
+        """Stop services, and reply with events until they have stopped; services that need them go on.
 
         Args:
             names: names of services and of groups; none for all.  The supervisor stays.
@@ -184,7 +184,7 @@ class HomeControl(
             yield event
 
     async def restart_several(self, names: list[str]) -> AsyncIterator[Event]:
-        """Stop services and start them, and tell what happens until each goes no further.
+        """Stop services and start them; reply with events until each goes no further.
 
         Args:
             names: names of services and of groups; none for all.
@@ -199,7 +199,7 @@ class HomeControl(
         return await self._supervisor.reload()
 
     async def settle(self) -> AsyncIterator[Event]:
-        """Tell how those are that are settled, and what happens until all are ready, done or given up."""
+        """Reply with the last event of each settled service, and further ones until all are ready, done or given up."""
         assert self._supervisor is not None
         async for event in self._supervisor.settle():
             yield event

@@ -2,7 +2,7 @@
 
 Owns listening to both, and waking the clients: some at a time, because a thousand at once would keep the
 loop for longer than a command may wait.  Nothing is listened to before the first client comes; after the
-last has gone it goes on for a while, so that one who comes again has missed nothing.
+last has gone it goes on for a while, so that a client that returns has missed nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Exchanging a running daemon for a new process of its program, while clients come and go.
 
 Owns the starter's side.  The new process prepares itself while the old one serves, takes the socket,
-the lock and the record over (see `hand_over`), and the old one ends when it has answered what it had
+the lock and the record over (see `hand_over`), and the old one ends when it has answered all that it
 accepted.  If the new one fails anywhere on the way, the old one goes on.
 """
 

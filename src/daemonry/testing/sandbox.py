@@ -134,7 +134,7 @@ class Sandbox:
         return leftovers_in(self.path)
 
     def close(self) -> Leftovers:
-        """Stop the daemons, end what is still left, remove everything, and return the leftovers."""
+        """Stop the daemons, end the rest, remove everything, and return the leftovers."""
         self.stop_all()
         left = self.leftovers()
         for process in processes_marked(str(self.path)):

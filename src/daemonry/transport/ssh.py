@@ -5,7 +5,7 @@ pair, whose other end is the stream.  The user's configuration, agent, jump host
 because it is their ssh.  A connection is kept for a minute (ControlMaster), so that the next one costs
 no handshake.
 
-What it says on failure is told apart: a machine that cannot be reached is `Unreachable`, never
+Its messages on failure are told apart: a machine that cannot be reached is `Unreachable`, never
 "nobody listens".  The words are `ssh_words`'.
 """
 

@@ -124,7 +124,7 @@ class UnixListener(SocketListener):
     def listen_here(self) -> None:
         """Make this process the listener that clients see, at a socket that another process made.
 
-        What SO_PEERCRED tells them is of the process that called listen(2) last.  Who waits in the
+        SO_PEERCRED tells them of the process that called listen(2) last.  Who waits in the
         queue goes on waiting there.
         """
         try:

@@ -224,9 +224,9 @@ class Client(Driver, BlockingRemote):
 
         Args:
             method: its full name: `org.example.jobs.Start`.
-            parameters: what it is given.
+            parameters: its parameters, by name.
             timeout_s: for the whole call, with all its attempts, in seconds.
-            idempotent: doing it twice is as good as once, so it is made again even where it may
+            idempotent: a second execution changes nothing, so the call is made again even where it may
                 have run.
 
         Raises:
@@ -346,7 +346,7 @@ class Client(Driver, BlockingRemote):
 
         Args:
             method: its full name.
-            parameters: what it is given.
+            parameters: its parameters, by name.
             fds: as `call_with_fds`.
             idle_s: how long to wait for each reply, in seconds; None for as long as it takes, but for the
                 first one: a stream may have nothing to tell for days, but whoever serves it begins.

@@ -252,7 +252,7 @@ class Engine:
         """Make a proxy's call, which may be begun, and return its result.
 
         A reply that is proved right as it came is not looked at by the connection's state machine; all
-        else is, and it learns then what was sent.
+        else is, and it is given the sent bytes then.
         """
         if begun is not None and begun.failure is None:
             came_more = yield from self._gather(line, begun, deadline)
@@ -300,7 +300,7 @@ class Engine:
             line: its connection.
             call: the call.
             deadline: for all its attempts.
-            fds: what has left with a call that may have run cannot leave again.
+            fds: descriptors that have left with a call that may have run cannot leave again.
             idempotent: as `Client.call`.
             begun: a first attempt that was begun already.
 

@@ -40,7 +40,7 @@ class ControlState(Protocol):
 
 
 class StoppableState(ControlState, Protocol):
-    """What a daemon offers besides."""
+    """The further functions that a daemon offers."""
 
     def stop(self) -> None:
         """Begin to stop; return at once."""

@@ -73,7 +73,7 @@ _NO_ARGUMENTS: Final[Mapping[str, Any]] = {}
 
 
 class Bound:
-    """A method of a served interface, with what it is called on.
+    """A method of a served interface, with the object that it is called on.
 
     Attributes:
         full_name: its name on the wire, with the interface's.
@@ -322,7 +322,7 @@ class Calls:
 
     @property
     def interfaces(self) -> dict[str, Described]:
-        """What is served, by name."""
+        """The interfaces that are served, by name."""
         return self._interfaces
 
     def serve(self, implementation: Interface) -> None:

@@ -1,8 +1,8 @@
 """Whether a deadline passed because a client took its time, or because the loop was stuck.
 
 Owns that question.  A loop that is stuck reads nothing and sends nothing; when it is back, its timers come
-before what has arrived, and a client that was quick would be taken for one that was not.  Whoever judges a
-client by a timer asks here first, and gives the time anew where the timer came late.
+before what has arrived, and a client that was quick would be taken for one that was not.  Code that judges a
+client by a timer asks here first, and starts the time again where the timer came late.
 """
 
 from __future__ import annotations

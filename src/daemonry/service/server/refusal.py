@@ -1,4 +1,4 @@
-"""Telling a client, in the dialect that it speaks, that nothing of what it sent was run.
+"""Telling a client, in the dialect that it speaks, that nothing that it sent was run.
 
 Owns the last words to a connection of which nothing was read.  A client that has called gets an error of
 the control interface, and may try again; any other a line of text, which our own clients understand as

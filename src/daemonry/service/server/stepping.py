@@ -4,7 +4,7 @@ Owns two things.  `Stepper` takes the first step of a handler's coroutine at onc
 with it, and to make a task for each takes longer than the rest of a call.  `Results` looks one result
 ahead in a stream's generator.
 
-**What a handler sees is what it sees in a task.**  The stepper keeps one task in reserve, which waits.  The
+**A handler sees the same as in a task.**  The stepper keeps one task in reserve, which waits.  The
 first step runs as that task's: `asyncio.current_task()` is it, and `asyncio.timeout` and `TaskGroup` ask for
 that.  A coroutine that ends in its first step leaves the reserve as it was.  One that waits goes on in that
 task, to which its cancellations and timeouts belong already, and another reserve is made.  Each coroutine
