@@ -199,7 +199,7 @@ class HomeControl(
         return await self._supervisor.reload()
 
     async def settle(self) -> AsyncIterator[Event]:
-        """Reply with the last event of each settled service, and further ones until all are ready, done or given up."""
+        """Reply with the last event of each settled service, and further ones until all are settled."""
         assert self._supervisor is not None
         async for event in self._supervisor.settle():
             yield event
