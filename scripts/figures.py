@@ -1,4 +1,4 @@
-"""The figures of the house: circles, sizes and phrases, each held against a bound that only falls.
+"""The figures of the house: circles, sizes, names and phrases, each held against a bound that only falls.
 
     python scripts/figures.py            print the figures, and fail where one is above its bound
     python scripts/figures.py --update   lower the bounds in pyproject.toml to what was measured
@@ -170,6 +170,28 @@ def pages(root: Path = ROOT) -> Iterator[str]:
             yield prose_of_page(page.read_text(encoding="utf-8"))
 
 
+def classes_named_alike(found: Iterable[Module]) -> dict[str, list[str]]:
+    """Return the names that several classes have, each with the modules of the classes.
+
+    A class that extends another by the same name counts with it, and so do two of one module, of which only
+    one exists.  An underscore in front of a name makes no difference.
+    """
+    where: dict[str, dict[str, ast.ClassDef]] = {}
+    for module in found:
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ClassDef):
+                where.setdefault(node.name.lstrip("_"), {})[module.name] = node
+    return {
+        name: sorted(classes)
+        for name, classes in sorted(where.items())
+        if sum(not _extends(node, name) for node in classes.values()) > 1
+    }
+
+
+def _extends(node: ast.ClassDef, name: str) -> bool:
+    return any(ast.unparse(base).rpartition(".")[2] == name for base in node.bases)
+
+
 def per_thousand(count: tuple[int, int]) -> float:
     """Return phrases per 1,000 words, with one decimal."""
     words, phrases = count
@@ -198,6 +220,7 @@ def measure() -> tuple[dict[str, float], dict[str, str]]:
         )
     fullest = max(folders, key=lambda folder: folders[folder])
     code = [text for module in found.values() for text in prose_of(module)]
+    alike = classes_named_alike(one for name, one in found.items() if name.startswith("daemonry."))
     figures = {
         "circles": float(len(knots)),
         "modules_importing_the_root": float(len(to_root)),
@@ -205,6 +228,7 @@ def measure() -> tuple[dict[str, float], dict[str, str]]:
         "lines_of_a_file": float(longest.lines),
         "lines_of_a_class": float(max(classes.values())),
         "classes_over_300_lines": float(sum(size > 300 for size in classes.values())),
+        "class_names_twice": float(len(alike)),
         "phrases_in_code": per_thousand(words_and_phrases(code)),
         "phrases_in_pages": per_thousand(words_and_phrases(pages())),
     }
@@ -215,6 +239,7 @@ def measure() -> tuple[dict[str, float], dict[str, str]]:
         "lines_of_a_file": str(longest.path.relative_to(ROOT)),
         "lines_of_a_class": max(classes, key=lambda name: classes[name]),
         "classes_over_300_lines": ", ".join(name for name, size in classes.items() if size > 300),
+        "class_names_twice": ", ".join(f"{name} ({', '.join(there)})" for name, there in alike.items()),
         "phrases_in_code": "per 1,000 words of docstrings and comments",
         "phrases_in_pages": "per 1,000 words of the pages",
     }

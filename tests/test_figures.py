@@ -33,6 +33,16 @@ def circles(figures, root):
     return figures.circles({name: figures.imports(module, found) for name, module in found.items()})
 
 
+def test_a_class_name_with_two_meanings_is_found_and_one_that_is_extended_is_not(figures, tmp_path):
+    files = {
+        "house/__init__.py": "",
+        "house/a.py": "class _State: ...\nclass Daemon: ...\nclass Listener: ...\nclass Listener: ...\n",
+        "house/b.py": "from house import a\nclass State: ...\nclass Daemon(a.Daemon): ...\n",
+    }
+    found = figures.modules({"house": "src"}, tree(tmp_path, files))
+    assert figures.classes_named_alike(found.values()) == {"State": ["house.a", "house.b"]}
+
+
 def test_a_circle_through_a_function_and_a_type_is_a_circle(figures, tmp_path):
     root = tree(
         tmp_path,

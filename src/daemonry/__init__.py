@@ -22,7 +22,7 @@ Serve and connect without a daemon around it:
 
     Server          binds, answers the text dialect, cleans up
     Stream, Listener, connect, try_connect, listen
-    Command, Reply  the text dialect's values
+    TextCommand, TextReply  the text dialect's values
 
 Typed calls, over Varlink:
 
@@ -111,8 +111,8 @@ if TYPE_CHECKING:
     from daemonry.transport.stream import Listener as Listener
     from daemonry.transport.stream import Stream as Stream
     from daemonry.version import __version__ as __version__
-    from daemonry.wire.text import Command as Command
-    from daemonry.wire.text import Reply as Reply
+    from daemonry.wire.text import TextCommand as TextCommand
+    from daemonry.wire.text import TextReply as TextReply
 
     load_config = _config.load
 

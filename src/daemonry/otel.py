@@ -89,7 +89,7 @@ def spanned(full_name: str, kind: str, handler: Handler, trace: Mapping[str, str
 def _spanned_coroutine(full_name: str, handler: Handler, trace: Mapping[str, str] | None) -> Handler:
     async def coroutine(*args: Any, **kwargs: Any) -> Any:
         with _InSpan(full_name, trace) as span:
-            return await _Steps(handler(*args, **kwargs), span)
+            return await _SpannedSteps(handler(*args, **kwargs), span)
 
     return coroutine
 
@@ -101,12 +101,12 @@ def _spanned_stream(full_name: str, handler: Handler, trace: Mapping[str, str] |
             try:
                 while True:
                     try:
-                        result = await _Steps(results.__anext__(), span)
+                        result = await _SpannedSteps(results.__anext__(), span)
                     except StopAsyncIteration:
                         return
                     yield result
             finally:
-                await _Steps(results.aclose(), span)
+                await _SpannedSteps(results.aclose(), span)
 
     return stream
 
@@ -155,7 +155,7 @@ class _InSpan:
         self._span.end()
 
 
-class _Steps:
+class _SpannedSteps:
     """An awaitable whose steps are taken with a span as the current one."""
 
     __slots__ = ("_awaited", "_span")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry.home.child import ALIVE, SETTLED, TRANSITIONS, Happened, State, drawing, step
+from daemonry.home.child import ALIVE, SETTLED, TRANSITIONS, ServiceHappened, ServiceState, drawing, step
 
 TABLE = {
     ("waiting", "start asked"): "waiting",
@@ -52,39 +52,39 @@ TABLE = {
 }
 
 
-@pytest.mark.parametrize(("state", "happened"), list(itertools.product(State, Happened)))
+@pytest.mark.parametrize(("state", "happened"), list(itertools.product(ServiceState, ServiceHappened)))
 def test_each_event_in_each_state(state, happened):
     following = step(state, happened)
     assert (following and following.value) == TABLE.get((state.value, happened.value))
 
 
 def test_each_state_has_its_answers_and_none_is_a_dead_end():
-    assert set(TRANSITIONS) == set(State)
+    assert set(TRANSITIONS) == set(ServiceState)
     assert all(set(answers.values()) - {state} for state, answers in TRANSITIONS.items())
 
 
-@given(st.lists(st.sampled_from(Happened)))
+@given(st.lists(st.sampled_from(ServiceHappened)))
 def test_a_stop_always_leads_to_stopped(happened):
     """Whatever came before: asked to stop, and its process ended, it is stopped."""
-    state = State.WAITING
+    state = ServiceState.WAITING
     for event in happened:
         state = step(state, event) or state
-    state = step(state, Happened.STOP_ASKED)
-    assert state in {State.STOPPING, State.STOPPED}
-    assert (step(state, Happened.ENDED) or state) is State.STOPPED
+    state = step(state, ServiceHappened.STOP_ASKED)
+    assert state in {ServiceState.STOPPING, ServiceState.STOPPED}
+    assert (step(state, ServiceHappened.ENDED) or state) is ServiceState.STOPPED
 
 
 def test_a_process_ends_by_an_event_of_its_own_only():
     """No state in which a process lives is left for one in which none does, but by its end."""
     ends = {
-        Happened.ENDED,
-        Happened.ENDED_AGAIN,
-        Happened.ENDED_DONE,
-        Happened.ENDED_FAILED,
-        Happened.ENDED_IDLE,
-        Happened.ENDED_BY_COMMAND,
+        ServiceHappened.ENDED,
+        ServiceHappened.ENDED_AGAIN,
+        ServiceHappened.ENDED_DONE,
+        ServiceHappened.ENDED_FAILED,
+        ServiceHappened.ENDED_IDLE,
+        ServiceHappened.ENDED_BY_COMMAND,
     }
-    for state, happened in itertools.product(ALIVE, Happened):
+    for state, happened in itertools.product(ALIVE, ServiceHappened):
         following = step(state, happened)
         if following is not None and following not in ALIVE:
             assert happened in ends

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from daemonry.home import service_record
-from daemonry.home.child import State
+from daemonry.home.child import ServiceState
 from daemonry.home.home_toml import home_file
 from daemonry.home.keeper import Keeper
 from daemonry.home.own_files import OwnFiles
@@ -53,7 +53,7 @@ async def settled(kept):
 def test_before_its_process_is_there(shop, service, monkeypatch):
     monkeypatch.setattr(service_record, "fingerprint", breaks)
     kept = asyncio.run(life(shop, service, settled))
-    assert kept.state is State.FAILED
+    assert kept.state is ServiceState.FAILED
     assert "the supervisor cannot go on with it" in kept.reason
     assert "by the test" in kept.reason
 
@@ -61,7 +61,7 @@ def test_before_its_process_is_there(shop, service, monkeypatch):
 def test_while_it_looks_whether_it_is_ready(shop, service, monkeypatch):
     monkeypatch.setattr(service_run, "wait_ready", breaks)
     kept = asyncio.run(life(shop, service, settled))
-    assert kept.state is State.FAILED
+    assert kept.state is ServiceState.FAILED
     assert "cannot see whether it is ready" in kept.reason
 
 
@@ -69,21 +69,21 @@ def test_after_its_process_has_ended(shop, service, monkeypatch):
     monkeypatch.setattr(ServiceFiles, "said_end", breaks)
 
     async def ends(kept):
-        await kept.life.until(lambda state: state is State.READY)
+        await kept.life.until(lambda state: state is ServiceState.READY)
         kept.kill()
         await kept.life.until_settled()
 
     kept = asyncio.run(life(shop, service, ends))
-    assert kept.state is State.FAILED
+    assert kept.state is ServiceState.FAILED
 
 
 def test_while_it_is_asked_to_end(shop, service, monkeypatch):
     monkeypatch.setattr(ProcessRun, "terminate", breaks)
 
     async def ends(kept):
-        await kept.life.until(lambda state: state is State.READY)
+        await kept.life.until(lambda state: state is ServiceState.READY)
         kept.stop()
         await kept.life.until_settled()
 
     kept = asyncio.run(life(shop, service, ends))
-    assert kept.state is State.STOPPED
+    assert kept.state is ServiceState.STOPPED

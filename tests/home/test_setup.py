@@ -19,7 +19,7 @@ from daemonry.home.home_toml import home_file
 from daemonry.home.home_toml.form import FileForm, schema
 from daemonry.home.imports import home_text, pm2, process_compose, procfile, supervisord
 from daemonry.home.imports.home_text import ImportInvalid
-from daemonry.home.unit_files import Job
+from daemonry.home.unit_files import LoginCommand
 from daemonry.testing import wait_until
 from daemonry.typed_toml.typed import fields
 
@@ -276,7 +276,7 @@ def test_the_schema_is_printed(sandbox):
 
 # --- at login ---------------------------------------------------------------------------------------
 
-JOB = Job(
+JOB = LoginCommand(
     "daemonry-x",
     "100% x",
     ("up", "--foreground", "--home", '/a b/$c%d"e'),
@@ -342,7 +342,7 @@ def test_a_home_run_by_its_unit_tells_the_manager_and_ends_by_sigterm(shop, serv
     shop.write(service("a"))
     printed = shop.cli("install", "--manager", "systemd", "--print").out
     assert "Type=notify" in printed
-    job = Job("x", "x", ("up", "--foreground", "--home", str(shop.path)), sys.executable, "", "/u")
+    job = LoginCommand("x", "x", ("up", "--foreground", "--home", str(shop.path)), sys.executable, "", "/u")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(shop.sandbox.path / "notify"))
         manager.settimeout(30)

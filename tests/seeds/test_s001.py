@@ -25,7 +25,7 @@ from daemonry.errors import (
 from daemonry.service.client.text import request
 from daemonry.service.server.server import Server
 from daemonry.testing import wait_until
-from daemonry.wire.text import Command, Reply, read_reply
+from daemonry.wire.text import TextCommand, TextReply, read_reply
 
 FIELDS = ["state", "uptime_secs", "current_session", "saves_count", "total_resumes"]
 
@@ -35,21 +35,21 @@ FIELDS = ["state", "uptime_secs", "current_session", "saves_count", "total_resum
 
 def test_command_parsing():
     """P8, P11."""
-    assert Command.parse("STATUS") == Command("STATUS")
-    assert Command.parse("status\n") == Command("STATUS")
-    assert Command.parse("PAUSE") == Command("PAUSE")
-    assert Command.parse("RESUME") == Command("RESUME")
-    assert Command.parse("RELOAD") == Command("RELOAD")
-    assert Command.parse("UNKNOWN") is None
+    assert TextCommand.parse("STATUS") == TextCommand("STATUS")
+    assert TextCommand.parse("status\n") == TextCommand("STATUS")
+    assert TextCommand.parse("PAUSE") == TextCommand("PAUSE")
+    assert TextCommand.parse("RESUME") == TextCommand("RESUME")
+    assert TextCommand.parse("RELOAD") == TextCommand("RELOAD")
+    assert TextCommand.parse("UNKNOWN") is None
 
 
 @pytest.mark.parametrize("session", ["/path/to/session.md", None])
 def test_response_serialization(session):
     """P11: `OK`, `ERR: ...`, and a STATUS that comes back as it went."""
-    assert Reply.ok().to_text() == "OK\n"
-    assert Reply.error("test").to_text() == "ERR: test\n"
+    assert TextReply.ok().to_text() == "OK\n"
+    assert TextReply.error("test").to_text() == "ERR: test\n"
     fields = dict(zip(FIELDS, ["monitoring", 3600, session, 42, 10], strict=True))
-    line = Reply.status(fields).to_text()
+    line = TextReply.status(fields).to_text()
     assert json.loads(line) == fields
     assert line.endswith("}\n")
     assert read_reply(line.encode()).fields == fields
@@ -225,10 +225,10 @@ def test_timeout_handling(socket_path):
 
 def test_pause_resume_reload_commands(text_server):
     """P21."""
-    assert request(text_server.endpoint, "PAUSE") == Reply.ok()
+    assert request(text_server.endpoint, "PAUSE") == TextReply.ok()
     assert request(text_server.endpoint, "STATUS").fields["state"] == "paused"
-    assert request(text_server.endpoint, "RESUME") == Reply.ok()
-    assert request(text_server.endpoint, "RELOAD") == Reply.ok()
+    assert request(text_server.endpoint, "RESUME") == TextReply.ok()
+    assert request(text_server.endpoint, "RELOAD") == TextReply.ok()
     assert (text_server.state.paused, text_server.state.reloads) == (False, 1)
 
 

@@ -24,10 +24,10 @@ from daemonry.wire.idl import (
     ErrorType,
     Field,
     IdlError,
-    Interface,
+    InterfaceDescription,
     Map,
     Member,
-    Method,
+    MethodDescription,
     Named,
     Optional,
     Struct,
@@ -116,9 +116,9 @@ def field_type(text: str) -> Type:
     return members[1].type.fields[0].type
 
 
-def with_type(kind: Type) -> Interface:
+def with_type(kind: Type) -> InterfaceDescription:
     """Return an interface with one field of that type."""
-    return Interface("org.example.test", (ErrorType("E", Struct((Field("a", kind),))),))
+    return InterfaceDescription("org.example.test", (ErrorType("E", Struct((Field("a", kind),))),))
 
 
 def nested(wrap: str, depth: int) -> str:
@@ -197,11 +197,11 @@ def test_the_service_interface_is_read() -> None:
 
     info = [Field(name, Basic.STRING) for name in ("vendor", "product", "version", "url")]
     reply = Struct((*info, Field("interfaces", Array(Basic.STRING))))
-    assert parse(SERVICE) == Interface(
+    assert parse(SERVICE) == InterfaceDescription(
         "org.varlink.service",
         (
-            Method("GetInfo", Struct(), reply, "Who answers here, and which interfaces it has."),
-            Method(
+            MethodDescription("GetInfo", Struct(), reply, "Who answers here, and which interfaces it has."),
+            MethodDescription(
                 "GetInterfaceDescription",
                 needs("interface"),
                 needs("description"),
@@ -240,16 +240,16 @@ def test_every_kind_of_type_is_read() -> None:
     )
     wrong = Struct((Field("wants", Basic.OBJECT), Field("got", Optional(Basic.OBJECT))))
     count = Struct((Field("count", Basic.INT),))
-    assert parse(EVERYTHING) == Interface(
+    assert parse(EVERYTHING) == InterfaceDescription(
         "org.example.certification-like",
         (
             TypeAlias("Inner", Struct((Field("foo", foo), Field("anonymous", anonymous)))),
             TypeAlias("Colour", Enum(("red", "green", "blue"))),
             TypeAlias("Everything", everything),
-            Method(
+            MethodDescription(
                 "Watch", Struct((Field("everything", Named("Everything")),)), count, "More than one reply."
             ),
-            Method("Ping", Struct(), Struct()),
+            MethodDescription("Ping", Struct(), Struct()),
             ErrorType("Refused", Struct()),
             ErrorType("Wrong", wrong),
         ),
@@ -342,7 +342,7 @@ def test_members_may_share_a_line() -> None:
     "value",
     [
         *(Named("T"), Field("a", Basic.INT), Struct(), Enum(("a",)), Array(INT), Map(INT), Optional(INT)),
-        *(TypeAlias("T", INT), Method("M", INT, INT), ErrorType("E", INT), parse(SERVICE)),
+        *(TypeAlias("T", INT), MethodDescription("M", INT, INT), ErrorType("E", INT), parse(SERVICE)),
     ],
 )
 def test_values_are_frozen_and_have_no_more_than_their_fields(value: Any) -> None:
@@ -757,7 +757,7 @@ def test_a_line_has_eighty_characters_and_not_one_more(head: str, chars: int, li
 @pytest.mark.parametrize(("chars", "lines"), [(80, 4), (81, 8)])
 def test_the_comma_after_a_field_counts(chars: int, lines: int) -> None:
     inner = Array(Struct((Field("n" * (chars - len("  a: [](: int),")), Basic.INT),)))
-    interface = Interface(
+    interface = InterfaceDescription(
         "org.example.test", (ErrorType("E", Struct((Field("a", inner), Field("b", inner)))),)
     )
     assert len(print_interface(interface).removeprefix(HEAD + "\n").splitlines()) == lines
@@ -775,8 +775,12 @@ def test_parameters_and_reply_are_broken_where_they_do_not_fit() -> None:
     names = tuple(f"value_number_{i}" for i in range(5))
     long = Struct((Field("choice", Optional(Enum(names))), Field("pair", Array(INT))))
     longer = Struct((Field("deep", long), Field("empty", Struct())))
-    members = (Method("M", longer, INT), Method("N", INT, long), TypeAlias("E", Enum(names)))
-    interface = Interface("org.example.test", members)
+    members = (
+        MethodDescription("M", longer, INT),
+        MethodDescription("N", INT, long),
+        TypeAlias("E", Enum(names)),
+    )
+    interface = InterfaceDescription("org.example.test", members)
     text = print_interface(interface, strict=False)
     assert parse(text) == interface
     assert (
@@ -823,14 +827,14 @@ type E (
 def test_what_has_no_room_and_no_parts_stays_on_its_line() -> None:
     name = "a" * 90
     fields = (Field(name, Basic.INT), Field("b", Optional(Struct((Field(name, Struct()),)))))
-    interface = Interface("org.example.test", (ErrorType("E", Struct(fields)),))
+    interface = InterfaceDescription("org.example.test", (ErrorType("E", Struct(fields)),))
     text = print_interface(interface, strict=False)
     assert text == f"{HEAD}\nerror E (\n  {name}: int,\n  b: ?(\n    {name}: ()\n  )\n)\n"
 
 
 def test_a_documented_field_has_its_own_line_however_short() -> None:
     inner = Struct((Field("b", Basic.INT, "two\n\nlines"),))
-    interface = Interface("org.example.test", (ErrorType("E", Struct((Field("a", Map(inner)),))),))
+    interface = InterfaceDescription("org.example.test", (ErrorType("E", Struct((Field("a", Map(inner)),))),))
     text = print_interface(interface)
     assert text == f"{HEAD}\nerror E (\n  a: [string](\n    # two\n    #\n    # lines\n    b: int\n  )\n)\n"
     assert parse(text) == interface
@@ -838,7 +842,7 @@ def test_a_documented_field_has_its_own_line_however_short() -> None:
 
 def test_documentation_cannot_break_out_of_its_comment() -> None:
     doc = "one\rtype A ()\r\ntype B ()\u2028type C ()\u2029\ntype D ()"
-    text = print_interface(Interface("org.example.test", (ErrorType("E", Struct(), doc),), doc))
+    text = print_interface(InterfaceDescription("org.example.test", (ErrorType("E", Struct(), doc),), doc))
     assert parse(text).doc == "one\ntype A ()\ntype B ()\ntype C ()\n\ntype D ()"
     assert [member.name for member in parse(text).members] == ["E"]
 
@@ -850,27 +854,27 @@ def test_documentation_cannot_break_out_of_its_comment() -> None:
 @pytest.mark.parametrize(
     ("interface", "told"),
     [
-        (Interface("a.b", ()), "a.b: an interface needs a member: add a type, method or error"),
+        (InterfaceDescription("a.b", ()), "a.b: an interface needs a member: add a type, method or error"),
         (
-            Interface("a", (ErrorType("E", INT),)),
+            InterfaceDescription("a", (ErrorType("E", INT),)),
             "a: interface name 'a' has no dot: write it like 'org.example.a'",
         ),
         (
-            Interface("a.b\ntype T ()", ()),
+            InterfaceDescription("a.b\ntype T ()", ()),
             f"a.b type T (): expected an interface name, found 'a.b\\ntype T ()': {A_LABEL}",
         ),
-        (Interface("", ()), f": expected an interface name, found nothing: {A_LABEL}"),
+        (InterfaceDescription("", ()), f": expected an interface name, found nothing: {A_LABEL}"),
         (
-            Interface("a.b", (ErrorType("E", INT), TypeAlias("E", INT))),
+            InterfaceDescription("a.b", (ErrorType("E", INT), TypeAlias("E", INT))),
             "a.b: 'E' stands here twice: rename one",
         ),
-        (Interface("a.b", (ErrorType("e", INT),)), "e: 'e' starts with a small letter: write 'E'"),
+        (InterfaceDescription("a.b", (ErrorType("e", INT),)), "e: 'e' starts with a small letter: write 'E'"),
         (
-            Interface("a.b", (Method("M", INT, Struct((Field("b c", Basic.INT),))),)),
+            InterfaceDescription("a.b", (MethodDescription("M", INT, Struct((Field("b c", Basic.INT),))),)),
             f"M: expected a field or enum name, found 'b c': {A_FIELD}",
         ),
         (
-            Interface("a.b", (TypeAlias("T", Struct((Field("b_", Basic.INT),))),)),
+            InterfaceDescription("a.b", (TypeAlias("T", Struct((Field("b_", Basic.INT),))),)),
             f"T: expected a field or enum name, found 'b_': {A_FIELD}",
         ),
         (with_type(Enum(("a", "b_"))), f"E.a: expected a field or enum name, found 'b_': {A_FIELD}"),
@@ -882,7 +886,9 @@ def test_documentation_cannot_break_out_of_its_comment() -> None:
         (with_type(Optional(Optional(Basic.INT))), f"E.a: {TWICE}"),
     ],
 )
-def test_an_inconsistent_interface_is_not_written(interface: Interface, told: str, strict: bool) -> None:
+def test_an_inconsistent_interface_is_not_written(
+    interface: InterfaceDescription, told: str, strict: bool
+) -> None:
     with pytest.raises(NotPrintable) as caught:
         print_interface(interface, strict=strict)
     assert str(caught.value) == told
@@ -899,11 +905,11 @@ def test_a_value_nested_too_deep_is_refused_within_the_stack(place: str, levels:
     members: dict[str, Member] = {
         "type": TypeAlias("M", deep),
         "error": ErrorType("M", deep),
-        "parameters": Method("M", deep, flat),
-        "reply": Method("M", flat, deep),
+        "parameters": MethodDescription("M", deep, flat),
+        "reply": MethodDescription("M", flat, deep),
     }
     with pytest.raises(NotPrintable) as caught:
-        print_interface(Interface("a.b", (members[place],)))
+        print_interface(InterfaceDescription("a.b", (members[place],)))
     assert caught.value.reason == DEEP
 
 
@@ -913,13 +919,13 @@ NOT_COMMON = [
     (with_type(Struct()), "E.a", "systemd reads no empty struct as a type: use object"),
     (with_type(Array(Struct())), "E.a", "systemd reads no empty struct as a type: use object"),
     (
-        Interface("a.b", (TypeAlias("T", Struct()),)),
+        InterfaceDescription("a.b", (TypeAlias("T", Struct()),)),
         "T",
         "systemd reads no empty struct as a type: use object",
     ),
     (with_type(Enum(("a",))), "E.a", "python-varlink reads no enum with a single name: use string"),
     (
-        Interface("a.b", (TypeAlias("T", Enum(("a",))),)),
+        InterfaceDescription("a.b", (TypeAlias("T", Enum(("a",))),)),
         "T",
         "python-varlink reads no enum with a single name: use string",
     ),
@@ -935,12 +941,12 @@ NOT_COMMON = [
         "systemd reads no '[string][]': put the inner type into a struct",
     ),
     (
-        Interface("a.b--c", (ErrorType("E", INT),)),
+        InterfaceDescription("a.b--c", (ErrorType("E", INT),)),
         "a.b--c",
         "some tools refuse this name: begin it with letters alone, and write no '--'",
     ),
     (
-        Interface("a1.b", (ErrorType("E", INT),)),
+        InterfaceDescription("a1.b", (ErrorType("E", INT),)),
         "a1.b",
         "some tools refuse this name: begin it with letters alone, and write no '--'",
     ),
@@ -948,9 +954,9 @@ NOT_COMMON = [
         (interface, where, "a control character in the documentation: remove it")
         for doc in ("\x1b[2J", "\0", "a\vb", "a\n\x85", "\u202e", "\ud800")
         for interface, where in (
-            (Interface("a.b", (ErrorType("E", INT),), doc), "a.b"),
-            (Interface("a.b", (ErrorType("E", INT, doc),)), "E"),
-            (Interface("a.b", (ErrorType("E", Struct((Field("a", Basic.INT, doc),))),)), "E.a"),
+            (InterfaceDescription("a.b", (ErrorType("E", INT),), doc), "a.b"),
+            (InterfaceDescription("a.b", (ErrorType("E", INT, doc),)), "E"),
+            (InterfaceDescription("a.b", (ErrorType("E", Struct((Field("a", Basic.INT, doc),))),)), "E.a"),
         )
     ),
 ]
@@ -958,7 +964,7 @@ NOT_COMMON = [
 
 @pytest.mark.parametrize(("interface", "where", "reason"), NOT_COMMON)
 def test_what_some_tool_cannot_read_is_written_only_on_demand(
-    interface: Interface, where: str, reason: str
+    interface: InterfaceDescription, where: str, reason: str
 ) -> None:
     with pytest.raises(NotPrintable) as caught:
         print_interface(interface)
@@ -1027,19 +1033,19 @@ def common_types(levels: int) -> st.SearchStrategy[Type]:
 
 def interfaces(
     types: st.SearchStrategy[Type], docs: st.SearchStrategy[str], names: list[str], min_size: int
-) -> st.SearchStrategy[Interface]:
+) -> st.SearchStrategy[InterfaceDescription]:
     struct = structs(types, docs)
     declared = structs(types, docs, min_size) | enums(1 + min_size)
     members = st.tuples(
         *(st.builds(TypeAlias, st.just(name), declared, docs) for name in DECLARED),
         *(
-            st.builds(Method, st.just(name), struct, struct, docs)
+            st.builds(MethodDescription, st.just(name), struct, struct, docs)
             | st.builds(ErrorType, st.just(name), struct, docs)
             for name in MEMBERS_TOO
         ),
     )
     mixed = members.flatmap(lambda members: st.permutations(members).map(tuple))
-    return st.builds(Interface, st.sampled_from(names), mixed, docs)
+    return st.builds(InterfaceDescription, st.sampled_from(names), mixed, docs)
 
 
 ANY_INTERFACES = interfaces(any_types(2), ANY_DOCS, ANY_INTERFACE_NAMES, 0)
@@ -1048,13 +1054,13 @@ COMMON_INTERFACES = interfaces(common_types(2), COMMON_DOCS, COMMON_INTERFACE_NA
 
 @settings(deadline=None)
 @given(ANY_INTERFACES)
-def test_any_interface_is_read_back_as_it_was_written(interface: Interface) -> None:
+def test_any_interface_is_read_back_as_it_was_written(interface: InterfaceDescription) -> None:
     assert parse(print_interface(interface, strict=False)) == interface
 
 
 @settings(deadline=None)
 @given(COMMON_INTERFACES)
-def test_a_common_interface_is_written_alike_in_both_ways(interface: Interface) -> None:
+def test_a_common_interface_is_written_alike_in_both_ways(interface: InterfaceDescription) -> None:
     text = print_interface(interface)
     assert parse(text) == interface
     assert text == print_interface(interface, strict=False)

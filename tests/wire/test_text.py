@@ -10,12 +10,12 @@ from daemonry.errors import BadFrame
 from daemonry.limits import MAX_COMMAND_BYTES, MAX_ECHO_CHARS
 from daemonry.terminal_text import printable
 from daemonry.wire import text
-from daemonry.wire.text import Command, CommandReader, Reply, read_reply
+from daemonry.wire.text import CommandReader, TextCommand, TextReply, read_reply
 
 UNKNOWN = "ERR: Unknown command: "
-TOO_LONG = f"ERR: Command too long: the limit is {MAX_COMMAND_BYTES} bytes\n"
-CONTROLS = "ERR: Command has control characters in it\n"
-NOT_UTF8 = "ERR: Command is not UTF-8\n"
+TOO_LONG = f"ERR: TextCommand too long: the limit is {MAX_COMMAND_BYTES} bytes\n"
+CONTROLS = "ERR: TextCommand has control characters in it\n"
+NOT_UTF8 = "ERR: TextCommand is not UTF-8\n"
 # What a terminal acts upon, or shows elsewhere than it stands (CVE-2021-42574).
 HARMFUL = {
     *map(chr, range(0x20)),
@@ -51,7 +51,7 @@ def event_of(data):
 
 def answer_to(data):
     event = event_of(data)
-    assert isinstance(event, Reply)
+    assert isinstance(event, TextReply)
     return event.to_text()
 
 
@@ -63,21 +63,21 @@ def answer_to(data):
 @pytest.mark.parametrize("case", [str.upper, str.lower, str.title, str.swapcase])
 def test_a_command_is_known_in_any_case_and_between_blanks(word, shape, case):
     """Requirement P8."""
-    assert Command.parse(shape.format(case(word))) == Command(word)
+    assert TextCommand.parse(shape.format(case(word))) == TextCommand(word)
 
 
 @pytest.mark.parametrize(
     "line", ["", " ", "UNKNOWN", "STATUSES", "STAT US", "STATUS PAUSE", "STATUS\0", "OK"]
 )
 def test_anything_else_is_no_command(line):
-    assert Command.parse(line) is None
+    assert TextCommand.parse(line) is None
 
 
 @pytest.mark.parametrize("word", text.COMMANDS)
 def test_a_command_is_sent_as_its_word_and_a_newline(word):
-    command = Command(word)
+    command = TextCommand(word)
     assert command.to_text() == word + "\n"
-    assert Command.parse(command.to_text()) == command
+    assert TextCommand.parse(command.to_text()) == command
     assert pickle.loads(pickle.dumps(command)) == command
 
 
@@ -104,12 +104,12 @@ def test_a_row_tells_one_word_and_one_verb():
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (b"STATUS\n", Command("STATUS")),
-        (b"status\r\n", Command("STATUS")),
-        (b"STATUS", Command("STATUS")),  # the original: end of file ends the line too
-        (b" pause \nRESUME\n", Command("PAUSE")),
-        (b"STATUS\n" + bytes(100_000), Command("STATUS")),
-        (b"STATUS\n\xff\xfe", Command("STATUS")),
+        (b"STATUS\n", TextCommand("STATUS")),
+        (b"status\r\n", TextCommand("STATUS")),
+        (b"STATUS", TextCommand("STATUS")),  # the original: end of file ends the line too
+        (b" pause \nRESUME\n", TextCommand("PAUSE")),
+        (b"STATUS\n" + bytes(100_000), TextCommand("STATUS")),
+        (b"STATUS\n\xff\xfe", TextCommand("STATUS")),
         (b"", CommandReader.CLOSED),
     ],
 )
@@ -164,7 +164,7 @@ def test_the_length_of_a_line_is_bounded(length, end, refused):
 
 
 def test_a_line_that_is_too_long_is_refused_before_its_end_comes():
-    assert events(b"x" * MAX_COMMAND_BYTES, b"x") == [None, Reply.error(TOO_LONG[5:-1])]
+    assert events(b"x" * MAX_COMMAND_BYTES, b"x") == [None, TextReply.error(TOO_LONG[5:-1])]
 
 
 def test_a_flood_is_not_kept():
@@ -173,7 +173,7 @@ def test_a_flood_is_not_kept():
     for _ in range(1000):
         reader.receive_data(b"x" * 1000)
     assert len(reader._buffer) <= MAX_COMMAND_BYTES + 1000
-    assert reader.next_event() == Reply.error(TOO_LONG[5:-1])
+    assert reader.next_event() == TextReply.error(TOO_LONG[5:-1])
 
 
 @pytest.mark.parametrize(
@@ -203,16 +203,16 @@ def test_any_bytes_are_a_command_a_refusal_or_nothing(pieces):
     """And what comes of them does not depend on the pieces, and is never printed raw."""
     data = b"".join(pieces)
     found = event_of(data)
-    assert isinstance(found, (Command, Reply)) or found == CommandReader.CLOSED
+    assert isinstance(found, (TextCommand, TextReply)) or found == CommandReader.CLOSED
     assert ([event for event in events(*filter(None, pieces), b"") if event] or [None])[0] == found
-    if isinstance(found, Reply):
+    if isinstance(found, TextReply):
         assert harmless(found.to_text())
 
 
 @given(st.text(alphabet=st.one_of(st.sampled_from(sorted(HARMFUL)), st.characters())))
 def test_an_unknown_command_is_never_echoed_raw(line):
     found = event_of(line.encode("utf-8", "surrogatepass") + b"\n")
-    if isinstance(found, Reply):
+    if isinstance(found, TextReply):
         assert harmless(found.to_text())
 
 
@@ -222,19 +222,19 @@ def test_an_unknown_command_is_never_echoed_raw(line):
 @pytest.mark.parametrize(
     ("reply", "line"),
     [
-        (Reply.ok(), "OK\n"),
-        (Reply.ok("needs a restart: port"), "OK: needs a restart: port\n"),
-        (Reply.error("test"), "ERR: test\n"),
-        (Reply.error(""), "ERR: \n"),
-        (Reply.text("PONG"), "PONG\n"),
-        (Reply.status({"state": "paused", "n": None}), '{"state":"paused","n":null}\n'),
-        (Reply.status({}), "{}\n"),
+        (TextReply.ok(), "OK\n"),
+        (TextReply.ok("needs a restart: port"), "OK: needs a restart: port\n"),
+        (TextReply.error("test"), "ERR: test\n"),
+        (TextReply.error(""), "ERR: \n"),
+        (TextReply.text("PONG"), "PONG\n"),
+        (TextReply.status({"state": "paused", "n": None}), '{"state":"paused","n":null}\n'),
+        (TextReply.status({}), "{}\n"),
     ],
 )
 def test_a_reply_is_one_line_and_is_read_from_it_again(reply, line):
     """Requirement P11."""
     assert reply.to_text() == line
-    assert Reply.parse(line) == reply
+    assert TextReply.parse(line) == reply
     assert read_reply(line.encode()) == reply
     assert pickle.loads(pickle.dumps(reply)) == reply
 
@@ -256,10 +256,10 @@ def test_a_reply_is_one_line_and_is_read_from_it_again(reply, line):
 )
 def test_an_error_over_several_lines_becomes_one(message, line):
     """The original sent TOML's errors as they were, and its client read the first line only."""
-    assert Reply.error(message).to_text() == line
+    assert TextReply.error(message).to_text() == line
 
 
-@pytest.mark.parametrize("make", [Reply.ok, Reply.error, Reply.text])
+@pytest.mark.parametrize("make", [TextReply.ok, TextReply.error, TextReply.text])
 @given(
     message=st.text(
         alphabet=st.one_of(st.sampled_from(sorted(HARMFUL)), st.characters(exclude_categories=[]))
@@ -298,15 +298,15 @@ status_fields = st.fixed_dictionaries(
 @given(status_fields)
 def test_a_status_survives_the_way_to_its_reader(fields):
     """Requirement P11: whatever the session file is called, STATUS is one line and means the same."""
-    line = Reply.status(fields).to_text()
+    line = TextReply.status(fields).to_text()
     assert line.count("\n") == 1
     assert len(line.splitlines()) == 1
     assert read_reply(line.encode()).fields == fields
 
 
 def test_a_status_keeps_the_order_of_its_fields():
-    line = Reply.status({"b": 1, "a": 2}).to_text()
-    assert list(Reply.parse(line).fields) == ["b", "a"]
+    line = TextReply.status({"b": 1, "a": 2}).to_text()
+    assert list(TextReply.parse(line).fields) == ["b", "a"]
 
 
 @pytest.mark.parametrize(
@@ -330,11 +330,11 @@ def test_an_answer_that_is_no_reply_is_a_protocol_error(data, why):
 @pytest.mark.parametrize("line", ["OK \n", "ok\n", "OK:\n", "ERR\n", "ERR:x\n", "[1]\n", "\n", "hello\n"])
 def test_an_answer_in_other_words_is_text(line):
     """A newer daemon may say what this client does not know; people can read it all the same."""
-    assert Reply.parse(line) == Reply.text(line.rstrip("\n"))
+    assert TextReply.parse(line) == TextReply.text(line.rstrip("\n"))
 
 
 def test_bytes_after_the_line_do_not_count():
-    assert read_reply(b"OK\nand more") == Reply.ok()
+    assert read_reply(b"OK\nand more") == TextReply.ok()
 
 
 @given(st.binary())

@@ -155,7 +155,7 @@ def parameters_of(client: Client, method: str, words: list[str], timeout_s: floa
     return parameters
 
 
-def _parameter(word: str, described: idl.Method) -> tuple[str, Any]:
+def _parameter(word: str, described: idl.MethodDescription) -> tuple[str, Any]:
     name, equals, text = word.partition("=")
     if not equals:
         raise errors.ArgumentInvalid(
@@ -190,15 +190,15 @@ def _json(name: str, text: str, kind: idl.Type | None = None) -> Any:
     return value
 
 
-def _method(client: Client, name: str, timeout_s: float) -> idl.Method:
+def _method(client: Client, name: str, timeout_s: float) -> idl.MethodDescription:
     interface, member = varlink.split_name(name)
     for one in describe_interface(client, interface, timeout_s).members:
-        if isinstance(one, idl.Method) and one.name == member:
+        if isinstance(one, idl.MethodDescription) and one.name == member:
             return one
     raise errors.MethodNotFound(varlink.METHOD_NOT_FOUND, {"method": member})
 
 
-def describe_interface(client: Client, name: str, timeout_s: float) -> idl.Interface:
+def describe_interface(client: Client, name: str, timeout_s: float) -> idl.InterfaceDescription:
     """Return a daemon's own description of an interface.
 
     Raises:
@@ -227,7 +227,7 @@ def method_names(client: Client, timeout_s: float) -> Iterator[str]:
     """Yield the full names of a daemon's methods."""
     for interface in interface_names(client, timeout_s):
         for one in describe_interface(client, interface, timeout_s).members:
-            if isinstance(one, idl.Method):
+            if isinstance(one, idl.MethodDescription):
                 yield f"{interface}.{one.name}"
 
 
@@ -250,7 +250,7 @@ def describe(instance: Instance, interface: str | None, *, as_json: bool, timeou
         for name in info["interfaces"]:
             output.say(output.styled(printable(name), "bold"))
             for one in describe_interface(client, name, timeout_s).members:
-                if isinstance(one, idl.Method):
+                if isinstance(one, idl.MethodDescription):
                     output.say(f"  {one.name}{_summary(one.doc)}")
     return exit_codes.DONE
 

@@ -147,7 +147,7 @@ def candidates(program: Program, words: list[str], offers: Mapping[ValueKind, Of
     """
     joined, kept = _joined(words or [""])
     *before, current = joined
-    line = _Line(program, current)
+    line = _CommandLine(program, current)
     for word in before:
         line.take(word)
     found, files = line.offered(offers)
@@ -179,7 +179,7 @@ def _joined(words: list[str]) -> tuple[list[str], int]:
     return joined, kept
 
 
-class _Line:
+class _CommandLine:
     """A command line, read by the table as far as the cursor."""
 
     def __init__(self, program: Program, current: str) -> None:

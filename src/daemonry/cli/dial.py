@@ -108,7 +108,7 @@ def _write_all(data: bytes) -> None:
         data = data[os.write(_OUTPUT, data) :]
 
 
-class _Way:
+class _Direction:
     """One direction: its source, its destination, the bytes on their way, and whether more come."""
 
     __slots__ = ("more", "pending", "reads", "writes")
@@ -148,7 +148,7 @@ def _join(sock: Socket) -> None:
     daemon = sock.fileno()
     for one in (_INPUT, _OUTPUT, daemon):
         os.set_blocking(one, False)
-    there, back = _Way(_INPUT, daemon), _Way(daemon, _OUTPUT)
+    there, back = _Direction(_INPUT, daemon), _Direction(daemon, _OUTPUT)
     while back.more or back.pending:
         ready = _ready(there, back)
         if back.pending and ready.get(_OUTPUT):
@@ -166,7 +166,7 @@ def _join(sock: Socket) -> None:
                 _finish(sock)
 
 
-def _ready(there: _Way, back: _Way) -> dict[int, int]:
+def _ready(there: _Direction, back: _Direction) -> dict[int, int]:
     waiting = select.poll()
     if there.more and not there.pending:
         waiting.register(_INPUT, select.POLLIN)

@@ -52,7 +52,7 @@ class Source(NamedTuple):
     service: str = ""
 
 
-class Line(NamedTuple):
+class MergedLine(NamedTuple):
     """A line of a log.
 
     Attributes:
@@ -71,7 +71,7 @@ class Line(NamedTuple):
         return log_reader.parsed(self.text, self.source.service)
 
 
-Wanted = Callable[[Line], bool]
+Wanted = Callable[[MergedLine], bool]
 
 
 def sources_of_all() -> list[Source]:
@@ -117,7 +117,7 @@ def show(sources: list[Source], options: argparse.Namespace) -> int:
 
 
 def _follow(
-    followers: list[tuple[Source, log_reader.Follower]], say: Callable[[Line], None], wanted: Wanted
+    followers: list[tuple[Source, log_reader.Follower]], say: Callable[[MergedLine], None], wanted: Wanted
 ) -> None:
     while True:
         found = [line for source, one in followers for line in _with_moments(source, one.lines())]
@@ -132,7 +132,7 @@ def _follow(
 # --- choosing -----------------------------------------------------------------------------------
 
 
-def _chosen(sources: list[Source], count: int, span_s: float | None, wanted: Wanted) -> Iterable[Line]:
+def _chosen(sources: list[Source], count: int, span_s: float | None, wanted: Wanted) -> Iterable[MergedLine]:
     """Return lines, the oldest first: the last `count`, of the last `span_s` seconds; 0 and None for all."""
     if not count:
         if span_s is None:
@@ -141,21 +141,21 @@ def _chosen(sources: list[Source], count: int, span_s: float | None, wanted: Wan
             streams = [_with_moments(one, log_reader.recent(one.path, span_s)) for one in sources]
         return filter(wanted, heapq.merge(*streams, key=_moment))
     back = [_with_moments(one, log_reader.backwards(one.path)) for one in reversed(sources)]
-    merged: Iterator[Line] = heapq.merge(*back, key=_moment, reverse=True)
+    merged: Iterator[MergedLine] = heapq.merge(*back, key=_moment, reverse=True)
     if span_s is not None:
         start = log_reader.start_of(span_s)
         merged = itertools.takewhile(lambda line: line.moment >= start, merged)
     return list(itertools.islice(filter(wanted, merged), count))[::-1]
 
 
-def _with_moments(source: Source, lines: Iterable[str]) -> Iterator[Line]:
+def _with_moments(source: Source, lines: Iterable[str]) -> Iterator[MergedLine]:
     last = ""
     for text in lines:
         last = log_reader.moment_of(text) or last
-        yield Line(last, source, text)
+        yield MergedLine(last, source, text)
 
 
-def _moment(line: Line) -> str:
+def _moment(line: MergedLine) -> str:
     return line.moment
 
 
@@ -168,7 +168,7 @@ def _wanted(options: argparse.Namespace) -> Wanted:
             raise ArgumentInvalid("--grep", f"no regular expression: {error}") from None
     least = 0 if options.level is None else LEVELS.index(options.level)
 
-    def wanted(line: Line) -> bool:
+    def wanted(line: MergedLine) -> bool:
         if pattern is not None and not pattern.search(line.text):
             return False
         return not least or LEVELS.index(_level(line.fields)) >= least
@@ -197,7 +197,7 @@ class _Printer:
         self._alone = len(sources) == 1
         self._styles = {one.label: _NAME_STYLES[at % len(_NAME_STYLES)] for at, one in enumerate(sources)}
 
-    def __call__(self, line: Line) -> None:
+    def __call__(self, line: MergedLine) -> None:
         if self._as_json:
             fields = line.fields
             if not self._alone:

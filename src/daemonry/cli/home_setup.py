@@ -24,7 +24,7 @@ from daemonry.home.home_toml.home_file import load
 from daemonry.home.imports import home_text, pm2, process_compose, procfile, supervisord
 from daemonry.home.imports.home_text import Draft, ImportInvalid
 from daemonry.home.service import FILE_NAME
-from daemonry.home.unit_files import Job
+from daemonry.home.unit_files import LoginCommand
 from daemonry.limits import MAX_CONFIG_BYTES
 from daemonry.process.atomic_file import write_atomically
 from daemonry.process.regular_file import read_regular
@@ -96,7 +96,7 @@ def _schema(options: argparse.Namespace) -> int:
 # --- install ------------------------------------------------------------------------------------
 
 
-def _job(options: argparse.Namespace, *, to_remove: bool = False) -> Job:
+def _job(options: argparse.Namespace, *, to_remove: bool = False) -> LoginCommand:
     if (options.home is None) == (options.target is None):
         raise ArgumentInvalid("DAEMON", "one of a daemon's name and --home DIR")
     if options.home is not None:
@@ -120,7 +120,7 @@ def _job(options: argparse.Namespace, *, to_remove: bool = False) -> Job:
         socket_path = instance.place.socket_path if instance.place is not None else ""
     directory = _launchd_dir() if _is_launchd(options) else _systemd_dir()
     path = os.path.join(directory, f"{name}.plist" if _is_launchd(options) else f"{name}.service")
-    return Job(name, about, words, sys.executable, socket_path, path)
+    return LoginCommand(name, about, words, sys.executable, socket_path, path)
 
 
 def _plain(text: str) -> str:
@@ -140,7 +140,7 @@ def _launchd_dir() -> str:
     return os.path.expanduser("~/Library/LaunchAgents")
 
 
-def _texts(job: Job, options: argparse.Namespace) -> dict[str, str]:
+def _texts(job: LoginCommand, options: argparse.Namespace) -> dict[str, str]:
     if _is_launchd(options):
         return {job.path: unit_files.plist(job)}
     found = {job.path: unit_files.service_unit(job)}

@@ -104,11 +104,13 @@ def _of_daemon(verb: str, instance: Instance, asked: list[str], current: str) ->
         return []  # a shell has no place for errors
 
 
-def _parameters(described: idl.Interface, member: str, given: list[str], current: str) -> list[str]:
+def _parameters(
+    described: idl.InterfaceDescription, member: str, given: list[str], current: str
+) -> list[str]:
     """Return the parameters of a method that are not given yet, or the values of the one that is begun."""
     from daemonry.wire import idl
 
-    methods = {one.name: one for one in described.members if isinstance(one, idl.Method)}
+    methods = {one.name: one for one in described.members if isinstance(one, idl.MethodDescription)}
     fields = methods[member].parameters.fields if member in methods else ()
     name, equals, _ = current.partition("=")
     if equals:
@@ -118,7 +120,7 @@ def _parameters(described: idl.Interface, member: str, given: list[str], current
     return [f"{field.name}=" for field in fields if field.name not in names]
 
 
-def _values(described: idl.Interface, kind: idl.Type | None) -> tuple[str, ...]:
+def _values(described: idl.InterfaceDescription, kind: idl.Type | None) -> tuple[str, ...]:
     """Return the values of a type that has few."""
     from daemonry.wire import idl
 

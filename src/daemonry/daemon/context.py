@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from daemonry.process.place import Place
 
 
-class Jobs(Protocol):
+class JobCounter(Protocol):
     """Counts the daemon's jobs other than calls."""
 
     def busy(self) -> AbstractContextManager[None]:
@@ -44,7 +44,7 @@ class RunState(Protocol):
         ...
 
     @property
-    def jobs(self) -> Jobs:
+    def jobs(self) -> JobCounter:
         """The daemon's jobs other than calls."""
         ...
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from daemonry.daemon.liveness import Liveness
     from daemonry.errors import Ran
     from daemonry.process.record import Record
-    from daemonry.wire.text import Reply
+    from daemonry.wire.text import TextReply
 
 # How a daemon says that it does not talk to us.
 _DENIALS = (text.PERMISSION_DENIED, PROOF_WANTED)
@@ -114,7 +114,7 @@ class Instance:
 
         return lock.is_held(self.place.life_lock_path) if self.place is not None else None
 
-    def request(self, word: str, timeout_s: float = REQUEST_TIMEOUT_S) -> Reply:
+    def request(self, word: str, timeout_s: float = REQUEST_TIMEOUT_S) -> TextReply:
         """Send one command and return the reply.
 
         Raises:
@@ -140,7 +140,7 @@ class Instance:
     def _silent(self, phase: str, timeout_s: float, ran: Ran) -> faults.DeadlineExceeded:
         return faults.DeadlineExceeded(phase, timeout_s, ran, self._described())
 
-    def command(self, word: str, timeout_s: float = REQUEST_TIMEOUT_S) -> Reply:
+    def command(self, word: str, timeout_s: float = REQUEST_TIMEOUT_S) -> TextReply:
         """Send one command and return the reply, which is not an error.
 
         Raises:

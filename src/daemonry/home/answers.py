@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
-from daemonry.home.child import SATISFIED, SETTLED, State
+from daemonry.home.child import SATISFIED, SETTLED, ServiceState
 from daemonry.home.control import Event, GoingDown, NoSuchService, NotUp, ServiceStatus
 from daemonry.home.fleet import Fleet
 from daemonry.home.keeper import Keeper
@@ -132,7 +132,7 @@ class Answers:
         chosen = self._chosen(names)
         if not names:
             keepers = self._fleet.keepers
-            chosen = [name for name in chosen if keepers[name].state is State.STOPPED]
+            chosen = [name for name in chosen if keepers[name].state is ServiceState.STOPPED]
         return self._fleet.events_during(self._fleet.start(chosen))
 
     def stop_several(self, names: list[str]) -> AsyncIterator[Event]:

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Final
 
 
-class State(Enum):
+class ServiceState(Enum):
     """Where a service is in its life."""
 
     WAITING = "waiting"  # for those that it needs
@@ -30,7 +30,7 @@ class State(Enum):
     FAILED = "failed"  # given up
 
 
-class Happened(Enum):
+class ServiceHappened(Enum):
     """What can happen to it."""
 
     START_ASKED = "start asked"
@@ -50,52 +50,68 @@ class Happened(Enum):
 
 
 _RUNNING: Final = {
-    Happened.ENDED_AGAIN: State.RESTARTING,
-    Happened.ENDED_DONE: State.DONE,
-    Happened.ENDED_FAILED: State.FAILED,
-    Happened.ENDED_IDLE: State.IDLE,
-    Happened.ENDED_BY_COMMAND: State.STOPPED,  # a restart would fight whoever stopped it
-    Happened.STOP_ASKED: State.STOPPING,
+    ServiceHappened.ENDED_AGAIN: ServiceState.RESTARTING,
+    ServiceHappened.ENDED_DONE: ServiceState.DONE,
+    ServiceHappened.ENDED_FAILED: ServiceState.FAILED,
+    ServiceHappened.ENDED_IDLE: ServiceState.IDLE,
+    ServiceHappened.ENDED_BY_COMMAND: ServiceState.STOPPED,  # a restart would fight whoever stopped it
+    ServiceHappened.STOP_ASKED: ServiceState.STOPPING,
 }
-_OVER: Final = {Happened.START_ASKED: State.WAITING, Happened.STOP_ASKED: State.STOPPED}
+_OVER: Final = {
+    ServiceHappened.START_ASKED: ServiceState.WAITING,
+    ServiceHappened.STOP_ASKED: ServiceState.STOPPED,
+}
 
-TRANSITIONS: Final[Mapping[State, Mapping[Happened, State]]] = {
-    State.WAITING: {
-        Happened.START_ASKED: State.WAITING,
-        Happened.NEEDS_READY: State.STARTING,
-        Happened.LEFT_FOR_LATER: State.IDLE,  # its trigger starts it
-        Happened.ENDED_FAILED: State.FAILED,  # its trigger cannot be waited for
-        Happened.STOP_ASKED: State.STOPPED,
+TRANSITIONS: Final[Mapping[ServiceState, Mapping[ServiceHappened, ServiceState]]] = {
+    ServiceState.WAITING: {
+        ServiceHappened.START_ASKED: ServiceState.WAITING,
+        ServiceHappened.NEEDS_READY: ServiceState.STARTING,
+        ServiceHappened.LEFT_FOR_LATER: ServiceState.IDLE,  # its trigger starts it
+        ServiceHappened.ENDED_FAILED: ServiceState.FAILED,  # its trigger cannot be waited for
+        ServiceHappened.STOP_ASKED: ServiceState.STOPPED,
     },
-    State.STARTING: {Happened.READY: State.READY, **_RUNNING},
-    State.READY: {Happened.ILL: State.UNHEALTHY, **_RUNNING},
-    State.UNHEALTHY: {Happened.ILL: State.UNHEALTHY, Happened.WELL: State.READY, **_RUNNING},
-    State.RESTARTING: {
-        Happened.START_ASKED: State.WAITING,
-        Happened.DELAY_OVER: State.WAITING,  # a service that it needs may have ended meanwhile
-        Happened.STOP_ASKED: State.STOPPED,
+    ServiceState.STARTING: {ServiceHappened.READY: ServiceState.READY, **_RUNNING},
+    ServiceState.READY: {ServiceHappened.ILL: ServiceState.UNHEALTHY, **_RUNNING},
+    ServiceState.UNHEALTHY: {
+        ServiceHappened.ILL: ServiceState.UNHEALTHY,
+        ServiceHappened.WELL: ServiceState.READY,
+        **_RUNNING,
     },
-    State.STOPPING: {
-        Happened.STOP_ASKED: State.STOPPING,  # asking twice is not an error
-        Happened.ENDED: State.STOPPED,
+    ServiceState.RESTARTING: {
+        ServiceHappened.START_ASKED: ServiceState.WAITING,
+        ServiceHappened.DELAY_OVER: ServiceState.WAITING,  # a service that it needs may have ended meanwhile
+        ServiceHappened.STOP_ASKED: ServiceState.STOPPED,
     },
-    State.STOPPED: _OVER,
-    State.DONE: _OVER,
-    State.IDLE: _OVER,
-    State.FAILED: _OVER,
+    ServiceState.STOPPING: {
+        ServiceHappened.STOP_ASKED: ServiceState.STOPPING,  # asking twice is not an error
+        ServiceHappened.ENDED: ServiceState.STOPPED,
+    },
+    ServiceState.STOPPED: _OVER,
+    ServiceState.DONE: _OVER,
+    ServiceState.IDLE: _OVER,
+    ServiceState.FAILED: _OVER,
 }
 
 # It goes no further by itself, so nobody waits for it.
 SETTLED: Final = frozenset(
-    (State.READY, State.UNHEALTHY, State.STOPPED, State.DONE, State.IDLE, State.FAILED)
+    (
+        ServiceState.READY,
+        ServiceState.UNHEALTHY,
+        ServiceState.STOPPED,
+        ServiceState.DONE,
+        ServiceState.IDLE,
+        ServiceState.FAILED,
+    )
 )
 # Those that need it may start.
-SATISFIED: Final = frozenset((State.READY, State.DONE, State.IDLE))
+SATISFIED: Final = frozenset((ServiceState.READY, ServiceState.DONE, ServiceState.IDLE))
 # A process may be there.
-ALIVE: Final = frozenset((State.STARTING, State.READY, State.UNHEALTHY, State.STOPPING))
+ALIVE: Final = frozenset(
+    (ServiceState.STARTING, ServiceState.READY, ServiceState.UNHEALTHY, ServiceState.STOPPING)
+)
 
 
-def step(state: State, happened: Happened) -> State | None:
+def step(state: ServiceState, happened: ServiceHappened) -> ServiceState | None:
     """Return the state that follows, or None where the event has no place in this one."""
     return TRANSITIONS[state].get(happened)
 

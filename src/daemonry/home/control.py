@@ -89,7 +89,7 @@ class HomeFileInvalid(CallError):
     reason: str
 
 
-class Services(Protocol):
+class HomeServices(Protocol):
     """What does the calls of `HomeControl`: the services of a home, as `Supervisor` keeps them."""
 
     def statuses(self) -> list[ServiceStatus]:
@@ -131,7 +131,7 @@ class HomeControl(
 ):
     """Asks and commands the supervisor of a home."""
 
-    def __init__(self, supervisor: Services | None = None) -> None:
+    def __init__(self, supervisor: HomeServices | None = None) -> None:
         self._supervisor = supervisor
 
     async def services(self) -> list[ServiceStatus]:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iter
 from typing import Any, Final
 
 from daemonry.home import order
-from daemonry.home.child import ALIVE, SATISFIED, SETTLED, State
+from daemonry.home.child import ALIVE, SATISFIED, SETTLED, ServiceState
 from daemonry.home.control import Event
 from daemonry.home.file_changes import restart_at_changes
 from daemonry.home.keeper import Keeper
@@ -20,7 +20,9 @@ from daemonry.home.keeper import Keeper
 logger = logging.getLogger("daemonry.home")
 
 # Where a service goes no further unless it is asked to.
-STARTABLE: Final = frozenset((State.STOPPED, State.DONE, State.IDLE, State.FAILED))
+STARTABLE: Final = frozenset(
+    (ServiceState.STOPPED, ServiceState.DONE, ServiceState.IDLE, ServiceState.FAILED)
+)
 _LEVELS: Final = {logging.WARNING: "warning", logging.ERROR: "error"}
 
 Watch = Callable[[Event], None]
@@ -56,7 +58,7 @@ class Fleet:
         if level >= logging.INFO:
             for watch in list(self._watches):
                 watch(event)
-        if keeper.state is State.READY and keeper.was_lost:
+        if keeper.state is ServiceState.READY and keeper.was_lost:
             self._restart_those_with(keeper)
         self.advance_later()
 
@@ -70,7 +72,7 @@ class Fleet:
         """Start what can start, stop what can stop, and say that this is done."""
         self._advance_soon = False
         self._stop_those_that_can()
-        waiting = self._those_in({State.WAITING})
+        waiting = self._those_in({ServiceState.WAITING})
         for name in order.startable(waiting, self.needs(), self._those_in(SATISFIED)):
             if not self.keepers[name].stop_wanted:
                 self.keepers[name].start()
@@ -78,7 +80,9 @@ class Fleet:
 
     def _stop_those_that_can(self) -> None:
         wanted = [
-            name for name, one in self.keepers.items() if one.stop_wanted and one.state is not State.STOPPED
+            name
+            for name, one in self.keepers.items()
+            if one.stop_wanted and one.state is not ServiceState.STOPPED
         ]
         # Only those that are to stop as well are waited for: a restart leaves those that need it alone.
         alive = [name for name in wanted if self.keepers[name].state in ALIVE]
@@ -93,17 +97,17 @@ class Fleet:
             for name, keeper in self.keepers.items()
         }
 
-    def _those_in(self, states: Collection[State]) -> list[str]:
+    def _those_in(self, states: Collection[ServiceState]) -> list[str]:
         return [name for name, one in self.keepers.items() if one.state in states]
 
     def may_start(self) -> bool:
         """Whether one that waits has all that it needs."""
-        waiting = self._those_in({State.WAITING})
+        waiting = self._those_in({ServiceState.WAITING})
         return bool(order.startable(waiting, self.needs(), self._those_in(SATISFIED)))
 
     def waits_for(self, keeper: Keeper) -> str:
         """Return what a service waits for, as people say it, or ""."""
-        if keeper.state is not State.WAITING:
+        if keeper.state is not ServiceState.WAITING:
             return ""
         missing = [self.keepers[one] for one in keeper.service.needs if one in self.keepers]
         told = [f"{one.service.name} ({one.state.value})" for one in missing if one.state not in SATISFIED]
@@ -126,8 +130,10 @@ class Fleet:
 
     async def _until_none_stops(self, keepers: Iterable[Keeper]) -> None:
         for keeper in keepers:
-            if keeper.stop_wanted and keeper.state is not State.STOPPED:  # it is being stopped, or restarted
-                await keeper.life.until(lambda state: state is not State.STOPPING)
+            if (
+                keeper.stop_wanted and keeper.state is not ServiceState.STOPPED
+            ):  # it is being stopped, or restarted
+                await keeper.life.until(lambda state: state is not ServiceState.STOPPING)
 
     async def stop(self, names: Iterable[str]) -> None:
         """Stop services, those that others of them need last; return when they have."""
@@ -136,7 +142,7 @@ class Fleet:
             keeper.stop_wanted = True
         self.advance_later()
         for keeper in chosen:
-            await keeper.life.until(lambda state: state is State.STOPPED)
+            await keeper.life.until(lambda state: state is ServiceState.STOPPED)
 
     async def restart(self, names: Iterable[str]) -> None:
         """Stop services and start them, and return when all of them go no further."""
@@ -148,7 +154,10 @@ class Fleet:
         """Restart the services that follow a restart of `needed`."""
         for keeper in self.keepers.values():
             service = keeper.service
-            runs = keeper.state in (State.STARTING, State.READY, State.UNHEALTHY) and not keeper.stop_wanted
+            runs = (
+                keeper.state in (ServiceState.STARTING, ServiceState.READY, ServiceState.UNHEALTHY)
+                and not keeper.stop_wanted
+            )
             if service.restart_with and needed.service.name in service.needs and runs and not self.ending:
                 keeper.log.event(f"restarted, because {needed.service.name} was started again", logging.INFO)
                 self._spawn(self.restart([service.name]))
@@ -166,7 +175,10 @@ class Fleet:
         service = keeper.service
 
         async def restart(changed: str) -> None:
-            if keeper.state in ALIVE | {State.RESTARTING, State.FAILED} and not keeper.stop_wanted:
+            if (
+                keeper.state in ALIVE | {ServiceState.RESTARTING, ServiceState.FAILED}
+                and not keeper.stop_wanted
+            ):
                 keeper.log.event(f"restarted, because files changed: {changed}", logging.INFO)
                 self._spawn(self.restart([service.name]))
 
@@ -187,7 +199,7 @@ class Fleet:
             await self.wait_changed()
 
     def _is_settled(self, keeper: Keeper) -> bool:
-        if keeper.state is State.WAITING:
+        if keeper.state is ServiceState.WAITING:
             needed = [self.keepers[one] for one in keeper.service.needs if one in self.keepers]
             unready = [one for one in needed if one.state not in SATISFIED]
             return bool(unready) and all(self._is_settled(one) for one in unready)
@@ -206,7 +218,7 @@ class Fleet:
     async def all_stopped(self) -> None:
         """Return once none runs, or will."""
         for keeper in list(self.keepers.values()):
-            await keeper.life.until(lambda state: state is State.STOPPED)
+            await keeper.life.until(lambda state: state is ServiceState.STOPPED)
 
     def events_during(self, work: Coroutine[Any, Any, None]) -> AsyncIterator[Event]:
         """Return what happens from now on until some work is done."""

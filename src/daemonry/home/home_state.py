@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from daemonry.errors import DaemonryError, Refused
-from daemonry.home.child import SATISFIED, State
+from daemonry.home.child import SATISFIED, ServiceState
 from daemonry.home.control import HomeFileInvalid
 from daemonry.home.fleet import Fleet
 from daemonry.version import __version__
@@ -55,7 +55,7 @@ class HomeState:
             "uptime_secs": int(time.time() - self.started_at),
             "services": len(states),
             "ready": sum(1 for state in states if state in SATISFIED),
-            "failed": sum(1 for state in states if state is State.FAILED),
+            "failed": sum(1 for state in states if state is ServiceState.FAILED),
             **self.more_fields(),
         }
 

@@ -13,9 +13,9 @@ import random
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from daemonry.home.child import ALIVE, Happened, State
+from daemonry.home.child import ALIVE, ServiceHappened, ServiceState
 from daemonry.home.home import Home
 from daemonry.home.life_state import LifeState
 from daemonry.home.own_files import OwnFiles
@@ -35,6 +35,8 @@ from daemonry.process.homes import Claim
 from daemonry.process.reaping import Reaper
 
 logger = logging.getLogger("daemonry.home")
+
+_NOT_NEEDED: Final = "idle (nobody needed it; it starts again when somebody does)"
 
 
 class Supervising(Protocol):
@@ -98,7 +100,7 @@ class Keeper:
         return self._world.reaper
 
     @property
-    def state(self) -> State:
+    def state(self) -> ServiceState:
         """Its state."""
         return self.life.now
 
@@ -127,11 +129,11 @@ class Keeper:
 
     def ask_start(self) -> None:
         """Start it once what it needs is ready: with its trigger, or at once if it waits for that one."""
-        self.trigger.is_due = self.state is State.IDLE
+        self.trigger.is_due = self.state is ServiceState.IDLE
         self._ask_start()
 
     def _fired(self) -> None:
-        if self.state in (State.IDLE, State.FAILED) and not self.stop_wanted:
+        if self.state in (ServiceState.IDLE, ServiceState.FAILED) and not self.stop_wanted:
             self.trigger.is_due = True
             self._ask_start()
 
@@ -144,12 +146,12 @@ class Keeper:
         self._restarts_s.clear()
         self.stop_wanted = False
         self._cancel_delay()
-        self._step(Happened.START_ASKED, "waiting", logging.DEBUG)
+        self._step(ServiceHappened.START_ASKED, "waiting", logging.DEBUG)
 
     def leave_stopped(self) -> None:
         """Leave it stopped until it is asked to start; it waits for what it needs."""
         self.stop_wanted = True
-        self._step(Happened.STOP_ASKED, "stopped", logging.DEBUG)
+        self._step(ServiceHappened.STOP_ASKED, "stopped", logging.DEBUG)
 
     def start(self) -> None:
         """Start it, or wait for its trigger; the services that it needs are ready."""
@@ -158,7 +160,7 @@ class Keeper:
             self._arm()
             return
         self.trigger.disarm()
-        if self._step(Happened.NEEDS_READY, "starting", logging.DEBUG):
+        if self._step(ServiceHappened.NEEDS_READY, "starting", logging.DEBUG):
             run = self._run = ServiceRun(self)
             self.spawn(self._perform(run, run.perform))
 
@@ -168,12 +170,12 @@ class Keeper:
         self.trigger.disarm()
         if self.trigger:
             asyncio.get_running_loop().call_later(TRIGGER_LINGER_S, self._close_trigger)
-        if self.state in (State.STARTING, State.READY, State.UNHEALTHY):
-            self._step(Happened.STOP_ASKED, "stopping", logging.DEBUG)
+        if self.state in (ServiceState.STARTING, ServiceState.READY, ServiceState.UNHEALTHY):
+            self._step(ServiceHappened.STOP_ASKED, "stopping", logging.DEBUG)
             if self._run is not None:
                 self.spawn(self._run.terminate())
-        elif self.state is not State.STOPPING:
-            self._step(Happened.STOP_ASKED, "stopped")
+        elif self.state is not ServiceState.STOPPING:
+            self._step(ServiceHappened.STOP_ASKED, "stopped")
 
     def kill(self) -> None:
         """Kill all of its processes at once, its hooks too."""
@@ -186,7 +188,7 @@ class Keeper:
         """Take over a process that outlived the supervisor before this one, and was ready."""
         self.restarts = record.restarts
         self.files.record = record
-        self._step(Happened.NEEDS_READY, "found", logging.DEBUG)
+        self._step(ServiceHappened.NEEDS_READY, "found", logging.DEBUG)
         run = self._run = ServiceRun(self)
         self.spawn(self._perform(run, partial(run.perform_adopted, process)))
 
@@ -201,7 +203,7 @@ class Keeper:
 
     async def _perform(self, run: ServiceRun, perform: Callable[[], Coroutine[Any, Any, RunEnd]]) -> None:
         """Perform a run.  A mistake in it ends it, so that nobody waits for a step that never comes."""
-        if self.state is State.STOPPING:
+        if self.state is ServiceState.STOPPING:
             self._after_end(RunEnd(None, "not started"))
             return
         try:
@@ -220,7 +222,7 @@ class Keeper:
         if self.claim is None:  # it was a daemon, and is none now
             self.files.remove_claim()
         self.was_lost, self._was_ready = self._was_ready, True
-        if not self._step(Happened.READY, message):
+        if not self._step(ServiceHappened.READY, message):
             return False
         if self.files.record is not None and self.service.process.orphan is Orphan.ADOPT:
             self.files.write(self.files.record.as_ready())
@@ -230,14 +232,14 @@ class Keeper:
     def ill(self, reason: str) -> None:
         """Enter the state "unhealthy"."""
         self.reason = reason
-        self._step(Happened.ILL, reason, logging.WARNING)
+        self._step(ServiceHappened.ILL, reason, logging.WARNING)
 
     def well(self) -> None:
         """Leave the state "unhealthy", if it is in it."""
-        if self.state is State.UNHEALTHY:
+        if self.state is ServiceState.UNHEALTHY:
             self.reason = ""
             self.was_lost = False  # those that need it have lost nothing
-            self._step(Happened.WELL, f"ready again (pid {self.pid})")
+            self._step(ServiceHappened.WELL, f"ready again (pid {self.pid})")
 
     # --- after a run ----------------------------------------------------------------------------
 
@@ -245,46 +247,48 @@ class Keeper:
         self.last_end = end.failure or how_it_ended(end.code)
         service, now_s = self.service, time.monotonic()
         rules = Expectation(
-            self.state is State.STOPPING, service.stop_signals, bool(self.trigger), service.policy
+            self.state is ServiceState.STOPPING, service.stop_signals, bool(self.trigger), service.policy
         )
         judged = judge(end, rules, self._restarts_s, now_s, random.random())  # noqa: S311
         match judged:
             case Stopped():
-                self._rest(Happened.ENDED, "stopped" if judged.as_expected else f"stopped ({self.last_end})")
+                self._rest(
+                    ServiceHappened.ENDED, "stopped" if judged.as_expected else f"stopped ({self.last_end})"
+                )
             case StoppedByCommand():
                 self.reason = "stopped by command"
-                self._rest(Happened.ENDED_BY_COMMAND, "stopped (by command)")
+                self._rest(ServiceHappened.ENDED_BY_COMMAND, "stopped (by command)")
             case EndedIdle():
                 self._idle(judged)
             case Leave():
-                self._rest(Happened.ENDED_DONE, f"done ({self.last_end})")
+                self._rest(ServiceHappened.ENDED_DONE, f"done ({self.last_end})")
             case Restart():
                 self._restart(judged, now_s)
             case GiveUp():
                 self._give_up(judged)
 
-    def _rest(self, happened: Happened, message: str) -> None:
+    def _rest(self, happened: ServiceHappened, message: str) -> None:
         self._step(happened, message)
         self._hook("stop")
 
     def _idle(self, ended: EndedIdle) -> None:
         if ended.starts_itself:
             self._was_ready = False  # nobody who needs it missed it
-            self._rest(Happened.ENDED_IDLE, "idle (nobody needed it; it starts again when somebody does)")
+            self._rest(ServiceHappened.ENDED_IDLE, _NOT_NEEDED)
         else:
-            self._rest(Happened.ENDED_IDLE, f"idle ({self.last_end})")
+            self._rest(ServiceHappened.ENDED_IDLE, f"idle ({self.last_end})")
             self._arm_again()
 
     def _restart(self, decided: Restart, now_s: float) -> None:
         self.reason = f"{self.last_end}; again in {decided.delay_s:.1f} s"
-        if self._step(Happened.ENDED_AGAIN, self.reason, logging.WARNING):
+        if self._step(ServiceHappened.ENDED_AGAIN, self.reason, logging.WARNING):
             self.restarts += 1
             self._restarts_s = [*self._restarts_s[-self.service.policy.most :], now_s]
             self._delay = asyncio.get_running_loop().call_later(decided.delay_s, self._delay_over)
 
     def _give_up(self, decided: GiveUp) -> None:
         self.reason = f"{given_up(decided, self.service.policy.within_s)}: {self.last_end}"
-        if self._step(Happened.ENDED_FAILED, self.reason, logging.ERROR):
+        if self._step(ServiceHappened.ENDED_FAILED, self.reason, logging.ERROR):
             self._hook("fail")
             if self.trigger.is_by_clock:  # the next moment may go better
                 self._arm_again()
@@ -293,7 +297,7 @@ class Keeper:
 
     def _delay_over(self) -> None:
         self._delay = None
-        self._step(Happened.DELAY_OVER, "waiting", logging.DEBUG)
+        self._step(ServiceHappened.DELAY_OVER, "waiting", logging.DEBUG)
 
     def _cancel_delay(self) -> None:
         if self._delay is not None:
@@ -313,22 +317,22 @@ class Keeper:
     def _arm(self) -> None:
         self.reason, is_armed = self.trigger.arm()
         if is_armed:
-            self._step(Happened.LEFT_FOR_LATER, f"idle: {self.reason}")
+            self._step(ServiceHappened.LEFT_FOR_LATER, f"idle: {self.reason}")
         else:
-            self._step(Happened.ENDED_FAILED, self.reason, logging.ERROR)
+            self._step(ServiceHappened.ENDED_FAILED, self.reason, logging.ERROR)
 
     def _arm_again(self) -> None:
         reason, _ = self.trigger.arm()
-        self.reason = f"{self.reason}; {reason}" if self.state is State.FAILED else reason
+        self.reason = f"{self.reason}; {reason}" if self.state is ServiceState.FAILED else reason
 
     def _close_trigger(self) -> None:
         """Give the trigger's socket back, unless this was only a restart."""
-        if self.state in (State.STOPPED, State.FAILED):
+        if self.state in (ServiceState.STOPPED, ServiceState.FAILED):
             self.trigger.close()
 
     # --- steps and tasks ------------------------------------------------------------------------
 
-    def _step(self, happened: Happened, message: str, level: int = logging.INFO) -> bool:
+    def _step(self, happened: ServiceHappened, message: str, level: int = logging.INFO) -> bool:
         return self.life.take(happened, message, level)
 
     def _changed(self, message: str, level: int) -> None:

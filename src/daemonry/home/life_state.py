@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from daemonry.home.child import SETTLED, Happened, State, step
+from daemonry.home.child import SETTLED, ServiceHappened, ServiceState, step
 
 
 class LifeState:
@@ -27,12 +27,12 @@ class LifeState:
 
     def __init__(self, changed: Callable[[str, int], None]) -> None:
         self.message = ""
-        self.now = State.WAITING
+        self.now = ServiceState.WAITING
         self.since_s = time.time()
         self._changed = changed
-        self._waiters: list[tuple[Callable[[State], bool], asyncio.Future[None]]] = []
+        self._waiters: list[tuple[Callable[[ServiceState], bool], asyncio.Future[None]]] = []
 
-    def take(self, happened: Happened, message: str, level: int = logging.INFO) -> bool:
+    def take(self, happened: ServiceHappened, message: str, level: int = logging.INFO) -> bool:
         """Take the step that the table says; return whether there is one."""
         following = step(self.now, happened)
         if following is None:
@@ -49,7 +49,7 @@ class LifeState:
             self._changed(message, level)
         return True
 
-    async def until(self, condition: Callable[[State], bool]) -> None:
+    async def until(self, condition: Callable[[ServiceState], bool]) -> None:
         """Return once the state fulfils a condition."""
         if not condition(self.now):
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -17,7 +17,7 @@ from daemonry.clock import Deadline
 from daemonry.errors import AlreadyRunning, ConfigError, DaemonryError
 from daemonry.home import difference, leftovers, order
 from daemonry.home.answers import Answers
-from daemonry.home.child import ALIVE, State
+from daemonry.home.child import ALIVE, ServiceState
 from daemonry.home.control import HomeControl, HomeFileInvalid
 from daemonry.home.fleet import Fleet, Watch
 from daemonry.home.home import Home
@@ -167,7 +167,7 @@ class Supervisor:
             logger.info("ended")
             logging.getLogger().removeHandler(log)
             log.close()
-        failed = any(keeper.state is State.FAILED for keeper in self.fleet.keepers.values())
+        failed = any(keeper.state is ServiceState.FAILED for keeper in self.fleet.keepers.values())
         return 1 if failed or self._hurried else 0
 
     async def _beat(self) -> None:
@@ -247,7 +247,7 @@ class Supervisor:
         assert self._file is not None
         chosen = order.with_needed(self._file.meant(self._only), self.fleet.needs())
         for name, keeper in self.fleet.keepers.items():
-            if name not in chosen and keeper.state is State.WAITING:
+            if name not in chosen and keeper.state is ServiceState.WAITING:
                 keeper.leave_stopped()
 
     def changed(self, keeper: Keeper, message: str, level: int) -> None:
@@ -282,11 +282,11 @@ class Supervisor:
             return False
         states = {keeper.state for keeper in self.fleet.keepers.values()}
         if self.fleet.ending:
-            return states <= {State.STOPPED}
+            return states <= {ServiceState.STOPPED}
         if self._stays or self._reloading.locked():
             return False
         # Nobody could start it again but us, and nothing will.
-        stuck = not (states & (ALIVE | {State.RESTARTING, State.READY, State.IDLE}))
+        stuck = not (states & (ALIVE | {ServiceState.RESTARTING, ServiceState.READY, ServiceState.IDLE}))
         return bool(self.fleet.keepers) and stuck and not self.fleet.may_start()
 
     # --- home.toml, again -----------------------------------------------------------------------
@@ -315,7 +315,7 @@ class Supervisor:
 
     async def _apply(self, new: HomeFile, found: difference.Difference) -> None:
         going = [self.fleet.keepers[name] for name in (*found.removed, *found.restarted)]
-        was_stopped = {keeper for keeper in going if keeper.state is State.STOPPED}
+        was_stopped = {keeper for keeper in going if keeper.state is ServiceState.STOPPED}
         await self.fleet.stop([keeper.service.name for keeper in going])
         self._file = new
         for name in found.removed:

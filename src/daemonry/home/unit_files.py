@@ -24,7 +24,7 @@ _START = (
 )
 
 
-class Job(NamedTuple):
+class LoginCommand(NamedTuple):
     """A command that is started at login.
 
     Attributes:
@@ -50,7 +50,7 @@ class Job(NamedTuple):
         return ("/bin/sh", "-c", _START, self.python, gone, *self.words)
 
 
-def service_unit(job: Job) -> str:
+def service_unit(job: LoginCommand) -> str:
     """Return the text of its .service unit."""
     sockets = f"Requires={job.name}.socket\nAfter={job.name}.socket\n" if job.socket_path else ""
     return f"""\
@@ -75,7 +75,7 @@ WantedBy=default.target
 """
 
 
-def socket_unit(job: Job) -> str:
+def socket_unit(job: LoginCommand) -> str:
     """Return the text of its .socket unit."""
     return f"""\
 # Made by `daemonry install`; `daemonry uninstall` removes it.
@@ -92,7 +92,7 @@ WantedBy=sockets.target
 """
 
 
-def plist(job: Job) -> str:
+def plist(job: LoginCommand) -> str:
     """Return the text of its property list for launchd."""
     words = "\n".join(f"    <string>{escape(word)}</string>" for word in job.command)
     return f"""\

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 _SEPARATOR: Final = "-"
 
 
-class Event(NamedTuple):
+class LoggedEvent(NamedTuple):
     """Something that happened.
 
     Attributes:
@@ -41,16 +41,16 @@ class EventLog:
     def __init__(self, run: str, kept: int) -> None:
         self.last = 0
         self._run = run
-        self._events: deque[Event] = deque(maxlen=kept)
+        self._events: deque[LoggedEvent] = deque(maxlen=kept)
 
-    def add(self, topic: str, data: str) -> Event:
+    def add(self, topic: str, data: str) -> LoggedEvent:
         """Note an event; the oldest goes."""
         self.last += 1
-        event = Event(self.last, topic, data)
+        event = LoggedEvent(self.last, topic, data)
         self._events.append(event)
         return event
 
-    def since(self, place: int) -> tuple[int, list[Event]]:
+    def since(self, place: int) -> tuple[int, list[LoggedEvent]]:
         """Return how many events behind `place` are gone, and those that are there."""
         first = self._events[0].number if self._events else self.last + 1
         missed = max(0, first - 1 - place)
@@ -60,11 +60,11 @@ class EventLog:
         return missed, [self._events[at] for at in range(skip, len(self._events))]
 
     def id_of(self, number: int) -> str:
-        """Return what a client sends back as `Last-Event-ID`."""
+        """Return what a client sends back as `Last-LoggedEvent-ID`."""
         return f"{self._run}{_SEPARATOR}{number}"
 
     def place_of(self, last_event_id: str) -> int | None:
-        """Return the number in a `Last-Event-ID`; None for one of another process, or none of ours."""
+        """Return the number in a `Last-LoggedEvent-ID`; None for one of another process, or none of ours."""
         run, _, digits = last_event_id.rpartition(_SEPARATOR)
         if run != self._run or not digits.isascii() or not digits.isdigit() or len(digits) > 18:
             return None

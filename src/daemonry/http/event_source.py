@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from daemonry import strict_json
-from daemonry.http.event_log import Event, EventLog
+from daemonry.http.event_log import EventLog, LoggedEvent
 from daemonry.limits import HTTP_EVENTS_KEPT, HTTP_HEARTBEAT_S
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class EventSource:
     async def _present(self, place: int) -> str:
         return _framed("state", strict_json.encode(await self._host.status()), self._log.id_of(place))
 
-    def _piece(self, events: list[Event], topics: frozenset[str]) -> str:
+    def _piece(self, events: list[LoggedEvent], topics: frozenset[str]) -> str:
         return "".join(
             _framed(one.topic, one.data, self._log.id_of(one.number)) for one in events if one.topic in topics
         )

@@ -197,18 +197,18 @@ def _logs() -> dict[str, Any]:
 
 
 def _add_interface(where: Described, paths: dict[str, Any], components: dict[str, Any]) -> None:
-    described: dict[str, idl.Method] = {}
+    described: dict[str, idl.MethodDescription] = {}
     for member in where.interface.members:
         if isinstance(member, idl.TypeAlias):
             components[component_name(where.name, member.name)] = of_type(member.type, where.name)
-        elif isinstance(member, idl.Method):
+        elif isinstance(member, idl.MethodDescription):
             described[member.name] = member
     for name, method in where.methods.items():
         if is_callable(method):
             paths[f"/v1/call/{where.name}/{name}"] = {"post": _method(where.name, method, described[name])}
 
 
-def _method(interface: str, method: Method, described: idl.Method) -> dict[str, Any]:
+def _method(interface: str, method: Method, described: idl.MethodDescription) -> dict[str, Any]:
     reply: Any = {"type": "string"} if method.streams else of_struct(described.reply, interface)
     made = _operation(
         f"{interface}.{method.name}",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("daemonry.http")
 
 
-class _Listener:
+class _ListeningSocket:
     """A listening socket, as an acceptor takes it."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -62,7 +62,7 @@ class Port:
     def __init__(self, door: Door, token_path: str) -> None:
         self._door = door
         self._token_path = token_path
-        self._listener: _Listener | None = None
+        self._listener: _ListeningSocket | None = None
         self._acceptor: Acceptor | None = None
         self._trying: asyncio.Task[None] | None = None
         self._error = ""
@@ -124,7 +124,7 @@ class Port:
             return False
         self._error = ""
         self._number = int(sock.getsockname()[1])
-        self._listener = _Listener(sock)
+        self._listener = _ListeningSocket(sock)
         self._door.token = token_file.make(self._token_path)
         self._made_token = True
         self._door.hosts = allowed_hosts(settings.bind, self._number, settings.hosts)

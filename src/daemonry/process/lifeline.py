@@ -68,7 +68,7 @@ class Owned:
     """
 
     def __init__(
-        self, argv: list[str], process: subprocess.Popen[bytes], watcher: _Watcher, mark: str
+        self, argv: list[str], process: subprocess.Popen[bytes], watcher: _GroupWatcher, mark: str
     ) -> None:
         self.argv = argv
         self.mark = mark
@@ -239,7 +239,7 @@ async def _readable(loop: Any, fd: int) -> None:
         loop.remove_reader(fd)
 
 
-class _Watcher:
+class _GroupWatcher:
     """The process that leads the group and holds the far end of the lifeline."""
 
     def __init__(self, mark: str, grace_s: float, held_fds: Sequence[int]) -> None:
@@ -346,7 +346,7 @@ def spawn_owned(  # noqa: PLR0913  # what a process is given, as Popen names it
     """
     words = [os.fspath(word) for word in argv]
     mark = mark or new_mark()
-    watcher = _Watcher(mark, grace_s, held_fds)
+    watcher = _GroupWatcher(mark, grace_s, held_fds)
     try:
         process = subprocess.Popen(
             words,

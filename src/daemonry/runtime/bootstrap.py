@@ -29,7 +29,7 @@ from daemonry.runtime.control_plane import ControlPlane
 from daemonry.runtime.control_state import Life
 from daemonry.runtime.fingerprint import Settings
 from daemonry.runtime.handover import HandOver, NewSide, OldSide
-from daemonry.runtime.hosts import HandOverHost, IdleHost
+from daemonry.runtime.hosts import HandOverHost, IdleDaemon
 from daemonry.runtime.http_side import http_side
 from daemonry.runtime.idle_shutdown import Idle
 from daemonry.runtime.in_home import make_way, take_name
@@ -305,7 +305,7 @@ def _listening(
     idle = None
     if request.daemon.idle_timeout_s is not None:
         kept = prepared.found.socket_fd is not None
-        host = IdleHost(state, calls, server, publication, old_side, kept=kept)
+        host = IdleDaemon(state, calls, server, publication, old_side, kept=kept)
         idle = Idle(request.daemon.idle_timeout_s, host)
         state.more_fields.append(idle.fields)
     state.more_fields.append(server.fields)

@@ -79,7 +79,7 @@ class HandOverHost:
         self._state.happened(Happened.HANDED_OVER)
 
 
-class IdleHost:
+class IdleDaemon:
     """The daemon that ends when it is idle.
 
     Args:

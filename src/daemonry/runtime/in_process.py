@@ -52,7 +52,7 @@ class DirectStream(Stream):
 
     __slots__ = ("_server",)
 
-    def __init__(self, sock: Socket, peer: str, server: _Server) -> None:
+    def __init__(self, sock: Socket, peer: str, server: _ServingThread) -> None:
         super().__init__(sock, peer)
         self._server = server
 
@@ -78,7 +78,7 @@ def serve(daemon: Daemon | None, target: str, deadline: Deadline) -> Stream:
         raise TargetInvalid(
             target, "to serve it in this process takes its definition: give its module or file"
         )
-    server = _Server(daemon)
+    server = _ServingThread(daemon)
     return server.start(deadline)
 
 
@@ -98,7 +98,7 @@ class _Request(NamedTuple):
     closed: Future[None]
 
 
-class _Configured(NamedTuple):
+class _InProcessConfigured(NamedTuple):
     """After `configure`.
 
     Attributes:
@@ -126,13 +126,13 @@ class _Connected(NamedTuple):
         connection: the daemon's end.
     """
 
-    configured: _Configured
+    configured: _InProcessConfigured
     workload: Workload
     threads: ThreadPoolExecutor
     connection: VarlinkConnection
 
 
-def configure(request: _Request) -> _Configured:
+def configure(request: _Request) -> _InProcessConfigured:
     """Read the configuration; make the loop."""
     daemon = request.daemon
     path = usual_config_path(daemon)
@@ -142,27 +142,29 @@ def configure(request: _Request) -> _Configured:
     runner = asyncio.Runner()
     state.attach(runner.get_loop())
     calls = builtin_calls(daemon, request.place, state, log_path="")
-    return _Configured(request, state, calls, runner, Run(state, request.place, Services(daemon.services)))
+    return _InProcessConfigured(
+        request, state, calls, runner, Run(state, request.place, Services(daemon.services))
+    )
 
 
-def close(configured: _Configured) -> None:
+def close(configured: _InProcessConfigured) -> None:
     """Close the loop."""
     configured.runner.close()
 
 
-def set_up(configured: _Configured) -> _Configured:
+def set_up(configured: _InProcessConfigured) -> _InProcessConfigured:
     """Run the program's setup."""
     daemon = configured.request.daemon
     configured.runner.run(run_setup_hooks(daemon, configured.state, configured.run))
     return configured
 
 
-def connect(configured: _Configured) -> _Connected:
+def connect(configured: _InProcessConfigured) -> _Connected:
     """Serve the program's interfaces on the connection; begin its work."""
     return configured.runner.run(_connect(configured))
 
 
-async def _connect(configured: _Configured) -> _Connected:
+async def _connect(configured: _InProcessConfigured) -> _Connected:
     request = configured.request
     for implementation in configured.run.services.all():
         configured.calls.serve(implementation)
@@ -212,7 +214,7 @@ SERVE: Final[Plan[_Request, _Connected]] = (
 )
 
 
-class _Server:
+class _ServingThread:
     """The thread that serves one connection.
 
     Args:

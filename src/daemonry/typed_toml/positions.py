@@ -150,7 +150,7 @@ class _NotToml(Exception):
     """The text is no TOML from here on."""
 
 
-class _Part(NamedTuple):
+class _KeyPart(NamedTuple):
     name: str
     start: int
     end: int
@@ -196,7 +196,7 @@ class _Scanner:
         self._expect("]]")
         return (*path, number)
 
-    def _path_of(self, parts: list[_Part]) -> KeyPath:
+    def _path_of(self, parts: list[_KeyPart]) -> KeyPath:
         """Return where a header's parts lead: in an array of tables, to its last element so far."""
         path: KeyPath = ()
         for part in parts:
@@ -217,8 +217,8 @@ class _Scanner:
         self._skip(_BLANKS)
         self._valued(Entry((*table, last.name), last.start, last.end))
 
-    def _key(self) -> list[_Part]:
-        parts: list[_Part] = []
+    def _key(self) -> list[_KeyPart]:
+        parts: list[_KeyPart] = []
         while True:
             self._skip(_BLANKS)
             parts.append(self._part())
@@ -228,7 +228,7 @@ class _Scanner:
             if not self._take("."):
                 return parts
 
-    def _part(self) -> _Part:
+    def _part(self) -> _KeyPart:
         start = self._at
         if self._text[start : start + 1] in ('"', "'"):
             self._string()
@@ -238,7 +238,7 @@ class _Scanner:
             name = self._text[start : self._at]
         if len(name) > MAX_TOML_KEY_CHARS:
             raise BeyondBounds(start, f"a key is longer than {MAX_TOML_KEY_CHARS} characters")
-        return _Part(name, start, self._at)
+        return _KeyPart(name, start, self._at)
 
     def _valued(self, entry: Entry) -> None:
         """Read the value that comes next, and remember it as the entry's."""

@@ -4,7 +4,7 @@ Owns the values, the grammar, and the rules by which a description is consistent
 The JSON of a type's values belongs to `service.interface.declare`; answering for a
 description to `service.server.builtin`.  No I/O, no clock, no logging.
 
-Two grammars are published on one page (varlink.org, Interface-Definition, 2025-02) and disagree;
+Two grammars are published on one page (varlink.org, InterfaceDescription-Definition, 2025-02) and disagree;
 `parse` accepts what either accepts:
 
     blanks      Unicode's as in the PEG; between any two words, as in the BNF
@@ -133,7 +133,7 @@ class TypeAlias:
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
+class MethodDescription:
     """`method name(parameters) -> (reply)`."""
 
     name: str
@@ -151,11 +151,11 @@ class ErrorType:
     doc: str = ""
 
 
-Member = TypeAlias | Method | ErrorType
+Member = TypeAlias | MethodDescription | ErrorType
 
 
 @dataclass(frozen=True, slots=True)
-class Interface:
+class InterfaceDescription:
     """A whole description; members keep their order."""
 
     name: str
@@ -275,7 +275,7 @@ class _Token(NamedTuple):
     gap: int
 
 
-class _Entry(NamedTuple):
+class _FieldEntry(NamedTuple):
     """What stands between two commas of `(...)`; the names of an enum have no type."""
 
     name: str
@@ -283,7 +283,7 @@ class _Entry(NamedTuple):
     doc: str
 
 
-def parse(text: str) -> Interface:
+def parse(text: str) -> InterfaceDescription:
     """Return the interface that `text` describes.
 
     Takes time in proportion to the length of the text.
@@ -295,10 +295,10 @@ def parse(text: str) -> Interface:
     """
     if len(text) > MAX_TEXT_CHARS:
         raise IdlError(1, 1, f"{len(text)} characters are too many: the limit is {MAX_TEXT_CHARS}")
-    return _Parser(text).interface()
+    return _DescriptionParser(text).interface()
 
 
-class _Parser:
+class _DescriptionParser:
     """Recursive descent, one method for each production, with one token of foresight."""
 
     def __init__(self, text: str) -> None:
@@ -307,7 +307,7 @@ class _Parser:
         self._used: list[_Token] = []
         self._next = _scan(text, 0)
 
-    def interface(self) -> Interface:
+    def interface(self) -> InterfaceDescription:
         doc = self._doc()
         self._expect("interface", "'interface' and a name, such as 'interface org.example.name'")
         name = self._name(interface_name_fault)
@@ -315,7 +315,7 @@ class _Parser:
         while self._next.text:
             members.append(self._member())
         self._resolve({member.name for member in members if isinstance(member, TypeAlias)})
-        return Interface(name.text, tuple(members), doc)
+        return InterfaceDescription(name.text, tuple(members), doc)
 
     def _member(self) -> Member:
         doc = self._doc()
@@ -328,7 +328,7 @@ class _Parser:
             raise self._error(keyword, f"expected 'type', 'method' or 'error', found {_quoted(keyword.text)}")
         name, parameters = self._declared_name(), self._struct()
         self._expect("->", "'->' and what the method replies, such as '-> ()'")
-        return Method(name, parameters, self._struct(), doc)
+        return MethodDescription(name, parameters, self._struct(), doc)
 
     def _declared_name(self) -> str:
         name = self._name(member_name_fault)
@@ -347,7 +347,7 @@ class _Parser:
 
     def _group(self, depth: int) -> Struct | Enum:
         self._expect("(", "'(' with fields or names, or '()'")
-        entries: dict[str, _Entry] = {}
+        entries: dict[str, _FieldEntry] = {}
         while self._next.text != ")":
             start, entry = self._next, self._entry(depth)
             first = next(iter(entries.values()), entry)
@@ -360,15 +360,15 @@ class _Parser:
         self._take()
         return _grouped(entries)
 
-    def _entry(self, depth: int) -> _Entry:
+    def _entry(self, depth: int) -> _FieldEntry:
         doc = self._doc()
         name = self._name(field_name_fault)
         if self._next.text != ":":
-            return _Entry(name.text, None, doc)
+            return _FieldEntry(name.text, None, doc)
         self._take()
-        return _Entry(name.text, self._type(depth), doc)
+        return _FieldEntry(name.text, self._type(depth), doc)
 
-    def _comma(self, entry: _Entry) -> None:
+    def _comma(self, entry: _FieldEntry) -> None:
         """Step over the comma after `entry`, or stay before the closing parenthesis."""
         token = self._next
         if token.text == ")":
@@ -464,19 +464,19 @@ def _end(pattern: re.Pattern[str], text: str, start: int) -> int:
     return match.end()
 
 
-def _grouped(entries: dict[str, _Entry]) -> Struct | Enum:
+def _grouped(entries: dict[str, _FieldEntry]) -> Struct | Enum:
     fields = tuple(Field(name, kind, doc) for name, kind, doc in entries.values() if kind is not None)
     return Struct(fields) if fields or not entries else Enum(tuple(entries))
 
 
-def _mixed(entry: _Entry) -> str:
+def _mixed(entry: _FieldEntry) -> str:
     name = _quoted(entry.name)
     if entry.type is None:
         return f"{name} has no type, the fields before it have: write {_quoted(f'{entry.name}: string')}"
     return f"{name} has a type, the names before it have none: '(...)' holds only fields or only names"
 
 
-def _no_comma(entry: _Entry, found: str) -> str:
+def _no_comma(entry: _FieldEntry, found: str) -> str:
     if found == "[]":
         return "'[]' stands before its type: write '[]int', not 'int[]'"
     marks = "':', ',' or ')'" if entry.type is None else "',' or ')'"

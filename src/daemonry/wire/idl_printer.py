@@ -20,10 +20,10 @@ from daemonry.wire.idl import (
     Enum,
     ErrorType,
     Field,
-    Interface,
+    InterfaceDescription,
     Map,
     Member,
-    Method,
+    MethodDescription,
     Named,
     Optional,
     Struct,
@@ -60,7 +60,7 @@ class NotPrintable(DaemonryError):
         self.reason = reason
 
 
-def print_interface(interface: Interface, *, strict: bool = True) -> str:
+def print_interface(interface: InterfaceDescription, *, strict: bool = True) -> str:
     """Return the text that describes `interface`, which `parse` reads back as an equal value.
 
     Members are divided by an empty line, documentation stands above what it describes, and what
@@ -97,12 +97,12 @@ class _Checker:
     A path holds the names that lead to a place; they are joined only for an error.
     """
 
-    def __init__(self, interface: Interface, strict: bool) -> None:
+    def __init__(self, interface: InterfaceDescription, strict: bool) -> None:
         self._strict = strict
         self._declared = {member.name for member in interface.members}
         self._types = {member.name for member in interface.members if isinstance(member, TypeAlias)}
 
-    def interface(self, interface: Interface) -> None:
+    def interface(self, interface: InterfaceDescription) -> None:
         path = (interface.name,)
         _refuse(path, interface_name_fault(interface.name))
         if self._strict and not _COMMON_INTERFACE_NAME.fullmatch(interface.name):
@@ -122,7 +122,7 @@ class _Checker:
             self._group(path, member.type, 0)
         else:
             self._group(path, member.parameters, 0)
-        if isinstance(member, Method):
+        if isinstance(member, MethodDescription):
             self._group(path, member.reply, 0)
 
     def _group(self, path: _Path, group: Struct | Enum, depth: int) -> None:

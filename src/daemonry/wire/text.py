@@ -183,7 +183,7 @@ TIMEOUT: Final = "Connection timeout"
 PERMISSION_DENIED: Final = "Permission denied"
 
 
-class Command(Value):
+class TextCommand(Value):
     """One word of the dialect.
 
     Attributes:
@@ -197,7 +197,7 @@ class Command(Value):
         self._set(word=word)
 
     @classmethod
-    def parse(cls, line: str) -> Command | None:
+    def parse(cls, line: str) -> TextCommand | None:
         """Return the command that a line holds, whatever its case and surrounding blanks."""
         word = line.strip().upper()
         return cls(word) if word in COMMANDS else None
@@ -207,7 +207,7 @@ class Command(Value):
         return self.word + "\n"
 
 
-class Reply(Value):
+class TextReply(Value):
     """What a daemon answers.
 
     Attributes:
@@ -225,22 +225,22 @@ class Reply(Value):
         self._set(fields=fields, kind=kind, message=message)
 
     @classmethod
-    def ok(cls, note: str = "") -> Reply:
+    def ok(cls, note: str = "") -> TextReply:
         """It was done; `note` is for the sender."""
         return cls(None, "ok", note)
 
     @classmethod
-    def error(cls, message: str) -> Reply:
+    def error(cls, message: str) -> TextReply:
         """It was not done, and why.  Lines and controls in `message` are folded when it is sent."""
         return cls(None, "error", message)
 
     @classmethod
-    def status(cls, fields: Mapping[str, Any]) -> Reply:
+    def status(cls, fields: Mapping[str, Any]) -> TextReply:
         """The daemon's status, in the order of its fields."""
         return cls(fields, "status", "")
 
     @classmethod
-    def text(cls, message: str) -> Reply:
+    def text(cls, message: str) -> TextReply:
         """An answer that is plain text."""
         return cls(None, "text", message)
 
@@ -256,7 +256,7 @@ class Reply(Value):
         return message + "\n"
 
     @classmethod
-    def parse(cls, line: str) -> Reply:
+    def parse(cls, line: str) -> TextReply:
         """Return the reply that a line holds.
 
         Raises:
@@ -296,7 +296,7 @@ class CommandReader:
         elif len(self._buffer) <= MAX_COMMAND_BYTES:
             self._buffer += data
 
-    def next_event(self) -> Command | Reply | str | None:
+    def next_event(self) -> TextCommand | TextReply | str | None:
         """Return what the bytes so far mean.
 
         Returns:
@@ -305,7 +305,7 @@ class CommandReader:
         """
         line, newline, _ = self._buffer.partition(b"\n")
         if len(line) > MAX_COMMAND_BYTES:
-            return Reply.error(f"Command too long: the limit is {MAX_COMMAND_BYTES} bytes")
+            return TextReply.error(f"Command too long: the limit is {MAX_COMMAND_BYTES} bytes")
         if not newline and not self._ended:
             return None
         if not newline and not line:
@@ -313,20 +313,20 @@ class CommandReader:
         return _understand(line)
 
 
-def _understand(line: bytes) -> Command | Reply:
+def _understand(line: bytes) -> TextCommand | TextReply:
     try:
         text = line.decode("utf-8").strip()
     except UnicodeDecodeError:
-        return Reply.error("Command is not UTF-8")
+        return TextReply.error("Command is not UTF-8")
     if printable(text) != text:
-        return Reply.error("Command has control characters in it")
-    command = Command.parse(text)
+        return TextReply.error("Command has control characters in it")
+    command = TextCommand.parse(text)
     if command is None:
-        return Reply.error(f"Unknown command: {printable(text, MAX_ECHO_CHARS)}")
+        return TextReply.error(f"Unknown command: {printable(text, MAX_ECHO_CHARS)}")
     return command
 
 
-def read_reply(data: bytes) -> Reply:
+def read_reply(data: bytes) -> TextReply:
     """Return the reply in all that a daemon sent.
 
     Raises:
@@ -336,6 +336,6 @@ def read_reply(data: bytes) -> Reply:
     if not newline:
         raise faults.BadFrame("the answer ends in the middle of a line")
     try:
-        return Reply.parse(line.decode("utf-8"))
+        return TextReply.parse(line.decode("utf-8"))
     except UnicodeDecodeError:
         raise faults.BadFrame("the answer is not UTF-8") from None

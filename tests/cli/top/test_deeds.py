@@ -3,11 +3,11 @@
 import pytest
 
 from daemonry.cli.top.deeds import DEEDS, NotPossible, command, question
-from daemonry.cli.top.lines import Line
+from daemonry.cli.top.lines import ServiceLine
 
-DAEMON = Line("d", "daemon", "adder", "", "adder", "unix:/run/a", "running", 4, 1, "/l")
-HOME = Line("h", "home", "site", "/srv/site", "", "unix:/h", "up", 5, 1, "/l")
-SERVICE = Line("s", "service", "store", "/srv/site", "", "", "ready", 6, 1, "/l")
+DAEMON = ServiceLine("d", "daemon", "adder", "", "adder", "unix:/run/a", "running", 4, 1, "/l")
+HOME = ServiceLine("h", "home", "site", "/srv/site", "", "unix:/h", "up", 5, 1, "/l")
+SERVICE = ServiceLine("s", "service", "store", "/srv/site", "", "", "ready", 6, 1, "/l")
 DAEMON_SERVICE = SERVICE._replace(daemon="stored", endpoint="unix:/run/s")
 
 

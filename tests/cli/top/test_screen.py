@@ -14,7 +14,7 @@ pytest.importorskip("textual", reason="the extra `tui` is not installed")
 from textual.widgets import DataTable, RichLog, Static
 
 from daemonry.cli.top import screen
-from daemonry.cli.top.lines import COLUMNS, Line
+from daemonry.cli.top.lines import COLUMNS, ServiceLine
 from daemonry.cli.top.log_view import LogTail
 from daemonry.cli.top.watch import Seen
 
@@ -81,7 +81,7 @@ class Hostile:
     """A look at lines that were made to hurt."""
 
     def __init__(self, home):
-        line = Line("k", "daemon", "n", "", "n", "", "x", None, None, os.environ["HOSTILE_LOG"])
+        line = ServiceLine("k", "daemon", "n", "", "n", "", "x", None, None, os.environ["HOSTILE_LOG"])
         self.seen = [Seen(line, ("[red]n[/red]", "[", "]", "[/]", "", "", "", ""))]
 
     def look(self):

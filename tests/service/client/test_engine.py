@@ -6,7 +6,7 @@ from daemonry import errors
 from daemonry.clock import Deadline
 from daemonry.service.client import engine
 from daemonry.service.client.conversation import Conversation
-from daemonry.service.client.engine import Begun, Engine, Line
+from daemonry.service.client.engine import Engine, Line, StartedCall
 from daemonry.wire import fast_varlink
 from daemonry.wire.varlink import Call
 
@@ -245,45 +245,45 @@ def typed(line, begun, *script, proved=()):
 
 def test_what_did_not_fit_into_the_socket_is_sent_and_the_reply_awaited():
     line = PlayedLine()
-    assert typed(line, Begun(b"rest"), ("write", None), ("read", REPLY), proved=[REPLY]) == REPLY
+    assert typed(line, StartedCall(b"rest"), ("write", None), ("read", REPLY), proved=[REPLY]) == REPLY
     assert line.talk.at_rest
 
 
 def test_a_reply_in_pieces_is_proved_once_it_is_whole():
     line = PlayedLine()
-    assert typed(line, Begun(b"", REPLY[:5]), ("read", REPLY[5:]), proved=[REPLY]) == REPLY
+    assert typed(line, StartedCall(b"", REPLY[:5]), ("read", REPLY[5:]), proved=[REPLY]) == REPLY
 
 
 def test_a_reply_in_very_many_pieces_is_joined_on_the_way(monkeypatch):
     monkeypatch.setattr(engine, "_MOST_PIECES", 2)
     pieces = [("read", REPLY[n : n + 1]) for n in range(1, len(REPLY))]
-    assert typed(PlayedLine(), Begun(b"", REPLY[:1]), *pieces, proved=[REPLY]) == REPLY
+    assert typed(PlayedLine(), StartedCall(b"", REPLY[:1]), *pieces, proved=[REPLY]) == REPLY
 
 
 def test_a_reply_that_is_not_proved_goes_through_the_state_machine():
     line = PlayedLine()
-    assert typed(line, Begun(b"", REPLY)) == {"n": 1}
+    assert typed(line, StartedCall(b"", REPLY)) == {"n": 1}
     assert line.talk.at_rest
 
 
 def test_the_end_of_the_connection_instead_of_a_reply_means_that_it_may_have_run():
     with pytest.raises(errors.ConnectionLost) as raised:
-        typed(PlayedLine(), Begun(b"rest"), ("write", None), ("read", b""))
+        typed(PlayedLine(), StartedCall(b"rest"), ("write", None), ("read", b""))
     assert raised.value.ran == "maybe"
 
 
 def test_a_refusal_in_place_of_a_reply_is_told():
     with pytest.raises(errors.AccessDenied):
-        typed(PlayedLine(), Begun(b"", b"ERR: Permission denied\n"), ("read", b""), ("read", b""))
+        typed(PlayedLine(), StartedCall(b"", b"ERR: Permission denied\n"), ("read", b""), ("read", b""))
 
 
 @pytest.mark.parametrize(
     ("begun", "script", "ran"),
     [
-        (lambda: Begun(b"rest", None, LOST), [("peek", None)], "no"),
-        (lambda: Begun(b"", None, LOST), [], "maybe"),
-        (lambda: Begun(b"rest"), [("write", LOST), ("peek", None)], "no"),
-        (lambda: Begun(b"rest"), [("write", None), ("read", LOST)], "maybe"),
+        (lambda: StartedCall(b"rest", None, LOST), [("peek", None)], "no"),
+        (lambda: StartedCall(b"", None, LOST), [], "maybe"),
+        (lambda: StartedCall(b"rest"), [("write", LOST), ("peek", None)], "no"),
+        (lambda: StartedCall(b"rest"), [("write", None), ("read", LOST)], "maybe"),
     ],
 )
 def test_a_begun_call_that_fails_says_whether_it_ran(begun, script, ran):
@@ -302,7 +302,7 @@ def test_a_call_that_was_not_begun_is_made_the_whole_way():
 
 
 def test_a_call_by_name_takes_a_whole_reply_that_is_no_error():
-    named = engine.Named(CALL.method, False, fast_varlink)
+    named = engine.NamedMethod(CALL.method, False, fast_varlink)
     assert named.frame({"n": 1}) == b'{"method":"org.example.kit.Go","parameters":{"n":1}}\0'
     assert named.frame({"n": "x" * engine.MAX_FRAME_BYTES}) is None
     assert named.read(REPLY) == {"n": 1}

@@ -23,7 +23,7 @@ from daemonry.service.client import text
 from daemonry.service.client.text import request
 from daemonry.testing import wait_until
 from daemonry.transport.endpoint import Endpoint
-from daemonry.wire.text import COMMANDS, Reply
+from daemonry.wire.text import COMMANDS, TextReply
 
 AGAIN = {word for word, spec in COMMANDS.items() if spec.idempotent}
 
@@ -91,11 +91,11 @@ def hangs_up_unheard(server, sock):
 @pytest.mark.parametrize(
     ("line", "reply"),
     [
-        (b"OK\n", Reply.ok()),
-        (b"OK: needs a restart\n", Reply.ok("needs a restart")),
-        (b"ERR: Daemon already paused\n", Reply.error("Daemon already paused")),
-        (b'{"state":"paused"}\n', Reply.status({"state": "paused"})),
-        (b"PONG\n", Reply.text("PONG")),
+        (b"OK\n", TextReply.ok()),
+        (b"OK: needs a restart\n", TextReply.ok("needs a restart")),
+        (b"ERR: Daemon already paused\n", TextReply.error("Daemon already paused")),
+        (b'{"state":"paused"}\n', TextReply.status({"state": "paused"})),
+        (b"PONG\n", TextReply.text("PONG")),
     ],
 )
 def test_a_command_is_sent_and_its_answer_returned(scripted, line, reply):
@@ -107,7 +107,7 @@ def test_a_command_is_sent_and_its_answer_returned(scripted, line, reply):
 
 def test_an_endpoint_may_be_a_value(scripted, socket_path):
     scripted(says(b"PONG\n"))
-    assert request(Endpoint.unix(str(socket_path)), "PING") == Reply.text("PONG")
+    assert request(Endpoint.unix(str(socket_path)), "PING") == TextReply.text("PONG")
 
 
 def test_an_answer_may_come_in_pieces(scripted):
@@ -118,7 +118,7 @@ def test_an_answer_may_come_in_pieces(scripted):
 def test_an_answer_ends_at_its_line(scripted):
     """A server that does not close, or says more, is not waited for."""
     server = scripted(lambda server, sock: (says(b"OK\nand more")(server, sock), sock.recv(1)))
-    assert request(server.endpoint, "PAUSE", 5.0) == Reply.ok()
+    assert request(server.endpoint, "PAUSE", 5.0) == TextReply.ok()
 
 
 def test_nobody_there_is_told_at_once(socket_path):
@@ -176,7 +176,7 @@ def test_a_busy_daemon_is_told_apart_from_one_that_does_not_answer(socket_path):
 def test_what_changes_nothing_is_asked_once_more(scripted, leaves):
     """A daemon that restarts between our two calls is a daemon that answers."""
     server = scripted(leaves, says(b"PONG\n"))
-    assert request(server.endpoint, "PING") == Reply.text("PONG")
+    assert request(server.endpoint, "PING") == TextReply.text("PONG")
 
 
 @pytest.mark.parametrize("leaves", [hangs_up, hangs_up_unheard])
@@ -217,7 +217,7 @@ def test_a_refusal_before_our_line_was_read_is_heard(scripted, monkeypatch):
     server = scripted(
         lambda server, sock: (sock.sendall(b"ERR: Permission denied\n"), sock.close(), gone.set())
     )
-    assert request(server.endpoint, "PAUSE") == Reply.error("Permission denied")
+    assert request(server.endpoint, "PAUSE") == TextReply.error("Permission denied")
 
 
 # --- what is no answer ------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from daemonry.service.server.connection_state import (
     TAKES_BYTES,
     TAKES_CALLS,
     TRANSITIONS,
-    Happened,
-    State,
+    ConnectionHappened,
+    ConnectionState,
     drawing,
     step,
 )
@@ -38,42 +38,42 @@ TABLE = {
     ("ending", "the client is gone"): "closed",
     ("gone", "no call follows"): "closed",
 }
-for shut, state in itertools.product(("the client does not read", "close asked"), State):
-    if state not in (State.UPGRADED, State.CLOSED):
+for shut, state in itertools.product(("the client does not read", "close asked"), ConnectionState):
+    if state not in (ConnectionState.UPGRADED, ConnectionState.CLOSED):
         TABLE[state.value, shut] = "closed"
 
 
-@pytest.mark.parametrize(("state", "happened"), list(itertools.product(State, Happened)))
+@pytest.mark.parametrize(("state", "happened"), list(itertools.product(ConnectionState, ConnectionHappened)))
 def test_each_event_in_each_state(state, happened):
     following = step(state, happened)
     assert (following and following.value) == TABLE.get((state.value, happened.value))
 
 
 def test_each_state_is_reached_and_all_but_closed_are_left():
-    assert set(TRANSITIONS) == set(State)
+    assert set(TRANSITIONS) == set(ConnectionState)
     reached = {following for answers in TRANSITIONS.values() for following in answers.values()}
-    assert reached == set(State)
-    assert [state for state, answers in TRANSITIONS.items() if not answers] == [State.CLOSED]
+    assert reached == set(ConnectionState)
+    assert [state for state, answers in TRANSITIONS.items() if not answers] == [ConnectionState.CLOSED]
 
 
-@given(st.lists(st.sampled_from(Happened)))
+@given(st.lists(st.sampled_from(ConnectionHappened)))
 def test_no_call_is_taken_again_from_a_client_that_is_gone_or_finished(happened):
     """A state that takes no more from its client is followed by none that does."""
-    state = State.READING
+    state = ConnectionState.READING
     for event in happened:
         following = step(state, event) or state
         assert following not in TAKES_BYTES or state in TAKES_BYTES
-        assert following not in TAKES_CALLS or state in TAKES_CALLS or following is State.GONE
+        assert following not in TAKES_CALLS or state in TAKES_CALLS or following is ConnectionState.GONE
         state = following
 
 
-@given(st.lists(st.sampled_from(Happened)))
+@given(st.lists(st.sampled_from(ConnectionHappened)))
 def test_every_connection_can_be_closed(happened):
-    state = State.READING
+    state = ConnectionState.READING
     for event in happened:
         state = step(state, event) or state
-    state = step(state, Happened.CLOSE_ASKED) or step(state, Happened.SPOKEN) or state
-    assert state is State.CLOSED
+    state = step(state, ConnectionHappened.CLOSE_ASKED) or step(state, ConnectionHappened.SPOKEN) or state
+    assert state is ConnectionState.CLOSED
 
 
 def test_the_drawing_has_every_arrow_and_begins_and_ends():

@@ -9,7 +9,7 @@ import pytest
 from daemonry.errors import ConfigError, Refused
 from daemonry.service.server import control
 from daemonry.service.server.control import answer, encoded
-from daemonry.wire.text import COMMANDS, Command, Reply
+from daemonry.wire.text import COMMANDS, TextCommand, TextReply
 
 
 class State:
@@ -50,36 +50,36 @@ class Stoppable(State):
 @pytest.mark.parametrize(
     ("word", "asked", "gives", "reply"),
     [
-        ("STATUS", ["get_status"], {"a": 1}, Reply.status({"a": 1})),
-        ("STATUS", ["get_status"], MappingProxyType({"a": 1}), Reply.status({"a": 1})),
-        ("PAUSE", ["pause"], None, Reply.ok()),
-        ("RESUME", ["resume"], None, Reply.ok()),
-        ("RELOAD", ["reload_config"], None, Reply.ok()),
-        ("RELOAD", ["reload_config"], "needs a restart: port", Reply.ok("needs a restart: port")),
-        ("RELOAD", ["reload_config"], "", Reply.ok()),
-        ("PAUSE", ["pause"], True, Reply.ok()),
-        ("STOP", ["stop"], None, Reply.ok()),
-        ("VERSION", ["version"], "1.2", Reply.text("1.2")),
-        ("PING", [], None, Reply.text("PONG")),
-        ("HELP", [], None, Reply.text(" ".join(COMMANDS))),
+        ("STATUS", ["get_status"], {"a": 1}, TextReply.status({"a": 1})),
+        ("STATUS", ["get_status"], MappingProxyType({"a": 1}), TextReply.status({"a": 1})),
+        ("PAUSE", ["pause"], None, TextReply.ok()),
+        ("RESUME", ["resume"], None, TextReply.ok()),
+        ("RELOAD", ["reload_config"], None, TextReply.ok()),
+        ("RELOAD", ["reload_config"], "needs a restart: port", TextReply.ok("needs a restart: port")),
+        ("RELOAD", ["reload_config"], "", TextReply.ok()),
+        ("PAUSE", ["pause"], True, TextReply.ok()),
+        ("STOP", ["stop"], None, TextReply.ok()),
+        ("VERSION", ["version"], "1.2", TextReply.text("1.2")),
+        ("PING", [], None, TextReply.text("PONG")),
+        ("HELP", [], None, TextReply.text(" ".join(COMMANDS))),
     ],
 )
 def test_each_command_asks_its_method_and_no_other(word, asked, gives, reply):
     """P12: the state is injected, and mocked here."""
     state = Stoppable(**dict.fromkeys(asked, gives))
-    assert answer(Command(word), state) == reply
+    assert answer(TextCommand(word), state) == reply
     assert state.asked == asked
 
 
 @pytest.mark.parametrize("word", COMMANDS)
 def test_every_word_has_an_answer(word):
-    assert isinstance(answer(Command(word), Stoppable(get_status={})), Reply)
+    assert isinstance(answer(TextCommand(word), Stoppable(get_status={})), TextReply)
 
 
 @pytest.mark.parametrize("word", ["STOP", "VERSION"])
 def test_what_a_state_does_not_offer_is_told(word):
-    reply = answer(Command(word), State())
-    assert reply == Reply.error(f"{word} is not supported by this daemon")
+    reply = answer(TextCommand(word), State())
+    assert reply == TextReply.error(f"{word} is not supported by this daemon")
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_what_a_state_does_not_offer_is_told(word):
 )
 def test_what_a_state_raises_is_told_and_what_was_not_expected_is_logged(raised, told, logged, caplog):
     """A refusal is an answer; anything else is a bug that somebody must be able to find."""
-    reply = answer(Command("PAUSE"), State(pause=raised))
-    assert reply == Reply.error(told)
+    reply = answer(TextCommand("PAUSE"), State(pause=raised))
+    assert reply == TextReply.error(told)
     assert [record.getMessage() for record in caplog.records] == (["PAUSE failed"] if logged else [])
     assert all(record.exc_info for record in caplog.records)
 
@@ -103,7 +103,7 @@ def test_what_a_state_raises_is_told_and_what_was_not_expected_is_logged(raised,
 @pytest.mark.parametrize("raised", [KeyboardInterrupt(), SystemExit(3)])
 def test_what_ends_a_process_is_not_an_answer(raised):
     with pytest.raises(type(raised)):
-        answer(Command("PAUSE"), State(pause=raised))
+        answer(TextCommand("PAUSE"), State(pause=raised))
 
 
 async def given(value):
@@ -115,26 +115,26 @@ async def given(value):
 @pytest.mark.parametrize(
     ("word", "method", "value", "reply"),
     [
-        ("STATUS", "get_status", {"a": 1}, Reply.status({"a": 1})),
-        ("PAUSE", "pause", None, Reply.ok()),
-        ("RELOAD", "reload_config", "note", Reply.ok("note")),
-        ("PAUSE", "pause", Refused("no"), Reply.error("no")),
-        ("STATUS", "get_status", 5, Reply.error("'int' object is not iterable")),
+        ("STATUS", "get_status", {"a": 1}, TextReply.status({"a": 1})),
+        ("PAUSE", "pause", None, TextReply.ok()),
+        ("RELOAD", "reload_config", "note", TextReply.ok("note")),
+        ("PAUSE", "pause", Refused("no"), TextReply.error("no")),
+        ("STATUS", "get_status", 5, TextReply.error("'int' object is not iterable")),
     ],
 )
 def test_an_awaitable_is_answered_when_it_is_done(word, method, value, reply):
-    later = answer(Command(word), State(**{method: given(value)}))
-    assert not isinstance(later, Reply)
+    later = answer(TextCommand(word), State(**{method: given(value)}))
+    assert not isinstance(later, TextReply)
     assert asyncio.run(later) == reply
 
 
 def test_a_status_that_is_no_mapping_is_told(caplog):
-    assert answer(Command("STATUS"), State(get_status=5)).kind == "error"
+    assert answer(TextCommand("STATUS"), State(get_status=5)).kind == "error"
     assert [record.getMessage() for record in caplog.records] == ["STATUS failed"]
 
 
 @pytest.mark.parametrize(
-    "reply", [Reply.ok(), Reply.error("x\ny"), Reply.status({"a": "ü"}), Reply.text("PONG")]
+    "reply", [TextReply.ok(), TextReply.error("x\ny"), TextReply.status({"a": "ü"}), TextReply.text("PONG")]
 )
 def test_a_reply_is_sent_as_its_line(reply):
     assert encoded(reply) == reply.to_text().encode()
@@ -158,7 +158,7 @@ def deep():
 )
 def test_a_status_that_has_no_line_is_told_of_on_one(fields, caplog):
     caplog.set_level(logging.ERROR)
-    line = encoded(Reply.status(fields))
+    line = encoded(TextReply.status(fields))
     assert line.startswith(b"ERR: the status cannot be sent: ")
     assert line.count(b"\n") == 1
     assert len(caplog.records) == 1

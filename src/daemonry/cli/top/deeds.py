@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from daemonry.cli.top.lines import Line
+from daemonry.cli.top.lines import ServiceLine
 from daemonry.terminal_text import printable
 
 
@@ -42,7 +42,7 @@ class NotPossible(Exception):
     """A key means nothing for this line; the text says why."""
 
 
-def command(verb: str, line: Line) -> list[str]:
+def command(verb: str, line: ServiceLine) -> list[str]:
     """Return the words of the command that does something to a line, without the program's name.
 
     Raises:
@@ -63,7 +63,7 @@ def command(verb: str, line: Line) -> list[str]:
     return [verb, line.endpoint]
 
 
-def question(deed: Deed, line: Line) -> str:
+def question(deed: Deed, line: ServiceLine) -> str:
     """Return the question before a deed."""
     what = {"home": "the home ", "service": "the service ", "daemon": ""}[line.kind]
     whole = " All of its services end." if line.kind == "home" else ""

@@ -33,7 +33,7 @@ class Measured(NamedTuple):
     calls: int | None = None
 
 
-class Line(NamedTuple):
+class ServiceLine(NamedTuple):
     """One line.
 
     Attributes:
@@ -72,9 +72,9 @@ class Line(NamedTuple):
         return f"{self.branch}{name}{also}"
 
 
-def of_rows(rows: Iterable[Mapping[str, Any]]) -> list[Line]:
+def of_rows(rows: Iterable[Mapping[str, Any]]) -> list[ServiceLine]:
     """Return the lines of rows of `survey.rows`, at most `MAX_LINES`."""
-    found: list[Line] = []
+    found: list[ServiceLine] = []
     for row in rows:
         for line in _of_row(row):
             if len(found) == MAX_LINES:
@@ -83,7 +83,7 @@ def of_rows(rows: Iterable[Mapping[str, Any]]) -> list[Line]:
     return found
 
 
-def _of_row(row: Mapping[str, Any]) -> Iterator[Line]:
+def _of_row(row: Mapping[str, Any]) -> Iterator[ServiceLine]:
     home = str(row.get("home", ""))
     daemon = row["name"] if row["kind"] == "daemon" else ""
     yield _line(row, home, daemon, row.get("log") or f"{home}/home.log", "")
@@ -93,10 +93,10 @@ def _of_row(row: Mapping[str, Any]) -> Iterator[Line]:
         yield _line(one, home, one["daemon"] or "", f"{home}/{one['name']}.log", branch)
 
 
-def _line(row: Mapping[str, Any], home: str, daemon: str, log_path: str, branch: str) -> Line:
+def _line(row: Mapping[str, Any], home: str, daemon: str, log_path: str, branch: str) -> ServiceLine:
     where = home or row["endpoint"] or ""
     uptime = row["uptime_secs"]
-    return Line(
+    return ServiceLine(
         key="\n".join((row["kind"], where, str(row["name"]))),
         kind=str(row["kind"]),
         name=str(row["name"]),
@@ -111,7 +111,7 @@ def _line(row: Mapping[str, Any], home: str, daemon: str, log_path: str, branch:
     )
 
 
-def with_gone(before: Iterable[Line], now: list[Line]) -> list[Line]:
+def with_gone(before: Iterable[ServiceLine], now: list[ServiceLine]) -> list[ServiceLine]:
     """Return the lines of now, and below them those that were there and are not: they can be started again.
 
     A service is in its home's file or not, so only daemons and homes stay.
@@ -125,14 +125,16 @@ def with_gone(before: Iterable[Line], now: list[Line]) -> list[Line]:
     return [*now, *gone][:MAX_LINES]
 
 
-def of_absent_home(directory: str) -> Line:
+def of_absent_home(directory: str) -> ServiceLine:
     """Return the line of a home that is not up."""
     name = directory.rpartition("/")[2] or directory
     log_path = f"{directory}/home.log"
-    return Line(f"home\n{directory}\n{name}", "home", name, directory, "", "", GONE, None, None, log_path)
+    return ServiceLine(
+        f"home\n{directory}\n{name}", "home", name, directory, "", "", GONE, None, None, log_path
+    )
 
 
-def cells(line: Line, before: Measured, now: Measured) -> tuple[str, ...]:
+def cells(line: ServiceLine, before: Measured, now: Measured) -> tuple[str, ...]:
     """Return the texts of a line, one for each of `COLUMNS`.
 
     Args:

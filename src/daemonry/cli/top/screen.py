@@ -25,7 +25,7 @@ from daemonry.limits import FOLLOW_POLL_S
 from daemonry.terminal_text import printable
 
 if TYPE_CHECKING:
-    from daemonry.cli.top.lines import Line
+    from daemonry.cli.top.lines import ServiceLine
     from daemonry.cli.top.watch import Seen
 
 # The rest between two looks.
@@ -163,12 +163,12 @@ class Top(App[None]):
         if line is not None:
             self._show_log(line)
 
-    def _line(self) -> Line | None:
+    def _line(self) -> ServiceLine | None:
         return next((one.line for one in self._seen if one.line.key == self._chosen), None)
 
     # --- the log --------------------------------------------------------------------------------
 
-    def _show_log(self, line: Line) -> None:
+    def _show_log(self, line: ServiceLine) -> None:
         if self._tail is not None:
             self._tail.close()
         self._tail = LogTail(line.log_path, line.name if line.kind == "service" else "")

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 from daemonry.cli import survey
-from daemonry.cli.top.lines import Line, Measured, cells, of_absent_home, of_rows, with_gone
+from daemonry.cli.top.lines import Measured, ServiceLine, cells, of_absent_home, of_rows, with_gone
 from daemonry.errors import DaemonryError
 from daemonry.home.consumption import measure
 from daemonry.limits import PROBE_TIMEOUT_S
@@ -34,7 +34,7 @@ class Seen(NamedTuple):
         cells: a text for each of `lines.COLUMNS`.
     """
 
-    line: Line
+    line: ServiceLine
     cells: tuple[str, ...]
 
 
@@ -47,7 +47,7 @@ class Watch:
 
     def __init__(self, home: str | None) -> None:
         self._home = home
-        self._lines: list[Line] = []
+        self._lines: list[ServiceLine] = []
         self._measured: dict[str, Measured] = {}
         self._pool = ThreadPoolExecutor(max_workers=8)
 
@@ -68,24 +68,24 @@ class Watch:
         """End its threads, without waiting for answers."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _found(self) -> list[Line]:
+    def _found(self) -> list[ServiceLine]:
         if self._home is None:
             return of_rows(survey.rows())
         row = survey.home_row(self._home)
         return of_rows([row]) if row is not None else [of_absent_home(self._home)]
 
-    def _measure(self, lines: Iterable[Line]) -> dict[str, Measured]:
+    def _measure(self, lines: Iterable[ServiceLine]) -> dict[str, Measured]:
         return dict(self._pool.map(_measured, lines))
 
 
-def _measured(line: Line) -> tuple[str, Measured]:
+def _measured(line: ServiceLine) -> tuple[str, Measured]:
     if line.pid is None:
         return line.key, Measured()
     use = measure(line.pid, wake_ups=True) if _HAS_PROCFS else None
     return line.key, Measured(use, _calls(line))
 
 
-def _calls(line: Line) -> int | None:
+def _calls(line: ServiceLine) -> int | None:
     """Return how many calls a daemon has had; None for a program that is no daemon, or gives no answer."""
     if not line.daemon or not line.endpoint or line.state not in _ANSWERS:
         return None

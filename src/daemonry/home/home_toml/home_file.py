@@ -28,7 +28,7 @@ from daemonry.daemon.http_settings import Http, of_text
 from daemonry.errors import ArgumentInvalid, ConfigError
 from daemonry.home import order
 from daemonry.home.home_toml.form import FileForm, ServiceForm
-from daemonry.home.home_toml.instance import Instance
+from daemonry.home.home_toml.instance import NamedService
 from daemonry.home.home_toml.service_environment import as_variable
 from daemonry.home.home_toml.service_reader import ServiceReader
 from daemonry.home.service import FILE_NAME, RESERVED, HomeFile
@@ -139,7 +139,7 @@ class _Reader:
 
     # --- needs ----------------------------------------------------------------------------------
 
-    def _instances(self) -> list[Instance]:
+    def _instances(self) -> list[NamedService]:
         members: dict[str, list[str]] = {}
         for table, form in self._form.services.items():
             names = _replica_names(table, form) or [table]
@@ -147,14 +147,14 @@ class _Reader:
                 members.setdefault(word, []).extend(names)
         return [one for table in self._form.services for one in self._of_table(table, members)]
 
-    def _of_table(self, table: str, members: Mapping[str, list[str]]) -> Iterator[Instance]:
+    def _of_table(self, table: str, members: Mapping[str, list[str]]) -> Iterator[NamedService]:
         form = self._form.services[table]
         needs = self._needs(table, form, members)
         names = _replica_names(table, form)
         if not names:
-            yield Instance(table, table, needs, tuple(dict.fromkeys(form.groups)))
+            yield NamedService(table, table, needs, tuple(dict.fromkeys(form.groups)))
         for number, name in enumerate(names, 1):
-            yield Instance(name, table, needs, tuple(dict.fromkeys((*form.groups, table))), number)
+            yield NamedService(name, table, needs, tuple(dict.fromkeys((*form.groups, table))), number)
 
     def _needs(self, table: str, form: ServiceForm, members: Mapping[str, list[str]]) -> tuple[str, ...]:
         for at, needed in enumerate(form.needs):
@@ -163,7 +163,7 @@ class _Reader:
                 raise self._error(("services", table, "needs", at), reason)
         return tuple(dict.fromkeys(name for needed in form.needs for name in members[needed]))
 
-    def _check_ring(self, instances: Sequence[Instance]) -> None:
+    def _check_ring(self, instances: Sequence[NamedService]) -> None:
         ring = order.cycle({one.name: one.needs for one in instances})
         if ring:
             table = next(one.table for one in instances if one.name == ring[0])

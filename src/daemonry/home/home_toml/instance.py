@@ -9,7 +9,7 @@ import os
 from typing import NamedTuple
 
 
-class Instance(NamedTuple):
+class NamedService(NamedTuple):
     """A service of a table.
 
     Attributes:

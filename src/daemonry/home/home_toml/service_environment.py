@@ -12,7 +12,7 @@ from typing import Final
 
 from daemonry.home.home_toml import environment_file
 from daemonry.home.home_toml.form import FileForm, ServiceForm
-from daemonry.home.home_toml.instance import Instance, socket_path
+from daemonry.home.home_toml.instance import NamedService, socket_path
 from daemonry.limits import MAX_CONFIG_BYTES
 from daemonry.process.regular_file import read_regular
 from daemonry.typed_toml.positions import KeyPath
@@ -46,7 +46,7 @@ class EnvironmentReader:
         self._form = form
         self._inherited = inherited
 
-    def read(self, instance: Instance, form: ServiceForm, above: KeyPath) -> dict[str, str]:
+    def read(self, instance: NamedService, form: ServiceForm, above: KeyPath) -> dict[str, str]:
         """Return a service's variables.
 
         Raises:
@@ -66,7 +66,7 @@ class EnvironmentReader:
                 found[variable] = value
         return found | self._own(instance)
 
-    def _own(self, instance: Instance) -> dict[str, str]:
+    def _own(self, instance: NamedService) -> dict[str, str]:
         own = {
             f"DAEMONRY_SOCKET_{as_variable(one)}": socket_path(self._directory, one) for one in instance.needs
         }

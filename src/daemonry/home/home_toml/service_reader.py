@@ -18,7 +18,7 @@ from daemonry.home import file_changes
 from daemonry.home.home_toml import units
 from daemonry.home.home_toml.command_words import ProgramSearch
 from daemonry.home.home_toml.form import AliveForm, Command, Duration, FileForm, ReadyForm, ServiceForm
-from daemonry.home.home_toml.instance import Instance, socket_path
+from daemonry.home.home_toml.instance import NamedService, socket_path
 from daemonry.home.home_toml.service_environment import EnvironmentReader
 from daemonry.home.policy import Policy, When
 from daemonry.home.service import Alive, Kind, Orphan, Process, Ready, Service
@@ -52,7 +52,7 @@ class ServiceReader:
     def _error(self, where: KeyPath, reason: str) -> ConfigError:
         return self._source.error(where, reason)
 
-    def read(self, instance: Instance) -> Service:
+    def read(self, instance: NamedService) -> Service:
         """Return a service.
 
         Raises:

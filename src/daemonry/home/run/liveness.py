@@ -17,7 +17,7 @@ import asyncio
 import re
 
 from daemonry.home.run.process_run import ProcessRun
-from daemonry.home.run.readiness import Attempts, Channel, RunCommand
+from daemonry.home.run.readiness import Channel, ProbeAttempts, RunCommand
 from daemonry.home.service import Kind, Ready, Service
 from daemonry.home.service_log import ServiceLog
 from daemonry.process import platform
@@ -48,7 +48,7 @@ class Look:
         self._run = run
         self._channel = channel
         self._log = log
-        self._attempts = Attempts(way, service.socket_path, run, command)
+        self._attempts = ProbeAttempts(way, service.socket_path, run, command)
 
     async def after(self, every_s: float, timeout_s: float) -> str:
         """Wait for `every_s` seconds, look, and return why it does not seem alive, or ""."""

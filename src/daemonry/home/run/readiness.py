@@ -210,7 +210,7 @@ async def wait_ready(
         NotReady: it was not within its time, or says that it will not be; with the reason.
     """
     ready = service.ready
-    attempts = Attempts(ready, service.socket_path, run, command)
+    attempts = ProbeAttempts(ready, service.socket_path, run, command)
     try:
         async with asyncio.timeout(ready.timeout_s):
             if ready.kind in (Kind.MESSAGE, Kind.NOTIFY):
@@ -247,7 +247,7 @@ async def _line(ready: Ready, log: ServiceLog) -> None:
         log.watches.remove(look)
 
 
-class Attempts:
+class ProbeAttempts:
     """Tries what a service cannot tell by itself.
 
     Args:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol
 
-from daemonry.home.child import State
+from daemonry.home.child import ServiceState
 from daemonry.home.run.checks import until_idle, until_not_alive, until_over_limits
 from daemonry.home.run.commands import Commands
 from daemonry.home.run.end import RunEnd
@@ -57,7 +57,7 @@ class RunKeeper(Protocol):
         """The collector of processes that end."""
 
     @property
-    def state(self) -> State:
+    def state(self) -> ServiceState:
         """Its state."""
 
     def ready(self, message: str) -> bool:
@@ -147,7 +147,7 @@ class ServiceRun:
             self._checks = []
         if self._channel is not None:
             self._channel.close()
-            if self._keeper.state is State.STARTING:
+            if self._keeper.state is ServiceState.STARTING:
                 self._failure = self._failure or self._channel.refusal
         stubborn = await process.sweep()
         if stubborn:
@@ -203,7 +203,7 @@ class ServiceRun:
 
     def _paused(self, is_stopped: bool) -> None:
         """Take note that a signal has stopped its first process, or that it goes on."""
-        if self._keeper.state not in (State.READY, State.UNHEALTHY):
+        if self._keeper.state not in (ServiceState.READY, ServiceState.UNHEALTHY):
             return
         if is_stopped:
             self._keeper.ill("stopped by a signal: it does nothing until SIGCONT")

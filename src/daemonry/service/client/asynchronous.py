@@ -33,9 +33,9 @@ from daemonry.service.client.engine import (
     READ,
     SLEEP,
     WRITE,
-    Begun,
     Engine,
-    Named,
+    NamedMethod,
+    StartedCall,
     connect_time_s,
     first_deadline,
 )
@@ -215,13 +215,13 @@ class AsyncClient(AsyncDriver, AsyncRemote):
 
         A call that is cancelled ends the connection: its reply would be taken for the next one's.
         """
-        named = Named(method, idempotent, fast_varlink)
+        named = NamedMethod(method, idempotent, fast_varlink)
         fields: dict[str, Any] = await self.call_typed(named, parameters, named.frame(parameters), timeout_s)
         return fields
 
     async def call_typed(
         self,
-        converter: Converter | Named,
+        converter: Converter | NamedMethod,
         given: Mapping[str, Any] | None,
         frame: bytes | None,
         timeout_s: float,
@@ -256,7 +256,7 @@ class AsyncClient(AsyncDriver, AsyncRemote):
                     if result is not NotImplemented:
                         talk.at_rest = True
                         return result
-                begun, failure = Begun(frame[sent:], received, failure), None
+                begun, failure = StartedCall(frame[sent:], received, failure), None
             return await self._perform(line, self._typed(line, converter, given, begun, deadline))
         finally:
             line.give_turn()
@@ -270,7 +270,7 @@ class AsyncClient(AsyncDriver, AsyncRemote):
         timeout_s: float = CALL_TIMEOUT_S,
     ) -> tuple[dict[str, Any], list[Fd]]:
         """As `call`, passing descriptors and returning those that came back: see the blocking client."""
-        with _Closing(fds):
+        with _AsyncClosing(fds):
             line, deadline = self._line(), Deadline(timeout_s)
             line.passes_fds = True
             reply = await self._in_turn(
@@ -317,7 +317,7 @@ class AsyncClient(AsyncDriver, AsyncRemote):
         passes_fds: bool,
         pairs: bool,
     ) -> AsyncGenerator[Any, None]:
-        with _Closing(fds):
+        with _AsyncClosing(fds):
             deadline = first_deadline(first_s, idle_s)
             line = self._line(stream=True)
             await line.take_turn(deadline)
@@ -377,7 +377,7 @@ class AsyncClient(AsyncDriver, AsyncRemote):
         self.close()
 
 
-class _Closing:
+class _AsyncClosing:
     """Closes descriptors at the end of a block."""
 
     def __init__(self, fds: Sequence[Fd]) -> None:

@@ -28,7 +28,7 @@ from daemonry.service.client.engine import (
     SLEEP,
     WRITE,
     Engine,
-    Named,
+    NamedMethod,
     connect_time_s,
     first_deadline,
     time_left_s,
@@ -240,13 +240,13 @@ class Client(Driver, BlockingRemote):
                 on the only connection; nothing was sent.
             RemoteProtocolError: what came back is not Varlink.
         """
-        named = Named(method, idempotent, codec())
+        named = NamedMethod(method, idempotent, codec())
         fields: dict[str, Any] = self.call_typed(named, parameters, named.frame(parameters), timeout_s)
         return fields
 
     def call_typed(  # the short way is written out: it is what each call costs
         self,
-        converter: Converter | Named,
+        converter: Converter | NamedMethod,
         given: Mapping[str, Any] | None,
         frame: bytes | None,
         timeout_s: float,

@@ -138,7 +138,7 @@ class Line:
             self.received.pop().close()
 
 
-class Begun:
+class StartedCall:
     """A call that was begun without steps, as far as it came.
 
     Attributes:
@@ -157,7 +157,7 @@ class Begun:
         self.failure = failure
 
 
-class Named:
+class NamedMethod:
     """A method that is called by its name, with plain values: what `Converter` is for a proxy's.
 
     Args:
@@ -244,9 +244,9 @@ class Engine:
     def _typed(
         self,
         line: Line,
-        converter: Converter | Named,
+        converter: Converter | NamedMethod,
         given: Mapping[str, Any] | None,
-        begun: Begun | None,
+        begun: StartedCall | None,
         deadline: Deadline,
     ) -> Steps[Any]:
         """Make a proxy's call, which may be begun, and return its result.
@@ -265,7 +265,7 @@ class Engine:
         reply = yield from self._answered(line, call, deadline, idempotent=converter.idempotent, begun=begun)
         return converter.result(reply.parameters)
 
-    def _gather(self, line: Line, begun: Begun, deadline: Deadline) -> Steps[bool]:
+    def _gather(self, line: Line, begun: StartedCall, deadline: Deadline) -> Steps[bool]:
         """Send the rest of a call, and read until its reply may be whole; return whether more came."""
         try:
             if begun.rest:
@@ -292,7 +292,7 @@ class Engine:
         fds: Sequence[Fd] = (),
         *,
         idempotent: bool = False,
-        begun: Begun | None = None,
+        begun: StartedCall | None = None,
     ) -> Steps[AnyReply]:
         """Make a call until it is answered, and return its reply.
 
@@ -419,7 +419,7 @@ class Engine:
             raise (yield from self._not_written(line, error, deadline)) from error
         talk.at_rest = rests
 
-    def _resume(self, line: Line, call: Call, begun: Begun, deadline: Deadline) -> Steps[None]:
+    def _resume(self, line: Line, call: Call, begun: StartedCall, deadline: Deadline) -> Steps[None]:
         """Have the state machine go on with a call that was begun without it."""
         failure = begun.failure
         if failure is not None:

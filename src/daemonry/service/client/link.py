@@ -18,7 +18,7 @@ from _thread import RLock
 from daemonry import faults
 from daemonry.limits import READ_BYTES
 from daemonry.service.client.conversation import Conversation
-from daemonry.service.client.engine import Begun, Line, time_left_s
+from daemonry.service.client.engine import Line, StartedCall, time_left_s
 from daemonry.transport.stream import Stream
 from daemonry.wire import varlink
 
@@ -160,7 +160,7 @@ class Link(Line):
 
     def begun(
         self, frame: bytes, sent: int, received: bytes | None, error: OSError | None, timeout_s: float
-    ) -> Begun:
+    ) -> StartedCall:
         """Return how far a call came that was begun in the short way.
 
         Args:
@@ -172,12 +172,12 @@ class Link(Line):
         """
         rest = frame if sent < 0 else frame[sent:]
         if error is None or (rest and isinstance(error, (BlockingIOError, TimeoutError))):
-            return Begun(rest, received)
+            return StartedCall(rest, received)
         if isinstance(error, (BlockingIOError, TimeoutError)):
-            return Begun(rest, None, faults.DeadlineExceeded("reply", timeout_s, "maybe", self.peer))
+            return StartedCall(rest, None, faults.DeadlineExceeded("reply", timeout_s, "maybe", self.peer))
         lost = faults.ConnectionLost(self.peer, "maybe")
         lost.__cause__ = error
-        return Begun(rest, None, lost)
+        return StartedCall(rest, None, lost)
 
     # --- steps --------------------------------------------------------------------------------
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from daemonry.errors import Ran
     from daemonry.transport.endpoint import Endpoint
     from daemonry.transport.stream import Stream
-    from daemonry.wire.text import Reply
+    from daemonry.wire.text import TextReply
 
 
-def request(endpoint: Endpoint | str, word: str, timeout_s: float = REQUEST_TIMEOUT_S) -> Reply:
+def request(endpoint: Endpoint | str, word: str, timeout_s: float = REQUEST_TIMEOUT_S) -> TextReply:
     """Send one command and return the reply; an `ERR` is a reply, not an exception.
 
     Args:
@@ -49,7 +49,7 @@ def _is_idempotent(word: str) -> bool:
     return spec is not None and spec.idempotent
 
 
-def _exchange(endpoint: Endpoint | str, word: str, deadline: Deadline) -> Reply:
+def _exchange(endpoint: Endpoint | str, word: str, deadline: Deadline) -> TextReply:
     with connect(endpoint, deadline.remaining_s()) as stream:
         try:
             _send(stream, word, deadline)

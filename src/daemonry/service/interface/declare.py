@@ -289,7 +289,7 @@ class Described:
         self.interface = self._describe(own_doc(_named(kind)), kind.server_errors)
         self.text = print_interface(self.interface, strict=False)
 
-    def _describe(self, doc: str, server_errors: tuple[idl.ErrorType, ...]) -> idl.Interface:
+    def _describe(self, doc: str, server_errors: tuple[idl.ErrorType, ...]) -> idl.InterfaceDescription:
         schema = Schema()
         methods = []
         for one in self.methods.values():
@@ -299,9 +299,11 @@ class Described:
         for name, kind in self.errors.items():
             with _placed(kind, f"{self.name}.{name}"):
                 errors.append(idl.ErrorType(name, self._fields(schema, kind.fields(), name), own_doc(kind)))
-        return idl.Interface(self.name, (*schema.aliases.values(), *methods, *errors, *server_errors), doc)
+        return idl.InterfaceDescription(
+            self.name, (*schema.aliases.values(), *methods, *errors, *server_errors), doc
+        )
 
-    def _method(self, schema: Schema, one: Method) -> idl.Method:
+    def _method(self, schema: Schema, one: Method) -> idl.MethodDescription:
         where = f"{self.name}.{one.name}"
         parameters = [
             idl.Field(name, schema.field(kind, optional=optional, where=f"{where}({name})"))
@@ -316,7 +318,7 @@ class Described:
         marks = [STREAMS] * one.streams
         marks += [READS] if one.marks.reads else [IDEMPOTENT] * one.marks.idempotent
         doc = "\n".join([one.doc, "", *marks]).strip()
-        return idl.Method(one.name, idl.Struct(tuple(parameters)), reply, doc)
+        return idl.MethodDescription(one.name, idl.Struct(tuple(parameters)), reply, doc)
 
     def _fields(self, schema: Schema, kinds: dict[str, Any], where: str) -> idl.Struct:
         return idl.Struct(

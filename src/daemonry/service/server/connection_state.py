@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Final
 
 
-class State(Enum):
+class ConnectionState(Enum):
     """Where a connection is in its life."""
 
     READING = "reading"  # the client may call, and is listened to
@@ -26,7 +26,7 @@ class State(Enum):
     CLOSED = "closed"
 
 
-class Happened(Enum):
+class ConnectionHappened(Enum):
     """What can happen to it."""
 
     TOO_MUCH = "too much waits"
@@ -41,45 +41,68 @@ class Happened(Enum):
     SPOKEN = "the other protocol is done"
 
 
-_SHUT: Final = {Happened.STALLED: State.CLOSED, Happened.CLOSE_ASKED: State.CLOSED}
+_SHUT: Final = {
+    ConnectionHappened.STALLED: ConnectionState.CLOSED,
+    ConnectionHappened.CLOSE_ASKED: ConnectionState.CLOSED,
+}
 # As long as calls are taken.
 _LISTENS: Final = {
-    Happened.PEER_LOST: State.GONE,
-    Happened.UPGRADE: State.HANDING_OVER,
-    Happened.NO_MORE: State.ENDING,
+    ConnectionHappened.PEER_LOST: ConnectionState.GONE,
+    ConnectionHappened.UPGRADE: ConnectionState.HANDING_OVER,
+    ConnectionHappened.NO_MORE: ConnectionState.ENDING,
     **_SHUT,
 }
 
-TRANSITIONS: Final[Mapping[State, Mapping[Happened, State]]] = {
-    State.READING: {Happened.TOO_MUCH: State.HELD, Happened.PEER_FINISHED: State.HALF_CLOSED, **_LISTENS},
-    State.HELD: {Happened.ROOM: State.READING, Happened.PEER_FINISHED: State.HALF_CLOSED, **_LISTENS},
-    State.HALF_CLOSED: _LISTENS,
-    State.HANDING_OVER: {Happened.SENT: State.UPGRADED, Happened.PEER_LOST: State.GONE, **_SHUT},
-    State.UPGRADED: {Happened.SPOKEN: State.CLOSED},  # asked to close, it ends when that protocol does
-    State.ENDING: {Happened.SENT: State.CLOSED, Happened.PEER_LOST: State.CLOSED, **_SHUT},
-    State.GONE: {Happened.NO_MORE: State.CLOSED, **_SHUT},
-    State.CLOSED: {},
+TRANSITIONS: Final[Mapping[ConnectionState, Mapping[ConnectionHappened, ConnectionState]]] = {
+    ConnectionState.READING: {
+        ConnectionHappened.TOO_MUCH: ConnectionState.HELD,
+        ConnectionHappened.PEER_FINISHED: ConnectionState.HALF_CLOSED,
+        **_LISTENS,
+    },
+    ConnectionState.HELD: {
+        ConnectionHappened.ROOM: ConnectionState.READING,
+        ConnectionHappened.PEER_FINISHED: ConnectionState.HALF_CLOSED,
+        **_LISTENS,
+    },
+    ConnectionState.HALF_CLOSED: _LISTENS,
+    ConnectionState.HANDING_OVER: {
+        ConnectionHappened.SENT: ConnectionState.UPGRADED,
+        ConnectionHappened.PEER_LOST: ConnectionState.GONE,
+        **_SHUT,
+    },
+    ConnectionState.UPGRADED: {
+        ConnectionHappened.SPOKEN: ConnectionState.CLOSED
+    },  # asked to close, it ends when that protocol does
+    ConnectionState.ENDING: {
+        ConnectionHappened.SENT: ConnectionState.CLOSED,
+        ConnectionHappened.PEER_LOST: ConnectionState.CLOSED,
+        **_SHUT,
+    },
+    ConnectionState.GONE: {ConnectionHappened.NO_MORE: ConnectionState.CLOSED, **_SHUT},
+    ConnectionState.CLOSED: {},
 }
 
 # Where a call that has come may begin.
-TAKES_CALLS: Final = frozenset((State.READING, State.HELD, State.HALF_CLOSED, State.GONE))
+TAKES_CALLS: Final = frozenset(
+    (ConnectionState.READING, ConnectionState.HELD, ConnectionState.HALF_CLOSED, ConnectionState.GONE)
+)
 # Where the client may send further calls.
-TAKES_BYTES: Final = frozenset((State.READING, State.HELD))
+TAKES_BYTES: Final = frozenset((ConnectionState.READING, ConnectionState.HELD))
 
 
-def step(state: State, happened: Happened) -> State | None:
+def step(state: ConnectionState, happened: ConnectionHappened) -> ConnectionState | None:
     """Return the state that follows, or None where the event changes nothing in this one."""
     return TRANSITIONS[state].get(happened)
 
 
 def drawing() -> str:
     """Return the table as a Mermaid state diagram, for the documentation."""
-    rows = ["stateDiagram-v2", f"    [*] --> {_node(State.READING)}"]
+    rows = ["stateDiagram-v2", f"    [*] --> {_node(ConnectionState.READING)}"]
     for state, answers in TRANSITIONS.items():
         for happened, following in answers.items():
             rows.append(f"    {_node(state)} --> {_node(following)}: {happened.value}")
-    return "\n".join([*rows, f"    {_node(State.CLOSED)} --> [*]"])
+    return "\n".join([*rows, f"    {_node(ConnectionState.CLOSED)} --> [*]"])
 
 
-def _node(state: State) -> str:
+def _node(state: ConnectionState) -> str:
     return state.value.replace(" ", "_")

@@ -28,7 +28,7 @@ from daemonry.service.server.refusal import OVERLOADED, TOO_MANY, has_called
 from daemonry.service.server.text_connection import TextConnection, finish
 from daemonry.transport.credentials import ids_of
 from daemonry.wire import dialect, text
-from daemonry.wire.text import Command, Reply
+from daemonry.wire.text import TextCommand, TextReply
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -302,7 +302,7 @@ class Connections:
         self._connections.add(connection)
         return connection
 
-    def _answer(self, command: Command) -> Reply | Awaitable[Reply]:
+    def _answer(self, command: TextCommand) -> TextReply | Awaitable[TextReply]:
         return answer(command, self._state)
 
     def _spoken(self, fast: FastConnection, data: bytes) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from daemonry.errors import DaemonryError
 from daemonry.wire import text
-from daemonry.wire.text import Command, CommandSpec, Reply
+from daemonry.wire.text import CommandSpec, TextCommand, TextReply
 
 logger = logging.getLogger("daemonry.control")
 
@@ -49,7 +49,7 @@ class StoppableState(ControlState, Protocol):
         """Return the program's version."""
 
 
-def answer(command: Command, state: ControlState) -> Reply | Awaitable[Reply]:
+def answer(command: TextCommand, state: ControlState) -> TextReply | Awaitable[TextReply]:
     """Return the reply to a command, or an awaitable of it where the state takes its time.
 
     Never raises: what the state raises becomes `ERR: message`.
@@ -64,7 +64,7 @@ def answer(command: Command, state: ControlState) -> Reply | Awaitable[Reply]:
     return _answer_later(command, spec, result)
 
 
-async def _answer_later(command: Command, spec: CommandSpec, result: Awaitable[Any]) -> Reply:
+async def _answer_later(command: TextCommand, spec: CommandSpec, result: Awaitable[Any]) -> TextReply:
     try:
         return _reply(spec, await result)
     except Exception as error:  # noqa: BLE001
@@ -80,22 +80,22 @@ def _ask(spec: CommandSpec, state: ControlState) -> Any:
     return method()
 
 
-def _reply(spec: CommandSpec, result: Any) -> Reply:
+def _reply(spec: CommandSpec, result: Any) -> TextReply:
     if spec.form == "status":
-        return Reply.status(dict(result))
+        return TextReply.status(dict(result))
     if spec.form == "text":
-        return Reply.text(str(result))
-    return Reply.ok(result if isinstance(result, str) else "")
+        return TextReply.text(str(result))
+    return TextReply.ok(result if isinstance(result, str) else "")
 
 
-def refusal(command: Command, error: Exception) -> Reply:
+def refusal(command: TextCommand, error: Exception) -> TextReply:
     """Return a sentence about an exception for the sender; unexpected ones are logged with their trace."""
     if not isinstance(error, (DaemonryError, NotImplementedError)):
         logger.error("%s failed", command.word, exc_info=error)
-    return Reply.error(str(error) or type(error).__name__)
+    return TextReply.error(str(error) or type(error).__name__)
 
 
-def encoded(reply: Reply) -> bytes:
+def encoded(reply: TextReply) -> bytes:
     """Return the line to send; a status that JSON has no form for becomes `ERR: reason`.
 
     Never raises: it is called where nobody is left to tell the sender anything else.
@@ -104,4 +104,4 @@ def encoded(reply: Reply) -> bytes:
         return reply.to_text().encode("utf-8")
     except (TypeError, ValueError, RecursionError) as error:
         logger.error("the status cannot be sent: %s", error)
-        return Reply.error(f"the status cannot be sent: {error}").to_text().encode("utf-8")
+        return TextReply.error(f"the status cannot be sent: {error}").to_text().encode("utf-8")

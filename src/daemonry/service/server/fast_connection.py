@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from daemonry.transport.credentials import Ids
 
 
-class Owner(Protocol):
+class FastConnectionOwner(Protocol):
     """The open connections, as a fast one needs them; see `connections.Connections`.
 
     Attributes:
@@ -70,7 +70,7 @@ class FastConnection:
 
     __slots__ = ("_owner", "_ready", "activity", "here", "ids", "sock", "until_s", "watched_by_loop")
 
-    def __init__(self, owner: Owner, sock: Socket, ids: Ids) -> None:
+    def __init__(self, owner: FastConnectionOwner, sock: Socket, ids: Ids) -> None:
         self._owner = owner
         self._ready = owner.ready
         self.sock = sock

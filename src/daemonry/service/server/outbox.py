@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from _socket import socket as Socket
 
 
-class Owner(Protocol):
+class OutboxOwner(Protocol):
     """The connection whose replies these are."""
 
     def all_sent(self) -> None:
@@ -45,7 +45,9 @@ class Outbox:
 
     __slots__ = ("_data", "_drained", "_fds", "_loop", "_owner", "_sock", "_stall", "_stall_s")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: Socket, stall_s: float, owner: Owner) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sock: Socket, stall_s: float, owner: OutboxOwner
+    ) -> None:
         self._loop = loop
         self._sock = sock
         self._stall_s = stall_s

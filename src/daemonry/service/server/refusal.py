@@ -15,7 +15,7 @@ from daemonry.service.server.control import encoded
 from daemonry.service.server.held import HeldConnection, peek
 from daemonry.service.server.text_connection import finish
 from daemonry.wire import dialect, varlink
-from daemonry.wire.text import Reply
+from daemonry.wire.text import TextReply
 
 if TYPE_CHECKING:
     from daemonry.errors import CallFailed
@@ -43,7 +43,7 @@ def refuse(sock: Socket, error: CallFailed, line: str = "") -> None:
     if has_called(sock):
         data = varlink.encode_reply(varlink.Reply(error.parameters, error=error.error)) + b"\0"
     elif line:
-        data = encoded(Reply.error(line))
+        data = encoded(TextReply.error(line))
     try:
         if data:
             sock.send(data, MSG_DONTWAIT)  # it takes all of it: nothing was sent before

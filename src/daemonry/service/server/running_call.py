@@ -35,7 +35,7 @@ REPLIES_PER_TURN: Final = 64
 TOGETHER_S: Final = 0.001
 
 
-class Connection(Protocol):
+class CallConnection(Protocol):
     """The connection that a call came by."""
 
     @property
@@ -96,7 +96,7 @@ class RunningCall:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: CallConnection,
         served: Calls,
         loop: asyncio.AbstractEventLoop,
         threads: Executor,

@@ -49,7 +49,7 @@ class Stopwatch:
 
     def on_loop(self, result: Awaitable[Any]) -> Awaitable[Any]:
         """Return an async handler's awaitable, measured: its time on the loop, and its waits."""
-        return _Steps(result, self._took)
+        return _TimedSteps(result, self._took)
 
     def _took(self, held_s: float) -> None:
         self._parts = [
@@ -65,7 +65,7 @@ class Stopwatch:
             logger.warning("slow call: %s took %.3f s: %s", self._full_name, seconds, parts)
 
 
-class _Steps:
+class _TimedSteps:
     """An awaitable whose steps are timed."""
 
     __slots__ = ("_awaited", "_tell")

@@ -33,7 +33,7 @@ from daemonry.service.server.refusal import OVERLOADED, TOO_MANY, refuse
 from daemonry.service.server.text_connection import finish
 from daemonry.transport.credentials import may_command
 from daemonry.wire import dialect, text
-from daemonry.wire.text import Command, CommandReader, Reply
+from daemonry.wire.text import CommandReader, TextCommand, TextReply
 
 if TYPE_CHECKING:
     from daemonry.service.server.server import Server
@@ -130,7 +130,7 @@ class StuckClients:
     def _let_in(self, sock: Socket, *, register: bool) -> None:
         sock.setblocking(False)
         if not may_command(sock):
-            _say(sock, Reply.error(text.PERMISSION_DENIED))
+            _say(sock, TextReply.error(text.PERMISSION_DENIED))
             return
         if self._server.full:
             self._make_room()
@@ -225,8 +225,8 @@ class StuckClients:
         if event is None:
             self._unfinished.append(connection)
         elif self._held.take(connection):
-            reply = answer(event, self._state) if isinstance(event, Command) else event
-            assert isinstance(reply, Reply), "a standby state answers at once"
+            reply = answer(event, self._state) if isinstance(event, TextCommand) else event
+            assert isinstance(reply, TextReply), "a standby state answers at once"
             _say(connection.sock, reply)
 
     # --- when it gets crowded ---------------------------------------------------------------------
@@ -259,7 +259,7 @@ class StuckClients:
             return  # it has come; the loop will look at it
         if self._held.take(connection):
             self._stop_watching(connection)
-            _say(connection.sock, Reply.error(text.TIMEOUT))
+            _say(connection.sock, TextReply.error(text.TIMEOUT))
 
     def _stop_watching(self, connection: HeldConnection) -> None:
         if connection in self._unfinished:
@@ -277,7 +277,7 @@ def is_ready(fd: int, events: int) -> bool:
     return any(found & events for _, found in poll.poll(0))
 
 
-def _say(sock: Socket, reply: Reply) -> None:
+def _say(sock: Socket, reply: TextReply) -> None:
     """Answer a client and end its connection."""
     try:
         # One send: a reply is far below a fresh socket's buffer.

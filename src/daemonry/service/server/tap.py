@@ -70,7 +70,7 @@ class Begun:
         return round(clock.monotonic() - self.began_s, 6)
 
 
-class Listening(Protocol):
+class CallListener(Protocol):
     """A watcher of calls.
 
     Attributes:
@@ -91,7 +91,7 @@ class Tap:
     """
 
     def __init__(self) -> None:
-        self.watchers: set[Listening] = set()
+        self.watchers: set[CallListener] = set()
         self._lasting: dict[int, Begun] = {}
         self._numbers = itertools.count(1)
 

@@ -19,7 +19,7 @@ from daemonry.service.server.control import encoded
 from daemonry.service.server.fast_connection import FastConnection
 from daemonry.service.server.lateness import is_late
 from daemonry.wire import dialect, text
-from daemonry.wire.text import Command, CommandReader, Reply
+from daemonry.wire.text import CommandReader, TextCommand, TextReply
 
 if TYPE_CHECKING:
     from daemonry.service.server.epoll import Readers
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("daemonry.server")
 
 TakeOver = Callable[[FastConnection, bytes], None]
-Answer = Callable[[Command], Reply | Awaitable[Reply]]
+Answer = Callable[[TextCommand], TextReply | Awaitable[TextReply]]
 
 
 # Stands in for a socket that was handed on.
@@ -134,7 +134,7 @@ class TextConnection:
     def refuse(self, message: str) -> None:
         """Answer before anything was read, and close."""
         self._readers.remove_reader(self._sock.fileno())
-        self._send(Reply.error(message))
+        self._send(TextReply.error(message))
 
     def read(self) -> None:
         """Read the bytes that have come."""
@@ -176,9 +176,9 @@ class TextConnection:
             self._wait()
             return
         self._readers.remove_reader(self._sock.fileno())
-        if isinstance(event, Command):
+        if isinstance(event, TextCommand):
             self._execute(event)
-        elif isinstance(event, Reply):
+        elif isinstance(event, TextReply):
             self._send(event)
         else:
             self.close()
@@ -226,16 +226,16 @@ class TextConnection:
         else:
             self.refuse(text.TIMEOUT)
 
-    def _execute(self, command: Command) -> None:
+    def _execute(self, command: TextCommand) -> None:
         self._stop_timer()
         reply = self._answer(command)
-        if isinstance(reply, Reply):
+        if isinstance(reply, TextReply):
             self._send(reply)
         else:
             # The task is kept: the loop itself holds tasks only weakly.
             self._task = self._loop.create_task(self._answer_later(reply))
 
-    async def _answer_later(self, reply: Awaitable[Reply]) -> None:
+    async def _answer_later(self, reply: Awaitable[TextReply]) -> None:
         try:
             answer = await reply
         except BaseException:
@@ -243,7 +243,7 @@ class TextConnection:
             raise
         self._send(answer)
 
-    def _send(self, reply: Reply) -> None:
+    def _send(self, reply: TextReply) -> None:
         if self._sock.fileno() < 0:
             return
         self._stop_timer()

@@ -27,7 +27,13 @@ from daemonry.limits import READ_BYTES
 from daemonry.service.interface.handler import Speak
 from daemonry.service.server import bounds, dispatch
 from daemonry.service.server.bounds import Bounds
-from daemonry.service.server.connection_state import TAKES_BYTES, TAKES_CALLS, Happened, State, step
+from daemonry.service.server.connection_state import (
+    TAKES_BYTES,
+    TAKES_CALLS,
+    ConnectionHappened,
+    ConnectionState,
+    step,
+)
 from daemonry.service.server.dispatch import Calls, Ran
 from daemonry.service.server.failures import FAILED
 from daemonry.service.server.lateness import is_late
@@ -95,7 +101,7 @@ class _Accepted:
         self._watched_bytes = 0
         self._speak: Speak | None = None
         self._upgraded: Upgraded | None = None
-        self._state = State.READING  # whoever heard it first has a reader there, which is replaced
+        self._state = ConnectionState.READING  # whoever heard it first has a reader there, which is replaced
         readers.add_reader(sock.fileno(), self._readable)
 
     def __repr__(self) -> str:
@@ -112,16 +118,16 @@ class _Accepted:
 
     # --- its state --------------------------------------------------------------------------------
 
-    def _happened(self, happened: Happened) -> None:
+    def _happened(self, happened: ConnectionHappened) -> None:
         """Be in the state that follows; in one of them, and in no other, the socket is read."""
         before = self._state
         following = step(before, happened)
         if following is None:
             return
         self._state = following
-        if before is State.READING:
+        if before is ConnectionState.READING:
             self._readers.remove_reader(self._sock.fileno())
-        elif following is State.READING:
+        elif following is ConnectionState.READING:
             self._readers.add_reader(self._sock.fileno(), self._readable)
 
     @property
@@ -132,7 +138,7 @@ class _Accepted:
     @property
     def is_gone(self) -> bool:
         """Whether the client is gone."""
-        return self._state is State.GONE
+        return self._state is ConnectionState.GONE
 
     @property
     def owes(self) -> bool:
@@ -170,16 +176,19 @@ class _Accepted:
 
     def close(self) -> None:
         """End the connection and whatever runs for it.  Twice is not an error."""
-        self._close(Happened.CLOSE_ASKED)
+        self._close(ConnectionHappened.CLOSE_ASKED)
 
-    def _close(self, happened: Happened) -> None:
+    def _close(self, happened: ConnectionHappened) -> None:
         if self._upgraded is not None:
             self._upgraded.end()
             return
         if self._sock.fileno() < 0:
             return
         # A client that took all so far is given the rest; one that does not read is not waited for.
-        ends_well = self._state is State.ENDING and happened in (Happened.SENT, Happened.CLOSE_ASKED)
+        ends_well = self._state is ConnectionState.ENDING and happened in (
+            ConnectionHappened.SENT,
+            ConnectionHappened.CLOSE_ASKED,
+        )
         self._happened(happened)
         self._out.close()
         if self._watch is not None:
@@ -195,22 +204,22 @@ class _Accepted:
 
     def _finish(self) -> None:
         """Close as soon as all is sent; no further call will come."""
-        if self._state is State.GONE:
-            self._close(Happened.NO_MORE)
+        if self._state is ConnectionState.GONE:
+            self._close(ConnectionHappened.NO_MORE)
             return
-        self._happened(Happened.NO_MORE)
+        self._happened(ConnectionHappened.NO_MORE)
         if not self._out:
-            self._close(Happened.SENT)
+            self._close(ConnectionHappened.SENT)
 
     def lost(self) -> None:
         """The peer is gone: end the calls that run for it, except one-way ones."""
-        following = step(self._state, Happened.PEER_LOST)
+        following = step(self._state, ConnectionHappened.PEER_LOST)
         if following is None or self._sock.fileno() < 0:
             return
-        if following is State.CLOSED:
-            self._close(Happened.PEER_LOST)
+        if following is ConnectionState.CLOSED:
+            self._close(ConnectionHappened.PEER_LOST)
             return
-        self._happened(Happened.PEER_LOST)
+        self._happened(ConnectionHappened.PEER_LOST)
         self._out.clear()
         if self._arrivals is not None:
             self._arrivals.close()
@@ -222,7 +231,7 @@ class _Accepted:
     def stalled(self) -> None:
         """Close: the client took nothing for too long."""
         logger.warning("%s does not read its replies; disconnected", self.peer)
-        self._close(Happened.STALLED)
+        self._close(ConnectionHappened.STALLED)
 
     def drop_in_child(self) -> None:
         """Close a forked child's copy, beside the loop, which parent and child share."""
@@ -241,7 +250,7 @@ class _Accepted:
             logger.error("a reply could not be sent: %s", error)
             reply = Reply({"message": f"the reply could not be sent: {error}"}, error=FAILED)
             data, fds = self._machine.send_reply(reply), []
-        if self._state is State.GONE:
+        if self._state is ConnectionState.GONE:
             close_all(fds)
         else:
             self._out.add(data, fds)
@@ -254,7 +263,7 @@ class _Accepted:
     def upgrade(self, speak: Speak) -> None:
         """Be another protocol's once the reply is sent."""
         self._speak = speak
-        self._happened(Happened.UPGRADE)
+        self._happened(ConnectionHappened.UPGRADE)
 
     @property
     def is_full(self) -> bool:
@@ -274,13 +283,13 @@ class _Accepted:
 
     def all_sent(self) -> None:
         """End, or be another protocol's, if that was to follow."""
-        if self._state is State.ENDING:
-            self._close(Happened.SENT)
-        elif self._state is State.HANDING_OVER:
+        if self._state is ConnectionState.ENDING:
+            self._close(ConnectionHappened.SENT)
+        elif self._state is ConnectionState.HANDING_OVER:
             self._hand_over()
 
     def _hand_over(self) -> None:
-        self._happened(Happened.SENT)
+        self._happened(ConnectionHappened.SENT)
         if self._watch is not None:
             self._watch.cancel()
         self._out.close()
@@ -293,7 +302,7 @@ class _Accepted:
 
     def _spoken(self) -> None:
         self._upgraded = None
-        self._happened(Happened.SPOKEN)
+        self._happened(ConnectionHappened.SPOKEN)
         self._closed(self)
 
 
@@ -333,7 +342,7 @@ class VarlinkConnection(_Accepted):
                 self.close()  # nothing is owed to anybody
                 return
             self._machine.receive_eof()
-            self._happened(Happened.PEER_FINISHED)
+            self._happened(ConnectionHappened.PEER_FINISHED)
             if self._is_gone():
                 self.lost()
                 return
@@ -415,7 +424,7 @@ class VarlinkConnection(_Accepted):
         """Be watched by the loop: a connection that says more than one thing is in use."""
         self._readers.remove_reader(self._sock.fileno())
         self._readers = self._loop
-        if self._state is State.READING:
+        if self._state is ConnectionState.READING:
             self._loop.add_reader(self._sock.fileno(), self._readable)
 
     def _read_with_fds(self) -> bytes:
@@ -472,7 +481,7 @@ class VarlinkConnection(_Accepted):
                 self._last_word(error)
                 break
             if event is None or isinstance(event, Ended):
-                if event is not None or self._state is State.GONE:
+                if event is not None or self._state is ConnectionState.GONE:
                     self._finish()
                 break
             self._begin(event, start)
@@ -485,7 +494,7 @@ class VarlinkConnection(_Accepted):
         return self._call is None and has_room and self._state in TAKES_CALLS
 
     def _begin(self, call: AnyCall, start: int) -> None:
-        if self._state is State.GONE and not call.oneway:
+        if self._state is ConnectionState.GONE and not call.oneway:
             self._machine.send_reply(Reply())  # to nobody
             return
         if self._watch is not None:
@@ -518,7 +527,7 @@ class VarlinkConnection(_Accepted):
 
     def _last_word(self, error: errors.RemoteProtocolError) -> None:
         logger.warning("%s: %s; disconnected", self.peer, error)
-        if self._state is not State.GONE:
+        if self._state is not ConnectionState.GONE:
             reason = Reply({"reason": str(error)}, error=dispatch.PROTOCOL_VIOLATION)
             self._out.add(self._machine.send_reply(reason))
         self._finish()
@@ -532,12 +541,12 @@ class VarlinkConnection(_Accepted):
         waiting_bytes = self._machine.buffered_bytes
         held = self._call is not None or len(self._out) > self._limits.waiting_bytes
         too_much = held and waiting_bytes > self._limits.ahead_bytes
-        self._happened(Happened.TOO_MUCH if too_much else Happened.ROOM)
+        self._happened(ConnectionHappened.TOO_MUCH if too_much else ConnectionHappened.ROOM)
         if self._watch is None:
             if waiting_bytes and not held:
                 self._watched_bytes = self._fed_bytes
                 self._watch = self._loop.call_later(self._limits.frame_s, self._check_frame)
-            elif self._state is State.HALF_CLOSED and self._call is not None:
+            elif self._state is ConnectionState.HALF_CLOSED and self._call is not None:
                 self._watch = self._loop.call_later(GONE_CHECK_S, self._check_gone)
 
     def _check_frame(self) -> None:
