@@ -111,9 +111,10 @@ if TYPE_CHECKING:
     from daemonry.transport.stream import Listener as Listener
     from daemonry.transport.stream import Stream as Stream
     from daemonry.version import __version__ as __version__
-    from daemonry.wire.text import TextCommand as TextCommand
-    from daemonry.wire.text import TextReply as TextReply
+    from daemonry.wire import text as _text
 
+    Command = _text.TextCommand
+    Reply = _text.TextReply
     load_config = _config.load
 
 _HOMES = {
@@ -121,7 +122,7 @@ _HOMES = {
     "AsyncClient": "daemonry.service.client.asynchronous",
     "CallError": "daemonry.service.interface.declare",
     "Client": "daemonry.service.client.blocking",
-    "Command": "daemonry.wire.text",
+    "Command": "daemonry.wire.text:TextCommand",
     "Context": "daemonry.service.interface.handler",
     "Daemon": "daemonry.app",
     "DaemonryError": "daemonry.errors",
@@ -138,7 +139,7 @@ _HOMES = {
     "Pool": "daemonry.service.client.pool",
     "RESTART": "daemonry.daemon.config",
     "Refused": "daemonry.errors",
-    "Reply": "daemonry.wire.text",
+    "Reply": "daemonry.wire.text:TextReply",
     "Run": "daemonry.daemon.context",
     "Server": "daemonry.service.server.server",
     "Stream": "daemonry.transport.stream",

@@ -98,6 +98,10 @@ class Supervisor:
         self._reloading = asyncio.Lock()
         self._over = asyncio.Event()
 
+    def __repr__(self) -> str:
+        services = ", ".join(f"{name} {keeper.state.value}" for name, keeper in self.fleet.keepers.items())
+        return f"<Supervisor of {self.home.name}{' (ending)' if self.fleet.ending else ''}: {services}>"
+
     # --- its life -------------------------------------------------------------------------------
 
     async def run(self) -> int:

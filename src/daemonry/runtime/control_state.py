@@ -79,6 +79,9 @@ class Life:
         self._stop_asked = asyncio.Event()
         self.snapshot: dict[str, Any] = {}
 
+    def __repr__(self) -> str:
+        return f"<Life of {self.daemon.name}: {self._phase.value}>"
+
     @property
     def config(self) -> Any:
         """The configuration in force, or None."""

@@ -380,3 +380,20 @@ def test_a_file_is_looked_after_before_the_server_runs(server, socket_path):
     assert is_live(socket_path)
     server.cleanup()
     assert not socket_path.exists()
+
+
+# --- what a debugger shows ------------------------------------------------------------------------
+
+
+def test_the_open_connections_report_their_state(serve_text):
+    server = serve_text()
+    with server.connect() as client:
+        assert wait_until(lambda: server.server.connections)
+        assert repr(server.server._connections) == "<Connections: 1 open, 0 fast, 1 silent>"
+        client.sendall(b"STAT")
+        assert wait_until(lambda: "0 silent" in repr(server.server._connections))
+        (connection,) = server.server._connections._connections
+        assert repr(connection) == "<TextConnection: waiting for a command>"
+        client.sendall(b"US\n")
+        assert server.read_all(client).startswith(STATUS)
+    assert wait_until(lambda: repr(connection) == "<TextConnection: closed>")

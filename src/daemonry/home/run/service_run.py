@@ -91,6 +91,10 @@ class ServiceRun:
         self._is_idle = False
         self._checks: list[asyncio.Task[None]] = []
 
+    def __repr__(self) -> str:
+        where = "no process" if self.process is None else f"pid {self.process.pid}"
+        return f"<ServiceRun of {self._keeper.service.name}: {where}>"
+
     @property
     def tells(self) -> str:
         """The service's last words about its state, or ""."""

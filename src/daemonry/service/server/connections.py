@@ -28,10 +28,9 @@ from daemonry.service.server.refusal import OVERLOADED, TOO_MANY, has_called
 from daemonry.service.server.text_connection import TextConnection, finish
 from daemonry.transport.credentials import ids_of
 from daemonry.wire import dialect, text
-from daemonry.wire.text import TextCommand, TextReply
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Iterable
 
     from daemonry.clock import Deadline
     from daemonry.service.server.bounds import Bounds
@@ -96,6 +95,9 @@ class Connections:
             self._make_caller = VarlinkConnection
             calls.most_bytes = limits.frame_bytes
             self.answer_at_once, self.ready = calls.answer_at_once, calls.ready
+
+    def __repr__(self) -> str:
+        return f"<Connections: {len(self)} open, {len(self._fast)} fast, {len(self._unheard)} silent>"
 
     def __len__(self) -> int:
         return len(self._connections) + len(self._fast) + len(self._unheard)
@@ -269,10 +271,8 @@ class Connections:
             self._readers.drop_in_child()
 
     def _is_one_too_many(self, fast: FastConnection) -> bool:
-        limit, uid = self._limits.connections_per_uid, fast.peer.uid
-        everybody = (self._unheard, self._fast, self._connections)
-        open_ones = sum(1 for group in everybody for one in group if one.peer.uid == uid)
-        return limit is not None and open_ones >= limit
+        limit, everybody = self._limits.connections_per_uid, (self._unheard, self._fast, self._connections)
+        return limit is not None and _open_of(fast.peer.uid, everybody) >= limit
 
     def _hear(self, fast: FastConnection) -> None:
         """Read the first bytes of a connection that cannot be a fast one."""
@@ -293,7 +293,7 @@ class Connections:
             self._loop,
             self._watcher_of(fast),
             fast,
-            self._answer,
+            partial(answer, state=self._state),
             self._connections.discard,
             self._spoken if self._calls is not None else None,
             takes_http=self.http is not None,
@@ -301,9 +301,6 @@ class Connections:
         )
         self._connections.add(connection)
         return connection
-
-    def _answer(self, command: TextCommand) -> TextReply | Awaitable[TextReply]:
-        return answer(command, self._state)
 
     def _spoken(self, fast: FastConnection, data: bytes) -> None:
         """Go on with a connection whose first bytes came in pieces, in the dialect that they show."""
@@ -361,6 +358,14 @@ async def _drained(
     for task in late:
         task.cancel()
     return [owing[task].call or "a reply" for task in late]
+
+
+def _open_of(
+    uid: int | None,
+    groups: Iterable[Iterable[FastConnection | TextConnection | VarlinkConnection | ForeignConnection]],
+) -> int:
+    """Return how many connections a user has."""
+    return sum(1 for group in groups for one in group if one.peer.uid == uid)
 
 
 def _answer_nothing(_data: bytes) -> None:

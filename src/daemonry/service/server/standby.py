@@ -57,6 +57,10 @@ class Standby:
         self._stuck_since_s: float | None = None
         self._clients = StuckClients(server, state(self), self._sign_of_life)
 
+    def __repr__(self) -> str:
+        stuck_for_s = self.stuck_for_s
+        return f"<Standby: {'watching' if stuck_for_s is None else f'stuck for {stuck_for_s:.1f} s'}>"
+
     @property
     def stuck_for_s(self) -> float | None:
         """For how long the loop has not answered, in seconds; None while it does."""

@@ -95,6 +95,11 @@ class TextConnection:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
+    def __repr__(self) -> str:
+        if self._sock.fileno() < 0:
+            return "<TextConnection: closed>"
+        return f"<TextConnection: {'waiting for a command' if self.activity is not None else 'answering'}>"
+
     @property
     def peer(self) -> Peer:
         """The user and process at the other end."""
