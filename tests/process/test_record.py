@@ -7,9 +7,9 @@ import pytest
 
 from daemonry.process import record, record_fields
 from daemonry.process.identity import Identity
-from daemonry.process.record import Record
+from daemonry.process.record import DaemonRecord
 
-RECORD = Record(False, "unix:/run/x.sock", Identity("boot", 42, "pid:[1]", 777), "x", "0f", 1.5, "1.2")
+RECORD = DaemonRecord(False, "unix:/run/x.sock", Identity("boot", 42, "pid:[1]", 777), "x", "0f", 1.5, "1.2")
 FIELDS = RECORD.to_fields()
 DAMAGED = {
     "empty": b"",
@@ -123,13 +123,13 @@ def test_a_full_disk_leaves_the_old_record(on_tiny_disk):
         """
 from daemonry.process import record, record_fields
 from daemonry.process.identity import Identity
-from daemonry.process.record import Record
+from daemonry.process.record import DaemonRecord
 path = disk + "/x.json"
-old = Record(False, "unix:/x", Identity("b", 1, "", 1), "x", "n", 1.0, "v")
+old = DaemonRecord(False, "unix:/x", Identity("b", 1, "", 1), "x", "n", 1.0, "v")
 record.write(path, old)
 fill()
 try:
-    record.write(path, Record(False, "unix:/" + "y" * 9000, Identity("b", 1, "", 1), "x", "n", 1.0, "v"))
+    record.write(path, DaemonRecord(False, "unix:/" + "y" * 9000, Identity("b", 1, "", 1), "x", "n", 1.0, "v"))
 except OSError as error:
     print(error.strerror)
 print(record.read(path) == old, sorted(os.listdir(disk)))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from daemonry.cli.grammar import Program
     from daemonry.daemon.definition import Daemon
     from daemonry.daemon.recipe import Recipe
-    from daemonry.process.record import Record
+    from daemonry.process.record import DaemonRecord
 
 
 def daemonry(arguments: list[str]) -> int:
@@ -316,7 +316,7 @@ def _start_planned(options: argparse.Namespace, instance: Instance, recipe: Reci
     return exit_codes.DONE
 
 
-def _say_ready(options: argparse.Namespace, instance: Instance, record: Record) -> None:
+def _say_ready(options: argparse.Namespace, instance: Instance, record: DaemonRecord) -> None:
     if options.json:
         _say_running(options, instance, "ready", record.pid, record.endpoint)
     else:

@@ -22,7 +22,7 @@ from daemonry.wire import idl, varlink
 _EVERYWHERE: Final = (varlink.SERVICE, "org.daemonry.")
 
 
-def interfaces_of(target: str, only: str | None, timeout_s: float) -> list[idl.Interface]:
+def interfaces_of(target: str, only: str | None, timeout_s: float) -> list[idl.InterfaceDescription]:
     """Return the interfaces of a file, a program or a running daemon; or one of them.
 
     Raises:

@@ -17,7 +17,7 @@ from daemonry.process.regular_file import read_regular
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from daemonry.process.place import Place
-    from daemonry.process.record import Record
+    from daemonry.process.record import DaemonRecord
 
 
 def take_note(place: Place) -> str | None:
@@ -68,7 +68,7 @@ def write_note(place: Place, text: str) -> None:
         pass
 
 
-def describe(left: Record, crash_path: str) -> str:
+def describe(left: DaemonRecord, crash_path: str) -> str:
     """Return what a record that was left behind, and the crash file, tell."""
     import time
 

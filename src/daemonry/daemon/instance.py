@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from daemonry.daemon.liveness import Liveness
     from daemonry.errors import Ran
-    from daemonry.process.record import Record
+    from daemonry.process.record import DaemonRecord
     from daemonry.wire.text import TextReply
 
 # How a daemon says that it does not talk to us.
@@ -79,7 +79,7 @@ class Instance:
             place = homes.locate(place)
         return cls(place)
 
-    def record(self) -> Record | None:
+    def record(self) -> DaemonRecord | None:
         """Return what the daemon, or its last run if that crashed, wrote about itself."""
         from daemonry.process import record
 

@@ -23,7 +23,7 @@ from daemonry.errors import ConfigError, NotListening, NotRunning
 from daemonry.home.service import FILE_NAME, RESERVED
 from daemonry.process import lock, record
 from daemonry.process.lock import Lock
-from daemonry.process.record import Record
+from daemonry.process.record import DaemonRecord
 from daemonry.transport.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Home:
         """Whether there is a supervisor, also one that starts or ends."""
         return bool(lock.is_held(self.lock_path))
 
-    def record(self) -> Record | None:
+    def record(self) -> DaemonRecord | None:
         """Return the supervisor's record, or None."""
         return record.read(self.path(RESERVED, "json"))
 

@@ -14,7 +14,7 @@ from daemonry.home.own_files import OwnFiles
 from daemonry.home.service import RESERVED
 from daemonry.process import record
 from daemonry.process.identity import Identity
-from daemonry.process.record import Record
+from daemonry.process.record import DaemonRecord
 from daemonry.version import __version__
 
 logger = logging.getLogger("daemonry.home")
@@ -41,7 +41,7 @@ class SupervisorRecord:
         """
         endpoint = str(self._home.endpoint)
         identity, nonce = Identity.of_this_process(), os.urandom(8).hex()
-        mine = Record(ending, endpoint, identity, self._home.name, nonce, self._started_at, __version__)
+        mine = DaemonRecord(ending, endpoint, identity, self._home.name, nonce, self._started_at, __version__)
         try:
             record.write(self.path, mine)
         except OSError as error:

@@ -17,7 +17,7 @@ from daemonry.transport.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from daemonry.process.homes import Owner
-    from daemonry.process.record import Record
+    from daemonry.process.record import DaemonRecord
 
 _INTERFACE = "org.daemonry.Home"
 
@@ -71,7 +71,7 @@ def state(owner: Owner, timeout_s: float) -> str:
     return next((str(one["state"]) for one in services if one["name"] == owner.service), "not running")
 
 
-def ready_record(owner: Owner, name: str) -> Record:
+def ready_record(owner: Owner, name: str) -> DaemonRecord:
     """Return the record of a daemon that its home says is ready.
 
     Raises:

@@ -17,7 +17,7 @@ from daemonry.limits import LOCK_PROBE_PATIENCE_S, START_TIMEOUT_S
 from daemonry.process import crash_file, homes, readiness
 from daemonry.process.environment import patterns_of
 from daemonry.process.lock import is_held
-from daemonry.process.record import Record
+from daemonry.process.record import DaemonRecord
 from daemonry.process.regular_file import NotRegular
 from daemonry.process.spawn import let_go, spawn
 
@@ -39,7 +39,7 @@ def start(
     *,
     timeout_s: float = START_TIMEOUT_S,
     progress: Callable[[str], None] = lambda stage: None,
-) -> Record:
+) -> DaemonRecord:
     """Start the daemon and return its record once it is ready.
 
     Args:
@@ -64,7 +64,9 @@ def start(
     return start_locked(place, recipe, start_lock, deadline, progress)
 
 
-def _start_in_home(owner: Owner, name: str, deadline: Deadline, progress: Callable[[str], None]) -> Record:
+def _start_in_home(
+    owner: Owner, name: str, deadline: Deadline, progress: Callable[[str], None]
+) -> DaemonRecord:
     from daemonry.launch import of_home
     from daemonry.process import record
 
@@ -85,7 +87,7 @@ def start_locked(  # as `start`
     env: Mapping[str, str] | None = None,
     *,
     take_over: bool = False,
-) -> Record:
+) -> DaemonRecord:
     """As `start`, for a caller that has the start lock already; it is let go of, whatever happens.
 
     Args:
@@ -154,7 +156,7 @@ def _await_ready(
     read_fd: int,
     deadline: Deadline,
     progress: Callable[[str], None],
-) -> Record:
+) -> DaemonRecord:
     stage = "spawn"
     for message in readiness.messages(read_fd, deadline):
         if message is None:
@@ -162,7 +164,7 @@ def _await_ready(
             raise NotReadyInTime(place.name, stage, deadline.timeout_s or 0.0, process.pid)
         if "ready" in message:
             let_go(process)
-            return Record.from_fields(message["ready"])
+            return DaemonRecord.from_fields(message["ready"])
         if "running" in message:
             _reap(process)
             raise AlreadyRunning(place.name, message["running"]["pid"], message["running"]["endpoint"])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from daemonry.process.lock import Lock
     from daemonry.process.place import Place
-    from daemonry.process.record import Record
+    from daemonry.process.record import DaemonRecord
 
 
 def upgrade(
@@ -35,7 +35,7 @@ def upgrade(
     *,
     timeout_s: float = START_TIMEOUT_S,
     progress: Callable[[str], None] = lambda stage: None,
-) -> Record:
+) -> DaemonRecord:
     """Exchange the daemon that runs for a new process and return that one's record.
 
     One that does not run is started.  One that does not know how to hand itself over (it was written
@@ -69,7 +69,7 @@ def upgrade_locked(  # as `start_locked`
     deadline: Deadline,
     progress: Callable[[str], None],
     env: Mapping[str, str] | None = None,
-) -> Record:
+) -> DaemonRecord:
     """As `upgrade`, for a caller that has the start lock already; it is let go of, whatever happens."""
     instance = Instance(place)
     running = instance.record()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from daemonry.process.identity import Identity
 
 
-class Record(Value):
+class DaemonRecord(Value):
     """One run of a daemon.
 
     Attributes:
@@ -84,16 +84,16 @@ class Record(Value):
         """The process id, for people; signals go through `identity`."""
         return self.identity.pid
 
-    def as_draining(self, draining: bool = True) -> Record:
+    def as_draining(self, draining: bool = True) -> DaemonRecord:
         """Return the same run, asked to stop; or, after all, not."""
         return self._but(draining=draining)
 
-    def as_ready(self) -> Record:
+    def as_ready(self) -> DaemonRecord:
         """Return the same run, whose setup is done."""
         return self._but(ready=True)
 
-    def _but(self, **changes: bool) -> Record:
-        return Record(**{**{name: getattr(self, name) for name in self.__slots__}, **changes})
+    def _but(self, **changes: bool) -> DaemonRecord:
+        return DaemonRecord(**{**{name: getattr(self, name) for name in self.__slots__}, **changes})
 
     def to_fields(self) -> dict[str, Any]:
         """Return what the file holds."""
@@ -113,7 +113,7 @@ class Record(Value):
         }
 
     @classmethod
-    def from_fields(cls, fields: Mapping[str, Any]) -> Record:
+    def from_fields(cls, fields: Mapping[str, Any]) -> DaemonRecord:
         """Return the record that a file holds; keys that we do not know are left alone.
 
         Raises:
@@ -162,7 +162,7 @@ def _pid(value: object) -> int:
     return number
 
 
-def write(path: str, record: Record) -> None:
+def write(path: str, record: DaemonRecord) -> None:
     """Write the record, replacing an older one.
 
     Raises:
@@ -175,7 +175,7 @@ def write(path: str, record: Record) -> None:
     write_atomically(path, text.encode(), durable=False)
 
 
-def read(path: str) -> Record | None:
+def read(path: str) -> DaemonRecord | None:
     """Return the record at `path`, or None when there is none that can be read.
 
     A damaged record is as good as none: the lock and the socket's usual path still tell.
@@ -184,6 +184,6 @@ def read(path: str) -> Record | None:
     if not fields:
         return None
     try:
-        return Record.from_fields(fields)
+        return DaemonRecord.from_fields(fields)
     except ValueError:
         return None

@@ -21,7 +21,7 @@ from daemonry.process import record, registry
 from daemonry.process.forks import not_for_children
 from daemonry.process.identity import Identity
 from daemonry.process.lock import Lock
-from daemonry.process.record import Record
+from daemonry.process.record import DaemonRecord
 from daemonry.runtime.in_home import take_name
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Publication:
         self._life = life
         self._name = name
         self._mutex = threading.Lock()
-        self._record: Record | None = None
+        self._record: DaemonRecord | None = None
         not_for_children(self)
 
     def __repr__(self) -> str:
@@ -84,7 +84,7 @@ class Publication:
         return f"Publication({self._place.name}: {state})"
 
     @property
-    def record(self) -> Record:
+    def record(self) -> DaemonRecord:
         """The record; only while published."""
         assert self._record is not None
         return self._record
@@ -100,7 +100,7 @@ class Publication:
         Raises:
             UnsafePath: it cannot be written; the server listens no more.
         """
-        written = Record(
+        written = DaemonRecord(
             False,
             str(self._server.endpoint),
             Identity.of_this_process(),

@@ -70,7 +70,7 @@ class _Side(NamedTuple):
         return _Side(part, self.aliases)
 
 
-def breaks(old: list[idl.Interface], new: list[idl.Interface]) -> list[Break]:
+def breaks(old: list[idl.InterfaceDescription], new: list[idl.InterfaceDescription]) -> list[Break]:
     """Return what breaks for clients of the old interfaces; an interface that is new breaks nothing."""
     now = {one.name: one for one in new}
     found: list[Break] = []
@@ -82,13 +82,13 @@ def breaks(old: list[idl.Interface], new: list[idl.Interface]) -> list[Break]:
     return found
 
 
-def _of_interface(old: idl.Interface, new: idl.Interface) -> Iterator[Break]:
+def _of_interface(old: idl.InterfaceDescription, new: idl.InterfaceDescription) -> Iterator[Break]:
     was, now = _aliases(old), _aliases(new)
-    methods = {one.name: one for one in new.members if isinstance(one, idl.Method)}
+    methods = {one.name: one for one in new.members if isinstance(one, idl.MethodDescription)}
     errors = {one.name: one for one in new.members if isinstance(one, idl.ErrorType)}
     for one in old.members:
         where = f"{old.name}.{one.name}"
-        if isinstance(one, idl.Method):
+        if isinstance(one, idl.MethodDescription):
             if one.name not in methods:
                 yield Break(where, "was removed")
                 continue
@@ -104,11 +104,11 @@ def _of_interface(old: idl.Interface, new: idl.Interface) -> Iterator[Break]:
             yield from _misfits(f"{where} (", raised, _Side(one.parameters, was), _REPLY, frozenset())
 
 
-def _aliases(interface: idl.Interface) -> dict[str, idl.Type]:
+def _aliases(interface: idl.InterfaceDescription) -> dict[str, idl.Type]:
     return {one.name: one.type for one in interface.members if isinstance(one, idl.TypeAlias)}
 
 
-def _of_marks(where: str, old: idl.Method, new: idl.Method) -> Iterator[Break]:
+def _of_marks(where: str, old: idl.MethodDescription, new: idl.MethodDescription) -> Iterator[Break]:
     if is_stream(old.doc) and not is_stream(new.doc):
         yield Break(where, "gives one reply now, and no stream")
     if is_stream(new.doc) and not is_stream(old.doc):

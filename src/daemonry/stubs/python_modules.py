@@ -14,7 +14,7 @@ from typing import Final
 
 from daemonry.service.interface.marks import is_idempotent, is_stream, without_marks
 from daemonry.stubs.names import IN_ERRORS, Taken, class_name, module_name, python_name, snake
-from daemonry.stubs.python_types import Record, Types, inner_path, python_fields
+from daemonry.stubs.python_types import RecordClass, Types, inner_path, python_fields
 from daemonry.wire import idl
 
 # Python's own names that the modules use, and those that a record or an error must not hide.
@@ -27,7 +27,7 @@ _BUILT_IN: Final = frozenset({"bool", "int", "float", "str", "list", "dict", "se
 
 
 @dataclass(frozen=True)
-class Call:
+class WrittenCall:
     """One method as it is written.
 
     Attributes:
@@ -40,7 +40,7 @@ class Call:
     """
 
     name: str
-    method: idl.Method
+    method: idl.MethodDescription
     parameters: tuple[tuple[str, idl.Field], ...]
     result: str
     reader: str
@@ -54,7 +54,7 @@ class Module:
         name: its name.
     """
 
-    def __init__(self, interface: idl.Interface) -> None:
+    def __init__(self, interface: idl.InterfaceDescription) -> None:
         self._interface = interface
         self.name = f"{module_name(interface.name)}_client"
         self._types = Types(Taken(_RESERVED))
@@ -69,11 +69,11 @@ class Module:
             for of in one.parameters.fields:
                 self._types.annotation(of.type, inner_path(name, of))
         names = Taken()
-        self._calls = [self._call(one, names) for one in members if isinstance(one, idl.Method)]
+        self._calls = [self._call(one, names) for one in members if isinstance(one, idl.MethodDescription)]
         self._client = self._types.names.take(class_name(interface.name) + "Client")
         self._async_client = self._types.names.take(f"Async{class_name(interface.name)}Client")
 
-    def _call(self, method: idl.Method, names: Taken) -> Call:
+    def _call(self, method: idl.MethodDescription, names: Taken) -> WrittenCall:
         fields = method.reply.fields
         if not fields:
             result, reader = "None", "_c.nothing"
@@ -88,7 +88,7 @@ class Module:
             reader = f"{result}.from_json"
         # A parameter must not hide a class that the method's body names.
         parameters = tuple(python_fields(method.parameters, self._types.names))
-        return Call(
+        return WrittenCall(
             names.take(python_name(snake(method.name))),
             method,
             parameters,
@@ -142,7 +142,7 @@ class Module:
             yield f"    {name} = str"
             yield ""
 
-    def _record(self, record: Record) -> Iterator[str]:
+    def _record(self, record: RecordClass) -> Iterator[str]:
         yield f"class {record.name}(_c.Record):"
         yield from _indented(docstring(record.doc or f"{record.name}."))
         yield ""
@@ -209,7 +209,7 @@ class Module:
             yield ""
             yield from self._method(call, stream, word)
 
-    def _method(self, call: Call, stream: str, word: str) -> Iterator[str]:
+    def _method(self, call: WrittenCall, stream: str, word: str) -> Iterator[str]:
         signature = ", ".join(["self", *self._signature(call.parameters, call.method.name)])
         returned = stream.format(call.result) if call.streams else call.result
         signature, returned = self._unhidden(signature), self._unhidden(returned)

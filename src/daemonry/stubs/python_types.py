@@ -33,7 +33,7 @@ STRING_SET: Final = idl.Map(idl.Struct())
 
 
 @dataclass(frozen=True)
-class Record:
+class RecordClass:
     """A class for a struct: its name in Python, its fields with their names there, and its docstring."""
 
     name: str
@@ -52,7 +52,7 @@ class Types:
     """
 
     names: Taken = field(default_factory=Taken)
-    records: dict[str, Record] = field(default_factory=dict)
+    records: dict[str, RecordClass] = field(default_factory=dict)
     enums: dict[str, idl.TypeAlias] = field(default_factory=dict)
     _known: dict[str, str] = field(default_factory=dict)  # Python's names by the description's
     _aliases: dict[str, idl.TypeAlias] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class Types:
     def _record(self, name: str, struct: idl.Struct, doc: str) -> None:
         for one in struct.fields:  # structs in place first
             self.annotation(one.type, inner_path(name, one))
-        self.records[name] = Record(name, tuple(python_fields(struct, IN_RECORDS)), doc)
+        self.records[name] = RecordClass(name, tuple(python_fields(struct, IN_RECORDS)), doc)
 
     # --- a type, three ways -------------------------------------------------------------------
 

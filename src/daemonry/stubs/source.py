@@ -36,7 +36,7 @@ def text_of(path: str, most_chars: int = -1) -> str:
         return file.read(most_chars)
 
 
-def of_file(path: str) -> idl.Interface:
+def of_file(path: str) -> idl.InterfaceDescription:
     """Return the interface that a file describes.
 
     Raises:
@@ -54,7 +54,7 @@ def of_file(path: str) -> idl.Interface:
         raise ArgumentInvalid(f"{path}:{error.line}:{error.column}", error.reason) from None
 
 
-def of_program(target: str) -> list[idl.Interface]:
+def of_program(target: str) -> list[idl.InterfaceDescription]:
     """Return the interfaces that a program serves, less those that only its setup hook serves.
 
     Raises:
@@ -67,7 +67,7 @@ def of_program(target: str) -> list[idl.Interface]:
     return [described(interface_of(one)).interface for one in load(target).services]
 
 
-def of_build(source: str) -> list[idl.Interface]:
+def of_build(source: str) -> list[idl.InterfaceDescription]:
     """Return the interfaces of a source that needs no running daemon.
 
     Raises:
@@ -80,7 +80,9 @@ def of_build(source: str) -> list[idl.Interface]:
     return of_program(source)
 
 
-def chosen(found: list[idl.Interface], name: str | None, source: str) -> list[idl.Interface]:
+def chosen(
+    found: list[idl.InterfaceDescription], name: str | None, source: str
+) -> list[idl.InterfaceDescription]:
     """Return the interfaces, or the one of that name.
 
     Raises:

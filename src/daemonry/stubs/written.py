@@ -16,17 +16,17 @@ from daemonry.stubs.source import text_of
 from daemonry.wire import idl
 
 
-def _python(interface: idl.Interface) -> tuple[str, str]:
+def _python(interface: idl.InterfaceDescription) -> tuple[str, str]:
     module = Module(interface)
     return f"{module.name}.py", module.text()
 
 
 # What a file of ours begins with, behind the language's sign for a comment.
 MARK: Final = "Written by `daemonry stubs`"
-LANGUAGES: Final[dict[str, Callable[[idl.Interface], tuple[str, str]]]] = {"python": _python}
+LANGUAGES: Final[dict[str, Callable[[idl.InterfaceDescription], tuple[str, str]]]] = {"python": _python}
 
 
-def texts(interfaces: Iterable[idl.Interface], language: str = "python") -> dict[str, str]:
+def texts(interfaces: Iterable[idl.InterfaceDescription], language: str = "python") -> dict[str, str]:
     """Return the files of some interfaces: their names and texts.
 
     Raises:
