@@ -22,7 +22,7 @@ Serve and connect without a daemon around it:
 
     Server          binds, answers the text dialect, cleans up
     Stream, Listener, connect, try_connect, listen
-    TextCommand, TextReply  the text dialect's values
+    Command, Reply  the text dialect's values
 
 Typed calls, over Varlink:
 

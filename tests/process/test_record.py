@@ -129,7 +129,8 @@ old = DaemonRecord(False, "unix:/x", Identity("b", 1, "", 1), "x", "n", 1.0, "v"
 record.write(path, old)
 fill()
 try:
-    record.write(path, DaemonRecord(False, "unix:/" + "y" * 9000, Identity("b", 1, "", 1), "x", "n", 1.0, "v"))
+    new = DaemonRecord(False, "unix:/" + "y" * 9000, Identity("b", 1, "", 1), "x", "n", 1.0, "v")
+    record.write(path, new)
 except OSError as error:
     print(error.strerror)
 print(record.read(path) == old, sorted(os.listdir(disk)))

@@ -13,9 +13,9 @@ from daemonry.wire import text
 from daemonry.wire.text import CommandReader, TextCommand, TextReply, read_reply
 
 UNKNOWN = "ERR: Unknown command: "
-TOO_LONG = f"ERR: TextCommand too long: the limit is {MAX_COMMAND_BYTES} bytes\n"
-CONTROLS = "ERR: TextCommand has control characters in it\n"
-NOT_UTF8 = "ERR: TextCommand is not UTF-8\n"
+TOO_LONG = f"ERR: Command too long: the limit is {MAX_COMMAND_BYTES} bytes\n"
+CONTROLS = "ERR: Command has control characters in it\n"
+NOT_UTF8 = "ERR: Command is not UTF-8\n"
 # What a terminal acts upon, or shows elsewhere than it stands (CVE-2021-42574).
 HARMFUL = {
     *map(chr, range(0x20)),

@@ -60,11 +60,11 @@ class EventLog:
         return missed, [self._events[at] for at in range(skip, len(self._events))]
 
     def id_of(self, number: int) -> str:
-        """Return what a client sends back as `Last-LoggedEvent-ID`."""
+        """Return what a client sends back as `Last-Event-ID`."""
         return f"{self._run}{_SEPARATOR}{number}"
 
     def place_of(self, last_event_id: str) -> int | None:
-        """Return the number in a `Last-LoggedEvent-ID`; None for one of another process, or none of ours."""
+        """Return the number in a `Last-Event-ID`; None for one of another process, or none of ours."""
         run, _, digits = last_event_id.rpartition(_SEPARATOR)
         if run != self._run or not digits.isascii() or not digits.isdigit() or len(digits) > 18:
             return None

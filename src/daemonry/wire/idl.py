@@ -4,7 +4,7 @@ Owns the values, the grammar, and the rules by which a description is consistent
 The JSON of a type's values belongs to `service.interface.declare`; answering for a
 description to `service.server.builtin`.  No I/O, no clock, no logging.
 
-Two grammars are published on one page (varlink.org, InterfaceDescription-Definition, 2025-02) and disagree;
+Two grammars are published on one page (varlink.org, Interface-Definition, 2025-02) and disagree;
 `parse` accepts what either accepts:
 
     blanks      Unicode's as in the PEG; between any two words, as in the BNF

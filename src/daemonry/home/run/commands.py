@@ -41,7 +41,7 @@ class Commands:
             run.kill()
 
     async def hook(self, at: str, words: tuple[str, ...], extra: dict[str, str]) -> None:
-        """ProcessRun a hook; its failure is logged."""
+        """Run a hook; its failure is logged."""
         try:
             code = await self.run(words, HOME_HOOK_TIMEOUT_S, extra)
         except TimeoutError:
@@ -59,7 +59,7 @@ class Commands:
         self._log.event(message, logging.WARNING)
 
     async def run(self, words: tuple[str, ...], timeout_s: float, extra: dict[str, str] | None = None) -> int:
-        """ProcessRun a command and return its exit code.
+        """Run a command and return its exit code.
 
         Raises:
             OSError: it cannot be started.
