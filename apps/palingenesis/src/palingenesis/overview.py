@@ -369,7 +369,7 @@ def live() -> int:
 
 
 def _screen(found: Survey) -> str:
-    width, height = shutil.get_terminal_size()
+    width, height = terminal.size(1)
     now_s = time.time()
     rows = table(found.look(), kept_entries(), now_s, width)
     title = f"palingenesis  {time.strftime('%H:%M:%S')}  {len(rows) - 1} sessions  (Ctrl-C ends)"

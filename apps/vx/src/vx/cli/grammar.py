@@ -25,9 +25,6 @@ from vx import __version__
 RUN: Final = ValueKind("run")
 PROFILE: Final = ValueKind("profile")
 
-# A workspace of a thousand members has 50 KiB.
-_MAX_MANIFEST_BYTES: Final = 1 << 20
-
 _DIRECTORY: Final = Option("-C --directory", "the project's directory", "DIR", DIRECTORY, default="")
 _NO_SPAWN: Final = Option("--no-spawn", "fail if aether does not run, instead of starting it")
 
@@ -170,15 +167,13 @@ def _runs(cursor: Cursor) -> list[str]:
 
 def _profiles(cursor: Cursor) -> list[str]:
     """Return the profiles of every project, and those that the project's Cargo.toml has."""
-    import tomllib
-
-    from vx import digests
+    from daemonry.errors import ConfigError
+    from daemonry.typed_toml import read
     from vx.cli.explaining import project_of
 
     directory = project_of(os.path.abspath(cursor.value("-C") or "."))
     try:
-        with open(digests.open_file(f"{directory}/Cargo.toml"), "rb") as file:
-            own = tomllib.loads(file.read(_MAX_MANIFEST_BYTES).decode()).get("profile", {})
-    except (OSError, ValueError):
-        own = {}
+        own = read(f"{directory}/Cargo.toml", must_exist=False).values.get("profile", {})
+    except ConfigError:
+        own = {}  # a shell has no place for errors
     return sorted({"dev", "release", *(own if isinstance(own, dict) else ())})
