@@ -65,8 +65,8 @@ def test_a_server_that_is_off_is_not_there(parse):
         ("daemon_ttl = 90", 'daemon_ttl = "1m"', "m.toml:3:1: daemon_ttl: is not a number"),
         ('name = "web"', 'name = "we/b"', "m.toml:12:1: servers[1].name: 'we/b' has a slash in it"),
         ('"https://example.org/mcp"', '"example.org"', "m.toml:16:1: servers[1].transport.url: needs a url"),
-        ("= 90", "= = 90", "m.toml:3:14: not toml_text: invalid value"),
-        ('name = "web"', 'name = "web', "m.toml:12:12: not toml_text: illegal character"),
+        ("= 90", "= = 90", "m.toml:3:14: not TOML: invalid value"),
+        ('name = "web"', 'name = "web', "m.toml:12:12: not TOML: illegal character"),
     ],
 )
 def test_a_mistake_in_toml_is_told_with_its_place(toml_text, fault_in, old, new, said):
