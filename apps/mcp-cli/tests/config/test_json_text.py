@@ -1,4 +1,4 @@
-"""Places of keys in jsonc_text."""
+"""Places of keys in JSON."""
 
 from __future__ import annotations
 
