@@ -11,6 +11,7 @@ from typing import Final
 
 from daemonry.errors import ArgumentInvalid
 from daemonry.process.atomic_file import write_atomically
+from daemonry.stubs import rust, typescript
 from daemonry.stubs.python_modules import Module
 from daemonry.stubs.source import text_of
 from daemonry.wire import idl
@@ -23,7 +24,11 @@ def _python(interface: idl.InterfaceDescription) -> tuple[str, str]:
 
 # What a file of ours begins with, behind the language's sign for a comment.
 MARK: Final = "Written by `daemonry stubs`"
-LANGUAGES: Final[dict[str, Callable[[idl.InterfaceDescription], tuple[str, str]]]] = {"python": _python}
+LANGUAGES: Final[dict[str, Callable[[idl.InterfaceDescription], tuple[str, str]]]] = {
+    "python": _python,
+    "ts": typescript.file_of,
+    "rust": rust.file_of,
+}
 
 
 def texts(interfaces: Iterable[idl.InterfaceDescription], language: str = "python") -> dict[str, str]:

@@ -1,0 +1,244 @@
+"""An interface as a Rust module: its types, its errors, and a client that blocks; it needs no crate.
+
+Owns the text.  Each call and each stream has a connection of its own.  Pure: a description in, text out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from daemonry.service.interface.marks import is_stream, without_marks
+from daemonry.stubs.names import Taken, class_name, module_name, snake
+from daemonry.stubs.python_types import STRING_SET, RecordClass, Types, inner_path
+from daemonry.stubs.rust_runtime import RUNTIME
+from daemonry.wire import idl
+
+_BASIC: Final = {
+    idl.Basic.BOOL: "bool",
+    idl.Basic.INT: "i64",
+    idl.Basic.FLOAT: "f64",
+    idl.Basic.STRING: "String",
+    idl.Basic.OBJECT: "BTreeMap<String, Json>",
+    idl.Basic.ANY: "Json",
+}
+_RESERVED: Final = (
+    *(
+        "Json",
+        "Wire",
+        "Error",
+        "Replies",
+        "String",
+        "Vec",
+        "Option",
+        "Some",
+        "None",
+        "Box",
+        "Result",
+        "Ok",
+        "Err",
+    ),
+    *("BTreeMap", "BTreeSet", "Read", "Write", "UnixStream", "Self", "Iterator", "From", "Into", "Default"),
+    *(
+        "Clone",
+        "Debug",
+        "PartialEq",
+        "Sized",
+        "Path",
+        "PathBuf",
+        "Drop",
+        "Copy",
+        "Send",
+        "Sync",
+        "Fn",
+        "Iter",
+    ),
+)
+_KEYWORDS: Final = frozenset(
+    (
+        *("as", "async", "await", "break", "const", "continue", "crate", "dyn", "else", "enum", "extern"),
+        *("false", "fn", "for", "if", "impl", "in", "let", "loop", "match", "mod", "move", "mut", "pub"),
+        *("ref", "return", "self", "static", "struct", "super", "trait", "true", "type", "unsafe", "use"),
+        *("where", "while", "abstract", "become", "box", "do", "final", "macro", "override", "priv"),
+        *("typeof", "unsized", "virtual", "yield", "try", "gen", "Self"),
+    )
+)
+
+
+def file_of(interface: idl.InterfaceDescription) -> tuple[str, str]:
+    """Return the name and the text of an interface's module."""
+    return f"{module_name(interface.name)}_client.rs", _RustModule(interface).text()
+
+
+def rust_name(name: str) -> str:
+    """Return a name as Rust can have it: `type` is `type_`."""
+    return f"{name}_" if name in _KEYWORDS else name
+
+
+class _RustModule:
+    def __init__(self, interface: idl.InterfaceDescription) -> None:
+        self._interface = interface
+        self._types = Types(Taken(_RESERVED))
+        members = interface.members
+        self._types.declare([one for one in members if isinstance(one, idl.TypeAlias)])
+        self._aliases = {one.name: one.type for one in members if isinstance(one, idl.TypeAlias)}
+        self._errors = [one for one in members if isinstance(one, idl.ErrorType)]
+        self._methods = [one for one in members if isinstance(one, idl.MethodDescription)]
+        self._client = self._types.names.take(class_name(interface.name) + "Client")
+        self._error_fields = {
+            one.name: self._types.record(f"{one.name}Fields", one.parameters) for one in self._errors
+        }
+        names = Taken({"new"})
+        self._class = [line for one in self._methods for line in self._method(names, one)]
+
+    def text(self) -> str:
+        """Return the module."""
+        lines = [
+            f"// Written by `daemonry stubs` from the description of {self._interface.name}.",
+            "// Change nothing here: it is overwritten when it is written again.",
+            "#![allow(dead_code, non_snake_case, clippy::all)]",
+            "",
+            *RUNTIME.splitlines(),
+            "",
+        ]
+        for name, alias in self._types.enums.items():
+            lines += [*self._enum(name, alias), ""]
+        for record in self._types.records.values():
+            lines += [*self._record(record), ""]
+        lines += [*self._error(), ""]
+        lines += [*_comment(self._interface.doc), "#[derive(Debug, Clone)]", f"pub struct {self._client} {{"]
+        lines += ["    path: PathBuf,", "}", "", f"impl {self._client} {{"]
+        lines += [
+            "    /// Return a client of the daemon at a Unix socket.",
+            "    pub fn new(path: impl Into<PathBuf>) -> Self {",
+        ]
+        lines += ["        Self { path: path.into() }", "    }", *self._class, "}"]
+        return "\n".join(lines) + "\n"
+
+    def _type(self, kind: idl.Type, path: str) -> str:
+        if isinstance(kind, idl.Basic):
+            return _BASIC[kind]
+        if isinstance(kind, idl.Named | idl.Struct):
+            return self._types.annotation(kind, path)
+        if isinstance(kind, idl.Enum):
+            return "String"
+        if kind == STRING_SET:
+            return "BTreeSet<String>"
+        element = self._type(kind.element, path)
+        if isinstance(kind, idl.Optional):
+            # A type may hold itself, which needs a place of its own.
+            return f"Option<Box<{element}>>" if isinstance(kind.element, idl.Named) else f"Option<{element}>"
+        return f"Vec<{element}>" if isinstance(kind, idl.Array) else f"BTreeMap<String, {element}>"
+
+    def _enum(self, name: str, alias: idl.TypeAlias) -> Iterator[str]:
+        assert isinstance(alias.type, idl.Enum)
+        taken = Taken({"Self"})
+        variants = [
+            (taken.take("".join(p[:1].upper() + p[1:] for p in one.split("_"))), one)
+            for one in alias.type.names
+        ]
+        yield from _comment(alias.doc)
+        yield "#[derive(Debug, Clone, Copy, PartialEq)]"
+        yield f"pub enum {name} {{"
+        yield from (f"    {variant}," for variant, _ in variants)
+        yield "}"
+        yield ""
+        yield f"impl Wire for {name} {{"
+        yield "    fn to_json(&self) -> Json {"
+        yield "        Json::String(String::from(match self {"
+        yield from (f'            Self::{variant} => "{one}",' for variant, one in variants)
+        yield "        }))"
+        yield "    }"
+        yield ""
+        yield "    fn from_json(value: &Json) -> Result<Self, String> {"
+        yield "        match String::from_json(value)?.as_str() {"
+        yield from (f'            "{one}" => Ok(Self::{variant}),' for variant, one in variants)
+        yield '            other => Err(format!("unexpected {other:?}")),'
+        yield "        }"
+        yield "    }"
+        yield "}"
+
+    def _record(self, record: RecordClass) -> Iterator[str]:
+        taken = Taken()
+        fields = [(taken.take(rust_name(one.name)), one) for _, one in record.fields]
+        yield from _comment(record.doc)
+        yield "#[derive(Debug, Clone, PartialEq)]"
+        yield f"pub struct {record.name} {{"
+        for name, one in fields:
+            yield from _comment(one.doc, "    ")
+            yield f"    pub {name}: {self._type(one.type, inner_path(record.name, one))},"
+        yield "}"
+        yield ""
+        yield f"impl Wire for {record.name} {{"
+        yield "    fn to_json(&self) -> Json {"
+        sent = ", ".join(f'("{one.name}", self.{name}.to_json())' for name, one in fields)
+        yield f"        object(vec![{sent}])"
+        yield "    }"
+        yield ""
+        yield "    fn from_json(value: &Json) -> Result<Self, String> {"
+        yield f"        let {'fields' if fields else '_'} = fields_of(value)?;"
+        read = ", ".join(f'{name}: take(fields, "{one.name}")?' for name, one in fields)
+        yield f"        Ok(Self {{ {read} }})"
+        yield "    }"
+        yield "}"
+
+    def _error(self) -> Iterator[str]:
+        taken = Taken({"Daemon", "Reply", "Connection", "Self"})
+        kinds = [(taken.take(one.name), one.name) for one in self._errors]
+        yield "/// What a call can end with."
+        yield "#[derive(Debug)]"
+        yield "pub enum Error {"
+        yield from (f"    {variant}({self._error_fields[name]})," for variant, name in kinds)
+        yield "    /// Another error that the daemon answered with: its name and its parameters."
+        yield "    Daemon(String, Json),"
+        yield "    /// The reply does not fit the description."
+        yield "    Reply(String),"
+        yield "    /// The daemon cannot be reached, or the connection was lost: the call may have run."
+        yield "    Connection(std::io::Error),"
+        yield "}"
+        yield ""
+        yield "fn error_of(name: String, parameters: Json) -> Error {"
+        yield "    match name.as_str() {"
+        for variant, name in kinds:
+            yield f'        "{self._interface.name}.{name}" => match Wire::from_json(&parameters) {{'
+            yield f"            Ok(fields) => Error::{variant}(fields),"
+            yield "            Err(_) => Error::Daemon(name, parameters),"
+            yield "        },"
+        yield "        _ => Error::Daemon(name, parameters),"
+        yield "    }"
+        yield "}"
+
+    def _method(self, names: Taken, method: idl.MethodDescription) -> Iterator[str]:
+        taken = Taken({"self", "path"})
+        parameters = [(taken.take(rust_name(one.name)), one) for one in method.parameters.fields]
+        given = "".join(
+            f", {name}: {self._type(one.type, inner_path(method.name, one))}" for name, one in parameters
+        )
+        sent = ", ".join(f'("{one.name}", {name}.to_json())' for name, one in parameters)
+        fields = method.reply.fields
+        single = len(fields) == 1 and fields[0].name == "result"
+        if not fields:
+            result, read = "()", "nothing"
+        elif single:
+            result, read = self._type(fields[0].type, f"{method.name}Result"), "result_of"
+        else:
+            named = self._types.named_like(method.reply)
+            result = named or self._types.record(f"{method.name}Reply", method.reply)
+            read = "Wire::from_json"
+        full = f"{self._interface.name}.{method.name}"
+        yield ""
+        yield from _comment(without_marks(method.doc), "    ")
+        name = names.take(rust_name(snake(method.name)))
+        if is_stream(method.doc):
+            yield f"    pub fn {name}(&self{given}) -> Result<Replies<{result}>, Error> {{"
+            yield f'        replies(&self.path, "{full}", object(vec![{sent}]), true, {read})'
+        else:
+            yield f"    pub fn {name}(&self{given}) -> Result<{result}, Error> {{"
+            yield f'        one(replies(&self.path, "{full}", object(vec![{sent}]), false, {read})?)'
+        yield "    }"
+
+
+def _comment(text: str, indent: str = "") -> list[str]:
+    """Return a text as documentation, whatever is in it."""
+    safe = "".join(one if one == "\n" or one.isprintable() else " " for one in text)
+    return [f"{indent}/// {line}".rstrip() for line in safe.split("\n")] if text else []
