@@ -237,7 +237,7 @@ _DIAL: Final = Command(
     (Option("--start", "what starts the daemon, if it does not run", "PROGRAM"),),
 )
 
-LANGUAGES: Final = ("python", "ts", "rust")
+LANGUAGES: Final = ("python", "ts", "rust", "go")
 _SOURCE: Final = "a program (module:attribute, file.py), a running daemon's name, or a file.varlink"
 _INTERFACE: Final = Option("--interface", "this interface only", "NAME")
 

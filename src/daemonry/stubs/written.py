@@ -11,7 +11,7 @@ from typing import Final
 
 from daemonry.errors import ArgumentInvalid
 from daemonry.process.atomic_file import write_atomically
-from daemonry.stubs import rust, typescript
+from daemonry.stubs import go, rust, typescript
 from daemonry.stubs.python_modules import Module
 from daemonry.stubs.source import text_of
 from daemonry.wire import idl
@@ -28,6 +28,7 @@ LANGUAGES: Final[dict[str, Callable[[idl.InterfaceDescription], tuple[str, str]]
     "python": _python,
     "ts": typescript.file_of,
     "rust": rust.file_of,
+    "go": go.file_of,
 }
 
 

@@ -1,0 +1,167 @@
+"""An interface as a Go package: its types, its errors, and a client; it needs the standard library alone.
+
+Owns the text.  Each call and each stream has a connection of its own.  Pure: a description in, text out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Final
+
+from daemonry.service.interface.marks import is_stream, without_marks
+from daemonry.stubs.go_runtime import RUNTIME
+from daemonry.stubs.names import Taken, class_name, module_name
+from daemonry.stubs.python_types import STRING_SET, Record, Types, inner_path
+from daemonry.wire import idl
+
+_BASIC: Final = {
+    idl.Basic.BOOL: "bool",
+    idl.Basic.INT: "int64",
+    idl.Basic.FLOAT: "float64",
+    idl.Basic.STRING: "string",
+    idl.Basic.OBJECT: "map[string]any",
+    idl.Basic.ANY: "any",
+}
+_RESERVED: Final = ("Error", "CallError", "Stream")
+
+
+def file_of(interface: idl.Interface) -> tuple[str, str]:
+    """Return the name and the text of an interface's package, which is one file."""
+    return f"{module_name(interface.name)}_client.go", _Package(interface).text()
+
+
+def go_name(name: str) -> str:
+    """Return a field's name as Go exports it: `from_here` is `FromHere`."""
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+class _Package:
+    def __init__(self, interface: idl.Interface) -> None:
+        self._interface = interface
+        self._types = Types(Taken(_RESERVED))
+        members = interface.members
+        self._types.declare([one for one in members if isinstance(one, idl.TypeAlias)])
+        self._errors = [
+            (self._types.record(f"{one.name}Error", one.parameters, one.doc), one)
+            for one in members
+            if isinstance(one, idl.ErrorType)
+        ]
+        self._client = self._types.names.take(class_name(interface.name) + "Client")
+        methods = [one for one in members if isinstance(one, idl.Method)]
+        self._parameters = {
+            one.name: self._types.record(f"{one.name}Parameters", one.parameters) for one in methods
+        }
+        self._methods = [line for one in methods for line in self._method(one)]
+
+    def text(self) -> str:
+        """Return the package."""
+        lines = [
+            f"// Written by `daemonry stubs` from the description of {self._interface.name}.",
+            "// Change nothing here: it is overwritten when it is written again.",
+            "",
+            *_comment(self._interface.doc),
+            f"package {self._package()}",
+            "",
+            *RUNTIME.splitlines(),
+            "",
+        ]
+        for name, alias in self._types.enums.items():
+            lines += [*self._enum(name, alias), ""]
+        for record in self._types.records.values():
+            lines += [*self._record(record), ""]
+        for name, error in self._errors:
+            text = json.dumps(f"{self._interface.name}.{error.name}")
+            lines += [f"func (e *{name}) Error() string {{", f"\treturn {text}", "}", ""]
+        lines += [*self._error_of(), ""]
+        lines += [f"// {self._client} calls the daemon at a Unix socket.", f"type {self._client} struct {{"]
+        lines += ["\t// Path is the socket's.", "\tPath string", "}", *self._methods]
+        return "\n".join(lines) + "\n"
+
+    def _package(self) -> str:
+        name = module_name(self._interface.name).replace("_", "")
+        return f"{name}client"
+
+    def _type(self, kind: idl.Type, path: str) -> str:
+        if isinstance(kind, idl.Basic):
+            return _BASIC[kind]
+        if isinstance(kind, idl.Named | idl.Struct):
+            return self._types.annotation(kind, path)
+        if isinstance(kind, idl.Enum):
+            return "string"
+        if kind == STRING_SET:
+            return "map[string]struct{}"
+        element = self._type(kind.element, path)
+        if isinstance(kind, idl.Optional):
+            return element if element.startswith(("map[", "[]")) or element == "any" else f"*{element}"
+        return f"[]{element}" if isinstance(kind, idl.Array) else f"map[string]{element}"
+
+    def _enum(self, name: str, alias: idl.TypeAlias) -> Iterator[str]:
+        assert isinstance(alias.type, idl.Enum)
+        yield from _comment(alias.doc)
+        yield f"type {name} string"
+        yield ""
+        yield "const ("
+        for value in alias.type.names:
+            constant = self._types.names.take(name + go_name(value))
+            yield f"\t{constant} {name} = {json.dumps(value)}"
+        yield ")"
+
+    def _record(self, record: Record) -> Iterator[str]:
+        taken = Taken({"Error"})  # an error's method
+        yield from _comment(record.doc)
+        yield f"type {record.name} struct {{"
+        for _, one in record.fields:
+            kind = self._type(one.type, inner_path(record.name, one))
+            omitted = ",omitempty" if isinstance(one.type, idl.Optional) else ""
+            yield f'\t{taken.take(go_name(one.name))} {kind} `json:"{one.name}{omitted}"`'
+        yield "}"
+
+    def _error_of(self) -> Iterator[str]:
+        yield "func errorOf(name string, parameters json.RawMessage) error {"
+        yield "\tvar known error"
+        yield "\tswitch name {"
+        for name, error in self._errors:
+            yield f"\tcase {json.dumps(f'{self._interface.name}.{error.name}')}:"
+            yield f"\t\tknown = &{name}{{}}"
+        yield "\t}"
+        yield "\tif known != nil && json.Unmarshal(parameters, known) == nil {"
+        yield "\t\treturn known"
+        yield "\t}"
+        yield "\treturn &CallError{Name: name, Parameters: parameters}"
+        yield "}"
+
+    def _method(self, method: idl.Method) -> Iterator[str]:
+        fields = method.reply.fields
+        if not fields:
+            result, read = "struct{}", "whole[struct{}]"
+        elif len(fields) == 1 and fields[0].name == "result":
+            result = self._type(fields[0].type, f"{method.name}Result")
+            read = f"resultOf[{result}]"
+        else:
+            result = self._types.named_like(method.reply) or self._types.record(
+                f"{method.name}Reply", method.reply
+            )
+            read = f"whole[{result}]"
+        full = json.dumps(f"{self._interface.name}.{method.name}")
+        given = f"ctx context.Context, parameters {self._parameters[method.name]}"
+        name = f"{method.name}_" if method.name == "Path" else method.name
+        yield ""
+        yield from _comment(without_marks(method.doc) or f"{method.name} calls the daemon.")
+        if is_stream(method.doc):
+            yield f"func (c *{self._client}) {name}({given}) (*Stream[{result}], error) {{"
+            yield f"\treturn open(ctx, c.Path, {full}, parameters, true, {read})"
+        elif not fields:
+            yield f"func (c *{self._client}) {name}({given}) error {{"
+            yield f"\t_, err := call(ctx, c.Path, {full}, parameters, {read})"
+            yield "\treturn err"
+        else:
+            yield f"func (c *{self._client}) {name}({given}) ({result}, error) {{"
+            yield f"\treturn call(ctx, c.Path, {full}, parameters, {read})"
+        yield "}"
+
+
+def _comment(text: str) -> list[str]:
+    """Return a text as a comment, whatever is in it."""
+    safe = "".join(one if one == "\n" or one.isprintable() else " " for one in text)
+    return [f"// {line}".rstrip() for line in safe.split("\n")] if text else []
