@@ -12,7 +12,7 @@ from typing import Final
 from daemonry.service.interface.marks import is_stream, without_marks
 from daemonry.stubs.go_runtime import RUNTIME
 from daemonry.stubs.names import Taken, class_name, module_name
-from daemonry.stubs.python_types import STRING_SET, Record, Types, inner_path
+from daemonry.stubs.python_types import STRING_SET, RecordClass, Types, inner_path
 from daemonry.wire import idl
 
 _BASIC: Final = {
@@ -26,9 +26,9 @@ _BASIC: Final = {
 _RESERVED: Final = ("Error", "CallError", "Stream")
 
 
-def file_of(interface: idl.Interface) -> tuple[str, str]:
+def file_of(interface: idl.InterfaceDescription) -> tuple[str, str]:
     """Return the name and the text of an interface's package, which is one file."""
-    return f"{module_name(interface.name)}_client.go", _Package(interface).text()
+    return f"{module_name(interface.name)}_client.go", _GoPackage(interface).text()
 
 
 def go_name(name: str) -> str:
@@ -36,8 +36,8 @@ def go_name(name: str) -> str:
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
-class _Package:
-    def __init__(self, interface: idl.Interface) -> None:
+class _GoPackage:
+    def __init__(self, interface: idl.InterfaceDescription) -> None:
         self._interface = interface
         self._types = Types(Taken(_RESERVED))
         members = interface.members
@@ -48,7 +48,7 @@ class _Package:
             if isinstance(one, idl.ErrorType)
         ]
         self._client = self._types.names.take(class_name(interface.name) + "Client")
-        methods = [one for one in members if isinstance(one, idl.Method)]
+        methods = [one for one in members if isinstance(one, idl.MethodDescription)]
         self._parameters = {
             one.name: self._types.record(f"{one.name}Parameters", one.parameters) for one in methods
         }
@@ -107,7 +107,7 @@ class _Package:
             yield f"\t{constant} {name} = {json.dumps(value)}"
         yield ")"
 
-    def _record(self, record: Record) -> Iterator[str]:
+    def _record(self, record: RecordClass) -> Iterator[str]:
         taken = Taken({"Error"})  # an error's method
         yield from _comment(record.doc)
         yield f"type {record.name} struct {{"
@@ -131,7 +131,7 @@ class _Package:
         yield "\treturn &CallError{Name: name, Parameters: parameters}"
         yield "}"
 
-    def _method(self, method: idl.Method) -> Iterator[str]:
+    def _method(self, method: idl.MethodDescription) -> Iterator[str]:
         fields = method.reply.fields
         if not fields:
             result, read = "struct{}", "whole[struct{}]"
