@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -178,6 +178,128 @@ def test_a_session_whose_answers_break_off_again_and_again_is_held_early(runaway
     held = runaway.entry()
     assert held.state is State.HELD
     assert held.note.startswith("6 errors in a minute, more than 5")
+
+
+def test_a_session_that_was_released_is_not_held_for_the_same_requests(runaway):
+    runaway.send(61)
+    assert runaway.entry().state is State.HELD
+    time.sleep(0.01)
+    runaway.engine.ask("opencode:ses_12345678", Happened.RELEASE)
+    wait_until(lambda: runaway.entry().state is State.RUNNING)
+    time.sleep(0.01)
+    runaway.send(61)
+    wait_until(lambda: runaway.entry().state is State.HELD)
+
+
+def lines_of(agent, times, cwd, *, failed):
+    """Return an agent's record of requests at some times, as that agent writes it."""
+    yield {
+        "claude": {"type": "user", "sessionId": ID, "cwd": cwd, "message": {"content": "x"}},
+        "codex": {"type": "session_meta", "payload": {"id": ID, "cwd": cwd}},
+        "gemini": {"sessionId": ID, "kind": "main"},
+    }[agent] | {"timestamp": iso(times[0] - 1)}
+    for number, at_s in enumerate(times):
+        if agent == "claude":
+            message = {"id": f"m{number}", "model": "x", "stop_reason": "tool_use", "content": []}
+            if failed:
+                yield {
+                    "type": "system", "subtype": "api_error", "retryInMs": 1, "sessionId": ID, "cwd": cwd,
+                    "timestamp": iso(at_s), "entrypoint": "sdk-cli",
+                }  # fmt: skip
+            for _ in range(0 if failed else 2):  # one line for each block of one answer
+                yield {
+                    "type": "assistant", "message": message, "sessionId": ID, "cwd": cwd,
+                    "timestamp": iso(at_s), "entrypoint": "sdk-cli",
+                }  # fmt: skip
+        elif agent == "codex":
+            kind = {"type": "token_count", "info": {"total_token_usage": {}}}
+            if failed:
+                kind = {"type": "task_complete", "error": {"message": "x", "codex_error_info": "other"}}
+            yield {"type": "event_msg", "payload": {"type": "task_started"}, "timestamp": iso(at_s)}
+            yield {"type": "event_msg", "payload": kind, "timestamp": iso(at_s)}
+        else:
+            kind = "error" if failed else "gemini"
+            yield {"type": kind, "id": f"g{number}", "content": "x", "toolCalls": [1], "timestamp": iso(at_s)}
+    if agent == "codex":
+        yield {"type": "event_msg", "payload": {"type": "task_started"}, "timestamp": iso(times[-1])}
+
+
+def iso(at_s):
+    return datetime.fromtimestamp(at_s, UTC).isoformat()
+
+
+ID = "0b0b0b0b-0000-4000-8000-000000000001"
+PLACES = {
+    "claude": f".claude/projects/-p/{ID}.jsonl",
+    "codex": f".codex/sessions/2026/11/28/rollout-2026-11-28T00-00-00-{ID}.jsonl",
+    "gemini": f".gemini/tmp/p/chats/session-2026-{ID[:8]}.jsonl",
+}
+
+
+@pytest.mark.parametrize("agent", PLACES)
+@pytest.mark.parametrize("failed", [False, True])
+def test_requests_are_counted_in_each_agent_s_record(tmp_path, agent, failed):
+    path = tmp_path / PLACES[agent]
+    path.parent.mkdir(parents=True)
+    now_s = time.time()
+    times = [now_s - 300, now_s - 200, *(now_s - 50 + number for number in range(40))]
+    lines = lines_of(agent, times, str(tmp_path), failed=failed)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (session,) = Survey(profiles({}, "c"), {"HOME": str(tmp_path)}).look()
+    seen = session.transcript
+    assert len(seen.requests_at_s) == 40
+    assert len(seen.errors_at_s) == (40 if failed else 0)
+    assert guard.runs_away(seen.requests_at_s, seen.errors_at_s, HoldingBounds(39, 0), now_s - 60)
+    assert not guard.runs_away(seen.requests_at_s, seen.errors_at_s, HoldingBounds(40, 0), now_s - 60)
+    assert bool(guard.runs_away(seen.requests_at_s, seen.errors_at_s, HoldingBounds(), now_s - 60)) is failed
+
+
+def test_claude_code_s_own_retries_are_no_errors_without_a_pause(tmp_path):
+    """Ten tries, half a second apart at first, twice as long each time."""
+    path = tmp_path / PLACES["claude"]
+    path.parent.mkdir(parents=True)
+    now_s = time.time()
+    lines = [
+        {
+            "type": "system", "subtype": "api_error", "retryInMs": 500 * 2**number, "sessionId": ID,
+            "timestamp": iso(now_s - 40 + 0.5 * 2**number), "retryAttempt": number,
+        }
+        for number in range(7)
+    ]  # fmt: skip
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (session,) = Survey(profiles({}, "c"), {"HOME": str(tmp_path)}).look()
+    assert len(session.transcript.requests_at_s) == 7
+    assert session.transcript.errors_at_s == ()
+
+
+@pytest.mark.parametrize("agent", ["claude", "codex"])
+def test_a_runaway_of_any_agent_is_held(tmp_path, agent):
+    if not os.path.isdir("/proc/self"):
+        pytest.skip("needs procfs")
+    path, program, project_path = tmp_path / PLACES[agent], tmp_path / agent, tmp_path / "project"
+    path.parent.mkdir(parents=True)
+    project_path.mkdir()
+    shutil.copy(shutil.which("sleep"), program)
+    (tmp_path / "state").mkdir(mode=0o700)
+    ledger = Ledger(str(tmp_path / "state"), time.time() - 1)
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    engine = Engine(
+        Survey(profiles({}, "c"), environment), ledger, str(tmp_path / "state"), environment, Limits()
+    )
+    process = subprocess.Popen([program, "600"], cwd=project_path)
+    try:
+        times = [time.time() - 30 + number / 10 for number in range(61)]
+        lines = lines_of(agent, times, str(project_path), failed=False)
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        engine.tick()
+        (entry,) = ledger.entries.values()
+        assert entry.state is State.HELD, entry
+        assert entry.note.startswith("61 requests in a minute")
+        assert entry.frozen[0] == process.pid
+    finally:
+        process.kill()
+        process.wait()
+        ledger.close()
 
 
 def test_a_project_s_lower_bound_holds_earlier(runaway):

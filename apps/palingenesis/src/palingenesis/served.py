@@ -18,6 +18,8 @@ from palingenesis import overview
 from palingenesis.agents.known import configured
 from palingenesis.clock_hours import hours_of
 from palingenesis.definition import daemon
+from palingenesis.evidence.attention import Attention
+from palingenesis.evidence.record_notices import notice_records
 from palingenesis.evidence.survey import Survey
 from palingenesis.hooks import script
 from palingenesis.hooks.notice import notice_events
@@ -111,7 +113,9 @@ def restore(run: Run) -> None:
         await deliver(outbox, lambda: _receivers(settings_in_force))
 
     async def notice(run: Run) -> None:
-        await notice_events(script.spool(run.state_path), noticed)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(notice_events(script.spool(run.state_path), noticed))
+            group.create_task(notice_records(lambda: _attention(sessions)))
 
     async def reload(settings: Settings) -> None:
         survey = _survey(settings, told)
@@ -135,6 +139,10 @@ def restore(run: Run) -> None:
     daemon.on_resume(keeper.resume)
     daemon.on_reload(reload)
     daemon.on_stop(keeper.stop)
+
+
+def _attention(sessions: Sessions) -> Attention | None:
+    return None if sessions.engine is None else sessions.engine.attention
 
 
 def _survey(settings: Settings, told: HookFacts) -> Survey:

@@ -5,6 +5,8 @@ places         where sessions are: patterns, and the files that fit them
 claude, codex, gemini, markdown
                one agent's lines as facts                       (pure)
 opencode       its database as facts
+attention      which records to look at now
+record_notices the system's notices, which tell it
 quota          whether a limit has ended, asked before a resume
 quota_answer, codex_quota
                the answer; the same in Codex's own protocol     (pure)

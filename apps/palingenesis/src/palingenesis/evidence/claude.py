@@ -13,12 +13,14 @@ from typing import Any, Final
 
 from palingenesis.agents.profile import Profile
 from palingenesis.evidence.json_lines import instant, number, table, text
-from palingenesis.evidence.transcript import MAX_MORE_LINES, MAX_SUMMARY_CHARS, Transcript
+from palingenesis.evidence.transcript import MAX_MORE_LINES, MAX_SUMMARY_CHARS, LastMinute, Transcript
 from palingenesis.verdict.facts import Fact, Sign, Source
 from palingenesis.verdict.messages import normal
 
 _INTERRUPTED: Final = "[Request interrupted by user"
 _LOCAL: Final = ("<command-name>", "<local-command", "<bash-")
+# Claude Code's first retry comes about half a second after an error, the next ones after twice as long each.
+FIRST_RETRY_MS: Final = 400
 _TURN_ENDS: Final = ("stop_hook_summary", "turn_duration")
 
 
@@ -30,7 +32,7 @@ def read(backwards: Iterator[dict[str, Any]], head: dict[str, Any], profile: Pro
         reading.take(line)
         if reading.is_decided:
             more -= 1
-            if reading.is_complete or more <= 0:
+            if (reading.is_complete or more <= 0) and reading.minute.is_over:
                 break
     return reading.transcript(head)
 
@@ -47,6 +49,7 @@ class _Reading:
         self._progress_at_s: float | None = None
         self._permission = self._summary = ""
         self.is_decided = False
+        self.minute = LastMinute()
 
     @property
     def is_complete(self) -> bool:
@@ -62,6 +65,7 @@ class _Reading:
             return
         if not self._meta and text(line.get("sessionId")):
             self._meta = line
+        self._note_request(kind, line)
         if kind == "assistant":
             self._note_progress(line)
         if not self.is_decided:
@@ -81,7 +85,23 @@ class _Reading:
             permission=self._permission,
             registers=meta.get("entrypoint") == "cli",
             summary=self._summary,
+            requests_at_s=tuple(self.minute.requests_at_s),
+            errors_at_s=tuple(self.minute.errors_at_s),
         )
+
+    def _note_request(self, kind: str, line: dict[str, Any]) -> None:
+        at_s = instant(line.get("timestamp"))
+        if at_s is None:
+            return
+        self.minute.line(at_s)
+        message = table(line.get("message"))
+        if line.get("isApiErrorMessage") is True:
+            self.minute.request(at_s, failed=True)
+        elif kind == "assistant" and message.get("model") not in ("<synthetic>", None):
+            self.minute.request(at_s, text(message.get("id")) or text(line.get("uuid")))
+        elif kind == "system" and line.get("subtype") == "api_error":
+            # Its own retries wait longer each time; those that do not are errors without a pause.
+            self.minute.request(at_s, failed=(number(line.get("retryInMs")) or 0.0) < FIRST_RETRY_MS)
 
     def _note_progress(self, line: dict[str, Any]) -> None:
         message = table(line.get("message"))

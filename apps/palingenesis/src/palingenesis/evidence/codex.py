@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from palingenesis.agents.profile import Profile
 from palingenesis.evidence.json_lines import instant, number, table, text
-from palingenesis.evidence.transcript import MAX_MORE_LINES, MAX_SUMMARY_CHARS, Transcript
+from palingenesis.evidence.transcript import MAX_MORE_LINES, MAX_SUMMARY_CHARS, LastMinute, Transcript
 from palingenesis.verdict.facts import Fact, Sign, Source
 from palingenesis.verdict.reasons import Reason
 
@@ -28,7 +28,7 @@ def read(backwards: Iterator[dict[str, Any]], head: dict[str, Any], profile: Pro
         reading.take(line)
         if reading.is_decided:
             more -= 1
-            if more <= 0 or reading.is_complete:
+            if (more <= 0 or reading.is_complete) and reading.minute.is_over:
                 break
     return reading.transcript(head)
 
@@ -44,6 +44,7 @@ class _Reading:
         self._progress_at_s: float | None = None
         self._cwd = self._permission = self._summary = ""
         self.is_decided = False
+        self.minute = LastMinute()
 
     @property
     def is_complete(self) -> bool:
@@ -60,6 +61,7 @@ class _Reading:
             self._permission = self._permission or _sandbox(payload.get("sandbox_policy"))
         if at_s is None:
             return
+        self.minute.line(at_s)
         if kind == "response_item":
             self._take_item(payload, at_s)
         elif kind == "event_msg":
@@ -79,6 +81,8 @@ class _Reading:
             progress_at_s=self._progress_at_s,
             permission=self._permission,
             summary=self._summary,
+            requests_at_s=tuple(self.minute.requests_at_s),
+            errors_at_s=tuple(self.minute.errors_at_s),
             is_main=not (isinstance(source, dict) or source == "subagent"),
         )
 
@@ -93,6 +97,10 @@ class _Reading:
 
     def _take_event(self, payload: dict[str, Any], at_s: float) -> None:
         kind = payload.get("type")
+        if kind == "token_count" and table(payload.get("info")):  # one for each answer of the model
+            self.minute.request(at_s)
+        elif kind == "task_complete" and table(payload.get("error")):
+            self.minute.request(at_s, failed=True)
         if kind == "token_count" and not self._turn_begun:
             self._take_quota(table(payload.get("rate_limits")), at_s)
         elif kind == "task_started":

@@ -11,7 +11,7 @@ from typing import Any
 
 from palingenesis.agents.profile import Profile
 from palingenesis.evidence.json_lines import instant, table, text
-from palingenesis.evidence.transcript import MAX_SUMMARY_CHARS, Transcript
+from palingenesis.evidence.transcript import MAX_SUMMARY_CHARS, LastMinute, Transcript
 from palingenesis.verdict.facts import Fact, Sign, Source
 
 
@@ -21,19 +21,26 @@ def read(backwards: Iterator[dict[str, Any]], head: dict[str, Any], profile: Pro
     fact: Fact | None = None
     progress_at_s: float | None = None
     summary = ""
+    minute = LastMinute()
     for line in backwards:
         at_s = instant(line.get("timestamp"))
         if at_s is None or line.get("type") not in ("user", "gemini", "error"):
             continue
         fact = fact or _fact(line, at_s)
-        if line.get("type") == "gemini":
+        minute.line(at_s)
+        if line.get("type") != "user":
+            minute.request(at_s, text(line.get("id")), failed=line.get("type") == "error")
+        if line.get("type") == "gemini" and progress_at_s is None:
             progress_at_s, summary = at_s, _words(line.get("content"))[:MAX_SUMMARY_CHARS]
+        if progress_at_s is not None and minute.is_over:
             break
     return Transcript(
         id=text(head.get("sessionId")),
         facts=(fact,) if fact else (),
         progress_at_s=progress_at_s,
         summary=summary,
+        requests_at_s=tuple(minute.requests_at_s),
+        errors_at_s=tuple(minute.errors_at_s),
         is_main=head.get("kind", "main") == "main",
     )
 

@@ -34,11 +34,11 @@ _FAILED: Final = {"length": Reason.TRANSIENT, "error": Reason.UNKNOWN}
 _SESSIONS: Final = """
     SELECT s.id, s.directory, s.parent_id, s.time_updated,
            (SELECT substr(m.data, 1, ?) FROM message m WHERE m.session_id = s.id ORDER BY m.id DESC LIMIT 1),
-           (SELECT count(*) FROM
+           (SELECT json_group_array(json_extract(data, '$.time.created')) FROM
                (SELECT data FROM message m WHERE m.session_id = s.id ORDER BY m.id DESC LIMIT ?)
                WHERE json_valid(data) AND json_extract(data, '$.role') = 'assistant'
                    AND json_extract(data, '$.time.created') > ?),
-           (SELECT count(*) FROM
+           (SELECT json_group_array(json_extract(data, '$.time.created')) FROM
                (SELECT data FROM message m WHERE m.session_id = s.id ORDER BY m.id DESC LIMIT ?)
                WHERE json_valid(data) AND json_extract(data, '$.finish') IN ('unknown', 'error')
                    AND json_extract(data, '$.time.created') > ?)
@@ -91,7 +91,7 @@ def _open(path: str) -> sqlite3.Connection:
 
 
 def _transcript(row: tuple[Any, ...], profile: Profile) -> Transcript:
-    session_id, directory, parent, updated, data, recent, errors = row
+    session_id, directory, parent, updated, data, requests, errors = row
     message = (line_of(data.encode()) if isinstance(data, str) else None) or {}
     at_s = instant(number(updated)) or 0.0
     tokens = table(message.get("tokens"))
@@ -102,10 +102,18 @@ def _transcript(row: tuple[Any, ...], profile: Profile) -> Transcript:
         facts=tuple(facts_of(message, at_s, profile)),
         progress_at_s=at_s if answered else None,
         is_main=not parent,
-        recent_requests=recent if isinstance(recent, int) else 0,
-        recent_errors=errors if isinstance(errors, int) else 0,
+        requests_at_s=_instants(requests),
+        errors_at_s=_instants(errors),
         at_s=at_s,
     )
+
+
+def _instants(data: Any) -> tuple[float, ...]:
+    """Return the instants in a list of epochs in milliseconds, as JSON."""
+    found = (line_of(b'{"at":%s}' % data.encode()) if isinstance(data, str) else None) or {}
+    listed = found.get("at")
+    instants = (instant(number(one)) for one in (listed if isinstance(listed, list) else ()))
+    return tuple(one for one in instants if one is not None)
 
 
 def facts_of(message: dict[str, Any], changed_at_s: float, profile: Profile) -> Iterator[Fact]:

@@ -71,6 +71,13 @@ def _below(directory: str, parts: list[str], left: list[int]) -> Iterator[Found]
             yield found
 
 
+def named(directory: str, pattern: str) -> Iterator[str]:
+    """Yield the paths in one directory whose names fit a pattern."""
+    for entry in _entries(directory, [MAX_ENTRIES]):
+        if fnmatch.fnmatchcase(entry.name, pattern):
+            yield entry.path
+
+
 def _entries(directory: str, left: list[int]) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(directory) as entries:

@@ -15,6 +15,9 @@ from palingenesis.verdict.facts import Fact
 
 # After the turn is decided, this many lines are searched for what a resume needs.
 MAX_MORE_LINES: Final = 300
+# Requests are counted over the last minute, and over so many lines at most.
+MINUTE_S: Final = 60.0
+MAX_MINUTE_LINES: Final = 1_000
 # Of the last answer or summary, what a new session is given.
 MAX_SUMMARY_CHARS: Final = 8_000
 
@@ -32,8 +35,8 @@ class Transcript(msgspec.Struct, frozen=True):
         registers: whether sessions of its kind are in the agent's registry while they live.
         summary: the last summary or answer, bounded; foreign text.
         is_main: whether it is a session of its own, and not a sub-agent's.
-        recent_requests: requests to the model in the last minute, where the record tells them.
-        recent_errors: how many of them ended with an error, or broke off.
+        requests_at_s: when requests were sent to the model lately, where the record tells them.
+        errors_at_s: the same of those that ended with an error, or broke off.
         at_s: when it changed last, where the record tells better than its file; else None.
     """
 
@@ -46,9 +49,41 @@ class Transcript(msgspec.Struct, frozen=True):
     registers: bool = False
     summary: str = ""
     is_main: bool = True
-    recent_requests: int = 0
-    recent_errors: int = 0
+    requests_at_s: tuple[float, ...] = ()
+    errors_at_s: tuple[float, ...] = ()
     at_s: float | None = None
+
+
+class LastMinute:
+    """The requests in the last minute of a record that is read backwards.
+
+    Attributes:
+        requests_at_s, errors_at_s: as in `Transcript`.
+        is_over: whether earlier lines have nothing to add.
+    """
+
+    def __init__(self) -> None:
+        self.requests_at_s: list[float] = []
+        self.errors_at_s: list[float] = []
+        self.is_over = False
+        self._lines = 0
+        self._last_at_s: float | None = None
+        self._known: set[str] = set()
+
+    def line(self, at_s: float) -> None:
+        """Take note of a line's time."""
+        self._lines += 1
+        self._last_at_s = self._last_at_s or at_s
+        self.is_over |= at_s < self._last_at_s - MINUTE_S or self._lines > MAX_MINUTE_LINES
+
+    def request(self, at_s: float, name: str = "", *, failed: bool = False) -> None:
+        """Take note of a request; those of one name are one."""
+        if self.is_over or (name and name in self._known):
+            return
+        self._known.add(name)
+        self.requests_at_s.append(at_s)
+        if failed:
+            self.errors_at_s.append(at_s)
 
 
 class Reader(Protocol):

@@ -31,6 +31,8 @@ from palingenesis.resume.user_requests import UserRequests
 TICK_S: Final = 1.0
 LIVING_EVERY_S: Final = 2.0
 _AT_WORK: Final = (State.RUNNING, State.WAITING_INSIDE)
+# One that stopped, with its process there, may be one whose turns end with errors, again and again.
+_MAY_RUN_AWAY: Final = (*_AT_WORK, State.STOPPED)
 
 
 class Counted(NamedTuple):
@@ -56,6 +58,9 @@ class ResumeEngine:
         limits: the configuration's.
         told: takes in the reports of agents' hooks; None for no hooks.
         changed: called with each entry that was written down; None for no callback.
+
+    Attributes:
+        attention: which records are looked at; another one when the agents change.
     """
 
     def __init__(
@@ -74,7 +79,7 @@ class ResumeEngine:
         self._tries = Tries(self._context)
         self._run_watch = RunWatch(self._context)
         self._told = told
-        self._attention = Attention(survey)
+        self.attention = Attention(survey)
         self._living_at_s = 0.0  # by the monotonic clock
         self._is_first = True
         self.ask = UserRequests(self._context).ask
@@ -83,7 +88,7 @@ class ResumeEngine:
     def use(self, survey: Survey, limits: ResumeLimits) -> None:
         """Go on with other agents and limits."""
         self._context.survey, self._context.limits = survey, limits
-        self._attention = Attention(survey)
+        self.attention = Attention(survey)
         self._is_first = True
 
     def tick(self) -> Counted:
@@ -94,7 +99,7 @@ class ResumeEngine:
         """
         now_s = time.time()
         self._run_watch.note_gap(now_s)
-        changed = self._attention.changed(now_s)
+        changed = self.attention.changed(now_s)
         saved = [] if self._is_first else [path for agent, path in changed if agent != "markdown"]
         self._is_first = False
         changed += self._told_of(now_s)
@@ -141,13 +146,14 @@ class ResumeEngine:
 
     def _held_if_it_runs_away(self, entry: SessionEntry, session: Session) -> SessionEntry:
         """Return the entry; held, with its process stopped, where the session sends too many requests."""
-        if entry.state is not State.RUNNING or session.verdict.alive_pid is None:
+        if entry.state not in _MAY_RUN_AWAY or session.verdict.alive_pid is None:
             return entry
         ours = self._context.limits.bounds
         bounds = project.bounds_of(entry.cwd, ours)
         bounds = ours if isinstance(bounds, str) else bounds
         seen = session.transcript
-        why = guard.runs_away(seen.recent_requests, seen.recent_errors, bounds)
+        since_s = max(time.time() - guard.MINUTE_S, entry.released_at_s)
+        why = guard.runs_away(seen.requests_at_s, seen.errors_at_s, bounds, since_s)
         held = rules.asked(entry, Happened.HOLD, time.time()) if why else None
         if held is None:
             return entry

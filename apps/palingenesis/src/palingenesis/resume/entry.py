@@ -84,6 +84,7 @@ class SessionEntry(msgspec.Struct, frozen=True):
         same_error, same_error_times: the words of its last failure, and how often they came in a row.
         wanted_at_s: when its user wants it resumed although its turn has ended; 0 for never.
         frozen: the process that was stopped when it was held, and what tells it from a later one.
+        released_at_s: when its user released it last: requests before that do not hold it again.
     """
 
     key: str
@@ -108,6 +109,7 @@ class SessionEntry(msgspec.Struct, frozen=True):
     same_error_times: int = 0
     wanted_at_s: float = 0.0
     frozen: tuple[int, str] | None = None
+    released_at_s: float = 0.0
 
 
 def observe(

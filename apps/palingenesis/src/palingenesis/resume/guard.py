@@ -6,6 +6,7 @@ clock.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -17,6 +18,7 @@ from palingenesis.resume.states import Happened, State, after
 from palingenesis.verdict.reasons import Reason
 
 DAY_S: Final = 86400.0
+MINUTE_S: Final = 60.0
 
 
 class HoldingBounds(msgspec.Struct, frozen=True):
@@ -75,18 +77,22 @@ def lowered(bounds: HoldingBounds, project: Project) -> HoldingBounds:
     )
 
 
-def runs_away(requests: int, errors: int, bounds: HoldingBounds) -> str:
+def runs_away(
+    requests_at_s: Sequence[float], errors_at_s: Sequence[float], bounds: HoldingBounds, since_s: float
+) -> str:
     """Return why a session at work is to be held; "" where it is not.
 
     Args:
-        requests: that it sent in the last minute.
-        errors: how many of these ended with an error, or broke off.
-        bounds: the limits.
+        requests_at_s: when it sent requests.
+        errors_at_s: when it sent those that ended with an error, or broke off.
+        bounds: what is allowed.
+        since_s: from when on they count: a minute ago, or when its user released it.
     """
-    for count, what, bound in (
-        (errors, "errors", bounds.errors_per_minute),
-        (requests, "requests", bounds.requests_per_minute),
+    for times, what, bound in (
+        (errors_at_s, "errors", bounds.errors_per_minute),
+        (requests_at_s, "requests", bounds.requests_per_minute),
     ):
+        count = sum(at_s > since_s for at_s in times)
         if bound and count > bound:
             return f"{count} {what} in a minute, more than {bound}: `palingenesis release` lets it go on"
     return ""

@@ -44,7 +44,7 @@ class UserRequests:
             return f"{entry.key} is {entry.state.value}: it cannot be done now"
         if happened is Happened.RELEASE:
             freezer.thaw(entry.frozen)
-            after = msgspec.structs.replace(after, frozen=None)
+            after = msgspec.structs.replace(after, frozen=None, released_at_s=time.time())
         if happened is Happened.ABORT and entry.run is not None:
             context.runs.end(entry.run)
             context.scouts.let_others(entry.account, entry.key)
