@@ -283,8 +283,8 @@ def test_a_runaway_of_any_agent_is_held(tmp_path, agent):
     (tmp_path / "state").mkdir(mode=0o700)
     ledger = Ledger(str(tmp_path / "state"), time.time() - 1)
     environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
-    engine = Engine(
-        Survey(profiles({}, "c"), environment), ledger, str(tmp_path / "state"), environment, Limits()
+    engine = ResumeEngine(
+        Survey(profiles({}, "c"), environment), ledger, str(tmp_path / "state"), environment, ResumeLimits()
     )
     process = subprocess.Popen([program, "600"], cwd=project_path)
     try:

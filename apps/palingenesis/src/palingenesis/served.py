@@ -113,9 +113,9 @@ def restore(run: Run) -> None:
         await deliver(outbox, lambda: _receivers(settings_in_force))
 
     async def notice(run: Run) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(notice_events(script.spool(run.state_path), noticed))
-            group.create_task(notice_records(lambda: _attention(sessions)))
+        await asyncio.gather(
+            notice_events(script.spool(run.state_path), noticed), notice_records(lambda: _attention(sessions))
+        )
 
     async def reload(settings: Settings) -> None:
         survey = _survey(settings, told)
