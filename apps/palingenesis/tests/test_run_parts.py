@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import signal
+import time
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from palingenesis.agents.known import profiles
+from palingenesis.evidence.survey import Session
+from palingenesis.evidence.transcript import Transcript
 from palingenesis.resume.schedule import Delays, jitter_s
 from palingenesis.spans import seconds_of
 from palingenesis.terminal import frames, keys, screen
+from palingenesis.terminal.course import Agent, Course
 from palingenesis.terminal.events import MAX_LINE_BYTES, Printed
+from palingenesis.terminal.look import Seen
 from palingenesis.terminal.next_step import ALONE_S, Allowance, GivenUp, Later, Over, after_end, while_alive
 from palingenesis.terminal.words import agent_of, carried, is_headless, next_words
-from palingenesis.verdict.facts import Fact, Sign, Source
+from palingenesis.verdict.facts import Evidence, Fact, Sign, Source
 from palingenesis.verdict.judge import Verdict
 from palingenesis.verdict.reasons import Confidence, Reason
 
@@ -274,3 +280,21 @@ def test_a_flood_is_bounded_and_its_modes_are_kept():
     found.feed(b"y" * 10)
     assert len(found._waiting) <= screen.MAX_UNDRAWN_BYTES
     assert bytes(found._waiting).startswith(b"\x1b[?2004h")
+
+
+@pytest.mark.parametrize(("begun_ago_s", "ends"), [(200.0, True), (5.0, False)])
+def test_a_resumed_program_is_not_ended_for_the_stop_that_it_goes_on_from(tmp_path, begun_ago_s, ends):
+    """An agent that takes longer to start than the first look comes after."""
+    now_s = time.time()
+    key = "0b0b0b0b-0000-4000-8000-000000000002"
+    stop = verdict(Reason.RATE_LIMIT, at_s=now_s - 100, resets_at_s=now_s - 90)
+    session = Session("claude", key, "/x", now_s, Transcript(id=key), Evidence((), now_s), stop)
+    agent = Agent("claude", PROFILES["claude"], SimpleNamespace(session_id=key))
+    course = Course(["claude"], "/", agent, Allowance(0.0), str(tmp_path))
+    try:
+        course.begun(lambda _: True)
+        course._began_s = now_s - begun_ago_s
+        course._seen_alive(Seen(session, 0), None)
+        assert bool(course.next_order(program_lives=True).end_program) is ends
+    finally:
+        course.close()

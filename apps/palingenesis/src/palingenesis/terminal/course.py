@@ -227,6 +227,9 @@ class Course:
     def _seen_alive(self, seen: Seen, _: Wait | None) -> None:
         if seen.session is None or self._status is not None or self._ending is not None:
             return
+        basis = seen.session.verdict.basis
+        if basis and basis[0].at_s <= self._began_s:
+            return  # the stop that this run goes on from: its agent is still starting
         step = while_alive(
             seen.session.key,
             seen.session.verdict,
