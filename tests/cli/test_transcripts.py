@@ -82,7 +82,7 @@ $ daemonry pause probe --json
 $ daemonry reload probe --json
 {"ok":true,"name":"probe","result":"reloaded"}
 $ daemonry ps --json
-[{"kind":"daemon","name":"probe","pid":{pid},"state":"paused","uptime_secs":{n},"version":"1.2","endpoint":"unix:{run}/probe/probe.sock"}]
+[{"kind":"daemon","name":"probe","pid":{pid},"state":"paused","uptime_secs":{n},"version":"1.2","endpoint":"unix:{run}/probe/probe.sock","log":"{log}"}]
 $ daemonry ps --names
 probe
 $ daemonry stop probe --json
@@ -178,6 +178,7 @@ def pattern_of(expected, known):
         "choices": r"[^()]+",
         "try": r"\(try daemonry [a-z]+ --help\)",
         "version": r"\d+\.\d+\.\d+\S*",
+        "log": r"/[^\"]+/probe\.log",
     }
     once = {"pid", "other", "run"}
     for name, kind in kinds.items():
