@@ -220,7 +220,9 @@ def measure() -> tuple[dict[str, float], dict[str, str]]:
         )
     fullest = max(folders, key=lambda folder: folders[folder])
     code = [text for module in found.values() for text in prose_of(module)]
-    alike = classes_named_alike(one for name, one in found.items() if name.startswith("daemonry."))
+    alike = {}
+    for package in SOURCES:  # two programs may use one word; within one a word has one meaning
+        alike |= classes_named_alike(one for name, one in found.items() if name.startswith(f"{package}."))
     figures = {
         "circles": float(len(knots)),
         "modules_importing_the_root": float(len(to_root)),

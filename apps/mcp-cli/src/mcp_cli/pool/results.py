@@ -24,7 +24,7 @@ class _Block(msgspec.Struct):
     annotations: msgspec.Raw = msgspec.Raw(b"")
 
 
-class _Result(msgspec.Struct):
+class _ToolResult(msgspec.Struct):
     content: list[_Block] = []
     is_error: bool = msgspec.field(name="isError", default=False)
     structured: msgspec.Raw = msgspec.field(name="structuredContent", default=msgspec.Raw(b""))
@@ -49,7 +49,7 @@ class Gist(msgspec.Struct):
     odd: str = ""
 
 
-_decoder = msgspec.json.Decoder(_Result)
+_decoder = msgspec.json.Decoder(_ToolResult)
 
 
 def gist_of(result: bytes) -> Gist:

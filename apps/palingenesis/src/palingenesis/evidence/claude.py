@@ -26,7 +26,7 @@ _TURN_ENDS: Final = ("stop_hook_summary", "turn_duration")
 
 def read(backwards: Iterator[dict[str, Any]], head: dict[str, Any], profile: Profile) -> Transcript:
     """Return what a transcript tells (see `evidence.transcript.Reader`)."""
-    reading = _Reading(profile)
+    reading = _ClaudeReading(profile)
     more = MAX_MORE_LINES
     for line in backwards:
         reading.take(line)
@@ -37,7 +37,7 @@ def read(backwards: Iterator[dict[str, Any]], head: dict[str, Any], profile: Pro
     return reading.transcript(head)
 
 
-class _Reading:
+class _ClaudeReading:
     """One pass over the lines, backwards."""
 
     def __init__(self, profile: Profile) -> None:

@@ -22,7 +22,7 @@ _ITEMS_OF_THE_MODEL: Final = ("function_call", "custom_tool_call", "local_shell_
 
 def read(backwards: Iterator[dict[str, Any]], head: dict[str, Any], profile: Profile) -> Transcript:
     """Return what a rollout tells (see `evidence.transcript.Reader`)."""
-    reading = _Reading(profile)
+    reading = _CodexReading(profile)
     more = MAX_MORE_LINES
     for line in backwards:
         reading.take(line)
@@ -33,7 +33,7 @@ def read(backwards: Iterator[dict[str, Any]], head: dict[str, Any], profile: Pro
     return reading.transcript(head)
 
 
-class _Reading:
+class _CodexReading:
     """One pass over the lines, backwards."""
 
     def __init__(self, profile: Profile) -> None:

@@ -43,7 +43,7 @@ FEW_FILES: Final = 200
 NEVER_BUILT: Final = "nothing like it is in the store"
 
 
-class _Target(NamedTuple):
+class _PreparedAction(NamedTuple):
     """One action of one build.
 
     Attributes:
@@ -149,7 +149,7 @@ class Actions:
             error.recipe, error.parts, error.why = target.key, target.parts, why
             raise
 
-    async def _obtain(self, target: _Target, why: list[str], on_run: Callable[[], None]) -> Obtained:
+    async def _obtain(self, target: _PreparedAction, why: list[str], on_run: Callable[[], None]) -> Obtained:
         ends = self.services.cass.ends, self.services.rhea.ends
         try:
             found = await self._look_up(target, why)
@@ -168,7 +168,7 @@ class Actions:
         except (StoreFull, StoreTrouble) as error:
             raise ActionFailed(f"{error.path}: {error.reason}") from error
 
-    async def _look_up(self, target: _Target, why: list[str]) -> Finished | None:
+    async def _look_up(self, target: _PreparedAction, why: list[str]) -> Finished | None:
         """Return the store's result; where there is none, fill `why` with the reasons."""
         entries = await self.memory.entries(target.key)
         now = self._now(target.plan, target.action)
@@ -199,7 +199,7 @@ class Actions:
     # --- runs -------------------------------------------------------------------------------------
 
     async def _fly(
-        self, target: _Target, declared: dict[str, str], why: list[str], on_run: Callable[[], None]
+        self, target: _PreparedAction, declared: dict[str, str], why: list[str], on_run: Callable[[], None]
     ) -> Obtained:
         started_s = time.monotonic()
         flight_key = recipe.flight_key(target.key, declared)
@@ -222,7 +222,9 @@ class Actions:
                     duration_ms=took_ms,
                 )
 
-    async def _run(self, target: _Target, declared: dict[str, str], on_begin: Callable[[], None]) -> Finished:
+    async def _run(
+        self, target: _PreparedAction, declared: dict[str, str], on_begin: Callable[[], None]
+    ) -> Finished:
         run = await self._execute(target, declared, on_begin)
         outputs = {blob.name: blob for blob in run.done.outputs}
         if run.found is None:
@@ -253,7 +255,7 @@ class Actions:
         return sorted(name for name in made.keys() | known.keys() if made.get(name) != known.get(name))
 
     async def _execute(
-        self, target: _Target, declared: dict[str, str], on_begin: Callable[[], None]
+        self, target: _PreparedAction, declared: dict[str, str], on_begin: Callable[[], None]
     ) -> _RunOutcome:
         """Run an action, until it had all that it reads."""
         plan, action, results = target.plan, target.action, target.results
@@ -289,7 +291,7 @@ class Actions:
         return _RunOutcome(done, said, words, env, found)
 
     async def _files_read(
-        self, target: _Target, done: Done, said: str, declared: Mapping[str, str], started_ns: int
+        self, target: _PreparedAction, done: Done, said: str, declared: Mapping[str, str], started_ns: int
     ) -> tuple[dict[str, str], list[str]] | None:
         """Return the files that a run read and those that must not come; None where they are not known.
 
@@ -317,7 +319,7 @@ class Actions:
             raise LeftOut(others)
         raise ActionFailed(rhea_jobs.why_failed(action, done, said), said)
 
-    async def _variables(self, target: _Target) -> dict[str, str]:
+    async def _variables(self, target: _PreparedAction) -> dict[str, str]:
         """Return the caller's variables that the action has read before: it will read them again."""
         variables = target.plan.variables
         read = {name for entry in await self.memory.entries(target.key) for name in entry.env}
@@ -343,7 +345,7 @@ def _of_script(action: Action, told: ScriptOutput, said: str, done: Done) -> tup
     return said, msgspec.structs.replace(done, exit_code=code, reads=script.reads(told, action))
 
 
-def _target(plan: Plan, action: Action, results: Mapping[str, ActionResult]) -> _Target:
+def _target(plan: Plan, action: Action, results: Mapping[str, ActionResult]) -> _PreparedAction:
     """Return an action of a build with its recipe, completed by the words of its build scripts."""
     if action.scripts:
         known = {use.action: results[use.action] for use in action.scripts}
@@ -352,4 +354,4 @@ def _target(plan: Plan, action: Action, results: Mapping[str, ActionResult]) -> 
         )
     needed = {need.path: results[need.action].outputs[need.output].digest for need in action.needs}
     parts = recipe.recipe_parts(action, needed)
-    return _Target(plan, action, results, parts, recipe.recipe_key(parts))
+    return _PreparedAction(plan, action, results, parts, recipe.recipe_key(parts))

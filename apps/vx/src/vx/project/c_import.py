@@ -41,7 +41,7 @@ class Entry(msgspec.Struct):
     output: str = ""
 
 
-class _Unit(msgspec.Struct):
+class _CompiledFile(msgspec.Struct):
     source: str
     include: list[str]
     defines: list[str]
@@ -80,7 +80,7 @@ def imported(
         links: returns the command that links a target, for the build directory and its name; "" if not known.
     """
     reader = _Reader(directory)
-    units: dict[str, dict[str, _Unit]] = {}
+    units: dict[str, dict[str, _CompiledFile]] = {}
     kinds: dict[str, str] = {}
     commands: dict[str, str] = {}
     for entry in entries:
@@ -112,7 +112,7 @@ class _Reader:
         self.notes: dict[str, None] = {}
         self._directory = directory
 
-    def unit(self, entry: Entry, words: Sequence[str]) -> _Unit | None:
+    def unit(self, entry: Entry, words: Sequence[str]) -> _CompiledFile | None:
         source = self._inside(entry.directory, entry.file)
         if source is None or source.startswith("/"):
             self._note(f"{entry.file}: left out, it is not below {self._directory}")
@@ -120,7 +120,7 @@ class _Reader:
         if not source.endswith(SOURCE_ENDINGS):
             self._note(f"{source}: left out, no source that vx compiles")
             return None
-        unit = _Unit(source, [], [], [], [])
+        unit = _CompiledFile(source, [], [], [], [])
         rest = iter(_options(words))
         for word in rest:
             if word in _DROPPED_PAIRS:
@@ -132,7 +132,7 @@ class _Reader:
                 self._word(unit, entry, option, word[len(option) :])
         return unit
 
-    def _word(self, unit: _Unit, entry: Entry, option: str, value: str) -> None:
+    def _word(self, unit: _CompiledFile, entry: Entry, option: str, value: str) -> None:
         """Take an option and its value; without an option, a word that stands alone."""
         if option in _FOLDERS:
             self._folder(unit, entry, value)
@@ -177,14 +177,14 @@ class _Reader:
                     self._note(f"{target}: the option {word} for the linker left out")
         return list(dict.fromkeys(needs)), list(dict.fromkeys(flags))
 
-    def _folder(self, unit: _Unit, entry: Entry, folder: str) -> None:
+    def _folder(self, unit: _CompiledFile, entry: Entry, folder: str) -> None:
         path = self._inside(entry.directory, folder)
         if path is None:
             self._note(f"the include folder {folder} left out: neither below the project nor the system's")
         elif path not in unit.include:
             unit.include.append(path)
 
-    def _flag(self, unit: _Unit, word: str) -> None:
+    def _flag(self, unit: _CompiledFile, word: str) -> None:
         if c_flags.first_refused([word]) is None:
             unit.flags.append(word)
         else:
@@ -233,7 +233,9 @@ def _kind_of(command: str) -> str:
     return SHARED_LIBRARY if "-shared" in words else PROGRAM
 
 
-def _table(target: str, kind: str, units: list[_Unit], needs: list[str], link_flags: list[str]) -> str:
+def _table(
+    target: str, kind: str, units: list[_CompiledFile], needs: list[str], link_flags: list[str]
+) -> str:
     common = {
         what: [one for one in getattr(units[0], what) if all(one in getattr(unit, what) for unit in units)]
         for what in ("defines", "flags", "forced")
@@ -257,7 +259,7 @@ def _table(target: str, kind: str, units: list[_Unit], needs: list[str], link_fl
     return "\n".join(lines) + "\n"
 
 
-def _own(unit: _Unit, common: Mapping[str, Sequence[str]]) -> list[str]:
+def _own(unit: _CompiledFile, common: Mapping[str, Sequence[str]]) -> list[str]:
     defines = [f"-D{one}" for one in unit.defines if one not in common["defines"]]
     return defines + [one for one in unit.flags if one not in common["flags"]]
 

@@ -37,7 +37,7 @@ from vx.project.c_manifest import (
 from vx.project.c_steps import command_action, program_path
 from vx.project.errors import ProjectInvalid, Unsupported
 from vx.project.link_search import Link
-from vx.project.pkg_config import Package
+from vx.project.pkg_config import LinkedPackage
 
 C_ENDINGS = (".c", ".S")
 CXX_ENDINGS = (".cc", ".cpp", ".cxx", ".C")
@@ -71,7 +71,7 @@ class CTools(msgspec.Struct, frozen=True):
     native: Callable[[Tool, Sequence[str]], str] = lambda _tool, _words: ""
     env: dict[str, str] = {}
     program: Callable[[str], Tool | None] = lambda _name: None
-    package: Callable[[Sequence[str]], Package] = lambda _names: Package()
+    package: Callable[[Sequence[str]], LinkedPackage] = lambda _names: LinkedPackage()
 
 
 class Flags(msgspec.Struct, frozen=True):
@@ -113,7 +113,7 @@ def plan(
         ProjectInvalid: a target has no sources.
         Unsupported: a source is in another language, or a tool for it is not there.
     """
-    planner = _Planner(manifest, sources, tools, profile, flags)
+    planner = _CPlanner(manifest, sources, tools, profile, flags)
     for name in manifest.commands:
         planner.command(name)
     for name in manifest.targets:
@@ -123,7 +123,7 @@ def plan(
     return Plan(manifest.name, directory, directory, tools.triple, profile, tuple(planner.actions.values()))
 
 
-class _Planner:
+class _CPlanner:
     """Plans each command and target once, after what it needs; no circle is among them."""
 
     def __init__(
@@ -190,7 +190,7 @@ class _Planner:
                 "vx.toml", f"targets.{target.name}.sources match no file: {', '.join(target.sources)}"
             )
         flags, objects = self._flags, []
-        package = self._tools.package(target.packages) if target.packages else Package()
+        package = self._tools.package(target.packages) if target.packages else LinkedPackage()
         settings: dict[tuple[str, ...], _Settings] = {}
         for source in all_sources:
             more = flags.cxx if source.endswith(CXX_ENDINGS) else flags.c

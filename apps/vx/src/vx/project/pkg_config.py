@@ -20,7 +20,7 @@ _ENDING: Final = ".pc"
 _VARIABLES: Final = "PKG_CONFIG_"
 
 
-class Package(msgspec.Struct, frozen=True):
+class LinkedPackage(msgspec.Struct, frozen=True):
     """What some packages take.
 
     Attributes:
@@ -36,9 +36,9 @@ class PkgConfig:
     """Answers of pkg-config, for callers of any environment."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[object, ...], tuple[tuple[object, ...], tuple[str, ...], Package]] = {}
+        self._known: dict[tuple[object, ...], tuple[tuple[object, ...], tuple[str, ...], LinkedPackage]] = {}
 
-    def package(self, names: Sequence[str], program: str | None, env: Mapping[str, str]) -> Package:
+    def package(self, names: Sequence[str], program: str | None, env: Mapping[str, str]) -> LinkedPackage:
         """Return what packages take, all together.
 
         Args:
@@ -59,7 +59,9 @@ class PkgConfig:
             return known[2]
         watched = (program, *_files(program, asked))
         before = tuple(map(state_of, watched))
-        found = Package(_ask(program, ["--cflags", *names], asked), _ask(program, ["--libs", *names], asked))
+        found = LinkedPackage(
+            _ask(program, ["--cflags", *names], asked), _ask(program, ["--libs", *names], asked)
+        )
         self._known[key] = (before, watched, found)
         return found
 

@@ -64,7 +64,7 @@ def plan(
         ProjectInvalid: dependencies go round in a circle, or a feature does not exist.
         Unsupported: a library that is needed cannot be linked into another.
     """
-    planner = _Planner(
+    planner = _RustPlanner(
         project, tools, profile, resolve(project.packages, project.links, project.selected, wanted), flags
     )
     for where in project.selected:
@@ -76,7 +76,7 @@ def plan(
     )
 
 
-class _Planner:
+class _RustPlanner:
     def __init__(
         self, project: RustProject, tools: RustTools, profile: str, on: Resolved, flags: Sequence[str]
     ) -> None:

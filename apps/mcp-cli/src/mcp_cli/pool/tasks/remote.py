@@ -71,7 +71,7 @@ class _Error(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw(b"")
 
 
-class _Question(msgspec.Struct):
+class _InputRequest(msgspec.Struct):
     method: str = ""
     params: msgspec.Raw = msgspec.Raw(b"{}")
 
@@ -80,14 +80,14 @@ class _TaskSupport(msgspec.Struct):
     support: str | None = msgspec.field(name="taskSupport", default=None)
 
 
-class _Listed(msgspec.Struct):
+class _TaskTool(msgspec.Struct):
     execution: _TaskSupport | None = None
 
 
 def support_of(tool: ListedTool) -> str:
     """Return whether a tool of 2025-11-25 runs as a task: `required`, `optional`, or ""."""
     with contextlib.suppress(msgspec.MsgspecError):
-        execution = msgspec.json.decode(tool.raw, type=_Listed).execution
+        execution = msgspec.json.decode(tool.raw, type=_TaskTool).execution
         if execution is not None and execution.support in ("required", "optional"):
             return execution.support
     return ""
@@ -234,7 +234,7 @@ class _Followed:
             if key in self._answered:
                 continue
             self._answered.add(key)
-            asked = msgspec.json.decode(raw, type=_Question)
+            asked = msgspec.json.decode(raw, type=_InputRequest)
             text = await self._kept.question_of(self._call, asked.method, bytes(asked.params).decode())
             responses[key] = msgspec.Raw(text.encode()) if text else _REFUSALS.get(asked.method, {})
         if responses:
