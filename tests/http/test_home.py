@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 
 import pytest
 from tests.http.conftest import OverUnix
@@ -58,6 +59,41 @@ def test_a_home_is_seen_and_steered_by_http(sandbox, home):
     page.request("GET", "/")
     assert b"/ui/main.js" in page.getresponse().read()
     page.close()
+
+
+def test_the_resources_of_services_and_their_logs_are_there_by_name_and_together(home):
+    path = str(home / "home.sock")
+    uses = ask(path, "POST", "/v1/call/org.daemonry.Home/Uses", {})[1]["result"]
+    assert [one["name"] for one in uses] == ["db", "web"]
+    if os.path.exists("/proc/self/stat"):
+        assert all(one["memory_bytes"] > 0 for one in uses)
+    of_web = ask(path, "GET", "/v1/logs?service=web")[1]["lines"]
+    assert any("ready" in line["message"] for line in of_web)
+    assert all("service" not in line for line in of_web)
+    of_all = ask(path, "GET", "/v1/logs?service=*&lines=3")[1]["lines"]
+    assert len(of_all) == 3
+    assert {line["service"] for line in of_all} <= {"db", "web"}
+    assert [line["time"] for line in of_all] == sorted(line["time"] for line in of_all)
+    code, problem = ask(path, "GET", "/v1/logs?service=wep")
+    assert (code, "service" in problem["detail"]) == (400, True)
+    assert ask(path, "GET", "/v1/parts")[1]["services"] == ["db", "web"]
+
+
+def test_the_page_of_a_home_is_found_by_its_directory(sandbox, home):
+    told = sandbox.daemonry("ui", "--home", home)
+    assert (told.code, told.out.startswith("http://127.0.0.1:")) == (0, True)
+    assert sandbox.daemonry("ui", "--home", home, "--json").json()["url"].startswith("http://")
+
+
+def test_a_home_without_http_or_that_is_down_says_so(sandbox):
+    directory = sandbox.path / "h"
+    directory.mkdir()
+    (directory / "home.toml").write_text(HOME.format(http="false"))
+    assert sandbox.daemonry("ui", "--home", directory).code == 3
+    assert sandbox.daemonry("up", "--home", directory).code == 0
+    told = sandbox.daemonry("ui", "--home", directory)
+    assert (told.code, "http = true" in told.err) == (1, True)
+    assert sandbox.daemonry("down", "--home", directory).code == 0
 
 
 def test_a_bad_address_in_a_home_s_file_is_refused_with_its_place(sandbox):

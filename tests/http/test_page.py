@@ -131,6 +131,45 @@ def test_a_tab_without_a_token_says_what_to_do_and_shows_nothing(browser, seen):
     assert page.locator("#calls .entry").count() == 0
 
 
+HOME = """
+http = 0
+[services.db]
+command = ["sleep", "1000"]
+[services.web]
+command = ["sleep", "1000"]
+needs = ["db"]
+"""
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_the_page_of_a_home_shows_and_steers_its_services(browser, sandbox, width, scheme):
+    home = sandbox.path / "h"
+    home.mkdir()
+    (home / "home.toml").write_text(HOME)
+    assert sandbox.daemonry("up", "--home", home).code == 0
+    page = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme).new_page()
+    complaints = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(sandbox.daemonry("ui", "--home", home).out.strip())
+    page.locator("svg.graph text", has_text="web: ready").wait_for()
+    page.locator("td", has_text="MiB").nth(1).wait_for()
+    page.locator("td", has_text=re.compile(r"^[0-9.]+ %$")).nth(1).wait_for()
+    page.locator("#Stop-web").click()
+    page.locator("#confirm-yes").click()
+    page.locator("svg.graph text", has_text="web: stopped").wait_for()
+    page.locator("#Start-web").click()
+    page.locator("svg.graph text", has_text="web: ready").wait_for()
+    sandbox.daemonry("down", "web", "--home", home)
+    page.locator("svg.graph text", has_text="web: stopped").wait_for(timeout=SEEN_AFTER_MS)
+    page.locator("#log-service").select_option("*")
+    page.locator("#log .entry", has_text="db").first.wait_for()
+    assert complaints == []
+    session = page.context.new_cdp_session(page)
+    wide = session.send("Runtime.evaluate", {"expression": "document.documentElement.scrollWidth"})
+    assert wide["result"]["value"] <= width
+    assert sandbox.daemonry("down", "--home", home).code == 0
+
+
 @pytest.mark.parametrize(("width", "scheme"), VIEWS)
 def test_axe_finds_nothing_and_nothing_is_wider_than_the_window(browser, seen, width, scheme):
     watched = Watched(browser, seen, width, scheme)

@@ -49,6 +49,7 @@ def _timeout(default_s: float | None = None) -> Option:
     return Option("--timeout", f"how long it may take{default}", "SECONDS", SECONDS)
 
 
+_OPEN: Final = Option("--open", "open it in a browser")
 _START_OPTIONS: Final = (_CONFIG, _LOG_LEVEL, JSON_OPTION, _timeout(START_TIMEOUT_S))
 _QUICK_OPTIONS: Final = (JSON_OPTION, _timeout(REQUEST_TIMEOUT_S))
 
@@ -113,7 +114,7 @@ _OF_A_DAEMON: Final = (
     Command(
         "ui",
         "print the address of its page, with a one-time code for a browser",
-        options=(Option("--open", "open it in a browser"), *_QUICK_OPTIONS),
+        options=(_OPEN, *_QUICK_OPTIONS),
     ),
 )
 
@@ -126,7 +127,7 @@ _SERVICES: Final = Word(
     "services", "SERVICE", "which services, or groups of them; all by default", "*", SERVICE
 )
 
-# `ps`, `logs`, `restart` and `reload` mean a home where `--home` is given.
+# `ps`, `logs`, `restart`, `ui` and `reload` mean a home where `--home` is given.
 HOME: Final = (
     Command(
         "up",
@@ -152,6 +153,11 @@ HOME: Final = (
         "stop services of a home and start them",
         (Word("services", "SERVICE", "which services, or groups of them", "+", SERVICE),),
         _HOME_OPTIONS,
+    ),
+    Command(
+        "ui",
+        "print the address of a home's page, with a one-time code for a browser",
+        options=(*_HOME_OPTIONS, _OPEN),
     ),
     Command(
         "reload",

@@ -70,7 +70,15 @@ def home(arguments: list[str]) -> int:
         from daemonry.cli import home_setup
 
         return home_setup.perform(arguments[0], options)
-    perform = {"up": _up, "down": _down, "ps": _ps, "logs": _logs, "restart": _restart, "reload": _reload}
+    perform = {
+        "up": _up,
+        "down": _down,
+        "ps": _ps,
+        "logs": _logs,
+        "restart": _restart,
+        "reload": _reload,
+        "ui": _ui,
+    }
     try:
         if getattr(options, "all", False):
             return _logs_of_all(options)
@@ -461,6 +469,18 @@ def _reload(home: Home, options: argparse.Namespace) -> int:
         limit_s = options.timeout or HOME_DOWN_TIMEOUT_S
         reply = client.call(f"{_INTERFACE}.Reload", timeout_s=limit_s)
     return _say_result(home, options, "reloaded", reply["result"])
+
+
+def _ui(home: Home, options: argparse.Namespace) -> int:
+    from daemonry.cli.ui import ui
+    from daemonry.daemon.instance import Instance
+
+    if not home.is_up():
+        raise NotRunning(home.name)
+    limit_s = options.timeout or REQUEST_TIMEOUT_S
+    how = "`http = true` at the top of its home.toml, then `daemonry down` and `daemonry up`"
+    instance = Instance(None, home.endpoint)
+    return ui(instance, opens=options.open, as_json=options.json, timeout_s=limit_s, how=how)
 
 
 def _say_result(home: Home, options: argparse.Namespace, result: str, note: str = "") -> int:

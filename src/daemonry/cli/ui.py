@@ -20,8 +20,18 @@ _OPEN_PAGE = "org.daemonry.Control.Http.OpenPage"
 _SUFFIX = ".html"
 
 
-def ui(instance: Instance, *, opens: bool, as_json: bool, timeout_s: float) -> int:
+_HOW = "Daemon(..., http=True) in its program, or DAEMONRY_HTTP=on where it is started"
+
+
+def ui(instance: Instance, *, opens: bool, as_json: bool, timeout_s: float, how: str = _HOW) -> int:
     """Print the address of a daemon's page with a one-time code, or open it; return the exit code.
+
+    Args:
+        instance: the daemon, or a home's supervisor.
+        opens: whether a browser is opened.
+        as_json: whether the address is printed as JSON.
+        timeout_s: how long each answer may take.
+        how: how HTTP is turned on there.
 
     Raises:
         Refused: the daemon has no HTTP.
@@ -30,10 +40,7 @@ def ui(instance: Instance, *, opens: bool, as_json: bool, timeout_s: float) -> i
         try:
             found = client.call(_OPEN_PAGE, {})
         except InterfaceNotFound:
-            raise Refused(
-                f"{instance.name} has no HTTP: Daemon(..., http=True) in its program, or DAEMONRY_HTTP=on "
-                "where it is started"
-            ) from None
+            raise Refused(f"{instance.name} has no HTTP: {how}") from None
     url, token_path = str(found["url"]), str(found["token_path"])
     if as_json:
         output.say_json({"url": url})

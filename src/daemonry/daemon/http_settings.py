@@ -61,6 +61,8 @@ class Http(Value):
         beyond_loopback: has to be true where `bind` is no loopback address.  Tokens and all else cross
             such a network in the clear.
         parts: what the program adds to the page.
+        on: whether it is on without the operator's word; with False, these settings count once
+            DAEMONRY_HTTP turns HTTP on.
         routes: `module:function` that is given the `daemonry.http.kit.Host` and returns a list of the
             program's own Starlette routes; imported with the first request.
 
@@ -68,10 +70,11 @@ class Http(Value):
         ArgumentInvalid: the port is none, or the address is beyond loopback and nobody said so twice.
     """
 
-    __slots__ = ("beyond_loopback", "bind", "hosts", "parts", "port", "routes")
+    __slots__ = ("beyond_loopback", "bind", "hosts", "on", "parts", "port", "routes")
     beyond_loopback: bool
     bind: str
     hosts: tuple[str, ...]
+    on: bool
     parts: tuple[Part, ...]
     port: int | None
     routes: str
@@ -83,6 +86,7 @@ class Http(Value):
         bind: str = "127.0.0.1",
         hosts: Iterable[str] = (),
         beyond_loopback: bool = False,
+        on: bool = True,
         parts: Iterable[Part] = (),
         routes: str = "",
     ) -> None:
@@ -98,6 +102,7 @@ class Http(Value):
             beyond_loopback=beyond_loopback,
             bind=bind,
             hosts=tuple(hosts),
+            on=on,
             parts=tuple(parts),
             port=port,
             routes=routes,

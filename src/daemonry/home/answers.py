@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from typing import Any
 
 from daemonry.home.child import SATISFIED, SETTLED, ServiceState
-from daemonry.home.control import Event, GoingDown, NoSuchService, NotUp, ServiceStatus
+from daemonry.home.consumption import measure
+from daemonry.home.control import Event, GoingDown, NoSuchService, NotUp, ServiceStatus, ServiceUse
 from daemonry.home.fleet import Fleet
 from daemonry.home.keeper import Keeper
 from daemonry.process import record_fields
@@ -39,6 +40,14 @@ class Answers:
     def statuses(self) -> list[ServiceStatus]:
         """Return how each service is."""
         return [self._status(keeper) for keeper in self._fleet.keepers.values()]
+
+    async def uses(self) -> list[ServiceUse]:
+        """Return the resources of the services that run; they are read in a thread, for they may be many."""
+        running = {name: one.pid for name, one in self._fleet.keepers.items() if one.pid is not None}
+        found = await asyncio.to_thread(
+            lambda: {name: measure(pid, wake_ups=True) for name, pid in running.items()}
+        )
+        return [ServiceUse(name, use.memory_bytes, use.cpu_s, use.wake_ups) for name, use in found.items()]
 
     def _status(self, keeper: Keeper) -> ServiceStatus:
         service = keeper.service

@@ -49,6 +49,23 @@ class ServiceStatus:
 
 
 @dataclass
+class ServiceUse:
+    """The resources of one service, with all of its processes.
+
+    Attributes:
+        name: its name.
+        memory_bytes: resident memory; shared pages count for each process.
+        cpu_s: processor time since its start, in seconds.
+        wake_ups: how often its threads have waited and were woken.
+    """
+
+    name: str
+    memory_bytes: int
+    cpu_s: float
+    wake_ups: int
+
+
+@dataclass
 class Event:
     """What happened to a service.
 
@@ -95,6 +112,9 @@ class HomeServices(Protocol):
     def statuses(self) -> list[ServiceStatus]:
         """Return how each service is, in the order in which they start."""
 
+    async def uses(self) -> list[ServiceUse]:
+        """See `HomeControl.uses`."""
+
     async def start(self, name: str) -> ServiceStatus:
         """See `HomeControl.start`."""
 
@@ -138,6 +158,11 @@ class HomeControl(
         """Return how each service is, in the order in which they start."""
         assert self._supervisor is not None
         return self._supervisor.statuses()
+
+    async def uses(self) -> list[ServiceUse]:
+        """Return the memory, processor time and wake-ups of the services that run."""
+        assert self._supervisor is not None
+        return await self._supervisor.uses()
 
     async def start(self, service: str) -> ServiceStatus:
         """Start a service that does not run, with what it needs, and return when it is ready."""

@@ -103,6 +103,7 @@ def http_of_home(
         not_ready=not_ready,
         connections=connections,
         more_metrics=metrics,
+        logs=lambda: {name: home.path(name, "log") for name in fleet.keepers},
     )
     door = Door(host, settings, bounds.DEFAULT)
     port = Port(door, token_path)

@@ -5,7 +5,7 @@ Owns this shape and nothing else; who fills it in is above: `runtime` for a daem
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +26,7 @@ class Host:
         state: what answers commands, as over the text dialect.
         changed: returns when its state is another one than now.
         log_path: its log.
+        logs: returns the logs of its services, by name; none for a daemon.
         token_path: where the token of its port is made.
         not_ready: returns why it takes no work now, one word for each reason; none when it does.
         connections: returns how many connections are open.
@@ -46,6 +47,7 @@ class Host:
     connections: Callable[[], int] = lambda: 0
     config: Callable[[], Any] = lambda: None
     busy: Callable[[], AbstractContextManager[None]] = nullcontext
+    logs: Callable[[], Mapping[str, str]] = dict
     more_metrics: Callable[[], list[tuple[str, str, dict[str, str], float]]] = field(default=list)
 
     async def status(self) -> dict[str, Any]:

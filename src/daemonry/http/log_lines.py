@@ -7,7 +7,7 @@ keep the daemon busy for as long as it likes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from daemonry import strict_json
@@ -15,6 +15,8 @@ from daemonry.http.event_stream import framed
 from daemonry.limits import FOLLOW_POLL_S, HTTP_HEARTBEAT_S
 from daemonry.process import log_reader
 
+# Stands for all services of a home.
+EVERY: Final = "*"
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
 
@@ -54,24 +56,48 @@ def _all(found: Iterable[str]) -> Iterable[str]:
     return found
 
 
-async def lines_there(path: str, wanted: Wanted) -> list[dict[str, Any]]:
-    """Return the lines that are there; read in a thread, for they may be many."""
+class Source(NamedTuple):
+    """A log.
+
+    Attributes:
+        path: its file.
+        service: the service that writes it; "" for that of a daemon or a supervisor.
+    """
+
+    path: str
+    service: str = ""
+
+
+async def lines_there(sources: Sequence[Source], wanted: Wanted) -> list[dict[str, Any]]:
+    """Return the lines that are there, by time; read in a thread, for they may be many."""
 
     def read() -> list[dict[str, Any]]:
-        return [log_reader.parsed(line) for line in wanted.choice(log_reader.lines(path))]
+        found = [
+            _fields(line, source, len(sources))
+            for source in sources
+            for line in wanted.choice(log_reader.lines(source.path))
+        ]
+        return _last(found, wanted) if len(sources) > 1 else found
 
     return await asyncio.to_thread(read)
 
 
-async def as_they_come(path: str, wanted: Wanted) -> AsyncGenerator[str, None]:
+async def as_they_come(sources: Sequence[Source], wanted: Wanted) -> AsyncGenerator[str, None]:
     """Yield the lines that are there, and then each new one, as server-sent events."""
-    follower = log_reader.Follower(path, wanted.choice)
-    look: Callable[[], list[str]] = follower.lines
+    followers = [(source, log_reader.Follower(source.path, wanted.choice)) for source in sources]
+
+    def look() -> list[dict[str, Any]]:
+        lines = [(source, line) for source, follower in followers for line in follower.lines()]
+        found = [_fields(line, source, len(sources)) for source, line in lines if wanted.takes(line)]
+        return sorted(found, key=_moment) if len(sources) > 1 else found
+
     try:
         found = await asyncio.to_thread(look)
+        if len(sources) > 1:
+            found = _last(found, wanted)
         quiet_s = 0.0
         while True:
-            piece = "".join(_line(line) for line in found)
+            piece = "".join(framed("line", strict_json.encode(fields)) for fields in found)
             quiet_s = 0.0 if piece else quiet_s + FOLLOW_POLL_S
             if piece:
                 yield piece
@@ -79,10 +105,22 @@ async def as_they_come(path: str, wanted: Wanted) -> AsyncGenerator[str, None]:
                 quiet_s = 0.0
                 yield ": nothing new\n\n"
             await asyncio.sleep(FOLLOW_POLL_S)
-            found = [line for line in look() if wanted.takes(line)]
+            found = look()
     finally:
-        follower.close()
+        for _, follower in followers:
+            follower.close()
 
 
-def _line(line: str) -> str:
-    return framed("line", strict_json.encode(log_reader.parsed(line)))
+def _fields(line: str, source: Source, of: int) -> dict[str, Any]:
+    fields = log_reader.parsed(line, source.service)
+    return {**fields, "service": source.service} if of > 1 else fields
+
+
+def _last(found: list[dict[str, Any]], wanted: Wanted) -> list[dict[str, Any]]:
+    """Return the last lines that are wanted, of several logs by time."""
+    by_time = sorted(found, key=_moment)
+    return by_time[-wanted.lines :] if wanted.lines else by_time
+
+
+def _moment(fields: dict[str, Any]) -> str:
+    return str(fields.get("time", ""))

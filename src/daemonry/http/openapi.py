@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from daemonry.http.calls import is_callable
 from daemonry.http.event_stream import MEDIA_TYPE as EVENTS
-from daemonry.http.log_lines import LEVELS
+from daemonry.http.log_lines import EVERY, LEVELS
 from daemonry.http.problems import MEDIA_TYPE as PROBLEM
 from daemonry.http.schemas import component_name, of_struct, of_type
 from daemonry.limits import HTTP_LOG_LINES
@@ -128,7 +128,7 @@ def _own_paths(host: Host) -> dict[str, Any]:
         "/health": {"get": health},
         "/v1/status": {"get": _operation("status", "What STATUS tells.", 200, _OBJECT)},
         "/v1/events": {"get": _events()},
-        "/v1/logs": {"get": _logs()},
+        "/v1/logs": {"get": _logs(list(host.logs()))},
         "/v1/rates": {
             "get": _operation("rates", "Calls in each second of the last two minutes.", 200, _OBJECT)
         },
@@ -168,7 +168,7 @@ def _events() -> dict[str, Any]:
     )
 
 
-def _logs() -> dict[str, Any]:
+def _logs(services: list[str]) -> dict[str, Any]:
     made = _operation(
         "logs",
         "The log's lines; with `follow`, as server-sent events, and each new one.",
@@ -190,6 +190,17 @@ def _logs() -> dict[str, Any]:
             ),
             _query("grep", {"type": "string", "maxLength": 200}, "Text that a line has in it."),
             _query("follow", {"type": "boolean"}, "Whether to go on."),
+            *(
+                (
+                    _query(
+                        "service",
+                        {"type": "string", "enum": [EVERY, *services]},
+                        "Of a service, or of all (*).",
+                    ),
+                )
+                if services
+                else ()
+            ),
         ),
     )
     made["responses"]["200"]["content"][EVENTS] = {"schema": {}}

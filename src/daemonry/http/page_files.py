@@ -78,7 +78,13 @@ class PageFiles:
         query_of(request, {})
         parts = [{"name": part.name, "title": part.title} for part in self._parts.values()]
         return json_response(
-            {"kind": self._host.kind, "name": self._host.name, "version": self._host.version, "parts": parts}
+            {
+                "kind": self._host.kind,
+                "name": self._host.name,
+                "version": self._host.version,
+                "parts": parts,
+                "services": list(self._host.logs()),
+            }
         )
 
     async def _data(self, request: Request) -> Response:

@@ -18,7 +18,7 @@ from daemonry.http import openapi
 from daemonry.http.call_routes import CallRoutes
 from daemonry.http.event_source import EventSource
 from daemonry.http.event_stream import EventStream
-from daemonry.http.log_lines import LEVELS, Wanted, as_they_come, lines_there
+from daemonry.http.log_lines import EVERY, LEVELS, Source, Wanted, as_they_come, lines_there
 from daemonry.http.meter import KEPT_S, Meter
 from daemonry.http.problems import Problem
 from daemonry.http.requests import body_of, flag, number, one_of, query_of, some_of
@@ -95,6 +95,7 @@ class Routes:
         return EventStream(self._busy(source.pieces(request.headers.get("last-event-id", ""), topics)))
 
     async def _logs(self, request: Request) -> Response:
+        logs = self._host.logs()
         query = query_of(
             request,
             {
@@ -103,15 +104,21 @@ class Routes:
                 "since": parse_span,
                 "grep": _text,
                 "follow": flag,
+                **({"service": one_of(EVERY, *logs)} if logs else {}),
             },
         )
         follow = query.pop("follow", False)
+        service = query.get("service", "")
+        chosen = (
+            logs if service == EVERY else {service: logs[service]} if service else {"": self._host.log_path}
+        )
+        sources = [Source(path, name) for name, path in chosen.items()]
         wanted = Wanted(
             query.get("lines", 100), query.get("level", "debug"), query.get("grep", ""), query.get("since")
         )
         if follow:
-            return EventStream(self._busy(as_they_come(self._host.log_path, wanted)))
-        return json_response({"lines": await lines_there(self._host.log_path, wanted)})
+            return EventStream(self._busy(as_they_come(sources, wanted)))
+        return json_response({"lines": await lines_there(sources, wanted)})
 
     async def _busy(self, pieces: AsyncGenerator[str, None]) -> AsyncIterator[str]:
         """Keep the daemon from ending because it is idle while somebody listens."""

@@ -71,7 +71,9 @@ def settings_of(state: Life) -> Http | None:
     if not said:
         return operator
     program = Http() if said is True else said
-    return program.at(operator) if operator is not None and operator.port is not None else program
+    if operator is None:
+        return program if program.on else None
+    return program.at(operator) if operator.port is not None else program
 
 
 def http_side(

@@ -11,7 +11,7 @@ from mcp_cli.names import NAME, __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from daemonry import Run
+    from daemonry import Http, Run
     from mcp_cli.pool.service import ServerPool
 
 TTL_VARIABLE = "MCP_DAEMON_TTL"
@@ -46,6 +46,24 @@ daemon = Daemon(
 )
 
 _pool: ServerPool | None = None
+
+
+def _http(_config: object) -> Http:
+    """Return what the page shows, once DAEMONRY_HTTP turns HTTP on."""
+    import os
+
+    from daemonry import Http, Part
+
+    async def shown() -> dict[str, object]:
+        from mcp_cli.pool.page_part import servers_shown
+
+        return {"servers": [] if _pool is None else await servers_shown(_pool)}
+
+    module = os.path.join(os.path.dirname(__file__), "page", "servers.js")
+    return Http(on=False, parts=[Part("servers", "Servers", module, shown)])
+
+
+daemon.http = _http
 
 
 @daemon.setup

@@ -3,26 +3,37 @@
 import { follow } from "./api.js";
 import { at, clock, Growing, make } from "./elements.js";
 
-const KNOWN = new Set(["time", "level", "logger", "message", "trace"]);
+const KNOWN = new Set(["time", "level", "logger", "message", "trace", "service"]);
 
 function entry(line) {
   const rest = Object.entries(line).filter(([name]) => !KNOWN.has(name)).map(([name, value]) => ` ${name}=${value}`).join("");
   const made = make("div", { class: `entry level-${line.level || "info"}` },
     make("span", { class: "when", title: line.time || "" }, clock(line.time)),
-    make("span", {}, line.level || ""),
+    make("span", {}, line.service || line.level || ""),
     make("span", { class: "text" }, `${line.message || ""}${rest}`));
   if (line.trace) made.append(make("details", { class: "more" }, make("summary", {}, "trace"), make("pre", {}, line.trace)));
   return made;
 }
 
-export function log() {
+// Of a home: which log is shown, its own or that of a service.
+function chooser(services, changed) {
+  if (!services.length) return { value: "" };
+  const select = make("select", { id: "log-service", onchange: changed },
+    make("option", { value: "" }, "the supervisor"), make("option", { value: "*" }, "all services"), ...services.map((name) => make("option", { value: name }, name)));
+  at("log-level").closest("label").before(make("label", {}, "of ", select));
+  return select;
+}
+
+export function log(services = []) {
   const list = new Growing(at("log"), at("log-hold"), { most: 1000, empty: "No such lines." });
   let stop = () => {};
   let typed;
+  const service = chooser(services, () => open());
   function open() {
     stop();
     list.clear();
     const query = new URLSearchParams({ follow: "true", lines: "200", level: at("log-level").value });
+    if (service.value) query.set("service", service.value);
     const text = at("log-search").value.trim();
     if (text) query.set("grep", text);
     let first = true;

@@ -8,6 +8,8 @@ import { announce, at, clock, drawn, make, span } from "./elements.js";
 import { failures, log } from "./log.js";
 
 const SHOWN_ELSEWHERE = new Set(["state", "uptime_secs", "version", "pid", "http"]);
+// With these the page of a home looks at its services every other second.
+const OWN = new Set(["org.daemonry.Home.Services", "org.daemonry.Home.Uses"]);
 let began = 0;
 let facts = [];
 let told = "";
@@ -71,7 +73,7 @@ async function start() {
     calls.clear();
     stop = follow(`/v1/events?parameters=${at("parameters").checked}`, {
       state: (status) => { showState(status, actions); for (const one of listeners) one(status); },
-      call: (event) => calls.tell(event),
+      call: (event) => { if (!OWN.has(event.method)) calls.tell(event); },
       missed: (event) => calls.missed(event.events),
       end: (problem) => notify(problem.detail),
     }, (state) => {
@@ -88,7 +90,7 @@ async function start() {
   at("parameters").addEventListener("change", open);
   open();
   charts();
-  log();
+  log(found.services);
   failures();
   setInterval(showFacts, 1000);
 }

@@ -2,6 +2,7 @@
 
 const GOOD = new Set(["ready", "done", "idle"]);
 const BAD = new Set(["failed", "unhealthy"]);
+const NUMBERS = new Set(["CPU", "memory", "restarts"]);
 const HOME = "org.daemonry.Home";
 
 const mood = (state) => (GOOD.has(state) ? "good" : BAD.has(state) ? "bad" : "warn");
@@ -47,7 +48,7 @@ export async function mount(box, page) {
   const picture = make("div");
   const body = make("tbody");
   box.replaceChildren(make("h2", {}, page.title), picture, make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of services" }, make("table", {},
-    make("thead", {}, make("tr", {}, ...["service", "state", "since", "restarts", "last end", "note", "commands"].map((text) => make("th", { scope: "col" }, text)))), body)));
+    make("thead", {}, make("tr", {}, ...["service", "state", "since", "CPU", "memory", "restarts", "last end", "note", "commands"].map((text) => make("th", { scope: "col", class: NUMBERS.has(text) ? "number" : null }, text)))), body)));
   const does = async (verb, name) => {
     if (verb !== "Start" && !(await confirmed(`${verb} ${name}?`, verb === "Stop" ? "It ends; what needs it is left alone." : "It ends and is started; return when it is ready.", verb))) return;
     try {
@@ -58,14 +59,28 @@ export async function mount(box, page) {
     }
     await look();
   };
+  let before = new Map();
+  async function measure() {
+    const at = performance.now() / 1000;
+    const now = new Map((await call(`${HOME}.Uses`)).result.map((one) => [one.name, { ...one, at }]));
+    const used = new Map([...now].map(([name, one]) => {
+      const last = before.get(name);
+      const share = last && one.cpu_s >= last.cpu_s && at > last.at ? (one.cpu_s - last.cpu_s) / (at - last.at) : null;
+      return [name, { cpu: share == null ? "" : `${(share * 100).toFixed(1)} %`, memory: one.memory_bytes ? `${(one.memory_bytes / 1048576).toFixed(1)} MiB` : "" }];
+    }));
+    if (![...before.values()].length || at - [...before.values()][0].at >= 1) before = now;
+    return used;
+  }
   async function look() {
-    const services = (await call(`${HOME}.Services`)).result;
+    const [services, used] = await Promise.all([call(`${HOME}.Services`).then((found) => found.result), measure()]);
     picture.replaceChildren(graph(services, page));
     const focused = document.activeElement?.id;
     body.replaceChildren(...services.map((one) => make("tr", {},
       make("th", { scope: "row" }, one.name),
       make("td", { class: mood(one.state) === "bad" ? "failed" : null }, one.state),
       make("td", {}, span(Date.now() / 1000 - one.since)),
+      make("td", { class: "number" }, used.get(one.name)?.cpu ?? ""),
+      make("td", { class: "number" }, used.get(one.name)?.memory ?? ""),
       make("td", { class: "number" }, String(one.restarts)),
       make("td", {}, one.last_exit || ""),
       make("td", {}, one.note || ""),
@@ -75,4 +90,5 @@ export async function mount(box, page) {
   }
   page.changed(() => look().catch(() => {}));
   await look();
+  setInterval(() => look().catch(() => {}), 2000);
 }

@@ -15,7 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-    from daemonry import Run
+    from daemonry import Http, Run
+    from vx.aether.recent import RecentBuilds
 
 daemon = HomeDaemon(home.AETHER, "vx.aether.daemon:daemon")
 
@@ -36,6 +37,24 @@ def idle_limit_s(text: str) -> float | None:
 
 
 daemon.idle_timeout_s = idle_limit_s(os.environ.get(IDLE_VARIABLE, ""))
+
+
+_recent: list[RecentBuilds] = []
+
+
+def _http(_config: object) -> Http:
+    """Return what the page shows, once DAEMONRY_HTTP turns HTTP on."""
+    from daemonry import Http, Part
+
+    module = os.path.join(os.path.dirname(os.path.dirname(__file__)), "page", "builds.js")
+    return Http(on=False, parts=[Part("builds", "Builds", module, _builds_shown)])
+
+
+def _builds_shown() -> dict[str, object]:
+    return {"builds": _recent[-1].shown() if _recent else []}
+
+
+daemon.http = _http
 
 
 @daemon.setup
@@ -63,6 +82,7 @@ async def serve(run: Run) -> None:
             raise Refused(f"{error.service} died: {error.reason} (its log is {error.log})") from error
         raise
     daemon.serve(service)
+    _recent.append(service.recent)
     daemon.status(service.fields)
 
     async def keep_services(_run: Run) -> None:

@@ -17,6 +17,7 @@ from vx.aether.build import Build
 from vx.aether.interface import Aether, BuildEvent, OtherVersion, ServiceDied, State
 from vx.aether.known import KnowledgeFile
 from vx.aether.planning import Planner, Request
+from vx.aether.recent import RecentBuilds
 from vx.aether.services import OwnedServices
 from vx.cargo.ask import Cargo
 from vx.cass_client import StoreGone
@@ -43,6 +44,7 @@ class AetherService(Aether):
         self._known = KnowledgeFile(self._digests, tools, self._actions.memory)
         self._known.read()
         self._building: list[Build] = []
+        self.recent = RecentBuilds()
         self._builds = 0
 
     async def build(  # noqa: PLR0913, PLR0917  # the interface's own
@@ -89,8 +91,9 @@ class AetherService(Aether):
             tuple(tests),
         )
         events: asyncio.Queue[BuildEvent] = asyncio.Queue()
+        seen, tell = self.recent.begin(directory, events.put_nowait)
         build = Build(
-            request, self._actions, self._planner, self._digests, events.put_nowait
+            request, self._actions, self._planner, self._digests, tell
         )  # fmt: skip
         self._building.append(build)
         task = asyncio.create_task(build.run(), name=f"build of {directory}")
@@ -101,6 +104,7 @@ class AetherService(Aether):
             task.cancel()
             await asyncio.wait((task,))
             self._building.remove(build)
+            seen.over()
             self._builds += 1
         await asyncio.to_thread(self._known.write)
         yield event  # the last: the build is over by then, also in an answer to `state`
