@@ -11,6 +11,7 @@ import time
 from typing import Final
 
 from daemonry.home.consumption import measure
+from daemonry.home.run.service_cgroup import Cgroup
 
 # The kernel's limit of private memory (RLIMIT_DATA) is that much above `memory_max`: it is of each process,
 # and reserved memory that is never touched counts there, so only a runaway meets it before the next look.
@@ -26,18 +27,22 @@ class Limits:
         pid: its first process.
         memory_max: bytes of resident memory; 0 for no limit.
         cpu_max: processors, as 0.5 for half of one; 0 for no limit.
+        group: its control group, whose limits the kernel holds; None for one that is looked at.
     """
 
-    def __init__(self, pid: int, memory_max: int, cpu_max: float) -> None:
+    def __init__(self, pid: int, memory_max: int, cpu_max: float, group: Cgroup | None = None) -> None:
+        self._group = group
         self._pid = pid
         self._memory_max = memory_max
         self._cpu_max = cpu_max
         self._before = (time.monotonic(), measure(pid).cpu_s)
-        if memory_max:
+        if memory_max and group is None:
             _limit_data(pid, memory_max * _DATA_FACTOR)
 
     def exceeded(self) -> str:
         """Return which limit it exceeds, as people say it, or ""."""
+        if self._group is not None:
+            return self._group.killed()
         use = measure(self._pid)
         if self._memory_max and use.memory_bytes > self._memory_max:
             return f"takes {_mib(use.memory_bytes)} of memory, and may take {_mib(self._memory_max)}"
@@ -51,6 +56,14 @@ class Limits:
         if rate <= self._cpu_max:
             return ""
         return f"took {rate:.2f} processors for {now_s - since_s:.0f} s, and may take {self._cpu_max:g}"
+
+    def ended(self) -> str:
+        """Return why the kernel has ended it, or ""; to be called once all its processes have ended."""
+        if self._group is None:
+            return ""
+        reason = self._group.killed()
+        self._group.remove()
+        return reason
 
 
 def _limit_data(pid: int, most: int) -> None:

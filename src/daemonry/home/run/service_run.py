@@ -22,6 +22,7 @@ from daemonry.home.run.liveness import Look
 from daemonry.home.run.process_run import AdoptedRun, ProcessRun
 from daemonry.home.run.readiness import Channel, NotReady, wait_ready
 from daemonry.home.run.resource_use import Limits
+from daemonry.home.run.service_cgroup import delegated
 from daemonry.home.run.start import start_run, why_not
 from daemonry.home.service import Service
 from daemonry.home.service_files import ServiceFiles
@@ -89,6 +90,7 @@ class ServiceRun:
         self._channel: Channel | None = None
         self._failure = ""
         self._is_idle = False
+        self._limits: Limits | None = None
         self._checks: list[asyncio.Task[None]] = []
 
     def __repr__(self) -> str:
@@ -156,6 +158,8 @@ class ServiceRun:
         stubborn = await process.sweep()
         if stubborn:
             self._keeper.log.event(f"cannot be ended: {', '.join(map(str, stubborn))}", logging.ERROR)
+        if self._limits is not None:
+            self._failure = self._limits.ended() or self._failure
         self.process = None
         output.finish()
         return RunEnd(code, self._failure, self._keeper.files.said_end(process.mark), self._is_idle)
@@ -192,9 +196,16 @@ class ServiceRun:
         if service.idle_timeout_s and keeper.trigger.holds_socket:
             checks.append(self._end_when_idle(process, service.idle_timeout_s))
         if service.memory_max or service.cpu_max:
-            limits = Limits(process.pid, service.memory_max, service.cpu_max)
+            limits = self._limits = self._limited(process.pid)
             checks.append(self._end_after(process, partial(until_over_limits, limits)))
         return checks
+
+    def _limited(self, pid: int) -> Limits:
+        service = self._keeper.service
+        given = delegated()
+        most = service.memory_max, service.cpu_max
+        group = None if given is None else given.limit(service.name, pid, *most)
+        return Limits(pid, *most, group)
 
     async def _end_after(self, process: ProcessRun, check: Callable[[], Awaitable[str]]) -> None:
         await self._end(process, await check())
