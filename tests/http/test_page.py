@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from daemonry import Client
 from daemonry.testing import wait_until
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -89,6 +90,22 @@ def test_the_page_follows_what_others_do(browser, seen):
     watched.state("running")
     assert watched.complaints == []
     assert watched.requests == {seen.url}
+
+
+def test_a_tab_that_slept_comes_back_to_the_present_state(browser, seen):
+    """While it sleeps more happens than the daemon keeps for it."""
+    watched = Watched(browser, seen)
+    session = watched.page.context.new_cdp_session(watched.page)
+    session.send("Page.setWebLifecycleState", {"state": "frozen"})
+    with Client.connect(seen.instance.endpoint()) as client:
+        for number in range(3000):
+            client.call("org.example.tries.Add", {"a": number})
+    seen.sandbox.daemonry("pause", "seen")
+    session.send("Page.setWebLifecycleState", {"state": "active"})
+    watched.state("paused")
+    seen.sandbox.daemonry("resume", "seen")
+    watched.state("running", SEEN_AFTER_MS)
+    assert watched.complaints == []
 
 
 def test_the_keyboard_alone_reaches_and_works_everything(browser, seen):
