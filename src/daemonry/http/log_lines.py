@@ -56,7 +56,7 @@ def _all(found: Iterable[str]) -> Iterable[str]:
     return found
 
 
-class Source(NamedTuple):
+class ServedLog(NamedTuple):
     """A log.
 
     Attributes:
@@ -68,7 +68,7 @@ class Source(NamedTuple):
     service: str = ""
 
 
-async def lines_there(sources: Sequence[Source], wanted: Wanted) -> list[dict[str, Any]]:
+async def lines_there(sources: Sequence[ServedLog], wanted: Wanted) -> list[dict[str, Any]]:
     """Return the lines that are there, by time; read in a thread, for they may be many."""
 
     def read() -> list[dict[str, Any]]:
@@ -82,7 +82,7 @@ async def lines_there(sources: Sequence[Source], wanted: Wanted) -> list[dict[st
     return await asyncio.to_thread(read)
 
 
-async def as_they_come(sources: Sequence[Source], wanted: Wanted) -> AsyncGenerator[str, None]:
+async def as_they_come(sources: Sequence[ServedLog], wanted: Wanted) -> AsyncGenerator[str, None]:
     """Yield the lines that are there, and then each new one, as server-sent events."""
     followers = [(source, log_reader.Follower(source.path, wanted.choice)) for source in sources]
 
@@ -111,7 +111,7 @@ async def as_they_come(sources: Sequence[Source], wanted: Wanted) -> AsyncGenera
             follower.close()
 
 
-def _fields(line: str, source: Source, of: int) -> dict[str, Any]:
+def _fields(line: str, source: ServedLog, of: int) -> dict[str, Any]:
     fields = log_reader.parsed(line, source.service)
     return {**fields, "service": source.service} if of > 1 else fields
 

@@ -18,7 +18,7 @@ from daemonry.http import openapi
 from daemonry.http.call_routes import CallRoutes
 from daemonry.http.event_source import EventSource
 from daemonry.http.event_stream import EventStream
-from daemonry.http.log_lines import EVERY, LEVELS, Source, Wanted, as_they_come, lines_there
+from daemonry.http.log_lines import EVERY, LEVELS, ServedLog, Wanted, as_they_come, lines_there
 from daemonry.http.meter import KEPT_S, Meter
 from daemonry.http.problems import Problem
 from daemonry.http.requests import body_of, flag, number, one_of, query_of, some_of
@@ -112,7 +112,7 @@ class Routes:
         chosen = (
             logs if service == EVERY else {service: logs[service]} if service else {"": self._host.log_path}
         )
-        sources = [Source(path, name) for name, path in chosen.items()]
+        sources = [ServedLog(path, name) for name, path in chosen.items()]
         wanted = Wanted(
             query.get("lines", 100), query.get("level", "debug"), query.get("grep", ""), query.get("since")
         )
