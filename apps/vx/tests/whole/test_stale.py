@@ -119,6 +119,20 @@ def test_a_precompiled_header_comes_beside_a_header_of_the_compilers_own(p, c) -
     assert p.run("p") == "2\n"
 
 
+def test_specs_come_to_a_folder_of_library_path(p, c) -> None:
+    """Where the driver looks for start files, it looks for its specs, too."""
+    if b"Free Software" not in subprocess.run(["cc", "--version"], capture_output=True, check=True).stdout:
+        pytest.skip("cc is not gcc")
+    folder = c.sandbox.path / "libraries"
+    folder.mkdir()
+    p.write("main.c", "#ifndef V\n#define V 1\n#endif\n" + SAY.format("V"))
+    cached(p, LIBRARY_PATH=str(folder))
+    assert p.run("p") == "1\n"
+    (folder / "specs").write_text("*cpp_unique_options:\n+ -DV=2\n\n")
+    p.build(LIBRARY_PATH=str(folder))
+    assert p.run("p") == "2\n"
+
+
 def test_a_folder_of_the_compilers_own_comes_to_be(p, c) -> None:
     """One that is not there is left out of the search, and is searched when it is."""
     first, second = c.sandbox.path / "first", c.sandbox.path / "second"

@@ -134,6 +134,9 @@ class Chain:
         machine = self._ask("-dumpmachine")[0].strip()
         names = dict.fromkeys((*_PARTS, *(f"{machine}-{one}" for one in _PARTS), *map(os.path.basename, ran)))
         candidates = [f"{folder}/{one}" for folder in dict.fromkeys(paths) for one in names]
+        # gcc reads specs of each folder in which it looks for start files, too: of LIBRARY_PATH as well.
+        named = self._env.get("LIBRARY_PATH", "").split(os.pathsep)
+        candidates += [f"{one}/specs" for one in dict.fromkeys((*folders, *filter(None, named)))]
         specs = [one for one in candidates if one.endswith("/specs")]
         seen = dict.fromkeys([os.path.realpath(self.path), *ran, *filter(os.path.isfile, specs)])
         contents = sorted(f"{os.path.basename(one)} {self._digest(one)}" for one in seen)
