@@ -545,3 +545,22 @@ def test_a_crate_with_another_checksum_is_refused(cargo, registry) -> None:
     assert done.code == 1
     assert "failed to verify the checksum of `low v1.0.0" in done.err
     assert cargo.state()["compilations"] == 0
+
+
+def test_a_file_of_the_project_outside_of_the_package_is_included(rust) -> None:
+    project = rust.project()
+    project.write("Cargo.toml", '[workspace]\nmembers = ["app"]\nresolver = "2"\n')
+    project.write("app/Cargo.toml", '[package]\nname = "app"\nversion = "0.1.0"\nedition = "2021"\n')
+    project.write(
+        "app/src/main.rs",
+        'fn main() { print!("{}{}", include_str!("../../NOTES"), include_bytes!("../.hidden").len()); }\n',
+    )
+    notes = project.write("NOTES", "one\n")
+    project.write("app/.hidden", "12345")
+    project.build()
+    assert project.run("app") == "one\n5"
+    notes.write_text("two\n")
+    project.build()
+    assert project.run("app") == "two\n5"
+    (project.path / "NOTES").unlink()
+    assert "couldn't read" in project.fails()

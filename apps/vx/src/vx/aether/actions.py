@@ -20,7 +20,7 @@ from daemonry import errors
 from vx.aether import diagnostics, rhea_jobs
 from vx.aether.condition_cache import ConditionCache
 from vx.aether.flights import Flights
-from vx.aether.inputs import Inputs, InputsChanging, LeftOut, Undeclared
+from vx.aether.inputs import Inputs, InputsChanging, LeftOut, Undeclared, beyond_package
 from vx.aether.memory import ActionResult, Memory
 from vx.aether.outcomes import ActionFailed, Finished, Obtained
 from vx.aether.services import OwnedServices
@@ -316,6 +316,8 @@ class Actions:
         # A header of the system may include one of the project's, or would in the place of its own.
         others = await asyncio.to_thread(self._inputs.folders, plan.root, action, declared)
         if others and (len(others) <= FEW_FILES or diagnostics.is_file_missing(said)):
+            raise LeftOut(others)
+        if others := beyond_package(plan.root, action, diagnostics.unread(said), declared):
             raise LeftOut(others)
         raise ActionFailed(rhea_jobs.why_failed(action, done, said), said)
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\x1b\]8;[^\x07\x1b]*(?:\x07|\x1b\\)")
+_UNREAD: Final = re.compile(r"couldn't read `?([^`\n]+?)`?: No such file")
 
 
 def rendered(kind: str, text: str) -> str:
@@ -40,6 +41,11 @@ def is_file_missing(text: str) -> bool:
     """Whether diagnostics say that something that was included is not there."""
     plain = without_colours(text)
     return "No such file or directory" in plain or "file not found" in plain
+
+
+def unread(text: str) -> list[str]:
+    """Return the paths that rustc could not read, as it names them (`include_str!`)."""
+    return list(dict.fromkeys(_UNREAD.findall(without_colours(text))))
 
 
 def _of_line(line: str) -> str:

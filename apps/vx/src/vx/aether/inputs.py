@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import posixpath
 import stat
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -351,6 +352,22 @@ class Inputs:
             return self._digests.digest(path)
         except OSError:
             return None
+
+
+def beyond_package(
+    root: str, action: Action, unread: Iterable[str], declared: Mapping[str, str]
+) -> list[str]:
+    """Return the files of the project that a crate includes and its package does not have.
+
+    Args:
+        root: the source root.
+        action: it.
+        unread: paths that its compiler could not read.
+        declared: the files that it got.
+    """
+    found = {posixpath.normpath(posixpath.join(action.cwd, path)) for path in unread}
+    inside = {one for one in found if not one.startswith(("/", "..", ".vx/"))}
+    return sorted(one for one in inside - declared.keys() if os.path.isfile(_below(root, one)))
 
 
 def _silent_reads(
