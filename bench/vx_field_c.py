@@ -65,6 +65,32 @@ PROGRAMS: Final = (
         "$B/sqlite3 :memory: 'create table t(x); insert into t values(1),(41); select sum(x) from t'",
         "42",
     ),
+    Program("jq", "pkg-config (oniguruma), generated sources", "echo '[1,41]' | $B/jq add", "42"),
+    Program(
+        "git",
+        "three generated headers, three static libraries, pkg-config (zlib)",
+        "cd $(mktemp -d) && seq 100 > f && $B/git init -q . && $B/git add f && $B/git write-tree",
+        "5399447733f5f9d65ce538095a02dbb9510bdad4",
+    ),
+    Program(
+        "curl",
+        "`configure` as a command, pkg-config (openssl, zlib)",
+        "echo 42 > $B/f && $B/curl -s file://$B/f",
+        "42",
+    ),
+    Program(
+        "mawk",
+        "`configure`, a program that makes a source",
+        "seq 41 | $B/mawk '{ n++ } END { print n + 1 }'",
+        "42",
+    ),
+    Program(
+        "dash",
+        "`configure`, four programs that make sources, `force-include`",
+        "$B/dash -c 'f() { echo $(($1 * 2)); }; f 21'",
+        "42",
+    ),
+    Program("ninja-build", "C++, a generated header", "$B/ninja --version", "1.11.1"),
 )
 
 
@@ -125,6 +151,10 @@ def tried(program: Program, source: Path, home: Path) -> list[str]:
     ).stdout.strip()
     if program.said not in said:
         raise ValueError(f"says {said!r} and not {program.said!r}")
+    if "[tests." in (work / "vx.toml").read_text():
+        tested = vx("test", "-q")
+        if tested.returncode:
+            raise ValueError(tested.stderr.strip().splitlines()[-1])
     same = vx("verify", "--rebuild", str(REBUILT))
     return [
         program.package,
