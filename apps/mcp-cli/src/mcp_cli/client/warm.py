@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -21,6 +22,10 @@ from mcp_cli.client.retry import CallAttempts
 from mcp_cli.client.session import START_TIMEOUT_S, NoSuchServer, Session
 from mcp_cli.config.model import ServerConfig
 from mcp_cli.names import INTERFACE, NAME
+
+# Methods with one reply, and those whose first may be long in coming.
+_SINGLE = ("Answer", "Cancel", "Complete", "Configure", "Detach", "Servers", "Task", "Tasks")
+_ENDLESS = ("Follow", "Watch")
 
 Events = AsyncGenerator[dict[str, Any], None]
 
@@ -97,6 +102,22 @@ class Warm:
                 return
             self._refs.pop(server, None)  # the daemon is another one by now
 
+    async def plain(self, method: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        """Call a method that is about no server, and return its replies; of a list, its entries.
+
+        Raises:
+            CallFailed: as the method.
+        """
+        async with contextlib.aclosing(self._once(method, parameters)) as replies:
+            found = [reply async for reply in replies]
+        if len(found) == 1 and isinstance(found[0].get("result"), list):
+            return list(found[0]["result"])
+        return found
+
+    def forget(self, server: str) -> None:
+        """Have a server's definition be read and given again by the next call."""
+        self._refs.pop(server, None)
+
     async def _once(self, method: str, parameters: dict[str, Any]) -> Events:
         if self._options.mode == DIRECT:
             async for event in self._here(method, parameters):
@@ -104,11 +125,14 @@ class Warm:
             return
         client = await self._connect()
         try:
-            if method in ("Configure", "Answer", "Complete"):
+            if method in _SINGLE:
                 yield await client.call(f"{INTERFACE}.{method}", parameters, timeout_s=START_TIMEOUT_S)
                 return
-            idle_s = self._session.patience_s(parameters)
-            given = client.stream(f"{INTERFACE}.{method}", parameters, idle_s=idle_s)
+            if method in _ENDLESS:
+                given = client.stream(f"{INTERFACE}.{method}", parameters, first_s=math.inf)
+            else:
+                idle_s = self._session.patience_s(parameters)
+                given = client.stream(f"{INTERFACE}.{method}", parameters, idle_s=idle_s)
             async with contextlib.aclosing(given) as events:
                 async for event in events:
                     yield event

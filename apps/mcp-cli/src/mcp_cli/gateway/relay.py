@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from mcp_cli.client.warm import Warm
@@ -30,6 +30,7 @@ class Relay:
 
     Attributes:
         capabilities: the client's, from its `initialize`.
+        initialized: whether the client has begun with a handshake, as those from before 2026 do.
         level: the least that a log line must be, as an index into `LEVELS`.
         send: as given.
     """
@@ -37,6 +38,7 @@ class Relay:
     def __init__(self, warm: Warm, send: Send) -> None:
         self.capabilities: dict[str, Any] = {}
         self.level = LEVELS.index("info")
+        self.initialized = False
         self.send = send
         self._warm = warm
         self._questions: dict[str, asyncio.Future[dict[str, Any]]] = {}
@@ -56,14 +58,20 @@ class Relay:
             f'{{"code":{fault.code},"message":{json.dumps(fault.message)}{data}}}}}'
         )
 
-    async def _notify(self, method: str, params: str) -> None:
+    async def notify(self, method: str, params: str) -> None:
+        """Send a notification; `params` is JSON."""
         await self.send(f'{{"jsonrpc":"2.0","method":{json.dumps(method)},"params":{params}}}')
 
     async def say(self, server: str, text: str) -> None:
         """Send a log line about a server that failed."""
         if self.level <= LEVELS.index("error"):
             params = {"level": "error", "logger": NAME, "data": f"{server}: {text}"}
-            await self._notify("notifications/message", json.dumps(params))
+            await self.notify("notifications/message", json.dumps(params))
+
+    def of_request(self, capabilities: dict[str, Any], level: str) -> None:
+        """Take what a request of 2026-07-28 says of its client; without a level it wants no log lines."""
+        self.capabilities = capabilities
+        self.level = LEVELS.index(level) if level in LEVELS else len(LEVELS)
 
     def answers(self) -> list[str]:
         """Return the methods of the questions that the client answers."""
@@ -87,27 +95,26 @@ class Relay:
                     elif kind == "question":
                         questions.add(asyncio.create_task(self._question(event)))
                     else:
-                        await self._pass_on(event, server, token)
+                        await self.pass_on(event, server, token)
         finally:
             for task in questions:
                 task.cancel()
         return "".join(parts)
 
-    async def _pass_on(self, event: dict[str, Any], server: str, token: Any) -> None:
+    async def pass_on(self, event: Mapping[str, Any], server: str, token: Any) -> None:
+        """Pass progress and log lines on, where the client wants them."""
         if event["kind"] == "progress" and token is not None:
             params = {"progressToken": token, "progress": event.get("progress", 0)}
             if event.get("total") is not None:
                 params["total"] = event["total"]
             if event.get("text"):
                 params["message"] = event["text"]
-            await self._notify("notifications/progress", json.dumps(params))
+            await self.notify("notifications/progress", json.dumps(params))
         elif event["kind"] == "log" and LEVELS.index(event.get("level", "info")) >= self.level:
             logger = json.dumps(event.get("logger") or server)
             level = json.dumps(event.get("level", "info"))
             data = event.get("result") or "null"
-            await self._notify(
-                "notifications/message", f'{{"level":{level},"logger":{logger},"data":{data}}}'
-            )
+            await self.notify("notifications/message", f'{{"level":{level},"logger":{logger},"data":{data}}}')
 
     async def _question(self, event: dict[str, Any]) -> None:
         """Put a server's question to the client, and its answer to the server."""

@@ -18,8 +18,9 @@ from typing import Any, BinaryIO, Final
 from daemonry import Place, keep_token
 from mcp_cli.client.options import Options
 from mcp_cli.client.warm import Warm
-from mcp_cli.gateway import http_guard
+from mcp_cli.gateway import http_guard, modern
 from mcp_cli.gateway.faults import NOT_JSON, PARSE_ERROR
+from mcp_cli.gateway.rounds import Rounds
 from mcp_cli.gateway.session import GatewaySession
 from mcp_cli.names import NAME
 
@@ -29,6 +30,8 @@ DRAIN_S: Final = 10.0
 # A wrong token is answered that late, as daemonry does; beyond so many at a time, at once.
 WRONG_TOKEN_S: Final = 1.0
 MOST_LATE: Final = 64
+# Messages that wait for a client that does not read: whoever sends one more waits.
+MOST_UNSENT: Final = 100
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 Tell = Callable[[str, str], None]
@@ -159,8 +162,9 @@ async def _on_http(  # as `run`
 
     token = None if token_path is None else (token_in(token_path), token_path)
     warm = Warm(options)
+    application = _Http(warm, only, token, loopback=host in LOOPBACK, is_lazy=is_lazy)
     config = uvicorn.Config(
-        _Http(warm, only, token, loopback=host in LOOPBACK, is_lazy=is_lazy),
+        application,
         host=host,
         port=port,
         log_level="warning",
@@ -181,6 +185,7 @@ async def _on_http(  # as `run`
             print(f"{NAME}: serving at http://{shown}:{bound[1]}/mcp ({told})", file=sys.stderr, flush=True)
         await serving
     finally:
+        await application.close()
         await warm.close()
 
 
@@ -205,6 +210,11 @@ class _Http:
         self._loopback = loopback
         self._is_lazy = is_lazy
         self._late = 0
+        self._rounds = Rounds()
+
+    async def close(self) -> None:
+        """End the calls that wait for answers."""
+        await self._rounds.close()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -219,7 +229,10 @@ class _Http:
         if body is None:
             await _plain(send, 413, "the message is too long")
             return
-        await self._post(body, receive, send)
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        await self._post(body, headers, receive, send)
 
     def _check(self, scope: dict[str, Any]) -> None:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
@@ -238,7 +251,7 @@ class _Http:
             finally:
                 self._late -= 1
 
-    async def _post(self, body: bytes, receive: Any, send: Any) -> None:
+    async def _post(self, body: bytes, headers: dict[str, str], receive: Any, send: Any) -> None:
         try:
             message = json.loads(body)
         except (ValueError, RecursionError):  # the second: nested deeper than this interpreter goes
@@ -250,8 +263,14 @@ class _Http:
         if message.get("method") is None or message.get("id") is None:
             await _plain(send, 202, "")  # a notification, or an answer to no question of ours
             return
-        out: asyncio.Queue[str] = asyncio.Queue()
-        session = GatewaySession(self._warm, out.put, self._only, is_lazy=self._is_lazy)
+        fault = modern.header_fault(message, headers)
+        if fault is not None:
+            await _error(send, 400, message["id"], fault.code, fault.message)
+            return
+        out: asyncio.Queue[str] = asyncio.Queue(MOST_UNSENT)
+        session = GatewaySession(
+            self._warm, out.put, self._only, is_lazy=self._is_lazy, rounds=self._rounds, pushes=False
+        )
         await session.handle(body)
         gone = asyncio.create_task(_gone(receive))
         await send(
@@ -305,9 +324,13 @@ async def _gone(receive: Any) -> None:
 
 
 async def _parse_error(send: Any) -> None:
-    body = json.dumps({"jsonrpc": "2.0", "id": None, "error": {"code": PARSE_ERROR, "message": NOT_JSON}})
+    await _error(send, 400, None, PARSE_ERROR, NOT_JSON)
+
+
+async def _error(send: Any, status: int, number: Any, code: int, text: str) -> None:
+    body = json.dumps({"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": text}})
     headers = [(b"content-type", b"application/json")]
-    await send({"type": "http.response.start", "status": 400, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body.encode()})
 
 

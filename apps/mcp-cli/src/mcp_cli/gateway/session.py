@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
-import time
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from daemonry import errors
 from mcp_cli.client.warm import Warm
-from mcp_cli.gateway import lazy
+from mcp_cli.gateway import lazy, modern, tasks
+from mcp_cli.gateway.catalog import Catalog
 from mcp_cli.gateway.faults import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -34,15 +34,14 @@ from mcp_cli.gateway.faults import (
     is_id,
 )
 from mcp_cli.gateway.relay import LEVELS, Relay, Send, dumps
+from mcp_cli.gateway.rounds import Rounds
+from mcp_cli.gateway.subscriptions import LISTEN, Subscriptions
 from mcp_cli.names import NAME, __version__
 
 LATEST: Final = "2025-11-25"
 VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", LATEST)
-# How old a reading of the configuration may be.
-READ_AGAIN_S: Final = 2.0
-SEPARATOR: Final = "__"
-# What names of tools are made of, and how long they may be, for those models that are particular.
-_ODD = re.compile(r"[^A-Za-z0-9_-]")
+
+Handler = Callable[[Any, dict[str, Any]], Awaitable[str]]
 
 
 class GatewaySession:
@@ -53,17 +52,30 @@ class GatewaySession:
         send: takes a message, JSON on one line, for the client.
         only: the servers that are offered; all of the configuration's if empty.
         is_lazy: whether three tools stand for all: to search, to describe, to call.
+        rounds: the calls that wait for answers, where several sessions share them.
+        pushes: whether `send` reaches the client at any time, and not only while a request runs.
     """
 
-    def __init__(self, warm: Warm, send: Send, only: list[str], *, is_lazy: bool = False) -> None:
+    def __init__(  # as a transport has them
+        self,
+        warm: Warm,
+        send: Send,
+        only: list[str],
+        *,
+        is_lazy: bool = False,
+        rounds: Rounds | None = None,
+        pushes: bool = True,
+    ) -> None:
         self._is_lazy = is_lazy
         self._warm = warm
         self._relay = Relay(warm, send)
-        self._only = only
+        self._catalog = Catalog(warm, only, self._relay.say)
+        self._own_rounds = rounds is None
+        self._rounds = Rounds() if rounds is None else rounds
+        self._pushes = pushes
+        self._subscriptions = Subscriptions(warm, self._catalog, self._relay, lists=pushes and not is_lazy)
+        self._gateway_tasks = tasks.GatewayTasks(warm, lambda name: not only or name in only)
         self._tasks: dict[Any, asyncio.Task[None]] = {}
-        self._resources: dict[str, str] = {}
-        self._known: list[str] = []
-        self._read_at = float("-inf")
 
     async def handle(self, line: str | bytes) -> None:
         """Take a client's message.  Requests are answered later, in the order in which they are done."""
@@ -85,22 +97,25 @@ class GatewaySession:
         elif fault is not None:
             await self._relay.error(number if is_id(number) else None, fault)
         else:
-            task = asyncio.create_task(self._answer(number, method, params))
+            task = asyncio.create_task(self._answer(number, method, params), name=method)
             self._tasks[number] = task
             task.add_done_callback(lambda _: self._tasks.pop(number, None))
 
     async def close(self) -> None:
         """Cancel the requests under way."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
+        under_way = list(self._tasks.values())
+        for task in under_way:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        if under_way:
+            await asyncio.wait(under_way)
+        await self._subscriptions.close()
+        if self._own_rounds:
+            await self._rounds.close()
 
     async def drain(self) -> None:
         """Wait until everything that was asked is answered."""
-        while self._tasks:
-            await asyncio.wait(list(self._tasks.values()))
+        while waited := [task for task in self._tasks.values() if task.get_name() != LISTEN]:
+            await asyncio.wait(waited)
 
     def _notified(self, method: str, params: dict[str, Any]) -> None:
         if method == "notifications/cancelled":
@@ -110,11 +125,8 @@ class GatewaySession:
                 task.cancel()
 
     async def _answer(self, number: Any, method: str, params: dict[str, Any]) -> None:
-        handler = self._METHODS.get(method)
         try:
-            if handler is None:
-                raise Fault(METHOD_NOT_FOUND, f"there is no method {method}")
-            result = await handler(self, params)
+            result = await self._result(number, method, params)
         except Fault as fault:
             await self._relay.error(number, fault)
         except errors.CallFailed as error:
@@ -130,29 +142,58 @@ class GatewaySession:
                 result = json.dumps(json.loads(result))
             await self._relay.send(f'{{"jsonrpc":"2.0","id":{json.dumps(number)},"result":{result}}}')
 
+    async def _result(self, number: Any, method: str, params: dict[str, Any]) -> str:
+        said = modern.envelope(params)
+        if said is None:
+            return await self._handler(method)(self, params)
+        self._relay.of_request(said.capabilities, said.level)
+        if method == LISTEN:
+            result = await self._subscriptions.listen(number, params)
+        else:
+            result = await self._handler(method)(self, params)
+        return modern.completed(result, method)
+
+    def _handler(self, method: str) -> Handler:
+        handler: Handler | None = self._METHODS.get(method)
+        if handler is None:
+            raise Fault(METHOD_NOT_FOUND, f"there is no method {method}")
+        return handler
+
     # --- the protocol's methods ------------------------------------------------------------------
 
     async def _initialize(self, params: dict[str, Any]) -> str:
         asked = params.get("protocolVersion")
         self._relay.capabilities = params.get("capabilities") or {}
+        self._relay.initialized = True
+        version = asked if asked in VERSIONS else LATEST
         return json.dumps(
             {
-                **(await self._instructions() if self._is_lazy else {}),
-                "protocolVersion": asked if asked in VERSIONS else LATEST,
-                "capabilities": {
-                    "tools": {},
-                    "resources": {},
-                    "prompts": {},
-                    "completions": {},
-                    "logging": {},
-                },
+                **await self._instructions(),
+                "protocolVersion": version,
+                "capabilities": _capabilities(
+                    told=self._pushes, lazy=self._is_lazy, has_tasks=self._pushes and version == LATEST
+                ),
                 "serverInfo": {"name": NAME, "version": __version__},
+            }
+        )
+
+    async def _discover(self, _params: dict[str, Any]) -> str:
+        own = {modern.SERVER_INFO: {"name": NAME, "version": __version__}}
+        return json.dumps(
+            {
+                **await self._instructions(),
+                "supportedVersions": [modern.VERSION],
+                "capabilities": _capabilities(told=True, lazy=self._is_lazy, has_tasks=False),
+                "_meta": own,
             }
         )
 
     async def _instructions(self) -> dict[str, str]:
         with contextlib.suppress(Fault, errors.DaemonryError):  # which the first call tells
-            return {"instructions": lazy.instructions(await self._names())}
+            if self._is_lazy:
+                return {"instructions": lazy.instructions(await self._catalog.servers())}
+            text = await self._catalog.instructions()
+            return {"instructions": text} if text else {}
         return {}
 
     async def _ping(self, _params: dict[str, Any]) -> str:
@@ -164,75 +205,24 @@ class GatewaySession:
         self._relay.level = LEVELS.index(params["level"])
         return "{}"
 
-    async def _names(self, *, anew: bool = False) -> list[str]:
-        now = time.monotonic()
-        if anew or now - self._read_at > READ_AGAIN_S:
-            # A file that changed is seen soon, and not read for each call.
-            self._known = [one.name for one in await self._warm.servers()]
-            self._read_at = now
-        every = self._known
-        if self._only:
-            for name in self._only:
-                if name not in every:
-                    raise Fault(INTERNAL_ERROR, f"there is no server {name} in the configuration")
-            return self._only
-        return every
-
-    async def _listed(self, method: str) -> list[tuple[str, dict[str, Any]]]:
-        """Return the entries of all servers, each with its server; of one that fails, none and a log line."""
-        names = await self._names(anew=True)
-
-        async def one(name: str) -> list[tuple[str, dict[str, Any]]]:
-            found: list[tuple[str, dict[str, Any]]] = []
-            try:
-                stream = self._warm.stream(method, name, {"detail": True}, listing=True)
-                async with contextlib.aclosing(stream) as listings:
-                    async for listing in listings:
-                        if listing["state"].get("error") and not listing.get("items"):
-                            await self._relay.say(name, listing["state"]["error"])
-                        found += [(name, json.loads(item["json"])) for item in listing.get("items", ())]
-            except errors.DaemonryError as error:
-                await self._relay.say(name, str(error))
-            return found
-
-        return [pair for part in await asyncio.gather(*map(one, names)) for pair in part]
-
-    @property
-    def _single(self) -> bool:
-        return len(self._only) == 1
-
-    def _named(self, pairs: list[tuple[str, dict[str, Any]]]) -> list[Any]:
-        """Give each entry the name that the client is to use."""
-        if self._single:
-            return [entry for _, entry in pairs]
-        return [{**entry, "name": _prefix(server) + str(entry.get("name", ""))} for server, entry in pairs]
-
-    async def _meant(self, name: str, sort: str) -> tuple[str, str]:
-        """Return the server that a client's name means, and its own name for the thing."""
-        names = await self._names()
-        if self._single:
-            return names[0], name
-        fitting = [one for one in names if name.startswith(_prefix(one))]
-        if not fitting:
-            raise Fault(INVALID_PARAMS, f"there is no {sort} {name}")
-        server = max(fitting, key=len)  # `a` and `a__b` may both be servers
-        return server, name.removeprefix(_prefix(server))
-
     async def _tools_list(self, _params: dict[str, Any]) -> str:
         if self._is_lazy:
             return dumps({"tools": lazy.TOOLS})
-        return dumps({"tools": self._named(await self._listed("Tools"))})
+        pairs = await self._catalog.listed("Tools")
+        await self._subscriptions.follow_lists()
+        named = self._catalog.named(pairs)
+        return dumps({"tools": list(map(tasks.offered, named)) if self._relay.initialized else named})
 
     async def _prompts_list(self, _params: dict[str, Any]) -> str:
-        return dumps({"prompts": self._named(await self._listed("Prompts"))})
+        return dumps({"prompts": self._catalog.named(await self._catalog.listed("Prompts"))})
 
     async def _resources_list(self, _params: dict[str, Any]) -> str:
-        pairs = await self._listed("Resources")
-        self._resources = {str(entry.get("uri")): server for server, entry in pairs}
+        pairs = await self._catalog.resources()
+        await self._subscriptions.follow_lists()
         return dumps({"resources": [entry for _, entry in pairs]})
 
     async def _templates_list(self, _params: dict[str, Any]) -> str:
-        return dumps({"resourceTemplates": [entry for _, entry in await self._listed("Templates")]})
+        return dumps({"resourceTemplates": [entry for _, entry in await self._catalog.listed("Templates")]})
 
     async def _tools_call(self, params: dict[str, Any]) -> str:
         if not self._is_lazy:
@@ -242,8 +232,10 @@ class GatewaySession:
             if params["name"] == lazy.CALL:
                 name, arguments = lazy.meant(given)
                 return await self._called({**params, "name": name, "arguments": arguments})
-            pairs = await self._listed("Tools")
-            named = [(server, tool) for (server, _), tool in zip(pairs, self._named(pairs), strict=True)]
+            pairs = await self._catalog.listed("Tools")
+            named = [
+                (server, tool) for (server, _), tool in zip(pairs, self._catalog.named(pairs), strict=True)
+            ]
             if params["name"] == lazy.SEARCH:
                 return _said(lazy.found(named, given))
             if params["name"] == lazy.DESCRIBE:
@@ -253,15 +245,26 @@ class GatewaySession:
         raise Fault(INVALID_PARAMS, f"there is no tool {params['name']}")
 
     async def _called(self, params: dict[str, Any]) -> str:
-        server, own = await self._meant(params["name"], "tool")
+        server, own = await self._catalog.meant(params["name"], "tool")
         given = {
             "tool": own,
             "arguments": dumps(params.get("arguments") or {}),
             "answers": self._relay.answers(),
             "logs": True,
         }
+        if meta := modern.passed_on(params):
+            given["meta"] = dumps(meta)
         token = (params.get("_meta") or {}).get("progressToken")
         try:
+            if isinstance(params.get("task"), dict) and self._relay.initialized:
+                return await self._gateway_tasks.begin(server, own, str(given["arguments"]))
+            if not self._relay.initialized:
+                return await self._rounds.call(
+                    params,
+                    lambda: self._warm.stream("Call", server, given),
+                    lambda event: self._relay.pass_on(event, server, token),
+                    self._warm.answer,
+                )
             return await self._relay.result("Call", server, given, token)
         except errors.CallFailed as error:
             # A model gets the errors that it can act upon as results, as the protocol has it.
@@ -272,12 +275,10 @@ class GatewaySession:
 
     async def _resources_read(self, params: dict[str, Any]) -> str:
         uri = params["uri"]
-        if uri not in self._resources:
-            await self._resources_list({})
-        known = self._resources.get(uri)
+        known = await self._catalog.holder(uri)
         refusal: Exception = Fault(NOT_FOUND, f"there is no resource {uri}")
         # A resource made from a template is in no list: the server that answers has it.
-        for server in [known] if known is not None else await self._names():
+        for server in [known] if known is not None else await self._catalog.servers():
             try:
                 return await self._relay.result("Read", server, {"uri": uri})
             except errors.CallFailed as error:
@@ -287,7 +288,7 @@ class GatewaySession:
         raise refusal
 
     async def _prompts_get(self, params: dict[str, Any]) -> str:
-        server, own = await self._meant(params["name"], "prompt")
+        server, own = await self._catalog.meant(params["name"], "prompt")
         return await self._relay.result(
             "Prompt", server, {"prompt": own, "arguments": params.get("arguments") or {}}
         )
@@ -300,10 +301,10 @@ class GatewaySession:
             "context": (params.get("context") or {}).get("arguments") or {},
         }
         if ref.get("type") == "ref/prompt":
-            server, given["prompt"] = await self._meant(ref["name"], "prompt")
+            server, given["prompt"] = await self._catalog.meant(ref["name"], "prompt")
             return await self._completed(server, given)
         given["uri"] = ref["uri"]
-        for server, entry in await self._listed("Templates"):
+        for server, entry in await self._catalog.listed("Templates"):
             if entry.get("uriTemplate") == ref["uri"]:
                 return await self._completed(server, given)
         raise Fault(INVALID_PARAMS, f"there is no resource template {ref['uri']}")
@@ -316,6 +317,7 @@ class GatewaySession:
 
     _METHODS: Final = {
         "initialize": _initialize,
+        "server/discover": _discover,
         "ping": _ping,
         "logging/setLevel": _set_level,
         "tools/list": _tools_list,
@@ -323,15 +325,36 @@ class GatewaySession:
         "resources/list": _resources_list,
         "resources/templates/list": _templates_list,
         "resources/read": _resources_read,
+        "resources/subscribe": lambda self, params: self._subscriptions.subscribe(params),
+        "resources/unsubscribe": lambda self, params: self._subscriptions.unsubscribe(params),
+        "tasks/get": lambda self, params: self._gateway_tasks.get(params),
+        "tasks/list": lambda self, params: self._gateway_tasks.list(params),
+        "tasks/cancel": lambda self, params: self._gateway_tasks.cancel(params),
+        "tasks/result": lambda self, params: self._gateway_tasks.result(params),
         "prompts/list": _prompts_list,
         "prompts/get": _prompts_get,
         "completion/complete": _complete,
     }
 
 
+def _capabilities(*, told: bool, lazy: bool, has_tasks: bool) -> dict[str, Any]:
+    """Return what is offered.
+
+    Args:
+        told: whether the client can hear of changes.
+        lazy: whether three tools stand for all, which never change.
+        has_tasks: whether calls can be tasks of 2025-11-25.
+    """
+    lists = {"listChanged": True} if told and not lazy else {}
+    return {
+        "tools": lists,
+        "resources": {**lists, "subscribe": True} if told else {},
+        "prompts": lists,
+        "completions": {},
+        "logging": {},
+        **({"tasks": tasks.CAPABILITY} if has_tasks and not lazy else {}),
+    }
+
+
 def _said(text: str, *, is_error: bool = False) -> str:
     return dumps({"content": [{"type": "text", "text": text}], "isError": is_error})
-
-
-def _prefix(server: str) -> str:
-    return _ODD.sub("_", server) + SEPARATOR

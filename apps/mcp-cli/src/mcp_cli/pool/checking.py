@@ -106,3 +106,14 @@ def _arguments(
             nearest="",
         ) from None
     return given
+
+
+def meta_of(text: str) -> dict[str, Any]:
+    """Return the `_meta` of a call's params, which may be none; what is no object is left out."""
+    if not text:
+        return {}
+    with contextlib.suppress(ValueError):
+        found = json.loads(text)
+        if isinstance(found, dict):
+            return {"_meta": found}
+    return {}

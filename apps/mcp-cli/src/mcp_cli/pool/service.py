@@ -237,6 +237,7 @@ class ServerPool(TaskCalls, WatchCalls):
         answers: list[str] = [],  # noqa: B006  # read only
         logs: bool = True,
         check: bool = True,
+        meta: str = "",
     ) -> AsyncGenerator[Event, None]:
         """As `Mcp.call`."""
         kept = self.find(server, fingerprint)
@@ -246,7 +247,8 @@ class ServerPool(TaskCalls, WatchCalls):
             await kept.ready(call.note)
             found, given = await checking.checked(kept, tool, arguments, words, check=check)
             began = time.monotonic()
-            result = await remote.called(kept, call, found, {"name": tool, "arguments": given})
+            params = {"name": tool, "arguments": given, **checking.meta_of(meta)}
+            result = await remote.called(kept, call, found, params)
             return ended(result, outcome(found, result, began))
 
         return _events(call, work)

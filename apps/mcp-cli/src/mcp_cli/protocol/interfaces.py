@@ -392,6 +392,7 @@ class Mcp(
         answers: list[str] = [],  # noqa: B006  # read only
         logs: bool = True,
         check: bool = True,
+        meta: str = "",
     ) -> AsyncIterator[Event]:
         """Call a tool; the last event is `done`.
 
@@ -407,6 +408,7 @@ class Mcp(
                 others are refused.
             logs: whether log notifications and stderr lines are wanted.
             check: whether the arguments are checked against the tool's schema.
+            meta: a JSON object, the `_meta` that the server is sent; "" for none.
         """
         raise NotImplementedError
 
