@@ -9,6 +9,8 @@ import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from daemonry import Instance, errors
 from daemonry.cli import kit, terminal
@@ -57,12 +59,13 @@ def _say_servers() -> None:
     if client is None:
         return
     with client:
-        servers = client.call(f"{INTERFACE}.Servers")["result"]
+        servers = client.call(f"{INTERFACE}.Servers", {"usage": True})["result"]
     rows = [
         [
             one["server"],
             one["state"],
             f"pid {one['pid']}" if one.get("pid") else "",
+            _usage(one),
             f"{one['calls']} under way" if one.get("calls") else "",
             one.get("error", ""),
         ]
@@ -70,6 +73,12 @@ def _say_servers() -> None:
     ]
     for line in terminal.aligned(rows, None, "  "):
         kit.say(kit.printable(line) if line.strip() != line else f"  {kit.printable(line)}")
+
+
+def _usage(one: Mapping[str, Any]) -> str:
+    """Return a server's processes and memory: `3 processes, 81 MB`."""
+    count = one.get("processes", 0)
+    return f"{count} process{'' if count == 1 else 'es'}, {one['rss_bytes'] / 1e6:.0f} MB" if count else ""
 
 
 def logs(options: Options, given: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 from daemonry import errors
 from daemonry.cli import kit, terminal
 from mcp_cli.cli import call
-from mcp_cli.cli.listing import counted, first_line, gather
+from mcp_cli.cli.listing import counted, gather
 from mcp_cli.client.options import Options
 from mcp_cli.client.session import Session
 from mcp_cli.config import masked
@@ -22,6 +22,7 @@ from mcp_cli.config.model import STDIO, ServerConfig
 from mcp_cli.names import NAME
 from mcp_cli.output.printer import say_line
 from mcp_cli.pool import arguments
+from mcp_cli.pool.definitions import signature as signatures
 
 
 def info(options: Options, given: argparse.Namespace) -> int:
@@ -138,7 +139,7 @@ def _tool_text(text: str, server: str, name: str, *, schemas: bool) -> None:
                 for line in json.dumps(whole[key], ensure_ascii=False, indent=2).splitlines():
                     say_line(f"    {line}")
     elif whole.get("outputSchema"):
-        say_line(f"  gives: {', '.join(arguments.properties(whole['outputSchema'])) or 'structured content'}")
+        _gives(whole["outputSchema"])
     say_line(f"  {NAME} call {server}/{name}{_example(schema)}")
 
 
@@ -151,21 +152,10 @@ _HINTS = (
 
 
 def _parameters(schema: Mapping[str, Any]) -> None:
-    required = arguments.required(schema)
-    rows = []
-    for name, kind in arguments.properties(schema).items():
-        about = kind if isinstance(kind, dict) else {}
-        default = (
-            f" (default {json.dumps(about['default'], ensure_ascii=False)})" if "default" in about else ""
-        )
-        rows.append(
-            [
-                name,
-                arguments.described(kind, schema),
-                "required" if name in required else "",
-                first_line(str(about.get("description") or "")) + default,
-            ]
-        )
+    rows = [
+        [one.path, one.type, "required" if one.required else "", one.about]
+        for one in signatures.fields(schema)
+    ]
     for line in terminal.aligned(rows, None, "    "):
         say_line(line)
     if not rows:
@@ -173,14 +163,15 @@ def _parameters(schema: Mapping[str, Any]) -> None:
 
 
 def _example(schema: Mapping[str, Any]) -> str:
-    known = arguments.properties(schema)
-    words = [f"{name}={_sample(known.get(name, {}), schema)}" for name in arguments.required(schema)]
-    return "".join(f" {word}" for word in words)
+    words = signatures.example(schema)
+    return " '{...}'" if words is None else "".join(f" {word}" for word in words)
 
 
-def _sample(kind: Any, schema: Mapping[str, Any]) -> str:
-    if isinstance(kind, dict) and isinstance(kind.get("enum"), list) and kind["enum"]:
-        return str(kind["enum"][0])
-    samples = {"string": "TEXT", "number": "1", "integer": "1", "boolean": "true", "object": "'{}'"}
-    said = arguments.described(kind, schema)
-    return samples.get(said, "'[]'" if said.endswith("[]") else "VALUE")
+def _gives(schema: Mapping[str, Any]) -> None:
+    """Print the fields of a tool's structured result."""
+    rows = [
+        [one.path, one.type, "" if one.required else "maybe", one.about] for one in signatures.fields(schema)
+    ]
+    say_line("  gives:" if rows else "  gives: structured content")
+    for line in terminal.aligned(rows, None, "    "):
+        say_line(line)

@@ -85,4 +85,6 @@ def generate(options: Options, given: argparse.Namespace) -> int:
     """Do `generate SERVER [-o FILE] [--command]`."""
     from mcp_cli.gateway import generate as generator
 
-    return generator.run(options, given.server, given.output, given.standalone)
+    if given.skill and given.standalone:
+        raise errors.ArgumentInvalid("--skill", "is no command: without --command")
+    return generator.run(options, given.server, given.output, given.standalone, as_skill=given.skill)

@@ -65,6 +65,8 @@ COMMON: Final = (
     Option("--quiet", "no progress and no logs"),
     Option("--verbose", "both, also where no terminal is"),
     Option("--answer", "of call: answers to a server's questions, as JSON or in a file", "FILE|JSON"),
+    Option("--fields", "of call: print these fields of the result, such as a,b.c,items[].d", "PATHS"),
+    Option("--max-chars", "of call: print no more of a text than so much", "N"),
     Option("--detach", "of call: leave it to the daemon, and print the id of its task"),
     Option("--no-check", "send arguments without checking them against the tool's schema"),
 )
@@ -164,6 +166,16 @@ _ASKING: Final = (
             Option("--count", "end after N changes", "N"),
         ),
         does="cli.watch:watch",
+    ),
+    Command(
+        "check",
+        "check a server for its authors: protocol, tools and schemas; no tool is called",
+        (_SERVER,),
+        (
+            Option("--load", "ping it N times, and say how long that took", "N"),
+            Option("--strict", "exit with 1 for advice, too"),
+        ),
+        does="cli.check:check",
     ),
     Command("ping", "check that a server answers", (_SERVER,), does="cli.requests:ping"),
 )
@@ -333,6 +345,7 @@ _FOR_OTHERS: Final = (
         (
             Option("-o --output", "where it is written, if not to standard output", "FILE", FILE),
             Option("--command", "make it a command, too", stored_as="standalone"),
+            Option("--skill", "write a SKILL.md for agents with a shell instead"),
         ),
         does="cli.further_commands:generate",
     ),

@@ -35,6 +35,8 @@ class Options:
         check: whether arguments are checked before they are sent.
         detach: whether a call is left to the daemon.
         config: what `-c` says, or None.
+        fields: the paths of the fields of a result that are printed; "" for all.
+        max_chars: how much of a result's text is printed; 0 for all.
         json: whether JSON is printed, with the outcome; `printer` does.
         mode: `AUTO`, `REQUIRE` or `DIRECT`.
         protocol: the revision of the protocol that a server has to speak; "" for the configured one.
@@ -53,7 +55,9 @@ class Options:
         "check",
         "config",
         "detach",
+        "fields",
         "json",
+        "max_chars",
         "mode",
         "protocol",
         "quiet",
@@ -70,7 +74,9 @@ class Options:
         self.check = True
         self.config: str | None = None
         self.detach = False
+        self.fields = ""
         self.json = False
+        self.max_chars = 0
         self.mode = ""
         self.protocol = ""
         self.quiet = False
@@ -89,6 +95,11 @@ class Options:
             from mcp_cli.output.printer import printer_of
 
             self._printer = printer_of(json=self.json, raw=self.raw, save_dir=self.save_dir)
+            if self.fields or self.max_chars:
+                from mcp_cli.output.selected import Selected
+
+                paths = tuple(one.strip() for one in self.fields.split(",") if one.strip())
+                self._printer = Selected(self._printer, paths, self.max_chars)
         return self._printer
 
     @property
@@ -101,6 +112,8 @@ _FLAGS = ("--json", "--raw", "--quiet", "--verbose", "--no-check", "--detach")
 _MODES = {"--no-daemon": DIRECT, "--require-daemon": REQUIRE, "--auto-daemon": AUTO}
 _VALUES = {
     "--answer": "answer",
+    "--fields": "fields",
+    "--max-chars": "max_chars",
     "-c": "config",
     "--config": "config",
     "--timeout": "timeout",
@@ -172,7 +185,9 @@ def _set_value(options: Options, option: str, name: str, value: str) -> None:
             raise daemonry.errors.ArgumentInvalid(option, "needs a value")
         if name == "protocol" and value not in PROTOCOLS:
             raise daemonry.errors.ArgumentInvalid(value, f"is not one of {', '.join(PROTOCOLS)}")
-        setattr(options, name, value)
+        if name == "max_chars" and not (value.isascii() and value.isdecimal() and int(value)):
+            raise daemonry.errors.ArgumentInvalid(value, "is no number of characters above 0")
+        setattr(options, name, int(value) if name == "max_chars" else value)
         return
     from daemonry.cli import kit
 

@@ -47,6 +47,7 @@ _GLOBAL_KEYS: Final = {
     "retry_delay_ms": "retry_delay_ms",
     "timeout_secs": "timeout_s",
     "daemon_ttl": "daemon_ttl_s",
+    "idle_secs": "idle_s",
 }
 # Our own keys of a server, in either form of file.
 OWN_KEYS: Final = (
@@ -56,6 +57,7 @@ OWN_KEYS: Final = (
     "pass_env",
     "timeout_secs",
     "start_timeout_secs",
+    "idle_secs",
     "concurrency",
     "roots",
     "log_level",
@@ -196,6 +198,7 @@ def _further(source: ConfigText, table: Mapping[str, Any], where: KeyPath) -> di
 _SERVER_NUMBERS: Final = (
     ("timeout_secs", "timeout_s", float),
     ("start_timeout_secs", "start_timeout_s", float),
+    ("idle_secs", "idle_s", float),
     ("concurrency", "concurrency", int),
 )
 
@@ -339,7 +342,7 @@ def _number(source: ConfigText, table: Mapping[str, Any], key: str, where: KeyPa
         or (kind is int and not isinstance(value, int))
     ):
         raise source.error((*where, key), f"is not a {'whole ' if kind is int else ''}number")
-    if not 0 <= value < 1e9 or (value == 0 and kind is float and key != "daemon_ttl"):
+    if not 0 <= value < 1e9 or (value == 0 and kind is float and key not in ("daemon_ttl", "idle_secs")):
         raise source.error((*where, key), "is out of range")
     return kind(value)
 

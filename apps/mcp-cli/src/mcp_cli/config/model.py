@@ -30,6 +30,8 @@ DEFAULT_RETRIES: Final = 3
 DEFAULT_RETRY_DELAY_MS: Final = 1000
 DEFAULT_TIMEOUT_S: Final = 1800.0
 DEFAULT_TTL_S: Final = 60.0
+# A browser costs hundreds of megabytes, and a person comes back within some minutes.
+DEFAULT_IDLE_S: Final = 600.0
 # `npx` fetches a package before it starts one.
 DEFAULT_START_TIMEOUT_S: Final = 60.0
 
@@ -59,6 +61,7 @@ class ServerConfig:
         disabled_tools: globs; they win.
         timeout_s: how long a call may be silent; None for the configuration's.
         start_timeout_s: from starting it to the end of `initialize`.
+        idle_s: how long it runs without a call; 0 for as long as the daemon, None for the configuration's.
         concurrency: calls at the same time; 0 for no bound.
         roots: paths or file URIs that it gets as its roots.
         log_level: the lowest level that it is asked to log; "" leaves it alone.
@@ -89,6 +92,7 @@ class ServerConfig:
     disabled_tools: tuple[str, ...] = ()
     timeout_s: float | None = None
     start_timeout_s: float = DEFAULT_START_TIMEOUT_S
+    idle_s: float | None = None
     concurrency: int = 0
     roots: tuple[str, ...] = ()
     log_level: str = ""
@@ -150,6 +154,7 @@ class Config:
         retry_max: how often a call that was not sent is tried again.
         retry_delay_ms: the first wait between two tries.
         timeout_s: how long a call may be silent.
+        idle_s: how long a server runs without a call; 0 for as long as the daemon.
         daemon_ttl_s: how long the daemon stays without work.
         notes: what the file has that means nothing to us, a line each.
     """
@@ -162,6 +167,7 @@ class Config:
     retry_delay_ms: int = DEFAULT_RETRY_DELAY_MS
     timeout_s: float = DEFAULT_TIMEOUT_S
     daemon_ttl_s: float = DEFAULT_TTL_S
+    idle_s: float = DEFAULT_IDLE_S
     notes: tuple[str, ...] = ()
 
     def server(self, name: str) -> ServerConfig | None:
@@ -220,6 +226,7 @@ def expanded(server: ServerConfig, config: Config, environment: Mapping[str, str
         oauth_client_secret=fill("oauth.client_secret", server.oauth_client_secret),
         headers={name: fill(f"headers.{name}", value) for name, value in server.headers.items()},
         timeout_s=config.timeout_s if server.timeout_s is None else server.timeout_s,
+        idle_s=config.idle_s if server.idle_s is None else server.idle_s,
     )
 
 
@@ -234,7 +241,10 @@ def fingerprint_of(server: ServerConfig, config: Config) -> str:
     They stand for the settings as written.  What the caller's environment puts into them is added
     by `config_cache.with_environment`, so that this part can be remembered without a secret in it.
     """
-    return _digest({**_plain(server), "folder": config.folder, "timeout_s": config.timeout_s})
+    usual = {"folder": config.folder, "timeout_s": config.timeout_s}
+    if config.idle_s != DEFAULT_IDLE_S:
+        usual["idle_s of all"] = config.idle_s
+    return _digest({**_plain(server), **usual})
 
 
 def fingerprint(config: Config) -> str:

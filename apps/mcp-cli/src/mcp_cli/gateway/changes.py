@@ -17,7 +17,7 @@ from mcp_cli.client.warm import Warm
 MOST_WATCHES: Final = 1000
 # After a definition was replaced, until the new one is known.
 AGAIN_S: Final = 2.0
-# A change is told after so long, in which equal ones are the same one.
+# The delay of a change, in which equal ones become one.
 SETTLE_S: Final = 0.05
 LISTS: Final = {
     "tools": "notifications/tools/list_changed",
@@ -34,7 +34,7 @@ class Changes:
 
     Args:
         warm: the servers.
-        on_change: is given what has changed (tools, prompts, resources, resource), and a resource's URI.
+        on_change: gets the sort of the change (tools, prompts, resources, resource), and a resource's URI.
     """
 
     def __init__(self, warm: Warm, on_change: OnChange) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import shlex
 import sys
 import textwrap
 from collections.abc import Container, Iterable, Mapping
@@ -18,6 +19,7 @@ from daemonry.cli import kit
 from daemonry.terminal_text import printable, shown
 from mcp_cli.client.api import Servers, python_name
 from mcp_cli.client.options import Options
+from mcp_cli.gateway import skill
 from mcp_cli.names import NAME, __version__
 from mcp_cli.pool import arguments
 from mcp_cli.pool.arguments import followed
@@ -38,7 +40,7 @@ WIDTH = 100
 MAX_SHEBANG = 125
 
 
-def run(options: Options, server: str, path: str | None, standalone: bool) -> int:
+def run(options: Options, server: str, path: str | None, standalone: bool, *, as_skill: bool = False) -> int:
     """Write the module of a server and return the exit code.
 
     Args:
@@ -46,13 +48,17 @@ def run(options: Options, server: str, path: str | None, standalone: bool) -> in
         server: the server's name.
         path: the file that is written; None or "-" for standard output.
         standalone: whether it is a command too.
+        as_skill: whether it is a SKILL.md instead.
     """
     from mcp_cli.client import failures
 
     try:
         with Servers(options) as servers:
             tools = servers.listed("Tools", server)
-            text = module(server, tools, _connection(options), standalone=standalone)
+            if as_skill:
+                text = skill.skill(server, _listed(tools), _words(options))
+            else:
+                text = module(server, tools, _connection(options), standalone=standalone)
     except errors.DaemonryError as error:
         return failures.tell(error, options, server)
     if path in (None, "-"):
@@ -76,6 +82,16 @@ def _connection(options: Options) -> str:
         "url": options.url,
     }
     return ", ".join(f"{name}={value!r}" for name, value in given.items() if value)
+
+
+def _words(options: Options) -> str:
+    """Return the options that lead a command to the same servers."""
+    given = [
+        ("-c", os.path.abspath(options.config) if options.config else None),
+        ("--stdio", options.stdio),
+        ("--url", options.url),
+    ]
+    return "".join(f" {option} {shlex.quote(value)}" for option, value in given if value)
 
 
 def module(

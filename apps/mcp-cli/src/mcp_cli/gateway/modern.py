@@ -24,7 +24,7 @@ SUBSCRIPTION: Final = _PREFIX + "subscriptionId"
 SERVER_INFO: Final = _PREFIX + "serverInfo"
 HEADER_MISMATCH: Final = -32020
 UNSUPPORTED_VERSION: Final = -32022
-# What is behind these changes at any time, and is this user's.
+# The results of these may change at any time, and belong to this user.
 CACHEABLE: Final = frozenset(
     (
         "server/discover",
@@ -39,7 +39,7 @@ CACHEABLE: Final = frozenset(
 NAMES: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
 
-class Envelope(msgspec.Struct):
+class RequestEnvelope(msgspec.Struct):
     """What a request says of its client.
 
     Attributes:
@@ -51,7 +51,7 @@ class Envelope(msgspec.Struct):
     level: str
 
 
-def envelope(params: Mapping[str, Any]) -> Envelope | None:
+def envelope(params: Mapping[str, Any]) -> RequestEnvelope | None:
     """Return the envelope of a request; None for one of the older revisions.
 
     Raises:
@@ -67,11 +67,11 @@ def envelope(params: Mapping[str, Any]) -> Envelope | None:
     capabilities = meta.get(_CAPABILITIES)
     if not isinstance(capabilities, dict):
         raise Fault(INVALID_PARAMS, f"_meta has no {_CAPABILITIES}")
-    return Envelope(capabilities, str(meta.get(_LOG_LEVEL) or ""))
+    return RequestEnvelope(capabilities, str(meta.get(_LOG_LEVEL) or ""))
 
 
 def passed_on(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return of a request's `_meta` what is for the server: all but the protocol's own."""
+    """Return the part of a request's `_meta` for the server: all but the protocol's own keys."""
     meta = params.get("_meta")
     if not isinstance(meta, dict):
         return {}
@@ -81,7 +81,7 @@ def passed_on(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def completed(result: str, method: str) -> str:
-    """Return a result with what this revision wants in it, all else as it is."""
+    """Return a result with the fields that this revision requires, all else unchanged."""
     had = msgspec.json.decode(result, type=dict[str, msgspec.Raw])
     further: dict[str, Any] = {"resultType": "complete"}
     if method in CACHEABLE:

@@ -66,7 +66,7 @@ class RoundCall:
         )
 
     async def answer(self, responses: Mapping[str, Any], answer: Answer) -> None:
-        """Answer what was asked; without an answer it is refused."""
+        """Answer the open question; without a response it is refused."""
         response = responses.get(str(self._question["id"]))
         said = json.dumps(response) if isinstance(response, dict) else ""
         await answer(str(self._question["id"]), said)

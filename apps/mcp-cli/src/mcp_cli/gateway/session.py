@@ -338,7 +338,7 @@ class GatewaySession:
 
 
 def _capabilities(*, told: bool, lazy: bool, has_tasks: bool) -> dict[str, Any]:
-    """Return what is offered.
+    """Return the capabilities of the gateway.
 
     Args:
         told: whether the client can hear of changes.

@@ -1,4 +1,4 @@
-"""What a client of the gateway is told of changes: by notifications at any time, or on a stream it asks for.
+"""Changes for a client of the gateway: notifications at any time, or a stream that it requests.
 
 Owns the requests of clients about changes: `resources/subscribe` and what follows a listing, as those from
 before 2026 have it, and `subscriptions/listen`.
@@ -30,9 +30,9 @@ class Subscriptions:
 
     Args:
         warm: the servers.
-        catalog: what they have.
+        catalog: their entries.
         relay: the way to the client.
-        lists: whether the client is told of changed lists.
+        lists: whether the client gets changes of lists.
     """
 
     def __init__(self, warm: Warm, catalog: Catalog, relay: Relay, *, lists: bool) -> None:

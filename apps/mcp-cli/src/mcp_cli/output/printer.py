@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     Show: TypeAlias = Callable[[], None]
-    Printer: TypeAlias = "People | Json | Raw"
+    from mcp_cli.output.selected import Selected
+
+    Printer: TypeAlias = "People | Json | Raw | Selected"
 
 
 def printer_of(*, json: bool, raw: bool, save_dir: str | None) -> Printer:

@@ -51,6 +51,8 @@ def coerce(words: list[str], schema: Mapping[str, Any]) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for key, text, is_json in _pairs(words, known, open_ended(schema)):
         name = _known_name(key, known)
+        if name is None and _put_inside(given, key, text, schema, is_json=is_json):
+            continue
         if name is None:
             if not open_ended(schema):
                 raise _unknown(key, known)
@@ -59,11 +61,65 @@ def coerce(words: list[str], schema: Mapping[str, Any]) -> dict[str, Any]:
         value = _json(name, text) if is_json else _value(name, text, kind, schema)
         if name not in given:
             given[name] = [value] if _is_list(kind, schema) and not isinstance(value, list) else value
+        elif isinstance(given[name], _Parts):
+            raise Bad(name, "is given twice, as a whole and by its fields")
         elif _is_list(kind, schema) and isinstance(given[name], list):
             given[name] += value if isinstance(value, list) else [value]
         else:
             raise Bad(name, "is given twice")
     return given
+
+
+class _Parts(dict[str, Any]):
+    """An object that is given field by field."""
+
+
+def _put_inside(
+    given: dict[str, Any], key: str, text: str | None, schema: Mapping[str, Any], *, is_json: bool
+) -> bool:
+    """Put `p.name=a` into the object `p`; False where `p` is no parameter that has fields.
+
+    Raises:
+        Bad: it has no such field, the field is given twice, or the value is not of its kind.
+    """
+    kind: Any = schema
+    inside = given
+    *way, last = key.split(".")
+    for at, part in enumerate(way):
+        fields = properties(followed(kind, schema))
+        name = _known_name(part, fields)
+        if name is None or not properties(_object_in(fields[name], schema)):
+            if at:
+                raise _unknown(part, fields)
+            return False
+        kind = _object_in(fields[name], schema)
+        deeper = inside.setdefault(name, _Parts())
+        if not isinstance(deeper, _Parts):
+            raise Bad(name, "is given twice, as a whole and by its fields")
+        inside = deeper
+    if not way:
+        return False
+    fields = properties(kind)
+    name = _known_name(last, fields)
+    if name is None and not open_ended(kind):
+        raise _unknown(last, fields)
+    field_kind = fields.get(name or last, {})
+    value = _json(last, text) if is_json else _value(last, text, field_kind, schema)
+    if (name or last) in inside:
+        raise Bad(key, "is given twice")
+    inside[name or last] = value
+    return True
+
+
+def _object_in(kind: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema of the object that a parameter may be: itself, or one of several."""
+    found = followed(kind, schema)
+    for key in ("anyOf", "oneOf", "allOf"):
+        options = found.get(key)
+        for one in options if isinstance(options, list) else ():
+            if properties(followed(one, schema)):
+                return followed(one, schema)
+    return found
 
 
 def _pairs(

@@ -109,7 +109,7 @@ def _arguments(
 
 
 def meta_of(text: str) -> dict[str, Any]:
-    """Return the `_meta` of a call's params, which may be none; what is no object is left out."""
+    """Return the `_meta` of a call's params, empty where the text is no JSON object."""
     if not text:
         return {}
     with contextlib.suppress(ValueError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from mcp_cli.pool.results import brief
@@ -30,15 +31,29 @@ class ServerProcess(NamedTuple):
 
 def tree(pid: int) -> list[ServerProcess]:
     """Return a process and its descendants, parents first; those that have ended are left out."""
+    return trees([pid])[pid]
+
+
+def trees(pids: Iterable[int]) -> dict[int, list[ServerProcess]]:
+    """Return for each process itself and its descendants, by one reading of /proc."""
+    children = _children()
+    return {pid: _below(pid, children) for pid in pids}
+
+
+def _children() -> dict[int, list[int]]:
     children: dict[int, list[int]] = {}
     try:
         every = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
     except OSError:
-        return []
+        return {}
     for one in every:
         fields = _read(f"/proc/{one}/stat").rpartition(")")[2].split()
         if len(fields) > 1 and fields[0] not in ("Z", "X"):
             children.setdefault(int(fields[1]), []).append(one)
+    return children
+
+
+def _below(pid: int, children: Mapping[int, list[int]]) -> list[ServerProcess]:
     found: list[ServerProcess] = []
     waiting = [pid]
     while waiting:

@@ -110,6 +110,11 @@ class ManagedServer:
         )
 
     @property
+    def is_ready(self) -> bool:
+        """Whether it is connected, and nobody starts it."""
+        return self._life.connection is not None and not self._life.begun
+
+    @property
     def starts(self) -> int:
         """How often it was started."""
         return self._life.starts
@@ -125,7 +130,11 @@ class ManagedServer:
         Raises:
             ServerFailed, NeedsAuthorization: it cannot be started.
         """
-        return await self._life.ready(note)
+        self.used_at = time.monotonic()
+        try:
+            return await self._life.ready(note)
+        finally:
+            self.used_at = time.monotonic()
 
     async def connected(self) -> ServerConnection:
         """Wait until somebody else has it started, and return the connection."""

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from mcp_cli.names import NAME
-from mcp_cli.pool import checking, results
+from mcp_cli.pool import checking, processes, results
 from mcp_cli.pool.call import PendingCall
 from mcp_cli.pool.outcomes import ended, outcome
 from mcp_cli.pool.server import ManagedServer
@@ -111,9 +111,12 @@ class ServerPool(TaskCalls, WatchCalls):
             raise NotConfigured(server=server, fingerprint=fingerprint)
         return kept
 
-    async def servers(self) -> list[ServerState]:
+    async def servers(self, usage: bool = False) -> list[ServerState]:
         """As `Mcp.servers`."""
-        return [kept.state() for kept in self._every()]
+        states = [kept.state() for kept in self._every()]
+        if usage:
+            await _add_usage(states)
+        return states
 
     def _every(self) -> list[ManagedServer]:
         """Return all servers, also those that end with their calls."""
@@ -146,6 +149,7 @@ class ServerPool(TaskCalls, WatchCalls):
                     await kept.check_health()
                 except Exception:  # one server's oddity must not end the daemon
                     logger.exception("the health of %s could not be checked", kept.server.name)
+                await _end_idle(kept)
                 if self._is_spare(kept):
                     del self._kept[kept.server.name, kept.server.fingerprint]
                     self._leave(kept)
@@ -347,6 +351,24 @@ class ServerPool(TaskCalls, WatchCalls):
         kept = self.find(server, fingerprint)
         await kept.close()
         return tokens.forget(kept.server.url)
+
+
+async def _end_idle(kept: ManagedServer) -> None:
+    """End a server that nobody has called or watched for as long as its definition says."""
+    idle_s = kept.server.idle_s
+    if not idle_s or not kept.is_ready or kept.calls or kept.live.active:
+        return
+    if time.monotonic() - kept.used_at >= idle_s:
+        logger.info("%s: nobody called it for %g s: it is ended", kept.server.name, idle_s)
+        await kept.close()
+
+
+async def _add_usage(states: list[ServerState]) -> None:
+    """Add the processes of servers and their memory."""
+    trees = await asyncio.to_thread(processes.trees, [one.pid for one in states if one.pid])
+    for one in states:
+        own = trees.get(one.pid, [])
+        one.processes, one.rss_bytes = len(own), sum(program.rss_bytes for program in own)
 
 
 def _replaces(new: Server, old: Server) -> bool:

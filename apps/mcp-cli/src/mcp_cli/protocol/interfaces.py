@@ -97,6 +97,7 @@ class Server(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fi
         roots: file URIs, or absolute paths, that it gets as its roots.
         timeout_s: how long a call may be silent; a progress notification renews it.
         start_timeout_s: from starting it to the end of `initialize`.
+        idle_s: how long it runs without a call; 0 for as long as the daemon.
         concurrency: calls at the same time; 0 for no bound.
         log_level: the lowest level that it is asked to log, if it can be asked; "" leaves it alone.
         protocol: the revision that it is held to; "" for the newest in common.
@@ -128,6 +129,7 @@ class Server(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fi
     roots: list[str] = []
     timeout_s: float = 1800.0
     start_timeout_s: float = 60.0
+    idle_s: float = 0.0
     concurrency: int = 0
     log_level: str = ""
     protocol: str = ""
@@ -165,6 +167,7 @@ class ServerState(msgspec.Struct, kw_only=True, omit_defaults=True):
         capabilities: JSON.
         instructions: its own description.
         start_ms: how long its last start took.
+        processes, rss_bytes: of a stdio server that runs, with all that it started, where that was asked for.
         ping_ms: what the last ping took; -1 for none yet.
     """
 
@@ -185,6 +188,8 @@ class ServerState(msgspec.Struct, kw_only=True, omit_defaults=True):
     instructions: str = ""
     start_ms: int = 0
     ping_ms: float = -1.0
+    processes: int = 0
+    rss_bytes: int = 0
 
 
 class Item(msgspec.Struct, omit_defaults=True):
@@ -362,8 +367,8 @@ class Mcp(
         raise NotImplementedError
 
     @method(reads=True)
-    async def servers(self) -> list[ServerState]:
-        """Return the servers that were given, without starting any."""
+    async def servers(self, usage: bool = False) -> list[ServerState]:
+        """Return the servers that were given, without starting any; with `usage` also their memory."""
         raise NotImplementedError
 
     async def info(self, server: str, fingerprint: str) -> ServerState:

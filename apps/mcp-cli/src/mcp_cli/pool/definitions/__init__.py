@@ -1,0 +1,1 @@
+"""The definitions of tools, read for people, models and authors."""

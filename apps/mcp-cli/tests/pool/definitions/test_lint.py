@@ -1,0 +1,78 @@
+"""What is found wrong with tools."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mcp_cli.pool.definitions.lint import LONG_CHARS, findings
+
+GOOD = {
+    "name": "add",
+    "description": "Adds",
+    "inputSchema": {"type": "object", "properties": {"a": {"type": "integer", "description": "one"}}},
+}
+
+
+def of(*tools: Any) -> list[tuple[str, str, str]]:
+    return [tuple(one) for one in findings([(json.dumps(tool), tool) for tool in tools])]  # type: ignore[misc]
+
+
+def test_a_good_tool_has_no_finding() -> None:
+    assert of(GOOD) == []
+
+
+def with_schema(**schema: Any) -> dict[str, Any]:
+    return {**GOOD, "inputSchema": {"type": "object", **schema}}
+
+
+@pytest.mark.parametrize(
+    ("tool", "level", "text"),
+    [
+        ({**GOOD, "name": "a b"}, "error", "its name is not"),
+        ({**GOOD, "name": "a.b"}, "advice", "many models"),
+        ({**GOOD, "description": " "}, "advice", "no description"),
+        ({**GOOD, "inputSchema": {}}, "error", '"type": "object"'),
+        ({**GOOD, "outputSchema": {"type": 7}}, "error", "outputSchema is not a valid JSON Schema"),
+        ({**GOOD, "description": "x" * LONG_CHARS}, "advice", "characters"),
+        (with_schema(properties={"a": {"type": "string"}}), "advice", "the parameter has no description"),
+        (with_schema(properties={"a": {"$ref": "#/$defs/A"}}), "error", "leads nowhere"),
+        (
+            with_schema(properties={"a": {"type": "integer", "default": "x", "title": "A"}}),
+            "error",
+            "its default does not fit",
+        ),
+        (
+            with_schema(properties={"a": {"type": "integer", "title": "A"}}, required=["a", "b"]),
+            "error",
+            "no property says what it is",
+        ),
+        (
+            with_schema(
+                properties={"a": {"pattern": "^\\d{4}$", "type": "string", "title": "A"}}, required=["a"]
+            ),
+            "advice",
+            "no example",
+        ),
+    ],
+)
+def test_what_is_wrong_is_found(tool: Any, level: str, text: str) -> None:
+    assert any(one[0] == level and text in one[2] for one in of(tool)), of(tool)
+
+
+def test_two_tools_of_one_name_are_found() -> None:
+    assert [one[:2] for one in of(GOOD, GOOD)] == [("error", "add")]
+
+
+def test_a_server_is_checked_and_loaded(app: Any) -> None:
+    done = app("check", "fake", "--load", "3", "--json")
+    facts = done.json()
+    assert (done.code, facts["tools"], facts["load"]["pings"]) == (0, app.tools, 3)
+    assert {one["level"] for one in facts["findings"]} == {"advice"}
+    assert app("check", "fake", "--strict").code == 1
+    assert app("check", "fake", "--load", "0").code == 2
+    app.servers(bad=["--lists", '"result":{"tools":[{"name":"a b","inputSchema":{}}]}'])
+    wrong = app("check", "bad")
+    assert (wrong.code, "its name is not 1 to 128" in wrong.out) == (1, True)
