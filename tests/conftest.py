@@ -15,6 +15,7 @@ import time
 
 import pytest
 from hypothesis import settings
+from tests.other_machine import far, sshd  # noqa: F401  # fixtures of several directories
 
 from daemonry.limits import OWNED_GRACE_S
 from daemonry.service.server.server import Server

@@ -6,16 +6,14 @@ own.  One test, where sshd is installed, has the real one.
 
 import asyncio
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from pathlib import Path
 
 import pytest
+from tests.other_machine import kept, reaped
 
 import daemonry
 from daemonry.daemon.instance import Instance
@@ -34,76 +32,7 @@ from daemonry.transport.ancillary import Fd
 from daemonry.transport.connect import try_connect
 from daemonry.transport.endpoint import Endpoint
 
-SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin")
-PROGRAM = """
-import os
-from daemonry import Daemon, Interface
-daemon = Daemon("far")
-
-class Echo(Interface, name="org.example.far"):
-    def say(self, text: str) -> str:
-        return text
-
-    def cut(self, pid: int) -> None:
-        os.kill(pid, 9)
-
-daemon.serve(Echo())
-if __name__ == "__main__":
-    daemon.main()
-"""
 SAY = "org.example.far.Say"
-
-
-class Far:
-    """Another machine, as its `ssh` sees it.
-
-    Attributes:
-        sandbox: its own directories, and its daemons.
-        stand_in: the script that is `ssh`.
-    """
-
-    def __init__(self, sandbox, directory, monkeypatch):
-        self.sandbox = sandbox
-        self.directory = directory
-        self.monkeypatch = monkeypatch
-        self.program = sandbox.write("far.py", PROGRAM)
-        daemonry_there = directory / "daemonry"
-        daemonry_there.write_text(f'#!/bin/sh\nexec {sys.executable} -m daemonry "$@"\n')
-        daemonry_there.chmod(0o755)
-        monkeypatch.setenv("DAEMONRY_REMOTE", str(daemonry_there))
-        monkeypatch.setattr(ssh, "_children", set())
-        self.is_ssh('for last; do :; done; exec /usr/bin/env -i {env} sh -c "exec $last"')
-
-    def is_ssh(self, script):
-        """Have `ssh` be a shell script; `{env}` is the environment of the other machine."""
-        env = " ".join(f"'{name}={value}'" for name, value in self.sandbox.env.items())
-        stand_in = self.directory / "ssh"
-        stand_in.write_text(f"#!/bin/sh\n{script.replace('{env}', env)}\n")
-        stand_in.chmod(0o755)
-        self.monkeypatch.setenv("DAEMONRY_SSH", str(stand_in))
-
-    def start(self):
-        done = self.sandbox.daemonry("start", self.program)
-        assert done.code == 0, done
-
-
-@pytest.fixture
-def far(sandbox, tmp_path, monkeypatch):
-    with tempfile.TemporaryDirectory(prefix="dm-") as ours:  # short: the kept connection's socket is in it
-        monkeypatch.setenv("XDG_RUNTIME_DIR", ours)
-        yield Far(sandbox, tmp_path, monkeypatch)
-        wait_until(reaped)
-
-
-def reaped():
-    """Whether each ssh has ended, which it does once its stream is closed."""
-    ssh._reap()
-    return not ssh._children
-
-
-def kept():
-    """Return the sockets of the kept connections."""
-    return list(Path(os.environ["XDG_RUNTIME_DIR"], "daemonry").glob("ssh-*"))
 
 
 def say(endpoint, text, timeout_s=20.0):
@@ -278,52 +207,7 @@ def test_what_is_sent_right_before_the_close_arrives(far):
     wait_until(lambda: '"paused"' in far.sandbox.daemonry("status", "far", "--json").out)
 
 
-def _read(path):
-    return path.read_text() if path.exists() else ""
-
-
 # --- the real one -------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def sshd(far, monkeypatch):
-    """An sshd of our own on loopback, with a key of our own; its pid."""
-    if SSHD is None or shutil.which("ssh") is None:
-        pytest.skip("needs OpenSSH's ssh and sshd")
-    home = far.directory / "ssh.d"
-    home.mkdir()
-    for name in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", home / name], check=True)
-    shutil.copy(home / "user.pub", home / "authorized")
-    env = " ".join(
-        f"{name}={value}"
-        for name, value in far.sandbox.env.items()
-        if name.startswith("XDG") or name in ("HOME", "PATH")
-    )
-    config = (
-        f"HostKey {home}/host\nAuthorizedKeysFile {home}/authorized\nStrictModes no\nUsePAM no\n"
-        f"PidFile none\nPermitRootLogin yes\nSetEnv {env}\n"
-    )
-    (home / "sshd").write_text(config)
-    if os.geteuid() == 0:
-        os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
-    listening = daemonry.listen("tcp:127.0.0.1:0;open")
-    port = listening.endpoint.number
-    listening.close()
-    words = ["-D", "-E", home / "log", "-f", home / "sshd", "-o", f"ListenAddress=127.0.0.1:{port}"]
-    process = subprocess.Popen([SSHD, *words])
-    wait_until(lambda: "listening on" in _read(home / "log"), what="sshd listens")
-    options = (
-        f"Port {port}\nHostName 127.0.0.1\nIdentityFile {home}/user\nIdentitiesOnly yes\n"
-        f"StrictHostKeyChecking accept-new\nUserKnownHostsFile {home}/known\nLogLevel ERROR\n"
-    )
-    (home / "config").write_text(f"Host box\n{options}")
-    monkeypatch.setenv("DAEMONRY_SSH", f"ssh -F {home}/config")
-    yield process
-    for control in kept():
-        subprocess.run(["ssh", "-O", "exit", "-S", control, "box"], capture_output=True, check=False)
-    process.terminate()
-    process.wait(10)
 
 
 def test_the_real_ssh_carries_calls_keeps_its_connection_and_tells_the_answers_apart(far, sshd):

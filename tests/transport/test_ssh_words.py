@@ -14,7 +14,7 @@ from daemonry.transport.endpoint import Endpoint
 
 def test_ssh_is_given_the_host_behind_two_dashes_and_one_command():
     endpoint = Endpoint.parse("ssh:me@box:2222/svc")
-    words = ssh_words.arguments(endpoint, None, None, "daemonry")
+    words = ssh_words.arguments(endpoint, None, None, "true")
     assert words[-3:-1] == ["--", "me@box"]
     assert words[words.index("-p") + 1] == "2222"
     assert "BatchMode=yes" in words
@@ -39,7 +39,7 @@ def test_whatever_a_target_is_called_the_shell_there_gets_it_as_one_word(target,
         endpoint = Endpoint.parse(f"ssh:box/{target}" + (f";start={start}" if start else ""))
     except EndpointInvalid:
         return
-    command = ssh_words.arguments(endpoint, None, None, "my daemonry")[-1]
+    command = ssh_words.dial_command(endpoint, "my daemonry")
     shell, option, script = shlex.split(command)
     assert (shell, option) == ("sh", "-c")
     program = shlex.split(script.partition("; exec ")[2])
@@ -52,7 +52,7 @@ def test_a_real_shell_reads_it_so_too(tmp_path):
     shown.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
     shown.chmod(0o755)
     endpoint = Endpoint.parse("ssh:box/it's;start=$(touch pwned) `id`.py")
-    command = ssh_words.arguments(endpoint, None, None, str(shown))[-1]
+    command = ssh_words.dial_command(endpoint, str(shown))
     done = subprocess.run(
         ["/bin/sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True
     )
@@ -100,4 +100,4 @@ def test_a_failed_ssh_is_a_machine_out_of_reach(status, said, told):
 )
 def test_a_machine_without_a_dial_is_there_and_says_what_it_lacks(status, told):
     assert ssh_words.why_unreachable(status, "first\nthe last line\n") is None
-    assert told in ssh_words.why_no_dial(status, "first\nthe last line\n", "box")
+    assert told in ssh_words.why_not_begun(status, "first\nthe last line\n", "box")

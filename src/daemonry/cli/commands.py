@@ -217,7 +217,13 @@ def home_command(verb: str) -> Command:
 # --- the two command lines ----------------------------------------------------------------------
 
 _PS: Final = Command(
-    "ps", "list your daemons", options=(JSON_OPTION, Option("--names", "print their names only"))
+    "ps",
+    "list your daemons",
+    options=(
+        JSON_OPTION,
+        Option("--names", "print their names only"),
+        Option("--all-hosts", "those of the machines in ~/.config/daemonry/daemonry.toml, too"),
+    ),
 )
 
 

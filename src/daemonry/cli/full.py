@@ -58,9 +58,7 @@ def _perform(table: Program, arguments: list[str], daemon: Daemon | None) -> int
 
         return print_script(options.shell, table.name)
     if options.verb == "ps":
-        from daemonry.cli.ps import ps
-
-        return ps(as_json=options.json, names_only=options.names)
+        return _ps(options)
     if options.verb == "dial":
         from daemonry.cli.dial import dial
 
@@ -71,6 +69,15 @@ def _perform(table: Program, arguments: list[str], daemon: Daemon | None) -> int
         raise  # nobody reads our output any more: no error of the command's
     except (DaemonryError, OSError) as error:
         return kit.fail(error, getattr(options, "json", False))
+
+
+def _ps(options: argparse.Namespace) -> int:
+    from daemonry.cli.ps import ps
+
+    try:
+        return ps(as_json=options.json, names_only=options.names, all_hosts=options.all_hosts)
+    except DaemonryError as error:
+        return kit.fail(error, options.json)
 
 
 _BY_CALLS = ("call", "tap", "ui", "describe")

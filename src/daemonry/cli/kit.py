@@ -1,5 +1,6 @@
 """What a program's own command line is made of, and the quick commands, which are made of it too.
 
+    command         runs a program's command line, here or on another machine
     guarded         runs a command; an exception becomes one line and an exit code
     leave           ends the process, after a quick command at once
     Options, parse  the options that every quick command knows, read without argparse
@@ -59,6 +60,7 @@ __all__ = [
     "UNKNOWN_OUTCOME",
     "USAGE",
     "Options",
+    "command",
     "complain",
     "fail",
     "guarded",
@@ -268,6 +270,60 @@ def fail(error: faults.DaemonryError | OSError, as_json: bool = False, program: 
         say_json({"ok": False, "error": message, "kind": type(error).__name__, "exit_code": code})
     complain(f"{program}: {message}" if program else message)
     return code
+
+
+def command(
+    program: str,
+    arguments: list[str],
+    run: Callable[[list[str]], int],
+    *,
+    leading: bool = False,
+    reads_input: tuple[str, ...] = (),
+    at_terminal: tuple[str, ...] = (),
+) -> int:
+    """Run a program's command line and return its exit code, also where it raises an error that we know.
+
+    With `--host HOST`, or `$DAEMONRY_HOST`, it runs on that machine, through the user's ssh.
+
+    Args:
+        program: the program's name, by which other machines know it too.
+        arguments: the words behind it.
+        run: runs them here.
+        leading: whether `--host` counts as the first word only: the later ones may be anything.
+        reads_input: the commands that read standard input, such as "mcp serve"; `-` as a word means it too.
+        at_terminal: the commands that need a terminal, if there is one; "" for the program without words.
+    """
+    if "DAEMONRY_HOST" in os.environ or arguments[:1] == ["_far"] or any(map(_is_host, arguments)):
+        return guarded(lambda: _elsewhere(program, arguments, run, leading, reads_input, at_terminal))
+    return guarded(lambda: run(arguments))
+
+
+def _is_host(word: str) -> bool:
+    return word.startswith("--host")
+
+
+def _elsewhere(
+    program: str,
+    arguments: list[str],
+    run: Callable[[list[str]], int],
+    leading: bool,
+    reads_input: tuple[str, ...],
+    at_terminal: tuple[str, ...],
+) -> int:
+    from daemonry.cli.hosts import words
+
+    if arguments[:1] == [words.FAR]:
+        from daemonry.cli.hosts import far
+
+        return far.run(arguments[1:], run)
+    if "DAEMONRY_BOOT" in os.environ:  # a daemon that this machine starts
+        return run(arguments)
+    host, rest = words.split(arguments, os.environ, leading=leading)
+    if not host:
+        return run(rest)
+    from daemonry.cli.hosts import near
+
+    return near.run_at(host, program, rest, reads_input=reads_input, at_terminal=at_terminal)
 
 
 def guarded(command: Callable[[], int]) -> int:

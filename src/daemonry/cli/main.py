@@ -11,15 +11,18 @@ import sys
 
 from daemonry import faults
 from daemonry.cli import kit
-from daemonry.cli.kit import guarded, leave
+from daemonry.cli.kit import leave
 from daemonry.daemon.instance import Instance
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import NoReturn
+    from typing import Final, NoReturn
 
     from daemonry.daemon.definition import Daemon
+
+# What is a screen.
+_AT_TERMINAL: Final = ("top",)
 
 
 def main() -> NoReturn:
@@ -29,12 +32,13 @@ def main() -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Do what `daemonry ARGUMENTS` does and return its exit code."""
-    return guarded(lambda: _daemonry(arguments))
+    return kit.command("daemonry", arguments, _daemonry, at_terminal=_AT_TERMINAL)
 
 
 def daemon_main(daemon: Daemon, arguments: list[str]) -> int:
     """Do what a program's own `ARGUMENTS` ask of its daemon and return the exit code."""
-    return guarded(lambda: _program(daemon, arguments))
+    name = os.path.basename(sys.argv[0]) or daemon.name
+    return kit.command(name, arguments, lambda words: _program(daemon, words))
 
 
 def _daemonry(arguments: list[str]) -> int:

@@ -31,7 +31,7 @@ from daemonry.transport.stream import Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Final
+    from typing import IO, Any, Final
 
     from daemonry.transport.endpoint import Endpoint
 
@@ -91,20 +91,61 @@ def _error_output() -> IO[bytes]:
 
 
 def _run(endpoint: Endpoint, deadline: Deadline, far: Socket, errors: IO[bytes]) -> int:
+    dial = ssh_words.dial_command(endpoint, remote_program("daemonry"))
+    words = command_line(endpoint, dial, deadline.remaining_s())
+    actions = [(os.POSIX_SPAWN_DUP2, far.fileno(), 0), (os.POSIX_SPAWN_DUP2, far.fileno(), 1)]
+    actions.append((os.POSIX_SPAWN_DUP2, errors.fileno(), 2))
+    # A process group of its own: Ctrl-C at a terminal is for the command, which closes the connection.
+    return spawn(endpoint, words, actions, own_group=True)
+
+
+def command_line(
+    endpoint: Endpoint, command: str, time_s: float | None = None, *, terminal: bool = False
+) -> list[str]:
+    """Return the words of an ssh that runs a command on an endpoint's machine.
+
+    Args:
+        endpoint: an ssh endpoint.
+        command: what the shell there runs, see `ssh_words.line`.
+        time_s: how long connecting may take, in seconds; None for the usual.
+        terminal: whether the command gets a terminal.
+    """
     import shlex
 
     program = shlex.split(os.environ.get(SSH_VARIABLE) or "ssh")
+    return [
+        *program,
+        *ssh_words.arguments(endpoint, _control_path(), time_s, command, terminal=terminal),
+    ]
+
+
+def remote_program(name: str) -> str:
+    """Return what runs a program of ours on other machines: beside `$DAEMONRY_REMOTE`, if that is a path."""
     remote = os.environ.get(REMOTE_VARIABLE) or "daemonry"
-    words = [*program, *ssh_words.arguments(endpoint, _control_path(), deadline.remaining_s(), remote)]
-    actions = [(os.POSIX_SPAWN_DUP2, far.fileno(), 0), (os.POSIX_SPAWN_DUP2, far.fileno(), 1)]
-    actions.append((os.POSIX_SPAWN_DUP2, errors.fileno(), 2))
+    if name == "daemonry":
+        return remote
+    directory, slash, _ = remote.rpartition("/")
+    return f"{directory}/{name}" if slash else name
+
+
+def spawn(endpoint: Endpoint, words: list[str], actions: list[Any], *, own_group: bool) -> int:
+    """Start ssh and return its pid.
+
+    Args:
+        endpoint: whose machine it is for.
+        words: see `command_line`.
+        actions: its descriptors, as `os.posix_spawn` takes them.
+        own_group: whether it gets a process group of its own.
+
+    Raises:
+        ConnectError: there is no such program.
+    """
+    how: dict[str, Any] = {"setpgroup": 0} if own_group else {}
     try:
-        # A process group of its own: Ctrl-C at a terminal is for the command, which closes the connection.
-        pid = os.posix_spawnp(words[0], words, os.environ, file_actions=actions, setpgroup=0)
+        return os.posix_spawnp(words[0], words, os.environ, file_actions=actions, **how)
     except OSError as error:
         why = f"{words[0]} cannot be run: {error.strerror}"
         raise ConnectError(endpoint.bare, why, error.errno) from None
-    return pid
 
 
 def _control_path() -> str | None:
@@ -171,7 +212,7 @@ def _why_ended(endpoint: Endpoint, pid: int, errors: IO[bytes]) -> ConnectError:
     lost = ssh_words.why_unreachable(status, said)
     if lost is not None:
         return Unreachable(endpoint.bare, lost)
-    return ConnectError(endpoint.bare, ssh_words.why_no_dial(status, said, endpoint.address))
+    return ConnectError(endpoint.bare, ssh_words.why_not_begun(status, said, endpoint.address))
 
 
 def _refusal(endpoint: Endpoint, answer: str, reason: str, deadline: Deadline) -> Exception:

@@ -13,6 +13,7 @@ from daemonry.terminal_text import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Final
 
     from daemonry.transport.endpoint import Endpoint
@@ -36,18 +37,26 @@ _REASON_CHARS: Final = 200
 # ssh's own exit status: the connection failed.  A shell's: there is no such command.
 _SSH_FAILED: Final = 255
 _NO_COMMAND: Final = (126, 127)
-# An argument parser's: it does not know `dial`.
-_NO_DIAL: Final = 2
+# An argument parser's: it does not know the verb.
+_NO_SUCH_VERB: Final = 2
 
 
-def arguments(endpoint: Endpoint, control_path: str | None, time_s: float | None, program: str) -> list[str]:
+def arguments(
+    endpoint: Endpoint,
+    control_path: str | None,
+    time_s: float | None,
+    command: str,
+    *,
+    terminal: bool = False,
+) -> list[str]:
     """Return what follows `ssh` on its command line.
 
     Args:
         endpoint: an ssh endpoint.
         control_path: where the kept connection's socket is to be, with `%C`; None for keeping none.
         time_s: how long connecting may take, in seconds; None for the usual.
-        program: the `daemonry` of the other machine.
+        command: what the login shell there runs, see `dial_command` and `line`.
+        terminal: whether the command gets a terminal.
     """
     # Half a second before our own deadline, so that ssh can say why.
     connect_s = _CONNECT_S if time_s is None else max(1, min(_CONNECT_S, int(time_s - 0.5)))
@@ -62,17 +71,27 @@ def arguments(endpoint: Endpoint, control_path: str | None, time_s: float | None
         kept = {"ControlMaster": "auto", "ControlPersist": _PERSIST_S, "ControlPath": control_path}
     said = [word for name, value in {**options, **kept}.items() for word in ("-o", f"{name}={value}")]
     port = ["-p", str(endpoint.number)] if endpoint.number else []
-    return ["-T", *said, *port, "--", endpoint.address, _far_command(endpoint, program)]
+    return ["-tt" if terminal else "-T", *said, *port, "--", endpoint.address, command]
 
 
-def _far_command(endpoint: Endpoint, program: str) -> str:
-    """Return the command for the login shell there, whichever it is.
+def dial_command(endpoint: Endpoint, program: str) -> str:
+    """Return the command that joins ssh to the daemon of an endpoint.
+
+    Args:
+        endpoint: an ssh endpoint.
+        program: the `daemonry` of the other machine.
+    """
+    start = ("--start", endpoint.start) if endpoint.start else ()
+    return line([program, "dial", endpoint.target, *start])
+
+
+def line(words: Iterable[str]) -> str:
+    """Return a command for the login shell there, whichever it is.
 
     A shell without a terminal does not read what adds the places of pipx, uv and pip to the PATH.
     """
-    words = [program, "dial", endpoint.target, *(("--start", endpoint.start) if endpoint.start else ())]
-    line = " ".join(map(_quoted, words))
-    return f"sh -c {_quoted(f'PATH=$PATH:$HOME/.local/bin; exec {line}')}"
+    quoted = " ".join(map(_quoted, words))
+    return f"sh -c {_quoted(f'PATH=$PATH:$HOME/.local/bin; exec {quoted}')}"
 
 
 def _quoted(word: str) -> str:
@@ -105,15 +124,21 @@ def why_unreachable(status: int, said: str) -> str | None:
     return last_line(said) or "ssh ended without a reason"
 
 
-def why_no_dial(status: int, said: str, host: str) -> str:
-    """Return why the machine, which was reached, did not dial."""
+def why_not_begun(status: int, said: str, host: str, program: str = "daemonry") -> str:
+    """Return why a machine that was reached did not say its first line.
+
+    Args:
+        status: ssh's exit status, which is the command's.
+        said: what it wrote to standard error.
+        host: the machine.
+        program: what was to run there.
+    """
     if status in _NO_COMMAND:
-        return (
-            f"{host} has no daemonry on its PATH: install it there, or name its path by $DAEMONRY_REMOTE here"
-        )
-    if status == _NO_DIAL:
-        return f"the daemonry of {host} is too old for ssh endpoints: {last_line(said)}"
-    return last_line(said) or f"daemonry dial ended with {status} on {host}"
+        what_to_do = "install it there, or name its path by $DAEMONRY_REMOTE here"
+        return f"{host} has no {program} on its PATH: {what_to_do}"
+    if status == _NO_SUCH_VERB:
+        return f"the {program} of {host} is too old for ssh endpoints: {last_line(said)}"
+    return last_line(said) or f"{program} ended with {status} on {host}"
 
 
 def last_line(said: str) -> str:

@@ -34,7 +34,13 @@ def main() -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Do what `palingenesis ARGUMENTS` does and return its exit code."""
-    return kit.guarded(lambda: _run(arguments))
+    return kit.command(
+        "palingenesis",
+        arguments,
+        _run,
+        reads_input=("mcp serve",),
+        at_terminal=("", "run", "attach", "hooks", "config edit"),
+    )
 
 
 def _run(arguments: list[str]) -> int:

@@ -23,7 +23,10 @@ def main() -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Do what `mcp-cli ARGUMENTS` does and return its exit code."""
-    return kit.guarded(lambda: _run(arguments))
+    # A tool's words may look like anything, `--host` too: it counts before the verb only.
+    return kit.command(
+        "mcp-cli", arguments, _run, leading=True, reads_input=("serve",), at_terminal=("auth",)
+    )
 
 
 def _run(arguments: list[str]) -> int:

@@ -22,7 +22,7 @@ def main() -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Do what `vx ARGUMENTS` does and return its exit code."""
-    return kit.guarded(lambda: _run(arguments))
+    return kit.command("vx", arguments, _run)
 
 
 def _run(arguments: list[str]) -> int:

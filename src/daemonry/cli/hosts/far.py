@@ -1,0 +1,78 @@
+"""The other machine's side of a command: says that it begins, and ends it when its ssh has gone.
+
+    PROGRAM _far COLUMNS WORD...
+
+Owns the first line, and the watch over standard output: sshd closes it when the connection ends, and a
+command that writes nothing, such as a log that is followed, would never notice.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+
+from daemonry.cli.hosts import words as host_words
+from daemonry.cli.output import USAGE, complain
+from daemonry.transport import ssh_words
+from daemonry.version import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+_OUTPUT: Final = 1
+_SIGHUP: Final = 1
+_SIGKILL: Final = 9
+# How long a command may take to end once its ssh has gone, in milliseconds.
+_END_MS: Final = 5000
+_MAX_COLUMNS_DIGITS: Final = 5
+
+
+def run(arguments: list[str], command: Callable[[list[str]], int]) -> int:
+    """Run a command for another machine and return its exit code.
+
+    Args:
+        arguments: the terminal's columns there, or 0 for none, and the command's words.
+        command: runs the words.
+    """
+    columns = arguments[0] if arguments else ""
+    if not (columns.isascii() and columns.isdigit()) or len(columns) > _MAX_COLUMNS_DIGITS:
+        complain(f"{host_words.FAR}: only another machine's --host runs this")
+        return USAGE
+    if columns != "0":
+        os.environ["COLUMNS"] = columns
+    os.environ.pop(host_words.VARIABLE, None)  # one machine is enough
+    os.write(_OUTPUT, ssh_words.first_line(host_words.RUNS, __version__))
+    if not sys.stdout.isatty():  # the end of a terminal is a hangup, which the kernel tells
+        watched = _fork()
+        if watched is not None:
+            os._exit(_watch(*watched))
+    return command(arguments[1:])
+
+
+def _fork() -> tuple[int, int] | None:
+    """Return the command's pid, and a descriptor that ends with it; None in the command's process."""
+    ends, held = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(ends)
+        return None
+    os.close(held)
+    return pid, ends
+
+
+def _watch(pid: int, ends: int) -> int:
+    """Wait for the command, and hang up on it when nobody is left to read its output."""
+    waiting = select.poll()
+    waiting.register(ends, select.POLLIN)
+    waiting.register(_OUTPUT, 0)
+    ready = [number for number, _ in waiting.poll()]
+    if ends not in ready:
+        os.kill(pid, _SIGHUP)
+        waiting.unregister(_OUTPUT)
+        if not waiting.poll(_END_MS):
+            os.kill(pid, _SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return code if code >= 0 else 128 - code

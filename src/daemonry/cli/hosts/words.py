@@ -1,0 +1,89 @@
+"""What a command line says about another machine, and what an end of its ssh means.
+
+Owns the words `--host` and `_far`, and the table of ends.  No I/O.
+"""
+
+from __future__ import annotations
+
+from daemonry import faults
+from daemonry.transport.endpoint import Endpoint
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Final
+
+OPTION: Final = "--host"
+VARIABLE: Final = "DAEMONRY_HOST"
+# The verb of the other machine's side: `daemonry _far COLUMNS WORD...`.
+FAR: Final = "_far"
+# The answer of the other machine's first line, see `daemonry.transport.ssh_words`: the command begins.
+RUNS: Final = "runs"
+# What is never sent elsewhere by the variable: it belongs to this machine's shell.
+_LOCAL_VERBS: Final = ("_complete", "completion", "dial", "-h", "--help", "--version")
+
+
+def split(
+    arguments: list[str], environment: Mapping[str, str], *, leading: bool = False
+) -> tuple[str, list[str]]:
+    """Return the machine that a command line means, "" for this one, and the line without `--host`.
+
+    Args:
+        arguments: the words behind the program's name.
+        environment: the variables; `$DAEMONRY_HOST` counts where no `--host` is given.
+        leading: whether `--host` counts as the first word only, as for a program whose later words may
+            be anything.
+
+    Raises:
+        ArgumentInvalid: `--host` has no value.
+    """
+    host, rest = _taken(arguments, leading=leading)
+    if host is None:
+        host = "" if arguments[:1] and arguments[0] in _LOCAL_VERBS else environment.get(VARIABLE, "")
+    return host, rest
+
+
+def _taken(arguments: list[str], *, leading: bool) -> tuple[str | None, list[str]]:
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    for at, word in enumerate(arguments[: 1 if leading else end]):
+        name, equals, value = word.partition("=")
+        if name != OPTION:
+            continue
+        if equals:
+            return value, arguments[:at] + arguments[at + 1 :]
+        if at + 1 >= end:
+            raise faults.ArgumentInvalid(OPTION, "needs the name of a machine")
+        return arguments[at + 1], arguments[:at] + arguments[at + 2 :]
+    return None, arguments
+
+
+def machine(host: str) -> Endpoint:
+    """Return the machine that `[user@]host[:port]` names, as an endpoint without a daemon.
+
+    Raises:
+        ArgumentInvalid: it names none.
+    """
+    if set(host) & set("/;"):
+        raise faults.ArgumentInvalid(OPTION, f"{host!r} is no [user@]host[:port]")
+    try:
+        return Endpoint.parse(f"ssh:{host}/daemonry")
+    except faults.EndpointInvalid as error:
+        raise faults.ArgumentInvalid(OPTION, error.reason) from None
+
+
+def begins_with(words: list[str], commands: Iterable[str]) -> bool:
+    """Whether a command line is one of `commands`, each a verb or several: "mcp serve"."""
+    verbs = [word for word in words if not word.startswith("-")]
+    return any(verbs[: len(parts)] == parts for parts in (one.split() for one in commands))
+
+
+def lost(status: int) -> bool:
+    """Whether ssh itself has ended after the command began, and not the command.
+
+    Args:
+        status: ssh's exit status, negative for a signal.
+    """
+    return status == _SSH_FAILED or status < 0
+
+
+_SSH_FAILED: Final = 255

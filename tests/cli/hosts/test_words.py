@@ -1,0 +1,72 @@
+"""Which machine a command line means."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemonry.cli.hosts import words
+from daemonry.errors import ArgumentInvalid
+
+
+@pytest.mark.parametrize(
+    ("line", "host", "rest"),
+    [
+        ("status adder", "", "status adder"),
+        ("--host box status adder", "box", "status adder"),
+        ("status --host box adder", "box", "status adder"),
+        ("status adder --host=me@box:22", "me@box:22", "status adder"),
+        ("run -- claude --host box", "", "run -- claude --host box"),
+        ("--host box run -- claude --host x", "box", "run -- claude --host x"),
+        ("status --hosts x", "", "status --hosts x"),
+    ],
+)
+def test_the_option_may_stand_anywhere_before_two_dashes(line, host, rest):
+    assert words.split(line.split(), {}) == (host, rest.split())
+
+
+def test_where_later_words_may_be_anything_it_counts_as_the_first_only():
+    line = ["call", "s/t", "--host", "box"]
+    assert words.split(line, {}, leading=True) == ("", line)
+    assert words.split(["--host", "box", *line], {}, leading=True) == ("box", line)
+
+
+def test_the_variable_counts_where_the_option_is_not_given():
+    environment = {"DAEMONRY_HOST": "box"}
+    assert words.split(["status"], environment) == ("box", ["status"])
+    assert words.split(["--host", "other", "status"], environment) == ("other", ["status"])
+    assert words.split(["--host=", "status"], environment) == ("", ["status"])
+    assert words.split([], environment) == ("box", [])
+    for local in ("_complete", "completion", "dial", "--help", "--version"):
+        assert words.split([local, "x"], environment) == ("", [local, "x"])
+
+
+@pytest.mark.parametrize("line", [["--host"], ["status", "--host"], ["--host", "--", "x"]])
+def test_an_option_without_a_machine_is_wrong_usage(line):
+    with pytest.raises(ArgumentInvalid, match="--host: needs the name of a machine"):
+        words.split(line, {})
+
+
+@pytest.mark.parametrize(
+    "host", ["-oProxyCommand=x", "a b", "box/x", "box;start=x", "@box", "me@", "box:x", "é"]
+)
+def test_what_is_no_machine_never_reaches_ssh(host):
+    with pytest.raises(ArgumentInvalid, match="--host"):
+        words.machine(host)
+
+
+@given(st.text())
+def test_whatever_a_machine_is_called_it_is_one_word_of_ssh(host):
+    try:
+        machine = words.machine(host)
+    except ArgumentInvalid:
+        return
+    assert not machine.address.startswith("-")
+    assert not set(machine.address) & set(" \t\n;/'\"$`\\")
+    assert machine.target == "daemonry"
+    assert machine.start == ""
+
+
+def test_commands_that_want_more_are_found_behind_options():
+    assert words.begins_with(["--json", "mcp", "serve"], ("mcp serve",))
+    assert not words.begins_with(["mcp"], ("mcp serve",))
+    assert not words.begins_with([], ("run",))
