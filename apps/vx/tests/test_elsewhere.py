@@ -8,6 +8,12 @@ from daemonry import Instance
 from vx.aether.services import OwnedService
 
 
+@pytest.fixture(autouse=True)
+def no_daemon_of_the_users(tmp_path, monkeypatch):
+    """Another cass of whoever runs the tests is none of theirs."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
 def test_one_that_no_aether_of_ours_keeps_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """To wait for its end, as for an earlier aether's, took five seconds of each start."""
 
