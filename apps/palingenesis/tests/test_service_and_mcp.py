@@ -103,7 +103,7 @@ def test_notes_replace_notes_and_nothing_else(tmp_path):
         with pytest.raises(mcp_tools.CannotAnswer, match="characters"):
             mcp_tools.write_next_step(text, str(tmp_path))
     path.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(mcp_tools.CannotAnswer, match="no regular file"):
+    with pytest.raises(mcp_tools.CannotAnswer, match="not a regular file"):
         mcp_tools.write_next_step("x", str(tmp_path))
     assert not (tmp_path / "elsewhere").exists()
     path.unlink()
