@@ -14,7 +14,6 @@ OTHERWISE = {"FrontMatterInvalid"}
 NOT_YET = {
     "vx.aether.said",
     "Said",
-    "Kept",
 }
 
 
