@@ -44,8 +44,8 @@ def test_a_field_is_read_as_its_schema_has_it(kind: Any, given: str, value: Any)
     ("kind", "given", "reason"),
     [
         (TITLED, "Rad", "did you mean 'Red'"),
-        (TITLED, "3", "is none of Red, Blue"),
-        (SEVERAL, "Red, Green", "'Green' is none of"),
+        (TITLED, "3", "is not one of Red, Blue"),
+        (SEVERAL, "Red, Green", "'Green' is not one of"),
         (SEVERAL, "Red,Blue,Red", "too long"),
         (COUNT, "6", "maximum of 5"),
         ({"type": "string", "format": "email"}, "nobody", "is no email"),

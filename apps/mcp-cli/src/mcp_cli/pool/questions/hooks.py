@@ -8,13 +8,13 @@ the process, its deadline and its bound; a process that hangs is killed with all
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
-import signal
+import subprocess
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import IO, Any, Final
 
+from daemonry import Owned, spawn_owned
 from mcp_cli.pool.results import brief
 
 MAX_ANSWER_BYTES: Final = 4 << 20
@@ -39,45 +39,62 @@ async def run(command: Sequence[str], given: bytes, timeout_s: float) -> str:
         HookFailed: it cannot be started, hangs, fails, or writes too much.
     """
     name = os.path.basename(command[0])
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise HookFailed(f"{name} cannot be started: {reason}") from None
+    child = await _started(command, name)
+    pipes: list[asyncio.BaseTransport] = []
     try:
         async with asyncio.timeout(timeout_s):
-            _, out, err = await asyncio.gather(
-                _write(process, given), _read(process.stdout, MAX_ANSWER_BYTES, name), _tail(process.stderr)
-            )
-            code = await process.wait()
+            output, errors = await _reader(child.stdout, pipes), await _reader(child.stderr, pipes)
+            await _write(child, given, pipes)
+            out, err = await asyncio.gather(_read(output, MAX_ANSWER_BYTES, name), _tail(errors))
+            code = await child.wait_ended()
     except TimeoutError:
         raise HookFailed(f"{name} gave no answer within {timeout_s:g} s and was killed") from None
     finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        for pipe in pipes:
+            pipe.close()
+        await asyncio.shield(asyncio.to_thread(child.kill))
     if code != 0:
         last = brief(err.strip().splitlines()[-1]) if err.strip() else "nothing on standard error"
         raise HookFailed(f"{name} failed with {code}: {last}")
     return out
 
 
-async def _write(process: asyncio.subprocess.Process, given: bytes) -> None:
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it need not read
-        process.stdin.write(given)
-        await process.stdin.drain()
-    process.stdin.close()
+async def _started(command: Sequence[str], name: str) -> Owned:
+    """Start the command; a caller that goes meanwhile leaves no process."""
+    pipe = subprocess.PIPE
+    start = asyncio.get_running_loop().run_in_executor(
+        None, lambda: spawn_owned(list(command), stdin=pipe, stdout=pipe, stderr=pipe)
+    )
+    try:
+        return await asyncio.shield(start)
+    except asyncio.CancelledError:
+        start.add_done_callback(lambda done: done.exception() or done.result().kill())
+        raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise HookFailed(f"{name} cannot be started: {reason}") from None
 
 
-async def _read(stream: asyncio.StreamReader | None, limit: int, name: str) -> str:
-    assert stream is not None
+async def _reader(pipe: IO[bytes] | None, pipes: list[asyncio.BaseTransport]) -> asyncio.StreamReader:
+    assert pipe is not None
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), pipe
+    )
+    pipes.append(transport)
+    return reader
+
+
+async def _write(child: Owned, given: bytes, pipes: list[asyncio.BaseTransport]) -> None:
+    """Hand the command what it reads; it need not read it."""
+    assert child.stdin is not None
+    transport, _ = await asyncio.get_running_loop().connect_write_pipe(asyncio.BaseProtocol, child.stdin)
+    pipes.append(transport)
+    transport.write(given)
+    transport.write_eof()
+
+
+async def _read(stream: asyncio.StreamReader, limit: int, name: str) -> str:
     parts: list[bytes] = []
     size = 0
     while part := await stream.read(1 << 16):
@@ -88,8 +105,7 @@ async def _read(stream: asyncio.StreamReader | None, limit: int, name: str) -> s
     return b"".join(parts).decode("utf-8", "replace")
 
 
-async def _tail(stream: asyncio.StreamReader | None) -> str:
-    assert stream is not None
+async def _tail(stream: asyncio.StreamReader) -> str:
     last = b""
     while part := await stream.read(1 << 16):
         last = (last + part)[-MAX_STDERR_BYTES:]
