@@ -64,6 +64,9 @@ itself costs next to nothing, and the path of the quick commands loads neither a
 
 from __future__ import annotations
 
+import os as _os
+import sys as _sys
+
 # With the annotation jedi, which completes in editors and notebooks, looks into the block below.
 TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
@@ -181,3 +184,10 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+_FROZEN = getattr(_sys, "frozen", False) or "__compiled__" in globals()
+if _FROZEN and "DAEMONRY_BOOT" in _os.environ:  # started again to be the daemon, from here on
+    from daemonry.cli import frozen as _frozen
+
+    _frozen.take_over()

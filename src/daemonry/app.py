@@ -9,10 +9,13 @@ import sys
 
 from daemonry.daemon import definition
 from daemonry.errors import TargetInvalid
+from daemonry.process.program.launching import is_boot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
+
+    from daemonry.cli.mount import MountedCommand
 
 
 class Daemon(definition.Daemon):  # noqa: D101  # the same one
@@ -35,4 +38,21 @@ class Daemon(definition.Daemon):  # noqa: D101  # the same one
             )
         from daemonry.cli.main import daemon_main
 
+        if (
+            is_boot()
+        ):  # of a frozen program that was started to be this daemon: its target stands behind `run`
+            arguments = ["run", *sys.argv[3:]]
         raise SystemExit(daemon_main(self, sys.argv[1:] if arguments is None else arguments))
+
+    def command(self, name: str = "daemon") -> MountedCommand:
+        """Return this daemon's command line, to be a command of click's, Typer's or argparse's.
+
+        `daemon.command().add_to(cli)` gives `PROGRAM daemon status` and all others, with their own help,
+        errors and exit codes.
+
+        Args:
+            name: the command's name.
+        """
+        from daemonry.cli.mount import MountedCommand
+
+        return MountedCommand(self, name)

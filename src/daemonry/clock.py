@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 
+# The time of day as this process began, about: its first module of ours reads it.
+BEGAN_S = time.time()
 monotonic = time.monotonic
 sleep = time.sleep
 

@@ -25,6 +25,14 @@ FIRST_BYTE_TIMEOUT_S: Final = 5.0
 # An empty line may stand before a call (JSON) or a request (RFC 9112, 2.2); a person's stands alone.
 EMPTY_LINE_S: Final = 0.1
 # How long the rest of a reply may wait for a client that does not read.
+# For how long `breakpoint()` in a background daemon waits for somebody who attaches.
+BREAKPOINT_WAIT_S: Final = 600.0
+# How often a daemon looks whether its program is still there, and for how long it has to be gone: an
+# upgrade in place takes it away and brings it back within seconds, a slow one within a minute.
+PROGRAM_CHECK_S: Final = 5.0
+PROGRAM_GONE_S: Final = 120.0
+# Of a trace that a caller gets in development mode: its last characters, about 100 frames.
+MAX_TRACE_CHARS: Final = 16_000
 REPLY_TIMEOUT_S: Final = 5.0
 
 # --- connections ------------------------------------------------------------------------------

@@ -97,7 +97,13 @@ def test_a_daemon_answers_calls_and_commands_on_one_socket(store, client):
     assert store.status()["state"] == "running"
     info = client.call("org.varlink.service.GetInfo")
     assert (info["product"], info["version"]) == ("store", "3")
-    assert info["interfaces"] == ["org.varlink.service", CONTROL, f"{CONTROL}.HandOver", STORE]
+    assert info["interfaces"] == [
+        "org.varlink.service",
+        CONTROL,
+        f"{CONTROL}.HandOver",
+        STORE,
+        "org.daemonry.Debug",
+    ]
 
 
 def test_a_paused_daemon_refuses_work_and_can_still_be_asked(client):

@@ -83,7 +83,7 @@ def test_a_command_is_sent_as_its_word_and_a_newline(word):
 
 def test_only_what_changes_nothing_may_be_sent_twice():
     twice = {word for word, spec in text.COMMANDS.items() if spec.idempotent}
-    assert twice == {"STATUS", "PING", "VERSION", "HELP"}
+    assert twice == {"STATUS", "PING", "VERSION", "STACKS", "HELP"}
 
 
 def test_a_row_tells_one_word_and_one_verb():

@@ -112,6 +112,15 @@ _OF_A_DAEMON: Final = (
         options=(Option("--payloads", "print their parameters too"), *_QUICK_OPTIONS),
     ),
     Command(
+        "attach",
+        "print the stacks of the daemon's threads and tasks, or open a console or a debugger in it",
+        options=(
+            Option("--console", "a Python console in the daemon; `await` runs on its loop"),
+            Option("--debugger", "a waiting breakpoint(), or else pdb on its loop"),
+            *_QUICK_OPTIONS,
+        ),
+    ),
+    Command(
         "ui",
         "print the address of its page, with a one-time code for a browser",
         options=(_OPEN, *_QUICK_OPTIONS),
@@ -239,6 +248,20 @@ def _also_of_a_home(command: Command) -> Command:
     return command._replace(options=(*command.options, *(more if command.name == "logs" else more[:1])))
 
 
+_DEV: Final = Command(
+    "dev",
+    "run a daemon for its developer: restarted on save, with its calls and its log in the terminal",
+    (Word("target", "PROGRAM", "module:attribute, or a file.py", kind=DAEMON),),
+    (_CONFIG, _LOG_LEVEL),
+)
+
+_NEW: Final = Command(
+    "new",
+    "write a new program with a daemon: package, command, tests, completion, units, CI",
+    (Word("name", "NAME", "the project's, the command's and the daemon's name"),),
+    (Option("--directory", "where to write it (NAME)", "DIR", DIRECTORY),),
+)
+
 _HERE: Final = (*map(_of_any_daemon, _OF_A_DAEMON), _also_of_a_home(_PS))
 _HOME_ONLY: Final = _HOME_NAMES - {command.name for command in _HERE}
 
@@ -285,6 +308,8 @@ DAEMONRY: Final = Program(
         *_HERE,
         *(command for command in HOME if command.name in _HOME_ONLY),
         _TOP,
+        _DEV,
+        _NEW,
         _DIAL,
         *DESCRIPTIONS,
         *SETUP,
@@ -293,12 +318,14 @@ DAEMONRY: Final = Program(
 )
 
 
-def own(name: str, daemon: str, version: str) -> Program:
+def own(name: str, daemon: str, version: str, *, completes: bool = True) -> Program:
     """Return the command line of a program with one daemon.
 
     Args:
         name: the program's.
         daemon: the daemon's name.
         version: the daemon's version.
+        completes: whether it prints a completion script; not as a command of another program.
     """
-    return Program(name, f"Run and command the daemon {daemon}.", version, (*_OF_A_DAEMON, COMPLETION))
+    completion = (COMPLETION,) if completes else ()
+    return Program(name, f"Run and command the daemon {daemon}.", version, (*_OF_A_DAEMON, *completion))

@@ -27,6 +27,7 @@ from daemonry.errors import (
     TargetInvalid,
 )
 from daemonry.limits import LOG_TAIL_LINES, REQUEST_TIMEOUT_S, START_TIMEOUT_S
+from daemonry.process.program.launching import executable, is_frozen
 from daemonry.terminal_text import json_for_stream, printable
 
 if TYPE_CHECKING:
@@ -45,10 +46,12 @@ def daemonry(arguments: list[str]) -> int:
     return _perform(commands.DAEMONRY, arguments, None)
 
 
-def program(daemon: Daemon, arguments: list[str]) -> int:
+def program(daemon: Daemon, arguments: list[str], name: str = "") -> int:
     """Do what a program's own command is asked for and return its exit code."""
-    name = os.path.basename(sys.argv[0]) or daemon.name
-    return _perform(commands.own(name, daemon.name, daemon.version), arguments, daemon)
+    table = commands.own(
+        name or os.path.basename(sys.argv[0]) or daemon.name, daemon.name, daemon.version, completes=not name
+    )
+    return _perform(table, arguments, daemon)
 
 
 def _perform(table: Program, arguments: list[str], daemon: Daemon | None) -> int:
@@ -64,6 +67,14 @@ def _perform(table: Program, arguments: list[str], daemon: Daemon | None) -> int
 
         return dial(options.target, options.start)
     try:
+        if options.verb == "dev":
+            from daemonry.cli.dev import dev
+
+            return dev(options.target, _run_arguments(options))
+        if options.verb == "new":
+            from daemonry.cli.new.command import new
+
+            return new(options.name, options.directory)
         return _command(options, daemon)
     except BrokenPipeError:
         raise  # nobody reads our output any more: no error of the command's
@@ -80,7 +91,7 @@ def _ps(options: argparse.Namespace) -> int:
         return kit.fail(error, options.json)
 
 
-_BY_CALLS = ("call", "tap", "ui", "describe")
+_BY_CALLS = ("attach", "call", "tap", "ui", "describe")
 
 
 def _command(options: argparse.Namespace, daemon: Daemon | None) -> int:
@@ -121,6 +132,8 @@ def _by_call(options: argparse.Namespace, instance: Instance) -> int:
     limit_s = options.timeout or REQUEST_TIMEOUT_S
     if options.verb == "call":
         return _call(options, instance)
+    if options.verb == "attach":
+        return _attach(options, instance, limit_s)
     if options.verb == "tap":
         from daemonry.cli.tap import tap
 
@@ -212,28 +225,26 @@ def _restart_in_home(options: argparse.Namespace, instance: Instance) -> int:
 
 
 def _plan(options: argparse.Namespace, daemon: Daemon | None) -> tuple[Instance, Recipe]:
-    from daemonry.daemon.recipe import Recipe, remembered
+    from daemonry.daemon.recipe import recipe_of, remembered
 
     if daemon is None and not (is_program(check(options.target)) and not is_endpoint(options.target)):
         recipe = _remembered(options.target)
         return Instance.named(options.target), _with_options(recipe, options)
     daemon = daemon or load(options.target)
     instance = instance_of_daemon(daemon)
-    recipe = Recipe((), _import_path(), sys.executable, daemon.target(), daemon.environment)
+    recipe = recipe_of(daemon, import_path=_import_path())
     last = remembered(instance.place) if options.verb != "start" and instance.place is not None else None
     if last is not None and last.target == recipe.target:  # started again as it was, as by its name
-        recipe = Recipe(last.arguments, recipe.import_path, recipe.python, recipe.target, recipe.environment)
+        recipe = recipe.with_arguments(last.arguments)
     return instance, _with_options(recipe, options)
 
 
 def _with_options(recipe: Recipe, options: argparse.Namespace) -> Recipe:
     """Return the recipe with the options given now in the place of those that it remembers."""
-    from daemonry.daemon.recipe import Recipe
-
     words = (*recipe.arguments, *_run_arguments(options))
     latest = dict(zip(words[::2], words[1::2], strict=True))
     arguments = tuple(word for option in latest.items() for word in option)
-    return Recipe(arguments, recipe.import_path, recipe.python, recipe.target, recipe.environment)
+    return recipe.with_arguments(arguments)
 
 
 # --- check --------------------------------------------------------------------------------------
@@ -263,7 +274,7 @@ def _check_before(recipe: Recipe, daemon: Daemon | None) -> None:
 
     A daemon that runs must not be stopped for one that cannot.
     """
-    if recipe.python != sys.executable:
+    if recipe.python != executable():
         return  # what another interpreter can import cannot be tried in this one
     _read_config(daemon or load(recipe.target, recipe.import_path), _option(recipe, "--config"))
 
@@ -288,6 +299,8 @@ def _read_config(daemon: Daemon, given: str | None) -> str | None:
 
 
 def _import_path() -> str:
+    if is_frozen():
+        return ""
     # What `python -m` and `python file.py` would look in; a console script looks in neither.
     return os.getcwd() if not sys.path or sys.path[0] in ("", os.getcwd()) else sys.path[0]
 
@@ -357,6 +370,15 @@ def _call(options: argparse.Namespace, instance: Instance) -> int:
         oneway=options.oneway,
         timeout_s=options.timeout,
     )
+
+
+def _attach(options: argparse.Namespace, instance: Instance, limit_s: float) -> int:
+    from daemonry.cli.attach import attach
+
+    if options.console and options.debugger:
+        raise ArgumentInvalid("--console --debugger", "one of them at a time")
+    way = "console" if options.console else "debugger" if options.debugger else "stacks"
+    return attach(instance, way, as_json=options.json, timeout_s=limit_s)
 
 
 # --- logs ---------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ from daemonry.cli.output import (
     value,
 )
 from daemonry.limits import REQUEST_TIMEOUT_S
-from daemonry.terminal_text import printable
+from daemonry.terminal_text import printable, shown
 from daemonry.wire import text
 from daemonry.wire.text import ALREADY_PAUSED, NOT_PAUSED
 
@@ -269,6 +269,9 @@ def fail(error: faults.DaemonryError | OSError, as_json: bool = False, program: 
     if as_json:
         say_json({"ok": False, "error": message, "kind": type(error).__name__, "exit_code": code})
     complain(f"{program}: {message}" if program else message)
+    for note in getattr(error, "__notes__", ()):
+        for line in str(note).split("\n"):
+            complain("    " + shown(line))
     return code
 
 

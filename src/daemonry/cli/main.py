@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from daemonry.daemon.definition import Daemon
 
 # What is a screen.
-_AT_TERMINAL: Final = ("top",)
+_AT_TERMINAL: Final = ("top", "attach")
 
 
 def main() -> NoReturn:
@@ -35,10 +35,16 @@ def run(arguments: list[str]) -> int:
     return kit.command("daemonry", arguments, _daemonry, at_terminal=_AT_TERMINAL)
 
 
-def daemon_main(daemon: Daemon, arguments: list[str]) -> int:
-    """Do what a program's own `ARGUMENTS` ask of its daemon and return the exit code."""
-    name = os.path.basename(sys.argv[0]) or daemon.name
-    return kit.command(name, arguments, lambda words: _program(daemon, words))
+def daemon_main(daemon: Daemon, arguments: list[str], name: str = "") -> int:
+    """Do what a program's own `ARGUMENTS` ask of its daemon and return the exit code.
+
+    Args:
+        daemon: the daemon.
+        arguments: the words.
+        name: how the usage line begins; the program's name by default.
+    """
+    program = name or os.path.basename(sys.argv[0]) or daemon.name
+    return kit.command(program, arguments, lambda words: _program(daemon, words, name))
 
 
 def _daemonry(arguments: list[str]) -> int:
@@ -68,7 +74,7 @@ def _daemonry(arguments: list[str]) -> int:
     return daemonry(arguments)
 
 
-def _program(daemon: Daemon, arguments: list[str]) -> int:
+def _program(daemon: Daemon, arguments: list[str], name: str) -> int:
     parsed = _quick(arguments)
     if parsed is not None and not parsed[0]:
         return _perform(arguments[0], lambda: Instance.of(daemon.place()), parsed[1])
@@ -78,7 +84,7 @@ def _program(daemon: Daemon, arguments: list[str]) -> int:
         return answer_own(Instance.of(daemon.place()), arguments[1:])
     from daemonry.cli.full import program
 
-    return program(daemon, arguments)
+    return program(daemon, arguments, name)
 
 
 def _perform(verb: str, find: Callable[[], Instance], options: kit.Options) -> int:

@@ -13,10 +13,12 @@ from daemonry import errors, strict_json
 from daemonry.cli import exit_codes, output
 from daemonry.cli.call import connected
 from daemonry.daemon.instance import Instance
-from daemonry.terminal_text import printable
+from daemonry.terminal_text import json_shown, printable
 
 _TAP = "org.daemonry.Control.Tap"
 _MARKS = {"running": "...", "begin": "-->", "end": "<--", "cancelled": "<-x"}
+# On one line of a terminal; `--json` has all of it.
+_MAX_PAYLOAD_CHARS = 500
 _ENDS = ("end", "cancelled")
 
 
@@ -30,14 +32,15 @@ def tap(instance: Instance, *, payloads: bool, as_json: bool, timeout_s: float) 
                 if as_json:
                     output.say_json(event)
                 else:
-                    output.say(_line(event))
+                    output.say(line_of(event))
                 sys.stdout.flush()
         except errors.Draining:
             output.complain(f"{instance.name}: the daemon has ended")
     return exit_codes.DONE
 
 
-def _line(event: dict[str, Any]) -> str:
+def line_of(event: dict[str, Any]) -> str:
+    """Return an event as one line for a terminal."""
     seconds, fraction = divmod(float(event["at"]), 1)
     moment = output.styled(time.strftime("%H:%M:%S", time.localtime(seconds)) + f"{fraction:.3f}"[1:], "dim")
     if event["event"] == "dropped":
@@ -50,8 +53,14 @@ def _line(event: dict[str, Any]) -> str:
     else:
         parts.append(output.styled(f"({printable(event['peer'])})", "dim"))
     if event.get("parameters") is not None:
-        parts.append(strict_json.encode(event["parameters"]))
+        parts.append(_payload(event["parameters"]))
+    if event.get("reply"):
+        parts.append(_payload(event["reply"]))
     return " ".join(parts)
+
+
+def _payload(fields: dict[str, Any]) -> str:
+    return printable(json_shown(strict_json.encode(fields)), _MAX_PAYLOAD_CHARS)
 
 
 def _outcome(event: dict[str, Any]) -> list[str]:

@@ -27,11 +27,13 @@ only `run` does.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from daemonry.errors import TargetInvalid
 from daemonry.limits import DRAIN_TIMEOUT_S
 from daemonry.process.place import Place, check_name, config_path
+from daemonry.process.program.launching import is_frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -256,6 +258,11 @@ class Daemon:
             raise TargetInvalid(self.name, "the Daemon must be a global of its module, or be given a target")
         return f"{_importable(self._made_in)}:{names[0]}"
 
+    def source_path(self) -> str:
+        """Return the file of the module that this object was made in; "" where there is none."""
+        path = self._made_in.get("__file__")
+        return os.path.abspath(path) if isinstance(path, str) else ""
+
     def import_path(self) -> str:
         """Return the directory that a new process has to look for its module in; "" for none.
 
@@ -271,8 +278,6 @@ class Daemon:
             if spec is None:  # a script, found by its path
                 return ""
             module = str(spec.name)
-        import os
-
         directory = os.path.dirname(os.path.abspath(path))
         for _ in range(module.count(".") + (os.path.basename(path) == "__init__.py")):
             directory = os.path.dirname(directory)
@@ -294,10 +299,10 @@ def _importable(module: Mapping[str, Any]) -> str:
         return str(module["__name__"])
     if spec is not None:  # python -m package.module
         return str(spec.name)
+    if is_frozen():  # its file is in the program
+        return "__main__"
     if "__file__" not in module:
         raise TargetInvalid(
             "__main__", "a Daemon typed into an interpreter cannot be started in the background"
         )
-    import os
-
     return os.path.abspath(str(module["__file__"]))

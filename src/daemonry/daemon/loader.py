@@ -9,6 +9,7 @@ import os
 import sys
 
 from daemonry import faults
+from daemonry.process.program.launching import MAIN_AGAIN, is_frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,9 +97,22 @@ def _check_for_root(path: str) -> None:
             raise faults.UnsafePath(path, f"cannot be run as root: {reason}")
 
 
+def _load_frozen(text: str, where: str) -> ModuleType:
+    import importlib
+
+    try:
+        return importlib.import_module(MAIN_AGAIN if where == "__main__" else where)
+    except faults.DaemonryError:
+        raise
+    except Exception as error:
+        raise _not_importable(text, error) from error
+
+
 def _load_module(text: str, where: str) -> ModuleType:
     import importlib
 
+    if is_frozen():
+        return _load_frozen(text, where)
     try:
         if os.geteuid() == 0:
             _check_module_for_root(where)

@@ -5,12 +5,11 @@ Owns the recipe and its file beside the record.  Starting a process from it is `
 
 from __future__ import annotations
 
-import sys
-
 from daemonry import strict_json
 from daemonry.errors import BadFrame, StartFailed
 from daemonry.limits import MAX_STATE_FILE_BYTES
 from daemonry.process.atomic_file import write_atomically
+from daemonry.process.program import launching as program
 from daemonry.process.regular_file import read_regular
 from daemonry.values import Value
 
@@ -30,15 +29,17 @@ class Recipe(Value):
         environment: the variables that it takes of its starter's, in addition to the usual ones.
         import_path: a directory that modules are looked for in, or "".
         python: the interpreter.
-        target: `module:attribute` or `/file.py:attribute`.
+        target: `module:attribute` or `/file.py:attribute`; `__main__:attribute` in a frozen program.
+        words: those behind the interpreter by which it is `daemonry` (see `process.program.launching`).
     """
 
-    __slots__ = ("arguments", "import_path", "python", "target", "environment")  # noqa: RUF023  # as the arguments
+    __slots__ = ("arguments", "import_path", "python", "target", "environment", "words")  # noqa: RUF023  # as the arguments
     arguments: tuple[str, ...]
     environment: tuple[str, ...]
     import_path: str
     python: str
     target: str
+    words: tuple[str, ...]
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class Recipe(Value):
         python: str,
         target: str,
         environment: tuple[str, ...] = (),
+        words: tuple[str, ...] = program.USUAL,
     ) -> None:
         self._set(
             arguments=arguments,
@@ -54,16 +56,29 @@ class Recipe(Value):
             python=python,
             target=target,
             environment=environment,
+            words=words,
         )
 
+    def with_arguments(self, arguments: tuple[str, ...]) -> Recipe:
+        """Return the same with other options."""
+        return Recipe(arguments, self.import_path, self.python, self.target, self.environment, self.words)
 
-def recipe_of(daemon: Daemon, arguments: tuple[str, ...] = ()) -> Recipe:
+
+def recipe_of(daemon: Daemon, arguments: tuple[str, ...] = (), import_path: str | None = None) -> Recipe:
     """Return how a daemon that this process has imported is started.
+
+    Args:
+        daemon: the daemon.
+        arguments: options.
+        import_path: a directory that modules are looked for in; worked out if it is not given.
 
     Raises:
         TargetInvalid: another process could not find it.
     """
-    return Recipe(arguments, daemon.import_path(), sys.executable, daemon.target(), daemon.environment)
+    if import_path is None:
+        import_path = "" if program.is_frozen() else daemon.import_path()
+    python, words = program.executable(), program.words()
+    return Recipe(arguments, import_path, python, daemon.target(), daemon.environment, words)
 
 
 def remember_if_new(place: Place, recipe: Recipe) -> None:
@@ -102,6 +117,7 @@ def remembered(place: Place) -> Recipe | None:
             fields["python"],
             fields["target"],
             tuple(fields.get("environment", ())),
+            tuple(fields.get("words", program.USUAL)),
         )
     except (OSError, KeyError, TypeError, BadFrame, UnicodeDecodeError):
         return None

@@ -112,8 +112,15 @@ class Failed(CallFailed):
     """The handler failed in a way that its interface does not know; the daemon's log tells more.
 
     `parameters["message"]` has the exception's type and, unless the daemon hides it, its text;
-    `parameters["log"]` the path of the log, for callers on the same machine and of the same user.
+    `parameters["log"]` the path of the log, for callers on the same machine and of the same user;
+    `parameters["traceback"]` the trace, in development mode, which is a note of the exception too.
     """
+
+    def __init__(self, error: str, parameters: Mapping[str, Any] | None = None) -> None:
+        super().__init__(error, parameters)
+        trace = self.parameters.get("traceback")
+        if isinstance(trace, str) and trace:
+            self.add_note(f"In the daemon:\n{trace.rstrip()}")
 
     def _sentence(self) -> str:
         return f"{self.error}: {self._what()}{self._log()}"

@@ -171,7 +171,9 @@ class CallInHand:
 
     def _ended(self, reply: Reply) -> Reply:
         if self._begun is not None:
-            self._calls.tap.end(self._begun, reply.error, told_by(reply))
+            self._calls.tap.end(
+                self._begun, reply.error, told_by(reply), None if reply.error else reply.parameters
+            )
             self._begun = None
         return reply
 

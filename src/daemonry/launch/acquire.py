@@ -229,10 +229,10 @@ def _start(instance: Instance, wanted: ClientRequest, recipe: Recipe, lock: Lock
 def _why_replace(instance: Instance, wanted: ClientRequest) -> str:
     """Return why the daemon that runs is to be replaced; "" if it is not, or none runs."""
     if wanted.daemon is None:
-        return ""
+        return attach.why_stale(instance)
     policy = wanted.versions or wanted.daemon.versions
     verdict = attach.replaceable(instance, policy, wanted.daemon.version)
-    return "" if verdict is None else verdict.reason
+    return attach.why_stale(instance) if verdict is None else verdict.reason
 
 
 def _look(instance: Instance, wanted: ClientRequest, deadline: Deadline) -> tuple[Stream, Endpoint] | None:
@@ -258,7 +258,7 @@ def _is_coming(instance: Instance) -> bool:
 
 
 def _recipe(instance: Instance, wanted: ClientRequest) -> Recipe:
-    from daemonry.daemon.recipe import Recipe, recipe_of, remembered
+    from daemonry.daemon.recipe import recipe_of, remembered
 
     daemon = wanted.daemon
     assert instance.place is not None
@@ -270,7 +270,7 @@ def _recipe(instance: Instance, wanted: ClientRequest) -> Recipe:
             instance.name, "no daemon of this name was started here: give its module or file"
         )
     arguments = wanted.arguments or recipe.arguments
-    return Recipe(arguments, recipe.import_path, recipe.python, recipe.target, recipe.environment)
+    return recipe.with_arguments(arguments)
 
 
 def _hint(instance: Instance, wanted: ClientRequest) -> str:

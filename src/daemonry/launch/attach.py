@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from daemonry import faults
 from daemonry.process import record_fields
+from daemonry.process.program import development
 from daemonry.transport.connect import connect
 from daemonry.transport.endpoint import Endpoint
 
@@ -47,12 +48,37 @@ def reach(
     if policy is not None and not is_taken(place, policy, running, wanted, mode):
         return None
     endpoint = Endpoint.parse(told)
+    if development.is_on() and _is_stale(place, endpoint, mode):
+        return None
     try:
         stream = connect(endpoint, deadline.remaining_s())
     except (faults.NotListening, faults.ConnectionRefused):
         return None
     _reached.add(place.record_path)
     return stream, endpoint
+
+
+def _is_stale(place: Place, endpoint: Endpoint, mode: str) -> bool:
+    """Whether the daemon has old code and is to be replaced for it; where it is not, that is said."""
+    from daemonry.launch import stale
+
+    changed = stale.changed_files(endpoint)
+    if changed and mode != "auto":
+        stale.say(place.name, changed, "the daemon goes on with the old code")
+    return bool(changed) and mode == "auto"
+
+
+def why_stale(instance: Instance) -> str:
+    """Return why the daemon that runs is to be replaced for its code; "" if it is not."""
+    if not development.is_on() or not instance.lock_held():
+        return ""
+    from daemonry.launch import stale
+
+    changed = stale.changed_files(instance.endpoint())
+    if not changed:
+        return ""
+    stale.say(instance.name, changed, "replacing the daemon")
+    return stale.reason(changed)
 
 
 def has_reached(place: Place) -> bool:

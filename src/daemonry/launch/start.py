@@ -17,6 +17,7 @@ from daemonry.limits import LOCK_PROBE_PATIENCE_S, START_TIMEOUT_S
 from daemonry.process import crash_file, homes, readiness
 from daemonry.process.environment import patterns_of
 from daemonry.process.lock import is_held
+from daemonry.process.program import launching as program
 from daemonry.process.record import DaemonRecord
 from daemonry.process.regular_file import NotRegular
 from daemonry.process.spawn import let_go, spawn
@@ -135,6 +136,8 @@ def _spawn(
     }
     if take_over:
         boot["take_over"] = True
+    if recipe.words != program.USUAL:
+        boot["program"] = program.file()
     try:
         return spawn(
             ["run", recipe.target, *recipe.arguments],
@@ -144,6 +147,7 @@ def _spawn(
             recipe.python,
             env,
             patterns_of(place.name, recipe.environment),
+            recipe.words,
         )
     except OSError as error:
         told = str(error) if isinstance(error, NotRegular) else error.strerror or str(error)

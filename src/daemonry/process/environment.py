@@ -51,8 +51,8 @@ DEFAULT: Final = (
     "LD_LIBRARY_PATH",
     "DYLD_*",
 )
-# Ours, which tell of the start and are not compared.
-_ALWAYS: Final = ("DAEMONRY_*",)
+# Ours, and those by which coverage.py follows child processes: they tell of the start and are not compared.
+_ALWAYS: Final = ("DAEMONRY_*", "COVERAGE_PROCESS_*")
 
 
 def patterns_of(name: str, declared: Iterable[str]) -> tuple[str, ...]:

@@ -236,6 +236,11 @@ class Place(Value):
         return self.file("crash.note")
 
     @property
+    def debug_path(self) -> str:
+        """The socket at which a `breakpoint()` waits; there is one only meanwhile."""
+        return f"{self.runtime_dir}/{self.name}.debug.sock"
+
+    @property
     def socket_path(self) -> str:
         """The socket's usual path; the record's word counts where it differs."""
         if self.own is not None:

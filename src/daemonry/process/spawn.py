@@ -9,11 +9,12 @@ lost in the middle of whatever they held.
 from __future__ import annotations
 
 import os
-import sys
 
 from daemonry import strict_json
 from daemonry.process.crash_file import roll
 from daemonry.process.environment import for_daemon
+from daemonry.process.program.launching import USUAL, executable
+from daemonry.process.program.launching import environment as program_environment
 from daemonry.process.regular_file import open_regular
 from daemonry.process.sweep import BOOT_VARIABLE, MARK_VARIABLE
 
@@ -39,7 +40,7 @@ _NOT_INHERITED = (
 )
 
 
-def spawn(
+def spawn(  # noqa: PLR0913, PLR0917  # how a process is started, each by name
     arguments: list[str],
     boot: dict[str, Any],
     pass_fds: tuple[int, ...],
@@ -47,8 +48,9 @@ def spawn(
     python: str = "",
     env: Mapping[str, str] | None = None,
     takes: Iterable[str] | None = None,
+    words: tuple[str, ...] = USUAL,
 ) -> subprocess.Popen[bytes]:
-    """Start `python -m daemonry ARGUMENTS` in the background.
+    """Start `python -m daemonry ARGUMENTS` in the background, or the same in a frozen or packed program.
 
     Args:
         arguments: the command's words.
@@ -58,6 +60,7 @@ def spawn(
         python: the interpreter; this one's by default.
         env: further variables of its environment.
         takes: the names of the variables that it gets of this process's (see `environment`); None for all.
+        words: the words of the interpreter by which it is the command `daemonry`.
 
     Raises:
         OSError: it could not be started.
@@ -66,13 +69,14 @@ def spawn(
 
     taken = os.environ if takes is None else for_daemon(takes)
     environment = {name: value for name, value in taken.items() if name not in _NOT_INHERITED}
+    environment = program_environment(environment)
     environment.update(env or {})
     environment[BOOT_VARIABLE] = strict_json.encode(boot)
     roll(output_path)
     output = open_regular(output_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         return subprocess.Popen(
-            [python or sys.executable, "-m", "daemonry", *arguments],
+            [python or executable(), *words, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -15,14 +15,19 @@ from daemonry.daemon.config import absolute
 from daemonry.daemon.lifecycle import Happened
 from daemonry.errors import DaemonryError, StartFailed, TargetInvalid, UnsafePath
 from daemonry.process import environment, registry
+from daemonry.process.program import development
+from daemonry.runtime.debugging import debugger
+from daemonry.runtime.debugging.interface import Debug
 from daemonry.runtime.failure_text import one_line
-from daemonry.runtime.fingerprint import Fingerprint
+from daemonry.runtime.fingerprint import Code, Fingerprint
 from daemonry.runtime.setting_up import become_ready, run_setup_hooks
 from daemonry.transport.endpoint import Endpoint
 
 if TYPE_CHECKING:
+    from daemonry.daemon.served import Services
     from daemonry.runtime.stage_results import Serving
     from daemonry.runtime.start_request import StartRequest
+    from daemonry.service.interface.declare import Interface
 
 logger = logging.getLogger("daemonry.daemon")
 
@@ -76,8 +81,13 @@ def announce(serving: Serving) -> Serving:
 async def _announce(serving: Serving) -> None:
     prepared, publication = serving.listening.prepared, serving.listening.publication
     request, state = prepared.request, prepared.state
+    code = Code(thorough=development.is_on())
     if request.daemon.whole_status_hook is None:  # or they would be looked up for nobody
-        state.more_fields.append(Fingerprint(state.configuration.file, lambda: state.config).fields)
+        state.more_fields.append(Fingerprint(state.configuration.file, lambda: state.config, code).fields)
+    names = {"daemon": request.daemon, "run": serving.run}
+    serving.listening.calls.serve(Debug(code, lambda: {**names, **_by_class(serving.run.services)}))
+    if not request.foreground:
+        debugger.install(request.place.debug_path, request.place.name)
     become_ready(state)
     publication.mark_ready()
     state.get_status()
@@ -89,6 +99,10 @@ async def _announce(serving: Serving) -> None:
     prepared.locks.start_lock.release()
     request.reporter.ready(record.to_fields())
     prepared.found.notifier.ready(f"serving at {record.endpoint}")
+
+
+def _by_class(services: Services) -> dict[str, Interface]:
+    return {type(one).__name__.lower(): one for one in services.all()}
 
 
 def _leave_traces(request: StartRequest) -> None:

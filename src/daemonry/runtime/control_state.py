@@ -235,6 +235,12 @@ class Life:
         """Return the program's version."""
         return self.daemon.version
 
+    def get_stacks(self) -> Mapping[str, Any]:
+        """Return the stacks of this process's threads and of the loop's tasks; from any thread."""
+        from daemonry.runtime.debugging import stacks
+
+        return stacks.of_process(self.loop)
+
     def check_pausable(self) -> None:
         """Raise Refused unless the daemon can pause now."""
         if self._phase is Phase.PAUSED:

@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import zlib
 from typing import Any, Final
+
+from daemonry import clock
 
 # A file's identity for people: what an installer and an editor change.
 _Seen = tuple[int, int, int]
@@ -56,6 +59,19 @@ class _Files:
     def changed(self) -> list[str]:
         return [path for path, seen in self._seen.items() if _look(path) != seen]
 
+    def saved_between(self, first_s: float, last_s: float) -> list[str]:
+        """Return the files that were written after the process began and before they were looked at."""
+        return [
+            path
+            for path, seen in self._seen.items()
+            if seen is not None and first_s < seen[0] / 1e9 <= last_s
+        ]
+
+    @property
+    def paths(self) -> list[str]:
+        """The files."""
+        return list(self._seen)
+
 
 class _Installed(_Files):
     """The same for the packages in one directory, which are looked at when the directory has changed."""
@@ -75,9 +91,16 @@ class _Installed(_Files):
 
 
 class Code:
-    """The files that this process has imported, as they were when it was made; later ones as they come."""
+    """The files that this process has imported, as they were when it was made; later ones as they come.
 
-    def __init__(self) -> None:
+    Args:
+        thorough: look at each installed file too, and take a file for changed that was saved while the
+            process began: it may have been read before.  For development.
+    """
+
+    def __init__(self, *, thorough: bool = False) -> None:
+        self._thorough = thorough
+        self._made_s = time.time()
         self._modules = 0
         self._known: set[str] = set()
         self._places: dict[str, _Files] = {"": _Files()}
@@ -95,17 +118,25 @@ class Code:
                 self._add(path)
 
     def _add(self, path: str) -> None:
-        directory = _installed_in(path)
+        directory = "" if self._thorough else _installed_in(path)
         if directory not in self._places:
             self._places[directory] = _Installed(directory)
-        if directory or not path.startswith(_STANDARD):
+        if _installed_in(path) or not path.startswith(_STANDARD):
             self._places[directory].add(path)
 
     def changed(self) -> list[str]:
         """Return the files that differ from the imported ones, a few of them."""
-        found = [path for files in self._places.values() for path in files.changed()]
+        found = {path for files in self._places.values() for path in files.changed()}
+        if self._thorough:
+            for files in self._places.values():
+                found.update(files.saved_between(clock.BEGAN_S, self._made_s))
         self._add_new()
         return sorted(found)[:_MOST_TOLD]
+
+    def own_files(self) -> list[str]:
+        """Return the files that are not installed packages'."""
+        self._add_new()
+        return [path for path in self._places[""].paths if not _installed_in(path)]
 
 
 class Settings:
@@ -146,10 +177,11 @@ class Fingerprint:
     Args:
         settings: the configuration file.
         config: returns the configuration in force, or None.
+        code: the files that were imported.
     """
 
-    def __init__(self, settings: Settings, config: Any) -> None:
-        self._code = Code()
+    def __init__(self, settings: Settings, config: Any, code: Code) -> None:
+        self._code = code
         self._settings = settings
         self._config = config
         self._told: tuple[int, str] = (0, "")

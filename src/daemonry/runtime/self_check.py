@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from daemonry import clock
 from daemonry.errors import DaemonryError
-from daemonry.limits import DRAIN_GRACE_S, SOCKET_CHECK_S
+from daemonry.limits import DRAIN_GRACE_S, PROGRAM_CHECK_S, SOCKET_CHECK_S
 from daemonry.process import crash_file
+from daemonry.runtime.program_gone import ProgramWatch
 from daemonry.runtime.shutdown import announce_end
 from daemonry.service.server.code_position import frame_of, where
 
@@ -53,11 +54,19 @@ class SelfCheck:
         self._crash_file_check_at_s = 0.0
         self._files_check_at_s = 0.0
         self._files_troubled = False
+        self._program = ProgramWatch(request.program_files)
+        self._program_check_at_s = 0.0
 
     @property
     def duties(self) -> tuple[Callable[[float], None], ...]:
         """What to call at each tick, with the seconds that it may take."""
-        return self._tick_standby, self._watch_drain, self._cap_crash_file, self._restore_files
+        return (
+            self._tick_standby,
+            self._watch_drain,
+            self._cap_crash_file,
+            self._restore_files,
+            self._watch_program,
+        )
 
     def _tick_standby(self, timeout_s: float) -> None:
         if self._plane.closed:
@@ -85,6 +94,16 @@ class SelfCheck:
             self._crash_file_check_at_s = now_s + _CRASH_FILE_CHECK_S
             if crash_file.cap(self._place.crash_path):
                 logger.warning("the crash file was full and has been cut")
+
+    def _watch_program(self, timeout_s: float) -> None:
+        now_s = clock.monotonic()
+        if now_s < self._program_check_at_s or self._state.stopping.is_set():
+            return
+        self._program_check_at_s = now_s + PROGRAM_CHECK_S
+        gone = self._program.gone(now_s)
+        if gone:
+            logger.warning("the program is gone (%s): ending", gone)
+            self._state.stop()
 
     def _restore_files(self, timeout_s: float) -> None:
         now_s = clock.monotonic()

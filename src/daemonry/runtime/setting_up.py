@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from daemonry.daemon.lifecycle import Happened
 from daemonry.errors import Refused
+from daemonry.process.program import development
 from daemonry.service.server.builtin import Control, VarlinkService
 from daemonry.service.server.dispatch import Calls, Spans
 from daemonry.service.server.failures import Failures
@@ -57,7 +58,7 @@ def builtin_calls(daemon: Daemon, place: Place, state: Life, *, log_path: str) -
         state: its state.
         log_path: the log that an error points to; "" where there is none.
     """
-    failures = Failures(show_errors=daemon.show_errors, log_path=log_path)
+    failures = Failures(show_errors=daemon.show_errors, log_path=log_path, traces=development.is_on())
     calls = Calls(state.closed_to_work, failures=failures, spans=_spans_of(daemon))
     calls.slow_call_s = daemon.slow_call_s
     calls.serve(VarlinkService(calls, ("daemonry", daemon.name, daemon.version, "")))

@@ -47,6 +47,7 @@ class StartRequest(NamedTuple):
         take_over: whether a running daemon is to hand itself over.
         record_path: where the starter looks for the record.
         in_home: the service that the daemon is, if a home runs it.
+        program_files: files without which the program is gone: its module, and the one file that it is in.
     """
 
     daemon: Daemon
@@ -59,6 +60,7 @@ class StartRequest(NamedTuple):
     take_over: bool
     record_path: str
     in_home: InHome | None
+    program_files: list[str]
 
     @classmethod
     def of_boot(
@@ -84,4 +86,5 @@ class StartRequest(NamedTuple):
             boot.get("take_over") is True,
             boot.get("record_path", place.record_path),
             in_home,
+            [daemon.source_path(), boot.get("program", "")],
         )

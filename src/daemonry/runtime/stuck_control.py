@@ -44,6 +44,10 @@ class StuckControl:
             "stuck_at": self._standby.stuck_at(),
         }
 
+    def get_stacks(self) -> Mapping[str, Any]:
+        """Return the stacks of threads and tasks."""
+        return self._life.get_stacks()
+
     def _fields(self) -> Mapping[str, Any]:
         # The hook gets a thread and a moment: it may be stuck itself, or wait for the code that is.
         if self._asking is None or not self._asking.is_alive():

@@ -61,6 +61,10 @@ class Sandbox:
         for name in ("home", "run"):
             (self.path / name).mkdir(mode=0o700)
         self.env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        # By these coverage.py follows child processes (its `patch = subprocess`, or a .pth file).
+        self.env |= {
+            name: value for name, value in os.environ.items() if name.startswith("COVERAGE_PROCESS_")
+        }
         self.env |= {
             "HOME": str(self.path / "home"),
             "XDG_RUNTIME_DIR": str(self.path / "run"),

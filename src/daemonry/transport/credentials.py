@@ -47,6 +47,11 @@ class Peer(Value):
         """Whether it is this user or root; over TCP nobody can tell."""
         return self.uid is None or self.uid in (os.geteuid(), 0)
 
+    @property
+    def is_own_user(self) -> bool:
+        """Whether it is certainly a process of this user; over TCP nobody is."""
+        return self.pid is not None and self.uid == os.geteuid()
+
     def __str__(self) -> str:
         return "tcp" if self.pid is None else f"pid {self.pid} uid {self.uid}"
 

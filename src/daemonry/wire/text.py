@@ -155,6 +155,14 @@ _TABLE: Final = (
         idempotent=True,
     ),
     CommandSpec(
+        word="STACKS",
+        help="show the stacks of threads and tasks, to the daemon's own user on this machine",
+        answers="one JSON object",
+        method="get_stacks",
+        form="status",
+        idempotent=True,
+    ),
+    CommandSpec(
         word="HELP",
         help="list the words",
         answers="the words of this table, with blanks between them",
@@ -163,6 +171,8 @@ _TABLE: Final = (
     ),
 )
 COMMANDS: Final = {spec.word: spec for spec in _TABLE}
+# Answered to a process of the daemon's own user, by the system's word; over TCP to nobody.
+OWN_USER_ONLY: Final = frozenset(("STACKS",))
 
 
 def own_answer(spec: CommandSpec) -> str:

@@ -133,6 +133,7 @@ class Control(Interface, name=CONTROL, errors=(Refusal,)):
             message=_TEXT,
             method=_MAYBE_TEXT,
             exception=_MAYBE_TEXT,
+            traceback=_MAYBE_TEXT,
             log=_MAYBE_TEXT,
         ),
         _error(

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol
 
 from daemonry.errors import DaemonryError
+from daemonry.transport.credentials import Peer
 from daemonry.wire import text
 from daemonry.wire.text import CommandSpec, TextCommand, TextReply
 
@@ -49,12 +50,14 @@ class StoppableState(ControlState, Protocol):
         """Return the program's version."""
 
 
-def answer(command: TextCommand, state: ControlState) -> TextReply | Awaitable[TextReply]:
+def answer(command: TextCommand, peer: Peer, state: ControlState) -> TextReply | Awaitable[TextReply]:
     """Return the reply to a command, or an awaitable of it where the state takes its time.
 
     Never raises: what the state raises becomes `ERR: message`.
     """
     spec = text.COMMANDS[command.word]
+    if command.word in text.OWN_USER_ONLY and not peer.is_own_user:
+        return TextReply.error(text.PERMISSION_DENIED)
     try:
         result = _ask(spec, state)
         if not inspect.isawaitable(result):

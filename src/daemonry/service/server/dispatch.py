@@ -42,6 +42,7 @@ from daemonry.wire.varlink import (
 )
 
 CONTROL: Final = "org.daemonry.Control"
+DEBUG: Final = "org.daemonry.Debug"
 PROTOCOL_VIOLATION: Final = f"{CONTROL}.ProtocolViolation"
 DRAINING: Final = f"{CONTROL}.Draining"
 OVERLOADED: Final = f"{CONTROL}.Overloaded"
@@ -49,7 +50,7 @@ EXPECTED_UPGRADE: Final = f"{CONTROL}.ExpectedUpgrade"
 NOT_UPGRADABLE: Final = f"{CONTROL}.NotUpgradable"
 
 # Interfaces that answer while a daemon is paused, ending or overloaded: they are about the daemon itself.
-_ALWAYS_OPEN = frozenset((varlink.SERVICE, CONTROL, f"{CONTROL}.HandOver", f"{CONTROL}.Http"))
+_ALWAYS_OPEN = frozenset((varlink.SERVICE, CONTROL, DEBUG, f"{CONTROL}.HandOver", f"{CONTROL}.Http"))
 # Calls that run at the same time, over all connections; those that answer at once do not count.
 # systemd serves 4,096 connections with a call each; a Python handler is heavier.
 MAX_RUNNING: Final = 1024

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import logging
 import os
+import traceback
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from daemonry import errors
-from daemonry.limits import MAX_ECHO_CHARS, MAX_ERROR_CHARS
+from daemonry.limits import MAX_ECHO_CHARS, MAX_ERROR_CHARS, MAX_TRACE_CHARS
 from daemonry.service.interface.declare import CallError
 from daemonry.service.server.reply_check import Misfit
-from daemonry.terminal_text import printable
+from daemonry.terminal_text import printable, shown
 from daemonry.wire.varlink import Reply
 
 if TYPE_CHECKING:
@@ -51,10 +52,12 @@ class Failures:
     Args:
         show_errors: whether callers get an exception's text, and not only its type.
         log_path: the log that has the trace; "" for none that others know.
+        traces: whether a caller of the same user gets the trace too; for development.
     """
 
-    def __init__(self, *, show_errors: bool = True, log_path: str = "") -> None:
+    def __init__(self, *, show_errors: bool = True, log_path: str = "", traces: bool = False) -> None:
         self._show_errors = show_errors
+        self._traces = traces
         self._log_path = log_path
 
     def error(self, bound: Handler, raised: BaseException, peer: Peer) -> Reply:
@@ -75,7 +78,10 @@ class Failures:
         exception = printable(type(raised).__name__, MAX_ECHO_CHARS)
         text = text_of(raised) if self._show_errors else ""
         message = f"{exception}: {text}" if text else exception
-        return self._reply(FAILED, peer, message=message, method=bound.full_name, exception=exception)
+        fields = {"message": message, "method": bound.full_name, "exception": exception}
+        if self._traces and peer.is_own_user:
+            fields["traceback"] = trace_of(raised)
+        return self._reply(FAILED, peer, **fields)
 
     def _reply(self, error: str, peer: Peer, **fields: Any) -> Reply:
         if self._log_path and peer.pid is not None and peer.uid == os.geteuid():
@@ -89,6 +95,25 @@ def text_of(raised: BaseException) -> str:
         return printable(str(raised), MAX_ERROR_CHARS)
     except Exception:  # noqa: BLE001  # a program's own __str__
         return ""
+
+
+def trace_of(raised: BaseException) -> str:
+    """Return an exception's trace from the program's first frame on, printable, its end if it is long."""
+    trace = raised.__traceback__
+    while trace is not None and trace.tb_next is not None and _is_ours(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    try:
+        lines = traceback.format_exception(type(raised), raised, trace)
+    except Exception:  # noqa: BLE001  # a program's own __str__
+        lines = traceback.format_tb(trace)
+    return shown("".join(lines))[-MAX_TRACE_CHARS:]
+
+
+_PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
+
+
+def _is_ours(file: str) -> bool:
+    return file.startswith((_PACKAGE, os.path.dirname(os.__file__) + os.sep))
 
 
 def told_by(reply: Any) -> str | None:

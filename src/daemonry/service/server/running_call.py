@@ -405,7 +405,7 @@ class _Noted:
     def end(self, reply: AnyReply) -> None:
         """Note a reply: the last one ends it."""
         if self._begun is not None and not reply.continues:
-            self._tap.end(self._begun, reply.error, told_by(reply))
+            self._tap.end(self._begun, reply.error, told_by(reply), None if reply.error else reply.parameters)
             self._begun = None
 
     def cancelled(self, reason: str) -> None:

@@ -31,7 +31,7 @@ from daemonry.service.server.control import ControlState, answer, encoded
 from daemonry.service.server.held import HeldConnection
 from daemonry.service.server.refusal import OVERLOADED, TOO_MANY, refuse
 from daemonry.service.server.text_connection import finish
-from daemonry.transport.credentials import may_command
+from daemonry.transport.credentials import may_command, peer_of
 from daemonry.wire import dialect, text
 from daemonry.wire.text import CommandReader, TextCommand, TextReply
 
@@ -225,7 +225,11 @@ class StuckClients:
         if event is None:
             self._unfinished.append(connection)
         elif self._held.take(connection):
-            reply = answer(event, self._state) if isinstance(event, TextCommand) else event
+            reply = (
+                answer(event, peer_of(connection.sock), self._state)
+                if isinstance(event, TextCommand)
+                else event
+            )
             assert isinstance(reply, TextReply), "a standby state answers at once"
             _say(connection.sock, reply)
 

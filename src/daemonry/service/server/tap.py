@@ -28,7 +28,8 @@ class TapEvent(msgspec.Struct, omit_defaults=False):
     `at` is the time of day in seconds since 1970; `event` is "running" for a call that was begun
     before the tap, "begin", "end", "cancelled" for one that was not let come to its end, or "dropped",
     where `call` is how many events were lost.  `error` is the name of the error that it ended with, and
-    `reason` says why it failed or was cancelled, in the words that its caller gets.
+    `reason` says why it failed or was cancelled, in the words that its caller gets.  `parameters` and `reply`
+    are there for watchers that ask for payloads.
     """
 
     at: float
@@ -40,6 +41,7 @@ class TapEvent(msgspec.Struct, omit_defaults=False):
     error: str | None = None
     parameters: dict[str, Any] | None = None
     reason: str | None = None
+    reply: dict[str, Any] | None = None
 
 
 class Begun:
@@ -74,7 +76,7 @@ class CallListener(Protocol):
     """A watcher of calls.
 
     Attributes:
-        payloads: whether parameters are shown too.
+        payloads: whether it gets parameters and replies too.
     """
 
     payloads: bool
@@ -109,22 +111,30 @@ class Tap:
         """Note that a call that was begun does not answer at once."""
         self._lasting[begun.number] = begun
 
-    def end(self, begun: Begun, error: str | None, reason: str | None = None) -> None:
-        """Note that a call ended, with which error, and why."""
-        self._tell_end(begun, "end", error=error, reason=reason)
+    def end(self, begun: Begun, error: str | None, reason: str | None = None, reply: Any = None) -> None:
+        """Note that a call ended, with which error and why, or with which reply."""
+        self._tell_end(begun, "end", reply, error=error, reason=reason)
 
     def cancelled(self, begun: Begun, reason: str) -> None:
         """Note that a call was not let come to its end, and why."""
         self._tell_end(begun, "cancelled", reason=reason)
 
-    def _tell_end(self, begun: Begun, what: str, **more: Any) -> None:
+    def _tell_end(self, begun: Begun, what: str, reply: Any = None, **more: Any) -> None:
         self._lasting.pop(begun.number, None)
         for watcher in self.watchers:
-            watcher.tell(begun.event(what, seconds=begun.seconds, **more))
+            shown = _fields_of(reply) if watcher.payloads else None
+            watcher.tell(begun.event(what, seconds=begun.seconds, reply=shown, **more))
 
     def running(self) -> list[TapEvent]:
         """Return the calls that last, the oldest first."""
         return [one.event("running", seconds=one.seconds) for one in self._lasting.values()]
+
+
+def _fields_of(reply: Any) -> dict[str, Any] | None:
+    """Return the fields of a reply, which may be encoded already."""
+    if isinstance(reply, bytes):
+        reply = msgspec.json.decode(reply)
+    return reply if isinstance(reply, dict) else None
 
 
 class Watcher:

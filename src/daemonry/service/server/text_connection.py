@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("daemonry.server")
 
 TakeOver = Callable[[FastConnection, bytes], None]
-Answer = Callable[[TextCommand], TextReply | Awaitable[TextReply]]
+Answer = Callable[[TextCommand, "Peer"], TextReply | Awaitable[TextReply]]
 
 
 # Stands in for a socket that was handed on.
@@ -233,7 +233,7 @@ class TextConnection:
 
     def _execute(self, command: TextCommand) -> None:
         self._stop_timer()
-        reply = self._answer(command)
+        reply = self._answer(command, self.peer)
         if isinstance(reply, TextReply):
             self._send(reply)
         else:
