@@ -105,9 +105,9 @@ class MountedCommand:
 def _running(run: Callable[[Sequence[str], str], NoReturn], program: str) -> type[argparse.Action]:
     """Return an action that runs the command as it is parsed, as argparse's own for `--version` does."""
 
-    class Running(argparse.Action):
+    class RunningAction(argparse.Action):
         def __call__(self, _parser: Any, _namespace: Any, values: Any, _option: Any = None) -> None:
             sys.stdout.flush()
             run(values, program)
 
-    return Running
+    return RunningAction

@@ -55,7 +55,7 @@ class _ThreadOutput:
         return self._files.get(threading.get_ident(), self._others)
 
 
-class Console(code.InteractiveConsole):
+class DaemonConsole(code.InteractiveConsole):
     """One console.
 
     Args:
