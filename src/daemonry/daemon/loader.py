@@ -135,6 +135,8 @@ def _check_module_for_root(where: str) -> None:
         # Runs the packages above it, which were looked at the round before.
         spec = importlib.util.find_spec(".".join(names[:count]))
         origin = spec.origin if spec is not None and spec.has_location else None
+        while origin and not os.path.exists(origin):  # in an archive, which is looked at in its place
+            origin = os.path.dirname(origin)
         if origin is not None and not origin.startswith((sys.prefix + os.sep, sys.base_prefix + os.sep)):
             _check_for_root(origin)
 
