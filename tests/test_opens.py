@@ -26,6 +26,9 @@ DIRECTORY = "a directory (O_DIRECTORY): anything else is refused at once"
 OTHERWISE = {
     "src/daemonry/process/regular_file.py:open_regular": "the rule itself",
     "src/daemonry/process/place.py:host_id": "the system's own file",
+    "src/daemonry/cli/new/command.py:new": NEW,
+    "src/daemonry/cli/new/project.py:files_of": "of the package",
+    "src/daemonry/process/program/launching.py:_lines_of_pth": "the interpreter has read it as it began",
     "src/daemonry/home/service_files.py:output_pipe": "the FIFO that it has just made, where nothing was",
     "apps/palingenesis/src/palingenesis/agents/known.py:builtin": "of the package",
     "apps/palingenesis/src/palingenesis/hooks/install.py:_read_or_none": LOOKS,
