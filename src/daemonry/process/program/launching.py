@@ -13,8 +13,6 @@ from __future__ import annotations
 import os
 import sys
 
-from daemonry.process.sweep import BOOT_VARIABLE
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,4 +118,8 @@ def environment(taken: Mapping[str, str]) -> dict[str, str]:
 
 def is_boot() -> bool:
     """Whether this frozen program was started to be the daemon."""
-    return BOOT_VARIABLE in os.environ and is_frozen() and sys.argv[1:2] == ["run"] and len(sys.argv) > 2
+    if not is_frozen():
+        return False
+    from daemonry.process.sweep import BOOT_VARIABLE
+
+    return BOOT_VARIABLE in os.environ and sys.argv[1:2] == ["run"] and len(sys.argv) > 2
