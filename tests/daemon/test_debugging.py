@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -74,7 +75,7 @@ def edit(probe, old, new):
 
 
 def test_ensure_serves_no_stale_code_and_says_so_while_calls_drain(dev, capfd):
-    dev.start(SERVED)
+    old = dev.start(SERVED).pid()
     with ensure(dev) as first:
         call, results = in_thread(lambda: first.call(CALL + "Slow")["result"])
         wait_until(lambda: dev.noted("slow") is not None, what="the call runs")
@@ -85,6 +86,7 @@ def test_ensure_serves_no_stale_code_and_says_so_while_calls_drain(dev, capfd):
         call.join(20)
         assert results == [1]
     assert "probe.py changed: replacing the daemon" in capfd.readouterr().err
+    wait_until(lambda: not Path(f"/proc/{old}").exists(), what="the old daemon has ended")
 
 
 def test_code_that_cannot_be_imported_is_the_callers_error(dev):

@@ -204,7 +204,7 @@ def test_bad_input_gets_one_line(home):
         (("run", "--", str(home.project)), 126, "cannot be run"),
         (("run", "--name", "../x", "--", "true"), 2, "is not a name of a terminal"),
         (("run", "--budget", "long", "--", "true"), 2, "try 90s, 30m, 5h, 2d"),
-        (("run", "--detach-key", "x", "--", "true"), 2, "is no key"),
+        (("run", "--detach-key", "x", "--", "true"), 2, "is not a key"),
         (("attach",), 1, "no terminal is held"),
         (("attach", "x\x1b]0;title"), 1, "no terminal"),
         (("detach", "nobody"), 1, "no terminal 'nobody'"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from types import MappingProxyType
 
 import pytest
@@ -9,7 +10,10 @@ import pytest
 from daemonry.errors import ConfigError, Refused
 from daemonry.service.server import control
 from daemonry.service.server.control import answer, encoded
-from daemonry.wire.text import COMMANDS, TextCommand, TextReply
+from daemonry.transport.credentials import Peer
+from daemonry.wire.text import COMMANDS, OWN_USER_ONLY, PERMISSION_DENIED, TextCommand, TextReply
+
+OURS = Peer(os.getegid(), os.getpid(), os.geteuid())
 
 
 class State:
@@ -67,18 +71,26 @@ class Stoppable(State):
 def test_each_command_asks_its_method_and_no_other(word, asked, gives, reply):
     """P12: the state is injected, and mocked here."""
     state = Stoppable(**dict.fromkeys(asked, gives))
-    assert answer(TextCommand(word), state) == reply
+    assert answer(TextCommand(word), OURS, state) == reply
     assert state.asked == asked
 
 
 @pytest.mark.parametrize("word", COMMANDS)
 def test_every_word_has_an_answer(word):
-    assert isinstance(answer(TextCommand(word), Stoppable(get_status={})), TextReply)
+    assert isinstance(answer(TextCommand(word), OURS, Stoppable(get_status={})), TextReply)
+
+
+@pytest.mark.parametrize("word", sorted(OWN_USER_ONLY))
+@pytest.mark.parametrize(
+    "peer", [Peer(0, 1, os.geteuid() + 1), Peer(0, None, os.geteuid()), Peer(None, None, None)]
+)
+def test_what_is_for_the_own_user_only_is_denied_to_others_and_to_who_cannot_be_told(word, peer):
+    assert answer(TextCommand(word), peer, State()) == TextReply.error(PERMISSION_DENIED)
 
 
 @pytest.mark.parametrize("word", ["STOP", "VERSION"])
 def test_what_a_state_does_not_offer_is_told(word):
-    reply = answer(TextCommand(word), State())
+    reply = answer(TextCommand(word), OURS, State())
     assert reply == TextReply.error(f"{word} is not supported by this daemon")
 
 
@@ -94,7 +106,7 @@ def test_what_a_state_does_not_offer_is_told(word):
 )
 def test_what_a_state_raises_is_told_and_what_was_not_expected_is_logged(raised, told, logged, caplog):
     """A refusal is an answer; anything else is a bug that somebody must be able to find."""
-    reply = answer(TextCommand("PAUSE"), State(pause=raised))
+    reply = answer(TextCommand("PAUSE"), OURS, State(pause=raised))
     assert reply == TextReply.error(told)
     assert [record.getMessage() for record in caplog.records] == (["PAUSE failed"] if logged else [])
     assert all(record.exc_info for record in caplog.records)
@@ -103,7 +115,7 @@ def test_what_a_state_raises_is_told_and_what_was_not_expected_is_logged(raised,
 @pytest.mark.parametrize("raised", [KeyboardInterrupt(), SystemExit(3)])
 def test_what_ends_a_process_is_not_an_answer(raised):
     with pytest.raises(type(raised)):
-        answer(TextCommand("PAUSE"), State(pause=raised))
+        answer(TextCommand("PAUSE"), OURS, State(pause=raised))
 
 
 async def given(value):
@@ -123,13 +135,13 @@ async def given(value):
     ],
 )
 def test_an_awaitable_is_answered_when_it_is_done(word, method, value, reply):
-    later = answer(TextCommand(word), State(**{method: given(value)}))
+    later = answer(TextCommand(word), OURS, State(**{method: given(value)}))
     assert not isinstance(later, TextReply)
     assert asyncio.run(later) == reply
 
 
 def test_a_status_that_is_no_mapping_is_told(caplog):
-    assert answer(TextCommand("STATUS"), State(get_status=5)).kind == "error"
+    assert answer(TextCommand("STATUS"), OURS, State(get_status=5)).kind == "error"
     assert [record.getMessage() for record in caplog.records] == ["STATUS failed"]
 
 

@@ -63,5 +63,5 @@ def test_digests_are_blake3s() -> None:
 
 
 def test_one_under_another_key_is_seen() -> None:
-    with pytest.raises(layout.Unsound, match="under this key"):
+    with pytest.raises(layout.Unsound, match="manifest of this key"):
         layout.decode("cd" * 32, layout.encode(KEY, MANIFEST))

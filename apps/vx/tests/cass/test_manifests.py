@@ -117,7 +117,7 @@ def test_a_manifest_under_another_key_is_found_by_verify(kept: Store, disk) -> N
     other.write_bytes(disk.manifest(KEY).read_bytes())
     damaged = [step.damaged for step in kept.verify() if step.damaged]
     assert [(one.kind, one.name) for one in damaged] == [("manifest", "cd" * 32)]
-    assert "under this key" in damaged[0].reason
+    assert "manifest of this key" in damaged[0].reason
 
 
 def test_a_manifest_that_is_too_large_is_refused(kept: Store) -> None:
