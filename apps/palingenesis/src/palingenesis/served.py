@@ -112,12 +112,11 @@ def restore(run: Run) -> None:
     async def tell(_: Run) -> None:
         await deliver(outbox, lambda: _receivers(settings_in_force))
 
-    def attention() -> Attention | None:
-        paused = keeper.state.paused  # then no record is watched
-        return None if paused or sessions.engine is None else sessions.engine.attention
-
     async def notice(run: Run) -> None:
-        await asyncio.gather(notice_events(script.spool(run.state_path), noticed), notice_records(attention))
+        await asyncio.gather(
+            notice_events(script.spool(run.state_path), noticed),
+            notice_records(partial(_attention, sessions, keeper)),
+        )
 
     async def reload(settings: Settings) -> None:
         survey = _survey(settings, told)
@@ -141,6 +140,11 @@ def restore(run: Run) -> None:
     daemon.on_resume(keeper.resume)
     daemon.on_reload(reload)
     daemon.on_stop(keeper.stop)
+
+
+def _attention(sessions: Sessions, keeper: SessionCounter) -> Attention | None:
+    """Return what takes notices of records; None while paused: then no record is watched."""
+    return None if keeper.state.paused or sessions.engine is None else sessions.engine.attention
 
 
 def _survey(settings: Settings, told: HookFacts) -> Survey:
