@@ -52,6 +52,7 @@ CALL = "org.example.probed."
 @pytest.fixture
 def dev(probe, monkeypatch):
     probe.sandbox.env["DAEMONRY_DEV"] = "1"
+    probe.sandbox.env.pop("PYTHONDONTWRITEBYTECODE", None)  # as people run it
     monkeypatch.setenv("DAEMONRY_DEV", "1")
     monkeypatch.setenv("DAEMONRY_SANDBOX", str(probe.sandbox.path))
     return probe

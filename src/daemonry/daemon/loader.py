@@ -9,6 +9,7 @@ import os
 import sys
 
 from daemonry import faults
+from daemonry.process.program import development
 from daemonry.process.program.launching import MAIN_AGAIN, is_frozen
 
 TYPE_CHECKING = False
@@ -40,6 +41,9 @@ def load(text: str, import_path: str = "") -> Daemon:
     for directory in (import_path, os.getcwd() if not import_path else ""):
         if directory and directory not in sys.path:
             sys.path.insert(0, directory)
+    if development.is_on():
+        # A cached module counts as current if its source has the same size and the same second.
+        sys.dont_write_bytecode = True
     global loading  # noqa: PLW0603
     loading = True
     try:
