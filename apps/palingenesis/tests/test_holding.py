@@ -121,6 +121,7 @@ class Runaway:
         shutil.copy(shutil.which("sleep"), program)
         program.chmod(0o700)
         self.process = subprocess.Popen([program, "600"], cwd=self.cwd)
+        wait_until(lambda: any(one.pid == self.process.pid for one in processes.running({"opencode"})))
         environment = {"HOME": str(path), "PATH": os.environ["PATH"]}
         (path / "state").mkdir(mode=0o700)
         ledger = Ledger(str(path / "state"), time.time() - 1)
@@ -291,6 +292,7 @@ def test_a_runaway_of_any_agent_is_held(tmp_path, agent):
         times = [time.time() - 30 + number / 10 for number in range(61)]
         lines = lines_of(agent, times, str(project_path), failed=False)
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        wait_until(lambda: any(one.pid == process.pid for one in processes.running({agent})))
         engine.tick()
         (entry,) = ledger.entries.values()
         assert entry.state is State.HELD, entry
