@@ -1,6 +1,7 @@
 """What a program's own command line is made of, and the quick commands, which are made of it too.
 
     command         runs a program's command line, here or on another machine
+    interruptible   has Ctrl-C raise KeyboardInterrupt, where the program let it end the process
     guarded         runs a command; an exception becomes one line and an exit code
     leave           ends the process, after a quick command at once
     Options, parse  the options that every quick command knows, read without argparse
@@ -64,6 +65,7 @@ __all__ = [
     "complain",
     "fail",
     "guarded",
+    "interruptible",
     "leave",
     "parse",
     "perform",
@@ -326,6 +328,7 @@ def _elsewhere(
         return run(rest)
     from daemonry.cli.hosts import near
 
+    interruptible()  # and end the ssh
     return near.run_at(host, program, rest, reads_input=reads_input, at_terminal=at_terminal)
 
 
@@ -345,6 +348,14 @@ def guarded(command: Callable[[], int]) -> int:
             raise
         code = error.code
     return output.flush() or code
+
+
+def interruptible() -> None:
+    """Have Ctrl-C raise KeyboardInterrupt; a program may have let it end the process while it imports."""
+    import _signal as signal  # type: ignore[import-not-found]  # `signal` costs an enum or two
+
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def leave(code: int) -> NoReturn:

@@ -200,7 +200,6 @@ def run_at(
     terminal = sys.stdin.isatty() and sys.stdout.isatty() and _wants(words, at_terminal)
     with_input = "-" in words or _wants(words, reads_input)
     course = Course(machine, program, _to(1, raw=terminal), _to(2, raw=terminal))
-    _interruptible()
     return course.run(words, with_input=with_input, terminal=terminal, begin_s=_BEGIN_S, connect_s=None)
 
 
@@ -231,14 +230,6 @@ def _columns() -> int:
     from daemonry.cli.terminal import size
 
     return size(1)[0]
-
-
-def _interruptible() -> None:
-    """Have Ctrl-C raise KeyboardInterrupt, which ends the ssh; the quick commands let it end the process."""
-    import _signal as signal  # type: ignore[import-not-found]  # `signal` costs an enum or two
-
-    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _name(machine: Endpoint) -> str:

@@ -39,17 +39,9 @@ def _run(arguments: list[str]) -> int:
     if words[:1] == ["call"] and not {"-h", "--help"}.intersection(words[1:3]):
         from mcp_cli.cli import call
 
-        _interruptible()
+        kit.interruptible()  # now that what a call needs is imported; see scripts/mcp-cli
         return call.run(given, words[1:], behind)
     from mcp_cli.cli import dispatch
 
-    _interruptible()
+    kit.interruptible()  # now that what a call needs is imported; see scripts/mcp-cli
     return dispatch.run(given, words, behind)
-
-
-def _interruptible() -> None:
-    """Have Ctrl-C raise KeyboardInterrupt, now that what a call needs is imported; see scripts/mcp-cli."""
-    import _signal as signal  # type: ignore[import-not-found]  # `signal` costs an enum or two
-
-    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -19,6 +19,8 @@ JITTER_S: Final = 10.0
 FIRST_DELAY_S: Final = 30.0
 LONGEST_DELAY_S: Final = 300.0
 MAX_TRIES: Final = 10
+# How long a try waits where nothing says when to try again: a process lives in the session, a limit goes on.
+POSTPONE_S: Final = 30.0
 
 
 class Delays(msgspec.Struct, frozen=True):

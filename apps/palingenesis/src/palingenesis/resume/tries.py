@@ -28,8 +28,6 @@ from palingenesis.resume.prompt import resume_prompt
 from palingenesis.resume.states import State
 from palingenesis.verdict.reasons import Reason
 
-# How long a try waits for a process that lives in the session to end.
-POSTPONE_S: Final = 30.0
 # Begun runs that are kept of a session, for its bound a day.
 MAX_BEGUN: Final = 1_000
 
@@ -63,7 +61,11 @@ class Tries:
             return None
         if session.verdict.alive_pid is not None:
             note = f"process {session.verdict.alive_pid} lives in it: waiting for its end"
-            keep("postponed", msgspec.structs.replace(entry, at_s=now_s + POSTPONE_S, note=note), session)
+            keep(
+                "postponed",
+                msgspec.structs.replace(entry, at_s=now_s + schedule.POSTPONE_S, note=note),
+                session,
+            )
             return None
         if entry.observed != rules.name_of(session):
             return session
@@ -112,7 +114,7 @@ class Tries:
         asked = quota.ask(context.profile(entry.agent), context.environment, entry.cwd)
         if asked.ended is not False:
             return None
-        at_s = asked.resets_at_s or time.time() + POSTPONE_S
+        at_s = asked.resets_at_s or time.time() + schedule.POSTPONE_S
         context.scouts.let_others(entry.account, entry.key, at_s)
         later = msgspec.structs.replace(entry, at_s=at_s, note="its limit has not ended, says its agent")
         context.postpone_others(later)

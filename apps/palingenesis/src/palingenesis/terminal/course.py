@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from palingenesis.agents.profile import Profile
+from palingenesis.resume import schedule
 from palingenesis.resume.audit import Audit
 from palingenesis.resume.backup import keep_backup
 from palingenesis.resume.notes import prompt_from_notes
@@ -34,8 +35,6 @@ from palingenesis.verdict.reasons import Reason
 
 # Between looks at a session whose program lives.
 LOOK_EVERY_S: Final = 5.0
-# How long a try waits for somebody who lives in the session to leave.
-POSTPONE_S: Final = 30.0
 # From asking a program to end to killing it.
 GRACE_S: Final = 5.0
 _ENTER: Final = (b"\r", b"\n")
@@ -283,7 +282,7 @@ class Course:
         if later is None or self._status is None:
             return
         if seen.lives_elsewhere:
-            self._postpone(f"process {seen.lives_elsewhere} lives in it", time.time() + POSTPONE_S)
+            self._postpone(f"process {seen.lives_elsewhere} lives in it", time.time() + schedule.POSTPONE_S)
         elif wait is not None:
             self._postpone(wait.why, wait.at_s)
         elif seen.session is None:

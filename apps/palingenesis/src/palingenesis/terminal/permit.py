@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
 
 from palingenesis.evidence.quota_answer import Quota
 from palingenesis.resume import schedule
 from palingenesis.resume.scouts import Scouts
 from palingenesis.resume.turns import Wait
-
-# How long a try waits where the agent says that its limit has not ended, and not when it will.
-POSTPONE_S: Final = 30.0
 
 
 class Permit:
@@ -57,7 +53,7 @@ class Permit:
         quota = self._ask() if limited else Quota()
         if quota.ended is not False:
             return None
-        again_s = quota.resets_at_s or time.time() + POSTPONE_S
+        again_s = quota.resets_at_s or time.time() + schedule.POSTPONE_S
         self.over(again_s)
         return Wait(again_s, "its limit has not ended yet, says the agent")
 
