@@ -179,7 +179,7 @@ def test_a_window_that_reads_nothing_holds_the_program_up_for_a_while_only(home)
     pytest.importorskip("pyte")
     program = (
         "import os\nfor _ in range(40): os.write(1, b'x' * 65536)\nopen('done', 'w')\n"
-        "print('END', flush=True)\ninput()\n"
+        "print('\\nEND', flush=True)\ninput()\n"
     )
     window = home.window("run", "--name", "w", "--", *home.program(program))
     window.stop_reading()
