@@ -19,7 +19,7 @@ from palingenesis.verdict.facts import Evidence, Fact, Sign, Source
 from palingenesis.verdict.judge import HEARTBEAT_S, OVERRUN_S, QUIET_S, judge
 from palingenesis.verdict.reasons import Confidence, Reason
 
-SAMPLES = Path(__file__).parent / "samples"
+SAMPLES = Path(__file__).parents[1] / "samples"
 KNOWN = profiles({}, "")
 NOW = 1_795_900_000.0
 BEFORE = Fact(Sign.BOOTED, Source.MACHINE, NOW - 30 * 86400)

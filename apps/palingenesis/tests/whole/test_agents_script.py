@@ -15,7 +15,7 @@ import pytest
 
 from daemonry.testing import wait_until
 
-SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
+SCRIPTS = Path(__file__).resolve().parents[4] / "scripts"
 
 
 def test_without_the_agents_each_case_is_skipped_with_its_reason(tmp_path):

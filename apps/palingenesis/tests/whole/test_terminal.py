@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from conftest import App
 
 COMMAND = Path(sys.executable).parent / "palingenesis"
-SAMPLE = Path(__file__).with_name("samples") / "claude-usage-limit-5h.jsonl"
+SAMPLE = Path(__file__).parents[1] / "samples" / "claude-usage-limit-5h.jsonl"
 
 
 def test_no_command_shows_what_a_session_says_as_it_is(app: App) -> None:

@@ -33,7 +33,7 @@ from palingenesis.resume.scouts import Scouts
 from palingenesis.resume.states import TRANSITIONS, Happened, State
 from palingenesis.verdict.reasons import Reason
 
-STAND_IN = Path(__file__).parent / "stand_in.py"
+STAND_IN = Path(__file__).parents[1] / "stand_in.py"
 # Its own in each process: a session counts as alive when any process of this user names it.
 ID = str(uuid.uuid4())
 KEY = f"claude:{ID}"

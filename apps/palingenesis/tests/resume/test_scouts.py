@@ -22,7 +22,7 @@ from palingenesis.resume.scouts import Scouts
 from palingenesis.resume.turns import Claim, Limit, wait_for_others
 from palingenesis.terminal.permit import Permit
 
-STAND_IN = Path(__file__).parent / "stand_in.py"
+STAND_IN = Path(__file__).parents[1] / "stand_in.py"
 PALINGENESIS = [sys.executable, "-m", "palingenesis"]
 NOW_S = 1000.0
 

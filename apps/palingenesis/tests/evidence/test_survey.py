@@ -22,7 +22,7 @@ from palingenesis.evidence import opencode, places, processes, survey
 from palingenesis.evidence.survey import Survey, local_zone
 from palingenesis.verdict.reasons import Reason
 
-SAMPLES = Path(__file__).parent / "samples"
+SAMPLES = Path(__file__).parents[1] / "samples"
 ID = "11111111-1111-4111-8111-111111111111"
 
 
