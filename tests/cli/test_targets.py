@@ -1,6 +1,7 @@
 """Which daemon is meant: a name, an endpoint, a file, a module's attribute; from wherever one stands."""
 
 import json
+import os
 import re
 import sys
 
@@ -153,9 +154,17 @@ def test_a_package_that_is_run_finds_itself_again(sandbox, shell):
     assert shell("cd / && daemonry restart server").code == 0
 
 
+def test_a_sockets_relative_path_begins_at_the_present_directory(sandbox, shell, program):
+    assert shell("daemonry start probe.py").code == 0
+    directory, name = os.path.split(sandbox.place("probe").socket_path)
+    for path in (f"./{name}", f"../{os.path.basename(directory)}/{name}"):
+        assert shell(f"cd {directory} && daemonry ping {path}").code == 0
+    assert shell("cd / && daemonry ping ./probe.sock").err == "unix:/probe.sock: not running\n"
+    assert shell("daemonry stop probe").code == 0
+
+
 NO_DAEMON = [
-    ("status", "a/b", "a name cannot have a slash in it"),
-    ("start", "dir/name", "a name cannot have a slash in it"),
+    ("start", "dir/name", "an endpoint does not tell how to start what listens there"),
     ("status", "", "a name cannot be empty"),
     ("status", ".hidden", "a name starts with a letter or a digit"),
     ("status", "..", "a name starts with a letter or a digit"),

@@ -1,7 +1,8 @@
 """Which daemon is meant: a name, an endpoint, `module:attribute`, or a file.
 
     ticker                          a daemon of this user, by its name
-    unix:/path, /path.sock, tcp:h:p an endpoint
+    unix:/path, tcp:h:p             an endpoint
+    /path.sock, dir/x.sock          a Unix socket; a relative path begins at the present directory
     ssh:host/NAME                   a daemon of another machine
     package.module:attribute        where its `Daemon` stands
     path/file.py[:attribute]        the same
@@ -10,6 +11,8 @@ Owns the choice; importing the program for the last two is `daemonry.daemon.load
 """
 
 from __future__ import annotations
+
+import os
 
 from daemonry.daemon.instance import Instance
 from daemonry.daemon.loader import load
@@ -32,7 +35,7 @@ def instance_of(text: str) -> Instance:
         TargetInvalid, EndpointInvalid: it means none.
     """
     if is_endpoint(text):
-        return Instance(None, Endpoint.parse(text))
+        return Instance(None, Endpoint.parse(os.path.abspath(text) if _is_relative(text) else text))
     if is_program(text):
         daemon = load(text)
         return instance_of_daemon(daemon)
@@ -48,10 +51,14 @@ def is_endpoint(text: str) -> bool:
     """Whether `text` is an endpoint and not a name, a module or a file."""
     if text.startswith(_SCHEMES) or "://" in text:
         return True
-    if text.startswith("/"):
+    if text.startswith("/") or _is_relative(text):
         return not _without_attribute(text).endswith(".py")
     host, colon, port = text.rpartition(":")
     return bool(colon) and port.isdigit() and bool(host)
+
+
+def _is_relative(text: str) -> bool:
+    return "/" in text and ":" not in text and not text.startswith("/")
 
 
 def is_program(text: str) -> bool:
