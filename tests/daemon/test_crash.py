@@ -38,9 +38,12 @@ def killed(probe):
 # --- work that fails ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["async", "plain"])
+@pytest.mark.parametrize("kind", ["async", "plain", "plain, of an iterator that has ended"])
 def test_work_that_raises_ends_the_daemon_with_exit_code_1(probe, kind):
-    with probe.foreground(FAILS if kind == "async" else FAILS_IN_A_THREAD) as process:
+    body = FAILS if kind == "async" else FAILS_IN_A_THREAD
+    if "iterator" in kind:
+        body = body.replace('raise ValueError("x")', "next(iter(()))")
+    with probe.foreground(body) as process:
         probe.tell("fail")
         assert process.wait(10) == 1
     assert probe.left() == []

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from daemonry import errors
 from daemonry.service.server import dispatch
-from daemonry.service.server.dispatch import FAILURES, Bound, Calls
+from daemonry.service.server.dispatch import Bound, Calls
 from daemonry.service.server.failures import FAILED, told_by
 from daemonry.service.server.stepping import Results
 from daemonry.wire.varlink import Call, Reply
@@ -90,11 +90,11 @@ class CallInHand:
         with _Running(self):
             try:
                 return self._ended(bound.reply(await self._result(bound)))
-            except FAILURES as error:
+            except BaseException as error:
+                if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
+                    self._gone("the caller is gone")
+                    raise
                 return self._ended(self._calls.failures.error(bound, error, self._peer))
-            except asyncio.CancelledError:
-                self._gone("the caller is gone")
-                raise
 
     async def replies(self) -> AsyncGenerator[Reply, None]:
         """Run a stream's method, which has begun, and yield its replies; the last may be an error."""
@@ -111,11 +111,11 @@ class CallInHand:
                         break
                     yield bound.reply(result, continues=True)
                 self._ended(Reply())
-            except FAILURES as error:
+            except BaseException as error:
+                if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
+                    self._gone("the caller is gone")
+                    raise
                 yield self._ended(self._calls.failures.error(bound, error, self._peer))
-            except (asyncio.CancelledError, GeneratorExit):
-                self._gone("the caller is gone")
-                raise
             finally:
                 if results is not None:
                     await results.close()

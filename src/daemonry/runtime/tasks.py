@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from daemonry.service.server.code_position import frame_of, where
+from daemonry.stop_iteration import called
 
 if TYPE_CHECKING:
     from daemonry.daemon.context import Run
@@ -89,7 +90,7 @@ class Job:
         self._thread_id = threading.get_ident()
         error: BaseException | None = None
         try:
-            hook(run)
+            called(hook, run)
         except BaseException as raised:  # noqa: BLE001  # handed to the loop as the work's outcome
             error = raised
         try:

@@ -7,10 +7,10 @@ error on the wire is `failures`'s.  Knows no sockets and no order of calls: thos
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from copy import copy
+from functools import partial
 from types import CoroutineType
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from daemonry.service.server.slow_calls import Stopwatch
 from daemonry.service.server.stepping import Stepper, Suspended
 from daemonry.service.server.tap import Tap
 from daemonry.spelling import nearest
+from daemonry.stop_iteration import called
 from daemonry.transport.ancillary import Fd
 from daemonry.transport.credentials import Peer
 from daemonry.wire import fast_varlink, varlink
@@ -58,11 +59,6 @@ MAX_RUNNING: Final = 1024
 _NONE = type(None)
 _END = PLAIN_TAIL + b"\0"
 _EMPTY_REPLY = REPLY_HEAD + b"{}" + _END
-
-# A handler may raise these, and the caller gets an error; a handler that exits does not end the daemon.
-FAILURES: Final = (Exception, SystemExit)
-# With what a coroutine ends that is cancelled, or cancels itself.
-_ENDS: Final = (*FAILURES, asyncio.CancelledError)
 
 Gate = Callable[[], errors.CallFailed | None]
 # Returns a handler that makes a span of each call: of a method's full name and kind, and the caller's trace.
@@ -126,6 +122,8 @@ class Bound:
             self.kind = "async"
         else:
             self.kind = "thread" if method.marks.blocking else "plain"
+        if self.kind == "thread":
+            self.function = partial(called, self.function)
         self._untraced = self.function
         self._spans = None if self.open else spans
         if self._spans is not None:
@@ -391,7 +389,7 @@ class Calls:
                 self.begun += 1
             try:
                 result = function(**arguments) if arguments else function()
-            except FAILURES as error:
+            except BaseException as error:  # noqa: BLE001  # whatever a handler raises does not end the daemon
                 return Ran(bound, None, error)
             try:
                 reply = frame(result)
@@ -426,7 +424,7 @@ class Calls:
                 result = function(**arguments) if arguments else function()
                 if type(result) is CoroutineType:
                     result = begin(result)
-            except _ENDS as error:
+            except BaseException as error:  # noqa: BLE001  # as above; it may cancel itself, too
                 return Ran(bound, None, error)
             if type(result) is Suspended:
                 return Ran(bound, result)

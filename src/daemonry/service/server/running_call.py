@@ -18,7 +18,7 @@ from daemonry import errors
 from daemonry.clock import monotonic
 from daemonry.service.interface.handler import Context, Speak, Upgrade
 from daemonry.service.server import dispatch
-from daemonry.service.server.dispatch import FAILURES, Bound, Calls
+from daemonry.service.server.dispatch import Bound, Calls
 from daemonry.service.server.failures import FAILED, told_by
 from daemonry.service.server.reply_check import Misfit
 from daemonry.service.server.stepping import Results, Suspended
@@ -203,8 +203,8 @@ class RunningCall:
     def _answer(self, bound: Bound, arguments: dict[str, Any]) -> None:
         try:
             result = bound.function(**arguments)
-        except FAILURES as error:
-            self._fail(bound, error)
+        except BaseException as error:  # noqa: BLE001  # whatever a handler raises does not end the daemon
+            self.take(bound, None, error)
             return
         self._take_result(bound, result)
 
@@ -214,10 +214,8 @@ class RunningCall:
             result = bound.function(**arguments)
             if type(result) is types.CoroutineType:
                 result = self._served.stepper.begin(result)
-        except asyncio.CancelledError:
-            self._cancelled()
-        except FAILURES as error:
-            self._fail(bound, error)
+        except BaseException as error:  # noqa: BLE001  # the same; nothing was awaited yet
+            self.take(bound, None, error)
         else:
             self._take_result(bound, result)
 
@@ -243,13 +241,9 @@ class RunningCall:
     def _ran(self, task: asyncio.Task[None]) -> None:
         self._served.running -= 1
         self._task = self._context = None
-        failure = None
-        if task.cancelled():
-            if not self._connection.is_closed:
-                self._cancelled()
-        else:
-            failure = task.exception()
-        self._connection.ended(self, failure)
+        if task.cancelled() and not self._connection.is_closed:
+            self._cancelled()
+        self._connection.ended(self, None if task.cancelled() else task.exception())
 
     def _cancelled(self) -> None:
         reason = self._reason
@@ -277,7 +271,9 @@ class RunningCall:
     async def _await_result(self, bound: Bound, result: Any) -> None:
         try:
             value = await result
-        except FAILURES as error:
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                raise
             self._fail(bound, error)
             return
         self._reply(bound, value)
@@ -290,7 +286,9 @@ class RunningCall:
             await self._send_all(bound, results)
         except _AnsweredAlready:
             pass
-        except FAILURES as error:
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                raise
             self._fail(bound, error)
         finally:
             if results is not None:
@@ -321,7 +319,7 @@ class RunningCall:
                 await connection.until_drained()
             try:
                 ahead = results.ahead()
-            except FAILURES:
+            except BaseException:
                 self._send_one(bound, result, last=False)
                 raise
             self._send_one(bound, result, last=ahead == ())
