@@ -49,6 +49,15 @@ def traces(probe):
     return [entry for entry in probe.log() if "trace" in entry]
 
 
+@pytest.mark.parametrize(
+    "daemon", ["daemonry.Daemon('probe')", "'probe'", "daemonry.Instance.named('probe')"]
+)
+def test_a_program_names_the_daemon_as_it_likes(probe, daemon):
+    instance = probe.start()
+    assert probe.sandbox.run(sys.executable, "-c", f"import daemonry; daemonry.stop({daemon})") == (0, "", "")
+    assert not instance.lock_held()
+
+
 # --- a clean end ----------------------------------------------------------------------------------
 
 

@@ -26,6 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from daemonry.daemon.definition import Daemon
     from daemonry.process.homes import Owner
 
 _SIGTERM = 15
@@ -33,7 +34,7 @@ _SIGKILL = 9
 
 
 def stop(
-    instance: Instance,
+    daemon: Instance | Daemon | str,
     *,
     timeout_s: float | None = None,
     force: bool = False,
@@ -42,7 +43,7 @@ def stop(
     """Stop the daemon and return once it is gone.
 
     Args:
-        instance: which one.
+        daemon: which one: a definition, as seen from outside, or the name of one of this user.
         timeout_s: how long it may take, in seconds; None for what the daemon's own drain needs, and no
             less than `STOP_TIMEOUT_S`.
         force: kill it when the time is over.
@@ -54,7 +55,9 @@ def stop(
         CommandFailed: it refuses to, and there is no process that we know to signal.
         DeadlineExceeded: it takes neither the command nor the signal.
         StopFailed: it took it, and is still there when the time is over.
+        TargetInvalid: the name means none.
     """
+    instance = _instance(daemon)
     if timeout_s is None:
         timeout_s = _patience_s(instance)
     owner = homes.owner_of(instance.place) if instance.place is not None else None
@@ -77,6 +80,12 @@ def stop(
     if not heard:
         raise DeadlineExceeded("reply", timeout_s, "maybe", _described(instance))
     raise StopFailed(instance.name, timeout_s, held_up_by)
+
+
+def _instance(daemon: Instance | Daemon | str) -> Instance:
+    if isinstance(daemon, str):
+        return Instance.named(daemon)
+    return daemon if isinstance(daemon, Instance) else Instance.of(daemon.place())
 
 
 def _stopped_by_home(owner: Owner, instance: Instance, timeout_s: float) -> bool:
