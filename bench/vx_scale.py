@@ -12,7 +12,8 @@ the other.
     crates-null   a workspace of 50 crates, none changed: vx, cargo
     crates-elsewhere  the same in another directory: vx, cargo with sccache
     cass-tcp      20 C files, all compiled, and none changed: the store on TCP, beside the Unix socket
-    actions       10,000 C files in one build (--files for fewer): seconds, and the services' memory
+    actions       10,000 C files in one build (--files for fewer), with the services' memory; the first
+                  build after a restart
 
 Numbers are information: the exit code is 0 unless something could not be run.
 """
@@ -146,6 +147,9 @@ class Bench:
             lambda: self._ms([ninja], directory),
         )
 
+        yield self._restarted(directory)
+
+    def _restarted(self, directory: Path) -> Row:
         def restarted() -> float:
             self._ms([self._here.vx, "kill"], directory)
             small = self._private / "small"
@@ -154,7 +158,7 @@ class Bench:
             self._vx(small)  # starts the services
             return self._vx(directory)
 
-        yield self._both(
+        return self._both(
             "the same, the first build after a restart",
             "vx without one",
             restarted,
@@ -256,6 +260,7 @@ class Bench:
             took_ms,
             self._vx(directory),
         )
+        yield self._restarted(directory)
 
     def _null_of_cargo(self, name: str, directory: Path) -> Row:
         cargo = [str(self._here.cargo), "build", "-q", "--offline"]

@@ -5,6 +5,7 @@
       aether.log  cass.log  rhea.log     their logs
       cass/                              the store
       aether.known                       what aether knows, over restarts
+      aether.builds/                     builds that found everything, over restarts
       rhea/                              where compilers run
 
 $VX_AETHER, $VX_CASS and $VX_RHEA name endpoints (Unix or TCP) in the sockets' place.  Owns these
@@ -78,6 +79,11 @@ def log_path(service: str, environ: Mapping[str, str] | None = None) -> str:
 def known_path(environ: Mapping[str, str] | None = None) -> str:
     """Return the path of what aether keeps over restarts."""
     return f"{home_dir(environ)}/aether.known"
+
+
+def finished_builds_dir(environ: Mapping[str, str] | None = None) -> str:
+    """Return the directory of the finished builds that aether keeps over restarts."""
+    return f"{home_dir(environ)}/aether.builds"
 
 
 def store_dir(environ: Mapping[str, str] | None = None) -> str:

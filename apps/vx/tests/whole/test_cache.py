@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 
 TWO = 'mod part;\nfn main() { println!("{}", part::VALUE); }\n'
@@ -167,6 +168,31 @@ def test_what_is_known_is_asked_of_the_store_once(rust) -> None:
         assert project.executed() == 0
     finally:
         os.kill(rust.pid("cass"), 18)
+
+
+def test_the_first_build_after_a_crash_finds_all_without_the_store(c) -> None:
+    """It was built once, and aether was killed: no second build had to find everything first."""
+    project = c.project("p")
+    project.write("vx.toml", '[project]\nname = "p"\n[targets.p]\nsources = ["*.c"]\n')
+    source = project.write("main.c", "int main(void) { return 0; }\n")
+    other = c.project("other")
+    other.write("vx.toml", '[project]\nname = "o"\n[targets.o]\nsources = ["*.c"]\n')
+    other.write("main.c", "int main(void) { return 3; }\n")
+    other.build()
+    assert project.executed() == 2
+    os.kill(c.pid("aether"), signal.SIGKILL)
+    (c.home / "aether.known").unlink()  # it has the same, of smaller projects
+    other.build()  # starts the services
+    os.kill(c.pid("cass"), signal.SIGSTOP)
+    try:
+        told = project.build(PWD="/elsewhere")
+        assert (told["executed"], told["cached"]) == (0, 2)
+        assert [one["outcome"] for one in project.report()["actions"]] == ["cached", "cached"]
+    finally:
+        os.kill(c.pid("cass"), signal.SIGCONT)
+    os.kill(c.pid("aether"), signal.SIGKILL)
+    source.write_text("int main(void) { return 1; }\n")
+    assert project.executed() == 2
 
 
 def test_clean_removes_vx_and_never_the_store(rust) -> None:

@@ -17,8 +17,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from daemonry import errors
+from vx import home
 from vx.aether import diagnostics, rhea_jobs
 from vx.aether.condition_cache import ConditionCache
+from vx.aether.finished_builds import FinishedBuildFiles
 from vx.aether.flights import Flights
 from vx.aether.inputs import Inputs, InputsChanging, LeftOut, Undeclared, beyond_package
 from vx.aether.memory import ActionResult, Memory
@@ -94,10 +96,11 @@ class Actions:
         self.services = services
         self.cass = CassClient(services.cass.endpoint)
         self.memory = Memory(self.cass)
-        self.unchanged = Unchanged(file_digests, self.memory)
         self.runs = 0
         self._digests = file_digests
         self._inputs = Inputs(file_digests, self.cass)
+        kept = FinishedBuildFiles(home.finished_builds_dir())
+        self.unchanged = Unchanged(file_digests, self.memory, self._inputs.listing, kept)
         self._flights = Flights()
 
     def remembered(

@@ -29,11 +29,10 @@ from vx.aether.placing import is_placed, place
 from vx.aether.planning import NoProject, Planner, Request, find_project
 from vx.aether.said import Said
 from vx.aether.schedule import ActionSchedule
-from vx.aether.unchanged import FinishedBuild
+from vx.aether.unchanged import FinishedAction, FinishedBuild
 from vx.cass_client import StoreGone
 from vx.file_digests import FileDigests
 from vx.interfaces import Blob, BlobMissing
-from vx.keys.recipe import InputRecord
 from vx.project.action import Action, Plan
 from vx.project.errors import ProjectInvalid
 from vx.project.toolchain import CompilerMissing
@@ -81,7 +80,7 @@ class Build:
         self._plan: Plan | None = None
         self._results: dict[str, ActionResult] = {}
         self._reports: dict[str, ActionReport] = {}
-        self._entries: list[InputRecord] | None = []
+        self._entries: list[FinishedAction] | None = []
         self._kept: FinishedBuild | None = None
         self._outputs: list[str] = []
         self._started = time.monotonic()
@@ -174,7 +173,8 @@ class Build:
         self._results, self._reports, self._entries = {}, {}, []
         await self._obtain_all(plan)
         if self._entries is not None:
-            unchanged.keep(plan, self._results, self._reports, self._entries)
+            done = self._reports.values()
+            await asyncio.to_thread(unchanged.keep, plan, self._results, done, self._entries)
 
     async def _obtain_all(self, plan: Plan) -> None:
         rest: list[Action] = []
@@ -240,10 +240,10 @@ class Build:
 
     def _note(self, found: Obtained) -> None:
         entry = found.entry
-        if found.outcome != "cached" or entry is None:
+        if entry is None:
             self._entries = None
         elif self._entries is not None:
-            self._entries.append(entry)
+            self._entries.append(FinishedAction(found.action, entry))
         self._results[found.action.id] = found.result
         self._reports[found.action.id] = ActionReport(
             found.action.id,

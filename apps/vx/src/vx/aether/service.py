@@ -7,6 +7,7 @@ of its compilers for which nobody else waits.
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -43,6 +44,8 @@ class AetherService(Aether):
         self._actions = Actions(services, self._digests)
         self._known = KnowledgeFile(self._digests, tools, self._actions.memory)
         self._known.read()
+        # Tens of thousands of objects that stay: without it the first build pays for a look at each of them.
+        gc.freeze()
         self._building: list[Build] = []
         self.recent = RecentBuilds()
         self._builds = 0
@@ -106,7 +109,7 @@ class AetherService(Aether):
             self._building.remove(build)
             seen.over()
             self._builds += 1
-        await asyncio.to_thread(self._known.write)
+        await asyncio.to_thread(self._write_down)
         yield event  # the last: the build is over by then, also in an answer to `state`
 
     @method(reads=True)
@@ -157,8 +160,12 @@ class AetherService(Aether):
 
     def close(self) -> None:
         """Let go of the store; write the memory down."""
-        self._known.write(now=True)
+        self._write_down(now=True)
         self._actions.cass.close()
+
+    def _write_down(self, *, now: bool = False) -> None:
+        self._known.write(now=now)
+        self._actions.unchanged.write()
 
 
 __all__ = ["AetherService", "ServiceDied"]

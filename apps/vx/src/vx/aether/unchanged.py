@@ -3,22 +3,25 @@
 Owns the memory of what a project's last build depended on.  A build of a thousand sources has as many
 entries, which name the same headers again and again, and the same folders for what must not come; here each
 stands once.  A plan that is not equal, a file that is another or a folder that changed: then the build goes
-its usual way.
+its usual way.  `finished_builds` keeps them over restarts.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
 
 import msgspec
 
+from vx import __version__, digests
+from vx.aether.finished_builds import FinishedBuildFiles, SavedBuild
 from vx.aether.memory import ActionResult, Memory
 from vx.file_digests import FileDigests, Signature, is_settled, signature_of
 from vx.keys.recipe import InputRecord
-from vx.project.action import Plan
+from vx.project.action import Action, Plan
+from vx.reports import run_files
 from vx.reports.report import ActionReport
 
 # Projects and profiles; of a thousand sources each takes a few megabytes.
@@ -26,28 +29,41 @@ MAX_KEPT: Final = 16
 _UNSEEN: Final = Signature(-1, 0, 0, 0, 0)
 
 
+class FinishedAction(NamedTuple):
+    """An action as it was done, completed by its build scripts, and what it depended on."""
+
+    action: Action
+    entry: InputRecord
+
+
 class FinishedBuild(msgspec.Struct):
     """What a build found.
 
     Attributes:
-        plan: it.
+        plan: it, without the caller's variables; of one that was read from the disk its digest.
         results: of its actions.
         reports: of its actions, all of them cached.
         run: the id of a run whose report has them; "" for none yet.
         epoch: of the memory of the store when it was found.
+        env: the variables that were read.
         files: digests by absolute path.
         folders: where something may come, by absolute path: what each looked like, and the paths.
         listed: folders whose names count, by absolute path: what each looked like.
+        is_complete: whether `reports` are whole; those of a build from the disk are the report's of `run`.
+        written: `run` as the disk has it; None for a build that is not there.
     """
 
-    plan: Plan
+    plan: Plan | str
     results: dict[str, ActionResult]
     reports: dict[str, ActionReport]
     run: str
     epoch: int
+    env: dict[str, str | None]
     files: dict[str, str]
     folders: dict[str, tuple[Signature | None, list[str]]]
-    listed: dict[str, Signature] = {}
+    listed: dict[str, Signature]
+    is_complete: bool = True
+    written: str | None = None
 
 
 class Unchanged:
@@ -56,35 +72,68 @@ class Unchanged:
     Args:
         file_digests: the memory of files.
         memory: what the store has.
+        listing: returns what tells the names below a folder, as an action's entries have it.
+        disk: keeps builds over restarts.
     """
 
-    def __init__(self, file_digests: FileDigests, memory: Memory) -> None:
+    def __init__(
+        self,
+        file_digests: FileDigests,
+        memory: Memory,
+        listing: Callable[[str, Action, str], str],
+        disk: FinishedBuildFiles,
+    ) -> None:
         self._digests = file_digests
         self._memory = memory
+        self._listing = listing
+        self._disk = disk
         self._kept: dict[tuple[str, str], FinishedBuild] = {}
+        self._cleared = 0
 
     def keep(
         self,
         plan: Plan,
         results: dict[str, ActionResult],
-        reports: dict[str, ActionReport],
-        entries: Iterable[InputRecord],
+        reports: Iterable[ActionReport],
+        actions: Iterable[FinishedAction],
     ) -> None:
-        """Remember a build that found everything."""
-        files: dict[str, str] = {}
+        """Remember a build, which the next one finds whole.
+
+        Raises:
+            OSError: a folder cannot be read.
+        """
+        now = FinishedBuild(_without_variables(plan), results, {}, "", self._memory.epoch, {}, {}, {}, {})
         absent: dict[str, None] = {}
-        listed: dict[str, Signature] = {}
-        for entry in entries:
-            for path, digest in entry.files.items():
-                if path.endswith("/"):
-                    listed |= _below(plan.absolute(path))
-                elif files.setdefault(plan.absolute(path), digest) != digest:
-                    return  # it changed while we looked
+        for action, entry in actions:
+            if not self._add(plan, action, entry, now):
+                return  # it changed while we looked
             absent.update(dict.fromkeys(plan.absolute(path) for path in entry.absent))
-        self._kept.pop(_key(plan), None)
-        self._kept[_key(plan)] = FinishedBuild(
-            plan, results, reports, "", self._memory.epoch, files, _folders(absent), listed
+        now.folders = _folders(absent)
+        # The next build finds what this one made.
+        now.reports = {
+            one.id: msgspec.structs.replace(one, outcome="cached", why=[], duration_ms=0) for one in reports
+        }
+        self._keep(_key(plan), now)
+
+    def _add(self, plan: Plan, action: Action, entry: InputRecord, build: FinishedBuild) -> bool:
+        """Add what an action depends on; return False if that is another by now."""
+        for path, digest in entry.files.items():
+            if path.endswith("/"):
+                # The folders before their names: one that changes after that looks otherwise.
+                build.listed |= _below(plan.absolute(path))
+                if self._listing(plan.root, action, path) != digest:
+                    return False
+            elif build.files.setdefault(plan.absolute(path), digest) != digest:
+                return False
+        return all(
+            build.env.setdefault(name, value) == value
+            for name, value in entry.env.items()
+            if name not in action.env
         )
+
+    def _keep(self, key: tuple[str, str], build: FinishedBuild) -> None:
+        self._kept.pop(key, None)
+        self._kept[key] = build
         while len(self._kept) > MAX_KEPT:
             del self._kept[next(iter(self._kept))]
 
@@ -94,8 +143,11 @@ class Unchanged:
         Raises:
             OSError: a file cannot be read.
         """
-        kept = self._kept.get(_key(plan))
-        if kept is None or kept.epoch != self._memory.epoch or kept.plan != plan:
+        key = _key(plan)
+        kept = self._kept.get(key) or self._read(key)
+        if kept is None or kept.epoch != self._memory.epoch or not _is_of(plan, kept):
+            return None
+        if any(plan.variables.get(name) != value for name, value in kept.env.items()):
             return None
         for path, digest in kept.files.items():
             if self._digests.digest(path) != digest:
@@ -112,11 +164,90 @@ class Unchanged:
             # One that may change again without looking otherwise is looked at again.
             settled = now is None or is_settled(now, asked_ns)
             kept.folders[folder] = (now if settled else _UNSEEN, paths)
+        if not kept.is_complete and not run_files.is_there(plan.project_dir, kept.run):
+            return None
         return kept
+
+    # --- over restarts ----------------------------------------------------------------------------
+
+    def _read(self, key: tuple[str, str]) -> FinishedBuild | None:
+        """Return a build that an earlier aether kept."""
+        if self._memory.epoch:  # the store has lost some of what that believed of it
+            return None
+        saved = self._disk.read(*key)
+        if saved is None:
+            return None
+        reports = saved.reports or {
+            name: ActionReport(name, name, "cached", result=one.key) for name, one in saved.results.items()
+        }
+        build = FinishedBuild(
+            saved.plan,
+            saved.results,
+            reports,
+            saved.run,
+            self._memory.epoch,
+            saved.env,
+            saved.files,
+            saved.folders,
+            saved.listed,
+            bool(saved.reports) or not saved.run,
+            saved.run,
+        )
+        self._keep(key, build)
+        return build
+
+    def write(self) -> None:
+        """Keep over restarts what is new since the last time."""
+        if self._memory.epoch != self._cleared:
+            self._disk.clear()
+            self._cleared = self._memory.epoch
+        for key, build in list(self._kept.items()):
+            if build.epoch == self._memory.epoch and build.written != build.run:
+                build.written = build.run
+                self._disk.write(_saved(key, build))
 
 
 def _key(plan: Plan) -> tuple[str, str]:
     return plan.project_dir, plan.profile
+
+
+def _without_variables(plan: Plan) -> Plan:
+    return msgspec.structs.replace(plan, variables={})
+
+
+def _digest_of(plan: Plan) -> str:
+    return digests.of_bytes(msgspec.msgpack.encode(plan))
+
+
+def _is_of(plan: Plan, kept: FinishedBuild) -> bool:
+    """Whether a build is one of this plan; variables of the caller that nothing reads do not count."""
+    bare = _without_variables(plan)
+    if isinstance(kept.plan, str):
+        if _digest_of(bare) != kept.plan:
+            return False
+        kept.plan = bare
+        kept.reports = {
+            one.id: msgspec.structs.replace(kept.reports[one.id], title=one.title) for one in plan.actions
+        }
+        return True
+    return kept.plan == bare
+
+
+def _saved(key: tuple[str, str], build: FinishedBuild) -> SavedBuild:
+    plan = build.plan if isinstance(build.plan, str) else _digest_of(build.plan)
+    reports = {} if build.run else build.reports
+    return SavedBuild(
+        __version__,
+        *key,
+        plan,
+        build.results,
+        reports,
+        build.run,
+        build.env,
+        build.files,
+        build.folders,
+        build.listed,
+    )
 
 
 def _folders(absent: Iterable[str]) -> dict[str, tuple[Signature | None, list[str]]]:
