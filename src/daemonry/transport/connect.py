@@ -16,15 +16,17 @@ from daemonry.transport.endpoint import FD, SSH, TCP, UNIX, Endpoint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from os import PathLike
+
     from daemonry.transport.stream import Listener, Stream
     from daemonry.transport.unix import Leftovers, Warn
 
 
-def connect(endpoint: Endpoint | str, timeout_s: float | None = CONNECT_TIMEOUT_S) -> Stream:
+def connect(endpoint: Endpoint | str | PathLike[str], timeout_s: float | None = CONNECT_TIMEOUT_S) -> Stream:
     """Return a stream to whoever listens at `endpoint`.
 
     Args:
-        endpoint: an endpoint or its text.
+        endpoint: an endpoint, its text, or a socket's path.
         timeout_s: how long it may take, in seconds; None for no limit.
 
     Raises:
@@ -35,7 +37,7 @@ def connect(endpoint: Endpoint | str, timeout_s: float | None = CONNECT_TIMEOUT_
         DeadlineExceeded: somebody is there and too busy to accept.
         EndpointInvalid: the text is no endpoint, or this system has none of its kind.
     """
-    if isinstance(endpoint, str):
+    if not isinstance(endpoint, Endpoint):
         endpoint = Endpoint.parse(endpoint)
     if endpoint.kind == UNIX:
         return unix_connect.connect(endpoint, timeout_s)
@@ -56,7 +58,9 @@ def connect(endpoint: Endpoint | str, timeout_s: float | None = CONNECT_TIMEOUT_
     raise unsupported(endpoint)
 
 
-def try_connect(endpoint: Endpoint | str, timeout_s: float | None = CONNECT_TIMEOUT_S) -> Stream | None:
+def try_connect(
+    endpoint: Endpoint | str | PathLike[str], timeout_s: float | None = CONNECT_TIMEOUT_S
+) -> Stream | None:
     """Return a stream, or None when nobody is there.
 
     Raises:
@@ -69,7 +73,7 @@ def try_connect(endpoint: Endpoint | str, timeout_s: float | None = CONNECT_TIME
 
 
 def listen(
-    endpoint: Endpoint | str,
+    endpoint: Endpoint | str | PathLike[str],
     *,
     leftovers: Leftovers = "refuse",
     warn: Warn = lambda message: None,
@@ -81,7 +85,7 @@ def listen(
     other user can exchange the file; with `leftovers="replace"` it must be ours alone.
 
     Args:
-        endpoint: an endpoint or its text.
+        endpoint: an endpoint, its text, or a socket's path.
         leftovers: "refuse" leaves any file alone that is not a stale socket of ours; "replace"
             removes it with a warning, and is for a directory that is ours alone.
         warn: called with a sentence about a file that was removed or could not be.
@@ -92,7 +96,7 @@ def listen(
         UnsafePath: the directory cannot be used.
         EndpointInvalid: the text is no endpoint, or this system has none of its kind.
     """
-    if isinstance(endpoint, str):
+    if not isinstance(endpoint, Endpoint):
         endpoint = Endpoint.parse(endpoint)
     if endpoint.kind == UNIX:
         from daemonry.process.private_dir import ensure_private, ensure_unwritable_by_others

@@ -28,7 +28,13 @@ from daemonry.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from typing import Final, Protocol
+
+    class Path(Protocol):
+        """As `os.PathLike[str]`; a module that decides does not import os."""
+
+        def __fspath__(self) -> str: ...
+
 
 UNIX: Final = "unix"
 TCP: Final = "tcp"
@@ -84,12 +90,14 @@ class Endpoint(Value):
         self._set(address=address, kind=kind, number=number, proof=proof, start=start, target=target)
 
     @classmethod
-    def parse(cls, text: str) -> Endpoint:
-        """Return the endpoint that `text` names; blanks around it do not count.
+    def parse(cls, text: str | Path) -> Endpoint:
+        """Return the endpoint that `text` names, or a path; blanks around it do not count.
 
         Raises:
             EndpointInvalid: it names none.
         """
+        if not isinstance(text, str):
+            return cls.unix(text.__fspath__())
         stripped = text.strip()
         if stripped.startswith("/"):
             return cls.unix(stripped)

@@ -47,6 +47,8 @@ from daemonry.wire import fast_varlink
 from daemonry.wire.varlink import Call
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from daemonry.service.client.engine import Steps
     from daemonry.service.client.proxy import Converter
     from daemonry.service.interface.declare import Interface
@@ -190,7 +192,9 @@ class AsyncClient(AsyncDriver, AsyncRemote):
     """
 
     @classmethod
-    async def connect(cls, target: str | Endpoint, timeout_s: float = CONNECT_TIMEOUT_S) -> Self:
+    async def connect(
+        cls, target: str | PathLike[str] | Endpoint, timeout_s: float = CONNECT_TIMEOUT_S
+    ) -> Self:
         """Connect to a daemon by its endpoint.
 
         Raises:

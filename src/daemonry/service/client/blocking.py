@@ -44,6 +44,7 @@ from daemonry.wire.varlink import Call
 TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
+    from os import PathLike
     from typing import Any, Self, TypeVar
 
     from daemonry.service.client.engine import Steps
@@ -200,13 +201,13 @@ class Client(Driver, BlockingRemote):
     __slots__ = ()
 
     @classmethod
-    def connect(cls, target: str | Endpoint, timeout_s: float = CONNECT_TIMEOUT_S) -> Self:
+    def connect(cls, target: str | PathLike[str] | Endpoint, timeout_s: float = CONNECT_TIMEOUT_S) -> Self:
         """Connect to a daemon by its endpoint.
 
         Raises:
             As `daemonry.connect`: nothing was sent.
         """
-        endpoint = _parsed(target) if isinstance(target, str) else target
+        endpoint = target if isinstance(target, Endpoint) else _parsed(target)
         return cls(connect(endpoint, timeout_s), endpoint)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -467,12 +468,12 @@ def _since(began_s: float, timeout_s: float) -> Deadline:
 
 
 # Parsed endpoints, and imported modules of proxies: a program that connects for each call needs both again.
-_endpoints: dict[str, Endpoint] = {}
+_endpoints: dict[str | PathLike[str], Endpoint] = {}
 _MOST_ENDPOINTS = 64
 _proxy_makers: list[Callable[..., Any]] = []
 
 
-def _parsed(target: str) -> Endpoint:
+def _parsed(target: str | PathLike[str]) -> Endpoint:
     endpoint = _endpoints.get(target)
     if endpoint is None:
         if len(_endpoints) >= _MOST_ENDPOINTS:

@@ -22,6 +22,8 @@ from daemonry.service.client.remote import AsyncRemote
 from daemonry.transport.endpoint import Endpoint
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from daemonry.service.client.proxy import Converter
     from daemonry.service.interface.declare import Interface
 
@@ -44,7 +46,7 @@ class Pool(AsyncRemote):
         most: how many connections there may be; further calls wait for one.
     """
 
-    def __init__(self, target: str | Endpoint, most: int = 16) -> None:
+    def __init__(self, target: str | PathLike[str] | Endpoint, most: int = 16) -> None:
         self._target = target if isinstance(target, Endpoint) else Endpoint.parse(target)
         self._most = most
         self._closed = False

@@ -75,7 +75,7 @@ class Server:
         http: Foreign | None = None,
     ) -> None:
         self._http = http
-        at = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(os.fspath(endpoint))
+        at = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(endpoint)
         self._bound = BoundListener(at, leftovers, token_path)
         self._limits = limits
         self._first_byte_timeout_s = (
