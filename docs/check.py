@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from drawings import DRAWN, ROOT
+from drawings import DRAWN, ROOT, CannotBeDrawn
 
 from daemonry.process import place, platform
 from daemonry.testing import Sandbox
@@ -237,7 +237,11 @@ class Page:
         if kind == "same as":
             wanted = (ROOT / name).read_text(encoding="utf-8").rstrip("\n").split("\n")
         elif kind == "drawn":
-            wanted = DRAWN[name]().split("\n")
+            try:
+                wanted = DRAWN[name]().split("\n")
+            except CannotBeDrawn as error:
+                self._complain(block.start, f"the block cannot be drawn: {error}")
+                return
         else:
             return
         if block.lines != wanted:

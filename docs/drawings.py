@@ -8,7 +8,8 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,14 +19,19 @@ from daemonry.daemon import lifecycle
 from daemonry.home import child
 from daemonry.runtime import in_process, runner, stages
 from daemonry.service.server import connection_state
-from daemonry.wire import text
+from daemonry.wire import connection, text
 from mcp_cli.cli import grammar as mcp_grammar
 from mcp_cli.pool import server_state
 from palingenesis import grammar as palingenesis_grammar
+from palingenesis.resume import states
 from vx.cli import grammar as vx_grammar
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SOURCE: Final = ROOT / "src/daemonry"
+
+
+class CannotBeDrawn(ValueError):
+    """The code does not have the form that a drawing shows; the text says where."""
 
 
 def exit_code_table() -> str:
@@ -54,14 +60,21 @@ def rooms(package: str, source: str) -> str:
     """Return the folders and single files of a program on floors, the uppermost first.
 
     Each needs only what is below it; what it needs is named behind the arrow.
+
+    Raises:
+        CannotBeDrawn: some of them need each other, so that none can be below the rest.
     """
     root = ROOT / source / package
     needs = {path.stem: _needs(path, package) for path in root.iterdir() if _is_room(path)}
     needs = {name: {one for one in needed if one in needs} - {name} for name, needed in needs.items()}
     floors: list[list[str]] = []
-    while left := {name for name in needs if not any(name in floor for floor in floors)}:
-        done = {name for floor in floors for name in floor}
-        floors.append(sorted(name for name in left if needs[name] <= done))
+    done: set[str] = set()
+    while left := sorted(needs.keys() - done):
+        floor = [name for name in left if needs[name] <= done]
+        if not floor:
+            raise CannotBeDrawn(f"{package}: a circle of imports: {' -> '.join(_circle(needs, left, done))}")
+        floors.append(floor)
+        done.update(floor)
     lines = [f"{source}/{package}/"]
     for floor in reversed(floors):
         for name in floor:
@@ -71,6 +84,14 @@ def rooms(package: str, source: str) -> str:
             lines.append(f"  {name + ('/' if path.is_dir() else '.py'):<20}  {first}{below}")
         lines.append("")
     return "\n".join(lines[:-1])
+
+
+def _circle(needs: dict[str, set[str]], left: list[str], done: set[str]) -> list[str]:
+    """Return a circle, its first name again at its end; each of `left` needs another of them."""
+    way = [left[0]]
+    while way[-1] not in way[:-1]:
+        way.append(min(needs[way[-1]] - done))
+    return way[way.index(way[-1]) :]
 
 
 def _is_room(path: Path) -> bool:
@@ -95,6 +116,42 @@ def _needs(room: Path, package: str) -> set[str]:
 def _first_line(path: Path) -> str:
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0].rstrip(".")
+
+
+def state_diagram(table: Mapping[Any, Mapping[Any, Any]], first: Any, last: Any = None) -> str:
+    """Return a table of states by events as a Mermaid diagram; what leads back to the same state is left out.
+
+    Args:
+        table: what follows in each state, by what happened; enums, or their texts.
+        first: the state in which it begins.
+        last: the state in which it ends; None where it has no end.
+    """
+    rows = ["stateDiagram-v2", f"    [*] --> {_node(first)}"]
+    for state, answers in table.items():
+        for happened, following in answers.items():
+            if following != state:
+                event = getattr(happened, "value", happened)
+                rows.append(f"    {_node(state)} --> {_node(following)}: {event}")
+    return "\n".join([*rows, f"    {_node(last)} --> [*]"] if last is not None else rows)
+
+
+def _node(state: Any) -> str:
+    return re.sub(r"\W", "_", getattr(state, "value", state))
+
+
+# The tables of states: each with the state in which it begins, and the one in which it ends.
+STATES: Final[dict[str, tuple[Mapping[Any, Mapping[Any, Any]], Any, Any]]] = {
+    "connection": (
+        connection_state.TRANSITIONS,
+        connection_state.ConnectionState.READING,
+        connection_state.ConnectionState.CLOSED,
+    ),
+    "home child": (child.TRANSITIONS, child.ServiceState.WAITING, child.ServiceState.STOPPED),
+    "lifecycle": (lifecycle.TRANSITIONS, lifecycle.Phase.STARTING, lifecycle.Phase.STOPPED),
+    "mcp server": (server_state.TRANSITIONS, server_state.State.IDLE, None),
+    "session": (states.TRANSITIONS, states.State.RUNNING, None),
+    "turns": (connection.TRANSITIONS, connection.IDLE, None),
+}
 
 
 def layers() -> str:
@@ -139,6 +196,15 @@ def _limit_lines(lines: list[str]) -> Iterator[str]:
             reason = []
 
 
+def text_commands() -> str:
+    """Return the words of the text dialect as a Markdown table."""
+    lines = ["| command | answer | what it does | may be sent again |", "| --- | --- | --- | --- |"]
+    for spec in text.COMMANDS.values():
+        again = "yes" if spec.idempotent else "no"
+        lines.append(f"| `{spec.word}` | {spec.answers} | {spec.help} | {again} |")
+    return "\n".join(lines)
+
+
 DRAWN: Final[dict[str, Callable[[], str]]] = {
     "commands of daemonry": lambda: grammar.table(commands.DAEMONRY),
     "commands of homes": lambda: grammar.table(commands.DAEMONRY._replace(commands=commands.HOME)),
@@ -147,12 +213,8 @@ DRAWN: Final[dict[str, Callable[[], str]]] = {
     "commands of vx": lambda: grammar.table(vx_grammar.VX),
     "error tree": error_tree,
     "exit codes": exit_code_table,
-    "home child": child.drawing,
     "house": house,
     "layers": layers,
-    "connection": connection_state.drawing,
-    "lifecycle": lifecycle.drawing,
-    "mcp server": server_state.drawing,
     "limits": limits,
     "rooms of mcp-cli": lambda: rooms("mcp_cli", "apps/mcp-cli/src"),
     "rooms of palingenesis": lambda: rooms("palingenesis", "apps/palingenesis/src"),
@@ -161,5 +223,6 @@ DRAWN: Final[dict[str, Callable[[], str]]] = {
     "stages: prepare": lambda: stages.drawing(runner.PREPARE),
     "stages: ready": lambda: stages.drawing(runner.BECOME_READY),
     "stages: take over": lambda: stages.drawing(runner.TAKE_OVER),
-    "text commands": text.table,
+    "text commands": text_commands,
+    **{name: partial(state_diagram, *row) for name, row in STATES.items()},
 }

@@ -1,10 +1,8 @@
 """The table of phases: every phase with every event, against a list written by hand."""
 
-import re
-
 import pytest
 
-from daemonry.daemon.lifecycle import TRANSITIONS, Happened, Phase, drawing, step
+from daemonry.daemon.lifecycle import TRANSITIONS, Happened, Phase, step
 
 # Written down a second time, from the promise and not from the table: what is not here is refused.
 PROMISED = {
@@ -68,17 +66,3 @@ def test_every_phase_can_end():
             break
         reached = more
     assert reached == set(Phase)
-
-
-def test_the_drawing_shows_each_change_of_phase_and_nothing_else():
-    """The documentation shows this drawing; what it leaves out, nobody would know of."""
-    drawn = {tuple(match) for match in re.findall(r"^    (\w+) --> (\w+): (.+)$", drawing(), re.MULTILINE)}
-    promised = {(phase, to, event) for (phase, event), to in PROMISED.items() if phase != to}
-    assert drawn == promised
-
-
-def test_the_drawing_begins_and_ends():
-    rows = drawing().splitlines()
-    assert rows[0] == "stateDiagram-v2"
-    assert rows[1].strip() == "[*] --> starting"
-    assert rows[-1].strip() == "stopped --> [*]"

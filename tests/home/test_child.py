@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry.home.child import ALIVE, SETTLED, TRANSITIONS, ServiceHappened, ServiceState, drawing, step
+from daemonry.home.child import ALIVE, SETTLED, TRANSITIONS, ServiceHappened, ServiceState, step
 
 TABLE = {
     ("waiting", "start asked"): "waiting",
@@ -92,9 +92,3 @@ def test_a_process_ends_by_an_event_of_its_own_only():
 
 def test_what_is_settled_waits_for_somebody():
     assert {state.value for state in SETTLED} == {"ready", "unhealthy", "idle", "stopped", "done", "failed"}
-
-
-def test_the_drawing_has_every_arrow():
-    arrows = [line.strip() for line in drawing().split("\n") if " --> " in line]
-    expected = [f"{a} --> {b}: {happened}" for (a, happened), b in TABLE.items() if a != b]
-    assert sorted(arrows) == sorted([*expected, "[*] --> waiting", "stopped --> [*]"])

@@ -37,7 +37,6 @@ from daemonry.wire.connection import (
     ClientConnection,
     Ended,
     ServerConnection,
-    drawing,
 )
 from daemonry.wire.varlink import FLAGS, PLAIN, AnyCall, AnyReply, Call, Reply
 
@@ -127,14 +126,6 @@ def test_every_state_is_in_the_table_and_can_be_reached():
 def test_every_call_begins_in_a_state_of_its_own():
     begun = [TRANSITIONS[IDLE][mode] for mode in (PLAIN, *FLAGS)]
     assert len(set(begun)) == 4
-
-
-def test_the_drawing_shows_every_change_of_state():
-    rows = drawing().splitlines()
-    assert rows[:2] == ["stateDiagram-v2", "    [*] --> idle"]
-    changes = [(a, b) for a, answers in TRANSITIONS.items() for b in answers.values() if a != b]
-    assert len(rows) == 2 + len(changes)
-    assert "    in_upgrade --> upgraded: reply" in rows
 
 
 KINDS = {REPLY: Reply({"x": 1}), CONTINUES: Reply({"x": 1}, continues=True), ERROR: BUSY}

@@ -78,13 +78,3 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[Happened, Phase]]] = {
 def step(phase: Phase, happened: Happened) -> Phase | None:
     """Return the phase that follows, or None where the event has no place in this one."""
     return TRANSITIONS[phase].get(happened)
-
-
-def drawing() -> str:
-    """Return the table as a Mermaid state diagram, for the documentation."""
-    rows = ["stateDiagram-v2", "    [*] --> starting"]
-    for phase, answers in TRANSITIONS.items():
-        for happened, following in answers.items():
-            if following is not phase:
-                rows.append(f"    {phase.value} --> {following.value}: {happened.value}")
-    return "\n".join([*rows, "    stopped --> [*]"])

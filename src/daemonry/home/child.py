@@ -114,13 +114,3 @@ ALIVE: Final = frozenset(
 def step(state: ServiceState, happened: ServiceHappened) -> ServiceState | None:
     """Return the state that follows, or None where the event has no place in this one."""
     return TRANSITIONS[state].get(happened)
-
-
-def drawing() -> str:
-    """Return the table as a Mermaid state diagram, for the documentation."""
-    rows = ["stateDiagram-v2", "    [*] --> waiting"]
-    for state, answers in TRANSITIONS.items():
-        for happened, following in answers.items():
-            if following is not state:
-                rows.append(f"    {state.value} --> {following.value}: {happened.value}")
-    return "\n".join([*rows, "    stopped --> [*]"])

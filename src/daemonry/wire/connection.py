@@ -132,20 +132,6 @@ class Ended(Value):
         self._set(unanswered=unanswered)
 
 
-def drawing() -> str:
-    """Return the table as a Mermaid state diagram, for the documentation."""
-    rows = ["stateDiagram-v2", f"    [*] --> {_node(IDLE)}"]
-    for state, answers in TRANSITIONS.items():
-        for happened, following in answers.items():
-            if following != state:
-                rows.append(f"    {_node(state)} --> {_node(following)}: {happened}")
-    return "\n".join(rows)
-
-
-def _node(state: str) -> str:
-    return state.replace(" ", "_").replace("-", "_")
-
-
 class _Connection:
     """What both sides have: bytes, a state, and how it ended."""
 

@@ -180,15 +180,6 @@ def own_answer(spec: CommandSpec) -> str:
     return spec.says or " ".join(COMMANDS)
 
 
-def table() -> str:
-    """Return the page's table of the words."""
-    lines = ["| command | answer | what it does | may be sent again |", "| --- | --- | --- | --- |"]
-    for spec in COMMANDS.values():
-        again = "yes" if spec.idempotent else "no"
-        lines.append(f"| `{spec.word}` | {spec.answers} | {spec.help} | {again} |")
-    return "\n".join(lines)
-
-
 TIMEOUT: Final = "Connection timeout"
 PERMISSION_DENIED: Final = "Permission denied"
 
@@ -340,7 +331,7 @@ def read_reply(data: bytes) -> TextReply:
     """Return the reply in all that a daemon sent.
 
     Raises:
-        BadFrame: the bytes are no whole line, not UTF-8, or a broken status.
+        BadFrame: the bytes are not a whole line, not UTF-8, or a broken status.
     """
     line, newline, _ = data.partition(b"\n")
     if not newline:

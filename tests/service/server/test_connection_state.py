@@ -12,7 +12,6 @@ from daemonry.service.server.connection_state import (
     TRANSITIONS,
     ConnectionHappened,
     ConnectionState,
-    drawing,
     step,
 )
 
@@ -74,14 +73,3 @@ def test_every_connection_can_be_closed(happened):
         state = step(state, event) or state
     state = step(state, ConnectionHappened.CLOSE_ASKED) or step(state, ConnectionHappened.SPOKEN) or state
     assert state is ConnectionState.CLOSED
-
-
-def test_the_drawing_has_every_arrow_and_begins_and_ends():
-    rows = [line.strip() for line in drawing().split("\n")]
-    assert rows[:2] == ["stateDiagram-v2", "[*] --> reading"]
-    assert rows[-1] == "closed --> [*]"
-    arrows = {
-        f"{before.replace(' ', '_')} --> {after.replace(' ', '_')}: {event}"
-        for (before, event), after in TABLE.items()
-    }
-    assert set(rows[2:-1]) == arrows

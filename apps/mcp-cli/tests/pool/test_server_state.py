@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_cli.pool.server_state import BEGUN, TRANSITIONS, Happened, State, drawing, step
+from mcp_cli.pool.server_state import BEGUN, TRANSITIONS, Happened, State, step
 
 TABLE = {
     ("idle", "start asked"): "waiting",
@@ -61,10 +61,3 @@ def test_only_what_was_begun_becomes_ready(happened):
     for event in happened:
         before, state = state, step(state, event) or state
         assert state is not State.READY or before in {State.READY, *BEGUN}
-
-
-def test_the_drawing_has_each_change_once():
-    lines = drawing().splitlines()
-    assert lines[:2] == ["stateDiagram-v2", "    [*] --> idle"]
-    changes = {f"    {old} --> {new}: {event}" for (old, event), new in TABLE.items() if old != new}
-    assert sorted(lines[2:]) == sorted(changes)

@@ -30,7 +30,7 @@ from palingenesis.resume.entry import AgentRun, SessionEntry, asked, failed
 from palingenesis.resume.ledger import Ledger, path_in, read
 from palingenesis.resume.prompt import fresh_prompt, resume_prompt
 from palingenesis.resume.scouts import Scouts
-from palingenesis.resume.states import TRANSITIONS, Happened, State
+from palingenesis.resume.states import Happened, State
 from palingenesis.verdict.reasons import Reason
 
 STAND_IN = Path(__file__).parents[1] / "stand_in.py"
@@ -138,21 +138,6 @@ def entry_of(number=0, state=State.SCHEDULED, account="a", **more):
     return SessionEntry(
         f"claude:{number}", "claude", str(number), "/x", account=account, state=state, **fields
     )
-
-
-def test_every_state_has_its_row_and_a_held_session_knows_its_release_only():
-    assert set(TRANSITIONS) == set(State)
-    assert TRANSITIONS[State.HELD] == {Happened.RELEASE: State.STOPPED}
-    tries = [state for state, row in TRANSITIONS.items() if Happened.TRY_BEGAN in row]
-    assert tries == [State.SCHEDULED]
-
-
-def test_a_user_s_exit_and_completion_never_lead_to_a_try_by_themselves():
-    for row in TRANSITIONS.values():
-        assert row.get(Happened.SEEN_DONE) in (None, State.DONE)
-        assert row.get(Happened.SEEN_LEFT) in (None, State.LEFT_TO_USER)
-        assert row.get(Happened.SEEN_STOPPED) in (None, State.STOPPED)
-    assert Happened.NOW not in TRANSITIONS[State.DONE]
 
 
 def test_a_limit_is_tried_after_its_reset_and_never_before():

@@ -93,16 +93,3 @@ TAKES_BYTES: Final = frozenset((ConnectionState.READING, ConnectionState.HELD))
 def step(state: ConnectionState, happened: ConnectionHappened) -> ConnectionState | None:
     """Return the state that follows, or None where the event changes nothing in this one."""
     return TRANSITIONS[state].get(happened)
-
-
-def drawing() -> str:
-    """Return the table as a Mermaid state diagram, for the documentation."""
-    rows = ["stateDiagram-v2", f"    [*] --> {_node(ConnectionState.READING)}"]
-    for state, answers in TRANSITIONS.items():
-        for happened, following in answers.items():
-            rows.append(f"    {_node(state)} --> {_node(following)}: {happened.value}")
-    return "\n".join([*rows, f"    {_node(ConnectionState.CLOSED)} --> [*]"])
-
-
-def _node(state: ConnectionState) -> str:
-    return state.value.replace(" ", "_")

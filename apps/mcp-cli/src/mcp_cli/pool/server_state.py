@@ -83,13 +83,3 @@ BEGUN: Final = frozenset((State.WAITING, State.STARTING))
 def step(state: State, happened: Happened) -> State | None:
     """Return the state that follows, or None where the event has no place in this one."""
     return TRANSITIONS[state].get(happened)
-
-
-def drawing() -> str:
-    """Return the table as a Mermaid state diagram, for the documentation."""
-    rows = ["stateDiagram-v2", "    [*] --> idle"]
-    for state, answers in TRANSITIONS.items():
-        for happened, following in answers.items():
-            if following is not state:
-                rows.append(f"    {state.value} --> {following.value}: {happened.value}")
-    return "\n".join(rows)

@@ -1,0 +1,89 @@
+"""What the pages draw from the code: all of it is drawn, and a drawing that cannot be made is an error."""
+
+import enum
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DRAW = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import drawings
+drawings.ROOT = Path(sys.argv[2])
+print(drawings.rooms("house", "src"))
+"""
+FILES = {
+    "__init__.py": "",
+    "top.py": '"""Top."""\nfrom house.hall import door\n',
+    "hall/__init__.py": '"""Hall."""\n',
+    "hall/door.py": "def open():\n    from house import stairs\n",
+    "stairs.py": '"""Stairs."""\n',
+}
+CIRCLE = {**FILES, "stairs.py": "from house import cellar\n", "cellar.py": "import house.hall.door\n"}
+
+
+def drawn(directory, files):
+    for name, text in files.items():
+        path = directory / "src/house" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    words = [sys.executable, "-c", DRAW, str(ROOT / "docs"), str(directory)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_rooms_stand_on_floors_above_those_that_they_need(tmp_path):
+    done = drawn(tmp_path, FILES)
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    wanted = ["src/house/", "top.py Top -> hall", "", "hall/ Hall -> stairs", "", "stairs.py Stairs"]
+    assert (lines, done.stderr) == (wanted, "")
+
+
+def test_a_circle_is_an_error_that_names_it(tmp_path):
+    """It has no floors: to look for them until all are found would never end."""
+    done = drawn(tmp_path, CIRCLE)
+    assert done.returncode == 1
+    circle = done.stderr.splitlines()[-1].partition("a circle of imports: ")[2].split(" -> ")
+    assert circle == ["cellar", "hall", "stairs", "cellar"]
+
+
+@pytest.fixture(scope="module")
+def drawings():
+    spec = importlib.util.spec_from_file_location("drawings", ROOT / "docs/drawings.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Light(enum.Enum):
+    RED = "red"
+    LAST_RED = "last red"
+
+
+class Event(enum.Enum):
+    WAIT = "some time passes"
+
+
+def test_a_table_is_drawn_with_each_change_and_without_what_changes_nothing(drawings):
+    table = {Light.RED: {Event.WAIT: Light.LAST_RED, "asked": Light.RED}, Light.LAST_RED: {}}
+    assert drawings.state_diagram(table, Light.RED, Light.LAST_RED).splitlines() == [
+        "stateDiagram-v2",
+        "    [*] --> red",
+        "    red --> last_red: some time passes",
+        "    last_red --> [*]",
+    ]
+
+
+def test_every_table_of_states_is_drawn(drawings):
+    """One arrow for each change: no two states, and no two events, look alike in it."""
+    assert len(drawings.STATES) == 6
+    for table, first, last in drawings.STATES.values():
+        rows = drawings.state_diagram(table, first, last).splitlines()
+        changes = sum(after != state for state, answers in table.items() for after in answers.values())
+        assert len(set(rows)) == len(rows) == changes + 2 + (last is not None)
+        assert first in table
+        assert last is None or last in table
