@@ -133,7 +133,7 @@ def parameters_of(client: Client, method: str, words: list[str], timeout_s: floa
     """Return the parameters that a command's words give.
 
     Raises:
-        InvalidParameter: a word is no parameter of the method, or not of its type.
+        InvalidParameter: a word is not a parameter of the method, or not of its type.
         CallFailed: the daemon does not know the method.
     """
     if not words:
@@ -166,7 +166,7 @@ def _parameter(word: str, described: idl.MethodDescription) -> tuple[str, Any]:
     types = {field.name: field.type for field in described.parameters.fields}
     if name not in types:
         hint = did_you_mean(name, types, f"{described.name} takes")
-        raise errors.ArgumentInvalid(name, f"is no parameter: {hint}")
+        raise errors.ArgumentInvalid(name, f"is not a parameter: {hint}")
     return name, _json(name, text) if raw else _value(name, text, types[name])
 
 
@@ -192,8 +192,8 @@ def _json(name: str, text: str, kind: idl.Type | None = None) -> Any:
 
 def _method(client: Client, name: str, timeout_s: float) -> idl.MethodDescription:
     interface, member = varlink.split_name(name)
-    for one in describe_interface(client, interface, timeout_s).members:
-        if isinstance(one, idl.MethodDescription) and one.name == member:
+    for one in describe_interface(client, interface, timeout_s).methods:
+        if one.name == member:
             return one
     raise errors.MethodNotFound(varlink.METHOD_NOT_FOUND, {"method": member})
 
@@ -226,9 +226,8 @@ def interface_names(client: Client, timeout_s: float) -> list[str]:
 def method_names(client: Client, timeout_s: float) -> Iterator[str]:
     """Yield the full names of a daemon's methods."""
     for interface in interface_names(client, timeout_s):
-        for one in describe_interface(client, interface, timeout_s).members:
-            if isinstance(one, idl.MethodDescription):
-                yield f"{interface}.{one.name}"
+        for one in describe_interface(client, interface, timeout_s).methods:
+            yield f"{interface}.{one.name}"
 
 
 def describe(instance: Instance, interface: str | None, *, as_json: bool, timeout_s: float) -> int:
@@ -249,9 +248,8 @@ def describe(instance: Instance, interface: str | None, *, as_json: bool, timeou
             output.say(f"{name}: {output.value(info.get(name) or None)}")
         for name in info["interfaces"]:
             output.say(output.styled(printable(name), "bold"))
-            for one in describe_interface(client, name, timeout_s).members:
-                if isinstance(one, idl.MethodDescription):
-                    output.say(f"  {one.name}{_summary(one.doc)}")
+            for one in describe_interface(client, name, timeout_s).methods:
+                output.say(f"  {one.name}{_summary(one.doc)}")
     return exit_codes.DONE
 
 

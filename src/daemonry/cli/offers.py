@@ -108,9 +108,7 @@ def _parameters(
     described: idl.InterfaceDescription, member: str, given: list[str], current: str
 ) -> list[str]:
     """Return the parameters of a method that are not given yet, or the values of the one that is begun."""
-    from daemonry.wire import idl
-
-    methods = {one.name: one for one in described.members if isinstance(one, idl.MethodDescription)}
+    methods = {one.name: one for one in described.methods}
     fields = methods[member].parameters.fields if member in methods else ()
     name, equals, _ = current.partition("=")
     if equals:
@@ -127,7 +125,7 @@ def _values(described: idl.InterfaceDescription, kind: idl.Type | None) -> tuple
     if isinstance(kind, idl.Optional):
         kind = kind.element
     if isinstance(kind, idl.Named):
-        aliases = {one.name: one.type for one in described.members if isinstance(one, idl.TypeAlias)}
+        aliases = {one.name: one.type for one in described.types}
         kind = aliases.get(kind.name)
     if isinstance(kind, idl.Enum):
         return kind.names

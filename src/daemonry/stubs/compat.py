@@ -80,8 +80,8 @@ def breaks(old: list[idl.InterfaceDescription], new: list[idl.InterfaceDescripti
 
 def _of_interface(old: idl.InterfaceDescription, new: idl.InterfaceDescription) -> Iterator[Break]:
     was, now = _aliases(old), _aliases(new)
-    methods = {one.name: one for one in new.members if isinstance(one, idl.MethodDescription)}
-    errors = {one.name: one for one in new.members if isinstance(one, idl.ErrorType)}
+    methods = {one.name: one for one in new.methods}
+    errors = {one.name: one for one in new.errors}
     for one in old.members:
         where = f"{old.name}.{one.name}"
         if isinstance(one, idl.MethodDescription):
@@ -101,7 +101,7 @@ def _of_interface(old: idl.InterfaceDescription, new: idl.InterfaceDescription) 
 
 
 def _aliases(interface: idl.InterfaceDescription) -> dict[str, idl.Type]:
-    return {one.name: one.type for one in interface.members if isinstance(one, idl.TypeAlias)}
+    return {one.name: one.type for one in interface.types}
 
 
 def _of_marks(where: str, old: idl.MethodDescription, new: idl.MethodDescription) -> Iterator[Break]:

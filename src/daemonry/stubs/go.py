@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from daemonry.service.interface.marks import is_stream, without_marks
+from daemonry.stubs.comments import header, line_comment
 from daemonry.stubs.go_runtime import RUNTIME
 from daemonry.stubs.names import Taken, class_name, module_name
 from daemonry.stubs.python_types import STRING_SET, RecordClass, Types, inner_path
@@ -40,27 +41,22 @@ class _GoPackage:
     def __init__(self, interface: idl.InterfaceDescription) -> None:
         self._interface = interface
         self._types = Types(Taken(_RESERVED))
-        members = interface.members
-        self._types.declare([one for one in members if isinstance(one, idl.TypeAlias)])
+        self._types.declare(interface.types)
         self._errors = [
-            (self._types.record(f"{one.name}Error", one.parameters, one.doc), one)
-            for one in members
-            if isinstance(one, idl.ErrorType)
+            (self._types.record(f"{one.name}Error", one.parameters, one.doc), one) for one in interface.errors
         ]
         self._client = self._types.names.take(class_name(interface.name) + "Client")
-        methods = [one for one in members if isinstance(one, idl.MethodDescription)]
         self._parameters = {
-            one.name: self._types.record(f"{one.name}Parameters", one.parameters) for one in methods
+            one.name: self._types.record(f"{one.name}Parameters", one.parameters) for one in interface.methods
         }
-        self._methods = [line for one in methods for line in self._method(one)]
+        self._methods = [line for one in interface.methods for line in self._method(one)]
 
     def text(self) -> str:
         """Return the package."""
         lines = [
-            f"// Written by `daemonry stubs` from the description of {self._interface.name}.",
-            "// Change nothing here: it is overwritten when it is written again.",
+            *header(self._interface.name, "//"),
             "",
-            *_comment(self._interface.doc),
+            *line_comment(self._interface.doc, "//"),
             f"package {self._package()}",
             "",
             *RUNTIME.splitlines(),
@@ -98,7 +94,7 @@ class _GoPackage:
 
     def _enum(self, name: str, alias: idl.TypeAlias) -> Iterator[str]:
         assert isinstance(alias.type, idl.Enum)
-        yield from _comment(alias.doc)
+        yield from line_comment(alias.doc, "//")
         yield f"type {name} string"
         yield ""
         yield "const ("
@@ -109,7 +105,7 @@ class _GoPackage:
 
     def _record(self, record: RecordClass) -> Iterator[str]:
         taken = Taken({"Error"})  # an error's method
-        yield from _comment(record.doc)
+        yield from line_comment(record.doc, "//")
         yield f"type {record.name} struct {{"
         for _, one in record.fields:
             kind = self._type(one.type, inner_path(record.name, one))
@@ -147,7 +143,7 @@ class _GoPackage:
         given = f"ctx context.Context, parameters {self._parameters[method.name]}"
         name = f"{method.name}_" if method.name == "Path" else method.name
         yield ""
-        yield from _comment(without_marks(method.doc) or f"{method.name} calls the daemon.")
+        yield from line_comment(without_marks(method.doc) or f"{method.name} calls the daemon.", "//")
         if is_stream(method.doc):
             yield f"func (c *{self._client}) {name}({given}) (*Stream[{result}], error) {{"
             yield f"\treturn open(ctx, c.Path, {full}, parameters, true, {read})"
@@ -159,9 +155,3 @@ class _GoPackage:
             yield f"func (c *{self._client}) {name}({given}) ({result}, error) {{"
             yield f"\treturn call(ctx, c.Path, {full}, parameters, {read})"
         yield "}"
-
-
-def _comment(text: str) -> list[str]:
-    """Return a text as a comment, whatever is in it."""
-    safe = "".join(one if one == "\n" or one.isprintable() else " " for one in text)
-    return [f"// {line}".rstrip() for line in safe.split("\n")] if text else []

@@ -120,7 +120,7 @@ func (s *Stream[T]) Next() (value T, more bool, err error) {
 	return value, err == nil, err
 }
 
-// Close ends the stream, in the daemon too.  Twice is no error.
+// Close ends the stream, in the daemon too.  A second call does nothing.
 func (s *Stream[T]) Close() {
 	if !s.ended {
 		s.ended = true

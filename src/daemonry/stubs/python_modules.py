@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from daemonry.service.interface.marks import is_idempotent, is_stream, without_marks
+from daemonry.stubs.comments import header
 from daemonry.stubs.names import IN_ERRORS, Taken, class_name, module_name, python_name, snake
 from daemonry.stubs.python_types import RecordClass, Types, inner_path, python_fields
 from daemonry.wire import idl
@@ -58,18 +59,13 @@ class Module:
         self._interface = interface
         self.name = f"{module_name(interface.name)}_client"
         self._types = Types(Taken(_RESERVED))
-        members = interface.members
-        self._types.declare([one for one in members if isinstance(one, idl.TypeAlias)])
-        self._errors = [
-            (self._types.names.take(python_name(one.name)), one)
-            for one in members
-            if isinstance(one, idl.ErrorType)
-        ]
+        self._types.declare(interface.types)
+        self._errors = [(self._types.names.take(python_name(one.name)), one) for one in interface.errors]
         for name, one in self._errors:
             for of in one.parameters.fields:
                 self._types.annotation(of.type, inner_path(name, of))
         names = Taken()
-        self._calls = [self._call(one, names) for one in members if isinstance(one, idl.MethodDescription)]
+        self._calls = [self._call(one, names) for one in interface.methods]
         self._client = self._types.names.take(class_name(interface.name) + "Client")
         self._async_client = self._types.names.take(f"Async{class_name(interface.name)}Client")
 
@@ -101,8 +97,7 @@ class Module:
         """Return the module: the types, the errors and both clients."""
         raising = ["from daemonry.errors import CallFailed"] if self._errors else []
         lines = [
-            f"# Written by `daemonry stubs` from the description of {self._interface.name}.",
-            "# Change nothing here: it is overwritten when it is written again.",
+            *header(self._interface.name, "#"),
             "# ruff: noqa",
             *docstring(
                 f"Clients of {self._interface.name}: {self._client}, which blocks, and {self._async_client}."

@@ -6,7 +6,7 @@ Pure: descriptions in, text out.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -58,7 +58,7 @@ class Types:
     _aliases: dict[str, idl.TypeAlias] = field(default_factory=dict)
     _in_place: dict[tuple[str, idl.Struct], str] = field(default_factory=dict)
 
-    def declare(self, aliases: list[idl.TypeAlias]) -> None:
+    def declare(self, aliases: Iterable[idl.TypeAlias]) -> None:
         """Name all declared types first, since they may hold each other; then write their records."""
         for alias in aliases:
             self._known[alias.name] = self.names.take(python_name(alias.name))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from daemonry.service.interface.marks import is_stream, without_marks
+from daemonry.stubs.comments import header, line_comment
 from daemonry.stubs.names import Taken, class_name, module_name, snake
 from daemonry.stubs.python_types import STRING_SET, RecordClass, Types, inner_path
 from daemonry.stubs.rust_runtime import RUNTIME
@@ -79,23 +80,18 @@ class _RustModule:
     def __init__(self, interface: idl.InterfaceDescription) -> None:
         self._interface = interface
         self._types = Types(Taken(_RESERVED))
-        members = interface.members
-        self._types.declare([one for one in members if isinstance(one, idl.TypeAlias)])
-        self._aliases = {one.name: one.type for one in members if isinstance(one, idl.TypeAlias)}
-        self._errors = [one for one in members if isinstance(one, idl.ErrorType)]
-        self._methods = [one for one in members if isinstance(one, idl.MethodDescription)]
+        self._types.declare(interface.types)
         self._client = self._types.names.take(class_name(interface.name) + "Client")
         self._error_fields = {
-            one.name: self._types.record(f"{one.name}Fields", one.parameters) for one in self._errors
+            one.name: self._types.record(f"{one.name}Fields", one.parameters) for one in interface.errors
         }
         names = Taken({"new"})
-        self._class = [line for one in self._methods for line in self._method(names, one)]
+        self._class = [line for one in interface.methods for line in self._method(names, one)]
 
     def text(self) -> str:
         """Return the module."""
         lines = [
-            f"// Written by `daemonry stubs` from the description of {self._interface.name}.",
-            "// Change nothing here: it is overwritten when it is written again.",
+            *header(self._interface.name, "//"),
             "#![allow(dead_code, non_snake_case, clippy::all)]",
             "",
             *RUNTIME.splitlines(),
@@ -106,7 +102,11 @@ class _RustModule:
         for record in self._types.records.values():
             lines += [*self._record(record), ""]
         lines += [*self._error(), ""]
-        lines += [*_comment(self._interface.doc), "#[derive(Debug, Clone)]", f"pub struct {self._client} {{"]
+        lines += [
+            *line_comment(self._interface.doc, "///"),
+            "#[derive(Debug, Clone)]",
+            f"pub struct {self._client} {{",
+        ]
         lines += ["    path: PathBuf,", "}", "", f"impl {self._client} {{"]
         lines += [
             "    /// Return a client of the daemon at a Unix socket.",
@@ -137,7 +137,7 @@ class _RustModule:
             (taken.take("".join(p[:1].upper() + p[1:] for p in one.split("_"))), one)
             for one in alias.type.names
         ]
-        yield from _comment(alias.doc)
+        yield from line_comment(alias.doc, "///")
         yield "#[derive(Debug, Clone, Copy, PartialEq)]"
         yield f"pub enum {name} {{"
         yield from (f"    {variant}," for variant, _ in variants)
@@ -161,11 +161,11 @@ class _RustModule:
     def _record(self, record: RecordClass) -> Iterator[str]:
         taken = Taken()
         fields = [(taken.take(rust_name(one.name)), one) for _, one in record.fields]
-        yield from _comment(record.doc)
+        yield from line_comment(record.doc, "///")
         yield "#[derive(Debug, Clone, PartialEq)]"
         yield f"pub struct {record.name} {{"
         for name, one in fields:
-            yield from _comment(one.doc, "    ")
+            yield from line_comment(one.doc, "    ///")
             yield f"    pub {name}: {self._type(one.type, inner_path(record.name, one))},"
         yield "}"
         yield ""
@@ -184,7 +184,7 @@ class _RustModule:
 
     def _error(self) -> Iterator[str]:
         taken = Taken({"Daemon", "Reply", "Connection", "Self"})
-        kinds = [(taken.take(one.name), one.name) for one in self._errors]
+        kinds = [(taken.take(one.name), one.name) for one in self._interface.errors]
         yield "/// What a call can end with."
         yield "#[derive(Debug)]"
         yield "pub enum Error {"
@@ -227,7 +227,7 @@ class _RustModule:
             read = "Wire::from_json"
         full = f"{self._interface.name}.{method.name}"
         yield ""
-        yield from _comment(without_marks(method.doc), "    ")
+        yield from line_comment(without_marks(method.doc), "    ///")
         name = names.take(rust_name(snake(method.name)))
         if is_stream(method.doc):
             yield f"    pub fn {name}(&self{given}) -> Result<Replies<{result}>, Error> {{"
@@ -236,9 +236,3 @@ class _RustModule:
             yield f"    pub fn {name}(&self{given}) -> Result<{result}, Error> {{"
             yield f'        one(replies(&self.path, "{full}", object(vec![{sent}]), false, {read})?)'
         yield "    }"
-
-
-def _comment(text: str, indent: str = "") -> list[str]:
-    """Return a text as documentation, whatever is in it."""
-    safe = "".join(one if one == "\n" or one.isprintable() else " " for one in text)
-    return [f"{indent}/// {line}".rstrip() for line in safe.split("\n")] if text else []

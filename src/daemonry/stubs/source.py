@@ -26,13 +26,13 @@ def text_of(path: str, most_chars: int = -1) -> str:
     """Return the text of a regular file, or its first characters; a link is followed.
 
     Raises:
-        OSError: it cannot be read, or is no regular file.
+        OSError: it cannot be read, or is not a regular file.
         UnicodeDecodeError: it is not UTF-8.
     """
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # nobody waits for a FIFO
     with open(fd, encoding="utf-8", newline="") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "is no regular file", path)
+            raise OSError(errno.EINVAL, "is not a regular file", path)
         return file.read(most_chars)
 
 
@@ -40,7 +40,7 @@ def of_file(path: str) -> idl.InterfaceDescription:
     """Return the interface that a file describes.
 
     Raises:
-        ArgumentInvalid: it cannot be read, or is no description; the reason has the line and the column.
+        ArgumentInvalid: it cannot be read, or is not a description; the reason has the line and the column.
     """
     try:
         text = text_of(path, idl.MAX_TEXT_CHARS + 1)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from daemonry.service.interface.marks import is_stream, without_marks
+from daemonry.stubs.comments import header, printable_lines
 from daemonry.stubs.names import Taken, class_name, module_name
 from daemonry.wire import idl
 
@@ -86,25 +87,21 @@ class _TypeScriptModule:
     def __init__(self, interface: idl.InterfaceDescription) -> None:
         self._interface = interface
         taken = Taken(_RESERVED)
-        members = interface.members
-        self._aliases = [one for one in members if isinstance(one, idl.TypeAlias)]
-        self._names = {one.name: taken.take(one.name) for one in self._aliases}
-        self._errors = [(taken.take(one.name), one) for one in members if isinstance(one, idl.ErrorType)]
-        self._methods = [one for one in members if isinstance(one, idl.MethodDescription)]
+        self._names = {one.name: taken.take(one.name) for one in interface.types}
+        self._errors = [(taken.take(one.name), one) for one in interface.errors]
         self._client = taken.take(class_name(interface.name) + "Client")
 
     def text(self) -> str:
         """Return the module."""
         lines = [
-            f"// Written by `daemonry stubs` from the description of {self._interface.name}.",
-            "// Change nothing here: it is overwritten when it is written again.",
+            *header(self._interface.name, "//"),
             "",
             'import * as net from "node:net";',
             "",
             *_RUNTIME.splitlines(),
             "",
         ]
-        for alias in self._aliases:
+        for alias in self._interface.types:
             lines += [
                 *comment(alias.doc),
                 f"export type {self._names[alias.name]} = {self._type(alias.type)};",
@@ -155,7 +152,7 @@ class _TypeScriptModule:
         yield "    this.#path = path;"
         yield "  }"
         names = Taken({"constructor"})
-        for method in self._methods:
+        for method in self._interface.methods:
             yield ""
             yield from self._method(names.take(method.name[0].lower() + method.name[1:]), method)
         yield "}"
@@ -187,10 +184,7 @@ class _TypeScriptModule:
 
 def comment(text: str, indent: str = "") -> list[str]:
     """Return a text as a comment, whatever is in it."""
-    if not text:
-        return []
-    safe = "".join(one if one == "\n" or one.isprintable() else " " for one in text).replace("*/", "*\\/")
-    lines = safe.split("\n")
-    if len(lines) == 1:
-        return [f"{indent}/** {lines[0]} */"]
+    lines = printable_lines(text.replace("*/", "*\\/"))
+    if len(lines) < 2:
+        return [f"{indent}/** {line} */" for line in lines]
     return [f"{indent}/**", *(f"{indent} * {line}".rstrip() for line in lines), f"{indent} */"]

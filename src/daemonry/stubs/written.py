@@ -12,6 +12,7 @@ from typing import Final
 from daemonry.errors import ArgumentInvalid
 from daemonry.process.atomic_file import write_atomically
 from daemonry.stubs import go, rust, typescript
+from daemonry.stubs.comments import MARK
 from daemonry.stubs.python_modules import Module
 from daemonry.stubs.source import text_of
 from daemonry.wire import idl
@@ -22,8 +23,6 @@ def _python(interface: idl.InterfaceDescription) -> tuple[str, str]:
     return f"{module.name}.py", module.text()
 
 
-# What a file of ours begins with, behind the language's sign for a comment.
-MARK: Final = "Written by `daemonry stubs`"
 LANGUAGES: Final[dict[str, Callable[[idl.InterfaceDescription], tuple[str, str]]]] = {
     "python": _python,
     "ts": typescript.file_of,

@@ -37,7 +37,7 @@ MAX_TYPE_DEPTH: Final = 64
 
 
 class IdlError(DaemonryError):
-    """A text is no interface description.
+    """The text is not an interface description.
 
     Attributes:
         line: where, counted from 1 by the line ends named above.
@@ -114,7 +114,7 @@ class Map:
 
 @dataclass(frozen=True, slots=True)
 class Optional:
-    """A value that may be null or absent.  Its element is no `Optional`."""
+    """A value that may be null or absent.  Its element is never `Optional`."""
 
     mark: ClassVar[str] = "?"
     element: Type
@@ -161,6 +161,21 @@ class InterfaceDescription:
     name: str
     members: tuple[Member, ...]
     doc: str = ""
+
+    @property
+    def types(self) -> tuple[TypeAlias, ...]:
+        """The named types, in their order."""
+        return tuple(one for one in self.members if isinstance(one, TypeAlias))
+
+    @property
+    def methods(self) -> tuple[MethodDescription, ...]:
+        """The methods, in their order."""
+        return tuple(one for one in self.members if isinstance(one, MethodDescription))
+
+    @property
+    def errors(self) -> tuple[ErrorType, ...]:
+        """The errors, in their order."""
+        return tuple(one for one in self.members if isinstance(one, ErrorType))
 
 
 # --- names ------------------------------------------------------------------------------------
@@ -247,7 +262,7 @@ LINE_END = re.compile(f"\r\n|[{_LINE_ENDS}]")
 _BLANK = re.compile(f"[{_BLANKS}{_LINE_ENDS}]*")
 _COMMENT = re.compile(f"#[^{_LINE_ENDS}]*")
 # A mark, a word, any other character, or the end: it matches anywhere.  A word takes all that any
-# name may hold, so that a wrong name is quoted as a whole; a '-' that begins '->' is no part of it.
+# name may hold, so that a wrong name is quoted as a whole; a '-' that begins '->' is not a part of it.
 # No possessive quantifiers: Python before 3.11.5 matches them wrongly (python/cpython#106052).
 _TOKEN = re.compile(r"\[\]|\[string\]|->|[A-Za-z0-9_][A-Za-z0-9_.-]*(?<!-(?=>))|.|\Z", re.DOTALL)
 
@@ -485,12 +500,12 @@ def _no_comma(entry: _FieldEntry, found: str) -> str:
 
 def _no_type(found: str) -> str:
     if found in _MEANT:
-        return f"{_quoted(found)} is no type: write {_quoted(_MEANT[found])}"
+        return f"{_quoted(found)} is not a type: write {_quoted(_MEANT[found])}"
     if found == "[":
         return "expected a type, found '[': write '[]' for an array, '[string]' for a map, without blanks"
     if "." in found:
-        return f"{_quoted(found)} is no type of this interface: declare it here and use its last part"
+        return f"{_quoted(found)} is not a type of this interface: declare it here and use its last part"
     if is_field_name(found):
-        return f"{_quoted(found)} is no type: declared types start with a capital"
+        return f"{_quoted(found)} is not a type: declared types start with a capital"
     known = "bool, int, float, string, object, a declared type or '(...)'"
     return f"expected a type, found {_quoted(found)}: use {known}"
