@@ -21,13 +21,13 @@ import msgspec
 
 from vx import __version__
 from vx.aether.actions import Actions
+from vx.aether.build_events import BuildEvents
 from vx.aether.condition_cache import ConditionCache
 from vx.aether.interface import BuildEvent, ServiceDied
 from vx.aether.memory import ActionResult
 from vx.aether.outcomes import ActionFailed, Obtained, StoreForgot
 from vx.aether.placing import is_placed, place
 from vx.aether.planning import NoProject, Planner, Request, find_project
-from vx.aether.said import Said
 from vx.aether.schedule import ActionSchedule
 from vx.aether.unchanged import FinishedAction, FinishedBuild
 from vx.cass_client import StoreGone
@@ -76,7 +76,7 @@ class Build:
         self._actions = actions
         self._planner = planner
         self._digests = file_digests
-        self._tell = Said(tell)
+        self._tell = BuildEvents(tell)
         self._plan: Plan | None = None
         self._results: dict[str, ActionResult] = {}
         self._reports: dict[str, ActionReport] = {}

@@ -30,7 +30,7 @@ CARGO_MANIFEST: Final = "Cargo.toml"
 _TRIES: Final = 5
 # `#include` lines of files by their content; a large project has some thousand.
 _KEPT_INCLUDES: Final = 20_000
-# More than this is no source, and reading it for `#include` would be for nothing.
+# A larger file is not source, and reading it for `#include` would be for nothing.
 _MAX_SOURCE_BYTES: Final = 32 << 20
 # What linkers read says nothing of other files; what a linker script (`libc.so`) names is read itself.
 _NO_TEXT: Final = (".a", ".o", ".so", ".rlib", ".rmeta")

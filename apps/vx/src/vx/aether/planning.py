@@ -190,7 +190,9 @@ class Planner:
         env = request.environment
         for what, value in (("--profile", request.profile), ("--target", request.platform)):
             if value and not _NAME.fullmatch(value):
-                raise ProjectInvalid(f"{directory}/{rust_files.MANIFEST}", f"{what} {value!r} is no name")
+                raise ProjectInvalid(
+                    f"{directory}/{rust_files.MANIFEST}", f"{what} {value!r} is not a valid name"
+                )
         tools = self._tools.rust(env, workspace_root(directory), flags)
         cargo = self._tools.cargo(env, tools.sysroot)
         if cargo is None:

@@ -1,4 +1,4 @@
-"""The events that a caller gets of its build.
+"""The events that a client receives during its build.
 
 Owns when an event is sent: while nothing has to be run, nothing but diagnostics, so that a build that
 changes nothing is one answer.
@@ -12,8 +12,8 @@ from vx.aether.interface import BuildEvent
 from vx.reports.report import RunReport
 
 
-class Said:
-    """The events of one build.
+class BuildEvents:
+    """Sends the events of one build to its client.
 
     Args:
         tell: is given each.
@@ -35,10 +35,10 @@ class Said:
         """An action runs."""
         self._tell(BuildEvent("started", title=title, total=self._total, done=self._done))
 
-    def ended(self, title: str, outcome: str, duration_ms: int, said: str) -> None:
+    def ended(self, title: str, outcome: str, duration_ms: int, diagnostics: str) -> None:
         """An action is over."""
-        if said:
-            self._tell(BuildEvent("said", title=title, text=said))
+        if diagnostics:
+            self._tell(BuildEvent("said", title=title, text=diagnostics))
         if self._loud:
             self._done += 1
             self._tell(
