@@ -33,8 +33,11 @@ PHRASES: Final = re.compile(
     r"\bwhat (?:is|was|are|were|it|they|he|has|had|this|one)\b"
     r"|\bwho(?:ever)? (?:is|takes|has|gives|comes|asks|wants|holds|waits|reads|calls|connects|starts)\b"
     r"|\b(?:is|are|was|were|be) told\b"
-    r"|\bas (?:was|is) asked\b|\bone that is none\b|\bthat is none\b|\btwice is as\b"
-    r"|\bbesides\b|\banew\b|\bthereby\b|\btherein\b",
+    r"|\bas (?:was|is) asked\b|\btwice is as\b"
+    r"|\bbesides\b|\banew\b|\bthereby\b|\btherein\b"
+    # "is no string" for "must be a string".  "There is no", "is no longer" and Python's `is None` are good.
+    r"|(?<!here )\b(?:is|are|was|were|be) no (?!longer\b|more\b|less\b)"
+    r"|(?<!here )\b(?:is|are|was|were|be) (?-i:none)\b",
     re.IGNORECASE,
 )
 PAGES: Final = (
@@ -157,6 +160,19 @@ def prose_of(module: Module) -> Iterator[str]:
         )
 
 
+def messages_of(module: Module) -> Iterator[str]:
+    """Yield a module's literals of two words or more, less docstrings: messages, help, generated text."""
+    docstrings = {
+        id(node.value)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            words = node.value.split()
+            yield from [node.value] if len(words) > 1 else []
+
+
 def prose_of_page(text: str) -> str:
     """Return a page's prose, less its code and its drawings."""
     return re.sub(r"`[^`\n]*`", "", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
@@ -220,6 +236,7 @@ def measure() -> tuple[dict[str, float], dict[str, str]]:
         )
     fullest = max(folders, key=lambda folder: folders[folder])
     code = [text for module in found.values() for text in prose_of(module)]
+    messages = [text for module in found.values() for text in messages_of(module)]
     alike = {}
     for package in SOURCES:  # two programs may use one word; within one a word has one meaning
         alike |= classes_named_alike(one for name, one in found.items() if name.startswith(f"{package}."))
@@ -232,6 +249,7 @@ def measure() -> tuple[dict[str, float], dict[str, str]]:
         "classes_over_300_lines": float(sum(size > 300 for size in classes.values())),
         "class_names_twice": float(len(alike)),
         "phrases_in_code": per_thousand(words_and_phrases(code)),
+        "phrases_in_messages": per_thousand(words_and_phrases(messages)),
         "phrases_in_pages": per_thousand(words_and_phrases(pages())),
     }
     where = {
@@ -243,6 +261,7 @@ def measure() -> tuple[dict[str, float], dict[str, str]]:
         "classes_over_300_lines": ", ".join(name for name, size in classes.items() if size > 300),
         "class_names_twice": ", ".join(f"{name} ({', '.join(there)})" for name, there in alike.items()),
         "phrases_in_code": "per 1,000 words of docstrings and comments",
+        "phrases_in_messages": "per 1,000 words of messages and help",
         "phrases_in_pages": "per 1,000 words of the pages",
     }
     return figures, where

@@ -58,7 +58,7 @@ EXAMPLES = {
     "NotReadyInTime": ("ticker", "setup", 60.0, 42),
     "StopFailed": ("ticker", 20.0, "work at ticker.py:3"),
     "TargetInvalid": ("a/b", "a name cannot have a slash in it"),
-    "ArgumentInvalid": ("--since", "'x' is no span of time"),
+    "ArgumentInvalid": ("--since", "'x' is not a span of time"),
     "UnsafePath": ("/tmp/x", "belongs to user 65534"),
     "ConfigError": ("/etc/x.toml", "ticker.every_s", "not a number"),
 }

@@ -94,10 +94,19 @@ def test_a_module_that_imports_the_root_is_in_a_circle_with_it(figures, tmp_path
         ("The daemon logs the reason.", 0),
         ("Pausing a paused daemon succeeds and changes nothing.", 0),
         ("Who asks is answered besides.", 2),
+        ("port: is no number", 1),
+        ("a line that is none of ours, and files that are no text", 2),
+        ("There is no daemon, there are none, it is no longer there, and `is None` is Python.", 0),
     ],
 )
 def test_phrases(figures, text, phrases):
     assert figures.words_and_phrases([text])[1] == phrases
+
+
+def test_a_message_is_counted_in_a_call_and_in_an_f_string_and_no_docstring_is(figures, tmp_path):
+    text = '"""What is this module."""\nraise Fault(f"{name}: what is left", "is none")\nKEY = "key"\n'
+    found = figures.modules({"house": "src"}, tree(tmp_path, {"house/__init__.py": text}))
+    assert sorted(figures.messages_of(found["house"])) == [": what is left", "is none"]
 
 
 def test_code_in_a_page_is_no_prose(figures):

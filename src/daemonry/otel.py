@@ -148,7 +148,7 @@ class _InSpan:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         from opentelemetry.trace import Status, StatusCode
 
-        # The reader of a stream may have enough of it: that is no failure.
+        # The reader of a stream may have enough of it: that is not a failure.
         if error is not None and not isinstance(error, GeneratorExit):
             self._span.record_exception(error)
             self._span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))

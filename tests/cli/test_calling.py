@@ -121,7 +121,7 @@ def test_a_one_way_call_prints_nothing_and_is_done(store):
     ("method", "words", "code", "told"),
     [
         ("Set", ["times=x", "key=a", "value=b"], 2, "times: expected int, got 'x'"),
-        ("Set", ["ky=a"], 2, "ky: is no parameter: did you mean 'key'?"),
+        ("Set", ["ky=a"], 2, "ky: is not a parameter: did you mean 'key'?"),
         ("Set", ["key"], 2, "key: a parameter is key=value, or key:=JSON, or all of them as one JSON object"),
         ("Set", ["key=a", "key=b"], 2, "key: given twice"),
         ("Get", ["-"], 2, "standard input: not a JSON object"),

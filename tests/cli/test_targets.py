@@ -177,19 +177,19 @@ NO_DAEMON = [
     ("start", "nosuch.py", "there is no such file"),
     ("status", "nosuch.py", "there is no such file"),
     ("start", "nosuch:x", "it cannot be imported: ModuleNotFoundError: No module named 'nosuch'"),
-    ("start", "os:path", "'path' is no Daemon there"),
-    ("start", "os:nothing", "'nothing' is no Daemon there"),
+    ("start", "os:path", "'path' is not a Daemon there"),
+    ("start", "os:nothing", "'nothing' is not a Daemon there"),
     ("start", "unix:/x.sock", "an endpoint does not tell how to start what listens there"),
     ("logs", "unix:/x.sock", "an endpoint does not tell where the log is: give the daemon's name"),
 ]
 NO_ENDPOINT = [
-    ("unix:", "there is no path"),
+    ("unix:", "there must be a path"),
     ("unix:relative.sock", "the path must be absolute"),
     ("unix:/dir/", "the path names a directory"),
     ("unix:@", "there is no name after the @"),
     ("tcp:host", "expected host:port"),
     ("tcp:host:99999", "'99999' is not a port (0 to 65535)"),
-    ("tcp:a b:80", "'a b' is no host"),
+    ("tcp:a b:80", "'a b' is not a valid host"),
     ("http://host:80", "the scheme 'http' is not known"),
     ("fd:x", "'x' is not a descriptor (0 to 2147483647)"),
     ("pipe:a/b", "a pipe's name has letters, digits, '-', '_' and '.' only"),
@@ -214,7 +214,7 @@ def test_what_means_no_daemon_is_told_in_one_line(sandbox, verb, target, reason)
 @pytest.mark.parametrize(("target", "reason"), NO_ENDPOINT)
 @pytest.mark.parametrize("verb", ["status", "stop"])
 def test_what_is_no_endpoint_is_told_in_one_line(sandbox, verb, target, reason):
-    assert in_one_line(sandbox, verb, target) == f"{target!r} is no endpoint: {reason}"
+    assert in_one_line(sandbox, verb, target) == f"{target!r} is not an endpoint: {reason}"
 
 
 @pytest.mark.parametrize("target", ["unix:/nowhere/x.sock", "/nowhere/x.sock", "tcp:127.0.0.1:1"])
@@ -228,7 +228,7 @@ def test_an_endpoint_where_nobody_listens_is_not_running(sandbox, target):
 def test_a_pipe_is_told_to_be_of_another_system(sandbox):
     told = sandbox.daemonry("status", "pipe:name")
     assert told.code == 2
-    assert told.err.startswith("'pipe:name' is no endpoint: ")
+    assert told.err.startswith("'pipe:name' is not an endpoint: ")
     assert told.err.count("\n") == 1
 
 

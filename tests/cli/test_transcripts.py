@@ -139,19 +139,19 @@ $ daemonry status probe --tim 3
 daemonry: unrecognized arguments: --tim 3 (try daemonry --help)
 [2]
 $ daemonry status probe --timeout 0
-daemonry status: argument --timeout: '0' is no number of seconds above 0 (try daemonry status --help)
+daemonry status: argument --timeout: '0' is not a number of seconds above 0 (try daemonry status --help)
 [2]
 $ daemonry status probe --timeout soon
-daemonry status: argument --timeout: 'soon' is no number of seconds above 0 (try daemonry status --help)
+daemonry status: argument --timeout: 'soon' is not a number of seconds above 0 (try daemonry status --help)
 [2]
 $ daemonry status probe --timeout nan
-daemonry status: argument --timeout: 'nan' is no number of seconds above 0 (try daemonry status --help)
+daemonry status: argument --timeout: 'nan' is not a number of seconds above 0 (try daemonry status --help)
 [2]
 $ daemonry status probe --timeout
 daemonry status: argument --timeout: expected one argument (try daemonry status --help)
 [2]
 $ daemonry logs probe --tail -1
-daemonry logs: argument -n/-t/--tail: '-1' is no number of lines (try daemonry logs --help)
+daemonry logs: argument -n/-t/--tail: '-1' is not a number of lines (try daemonry logs --help)
 [2]
 $ daemonry start probe.py --log-level loud
 daemonry start: argument --log-level: invalid choice: 'loud' (choose from {choices}) {try}

@@ -122,10 +122,10 @@ def test_a_start_that_fails_does_not_have_it_told_twice(probe, killed):
     """It fails before it has a record of its own, so the old one would lie there still."""
     probe.write("daemon.endpoint = 'nowhere'\n")
     first = probe.sandbox.daemonry("start", probe.program)
-    assert first.err.startswith("probe: start failed (bind): 'nowhere' is no endpoint: ")
+    assert first.err.startswith("probe: start failed (bind): 'nowhere' is not an endpoint: ")
     assert re.search(TOLD_KILLED.format(pid=killed), first.err)
     second = probe.sandbox.daemonry("start", probe.program)
-    assert second.err.startswith("probe: start failed (bind): 'nowhere' is no endpoint: ")
+    assert second.err.startswith("probe: start failed (bind): 'nowhere' is not an endpoint: ")
     assert "ended without" not in second.err
     probe.bury()
 

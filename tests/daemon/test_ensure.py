@@ -112,7 +112,7 @@ def test_require_does_not_wait_for_what_cannot_be_told(probe):
     """As with the home of somebody else: what may not be looked at does not show by waiting."""
     program = probe.write(PROGRAM)
     os.makedirs(probe.place.life_lock_path)  # cannot be opened as a lock, by root either
-    with pytest.raises(errors.AccessDenied, match="cannot be told"):
+    with pytest.raises(errors.AccessDenied, match="cannot find out whether"):
         daemonry.ensure(str(program), mode="require", timeout=5)
 
 

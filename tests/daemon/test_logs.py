@@ -81,7 +81,7 @@ def test_lines_since_a_moment_are_shown(probe):
     log.write_text(json.dumps(old) + "\n")
     assert probe.cli("logs", "--since", "1h", "--tail", "9").out == ""
     assert probe.cli("logs", "--since", "soon").err == (
-        "--since: 'soon' is no span of time: try 90s, 30m, 1h, 2d\n"
+        "--since: 'soon' is not a span of time: try 90s, 30m, 1h, 2d\n"
     )
 
 

@@ -255,7 +255,7 @@ def test_an_endpoint_that_another_program_uses_is_told(probe):
 
 def test_an_endpoint_that_is_none_is_told(probe):
     told = start_failing(probe, "daemon.endpoint = 'nowhere'\n")
-    assert told.startswith("probe: start failed (bind): 'nowhere' is no endpoint: ")
+    assert told.startswith("probe: start failed (bind): 'nowhere' is not an endpoint: ")
     assert told.count("\n") == 1
 
 

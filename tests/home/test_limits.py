@@ -56,13 +56,13 @@ def test_what_is_below_a_process_counts():
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
-        ('memory_max = "5"', "no size"),
-        ("memory_max = 4096", "no size"),
-        ("cpu_max = 0.0", "no number of processors"),
+        ('memory_max = "5"', "not a size"),
+        ("memory_max = 4096", "not a size"),
+        ("cpu_max = 0.0", "not a number of processors"),
         ('environment_files = ["none.env"]', "a - before it makes it optional"),
-        ('environment_files = ["bad.env"]', "line 2: 'oops' is no NAME=VALUE"),
-        ('watch = ["/etc"]', "no path below its directory"),
-        ('watch = ["../x"]', "no path below its directory"),
+        ('environment_files = ["bad.env"]', "line 2: 'oops' is not of the form NAME=VALUE"),
+        ('watch = ["/etc"]', "must be a path below its directory"),
+        ('watch = ["../x"]', "must be a path below its directory"),
     ],
 )
 def test_what_cannot_be_is_an_error_with_its_place(shop, service, keys, told):

@@ -155,14 +155,14 @@ def test_a_restart_refuses_nobody(shop, service):
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
-        ('start = "later"', "none of up, on_demand"),
+        ('start = "later"', "must be up or on_demand"),
         ('listen = "tcp:127.0.0.1:80"', "on_demand"),
         ('start = "on_demand"\norphan = "adopt"', "cannot outlive"),
         ('start = "on_demand"\nlisten = "127.0.0.1"', "listen"),
         ('start = "on_demand"\nready = { socket = true }', "proves nothing"),
         ('schedule = { every = "1h", at = "03:00" }', "one of every, at and cron"),
-        ('schedule = { at = "25:00" }', "no time of a day"),
-        ('schedule = { every = "soon" }', "no length of time"),
+        ('schedule = { at = "25:00" }', "not a time of day"),
+        ('schedule = { every = "soon" }', "not a length of time"),
         ("schedule = {}", "one of every, at and cron"),
     ],
 )

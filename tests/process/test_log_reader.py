@@ -140,7 +140,7 @@ def test_a_span_is_read(text, seconds):
     "text", ["", "s", "1", "1y", "1.5h", "-1h", "+1h", "1 h", "h1", "\u0661h", "1H", "1" * 10 + "s", "1hh"]
 )
 def test_what_is_no_span_is_told_with_an_example(text):
-    with pytest.raises(ArgumentInvalid, match=r"--since.* is no span of time: try 90s, 30m, 1h, 2d"):
+    with pytest.raises(ArgumentInvalid, match=r"--since.* is not a span of time: try 90s, 30m, 1h, 2d"):
         parse_span(text)
 
 

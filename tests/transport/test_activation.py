@@ -96,24 +96,28 @@ def test_a_descriptor_that_is_neither_is_refused_and_stays_open(use, kind):
     if use is listen and not platform.HAS_ACCEPTCONN and "connection" in kind:
         pytest.skip("without SO_ACCEPTCONN the first accept tells")
     fd = OTHER_DESCRIPTORS[kind]()
-    with pytest.raises((NotListening, SocketBindError), match=rf"fd:{fd}: the descriptor is no \w+ socket"):
+    with pytest.raises(
+        (NotListening, SocketBindError), match=rf"fd:{fd}: the descriptor is not a \w+ socket"
+    ):
         use(f"fd:{fd}")
     os.close(fd)
 
 
 def test_a_listening_descriptor_is_no_stream(handed):
-    with pytest.raises(NotListening, match="the descriptor is no connected socket"):
+    with pytest.raises(NotListening, match="the descriptor is not a connected socket"):
         connect(f"fd:{handed}")
     os.close(handed)
 
 
 def test_a_connected_descriptor_is_no_listener():
     ours, theirs = socket.socketpair()
-    with ours, theirs, pytest.raises(SocketBindError, match="the descriptor is no listening socket"):
+    with ours, theirs, pytest.raises(SocketBindError, match="the descriptor is not a listening socket"):
         listen(f"fd:{ours.fileno()}")
 
 
 @pytest.mark.parametrize("use", [connect, listen])
 def test_a_descriptor_that_is_not_open_is_refused(use):
-    with pytest.raises((NotListening, SocketBindError), match=r"fd:999999: the descriptor is no \w+ socket"):
+    with pytest.raises(
+        (NotListening, SocketBindError), match=r"fd:999999: the descriptor is not a \w+ socket"
+    ):
         use("fd:999999")

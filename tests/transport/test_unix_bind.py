@@ -216,7 +216,7 @@ except SocketBindError as error:
     assert told.splitlines() == [
         f"warning: removing the stale socket {path}",
         f"warning: could not remove {path}: Permission denied",
-        "error: what is there could not be removed",
+        "error: the file there could not be removed",
     ]
     assert path.is_socket()
 
@@ -226,7 +226,7 @@ def test_bind_says_what_is_in_the_way_when_nobody_answers_there(here, monkeypatc
     told = []
     with monkeypatch.context() as patched:
         patched.setattr(os, "unlink", _not_permitted)
-        with pytest.raises(SocketBindError, match="what is there could not be removed"):
+        with pytest.raises(SocketBindError, match="the file there could not be removed"):
             listen(f"unix:{here}", warn=told.append)
     assert told[-1] == f"could not remove {here}: Operation not permitted"
     assert here.is_socket()

@@ -64,7 +64,7 @@ def test_what_is_not_a_socket_is_not_called_a_stale_one(make, tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "directory").mkdir()
     (tmp_path / "link to a file").symlink_to(tmp_path / "file")
-    with pytest.raises(NotListening, match="what is there is not a socket"):
+    with pytest.raises(NotListening, match="the file there is not a socket"):
         connect(f"unix:{tmp_path / make}")
 
 

@@ -473,10 +473,15 @@ GROUPS = [
     ("(a: )", 2, 12, f"expected a type, found ')': use {A_TYPE}"),
     ("(a: 9)", 2, 12, f"expected a type, found '9': use {A_TYPE}"),
     ("(a:", 2, 11, f"expected a type, found nothing: use {A_TYPE}"),
-    ("(a: str)", 2, 12, "'str' is no type: write 'string'"),
-    ("(a: []integer)", 2, 14, "'integer' is no type: write 'int'"),
-    ("(a: foo)", 2, 12, "'foo' is no type: declared types start with a capital"),
-    ("(a: org.x.Y)", 2, 12, "'org.x.Y' is no type of this interface: declare it here and use its last part"),
+    ("(a: str)", 2, 12, "'str' is not a type: write 'string'"),
+    ("(a: []integer)", 2, 14, "'integer' is not a type: write 'int'"),
+    ("(a: foo)", 2, 12, "'foo' is not a type: declared types start with a capital"),
+    (
+        "(a: org.x.Y)",
+        2,
+        12,
+        "'org.x.Y' is not a type of this interface: declare it here and use its last part",
+    ),
     ("(a: [int]int)", 2, 12, BRACKETS),
     ("(a: [ ]int)", 2, 12, BRACKETS),
     ("(a: [ string ]int)", 2, 12, BRACKETS),
@@ -486,9 +491,9 @@ GROUPS = [
     ("(a: []??int)", 2, 15, TWICE),
     ("(a: \u202ex)", 2, 12, f"expected a type, found '\\u202e': use {A_TYPE}"),
     ("(a: \ud800)", 2, 12, f"expected a type, found '\\ud800': use {A_TYPE}"),
-    (f"(a: {'x' * 999})", 2, 12, f"'{'x' * 100}'... is no type: declared types start with a capital"),
-    (f"(a: {'x' * 101})", 2, 12, f"'{'x' * 100}'... is no type: declared types start with a capital"),
-    (f"(a: {'x' * 100})", 2, 12, f"'{'x' * 100}' is no type: declared types start with a capital"),
+    (f"(a: {'x' * 999})", 2, 12, f"'{'x' * 100}'... is not a type: declared types start with a capital"),
+    (f"(a: {'x' * 101})", 2, 12, f"'{'x' * 100}'... is not a type: declared types start with a capital"),
+    (f"(a: {'x' * 100})", 2, 12, f"'{'x' * 100}' is not a type: declared types start with a capital"),
 ]
 
 
@@ -526,7 +531,7 @@ def test_a_fault_is_told_with_its_place_and_the_nearest_fix(
 def test_a_type_of_another_language_is_answered_with_ours(word: str, meant: str) -> None:
     with pytest.raises(IdlError) as caught:
         field_type(word)
-    assert caught.value.reason == f"'{word}' is no type: write '{meant}'"
+    assert caught.value.reason == f"'{word}' is not a type: write '{meant}'"
 
 
 # --- bounds -----------------------------------------------------------------------------------

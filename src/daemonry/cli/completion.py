@@ -27,7 +27,7 @@ HIDDEN_VERB: Final = "_complete"
 FILES: Final = 64
 # The most candidates that are printed: a shell asks before it shows more than a hundred or so.
 MAX_CANDIDATES: Final = 1000
-# Of one candidate, in characters: more is no word that anybody completes.
+# Of one candidate, in characters: more is not a word that anybody completes.
 MAX_CANDIDATE_CHARS: Final = 500
 
 # Bash takes `key=value` and `unix:/path` for several words; `candidates` puts them together again, and

@@ -209,7 +209,7 @@ def _reason(error: Exception) -> str:
 
 
 def _watch_start(home: Home, options: argparse.Namespace, result: str, deadline: Deadline) -> int:
-    quiet = options.json or result != "up"  # what happened before we came is no news
+    quiet = options.json or result != "up"  # what happened before we came is not news
     names = options.services
     with _connected(home, deadline) as client:
         before = _services(client)

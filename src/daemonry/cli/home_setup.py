@@ -59,7 +59,7 @@ def _import(options: argparse.Namespace) -> int:
     read = next((read for pattern, read in _READERS if re.fullmatch(pattern, name)), None)
     if read is None:
         known = "Procfile, supervisord.conf, process-compose.yaml, ecosystem.config.json"
-        raise ArgumentInvalid("FILE", f"{printable(name)} is none of {known}, by its name")
+        raise ArgumentInvalid("FILE", f"{printable(name)} must be named as one of {known}")
     try:
         draft = read(read_regular(options.file, MAX_CONFIG_BYTES).decode())
     except (ImportInvalid, UnicodeDecodeError) as error:
@@ -110,7 +110,7 @@ def _job(options: argparse.Namespace, *, to_remove: bool = False) -> LoginComman
         from daemonry.cli.target import instance_of, is_endpoint, is_program
 
         if is_endpoint(options.target):
-            raise ArgumentInvalid("DAEMON", "an endpoint is no program: give the daemon's name or file")
+            raise ArgumentInvalid("DAEMON", "an endpoint names no program: give the daemon's name or file")
         instance = instance_of(options.target)
         target = options.target
         if is_program(target) and ".py" in target:
@@ -203,7 +203,7 @@ def _told(commands: list[list[str]], *, quietly: bool = False) -> int:
             return exit_codes.DONE
         if reason:
             output.complain(
-                printable(f"the service manager cannot be told ({reason}); when it can be reached:")
+                printable(f"the service manager cannot be reached ({reason}); once it can be, run:")
             )
             for left in commands[at:]:
                 output.complain(f"    {' '.join(left)}")

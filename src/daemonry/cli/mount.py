@@ -44,7 +44,7 @@ class MountedCommand:
         """Add it to a `click.Group`, a `typer.Typer`, or what argparse's `add_subparsers()` returns.
 
         Raises:
-            TypeError: `parent` is none of these.
+            TypeError: `parent` has another type.
         """
         if hasattr(parent, "registered_commands") and hasattr(parent, "command"):
             self._add_to_typer(parent)

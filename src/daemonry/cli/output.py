@@ -153,7 +153,7 @@ def _unwritable(error: OSError) -> int:
 def reader_gone() -> int:
     """Return the exit code for when nobody reads our output any more (`daemonry logs | head`).
 
-    That is no failure of ours; 141 is what a shell would report for SIGPIPE.
+    That is not our failure; 141 is what a shell would report for SIGPIPE.
     """
     _discard_the_rest()
     return 141

@@ -83,7 +83,7 @@ def options_first(words: Sequence[str], taken: Mapping[str, int]) -> list[str]:
 
 
 def _count(word: str, taken: Mapping[str, int]) -> int | None:
-    """Return how many words an option takes that begins a command line; None if it is no option."""
+    """Return how many words an option takes that begins a command line; None if it is not an option."""
     if word in taken:
         return taken[word]
     if word.startswith("--"):
@@ -200,13 +200,13 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
 def _seconds(digits: str) -> float:
     limit_s = kit.seconds(digits)
     if limit_s is None:
-        raise argparse.ArgumentTypeError(f"{digits!r} is no number of seconds above 0")
+        raise argparse.ArgumentTypeError(f"{digits!r} is not a number of seconds above 0")
     return limit_s
 
 
 def _lines(digits: str) -> int:
     if not digits.isascii() or not digits.isdigit() or len(digits) > _MAX_LINES_DIGITS:
-        raise argparse.ArgumentTypeError(f"{digits!r} is no number of lines")
+        raise argparse.ArgumentTypeError(f"{digits!r} is not a number of lines")
     return int(digits)
 
 

@@ -26,7 +26,7 @@ def interfaces_of(target: str, only: str | None, timeout_s: float) -> list[idl.I
     """Return the interfaces of a file, a program or a running daemon; or one of them.
 
     Raises:
-        ArgumentInvalid: the file is no description, or there is no such interface.
+        ArgumentInvalid: the file is not a description, or there is no such interface.
         As `load` for a program; as `connected` for a daemon.
     """
     if source.is_file(target):

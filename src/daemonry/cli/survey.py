@@ -36,7 +36,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def _known() -> tuple[list[Place], list[homes.Owner]]:
-    """Return where the daemons are that are no services, and the services that are daemons."""
+    """Return where the daemons are that are not services, and the services that are daemons."""
     owners = list(homes.owners())
     owned = {owner.place.life_lock_path for owner in owners}
     return [place for place in registry.places() if place.life_lock_path not in owned], owners

@@ -146,7 +146,7 @@ def bar(done: float, total: float, marks: str = "#.", cells: int = BAR_CELLS) ->
             what stands at the boundary.
         cells: how many characters the bar has.
     """
-    # Numbers of others may be no numbers (NaN), which are not above 0.
+    # Numbers of others may be NaN, which are not above 0.
     filled = cells if done >= total else int(cells * done // total) if done > 0 else 0
     text = marks[0] * filled
     if filled < cells:

@@ -209,7 +209,7 @@ class Daemon:
         Raises:
             NotDescribable: a method's type has no form in the interface language, or names a type that is not
                 there; the message begins with the method's file and line.
-            TypeError: it is none of these, or its maker cannot be called without arguments.
+            TypeError: it is of another kind, or its maker cannot be called without arguments.
             ValueError: its interface is served already.
         """
         from daemonry.daemon import served

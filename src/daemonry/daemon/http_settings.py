@@ -58,7 +58,7 @@ class Http(Value):
         port: a TCP port in addition to the daemon's socket; 0 for one that the system chooses, None for none.
         bind: the address of that port.
         hosts: further names that a client may give as `Host` on the port, without a port.
-        beyond_loopback: has to be true where `bind` is no loopback address.  Tokens and all else cross
+        beyond_loopback: has to be true where `bind` is not a loopback address.  Tokens and all else cross
             such a network in the clear.
         parts: what the program adds to the page.
         on: whether it is on without the operator's word; with False, these settings count once
@@ -67,7 +67,7 @@ class Http(Value):
             program's own Starlette routes; imported with the first request.
 
     Raises:
-        ArgumentInvalid: the port is none, or the address is beyond loopback and nobody said so twice.
+        ArgumentInvalid: the port is out of range, or the address is beyond loopback and nobody said so twice.
     """
 
     __slots__ = ("beyond_loopback", "bind", "hosts", "on", "parts", "port", "routes")
@@ -91,12 +91,12 @@ class Http(Value):
         routes: str = "",
     ) -> None:
         if port is not None and (isinstance(port, bool) or not 0 <= port <= _MAX_PORT):
-            raise faults.ArgumentInvalid("Http(port)", f"{port!r} is no port: 0 to {_MAX_PORT}")
+            raise faults.ArgumentInvalid("Http(port)", f"{port!r} is not a port: 0 to {_MAX_PORT}")
         if not is_loopback(bind) and not beyond_loopback:
             raise faults.ArgumentInvalid(
                 "Http(bind)",
-                f"{bind} is beyond loopback: whoever reaches it may try, and what is sent can be read on the "
-                f"way; if that is meant, say beyond_loopback=True ({BEYOND_VARIABLE}=yes) as well",
+                f"{bind} is beyond loopback: every machine that reaches it may try to connect, and can read "
+                f"traffic on its way; to allow that, set beyond_loopback=True ({BEYOND_VARIABLE}=yes)",
             )
         self._set(
             beyond_loopback=beyond_loopback,
@@ -151,6 +151,6 @@ def of_text(said: str, where: str, *, beyond_loopback: bool = False) -> Http:
     address, _, digits = said.rpartition(":")
     if not digits.isascii() or not digits.isdigit() or len(digits) > 5:
         near = did_you_mean(said, ("on", "off"), "it takes")
-        raise faults.ArgumentInvalid(where, f"{said!r} is no address such as 127.0.0.1:7654 ({near})")
+        raise faults.ArgumentInvalid(where, f"{said!r} is not an address such as 127.0.0.1:7654 ({near})")
     bind = address.strip("[]") or "127.0.0.1"
     return Http(port=int(digits), bind=bind, beyond_loopback=beyond_loopback)

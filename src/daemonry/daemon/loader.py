@@ -164,7 +164,7 @@ def _daemon_in(module: ModuleType, text: str, attribute: str) -> Daemon:
     if attribute:
         found = getattr(module, attribute, None)
         if not isinstance(found, Daemon):
-            raise faults.TargetInvalid(text, f"{attribute!r} is no Daemon there")
+            raise faults.TargetInvalid(text, f"{attribute!r} is not a Daemon there")
         return found
     daemons = {name: value for name, value in vars(module).items() if isinstance(value, Daemon)}
     if len(daemons) == 1:

@@ -17,7 +17,7 @@ class IpcError(DaemonryError):
 
 
 class EndpointInvalid(IpcError):
-    """The text is no endpoint, or names one that this system does not have.
+    """The text is not an endpoint, or names one that this system does not have.
 
     Attributes:
         text: the given text.
@@ -25,7 +25,7 @@ class EndpointInvalid(IpcError):
     """
 
     def __init__(self, text: str, reason: str) -> None:
-        super().__init__(f"{text!r} is no endpoint: {reason}")
+        super().__init__(f"{text!r} is not an endpoint: {reason}")
         self.text = text
         self.reason = reason
 

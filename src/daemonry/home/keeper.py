@@ -116,7 +116,7 @@ class Keeper:
 
     @property
     def claim(self) -> Claim | None:
-        """Which daemon of daemonry it is; None if it is none, or has not said so in this run."""
+        """Which daemon of daemonry it is; None before it says so in this run."""
         process = self._process
         return self.files.claim(None if process is None else process.mark)
 
@@ -219,7 +219,7 @@ class Keeper:
 
     def ready(self, message: str) -> bool:
         """Enter the state "ready"; return whether it was not asked to stop meanwhile."""
-        if self.claim is None:  # it was a daemon, and is none now
+        if self.claim is None:  # it was a daemon, and is not one now
             self.files.remove_claim()
         self.was_lost, self._was_ready = self._was_ready, True
         if not self._step(ServiceHappened.READY, message):

@@ -1,7 +1,7 @@
 """Files below a home whose failure holds nothing up: a supervisor writes and removes them, or logs why not.
 
 Owns that one file which cannot be written or removed (a directory lies there, the disk is full) is
-logged once, and is no exception: the services, `ps` and `down` go on without it.
+logged once, and is not an exception: the services, `ps` and `down` go on without it.
 """
 
 from __future__ import annotations

@@ -205,7 +205,7 @@ class Supervisor:
         return self._http
 
     def _list(self) -> None:
-        """Let others find the home, and forget daemons that are none of its services any more."""
+        """Let others find the home, and forget daemons that are no longer its services."""
         self._forget_claims()
         try:
             homes.add(self.home.directory)

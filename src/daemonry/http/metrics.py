@@ -72,7 +72,7 @@ class _Families:
         yield from self._more()
 
     def _info(self) -> Metric:
-        info = InfoMetricFamily("daemonry", "What this is.")
+        info = InfoMetricFamily("daemonry", "The kind, name and version of the process.")
         info.add_metric([], {"kind": self._host.kind, "name": self._host.name, "version": self._host.version})
         return info
 

@@ -162,8 +162,10 @@ def _events() -> dict[str, Any]:
         {"type": "string"},
         media=EVENTS,
         query=(
-            _query("topics", {"type": "string", "enum": ["state", "call", "state,call"]}, "What is told."),
-            _query("parameters", {"type": "boolean"}, "Whether calls are told with their parameters."),
+            _query(
+                "topics", {"type": "string", "enum": ["state", "call", "state,call"]}, "The events to send."
+            ),
+            _query("parameters", {"type": "boolean"}, "Whether events of calls have the parameters."),
         ),
     )
 

@@ -91,8 +91,8 @@ class Protocol(H11Protocol):
         self._connection.lost()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are no HTTP in the form of all other errors."""
-        problem = Problem(400, "That is no HTTP/1.1 request, or its header is too long.")
+        """Answer bytes that are not HTTP in the form of all other errors."""
+        problem = Problem(400, "The request is not HTTP/1.1, or its header is too long.")
         headers = [(b"content-type", MEDIA_TYPE.encode()), (b"connection", b"close")]
         try:
             for event in (

@@ -66,7 +66,7 @@ def number(least: int, most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if text.isascii() and text.isdigit() and len(text) <= 18 and least <= int(text) <= most:
             return int(text)
-        raise ValueError(f"{printable(text, _ECHO_CHARS)!r} is no whole number from {least} to {most}")
+        raise ValueError(f"{printable(text, _ECHO_CHARS)!r} is not a whole number from {least} to {most}")
 
     return read
 
@@ -77,7 +77,7 @@ def one_of(*words: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text in words:
             return text
-        raise ValueError(f"{printable(text, _ECHO_CHARS)!r} is none of {', '.join(words)}")
+        raise ValueError(f"{printable(text, _ECHO_CHARS)!r} is not one of {', '.join(words)}")
 
     return read
 
@@ -111,7 +111,7 @@ async def body_of(request: Request, most_bytes: int) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise Problem(400, "The body is not UTF-8.") from None
     except BadFrame as error:
-        raise Problem(400, f"The body is no JSON object: {error}") from None
+        raise Problem(400, f"The body is not a JSON object: {error}") from None
     return found
 
 

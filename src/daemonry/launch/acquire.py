@@ -252,7 +252,7 @@ def _is_coming(instance: Instance) -> bool:
     assert instance.place is not None
     held = instance.lock_held()
     if held is None and instance.liveness().answer == liveness.DENIED:
-        reason = f"whether {instance.name} runs cannot be told"
+        reason = f"cannot find out whether {instance.name} runs"
         raise faults.AccessDenied(instance.place.life_lock_path, reason)
     return held is not False or lock.is_held(instance.place.start_lock_path) is not False
 

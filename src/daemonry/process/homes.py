@@ -196,7 +196,7 @@ def write_claim(home: str, service: str, claim: Claim) -> None:
 
 
 def read_claim(home: str, service: str) -> Claim | None:
-    """Return which daemon a service is; None if it is none, or that cannot be read."""
+    """Return which daemon a service is; None for other programs, and if its file cannot be read."""
     fields = _read(claim_path(home, service))
     own = fields.get("own")
     texts = [fields.get(key) for key in ("host_dir", "name", "runtime_dir", "version", "mark", "ended")]

@@ -1,8 +1,8 @@
 """Reading a daemon's log: the last lines, those since a moment, those to come.
 
-Owns finding lines over the rotated parts and showing them to people.  A line that is no JSON
+Owns finding lines over the rotated parts and showing them to people.  A line that is not JSON
 (torn by a full disk, or written by hand) is shown with its controls escaped; NULs, which a power cut can
-leave, are no text, and a line without an end is read in pieces.
+leave, are not text, and a line without an end is read in pieces.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def parse_span(text: str) -> float:
     """Return the seconds that a span such as `90s`, `30m`, `1h`, `2d` or `1w` means.
 
     Raises:
-        ArgumentInvalid: it is none.
+        ArgumentInvalid: it is of another form.
     """
     digits, unit = text[:-1], text[-1:]
     if unit not in _UNITS or not digits.isascii() or not digits.isdigit() or len(digits) > 9:
-        raise ArgumentInvalid("--since", f"{text!r} is no span of time: try 90s, 30m, 1h, 2d")
+        raise ArgumentInvalid("--since", f"{text!r} is not a span of time: try 90s, 30m, 1h, 2d")
     return float(int(digits) * _UNITS[unit])
 
 
@@ -346,11 +346,11 @@ def _was_rotated(path: str, fd: int) -> bool:
 
 
 def parsed(line: str, service: str = "") -> dict[str, Any]:
-    """Return the fields of a line; one that is no JSON becomes its message.
+    """Return the fields of a line; one that is not JSON becomes its message.
 
     Args:
         line: the line.
-        service: who wrote it, where it is no JSON but a time and a text, as a home stores output.
+        service: who wrote it, where it is not JSON but a time and a text, as a home stores output.
     """
     if _STAMP.match(line):
         text = line[STAMP_CHARS + 1 :]

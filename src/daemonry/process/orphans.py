@@ -5,7 +5,7 @@ group of ours, so `sweep` does not see it.  It cannot change its parent; and whe
 ended, it comes to the nearest subreaper above, which the supervisor of a home is.
 
 Owns finding those processes and ending them.  A daemon that was started with `daemonry start` or
-`ensure` is none, nor are its descendants: it is meant to outlive its starter.  It is known by the mark
+`ensure` is not one, nor are its descendants: it is meant to outlive its starter.  It is known by the mark
 that it was given at its start, which stays in its first environment.
 
 Each is pinned by a pidfd.  Of our own children that is not even needed: the number of one that has

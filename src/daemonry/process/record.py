@@ -158,7 +158,7 @@ def _whole(value: object) -> int:
 def _pid(value: object) -> int:
     number = _whole(value)
     if not 0 < number < 1 << 31:  # 0 and -1 mean groups and everybody to kill(2)
-        raise TypeError(f"{number} is no process id")
+        raise TypeError(f"{number} is not a process id")
     return number
 
 

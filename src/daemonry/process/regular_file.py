@@ -31,7 +31,7 @@ _KINDS: Final = {
 
 
 class NotRegular(OSError):
-    """What lies at a path is no regular file; it was neither read nor changed.
+    """What lies at a path is not a regular file; it was neither read nor changed.
 
     `errno` is EINVAL, `strerror` names the kind of file, and `filename` is the path.
     """
@@ -95,7 +95,7 @@ def read_regular(path: str, most_bytes: int) -> bytes:
 
 
 def is_regular(path: str) -> bool:
-    """Whether a regular file lies at `path`; a link to one is none."""
+    """Whether a regular file lies at `path`; a link to one does not count."""
     try:
         return os.stat(path, follow_symlinks=False).st_mode & _KIND == _REGULAR
     except OSError:

@@ -49,7 +49,7 @@ def all_pids() -> Iterator[int]:
 
 
 def belonging(group: int, mark: str, among: Among = all_pids) -> set[int]:
-    """Return the processes of a process group, and those that bear a mark; zombies are none.
+    """Return the processes of a process group, and those that bear a mark; zombies do not count.
 
     Args:
         group: the group's number; 0 for none.

@@ -45,8 +45,8 @@ def read(path: str) -> str:
     """Return the token in `path`.
 
     Raises:
-        UnsafePath: it is no file that only this user, or root, could have written and can read; or
-            its content is no token.
+        UnsafePath: it is not a file that only this user, or root, could have written and can read; or
+            its content is not a token.
     """
     try:
         fd = open_regular(path)

@@ -77,7 +77,7 @@ class StartRequest(NamedTuple):
         return cls(
             daemon,
             place,
-            # A home reads what its services print; its readiness message is no start in the background.
+            # A home reads what its services print; its readiness message is not a start in the background.
             not boot or in_home is not None,
             log_level,
             config_path,

@@ -26,11 +26,11 @@ def connect(endpoint: Endpoint) -> Stream:
     """Return the stream of a connected descriptor.
 
     Raises:
-        NotListening: the descriptor is no connected stream socket; it stays open.
+        NotListening: the descriptor is not a connected stream socket; it stays open.
     """
     sock = _adopt(endpoint, _is_connected)
     if sock is None:
-        raise NotListening(str(endpoint), None, "the descriptor is no connected socket")
+        raise NotListening(str(endpoint), None, "the descriptor is not a connected socket")
     return Stream(sock, str(endpoint))
 
 
@@ -38,11 +38,11 @@ def bind(endpoint: Endpoint) -> UnixListener | TcpListener:
     """Return the listener of a listening descriptor.
 
     Raises:
-        SocketBindError: the descriptor is no listening stream socket; it stays open.
+        SocketBindError: the descriptor is not a listening stream socket; it stays open.
     """
     sock = _adopt(endpoint, _listens)
     if sock is None:
-        raise SocketBindError(str(endpoint), "the descriptor is no listening socket")
+        raise SocketBindError(str(endpoint), "the descriptor is not a listening socket")
     sock.setblocking(False)
     name = sock.getsockname()
     if sock.family == _socket.AF_UNIX:

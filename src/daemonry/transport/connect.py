@@ -35,7 +35,7 @@ def connect(endpoint: Endpoint | str | PathLike[str], timeout_s: float | None = 
         ConnectError: another error of the system.
         Unreachable: the machine of an ssh endpoint cannot be asked.
         DeadlineExceeded: somebody is there and too busy to accept.
-        EndpointInvalid: the text is no endpoint, or this system has none of its kind.
+        EndpointInvalid: the text is not an endpoint, or this system has none of its kind.
     """
     if not isinstance(endpoint, Endpoint):
         endpoint = Endpoint.parse(endpoint)
@@ -94,7 +94,7 @@ def listen(
     Raises:
         SocketBindError: a live socket or a foreign file is there, or the system refused.
         UnsafePath: the directory cannot be used.
-        EndpointInvalid: the text is no endpoint, or this system has none of its kind.
+        EndpointInvalid: the text is not an endpoint, or this system has none of its kind.
     """
     if not isinstance(endpoint, Endpoint):
         endpoint = Endpoint.parse(endpoint)

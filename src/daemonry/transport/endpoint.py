@@ -219,7 +219,7 @@ def _tcp(text: str, rest: str) -> Endpoint:
     elif ":" in host:
         raise faults.EndpointInvalid(text, "an IPv6 address stands in brackets: [::1]:port")
     if not host or any(char.isspace() or char in "/@?#[]\0" for char in host):
-        raise faults.EndpointInvalid(text, f"{host!r} is no host")
+        raise faults.EndpointInvalid(text, f"{host!r} is not a valid host")
     return Endpoint(host, TCP, _number(text, port, "a port", 65535), proof)
 
 
@@ -268,7 +268,7 @@ def _ssh(text: str, rest: str) -> Endpoint:
         or host.endswith("@")
         or "@-" in host
     ):
-        raise faults.EndpointInvalid(text, f"{host!r} is no host")
+        raise faults.EndpointInvalid(text, f"{host!r} is not a valid host")
     if not _can_be_passed(target) or not _can_be_passed(start):
         raise faults.EndpointInvalid(text, "a name has no control characters, and does not begin with '-'")
     return Endpoint(host, SSH, port, start=start, target=target)

@@ -10,7 +10,7 @@ directory that is ours alone (`leftovers="replace"`), a leftover of another kind
 warning.  The file is born with mode 0600.
 
 **Closing** closes first and then looks: the file goes only if it is the one that binding made
-and nobody answers behind it.  An inode number alone is no proof (ext4 hands it out again), and
+and nobody answers behind it.  An inode number alone proves nothing (ext4 hands it out again), and
 so is a lock alone (somebody may have removed our file and bound there).
 """
 
@@ -259,7 +259,7 @@ def _bound(endpoint: Endpoint) -> Socket:
 def _why_taken(endpoint: Endpoint) -> str:
     if endpoint.path is None or _answers(endpoint):
         return "another process listens there"
-    return "what is there could not be removed"
+    return "the file there could not be removed"
 
 
 def _file_at(path: str) -> tuple[int, int] | None:

@@ -183,4 +183,4 @@ def _refused(endpoint: Endpoint, where: str, number: int) -> faults.ConnectError
         return faults.NotListening(where, number)
     if stat.S_ISSOCK(mode):
         return faults.StaleSocket(where, number)
-    return faults.NotListening(where, number, "what is there is not a socket")
+    return faults.NotListening(where, number, "the file there is not a socket")

@@ -147,7 +147,7 @@ _STRINGS: Final = (
 
 
 class _NotToml(Exception):
-    """The text is no TOML from here on."""
+    """The text is not TOML from here on."""
 
 
 class _KeyPart(NamedTuple):

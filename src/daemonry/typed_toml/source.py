@@ -94,7 +94,7 @@ def read(path: str, *, must_exist: bool = True) -> ConfigText:
     Root takes no file that another user could have written.
 
     Raises:
-        ConfigError: it cannot be read, is no TOML, or is beyond the bounds.
+        ConfigError: it cannot be read, is not TOML, or is beyond the bounds.
     """
     try:
         # Not `open_regular`: links are followed, and /dev/null is an empty configuration.
@@ -146,7 +146,7 @@ def parse(data: str | bytes, path: str) -> ConfigText:
         path: the file, for errors; it is not opened.
 
     Raises:
-        ConfigError: it is no TOML, or larger, deeper or with longer keys than is read.
+        ConfigError: it is not TOML, or larger, deeper or with longer keys than is read.
     """
     text = data if isinstance(data, str) else decode(data, path)
     _refuse_long_keys(text, path)

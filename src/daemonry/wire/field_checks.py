@@ -65,7 +65,7 @@ _MOST_LEVELS: Final = 4
 
 
 class Unwritable(Exception):
-    """A type is none whose check can be written out."""
+    """The check of a type cannot be written out."""
 
 
 def sendable_as_declared(kind: Any, fields_of: Callable[[type], Iterable[tuple[str, Any]]]) -> Check:

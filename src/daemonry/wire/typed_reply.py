@@ -16,7 +16,7 @@ and that the envelope has `parameters` and no other key.  These are looked at he
 
 That works for types whose number of keys is fixed, such as Structs and dataclasses of plain fields, and
 such Structs within them; and of lists and mappings, whose value tells how many there are.  A key that may be
-left out is looked for by its name, which is no proof in a list: one object may have it twice, and the next
+left out is looked for by its name, which proves nothing in a list: one object may have it twice, and the next
 not at all.
 """
 
@@ -118,7 +118,7 @@ def _read_fixed(decode: Callable[[bytes], Any], keys: int, fit: Check | None) ->
     """Return what reads messages of a type all of whose keys are there, with nothing to loop over."""
 
     def read(received: bytes) -> Any:
-        # A NUL before the last one is no JSON, and refused as such.
+        # A NUL before the last one is not JSON, and refused as such.
         try:
             if received[-1] or _BACKSLASH in received:
                 return NotImplemented

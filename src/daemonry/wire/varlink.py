@@ -86,7 +86,7 @@ _ERROR_IS_LAST = "an error is the last reply, and cannot continue"
 class _Message:
     """Compares and prints by its fields, whichever class keeps them.
 
-    The classes that do are no frozen `Value`: setting the fields of one takes three times as long,
+    The classes that do are not frozen `Value`: setting the fields of one takes three times as long,
     and a message is made for every frame.  Nobody changes one all the same.
     """
 
@@ -343,7 +343,7 @@ def encode_parameters(parameters: Any) -> bytes:
     form, and their subclasses have none: what such a one prints is not ours to know.
 
     Raises:
-        NotSendable: it is no dict, or holds what the module's docstring excludes.
+        NotSendable: it is not a dict, or holds what the module's docstring excludes.
     """
     if parameters is None:
         return b"{}"
@@ -437,7 +437,7 @@ def decode_call(frame: bytes) -> Call:
     """Return the call that a frame, without its NUL, holds.
 
     Raises:
-        BadFrame: it is no call, or holds what the module's docstring excludes.
+        BadFrame: it is not a call, or holds what the module's docstring excludes.
     """
     fields = _decode(frame)
     method = fields.pop("method", None)
@@ -459,7 +459,7 @@ def decode_reply(frame: bytes) -> Reply:
     """Return the reply that a frame, without its NUL, holds.
 
     Raises:
-        BadFrame: it is no reply, or holds what the module's docstring excludes.
+        BadFrame: it is not a reply, or holds what the module's docstring excludes.
     """
     fields = _decode(frame)
     parameters = _take_parameters(fields)

@@ -225,7 +225,7 @@ async def blocking_stream(self) -> AsyncIterator[int]:
         (odd_reply, "complex has no form"),
         (odd_name, "x__y"),
         (answering, "one-way"),
-        (reading_for_nobody, "nobody would have what it read"),
+        (reading_for_nobody, "nobody would receive its result"),
         (by_place, "x stands before a `/`"),
         (any_stream, "needs the type of its values"),
         (plain_generator, "plain_generator is a plain generator"),

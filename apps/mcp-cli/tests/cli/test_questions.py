@@ -31,7 +31,7 @@ def test_a_question_of_one_shell_is_answered_from_another(app: Any) -> None:
     (one,) = app("questions", "--json").json()["questions"]
     assert one["params"]["message"] == "Who?"
     wrong = app("answer", one["id"], "mail=nobody")
-    assert (wrong.code, wrong.err) == (2, "mail: 'nobody' is no email\n")
+    assert (wrong.code, wrong.err) == (2, "mail: 'nobody' is not a valid email\n")
     assert app("answer", one["id"]).code == 2
     assert app("answer", "none", "mail=a@b.ch").code == 1
     assert app.done("answer", one["id"], "mail=a@b.ch", "colours=Red") == f"{one['id']}: answered\n"
@@ -73,4 +73,4 @@ def test_policies_of_a_configuration_hold_for_servers_without_their_own(app: Any
     done = app("call", "own/ask", FORM, "--answer", '{"mail": "a@b.ch"}')
     assert json.loads(done.out)["action"] == "accept"
     app.config('elicitation = "maybe"\n' + app.config_path.read_text().partition("\n")[2])
-    assert 'is none of "ask", "decline"' in app("list").err
+    assert 'must be one of "ask", "decline"' in app("list").err

@@ -56,7 +56,7 @@ def test_a_server_that_is_off_is_not_there(parse):
             "alowed",
             "m.toml:8:1: servers[0].alowed: is not known: did you mean 'allowed_tools'?",
         ),
-        ('"-y"', "7", "m.toml:7:56: servers[0].transport.args[0]: is no string"),
+        ('"-y"', "7", "m.toml:7:56: servers[0].transport.args[0]: must be a string"),
         (
             "concurrency_limit = 7",
             "concurrency_limit = 0",
@@ -81,7 +81,7 @@ def test_a_mistake_in_toml_is_told_with_its_place(toml_text, fault_in, old, new,
             '"comand"',
             "m.json:3:15: mcpServers.files.comand: is not known: did you mean 'command'?",
         ),
-        ('"A": "1"', '"A": 1', "m.json:3:71: mcpServers.files.env.A: is no string"),
+        ('"A": "1"', '"A": 1', "m.json:3:71: mcpServers.files.env.A: must be a string"),
         ('"streamable-http"', '"tcp"', "m.json:4:13: mcpServers.web.type: 'tcp' is not one of"),
         ('"mcpServers"', '"mcpServer"', "m.json:2:3: mcpServer: there is no mcpServers"),
         ('"-y", ', '"-y" ', "m.json:3:47: not JSON: expecting ',' delimiter"),
@@ -112,7 +112,7 @@ transport = 1
         ("[servers]", "m.toml:3:2: servers: is not a list"),
         (
             TEXT_LIKE_TOML + "# transport = {}\n\ttransport = { command = 'é', args = [ 'a', 7 ] }",
-            "m.toml:11:45: servers[0].transport.args[1]: is no string",
+            "m.toml:11:45: servers[0].transport.args[1]: must be a string",
         ),
         (
             TEXT_LIKE_TOML + "transport = { command = 'x' }\n[[servers]]\nname = 'b/'",
@@ -137,7 +137,7 @@ def test_the_place_is_that_of_the_key_and_of_no_text_like_it(fault_in, text, sai
         # of two keys of the same name the last counts
         (
             '{"mcpServers": {"a": {"command": "x"}, "b": {"command": ""},\n "b": {"command": 1}}}',
-            "m.json:2:8: mcpServers.b.command: is no string",
+            "m.json:2:8: mcpServers.b.command: must be a string",
         ),
         (
             '{"x": {"mcpServers": [1]}, // "mcpServers": 1\n/* "mcpServers": 2\n*/\t"mcpServers": []}',
@@ -149,7 +149,7 @@ def test_the_place_is_that_of_the_key_and_of_no_text_like_it(fault_in, text, sai
         ),
         (
             '{"mcpServers": {"é": {"args": ["}, [\\"", "x", [[1], {"a": 1}]], "command": "x"}}}',
-            'm.json:1:47: mcpServers."é".args[2]: is no string',
+            'm.json:1:47: mcpServers."é".args[2]: must be a string',
         ),
         ("\n 7", "m.json:1:1: not an object"),
     ],

@@ -107,12 +107,12 @@ def test_a_flood_of_garbage_ends_the_connection_and_holds_up_nobody(pools) -> No
         async with pools.of(flood, yes, pools.fake()) as pool:
             with pytest.raises(api.MaybeRan) as raised:
                 await pools.events_of(pool, "say", {"line": "y", "times": 20_000}, server="flood")
-            assert "10000 lines on stdout that are no messages" in raised.value.reason
+            assert "10000 lines on stdout that are not messages" in raised.value.reason
             starting = asyncio.create_task(pools.events_of(pool, "echo", server="yes"))
             await pools.says(pool, "meanwhile")
             with pytest.raises(api.ServerFailed) as failed:
                 await starting
-            assert "10000 lines on stdout that are no messages" in failed.value.reason
+            assert "10000 lines on stdout that are not messages" in failed.value.reason
 
     asyncio.run(work())
 

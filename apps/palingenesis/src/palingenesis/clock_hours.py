@@ -43,6 +43,6 @@ def hours_of(text: str) -> Hours:
         return Hours()
     found = _FORM.fullmatch(text.strip())
     if found is None:
-        raise ValueError(f"{text!r} are no hours of the day: write them as 22:00-07:00")
+        raise ValueError(f"{text!r} is not a span of hours: write it as 22:00-07:00")
     begin_h, begin_m, end_h, end_m = map(int, found.groups())
     return Hours(begin_h * 60 + begin_m, end_h * 60 + end_m)

@@ -67,16 +67,16 @@ TEXT: Final = """\
 
 [holding]
 
-# A session that sends more requests a minute than this is held (0 to 100000; 0 is no bound).
+# A session that sends more requests a minute than this is held (0 to 100000; 0 means no bound).
 #requests_per_minute = 60
 
 # A session is held of whose requests more than this a minute end with an error, or break off (as above).
 #errors_per_minute = 5
 
-# A session that fails so often with the same words is given up (0 to 100000; 0 is no bound).
+# A session that fails so often with the same words is given up (0 to 100000; 0 means no bound).
 #same_error_times = 5
 
-# Runs that are begun for one session in 24 hours (0 to 100000; 0 is no bound).
+# Runs that are begun for one session in 24 hours (0 to 100000; 0 means no bound).
 #resumes_per_day = 0
 
 # When no run is begun, as "22:00-07:00".

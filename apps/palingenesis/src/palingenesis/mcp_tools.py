@@ -1,6 +1,6 @@
 """What an agent may ask palingenesis about itself, and ask of it: the four tools of `mcp serve`.
 
-Owns their answers.  An agent is no user: it sees sessions, writes its own notes, and may ask to be resumed
+Owns their answers.  An agent is not a user: it sees sessions, writes its own notes, and may ask to be resumed
 later; it cannot end, hold or begin anything now.
 """
 
@@ -56,7 +56,7 @@ def schedule_resume(span: str, session: str, cwd: str) -> dict[str, Any]:
     """Have the daemon resume a session so much later, once its turn has ended and nobody lives in it.
 
     Raises:
-        CannotAnswer: the span is none, the daemon does not run, or the session cannot be resumed.
+        CannotAnswer: the span cannot be read, the daemon does not run, or the session cannot be resumed.
     """
     after_s = seconds_of(span)
     if not 0 < after_s <= MAX_AHEAD_S:

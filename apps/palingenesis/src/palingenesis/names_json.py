@@ -1,6 +1,6 @@
 """JSON of values with file names in it, which need not be UTF-8.
 
-Owns the one difference to msgspec's JSON: a byte of a name that is no text, a lone surrogate in Python,
+Owns the one difference to msgspec's JSON: a byte of a name that is not text, a lone surrogate in Python,
 is written as an escape and read back as it was.  No I/O.
 """
 
@@ -26,7 +26,7 @@ def decode(data: bytes, kind: type[Value]) -> Value:
     """Return the value that JSON has.
 
     Raises:
-        ValueError: it is no JSON, or of another type.
+        ValueError: it is not JSON, or of another type.
     """
     try:
         return msgspec.json.decode(data, type=kind)

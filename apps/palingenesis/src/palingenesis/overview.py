@@ -353,7 +353,7 @@ def _relative(left_s: float) -> str:
 
 
 def live() -> int:
-    """Draw the table again and again until Ctrl-C; where the output is no terminal, print it once."""
+    """Draw the table again and again until Ctrl-C; where the output is not a terminal, print it once."""
     found = survey()
     if not os.isatty(1):
         return sessions(as_json=False, everything=False)

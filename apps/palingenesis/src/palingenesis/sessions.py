@@ -64,7 +64,7 @@ def front_matter(head: bytes) -> dict[str, Any] | None:
         head: the file's first bytes, `MAX_FRONT_MATTER_BYTES` of them if it has so many.
 
     Raises:
-        FrontMatterInvalid: it has no end, or is no YAML mapping.
+        FrontMatterInvalid: it has no end, or is not a YAML mapping.
     """
     lines = head.removeprefix(_BOM).splitlines()
     if not lines or lines[0].rstrip() != _MARK:

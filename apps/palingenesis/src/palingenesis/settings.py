@@ -52,7 +52,7 @@ class DaemonSettings(msgspec.Struct, frozen=True):
         log_level: the least that is logged.
         socket_path: the socket's path; "" for the usual one.
         http_enabled, http_port, http_bind: whether and where HTTP is answered on a port.
-        http_beyond_loopback: has to be true as well where `http_bind` is no loopback address.
+        http_beyond_loopback: has to be true as well where `http_bind` is not a loopback address.
     """
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"

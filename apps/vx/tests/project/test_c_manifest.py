@@ -43,10 +43,10 @@ sources = []
             "sources = ['a.c']\nkind = 'static-library'\nneeds = ['a']",
             "12:10: targets.a.needs[0]: 'a' needs itself",
         ),
-        ("sources = 'a.c'", "10:1: targets.a.sources: is no list of strings"),
+        ("sources = 'a.c'", "10:1: targets.a.sources: must be a list of strings"),
         (
             "sources = ['a.c']\n[profile]\nrelease . flags = 1",
-            "12:11: profile.release.flags: is no list of strings",
+            "12:11: profile.release.flags: must be a list of strings",
         ),
         ("sources = ['a.c']\n[targets.'é b']", "11:10: targets.\"é b\": 'é b' cannot be a target's name"),
         ("[target]", "10:2: target: is not known: did you mean 'targets'?"),

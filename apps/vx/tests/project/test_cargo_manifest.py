@@ -129,8 +129,8 @@ debug = "much"
         ("[profile.dev]\n# debug = 'x'\ndebug = 'much'", "13:1: profile.dev.debug: cannot be 'much'"),
         ("\tversion.workspace = true", "11:2: package.version: is the workspace's, which has none"),
         ("[[bin]]\nname = 'b'\npath = 'b.rs'\n[[ bin ]]\n", "14:4: bin[1].name: is missing"),
-        ("[[bin]]\nname = 7", "12:1: bin[0].name: is no string"),
-        ("[features]\n'é' = [ ]\n\"x y\" = [1]", '13:1: features."x y": is no list of strings'),
+        ("[[bin]]\nname = 7", "12:1: bin[0].name: must be a string"),
+        ("[features]\n'é' = [ ]\n\"x y\" = [1]", '13:1: features."x y": must be a list of strings'),
         (
             "[dependencies]\ny = { workspace = true }",
             "12:1: dependencies.y: is the workspace's, which has none",

@@ -164,8 +164,8 @@ def test_tests_run_again_only_when_their_program_or_inputs_change(steps) -> None
             '[commands.c]\ncommand = ["%{p}"]\noutputs = ["x"]\n[targets.p]\ngenerated = ["c"]\n',
             "circle: p -> c -> p",
         ),
-        ('[install]\n"../bin" = ["p"]\n', "is no folder below the prefix"),
-        ('[targets.p]\nsources = ["main.c"]\npkg-config = ["--version"]\n', "is no package"),
+        ('[install]\n"../bin" = ["p"]\n', "must be a folder below the prefix"),
+        ('[targets.p]\nsources = ["main.c"]\npkg-config = ["--version"]\n', "is not a package"),
         ('[targets.p]\nsources = ["main.c"]\nlinker-script = "../x.ld"\n', "is outside the project"),
     ],
 )
@@ -201,7 +201,7 @@ def test_install_puts_what_is_named_below_a_prefix(p, c) -> None:
     assert (prefix / "dest/usr/lib/libl.a").exists()
     p.write("vx.toml", (p.path / "vx.toml").read_text() + '[install]\nbin = ["q"]\n')
     done = p.vx("install", "--prefix", str(prefix))
-    assert (done.code, "'q' is no target and matches no file" in done.err) == (1, True)
+    assert (done.code, "'q' is not a target and matches no file" in done.err) == (1, True)
     assert p.vx("install", "--prefix", "here").code == 2
 
 

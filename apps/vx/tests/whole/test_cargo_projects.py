@@ -337,7 +337,7 @@ def test_profiles_of_ones_own_and_of_one_package(cargo) -> None:
     project.build("--profile", "quick")
     assert project.run("hello", "quick") == "false false\n"
     assert "profile `none` is not defined" in project.fails("--profile", "none")
-    assert "is no name" in project.fails("--profile", "../up")
+    assert "is not a valid name" in project.fails("--profile", "../up")
 
 
 @pytest.mark.slow

@@ -124,7 +124,7 @@ def test_an_endpoint_that_is_none_is_told_with_its_variable(app) -> None:
     for service in ("AETHER", "CASS", "RHEA"):
         done = app.vx("build", **{f"VX_{service}": "http://x"})
         assert done.code == 2
-        assert done.err.startswith(f"vx: VX_{service}: 'http://x' is no endpoint")
+        assert done.err.startswith(f"vx: VX_{service}: 'http://x' is not an endpoint")
 
 
 def test_an_aether_that_is_elsewhere_is_not_started(app) -> None:

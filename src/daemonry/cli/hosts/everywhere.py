@@ -35,7 +35,7 @@ def listed() -> list[str]:
     """Return the machines of `~/.config/daemonry/daemonry.toml`, in its order.
 
     Raises:
-        ConfigError: the file cannot be read, or lists what is no machine.
+        ConfigError: the file cannot be read, or lists an entry that is not a machine.
     """
     path = os.path.join(os.path.dirname(config_path("daemonry")), "daemonry.toml")
     text = typed_toml.read(path, must_exist=False)
@@ -102,14 +102,14 @@ def checked(answer: bytes) -> list[dict[str, Any]]:
     """Return the rows of another machine's `ps --json`, with the fields that we know and no others.
 
     Raises:
-        ValueError: it is no such list.
+        ValueError: it is not such a list.
     """
     if len(answer) > _MAX_ANSWER_BYTES:
         raise ValueError(f"its list has more than {_MAX_ANSWER_BYTES} bytes")
     try:
         found = strict_json.decode(answer.decode("utf-8"))
     except (BadFrame, UnicodeDecodeError):
-        raise ValueError("its list is no JSON") from None
+        raise ValueError("its list is not JSON") from None
     if not isinstance(found, list):
         raise ValueError("it answers no list of daemons")  # noqa: TRY004  # what is wrong is its value
     return [_row(one) for one in found]

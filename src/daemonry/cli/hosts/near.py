@@ -224,7 +224,7 @@ def _write(number: int, data: bytes) -> None:
 
 
 def _columns() -> int:
-    """Return how wide our terminal is; 0 where standard output is none."""
+    """Return how wide our terminal is; 0 where standard output is not one."""
     if not sys.stdout.isatty():
         return 0
     from daemonry.cli.terminal import size

@@ -64,7 +64,7 @@ def machine(host: str) -> Endpoint:
         ArgumentInvalid: it names none.
     """
     if set(host) & set("/;"):
-        raise faults.ArgumentInvalid(OPTION, f"{host!r} is no [user@]host[:port]")
+        raise faults.ArgumentInvalid(OPTION, f"{host!r} is not [user@]host[:port]")
     try:
         return Endpoint.parse(f"ssh:{host}/daemonry")
     except faults.EndpointInvalid as error:

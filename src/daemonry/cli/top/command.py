@@ -21,8 +21,8 @@ def top(home: str | None) -> int:
         home: the directory of the one home that is shown; None for all that this user runs.
 
     Raises:
-        Refused: the extra is not installed, or this is no terminal.
-        HomeNotFound, ConfigError: `home` is no home.
+        Refused: the extra is not installed, or this is not a terminal.
+        HomeNotFound, ConfigError: `home` is not a home.
     """
     if find_spec("textual") is None:
         raise Refused("top needs textual: install the extra, as in pip install 'daemonry[tui]'")

@@ -57,7 +57,7 @@ def command(verb: str, line: ServiceLine) -> list[str]:
     if line.kind == "daemon":
         return [verb, line.name]
     if not line.daemon:
-        raise NotPossible(f"{printable(line.name)} is no daemon of daemonry: it cannot {verb}")
+        raise NotPossible(f"{printable(line.name)} is not a daemon of daemonry: it cannot {verb}")
     if not line.endpoint:
         raise NotPossible(f"{printable(line.name)} does not run")
     return [verb, line.endpoint]

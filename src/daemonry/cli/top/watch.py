@@ -86,7 +86,7 @@ def _measured(line: ServiceLine) -> tuple[str, Measured]:
 
 
 def _calls(line: ServiceLine) -> int | None:
-    """Return how many calls a daemon has had; None for a program that is no daemon, or gives no answer."""
+    """Return how many calls a daemon has had; None for a program that is not a daemon, or gives no answer."""
     if not line.daemon or not line.endpoint or line.state not in _ANSWERS:
         return None
     try:

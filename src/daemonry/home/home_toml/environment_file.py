@@ -21,7 +21,7 @@ def parse(text: str) -> dict[str, str]:
     """Return the variables of a file's text; the last of several of one name counts.
 
     Raises:
-        EnvironmentFileInvalid: a line is no NAME=VALUE.
+        EnvironmentFileInvalid: a line is not of the form NAME=VALUE.
     """
     found = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -30,7 +30,7 @@ def parse(text: str) -> dict[str, str]:
             name, equals, value = bare.removeprefix("export ").partition("=")
             name = name.strip()
             if not equals or not _NAME.match(name):
-                raise EnvironmentFileInvalid(f"line {number}: {bare[:40]!r} is no NAME=VALUE")
+                raise EnvironmentFileInvalid(f"line {number}: {bare[:40]!r} is not of the form NAME=VALUE")
             found[name] = _unquoted(value.strip(), number)
     return found
 

@@ -159,7 +159,7 @@ class _Reader:
     def _needs(self, table: str, form: ServiceForm, members: Mapping[str, list[str]]) -> tuple[str, ...]:
         for at, needed in enumerate(form.needs):
             if needed not in members:
-                reason = f"{needed!r} is no service: {did_you_mean(needed, members, 'there are')}"
+                reason = f"{needed!r} is not a service: {did_you_mean(needed, members, 'there are')}"
                 raise self._error(("services", table, "needs", at), reason)
         return tuple(dict.fromkeys(name for needed in form.needs for name in members[needed]))
 

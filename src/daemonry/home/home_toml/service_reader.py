@@ -62,7 +62,7 @@ class ServiceReader:
         above = ("services", instance.table)
         directory = os.path.normpath(os.path.join(self._directory, os.path.expanduser(form.directory)))
         if not os.path.isdir(directory):
-            raise self._error((*above, "directory"), f"{directory} is no directory")
+            raise self._error((*above, "directory"), f"{directory} is not a directory")
         environment = self._environments.read(instance, form, above)
         programs = ProgramSearch(directory, environment.get("PATH", os.defpath))
         own_socket = socket_path(self._directory, name)
@@ -161,7 +161,7 @@ class ServiceReader:
         try:
             re.compile(text)
         except re.error as error:
-            raise self._error(key, f"no regular expression: {error}") from None
+            raise self._error(key, f"is not a regular expression: {error}") from None
         return text
 
     def _policy(self, form: ServiceForm, above: KeyPath) -> Policy:
@@ -179,7 +179,7 @@ class ServiceReader:
         self, form: ServiceForm, ready: Ready, above: KeyPath, own_socket: str
     ) -> tuple[str, float]:
         if form.start not in ("up", "on_demand"):
-            raise self._error((*above, "start"), f"{form.start!r} is none of up, on_demand")
+            raise self._error((*above, "start"), f"{form.start!r} must be up or on_demand")
         if form.start == "up":
             for key in ("listen", "idle_timeout"):
                 if getattr(form, key):
@@ -222,7 +222,7 @@ class ServiceReader:
     def _watch(self, form: ServiceForm, key: KeyPath) -> tuple[str, ...]:
         for at, pattern in enumerate(form.watch):
             if os.path.isabs(pattern) or ".." in pattern.split("/") or not pattern or "\0" in pattern:
-                raise self._error((*key, at), f"{pattern!r} is no path below its directory")
+                raise self._error((*key, at), f"{pattern!r} must be a path below its directory")
         if form.watch and not file_changes.is_installed():
             raise self._error(key, 'needs: pip install "daemonry[watch]"')
         return tuple(form.watch)
@@ -251,7 +251,7 @@ class ServiceReader:
         try:
             return kind(text)
         except ValueError:
-            raise self._error(key, f"{text!r} is none of {', '.join(one.value for one in kind)}") from None
+            raise self._error(key, f"{text!r} is not one of {', '.join(one.value for one in kind)}") from None
 
     def _seconds(self, duration: Duration, key: KeyPath) -> float:
         return self._checked(key, units.seconds, duration)

@@ -26,7 +26,7 @@ def seconds(given: float | str) -> float:
     """Return a length of time, in seconds.
 
     Raises:
-        ValueError: it is none, or not between 0 and about 11 days.
+        ValueError: it is not a length of time, or not between 0 and about 11 days.
     """
     if isinstance(given, str):
         found = _DURATION.match(given.strip())
@@ -34,7 +34,7 @@ def seconds(given: float | str) -> float:
     else:
         result = given
     if not 0 < result <= _LONGEST_S:
-        raise ValueError(f"{given!r} is no length of time: try 250ms, 10s, 5m, 1h")
+        raise ValueError(f"{given!r} is not a length of time: try 250ms, 10s, 5m, 1h")
     return result
 
 
@@ -42,7 +42,7 @@ def memory_bytes(given: int | str | None) -> int:
     """Return an amount of memory, in bytes; 0 for None.
 
     Raises:
-        ValueError: it is none, or less than 1 MiB.
+        ValueError: it is not a size, or less than 1 MiB.
     """
     if given is None:
         return 0
@@ -51,7 +51,7 @@ def memory_bytes(given: int | str | None) -> int:
         found = _SIZE.match(size.strip())
         size = int(float(found[1]) * _SIZES[found[2].upper()]) if found else 0
     if size < _LEAST_MEMORY:
-        raise ValueError(f"{given!r} is no size that a program could live with: try 200M, 1.5G")
+        raise ValueError(f"{given!r} is not a size of memory from 1M up: try 200M, 1.5G")
     return size
 
 
@@ -64,7 +64,7 @@ def processors(given: float | None) -> float:
     if given is None:
         return 0.0
     if not 0 < given <= _MOST_PROCESSORS:
-        raise ValueError(f"{given!r} is no number of processors: try 0.5, 2")
+        raise ValueError(f"{given!r} is not a number of processors: try 0.5, 2")
     return given
 
 
@@ -72,9 +72,9 @@ def stop_signal(given: str) -> int:
     """Return the number of a signal that may stop a service, with or without SIG before its name.
 
     Raises:
-        ValueError: it is none of them.
+        ValueError: it is another signal.
     """
     name = given.upper().removeprefix("SIG")
     if name not in _STOP_SIGNALS:
-        raise ValueError(f"{given!r} is none of {', '.join(_STOP_SIGNALS)}")
+        raise ValueError(f"{given!r} is not one of {', '.join(_STOP_SIGNALS)}")
     return int(signal.Signals[f"SIG{name}"])

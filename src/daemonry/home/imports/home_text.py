@@ -138,7 +138,7 @@ def as_table(value: Any, where: str) -> dict[str, Any]:
     """Return a value that has to be a table.
 
     Raises:
-        ImportInvalid: it is none.
+        ImportInvalid: it is of another type.
     """
     if not isinstance(value, dict):
         raise ImportInvalid(f"{where}: a table is expected")

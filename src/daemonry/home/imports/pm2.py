@@ -39,7 +39,7 @@ def read(text: str) -> Draft:
     except (ValueError, RecursionError) as error:
         how = "node -p 'JSON.stringify(require(\"./ecosystem.config.js\"))'"
         reason = f"a .js file is a program: {how} makes JSON of it"
-        raise ImportInvalid(f"is no JSON ({error}); {reason}") from None
+        raise ImportInvalid(f"is not JSON ({error}); {reason}") from None
     apps = form.get("apps") if isinstance(form, dict) else form
     if not isinstance(apps, list) or not apps:
         raise ImportInvalid("there are no apps in it")

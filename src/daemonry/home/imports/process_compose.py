@@ -87,7 +87,7 @@ def _needs(
 ) -> None:
     for needed, how in as_table(keys.get("depends_on") or {}, f"{name}: depends_on").items():
         if needed not in names:
-            draft.note(name, f"depends_on {needed}", "is no process of this file")
+            draft.note(name, f"depends_on {needed}", "is not a process of this file")
             continue
         table.setdefault("needs", []).append(names[needed])
         condition = how.get("condition", "process_started") if isinstance(how, dict) else ""
@@ -136,7 +136,7 @@ def _shutdown(draft: Draft, name: str, keys: dict[str, Any], table: dict[str, An
         try:
             table["stop_signal"] = signal.Signals(int(keys["signal"])).name.removeprefix("SIG")
         except ValueError:
-            draft.note(f"{name}: shutdown", "signal", f"is no signal: {keys['signal']}")
+            draft.note(f"{name}: shutdown", "signal", f"names no signal: {keys['signal']}")
 
 
 def _probe(draft: Draft, where: str, given: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def read(text: str) -> Draft:
     """Return the services of a Procfile.
 
     Raises:
-        ImportInvalid: a line is no `name: command`, or there is none.
+        ImportInvalid: a line is not a `name: command`, or there is none.
     """
     draft = Draft()
     for number, line in enumerate(text.splitlines(), 1):
@@ -27,7 +27,7 @@ def read(text: str) -> Draft:
         if bare and not bare.startswith("#"):
             found = _LINE.match(bare)
             if found is None:
-                raise ImportInvalid(f"line {number}: {bare[:40]!r} is no NAME: COMMAND")
+                raise ImportInvalid(f"line {number}: {bare[:40]!r} is not of the form NAME: COMMAND")
             port = _FIRST_PORT + 100 * len(draft.services)
             draft.services[draft.name(found[1])] = {
                 "command": shell(found[2]),

@@ -56,7 +56,7 @@ def _group(draft: Draft, group: str, programs: str, names: dict[str, str]) -> No
         if one in names:
             draft.services[names[one]].setdefault("groups", []).append(group)
         else:
-            draft.note(f"[group:{group}]", one, "is no program of this file")
+            draft.note(f"[group:{group}]", one, "is not a program of this file")
 
 
 def _program(draft: Draft, section: str, name: str, keys: dict[str, str]) -> dict[str, Any]:

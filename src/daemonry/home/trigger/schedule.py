@@ -51,11 +51,11 @@ def parse_time(text: str) -> tuple[int, int]:
     """Return (hour, minute) of a time such as "03:30".
 
     Raises:
-        ScheduleInvalid: it is no time of a day.
+        ScheduleInvalid: it is not a time of a day.
     """
     found = _TIME.match(text)
     if found is None:
-        raise ScheduleInvalid(f"{text!r} is no time of a day: try 03:30")
+        raise ScheduleInvalid(f"{text!r} is not a time of day: try 03:30")
     return int(found[1]), int(found[2])
 
 

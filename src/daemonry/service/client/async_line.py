@@ -31,7 +31,7 @@ from daemonry.wire import fast_varlink
 if TYPE_CHECKING:
     from daemonry.wire.connection import Codec
 
-# The resolution of uvloop's timers: a shorter rest of a wait is no wait.
+# The resolution of uvloop's timers: a shorter rest of a wait counts as no wait.
 _TIMER_STEP_S = 0.001
 
 

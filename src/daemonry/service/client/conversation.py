@@ -1,7 +1,7 @@
 """One connection as its client sees it, without its socket: what may be sent, and what came.
 
 Owns what both clients do beside the protocol's state machine: making it when it is needed, knowing
-when nothing is under way, and telling a reply that was cut from bytes that are no reply.
+when nothing is under way, and telling a reply that was cut from bytes that are not a reply.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from daemonry.wire.varlink import AnyReply, Call
 
 _AWAITING = frozenset((IN_CALL, IN_STREAM, IN_UPGRADE))
-# Enough bytes that are no frame to recognize a server's refusal.
+# Enough bytes that are not a frame to recognize a server's refusal.
 _HEAD_BYTES = 100
 
 
@@ -120,7 +120,7 @@ class Conversation:
 
         Raises:
             ConnectionLost: the peer sends no more.
-            RemoteProtocolError: what came is no reply.
+            RemoteProtocolError: the answer is not a reply.
         """
         event = self._connection.next_event()
         if isinstance(event, Ended):

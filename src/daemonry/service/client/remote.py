@@ -114,7 +114,7 @@ class BlockingRemote:
                 timeout_s: as `proxy`.
 
             Raises:
-                TypeError: it is no method of an interface.
+                TypeError: it is not a method of an interface.
             """
             return _bound(self, method, timeout_s)
 
@@ -203,7 +203,7 @@ class AsyncRemote:
                 timeout_s: as `proxy`.
 
             Raises:
-                TypeError: it is no method of an interface.
+                TypeError: it is not a method of an interface.
             """
             return _bound(self, method, timeout_s)
 

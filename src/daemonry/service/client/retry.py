@@ -47,7 +47,7 @@ class Attempts:
             left_s: the rest of the call's timeout; None for no end.
 
         Raises:
-            IpcError: there is to be none; what became of the call.
+            IpcError: the call must not be retried; what became of the call.
         """
         again = isinstance(error, ConnectionLost) and self._reconnects
         if isinstance(error, ConnectionLost) and error.ran != "no":

@@ -33,7 +33,7 @@ def request(endpoint: Endpoint | str, word: str, timeout_s: float = REQUEST_TIME
         DeadlineExceeded: no answer in time; `ran` tells whether the command may have run.
         ConnectionLost: the daemon went away; `ran` is "maybe".  A command that changes nothing is
             tried once more on a new connection before this is raised.
-        RemoteProtocolError: what came back is no reply of this dialect.
+        RemoteProtocolError: the answer is not a reply of this dialect.
     """
     deadline = Deadline(timeout_s)
     try:

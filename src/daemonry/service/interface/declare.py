@@ -164,7 +164,7 @@ class Interface:
         note_methods(cls)
         if name:
             if not idl.is_interface_name(name):
-                raise NotDescribable(cls.__name__, name, "is no interface name such as org.example.jobs")
+                raise NotDescribable(cls.__name__, name, "is not an interface name such as org.example.jobs")
             cls.interface_name = name
             cls.interface_errors = tuple(errors)
 
@@ -219,7 +219,7 @@ class Method:
         if marks.oneway and self.reply is not type(None):
             raise NotDescribable(where, self.reply, "is not sent by a one-way method: return None")
         if marks.oneway and marks.reads:
-            raise NotDescribable(where, function, "is one-way and reads: nobody would have what it read")
+            raise NotDescribable(where, function, "is one-way and reads: nobody would receive its result")
         self.takes_fds = holds(self.parameters, Fd)
         self.gives_fds = holds(self.reply, Fd)
         self.read_parameters = shapes.incoming(self.parameters)
@@ -252,7 +252,7 @@ class Method:
 
 
 def _refuse_mixed_kinds(function: Callable[..., Any], returned: Any, marks: Marks, where: str) -> None:
-    """Refuse what would fail at every call: a generator that is no stream, a blocking coroutine."""
+    """Refuse what would fail at every call: a generator that is not a stream, a blocking coroutine."""
     if returned in _STREAMS:
         raise NotDescribable(where, returned, "needs the type of its values: AsyncIterator[int]")
     if inspect.isgeneratorfunction(function):

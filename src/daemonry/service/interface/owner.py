@@ -23,7 +23,7 @@ def owner_of(method: Any) -> tuple[type[Any], str]:
     """Return the interface class of a method, and the method's name in it.
 
     Raises:
-        TypeError: it is no method of an interface, or of more than one.
+        TypeError: it is not a method of an interface, or of more than one.
     """
     found = getattr(method, _OWNER, None)
     if found is None or not isinstance(method, FunctionType):

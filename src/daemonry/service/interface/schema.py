@@ -228,7 +228,7 @@ def _holds(kind: Any, sought: type, seen: set[Any]) -> bool:
 def _enum_names(values: tuple[Any, ...], kind: Any, where: str) -> tuple[str, ...]:
     for value in values:
         if not isinstance(value, str) or not idl.is_field_name(value):
-            raise NotDescribable(where, kind, f"has the member {value!r}, which is no name")
+            raise NotDescribable(where, kind, f"has the member {value!r}, which is not a valid name")
     return values
 
 

@@ -143,7 +143,7 @@ class Control(Interface, name=CONTROL, errors=(Refusal,)):
             reason=_TEXT,
             log=_MAYBE_TEXT,
         ),
-        _error("ProtocolViolation", "That was no call; the connection ends.", reason=_TEXT),
+        _error("ProtocolViolation", "The message was not a call; the connection ends.", reason=_TEXT),
         _error(
             "ExpectedUpgrade", "The method gives the connection away; call it with `upgrade`.", method=_TEXT
         ),

@@ -241,7 +241,7 @@ def _frame_nothing(result: Any) -> bytes:
 
 
 class Ran:
-    """What a call came to that was begun at once, and whose reply is none yet that can just be sent.
+    """What a call came to that was begun at once, and whose reply cannot just be sent yet.
 
     Attributes:
         bound: the method.

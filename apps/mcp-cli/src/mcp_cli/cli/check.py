@@ -55,7 +55,7 @@ def _load(text: str | None) -> int:
     if text is None:
         return 0
     if not text.isascii() or not text.isdecimal() or not 0 < int(text) <= 100_000:
-        raise errors.ArgumentInvalid(text, "is no number of pings from 1 to 100000")
+        raise errors.ArgumentInvalid(text, "must be a number of pings from 1 to 100000")
     return int(text)
 
 

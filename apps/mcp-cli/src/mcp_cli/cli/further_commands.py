@@ -86,5 +86,5 @@ def generate(options: Options, given: argparse.Namespace) -> int:
     from mcp_cli.gateway import generate as generator
 
     if given.skill and given.standalone:
-        raise errors.ArgumentInvalid("--skill", "is no command: without --command")
+        raise errors.ArgumentInvalid("--skill", "replaces the command: give it without --command")
     return generator.run(options, given.server, given.output, given.standalone, as_skill=given.skill)

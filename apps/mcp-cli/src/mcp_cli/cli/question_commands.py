@@ -94,7 +94,7 @@ def _result(one: Mapping[str, Any], given: argparse.Namespace) -> str:
     """Return the result that the words stand for, as JSON.
 
     Raises:
-        ArgumentInvalid: they are no answer to this question.
+        ArgumentInvalid: they are not an answer to this question.
     """
     form = one["method"] == ELICITATION
     if given.decline or given.cancel:

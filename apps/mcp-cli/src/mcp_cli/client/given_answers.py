@@ -36,7 +36,7 @@ class GivenAnswers:
         for one in self._left:
             if not isinstance(one, dict | str):
                 raise errors.ArgumentInvalid(
-                    "--answer", f"{json.dumps(one)} is no answer: an object or a text"
+                    "--answer", f"{json.dumps(one)} is not an answer: give a JSON object or a text"
                 )
 
     def next(self, method: str, asked: Mapping[str, Any]) -> tuple[str, str]:

@@ -186,7 +186,7 @@ def _set_value(options: Options, option: str, name: str, value: str) -> None:
         if name == "protocol" and value not in PROTOCOLS:
             raise daemonry.errors.ArgumentInvalid(value, f"is not one of {', '.join(PROTOCOLS)}")
         if name == "max_chars" and not (value.isascii() and value.isdecimal() and int(value)):
-            raise daemonry.errors.ArgumentInvalid(value, "is no number of characters above 0")
+            raise daemonry.errors.ArgumentInvalid(value, "must be a number of characters above 0")
         setattr(options, name, int(value) if name == "max_chars" else value)
         return
     from daemonry.cli import kit

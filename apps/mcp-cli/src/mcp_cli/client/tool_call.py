@@ -64,7 +64,7 @@ def answered(options: Options) -> list[str]:
     """Return the methods that are answered: those that `--answer` or a person at a terminal can.
 
     Raises:
-        ArgumentInvalid: `--answer` is no answer.
+        ArgumentInvalid: `--answer` is not an answer.
     """
     if options.answer is not None:
         from mcp_cli.client.given_answers import GivenAnswers

@@ -106,7 +106,7 @@ def _answered(
 
 def _server_of_toml(source: ConfigText, table: Any, where: KeyPath) -> ServerConfig:
     if not isinstance(table, dict):
-        raise source.error(where, "is no table")
+        raise source.error(where, "must be a table")
     source.refuse_unknown(table, _SERVER_KEYS, where)
     if "name" not in table:
         raise source.error(where, "needs a name")
@@ -120,7 +120,7 @@ def _server_of_toml(source: ConfigText, table: Any, where: KeyPath) -> ServerCon
             '{ type = "stdio", command = "..." } or { type = "http", url = "..." }',
         )
     if not isinstance(transport, dict):
-        raise source.error(inside, "is no table")
+        raise source.error(inside, "must be a table")
     kind = transport.get("type")
     if kind is None:
         kind = STDIO if "command" in transport else HTTP
@@ -203,7 +203,7 @@ _SERVER_NUMBERS: Final = (
 )
 
 
-# How alike a key of JSON is to one that it is taken for.  Others' keys must not be: `timeoutMs` is no
+# How alike a key of JSON is to one that it is taken for.  Others' keys must not be: `timeoutMs` is not
 # `timeout` misspelt.
 _MISSPELT: Final = 0.91
 # What other programs write beside the keys that mean something to us.
@@ -350,7 +350,7 @@ def _number(source: ConfigText, table: Mapping[str, Any], key: str, where: KeyPa
 def _text(source: ConfigText, table: Mapping[str, Any], key: str, where: KeyPath) -> str:
     value = table.get(key, "")
     if not isinstance(value, str):
-        raise source.error((*where, key), "is no string")
+        raise source.error((*where, key), "must be a string")
     if "\0" in value:
         raise source.error((*where, key), "has a NUL in it")
     return value
@@ -360,7 +360,7 @@ def _texts(source: ConfigText, table: Mapping[str, Any], key: str, where: KeyPat
     values = _list(source, table, key, where)
     for number, value in enumerate(values):
         if not isinstance(value, str):
-            raise source.error((*where, key, number), "is no string")
+            raise source.error((*where, key, number), "must be a string")
         if "\0" in value:
             raise source.error((*where, key, number), "has a NUL in it")
     return tuple(values)
@@ -376,10 +376,10 @@ def _list(source: ConfigText, table: Mapping[str, Any], key: str, where: KeyPath
 def _map(source: ConfigText, table: Mapping[str, Any], key: str, where: KeyPath) -> dict[str, str]:
     values = table.get(key, {})
     if not isinstance(values, dict):
-        raise source.error((*where, key), "is no table of strings")
+        raise source.error((*where, key), "must be a table of strings")
     for name, value in values.items():
         if not isinstance(value, str):
-            raise source.error((*where, key, name), "is no string")
+            raise source.error((*where, key, name), "must be a string")
         if "\0" in value or "\0" in name or (key == "env" and (not name or "=" in name)):
             raise source.error(
                 (*where, key, name),

@@ -15,7 +15,7 @@ _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]*")
 _SECRET_NAME: Final = re.compile(
     r"key|token|secret|pass(?!_env)|auth(?!or)|credential|cookie|bearer|\bpw\b", re.IGNORECASE
 )
-# A path's part that is no word: as long as a key, with letters and digits in it.
+# A path's part that is not a word: as long as a key, with letters and digits in it.
 _KEY_LIKE: Final = re.compile(r"(?=[^/]*[0-9])(?=[^/]*[A-Za-z])[A-Za-z0-9_=-]{20,}")
 _OPTION: Final = re.compile(r"(--?[A-Za-z][\w-]*)(=)?(.*)", re.DOTALL)
 

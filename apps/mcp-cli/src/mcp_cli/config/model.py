@@ -19,10 +19,10 @@ from mcp_cli.config import cache, passed, variables
 STDIO: Final = "stdio"
 HTTP: Final = "http"
 SSE: Final = "sse"
-# How a place begins that is no command.
+# How a place begins that is not a command.
 URLS: Final = ("http://", "https://")
 
-# The `path` of a configuration that is no file.
+# The `path` of a configuration that is not a file.
 COMMAND_LINE: Final = "the command line"
 
 # The original's defaults, but for its five servers at a time.

@@ -21,7 +21,7 @@ def question_policies(source: ConfigText, table: Mapping[str, Any], where: KeyPa
     """Return the fields of a `ServerConfig` that the two keys stand for.
 
     Raises:
-        ConfigError: a value is none of the three.
+        ConfigError: a value is not one of the three.
     """
     found: dict[str, Any] = {}
     for key in QUESTION_KEYS:
@@ -30,11 +30,11 @@ def question_policies(source: ConfigText, table: Mapping[str, Any], where: KeyPa
         said, at = table[key], (*where, key)
         if isinstance(said, str):
             if said not in POLICIES:
-                raise source.error(at, f'{said!r} is none of "ask", "decline", {{ command = [...] }}')
+                raise source.error(at, f'{said!r} must be one of "ask", "decline", {{ command = [...] }}')
             found[key] = said
             continue
         if not isinstance(said, Mapping):
-            raise source.error(at, 'is none of "ask", "decline", { command = [...] }')
+            raise source.error(at, 'must be one of "ask", "decline", { command = [...] }')
         source.refuse_unknown(said, ("command", "timeout_secs"), at)
         found[f"{key}_command"] = _command(source, said, at)
         if "timeout_secs" in said:

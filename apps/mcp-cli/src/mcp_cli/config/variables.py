@@ -21,7 +21,7 @@ _FOLDERS = ("workspaceFolder", "configDir")
 
 
 class NotSet(Exception):
-    """A variable is not set, or the form is none of ours.
+    """A variable is not set, or the form is not one of ours.
 
     Attributes:
         reason: which, and what to do.

@@ -93,7 +93,7 @@ def described(tools: Sequence[tuple[str, Mapping[str, Any]]], given: Mapping[str
     """Return definitions, as JSON.
 
     Raises:
-        Unfit: no names are given, or one is no tool's.
+        Unfit: no names are given, or one is not a tool's.
     """
     names = given.get("names")
     if not isinstance(names, list) or not names or len(names) > MOST_DESCRIBED:
@@ -109,7 +109,7 @@ def meant(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the tool that is to be called, and its arguments.
 
     Raises:
-        Unfit: no name is given, or the arguments are no object.
+        Unfit: no name is given, or the arguments are not an object.
     """
     name, arguments = given.get("name"), given.get("arguments") or {}
     if not isinstance(name, str) or not name:

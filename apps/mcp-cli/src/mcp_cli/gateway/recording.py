@@ -29,7 +29,7 @@ MAX_RECORDING_BYTES = 1 << 28
 
 
 class Unreadable(Exception):
-    """The file is no recording; its text says why, with the line."""
+    """The file is not a recording; its text says why, with the line."""
 
 
 def record(options: Options, path: str, server: str) -> int:
@@ -81,7 +81,7 @@ class Recording:
         lines: of the file.
 
     Raises:
-        Unreadable: it is no recording.
+        Unreadable: it is not a recording.
     """
 
     def __init__(self, lines: list[str]) -> None:

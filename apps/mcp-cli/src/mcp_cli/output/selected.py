@@ -18,7 +18,7 @@ class Selected:
     """The form of another printer, and of a tool's result a part.
 
     Args:
-        form: of `printer`; prints all that is no tool's result, and results of tools that failed.
+        form: of `printer`; prints all that is not a tool's result, and results of tools that failed.
         fields: paths such as `a`, `a.b`, `items[].name`; empty for all.
         max_chars: of the text that is printed; 0 for no limit.
     """

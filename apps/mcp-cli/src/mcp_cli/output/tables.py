@@ -11,7 +11,7 @@ MAX_CELL = 60
 
 
 def of_records(value: Any) -> list[str] | None:
-    """Return a list of flat objects as a table with a header, or None where it is none."""
+    """Return a list of flat objects as a table with a header, or None for any other value."""
     if (
         not isinstance(value, list)
         or len(value) < 1

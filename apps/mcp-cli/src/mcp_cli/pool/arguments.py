@@ -77,7 +77,7 @@ class _Parts(dict[str, Any]):
 def _put_inside(
     given: dict[str, Any], key: str, text: str | None, schema: Mapping[str, Any], *, is_json: bool
 ) -> bool:
-    """Put `p.name=a` into the object `p`; False where `p` is no parameter that has fields.
+    """Put `p.name=a` into the object `p`; False where `p` is not a parameter that has fields.
 
     Raises:
         Bad: it has no such field, the field is given twice, or the value is not of its kind.

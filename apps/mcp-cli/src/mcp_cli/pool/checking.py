@@ -74,7 +74,7 @@ def _arguments(
     """Return a call's arguments.
 
     Raises:
-        BadArguments: they are no JSON object, or do not fit the tool's schema.
+        BadArguments: they are not a JSON object, or do not fit the tool's schema.
     """
     schema = schemas.input_schema(tool)
     try:
@@ -109,7 +109,7 @@ def _arguments(
 
 
 def meta_of(text: str) -> dict[str, Any]:
-    """Return the `_meta` of a call's params, empty where the text is no JSON object."""
+    """Return the `_meta` of a call's params, empty where the text is not a JSON object."""
     if not text:
         return {}
     with contextlib.suppress(ValueError):

@@ -47,7 +47,7 @@ def mended(line: bytes) -> tuple[bytes, str]:
 
 
 def is_answer(line: bytes) -> bool:
-    """Whether a line that is no message was meant to be an answer, if one with nothing but an id."""
+    """Whether a line that is not a message was meant to be an answer, if one with nothing but an id."""
     if b'"jsonrpc"' not in line:
         return False
     if b'"result"' in line or b'"error"' in line:

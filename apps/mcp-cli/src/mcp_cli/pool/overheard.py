@@ -1,8 +1,8 @@
 """What a server over HTTP says, heard on its way to the SDK.
 
 Owns the text of answers by the id of their request: the SDK gives values, which do not tell `1e2` from
-`100.0`, and a result is passed on as the server sent it.  An answer that is not found here, or is no JSON, is
-taken from the SDK's values.
+`100.0`, and a result is passed on as the server sent it.  An answer that is not found here, or is not JSON,
+is taken from the SDK's values.
 
 Knows of a response its stream and its content type, and no session.
 """
@@ -93,7 +93,7 @@ class Events:
     """A body of server-sent events, each of whose data is a message.
 
     Lines end with CR, LF or both, `data` may have several, and an empty line ends an event, as the HTML
-    standard has it.  An event that the end of the body cuts off is none.
+    standard has it.  An event that the end of the body cuts off does not count.
 
     Args:
         on_message: is given each event's data.

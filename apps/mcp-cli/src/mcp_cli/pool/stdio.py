@@ -2,7 +2,7 @@
 
 Owns the process from its start to its end, and the cutting of its output into messages.  The SDK gets
 streams from here rather than starting the process itself: so the process is owned by the daemon and ends with
-it, a result's bytes can be passed on as they came, and a line that is no message is reported as well.
+it, a result's bytes can be passed on as they came, and a line that is not a message is reported as well.
 
 A line on stdout that is not a JSON object is garbage: it is reported, and the connection goes on.
 """

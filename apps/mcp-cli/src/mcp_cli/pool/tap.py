@@ -47,7 +47,7 @@ class Answer:
         written: whether the request was given to the transport.
         raw: the result's JSON; None as long as there is none.
         refused: whether the server answered with an error.
-        broken: how its answer is none that can be understood; "" if that is not so.
+        broken: why its answer cannot be understood; "" if it can.
     """
 
     __slots__ = ("broken", "method", "raw", "refused", "written")
@@ -134,7 +134,7 @@ class MessageTap:
         """Take note of what came; `line` is its text, where that is known.
 
         Raises:
-            ValueError: the text is no JSON, which the SDK does not always mind; nothing was noted.
+            ValueError: the text is not JSON, which the SDK does not always mind; nothing was noted.
         """
         reply = message.message
         exact = None
@@ -156,12 +156,12 @@ class MessageTap:
             answer.raw = msgspec.json.encode(reply.result) if exact is None else exact
 
     def not_understood(self, line: bytes, problem: str) -> SessionMessage | None:
-        """Note a line that is no message, and return the SDK's message about it; None for nothing."""
+        """Note a line that is not a message, and return the SDK's message about it; None for nothing."""
         asked = self._meant(line) if mending.is_answer(line) else None
         if asked is None:
             self._garbage += 1
             if self._garbage > self.MOST_GARBAGE:
-                self.give_up(f"wrote {self.MOST_GARBAGE} lines on stdout that are no messages")
+                self.give_up(f"wrote {self.MOST_GARBAGE} lines on stdout that are not messages")
             self.note(
                 f"wrote a line on stdout that is not a message: {brief(line.decode('utf-8', 'replace'))!r}"
             )
@@ -200,7 +200,7 @@ class MessageTap:
 
 
 def _problem(error: Exception) -> str:
-    """Return why a line is no message, without any of its text."""
+    """Return why a line is not a message, without any of its text."""
     if isinstance(error, ValidationError):
         for one in error.errors(include_url=False, include_input=False):
             # pydantic has tried a union of four kinds of message; this one is an answer with a result.

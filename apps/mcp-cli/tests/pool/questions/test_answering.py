@@ -92,7 +92,7 @@ def test_a_command_answers_a_form(said: str, answer: Any) -> None:
     [
         ("import time; time.sleep(60)", "gave no answer within 0.3 s and was killed"),
         ("import sys; sys.exit('no model')", "failed with 1: no model"),
-        ("print('not JSON')", "is no JSON object"),
+        ("print('not JSON')", "is not a JSON object"),
         ("print('x' * (5 << 20))", "wrote more than"),
     ],
     ids=["hangs", "fails", "writes no answer", "writes too much"],

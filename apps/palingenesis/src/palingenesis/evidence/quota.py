@@ -22,7 +22,7 @@ from palingenesis.evidence.quota_answer import UNKNOWN, Quota
 TIMEOUT_S: Final = 10.0
 NOT_YET: Final = 75  # sysexits.h: EX_TEMPFAIL
 MAX_ANSWER_BYTES: Final = 2**20
-# A reset that is further away is no reset: the longest limit is a week.
+# A reset that is further away is not a reset: the longest limit is a week.
 MAX_AHEAD_S: Final = 8 * 86400.0
 
 _CODES: Final = {0: Quota(ended=True), NOT_YET: Quota(ended=False)}

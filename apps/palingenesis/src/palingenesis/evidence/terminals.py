@@ -24,7 +24,7 @@ class Terminal(msgspec.Struct, frozen=True):
 
     Attributes:
         name: what its user calls it.
-        agent: the profile of the program in it; "" for a program that is no agent.
+        agent: the profile of the program in it; "" for a program that is not an agent.
         argv: the words that it was begun with.
         cwd: where.
         pid, start: the process that holds it.

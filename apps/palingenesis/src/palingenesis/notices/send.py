@@ -1,7 +1,7 @@
 """The process in which apprise runs: a receiver that hangs, or a library that blocks, holds up nobody else.
 
 Run as a module with a JSON object on its standard input: `urls`, `title`, `text`.  The addresses have
-passwords in them, so they are no arguments.  Ends with 0 when all receivers have it; else one line says why
+passwords in them, so they are not arguments.  Ends with 0 when all receivers have it; else one line says why
 not.
 """
 

@@ -1,6 +1,6 @@
 """Which entries are worth a notice, and its words.
 
-Owns the choice: a stop that needs somebody.  What goes on by itself is no notice.  No I/O.
+Owns the choice: a stop that needs somebody.  A session that goes on by itself needs no notice.  No I/O.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from palingenesis.agents.profile import Profile
     from palingenesis.evidence.survey import Session
 
-# An id becomes an argument: what could be read as an option is none.
+# An id becomes an argument: one that could be read as an option is not taken.
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 # The note of a session whose record was removed.

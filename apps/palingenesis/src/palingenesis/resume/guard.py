@@ -22,7 +22,7 @@ MINUTE_S: Final = 60.0
 
 
 class HoldingBounds(msgspec.Struct, frozen=True):
-    """The bounds of resuming; 0 is no bound.
+    """The bounds of resuming; 0 means no bound.
 
     Attributes:
         requests_per_minute: of a session that is at work.

@@ -136,7 +136,7 @@ class Tries:
         context.scouts.belongs_to(entry.account, entry.key, pid)
 
     def _run_of(self, entry: SessionEntry, session: Session, now_s: float) -> AgentRun | str:
-        """Return the run that a session needs, or why there can be none."""
+        """Return the run that a session needs, or why none is possible."""
         profile = self._context.profile(entry.agent)
         is_fresh = entry.reason is Reason.CONTEXT
         words = profile.fresh if is_fresh else profile.resume

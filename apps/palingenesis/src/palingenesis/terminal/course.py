@@ -97,7 +97,7 @@ class Course:
 
     Args:
         words, cwd: of the first run.
-        agent: what its program is; None for a program that is no agent.
+        agent: what its program is; None for a program that is not an agent.
         allowance: how long and how often.
         state_dir: for the audit and for backups.
 

@@ -43,7 +43,7 @@ def size(rows: int, columns: int, width: int = 0, height: int = 0) -> bytes:
 
 
 def size_of(data: bytes) -> tuple[int, int, int, int] | None:
-    """Return rows, columns, and the size in pixels; None for bytes that are no size."""
+    """Return rows, columns, and the size in pixels; None for bytes that are not a size."""
     return _SIZE.unpack(data) if len(data) == _SIZE.size else None
 
 

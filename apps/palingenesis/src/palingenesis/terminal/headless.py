@@ -37,7 +37,7 @@ class Headless:
     Args:
         store: where its record is.
         terminal: its record.
-        profile: its agent's table; None for a program that is no agent.
+        profile: its agent's table; None for a program that is not an agent.
         course: what follows when it stops.
     """
 

@@ -30,7 +30,7 @@ MAX_TYPED_BYTES: Final = 256 * 2**10
 DRAIN_S: Final = 0.5
 TICK_S: Final = 0.5
 MAX_SCREEN_CHARS: Final = 32_000
-# Rows or columns of a window; more is no window's size.
+# Rows or columns of a window; more is not a window's size.
 MAX_CELLS: Final = 2_000
 
 

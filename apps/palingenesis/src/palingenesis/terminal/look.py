@@ -30,7 +30,7 @@ class Seen(NamedTuple):
 
     Attributes:
         session: the session; None where none was found.
-        lives_elsewhere: the process that lives in it and is none of this terminal's; 0 if there is none.
+        lives_elsewhere: the process that lives in it and is not this terminal's; 0 if there is none.
     """
 
     session: Session | None

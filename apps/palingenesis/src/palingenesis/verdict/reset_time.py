@@ -70,7 +70,7 @@ def reset_of(text: str, said_at: datetime, local: tzinfo) -> datetime | None:
 
 
 def from_epoch(value: object, said_at: datetime) -> datetime | None:
-    """Return the instant of an epoch field, in seconds or milliseconds; None where it is none.
+    """Return the instant of an epoch field, in seconds or milliseconds; None for any other value.
 
     An instant more than `MAX_AHEAD` after `said_at` is a misreading: None.
     """
@@ -110,7 +110,7 @@ def _clock(found: re.Match[str]) -> time | None:
     hour, minute = int(found["hour"]), int(found["minute"] or 0)
     half = (found["half"] or "").lower()
     if not half and found["minute"] is None:
-        return None  # a bare number is no time of day
+        return None  # a bare number is not a time of day
     if half:
         if not 1 <= hour <= 12:
             return None

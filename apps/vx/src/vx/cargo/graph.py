@@ -20,7 +20,7 @@ _OLD_ID: Final = re.compile(r"(\S+) (\S+) \((.+)\)")
 
 
 class GraphInvalid(Exception):
-    """What cargo said is no unit graph that is known here."""
+    """Cargo's output is not a unit graph of a known version."""
 
 
 class UnitTarget(msgspec.Struct, frozen=True):
@@ -150,7 +150,7 @@ def decode(data: bytes) -> Graph:
     """Return the graph that cargo printed.
 
     Raises:
-        GraphInvalid: it is none, or of another version.
+        GraphInvalid: it is not a unit graph, or of another version.
     """
     try:
         graph = msgspec.json.decode(data, type=Graph)

@@ -20,7 +20,7 @@ def max_bytes(environ: Mapping[str, str] | None = None) -> int:
     """Return the store's bound in bytes.
 
     Raises:
-        Refused: the variable is no size.
+        Refused: the variable is not a size.
     """
     given = (os.environ if environ is None else environ).get(VARIABLE, "").strip()
     return parse_size(given) if given else MAX_STORE_BYTES
@@ -30,7 +30,7 @@ def parse_size(text: str) -> int:
     """Return the bytes that a size such as 4096, 500M or 20G (1024 MiB each) names.
 
     Raises:
-        Refused: it is none.
+        Refused: it is not a size.
     """
     digits, unit = (text[:-1], text[-1:].upper()) if not text[-1:].isdigit() else (text, "")
     if not (digits.isascii() and digits.isdigit()) or unit not in _UNITS:

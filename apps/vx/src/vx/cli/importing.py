@@ -42,7 +42,7 @@ def import_commands(options: argparse.Namespace) -> int:
             entries = msgspec.json.decode(file.read(_MAX_BYTES), type=list[Entry])
         found = _imported(entries, directory, options.name or os.path.basename(directory) or "project")
     except (msgspec.DecodeError, ValueError) as error:
-        kit.complain(f"vx: {kit.printable(path)} is no list of compilations: {kit.printable(str(error))}")
+        kit.complain(f"vx: {kit.printable(path)} is not a list of compilations: {kit.printable(str(error))}")
         return _FAILED
     if not found.targets:
         kit.complain(f"vx: {kit.printable(path)} has no compilation that vx can do")

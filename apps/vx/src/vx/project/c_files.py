@@ -79,6 +79,6 @@ def installed(directory: str, made: Mapping[str, str]) -> dict[str, list[str]] |
                 continue
             files = [f"{directory}/{one}" for one in files_below(directory) if fits_any([name], one)]
             if not files:
-                raise ProjectInvalid(path, f"install.{folder}: {name!r} is no target and matches no file")
+                raise ProjectInvalid(path, f"install.{folder}: {name!r} is not a target and matches no file")
             some += files
     return found

@@ -135,7 +135,7 @@ def read(source: ConfigText) -> CManifest:
     _known(source, ("project",), project, ("name",))
     name = project.get("name")
     if not isinstance(name, str) or not name:
-        raise invalid(source, ("project", "name"), "is missing" if name is None else "is no name")
+        raise invalid(source, ("project", "name"), "is missing" if name is None else "must be a name")
     given = _table(source, ("targets",), table.get("targets", {}))
     targets = {called: _target(source, called, fields) for called, fields in given.items()}
     if not targets:
@@ -222,7 +222,7 @@ def _install(source: ConfigText, table: Any) -> dict[str, tuple[str, ...]] | Non
     _check_inside(source, where, tuple(found), found)
     for folder in found:
         if folder.startswith("/") or ".." in folder.split("/"):
-            raise invalid(source, (*where, folder), f"{folder!r} is no folder below the prefix")
+            raise invalid(source, (*where, folder), f"{folder!r} must be a folder below the prefix")
     return found
 
 
@@ -282,7 +282,7 @@ def _target(source: ConfigText, name: str, fields: Any) -> CTarget:
     for key in _SCRIPTS:
         scripts[key] = fields.get(key, "")
         if not isinstance(scripts[key], str):
-            raise invalid(source, (*where, key), "is no path")
+            raise invalid(source, (*where, key), "must be a path")
         _check_inside(source, where, (key,), {key: (scripts[key],)})
         if scripts[key] and (kind == STATIC_LIBRARY or (key == "version-script" and kind == PROGRAM)):
             raise invalid(source, (*where, key), f"is not for a {kind}")
@@ -308,7 +308,9 @@ def _packages(source: ConfigText, where: KeyPath, given: Any) -> tuple[str, ...]
     packages = _texts(source, where, given)
     for number, one in enumerate(packages):
         if not _PACKAGE.fullmatch(one):
-            raise invalid(source, (*where, number), f"{one!r} is no package: write NAME, or NAME >= VERSION")
+            raise invalid(
+                source, (*where, number), f"{one!r} is not a package: write NAME, or NAME >= VERSION"
+            )
     return packages
 
 
@@ -396,11 +398,11 @@ def _known(source: ConfigText, where: KeyPath, table: Mapping[str, Any], keys: t
 
 def _table(source: ConfigText, where: KeyPath, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise invalid(source, where, "is no table")
+        raise invalid(source, where, "must be a table")
     return value
 
 
 def _texts(source: ConfigText, where: KeyPath, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise invalid(source, where, "is no list of strings")
+        raise invalid(source, where, "must be a list of strings")
     return tuple(value)

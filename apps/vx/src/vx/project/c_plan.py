@@ -319,7 +319,7 @@ def _compilation(
 
 
 def _surroundings(tool: Tool, tools: CTools, language: str, words: Sequence[str]) -> dict[str, str]:
-    """Return the parts of a key that are no options and files: programs, folders, the processor."""
+    """Return the parts of a key that are not options and files: programs, folders, the processor."""
     native = any(one.endswith("=native") for one in words)
     return {
         "tool chain": tools.link(tool, language, words).identity,

@@ -138,7 +138,7 @@ class Workspace(msgspec.Struct, frozen=True):
 
     Attributes:
         members: patterns of directories, relative to it.
-        exclude: directories that are none.
+        exclude: directories that are not members.
         default_members: those that are built without being named; empty for the usual ones.
         package: fields that members inherit.
         dependencies: dependencies that members inherit.
@@ -544,18 +544,18 @@ def _env(fields: Mapping[str, Any], name: str) -> dict[str, str]:
 def _table(source: ConfigText, table: Mapping[str, Any], key: str) -> dict[str, Any]:
     found = table.get(key, {})
     if not isinstance(found, dict):
-        raise invalid(source, (key,), "is no table")
+        raise invalid(source, (key,), "must be a table")
     return found
 
 
 def _text(source: ConfigText, table: Mapping[str, Any], where: KeyPath, key: str) -> str:
     found = table.get(key)
     if not isinstance(found, str):
-        raise invalid(source, (*where, key), "is missing" if found is None else "is no string")
+        raise invalid(source, (*where, key), "is missing" if found is None else "must be a string")
     return found
 
 
 def _texts(source: ConfigText, where: KeyPath, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise invalid(source, where, "is no list of strings")
+        raise invalid(source, where, "must be a list of strings")
     return tuple(value)

@@ -159,16 +159,16 @@ def check(source: ConfigText) -> None:
 
 
 def _check(source: ConfigText, where: KeyPath, value: Any, shape: Shape) -> None:
-    # TOML's booleans are no numbers, though Python's are.
+    # TOML's booleans are not numbers, though Python's are.
     if not isinstance(value, shape.kinds) or (isinstance(value, bool) and bool not in shape.kinds):
-        raise invalid(source, where, f"is no {shape.name}")
+        raise invalid(source, where, f"must be a {shape.name}")
     if isinstance(value, str) and "\0" in value:
         raise invalid(source, where, "has a NUL in it")
     if isinstance(value, list) and shape.each is not None:
         for number, item in enumerate(value):
             if not isinstance(item, shape.each.kinds):
                 place = (*where, number) if isinstance(item, dict) else where
-                raise invalid(source, place, f"is no {shape.name}")
+                raise invalid(source, place, f"must be a {shape.name}")
             _check(source, (*where, number), item, shape.each)
     elif isinstance(value, dict):
         for key, item in value.items():

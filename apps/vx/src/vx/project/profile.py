@@ -112,7 +112,7 @@ def _link_options(profile: BuildProfile, *, executable: bool) -> list[str]:
 
 def _read(source: ConfigText, name: str, table: Any) -> BuildProfile:
     if not isinstance(table, dict):
-        raise invalid(source, ("profile", name), "is no table")
+        raise invalid(source, ("profile", name), "must be a table")
     changed: dict[str, Any] = {}
     for key, value in table.items():
         if key == "incremental":

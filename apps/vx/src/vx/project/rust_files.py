@@ -301,7 +301,7 @@ def read_toml(path: str) -> ConfigText:
     """Return what a TOML file holds.
 
     Raises:
-        ProjectInvalid: it is no TOML, or beyond the bounds.
+        ProjectInvalid: it is not TOML, or beyond the bounds.
         OSError: it cannot be read.
     """
     with open(digests.open_file(path), "rb") as file:

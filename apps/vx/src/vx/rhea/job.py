@@ -173,7 +173,7 @@ def reads(paths: Iterable[str], root: str, cwd: str, tmp: str) -> list[str]:
         paths: as the compiler wrote them.
         root: the job's root, absolute.
         cwd: where it ran, relative to the root.
-        tmp: for files between one program and the next, which are no inputs.
+        tmp: for files between one program and the next, which are not inputs.
     """
     found = set()
     for path in paths:

@@ -6,7 +6,7 @@ namespace or Landlock alone would make a file that is not declared unreadable, a
 that is refused a header looks for the next one.  Both need no right that a user does not have.
 
 Not seen: whether a file is there (stat, access, readlink), reads through a descriptor that
-was inherited, the clock, and the network.  It is no wall against a program that changes a path while it is
+was inherited, the clock, and the network.  It is not a wall against a program that changes a path while it is
 looked at.
 
 Loads the standard library alone: it is part of the process that runs commands.

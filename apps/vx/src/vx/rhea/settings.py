@@ -20,7 +20,7 @@ def job_limit(environ: Mapping[str, str] | None = None) -> int:
     """Return how many jobs run at the same time: as many as there are processors, unless told.
 
     Raises:
-        Refused: the variable is no such number.
+        Refused: the variable is not such a number.
     """
     given = (os.environ if environ is None else environ).get(VARIABLE, "").strip()
     if not given:

@@ -114,7 +114,7 @@ def check(content: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         kind = _mapping(arguments.properties(schema).get(name))
         fits = _FORMATS.get(str(kind.get("format")))
         if isinstance(value, str) and fits is not None and not fits(value):
-            raise arguments.Bad(name, f"{value!r} is no {kind['format']}")
+            raise arguments.Bad(name, f"{value!r} is not a valid {kind['format']}")
 
 
 def _is_uri(text: str) -> bool:

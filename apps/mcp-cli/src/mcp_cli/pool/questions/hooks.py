@@ -122,7 +122,7 @@ def elicited(said: str) -> str | None:
         return None
     answer = _object(said)
     if answer is None:
-        raise HookFailed(f"{brief(said, 60)!r} is no JSON object")
+        raise HookFailed(f"{brief(said, 60)!r} is not a JSON object")
     return json.dumps(answer if "action" in answer else {"action": "accept", "content": answer})
 
 

@@ -1,6 +1,6 @@
 """A tool call that is refused until the user has opened a page (-32042): opened, and called again.
 
-The server refuses before it does anything, so to call again is no second call.  Owns the rounds.
+The server refuses before it does anything, so to call again does not call twice.  Owns the rounds.
 """
 
 from __future__ import annotations
