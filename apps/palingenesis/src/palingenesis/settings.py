@@ -138,7 +138,8 @@ class Holding(msgspec.Struct, frozen=True):
 
     Attributes:
         requests_per_minute: a session that sends more is held; 0 for no bound.
-        errors_per_minute: a session is held of which more end with an error, or break off; 0 for no bound.
+        errors_per_minute: a session is held of which more end with an error, or break off, or half as many in
+            a row within ten seconds; 0 for no bound.
         same_error_times: a session that fails so often with the same words is given up; 0 for no bound.
         resumes_per_day: runs that are begun for one session in 24 hours; 0 for no bound.
         quiet_hours: when no run is begun, as "22:00-07:00".

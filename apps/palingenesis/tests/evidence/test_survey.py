@@ -19,7 +19,9 @@ from daemonry.testing import wait_until
 from palingenesis.agents import profile as profiles_module
 from palingenesis.agents.known import builtin, profiles
 from palingenesis.evidence import opencode, places, processes, survey
+from palingenesis.evidence.process import Process
 from palingenesis.evidence.survey import Survey, local_zone
+from palingenesis.verdict.facts import Sign
 from palingenesis.verdict.reasons import Reason
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -126,6 +128,12 @@ def test_a_table_that_cannot_be_used_is_told_with_its_key(table, key, reason):
     assert str(caught.value).startswith("c.toml: ")
     assert key in str(caught.value)
     assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "a:b", "a b", "\x1b[2J", "x" * 65, "-x", "\u00fc"])
+def test_an_agent_s_name_is_plain(name):
+    with pytest.raises(ConfigError, match="letters, digits, - and _"):
+        profiles({name: {"sessions": ["/x"]}}, "c.toml")
 
 
 def test_a_user_s_table_changes_single_keys_and_entries():
@@ -319,6 +327,62 @@ def test_a_process_elsewhere_does_not_count(home, stand_in):
     home.claude("claude-crashed-in-tool", entrypoint="sdk-cli", timestamp=_now())
     stand_in(home.path)
     assert home.only().verdict.reason is Reason.CRASHED
+
+
+SERVED_ID = "01a220bb-1869-7302-8fe3-8a2ee1346d19"
+
+
+@pytest.fixture
+def served(home, monkeypatch):
+    """A session of Codex that its server has open, and the processes that `seen` says."""
+    record = home.path / f".codex/sessions/2026/11/28/rollout-2026-11-28T05-57-01-{SERVED_ID}.jsonl"
+    record.parent.mkdir(parents=True)
+    sample = (SAMPLES / "codex-usage.jsonl").read_text()
+    record.write_text(sample.replace("/home/me/proj", str(home.project)))
+    parents = {}
+
+    def seen(*given):
+        found = []
+        for pid, words, cwd, parent in given:
+            files = frozenset({str(record)} if "app-server" in words else ())
+            found.append(Process(pid, "1", "codex", ("codex", *words), str(cwd), files))
+            parents[pid] = parent
+        monkeypatch.setattr(processes, "running", lambda _: found)
+        monkeypatch.setattr(processes, "parent_of", lambda pid: parents[pid])
+        return home.only()
+
+    return seen
+
+
+def test_a_server_of_the_agent_lives_in_no_session(home, served):
+    """Codex 0.171.0 leaves one that outlives its windows, and has their records open."""
+    server = (7, ("app-server", "--listen", "unix://"), home.project, 1)
+    verdict = served(server).verdict
+    assert (verdict.reason, verdict.alive_pid, verdict.served) == (Reason.RATE_LIMIT, 7, True)
+    verdict = served(server, (8, (), home.project, 1)).verdict
+    assert (verdict.alive_pid, verdict.served) == (8, False)
+    other = (9, ("app-server", "daemon"), home.project, 1)
+    assert served(other, (8, (), home.path, 1)).verdict.served is True  # the one beside it is elsewhere
+
+
+def test_a_server_keeps_no_other_session_of_its_directory_alive(home, served, monkeypatch):
+    served((7, ("app-server",), home.project, 1))
+    monkeypatch.setattr(processes, "running", lambda _: [
+        Process(7, "1", "codex", ("codex", "app-server"), str(home.project), frozenset())
+    ])  # fmt: skip
+    assert home.only().verdict.alive_pid is None
+
+
+def test_several_windows_in_one_directory_are_told_as_such(home, served):
+    server = (7, ("app-server",), home.project, 1)
+
+    def living(*windows):
+        facts = served(server, *windows).evidence.facts
+        return next(one for one in facts if one.sign is Sign.MAYBE_ALIVE)
+
+    assert living((8, (), home.project, 1)).text == ""
+    assert living((8, (), home.project, 1), (9, (), home.project, 8)).text == ""  # a script and its program
+    assert living((8, (), home.project, 1), (9, (), home.project, 1)).text == "one of 2"
 
 
 def test_a_registry_of_anything_breaks_nothing(home):

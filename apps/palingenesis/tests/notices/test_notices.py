@@ -197,6 +197,56 @@ def test_a_receiver_that_hangs_is_left_after_its_time(monkeypatch):
     assert asyncio.run(delivery.send(["x"], "t", "x"))
 
 
+FAULTY = """
+import os, sys, threading, time
+class Apprise:
+    def __init__(self): self.urls = []
+    def __len__(self): return len(self.urls)
+    def add(self, url): self.urls.append(url); return True
+    def notify(self, title, body): return exec(self.urls[0]) or True
+"""
+
+
+@pytest.mark.parametrize(
+    ("plugin", "failure"),
+    [
+        ("raise TypeError('json://me:secret@x')", "a receiver failed: TypeError"),
+        ("raise KeyboardInterrupt", "a receiver failed: KeyboardInterrupt"),
+        ("sys.exit(0)", "a receiver failed: SystemExit"),
+        ("os._exit(7)", "exit code 7"),
+        ("time.sleep(600)", "no answer within 2 s"),
+        ("sys.stderr.write('secret ' * 2000000)", ""),
+        ("threading.Thread(target=time.sleep, args=(600,)).start()", ""),
+    ],
+)
+def test_a_plugin_that_fails_in_any_way_holds_nobody_up(tmp_path, monkeypatch, plugin, failure):
+    """Plugins are of many authors; a message that was taken is not sent again."""
+    (tmp_path / "apprise.py").write_text(FAULTY)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(delivery, "SEND_TIMEOUT_S", 2.0 if plugin == "time.sleep(600)" else 20.0)
+    assert asyncio.run(delivery.send([plugin], "t", "x")) == failure
+
+
+def test_whatever_goes_wrong_the_delivery_goes_on(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(delivery, "LOOK_EVERY_S", 0.01)
+    box = NoticeOutbox(str(tmp_path))
+    box.put("a", Notice("x", time.time()))
+    calls = []
+
+    async def send(*_):
+        calls.append(1)
+        if len(calls) < 3:
+            raise TypeError("of a plugin")
+        return ""
+
+    monkeypatch.setattr(delivery, "send", send)
+    delivered(box, ["json://x"], lambda: not box.waiting())
+    assert len(calls) == 3
+    assert [line.message for line in caplog.records] == [
+        "notices cannot be delivered now: TypeError: of a plugin"
+    ]
+
+
 def test_an_address_that_is_none_is_told_by_its_number_and_not_by_its_password(receiver):
     failure = asyncio.run(delivery.send([receiver.url, "no-such://me:secret@x"], "t", "x"))
     assert "secret" not in failure

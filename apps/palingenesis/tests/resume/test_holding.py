@@ -173,12 +173,32 @@ def test_a_session_that_runs_away_is_held_and_nothing_of_it_is_lost(runaway):
 
 def test_a_session_whose_answers_break_off_again_and_again_is_held_early(runaway):
     """Opencode sends the next request at once after a torn stream: 142 in 26 s were seen."""
-    runaway.send(5, finish="unknown")
+    runaway.send(2, finish="unknown")
     assert runaway.entry().state is State.RUNNING
     runaway.send(1, finish="unknown")
     held = runaway.entry()
     assert held.state is State.HELD
-    assert held.note.startswith("6 errors in a minute, more than 5")
+    assert held.note.startswith("3 errors in a row within 10 s")
+
+
+@pytest.mark.parametrize(
+    ("requests", "errors", "why"),
+    [
+        ([1, 2, 3], [1, 2, 3], "3 errors in a row within 10 s"),
+        ([1, 2, 3, 4], [1, 2, 3], "3 errors in a row within 10 s"),  # the fourth is under way
+        ([1, 2, 3, 4, 5], [1, 2, 3], ""),  # it has recovered
+        ([1, 2, 2.5, 3], [1, 2, 3], ""),  # a good one between
+        ([1, 7, 12], [1, 7, 12], ""),  # not at once
+        ([0, 8, 16, 24, 32, 40], [0, 8, 16, 24, 32, 40], "6 errors in a minute, more than 5"),
+        ([1, 2], [1, 2], ""),
+    ],
+)
+def test_errors_one_right_after_the_other_hold_a_session_before_the_minute_s_bound(requests, errors, why):
+    assert guard.runs_away(requests, errors, HoldingBounds(), -1.0).startswith(why or "")
+    assert bool(guard.runs_away(requests, errors, HoldingBounds(), -1.0)) is bool(why)
+    assert not guard.runs_away(requests, errors, HoldingBounds(errors_per_minute=0), -1.0)
+    loose = guard.runs_away(requests, errors, HoldingBounds(errors_per_minute=50), -1.0)
+    assert not loose
 
 
 def test_a_session_that_was_released_is_not_held_for_the_same_requests(runaway):

@@ -9,8 +9,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -258,6 +260,35 @@ def test_after_a_limit_the_agent_goes_on_in_the_same_terminal_and_nowhere_else(h
     assert "was interrupted" in second["argv"][1]
     assert second["at"] >= json.loads(f"{first['step'].split()[1]}")
     assert seen_by_others(home).verdict.alive_pid is None
+
+
+def test_a_session_that_a_server_of_the_agent_writes_goes_on_in_its_window(home):
+    """Codex's window has no record open: its server has, which outlives it and serves other windows too."""
+    stand_in = Path(__file__).parents[1] / "codex_stand_in.py"
+    program = home.path / "bin/codex"
+    program.write_text(f"#!{sys.executable}\n" + stand_in.read_text().partition("\n")[2])
+    program.chmod(0o700)
+    home.steps(f"limit {time.time() + 2}", "ok")
+
+    def asked():
+        return [json.loads(line) for line in (home.path / "asked").read_text().splitlines()]
+
+    try:
+        window = home.window("run", "--", "codex")
+        window.until(b"window")
+        window.type(b"work\r")
+        window.until(b"limit")
+        window.until(b"Done.")
+        first, second = asked()
+        assert second["pid"] != first["pid"]
+        assert second["argv"][:2] == ["resume", home.terminals()["codex"].session]
+        assert len(second["argv"]) == 3
+        assert "was interrupted" in second["prompt"]
+        window.type(b"\x03")
+        assert window.code() == -signal.SIGINT
+        assert len(asked()) == 2
+    finally:
+        (home.path / "end").touch()
 
 
 def test_keys_while_it_waits(home):

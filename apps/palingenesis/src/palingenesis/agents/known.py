@@ -6,10 +6,11 @@ Owns the merge and the message about a table that cannot be used.
 from __future__ import annotations
 
 import glob
+import re
 import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -18,6 +19,8 @@ from daemonry.typed_toml import error_in
 from daemonry.typed_toml.typed import explain
 from palingenesis.agents.profile import Profile
 from palingenesis.settings import Settings, session_dir
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 def builtin() -> dict[str, dict[str, Any]]:
@@ -69,6 +72,10 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _profile(name: str, table: dict[str, Any], config_path: str) -> Profile:
+    if not _NAME.fullmatch(name):  # it is the first part of a session's name, and shown
+        raise error_in(
+            config_path, ("agents", name), "a name of an agent is letters, digits, - and _, at most 64"
+        )
     known = {field.name for field in msgspec.structs.fields(Profile)}
     for key in table:
         if key not in known:

@@ -79,6 +79,7 @@ class Profile(msgspec.Struct, frozen=True):
     Attributes:
         checked_with: the version of the agent that the table was checked against.
         programs: names of its executable; `palingenesis` looks for them in PATH and among processes.
+        servers: first words of processes that keep sessions open for others of the agent, and outlive them.
         sessions: where transcripts are: patterns with `*` and `?`, `~` and `{VARIABLE:-default}`.
         reader: how a transcript is read; "markdown" is text that begins with front matter.
         registry: where the agent registers its living sessions, as a pattern; "" for nowhere.
@@ -99,6 +100,7 @@ class Profile(msgspec.Struct, frozen=True):
 
     checked_with: str = ""
     programs: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
     reader: str = "text"
     registry: str = ""

@@ -39,7 +39,7 @@ class _CodexReading:
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
         self._facts: list[Fact] = []  # backwards
-        self._turn_begun = False
+        self._turn_began_s: float | None = None
         self._last_item_at_s: float | None = None
         self._progress_at_s: float | None = None
         self._cwd = self._permission = self._summary = ""
@@ -49,7 +49,7 @@ class _CodexReading:
     @property
     def is_complete(self) -> bool:
         """Whether nothing more can be learned from earlier lines."""
-        return bool(self._turn_begun and self._progress_at_s and self._cwd)
+        return bool(self._turn_began_s and self._progress_at_s and self._cwd)
 
     def take(self, line: dict[str, Any]) -> None:
         """Learn from the line before those that were taken."""
@@ -84,6 +84,7 @@ class _CodexReading:
             requests_at_s=tuple(self.minute.requests_at_s),
             errors_at_s=tuple(self.minute.errors_at_s),
             is_main=not (isinstance(source, dict) or source == "subagent"),
+            turn_began_s=self._turn_began_s,
         )
 
     def _take_item(self, payload: dict[str, Any], at_s: float) -> None:
@@ -101,12 +102,12 @@ class _CodexReading:
             self.minute.request(at_s)
         elif kind == "task_complete" and table(payload.get("error")):
             self.minute.request(at_s, failed=True)
-        if kind == "token_count" and not self._turn_begun:
+        if kind == "token_count" and self._turn_began_s is None:
             self._take_quota(table(payload.get("rate_limits")), at_s)
         elif kind == "task_started":
             if not self.is_decided:
                 self._settle(Sign.PROMPTED, self._last_item_at_s or at_s)
-            self._turn_begun = True
+            self._turn_began_s = self._turn_began_s or at_s
         elif self.is_decided:
             return
         elif kind == "task_complete":

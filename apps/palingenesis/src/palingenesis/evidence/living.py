@@ -2,7 +2,8 @@
 
 Owns what of them concerns one session.  A process that names the session, or has its record open, lives
 in it.  One in the same directory that no other session accounts for may live in it, and that is enough to
-leave it alone.
+leave it alone.  A server of the agent that has the record open lives in no session: it keeps those of all
+windows open, and longer than these.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from palingenesis.verdict.facts import Fact, Sign, Source
 
 MAX_REGISTRY_BYTES: Final = 64 * 2**10
 MAX_REGISTERED: Final = 1_000
-
+# How the text of a fact begins where several processes may live in one session.
+ONE_OF: Final = "one of"
 
 # What agents call a session on a command line.
 _SESSION_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|ses_[A-Za-z0-9]{8,}")
@@ -68,16 +70,27 @@ class Living:
         facts = []
         if self.booted_at_s is not None:
             facts.append(Fact(Sign.BOOTED, Source.MACHINE, self.booted_at_s))
-        if self._profiles[agent].programs:
-            facts.append(self._about(agent, session, path, cwd, now_s))
+        profile = self._profiles[agent]
+        if not profile.programs:
+            return tuple(facts)
+        of_agent = [one for one in self.now if one.program in profile.programs]
+        servers = [one for one in of_agent if any(word in profile.servers for word in one.words[1:3])]
+        others = [one for one in of_agent if one not in servers]
+        server = next((one for one in servers if path in one.files), None)
+        living = self._about(agent, others, session, path, cwd, now_s)
+        if server is not None:
+            facts.append(Fact(Sign.SERVED, Source.PROCESS, now_s, pid=server.pid))
+        if server is None or living.sign in (Sign.ALIVE, Sign.MAYBE_ALIVE):
+            facts.append(living)
         return tuple(facts)
 
-    def _about(self, agent: str, session: str, path: str, cwd: str, now_s: float) -> Fact:
+    def _about(
+        self, agent: str, of_agent: Sequence[Process], session: str, path: str, cwd: str, now_s: float
+    ) -> Fact:
         entries = [one for one in self.registered.get(agent, ()) if one.session == session]
         for entry in entries:
             if entry.alive:
                 return Fact(Sign.ALIVE, Source.PROCESS, now_s, pid=entry.pid, text=entry.status)
-        of_agent = [one for one in self.now if one.program in self._profiles[agent].programs]
         for process in of_agent:
             if _names(process, session) or path in process.files:
                 return Fact(Sign.ALIVE, Source.PROCESS, now_s, pid=process.pid)
@@ -85,9 +98,12 @@ class Living:
             return Fact(Sign.ALIVE, Source.PROCESS, now_s, pid=terminal.pid, text=f"in {terminal.name}")
         taken = {one.pid for one in self.registered.get(agent, ()) if one.alive}
         taken |= {one.pid for one in of_agent if any(map(_SESSION_ID.fullmatch, one.words[1:]))}
-        for process in of_agent:
-            if process.pid not in taken and _is_in(process, cwd, path):
-                return Fact(Sign.MAYBE_ALIVE, Source.PROCESS, now_s, pid=process.pid)
+        near = [one for one in of_agent if one.pid not in taken and _is_in(one, cwd, path)]
+        if near:
+            # A program that starts itself again, or is started by a script of its name, is one.
+            count = len(near) if len(near) == 1 else len(_without_children(near))
+            many = f"{ONE_OF} {count}" if count > 1 else ""
+            return Fact(Sign.MAYBE_ALIVE, Source.PROCESS, now_s, pid=near[0].pid, text=many)
         if terminal := self._held(agent, session="", cwd=cwd):  # of which the session is not known yet
             return Fact(Sign.MAYBE_ALIVE, Source.PROCESS, now_s, pid=terminal.pid)
         if entries:
@@ -99,6 +115,11 @@ class Living:
             if one.agent == agent and one.session == session and cwd in (None, one.cwd):
                 return one
         return None
+
+
+def _without_children(near: Sequence[Process]) -> list[Process]:
+    numbers = {one.pid for one in near}
+    return [one for one in near if processes.parent_of(one.pid) not in numbers]
 
 
 def _names(process: Process, session: str) -> bool:

@@ -38,6 +38,7 @@ class Transcript(msgspec.Struct, frozen=True):
         requests_at_s: when requests were sent to the model lately, where the record tells them.
         errors_at_s: the same of those that ended with an error, or broke off.
         at_s: when it changed last, where the record tells better than its file; else None.
+        turn_began_s: when its last turn began, where the record tells that; else None.
     """
 
     id: str = ""
@@ -52,6 +53,7 @@ class Transcript(msgspec.Struct, frozen=True):
     requests_at_s: tuple[float, ...] = ()
     errors_at_s: tuple[float, ...] = ()
     at_s: float | None = None
+    turn_began_s: float | None = None
 
 
 class LastMinute:

@@ -27,7 +27,8 @@ async def notice_events(directory: str, noticed: asyncio.Event) -> None:
         try:
             if await asyncio.to_thread(os.path.isdir, directory):
                 await _watch(directory, noticed)
-        except (OSError, RuntimeError) as error:  # what watchfiles raises for a watch that fails
+        # OSError and RuntimeError were seen; whatever a watch raises, the looks go on without it.
+        except Exception as error:  # noqa: BLE001
             if str(error) != told:
                 logger.warning("%s is not watched, and looked at each second: %s", directory, error)
             told = str(error)

@@ -61,15 +61,25 @@ def due(
 
 
 async def deliver(outbox: NoticeOutbox, receivers: Callable[[], Receivers]) -> None:
-    """Deliver what waits, without end."""
+    """Deliver what waits, without end, whatever goes wrong: a notice that fails ends no daemon."""
+    told = ""
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
-        now = receivers()
-        if now.urls:
-            waiting = await asyncio.to_thread(outbox.waiting)
-            if group := due(waiting, now, datetime.now().astimezone()):
-                await _deliver_group(outbox, now.urls, group)
-        await asyncio.to_thread(outbox.sweep)
+        try:
+            await _deliver_due(outbox, receivers())
+        except Exception as error:  # noqa: BLE001
+            failure = f"{type(error).__name__}: {error}"
+            if failure != told:
+                logger.error("notices cannot be delivered now: %s", failure)
+            told = failure
+
+
+async def _deliver_due(outbox: NoticeOutbox, receivers: Receivers) -> None:
+    if receivers.urls:
+        waiting = await asyncio.to_thread(outbox.waiting)
+        if group := due(waiting, receivers, datetime.now().astimezone()):
+            await _deliver_group(outbox, receivers.urls, group)
+    await asyncio.to_thread(outbox.sweep)
 
 
 async def _deliver_group(outbox: NoticeOutbox, urls: Sequence[str], group: list[tuple[str, Notice]]) -> None:

@@ -157,4 +157,6 @@ class ResumeEngine:
         held = rules.asked(entry, Happened.HOLD, time.time()) if why else None
         if held is None:
             return entry
-        return msgspec.structs.replace(held, note=why, frozen=freezer.freeze(session.verdict.alive_pid))
+        # A server that is stopped would hold up the sessions of all windows.
+        frozen = None if session.verdict.served else freezer.freeze(session.verdict.alive_pid)
+        return msgspec.structs.replace(held, note=why, frozen=frozen)

@@ -122,7 +122,7 @@ def observe(
 ) -> SessionEntry | None:
     """Return the entry of a session after a look at it; the same entry where nothing is new.
 
-    A session that had ended when it was first seen gets no entry: None.
+    A session that had ended when it was first seen, or of which nothing is known, gets no entry: None.
 
     Args:
         entry: its entry so far; None for a session that is new.
@@ -138,7 +138,8 @@ def observe(
     happened, note = _what_happened(session, profile, watching_since_s, is_new=entry is None)
     if entry is None and happened in (Happened.SEEN_DONE, Happened.SEEN_LEFT):
         return None
-    if entry is None and happened is Happened.SEEN_STOPPED and session.changed_at_s < watching_since_s:
+    is_new_stop = entry is None and happened is Happened.SEEN_STOPPED
+    if is_new_stop and (session.verdict.reason is Reason.UNKNOWN or session.changed_at_s < watching_since_s):
         return None
     return settled(entry or begun(session, account), session, happened, note, delays)
 
@@ -288,6 +289,8 @@ def _why_not(session: Session, profile: Profile) -> str:
     command = profile.fresh if verdict.reason is Reason.CONTEXT else profile.resume
     if verdict.confidence is Confidence.NONE or verdict.reason not in {*RESUMABLE, Reason.CONTEXT}:
         return _note(session)
+    if verdict.served:
+        return f"{session.agent}'s server (process {verdict.alive_pid}) has it open: go on in a window"
     if verdict.alive_pid is not None:
         return f"process {verdict.alive_pid} lives in it: go on there"
     if not command:

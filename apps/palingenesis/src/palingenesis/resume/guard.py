@@ -19,6 +19,8 @@ from palingenesis.verdict.reasons import Reason
 
 DAY_S: Final = 86400.0
 MINUTE_S: Final = 60.0
+# Half of a minute's errors, one after the other in so short a time, are enough.
+RAPID_S: Final = 10.0
 
 
 class HoldingBounds(msgspec.Struct, frozen=True):
@@ -26,7 +28,8 @@ class HoldingBounds(msgspec.Struct, frozen=True):
 
     Attributes:
         requests_per_minute: of a session that is at work.
-        errors_per_minute: of these, those that end with an error, or break off.
+        errors_per_minute: of these, those that end with an error, or break off; half of them in a row
+            within `RAPID_S` are as much as all in a minute.
         same_error_times: failures with the same words, one after the other.
         resumes_per_day: runs that are begun for one session in 24 hours.
         quiet: hours in which no run is begun.
@@ -94,8 +97,24 @@ def runs_away(
     ):
         count = sum(at_s > since_s for at_s in times)
         if bound and count > bound:
-            return f"{count} {what} in a minute, more than {bound}: `palingenesis release` lets it go on"
+            return f"{count} {what} in a minute, more than {bound}: {_RELEASE}"
+    half = max(2, (bounds.errors_per_minute + 1) // 2)
+    if bounds.errors_per_minute and _rapid(requests_at_s, errors_at_s, half, since_s):
+        return f"{half} errors in a row within {RAPID_S:.0f} s: {_RELEASE}"
     return ""
+
+
+def _rapid(requests_at_s: Sequence[float], errors_at_s: Sequence[float], count: int, since_s: float) -> bool:
+    """Whether the last `count` requests were errors in a short time; one more may be under way."""
+    errors = sorted(at_s for at_s in errors_at_s if at_s > since_s)[-count:]
+    if len(errors) < count or errors[-1] - errors[0] > RAPID_S:
+        return False
+    between = sum(errors[0] <= at_s <= errors[-1] for at_s in requests_at_s)
+    later = sum(at_s > errors[-1] for at_s in requests_at_s)
+    return between <= count and later <= 1
+
+
+_RELEASE: Final = "`palingenesis release` lets it go on"
 
 
 def not_before(entry: SessionEntry, bounds: HoldingBounds, now: datetime) -> tuple[float, str] | None:

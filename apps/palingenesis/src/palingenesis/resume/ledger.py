@@ -23,6 +23,8 @@ logger = logging.getLogger("palingenesis.resume")
 MAX_BYTES: Final = 32 * 2**20
 # What ended is forgotten with its evidence.
 FORGET_S: Final = 9 * 86400.0
+# Entries of what ended: more are forgotten earlier, the oldest first, and those that were given up last.
+MAX_ENDED: Final = 5_000
 _ENDED: Final = frozenset({State.DONE, State.LEFT_TO_USER, State.STOPPED, State.GAVE_UP})
 
 
@@ -118,11 +120,13 @@ class Ledger:
 
     def forget(self, now_s: float) -> None:
         """Drop what ended long ago, in memory; the next write drops it on the disk."""
-        self.entries = {
-            key: entry
-            for key, entry in self.entries.items()
-            if entry.state not in _ENDED or now_s - entry.since_s < FORGET_S
-        }
+        ended = [entry for entry in self.entries.values() if entry.state in _ENDED]
+        old = {entry.key for entry in ended if now_s - entry.since_s >= FORGET_S}
+        if len(ended) > MAX_ENDED:
+            ended.sort(key=lambda entry: (entry.state is State.GAVE_UP, entry.since_s))
+            old |= {entry.key for entry in ended[:-MAX_ENDED]}
+        if old:
+            self.entries = {key: entry for key, entry in self.entries.items() if key not in old}
 
     def _write(self) -> None:
         kept = LedgerFile(1, self.watching_since_s, tuple(self.entries.values()))

@@ -318,7 +318,9 @@ class Course:
             at_s = session.verdict.basis[0].at_s if session.verdict.basis else session.changed_at_s
             prompt = interrupted_prompt(reason, at_s)
         values = {"id": session.id, "cwd": self._cwd, "prompt": prompt, "new_id": new_id}
-        return next_words(self._words, agent.profile, values, session.transcript.permission, fresh=fresh)
+        # A server has the session with its permissions; options of its own make Codex start without it.
+        permission = "" if session.verdict.served and not fresh else session.transcript.permission
+        return next_words(self._words, agent.profile, values, permission, fresh=fresh)
 
     # --- looks ----------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 Owns the finding.  The id is on the command line, in what a headless agent prints, or that of the session in
 which one of the terminal's own processes lives; else it is the newest of the directory that changed since.
+Where a server of the agent writes the record, the terminal's own process must be the only one in the
+directory, and the session's turn must have begun in this run.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from palingenesis.agents.profile import Profile
+from palingenesis.evidence.living import ONE_OF
 from palingenesis.evidence.survey import Session, Survey
 from palingenesis.verdict.facts import Fact, Sign, Source
 from palingenesis.verdict.judge import judge
@@ -96,18 +99,47 @@ class Look:
             )
             found = msgspec.structs.replace(found, evidence=evidence, verdict=judge(evidence))
         pid = found.verdict.alive_pid
-        return Seen(found, pid if pid is not None and not owns(pid) else 0)
+        elsewhere = pid is not None and not found.verdict.served and not owns(pid)
+        return Seen(found, pid if pid is not None and elsewhere else 0)
 
     def _found(self, since_s: float, owns: Owns) -> Session | None:
+        known = None
         if self._path:
             at = self._survey.look_at([(self._agent, self._path)])
-            if known := next((one for one in at if one.id == self.session_id), None):
+            known = next((one for one in at if one.id == self.session_id), None)
+            if known is not None and known.verdict.alive_pid is not None:
                 return known
         changed = self._survey.look(since_s - 1.0)  # file systems round their times
-        if self.session_id:
+        if self.session_id and known is None:
             return next((one for one in changed if one.id == self.session_id), None)
+        # Nobody lives in the known one: it has ended, or its user began another in the same window.
+        return self._own(changed, since_s, owns) or known or self._newest_here(changed, since_s)
+
+    def _own(self, changed: Sequence[Session], since_s: float, owns: Owns) -> Session | None:
+        """Return the session in which one of the terminal's own processes lives, and surely that one."""
         for one in changed:
-            if one.verdict.alive_pid is not None and owns(one.verdict.alive_pid):
+            living = _living(one)
+            if living is None or living.pid is None or living.text.startswith(ONE_OF):
+                continue
+            if owns(living.pid) and _is_of_this_run(one, since_s):
                 return one
-        here = (one for one in changed if one.cwd and os.path.realpath(one.cwd) == self._cwd)
-        return next((one for one in here if one.verdict.alive_pid is None), None)
+        return None
+
+    def _newest_here(self, changed: Sequence[Session], since_s: float) -> Session | None:
+        for one in changed:
+            is_here = one.cwd and os.path.realpath(one.cwd) == self._cwd
+            if is_here and _living(one) is None and _is_of_this_run(one, since_s):
+                return one
+        return None
+
+
+def _living(session: Session) -> Fact | None:
+    signs = (Sign.ALIVE, Sign.MAYBE_ALIVE)
+    return next((one for one in reversed(session.evidence.facts) if one.sign in signs), None)
+
+
+def _is_of_this_run(session: Session, since_s: float) -> bool:
+    """Whether a session can be that of a run: a server goes on with a turn of a window that is gone."""
+    if not any(one.sign is Sign.SERVED for one in session.evidence.facts):
+        return True
+    return (session.transcript.turn_began_s or 0.0) >= since_s - 1.0

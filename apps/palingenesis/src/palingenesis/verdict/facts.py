@@ -44,6 +44,7 @@ class Sign(enum.Enum):
     ALIVE = "a process lives in it"
     MAYBE_ALIVE = "a process of this agent lives in its directory"
     DEAD = "its process is gone without a clean end"
+    SERVED = "a server of its agent has it open"
     NOBODY = "no process of this agent lives in it"
     BOOTED = "the machine started"
     UNREADABLE = "it cannot be read"

@@ -42,6 +42,7 @@ class Verdict(msgspec.Struct, frozen=True):
         basis: the facts that it rests on.
         resets_at_s: when the limit ends, or the wait of the agent itself; None if not known.
         alive_pid: the process that lives in it; None if there is none, or it is not known.
+        served: whether that process is a server of its agent, and nobody is seen at the session.
         overrun: the agent's own wait should be over, and it has not gone on.
         said: what the agent said, bounded; foreign text.
     """
@@ -51,6 +52,7 @@ class Verdict(msgspec.Struct, frozen=True):
     basis: tuple[Fact, ...] = ()
     resets_at_s: float | None = None
     alive_pid: int | None = None
+    served: bool = False
     overrun: bool = False
     said: str = ""
 
@@ -62,7 +64,9 @@ def judge(evidence: Evidence) -> Verdict:
         return _without_turn(evidence)
     found = _DECISIONS[turn.sign](turn, evidence)
     living = _living(evidence)
-    return found if living is None else msgspec.structs.replace(found, alive_pid=living.pid)
+    if living is None:
+        return found
+    return msgspec.structs.replace(found, alive_pid=living.pid, served=living.sign is Sign.SERVED)
 
 
 def _last_turn(facts: Iterable[Fact]) -> Fact | None:
@@ -90,7 +94,7 @@ def _find(evidence: Evidence, *signs: Sign) -> Fact | None:
 
 
 def _living(evidence: Evidence) -> Fact | None:
-    return _find(evidence, Sign.ALIVE) or _find(evidence, Sign.MAYBE_ALIVE)
+    return _find(evidence, Sign.ALIVE) or _find(evidence, Sign.MAYBE_ALIVE) or _find(evidence, Sign.SERVED)
 
 
 # --- one decision for each sign -------------------------------------------------------------------
@@ -119,7 +123,7 @@ def _ended(turn: Fact, evidence: Evidence) -> Verdict:
 
 
 def _in_turn(turn: Fact, evidence: Evidence) -> Verdict:
-    if living := _find(evidence, Sign.ALIVE):
+    if living := _find(evidence, Sign.ALIVE, Sign.SERVED):  # a server goes on with a turn by itself
         return Verdict(Reason.RUNNING, Confidence.SURE, (turn, living))
     if living := _find(evidence, Sign.MAYBE_ALIVE):
         return Verdict(Reason.RUNNING, Confidence.LIKELY, (turn, living))
