@@ -306,7 +306,15 @@ def _explained(session: Session, entry: SessionEntry | None, now_s: float) -> It
         tries = f", after {entry.attempt} without progress" if entry.attempt else ""
         yield f"Next: a try at {_iso(entry.at_s)} ({_relative(entry.at_s - now_s)}){tries}"
     else:
-        yield f"Next: {_what_follows(session)}"
+        kept = _KEPT_FOLLOWS.get(entry.state) if entry is not None else None
+        yield f"Next: {kept or _what_follows(session)}"
+
+
+_KEPT_FOLLOWS: Final[Mapping[State, str]] = {
+    State.GAVE_UP: "nothing by itself: `palingenesis now` tries again",
+    State.HELD: "nothing before `palingenesis release`",
+    State.LEFT_TO_USER: "nothing: it is left to its user",
+}
 
 
 _SURE: Final[Mapping[str, str]] = {

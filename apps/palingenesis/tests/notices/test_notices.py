@@ -110,6 +110,8 @@ def test_when_a_notice_is_due():
     assert due(waiting, digest, at(12, 11)) == waiting
     later = [(path, msgspec.structs.replace(one, due_s=at(12, 30).timestamp())) for path, one in waiting]
     assert due(later, told, at(12, 29)) == []
+    assert due(later, told, at(9)) == later[:1]  # the clock was set back since
+    assert due(waiting, digest, at(9)) == waiting
     assert due(later, told, at(12, 31)) == later[:1]
 
 

@@ -24,6 +24,7 @@ from palingenesis.evidence.survey import Survey
 from palingenesis.resume import audit as audit_module
 from palingenesis.resume import engine as engine_module
 from palingenesis.resume import launch, run_watch, schedule, turns
+from palingenesis.resume import ledger as ledger_module
 from palingenesis.resume.context import ResumeLimits
 from palingenesis.resume.engine import ResumeEngine
 from palingenesis.resume.entry import AgentRun, SessionEntry, asked, failed
@@ -601,6 +602,53 @@ def test_a_damaged_ledger_is_set_aside(world):
     assert Path(path_in(str(world.state)) + ".bak").exists()
 
 
+def test_after_the_clock_is_set_back_a_wait_stays_as_long_as_it_was(world, monkeypatch):
+    """A try in 30 s is not one in a day and 30 s; the reset of a limit is an instant, and stays it."""
+    world.start()
+    world.steps("overloaded")
+    world.agent()
+    entry = world.until_state(State.SCHEDULED)
+    limited = msgspec.structs.replace(
+        entry, key="claude:other", reason=Reason.RATE_LIMIT, resets_at_s=entry.at_s - 20
+    )
+    world.engine.ledger.keep(limited)
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() - 86400)
+    world.engine.tick()
+    assert world.entry().at_s == pytest.approx(entry.at_s - 86400, abs=60)
+    assert world.entry("claude:other").at_s == pytest.approx(entry.at_s - 20 + schedule.MARGIN_S, abs=1)
+    monkeypatch.undo()
+
+
+def test_the_ledger_stays_small_enough_to_be_read_again(tmp_path, monkeypatch):
+    """A longer file could not be read at the next start: intents and counts would be lost with it."""
+    monkeypatch.setattr(ledger_module, "MAX_ENDED", 3)
+    ledger = Ledger(str(tmp_path), 0.0)
+    given_up = entry_of(0, State.GAVE_UP)
+    ended = [entry_of(number, State.STOPPED, since_s=float(number)) for number in range(1, 6)]
+    at_work = [entry_of(number, State.RUNNING) for number in range(6, 12)]
+    ledger.keep(given_up, *ended, *at_work)
+    ledger.forget(10.0)
+    assert set(ledger.entries.values()) == {given_up, *ended[-2:], *at_work}
+    ledger.close()
+
+
+def test_a_session_of_which_nothing_is_known_gets_no_entry(world):
+    """100,000 empty files in a directory of sessions would else be 58 MB of entries."""
+    world.start()
+    world.engine.tick()
+    record = world.home / f".claude/projects/-x/{ID}.jsonl"
+    record.parent.mkdir(parents=True)
+    record.write_text("")
+    world.engine.tick()
+    world.engine.attention.look_at_everything()
+    world.engine.tick()
+    assert world.engine.ledger.entries == {}
+    world.steps("overloaded")
+    world.agent()
+    world.until_state(State.SCHEDULED)
+
+
 def test_what_cannot_be_written_down_is_not_done(world, monkeypatch):
     world.steps("overloaded", "ok")
     world.start()
@@ -773,6 +821,7 @@ def test_the_words_of_a_user(night):
     night.agent("overloaded", "ok")
     wait_until(lambda: state_in(night)["state"] == "scheduled")
     assert night.done("hold", ID) == f"{KEY}: held\n"
+    assert "Next: nothing before `palingenesis release`\n" in night.done("why", ID)
     assert night("now", ID).err == f"palingenesis: {KEY} is held: it cannot be done now\n"
     assert night("release", ID, "--json").json() == {"session": KEY, "state": "stopped"}
     wait_until(lambda: state_in(night)["state"] == "scheduled")

@@ -54,8 +54,10 @@ def due(
     now_s = now.timestamp()
     if not notices or not receivers.urls or receivers.quiet.end_after(now) is not None:
         return []
-    ready = [one for one in notices if one[1].due_s <= now_s]
-    if not ready or now_s < min(one.at_s for _, one in ready) + receivers.digest_s:
+    # Later than that no try waits: the clock was set back since.
+    ready = [one for one in notices if one[1].due_s <= now_s or one[1].due_s > now_s + 2 * LONGEST_RETRY_S]
+    oldest_s = min((one.at_s for _, one in ready), default=now_s)
+    if not ready or oldest_s <= now_s < oldest_s + receivers.digest_s:
         return []
     return ready[:MAX_LINES] if receivers.digest_s or len(ready) > 3 else ready[:1]
 

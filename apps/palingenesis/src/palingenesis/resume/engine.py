@@ -98,7 +98,9 @@ class ResumeEngine:
             OSError: a decision could not be written down; it was not carried out.
         """
         now_s = time.time()
-        self._run_watch.note_gap(now_s)
+        if back_s := self._run_watch.note_gap(now_s):
+            moved = (rules.with_clock_back(one, back_s) for one in self.ledger.entries.values())
+            self.ledger.keep(*moved)
         changed = self.attention.changed(now_s)
         saved = [] if self._is_first else [path for agent, path in changed if agent != "markdown"]
         self._is_first = False

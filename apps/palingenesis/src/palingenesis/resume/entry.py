@@ -260,6 +260,14 @@ def with_run(entry: SessionEntry, **changes: Any) -> SessionEntry:
     return msgspec.structs.replace(entry, run=msgspec.structs.replace(entry.run, **changes))
 
 
+def with_clock_back(entry: SessionEntry, back_s: float) -> SessionEntry:
+    """Return an entry after the clock was set back: a wait of 30 s stays one, and a reset is an instant."""
+    if entry.state is not State.SCHEDULED or entry.wanted_at_s:
+        return entry
+    reset_s = entry.resets_at_s + schedule.MARGIN_S if entry.resets_at_s is not None else 0.0
+    return msgspec.structs.replace(entry, at_s=min(entry.at_s, max(entry.at_s - back_s, reset_s)))
+
+
 def name_of(session: Session) -> str:
     """Name an observation: the same stop has the same name at each look."""
     verdict = session.verdict

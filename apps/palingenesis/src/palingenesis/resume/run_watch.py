@@ -58,11 +58,17 @@ class RunWatch:
                 again = msgspec.structs.replace(entry, state=State.SCHEDULED, at_s=now_s, run=None)
                 keep("had not begun", again)
 
-    def note_gap(self, now_s: float) -> None:
-        """Note the time of a look: silence before the machine woke from sleep does not count."""
-        if abs(now_s - self._looked_at_s) > GAP_S:
+    def note_gap(self, now_s: float) -> float:
+        """Note the time of a look: silence before the machine woke from sleep does not count.
+
+        Returns:
+            How far the clock was set back since the look before; 0.0 if it was not.
+        """
+        gap_s = now_s - self._looked_at_s
+        if abs(gap_s) > GAP_S:
             self._awake_since_s = now_s
         self._looked_at_s = now_s
+        return -gap_s if gap_s < -GAP_S else 0.0
 
     def take_resumed(self) -> int:
         """Return how many sessions went on by a run since this was last called."""
