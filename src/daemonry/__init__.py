@@ -74,8 +74,8 @@ if TYPE_CHECKING:
 
     from daemonry import errors as errors
     from daemonry.app import Daemon as Daemon
-    from daemonry.daemon import config as _config
     from daemonry.daemon.config import RESTART as RESTART
+    from daemonry.daemon.config import load_config as load_config
     from daemonry.daemon.context import Run as Run
     from daemonry.daemon.http_settings import Http as Http
     from daemonry.daemon.http_settings import Part as Part
@@ -118,7 +118,6 @@ if TYPE_CHECKING:
 
     Command = _text.TextCommand
     Reply = _text.TextReply
-    load_config = _config.load
 
 _HOMES = {
     "__version__": "daemonry.version",
@@ -157,7 +156,7 @@ _HOMES = {
     "pick_environment": "daemonry.process.environment",
     "open_regular": "daemonry.process.regular_file",
     "read_regular": "daemonry.process.regular_file",
-    "load_config": "daemonry.daemon.config:load",
+    "load_config": "daemonry.daemon.config",
     "spawn_owned": "daemonry.process.lifeline",
     "start": "daemonry.launch.start",
     "stop": "daemonry.launch.stop",

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # The time of day as this process began, about: its first module of ours reads it.
 BEGAN_S = time.time()
-monotonic = time.monotonic
-sleep = time.sleep
+monotonic: Callable[[], float] = time.monotonic
+sleep: Callable[[float], None] = time.sleep
 
 
 class Deadline:
@@ -25,8 +29,8 @@ class Deadline:
     __slots__ = ("at_s", "timeout_s")
 
     def __init__(self, timeout_s: float | None) -> None:
-        self.timeout_s = timeout_s
-        self.at_s = None if timeout_s is None else monotonic() + timeout_s
+        self.timeout_s: float | None = timeout_s
+        self.at_s: float | None = None if timeout_s is None else monotonic() + timeout_s
 
     def remaining_s(self) -> float | None:
         """The rest of the time, in seconds, never below 0; None when there is no end."""

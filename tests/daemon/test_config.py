@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemonry.daemon import config
-from daemonry.daemon.config import RESTART, compare, effective, load
+from daemonry.daemon.config import RESTART, compare, effective, load_config
 from daemonry.errors import ConfigError
 from daemonry.limits import MAX_CONFIG_BYTES
 from daemonry.typed_toml import ConfigText
@@ -83,7 +83,7 @@ def read(tmp_path):
         path = tmp_path / "config.toml"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         try:
-            return load(str(path), kind)
+            return load_config(str(path), kind)
         except ConfigError as error:
             return str(error).replace(error.path, "F")
 
@@ -94,7 +94,7 @@ def read(tmp_path):
 
 
 def test_a_missing_file_means_the_defaults(tmp_path):
-    assert load(str(tmp_path / "none.toml"), Settings) == Settings()
+    assert load_config(str(tmp_path / "none.toml"), Settings) == Settings()
 
 
 def test_an_empty_file_means_the_defaults(read):
@@ -262,13 +262,13 @@ def test_a_file_at_the_limit_is_read(read):
 
 def test_a_directory_is_no_file(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
-        load(str(tmp_path), Settings)
+        load_config(str(tmp_path), Settings)
 
 
 def test_a_file_that_must_exist(tmp_path):
     """The daemon was started with it: the defaults instead of it would be a silent change."""
     with pytest.raises(ConfigError, match=r"none\.toml: there is no such file"):
-        load(str(tmp_path / "none.toml"), Settings, must_exist=True)
+        load_config(str(tmp_path / "none.toml"), Settings, must_exist=True)
 
 
 @settings(database=None)
@@ -277,7 +277,7 @@ def test_any_file_is_a_value_or_one_error(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "any.toml"
     path.write_bytes(data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data)
     try:
-        found = load(str(path), Settings)
+        found = load_config(str(path), Settings)
     except ConfigError as error:
         found = error
     assert isinstance(found, Settings) or found.reason
@@ -416,7 +416,7 @@ def test_root_takes_no_configuration_that_others_can_write(tmp_path, owner, mode
     os.chown(path, *owner)
     path.chmod(mode)
     with pytest.raises(ConfigError, match=re.escape(told)):
-        load(str(path), Net)
+        load_config(str(path), Net)
     os.chown(path, 0, 0)
     path.chmod(0o664)
-    assert load(str(path), Net) == Net()
+    assert load_config(str(path), Net) == Net()

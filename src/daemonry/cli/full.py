@@ -294,7 +294,7 @@ def _read_config(daemon: Daemon, given: str | None) -> str | None:
     if daemon.config_type is None:
         return None
     path = config.absolute(given) if given else daemon.config_path()
-    config.load(path, config.resolve(daemon.config_type), must_exist=given is not None)
+    config.load_config(path, config.resolve(daemon.config_type), must_exist=given is not None)
     return path
 
 

@@ -102,9 +102,9 @@ class Options:
     __slots__ = ("force", "json", "timeout_s")
 
     def __init__(self, *, json: bool = False, force: bool = False, timeout_s: float | None = None) -> None:
-        self.json = json
-        self.force = force
-        self.timeout_s = timeout_s
+        self.json: bool = json
+        self.force: bool = force
+        self.timeout_s: float | None = timeout_s
 
 
 def parse(arguments: list[str]) -> tuple[list[str], Options] | None:

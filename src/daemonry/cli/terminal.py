@@ -158,7 +158,7 @@ class LiveLine:
     """One line of standard error that is written over as something goes on."""
 
     def __init__(self) -> None:
-        self.text = ""
+        self.text: str = ""
 
     def over(self, text: str) -> None:
         """Show `text` in place of the line; foreign text is escaped, and cut to the width."""

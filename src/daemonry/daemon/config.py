@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, get_args, get_origin
 import msgspec
 
 from daemonry.errors import ConfigError
-from daemonry.typed_toml.typed import fields, load, nested_type
+from daemonry.typed_toml.typed import fields, load_config, nested_type
 
 __all__ = [
     "RESTART",
@@ -26,7 +26,7 @@ __all__ = [
     "absolute",
     "compare",
     "effective",
-    "load",
+    "load_config",
     "needs_restart",
     "resolve",
 ]

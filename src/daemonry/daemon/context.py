@@ -79,9 +79,9 @@ class Run:
     def __init__(self, state: RunState, place: Place, services: Services) -> None:
         self._state = state
         self.services = services
-        self.name = place.name
-        self.log = logging.getLogger(place.name)
-        self.state_path = place.state_path
+        self.name: str = place.name
+        self.log: logging.Logger = logging.getLogger(place.name)
+        self.state_path: str = place.state_path
 
     @property
     def config(self) -> Any:

@@ -120,12 +120,12 @@ class Daemon:
         tracing: bool = False,
         http: Http | bool | Callable[[Any], Http | bool | None] | None = None,
     ) -> None:
-        self.name = check_name(name)
+        self.name: str = check_name(name)
         self.version = version
         self.config_type = config
         self.endpoint = endpoint
         self.drain_timeout_s = drain_timeout_s
-        self.environment = tuple(environment)
+        self.environment: tuple[str, ...] = tuple(environment)
         self.idle_timeout_s = idle_timeout_s
         self.limits = limits
         self.show_errors = show_errors

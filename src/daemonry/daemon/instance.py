@@ -47,9 +47,9 @@ class Instance:
     __slots__ = ("_endpoint", "name", "place")
 
     def __init__(self, place: Place | None, endpoint: Endpoint | None = None) -> None:
-        self.place = place
+        self.place: Place | None = place
         if place is not None:
-            self.name = place.name
+            self.name: str = place.name
         else:
             assert endpoint is not None
             self.name = endpoint.bare

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 # Whether a program is being imported for its Daemon: its own command line must not run then.
-loading = False
+loading: bool = False
 
 
 def load(text: str, import_path: str = "") -> Daemon:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from daemonry.errors.root import Ran
+
 
 class CallFailed(DaemonryError):
     """The daemon understood the call and answered with an error.
@@ -27,7 +29,7 @@ class CallFailed(DaemonryError):
 
     def __init__(self, error: str, parameters: Mapping[str, Any] | None = None) -> None:
         self.error = error
-        self.parameters = dict(parameters or {})
+        self.parameters: dict[str, Any] = dict(parameters or {})
         super().__init__(self._sentence())
 
     def _sentence(self) -> str:
@@ -84,7 +86,7 @@ class Draining(CallFailed):
     The latter has `parameters["begun"]`, and `ran` is "maybe": its handler was stopped wherever it was.
     """
 
-    ran = "no"
+    ran: Ran = "no"
 
     def __init__(self, error: str, parameters: Mapping[str, Any] | None = None) -> None:
         super().__init__(error, parameters)

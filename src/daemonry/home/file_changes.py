@@ -13,7 +13,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
-logger = logging.getLogger("daemonry.home")
+logger: logging.Logger = logging.getLogger("daemonry.home")
 
 # Files that editors, interpreters and tools write beside those that are meant, and folders of such files.
 _NEVER: Final = ("*.pyc", "*~", ".*.sw?", "*.tmp", "4913")

@@ -17,7 +17,7 @@ from daemonry.home.control import Event
 from daemonry.home.file_changes import restart_at_changes
 from daemonry.home.keeper import Keeper
 
-logger = logging.getLogger("daemonry.home")
+logger: logging.Logger = logging.getLogger("daemonry.home")
 
 # Where a service goes no further unless it is asked to.
 STARTABLE: Final = frozenset(

@@ -40,7 +40,7 @@ class Home:
     """
 
     def __init__(self, directory: str) -> None:
-        self.directory = os.path.abspath(os.path.expanduser(directory))
+        self.directory: str = os.path.abspath(os.path.expanduser(directory))
 
     @classmethod
     def find(cls, directory: str | None) -> Home:

@@ -39,7 +39,7 @@ class HomeState:
         reload: Callable[[], Awaitable[str]],
     ) -> None:
         self.more_fields: Callable[[], Mapping[str, Any]] = dict
-        self.started_at = time.time()
+        self.started_at: float = time.time()
         self._directory = directory
         self._fleet = fleet
         self._begin_end = begin_end

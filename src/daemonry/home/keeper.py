@@ -34,7 +34,7 @@ from daemonry.limits import TRIGGER_LINGER_S
 from daemonry.process.homes import Claim
 from daemonry.process.reaping import Reaper
 
-logger = logging.getLogger("daemonry.home")
+logger: logging.Logger = logging.getLogger("daemonry.home")
 
 _NOT_NEEDED: Final = "idle (nobody needed it; it starts again when somebody does)"
 
@@ -71,20 +71,20 @@ class Keeper:
     """
 
     def __init__(self, service: Service, world: Supervising, log_bytes: int) -> None:
-        self.service = service
-        self.log = ServiceLog(world.home.path(service.name, "log"), log_bytes)
-        self.files = ServiceFiles(world.home, service.name, world.files)
-        self.commands = Commands(lambda: self.service.process, self.log, world.reaper)
-        self.trigger = ServiceTrigger(service, self._fired)
-        self.hurried = False
-        self.restarts = 0
-        self.last_end = ""
-        self.reason = ""
-        self.stop_wanted = False
+        self.service: Service = service
+        self.log: ServiceLog = ServiceLog(world.home.path(service.name, "log"), log_bytes)
+        self.files: ServiceFiles = ServiceFiles(world.home, service.name, world.files)
+        self.commands: Commands = Commands(lambda: self.service.process, self.log, world.reaper)
+        self.trigger: ServiceTrigger = ServiceTrigger(service, self._fired)
+        self.hurried: bool = False
+        self.restarts: int = 0
+        self.last_end: str = ""
+        self.reason: str = ""
+        self.stop_wanted: bool = False
         self.unhelped = ""
-        self.was_lost = False
+        self.was_lost: bool = False
         self._world = world
-        self.life = LifeState(self._changed)
+        self.life: LifeState = LifeState(self._changed)
         self._was_ready = False
         self._run: ServiceRun | None = None
         self._restarts_s: list[float] = []

@@ -19,7 +19,7 @@ from daemonry.home.service_record import ServiceRecord
 from daemonry.limits import SERVICE_SWEEP_S
 from daemonry.process import sweep
 
-logger = logging.getLogger("daemonry.home")
+logger: logging.Logger = logging.getLogger("daemonry.home")
 
 Adopted = Mapping[str, tuple[ServiceRecord, AdoptedRun]]
 

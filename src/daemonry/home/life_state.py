@@ -26,9 +26,9 @@ class LifeState:
     """
 
     def __init__(self, changed: Callable[[str, int], None]) -> None:
-        self.message = ""
-        self.now = ServiceState.WAITING
-        self.since_s = time.time()
+        self.message: str = ""
+        self.now: ServiceState = ServiceState.WAITING
+        self.since_s: float = time.time()
         self._changed = changed
         self._waiters: list[tuple[Callable[[ServiceState], bool], asyncio.Future[None]]] = []
 

@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Callable
 
-logger = logging.getLogger("daemonry.home")
+logger: logging.Logger = logging.getLogger("daemonry.home")
 
 
 class OwnFiles:

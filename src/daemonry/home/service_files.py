@@ -36,7 +36,7 @@ class ServiceFiles:
 
     def __init__(self, home: Home, name: str, files: OwnFiles) -> None:
         self.record: ServiceRecord | None = None
-        self.out_path = home.path(name, "out")
+        self.out_path: str = home.path(name, "out")
         self._record_path = home.path(name, "json")
         self._files = files
         self._directory = home.directory

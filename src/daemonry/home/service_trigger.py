@@ -25,7 +25,7 @@ class ServiceTrigger:
     """
 
     def __init__(self, service: Service, fire: Callable[[], None]) -> None:
-        self.is_due = False
+        self.is_due: bool = False
         self._trigger = _trigger_of(service)
         self._fire = fire
 

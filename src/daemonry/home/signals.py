@@ -14,7 +14,7 @@ from daemonry.home.control import HomeFileInvalid
 from daemonry.home.fleet import Fleet
 from daemonry.process.reaping import Reaper
 
-logger = logging.getLogger("daemonry.home")
+logger: logging.Logger = logging.getLogger("daemonry.home")
 
 
 class HomeSignals:

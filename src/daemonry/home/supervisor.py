@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from daemonry.daemon.http_settings import Http
     from daemonry.home.http import HttpOfHome
 
-logger = logging.getLogger("daemonry.home")
+logger: logging.Logger = logging.getLogger("daemonry.home")
 
 
 class Supervisor:
@@ -78,9 +78,9 @@ class Supervisor:
         only: Collection[str] = (),
     ) -> None:
         self.home = home
-        self.fleet = Fleet(watch, self._end_if_over)
-        self.reaper = Reaper()
-        self.files = OwnFiles()
+        self.fleet: Fleet = Fleet(watch, self._end_if_over)
+        self.reaper: Reaper = Reaper()
+        self.files: OwnFiles = OwnFiles()
         self._orphans = Orphans(self.reaper.knows)
         self._state = HomeState(home.directory, self.fleet, self._begin_end, self.reload)
         self._record = SupervisorRecord(home, self._state.started_at)

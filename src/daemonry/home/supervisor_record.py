@@ -17,7 +17,7 @@ from daemonry.process.identity import Identity
 from daemonry.process.record import DaemonRecord
 from daemonry.version import __version__
 
-logger = logging.getLogger("daemonry.home")
+logger: logging.Logger = logging.getLogger("daemonry.home")
 
 
 class SupervisorRecord:
@@ -29,7 +29,7 @@ class SupervisorRecord:
     """
 
     def __init__(self, home: Home, started_at: float) -> None:
-        self.path = home.path(RESERVED, "json")
+        self.path: str = home.path(RESERVED, "json")
         self._home = home
         self._started_at = started_at
 

@@ -68,7 +68,7 @@ class CallInHand:
         trace: Mapping[str, str] | None = None,
     ) -> None:
         method = method_of(calls, full_name)
-        self.streams = method is not None and method.streams
+        self.streams: bool = method is not None and method.streams
         self.bound: Bound | None = None
         self._method = method
         self._calls = calls

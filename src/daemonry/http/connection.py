@@ -64,9 +64,9 @@ class HttpConnection:
         self.call = ""
         self.is_program = False
         self.serving = False
-        self.trusted = not on_port
+        self.trusted: bool = not on_port
         self.ending: CallFailed | None = None
-        self.received = len(data)
+        self.received: int = len(data)
         self._sock: UserSocket | None = sock
         self._closed = closed
         self._is_closed = False

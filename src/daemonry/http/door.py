@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from daemonry.service.server.bounds import Bounds
     from daemonry.service.server.fast_connection import FastConnection
 
-logger = logging.getLogger("daemonry.http")
+logger: logging.Logger = logging.getLogger("daemonry.http")
 
 _NEEDED: Final = ("h11", "prometheus_client", "starlette", "uvicorn")
 
@@ -68,8 +68,8 @@ class Door:
         self.settings = settings
         self.hosts: frozenset[str] = frozenset()
         self.token = ""
-        self.sessions = BrowserSessions()
-        self.wrong = WrongTokens()
+        self.sessions: BrowserSessions = BrowserSessions()
+        self.wrong: WrongTokens = WrongTokens()
         self._host = host
         self._bounds = bounds
         self._app: App | None = None

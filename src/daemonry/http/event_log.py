@@ -39,7 +39,7 @@ class EventLog:
     """
 
     def __init__(self, run: str, kept: int) -> None:
-        self.last = 0
+        self.last: int = 0
         self._run = run
         self._events: deque[LoggedEvent] = deque(maxlen=kept)
 

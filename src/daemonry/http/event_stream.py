@@ -44,7 +44,7 @@ class EventStream(Response):
     def __init__(self, pieces: AsyncIterator[str]) -> None:
         super().__init__()
         self._pieces = pieces
-        self.raw_headers = [
+        self.raw_headers: list[tuple[bytes, bytes]] = [
             (name, value)
             for name, value in self.raw_headers
             if name not in (b"content-length", b"content-type")

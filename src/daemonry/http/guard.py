@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from daemonry.http.connection import HttpConnection
     from daemonry.service.server.gate import WrongTokens
 
-logger = logging.getLogger("daemonry.http")
+logger: logging.Logger = logging.getLogger("daemonry.http")
 
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "

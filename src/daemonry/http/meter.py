@@ -55,8 +55,8 @@ class Durations:
     """
 
     def __init__(self) -> None:
-        self.counts = [0] * (len(BOUNDS_S) + 1)
-        self.total_s = 0.0
+        self.counts: list[int] = [0] * (len(BOUNDS_S) + 1)
+        self.total_s: float = 0.0
 
     def add(self, seconds: float) -> None:
         """Note one."""
@@ -82,10 +82,10 @@ class Second:
     __slots__ = ("at", "calls", "durations", "failed")
 
     def __init__(self, at: int) -> None:
-        self.at = at
-        self.calls = 0
-        self.failed = 0
-        self.durations = Durations()
+        self.at: int = at
+        self.calls: int = 0
+        self.failed: int = 0
+        self.durations: Durations = Durations()
 
     def fields(self) -> dict[str, Any]:
         """Return what a chart draws; durations in seconds."""
@@ -111,7 +111,7 @@ class Meter:
     def __init__(self, is_served: Callable[[str], bool], now: Callable[[], float] = time.time) -> None:
         self._is_served = is_served
         self._now = now
-        self.since = now()
+        self.since: float = now()
         self.ended: dict[tuple[str, str], int] = {}
         self.durations: dict[str, Durations] = {}
         self._seconds: deque[Second] = deque(maxlen=KEPT_S)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from daemonry.http.door import Door
 
-logger = logging.getLogger("daemonry.http")
+logger: logging.Logger = logging.getLogger("daemonry.http")
 
 
 class _ListeningSocket:

@@ -64,7 +64,7 @@ class Problem(Exception):
         super().__init__(detail)
         self.status = status
         self.detail = detail
-        self.headers = dict(headers or {})
+        self.headers: dict[str, str] = dict(headers or {})
         self.fields = fields
 
     def members(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from daemonry.http.connection import HttpConnection
 
-logger = logging.getLogger("daemonry.http")
+logger: logging.Logger = logging.getLogger("daemonry.http")
 
 # Where a request's scope has its connection.
 CONNECTION: Final = "daemonry.connection"
@@ -64,7 +64,7 @@ class Protocol(H11Protocol):
         super().__init__(config, shared, {})
         self._connection = connection
         self._app: Any = self.app
-        self.app = self._serve
+        self.app: Any = self._serve
         self._slow: asyncio.TimerHandle | None = None
         self.access_log = False
 

@@ -72,7 +72,7 @@ class Owned:
     ) -> None:
         self.argv = argv
         self.mark = mark
-        self.pid = process.pid
+        self.pid: int = process.pid
         self.stdin: IO[bytes] | None = process.stdin
         self.stdout: IO[bytes] | None = process.stdout
         self.stderr: IO[bytes] | None = process.stderr
@@ -268,7 +268,7 @@ class _GroupWatcher:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             os.close(far)
-        self.group = self._process.pid
+        self.group: int = self._process.pid
         not_for_children(self)
 
     def is_there(self) -> bool:

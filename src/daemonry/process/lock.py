@@ -35,8 +35,8 @@ class Lock:
     __slots__ = ("fd", "path")
 
     def __init__(self, path: str, fd: int) -> None:
-        self.path = path
-        self.fd = fd
+        self.path: str = path
+        self.fd: int = fd
         _held.add(self)
 
     @classmethod

@@ -67,7 +67,7 @@ class LogFile(logging.Handler):
 
     def __init__(self, path: str, most_bytes: int = LOG_FILE_BYTES, parts_kept: int = LOG_FILES_KEPT) -> None:
         super().__init__()
-        self.dropped = 0
+        self.dropped: int = 0
         self._path = path
         self._most_bytes = most_bytes
         self._parts_kept = parts_kept

@@ -13,7 +13,7 @@ import time
 
 from daemonry.clock import monotonic
 
-logger = logging.getLogger("daemonry.daemon")
+logger: logging.Logger = logging.getLogger("daemonry.daemon")
 
 
 class Notifier:
@@ -26,7 +26,7 @@ class Notifier:
 
     def __init__(self, address: str = "", watchdog_s: float | None = None) -> None:
         self._address = address if address.startswith(("/", "@")) else ""
-        self.watchdog_s = watchdog_s if self._address else None
+        self.watchdog_s: float | None = watchdog_s if self._address else None
         self._beaten_at_s = 0.0
         self._failed = False
 

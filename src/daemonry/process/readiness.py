@@ -29,7 +29,7 @@ class Reporter:
 
     def __init__(self, fd: int | None) -> None:
         self._fd = fd
-        self.stage = "spawn"
+        self.stage: str = "spawn"
         if fd is not None:
             os.set_inheritable(fd, False)
 

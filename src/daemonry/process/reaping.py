@@ -19,7 +19,7 @@ class Reaper:
     """
 
     def __init__(self) -> None:
-        self.strangers = 0
+        self.strangers: int = 0
         self._collectors: dict[int, Callable[[], object]] = {}
         self._pauses: dict[int, Callable[[bool], object]] = {}
 

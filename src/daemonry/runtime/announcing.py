@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from daemonry.runtime.start_request import StartRequest
     from daemonry.service.interface.declare import Interface
 
-logger = logging.getLogger("daemonry.daemon")
+logger: logging.Logger = logging.getLogger("daemonry.daemon")
 
 
 def set_up(serving: Serving) -> Serving:

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from daemonry.service.server.foreign import Foreign
     from daemonry.transport.unix import Leftovers
 
-logger = logging.getLogger("daemonry.daemon")
+logger: logging.Logger = logging.getLogger("daemonry.daemon")
 
 
 # --- directories ----------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ class Jobs:
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
-        self.running = 0
-        self.begun = 0
+        self.running: int = 0
+        self.begun: int = 0
 
     @contextmanager
     def busy(self) -> Iterator[None]:

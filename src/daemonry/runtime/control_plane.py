@@ -47,7 +47,7 @@ class ControlPlane:
         self.standby = standby
         self._notifier = notifier
         self._cancel = asyncio.Event()
-        self.closed = False
+        self.closed: bool = False
         self._loop = loop
         self._serving = loop.create_task(self._serve(), name="control plane")
         self._beating = loop.create_task(self._beat(), name="heartbeat")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from daemonry.daemon.definition import Daemon
     from daemonry.runtime.fingerprint import Settings
 
-logger = logging.getLogger("daemonry.daemon")
+logger: logging.Logger = logging.getLogger("daemonry.daemon")
 
 # Asked for each call: to look a member up in its enum takes longer than all else there.
 _RUNNING = Phase.RUNNING
@@ -60,13 +60,13 @@ class Life:
     def __init__(
         self, daemon: Daemon, config: Any, config_path: str, settings: Settings | None = None
     ) -> None:
-        self.configuration = LiveConfig(daemon, config, config_path, settings)
-        self.running = threading.Event()
-        self.stopping = threading.Event()
+        self.configuration: LiveConfig = LiveConfig(daemon, config, config_path, settings)
+        self.running: threading.Event = threading.Event()
+        self.stopping: threading.Event = threading.Event()
         self.failed: BaseException | None = None
         self.handed_over = False
-        self.ended_by = ""
-        self.jobs = Jobs()
+        self.ended_by: str = ""
+        self.jobs: Jobs = Jobs()
         self.more_fields: list[Callable[[], Mapping[str, Any]]] = []
         self.held_up_by: Callable[[], list[str]] = list
         self.daemon = daemon

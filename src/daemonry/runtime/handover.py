@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from daemonry.process.place import Place
     from daemonry.transport.stream import Listener
 
-logger = logging.getLogger("daemonry.daemon")
+logger: logging.Logger = logging.getLogger("daemonry.daemon")
 
 INTERFACE: Final = f"{CONTROL}.HandOver"
 # What the old one waits for the new one's setup.
@@ -87,7 +87,7 @@ class OldSide:
 
     def __init__(self, host: HandoverHost) -> None:
         self._host = host
-        self.under_way = False
+        self.under_way: bool = False
 
     async def speak(self, sock: socket.socket, early: bytes) -> None:
         """Hand the daemon over to the peer of `sock`."""

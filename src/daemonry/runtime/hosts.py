@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from daemonry.service.server.server import Server
     from daemonry.transport.stream import Listener
 
-logger = logging.getLogger("daemonry.daemon")
+logger: logging.Logger = logging.getLogger("daemonry.daemon")
 
 
 class HandOverHost:

@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol
 from daemonry import clock
 from daemonry.errors import DaemonryError
 
-logger = logging.getLogger("daemonry.daemon")
+logger: logging.Logger = logging.getLogger("daemonry.daemon")
 
 _LOOK_MAX_S: Final = 1.0
 _LOOKS_PER_TIMEOUT: Final = 10

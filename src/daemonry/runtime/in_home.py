@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from daemonry.process.place import Place
     from daemonry.transport.endpoint import Endpoint
 
-logger = logging.getLogger("daemonry.daemon")
+logger: logging.Logger = logging.getLogger("daemonry.daemon")
 
 
 class InHome:

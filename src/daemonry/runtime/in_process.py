@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from daemonry.process.place import Place
     from daemonry.service.server.dispatch import Calls
 
-logger = logging.getLogger("daemonry.daemon")
+logger: logging.Logger = logging.getLogger("daemonry.daemon")
 
 
 class DirectStream(Stream):

@@ -16,7 +16,7 @@ from daemonry.terminal_text import printable
 if TYPE_CHECKING:
     from daemonry.daemon.definition import Daemon
 
-logger = logging.getLogger("daemonry.daemon")
+logger: logging.Logger = logging.getLogger("daemonry.daemon")
 
 
 class LiveConfig:
@@ -34,8 +34,8 @@ class LiveConfig:
     """
 
     def __init__(self, daemon: Daemon, value: Any, path: str, file: Settings | None = None) -> None:
-        self.value = value
-        self.file = file or Settings(path)
+        self.value: Any = value
+        self.file: Settings = file or Settings(path)
         self._daemon = daemon
         self._path = path
         self._existed = os.path.exists(path)
@@ -54,7 +54,7 @@ class LiveConfig:
         from daemonry.daemon import config
 
         self.file.reading()
-        new: Any = config.load(self._path, config.resolve(kind), must_exist=self._existed)
+        new: Any = config.load_config(self._path, config.resolve(kind), must_exist=self._existed)
         in_force = config.effective(self.value, new, self._path)
         return in_force, config.compare(self.value, new).restart
 

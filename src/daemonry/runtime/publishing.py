@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from daemonry.runtime.start_request import StartRequest
     from daemonry.service.server.server import Server
 
-logger = logging.getLogger("daemonry.daemon")
+logger: logging.Logger = logging.getLogger("daemonry.daemon")
 
 # JSON, which the record is, has no infinity; 30 years are as good.
 _LONGEST_S = 1e9

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from daemonry.daemon.definition import Daemon
     from daemonry.runtime.stage_results import Prepared, Serving
 
-logger = logging.getLogger("daemonry.daemon")
+logger: logging.Logger = logging.getLogger("daemonry.daemon")
 
 _LOCK: Final = "lock"
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from daemonry.runtime.shutdown import ImmediateEnd
     from daemonry.runtime.stage_results import Listening
 
-logger = logging.getLogger("daemonry.daemon")
+logger: logging.Logger = logging.getLogger("daemonry.daemon")
 
 # sysexits.h: an internal software error.  The guardian ends a process that cannot end by itself.
 EXIT_HUNG: Final = 70

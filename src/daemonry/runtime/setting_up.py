@@ -46,7 +46,7 @@ def load_config(daemon: Daemon, path: str, *, must_exist: bool) -> Any:
         return None
     from daemonry.daemon import config
 
-    return config.load(path, config.resolve(daemon.config_type), must_exist=must_exist)
+    return config.load_config(path, config.resolve(daemon.config_type), must_exist=must_exist)
 
 
 def builtin_calls(daemon: Daemon, place: Place, state: Life, *, log_path: str) -> Calls:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from daemonry.runtime.tasks import Workload
     from daemonry.service.server.standby import Standby
 
-logger = logging.getLogger("daemonry.daemon")
+logger: logging.Logger = logging.getLogger("daemonry.daemon")
 
 _JOBS_LOOK_S = 0.05
 

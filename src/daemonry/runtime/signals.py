@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from daemonry.runtime.shutdown import ImmediateEnd
     from daemonry.service.server.server import Server
 
-logger = logging.getLogger("daemonry.daemon")
+logger: logging.Logger = logging.getLogger("daemonry.daemon")
 
 
 class Signals:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from daemonry.runtime.control_state import Life
     from daemonry.service.server.standby import Standby
 
-logger = logging.getLogger("daemonry.daemon")
+logger: logging.Logger = logging.getLogger("daemonry.daemon")
 
 
 class StuckControl:

@@ -20,7 +20,7 @@ from daemonry.stop_iteration import called
 if TYPE_CHECKING:
     from daemonry.daemon.context import Run
 
-logger = logging.getLogger("daemonry.daemon")
+logger: logging.Logger = logging.getLogger("daemonry.daemon")
 
 
 class Workload:
@@ -63,7 +63,7 @@ class Job:
     """
 
     def __init__(self, hook: Callable[[Run], Any], run: Run, loop: asyncio.AbstractEventLoop) -> None:
-        self.name = getattr(hook, "__qualname__", None) or repr(hook)
+        self.name: str = getattr(hook, "__qualname__", None) or repr(hook)
         self._thread_id: int | None = None
         self.done: asyncio.Future[None]
         if _is_async(hook):

@@ -18,7 +18,7 @@ from typing import Any
 from daemonry.limits import GUARDIAN_TICK_S
 from daemonry.process.forks import not_for_children
 
-logger = logging.getLogger("daemonry.guardian")
+logger: logging.Logger = logging.getLogger("daemonry.guardian")
 
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1") if hasattr(signal, name)

@@ -168,7 +168,7 @@ class Record:
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
 
-    __hash__ = None  # type: ignore[assignment]  # its fields can be set
+    __hash__: None = None  # type: ignore[assignment]  # its fields can be set
 
 
 def declared(raised: faults.CallFailed, kinds: Mapping[str, Callable[[Mapping[str, Any]], Any]]) -> Any:

@@ -57,7 +57,7 @@ class Module:
 
     def __init__(self, interface: idl.InterfaceDescription) -> None:
         self._interface = interface
-        self.name = f"{module_name(interface.name)}_client"
+        self.name: str = f"{module_name(interface.name)}_client"
         self._types = Types(Taken(_RESERVED))
         self._types.declare(interface.types)
         self._errors = [(self._types.names.take(python_name(one.name)), one) for one in interface.errors]

@@ -57,10 +57,10 @@ class Sandbox:
     """
 
     def __init__(self, above: str | None = None) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="dmn-", dir=above))
+        self.path: Path = Path(tempfile.mkdtemp(prefix="dmn-", dir=above))
         for name in ("home", "run"):
             (self.path / name).mkdir(mode=0o700)
-        self.env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        self.env: dict[str, str] = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         # By these coverage.py follows child processes (its `patch = subprocess`, or a .pth file).
         self.env |= {
             name: value for name, value in os.environ.items() if name.startswith("COVERAGE_PROCESS_")

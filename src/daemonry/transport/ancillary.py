@@ -212,8 +212,8 @@ class FdStream(Stream):
 
     def __init__(self, stream: Stream) -> None:
         super().__init__(stream.take_socket(), stream.peer)
-        self.arrivals = Arrivals()
-        self.read_bytes = 0
+        self.arrivals: Arrivals = Arrivals()
+        self.read_bytes: int = 0
 
     def read(self, max_bytes: int = READ_BYTES, timeout_s: float | None = None) -> bytes:
         """As `Stream.read`; descriptors that come along are kept in `arrivals`."""

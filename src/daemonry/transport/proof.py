@@ -74,9 +74,9 @@ class Served:
         self._nonce = nonce
         self._client_nonce = ""
         self._line = b""
-        self.done = False
+        self.done: bool = False
         self.refused: str | None = None
-        self.wrong = False
+        self.wrong: bool = False
 
     @property
     def begun(self) -> bool:

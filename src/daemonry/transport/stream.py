@@ -102,12 +102,12 @@ class Stream:
     __slots__ = ("_blocks", "_fresh", "_kernel_s", "counted_s", "sock", "whom")
 
     def __init__(self, sock: Socket, whom: str | Endpoint) -> None:
-        self.sock = sock
+        self.sock: Socket = sock
         self._blocks = False  # whether the socket is known to, so that the kernel's timeout counts
         self._kernel_s = 0.0  # that timeout; 0 for none
         self._fresh = True  # nothing was waited for yet
         self.counted_s: float | None = None
-        self.whom = whom
+        self.whom: str | Endpoint = whom
 
     @property
     def peer(self) -> str:

@@ -36,7 +36,7 @@ class Address:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._directory_fd = -1
-        self.name = endpoint.address
+        self.name: str = endpoint.address
         if self.name.startswith("@") or len(os.fsencode(self.name)) > UNIX_PATH_MAX_OTHER:
             self._adapt(endpoint)
 

@@ -45,9 +45,9 @@ class ConfigText:
         values: dict[str, Any],
         locate: Callable[[str, KeyPath], Position | None] = positions.find,
     ) -> None:
-        self.path = path
-        self.text = text
-        self.values = values
+        self.path: str = path
+        self.text: str = text
+        self.values: dict[str, Any] = values
         self._locate = locate
 
     def error(self, where: KeyPath, reason: str) -> ConfigError:

@@ -26,7 +26,7 @@ Config = TypeVar("Config")
 _PATH_PART: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[(\.\.\.)\]")
 
 
-def load(path: str, kind: type[Config], *, must_exist: bool = False) -> Config:
+def load_config(path: str, kind: type[Config], *, must_exist: bool = False) -> Config:
     """Return the configuration in the file at `path`; the defaults where there is no file.
 
     Args:

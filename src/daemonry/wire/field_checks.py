@@ -57,7 +57,7 @@ _SENT = {
     " and (1e-4 <= {0} < 1e16 or {0} == 0.0 or -1e16 < {0} <= -1e-4)",
 }
 # The types that have one.
-PLAIN: Final = frozenset(_SENT)
+PLAIN: Final[frozenset[type]] = frozenset(_SENT)
 
 
 # Objects and lists within each other; a type that holds itself has no end.

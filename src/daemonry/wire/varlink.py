@@ -33,7 +33,7 @@ from daemonry.limits import MAX_ECHO_CHARS, MAX_JSON_DEPTH
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, Final
+    from typing import Any, ClassVar, Final
 
 # systemd's sd-varlink buffers 16 MiB; gRPC's default is 4 MiB, D-Bus allows 128.
 MAX_FRAME_BYTES: Final = 16 << 20
@@ -91,7 +91,7 @@ class _Message:
     """
 
     __slots__ = ()
-    __hash__ = None  # type: ignore[assignment]  # parameters are a dict
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # parameters are a dict
     _names: tuple[str, ...] = ()
 
     def _values(self) -> tuple[object, ...]:
@@ -172,12 +172,12 @@ class Call(AnyCall):
     ) -> None:
         if oneway or more or upgrade:
             _refuse_flags(oneway, more, upgrade)
-        self.method = method
-        self.parameters = {} if parameters is None else parameters
-        self.oneway = oneway
-        self.more = more
-        self.upgrade = upgrade
-        self.trace = None
+        self.method: str = method
+        self.parameters: Any = {} if parameters is None else parameters
+        self.oneway: bool = oneway
+        self.more: bool = more
+        self.upgrade: bool = upgrade
+        self.trace: Mapping[str, str] | None = None
 
 
 class Reply(AnyReply):
@@ -192,9 +192,9 @@ class Reply(AnyReply):
     def __init__(self, parameters: Any = None, continues: bool = False, error: str | None = None) -> None:
         if continues:
             _refuse_to_continue(error)
-        self.parameters = {} if parameters is None else parameters
-        self.continues = continues
-        self.error = error
+        self.parameters: Any = {} if parameters is None else parameters
+        self.continues: bool = continues
+        self.error: str | None = error
 
 
 # --- names ------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ class Course:
 
     def __init__(self, machine: Endpoint, program: str, output: Taking, errors: Taking) -> None:
         self.machine = machine
-        self.begun = False
+        self.begun: bool = False
         self._program = program
         self._output = output
         self._errors = errors

@@ -71,7 +71,7 @@ class Top(App[None]):
         home: the directory of the only home that is shown; None for all that this user runs.
     """
 
-    CSS = """
+    CSS: ClassVar[str] = """
     #lines { height: 3fr; }
     #title { height: 1; color: $text-muted; }
     #log { height: 2fr; }
@@ -80,7 +80,7 @@ class Top(App[None]):
     #question { width: 60; height: auto; border: round $warning; padding: 1 2; background: $surface; }
     #question Label { width: 100%; margin-bottom: 1; }
     """
-    ENABLE_COMMAND_PALETTE = False
+    ENABLE_COMMAND_PALETTE: ClassVar[bool] = False
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(deed.key, f"do('{deed.verb}')", deed.verb) for deed in DEEDS),
         Binding("q", "quit", "quit"),

@@ -66,8 +66,8 @@ class Channel:
     def __init__(self, kinds: Collection[Kind], beat_s: float = 0.0) -> None:
         self.extra: dict[str, str] = {}
         self.pass_fds: tuple[int, ...] = ()
-        self.refusal = ""
-        self.tells = ""
+        self.refusal: str = ""
+        self.tells: str = ""
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._output: Output | None = None
         self._socket: socket.socket | None = None
@@ -261,7 +261,7 @@ class ProbeAttempts:
     """
 
     def __init__(self, way: Ready, own_socket: str, run: ProcessRun, command: RunCommand) -> None:
-        self.last = ""
+        self.last: str = ""
         self._way = way
         self._own_socket = own_socket
         self._run = run

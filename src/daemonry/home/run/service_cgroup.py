@@ -18,7 +18,7 @@ from typing import Final
 from daemonry.process import orphans
 from daemonry.process.regular_file import open_regular
 
-logger = logging.getLogger("daemonry.home")
+logger: logging.Logger = logging.getLogger("daemonry.home")
 
 _ROOT: Final = "/sys/fs/cgroup"
 _OWN: Final = "/proc/self/cgroup"

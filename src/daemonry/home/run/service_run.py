@@ -31,7 +31,7 @@ from daemonry.home.service_trigger import ServiceTrigger
 from daemonry.process import platform
 from daemonry.process.reaping import Reaper
 
-logger = logging.getLogger("daemonry.home")
+logger: logging.Logger = logging.getLogger("daemonry.home")
 
 
 class RunKeeper(Protocol):

@@ -23,14 +23,14 @@ from daemonry.process.program import development
 from daemonry.terminal_text import printable
 from daemonry.transport.credentials import peer_of
 
-logger = logging.getLogger("daemonry.debug")
+logger: logging.Logger = logging.getLogger("daemonry.debug")
 
 # How often it is looked whether the other end is gone while the program runs.
 _WATCH_S: Final = 0.5
 _one_at_a_time: Final = threading.Lock()
 
 
-class SocketPdb(pdb.Pdb):
+class _SocketPdb(pdb.Pdb):
     """pdb whose terminal is a socket; whoever leaves it lets the program go on.
 
     Args:
@@ -42,7 +42,7 @@ class SocketPdb(pdb.Pdb):
         # Two files: a single one loses its read-ahead when it writes.
         self._reads: IO[str] = sock.makefile("r", encoding="utf-8", errors="replace")
         self._writes: IO[str] = sock.makefile("w", encoding="utf-8", errors="backslashreplace")
-        self.ended = threading.Event()
+        self.ended: threading.Event = threading.Event()
         self._prompts = False
         super().__init__(stdin=self._reads, stdout=self._writes, nosigint=True, readrc=False)
 
@@ -101,12 +101,12 @@ class SocketPdb(pdb.Pdb):
 
 def debug_loop(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
     """Stop a loop at its next turn, and return when the debugger there has ended."""
-    debugger = SocketPdb(socket.socket(fileno=sock.detach()))
+    debugger = _SocketPdb(socket.socket(fileno=sock.detach()))
     loop.call_soon_threadsafe(_stop_here, debugger)
     debugger.watch()
 
 
-def _stop_here(debugger: SocketPdb) -> None:
+def _stop_here(debugger: _SocketPdb) -> None:
     debugger.set_trace(sys._getframe())  # noqa: SLF001  # documented, in spite of its name
 
 
@@ -135,7 +135,7 @@ def install(path: str, name: str) -> None:
     sys.breakpointhook = hook
 
 
-def _attached(path: str, name: str, frame: FrameType) -> SocketPdb | None:
+def _attached(path: str, name: str, frame: FrameType) -> _SocketPdb | None:
     """Return a debugger for whoever attaches in time; None for nobody."""
     with _one_at_a_time:
         logger.warning("breakpoint() at %s waits for: daemonry attach %s --debugger", _where(frame), name)
@@ -156,7 +156,7 @@ def _attached(path: str, name: str, frame: FrameType) -> SocketPdb | None:
                 os.unlink(path)
 
 
-def _accepted(listener: socket.socket) -> SocketPdb | None:
+def _accepted(listener: socket.socket) -> _SocketPdb | None:
     deadline = Deadline(BREAKPOINT_WAIT_S)
     while not deadline.expired:
         listener.settimeout(deadline.remaining_s())
@@ -166,7 +166,7 @@ def _accepted(listener: socket.socket) -> SocketPdb | None:
             break
         if peer_of(sock).is_own_user:
             sock.setblocking(True)
-            return SocketPdb(sock)
+            return _SocketPdb(sock)
         sock.close()
     logger.warning("nobody attached within %g s: breakpoint() is passed over", BREAKPOINT_WAIT_S)
     return None

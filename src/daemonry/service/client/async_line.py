@@ -57,10 +57,10 @@ class AsyncLine(Line):
     def __init__(self, whom: str | Endpoint) -> None:
         self._whom = whom
         self.loop: asyncio.AbstractEventLoop | None = None
-        self.inherited = False
-        self.passes_fds = False
-        self.received = []
-        self.busy = False
+        self.inherited: bool = False
+        self.passes_fds: bool = False
+        self.received: list[Fd] = []
+        self.busy: bool = False
         self._turns: deque[asyncio.Future[None]] = deque()
         self.streaming: asyncio.Task[Any] | None = None
         # One timer for all waits: it is moved when it is too late, and looks again when too early.
@@ -72,7 +72,7 @@ class AsyncLine(Line):
 
     def _begin(self, sock: Socket) -> None:
         self.sock = sock
-        self.talk = Conversation(_codec, self._whom)
+        self.talk: Conversation = Conversation(_codec, self._whom)
         self.arrivals = Arrivals() if self.passes_fds else None
         self._read_bytes = 0
         # The waiter for bytes, or for room to send.

@@ -42,7 +42,7 @@ class Conversation:
         # Made when it is needed: a client that makes one typed call has no use for it.
         self._machine: ClientConnection | None = None
         self._head = b""  # how that begins which was not taken yet
-        self.at_rest = True
+        self.at_rest: bool = True
 
     @property
     def _connection(self) -> ClientConnection:

@@ -62,10 +62,10 @@ class Step:
     __slots__ = ("deadline", "kind", "value", "value_fds")
 
     def __init__(self, kind: str, deadline: Deadline, value: Any = None, fds: Sequence[Fd] = ()) -> None:
-        self.kind = kind
-        self.deadline = deadline
-        self.value = value
-        self.value_fds = fds
+        self.kind: str = kind
+        self.deadline: Deadline = deadline
+        self.value: Any = value
+        self.value_fds: Sequence[Fd] = fds
 
 
 CONNECT = "connect"  # to the endpoint `value`, until the deadline
@@ -152,9 +152,9 @@ class StartedCall:
     def __init__(
         self, rest: bytes, received: bytes | None = None, failure: faults.IpcError | None = None
     ) -> None:
-        self.rest = rest
-        self.received = received
-        self.failure = failure
+        self.rest: bytes = rest
+        self.received: bytes | None = received
+        self.failure: faults.IpcError | None = failure
 
 
 class NamedMethod:
@@ -169,8 +169,8 @@ class NamedMethod:
     __slots__ = ("_codec", "full_name", "idempotent")
 
     def __init__(self, full_name: str, idempotent: bool, codec: Codec) -> None:
-        self.full_name = full_name
-        self.idempotent = idempotent
+        self.full_name: str = full_name
+        self.idempotent: bool = idempotent
         self._codec = codec
 
     def frame(self, parameters: Mapping[str, Any] | None) -> bytes | None:

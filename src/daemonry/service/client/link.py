@@ -72,15 +72,15 @@ class Link(Line):
 
     def __init__(self, whom: str | Endpoint, stream: Stream | None = None) -> None:
         self.received: list[Fd] = []
-        self.inherited = False
-        self.passes_fds = False
-        self.streaming_in = 0
+        self.inherited: bool = False
+        self.passes_fds: bool = False
+        self.streaming_in: int = 0
         # Held while the descriptor is closed, or used by another thread: its number could be another
         # file's by then.
         self._guard = RLock()
         self.fd_stream: FdStream | None = None
-        self.stream = _Unconnected(whom) if stream is None else stream
-        self.talk = Conversation(codec, whom)
+        self.stream: Stream = _Unconnected(whom) if stream is None else stream
+        self.talk: Conversation = Conversation(codec, whom)
         if stream is None:
             self.talk.at_rest = False
 

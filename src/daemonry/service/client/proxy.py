@@ -72,14 +72,14 @@ class Converter:
     )
 
     def __init__(self, where: Described, method: Method, function: Callable[..., Any]) -> None:
-        self.full_name = f"{where.name}.{method.name}"
-        self.idempotent = method.marks.idempotent
+        self.full_name: str = f"{where.name}.{method.name}"
+        self.idempotent: bool = method.marks.idempotent
         self._where = where
         self._method = method
         self._read_signature(function)
         self._head = METHOD_HEAD + encode_name(self.full_name) + PARAMETERS_HEAD
         self._without_arguments = self._head + b"{}" + _FRAME_END
-        self.takes_none = not self._by_keyword and not self._positional
+        self.takes_none: bool = not self._by_keyword and not self._positional
         common = not (method.gives_fds or method.read_reply)
         self.read: Callable[[bytes], Any] = (
             reader(method.reply, method.reply_field) if common else never_proved
@@ -90,7 +90,7 @@ class Converter:
         # The first is `self`, by whatever name; it stays, since others may be positional only.
         kept = [one for one in signature.parameters.values() if one.name != self._method.context]
         self._own_name = kept[0].name
-        self.signature = signature.replace(parameters=kept)
+        self.signature: inspect.Signature = signature.replace(parameters=kept)
         # The conversion of each argument, by place and by keyword.
         own = kept[1:]
         self._positional = tuple(_sent_name(one) for one in own if one.kind is not one.KEYWORD_ONLY)

@@ -18,7 +18,7 @@ the parent, and its next call makes a connection of its own.
 
 from __future__ import annotations
 
-from _thread import allocate_lock, get_ident
+from _thread import LockType, allocate_lock, get_ident
 from _weakref import ref
 
 from daemonry import faults
@@ -45,7 +45,7 @@ class Waiting:
 
     def __init__(self) -> None:
         self.link: Link | None = None
-        self.given = allocate_lock()
+        self.given: LockType = allocate_lock()
         self.given.acquire()
 
 
@@ -73,9 +73,9 @@ class Turns:
         self._whom = whom
         self._most = most
         self._live: set[ref[Link]] = set()
-        self.free = free
-        self.waiting = waiting
-        self.inherited = False
+        self.free: list[Link] = free
+        self.waiting: list[Waiting] = waiting
+        self.inherited: bool = False
         if first is not None:
             self.add(first)
 

@@ -200,32 +200,32 @@ class Method:
         self.function = function
         self.marks: Marks = marks
         self.name: str = marks.name or "".join(part.capitalize() for part in python_name.split("_"))
-        self.doc = inspect.cleandoc(function.__doc__ or "")
-        self.context = ""
+        self.doc: str = inspect.cleandoc(function.__doc__ or "")
+        self.context: str = ""
         self.names: list[str] = []
-        self.parameters = self._parameters(function, hints, where)
+        self.parameters: type[msgspec.Struct] = self._parameters(function, hints, where)
         returned = hints.get("return", type(None))
         if returned is Upgrade:
             returned = Upgrade[None]
-        self.streams = get_origin(returned) in _STREAMS
-        self.upgrades = get_origin(returned) is Upgrade
+        self.streams: bool = get_origin(returned) in _STREAMS
+        self.upgrades: bool = get_origin(returned) is Upgrade
         _refuse_mixed_kinds(function, returned, marks, where)
-        self.reply = get_args(returned)[0] if self.streams or self.upgrades else returned
+        self.reply: Any = get_args(returned)[0] if self.streams or self.upgrades else returned
         if self.reply is None:
             self.reply = type(None)
-        self.reply_field = marks.reply
+        self.reply_field: str = marks.reply
         if self.reply is not type(None) and not is_struct(bare(self.reply)):
             self.reply_field = marks.reply or RESULT
         if marks.oneway and self.reply is not type(None):
             raise NotDescribable(where, self.reply, "is not sent by a one-way method: return None")
         if marks.oneway and marks.reads:
             raise NotDescribable(where, function, "is one-way and reads: nobody would receive its result")
-        self.takes_fds = holds(self.parameters, Fd)
-        self.gives_fds = holds(self.reply, Fd)
-        self.read_parameters = shapes.incoming(self.parameters)
-        self.write_parameters = shapes.outgoing(self.parameters)
-        self.read_reply = shapes.incoming(self.reply)
-        self.write_reply = shapes.outgoing(self.reply)
+        self.takes_fds: bool = holds(self.parameters, Fd)
+        self.gives_fds: bool = holds(self.reply, Fd)
+        self.read_parameters: shapes.Pass | None = shapes.incoming(self.parameters)
+        self.write_parameters: shapes.Pass | None = shapes.outgoing(self.parameters)
+        self.read_reply: shapes.Pass | None = shapes.incoming(self.reply)
+        self.write_reply: shapes.Pass | None = shapes.outgoing(self.reply)
 
     def _parameters(
         self, function: Callable[..., Any], hints: dict[str, Any], where: str
@@ -283,11 +283,11 @@ class Described:
     def __init__(self, kind: type[Interface]) -> None:
         if not kind.interface_name:
             raise NotDescribable(kind.__name__, kind, "has no interface name")
-        self.name = kind.interface_name
-        self.methods = {one.name: one for one in _methods(kind)}
-        self.errors = {one.__name__: one for one in kind.interface_errors}
-        self.interface = self._describe(own_doc(_named(kind)), kind.server_errors)
-        self.text = print_interface(self.interface, strict=False)
+        self.name: str = kind.interface_name
+        self.methods: dict[str, Method] = {one.name: one for one in _methods(kind)}
+        self.errors: dict[str, type[CallError]] = {one.__name__: one for one in kind.interface_errors}
+        self.interface: idl.InterfaceDescription = self._describe(own_doc(_named(kind)), kind.server_errors)
+        self.text: str = print_interface(self.interface, strict=False)
 
     def _describe(self, doc: str, server_errors: tuple[idl.ErrorType, ...]) -> idl.InterfaceDescription:
         schema = Schema()

@@ -32,10 +32,10 @@ class Context:
     __slots__ = ("_events", "_has_left", "method", "more", "oneway", "peer")
 
     def __init__(self, method: str, peer: Peer, *, more: bool = False, oneway: bool = False) -> None:
-        self.method = method
-        self.peer = peer
-        self.more = more
-        self.oneway = oneway
+        self.method: str = method
+        self.peer: Peer = peer
+        self.more: bool = more
+        self.oneway: bool = oneway
         self._events: list[threading.Event] = []  # made on demand: to make one takes longer than a call
         self._has_left = False
 
@@ -69,5 +69,5 @@ class Upgrade(Generic[Value]):
     __slots__ = ("reply", "speak")
 
     def __init__(self, reply: Value, speak: Speak) -> None:
-        self.reply = reply
-        self.speak = speak
+        self.reply: Value = reply
+        self.speak: Speak = speak

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -53,7 +53,7 @@ class VarlinkService(Interface, name=varlink.SERVICE):
     It describes the service and the interfaces that it implements.
     """
 
-    server_errors = (
+    server_errors: ClassVar[tuple[idl.ErrorType, ...]] = (
         _error("InterfaceNotFound", "There is no such interface.", interface=_TEXT, nearest=_MAYBE_TEXT),
         _error("MethodNotFound", "The interface has no such method.", method=_TEXT, nearest=_MAYBE_TEXT),
         _error("MethodNotImplemented", "This service does not have the method.", method=_TEXT),
@@ -117,7 +117,7 @@ class LogLine(msgspec.Struct):
 class Control(Interface, name=CONTROL, errors=(Refusal,)):
     """The daemon itself: how it is, and what it is to do."""
 
-    server_errors = (
+    server_errors: ClassVar[tuple[idl.ErrorType, ...]] = (
         _error("Paused", "The daemon is paused and takes no work."),
         _error(
             "Draining",

@@ -15,7 +15,7 @@ from daemonry.transport.credentials import Peer
 from daemonry.wire import text
 from daemonry.wire.text import CommandSpec, TextCommand, TextReply
 
-logger = logging.getLogger("daemonry.control")
+logger: logging.Logger = logging.getLogger("daemonry.control")
 
 
 class ControlState(Protocol):

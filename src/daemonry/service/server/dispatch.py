@@ -109,15 +109,15 @@ class Bound:
     def __init__(
         self, where: Described, method: Method, implementation: Interface, spans: Spans | None = None
     ) -> None:
-        self.where = where
-        self.method = method
-        self.full_name = f"{where.name}.{method.name}"
+        self.where: Described = where
+        self.method: Method = method
+        self.full_name: str = f"{where.name}.{method.name}"
         self.function: Callable[..., Any] = getattr(implementation, method.python_name)
-        self.open = where.name in _ALWAYS_OPEN
-        self.reads = method.marks.reads
+        self.open: bool = where.name in _ALWAYS_OPEN
+        self.reads: bool = method.marks.reads
         self._plain_reply = not method.gives_fds and method.write_reply is None
         if method.streams:
-            self.kind = "stream"
+            self.kind: str = "stream"
         elif inspect.iscoroutinefunction(self.function):
             self.kind = "async"
         else:
@@ -129,7 +129,7 @@ class Bound:
         if self._spans is not None:
             self.function = self._spans(self.full_name, self.kind, self.function, None)
         needs_more = method.context or method.takes_fds or method.upgrades
-        self.at_once = self.kind in ("plain", "async") and self._plain_reply and not needs_more
+        self.at_once: bool = self.kind in ("plain", "async") and self._plain_reply and not needs_more
         self.read: Callable[[bytes], Any] = never_proved
         if self.at_once and method.names and method.read_parameters is None:
             self.read = call_reader(method.parameters)
@@ -252,9 +252,9 @@ class Ran:
     __slots__ = ("bound", "error", "result")
 
     def __init__(self, bound: Bound, result: Any, error: BaseException | None = None) -> None:
-        self.bound = bound
-        self.result = result
-        self.error = error
+        self.bound: Bound = bound
+        self.result: Any = result
+        self.error: BaseException | None = error
 
 
 def _invalid(error: msgspec.ValidationError) -> errors.InvalidParameter:
@@ -304,14 +304,14 @@ class Calls:
     ) -> None:
         self._spans = spans
         self._gate = gate
-        self.failures = failures or Failures()
+        self.failures: Failures = failures or Failures()
         self._most_running = most_running
         self.running = 0
-        self.begun = 0
+        self.begun: int = 0
         self.slow_call_s: float | None = None
-        self.tap = Tap()
-        self.stepper = Stepper()
-        self.takes_fds = False
+        self.tap: Tap = Tap()
+        self.stepper: Stepper = Stepper()
+        self.takes_fds: bool = False
         self._interfaces: dict[str, Described] = {}
         self._methods: dict[str, Bound] = {}
         self.most_bytes = MAX_FRAME_BYTES

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from daemonry.service.interface.declare import Described
     from daemonry.transport.credentials import Peer
 
-logger = logging.getLogger("daemonry.calls")
+logger: logging.Logger = logging.getLogger("daemonry.calls")
 
 FAILED: Final = "org.daemonry.Control.Failed"
 BAD_REPLY: Final = "org.daemonry.Control.BadReply"

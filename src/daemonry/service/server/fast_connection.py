@@ -73,12 +73,12 @@ class FastConnection:
     def __init__(self, owner: FastConnectionOwner, sock: Socket, ids: Ids) -> None:
         self._owner = owner
         self._ready = owner.ready
-        self.sock = sock
-        self.ids = ids
-        self.until_s = 0.0
-        self.activity = 0
-        self.here = True
-        self.watched_by_loop = False
+        self.sock: Socket = sock
+        self.ids: tuple[int, int, int] | None = ids
+        self.until_s: float = 0.0
+        self.activity: int = 0
+        self.here: bool = True
+        self.watched_by_loop: bool = False
 
     @property
     def peer(self) -> Peer:

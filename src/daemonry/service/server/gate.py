@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from daemonry.service.server.epoll import Readers
     from daemonry.transport.stream import Listener
 
-logger = logging.getLogger("daemonry.server")
+logger: logging.Logger = logging.getLogger("daemonry.server")
 
 
 class WrongTokens:
@@ -40,7 +40,7 @@ class WrongTokens:
     """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count: int = 0
         self._told = 0
         self._told_at_s: float | None = None
 
@@ -189,9 +189,9 @@ class Applicant:
 
     def __init__(self, gate: Gate, sock: Socket, exchange: proof.Served) -> None:
         self._gate = gate
-        self.exchange = exchange
-        self.sock = sock
-        self.said = exchange.begun
+        self.exchange: proof.Served = exchange
+        self.sock: Socket = sock
+        self.said: bool = exchange.begun
         self.timer: asyncio.TimerHandle | None = None
 
     @property

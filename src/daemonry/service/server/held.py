@@ -40,10 +40,10 @@ class HeldConnection:
     __slots__ = ("exchange", "first_byte", "is_silent", "sock")
 
     def __init__(self, sock: Socket, first_byte: Deadline, exchange: Served | None = None) -> None:
-        self.sock = sock
-        self.first_byte = first_byte
-        self.is_silent = True
-        self.exchange = exchange
+        self.sock: Socket = sock
+        self.first_byte: Deadline = first_byte
+        self.is_silent: bool = True
+        self.exchange: Served | None = exchange
 
     @property
     def owes_proof(self) -> bool:

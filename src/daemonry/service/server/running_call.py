@@ -27,7 +27,7 @@ from daemonry.transport.ancillary import Arrivals, Fd, close_all
 from daemonry.transport.credentials import Peer
 from daemonry.wire.varlink import AnyCall, AnyReply, Reply
 
-logger = logging.getLogger("daemonry.server")
+logger: logging.Logger = logging.getLogger("daemonry.server")
 
 # Replies of a stream in one turn of the loop, so that a quick stream leaves time for the others.
 REPLIES_PER_TURN: Final = 64

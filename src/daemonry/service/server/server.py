@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from daemonry.transport.stream import Listener
     from daemonry.transport.unix import Leftovers
 
-logger = logging.getLogger("daemonry.server")
+logger: logging.Logger = logging.getLogger("daemonry.server")
 
 
 class Server:
@@ -84,7 +84,7 @@ class Server:
         self._acceptor: Acceptor | None = None
         self._connections: Connections | None = None
         self._most_connections = limits.connections or most_connections()
-        self.held = Held()
+        self.held: Held = Held()
         self._calls = calls
         self.awaits_notices = False
         self._wrong_tokens = WrongTokens()

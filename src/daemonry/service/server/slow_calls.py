@@ -13,7 +13,7 @@ from typing import Any
 
 from daemonry import clock
 
-logger = logging.getLogger("daemonry.calls")
+logger: logging.Logger = logging.getLogger("daemonry.calls")
 
 
 class Stopwatch:

@@ -27,7 +27,7 @@ from daemonry.service.server.stuck_clients import StuckClients, is_ready
 if TYPE_CHECKING:
     from daemonry.service.server.server import Server
 
-logger = logging.getLogger("daemonry.standby")
+logger: logging.Logger = logging.getLogger("daemonry.standby")
 
 
 class Standby:

@@ -92,8 +92,8 @@ class _Reserve:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._given: asyncio.Future[None] = loop.create_future()
         self._work: tuple[Work, Continued] | None = None
-        self.waits = False
-        self.task = loop.create_task(self._go_on(), name="daemonry handler")
+        self.waits: bool = False
+        self.task: asyncio.Task[None] = loop.create_task(self._go_on(), name="daemonry handler")
 
     def give(self, work: Work, rest: Continued) -> None:
         self._work = work, rest
@@ -151,7 +151,7 @@ class Continued:
         self._step = step
         self._waiting_for = waiting_for
         self._context = context
-        self.error = error
+        self.error: BaseException | None = error
 
     def __await__(self) -> Any:
         begun = self._step.__await__()

@@ -57,10 +57,10 @@ class Begun:
     __slots__ = ("began_s", "method", "number", "peer")
 
     def __init__(self, number: int, method: str, peer: Peer) -> None:
-        self.number = number
-        self.method = method
-        self.peer = peer
-        self.began_s = clock.monotonic()
+        self.number: int = number
+        self.method: str = method
+        self.peer: Peer = peer
+        self.began_s: float = clock.monotonic()
 
     def event(self, what: str, **more: Any) -> TapEvent:
         """Return an event about it."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from daemonry.service.server.epoll import Readers
     from daemonry.transport.credentials import Peer
 
-logger = logging.getLogger("daemonry.server")
+logger: logging.Logger = logging.getLogger("daemonry.server")
 
 TakeOver = Callable[[FastConnection, bytes], None]
 Answer = Callable[[TextCommand, "Peer"], TextReply | Awaitable[TextReply]]

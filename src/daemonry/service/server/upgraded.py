@@ -15,7 +15,7 @@ from socket import socket as Socket
 
 from daemonry.service.interface.handler import Speak
 
-logger = logging.getLogger("daemonry.server")
+logger: logging.Logger = logging.getLogger("daemonry.server")
 
 
 class Upgraded:

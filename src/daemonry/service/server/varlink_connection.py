@@ -52,8 +52,9 @@ if TYPE_CHECKING:
     from _socket import socket as Socket
 
     from daemonry.service.server.epoll import Readers
+    from daemonry.transport.credentials import Peer
 
-logger = logging.getLogger("daemonry.server")
+logger: logging.Logger = logging.getLogger("daemonry.server")
 
 # How often a half-closed peer, whose end cannot be read any more, is looked at while its call runs.
 GONE_CHECK_S: Final = 1.0
@@ -87,7 +88,7 @@ class _Accepted:
         self._loop = loop
         self._readers = readers
         self._sock = sock
-        self.peer = peer_of(sock)
+        self.peer: Peer = peer_of(sock)
         self._served = served
         self._threads = threads
         self._closed = closed

@@ -19,7 +19,7 @@ from daemonry.limits import ACCEPT_BACKOFF_MAX_S, ACCEPT_BACKOFF_S
 if TYPE_CHECKING:
     from daemonry.transport.stream import Listener
 
-logger = logging.getLogger("daemonry.server")
+logger: logging.Logger = logging.getLogger("daemonry.server")
 
 
 def accept_waiting(listener: Listener, accepted: Callable[[Socket], None]) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from daemonry.transport.stream import Listener
     from daemonry.transport.unix import Leftovers
 
-logger = logging.getLogger("daemonry.server")
+logger: logging.Logger = logging.getLogger("daemonry.server")
 
 
 class BoundListener:
@@ -36,7 +36,7 @@ class BoundListener:
     """
 
     def __init__(self, endpoint: Endpoint, leftovers: Leftovers, token_path: str | None) -> None:
-        self.accepts = True
+        self.accepts: bool = True
         self.listener: Listener | None = None
         self._endpoint = endpoint
         self._leftovers: Leftovers = leftovers

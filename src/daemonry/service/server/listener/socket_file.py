@@ -20,7 +20,7 @@ from daemonry.transport.unix import UnixListener
 if TYPE_CHECKING:
     from daemonry.service.server.listener.bound_listener import BoundListener
 
-logger = logging.getLogger("daemonry.server")
+logger: logging.Logger = logging.getLogger("daemonry.server")
 
 
 async def look_after(bound: BoundListener, check: Callable[[], object], *, by_notice: bool) -> None:
