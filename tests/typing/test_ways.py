@@ -2,6 +2,8 @@
 
 import importlib.util
 import inspect
+import json
+import os
 import re
 import subprocess
 import sys
@@ -50,7 +52,28 @@ def test_mypy_sees_the_type_of_each_way_to_call_and_refuses_each_wrong_one(tmp_p
 @pytest.mark.slow
 @needs("pyright", "'pyright[nodejs]'")
 def test_pyright_sees_the_type_of_each_way_to_call_and_refuses_each_wrong_one():
+    """The file asks for its strict mode."""
     assert lines_with_errors("pyright", "--pythonpath", sys.executable) == lines_marked_wrong()
+
+
+@pytest.mark.slow
+@needs("pyright", "'pyright[nodejs]'")
+def test_every_public_name_has_a_type_that_no_checker_has_to_guess(tmp_path):
+    """`--verifytypes` looks into the packages of the `python` that it finds on the path."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pyright", "--verifytypes", "daemonry", "--ignoreexternal", "--outputjson"],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    types = json.loads(done.stdout)["typeCompleteness"]
+    symbols = types["symbols"]
+    guessed = [one["name"] for one in symbols if not one["isTypeKnown"] and one["isExported"]]
+    assert guessed == []
+    assert types["completenessScore"] == 1
+    assert types["exportedSymbolCounts"]["withKnownType"] > 1000
 
 
 class K(Interface, name="org.example.k"):

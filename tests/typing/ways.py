@@ -4,6 +4,8 @@
 each line with a `# wrong:` comment must be an error.
 """
 
+# pyright: strict
+
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Generator

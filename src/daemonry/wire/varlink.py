@@ -33,7 +33,7 @@ from daemonry.limits import MAX_ECHO_CHARS, MAX_JSON_DEPTH
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, ClassVar, Final
+    from typing import Any, Final
 
 # systemd's sd-varlink buffers 16 MiB; gRPC's default is 4 MiB, D-Bus allows 128.
 MAX_FRAME_BYTES: Final = 16 << 20
@@ -91,7 +91,7 @@ class _Message:
     """
 
     __slots__ = ()
-    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # parameters are a dict
+    __hash__: None = None  # type: ignore[assignment]  # parameters are a dict
     _names: tuple[str, ...] = ()
 
     def _values(self) -> tuple[object, ...]:
