@@ -186,7 +186,8 @@ def __dir__() -> list[str]:
 
 
 _FROZEN = getattr(_sys, "frozen", False) or "__compiled__" in globals()
-if _FROZEN and "DAEMONRY_BOOT" in _os.environ:  # started again to be the daemon, from here on
+# Started again to be the daemon, or to end what a dead owner left, from here on.
+if _FROZEN and ("DAEMONRY_BOOT" in _os.environ or "daemonry-sweep" in _sys.argv[1:2]):
     from daemonry.cli import frozen as _frozen
 
     _frozen.take_over()

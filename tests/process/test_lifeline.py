@@ -449,6 +449,40 @@ spawn_owned(["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 60; done"]
     wait_gone(sandbox)
 
 
+FROZEN = """#!{python}
+import os, sys
+# As PyInstaller's loader of one file: a process between whoever started it and the program.
+if os.environ.get("LOADED") != str(os.getppid()):
+    os.environ["LOADED"] = str(os.getpid())
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(os.spawnv(os.P_NOWAIT, __file__, sys.argv), 0)[1]))
+sys.frozen = True
+sys.executable = __file__
+import daemonry
+assert sys.argv == [__file__, "own"], sys.argv
+from daemonry import spawn_owned
+stubborn = "trap '' TERM; while :; do sleep 60; done"
+cleaning = "trap 'echo > cleaned; exit' TERM; setsid -f sleep 60; echo ready; while :; do sleep 0.01; done"
+spawn_owned(["sh", "-c", stubborn])
+spawn_owned(["sh", "-c", cleaning]).wait()
+"""
+
+
+def test_in_a_frozen_program_the_program_itself_sweeps(sandbox):
+    """`sys.executable` is the program there, and runs no file; what left the group is found as well."""
+    program = sandbox.write("app", FROZEN.format(python=sys.executable))
+    program.chmod(0o700)
+    process = sandbox.popen(program, "own")
+    try:
+        assert process.stdout.readline() == "ready\n", process.stderr.read()
+    finally:
+        ours = [one.split() for one in processes_marked(str(sandbox.path)) if one.endswith("app own")]
+        (inner,) = {int(words[0]) for words in ours} - {process.pid}
+        os.kill(inner, signal.SIGKILL)
+        process.communicate()
+    wait_gone(sandbox)
+    assert (sandbox.path / "cleaned").exists()
+
+
 def test_another_process_with_the_number_is_left_alone(owned):
     """A process is looked at again when it is pinned, and must bear the mark or be in the group."""
     stranger = subprocess.Popen(LONG, process_group=0)

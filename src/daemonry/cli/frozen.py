@@ -1,4 +1,4 @@
-"""Being the daemon of a frozen program, which was started again for that: as it imports daemonry.
+"""Being the daemon of a frozen program, or its sweep, as it imports daemonry: it was started again for that.
 
 Owns the moment: before the program's own main has begun.  How it was started: `process.program.launching`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from daemonry.daemon.definition import FILE_MARK
-from daemonry.process.program.launching import MAIN_AGAIN, is_boot, is_compiled
+from daemonry.process.program.launching import MAIN_AGAIN, SWEEP, is_boot, is_compiled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,11 +17,18 @@ if TYPE_CHECKING:
 
 
 def take_over() -> None:
-    """Become the daemon, and end with it, if this frozen program was started for that.
+    """Become the daemon, or the sweep after a dead owner, if this frozen program was started for that.
+
+    It ends with that.
 
     Called as daemonry is imported.  A module that is being imported meanwhile is imported again: it had not
     come to its `Daemon` yet.  Under Nuitka a daemon of the main module is left to `Daemon.main`.
     """
+    if sys.argv[1:2] == [SWEEP]:
+        from daemonry.process import sweep
+
+        sweep.main(sys.argv[2:])
+        sys.exit(0)
     if not is_boot():
         return
     target = sys.argv[2]

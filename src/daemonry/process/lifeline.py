@@ -27,7 +27,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, Final, Self
@@ -37,17 +36,20 @@ from daemonry.errors import DeadlineExceeded
 from daemonry.limits import OWNED_GRACE_S, OWNED_STOP_TIMEOUT_S
 from daemonry.process import sweep
 from daemonry.process.forks import not_for_children
+from daemonry.process.program import launching
 
 # What the owner may send to the group is for the child.  The watcher has these blocked from its first
 # moment, and ignores them as soon as it can.
 _NOT_FOR_WATCHER: Final = ("HUP", "INT", "QUIT", "ALRM", "TERM", "USR1", "USR2", "PIPE")
 
-# $1 this interpreter, $2 sweep.py, $3 the mark, $4 the grace.  The last line is for when the
-# interpreter is not there any more, and for whatever joined the group too late; it ends the watcher too.
+# $1 the mark, $2 the grace, then the words by which `sweep` runs.  The last line is for when these do not
+# start any more, and for whatever joined the group too late; it ends the watcher too.
 _WATCHER: Final = f"""
 trap '' {" ".join(_NOT_FOR_WATCHER)}
 read -r _
-"$1" -I -S "$2" "$$" "$3" "$4"
+mark=$1 grace=$2
+shift 2
+"$@" "$$" "$mark" "$grace"
 kill -s KILL 0
 """
 
@@ -246,9 +248,10 @@ class _GroupWatcher:
         far, self._lifeline = os.pipe()
         self._owner = os.getpid()
         self._lock = threading.Lock()
-        words = [sys.executable, sweep.__file__, mark, f"{grace_s:g}"]
+        words = [mark, f"{grace_s:g}", *launching.script_words(sweep.__file__, launching.SWEEP)]
         # Without our own mark: who ends us would otherwise end it before it has ended the child.
-        environment = {name: value for name, value in os.environ.items() if name != sweep.MARK_VARIABLE}
+        environment = launching.environment(os.environ)
+        environment.pop(sweep.MARK_VARIABLE, None)
         blocked = {getattr(signal, f"SIG{name}") for name in _NOT_FOR_WATCHER}
         before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)  # of this thread, for its child
         try:

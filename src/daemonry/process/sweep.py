@@ -5,7 +5,7 @@ pinned by a pidfd before it is looked at for the second time, so no signal reach
 was given the same number meanwhile.
 
 The watcher of `lifeline` runs this file as a program after its owner's death, alone and without
-our package, so it imports the standard library only.
+our package, so it imports the standard library only.  A frozen program runs it as `cli.frozen` has it.
 
 Where there is no procfs only the process group is found, and the watcher ends it.
 """
@@ -192,10 +192,22 @@ def environment_of(pid: int) -> list[bytes]:
         return file.read().split(b"\0")
 
 
+def _own_line(group: int) -> frozenset[int]:
+    """Return this process and its parents up to the watcher: a frozen program has a loader between them."""
+    line = [os.getpid(), os.getppid()]
+    while line[-1] not in (0, 1, group):
+        try:
+            with open(f"/proc/{line[-1]}/stat", "rb") as file:
+                line.append(int(file.read().rpartition(b")")[2].split()[1]))
+        except (OSError, ValueError):
+            break
+    return frozenset(line)
+
+
 def main(words: list[str]) -> None:
     """End what `GROUP MARK GRACE_S` says, on behalf of the watcher that is our parent."""
     group, mark, grace_s = int(words[0]), words[1], float(words[2])
-    spared = frozenset((os.getpid(), os.getppid()))
+    spared = _own_line(group)
     if not os.path.exists("/proc/self/stat") or not hasattr(os, "pidfd_open"):
         os.killpg(group, signal.SIGTERM)  # we and our parent ignore it
         time.sleep(grace_s)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from typing import Final
 
 USUAL: Final = ("-m", "daemonry")
+# The first word of a frozen program that is started to run `process.sweep`: it has no interpreter for a file.
+SWEEP: Final = "daemonry-sweep"
 # The name of the program's main module in a frozen daemon: not `__main__`, so that its main is not run.
 MAIN_AGAIN: Final = "__daemonry_main__"
 # Its own path to modules, in place of what the interpreter would make of the directory that it is in.
@@ -53,6 +55,16 @@ def words() -> tuple[str, ...]:
         path = [os.path.abspath(one) for one in sys.path if one and os.path.exists(one)]
         return ("-c", _PACKED, os.pathsep.join(path))
     return USUAL
+
+
+def script_words(path: str, instead: str) -> tuple[str, ...]:
+    """Return the command that runs a file of ours, which needs the standard library alone.
+
+    Args:
+        path: the file.
+        instead: a frozen program's first word for it, which `cli.frozen` knows.
+    """
+    return (executable(), instead) if is_frozen() else (sys.executable, "-I", "-S", path)
 
 
 def file() -> str:
