@@ -5,7 +5,8 @@
 
 Builds a small program in each way (PyInstaller, Nuitka, shiv, pex, zipapp, pipx, uv tool), runs it with an
 empty environment, and looks that the first call starts one daemon, the second finds it, `restart` and `stop`
-work, and nothing is left.  A long job: minutes, most of them Nuitka's.
+work, an owned child is asked to end when its owner is killed, and nothing is left.  A long job: minutes,
+most of them Nuitka's.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,6 +50,13 @@ def main():
         import daemonry
         with daemonry.ensure(daemon) as client:
             print(client.call("org.example.frozen.Who")["result"])
+    elif sys.argv[1:] == ["own"]:
+        import os
+        from daemonry import spawn_owned
+        script = "trap 'echo > asked; exit' TERM; while :; do sleep 0.1; done"
+        owned = spawn_owned(["setsid", "sh", "-c", script])
+        print(os.getpid(), owned.pid, flush=True)
+        owned.wait()
     else:
         daemon.main()
 
@@ -230,7 +239,21 @@ def tried(command: list[str]) -> tuple[float, float]:
             subprocess.run([*command, "stop"], env=env, cwd=box, capture_output=True, timeout=60, check=False)
         if list(Path(box).glob("run/*/*.sock")):
             raise RuntimeError("a socket is left")
+        _try_owned(command, env, box)
         return first_s, second_s
+
+
+def _try_owned(command: list[str], env: dict[str, str], box: str) -> None:
+    """Kill an owner by SIGKILL: its child, which has left the group, is asked to end."""
+    with subprocess.Popen([*command, "own"], env=env, cwd=box, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        pid, child = map(int, owner.stdout.readline().split())
+        os.kill(pid, signal.SIGKILL)
+        until_s = time.monotonic() + 30
+        while os.path.exists(f"/proc/{child}") and time.monotonic() < until_s:
+            time.sleep(0.05)
+    if not os.path.exists(f"{box}/asked"):
+        raise RuntimeError("the owned child of a killed owner was not asked to end")
 
 
 def built(tools: Path, path: Path) -> tuple[Path, Path]:
