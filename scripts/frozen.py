@@ -24,7 +24,17 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-TOOLS: Final = ("build", "hatchling", "hatch-fancy-pypi-readme", "pyinstaller", "nuitka", "shiv", "pex", "pipx", "uv")
+TOOLS: Final = (
+    "build",
+    "hatchling",
+    "hatch-fancy-pypi-readme",
+    "pyinstaller",
+    "nuitka",
+    "shiv",
+    "pex",
+    "pipx",
+    "uv",
+)
 
 SERVICE: Final = '''
 import os

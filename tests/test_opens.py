@@ -53,6 +53,7 @@ OTHERWISE = {
     "apps/vx/src/vx/rhea/sandbox.py:_text": PROC,
     "src/daemonry/process/platform_linux.py:boot_id": PROC,
     "src/daemonry/process/platform_linux.py:start_time": PROC,
+    "src/daemonry/process/sweep.py:_own_line": PROC,
     "src/daemonry/process/sweep.py:belongs": PROC,
     "src/daemonry/process/sweep.py:environment_of": PROC,
     "src/daemonry/process/scarcity.py:check_descriptors": PROC,

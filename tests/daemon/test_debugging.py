@@ -175,6 +175,22 @@ def test_a_breakpoint_waits_for_a_debugger_and_goes_on_behind_it(dev):
     assert results == [7]
 
 
+def test_a_breakpoint_is_found_from_a_session_with_another_runtime_directory(dev):
+    """As over ssh, where XDG_RUNTIME_DIR is not set: the daemon's record says where its sockets are."""
+    dev.start(SERVED)
+    with ensure(dev) as client:
+        call, results = in_thread(lambda: client.call(CALL + "StopHere")["result"])
+        wait_until(lambda: any("attach probe --debugger" in told for told in dev.messages()))
+        usual = dev.sandbox.env.pop("XDG_RUNTIME_DIR")
+        try:
+            out = attached(dev, "--debugger", ["!local = 7", "q"])
+        finally:
+            dev.sandbox.env["XDG_RUNTIME_DIR"] = usual
+        call.join(20)
+    assert "stop_here()" in out
+    assert results == [7]
+
+
 def test_a_breakpoint_outside_of_development_is_passed_over(probe, monkeypatch):
     monkeypatch.setenv("DAEMONRY_SANDBOX", str(probe.sandbox.path))
     probe.start(SERVED)

@@ -16,6 +16,7 @@ from daemonry import errors
 from daemonry.cli import exit_codes, output
 from daemonry.cli.call import connected
 from daemonry.terminal_text import printable, shown
+from daemonry.transport.endpoint import UNIX
 
 if TYPE_CHECKING:
     from daemonry.daemon.instance import Instance
@@ -47,15 +48,21 @@ def attach(instance: Instance, way: str, *, as_json: bool, timeout_s: float) -> 
 
 def _waiting_breakpoint(instance: Instance) -> socket.socket | None:
     """Return a connection to a `breakpoint()` that waits; None where none does."""
-    if instance.place is None or not os.path.exists(instance.place.debug_path):
+    place = instance.place
+    if place is None:
         return None
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.connect(instance.place.debug_path)
-    except OSError:
-        sock.close()
-        return None
-    return sock
+    endpoint = instance.endpoint()
+    # The daemon's runtime directory is where its socket is; ours may be another, as in a session by ssh.
+    beside = os.path.join(os.path.dirname(endpoint.address), os.path.basename(place.debug_path))
+    for path in (beside, place.debug_path) if endpoint.kind == UNIX else (place.debug_path,):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.connect(path)
+        except OSError:
+            sock.close()
+        else:
+            return sock
+    return None
 
 
 def _join(sock: socket.socket) -> None:
