@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import inspect
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -35,5 +39,21 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.fixture(autouse=True)
 def _no_home_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("VX_HOME", "VX_AETHER", "VX_CASS", "VX_RHEA", "VX_CASS_MAX_SIZE"):
+    own = ("VX_HOME", "VX_AETHER", "VX_CASS", "VX_RHEA", "VX_CASS_MAX_SIZE")
+    for name in (*own, *(one for one in os.environ if one.startswith("VX_REMOTE_"))):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def remote_server() -> Iterator[Any]:
+    """A server of the Remote Execution API in this process; its class is in remote/fake_server.py."""
+    pytest.importorskip("grpc", reason="gRPC is not installed: the extra vx[remote]")
+    path = Path(__file__).parent / "remote" / "fake_server.py"
+    found = importlib.util.spec_from_file_location("vx_fake_server", path)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    server = module.FakeServer()
+    yield server
+    server.stop()

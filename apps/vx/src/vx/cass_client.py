@@ -31,6 +31,8 @@ from vx.interfaces import (
     Lookup,
     Manifest,
     Missing,
+    RemoteBlob,
+    SharedState,
     StoreStats,
     Verified,
 )
@@ -155,6 +157,25 @@ class CassClient:
         """Return the manifests of these keys whose blobs are all there."""
         asked = list(dict.fromkeys(keys))
         return await self._ask(lambda cass: cass.get_manifests(asked)) if asked else Lookup()
+
+    async def get_shared(self, keys: Iterable[str]) -> Lookup:
+        """Return the manifests that the shared cache has under these keys."""
+        asked = list(dict.fromkeys(keys))
+        return await self._ask(lambda cass: cass.get_shared(asked)) if asked else Lookup()
+
+    # --- remote -----------------------------------------------------------------------------------
+
+    async def shared(self, since: int = 0) -> SharedState:
+        """Return how the shared cache is, and why it failed after its failure number `since`."""
+        return await self._ask(lambda cass: cass.shared(since))
+
+    async def push(self, wanted: Sequence[str]) -> list[RemoteBlob]:
+        """Have the remote server keep blobs of the store; return their names there."""
+        return await self._ask(lambda cass: cass.push(list(wanted))) if wanted else []
+
+    async def pull(self, blobs: Sequence[RemoteBlob]) -> list[str]:
+        """Have the store keep blobs of the remote server; return their digests here."""
+        return await self._ask(lambda cass: cass.pull(list(blobs))) if blobs else []
 
     # --- the whole store --------------------------------------------------------------------------
 

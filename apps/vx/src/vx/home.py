@@ -4,6 +4,8 @@
       aether.sock cass.sock rhea.sock    the services' sockets
       aether.log  cass.log  rhea.log     their logs
       cass/                              the store
+      cass.digests                       other names of blobs, where a remote is set
+      config.toml                        the user's settings: `vx.remote.settings`
       aether.known                       what aether knows, over restarts
       aether.builds/                     builds that found everything, over restarts
       rhea/                              where compilers run
@@ -89,6 +91,16 @@ def finished_builds_dir(environ: Mapping[str, str] | None = None) -> str:
 def store_dir(environ: Mapping[str, str] | None = None) -> str:
     """Return the directory of the store."""
     return f"{home_dir(environ)}/cass"
+
+
+def digests_path(environ: Mapping[str, str] | None = None) -> str:
+    """Return the path of the index of digests that a remote server names blobs by."""
+    return f"{home_dir(environ)}/cass.digests"
+
+
+def config_path(environ: Mapping[str, str] | None = None) -> str:
+    """Return the path of the user's settings."""
+    return f"{home_dir(environ)}/config.toml"
 
 
 def scratch_dir(environ: Mapping[str, str] | None = None) -> str:

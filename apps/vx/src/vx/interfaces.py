@@ -174,6 +174,27 @@ class StoreStats(msgspec.Struct, frozen=True):
     quarantined: int
 
 
+class RemoteBlob(msgspec.Struct, frozen=True):
+    """A blob as a remote server names it: its hash there, and its size in bytes."""
+
+    hash: str
+    size: int
+
+
+class SharedState(msgspec.Struct, frozen=True):
+    """The shared cache behind the store.
+
+    Attributes:
+        url: where it is; "" where there is none.
+        failures: how often it failed so far.
+        reasons: of the failures since the number that was given, each once.
+    """
+
+    url: str = ""
+    failures: int = 0
+    reasons: list[str] = []
+
+
 # --- cass: errors ---------------------------------------------------------------------------------
 
 
@@ -217,10 +238,16 @@ class StoreTrouble(CallError):
     reason: str
 
 
+class RemoteLost(CallError):
+    """The remote server behind the store cannot be used: what was to be moved is where it was."""
+
+    reason: str
+
+
 class Cass(
     Interface,
     name="org.daemonry.vx.Cass",
-    errors=(BlobMissing, NameInvalid, KeyTaken, StoreFull, StoreTrouble),
+    errors=(BlobMissing, NameInvalid, KeyTaken, StoreFull, StoreTrouble, RemoteLost),
 ):
     """The content-addressed store: blobs by their digests, manifests by keys.
 
@@ -263,6 +290,29 @@ class Cass(
     @method(reads=True)
     async def get_manifests(self, keys: list[str]) -> Lookup:
         """Return the manifests of these keys whose blobs are all there; all of it counts as used now."""
+        raise NotImplementedError
+
+    @method(reads=True)
+    async def get_shared(self, keys: list[str]) -> Lookup:
+        """Return the manifests that the shared cache has under these keys, whatever stands here.
+
+        For lists that grow: another machine's may be longer.  Their blobs are here by then.
+        """
+        raise NotImplementedError
+
+    @method(reads=True)
+    async def shared(self, since: int = 0) -> SharedState:
+        """Return how the shared cache is, and why it failed after its failure number `since`."""
+        raise NotImplementedError
+
+    @method(idempotent=True)
+    async def push(self, digests: list[str]) -> list[RemoteBlob]:
+        """Have the remote server keep blobs of the store; return their names there, in this order."""
+        raise NotImplementedError
+
+    @method(idempotent=True)
+    async def pull(self, blobs: list[RemoteBlob]) -> list[str]:
+        """Keep blobs of the remote server, verified; return their digests here, in this order."""
         raise NotImplementedError
 
     def hold(self) -> AsyncIterator[Held]:

@@ -26,6 +26,7 @@ from vx.aether.inputs import Inputs, InputsChanging, LeftOut, Undeclared, beyond
 from vx.aether.memory import ActionResult, Memory
 from vx.aether.outcomes import ActionFailed, Finished, Obtained
 from vx.aether.services import OwnedServices
+from vx.aether.shared import SharedCacheState
 from vx.aether.unchanged import Unchanged
 from vx.cargo import script
 from vx.cargo.script import ScriptOutput
@@ -90,11 +91,13 @@ class Actions:
 
     Attributes:
         runs: how many were run so far.
+        shared: the cache behind the store.
     """
 
     def __init__(self, services: OwnedServices, file_digests: FileDigests) -> None:
         self.services = services
         self.cass = CassClient(services.cass.endpoint)
+        self.shared = SharedCacheState(self.cass)
         self.memory = Memory(self.cass)
         self.runs = 0
         self._digests = file_digests
@@ -176,6 +179,9 @@ class Actions:
         entries = await self.memory.entries(target.key)
         now = self._now(target.plan, target.action)
         entry = recipe.holding(entries, now)
+        if entry is None and self.shared.url:
+            entries = await self.memory.shared_entries(target.key)
+            entry = recipe.holding(entries, now)
         result = await self.memory.result(entry.result) if entry is not None else None
         if result is not None:
             return Finished(result, entry)

@@ -87,6 +87,7 @@ class Build:
         self._started_s = time.time()
         self._stack = AsyncExitStack()
         self._held = False
+        self._remote: list[str] = []
 
     async def run(self) -> None:
         """Do it; the last event is `finished`."""
@@ -124,9 +125,7 @@ class Build:
             except StoreForgot:
                 logger.warning("the store has lost results that it had; checking again")
                 self._actions.memory.forget()
-                self._results.clear()
-                self._reports.clear()
-                self._kept = None
+                self._results, self._reports, self._kept = {}, {}, None
                 if not tries_left:
                     raise BuildFailed("the store loses results: see `vx verify`") from None
             else:
@@ -164,8 +163,7 @@ class Build:
         unchanged = self._actions.unchanged
         self._kept = await asyncio.to_thread(unchanged.found, plan)
         if self._kept is not None:
-            self._results = self._kept.results
-            self._reports = self._kept.reports
+            self._results, self._reports = self._kept.results, self._kept.reports
             for action in plan.actions:
                 if said := self._results[action.id].said:
                     self._tell.ended(action.title, "cached", 0, said)
@@ -192,7 +190,8 @@ class Build:
             return
         self._tell.planned(len(plan.actions), len(plan.actions) - len(rest))
         await self._hold()
-        await self._run_all(plan, ActionSchedule(rest))
+        async with self._actions.shared.watched(self._remote, self._tell.note):
+            await self._run_all(plan, ActionSchedule(rest))
 
     async def _run_all(self, plan: Plan, schedule: ActionSchedule) -> None:
         under_way: dict[asyncio.Task[None], Action] = {}
@@ -351,6 +350,7 @@ class Build:
             __version__,
             [*done.values(), *(ActionReport(one.id, one.title, "cancelled") for one in left)],
             self._outputs if not error else [],
+            remote=self._remote,
         )
 
 

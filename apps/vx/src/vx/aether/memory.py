@@ -106,6 +106,21 @@ class Memory:
             _keep(self._entries, recipe, found)
         return found
 
+    async def shared_entries(self, recipe: str) -> list[InputRecord]:
+        """Return the entries of a recipe with those that the shared cache has: other machines made them.
+
+        Raises:
+            StoreGone: the store does not answer.
+        """
+        ours = await self.entries(recipe)
+        manifest = (await self._cass.get_shared([recipe])).found.get(recipe)
+        theirs = await self._entries_in(manifest) if manifest is not None else []
+        for entry in ours:
+            theirs = with_entry(theirs, entry)
+        if theirs != ours:
+            _keep(self._entries, recipe, theirs)
+        return theirs
+
     async def result(self, key: str) -> ActionResult | None:
         """Return a result, or None if the store does not have it, whole.
 
@@ -161,8 +176,9 @@ class Memory:
 
     async def _read_entries(self, recipe: str) -> list[InputRecord]:
         manifest = (await self._cass.get_manifests([recipe])).found.get(recipe)
-        if manifest is None:
-            return []
+        return await self._entries_in(manifest) if manifest is not None else []
+
+    async def _entries_in(self, manifest: Manifest) -> list[InputRecord]:
         for blob in manifest.blobs:
             if blob.name == _ENTRIES:
                 try:

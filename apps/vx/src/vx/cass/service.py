@@ -23,6 +23,7 @@ from vx.cass.new_file import MAX_BLOB_BYTES
 from vx.cass.store import Store
 from vx.interfaces import (
     Blob,
+    BlobMissing,
     Cass,
     Collected,
     Held,
@@ -30,11 +31,19 @@ from vx.interfaces import (
     Manifest,
     Missing,
     NameInvalid,
+    RemoteBlob,
+    RemoteLost,
+    SharedState,
     StoreFull,
     StoreStats,
     StoreTrouble,
     Verified,
 )
+from vx.remote.failures import RemoteFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from vx.cass.shared import SharedCache  # gRPC: only where a remote is set
 
 logger = logging.getLogger("vx.cass")
 
@@ -47,6 +56,8 @@ MAX_THREADS: Final = 8
 BYTES_TIMEOUT_S: Final = 30.0
 # After a collection that failed, or removed nothing because all is held, the next waits this long.
 COLLECT_AGAIN_S: Final = 30.0
+# Calls of the shared cache at the same time: they wait for the network, and nothing here waits for them.
+MAX_REMOTE_THREADS: Final = 16
 
 
 class CassService(Cass):
@@ -54,10 +65,13 @@ class CassService(Cass):
 
     Args:
         store: the store that it serves.
+        shared: the cache behind it; None for none.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, shared: SharedCache | None = None) -> None:
         self._store = store
+        self._shared = shared
+        self._remote_threads = ThreadPoolExecutor(MAX_REMOTE_THREADS, thread_name_prefix="remote")
         self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="store")
         self._grown = asyncio.Event()
         self._size: int | None = None
@@ -81,20 +95,52 @@ class CassService(Cass):
 
     async def get(self, digests: list[str]) -> list[Fd]:
         """Return the store's own files."""
-        fds = await self._in_thread(self._store.blobs.open_all, digests)
+        try:
+            fds = await self._in_thread(self._store.blobs.open_all, digests)
+        except BlobMissing as missing:
+            if self._shared is None:
+                raise
+            await self._remotely(self._shared.blobs, missing.digests)
+            fds = await self._in_thread(self._store.blobs.open_all, digests)
         return [Fd(fd) for fd in fds]
 
     async def put_manifests(self, manifests: dict[str, Manifest]) -> None:
         """Keep manifests."""
         await self._in_thread(self._store.manifests.put, manifests)
+        if self._shared is not None:
+            self._shared.later(manifests)
 
     async def get_manifests(self, keys: list[str]) -> Lookup:
         """Return the manifests that can be had."""
         lookup = await self._in_thread(self._store.manifests.get, keys)
+        if self._shared is not None and (absent := set(keys) - lookup.found.keys()):
+            more = await self._remotely(self._shared.manifests, absent)
+            lookup = Lookup(lookup.found | more, lookup.damaged)
         self._hits += len(lookup.found)
         self._misses += len(set(keys)) - len(lookup.found)
         self._damaged += len(lookup.damaged)
         return lookup
+
+    async def get_shared(self, keys: list[str]) -> Lookup:
+        """Return the shared cache's manifests."""
+        if self._shared is None:
+            return Lookup()
+        return Lookup(await self._remotely(partial(self._shared.manifests, kept=False), keys))
+
+    async def shared(self, since: int = 0) -> SharedState:
+        """Return how the shared cache is."""
+        if self._shared is None:
+            return SharedState()
+        failures = self._shared.server.failures
+        return SharedState(self._shared.server.url, failures.count, failures.since(since))
+
+    async def push(self, digests: list[str]) -> list[RemoteBlob]:
+        """Have the remote server keep blobs."""
+        return await self._remotely_or_lost(lambda shared: shared.push(digests))
+
+    async def pull(self, blobs: list[RemoteBlob]) -> list[str]:
+        """Keep blobs of the remote server."""
+        return await self._remotely_or_lost(lambda shared: shared.pull(blobs))
 
     async def hold(self) -> AsyncIterator[Held]:
         """Hold until the caller goes."""
@@ -169,11 +215,33 @@ class CassService(Cass):
             "manifest_hits": self._hits,
             "manifest_misses": self._misses,
             "damaged_found": self._damaged,
+            **(self._shared.fields() if self._shared is not None else {}),
         }
 
     def close(self) -> None:
         """Let the threads end after their present work."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._remote_threads.shutdown(wait=False, cancel_futures=True)
+        if self._shared is not None:
+            self._shared.close()
+
+    async def _remotely(
+        self, function: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Value:
+        assert self._shared is not None
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._remote_threads, partial(function, *args, **kwargs))
+        finally:
+            self._count(self._shared.take_fetched(), 0)
+
+    async def _remotely_or_lost(self, call: Callable[[SharedCache], Value]) -> Value:
+        if self._shared is None:
+            raise RemoteLost(reason="no remote is set")
+        try:
+            return await self._remotely(call, self._shared)
+        except RemoteFailed as error:
+            raise RemoteLost(reason=error.reason) from error
 
     async def _in_thread(
         self, function: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs

@@ -63,6 +63,7 @@ class RunReport(msgspec.Struct, frozen=True, omit_defaults=True):
         vx_version: who wrote this.
         actions: one report for each action.
         outputs: the files that were put for the user.
+        remote: what went wrong with a remote, a line for each reason.
         same_as: the run in whose report the actions are, if nothing at all has changed since; "" for none.
     """
 
@@ -80,6 +81,7 @@ class RunReport(msgspec.Struct, frozen=True, omit_defaults=True):
     actions: list[ActionReport] = []
     outputs: list[str] = []
     same_as: str = ""
+    remote: list[str] = []
 
     def count(self, *outcomes: str) -> int:
         """Return how many actions ended so."""
@@ -189,6 +191,7 @@ def summary(run: RunReport) -> list[str]:
     ]
     if run.error and run.error != CANCELLED:
         lines.append(f"  error: {run.error}")
+    lines += [f"  {one}" for one in run.remote]
     return lines + [f"  output: {one}" for one in run.outputs]
 
 

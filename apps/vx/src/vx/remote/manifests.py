@@ -1,0 +1,115 @@
+"""A manifest of cass as an entry of an ActionCache, and back.
+
+The key of a manifest is made the digest of an Action that nobody runs: its command is `vx manifest KEY`, its
+inputs are empty.  So an entry is found by whoever knows vx's key and by nobody else, and every server keeps
+it as it keeps results of compilers: with all blobs that it names.  The entry's output files are the
+manifest's blobs; its standard output is the rest of the manifest, with the names that the blobs have in cass,
+so that nothing needs to be hashed again here.
+
+A recipe's manifest says, for each set of files that a compiler was met with, which files it read, with which
+content; a result's names its outputs: see `vx.keys.recipe`.  Owns the form.  Pure.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from vx import digests
+from vx.interfaces import Blob, Manifest
+from vx.remote.digest_functions import DigestFunction, RemoteDigest
+from vx.remote.failures import RemoteFailed
+from vx.remote.protos import remote_execution_pb2 as reapi
+
+# Another number makes all entries new.
+_FORMAT: Final = "1"
+MAX_NOTE_BYTES: Final = 8 << 20
+_MAX_BLOBS: Final = 100_000
+
+
+class _Note(msgspec.Struct, frozen=True):
+    """The rest of a manifest: its key, the blobs by their names in cass, its note."""
+
+    key: str
+    blobs: list[Blob]
+    note: dict[str, Any]
+    grows: bool
+
+
+class KeyAction(NamedTuple):
+    """The Action that stands for a key.
+
+    Attributes:
+        digest: its digest.
+        blobs: it and what it is made of.
+    """
+
+    digest: RemoteDigest
+    blobs: dict[RemoteDigest, bytes]
+
+
+def action_of(key: str, function: DigestFunction) -> KeyAction:
+    """Return the Action that stands for a key."""
+    command = reapi.Command(arguments=["vx", "manifest", _FORMAT, key]).SerializeToString(deterministic=True)
+    action = reapi.Action(
+        command_digest=_message(function.of(command)), input_root_digest=_message(function.of(b""))
+    ).SerializeToString(deterministic=True)
+    parts = {function.of(data): data for data in (command, b"", action)}
+    return KeyAction(function.of(action), parts)
+
+
+def note_of(key: str, manifest: Manifest) -> bytes:
+    """Return the content of an entry's standard output."""
+    return msgspec.json.encode(_Note(key, manifest.blobs, manifest.note, manifest.grows))
+
+
+def entry(manifest: Manifest, theirs: Mapping[str, RemoteDigest], note: RemoteDigest) -> reapi.ActionResult:
+    """Return a manifest as an entry.
+
+    Args:
+        manifest: it.
+        theirs: the names there of its blobs.
+        note: the name there of `note_of` it.
+    """
+    result = reapi.ActionResult(stdout_digest=_message(note))
+    result.execution_metadata.worker = "vx"
+    for number, blob in enumerate(manifest.blobs):
+        path = blob.name if _is_plain(blob.name) else f".vx-blob-{number}"
+        result.output_files.add(
+            path=path, digest=_message(theirs[blob.digest]), is_executable=blob.executable
+        )
+    return result
+
+
+def manifest(key: str, note: bytes, result: reapi.ActionResult) -> tuple[Manifest, dict[str, RemoteDigest]]:
+    """Return the manifest that an entry holds, and the names there of its blobs by those here.
+
+    Raises:
+        RemoteFailed: it is not the entry of this key.
+    """
+    try:
+        told = msgspec.json.decode(note, type=_Note)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        raise RemoteFailed("its entry is not one of vx's") from None
+    if told.key != key or len(told.blobs) != len(result.output_files) or len(told.blobs) > _MAX_BLOBS:
+        raise RemoteFailed("its entry is another key's")
+    theirs = {}
+    for blob, file in zip(told.blobs, result.output_files, strict=True):
+        if not digests.is_digest(blob.digest) or not digests.is_digest(file.digest.hash):
+            raise RemoteFailed("its entry names a blob by something that is not a digest")
+        if blob.size != file.digest.size_bytes or blob.size < 0:
+            raise RemoteFailed("its entry names one blob in two sizes")
+        theirs[blob.digest] = RemoteDigest(file.digest.hash, blob.size)
+    return Manifest(told.blobs, told.note, told.grows), theirs
+
+
+def _is_plain(path: str) -> bool:
+    parts = path.split("/")
+    return posixpath.normpath(path) == path and ".." not in parts and not path.startswith("/") and path != "."
+
+
+def _message(digest: RemoteDigest) -> reapi.Digest:
+    return reapi.Digest(hash=digest.hash, size_bytes=digest.size)

@@ -1,0 +1,250 @@
+"""A store in front of a shared cache; each way in which that can fail is a miss, and never a wrong result."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemonry.testing import wait_until
+from vx.cass.store import Store
+from vx.interfaces import Blob, Manifest, RemoteBlob
+from vx.remote.settings import RemoteSettings
+
+KEY = "4b" * 32
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, remote_server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """Makes the store and the cache of one machine after another."""
+    from vx.cass.shared import SharedCache
+    from vx.remote import cache, server
+
+    monkeypatch.setattr(server, "SHORT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(cache, "SHORT_TIMEOUT_S", 0.5)
+    made = []
+
+    def make(**changed: Any) -> SharedCache:
+        number = len(made)
+        store = Store(str(tmp_path / f"cass{number}"))
+        settings = RemoteSettings(cache=remote_server.url, timeout_s=0.5, **changed)
+        made.append(SharedCache(store, settings, str(tmp_path / f"digests{number}")))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def made_by(one: Any, *contents: bytes, grows: bool = False) -> Manifest:
+    """Keep a manifest in a machine's store, and have it go up."""
+    blobs = [
+        Blob(f"out/{number}", one._store.blobs.put_bytes(data), len(data), executable=number == 0)
+        for number, data in enumerate(contents)
+    ]
+    manifest = Manifest(blobs, {"said": "a warning"}, grows)
+    one._store.manifests.put({KEY: manifest})
+    one.later({KEY: manifest})
+    wait_until(lambda: not one.fields()["remote_waiting"], 5, "it went up")
+    return manifest
+
+
+@pytest.mark.parametrize("function", ["SHA256", "BLAKE3"])
+def test_what_one_machine_made_another_finds(machine: Make, remote_server, function: str) -> None:
+    from vx.remote.protos import remote_execution_pb2 as reapi
+
+    remote_server.function = reapi.DigestFunction.Value.Value(function)
+    large = bytes(range(256)) * (20 << 10)  # 5 MiB: a stream, and not in a batch
+    manifest = made_by(machine(), b"program", b"", large)
+    there = machine()
+    assert there.manifests([KEY, "00" * 32]) == {KEY: manifest}
+    assert there._store.manifests.get([KEY]).found == {KEY: manifest}
+    assert there._store.blobs.read(manifest.blobs[2].digest) == large
+    assert there.server.failures.count == 0
+
+
+def test_other_clients_find_the_outputs_by_their_paths(machine: Make, remote_server) -> None:
+    made_by(machine(), b"program")
+    (result,) = remote_server.results.values()
+    (file,) = result.output_files
+    assert (file.path, file.is_executable) == ("out/0", True)
+    assert remote_server.blobs[file.digest.hash] == b"program"
+
+
+def test_nothing_is_hashed_again_on_a_hit(
+    machine: Make, remote_server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names there come with the entry, and are kept: a fetched blob goes up without a read."""
+    made_by(machine(), b"program")
+    there = machine()
+    (manifest,) = there.manifests([KEY]).values()
+    monkeypatch.setattr("vx.cass.shared._hashed", lambda *_: pytest.fail("a blob was hashed again"))
+    assert there.push([manifest.blobs[0].digest]) == [
+        RemoteBlob(remote_server.digest(b"program").hash, len(b"program"))
+    ]
+
+
+def test_a_blob_that_is_removed_here_is_fetched_again(machine: Make, remote_server) -> None:
+    one = machine()
+    digest = made_by(one, b"program").blobs[0].digest
+    one._store.gc(0)
+    one.blobs([digest])
+    assert one._store.blobs.read(digest) == b"program"
+
+
+def test_blobs_are_pulled_by_their_names_there(machine: Make, remote_server) -> None:
+    told = remote_server.keep(b"output")
+    one = machine()
+    for _ in range(2):
+        (digest,) = one.pull([RemoteBlob(told.hash, told.size_bytes)])
+        assert one._store.blobs.read(digest) == b"output"
+    assert remote_server.calls.count("BatchReadBlobs") == 1
+
+
+def test_a_wrong_hash_is_refused_and_told(machine: Make, remote_server) -> None:
+    manifest = made_by(machine(), b"program")
+    for spoiled in (b"Program", b"prog", b"program and more"):
+        there = machine()
+        remote_server.spoil = lambda data, spoiled=spoiled: spoiled if data == b"program" else data
+        assert there.manifests([KEY]) == {}
+        assert there._store.blobs.missing([manifest.blobs[0].digest]).digests
+        assert "not" in there.server.failures.since(0)[0]
+    remote_server.spoil = lambda data: data
+    assert there.manifests([KEY]) == {KEY: manifest}  # one damaged blob is no reason to ask no more
+
+
+def test_a_large_blob_with_a_wrong_hash_is_refused(machine: Make, remote_server) -> None:
+    large = b"x" * (5 << 20)
+    manifest = made_by(machine(), large)
+    for spoiled in (large[:-1] + b"y", large * 2):
+        there = machine()
+        remote_server.spoil = lambda data, spoiled=spoiled: spoiled if data == large else data
+        assert there.manifests([KEY]) == {}
+        assert there._store.blobs.missing([manifest.blobs[0].digest]).digests
+
+
+def test_an_entry_that_lies_about_a_blob_is_refused(machine: Make, remote_server) -> None:
+    """Whoever may write the cache still cannot give a blob another content than its name in cass says."""
+    made_by(machine(), b"program")
+    (result,) = remote_server.results.values()
+    result.output_files[0].digest.CopyFrom(remote_server.keep(b"malware"))
+    there = machine()
+    assert there.manifests([KEY]) == {}
+    assert "another content" in there.server.failures.since(0)[0]
+
+
+@pytest.mark.parametrize("note", [b"", b"{}", b"[", b'{"key": "x", "blobs": [], "note": {}, "grows": false}'])
+def test_an_entry_of_another_form_is_a_miss(machine: Make, remote_server, note: bytes) -> None:
+    made_by(machine(), b"program")
+    (result,) = remote_server.results.values()
+    result.stdout_digest.CopyFrom(remote_server.keep(note))
+    assert machine().manifests([KEY]) == {}
+
+
+def test_an_evicted_blob_is_a_miss_and_no_failure(machine: Make, remote_server) -> None:
+    made_by(machine(), b"program", b"x" * (5 << 20))
+    for gone in (b"program", b"x" * (5 << 20)):
+        remote_server.blobs.pop(remote_server.digest(gone).hash, None)
+        there = machine()
+        assert there.manifests([KEY]) == {}
+        assert there.server.failures.count == 0
+    one = machine()
+    assert made_by(one, b"program", b"x" * (5 << 20)) == machine().manifests([KEY])[KEY]  # it is made again
+
+
+def test_one_that_hangs_is_left_alone_after_one_deadline(machine: Make, remote_server) -> None:
+    remote_server.fault = remote_server.hang
+    one = machine()
+    assert one.manifests([KEY] * 20) == {}
+    assert remote_server.calls == ["GetCapabilities"]
+    assert one.server.failures.since(0) == ["DEADLINE_EXCEEDED: Deadline Exceeded"]
+
+
+def test_one_that_hangs_later_is_given_three_tries(machine: Make, remote_server) -> None:
+    one = machine()
+    one.manifests([KEY])
+    remote_server.fault = remote_server.hang
+    remote_server.calls.clear()
+    assert one.manifests([KEY] * 20) == {}
+    assert remote_server.calls == ["GetActionResult"] * 3
+
+
+def test_an_unavailable_one_is_told_without_its_control_characters(machine: Make, remote_server) -> None:
+    remote_server.fault = remote_server.unavailable
+    one = machine()
+    assert one.manifests([KEY]) == {}
+    (reason,) = one.server.failures.since(0)
+    assert reason.startswith("UNAVAILABLE: being")
+    assert reason.isprintable()
+
+
+def test_one_that_is_not_there_is_told(machine: Make, remote_server) -> None:
+    remote_server.stop()
+    one = machine()
+    assert one.manifests([KEY]) == {}
+    assert "UNAVAILABLE" in one.server.failures.since(0)[0]
+
+
+def test_a_connection_closed_by_goaway_is_made_again(machine: Make, remote_server) -> None:
+    manifest = made_by(machine(), b"program")
+    there = machine()
+    there.manifests(["00" * 32])
+    remote_server.stop()
+    remote_server.start()
+    wait_until(lambda: there.manifests([KEY]) == {KEY: manifest}, 10, "it is asked again")
+
+
+def test_a_goaway_in_the_middle_of_a_call_is_a_miss(machine: Make, remote_server) -> None:
+    one = machine()
+    one.manifests([KEY])
+
+    def fault(name: str, context: Any) -> None:
+        remote_server.fault = lambda _name, _context: None
+        remote_server._server.stop(0)
+        remote_server.hang(name, context)
+
+    remote_server.fault = fault
+    assert one.manifests([KEY]) == {}
+    assert one.server.failures.count == 1
+
+
+def test_results_stay_here_where_upload_is_off(machine: Make, remote_server) -> None:
+    made_by(machine(upload=False), b"program")
+    assert remote_server.results == {}
+
+
+def test_a_cache_that_takes_none_is_not_asked_twice(machine: Make, remote_server) -> None:
+    remote_server.may_update = False
+    one = machine()
+    made_by(one, b"program")
+    made_by(one, b"program")
+    assert set(remote_server.calls) == {"GetCapabilities"}
+    assert one.server.failures.count == 0
+
+
+def test_headers_are_sent_with_each_call(machine: Make, remote_server) -> None:
+    machine(headers={"x-team": "blue"}).manifests([KEY])
+    assert remote_server.headers["x-team"] == "blue"
+
+
+def test_the_queue_is_bounded(machine: Make, remote_server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vx.cass.shared.MAX_WAITING", 1)
+    remote_server.fault = remote_server.hang
+    one = machine()
+    one.later({f"{number:064x}": Manifest() for number in range(5)})
+    assert "too many wait" in one.server.failures.since(0)[0]
+
+
+def test_grpc_is_loaded_only_where_a_remote_is_set() -> None:
+    code = (
+        "import sys, vx.cass.daemon, vx.cass.service\n"
+        "import vx.remote.settings, vx.aether.service, vx.rhea.service\n"
+        "assert not [one for one in sys.modules if one.startswith(('grpc', 'google', 'sqlite3'))]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
