@@ -130,7 +130,7 @@ SOCKET_CHECK_S: Final = 1.0
 
 # --- owned children ---------------------------------------------------------------------------
 
-# Between SIGTERM and SIGKILL when the owner has died: with the watcher's own work, a second.
+# Between SIGTERM and SIGKILL when the owner has died: with the watcher's or guard's own work, a second.
 OWNED_GRACE_S: Final = 0.5
 # The same when the owner asks for the end.  systemd allows 90 s, supervisord and docker 10.
 OWNED_STOP_TIMEOUT_S: Final = 10.0

@@ -101,8 +101,8 @@ def test_as_process_1_it_reaps_drains_and_reloads(shop, service, container):
     shop.wait_event("home", "b: ready")
     (init,) = children(process.pid)
     assert shop.written("a")[0] == "1"
-    # Orphans are process 1's children in any namespace; two services with a watcher each are to stay.
-    wait_until(lambda: len(states_below(init)) == 4, what="orphans are collected")
+    # Orphans are process 1's children in any namespace; two services and their guard are to stay.
+    wait_until(lambda: len(states_below(init)) == 3, what="orphans are collected")
     assert "Z" not in states_below(init)
     shop.write(family + service("c"))
     os.kill(init, signal.SIGHUP)

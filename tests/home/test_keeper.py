@@ -1,6 +1,7 @@
 """A keeper whose own work fails goes on to a settled state: nobody waits for a step that never comes."""
 
 import asyncio
+import signal
 import sys
 from types import SimpleNamespace
 
@@ -12,9 +13,10 @@ from daemonry.home.home_toml import home_file
 from daemonry.home.keeper import Keeper
 from daemonry.home.own_files import OwnFiles
 from daemonry.home.run import service_run
-from daemonry.home.run.process_run import ProcessRun
+from daemonry.home.run.process_run import Minders, ProcessRun
 from daemonry.home.service_files import ServiceFiles
-from daemonry.process.reaping import Reaper
+from daemonry.process.children.child_guard import ChildGuard
+from daemonry.process.children.reaping import Reaper
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="homes need Linux")
 # Nothing here takes as long: it would wait for ever.
@@ -31,7 +33,10 @@ def breaks(*args, **kwargs):
 
 async def life(shop, service, during):
     shop.write(service("a", restart='"never"'))
-    world = SimpleNamespace(home=shop.home, reaper=Reaper(), files=OwnFiles(), changed=lambda *args: None)
+    reaper = Reaper()
+    minders = Minders(reaper, ChildGuard(reaper))
+    world = SimpleNamespace(home=shop.home, minders=minders, files=OwnFiles(), changed=lambda *args: None)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, reaper.reap)
     kept = Keeper(home_file.load(shop.home.directory).services["a"], world, 1 << 20)
     try:
         async with asyncio.timeout(HANGS_S):
@@ -41,8 +46,8 @@ async def life(shop, service, during):
     finally:
         kept.kill()
         await kept.close()
+    minders.guard.close()
     shop.wait_nothing()
-    world.reaper.reap()  # as SIGCHLD has a supervisor do; the watchers are its children too
     return kept
 
 

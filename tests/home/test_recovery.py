@@ -180,14 +180,55 @@ def test_a_damaged_record_is_in_nobodys_way(shop, service, text):
     assert (shop.path / "package.json").read_text() == '{"name": "mine"}'
 
 
-def test_what_even_the_watchers_could_not_end_is_ended_by_the_next_up(shop, service):
-    """Somebody killed them before the supervisor."""
+def guard_of(shop):
+    """The process id of a home's guard."""
+    found = processes_marked(str(shop.sandbox.path))
+    (guard,) = (int(one.split()[0]) for one in found if "daemonry-guard" in one)
+    return guard
+
+
+def test_a_guard_that_somebody_kills_is_replaced_and_the_new_one_knows_all(shop, service):
+    shop.write(service("a") + service("b"))
+    shop.up()
+    before = guard_of(shop)
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: any("daemonry-guard" in one for one in processes_marked(str(shop.sandbox.path))))
+    assert guard_of(shop) != before
+    shop.kill_supervisor()
+    shop.wait_nothing()
+    shop.up()
+
+
+def test_many_services_have_one_guard_and_two_descriptors_each_at_most(shop, service):
     shop.write(service("a"))
     shop.up()
-    with open(f"/proc/{shop.pid('a')}/stat") as file:
-        group = int(file.read().rpartition(")")[2].split()[2])
+    one = len(os.listdir(f"/proc/{shop.supervisor()}/fd"))
+    shop.write("".join(service(name) for name in "abcdefghijk"))
+    shop.cli("reload")
+    wait_until(lambda: [each["state"] for each in shop.ps().values()] == ["ready"] * 11)
+    assert len(os.listdir(f"/proc/{shop.supervisor()}/fd")) <= one + 2 * 10
+    assert guard_of(shop)
+
+
+def test_a_service_without_its_environment_ends_with_its_killed_supervisor(shop, service):
+    """Neither mark nor child of anybody's: it is known by its group."""
+    shop.write(
+        service("a", ["env", "-i", "sh", "-c", "sleep 600 & echo up; wait"], ready='{ output = "up" }')
+    )
+    shop.up()
+    pid = shop.pid("a")
+    shop.kill_supervisor()
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}"), what="it has ended")
+    shop.up()
+
+
+def test_what_even_the_guard_could_not_end_is_ended_by_the_next_up(shop, service):
+    """Somebody killed it before the supervisor, which could not start another one."""
+    shop.write(service("a"))
+    shop.up()
     before = shop.pid("a")
-    os.kill(group, signal.SIGKILL)
+    os.kill(shop.supervisor(), signal.SIGSTOP)
+    os.kill(guard_of(shop), signal.SIGKILL)
     shop.kill_supervisor()
     wait_until(lambda: not shop.home.is_up())
     assert len(services_of(shop)) == 1

@@ -353,7 +353,7 @@ def _be_supervisor(home: Home, names: list[str]) -> int:
     boot = take_boot()
     reporter = Reporter(boot.get("ready_fd"))
     if boot:
-        supervisor = Supervisor(home, report=reporter, only=names)
+        supervisor = Supervisor(home, report=reporter, only=names, owns_session=True)
     else:
         file = load(home.directory)
         _check_names(file, names)

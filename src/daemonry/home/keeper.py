@@ -22,7 +22,7 @@ from daemonry.home.own_files import OwnFiles
 from daemonry.home.policy import GiveUp, Leave, Restart
 from daemonry.home.run.commands import Commands
 from daemonry.home.run.end import EndedIdle, Expectation, RunEnd, Stopped, StoppedByCommand, given_up, judge
-from daemonry.home.run.process_run import AdoptedRun, ProcessRun
+from daemonry.home.run.process_run import AdoptedRun, Minders, ProcessRun
 from daemonry.home.run.readiness import how_it_ended
 from daemonry.home.run.service_run import ServiceRun
 from daemonry.home.service import Orphan, Service
@@ -32,7 +32,6 @@ from daemonry.home.service_record import ServiceRecord
 from daemonry.home.service_trigger import ServiceTrigger
 from daemonry.limits import TRIGGER_LINGER_S
 from daemonry.process.homes import Claim
-from daemonry.process.reaping import Reaper
 
 logger: logging.Logger = logging.getLogger("daemonry.home")
 
@@ -43,7 +42,7 @@ class Supervising(Protocol):
     """The supervisor, as a keeper needs it."""
 
     home: Home
-    reaper: Reaper
+    minders: Minders
     files: OwnFiles
 
     def changed(self, keeper: Keeper, message: str, level: int) -> None:
@@ -74,7 +73,7 @@ class Keeper:
         self.service: Service = service
         self.log: ServiceLog = ServiceLog(world.home.path(service.name, "log"), log_bytes)
         self.files: ServiceFiles = ServiceFiles(world.home, service.name, world.files)
-        self.commands: Commands = Commands(lambda: self.service.process, self.log, world.reaper)
+        self.commands: Commands = Commands(lambda: self.service.process, self.log, world.minders)
         self.trigger: ServiceTrigger = ServiceTrigger(service, self._fired)
         self.hurried: bool = False
         self.restarts: int = 0
@@ -95,9 +94,9 @@ class Keeper:
         return f"<Keeper {self.service.name} {self.state.value}>"
 
     @property
-    def reaper(self) -> Reaper:
-        """The collector of processes that end."""
-        return self._world.reaper
+    def minders(self) -> Minders:
+        """Those who see processes end."""
+        return self._world.minders
 
     @property
     def state(self) -> ServiceState:

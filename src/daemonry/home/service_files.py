@@ -14,6 +14,7 @@ from daemonry.home import service_record
 from daemonry.home.home import Home
 from daemonry.home.own_files import OwnFiles
 from daemonry.home.service import Orphan
+from daemonry.home.service_log import output_pipe
 from daemonry.home.service_record import ServiceRecord
 from daemonry.process import homes
 from daemonry.process.homes import Claim
@@ -79,7 +80,7 @@ class ServiceFiles:
             OSError: it cannot be made.
         """
         if orphan is Orphan.END:
-            return os.pipe()
+            return output_pipe()
         path = self.out_path
         try:
             os.unlink(path)

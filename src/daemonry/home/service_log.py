@@ -55,6 +55,21 @@ class ServiceLog:
         self._file.close()
 
 
+def output_pipe() -> tuple[int, int]:
+    """Return (reading end, writing end) of a pipe that its writers hold open in both directions.
+
+    So they can write once more when the reader has been killed, and are not ended by SIGPIPE before they
+    have cleaned up.  Where there is no procfs it is a plain pipe.
+    """
+    far, near = os.pipe()
+    try:
+        both = os.open(f"/proc/self/fd/{near}", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return far, near
+    os.close(near)
+    return far, both
+
+
 class Output:
     """Reads a pipe and hands on whole lines; a line that never ends is cut.
 

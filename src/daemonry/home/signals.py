@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from daemonry.home.control import HomeFileInvalid
 from daemonry.home.fleet import Fleet
-from daemonry.process.reaping import Reaper
+from daemonry.process.children.reaping import Reaper
 
 logger: logging.Logger = logging.getLogger("daemonry.home")
 

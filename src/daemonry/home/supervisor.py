@@ -26,17 +26,19 @@ from daemonry.home.home_toml import home_file
 from daemonry.home.keeper import Keeper
 from daemonry.home.leftovers import Adopted
 from daemonry.home.own_files import OwnFiles
+from daemonry.home.run.process_run import Minders
 from daemonry.home.service import RESERVED, HomeFile
 from daemonry.home.signals import HomeSignals
 from daemonry.home.supervisor_record import SupervisorRecord
 from daemonry.limits import LOCK_PROBE_PATIENCE_S, SERVICE_SWEEP_S
 from daemonry.process import atomic_file, homes, logs, platform
+from daemonry.process.children.child_guard import ChildGuard
+from daemonry.process.children.reaping import Reaper
 from daemonry.process.lock import Lock
 from daemonry.process.notify import Notifier
 from daemonry.process.orphans import Orphans
 from daemonry.process.private_dir import ensure_unwritable_by_others
 from daemonry.process.readiness import Reporter
-from daemonry.process.reaping import Reaper
 from daemonry.process.regular_file import is_regular
 from daemonry.service.server.builtin import Control, VarlinkService
 from daemonry.service.server.dispatch import Calls
@@ -59,11 +61,12 @@ class Supervisor:
         line: called with the name of a service and each of its lines.
         stays: whether it goes on when no service will ever run again.
         report: called with the stages of the start.
+        owns_session: whether it was started in a session of its own, so that all in there is its to end.
         only: names of services and groups that are started, with those that they need; () for all.
 
     Attributes:
         fleet: its services.
-        reaper: collects processes that end.
+        minders: those who see processes end.
         files: files that it writes and removes, and can go on without.
     """
 
@@ -76,12 +79,14 @@ class Supervisor:
         stays: bool = True,
         report: Reporter | None = None,
         only: Collection[str] = (),
+        owns_session: bool = False,
     ) -> None:
         self.home = home
         self.fleet: Fleet = Fleet(watch, self._end_if_over)
-        self.reaper: Reaper = Reaper()
+        reaper = Reaper()
+        self.minders: Minders = Minders(reaper, ChildGuard(reaper, os.getpid() if owns_session else 0))
         self.files: OwnFiles = OwnFiles()
-        self._orphans = Orphans(self.reaper.knows)
+        self._orphans = Orphans(reaper.knows)
         self._state = HomeState(home.directory, self.fleet, self._begin_end, self.reload)
         self._record = SupervisorRecord(home, self._state.started_at)
         self._file: HomeFile | None = None
@@ -112,7 +117,7 @@ class Supervisor:
             ConfigError, UnsafePath, SocketBindError: it cannot be one; nothing was started.
         """
         loop = asyncio.get_running_loop()
-        HomeSignals(self.fleet, self.reaper, self._begin_end, self._hurry, self.reload).listen(loop)
+        HomeSignals(self.fleet, self.minders.reaper, self._begin_end, self._hurry, self.reload).listen(loop)
         self._enter("lock")
         ensure_unwritable_by_others(self.home.directory)
         self._lock = Lock.take(self.home.lock_path, Deadline(LOCK_PROBE_PATIENCE_S))
@@ -166,6 +171,7 @@ class Supervisor:
                 http.close()
             self._server.cleanup()
             homes.remove(self.home.directory)
+            self.minders.guard.close()
             self._record.remove(self.files)
             _remove_if_empty(self.home.path(RESERVED, "crash"))
             logger.info("ended")

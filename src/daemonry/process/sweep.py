@@ -4,8 +4,8 @@ Owns finding those processes and ending them: asked to end, waited for, then kil
 pinned by a pidfd before it is looked at for the second time, so no signal reaches a stranger that
 was given the same number meanwhile.
 
-The watcher of `lifeline` runs this file as a program after its owner's death, alone and without
-our package, so it imports the standard library only.  A frozen program runs it as `cli.frozen` has it.
+The watchers of `lifeline` and `child_guard` run this file as a program after their owner's death, alone and
+without our package, so it imports the standard library only.  A frozen program runs it as `cli.frozen` has it.
 
 Where there is no procfs only the process group is found, and the watcher ends it.
 """
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     Among = Callable[[], Iterable[int]]
+    Meant = Callable[[int], bool]
 
 # In the environment of everything that an owned child starts, so that those are found that left
 # its process group, as a program does that makes itself a daemon.
@@ -80,26 +81,29 @@ def end(
     Returns:
         The ones that live on: of another user, or in a wait of the kernel that cannot be ended.
     """
-    send(group, mark, spared, signal.SIGTERM, asked, among)
-    send(group, mark, spared, signal.SIGCONT, asked, among)  # one that was stopped could not obey
-    if _wait_gone(group, mark, spared, time.monotonic() + grace_s, among):
+    return _end(_meant(group, mark, spared), grace_s, asked, among)
+
+
+def _end(is_meant: Meant, grace_s: float, asked: int, among: Among) -> set[int]:
+    _send(is_meant, signal.SIGTERM, asked, among)
+    _send(is_meant, signal.SIGCONT, asked, among)  # one that was stopped could not obey
+    if _wait_gone(is_meant, time.monotonic() + grace_s, among):
         return set()
-    return kill(group, mark, spared, among)
-
-
-def kill(group: int, mark: str, spared: frozenset[int] = frozenset(), among: Among = all_pids) -> set[int]:
-    """Kill the processes of a group and those that bear a mark; arguments and answer as for `end`."""
     for _ in range(_MOST_ROUNDS):
-        if not send(group, mark, spared, signal.SIGKILL, among=among):
+        if not _send(is_meant, signal.SIGKILL, 0, among):
             break
-        if _wait_gone(group, mark, spared, time.monotonic() + _ROUND_S, among):
+        if _wait_gone(is_meant, time.monotonic() + _ROUND_S, among):
             return set()
-    return belonging(group, mark, among) - spared
+    return set(filter(is_meant, among()))
 
 
-def _wait_gone(group: int, mark: str, spared: frozenset[int], until_s: float, among: Among) -> bool:
+def _meant(group: int, mark: str, spared: frozenset[int]) -> Meant:
+    return lambda pid: pid not in spared and belongs(pid, group, mark)
+
+
+def _wait_gone(is_meant: Meant, until_s: float, among: Among) -> bool:
     while True:
-        left = dict(_pinned(group, mark, spared, among))
+        left = dict(_pinned(is_meant, among))
         try:
             if not left:
                 return True
@@ -137,8 +141,12 @@ def send(
         but: a group whose members are left alone, also those that are born meanwhile.
         among: as for `belonging`.
     """
+    return _send(_meant(group, mark, spared), number, but, among)
+
+
+def _send(is_meant: Meant, number: int, but: int, among: Among) -> bool:
     reached = False
-    for pid, fd in (pinned := dict(_pinned(group, mark, spared, among))).items():
+    for pid, fd in (pinned := dict(_pinned(is_meant, among))).items():
         try:
             if but and os.getpgid(pid) == but:
                 continue
@@ -150,13 +158,13 @@ def send(
     return reached
 
 
-def _pinned(group: int, mark: str, spared: frozenset[int], among: Among) -> Iterator[tuple[int, int]]:
-    for pid in belonging(group, mark, among) - spared:
+def _pinned(is_meant: Meant, among: Among) -> Iterator[tuple[int, int]]:
+    for pid in list(filter(is_meant, among())):
         try:
             fd = os.pidfd_open(pid)
         except OSError:
             continue
-        if belongs(pid, group, mark):
+        if is_meant(pid):
             yield pid, fd
         else:
             os.close(fd)
@@ -204,8 +212,78 @@ def _own_line(group: int) -> frozenset[int]:
     return frozenset(line)
 
 
+class Table:
+    """What a supervisor's guard ends: the groups and marks of its children, and all of its session.
+
+    Args:
+        text: lines `GROUP START_TIME MARK`, with GROUP 0 for a child that is being born; blank ones count
+            for nothing.
+        session: the supervisor's own session, 0 where it shares one with others.
+    """
+
+    def __init__(self, text: bytes, session: int) -> None:
+        rows = [line.split() for line in text.split(b"\n") if line.strip()]
+        leaders = {int(group): start for group, start, _ in rows if int(group)}
+        # A group's number passes on when its last member has ended; its leader's start tells.
+        self.groups = {group for group, start in leaders.items() if _start_of(group) in (b"", start)}
+        self.marks = {mark for _, _, mark in rows}
+        self.being_born = any(int(group) == 0 for group, _, _ in rows)
+        self.session = session
+
+    def has(self, pid: int) -> bool:
+        """Whether a process lives and is one of them."""
+        try:
+            fields = _stat_of(pid)
+            if fields[0] in (b"Z", b"X"):
+                return False
+            if int(fields[2]) in self.groups or (self.session and int(fields[3]) == self.session):
+                return True
+            name = MARK_VARIABLE.encode() + b"="
+            return any(one.startswith(name) and one[len(name) :] in self.marks for one in environment_of(pid))
+        except (OSError, ValueError, IndexError):
+            return False
+
+
+def _stat_of(pid: int) -> list[bytes]:
+    """Return the fields behind the name: state, parent, group, session; the start time is number 19."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()
+
+
+def _start_of(pid: int) -> bytes:
+    """Return when a process was started; b"" where there is none, or no procfs."""
+    try:
+        return _stat_of(pid)[19]
+    except (OSError, IndexError):
+        return b""
+
+
+def end_table(table: Table, grace_s: float) -> None:
+    """End what a table names, on behalf of a guard whose owner has died."""
+    if not os.path.exists("/proc/self/stat") or not hasattr(os, "pidfd_open"):
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for group in table.groups:
+                try:
+                    os.killpg(group, number)
+                except OSError:
+                    continue
+            if number == signal.SIGTERM:
+                time.sleep(grace_s)
+        return
+    spared = _own_line(os.getpgid(0))
+    for again in (False, True):
+        if again and not table.being_born:
+            return
+        time.sleep(grace_s * again)  # one that was being born may become its program only now
+        _end(lambda pid: pid not in spared and table.has(pid), grace_s, 0, all_pids)
+
+
 def main(words: list[str]) -> None:
-    """End what `GROUP MARK GRACE_S` says, on behalf of the watcher that is our parent."""
+    """End what a dead owner left: `GROUP MARK GRACE_S`, or for a guard `table FD SESSION GRACE_S`."""
+    if words[0] == "table":
+        fd = int(words[1])
+        end_table(Table(os.pread(fd, os.fstat(fd).st_size, 0), int(words[2])), float(words[3]))
+        return
     group, mark, grace_s = int(words[0]), words[1], float(words[2])
     spared = _own_line(group)
     if not os.path.exists("/proc/self/stat") or not hasattr(os, "pidfd_open"):

@@ -18,7 +18,7 @@ _SIZES: Final = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 # The smallest of programs takes more: a mistake in the unit.
 _LEAST_MEMORY: Final = 1 << 20
 _MOST_PROCESSORS: Final = 4096
-# The watcher of a process group leaves these to the group (`process.lifeline`).
+# Signals that programs take as a request to end.
 _STOP_SIGNALS: Final = ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "ALRM")
 
 

@@ -11,13 +11,12 @@ import os
 from collections.abc import Callable
 
 from daemonry.home.run import process_run
-from daemonry.home.run.process_run import ProcessRun
+from daemonry.home.run.process_run import Minders, ProcessRun
 from daemonry.home.run.readiness import how_it_ended
 from daemonry.home.service import Orphan, Process
-from daemonry.home.service_log import Output, ServiceLog, by_line
+from daemonry.home.service_log import Output, ServiceLog, by_line, output_pipe
 from daemonry.limits import HOME_HOOK_TIMEOUT_S
 from daemonry.process.lifeline import new_mark
-from daemonry.process.reaping import Reaper
 
 
 class Commands:
@@ -26,13 +25,13 @@ class Commands:
     Args:
         process: the service's process, as its file has it now.
         log: the service's log.
-        reaper: where their ends are noticed.
+        minders: those who see their ends.
     """
 
-    def __init__(self, process: Callable[[], Process], log: ServiceLog, reaper: Reaper) -> None:
+    def __init__(self, process: Callable[[], Process], log: ServiceLog, minders: Minders) -> None:
         self._process = process
         self._log = log
-        self._reaper = reaper
+        self._minders = minders
         self._running: set[ProcessRun] = set()
 
     def kill(self) -> None:
@@ -67,9 +66,9 @@ class Commands:
         """
         process = self._process()
         given = Process(words, process.directory, process.environment, Orphan.END, ())
-        far, near = os.pipe()
+        far, near = output_pipe()
         try:
-            run = process_run.start(given, new_mark(), extra or {}, (far, near), (), self._reaper)
+            run = process_run.start(given, new_mark(), extra or {}, near, (), self._minders)
         except BaseException:
             os.close(far)
             raise

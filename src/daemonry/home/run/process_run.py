@@ -12,15 +12,16 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from daemonry.clock import Deadline
 from daemonry.home.service import Orphan, Process
 from daemonry.home.trigger import held_socket
 from daemonry.limits import SERVICE_SWEEP_S
 from daemonry.process import orphans, platform, sweep
+from daemonry.process.children.child_guard import ChildGuard
+from daemonry.process.children.reaping import Reaper
 from daemonry.process.identity import Identity
-from daemonry.process.lifeline import Owned, spawn_owned
-from daemonry.process.reaping import Reaper
 
 
 class ProcessRun:
@@ -52,10 +53,6 @@ class ProcessRun:
     def send_signal(self, number: int) -> None:
         """Send a signal to all of its processes that it has not hidden."""
         raise NotImplementedError
-
-    def is_guarded(self) -> bool:
-        """Whether it would end with us."""
-        return True
 
     def owns(self, pid: int) -> bool:
         """Whether a process belongs to it."""
@@ -102,10 +99,11 @@ class ProcessRun:
         grace_s = SERVICE_SWEEP_S
         if self._asked_until is not None:
             grace_s = max(grace_s, self._asked_until.remaining_s() or 0.0)
-        if not self._hidden and not self._left():
-            self._close()
-            return set()
-        return await asyncio.to_thread(self._sweep_all, grace_s)
+        left = set()
+        if self._hidden or self._left():
+            left = await asyncio.to_thread(self._sweep_all, grace_s)
+        self._swept()
+        return left
 
     def _left(self) -> set[int]:
         """Return the processes of it that live."""
@@ -115,8 +113,8 @@ class ProcessRun:
         """Return the processes that it may have started, and others."""
         return sweep.all_pids()
 
-    def _close(self) -> None:
-        """Let go of it: it has ended, and left nothing."""
+    def _swept(self) -> None:
+        """Take note that all of it has ended that can be."""
 
     def _sweep_all(self, grace_s: float) -> set[int]:
         deadline = Deadline(grace_s)
@@ -141,82 +139,72 @@ class ProcessRun:
             self.ended.set_result(code)
 
 
+class Minders(NamedTuple):
+    """Those who see the ends of processes.
+
+    Attributes:
+        reaper: sees the ends of our children.
+        guard: sees our own, and ends the children that must not outlive us.
+    """
+
+    reaper: Reaper
+    guard: ChildGuard
+
+
 class _ChildRun(ProcessRun):
-    """A run whose first process is our child.
+    """A run whose first process is our child, and leads a process group.
 
     As a subreaper we become the parent of all that its processes leave when they end, so only what is
     below it, and below children that we do not know, can be its: nothing else is looked at.
+
+    Args:
+        place: its place in the guard's table; None where it may outlive us.
     """
 
-    def __init__(self, identity: Identity, mark: str, started_at: float, reaper: Reaper) -> None:
-        super().__init__(identity, mark, started_at)
-        self._reaper = reaper
-
-    def _among(self) -> Iterable[int]:
-        return orphans.left_to_us(self._reaper.knows) | orphans.descendants([self.pid]) | {self.pid}
-
-
-class _OwnedRun(_ChildRun):
-    def __init__(self, owned: Owned, reaper: Reaper) -> None:
-        super().__init__(_identity(owned.pid), owned.mark, time.time(), reaper)
-        self._owned = owned
-        self._group = owned.group
-        owned.close_pidfd()  # the reaper sees its end
-        reaper.watch(owned.pid, self._collect, self._pause)
-        reaper.watch(owned.group, owned.is_guarded)
-
-    def send_signal(self, number: int) -> None:
-        if number == signal.SIGKILL:
-            # The group's watcher goes with it, and both are collected here.
-            self._end(self._owned.kill())
-            return
-        self._owned.send_signal(number)
-        # It may have ended meanwhile, and been collected there and not by the reaper.
-        self._collect()
-
-    def _collect(self) -> None:
-        code = self._owned.collect()
-        if code is not None:
-            self._end(code)
-
-    def _sweep(self, grace_s: float) -> set[int]:
-        # The watcher is of the group, and goes last.
-        spared = frozenset((self._group,))
-        left = sweep.end(self._group, self.mark, grace_s, spared, self._asked_group, self._among)
-        self._close()
-        return left - {self._group}
-
-    def _left(self) -> set[int]:
-        return sweep.belonging(self._group, self.mark, self._among) - {self._group}
-
-    def _close(self) -> None:
-        self._owned.close(reaped=False)  # the reaper does it: to wait here would hold all others up
-
-    @property
-    def _asked_group(self) -> int:
-        return self._group if self._asked_until is not None else 0
-
-    def is_guarded(self) -> bool:
-        return self._owned.is_guarded()
-
-
-class _FreeRun(_ChildRun):
-    """A child that leads a session of its own and knows no lifeline."""
-
-    def __init__(self, process: subprocess.Popen[bytes], mark: str, reaper: Reaper) -> None:
-        super().__init__(_identity(process.pid), mark, time.time(), reaper)
+    def __init__(
+        self, process: subprocess.Popen[bytes], mark: str, minders: Minders, place: int | None
+    ) -> None:
+        super().__init__(_identity(process.pid), mark, time.time())
         self._process = process
-        reaper.watch(process.pid, self._collect, self._pause)
+        self._minders = minders
+        self._place = place
+        if place is not None:
+            minders.guard.born(place, process.pid, self.identity.start_time)
+        minders.reaper.watch(process.pid, self._collect, self._pause)
 
     def send_signal(self, number: int) -> None:
         if self._process.poll() is None:
-            os.killpg(self._process.pid, number)
+            _signal_group(self.pid, number)
+            if os.getpgid(self.pid) != self.pid:  # it has joined another group
+                self._process.send_signal(number)
+        # It may have ended meanwhile, and been collected there and not by the reaper.
         self._collect()
 
     def _collect(self) -> None:
         code = self._process.poll()
         if code is not None:
             self._end(code)
+
+    def _among(self) -> Iterable[int]:
+        return orphans.left_to_us(self._minders.reaper.knows) | orphans.descendants([self.pid]) | {self.pid}
+
+    def _left(self) -> set[int]:
+        return sweep.belonging(self.pid, self.mark, self._among)
+
+    def _sweep(self, grace_s: float) -> set[int]:
+        return sweep.end(self.pid, self.mark, grace_s, asked=self._asked_group, among=self._among)
+
+    def _swept(self) -> None:
+        if self._place is not None:
+            self._minders.guard.leave(self._place)
+            self._place = None
+
+
+def _signal_group(group: int, number: int) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        pass  # its leader has left it, and nobody else is there
 
 
 class AdoptedRun(ProcessRun):
@@ -255,9 +243,9 @@ def start(
     process: Process,
     mark: str,
     extra: Mapping[str, str],
-    output: tuple[int, int],
+    output: int,
     pass_fds: Sequence[int],
-    reaper: Reaper,
+    minders: Minders,
     listener: int | None = None,
 ) -> ProcessRun:
     """Start a service's process.
@@ -266,41 +254,34 @@ def start(
         process: its command, directory and environment.
         mark: what all of its processes have in their environment.
         extra: further variables.
-        output: (reading end, writing end) of the pipe for its standard output and error.
+        output: the writing end of the pipe for its standard output and error.
         pass_fds: further descriptors.
-        reaper: where its end is noticed.
+        minders: who notices its end, and ours.
         listener: a listening socket that it gets as `held_socket` says.
 
     Raises:
         OSError: it cannot be started.
     """
-    environment = {**dict(process.environment), **extra}
+    environment = {**dict(process.environment), **extra, sweep.MARK_VARIABLE: mark}
     words = process.words
     if listener is not None:
         environment |= held_socket.VARIABLES
         words = held_socket.words_with_socket(words)
-    far, near = output
-    if process.orphan is Orphan.END:
-        owned = spawn_owned(
+    place = minders.guard.enter(mark) if process.orphan is Orphan.END else None
+    try:
+        child = subprocess.Popen(
             words,
+            stdin=subprocess.DEVNULL if listener is None else listener,
+            stdout=output,
+            stderr=output,
             env=environment,
             cwd=process.directory,
-            stdin=subprocess.DEVNULL if listener is None else listener,
-            stdout=near,
-            stderr=near,
             pass_fds=pass_fds,
-            held_fds=(far,),  # it may have something to write when we have been killed
-            mark=mark,
+            process_group=0 if place is not None else None,
+            start_new_session=place is None,  # one that may outlive us is no job of our terminal
         )
-        return _OwnedRun(owned, reaper)
-    child = subprocess.Popen(
-        process.words,
-        stdin=subprocess.DEVNULL,
-        stdout=near,
-        stderr=near,
-        env={**environment, sweep.MARK_VARIABLE: mark},
-        cwd=process.directory,
-        pass_fds=pass_fds,
-        start_new_session=True,
-    )
-    return _FreeRun(child, mark, reaper)
+    except BaseException:
+        if place is not None:
+            minders.guard.leave(place)
+        raise
+    return _ChildRun(child, mark, minders, place)

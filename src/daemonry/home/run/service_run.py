@@ -19,7 +19,7 @@ from daemonry.home.run.checks import until_idle, until_not_alive, until_over_lim
 from daemonry.home.run.commands import Commands
 from daemonry.home.run.end import RunEnd
 from daemonry.home.run.liveness import Look
-from daemonry.home.run.process_run import AdoptedRun, ProcessRun
+from daemonry.home.run.process_run import AdoptedRun, Minders, ProcessRun
 from daemonry.home.run.readiness import Channel, NotReady, wait_ready
 from daemonry.home.run.resource_use import Limits
 from daemonry.home.run.service_cgroup import delegated
@@ -29,7 +29,6 @@ from daemonry.home.service_files import ServiceFiles
 from daemonry.home.service_log import Output, ServiceLog
 from daemonry.home.service_trigger import ServiceTrigger
 from daemonry.process import platform
-from daemonry.process.reaping import Reaper
 
 logger: logging.Logger = logging.getLogger("daemonry.home")
 
@@ -54,8 +53,8 @@ class RunKeeper(Protocol):
     trigger: ServiceTrigger
 
     @property
-    def reaper(self) -> Reaper:
-        """The collector of processes that end."""
+    def minders(self) -> Minders:
+        """Those who see processes end."""
 
     @property
     def state(self) -> ServiceState:
@@ -112,7 +111,7 @@ class ServiceRun:
             started = start_run(
                 keeper.service,
                 keeper.files,
-                keeper.reaper,
+                keeper.minders,
                 keeper.log.take,
                 restarts=keeper.restarts,
                 socket_fd=None if socket is None else socket.fileno(),

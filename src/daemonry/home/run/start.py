@@ -12,14 +12,13 @@ from typing import NamedTuple
 
 from daemonry.home import service_record
 from daemonry.home.run import process_run
-from daemonry.home.run.process_run import ProcessRun
+from daemonry.home.run.process_run import Minders, ProcessRun
 from daemonry.home.run.readiness import Channel
 from daemonry.home.service import Orphan, Process, Service
 from daemonry.home.service_files import ServiceFiles
 from daemonry.home.service_log import Output
 from daemonry.home.service_record import ServiceRecord
 from daemonry.process.lifeline import new_mark
-from daemonry.process.reaping import Reaper
 
 
 class StartedRun(NamedTuple):
@@ -39,7 +38,7 @@ class StartedRun(NamedTuple):
 def start_run(
     service: Service,
     files: ServiceFiles,
-    reaper: Reaper,
+    minders: Minders,
     take: Callable[[bytes], None],
     *,
     restarts: int,
@@ -50,7 +49,7 @@ def start_run(
     Args:
         service: the service.
         files: its record and its socket.
-        reaper: collects the process at its end.
+        minders: those who see its end, and ours.
         take: takes its output.
         restarts: how often it was restarted, for its record.
         socket_fd: the socket that it inherits; None where it makes its own.
@@ -68,9 +67,7 @@ def start_run(
     channel: Channel | None = None
     try:
         channel = Channel(process.channels, service.beat_s)
-        run = process_run.start(
-            process, mark, channel.extra, (far, near), channel.pass_fds, reaper, socket_fd
-        )
+        run = process_run.start(process, mark, channel.extra, near, channel.pass_fds, minders, socket_fd)
         channel.started()
     except BaseException:
         os.close(far)

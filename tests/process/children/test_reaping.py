@@ -7,7 +7,7 @@ import sys
 # Children of the test's own process would be collected too, so each script runs alone.
 HEAD = """
 import os, subprocess, sys
-from daemonry.process.reaping import Reaper
+from daemonry.process.children.reaping import Reaper
 reaper = Reaper()
 
 def ended(code=0):
