@@ -15,8 +15,6 @@ from daemonry.home.own_files import OwnFiles
 from daemonry.home.run import service_run
 from daemonry.home.run.process_run import Minders, ProcessRun
 from daemonry.home.service_files import ServiceFiles
-from daemonry.process.children.child_guard import ChildGuard
-from daemonry.process.children.reaping import Reaper
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="homes need Linux")
 # Nothing here takes as long: it would wait for ever.
@@ -33,10 +31,9 @@ def breaks(*args, **kwargs):
 
 async def life(shop, service, during):
     shop.write(service("a", restart='"never"'))
-    reaper = Reaper()
-    minders = Minders(reaper, ChildGuard(reaper))
+    minders = Minders.make()
     world = SimpleNamespace(home=shop.home, minders=minders, files=OwnFiles(), changed=lambda *args: None)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, reaper.reap)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, minders.reaper.reap)
     kept = Keeper(home_file.load(shop.home.directory).services["a"], world, 1 << 20)
     try:
         async with asyncio.timeout(HANGS_S):

@@ -7,7 +7,6 @@ elsewhere, and JSON.  What a home is, and does, is `daemonry.home`'s.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
 import time
@@ -34,8 +33,7 @@ from daemonry.errors import (
     StopFailed,
 )
 from daemonry.home.home import Home
-from daemonry.home.home_toml.home_file import load
-from daemonry.home.service import RESERVED, HomeFile
+from daemonry.home.names import RESERVED
 from daemonry.limits import (
     HOME_DOWN_TIMEOUT_S,
     HOME_UP_TIMEOUT_S,
@@ -48,6 +46,7 @@ from daemonry.spelling import did_you_mean
 from daemonry.terminal_text import printable
 
 if TYPE_CHECKING:
+    from daemonry.home.service import HomeFile
     from daemonry.service.client.blocking import Client
 
 # Where a service is up as far as it is meant to be.
@@ -127,6 +126,8 @@ def _check_names(file: HomeFile, names: list[str]) -> None:
 def _up(home: Home, options: argparse.Namespace) -> int:
     if options.foreground:
         return _be_supervisor(home, options.services)
+    from daemonry.home.home_toml.home_file import load
+
     deadline = Deadline(options.timeout or HOME_UP_TIMEOUT_S)
     try:
         _await_end(home, deadline)
@@ -347,6 +348,9 @@ def _show_tail(home: Home, name: str, *, quiet: bool) -> None:
 
 
 def _be_supervisor(home: Home, names: list[str]) -> int:
+    import asyncio
+
+    from daemonry.home.home_toml.home_file import load
     from daemonry.home.supervisor import Supervisor
     from daemonry.process.readiness import Reporter
 
@@ -548,6 +552,8 @@ def _logs_of_all(options: argparse.Namespace) -> int:
 
 
 def _names_with_logs(home: Home, words: list[str]) -> list[str]:
+    from daemonry.home.home_toml.home_file import load
+
     try:
         file = load(home.directory)
     except DaemonryError:  # the log can be read whatever the file says now

@@ -23,7 +23,7 @@ from daemonry.home.home import Home
 from daemonry.home.home_toml.home_file import load
 from daemonry.home.imports import home_text, pm2, process_compose, procfile, supervisord
 from daemonry.home.imports.home_text import Draft, ImportInvalid
-from daemonry.home.service import FILE_NAME
+from daemonry.home.names import FILE_NAME
 from daemonry.home.unit_files import LoginCommand
 from daemonry.limits import MAX_CONFIG_BYTES
 from daemonry.process.atomic_file import write_atomically

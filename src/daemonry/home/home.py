@@ -20,7 +20,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from daemonry.errors import ConfigError, NotListening, NotRunning
-from daemonry.home.service import FILE_NAME, RESERVED
+from daemonry.home.names import FILE_NAME, RESERVED
 from daemonry.process import lock, record
 from daemonry.process.lock import Lock
 from daemonry.process.record import DaemonRecord

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from daemonry.home.child import SATISFIED
-from daemonry.home.service import RESERVED
+from daemonry.home.names import RESERVED
 from daemonry.version import __version__
 
 if TYPE_CHECKING:

@@ -8,15 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
 
 from daemonry.daemon.http_settings import Http
 from daemonry.home.policy import Policy
 from daemonry.home.trigger.schedule import Schedule
-
-FILE_NAME: Final = "home.toml"
-# The supervisor's own files have this name; no service may.
-RESERVED: Final = "home"
 
 
 class Kind(Enum):

@@ -13,7 +13,8 @@ import re
 
 import msgspec
 
-from daemonry.home.service import RESERVED, Process
+from daemonry.home.names import RESERVED
+from daemonry.home.service import Process
 from daemonry.limits import MAX_RECORD_BYTES
 from daemonry.process.atomic_file import write_atomically
 from daemonry.process.identity import Identity

@@ -25,15 +25,14 @@ from daemonry.home.home_state import HomeState
 from daemonry.home.home_toml import home_file
 from daemonry.home.keeper import Keeper
 from daemonry.home.leftovers import Adopted
+from daemonry.home.names import RESERVED
 from daemonry.home.own_files import OwnFiles
 from daemonry.home.run.process_run import Minders
-from daemonry.home.service import RESERVED, HomeFile
+from daemonry.home.service import HomeFile
 from daemonry.home.signals import HomeSignals
 from daemonry.home.supervisor_record import SupervisorRecord
 from daemonry.limits import LOCK_PROBE_PATIENCE_S, SERVICE_SWEEP_S
 from daemonry.process import atomic_file, homes, logs, platform
-from daemonry.process.children.child_guard import ChildGuard
-from daemonry.process.children.reaping import Reaper
 from daemonry.process.lock import Lock
 from daemonry.process.notify import Notifier
 from daemonry.process.orphans import Orphans
@@ -83,10 +82,9 @@ class Supervisor:
     ) -> None:
         self.home = home
         self.fleet: Fleet = Fleet(watch, self._end_if_over)
-        reaper = Reaper()
-        self.minders: Minders = Minders(reaper, ChildGuard(reaper, os.getpid() if owns_session else 0))
+        self.minders: Minders = Minders.make(os.getpid() if owns_session else 0)
         self.files: OwnFiles = OwnFiles()
-        self._orphans = Orphans(reaper.knows)
+        self._orphans = Orphans(self.minders.reaper.knows)
         self._state = HomeState(home.directory, self.fleet, self._begin_end, self.reload)
         self._record = SupervisorRecord(home, self._state.started_at)
         self._file: HomeFile | None = None

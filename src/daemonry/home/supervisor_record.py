@@ -10,8 +10,8 @@ import os
 
 from daemonry.errors import UnsafePath
 from daemonry.home.home import Home
+from daemonry.home.names import RESERVED
 from daemonry.home.own_files import OwnFiles
-from daemonry.home.service import RESERVED
 from daemonry.process import record
 from daemonry.process.identity import Identity
 from daemonry.process.record import DaemonRecord

@@ -100,6 +100,30 @@ def left_to_us(knows: Callable[[int], bool]) -> set[int]:
     return found | descendants(found) if found else found
 
 
+class LeftToUs:
+    """Whether anything was left to us, read once for all that have ended before: many end together.
+
+    Args:
+        knows: as for `left_to_us`.
+    """
+
+    def __init__(self, knows: Callable[[int], bool]) -> None:
+        self._knows = knows
+        self._ends = 0
+        self._nothing_at = 0
+
+    def count_end(self) -> int:
+        """Take note that a child was collected, and return its number; its children are ours since."""
+        self._ends += 1
+        return self._ends
+
+    def is_nothing(self, number: int) -> bool:
+        """Whether nothing is left of what ended with `number`, nor of any before."""
+        if number > self._nothing_at and not left_to_us(self._knows):
+            self._nothing_at = self._ends
+        return number <= self._nothing_at
+
+
 class Orphans:
     """The children of this process that it has not started: what others below it have left.
 

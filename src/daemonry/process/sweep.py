@@ -34,6 +34,8 @@ MARK_VARIABLE: Final = "DAEMONRY_OWNED"
 BOOT_VARIABLE: Final = "DAEMONRY_BOOT"
 BOOT_PREFIX: Final = BOOT_VARIABLE.encode() + b"="
 
+HAS_PROCFS: Final = os.path.exists("/proc/self/stat")
+
 # How long those that were killed are waited for, before it is looked for others.
 _ROUND_S: Final = 0.1
 # What forks as fast as it is killed is given up; a bomb of that kind needs a control group.
@@ -260,7 +262,7 @@ def _start_of(pid: int) -> bytes:
 
 def end_table(table: Table, grace_s: float) -> None:
     """End what a table names, on behalf of a guard whose owner has died."""
-    if not os.path.exists("/proc/self/stat") or not hasattr(os, "pidfd_open"):
+    if not HAS_PROCFS or not hasattr(os, "pidfd_open"):
         for number in (signal.SIGTERM, signal.SIGKILL):
             for group in table.groups:
                 try:
@@ -286,7 +288,7 @@ def main(words: list[str]) -> None:
         return
     group, mark, grace_s = int(words[0]), words[1], float(words[2])
     spared = _own_line(group)
-    if not os.path.exists("/proc/self/stat") or not hasattr(os, "pidfd_open"):
+    if not HAS_PROCFS or not hasattr(os, "pidfd_open"):
         os.killpg(group, signal.SIGTERM)  # we and our parent ignore it
         time.sleep(grace_s)
         return

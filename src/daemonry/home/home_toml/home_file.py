@@ -31,7 +31,8 @@ from daemonry.home.home_toml.form import FileForm, ServiceForm
 from daemonry.home.home_toml.instance import NamedService
 from daemonry.home.home_toml.service_environment import as_variable
 from daemonry.home.home_toml.service_reader import ServiceReader
-from daemonry.home.service import FILE_NAME, RESERVED, HomeFile
+from daemonry.home.names import FILE_NAME, RESERVED
+from daemonry.home.service import HomeFile
 from daemonry.limits import MAX_NAME_CHARS, MAX_SERVICES
 from daemonry.spelling import did_you_mean
 from daemonry.typed_toml.positions import KeyPath

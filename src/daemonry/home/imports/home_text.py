@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from daemonry.home.service import RESERVED
+from daemonry.home.names import RESERVED
 
 
 class ImportInvalid(ValueError):

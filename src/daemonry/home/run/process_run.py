@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from daemonry.clock import Deadline
 from daemonry.home.service import Orphan, Process
@@ -145,10 +145,18 @@ class Minders(NamedTuple):
     Attributes:
         reaper: sees the ends of our children.
         guard: sees our own, and ends the children that must not outlive us.
+        left: sees what those that have ended leave.
     """
 
     reaper: Reaper
     guard: ChildGuard
+    left: orphans.LeftToUs
+
+    @classmethod
+    def make(cls, session: int = 0) -> Self:
+        """Make all three; `session` is one of which all is ours to end, or 0."""
+        reaper = Reaper()
+        return cls(reaper, ChildGuard(reaper, session), orphans.LeftToUs(reaper.knows))
 
 
 class _ChildRun(ProcessRun):
@@ -168,6 +176,7 @@ class _ChildRun(ProcessRun):
         self._process = process
         self._minders = minders
         self._place = place
+        self._number = 0
         if place is not None:
             minders.guard.born(place, process.pid, self.identity.start_time)
         minders.reaper.watch(process.pid, self._collect, self._pause)
@@ -182,13 +191,18 @@ class _ChildRun(ProcessRun):
 
     def _collect(self) -> None:
         code = self._process.poll()
-        if code is not None:
+        if code is not None and not self.ended.done():
+            self._number = self._minders.left.count_end()
+            if not sweep.HAS_PROCFS:  # nobody could find what is left in its group later
+                _signal_group(self.pid, signal.SIGKILL)
             self._end(code)
 
     def _among(self) -> Iterable[int]:
         return orphans.left_to_us(self._minders.reaper.knows) | orphans.descendants([self.pid]) | {self.pid}
 
     def _left(self) -> set[int]:
+        if self._number and self._minders.left.is_nothing(self._number):
+            return set()
         return sweep.belonging(self.pid, self.mark, self._among)
 
     def _sweep(self, grace_s: float) -> set[int]:

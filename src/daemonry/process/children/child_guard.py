@@ -23,7 +23,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from typing import Final
 
@@ -31,20 +30,23 @@ from daemonry.limits import OWNED_GRACE_S
 from daemonry.process import sweep
 from daemonry.process.children.reaping import Reaper
 from daemonry.process.forks import not_for_children
+from daemonry.process.program import launching
 
 logger = logging.getLogger("daemonry.home")
 
 # Signals to all processes of a terminal or a group are for others.
 _NOT_FOR_GUARD: Final = ("HUP", "INT", "QUIT", "ALRM", "TERM", "USR1", "USR2", "PIPE")
 
-# $1 this interpreter, $2 sweep.py, $3 the table's descriptor, $4 the session, $5 the grace.  The second
-# half is for when the interpreter is not there any more.
+# $1 the table's descriptor, $2 the session, $3 the grace, then the words by which `sweep` runs.  The second
+# half is for when these do not start any more.
 _GUARD: Final = f"""
 trap '' {" ".join(_NOT_FOR_GUARD)}
 read -r _
-"$1" -I -S "$2" table "$3" "$4" "$5" || while read -r group _; do
+table=$1 session=$2 grace=$3
+shift 3
+"$@" table "$table" "$session" "$grace" || while read -r group _; do
     test "${{group:-0}}" -gt 0 && kill -s KILL -- "-$group"
-done <"/dev/fd/$3"
+done <"/dev/fd/$table"
 """
 
 # "GROUP START_TIME MARK": two numbers of up to 20 digits and 16 characters.  Written at once, each is
@@ -127,9 +129,11 @@ class ChildGuard:
 
     def _start(self) -> None:
         far, self._lifeline = os.pipe()
-        words = [sys.executable, sweep.__file__, str(self._table), *self._words]
+        sweeping = launching.script_words(sweep.__file__, launching.SWEEP)
+        words = [str(self._table), *self._words, *sweeping]
         # Without our own mark: who ends us would otherwise end it before it has done its work.
-        environment = {name: value for name, value in os.environ.items() if name != sweep.MARK_VARIABLE}
+        environment = launching.environment(os.environ)
+        environment.pop(sweep.MARK_VARIABLE, None)
         blocked = {getattr(signal, f"SIG{name}") for name in _NOT_FOR_GUARD}
         before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)  # of this thread, for its child
         try:
