@@ -5,7 +5,7 @@ pinned by a pidfd before it is looked at for the second time, so no signal reach
 was given the same number meanwhile.
 
 The watchers of `lifeline` and `child_guard` run this file as a program after their owner's death, alone and
-without our package, so it imports the standard library only.  A frozen program runs it as `cli.frozen` has it.
+without our package, so it imports the standard library only.  A frozen program runs it see `cli.frozen`.
 
 Where there is no procfs only the process group is found, and the watcher ends it.
 """
