@@ -165,7 +165,7 @@ class HomeControl(
         return await self._supervisor.uses()
 
     async def start(self, service: str) -> ServiceStatus:
-        """Start a service that does not run, with what it needs, and return when it is ready."""
+        """Start a service that does not run, with the services it needs, and return when it is ready."""
         assert self._supervisor is not None
         return await self._supervisor.start(service)
 

@@ -148,7 +148,7 @@ class Keeper:
         self._step(ServiceHappened.START_ASKED, "waiting", logging.DEBUG)
 
     def leave_stopped(self) -> None:
-        """Leave it stopped until it is asked to start; it waits for what it needs."""
+        """Leave it stopped until it is asked to start; it then waits for the services it needs."""
         self.stop_wanted = True
         self._step(ServiceHappened.STOP_ASKED, "stopped", logging.DEBUG)
 

@@ -92,7 +92,7 @@ class Service:
 
     Attributes:
         name: its name.
-        process: what its process is given.
+        process: the settings of its process.
         needs: the services that must be ready before it starts.
         ready: how it shows that it is.
         policy: whether it is restarted when it ends by itself.

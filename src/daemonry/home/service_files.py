@@ -31,7 +31,7 @@ class ServiceFiles:
         files: writes and removes them.
 
     Attributes:
-        record: what its record says; None while it does not run.
+        record: the content of its record; None while it does not run.
         out_path: where its output is, if it may outlive its supervisor.
     """
 

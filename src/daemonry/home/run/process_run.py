@@ -162,7 +162,7 @@ class Minders(NamedTuple):
 class _ChildRun(ProcessRun):
     """A run whose first process is our child, and leads a process group.
 
-    As a subreaper we become the parent of all that its processes leave when they end, so only what is
+    As a subreaper we become the parent of all that its processes leave when they end, so only processes
     below it, and below children that we do not know, can be its: nothing else is looked at.
 
     Args:
@@ -193,7 +193,7 @@ class _ChildRun(ProcessRun):
         code = self._process.poll()
         if code is not None and not self.ended.done():
             self._number = self._minders.left.count_end()
-            if not sweep.HAS_PROCFS:  # nobody could find what is left in its group later
+            if not sweep.HAS_PROCFS:  # nobody could find the rest of its group later
                 _signal_group(self.pid, signal.SIGKILL)
             self._end(code)
 
@@ -292,7 +292,7 @@ def start(
             cwd=process.directory,
             pass_fds=pass_fds,
             process_group=0 if place is not None else None,
-            start_new_session=place is None,  # one that may outlive us is no job of our terminal
+            start_new_session=place is None,  # one that may outlive us leaves our terminal
         )
     except BaseException:
         if place is not None:
