@@ -81,7 +81,7 @@ class Answers:
         return self._started(keeper)
 
     async def start(self, name: str) -> ServiceStatus:
-        """Start a service that does not run, with the services it needs, and return how it is when it is ready.
+        """Start a service that does not run, with the services it needs, and return its status when ready.
 
         Raises:
             As `restart`.
