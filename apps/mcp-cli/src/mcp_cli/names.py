@@ -17,6 +17,16 @@ NOT_CONFIGURED = f"{INTERFACE}.NotConfigured"
 ELICITATION = "elicitation/create"
 SAMPLING = "sampling/createMessage"
 
+# How an HTTP server is given tokens: by a person, or by one of two ways without one.
+CODE = "authorization_code"
+CREDENTIALS = "client_credentials"
+ASSERTION = "identity_assertion"
+GRANTS = (CODE, CREDENTIALS, ASSERTION)
+
+# Where tokens are stored: a file of each server, or the keyring of the user's desktop.
+FILES = "file"
+KEYRING = "keyring"
+
 # The revisions of the protocol that a server can be held to; all but the last begin with a handshake.
 PROTOCOLS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28")
 

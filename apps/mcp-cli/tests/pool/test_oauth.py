@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
+from daemonry.testing import wait_until
 from mcp_cli.pool.access import tokens
 from mcp_cli.pool.access.loopback import AccessRefused, Loopback
 from mcp_cli.pool.service import ServerPool
@@ -31,6 +32,10 @@ class Site(ThreadingHTTPServer):
         grants: which grants were asked for.
         clients: the redirect URIs that clients were registered with.
         denies: whether the user says no.
+        lifetime_s: of a token.
+        lies: what is put over the authorization server's metadata; `huge`, `slow`, `gzip`, `token` and
+            `iss` are lies of other kinds.
+        secrets: what clients proved themselves with.
     """
 
     daemon_threads = True
@@ -42,6 +47,12 @@ class Site(ThreadingHTTPServer):
         self.grants: list[str] = []
         self.clients: list[str] = []
         self.denies = False
+        self.lifetime_s = 3600
+        self.lies: dict[str, Any] = {}
+        self.secrets: list[str] = []
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Leave no traceback of a client that hangs up."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -74,11 +85,13 @@ class Handler(BaseHTTPRequestHandler):
                 "code_challenge_methods_supported": ["S256"],
                 "token_endpoint_auth_methods_supported": ["none"],
             }
-            self._reply(200, metadata)
+            if "huge" in site.lies:
+                metadata["padding"] = "x" * (3 << 20)
+            self._reply(200, {**metadata, **site.lies}, **site.lies.get("gzip", {}))
         elif parts.path == "/authorize":
             asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
             given = {"error": "access_denied"} if site.denies else {"code": "the-code"}
-            query = urlencode({**given, "state": asked["state"]})
+            query = urlencode({**given, "state": asked["state"], **site.lies.get("back", {})})
             self._reply(302, Location=f"{asked['redirect_uri']}?{query}")
         else:
             self._reply(405 if parts.path == "/mcp" else 404)
@@ -94,14 +107,16 @@ class Handler(BaseHTTPRequestHandler):
             site.clients += asked["redirect_uris"]
             self._reply(201, {**asked, "client_id": "registered", "token_endpoint_auth_method": "none"})
         elif self.path == "/oauth/token":
-            grant = parse_qs(body.decode())["grant_type"][0]
-            site.grants.append(grant)
+            fields = parse_qs(body.decode())
+            site.grants.append(fields["grant_type"][0])
+            site.secrets.append(self.headers.get("Authorization") or fields.get("client_secret", [""])[0])
             token = f"secret-token-{len(site.grants)}"
+            if site.lies.get("refuses") == fields["grant_type"][0]:
+                self._reply(400, {"error": "invalid_grant", "error_description": "it was revoked"})
+                return
             site.valid = {token}
-            self._reply(
-                200,
-                {"access_token": token, "token_type": "Bearer", "expires_in": 3600, "refresh_token": "again"},
-            )
+            answer = {"access_token": token, "token_type": "Bearer", "refresh_token": "again"}
+            self._reply(200, {**answer, "expires_in": site.lifetime_s, **site.lies.get("token", {})})
         elif self.headers.get("Authorization", "").removeprefix("Bearer ") not in site.valid:
             where = f'Bearer resource_metadata="{site.url}/.well-known/oauth-protected-resource/mcp"'
             self._reply(401, WWW_Authenticate=where)
@@ -153,15 +168,20 @@ async def call(site: Site, **fields: Any) -> str:
     return events[-1].text
 
 
-async def authorize(site: Site, timeout_s: float = 20.0) -> list[str]:
+def visit(url: str) -> None:
+    with urllib.request.urlopen(url, timeout=5) as page:
+        page.read()
+
+
+async def authorize(site: Site, timeout_s: float = 20.0, **fields: Any) -> list[str]:
     pool = ServerPool()
-    await pool.configure([definition(site)])
+    await pool.configure([definition(site, **fields)])
     kinds = []
     try:
         async for event in pool.authorize("site", "1", timeout_s):
             kinds.append(event.kind)
             if event.kind == "visit":
-                await asyncio.to_thread(lambda url: urllib.request.urlopen(url, timeout=5).read(), event.text)
+                await asyncio.to_thread(visit, event.text)
     finally:
         await pool.close()
     return kinds
@@ -287,3 +307,266 @@ def test_the_loopback_listens_to_nothing_but_the_answer():
                 await loopback.wait()
 
     asyncio.run(work())
+
+
+# --- renewal --------------------------------------------------------------------------------------
+
+
+def expire(site: Site, left_s: float = -10.0) -> None:
+    kept = tokens.load(f"{site.url}/mcp")
+    kept.expires_at = time.time() + left_s
+    tokens.save(kept)
+
+
+def test_a_token_is_renewed_before_it_expires_and_no_request_waits_for_it(site):
+    """The daemon renews in the last fifth of a token's life, while nobody calls."""
+    site.lifetime_s = 2
+
+    async def work() -> str:
+        pool = ServerPool()
+        await pool.configure([definition(site)])
+        try:
+            assert [event async for event in pool.call("site", "1", "who")]
+            grants = len(site.grants)
+            await asyncio.to_thread(wait_until, lambda: len(site.grants) > grants, 15)
+            return site.grants[-1]
+        finally:
+            await pool.close()
+
+    asyncio.run(authorize(site))
+    assert asyncio.run(work()) == "refresh_token"
+
+
+def test_two_processes_renew_a_token_once(site):
+    """A second use of a refresh token is theft to a server that rotates them."""
+    asyncio.run(authorize(site))
+    expire(site)
+    site.valid = set()
+
+    async def both() -> list[str]:
+        return list(await asyncio.gather(call(site), call(site)))
+
+    assert asyncio.run(both()) == ["it is you", "it is you"]
+    assert site.grants == ["authorization_code", "refresh_token"]
+
+
+def test_a_token_that_the_server_refuses_early_is_renewed_without_a_browser(site):
+    asyncio.run(authorize(site))
+    site.valid = set()
+    assert asyncio.run(call(site)) == "it is you"
+    assert site.grants == ["authorization_code", "refresh_token"]
+
+
+def test_tokens_that_are_no_longer_renewed_say_so_and_stay(site):
+    asyncio.run(authorize(site))
+    expire(site)
+    site.valid = set()
+    site.lies["refuses"] = "refresh_token"
+    with pytest.raises(api.NeedsAuthorization) as raised:
+        asyncio.run(call(site))
+    assert raised.value.reason == "its access has ended: invalid_grant: it was revoked"
+    assert tokens.load(f"{site.url}/mcp").tokens
+
+
+def test_a_token_for_a_resource_is_renewed_for_it_after_a_restart(site):
+    asyncio.run(authorize(site))
+    assert json.loads(tokens.load(f"{site.url}/mcp").resource)["resource"] == f"{site.url}/mcp"
+
+
+# --- machines -------------------------------------------------------------------------------------
+
+
+def test_a_machine_gets_tokens_with_its_secret_and_no_browser(site):
+    fields = {
+        "oauth_grant": "client_credentials",
+        "oauth_client_id": "robot",
+        "oauth_client_secret": "s3cret",
+        "oauth_issuer": site.url,
+    }
+    site.lies["token_endpoint_auth_methods_supported"] = ["client_secret_post"]
+    assert asyncio.run(call(site, **fields)) == "it is you"
+    assert (site.grants, site.secrets) == (["client_credentials"], ["s3cret"])
+    assert asyncio.run(call(site, **fields)) == "it is you"
+    assert site.grants == ["client_credentials"]
+
+
+def test_a_machine_s_secret_goes_to_the_configured_issuer_only(site):
+    fields = {
+        "oauth_grant": "client_credentials",
+        "oauth_client_id": "robot",
+        "oauth_client_secret": "s3cret",
+        "oauth_issuer": "https://mine.example",
+    }
+    with pytest.raises(api.ServerFailed) as raised:
+        asyncio.run(call(site, **fields))
+    assert "oauth.issuer is https://mine.example" in raised.value.reason
+    assert site.secrets == []
+
+
+def test_a_machine_signs_with_its_key(site, tmp_path):
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    path = tmp_path / "key.pem"
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    fields = {
+        "oauth_grant": "client_credentials",
+        "oauth_client_id": "robot",
+        "oauth_key_file": str(path),
+        "oauth_issuer": site.url,
+    }
+    assert asyncio.run(call(site, **fields)) == "it is you"
+    path.write_text("no key")
+    with pytest.raises(api.ServerFailed) as raised:
+        asyncio.run(call(site, **fields))
+    assert "is not a private key" in raised.value.reason
+
+
+def test_an_identity_provider_s_word_comes_from_a_command(site, tmp_path):
+    fields = {
+        "oauth_grant": "identity_assertion",
+        "oauth_client_id": "robot",
+        "oauth_client_secret": "s3cret",
+        "oauth_issuer": site.url,
+        "oauth_assertion_command": ["/bin/sh", "-c", "cat >&2; echo eyJh.eyJi.c2ln"],
+    }
+    assert asyncio.run(call(site, **fields)) == "it is you"
+    assert site.grants == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]
+    site.valid = set()
+    fields["oauth_assertion_command"] = ["/bin/sh", "-c", "echo no token"]
+    with pytest.raises(api.ServerFailed) as raised:
+        asyncio.run(call(site, **fields))
+    assert "oauth.assertion_command wrote no JWT" in raised.value.reason
+
+
+def test_a_configured_client_sends_its_secret_and_its_scopes(site):
+    """The SDK alone would send neither."""
+    fields = {"oauth_client_id": "me", "oauth_client_secret": "s3cret", "oauth_scopes": ["read"]}
+    seen: list[str] = []
+
+    async def work() -> None:
+        pool = ServerPool()
+        await pool.configure([definition(site, **fields)])
+        try:
+            async for event in pool.authorize("site", "1", 20.0):
+                if event.kind == "visit":
+                    seen.append(event.text)
+                    await asyncio.to_thread(visit, event.text)
+        finally:
+            await pool.close()
+
+    site.lies["token_endpoint_auth_methods_supported"] = ["client_secret_post"]
+    site.lies["scopes_supported"] = ["read", "write"]
+    asyncio.run(work())
+    assert site.secrets == ["s3cret"]
+    assert parse_qs(urlsplit(seen[0]).query)["scope"] == ["read"]
+    assert site.clients == []
+
+
+def test_a_document_s_url_is_the_client_where_the_server_reads_documents(site):
+    site.lies["client_id_metadata_document_supported"] = True
+    document = "https://me.example/client.json"
+    asyncio.run(authorize(site, oauth_client_metadata_url=document))
+    assert json.loads(tokens.load(f"{site.url}/mcp").client)["client_id"] == document
+    assert site.clients == []
+
+
+# --- an authorization server that lies ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lie", "why"),
+    [
+        ({"issuer": "https://other.example"}, "issuer mismatch"),
+        ({"huge": True}, "answered with more than 1 MiB"),
+        ({"gzip": {"Content_Encoding": "gzip"}}, "answered compressed"),
+        ({"authorization_endpoint": "http://evil.example/a"}, "tokens travel by https only"),
+        ({"authorization_endpoint": "javascript:alert(1)"}, ""),
+        ({"token_endpoint": "http://evil.example/token"}, "tokens travel by https only"),
+        ({"back": {"iss": "https://other.example"}}, "iss mismatch"),
+        ({"back": {"state": "forged"}}, "State parameter mismatch"),
+        ({"authorization_response_iss_parameter_supported": True}, "missing iss"),
+        ({"token": {"access_token": None, "refresh_token": "leaked"}}, "breaks the standard"),
+        ({"token": {"access_token": "a\r\nX-Evil: 1", "refresh_token": "leaked"}}, ""),
+        ({"token": {"token_type": "leaked"}}, "breaks the standard"),
+        ({"refuses": "authorization_code"}, "invalid_grant: it was revoked"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_lie_ends_the_flow_with_its_reason_and_no_token(site, lie, why):
+    site.lies = lie
+    with pytest.raises((api.ServerFailed, api.NeedsAuthorization)) as raised:
+        asyncio.run(authorize(site))
+    assert why in raised.value.reason
+    assert "leaked" not in raised.value.reason
+    assert "\n" not in raised.value.reason
+
+
+# --- status and import ----------------------------------------------------------------------------
+
+
+async def asked(site: Site, question: str, *given: Any, **fields: Any) -> Any:
+    pool = ServerPool()
+    await pool.configure([definition(site, **fields)])
+    try:
+        return await getattr(pool, question)(*given)
+    finally:
+        await pool.close()
+
+
+REFS = [api.Ref(server="site", fingerprint="1")]
+
+
+def test_the_status_says_how_long_a_token_lives_and_not_what_it_is(site):
+    (before,) = asyncio.run(asked(site, "accesses", REFS))
+    asyncio.run(authorize(site))
+    (after,) = asyncio.run(asked(site, "accesses", REFS))
+    assert (before.state, after.state, after.renews, after.issuer) == ("none", "granted", True, site.url)
+    assert 3500 < after.expires_in_s <= 3600
+    assert "secret-token" not in repr(after)
+    expire(site)
+    assert asyncio.run(asked(site, "accesses", REFS))[0].state == "renewable"
+
+
+def test_imported_tokens_are_used_and_renewed(site):
+    """They come without the authorization server's address, which is found when it is needed."""
+    given = {"access_token": "old", "refresh_token": "again", "expires_in": 1, "client_id": "theirs"}
+    asyncio.run(asked(site, "import_tokens", "site", "1", json.dumps(given)))
+    assert stat.S_IMODE(os.stat(tokens._path(f"{site.url}/mcp")).st_mode) == 0o600
+    expire(site)
+    assert asyncio.run(call(site)) == "it is you"
+    assert site.grants == ["refresh_token"]
+    with pytest.raises(api.ServerFailed) as raised:
+        asyncio.run(asked(site, "import_tokens", "site", "1", "nothing"))
+    assert raised.value.reason == "is not JSON"
+
+
+def test_the_keyring_is_used_where_the_configuration_says_so(site):
+    keyring = pytest.importorskip("keyring", reason="the extra `keyring` is not installed")
+    backend = pytest.importorskip("keyring.backend")
+    held: dict[str, str] = {}
+
+    class Ring(backend.KeyringBackend):
+        priority = 1
+
+        def get_password(self, service: str, username: str) -> str | None:
+            return held.get(username)
+
+        def set_password(self, service: str, username: str, password: str) -> None:
+            held[username] = password
+
+        def delete_password(self, service: str, username: str) -> None:
+            del held[username]
+
+    before = keyring.get_keyring()
+    keyring.set_keyring(Ring())
+    try:
+        asyncio.run(authorize(site, oauth_store="keyring"))
+        assert asyncio.run(call(site, oauth_store="keyring")) == "it is you"
+        assert "secret-token-1" in held[f"{site.url}/mcp"]
+        assert not os.path.exists(tokens._path(f"{site.url}/mcp"))
+        assert asyncio.run(asked(site, "forget", "site", "1", oauth_store="keyring"))
+        assert held == {}
+    finally:
+        keyring.set_keyring(before)

@@ -64,7 +64,13 @@ def _offer(cursor: Cursor) -> Iterable[str]:
 
 def _words(options: Options, before: list[str], last: str) -> Iterator[str]:
     command = before[0]
-    if before[:2] == ["config", "remove"] or (command in _SERVERS and len(before) == 1):
+    if command == "auth" and len(before) == 1:
+        yield "status"
+    if (
+        before[:2] == ["config", "remove"]
+        or before[:2] == ["auth", "status"]
+        or (command in _SERVERS and len(before) == 1)
+    ):
         yield from _server_names(options)
     elif command == "info" and len(before) == 2:
         yield from (item["name"] for item in _items(options, "Tools", before[1]))

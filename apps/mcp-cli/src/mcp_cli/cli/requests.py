@@ -1,4 +1,4 @@
-"""`read`, `prompt`, `complete`, `ping`, `restart`, `auth`: one question to one server.
+"""`read`, `prompt`, `complete`, `ping`, `restart`: one question to one server.
 
 Owns their words and their output.
 """
@@ -18,9 +18,6 @@ from mcp_cli.cli.listing import gather
 from mcp_cli.client.options import Options
 from mcp_cli.client.session import Session
 from mcp_cli.output import render
-
-# A person reads a page, and may have to sign in first.
-AUTH_TIMEOUT_S = 300.0
 
 
 def read(options: Options, given: argparse.Namespace) -> int:
@@ -143,18 +140,3 @@ def restart(options: Options, given: argparse.Namespace) -> int:
         lambda: kit.say(f"{given.server}: {state['state']}" + (f" (pid {pid})" if pid else "")),
     )
     return kit.DONE if state["state"] == "ready" else kit.FAILED
-
-
-def auth(options: Options, given: argparse.Namespace) -> int:
-    """Do `auth SERVER`."""
-    with Session(options) as session:
-        if given.forget:
-            had = session.ask("Forget", given.server, {}).get("result")
-            kit.say(f"{given.server}: {'tokens deleted' if had else 'there were no tokens'}")
-            return kit.DONE
-        options.timeout_s = options.timeout_s or AUTH_TIMEOUT_S
-        events = session.stream("Authorize", given.server, {"timeout_s": options.timeout_s})
-        final, _ = follow.last(events, options, given.server)
-    _answered(final)
-    kit.say(f"{given.server}: authorized")
-    return kit.DONE

@@ -12,6 +12,7 @@ from typing import Any
 from daemonry.errors import ConfigError
 from mcp_cli.config import forms, json_text, model
 from mcp_cli.config.model import ServerConfig
+from mcp_cli.config.oauth_keys import OAUTH_KEYS
 
 TOML_HEAD = "# MCP servers: see `mcp-cli config --help`.\n\n"
 
@@ -120,11 +121,11 @@ def _transport(one: ServerConfig) -> dict[str, Any]:
             )
     if not one.oauth:
         fields["oauth"] = False
-    elif one.oauth_client_id:
-        said = {"client_id": one.oauth_client_id, "client_secret": one.oauth_client_secret}
-        fields["oauth"] = {key: value for key, value in said.items() if value}
-        if one.oauth_scopes:
-            fields["oauth"]["scopes"] = list(one.oauth_scopes)
+        return fields
+    said = {key: getattr(one, f"oauth_{key}") for key in OAUTH_KEYS}
+    filled = {key: list(value) if isinstance(value, tuple) else value for key, value in said.items() if value}
+    if filled:
+        fields["oauth"] = filled
     return fields
 
 

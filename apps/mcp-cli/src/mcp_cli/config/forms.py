@@ -18,6 +18,7 @@ from daemonry.typed_toml import ConfigText, KeyPath
 from daemonry.typed_toml import parse as parse_toml_text
 from mcp_cli.config import json_text
 from mcp_cli.config.model import HTTP, LOG_LEVELS, SSE, STDIO, URLS, Config, ServerConfig, bad_name
+from mcp_cli.config.oauth_keys import oauth_fields
 from mcp_cli.config.question_policies import QUESTION_KEYS, question_policies
 from mcp_cli.names import PROTOCOLS
 
@@ -69,7 +70,6 @@ OWN_KEYS: Final = (
 _SERVER_KEYS: Final = ("name", "transport", *OWN_KEYS)
 _STDIO_KEYS: Final = ("type", "command", "args", "env", "cwd")
 _HTTP_KEYS: Final = ("type", "url", "headers", "oauth")
-_OAUTH_KEYS: Final = ("client_id", "client_secret", "scopes")
 
 
 def parse_toml(text: str, path: str, folder: str) -> Config:
@@ -149,21 +149,10 @@ def _reached(source: ConfigText, table: Mapping[str, Any], kind: str, where: Key
         raise source.error(
             (*where, "url") if "url" in table else where, "needs a url that begins with http:// or https://"
         )
-    return {"url": url, "headers": _map(source, table, "headers", where), **_oauth(source, table, where)}
-
-
-def _oauth(source: ConfigText, table: Mapping[str, Any], where: KeyPath) -> dict[str, Any]:
-    said = table.get("oauth", True)
-    if isinstance(said, bool):
-        return {"oauth": said}
-    inside = (*where, "oauth")
-    if not isinstance(said, dict):
-        raise source.error(inside, "is not true, false or a table")
-    source.refuse_unknown(said, _OAUTH_KEYS, inside)
     return {
-        "oauth_client_id": _text(source, said, "client_id", inside),
-        "oauth_client_secret": _text(source, said, "client_secret", inside),
-        "oauth_scopes": _texts(source, said, "scopes", inside),
+        "url": url,
+        "headers": _map(source, table, "headers", where),
+        **oauth_fields(source, table, where),
     }
 
 

@@ -68,7 +68,13 @@ class ServerConfig:
         oauth: whether tokens are fetched where it asks for them (http).
         oauth_client_id: where it registers no clients.
         oauth_client_secret: the same.
-        oauth_scopes: the scopes to ask for.
+        oauth_scopes: the scopes to ask for; empty for those that the server names.
+        oauth_grant: how it is given tokens, one of `GRANTS`; "" for a person with a browser.
+        oauth_issuer: the only authorization server that is believed; "" for the one that the server names.
+        oauth_client_metadata_url: where a document says who we are; its URL is then the client's name.
+        oauth_key_file: a private key in PEM, with which a machine proves itself.
+        oauth_assertion_command: which writes a signed statement instead.
+        oauth_store: where tokens are stored: `FILES`, also for "", or `KEYRING`.
         elicitation: who answers its forms: "" the caller where it can, "ask" whoever comes, "decline" nobody.
         elicitation_command: which answers them instead.
         sampling: the same of its requests for a model's answer.
@@ -100,6 +106,12 @@ class ServerConfig:
     oauth_client_id: str = ""
     oauth_client_secret: str = ""
     oauth_scopes: tuple[str, ...] = ()
+    oauth_grant: str = ""
+    oauth_issuer: str = ""
+    oauth_client_metadata_url: str = ""
+    oauth_key_file: str = ""
+    oauth_assertion_command: tuple[str, ...] = ()
+    oauth_store: str = ""
     protocol: str = ""
     elicitation: str = ""
     elicitation_command: tuple[str, ...] = ()
@@ -115,11 +127,13 @@ class ServerConfig:
         yield "url", self.url
         yield "oauth.client_id", self.oauth_client_id
         yield "oauth.client_secret", self.oauth_client_secret
+        yield "oauth.issuer", self.oauth_issuer
+        yield "oauth.key_file", self.oauth_key_file
         for number, one in enumerate(self.roots):
             yield f"roots[{number}]", one
         for number, one in enumerate(self.args):
             yield f"args[{number}]", one
-        for key in ("elicitation_command", "sampling_command"):
+        for key in ("elicitation_command", "sampling_command", "oauth_assertion_command"):
             for number, one in enumerate(getattr(self, key)):
                 yield f"{key}[{number}]", one
         for name, value in self.env.items():
@@ -133,7 +147,7 @@ class ServerConfig:
         Those that every stdio server is given are not among them; see `depends_on`.
         """
         found = {name for _, text in self.texts() for name in variables.names_in(text)}
-        if self.command.startswith("~") or self.cwd.startswith("~"):
+        if any(one.startswith("~") for one in (self.command, self.cwd, self.oauth_key_file)):
             found.add("HOME")
         return tuple(sorted(found.union(self.pass_env)))
 
@@ -224,10 +238,17 @@ def expanded(server: ServerConfig, config: Config, environment: Mapping[str, str
         sampling_command=command("sampling_command", server.sampling_command),
         oauth_client_id=fill("oauth.client_id", server.oauth_client_id),
         oauth_client_secret=fill("oauth.client_secret", server.oauth_client_secret),
+        oauth_issuer=fill("oauth.issuer", server.oauth_issuer),
+        oauth_key_file=_in_folder(_home(fill("oauth.key_file", server.oauth_key_file), environment), config),
+        oauth_assertion_command=command("oauth_assertion_command", server.oauth_assertion_command),
         headers={name: fill(f"headers.{name}", value) for name, value in server.headers.items()},
         timeout_s=config.timeout_s if server.timeout_s is None else server.timeout_s,
         idle_s=config.idle_s if server.idle_s is None else server.idle_s,
     )
+
+
+def _in_folder(path: str, config: Config) -> str:
+    return os.path.normpath(os.path.join(config.folder, path)) if path else ""
 
 
 def _home(path: str, environment: Mapping[str, str]) -> str:

@@ -10,14 +10,13 @@
     connection    one connection to a server: the SDK's client in a task, and what passes through it
     callbacks     what a server tells and asks on a connection
     stdio         a server that is a child process: its pipes, lines, stderr, end
-    http          a server that is reached over HTTP, and its OAuth tokens
+    http          a server that is reached over HTTP
     tap           whose answer is this?  What passes between the SDK and a server, seen from beside
     filters       which tools the configuration shows
     results       what a result is: its text for people, its pieces
     redact        secrets kept out of texts
     schemas       whether a result is what its tool promised
-    tokens, loopback
-                  OAuth: the tokens' files, and where the browser comes back to
+    access        OAuth: the flows, the tokens and their renewal, and where the browser comes back to
     direct        the pool in this process, for commands that use no daemon
 
 Only `connection`, `callbacks`, `http` and `tap` import the SDK, which takes most of a second, and

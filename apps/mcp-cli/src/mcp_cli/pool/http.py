@@ -6,24 +6,25 @@ it wants authorization.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
-from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider, OAuthFlowError, TokenStorage
+from mcp.client.auth import AuthorizationCodeResult, OAuthFlowError
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
-from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthMetadata, OAuthToken
 from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR
-from pydantic import AnyUrl
 
-from mcp_cli.pool.access import tokens
+from mcp_cli.pool.access import bounds
+from mcp_cli.pool.access.flows import access_of
+from mcp_cli.pool.access.fresh import Fresh, said
 from mcp_cli.pool.access.loopback import AccessRefused, Loopback
+from mcp_cli.pool.access.tokens import StoreFailed
 from mcp_cli.pool.overheard import Overheard
 from mcp_cli.pool.results import brief
 from mcp_cli.protocol.interfaces import Server
@@ -61,6 +62,7 @@ class Transport:
         status: of its last answer that was an error; 0 for none.
         unauthorized: why it wants authorization; "" if it does not.
         awaited: whether a browser is waited for.
+        broke_off: why a flow of authorization ended, unless a user was missing; "" while none has.
         overheard: the answers' text.
     """
 
@@ -73,9 +75,11 @@ class Transport:
         self.status = 0
         self.unauthorized = ""
         self.awaited = False
+        self.broke_off = ""
         self.overheard = Overheard()
         self._visit = visit
         self._loopback = loopback
+        self._access: httpx2.Auth | None = None
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Any:
@@ -92,6 +96,9 @@ class Transport:
                 )
             else:
                 client = await stack.enter_async_context(self._client())
+                if isinstance(self._access, Fresh):
+                    renewing = asyncio.create_task(self._access.stay_fresh())
+                    stack.callback(renewing.cancel)
                 streams = await stack.enter_async_context(
                     streamable_http_client(server.url, http_client=client, max_sse_event_size=None)
                 )
@@ -119,31 +126,29 @@ class Transport:
             headers=headers,
             timeout=httpx2.Timeout(CONNECT_S, read=READ_S),
             auth=self._auth(),
-            event_hooks={"response": [self._answered, self.overheard.hear]},
+            event_hooks={"request": [self._asks], "response": [self._answered]},
         )
 
     def _auth(self) -> httpx2.Auth | None:
         server = self.server
         if not server.oauth or any(name.lower() == "authorization" for name in server.headers):
             return None
-        storage = _Storage(server, self._loopback.uri if self._loopback is not None else "")
-        provider = OAuthClientProvider(
-            server.url,
-            OAuthClientMetadata(
-                redirect_uris=[AnyUrl(storage.redirect_uri)],
-                client_name="mcp-cli",
-                scope=" ".join(server.oauth_scopes) or None,
-            ),
-            storage,
-            redirect_handler=self._redirect,
-            callback_handler=self._callback,
-        )
-        storage.follow(provider)
-        return provider
+        uri = self._loopback.uri if self._loopback is not None else ""
+        try:
+            self._access = access_of(server, uri, self._redirect, self._callback)
+        except (OAuthFlowError, StoreFailed) as error:
+            self.broke_off = said(error)
+            raise
+        return _Watched(self._access, self._broke)
+
+    def _broke(self, error: Exception) -> None:
+        if not isinstance(error, NotGranted):
+            self.broke_off = said(error)
 
     async def _redirect(self, url: str) -> None:
         if self._visit is None:
-            self.unauthorized = "it wants to be authorized"
+            ended = self._access.ended if isinstance(self._access, Fresh) else ""
+            self.unauthorized = ended or "it wants to be authorized"
             raise NotGranted(self.unauthorized)
         await self._visit(url)
 
@@ -158,9 +163,21 @@ class Transport:
         self.awaited = False
         return AuthorizationCodeResult(code=fields["code"], state=fields.get("state"), iss=fields.get("iss"))
 
+    async def _asks(self, request: httpx2.Request) -> None:
+        if bounds.authorizes(request):
+            try:
+                bounds.ask(request, self.server.url)
+            except bounds.Unbounded as error:
+                self._broke(error)
+                raise
+
     async def _answered(self, response: httpx2.Response) -> None:
+        if bounds.authorizes(response.request):
+            bounds.hear(response, self._broke)
+            return
         self.reached = True
-        # Tokens are asked for elsewhere; and no server has to offer a stream for its own messages (GET).
+        await self.overheard.hear(response)
+        # No server has to offer a stream for its own messages (GET).
         if response.request.method != "POST" or not _same_place(str(response.request.url), self.server.url):
             return
         code = response.status_code
@@ -188,9 +205,10 @@ class Transport:
     def reason(self, error: BaseException | None) -> str:
         """Return what an error means, for people; "" if that is not known here."""
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
-            return f"cannot connect to {shown(self.server.url)}: {brief(error) or 'no answer'}"
-        if isinstance(error, OAuthFlowError):
-            return brief(error)
+            where = self.server.url if error._request is None else str(error.request.url)  # noqa: SLF001  # `request` raises without
+            return f"cannot connect to {shown(where)}: {brief(error) or 'no answer'}"
+        if isinstance(error, OAuthFlowError | StoreFailed):
+            return said(error)
         if self.status:
             return f"{shown(self.server.url)} answered {_status(self.status)}"
         if isinstance(error, httpx2.HTTPError):
@@ -211,6 +229,38 @@ class Transport:
         return not self.sse and self.server.kind == "http" and self.status in OLDER
 
 
+class _Watched(httpx2.Auth):
+    """Another `Auth`, whose failures are seen: of the SDK's errors not all come as they were raised.
+
+    Args:
+        inner: the other.
+        broke: is given each failure.
+    """
+
+    requires_response_body = True
+
+    def __init__(self, inner: httpx2.Auth, broke: Callable[[Exception], None]) -> None:
+        self._inner = inner
+        self._broke = broke
+
+    async def async_auth_flow(
+        self, request: httpx2.Request
+    ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        """Hand on what the other asks."""
+        flow = self._inner.async_auth_flow(request)
+        try:
+            outgoing = await flow.__anext__()
+            while True:
+                outgoing = await flow.asend((yield outgoing))
+        except StopAsyncIteration:
+            return
+        except (OAuthFlowError, StoreFailed, httpx2.HTTPError) as error:
+            self._broke(error)
+            raise
+        finally:
+            await flow.aclose()
+
+
 def shown(url: str) -> str:
     """Return a URL without what may be secret in it."""
     parts = urlsplit(url)
@@ -228,59 +278,3 @@ def _status(code: int) -> str:
     with contextlib.suppress(ValueError):
         return f"{code} {httpx2.codes(code).name.replace('_', ' ').title()}"
     return str(code)
-
-
-class _Storage(TokenStorage):
-    """Our files, as the SDK wants them."""
-
-    def __init__(self, server: Server, redirect_uri: str) -> None:
-        self._server = server
-        self._kept = tokens.load(server.url)
-        if redirect_uri and redirect_uri != self._kept.redirect_uri:
-            # The client was registered for another address: a new one is.
-            self._kept.client = ""
-            self._kept.redirect_uri = redirect_uri
-        self.redirect_uri = self._kept.redirect_uri or f"http://127.0.0.1{Loopback.PATH}"
-        self._provider: OAuthClientProvider | None = None
-
-    def follow(self, provider: OAuthClientProvider) -> None:
-        """Give the provider what the SDK does not keep by itself."""
-        self._provider = provider
-        if self._kept.expires_at:
-            provider.context.token_expiry_time = self._kept.expires_at
-        if self._kept.metadata:
-            with contextlib.suppress(ValueError):
-                provider.context.oauth_metadata = OAuthMetadata.model_validate_json(self._kept.metadata)
-
-    async def get_tokens(self) -> OAuthToken | None:
-        if self._kept.tokens:
-            with contextlib.suppress(ValueError):
-                return OAuthToken.model_validate_json(self._kept.tokens)
-        return None
-
-    async def set_tokens(self, tokens: OAuthToken) -> None:
-        self._kept.tokens = tokens.model_dump_json(exclude_none=True)
-        self._kept.expires_at = time.time() + tokens.expires_in if tokens.expires_in else 0.0
-        self._save()
-
-    async def get_client_info(self) -> OAuthClientInformationFull | None:
-        server = self._server
-        if server.oauth_client_id:
-            return OAuthClientInformationFull(
-                client_id=server.oauth_client_id,
-                client_secret=server.oauth_client_secret or None,
-                redirect_uris=[AnyUrl(self.redirect_uri)],
-            )
-        if self._kept.client:
-            with contextlib.suppress(ValueError):
-                return OAuthClientInformationFull.model_validate_json(self._kept.client)
-        return None
-
-    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        self._kept.client = client_info.model_dump_json(exclude_none=True)
-        self._save()
-
-    def _save(self) -> None:
-        if self._provider is not None and self._provider.context.oauth_metadata is not None:
-            self._kept.metadata = self._provider.context.oauth_metadata.model_dump_json(exclude_none=True)
-        tokens.save(self._kept)

@@ -78,6 +78,8 @@ class Launcher:
         logger.warning("%s could not be started: %s: %s", self._server.name, stage, reason)
         if stage == "authorize":
             return NeedsAuthorization(server=self._server.name, reason=reason)
+        if stage == "access":
+            stage = "authorize"  # nobody's going to a page would help
         return ServerFailed(server=self._server.name, stage=stage, reason=reason, stderr=self.stderr())
 
     async def connect(self) -> ServerConnection:
@@ -146,7 +148,7 @@ class Launcher:
         module = await asyncio.to_thread(sdk.connection)
 
         async def visit(url: str) -> None:
-            call.tell(Event(kind="visit", text=url))
+            call.tell(Event(kind="visit", text=url, result=loopback.uri))
 
         transport = module.http.Transport(self._server, sse=self._sse, visit=visit, loopback=loopback)
         server = msgspec.structs.replace(self._server, start_timeout_s=call.idle_s)

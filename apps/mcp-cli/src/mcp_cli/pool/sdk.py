@@ -48,6 +48,10 @@ def connection() -> Any:
                 _forget(
                     "mcp",
                     "mcp_types",
+                    "mcp_cli.pool.access.bounds",
+                    "mcp_cli.pool.access.flows",
+                    "mcp_cli.pool.access.fresh",
+                    "mcp_cli.pool.access.storage",
                     "mcp_cli.pool.callbacks",
                     "mcp_cli.pool.http",
                     "mcp_cli.pool.tap",

@@ -24,6 +24,7 @@ from mcp_cli.pool.tasks.calls import TaskCalls
 from mcp_cli.pool.tasks.jobs import Jobs
 from mcp_cli.pool.tools import ListedTool, item_of
 from mcp_cli.pool.watching import WatchCalls
+from mcp_cli.protocol.access import Access
 from mcp_cli.protocol.interfaces import (
     Changed,
     Event,
@@ -334,7 +335,11 @@ class ServerPool(TaskCalls, WatchCalls):
         async def work() -> list[Event]:
             began = time.monotonic()
             async with contextlib.AsyncExitStack() as stack:
-                known = tokens.port_of(tokens.load(kept.server.url).redirect_uri)
+                try:
+                    stored = tokens.load(kept.server.url, kept.server.oauth_store)
+                except tokens.StoreFailed as error:
+                    raise _not_stored(server, error) from None
+                known = tokens.port_of(stored.redirect_uri)
                 try:
                     loopback = await stack.enter_async_context(Loopback(known))
                 except OSError:  # that port is taken now
@@ -344,13 +349,41 @@ class ServerPool(TaskCalls, WatchCalls):
 
         return _events(call, work)
 
+    async def accesses(self, servers: list[Ref]) -> list[Access]:
+        """As `Mcp.accesses`."""
+        from mcp_cli.pool.access.accesses import access_to
+
+        found = [self.find(one.server, one.fingerprint).server for one in servers]
+        return [await asyncio.to_thread(access_to, one) for one in found if one.kind != "stdio"]
+
+    async def import_tokens(self, server: str, fingerprint: str, text: str) -> Access:
+        """As `Mcp.import_tokens`."""
+        from mcp_cli.pool.access import imported, tokens
+        from mcp_cli.pool.access.accesses import access_to
+
+        kept = self.find(server, fingerprint)
+        url, store = kept.server.url, kept.server.oauth_store
+        try:
+            await asyncio.to_thread(tokens.save, imported.tokens_in(text, url, time.time()), store)
+        except (imported.NotTokens, tokens.StoreFailed) as error:
+            raise _not_stored(server, error) from None
+        await kept.close()  # the next call connects with them
+        return access_to(kept.server)
+
     async def forget(self, server: str, fingerprint: str) -> bool:
         """As `Mcp.forget`."""
         from mcp_cli.pool.access import tokens
 
         kept = self.find(server, fingerprint)
         await kept.close()
-        return tokens.forget(kept.server.url)
+        try:
+            return await asyncio.to_thread(tokens.forget, kept.server.url, kept.server.oauth_store)
+        except tokens.StoreFailed as error:
+            raise _not_stored(server, error) from None
+
+
+def _not_stored(server: str, error: Exception) -> ServerFailed:
+    return ServerFailed(server=server, stage="authorize", reason=str(error), stderr=[])
 
 
 async def _end_idle(kept: ManagedServer) -> None:

@@ -24,6 +24,7 @@ import msgspec
 
 from daemonry import Interface, method
 from mcp_cli.names import INTERFACE
+from mcp_cli.protocol.access import Access
 from mcp_cli.protocol.errors import (
     BadArguments,
     Filtered,
@@ -93,6 +94,8 @@ class Server(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fi
         url, headers: of an HTTP server.
         oauth: whether an HTTP server that asks for it is given OAuth tokens.
         oauth_client_id, oauth_client_secret, oauth_scopes: where the server registers no clients.
+        oauth_grant, oauth_issuer, oauth_client_metadata_url, oauth_key_file, oauth_assertion_command,
+            oauth_store: as in the configuration.
         allowed_tools, disabled_tools: globs; no `allowed_tools` allows all, and disabled wins.
         roots: file URIs, or absolute paths, that it gets as its roots.
         timeout_s: how long a call may be silent; a progress notification renews it.
@@ -124,6 +127,12 @@ class Server(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fi
     oauth_client_id: str = ""
     oauth_client_secret: str = ""
     oauth_scopes: list[str] = []
+    oauth_grant: str = ""
+    oauth_issuer: str = ""
+    oauth_client_metadata_url: str = ""
+    oauth_key_file: str = ""
+    oauth_assertion_command: list[str] = []
+    oauth_store: str = ""
     allowed_tools: list[str] = []
     disabled_tools: list[str] = []
     roots: list[str] = []
@@ -239,7 +248,8 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
             the server, or, with the `level` warning, an oddity of the server; `question` has `id`,
             `method` and `result` (the params, JSON), and waits for `answer`; with the `level` open anybody
             may give it;
-            `visit` has `text`, a URL that the user opens in a browser;
+            `visit` has `text`, a URL that the user opens in a browser, and `result`, the URL to which the
+            browser is sent back;
             `watching` is the beginning of a watch, with the `text` "again" after the server was another
             process; `changed` has `method`: tools, prompts, resources (their lists), resource (`text` is its
             URI), or missed (more than could be kept); `part` has `result`, a piece; `done` is the last.
@@ -542,6 +552,14 @@ class Mcp(
 
     def authorize(self, server: str, fingerprint: str, timeout_s: float = 300.0) -> AsyncIterator[Event]:
         """Let the user grant access to an HTTP server: a `visit` event, then `done` with the token kept."""
+        raise NotImplementedError
+
+    async def accesses(self, servers: list[Ref]) -> list[Access]:
+        """Say how the access to some servers is; those that are started are left out, and none is asked."""
+        raise NotImplementedError
+
+    async def import_tokens(self, server: str, fingerprint: str, text: str) -> Access:
+        """Store the tokens of another program's JSON as the server's."""
         raise NotImplementedError
 
     async def forget(self, server: str, fingerprint: str) -> bool:
