@@ -15,7 +15,7 @@
     filters       which tools the configuration shows
     results       what a result is: its text for people, its pieces
     redact        secrets kept out of texts
-    schemas       whether a result is what its tool promised
+    granting      the access to servers over HTTP, as the daemon is asked for it
     access        OAuth: the flows, the tokens and their renewal, and where the browser comes back to
     direct        the pool in this process, for commands that use no daemon
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from daemonry.spelling import nearest
 from mcp_cli.pool import arguments as arguments_
-from mcp_cli.pool import schemas
+from mcp_cli.pool.definitions import schemas
 from mcp_cli.pool.server import ManagedServer
 from mcp_cli.pool.tools import ListedTool
 from mcp_cli.protocol.interfaces import (

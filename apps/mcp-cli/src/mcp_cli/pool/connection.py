@@ -277,10 +277,8 @@ class ServerConnection:
             reason = f"no answer to initialize within {self.server.start_timeout_s:g} s{still}"
             if self._http is not None and self._http.awaited:
                 stage, reason = "authorize", f"no browser came back within {self.server.start_timeout_s:g} s"
-        elif self._http is not None and self._http.broke_off:
-            stage, reason = "access", self._http.broke_off
-        elif self._http is not None and self._http.unauthorized:
-            stage, reason = "authorize", self._http.unauthorized
+        elif self._http is not None and any(self._http.refusal()):
+            stage, reason = self._http.refusal()
         elif self._http is not None and not self._http.reached:
             stage = "connect"
         self._opened.set_exception(OpenFailed(stage, reason))

@@ -139,7 +139,7 @@ class Transport:
         except (OAuthFlowError, StoreFailed) as error:
             self.broke_off = said(error)
             raise
-        return _Watched(self._access, self._broke)
+        return _Overseen(self._access, self._broke)
 
     def _broke(self, error: Exception) -> None:
         if not isinstance(error, NotGranted):
@@ -223,13 +223,19 @@ class Transport:
             return "its answer cannot be understood"  # the SDK's words have the answer in them
         return ""
 
+    def refusal(self) -> tuple[str, str]:
+        """Return the stage at which access failed, and why; two "" where it did not."""
+        if self.broke_off:
+            return "access", self.broke_off
+        return ("authorize", self.unauthorized) if self.unauthorized else ("", "")
+
     @property
     def maybe_older(self) -> bool:
         """Whether the failure is the one that a server of the older transport gives."""
         return not self.sse and self.server.kind == "http" and self.status in OLDER
 
 
-class _Watched(httpx2.Auth):
+class _Overseen(httpx2.Auth):
     """Another `Auth`, whose failures are seen: of the SDK's errors not all come as they were raised.
 
     Args:

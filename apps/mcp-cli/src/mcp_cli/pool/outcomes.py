@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from mcp_cli.pool import memory, results, schemas
+from mcp_cli.pool import memory, results
+from mcp_cli.pool.definitions import schemas
 from mcp_cli.pool.tools import ListedTool
 from mcp_cli.protocol.interfaces import Event
 

@@ -7,14 +7,13 @@ checked, asked, and told as events.  Starting, restarting and ending a server is
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from mcp_cli.names import NAME
-from mcp_cli.pool import checking, processes, results
+from mcp_cli.pool import checking, granting, processes, results
 from mcp_cli.pool.call import PendingCall
 from mcp_cli.pool.outcomes import ended, outcome
 from mcp_cli.pool.server import ManagedServer
@@ -322,68 +321,21 @@ class ServerPool(TaskCalls, WatchCalls):
         self, server: str, fingerprint: str, timeout_s: float = 300.0
     ) -> AsyncGenerator[Event, None]:
         """As `Mcp.authorize`."""
-        from mcp_cli.pool.access import tokens
-        from mcp_cli.pool.access.loopback import Loopback
-
         kept = self.find(server, fingerprint)
-        if kept.server.kind == "stdio":
-            raise ServerFailed(
-                server=server, stage="authorize", reason="it is started, not reached over HTTP", stderr=[]
-            )
         call = PendingCall(server, timeout_s)
-
-        async def work() -> list[Event]:
-            began = time.monotonic()
-            async with contextlib.AsyncExitStack() as stack:
-                try:
-                    stored = tokens.load(kept.server.url, kept.server.oauth_store)
-                except tokens.StoreFailed as error:
-                    raise _not_stored(server, error) from None
-                known = tokens.port_of(stored.redirect_uri)
-                try:
-                    loopback = await stack.enter_async_context(Loopback(known))
-                except OSError:  # that port is taken now
-                    loopback = await stack.enter_async_context(Loopback())
-                await kept.authorize(call, loopback)
-            return [Event(kind="done", result="{}", ms=_ms(began))]
-
-        return _events(call, work)
+        return _events(call, granting.by_browser(kept, call))
 
     async def accesses(self, servers: list[Ref]) -> list[Access]:
         """As `Mcp.accesses`."""
-        from mcp_cli.pool.access.accesses import access_to
-
-        found = [self.find(one.server, one.fingerprint).server for one in servers]
-        return [await asyncio.to_thread(access_to, one) for one in found if one.kind != "stdio"]
+        return await granting.accesses([self.find(one.server, one.fingerprint) for one in servers])
 
     async def import_tokens(self, server: str, fingerprint: str, text: str) -> Access:
         """As `Mcp.import_tokens`."""
-        from mcp_cli.pool.access import imported, tokens
-        from mcp_cli.pool.access.accesses import access_to
-
-        kept = self.find(server, fingerprint)
-        url, store = kept.server.url, kept.server.oauth_store
-        try:
-            await asyncio.to_thread(tokens.save, imported.tokens_in(text, url, time.time()), store)
-        except (imported.NotTokens, tokens.StoreFailed) as error:
-            raise _not_stored(server, error) from None
-        await kept.close()  # the next call connects with them
-        return access_to(kept.server)
+        return await granting.take(self.find(server, fingerprint), text)
 
     async def forget(self, server: str, fingerprint: str) -> bool:
         """As `Mcp.forget`."""
-        from mcp_cli.pool.access import tokens
-
-        kept = self.find(server, fingerprint)
-        await kept.close()
-        try:
-            return await asyncio.to_thread(tokens.forget, kept.server.url, kept.server.oauth_store)
-        except tokens.StoreFailed as error:
-            raise _not_stored(server, error) from None
-
-
-def _not_stored(server: str, error: Exception) -> ServerFailed:
-    return ServerFailed(server=server, stage="authorize", reason=str(error), stderr=[])
+        return await granting.forget(self.find(server, fingerprint))
 
 
 async def _end_idle(kept: ManagedServer) -> None:
