@@ -30,8 +30,8 @@ def test_an_address_is_taken_as_people_paste_it(line):
         ("http://127.0.0.1:41235/callback?code=c&state=s", "another page"),
         ("c1", "neither a code nor an error"),
         (f"{URI}?", "neither a code nor an error"),
-        ("code=c HTTP/1.1", "no address"),
-        ("code=\x1b[2J", "no address"),
+        ("code=c HTTP/1.1", "not an address"),
+        ("code=\x1b[2J", "not an address"),
     ],
 )
 def test_another_address_is_refused_with_the_reason(line, why):

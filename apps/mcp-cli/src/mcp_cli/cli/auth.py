@@ -1,6 +1,6 @@
 """`auth`: the access to servers over HTTP, granted in a browser, taken from another program, shown and ended.
 
-Owns the words, and what is read from the terminal where the browser is elsewhere: the address to which it was
+Owns the words, and the reading of the terminal where the browser is elsewhere: the address to which it was
 sent back is handed to the daemon's listener, which believes it no more than a browser's own request.
 """
 
@@ -204,7 +204,7 @@ def query_of(line: str, uri: str) -> str:
 
     pasted = line.strip().strip("'\"<>")
     if not pasted.isascii() or not pasted.isprintable() or " " in pasted:
-        raise ValueError("that is no address")
+        raise ValueError("that is not an address")
     if "://" not in pasted:
         query = pasted.lstrip("?")
     else:

@@ -26,7 +26,7 @@ def by_browser(kept: ManagedServer, call: PendingCall) -> Callable[[], Awaitable
     """Return the work of letting a user grant access.
 
     Raises:
-        ServerFailed: the server is no HTTP server.
+        ServerFailed: the server is a process.
     """
     server = kept.server
     if server.kind == "stdio":
@@ -58,7 +58,7 @@ async def take(kept: ManagedServer, text: str) -> Access:
     """Store the tokens of another program's JSON, and return the access that they are.
 
     Raises:
-        ServerFailed: there are none of this server in it, or they cannot be stored.
+        ServerFailed: it has no tokens of this server, or they cannot be stored.
     """
     server = kept.server
     if server.kind == "stdio":

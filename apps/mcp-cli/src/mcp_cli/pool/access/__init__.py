@@ -6,7 +6,7 @@
     storage     stored tokens as the SDK wants them
     tokens      where they are stored
     imported    tokens of other programs
-    accesses    what is known of the access, for `auth status`
+    accesses    the known facts of the access, for `auth status`
     loopback    where the browser comes back to
     bounds      how much an authorization server may say, how slowly, and where it may be
 

@@ -1,4 +1,4 @@
-"""What is known of the access to servers over HTTP, without asking any of them: for `auth status`.
+"""The known facts of the access to servers over HTTP, without asking any of them: for `auth status`.
 
 Owns the words.  No token is in them.
 """
@@ -16,7 +16,7 @@ from mcp_cli.protocol.interfaces import Server
 
 
 def access_to(server: Server) -> Access:
-    """Return what is known of the access to a server."""
+    """Return the known facts of the access to a server."""
     made = Access(
         server=server.name, grant=server.oauth_grant or CODE, store=server.oauth_store or FILES, state="none"
     )

@@ -1,6 +1,6 @@
 """The bounds of an authorization server: how much it says, how long it takes, and where it may be.
 
-Owns the hooks of an HTTP client that see its requests and answers.  Whether what it says is true (issuer,
+Owns the hooks of an HTTP client that see its requests and answers.  Whether its answers are true (issuer,
 state, resource) is the SDK's to check.
 """
 
@@ -52,7 +52,7 @@ def refuse_plain(url: str, server_url: str) -> None:
     """See to it that a URL is https, of this machine, or of the host that the user reaches without https.
 
     Raises:
-        Unbounded: it is none of them.
+        Unbounded: it is another one.
     """
     parts, own = urlsplit(url), urlsplit(server_url)
     near = parts.hostname in _LOOPBACK or (own.scheme == "http" and parts.hostname == own.hostname)

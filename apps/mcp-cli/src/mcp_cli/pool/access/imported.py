@@ -35,7 +35,7 @@ def tokens_in(text: str, url: str, now: float) -> StoredTokens:
         now: the wall clock, for tokens that say in how many seconds they expire.
 
     Raises:
-        NotTokens: it is no JSON, has no tokens, or only those of other servers.
+        NotTokens: it is not JSON, has no tokens, or only those of other servers.
     """
     try:
         whole = json.loads(text)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mcp.shared.auth import OAuthToken
 
 MAX_KEY_BYTES: Final = 1 << 16
-# An identity provider answers in seconds; a person who has to sign in there is not waited for.
+# An identity provider answers in seconds; it is not waited for a person to sign in there.
 COMMAND_S: Final = 30.0
 _CURVES: Final = {256: "ES256", 384: "ES384", 521: "ES512"}
 

@@ -70,7 +70,7 @@ class ServerTokens(TokenStorage):
         return _token(found.tokens)
 
     async def get_tokens(self) -> OAuthToken | None:
-        """Return the stored tokens; what they expire in counts from now."""
+        """Return the stored tokens, with the seconds that are left of them."""
         token = _token(self._kept.tokens)
         if token is not None and self._kept.expires_at:
             token.expires_in = int(self._kept.expires_at - time.time())

@@ -27,7 +27,7 @@ MAX_FILE_BYTES = 1 << 20
 
 _KEYRING_SERVICE: Final = "mcp-cli"
 
-# A renewal asks one server three things at most, each bounded; who waits longer goes on without the lock.
+# A renewal asks one server three things at most, each bounded; a longer wait ends without the lock.
 LOCK_S: Final = 45.0
 _LOCK_TRY_S: Final = 0.05
 
@@ -37,7 +37,7 @@ class StoreFailed(Exception):
 
 
 class StoredTokens(msgspec.Struct, omit_defaults=True):
-    """What is stored of one server.
+    """The stored tokens of one server.
 
     Attributes:
         url: the server's.
