@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
-from daemonry import read_regular, write_atomically
+from daemonry import open_regular, read_regular, write_atomically
 from mcp_cli.names import FILES, KEYRING
 
 # Tokens and what a server says of itself; real ones have a few KiB.
@@ -116,8 +116,12 @@ async def renewing(url: str) -> AsyncIterator[None]:
     An authorization server that rotates refresh tokens takes a second use of one for theft, and ends
     the access.  A process that hangs with the lock holds nobody up for longer than `LOCK_S`.
     """
-    os.makedirs(directory(), mode=0o700, exist_ok=True)
-    descriptor = os.open(_path(url) + ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        os.makedirs(directory(), mode=0o700, exist_ok=True)
+        descriptor = open_regular(_path(url) + ".lock", os.O_CREAT | os.O_RDWR)
+    except OSError:  # where nothing can be stored, nobody else's tokens can be found either
+        yield
+        return
     try:
         until = time.monotonic() + LOCK_S
         while time.monotonic() < until:
