@@ -5,6 +5,7 @@ Owns their output.  They look by themselves, so they work without a daemon.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -266,7 +267,9 @@ def chosen(found: Iterable[Session], words: str) -> Session | None:
 
     Where none or several fit, says so and returns None.
     """
-    path = os.path.abspath(words)
+    path = words
+    with contextlib.suppress(FileNotFoundError):  # this directory is gone: then it is no path
+        path = os.path.abspath(words)
     exact, begun = [], []
     for one in found:
         if words in (one.key, one.id) or one.path == path:

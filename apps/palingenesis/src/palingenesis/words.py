@@ -10,6 +10,7 @@ import os
 from daemonry import Client, Instance
 from daemonry.cli import kit
 from palingenesis import NAME
+from palingenesis.here import here
 from palingenesis.overview import survey
 from palingenesis.resume.service import Asked, CannotBeDone, Sessions
 
@@ -44,6 +45,6 @@ def say_to(session: str | None, verb: str, as_json: bool, timeout_s: float | Non
 
 def _newest_here() -> str | None:
     """Return the session of this directory that changed last."""
-    here = os.path.realpath(os.getcwd())
-    found = (one.key for one in survey().look() if one.cwd and os.path.realpath(one.cwd) == here)
+    cwd = os.path.realpath(here())
+    found = (one.key for one in survey().look() if one.cwd and os.path.realpath(one.cwd) == cwd)
     return next(found, None)

@@ -180,14 +180,16 @@ def test_a_window_that_reads_nothing_holds_the_program_up_for_a_while_only(home)
     """And is drawn anew when it reads again: a terminal emulator that hangs must not cost the night."""
     pytest.importorskip("pyte")
     program = (
-        "import os\nfor _ in range(40): os.write(1, b'x' * 65536)\nopen('done', 'w')\n"
-        "print('\\nEND', flush=True)\ninput()\n"
+        "import os, signal\nfor _ in range(40): os.write(1, b'x' * 65536)\n"
+        "signal.signal(signal.SIGWINCH, lambda *_: os.write(1, b'DRAWN'))\n"
+        "open('done', 'w')\nprint('\\nEND', flush=True)\ninput()\n"
     )
     window = home.window("run", "--name", "w", "--", *home.program(program))
     window.stop_reading()
     wait_until((home.project / "done").exists)
     window.read_again()
     window.until(b"END")
+    window.until(b"DRAWN")  # of over 2 MiB the screen forgets the beginning
     window.type(b"\r")
     assert window.code() == 0
 
@@ -216,6 +218,26 @@ def test_bad_input_gets_one_line(home):
         assert said in done.stderr
         assert done.stderr.count("\n") == 1
         assert "\x1b" not in done.stderr
+
+
+def test_a_directory_that_is_gone_is_told(home):
+    words = [
+        sys.executable,
+        "-c",
+        "import os, sys; os.rmdir(os.getcwd()); os.execv(sys.argv[1], sys.argv[1:])",
+    ]
+    gone = home.project / "gone"
+    for command, told in (
+        (("run", "--", "true"), "palingenesis: this directory is gone: change to another one\n"),
+        (("new-session",), "palingenesis: this directory is gone: change to another one\n"),
+        (("why", "x"), "palingenesis: no session 'x': `palingenesis sessions --all` lists them\n"),
+    ):
+        gone.mkdir()
+        done = subprocess.run(
+            [*words, *home.command, *command], cwd=gone, env=home.environment, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (1, told)
 
 
 def test_what_is_no_window_cannot_harm_the_terminal(home):

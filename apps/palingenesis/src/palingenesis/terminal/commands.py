@@ -24,6 +24,7 @@ from palingenesis.agents.profile import Profile
 from palingenesis.definition import daemon
 from palingenesis.evidence import processes, quota, terminals
 from palingenesis.evidence.terminals import Terminal
+from palingenesis.here import here
 from palingenesis.resume.schedule import Delays
 from palingenesis.resume.scouts import Scouts
 from palingenesis.settings import Settings
@@ -47,7 +48,7 @@ def run(words: Sequence[str], name: str | None, budget_s: float | None, detach_k
 
     Raises:
         ConfigError: the configuration cannot be used.
-        OSError: the terminal cannot be made.
+        OSError: the terminal cannot be made, or this directory is gone.
     """
     words = list(words)
     if name is not None and not is_name(name):
@@ -57,8 +58,10 @@ def run(words: Sequence[str], name: str | None, budget_s: float | None, detach_k
         return _misused(f"{detach_key!r} is not a key: give it as ^] or ^\\")
     if shutil.which(words[0]) is None:
         there = os.path.exists(words[0]) and "/" in words[0]
-        kit.complain(f"palingenesis: {kit.printable(words[0])}: {'cannot be run' if there else 'not found'}")
+        shown = kit.printable(words[0]) or "''"
+        kit.complain(f"palingenesis: {shown}: {'cannot be run' if there else 'not found'}")
         return _NOT_RUN if there else _NOT_THERE
+    cwd = here()
     settings = load_config(daemon.config_path(), Settings)
     profiles = configured(settings, daemon.config_path())
     store = TerminalStore(daemon.place().state_path)
@@ -70,7 +73,7 @@ def run(words: Sequence[str], name: str | None, budget_s: float | None, detach_k
         kit.complain(f"palingenesis: a terminal {base} is there: palingenesis attach {base} shows it")
         return kit.FAILED
     allowance = _allowance(settings, budget_s)
-    terminal = Terminal(taken, agent, tuple(words), os.getcwd(), 0, "", allowance.began_s)
+    terminal = Terminal(taken, agent, tuple(words), cwd, 0, "", allowance.began_s)
 
     def course() -> Course:
         known = _agent(agent, profiles[agent], words, settings, store.state_dir) if agent else None
@@ -90,8 +93,8 @@ def _allowance(settings: Settings, budget_s: float | None) -> Allowance:
 
 
 def _agent(name: str, profile: Profile, words: Sequence[str], settings: Settings, state_dir: str) -> Agent:
-    look = Look(name, profile, os.environ, words, os.getcwd())
-    ask = partial(quota.ask, profile, dict(os.environ), os.getcwd())
+    look = Look(name, profile, os.environ, words, here())
+    ask = partial(quota.ask, profile, dict(os.environ), here())
     permit = Permit(Scouts(state_dir), look.account, name, ask)
     return Agent(name, profile, look, settings.resume.backup_count, permit)
 

@@ -243,6 +243,11 @@ class Holder:
                 self._program.go_on()
             self._program.redraw()
 
+    def caught_up(self) -> None:
+        """Have the program draw itself; one that is stopped does so when it goes on."""
+        if self._program is not None:
+            self._program.redraw()
+
     def take(self, kind: bytes, data: bytes) -> None:
         """Take a message of the window."""
         if kind == frames.INPUT:

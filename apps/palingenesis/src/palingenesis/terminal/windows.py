@@ -78,6 +78,9 @@ class Windowed(Protocol):
     def attached_later(self) -> None:
         """Have the program draw itself: the window is another than the one that it was begun in."""
 
+    def caught_up(self) -> None:
+        """Have the program draw itself: of what it printed meanwhile, the screen may lack the beginning."""
+
     def take(self, kind: bytes, data: bytes) -> None:
         """Take a message of the window."""
 
@@ -227,3 +230,4 @@ class Windows:
             window.lagging = False
             window.full_since_s = None
             window.send(frames.OUTPUT, self._shown.drawn())
+            self._shown.caught_up()
