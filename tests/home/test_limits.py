@@ -27,6 +27,14 @@ def test_one_that_leaks_is_ended_and_restarted_with_the_reason(shop, service):
 
 
 @needs_linux
+def test_one_that_cannot_even_start_within_its_limit_names_the_limit(shop, service):
+    needs_more = [sys.executable, "-c", "print(1, flush=True); bytearray(100 << 20)"]
+    shop.write(service("a", needs_more, ready='{ output = "1" }', memory_max='"5M"', restart='"never"'))
+    shop.cli("up")
+    shop.wait_event("a", "given up: exited with 1; memory_max, 5.0 MiB, may be too little for it")
+
+
+@needs_linux
 def test_processor_time_is_measured_over_a_while(monkeypatch):
     now_s, used = [0.0], [0.0]
     monkeypatch.setattr(resource_use.time, "monotonic", lambda: now_s[0])

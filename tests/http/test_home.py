@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import socket
 
 import pytest
 from tests.http.conftest import OverUnix
@@ -104,3 +105,18 @@ def test_a_bad_address_in_a_home_s_file_is_refused_with_its_place(sandbox):
     assert up.code == 1
     assert "home.toml:2:1: http: " in up.err
     assert "beyond loopback" in up.err
+
+
+def test_up_and_ui_say_that_the_port_is_taken(sandbox):
+    directory = sandbox.path / "h"
+    directory.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        (directory / "home.toml").write_text(HOME.format(http=port))
+        up = sandbox.daemonry("up", "--home", directory)
+        ui = sandbox.daemonry("ui", "--home", directory)
+        assert sandbox.daemonry("down", "--home", directory).code == 0
+    reason = f"HTTP cannot listen at 127.0.0.1:{port}: Address already in use"
+    assert (up.code, up.err) == (0, f"h: {reason}\n"), "its services run all the same"
+    assert ui.code == 1
+    assert ui.err.endswith(f": {reason}\n")

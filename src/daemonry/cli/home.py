@@ -42,6 +42,7 @@ from daemonry.limits import (
 from daemonry.process import crash_file, log_reader, readiness
 from daemonry.process.lock import wait_released
 from daemonry.process.spawn import spawn, take_boot
+from daemonry.service.client.text import request
 from daemonry.spelling import did_you_mean
 from daemonry.terminal_text import printable
 
@@ -143,7 +144,20 @@ def _up(home: Home, options: argparse.Namespace) -> int:
         for line in error.log_tail.splitlines():
             output.complain("    " + printable(line))
         return code
-    return _see_up(home, options, "up", deadline)
+    code = _see_up(home, options, "up", deadline)
+    if not options.json:
+        _complain_of_port(home)
+    return code
+
+
+def _complain_of_port(home: Home) -> None:
+    """Say that the home's page cannot be had: its services run all the same."""
+    try:
+        fields = request(home.endpoint, "STATUS").fields or {}
+    except (DaemonryError, OSError):
+        return
+    if "http_error" in fields:
+        output.complain(printable(f"{home.name}: {fields['http_error']}"))
 
 
 def _see_up(home: Home, options: argparse.Namespace, result: str, deadline: Deadline) -> int:

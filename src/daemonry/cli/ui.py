@@ -13,10 +13,11 @@ from html import escape
 from daemonry.cli import exit_codes, output
 from daemonry.cli.call import connected
 from daemonry.daemon.instance import Instance
-from daemonry.errors import InterfaceNotFound, Refused
+from daemonry.errors import CallFailed, InterfaceNotFound, Refused
 from daemonry.process.atomic_file import write_atomically
 
 _OPEN_PAGE = "org.daemonry.Control.Http.OpenPage"
+_NO_PORT = "org.daemonry.Control.Http.NoPort"
 _SUFFIX = ".html"
 
 
@@ -34,13 +35,17 @@ def ui(instance: Instance, *, opens: bool, as_json: bool, timeout_s: float, how:
         how: how HTTP is turned on there.
 
     Raises:
-        Refused: the daemon has no HTTP.
+        Refused: the daemon has no HTTP, or cannot have its port.
     """
     with connected(instance, timeout_s) as client:
         try:
             found = client.call(_OPEN_PAGE, {})
         except InterfaceNotFound:
             raise Refused(f"{instance.name} has no HTTP: {how}") from None
+        except CallFailed as error:
+            if error.error != _NO_PORT:
+                raise
+            raise Refused(f"{instance.name}: {error.parameters['reason']}") from None
     url, token_path = str(found["url"]), str(found["token_path"])
     if as_json:
         output.say_json({"url": url})

@@ -11,7 +11,9 @@ import time
 from typing import Final
 
 from daemonry.home.consumption import measure
+from daemonry.home.run.readiness import how_it_ended
 from daemonry.home.run.service_cgroup import Cgroup
+from daemonry.limits import LIMITS_LOOK_S
 
 # The kernel's limit of private memory (RLIMIT_DATA) is that much above `memory_max`: it is of each process,
 # and reserved memory that is never touched counts there, so only a runaway meets it before the next look.
@@ -35,7 +37,8 @@ class Limits:
         self._pid = pid
         self._memory_max = memory_max
         self._cpu_max = cpu_max
-        self._before = (time.monotonic(), measure(pid).cpu_s)
+        self._since_s = time.monotonic()
+        self._before = (self._since_s, measure(pid).cpu_s)
         if memory_max and group is None:
             _limit_data(pid, memory_max * _DATA_FACTOR)
 
@@ -57,13 +60,23 @@ class Limits:
             return ""
         return f"took {rate:.2f} processors for {now_s - since_s:.0f} s, and may take {self._cpu_max:g}"
 
-    def ended(self) -> str:
-        """Return why the kernel has ended it, or ""; to be called once all its processes have ended."""
+    def ended(self, code: int | None) -> str:
+        """Return why the limits have ended it, or may have, or ""; to be called once all of it has ended.
+
+        Args:
+            code: its exit code.
+        """
         if self._group is None:
-            return ""
+            return self._ended_early(code)
         reason = self._group.killed()
         self._group.remove()
         return reason
+
+    def _ended_early(self, code: int | None) -> str:
+        # Its program was refused memory, or cannot work for another reason: only it knows.
+        if not self._memory_max or not code or time.monotonic() - self._since_s > LIMITS_LOOK_S:
+            return ""
+        return f"{how_it_ended(code)}; memory_max, {_mib(self._memory_max)}, may be too little for it"
 
 
 def _limit_data(pid: int, most: int) -> None:

@@ -158,7 +158,8 @@ class ServiceRun:
         if stubborn:
             self._keeper.log.event(f"cannot be ended: {', '.join(map(str, stubborn))}", logging.ERROR)
         if self._limits is not None:
-            self._failure = self._limits.ended() or self._failure
+            explained = self._failure or self._keeper.state is ServiceState.STOPPING
+            self._failure = self._limits.ended(None if explained else code) or self._failure
         self.process = None
         output.finish()
         return RunEnd(code, self._failure, self._keeper.files.said_end(process.mark), self._is_idle)
