@@ -4,11 +4,13 @@ Opt-in: needs Playwright's Python package and a Chromium; axe-core's file is nam
 """
 
 import os
+import random
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+from tests.http.test_bounds import act, look
 
 from daemonry import Client
 from daemonry.testing import wait_until
@@ -105,6 +107,24 @@ def test_a_tab_that_slept_comes_back_to_the_present_state(browser, seen):
     watched.state("paused")
     seen.sandbox.daemonry("resume", "seen")
     watched.state("running", SEEN_AFTER_MS)
+    assert watched.complaints == []
+
+
+@pytest.mark.timeout(900)
+def test_the_page_agrees_with_every_dialect(browser, seen):
+    """Act by one at random, the page's own buttons too, and look by all."""
+    watched = Watched(browser, seen)
+    choose = random.Random(3)
+    state = "running"
+    for step in range(1000):
+        word, by = choose.choice(["pause", "resume"]), choose.choice(["page", "http", "text", "varlink"])
+        if by != "page":
+            act(seen, word, by)
+        elif word != {"paused": "pause", "running": "resume"}[state]:
+            watched.page.get_by_role("button", name=word.capitalize(), exact=True).click()
+        state = "paused" if word == "pause" else "running"
+        watched.state(state)
+        assert [look(seen, one) for one in ("http", "text", "varlink")] == [state] * 3, (step, word, by)
     assert watched.complaints == []
 
 
