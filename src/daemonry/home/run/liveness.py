@@ -62,7 +62,7 @@ class Look:
             reason = "" if seen else f"no {what} within {every_s:g} s"
         else:
             await asyncio.sleep(every_s)
-            reason = await self._tried(timeout_s) if kind in TRIED else ""
+            reason = await self._tried(timeout_s) if kind in ProbeAttempts.KINDS else ""
         return f"{self._stopped()}{reason}" if reason else self._stopped().removesuffix("; ")
 
     async def _tried(self, timeout_s: float) -> str:
@@ -87,6 +87,3 @@ class Look:
         finally:
             self._log.watches.remove(look)
         return found
-
-
-TRIED = frozenset((Kind.SOCKET, Kind.HTTP, Kind.COMMAND))

@@ -276,9 +276,8 @@ class ProbeAttempts:
 
     async def once(self, timeout_s: float) -> bool:
         """Try once, for so many seconds, and return whether it succeeded."""
-        attempt = {Kind.SOCKET: self._accepts, Kind.HTTP: self._answers, Kind.COMMAND: self._exits}
         try:
-            return await attempt[self._way.kind](timeout_s)
+            return await self.KINDS[self._way.kind](self, timeout_s)
         except TimeoutError:
             self.last = f"no answer within {timeout_s:g} s"
         except (OSError, DaemonryError) as error:
@@ -311,6 +310,9 @@ class ProbeAttempts:
         code = await self._command(self._way.words, timeout_s)
         self.last = f"{self._way.words[0]} {how_it_ended(code)}"
         return code == 0
+
+    # The kinds that are tried, for `ready` and for `alive`; the others are waited for.
+    KINDS: Final = {Kind.SOCKET: _accepts, Kind.HTTP: _answers, Kind.COMMAND: _exits}
 
 
 async def _http_status(url: str, own_socket: str) -> int:
