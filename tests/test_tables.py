@@ -45,7 +45,7 @@ def test_its_own_test_takes_every_branch(tmp_path, module):
     """Such a file is short, and a row that no test goes through is a row that nobody has thought about."""
     words = ["coverage", "run", "--branch", f"--source={module}", f"--data-file={tmp_path}/data"]
     pytest_words = ["pytest", "-q", "-p", "no:cacheprovider", "--basetemp", f"{tmp_path}/t", TABLES[module]]
-    env = {**os.environ, "PYTEST_ADDOPTS": ""}
+    env = {**os.environ, "PYTEST_ADDOPTS": "", "DAEMONRY_EXAMPLES": "10"}  # coverage takes its time
     command = [sys.executable, "-m", *words, "-m", *pytest_words]
     done = subprocess.run(
         command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=110, check=False

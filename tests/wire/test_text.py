@@ -86,6 +86,11 @@ def test_only_what_changes_nothing_may_be_sent_twice():
     assert twice == {"STATUS", "PING", "VERSION", "STACKS", "HELP"}
 
 
+def test_a_server_answers_by_itself_with_a_fixed_text_or_all_words():
+    assert text.own_answer(text.COMMANDS["HELP"]) == " ".join(text.COMMANDS)
+    assert {text.own_answer(spec) for spec in text.COMMANDS.values() if spec.says} == {"PONG"}
+
+
 def test_a_row_tells_one_word_and_one_verb():
     for word, spec in text.COMMANDS.items():
         assert (spec.word, word) == (word, word.upper())
