@@ -36,7 +36,14 @@ from drawings import DRAWN, ROOT, CannotBeDrawn
 from daemonry.process import place, platform
 from daemonry.testing import Sandbox
 
-PAGES: Final = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md", "docs/*.md")
+PAGES: Final = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "bench/README.md",
+    "docs/*.md",
+    "docs/how-to/*.md",
+)
 # Pages whose commands are run by tests of their own; what is drawn in them is looked at here.
 RUN_ELSEWHERE: Final = ("apps/*/README.md",)
 # What the pages copy from: `cd` and paths work as at the root of a checkout.

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from cures import CURES
+
 from daemonry import errors
 from daemonry.cli import commands, exit_codes, grammar
 from daemonry.daemon import lifecycle
@@ -172,6 +174,24 @@ def error_tree() -> str:
     return "\n".join(tree)
 
 
+def error_table() -> str:
+    """Return every error with its cause, what it says of the call, its exit code, and its cure."""
+    lines = ["| error | cause | `ran` | exit code | what to do |", "| --- | --- | --- | --- | --- |"]
+    for name in sorted(dir(errors)):
+        kind = getattr(errors, name)
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            continue
+        if name not in CURES:
+            raise CannotBeDrawn(f"docs/cures.py has no cure for {name}")
+        cause = (kind.__doc__ or "").partition("\n")[0].replace("|", "\\|")
+        ran = getattr(kind, "ran", "")
+        code = exit_codes.code_of(kind.__new__(kind))
+        lines.append(
+            f"| `{name}` | {cause} | {ran if isinstance(ran, str) else ''} | {code} | {CURES[name]} |"
+        )
+    return "\n".join(lines)
+
+
 def limits() -> str:
     """Return every bound and default with its reason, as Markdown tables."""
     return "\n".join(_limit_lines((SOURCE / "limits.py").read_text(encoding="utf-8").split("\n")))
@@ -212,6 +232,7 @@ DRAWN: Final[dict[str, Callable[[], str]]] = {
     "commands of palingenesis": lambda: grammar.table(palingenesis_grammar.PALINGENESIS),
     "commands of vx": lambda: grammar.table(vx_grammar.VX),
     "error tree": error_tree,
+    "errors": error_table,
     "exit codes": exit_code_table,
     "house": house,
     "layers": layers,

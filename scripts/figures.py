@@ -182,7 +182,7 @@ def pages(root: Path = ROOT) -> Iterator[str]:
     """Yield the prose of the pages."""
     for name in PAGES:
         path = root / name
-        for page in sorted(path.glob("*.md")) if path.is_dir() else [path]:
+        for page in sorted(path.rglob("*.md")) if path.is_dir() else [path]:
             yield prose_of_page(page.read_text(encoding="utf-8"))
 
 
