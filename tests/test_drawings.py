@@ -1,7 +1,7 @@
 """What the pages draw from the code: all of it is drawn, and a drawing that cannot be made is an error."""
 
 import enum
-import importlib.util
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -51,12 +51,10 @@ def test_a_circle_is_an_error_that_names_it(tmp_path):
     assert circle == ["cellar", "hall", "stairs", "cellar"]
 
 
-@pytest.fixture(scope="module")
-def drawings():
-    spec = importlib.util.spec_from_file_location("drawings", ROOT / "docs/drawings.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def drawings(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    return importlib.import_module("drawings")
 
 
 class Light(enum.Enum):
@@ -76,6 +74,18 @@ def test_a_table_is_drawn_with_each_change_and_without_what_changes_nothing(draw
         "    red --> last_red: some time passes",
         "    last_red --> [*]",
     ]
+
+
+def test_an_error_without_a_cure_is_not_drawn(drawings, monkeypatch):
+    """The page would not tell what to do about it."""
+    assert "| `NotRunning` | No process is this daemon. |" in drawings.error_table()
+    monkeypatch.delitem(drawings.CURES, "NotRunning")
+    with pytest.raises(drawings.CannotBeDrawn, match="no cure for NotRunning"):
+        drawings.error_table()
+
+
+def test_a_cure_is_one_of_an_error(drawings):
+    assert [name for name in drawings.CURES if not hasattr(drawings.errors, name)] == []
 
 
 def test_every_table_of_states_is_drawn(drawings):

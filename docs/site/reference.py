@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+_WIDTH: Final = 90
 _SECTIONS: Final = ("Args", "Attributes", "Raises", "Returns", "Yields", "Note", "Example", "Examples")
 
 
@@ -24,7 +25,7 @@ def page(title: str, module: Any, names: list[str]) -> str:
 def _entry(full: str, name: str, value: Any, level: int) -> Iterator[str]:
     yield f"{'#' * level} {name}"
     yield ""
-    signature = _signature(name, value)
+    signature = _signature(name.rpartition(".")[2], value)
     if signature:
         yield from ("```python", signature, "```", "")
     doc = inspect.getdoc(value) if callable(value) or isinstance(value, property) else None
@@ -32,7 +33,7 @@ def _entry(full: str, name: str, value: Any, level: int) -> Iterator[str]:
     if inspect.isclass(value):
         for member, function in _members(value):
             yield ""
-            yield from _entry(f"{full}.{member}", member, function, level + 1)
+            yield from _entry(f"{full}.{member}", f"{name}.{member}", function, level + 1)
 
 
 def _members(kind: type) -> Iterator[tuple[str, Any]]:
@@ -52,38 +53,42 @@ def _members(kind: type) -> Iterator[tuple[str, Any]]:
 
 
 def _signature(name: str, value: Any) -> str:
+    """Return how a class or function is called, with a line for each parameter where one is too short."""
     if isinstance(value, property) or not callable(value):
         return ""
     try:
         found = inspect.signature(value)
     except (TypeError, ValueError):
         return ""
-    kind = (
-        "class " if inspect.isclass(value) else "async def " if inspect.iscoroutinefunction(value) else "def "
+    is_class = inspect.isclass(value)
+    kind = "class " if is_class else "async def " if inspect.iscoroutinefunction(value) else "def "
+    back = (
+        "" if is_class or found.return_annotation is found.empty else f" -> {_type(found.return_annotation)}"
     )
-    whole = f"{kind}{name}{found}"
-    if len(whole) <= 100:
-        return whole
-    parameters = "".join(f"    {one},\n" for one in _parameters(found))
-    back = found.return_annotation
-    told = (
-        ""
-        if back is inspect.Signature.empty
-        else f" -> {back if isinstance(back, str) else inspect.formatannotation(back)}"
-    )
-    return f"{kind}{name}(\n{parameters}){told}"
+    parameters = list(_parameters(found))
+    line = f"{kind}{name}({', '.join(parameters)}){back}"
+    if len(line) <= _WIDTH:
+        return line
+    return "\n".join((f"{kind}{name}(", *(f"    {one}," for one in parameters), f"){back}"))
 
 
 def _parameters(found: inspect.Signature) -> Iterator[str]:
-    keyword = positional = False
+    """Yield the parameters that a caller gives, with the signs that stand between them."""
+    named = False
     for one in found.parameters.values():
-        if positional and one.kind is not one.POSITIONAL_ONLY:
-            yield "/"
-        positional = one.kind is one.POSITIONAL_ONLY
-        if one.kind is one.KEYWORD_ONLY and not keyword:
+        if one.name in ("self", "cls"):
+            continue
+        if one.kind is one.KEYWORD_ONLY and not named:
             yield "*"
-        keyword |= one.kind in (one.KEYWORD_ONLY, one.VAR_POSITIONAL)
-        yield str(one)
+        named |= one.kind in (one.KEYWORD_ONLY, one.VAR_POSITIONAL)
+        star = {one.VAR_POSITIONAL: "*", one.VAR_KEYWORD: "**"}.get(one.kind, "")
+        kind = "" if one.annotation is one.empty else f": {_type(one.annotation)}"
+        equals = " = " if kind else "="
+        yield f"{star}{one.name}{kind}" + ("" if one.default is one.empty else f"{equals}{one.default!r}")
+
+
+def _type(annotation: Any) -> str:
+    return annotation.strip("'") if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
 def markdown(doc: str) -> Iterator[str]:
