@@ -239,7 +239,10 @@ class StoreTrouble(CallError):
 
 
 class RemoteLost(CallError):
-    """The remote server behind the store cannot be used: what was to be moved is where it was."""
+    """The remote server behind the store cannot be used: the blobs are where they were.
+
+    The reason is "" where an earlier failure has told it.
+    """
 
     reason: str
 
@@ -442,6 +445,8 @@ class Done(msgspec.Struct, frozen=True):
         opened: the files outside the root that it opened or ran, absolute, whether it says so or not; None
             where jobs cannot be watched.
         root: where it ran: its output may have this path in it.
+        remote: the server whose worker ran it; "" for here.
+        not_there: why it ran here although it should have run there; "" for no reason to tell.
     """
 
     exit_code: int
@@ -458,6 +463,8 @@ class Done(msgspec.Struct, frozen=True):
     max_rss_kib: int
     opened: list[str] | None = None
     root: str = ""
+    remote: str = ""
+    not_there: str = ""
 
 
 class JobEvent(msgspec.Struct, frozen=True):

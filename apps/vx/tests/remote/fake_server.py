@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -43,6 +47,7 @@ class FakeServer:
         self.execute: (
             Callable[[str, Any, grpc.ServicerContext], Iterator[operations_pb2.Operation]] | None
         ) = None
+        self.executed: Counter[str] = Counter()
         self.may_update = True
         self.batch_bytes = 0
         self.port = port
@@ -89,6 +94,47 @@ class FakeServer:
     def unavailable(_name: str, context: grpc.ServicerContext) -> None:
         """Answer that there is no answer."""
         context.abort(grpc.StatusCode.UNAVAILABLE, "being\x1b[31m moved\nelsewhere")
+
+    # --- a worker ---------------------------------------------------------------------------------
+
+    def work(
+        self, _name: str, request: Any, _context: grpc.ServicerContext
+    ) -> Iterator[operations_pb2.Operation]:
+        """Answer Execute by running the Action in a directory of its own; set as `execute`."""
+        yield operations_pb2.Operation(name="one")
+        hash_ = request.action_digest.hash
+        self.executed[hash_] += 1
+        action = reapi.Action.FromString(self.blobs[hash_])
+        command = reapi.Command.FromString(self.blobs[action.command_digest.hash])
+        response = reapi.ExecuteResponse()
+        with tempfile.TemporaryDirectory() as folder:
+            self._lay(Path(folder), action.input_root_digest)
+            environment = {one.name: one.value for one in command.environment_variables}
+            done = subprocess.run(
+                list(command.arguments),
+                cwd=Path(folder) / command.working_directory,
+                env=environment,
+                capture_output=True,
+                check=False,
+            )
+            response.result.exit_code = done.returncode
+            response.result.stderr_raw = done.stderr
+            for path in command.output_paths:
+                output = Path(folder) / command.working_directory / path
+                if output.exists():
+                    digest = self.keep(output.read_bytes())
+                    response.result.output_files.add(path=path, digest=digest)
+        operation = operations_pb2.Operation(name="one", done=True)
+        operation.response.Pack(response)
+        yield operation
+
+    def _lay(self, folder: Path, digest: reapi.Digest) -> None:
+        found = reapi.Directory.FromString(self.blobs.get(digest.hash, b""))
+        for file in found.files:
+            (folder / file.name).write_bytes(self.blobs.get(file.digest.hash, b""))
+        for inside in found.directories:
+            (folder / inside.name).mkdir()
+            self._lay(folder / inside.name, inside.digest)
 
     # --- the methods ------------------------------------------------------------------------------
 

@@ -275,6 +275,7 @@ class Actions:
             started_ns = time.time_ns()
             done, said, out = await rhea_jobs.perform(self.services.rhea, action, job, on_begin)
             self.runs += 1
+            self.shared.note_job(done)
             words, told = _words_of(action, done, out)
             asked_for = [*done.env_reads, *(told.env_changed if told is not None else ())]
             read = {name: plan.variables[name] for name in asked_for if name in plan.variables}

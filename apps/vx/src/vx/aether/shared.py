@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from vx.cass_client import CassClient, StoreGone
-from vx.interfaces import SharedState
+from vx.interfaces import Done, SharedState
+from vx.remote.failures import Failures
 
 # Reasons in one line each; a cache that breaks in different ways has two or three.
 _MOST: Final = 5
@@ -30,6 +31,12 @@ class SharedCacheState:
     def __init__(self, cass: CassClient) -> None:
         self.url = ""
         self._cass = cass
+        self._jobs = Failures()
+
+    def note_job(self, done: Done) -> None:
+        """Note a job that ran here although it should have run on another machine."""
+        if done.not_there:
+            self._jobs.failed(done.not_there, 0.0)
 
     @asynccontextmanager
     async def watched(self, into: list[str], tell: Callable[[str], None]) -> AsyncIterator[None]:
@@ -39,16 +46,20 @@ class SharedCacheState:
             into: is given the lines.
             tell: is called with each of them.
         """
-        before = await self._state()
+        before, jobs = await self._state(), self._jobs.count
         self.url = before.url
         try:
             yield
         finally:
-            if self.url:
-                reasons = (await self._state(before.failures)).reasons[:_MOST]
-                into[:] = [f"remote {self.url}: {one}; done without it" for one in reasons]
-                for one in into:
-                    tell(one)
+            reasons = (await self._state(before.failures)).reasons[:_MOST] if self.url else []
+            into[:] = [f"remote {self.url}: {one}; done without it" for one in reasons]
+            into += [
+                f"remote: {one}; compiled here"
+                for one in self._jobs.since(jobs)[:_MOST]
+                if one not in reasons
+            ]
+            for one in into:
+                tell(one)
 
     async def _state(self, since: int = 0) -> SharedState:
         try:

@@ -39,7 +39,7 @@ from vx.interfaces import (
     StoreTrouble,
     Verified,
 )
-from vx.remote.failures import RemoteFailed
+from vx.remote.failures import RemoteFailed, RemotePaused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -240,6 +240,8 @@ class CassService(Cass):
             raise RemoteLost(reason="no remote is set")
         try:
             return await self._remotely(call, self._shared)
+        except RemotePaused as error:
+            raise RemoteLost(reason="") from error
         except RemoteFailed as error:
             raise RemoteLost(reason=error.reason) from error
 

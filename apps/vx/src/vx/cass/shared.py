@@ -1,4 +1,4 @@
-"""The store in front of a shared cache: what it has not is looked for there, what is new goes there later.
+"""The store in front of a shared cache: results that it lacks are looked for there, new ones go there later.
 
 Owns moving manifests and blobs between the two, and the queue of those that wait to go up.  Whatever goes
 wrong with the cache is noted in its failures, and is a miss here.  Blocks: for threads of its own.
@@ -51,7 +51,6 @@ class SharedCache:
         self._uploads = settings.upload and self._is_cache
         self._index = DigestIndex(index_path)
         self._waiting: queue.Queue[tuple[str, Manifest] | None] = queue.Queue(MAX_WAITING)
-        self._under_way = 0
         self._ending = False
         self.hits = self.misses = self.fetched_bytes = self.sent = 0
         self._counted_bytes = 0
@@ -210,13 +209,12 @@ class SharedCache:
 
     def _send_all(self) -> None:
         while (item := self._waiting.get()) is not None:
-            self._under_way = 1
             try:
                 self.server.guarded(partial(self._send, *item))
             except Exception:
                 logger.exception("a result could not go to the shared cache")
             finally:
-                self._under_way = 0
+                self._waiting.task_done()
 
     def _send(self, key: str, manifest: Manifest) -> None:
         if not self.server.capabilities().may_update:
@@ -243,7 +241,7 @@ class SharedCache:
             "remote_misses": self.misses,
             "remote_fetched_bytes": self.fetched_bytes,
             "remote_sent": self.sent,
-            "remote_waiting": self._waiting.qsize() + self._under_way,
+            "remote_waiting": self._waiting.unfinished_tasks,
             "remote_failures": self.server.failures.count,
         }
 

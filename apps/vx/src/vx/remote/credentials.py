@@ -1,7 +1,7 @@
 """The headers that a call is sent with: those of the settings, and those that a credential helper makes.
 
 The helper is Bazel's: `HELPER get` reads {"uri": URL} and prints {"headers": {NAME: [VALUE, ...]},
-"expires": TIME}.  Its answer is kept until it expires, or for a while.  Owns running it; what it prints is
+"expires": TIME}.  Its answer is kept until it expires, or for a while.  Owns running it; its output is
 checked, and never shown: it is a secret.
 """
 
@@ -37,7 +37,7 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 class Credentials:
-    """What tells a server who asks.
+    """The headers that prove our identity to a server.
 
     Args:
         url: of the server.

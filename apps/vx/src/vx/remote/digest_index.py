@@ -1,7 +1,7 @@
 """Which blob of cass is which blob of a server that names them by SHA-256: a two-way index on the disk.
 
 Owns the file `$VX_HOME/cass.digests`, an SQLite database, so that nothing is hashed for its other name twice.
-It may lose what it knew: then a blob is hashed again.  It is written by processes of this user alone, and
+It may lose entries: then a blob is hashed again.  It is written by processes of this user alone, and
 whatever it leads to is verified by its digest.
 """
 

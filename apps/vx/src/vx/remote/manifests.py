@@ -44,7 +44,7 @@ class KeyAction(NamedTuple):
 
     Attributes:
         digest: its digest.
-        blobs: it and what it is made of.
+        blobs: it and its parts.
     """
 
     digest: RemoteDigest

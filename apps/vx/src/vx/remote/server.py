@@ -107,7 +107,7 @@ class Server:
         self._known: Capabilities | None = None
 
     def capabilities(self) -> Capabilities:
-        """Return what it can do; it is asked once.
+        """Return its capabilities, which are asked for once.
 
         Raises:
             RemotePaused: it does not answer, which is noted.
@@ -239,7 +239,7 @@ class Server:
 
         Raises:
             BlobAbsent: one is not there; others may have been kept.
-            BlobWrong: one is not what it is called.
+            BlobWrong: one has another digest than its name.
             RemoteFailed.
         """
         batch: list[RemoteDigest] = []

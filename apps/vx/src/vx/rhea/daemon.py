@@ -21,6 +21,7 @@ async def serve(run: Run) -> None:
     import asyncio
 
     from vx.cass_client import CassClient
+    from vx.remote import settings as remote_settings
     from vx.rhea import sandbox, settings
     from vx.rhea.commands import become_subreaper
     from vx.rhea.scratch import Scratches
@@ -32,6 +33,13 @@ async def serve(run: Run) -> None:
     off = sandbox.why_not() if settings.is_sandbox_wanted() else f"{settings.SANDBOX_VARIABLE} is off"
     service = RheaService(cass, Scratches(home.scratch_dir()), limit, off)
     await service.commands.start()
+    remote = remote_settings.load()
+    if remote.executor:
+        remote_settings.require_grpc()
+        from vx.rhea.remote_jobs import RemoteJobs
+
+        service.use_remote(RemoteJobs(remote, cass))
+        run.log.info("jobs run at %s: %s", remote.executor, remote.when)
     daemon.serve(service)
     daemon.status(service.fields)
 

@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
+import msgspec
+
 from daemonry.errors import CallFailed
 from vx import depfile
 from vx.cass_client import CassClient, StoreGone
@@ -42,6 +44,10 @@ from vx.rhea import job as jobs
 from vx.rhea.commands import CommandEnd, CommandRunner, Lost, NotStarted, RunningCommand
 from vx.rhea.job import JobPlan
 from vx.rhea.scratch import OutputUnsound, Scratch, Scratches
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from vx.rhea.remote_jobs import RemoteJobs  # gRPC: only where a remote is set
 
 Arguments = ParamSpec("Arguments")
 Value = TypeVar("Value")
@@ -83,10 +89,31 @@ class RheaService(Rhea):
         self._finished = 0
         self._failed = 0
         self._cancelled = 0
+        self._remote: RemoteJobs | None = None
+
+    def use_remote(self, remote: RemoteJobs) -> None:
+        """Have jobs run on another machine's workers."""
+        self._remote = remote
 
     async def run(self, job: Job) -> AsyncIterator[JobEvent]:
         """Run a job."""
         plan = jobs.plan(job)
+        not_there = ""
+        if self._remote is not None and self._remote.takes(job, is_full=self._places.locked()):
+            from vx.rhea.remote_jobs import NotThere
+
+            try:
+                yield JobEvent(started=Started(0, 0))
+                done = await self._remote.run(plan)
+            except NotThere as error:
+                not_there = error.reason
+            else:
+                self._finished += 1
+                if done.stderr is not None:
+                    text = (await self.cass.read(done.stderr.digest)).decode("utf-8", "replace")
+                    yield JobEvent(output=Output("stderr", text.replace("\0", "\ufffd")))
+                yield JobEvent(done=done)
+                return
         asked_s = time.monotonic()
         await self._take_place()
         one = _Performance(self, plan)
@@ -100,7 +127,7 @@ class RheaService(Rhea):
                     yield JobEvent(output=output)
             done = await one.finish()
             self._count(one, ok=done.exit_code == 0)
-            yield JobEvent(done=done)
+            yield JobEvent(done=msgspec.structs.replace(done, not_there=not_there))
         except Exception:
             self._count(one, ok=False)
             raise
@@ -134,6 +161,7 @@ class RheaService(Rhea):
             "jobs_cancelled": self._cancelled,
             "sandbox": f"off: {self.sandbox_off}" if self.sandbox_off else "on",
             "jobs": [one.plan.title for one in self._performing],
+            **({"remote": self._remote.url, "jobs_remote": self._remote.done} if self._remote else {}),
         }
 
     async def idle(self) -> None:
@@ -142,6 +170,8 @@ class RheaService(Rhea):
 
     def close(self) -> None:
         """Kill what still runs and remove the scratch directories."""
+        if self._remote is not None:
+            self._remote.close()
         self.commands.close()
         self.cass.close()
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,104 @@
+"""A job as an Action: which go to workers, and the script that runs there."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from vx.interfaces import JOB_ENVIRONMENT, Input, Job
+from vx.remote import actions
+from vx.remote.digest_functions import DigestFunction, RemoteDigest
+from vx.remote.failures import RemoteFailed
+from vx.remote.protos import remote_execution_pb2 as reapi
+
+SHA256 = DigestFunction(1, "")
+COMPILE = Job(
+    command=["/usr/bin/cc", "-c", "src/a b.c", "-o", "out/a.o", "-MD", "-MF", "out/a.d", "-DROOT=%{root}"],
+    inputs=[Input("src/a b.c", "ab" * 32)],
+    outputs=["out/a.o"],
+    dep_files=["out/a.d"],
+    tool="cc",
+    env={"PLACE": "%{root}/x"},
+)
+
+
+@pytest.mark.parametrize(
+    ("changed", "goes"),
+    [
+        ({}, True),
+        ({"tool": "step"}, False),
+        ({"dep_files": []}, False),  # a link: nothing tells which libraries it reads there
+        ({"output_dirs": ["gen"]}, False),
+        ({"command": ["tool"]}, False),
+        ({"inputs": [Input("x", "ab" * 32, marked=True)]}, False),
+        ({"tool": "rustc", "outputs": ["libx.rlib"]}, True),
+        ({"tool": "rustc", "outputs": ["program"]}, False),
+    ],
+)
+def test_compilations_go_there_and_nothing_else(changed: dict, goes: bool) -> None:
+    assert actions.goes_there(msgspec.structs.replace(COMPILE, **changed)) is goes
+
+
+def made(compiler: str, platform: dict[str, str] | None = None) -> actions.RemoteAction:
+    inputs = {"src/a b.c": RemoteDigest("ab" * 32, 3), "src/deep/x.h": RemoteDigest("cd" * 32, 1)}
+    return actions.action(COMPILE, ["out"], inputs, compiler, platform or {}, 60, SHA256)
+
+
+def test_the_compiler_and_the_platform_are_in_the_actions_name() -> None:
+    assert made("1" * 64).digest == made("1" * 64).digest
+    assert made("1" * 64).digest != made("2" * 64).digest
+    assert made("1" * 64).digest != made("1" * 64, {"OSFamily": "linux"}).digest
+
+
+def test_directories_are_nested_messages() -> None:
+    found = made("1" * 64)
+    action = reapi.Action.FromString(found.blobs[found.digest])
+    by_hash = {digest.hash: data for digest, data in found.blobs.items()}
+    above = reapi.Directory.FromString(by_hash[action.input_root_digest.hash])
+    assert [one.name for one in above.directories] == [actions.ROOT_FOLDER]
+    root = reapi.Directory.FromString(by_hash[above.directories[0].digest.hash])
+    assert [one.name for one in root.directories] == ["src"]
+    source = reapi.Directory.FromString(by_hash[root.directories[0].digest.hash])
+    assert [one.name for one in source.files] == ["a b.c"]
+    assert [one.name for one in source.directories] == ["deep"]
+
+
+def run(script: str, folder: Path, compiler: str) -> subprocess.CompletedProcess[bytes]:
+    environment = {**JOB_ENVIRONMENT, "VX_COMPILER": compiler}
+    return subprocess.run(
+        ["/bin/sh", "-c", script], cwd=folder, env=environment, capture_output=True, check=False
+    )
+
+
+def test_the_script_compiles_and_lists_what_was_read(tmp_path: Path) -> None:
+    if shutil.which("cc", path="/usr/bin") is None:
+        pytest.skip("no /usr/bin/cc")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/a b.c").write_text("#include <stdint.h>\nint32_t x;\n")
+    identity = run(actions.identity_script(COMPILE), Path("/"), "").stdout
+    assert identity.count(b"  -\n") >= 2  # the driver and the program that it runs
+    done = run(actions.script(COMPILE, ["out"]), tmp_path, hashlib.sha256(identity).hexdigest())
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "out/a.o").exists()
+    seen = actions.seen((tmp_path / actions.SEEN).read_bytes())
+    assert seen.root == str(tmp_path)
+    header = "/usr/include/stdint.h"
+    assert seen.files[header] == hashlib.sha256(Path(header).read_bytes()).hexdigest()
+
+
+def test_another_compiler_runs_nothing(tmp_path: Path) -> None:
+    done = run(actions.script(COMPILE, ["out"]), tmp_path, "0" * 64)
+    assert done.returncode == actions.OTHER_COMPILER
+    assert b"another compiler" in done.stderr
+    assert not (tmp_path / "out/a.o").exists()
+
+
+@pytest.mark.parametrize("text", [b"", b"relative", b"/root\nshort  /x", b"/root\n" + b"a" * 64 + b"  x"])
+def test_another_list_is_refused(text: bytes) -> None:
+    with pytest.raises(RemoteFailed, match="cannot be read"):
+        actions.seen(text)
