@@ -135,7 +135,8 @@ def _up(home: Home, options: argparse.Namespace) -> int:
         if home.is_up():
             found = home.record()
             raise AlreadyRunning(home.name, found.pid if found else None, str(home.endpoint))
-        _check_names(load(home.directory), options.services)  # told here, before anything starts
+        file = load(home.directory)
+        _check_names(file, options.services)  # told here, before anything starts
         _start_supervisor(home, options.services, deadline)
     except AlreadyRunning:
         return _see_up(home, options, "already up", deadline)
@@ -145,7 +146,7 @@ def _up(home: Home, options: argparse.Namespace) -> int:
             output.complain("    " + printable(line))
         return code
     code = _see_up(home, options, "up", deadline)
-    if not options.json:
+    if file.http is not None and not options.json:
         _complain_of_port(home)
     return code
 

@@ -6,7 +6,6 @@ is `fleet`'s.
 
 from __future__ import annotations
 
-import asyncio
 import fnmatch
 import logging
 import os
@@ -59,6 +58,8 @@ async def restart_at_changes(
         patterns: files, folders and patterns of them.
         restart: given the names of some of them.
     """
+    import asyncio
+
     from watchfiles import awatch
 
     def chosen(_: object, path: str) -> bool:
