@@ -23,6 +23,8 @@ logger: logging.Logger = logging.getLogger("daemonry.home")
 STARTABLE: Final = frozenset(
     (ServiceState.STOPPED, ServiceState.DONE, ServiceState.IDLE, ServiceState.FAILED)
 )
+# A start takes a millisecond or two, and requests are answered between two turns.
+_STARTS_A_TURN: Final = 20
 _LEVELS: Final = {logging.WARNING: "warning", logging.ERROR: "error"}
 
 Watch = Callable[[Event], None]
@@ -73,9 +75,12 @@ class Fleet:
         self._advance_soon = False
         self._stop_those_that_can()
         waiting = self._those_in({ServiceState.WAITING})
-        for name in order.startable(waiting, self.needs(), self._those_in(SATISFIED)):
-            if not self.keepers[name].stop_wanted:
-                self.keepers[name].start()
+        startable = order.startable(waiting, self.needs(), frozenset(self._those_in(SATISFIED)))
+        wanted = [name for name in startable if not self.keepers[name].stop_wanted]
+        for name in wanted[:_STARTS_A_TURN]:
+            self.keepers[name].start()
+        if len(wanted) > _STARTS_A_TURN:
+            self.advance_later()
         self._rested()
 
     def _stop_those_that_can(self) -> None:
