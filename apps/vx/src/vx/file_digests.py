@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from vx import digests
@@ -69,6 +69,21 @@ def is_settled(signature: Signature, read_at_ns: int) -> bool:
     return max(signature.mtime_ns, signature.ctime_ns) + tick_ns <= read_at_ns
 
 
+def _is_at(path: str, known: KnownDigest) -> bool:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    # A plain tuple: a third of a Signature's price, and a large project has thousands.
+    return known.signature == (
+        found.st_size,
+        found.st_mtime_ns,
+        found.st_ctime_ns,
+        found.st_ino,
+        found.st_dev,
+    )
+
+
 class SavedDigest(NamedTuple):
     """The digest of a file as it is kept over restarts: path, signature, digest."""
 
@@ -112,6 +127,20 @@ class FileDigests:
         if known is not None and known.settled and known.signature == signature_of(found):
             return known.digest
         return self._read(path)
+
+    def all_are(self, wanted: Mapping[str, str]) -> bool:
+        """Whether each of these files, by absolute path, has this digest: many at once, so in one loop.
+
+        Raises:
+            OSError: one is there and cannot be read.
+        """
+        for path, digest in wanted.items():
+            known = self._known.get(path)
+            if known is not None and known.settled and known.digest == digest and _is_at(path, known):
+                continue
+            if self.digest(path) != digest:
+                return False
+        return True
 
     def learned(self, path: str, digest: str) -> None:
         """Note the digest of a file that this process has just written whole: it need not be read."""

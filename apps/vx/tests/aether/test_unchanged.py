@@ -145,11 +145,7 @@ def test_another_plan_finds_nothing(world: World) -> None:
 
 def test_names_in_a_folder_count(world: World) -> None:
     folder = world.project / "src"
-
-    def settle() -> None:
-        wait_until(lambda: folder.stat().st_ctime_ns + 2 * FINE_TICK_NS < time.time_ns(), 5, "it rests")
-
-    settle()
+    settled(folder)
     listed = names_below(str(world.project), world.action, "src/")
     world.entry = msgspec.structs.replace(world.entry, files={**world.entry.files, "src/": listed})
     world.keep()
@@ -157,8 +153,66 @@ def test_names_in_a_folder_count(world: World) -> None:
     (world.project / "src/b.c").write_text("")
     assert world.found() is None
     # A name that came since the action looked, and before the build was kept.
-    settle()
+    settled(folder)
     world.keep()
+    assert world.found() is None
+
+
+def settled(folder: Path) -> None:
+    wait_until(lambda: folder.stat().st_ctime_ns + 2 * FINE_TICK_NS < time.time_ns(), 5, "it rests")
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_newcomer_is_seen_where_no_folder_was(world: World, restarted: bool) -> None:
+    """A crate has thousands of `name/mod.rs` that are not there: the folder above is looked at for all."""
+    world.entry = msgspec.structs.replace(world.entry, absent=["src/b/mod.rs", "src/c/d/mod.rs"])
+    settled(world.project / "src")
+    world.keep()
+    for _ in range(2):
+        kept = world.found()
+        assert kept is not None
+        assert list(kept.folders) == [f"{world.project}/src"]
+    (world.project / "src/c").mkdir()
+    if restarted:
+        world.restart()
+    kept = world.found()
+    assert kept is not None
+    assert sorted(kept.folders) == [f"{world.project}/src", f"{world.project}/src/c"]
+    settled(world.project / "src/c")
+    assert world.found() is not None
+    (world.project / "src/c/d").mkdir()
+    (world.project / "src/c/d/mod.rs").write_text("")
+    for _ in range(2):  # and again: the build may have failed
+        assert world.found() is None
+        settled(world.project / "src/c/d")
+    shutil.rmtree(world.project / "src/c")
+    assert world.found() is not None
+
+
+def test_a_newcomer_is_seen_behind_a_link_that_led_nowhere(world: World, tmp_path: Path) -> None:
+    """Its target comes without any change of the link's own folder."""
+    (world.project / "src/link").symlink_to(tmp_path / "target")
+    world.entry = msgspec.structs.replace(world.entry, absent=["src/link/sub/a.h"])
+    settled(world.project / "src")
+    world.keep()
+    assert world.found() is not None
+    (tmp_path / "target/sub").mkdir(parents=True)
+    assert world.found() is not None
+    (tmp_path / "target/sub/a.h").write_text("")
+    assert world.found() is None
+
+
+def test_a_folder_whose_place_another_takes_is_seen(world: World) -> None:
+    world.entry = msgspec.structs.replace(world.entry, absent=["inc/a.h"])
+    (world.project / "inc").mkdir()
+    (world.project / "other").mkdir()
+    (world.project / "other/a.h").write_text("")
+    for one in ("inc", "other"):
+        settled(world.project / one)
+    world.keep()
+    assert world.found() is not None
+    (world.project / "inc").rmdir()
+    (world.project / "other").rename(world.project / "inc")
     assert world.found() is None
 
 

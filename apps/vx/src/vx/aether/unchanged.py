@@ -28,6 +28,9 @@ from vx.reports.report import ActionReport
 MAX_KEPT: Final = 16
 _UNSEEN: Final = Signature(-1, 0, 0, 0, 0)
 
+# What a folder looked like, None for none; and the paths below at which nothing may come.
+Watched = tuple[Signature | None, list[str]]
+
 
 class FinishedAction(NamedTuple):
     """An action as it was done, completed by its build scripts, and what it depended on."""
@@ -47,7 +50,7 @@ class FinishedBuild(msgspec.Struct):
         epoch: of the memory of the store when it was found.
         env: the variables that were read.
         files: digests by absolute path.
-        folders: where something may come, by absolute path: what each looked like, and the paths.
+        folders: where something has to come first, by absolute path: what each looked like, and the paths.
         listed: folders whose names count, by absolute path: what each looked like.
         is_complete: whether `reports` are whole; those of a build from the disk are the report's of `run`.
         written: `run` as the disk has it; None for a build that is not there.
@@ -60,7 +63,7 @@ class FinishedBuild(msgspec.Struct):
     epoch: int
     env: dict[str, str | None]
     files: dict[str, str]
-    folders: dict[str, tuple[Signature | None, list[str]]]
+    folders: dict[str, Watched]
     listed: dict[str, Signature]
     is_complete: bool = True
     written: str | None = None
@@ -108,7 +111,9 @@ class Unchanged:
             if not self._add(plan, action, entry, now):
                 return  # it changed while we looked
             absent.update(dict.fromkeys(plan.absolute(path) for path in entry.absent))
-        now.folders = _folders(absent)
+        _watch(absent, now.folders)
+        if any(map(os.path.exists, absent)):
+            return
         # The next build finds what this one made.
         now.reports = {
             one.id: msgspec.structs.replace(one, outcome="cached", why=[], duration_ms=0) for one in reports
@@ -149,21 +154,12 @@ class Unchanged:
             return None
         if any(plan.variables.get(name) != value for name, value in kept.env.items()):
             return None
-        for path, digest in kept.files.items():
-            if self._digests.digest(path) != digest:
-                return None
+        if not self._digests.all_are(kept.files):
+            return None
         if any(_signature(folder) != before for folder, before in kept.listed.items()):
             return None
-        for folder, (before, paths) in kept.folders.items():
-            asked_ns = time.time_ns()
-            now = _signature(folder)
-            if now == before:
-                continue
-            if now is not None and any(map(os.path.exists, paths)):
-                return None
-            # One that may change again without looking otherwise is looked at again.
-            settled = now is None or is_settled(now, asked_ns)
-            kept.folders[folder] = (now if settled else _UNSEEN, paths)
+        if not _nothing_came(kept):
+            return None
         if not kept.is_complete and not run_files.is_there(plan.project_dir, kept.run):
             return None
         return kept
@@ -250,12 +246,48 @@ def _saved(key: tuple[str, str], build: FinishedBuild) -> SavedBuild:
     )
 
 
-def _folders(absent: Iterable[str]) -> dict[str, tuple[Signature | None, list[str]]]:
-    """Return the paths by their folders; none has been looked at."""
-    found: dict[str, tuple[Signature | None, list[str]]] = {}
-    for path in absent:
-        found.setdefault(os.path.dirname(path), (_UNSEEN, []))[1].append(path)
-    return found
+def _nothing_came(build: FinishedBuild) -> bool:
+    """Whether nothing has come to the paths that count."""
+    changed = [one for one, (before, _) in build.folders.items() if _signature(one) != before]
+    if not changed:
+        return True
+    watched = {folder: (before, list(paths)) for folder, (before, paths) in build.folders.items()}
+    paths = [path for one in changed for path in watched.pop(one)[1]]
+    _watch(paths, watched)
+    if any(map(os.path.exists, paths)):
+        return False
+    build.folders = watched  # at once: another build may be looking
+    return True
+
+
+def _watch(paths: Iterable[str], watched: dict[str, Watched]) -> None:
+    """Add paths to the folders in which something has to come first, before something can come to them.
+
+    The caller looks at the paths after this, and not before.
+    """
+    asked_ns = time.time_ns()
+    nearest: dict[str, str] = {}
+    for path in paths:
+        above = os.path.dirname(path)
+        folder = nearest.get(above)
+        if folder is None:
+            folder = nearest[above] = _nearest(above)
+        if folder not in watched:
+            now = _signature(folder)
+            # One that may change again without looking otherwise is looked at again.
+            settled = now is None or is_settled(now, asked_ns)
+            watched[folder] = now if settled else _UNSEEN, []
+        watched[folder][1].append(path)
+
+
+def _nearest(folder: str) -> str:
+    """Return the folder, or the one above that is there: a crate has thousands of `name/mod.rs` that are not.
+
+    The way ends at a link that leads nowhere, whose target may come without a change of the folder above.
+    """
+    while not os.path.lexists(folder) and (above := os.path.dirname(folder)) != folder:
+        folder = above
+    return folder
 
 
 def _below(folder: str) -> dict[str, Signature]:
