@@ -6,7 +6,8 @@ import pytest
 
 from daemonry.typed_toml import parse
 from vx.project import c_manifest, c_plan, rust_plan
-from vx.project.action import Tool
+from vx.project.action import Plan, Tool
+from vx.project.c_compilations import Compilations
 from vx.project.c_plan import CTools
 from vx.project.cargo_manifest import Dependency, Package, Target
 from vx.project.errors import ProjectInvalid, Unsupported
@@ -114,6 +115,32 @@ def test_sources_of_one_name_do_not_collide() -> None:
     actions = c_project('[targets.x]\nsources = ["**/*.c"]\n', {"x": ["a/m.c", "b/m.c"]}).actions
     paths = [need.path for need in actions[-1].needs]
     assert len(set(paths)) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "flags"),
+    [
+        ("", ("-O1",)),
+        ('defines = ["X=2"]\n', ()),
+        ('include = ["inc"]\n', ()),
+        ('file-flags = { "a.c" = ["-O3"] }\n', ()),
+        ("", ()),
+    ],
+)
+def test_a_plan_beside_an_earlier_one_is_the_plan_without_it(change: str, flags: tuple[str, ...]) -> None:
+    def planned(text: str, flags: tuple[str, ...], earlier: Compilations | None) -> Plan:
+        manifest = c_manifest.read(parse('[project]\nname = "p"\n[targets.x]\n' + text, "vx.toml"))
+        sources = {"x": ["a.c", "b.c"]}
+        return c_plan.plan(manifest, "/w", sources, C, "dev", c_plan.Flags(flags), earlier=earlier)
+
+    earlier = Compilations()
+    text = 'sources = ["*.c"]\n'
+    before = planned(text, (), earlier)
+    after = planned(text + change, flags, earlier)
+    assert after == planned(text + change, flags, None)
+    assert (after == before) is not bool(change or flags)
+    is_same = not flags and (not change or "file-flags" in change)
+    assert (after.actions[1] is before.actions[1]) is is_same
 
 
 def test_cxx_without_its_compiler() -> None:

@@ -7,6 +7,7 @@ import http.server
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -347,15 +348,95 @@ def test_only_the_targets_that_are_named(cargo) -> None:
     project.write("src/bin/other.rs", 'fn main() { println!("other"); }')
     project.write("examples/show.rs", 'fn main() { println!("show {}", low::N); }')
     project.write(
-        "tests/all.rs", '#[test] fn five() { assert_eq!(low::N, 5); let _ = env!("CARGO_BIN_EXE_other"); }'
+        "tests/all.rs",
+        "#[test] fn five() { assert_eq!(low::N, 5); }\n"
+        '#[test] fn runs() { let done = std::process::Command::new(env!("CARGO_BIN_EXE_other")).output();'
+        ' assert_eq!(done.unwrap().stdout, b"other\\n"); }',
     )
     names = [os.path.basename(one) for one in project.build("--bin", "other")["outputs"]]
     assert names == ["other"]
     project.build("--example", "show")
     assert project.run("examples/show") == "show 5\n"
+    project.vx("clean")
     project.build("--test", "all")
-    assert "1 passed" in project.run("tests/all")
+    assert "2 passed" in project.run("tests/all")
     assert "no bin target named `none`" in project.fails("--bin", "none")
+
+
+def executables_by_cargo(project, *words: str) -> dict[str, str]:
+    """Build with cargo; return what each program prints, by the name that vx puts it under."""
+    env = {**project.app.env, "CARGO_TARGET_DIR": str(project.path.parent / "by-cargo")}
+    command = ["cargo", "build", "--offline", "--message-format", "json", *words]
+    done = subprocess.run(command, cwd=project.path, env=env, capture_output=True, text=True, check=True)
+    found = {}
+    for line in done.stdout.splitlines():
+        told = json.loads(line)
+        if told["reason"] == "compiler-artifact" and told["executable"]:
+            name, (kind, *_) = told["target"]["name"], told["target"]["kind"]
+            suffix = {"lib": ".lib", "bin": ".bin"}.get(kind, "")
+            folder = "benches/" if kind == "bench" else f"{kind}s/" if kind == "example" else ""
+            placed = f"tests/{name}{suffix}" if told["profile"]["test"] and not folder else folder + name
+            found[placed] = said_by(told["executable"])
+    return found
+
+
+def said_by(program: str) -> str:
+    """Run a program; return what it prints, less the time that its tests took."""
+    done = subprocess.run([program], capture_output=True, text=True, check=True)
+    return re.sub(r"finished in [0-9.]+s", "", done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--bins",
+        "--lib --example show",
+        "--tests",
+        "--all-targets --features extra",
+        "--workspace --tests",
+        "-p low --tests",
+        "--profile dist",
+        "--profile dist --example show",
+        "--release",
+    ],
+)
+def test_options_choose_the_targets_that_cargo_chooses(cargo, words: str) -> None:
+    """And those do the same: profiles of one's own and of one package, features, dev-dependencies."""
+    say = 'println!("{} {} {}", hello::SAYS, low::CHECKED, cfg!(feature = "extra"))'
+    project = cargo.crate(
+        main=f"fn main() {{ {say} }} #[test] fn in_main() {{}}",
+        manifest=(
+            '[dependencies]\nlow = { path = "low" }\n[dev-dependencies]\nhelp = { path = "help" }\n'
+            '[features]\nextra = []\n[[example]]\nname = "more"\nrequired-features = ["extra"]\n'
+            '[workspace]\nmembers = ["low", "help"]\n'
+            '[profile.dist]\ninherits = "release"\ndebug-assertions = true\nlto = "thin"\n'
+            "[profile.dist.package.low]\ndebug-assertions = false\n"
+            '[profile.release]\npanic = "abort"\n[profile.test]\ndebug-assertions = false\n'
+        ),
+    )
+    project.write(
+        "src/lib.rs",
+        'pub const SAYS: (bool, bool) = (cfg!(debug_assertions), cfg!(panic = "abort"));\n'
+        "#[test] fn with_help() { assert!(help::LOUD); }",
+    )
+    dev = "[dev-dependencies]\nhelp = { path = '../help' }\n"
+    checked = "pub const CHECKED: bool = cfg!(debug_assertions); #[test] fn t() { assert!(help::LOUD); }"
+    package(project, "low", "low", dev, checked)
+    package(project, "help", "help", lib="pub const LOUD: bool = true;")
+    project.write("src/bin/other.rs", f"fn main() {{ {say} }}")
+    project.write("examples/show.rs", f"fn main() {{ {say}; assert!(help::LOUD) }}")
+    project.write("examples/more.rs", 'fn main() { println!("more") }')
+    project.write("benches/b.rs", 'fn main() { println!("bench {}", help::LOUD) }')
+    project.write("tests/it.rs", "#[test] fn it() { assert!(help::LOUD && hello::SAYS.0 == low::CHECKED) }")
+    outputs = project.build(*words.split())["outputs"]
+    (folder,) = project.path.glob(".vx/build/*/*")
+    ours = {
+        os.path.relpath(path, folder): said_by(path)
+        for path in (str(project.path / one) for one in outputs)
+        if os.access(path, os.X_OK)
+    }
+    assert ours == executables_by_cargo(project, *words.split())
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from vx.cargo.packages import is_release, read_packages, workspace_root
 from vx.cargo.surroundings import Setting
 from vx.project import c_files, c_plan, environment, rust_files, rust_plan
 from vx.project.action import Plan, Tool
+from vx.project.c_compilations import Compilations
 from vx.project.errors import ProjectInvalid, Unsupported
 from vx.project.features import FeatureOptions
 from vx.project.profile import DEV, RELEASE
@@ -30,6 +31,8 @@ from vx.project.tools import Tools
 
 # Of a profile or a platform: each is a folder's name, too.
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+# Projects and profiles of C whose last plan is kept in part; of a thousand sources each takes a megabyte.
+MAX_KEPT: Final = 16
 # Tables of a cargo configuration that cargo follows when it resolves a project.
 FOLLOWED: Final = frozenset(("profile", "patch", "paths"))
 
@@ -69,6 +72,7 @@ class Planner:
     def __init__(self, tools: Tools, cargo: Cargo) -> None:
         self._tools = tools
         self._cargo = cargo
+        self._earlier: dict[tuple[str, str], Compilations] = {}
 
     def plan(self, directory: str, request: Request, fetching: Callable[[], None]) -> Plan:
         """Return the plan of the project in a directory.
@@ -217,8 +221,22 @@ class Planner:
         tools = self._tools.c(request.environment)
         tests = _chosen(project.manifest.tests, request, f"{directory}/{c_files.MANIFEST}")
         return c_plan.plan(
-            project.manifest, directory, project.sources, tools, request.profile, flags, tests=tests
+            project.manifest,
+            directory,
+            project.sources,
+            tools,
+            request.profile,
+            flags,
+            tests=tests,
+            earlier=self._earlier_of(directory, request.profile),
         )
+
+    def _earlier_of(self, directory: str, profile: str) -> Compilations:
+        found = self._earlier.pop((directory, profile), None) or Compilations()
+        self._earlier[directory, profile] = found
+        while len(self._earlier) > MAX_KEPT:
+            self._earlier.pop(next(iter(self._earlier)), None)
+        return found
 
 
 def _chosen(tests: Mapping[str, object], request: Request, path: str) -> tuple[str, ...]:

@@ -79,7 +79,15 @@ class _CargoPlanner:
     def __init__(self, graph: Graph, packages: Mapping[str, CargoPackage], setting: Setting) -> None:
         self.actions: dict[str, Action] = {}
         self._units = graph.units
-        self._roots = frozenset(graph.roots)
+        # The programs that a test runs, by the path in CARGO_BIN_EXE_*, are put there as cargo puts them.
+        started = (
+            one.index
+            for unit in graph.units
+            if unit.mode == "test"
+            for one in unit.dependencies
+            if "bin" in graph.units[one.index].target.kind and not graph.units[one.index].is_run
+        )
+        self._roots = frozenset((*graph.roots, *started))
         self._packages = packages
         self._setting = setting
         self._around = Surroundings(graph, packages, setting)

@@ -5,6 +5,7 @@ Owns the command lines.  Pure: a manifest, the files that its patterns found, an
 
 from __future__ import annotations
 
+import functools
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
 
@@ -24,6 +25,7 @@ from vx.project.action import (
     Tree,
     as_file,
 )
+from vx.project.c_compilations import Compilations, Group, Made
 from vx.project.c_includes import Folders
 from vx.project.c_manifest import (
     PROGRAM,
@@ -88,7 +90,7 @@ class Flags(msgspec.Struct, frozen=True):
     link: tuple[str, ...] = ()
 
 
-def plan(
+def plan(  # noqa: PLR0913  # the request, in its parts
     manifest: CManifest,
     directory: str,
     sources: Mapping[str, Sequence[str]],
@@ -97,6 +99,7 @@ def plan(
     flags: Flags = Flags(),  # noqa: B008  # frozen
     *,
     tests: Sequence[str] = (),
+    earlier: Compilations | None = None,
 ) -> Plan:
     """Return the actions of a build.
 
@@ -108,12 +111,13 @@ def plan(
         profile: dev or release.
         flags: further options that the caller gives.
         tests: the names of the tests that are run, too.
+        earlier: of the plans of this project and profile before this one.
 
     Raises:
         ProjectInvalid: a target has no sources.
         Unsupported: a source is in another language, or a tool for it is not there.
     """
-    planner = _CPlanner(manifest, sources, tools, profile, flags)
+    planner = _CPlanner(manifest, sources, tools, profile, flags, earlier or Compilations())
     for name in manifest.commands:
         planner.command(name)
     for name in manifest.targets:
@@ -133,7 +137,9 @@ class _CPlanner:
         tools: CTools,
         profile: str,
         flags: Flags,
+        earlier: Compilations,
     ) -> None:
+        self._earlier = earlier
         self.actions: dict[str, Action] = {}
         self._manifest = manifest
         self._sources = sources
@@ -191,20 +197,20 @@ class _CPlanner:
             )
         flags, objects = self._flags, []
         package = self._tools.package(target.packages) if target.packages else LinkedPackage()
-        settings: dict[tuple[str, ...], _Settings] = {}
+        groups: dict[tuple[str, ...], Group] = {}
         for source in all_sources:
             more = flags.cxx if source.endswith(CXX_ENDINGS) else flags.c
             profile_flags = (*self._manifest.profile_flags[self._profile], *more)
             alone = target.file_flags.get(source, ())
             key = (source.rpartition(".")[2], *alone)
-            if key not in settings:
-                settings[key] = _settings(
-                    target, source, self._tools, profile_flags, alone, package.compiles, given
-                )
-            action = _compilation(target, source, self._tools, settings[key], given)
+            if key not in groups:
+                shared = _settings(target, source, self._tools, profile_flags, alone, package.compiles, given)
+                basis = (shared, given, target.include, self._tools.env)
+                make = functools.partial(_compiled, target, self._tools, shared, given)
+                groups[key] = self._earlier.group((target.name, *key), basis, make)
+            action, need = groups[key].of(source)
             self.actions[action.id] = action
-            tag = digests.of_bytes(source.encode())[:8]
-            objects.append(Need(action.id, action.outputs[0], f"{DEPS_DIR}/{tag}-{_stem(source)}.o"))
+            objects.append(need)
         return objects, all_sources
 
     def _ending(
@@ -292,6 +298,15 @@ def _settings(
     files = tuple(link_search.files_named(words))
     machine = tools.link(compiler, language, words).files
     return _Settings(compiler, words, parts, folders, files, machine, forced)
+
+
+def _compiled(
+    target: CTarget, tools: CTools, settings: _Settings, given: tuple[Need, ...], source: str
+) -> Made:
+    """Return a source's compilation, and its object as others need it."""
+    action = _compilation(target, source, tools, settings, given)
+    tag = digests.of_bytes(source.encode())[:8]
+    return action, Need(action.id, action.outputs[0], f"{DEPS_DIR}/{tag}-{_stem(source)}.o")
 
 
 def _compilation(
