@@ -41,6 +41,16 @@ async def test_a_link_out_of_the_jobs_directory_hides_nothing(running, tmp_path)
     assert str(secret) in (done.opened or [])
 
 
+async def test_a_look_without_opening_is_not_seen(running, tmp_path) -> None:
+    """README says so; where this fails, the page promises too little."""
+    looked_at = tmp_path / "looked-at"
+    looked_at.write_text("x")
+    job = await running.shell(f"test -e {looked_at} && echo there > out", outputs=["out"])
+    done = await running.done(job)
+    assert "/bin/sh" in (done.opened or [])
+    assert str(looked_at) not in (done.opened or [])
+
+
 async def test_a_job_cannot_write_elsewhere(running, tmp_path) -> None:
     kept = tmp_path / "kept"
     kept.write_text("as it was")
