@@ -50,6 +50,8 @@ def _enter(above: int, name: str, path: str, umask: int | None) -> int:
             made = True
         except FileExistsError:
             pass
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from None
     try:
         fd = os.open(name, _FLAGS, dir_fd=above)
     except OSError as error:

@@ -45,7 +45,10 @@ def place(source: int, base: str, inside: str, *, executable: bool, umask: int) 
     folder, name = os.path.split(inside)
     mode = (0o777 if executable else 0o666) & ~umask
     with directories.opened(base, folder, umask) as fd:
-        directories.replace(fd, name, mode, functools.partial(_fill, source))
+        try:
+            directories.replace(fd, name, mode, functools.partial(_fill, source))
+        except OSError as error:  # it names a file beside it, relative to its folder
+            raise OSError(error.errno, error.strerror, f"{base}/{inside}") from error
 
 
 def _fill(source: int, target: int) -> None:
