@@ -392,18 +392,15 @@ def said_by(program: str) -> str:
     [
         "--bins",
         "--lib --example show",
-        "--tests",
         "--all-targets --features extra",
         "--workspace --tests",
-        "-p low --tests",
-        "--profile dist",
         "--profile dist --example show",
         "--release",
     ],
 )
 def test_options_choose_the_targets_that_cargo_chooses(cargo, words: str) -> None:
     """And those do the same: profiles of one's own and of one package, features, dev-dependencies."""
-    say = 'println!("{} {} {}", hello::SAYS, low::CHECKED, cfg!(feature = "extra"))'
+    say = 'println!("{:?} {} {}", hello::SAYS, low::CHECKED, cfg!(feature = "extra"))'
     project = cargo.crate(
         main=f"fn main() {{ {say} }} #[test] fn in_main() {{}}",
         manifest=(
