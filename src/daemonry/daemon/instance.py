@@ -55,6 +55,9 @@ class Instance:
             self.name = endpoint.bare
         self._endpoint = endpoint
 
+    def __repr__(self) -> str:
+        return f"<Instance {self.name}>"
+
     @classmethod
     def named(cls, name: str) -> Instance:
         """Return the daemon called `name`, of this user, wherever its program has its files.
