@@ -2,10 +2,11 @@
 """A stand-in for Codex's window and its server, which writes the records and outlives the window.
 
     codex [resume ID] [PROMPT]     shows answers; each line that is typed is a prompt
+    codex queue ... --message M    hands a prompt to the server
     codex app-server --listen      takes the prompts from ~/asked, and writes ~/.codex/sessions
 
-Steps as in `stand_in`: `ok` and `limit EPOCH`.  Options of a window, as `-c`, make it start without
-the server: then the record has another writer, and nothing is asked.
+Steps as in `stand_in`: `ok`, `slow` (a second), `limit EPOCH`.  Options of a window, as `-c`, make it start
+without the server: then the record has another writer, and nothing is asked.
 """
 
 import json
@@ -39,7 +40,10 @@ def serve():
                 if asked == 0:
                     write("session_meta", id=ID, cwd=json.loads(line)["cwd"], source="cli")
                 asked += 1
+                pause_s = 0.5 if step == "slow" else 0.0
+                time.sleep(pause_s)
                 write("event_msg", type="task_started")
+                time.sleep(pause_s)
                 write("turn_context", cwd=json.loads(line)["cwd"], sandbox_policy="workspace-write")
                 if step == "limit":
                     primary = {"used_percent": 100.0, "resets_at": float(resets_at)}
@@ -57,10 +61,14 @@ def serve():
             time.sleep(0.02)
 
 
-def ask(prompt):
+def hand(prompt):
     line = {"argv": sys.argv[1:], "prompt": prompt, "cwd": os.getcwd(), "at": time.time(), "pid": os.getpid()}
     with open(HOME / "asked", "a") as file:
         file.write(json.dumps(line) + "\n")
+
+
+def ask(prompt):
+    hand(prompt)
     number = len((HOME / "asked").read_text().splitlines())
     while not (HOME / f"answer-{number}").exists():
         time.sleep(0.02)
@@ -73,6 +81,9 @@ def main():
         serve()
         return
     if words == ["app-server"]:  # asked for its quota: it has no login
+        return
+    if words[:1] == ["queue"]:  # the server takes it; nobody waits for the answer
+        hand(words[words.index("--message") + 1])
         return
     if any(word.startswith("-") for word in words):
         print("this conversation is open in another app", flush=True)

@@ -335,7 +335,7 @@ def _fact_line(fact: Fact) -> str:
 def _what_follows(session: Session) -> str:
     """Return what may be done about it, by the rules of resuming."""
     reason = session.verdict.reason
-    if session.verdict.alive_pid is not None and reason in RESUMABLE:
+    if session.verdict.alive_pid is not None and not session.verdict.served and reason in RESUMABLE:
         return "a process lives in it: it is never resumed beside that"
     if reason is Reason.RATE_LIMIT:
         return "it can be resumed after the reset" if session.verdict.resets_at_s else "it can be tried again"

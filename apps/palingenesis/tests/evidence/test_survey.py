@@ -106,6 +106,7 @@ def test_each_built_in_agent_says_with_which_version_it_was_checked():
         ({"sessions": ["/x"], "sesions": []}, "agents.mine.sesions", "is not known"),
         ({"sessions": ["/x"], "resume": ["x", "{id}"]}, "agents.mine", "resume has no {prompt}"),
         ({"sessions": ["/x"], "resume": ["x", "{prompt}"]}, "agents.mine", "resume has no {id}"),
+        ({"sessions": ["/x"], "served": ["x", "{prompt}"]}, "agents.mine", "served has no {id}"),
         ({"sessions": ["/x"], "resume": ["x", "{name}"]}, "agents.mine", "{name} is not known"),
         ({"sessions": ["/x"], "resume": ["x", "{id", "{prompt}"]}, "agents.mine", "write {{ for a brace"),
         ({"sessions": ["/x"], "resume": ["x", "{id.__class__}", "{prompt}"]}, "agents.mine", "is not known"),

@@ -602,6 +602,41 @@ def test_a_damaged_ledger_is_set_aside(world):
     assert Path(path_in(str(world.state)) + ".bak").exists()
 
 
+def test_a_session_that_a_server_has_open_is_handed_to_it_once(world):
+    """Codex's windows leave their sessions to a server, which lets no other process write them."""
+    stand_in = (STAND_IN.parent / "codex_stand_in.py").read_text().partition("\n")[2]
+    program = world.home / "bin/codex"
+    program.write_text(f"#!{sys.executable}\n" + stand_in)
+    program.chmod(0o700)
+    world.start()
+    world.engine.tick()
+    world.steps(f"limit {time.time() + 1}", "slow")
+    key = "codex:01a220bb-1869-7302-8fe3-8a2ee1346d19"
+
+    def asked():
+        return [json.loads(line) for line in (world.home / "asked").read_text().splitlines()]
+
+    try:
+        # Its window is closed once the answer is there.
+        words = [program, "work"]
+        subprocess.run(
+            words, cwd=world.project, env=world.environment, stdin=subprocess.DEVNULL, check=False,
+            capture_output=True,
+        )  # fmt: skip
+        world.until_state(State.SCHEDULED, key)
+        world.due(key)
+        done = world.until_state(State.DONE, key)
+        assert (done.resumes, done.attempt) == (1, 0)
+        first, second = asked()
+        assert second["argv"][:3] == ["queue", "--thread", key.partition(":")[2]]
+        assert second["cwd"] == first["cwd"]
+        told = [line["what"] for line in world.audited()]
+        assert told.count("begun") == 1
+        assert "failed" not in told
+    finally:
+        (world.home / "end").touch()
+
+
 def test_after_the_clock_is_set_back_a_wait_stays_as_long_as_it_was(world, monkeypatch):
     """A try in 30 s is not one in a day and 30 s; the reset of a limit is an instant, and stays it."""
     world.start()

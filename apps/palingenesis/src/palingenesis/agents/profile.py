@@ -92,6 +92,7 @@ class Profile(msgspec.Struct, frozen=True):
         quota_reader: how it answers: "exit code" (0 yes, 75 not yet, any other unknown), or "codex".
         tells_errors: whether it writes down why a turn failed.
         resume: the argument list that goes on with a session; empty if there is no such command.
+        served: the one that goes on with a session that a server of the agent has open, and does its work.
         fresh: the argument list that begins a new session; empty if there is no such command.
         permissions: arguments that give a resumed run the permission mode that the session had.
         exits: what exit codes of a resumed run mean.
@@ -113,6 +114,7 @@ class Profile(msgspec.Struct, frozen=True):
     quota_reader: str = QUOTA_READERS[0]
     tells_errors: bool = True
     resume: tuple[str, ...] = ()
+    served: tuple[str, ...] = ()
     fresh: tuple[str, ...] = ()
     permissions: dict[str, tuple[str, ...]] = {}
     exits: dict[str, Reason] = {}
@@ -131,8 +133,8 @@ class Profile(msgspec.Struct, frozen=True):
             raise ValueError("sessions names no place: give at least one pattern")
         for pattern in (*self.sessions, *filter(None, [self.registry])):
             _check_place(pattern)
-        for name in ("resume", "fresh"):
-            _check_command(name, getattr(self, name), needs_id=name == "resume")
+        for name in ("resume", "served", "fresh"):
+            _check_command(name, getattr(self, name), needs_id=name != "fresh")
 
 
 def _check_place(pattern: str) -> None:

@@ -9,7 +9,7 @@ import os.path
 from typing import Final
 
 from daemonry.cli.kit import printable
-from palingenesis.resume.entry import SessionEntry
+from palingenesis.resume.entry import ALIVE, SERVED, SessionEntry
 from palingenesis.resume.states import Happened, State
 from palingenesis.verdict.reasons import NEEDS_A_HUMAN
 
@@ -27,7 +27,7 @@ def worth_telling(entry: SessionEntry) -> bool:
 
 def name_of(entry: SessionEntry) -> str:
     """Name a stop: the same stop has the same name however often it is looked at."""
-    return f"{entry.key} {entry.state.value} {entry.observed.removesuffix(' alive')}"
+    return f"{entry.key} {entry.state.value} {entry.observed.removesuffix(ALIVE).removesuffix(SERVED)}"
 
 
 def sentence(entry: SessionEntry) -> str:

@@ -29,6 +29,7 @@ RECORD_GONE: Final = "its record is gone"
 _USUAL_DELAYS: Final = Delays()
 # The end of an observation's name while somebody lives in the session: their end makes it another one.
 ALIVE: Final = " alive"
+SERVED: Final = " served"
 
 _SEEN: Final = {
     Reason.RUNNING: Happened.SEEN_AT_WORK,
@@ -50,6 +51,7 @@ class AgentRun(msgspec.Struct, frozen=True):
         start: what tells that process from a later one of its number.
         progressed: whether the model has answered in it.
         new_id: the id of the new session that it begins; "" for one that resumes.
+        is_handed: whether it hands the prompt to a server of the agent, which goes on after its end.
     """
 
     token: str
@@ -60,6 +62,7 @@ class AgentRun(msgspec.Struct, frozen=True):
     start: str = ""
     progressed: bool = False
     new_id: str = ""
+    is_handed: bool = False
 
 
 class SessionEntry(msgspec.Struct, frozen=True):
@@ -273,7 +276,7 @@ def name_of(session: Session) -> str:
     verdict = session.verdict
     turn = verdict.basis[0] if verdict.basis else None
     overrun = " overrun" if verdict.overrun else ""
-    alive = ALIVE if verdict.alive_pid is not None else ""
+    alive = "" if verdict.alive_pid is None else SERVED if verdict.served else ALIVE
     return f"{verdict.reason.value}@{turn.at_s if turn else 0:.3f}{overrun}{alive}"
 
 
@@ -294,12 +297,12 @@ def _what_happened(
 def _why_not(session: Session, profile: Profile) -> str:
     """Return why a stopped session is not resumed by itself; "" where it may be."""
     verdict = session.verdict
-    command = profile.fresh if verdict.reason is Reason.CONTEXT else profile.resume
+    command = command_for(session, profile)
     if verdict.confidence is Confidence.NONE or verdict.reason not in {*RESUMABLE, Reason.CONTEXT}:
         return _note(session)
-    if verdict.served:
+    if verdict.served and not command:
         return f"{session.agent}'s server (process {verdict.alive_pid}) has it open: go on in a window"
-    if verdict.alive_pid is not None:
+    if verdict.alive_pid is not None and not verdict.served:
         return f"process {verdict.alive_pid} lives in it: go on there"
     if not command:
         return f"{session.agent} has no command for that"
@@ -308,6 +311,13 @@ def _why_not(session: Session, profile: Profile) -> str:
     if not session.cwd:
         return "its directory is not known"
     return ""
+
+
+def command_for(session: Session, profile: Profile) -> tuple[str, ...]:
+    """Return the argument list of a session's next run; empty where there is no such command."""
+    if session.verdict.reason is Reason.CONTEXT:
+        return profile.fresh
+    return profile.served if session.verdict.served else profile.resume
 
 
 def _is_old(session: Session, watching_since_s: float) -> bool:

@@ -90,7 +90,7 @@ class RunWatch:
             entry = msgspec.structs.replace(rules.with_run(entry, progressed=True), attempt=0)
             context.record.keep("progress", entry, session)
             context.scouts.let_others(entry.account, entry.key)
-        if not lives:
+        if not lives and not (run.is_handed and self._is_under_way(entry, session)):
             self._ended(entry, session, now_s)
             return
         said_s = max(context.runs.changed_at_s(run), session.changed_at_s if session else 0.0)
@@ -100,6 +100,13 @@ class RunWatch:
             context.scouts.let_others(entry.account, entry.key)
             note = f"its run wrote nothing for {int(context.limits.silence_s)} s, and was ended"
             self._failed(entry, session, now_s, note)
+
+    def _is_under_way(self, entry: SessionEntry, session: Session | None) -> bool:
+        """Whether the server that took a run's prompt is at it, or has not begun yet."""
+        assert entry.run is not None
+        if session is None or self._context.runs.exit_code(entry.run) not in (0, None):
+            return False
+        return session.verdict.reason is Reason.RUNNING or rules.name_of(session) == entry.observed
 
     def _ended(self, entry: SessionEntry, session: Session | None, now_s: float) -> None:
         context, run = self._context, entry.run

@@ -59,7 +59,7 @@ class Tries:
         if session is None:
             keep("gone", msgspec.structs.replace(entry, state=State.STOPPED, note=rules.RECORD_GONE))
             return None
-        if session.verdict.alive_pid is not None:
+        if session.verdict.alive_pid is not None and not session.verdict.served:
             note = f"process {session.verdict.alive_pid} lives in it: waiting for its end"
             keep(
                 "postponed",
@@ -133,13 +133,15 @@ class Tries:
             context.record.keep("failed", self._failed(entry, time.time(), note))
             return
         context.record.keep("begun", rules.with_run(entry, pid=pid, start=start))
-        context.scouts.belongs_to(entry.account, entry.key, pid)
+        at_work = session.verdict.alive_pid if entry.run.is_handed else None
+        context.scouts.belongs_to(entry.account, entry.key, at_work or pid)
 
     def _run_of(self, entry: SessionEntry, session: Session, now_s: float) -> AgentRun | str:
         """Return the run that a session needs, or why none is possible."""
         profile = self._context.profile(entry.agent)
         is_fresh = entry.reason is Reason.CONTEXT
-        words = profile.fresh if is_fresh else profile.resume
+        is_handed = session.verdict.served and not is_fresh
+        words = profile.fresh if is_fresh else profile.served if is_handed else profile.resume
         if not words:
             return f"{entry.agent} has no command for that"
         if shutil.which(words[0], path=self._path) is None:
@@ -151,7 +153,8 @@ class Tries:
         values = {"id": entry.id, "cwd": entry.cwd, "prompt": prompt, "new_id": new_id}
         permissions = profile.permissions.get(session.transcript.permission, ())
         argv = tuple(command(words, values, permissions))
-        return AgentRun(uuid.uuid4().hex, argv, now_s, processes.boot_id(), new_id=new_id)
+        boot = processes.boot_id()
+        return AgentRun(uuid.uuid4().hex, argv, now_s, boot, new_id=new_id, is_handed=is_handed)
 
     def _fresh_prompt(self, entry: SessionEntry, session: Session) -> str:
         backups = os.path.join(self._context.state_dir, "backups")
