@@ -135,6 +135,9 @@ daemonry: unrecognized arguments: two (try daemonry --help)
 $ daemonry status probe --bogus
 daemonry: unrecognized arguments: --bogus (try daemonry --help)
 [2]
+$ daemonry status --home .
+daemonry: unrecognized arguments: --home; for homes: up, down, ps, restart, logs, ui (try daemonry --help)
+[2]
 $ daemonry status probe --tim 3
 daemonry: unrecognized arguments: --tim 3 (try daemonry --help)
 [2]

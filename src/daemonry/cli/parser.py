@@ -22,11 +22,17 @@ _MAX_LINES_DIGITS: Final = 9
 _ALIKE: Final = 0.7
 
 
+# For those who try what daemons have: `daemonry status --home DIR`.
+_OF_HOMES: Final = "up, down, ps, restart, logs, ui"
+
+
 class Parser(argparse.ArgumentParser):
     """As `argparse.ArgumentParser`; give it to `add_subparsers` as `parser_class`, too."""
 
     def error(self, message: str) -> NoReturn:
         """Say in one line, where argparse prints two, how it is used wrongly, and exit."""
+        if self.prog == "daemonry" and message.startswith("unrecognized arguments: --home"):
+            message += f"; for homes: {_OF_HOMES}"
         self.exit(exit_codes.USAGE, f"{self.prog}: {printable(message)} (try {self.prog} --help)\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
