@@ -1,7 +1,8 @@
 """Asking cass, for programs that live long: aether and rhea.
 
 Owns connections to the store, cutting requests into pieces of one message each, trying again after a
-restart of the store, and moving blobs as bytes where the endpoint is TCP.
+restart of the store, and moving blobs as bytes where descriptors do not arrive: over TCP, and through a Unix
+socket that ssh forwards.
 
 Every method of the store can be done twice, so a call whose answer was lost is made once more, on a
 new connection.  When that fails too the store is gone: `StoreGone` says where it should have been.
@@ -87,6 +88,8 @@ class CassClient:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._idle: list[_Connection] = []
+        # Whether a descriptor that is sent arrives; None until it was tried.
+        self._fds_arrive: bool | None = None if endpoint.kind == "unix" else False
         self._closed = False
 
     # --- blobs ------------------------------------------------------------------------------------
@@ -98,7 +101,7 @@ class CassClient:
 
     async def put_fds(self, fds: Sequence[int]) -> list[str]:
         """Keep the content of files, whose descriptors stay the caller's; return their digests."""
-        if not self._passes_fds:
+        if not await self._passes_fds():
             return [await self._put_bytes_of(fd) for fd in fds]
         stored: list[str] = []
         for begin in range(0, len(fds), MAX_FDS):
@@ -135,7 +138,7 @@ class CassClient:
         Raises:
             BlobMissing: some are not there; all of those are named.
         """
-        if not self._passes_fds:
+        if not await self._passes_fds():
             return await self._get_all(wanted, self._get_bytes)
         pieces = [wanted[begin : begin + MAX_FDS] for begin in range(0, len(wanted), MAX_FDS)]
         return await self._get_all(pieces, lambda piece: self._ask(lambda cass: cass.get(list(piece))))
@@ -225,9 +228,15 @@ class CassClient:
 
     # --- connections ------------------------------------------------------------------------------
 
-    @property
-    def _passes_fds(self) -> bool:
-        return self.endpoint.kind == "unix"
+    async def _passes_fds(self) -> bool:
+        """Whether a descriptor that is sent arrives: not where the socket is forwarded from elsewhere."""
+        if self._fds_arrive is None:
+            with Fd(_memory_file()) as file:
+                try:
+                    self._fds_arrive = await self._ask(lambda cass: cass.arrived(Fd.copy(file.fileno())))
+                except errors.InvalidParameter:
+                    self._fds_arrive = False
+        return self._fds_arrive
 
     async def _ask(self, ask: Callable[[Cass], Awaitable[Value]]) -> Value:
         connection = self._idle.pop() if self._idle else await self._connect()

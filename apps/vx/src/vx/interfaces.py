@@ -4,8 +4,8 @@ Owns the contracts and nothing that fulfils them.
 
 A digest is BLAKE3's 256 bits as 64 lower-case hexadecimal digits (`vx.digests`); a key has the same
 form and is made by the caller: to the store it is a name.  Descriptors pass only over Unix
-sockets, and at most `MAX_FDS` beside one message: `vx.cass_client` asks in pieces, and moves bytes
-by `Send` and `Receive` where an endpoint is TCP.
+sockets that nobody forwards, and at most `MAX_FDS` beside one message: `vx.cass_client` asks in pieces,
+and moves bytes by `Send` and `Receive` where none arrives.
 """
 
 from __future__ import annotations
@@ -261,6 +261,15 @@ class Cass(
     @method(reads=True)
     async def missing(self, digests: list[str]) -> Missing:
         """Return which of these blobs are not there; the others count as used now."""
+        raise NotImplementedError
+
+    @method(reads=True)
+    async def arrived(self, file: Fd) -> bool:
+        """Return True: the descriptor came with the message.
+
+        Asked before others are sent: a socket that somebody forwards (`ssh -L`) is a Unix socket, too, and
+        descriptors are lost on its way, which is an error of this call.
+        """
         raise NotImplementedError
 
     @method(idempotent=True)

@@ -6,13 +6,14 @@ import asyncio
 import os
 import signal
 import socket
+import threading
 import time
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 import pytest
 
-from daemonry import Client, Fd
+from daemonry import Client, Endpoint, Fd
 from daemonry.errors import CallFailed, Paused
 from daemonry.testing import wait_until
 from vx import cass_client, digests
@@ -44,20 +45,65 @@ def content(file: Fd) -> bytes:
         return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
 
 
-@pytest.fixture(params=["unix", "tcp"])
+class Forwarder:
+    """A Unix socket whose bytes go to another, and nothing else: as `ssh -L` does."""
+
+    def __init__(self, path: str, to: str) -> None:
+        self._path, self._to = path, to
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(path)
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        Path(self._path).unlink()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=self._serve, args=(self._listener.accept()[0],), daemon=True).start()
+
+    def _serve(self, near: socket.socket) -> None:
+        with near, socket.socket(socket.AF_UNIX) as far:
+            far.connect(self._to)
+            back = threading.Thread(target=self._pump, args=(far, near))
+            back.start()
+            self._pump(near, far)
+            back.join()
+
+    @staticmethod
+    def _pump(one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while data := one.recv(1 << 16):
+                other.sendall(data)
+        with suppress(OSError):
+            other.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture(params=["unix", "tcp", "forwarded"])
 def reached(request, cass_home):
-    """A running cass, over a Unix socket and over TCP."""
+    """A running cass, over a Unix socket, over TCP, and over a Unix socket that somebody forwards."""
+    if request.param == "forwarded":
+        cass_home.start()
+        path = str(cass_home.sandbox.path / "f.sock")
+        forwarder = Forwarder(path, str(cass_home.path / "cass.sock"))
+        cass_home.endpoint = Endpoint.unix(path)
+        yield cass_home
+        forwarder.close()
+        return
     if request.param == "tcp":
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             port = taken.getsockname()[1]
         cass_home.over_tcp(port)
     cass_home.start()
-    return cass_home
+    yield cass_home
 
 
 async def test_blobs_pass_both_ways(reached, tmp_path: Path) -> None:
-    """By descriptor over a Unix socket, as bytes over TCP; forty are more than one message carries."""
+    """By descriptor where those arrive, else as bytes; forty are more than one message carries."""
     data = [os.urandom(10_000 + number) for number in range(40)]
     paths = [str(tmp_path / str(number)) for number in range(40)]
     for path, one in zip(paths, data, strict=True):

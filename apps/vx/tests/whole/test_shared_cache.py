@@ -118,3 +118,20 @@ def test_a_wrong_setting_is_refused_by_name(machine, c) -> None:
     done = one.project.vx("build", **{**one.env, "VX_REMOTE_CACHE": "http://cache:1"})
     assert done.code == 1
     assert "cache = 'http://cache:1' is neither grpc://HOST:PORT" in done.err
+
+
+@pytest.mark.slow
+def test_an_option_has_aether_started_again_with_it(machine, remote_server) -> None:
+    one = machine("one")
+    del one.env["VX_REMOTE_CACHE"]
+    assert one.executed() == 2
+    option = f"--remote_cache={remote_server.url}"
+    one.set_limit(4)
+    done = one.project.vx("build", option, **one.env)
+    assert "started again, with the remote of this command" in done.err
+    one.sent()
+    assert remote_server.results
+    assert "started again" not in one.project.vx("build", option, **one.env).err
+    refused = one.project.vx("build", "--remote_cache=cache", **one.env)
+    assert refused.code == 2
+    assert "cache = 'cache' is neither" in refused.err

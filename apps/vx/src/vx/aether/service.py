@@ -27,6 +27,7 @@ from vx.interfaces import Collected, Verified
 from vx.project.features import FeatureOptions
 from vx.project.profile import DEV, RELEASE
 from vx.project.tools import Tools
+from vx.remote import settings
 
 
 class AetherService(Aether):
@@ -49,6 +50,7 @@ class AetherService(Aether):
         self._building: list[Build] = []
         self.recent = RecentBuilds()
         self._builds = 0
+        self._remote_settings = settings.fingerprint(settings.load())
 
     async def build(  # noqa: PLR0913, PLR0917  # the interface's own
         self,
@@ -155,6 +157,7 @@ class AetherService(Aether):
             "building": [one.project_dir for one in self._building],
             "builds": self._builds,
             "compilations": self._actions.runs,
+            "remote_settings": self._remote_settings,
             **{one.name: one.state().state for one in self._services},
         }
 

@@ -87,6 +87,11 @@ class CassService(Cass):
         self._damaged += len(found.damaged)
         return found
 
+    async def arrived(self, file: Fd) -> bool:
+        """Return True: it came."""
+        file.close()
+        return True
+
     async def put(self, files: list[Fd]) -> list[str]:
         """Keep the content of files."""
         stored = await self._in_thread(self._put_all, files)

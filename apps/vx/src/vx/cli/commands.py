@@ -16,11 +16,12 @@ from daemonry.cli import kit
 from daemonry.cli.completion import print_script
 from daemonry.cli.parser import parser_of
 from vx import home
-from vx.cli import build, explaining, store
+from vx.cli import build, explaining, remote_options, store
 from vx.cli.failures import home_trouble, told
 from vx.cli.grammar import VX
 
 _NOT_RUNNING: Final = 3
+_USAGE: Final = 2
 _STOP_TIMEOUT_S: Final = 20.0
 
 
@@ -31,11 +32,15 @@ def run(arguments: list[str]) -> int:
         return _DOES[options.verb](options)
     except BrokenPipeError:  # the reader of our output is gone: `kit.guarded` knows that
         raise
+    except daemonry.Refused as error:  # settings of ours
+        kit.complain(f"vx: {kit.printable(str(error))}")
+        return _USAGE
     except (home.HomeInvalid, daemonry.errors.DaemonryError, OSError) as error:
         return told(error)
 
 
 def _build(options: argparse.Namespace) -> int:
+    remote_options.apply(options)
     asked = _asked(options)
     asked.die_with_parent = options.die_with_parent
     names = [name for given in options.features for name in given.replace(",", " ").split()]

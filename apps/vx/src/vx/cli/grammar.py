@@ -21,6 +21,7 @@ from daemonry.cli.grammar import (
     Word,
 )
 from vx import __version__
+from vx.cli import remote_options
 
 RUN: Final = ValueKind("run")
 PROFILE: Final = ValueKind("profile")
@@ -57,6 +58,7 @@ VX: Final = Program(
                 Option("--all-targets", "all of these"),
                 Option("--locked", "fail if Cargo.lock would change"),
                 Option("--offline", "fetch nothing"),
+                *remote_options.OPTIONS,
                 Option("--why-not", "build nothing; list all that vx would refuse in the project"),
                 _NO_SPAWN,
                 Option("--die-with-parent", "an aether that is started ends with this command"),

@@ -34,7 +34,7 @@ from daemonry import Refused
 from daemonry.errors import ConfigError
 from daemonry.typed_toml import read
 from daemonry.typed_toml.typed import convert
-from vx import home
+from vx import digests, home
 
 PREFIX: Final = "VX_REMOTE_"
 When = Literal["miss", "hybrid", "never"]
@@ -110,6 +110,11 @@ def load(environ: Mapping[str, str] | None = None) -> RemoteSettings:
     if trouble:
         raise Refused(f"[remote] of {path}, or {PREFIX}*: {trouble}")
     return settings
+
+
+def fingerprint(settings: RemoteSettings) -> str:
+    """Return a text that tells these settings from others, and holds no secret of them."""
+    return digests.of_bytes(msgspec.json.encode(settings))[:16]
 
 
 def require_grpc() -> None:
