@@ -51,7 +51,7 @@ def test_a_project_s_file_is_doubted(tmp_path):
     path.write_text("resumes_per_day = 3\n")
     assert project.bounds_of(str(tmp_path), bounds).resumes_per_day == 3
     for text, told in (
-        ("resume = 'no'", "resume"), ("urls = ['x']", "urls"), ("quiet_hours = 'late'", "hours of the day"),
+        ("resume = 'no'", "resume"), ("urls = ['x']", "urls"), ("quiet_hours = 'late'", "22:00-07:00"),
         ("[", ":1:"), ("x = " + "9" * project.MAX_BYTES, "is not a file of at most"),
     ):  # fmt: skip
         path.write_text(text)
