@@ -5,7 +5,7 @@ Owns the join of a supervisor with `daemonry.http`.  Nothing of that is imported
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from daemonry.home.child import SATISFIED
 from daemonry.home.names import RESERVED
@@ -17,32 +17,9 @@ if TYPE_CHECKING:
     from daemonry.daemon.http_settings import Http
     from daemonry.home.fleet import Fleet
     from daemonry.home.home import Home
-    from daemonry.http.door import Door
-    from daemonry.http.port import Port
+    from daemonry.http.process_http import ProcessHttp
     from daemonry.service.server.control import ControlState
     from daemonry.service.server.dispatch import Calls
-
-
-class HttpOfHome:
-    """HTTP of one home.
-
-    Attributes:
-        door: takes connections.
-        port: the TCP port; open where one is named.
-    """
-
-    def __init__(self, door: Door, port: Port) -> None:
-        self.door = door
-        self.port = port
-
-    def fields(self) -> dict[str, Any]:
-        """Return what STATUS tells of it."""
-        return {**self.port.fields(), **self.door.fields()}
-
-    def close(self) -> None:
-        """End it.  Twice is not an error."""
-        self.port.close()
-        self.door.close()
 
 
 def http_of_home(
@@ -53,20 +30,18 @@ def http_of_home(
     fleet: Fleet,
     calls: Calls,
     connections: Callable[[], int],
-) -> HttpOfHome:
+) -> ProcessHttp:
     """Return a home's HTTP.
 
     Raises:
         Refused: a module is missing.
     """
-    from daemonry.http.door import Door, check_modules
+    from daemonry.http.door import check_modules
     from daemonry.http.host import Host
-    from daemonry.http.page_address import HttpControl
-    from daemonry.http.port import Port
+    from daemonry.http.process_http import ProcessHttp
     from daemonry.service.server import bounds
 
     check_modules()
-    token_path = home.path(RESERVED, "http.token")
 
     def not_ready() -> list[str]:
         return [
@@ -99,13 +74,10 @@ def http_of_home(
         state=state,
         changed=fleet.wait_changed,
         log_path=home.path(RESERVED, "log"),
-        token_path=token_path,
+        token_path=home.path(RESERVED, "http.token"),
         not_ready=not_ready,
         connections=connections,
         more_metrics=metrics,
         logs=lambda: {name: home.path(name, "log") for name in fleet.keepers},
     )
-    door = Door(host, settings, bounds.DEFAULT)
-    port = Port(door, token_path)
-    calls.serve(HttpControl(door, port))
-    return HttpOfHome(door, port)
+    return ProcessHttp(host, settings, bounds.DEFAULT, calls)

@@ -46,7 +46,7 @@ from daemonry.version import __version__
 
 if TYPE_CHECKING:
     from daemonry.daemon.http_settings import Http
-    from daemonry.home.http import HttpOfHome
+    from daemonry.http.process_http import ProcessHttp
 
 logger: logging.Logger = logging.getLogger("daemonry.home")
 
@@ -95,7 +95,7 @@ class Supervisor:
         self._notifier = Notifier.of_environment()
         self._lock: Lock | None = None
         self._server: Server | None = None
-        self._http: HttpOfHome | None = None
+        self._http: ProcessHttp | None = None
         self._hurried = False
         self._made = False
         self._reloading = asyncio.Lock()
@@ -192,7 +192,7 @@ class Supervisor:
         calls.serve(HomeControl(Answers(self.fleet, self._begin_end, self.reload)))
         return calls
 
-    def _http_of(self, settings: Http | None, calls: Calls) -> HttpOfHome | None:
+    def _http_of(self, settings: Http | None, calls: Calls) -> ProcessHttp | None:
         if settings is None:
             return None
         from daemonry.home.http import http_of_home

@@ -58,8 +58,8 @@ from daemonry.transport.endpoint import FD, Endpoint
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from daemonry.http.process_http import ProcessHttp
     from daemonry.process.place import Place
-    from daemonry.runtime.http_side import HttpSide
     from daemonry.runtime.start_request import StartRequest
     from daemonry.service.server.dispatch import Calls
     from daemonry.service.server.foreign import Foreign
@@ -264,7 +264,7 @@ def _calls(prepared: Prepared) -> Calls:
     return builtin_calls(request.daemon, request.place, prepared.state, log_path=request.place.log_path)
 
 
-def _make_server(prepared: Prepared, calls: Calls) -> tuple[Server, HttpSide | None]:
+def _make_server(prepared: Prepared, calls: Calls) -> tuple[Server, ProcessHttp | None]:
     place, limits = prepared.request.place, prepared.request.daemon.limits or bounds.DEFAULT
     servers: list[Server] = []
     http = http_side(prepared.state, calls, place, limits, servers)
@@ -295,7 +295,7 @@ def _usual_endpoint(request: StartRequest) -> Endpoint:
 
 
 def _listening(
-    prepared: Prepared, calls: Calls, server: Server, new_side: NewSide | None, http: HttpSide | None
+    prepared: Prepared, calls: Calls, server: Server, new_side: NewSide | None, http: ProcessHttp | None
 ) -> Listening:
     request, state = prepared.request, prepared.state
     publication = Publication(request, server, prepared.locks.life, prepared.locks.name)

@@ -14,11 +14,11 @@ from daemonry.daemon.lifecycle import Happened, Phase
 from daemonry.transport.endpoint import UNIX
 
 if TYPE_CHECKING:
+    from daemonry.http.process_http import ProcessHttp
     from daemonry.process.lock import Lock
     from daemonry.process.logs import LogFile
     from daemonry.runtime.control_state import Life
     from daemonry.runtime.handover import OldSide
-    from daemonry.runtime.http_side import HttpSide
     from daemonry.runtime.publishing import Publication
     from daemonry.service.server.dispatch import Calls
     from daemonry.service.server.server import Server
@@ -36,7 +36,7 @@ class HandOverHost:
         server: Server,
         publication: Publication,
         log_file: LogFile,
-        http: HttpSide | None = None,
+        http: ProcessHttp | None = None,
     ) -> None:
         self._http = http
         self._state = state

@@ -7,51 +7,18 @@ of that.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from daemonry.daemon.lifecycle import Phase
 
 if TYPE_CHECKING:
-    import asyncio
-
     from daemonry.daemon.http_settings import Http
-    from daemonry.http.door import Door
-    from daemonry.http.port import Port
+    from daemonry.http.process_http import ProcessHttp
     from daemonry.process.place import Place
     from daemonry.runtime.control_state import Life
     from daemonry.service.server.bounds import Bounds
     from daemonry.service.server.dispatch import Calls
     from daemonry.service.server.server import Server
-
-
-class HttpSide:
-    """HTTP of one daemon.
-
-    Attributes:
-        door: takes connections.
-        port: the TCP port; open where one is named.
-    """
-
-    def __init__(self, door: Door, port: Port) -> None:
-        self.door = door
-        self.port = port
-
-    def open(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Listen at the port, if one is named.
-
-        Raises:
-            UnsafePath: the token could not be written.
-        """
-        self.port.open(self.door.settings, loop)
-
-    def fields(self) -> dict[str, Any]:
-        """Return what STATUS tells of it."""
-        return {**self.port.fields(), **self.door.fields()}
-
-    def close(self) -> None:
-        """End it.  Twice is not an error."""
-        self.port.close()
-        self.door.close()
 
 
 def settings_of(state: Life) -> Http | None:
@@ -78,7 +45,7 @@ def settings_of(state: Life) -> Http | None:
 
 def http_side(
     state: Life, calls: Calls, place: Place, bounds: Bounds, connections: list[Server]
-) -> HttpSide | None:
+) -> ProcessHttp | None:
     """Return a daemon's HTTP; None where it has none.
 
     Args:
@@ -95,10 +62,9 @@ def http_side(
     settings = settings_of(state)
     if settings is None:
         return None
-    from daemonry.http.door import Door, check_modules
+    from daemonry.http.door import check_modules
     from daemonry.http.host import Host
-    from daemonry.http.page_address import HttpControl
-    from daemonry.http.port import Port
+    from daemonry.http.process_http import ProcessHttp
 
     check_modules()
 
@@ -119,9 +85,6 @@ def http_side(
         config=lambda: state.config,
         busy=state.jobs.busy,
     )
-    door = Door(host, settings, bounds)
-    port = Port(door, host.token_path)
-    calls.serve(HttpControl(door, port))
-    side = HttpSide(door, port)
+    side = ProcessHttp(host, settings, bounds, calls)
     state.more_fields.append(side.fields)
     return side

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     import asyncio
 
     from daemonry.daemon.context import Run
+    from daemonry.http.process_http import ProcessHttp
     from daemonry.process.lock import Lock
     from daemonry.process.logs import LogFile
     from daemonry.process.notify import Notifier
     from daemonry.runtime.control_plane import ControlPlane
     from daemonry.runtime.control_state import Life
     from daemonry.runtime.handover import NewSide
-    from daemonry.runtime.http_side import HttpSide
     from daemonry.runtime.idle_shutdown import Idle
     from daemonry.runtime.publishing import HeldLock, Publication
     from daemonry.runtime.start_request import StartRequest
@@ -125,7 +125,7 @@ class Listening(NamedTuple):
     workload: Workload
     idle: Idle | None
     new_side: NewSide | None
-    http: HttpSide | None
+    http: ProcessHttp | None
 
 
 class Serving(NamedTuple):
