@@ -25,6 +25,7 @@ EXAMPLES = {
     "Unreachable": ("ssh:box/adder", "Connection timed out"),
     "ConnectionLost": ("unix:/run/x.sock", "maybe"),
     "ClientClosed": ("unix:/run/x.sock", "maybe"),
+    "CallCancelled": ("unix:/run/x.sock", "no"),
     "InheritedConnection": ("unix:/run/x.sock", "no"),
     "WrongLoop": ("unix:/run/x.sock",),
     "DeadlineExceeded": ("reply", 2.5, "maybe", "unix:/run/x.sock"),

@@ -31,6 +31,8 @@ Typed calls, over Varlink:
     Upgrade, Fd     a reply behind which the connection is another protocol's; a descriptor that is passed
     Client, AsyncClient, Pool
                     call a daemon: by names, or by a typed proxy
+    Pipeline, AsyncPipeline, PendingCall, AsyncPendingCall
+                    many calls sent ahead of their replies on one connection: `client.pipeline()`
 
 Children that end with this process, however it ends:
 
@@ -97,8 +99,12 @@ if TYPE_CHECKING:
     from daemonry.process.regular_file import open_regular as open_regular
     from daemonry.process.regular_file import read_regular as read_regular
     from daemonry.process.token_file import keep_token as keep_token
+    from daemonry.service.client.async_pipeline import AsyncPendingCall as AsyncPendingCall
+    from daemonry.service.client.async_pipeline import AsyncPipeline as AsyncPipeline
     from daemonry.service.client.asynchronous import AsyncClient as AsyncClient
     from daemonry.service.client.blocking import Client as Client
+    from daemonry.service.client.pipeline import PendingCall as PendingCall
+    from daemonry.service.client.pipeline import Pipeline as Pipeline
     from daemonry.service.client.pool import Pool as Pool
     from daemonry.service.interface.declare import CallError as CallError
     from daemonry.service.interface.declare import Interface as Interface
@@ -122,6 +128,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "__version__": "daemonry.version",
     "AsyncClient": "daemonry.service.client.asynchronous",
+    "AsyncPendingCall": "daemonry.service.client.async_pipeline",
+    "AsyncPipeline": "daemonry.service.client.async_pipeline",
     "CallError": "daemonry.service.interface.declare",
     "Client": "daemonry.service.client.blocking",
     "Command": "daemonry.wire.text:TextCommand",
@@ -137,6 +145,8 @@ _HOMES = {
     "Liveness": "daemonry.daemon.liveness",
     "Owned": "daemonry.process.lifeline",
     "Part": "daemonry.daemon.http_settings",
+    "PendingCall": "daemonry.service.client.pipeline",
+    "Pipeline": "daemonry.service.client.pipeline",
     "Place": "daemonry.process.place",
     "Pool": "daemonry.service.client.pool",
     "RESTART": "daemonry.daemon.config",

@@ -58,6 +58,10 @@ GATE_LOG_S: Final = 1.0
 MAX_HANDLER_THREADS: Final = 32
 # Connections of one client for calls at the same time, beside those of its streams; further calls wait.
 MAX_CLIENT_CONNECTIONS: Final = 16
+# Calls of a pipeline are sent in pieces of about this length: a socket takes some 200 KiB at a time.
+PIPELINE_PIECE_BYTES: Final = 1 << 16
+# Calls of one pipeline without a reply; some 50 MiB of objects.
+PIPELINE_MOST_CALLS: Final = 1 << 17
 
 # --- HTTP ---------------------------------------------------------------------------------------
 

@@ -15,12 +15,16 @@ from typing import Any, assert_type
 import daemonry
 from daemonry import (
     AsyncClient,
+    AsyncPendingCall,
+    AsyncPipeline,
     CallError,
     Client,
     Context,
     Daemon,
     Fd,
     Interface,
+    PendingCall,
+    Pipeline,
     Pool,
     Stream,
     Upgrade,
@@ -134,6 +138,35 @@ def blocking(client: Client) -> None:
     assert_type(client.stream("org.example.jobs.Watch", {"job": "x"}), Generator[dict[str, Any], None, None])
     client.call("org.example.jobs.Add", steps=1)  # wrong: parameters are one mapping
     client.call(Jobs.add)  # wrong: a method is for `remote`
+
+
+def ahead(client: Client) -> None:
+    """Call ahead of the replies."""
+    with client.pipeline(timeout_s=2.0) as pipeline:
+        assert_type(pipeline, Pipeline)
+        found = pipeline.remote(Jobs.find)("x", deep=True)
+        assert_type(found, PendingCall[Job])
+        assert_type(found.result(), Job)
+        assert_type(pipeline.remote(Jobs.add)(steps=2).result(), int)
+        assert_type(pipeline.remote(Jobs.wait)("x").result(), bool)
+        assert_type(pipeline.call("org.example.jobs.Add", {"steps": 1}).result(), dict[str, Any])
+        pipeline.oneway("org.example.jobs.Forget").cancel()
+        pipeline.remote(Jobs.find)(1)  # wrong: int for str
+        pipeline.remote(Jobs.add)() + 1  # wrong: a call, and not its result
+        pipeline.call(Jobs.add)  # wrong: a method is for `remote`
+
+
+async def ahead_async(client: AsyncClient) -> None:
+    """Call ahead of the replies, from asyncio."""
+    async with client.pipeline() as pipeline:
+        assert_type(pipeline, AsyncPipeline)
+        found = pipeline.remote(Jobs.find)("x")
+        assert_type(found, AsyncPendingCall[Job])
+        assert_type(await found, Job)
+        assert_type(await pipeline.remote(Jobs.add)(), int)
+        await pipeline.drain()
+        pipeline.remote(Jobs.add)("x")  # wrong: str for int
+        pipeline.remote(Jobs.find)("x").name  # wrong: not awaited  # noqa: B018
 
 
 async def asynchronous(client: AsyncClient, pool: Pool) -> None:

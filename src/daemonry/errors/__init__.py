@@ -17,6 +17,7 @@ it; `daemonry.cli.exit_codes` has the exit code for each.
     │  ├ ConnectionLost                     the stream ended under a call
     │  │  ├ ClientClosed                    by this side
     │  │  └ InheritedConnection             it is the parent process's, from before a fork
+    │  ├ CallCancelled                      a call in a pipeline was cancelled by its caller
     │  ├ WrongLoop                          a client is used in another event loop than its own
     │  ├ DeadlineExceeded (TimeoutError)    a wait ended at its deadline
     │  └ ProtocolError
@@ -73,6 +74,7 @@ from daemonry.errors.ipc import (
     AccessDenied,
     AlreadyBound,
     BadFrame,
+    CallCancelled,
     ClientClosed,
     ConnectError,
     ConnectionLost,
@@ -124,6 +126,7 @@ __all__ = [
     "ArgumentInvalid",
     "BadFrame",
     "BadReply",
+    "CallCancelled",
     "CallFailed",
     "ClientClosed",
     "CommandFailed",

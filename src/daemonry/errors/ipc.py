@@ -186,6 +186,21 @@ class InheritedConnection(ConnectionLost):
     _what = "the connection to {} belongs to the parent of this forked process"
 
 
+class CallCancelled(IpcError):
+    """A call in a pipeline was cancelled, alone, by its caller.
+
+    Attributes:
+        endpoint: the peer.
+        ran: "no" when it was not sent, "maybe" when its reply was not waited for.
+    """
+
+    def __init__(self, endpoint: str, ran: Ran) -> None:
+        told = "it was not sent" if ran == "no" else "it may have been executed"
+        super().__init__(f"a call of {endpoint} was cancelled: {told}")
+        self.endpoint = endpoint
+        self.ran = ran
+
+
 class WrongLoop(IpcError):
     """A client of one event loop was used in another, while its own still exists.
 

@@ -158,6 +158,11 @@ class Stream:
             self._reading_for(timeout_s)
             self.counted_s = timeout_s
 
+    def block(self) -> None:
+        """Have no timeout: for who polls first, and reads and sends on `sock` itself with MSG_DONTWAIT."""
+        self._block()
+        self.counted_s = None
+
     def _block(self) -> None:
         self.sock.settimeout(None)
         self._blocks = True

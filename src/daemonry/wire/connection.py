@@ -49,8 +49,8 @@ from daemonry.wire.varlink import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Mapping
-    from typing import Final, Protocol
+    from collections.abc import Callable, Mapping
+    from typing import Any, Final, Protocol
 
     class Codec(Protocol):
         """What turns messages into frames and back; the modules of `wire` that do are two."""
@@ -261,6 +261,28 @@ class ServerConnection(_Connection):
             raise
         self._state = _BEGINS[call.mode if call.oneway or call.more or call.upgrade else PLAIN]
         return call
+
+    def answer_each(
+        self, data: bytes, answer: Callable[[bytes], Any], most_bytes: int
+    ) -> tuple[list[bytes], Any]:
+        """Take bytes, and the calls at their front as long as each is answered at once by one last reply.
+
+        It is the same as `next_event` and `send_reply` for each, and what is left is the next event.
+
+        Args:
+            data: bytes that come first through `receive_data`.
+            answer: is given a call as it came, with its NUL, and returns the reply as it is sent; anything
+                else, such as None, for a call that is not answered so.
+            most_bytes: of replies, beyond which no further call is taken.
+
+        Returns:
+            The replies, and the other thing that `answer` returned; None for no such thing.
+        """
+        if data:
+            self._framer.receive_data(data)
+        if self._state is not IDLE:
+            return [], None
+        return self._framer.answer_each(answer, most_bytes)
 
     def send_reply(self, reply: AnyReply) -> bytes:
         """Return the bytes of a reply to the call in hand; none for a one-way call, which is done with it.

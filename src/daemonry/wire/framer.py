@@ -8,6 +8,11 @@ from __future__ import annotations
 from daemonry import faults
 from daemonry.wire.varlink import MAX_FRAME_BYTES
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 _NUL = b"\0"
 
 
@@ -74,6 +79,45 @@ class Framer:
                 self._buffer = b""
                 return frame
         return self._next_of_several() if buffer or self._too_large else None
+
+    def answer_each(self, answer: Callable[[bytes], Any], most_bytes: int) -> tuple[list[bytes], Any]:
+        """Take whole frames as long as each is answered at once.
+
+        Args:
+            answer: is given a frame with its NUL, and returns its reply as bytes; anything else for a frame
+                that stays here and is the next one.
+            most_bytes: of replies, beyond which no further frame is answered.
+
+        Returns:
+            The replies, and the other thing that `answer` returned; None for no such thing.
+        """
+        replies: list[bytes] = []
+        buffer, start, searched = self._buffer, self._start, self._searched
+        end = -1 if self._closed else buffer.find(_NUL, searched)
+        if end < 0:
+            return replies, None
+        if type(buffer) is not bytes:
+            # Parts of bytes are copied once; and there is a whole frame, so no byte is copied often.
+            self._buffer = buffer = _copy(buffer, start, len(buffer))
+            end -= start
+            self._start = start = 0
+        other = None
+        try:
+            while end >= 0 and most_bytes >= 0 and end - start <= self._limit_bytes:
+                reply = answer(buffer[start : end + 1])
+                if type(reply) is not bytes:
+                    other = reply
+                    break
+                replies.append(reply)
+                most_bytes -= len(reply)
+                start = end + 1
+                end = buffer.find(_NUL, start)
+        finally:
+            if self._buffer is buffer:  # and was not closed meanwhile
+                self._start = self._searched = start
+                if start == len(buffer):
+                    self._empty()
+        return replies, other
 
     def take_rest(self) -> bytes:
         """Return the bytes that were fed and not taken, and hold nothing any more."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from _socket import socket as Socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from socket import socket as UserSocket
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,16 @@ class AsyncLine(Line):
     """
 
     __slots__ = (
-        *("_is_reading", "_is_sending", "_read_bytes", "_timer", "_timer_at_s", "_turns", "_until_s"),
+        *(
+            "_is_reading",
+            "_is_sending",
+            "_lent",
+            "_read_bytes",
+            "_timer",
+            "_timer_at_s",
+            "_turns",
+            "_until_s",
+        ),
         *("_waiter", "_whom", "arrivals", "busy", "loop", "sock", "streaming"),
     )
 
@@ -64,6 +73,7 @@ class AsyncLine(Line):
         self._turns: deque[asyncio.Future[None]] = deque()
         self.streaming: asyncio.Task[Any] | None = None
         # One timer for all waits: it is moved when it is too late, and looks again when too early.
+        self._lent: Callable[[], None] | None = None  # called when the connection ends
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s = 0.0
         self._until_s = inf  # until when the waiter waits
@@ -118,6 +128,9 @@ class AsyncLine(Line):
         self.drop_received()
         if self.arrivals is not None:
             self.arrivals.close()
+        lent, self._lent = self._lent, None
+        if lent is not None:
+            lent()
 
     def drop_in_child(self) -> None:
         """Close this process's copy; the connection, the loop and what the loop watches are the parent's."""
@@ -144,6 +157,40 @@ class AsyncLine(Line):
         if not self.talk.at_rest:
             self.sock.close()
         elif self.is_open:
+            self._read_on()
+
+    # --- lending ------------------------------------------------------------------------------
+
+    @property
+    def peer(self) -> str:
+        """The other end, for people."""
+        return str(self._whom)
+
+    def lend(self, readable: Callable[[], None], disconnected: Callable[[], None]) -> None:
+        """Have another read the connection, whose turn it is: `readable` is called where bytes came.
+
+        `disconnected` is called once when this side ends the connection.
+        """
+        assert self.loop is not None
+        self.loop.add_reader(self.sock.fileno(), readable)
+        self._is_reading = True
+        self._lent = disconnected
+
+    def watch_room(self, writable: Callable[[], None] | None) -> None:
+        """Call `writable` where there is room to send; None for not any more."""
+        if self.loop is None or not self.is_open:
+            return
+        if writable is not None:
+            self.loop.add_writer(self.sock.fileno(), writable)
+        elif self._is_sending:
+            self.loop.remove_writer(self.sock.fileno())
+        self._is_sending = writable is not None
+
+    def take_back(self) -> None:
+        """Read it here again."""
+        self._lent = None
+        self.watch_room(None)
+        if self.is_open:
             self._read_on()
 
     # --- descriptors --------------------------------------------------------------------------

@@ -49,6 +49,7 @@ from daemonry.wire.varlink import Call
 if TYPE_CHECKING:
     from os import PathLike
 
+    from daemonry.service.client.async_pipeline import AsyncPipeline
     from daemonry.service.client.engine import Steps
     from daemonry.service.client.proxy import Converter
     from daemonry.service.interface.declare import Interface
@@ -137,6 +138,24 @@ class AsyncDriver(Engine):
         line.move_to(loop)
         self._lines.append(line)
         return line
+
+    async def _lent(self, timeout_s: float) -> AsyncLine:
+        """Return a connected line for a pipeline, which `_taken_back` gets behind it."""
+        deadline = Deadline(timeout_s)
+        line = self._line(stream=True)
+        await line.take_turn(deadline)
+        line.streaming = asyncio.current_task()  # beside the calls that are made meanwhile
+        try:
+            await self._perform(line, self._opened(line, deadline))
+        except BaseException:
+            self._taken_back(line)
+            raise
+        return line
+
+    def _taken_back(self, line: AsyncLine) -> None:
+        line.take_back()
+        line.streaming = None
+        line.give_turn()
 
     # --- the driver ---------------------------------------------------------------------------
 
@@ -357,6 +376,16 @@ class AsyncClient(AsyncDriver, AsyncRemote):
         steps = self._upgraded(line, Call(method, parameters, upgrade=True), deadline)
         fields, (sock, early) = await self._in_turn(line, steps, deadline)
         return fields, sock, early
+
+    def pipeline(self, *, timeout_s: float = CALL_TIMEOUT_S) -> AsyncPipeline:
+        """Return a pipeline, for an `async with` block: its calls are sent ahead of their replies.
+
+        Args:
+            timeout_s: how long to wait for each next reply, in seconds; for the connection too.
+        """
+        from daemonry.service.client.async_pipeline import AsyncPipeline
+
+        return AsyncPipeline(lambda: self._lent(timeout_s), self._taken_back, self._lost, timeout_s)
 
     def accept_fds(self) -> None:
         """Take descriptors from now on; what comes to a client that does not, the kernel closes."""

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from typing import Any, Self, TypeVar
 
     from daemonry.service.client.engine import Steps
+    from daemonry.service.client.pipeline import Pipeline
     from daemonry.service.client.proxy import Converter
     from daemonry.service.interface.declare import Interface
     from daemonry.transport.ancillary import Fd
@@ -140,6 +141,22 @@ class Driver(Engine):
         self._free.append(link)
         if self._waiting or self._closed:
             self._settle()
+
+    def _lent(self, timeout_s: float) -> Link:
+        """Return a connected link for a pipeline, which `_put_back` gets behind it."""
+        deadline = Deadline(timeout_s)
+        link = self._take(deadline)
+        link.streaming_in = get_ident()  # beside the calls that are made meanwhile
+        try:
+            if link.is_open and link.peek() is not None:
+                link.disconnect()  # it ended while nobody called
+            self._perform(link, self._opened(link, deadline))
+            link.stream.block()
+        except BaseException:
+            link.streaming_in = 0
+            self._put_back(link)
+            raise
+        return link
 
     def _settle(self) -> None:
         if self._closed:
@@ -426,6 +443,16 @@ class Client(Driver, BlockingRemote):
             return fields, stream
         finally:  # closes the connection, unless it was given away
             self._put_back(link)
+
+    def pipeline(self, *, timeout_s: float = CALL_TIMEOUT_S) -> Pipeline:
+        """Return a pipeline, for a `with` block: its calls are sent ahead of their replies.
+
+        Args:
+            timeout_s: how long to wait for each next reply, in seconds; for the connection too.
+        """
+        from daemonry.service.client.pipeline import Pipeline
+
+        return Pipeline(lambda: self._lent(timeout_s), self._put_back, self._lost, codec(), timeout_s)
 
     def proxy(self, kind: type[AnyInterface], *, timeout_s: float = CALL_TIMEOUT_S) -> AnyInterface:
         """Return an object with the methods of an interface, each of which calls the daemon.

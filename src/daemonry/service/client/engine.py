@@ -200,6 +200,10 @@ class NamedMethod:
         """Return the fields."""
         return fields
 
+    def error(self, raised: faults.CallFailed) -> faults.CallFailed:
+        """Return the error."""
+        return raised
+
 
 class Engine:
     """What both clients decide; each is a subclass with a driver.
@@ -396,13 +400,7 @@ class Engine:
         Raises:
             As `Client.call`; the connection is closed then, unless nothing was sent.
         """
-        if not line.is_open:
-            if self._endpoint is None or self._closed:
-                raise self._lost(line, "no")
-            yield Step(CONNECT, deadline, self._endpoint)
-            if self._closed:  # meanwhile, by another thread or task, which did not see this one
-                line.disconnect()
-                raise self._lost(line, "no")
+        yield from self._opened(line, deadline)
         if line.passes_fds:
             line.accept_fds()
         talk = line.talk
@@ -418,6 +416,17 @@ class Engine:
         except faults.IpcError as error:
             raise (yield from self._not_written(line, error, deadline)) from error
         talk.at_rest = rests
+
+    def _opened(self, line: Line, deadline: Deadline) -> Steps[None]:
+        """Make a new connection where there is none."""
+        if line.is_open:
+            return
+        if self._endpoint is None or self._closed:
+            raise self._lost(line, "no")
+        yield Step(CONNECT, deadline, self._endpoint)
+        if self._closed:  # meanwhile, by another thread or task, which did not see this one
+            line.disconnect()
+            raise self._lost(line, "no")
 
     def _resume(self, line: Line, call: Call, begun: StartedCall, deadline: Deadline) -> Steps[None]:
         """Have the state machine go on with a call that was begun without it."""

@@ -362,12 +362,17 @@ class VarlinkConnection(_Accepted):
             self._out.write()
             self._pace()
             return
-        self._machine.next_event(data)
+        self._machine.receive_data(data)
+        self._take_up(ran)
+        self._advance()
+
+    def _take_up(self, ran: Ran) -> None:
+        """Have in hand what is the next call, which ran already, and go on with its result."""
+        self._machine.next_event()
         self._take_in_hand(oneway=False)
         assert self._call is not None
         self._call.take(ran.bound, ran.result, ran.error)
         self._put_down()
-        self._advance()
 
     def refuse(self, error: errors.CallFailed) -> None:
         """Say why nothing is read, and close."""
@@ -472,6 +477,11 @@ class VarlinkConnection(_Accepted):
         if data and not self._may_begin():
             machine.receive_data(data)
         while self._may_begin():
+            if self._arrivals is None and self._state is not ConnectionState.GONE:
+                self._answer_each(data)
+                data = b""
+                if not self._may_begin():
+                    break
             start = 0
             if self._arrivals is not None:
                 start = self._fed_bytes - len(data) - machine.buffered_bytes
@@ -489,6 +499,21 @@ class VarlinkConnection(_Accepted):
         if self._out and not self._out.waits:
             self._out.write()
         self._pace()
+
+    def _answer_each(self, data: bytes) -> None:
+        """Take bytes, and answer the calls at their front that are done as their functions return.
+
+        A client that sends many calls ahead pays for each little more than the function itself.
+        """
+        room_bytes = self._limits.waiting_bytes - len(self._out)
+        replies, ran = self._machine.answer_each(data, self._served.answer_at_once, room_bytes)
+        if self._watch is not None and (replies or ran is not None):
+            self._watch.cancel()
+            self._watch = None
+        if replies:
+            self._out.add(b"".join(replies))
+        if ran is not None:
+            self._take_up(ran)
 
     def _may_begin(self) -> bool:
         has_room = len(self._out) <= self._limits.waiting_bytes

@@ -1,0 +1,295 @@
+"""Many calls sent ahead of their replies on one connection, by a client that blocks.
+
+Owns sending and reading at the same time: a daemon stops reading from a client that does not take its
+replies, so nothing here waits for room alone.  Which reply is whose, and what a loss means for each call, is
+`pipelined`'s; the connection is lent by `blocking`.
+"""
+
+from __future__ import annotations
+
+import select
+from _socket import MSG_DONTWAIT
+from _thread import RLock
+from collections.abc import Callable
+from math import ceil
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from daemonry import errors
+from daemonry.clock import monotonic
+from daemonry.limits import PIPELINE_PIECE_BYTES, READ_BYTES
+from daemonry.process.forks import not_for_children
+from daemonry.service.client.engine import NamedMethod
+from daemonry.service.client.pipelined import Ledger, QueuedCall, is_refusal, meaning_of
+from daemonry.service.client.pipelined_remote import PipelinedRemote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from daemonry.errors.root import Ran
+    from daemonry.service.client.link import Link
+    from daemonry.service.client.proxy import Converter
+    from daemonry.wire.connection import Codec
+
+T = TypeVar("T")
+
+_ENDED = select.POLLHUP | select.POLLERR | select.POLLNVAL
+
+
+class PendingCall(QueuedCall[T]):
+    """A call in a pipeline: its result, once it is there."""
+
+    __slots__ = ()
+    _pipeline: Pipeline
+
+    def result(self) -> T:
+        """Return the result; it is sent, and waited for, if it is not there.
+
+        Raises:
+            As `Client.call`; the error of a lost connection says whether this call may have run.
+        """
+        if self.outcome == "waiting":
+            self._pipeline.wait_for(self)
+        return self.known()
+
+
+class Pipeline(PipelinedRemote):
+    """Calls that are sent ahead of their replies, on a connection of their own; use it in a `with` block.
+
+    The block ends when every call has its outcome.  It raises no error of a call: `result` does.  A block
+    that is left by an exception sends nothing more and ends the connection.
+
+    Calls are not made again: after a loss the outcome of each says whether it can be.  Of several threads
+    each may call; who waits for a reply also sends and reads for the others.
+
+    Args:
+        lend: returns a connected link.
+        give_back: takes it back.
+        lost: makes the error of a connection that is gone.
+        codec: makes frames of messages.
+        timeout_s: how long to wait for the next reply, or for the daemon to take more, in seconds.
+    """
+
+    __slots__ = (
+        *("__weakref__", "_began", "_give_back", "_ledger", "_lend", "_link", "_lock", "_lost", "_may_send"),
+        *("_moves", "_offered_bytes", "_piece", "_poll", "_timeout_s"),
+    )
+
+    def __init__(
+        self,
+        lend: Callable[[], Link],
+        give_back: Callable[[Link], None],
+        lost: Callable[[Link, Ran], errors.ConnectionLost],
+        codec: Codec,
+        timeout_s: float,
+    ) -> None:
+        self._lend = lend
+        self._give_back = give_back
+        self._lost = lost
+        self._timeout_s = timeout_s
+        self._ledger = Ledger(codec)
+        self._began = False
+        self._link: Link | None = None  # in the block
+        self._lock = RLock()
+        self._moves = False
+        self._may_send = True
+        self._piece = memoryview(b"")  # of calls that were taken to be sent
+        self._offered_bytes = 0  # given to the kernel, which has not said yet how much it took
+        self._poll = select.poll()
+
+    def drop_in_child(self) -> None:
+        """Have every call fail: the connection is the parent's."""
+        self._lock = RLock()  # a thread that is not here may hold the other one
+        link, self._moves = self._link, False
+        if link is not None:
+            self._end(lambda ran: errors.InheritedConnection(link.peer, ran))
+
+    # --- calls ------------------------------------------------------------------------------------
+
+    def call(self, method: str, parameters: Mapping[str, Any] | None = None) -> PendingCall[dict[str, Any]]:
+        """Queue a call by its method's name; its result is the fields of the reply.
+
+        Raises:
+            NotSendable: the parameters have no form.
+            LocalProtocolError: the pipeline is not open.
+        """
+        named = NamedMethod(method, False, self._ledger.codec)
+        return self.queue(named, parameters, named.frame(parameters))
+
+    def oneway(self, method: str, parameters: Mapping[str, Any] | None = None) -> PendingCall[None]:
+        """Queue a call that is not answered; its result is None once it is sent, as far as anyone knows."""
+        named = NamedMethod(method, False, self._ledger.codec)
+        return self.queue(named, parameters, None, oneway=True)
+
+    def proxy(self, kind: type[Any]) -> Any:
+        """Return an object with the methods of an interface, each of which returns a `PendingCall`.
+
+        `remote` returns one method with its types.  Methods that stream, upgrade or pass descriptors raise
+        LocalProtocolError: each needs a connection of its own.
+        """
+        from daemonry.service.client.proxy import pipelined_proxy
+
+        return pipelined_proxy(self, kind)
+
+    def queue(
+        self,
+        converter: Converter | NamedMethod,
+        given: Mapping[str, Any] | None,
+        frame: bytes | None,
+        *,
+        oneway: bool = False,
+    ) -> PendingCall[Any]:
+        """Queue a call as a proxy does; see `Client.call_typed`."""
+        ledger = self._ledger
+        if frame is None:
+            frame = ledger.frame(converter, given, oneway=oneway)
+        call: PendingCall[Any] = PendingCall(self, converter, frame, oneway)
+        with self._lock:
+            if self._may_send and self._link is not None:
+                if ledger.add(call) >= PIPELINE_PIECE_BYTES:
+                    self._move(self._has_room)
+            else:
+                self._refuse(call)
+        return call
+
+    def _refuse(self, call: PendingCall[Any]) -> None:
+        if self._link is None:
+            raise errors.LocalProtocolError("a pipeline takes calls inside its `with` block only")
+        call.fail(self._lost(self._link, "no"), "not_sent")
+
+    def flush(self) -> None:
+        """Send all calls that are queued, and take the replies that come meanwhile."""
+        with self._lock:
+            self._move(self._has_sent)
+
+    def wait_for(self, call: PendingCall[Any]) -> None:
+        """Wait until a call has its outcome."""
+        with self._lock:
+            if call.outcome == "waiting":
+                self._move(lambda: call.outcome != "waiting")
+
+    def cancel(self, call: PendingCall[Any]) -> None:
+        """Have a call fail alone."""
+        with self._lock:
+            peer = "" if self._link is None else self._link.peer
+            self._ledger.cancel(call, errors.CallCancelled(peer, "maybe" if call.end else "no"))
+
+    # --- the connection ---------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        if self._began:
+            raise errors.LocalProtocolError("a pipeline is used once: make another")
+        self._began = True
+        not_for_children(self)
+        self._link = link = self._lend()
+        link.talk.at_rest = False  # until every reply is here, whatever happens between
+        self._poll.register(link.stream.fileno(), select.POLLIN)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        link = self._link
+        assert link is not None
+        try:
+            with self._lock:
+                if kind is None:
+                    self._move(lambda: self._ledger.is_settled)
+                else:
+                    self._end(lambda ran: self._lost(link, ran))
+        finally:
+            with self._lock:
+                link.talk.at_rest = self._may_send and self._ledger.is_at_rest
+                link.streaming_in = 0
+                self._link = None
+                self._give_back(link)
+
+    def _has_room(self) -> bool:
+        return self._ledger.unsent_bytes < PIPELINE_PIECE_BYTES and not self._ledger.is_full
+
+    def _has_sent(self) -> bool:
+        return not self._piece and not self._ledger.unsent_bytes
+
+    def _move(self, enough: Callable[[], bool]) -> None:
+        """Send and read until it is enough, or nothing can come any more."""
+        link = self._link
+        if link is None or link.inherited:
+            return
+        if self._moves:  # a signal handler, in the middle of another call
+            raise errors.LocalProtocolError("this pipeline is being used: make one for each signal handler")
+        self._moves = True
+        try:
+            since_s = monotonic()
+            while True:
+                if self._may_send:
+                    self._send(link)
+                if enough() or not (self._may_send or self._ledger.awaits):
+                    break
+                if self._read_or_room(link, since_s):
+                    since_s = monotonic()
+        except errors.DaemonryError as error:
+            self._fail(link, error)
+        except BaseException:
+            self._end(lambda ran: self._lost(link, ran))
+            raise
+        finally:
+            self._moves = False
+        if not self._may_send:  # and every reply that came was read
+            self._end(lambda ran: self._lost(link, ran))
+
+    def _send(self, link: Link) -> None:
+        ledger, sock = self._ledger, link.stream.sock
+        while self._piece or ledger.unsent_bytes:
+            if not self._piece:
+                self._piece = memoryview(ledger.take_unsent(PIPELINE_PIECE_BYTES))
+                continue
+            self._offered_bytes = len(self._piece)
+            try:
+                count_bytes = sock.send(self._piece, MSG_DONTWAIT)
+            except BlockingIOError:
+                count_bytes = 0
+            except OSError:
+                self._may_send = False  # and the replies that it sent before it went are read
+                count_bytes = 0
+            ledger.sent(count_bytes)
+            self._piece = self._piece[count_bytes:]
+            self._offered_bytes = 0
+            if not count_bytes:
+                return
+
+    def _read_or_room(self, link: Link, since_s: float) -> bool:
+        """Wait for a reply, or for room, and read; say whether there was any progress."""
+        wants_room = self._may_send and bool(self._piece or self._ledger.unsent_bytes)
+        fd = link.stream.fileno()
+        if fd < 0:
+            raise self._lost(link, "maybe")
+        self._poll.modify(fd, select.POLLIN | (select.POLLOUT if wants_room else 0))
+        left_s = max(0.0, since_s + self._timeout_s - monotonic())
+        found = self._poll.poll(ceil(min(left_s, _LONGEST_S) * 1000))
+        if not found:
+            raise errors.DeadlineExceeded("reply", self._timeout_s, "maybe", link.peer)
+        if found[0][1] & (select.POLLIN | _ENDED):
+            try:
+                data = link.stream.sock.recv(READ_BYTES, MSG_DONTWAIT)
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                raise errors.ConnectionLost(link.peer, "maybe") from error
+            if not data:
+                self._fail(link, link.talk.refusal_in(self._ledger.take_rest()))
+                return True
+            self._ledger.receive(data)
+        return True
+
+    def _fail(self, link: Link, error: errors.DaemonryError | None) -> None:
+        """End the connection; each call without a reply fails by what that means for it."""
+        lost = meaning_of(error, lambda ran: self._lost(link, ran))
+        self._end(lost, refused=is_refusal(error))
+
+    def _end(self, error_of: Callable[[Ran], BaseException], *, refused: bool = False) -> None:
+        self._may_send = False
+        self._piece = memoryview(b"")
+        self._ledger.end(error_of, self._offered_bytes, refused=refused)
+        if self._link is not None and not self._link.inherited:
+            self._link.disconnect()
+
+
+# A poll's time is an int of milliseconds.
+_LONGEST_S = 1e6
