@@ -42,7 +42,7 @@ C = "C, both ends"
 MP = "multiprocessing.connection"
 TYPED = "daemonry, typed proxy"
 # Not products: the limit of what is possible here.
-LIMITS = (C, "Python sockets, fixed bytes")
+LIMITS = (C, "Python sockets, fixed bytes", "redis-server (C), bare sockets")
 ONE, EIGHT, MANY, ANEW = "1", "8", "64", "anew"
 COLUMNS = (ONE, EIGHT, MANY, ANEW)
 NAMES = {ONE: "1 connection", EIGHT: "8 connections", MANY: "64 connections", ANEW: "a connection per call"}
@@ -74,7 +74,7 @@ class Contender:
 
     def median(self, column: str, what: str) -> float | None:
         """Return the median over the rounds of one number, None where it was not measured."""
-        values = [one[what] for one in self.found[column] if one[what] is not None]
+        values = [one[what] for one in self.found[column] if one.get(what) is not None]
         return statistics.median(values) if values else None
 
     def rate(self, column: str) -> float | None:
@@ -88,19 +88,26 @@ def contenders() -> list[Contender]:
     return [
         Contender(C),
         Contender(LIMITS[1], "sockets_bytes"),
+        Contender(LIMITS[2], "redis_server"),
         Contender("Python sockets, lines of JSON", "sockets_json"),
         Contender(MP, "mp_connection"),
         Contender("pyzmq", "zmq_rep"),
+        Contender("multiprocessing.managers", "mp_managers"),
         Contender("rpyc", "rpyc_threads"),
+        Contender("Pyro5", "pyro_daemon"),
         Contender("python varlink", "varlink_threads"),
         Contender("asyncvarlink", "asyncvarlink_uds", "Async"),
         Contender("uvicorn, http.client", "uvicorn_uds"),
+        Contender("FastAPI on uvicorn, http.client", "fastapi_uds"),
         Contender("grpcio", "grpc_sync"),
         Contender("daemonry, Client.call", "ours", "Untyped"),
         Contender(TYPED, "ours", "Typed"),
         Contender("daemonry, asyncio proxy", "ours", "Async"),
     ]
 
+
+PIPELINED = "a call of a pipeline of 1,000"
+PIPELINE_TARGET = 250_000
 
 # The other shapes of a call, on one connection: by name, the class of our clients and of the peer's.
 SHAPES = {
@@ -114,6 +121,15 @@ SHAPES = {
     "64 KiB of text, there and back": ("Kib64", "Kib64"),
     "1 MiB of text, there and back": ("Mib1", "Mib1"),
     "10,000 integers, there and back": ("Numbers", "Numbers"),
+    PIPELINED: ("Pipelined", ""),
+    "a call of a pipeline of 1,000, two arguments": ("PipelinedArguments", ""),
+    "a call of a pipeline of 16": ("Pipelined16", ""),
+}
+# What bounds a pipeline, beside it: by name, the module and class.
+BESIDE = {
+    "1,000 ahead, Python sockets, fixed bytes": ("sockets_bytes", "Pipelined"),
+    "1,000 ahead, the same, each reply decoded by msgspec": ("sockets_bytes", "PipelinedValues"),
+    "1,000 ahead, redis-server (C), bare sockets": ("redis_server", "Pipelined"),
 }
 # What a shape is to be at most, in calls of the C program.
 SHAPE_TARGETS = {
@@ -130,6 +146,7 @@ def shapes() -> list[Contender]:
         rows.append(Contender(name, "ours", ours))
         if peer:
             rows.append(Contender(f"{MP}, {name}", "mp_connection", peer))
+    rows += [Contender(name, module, client) for name, (module, client) in BESIDE.items()]
     for row in rows:
         row.missing = {column: "" for column in COLUMNS if column != ONE}
     return rows
@@ -323,20 +340,29 @@ def shape_table(rows: list[Contender], others: list[Contender]) -> Iterator[str]
     """Yield the lines of the second table."""
     by_title = {row.title: row for row in (*rows, *others)}
     floor_us = by_title[C].median(ONE, "p50_us")
-    yield "| one connection | p50 us | x C | mp / it | client us | server us |"
-    yield "| --- |" + " ---: |" * 5
-    for name in (TYPED, *SHAPES):
+    yield "| one connection | p50 us | p99 | p99.9 | x C | mp / it | client us | server us | calls/CPU s |"
+    yield "| --- |" + " ---: |" * 8
+    for name in (C, MP, TYPED, *SHAPES, *BESIDE):
         row, peer = by_title[name], by_title.get(MP if name == TYPED else f"{MP}, {name}")
         one_us = row.median(ONE, "p50_us")
         peer_us = None if peer is None else peer.median(ONE, "p50_us")
         cells = [
             _shown(one_us, 1),
+            _shown(row.median(ONE, "p99_us"), 1),
+            _shown(row.median(ONE, "p999_us"), 1),
             _shown(_ratio(one_us, floor_us), 2),
             _shown(_ratio(peer_us, one_us), 2),
             _shown(row.median(ONE, "client_us"), 1),
             _shown(row.median(ONE, "server_us"), 1),
+            _shown(_per_cpu_second(row), 0),
         ]
         yield f"| {name} | {' | '.join(cells)} |"
+
+
+def _per_cpu_second(row: Contender) -> float | None:
+    """Return how many calls one CPU makes, of the client and the server together."""
+    ours, theirs = row.median(ONE, "client_us"), row.median(ONE, "server_us")
+    return None if ours is None or theirs is None else 1e6 / (ours + theirs)
 
 
 def shape_verdicts(rows: list[Contender], others: list[Contender]) -> Iterator[str]:
@@ -359,6 +385,12 @@ def shape_verdicts(rows: list[Contender], others: list[Contender]) -> Iterator[s
             yield f"{what}: not measured"
         else:
             yield f"{what}: {found:.2f}, target <= {most}: {'met' if found <= most else 'NOT MET'}"
+    rate = _per_cpu_second(by_title[PIPELINED])
+    if rate is None:
+        yield f"{PIPELINED}: not measured"
+    else:
+        met = "met" if rate >= PIPELINE_TARGET else "NOT MET"
+        yield f"{PIPELINED}, calls on one CPU: {rate:,.0f}, target >= {PIPELINE_TARGET:,}: {met}"
 
 
 def footnotes(rows: list[Contender]) -> Iterator[str]:

@@ -216,6 +216,41 @@ class Numbers(Typed):
         return reply == self.given
 
 
+class Pipelined(Typed):
+    """Many calls ahead of their replies; one is measured."""
+
+    PARTS = question.PIPELINED
+
+    def call(self) -> list[Report]:
+        """Ask all, and take all answers."""
+        with self._client.pipeline() as pipeline:
+            status = pipeline.remote(Bench.status)
+            calls = [status() for _ in range(self.PARTS)]
+        return [call.result() for call in calls]
+
+    def check(self, reply: list[Report]) -> bool:
+        """Whether a reply is the right one."""
+        return [msgspec.to_builtins(one) for one in reply] == [question.answer()] * self.PARTS
+
+
+class Pipelined16(Pipelined):
+    """Sixteen calls ahead of their replies."""
+
+    PARTS = 16
+
+
+class PipelinedArguments(Pipelined):
+    """Many calls with two arguments ahead of their replies."""
+
+    def call(self) -> list[Report]:
+        """Ask all, and take all answers."""
+        session, saves = question.CURRENT_SESSION, question.SAVES_COUNT
+        with self._client.pipeline() as pipeline:
+            status = pipeline.remote(Bench.status_of)
+            calls = [status(session, saves) for _ in range(self.PARTS)]
+        return [call.result() for call in calls]
+
+
 def asked(reply: Any) -> Any:
     """Return a blocking proxy's result, which type checkers take for a coroutine."""
     return reply

@@ -10,6 +10,8 @@ Every connection makes one call before the time runs.  Prints one line of JSON:
     calls       how many were answered; of a client whose calls have parts, such as a stream, how many parts
     seconds     how long the slowest process took
     p50_us      the median time of a call, in microseconds
+    p99_us, p999_us
+                the times that 99 and 99.9 of 100 calls do not exceed
     client_us   CPU time of the clients per call, in microseconds
     server_us   CPU time of the server per call, in microseconds; null where it cannot be read
 """
@@ -65,6 +67,8 @@ class Turn:
             "calls": len(times),
             "seconds": time.perf_counter() - began_s,
             "p50_us": statistics.median(times) / 1000,
+            "p99_us": _quantile(times, 0.99) / 1000,
+            "p999_us": _quantile(times, 0.999) / 1000,
             "cpu_s": time.process_time() - cpu_s,
         }
 
@@ -137,6 +141,11 @@ class Turn:
             at_ns = then_ns
 
 
+def _quantile(times: Times, share: float) -> int:
+    ordered = sorted(times)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
 def _check(client: Any, reply: Any) -> None:
     if hasattr(client, "check"):
         if not client.check(reply):
@@ -192,7 +201,10 @@ def load(client: Any, path: str, per_call: bool, connections: int, seconds: floa
             {
                 "calls": calls,
                 "seconds": max(one["seconds"] for one in found),
-                "p50_us": statistics.mean(one["p50_us"] for one in found) / parts,
+                **{
+                    name: statistics.mean(one[name] for one in found) / parts
+                    for name in ("p50_us", "p99_us", "p999_us")
+                },
                 "client_us": sum(one["cpu_s"] for one in found) / calls * 1e6,
                 "server_us": None if before_s is None else (after_s - before_s) / calls * 1e6,
             }

@@ -15,6 +15,8 @@ METHOD: Final = "org.example.bench.Status"
 ROWS: Final = 20
 ITEMS: Final = 100
 NUMBERS: Final = 10_000
+# Calls ahead of their replies.
+PIPELINED: Final = 1000
 # What a reply that is an object has, and one that is a mapping has not.
 FIRST_FIELD: Final = "state"
 

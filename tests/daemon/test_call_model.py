@@ -191,6 +191,26 @@ class Asyncio:
             self._loop.close()
 
 
+class Pipelined(Blocking):
+    def call(self, method, key):
+        with self._client as client, client.pipeline(timeout_s=self._timeout_s) as pipeline:
+            call = pipeline.call(f"org.example.Work.{method}", {"key": key})
+        assert call.outcome in ("done", "not_sent", "maybe_ran"), call.outcome
+        return call.result()["result"]
+
+
+class AsyncPipelined(Asyncio):
+    def call(self, method, key):
+        async def made():
+            async with self._client as client, client.pipeline(timeout_s=self._timeout_s) as pipeline:
+                return await pipeline.call(f"org.example.Work.{method}", {"key": key})
+
+        try:
+            return self._loop.run_until_complete(made())["result"]
+        finally:
+            self._loop.close()
+
+
 class Raw:
     """A program in another language: it sends a frame in two pieces, and reads one."""
 
@@ -234,7 +254,13 @@ class Raw:
         return answer["parameters"]["result"]
 
 
-CLIENTS = {"blocking": Blocking, "asyncio": Asyncio, "raw": Raw}
+CLIENTS = {
+    "blocking": Blocking,
+    "asyncio": Asyncio,
+    "pipelined": Pipelined,
+    "asyncio-pipelined": AsyncPipelined,
+    "raw": Raw,
+}
 
 
 @dataclass

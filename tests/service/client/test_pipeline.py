@@ -554,6 +554,71 @@ def test_a_paused_daemon_is_waited_for_and_not_fed_without_end(process):
     assert {one.outcome for one in calls} == {"maybe_ran"}
 
 
+class HandsOver:
+    """A daemon that hands over after its first call: it answers what came, and takes no more."""
+
+    def __init__(self, path):
+        self.endpoint = f"unix:{path}"
+        self.ran = []
+        self.over = threading.Event()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._thread = threading.Thread(target=self._play)
+        self._thread.start()
+
+    def _play(self):
+        for hands_over in (True, False):
+            sock, _ = self._listener.accept()
+            with sock:
+                sock.settimeout(10)
+                rest = b""
+                while data := sock.recv(1 << 16):
+                    if hands_over:
+                        sock.shutdown(socket.SHUT_RD)
+                        self.over.set()
+                    *whole, rest = (rest + data).split(b"\0")
+                    self.ran += [msgspec.json.decode(one)["parameters"]["n"] for one in whole]
+                    sock.sendall(b"".join(LINES % n for n in self.ran[-len(whole) :]))
+
+    def close(self):
+        self._listener.close()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+
+def test_what_a_daemon_that_hands_over_does_not_take_goes_to_the_next(tmp_path):
+    peer = HandsOver(tmp_path / "peer")
+    try:
+        with Client.connect(peer.endpoint) as client, client.pipeline() as pipeline:
+            double = pipeline.remote(Piped.double)
+            calls = [double(n) for n in range(10)]
+            pipeline.flush()
+            assert peer.over.wait(10)
+            calls += [double(n) for n in range(10, 5000)]
+        assert [one.result() for one in calls] == list(range(5000))
+        assert peer.ran == list(range(5000))
+    finally:
+        peer.close()
+
+
+@on_a_loop
+async def test_asyncio_what_a_daemon_that_hands_over_does_not_take_goes_to_the_next(tmp_path):
+    peer = HandsOver(tmp_path / "peer")
+    try:
+        async with await AsyncClient.connect(peer.endpoint) as client, client.pipeline() as pipeline:
+            double = pipeline.remote(Piped.double)
+            calls = [double(n) for n in range(10)]
+            await pipeline.drain()
+            assert await asyncio.to_thread(peer.over.wait, 10)
+            calls += [double(n) for n in range(10, 5000)]
+            assert await calls[-1] == 4999
+        assert [one.result() for one in calls] == list(range(5000))
+        assert peer.ran == list(range(5000))
+    finally:
+        peer.close()
+
+
 # --- asyncio ------------------------------------------------------------------------------------------
 
 

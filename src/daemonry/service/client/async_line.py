@@ -186,6 +186,12 @@ class AsyncLine(Line):
             self.loop.remove_writer(self.sock.fileno())
         self._is_sending = writable is not None
 
+    def stop_reading(self) -> None:
+        """Have the loop not tell of the end any more."""
+        if self._is_reading and self.loop is not None and self.is_open:
+            self.loop.remove_reader(self.sock.fileno())
+            self._is_reading = False
+
     def take_back(self) -> None:
         """Read it here again."""
         self._lent = None

@@ -16,6 +16,7 @@ from daemonry.limits import PIPELINE_PIECE_BYTES, READ_BYTES
 from daemonry.service.client.engine import NamedMethod
 from daemonry.service.client.pipelined import Ledger, QueuedCall, is_refusal, meaning_of
 from daemonry.service.client.pipelined_remote import AsyncPipelinedRemote
+from daemonry.service.client.retry import WAITS_S
 from daemonry.wire import fast_varlink
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class AsyncPipeline(AsyncPipelinedRemote):
 
     Args:
         lend: connects, and returns the line.
+        renew: connects it again.
         give_back: takes it back.
         lost: makes the error of a connection that is gone.
         timeout_s: how long to wait for the next reply, or for the daemon to take more, in seconds.
@@ -93,11 +95,16 @@ class AsyncPipeline(AsyncPipelinedRemote):
     def __init__(
         self,
         lend: Callable[[], Awaitable[AsyncLine]],
+        renew: Callable[[AsyncLine], Awaitable[None]],
         give_back: Callable[[AsyncLine], None],
         lost: Callable[[AsyncLine, Ran], errors.ConnectionLost],
         timeout_s: float,
     ) -> None:
         self._lend = lend
+        self._renew = renew
+        self._renewals = 0  # since the last reply
+        self._renewing: asyncio.Task[None] | None = None
+        self._is_over = False
         self._give_back = give_back
         self._lost = lost
         self._timeout_s = timeout_s
@@ -162,11 +169,11 @@ class AsyncPipeline(AsyncPipelinedRemote):
         if frame is None:
             frame = ledger.frame(converter, given, oneway=oneway)
         call: AsyncPendingCall[Any] = AsyncPendingCall(self, converter, frame, oneway)
-        if not self._may_send:
+        if self._is_over:
             call.fail(self._lost(line, "no"), "not_sent")
             return call
         ledger.add(call)
-        if not self._sends_soon and not self._waits_for_room:
+        if self._may_send and not self._sends_soon and not self._waits_for_room:
             self._sends_soon = True
             line.loop.call_soon(self._send)
         return call
@@ -174,7 +181,7 @@ class AsyncPipeline(AsyncPipelinedRemote):
     async def drain(self) -> None:
         """Wait until few bytes of calls are left to be sent, and further calls may be queued."""
         ledger = self._ledger
-        while self._may_send and (self._sends_soon or not self._has_room(ledger)):
+        while not self._is_over and (self._sends_soon or not self._has_room(ledger)):
             await self._next_move()
 
     @staticmethod
@@ -207,9 +214,10 @@ class AsyncPipeline(AsyncPipelinedRemote):
                     await self._next_move()
         finally:
             self._end(lambda ran: self._lost(line, ran))
-            if self._timer is not None:
-                self._timer.cancel()
-            line.talk.at_rest = self._may_send and self._ledger.is_at_rest
+            for under_way in (self._timer, self._renewing):
+                if under_way is not None:
+                    under_way.cancel()
+            line.talk.at_rest = not self._is_over and self._ledger.is_at_rest
             self._line = None
             self._give_back(line)
 
@@ -238,8 +246,7 @@ class AsyncPipeline(AsyncPipelinedRemote):
             except BlockingIOError:
                 break
             except OSError:
-                self._may_send = False  # and the replies that it sent before it went are read
-                self._piece = memoryview(b"")
+                self._cannot_send()  # and the replies that it sent before it went are read
                 break
             ledger.sent(count_bytes)
             self._piece = self._piece[count_bytes:]
@@ -252,9 +259,8 @@ class AsyncPipeline(AsyncPipelinedRemote):
         if wants_room is not self._waits_for_room:
             self._waits_for_room = wants_room
             line.watch_room(self._send if wants_room else None)
-        if not self._may_send and not self._ledger.awaits:
-            self._fail(None)
-        elif self._timer is None and not self._ledger.is_settled:
+        self._look_at_rest(line)
+        if self._timer is None and not self._ledger.is_settled:
             self._progress_s = monotonic()
             self._set_timer(line, self._timeout_s)
 
@@ -279,22 +285,62 @@ class AsyncPipeline(AsyncPipelinedRemote):
             return
         try:
             data = line.sock.recv(READ_BYTES)
-            if not data:
-                self._fail(line.talk.refusal_in(ledger.take_rest()))
-                return
-            ledger.receive(data)
         except BlockingIOError:
             return
         except OSError:
-            self._fail(None)
+            data = b""
+        try:
+            if data:
+                ledger.receive(data)
+                self._renewals = 0
+                self._progress_s = monotonic()
+            else:
+                self._ended(line)
+        except errors.DaemonryError as error:
+            self._fail(error)
+        self._look_at_rest(line)
+        self._move()
+
+    def _ended(self, line: AsyncLine) -> None:
+        """The peer sends no more."""
+        self._cannot_send()
+        line.watch_room(None)
+        line.stop_reading()
+        refusal = line.talk.refusal_in(self._ledger.take_rest())
+        if refusal is not None or self._ledger.awaits:
+            self._fail(refusal)
+
+    def _cannot_send(self) -> None:
+        self._may_send = False
+        self._piece = memoryview(b"")
+        self._ledger.requeue()
+
+    def _look_at_rest(self, line: AsyncLine) -> None:
+        """Where every call that was sent has its reply, and no more is taken, go on over a new connection."""
+        if self._may_send or self._is_over or self._ledger.awaits or self._renewing is not None:
             return
+        assert line.loop is not None
+        self._renewing = line.loop.create_task(self._connect_again(line))
+
+    async def _connect_again(self, line: AsyncLine) -> None:
+        """Send over a new connection the calls that were not sent; see `Pipeline`."""
+        try:
+            if self._renewals == len(WAITS_S):
+                raise self._lost(line, "no")  # as the errors of a new connection
+            await asyncio.sleep(WAITS_S[self._renewals])
+            self._renewals += 1
+            await self._renew(line)
         except errors.DaemonryError as error:
             self._fail(error)
             return
-        self._progress_s = monotonic()
-        if not self._may_send and not ledger.awaits:
-            self._fail(None)
-        self._move()
+        finally:
+            self._renewing = None
+        line.talk.at_rest = False
+        line.lend(self._readable, self._disconnected)
+        self._ledger.begin_again()
+        self._waits_for_room = False
+        self._may_send = True
+        self._send()
 
     def _disconnected(self) -> None:
         """The client was closed."""
@@ -309,6 +355,7 @@ class AsyncPipeline(AsyncPipelinedRemote):
     def _end(self, error_of: Callable[[Ran], BaseException], *, refused: bool = False) -> None:
         """End what is under way, and the connection if there is something."""
         if not self._ledger.is_settled or not self._may_send:
+            self._is_over = True
             self._may_send = False
             self._piece = memoryview(b"")
             self._ledger.end(error_of, refused=refused)

@@ -152,6 +152,12 @@ class AsyncDriver(Engine):
             raise
         return line
 
+    async def _renew(self, line: AsyncLine, timeout_s: float) -> None:
+        """Connect the line of a pipeline again."""
+        line.take_back()
+        line.disconnect()
+        await self._perform(line, self._opened(line, Deadline(timeout_s)))
+
     def _taken_back(self, line: AsyncLine) -> None:
         line.take_back()
         line.streaming = None
@@ -385,7 +391,13 @@ class AsyncClient(AsyncDriver, AsyncRemote):
         """
         from daemonry.service.client.async_pipeline import AsyncPipeline
 
-        return AsyncPipeline(lambda: self._lent(timeout_s), self._taken_back, self._lost, timeout_s)
+        async def lend() -> AsyncLine:
+            return await self._lent(timeout_s)
+
+        async def renew(line: AsyncLine) -> None:
+            await self._renew(line, timeout_s)
+
+        return AsyncPipeline(lend, renew, self._taken_back, self._lost, timeout_s)
 
     def accept_fds(self) -> None:
         """Take descriptors from now on; what comes to a client that does not, the kernel closes."""

@@ -150,13 +150,21 @@ class Driver(Engine):
         try:
             if link.is_open and link.peek() is not None:
                 link.disconnect()  # it ended while nobody called
-            self._perform(link, self._opened(link, deadline))
-            link.stream.block()
+            self._open(link, deadline)
         except BaseException:
             link.streaming_in = 0
             self._put_back(link)
             raise
         return link
+
+    def _renew(self, link: Link, timeout_s: float) -> None:
+        """Connect the link of a pipeline again."""
+        link.disconnect()
+        self._open(link, Deadline(timeout_s))
+
+    def _open(self, link: Link, deadline: Deadline) -> None:
+        self._perform(link, self._opened(link, deadline))
+        link.stream.block()
 
     def _settle(self) -> None:
         if self._closed:
@@ -452,7 +460,13 @@ class Client(Driver, BlockingRemote):
         """
         from daemonry.service.client.pipeline import Pipeline
 
-        return Pipeline(lambda: self._lent(timeout_s), self._put_back, self._lost, codec(), timeout_s)
+        def lend() -> Link:
+            return self._lent(timeout_s)
+
+        def renew(link: Link) -> None:
+            self._renew(link, timeout_s)
+
+        return Pipeline(lend, renew, self._put_back, self._lost, codec(), timeout_s)
 
     def proxy(self, kind: type[AnyInterface], *, timeout_s: float = CALL_TIMEOUT_S) -> AnyInterface:
         """Return an object with the methods of an interface, each of which calls the daemon.

@@ -15,12 +15,13 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from daemonry import errors
-from daemonry.clock import monotonic
+from daemonry.clock import monotonic, sleep
 from daemonry.limits import PIPELINE_PIECE_BYTES, READ_BYTES
 from daemonry.process.forks import not_for_children
 from daemonry.service.client.engine import NamedMethod
 from daemonry.service.client.pipelined import Ledger, QueuedCall, is_refusal, meaning_of
 from daemonry.service.client.pipelined_remote import PipelinedRemote
+from daemonry.service.client.retry import WAITS_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,11 +59,13 @@ class Pipeline(PipelinedRemote):
     The block ends when every call has its outcome.  It raises no error of a call: `result` does.  A block
     that is left by an exception sends nothing more and ends the connection.
 
-    Calls are not made again: after a loss the outcome of each says whether it can be.  Of several threads
-    each may call; who waits for a reply also sends and reads for the others.
+    A call that was sent is not sent again: after a loss the outcome of each says what is known.  Where a
+    daemon answers all that was sent and takes no more, as one that is upgraded, the others go to the next.
+    Of several threads each may call; a thread that waits for a reply also sends and reads for the others.
 
     Args:
         lend: returns a connected link.
+        renew: connects it again.
         give_back: takes it back.
         lost: makes the error of a connection that is gone.
         codec: makes frames of messages.
@@ -71,18 +74,21 @@ class Pipeline(PipelinedRemote):
 
     __slots__ = (
         *("__weakref__", "_began", "_give_back", "_ledger", "_lend", "_link", "_lock", "_lost", "_may_send"),
-        *("_moves", "_offered_bytes", "_piece", "_poll", "_timeout_s"),
+        *("_moves", "_offered_bytes", "_piece", "_poll", "_renew", "_renewals", "_timeout_s"),
     )
 
     def __init__(
         self,
         lend: Callable[[], Link],
+        renew: Callable[[Link], None],
         give_back: Callable[[Link], None],
         lost: Callable[[Link, Ran], errors.ConnectionLost],
         codec: Codec,
         timeout_s: float,
     ) -> None:
         self._lend = lend
+        self._renew = renew
+        self._renewals = 0  # since the last reply
         self._give_back = give_back
         self._lost = lost
         self._timeout_s = timeout_s
@@ -181,8 +187,7 @@ class Pipeline(PipelinedRemote):
         self._began = True
         not_for_children(self)
         self._link = link = self._lend()
-        link.talk.at_rest = False  # until every reply is here, whatever happens between
-        self._poll.register(link.stream.fileno(), select.POLLIN)
+        self._watch(link)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
@@ -220,9 +225,11 @@ class Pipeline(PipelinedRemote):
             while True:
                 if self._may_send:
                     self._send(link)
-                if enough() or not (self._may_send or self._ledger.awaits):
+                if enough():
                     break
-                if self._read_or_room(link, since_s):
+                if not (self._may_send or self._ledger.awaits):
+                    self._connect_again(link)
+                elif self._read_or_room(link, since_s):
                     since_s = monotonic()
         except errors.DaemonryError as error:
             self._fail(link, error)
@@ -231,8 +238,31 @@ class Pipeline(PipelinedRemote):
             raise
         finally:
             self._moves = False
-        if not self._may_send:  # and every reply that came was read
-            self._end(lambda ran: self._lost(link, ran))
+
+    def _connect_again(self, link: Link) -> None:
+        """Send over a new connection the calls that were not sent; all others have their replies.
+
+        That is so where a daemon hands over to its next version, or was restarted: it answers what was sent,
+        and takes no more.
+        """
+        if self._renewals == len(WAITS_S):
+            raise self._lost(link, "no")
+        sleep(WAITS_S[self._renewals])
+        self._renewals += 1
+        self._renew(link)
+        self._watch(link)
+        self._ledger.begin_again()
+        self._may_send = True
+
+    def _watch(self, link: Link) -> None:
+        link.talk.at_rest = False  # until every reply is here, whatever happens between
+        self._poll = select.poll()
+        self._poll.register(link.stream.fileno(), select.POLLIN)
+
+    def _cannot_send(self) -> None:
+        self._may_send = False
+        self._piece = memoryview(b"")
+        self._ledger.requeue()
 
     def _send(self, link: Link) -> None:
         ledger, sock = self._ledger, link.stream.sock
@@ -246,8 +276,9 @@ class Pipeline(PipelinedRemote):
             except BlockingIOError:
                 count_bytes = 0
             except OSError:
-                self._may_send = False  # and the replies that it sent before it went are read
-                count_bytes = 0
+                self._offered_bytes = 0
+                self._cannot_send()  # and the replies that it sent before it went are read
+                return
             ledger.sent(count_bytes)
             self._piece = self._piece[count_bytes:]
             self._offered_bytes = 0
@@ -270,12 +301,16 @@ class Pipeline(PipelinedRemote):
                 data = link.stream.sock.recv(READ_BYTES, MSG_DONTWAIT)
             except BlockingIOError:
                 return False
-            except OSError as error:
-                raise errors.ConnectionLost(link.peer, "maybe") from error
-            if not data:
-                self._fail(link, link.talk.refusal_in(self._ledger.take_rest()))
+            except OSError:
+                data = b""
+            if data:
+                self._ledger.receive(data)
+                self._renewals = 0
                 return True
-            self._ledger.receive(data)
+            self._cannot_send()
+            refusal = link.talk.refusal_in(self._ledger.take_rest())
+            if refusal is not None or self._ledger.awaits:
+                self._fail(link, refusal)
         return True
 
     def _fail(self, link: Link, error: errors.DaemonryError | None) -> None:

@@ -39,7 +39,7 @@ class QueuedCall(Generic[T]):
         converter: the method.
         end: where its last byte is among all bytes of the pipeline; 0 until it is taken to be sent.
         failure: the error, once it is known.
-        frame: its bytes, until it is taken to be sent.
+        frame: its bytes, until it has its outcome.
         oneway: whether no reply will come.
         outcome: "waiting"; "done": a reply came, which may be an error; "not_sent": it certainly did not run;
             "maybe_ran": it was sent, and nobody will know more, as of a one-way call.
@@ -174,7 +174,6 @@ class Ledger:
                 continue  # cancelled
             pieces.append(call.frame)
             call.end = end = end + len(call.frame)
-            call.frame = b""
             (self._oneways if call.oneway else self._flight).append(call)
         self._framed = end
         return b"".join(pieces)
@@ -185,6 +184,23 @@ class Ledger:
         oneways = self._oneways
         while oneways and oneways[0].end <= self._sent:
             oneways.popleft().succeed(None, "maybe_ran")
+
+    def requeue(self) -> None:
+        """Have the calls that were not sent whole wait again; none of them ran, nor will."""
+        unsent, flight = self._unsent, self._flight
+        back = list(self._oneways)
+        self._oneways.clear()
+        while flight and flight[-1].end > self._sent:
+            back.append(flight.pop())
+        for call in sorted(back, key=_end, reverse=True):
+            call.end = 0
+            unsent.appendleft(call)
+            self.unsent_bytes += len(call.frame)
+        self._framed = self._sent
+
+    def begin_again(self) -> None:
+        """Go on over a new connection, where no call that was sent has no reply."""
+        self._framer = Framer()
 
     def cancel(self, call: QueuedCall[Any], error: BaseException) -> None:
         """Have a call fail alone: it is not sent any more, or its reply is dropped when it comes."""
@@ -220,6 +236,7 @@ class Ledger:
             if call.WAKES:
                 call.settled()
         flight.popleft()
+        call.frame = b""
         return b""
 
     def _take_with_care(self, call: QueuedCall[Any], frame: bytes) -> None:
@@ -266,6 +283,10 @@ class Ledger:
                 call.fail(ended[ran], "maybe_ran" if ran == "maybe" else "not_sent")
 
 
+def _end(call: QueuedCall[Any]) -> int:
+    return call.end
+
+
 def is_refusal(error: BaseException | None) -> bool:
     """Whether a daemon let nobody in, and so read nothing."""
     return isinstance(error, errors.AccessDenied | errors.Overloaded)
@@ -287,7 +308,9 @@ def meaning_of(
             return errors.DeadlineExceeded(phase, error.timeout_s, ran, error.subject)
         if error is None or isinstance(error, errors.ConnectionLost):
             return lost(ran)
-        # What was not sent has nothing to do with what came back, but for a refusal, which is for all.
+        if isinstance(error, errors.ConnectError):  # which concerns the calls that were not sent
+            return error if ran == "no" else lost(ran)
+        # What came back has nothing to do with what was not sent, but for a refusal, which is for all.
         return error if ran == "maybe" or is_refusal(error) else lost(ran)
 
     return error_of
