@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import Pyro5.api
-
 from question import answer
 
 Pyro5.api.config.THREADPOOL_SIZE = 100

@@ -357,3 +357,28 @@ def test_what_msgspec_makes_unchecked_is_checked_when_it_is_sent(codec):
         codec.encode_reply(FastReply({}, continues=True, error="a.b.C"))
     with pytest.raises(NotSendable, match="fully-qualified"):
         codec.encode_reply(FastReply({}, error=""))
+
+
+class Small(enum.IntEnum):
+    ONE = 1
+
+
+ODD_ONES = [1, True, Small.ONE, 2**63 - 1, 1 - 2**63, -(2**63), 2**63, 1.5, "x", None, math.nan, object()]
+
+
+@pytest.mark.parametrize("odd", ODD_ONES)
+@pytest.mark.parametrize("place", [0, 150, 200])
+def test_a_long_list_of_integers_is_judged_as_a_short_one(odd, place):
+    integers = list(range(-100, 100))
+    values = [*integers[:place], odd, *integers[place:]]
+
+    def encoded(values):
+        try:
+            return json.loads(fast_varlink.encode_parameters({"values": values}))["values"]
+        except NotSendable:
+            return "refused"
+
+    alone = encoded([odd])
+    assert encoded(values) == (
+        "refused" if alone == "refused" else [*values[:place], *alone, *values[place + 1 :]]
+    )

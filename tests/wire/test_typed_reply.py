@@ -261,3 +261,57 @@ def test_calls_of_a_type_that_cannot_be_counted_are_never_read():
         value: object
 
     assert call_reader(Anything)(b'{"method":"a.b.C","parameters":{"value":1}}\0') is NotImplemented
+
+
+class Long(msgspec.Struct):
+    text: str
+    counts: list[int]
+
+
+PADDING = "x" * 5000
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"text": PADDING, "counts": [1, 2]},
+        {"text": PADDING + ":", "counts": [1]},
+        {"text": PADDING + '":', "counts": [1]},
+        {"text": PADDING + "\\", "counts": []},
+        {"text": PADDING + "\0", "counts": []},
+        {"text": PADDING, "counts": [2**63 - 1, -(2**63)]},
+        {"text": PADDING, "counts": [2**64 - 1]},
+        {"text": PADDING, "counts": [2**64]},
+        {"text": PADDING, "counts": [10**30]},
+        {"text": PADDING + "9" * 40, "counts": [1]},
+        {"text": PADDING, "counts": [1], "more": 1},
+        {"text": PADDING},
+    ],
+)
+def test_a_long_reply_is_taken_only_as_the_long_way_takes_it(reply):
+    assert_never_more_than_the_long_way(json.dumps({"parameters": reply}).encode() + b"\0", Long)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b'{"parameters":{"text":"a","text":"%s","counts":[]}}\0',
+        b'{"parameters":{"text":"%s","counts":[]}}\0{}\0',
+        b'{"parameters":{"text":"%s","counts":[]}}',
+        b'{"parameters":{"text":"%s\0","counts":[]}}\0',
+    ],
+)
+def test_a_long_frame_that_is_no_reply_is_not_taken(frame):
+    assert reader(Long, "")(frame % PADDING.encode()) is NotImplemented
+
+
+def test_a_long_reply_takes_the_short_way():
+    value = Long(PADDING + ", long: yes", [1, 2, 3])
+    frame = b'{"parameters":' + msgspec.json.encode(value) + b"}\0"
+    assert reader(Long, "")(frame) == value
+
+
+def assert_never_more_than_the_long_way(frame, kind):
+    read = reader(kind, "")(frame)
+    if read is not NotImplemented:
+        assert read == msgspec.convert(fast_varlink.decode_reply(frame[:-1]).parameters, kind)

@@ -47,6 +47,8 @@ _NUMBERS = (inspect.IntType, inspect.FloatType)
 # Where no digits in a row are as many as those of 2**63, no integer is beyond 64 bits.  This look is a tenth
 # of one at each number.
 _LONG_NUMBER = b"0" * 19
+# From here on a pass over all bytes takes longer than what it saves.
+_LONG_BYTES = 4096
 _DIGITS_ALIKE = bytes.maketrans(b"123456789", b"000000000")
 # Structs within Structs; a type that holds itself has no number of keys.
 _MOST_LEVELS = 4
@@ -105,7 +107,7 @@ def _reader(fields: Any, before: tuple[tuple[str, type], ...]) -> Reader:
     whole = msgspec.defstruct(
         "Whole", [*before, ("parameters", fields)], forbid_unknown_fields=True, gc=False
     )
-    decode: Callable[[bytes], Any] = msgspec.json.Decoder(whole).decode
+    decode: Callable[[bytes | memoryview], Any] = msgspec.json.Decoder(whole).decode
     fit = written_check(shape.numbers) if shape.numbers else None
     if shape.per_value:
         return _read_counting(decode, written_count(keys, shape.per_value), fit)
@@ -114,10 +116,13 @@ def _reader(fields: Any, before: tuple[tuple[str, type], ...]) -> Reader:
     return _read_fixed(decode, keys, fit)
 
 
-def _read_fixed(decode: Callable[[bytes], Any], keys: int, fit: Check | None) -> Reader:
+def _read_fixed(decode: Callable[[bytes | memoryview], Any], keys: int, fit: Check | None) -> Reader:
     """Return what reads messages of a type all of whose keys are there, with nothing to loop over."""
+    read_long = _read_long(decode, keys, fit)
 
     def read(received: bytes) -> Any:
+        if len(received) > _LONG_BYTES:
+            return read_long(received)
         # A NUL before the last one is not JSON, and refused as such.
         try:
             if received[-1] or _BACKSLASH in received:
@@ -132,8 +137,37 @@ def _read_fixed(decode: Callable[[bytes], Any], keys: int, fit: Check | None) ->
     return read
 
 
+def _read_long(decode: Callable[[bytes | memoryview], Any], keys: int, fit: Check | None) -> Reader:
+    """As `_read_fixed`, of long messages: a pass over all bytes counts, and a slow start does not."""
+
+    def read(received: bytes) -> Any:
+        try:
+            if received[-1] or received.find(b"\\") >= 0:
+                return NotImplemented
+            if not _are_colons(received, keys) and _most_keys(received) != keys:
+                return NotImplemented
+            value = decode(memoryview(received)[:-1]).parameters
+        except _DOUBTS:
+            return NotImplemented
+        if fit is None or _LONG_NUMBER not in received.translate(_DIGITS_ALIKE) or fit(value):
+            return value
+        return NotImplemented
+
+    return read
+
+
+def _are_colons(received: bytes, count: int) -> bool:
+    """Whether there are so many colons, which are few: to look for each is faster than to count."""
+    at = -1
+    for _ in range(count):
+        at = received.find(b":", at + 1)
+        if at < 0:
+            return False
+    return received.find(b":", at + 1) < 0
+
+
 def _read_some(
-    decode: Callable[[bytes], Any], most: int, fit: Check | None, optional: tuple[bytes, ...]
+    decode: Callable[[bytes | memoryview], Any], most: int, fit: Check | None, optional: tuple[bytes, ...]
 ) -> Reader:
     """Return what reads messages of a type some of whose keys may be left out."""
     by_count = {keys: _read_fixed(decode, keys, fit) for keys in range(most - len(optional), most + 1)}
