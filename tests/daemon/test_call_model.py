@@ -29,6 +29,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+# Loaded here, and not by two threads at the same time: see tests/service/conftest.py.
+import daemonry.service.client.async_pipeline
+import daemonry.service.client.pipeline  # noqa: F401
 from daemonry import AsyncClient, Client, Endpoint, connect
 from daemonry.errors import CallFailed, DaemonryError
 from daemonry.testing import cleanup_socket_file, wait_until
