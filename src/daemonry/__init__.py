@@ -99,11 +99,11 @@ if TYPE_CHECKING:
     from daemonry.process.regular_file import open_regular as open_regular
     from daemonry.process.regular_file import read_regular as read_regular
     from daemonry.process.token_file import keep_token as keep_token
-    from daemonry.service.client.async_pipeline import AsyncPendingCall as AsyncPendingCall
+    from daemonry.service.client.async_pending_call import AsyncPendingCall as AsyncPendingCall
     from daemonry.service.client.async_pipeline import AsyncPipeline as AsyncPipeline
     from daemonry.service.client.asynchronous import AsyncClient as AsyncClient
     from daemonry.service.client.blocking import Client as Client
-    from daemonry.service.client.pipeline import PendingCall as PendingCall
+    from daemonry.service.client.pending_call import PendingCall as PendingCall
     from daemonry.service.client.pipeline import Pipeline as Pipeline
     from daemonry.service.client.pool import Pool as Pool
     from daemonry.service.interface.declare import CallError as CallError
@@ -128,7 +128,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "__version__": "daemonry.version",
     "AsyncClient": "daemonry.service.client.asynchronous",
-    "AsyncPendingCall": "daemonry.service.client.async_pipeline",
+    "AsyncPendingCall": "daemonry.service.client.async_pending_call",
     "AsyncPipeline": "daemonry.service.client.async_pipeline",
     "CallError": "daemonry.service.interface.declare",
     "Client": "daemonry.service.client.blocking",
@@ -145,7 +145,7 @@ _HOMES = {
     "Liveness": "daemonry.daemon.liveness",
     "Owned": "daemonry.process.lifeline",
     "Part": "daemonry.daemon.http_settings",
-    "PendingCall": "daemonry.service.client.pipeline",
+    "PendingCall": "daemonry.service.client.pending_call",
     "Pipeline": "daemonry.service.client.pipeline",
     "Place": "daemonry.process.place",
     "Pool": "daemonry.service.client.pool",

@@ -267,7 +267,7 @@ class ServerConnection(_Connection):
     ) -> tuple[list[bytes], Any]:
         """Take bytes, and the calls at their front as long as each is answered at once by one last reply.
 
-        It is the same as `next_event` and `send_reply` for each, and what is left is the next event.
+        It is the same as `next_event` and `send_reply` for each; the rest is the next event.
 
         Args:
             data: bytes that come first through `receive_data`.

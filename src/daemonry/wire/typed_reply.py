@@ -47,7 +47,7 @@ _NUMBERS = (inspect.IntType, inspect.FloatType)
 # Where no digits in a row are as many as those of 2**63, no integer is beyond 64 bits.  This look is a tenth
 # of one at each number.
 _LONG_NUMBER = b"0" * 19
-# From here on a pass over all bytes takes longer than what it saves.
+# From here on a pass over all bytes takes longer than it saves.
 _LONG_BYTES = 4096
 _DIGITS_ALIKE = bytes.maketrans(b"123456789", b"000000000")
 # Structs within Structs; a type that holds itself has no number of keys.

@@ -22,7 +22,7 @@ from daemonry import errors
 from daemonry.clock import Deadline, monotonic
 from daemonry.limits import READ_BYTES
 from daemonry.service.client.conversation import Conversation
-from daemonry.service.client.engine import Line
+from daemonry.service.client.watched_line import WatchedLine
 from daemonry.transport import ancillary
 from daemonry.transport.ancillary import Arrivals, Fd
 from daemonry.transport.endpoint import Endpoint
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _TIMER_STEP_S = 0.001
 
 
-class AsyncLine(Line):
+class AsyncLine(WatchedLine):
     """One connection, and the calls that take turns on it.
 
     Args:
@@ -44,23 +44,12 @@ class AsyncLine(Line):
     Attributes:
         arrivals: the descriptors that came and were not taken yet; None where none are taken.
         busy: whether a call has its turn.
-        loop: the loop it belongs to; None until a call says so.
-        sock: the socket, or a closed one.
         streaming: the task that has the turn while its stream goes on.
     """
 
     __slots__ = (
-        *(
-            "_is_reading",
-            "_is_sending",
-            "_lent",
-            "_read_bytes",
-            "_timer",
-            "_timer_at_s",
-            "_turns",
-            "_until_s",
-        ),
-        *("_waiter", "_whom", "arrivals", "busy", "loop", "sock", "streaming"),
+        *("_read_bytes", "_timer", "_timer_at_s", "_turns", "_until_s", "_waiter"),
+        *("arrivals", "busy", "streaming"),
     )
 
     def __init__(self, whom: str | Endpoint) -> None:
@@ -101,11 +90,6 @@ class AsyncLine(Line):
         assert self.loop is not None
         self.loop.add_reader(self.sock.fileno(), self._readable)
         self._is_reading = True
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is a connection."""
-        return self.sock.fileno() >= 0
 
     @property
     def waiting(self) -> int:
@@ -161,39 +145,8 @@ class AsyncLine(Line):
 
     # --- lending ------------------------------------------------------------------------------
 
-    @property
-    def peer(self) -> str:
-        """The other end, for people."""
-        return str(self._whom)
-
-    def lend(self, readable: Callable[[], None], disconnected: Callable[[], None]) -> None:
-        """Have another read the connection, whose turn it is: `readable` is called where bytes came.
-
-        `disconnected` is called once when this side ends the connection.
-        """
-        assert self.loop is not None
-        self.loop.add_reader(self.sock.fileno(), readable)
-        self._is_reading = True
-        self._lent = disconnected
-
-    def watch_room(self, writable: Callable[[], None] | None) -> None:
-        """Call `writable` where there is room to send; None for not any more."""
-        if self.loop is None or not self.is_open:
-            return
-        if writable is not None:
-            self.loop.add_writer(self.sock.fileno(), writable)
-        elif self._is_sending:
-            self.loop.remove_writer(self.sock.fileno())
-        self._is_sending = writable is not None
-
-    def stop_reading(self) -> None:
-        """Have the loop not tell of the end any more."""
-        if self._is_reading and self.loop is not None and self.is_open:
-            self.loop.remove_reader(self.sock.fileno())
-            self._is_reading = False
-
     def take_back(self) -> None:
-        """Read it here again."""
+        """Read it here again, where it was lent."""
         self._lent = None
         self.watch_room(None)
         if self.is_open:
@@ -369,17 +322,6 @@ class AsyncLine(Line):
                 self.arrivals.add(self._read_bytes, self._read_bytes + len(data), fds)
         self._read_bytes += len(data)
         return data
-
-    def _stop_watching(self) -> None:
-        loop = self.loop
-        if loop is None:
-            return
-        if self._is_reading:
-            loop.remove_reader(self.sock.fileno())
-            self._is_reading = False
-        if self._is_sending:
-            loop.remove_writer(self.sock.fileno())
-            self._is_sending = False
 
 
 def may_move(own: asyncio.AbstractEventLoop | None) -> bool:

@@ -7,14 +7,15 @@ loss means for each call, is `pipelined`'s; the connection is lent by `asynchron
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Self
 
 from daemonry import errors
 from daemonry.clock import monotonic
 from daemonry.limits import PIPELINE_PIECE_BYTES, READ_BYTES
+from daemonry.service.client.async_pending_call import AsyncPendingCall
 from daemonry.service.client.engine import NamedMethod
-from daemonry.service.client.pipelined import Ledger, QueuedCall, is_refusal, meaning_of
+from daemonry.service.client.pipelined import Ledger, is_refusal, meaning_of
 from daemonry.service.client.pipelined_remote import AsyncPipelinedRemote
 from daemonry.service.client.retry import WAITS_S
 from daemonry.wire import fast_varlink
@@ -25,54 +26,6 @@ if TYPE_CHECKING:
     from daemonry.errors.root import Ran
     from daemonry.service.client.async_line import AsyncLine
     from daemonry.service.client.proxy import Converter
-
-T = TypeVar("T")
-
-
-class AsyncPendingCall(QueuedCall[T]):
-    """A call in a pipeline: awaiting it gives its result.
-
-    A task that is cancelled while it awaits a call cancels that call, and no other.
-    """
-
-    __slots__ = ("_waiters",)
-    WAKES = True
-    _pipeline: AsyncPipeline
-
-    def __init__(
-        self, pipeline: Any, converter: Converter | NamedMethod, frame: bytes, oneway: bool = False
-    ) -> None:
-        super().__init__(pipeline, converter, frame, oneway)
-        self._waiters: tuple[asyncio.Future[None], ...] = ()
-
-    def __await__(self) -> Generator[Any, None, T]:
-        """Wait for the result and return it; raises as `AsyncClient.call`."""
-        if self.outcome == "waiting":
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters += (waiter,)
-            try:
-                yield from waiter
-            except asyncio.CancelledError:
-                self.cancel()
-                raise
-        return self.known()
-
-    def result(self) -> T:
-        """Return the result.
-
-        Raises:
-            LocalProtocolError: it is not there; await the call.
-        """
-        if self.outcome == "waiting":
-            raise errors.LocalProtocolError(f"{self.converter.full_name} has no reply yet: await the call")
-        return self.known()
-
-    def settled(self) -> None:
-        """Wake who awaits it."""
-        waiters, self._waiters = self._waiters, ()
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
 
 
 class AsyncPipeline(AsyncPipelinedRemote):
@@ -117,7 +70,7 @@ class AsyncPipeline(AsyncPipelinedRemote):
         self._sends_soon = False
         self._progress_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._moved: asyncio.Future[None] | None = None  # for who waits for room, or for the end
+        self._moved: asyncio.Future[None] | None = None  # for tasks that wait for room, or for the end
 
     # --- calls ------------------------------------------------------------------------------------
 
@@ -143,7 +96,7 @@ class AsyncPipeline(AsyncPipelinedRemote):
         `remote` returns one method with its types.  Methods that stream, upgrade or pass descriptors raise
         LocalProtocolError: each needs a connection of its own.
         """
-        from daemonry.service.client.proxy import pipelined_proxy
+        from daemonry.service.client.pipelined_proxy import pipelined_proxy
 
         return pipelined_proxy(self, kind)
 
@@ -353,7 +306,7 @@ class AsyncPipeline(AsyncPipelinedRemote):
             self._end(lost, refused=is_refusal(error))
 
     def _end(self, error_of: Callable[[Ran], BaseException], *, refused: bool = False) -> None:
-        """End what is under way, and the connection if there is something."""
+        """End the calls under way, and the connection if there is something."""
         if not self._ledger.is_settled or not self._may_send:
             self._is_over = True
             self._may_send = False

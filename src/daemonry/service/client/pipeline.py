@@ -12,14 +12,15 @@ from _socket import MSG_DONTWAIT
 from _thread import RLock
 from collections.abc import Callable
 from math import ceil
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from daemonry import errors
 from daemonry.clock import monotonic, sleep
 from daemonry.limits import PIPELINE_PIECE_BYTES, READ_BYTES
 from daemonry.process.forks import not_for_children
 from daemonry.service.client.engine import NamedMethod
-from daemonry.service.client.pipelined import Ledger, QueuedCall, is_refusal, meaning_of
+from daemonry.service.client.pending_call import PendingCall
+from daemonry.service.client.pipelined import Ledger, is_refusal, meaning_of
 from daemonry.service.client.pipelined_remote import PipelinedRemote
 from daemonry.service.client.retry import WAITS_S
 
@@ -31,26 +32,7 @@ if TYPE_CHECKING:
     from daemonry.service.client.proxy import Converter
     from daemonry.wire.connection import Codec
 
-T = TypeVar("T")
-
 _ENDED = select.POLLHUP | select.POLLERR | select.POLLNVAL
-
-
-class PendingCall(QueuedCall[T]):
-    """A call in a pipeline: its result, once it is there."""
-
-    __slots__ = ()
-    _pipeline: Pipeline
-
-    def result(self) -> T:
-        """Return the result; it is sent, and waited for, if it is not there.
-
-        Raises:
-            As `Client.call`; the error of a lost connection says whether this call may have run.
-        """
-        if self.outcome == "waiting":
-            self._pipeline.wait_for(self)
-        return self.known()
 
 
 class Pipeline(PipelinedRemote):
@@ -59,7 +41,7 @@ class Pipeline(PipelinedRemote):
     The block ends when every call has its outcome.  It raises no error of a call: `result` does.  A block
     that is left by an exception sends nothing more and ends the connection.
 
-    A call that was sent is not sent again: after a loss the outcome of each says what is known.  Where a
+    A call that was sent is not sent again: after a loss each has its outcome.  Where a
     daemon answers all that was sent and takes no more, as one that is upgraded, the others go to the next.
     Of several threads each may call; a thread that waits for a reply also sends and reads for the others.
 
@@ -132,7 +114,7 @@ class Pipeline(PipelinedRemote):
         `remote` returns one method with its types.  Methods that stream, upgrade or pass descriptors raise
         LocalProtocolError: each needs a connection of its own.
         """
-        from daemonry.service.client.proxy import pipelined_proxy
+        from daemonry.service.client.pipelined_proxy import pipelined_proxy
 
         return pipelined_proxy(self, kind)
 
@@ -242,8 +224,8 @@ class Pipeline(PipelinedRemote):
     def _connect_again(self, link: Link) -> None:
         """Send over a new connection the calls that were not sent; all others have their replies.
 
-        That is so where a daemon hands over to its next version, or was restarted: it answers what was sent,
-        and takes no more.
+        That is so where a daemon hands over to its next version, or was restarted: it answers the calls that
+        were sent, and takes no more.
         """
         if self._renewals == len(WAITS_S):
             raise self._lost(link, "no")

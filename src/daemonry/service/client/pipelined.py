@@ -1,4 +1,4 @@
-"""The calls of one pipeline without its socket: what is sent next, whose reply comes, what a loss means.
+"""The calls of one pipeline without its socket: their order, their bytes, and the outcome of each.
 
 Owns the order of the calls, the outcome of each, and how many bytes of them were sent.  Waiting, sending and
 reading belong to `pipeline`, which blocks, and to `async_pipeline`.
@@ -87,7 +87,7 @@ class QueuedCall(Generic[T]):
         self.settled()
 
     def settled(self) -> None:
-        """Tell who waits that the outcome is known."""
+        """Wake those that wait for the outcome."""
 
     def known(self) -> T:
         """Return the result; raise the error, which other calls may have too."""
@@ -253,7 +253,7 @@ class Ledger:
             call.fail(error, "done")
 
     def take_rest(self) -> bytes:
-        """Return the bytes that came and are no whole reply."""
+        """Return the bytes that came and are not a whole reply."""
         return self._framer.take_rest()
 
     # --- the end ----------------------------------------------------------------------------------
@@ -310,7 +310,7 @@ def meaning_of(
             return lost(ran)
         if isinstance(error, errors.ConnectError):  # which concerns the calls that were not sent
             return error if ran == "no" else lost(ran)
-        # What came back has nothing to do with what was not sent, but for a refusal, which is for all.
+        # A bad reply has nothing to do with calls that were not sent; a refusal is for all.
         return error if ran == "maybe" or is_refusal(error) else lost(ran)
 
     return error_of

@@ -13,18 +13,15 @@ from daemonry.service.interface.owner import owner_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
-    from typing import Concatenate, NoReturn, ParamSpec, TypeVar, final, overload
+    from typing import Concatenate, NoReturn, ParamSpec, TypeVar, overload
 
-    from daemonry.service.client.async_pipeline import AsyncPendingCall
-    from daemonry.service.client.pipeline import PendingCall
+    from daemonry.service.client.async_pending_call import AsyncPendingCall
+    from daemonry.service.client.pending_call import PendingCall
+    from daemonry.service.client.remote import Nobody
     from daemonry.service.interface.handler import Context, Upgrade
 
     P = ParamSpec("P")
     R = TypeVar("R")
-
-    @final
-    class _Nobody:
-        """A type that nobody names: a first parameter that takes it takes anything, a `Context` too."""
 
 
 class PipelinedRemote:
@@ -35,7 +32,7 @@ class PipelinedRemote:
     if TYPE_CHECKING:
 
         @overload
-        def remote(self, method: Callable[Concatenate[Any, _Nobody, ...], Any], /) -> Any: ...
+        def remote(self, method: Callable[Concatenate[Any, Nobody, ...], Any], /) -> Any: ...
 
         @overload
         def remote(
@@ -94,7 +91,7 @@ class PipelinedRemote:
                 method: a method of an interface class: `Counter.add`.
 
             Raises:
-                TypeError: it is no method of an interface.
+                TypeError: no interface has this method.
             """
             return _bound(self, method)
 
@@ -107,7 +104,7 @@ class AsyncPipelinedRemote:
     if TYPE_CHECKING:
 
         @overload
-        def remote(self, method: Callable[Concatenate[Any, _Nobody, ...], Any], /) -> Any: ...
+        def remote(self, method: Callable[Concatenate[Any, Nobody, ...], Any], /) -> Any: ...
 
         @overload
         def remote(
@@ -166,7 +163,7 @@ class AsyncPipelinedRemote:
                 method: a method of an interface class: `Counter.add`.
 
             Raises:
-                TypeError: it is no method of an interface.
+                TypeError: no interface has this method.
             """
             return _bound(self, method)
 

@@ -302,7 +302,7 @@ class AsyncConnection(AsyncCaller, Protocol):
 _Wrap = Callable[[Converter, Method], Any]
 
 
-def _made(
+def proxy_class(
     kind: type[AnyInterface],
     made: dict[type[Interface], type[Interface]],
     wrap: _Wrap,
@@ -337,7 +337,8 @@ def _restored(kind: type[Any], client: Any, timeout_s: float) -> Any:
     return client.proxy(kind, timeout_s=timeout_s)
 
 
-def _proxy(kind: type[Any], client: Any, timeout_s: float) -> Any:
+def proxy_of(kind: type[Any], client: Any, timeout_s: float) -> Any:
+    """Return a proxy of a class that `proxy_class` made."""
     # An implementation's own __init__ is not a proxy's.
     proxy: Any = object.__new__(kind)
     proxy.__daemonry_client__ = client
@@ -351,8 +352,8 @@ _async: dict[type[Interface], type[Interface]] = {}
 
 def blocking_proxy(client: Caller, kind: type[AnyInterface], timeout_s: float) -> AnyInterface:
     """Return a proxy whose methods block, over `client`."""
-    proxy: AnyInterface = _proxy(
-        _made(kind, _blocking, _wrap_blocking, signatures.blocking_result), client, timeout_s
+    proxy: AnyInterface = proxy_of(
+        proxy_class(kind, _blocking, _wrap_blocking, signatures.blocking_result), client, timeout_s
     )
     return proxy
 
@@ -456,70 +457,6 @@ def _wrap_upgrade(converter: Converter) -> Any:
     return upgrade
 
 
-# --- pipelines --------------------------------------------------------------------------------
-
-
-class Queue(Protocol):
-    """What a proxy of a pipeline needs of it; see `Pipeline`."""
-
-    def queue(
-        self,
-        converter: Converter,
-        given: Mapping[str, Any],
-        frame: bytes | None,
-        *,
-        oneway: bool = False,
-    ) -> Any:
-        """Queue a call, and return what stands for its result."""
-
-
-_pipelined: dict[type[Interface], type[Interface]] = {}
-
-
-def pipelined_proxy(pipeline: Queue, kind: type[Interface]) -> Any:
-    """Return a proxy whose methods queue calls in a pipeline."""
-    return _proxy(_made(kind, _pipelined, _wrap_pipelined, _no_annotation), pipeline, 0.0)
-
-
-def _no_annotation(_method: Method) -> Any:
-    return inspect.Signature.empty
-
-
-def _wrap_pipelined(converter: Converter, method: Method) -> Any:
-    if method.upgrades or method.streams or converter.passes_fds:
-        return _wrap_refused(converter, method)
-    oneway = method.marks.oneway
-    if converter.takes_none and not oneway:
-        return _wrap_bare_pipelined(converter)
-
-    def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        given = converter.given(args, kwargs)
-        frame = None if oneway else converter.frame(given)
-        return self.__daemonry_client__.queue(converter, given, frame, oneway=oneway)
-
-    return call
-
-
-def _wrap_bare_pipelined(converter: Converter) -> Any:
-    given: Mapping[str, Any] = {}
-
-    def call(self: Any, /) -> Any:
-        return self.__daemonry_client__.queue(converter, given, converter.frame(given))
-
-    return call
-
-
-def _wrap_refused(converter: Converter, method: Method) -> Any:
-    does = "streams" if method.streams else "upgrades" if method.upgrades else "passes descriptors"
-
-    def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        raise errors.LocalProtocolError(
-            f"{converter.full_name} {does}, which needs a connection of its own: call it outside the pipeline"
-        )
-
-    return call
-
-
 # --- asyncio ----------------------------------------------------------------------------------
 
 
@@ -535,7 +472,9 @@ def async_proxy(client: AsyncCaller, kind: type[AnyInterface], timeout_s: float)
             if method.takes_fds or method.gives_fds or method.upgrades:
                 name = f"{described(kind).name}.{method.name}"
                 raise NotDescribable(name, method.reply, "passes descriptors or upgrades, which no pool does")
-    proxy: AnyInterface = _proxy(_made(kind, _async, _wrap_async, signatures.async_result), client, timeout_s)
+    proxy: AnyInterface = proxy_of(
+        proxy_class(kind, _async, _wrap_async, signatures.async_result), client, timeout_s
+    )
     return proxy
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     R = TypeVar("R")
 
     @final
-    class _Nobody:
+    class Nobody:
         """A type that nobody names: a first parameter that takes it takes anything, a `Context` too."""
 
 
@@ -39,7 +39,7 @@ class BlockingRemote:
 
         @overload
         def remote(
-            self, method: Callable[Concatenate[Any, _Nobody, ...], Any], *, timeout_s: float = ...
+            self, method: Callable[Concatenate[Any, Nobody, ...], Any], *, timeout_s: float = ...
         ) -> Any: ...
 
         @overload
@@ -128,7 +128,7 @@ class AsyncRemote:
 
         @overload
         def remote(
-            self, method: Callable[Concatenate[Any, _Nobody, ...], Any], *, timeout_s: float = ...
+            self, method: Callable[Concatenate[Any, Nobody, ...], Any], *, timeout_s: float = ...
         ) -> Any: ...
 
         @overload

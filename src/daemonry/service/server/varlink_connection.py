@@ -367,7 +367,7 @@ class VarlinkConnection(_Accepted):
         self._advance()
 
     def _take_up(self, ran: Ran) -> None:
-        """Have in hand what is the next call, which ran already, and go on with its result."""
+        """Have the next call in hand, which ran already, and go on with its result."""
         self._machine.next_event()
         self._take_in_hand(oneway=False)
         assert self._call is not None
