@@ -15,6 +15,7 @@ CURES: Final = {
     "ArgumentInvalid": "Correct the word that the message names.",
     "BadFrame": "Check that the endpoint is a daemon's, and that both sides speak the same protocol.",
     "BadReply": "Correct the handler: its value does not fit its return type. The daemon's log has the place.",
+    "CallCancelled": "Read `ran`: after `no` it was not sent; after `maybe` it may have run. You cancelled this call of a pipeline yourself.",
     "CallFailed": "Catch the interface's own error class, or read `error` and `parameters`.",
     "ClientClosed": "Call before `close()`; make a client for each task that closes its own.",
     "CommandFailed": "Read `reason`: the daemon says why it refuses.",

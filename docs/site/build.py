@@ -37,6 +37,7 @@ SECTIONS: Final = {
     "Tutorials": (
         "docs/writing-a-daemon.md",
         "docs/typed-calls.md",
+        "docs/pipelines.md",
         "docs/found-or-started.md",
         "docs/homes.md",
     ),
