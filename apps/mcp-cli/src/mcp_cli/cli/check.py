@@ -13,9 +13,10 @@ from typing import Any
 
 from daemonry import errors
 from daemonry.cli import kit, terminal
-from mcp_cli.cli.listing import counted, gather
+from mcp_cli.cli.listing import gather
 from mcp_cli.client.options import Options
 from mcp_cli.client.session import Session
+from mcp_cli.output.listed import counted
 from mcp_cli.output.printer import say_line
 from mcp_cli.pool.definitions.lint import Finding, findings
 

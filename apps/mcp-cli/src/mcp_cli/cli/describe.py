@@ -14,12 +14,13 @@ from typing import Any
 from daemonry import errors
 from daemonry.cli import kit, terminal
 from mcp_cli.cli import call
-from mcp_cli.cli.listing import counted, gather
+from mcp_cli.cli.listing import gather
 from mcp_cli.client.options import Options
 from mcp_cli.client.session import Session
 from mcp_cli.config import masked
 from mcp_cli.config.model import STDIO, ServerConfig
 from mcp_cli.names import NAME
+from mcp_cli.output.listed import counted
 from mcp_cli.output.printer import say_line
 from mcp_cli.pool import arguments
 from mcp_cli.pool.definitions import signature as signatures

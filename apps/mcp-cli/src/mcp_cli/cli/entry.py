@@ -41,6 +41,13 @@ def _run(arguments: list[str]) -> int:
 
         kit.interruptible()  # now that what a call needs is imported; see scripts/mcp-cli
         return call.run(given, words[1:], behind)
+    if not words or words[0] == "list":
+        from mcp_cli.cli import warm_list
+
+        kit.interruptible()
+        code = warm_list.run(given, words[1:]) if not behind else None
+        if code is not None:
+            return code
     from mcp_cli.cli import dispatch
 
     kit.interruptible()  # now that what a call needs is imported; see scripts/mcp-cli

@@ -21,6 +21,7 @@ from mcp_cli.client import failures
 from mcp_cli.client.options import Options
 from mcp_cli.client.session import Events, Session
 from mcp_cli.config.model import ServerConfig
+from mcp_cli.output.listed import columns, counted, show_heading, show_server
 from mcp_cli.output.printer import complain_line, say_line
 from mcp_cli.ranking import Ranked
 
@@ -110,9 +111,9 @@ class _Filling:
         """Draw the table as it stands."""
         if not self._on:
             return
-        columns, height = terminal.size(2)
+        width, height = terminal.size(2)
         shown = self._rows[: max(1, height - 2)]
-        lines = terminal.aligned([self._cells(one) for one in shown], columns - 1)
+        lines = terminal.aligned([self._cells(one) for one in shown], width - 1)
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
         text = up + "".join(f"\x1b[K{terminal.shown(line)}\n" for line in lines)
         sys.stderr.write(text)
@@ -132,11 +133,6 @@ class _Filling:
             sys.stderr.write(f"\x1b[{self._drawn}A\x1b[J")
             sys.stderr.flush()
             self._drawn = 0
-
-
-def counted(number: int, noun: str) -> str:
-    """Return `1 tool`, `2 tools`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def chosen(session: Session, names: list[str]) -> list[ServerConfig]:
@@ -220,11 +216,10 @@ def _say_server(
         for line in failures.stderr_lines(one.state):
             complain_line(line)
         return
-    hidden = f", {one.filtered} hidden" if one.filtered else ""
-    about = f"  {one.config.description}" if one.config.description else ""
-    say_line(f"{one.config.name}  {counted(len(one.items), noun)}{hidden}{about}")
     rows = [_row(item, descriptions or schemas, titles) for item in one.items]
+    about = one.config.description
     if schemas:
+        show_heading(one.config.name, noun, len(rows), one.filtered, about)
         for row, item in zip(rows, one.items, strict=True):
             say_line(f"  {row[0]}")
             for line in (item.get("description") or "").strip().splitlines():
@@ -234,8 +229,7 @@ def _say_server(
                 if schema is not None:
                     say_line(f"    {key}: {json.dumps(schema, ensure_ascii=False)}")
         return
-    for line in terminal.aligned(rows, _columns(), "  "):
-        say_line(line)
+    show_server(one.config.name, noun, rows, one.filtered, about)
 
 
 def _row(item: dict[str, Any], descriptions: bool, titles: bool) -> list[str]:
@@ -303,7 +297,7 @@ def _found_json(found: list[tuple[str, dict[str, Any]]]) -> str:
 
 def _say_found(found: list[tuple[str, dict[str, Any]]]) -> None:
     rows = [[f"{name}/{item['name']}", first_line(item.get("description") or "")] for name, item in found]
-    for line in terminal.aligned(rows, _columns()):
+    for line in terminal.aligned(rows, columns()):
         say_line(line)
 
 
@@ -323,10 +317,3 @@ def matching(pattern: str, pairs: list[tuple[str, dict[str, Any]]]) -> list[tupl
             or fnmatch.fnmatchcase(f"{server}/{item['name']}".lower(), wanted)
         ]
     return [pairs[at] for at, _ in Ranked(pairs).best(pattern)]
-
-
-# --- printing ---------------------------------------------------------------------------------
-
-
-def _columns() -> int | None:
-    return terminal.size(1)[0] if sys.stdout.isatty() else None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # and look the same: ext4's tick is 4 ms, FAT's two seconds are the longest that is in use.
 SETTLED_NS = 2_000_000_000
 MAX_CACHE_BYTES = 1 << 18
-_HEAD = f"mcp-cli configuration 2 {__version__}"
+_HEAD = f"mcp-cli configuration 3 {__version__}"
 
 
 class CachedServer:
@@ -46,24 +46,46 @@ class CachedServer:
 
 def lookup(found: ConfigFile, server: str, environment: Mapping[str, str]) -> CachedServer | None:
     """Return the remembered fingerprint of a server, or None where the configuration has to be parsed."""
+    start = f"{server}\t"
+    for line in _lines(found, environment):
+        if line.startswith(start):
+            return _cached(line, environment)
+    return None
+
+
+def every(found: ConfigFile, environment: Mapping[str, str]) -> dict[str, CachedServer] | None:
+    """Return all servers by name, in the file's order; None where the configuration has to be parsed.
+
+    So it has to be where only some may be asked at a time.
+    """
+    lines = _lines(found, environment)
+    if not lines or lines[0] != _limit(0):
+        return None
+    return {line.partition("\t")[0]: _cached(line, environment) for line in lines[1:]}
+
+
+def _cached(line: str, environment: Mapping[str, str]) -> CachedServer:
+    _, digits, seconds, names = line.split("\t")
+    needed = names.split(",") if names else ()
+    return CachedServer(with_environment(digits, needed, environment), float(seconds))
+
+
+def _lines(found: ConfigFile, environment: Mapping[str, str]) -> list[str]:
     path = _path(found, environment)
     text = _read(path) if path else None
     if text is None:
-        return None
-    head, _, rest = text.partition("\n")
-    if head != _stamp(found):
-        return None
-    start = f"{server}\t"
-    for line in rest.split("\n"):
-        if line.startswith(start):
-            _, digits, seconds, names = line.split("\t")
-            needed = names.split(",") if names else ()
-            return CachedServer(with_environment(digits, needed, environment), float(seconds))
-    return None
+        return []
+    head, *lines = text.split("\n")
+    return lines if head == _stamp(found) else []
+
+
+def _limit(concurrency_limit: int) -> str:
+    return f"\t{concurrency_limit}"  # which no server's line begins with
 
 
 def remember(
     found: ConfigFile,
+    concurrency_limit: int,
     servers: Iterable[tuple[str, str, float, Iterable[str]]],
     environment: Mapping[str, str],
 ) -> None:
@@ -71,13 +93,14 @@ def remember(
 
     Args:
         found: the file, as it was before it was read.
+        concurrency_limit: how many servers a list asks at once; 0 for all.
         servers: of each the name, its fingerprint as written, its time limit, and its variables.
         environment: the caller's.
     """
     path = _path(found, environment)
     if path is None or time.time_ns() - max(found.stat.st_mtime_ns, found.stat.st_ctime_ns) < SETTLED_NS:
         return
-    lines = [_stamp(found)]
+    lines = [_stamp(found), _limit(concurrency_limit)]
     lines += [f"{name}\t{digits}\t{limit_s}\t{','.join(names)}" for name, digits, limit_s, names in servers]
     beside = f"{path}.{os.getpid()}"
     try:

@@ -77,6 +77,7 @@ def load_found(found: ConfigFile, environment: Mapping[str, str]) -> Config:
     loaded = forms.parse(read(found.path), found.path, found.folder)
     cache.remember(
         found,
+        loaded.concurrency_limit,
         [
             (one.name, model.fingerprint_of(one, loaded), one.timeout_s or loaded.timeout_s, one.depends_on())
             for one in loaded.enabled()
