@@ -104,7 +104,12 @@ class Bench(NamedTuple):
 
     def tool(self, name: str, *words: str | Path, **env: str) -> None:
         """Run one of the packers to its end."""
-        environment = {**os.environ, "PIP_FIND_LINKS": str(self.wheels), **env}
+        environment = {
+            **os.environ,
+            "PIP_FIND_LINKS": str(self.wheels),
+            "UV_FIND_LINKS": str(self.wheels),
+            **env,
+        }
         command = [str(self.tools / "bin" / name), *map(str, words)]
         done = subprocess.run(
             command, cwd=self.path, env=environment, capture_output=True, text=True, check=False

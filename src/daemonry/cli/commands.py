@@ -25,6 +25,9 @@ from daemonry.limits import LOG_TAIL_LINES, REQUEST_TIMEOUT_S, START_TIMEOUT_S, 
 from daemonry.version import __version__
 from daemonry.wire import text
 
+JOB_ACTIONS: Final = ("submit", "list", "show", "wait", "cancel", "retry", "log")
+JOB_STATES: Final = ("queued", "waiting", "running", "canceling", "succeeded", "failed", "canceled", "lost")
+
 DAEMON: Final = ValueKind("daemon", files=True)
 INTERFACE: Final = ValueKind("interface")
 METHOD: Final = ValueKind("method")
@@ -105,6 +108,21 @@ _OF_A_DAEMON: Final = (
         "list the daemon's methods",
         (Word("interface", "INTERFACE", "one interface, in full", "?", INTERFACE),),
         _QUICK_OPTIONS,
+    ),
+    Command(
+        "jobs",
+        "submit, list, show, wait for, cancel, retry or log its jobs, where it has some",
+        (
+            Word("action", help="what is done with them", choices=JOB_ACTIONS),
+            Word("words", "WORD", "JOB; or, to submit, TASK and its parameters: KEY=VALUE, KEY:=JSON", "*"),
+        ),
+        (
+            Option("--key", "submit: an idempotency key; a job that has it is the answer", "KEY"),
+            Option("--state", "list: those of this state", choices=JOB_STATES),
+            Option("-n -t --tail", "list: the last N (100)", "N", LINES),
+            Option("-f --follow", "log: keep printing new lines until the job has ended"),
+            *_QUICK_OPTIONS,
+        ),
     ),
     Command(
         "tap",

@@ -91,7 +91,7 @@ def _ps(options: argparse.Namespace) -> int:
         return kit.fail(error, options.json)
 
 
-_BY_CALLS = ("attach", "call", "tap", "ui", "describe")
+_BY_CALLS = ("attach", "call", "jobs", "tap", "ui", "describe")
 
 
 def _command(options: argparse.Namespace, daemon: Daemon | None) -> int:
@@ -132,6 +132,10 @@ def _by_call(options: argparse.Namespace, instance: Instance) -> int:
     limit_s = options.timeout or REQUEST_TIMEOUT_S
     if options.verb == "call":
         return _call(options, instance)
+    if options.verb == "jobs":
+        from daemonry.cli.jobs import jobs
+
+        return jobs(options, instance)
     if options.verb == "attach":
         return _attach(options, instance, limit_s)
     if options.verb == "tap":
