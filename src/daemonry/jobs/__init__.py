@@ -10,8 +10,10 @@
 and its errors: NoSuchJob, NoSuchTask, UnfitParameters, KeyTaken, QueueFull, NotRetryable.
 """
 
-from daemonry.jobs.interface import (
-    JobCalls,
+from daemonry.jobs.interface import JobCalls
+from daemonry.jobs.queue import JobQueue
+from daemonry.jobs.record import JobChange, JobInfo
+from daemonry.jobs.refusals import (
     KeyTaken,
     NoSuchJob,
     NoSuchTask,
@@ -19,8 +21,6 @@ from daemonry.jobs.interface import (
     QueueFull,
     UnfitParameters,
 )
-from daemonry.jobs.queue import JobQueue
-from daemonry.jobs.record import JobChange, JobInfo
 from daemonry.jobs.run import JobRun
 from daemonry.jobs.states import JobState, RetryPolicy
 

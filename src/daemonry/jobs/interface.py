@@ -6,50 +6,11 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from daemonry.jobs.record import JobChange, JobInfo
-from daemonry.service.interface.declare import CallError, Interface, method
+from daemonry.jobs.refusals import KeyTaken, NoSuchJob, NoSuchTask, NotRetryable, QueueFull, UnfitParameters
+from daemonry.service.interface.declare import Interface, method
 
 if TYPE_CHECKING:
-    from daemonry.jobs.queue import JobQueue
-
-
-class NoSuchJob(CallError):
-    """There is no job of that number: it was never submitted, or ended so long ago that it is forgotten."""
-
-    job: int
-
-
-class NoSuchTask(CallError):
-    """The daemon has no such task."""
-
-    task: str
-    known: list[str]
-
-
-class UnfitParameters(CallError):
-    """The task cannot be called with these parameters."""
-
-    task: str
-    reason: str
-
-
-class KeyTaken(CallError):
-    """The key is that of another job, with another task or other parameters."""
-
-    key: str
-    job: int
-
-
-class QueueFull(CallError):
-    """There are as many jobs that have not ended as the daemon takes."""
-
-    limit: int
-
-
-class NotRetryable(CallError):
-    """The job has succeeded, or has not ended."""
-
-    job: int
-    state: str
+    from daemonry.jobs.control import JobControl
 
 
 class JobCalls(
@@ -59,7 +20,7 @@ class JobCalls(
 ):
     """Submits jobs, and looks after them."""
 
-    def __init__(self, queue: JobQueue) -> None:
+    def __init__(self, queue: JobControl) -> None:
         self._queue = queue
 
     async def submit(self, task: str, parameters: dict[str, Any] | None = None, key: str = "") -> int:

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, get_type_hints
 
 import msgspec
 
-from daemonry.jobs.interface import NoSuchTask, UnfitParameters
+from daemonry.jobs.refusals import NoSuchTask, UnfitParameters
 from daemonry.jobs.run import JobRun
 from daemonry.jobs.states import RetryPolicy
 
