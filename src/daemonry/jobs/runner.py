@@ -25,7 +25,6 @@ from daemonry.jobs.states import BEGUN, JobState, JobStep
 from daemonry.jobs.store import JobStore
 from daemonry.jobs.table import JobTable
 
-_MOST_QUEUED: Final = 10_000
 _RESULT_BYTES: Final = 64 << 10
 _ERROR_CHARS: Final = 2000
 # How often it is looked whether an old process, which an upgrade replaced, has ended with jobs of its own.
@@ -63,6 +62,7 @@ class JobRunner:
         self._begun: dict[int, JobInfo] = {}
         self._working: dict[int, asyncio.Task[None]] = {}
         self._ended = 0
+        self._others: set[int] = set()  # jobs of a process that we replace
         self._loop: asyncio.AbstractEventLoop | None = None
         self._busy = ExitStack()
         self._telling: set[int] = set()
@@ -113,18 +113,23 @@ class JobRunner:
             pass
 
     async def _find_lost(self) -> bool:
-        """Judge the jobs whose process has ended, and return whether there are some of one that lives."""
-        others = False
+        """Judge the jobs whose process has ended, and return whether there are some of one that lives.
+
+        That one is replaced by us, and ends with its jobs; what it does with them is told here as well.
+        """
+        before, self._others = self._others, set()
         for job, task, attempts, runner in await self._store.do(lambda table: table.begun()):
             if job in self._runs:
                 continue
             if runners.lives(runner):
-                others = True
+                self._others.add(job)
                 continue
             known = self._tasks.get(task)
             happened = states.after_loss(known.retry if known else None, attempts)
             await self._store.step(job, happened, {"error": "the daemon ended while it ran"})
-        return others
+        for job in before - self._others:
+            self._store.changed(await self._store.get(job))
+        return bool(self._others)
 
     async def _start_next(self) -> None:
         for job in await self._store.do(lambda table: table.due(time.time())):
@@ -132,9 +137,10 @@ class JobRunner:
         room = self._concurrency - len(self._runs)
         if room <= 0:
             return
-        queued = await self._store.do(lambda table: table.queued(_MOST_QUEUED))
         running = Counter(info.task for info in self._begun.values())
         limits = {name: task.concurrency for name, task in self._tasks.items()}
+        spare = {name: limit - running[name] for name, limit in limits.items()}
+        queued = await self._store.do(lambda table: table.queued(spare, room))
         for job in states.next_to_start(queued, running, limits, room):
             begun = await self._store.do(partial(JobTable.start, job=job, runner=runners.own()))
             if begun is not None:

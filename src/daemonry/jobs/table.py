@@ -36,13 +36,14 @@ CREATE TABLE jobs (
     due_s REAL NOT NULL DEFAULT 0,
     runner TEXT NOT NULL DEFAULT ''
 );
-CREATE INDEX by_state ON jobs (state, job);
+CREATE INDEX by_state ON jobs (state, task, job);
 """
 _COLUMNS: Final = (
     "job, task, state, parameters, coalesce(key, ''), attempts, progress, message, result, error, "
     "submitted_s, started_s, ended_s, due_s"
 )
 _ENDED: Final = ", ".join(f"'{state.value}'" for state in ENDED)
+_OPEN: Final = ", ".join(f"'{state.value}'" for state in JobState if state not in ENDED)
 # How long another process may hold the file: a commit, on a slow disk.
 _BUSY_S: Final = 10.0
 
@@ -108,16 +109,25 @@ class JobTable:
         )
         return [_info(row) for row in found.fetchall()][::-1]
 
-    def queued(self, limit: int) -> list[tuple[int, str]]:
-        """Return the numbers and tasks of the first that are queued."""
-        found = self._db.execute(
-            "SELECT job, task FROM jobs WHERE state = ? ORDER BY job LIMIT ?", (JobState.QUEUED.value, limit)
-        )
-        return [(int(job), str(task)) for job, task in found.fetchall()]
+    def queued(self, spare: Mapping[str, int], room: int) -> list[tuple[int, str]]:
+        """Return the numbers and tasks of the first that are queued, as far as they matter.
+
+        Args:
+            spare: how many more may run of each task.
+            room: how many more may run at all.
+        """
+        found: list[tuple[int, str]] = []
+        for task, most in spare.items():
+            rows = self._db.execute(
+                "SELECT job FROM jobs WHERE state = 'queued' AND task = ? ORDER BY job LIMIT ?",
+                (task, max(0, min(most, room))),
+            )
+            found += [(int(job), task) for (job,) in rows.fetchall()]
+        return sorted(found)
 
     def count_open(self) -> int:
         """Return how many have not ended."""
-        found = self._db.execute(f"SELECT count(*) FROM jobs WHERE state NOT IN ({_ENDED})")
+        found = self._db.execute(f"SELECT count(*) FROM jobs WHERE state IN ({_OPEN})")
         return int(found.fetchone()[0])
 
     def next_due_s(self) -> float | None:
