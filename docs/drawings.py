@@ -19,6 +19,7 @@ from daemonry import errors
 from daemonry.cli import commands, exit_codes, grammar
 from daemonry.daemon import lifecycle
 from daemonry.home import child
+from daemonry.jobs import states as job_states
 from daemonry.runtime import in_process, runner, stages
 from daemonry.service.server import connection_state
 from daemonry.wire import connection, text
@@ -149,6 +150,7 @@ STATES: Final[dict[str, tuple[Mapping[Any, Mapping[Any, Any]], Any, Any]]] = {
         connection_state.ConnectionState.CLOSED,
     ),
     "home child": (child.TRANSITIONS, child.ServiceState.WAITING, child.ServiceState.STOPPED),
+    "job": (job_states.TRANSITIONS, job_states.JobState.QUEUED, None),
     "lifecycle": (lifecycle.TRANSITIONS, lifecycle.Phase.STARTING, lifecycle.Phase.STOPPED),
     "mcp server": (server_state.TRANSITIONS, server_state.State.IDLE, None),
     "session": (states.TRANSITIONS, states.State.RUNNING, None),

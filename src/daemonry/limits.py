@@ -165,6 +165,30 @@ READY_ATTEMPT_S: Final = 5.0
 HOME_UP_TIMEOUT_S: Final = 300.0
 HOME_DOWN_TIMEOUT_S: Final = 120.0
 
+# --- jobs -------------------------------------------------------------------------------------
+
+# Defaults of `JobQueue`: as many as a person looks through, and an hour's work for a busy machine.
+JOBS_AT_ONCE: Final = 4
+JOBS_KEPT: Final = 1000
+MOST_OPEN_JOBS: Final = 10_000
+# A job's log keeps its beginning: the reason of a failure mostly stands there, or its last line is the error.
+JOB_LOG_BYTES: Final = 1 << 20
+# What goes through the table; big data goes into files, whose names are parameters and results.
+JOB_PARAMETERS_BYTES: Final = 64 << 10
+JOB_RESULT_BYTES: Final = 64 << 10
+JOB_ERROR_CHARS: Final = 2000
+JOB_MESSAGE_CHARS: Final = 200
+JOB_KEY_CHARS: Final = 200
+MOST_JOBS_LISTED: Final = 10_000
+# How far a reader of all changes may fall back before it misses some: seconds of a busy queue.
+JOB_CHANGES_KEPT: Final = 1000
+# A task may say its progress as often as it likes; readers get it so often.
+JOB_PROGRESS_S: Final = 0.05
+# How often it is looked whether an old process, which an upgrade replaced, has ended with jobs of its own.
+JOB_RUNNERS_CHECK_S: Final = 1.0
+# How many jobs end between two looks for those that are kept no more.
+JOBS_PRUNED_EVERY: Final = 50
+
 # --- files ------------------------------------------------------------------------------------
 
 MAX_RECORD_BYTES: Final = 1 << 16

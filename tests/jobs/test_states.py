@@ -5,16 +5,15 @@ import itertools
 import pytest
 
 from daemonry.cli.commands import JOB_STATES
+from daemonry.jobs.retry import RetryPolicy
 from daemonry.jobs.states import (
     BEGUN,
     ENDED,
     TRANSITIONS,
     JobState,
     JobStep,
-    RetryPolicy,
     after_loss,
     after_raise,
-    drawing,
     next_to_start,
     step,
 )
@@ -70,8 +69,3 @@ def test_jobs_start_in_order_within_the_bounds_of_their_tasks():
     assert next_to_start(queued, {"a": 1, "b": 1}, limits, 10) == [3]
     assert next_to_start(queued, {}, limits, 2) == [1, 3]
     assert next_to_start(queued, {}, limits, 0) == []
-
-
-def test_the_table_is_drawn():
-    assert "running --> lost: runner gone" in drawing()
-    assert drawing().startswith("stateDiagram-v2")

@@ -185,5 +185,5 @@ def _print_job(info: dict[str, Any], *, as_json: bool) -> None:
             if value:
                 moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
                 output.say(f"{name.removesuffix('_s')}: {moment}")
-        elif value not in ("", None, {}):
+        elif value not in ("", None, {}, 0.0):
             output.say(f"{name}: {printable(value if isinstance(value, str) else strict_json.encode(value))}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -17,11 +17,8 @@ from daemonry.jobs.refusals import KeyTaken, NotRetryable, QueueFull
 from daemonry.jobs.runner import JobRunner
 from daemonry.jobs.states import ENDED, JobState, JobStep
 from daemonry.jobs.store import JobStore
+from daemonry.limits import JOB_KEY_CHARS, JOB_PARAMETERS_BYTES, MOST_JOBS_LISTED
 from daemonry.topics import Topic
-
-_MOST_LISTED: Final = 10_000
-_KEY_CHARS: Final = 200
-_PARAMETERS_BYTES: Final = 64 << 10
 
 
 class JobControl:
@@ -59,9 +56,9 @@ class JobControl:
         Raises:
             NoSuchTask, UnfitParameters, KeyTaken, QueueFull: nothing was submitted.
         """
-        text = tasks.checked(self._tasks, task, parameters or {}, _PARAMETERS_BYTES)
-        if len(key) > _KEY_CHARS:
-            raise KeyTaken(key=f"{key[:40]}... is longer than {_KEY_CHARS} characters", job=0)
+        text = tasks.checked(self._tasks, task, parameters or {}, JOB_PARAMETERS_BYTES)
+        if len(key) > JOB_KEY_CHARS:
+            raise KeyTaken(key=f"{key[:40]}... is longer than {JOB_KEY_CHARS} characters", job=0)
         job, is_new = await self._store.do(lambda table: table.submit(task, text, key, self._most_open))
         if not job:
             raise QueueFull(limit=self._most_open)
@@ -82,7 +79,7 @@ class JobControl:
 
     async def list(self, state: str = "", limit: int = 100) -> list[JobInfo]:
         """Return the last jobs, of one state or of all, the first submitted first."""
-        found = await self._store.do(lambda table: table.last(state, max(0, min(limit, _MOST_LISTED))))
+        found = await self._store.do(lambda table: table.last(state, max(0, min(limit, MOST_JOBS_LISTED))))
         return [self._runner.live(info) for info in found]
 
     async def follow(self, job: int) -> AsyncIterator[JobInfo]:

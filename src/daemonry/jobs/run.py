@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import subprocess
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Final
 
-from daemonry.jobs.log import JobLog
-from daemonry.limits import OWNED_STOP_TIMEOUT_S, READ_BYTES
-from daemonry.process.lifeline import Owned, spawn_owned
+from daemonry.limits import JOB_MESSAGE_CHARS, OWNED_STOP_TIMEOUT_S
 
-_MESSAGE_CHARS: Final = 200
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from daemonry.jobs.log import JobLog
 
 
 class JobRun:
@@ -35,18 +32,18 @@ class JobRun:
         self.message: str = ""
         self._log = log
         self._changed = changed
-        self._canceled = threading.Event()
+        self._canceled = False
         self.stopping: bool = False
 
     @property
     def canceled(self) -> bool:
         """Whether it is to end: a plain task, which runs in a thread, has to look here."""
-        return self._canceled.is_set()
+        return self._canceled
 
     def cancel(self, *, stopping: bool = False) -> None:
         """Have `canceled` say so; the queue does."""
         self.stopping = stopping
-        self._canceled.set()
+        self._canceled = True
 
     def log(self, text: str) -> None:
         """Write a line to the job's log, with the time before it."""
@@ -63,7 +60,7 @@ class JobRun:
             message: a word about it, of at most 200 characters.
         """
         self.progress_value = min(1.0, max(0.0, float(share)))
-        self.message = message[:_MESSAGE_CHARS]
+        self.message = message[:JOB_MESSAGE_CHARS]
         self._changed()
 
     async def command(
@@ -87,26 +84,6 @@ class JobRun:
         Raises:
             OSError: it cannot be started.
         """
-        owned = spawn_owned(argv, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        assert owned.stdout is not None
-        writer = threading.Thread(
-            target=self._copy, args=(owned.stdout,), name="daemonry-job-log", daemon=True
-        )
-        writer.start()
-        try:
-            return await owned.wait_ended()
-        except asyncio.CancelledError:
-            await asyncio.shield(asyncio.to_thread(_end, owned, grace_s))
-            raise
-        finally:
-            await asyncio.to_thread(writer.join)
-            owned.stdout.close()
+        from daemonry.jobs.commands import run
 
-    def _copy(self, output: IO[bytes]) -> None:
-        fd = output.fileno()
-        while data := os.read(fd, READ_BYTES):
-            self._log.write(data)
-
-
-def _end(owned: Owned, grace_s: float) -> None:
-    owned.terminate(grace_s)
+        return await run(self._log, argv, cwd, env, grace_s)

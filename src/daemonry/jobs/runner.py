@@ -13,7 +13,7 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -24,14 +24,13 @@ from daemonry.jobs.run import JobRun
 from daemonry.jobs.states import BEGUN, JobState, JobStep
 from daemonry.jobs.store import JobStore
 from daemonry.jobs.table import JobTable
-
-_RESULT_BYTES: Final = 64 << 10
-_ERROR_CHARS: Final = 2000
-# How often it is looked whether an old process, which an upgrade replaced, has ended with jobs of its own.
-_RUNNERS_CHECK_S: Final = 1.0
-_PRUNE_EVERY: Final = 50
-# A task may say its progress as often as it likes; readers get it so often.
-_PROGRESS_S: Final = 0.05
+from daemonry.limits import (
+    JOB_ERROR_CHARS,
+    JOB_PROGRESS_S,
+    JOB_RESULT_BYTES,
+    JOB_RUNNERS_CHECK_S,
+    JOBS_PRUNED_EVERY,
+)
 
 
 class JobRunner:
@@ -103,7 +102,7 @@ class JobRunner:
 
     async def _sleep(self, others: bool) -> None:
         due_s = await self._store.do(lambda table: table.next_due_s())
-        waits = [_RUNNERS_CHECK_S] if others else []
+        waits = [JOB_RUNNERS_CHECK_S] if others else []
         if due_s is not None:
             waits.append(max(0.0, due_s - time.time()))
         try:
@@ -168,7 +167,7 @@ class JobRunner:
         self._begun.pop(job, None)
         self._working.pop(job, None)
         self._ended += 1
-        if self._ended % _PRUNE_EVERY == 0:
+        if self._ended % JOBS_PRUNED_EVERY == 0:
             for gone in await self._store.do(lambda table: table.prune()):
                 try:
                     os.unlink(self._store.log_path(gone))
@@ -198,7 +197,7 @@ class JobRunner:
         """Have progress published, soon and once; called in any thread."""
         if self._loop is not None and job not in self._telling:
             self._telling.add(job)
-            self._loop.call_soon_threadsafe(self._loop.call_later, _PROGRESS_S, self._tell_progress, job)
+            self._loop.call_soon_threadsafe(self._loop.call_later, JOB_PROGRESS_S, self._tell_progress, job)
 
     def _tell_progress(self, job: int) -> None:
         self._telling.discard(job)
@@ -211,8 +210,8 @@ async def _outcome(task: tasks.JobTask, one: JobRun, info: JobInfo) -> tuple[Job
     try:
         result = await task.call(one, info.parameters)
         text = msgspec.json.encode(result)
-        if len(text) > _RESULT_BYTES:
-            raise ValueError(f"the result is longer than {_RESULT_BYTES} bytes")
+        if len(text) > JOB_RESULT_BYTES:
+            raise ValueError(f"the result is longer than {JOB_RESULT_BYTES} bytes")
         return JobStep.RETURNED, {"result": text.decode()}
     except asyncio.CancelledError:
         if one.stopping:
@@ -221,5 +220,5 @@ async def _outcome(task: tasks.JobTask, one: JobRun, info: JobInfo) -> tuple[Job
     except Exception as error:  # noqa: BLE001  # a task may raise anything; it is noted, and the job fails
         one.log(tasks.trace_of(error))
         happened, delay_s = states.after_raise(task.retry, info.attempts)
-        words = f"{type(error).__name__}: {error}"[:_ERROR_CHARS]
-        return happened, {"error": words, "due_s": time.time() + delay_s}
+        words = f"{type(error).__name__}: {error}"[:JOB_ERROR_CHARS]
+        return happened, {"error": words, "due_s": time.time() + delay_s if happened is JobStep.RAISED_TO_RETRY else 0.0}

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final
+
+from daemonry.jobs.retry import RetryPolicy
 
 
 class JobState(Enum):
@@ -83,23 +85,6 @@ def step(state: JobState, happened: JobStep) -> JobState | None:
     return TRANSITIONS[state].get(happened)
 
 
-class RetryPolicy(NamedTuple):
-    """Which jobs of a task run more than once.  By default none does.
-
-    Attributes:
-        times: how often one that raised is tried again.
-        delay_s: the wait before the first of these; each further one is twice the one before.
-        most_delay_s: the longest wait.
-        when_lost: whether one is run again whose daemon was killed in the midst of it, as often as `times`
-            allows: the task has to be idempotent.
-    """
-
-    times: int = 0
-    delay_s: float = 1.0
-    most_delay_s: float = 300.0
-    when_lost: bool = False
-
-
 def after_raise(policy: RetryPolicy, attempts: int) -> tuple[JobStep, float]:
     """Return what a job's exception means, and how long until it is tried again.
 
@@ -139,14 +124,3 @@ def next_to_start(
             counts[task] = counts.get(task, 0) + 1
             chosen.append(number)
     return chosen
-
-
-def drawing() -> str:
-    """Return the table as a Mermaid state diagram, for the documentation."""
-    rows = ["stateDiagram-v2", "    [*] --> queued"]
-    for state, answers in TRANSITIONS.items():
-        for happened, following in answers.items():
-            if following is not state:
-                rows.append(f"    {state.value} --> {following.value}: {happened.value}")
-    rows += [f"    {state.value} --> [*]" for state in JobState if state in ENDED]
-    return "\n".join(rows)

@@ -9,64 +9,57 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from daemonry import errors
 from daemonry.jobs.record import JobInfo
 from daemonry.jobs.refusals import NoSuchJob
 from daemonry.jobs.states import JobStep
 from daemonry.jobs.table import JobTable
+from daemonry.limits import JOB_CHANGES_KEPT
 from daemonry.topics import Topic
 
 Result = TypeVar("Result")
 
-# How many changes a slow reader of `changes` may be behind.
-_CHANGES_KEPT: Final = 1000
-
 
 class JobStore:
     """The jobs of one run of a daemon.
+
+    Args:
+        directory: where its table and its logs are; made if need be.
+        keep: how many ended jobs are kept.
+
+    Raises:
+        Refused: the file of the table cannot be used.
 
     Attributes:
         changes: each change of a job.
         wake: set by each change, for whoever starts the next job.
     """
 
-    def __init__(self) -> None:
-        self.changes: Topic[JobInfo] = Topic(keep=_CHANGES_KEPT)
-        self.wake: asyncio.Event = asyncio.Event()
-        self._directory = ""
-        self._table: JobTable | None = None
-        self._thread: ThreadPoolExecutor | None = None
-
-    def open(self, directory: str, keep: int) -> None:
-        """Begin: open the table in a directory, which is made.
-
-        Raises:
-            Refused: its file cannot be used.
-        """
+    def __init__(self, directory: str, keep: int) -> None:
         os.makedirs(directory, 0o700, exist_ok=True)
         self._directory = directory
-        self.changes = Topic(keep=_CHANGES_KEPT)
-        self.wake = asyncio.Event()
+        self.changes: Topic[JobInfo] = Topic(keep=JOB_CHANGES_KEPT)
+        self.wake: asyncio.Event = asyncio.Event()
         self._table = JobTable(os.path.join(directory, "jobs.db"), keep)
         self._thread = ThreadPoolExecutor(1, "daemonry-jobs")
 
     def close(self) -> None:
         """End, once what is under way is done."""
         self.changes.close()
-        if self._thread is not None and self._table is not None:
+        try:
             self._thread.submit(self._table.close)
-            self._thread.shutdown(wait=False)
+        except RuntimeError:
+            return  # it was closed before
+        self._thread.shutdown(wait=False)
 
     async def do(self, act: Callable[[JobTable], Result]) -> Result:
         """Do something with the table, in its thread.
 
         Raises:
-            Refused: there is no table yet, or no more.
+            Refused: the jobs have ended.
         """
-        if self._table is None or self._thread is None:
-            raise errors.Refused("the daemon's jobs are not set up yet")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, act, self._table)
         except RuntimeError as error:  # the thread takes no more

@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple, get_type_hints
 import msgspec
 
 from daemonry.jobs.refusals import NoSuchTask, UnfitParameters
+from daemonry.jobs.retry import RetryPolicy
 from daemonry.jobs.run import JobRun
-from daemonry.jobs.states import RetryPolicy
 
 _TRACE_LINES: Final = 40
 _OURS: Final = os.path.dirname(__file__)
