@@ -8,11 +8,14 @@ import pytest
 from daemonry.testing import wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-DAEMONS = {name: EXAMPLES / f"{name}.py" for name in ("adder", "counter", "diskwatch", "ticker")}
+DAEMONS = {
+    name: EXAMPLES / f"{name}.py" for name in ("adder", "counter", "diskwatch", "jobd", "kvd", "ticker")
+}
+FMTD = EXAMPLES / "fmtd.py"
 
 
 def test_every_example_has_its_test():
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*DAEMONS, "certification"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*DAEMONS, "certification", "fmtd"}
 
 
 @pytest.mark.parametrize("name", DAEMONS)
@@ -147,3 +150,78 @@ def test_certification_passes_between_its_two_sides(sandbox):
         server.terminate()
         server.communicate()
     assert server.returncode == 0
+
+
+def test_jobd_runs_commands_as_jobs_by_its_own_command_line(sandbox):
+    def jobs(*words):
+        return sandbox.run(sys.executable, DAEMONS["jobd"], "jobs", *words)
+
+    assert jobs("list").code == 3
+    sandbox.start(DAEMONS["jobd"])
+    assert jobs("submit", "shell", "line=echo good").out == "1\n"
+    assert jobs("submit", "shell", "line=echo bad; exit 3").out == "2\n"
+    assert jobs("wait", "1").code == 0
+    failed = jobs("wait", "2")
+    assert failed.code == 1
+    assert "error: RuntimeError: ended with 3" in failed.out
+    assert jobs("log", "1").out == "good\n"
+    assert jobs("list", "--state", "succeeded").out == "1  succeeded  shell\n"
+    assert jobs("show", "x").code == 2
+    assert jobs("show", "99").code == 1
+    assert "org.daemonry.Jobs.NoSuchJob" in jobs("show", "99").err
+
+
+COUNTING = """
+import sys
+sys.path.insert(0, {examples!r})
+from kvd import cache
+
+with cache() as kv:
+    for _ in range(20):
+        kv.add("hits")
+    kv.put(sys.argv[1], b"value", ttl_s=60)
+    print(kv.get("none"), kv.get(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+def test_kvd_is_started_once_by_fifty_processes(sandbox):
+    script = COUNTING.format(examples=str(EXAMPLES))
+    running = [sandbox.popen(sys.executable, "-c", script, str(number)) for number in range(50)]
+    for process in running:
+        out, err = process.communicate(timeout=100)
+        assert (process.returncode, err, out.split()) == (0, "", ["None", "b'value'"])
+    total = sandbox.daemonry("call", "kvd", "org.example.cache.Add", "key=hits", "steps=0")
+    assert total.json() == {"result": 1000}
+
+
+STAND_IN = """
+class NothingChanged(Exception): ...
+class InvalidInput(Exception): ...
+class Mode:
+    def __init__(self, line_length): ...
+def format_file_contents(source, fast, mode):
+    if "(" in source: raise InvalidInput("cannot parse")
+    if source == source.strip() + "\\n": raise NothingChanged
+    return source.strip() + "\\n"
+"""
+
+
+def test_fmtd_formats_by_a_daemon_that_its_first_call_starts(sandbox):
+    """With a stand-in for black, which is not needed for developing."""
+    sandbox.write("lib/black.py", STAND_IN)
+    sandbox.env["PYTHONPATH"] = str(sandbox.path / "lib")
+    source = sandbox.write("source.py", "   x = 1   \n\n")
+    source.chmod(0o750)
+
+    def fmt(*words):
+        return sandbox.run(sys.executable, FMTD, "fmt", *words)
+
+    first = fmt(source)
+    assert (first.code, first.out) == (0, f"reformatted {source}\n")
+    assert source.read_text() == "x = 1\n"
+    assert source.stat().st_mode & 0o777 == 0o750
+    assert (fmt(source).code, fmt(source).out) == (0, "")
+    bad = fmt(sandbox.write("bad.py", "x = (\n"))
+    assert (bad.code, bad.err) == (1, "org.example.formatter.NotPython (reason: cannot parse)\n")
+    assert sandbox.run(sys.executable, FMTD, "stop").code == 0
