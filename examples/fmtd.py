@@ -15,16 +15,15 @@ from daemonry.cli import kit
 daemon = daemonry.Daemon("fmtd", version="1.0", idle_timeout_s=600.0)
 
 
-class NotPython(daemonry.CallError):
-    """The source cannot be parsed."""
-
-    reason: str
-
-
 @daemon.setup
 def warm_up(run: daemonry.Run) -> None:
     """Import what takes long, before the first call."""
     import black
+
+    class NotPython(daemonry.CallError):
+        """The source cannot be parsed."""
+
+        reason: str
 
     class Formatter(daemonry.Interface, name="org.example.formatter", errors=(NotPython,)):
         """Formats Python."""

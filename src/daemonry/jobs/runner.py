@@ -221,4 +221,7 @@ async def _outcome(task: tasks.JobTask, one: JobRun, info: JobInfo) -> tuple[Job
         one.log(tasks.trace_of(error))
         happened, delay_s = states.after_raise(task.retry, info.attempts)
         words = f"{type(error).__name__}: {error}"[:JOB_ERROR_CHARS]
-        return happened, {"error": words, "due_s": time.time() + delay_s if happened is JobStep.RAISED_TO_RETRY else 0.0}
+        return happened, {
+            "error": words,
+            "due_s": time.time() + delay_s if happened is JobStep.RAISED_TO_RETRY else 0.0,
+        }
