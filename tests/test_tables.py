@@ -15,6 +15,7 @@ SOURCES = ("src", "apps/mcp-cli/src", "apps/palingenesis/src", "apps/vx/src")
 TABLES = {
     "daemonry.daemon.lifecycle": "tests/daemon/test_lifecycle.py",
     "daemonry.home.child": "tests/home/test_child.py",
+    "daemonry.jobs.states": "tests/jobs/test_states.py",
     "daemonry.runtime.stages": "tests/daemon/test_stages.py",
     "daemonry.service.server.connection_state": "tests/service/server/test_connection_state.py",
     "daemonry.wire.connection": "tests/wire/test_connection.py",
