@@ -67,7 +67,7 @@ def test_a_cursor_of_an_earlier_process_gets_all_that_is_kept():
 
 @pytest.mark.parametrize("cursor", ["x", "-1", "abc-", "abc-x", "abc-" + "9" * 40, "5"])
 def test_what_is_no_cursor_is_refused(cursor):
-    with pytest.raises(ValueError, match="is no cursor"):
+    with pytest.raises(ValueError, match="is not a cursor"):
         collected(Topic(), 1, after=cursor)
 
 

@@ -5,7 +5,7 @@
     async for one in changes.read(after=cursor): ...   # a stream method returns `changes.read(after)`
 
 Owns a ring of the last values, and where each reader is in it.  Nothing is queued for a reader: it holds a
-number.  One that is slower than the publisher skips what the ring has dropped, and is told how much that was.
+number.  One that is slower than the publisher skips what the ring has dropped, and sees how many that were.
 A topic lives as long as its process; a cursor of an earlier process gets all that is kept.
 
 A cursor is `EPOCH-NUMBER`, as the ids of Redis streams have two parts: the process, and the value in it.
@@ -44,7 +44,7 @@ class Published(Generic[Value]):
 
 
 class Topic(Generic[Value]):
-    """A bounded broadcast: the last `keep` values, and whoever reads.  For any thread.
+    """A bounded broadcast: the last `keep` values, and their readers.  For any thread.
 
     Args:
         keep: how many values are kept; a reader that falls back further misses some.
@@ -97,7 +97,7 @@ class Topic(Generic[Value]):
             return list(self._kept)[-count:] if count > 0 else []
 
     def close(self) -> None:
-        """End the topic: each reader gets what is kept, and its end.  Twice is not an error."""
+        """End the topic: each reader gets the values that are kept, and its end.  Twice is not an error."""
         with self._lock:
             self._closed = True
             waiting, self._waiting = self._waiting, []
@@ -112,7 +112,7 @@ class Topic(Generic[Value]):
             last: begin with the last so many that are kept, where there is no cursor.
 
         Raises:
-            ValueError: `after` is no cursor.
+            ValueError: `after` is not a cursor.
         """
         position = self._begin(after, last)
         while True:
@@ -157,9 +157,9 @@ class Topic(Generic[Value]):
                 return max(oldest, self._count - max(0, last))
             epoch, dash, number = after.partition("-")
             if not (epoch and dash and number.isascii() and number.isdigit() and len(number) < 20):
-                raise ValueError(f"{after[:80]!r} is no cursor of a topic")
+                raise ValueError(f"{after[:80]!r} is not a cursor of a topic")
             if epoch != self._epoch:
-                return oldest  # of an earlier process: what it has, nobody knows here
+                return oldest  # of an earlier process, whose values nobody knows here
             return min(int(number), self._count)
 
 

@@ -49,7 +49,7 @@ class JobControl:
 
         Args:
             task: the task's name.
-            parameters: what it is called with.
+            parameters: the arguments of the task.
             key: an idempotency key of at most 200 characters: with one that is known, for the same task and
                 parameters, the job that has it is the answer.
 
@@ -109,7 +109,7 @@ class JobControl:
         return info
 
     async def cancel(self, job: int) -> JobInfo:
-        """Cancel a job: one that waits is canceled at once, one that runs is told to end."""
+        """Cancel a job: a waiting one is canceled at once, a running one is asked to end."""
         state = await self._store.do(lambda table: table.step(job, JobStep.CANCEL_ASKED))
         if state is JobState.CANCELING:
             self._runner.cancel(job)

@@ -48,7 +48,7 @@ class JobCalls(
 
     @method(idempotent=True)
     async def cancel(self, job: int) -> JobInfo:
-        """Cancel a job, and return it; one that runs is told to end, and may be `canceling` for a while."""
+        """Cancel a job, and return it; a running one is asked to end, and may be `canceling` for a while."""
         return await self._queue.cancel(job)
 
     async def retry(self, job: int) -> JobInfo:

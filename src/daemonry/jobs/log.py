@@ -18,7 +18,7 @@ class JobLog:
     """The log of one job, to write to.  For any thread.
 
     Args:
-        path: its file; begun anew where it is there.
+        path: its file; a later attempt appends to it.
         most_bytes: how long it may become.
     """
 
@@ -58,7 +58,7 @@ async def lines(path: str, goes_on: Callable[[], bool]) -> AsyncIterator[str]:
     """
     rest, at = b"", 0
     while True:
-        was_going_on = goes_on()  # asked first: what was written before the end is there once it is read
+        was_going_on = goes_on()  # asked first: the last lines are written before the end
         try:
             data = _read(path, at)
         except OSError:

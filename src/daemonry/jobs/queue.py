@@ -98,7 +98,7 @@ class JobQueue:
 
         Args:
             task: the task's name.
-            parameters: what it is called with.
+            parameters: the arguments of the task.
             key: an idempotency key of at most 200 characters: with one that is known, for the same task and
                 parameters, the job that has it is the answer.
 
@@ -128,7 +128,7 @@ class JobQueue:
         return self._control.follow(job)
 
     async def cancel(self, job: int) -> JobInfo:
-        """Cancel a job: one that waits is canceled at once, one that runs is told to end."""
+        """Cancel a job: a waiting one is canceled at once, a running one is asked to end."""
         return await self._control.cancel(job)
 
     async def retry(self, job: int) -> JobInfo:

@@ -1,4 +1,4 @@
-"""A job as its callers see it, and what is said about each change of one."""
+"""A job as its callers see it, and the value that announces each change of one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class JobInfo:
         progress: how far it is, from 0 to 1, as its task says.
         message: the task's word about that.
         result: what the task returned.
-        error: why it failed, or what was lost.
+        error: why it failed or was lost.
         submitted_s: when it was submitted, in seconds since 1970.
         started_s: when it began the last time; 0 for never.
         ended_s: when it ended; 0 for not yet.

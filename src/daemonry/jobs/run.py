@@ -56,7 +56,7 @@ class JobRun:
         """Say how far the job is.  From any thread.
 
         Args:
-            share: from 0 to 1; what is beyond is cut.
+            share: from 0 to 1; other values are cut.
             message: a word about it, of at most 200 characters.
         """
         self.progress_value = min(1.0, max(0.0, float(share)))

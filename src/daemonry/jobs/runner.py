@@ -1,7 +1,7 @@
 """Running jobs: which may start, what becomes of each, and the end of the daemon in the midst of some.
 
-Owns the loop that starts them and their asyncio tasks.  What follows what is `states`'; what is on the disk,
-`store`'s.
+Owns the loop that starts them and their asyncio tasks.  The order of states is `states`'; the file on the
+disk is `store`'s.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class JobRunner:
     async def _find_lost(self) -> bool:
         """Judge the jobs whose process has ended, and return whether there are some of one that lives.
 
-        That one is replaced by us, and ends with its jobs; what it does with them is told here as well.
+        We replace that one, and it ends with its jobs; their changes are published here too.
         """
         before, self._others = self._others, set()
         for job, task, attempts, runner in await self._store.do(lambda table: table.begun()):
@@ -176,7 +176,7 @@ class JobRunner:
         self._store.wake.set()
 
     async def _end(self) -> None:
-        """Let what runs end, as long as the drain allows; what is left is lost, or runs again later."""
+        """Let running jobs end, as long as the drain allows; the others are lost, or run again later."""
         for limit_s, is_last in ((max(0.0, self._drain_s * 0.6), False), (self._drain_s * 0.3, True)):
             working = list(self._working.values())
             if working:
@@ -206,7 +206,7 @@ class JobRunner:
 
 
 async def _outcome(task: tasks.JobTask, one: JobRun, info: JobInfo) -> tuple[JobStep, dict[str, Any]]:
-    """Run a job's task, and return what happened and what is noted with it."""
+    """Run a job's task, and return the event and the columns that change with it."""
     try:
         result = await task.call(one, info.parameters)
         text = msgspec.json.encode(result)

@@ -34,7 +34,7 @@ class JobStore:
 
     Attributes:
         changes: each change of a job.
-        wake: set by each change, for whoever starts the next job.
+        wake: set by each change, for the loop that starts jobs.
     """
 
     def __init__(self, directory: str, keep: int) -> None:
@@ -46,7 +46,7 @@ class JobStore:
         self._thread = ThreadPoolExecutor(1, "daemonry-jobs")
 
     def close(self) -> None:
-        """End, once what is under way is done."""
+        """End, once the statements under way are done."""
         self.changes.close()
         try:
             self._thread.submit(self._table.close)

@@ -1,7 +1,7 @@
 """The jobs of a daemon in a file that survives kill -9 and power cuts: SQLite, with a write-ahead log.
 
 Owns the rows and every change of a state: a change names the state that it begins from, so of two processes
-(an upgrade has two) one makes it.  What follows what is `states`'.  Blocking: the queue calls it in a thread.
+(an upgrade has two) one makes it.  The order of states is `states`'.  Blocking: called in a thread.
 """
 
 from __future__ import annotations
