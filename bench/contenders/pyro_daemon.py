@@ -11,15 +11,18 @@ Pyro5.api.config.THREADPOOL_SIZE = 100
 
 
 @Pyro5.api.expose
-class _Status:
+class Status:
+    """What is asked."""
+
     def status(self) -> dict[str, Any]:
+        """Return how the daemon is."""
         return answer()
 
 
 def serve(path: str) -> None:
     """Answer, for ever."""
     daemon = Pyro5.api.Daemon(unixsocket=path)
-    daemon.register(_Status(), "daemon")
+    daemon.register(Status(), "daemon")
     daemon.requestLoop()
 
 
@@ -31,6 +34,7 @@ class Client:
 
     def call(self) -> object:
         """Ask, and wait for the answer."""
+        self._daemon._pyroClaimOwnership()  # noqa: SLF001  # of the thread that made it; its documented way
         return self._daemon.status()
 
     def close(self) -> None:
