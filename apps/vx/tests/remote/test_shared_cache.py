@@ -139,10 +139,18 @@ def test_an_entry_that_lies_about_a_blob_is_refused(machine: Make, remote_server
     assert "another content" in there.server.failures.since(0)[0]
 
 
+def test_a_server_that_keeps_no_inline_output_is_asked_for_the_blob(machine: Make, remote_server) -> None:
+    manifest = made_by(machine(), b"program")
+    for result in remote_server.results.values():
+        result.stdout_raw = b""
+    assert machine().manifests([KEY]) == {KEY: manifest}
+
+
 @pytest.mark.parametrize("note", [b"", b"{}", b"[", b'{"key": "x", "blobs": [], "note": {}, "grows": false}'])
 def test_an_entry_of_another_form_is_a_miss(machine: Make, remote_server, note: bytes) -> None:
     made_by(machine(), b"program")
     (result,) = remote_server.results.values()
+    result.stdout_raw = note
     result.stdout_digest.CopyFrom(remote_server.keep(note))
     assert machine().manifests([KEY]) == {}
 

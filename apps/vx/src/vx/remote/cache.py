@@ -84,7 +84,7 @@ def put(server: Server, key: str, manifest: Manifest, theirs: Mapping[str, Remot
     request = reapi.UpdateActionResultRequest(
         instance_name=server.instance,
         action_digest=message(asked.digest),
-        action_result=manifests.entry(manifest, theirs, note_digest),
+        action_result=manifests.entry(manifest, theirs, note_digest, note),
         digest_function=function.number,
     )
     server.rpc.unary(UPDATE_RESULT, request, SHORT_TIMEOUT_S)
