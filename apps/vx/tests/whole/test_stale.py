@@ -472,3 +472,15 @@ def test_a_file_beside_the_compiler_that_it_reads_and_does_not_tell(p, c) -> Non
     settings.write_text("-DV=2")
     p.build(CC=str(cc))
     assert p.run("p") == "2\n"
+
+
+def test_a_macro_that_names_a_file_of_the_kernels_has_nothing_built_again(c, tmp_path) -> None:
+    """`<paths.h>` names /proc/kmsg, /etc/mtab; where an include is a macro, all that macros name counts."""
+    link = tmp_path / "mounts"
+    link.symlink_to("/proc/self/mounts")
+    project = c.project("p")
+    project.write("vx.toml", '[project]\nname = "p"\n[targets.p]\nsources = ["*.c"]\n')
+    project.write("a.h", "int main(void) { return 0; }\n")
+    project.write("main.c", f'#define A "a.h"\n#define B "/proc/self/stat"\n#define C "{link}"\n#include A\n')
+    project.build()
+    assert project.executed() == 0

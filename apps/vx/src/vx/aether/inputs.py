@@ -32,6 +32,8 @@ _TRIES: Final = 5
 _KEPT_INCLUDES: Final = 20_000
 # A larger file is not source, and reading it for `#include` would be for nothing.
 _MAX_SOURCE_BYTES: Final = 32 << 20
+# File systems of the kernel's; a job that opens a file there is not kept, for the sandbox sees it.
+_MADE_UP: Final = ("/proc/", "/sys/", "/dev/")
 # What linkers read says nothing of other files; what a linker script (`libc.so`) names is read itself.
 _NO_TEXT: Final = (".a", ".o", ".so", ".rlib", ".rmeta")
 
@@ -211,7 +213,7 @@ class Inputs:
         # What of its inputs a command read, nothing tells: all count.
         files |= declared if action.silent or action.kind == "step" else {}
         files |= _untold(action, counted, told, declared)
-        silent = _silent_reads(action, told, files, declared)
+        silent = {one for one in _silent_reads(action, told, files, declared) if not _is_made_up(one)}
         read = self._read_in_silence(silent, files, declared, started_ns)
         if read is None:  # it changed meanwhile; a file that it opened cannot be told from an undeclared one
             return None
@@ -219,7 +221,7 @@ class Inputs:
         if more is None:
             return None
         files |= read | more
-        vain = _vain(action, told, files)
+        vain = {one for one in _vain(action, told, files) if not _is_made_up(one)}
         self._check_left_out(root, action, vain, declared)
         absent = {*silent, *vain}
         if action.kind == "script":
@@ -388,6 +390,14 @@ def _silent_reads(
 
         found |= c_includes.asked(told, action.sources.folders, exists)
     return found
+
+
+def _is_made_up(path: str) -> bool:
+    """Whether the kernel makes a file's content when it is read: `<paths.h>` names some, and none rests.
+
+    Behind a link, too: /etc/mtab is one to /proc/mounts.
+    """
+    return path.startswith("/") and os.path.exists(path) and os.path.realpath(path).startswith(_MADE_UP)
 
 
 def _vain(action: Action, told: Mapping[str, Includes], files: Iterable[str]) -> set[str]:
