@@ -190,6 +190,7 @@ class StdioProcess:
         self._writing: asyncio.WriteTransport | None = None
         self._writer = _Writer()
         self._paused = False
+        self._leftovers: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start it.
@@ -236,6 +237,20 @@ class StdioProcess:
             lambda: _PipeLines(self._stderr_line, lambda: None, STDERR_LINE_CHARS * 4),
             os.fdopen(from_stderr, "rb", buffering=0),
         )
+        self._leftovers = asyncio.create_task(self._end_without_output())
+
+    async def _end_without_output(self) -> None:
+        """Take a crash for the end of the output, which a child that the server left may hold open for ever.
+
+        A command that ends with 0 may have left the server itself: it goes on for as long as its output.
+        """
+        assert self._child is not None
+        if await self._child.wait_ended() == 0:
+            return
+        await asyncio.sleep(EXIT_S)  # for what is in the pipe
+        while self._paused:  # noqa: ASYNC110  # until its reader has taken more
+            await asyncio.sleep(EXIT_S)
+        self._end()
 
     async def receive(self) -> bytes | None:
         """Return the next line that is not empty; None at the end, or before one that is endless."""
@@ -286,6 +301,8 @@ class StdioProcess:
         Args:
             patience_s: between end of input and SIGTERM, in seconds.
         """
+        if self._leftovers is not None:
+            self._leftovers.cancel()
         if self._writing is not None:
             self._writing.close()
         if self._child is not None:
