@@ -1,5 +1,6 @@
 """Names that are not UTF-8 are written and come back, and end no daemon."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -59,7 +60,10 @@ def test_a_transcript_whose_name_is_no_text_ends_no_daemon(sandbox):
     projects = Path(sandbox.env["HOME"], ".claude/projects/-x")
     projects.mkdir(parents=True)
     assert sandbox.run(*palingenesis, "daemon", "start").code == 0
-    (projects / "bad\udcff.jsonl").write_text("{}\n")
+    message = {"model": "<synthetic>", "content": []}
+    line = {"type": "assistant", "timestamp": "2100-01-01T00:00:00Z", "message": message}
+    failed = {"isApiErrorMessage": True, "error": "billing_error"}
+    (projects / "bad\udcff.jsonl").write_text(json.dumps(line | failed) + "\n")
     wait_until(
         lambda: any(b"bad\\udcff" in path.read_bytes() for path in sandbox.path.rglob("sessions.json")), 30
     )
