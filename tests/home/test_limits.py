@@ -27,11 +27,17 @@ def test_one_that_leaks_is_ended_and_restarted_with_the_reason(shop, service):
 
 
 @needs_linux
-def test_one_that_cannot_even_start_within_its_limit_names_the_limit(shop, service):
-    needs_more = [sys.executable, "-c", "print(1, flush=True); bytearray(100 << 20)"]
-    shop.write(service("a", needs_more, ready='{ output = "1" }', memory_max='"5M"', restart='"never"'))
-    shop.cli("up")
-    shop.wait_event("a", "given up: exited with 1; memory_max, 5.0 MiB, may be too little for it")
+def test_one_that_ends_before_the_first_look_names_its_limit(monkeypatch):
+    """It was refused memory, as a rule; later, and with 0, the limit is not to blame."""
+    now_s = [0.0]
+    monkeypatch.setattr(resource_use.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(resource_use, "measure", lambda pid: consumption.Use(0, 0.0, 0, 0.0))
+    monkeypatch.setattr(resource_use, "_limit_data", lambda pid, most: None)
+    limits = resource_use.Limits(1, 5 << 20, 0.0)
+    assert limits.ended(1) == "exited with 1; memory_max, 5.0 MiB, may be too little for it"
+    assert limits.ended(0) == limits.ended(None) == ""
+    now_s[0] = 3.0
+    assert limits.ended(1) == ""
 
 
 @needs_linux
