@@ -91,6 +91,7 @@ class Bound:
     __slots__ = (
         "_check",
         "_form",
+        "_handler",
         "_plain_reply",
         "_spans",
         "_untraced",
@@ -122,6 +123,7 @@ class Bound:
             self.kind = "async"
         else:
             self.kind = "thread" if method.marks.blocking else "plain"
+        self._handler = self.function
         if self.kind == "thread":
             self.function = partial(called, self.function)
         self._untraced = self.function
@@ -219,7 +221,7 @@ class Bound:
     @property
     def place(self) -> str:
         """The handler's file and line."""
-        return place_of(self._untraced)
+        return place_of(self._handler)
 
 
 # What JSON has other forms for than an object.
