@@ -55,12 +55,13 @@ class QueuedCall(Generic[T]):
         self, pipeline: Any, converter: Converter | NamedMethod, frame: bytes, oneway: bool = False
     ) -> None:
         self._pipeline = pipeline
-        self.converter = converter
-        self.frame = frame
-        self.oneway = oneway
-        self.end = 0
+        self.converter: Converter | NamedMethod = converter
+        self.frame: bytes = frame
+        self.oneway: bool = oneway
+        self.end: int = 0
         self.outcome: Outcome = "waiting"
         self.failure: BaseException | None = None
+        self.value: Any = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.converter.full_name}: {self.outcome}>"
