@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from daemonry import errors
 from daemonry.service.client.pipelined import QueuedCall
@@ -33,7 +33,7 @@ class AsyncPendingCall(QueuedCall[T]):
     """
 
     __slots__ = ("_waiters",)
-    WAKES = True
+    WAKES: ClassVar[bool] = True
     _pipeline: Cancels
 
     def __init__(
