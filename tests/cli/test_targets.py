@@ -183,7 +183,7 @@ NO_DAEMON = [
     ("logs", "unix:/x.sock", "an endpoint does not tell where the log is: give the daemon's name"),
 ]
 NO_ENDPOINT = [
-    ("unix:", "there must be a path"),
+    ("unix:", "there is no path"),
     ("unix:relative.sock", "the path must be absolute"),
     ("unix:/dir/", "the path names a directory"),
     ("unix:@", "there is no name after the @"),

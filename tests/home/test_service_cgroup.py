@@ -76,7 +76,7 @@ def test_what_the_kernel_has_ended_is_told_with_the_reason(tree):
     assert limits.exceeded() == ""
     (tree.path / "service-web/memory.events").write_text("low 0\noom 1\noom_kill 3\n")
     told = "took more memory than it may, 64.0 MiB: the kernel has ended it"
-    assert (limits.exceeded(), limits.ended()) == (told, told)
+    assert (limits.exceeded(), limits.ended(None)) == (told, told)
     assert tree.text("service-web/cpu.max") == ""
 
 

@@ -37,12 +37,12 @@ def test_the_cache_of_a_configuration_is_replaced_or_done_without(tmp_path, monk
     monkeypatch.setattr(cache, "SETTLED_NS", 0)
     found = search.ConfigFile(str(config), str(tmp_path), os.stat(config))
     environment = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    cache.remember(found, [("one", "abc", 3.0, ())], environment)
+    cache.remember(found, 4, [("one", "abc", 3.0, ())], environment)
     assert cache.lookup(found, "one", environment).fingerprint == "abc"
     (path,) = (one for one in (tmp_path / "cache/mcp-cli").iterdir())
     odd_files.put(kind, path)
     assert cache.lookup(found, "one", environment) is None
-    cache.remember(found, [("one", "abc", 3.0, ())], environment)
+    cache.remember(found, 4, [("one", "abc", 3.0, ())], environment)
     odd_files.nothing_lost(kind, path)
 
 
