@@ -35,8 +35,8 @@ class ProcessHttp:
     """
 
     def __init__(self, host: Host, settings: Http, bounds: Bounds, calls: Calls) -> None:
-        self.door = Door(host, settings, bounds)
-        self.port = Port(self.door, host.token_path)
+        self.door: Door = Door(host, settings, bounds)
+        self.port: Port = Port(self.door, host.token_path)
         calls.serve(HttpControl(self.door, self.port))
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -227,9 +227,11 @@ class Table:
         rows = [line.split() for line in text.split(b"\n") if line.strip()]
         leaders = {int(group): start for group, start, _ in rows if int(group)}
         # A group's number passes on when its last member has ended; its leader's start tells.
-        self.groups = {group for group, start in leaders.items() if _start_of(group) in (b"", start)}
-        self.marks = {mark for _, _, mark in rows}
-        self.being_born = any(int(group) == 0 for group, _, _ in rows)
+        self.groups: set[int] = {
+            group for group, start in leaders.items() if _start_of(group) in (b"", start)
+        }
+        self.marks: set[bytes] = {mark for _, _, mark in rows}
+        self.being_born: bool = any(int(group) == 0 for group, _, _ in rows)
         self.session = session
 
     def has(self, pid: int) -> bool:

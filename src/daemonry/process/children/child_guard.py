@@ -32,10 +32,10 @@ from daemonry.process.children.reaping import Reaper
 from daemonry.process.forks import not_for_children
 from daemonry.process.program import launching
 
-logger = logging.getLogger("daemonry.home")
+logger: logging.Logger = logging.getLogger("daemonry.home")
 
 # Signals to all processes of a terminal or a group are for others.
-_NOT_FOR_GUARD: Final = ("HUP", "INT", "QUIT", "ALRM", "TERM", "USR1", "USR2", "PIPE")
+_NOT_FOR_GUARD: Final[tuple[str, ...]] = ("HUP", "INT", "QUIT", "ALRM", "TERM", "USR1", "USR2", "PIPE")
 
 # $1 the table's descriptor, $2 the session, $3 the grace, then the words by which `sweep` runs.  The second
 # half is for when these do not start any more.

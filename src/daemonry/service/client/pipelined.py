@@ -112,14 +112,14 @@ class Ledger:
     __slots__ = ("_flight", "_framed", "_framer", "_oneways", "_sent", "_unsent", "codec", "unsent_bytes")
 
     def __init__(self, codec: Codec) -> None:
-        self.codec = codec
+        self.codec: Codec = codec
         self._framer = Framer()
         self._unsent: deque[QueuedCall[Any]] = deque()
         self._flight: deque[QueuedCall[Any]] = deque()
         self._oneways: deque[QueuedCall[Any]] = deque()
         self._framed = 0  # bytes of calls that were taken to be sent
         self._sent = 0
-        self.unsent_bytes = 0
+        self.unsent_bytes: int = 0
 
     @property
     def is_settled(self) -> bool:
