@@ -153,6 +153,7 @@ def test_a_daemon_that_no_other_process_can_find_runs_in_the_foreground_all_the_
     body = "made = daemon\ndel daemon\nmade.main(['run'])\n"
     with probe.sandbox.popen(sys.executable, probe.write(body)) as process:
         wait_until(lambda: probe.instance.liveness().answer == "serving")
+        wait_until(lambda: probe.instance.status()["state"] == "running")
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=10)
     assert "it cannot be started by its name: " in said or Path(probe.place.start_path).exists()
