@@ -180,10 +180,15 @@ def test_a_damaged_record_is_in_nobodys_way(shop, service, text):
     assert (shop.path / "package.json").read_text() == '{"name": "mine"}'
 
 
-def guard_of(shop):
-    """The process id of a home's guard."""
+def guards_of(shop):
+    """The process ids of a home's guard: none while there is none, and a killed one's for a moment."""
     found = processes_marked(str(shop.sandbox.path))
-    (guard,) = (int(one.split()[0]) for one in found if "daemonry-guard" in one)
+    return {int(one.split()[0]) for one in found if "daemonry-guard" in one}
+
+
+def guard_of(shop):
+    """The process id of a home's only guard, once it is the only one."""
+    (guard,) = wait_until(lambda: len(found := guards_of(shop)) == 1 and found)
     return guard
 
 
@@ -192,8 +197,7 @@ def test_a_guard_that_somebody_kills_is_replaced_and_the_new_one_knows_all(shop,
     shop.up()
     before = guard_of(shop)
     os.kill(before, signal.SIGKILL)
-    wait_until(lambda: any("daemonry-guard" in one for one in processes_marked(str(shop.sandbox.path))))
-    assert guard_of(shop) != before
+    wait_until(lambda: guards_of(shop) - {before}, what="there is another guard")
     shop.kill_supervisor()
     shop.wait_nothing()
     shop.up()
