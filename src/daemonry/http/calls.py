@@ -90,10 +90,10 @@ class CallInHand:
         with _Running(self):
             try:
                 return self._ended(bound.reply(await self._result(bound)))
-            except BaseException as error:
-                if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
-                    self._gone("the caller is gone")
-                    raise
+            except (asyncio.CancelledError, GeneratorExit):
+                self._gone("the caller is gone")
+                raise
+            except BaseException as error:  # noqa: BLE001  # whatever a handler raises does not end the daemon
                 return self._ended(self._calls.failures.error(bound, error, self._peer))
 
     async def replies(self) -> AsyncGenerator[Reply, None]:
@@ -111,10 +111,10 @@ class CallInHand:
                         break
                     yield bound.reply(result, continues=True)
                 self._ended(Reply())
-            except BaseException as error:
-                if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
-                    self._gone("the caller is gone")
-                    raise
+            except (asyncio.CancelledError, GeneratorExit):
+                self._gone("the caller is gone")
+                raise
+            except BaseException as error:  # noqa: BLE001  # the same
                 yield self._ended(self._calls.failures.error(bound, error, self._peer))
             finally:
                 if results is not None:

@@ -271,9 +271,9 @@ class RunningCall:
     async def _await_result(self, bound: Bound, result: Any) -> None:
         try:
             value = await result
-        except BaseException as error:
-            if isinstance(error, asyncio.CancelledError):
-                raise
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  # as above
             self._fail(bound, error)
             return
         self._reply(bound, value)
@@ -286,9 +286,9 @@ class RunningCall:
             await self._send_all(bound, results)
         except _AnsweredAlready:
             pass
-        except BaseException as error:
-            if isinstance(error, asyncio.CancelledError):
-                raise
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  # as above
             self._fail(bound, error)
         finally:
             if results is not None:
