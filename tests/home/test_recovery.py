@@ -198,6 +198,7 @@ def test_a_guard_that_somebody_kills_is_replaced_and_the_new_one_knows_all(shop,
     before = guard_of(shop)
     os.kill(before, signal.SIGKILL)
     wait_until(lambda: guards_of(shop) - {before}, what="there is another guard")
+    assert guard_of(shop) != before
     shop.kill_supervisor()
     shop.wait_nothing()
     shop.up()
