@@ -205,6 +205,8 @@ MAX_LOG_FIELD_CHARS: Final = 8192
 CRASH_FILE_BYTES: Final = 1 << 20
 # What of the crash file is shown to the next client.
 CRASH_TAIL_BYTES: Final = 2048
+# How far from the end the report of a fatal error is looked for: it has up to 100 calls of each thread.
+CRASH_REPORT_BYTES: Final = 64 << 10
 LOG_TAIL_LINES: Final = 20
 # How often `logs --follow` looks for more.
 FOLLOW_POLL_S: Final = 0.1

@@ -281,9 +281,21 @@ def setup(run):
     probe.bury()
 
 
+CRASH = """
+import ctypes
+
+def fall(steps):
+    return fall(steps - 1) if steps else ctypes.string_at(0)
+
+@daemon.setup
+def setup(run):
+    fall(60)
+"""
+
+
 def test_a_crash_in_c_is_told_with_where_it_was(probe):
-    """The interpreter's own report goes to the crash file, whose end is shown."""
-    told = start_failing(probe, "import ctypes\n@daemon.setup\ndef setup(run):\n    ctypes.string_at(0)\n")
+    """The interpreter's own report goes to the crash file; its beginning is shown, however deep the stack."""
+    told = start_failing(probe, CRASH)
     assert told.startswith("probe: start failed (setup): the process was killed by SIGSEGV\n")
     assert "    Fatal Python error: Segmentation fault\n" in told
     assert f'File "{probe.program}", line ' in told

@@ -119,6 +119,49 @@ def test_the_end_is_shown_from_the_start_of_a_line(path, content, most_bytes, en
     assert crash_file.tail(str(path), most_bytes) == end
 
 
+def calls(count, name):
+    return "".join(f'  File "/srv/{name}.py", line {n} in {name}\n' for n in range(count))
+
+
+def fatal(*threads):
+    return "\n".join(["Fatal Python error: Segmentation fault\n", *threads]).encode()
+
+
+def test_a_fatal_error_is_shown_from_its_beginning(path):
+    """The most recent call is named first; the end of a deep stack says nothing of the cause."""
+    path.write_bytes(
+        b"before\n" * 9 + fatal("Current thread 0x1 (most recent call first):\n" + calls(100, "deep"))
+    )
+    lines = crash_file.tail(str(path)).splitlines()
+    assert lines[:3] == [
+        "Fatal Python error: Segmentation fault",
+        "Current thread 0x1 (most recent call first):",
+        '  File "/srv/deep.py", line 0 in deep',
+    ]
+    assert lines[-1] == "..."
+    assert lines[-2].endswith("in deep")
+    assert len("\n".join(lines)) <= 2048 + len("\n...")
+
+
+def test_of_a_fatal_error_the_thread_that_failed_is_shown(path):
+    other = "Thread 0x2 (most recent call first):\n" + calls(100, "waiting")
+    path.write_bytes(fatal(other, "Current thread 0x1 (most recent call first):\n" + calls(2, "failing")))
+    assert crash_file.tail(str(path)) == (
+        "Fatal Python error: Segmentation fault\nCurrent thread 0x1 (most recent call first):\n"
+        '  File "/srv/failing.py", line 0 in failing\n  File "/srv/failing.py", line 1 in failing\n...'
+    )
+
+
+def test_a_short_fatal_error_is_shown_with_what_came_before(path):
+    path.write_bytes(b"malloc(): corrupted\n" + fatal("Current thread 0x1 (most recent call first):\n"))
+    assert crash_file.tail(str(path)).startswith("malloc(): corrupted\nFatal Python error: ")
+
+
+def test_words_about_a_fatal_error_inside_a_line_are_none(path):
+    path.write_bytes(b"it said: Fatal Python error: x\n" + b"y\n" * 2000)
+    assert set(crash_file.tail(str(path)).split()) == {"y"}
+
+
 def test_the_end_of_no_file_is_nothing(path):
     assert crash_file.tail(str(path)) == ""
     assert crash_file.tail(str(path.parent)) == ""

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import os
 
-from daemonry.limits import CRASH_FILE_BYTES, CRASH_TAIL_BYTES
+from daemonry.limits import CRASH_FILE_BYTES, CRASH_REPORT_BYTES, CRASH_TAIL_BYTES
 from daemonry.process.regular_file import is_regular, open_regular
+
+# How `faulthandler` begins its report, and the part about the thread that failed (Python/traceback.c).
+_FATAL = b"Fatal Python error: "
+_ITS_THREAD = b"Current thread "
 
 
 def roll(path: str) -> None:
@@ -43,14 +47,34 @@ def cap(path: str, most_bytes: int = CRASH_FILE_BYTES) -> bool:
 
 
 def tail(path: str, most_bytes: int = CRASH_TAIL_BYTES) -> str:
-    """Return the end of the file, from the start of a line; "" when there is none."""
+    """Return what tells most about a crash, from the start of a line; "" when there is nothing.
+
+    That is the file's end, unless the interpreter's own report of a fatal error stands there and is
+    longer: of that it is the beginning, because `faulthandler` names the most recent call first.
+    """
     try:
         with open(open_regular(path), "rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - most_bytes))
+            file.seek(max(0, size - max(most_bytes, CRASH_REPORT_BYTES)))
             data = file.read()
     except OSError:
         return ""
-    if size > most_bytes:
-        data = data.partition(b"\n")[2] or data  # one line may be longer than all that is shown
-    return data.decode("utf-8", "backslashreplace").strip()
+    shown = _fatal_error(data, most_bytes) or _end(data, most_bytes)
+    return shown.decode("utf-8", "backslashreplace").strip()
+
+
+def _end(data: bytes, most_bytes: int) -> bytes:
+    if len(data) <= most_bytes:
+        return data
+    end = data[-most_bytes:]
+    return end.partition(b"\n")[2] or end  # one line may be longer than all that is shown
+
+
+def _fatal_error(data: bytes, most_bytes: int) -> bytes | None:
+    """Return the last fatal error's first line and the calls of its thread; None when the end shows them."""
+    start = data.rfind(b"\n" + _FATAL) + 1 or (0 if data.startswith(_FATAL) else len(data))
+    if len(data) - start <= most_bytes:
+        return None
+    reason, _, rest = data[start:].partition(b"\n")
+    at = max(rest.find(_ITS_THREAD), 0)  # other threads may stand before it
+    return (reason + b"\n" + rest[at:])[:most_bytes].rpartition(b"\n")[0] + b"\n..."
