@@ -60,6 +60,31 @@ def test_a_configuration_that_is_none(sandbox, verb, text, told):
     nothing_begun(sandbox)
 
 
+# --- a working directory that was removed ----------------------------------------------------------
+
+
+def in_removed_directory(sandbox, *words):
+    """Run the installed command: `python -m` itself does not run there with every Python."""
+    script = 'mkdir gone && cd gone && rmdir ../gone && exec "$@"'
+    return sandbox.run("sh", "-c", script, "sh", *words)
+
+
+def test_in_a_removed_directory_a_program_starts_by_its_whole_path(sandbox, program):
+    daemonry = Path(sys.executable).parent / "daemonry"
+    assert in_removed_directory(sandbox, daemonry, "start", program).code == 0
+    assert in_removed_directory(sandbox, sys.executable, program, "status").code == 0
+    assert in_removed_directory(sandbox, sys.executable, program, "stop").code == 0
+    assert in_removed_directory(sandbox, sys.executable, program, "start").code == 0
+    assert in_removed_directory(sandbox, daemonry, "stop", "probe").code == 0
+
+
+@pytest.mark.parametrize("words", [("start", "other.py"), ("up", "--home", ".")])
+def test_in_a_removed_directory_what_is_relative_to_it_is_refused(sandbox, words):
+    daemonry = Path(sys.executable).parent / "daemonry"
+    told = one_line(in_removed_directory(sandbox, daemonry, *words))
+    assert told == "the working directory was removed: change to another one"
+
+
 # --- a runtime directory that cannot be used ------------------------------------------------------
 
 
@@ -264,13 +289,17 @@ def stranger(root, sandbox):
     return run
 
 
-@pytest.mark.parametrize("home", [{}, {"HOME": "relative"}], ids=["no HOME", "a relative HOME"])
+@pytest.mark.parametrize(
+    ("home", "told"),
+    [({}, "no home directory is known"), ({"HOME": "here"}, "HOME is 'here', which is not an absolute path")],
+    ids=["no HOME", "a relative HOME"],
+)
 @pytest.mark.parametrize(
     "words", [("start", "probe.py"), ("run", "probe.py"), ("status", "probe"), ("ps",), ("logs", "probe")]
 )
-def test_no_home(stranger, program, words, home):
+def test_no_home(stranger, program, words, home, told):
     line = one_line(stranger(*words, **home))
-    assert line == "~: no home directory is known: set HOME or XDG_STATE_HOME"
+    assert line == f"~: {told}: set HOME or XDG_STATE_HOME"
 
 
 @pytest.mark.parametrize("verb", ["start", "run"])

@@ -128,6 +128,17 @@ def test_a_text_that_names_none_is_refused_with_its_reason(text):
     assert str(refused.value).isprintable()
 
 
+def test_for_the_name_of_a_daemon_the_error_has_the_cure():
+    with pytest.raises(EndpointInvalid) as refused:
+        Endpoint.parse("my-counter")
+    assert refused.value.__notes__ == [
+        "To connect to a daemon by its name: daemonry.ensure('my-counter', mode='require')"
+    ]
+    with pytest.raises(EndpointInvalid) as refused:
+        Endpoint.parse("x.sock")
+    assert not hasattr(refused.value, "__notes__")
+
+
 @pytest.mark.parametrize("path", ["/run/x.sock", "@name", "/with a blank/x"])
 def test_a_path_is_an_endpoint(path):
     assert Endpoint.unix(path) == Endpoint(path, UNIX)

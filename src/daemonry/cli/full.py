@@ -306,7 +306,7 @@ def _import_path() -> str:
     if is_frozen():
         return ""
     # What `python -m` and `python file.py` would look in; a console script looks in neither.
-    return os.getcwd() if not sys.path or sys.path[0] in ("", os.getcwd()) else sys.path[0]
+    return (sys.path[0] if sys.path else "") or os.getcwd()
 
 
 def _run_arguments(options: argparse.Namespace) -> tuple[str, ...]:

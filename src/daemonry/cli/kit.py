@@ -267,7 +267,7 @@ def fail(error: faults.DaemonryError | OSError, as_json: bool = False, program: 
     from daemonry.cli.exit_codes import code_of
 
     code = code_of(error)
-    message = printable(str(error))
+    message = printable(_reason(error))
     if as_json:
         say_json({"ok": False, "error": message, "kind": type(error).__name__, "exit_code": code})
     complain(f"{program}: {message}" if program else message)
@@ -275,6 +275,19 @@ def fail(error: faults.DaemonryError | OSError, as_json: bool = False, program: 
         for line in str(note).split("\n"):
             complain("    " + shown(line))
     return code
+
+
+def _reason(error: faults.DaemonryError | OSError) -> str:
+    """Return what an error says, without the number that Python puts before the system's own words."""
+    if isinstance(error, faults.DaemonryError) or not error.strerror:
+        return str(error)
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return "the working directory was removed: change to another one"
+    return error.strerror
 
 
 def command(

@@ -38,9 +38,9 @@ def load(text: str, import_path: str = "") -> Daemon:
         UnsafePath: we are root, and others could have written the file, or the module's.
     """
     where, _, attribute = text.partition(":")
-    for directory in (import_path, os.getcwd() if not import_path else ""):
-        if directory and directory not in sys.path:
-            sys.path.insert(0, directory)
+    directory = import_path or _working_directory()
+    if directory and directory not in sys.path:
+        sys.path.insert(0, directory)
     if development.is_on():
         # A cached module counts as current if its source has the same size and the same second.
         sys.dont_write_bytecode = True
@@ -51,6 +51,14 @@ def load(text: str, import_path: str = "") -> Daemon:
     finally:
         loading = False
     return _daemon_in(module, text, attribute)
+
+
+def _working_directory() -> str:
+    """Return the working directory; "" when it was removed: a program can be named by a whole path."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""
 
 
 def _load_file(text: str, where: str) -> ModuleType:

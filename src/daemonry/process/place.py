@@ -296,7 +296,8 @@ def home_dir(or_set: str = "") -> str:
     home = os.environ.get("HOME") or _home_of_user()
     if not home.startswith("/"):
         variables = f"HOME or {or_set}" if or_set else "HOME"
-        raise faults.UnsafePath("~", f"no home directory is known: set {variables}")
+        known = f"HOME is {home!r}, which is not an absolute path" if home else "no home directory is known"
+        raise faults.UnsafePath("~", f"{known}: set {variables}")
     return home.rstrip("/")
 
 

@@ -103,9 +103,7 @@ class Endpoint(Value):
             return cls.unix(stripped)
         kind, colon, rest = stripped.partition(":")
         if not colon:
-            raise faults.EndpointInvalid(
-                text, "expected unix:/path, /path, tcp:host:port, ssh:host/NAME, fd:N or pipe:name"
-            )
+            raise _none_of_them(text, stripped)
         if kind == UNIX:
             return _unix(text, rest)
         if kind == TCP:
@@ -178,6 +176,16 @@ class Endpoint(Value):
 def _is_loopback(host: str) -> bool:
     # All digits and dots, or it is a name: 127.example.com may be anywhere.
     return host.startswith("127.") and host.replace(".", "").isdigit()
+
+
+def _none_of_them(text: str, stripped: str) -> faults.EndpointInvalid:
+    """Return the error about a text of no known form; for what may be a daemon's name, with the cure."""
+    error = faults.EndpointInvalid(
+        text, "expected unix:/path, /path, tcp:host:port, ssh:host/NAME, fd:N or pipe:name"
+    )
+    if stripped.replace("-", "").replace("_", "").isalnum():
+        error.add_note(f"To connect to a daemon by its name: daemonry.ensure({stripped!r}, mode='require')")
+    return error
 
 
 def _unix(text: str, address: str) -> Endpoint:
