@@ -1,5 +1,6 @@
 """Development: no stale code, traces for the caller, stacks, a console, a debugger; for the own user only."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -247,9 +248,18 @@ def test_dev_restarts_on_save_and_shows_calls_until_it_is_interrupted(dev):
         )
         edit(dev, "return 1", "return 1 +")
         wait_until(lambda: "SyntaxError" in out.read_text() and "next save" in out.read_text(), 20)
-        edit(dev, "return 1 +", "return 2")
-        wait_until(lambda: "probe: upgraded at" in out.read_text(), 20)
-        assert dev.cli("call", CALL + "Number").json() == {"result": 2}
+        with ensure(dev, mode="require") as client:
+            call, _ = in_thread(lambda: client.call(CALL + "Slow"))
+            wait_until(lambda: "Slow" in out.read_text(), what="the call is shown")
+            edit(dev, "return 1 +", "return 2")
+            wait_until(lambda: "probe: upgraded at" in out.read_text(), 20)
+            assert dev.cli("call", CALL + "Number").json() == {"result": 2}
+            wait_until(lambda: '{"result":2}' in out.read_text(), what="calls of the new process are shown")
+            dev.tell("go")
+            call.join(20)
+        replies = re.compile(r"<-- .*Slow.*", re.MULTILINE)
+        wait_until(lambda: replies.search(out.read_text()), what="the reply of the old process is shown")
+        assert replies.findall(out.read_text())[0].endswith('{"result":1} (old code)')
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0

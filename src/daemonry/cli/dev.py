@@ -2,7 +2,8 @@
 
 Owns the rounds: bring the daemon up with the code as it is, show its calls and its log until a file
 changes, exchange it.  The exchange is `daemonry upgrade`'s, so calls that are under way come to their
-end.  The program is imported in other processes only: an error there is shown, and the next save awaited.
+end, and the old process is shown until then.  The program is imported in other processes only: an error
+there is shown, and the next save awaited.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from daemonry.service.client.asynchronous import AsyncClient
 from daemonry.terminal_text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
 
 _POLL_S: Final = 0.3
 _OWN: Final = ("org.daemonry.", "org.varlink.service.")
@@ -43,55 +44,57 @@ def dev(target: str, options: tuple[str, ...]) -> int:
     if target.endswith(".py"):
         target = os.path.abspath(target)
     output.end_with_the_reader()
-    name = ""
+    shows = _Shows()
+    try:
+        asyncio.run(_rounds(target, options, shows))
+    except KeyboardInterrupt:
+        pass
+    return _stop(shows.name)
+
+
+async def _rounds(target: str, options: tuple[str, ...], shows: _Shows) -> None:
+    """Restart the daemon whenever its files change, without end."""
+    # Looked at before the start: what is saved while the new process imports it may not be what it has.
+    seen = _stamps(_seed_of(target))
     try:
         while True:
-            name = _up(target, options) or name
-            changed = asyncio.run(_round(name, _seed_of(target)))
+            if await _up(target, options, shows) and (files := await _files(shows.name)):
+                seen = {**_stamps(files), **{path: seen[path] for path in files if path in seen}}
+            changed = await _changed(seen)
             output.say(output.styled(f"{_clock()} {_names(changed)} changed: restarting", "bold"))
-    except KeyboardInterrupt:
-        return _stop(name)
+            seen = _stamps(seen)
+    finally:
+        await shows.end()
 
 
-def _up(target: str, options: tuple[str, ...]) -> str:
-    """Start or exchange the daemon; return its name, "" if that failed, which has been shown then."""
-    words = [sys.executable, "-m", "daemonry", "upgrade", target, "--json", *options]
-    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
+async def _up(target: str, options: tuple[str, ...], shows: _Shows) -> bool:
+    """Start or exchange the daemon, and show it; False if that failed, which has been shown then."""
+    words = (sys.executable, "-m", "daemonry", "upgrade", target, "--json", *options)
+    process = await asyncio.create_subprocess_exec(*words, stdout=subprocess.PIPE)
     try:
-        fields = strict_json.decode_object(done.stdout)
+        out, _ = await process.communicate()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
+    try:
+        fields = strict_json.decode_object(out.decode(errors="replace"))
     except errors.BadFrame:
-        return ""
-    if done.returncode != exit_codes.DONE:
+        return False
+    if process.returncode != exit_codes.DONE:
         output.say(output.styled(f"{_clock()} waiting for the next save", "dim"))
-        return ""
-    name = str(fields["name"])
+        return False
+    name, pid = str(fields["name"]), fields["pid"]
     where = printable(str(fields["endpoint"]))
-    output.say(
-        output.styled(f"{_clock()} {name}: {fields['result']} at {where} (pid {fields['pid']})", "bold")
-    )
-    return name
+    output.say(output.styled(f"{_clock()} {name}: {fields['result']} at {where} (pid {pid})", "bold"))
+    shows.begin(name, pid)
+    return True
 
 
 def _stop(name: str) -> int:
     if not name:
         return exit_codes.DONE
     return subprocess.run([sys.executable, "-m", "daemonry", "stop", name], check=False).returncode
-
-
-async def _round(name: str, seed: list[str]) -> list[str]:
-    """Show what the daemon does until its files change; return which did."""
-    instance = Instance.named(name) if name else None
-    shows: list[asyncio.Task[None]] = []
-    files = seed
-    if instance is not None:
-        files = await _files(instance) or seed
-        shows = [asyncio.create_task(_show_calls(instance)), asyncio.create_task(_show_log(instance))]
-    try:
-        return await _changed(files)
-    finally:
-        for show in shows:
-            show.cancel()
-        await asyncio.gather(*shows, return_exceptions=True)
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -105,19 +108,20 @@ def _seed_of(target: str) -> list[str]:
     return [f"{path}.py", os.path.join(path, "__init__.py")]
 
 
-async def _files(instance: Instance) -> list[str]:
+async def _files(name: str) -> list[str]:
+    if not name:
+        return []
     try:
-        async with await AsyncClient.connect(instance.endpoint()) as client:
+        async with await AsyncClient.connect(Instance.named(name).endpoint()) as client:
             files = (await client.call("org.daemonry.Debug.Code")).get("files")
     except (errors.DaemonryError, OSError):
         return []
     return [str(one) for one in files] if isinstance(files, list) else []
 
 
-async def _changed(files: list[str]) -> list[str]:
-    before = _stamps(files)
-    async for _ in _wakes(files):
-        changed = differing(before, _stamps(files))
+async def _changed(before: _Stamps) -> list[str]:
+    async for _ in _wakes(list(before)):
+        changed = differing(before, _stamps(before))
         if changed:
             return changed
     return []
@@ -161,17 +165,54 @@ def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 # --- its calls and its log ---------------------------------------------------------------------------------
 
 
-async def _show_calls(instance: Instance) -> None:
-    """Print calls and replies until the daemon ends."""
-    try:
-        async with await AsyncClient.connect(instance.endpoint()) as client:
-            async for event in client.stream("org.daemonry.Control.Tap", {"payloads": True}):
-                if not str(event.get("method", "")).startswith(_OWN):
-                    output.say(line_of(event))
-                    sys.stdout.flush()
-    except (errors.DaemonryError, OSError) as error:
-        if instance.lock_held() is False:
-            output.say(output.styled(f"{_clock()} {instance.name} has ended: {printable(str(error))}", "bad"))
+class _Shows:
+    """What is shown: the calls of each process that has not ended, and one log.
+
+    Attributes:
+        name: the daemon's, "" until it has been up.
+    """
+
+    def __init__(self) -> None:
+        self.name = ""
+        self._pid: object = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._log: asyncio.Task[None] | None = None
+
+    def begin(self, name: str, pid: object) -> None:
+        """Show the calls of a new process.  An older one is shown until its last call has ended."""
+        instance = Instance.named(name)
+        if name != self.name:
+            if self._log is not None:
+                self._log.cancel()
+            self._log = self._keep(_show_log(instance))
+        self.name, self._pid = name, pid
+        self._keep(self._show_calls(instance, pid))
+
+    async def end(self) -> None:
+        """Show nothing more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _keep(self, show: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(show)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _show_calls(self, instance: Instance, pid: object) -> None:
+        """Print calls and replies until the process ends."""
+        try:
+            async with await AsyncClient.connect(instance.endpoint()) as client:
+                async for event in client.stream("org.daemonry.Control.Tap", {"payloads": True}):
+                    if not str(event.get("method", "")).startswith(_OWN):
+                        replaced = pid != self._pid
+                        output.say(line_of(event) + output.styled(" (old code)", "dim") * replaced)
+                        sys.stdout.flush()
+        except (errors.DaemonryError, OSError) as error:
+            if instance.lock_held() is False:
+                reason = printable(str(error))
+                output.say(output.styled(f"{_clock()} {instance.name} has ended: {reason}", "bad"))
 
 
 async def _show_log(instance: Instance) -> None:
