@@ -2,6 +2,7 @@
 
     python docs/check.py [PAGE ...]             complain, and exit with 1, where a page is wrong
     python docs/check.py --update [PAGE ...]    put it right where that can be done
+    python docs/check.py --still [PAGE ...]     run no command: links, copies and drawings alone, in a second
 
 Owns the conventions in the pages, all of them comments that a reader does not see:
 
@@ -341,6 +342,7 @@ def main() -> int:
     """Check the pages and return the exit code."""
     parser = argparse.ArgumentParser(prog="docs/check.py", description="Check what the pages show.")
     parser.add_argument("--update", action="store_true", help="write the pages as they should be")
+    parser.add_argument("--still", action="store_true", help="run none of the pages' commands")
     parser.add_argument("pages", nargs="*", type=Path, metavar="PAGE", help="by default all")
     options = parser.parse_args()
     paths = options.pages or [
@@ -349,7 +351,7 @@ def main() -> int:
     wrong = 0
     for path in paths:
         page = Page(path.resolve())
-        page.check(run=not any(page.path.match(pattern) for pattern in RUN_ELSEWHERE))
+        page.check(run=not options.still and not any(page.path.match(one) for one in RUN_ELSEWHERE))
         for complaint in page.complaints:
             print(complaint)
         wrong += len(page.complaints)

@@ -2,6 +2,7 @@
 
 import enum
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -97,3 +98,32 @@ def test_every_table_of_states_is_drawn(drawings):
         assert len(set(rows)) == len(rows) == changes + 2 + (last is not None)
         assert first in table
         assert last is None or last in table
+
+
+def test_what_the_pages_draw_and_copy_is_as_the_code_is():
+    """`docs/check.py` would find it too, but takes minutes.  Its `--update` puts it right."""
+    words = [sys.executable, str(ROOT / "docs/check.py"), "--still"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout
+    assert re.fullmatch(r"\d\d+ pages, 0 complaints\n", done.stdout)
+
+
+@pytest.fixture
+def pictures(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs/site")
+    return importlib.import_module("pictures")
+
+
+def test_the_site_draws_every_table_of_states_with_all_its_events(drawings, pictures):
+    for name, (table, first, last) in drawings.STATES.items():
+        lines = drawings.state_diagram(table, first, last).splitlines()
+        arrows = re.findall(r'"(.+)" -> "(.+)" \[label="(.*)"\]', pictures.dot(lines))
+        found = [f"{one}: {event}" for *one, label in arrows for event in label.split(r"\n")]
+        assert len(set(found)) == len(lines) - 1, name
+        assert len({(before, after) for before, after, _ in arrows}) == len(arrows), name
+
+
+@pytest.mark.parametrize("lines", [[], ["graph LR"], ["stateDiagram-v2", "note right of a: b"]])
+def test_a_drawing_of_another_kind_is_refused(pictures, lines):
+    with pytest.raises(pictures.NotDrawable):
+        pictures.dot(lines)

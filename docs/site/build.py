@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
+from pictures import dot
 from reference import page
 
 import daemonry
@@ -76,6 +77,7 @@ SECTIONS: Final = {
     ),
 }
 PAGES: Final = tuple(pattern for patterns in SECTIONS.values() for pattern in patterns)
+DOT: Final = shutil.which("dot")
 _LINK: Final = re.compile(r"(?<=\]\()(?!https?:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
 _LANGUAGES: Final = {
     ".py": "python",
@@ -112,12 +114,10 @@ class Copy:
         target.write_text(text, encoding="utf-8")
 
     def _page(self, path: Path) -> str:
-        """Return a page with its links led into the copy, and drawings that Sphinx cannot draw as text."""
+        """Return a page with its links led into the copy, and its drawings as Sphinx draws them."""
         pieces = re.split(r"(^```.*?^```$)", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
         return "".join(
-            re.sub(r"^```mermaid", "```text", piece)
-            if piece.startswith("```")
-            else _LINK.sub(lambda link: self._led(path, link), piece)
+            _drawn(piece) if piece.startswith("```") else _LINK.sub(lambda link: self._led(path, link), piece)
             for piece in pieces
         )
 
@@ -177,6 +177,16 @@ class Copy:
         return title.strip(), re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", re.split(r"(?<=[.:])\s", first)[0])
 
 
+def _drawn(block: str) -> str:
+    """Return a block, if of Mermaid as one of Graphviz, or as text where that is not installed."""
+    first, *lines, _ = block.split("\n")
+    if first != "```mermaid":
+        return block
+    if DOT is None:
+        return "\n".join(["```text", *lines, "```"])
+    return "\n".join(["```{graphviz}", ":alt: a diagram of states", dot(lines), "```"])
+
+
 def llms(copy: Copy) -> str:
     """Return the list of pages for language models, as llmstxt.org describes it: each as its Markdown."""
     lines = [f"# {TITLE}", "", f"> {SUMMARY}", ""]
@@ -229,6 +239,8 @@ def dead_links(site: Path) -> Iterator[str]:
 def main(words: list[str]) -> int:
     """Build the site and return the exit code."""
     site = Path(words[0]).resolve()
+    if DOT is None:
+        print("Graphviz is not installed (on Debian: apt install graphviz): the diagrams of states are text")
     with tempfile.TemporaryDirectory() as directory:
         copy = Copy(Path(directory))
         copy.make()

@@ -2,7 +2,9 @@
 
 project = "daemonry"
 author = "the authors of daemonry"
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.graphviz"]
+# Made when the site is built, so that a reader's browser fetches nothing.
+graphviz_output_format = "svg"
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 6
 html_theme = "furo"
