@@ -8,13 +8,14 @@ import fcntl
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from daemonry import clock
 from daemonry.clock import Deadline
 from daemonry.errors import UnsafePath
-from daemonry.process.lock import Lock, is_held, wait_released
+from daemonry.process.lock import Lock, Passed, is_held, wait_released
 from daemonry.testing import wait_until
 
 HOLDER = """
@@ -311,3 +312,38 @@ def test_of_many_who_try_at_once_exactly_one_holds(path):
         for one in tries:
             one.communicate("")
     assert wait_until(lambda: is_held(path) is False)
+
+
+def in_forked_child(ask):
+    """Return what a child that was forked without exec gets for an answer."""
+    read_fd, write_fd = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(write_fd, str(ask()).encode())
+        os._exit(0)
+    os.close(write_fd)
+    os.waitpid(pid, 0)
+    with open(read_fd, encoding="ascii") as answer:
+        return answer.read()
+
+
+def is_open(fd):
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def test_a_lock_that_is_being_passed_on_is_kept_by_a_child_of_the_thread_that_passes_it(path):
+    """As where gevent's `subprocess` forks; the child of another thread would keep it for ever."""
+    lock = Lock.try_take(path)
+    with Passed((lock.fd,)):
+        assert in_forked_child(lambda: is_open(lock.fd)) == "True"
+        answers = []
+        other = threading.Thread(target=lambda: answers.append(in_forked_child(lambda: is_open(lock.fd))))
+        other.start()
+        other.join()
+        assert answers == ["False"]
+    assert in_forked_child(lambda: is_open(lock.fd)) == "False"
+    lock.release()

@@ -1,6 +1,8 @@
 """What a starting daemon tells over a pipe: stages, then ready or failed, and silence means death."""
 
 import os
+import select
+import selectors
 import threading
 
 import pytest
@@ -128,3 +130,16 @@ def test_the_pipe_is_not_for_the_daemons_own_children(pipe):
     os.set_inheritable(pipe[1], True)
     Reporter(pipe[1])
     assert not os.get_inheritable(pipe[1])
+
+
+def test_a_start_is_told_where_poll_was_taken_away(pipe, monkeypatch):
+    """By eventlet, which has `select` alone."""
+    monkeypatch.delattr(select, "poll")
+    monkeypatch.delattr(selectors, "PollSelector")
+    reporter = Reporter(pipe[1])
+    reporter.ready({"pid": 42})
+    assert told(pipe[0]) == [{"ready": {"pid": 42}}]
+    read_fd, write_fd = os.pipe()
+    assert told(read_fd, 0.01) == [None]
+    os.close(read_fd)
+    os.close(write_fd)

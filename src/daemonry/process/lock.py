@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from _thread import get_ident
 
 from daemonry.backoff import delays
 from daemonry.clock import Deadline
@@ -21,7 +22,13 @@ from daemonry.errors import UnsafePath
 from daemonry.limits import LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S
 from daemonry.process.regular_file import open_regular
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _held: set[Lock] = set()
+# Descriptors that a thread is about to pass on.
+_passed: dict[int, Sequence[int]] = {}
 
 
 class Lock:
@@ -149,9 +156,33 @@ def _flock(path: str, fd: int, kind: int) -> bool:
     return True
 
 
+class Passed:
+    """Locks that this thread passes on to a program, in a `with` block.
+
+    The interpreter starts a program without its own fork.  Where `subprocess` was replaced, as gevent does,
+    it forks like any other: that child keeps the locks, and every child of another thread drops them.
+
+    Args:
+        fds: the descriptors that the program gets.
+    """
+
+    __slots__ = ("_fds",)
+
+    def __init__(self, fds: Sequence[int]) -> None:
+        self._fds = fds
+
+    def __enter__(self) -> None:
+        _passed[get_ident()] = self._fds
+
+    def __exit__(self, *exc: object) -> None:
+        _passed.pop(get_ident(), None)
+
+
 def _drop_in_child() -> None:
+    kept = _passed.get(get_ident(), ())
     for lock in list(_held):
-        lock.forget()
+        if lock.fd not in kept:
+            lock.forget()
 
 
 os.register_at_fork(after_in_child=_drop_in_child)

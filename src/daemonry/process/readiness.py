@@ -12,7 +12,6 @@ nothing is ever guessed from files or from time.
 from __future__ import annotations
 
 import os
-import select
 
 from daemonry import strict_json
 from daemonry.clock import Deadline
@@ -69,12 +68,15 @@ class Reporter:
 
 def messages(fd: int, deadline: Deadline) -> Iterator[dict[str, Any] | None]:
     """Yield what the daemon tells until it closes the pipe; None once when the deadline comes."""
+    from selectors import EVENT_READ
+
+    from daemonry.process.selector import selector
+
     held = b""
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
+    waiting = selector()
+    waiting.register(fd, EVENT_READ)
     while True:
-        left_s = deadline.remaining_s()
-        if not poll.poll(None if left_s is None else left_s * 1000):
+        if not waiting.select(deadline.remaining_s()):
             yield None
             return
         data = os.read(fd, 65536)

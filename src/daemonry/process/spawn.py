@@ -13,6 +13,7 @@ import os
 from daemonry import strict_json
 from daemonry.process.crash_file import roll
 from daemonry.process.environment import for_daemon
+from daemonry.process.lock import Passed
 from daemonry.process.program.launching import USUAL, executable
 from daemonry.process.program.launching import environment as program_environment
 from daemonry.process.regular_file import open_regular
@@ -75,16 +76,17 @@ def spawn(  # noqa: PLR0913, PLR0917  # how a process is started, each by name
     roll(output_path)
     output = open_regular(output_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        return subprocess.Popen(
-            [python or executable(), *words, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd="/",
-            env=environment,
-            start_new_session=True,
-            pass_fds=pass_fds,
-        )
+        with Passed(pass_fds):
+            return subprocess.Popen(
+                [python or executable(), *words, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                env=environment,
+                start_new_session=True,
+                pass_fds=pass_fds,
+            )
     finally:
         os.close(output)
 

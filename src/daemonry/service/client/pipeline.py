@@ -7,17 +7,17 @@ replies, so nothing here waits for room alone.  Which reply is whose, and what a
 
 from __future__ import annotations
 
-import select
 from _socket import MSG_DONTWAIT
-from _thread import RLock
 from collections.abc import Callable
-from math import ceil
+from selectors import EVENT_READ, EVENT_WRITE
+from threading import RLock  # and not `_thread`'s: gevent and eventlet replace this one
 from typing import TYPE_CHECKING, Any, Self
 
 from daemonry import errors
 from daemonry.clock import monotonic, sleep
 from daemonry.limits import PIPELINE_PIECE_BYTES, READ_BYTES
 from daemonry.process.forks import not_for_children
+from daemonry.process.selector import selector
 from daemonry.service.client.engine import NamedMethod
 from daemonry.service.client.pending_call import PendingCall
 from daemonry.service.client.pipelined import Ledger, is_refusal, meaning_of
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from daemonry.service.client.link import Link
     from daemonry.service.client.proxy import Converter
     from daemonry.wire.connection import Codec
-
-_ENDED = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 
 class Pipeline(PipelinedRemote):
@@ -56,7 +54,7 @@ class Pipeline(PipelinedRemote):
 
     __slots__ = (
         *("__weakref__", "_began", "_give_back", "_ledger", "_lend", "_link", "_lock", "_lost", "_may_send"),
-        *("_moves", "_offered_bytes", "_piece", "_poll", "_renew", "_renewals", "_timeout_s"),
+        *("_moves", "_offered_bytes", "_piece", "_renew", "_renewals", "_timeout_s", "_waiting"),
     )
 
     def __init__(
@@ -82,7 +80,7 @@ class Pipeline(PipelinedRemote):
         self._may_send = True
         self._piece = memoryview(b"")  # of calls that were taken to be sent
         self._offered_bytes = 0  # given to the kernel, which has not said yet how much it took
-        self._poll = select.poll()
+        self._waiting = selector()
 
     def drop_in_child(self) -> None:
         """Have every call fail: the connection is the parent's."""
@@ -238,8 +236,8 @@ class Pipeline(PipelinedRemote):
 
     def _watch(self, link: Link) -> None:
         link.talk.at_rest = False  # until every reply is here, whatever happens between
-        self._poll = select.poll()
-        self._poll.register(link.stream.fileno(), select.POLLIN)
+        self._waiting = selector()
+        self._waiting.register(link.stream.fileno(), EVENT_READ)
 
     def _cannot_send(self) -> None:
         self._may_send = False
@@ -273,12 +271,12 @@ class Pipeline(PipelinedRemote):
         fd = link.stream.fileno()
         if fd < 0:
             raise self._lost(link, "maybe")
-        self._poll.modify(fd, select.POLLIN | (select.POLLOUT if wants_room else 0))
+        self._waiting.modify(fd, EVENT_READ | (EVENT_WRITE if wants_room else 0))
         left_s = max(0.0, since_s + self._timeout_s - monotonic())
-        found = self._poll.poll(ceil(min(left_s, _LONGEST_S) * 1000))
+        found = self._waiting.select(min(left_s, _LONGEST_S))
         if not found:
             raise errors.DeadlineExceeded("reply", self._timeout_s, "maybe", link.peer)
-        if found[0][1] & (select.POLLIN | _ENDED):
+        if found[0][1] & EVENT_READ:
             try:
                 data = link.stream.sock.recv(READ_BYTES, MSG_DONTWAIT)
             except BlockingIOError:
