@@ -520,3 +520,15 @@ def test_the_traces_of_a_failed_start_do_not_trouble_the_next_one(probe):
     started = probe.sandbox.daemonry("start", probe.program)
     assert (started.code, started.err) == (0, "")
     assert re.fullmatch(r"probe: ready at \S+ \(pid \d+\)\n", started.out)
+
+
+@pytest.mark.parametrize(
+    "words", [("-",), ("-i", "-q"), ("-c", "PROGRAM")], ids=["input", "prompt", "command"]
+)
+def test_a_daemon_without_a_file_is_not_started(sandbox, words):
+    """Typed at a prompt, piped in, or given by -c: no other process could find it."""
+    program = 'import daemonry\ndaemon = daemonry.Daemon("probe")\ndaemonry.ensure(daemon)\n'
+    words = [program if word == "PROGRAM" else word for word in words]
+    done = sandbox.run(sys.executable, *words, stdin=program)
+    told = done.err.splitlines()
+    assert any(line.endswith("cannot be started in the background: use a file") for line in told), told

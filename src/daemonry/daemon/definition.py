@@ -301,8 +301,8 @@ def _importable(module: Mapping[str, Any]) -> str:
         return str(spec.name)
     if is_frozen():  # its file is in the program
         return "__main__"
-    if "__file__" not in module:
+    if module.get("__file__") in (None, "<stdin>"):
         raise TargetInvalid(
-            "__main__", "a Daemon typed into an interpreter cannot be started in the background"
+            "__main__", "a Daemon typed into an interpreter cannot be started in the background: use a file"
         )
     return os.path.abspath(str(module["__file__"]))
