@@ -168,6 +168,24 @@ def test_a_header_of_the_project_that_one_of_the_system_includes(p, c) -> None:
     assert p.run("p") == "3\n"
 
 
+def test_a_file_of_the_system_that_never_rests_hides_no_header_of_the_project(p, c) -> None:
+    """A precompiled header that is none is opened; its time has gcc's run not kept, but not believed either."""
+    system = c.sandbox.path / "system"
+    system.mkdir()
+    (system / "zz.h").write_text('#include <inner.h>\n')
+    (system / "inner.h").write_text("#define V 1\n")
+    never_settled = system / "stdc-predef.h.gch"
+    never_settled.write_text("it is none\n")
+    ahead_s = never_settled.stat().st_mtime + 3600
+    os.utime(never_settled, (ahead_s, ahead_s))
+    cc = compiler(c.sandbox.path, "-isystem", str(system))
+    p.write("vx.toml", PROGRAM + 'include = ["one"]\n')
+    p.write("one/inner.h", "#define V 2\n")
+    p.write("main.c", "#include <zz.h>\n" + SAY.format("V"))
+    p.build(CC=cc)
+    assert p.run("p") == "2\n"
+
+
 def test_what_gcc_includes_unasked(p) -> None:
     p.write("vx.toml", PROGRAM + 'include = ["include"]\n')
     p.write("main.c", "#ifndef V\n#define V 1\n#endif\n" + SAY.format("V"))

@@ -215,14 +215,13 @@ class Inputs:
         files |= _untold(action, counted, told, declared)
         silent = {one for one in _silent_reads(action, told, files, declared) if not _is_made_up(one)}
         read = self._read_in_silence(silent, files, declared, started_ns)
-        if read is None:  # it changed meanwhile; a file that it opened cannot be told from an undeclared one
-            return None
-        more = self._opened(root, action, opened, files | read, declared, started_ns)
-        if more is None:
-            return None
-        files |= read | more
+        # A file that changed meanwhile and that it opened cannot be told from an undeclared one.
+        more = None if read is None else self._opened(root, action, opened, files | read, declared, started_ns)
+        files |= {**(read or {}), **(more or {})}
         vain = {one for one in _vain(action, told, files) if not _is_made_up(one)}
-        self._check_left_out(root, action, vain, declared)
+        self._check_left_out(root, action, vain, declared)  # first: a run that is not kept is used all the same
+        if read is None or more is None:
+            return None
         absent = {*silent, *vain}
         if action.kind == "script":
             absent.update(path for path in counted if path not in files and not path.endswith("/"))
