@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vx.project.c_includes import Folders, asked, includes_of, reachable, shadows, vain
+from vx.project.c_includes import Folders, asked, includes_of, precompiled, reachable, shadows, vain
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,24 @@ def test_where_a_name_was_looked_for_in_vain() -> None:
 def test_a_name_that_nothing_has_was_looked_for_everywhere() -> None:
     told = {"a.c": includes_of(b"#if __has_include(<x.h>)\n")}
     assert vain(told, ["a.c"], FOLDERS) == {"first/x.h", "/sys1/x.h", "/sys2/x.h"} | UNASKED
+
+
+def test_a_name_of_an_option_is_looked_for_where_the_compiler_runs_first() -> None:
+    found = vain({}, ["a.c", "/sys2/x.h"], FOLDERS, ["x.h"])
+    assert found == {"x.h", "quoted/x.h", "first/x.h", "/sys1/x.h"} | UNASKED
+    assert reachable("src/a.c", ["first"], look({"src/a.c": b"", "first/x.h": b""}), list, ["x.h"]) == [
+        "src/a.c",
+        "first/x.h",
+    ]
+
+
+def test_where_gcc_would_take_a_precompiled_header() -> None:
+    """For what it includes first: unasked, by an option, and by the source."""
+    text = b'#if __has_include(<asked.h>)\n#endif\n#include "mine.h"\n#include <second.h>\n'
+    told = {"a.c": includes_of(text), "/sys1/stdc-predef.h": includes_of(b"#include <nested.h>\n")}
+    found = precompiled("a.c", told, ["a.c", "mine.h"], FOLDERS, ["forced.h"])
+    names = ("stdc-predef.h", "nested.h", "forced.h", "asked.h", "mine.h")
+    assert found == {f"{folder}/{name}.gch" for folder in ("/sys1", "/sys2") for name in names}
 
 
 def test_include_next_is_looked_for_behind_the_first() -> None:

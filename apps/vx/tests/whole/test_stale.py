@@ -169,10 +169,10 @@ def test_a_header_of_the_project_that_one_of_the_system_includes(p, c) -> None:
 
 
 def test_a_file_of_the_system_that_never_rests_hides_no_header_of_the_project(p, c) -> None:
-    """A precompiled header that is none is opened; its time has gcc's run not kept, but not believed either."""
+    """gcc opens what is called like a precompiled header; its time has the run not kept, but not wrong."""
     system = c.sandbox.path / "system"
     system.mkdir()
-    (system / "zz.h").write_text('#include <inner.h>\n')
+    (system / "zz.h").write_text("#include <inner.h>\n")
     (system / "inner.h").write_text("#define V 1\n")
     never_settled = system / "stdc-predef.h.gch"
     never_settled.write_text("it is none\n")
@@ -195,6 +195,25 @@ def test_what_gcc_includes_unasked(p) -> None:
     taken = subprocess.run(words, input="V", capture_output=True, text=True, check=True).stdout.strip()
     p.build()
     assert p.run("p") == ("2\n" if taken == "2" else "1\n")
+
+
+@pytest.mark.parametrize("option", ["-include", "-imacros"])
+def test_a_header_of_an_option_comes_to_an_earlier_folder(p, c, option: str) -> None:
+    first, second = c.sandbox.path / "first", c.sandbox.path / "second"
+    first.mkdir()
+    second.mkdir()
+    (second / "zz.h").write_text("#define V 1\n")
+    cc = compiler(c.sandbox.path, "-isystem", str(first), "-isystem", str(second))
+    p.write("main.c", SAY.format("V"))
+    flags = {"CC": cc, "CFLAGS": f"{option} zz.h"}
+    cached(p, **flags)
+    assert p.run("p") == "1\n"
+    (first / "zz.h").write_text("#define V 2\n")
+    cached(p, **flags)
+    assert p.run("p") == "2\n"
+    p.write("zz.h", "#define V 3\n")
+    p.build(**flags)
+    assert p.run("p") == "3\n"
 
 
 def test_a_header_comes_to_an_earlier_folder_of_cflags(p, c) -> None:

@@ -216,10 +216,14 @@ class Inputs:
         silent = {one for one in _silent_reads(action, told, files, declared) if not _is_made_up(one)}
         read = self._read_in_silence(silent, files, declared, started_ns)
         # A file that changed meanwhile and that it opened cannot be told from an undeclared one.
-        more = None if read is None else self._opened(root, action, opened, files | read, declared, started_ns)
+        more = (
+            None if read is None else self._opened(root, action, opened, files | read, declared, started_ns)
+        )
         files |= {**(read or {}), **(more or {})}
         vain = {one for one in _vain(action, told, files) if not _is_made_up(one)}
-        self._check_left_out(root, action, vain, declared)  # first: a run that is not kept is used all the same
+        self._check_left_out(
+            root, action, vain, declared
+        )  # first: a run that is not kept is used all the same
         if read is None or more is None:
             return None
         absent = {*silent, *vain}
@@ -402,10 +406,11 @@ def _is_made_up(path: str) -> bool:
 def _vain(action: Action, told: Mapping[str, Includes], files: Iterable[str]) -> set[str]:
     """Return where a new file would be read in the place of one that was, or of none."""
     if isinstance(action.sources, TranslationUnit):
-        folders = action.sources.folders
+        unit = action.sources
         known = set(files)
-        headers = c_includes.precompiled(action.sources.path, told, known, folders)
-        return c_includes.vain(told, known, folders) | headers | set(folders.missing)
+        headers = c_includes.precompiled(unit.path, told, known, unit.folders, unit.forced)
+        found = c_includes.vain(told, known, unit.folders, unit.forced)
+        return found | headers | set(unit.folders.missing)
     if isinstance(action.sources, Tree):
         return {_other_module(path) for path in files if path.endswith(".rs")}
     return set()

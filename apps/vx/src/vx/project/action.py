@@ -61,7 +61,7 @@ class TranslationUnit(msgspec.Struct, frozen=True, tag="unit"):
         path: the file.
         include: the project's folders that are searched.
         folders: all that are searched, in their order.
-        forced: files that options name, read before it (`-include`).
+        forced: names of files that options have read before it (`-include`, `-imacros`), as they are written.
     """
 
     path: str

@@ -126,10 +126,10 @@ def reachable(
         include: the folders that are searched.
         includes: tells of a path what the file there includes; None where there is none.
         everything: all files of the project; needed where an include names no file.
-        forced: files that are read before it.
+        forced: names of files that options have read before it.
     """
     found: dict[str, None] = {}
-    waiting = [source, *forced, *_candidates("", ALWAYS, include)]
+    waiting = [source, *(path for name in (*forced, ALWAYS) for path in _candidates("", name, include))]
     while waiting:
         path = waiting.pop()
         told = None if path in found else includes(path)
@@ -143,17 +143,20 @@ def reachable(
     return list(found)
 
 
-def vain(told: Mapping[str, Includes], reads: Iterable[str], folders: Folders) -> set[str]:
+def vain(
+    told: Mapping[str, Includes], reads: Iterable[str], folders: Folders, forced: Iterable[str] = ()
+) -> set[str]:
     """Return the paths at which a compiler looked for a file and found none, or would now find another.
 
     Args:
         told: what each file that was read includes, by path: relative to the project, or absolute.
         reads: all that was read.
         folders: where it looks.
+        forced: names of files that options have read first (`-include`).
     """
     known = set(reads)
     found: set[str] = set()
-    for name, includes, places in _looked_for(told, folders):
+    for name, includes, places in _looked_for(told, folders, forced):
         for path in _paths(name, places):
             if path not in known:
                 found.add(path)
@@ -165,21 +168,32 @@ def vain(told: Mapping[str, Includes], reads: Iterable[str], folders: Folders) -
 
 
 def precompiled(
-    source: str, told: Mapping[str, Includes], reads: Collection[str], folders: Folders
+    source: str,
+    told: Mapping[str, Includes],
+    reads: Collection[str],
+    folders: Folders,
+    forced: Iterable[str] = (),
 ) -> set[str]:
     """Return where a precompiled header (`.gch`) of the system would be read in the place of a header.
 
-    gcc takes one for the headers that it includes first: `stdc-predef.h`, and the first of the source.
+    gcc takes one for the headers that it includes first: `stdc-predef.h` and what that includes, what an
+    option names, and the first of the source, which may be one that `__has_include` asks for.
 
     Args:
         source: the source's path.
         told: as of `vain`.
         reads: all that was read.
         folders: where it looks.
+        forced: as of `vain`.
     """
     places = [one for one in folders.angled if one.startswith("/")]
-    found = {ALWAYS}
-    for name in told[source].names if source in told else ():
+    found = {ALWAYS, *forced}
+    for path, one in told.items():
+        if posixpath.basename(path) == ALWAYS:
+            found.update(one.names)
+    own = told.get(source, Includes((), computed=False))
+    found |= own.asked
+    for name in own.names:
         found.add(name)
         if any(path in reads for path in _paths(name, (posixpath.dirname(source), *folders.angled))):
             break
@@ -203,11 +217,13 @@ def asked(told: Mapping[str, Includes], folders: Folders, exists: Callable[[str]
 
 
 def _looked_for(
-    told: Mapping[str, Includes], folders: Folders
+    told: Mapping[str, Includes], folders: Folders, forced: Iterable[str] = ()
 ) -> Iterator[tuple[str, Includes, tuple[str, ...]]]:
     """Return each name that is looked for, who names it, and where it is looked for, in order."""
     computed = any(one.computed for one in told.values())
     yield ALWAYS, Includes((ALWAYS,), computed=False), folders.angled
+    for name in forced:  # where the compiler runs comes first: the project's own directory
+        yield name, Includes((name,), computed=False), ("", *folders.quoted, *folders.angled)
     for path, includes in told.items():
         first = (posixpath.dirname(path), *folders.quoted, *folders.angled)
         names = dict.fromkeys((*includes.names, *(includes.defined if computed else ())))

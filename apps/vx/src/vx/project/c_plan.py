@@ -46,6 +46,8 @@ CXX_ENDINGS = (".cc", ".cpp", ".cxx", ".C")
 SOURCE_ENDINGS = (*C_ENDINGS, *CXX_ENDINGS)
 # Options that a target has only if it says so; a part of the key for those alone.
 _NEWER = ("packages", "force-include", "file flags")
+# These have a file read before the source.
+_READ_FIRST = ("-include", "--include", "-imacros", "--imacros")
 
 
 class CTools(msgspec.Struct, frozen=True):
@@ -297,7 +299,7 @@ def _settings(
     folders = _folders(words, tools.search(compiler, language, words))
     files = tuple(link_search.files_named(words))
     machine = tools.link(compiler, language, words).files
-    return _Settings(compiler, words, parts, folders, files, machine, forced)
+    return _Settings(compiler, words, parts, folders, files, machine, tuple(_read_first(words)))
 
 
 def _compiled(
@@ -341,6 +343,17 @@ def _surroundings(tool: Tool, tools: CTools, language: str, words: Sequence[str]
         **({"processor": tools.native(tool, words)} if native else {}),
         **tools.env,
     }
+
+
+def _read_first(words: Sequence[str]) -> list[str]:
+    """Return the names of files that options have a compiler read before the source, the user's own too."""
+    found = []
+    for number, word in enumerate(words):
+        if word in _READ_FIRST and number + 1 < len(words):
+            found.append(words[number + 1])
+        elif joined := next((one for one in _READ_FIRST if word.startswith(one) and word != one), ""):
+            found.append(word.removeprefix(joined).removeprefix("="))
+    return found
 
 
 def _folders(words: Sequence[str], own: Folders) -> Folders:
