@@ -101,10 +101,8 @@ def test_a_name_that_nothing_has_was_looked_for_everywhere() -> None:
 def test_a_name_of_an_option_is_looked_for_where_the_compiler_runs_first() -> None:
     found = vain({}, ["a.c", "/sys2/x.h"], FOLDERS, ["x.h"])
     assert found == {"x.h", "quoted/x.h", "first/x.h", "/sys1/x.h"} | UNASKED
-    assert reachable("src/a.c", ["first"], look({"src/a.c": b"", "first/x.h": b""}), list, ["x.h"]) == [
-        "src/a.c",
-        "first/x.h",
-    ]
+    files = {"src/a.c": b"", "first/x.h": b""}
+    assert set(reachable("src/a.c", ["first"], look(files), list, ["x.h"])) == set(files)
 
 
 def test_where_gcc_would_take_a_precompiled_header() -> None:

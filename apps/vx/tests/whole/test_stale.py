@@ -169,7 +169,7 @@ def test_a_header_of_the_project_that_one_of_the_system_includes(p, c) -> None:
 
 
 def test_a_file_of_the_system_that_never_rests_hides_no_header_of_the_project(p, c) -> None:
-    """gcc opens what is called like a precompiled header; its time has the run not kept, but not wrong."""
+    """Gcc opens what is called like a precompiled header; its time has the run not kept, but not wrong."""
     system = c.sandbox.path / "system"
     system.mkdir()
     (system / "zz.h").write_text("#include <inner.h>\n")
