@@ -32,7 +32,7 @@ from daemonry.home.service import HomeFile
 from daemonry.home.signals import HomeSignals
 from daemonry.home.supervisor_record import SupervisorRecord
 from daemonry.limits import LOCK_PROBE_PATIENCE_S, SERVICE_SWEEP_S
-from daemonry.process import atomic_file, homes, logs, platform
+from daemonry.process import atomic_file, homes, logs, own_loggers, platform
 from daemonry.process.lock import Lock
 from daemonry.process.notify import Notifier
 from daemonry.process.orphans import Orphans
@@ -173,7 +173,7 @@ class Supervisor:
             self._record.remove(self.files)
             _remove_if_empty(self.home.path(RESERVED, "crash"))
             logger.info("ended")
-            logging.getLogger().removeHandler(log)
+            own_loggers.detach(log)
             log.close()
         failed = any(keeper.state is ServiceState.FAILED for keeper in self.fleet.keepers.values())
         return 1 if failed or self._hurried else 0

@@ -16,6 +16,7 @@ from typing import Any
 
 from daemonry import strict_json
 from daemonry.limits import LOG_FILE_BYTES, LOG_FILES_KEPT, MAX_LOG_FIELD_CHARS
+from daemonry.process import own_loggers
 from daemonry.process.log_flood import FloodFilter
 from daemonry.process.regular_file import open_regular
 
@@ -177,9 +178,8 @@ def set_up(path: str, *, level: str = "info", terminal: bool = False) -> LogFile
     """
     file = LogFile(path)
     handlers: list[logging.Handler] = [file, Terminal()] if terminal else [file]
-    root = logging.getLogger()
     for handler in handlers:
         handler.addFilter(FloodFilter(handler))
-        root.addHandler(handler)
-    root.setLevel(_LEVELS[level])
+    own_loggers.attach(handlers)
+    logging.getLogger().setLevel(_LEVELS[level])
     return file
