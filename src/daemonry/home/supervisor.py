@@ -32,8 +32,9 @@ from daemonry.home.service import HomeFile
 from daemonry.home.signals import HomeSignals
 from daemonry.home.supervisor_record import SupervisorRecord
 from daemonry.limits import LOCK_PROBE_PATIENCE_S, SERVICE_SWEEP_S
-from daemonry.process import atomic_file, homes, logs, own_loggers, platform
+from daemonry.process import atomic_file, homes, logs, platform
 from daemonry.process.lock import Lock
+from daemonry.process.log import own_loggers
 from daemonry.process.notify import Notifier
 from daemonry.process.orphans import Orphans
 from daemonry.process.private_dir import ensure_unwritable_by_others

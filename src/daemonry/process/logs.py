@@ -16,8 +16,8 @@ from typing import Any
 
 from daemonry import strict_json
 from daemonry.limits import LOG_FILE_BYTES, LOG_FILES_KEPT, MAX_LOG_FIELD_CHARS
-from daemonry.process import own_loggers
-from daemonry.process.log_flood import FloodFilter
+from daemonry.process.log import own_loggers
+from daemonry.process.log.flood import FloodFilter
 from daemonry.process.regular_file import open_regular
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 import daemonry
-from daemonry.process import own_loggers
+from daemonry.process.log import own_loggers
 
 SCRIPT = """
 import logging, logging.config, sys
-from daemonry.process import logs, own_loggers
+from daemonry.process import logs
+from daemonry.process.log import own_loggers
 file = logs.set_up(sys.argv[1])
 ours, theirs = logging.getLogger("daemonry.calls"), logging.getLogger("theirs")
 {configured}

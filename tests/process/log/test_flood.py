@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from daemonry import strict_json
-from daemonry.process import log_flood
-from daemonry.process.log_flood import MOST_PEERS, FloodFilter
+from daemonry.process.log import flood
+from daemonry.process.log.flood import MOST_PEERS, FloodFilter
 from daemonry.process.logs import LogFile
 from daemonry.testing import wait_until
 
@@ -26,7 +26,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     made = Clock()
-    monkeypatch.setattr(log_flood, "clock", made)
+    monkeypatch.setattr(flood, "clock", made)
     return made
 
 
