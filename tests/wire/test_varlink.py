@@ -87,6 +87,25 @@ def test_an_error_cannot_continue():
         Reply({}, continues=True, error="org.example.Job.Busy")
 
 
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("org.example.jobs.start", ": write org.example.jobs.Start"),
+        ("org.example.jobs.start_one", ": write org.example.jobs.StartOne"),
+        ("jobs.start", " such as org.example.Job.Start"),
+        ("org.example.jobs.", " such as org.example.Job.Start"),
+        ("org.example.jobs.\x1b[2J", " such as org.example.Job.Start"),
+        ("org.example.jobs." + "x" * 500, " such as org.example.Job.Start"),
+    ],
+)
+def test_for_a_method_as_it_is_called_in_python_the_error_has_its_name(name, end):
+    with pytest.raises(NotSendable) as refused:
+        encode_name(name)
+    assert str(refused.value).endswith(end)
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 300
+
+
 def test_a_message_that_was_changed_is_checked_when_it_is_sent():
     call, reply = Call("a.b.C", more=True), Reply(error="a.b.C")
     call.oneway = reply.continues = True

@@ -227,14 +227,21 @@ def encode_name(name: str) -> bytes:
     return _learn_name(name) if known is None else known
 
 
+def _can_be_sent(interface: str, member: str) -> bool:
+    return is_interface_name(interface) and bool(member) and is_member_name(member)
+
+
 _known_names: dict[str, bytes] = {}
 
 
 def _learn_name(name: str) -> bytes:
     interface, member = split_name(name)
-    if not (is_interface_name(interface) and is_member_name(member)):
+    if not _can_be_sent(interface, member):
+        as_sent = "".join(word[:1].upper() + word[1:] for word in member.split("_"))
+        is_python = len(name) <= MAX_ECHO_CHARS and _can_be_sent(interface, as_sent)
+        hint = f": write {interface}.{as_sent}" if is_python else ""
         raise faults.NotSendable(
-            f"{name[:MAX_ECHO_CHARS]!a} is not a fully-qualified name such as org.example.Job.Start"
+            f"{name[:MAX_ECHO_CHARS]!a} is not a fully-qualified name such as org.example.Job.Start{hint}"
         )
     if len(_known_names) >= MAX_KNOWN_NAMES:
         _known_names.clear()
