@@ -1,5 +1,6 @@
 """A daemon's jobs: run, followed, canceled, tried again, bounded, and found again after kill -9."""
 
+import argparse
 import os
 import random
 import sqlite3
@@ -7,7 +8,8 @@ import threading
 
 import pytest
 
-from daemonry.errors import CallFailed
+from daemonry.cli import jobs
+from daemonry.errors import CallFailed, DeadlineExceeded
 from daemonry.testing import wait_until
 from daemonry.testing.leftovers import processes_marked
 
@@ -55,6 +57,30 @@ def test_what_no_task_can_take_is_refused_when_it_is_submitted(jobd, task, param
         jobd.submit(task, **parameters)
     assert word in str(caught.value) or word in caught.value.parameters
     assert jobd.ask("List") == []
+
+
+def test_a_shell_gets_a_line_about_the_word_that_no_task_can_take(jobd):
+    jobd.start()
+    unknown, bare, unfit = (jobd.cli("submit", *words.split()) for words in ("ad a:=1", "add", "add a=x"))
+    assert unknown.err == "ad: is not a task: did you mean 'add'?\n"
+    assert bare.err == "add: missing a required argument: 'a'\n"
+    assert unfit.err == "add: a: Expected `int`, got `str`\n"
+    assert unknown.code == bare.code == unfit.code == 2
+
+
+def test_waiting_without_a_limit_for_a_daemon_that_does_not_answer_names_its_own_limit(jobd, monkeypatch):
+    """It said "within 0 s", the limit that nobody had set."""
+    jobd.start()
+    job = jobd.submit("hold", name="x")
+
+    def silent(instance, timeout_s):
+        raise DeadlineExceeded("reply", 5.0, "maybe", "jobd")
+
+    monkeypatch.setattr(jobs, "connected", silent)
+    for timeout_s, words in ((None, "from jobd within 5 s"), (0.5, f"from job {job} of jobd within 0.5 s")):
+        options = argparse.Namespace(action="wait", words=[str(job)], timeout=timeout_s, json=False)
+        with pytest.raises(DeadlineExceeded, match=words):
+            jobs.jobs(options, jobd.instance)
 
 
 def test_a_key_makes_a_submission_idempotent(jobd):

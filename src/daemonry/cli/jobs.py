@@ -21,6 +21,7 @@ from daemonry.clock import Deadline
 from daemonry.daemon.instance import Instance
 from daemonry.limits import REQUEST_TIMEOUT_S
 from daemonry.service.client.blocking import Client
+from daemonry.spelling import did_you_mean
 from daemonry.terminal_text import printable
 
 _JOBS: Final = "org.daemonry.Jobs"
@@ -47,7 +48,12 @@ def jobs(options: argparse.Namespace, instance: Instance) -> int:
 
         if options.action == "submit":
             task, parameters = _submitted(options.words)
-            job = ask("Submit", {"task": task, "parameters": parameters, "key": options.key or ""})["result"]
+            try:
+                job = ask("Submit", {"task": task, "parameters": parameters, "key": options.key or ""})[
+                    "result"
+                ]
+            except errors.CallFailed as error:
+                raise _refused(error, task) from None
             _print_number(job, as_json=options.json)
         elif options.action == "list":
             _no_words(options)
@@ -89,6 +95,17 @@ def _json(name: str, text: str) -> Any:
         raise errors.ArgumentInvalid(name, f"expected JSON, got {printable(text, 40)!r}") from None
 
 
+def _refused(error: errors.CallFailed, task: str) -> errors.DaemonryError:
+    """Return a refusal of a submission as the error of the word that it is about."""
+    known = error.parameters.get("known")
+    if error.error == f"{_JOBS}.NoSuchTask" and isinstance(known, list):
+        hint = did_you_mean(task, map(str, known), "the tasks are")
+        return errors.ArgumentInvalid(task, f"is not a task: {hint}")
+    if error.error == f"{_JOBS}.UnfitParameters":
+        return errors.ArgumentInvalid(task, str(error.parameters.get("reason")))
+    return error
+
+
 # --- waiting --------------------------------------------------------------------------------------
 
 
@@ -120,6 +137,8 @@ def _changes(instance: Instance, job: int, timeout_s: float | None) -> Iterator[
                         raise late
                     away = Deadline(_AWAY_S)
         except errors.DeadlineExceeded:
+            if timeout_s is None:  # the daemon does not answer, and nobody limited how long the job may take
+                raise
             raise late from None
         except (errors.ConnectionLost, errors.ConnectError, errors.Draining, errors.NotRunning):
             if away.expired:
