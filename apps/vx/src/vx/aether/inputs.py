@@ -160,14 +160,16 @@ class Inputs:
         found = self._digests.digest(path)
         if found is None or digest not in (None, found):
             return None
-        digest = found
-        known = self._includes.get(digest)
+        known = self._includes.get(found)
         if known is None:
             with open(digests.open_file(path), "rb") as file:
-                known = c_includes.includes_of(file.read(_MAX_SOURCE_BYTES))
+                data = file.read(_MAX_SOURCE_BYTES)
+            known = c_includes.includes_of(data)
+            if len(data) < _MAX_SOURCE_BYTES and digests.of_bytes(data) != found:
+                return known if digest is None else None  # it changed just now
             if len(self._includes) >= _KEPT_INCLUDES:
                 self._includes.clear()
-            self._includes[digest] = known
+            self._includes[found] = known
         return known
 
     def conditions(

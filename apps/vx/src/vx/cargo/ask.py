@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -17,6 +18,7 @@ import msgspec
 from vx.cargo.graph import Graph, GraphInvalid, decode, package_id
 from vx.project.action import Tool
 from vx.project.errors import ProjectInvalid
+from vx.project.toolchain import all_rested, state_of
 
 MANIFEST: Final = "Cargo.toml"
 LOCK: Final = "Cargo.lock"
@@ -109,12 +111,15 @@ class Cargo:
         known = self._known.get(key)
         if known is not None and known[0] == self._state(known[1], env):
             return known[2]
+        own = _Looked((question.directory,), (), ())
+        before, asked_ns = self._state(own, env), time.time_ns()
         graph = _Asking(question, cargo, env).graph(fetching)
         looked = _looked_at(question.directory, graph)
         if len(self._known) >= _MOST_ANSWERS:
             self._known.clear()
-        # Looked at after the answer: cargo may have written Cargo.lock.
-        self._known[key] = (self._state(looked, env), looked, graph)
+        # A file that was edited meanwhile, or by cargo itself (Cargo.lock): the next build asks again.
+        if self._state(own, env) == before and _have_rested(looked, asked_ns):
+            self._known[key] = (self._state(looked, env), looked, graph)
         return graph
 
     def _state(self, looked: _Looked, env: Mapping[str, str]) -> tuple[object, ...]:
@@ -218,6 +223,13 @@ def _looked_at(directory: str, graph: Graph) -> _Looked:
             own[found] = None
     above = {os.path.dirname(one): None for one in own if one.startswith(f"{directory}/")}
     return _Looked(tuple(own), tuple(above), tuple(packages))
+
+
+def _have_rested(looked: _Looked, asked_ns: int) -> bool:
+    """Whether no manifest, and no folder of targets, changed since cargo was asked, nor just before."""
+    folders = [f"{directory}/{one}" for directory in looked.own for one in _LOOKED_AT]
+    manifests = [f"{directory}/{MANIFEST}" for directory in looked.packages]
+    return all_rested(map(state_of, (*manifests, *folders, *looked.above)), asked_ns)
 
 
 def package_dir(path: str) -> str:

@@ -5,6 +5,7 @@ Owns the looking; what the file means is `c_manifest`'s.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Final
 
@@ -43,16 +44,22 @@ def open_project(directory: str) -> CProject:
     """
     path = f"{directory}/{MANIFEST}"
     manifest = c_manifest.read(read_toml(path))
-    files: list[str] | None = None
+    files: tuple[str, ...] | None = None
     sources = {}
     for name, target in manifest.targets.items():
         if all(not any(char in one for char in "*?[") for one in target.sources):
             sources[name] = target.sources
             continue
         if files is None:
-            files = files_below(directory)
-        sources[name] = tuple(one for one in files if fits_any(target.sources, one))
+            files = tuple(files_below(directory))
+        sources[name] = _fitting(target.sources, files)
     return CProject(directory, manifest, sources)
+
+
+@functools.lru_cache(maxsize=16)
+def _fitting(patterns: tuple[str, ...], files: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the files that fit a pattern; the same files as before are not looked at one by one."""
+    return tuple(one for one in files if fits_any(patterns, one))
 
 
 def installed(directory: str, made: Mapping[str, str]) -> dict[str, list[str]] | None:

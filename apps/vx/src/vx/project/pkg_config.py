@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from vx.project.errors import Unsupported
-from vx.project.toolchain import run, state_of
+from vx.project.toolchain import all_rested, run, state_of
 
 _ENDING: Final = ".pc"
 _VARIABLES: Final = "PKG_CONFIG_"
@@ -58,11 +59,12 @@ class PkgConfig:
         if known is not None and known[0] == tuple(map(state_of, known[1])):
             return known[2]
         watched = (program, *_files(program, asked))
-        before = tuple(map(state_of, watched))
+        before, asked_ns = tuple(map(state_of, watched)), time.time_ns()
         found = LinkedPackage(
             _ask(program, ["--cflags", *names], asked), _ask(program, ["--libs", *names], asked)
         )
-        self._known[key] = (before, watched, found)
+        if all_rested(before, asked_ns):
+            self._known[key] = (before, watched, found)
         return found
 
 

@@ -12,13 +12,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
 import msgspec
 
 from vx import digests
-from vx.file_digests import FileDigests
+from vx.file_digests import FileDigests, Signature, is_settled, signature_of
 from vx.interfaces import JOB_ENVIRONMENT
 from vx.project import watch
 from vx.project.c_includes import Folders
@@ -123,7 +124,7 @@ class Chain:
 
     # --- asking -----------------------------------------------------------------------------------
 
-    def _link(self, words: tuple[str, ...], language: str) -> tuple[Link, list[str]]:
+    def _link(self, words: tuple[str, ...], language: str) -> tuple[Link, list[str], list[str]]:
         version = self._ask("--version")[0]
         programs, folders = _search_dirs(self._ask(*words, "-print-search-dirs")[0])
         ran, told_by = self._watch(words, language)
@@ -144,7 +145,7 @@ class Chain:
         linker = next((one for one in ran if os.path.basename(one) in ("ld", "ld.bfd")), "ld")
         folders += _script_folders(self._ask_program(linker, "--verbose"))
         files = dict.fromkeys((self.path, *seen, *(f"/{one.removeprefix('/usr/')}" for one in seen)))
-        return Link(identity, tuple(folders), told_by, tuple(files)), [self.path, *seen, *candidates]
+        return Link(identity, tuple(folders), told_by, tuple(files)), [self.path, *seen, *candidates], [*seen]
 
     def _watch(self, words: tuple[str, ...], language: str) -> tuple[list[str], str]:
         """Compile and link an empty program; return all that ran, and how the linker lists its inputs."""
@@ -162,16 +163,16 @@ class Chain:
                     return seen.files, how
             return seen.files, ""
 
-    def _search(self, words: tuple[str, ...], language: str) -> tuple[Folders, list[str]]:
+    def _search(self, words: tuple[str, ...], language: str) -> tuple[Folders, list[str], list[str]]:
         mode = "c++" if language == "cc" else "c"
         _, told = self._ask(*words, "-E", "-v", "-x", mode, os.devnull, "-o", os.devnull)
         found = _search_list(told)
-        return found, [self.path, *found.missing]
+        return found, [self.path, *found.missing], [self.path]
 
-    def _native(self, words: tuple[str, ...]) -> tuple[str, list[str]]:
+    def _native(self, words: tuple[str, ...]) -> tuple[str, list[str], list[str]]:
         _, told = self._ask(*words, "-###", "-E", "-x", "c", os.devnull)
         (*_, line) = [one for one in told.splitlines() if os.devnull in one] or [told]
-        return " ".join(word for word in line.split() if "/" not in word), [self.path]
+        return " ".join(word for word in line.split() if "/" not in word), [self.path], [self.path]
 
     def _ask(self, *words: str) -> tuple[str, str]:
         done = run([self.path, *words], self._env)
@@ -191,13 +192,21 @@ class Chain:
         except OSError:
             return "unreadable"
 
-    def _once(self, key: tuple[str, ...], make: Callable[[], tuple[Value, list[str]]]) -> Value:
+    def _once(self, key: tuple[str, ...], make: Callable[[], tuple[Value, list[str], list[str]]]) -> Value:
+        """Return the answer to a question: an earlier one, or what `make` returns.
+
+        `make` returns the files that it depends on, too, and those of them that have to be there.
+        """
         known = self._known.get(key)
         if known is not None and known[0] == tuple(map(state_of, known[1])):
             return known[2]  # type: ignore[return-value]
-        value, files = make()
+        asked_ns = time.time_ns()
+        value, files, ran = make()
         watched = tuple(dict.fromkeys(files))
-        self._known[key] = (tuple(map(state_of, watched)), watched, value)
+        states = tuple(map(state_of, watched))
+        # What changed since then, or went, may not be what the answer is about: it is asked again next time.
+        if all_rested(states, asked_ns) and all(map(os.path.exists, ran)):
+            self._known[key] = (states, watched, value)
         return value
 
 
@@ -228,13 +237,23 @@ def run(
         raise CompilerMissing(f"{command[0]} cannot be asked for its version: {error}") from None
 
 
-def state_of(path: str) -> tuple[object, ...] | None:
+def state_of(path: str) -> Signature | None:
     """Return what tells a file from another without reading it; None where there is none."""
     try:
         found = os.stat(path)
     except OSError:
         return None
-    return (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
+    return signature_of(found)
+
+
+def all_rested(states: Iterable[Signature | None], asked_ns: int) -> bool:
+    """Whether files that look so have not changed since a question was asked, nor just before.
+
+    Args:
+        states: theirs, after the answer.
+        asked_ns: when, since 1970.
+    """
+    return all(one is None or is_settled(one, asked_ns) for one in states)
 
 
 def choosing(words: Sequence[str]) -> tuple[str, ...]:

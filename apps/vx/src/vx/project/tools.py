@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
@@ -22,7 +23,7 @@ from vx.project.environment import BOOTSTRAP, search_variables
 from vx.project.link_search import Link
 from vx.project.pkg_config import PkgConfig
 from vx.project.rust_compile import RustTools
-from vx.project.toolchain import Chain, CompilerMissing, Probe, job_environment, run, state_of
+from vx.project.toolchain import Chain, CompilerMissing, Probe, all_rested, job_environment, run, state_of
 
 Value = TypeVar("Value")
 
@@ -187,8 +188,10 @@ class Tools:
         known = self._known.get(key)
         if known is not None and known[0] == state:
             return known[1]  # type: ignore[return-value]
+        asked_ns = time.time_ns()
         made = make()
-        self._known[key] = (state, made)
+        if all_rested(state, asked_ns):
+            self._known[key] = (state, made)
         return made
 
 

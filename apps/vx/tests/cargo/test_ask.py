@@ -1,0 +1,70 @@
+"""What cargo answers counts until something changes that it came from, also while it answers."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from daemonry.testing import wait_until
+from vx.cargo.ask import Cargo, Question
+from vx.file_digests import FINE_TICK_NS, FileDigests
+from vx.project.action import Tool
+
+GRAPH = '{"version": 1, "units": [], "roots": []}'
+
+
+class Asked:
+    """A project and a cargo that counts its calls, and may change the project before it answers."""
+
+    def __init__(self, path: Path) -> None:
+        self.project = path / "p"
+        self.project.mkdir()
+        self.manifest = self.project / "Cargo.toml"
+        self.manifest.write_text('[package]\nname = "p"\n')
+        self._calls = path / "calls"
+        self._program = path / "cargo"
+        self.answers("")
+        self._cargo = Cargo(FileDigests().digest)
+
+    def answers(self, before: str) -> None:
+        """Have cargo run a shell command before each answer."""
+        self._program.write_text(f"#!/bin/sh\necho >> {self._calls}\n{before}\necho '{GRAPH}'\n")
+        self._program.chmod(0o755)
+
+    def rest(self) -> None:
+        """Wait until a change would show in the project's times."""
+        changed = [self.project, self.manifest]
+        wait_until(lambda: time.time_ns() > max(one.stat().st_ctime_ns for one in changed) + FINE_TICK_NS, 10)
+
+    def calls(self) -> int:
+        """Ask once more; return how often cargo ran so far."""
+        tool = Tool(str(self._program), "id", "cargo")
+        self._cargo.graph(Question(str(self.project)), tool, {"PATH": "/usr/bin:/bin"}, lambda: None)
+        return len(self._calls.read_text().splitlines())
+
+
+def test_an_answer_counts_while_nothing_changes(tmp_path: Path) -> None:
+    asked = Asked(tmp_path)
+    asked.rest()
+    assert [asked.calls(), asked.calls()] == [1, 1]
+    asked.manifest.write_text('[package]\nname = "q"\n')
+    assert asked.calls() == 2
+
+
+def test_a_manifest_that_is_edited_while_cargo_answers_is_read_again(tmp_path: Path) -> None:
+    """The answer is of the manifest before."""
+    asked = Asked(tmp_path)
+    asked.rest()
+    asked.answers(f"echo '# edited' >> {asked.manifest}")
+    assert asked.calls() == 1
+    asked.answers("")
+    assert asked.calls() == 2
+
+
+def test_a_target_that_comes_while_cargo_answers_is_seen(tmp_path: Path) -> None:
+    asked = Asked(tmp_path)
+    asked.rest()
+    asked.answers(f"mkdir -p {asked.project}/examples && touch {asked.project}/examples/new.rs")
+    assert asked.calls() == 1
+    asked.answers("")
+    assert asked.calls() == 2
