@@ -16,10 +16,11 @@ import grpc
 from blake3 import blake3
 from google.longrunning import operations_pb2
 
-from vx.remote.protos import bytestream_pb2
+from vx.remote.protos import bots_pb2, bytestream_pb2
 from vx.remote.protos import remote_execution_pb2 as reapi
 
 REAPI = "build.bazel.remote.execution.v2"
+BOTS = "google.devtools.remoteworkers.v1test2.Bots"
 
 
 class FakeServer:
@@ -34,6 +35,7 @@ class FakeServer:
         spoil: is given each blob's content before it is sent.
         executed: how often each action was executed, by its hash.
         execute: answers Execute and WaitExecution: yields operations.
+        bots: answers CreateBotSession and UpdateBotSession; a session of a worker.
     """
 
     def __init__(self, function: int = reapi.DigestFunction.SHA256, port: int = 0) -> None:
@@ -48,6 +50,7 @@ class FakeServer:
             Callable[[str, Any, grpc.ServicerContext], Iterator[operations_pb2.Operation]] | None
         ) = None
         self.executed: Counter[str] = Counter()
+        self.bots: Callable[[str, Any, grpc.ServicerContext], bots_pb2.BotSession] | None = None
         self.may_update = True
         self.batch_bytes = 0
         self.port = port
@@ -180,6 +183,17 @@ class FakeServer:
         self.results[request.action_digest.hash] = request.action_result
         return request.action_result
 
+    def CreateBotSession(self, request, context):
+        return self._bots("CreateBotSession", request, context)
+
+    def UpdateBotSession(self, request, context):
+        return self._bots("UpdateBotSession", request, context)
+
+    def _bots(self, name, request, context):
+        if self.bots is None:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "no workers here")
+        return self.bots(name, request, context)
+
     def Read(self, request, context):
         hash_ = request.resource_name.split("/")[-2]
         if hash_ not in self.blobs:
@@ -208,6 +222,8 @@ _METHODS = {
     f"/{REAPI}.ActionCache/UpdateActionResult": reapi.UpdateActionResultRequest,
     f"/{REAPI}.Execution/Execute": reapi.ExecuteRequest,
     f"/{REAPI}.Execution/WaitExecution": reapi.WaitExecutionRequest,
+    f"/{BOTS}/CreateBotSession": bots_pb2.CreateBotSessionRequest,
+    f"/{BOTS}/UpdateBotSession": bots_pb2.UpdateBotSessionRequest,
     "/google.bytestream.ByteStream/Read": bytestream_pb2.ReadRequest,
     "/google.bytestream.ByteStream/Write": bytestream_pb2.WriteRequest,
 }

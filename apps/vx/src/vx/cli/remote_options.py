@@ -44,7 +44,7 @@ def variables(options: argparse.Namespace) -> dict[str, str]:
     """Return the variables that the options of a command stand for."""
     found = {}
     for name, variable, _, _ in _TABLE:
-        given = getattr(options, name)
+        given = getattr(options, name, None)
         if given:
             found[_PREFIX + variable] = ",".join(given) if variable in _REPEATED else given
     return found

@@ -81,6 +81,10 @@ class Failures:
         self._in_a_row = 0
         self._paused_until_s = 0.0
 
+    def resume(self) -> None:
+        """End the pause: the caller does nothing but wait for this remote."""
+        self._paused_until_s = 0.0
+
     def since(self, number: int) -> list[str]:
         """Return the reasons of the failures after one, each once."""
         return list(dict.fromkeys(reason for at, reason in list(self._told) if at > number))

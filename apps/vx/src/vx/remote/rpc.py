@@ -121,6 +121,24 @@ class Rpc:
             time.sleep(_AGAIN_S)
         raise AssertionError("the last try returns or raises")
 
+    def begun(self, method: Method[Request, Reply], request: Request, timeout_s: float) -> Any:
+        """Return a call whose answer is returned by `answer`; it can be cancelled."""
+        call = self._channel().unary_unary(method.path, _bytes_of, method.reply.FromString)
+        return call.future(request, timeout=timeout_s, metadata=self.credentials.metadata())
+
+    def answer(self, call: Any) -> Any:
+        """Return the answer of a call that was begun.
+
+        Raises:
+            RemoteFailed: it did not come; its code is CANCELLED where the call was cancelled.
+        """
+        try:
+            return call.result()
+        except grpc.FutureCancelledError:
+            raise RemoteFailed("it was cancelled here", "CANCELLED") from None
+        except grpc.RpcError as error:
+            raise self.failure(error) from None
+
     def streamed(self, method: Method[Request, Reply], request: Request, timeout_s: float) -> Any:
         """Return a call whose answers are iterated over, by `answers`; it can be cancelled."""
         call = self._channel().unary_stream(method.path, _bytes_of, method.reply.FromString)
