@@ -83,6 +83,8 @@ HTTP_EVENTS_KEPT: Final = 2048
 # Before the first attempt to bind a port that is taken is repeated, and at most.
 HTTP_BIND_RETRY_S: Final = 0.2
 HTTP_BIND_RETRY_MAX_S: Final = 5.0
+# How long a start waits to learn that the port is taken: the daemon is ready, and may be busy.
+HTTP_TROUBLE_ASKED_S: Final = 1.0
 # Lines of the log that one request may ask for.
 HTTP_LOG_LINES: Final = 10_000
 

@@ -104,7 +104,7 @@ A = '[services.a]\ncommand = "sleep 1"\n'
         ("", "services", "there are none"),
         ("x = 1", "x", "is not known"),
         ('[services.a]\ncomand = "x"', "services.a.comand", "did you mean 'command'?"),
-        ("[services.a]", "services.a", "missing required field `command`"),
+        ("[services.a]", "services.a", "the key command is missing"),
         (A + A, "", "not TOML"),
         (
             '[services.a]\ncommand = "no-such-program"',
@@ -153,6 +153,13 @@ A = '[services.a]\ncommand = "sleep 1"\n'
         (A + 'ready = { output = "(" }', "services.a.ready.output", "not a regular expression"),
         (A + 'ready = { command = "none-such" }', "services.a.ready.command", "in none of"),
         (A + 'ready = { notify = true, timeout = "0s" }', "services.a.ready.timeout", "not a length of time"),
+        (
+            A + 'schedule = "abc"',
+            "services.a.schedule",
+            "expected a table with every, at, cron, as schedule = { every = ... }; got text",
+        ),
+        (A + "alive = true", "services.a.alive", ", or a number or text; got true or false"),
+        ("services = 3", "services", "expected a table; got a whole number"),
         (A + 'environment = { "A=B" = "x" }', 'services.a.environment."A=B"', "no such variable"),
         ("log_bytes = 1\n" + A, "log_bytes", "less than"),
         ('[services.home]\ncommand = "true"', "services.home", "for the supervisor's own files"),

@@ -153,3 +153,21 @@ def test_the_port_passes_on_while_the_old_process_still_serves_a_call(seen_with)
         assert seen.sandbox.daemonry("upgrade", "seen").code == 0
         wait_until(lambda: "http" in seen.get("/v1/status").json, 5, what="the port of the new process")
     wait_until(lambda: not old.alive(), what="the end of the old process")
+
+
+def test_a_start_says_in_one_line_that_the_port_is_taken(sandbox):
+    """The daemon serves all the same, so the start succeeds: who only saw that would look for the page in vain."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        program = sandbox.write(
+            "late.py", f'from daemonry import Daemon, Http\ndaemon = Daemon("late", http=Http(port={port}))\n'
+        )
+        started = sandbox.daemonry("start", program)
+        again = sandbox.daemonry("restart", "late", "--json")
+    told = f"late: HTTP cannot listen at 127.0.0.1:{port}: Address already in use; it runs without, and tries again\n"
+    assert (started.code, started.err) == (0, told)
+    assert started.out.startswith("late: ready at ")
+    assert (again.code, again.err) == (0, told)
+    assert sandbox.daemonry("stop", "late").code == 0
+    free = sandbox.daemonry("start", program)
+    assert (free.code, free.err) == (0, "")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from daemonry.cli import exit_codes, kit, output, terminal
 from daemonry.cli.commands import SETUP_NAMES, home_command
+from daemonry.cli.http_trouble import complain_of_http
 from daemonry.cli.parser import parser_of_command
 from daemonry.clock import Deadline
 from daemonry.errors import (
@@ -146,19 +147,9 @@ def _up(home: Home, options: argparse.Namespace) -> int:
             output.complain("    " + printable(line))
         return code
     code = _see_up(home, options, "up", deadline)
-    if file.http is not None and not options.json:
-        _complain_of_port(home)
+    if file.http is not None:
+        complain_of_http(home.name, home.endpoint)
     return code
-
-
-def _complain_of_port(home: Home) -> None:
-    """Say that the home's page cannot be had: its services run all the same."""
-    try:
-        fields = request(home.endpoint, "STATUS").fields or {}
-    except (DaemonryError, OSError):
-        return
-    if "http_error" in fields:
-        output.complain(printable(f"{home.name}: {fields['http_error']}"))
 
 
 def _see_up(home: Home, options: argparse.Namespace, result: str, deadline: Deadline) -> int:

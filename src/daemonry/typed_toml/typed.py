@@ -22,6 +22,20 @@ from daemonry.typed_toml.source import ConfigText, read
 
 Config = TypeVar("Config")
 
+# Kinds of values, as a message names them to whoever writes a file.
+_TOML_WORDS: Final[dict[Any, str]] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "a table",
+}
+
+# Of a table with more keys than that, a message names none.
+_KEYS_LISTED: Final = 10
+
+_LACKING: Final = re.compile(r"Object missing required field `(.+)`\Z")
 # The parts of the path in msgspec's messages: `$.services[...].needs[1]`.
 _PATH_PART: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[(\.\.\.)\]")
 
@@ -58,7 +72,42 @@ def convert(source: ConfigText, kind: type[Config]) -> Config:
 def explain(error: msgspec.ValidationError, values: Mapping[str, Any], kind: type) -> tuple[KeyPath, str]:
     """Return where in `values` the first is that could not be converted to `kind`, and why."""
     reason, written = _reason_and_path(error)
-    return _path_of(written, values, kind), reason[:1].lower() + reason[1:]
+    where = _path_of(written, values, kind)
+    lacking = _LACKING.match(reason)
+    if lacking is not None:
+        return where, f"the key {lacking[1]} is missing"
+    return where, _table_wanted(where, values, kind) or reason[:1].lower() + reason[1:]
+
+
+def _table_wanted(where: KeyPath, values: Mapping[str, Any], kind: type) -> str:
+    """Return what a table's place must hold, where something else stands there; else ""."""
+    given: Any = values
+    wanted: Any = kind
+    for part in where:
+        given, wanted = given[part], _inside(wanted, part)
+    options = [get_origin(one) or one for one in _options(wanted)]
+    table = nested_type(wanted)
+    if isinstance(given, dict) or (table is None and dict not in options):
+        return ""
+    known = list(fields(table)) if table is not None else []
+    listed = f" with {', '.join(known)}" if 1 < len(known) <= _KEYS_LISTED else ""
+    named = f"{where[-1]} = " if isinstance(where[-1], str) else ""
+    example = f", as {named}{{ {known[0]} = ... }}" if known else ""
+    others = [_TOML_WORDS[one] for one in options if one in _TOML_WORDS and one is not dict]
+    either = f", or {' or '.join(others)}" if others else ""
+    return f"expected a table{listed}{example}{either}; got {_TOML_WORDS.get(type(given), 'a date')}"
+
+
+def _inside(annotation: Any, part: str | int) -> Any:
+    """Return the annotation of what is at a key, or a place, of a value with this annotation."""
+    for option in _options(annotation):
+        if _is_config_type(option) and part in fields(option):
+            return fields(option)[str(part)][1]
+        if get_origin(option) is dict:
+            return get_args(option)[1]
+        if get_args(option):
+            return get_args(option)[0]
+    return Any
 
 
 def _reason_and_path(error: msgspec.ValidationError) -> tuple[str, str]:
