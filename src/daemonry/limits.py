@@ -121,6 +121,8 @@ HOOK_TIMEOUT_S: Final = 4.0
 LOCK_PROBE_PATIENCE_S: Final = 0.25
 LOCK_RETRY_FIRST_S: Final = 0.002
 LOCK_RETRY_MAX_S: Final = 0.05
+# How long a service manager, whose socket was connected to, may take to begin to start the daemon.
+MANAGER_START_PATIENCE_S: Final = 5.0
 # Binding holds its directory's lock for microseconds; a holder that was stopped is waited for this long.
 DIRECTORY_LOCK_TIMEOUT_S: Final = 5.0
 

@@ -147,6 +147,11 @@ def test_of_two_possible_tables_the_tag_tells(read):
 # --- bad files: `FILE:LINE:COLUMN: key: reason`, one line -----------------------------------------------
 
 
+TABLE_OR_TEXT = (
+    "expected a table with url, retries, as hook_or_url = { url = ... }, or text; got a whole number"
+)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -180,12 +185,15 @@ def test_of_two_possible_tables_the_tag_tells(read):
         ("[[peers]]\nname = 'a'\ntags = ['x', 1]", "F:3:14: peers[0].tags[1]: expected `str`, got `int`"),
         ("[hooks.a]\n[hooks.b]\nurl = 1", "F:3:1: hooks.b.url: expected `str`, got `int`"),
         ("hooks = [1]", "F:1:1: hooks: expected a table; got a list"),
-        ("hooks.a = true", "F:1:7: hooks.a: expected a table with url, retries, as a = { url = ... }; got true or false"),
-        ("peers = [1979-05-27]", "F:1:10: peers[0]: expected a table with name, tags, as { name = ... }; got a date"),
         (
-            "hook_or_url = 1",
-            "F:1:1: hook_or_url: expected a table with url, retries, as hook_or_url = { url = ... }, or text; got a whole number",
+            "hooks.a = true",
+            "F:1:7: hooks.a: expected a table with url, retries, as a = { url = ... }; got true or false",
         ),
+        (
+            "peers = [1979-05-27]",
+            "F:1:10: peers[0]: expected a table with name, tags, as { name = ... }; got a date",
+        ),
+        ("hook_or_url = 1", "F:1:1: hook_or_url: " + TABLE_OR_TEXT),
         ("every_s = -1", "F: every_s must not be negative"),
         # not even text
         (b"level = 'info'\n\nsocket = '\xe9'\n", "F:3:11: is not UTF-8"),

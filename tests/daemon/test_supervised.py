@@ -236,3 +236,67 @@ def test_after_an_idle_end_the_next_who_comes_is_served_by_the_next_daemon(probe
             finally:
                 manager.kill()
     os.unlink(probe.place.socket_path)
+
+
+KEEPS = """
+import os, select, socket, subprocess, sys
+open("/proc/self/comm", "w").write(sys.argv.pop(1))
+path = sys.argv.pop()
+os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+kept = socket.socket(socket.AF_UNIX)
+kept.bind(path)
+os.chmod(path, 0o600)
+kept.listen(8)
+fd = kept.fileno()
+given = f"import os; os.dup2({fd}, 3); os.environ['LISTEN_FDS'] = '1'\\n"
+print("kept", flush=True)
+while True:
+    select.select([fd], [], [])
+    subprocess.run([sys.executable, "-c", given + ACTIVATE, *sys.argv[1:]], pass_fds=[fd])
+"""
+
+
+@contextlib.contextmanager
+def keeper(probe, name):
+    """A process of that name that keeps the probe's usual socket, and starts it when somebody connects."""
+    program = probe.write(PROGRAM)
+    script = f"ACTIVATE = {ACTIVATE!r}{KEEPS}"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, name, "right", program, probe.place.socket_path],
+        env=probe.sandbox.env,
+        cwd=probe.sandbox.path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            assert process.stdout.readline() == b"kept\n"
+            yield process
+        finally:
+            process.kill()
+            process.wait(20)
+            os.unlink(probe.place.socket_path)
+
+
+def test_whoever_wants_a_daemon_whose_socket_systemd_keeps_has_it_started_by_systemd(probe):
+    """After `daemonry install` both `start` and `ensure` failed at the socket that they could have used."""
+    with keeper(probe, "systemd"):
+        first = probe.sandbox.daemonry("start", probe.program)
+        pid = probe.instance.pid()
+        assert (first.code, first.err) == (0, "")
+        assert first.out == f"probe: ready at unix:{probe.place.socket_path} (pid {pid})\n"
+        # The process that listened last is gone now: the kernel no longer names systemd.
+        assert probe.cli("stop").code == 0
+        with daemonry.ensure("probe", timeout=20) as client:
+            second = client.call("org.example.who.Pid")["result"]
+            assert "LISTEN_PID" not in client.call("org.example.who.Environ")["result"]
+        assert probe.cli("restart").code == 0
+        assert len({pid, second, probe.instance.pid()}) == 3
+        assert probe.cli("stop").code == 0
+
+
+def test_a_socket_that_another_process_holds_is_still_told_at_once(probe):
+    with keeper(probe, "python") as process:
+        process.send_signal(signal.SIGSTOP)
+        failed = probe.sandbox.daemonry("start", probe.program)
+    told = f"cannot listen at {probe.place.socket_path}: another process listens there"
+    assert (failed.code, failed.err) == (1, f"probe: start failed (bind): {told}\n")

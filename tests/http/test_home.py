@@ -117,6 +117,7 @@ def test_up_and_ui_say_that_the_port_is_taken(sandbox):
         ui = sandbox.daemonry("ui", "--home", directory)
         assert sandbox.daemonry("down", "--home", directory).code == 0
     reason = f"HTTP cannot listen at 127.0.0.1:{port}: Address already in use"
-    assert (up.code, up.err) == (0, f"h: {reason}; it runs without, and tries again\n"), "its services run all the same"
+    told = f"h: {reason}; it runs without, and tries again\n"
+    assert (up.code, up.err) == (0, told), "its services run all the same"
     assert ui.code == 1
     assert ui.err.endswith(f": {reason}\n")

@@ -156,7 +156,7 @@ def test_the_port_passes_on_while_the_old_process_still_serves_a_call(seen_with)
 
 
 def test_a_start_says_in_one_line_that_the_port_is_taken(sandbox):
-    """The daemon serves all the same, so the start succeeds: who only saw that would look for the page in vain."""
+    """The daemon serves all the same; a start that said no more would send people to look for a page."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         program = sandbox.write(
@@ -164,7 +164,8 @@ def test_a_start_says_in_one_line_that_the_port_is_taken(sandbox):
         )
         started = sandbox.daemonry("start", program)
         again = sandbox.daemonry("restart", "late", "--json")
-    told = f"late: HTTP cannot listen at 127.0.0.1:{port}: Address already in use; it runs without, and tries again\n"
+    reason = f"HTTP cannot listen at 127.0.0.1:{port}: Address already in use"
+    told = f"late: {reason}; it runs without, and tries again\n"
     assert (started.code, started.err) == (0, told)
     assert started.out.startswith("late: ready at ")
     assert (again.code, again.err) == (0, told)

@@ -43,7 +43,6 @@ from daemonry.limits import (
 from daemonry.process import crash_file, log_reader, readiness
 from daemonry.process.lock import wait_released
 from daemonry.process.spawn import spawn, take_boot
-from daemonry.service.client.text import request
 from daemonry.spelling import did_you_mean
 from daemonry.terminal_text import printable
 

@@ -9,6 +9,8 @@ not an absent one.
 
 from __future__ import annotations
 
+import os
+
 from daemonry import clock, faults
 from daemonry.backoff import delays
 from daemonry.daemon.instance import Instance
@@ -99,23 +101,19 @@ def _found(instance: Instance, wanted: ClientRequest, deadline: Deadline) -> tup
 
 
 def _knock(instance: Instance, wanted: ClientRequest) -> Stream | None:
-    """Return a stream to who listens for a daemon that is not there; None where nobody does.
-
-    A service manager starts a daemon when somebody connects to the socket that it keeps for it.
-    The process that is reached is not trusted: it counts when its record is there, as everywhere.
-    """
+    """Return a stream to who listens for a daemon that is not there; None where nobody does, or need not."""
     if wanted.mode != "supervised":
         return None
-    from daemonry.transport.connect import connect
+    from daemonry.launch import managers_socket
     from daemonry.transport.endpoint import Endpoint
 
     assert instance.place is not None
     declared = wanted.daemon.endpoint if wanted.daemon is not None else None
     try:
         endpoint = Endpoint.parse(declared) if declared else Endpoint.unix(instance.place.socket_path)
-        return connect(endpoint, LOCK_RETRY_MAX_S)
-    except (faults.DaemonryError, OSError):
+    except faults.DaemonryError:
         return None
+    return managers_socket.knock(endpoint)
 
 
 def _found_or_started(
@@ -127,6 +125,7 @@ def _found_or_started(
     assert instance.place is not None
     place = instance.place
     began_s = clock.monotonic()
+    asked_manager = False
     for delay_s in delays(LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S):
         owner = homes.owner_of(place)
         if owner is not None:
@@ -146,6 +145,12 @@ def _found_or_started(
             if stream is not None:
                 return stream
             if lock is not None:
+                if not asked_manager and _is_kept(instance):
+                    asked_manager = True
+                    lock.release()
+                    lock = None
+                    _start_by_manager(place, wanted, deadline)
+                    continue
                 recipe = _recipe(instance, wanted)
                 start_failure.raise_if_since(place, began_s, recipe)
                 _start(instance, wanted, recipe, lock, deadline)
@@ -157,6 +162,25 @@ def _found_or_started(
         if not deadline.sleep(delay_s):
             break
     raise _not_in_time(instance, deadline)
+
+
+def _is_kept(instance: Instance) -> bool:
+    """Whether a daemon that is not there has a socket: a rare case, so what knows more is not imported."""
+    assert instance.place is not None
+    return os.path.exists(instance.place.socket_path) and instance.lock_held() is False
+
+
+def _start_by_manager(place: Place, wanted: ClientRequest, deadline: Deadline) -> None:
+    """Have a service manager start the daemon whose socket it keeps; nothing where none does."""
+    from daemonry.launch import managers_socket
+
+    stream = managers_socket.knock_at_manager(place)
+    if stream is not None:
+        wanted.on_stage("service manager")
+        try:
+            managers_socket.await_started(place, deadline)
+        finally:
+            stream.close()
 
 
 def _in_home(

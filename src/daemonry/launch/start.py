@@ -62,7 +62,35 @@ def start(
         return _start_in_home(owner, place.name, deadline, progress)
     single_instance.prepare(place)
     start_lock = single_instance.take_start_lock(place, deadline)
+    if os.path.exists(place.socket_path):
+        found = _start_by_manager(place, start_lock, deadline, progress)
+        if found is not None:
+            return found
+        start_lock = single_instance.take_start_lock(place, deadline)
     return start_locked(place, recipe, start_lock, deadline, progress)
+
+
+def _start_by_manager(
+    place: Place, start_lock: Lock, deadline: Deadline, progress: Callable[[str], None]
+) -> DaemonRecord | None:
+    """Return the record of a daemon that the service manager, who keeps its socket, has started; else None.
+
+    The start lock is let go of: the daemon takes it.
+    """
+    from daemonry.launch import managers_socket
+
+    try:
+        single_instance.await_vacancy(place, deadline)
+        stream = managers_socket.knock_at_manager(place)
+    finally:
+        start_lock.release()
+    if stream is None:
+        return None
+    progress("service manager")
+    try:
+        return managers_socket.await_started(place, deadline)
+    finally:
+        stream.close()
 
 
 def _start_in_home(

@@ -10,6 +10,7 @@ boot_id()               tells boots of one machine apart
 start_time(pid)         when a process started; None when there is no such process
 is_stopped(pid)         whether a signal has stopped a process
 pid_namespace()         which numbering the pids belong to
+keeps_for_others(sock)  whether a service manager listens at the other end, for a program to be started
 peer_of(sock)           (pid, uid, gid) of the process at the other end
 become_subreaper()      become the parent of orphans among one's descendants, where that exists
 bind_private(...)       bind a Unix socket whose file has mode 0600 from birth
@@ -29,6 +30,8 @@ if sys.platform == "darwin":
         become_subreaper,
         bind_private,
         boot_id,
+        is_stopped,
+        keeps_for_others,
         peer_of,
         pid_namespace,
         start_time,
@@ -44,6 +47,7 @@ else:
         bind_private,
         boot_id,
         is_stopped,
+        keeps_for_others,
         peer_of,
         pid_namespace,
         start_time,
@@ -59,6 +63,7 @@ __all__ = [
     "bind_private",
     "boot_id",
     "is_stopped",
+    "keeps_for_others",
     "peer_of",
     "pid_namespace",
     "start_time",

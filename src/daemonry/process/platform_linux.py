@@ -74,6 +74,24 @@ def peer_of(sock: Socket) -> tuple[int, int, int]:
     return pid, uid, gid
 
 
+def keeps_for_others(sock: Socket) -> bool:
+    """Whether who listens at the other end of a connected socket does so for a program to be started.
+
+    That is systemd, or somebody who keeps a socket whose last listener has ended: a daemon that systemd
+    started has listened there since, and the kernel tells of that one.
+    """
+    pid = peer_of(sock)[0]
+    if pid == 0:
+        return False  # of another container
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            return file.read(16).startswith(b"systemd")
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+
+
 def bind_private(sock: Socket, address: str) -> None:
     """Bind `sock` so that its file is born with mode 0600, whatever the umask.
 
