@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from daemonry.cli import commands, exit_codes, kit, output
 from daemonry.cli.commands import means_a_home
-from daemonry.cli.http_trouble import complain_of_http
 from daemonry.cli.kit import Options
 from daemonry.cli.parser import parser_of
 from daemonry.cli.target import check, instance_of, instance_of_daemon, is_endpoint, is_program, load
@@ -346,6 +345,8 @@ def _say_ready(options: argparse.Namespace, instance: Instance, record: DaemonRe
         _say_running(options, instance, "ready", record.pid, record.endpoint)
     else:
         output.say(f"{instance.name}: ready at {record.endpoint} (pid {record.pid})")
+    from daemonry.cli.ui import complain_of_http
+
     complain_of_http(instance.name, record.endpoint)
 
 

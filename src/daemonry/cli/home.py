@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from daemonry.cli import exit_codes, kit, output, terminal
 from daemonry.cli.commands import SETUP_NAMES, home_command
-from daemonry.cli.http_trouble import complain_of_http
 from daemonry.cli.parser import parser_of_command
 from daemonry.clock import Deadline
 from daemonry.errors import (
@@ -147,6 +146,8 @@ def _up(home: Home, options: argparse.Namespace) -> int:
         return code
     code = _see_up(home, options, "up", deadline)
     if file.http is not None:
+        from daemonry.cli.ui import complain_of_http
+
         complain_of_http(home.name, home.endpoint)
     return code
 

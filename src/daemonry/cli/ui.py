@@ -1,4 +1,4 @@
-"""`daemonry ui`: the address of a daemon's page, or a browser with it.
+"""`daemonry ui`: the address of a daemon's page, or a browser with it; and why a page cannot be had.
 
 Owns asking for the address and handing it to a browser.  A browser is given a file of this user alone that
 leads to the address: what stands on a command line, other users of the machine can read.
@@ -13,8 +13,12 @@ from html import escape
 from daemonry.cli import exit_codes, output
 from daemonry.cli.call import connected
 from daemonry.daemon.instance import Instance
-from daemonry.errors import CallFailed, InterfaceNotFound, Refused
+from daemonry.errors import CallFailed, DaemonryError, InterfaceNotFound, Refused
+from daemonry.limits import HTTP_TROUBLE_ASKED_S
 from daemonry.process.atomic_file import write_atomically
+from daemonry.service.client.text import request
+from daemonry.terminal_text import printable
+from daemonry.transport.endpoint import Endpoint
 
 _OPEN_PAGE = "org.daemonry.Control.Http.OpenPage"
 _NO_PORT = "org.daemonry.Control.Http.NoPort"
@@ -55,6 +59,19 @@ def ui(instance: Instance, *, opens: bool, as_json: bool, timeout_s: float, how:
         sys.stdout.flush()
         _open(url, token_path + _SUFFIX)
     return exit_codes.DONE
+
+
+def complain_of_http(name: str, endpoint: Endpoint | str) -> None:
+    """Say in one line on standard error why a daemon or home that has just started has no HTTP port.
+
+    Says nothing where it has one, wants none, or does not answer at once.
+    """
+    try:
+        fields = request(endpoint, "STATUS", HTTP_TROUBLE_ASKED_S).fields or {}
+    except (DaemonryError, OSError):
+        return
+    if "http_error" in fields:
+        output.complain(printable(f"{name}: {fields['http_error']}; it runs without, and tries again"))
 
 
 def _open(url: str, path: str) -> None:
