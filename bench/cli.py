@@ -49,7 +49,8 @@ class Row:
         title: how the table calls it.
         words: the command itself.
         stdin: the file that it reads.
-        times_ms: what each round took, in milliseconds.
+        times_ms: how long each round took, in milliseconds.
+        cpu_ms: the CPU time of its process in each round, which other work on the machine disturbs less.
         trouble: why it could not be run, or "".
     """
 
@@ -57,6 +58,7 @@ class Row:
     words: list[str]
     stdin: str = os.devnull
     times_ms: list[float] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
     trouble: str = ""
 
 
@@ -321,13 +323,14 @@ def measure(here: Surroundings, rows: list[Row], rounds: int) -> None:
     for number in range(-3, rounds):  # three rounds to warm the caches
         turn = number % len(running_rows)
         for row in running_rows[turn:] + running_rows[:turn]:
-            elapsed_ms = _whole_process_ms(row, here.environment)
+            elapsed_ms, cpu_ms = _whole_process_ms(row, here.environment)
             if number >= 0:
                 row.times_ms.append(elapsed_ms)
+                row.cpu_ms.append(cpu_ms)
     os.chdir("/")
 
 
-def _whole_process_ms(row: Row, environment: dict[str, str]) -> float:
+def _whole_process_ms(row: Row, environment: dict[str, str]) -> tuple[float, float]:
     files = [
         (os.POSIX_SPAWN_OPEN, 0, row.stdin, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
@@ -336,11 +339,11 @@ def _whole_process_ms(row: Row, environment: dict[str, str]) -> float:
     # posix_spawn and not fork: the C library uses vfork, so our own size costs nothing.
     start_s = time.perf_counter()
     pid = os.posix_spawn(row.words[0], row.words, environment, file_actions=files)
-    _, status = os.waitpid(pid, 0)
+    _, status, used = os.wait4(pid, 0)
     elapsed_ms = (time.perf_counter() - start_s) * 1000
     if status:
         raise Failed(f"{row.title} ended with {os.waitstatus_to_exitcode(status)}")
-    return elapsed_ms
+    return elapsed_ms, (used.ru_utime + used.ru_stime) * 1000
 
 
 def pin() -> str:

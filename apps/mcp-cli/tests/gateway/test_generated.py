@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import types
+import typing
 
 import pytest
 
@@ -50,6 +52,56 @@ def test_a_generated_module_says_the_types_of_the_schemas():
         assert line in text, (line, text)
 
 
+TREE = {
+    "name": "plant-tree",
+    "inputSchema": {
+        "type": "object",
+        "properties": {
+            "tree": {"$ref": "#/$defs/Tree"},
+            "where": {
+                "type": "object",
+                "properties": {"a-b": {"type": "integer"}, "str": {"type": "string"}},
+            },
+        },
+        "required": ["tree"],
+        "$defs": {
+            "Tree": {
+                "type": "object",
+                "properties": {
+                    "name": {"type": "string"},
+                    "under": {"type": "array", "items": {"$ref": "#/$defs/Tree"}},
+                },
+                "required": ["name"],
+            }
+        },
+    },
+    "outputSchema": {
+        "type": "object",
+        "properties": {"height": {"type": "number"}, "class": {"type": "string"}},
+        "required": ["height"],
+    },
+}
+
+
+def test_objects_of_the_input_and_the_output_have_their_fields(monkeypatch):
+    """Also one that holds itself, and names that no class can have."""
+    text = generate.module("garden", [TREE])
+    for part in (
+        "class PlantTreeTree(TypedDict):\n    name: str\n    under: NotRequired[list[PlantTreeTree]]\n",
+        "PlantTreeWhere = TypedDict(\n    'PlantTreeWhere',\n    {\n        'a-b': 'NotRequired[int]',\n",
+        "        'str': 'NotRequired[str]',\n",
+        "class PlantTreeInput(TypedDict):\n    tree: PlantTreeTree\n    where: NotRequired[PlantTreeWhere]\n",
+        "'height': 'float',\n        'class': 'NotRequired[str]',",
+        "    tree: PlantTreeTree,\n    where: PlantTreeWhere | None = None,\n) -> Result[PlantTreeOutput]:",
+        "from typing import NotRequired, TypedDict\n",
+    ):
+        assert part in text, (part, text)
+    made = types.ModuleType("garden")
+    monkeypatch.setitem(sys.modules, "garden", made)
+    exec(compile(text, "garden.py", "exec"), made.__dict__)
+    assert typing.get_type_hints(made.PlantTreeInput)["tree"] is made.PlantTreeTree
+
+
 def test_a_generated_module_calls_through_the_daemon(app):
     made = app("generate", "fake", "-o", "fake_tools.py")
     assert made.code == 0, made
@@ -58,17 +110,35 @@ def test_a_generated_module_calls_through_the_daemon(app):
 
 
 @pytest.mark.slow
-def test_a_generated_module_passes_a_strict_type_checker(app):
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("n: int = fake_tools.typed().structured['n']", 0),
+        ("n: str = fake_tools.typed().structured['n']", 1),
+        ("n = fake_tools.typed().structured['m']", 1),
+    ],
+)
+def test_a_generated_module_passes_a_strict_type_checker(app, said, code):
     assert app("generate", "fake", "--command", "-o", "fake_tools.py").code == 0
+    app.sandbox.write("uses.py", f"import fake_tools\n{said}\n")
     checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", app.sandbox.path, "fake_tools.py"],
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--cache-dir",
+            app.sandbox.path,
+            "fake_tools.py",
+            "uses.py",
+        ],
         cwd=app.sandbox.path,
         capture_output=True,
         text=True,
         env=app.sandbox.env,
         check=False,
     )
-    assert checked.returncode == 0, checked.stdout
+    assert checked.returncode == code, checked.stdout
 
 
 def test_a_generated_command_has_options_and_completion(app):

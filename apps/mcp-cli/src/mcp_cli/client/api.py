@@ -21,7 +21,7 @@ import keyword
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self
 
 from daemonry import Client, errors
 from mcp_cli.client import connect as reach
@@ -30,6 +30,16 @@ from mcp_cli.client.retry import CallAttempts
 from mcp_cli.client.session import START_TIMEOUT_S, NoSuchServer, Session
 from mcp_cli.names import GRACE_S, INTERFACE, NAME
 from mcp_cli.pool import arguments
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    # With a default, so that a plain `Result` is one of anything; Python itself has that from 3.13.
+    Structured_co = TypeVar("Structured_co", default=Any, covariant=True)
+else:
+    from typing import TypeVar
+
+    Structured_co = TypeVar("Structured_co", covariant=True)
 
 OnEvent = Callable[[Mapping[str, Any]], None]
 Answer = Callable[[str, Mapping[str, Any]], Mapping[str, Any] | None]
@@ -71,8 +81,8 @@ class Blob(NamedTuple):
     uri: str = ""
 
 
-class Result:
-    """What a server answered.
+class Result(Generic[Structured_co]):
+    """What a server answered; `Result[T]` where its structured content is a T.
 
     Attributes:
         raw: the result's JSON, as the server sent it.
@@ -126,9 +136,9 @@ class Result:
         return [one["uri"] for one in self.content if one.get("type") == "resource_link"]
 
     @property
-    def structured(self) -> Any:
+    def structured(self) -> Structured_co:
         """Its structured content; None if it has none."""
-        return self.value.get("structuredContent")
+        return self.value.get("structuredContent")  # type: ignore[return-value]
 
     @property
     def is_error(self) -> bool:

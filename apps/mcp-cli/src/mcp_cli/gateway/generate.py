@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import re
 import shlex
 import sys
 import textwrap
@@ -20,16 +21,16 @@ from daemonry.terminal_text import printable, shown
 from mcp_cli.client.api import Servers, python_name
 from mcp_cli.client.options import Options
 from mcp_cli.gateway import skill
+from mcp_cli.gateway.python_types import Classes, type_of
 from mcp_cli.names import NAME, __version__
 from mcp_cli.pool import arguments
-from mcp_cli.pool.arguments import followed
 
-_SIMPLE = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
 # What a generated module uses itself: of what its functions and its command call, nothing is a tool's.
 _RESERVED = frozenset(
     (
         *dir(builtins),
-        *("annotations", "Any", "Callable", "Literal", "Result", "atexit", "connect", "main"),
+        *("annotations", "Any", "Callable", "Literal", "NotRequired", "Result", "TypedDict"),
+        *("atexit", "connect", "main"),
         *("_COMPLETION", "_PROGRAM", "_TOOLS", "_complete", "_given", "_read", "_reader", "_servers"),
     )
 )
@@ -95,7 +96,12 @@ def _words(options: Options) -> str:
 
 
 def module(
-    server: str, tools: Iterable[Mapping[str, Any]], connection: str = "", *, standalone: bool = False
+    server: str,
+    tools: Iterable[Mapping[str, Any]],
+    connection: str = "",
+    *,
+    standalone: bool = False,
+    reached: str | None = None,
 ) -> str:
     """Return the text of a server's module.
 
@@ -104,28 +110,58 @@ def module(
         tools: as it lists them.
         connection: the arguments of `mcp_cli.connect`, as Python.
         standalone: whether it can be run as a command.
+        reached: the line that imports `_servers` from elsewhere; None where the module connects by itself.
     """
     tools = _listed(tools)
-    names = _names((str(tool["name"]) for tool in tools), _RESERVED)
-    functions = [_function(server, tool, names[tool["name"]]) for tool in tools]
-    literal = any("Literal[" in one for one in functions)
-    anything = standalone or any("Any" in one.partition('"""')[0] for one in functions)
-    typing = [name for name, used in (("Any", anything), ("Literal", literal)) if used]
+    names = names_of(tools)
+    classes = Classes({*_RESERVED, *names.values()})
+    functions = [_function(server, tool, names[tool["name"]], classes) for tool in tools]
+    heads = "".join([classes.text, *(one.partition('"""')[0] for one in functions)])
+    typing = [
+        name
+        for name, used in (
+            ("Any", standalone or re.search(r"\bAny\b", heads)),
+            ("Literal", "Literal[" in heads),
+            ("NotRequired", "NotRequired[" in heads),
+            ("TypedDict", "TypedDict" in heads),
+        )
+        if used
+    ]
+    connected = f"\n_servers = connect({connection})\natexit.register(_servers.close)\n"
     parts = [
         f"#!{_interpreter()}\n" if standalone else "",
         f'"""The tools of the MCP server {_in_doc(server)}.  Made by {NAME} {__version__}."""\n\n',
         "from __future__ import annotations\n\n",
-        "import atexit\n",
+        "import atexit\n" if reached is None else "",
         "from collections.abc import Callable\n" if standalone else "",
         f"from typing import {', '.join(typing)}\n\n" if typing else "\n",
-        "from mcp_cli import connect\nfrom mcp_cli.client.api import Result\n\n",
-        f"_servers = connect({connection})\natexit.register(_servers.close)\n\n",
-        f"__all__ = {sorted(names.values())!a}\n",
+        "from mcp_cli import connect\n" if reached is None else "",
+        "from mcp_cli.client.api import Result\n",
+        connected if reached is None else f"{reached}\n",
+        f"\n__all__ = {sorted(names.values())!a}\n",
+        classes.text,
         *functions,
     ]
     if standalone:
         parts.append(_COMMAND.format(tools=_table(tools, names), program=ascii(server)))
     return "".join(parts)
+
+
+def names_of(tools: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return what each tool is called in a module, by its own name."""
+    return _names((str(tool["name"]) for tool in tools), _RESERVED)
+
+
+def stub(tool: Mapping[str, Any], name: str) -> str:
+    """Return the declaration of a tool's function, with the classes that it needs.
+
+    Args:
+        tool: as its server lists it.
+        name: the function's.
+    """
+    classes = Classes({*_RESERVED, name})
+    head = _head(tool, name, classes)
+    return f"{classes.text}{head}\n    ...\n".strip("\n") + "\n"
 
 
 def _interpreter() -> str:
@@ -204,28 +240,39 @@ def _commands(tools: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> d
     return found
 
 
-def _function(server: str, tool: Mapping[str, Any], name: str) -> str:
-    schema = tool.get("inputSchema") or {}
-    properties, required, own = _parameters(schema)
-    parameters = []
-    for one in own:
-        kind = _type(properties[one], schema)
-        if one in required:
-            parameters.append(f"{own[one]}: {kind}")
-        else:
-            kind = kind if kind in ("Any", "None") or kind.endswith("| None") else f"{kind} | None"
-            parameters.append(f"{own[one]}: {kind} = None")
-    head = f"def {name}({'*, ' if parameters else ''}{', '.join(parameters)}) -> Result:"
-    if len(head) > WIDTH:
-        inside = "".join(f"    {one},\n" for one in ["*", *parameters])
-        head = f"def {name}(\n{inside}) -> Result:"
-    body = [f'    """{_doc(tool, properties, own)}"""']
+def _function(server: str, tool: Mapping[str, Any], name: str, classes: Classes) -> str:
+    _, required, own = _parameters(tool.get("inputSchema") or {})
+    body = []
     optional = [one for one in own if one not in required]
     pairs = ", ".join(f"{one!a}: {own[one]}" for one in own if one in required)
     body.append(f"    _given: dict[str, object] = {{{pairs}}}")
     body += [f"    if {own[one]} is not None:\n        _given[{one!a}] = {own[one]}" for one in optional]
     body.append(f"    return _servers.call({server!a}, {tool['name']!a}, _given)\n")
-    return "\n\n" + head + "\n" + "\n".join(body)
+    return _head(tool, name, classes) + "\n" + "\n".join(body)
+
+
+def _head(tool: Mapping[str, Any], name: str, classes: Classes) -> str:
+    """Return a function up to its docstring's end; adds the classes that its types need."""
+    schema = tool.get("inputSchema") or {}
+    properties, required, own = _parameters(schema)
+    classes.begin()
+    kinds = {one: classes.parameter(properties[one], schema, name, one) for one in own}
+    classes.input(name, [(own[one], kinds[one], one in required) for one in own])
+    parameters = []
+    for one in own:
+        kind = kinds[one]
+        if one in required:
+            parameters.append(f"{own[one]}: {kind}")
+        else:
+            kind = kind if kind in ("Any", "None") or kind.endswith("| None") else f"{kind} | None"
+            parameters.append(f"{own[one]}: {kind} = None")
+    made = classes.output(tool, name)
+    returned = "Result" if made in (None, "Any") else f"Result[{made}]"
+    head = f"def {name}({'*, ' if parameters else ''}{', '.join(parameters)}) -> {returned}:"
+    if len(head) > WIDTH:
+        inside = "".join(f"    {one},\n" for one in ["*", *parameters])
+        head = f"def {name}(\n{inside}) -> {returned}:"
+    return f'\n\n{head}\n    """{_doc(tool, properties, own)}"""'
 
 
 def _doc(tool: Mapping[str, Any], properties: Mapping[str, Any], own: Mapping[str, str]) -> str:
@@ -247,40 +294,6 @@ def _in_doc(text: str) -> str:
     return text[:-1] + "'" if text.endswith('"') else text
 
 
-def _type(kind: Any, schema: Mapping[str, Any], depth: int = 0) -> str:
-    """Return a schema's type as Python writes it."""
-    kind = followed(kind, schema)
-    if depth > 8 or not kind:
-        return "Any"
-    if "enum" in kind or "const" in kind:
-        values = kind.get("enum") or [kind.get("const")]
-        if isinstance(values, list) and all(isinstance(value, str | int | bool | None) for value in values):
-            return f"Literal[{', '.join(ascii(value) for value in values)}]"
-        return "Any"
-    for union in ("anyOf", "oneOf"):
-        if isinstance(kind.get(union), list):
-            return _union([_type(one, schema, depth + 1) for one in kind[union]])
-    found = kind.get("type")
-    if isinstance(found, list):
-        return _union([_type({**kind, "type": one}, schema, depth + 1) for one in found])
-    if found == "array":
-        return f"list[{_type(kind.get('items') or {}, schema, depth + 1)}]"
-    if found == "object":
-        further = kind.get("additionalProperties")
-        inner = _type(further, schema, depth + 1) if isinstance(further, dict) and further else "Any"
-        return f"dict[str, {inner}]"
-    return _SIMPLE.get(str(found), "Any")
-
-
-def _union(kinds: list[str]) -> str:
-    if not kinds or "Any" in kinds:
-        return "Any"
-    different = list(dict.fromkeys(kinds))
-    if "None" in different:
-        different = [one for one in different if one != "None"] + ["None"]
-    return " | ".join(different)
-
-
 def _table(tools: list[Mapping[str, Any]], names: Mapping[str, str]) -> str:
     """Return what the command knows of the tools, as Python."""
     lines = []
@@ -288,7 +301,7 @@ def _table(tools: list[Mapping[str, Any]], names: Mapping[str, str]) -> str:
     for tool in tools:
         schema = tool.get("inputSchema") or {}
         properties, required, own = _parameters(schema)
-        kinds = {one: _type(kind, schema) for one, kind in properties.items()}
+        kinds = {one: type_of(kind, schema) for one, kind in properties.items()}
         options = _options(own, kinds)
         table = {
             own[one]: (
