@@ -104,3 +104,21 @@ def test_a_hundred_calls_at_once_each_have_their_own_answer(app):
     )
     ended = app.sandbox.run(sys.executable, "-c", code)
     assert (ended.code, ended.out) == (0, "0\n"), ended
+
+
+def test_a_pin_is_what_the_tool_command_printed(app):
+    pin = app.sandbox.write("echo.json", app("tool", "fake/echo", "--json").out)
+    assert app("call", "fake/echo", "text=x", "--schema", str(pin)).out == "x\n"
+    changed = json.loads(pin.read_text())
+    changed["inputSchema"]["properties"]["loud"] = {"type": "boolean"}
+    pin.write_text(json.dumps(changed))
+    ended = app("call", "fake/echo", "text=x", "--schema", str(pin))
+    assert (ended.code, ended.out) == (2, "")
+    assert "not as it was pinned: inputSchema.properties.loud is gone" in ended.err
+    assert "nothing was sent" in ended.err
+    for words in (
+        ("call", "fake/slow", "--schema", str(pin)),
+        ("call", "fake/echo", "--schema", "none.json"),
+        ("list", "--schema", str(pin)),
+    ):
+        assert app(*words).code == 2, words

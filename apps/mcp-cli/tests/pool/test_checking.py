@@ -78,3 +78,27 @@ def test_a_tool_list_is_read_again_before_arguments_are_refused(pools, tmp_path:
                 await pools.events_of(pool, "echo", {"old": "x"})
 
     asyncio.run(work())
+
+
+def test_a_pinned_tool_is_called_only_as_long_as_it_is_the_same(pools, tmp_path: Path) -> None:
+    """The list is read again: the server has said nothing of its change."""
+
+    async def work() -> None:
+        path = tmp_path / "tools.json"
+        path.write_text(_tools("text"))
+        (pinned,) = json.loads(_tools("text"))
+        async with pools.of(pools.fake("--tools-file", str(path))) as pool:
+
+            async def called() -> str:
+                given = json.dumps({"text": "x"})
+                pin = json.dumps(pinned)
+                return [one async for one in pool.call("fake", "1", "echo", given, pin=pin)][-1].text
+
+            assert await called() == "x"
+            path.write_text(_tools("text").replace('"string"', '["string", "null"]'))
+            with pytest.raises(api.BadArguments) as raised:
+                await called()
+            assert 'properties.text.type was "string" and is ["string", "null"]' in raised.value.reason
+            assert (await pools.events_of(pool, "echo", {"text": "y"}))[-1].text == "y"
+
+    asyncio.run(work())

@@ -27,8 +27,9 @@ def run(options: Options, words: list[str], behind: list[str]) -> int:
     if not words:
         words = ["list"]
     given = parser_of(grammar.MCP_CLI).parse_args([*words, *(["--", *behind] if behind else [])])
-    if options.detach:
-        raise errors.ArgumentInvalid("--detach", f"is an option of {NAME} call")
+    for option, is_given in (("--detach", options.detach), ("--schema", options.schema is not None)):
+        if is_given:
+            raise errors.ArgumentInvalid(option, f"is an option of {NAME} call")
     module, _, function = given.does.partition(":")
     if not module:
         raise errors.ArgumentInvalid(

@@ -68,6 +68,12 @@ COMMON: Final = (
     Option("--fields", "of call: print these fields of the result, such as a,b.c,items[].d", "PATHS"),
     Option("--max-chars", "of call: print no more of a text than so much", "N"),
     Option("--detach", "of call: leave it to the daemon, and print the id of its task"),
+    Option(
+        "--schema",
+        "of call: a tool's definition, by tool --json; the call is made if it is the same",
+        "FILE",
+        FILE,
+    ),
     Option("--no-check", "send arguments without checking them against the tool's schema"),
 )
 

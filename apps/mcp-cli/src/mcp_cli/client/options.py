@@ -42,6 +42,7 @@ class Options:
         protocol: the revision of the protocol that a server has to speak; "" for the configured one.
         quiet: no progress, no log, no notes.
         raw: whether the server's own JSON is printed, to the byte; `printer` does.
+        schema: the file with the tool's definition that a call asks to be the same, or None.
         save_dir: where images and other files are saved, or None for a directory of their own.
         stdio: the command of a one-off server, or None.
         timeout_s: how long a server may be silent; None for the configuration's.
@@ -63,6 +64,7 @@ class Options:
         "quiet",
         "raw",
         "save_dir",
+        "schema",
         "stdio",
         "timeout_s",
         "url",
@@ -82,6 +84,7 @@ class Options:
         self.quiet = False
         self.raw = False
         self.save_dir: str | None = None
+        self.schema: str | None = None
         self.stdio: str | None = None
         self.timeout_s: float | None = None
         self.url: str | None = None
@@ -121,6 +124,7 @@ _VALUES = {
     "--stdio": "stdio",
     "--url": "url",
     "--save-dir": "save_dir",
+    "--schema": "schema",
 }
 
 

@@ -36,7 +36,11 @@ class ToolCall:
         self.words = words
 
     def parameters(self, options: Options, fingerprint: str, answers: list[str]) -> dict[str, Any]:
-        """Return what `Call` is given."""
+        """Return what `Call` is given.
+
+        Raises:
+            ArgumentInvalid: the file of `--schema` has no schema of the tool.
+        """
         fields: dict[str, Any] = {
             "server": self.server,
             "fingerprint": fingerprint,
@@ -52,6 +56,10 @@ class ToolCall:
             fields["timeout_s"] = options.timeout_s
         if not options.check:
             fields["check"] = False
+        if options.schema is not None:
+            from mcp_cli.client import schema_pin
+
+            fields["pin"] = schema_pin.read(options.schema, self.tool)
         return fields
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from daemonry.spelling import nearest
 from mcp_cli.pool import arguments as arguments_
-from mcp_cli.pool.definitions import schemas
+from mcp_cli.pool.definitions import pins, schemas
 from mcp_cli.pool.server import ManagedServer
 from mcp_cli.pool.tools import ListedTool
 from mcp_cli.protocol.interfaces import (
@@ -45,16 +45,27 @@ async def tool_of(kept: ManagedServer, name: str) -> ListedTool:
     return found
 
 
-async def checked(
-    kept: ManagedServer, name: str, text: str, words: list[str] | None, *, check: bool
+async def checked(  # as a call has them
+    kept: ManagedServer, name: str, text: str, words: list[str] | None, *, check: bool, pin: str = ""
 ) -> tuple[ListedTool, dict[str, Any]]:
     """Return a tool and the arguments for it; its list is read again before they are refused.
+
+    Args:
+        kept: the server.
+        name: the tool's.
+        text: the arguments as JSON.
+        words: instead of them, `key=value` and the like.
+        check: whether they are checked against the tool's schema.
+        pin: the schemas that the tool has to have, as JSON; "" for any.
 
     Raises:
         NoSuchTool, Filtered, BadArguments: nothing was sent.
     """
     began = time.monotonic()
+    if pin:
+        await kept.lists.tools(anew=True)  # as it is now, and not as it was when somebody asked last
     found = await tool_of(kept, name)
+    _hold_to(kept, found, pin)
     try:
         return found, _arguments(kept, found, text, words, check=check)
     except BadArguments:
@@ -63,9 +74,28 @@ async def checked(
         with contextlib.suppress(ServerFailed, NeedsAuthorization):
             await kept.lists.tools(anew=True)
         newer = await tool_of(kept, name)
+        _hold_to(kept, newer, pin)
         if bytes(newer.input_schema) == bytes(found.input_schema):
             raise
         return newer, _arguments(kept, newer, text, words, check=check)
+
+
+def _hold_to(kept: ManagedServer, tool: ListedTool, pin: str) -> None:
+    """Refuse a tool whose schemas are not the pinned ones.
+
+    Raises:
+        BadArguments: they differ, or the pin is not JSON.
+    """
+    if not pin:
+        return
+    try:
+        pinned = json.loads(pin)
+        changes = pins.difference(pinned, json.loads(tool.raw)) if isinstance(pinned, dict) else "no object"
+    except (ValueError, RecursionError) as error:
+        changes = str(error)
+    if changes:
+        reason = f"the tool is not as it was pinned: {changes}"
+        raise BadArguments(server=kept.server.name, tool=tool.name, parameter="", reason=reason, nearest="")
 
 
 def _arguments(

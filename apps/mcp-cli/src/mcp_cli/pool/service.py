@@ -242,6 +242,7 @@ class ServerPool(TaskCalls, WatchCalls):
         logs: bool = True,
         check: bool = True,
         meta: str = "",
+        pin: str = "",
     ) -> AsyncGenerator[Event, None]:
         """As `Mcp.call`."""
         kept = self.find(server, fingerprint)
@@ -249,7 +250,7 @@ class ServerPool(TaskCalls, WatchCalls):
 
         async def work() -> list[Event]:
             await kept.ready(call.note)
-            found, given = await checking.checked(kept, tool, arguments, words, check=check)
+            found, given = await checking.checked(kept, tool, arguments, words, check=check, pin=pin)
             began = time.monotonic()
             params = {"name": tool, "arguments": given, **checking.meta_of(meta)}
             result = await remote.called(kept, call, found, params)

@@ -408,6 +408,7 @@ class Mcp(
         logs: bool = True,
         check: bool = True,
         meta: str = "",
+        pin: str = "",
     ) -> AsyncIterator[Event]:
         """Call a tool; the last event is `done`.
 
@@ -424,10 +425,11 @@ class Mcp(
             logs: whether log notifications and stderr lines are wanted.
             check: whether the arguments are checked against the tool's schema.
             meta: a JSON object, the `_meta` that the server is sent; "" for none.
+            pin: a JSON object with the `inputSchema` and `outputSchema` that the tool must have; "" for any.
         """
         raise NotImplementedError
 
-    async def detach(  # called by name
+    async def detach(  # noqa: PLR0913, PLR0917  # called by name
         self,
         server: str,
         fingerprint: str,
@@ -436,6 +438,7 @@ class Mcp(
         words: list[str] | None = None,
         timeout_s: float | None = None,
         check: bool = True,
+        pin: str = "",
     ) -> TaskState:
         """Call a tool as `call` does, and return at once: the daemon holds the call and keeps its result."""
         raise NotImplementedError

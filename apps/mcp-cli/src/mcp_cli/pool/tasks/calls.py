@@ -30,7 +30,7 @@ class TaskCalls(Mcp):
         """Return a server that was given; None where it was not."""
         raise NotImplementedError
 
-    async def detach(
+    async def detach(  # noqa: PLR0913, PLR0917  # as `Mcp.detach`
         self,
         server: str,
         fingerprint: str,
@@ -39,10 +39,11 @@ class TaskCalls(Mcp):
         words: list[str] | None = None,
         timeout_s: float | None = None,
         check: bool = True,
+        pin: str = "",
     ) -> TaskState:
         """As `Mcp.detach`."""
         kept = self.find(server, fingerprint)
-        found, given = await checking.checked(kept, tool, arguments, words, check=check)
+        found, given = await checking.checked(kept, tool, arguments, words, check=check, pin=pin)
         return await self.jobs.start(kept, found, given, timeout_s or kept.server.timeout_s)
 
     async def tasks(self) -> list[TaskState]:
