@@ -153,6 +153,15 @@ def test_what_a_child_leaves_in_its_group_ends_with_it(owned):
     assert not os.path.exists(f"/proc/{left}/exe")
 
 
+def test_what_left_the_group_and_outlived_the_child_is_ended_when_it_is_asked_for(owned):
+    script = "import subprocess; subprocess.Popen(['sleep', '60'], start_new_session=True)"
+    child = owned(sys.executable, "-c", script)
+    assert child.wait() == 0
+    assert len(sweep.belonging(0, child.mark)) == 1
+    assert child.end_strays() == set()
+    assert not sweep.belonging(0, child.mark)
+
+
 def test_a_child_that_left_its_group_is_reached_all_the_same(owned):
     left = "import os, time; os.setsid(); print(flush=True); time.sleep(60)"
     for end in ("terminate", "kill"):

@@ -195,6 +195,19 @@ class Owned:
             self._watcher.end()
         return self.wait()
 
+    def end_strays(self, grace_s: float = 0.0) -> set[int]:
+        """End all that bears the child's mark, also what has left its group and outlived it.
+
+        Takes a look at every process of the machine; finds nothing where there is no procfs.
+
+        Args:
+            grace_s: the time between SIGTERM and SIGKILL, in seconds.
+
+        Returns:
+            The ones that live on: of another user, or in a wait of the kernel that cannot be ended.
+        """
+        return sweep.end(0, self.mark, grace_s)
+
     def __enter__(self) -> Self:
         return self
 

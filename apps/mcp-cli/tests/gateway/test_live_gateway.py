@@ -143,6 +143,53 @@ def test_a_client_of_2026_listens_and_answers_by_round_trips(app: Any, serve: An
     assert (late["code"], "does not wait any more" in late["message"]) == (-32602, True)
 
 
+def test_a_client_with_the_tasks_extension_gets_a_task_where_the_server_has_one(app: Any, serve: Any) -> None:
+    """Of both kinds of servers; other tools, and clients without the extension, get results."""
+    script = str(Path(__file__).parents[1] / "task_server.py")
+    app.servers(
+        old={"transport": {"args": [script]}}, new={"transport": {"args": [script, "--extension"]}}, fake=[]
+    )
+    client = serve()
+    key = "io.modelcontextprotocol/clientCapabilities"
+    has = {**MODERN, key: {**MODERN[key], "extensions": {"io.modelcontextprotocol/tasks": {}}}}
+    found = client.ask("server/discover", _meta=has)
+    assert found["capabilities"]["extensions"] == {"io.modelcontextprotocol/tasks": {}}
+
+    def called(tool: str, *, meta: dict[str, Any] = has, **given: Any) -> dict[str, Any]:
+        return client.ask("tools/call", name=tool, arguments=given, _meta=meta)
+
+    def settled(task: dict[str, Any], *states: str) -> dict[str, Any]:
+        assert (task["resultType"], task["status"]) == ("task", "working")
+        return wait_until(
+            lambda: (
+                (told := client.ask("tasks/get", taskId=task["taskId"], _meta=has))["status"] in states
+                and told
+            ),
+            what="the task's next state",
+        )
+
+    for server in ("old", "new"):
+        told = settled(called(f"{server}__work", text="x"), "completed")
+        assert told["result"]["content"][0]["text"] == "x 1e2 null"
+        assert (told["resultType"], told["result"]["resultType"]) == ("complete", "complete")
+        assert {"ttlMs", "pollIntervalMs", "createdAt", "lastUpdatedAt"} <= set(told)
+        assert "content" in called(f"{server}__work", text="x", meta=MODERN)
+        endless = called(f"{server}__work", end="never")
+        assert client.ask("tasks/cancel", taskId=endless["taskId"], _meta=has) == {"resultType": "complete"}
+        settled(endless, "cancelled")
+    told = settled(called("new__work", end="failed"), "failed")
+    assert told["error"] == {"code": -32001, "message": "it went wrong"}
+    told = settled(called("new__work", ask="Who?"), "input_required")
+    ((number, question),) = told["inputRequests"].items()
+    assert (question["method"], question["params"]["message"]) == ("elicitation/create", "Who?")
+    answers = {number: {"action": "accept", "content": {}}, "none": {}}
+    client.ask("tasks/update", taskId=told["taskId"], inputResponses=answers, _meta=has)
+    told = settled({**told, "resultType": "task", "status": "working"}, "completed")
+    assert '"accept"' in told["result"]["content"][0]["text"]
+    assert called("fake__echo", text="y")["content"][0]["text"] == "y"
+    assert client.ask("tasks/get", taskId="none", _meta=has)["code"] == -32602
+
+
 def test_the_meta_of_a_call_reaches_its_server_without_the_protocols_own(app: Any, serve: Any) -> None:
     log = app.sandbox.path / "log"
     script = str(Path(__file__).parents[1] / "task_server.py")

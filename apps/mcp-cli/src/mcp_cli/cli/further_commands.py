@@ -9,10 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from daemonry import errors
 from mcp_cli.client.options import Options
 from mcp_cli.client.session import Session
+
+if TYPE_CHECKING:
+    from mcp_cli.gateway.stand_in import StandIn
 
 
 def serve(options: Options, given: argparse.Namespace) -> int:
@@ -28,7 +32,26 @@ def serve(options: Options, given: argparse.Namespace) -> int:
     if given.print_config is not None:
         return _print_config(given, port, token_path)
     _check(options, given.servers)
-    return server.run(options, given.servers, port, given.host, token_path, is_lazy=given.lazy)
+    return server.run(options, given.servers, port, given.host, token_path, stand_in=_stand_in(given))
+
+
+def _stand_in(given: argparse.Namespace) -> StandIn | None:
+    """Return the few tools that are offered in place of all; None where all are.
+
+    Raises:
+        ArgumentInvalid: two kinds are asked for.
+    """
+    if given.lazy and given.code:
+        raise errors.ArgumentInvalid("--code", "cannot be given with --lazy")
+    if given.lazy:
+        from mcp_cli.gateway.lazy import Lazy
+
+        return Lazy()
+    if given.code:
+        from mcp_cli.gateway.code.offer import Code
+
+        return Code()
+    return None
 
 
 def _print_config(given: argparse.Namespace, port: int | None, token_path: str | None) -> int:

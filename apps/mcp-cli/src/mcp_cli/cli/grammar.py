@@ -320,6 +320,7 @@ _FOR_OTHERS: Final = (
         (
             Option("--http", "HTTP on loopback instead of stdio; 0 for any port", "PORT"),
             Option("--lazy", "three tools in place of all: to search, to describe, to call"),
+            Option("--code", "three tools in place of all: to search, to describe, to run a program"),
             Option("--host", "the address to listen at (127.0.0.1)", "HOST", default="127.0.0.1"),
             Option("--token-file", "the token that HTTP requests carry; made if missing", "FILE", FILE),
             Option("--open", "ask HTTP requests for no token"),

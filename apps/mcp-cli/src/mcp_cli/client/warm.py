@@ -24,7 +24,10 @@ from mcp_cli.config.model import ServerConfig
 from mcp_cli.names import INTERFACE, NAME
 
 # Methods with one reply, and those whose first may be long in coming.
-_SINGLE = ("Answer", "Cancel", "Complete", "Configure", "Detach", "Servers", "Task", "Tasks")
+_SINGLE = (
+    *("Answer", "Cancel", "Complete", "Configure", "Detach", "Info", "Questions", "Servers", "Task", "Tasks"),
+    "Tool",
+)
 _ENDLESS = ("Follow", "Watch")
 
 Events = AsyncGenerator[dict[str, Any], None]

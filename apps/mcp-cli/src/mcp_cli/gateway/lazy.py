@@ -1,15 +1,17 @@
 """Three tools in place of all: search, describe, call.
 
 Owns their definitions and what the first two answer.  Twelve servers have 26,000 tokens of definitions, which
-every session of an editor pays for; these have a few hundred, and a model asks for the tools it needs.  Pure.
+every session of an editor pays for; these have a few hundred, and a model asks for the tools it needs.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final
 
+from mcp_cli.gateway.catalog import Catalog
+from mcp_cli.gateway.stand_in import Calls, Unfit, said
 from mcp_cli.ranking import Ranked
 
 SEARCH, DESCRIBE, CALL = "search_tools", "describe_tools", "call_tool"
@@ -51,16 +53,30 @@ TOOLS: Final[list[dict[str, Any]]] = [
 ]
 
 
-def instructions(servers: Sequence[str]) -> str:
-    """Return the text about these tools for a model."""
-    return (
-        f"The tools of {', '.join(servers) or 'no server'} are not listed. Find them with {SEARCH}, read"
-        f" their schemas with {DESCRIBE}, and call them with {CALL}."
-    )
+class Lazy:
+    """The three tools; as `StandIn`."""
 
+    async def tools(self) -> list[dict[str, Any]]:
+        """As `StandIn.tools`."""
+        return TOOLS
 
-class Unfit(Exception):
-    """A model's arguments are not what these tools take; its text says why."""
+    def instructions(self, servers: Sequence[str]) -> str:
+        """As `StandIn.instructions`."""
+        return (
+            f"The tools of {', '.join(servers) or 'no server'} are not listed. Find them with {SEARCH}, read"
+            f" their schemas with {DESCRIBE}, and call them with {CALL}."
+        )
+
+    async def answer(self, name: str, given: Mapping[str, Any], catalog: Catalog, calls: Calls) -> str | None:
+        """As `StandIn.answer`."""
+        if name == CALL:
+            return await calls.as_client(*meant(given))
+        if name not in (SEARCH, DESCRIBE):
+            return None
+        pairs = await catalog.listed("Tools")
+        servers = [server for server, _ in pairs]
+        named = list(zip(servers, catalog.named(pairs), strict=True))
+        return said(found(named, given) if name == SEARCH else described(named, given))
 
 
 def found(tools: Sequence[tuple[str, Mapping[str, Any]]], given: Mapping[str, Any]) -> str:
@@ -95,14 +111,24 @@ def described(tools: Sequence[tuple[str, Mapping[str, Any]]], given: Mapping[str
     Raises:
         Unfit: no names are given, or one is not a tool's.
     """
+    by_name = {str(tool.get("name")): tool for _, tool in tools}
+    found = [by_name[name] for name in names_in(given, by_name)]
+    return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+
+
+def names_in(given: Mapping[str, Any], known: Container[str]) -> list[str]:
+    """Return the names that are to be described.
+
+    Raises:
+        Unfit: no names are given, or one is not known.
+    """
     names = given.get("names")
     if not isinstance(names, list) or not names or len(names) > MOST_DESCRIBED:
         raise Unfit(f"names: a list of 1 to {MOST_DESCRIBED} names is needed")
-    by_name = {str(tool.get("name")): tool for _, tool in tools}
-    unknown = [str(name) for name in names if str(name) not in by_name]
+    unknown = [str(name) for name in names if str(name) not in known]
     if unknown:
         raise Unfit(f"there is no tool {', '.join(unknown)}: ask {SEARCH} for names")
-    return json.dumps([by_name[str(name)] for name in names], ensure_ascii=False, separators=(",", ":"))
+    return [str(name) for name in names]
 
 
 def meant(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

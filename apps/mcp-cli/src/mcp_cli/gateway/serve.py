@@ -22,6 +22,7 @@ from mcp_cli.gateway import http_guard, modern
 from mcp_cli.gateway.faults import NOT_JSON, PARSE_ERROR
 from mcp_cli.gateway.rounds import Rounds
 from mcp_cli.gateway.session import GatewaySession
+from mcp_cli.gateway.stand_in import StandIn
 from mcp_cli.names import NAME
 
 MAX_LINE_BYTES: Final = 64 << 20
@@ -44,7 +45,7 @@ def run(
     host: str = "127.0.0.1",
     token_path: str | None = None,
     *,
-    is_lazy: bool = False,
+    stand_in: StandIn | None = None,
 ) -> int:
     """Serve until the client goes, or until interrupted, and return the exit code.
 
@@ -55,16 +56,16 @@ def run(
         host: the address that it listens at.
         token_path: the file with the token that HTTP requests carry; made if it is not there.  None asks for
             none: anyone who reaches the port may use the configured servers.
-        is_lazy: as `GatewaySession`.
+        stand_in: as `GatewaySession`.
 
     Raises:
         UnsafePath: the token's file cannot be used.
     """
     with contextlib.suppress(KeyboardInterrupt):
         if http_port is None:
-            asyncio.run(on_stdio(options, only, is_lazy=is_lazy))
+            asyncio.run(on_stdio(options, only, stand_in=stand_in))
         else:
-            asyncio.run(_on_http(options, only, host, http_port, token_path, is_lazy=is_lazy))
+            asyncio.run(_on_http(options, only, host, http_port, token_path, stand_in=stand_in))
     return 0
 
 
@@ -84,7 +85,11 @@ def usual_token_path() -> str:
 
 
 async def on_stdio(
-    options: Options, only: list[str], tell: Tell = lambda _who, _line: None, *, is_lazy: bool = False
+    options: Options,
+    only: list[str],
+    tell: Tell = lambda _who, _line: None,
+    *,
+    stand_in: StandIn | None = None,
 ) -> None:
     """Serve one client on the standard streams.
 
@@ -92,7 +97,7 @@ async def on_stdio(
         options: as `run`.
         only: as `run`.
         tell: called with each message: who sent it, "client" or "server", and its text.
-        is_lazy: as `run`.
+        stand_in: as `run`.
     """
     # What prints by mistake goes to stderr.
     stdin, stdout = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
@@ -109,7 +114,7 @@ async def on_stdio(
                 lines.end()
 
     warm = Warm(options)
-    session = GatewaySession(warm, send, only, is_lazy=is_lazy)
+    session = GatewaySession(warm, send, only, stand_in=stand_in)
     try:
         while line := await lines.next():
             text = line.decode("utf-8", "replace").strip()
@@ -155,14 +160,20 @@ def _write_all(fd: int, data: bytes) -> None:
 
 
 async def _on_http(  # as `run`
-    options: Options, only: list[str], host: str, port: int, token_path: str | None, *, is_lazy: bool
+    options: Options,
+    only: list[str],
+    host: str,
+    port: int,
+    token_path: str | None,
+    *,
+    stand_in: StandIn | None,
 ) -> None:
     # What the SDK needs anyway; a server on stdio needs neither.
     import uvicorn
 
     token = None if token_path is None else (token_in(token_path), token_path)
     warm = Warm(options)
-    application = _Http(warm, only, token, loopback=host in LOOPBACK, is_lazy=is_lazy)
+    application = _Http(warm, only, token, loopback=host in LOOPBACK, stand_in=stand_in)
     config = uvicorn.Config(
         application,
         host=host,
@@ -198,17 +209,23 @@ class _Http:
         token: what a request carries, and the file that it is in; None where it carries none.
         loopback: whether only programs of this machine are to reach it: what a browser sends for a page of
             another site, or to a name that is not loopback's, is refused.
-        is_lazy: as `run`.
+        stand_in: as `run`.
     """
 
     def __init__(
-        self, warm: Warm, only: list[str], token: tuple[str, str] | None, *, loopback: bool, is_lazy: bool
+        self,
+        warm: Warm,
+        only: list[str],
+        token: tuple[str, str] | None,
+        *,
+        loopback: bool,
+        stand_in: StandIn | None,
     ) -> None:
         self._warm = warm
         self._only = only
         self._token = token
         self._loopback = loopback
-        self._is_lazy = is_lazy
+        self._stand_in = stand_in
         self._late = 0
         self._rounds = Rounds()
 
@@ -269,7 +286,7 @@ class _Http:
             return
         out: asyncio.Queue[str] = asyncio.Queue(MOST_UNSENT)
         session = GatewaySession(
-            self._warm, out.put, self._only, is_lazy=self._is_lazy, rounds=self._rounds, pushes=False
+            self._warm, out.put, self._only, stand_in=self._stand_in, rounds=self._rounds, pushes=False
         )
         await session.handle(body)
         gone = asyncio.create_task(_gone(receive))

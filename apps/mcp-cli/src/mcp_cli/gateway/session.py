@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from daemonry import errors
 from mcp_cli.client.warm import Warm
-from mcp_cli.gateway import lazy, modern, tasks
+from mcp_cli.gateway import modern, tasks
 from mcp_cli.gateway.catalog import Catalog
 from mcp_cli.gateway.faults import (
     INTERNAL_ERROR,
@@ -35,6 +35,7 @@ from mcp_cli.gateway.faults import (
 )
 from mcp_cli.gateway.relay import LEVELS, Relay, Send, dumps
 from mcp_cli.gateway.rounds import Rounds
+from mcp_cli.gateway.stand_in import Calls, StandIn, Unfit, said
 from mcp_cli.gateway.subscriptions import LISTEN, Subscriptions
 from mcp_cli.names import NAME, __version__
 
@@ -51,7 +52,7 @@ class GatewaySession:
         warm: the servers.
         send: takes a message, JSON on one line, for the client.
         only: the servers that are offered; all of the configuration's if empty.
-        is_lazy: whether three tools stand for all: to search, to describe, to call.
+        stand_in: the few tools that stand for all; None where all are listed.
         rounds: the calls that wait for answers, where several sessions share them.
         pushes: whether `send` reaches the client at any time, and not only while a request runs.
     """
@@ -62,18 +63,20 @@ class GatewaySession:
         send: Send,
         only: list[str],
         *,
-        is_lazy: bool = False,
+        stand_in: StandIn | None = None,
         rounds: Rounds | None = None,
         pushes: bool = True,
     ) -> None:
-        self._is_lazy = is_lazy
+        self._stand_in = stand_in
         self._warm = warm
         self._relay = Relay(warm, send)
         self._catalog = Catalog(warm, only, self._relay.say)
         self._own_rounds = rounds is None
         self._rounds = Rounds() if rounds is None else rounds
         self._pushes = pushes
-        self._subscriptions = Subscriptions(warm, self._catalog, self._relay, lists=pushes and not is_lazy)
+        self._subscriptions = Subscriptions(
+            warm, self._catalog, self._relay, lists=pushes and stand_in is None
+        )
         self._gateway_tasks = tasks.GatewayTasks(warm, lambda name: not only or name in only)
         self._tasks: dict[Any, asyncio.Task[None]] = {}
 
@@ -171,7 +174,9 @@ class GatewaySession:
                 **await self._instructions(),
                 "protocolVersion": version,
                 "capabilities": _capabilities(
-                    told=self._pushes, lazy=self._is_lazy, has_tasks=self._pushes and version == LATEST
+                    told=self._pushes,
+                    whole=self._stand_in is None,
+                    era={"tasks": tasks.CAPABILITY} if self._pushes and version == LATEST else {},
                 ),
                 "serverInfo": {"name": NAME, "version": __version__},
             }
@@ -183,15 +188,19 @@ class GatewaySession:
             {
                 **await self._instructions(),
                 "supportedVersions": [modern.VERSION],
-                "capabilities": _capabilities(told=True, lazy=self._is_lazy, has_tasks=False),
+                "capabilities": _capabilities(
+                    told=True,
+                    whole=self._stand_in is None,
+                    era={"extensions": {tasks.EXTENSION: {}}},
+                ),
                 "_meta": own,
             }
         )
 
     async def _instructions(self) -> dict[str, str]:
         with contextlib.suppress(Fault, errors.DaemonryError):  # which the first call tells
-            if self._is_lazy:
-                return {"instructions": lazy.instructions(await self._catalog.servers())}
+            if self._stand_in is not None:
+                return {"instructions": self._stand_in.instructions(await self._catalog.servers())}
             text = await self._catalog.instructions()
             return {"instructions": text} if text else {}
         return {}
@@ -206,8 +215,8 @@ class GatewaySession:
         return "{}"
 
     async def _tools_list(self, _params: dict[str, Any]) -> str:
-        if self._is_lazy:
-            return dumps({"tools": lazy.TOOLS})
+        if self._stand_in is not None:
+            return dumps({"tools": await self._stand_in.tools()})
         pairs = await self._catalog.listed("Tools")
         await self._subscriptions.follow_lists()
         named = self._catalog.named(pairs)
@@ -225,24 +234,26 @@ class GatewaySession:
         return dumps({"resourceTemplates": [entry for _, entry in await self._catalog.listed("Templates")]})
 
     async def _tools_call(self, params: dict[str, Any]) -> str:
-        if not self._is_lazy:
+        if self._stand_in is None:
             return await self._called(params)
-        given = params.get("arguments") or {}
+        calls = Calls(
+            lambda name, arguments: self._called({**params, "name": name, "arguments": arguments}),
+            self._called_by_program,
+        )
         try:
-            if params["name"] == lazy.CALL:
-                name, arguments = lazy.meant(given)
-                return await self._called({**params, "name": name, "arguments": arguments})
-            pairs = await self._catalog.listed("Tools")
-            named = [
-                (server, tool) for (server, _), tool in zip(pairs, self._catalog.named(pairs), strict=True)
-            ]
-            if params["name"] == lazy.SEARCH:
-                return _said(lazy.found(named, given))
-            if params["name"] == lazy.DESCRIBE:
-                return _said(lazy.described(named, given))
-        except lazy.Unfit as error:
-            return _said(str(error), is_error=True)
-        raise Fault(INVALID_PARAMS, f"there is no tool {params['name']}")
+            given = params.get("arguments") or {}
+            result = await self._stand_in.answer(params["name"], given, self._catalog, calls)
+        except Unfit as error:
+            return said(str(error), is_error=True)
+        if result is None:
+            raise Fault(INVALID_PARAMS, f"there is no tool {params['name']}")
+        return result
+
+    async def _called_by_program(self, server: str, tool: str, arguments: str) -> str:
+        """Call a tool for a program that the client has sent; in 2026-07-28 nobody can be asked meanwhile."""
+        answers = self._relay.answers() if self._relay.initialized else []
+        given = {"tool": tool, "arguments": arguments, "answers": answers, "logs": True}
+        return await self._relay.result("Call", server, given)
 
     async def _called(self, params: dict[str, Any]) -> str:
         server, own = await self._catalog.meant(params["name"], "tool")
@@ -258,6 +269,8 @@ class GatewaySession:
         try:
             if isinstance(params.get("task"), dict) and self._relay.initialized:
                 return await self._gateway_tasks.begin(server, own, str(given["arguments"]))
+            if await self._becomes_task(server, own):
+                return await self._gateway_tasks.begin_by_extension(server, own, str(given["arguments"]))
             if not self._relay.initialized:
                 return await self._rounds.call(
                     params,
@@ -270,8 +283,16 @@ class GatewaySession:
             # A model gets the errors that it can act upon as results, as the protocol has it.
             text = for_model(error)
             if text:
-                return _said(text, is_error=True)
+                return said(text, is_error=True)
             raise
+
+    async def _becomes_task(self, server: str, tool: str) -> bool:
+        """Whether a call is answered with a task of the extension."""
+        if self._relay.initialized or self._stand_in is not None:
+            return False
+        if not tasks.has_extension(self._relay.capabilities):
+            return False
+        return await self._gateway_tasks.runs_as_one(server, tool)
 
     async def _resources_read(self, params: dict[str, Any]) -> str:
         uri = params["uri"]
@@ -327,6 +348,7 @@ class GatewaySession:
         "resources/read": _resources_read,
         "resources/subscribe": lambda self, params: self._subscriptions.subscribe(params),
         "resources/unsubscribe": lambda self, params: self._subscriptions.unsubscribe(params),
+        "tasks/update": lambda self, params: self._gateway_tasks.update(params),
         "tasks/get": lambda self, params: self._gateway_tasks.get(params),
         "tasks/list": lambda self, params: self._gateway_tasks.list(params),
         "tasks/cancel": lambda self, params: self._gateway_tasks.cancel(params),
@@ -337,24 +359,20 @@ class GatewaySession:
     }
 
 
-def _capabilities(*, told: bool, lazy: bool, has_tasks: bool) -> dict[str, Any]:
+def _capabilities(*, told: bool, whole: bool, era: dict[str, Any]) -> dict[str, Any]:
     """Return the capabilities of the gateway.
 
     Args:
         told: whether the client can hear of changes.
-        lazy: whether three tools stand for all, which never change.
-        has_tasks: whether calls can be tasks of 2025-11-25.
+        whole: whether all tools are listed, and not few that never change.
+        era: those that the revision has of its own.
     """
-    lists = {"listChanged": True} if told and not lazy else {}
+    lists = {"listChanged": True} if told and whole else {}
     return {
         "tools": lists,
         "resources": {**lists, "subscribe": True} if told else {},
         "prompts": lists,
         "completions": {},
         "logging": {},
-        **({"tasks": tasks.CAPABILITY} if has_tasks and not lazy else {}),
+        **(era if whole else {}),
     }
-
-
-def _said(text: str, *, is_error: bool = False) -> str:
-    return dumps({"content": [{"type": "text", "text": text}], "isError": is_error})

@@ -1,11 +1,13 @@
-"""Tasks as the gateway offers them: those of 2025-11-25, each a call that the daemon holds.
+"""Tasks as the gateway offers them, each a call that the daemon holds.
 
-Any tool of any server can be called as one, whether its server has tasks or not.  Owns the shapes of the
-protocol; the calls are the daemon's.
+In 2025-11-25 the client asks for one, and any tool of any server can be called so.  By the extension
+`io.modelcontextprotocol/tasks` of 2026-07-28 the server decides: a client that has the extension gets one for
+each tool that its own server runs as a task.  Owns the shapes of both; the calls are the daemon's.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -15,9 +17,11 @@ import msgspec
 
 from daemonry import errors
 from mcp_cli.client.warm import Warm
-from mcp_cli.gateway.faults import INVALID_PARAMS, Fault
+from mcp_cli.gateway import modern
+from mcp_cli.gateway.faults import INVALID_PARAMS, Fault, fault_of
 
 CAPABILITY: Final[dict[str, Any]] = {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}}
+EXTENSION: Final = "io.modelcontextprotocol/tasks"
 POLL_MS: Final = 1000
 KEPT_MS: Final = 7 * 24 * 3600 * 1000
 RELATED: Final = "io.modelcontextprotocol/related-task"
@@ -28,6 +32,12 @@ def offered(tool: Mapping[str, Any]) -> dict[str, Any]:
     execution = tool.get("execution")
     execution = execution if isinstance(execution, dict) else {}
     return {**tool, "execution": {**execution, "taskSupport": execution.get("taskSupport") or "optional"}}
+
+
+def has_extension(capabilities: Mapping[str, Any]) -> bool:
+    """Whether capabilities, a client's or a server's, name the extension."""
+    extensions = capabilities.get("extensions")
+    return isinstance(extensions, dict) and EXTENSION in extensions
 
 
 class GatewayTasks:
@@ -48,8 +58,35 @@ class GatewayTasks:
         Raises:
             CallFailed: nothing ran.
         """
-        async for task in self._warm.stream("Detach", server, {"tool": tool, "arguments": arguments}):
-            return json.dumps({"task": _shown(task)})
+        task = await self._one("Detach", server, {"tool": tool, "arguments": arguments})
+        return json.dumps({"task": _shown(task)})
+
+    async def runs_as_one(self, server: str, tool: str) -> bool:
+        """Whether a tool's own server may run it as a task.
+
+        Raises:
+            CallFailed: the server has no such tool, or cannot be asked.
+        """
+        definition = json.loads((await self._one("Tool", server, {"tool": tool}))["json"])
+        execution = definition.get("execution")
+        if isinstance(execution, dict) and execution.get("taskSupport") in ("required", "optional"):
+            return True
+        state = await self._one("Info", server, {})
+        return has_extension(json.loads(state.get("capabilities") or "{}"))
+
+    async def begin_by_extension(self, server: str, tool: str, arguments: str) -> str:
+        """Begin a call as a task of the extension, and return the result's JSON.
+
+        Raises:
+            CallFailed: nothing ran.
+        """
+        task = await self._one("Detach", server, {"tool": tool, "arguments": arguments})
+        return json.dumps({"resultType": "task", **_by_extension(task)})
+
+    async def _one(self, method: str, server: str, given: dict[str, Any]) -> dict[str, Any]:
+        async with contextlib.aclosing(self._warm.stream(method, server, given)) as replies:
+            async for reply in replies:
+                return reply
         raise Fault(INVALID_PARAMS, "no answer")
 
     async def _task(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,8 +99,44 @@ class GatewayTasks:
         return dict(task)
 
     async def get(self, params: Mapping[str, Any]) -> str:
-        """Answer `tasks/get`."""
-        return json.dumps(_shown(await self._task(params)))
+        """Answer `tasks/get`: by the extension with the result, the error or the questions in it."""
+        task = await self._task(params)
+        if modern.envelope(params) is None:
+            return json.dumps(_shown(task))
+        shown = _by_extension(task)
+        if shown["status"] == "completed":
+            shown["result"] = msgspec.Raw(modern.completed(await self._result(task), "tools/call").encode())
+        elif shown["status"] == "failed":
+            shown["error"] = await self._error(task)
+        elif shown["status"] == "input_required":
+            shown["inputRequests"] = await self._questions(task)
+        return msgspec.json.encode(shown).decode()
+
+    async def update(self, params: Mapping[str, Any]) -> str:
+        """Answer `tasks/update`: take the answers to a task's questions."""
+        task = await self._task(params)
+        open_questions = await self._questions(task)
+        for number, response in dict(params.get("inputResponses") or {}).items():
+            if number in open_questions:
+                await self._warm.answer(number, json.dumps(response))
+        return "{}"
+
+    async def _questions(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the open questions of a task, by their ids."""
+        return {
+            one["id"]: {"method": one["method"], "params": msgspec.Raw(one["params"].encode())}
+            for one in await self._warm.plain("Questions", {})
+            if one.get("task") == task["id"]
+        }
+
+    async def _error(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            await self._result(task)
+        except errors.CallFailed as error:
+            fault = fault_of(error)
+            data = {"data": msgspec.Raw(fault.data.encode())} if fault.data else {}
+            return {"code": fault.code, "message": fault.message, **data}
+        raise Fault(INVALID_PARAMS, "the task has not failed")
 
     async def list(self, _params: Mapping[str, Any]) -> str:
         """Answer `tasks/list`: in one page."""
@@ -77,7 +150,7 @@ class GatewayTasks:
             raise Fault(INVALID_PARAMS, f"the task has ended: {task.get('status')}")
         ref = await self._warm.ref(task["server"])
         (task,) = await self._warm.plain("Cancel", {"id": task["id"], "fingerprint": ref["fingerprint"]})
-        return json.dumps(_shown(task))
+        return "{}" if modern.envelope(params) is not None else json.dumps(_shown(task))
 
     async def result(self, params: Mapping[str, Any]) -> str:
         """Answer `tasks/result`, when the task has ended.
@@ -86,6 +159,9 @@ class GatewayTasks:
             CallFailed: as the call.
         """
         task = await self._task(params)
+        return _related(await self._result(task), task["id"])
+
+    async def _result(self, task: Mapping[str, Any]) -> str:
         ref = await self._warm.ref(task["server"])
         given = {"id": task["id"], "fingerprint": ref["fingerprint"]}
         parts = [
@@ -93,7 +169,7 @@ class GatewayTasks:
             for event in await self._warm.plain("Follow", given)
             if event["kind"] in ("part", "done")
         ]
-        return _related("".join(parts), task["id"])
+        return "".join(parts)
 
 
 def _related(result: str, task_id: str) -> str:
@@ -116,6 +192,12 @@ def _shown(task: Mapping[str, Any]) -> dict[str, Any]:
         "ttl": KEPT_MS,
         "pollInterval": POLL_MS,
     }
+
+
+def _by_extension(task: Mapping[str, Any]) -> dict[str, Any]:
+    shown = _shown(task)
+    shown["ttlMs"], shown["pollIntervalMs"] = shown.pop("ttl"), shown.pop("pollInterval")
+    return shown
 
 
 def _time(seconds: float) -> str:

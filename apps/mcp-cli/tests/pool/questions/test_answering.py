@@ -110,9 +110,11 @@ def test_a_command_that_does_not_answer_is_a_refusal_with_a_reason(code: str, co
 
 
 def test_a_command_that_hangs_leaves_no_process(tmp_path: Path, alive: Callable[[int], bool]) -> None:
+    """Nor one that has made a session of its own."""
     code = (
         "import os, subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'],"
+        " start_new_session=True)\n"
         f"open({str(tmp_path / 'pids')!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')\n"
         "time.sleep(600)"
     )
