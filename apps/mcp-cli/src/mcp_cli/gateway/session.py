@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from daemonry import errors
 from mcp_cli.client.warm import Warm
-from mcp_cli.gateway import modern, tasks
+from mcp_cli.gateway import completions, modern, tasks
 from mcp_cli.gateway.catalog import Catalog
 from mcp_cli.gateway.faults import (
     INTERNAL_ERROR,
@@ -315,26 +315,7 @@ class GatewaySession:
         )
 
     async def _complete(self, params: dict[str, Any]) -> str:
-        ref, argument = params["ref"], params["argument"]
-        given = {
-            "argument": argument["name"],
-            "value": argument["value"],
-            "context": (params.get("context") or {}).get("arguments") or {},
-        }
-        if ref.get("type") == "ref/prompt":
-            server, given["prompt"] = await self._catalog.meant(ref["name"], "prompt")
-            return await self._completed(server, given)
-        given["uri"] = ref["uri"]
-        for server, entry in await self._catalog.listed("Templates"):
-            if entry.get("uriTemplate") == ref["uri"]:
-                return await self._completed(server, given)
-        raise Fault(INVALID_PARAMS, f"there is no resource template {ref['uri']}")
-
-    async def _completed(self, server: str, given: dict[str, Any]) -> str:
-        async with contextlib.aclosing(self._warm.stream("Complete", server, given)) as replies:
-            async for reply in replies:
-                return str(reply["result"])
-        raise Fault(INTERNAL_ERROR, "no answer")
+        return await completions.complete(self._catalog, self._warm, params)
 
     _METHODS: Final = {
         "initialize": _initialize,

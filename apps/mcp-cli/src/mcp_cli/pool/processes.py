@@ -1,4 +1,4 @@
-"""The processes of a stdio server: itself and all that it started, with their memory.
+"""The processes of a stdio server: itself and all that it started, their memory and their end.
 
 Owns reading /proc.  Where there is none (macOS) it returns that nothing is known.
 """
@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from daemonry import Owned
 from mcp_cli.pool.results import brief
 
 NAME_CHARS = 60
@@ -27,6 +28,17 @@ class ServerProcess(NamedTuple):
     pid: int
     name: str
     rss_bytes: int
+
+
+def end_all(child: Owned, grace_s: float = 0.0) -> None:
+    """End an owned child with all that it started, in whatever group or session that is; takes a moment.
+
+    Args:
+        child: killed, if it has not ended.
+        grace_s: the time that the others have between SIGTERM and SIGKILL, in seconds.
+    """
+    child.kill()
+    child.end_strays(grace_s)
 
 
 def tree(pid: int) -> list[ServerProcess]:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Final, Self
 
 from daemonry import Owned, spawn_owned
+from mcp_cli.pool import processes
 from mcp_cli.pool.results import brief
 from mcp_cli.protocol.interfaces import Server
 
@@ -47,6 +48,8 @@ END_S: Final = 0.5
 # or a question open does not end by itself at all.
 COMMAND_END_S: Final = 0.15
 TERM_S: Final = 1.0
+# The same for what it started in a group or session of its own, and what outlived it.
+STRAY_S: Final = 1.0
 # Between the end of its output and its exit.
 EXIT_S: Final = 0.5
 
@@ -296,7 +299,7 @@ class StdioProcess:
         return f"exited with code {code}"
 
     async def end(self, patience_s: float = END_S) -> None:
-        """End it: end of input, then SIGTERM, then SIGKILL, to its whole group.
+        """End it: end of input, then SIGTERM, then SIGKILL, to its whole group and to what has left that.
 
         Args:
             patience_s: between end of input and SIGTERM, in seconds.
@@ -309,7 +312,7 @@ class StdioProcess:
             if await self._exit(patience_s) is None:
                 self._child.send_signal(signal.SIGTERM)
                 await self._exit(TERM_S)
-            await asyncio.to_thread(self._child.kill)
+            await asyncio.to_thread(processes.end_all, self._child, STRAY_S)
         for transport in (self._reading, self._errors):
             if transport is not None:
                 transport.close()

@@ -37,7 +37,7 @@ class Code:
         return (
             f"The tools are functions of Python modules: {modules or 'there are none'}. Find them with"
             f" {lazy.SEARCH}, read their declarations with {lazy.DESCRIBE}, and run a program that calls them"
-            f" with {RUN}: what it prints comes back, so print no more than is needed."
+            f" with {RUN}: its output comes back, so print no more than you need."
         )
 
     async def answer(self, name: str, given: Mapping[str, Any], catalog: Catalog, calls: Calls) -> str | None:
@@ -133,7 +133,7 @@ def _running(*, isolated: bool) -> dict[str, Any]:
         "name": RUN,
         "description": (
             "Run a Python program that imports the servers' modules, for example `from tools import weather`,"
-            " and return what it prints. A function returns a result with .text, .structured and .images; a"
+            " and return its output. A function returns a result with .text, .structured and .images; a"
             f" tool that fails raises. {network} and"
             f" {program_bounds()}; it runs as the user, with the user's files."
         ),
@@ -153,4 +153,4 @@ def _running(*, isolated: bool) -> dict[str, Any]:
 def program_bounds() -> str:
     """Return the bounds of a program, in words."""
     memory = program.MAX_MEMORY_BYTES >> 20
-    return f"{memory} MiB of memory, and {runner.MAX_OUTPUT_BYTES >> 10} KiB of what it prints are kept"
+    return f"{memory} MiB of memory, and {runner.MAX_OUTPUT_BYTES >> 10} KiB of output are kept"

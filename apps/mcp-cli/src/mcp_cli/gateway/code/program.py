@@ -36,7 +36,7 @@ class CallRefused(DaemonryError):
     """A call was not made, or has no answer; its text says why."""
 
 
-class _Servers:
+class _ProgramServers:
     """The servers, through the gateway; several threads may call, one at a time."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class _Servers:
         return result
 
 
-servers = _Servers()
+servers = _ProgramServers()
 
 
 def without_network() -> bool:

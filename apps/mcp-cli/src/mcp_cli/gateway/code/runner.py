@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 from daemonry import Owned, errors, spawn_owned
 from mcp_cli.gateway.code import program
 from mcp_cli.gateway.faults import for_model
+from mcp_cli.pool import processes
 
 DEFAULT_S: Final = 60
 MAX_S: Final = 600
@@ -140,19 +141,13 @@ async def _ran(directory: str, call: Call, limit_s: int, *, isolated: bool) -> R
     except TimeoutError:
         code = None
     finally:
-        await asyncio.shield(asyncio.to_thread(_end, child))
+        await asyncio.shield(asyncio.to_thread(processes.end_all, child))
         if len(followed) == 2:  # what it has written is in the pipe still
             await asyncio.wait(followed[1:], timeout=1.0)
         for task in followed:
             task.cancel()
         ours.close()
     return _outcome(output.text, code, limit_s)
-
-
-def _end(child: Owned) -> None:
-    """End a program with all that it started, in whatever group or session that is."""
-    child.kill()
-    child.end_strays()
 
 
 def _outcome(printed: str, code: int | None, limit_s: int) -> RunOutcome:

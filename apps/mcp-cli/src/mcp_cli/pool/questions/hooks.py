@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import IO, Any, Final
 
 from daemonry import Owned, spawn_owned
+from mcp_cli.pool import processes
 from mcp_cli.pool.results import brief
 
 MAX_ANSWER_BYTES: Final = 4 << 20
@@ -52,17 +53,11 @@ async def run(command: Sequence[str], given: bytes, timeout_s: float) -> str:
     finally:
         for pipe in pipes:
             pipe.close()
-        await asyncio.shield(asyncio.to_thread(_end, child))
+        await asyncio.shield(asyncio.to_thread(processes.end_all, child))
     if code != 0:
         last = brief(err.strip().splitlines()[-1]) if err.strip() else "nothing on standard error"
         raise HookFailed(f"{name} failed with {code}: {last}")
     return out
-
-
-def _end(child: Owned) -> None:
-    """End the command with all that it started, in whatever group or session that is."""
-    child.kill()
-    child.end_strays()
 
 
 async def _started(command: Sequence[str], name: str) -> Owned:
