@@ -196,7 +196,7 @@ class Owned:
         return self.wait()
 
     def end_strays(self, grace_s: float = 0.0) -> set[int]:
-        """End all that bears the child's mark, also what has left its group and outlived it.
+        """End all that bears the child's mark, also those that left its group or outlived it.
 
         Takes a look at every process of the machine; finds nothing where there is no procfs.
 

@@ -1,4 +1,4 @@
-"""Few tools that stand for all: what the gateway asks of them, and what they get of the gateway.
+"""Few tools that stand for all: their methods, and the gateway's that they need.
 
 Owns the seam and its words.  `lazy` searches, describes and calls; `code` runs programs.
 """

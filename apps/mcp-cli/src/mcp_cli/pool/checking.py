@@ -63,7 +63,7 @@ async def checked(  # as a call has them
     """
     began = time.monotonic()
     if pin:
-        await kept.lists.tools(anew=True)  # as it is now, and not as it was when somebody asked last
+        await kept.lists.tools(anew=True)  # the remembered list may be old
     found = await tool_of(kept, name)
     _hold_to(kept, found, pin)
     try:

@@ -48,7 +48,7 @@ END_S: Final = 0.5
 # or a question open does not end by itself at all.
 COMMAND_END_S: Final = 0.15
 TERM_S: Final = 1.0
-# The same for what it started in a group or session of its own, and what outlived it.
+# The same for its children in groups or sessions of their own, and for those that outlived it.
 STRAY_S: Final = 1.0
 # Between the end of its output and its exit.
 EXIT_S: Final = 0.5
@@ -299,7 +299,7 @@ class StdioProcess:
         return f"exited with code {code}"
 
     async def end(self, patience_s: float = END_S) -> None:
-        """End it: end of input, then SIGTERM, then SIGKILL, to its whole group and to what has left that.
+        """End it: end of input, then SIGTERM, then SIGKILL, to its group and its children elsewhere.
 
         Args:
             patience_s: between end of input and SIGTERM, in seconds.

@@ -107,7 +107,7 @@ def _declared(pairs: Pairs, modules: Mapping[str, str], given: Mapping[str, Any]
     """Return the declarations of functions.
 
     Raises:
-        Unfit: no names are given, or one is no function's.
+        Unfit: no names are given, or one names no function.
     """
     by_name = {
         str(named["name"]): tool for (_, tool), (_, named) in zip(pairs, _named(pairs, modules), strict=True)

@@ -32,7 +32,7 @@ MAX_REQUEST_BYTES: Final = 16 << 20
 MAX_PROGRAM_BYTES: Final = 1 << 20
 # At a time, of all clients of one gateway.
 MOST_RUNNING: Final = 4
-# All that it gets of the environment, besides a home and a directory of its own.
+# Its whole environment, with a home and a directory of its own.
 PASSED: Final = ("LANG", "LC_ALL", "LC_CTYPE", "PATH", "TZ")
 # The program's process looks for modules where this one does, whatever its environment and directory are.
 _START: Final = (
@@ -53,8 +53,8 @@ class RunOutcome(NamedTuple):
     """How a program ended.
 
     Attributes:
-        text: what it printed, and how it ended where that was not well.
-        failed: whether it was not.
+        text: its output, and how it ended if that was not well.
+        failed: whether it ended badly.
     """
 
     text: str
@@ -142,7 +142,7 @@ async def _ran(directory: str, call: Call, limit_s: int, *, isolated: bool) -> R
         code = None
     finally:
         await asyncio.shield(asyncio.to_thread(processes.end_all, child))
-        if len(followed) == 2:  # what it has written is in the pipe still
+        if len(followed) == 2:  # the last of its output is in the pipe still
             await asyncio.wait(followed[1:], timeout=1.0)
         for task in followed:
             task.cancel()
@@ -195,7 +195,7 @@ async def _answer(line: bytes, call: Call) -> dict[str, str]:
 
 
 class _Output:
-    """What a program prints: the beginning, and the end of what is more than is kept."""
+    """A program's output: its beginning and its end, where there is too much."""
 
     def __init__(self) -> None:
         self._head = b""
@@ -224,6 +224,6 @@ class _Output:
 
     @property
     def text(self) -> str:
-        """What is kept."""
+        """The output that is kept."""
         between = f"\n[{self._lost} bytes are left out]\n".encode() if self._lost else b""
         return (self._head + between + self._tail).decode("utf-8", "replace")

@@ -1,7 +1,7 @@
 """How a tool's schemas differ from those that a caller has pinned.
 
 Owns the comparison: two schemas are the same where their JSON values are, whatever the order of keys.  Words
-for people (`description`, `title`, `examples`) are no part of a schema here.  Pure.
+for people (`description`, `title`, `examples`) do not count here.  Pure.
 """
 
 from __future__ import annotations
