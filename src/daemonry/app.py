@@ -13,21 +13,32 @@ from daemonry.process.program.launching import is_boot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable, Mapping
     from typing import NoReturn
 
+    from daemonry.cli.grammar import Command
     from daemonry.cli.mount import MountedCommand
 
 
 class Daemon(definition.Daemon):  # noqa: D101  # the same one
     __doc__ = definition.Daemon.__doc__
 
-    def main(self, arguments: list[str] | None = None) -> NoReturn:
+    def main(
+        self,
+        arguments: list[str] | None = None,
+        *,
+        commands: Mapping[Command, Callable[[Namespace], int]] | None = None,
+    ) -> NoReturn:
         """Run this daemon's command line and exit with its code.
 
         Args:
             arguments: the words after the program's name; those of this process by default.
+            commands: the program's own commands, each with a function that takes the parsed words and
+                returns the exit code.  They are in its help and its completion, before the daemon's.
 
         Raises:
+            ValueError: an own command has the name of one of the daemon's.
             TargetInvalid: the program is being imported for its Daemon, and not run.
         """
         program = sys.modules.get("daemonry.daemon.loader")
@@ -42,7 +53,8 @@ class Daemon(definition.Daemon):  # noqa: D101  # the same one
             is_boot()
         ):  # of a frozen program that was started to be this daemon: its target stands behind `run`
             arguments = ["run", *sys.argv[3:]]
-        raise SystemExit(daemon_main(self, sys.argv[1:] if arguments is None else arguments))
+        words = sys.argv[1:] if arguments is None else arguments
+        raise SystemExit(daemon_main(self, words, commands=commands or {}))
 
     def command(self, name: str = "daemon") -> MountedCommand:
         """Return this daemon's command line, to be a command of click's, Typer's or argparse's.

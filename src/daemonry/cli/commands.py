@@ -336,7 +336,9 @@ DAEMONRY: Final = Program(
 )
 
 
-def own(name: str, daemon: str, version: str, *, completes: bool = True) -> Program:
+def own(
+    name: str, daemon: str, version: str, *, completes: bool = True, more: tuple[Command, ...] = ()
+) -> Program:
     """Return the command line of a program with one daemon.
 
     Args:
@@ -344,6 +346,14 @@ def own(name: str, daemon: str, version: str, *, completes: bool = True) -> Prog
         daemon: the daemon's name.
         version: the daemon's version.
         completes: whether it prints a completion script; not as a command of another program.
+        more: the program's own commands, which stand before the daemon's.
+
+    Raises:
+        ValueError: one of them has the name of one of the daemon's.
     """
-    completion = (COMPLETION,) if completes else ()
-    return Program(name, f"Run and command the daemon {daemon}.", version, (*_OF_A_DAEMON, *completion))
+    daemons = (*_OF_A_DAEMON, *((COMPLETION,) if completes else ()))
+    twice = {one.name for one in more} & {one.name for one in daemons}
+    if twice:
+        raise ValueError(f"{', '.join(sorted(twice))}: is a command of every daemon; give yours another name")
+    about = f"Run and command the daemon {daemon}."
+    return Program(name, about, version, (*more, *daemons))

@@ -31,7 +31,7 @@ from daemonry.process.program.launching import executable, is_frozen
 from daemonry.terminal_text import json_for_stream, printable
 
 if TYPE_CHECKING:
-    from daemonry.cli.grammar import Program
+    from daemonry.cli.grammar import Command, Program
     from daemonry.daemon.definition import Daemon
     from daemonry.daemon.recipe import Recipe
     from daemonry.process.record import DaemonRecord
@@ -46,11 +46,10 @@ def daemonry(arguments: list[str]) -> int:
     return _perform(commands.DAEMONRY, arguments, None)
 
 
-def program(daemon: Daemon, arguments: list[str], name: str = "") -> int:
+def program(daemon: Daemon, arguments: list[str], name: str = "", more: tuple[Command, ...] = ()) -> int:
     """Do what a program's own command is asked for and return its exit code."""
-    table = commands.own(
-        name or os.path.basename(sys.argv[0]) or daemon.name, daemon.name, daemon.version, completes=not name
-    )
+    shown = name or os.path.basename(sys.argv[0]) or daemon.name
+    table = commands.own(shown, daemon.name, daemon.version, completes=not name, more=more)
     return _perform(table, arguments, daemon)
 
 

@@ -16,11 +16,14 @@ from daemonry.daemon.instance import Instance
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from argparse import Namespace
+    from collections.abc import Callable, Mapping
     from typing import Final, NoReturn
 
+    from daemonry.cli.grammar import Command
     from daemonry.daemon.definition import Daemon
 
+_NO_COMMANDS: Final[Mapping[Command, Callable[[Namespace], int]]] = {}
 # What is a screen.
 _AT_TERMINAL: Final = ("top", "attach")
 
@@ -35,16 +38,22 @@ def run(arguments: list[str]) -> int:
     return kit.command("daemonry", arguments, _daemonry, at_terminal=_AT_TERMINAL)
 
 
-def daemon_main(daemon: Daemon, arguments: list[str], name: str = "") -> int:
+def daemon_main(
+    daemon: Daemon,
+    arguments: list[str],
+    name: str = "",
+    commands: Mapping[Command, Callable[[Namespace], int]] = _NO_COMMANDS,
+) -> int:
     """Do what a program's own `ARGUMENTS` ask of its daemon and return the exit code.
 
     Args:
         daemon: the daemon.
         arguments: the words.
         name: how the usage line begins; the program's name by default.
+        commands: the program's own, each with what does it.
     """
     program = name or os.path.basename(sys.argv[0]) or daemon.name
-    return kit.command(program, arguments, lambda words: _program(daemon, words, name))
+    return kit.command(program, arguments, lambda words: _program(daemon, words, name, commands))
 
 
 def _daemonry(arguments: list[str]) -> int:
@@ -74,17 +83,26 @@ def _daemonry(arguments: list[str]) -> int:
     return daemonry(arguments)
 
 
-def _program(daemon: Daemon, arguments: list[str], name: str) -> int:
+def _program(
+    daemon: Daemon, arguments: list[str], name: str, commands: Mapping[Command, Callable[[Namespace], int]]
+) -> int:
+    for command, does in commands.items():
+        if arguments[:1] == [command.name]:
+            from daemonry.cli.commands import own
+            from daemonry.cli.parser import parser_of_command
+
+            table = own(os.path.basename(sys.argv[0]) or daemon.name, "", "", more=tuple(commands))
+            return does(parser_of_command(table.name, command).parse_args(arguments[1:]))
     parsed = _quick(arguments)
     if parsed is not None and not parsed[0]:
         return _perform(arguments[0], lambda: Instance.of(daemon.place()), parsed[1])
     if arguments[:1] == ["_complete"]:
         from daemonry.cli.offers import answer_own
 
-        return answer_own(Instance.of(daemon.place()), arguments[1:])
+        return answer_own(Instance.of(daemon.place()), arguments[1:], tuple(commands))
     from daemonry.cli.full import program
 
-    return program(daemon, arguments, name)
+    return program(daemon, arguments, name, tuple(commands))
 
 
 def _perform(verb: str, find: Callable[[], Instance], options: kit.Options) -> int:

@@ -25,7 +25,7 @@ from daemonry.cli.completion import Cursor, Offer
 from daemonry.errors import DaemonryError
 
 if TYPE_CHECKING:
-    from daemonry.cli.grammar import Program, ValueKind
+    from daemonry.cli.grammar import Command, Program, ValueKind
     from daemonry.daemon.instance import Instance
     from daemonry.wire import idl
 
@@ -38,9 +38,9 @@ def answer(words: list[str]) -> int:
     return completion.answer(_program_of(words), words, {**_offers(None), DAEMON: _names, SERVICE: _services})
 
 
-def answer_own(instance: Instance, words: list[str]) -> int:
-    """The same, for a program's own command line."""
-    return completion.answer(own("", "", ""), words, _offers(instance))
+def answer_own(instance: Instance, words: list[str], more: tuple[Command, ...] = ()) -> int:
+    """The same, for a program's own command line, which has `more` commands than the daemon's."""
+    return completion.answer(own("", "", "", more=more), words, _offers(instance))
 
 
 def _program_of(words: list[str]) -> Program:
