@@ -27,9 +27,7 @@ that are numbers as text, and any integer; and one look for a backslash finds NU
 from __future__ import annotations
 
 import enum
-from array import array
 from collections.abc import Callable, Iterable
-from sys import byteorder
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
@@ -40,6 +38,7 @@ from daemonry.limits import MAX_JSON_DEPTH
 from daemonry.wire import varlink
 from daemonry.wire.field_checks import Check, Unwritable, sendable_as_declared, told_by_form
 from daemonry.wire.varlink import (
+    FRAME_END,
     INT_SENT_LIMIT,
     METHOD_HEAD,
     PARAMETERS_HEAD,
@@ -62,8 +61,14 @@ _INT_BELOW = -INT_SENT_LIMIT
 _TEXT_ALONE = frozenset((str,))
 # From here on one pass in C over a list is worth its start.
 _MANY_VALUES = 64
-_TOP_BYTE = 7 if byteorder == "little" else 0
-_NUL_ESCAPE = b"\\u0000"
+# What a list of integers looks like: its digits alike, and all that is neither that nor between them.
+_NUMBER_SHAPE = bytes(
+    ord("0") if one in b"0123456789" else one if one in b",-" else ord("X") for one in range(256)
+)
+# A number of fewer digits than INT_SENT_LIMIT has is smaller; most have far fewer, which is found sooner.
+_LONG_NUMBER = b"0" * len(str(INT_SENT_LIMIT))
+_LONGISH_NUMBER = b"0" * 10
+NUL_ESCAPE = b"\\u0000"
 # What msgspec raises for a frame that is not what the types say.
 _DOUBTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -156,7 +161,7 @@ def _is_proved(frame: bytes, keys: int, message: FastCall | FastReply) -> bool:
     if _BACKSLASH not in frame:
         if frame.count(b":") == keys:
             return True
-    elif frame.find(_NUL_ESCAPE) >= 0:
+    elif frame.find(NUL_ESCAPE) >= 0:
         return False
     most = _most_keys(frame)
     if parameters and most != keys:
@@ -244,9 +249,14 @@ def encode_parameters(parameters: Any) -> bytes:
         encoded = _encode(parameters)
     except (TypeError, ValueError):  # a lone surrogate, an enum of values that have no form
         return _encode_with_care(parameters)
-    if _BACKSLASH in encoded and encoded.find(_NUL_ESCAPE) >= 0:
+    if _BACKSLASH in encoded and encoded.find(NUL_ESCAPE) >= 0:
         return _encode_with_care(parameters)
     return encoded
+
+
+def is_common(value: Any) -> bool:
+    """Say whether msgspec writes a parameter as `varlink.encode_parameters` would, but for escapes."""
+    return _are_common_values((value,), 3)
 
 
 def reply_framer(
@@ -264,10 +274,12 @@ def reply_framer(
     Raises, the function:
         NotSendable: as `encode_parameters`, and as `check`.
     """
-    head, end = (b"", b"") if bare else (REPLY_HEAD, PLAIN_TAIL + b"\0")
+    head, end = (b"", b"") if bare else (REPLY_HEAD, FRAME_END)
     by_walk = _framer_by_walk(field, check, head, end)
     if not field and not isinstance(kind, type):
         return by_walk  # what may be None, or a mapping
+    if field and kind == list[int]:
+        return _framer_of_integers(field, by_walk, head, end)
     if told_by_form(kind, _fields_of):
         return _framer_by_form(field, check, by_walk, head, end)
     try:
@@ -298,7 +310,7 @@ def _framer_by_form(
     def by_form(result: Any) -> bytes:
         try:
             encoded = _encode({field: result} if field else result)
-            if _BACKSLASH not in encoded or encoded.find(_NUL_ESCAPE) < 0:
+            if _BACKSLASH not in encoded or encoded.find(NUL_ESCAPE) < 0:
                 check(encoded)
                 return b"".join((head, encoded, end)) if head else encoded
         except (TypeError, ValueError, RecursionError, faults.NotSendable):
@@ -308,12 +320,28 @@ def _framer_by_form(
     return by_form
 
 
+def _framer_of_integers(field: str, by_walk: _Framer, head: bytes, end: bytes) -> _Framer:
+    before, after = b"".join((head, b"{", _encode(field), b":")), b"}" + end
+
+    def of_integers(result: Any) -> bytes:
+        if type(result) is list:
+            try:
+                encoded = _encode(result)
+                if _is_list_of_integers(encoded):
+                    return b"".join((before, encoded, after))
+            except (TypeError, ValueError, RecursionError):
+                pass  # the walk says why
+        return by_walk(result)
+
+    return of_integers
+
+
 def _framer_by_type(field: str, fits: Check, by_walk: _Framer, head: bytes, end: bytes) -> _Framer:
     def by_type(result: Any) -> bytes:
         try:
             if fits(result):
                 encoded = _encode({field: result} if field else result)
-                if _BACKSLASH not in encoded or encoded.find(_NUL_ESCAPE) < 0:
+                if _BACKSLASH not in encoded or encoded.find(NUL_ESCAPE) < 0:
                     return b"".join((head, encoded, end)) if head else encoded
         except (TypeError, ValueError):
             pass  # something of another type, or a lone surrogate
@@ -367,15 +395,19 @@ def _is_common(value: Any, depth: int) -> bool:
 
 
 def _are_integers(values: list[Any]) -> bool:
-    """Say whether a list surely holds integers that are sent, by passes in C; False where only the loop can.
-
-    An array takes numbers of 64 bits, and so the smallest of them, which is not sent: those that begin as
-    it does are left to the loop.  What else an array takes for a number, msgspec refuses.
-    """
+    """Say whether a list surely holds integers that are sent; False where only the loop can."""
     try:
-        return array("q", values).tobytes()[_TOP_BYTE::8].find(b"\x80") < 0
-    except (TypeError, OverflowError):
+        return _is_list_of_integers(_encode(values))
+    except (TypeError, ValueError, RecursionError):
         return False
+
+
+def _is_list_of_integers(encoded: bytes) -> bool:
+    """Say whether JSON that msgspec wrote is a list of integers, each short enough to be sent."""
+    shape = encoded.translate(_NUMBER_SHAPE)
+    if shape.find(b"X", 1) != len(shape) - 1:
+        return False
+    return _LONGISH_NUMBER not in shape or _LONG_NUMBER not in shape
 
 
 def _are_common_fields(fields: dict[Any, Any], depth: int) -> bool:

@@ -60,6 +60,11 @@ _SENT = {
 PLAIN: Final[frozenset[type]] = frozenset(_SENT)
 
 
+def sent_as_declared(kind: type, path: str) -> str:
+    """Return the condition that the value at a path is of a `PLAIN` type and can be sent as it is."""
+    return f"({_SENT[kind].format(path)})"
+
+
 # Objects and lists within each other; a type that holds itself has no end.
 _MOST_LEVELS: Final = 4
 
@@ -94,7 +99,7 @@ def _sendable(
     kinds: list[type],
 ) -> str:
     if kind in PLAIN:
-        return f"({_SENT[kind].format(path)})"
+        return sent_as_declared(kind, path)
     if level > _MOST_LEVELS:
         raise Unwritable
     origin, arguments = get_origin(kind), get_args(kind)

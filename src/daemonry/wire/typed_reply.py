@@ -11,7 +11,8 @@ and that the envelope has `parameters` and no other key.  These are looked at he
     a key twice,        there are as many colons as the type has keys, and each key is there; so each
     or an unknown one   is there once.  A text with a colon in it needs a second count, of those
                         behind a quote
-    integers            msgspec takes them of any size where the type does; those of the result are
+    integers            msgspec takes them of any size where the type does; the type of those at the front
+                        bounds them, and those within its objects are
                         within 64 bits, and so are floats, which may have been written as integers
 
 That works for types whose number of keys is fixed, such as Structs and dataclasses of plain fields, and
@@ -23,7 +24,7 @@ not at all.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import inspect
@@ -36,6 +37,7 @@ from daemonry.wire.field_checks import (
     written_check,
     written_count,
 )
+from daemonry.wire.varlink import INT_SENT_LIMIT, MIN_INT
 
 _BACKSLASH = ord("\\")
 _COLON = ord(":")
@@ -50,6 +52,8 @@ _LONG_NUMBER = b"0" * 19
 # From here on a pass over all bytes takes longer than it saves.
 _LONG_BYTES = 4096
 _DIGITS_ALIKE = bytes.maketrans(b"123456789", b"000000000")
+_LEAST, _MOST = MIN_INT + 1, INT_SENT_LIMIT - 1
+_WITHIN_64_BITS = Annotated[int, msgspec.Meta(ge=_LEAST, le=_MOST)]
 # Structs within Structs; a type that holds itself has no number of keys.
 _MOST_LEVELS = 4
 
@@ -74,7 +78,7 @@ def reader(kind: Any, field: str) -> Reader:
     if kind is type(None) and not field:
         return _read_nothing
     try:
-        fields = msgspec.defstruct("OneField", [(field, kind)]) if field else kind
+        fields = msgspec.defstruct("OneField", [(field, _bounded(kind))]) if field else kind
         read = _reader(fields, ())
     except (_Unprovable, TypeError):
         return never_proved
@@ -85,12 +89,26 @@ def call_reader(parameters: type[msgspec.Struct]) -> Reader:
     """Return what reads calls of one method into their parameters.
 
     It takes bytes that may be one whole call with its NUL, and nothing more, which begins as a call of the
-    method does (`METHOD_HEAD`, its name, `PARAMETERS_HEAD`), and returns a `parameters`, or NotImplemented.
+    method does (`METHOD_HEAD`, its name, `PARAMETERS_HEAD`), and returns an object with the fields of
+    `parameters`, or NotImplemented.
     """
     try:
-        return _reader(parameters, (("method", str),))
+        return _reader(_with_bounds(parameters), (("method", str),))
     except (_Unprovable, TypeError):
         return never_proved
+
+
+def _bounded(kind: Any) -> Any:
+    """Return a type of integers within 64 bits: msgspec looks at them in passing."""
+    return _WITHIN_64_BITS if kind is int else list[_WITHIN_64_BITS] if kind == list[int] else kind
+
+
+def _with_bounds(parameters: type[msgspec.Struct]) -> type[msgspec.Struct]:
+    fields = []
+    for one in msgspec.structs.fields(parameters):
+        default: dict[str, Any] = {"default": one.default, "default_factory": one.default_factory}
+        fields.append((one.name, _bounded(one.type), msgspec.field(name=one.encode_name, **default)))
+    return msgspec.defstruct(parameters.__name__, fields, forbid_unknown_fields=True, kw_only=True, gc=False)
 
 
 def _reader(fields: Any, before: tuple[tuple[str, type], ...]) -> Reader:
@@ -275,6 +293,8 @@ class _Shape:
     def _of_single(self, kind: Any, path: str) -> None:
         alternatives = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
         alternatives = tuple(one for one in alternatives if not _is_list_without_keys(one))
+        if isinstance(kind, inspect.IntType) and kind.ge == _LEAST and kind.le == _MOST:
+            return
         is_number = any(isinstance(one, _NUMBERS) for one in alternatives)
         allowed = (*_NUMBERS, inspect.NoneType) if is_number else _PLAIN
         if not all(isinstance(one, allowed) for one in alternatives):
@@ -284,6 +304,8 @@ class _Shape:
 
     def _of_each(self, kind: Any, path: str, level: int) -> None:
         """Note the elements of a list, or the values of a mapping."""
+        if isinstance(kind, inspect.IntType) and kind.ge == _LEAST and kind.le == _MOST:
+            return
         if isinstance(kind, _NUMBERS) and not path.endswith(")"):
             self.numbers.append(f"(not {path} or {all_within_64_bits(path)})")
             return

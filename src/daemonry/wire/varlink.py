@@ -258,6 +258,8 @@ METHOD_HEAD: Final = b'{"method":"'
 PARAMETERS_HEAD: Final = b'","parameters":'
 REPLY_HEAD: Final = b'{"parameters":'
 PLAIN_TAIL: Final = b"}"
+# How a plain message ends as it is sent.
+FRAME_END: Final = PLAIN_TAIL + b"\0"
 _CALL_TAILS: Final[Mapping[str, bytes]] = {
     PLAIN: PLAIN_TAIL,
     ONEWAY: b',"oneway":true}',
