@@ -18,6 +18,7 @@ import msgspec
 from msgspec.structs import asdict
 
 from daemonry import errors
+from daemonry.limits import LOOKED_UP_BYTES
 from daemonry.service.interface.declare import Described, Interface, Method, described, place_of
 from daemonry.service.interface.descriptors import giver, taker
 from daemonry.service.interface.handler import Context
@@ -33,10 +34,10 @@ from daemonry.transport.credentials import Peer
 from daemonry.wire import fast_varlink, varlink
 from daemonry.wire.typed_reply import call_reader, never_proved
 from daemonry.wire.varlink import (
+    FRAME_END,
     MAX_FRAME_BYTES,
     METHOD_HEAD,
     PARAMETERS_HEAD,
-    PLAIN_TAIL,
     REPLY_HEAD,
     AnyCall,
     Reply,
@@ -57,16 +58,14 @@ _ALWAYS_OPEN = frozenset((varlink.SERVICE, CONTROL, DEBUG, f"{CONTROL}.HandOver"
 MAX_RUNNING: Final = 1024
 
 _NONE = type(None)
-_END = PLAIN_TAIL + b"\0"
-_EMPTY_REPLY = REPLY_HEAD + b"{}" + _END
+_EMPTY_REPLY = REPLY_HEAD + b"{}" + FRAME_END
 
 Gate = Callable[[], errors.CallFailed | None]
 # Returns a handler that makes a span of each call: of a method's full name and kind, and the caller's trace.
 Spans = Callable[[str, str, Callable[..., Any], "Mapping[str, str] | None"], Callable[..., Any]]
 Ready = Callable[[], "bytes | Ran | None"]
-# Makes a call with arguments by keyword, or with none.
+# Makes a call with the fields of the method's `parameters`, or with none.
 Answer = Callable[..., "bytes | Ran | None"]
-_NO_ARGUMENTS: Final[Mapping[str, Any]] = {}
 
 
 class Bound:
@@ -161,21 +160,33 @@ class Bound:
         Raises:
             InvalidParameter: one is missing, unknown or of another type.
         """
+        arguments = asdict(self.fields(call, fds))
+        if self.method.context:
+            arguments[self.method.context] = context
+        return arguments
+
+    def fields(self, call: AnyCall, fds: list[Fd] | None) -> Any:
+        """Return the parameters of a call as the method's Struct.
+
+        Raises:
+            InvalidParameter: as `arguments`.
+        """
         method = self.method
         parameters = call.parameters
         try:
             if method.read_parameters is not None:
                 parameters = method.read_parameters(parameters)
             if method.takes_fds:
-                fields = msgspec.convert(parameters, method.parameters, dec_hook=taker(fds or []))
-            else:
-                fields = msgspec.convert(parameters, method.parameters)
+                return msgspec.convert(parameters, method.parameters, dec_hook=taker(fds or []))
+            return msgspec.convert(parameters, method.parameters)
         except msgspec.ValidationError as error:
             raise _invalid(error) from None
-        arguments = asdict(fields)
-        if method.context:
-            arguments[method.context] = context
-        return arguments
+
+    def caller(self) -> Callable[[Any], Any]:
+        """Return what calls the function with such fields as its arguments."""
+        given = ", ".join(f"{name}=fields.{name}" for name in self.method.names)
+        call: Callable[[Any], Any] = eval(f"lambda fields: function({given})", {"function": self.function})  # noqa: S307  # of the signature's own names
+        return call
 
     def reply(self, result: Any, *, continues: bool = False, fds: list[Fd] | None = None) -> Reply:
         """Return a handler's result as a reply; descriptors in it are added to `fds`.
@@ -346,7 +357,7 @@ class Calls:
                 answer = self._made_ready(bound)
                 self._at_once[head] = bound, answer
                 if not method.names:
-                    self.ready[head + b"{}" + _END] = answer
+                    self.ready[head + b"{}" + FRAME_END] = answer
 
     def answer_at_once(self, data: bytes) -> bytes | Ran | None:
         """Answer `data` if it is one call, whole, of a method that is done as its function returns.
@@ -358,19 +369,21 @@ class Calls:
             The reply as it is sent; None, where nothing ran: whoever goes the whole way finds what is
             wrong, or that nothing is; or the `Ran` of a call whose reply is left to make.
         """
-        ready = self.ready.get(data)
-        if ready is not None:
-            return ready()
+        if len(data) <= LOOKED_UP_BYTES:
+            ready = self.ready.get(data)
+            if ready is not None:
+                return ready()
         found = self._at_once.get(data[: data.find(PARAMETERS_HEAD) + len(PARAMETERS_HEAD)])
         if found is None:
             return None
         bound, answer = found
         try:
             fields = bound.read(data)
+            if fields is NotImplemented:
+                fields = _fields_at_once(bound, data)
         except Exception:  # noqa: BLE001  # a type's own __post_init__ may raise anything
             return None
-        arguments = _arguments_at_once(bound, data) if fields is NotImplemented else asdict(fields)
-        return None if arguments is None else answer(arguments)
+        return None if fields is None else answer(fields)
 
     def _made_ready(self, bound: Bound) -> Answer:
         """Return what makes calls of a method, with all that is known beforehand at hand."""
@@ -380,8 +393,9 @@ class Calls:
             *(self._gate, self.tap.watchers),
             *(bound.function, bound.frame, bound.open, bound.reads),
         )
+        call = bound.caller()
 
-        def ready(arguments: Mapping[str, Any] = _NO_ARGUMENTS) -> bytes | Ran | None:
+        def ready(fields: Any = None) -> bytes | Ran | None:
             if watchers:
                 return None
             if not is_open:
@@ -390,7 +404,7 @@ class Calls:
                     return None
                 self.begun += 1
             try:
-                result = function(**arguments) if arguments else function()
+                result = function() if fields is None else call(fields)
             except BaseException as error:  # noqa: BLE001  # whatever a handler raises does not end the daemon
                 return Ran(bound, None, error)
             try:
@@ -410,8 +424,9 @@ class Calls:
             self.stepper.begin,
         )
         function, frame, is_open, reads = bound.function, bound.frame, bound.open, bound.reads
+        call = bound.caller()
 
-        def ready(arguments: Mapping[str, Any] = _NO_ARGUMENTS) -> bytes | Ran | None:
+        def ready(fields: Any = None) -> bytes | Ran | None:
             # Slow ones are measured in a task.
             if watchers or self.slow_call_s is not None or not is_ready():
                 return None
@@ -423,7 +438,7 @@ class Calls:
                     return None
                 self.begun += 1
             try:
-                result = function(**arguments) if arguments else function()
+                result = function() if fields is None else call(fields)
                 if type(result) is CoroutineType:
                     result = begin(result)
             except BaseException as error:  # noqa: BLE001  # as above; it may cancel itself, too
@@ -488,16 +503,13 @@ class Calls:
         )
 
 
-def _arguments_at_once(bound: Bound, data: bytes) -> dict[str, Any] | None:
+def _fields_at_once(bound: Bound, data: bytes) -> Any:
     if data.find(b"\0") != len(data) - 1:
         return None
-    try:
-        call = fast_varlink.decode_call(data[:-1])
-        if call.oneway or call.more or call.upgrade or call.trace is not None:
-            return None
-        return bound.arguments(call, None)
-    except Exception:  # noqa: BLE001  # a type's own __post_init__ may raise anything
+    call = fast_varlink.decode_call(data[:-1])
+    if call.oneway or call.more or call.upgrade or call.trace is not None:
         return None
+    return bound.fields(call, None)
 
 
 def _nearest(name: str, known: dict[str, Any]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from _socket import AF_UNIX, MSG_DONTWAIT, SHUT_RD
 from _socket import socket as Socket
 from typing import TYPE_CHECKING, Protocol
 
-from daemonry.limits import READ_BYTES
+from daemonry.limits import LOOKED_UP_BYTES, READ_BYTES
 from daemonry.transport.credentials import Peer
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class FastConnection:
         except OSError:
             data = b""
         self.activity += 1
-        ready = self._ready.get(data)
+        ready = self._ready.get(data) if len(data) <= LOOKED_UP_BYTES else None
         if ready is not None:
             reply = ready()
         elif data:

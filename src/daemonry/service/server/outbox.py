@@ -7,7 +7,7 @@ the tasks that wait until all is sent.  The meaning of an end of the connection 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from daemonry.service.server.lateness import is_late
 from daemonry.transport import ancillary
@@ -15,6 +15,10 @@ from daemonry.transport.ancillary import Fd, close_all
 
 if TYPE_CHECKING:
     from _socket import socket as Socket
+
+
+# From here on a copy of a reply takes longer than what else is done for it.
+_LONG_BYTES: Final = 16 << 10
 
 
 class OutboxOwner(Protocol):
@@ -43,7 +47,7 @@ class Outbox:
         owner: the connection.
     """
 
-    __slots__ = ("_data", "_drained", "_fds", "_loop", "_owner", "_sock", "_stall", "_stall_s")
+    __slots__ = ("_data", "_drained", "_fds", "_front", "_loop", "_owner", "_sock", "_stall", "_stall_s")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, sock: Socket, stall_s: float, owner: OutboxOwner
@@ -52,13 +56,14 @@ class Outbox:
         self._sock = sock
         self._stall_s = stall_s
         self._owner = owner
+        self._front: memoryview | None = None  # the rest of a long reply, sent before `_data`
         self._data = bytearray()
         self._fds: tuple[tuple[int, list[Fd]], ...] = ()  # by where in `_data` they belong
         self._drained: asyncio.Future[None] | None = None
         self._stall: asyncio.TimerHandle | None = None  # there while the loop watches for room
 
     def __len__(self) -> int:
-        return len(self._data)
+        return len(self._data) if self._front is None else len(self._front) + len(self._data)
 
     @property
     def waits(self) -> bool:
@@ -68,8 +73,17 @@ class Outbox:
     def add(self, data: bytes, fds: list[Fd] | None = None) -> None:
         """Have bytes sent behind all others by the next `write`; descriptors are closed once sent."""
         if fds:
+            if self._front is not None:
+                self._data[:0], self._front = self._front, None
             self._fds = (*self._fds, (len(self._data), fds))
-        self._data += data
+        self._append(data)
+
+    def _append(self, data: bytes, start: int = 0) -> None:
+        """Have bytes sent last, from `start` on; a long reply that is alone is not copied."""
+        if len(data) - start >= _LONG_BYTES and not self._data and self._front is None:
+            self._front = memoryview(data)[start:]
+        else:
+            self._data += memoryview(data)[start:] if start else data
 
     def send_at_once(self, data: bytes) -> bool:
         """Send bytes, before which nothing waits; say whether all were taken."""
@@ -82,23 +96,30 @@ class Outbox:
             return True
         if sent == len(data):
             return True
-        self._data += data[sent:]
+        self._append(data, sent)
         self._write_later(progressed=False)
         return False
 
     def write(self) -> None:
         """Send what the socket takes, and the rest when there is room."""
-        if not self._data or self._sock.fileno() < 0:
+        front = self._front
+        if (not self._data and front is None) or self._sock.fileno() < 0:
             return
         try:
-            sent = self._sock.send(self._data) if not self._fds else self._write_with_fds()
+            if front is not None:
+                sent = self._sock.send(front)
+            else:
+                sent = self._sock.send(self._data) if not self._fds else self._write_with_fds()
         except BlockingIOError:
             sent = 0
         except OSError:
             self._owner.lost()
             return
-        del self._data[:sent]
-        if self._data:
+        if front is None:
+            del self._data[:sent]
+        else:
+            self._front = front[sent:] if sent < len(front) else None
+        if self._data or self._front is not None:
             self._write_later(progressed=bool(sent))
         else:
             self._all_sent()
@@ -106,6 +127,7 @@ class Outbox:
     def clear(self) -> None:
         """Send nothing of it: nobody would read it."""
         self._data.clear()
+        self._front = None
         self._drop_fds()
         self._rest()
 
