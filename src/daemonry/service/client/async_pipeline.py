@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from daemonry.errors.root import Ran
     from daemonry.service.client.async_line import AsyncLine
-    from daemonry.service.client.proxy import Converter
+    from daemonry.service.client.proxy import Converter, Given
 
 
 class AsyncPipeline(AsyncPipelinedRemote):
@@ -103,7 +103,7 @@ class AsyncPipeline(AsyncPipelinedRemote):
     def queue(
         self,
         converter: Converter | NamedMethod,
-        given: Mapping[str, Any] | None,
+        given: Given | None,
         frame: bytes | None,
         *,
         oneway: bool = False,

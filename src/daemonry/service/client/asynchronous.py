@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from daemonry.service.client.async_pipeline import AsyncPipeline
     from daemonry.service.client.engine import Steps
-    from daemonry.service.client.proxy import Converter
+    from daemonry.service.client.proxy import Converter, Given
     from daemonry.service.interface.declare import Interface
     from daemonry.transport.stream import Stream
 
@@ -251,7 +251,7 @@ class AsyncClient(AsyncDriver, AsyncRemote):
     async def call_typed(
         self,
         converter: Converter | NamedMethod,
-        given: Mapping[str, Any] | None,
+        given: Given | None,
         frame: bytes | None,
         timeout_s: float,
     ) -> Any:

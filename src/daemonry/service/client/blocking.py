@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from daemonry.service.client.engine import Steps
     from daemonry.service.client.pipeline import Pipeline
-    from daemonry.service.client.proxy import Converter
+    from daemonry.service.client.proxy import Converter, Given
     from daemonry.service.interface.declare import Interface
     from daemonry.transport.ancillary import Fd
 
@@ -273,7 +273,7 @@ class Client(Driver, BlockingRemote):
     def call_typed(  # the short way is written out: it is what each call costs
         self,
         converter: Converter | NamedMethod,
-        given: Mapping[str, Any] | None,
+        given: Given | None,
         frame: bytes | None,
         timeout_s: float,
     ) -> Any:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from daemonry.service.client.conversation import Conversation
-    from daemonry.service.client.proxy import Converter
+    from daemonry.service.client.proxy import Converter, Given
     from daemonry.service.client.retry import Attempts
     from daemonry.transport.ancillary import Fd
     from daemonry.transport.endpoint import Endpoint
@@ -249,7 +249,7 @@ class Engine:
         self,
         line: Line,
         converter: Converter | NamedMethod,
-        given: Mapping[str, Any] | None,
+        given: Given | None,
         begun: StartedCall | None,
         deadline: Deadline,
     ) -> Steps[Any]:

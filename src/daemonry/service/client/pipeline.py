@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from daemonry.errors.root import Ran
     from daemonry.service.client.link import Link
-    from daemonry.service.client.proxy import Converter
+    from daemonry.service.client.proxy import Converter, Given
     from daemonry.wire.connection import Codec
 
 
@@ -119,7 +119,7 @@ class Pipeline(PipelinedRemote):
     def queue(
         self,
         converter: Converter | NamedMethod,
-        given: Mapping[str, Any] | None,
+        given: Given | None,
         frame: bytes | None,
         *,
         oneway: bool = False,

@@ -20,11 +20,11 @@ from daemonry.wire.framer import Framer
 from daemonry.wire.varlink import MAX_FRAME_BYTES, Call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from daemonry.errors.root import Ran
     from daemonry.service.client.engine import NamedMethod
-    from daemonry.service.client.proxy import Converter
+    from daemonry.service.client.proxy import Converter, Given
     from daemonry.wire.connection import Codec
 
 T = TypeVar("T")
@@ -143,9 +143,7 @@ class Ledger:
 
     # --- sending ----------------------------------------------------------------------------------
 
-    def frame(
-        self, converter: Converter | NamedMethod, given: Mapping[str, Any] | None, *, oneway: bool
-    ) -> bytes:
+    def frame(self, converter: Converter | NamedMethod, given: Given | None, *, oneway: bool) -> bytes:
         """Return the bytes of a call that `Converter.frame` does not make.
 
         Raises:

@@ -48,8 +48,7 @@ def _wrap_pipelined(converter: Converter, method: Method) -> Any:
         return _wrap_bare_pipelined(converter)
 
     def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        given = converter.given(args, kwargs)
-        frame = None if oneway else converter.frame(given)
+        given, frame = (converter.given(args, kwargs), None) if oneway else converter.call(args, kwargs)
         return self.__daemonry_client__.queue(converter, given, frame, oneway=oneway)
 
     return call

@@ -24,7 +24,7 @@ from daemonry.transport.endpoint import Endpoint
 if TYPE_CHECKING:
     from os import PathLike
 
-    from daemonry.service.client.proxy import Converter
+    from daemonry.service.client.proxy import Converter, Given
     from daemonry.service.interface.declare import Interface
 
     AnyInterface = TypeVar("AnyInterface", bound="Interface")
@@ -89,7 +89,7 @@ class Pool(AsyncRemote):
             self._put_back(client)
 
     async def call_typed(
-        self, converter: Converter, given: Mapping[str, Any], frame: bytes | None, timeout_s: float
+        self, converter: Converter, given: Given, frame: bytes | None, timeout_s: float
     ) -> Any:
         """Call a method as a proxy does, as `AsyncClient.call_typed`."""
         deadline = Deadline(timeout_s)

@@ -22,12 +22,13 @@ from daemonry.service.interface.descriptors import giver, taker
 from daemonry.service.interface.schema import NotDescribable
 from daemonry.transport.ancillary import Fd, close_all
 from daemonry.wire import fast_varlink
+from daemonry.wire.typed_call import CallWriter, call_writer, never_written
 from daemonry.wire.typed_reply import never_proved, reader
 from daemonry.wire.varlink import (
+    FRAME_END,
     MAX_FRAME_BYTES,
     METHOD_HEAD,
     PARAMETERS_HEAD,
-    PLAIN_TAIL,
     encode_name,
     tracing,
 )
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 
 AnyInterface = TypeVar("AnyInterface", bound=Interface)
 
-_FRAME_END = PLAIN_TAIL + b"\0"
+# Arguments by the names that are sent, or all of them by place.
+Given = Mapping[str, Any] | tuple[Any, ...]
 
 
 class Converter:
@@ -51,6 +53,7 @@ class Converter:
         signature: its parameters as callers give them, behind `self`.
         read: makes received bytes the result, or NotImplemented where only `result` can tell.
         takes_none: whether it has no parameters.
+        write: makes arguments by place the call as it is sent, or None where only `call` can tell.
     """
 
     __slots__ = (
@@ -69,6 +72,7 @@ class Converter:
         "read",
         "signature",
         "takes_none",
+        "write",
     )
 
     def __init__(self, where: Described, method: Method, function: Callable[..., Any]) -> None:
@@ -78,8 +82,12 @@ class Converter:
         self._method = method
         self._read_signature(function)
         self._head = METHOD_HEAD + encode_name(self.full_name) + PARAMETERS_HEAD
-        self._without_arguments = self._head + b"{}" + _FRAME_END
+        self._without_arguments = self._head + b"{}" + FRAME_END
         self.takes_none: bool = not self._by_keyword and not self._positional
+        self.write: CallWriter = never_written
+        if self._by_place_count > 0 and method.write_parameters is None:
+            kinds = {one.encode_name: one.type for one in msgspec.structs.fields(method.parameters)}
+            self.write = call_writer(self._head, [(name, kinds[name]) for name in self._positional])
         common = not (method.gives_fds or method.read_reply)
         self.read: Callable[[bytes], Any] = (
             reader(method.reply, method.reply_field) if common else never_proved
@@ -133,6 +141,19 @@ class Converter:
         del arguments[self._own_name]
         return {name.rstrip("_"): value for name, value in arguments.items()}
 
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Given, bytes | None]:
+        """Return the arguments, as `plain` takes them, and the call with them, as `frame` returns it.
+
+        Raises:
+            TypeError: they do not fit the method.
+            NotSendable: one has no form.
+        """
+        data = None if kwargs else self.write(args)
+        if data is not None:
+            return args, data
+        given = self.given(args, kwargs)
+        return given, self.frame(given)
+
     def frame(self, given: Mapping[str, Any]) -> bytes | None:
         """Return the call with these arguments as it is sent, with its NUL; None if only `plain` can tell.
 
@@ -144,18 +165,20 @@ class Converter:
         else:
             if self._method.write_parameters is not None:
                 given = self.plain(given)
-            data = b"".join((self._head, fast_varlink.encode_parameters(given), _FRAME_END))
+            data = b"".join((self._head, fast_varlink.encode_parameters(given), FRAME_END))
         if tracing.source is not None:
             data = tracing.marked(data[:-1]) + b"\0"
         return data if len(data) <= MAX_FRAME_BYTES else None
 
-    def plain(self, given: Mapping[str, Any], fds: list[Fd] | None = None) -> dict[str, Any]:
+    def plain(self, given: Given, fds: list[Fd] | None = None) -> dict[str, Any]:
         """Return the parameters that are sent for arguments, as plain values.
 
         Args:
-            given: what `given` returned.
+            given: what `given` or `call` returned.
             fds: takes the descriptors that go with them.
         """
+        if isinstance(given, tuple):
+            given = self._by_place(given)
         hook = giver(fds if fds is not None else [])
         fields = {name: msgspec.to_builtins(value, enc_hook=hook) for name, value in given.items()}
         return fields if self._method.write_parameters is None else self._method.write_parameters(fields)
@@ -209,9 +232,7 @@ def _sent_name(parameter: inspect.Parameter) -> str:
 class Caller(Protocol):
     """What a proxy whose methods block needs of its client; see `Client`."""
 
-    def call_typed(
-        self, converter: Converter, given: Mapping[str, Any], frame: bytes | None, timeout_s: float
-    ) -> Any:
+    def call_typed(self, converter: Converter, given: Given, frame: bytes | None, timeout_s: float) -> Any:
         """Call a method and return its result."""
 
     def call_with_fds(
@@ -255,7 +276,7 @@ class AsyncCaller(Protocol):
     """
 
     async def call_typed(
-        self, converter: Converter, given: Mapping[str, Any], frame: bytes | None, timeout_s: float
+        self, converter: Converter, given: Given, frame: bytes | None, timeout_s: float
     ) -> Any:
         """Call a method and return its result."""
 
@@ -372,9 +393,13 @@ def _wrap_call(converter: Converter) -> Any:
     if converter.takes_none:
         return _wrap_bare_call(converter)
 
+    write = converter.write
+
     def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        given = converter.given(args, kwargs)
-        frame = converter.frame(given)
+        given: Given = args
+        frame = None if kwargs else write(args)
+        if frame is None:
+            given, frame = converter.call(args, kwargs)
         try:
             return self.__daemonry_client__.call_typed(converter, given, frame, self.__daemonry_timeout_s__)
         except errors.CallFailed as error:
@@ -490,8 +515,7 @@ def _wrap_async(converter: Converter, method: Method) -> Any:
 
 def _wrap_async_call(converter: Converter) -> Any:
     async def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        given = converter.given(args, kwargs)
-        frame = converter.frame(given)
+        given, frame = converter.call(args, kwargs)
         try:
             return await self.__daemonry_client__.call_typed(
                 converter, given, frame, self.__daemonry_timeout_s__
