@@ -6,7 +6,8 @@ import asyncio
 import importlib.util
 import inspect
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,16 +45,50 @@ def _no_home_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture
-def remote_server() -> Iterator[Any]:
-    """A server of the Remote Execution API in this process; its class is in remote/fake_server.py."""
-    pytest.importorskip("grpc", reason="gRPC is not installed: the extra vx[remote]")
-    path = Path(__file__).parent / "remote" / "fake_server.py"
-    found = importlib.util.spec_from_file_location("vx_fake_server", path)
+def _of_remote(name: str) -> Any:
+    """Return a module of the folder `remote`."""
+    path = Path(__file__).parent / "remote" / f"{name}.py"
+    found = importlib.util.spec_from_file_location(f"vx_{name}", path)
     assert found is not None
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
-    server = module.FakeServer()
+    return module
+
+
+@pytest.fixture
+def remote_server() -> Iterator[Any]:
+    """A server of the Remote Execution API in this process; its class is in remote/fake_server.py."""
+    pytest.importorskip("grpc", reason="gRPC is not installed: the extra vx[remote]")
+    server = _of_remote("fake_server").FakeServer()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def authorities(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """An authority that the tests trust, and a stranger."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl on the PATH: install it to run this")
+    folder = tmp_path_factory.mktemp("certificates")
+    made = _of_remote("certificates")
+    return made.Authority(folder, "ours"), made.Authority(folder, "stranger")
+
+
+@pytest.fixture
+def tls_server() -> Iterator[Callable[..., Any]]:
+    """Starts servers with a certificate; and, if told, one that wants an authority's clients only."""
+    grpc = pytest.importorskip("grpc", reason="gRPC is not installed: the extra vx[remote]")
+    started: list[Any] = []
+
+    def start(certificate: tuple[Path, Path], clients: Any = None) -> Any:
+        path, key = certificate
+        wanted = None if clients is None else clients.path.read_bytes()
+        pairs = [(key.read_bytes(), path.read_bytes())]
+        credentials = grpc.ssl_server_credentials(pairs, wanted, clients is not None)
+        started.append(_of_remote("fake_server").FakeServer(tls=credentials))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()

@@ -38,7 +38,12 @@ class FakeServer:
         bots: answers CreateBotSession and UpdateBotSession; a session of a worker.
     """
 
-    def __init__(self, function: int = reapi.DigestFunction.SHA256, port: int = 0) -> None:
+    def __init__(
+        self,
+        function: int = reapi.DigestFunction.SHA256,
+        port: int = 0,
+        tls: grpc.ServerCredentials | None = None,
+    ) -> None:
         self.function = function
         self.blobs: dict[str, bytes] = {}
         self.results: dict[str, reapi.ActionResult] = {}
@@ -54,13 +59,18 @@ class FakeServer:
         self.may_update = True
         self.batch_bytes = 0
         self.port = port
+        self._tls = tls
         self.start()
 
     def start(self) -> None:
         """Listen, again at the same port after `stop`."""
         self._server = grpc.server(ThreadPoolExecutor(16), options=[("grpc.so_reuseport", 0)])
         self._server.add_generic_rpc_handlers((_Handlers(self),))
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        address = f"127.0.0.1:{self.port}"
+        if self._tls is None:
+            self.port = self._server.add_insecure_port(address)
+        else:
+            self.port = self._server.add_secure_port(address, self._tls)
         self._server.start()
 
     def stop(self) -> None:
@@ -70,7 +80,7 @@ class FakeServer:
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"grpc://127.0.0.1:{self.port}"
+        return f"grpc://127.0.0.1:{self.port}" if self._tls is None else f"grpcs://localhost:{self.port}"
 
     def digest(self, data: bytes) -> reapi.Digest:
         """Return the digest of some content."""

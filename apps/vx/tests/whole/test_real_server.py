@@ -6,6 +6,7 @@ without bubblewrap, the tests are skipped.  x86-64 Linux with glibc only.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import socket
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -62,28 +64,29 @@ def casd(buildbox: Path, tmp_path: Path) -> Iterator[str]:
     """The URL of a server that runs."""
     if shutil.which("bwrap") is None:
         pytest.skip("no bwrap on the PATH: install bubblewrap to run this")
+    words = [f"--buildbox-run={buildbox / 'buildbox-run'}", "--cache-failures=false", "--jobs", "2"]
+    words += [f"--runner-arg=--ro-bind-mount={one}" for one in BINDS]
+    with _server(buildbox, tmp_path / "casd", *words) as url:
+        yield url
+
+
+@contextmanager
+def _server(buildbox: Path, folder: Path, *more: str) -> Iterator[str]:
+    """Have a casd with its files there."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{sock.getsockname()[1]}"
-    words = [buildbox / "buildbox-casd", "--bind", address, f"--buildbox-run={buildbox / 'buildbox-run'}"]
-    words += [f"--runner-arg=--ro-bind-mount={one}" for one in BINDS]
-    words += [
-        "--cache-failures=false",
-        "--jobs",
-        "2",
-        "--quota-high",
-        "1G",
-        "--reserved",
-        "1M",
-        tmp_path / "casd",
-    ]
+    words = [buildbox / "buildbox-casd", "--bind", address, *more, "--quota-high", "1G", "--reserved", "1M"]
+    log = folder.with_suffix(".log")
     environment = {"PATH": f"{buildbox}:{os.environ['PATH']}"}
-    with (tmp_path / "casd.log").open("wb") as log:
-        server = subprocess.Popen(words, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [*words, folder], env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL
+        )
     try:
         wait_until(lambda: server.poll() is not None or _listens(address), 20, "it listens")
         if server.poll() is not None:
-            pytest.skip(f"buildbox-casd does not run here: {(tmp_path / 'casd.log').read_text()[-300:]}")
+            pytest.skip(f"buildbox-casd does not run here: {log.read_text()[-300:]}")
         yield f"grpc://{address}"
     finally:
         server.terminate()
@@ -116,3 +119,28 @@ def test_its_worker_compiles_and_its_cache_gives_it_to_another_machine(c, casd: 
     shutil.rmtree(project.path / ".vx")
     assert project.executed(**remote) == 0, project.vx("explain", "-v").out
     assert project.run("hello") == "by a worker\n"
+
+
+def test_a_foreign_client_reads_our_blobs_back(c, buildbox: Path, casd: str, tmp_path: Path) -> None:
+    """A second casd has nothing but a client of its own, in C++, by which it reads the first one's."""
+    pytest.importorskip("grpc", reason="gRPC is not installed: the extra vx[remote]")
+    from vx.remote.digest_functions import RemoteDigest
+    from vx.remote.server import Server
+    from vx.remote.settings import RemoteSettings
+
+    project = c.project("hello")
+    project.write("vx.toml", '[project]\nname = "hello"\n\n[targets.hello]\nsources = ["src/*.c"]\n')
+    project.write("src/main.c", '#include <stdio.h>\nint main(void) { puts("read back"); return 0; }\n')
+    assert project.build(VX_REMOTE_CACHE=casd)["executed"] == 2
+    cass = c.instance("cass")
+    wait_until(lambda: cass.status()["remote_waiting"] == 0, 10, "all results went up")
+    made = {path.read_bytes() for path in (project.path / ".vx").rglob("*") if path.is_file()}
+    (program,) = [data for data in made if data.startswith(b"\x7fELF") and b"read back" in data]
+    there = casd.replace("grpc:", "http:")
+    with _server(buildbox, tmp_path / "proxy", f"--cas-remote={there}", f"--ac-remote={there}") as url:
+        server = Server(url, RemoteSettings(cache=url))
+        try:
+            digest = RemoteDigest(hashlib.sha256(program).hexdigest(), len(program))
+            assert server.read(digest, 1 << 20) == program
+        finally:
+            server.rpc.close()

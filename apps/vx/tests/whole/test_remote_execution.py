@@ -99,6 +99,25 @@ def test_an_output_that_is_gone_there_is_made_again_there(project, c, remote_ser
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("longer", [b"", b"\0"])
+def test_an_output_with_another_content_than_its_digest_is_refused_and_made_here(
+    project, c, remote_server, longer: bytes
+) -> None:
+    def wrong(data: bytes) -> bytes:
+        return data[:-1] + bytes([data[-1] ^ 1]) + longer if data.startswith(b"\x7fELF") else data
+
+    remote_server.spoil = wrong
+    told = project.build()
+    (line,) = [line for line in told["err"].splitlines() if "remote" in line]
+    assert "bytes that are not" in line
+    assert told["executed"] == 2
+    assert jobs_there(c) == 0
+    assert sum(remote_server.executed.values()) >= 1
+    assert "bytes that are not" in project.vx("explain").out
+    assert project.run("hello") == "there\n"
+
+
+@pytest.mark.slow
 def test_an_error_of_the_source_is_told_from_here(project, c) -> None:
     project.write("src/main.c", "int main(void) { return nothing; }\n")
     assert "nothing" in project.vx("build").err

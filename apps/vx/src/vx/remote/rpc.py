@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from daemonry import open_regular
 from daemonry.cli.kit import printable
 from vx.remote.credentials import Credentials
+from vx.remote.failed_connections import in_words
 from vx.remote.failures import RemoteFailed
 from vx.remote.protos import bytestream_pb2
 from vx.remote.protos import remote_execution_pb2 as reapi
@@ -174,6 +175,7 @@ class Rpc:
         details = str(call.details())
         if code == "UNAUTHENTICATED":
             self.credentials.forget()
+        details = in_words(details, tls=self.url.startswith("grpcs:"))
         told = printable(details.partition("\n")[0], _MAX_REASON_CHARS)
         return RemoteFailed(f"{code}: {told}" if told else code, code)
 

@@ -1,0 +1,92 @@
+"""TLS with certificates of the test's own, each way in which two of them do not fit, and the words for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("grpc", reason="gRPC is not installed: the extra vx[remote]")
+
+from vx.remote.failed_connections import in_words
+from vx.remote.failures import RemoteFailed
+from vx.remote.server import Server
+from vx.remote.settings import RemoteSettings
+
+
+def asked(url: str, **settings: Any) -> str:
+    """Return why a server is of no use; "" if it answers."""
+    server = Server(url, RemoteSettings(cache=url, **{key: str(value) for key, value in settings.items()}))
+    try:
+        server.capabilities()
+    except RemoteFailed as error:
+        return error.reason
+    finally:
+        server.rpc.close()
+    return ""
+
+
+def test_a_server_is_trusted_by_its_authority_alone(authorities, tls_server) -> None:
+    ours, stranger = authorities
+    server = tls_server(ours.sign("server"))
+    assert asked(server.url, tls_ca=ours.path) == ""
+    for settings in ({}, {"tls_ca": stranger.path}):
+        told = asked(server.url, **settings)
+        assert told == (
+            "UNAVAILABLE: its certificate is not trusted (unable to get local issuer certificate): "
+            "tls-ca names whom to trust"
+        )
+
+
+def test_a_certificate_that_has_expired_is_called_so(authorities, tls_server) -> None:
+    ours, _ = authorities
+    server = tls_server(ours.sign("expired", days=-1))
+    assert asked(server.url, tls_ca=ours.path) == "UNAVAILABLE: its certificate has expired"
+
+
+def test_a_certificate_of_another_host_is_called_so(authorities, tls_server) -> None:
+    ours, _ = authorities
+    server = tls_server(ours.sign("elsewhere", host="other.example"))
+    assert asked(server.url, tls_ca=ours.path) == "UNAVAILABLE: its certificate is for another host"
+
+
+def test_a_server_that_wants_our_certificate_gets_it(authorities, tls_server) -> None:
+    ours, stranger = authorities
+    server = tls_server(ours.sign("server"), clients=ours)
+    me, him = ours.sign("me", "me"), stranger.sign("him", "him")
+    assert asked(server.url, tls_ca=ours.path, tls_certificate=me[0], tls_key=me[1]) == ""
+    wanted = "it closes the connection: it may want another client certificate"
+    assert wanted in asked(server.url, tls_ca=ours.path)
+    assert wanted in asked(server.url, tls_ca=ours.path, tls_certificate=him[0], tls_key=him[1])
+
+
+def test_a_file_that_is_not_a_certificate_is_called_so(authorities, tls_server, tmp_path: Path) -> None:
+    ours, _ = authorities
+    server = tls_server(ours.sign("server"))
+    (tmp_path / "ca").write_text("hello\n")
+    assert "tls-ca, tls-certificate or tls-key is not a PEM file" in asked(server.url, tls_ca=tmp_path / "ca")
+    assert asked(server.url, tls_ca="/nowhere") == "/nowhere: No such file or directory"
+
+
+def test_tls_on_one_side_only_names_the_other_scheme(authorities, tls_server, remote_server) -> None:
+    ours, _ = authorities
+    server = tls_server(ours.sign("server"))
+    assert "it may speak TLS (grpcs://)" in asked(server.url.replace("grpcs", "grpc"))
+    assert "it does not speak TLS" in asked(remote_server.url.replace("grpc", "grpcs"))
+
+
+@pytest.mark.parametrize(
+    ("details", "told"),
+    [
+        ("the farm is full", "the farm is full"),
+        (
+            "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Connection refused",
+            "Connection refused",
+        ),
+        ("failed to connect to all addresses", "failed to connect to all addresses"),
+        ("", ""),
+    ],
+)
+def test_other_details_keep_their_words(details: str, told: str) -> None:
+    assert in_words(details, tls=True) == told
