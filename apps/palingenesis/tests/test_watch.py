@@ -186,6 +186,30 @@ async def test_a_file_that_becomes_a_session_counts_then(tmp_path: Path) -> None
         assert await seen.next() == ["a.md"]
 
 
+def test_a_file_that_is_filled_while_it_is_looked_at_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its signature is of the empty file, and its words are there when it is read."""
+    scan_files, path = session_files.scan, tmp_path / "a.md"
+
+    def scan_and_fill(directory: str) -> Any:
+        found = scan_files(directory)
+        if path.exists() and not path.read_text():
+            path.write_text(SESSION)
+        return found
+
+    monkeypatch.setattr(session_files, "scan", scan_and_fill)
+
+    async def run() -> None:
+        async with watched(tmp_path, poll_interval_s=0.02) as seen:
+            write(path, "")
+            assert await seen.next() == ["a.md"]
+            write(tmp_path / "b.md")
+            assert await seen.next() == ["b.md"]
+
+    asyncio.run(run())
+
+
 def test_where_the_system_gives_no_notices_files_are_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -24,7 +24,7 @@ from palingenesis import session_files
 from palingenesis.sessions import is_searched, is_session_name, shown
 
 if TYPE_CHECKING:
-    from palingenesis.session_files import Signatures
+    from palingenesis.session_files import Signature, Signatures
 
 logger = logging.getLogger("palingenesis.watch")
 
@@ -186,15 +186,26 @@ class Watch:
     # --- looks, in a thread -----------------------------------------------------------------------
 
     def _look(self, places: Collection[str] | None) -> list[str]:
+        before = self._known
         if places is EVERYTHING:
             now = session_files.scan(self.directory)
-            saved = session_files.changed(self._known, now)
-            self._known = now
+            self._known = now.copy()
         else:
             now = self._at(places)
-            saved = session_files.changed(self._known, now)
-            self._known.update(now)
-        return [path for path in saved if self._is_session(path)]
+            self._known = before | now
+        return [path for path in session_files.changed(before, now) if self._is_saved(path, before, now[path])]
+
+    def _is_saved(self, path: str, before: Signatures, looked_at: Signature) -> bool:
+        is_session = self._is_session(path)
+        if session_files.signature(path) == looked_at:
+            return is_session
+        # It changes while it is read, as a file does that is made empty and then filled.  To count it now
+        # and again for what it becomes would be one save too many: the next look counts it.
+        if path in before:
+            self._known[path] = before[path]
+        else:
+            self._known.pop(path, None)
+        return False
 
     def _at(self, places: Collection[str]) -> Signatures:
         found: Signatures = {}

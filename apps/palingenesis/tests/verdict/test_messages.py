@@ -47,6 +47,27 @@ def test_words_that_say_nothing(text):
     assert reset_of(text, SAID, LOCAL) is None
 
 
+@pytest.mark.parametrize(
+    ("span", "ahead"),
+    [
+        ("8h44m7s", timedelta(hours=8, minutes=44, seconds=7)),
+        ("53s", timedelta(seconds=53)),
+        ("0s", timedelta(0)),
+        ("1d2h", timedelta(days=1, hours=2)),
+    ],
+)
+def test_a_length_of_time_without_blanks(span, ahead):
+    """As Gemini CLI passes on what Google's service says to users who have logged in."""
+    text = f"[API Error: You have exhausted your capacity on this model. Your quota will reset after {span}.]"
+    assert meaning(text) is Reason.RATE_LIMIT
+    assert reset_of(text, SAID, LOCAL) == SAID + ahead
+
+
+def test_a_model_without_capacity_is_no_limit_of_the_account():
+    text = "No capacity available for model gemini-3-flash-preview on the server"
+    assert meaning(text) is Reason.TRANSIENT
+
+
 def test_a_zone_that_is_not_known_gives_no_instant():
     """Another zone in its place would be wrong by hours."""
     assert reset_of("limit reached · resets 3pm (Mars/Olympus)", SAID, LOCAL) is None

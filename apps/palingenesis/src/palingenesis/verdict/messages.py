@@ -73,6 +73,7 @@ _TABLE: Final = tuple(
             r"server error mid-response",
             r"exceeded the \d+ output token maximum",
             r"model is at capacity",
+            r"no capacity available for model",
             r"currently experiencing high demand",
             r"stream disconnected before completion",
         )),
@@ -86,7 +87,7 @@ _TABLE: Final = tuple(
             r"rate limit",
             r"\b429\b",
             r"too many requests",
-            r"exhausted your (?:daily )?quota",
+            r"exhausted your (?:daily quota|quota|capacity)",
             r"exceeded your current quota",
         )),
     )

@@ -36,9 +36,9 @@ _CLOCK: Final = r"(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))? ?(?P<half>[ap]m)?"
 _ZONE: Final = r"(?: \((?P<zone>[^()]{1,64})\))?"
 _AT: Final = re.compile(rf"\b{_MARK} {_DAY}{_CLOCK}(?![\w:]){_ZONE}", re.IGNORECASE)
 _IN: Final = re.compile(
-    r"\b(?:(?:try again|retry|retrying|resets|available)(?: in| after)|wait) "
+    r"\b(?:(?:try again|retry|retrying|resets?|available)(?: in| after)|wait) "
     r"(?P<span>(?:(?:and )?\d+(?:\.\d+)? ?"
-    r"(?:days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s|ms)\b,? ?)+)",
+    r"(?:days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s|ms)(?![a-z]),? ?)+)",
     re.IGNORECASE,
 )
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?) ?(ms|[dhms])", re.IGNORECASE)
