@@ -290,17 +290,18 @@ class Gemini:
     """Gemini's generateContent."""
 
     def fault(self, kind: str, argument: str) -> tuple[int, dict[str, Any], dict[str, str]]:
-        """Return status, body and headers of what goes wrong; a limit is a day's, and not waited for."""
-        del argument
+        """Return status, body and headers of what goes wrong; a limit is one that is not waited for."""
         if kind == "overloaded":
             return 503, {"error": {"code": 503, "status": "UNAVAILABLE", "message": "Overloaded."}}, {}
         if kind == "context":
             words = "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."
             return 400, {"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": words}}, {}
-        quota = {"quotaMetric": "x", "quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}
-        details = [{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [quota]}]
-        told = {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "You exceeded your current quota"}
-        return 429, {"error": {**told, "details": details}}, {}
+        kind_of = "type.googleapis.com/google.rpc.ErrorInfo"
+        info = {"@type": kind_of, "reason": "QUOTA_EXHAUSTED", "domain": "cloudcode-pa.googleapis.com"}
+        words = "You exceeded your current quota, please check your plan and billing details. Please retry in"
+        told = f"{words} {max(1, int(argument) - int(time.time()))}s."
+        error = {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": told, "details": [info]}
+        return 429, {"error": error}, {}
 
     def whole(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return an answer in one piece."""

@@ -99,6 +99,7 @@ reader = 1
             "9:18: agents.mine.signs[0].reason: invalid enum value",
         ),
         ("sessions = ['x/*.md']", "7:9: agents.mine: a place must be absolute"),
+        ("enabled = 'no'", "8:1: agents.mine.enabled: must be true or false"),
     ],
 )
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])

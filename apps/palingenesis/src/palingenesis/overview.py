@@ -89,7 +89,7 @@ def _limits(name: str, found: Survey) -> Iterator[str]:
     if profile.reader == "opencode":
         yield "files of sessions are counted, not sessions; a wait for a retry is seen as running"
     if not profile.tells_errors:
-        yield "it writes no errors: why a turn failed is unknown"
+        yield "without a window it writes no errors: why a turn failed is unknown"
     if profile.reader in ("markdown", "text") and not profile.signs:
         yield "plain text without signs: a change is seen, a reason is not"
     if not profile.resume:

@@ -193,7 +193,9 @@ class Watch:
         else:
             now = self._at(places)
             self._known = before | now
-        return [path for path in session_files.changed(before, now) if self._is_saved(path, before, now[path])]
+        return [
+            path for path in session_files.changed(before, now) if self._is_saved(path, before, now[path])
+        ]
 
     def _is_saved(self, path: str, before: Signatures, looked_at: Signature) -> bool:
         is_session = self._is_session(path)

@@ -560,7 +560,7 @@ def test_agents_says_what_is_installed_and_what_can_be_seen(seen):
     seen.home.claude()
     told = seen.done("agents")
     assert "claude: not in PATH; sessions: 1\n" in told
-    assert "it writes no errors" in told
+    assert "without a window it writes no errors" in told
     rows = {row["name"]: row for row in seen("agents", "--json").json()["agents"]}
     assert rows["claude"]["checked_with"] == "2.1.332"
     program = seen.sandbox.path / "home/bin/claude"

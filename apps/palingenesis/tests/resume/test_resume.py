@@ -20,19 +20,22 @@ from daemonry.testing import wait_until
 from palingenesis.agents.known import profiles
 from palingenesis.evidence import processes, quota
 from palingenesis.evidence.quota_answer import Quota
-from palingenesis.evidence.survey import Survey
+from palingenesis.evidence.survey import Session, Survey
+from palingenesis.evidence.transcript import Transcript
 from palingenesis.resume import audit as audit_module
 from palingenesis.resume import engine as engine_module
 from palingenesis.resume import launch, run_watch, schedule, turns
 from palingenesis.resume import ledger as ledger_module
 from palingenesis.resume.context import ResumeLimits
 from palingenesis.resume.engine import ResumeEngine
-from palingenesis.resume.entry import AgentRun, SessionEntry, asked, failed
+from palingenesis.resume.entry import AgentRun, SessionEntry, asked, failed, settled
 from palingenesis.resume.ledger import Ledger, path_in, read
 from palingenesis.resume.prompt import fresh_prompt, resume_prompt
 from palingenesis.resume.scouts import Scouts
 from palingenesis.resume.states import Happened, State
-from palingenesis.verdict.reasons import Reason
+from palingenesis.verdict.facts import Evidence, Fact, Sign, Source
+from palingenesis.verdict.judge import Verdict
+from palingenesis.verdict.reasons import Confidence, Reason
 
 STAND_IN = Path(__file__).parents[1] / "stand_in.py"
 # Its own in each process: a session counts as alive when any process of this user names it.
@@ -286,6 +289,39 @@ def test_a_silent_run_is_ended_and_a_failed_try(world):
     entry = world.until(lambda entry: entry.attempt == 1)
     assert "wrote nothing" in entry.note
     assert not processes.start_of(world.requests()[1]["pid"])
+
+
+def test_silent_runs_are_counted_and_given_up(world):
+    """Each ends a try, though its process was seen in the session until then."""
+    world.steps("overloaded", "silent", "silent")
+    world.start(silence_s=0.5, tries=2)
+    world.agent()
+    world.until_state(State.SCHEDULED)
+    world.due()
+    world.until(lambda entry: entry.attempt == 1)
+    world.engine._living_at_s = 0.0
+    for _ in range(3):
+        world.engine.tick()
+    assert world.entry().attempt == 1
+    world.due()
+    assert world.until_state(State.GAVE_UP).attempt == 2
+
+
+def stopped_session(at_s=1_000.0, alive_pid=None):
+    """Return a session that an overload stopped."""
+    error = Fact(Sign.FAILED, Source.TRANSCRIPT, at_s)
+    verdict = Verdict(Reason.TRANSIENT, Confidence.SURE, (error,), alive_pid=alive_pid)
+    return Session("claude", ID, "/x", at_s, Transcript(id=ID), Evidence((error,), at_s), verdict)
+
+
+def test_who_looks_into_a_stopped_session_and_leaves_resets_no_count():
+    session = stopped_session()
+    entry = failed(entry_of(state=State.RESUMING), 0.0, "", session)
+    looked = settled(entry, stopped_session(alive_pid=7), Happened.SEEN_STOPPED)
+    again = settled(looked, session, Happened.SEEN_RESUMABLE)
+    assert (again.state, again.attempt) == (State.SCHEDULED, 1)
+    other = settled(again, stopped_session(at_s=2_000.0), Happened.SEEN_RESUMABLE)
+    assert other.attempt == 0
 
 
 def test_a_run_that_slept_with_the_machine_is_not_silent(world, monkeypatch):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import time
 from datetime import UTC, datetime
 
@@ -13,6 +15,9 @@ from palingenesis.agents.known import profiles
 from palingenesis.evidence import processes
 from palingenesis.evidence.process import Process
 from palingenesis.terminal.look import Look
+from palingenesis.terminal.next_step import was_killed
+from palingenesis.terminal.words import next_words
+from palingenesis.verdict.reasons import Reason
 
 OURS = os.getpid()
 FIRST, SECOND = (f"{number}" * 8 + "-0000-4000-8000-000000000001" for number in "12")
@@ -85,3 +90,42 @@ def test_a_session_of_a_server_is_the_only_window_s(tmp_path, monkeypatch, windo
     session, elsewhere = look.look(now_s - 10, lambda pid: pid == OURS)
     assert (session is not None) is found
     assert elsewhere == 0
+
+
+@pytest.mark.parametrize(("killed", "reason"), [(True, Reason.CRASHED), (False, Reason.UNKNOWN)])
+def test_an_agent_that_writes_no_errors_crashed_where_its_process_was_killed(tmp_path, killed, reason):
+    path = tmp_path / ".gemini/tmp/p/chats/session-2026-11-28T06-00-11111111.jsonl"
+    path.parent.mkdir(parents=True)
+    prompt = {"type": "user", "id": "u", "timestamp": iso(time.time()), "content": [{"text": "go on"}]}
+    path.write_text(json.dumps({"sessionId": FIRST, "kind": "main"}) + "\n" + json.dumps(prompt) + "\n")
+    words = ["gemini", "--resume", FIRST]
+    look = Look("gemini", profiles({}, "c")["gemini"], {"HOME": str(tmp_path)}, words, str(tmp_path))
+    look.hear("", None, None, killed=killed)
+    seen = look.look(time.time() - 60, lambda _: True)
+    assert seen.session is not None
+    assert seen.session.verdict.reason is reason
+
+
+def test_a_wrapper_s_exit_code_tells_of_a_kill_and_an_agent_s_own_code_does_not():
+    killed = [signal.SIGKILL, (128 + signal.SIGKILL) << 8, signal.SIGSEGV]
+    assert all(was_killed(status) for status in killed)
+    # 144 is Gemini CLI's code for a bad request, and 128 + 16 as well.
+    assert not any(was_killed(status) for status in (0, 144 << 8, signal.SIGTERM, 143 << 8, 1 << 8))
+
+
+def test_opencode_s_window_opens_after_the_run_that_gives_the_prompt(tmp_path):
+    """Its window drops a prompt that comes with a session."""
+    program = tmp_path / "opencode"
+    program.write_text('#!/bin/sh\nprintf "%s|" "$@" >>calls; echo >>calls; exit "$(cat code)"\n')
+    program.chmod(0o700)
+    profile = profiles({}, "c")["opencode"]
+    values = {"id": "ses_12345678", "cwd": "/", "prompt": 'it\'s $HOME; "go on"', "new_id": ""}
+    words = next_words(["opencode", "-m", "fake/model"], profile, values, "", fresh=False)
+    ran = 'run|-m|fake/model|-s|ses_12345678|it\'s $HOME; "go on"|\n'
+    for code, calls in (("0", ran + "-m|fake/model|-s|ses_12345678|\n"), ("7", ran)):
+        (tmp_path / "code").write_text(code)
+        (tmp_path / "calls").unlink(missing_ok=True)
+        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        done = subprocess.run(words, cwd=tmp_path, env=environment, check=False)
+        assert done.returncode == int(code)
+        assert (tmp_path / "calls").read_text() == calls

@@ -57,8 +57,15 @@ def profiles(own: Mapping[str, Mapping[str, Any]], config_path: str) -> dict[str
     return {
         name: _profile(name, table, config_path)
         for name, table in tables.items()
-        if table.pop("enabled", True) is not False
+        if _is_enabled(name, table, config_path)
     }
+
+
+def _is_enabled(name: str, table: dict[str, Any], config_path: str) -> bool:
+    enabled = table.pop("enabled", True)
+    if not isinstance(enabled, bool):
+        raise error_in(config_path, ("agents", name, "enabled"), "must be true or false")
+    return enabled
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

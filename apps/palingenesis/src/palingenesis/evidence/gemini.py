@@ -1,7 +1,8 @@
 """Gemini CLI's chat file as facts.
 
-Owns the meaning of its lines (checked with the version that the profile names).  It writes no errors: a
-question without an answer is all that a failed turn leaves, and what follows from that is `unknown`.
+Owns the meaning of its lines (checked with the version that the profile names).  In its window it writes
+what ended a turn.  Without one it writes no errors: a question without an answer is all that a failed turn
+leaves, and what follows from that is `unknown`.
 """
 
 from __future__ import annotations

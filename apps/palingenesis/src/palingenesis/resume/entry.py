@@ -30,6 +30,7 @@ _USUAL_DELAYS: Final = Delays()
 # The end of an observation's name while somebody lives in the session: their end makes it another one.
 ALIVE: Final = " alive"
 SERVED: Final = " served"
+_OVERRUN: Final = " overrun"
 
 _SEEN: Final = {
     Reason.RUNNING: Happened.SEEN_AT_WORK,
@@ -152,6 +153,8 @@ def settled(
 ) -> SessionEntry:
     """Return the entry after `happened`, with the observation written into it."""
     verdict, now_s = session.verdict, session.evidence.now_s
+    # Somebody who looks into it, or its own run that ends, leaves the same stop behind.
+    attempt = entry.attempt if _stop_in(entry.observed) == _stop_in(name_of(session)) else 0
     if entry.wanted_at_s and happened in (Happened.SEEN_DONE, Happened.SEEN_STOPPED):
         happened = Happened.SEEN_RESUMABLE
     state = after(entry.state, happened)
@@ -161,7 +164,7 @@ def settled(
     if state is State.SCHEDULED and verdict.reason in (Reason.COMPLETED, Reason.UNKNOWN):
         at_s = max(now_s, entry.wanted_at_s)
     elif state is State.SCHEDULED:
-        at_s = schedule.due_at_s(entry.key, verdict.reason, verdict.resets_at_s, 0, now_s, delays)
+        at_s = schedule.due_at_s(entry.key, verdict.reason, verdict.resets_at_s, attempt, now_s, delays)
     return msgspec.structs.replace(
         entry,
         state=state,
@@ -171,7 +174,7 @@ def settled(
         resets_at_s=verdict.resets_at_s,
         cwd=session.cwd or entry.cwd,
         at_s=at_s,
-        attempt=0,
+        attempt=attempt,
         note=note or _note(session),
     )
 
@@ -275,9 +278,14 @@ def name_of(session: Session) -> str:
     """Name an observation: the same stop has the same name at each look."""
     verdict = session.verdict
     turn = verdict.basis[0] if verdict.basis else None
-    overrun = " overrun" if verdict.overrun else ""
+    overrun = _OVERRUN if verdict.overrun else ""
     alive = "" if verdict.alive_pid is None else SERVED if verdict.served else ALIVE
     return f"{verdict.reason.value}@{turn.at_s if turn else 0:.3f}{overrun}{alive}"
+
+
+def _stop_in(observed: str) -> str:
+    """Return the part of an observation's name that says which stop it is, without who lives in it."""
+    return observed.removesuffix(ALIVE).removesuffix(SERVED).removesuffix(_OVERRUN)
 
 
 def _what_happened(

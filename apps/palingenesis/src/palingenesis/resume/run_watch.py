@@ -99,7 +99,8 @@ class RunWatch:
             context.runs.end(run)
             context.scouts.let_others(entry.account, entry.key)
             note = f"its run wrote nothing for {int(context.limits.silence_s)} s, and was ended"
-            self._failed(entry, session, now_s, note)
+            # Looked at again: its process, which lived in it a moment ago, is gone.
+            self._failed(entry, context.look(entry), now_s, note)
 
     def _is_under_way(self, entry: SessionEntry, session: Session | None) -> bool:
         """Whether the server that took a run's prompt is at it, or has not begun yet."""

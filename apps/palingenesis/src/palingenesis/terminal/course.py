@@ -28,7 +28,15 @@ from palingenesis.resume.prompt import interrupted_prompt
 from palingenesis.resume.turns import Wait
 from palingenesis.terminal.events import Printed
 from palingenesis.terminal.look import Look, Owns, Seen
-from palingenesis.terminal.next_step import Allowance, GivenUp, Later, Over, after_end, while_alive
+from palingenesis.terminal.next_step import (
+    Allowance,
+    GivenUp,
+    Later,
+    Over,
+    after_end,
+    was_killed,
+    while_alive,
+)
 from palingenesis.terminal.permit import Permit
 from palingenesis.terminal.words import next_words
 from palingenesis.verdict.reasons import Reason
@@ -150,10 +158,8 @@ class Course:
             self._orders.append(Order(is_over=True))
             return
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
-        if printed is not None:
-            self._agent.look.hear(printed.session_id, printed.failure, code)
-        else:
-            self._agent.look.hear("", None, code)
+        session_id, failure = (printed.session_id, printed.failure) if printed is not None else ("", None)
+        self._agent.look.hear(session_id, failure, code, killed=was_killed(status))
         self._ask("ended")
 
     def typed(self) -> None:

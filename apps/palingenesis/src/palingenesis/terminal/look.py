@@ -60,6 +60,7 @@ class Look:
         self._path = ""
         self._profile = profile
         self._told: Fact | None = None
+        self._dead: Fact | None = None
         self.session_id = next((word for word in words[1:] if _ID.fullmatch(word)), "")
 
     @property
@@ -71,11 +72,12 @@ class Look:
         """Look for another session from now on."""
         self.session_id, self._path = session_id, ""
 
-    def hear(self, session_id: str, failure: Fact | None, code: int | None) -> None:
-        """Take what a run printed, and its exit code, for the looks that follow.
+    def hear(self, session_id: str, failure: Fact | None, code: int | None, *, killed: bool = False) -> None:
+        """Take what a run printed, its exit code, and whether it was killed, for the looks that follow.
 
-        Both count where the session's own record does not tell why the turn failed.
+        These count where the session's own record does not tell why the turn failed.
         """
+        self._dead = Fact(Sign.DEAD, Source.OUTPUT, time.time()) if killed else None
         self.session_id = self.session_id or session_id
         reason = None if code is None else self._profile.exits.get(str(code))
         self._told = failure
@@ -93,10 +95,11 @@ class Look:
         if found is None:
             return Seen(None, 0)
         self.session_id, self._path = found.id, found.path
-        if self._told is not None:
-            evidence = msgspec.structs.replace(
-                found.evidence, facts=(*found.transcript.facts, self._told, *found.evidence.facts)
-            )
+        if self._told is not None or self._dead is not None:
+            told = (self._told,) if self._told is not None else ()
+            dead = (self._dead,) if self._dead is not None else ()
+            facts = (*found.transcript.facts, *told, *found.evidence.facts, *dead)
+            evidence = msgspec.structs.replace(found.evidence, facts=facts)
             found = msgspec.structs.replace(found, evidence=evidence, verdict=judge(evidence))
         pid = found.verdict.alive_pid
         elsewhere = pid is not None and not found.verdict.served and not owns(pid)

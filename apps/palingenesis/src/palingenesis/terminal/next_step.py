@@ -20,6 +20,10 @@ from palingenesis.verdict.reasons import RESUMABLE, Confidence, Reason
 GAVE_UP: Final = 75
 # Signals by which somebody asks a program to end.  Its user did that, or the machine does.
 _ASKED: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
+# Signals by which a program ends that neither wanted it nor was asked to.
+_KILLED: Final = frozenset(
+    {signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
+)
 # A program in its terminal that nobody has typed in for so long is alone with its limit.
 ALONE_S: Final = 60.0
 
@@ -131,7 +135,16 @@ def _at(key: str, verdict: Verdict, attempt: int, allowance: Allowance, now_s: f
     return Later(max(at_s, now_s), verdict.reason)
 
 
+def was_killed(status: int) -> bool:
+    """Whether a signal that asks nobody ended a program, or the one for which a shell stands."""
+    return _ended_by(status, _KILLED)
+
+
 def _was_asked_to_end(status: int) -> bool:
+    return _ended_by(status, _ASKED)
+
+
+def _ended_by(status: int, signals: frozenset[signal.Signals]) -> bool:
     if os.WIFSIGNALED(status):
-        return os.WTERMSIG(status) in _ASKED
-    return os.WIFEXITED(status) and os.WEXITSTATUS(status) in {128 + number for number in _ASKED}
+        return os.WTERMSIG(status) in signals
+    return os.WIFEXITED(status) and os.WEXITSTATUS(status) in {128 + number for number in signals}
