@@ -186,6 +186,8 @@ def __getattr__(name: str) -> Any:
     if home is None:
         raise AttributeError(f"module 'daemonry' has no attribute {name!r}")
     module, _, attribute = home.partition(":")
+    if name == "Daemon":  # a program, whose command may be a quick one
+        __import__("daemonry.bundle", fromlist=["_"]).use()
     value = getattr(__import__(module, fromlist=["_"]), attribute or name)
     globals()[name] = value
     return value

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+from daemonry import bundle
 from daemonry.daemon import definition
 from daemonry.errors import TargetInvalid
 from daemonry.process.program.launching import is_boot
@@ -54,7 +55,9 @@ class Daemon(definition.Daemon):  # noqa: D101  # the same one
         ):  # of a frozen program that was started to be this daemon: its target stands behind `run`
             arguments = ["run", *sys.argv[3:]]
         words = sys.argv[1:] if arguments is None else arguments
-        raise SystemExit(daemon_main(self, words, commands=commands or {}))
+        code = daemon_main(self, words, commands=commands or {})
+        bundle.finish()
+        raise SystemExit(code)
 
     def command(self, name: str = "daemon") -> MountedCommand:
         """Return this daemon's command line, to be a command of click's, Typer's or argparse's.

@@ -16,8 +16,9 @@ class Value:
     __slots__: tuple[str, ...] = ()
 
     def _set(self, **fields: object) -> None:
+        put = object.__setattr__
         for name, value in fields.items():
-            object.__setattr__(self, name, value)
+            put(self, name, value)
 
     def _values(self) -> tuple[object, ...]:
         return tuple(getattr(self, name) for name in type(self).__slots__)

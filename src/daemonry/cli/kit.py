@@ -29,7 +29,7 @@ from __future__ import annotations
 import os
 import sys
 
-from daemonry import faults
+from daemonry import bundle, faults
 from daemonry.cli import output
 from daemonry.cli.output import (
     DENIED,
@@ -311,6 +311,7 @@ def command(
         reads_input: the commands that read standard input, such as "mcp serve"; `-` as a word means it too.
         at_terminal: the commands that need a terminal, if there is one; "" for the program without words.
     """
+    bundle.serve(run.__module__.partition(".")[0])
     if "DAEMONRY_HOST" in os.environ or arguments[:1] == ["_far"] or any(map(_is_host, arguments)):
         return guarded(lambda: _elsewhere(program, arguments, run, leading, reads_input, at_terminal))
     return guarded(lambda: run(arguments))
@@ -378,4 +379,6 @@ def leave(code: int) -> NoReturn:
     """
     if "threading" in sys.modules:  # not a quick command
         raise SystemExit(code)
-    os._exit(output.flush() or code)
+    code = output.flush() or code
+    bundle.finish()
+    os._exit(code)

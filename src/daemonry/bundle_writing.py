@@ -1,0 +1,178 @@
+"""Making the bundle of the quick commands' modules; `bundle` says what it is.
+
+Owns which modules go in, and when the file is written: after a quick command's output, at most once a
+minute, and only where Python would write bytecode too.  The code is compiled from the sources, because a
+bytecode file may be that of an earlier source of the same second.
+"""
+
+from __future__ import annotations
+
+import _ast
+import _frozen_importlib_external as machinery
+import marshal
+import os
+import sys
+import time
+
+from daemonry.bundle import HEADER, LENGTH_BYTES, MOST_BYTES, hash_of, place_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
+
+    from daemonry.bundle import Bundle, Entry
+
+# A file's times are as fine as 4 ms on Linux and as coarse as 2 s (FAT).  A source that changes after it was
+# read has other times than were noted only if the noted ones are older than that.
+SETTLED_S: Final = 3.0
+# Where no two looks at a file agree, most commands still need not pay for a new bundle.
+LEAST_AGE_S: Final = 60.0
+_OURS: Final = "daemonry."
+
+
+class Part:
+    """What the bundle will have of one module.
+
+    Attributes:
+        source: its path, mtime_ns, ctime_ns, bytes, and whether it is a package.
+        imports: the modules that its first statements import, or may.
+        code: its code, marshalled.
+    """
+
+    __slots__ = ("code", "imports", "source")
+
+    def __init__(self, source: tuple[str, int, int, int, bool], imports: list[str], code: bytes) -> None:
+        self.source: tuple[str, int, int, int, bool] = source
+        self.imports: list[str] = imports
+        self.code: bytes = code
+
+
+def write(bundle: Bundle) -> None:
+    """Write the bundle, with our modules that are loaded and those that it has.  Never raises."""
+    try:
+        if not sys.dont_write_bytecode and abs(time.time() - bundle.made_s) > LEAST_AGE_S:
+            _write(bundle)
+    except (Exception, KeyboardInterrupt):  # noqa: BLE001  # the command is done, and a later one tries again
+        return
+
+
+def _write(bundle: Bundle) -> None:
+    if not _has_room(os.path.dirname(bundle.path)):
+        return
+    known = {name: (entry[0], entry[4]) for name, entry in bundle.entries.items()}
+    parts: dict[str, Part] = {}
+    total = 0
+    # Ours first: they have room in any case.
+    for name, (path, is_package) in sorted({**known, **_loaded(bundle.packages)}.items(), key=_ours_first):
+        part = part_of(path, is_package)
+        if part is not None and total + len(part.code) < MOST_BYTES * 3 // 4:  # the rest is the index's
+            parts[name] = part
+            total += len(part.code)
+    data = laid_out(parts)
+    if parts and len(data) <= MOST_BYTES:
+        from daemonry.process.atomic_file import write_atomically
+
+        write_atomically(bundle.path, data, mode=0o644, durable=False)
+
+
+def _ours_first(item: tuple[str, object]) -> tuple[bool, str]:
+    return not item[0].startswith(_OURS), item[0]
+
+
+def _has_room(directory: str) -> bool:
+    """Make the directory if need be; return whether a bundle can be written there."""
+    try:
+        os.mkdir(directory)
+    except FileExistsError:
+        pass
+    room = os.statvfs(directory)
+    return os.access(directory, os.W_OK) and room.f_bavail * room.f_frsize > 2 * MOST_BYTES
+
+
+def _loaded(packages: set[str]) -> dict[str, tuple[str, bool]]:
+    """Return the source of each module of the packages that is loaded, and whether it is a package."""
+    found = {}
+    for name, module in sys.modules.items():
+        top, dot, _ = name.partition(".")
+        spec = getattr(module, "__spec__", None)
+        if not dot or top not in packages or spec is None:
+            continue
+        if type(spec.loader) is not machinery.SourceFileLoader:
+            continue
+        is_package = spec.submodule_search_locations is not None
+        package = sys.modules[name.rpartition(".")[0]]
+        if spec.origin is not None and spec.origin == place_of(name, package.__path__, is_package):
+            found[name] = (spec.origin, is_package)
+    return found
+
+
+def part_of(path: str, is_package: bool) -> Part | None:
+    """Return what the bundle will have of a module; None where its source is missing or has just changed."""
+    try:
+        before = os.stat(path)
+        if max(before.st_mtime, before.st_ctime) > time.time() - SETTLED_S:
+            return None
+        loader = machinery.SourceFileLoader("", path)
+        source = loader.get_data(path)
+        after = os.stat(path)
+    except OSError:
+        return None
+    times = (before.st_mtime_ns, before.st_ctime_ns, before.st_size)
+    if times != (after.st_mtime_ns, after.st_ctime_ns, after.st_size) or len(source) != before.st_size:
+        return None
+    code = marshal.dumps(loader.source_to_code(source, path))
+    return Part((path, *times, is_package), _imports(source), code)
+
+
+def _imports(source: bytes) -> list[str]:
+    """Return the modules that a module imports whatever happens: by statements that nothing encloses."""
+    tree: Any = compile(source, "", "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
+    found = []
+    for statement in tree.body:
+        if isinstance(statement, _ast.Import):
+            found += [alias.name for alias in statement.names]
+        elif isinstance(statement, _ast.ImportFrom) and statement.module and not statement.level:
+            found.append(statement.module)
+            found += [f"{statement.module}.{alias.name}" for alias in statement.names]
+    return found
+
+
+def laid_out(parts: Mapping[str, Part]) -> bytes:
+    """Return the bundle's content."""
+    index: dict[str, Entry] = {}
+    start = 0
+    for name, part in parts.items():
+        code = (start, len(part.code), hash_of(part.code))
+        index[name] = (*part.source, _before(name, parts), *code, machinery.cache_from_source(part.source[0]))
+        start += len(part.code)
+    marshalled = marshal.dumps(index)
+    length = len(marshalled).to_bytes(LENGTH_BYTES, "little")
+    codes = (part.code for part in parts.values())
+    return b"".join([HEADER, hash_of(marshalled), length, marshalled, *codes])
+
+
+def _before(name: str, parts: Mapping[str, Part]) -> tuple[str, ...]:
+    """Return the modules of ours that a module needs, each behind those that it needs itself.
+
+    None for a program's module: what it does between its imports may matter to them.
+    """
+    order: dict[str, bool] = {}
+
+    def visit(one: str) -> None:
+        if one in order or one not in parts or not one.startswith(_OURS):
+            return
+        order[one] = False
+        for needed in (*_packages(one), *parts[one].imports):
+            visit(needed)
+        del order[one]  # and behind what it needs
+        order[one] = True
+
+    visit(name)
+    order.pop(name, None)
+    return tuple(order)
+
+
+def _packages(name: str) -> list[str]:
+    words = name.split(".")
+    return [".".join(words[:count]) for count in range(1, len(words))]

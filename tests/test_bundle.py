@@ -1,0 +1,311 @@
+"""The bundle of the quick commands' modules: used where it is as the sources are, and never needed."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from daemonry import bundle, bundle_writing
+from daemonry.bundle import Bundle
+
+SOURCES = {
+    "__init__": "",
+    "first": "from PACKAGE import second\nVALUE = 1 + second.VALUE\n",
+    "second": "VALUE = 41\n",
+}
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package of three modules that nobody has imported, which counts as ours; its name."""
+    name = f"bundled_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / name).mkdir()
+    for module, text in SOURCES.items():
+        (tmp_path / name / f"{module}.py").write_text(text.replace("PACKAGE", name))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(bundle_writing, "_OURS", f"{name}.")
+    monkeypatch.setattr(bundle_writing, "SETTLED_S", -1.0)
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    yield name
+    forget(name)
+
+
+def forget(package):
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+def written(tmp_path, package):
+    """The path of a bundle with the package's modules; none of them is loaded afterwards."""
+    path = tmp_path / "cache" / "quick.bundle"
+    importlib.import_module(f"{package}.first")
+    made = Bundle(str(path))
+    made.packages = {package}
+    bundle_writing.write(made)
+    forget(package)
+    return path
+
+
+def used(path, package, monkeypatch):
+    """Import the package's first module with a bundle in use; return it, and whether all came from there."""
+    forget(package)
+    finder = Bundle(str(path))
+    with monkeypatch.context() as patch:
+        # Without the other threads of the test runner, which are no quick command's.
+        patch.delitem(sys.modules, "threading")
+        patch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+        first = importlib.import_module(f"{package}.first")
+    return first, package not in finder.missed
+
+
+def test_modules_come_out_of_it_and_look_as_always(tmp_path, package, monkeypatch):
+    usual = {name: facts(sys.modules[name]) for name in loaded(package)}
+    path = written(tmp_path, package)
+    first, all_of_them = used(path, package, monkeypatch)
+    assert (first.VALUE, all_of_them) == (42, True)
+    assert {name: facts(sys.modules[name]) for name in loaded(package, again=False)} == usual
+
+
+def loaded(package, again=True):
+    if again:
+        importlib.import_module(f"{package}.first")
+    return [f"{package}.first", f"{package}.second"]
+
+
+def facts(module):
+    spec = module.__spec__
+    return (
+        module.__name__, module.__file__, module.__package__, getattr(module, "__cached__", None),
+        type(module.__loader__), spec.origin, spec.parent, spec.has_location, spec.cached,
+        sys.modules[spec.parent].__dict__[spec.name.rpartition(".")[2]] is module,
+    )  # fmt: skip
+
+
+def test_no_source_and_no_bytecode_file_is_read(tmp_path, package, monkeypatch):
+    path = written(tmp_path, package)
+    importlib.import_module(package)
+    with monkeypatch.context() as patch:
+        patch.setattr(bundle.machinery.FileLoader, "get_data", lambda *_: pytest.fail("a file was read"))
+        patch.setattr(sys, "meta_path", [Bundle(str(path)), *sys.meta_path])
+        assert importlib.import_module(f"{package}.second").VALUE == 41
+
+
+@pytest.mark.parametrize("kept", ["nothing", "times", "times and size"])
+def test_a_source_that_changed_is_imported_anew(tmp_path, package, monkeypatch, kept):
+    """Also by an editor, an archiver or an installer that gives the file the times of the old one."""
+    path = written(tmp_path, package)
+    source = tmp_path / package / "second.py"
+    before = source.stat()
+    source.write_text("VALUE = 51\n" if kept == "times and size" else "VALUE = 50 + 1\n")
+    if kept != "nothing":
+        os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
+    # Python's own bytecode has the old times too, and would not see it.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    for bytecode in (tmp_path / package / "__pycache__").glob("*"):
+        bytecode.unlink()
+    first, all_of_them = used(path, package, monkeypatch)
+    assert (first.VALUE, all_of_them) == (52, False)
+
+
+def test_a_source_that_has_just_changed_does_not_go_in(tmp_path, package, monkeypatch):
+    """What changes once more within the clock's grain would look the same."""
+    monkeypatch.setattr(bundle_writing, "SETTLED_S", 3.0)
+    assert not written(tmp_path, package).exists()
+
+
+def test_a_package_elsewhere_is_another_package(tmp_path, package, monkeypatch):
+    path = written(tmp_path, package)
+    assert Bundle(str(path)).code(f"{package}.second", [str(tmp_path / package)]) is not None
+    assert Bundle(str(path)).code(f"{package}.second", [str(tmp_path / "elsewhere" / package)]) is None
+    assert Bundle(str(path)).find_spec(f"{package}.second", None) is None
+
+
+def test_a_corrupt_or_cut_one_is_not_used(tmp_path, package):
+    path = written(tmp_path, package)
+    whole = path.read_bytes()
+    names = [f"{package}.first", f"{package}.second"]
+
+    def codes():
+        found = Bundle(str(path))
+        return [found.code(name, [str(tmp_path / package)]) for name in names]
+
+    good = codes()
+    assert None not in good
+    for place in [*range(60), *range(60, len(whole), 9)]:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        assert codes() != good
+        assert all(code in {None, one} for code, one in zip(codes(), good, strict=True))
+    for length in range(0, len(whole), 31):
+        path.write_bytes(whole[:length])
+        assert all(code in {None, one} for code, one in zip(codes(), good, strict=True))
+
+
+def test_what_others_may_have_written_is_not_trusted():
+    ours, roots, anothers = os.geteuid(), 0, os.geteuid() + 4711
+    for mode, owner, trusted in (
+        (0o100644, ours, True),
+        (0o100600, roots, True),
+        (0o100644, anothers, False),
+        (0o100664, ours, False),
+        (0o100646, ours, False),
+        (0o120777, ours, False),
+        (0o010600, ours, False),
+        (0o040755, ours, False),
+    ):
+        assert bundle._is_trusted(SimpleNamespace(st_mode=mode, st_uid=owner)) is trusted
+
+
+@pytest.mark.parametrize("kind", ["link", "FIFO", "directory", "writable by others"])
+def test_an_odd_file_at_its_path_is_left_alone(tmp_path, package, monkeypatch, kind):
+    path = written(tmp_path, package)
+    if kind == "writable by others":
+        path.chmod(0o666)
+    else:
+        path.rename(tmp_path / "hostile")
+        makers = {"link": lambda: path.symlink_to(tmp_path / "hostile"), "FIFO": lambda: os.mkfifo(path)}
+        makers.get(kind, path.mkdir)()
+    first, all_of_them = used(path, package, monkeypatch)
+    assert (first.VALUE, all_of_them) == (42, False)
+
+
+def test_one_of_another_python_is_not_used(tmp_path, package, monkeypatch):
+    path = written(tmp_path, package)
+    monkeypatch.setattr(bundle, "HEADER", bundle.HEADER[:-4] + b"\0\0\r\n")
+    assert Bundle(str(path)).entries == {}
+
+
+def test_an_error_in_a_module_comes_from_the_module(tmp_path, package, monkeypatch):
+    (tmp_path / package / "second.py").write_text("VALUE = 41 + fail\n")
+    caught = f"try:\n    from {package} import second\nexcept NameError:\n    VALUE = 0\n"
+    (tmp_path / package / "first.py").write_text(caught)
+    path = written(tmp_path, package)
+    (tmp_path / package / "first.py").write_text(f"from {package} import second\n")
+    with pytest.raises(NameError, match="fail"):
+        used(path, package, monkeypatch)
+    assert f"{package}.second" not in sys.modules
+
+
+def test_writers_and_readers_at_once(tmp_path, package):
+    path = written(tmp_path, package)
+    whole = path.read_bytes()
+    importlib.import_module(f"{package}.first")
+
+    def write():
+        for _ in range(20):
+            made = Bundle(str(path))
+            made.packages = {package}
+            made.made_s = 0.0
+            bundle_writing.write(made)
+
+    writers = [threading.Thread(target=write) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        assert set(Bundle(str(path)).entries) == {f"{package}.first", f"{package}.second"}
+    for writer in writers:
+        writer.join()
+    assert len(path.read_bytes()) == len(whole)
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_it_is_not_written_where_it_cannot_or_need_not(tmp_path, package, monkeypatch):
+    importlib.import_module(f"{package}.first")
+
+    def result(path=tmp_path / "cache" / "quick.bundle", made_s=0.0):
+        made = Bundle(str(path))
+        made.packages, made.made_s = {package}, made_s
+        bundle_writing.write(made)
+        return path.exists()
+
+    full = SimpleNamespace(f_bavail=10, f_frsize=4096)
+    cannot = OSError(28, "No space left on device")
+
+    def fails(*_words, **_options):
+        raise cannot
+
+    for where, name, value in (
+        (sys, "dont_write_bytecode", True),
+        (os, "statvfs", lambda _: full),
+        (os, "access", lambda *_: False),
+        (os, "rename", fails),
+        (os, "mkdir", fails),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, name, value)
+            assert not result()
+    assert not result(tmp_path / package / "first.py" / "quick.bundle")
+    assert not result(made_s=__import__("time").time() - 5)
+    assert list((tmp_path / "cache").iterdir()) == []
+    assert result()
+
+
+# A quick command in a process of its own; it prints the files of ours that it opened.
+COMMAND = """\
+import json, sys
+opened = []
+sys.addaudithook(lambda event, words: opened.append(words[0]) if event == "open" else None)
+BEFORE
+from daemonry.cli.main import run
+code = run(["status", "nobody"])
+from daemonry import bundle
+if bundle._in_use is not None and bundle._in_use.missed:
+    from daemonry import bundle_writing
+    bundle_writing.SETTLED_S = -1
+    bundle.finish()
+ours = [str(path) for path in opened if "/daemonry/" in str(path) and str(path).endswith((".py", ".pyc"))]
+print(json.dumps([code, bundle._in_use is not None, len(ours)]), file=sys.stderr)
+"""
+
+
+def run(tmp_path, before="", **environment):
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", COMMAND.replace("BEFORE", before)],
+        env={
+            "HOME": str(tmp_path),
+            "PYTHONPATH": str(ROOT / "src"),
+            "PYTHONPYCACHEPREFIX": str(tmp_path / "bytecode"),
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "nobody: not running\n"
+    return json.loads(done.stderr)
+
+
+def test_the_second_command_opens_a_few_files_instead_of_all(tmp_path):
+    assert run(tmp_path)[:2] == [3, True]
+    assert run(tmp_path) == [3, True, 3]  # the package, `cli` and `bundle`
+    assert run(tmp_path, DAEMONRY_BUNDLE="0")[2] > 30
+
+
+HOOK = """\
+import importlib.machinery as m
+class Hook(m.SourceFileLoader): pass
+natives = (m.ExtensionFileLoader, m.EXTENSION_SUFFIXES)
+sys.path_hooks.insert(0, m.FileFinder.path_hook(natives, (Hook, ['.py'])))
+sys.path_importer_cache.clear()
+"""
+FINDER = """\
+from importlib.machinery import PathFinder
+sys.meta_path.remove(PathFinder)
+sys.meta_path.append(type('Mine', (), {'find_spec': staticmethod(PathFinder.find_spec)}))
+"""
+
+
+@pytest.mark.parametrize(
+    "before", ["import threading", HOOK, FINDER], ids=["threads", "a hook for sources", "another finder"]
+)
+def test_it_is_off_where_the_process_is_an_unusual_one(tmp_path, before):
+    code, on, _ = run(tmp_path, before)
+    assert (code, on) == (3, False)
+    assert not list((tmp_path / "bytecode").rglob("*.bundle"))
