@@ -26,7 +26,7 @@ DIRECTORY = "a directory (O_DIRECTORY): anything else is refused at once"
 OTHERWISE = {
     "src/daemonry/process/regular_file.py:open_regular": "the rule itself",
     "src/daemonry/process/place.py:host_id": "the system's own file",
-    "src/daemonry/bundle.py:_read": "O_NONBLOCK and O_NOFOLLOW, and what was opened is looked at, without one module more",
+    "src/daemonry/bundle.py:_read": LOOKS,
     "src/daemonry/cli/new/command.py:new": NEW,
     "src/daemonry/cli/new/project.py:files_of": "of the package",
     "src/daemonry/process/program/launching.py:_lines_of_pth": "the interpreter has read it as it began",
