@@ -227,6 +227,34 @@ def test_bytes_that_come_while_a_call_is_in_hand_wait_for_their_turn():
     assert server.next_event(frames(START)) == WATCH
 
 
+def test_calls_that_are_answered_at_once_are_taken_in_their_order():
+    """As by `next_event` and `send_reply` for each, up to the first that is not."""
+    server = ServerConnection()
+    answer = frames(Reply({"x": 1}))
+    sent = frames(START, START, WATCH, START)
+    other = object()
+    taken = server.answer_each(sent, lambda call: answer if call == frames(START) else other, 1000)
+    assert taken == ([answer, answer], other)
+    assert server.next_event() == WATCH
+    # That one is in hand now: what comes behind it waits.
+    assert server.answer_each(frames(START), lambda _: answer, 1000) == ([], None)
+    server.send_reply(Reply())
+    assert server.answer_each(b"", lambda _: answer, 0) == ([answer], None)  # no further one beyond the limit
+    assert server.next_event() == START
+
+
+def test_an_idle_connection_says_what_would_be_its_next_event():
+    server = ServerConnection(max_frame_bytes=100)
+    assert server.is_idle_for(100)
+    assert not server.is_idle_for(101)
+    server.receive_data(b"{")
+    assert not server.is_idle_for(0)
+    assert not server_in(IN_CALL).is_idle_for(0)
+    ended = ServerConnection()
+    ended.receive_eof()
+    assert not ended.is_idle_for(0)
+
+
 def test_what_waits_behind_a_call_is_told_so_that_reading_can_stop():
     server = server_with(START, START)
     assert server.buffered_bytes == 2 * len(frames(START))
