@@ -256,10 +256,10 @@ BEFORE
 from daemonry.cli.main import run
 code = run(["status", "nobody"])
 from daemonry import bundle
-if bundle._in_use is not None and bundle._in_use.missed:
+if bundle.lacking() is not None:
     from daemonry import bundle_writing
     bundle_writing.SETTLED_S = -1
-    bundle.finish()
+    bundle_writing.write(bundle.lacking())
 ours = [str(path) for path in opened if "/daemonry/" in str(path) and str(path).endswith((".py", ".pyc"))]
 print(json.dumps([code, bundle._in_use is not None, len(ours)]), file=sys.stderr)
 """

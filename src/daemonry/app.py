@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 
-from daemonry import bundle
 from daemonry.daemon import definition
 from daemonry.errors import TargetInvalid
 from daemonry.process.program.launching import is_boot
@@ -48,6 +47,7 @@ class Daemon(definition.Daemon):  # noqa: D101  # the same one
                 self.name,
                 'main() is called when the program is imported: put `if __name__ == "__main__":` above it',
             )
+        from daemonry.cli import kit
         from daemonry.cli.main import daemon_main
 
         if (
@@ -56,7 +56,7 @@ class Daemon(definition.Daemon):  # noqa: D101  # the same one
             arguments = ["run", *sys.argv[3:]]
         words = sys.argv[1:] if arguments is None else arguments
         code = daemon_main(self, words, commands=commands or {})
-        bundle.finish()
+        kit.complete_bundle()
         raise SystemExit(code)
 
     def command(self, name: str = "daemon") -> MountedCommand:

@@ -222,12 +222,9 @@ def serve(package: str) -> None:
         _in_use.packages.add(package)
 
 
-def finish() -> None:
-    """Write the bundle, if this was a quick command and imported modules in the usual way."""
+def lacking() -> "Bundle | None":
+    """Return the bundle, if this was a quick command that found modules missing in it."""
     bundle = _in_use
-    if bundle is None or "threading" in sys.modules:
-        return
-    if bundle.missed & bundle.packages:
-        from daemonry import bundle_writing
-
-        bundle_writing.write(bundle)
+    if bundle is None or "threading" in sys.modules or bundle.missed.isdisjoint(bundle.packages):
+        return None
+    return bundle

@@ -380,5 +380,14 @@ def leave(code: int) -> NoReturn:
     if "threading" in sys.modules:  # not a quick command
         raise SystemExit(code)
     code = output.flush() or code
-    bundle.finish()
+    complete_bundle()
     os._exit(code)
+
+
+def complete_bundle() -> None:
+    """Write the bundle of the quick commands' modules, if this was such a command and had to do without."""
+    lacking = bundle.lacking()
+    if lacking is not None:
+        from daemonry import bundle_writing
+
+        bundle_writing.write(lacking)
