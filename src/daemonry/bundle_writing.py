@@ -31,7 +31,7 @@ LEAST_AGE_S: Final = 60.0
 _OURS: Final = "daemonry."
 
 
-class Part:
+class BundledModule:
     """What the bundle will have of one module.
 
     Attributes:
@@ -61,7 +61,7 @@ def _write(bundle: Bundle) -> None:
     if not _has_room(os.path.dirname(bundle.path)):
         return
     known = {name: (entry[0], entry[4]) for name, entry in bundle.entries.items()}
-    parts: dict[str, Part] = {}
+    parts: dict[str, BundledModule] = {}
     total = 0
     # Ours first: they have room in any case.
     for name, (path, is_package) in sorted({**known, **_loaded(bundle.packages)}.items(), key=_ours_first):
@@ -107,7 +107,7 @@ def _loaded(packages: set[str]) -> dict[str, tuple[str, bool]]:
     return found
 
 
-def part_of(path: str, is_package: bool) -> Part | None:
+def part_of(path: str, is_package: bool) -> BundledModule | None:
     """Return what the bundle will have of a module; None where its source is missing or has just changed."""
     try:
         before = os.stat(path)
@@ -122,7 +122,7 @@ def part_of(path: str, is_package: bool) -> Part | None:
     if times != (after.st_mtime_ns, after.st_ctime_ns, after.st_size) or len(source) != before.st_size:
         return None
     code = marshal.dumps(loader.source_to_code(source, path))
-    return Part((path, *times, is_package), _imports(source), code)
+    return BundledModule((path, *times, is_package), _imports(source), code)
 
 
 def _imports(source: bytes) -> list[str]:
@@ -138,7 +138,7 @@ def _imports(source: bytes) -> list[str]:
     return found
 
 
-def laid_out(parts: Mapping[str, Part]) -> bytes:
+def laid_out(parts: Mapping[str, BundledModule]) -> bytes:
     """Return the bundle's content."""
     index: dict[str, Entry] = {}
     start = 0
@@ -152,7 +152,7 @@ def laid_out(parts: Mapping[str, Part]) -> bytes:
     return b"".join([HEADER, hash_of(marshalled), length, marshalled, *codes])
 
 
-def _before(name: str, parts: Mapping[str, Part]) -> tuple[str, ...]:
+def _before(name: str, parts: Mapping[str, BundledModule]) -> tuple[str, ...]:
     """Return the modules of ours that a module needs, each behind those that it needs itself.
 
     None for a program's module: what it does between its imports may matter to them.
