@@ -1,3 +1,4 @@
 #include <cstddef>
 #include "a.h"
-extern "C" int more(void) { return A + (int)sizeof(std::size_t); }
+#include CHOSEN
+extern "C" int more(void) { return A + C + (int)sizeof(std::size_t); }

@@ -58,8 +58,23 @@ def test_all_that_can_be_reached_is_found_once() -> None:
     ]
 
 
-def test_one_that_only_the_preprocessor_can_tell_takes_all() -> None:
-    files = {"a.c": b"#include X\n", "b.h": b""}
+def test_where_only_the_preprocessor_can_tell_what_a_macro_may_stand_for_is_given() -> None:
+    """By a macro of a file that is included later, of an option, or of what such a one includes."""
+    files = {
+        "src/a.c": b'#include X\n#include Y\n#include "b.h"\n',
+        "src/b.h": b'#define X "c.h"\n#define Z <z.h>\n',
+        "src/c.h": b"",
+        "inc/y.h": b"#include Z\n",
+        "inc/z.h": b"",
+        "other.h": b"",
+    }
+    found = reachable("src/a.c", ["inc"], look(files), lambda: list(files), (), ["y.h"])
+    assert set(found) == files.keys() - {"other.h"}
+
+
+@pytest.mark.parametrize("text", [b"#if __has_include(X)\n#endif\n", b'asm(".incbin \\"x\\"");\n'])
+def test_a_file_that_may_be_missed_without_an_error_takes_all(text: bytes) -> None:
+    files = {"a.c": text, "b.h": b""}
     assert reachable("a.c", [], look(files), lambda: ["a.c", "b.h"]) == ["a.c", "b.h"]
 
 
@@ -122,6 +137,8 @@ def test_include_next_is_looked_for_behind_the_first() -> None:
 def test_a_name_that_only_the_preprocessor_can_tell() -> None:
     told = {"a.c": includes_of(b"#define H <x.h>\n#include H\n")}
     assert {"first/x.h", "/sys1/x.h"} <= vain(told, ["a.c", "/sys2/x.h"], FOLDERS)
+    told = {"a.c": includes_of(b"#include H\n")}
+    assert {"first/d/x.h", "d/x.h"} <= vain(told, ["a.c"], FOLDERS, (), ["d/x.h"])
 
 
 def test_a_file_that_is_asked_for_counts_though_nobody_reads_it() -> None:

@@ -216,6 +216,27 @@ def test_a_header_of_an_option_comes_to_an_earlier_folder(p, c, option: str) -> 
     assert p.run("p") == "3\n"
 
 
+@pytest.mark.parametrize("place", ["conf.h", "include/conf.h"])
+def test_an_include_that_only_the_preprocessor_can_tell(p, c, place: str) -> None:
+    """No text names the file: beside the source, and in the place of the system's from the start or later."""
+    system = c.sandbox.path / "system"
+    system.mkdir()
+    (system / "conf.h").write_text("#define V 1\n")
+    cc = compiler(c.sandbox.path, "-isystem", str(system))
+    p.write("vx.toml", PROGRAM + 'include = ["include"]\n')
+    p.write("main.c", "#define S(x) #x\n#define T(x) S(x)\n#include T(conf.h)\n" + SAY.format("V"))
+    p.write(place, "#define V 2\n")
+    cached(p, CC=cc)
+    assert p.run("p") == "2\n"
+    (p.path / place).unlink()
+    cached(p, CC=cc)
+    assert p.run("p") == "1\n"
+    (system / "conf.h").unlink()
+    p.write(place, "#define V 3\n")
+    p.build(CC=cc)
+    assert p.run("p") == "3\n"
+
+
 def test_a_header_comes_to_an_earlier_folder_of_cflags(p, c) -> None:
     first, second = c.sandbox.path / "first", c.sandbox.path / "second"
     first.mkdir()

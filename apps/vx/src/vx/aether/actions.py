@@ -324,8 +324,11 @@ class Actions:
                 self._inputs.conditions, plan.root, action, reads, declared, started_ns, done.opened, read
             )
         # A header of the system may include one of the project's, or would in the place of its own.
-        others = await asyncio.to_thread(self._inputs.folders, plan.root, action, declared)
-        if others and (len(others) <= FEW_FILES or diagnostics.is_file_missing(said)):
+        missing = diagnostics.is_file_missing(said)
+        others = await asyncio.to_thread(
+            self._inputs.left_over, plan.root, action, declared, everything=missing
+        )
+        if others and (missing or len(others) <= FEW_FILES):
             raise LeftOut(others)
         if others := beyond_package(plan.root, action, diagnostics.unread(said), declared):
             raise LeftOut(others)

@@ -127,6 +127,7 @@ class Inputs:
                 lambda path: self._includes_of(f"{root}/{path}"),
                 lambda: files_below(root),
                 sources.forced,
+                sources.macros,
             )
         return ()
 
@@ -140,17 +141,21 @@ class Inputs:
             if digest not in self._includes:
                 self._includes[digest] = c_includes.includes_of(await self._cass.read(digest))
 
-    def folders(self, root: str, action: Action, declared: Mapping[str, str]) -> list[str]:
-        """Return the files that a C source was not given, of the folders that it searches."""
+    def left_over(
+        self, root: str, action: Action, declared: Mapping[str, str], *, everything: bool
+    ) -> list[str]:
+        """Return the files of the project, or of the folders that it searches, that a source did not get."""
         if not isinstance(action.sources, TranslationUnit):
             return []
+        if everything:
+            return sorted({one for one in files_below(root) if is_sendable(one)} - declared.keys())
         inside = [one for one in action.sources.folders.angled if not one.startswith("/")]
         found = {
             f"{folder}/{path}" if folder else path
             for folder in inside
             if os.path.isdir(_below(root, folder))
             for path in files_below(_below(root, folder))
-            if not path.endswith(SOURCE_ENDINGS)
+            if not path.endswith(SOURCE_ENDINGS) and is_sendable(path)
         }
         return sorted(found - declared.keys())
 
@@ -393,7 +398,7 @@ def _silent_reads(
         def exists(path: str) -> bool:
             return path in declared or (path.startswith("/") and os.path.isfile(path))
 
-        found |= c_includes.asked(told, action.sources.folders, exists)
+        found |= c_includes.asked(told, action.sources.folders, exists, action.sources.macros)
     return found
 
 
@@ -411,7 +416,7 @@ def _vain(action: Action, told: Mapping[str, Includes], files: Iterable[str]) ->
         unit = action.sources
         known = set(files)
         headers = c_includes.precompiled(unit.path, told, known, unit.folders, unit.forced)
-        found = c_includes.vain(told, known, unit.folders, unit.forced)
+        found = c_includes.vain(told, known, unit.folders, unit.forced, unit.macros)
         return found | headers | set(unit.folders.missing)
     if isinstance(action.sources, Tree):
         return {_other_module(path) for path in files if path.endswith(".rs")}

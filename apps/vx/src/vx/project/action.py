@@ -62,12 +62,14 @@ class TranslationUnit(msgspec.Struct, frozen=True, tag="unit"):
         include: the project's folders that are searched.
         folders: all that are searched, in their order.
         forced: names of files that options have read before it (`-include`, `-imacros`), as they are written.
+        macros: names that a macro of an option may stand for (`-DCONFIG="x.h"`).
     """
 
     path: str
     include: tuple[str, ...] = ()
     folders: Folders = Folders()
     forced: tuple[str, ...] = ()
+    macros: tuple[str, ...] = ()
 
 
 class Need(msgspec.Struct, frozen=True):

@@ -49,6 +49,8 @@ class Includes(msgspec.Struct, frozen=True):
         assembles: whether the assembler may read files.
         absolute: absolute paths in it, if the assembler may read files.
         linked: libraries that it names (`#[link(name = ...)]`).
+        whole: whether it may look at any file without an error where there is none: by the assembler, or
+            by `__has_include` of a macro.
     """
 
     names: tuple[str, ...]
@@ -60,6 +62,7 @@ class Includes(msgspec.Struct, frozen=True):
     assembles: bool = False
     absolute: tuple[str, ...] = ()
     linked: tuple[str, ...] = ()
+    whole: bool = False
 
 
 class Folders(msgspec.Struct, frozen=True, tag=True):
@@ -82,10 +85,12 @@ def includes_of(text: bytes) -> Includes:
     names: dict[str, None] = {}
     quoted_names: set[str] = set()
     after: set[str] = set()
-    asked = {_text(quoted or angled) for _, quoted, angled, _ in _ASKED.findall(text) if quoted or angled}
     assembles = bool(_ASSEMBLED.search(text))
-    computed = assembles
-    for word, quoted, angled, other in (*_INCLUDE.findall(text), *_ASKED.findall(text)):
+    questions = _ASKED.findall(text)
+    asked = {_text(quoted or angled) for _, quoted, angled, _ in questions if quoted or angled}
+    whole = assembles or any(other for *_, other in questions)
+    computed = whole
+    for word, quoted, angled, other in (*_INCLUDE.findall(text), *questions):
         if quoted or angled:
             name = _text(quoted or angled)
             names[name] = None
@@ -105,6 +110,7 @@ def includes_of(text: bytes) -> Includes:
         assembles,
         tuple({_text(one): None for one in _ABSOLUTE.findall(text)}) if assembles else (),
         tuple({_text(one): None for one in _LINKED.findall(text)}),
+        whole,
     )
 
 
@@ -118,33 +124,52 @@ def reachable(
     includes: Callable[[str], Includes | None],
     everything: Callable[[], Iterable[str]],
     forced: Iterable[str] = (),
+    macros: Iterable[str] = (),
 ) -> list[str]:
     """Return the files of a project that a source may include, itself first.
+
+    Where only the preprocessor can tell which file is included, those that a macro may stand for are; a
+    compiler that misses another one fails, and is then given all.
 
     Args:
         source: the file, relative to the project.
         include: the folders that are searched.
         includes: tells of a path what the file there includes; None where there is none.
-        everything: all files of the project; needed where an include names no file.
+        everything: all files of the project; needed where a file is looked for and may not be there.
         forced: names of files that options have read before it.
+        macros: names that a macro of an option may stand for.
     """
     found: dict[str, None] = {}
     waiting = [source, *(path for name in (*forced, ALWAYS) for path in _candidates("", name, include))]
+    named = dict.fromkeys(macros)
+    folders: dict[str, None] = {}  # of files in which only the preprocessor can tell
+    looked: set[tuple[str, str]] = set()
     while waiting:
         path = waiting.pop()
         told = None if path in found else includes(path)
-        if told is None:
-            continue
-        found[path] = None
-        if told.computed:
-            return list(dict.fromkeys((source, *found, *everything())))
-        for name in told.names:
-            waiting += _candidates(posixpath.dirname(path), name, include)
+        if told is not None:
+            found[path] = None
+            if told.whole:
+                return list(dict.fromkeys((source, *found, *everything())))
+            folder = posixpath.dirname(path)
+            for name in told.names:
+                waiting += _candidates(folder, name, include)
+            named |= dict.fromkeys(told.defined)
+            if told.computed:
+                folders[folder] = None
+        if not waiting and folders:
+            new = {(folder, name) for folder in folders for name in named} - looked
+            waiting = [path for folder, name in sorted(new) for path in _candidates(folder, name, include)]
+            looked |= new
     return list(found)
 
 
 def vain(
-    told: Mapping[str, Includes], reads: Iterable[str], folders: Folders, forced: Iterable[str] = ()
+    told: Mapping[str, Includes],
+    reads: Iterable[str],
+    folders: Folders,
+    forced: Iterable[str] = (),
+    macros: Iterable[str] = (),
 ) -> set[str]:
     """Return the paths at which a compiler looked for a file and found none, or would now find another.
 
@@ -153,10 +178,11 @@ def vain(
         reads: all that was read.
         folders: where it looks.
         forced: names of files that options have read first (`-include`).
+        macros: as of `reachable`.
     """
     known = set(reads)
     found: set[str] = set()
-    for name, includes, places in _looked_for(told, folders, forced):
+    for name, includes, places in _looked_for(told, folders, forced, macros):
         for path in _paths(name, places):
             if path not in known:
                 found.add(path)
@@ -200,35 +226,45 @@ def precompiled(
     return {f"{path}.gch" for name in found for path in _paths(name, places)}
 
 
-def asked(told: Mapping[str, Includes], folders: Folders, exists: Callable[[str], bool]) -> set[str]:
+def asked(
+    told: Mapping[str, Includes],
+    folders: Folders,
+    exists: Callable[[str], bool],
+    macros: Collection[str] = (),
+) -> set[str]:
     """Return the files that were asked for (`__has_include`) and are there, whether they were read or not.
 
     Args:
         told: as of `vain`.
         folders: as of `vain`.
         exists: whether there is a file at a path.
+        macros: as of `reachable`.
     """
     found: set[str] = set()
-    for name, includes, places in _looked_for(told, folders):
-        if name in includes.asked or name in includes.defined:
+    for name, includes, places in _looked_for(told, folders, (), macros):
+        if name in includes.asked or name in includes.defined or (includes.computed and name in macros):
             there = [path for path in _paths(name, places) if exists(path)]
             found.update(there if name in includes.after else there[:1])
     return found
 
 
 def _looked_for(
-    told: Mapping[str, Includes], folders: Folders, forced: Iterable[str] = ()
+    told: Mapping[str, Includes],
+    folders: Folders,
+    forced: Iterable[str] = (),
+    macros: Iterable[str] = (),
 ) -> Iterator[tuple[str, Includes, tuple[str, ...]]]:
     """Return each name that is looked for, who names it, and where it is looked for, in order."""
     computed = any(one.computed for one in told.values())
     yield ALWAYS, Includes((ALWAYS,), computed=False), folders.angled
     for name in forced:  # where the compiler runs comes first: the project's own directory
         yield name, Includes((name,), computed=False), ("", *folders.quoted, *folders.angled)
+    meant = frozenset(macros)
     for path, includes in told.items():
         first = (posixpath.dirname(path), *folders.quoted, *folders.angled)
-        names = dict.fromkeys((*includes.names, *(includes.defined if computed else ())))
-        for name in names:
-            quoted = name in includes.quoted or name in includes.defined
+        more = (*(includes.defined if computed else ()), *(meant if includes.computed else ()))
+        for name in dict.fromkeys((*includes.names, *more)):
+            quoted = name in includes.quoted or name in includes.defined or name in meant
             yield name, includes, first if quoted else folders.angled
 
 

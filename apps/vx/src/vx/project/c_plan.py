@@ -266,6 +266,7 @@ class _Settings(msgspec.Struct, frozen=True):
     files: tuple[str, ...]
     machine: tuple[str, ...]
     forced: tuple[str, ...]
+    macros: tuple[str, ...]
 
 
 def _settings(
@@ -299,7 +300,8 @@ def _settings(
     folders = _folders(words, tools.search(compiler, language, words))
     files = tuple(link_search.files_named(words))
     machine = tools.link(compiler, language, words).files
-    return _Settings(compiler, words, parts, folders, files, machine, tuple(_read_first(words)))
+    first, macros = tuple(_read_first(words)), tuple(_macro_names(words))
+    return _Settings(compiler, words, parts, folders, files, machine, first, macros)
 
 
 def _compiled(
@@ -327,7 +329,7 @@ def _compilation(
         parts={**settings.parts, "source": source},
         outputs=(output,),
         env=tools.env,
-        sources=TranslationUnit(source, target.include, settings.folders, settings.forced),
+        sources=TranslationUnit(source, target.include, settings.folders, settings.forced, settings.macros),
         needs=given,
         files=settings.files,
         machine=settings.machine,
@@ -354,6 +356,12 @@ def _read_first(words: Sequence[str]) -> list[str]:
         elif joined := next((one for one in _READ_FIRST if word.startswith(one) and word != one), ""):
             found.append(word.removeprefix(joined).removeprefix("="))
     return found
+
+
+def _macro_names(words: Sequence[str]) -> list[str]:
+    """Return the names that macros of options stand for, if they are of files: `-DX=<x.h>`, `-D X="x.h"`."""
+    values = [word.partition("=")[2] for word in words]
+    return [one[1:-1] for one in values if len(one) > 2 and one[0] + one[-1] in ('""', "<>")]
 
 
 def _folders(words: Sequence[str], own: Folders) -> Folders:
