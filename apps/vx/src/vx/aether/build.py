@@ -325,9 +325,10 @@ class Build:
                 _write(self.project_dir, report, self._request.umask, self._kept)
         except OSError as failed:
             run_id = ""
-            folder = run_files.runs_dir(self.project_dir)  # a full disk's error names no file
+            # A full disk's error names no file.
+            folder = failed.filename or run_files.runs_dir(self.project_dir)
             self._tell.note(f"no report was written in {folder}: {failed.strerror}")
-            error = error or f"{self.project_dir}: {failed.strerror}"
+            error = error or f"{folder}: {failed.strerror}"
         if error:
             logger.info("a build of %s failed: %s", self.project_dir or self._request.directory, error)
         self._tell.finished(report, error, run_id, _passed(self._plan, self._reports))
