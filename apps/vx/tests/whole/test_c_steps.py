@@ -205,6 +205,23 @@ def test_install_puts_what_is_named_below_a_prefix(p, c) -> None:
     assert p.vx("install", "--prefix", "here").code == 2
 
 
+def test_an_installed_program_finds_the_shared_libraries_of_its_project(p, c) -> None:
+    p.write(
+        "vx.toml",
+        P + '[targets.p]\nsources = ["main.c"]\nneeds = ["l"]\n'
+        '[targets.l]\nkind = "shared-library"\nsources = ["l.c"]\n',
+    )
+    p.write("l.c", "int l(void) { return 8; }\n")
+    say(p, "l()", "int l(void);")
+    prefix = c.sandbox.path / "prefix"
+    done = p.vx("install", "--prefix", str(prefix))
+    assert done.code == 0, done
+    shutil.move(prefix, c.sandbox.path / "moved")
+    shutil.rmtree(p.path / ".vx")
+    run = subprocess.run([c.sandbox.path / "moved/bin/p"], capture_output=True, check=True, env={})
+    assert run.stdout == b"8\n"
+
+
 # --- import ---------------------------------------------------------------------------------------
 
 

@@ -434,8 +434,8 @@ def _link(
         *(("-shared", f"-Wl,-soname,{name}") if target.kind == SHARED_LIBRARY else ()),
         *((f"-Wl,--version-script={script}",) if script else ()),
         *((f"-Wl,-T,{linker_script}",) if linker_script else ()),
-        # Built beside each other, so found beside each other.
-        *(("-Wl,-rpath,$ORIGIN",) if shared else ()),
+        # Found beside each other, as they are built, and from `bin` in `lib`, as they are installed.
+        *(("-Wl,-rpath,$ORIGIN:$ORIGIN/../lib",) if shared else ()),
         *target.link_flags,
         *flags,
     )
