@@ -22,7 +22,7 @@ from vx.aether import diagnostics, rhea_jobs
 from vx.aether.condition_cache import ConditionCache
 from vx.aether.finished_builds import FinishedBuildFiles
 from vx.aether.flights import Flights
-from vx.aether.inputs import Inputs, InputsChanging, LeftOut, Undeclared, beyond_package
+from vx.aether.inputs import Inputs, InputsChanging, LeftOut, Undeclared, beyond_package, left_over
 from vx.aether.memory import ActionResult, Memory
 from vx.aether.outcomes import ActionFailed, Finished, Obtained
 from vx.aether.services import OwnedServices
@@ -325,9 +325,7 @@ class Actions:
             )
         # A header of the system may include one of the project's, or would in the place of its own.
         missing = diagnostics.is_file_missing(said)
-        others = await asyncio.to_thread(
-            self._inputs.left_over, plan.root, action, declared, everything=missing
-        )
+        others = await asyncio.to_thread(left_over, plan.root, action, declared, everything=missing)
         if others and (missing or len(others) <= FEW_FILES):
             raise LeftOut(others)
         if others := beyond_package(plan.root, action, diagnostics.unread(said), declared):

@@ -325,8 +325,7 @@ class Build:
                 _write(self.project_dir, report, self._request.umask, self._kept)
         except OSError as failed:
             run_id = ""
-            # A full disk's error names no file.
-            folder = failed.filename or run_files.runs_dir(self.project_dir)
+            folder = failed.filename or run_files.runs_dir(self.project_dir)  # a full disk names no file
             self._tell.note(f"no report was written in {folder}: {failed.strerror}")
             error = error or f"{folder}: {failed.strerror}"
         if error:

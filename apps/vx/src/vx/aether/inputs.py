@@ -141,24 +141,6 @@ class Inputs:
             if digest not in self._includes:
                 self._includes[digest] = c_includes.includes_of(await self._cass.read(digest))
 
-    def left_over(
-        self, root: str, action: Action, declared: Mapping[str, str], *, everything: bool
-    ) -> list[str]:
-        """Return the files of the project, or of the folders that it searches, that a source did not get."""
-        if not isinstance(action.sources, TranslationUnit):
-            return []
-        if everything:
-            return sorted({one for one in files_below(root) if is_sendable(one)} - declared.keys())
-        inside = [one for one in action.sources.folders.angled if not one.startswith("/")]
-        found = {
-            f"{folder}/{path}" if folder else path
-            for folder in inside
-            if os.path.isdir(_below(root, folder))
-            for path in files_below(_below(root, folder))
-            if not path.endswith(SOURCE_ENDINGS) and is_sendable(path)
-        }
-        return sorted(found - declared.keys())
-
     def _includes_of(self, path: str, digest: str | None = None) -> Includes | None:
         if not os.path.isfile(path):
             return None
@@ -364,6 +346,23 @@ class Inputs:
             return self._digests.digest(path)
         except OSError:
             return None
+
+
+def left_over(root: str, action: Action, declared: Mapping[str, str], *, everything: bool) -> list[str]:
+    """Return the files of the project, or of the folders that it searches, that a source did not get."""
+    if not isinstance(action.sources, TranslationUnit):
+        return []
+    if everything:
+        return sorted({one for one in files_below(root) if is_sendable(one)} - declared.keys())
+    inside = [one for one in action.sources.folders.angled if not one.startswith("/")]
+    found = {
+        f"{folder}/{path}" if folder else path
+        for folder in inside
+        if os.path.isdir(_below(root, folder))
+        for path in files_below(_below(root, folder))
+        if not path.endswith(SOURCE_ENDINGS) and is_sendable(path)
+    }
+    return sorted(found - declared.keys())
 
 
 def beyond_package(
