@@ -4,6 +4,8 @@ import argparse
 import os
 import random
 import sqlite3
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -81,6 +83,13 @@ def test_waiting_without_a_limit_for_a_daemon_that_does_not_answer_names_its_own
         options = argparse.Namespace(action="wait", words=[str(job)], timeout=timeout_s, json=False)
         with pytest.raises(DeadlineExceeded, match=words):
             jobs.jobs(options, jobd.instance)
+
+
+def test_the_command_loads_nothing_that_it_can_do_without():
+    """A submission took twice the time, for the parser of descriptions that only `call` needs."""
+    script = "import sys, daemonry.cli.jobs; print(*sys.modules)"
+    loaded = set(subprocess.check_output([sys.executable, "-c", script], text=True).split())
+    assert loaded & {"asyncio", "dataclasses", "inspect", "msgspec", "daemonry.wire.idl"} == set()
 
 
 def test_a_key_makes_a_submission_idempotent(jobd):

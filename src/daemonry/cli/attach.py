@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from daemonry import errors
 from daemonry.cli import exit_codes, output
-from daemonry.cli.call import connected
+from daemonry.cli.target import connected
 from daemonry.terminal_text import printable, shown
 from daemonry.transport.endpoint import UNIX
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from daemonry import errors, strict_json
 from daemonry.cli import exit_codes, output
+from daemonry.cli.target import connected
 from daemonry.clock import Deadline
 from daemonry.daemon.instance import Instance
-from daemonry.limits import CONNECT_TIMEOUT_S
 from daemonry.service.client.blocking import Client
 from daemonry.service.client.engine import CALL_TIMEOUT_S, time_left_s
 from daemonry.service.interface.marks import READS, is_idempotent, only_reads
@@ -28,21 +28,6 @@ from daemonry.wire import idl, varlink
 
 _GET_INFO = f"{varlink.SERVICE}.GetInfo"
 _GET_DESCRIPTION = f"{varlink.SERVICE}.GetInterfaceDescription"
-
-
-def connected(instance: Instance, timeout_s: float) -> Client:
-    """Return a client of a daemon.
-
-    Raises:
-        NotRunning: it is certainly not there.
-        As `daemonry.connect`, for everything else.
-    """
-    try:
-        return Client.connect(instance.endpoint(), min(timeout_s, CONNECT_TIMEOUT_S))
-    except (errors.NotListening, errors.ConnectionRefused) as error:
-        if instance.lock_held():
-            raise errors.DeadlineExceeded("connect", timeout_s, "no", instance.name) from error
-        raise errors.NotRunning(instance.name) from error
 
 
 def call(
@@ -109,7 +94,8 @@ def _reply(client: Client, method: str, parameters: Mapping[str, Any], timeout_s
     try:
         return client.call(method, parameters, timeout_s=timeout_s)
     except errors.ConnectionLost as error:
-        if error.ran == "no":
+        # Another machine that is cut off has been silent for six seconds, and would be for five more.
+        if error.ran == "no" or client.peer.startswith("ssh:"):
             raise
         try:
             again = is_idempotent(_method(client, method, deadline.remaining_s() or 0.0).doc)

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from daemonry import errors, strict_json
 from daemonry.cli import exit_codes, output
-from daemonry.cli.call import connected
+from daemonry.cli.target import connected
 from daemonry.clock import Deadline
 from daemonry.daemon.instance import Instance
 from daemonry.limits import REQUEST_TIMEOUT_S

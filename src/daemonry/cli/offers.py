@@ -88,10 +88,11 @@ def _instance(target: str) -> Instance | None:
 def _of_daemon(verb: str, instance: Instance, asked: list[str], current: str) -> list[str]:
     """Ask the live daemon for its interfaces, its methods, or one method's parameters or their values."""
     from daemonry.cli import call
+    from daemonry.cli.target import connected
     from daemonry.wire import varlink
 
     try:
-        with call.connected(instance, PATIENCE_S) as client:
+        with connected(instance, PATIENCE_S) as client:
             if verb == "describe":
                 return call.interface_names(client, PATIENCE_S) if not asked else []
             if not asked:

@@ -9,8 +9,8 @@ import argparse
 from typing import Final
 
 from daemonry.cli import exit_codes, output
-from daemonry.cli.call import connected, describe_interface, interface_names
-from daemonry.cli.target import check, instance_of, is_endpoint, is_program
+from daemonry.cli.call import describe_interface, interface_names
+from daemonry.cli.target import check, connected, instance_of, is_endpoint, is_program
 from daemonry.errors import ArgumentInvalid
 from daemonry.limits import REQUEST_TIMEOUT_S
 from daemonry.stubs import compat as breaking

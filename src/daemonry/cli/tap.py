@@ -11,7 +11,7 @@ from typing import Any
 
 from daemonry import errors, strict_json
 from daemonry.cli import exit_codes, output
-from daemonry.cli.call import connected
+from daemonry.cli.target import connected
 from daemonry.daemon.instance import Instance
 from daemonry.terminal_text import json_shown, printable
 

@@ -7,23 +7,28 @@
     package.module:attribute        where its `Daemon` stands
     path/file.py[:attribute]        the same
 
-Owns the choice; importing the program for the last two is `daemonry.daemon.loader`'s.
+Owns the choice, and the connection to it; `daemonry.daemon.loader` imports the program for the last two.
+Commands that only pass words on connect from here, and not from `cli.call`: its reader of descriptions costs
+as much as the rest of such a command.
 """
 
 from __future__ import annotations
 
 import os
 
+from daemonry import errors
 from daemonry.daemon.instance import Instance
 from daemonry.daemon.loader import load
+from daemonry.limits import CONNECT_TIMEOUT_S
 from daemonry.process.place import check_name
 from daemonry.transport.endpoint import Endpoint
 
-__all__ = ["check", "instance_of", "instance_of_daemon", "is_endpoint", "is_program", "load"]
+__all__ = ["check", "connected", "instance_of", "instance_of_daemon", "is_endpoint", "is_program", "load"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from daemonry.daemon.definition import Daemon
+    from daemonry.service.client.blocking import Client
 
 _SCHEMES = ("unix:", "tcp:", "ssh:", "fd:", "pipe:")
 
@@ -77,3 +82,20 @@ def check(text: str) -> str:
         TargetInvalid: it cannot.
     """
     return text if is_endpoint(text) or is_program(text) else check_name(text)
+
+
+def connected(instance: Instance, timeout_s: float) -> Client:
+    """Return a client of a daemon.
+
+    Raises:
+        NotRunning: it is certainly not there.
+        As `daemonry.connect`, for everything else.
+    """
+    from daemonry.service.client.blocking import Client
+
+    try:
+        return Client.connect(instance.endpoint(), min(timeout_s, CONNECT_TIMEOUT_S))
+    except (errors.NotListening, errors.ConnectionRefused) as error:
+        if instance.lock_held():
+            raise errors.DeadlineExceeded("connect", timeout_s, "no", instance.name) from error
+        raise errors.NotRunning(instance.name) from error

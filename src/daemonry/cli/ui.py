@@ -11,7 +11,7 @@ import sys
 from html import escape
 
 from daemonry.cli import exit_codes, output
-from daemonry.cli.call import connected
+from daemonry.cli.target import connected
 from daemonry.daemon.instance import Instance
 from daemonry.errors import CallFailed, DaemonryError, InterfaceNotFound, Refused
 from daemonry.limits import HTTP_TROUBLE_ASKED_S

@@ -128,11 +128,19 @@ def _gone(instance: Instance, deadline: Deadline) -> bool:
     if instance.place is not None:
         return wait_released(instance.place.life_lock_path, deadline)
     # Known by its endpoint alone: gone is when nobody listens there.
+    endpoint = instance.endpoint().unproved()
+    # The answer of another machine takes as long as its ssh.
+    probe_s = REQUEST_TIMEOUT_S if endpoint.kind == "ssh" else PROBE_TIMEOUT_S
     while True:
-        stream = try_connect(instance.endpoint().unproved(), PROBE_TIMEOUT_S)
-        if stream is None:
-            return True
-        stream.close()
+        try:
+            stream = try_connect(endpoint, probe_s)
+        except DeadlineExceeded:
+            if endpoint.kind != "ssh":
+                raise
+        else:
+            if stream is None:
+                return True
+            stream.close()
         if not deadline.sleep(0.02):
             return False
 
