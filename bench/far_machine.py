@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 SSHD: Final = shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin")
 BIN: Final = Path(sys.executable).parent
@@ -122,7 +122,7 @@ class FarMachine:
         ]
         config, log = (self.folder / f"sshd-{number}.{end}" for end in ("config", "log"))
         config.write_text("\n".join(lines) + "\n")
-        words = [*inside, SSHD, "-D", "-E", log, "-f", config]
+        words: list[Any] = [*inside, SSHD, "-D", "-E", log, "-f", config]
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         end_s = time.monotonic() + 20
         while not log.exists() or log.read_text().count("listening on") < len(addresses):

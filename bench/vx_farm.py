@@ -40,6 +40,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from namespaces import Network
+
 UNITS: Final = 200
 WORK_S: Final = 0.5
 HOSTS: Final = 4
@@ -113,70 +117,6 @@ class Missing(Exception):
     """Something is not on this machine."""
 
 
-class Network:
-    """Namespaces on one bridge: `farm`, `client`, and the hosts.
-
-    Attributes:
-        names: of the namespaces, by their hosts.
-    """
-
-    def __init__(self) -> None:
-        mark = f"vf{os.getpid()}"
-        self.switch = f"{mark}s"
-        self.names = {one: f"{mark}{number}" for number, one in enumerate(("farm", "client", *hosts()), 1)}
-
-    def address(self, of: str) -> str:
-        return f"10.77.0.{list(self.names).index(of) + 1}"
-
-    def up(self) -> None:
-        _ip("netns", "add", self.switch)
-        _ip("-n", self.switch, "link", "add", "br0", "type", "bridge")
-        _ip("-n", self.switch, "link", "set", "br0", "up")
-        for number, (of, name) in enumerate(self.names.items(), 1):
-            _ip("netns", "add", name)
-            peer = ("type", "veth", "peer", "name", f"p{number}", "netns", self.switch)
-            _ip("link", "add", "eth0", "netns", name, *peer)
-            _ip("-n", name, "addr", "add", f"{self.address(of)}/24", "dev", "eth0")
-            for device in ("eth0", "lo"):
-                _ip("-n", name, "link", "set", device, "up")
-            _ip("-n", self.switch, "link", "set", f"p{number}", "master", "br0", "up")
-
-    def cable(self, of: str, state: str) -> None:
-        """Pull the cable of one ("down"), or put it back ("up")."""
-        _ip("-n", self.switch, "link", "set", f"p{list(self.names).index(of) + 1}", state)
-
-    def pids(self, of: str) -> list[int]:
-        """All processes in a namespace."""
-        told = subprocess.run(
-            ["ip", "netns", "pids", self.names[of]], capture_output=True, text=True, check=True
-        )
-        return [int(one) for one in told.stdout.split()]
-
-    def signal(self, of: str, number: int) -> None:
-        for pid in self.pids(of):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-    def down(self) -> None:
-        for of, name in self.names.items():
-            with contextlib.suppress(subprocess.CalledProcessError):
-                self.signal(of, signal.SIGKILL)
-                _ip("netns", "del", name)
-        with contextlib.suppress(subprocess.CalledProcessError):
-            _ip("netns", "del", self.switch)
-
-    def popen(self, of: str, words: list[Any], log: Path, **more: Any) -> subprocess.Popen[bytes]:
-        with log.open("ab") as output:
-            return subprocess.Popen(
-                ["ip", "netns", "exec", self.names[of], *map(str, words)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                **more,
-            )
-
-
 class Farm:
     """The server, the hosts, and the projects that are built.
 
@@ -188,7 +128,7 @@ class Farm:
     def __init__(self, folder: Path, venv: Path) -> None:
         self.folder = folder
         self.venv = venv
-        self.network = Network()
+        self.network = Network(("farm", "client", *hosts()))
         self.url = f"grpc://{self.network.address('farm')}:50051"
         self.marks = folder / "marks"
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
@@ -602,10 +542,6 @@ def _unprivileged() -> pwd.struct_passwd:
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name)
     raise Missing("no user postgres or nobody: PostgreSQL does not run as root")
-
-
-def _ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True)
 
 
 def _until(holds: Any, timeout_s: float, what: str, log: Path | None = None) -> None:

@@ -5,12 +5,14 @@ own.  One test, where sshd is installed, has the real one.
 """
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from tests.other_machine import kept, reaped
@@ -205,6 +207,26 @@ def test_what_is_sent_right_before_the_close_arrives(far):
     stream.write(b"PAUSE\n", 5)
     stream.close()
     wait_until(lambda: '"paused"' in far.sandbox.daemonry("status", "far", "--json").out)
+
+
+@pytest.mark.slow
+def test_a_stop_waits_for_an_ssh_that_takes_longer_than_a_local_probe(far):
+    far.start()
+    far.is_ssh('sleep 1.2; for last; do :; done; exec /usr/bin/env -i {env} sh -c "exec $last"')
+    done = far.near("stop", "ssh:box/far")
+    assert (done.returncode, done.stdout) == (0, "ssh:box/far: stopped\n"), done.stderr
+
+
+def test_a_call_that_was_lost_dials_no_second_time(far):
+    """A machine that is cut off would be silent once more, under the question what the method does."""
+    far.start()
+    pid = json.loads(far.sandbox.daemonry("status", "far", "--json").out)["pid"]
+    dials = far.directory / "dials"
+    far.is_ssh(f'echo >> {dials}; for last; do :; done; exec /usr/bin/env -i {{env}} sh -c "exec $last"')
+    done = far.near("call", "ssh:box/far", "org.example.far.Cut", f'{{"pid": {pid}}}')
+    assert done.returncode == 6, done
+    assert dials.read_text() == "\n"
+    Path(far.sandbox.env["XDG_RUNTIME_DIR"], "far", "far.sock").unlink()
 
 
 # --- the real one -------------------------------------------------------------------------------
