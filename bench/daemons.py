@@ -1,9 +1,10 @@
 """Three daemons beside what they could have been written with: lines, and CPU time of client and server.
 
-    python bench/daemons.py [--rounds 7] [--peers PYTHON]
+    python bench/daemons.py [--rounds 7] [--peers PYTHON] [--only TABLE]
 
-A cache for many processes, beside multiprocessing.managers, rpyc, and FastAPI with httpx; a formatter kept
-warm, beside black; a job runner, beside pueue and task-spooler.  Peers that are not installed are left out.
+A cache for many processes, beside multiprocessing.managers, rpyc, Pyro5, and FastAPI with httpx; a formatter
+kept warm, beside black and blackd; a job runner, beside huey, pueue and task-spooler.  Peers that are not
+installed are left out.
 Owns the measurement: whole client processes, in turn in each round, so that ratios hold on a busy machine.
 The programs are in bench/daemons/ and examples/; --peers is an interpreter that has them and daemonry.
 """
@@ -12,9 +13,11 @@ from __future__ import annotations
 
 import argparse
 import ast
+import itertools
 import os
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -22,17 +25,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from daemonry.testing import Sandbox
+from daemonry.testing import Sandbox, wait_until
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PROGRAMS: Final = ROOT / "bench/daemons"
 EXAMPLES: Final = ROOT / "examples"
-CALLS: Final = 300
+# So many that a tick of the servers' clock, a hundredth of a second, is 5 us of a call.
+CALLS: Final = 2000
+# Files formatted in one measure, as the servers' CPU time is told in hundredths of a second.
+FILES: Final = 10
 CACHES: Final = {
     "daemonry, by names": ("cache_by_name", [EXAMPLES / "kvd.py"], ()),
     "daemonry, by a proxy": ("cache_daemonry", [EXAMPLES / "kvd.py"], ()),
     "multiprocessing.managers": ("cache_managers", [PROGRAMS / "cache_managers.py"], ()),
     "rpyc": ("cache_rpyc", [PROGRAMS / "cache_rpyc.py"], ("rpyc",)),
+    "Pyro5": ("cache_pyro5", [PROGRAMS / "cache_pyro5.py"], ("Pyro5.api",)),
     "FastAPI, uvicorn, httpx": (
         "cache_fastapi",
         [PROGRAMS / "cache_fastapi.py"],
@@ -82,6 +89,7 @@ class Box:
         self.sandbox = sandbox
         self.python = python
         self.env = {**sandbox.env, "PYTHONPATH": str(ROOT / "src")}
+        self._started: list[subprocess.Popen[bytes]] = []
 
     def run(self, *words: str | Path) -> float:
         """Run a command to its end and return its CPU time, in seconds."""
@@ -100,6 +108,25 @@ class Box:
         if process.returncode:
             raise RuntimeError(f"{words}: {told.decode(errors='replace')[-500:]}")
         return used.ru_utime + used.ru_stime
+
+    def start(self, *words: str | Path) -> None:
+        """Start a server; `end` ends it."""
+        process = subprocess.Popen(
+            [str(word) for word in words],
+            env=self.env,
+            cwd=self.sandbox.path,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._started.append(process)
+
+    def end(self) -> None:
+        """End the servers, with the workers that they have started."""
+        for process in self._started:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def servers_s(self) -> float:
         """Return the CPU time of all that runs in the sandbox, in seconds."""
@@ -170,16 +197,36 @@ def formatters(box: Box, rounds: int) -> None:
         return
     source = box.sandbox.write("source.py", "x = 1\n")
     fmtd = EXAMPLES / "fmtd.py"
-    compared(
-        box,
-        rounds,
-        "a formatter, one small file",
-        {
-            "fmtd.py fmt FILE": (fmtd, lambda: box.run(box.python, fmtd, "fmt", source)),
-            "black -q FILE": (None, lambda: box.run(box.python, "-m", "black", "-q", source)),
-            "python -c pass": (None, lambda: box.run(box.python, "-c", "pass")),
-        },
-    )
+
+    def cost_s(*words: str | Path) -> float:
+        """Return the CPU time of a file, client and server."""
+        before_s = box.servers_s()
+        used_s = sum(box.run(box.python, *words) for _ in range(FILES))
+        return (used_s + box.servers_s() - before_s) / FILES
+
+    ways: dict[str, tuple[Path | None, Callable[[], float]]] = {
+        "fmtd.py fmt FILE": (fmtd, lambda: cost_s(fmtd, "fmt", source)),
+        "black -q FILE": (None, lambda: cost_s("-m", "black", "-q", source)),
+        "python -c pass": (None, lambda: cost_s("-c", "pass")),
+    }
+    if has(box.python, ("blackd",)):
+        port = _free_port()
+        box.start(box.python, "-m", "blackd", "--bind-port", port)
+        wait_until(lambda: _listens(int(port)), what="blackd listens")
+        client = PROGRAMS / "blackd_client.py"
+        ways["blackd, http.client"] = (client, lambda: cost_s(client, port, source))
+    compared(box, rounds, "a formatter, one small file", ways)
+
+
+def _free_port() -> str:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return str(sock.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 def runners(box: Box, rounds: int) -> None:
@@ -201,6 +248,8 @@ def runners(box: Box, rounds: int) -> None:
         return used_s + box.servers_s() - before_s
 
     ways: dict[str, tuple[Path | None, Callable[[], float]]] = {"daemonry, examples/jobd.py": (jobd, ours)}
+    if has(box.python, ("huey",)):
+        ways["huey, SQLite"] = (PROGRAMS / "jobs_huey.py", _huey(box))
     if shutil.which("tsp"):
         box.env["TS_SOCKET"] = str(box.sandbox.path / "run/tsp.sock")
         box.run("tsp", "-S", "2")
@@ -228,6 +277,24 @@ def runners(box: Box, rounds: int) -> None:
         box.run("pueue", "shutdown")
 
 
+def _huey(box: Box) -> Callable[[], float]:
+    """Start huey's consumer, and return what submits ten jobs and waits for them."""
+    program = PROGRAMS / "jobs_huey.py"
+    box.env["JOBS_HUEY"] = str(box.sandbox.path / "huey.db")
+    box.env["PYTHONPATH"] += os.pathsep + str(PROGRAMS)
+    consumer = Path(box.python).parent / "huey_consumer"
+    box.start(box.python, consumer, "jobs_huey.huey", "-w", "2", "-q")
+    numbers = itertools.count(10, 10)
+
+    def cost_s() -> float:
+        before_s = box.servers_s()
+        used_s = sum(box.run(box.python, program, "submit", "true") for _ in range(10))
+        used_s += box.run(box.python, program, "wait", str(next(numbers)))
+        return used_s + box.servers_s() - before_s
+
+    return cost_s
+
+
 def _end(words: str) -> None:
     """End the server whose command line has these words."""
     for name in filter(str.isdigit, os.listdir("/proc")):
@@ -244,12 +311,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--peers", metavar="PYTHON", default=sys.executable)
+    parser.add_argument("--only", choices=("caches", "formatters", "runners"))
     options = parser.parse_args()
     with Sandbox() as sandbox:
         box = Box(sandbox, os.path.abspath(options.peers))
-        caches(box, options.rounds)
-        formatters(box, options.rounds)
-        runners(box, options.rounds)
+        for name, measured in (("caches", caches), ("formatters", formatters), ("runners", runners)):
+            if options.only in (None, name):
+                measured(box, options.rounds)
+        box.end()
         for name in ("kvd", "fmtd", "jobd"):
             sandbox.daemonry("stop", name)
         for one in sandbox.path.glob("run/cache_*.sock"):  # the peers have no `stop`

@@ -61,6 +61,7 @@ SECTIONS: Final = {
     ),
     "Programs": ("apps/*/README.md", "docs/mcp-cli.md", "docs/vx*.md", "docs/palingenesis*.md"),
     "Explanation": (
+        "docs/comparison.md",
         "docs/design.md",
         "docs/decisions.md",
         "docs/security.md",
