@@ -74,6 +74,12 @@ def _daemonry(arguments: list[str]) -> int:
         code = quickly(arguments[1:])
         if code is not None:
             return code
+    if arguments[:1] == ["_answered"]:
+        from daemonry.cli.native.answered import perform
+
+        code = perform(arguments[1:])
+        if code is not None:
+            return code
     if arguments[:1] == ["_complete"]:
         from daemonry.cli.offers import answer
 

@@ -21,7 +21,7 @@ from daemonry.wire import text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
+    from typing import Any, Self
 
     from daemonry.daemon.liveness import Liveness
     from daemonry.errors import Ran
@@ -59,7 +59,7 @@ class Instance:
         return f"<Instance {self.name}>"
 
     @classmethod
-    def named(cls, name: str) -> Instance:
+    def named(cls, name: str) -> Self:
         """Return the daemon called `name`, of this user, wherever its program has its files.
 
         Raises:

@@ -1,0 +1,1 @@
+"""The side of Python for the native launcher, which does quick commands without starting Python."""

@@ -1,0 +1,324 @@
+"""The launcher prints what the Python command prints, asks once, and leaves what is unusual to Python."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import threading
+from contextlib import contextmanager
+
+import pytest
+from tests.cli.conftest import PROGRAM
+from tests.cli.test_transcripts import TRANSCRIPTS, pattern_of
+
+ENDED = 20.0
+
+
+@pytest.fixture
+def probe(sandbox, native):
+    """A daemon `probe` that runs, in a sandbox whose `daemonry` is the launcher."""
+    sandbox.env["PATH"] = f"{native}:{sandbox.env['PATH']}"
+    sandbox.start(sandbox.write("probe.py", PROGRAM))
+    return sandbox
+
+
+@contextmanager
+def answering(sandbox, pieces, *, name="fake"):
+    """Have something answer for a daemon, in these pieces, and then leave; yield the commands that came."""
+    place = sandbox.place(name)
+    for directory in (place.host_dir, place.runtime_dir):
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+    with open(place.record_path, "w") as file:
+        json.dump({"endpoint": f"unix:{place.socket_path}", "pid": 1}, file)
+    came = []
+
+    def serve():
+        while True:
+            try:
+                stream = listener.accept()[0]
+            except OSError:
+                return
+            with stream:
+                came.append(stream.recv(100))
+                for piece in pieces if came[-1] else ():
+                    try:
+                        stream.sendall(piece)
+                    except OSError:
+                        break
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(place.socket_path)
+        listener.listen()
+        server = threading.Thread(target=serve)
+        server.start()
+        try:
+            yield came
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            server.join(ENDED)
+            os.unlink(place.socket_path)
+            os.unlink(place.record_path)
+
+
+def run(command, sandbox, *words, **more):
+    done = subprocess.run(
+        [command, *words],
+        env={**sandbox.env, **more},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=ENDED,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def executed(native, sandbox, *words, **more):
+    """Whether the launcher executed the Python command, which is one that tells of it here."""
+    directory = sandbox.path / "told"
+    directory.mkdir(exist_ok=True)
+    (directory / "daemonry").unlink(missing_ok=True)
+    os.link(native / "daemonry", directory / "daemonry")
+    (directory / "daemonry-python").write_text('#!/bin/sh\necho "python $*"\n')
+    (directory / "daemonry-python").chmod(0o755)
+    code, out, _ = run(directory / "daemonry", sandbox, *words, **more)
+    return code == 0 and out == f"python {' '.join(words)}\n".encode()
+
+
+@pytest.mark.parametrize(
+    "title",
+    [pytest.param(title, marks=[] if title == "a life" else pytest.mark.slow) for title in TRANSCRIPTS],
+)
+def test_the_command_lines_transcripts(sandbox, native, title):
+    sandbox.write("probe.py", PROGRAM)
+    sandbox.env["PATH"] = f"{native}:{sandbox.env['PATH']}"
+    known = {"run": str(sandbox.path / "run")}
+    for step in TRANSCRIPTS[title].strip().split("$ ")[1:]:
+        typed, _, expected = step.partition("\n")
+        if typed.startswith("python "):
+            pytest.skip("of a program's own command, which the launcher is not")
+        done = sandbox.run("bash", "-c", typed)
+        shown = done.out + done.err + (f"[{done.code}]\n" if done.code else "")
+        match = re.fullmatch(pattern_of(expected.strip() + "\n", known), shown)
+        assert match, f"$ {typed}\n{shown}"
+        known |= match.groupdict()
+
+
+@pytest.mark.parametrize("language", [None, "C", "C.UTF-8"])
+def test_plain_commands_start_no_python(sandbox, native, language):
+    """Also without a locale, where Python sets a variable of its own."""
+    for name in ("LANG", "LC_ALL", "LC_CTYPE"):
+        sandbox.env.pop(name, None)
+    if language is not None:
+        sandbox.env["LANG"] = language
+    sandbox.start(sandbox.write("probe.py", PROGRAM))
+    for words in (
+        ("status", "probe"),
+        ("status", "probe", "--json"),
+        ("ping", "--json", "probe"),
+        ("pause", "probe"),
+        ("resume", "probe"),
+        ("reload", "probe"),
+    ):
+        assert not executed(native, sandbox, *words), words
+
+
+REPLIES = [
+    b'{"state":"running","uptime_secs":90061,"pid":7,"b":[],"c":[1,[true,null]],"d":"x y","e":{"f":[]}}\n',
+    b'{"state":"paused","uptime_secs":3725.25,"n":-1,"x":10.0,"y":0.0001,"z":1795906071.3045275}\n',
+    b'{"uptime_secs":"long","state":"odd state"}\n',
+    b"{}\n",
+    b'{"state": "running"}\n',
+    b'{"state":"running","state":"paused"}\n',
+    b'{"state":"a\\u001b[31m","x":1e5,"y":1.50,"z":-0,"big":12345678901234567890}\n',
+    '{"state":"läuft","x":"\u202e"}\n'.encode(),
+    b'{"state":7,"deep":' + b"[" * 40 + b"]" * 40 + b"}\n",
+    b'{"state":"running","x":NaN}\n',
+    b'{"state":"running"\n',
+    b"PONG\n",
+    b"pong\x1b[2J\n",
+    b"OK\n",
+    b"OK: a note\n",
+    b'OK: a "note" \\ \n',
+    b"OK: \x1b]0;title\x07 and more\n",
+    b"ERR: Daemon already paused\n",
+    b"ERR: Daemon is not paused\n",
+    b"ERR: no\n",
+    b"ERR: Permission denied\n",
+    b"OK\nOK\n",
+    b"OK\r\n",
+    b"OK\0\n",
+    b"\xff\xfe\n",
+    b"OK",
+    b"",
+]
+# Where one of each kind is enough: plain, refused, hostile.
+QUICK = {(0, "status"), (17, "pause"), (16, "reload")}
+
+
+@pytest.mark.parametrize(
+    ("number", "verb"),
+    [
+        pytest.param(number, verb, marks=[] if (number, verb) in QUICK else pytest.mark.slow)
+        for number in range(len(REPLIES))
+        for verb in ("status", "ping", "pause", "resume", "reload")
+    ],
+)
+def test_it_prints_what_python_prints_whatever_is_answered(sandbox, native, number, verb):
+    compare(sandbox, native, verb, REPLIES[number])
+
+
+def compare(sandbox, native, verb, reply):
+    for options in ((), ("--json",)):
+        with answering(sandbox, [reply]) as came:
+            expected = run(native / "daemonry-python", sandbox, verb, "fake", *options)
+            asked = len(came)
+            assert run(native / "daemonry", sandbox, verb, "fake", *options) == expected
+            if verb in {"pause", "resume", "reload"}:
+                assert (asked, len(came)) == (1, 2)  # once by each
+
+
+@pytest.mark.parametrize("case", ["huge", "no end", "silence"])
+@pytest.mark.slow
+def test_replies_without_measure(sandbox, native, case):
+    pieces = {"huge": [b"x" * 2**21 + b"\n"], "no end": [b"OK" * 2**18], "silence": [b"O"]}[case]
+    for verb in ("status", "pause"):
+        with answering(sandbox, pieces) as came:
+            expected = run(native / "daemonry-python", sandbox, verb, "fake")
+            before = len(came)
+            assert run(native / "daemonry", sandbox, verb, "fake") == expected
+            assert verb == "status" or len(came) == before + 1
+
+
+@pytest.mark.slow
+def test_nothing_hostile_makes_it_read_or_write_where_it_may_not(sandbox, sanitized):
+    """With the sanitizers of the compiler; each reply whole, and byte by byte."""
+    (sanitized / "daemonry-python").write_text("#!/bin/sh\ncat >/dev/null\nexit 9\n")
+    deep = b'{"a":' * 9 + b"1" + b"}" * 9 + b"\n"
+    many = b"{" + b",".join(b'"k%d":%d' % (n, n) for n in range(70)) + b"}\n"
+    wide = b'{"a":[' + b",".join(b"%d" % n for n in range(70)) + b"]}\n"
+    long = b'{"a":' + b"1" * 60 + b',"b":1.' + b"2" * 60 + b"}\n"
+    for reply in (*REPLIES, deep, many, wide, long, b"x" * 2**21, b'{"' + b"\n", b"-\n", b'{"a":-}\n', b"\n"):
+        for verb in ("status", "pause"):
+            for pieces in [reply], [reply[at : at + 1] for at in range(min(len(reply), 300))]:
+                with answering(sandbox, pieces):
+                    code, out, err = run(sanitized / "daemonry", sandbox, verb, "fake")
+                assert code in {0, 9}, err
+                assert err == b""
+                assert all(32 <= byte < 127 or byte == 10 for byte in out)
+
+
+def test_what_is_unusual_is_pythons(probe, native):
+    for words in (
+        ("status",),
+        ("stop", "probe"),
+        ("status", "probe", "--timeout", "1"),
+        ("status", "probe", "--json", "--json"),
+        ("status", "probe", "-h"),
+        ("status", "probe", "other"),
+        ("status", "./probe.py"),
+        ("status", "unix:/x"),
+        ("status", "-x"),
+        ("status", "é"),
+        ("status", "nobody"),
+        ("ps",),
+        (),
+    ):
+        assert executed(native, probe, *words), words
+    for name, value in (
+        ("DAEMONRY_PURE", "1"),
+        ("DAEMONRY_HOST", "x"),
+        ("PYTHONPATH", "/x"),
+        ("PROBE_STATE", "/x"),
+        ("PROBE_RUNTIME", "/x"),
+        ("HOME", "relative"),
+        ("PATH", "/other:/bin:/usr/bin"),  # the daemon has another, which a status tells
+    ):
+        assert executed(native, probe, "status", "probe", **{name: value}), name
+
+
+def test_a_stale_socket_an_odd_record_and_a_crash_are_pythons(sandbox, native):
+    place = sandbox.place("fake")
+    os.makedirs(place.host_dir, mode=0o700)
+    path = place.record_path
+    for record in (
+        '{"endpoint":"unix:/nonexistent/x.sock"}',
+        '{"endpoint":"tcp:127.0.0.1:1"}',
+        '{"endpoint":"unix:@abstract"}',
+        '{"endpoint":"unix:/a b"}',
+        '{"endpoint":7}',
+        '{"endpoint":"unix:/' + "x" * 200 + '"}',
+        "{",
+        "",
+        "[]",
+    ):
+        with open(path, "w") as file:
+            file.write(record)
+        assert executed(native, sandbox, "ping", "fake"), record
+    os.unlink(path)
+    os.mkfifo(path)
+    assert executed(native, sandbox, "ping", "fake")
+    os.unlink(path)
+    with answering(sandbox, [b"PONG\n"]) as came:
+        with open(place.crash_note_path, "w"):
+            assert executed(native, sandbox, "ping", "fake")
+        assert came == []
+
+
+def test_the_end_of_its_output(probe, native):
+    """As `daemonry status | head -0`, and into a full device."""
+    read_fd, write_fd = os.pipe()
+    os.close(read_fd)
+    for sink, code in ((write_fd, 141), (os.open("/dev/full", os.O_WRONLY), 1)):
+        for command in ("daemonry", "daemonry-python"):
+            done = subprocess.run(
+                [native / command, "status", "probe"],
+                env=probe.env,
+                stdout=sink,
+                stderr=subprocess.PIPE,
+                check=False,
+            )
+            assert done.returncode == code
+            expected = b"" if code == 141 else b"cannot write the output: No space left on device\n"
+            assert done.stderr == expected
+        os.close(sink)
+
+
+def test_colours_on_a_terminal_are_pythons(probe, native):
+    shown = []
+    for command in ("daemonry", "daemonry-python"):
+        mine, theirs = os.openpty()
+        subprocess.run([native / command, "ping", "probe"], env=probe.env, stdout=theirs, check=True)
+        subprocess.run(
+            [native / command, "status", "probe"],
+            env={**probe.env, "TERM": "xterm"},
+            stdout=theirs,
+            check=True,
+        )
+        os.close(theirs)
+        shown.append(os.read(mine, 10_000).partition(b"uptime")[0])
+        os.close(mine)
+    assert shown[0] == shown[1]
+    assert b"\x1b[32mrunning\x1b[0m" in shown[0]
+
+
+def test_it_takes_the_commands_place_and_gives_it_back(tmp_path, native, installer, monkeypatch, capsys):
+    monkeypatch.setattr(installer, "LAUNCHER", native / "daemonry")
+    command = tmp_path / "daemonry"
+    assert installer.install(tmp_path) == 1
+    command.write_text("#!/bin/sh\necho python\n")
+    for _ in range(2):
+        assert installer.install(tmp_path) == 0
+        assert installer.is_launcher(command)
+        assert (tmp_path / "daemonry-python").read_text().endswith("echo python\n")
+        assert os.access(command, os.X_OK)
+    for _ in range(2):
+        assert installer.remove(tmp_path) == 0
+        assert command.read_text().endswith("echo python\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["daemonry"]
+    assert "native" in capsys.readouterr().out
+    # An upgrade by pip puts a script there: nothing of it is lost.
+    installer.install(tmp_path)
+    command.write_text("#!/bin/sh\necho newer\n")
+    assert installer.remove(tmp_path) == 0
+    assert command.read_text().endswith("echo newer\n")
