@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
-from pictures import dot
+from pictures import MAX_ARROWS, arrows, dot, table
 from reference import page
 
 import daemonry
@@ -179,13 +179,15 @@ class Copy:
 
 
 def _drawn(block: str) -> str:
-    """Return a block, if of Mermaid as one of Graphviz, or as text where that is not installed."""
+    """Return a block; one of Mermaid as a picture, a large one as a table, or as text without Graphviz."""
     first, *lines, _ = block.split("\n")
     if first != "```mermaid":
         return block
     if DOT is None:
         return "\n".join(["```text", *lines, "```"])
-    return "\n".join(["```{graphviz}", ":alt: a diagram of states", dot(lines), "```"])
+    if len(arrows(lines)) > MAX_ARROWS:
+        return table(arrows(lines))
+    return "\n".join(["```{graphviz}", ":alt: a diagram of states", dot(arrows(lines)), "```"])
 
 
 def llms(copy: Copy) -> str:
