@@ -11,7 +11,9 @@ import asyncio
 import hashlib
 import logging
 import os
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -74,6 +76,7 @@ class RemoteJobs:
         self._watch = LivenessProbe(self._executor)
         self._threads = ThreadPoolExecutor(MAX_JOBS, thread_name_prefix="remote")
         self._compilers: dict[tuple[object, ...], str] = {}
+        self._asking = threading.Lock()
         self._digests: dict[tuple[object, ...], str] = {}
 
     def takes(self, job: Job, *, is_full: bool) -> bool:
@@ -225,18 +228,23 @@ class RemoteJobs:
     # --- this machine and that --------------------------------------------------------------------
 
     def _compiler(self, job: Job) -> str:
-        """Return what tells this machine's compiler from others."""
+        """Return what tells this machine's compiler from others.
+
+        Raises:
+            NotThere: it cannot be found out.
+        """
         path = os.path.realpath(job.command[0])
-        found = os.stat(path)
-        key = (job.command[0], job.tool, path, found.st_mtime_ns, found.st_size, found.st_ino)
-        known = self._compilers.get(key)
-        if known is None:
-            asked = ["/bin/sh", "-c", actions.identity_script(job)]
-            environment = dict(JOB_ENVIRONMENT)
-            done = subprocess.run(
-                asked, env=environment, cwd="/", capture_output=True, timeout=_IDENTITY_S, check=False
-            )
-            known = self._compilers[key] = hashlib.sha256(done.stdout).hexdigest()
+        with self._asking:  # the first job asks, and the others of a build wait for its answer
+            try:
+                found = os.stat(path)
+            except OSError as error:
+                raise NotThere(f"{path}: {error.strerror}") from None
+            key = (job.command[0], job.tool, path, found.st_mtime_ns, found.st_size, found.st_ino)
+            known = self._compilers.get(key)
+            if known is None:
+                known = self._compilers[key] = _identity(job)
+        if not known:
+            raise NotThere(f"{path} did not say which compiler it is")
         return known
 
     def _check_same(self, paths: list[str], there: dict[str, str]) -> None:
@@ -265,3 +273,27 @@ class RemoteJobs:
     async def _in_thread(self, function: Callable[[], Value]) -> Value:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, function)
+
+
+def _identity(job: Job) -> str:
+    """Return what tells this machine's compiler from others; "" where it does not answer."""
+    asked = ["/bin/sh", "-c", actions.identity_script(job)]
+    try:
+        running = subprocess.Popen(
+            asked,
+            env=dict(JOB_ENVIRONMENT),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError:
+        return ""
+    with running:
+        try:
+            told, _ = running.communicate(timeout=_IDENTITY_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)  # the compiler is the shell's child
+            return ""
+    return hashlib.sha256(told).hexdigest()
