@@ -158,6 +158,7 @@ A = '[services.a]\ncommand = "sleep 1"\n'
             "services.a.schedule",
             "expected a table with every, at, cron, as schedule = { every = ... }; got text",
         ),
+        (A + 'cpu_max = "x"', "services.a.cpu_max", "expected `float`, got `str`"),
         (A + "alive = true", "services.a.alive", ", or a number or text; got true or false"),
         ("services = 3", "services", "expected a table; got a whole number"),
         (A + 'environment = { "A=B" = "x" }', 'services.a.environment."A=B"', "no such variable"),

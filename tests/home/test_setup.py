@@ -90,6 +90,11 @@ def test_a_procfile():
     assert found["web"]["command"] == ["sh", "-c", "exec sleep 600"]
     assert found["worker"]["command"] == ["sh", "-c", "echo here; sleep 600"]
     assert [one["environment"]["PORT"] for one in found.values()] == ["5000", "5100"]
+    odd = procfile.read("web: true\nweb.2: true\n")
+    assert list(odd.services) == ["web"]
+    assert "line 2: 'web.2: true' is not of the form NAME: COMMAND, and is left out" in odd.notes
+    with pytest.raises(ImportInvalid, match="no NAME: COMMAND"):
+        procfile.read("nothing here\n")
 
 
 def test_a_supervisord_conf():
@@ -107,6 +112,9 @@ def test_a_supervisord_conf():
     assert draft.environment == {"A": "1", "B": "x,y"}
     assert any("umask has no counterpart" in note for note in draft.notes)
     assert any("[include]" in note for note in draft.notes)
+    percents = supervisord.read('[program:a]\ncommand=date +%%s\nenvironment=A="%(ENV_B)s",C="5%%"\n')
+    assert table(percents)["a"]["command"] == ["date", "+%s"]
+    assert any("environment has a value that is filled in later" in note for note in percents.notes)
 
 
 def test_a_process_compose_yaml():
@@ -140,13 +148,29 @@ def test_an_ecosystem_config():
     assert "my api: is called my-api here" in draft.notes
 
 
+@pytest.mark.parametrize(
+    ("app", "command"),
+    [
+        ({"script": "npm", "args": "start"}, ["npm", "start"]),
+        ({"script": "sleep", "args": ["5"]}, ["sleep", "5"]),
+        ({"script": "no-such-tool"}, ["./no-such-tool"]),
+        ({"script": "bin/www", "node_args": "--inspect"}, ["node", "--inspect", "bin/www"]),
+        ({"script": "bin/www"}, ["bin/www"]),
+        ({"script": "a.js", "interpreter": "none"}, ["./a.js"]),
+    ],
+)
+def test_the_script_of_an_app_is_found_as_pm2_finds_it(app, command):
+    found = table(pm2.read(json.dumps({"apps": [{"name": "a", **app}]})))
+    assert found["a"]["command"] == command
+
+
 def test_ten_keys_that_are_not_known_are_ten_notes():
     extra = "\n".join(f"key{number}=1" for number in range(10))
     notes = supervisord.read(SUPERVISORD % extra).notes
     assert all(any(f"key{number} " in note for note in notes) for number in range(10))
     apps = [{"script": "x.sh", **{f"key{number}": 1 for number in range(10)}}]
     notes = pm2.read(json.dumps({"apps": apps})).notes
-    assert sum("is not known, and left out" in note for note in notes) == 10
+    assert sum("has no counterpart, and is left out" in note for note in notes) == 10
 
 
 @pytest.mark.parametrize(
@@ -321,6 +345,18 @@ def test_a_unit_says_so_and_ends_when_daemonry_was_uninstalled(tmp_path):
     assert done.stderr == (
         "daemonry is not installed any more: remove /u/x.service, or run daemonry install again\n"
     )
+
+
+def test_an_uninstalled_unit_ends_without_a_failure_and_without_a_socket_that_starts_it_again(tmp_path):
+    """An end before READY=1 is a failure to systemd, which started such a unit five times."""
+    for name in ("systemd-notify", "systemctl"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $@"\n')
+        (tmp_path / name).chmod(0o755)
+    assert ran(JOB, PATH=str(tmp_path)).stdout.splitlines() == [
+        "systemd-notify --ready",
+        "systemctl --user --no-block stop daemonry-x.socket",
+    ]
+    assert ran(JOB._replace(socket_path=""), PATH=str(tmp_path)).stdout == "systemd-notify --ready\n"
 
 
 @needs_linux

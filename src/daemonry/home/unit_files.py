@@ -15,12 +15,13 @@ from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 # $0 the interpreter, $1 what to say when nothing is installed any more; behind them daemonry's words.
+# Nothing is installed: to systemd an end before READY=1 is a failure, which it would restart.
 _START = (
     "python=$0; gone=$1; shift; "
     '"$python" -c "import daemonry" 2>/dev/null && exec "$python" -m daemonry "$@"; '
     'command -v daemonry >/dev/null 2>&1 && exec daemonry "$@"; '
     'test -x "$HOME/.local/bin/daemonry" && exec "$HOME/.local/bin/daemonry" "$@"; '
-    'echo "$gone" >&2; exit 0'
+    'echo "$gone" >&2; systemd-notify --ready 2>/dev/null; '
 )
 
 
@@ -47,7 +48,10 @@ class LoginCommand(NamedTuple):
     def command(self) -> tuple[str, ...]:
         """The whole command."""
         gone = f"daemonry is not installed any more: remove {self.path}, or run daemonry install again"
-        return ("/bin/sh", "-c", _START, self.python, gone, *self.words)
+        # A connection still waits there, for which systemd would start the unit again.
+        close = f"systemctl --user --no-block stop {self.name}.socket 2>/dev/null; "
+        start = f"{_START}{close if self.socket_path else ''}exit 0"
+        return ("/bin/sh", "-c", start, self.python, gone, *self.words)
 
 
 def service_unit(job: LoginCommand) -> str:
@@ -86,6 +90,7 @@ Description=Socket of {_escaped(job.about)}
 ListenStream={_escaped(job.socket_path)}
 SocketMode=0600
 DirectoryMode=0700
+RemoveOnStop=yes
 
 [Install]
 WantedBy=sockets.target

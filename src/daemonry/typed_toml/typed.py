@@ -76,6 +76,7 @@ def explain(error: msgspec.ValidationError, values: Mapping[str, Any], kind: typ
     lacking = _LACKING.match(reason)
     if lacking is not None:
         return where, f"the key {lacking[1]} is missing"
+    reason = reason.replace(" | null`", "`")  # TOML has none
     return where, _table_wanted(where, values, kind) or reason[:1].lower() + reason[1:]
 
 

@@ -38,10 +38,10 @@ class Draft:
         self.notes.append(f"{where}: {key} {reason}")
 
     def unknown(self, where: str, keys: Iterable[Any], known: Iterable[str]) -> None:
-        """Note the keys that an import does not know."""
+        """Note the keys that mean nothing here, or to nobody."""
         for key in keys:
             if key not in known:
-                self.note(where, str(key), "is not known, and left out")
+                self.note(where, str(key), "has no counterpart, and is left out")
 
     def name(self, wanted: str) -> str:
         """Return a name that a home allows and that is not taken; a change is noted."""

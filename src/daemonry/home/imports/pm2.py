@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 from typing import Any, Final
 
 from daemonry.home.imports.home_text import Draft, ImportInvalid, as_table, texts
@@ -24,8 +25,11 @@ _KNOWN: Final = (
         "node_args",
         "exec_mode",
     ),
-    *("cron_restart", "listen_timeout", "namespace", "merge_logs", "time"),
+    *("cron_restart", "listen_timeout", "wait_ready", "namespace", "merge_logs", "time"),
+    "exp_backoff_restart_delay",
 )
+# Programs that a script without a folder and an ending most often names; pm2 finds them in the PATH.
+_PROGRAMS: Final = ("bun", "deno", "npm", "npx", "pnpm", "yarn")
 
 
 def read(text: str) -> Draft:
@@ -84,7 +88,11 @@ def _restarts(draft: Draft, name: str, keys: dict[str, Any], table: dict[str, An
     table["restart"] = "never" if keys.get("autorestart") is False else "always"
     if "max_restarts" in keys:
         table["restarts_max"] = keys["max_restarts"]
-    for key, target in (("restart_delay", "restart_delay"), ("kill_timeout", "stop_timeout")):
+    for key, target in (
+        ("exp_backoff_restart_delay", "restart_delay"),  # a home's delay grows too
+        ("restart_delay", "restart_delay"),
+        ("kill_timeout", "stop_timeout"),
+    ):
         if keys.get(key):
             table[target] = f"{keys[key]}ms"
     table["stop_signal"] = "INT"  # pm2's own default
@@ -95,17 +103,25 @@ def _restarts(draft: Draft, name: str, keys: dict[str, Any], table: dict[str, An
         table["watch"] = [str(one) for one in watch] if isinstance(watch, list) else ["*"]
     if keys.get("cron_restart"):
         draft.note(name, "cron_restart", "restarts by the clock: a `schedule` runs it by the clock instead")
-    if keys.get("listen_timeout"):
-        draft.note(name, "listen_timeout", "waits for process.send('ready'): see `ready`")
+    waits = next((key for key in ("wait_ready", "listen_timeout") if keys.get(key)), "")
+    if waits:
+        draft.note(name, waits, "waits for process.send('ready'): see `ready`")
 
 
 def _command(keys: dict[str, Any]) -> list[str]:
     script = str(keys["script"])
-    interpreter = str(keys.get("interpreter") or _INTERPRETERS.get(os.path.splitext(script)[1], "none"))
-    words = [] if interpreter == "none" else [interpreter]
-    words += _words(keys.get("interpreter_args") or keys.get("node_args") or [])
-    path = script if os.path.isabs(script) or interpreter != "none" or "/" in script else f"./{script}"
-    return [*words, path, *_words(keys.get("args") or [])]
+    usual = _INTERPRETERS.get(os.path.splitext(script)[1], "node" if keys.get("node_args") else "none")
+    interpreter = str(keys.get("interpreter") or usual)
+    words = _words(keys.get("args") or [])
+    if interpreter != "none":
+        return [
+            interpreter,
+            *_words(keys.get("interpreter_args") or keys.get("node_args") or []),
+            script,
+            *words,
+        ]
+    in_path = "/" in script or script in _PROGRAMS or shutil.which(script) is not None
+    return [script if in_path else f"./{script}", *words]
 
 
 def _words(value: Any) -> list[str]:

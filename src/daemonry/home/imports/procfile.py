@@ -19,15 +19,18 @@ def read(text: str) -> Draft:
     """Return the services of a Procfile.
 
     Raises:
-        ImportInvalid: a line is not a `name: command`, or there is none.
+        ImportInvalid: no line is a `name: command`.
     """
     draft = Draft()
     for number, line in enumerate(text.splitlines(), 1):
         bare = line.strip()
         if bare and not bare.startswith("#"):
             found = _LINE.match(bare)
-            if found is None:
-                raise ImportInvalid(f"line {number}: {bare[:40]!r} is not of the form NAME: COMMAND")
+            if found is None:  # foreman skips such a line too
+                draft.note(
+                    f"line {number}", repr(bare[:40]), "is not of the form NAME: COMMAND, and is left out"
+                )
+                continue
             port = _FIRST_PORT + 100 * len(draft.services)
             draft.services[draft.name(found[1])] = {
                 "command": shell(found[2]),

@@ -75,8 +75,10 @@ def _program(draft: Draft, section: str, name: str, keys: dict[str, str]) -> dic
         raise ImportInvalid(f"{where}: it has no command")
     for key, value in keys.items():
         expanded = value.replace("%(program_name)s", name).replace("%(here)s", ".")
-        if re.search(r"%\(\w+\)", expanded):
+        if re.search(r"(?<!%)(?:%%)*%\(\w+\)", expanded):
             draft.note(where, key, f"has a value that is filled in later: {expanded[:60]}")
+        else:
+            expanded = expanded.replace("%%", "%")
         try:
             if key == "command":
                 table["command"] = shlex.split(expanded)
