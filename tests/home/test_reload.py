@@ -28,6 +28,23 @@ def test_only_what_has_changed_is_touched(shop, service):
     assert shop.cli("reload").out == "shop: reloaded (nothing changed)\n"
 
 
+def test_up_says_that_the_file_has_changed_since_it_was_read(shop, service):
+    """Who knows other supervisors expects `up` to apply it; "already up" was all that it said."""
+    shop.write(service("a"))
+    shop.up()
+    assert shop.cli("up").err == ""
+    shop.write(service("a") + service("b"))
+    told = f"shop: home.toml has changed since it was read; to apply it: daemonry reload --home {shop.path}\n"
+    again = shop.cli("up")
+    assert (again.code, again.err) == (0, told)
+    shop.write("nonsense")
+    assert shop.cli("reload").code == 1
+    assert shop.cli("up").err == told, "what could not be read is not in force"
+    shop.write(service("a"))
+    shop.cli("reload")
+    assert shop.cli("up").err == ""
+
+
 def test_what_was_tuned_counts_from_now_on(shop, service):
     shop.write(service("a", restart='"always"'))
     shop.up()

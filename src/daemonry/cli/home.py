@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import time
 from collections import deque
@@ -42,6 +43,7 @@ from daemonry.limits import (
 from daemonry.process import crash_file, log_reader, readiness
 from daemonry.process.lock import wait_released
 from daemonry.process.spawn import spawn, take_boot
+from daemonry.service.client.text import request
 from daemonry.spelling import did_you_mean
 from daemonry.terminal_text import printable
 
@@ -138,7 +140,9 @@ def _up(home: Home, options: argparse.Namespace) -> int:
         _check_names(file, options.services)  # told here, before anything starts
         _start_supervisor(home, options.services, deadline)
     except AlreadyRunning:
-        return _see_up(home, options, "already up", deadline)
+        code = _see_up(home, options, "already up", deadline)
+        _complain_of_changes(home)
+        return code
     except StartFailed as error:
         code = kit.fail(error, options.json)
         for line in error.log_tail.splitlines():
@@ -150,6 +154,19 @@ def _up(home: Home, options: argparse.Namespace) -> int:
 
         complain_of_http(home.name, home.endpoint)
     return code
+
+
+def _complain_of_changes(home: Home) -> None:
+    """Say that a home which is up runs by an older home.toml: `up` starts what is stopped, and applies nothing."""
+    try:
+        fields = request(home.endpoint, "STATUS").fields or {}
+    except (DaemonryError, OSError):
+        return
+    if fields.get("config_changed") is True:
+        how = f"daemonry reload --home {shlex.quote(home.directory)}"
+        output.complain(
+            printable(f"{home.name}: home.toml has changed since it was read; to apply it: {how}")
+        )
 
 
 def _see_up(home: Home, options: argparse.Namespace, result: str, deadline: Deadline) -> int:

@@ -25,6 +25,7 @@ class HomeState:
         fleet: its services.
         begin_end: begins to stop all of them, and the supervisor; returns at once.
         reload: reads home.toml again; see `control.HomeControl.reload`.
+        file_changed: whether home.toml is another than the one that is in force.
 
     Attributes:
         more_fields: gives further fields of STATUS.
@@ -37,6 +38,7 @@ class HomeState:
         fleet: Fleet,
         begin_end: Callable[[], None],
         reload: Callable[[], Awaitable[str]],
+        file_changed: Callable[[], bool],
     ) -> None:
         self.more_fields: Callable[[], Mapping[str, Any]] = dict
         self.started_at: float = time.time()
@@ -44,6 +46,7 @@ class HomeState:
         self._fleet = fleet
         self._begin_end = begin_end
         self._reload = reload
+        self._file_changed = file_changed
 
     def get_status(self) -> dict[str, Any]:
         """Return the fields of STATUS."""
@@ -56,6 +59,7 @@ class HomeState:
             "services": len(states),
             "ready": sum(1 for state in states if state in SATISFIED),
             "failed": sum(1 for state in states if state is ServiceState.FAILED),
+            **({"config_changed": True} if self._file_changed() else {}),
             **self.more_fields(),
         }
 
