@@ -157,7 +157,7 @@ def _up(home: Home, options: argparse.Namespace) -> int:
 
 
 def _complain_of_changes(home: Home) -> None:
-    """Say that a home which is up runs by an older home.toml: `up` starts what is stopped, and applies nothing."""
+    """Say that a home which is up runs by an older home.toml: `up` applies none."""
     try:
         fields = request(home.endpoint, "STATUS").fields or {}
     except (DaemonryError, OSError):
