@@ -14,6 +14,8 @@ from daemonry.errors import DaemonryError, Refused
 from daemonry.home.child import SATISFIED, ServiceState
 from daemonry.home.control import HomeFileInvalid
 from daemonry.home.fleet import Fleet
+from daemonry.home.home import Home
+from daemonry.runtime.fingerprint import Settings
 from daemonry.version import __version__
 
 
@@ -21,32 +23,31 @@ class HomeState:
     """Answers the control plane for a home.
 
     Args:
-        directory: the home's directory.
+        home: the home's files.
         fleet: its services.
         begin_end: begins to stop all of them, and the supervisor; returns at once.
         reload: reads home.toml again; see `control.HomeControl.reload`.
-        file_changed: whether home.toml is another than the one that is in force.
 
     Attributes:
+        file: home.toml, as it was before it was read.
         more_fields: gives further fields of STATUS.
         started_at: when the supervisor started, in seconds since 1970.
     """
 
     def __init__(
         self,
-        directory: str,
+        home: Home,
         fleet: Fleet,
         begin_end: Callable[[], None],
         reload: Callable[[], Awaitable[str]],
-        file_changed: Callable[[], bool],
     ) -> None:
         self.more_fields: Callable[[], Mapping[str, Any]] = dict
         self.started_at: float = time.time()
-        self._directory = directory
+        self.file: Settings = Settings(home.file_path)
+        self._directory = home.directory
         self._fleet = fleet
         self._begin_end = begin_end
         self._reload = reload
-        self._file_changed = file_changed
 
     def get_status(self) -> dict[str, Any]:
         """Return the fields of STATUS."""
@@ -59,7 +60,7 @@ class HomeState:
             "services": len(states),
             "ready": sum(1 for state in states if state in SATISFIED),
             "failed": sum(1 for state in states if state is ServiceState.FAILED),
-            **({"config_changed": True} if self._file_changed() else {}),
+            **({"config_changed": True} if self.file.changed() else {}),
             **self.more_fields(),
         }
 

@@ -40,7 +40,6 @@ from daemonry.process.orphans import Orphans
 from daemonry.process.private_dir import ensure_unwritable_by_others
 from daemonry.process.readiness import Reporter
 from daemonry.process.regular_file import is_regular
-from daemonry.runtime.fingerprint import Settings
 from daemonry.service.server.builtin import Control, VarlinkService
 from daemonry.service.server.dispatch import Calls
 from daemonry.service.server.server import Server
@@ -87,10 +86,7 @@ class Supervisor:
         self.minders: Minders = Minders.make(os.getpid() if owns_session else 0)
         self.files: OwnFiles = OwnFiles()
         self._orphans = Orphans(self.minders.reaper.knows)
-        self._settings = Settings(home.file_path)
-        self._state = HomeState(
-            home.directory, self.fleet, self._begin_end, self.reload, self._settings.changed
-        )
+        self._state = HomeState(home, self.fleet, self._begin_end, self.reload)
         self._record = SupervisorRecord(home, self._state.started_at)
         self._file: HomeFile | None = None
         self._line = line
@@ -136,9 +132,9 @@ class Supervisor:
 
     async def _run_locked(self) -> int:
         self._enter("config")
-        self._settings.reading()
+        self._state.file.reading()
         self._file = home_file.load(self.home.directory)
-        self._settings.counts()
+        self._state.file.counts()
         log = logs.set_up(self.home.path(RESERVED, "log"))
         platform.become_subreaper()
         self._enter("leftovers")
@@ -315,7 +311,7 @@ class Supervisor:
         async with self._reloading:
             if self.fleet.ending:
                 raise HomeFileInvalid(reason="the home is going down")
-            self._settings.reading()
+            self._state.file.reading()
             try:
                 new = home_file.load(self.home.directory)
             except ConfigError as error:
@@ -323,7 +319,7 @@ class Supervisor:
             assert self._file is not None
             found = difference.compare(self._file.services, new.services)
             await self._apply(new, found)
-            self._settings.counts()
+            self._state.file.counts()
             self._forget_claims()
         logger.info("reloaded: %s", found)
         self.fleet.watch_files()
