@@ -18,7 +18,7 @@ def test_a_detached_call_is_waited_for_with_the_exit_codes_of_a_call(app: Any) -
     assert app("task", "wait", slow, "--timeout", "0.2").code == 5
     assert app("task", "result", slow).code == 5
     assert app.done("task", "cancel", slow) == f"{slow}: cancelled\n"
-    assert app("task", "wait", slow).code == 1
+    assert app("task", "wait", slow).code == 6
     crash = app.done("call", "fake/crash", "--detach").strip()
     ended = app("task", "wait", crash)
     assert (ended.code, ended.err.splitlines()[0]) == (

@@ -27,7 +27,12 @@ def run(options: Options, names: list[str]) -> int | None:
     """Do `list SERVER ...` and return the exit code; None where it has to be done in full."""
     if options.mode == DIRECT or options.one_off or options.protocol or options.json or options.raw:
         return None
-    if options.detach or options.answer is not None or any(name.startswith("-") for name in names):
+    if (
+        options.detach
+        or options.schema is not None
+        or options.answer is not None
+        or any(name.startswith("-") for name in names)
+    ):
         return None
     try:
         found = search.find(options.config, environment())

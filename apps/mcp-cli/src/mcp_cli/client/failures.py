@@ -284,7 +284,7 @@ def _not_finished(_name: str, fields: _Fields) -> FailureReport:
 def _task_ended(_name: str, fields: _Fields) -> FailureReport:
     status = fields.get("status")
     unknown = status in ("unknown", "cancelled")
-    code = kit.UNKNOWN_OUTCOME if status == "unknown" else kit.FAILED
+    code = kit.UNKNOWN_OUTCOME if unknown else kit.FAILED
     reason = fields.get("reason") or status
     if status == "unknown":
         reason = f"{reason}; its outcome is unknown"

@@ -62,6 +62,34 @@ def kind(request: pytest.FixtureRequest) -> tuple[str, ...]:
     return options
 
 
+class PrunedMeanwhile(JobFiles):
+    """Files that are slow to be written: the daemon tidies up before they are."""
+
+    jobs: Jobs
+
+    def save_result(self, task_id: str, result: bytes) -> None:
+        self.jobs.prune()
+        super().save_result(task_id, result)
+
+
+def test_a_task_whose_result_is_being_kept_is_not_taken_for_an_old_one(tmp_path: Path) -> None:
+    """A thousand that end together wait for the disk while the daemon looks for what is over."""
+
+    async def work() -> None:
+        files = PrunedMeanwhile(str(tmp_path))
+        jobs = files.jobs = Jobs(files)
+        pool = ServerPool(jobs=jobs)
+        await pool.configure([server("fake_server.py")])
+        try:
+            task = await detached(pool, "echo", text="kept")
+            assert (await end_of(pool, task)).text == "kept"
+            assert [one.status for one in await pool.tasks()] == ["completed"]
+        finally:
+            await pool.close()
+
+    run(work())
+
+
 # --- the server's own tasks ----------------------------------------------------------------------
 
 

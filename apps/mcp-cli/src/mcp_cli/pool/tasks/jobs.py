@@ -104,7 +104,11 @@ class Jobs:
     def prune(self) -> None:
         """Let go of what ended long ago, and of the oldest beyond a number."""
         over = sorted(
-            (one for one in self._records.values() if one.task.status not in RUNNING),
+            (
+                one
+                for one in self._records.values()
+                if one.task.status not in RUNNING and one.task.id not in self._running
+            ),
             key=lambda one: one.task.ended_at,
         )
         too_many = max(len(over) - MOST_KEPT, 0)
@@ -188,10 +192,10 @@ class Jobs:
             with self._busy():
                 result = await work(job)
                 last = outcome(tool, result, began)
+                await asyncio.to_thread(self._files.save_result, task.id, result)
                 task.status, task.is_error = "completed", last.is_error
                 task.result_bytes, record.schema_error = len(result), last.schema_error
                 record.ms = last.ms
-                await asyncio.to_thread(self._files.save_result, task.id, result)
         except asyncio.CancelledError:
             if job.cancelled:
                 task.status, task.error = "cancelled", "it was cancelled; its outcome is unknown"
