@@ -28,10 +28,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "plain_json.h"
+
 /* As in daemonry/limits.py. */
 enum { MAX_NAME_CHARS = 64, MAX_REPLY_BYTES = 1 << 20, MAX_RECORD_BYTES = 1 << 16, REQUEST_TIMEOUT_MS = 5000 };
-/* Of one object; more is Python's. */
-enum { MAX_KEYS = 64, MAX_DEPTH = 8 };
 enum { DONE = 0, FAILED = 1, READER_GONE = 141, INTERRUPTED = 130 };
 
 extern char **environ;
@@ -106,124 +106,6 @@ static bool read_file(const char *path, size_t most, struct bytes *into) {
     }
     close(fd);
     return good && count == 0 && into->length > 0;
-}
-
-/* --- JSON ---------------------------------------------------------------------------------------- */
-
-/* A value's place in a text.  Only JSON that Python would write in the same way is understood: plain
- * strings without escapes, no blanks, whole numbers of up to 15 digits, floats in their shortest form. */
-struct part {
-    char kind; /* one of { [ " 0 (whole) . (float) t f n */
-    const char *start, *end;
-};
-
-static const char *string_end(const char *at) {
-    for (at++; *at != '"'; at++)
-        if (*at < ' ' || *at > '~' || *at == '\\') return NULL;
-    return at + 1;
-}
-
-static bool is_shortest(const char *digits, size_t length) {
-    char given[64], short_form[64];
-    if (length >= 40) return false;
-    memcpy(given, digits, length);
-    given[length] = 0;
-    double number = strtod(given, NULL);
-    for (int precision = 1; precision <= 17; precision++) {
-        snprintf(short_form, sizeof short_form, "%.*g", precision, number);
-        if (!strchr(short_form, 'e') && strtod(short_form, NULL) == number) break;
-    }
-    double size = number < 0 ? -number : number;
-    if (size != 0 && (size < 1e-4 || size >= 1e16)) return false; /* Python writes an exponent */
-    if (strchr(short_form, 'e')) return false;
-    if (!strchr(short_form, '.')) strcat(short_form, ".0");
-    return strcmp(short_form, given) == 0;
-}
-
-static const char *number_end(const char *at, char *kind) {
-    const char *start = at;
-    if (*at == '-') at++;
-    const char *digits = at;
-    while (isdigit((unsigned char)*at)) at++;
-    size_t count = (size_t)(at - digits);
-    if (count == 0 || (count > 1 && *digits == '0')) return NULL;
-    if (*at == 'e' || *at == 'E') return NULL;
-    if (*at != '.') {
-        *kind = '0';
-        return count > 15 || (*start == '-' && *digits == '0') ? NULL : at;
-    }
-    for (at++; isdigit((unsigned char)*at); at++) {}
-    *kind = '.';
-    return *at == 'e' || *at == 'E' || !is_shortest(start, (size_t)(at - start)) ? NULL : at;
-}
-
-static bool value_at(const char *at, int depth, struct part *found);
-
-/* Read the members of an object or the items of an array; keys and values go where they are wanted. */
-static const char *members_end(const char *at, int depth, struct part *keys, struct part *values, int *count) {
-    struct part own_keys[MAX_KEYS], item;
-    char close_mark = *at == '{' ? '}' : ']';
-    bool keyed = *at == '{';
-    if (!keys) keys = own_keys;
-    *count = 0;
-    if (at[1] == close_mark) return at + 2;
-    do {
-        at++;
-        if (*count == MAX_KEYS) return NULL;
-        if (keyed) {
-            const char *end = *at == '"' ? string_end(at) : NULL;
-            if (!end || *end != ':') return NULL;
-            keys[*count] = (struct part){'"', at, end};
-            for (int i = 0; i < *count; i++)
-                if (keys[i].end - keys[i].start == end - at && memcmp(keys[i].start, at, (size_t)(end - at)) == 0)
-                    return NULL; /* twice: an error, for Python to tell */
-            at = end + 1;
-        }
-        if (!value_at(at, depth + 1, &item)) return NULL;
-        if (values) values[*count] = item;
-        at = item.end;
-        ++*count;
-    } while (*at == ',');
-    return *at == close_mark ? at + 1 : NULL;
-}
-
-static bool value_at(const char *at, int depth, struct part *found) {
-    static const char *const constants[] = {"true", "false", "null"};
-    int count;
-    found->kind = *at;
-    found->start = at;
-    found->end = NULL;
-    if (depth > MAX_DEPTH) return false;
-    if (*at == '"') {
-        found->end = string_end(at);
-    } else if (*at == '{' || *at == '[') {
-        found->end = members_end(at, depth, NULL, NULL, &count);
-    } else if (*at == '-' || isdigit((unsigned char)*at)) {
-        found->end = number_end(at, &found->kind);
-    } else {
-        for (int i = 0; i < 3; i++)
-            if (strncmp(at, constants[i], strlen(constants[i])) == 0) found->end = at + strlen(constants[i]);
-    }
-    return found->end != NULL;
-}
-
-static bool is_key(const struct part *key, const char *name) {
-    size_t length = strlen(name);
-    return (size_t)(key->end - key->start) == length + 2 && memcmp(key->start + 1, name, length) == 0;
-}
-
-/* Return where in `values` the member `name` is; -1 for nowhere. */
-static int member(const struct part *keys, int count, const char *name) {
-    for (int i = 0; i < count; i++)
-        if (is_key(&keys[i], name)) return i;
-    return -1;
-}
-
-/* Understand a text that is one object and nothing else. */
-static bool object(const struct bytes *text, struct part *keys, struct part *values, int *count) {
-    if (text->length == 0 || text->at[0] != '{' || strlen(text->at) != text->length) return false;
-    const char *end = members_end(text->at, 0, keys, values, count);
-    return end && *end == 0;
 }
 
 /* --- what is printed ----------------------------------------------------------------------------- */
@@ -310,7 +192,7 @@ static void print_status(const struct bytes *line, const char *name, bool json) 
     struct part keys[MAX_KEYS], values[MAX_KEYS];
     struct bytes out = {0};
     int count;
-    if (!object(line, keys, values, &count)) return;
+    if (!object(line->at, line->length, keys, values, &count)) return;
     if (json) {
         add(&out, line->at, line->length);
         add_text(&out, "\n");
@@ -469,7 +351,7 @@ static void find_socket(const char *files, struct sockaddr_un *address) {
     snprintf(path, sizeof path, "%sjson", files);
     if (!read_file(path, MAX_RECORD_BYTES, &record)) hand_over();
     if (record.at[record.length - 1] == '\n') record.at[--record.length] = 0;
-    if (!object(&record, keys, values, &count)) hand_over();
+    if (!object(record.at, record.length, keys, values, &count)) hand_over();
     int at = member(keys, count, "endpoint");
     if (at < 0 || values[at].kind != '"') hand_over();
     const char *endpoint = values[at].start + 1;
@@ -537,7 +419,7 @@ static bool has_our_environment(const char *files) {
     int count;
     snprintf(path, sizeof path, "%senv.json", files);
     if (!read_file(path, MAX_REPLY_BYTES, &text)) return access(path, F_OK) != 0 && errno == ENOENT;
-    if (!object(&text, keys, values, &count)) return false;
+    if (!object(text.at, text.length, keys, values, &count)) return false;
     int patterns = member(keys, count, "patterns"), rests = member(keys, count, "rests");
     if (patterns < 0 || rests < 0 || values[patterns].kind != '[' || values[rests].kind != '{') return false;
     members_end(values[patterns].start, 0, NULL, sums.patterns, &sums.pattern_count);
