@@ -38,6 +38,7 @@ from daemonry.wire.connection import (
     Ended,
     ServerConnection,
 )
+from daemonry.wire.typed_reply import item_reader
 from daemonry.wire.varlink import FLAGS, PLAIN, AnyCall, AnyReply, Call, Reply
 
 START = Call("org.example.Job.Start", {"n": 1})
@@ -664,6 +665,48 @@ def test_what_a_stream_means_does_not_depend_on_its_cut(begin, stream, cuts):
     assert told(begin(), stream, cuts) == whole
     assert told(begin(), stream, [1] * len(stream)) == whole
     assert told(begin(), stream, cuts, in_one_step=True) == whole
+
+
+ITEMS = [
+    *(frames(Reply({"n": n}, continues=True)) for n in (1, 2, 300)),
+    frames(Reply({"n": "a\nb"}, continues=True)),
+    frames(Reply({"n": 1, "m": 2}, continues=True)),
+    b'{"parameters":{"n":4},"continues":false}\0',
+    frames(Reply({"n": 3})),
+    frames(BUSY),
+    b'{"parameters":{"n":1,"n":2},"continues":true}\0',
+    b"junk\0",
+    b'{"parameters":{"n":1},"continues"',
+]
+
+
+def results(stream, cuts, *, together):
+    """Return what a client makes of a stream: each reply alone, or together those that can be."""
+    client = ClientConnection(fast_varlink, max_frame_bytes=150)
+    for call in (WATCH, WATCH, START):
+        client.send_call(call)
+    read = item_reader(int, "n")
+    found = []
+    try:
+        for piece in pieces(stream, cuts):
+            client.receive_data(piece)
+            while True:
+                if together:
+                    found += client.read_each(read)
+                event = client.next_event()
+                if event is None:
+                    break
+                found.append(event.parameters.get("n", event.error))
+    except RemoteProtocolError as error:
+        found.append(str(error))
+    return found, client.state, client.buffered_bytes, client.unanswered
+
+
+@given(st.lists(st.sampled_from(ITEMS), max_size=8).map(b"".join), CUTS)
+def test_replies_that_are_read_together_are_those_that_come_one_by_one(stream, cuts):
+    expected = results(stream, cuts, together=False)
+    assert results(stream, cuts, together=True) == expected
+    assert results(stream, [], together=True) == results(stream, [], together=False)
 
 
 @pytest.mark.parametrize("calls", [[START], [START, WATCH, NOTE, START], [START, TUNNEL]])

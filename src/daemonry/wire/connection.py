@@ -284,6 +284,13 @@ class ServerConnection(_Connection):
             return [], None
         return self._framer.answer_each(answer, most_bytes)
 
+    def takes_more(self, count_bytes: int) -> bool:
+        """Say whether a reply that continues, of so many bytes with its NUL, may be sent beside this object.
+
+        It would be the same afterwards.
+        """
+        return self._state is IN_STREAM and count_bytes <= self._limit_bytes
+
     def send_reply(self, reply: AnyReply) -> bytes:
         """Return the bytes of a reply to the call in hand; none for a one-way call, which is done with it.
 
@@ -349,6 +356,17 @@ class ClientConnection(_Connection):
                 self._state = _BEGINS[call.mode if call.more or call.upgrade else PLAIN]
             waiting.append(call)
         return frame + _NUL
+
+    def read_each(self, read: Callable[[bytes], Any]) -> list[Any]:
+        """Take the replies at the front that continue a stream, as long as each can be read at once.
+
+        It is the same as `next_event` for each; the rest is the next event.
+
+        Args:
+            read: is given a reply as it came, with its NUL, and returns its result if it is well-formed
+                and says that others follow; else NotImplemented.
+        """
+        return self._framer.read_each(read) if self._state is IN_STREAM else []
 
     def next_event(self, data: bytes = b"") -> AnyReply | Ended | None:
         """Return what came next.

@@ -260,12 +260,15 @@ def is_common(value: Any) -> bool:
 
 
 def reply_framer(
-    kind: Any, field: str, check: Callable[[bytes], None], *, bare: bool = False
+    kind: Any,
+    field: str,
+    check: Callable[[bytes], None],
+    around: tuple[bytes, bytes] = (REPLY_HEAD, FRAME_END),
 ) -> Callable[[Any], bytes]:
-    """Return what makes last replies that hold a result of one type, with the NUL that ends them.
+    """Return what makes replies that hold a result of one type: last ones with their NUL, by default.
 
     Args:
-        bare: make the parameters alone.
+        around: how the reply begins and ends around its parameters; both may be empty.
         kind: the type; one of plain values, Structs, lists and mappings is looked at in one step.
         field: the name of the one field that the result is put into; "" where its fields are the reply's.
         check: looks at the parameters of all others as they are sent, and raises NotSendable where they
@@ -274,7 +277,7 @@ def reply_framer(
     Raises, the function:
         NotSendable: as `encode_parameters`, and as `check`.
     """
-    head, end = (b"", b"") if bare else (REPLY_HEAD, FRAME_END)
+    head, end = around
     by_walk = _framer_by_walk(field, check, head, end)
     if not field and not isinstance(kind, type):
         return by_walk  # what may be None, or a mapping

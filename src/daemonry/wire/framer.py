@@ -119,6 +119,35 @@ class Framer:
                     self._empty()
         return replies, other
 
+    def read_each(self, read: Callable[[bytes], Any]) -> list[Any]:
+        """Take whole frames as long as each can be read, and return what was read.
+
+        Args:
+            read: is given a frame with its NUL; returns NotImplemented for one that stays the next one.
+        """
+        results: list[Any] = []
+        buffer, start = self._buffer, self._start
+        end = -1 if self._closed else buffer.find(_NUL, self._searched)
+        if end < 0:
+            return results
+        if type(buffer) is not bytes:
+            self._buffer = buffer = _copy(buffer, start, len(buffer))
+            end -= start
+            self._start = start = 0
+        try:
+            while 0 <= end - start <= self._limit_bytes:
+                result = read(buffer[start : end + 1])
+                if result is NotImplemented:
+                    break
+                results.append(result)
+                start = end + 1
+                end = buffer.find(_NUL, start)
+        finally:
+            self._start = self._searched = start
+            if start == len(buffer):
+                self._empty()
+        return results
+
     def take_rest(self) -> bytes:
         """Return the bytes that were fed and not taken, and hold nothing any more."""
         rest = _copy(self._buffer, self._start, len(self._buffer))

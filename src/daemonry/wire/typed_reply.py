@@ -37,7 +37,7 @@ from daemonry.wire.field_checks import (
     written_check,
     written_count,
 )
-from daemonry.wire.varlink import INT_SENT_LIMIT, MIN_INT
+from daemonry.wire.varlink import CONTINUES_END, INT_SENT_LIMIT, MIN_INT
 
 _BACKSLASH = ord("\\")
 _COLON = ord(":")
@@ -83,6 +83,24 @@ def reader(kind: Any, field: str) -> Reader:
     except (_Unprovable, TypeError):
         return never_proved
     return _of_field(field, read) if field else read
+
+
+def item_reader(kind: Any, field: str) -> Reader:
+    """Return what reads replies of a stream of one type behind which others come; as `reader` else."""
+    try:
+        fields = msgspec.defstruct("OneField", [(field, _bounded(kind))]) if field else kind
+        read = _reader(fields, (("continues", bool),))
+    except (_Unprovable, TypeError):
+        return never_proved
+    return _of_item(_of_field(field, read) if field else read)
+
+
+def _of_item(read: Reader) -> Reader:
+    def read_item(received: bytes) -> Any:
+        # In JSON the end of an object is that of no string in it.
+        return read(received) if received.endswith(CONTINUES_END) else NotImplemented
+
+    return read_item
 
 
 def call_reader(parameters: type[msgspec.Struct]) -> Reader:

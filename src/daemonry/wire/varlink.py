@@ -260,6 +260,9 @@ REPLY_HEAD: Final = b'{"parameters":'
 PLAIN_TAIL: Final = b"}"
 # How a plain message ends as it is sent.
 FRAME_END: Final = PLAIN_TAIL + b"\0"
+_CONTINUES_TAIL: Final = b',"continues":true}'
+# How a reply of a stream ends behind which others come.
+CONTINUES_END: Final = _CONTINUES_TAIL + b"\0"
 _CALL_TAILS: Final[Mapping[str, bytes]] = {
     PLAIN: PLAIN_TAIL,
     ONEWAY: b',"oneway":true}',
@@ -329,7 +332,7 @@ def reply_tail(reply: AnyReply) -> bytes:
     """
     if reply.continues:
         _refuse_to_continue(reply.error)
-        return b',"continues":true}'
+        return _CONTINUES_TAIL
     if reply.error is None:
         return PLAIN_TAIL
     return b',"error":"' + encode_name(reply.error) + b'"}'

@@ -336,6 +336,13 @@ class AsyncClient(AsyncDriver, AsyncRemote):
         call = Call(method, parameters, more=True)
         return self._streamed(call, fds, first_s, idle_s, passes_fds=True, pairs=True)
 
+    def stream_typed(
+        self, converter: Converter, parameters: Mapping[str, Any], first_s: float
+    ) -> AsyncGenerator[Any, None]:
+        """Call a method that gives several replies as a proxy does, and yield the result of each."""
+        call = Call(converter.full_name, parameters, more=True)
+        return self._streamed(call, (), first_s, None, passes_fds=False, pairs=False, converter=converter)
+
     async def _streamed(
         self,
         call: Call,
@@ -345,6 +352,7 @@ class AsyncClient(AsyncDriver, AsyncRemote):
         *,
         passes_fds: bool,
         pairs: bool,
+        converter: Converter | None = None,
     ) -> AsyncGenerator[Any, None]:
         with _AsyncClosing(fds):
             deadline = first_deadline(first_s, idle_s)
@@ -353,9 +361,13 @@ class AsyncClient(AsyncDriver, AsyncRemote):
             line.streaming = asyncio.current_task()
             try:
                 line.passes_fds = line.passes_fds or passes_fds
-                steps = self._replies(line, call, fds, deadline, idle_s)
-                while (fields := await self._perform(line, steps)) is not None:
-                    yield (fields, line.take_fds()) if pairs else fields
+                steps = self._replies(line, call, fds, deadline, idle_s, converter)
+                while (came := await self._perform(line, steps)) is not None:
+                    if converter is not None:
+                        for result in came:
+                            yield result
+                    else:
+                        yield (came, line.take_fds()) if pairs else came
             finally:
                 line.streaming = None
                 line.give_turn()

@@ -398,6 +398,13 @@ class Client(Driver, BlockingRemote):
         call = Call(method, parameters, more=True)
         return self._streamed(call, fds, first_s, idle_s, passes_fds=True, pairs=True)
 
+    def stream_typed(
+        self, converter: Converter, parameters: Mapping[str, Any], first_s: float
+    ) -> Generator[Any, None, None]:
+        """Call a method that gives several replies as a proxy does, and yield the result of each."""
+        call = Call(converter.full_name, parameters, more=True)
+        return self._streamed(call, (), first_s, None, passes_fds=False, pairs=False, converter=converter)
+
     def _streamed(
         self,
         call: Call,
@@ -407,6 +414,7 @@ class Client(Driver, BlockingRemote):
         *,
         passes_fds: bool,
         pairs: bool,
+        converter: Converter | None = None,
     ) -> Generator[Any, None, None]:
         with _Closing(fds):
             deadline = first_deadline(first_s, idle_s)
@@ -414,9 +422,12 @@ class Client(Driver, BlockingRemote):
             link.streaming_in = get_ident()
             try:
                 link.passes_fds = link.passes_fds or passes_fds
-                steps = self._replies(link, call, fds, deadline, idle_s)
-                while (fields := self._perform(link, steps)) is not None:
-                    yield (fields, link.take_fds()) if pairs else fields
+                steps = self._replies(link, call, fds, deadline, idle_s, converter)
+                while (came := self._perform(link, steps)) is not None:
+                    if converter is not None:
+                        yield from came
+                    else:
+                        yield (came, link.take_fds()) if pairs else came
             finally:
                 link.streaming_in = 0
                 self._put_back(link)

@@ -12,6 +12,7 @@ from daemonry.wire.connection import IDLE, IN_CALL, IN_STREAM, IN_UPGRADE, Clien
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from daemonry.transport.endpoint import Endpoint
     from daemonry.wire.connection import Codec
@@ -128,6 +129,10 @@ class Conversation:
         if event is not None:
             self._look()
         return event
+
+    def read_each(self, read: Callable[[bytes], Any]) -> list[Any]:
+        """Return the results of the replies that came and continue a stream, as far as `read` knows them."""
+        return self._connection.read_each(read)
 
     def trailing_data(self) -> bytes:
         """Return what came behind an upgrade."""

@@ -341,13 +341,26 @@ class Engine:
             yield Step(SLEEP, _NEVER, wait_s)
 
     def _replies(
-        self, line: Line, call: Call, fds: Sequence[Fd], deadline: Deadline, idle_s: float | None
+        self,
+        line: Line,
+        call: Call,
+        fds: Sequence[Fd],
+        deadline: Deadline,
+        idle_s: float | None,
+        converter: Converter | None = None,
     ) -> Steps[None]:
-        """Make a call that gives several replies, and deliver the fields of each."""
+        """Make a call that gives several replies, and deliver the fields of each.
+
+        With a converter it delivers lists of results: those that came together.
+        """
         yield from self._sent(line, call, deadline, fds)
         deliver = Step(DELIVER, _NEVER)
         continues = True
         while continues:
+            if converter is not None and not line.passes_fds:
+                deliver.value = line.talk.read_each(converter.read_item)
+                if deliver.value:
+                    yield deliver
             try:
                 reply = self._next(line, deadline)
                 if reply is None:
@@ -360,7 +373,8 @@ class Engine:
                 raise failed(reply)
             # A stream that ends without knowing its last reply beforehand ends with an empty one.
             if continues or reply.parameters:
-                deliver.value = reply.parameters
+                fields = reply.parameters
+                deliver.value = fields if converter is None else [converter.result(fields)]
                 yield deliver
 
     def _upgraded(self, line: Line, call: Call, deadline: Deadline) -> Steps[tuple[dict[str, Any], Any]]:

@@ -118,6 +118,19 @@ class Pool(AsyncRemote):
         finally:
             self._put_back(client)
 
+    async def stream_typed(
+        self, converter: Converter, parameters: Mapping[str, Any], first_s: float
+    ) -> AsyncGenerator[Any, None]:
+        """Call a method that gives several replies as a proxy does, and yield the result of each."""
+        deadline = first_deadline(first_s, None)
+        client = await self._take(deadline)
+        try:
+            async with aclosing(client.stream_typed(converter, parameters, _left_s(deadline))) as results:
+                async for result in results:
+                    yield result
+        finally:
+            self._put_back(client)
+
     async def oneway(self, method: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Send a call that is not answered; whether it ran is not known."""
         client = await self._take(Deadline(CALL_TIMEOUT_S))

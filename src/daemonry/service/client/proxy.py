@@ -23,7 +23,7 @@ from daemonry.service.interface.schema import NotDescribable
 from daemonry.transport.ancillary import Fd, close_all
 from daemonry.wire import fast_varlink
 from daemonry.wire.typed_call import CallWriter, call_writer, never_written
-from daemonry.wire.typed_reply import never_proved, reader
+from daemonry.wire.typed_reply import item_reader, never_proved, reader
 from daemonry.wire.varlink import (
     FRAME_END,
     MAX_FRAME_BYTES,
@@ -52,6 +52,7 @@ class Converter:
         idempotent: whether the interface declares it idempotent.
         signature: its parameters as callers give them, behind `self`.
         read: makes received bytes the result, or NotImplemented where only `result` can tell.
+        read_item: as `read`, for a reply of a stream behind which others come.
         takes_none: whether it has no parameters.
         write: makes arguments by place the call as it is sent, or None where only `call` can tell.
     """
@@ -70,6 +71,7 @@ class Converter:
         "full_name",
         "idempotent",
         "read",
+        "read_item",
         "signature",
         "takes_none",
         "write",
@@ -91,6 +93,9 @@ class Converter:
         common = not (method.gives_fds or method.read_reply)
         self.read: Callable[[bytes], Any] = (
             reader(method.reply, method.reply_field) if common else never_proved
+        )
+        self.read_item: Callable[[bytes], Any] = (
+            item_reader(method.reply, method.reply_field) if common and method.streams else never_proved
         )
 
     def _read_signature(self, function: Callable[..., Any]) -> None:
@@ -245,10 +250,10 @@ class Caller(Protocol):
     ) -> tuple[dict[str, Any], list[Fd]]:
         """Call a method, passing descriptors; return its fields and the descriptors that came back."""
 
-    def stream(
-        self, method: str, parameters: Mapping[str, Any] | None = None, *, first_s: float | None = None
-    ) -> Generator[dict[str, Any], None, None]:
-        """Call a method that gives several replies and yield the fields of each."""
+    def stream_typed(
+        self, converter: Converter, parameters: Mapping[str, Any], first_s: float
+    ) -> Generator[Any, None, None]:
+        """Call a method that gives several replies and yield the result of each."""
 
     def stream_with_fds(
         self,
@@ -258,7 +263,7 @@ class Caller(Protocol):
         *,
         first_s: float | None = None,
     ) -> Generator[tuple[dict[str, Any], list[Fd]], None, None]:
-        """As `stream`, with the descriptors of each reply."""
+        """Call a method that gives several replies and yield the fields and the descriptors of each."""
 
     def oneway(self, method: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Send a call that is not answered."""
@@ -280,10 +285,10 @@ class AsyncCaller(Protocol):
     ) -> Any:
         """Call a method and return its result."""
 
-    def stream(
-        self, method: str, parameters: Mapping[str, Any] | None = None, *, first_s: float | None = None
-    ) -> AsyncGenerator[dict[str, Any], None]:
-        """Call a method that gives several replies and yield the fields of each."""
+    def stream_typed(
+        self, converter: Converter, parameters: Mapping[str, Any], first_s: float
+    ) -> AsyncGenerator[Any, None]:
+        """Call a method that gives several replies and yield the result of each."""
 
     async def oneway(self, method: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Send a call that is not answered."""
@@ -310,7 +315,7 @@ class AsyncConnection(AsyncCaller, Protocol):
         *,
         first_s: float | None = None,
     ) -> AsyncGenerator[tuple[dict[str, Any], list[Fd]], None]:
-        """As `stream`, with the descriptors of each reply."""
+        """Call a method that gives several replies and yield the fields and the descriptors of each."""
 
     async def upgrade(
         self, method: str, parameters: Mapping[str, Any] | None = None, *, timeout_s: float = ...
@@ -459,9 +464,8 @@ def _wrap_stream(converter: Converter) -> Any:
                     for fields, received in pairs:
                         yield converter.result(fields, received)
                 return
-            with closing(client.stream(converter.full_name, parameters, first_s=first_s)) as replies:
-                for fields in replies:
-                    yield converter.result(fields)
+            with closing(client.stream_typed(converter, parameters, first_s)) as results:
+                yield from results
         except errors.CallFailed as error:
             raise converter.error(error) from None
 
@@ -563,9 +567,9 @@ def _wrap_async_stream(converter: Converter) -> Any:
                     async for fields, received in pairs:
                         yield converter.result(fields, received)
                 return
-            async with aclosing(client.stream(converter.full_name, parameters, first_s=first_s)) as replies:
-                async for fields in replies:
-                    yield converter.result(fields)
+            async with aclosing(client.stream_typed(converter, parameters, first_s)) as results:
+                async for result in results:
+                    yield result
         except errors.CallFailed as error:
             raise converter.error(error) from None
 

@@ -53,6 +53,9 @@ class CallConnection(Protocol):
     def send(self, reply: AnyReply, fds: list[Fd]) -> AnyReply:
         """Put a reply where it will be sent, or an error in its place; return the one that was put."""
 
+    def send_more(self, data: bytes) -> bool:
+        """Put a reply of a stream, as it is sent, where it will be; False where only `send` can."""
+
     def write(self) -> None:
         """Send what waits."""
 
@@ -329,6 +332,9 @@ class RunningCall:
                 sent_s = monotonic()
 
     def _send_one(self, bound: Bound, result: Any, *, last: bool) -> None:
+        data = None if last else bound.more(result)
+        if data is not None and self._connection.send_more(data):
+            return
         fds: list[Fd] = []
         try:
             reply = bound.reply(result, continues=not last, fds=fds)

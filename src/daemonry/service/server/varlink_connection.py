@@ -257,6 +257,13 @@ class _Accepted:
             self._out.add(data, fds)
         return reply
 
+    def send_more(self, data: bytes) -> bool:
+        """Put a reply of a stream, as it is sent, where it will be; False where only `send` can."""
+        if self.is_gone or self.is_closed or not self._machine.takes_more(len(data)):
+            return False
+        self._out.add(data)
+        return True
+
     def write(self) -> None:
         """Send what waits."""
         self._out.write()
