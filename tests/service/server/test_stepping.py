@@ -1,6 +1,7 @@
 """A coroutine whose first step is taken by hand sees what it would see in a task of its own."""
 
 import asyncio
+import gc
 from contextvars import ContextVar
 
 import pytest
@@ -88,6 +89,39 @@ def test_the_current_task_is_the_same_one_before_and_behind_a_wait():
         return before is not None and before is asyncio.current_task()
 
     assert stepped(lambda stepper: stepper.begin(handler()))
+
+
+def test_one_that_waits_or_raises_leaves_the_stepper_good_for_the_next():
+    async def go():
+        stepper, ended = Stepper(), []
+
+        async def fails():
+            raise ValueError("no")
+
+        async def waits():
+            try:
+                await asyncio.sleep(0)
+                return 1
+            finally:
+                ended.append("waits")
+
+        async def returns():
+            return 2
+
+        await ready(stepper)
+        with pytest.raises(ValueError, match="no"):
+            stepper.begin(fails())
+        assert stepper.begin(returns()) == 2
+        first = stepper.begin(waits())
+        await ready(stepper)
+        assert stepper.begin(returns()) == 2
+        gc.collect()
+        assert not ended
+        assert await outcome(first) == 1
+        assert ended == ["waits"]
+        stepper.close()
+
+    asyncio.run(go())
 
 
 def test_two_coroutines_that_wait_have_tasks_of_their_own():

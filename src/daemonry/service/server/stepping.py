@@ -14,9 +14,10 @@ has a context of its own, as in a task.
 from __future__ import annotations
 
 import asyncio
+import types
 from asyncio import current_task, get_running_loop
 from asyncio.tasks import _enter_task, _leave_task
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from typing import Any
 
@@ -26,11 +27,12 @@ Work = Callable[[Awaitable[Any]], Coroutine[Any, Any, None]]
 class Stepper:
     """Begins coroutines, each with its first step; for one loop at a time."""
 
-    __slots__ = ("_loop", "_reserve")
+    __slots__ = ("_loop", "_reserve", "_stairs")
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reserve: _Reserve | None = None
+        self._stairs: _Stairs | None = None
 
     def is_ready(self) -> bool:
         """Whether `begin` may be called; if not, it may be soon, in a later turn of the loop."""
@@ -49,34 +51,72 @@ class Stepper:
             CancelledError: it ended, and cancelled itself or raised that.
             Exception: it raised this.
         """
-        reserve, loop = self._reserve, self._loop
+        reserve, loop, stairs = self._reserve, self._loop, self._stairs
         assert reserve is not None
         assert loop is not None
-        task, context = reserve.task, copy_context()
-        outer = current_task(loop)
-        if outer is not None:  # a connection that is retired reads its last bytes within a task
-            _leave_task(loop, outer)
-        _enter_task(loop, task)
+        if stairs is None:
+            stairs = self._stairs = _Stairs()
+        task, context, outer = reserve.task, copy_context(), None
         try:
-            waiting_for = context.run(coroutine.send, None)
-        except StopIteration as ended:
-            if task.cancelling():
-                raise asyncio.CancelledError from None
-            return ended.value
+            _enter_task(loop, task)
+        except RuntimeError:  # a connection that is retired reads its last bytes within a task
+            outer = current_task(loop)
+            assert outer is not None
+            _leave_task(loop, outer)
+            _enter_task(loop, task)
+        self._stairs = None  # until the coroutine has ended well; a handler may get here again
+        try:
+            waiting_for = context.run(stairs.send, coroutine)
         finally:
             _leave_task(loop, task)
             if outer is not None:
                 _enter_task(loop, outer)
-            if task.cancelling():  # by itself
+            cancels = task.cancelling()  # itself
+            if cancels:
                 self._reserve = None
+        if waiting_for is stairs.ended:
+            self._stairs = stairs
+            if cancels:
+                raise asyncio.CancelledError
+            return waiting_for.pop()
         self._reserve = _Reserve(loop)
-        return Suspended(reserve, Continued(coroutine, waiting_for, context))
+        return Suspended(reserve, Continued(coroutine, waiting_for, context, stairs=stairs))
 
     def close(self) -> None:
         """Keep no task in reserve."""
         reserve, self._reserve = self._reserve, None
         if reserve is not None and self._loop is not None and not self._loop.is_closed():
             reserve.task.cancel()
+
+
+class _Stairs:
+    """Takes first steps of one coroutine after the other, without an exception for the result of each.
+
+    A coroutine that is stepped by `send` gives its result as a StopIteration, which takes longer to raise and
+    to catch than the step; to await one from a generator does not.
+
+    Attributes:
+        ended: what `send` returns for a coroutine that has ended; it holds the result then.
+        send: takes a coroutine's first step, and returns `ended` or what it waits for.  Where it waits or
+            raises, this object takes no other; where it waits, this object has to be kept, since it would end
+            the coroutine with itself.
+    """
+
+    __slots__ = ("ended", "send")
+
+    def __init__(self) -> None:
+        self.ended: list[Any] = []
+        steps = _steps(self.ended)
+        self.send: Callable[[Any], Any] = steps.send
+        self.send(None)
+
+
+@types.coroutine
+def _steps(ended: list[Any]) -> Generator[Any, Any, None]:
+    coroutine = yield None
+    while True:
+        ended.append((yield from coroutine))
+        coroutine = yield ended
 
 
 class _Reserve:
@@ -139,7 +179,7 @@ class Continued:
         error: the exception that is raised where it waits; None to wait on.
     """
 
-    __slots__ = ("_context", "_step", "_waiting_for", "error")
+    __slots__ = ("_context", "_stairs", "_step", "_waiting_for", "error")
 
     def __init__(
         self,
@@ -147,8 +187,10 @@ class Continued:
         waiting_for: Any,
         context: Context | None = None,
         error: BaseException | None = None,
+        stairs: _Stairs | None = None,
     ) -> None:
         self._step = step
+        self._stairs = stairs
         self._waiting_for = waiting_for
         self._context = context
         self.error: BaseException | None = error
