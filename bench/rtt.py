@@ -125,8 +125,13 @@ SHAPES = {
     "a call of a pipeline of 1,000, two arguments": ("PipelinedArguments", ""),
     "a call of a pipeline of 16": ("Pipelined16", ""),
 }
-# What bounds a pipeline, beside it: by name, the module and class.
+# What bounds these shapes, beside them: by name, the module and class.
 BESIDE = {
+    "two arguments, Python sockets and msgspec alone": ("sockets_msgspec", "Bare"),
+    "a list of 20 Structs, the same": ("sockets_msgspec", "BareRows"),
+    "64 KiB of text, the same": ("sockets_msgspec", "BareKib64"),
+    "1 MiB of text, the same": ("sockets_msgspec", "BareMib1"),
+    "10,000 integers, the same": ("sockets_msgspec", "BareNumbers"),
     "1,000 ahead, Python sockets, fixed bytes": ("sockets_bytes", "Pipelined"),
     "1,000 ahead, the same, each reply decoded by msgspec": ("sockets_bytes", "PipelinedValues"),
     "1,000 ahead, redis-server (C), bare sockets": ("redis_server", "Pipelined"),
@@ -384,12 +389,20 @@ def shape_verdicts(rows: list[Contender], others: list[Contender]) -> Iterator[s
         if found is None:
             yield f"{what}: not measured"
         else:
-            yield f"{what}: {found:.2f}, target <= {most}: {'met' if found <= most else 'NOT MET'}"
+            yield f"{what}: {found:.2f}, target <= {most}: {'met' if found <= most else 'not met'}"
+    behind = [
+        name
+        for name, (_, peer) in SHAPES.items()
+        if peer and (found := _ratio(us(name), us(f"{MP}, {name}"))) is not None and found >= 1.0
+    ]
+    yield "other shapes: ahead of every other Python contender" + (
+        f" but multiprocessing.connection for {', '.join(behind)}" if behind else ""
+    )
     rate = _per_cpu_second(by_title[PIPELINED])
     if rate is None:
         yield f"{PIPELINED}: not measured"
     else:
-        met = "met" if rate >= PIPELINE_TARGET else "NOT MET"
+        met = "met" if rate >= PIPELINE_TARGET else "not met"
         yield f"{PIPELINED}, calls on one CPU: {rate:,.0f}, target >= {PIPELINE_TARGET:,}: {met}"
 
 
@@ -430,7 +443,7 @@ def verdicts(rows: list[Contender]) -> Iterator[str]:
             yield f"{what}: not measured"
             continue
         met = found <= target if sign == "<=" else found >= target
-        yield f"{what}: {found:.2f}, target {sign} {target}: {'met' if met else 'NOT MET'}"
+        yield f"{what}: {found:.2f}, target {sign} {target}: {'met' if met else 'not met'}"
     yield from _who_is_ahead(rows, ours)
 
 
