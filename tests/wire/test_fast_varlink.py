@@ -364,6 +364,7 @@ class Small(enum.IntEnum):
 
 
 ODD_ONES = [1, True, Small.ONE, 2**63 - 1, 1 - 2**63, -(2**63), 2**63, 1.5, "x", None, math.nan, object()]
+ODD_ONES += [msgspec.Raw(b"7"), msgspec.Raw(b"007"), msgspec.Raw(b"7,")]
 
 
 @pytest.mark.parametrize("odd", ODD_ONES)

@@ -72,6 +72,16 @@ def test_whatever_is_given_is_written_as_by_the_codec_or_left_to_it(args):
     assert written is None or written == by_codec([name for name, _ in PARAMETERS], args)
 
 
+@pytest.mark.parametrize("odd", [*ODD, msgspec.Raw(b"007"), msgspec.Raw(b"7")], ids=repr)
+@pytest.mark.parametrize("length", [2, 200])
+def test_a_list_of_integers_is_written_as_by_the_codec_or_left_to_it(odd, length):
+    write = call_writer(HEAD, [("rest", list[int]), ("name", str)])
+    for values in (list(range(length)), [*range(length), odd], tuple(range(length)), None):
+        written = write((values, "a"))
+        assert written is None or written == by_codec(["rest", "name"], (values, "a"))
+    assert write((list(range(length)), "a")) is not None
+
+
 @pytest.mark.parametrize("args", [(), (1,), (1, 2, 3)], ids=len)
 def test_another_number_of_arguments_is_left_to_who_says_so(args):
     assert call_writer(HEAD, [("a", int), ("b", int)])(args) is None

@@ -327,14 +327,8 @@ def _framer_of_integers(field: str, by_walk: _Framer, head: bytes, end: bytes) -
     before, after = b"".join((head, b"{", _encode(field), b":")), b"}" + end
 
     def of_integers(result: Any) -> bytes:
-        if type(result) is list:
-            try:
-                encoded = _encode(result)
-                if _is_list_of_integers(encoded):
-                    return b"".join((before, encoded, after))
-            except (TypeError, ValueError, RecursionError):
-                pass  # the walk says why
-        return by_walk(result)
+        encoded = _encoded_integers(result) if type(result) is list else None
+        return by_walk(result) if encoded is None else b"".join((before, encoded, after))
 
     return of_integers
 
@@ -386,7 +380,7 @@ def _is_common(value: Any, depth: int) -> bool:
     kind = type(value)
     if kind is dict:
         return _are_common_fields(value, depth + 1)
-    if kind is list and len(value) > _MANY_VALUES and type(value[0]) is int and _are_integers(value):
+    if kind is list and len(value) > _MANY_VALUES and type(value[0]) is int and _encoded_integers(value):
         return True
     if kind is list or kind is tuple:
         return _are_common_values(value, depth + 1)
@@ -397,20 +391,25 @@ def _is_common(value: Any, depth: int) -> bool:
     return False
 
 
-def _are_integers(values: list[Any]) -> bool:
-    """Say whether a list surely holds integers that are sent; False where only the loop can."""
+def common_integers(values: Any) -> Any:
+    """Return what msgspec writes for a list of integers as the codec would; None where that is not sure."""
+    if type(values) is list and len(values) > _MANY_VALUES:
+        encoded = _encoded_integers(values)
+        return None if encoded is None else msgspec.Raw(encoded)
+    return values if is_common(values) else None
+
+
+def _encoded_integers(values: list[Any]) -> bytes | None:
+    """Return the JSON of a list that surely holds integers that are sent; None where a loop has to tell."""
     try:
-        return _is_list_of_integers(_encode(values))
+        encoded = _encode(values)
+        shape = encoded.translate(_NUMBER_SHAPE)
+        if shape.find(b"X", 1) != len(shape) - 1:
+            return None
+        sum(values)  # refuses what brings JSON of its own: a Raw of msgspec's
     except (TypeError, ValueError, RecursionError):
-        return False
-
-
-def _is_list_of_integers(encoded: bytes) -> bool:
-    """Say whether JSON that msgspec wrote is a list of integers, each short enough to be sent."""
-    shape = encoded.translate(_NUMBER_SHAPE)
-    if shape.find(b"X", 1) != len(shape) - 1:
-        return False
-    return _LONGISH_NUMBER not in shape or _LONG_NUMBER not in shape
+        return None
+    return encoded if _LONGISH_NUMBER not in shape or _LONG_NUMBER not in shape else None
 
 
 def _are_common_fields(fields: dict[Any, Any], depth: int) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from daemonry.wire.fast_varlink import NUL_ESCAPE, is_common
+from daemonry.wire.fast_varlink import NUL_ESCAPE, common_integers, is_common
 from daemonry.wire.field_checks import PLAIN, sent_as_declared
 from daemonry.wire.varlink import FRAME_END, MAX_FRAME_BYTES, tracing
 
@@ -36,14 +36,11 @@ def call_writer(head: bytes, parameters: Iterable[tuple[str, Any]]) -> CallWrite
         gc=False,
     )
     places = [f"a{place}" for place in range(len(kinds))]
-    conditions = [
-        sent_as_declared(kind, place) if kind in PLAIN else f"is_common({place})"
-        for place, kind in zip(places, kinds.values(), strict=True)
-    ]
+    conditions = [_condition(kind, place) for place, kind in zip(places, kinds.values(), strict=True)]
     given = ", ".join(places)
     made: Callable[..., Any] = eval(  # noqa: S307  # of places and of conditions that hold no other names
         f"lambda {given}: fields({given}) if {' and '.join(conditions)} else None",
-        {"fields": fields, "is_common": is_common},
+        {"fields": fields, "is_common": is_common, "common_integers": common_integers},
     )
     encode = msgspec.json.Encoder().encode
     count = len(kinds)
@@ -64,6 +61,14 @@ def call_writer(head: bytes, parameters: Iterable[tuple[str, Any]]) -> CallWrite
         return frame if len(frame) <= MAX_FRAME_BYTES else None
 
     return write
+
+
+def _condition(kind: Any, place: str) -> str:
+    if kind in PLAIN:
+        return sent_as_declared(kind, place)
+    if kind == list[int]:
+        return f"({place} := common_integers({place})) is not None"
+    return f"is_common({place})"
 
 
 def never_written(_args: tuple[Any, ...]) -> None:
