@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 
 from daemonry.errors import RemoteProtocolError
 from daemonry.wire import fast_varlink
-from daemonry.wire.typed_reply import call_reader, reader
+from daemonry.wire.typed_reply import call_reader, item_reader, reader
 
 
 class Mood(enum.Enum):
@@ -79,11 +79,11 @@ def frame(fields):
     return json.dumps({"parameters": fields}, separators=(",", ":")).encode() + b"\0"
 
 
-def the_long_way(kind, received, field=""):
+def the_long_way(kind, received, field="", *, continues=False):
     """What the codec and a conversion make of a reply; NotImplemented where they refuse it."""
     try:
         reply = fast_varlink.decode_reply(received.removesuffix(b"\0"))
-        if reply.error is not None or reply.continues:
+        if reply.error is not None or reply.continues is not continues:
             return NotImplemented
         return msgspec.convert(reply.parameters[field] if field else reply.parameters, kind)
     except (RemoteProtocolError, msgspec.ValidationError, KeyError):
@@ -165,6 +165,16 @@ def test_a_key_twice_does_not_stand_for_one_that_may_be_left_out():
     assert read(b'{"parameters":{"name":"a"}}\0') == WithDefaults("a")
 
 
+@pytest.mark.parametrize("name", ["method", "parameters", "continues"])
+def test_a_key_of_the_message_itself_does_not_stand_for_one_that_may_be_left_out(name):
+    """Else a key twice would make up for it: `{"parameters":{"n":1,"n":2}}` has as many as one with it."""
+    kind = msgspec.defstruct("Like", [("n", int), (name, int, 0)])
+    reply = b'{"parameters":{"n":1,"n":2}%b}\0'
+    assert reader(kind, "")(reply % b"") is NotImplemented
+    assert item_reader(kind, "")(reply % b',"continues":true') is NotImplemented
+    assert call_reader(kind)(b'{"method":"a.b","parameters":{"n":1,"n":2}}\0') is NotImplemented
+
+
 ODD_ROWS = [
     b'{"count":1,"count":2}',
     b'{"count":1,"other":2}',
@@ -225,6 +235,11 @@ PIECES = st.sampled_from(
 )
 
 
+CONTINUES = st.sampled_from(
+    [b',"continues":true', b',"continues":true', b',"continues":false', b', "continues": true']
+)
+
+
 @given(st.data())
 def test_whatever_comes_both_ways_agree(data):
     kind = data.draw(st.sampled_from(list(FIELDS)))
@@ -238,6 +253,10 @@ def test_whatever_comes_both_ways_agree(data):
     value = reader(kind, "")(received)
     if value is not NotImplemented:
         assert value == the_long_way(kind, received)
+    received = received.replace(b"}\0", data.draw(CONTINUES) + b"}\0")
+    value = item_reader(kind, "")(received)
+    if value is not NotImplemented:
+        assert value == the_long_way(kind, received, continues=True)
 
 
 class Given(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

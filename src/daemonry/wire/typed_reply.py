@@ -137,9 +137,10 @@ def _reader(fields: Any, before: tuple[tuple[str, type], ...]) -> Reader:
     """
     shape = _Shape()
     shape.of_object(inspect.type_info(fields), "value", 0)
-    if shape.optional and (shape.nests or shape.per_value):
+    envelope = {f'"{name}":'.encode() for name in ("parameters", *dict(before))}
+    if shape.optional and (shape.nests or shape.per_value or not envelope.isdisjoint(shape.optional)):
         raise _Unprovable  # the same name may stand on two levels
-    keys = 1 + len(before) + shape.keys
+    keys = len(envelope) + shape.keys
     whole = msgspec.defstruct(
         "Whole", [*before, ("parameters", fields)], forbid_unknown_fields=True, gc=False
     )
