@@ -206,14 +206,14 @@ def table(
 def _row(session: Session, entry: SessionEntry | None, now_s: float) -> tuple[str, ...]:
     verdict = session.verdict
     project = os.path.basename(session.cwd) or "-"
-    shown = _shown_reason(session)
+    is_ours = entry is not None and entry.state is State.RESUMING
     return (
         kit.printable(session.agent),
         kit.printable(_utf8(_short(session.id))),
         kit.printable(_utf8(project)),
         state_of(verdict.reason) if entry is None else entry.state.value,
-        shown,
-        _next_in(session, entry, now_s),
+        _shown_reason(session, is_ours=is_ours),
+        "" if is_ours else _next_in(session, entry, now_s),
     )
 
 
@@ -231,13 +231,15 @@ def _short(session_id: str) -> str:
     return session_id if session_id.startswith("ses_") else session_id[:SHORT_ID_CHARS]
 
 
-def _shown_reason(session: Session) -> str:
+def _shown_reason(session: Session, *, is_ours: bool) -> str:
+    """Return why a session is as it is; and who else has a stopped one open, unless that is our own run."""
     verdict = session.verdict
     if verdict.reason in NEEDS_A_HUMAN:
         return f"{verdict.reason.value}: needs you"
     if verdict.overrun:
         return "its own wait has overrun"
-    alive = f" (open in pid {verdict.alive_pid})" if verdict.alive_pid is not None else ""
+    other_pid = None if is_ours else verdict.alive_pid
+    alive = f" (open in pid {other_pid})" if other_pid is not None else ""
     return verdict.reason.value + (alive if verdict.reason not in AT_WORK else "")
 
 
@@ -317,6 +319,7 @@ _KEPT_FOLLOWS: Final[Mapping[State, str]] = {
     State.GAVE_UP: "nothing by itself: `palingenesis now` tries again",
     State.HELD: "nothing before `palingenesis release`",
     State.LEFT_TO_USER: "nothing: it is left to its user",
+    State.RESUMING: "its run goes on; `palingenesis abort` ends it",
 }
 
 

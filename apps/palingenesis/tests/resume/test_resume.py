@@ -872,6 +872,17 @@ def test_the_daemon_resumes_what_stopped_and_counts_it(night):
     assert night.status()["total_resumes"] == 1
 
 
+def test_a_run_of_the_daemon_is_shown_as_its_own(night):
+    night.done("daemon", "start")
+    night.agent("overloaded", "silent")
+    wait_until(lambda: state_in(night)["state"] == "scheduled")
+    night.done("now", ID)
+    wait_until(lambda: len(night.requests()) == 2)
+    assert "Next: its run goes on; `palingenesis abort` ends it\n" in night.done("why", ID)
+    assert "open in pid" not in night.done("sessions")
+    assert night.done("abort", ID) == f"{KEY}: left to its user\n"
+
+
 def test_paused_it_sees_and_resumes_nothing(night):
     night.done("daemon", "start")
     night.agent("overloaded", "ok")
