@@ -15,7 +15,6 @@ import msgspec
 
 from daemonry.errors import PermissionDenied
 from daemonry.runtime.debugging import stacks
-from daemonry.runtime.debugging.console import DaemonConsole
 from daemonry.runtime.debugging.debugger import debug_loop
 from daemonry.runtime.fingerprint import Code
 from daemonry.service.interface.declare import Interface, method
@@ -59,6 +58,8 @@ class Debug(Interface, name=DEBUG):
     async def console(self, context: Context) -> Upgrade[None]:
         """Give the connection to a Python console in the daemon."""
         _check(context)
+        from daemonry.runtime.debugging.console import DaemonConsole  # `code` is for who debugs
+
         console = DaemonConsole(asyncio.get_running_loop(), self._names())
 
         def speak(sock: socket.socket, early: bytes) -> None:
