@@ -21,7 +21,7 @@ def test_completion_offers_what_the_live_daemon_has(app):
     assert offered("info", "") == ["fake"]
     assert offered("daemon", "sta") == ["start", "status"]
     assert "--strict" in offered("list", "--")
-    assert offered("call", "--s") == ["--save-dir", "--stdio"]
+    assert offered("call", "--s") == ["--save-dir", "--schema", "--stdio"]
     assert offered("call", "fake/echo", "--t") == ["--text=", "--timeout"]
     assert offered("config", "remove", "") == ["fake"]
     assert offered("config", "import", "cl") == ["claude-code", "claude-desktop"]
