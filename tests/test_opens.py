@@ -31,6 +31,8 @@ OTHERWISE = {
     "src/daemonry/cli/new/project.py:files_of": "of the package",
     "src/daemonry/process/program/launching.py:_lines_of_pth": "the interpreter has read it as it began",
     "src/daemonry/home/service_files.py:output_pipe": "the FIFO that it has just made, where nothing was",
+    "apps/mcp-cli/src/mcp_cli/gateway/code/program.py:without_network": "the system's own files",
+    "apps/mcp-cli/src/mcp_cli/gateway/code/runner.py:_written": "in the directory that it has just made",
     "apps/palingenesis/src/palingenesis/agents/known.py:builtin": "of the package",
     "apps/palingenesis/src/palingenesis/hooks/install.py:_read_or_none": LOOKS,
     "apps/vx/src/vx/directories.py:_enter": DIRECTORY,
