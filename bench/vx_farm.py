@@ -83,7 +83,7 @@ schedulers:
     storage: *cas
     action-cache: *ac
     bot-session-keepalive-timeout: {keep_alive_s}
-    max-execution-timeout: 600
+    max-execution-timeout: 7200
     assigners:
       - !priority-age-assigner
         count: 1
@@ -315,9 +315,7 @@ class Client:
         told: dict[str, Any] = json.loads(out)
         told["err"] = err
         program = subprocess.run(
-            self.words(str(BIN / "vx"), "run", "-q"),
-            env=self.environment,
-            cwd=project,
+            [next(path for path in (project / ".vx" / "build").rglob("units") if path.is_file())],
             capture_output=True,
             text=True,
             check=False,
