@@ -399,7 +399,7 @@ def fault(farm: Farm, number: int, what: str) -> Iterator[tuple[str, bool]]:
     if number == signal.SIGSTOP:
         farm.network.signal("host2", signal.SIGCONT)
         log = farm.folder / "host2.log"
-        _until(lambda: "joined" in log.read_text().rpartition("gone")[2], 40, "it joins again", log)
+        _until(lambda: "joined" in log.read_text().partition("gone")[2], 40, "it joins again", log)
         lines = log.read_text().splitlines()[-3:]
         yield f"it wakes: {' | '.join(lines)}", any("ended" in line for line in lines)
     else:
@@ -485,6 +485,7 @@ def main() -> int:
     unknown = set(asked.cases) - set(CASES)
     if unknown:
         parser.error(f"no such case: {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended then, too
     folder = Path(tempfile.mkdtemp(prefix="vx-farm-"))
     folder.chmod(0o755)
     failed = 0
