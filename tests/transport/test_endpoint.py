@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from daemonry import Client
 from daemonry.errors import EndpointInvalid
 from daemonry.transport.endpoint import FD, PIPE, SSH, TCP, UNIX, Endpoint
 
@@ -130,12 +131,12 @@ def test_a_text_that_names_none_is_refused_with_its_reason(text):
 
 def test_for_the_name_of_a_daemon_the_error_has_the_cure():
     with pytest.raises(EndpointInvalid) as refused:
-        Endpoint.parse("my-counter")
+        Client.connect("my-counter")
     assert refused.value.__notes__ == [
         "To connect to a daemon by its name: daemonry.ensure('my-counter', mode='require')"
     ]
     with pytest.raises(EndpointInvalid) as refused:
-        Endpoint.parse("x.sock")
+        Client.connect("x.sock")
     assert not hasattr(refused.value, "__notes__")
 
 

@@ -90,6 +90,23 @@ class Endpoint(Value):
         self._set(address=address, kind=kind, number=number, proof=proof, start=start, target=target)
 
     @classmethod
+    def to_connect(cls, text: str | Path) -> Endpoint:
+        """Return the endpoint that a program connects to; for what may be a daemon's name, with the cure.
+
+        Raises:
+            EndpointInvalid: as `parse`.
+        """
+        try:
+            return cls.parse(text)
+        except faults.EndpointInvalid as error:
+            name = str(text).strip()
+            if name.replace("-", "").replace("_", "").isalnum():
+                error.add_note(
+                    f"To connect to a daemon by its name: daemonry.ensure({name!r}, mode='require')"
+                )
+            raise
+
+    @classmethod
     def parse(cls, text: str | Path) -> Endpoint:
         """Return the endpoint that `text` names, or a path; blanks around it do not count.
 
@@ -103,7 +120,9 @@ class Endpoint(Value):
             return cls.unix(stripped)
         kind, colon, rest = stripped.partition(":")
         if not colon:
-            raise _none_of_them(text, stripped)
+            raise faults.EndpointInvalid(
+                text, "expected unix:/path, /path, tcp:host:port, ssh:host/NAME, fd:N or pipe:name"
+            )
         if kind == UNIX:
             return _unix(text, rest)
         if kind == TCP:
@@ -176,16 +195,6 @@ class Endpoint(Value):
 def _is_loopback(host: str) -> bool:
     # All digits and dots, or it is a name: 127.example.com may be anywhere.
     return host.startswith("127.") and host.replace(".", "").isdigit()
-
-
-def _none_of_them(text: str, stripped: str) -> faults.EndpointInvalid:
-    """Return the error about a text of no known form; for what may be a daemon's name, with the cure."""
-    error = faults.EndpointInvalid(
-        text, "expected unix:/path, /path, tcp:host:port, ssh:host/NAME, fd:N or pipe:name"
-    )
-    if stripped.replace("-", "").replace("_", "").isalnum():
-        error.add_note(f"To connect to a daemon by its name: daemonry.ensure({stripped!r}, mode='require')")
-    return error
 
 
 def _unix(text: str, address: str) -> Endpoint:

@@ -225,7 +225,7 @@ class AsyncClient(AsyncDriver, AsyncRemote):
         Raises:
             As `daemonry.connect`: nothing was sent.
         """
-        endpoint = target if isinstance(target, Endpoint) else Endpoint.parse(target)
+        endpoint = target if isinstance(target, Endpoint) else Endpoint.to_connect(target)
         stream = await _connected(endpoint, timeout_s)
         return cls(stream.take_socket(), stream.peer, endpoint)
 

@@ -530,7 +530,7 @@ def _parsed(target: str | PathLike[str]) -> Endpoint:
     if endpoint is None:
         if len(_endpoints) >= _MOST_ENDPOINTS:
             _endpoints.clear()
-        endpoint = _endpoints[target] = Endpoint.parse(target)
+        endpoint = _endpoints[target] = Endpoint.to_connect(target)
     return endpoint
 
 

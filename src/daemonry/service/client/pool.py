@@ -47,7 +47,7 @@ class Pool(AsyncRemote):
     """
 
     def __init__(self, target: str | PathLike[str] | Endpoint, most: int = 16) -> None:
-        self._target = target if isinstance(target, Endpoint) else Endpoint.parse(target)
+        self._target = target if isinstance(target, Endpoint) else Endpoint.to_connect(target)
         self._most = most
         self._closed = False
         self._begin(None)
