@@ -18,8 +18,10 @@ from daemonry.errors import CallFailed, Paused
 from daemonry.testing import wait_until
 from vx import cass_client, digests
 from vx.cass import layout
+from vx.cass.service import CassService
+from vx.cass.store import Store
 from vx.cass_client import CassClient, StoreGone
-from vx.interfaces import Blob, BlobMissing, Cass, Manifest, NameInvalid, StoreFull
+from vx.interfaces import Blob, BlobMissing, Cass, Collected, Manifest, NameInvalid, StoreFull
 
 KEY = "ab" * 32
 ABSENT = "00" * 32
@@ -235,6 +237,33 @@ async def test_the_store_collects_by_itself_beyond_its_bound(cass_home) -> None:
     assert int(str(cass_home.status()["store_bytes"])) > 0
     assert stats.max_size == 65536
     client.close()
+
+
+async def test_what_is_put_while_the_store_is_collected_counts(tmp_path, monkeypatch) -> None:
+    """Else the store would stay beyond its bound until as much again has come."""
+    store = Store(str(tmp_path / "cass"), max_bytes=1000)
+    service = CassService(store)
+    begun, go = threading.Event(), threading.Event()
+    collect = store.gc
+
+    def slow(max_bytes: int | None, *, dry_run: bool) -> Collected:
+        collected = collect(max_bytes, dry_run=dry_run)
+        begun.set()
+        assert go.wait(10)
+        return collected
+
+    monkeypatch.setattr(store, "gc", slow)
+    keeping = asyncio.create_task(service.keep_bounded())
+    await service.put([file_of(tmp_path, b"a" * 600)])
+    await service.put([file_of(tmp_path, b"b" * 600)])
+    await asyncio.to_thread(begun.wait, 10)
+    await service.put([file_of(tmp_path, b"c" * 600)])
+    go.set()
+    async with asyncio.timeout(10):
+        while (await service.stats()).size > 1000:  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0.01)
+    keeping.cancel()
+    service.close()
 
 
 def test_a_relative_home_is_the_same_for_the_daemon(cass_home) -> None:

@@ -75,6 +75,8 @@ class CassService(Cass):
         self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="store")
         self._grown = asyncio.Event()
         self._size: int | None = None
+        # Bytes put so far: what comes while the disk is looked at may not be in what the look finds.
+        self._counted = 0
         self._holds = 0
         self._put = 0
         self._hits = 0
@@ -168,9 +170,10 @@ class CassService(Cass):
         """Remove the least recently used."""
         if max_bytes is not None and max_bytes < 0:
             raise NameInvalid(name=str(max_bytes), reason="max_bytes cannot be negative")
+        before = self._counted
         collected = await self._in_thread(partial(self._store.gc, max_bytes, dry_run=dry_run))
         if not dry_run:
-            self._size = collected.kept_bytes
+            self._size = collected.kept_bytes + self._counted - before
         return collected
 
     async def stats(self) -> StoreStats:
@@ -196,7 +199,8 @@ class CassService(Cass):
         while True:
             try:
                 if self._size is None:
-                    self._size = (await self.stats()).size
+                    before = self._counted
+                    self._size = (await self.stats()).size + self._counted - before
                 while self._size <= self._store.max_bytes:
                     await self._grown.wait()
                     self._grown.clear()
@@ -269,6 +273,7 @@ class CassService(Cass):
 
     def _count(self, size: int, blobs: int) -> None:
         self._put += blobs
+        self._counted += size
         if self._size is not None:
             self._size += size
         self._grown.set()
