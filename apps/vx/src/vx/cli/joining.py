@@ -1,6 +1,6 @@
 """`vx-rhea join URL`: this machine as a worker of a REAPI farm, in the foreground until SIGTERM.
 
-Owns the words, the lines and the exit codes.  What a worker does is `vx.rhea.worker`'s.
+Owns the lines and the exit codes.  Its words are `join_words`'s; what a worker does is `vx.rhea.worker`'s.
 """
 
 from __future__ import annotations
@@ -12,73 +12,27 @@ import os
 import platform
 import signal
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
 import daemonry
 from daemonry.cli import kit
-from daemonry.cli.grammar import SECONDS, Command, Option, Program, Word
-from daemonry.cli.parser import parser_of
-from vx import __version__, digests, home
+from vx import digests, home
 from vx.cli import remote_options
 from vx.remote import settings as remote_settings
 from vx.remote.settings import RemoteSettings
 from vx.rhea import settings
 
 if TYPE_CHECKING:
-    from typing import NoReturn
-
     from vx.remote.protos import bots_pb2
     from vx.rhea.worker.session import FarmSession
 
 _FAILED, _USAGE, _DENIED, _NO_ANSWER = 1, 2, 4, 5
-_DRAIN_S: Final = "30"
-_NOT_OURS: Final = ("--remote_executor", "--remote_upload_local_results")
-
-VX_RHEA: Final = Program(
-    "vx-rhea",
-    "This machine as a worker of a build farm.",
-    __version__,
-    (
-        Command(
-            "join",
-            "run the Actions of a farm of the Remote Execution API, until Ctrl-C or SIGTERM",
-            (Word("url", "URL", "the farm: grpc://HOST:PORT, or grpcs://HOST:PORT with TLS"),),
-            (
-                Option(
-                    "--name", "this worker's name at the farm (default: host and home)", "NAME", default=""
-                ),
-                Option("-j --jobs", "how many Actions at the same time (VX_RHEA_JOBS)", "N", default=""),
-                Option(
-                    "--drain",
-                    "how long Actions under way may take when it leaves (default: 30)",
-                    "SECONDS",
-                    SECONDS,
-                    default=_DRAIN_S,
-                ),
-                Option(
-                    "--timeout",
-                    "end where the farm is silent for so long (default: wait for it)",
-                    "SECONDS",
-                    SECONDS,
-                    default=None,
-                ),
-                *(one for one in remote_options.OPTIONS if one.names not in _NOT_OURS),
-            ),
-        ),
-    ),
-)
 
 
-def main() -> NoReturn:
-    """Be the command `vx-rhea join`."""
-    kit.leave(kit.command("vx-rhea", sys.argv[1:], run))
-
-
-def run(arguments: list[str]) -> int:
+def join(options: argparse.Namespace) -> int:
     """Do what `vx-rhea join ...` does and return its exit code."""
-    options = parser_of(VX_RHEA).parse_args(arguments)
     # gRPC's own lines about a connection say what ours say.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:

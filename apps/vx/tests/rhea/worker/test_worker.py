@@ -388,3 +388,8 @@ def test_wrong_words_are_one_line_and_exit_code_2(sandbox, words: list[str], tol
     assert done.code == 2
     assert told in done.err
     assert done.err.count("\n") == 1
+
+
+def test_the_command_is_in_the_help_and_the_completion_of_vx_rhea(sandbox) -> None:
+    assert "\n    join      run the Actions of a farm" in sandbox.run(BIN / "vx-rhea", "--help").out
+    assert "join" in sandbox.run(BIN / "vx-rhea", "completion", "bash").out
