@@ -262,10 +262,12 @@ def test_an_upgrade_loses_no_job(jobd):
     jobd.start(daemon="drain_timeout_s=20", queue="concurrency=1")
     jobs = [jobd.submit("hold", name=name) for name in "ab"]
     jobd.wait_ran("a")
+    old_pid = jobd.instance.pid()
     assert jobd.sandbox.daemonry("upgrade", "jobd").code == 0
     jobd.wait_ran("b")
     jobd.tell("go")
     assert [jobd.wait(job)["state"] for job in jobs] == ["succeeded"] * 2
+    wait_until(lambda: not os.path.exists(f"/proc/{old_pid}"))  # it ends behind its last job
     assert [jobd.runs(name) for name in "ab"] == [1, 1]
 
 
