@@ -200,3 +200,13 @@ def test_bad_settings_of_an_operator_are_refused_in_one_line(sandbox, variables,
     assert started.code == 1
     assert reason in started.err
     assert "Traceback" not in started.err
+
+
+@pytest.mark.parametrize("given", ["'tcp:127.0.0.1:8000'", "8000"])
+def test_http_that_is_no_settings_is_refused_in_one_line(sandbox, given):
+    program = f'from daemonry import Daemon\ndaemon = Daemon("plain", http={given})\n'
+    started = sandbox.daemonry("start", sandbox.write("plain.py", program))
+    assert started.code == 1
+    assert started.err == (
+        f"plain: start failed (bind): Daemon(http=...): {given} is neither True nor an Http(port=...)\n"
+    )

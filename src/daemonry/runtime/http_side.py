@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from daemonry.daemon.lifecycle import Phase
+from daemonry.errors import ArgumentInvalid
 
 if TYPE_CHECKING:
     from daemonry.daemon.http_settings import Http
@@ -38,6 +39,8 @@ def settings_of(state: Life) -> Http | None:
     if not said:
         return operator
     program = Http() if said is True else said
+    if not isinstance(program, Http):
+        raise ArgumentInvalid("Daemon(http=...)", f"{program!r} is neither True nor an Http(port=...)")
     if operator is None:
         return program if program.on else None
     return program.at(operator) if operator.port is not None else program
