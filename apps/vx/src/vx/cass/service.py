@@ -210,6 +210,8 @@ class CassService(Cass):
             else:
                 if collected.removed:
                     logger.info("collected %d, %d bytes", collected.removed, collected.removed_bytes)
+                # Where nothing had to go, what was put meanwhile had been counted twice.
+                if collected.removed or collected.kept_bytes <= self._store.max_bytes:
                     continue
             await asyncio.sleep(COLLECT_AGAIN_S)
 
