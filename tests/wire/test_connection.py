@@ -273,6 +273,14 @@ def test_a_stream_continues_until_its_last_reply():
     assert server.next_event() == START
 
 
+@pytest.mark.parametrize("state", [IDLE, IN_CALL, IN_STREAM, IN_UPGRADE, UPGRADED, CLOSED])
+def test_replies_are_sent_beside_it_in_a_stream_only_and_within_the_limit(state):
+    server = server_in(state)
+    assert server.takes_more(100) is (state is IN_STREAM)
+    assert not server.takes_more(varlink.MAX_FRAME_BYTES * 2)
+    assert server.state is state
+
+
 @pytest.mark.parametrize("answer", [Reply({"x": 1}), BUSY, Reply({"x": float("nan")})])
 def test_a_oneway_call_is_never_answered_whatever_its_handler_gives(answer):
     """python-varlink sends an error for one, and every later reply goes to the wrong call."""
