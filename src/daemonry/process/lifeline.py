@@ -24,7 +24,6 @@ a change of credentials, and setting it needs code between fork and exec.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import threading
@@ -37,6 +36,7 @@ from daemonry.limits import OWNED_GRACE_S, OWNED_STOP_TIMEOUT_S
 from daemonry.process import sweep
 from daemonry.process.forks import not_for_children
 from daemonry.process.program import launching
+from daemonry.process.selector import wait_readable
 
 # What the owner may send to the group is for the child.  The watcher has these blocked from its first
 # moment, and ignores them as soon as it can.
@@ -228,9 +228,7 @@ class Owned:
         if fd is None:
             return True
         try:
-            poll = select.poll()
-            poll.register(fd, select.POLLIN)
-            return bool(poll.poll(None if timeout_s is None else timeout_s * 1000))
+            return wait_readable(fd, timeout_s)
         finally:
             os.close(fd)
 

@@ -68,15 +68,11 @@ class Reporter:
 
 def messages(fd: int, deadline: Deadline) -> Iterator[dict[str, Any] | None]:
     """Yield what the daemon tells until it closes the pipe; None once when the deadline comes."""
-    from selectors import EVENT_READ
-
-    from daemonry.process.selector import selector
+    from daemonry.process.selector import wait_readable
 
     held = b""
-    waiting = selector()
-    waiting.register(fd, EVENT_READ)
     while True:
-        if not waiting.select(deadline.remaining_s()):
+        if not wait_readable(fd, deadline.remaining_s()):
             yield None
             return
         data = os.read(fd, 65536)

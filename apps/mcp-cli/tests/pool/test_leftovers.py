@@ -11,7 +11,7 @@ import pytest
 
 from mcp_cli.protocol import interfaces as api
 
-LEAVES_A_CHILD = """
+ANSWERS = """
 import json, os, subprocess, sys
 answers = {
     "initialize": {
@@ -20,7 +20,11 @@ answers = {
         "serverInfo": {"name": "x", "version": "1"},
     },
     "tools/list": {"tools": [{"name": "pay", "inputSchema": {"type": "object"}}]},
+    "ping": {},
 }
+"""
+
+LEAVES_A_CHILD = """
 for line in sys.stdin:
     asked = json.loads(line)
     if asked.get("method") == "tools/call":
@@ -35,7 +39,9 @@ for line in sys.stdin:
 
 def test_a_crash_ends_the_call_though_a_child_holds_the_pipes(pools):
     async def work() -> None:
-        server = api.Server(name="x", fingerprint="1", command=sys.executable, args=["-c", LEAVES_A_CHILD])
+        server = api.Server(
+            name="x", fingerprint="1", command=sys.executable, args=["-c", ANSWERS + LEAVES_A_CHILD]
+        )
         async with pools.of(server) as pool, asyncio.timeout(30):
             with pytest.raises(api.MaybeRan) as raised:
                 await pools.events_of(pool, "pay", server="x")
@@ -45,16 +51,6 @@ def test_a_crash_ends_the_call_though_a_child_holds_the_pipes(pools):
 
 
 PARENT = """
-import json, subprocess, sys
-answers = {
-    "initialize": {
-        "protocolVersion": "2025-06-18",
-        "capabilities": {"tools": {}},
-        "serverInfo": {"name": "x", "version": "1"},
-    },
-    "tools/list": {"tools": [{"name": "pay", "inputSchema": {"type": "object"}}]},
-    "ping": {},
-}
 null = subprocess.DEVNULL
 child = subprocess.Popen(["sleep", "600"], start_new_session=True, stdin=null, stdout=null, stderr=null)
 with open(sys.argv[1], "a") as file:
@@ -80,7 +76,7 @@ def test_a_child_in_a_session_of_its_own_ends_with_its_server(
         name="x",
         fingerprint="1",
         command=sys.executable,
-        args=["-c", PARENT, str(said)],
+        args=["-c", ANSWERS + PARENT, str(said)],
         protocol="2025-06-18",
     )
 

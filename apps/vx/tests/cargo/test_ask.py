@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from daemonry.testing import wait_until
 from vx.cargo.ask import Cargo, Question
 from vx.file_digests import FINE_TICK_NS, FileDigests
@@ -51,20 +53,19 @@ def test_an_answer_counts_while_nothing_changes(tmp_path: Path) -> None:
     assert asked.calls() == 2
 
 
-def test_a_manifest_that_is_edited_while_cargo_answers_is_read_again(tmp_path: Path) -> None:
-    """The answer is of the manifest before."""
+@pytest.mark.parametrize(
+    "change",
+    [
+        "echo '# edited' >> {project}/Cargo.toml",
+        "mkdir -p {project}/examples && touch {project}/examples/new.rs",
+    ],
+    ids=["the manifest", "a target that comes"],
+)
+def test_what_changes_while_cargo_answers_is_read_again(tmp_path: Path, change: str) -> None:
+    """The answer is of what was there before."""
     asked = Asked(tmp_path)
     asked.rest()
-    asked.answers(f"echo '# edited' >> {asked.manifest}")
-    assert asked.calls() == 1
-    asked.answers("")
-    assert asked.calls() == 2
-
-
-def test_a_target_that_comes_while_cargo_answers_is_seen(tmp_path: Path) -> None:
-    asked = Asked(tmp_path)
-    asked.rest()
-    asked.answers(f"mkdir -p {asked.project}/examples && touch {asked.project}/examples/new.rs")
+    asked.answers(change.format(project=asked.project))
     assert asked.calls() == 1
     asked.answers("")
     assert asked.calls() == 2
