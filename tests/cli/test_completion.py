@@ -109,6 +109,7 @@ def test_commands_are_offered_first(offered):
     assert set(offered("upgrade", "probe", "--")) == {
         "--config",
         "--help",
+        "--host",
         "--json",
         "--log-level",
         "--timeout",
@@ -133,12 +134,24 @@ def test_options_are_offered(offered):
         "--follow",
         "--help",
         "--home",
+        "--host",
         "--json",
         "--since",
         "--tail",
     }
     assert offered("run", "probe", "--log-level", "d") == ["debug"]
     assert "--json" not in offered("stop", "probe", "--json", "--")  # it stands there
+
+
+def test_machines_are_offered_where_a_command_may_run(sandbox, offered, program):
+    sandbox.write("home/.ssh/config", "Host box *.example !no\n  HostName x\nhost = den\nMatch all\n")
+    sandbox.write("home/.config/daemonry/daemonry.toml", 'hosts = ["me@attic"]\n')
+    sandbox.env |= {"HOME": str(sandbox.path / "home")}
+    assert offered("--host", "") == ["box", "den", "me@attic"]
+    assert offered("status", "--host", "b") == ["box"]
+    assert offered("status", "--h") == ["--help", "--host"]
+    sandbox.write("home/.config/daemonry/daemonry.toml", "hosts = 7\n")
+    assert offered("ps", "--host", "") == ["box", "den"]
 
 
 def test_files_are_offered_where_one_may_stand(offered):

@@ -12,6 +12,7 @@ from daemonry.cli.grammar import (
     COMPLETION,
     DIRECTORY,
     FILE,
+    HOST_OPTION,
     JSON_OPTION,
     LINES,
     SECONDS,
@@ -333,6 +334,7 @@ DAEMONRY: Final = Program(
         *SETUP,
         COMPLETION,
     ),
+    common=(HOST_OPTION,),
 )
 
 
@@ -356,4 +358,4 @@ def own(
     if twice:
         raise ValueError(f"{', '.join(sorted(twice))}: is a command of every daemon; give yours another name")
     about = f"Run and command the daemon {daemon}."
-    return Program(name, about, version, (*more, *daemons))
+    return Program(name, about, version, (*more, *daemons), common=(HOST_OPTION,) if completes else ())

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from daemonry.cli import output
-from daemonry.cli.grammar import HELP_OPTION, Command, Option, Program, ValueKind, Word
+from daemonry.cli.grammar import HELP_OPTION, HOST, Command, Option, Program, ValueKind, Word
 from daemonry.terminal_text import printable
 
 HIDDEN_VERB: Final = "_complete"
@@ -145,6 +145,7 @@ def candidates(program: Program, words: list[str], offers: Mapping[ValueKind, Of
         words: the words behind the program's name, the unfinished last one included.
         offers: the candidates for each kind of value that is the program's own.
     """
+    offers = {HOST: _hosts, **offers}
     joined, kept = _joined(words or [""])
     *before, current = joined
     line = _CommandLine(program, current)
@@ -153,6 +154,13 @@ def candidates(program: Program, words: list[str], offers: Mapping[ValueKind, Of
     found, files = line.offered(offers)
     fitting = sorted({one for one in found if one.startswith(current) and _is_fit(one)})
     return Candidates([one[kept:] for one in fitting[:MAX_CANDIDATES]], files)
+
+
+def _hosts(cursor: Cursor) -> list[str]:
+    from daemonry.cli.hosts import known
+
+    del cursor
+    return known.names()
 
 
 def _is_fit(candidate: str) -> bool:
@@ -230,7 +238,7 @@ class _CommandLine:
     def _options(self) -> tuple[Option, ...]:
         own: tuple[Option, ...] = ()
         if isinstance(self._at, Program):
-            own = (Option(self._at.version_names, "the version"),)
+            own = (Option(self._at.version_names, "the version"), *self._at.leading)
         elif self._at is not None:
             own = self._at.options
         return (*own, *self._program.common, HELP_OPTION)

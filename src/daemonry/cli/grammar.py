@@ -37,6 +37,7 @@ SECONDS: Final = ValueKind("seconds")
 LINES: Final = ValueKind("lines")
 FILE: Final = ValueKind("file", files=True)
 DIRECTORY: Final = ValueKind("directory", files=True)
+HOST: Final = ValueKind("host")
 
 SHELLS: Final = ("bash", "zsh", "fish")
 
@@ -130,6 +131,7 @@ class Program(NamedTuple):
         version: what `--version` prints behind the name.
         commands: its verbs.
         common: the options of every command, which the program takes out of its words before it parses them.
+        leading: options that the program takes out likewise, and that stand before the verb only.
         epilog: what its help ends with.
         version_names: the names of the option that prints the version.
         needs_command: whether it does nothing without a verb.
@@ -140,6 +142,7 @@ class Program(NamedTuple):
     version: str
     commands: tuple[Command, ...]
     common: tuple[Option, ...] = ()
+    leading: tuple[Option, ...] = ()
     epilog: str = ""
     version_names: str = "--version"
     needs_command: bool = True
@@ -148,6 +151,9 @@ class Program(NamedTuple):
 # What several programs have.
 HELP_OPTION: Final = Option("-h --help", "show this help message and exit")
 JSON_OPTION: Final = Option("--json", "print JSON")
+HOST_OPTION: Final = Option(
+    "--host", "run the command on this machine, [user@]host[:port], by ssh; or DAEMONRY_HOST", "HOST", HOST
+)
 COMPLETION: Final = Command(
     "completion", "print a shell's completion script", (Word("shell", choices=SHELLS),), does="completion"
 )
@@ -170,8 +176,11 @@ def table(program: Program) -> str:
         shown = _cell(f"`{' '.join((path, *_words_shown(command)))}`")
         lines.append(f"| {shown} | {_options_shown(command.options)} | {_cell(command.help)} |")
     if program.common:
-        lines += ["", "| option of every command | what it does |", "| --- | --- |"]
+        lines += ["", "| option of every command | effect |", "| --- | --- |"]
         lines += [f"| {_option_shown(one)} | {_cell(one.help)} |" for one in program.common]
+    if program.leading:
+        lines += ["", "| option before the command | effect |", "| --- | --- |"]
+        lines += [f"| {_option_shown(one)} | {_cell(one.help)} |" for one in program.leading]
     return "\n".join(lines)
 
 

@@ -62,7 +62,8 @@ def _offers(own_instance: Instance | None) -> dict[ValueKind, Offer]:
 def _names(cursor: Cursor) -> list[str]:
     from daemonry.process import homes, registry
 
-    del cursor
+    if cursor.value("--host") is not None:
+        return []  # they are another machine's
     return [place.name for place in (*registry.places(), *(owner.place for owner in homes.owners()))]
 
 

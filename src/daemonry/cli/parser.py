@@ -114,9 +114,22 @@ def parser_of(program: Program) -> Parser:
     whole = Parser(prog=program.name, description=program.about, epilog=epilog, **_FORM)
     version = f"{program.name} {program.version}"
     whole.add_argument(*program.version_names.split(), action="version", version=version)
+    _show_options(whole, "options before the command", program.leading)
+    _show_options(whole, "options of every command, wherever they stand", program.common)
     whole.set_defaults(verb="", does="")
     _add_commands(whole, program.commands, "", needs_command=program.needs_command)
     return whole
+
+
+def _show_options(whole: Parser, title: str, options: tuple[Option, ...]) -> None:
+    """Put options into the help that the program takes out of its words before they are parsed."""
+    if options:
+        group = whole.add_argument_group(title)
+        for option in options:
+            how: dict[str, Any] = (
+                {"metavar": option.metavar} if option.takes_value else {"action": "store_true"}
+            )
+            group.add_argument(*option.flags, help=option.help, default=argparse.SUPPRESS, **how)
 
 
 class _Paragraphs(argparse.HelpFormatter):

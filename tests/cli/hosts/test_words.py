@@ -40,6 +40,16 @@ def test_the_variable_counts_where_the_option_is_not_given():
         assert words.split([local, "x"], environment) == ("", [local, "x"])
 
 
+@pytest.mark.parametrize(
+    ("line", "host"),
+    [("--host box", ""), ("--host = box", ""), ("--host", ""), ("--host box sta", "box")],
+)
+def test_a_machine_that_is_not_typed_to_its_end_is_not_asked_for_candidates(line, host):
+    line = ["_complete", *line.split()]
+    rest = [line[0], *line[3:]] if host else line
+    assert words.split(line, {}) == (host, rest)
+
+
 @pytest.mark.parametrize("line", [["--host"], ["status", "--host"], ["--host", "--", "x"]])
 def test_an_option_without_a_machine_is_wrong_usage(line):
     with pytest.raises(ArgumentInvalid, match="--host: needs the name of a machine"):

@@ -12,6 +12,7 @@ from daemonry.cli.completion import Cursor
 from daemonry.cli.grammar import (
     COMPLETION,
     FILE,
+    HOST_OPTION,
     JSON_OPTION,
     LINES,
     SECONDS,
@@ -185,6 +186,7 @@ PALINGENESIS: Final = Program(
         Command("uninstall", "remove that file"),
         COMPLETION,
     ),
+    common=(HOST_OPTION,),
 )
 
 

@@ -45,12 +45,17 @@ def split(
 
 def _taken(arguments: list[str], *, leading: bool) -> tuple[str | None, list[str]]:
     end = arguments.index("--") if "--" in arguments else len(arguments)
+    completes = arguments[:1] == ["_complete"]
+    if completes:
+        end = min(end, len(arguments) - 1)  # the last word is not complete
     for at, word in enumerate(arguments[: 1 if leading else end]):
         name, equals, value = word.partition("=")
         if name != OPTION:
             continue
         if equals:
             return value, arguments[:at] + arguments[at + 1 :]
+        if completes and (at + 1 >= end or arguments[at + 1] == "="):  # so does Bash write `--host=`
+            return None, arguments
         if at + 1 >= end:
             raise faults.ArgumentInvalid(OPTION, "needs the name of a machine")
         return arguments[at + 1], arguments[:at] + arguments[at + 2 :]

@@ -6,13 +6,13 @@ them out before; `dispatch` imports the module that does a command.
 
 from __future__ import annotations
 
-import textwrap
 from typing import Final
 
 from daemonry.cli.grammar import (
     COMPLETION,
     DIRECTORY,
     FILE,
+    HOST_OPTION,
     SECONDS,
     SHELLS,
     Command,
@@ -76,15 +76,6 @@ COMMON: Final = (
     ),
     Option("--no-check", "send arguments without checking them against the tool's schema"),
 )
-
-
-def _common_help() -> str:
-    lines = ["options of every command, wherever they stand:"]
-    for one in COMMON:
-        shown = f"  {', '.join(one.flags)} {one.metavar}".rstrip()
-        whole = f"{shown:<22}  {one.help}" if len(shown) <= 22 else f"{shown}  {one.help}"
-        lines += textwrap.wrap(whole, 100, subsequent_indent=" " * 24)
-    return "\n".join(lines)
 
 
 _SERVER: Final = Word("server", "SERVER", kind=OF_A_SERVER)
@@ -391,7 +382,7 @@ MCP_CLI: Final = Program(
         *_FOR_OTHERS,
     ),
     common=COMMON,
-    epilog=_common_help(),
+    leading=(HOST_OPTION,),
     version_names="-V --version",
     needs_command=False,
 )

@@ -13,6 +13,7 @@ from daemonry.cli.completion import Cursor
 from daemonry.cli.grammar import (
     COMPLETION,
     DIRECTORY,
+    HOST_OPTION,
     JSON_OPTION,
     Command,
     Option,
@@ -150,6 +151,7 @@ VX: Final = Program(
         ),
         COMPLETION,
     ),
+    common=(HOST_OPTION,),
     epilog="VX_HOME (default ~/.vx) is where the services' sockets, logs and the store are.",
     version_names="-V --version",
 )
