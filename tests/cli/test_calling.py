@@ -370,7 +370,7 @@ def test_completion_asks_the_live_daemon(store):
     ]
     assert offered("call", "store", "org.example.store.Set", "key=a", "") == ["color=", "times=", "value="]
     assert offered("describe", "store", "org.ex") == ["org.example.store"]
-    assert offered("tap", "store", "--") == ["--help", "--json", "--payloads", "--timeout"]
+    assert offered("tap", "store", "--") == ["--help", "--host", "--json", "--payloads", "--timeout"]
     assert offered("call", "nobody", "") == []
 
 

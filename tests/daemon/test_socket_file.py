@@ -174,6 +174,15 @@ def test_while_it_is_gone_a_start_says_already_running(probe):
     assert instance.liveness().answer in ("busy", "serving")
 
 
+def test_while_it_is_gone_a_command_with_typed_calls_waits_for_it(probe):
+    """`describe`, `call` and `tap` said at once that there was no answer within their seconds."""
+    probe.start()
+    os.unlink(probe.place.socket_path)
+    described = probe.cli("describe")
+    assert (described.code, described.err) == (0, "")
+    assert "org.daemonry.Control" in described.out
+
+
 @pytest.mark.slow
 def test_a_daemon_whose_socket_was_replaced_takes_its_place_back(probe):
     """In the directory that is ours alone, nobody else's socket has a right to the name."""

@@ -145,6 +145,11 @@ def test_a_path_is_an_endpoint(path):
     assert Endpoint.unix(path) == Endpoint(path, UNIX)
 
 
+def test_what_is_neither_a_text_nor_a_path_is_told_by_its_type():
+    with pytest.raises(TypeError, match=r"a text or a path, and not int: daemonry\.ensure\(\) connects"):
+        Endpoint.parse(7)
+
+
 @pytest.mark.parametrize("path", ["", "x.sock", "/run/", "/a\0b", "@", "/run/x.sock ", "@name\n", "/\ud800"])
 def test_a_path_that_cannot_be_one_is_refused(path):
     """One that ends in a blank could be printed but not read again: blanks around a text do not count."""

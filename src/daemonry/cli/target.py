@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 
-from daemonry import errors
 from daemonry.daemon.instance import Instance
 from daemonry.daemon.loader import load
 from daemonry.limits import CONNECT_TIMEOUT_S
@@ -93,9 +92,4 @@ def connected(instance: Instance, timeout_s: float) -> Client:
     """
     from daemonry.service.client.blocking import Client
 
-    try:
-        return Client.connect(instance.endpoint(), min(timeout_s, CONNECT_TIMEOUT_S))
-    except (errors.NotListening, errors.ConnectionRefused) as error:
-        if instance.lock_held():
-            raise errors.DeadlineExceeded("connect", timeout_s, "no", instance.name) from error
-        raise errors.NotRunning(instance.name) from error
+    return instance.reach(Client.connect, min(timeout_s, CONNECT_TIMEOUT_S))

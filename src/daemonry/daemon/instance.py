@@ -20,13 +20,15 @@ from daemonry.wire import text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any, Self
+    from collections.abc import Callable, Mapping
+    from typing import Any, Self, TypeVar
 
     from daemonry.daemon.liveness import Liveness
     from daemonry.errors import Ran
     from daemonry.process.record import DaemonRecord
     from daemonry.wire.text import TextReply
+
+    Reached = TypeVar("Reached")
 
 # How a daemon says that it does not talk to us.
 _DENIALS = (text.PERMISSION_DENIED, PROOF_WANTED)
@@ -127,18 +129,31 @@ class Instance:
             ConnectionLost: it went away under the command.
             RemoteProtocolError: what listens there speaks something else.
         """
+        try:
+            return self.reach(lambda endpoint, left_s: client.request(endpoint, word, left_s), timeout_s)
+        except faults.DeadlineExceeded as error:
+            raise self._silent(error.phase, timeout_s, error.ran) from error
+
+    def reach(self, attempt: Callable[[Endpoint, float], Reached], timeout_s: float) -> Reached:
+        """Return what `attempt` does at the daemon's endpoint; it has the seconds that are left.
+
+        A daemon whose socket was removed makes a new one within a second or two, or ends: the attempt is
+        made again until then.
+
+        Raises:
+            NotRunning: it is certainly not there.
+            DeadlineExceeded: it is there and cannot be reached.
+            Everything else that `attempt` raises.
+        """
         deadline = Deadline(timeout_s)
         while True:
             try:
-                return client.request(self.endpoint(), word, deadline.remaining_s() or 0.0)
+                return attempt(self.endpoint(), deadline.remaining_s() or 0.0)
             except (faults.NotListening, faults.ConnectionRefused) as error:
-                # Alive, but its socket is gone: it makes a new one within a second or two, or ends.
                 if not self.lock_held():
                     raise faults.NotRunning(self.name) from error
                 if not deadline.sleep(CONNECT_RETRY_MAX_S):
                     raise self._silent("connect", timeout_s, "no") from error
-            except faults.DeadlineExceeded as error:
-                raise self._silent(error.phase, timeout_s, error.ran) from error
 
     def _silent(self, phase: str, timeout_s: float, ran: Ran) -> faults.DeadlineExceeded:
         return faults.DeadlineExceeded(phase, timeout_s, ran, self._described())

@@ -112,9 +112,10 @@ class Endpoint(Value):
 
         Raises:
             EndpointInvalid: it names none.
+            TypeError: it is neither a text nor a path.
         """
         if not isinstance(text, str):
-            return cls.unix(text.__fspath__())
+            return cls.unix(_path(text))
         stripped = text.strip()
         if stripped.startswith("/"):
             return cls.unix(stripped)
@@ -195,6 +196,15 @@ class Endpoint(Value):
 def _is_loopback(host: str) -> bool:
     # All digits and dots, or it is a name: 127.example.com may be anywhere.
     return host.startswith("127.") and host.replace(".", "").isdigit()
+
+
+def _path(target: Path) -> str:
+    if not hasattr(target, "__fspath__"):
+        raise TypeError(
+            f"an endpoint is a text or a path, and not {type(target).__name__}: "
+            "daemonry.ensure() connects to a Daemon, and starts it where it does not run"
+        )
+    return target.__fspath__()
 
 
 def _unix(text: str, address: str) -> Endpoint:
