@@ -305,9 +305,11 @@ def test_a_crash_in_c_is_told_with_where_it_was(probe):
 def test_an_interpreter_that_is_gone_is_told(probe):
     """A virtual environment that was removed since the daemon was started last."""
     recipe = Recipe((), "", "/nowhere/bin/python", f"{probe.write()}:daemon")
-    with pytest.raises(StartFailed, match=r"start failed \(spawn\): No such file or directory"):
+    told = "probe: start failed (spawn): /nowhere/bin/python: No such file or directory"
+    with pytest.raises(StartFailed) as failed:
         start(probe.place, recipe)
-    assert probe.cli("start") == (1, "", "probe: start failed (spawn): No such file or directory\n")
+    assert str(failed.value) == told
+    assert probe.cli("start") == (1, "", f"{told}\n")
 
 
 def test_a_daemon_without_a_name_of_its_own_cannot_be_started(sandbox):

@@ -19,7 +19,6 @@ from daemonry.process.environment import patterns_of
 from daemonry.process.lock import is_held
 from daemonry.process.program import launching as program
 from daemonry.process.record import DaemonRecord
-from daemonry.process.regular_file import NotRegular
 from daemonry.process.spawn import let_go, spawn
 
 TYPE_CHECKING = False
@@ -178,7 +177,7 @@ def _spawn(
             recipe.words,
         )
     except OSError as error:
-        told = str(error) if isinstance(error, NotRegular) else error.strerror or str(error)
+        told = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
         raise StartFailed(place.name, "spawn", told) from error
 
 
