@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -427,7 +429,7 @@ def _now():
 def database(home):
     path = home.path / ".local/share/opencode/opencode.db"
     path.parent.mkdir(parents=True)
-    connection = sqlite3.connect(path, isolation_level=None)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("CREATE TABLE session (id, parent_id, directory, title, time_created, time_updated)")
     connection.execute("CREATE TABLE message (id, session_id, data)")
@@ -466,6 +468,31 @@ def test_opencode_s_database_is_only_read(home, database):
     assert [(file.read_bytes(), file.stat().st_mtime_ns) for file in files] == before
 
 
+def test_a_database_that_nobody_has_open_gets_no_file_beside_it(home, database):
+    """SQLite's usual read-only connection makes a log and its index, and leaves them."""
+    path, connection = database
+    connection.close()
+    assert os.listdir(path.parent) == [path.name]
+    assert len(home.look()) == 6
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_database_that_changes_while_it_is_read_as_one_at_rest_is_read_again(home, database, monkeypatch):
+    database[1].close()
+    rows = opencode._rows
+
+    def changed_meanwhile(path, how, *more):
+        found = rows(path, how, *more)
+        if "immutable" in how:
+            with contextlib.closing(sqlite3.connect(path)) as writer:
+                writer.execute("DELETE FROM session WHERE id != 'ses_0'")
+                writer.commit()
+        return found
+
+    monkeypatch.setattr(opencode, "_rows", changed_meanwhile)
+    assert [one.id for one in home.look()] == ["ses_0"]
+
+
 def test_a_sub_agent_s_session_is_none_of_its_own(home, database):
     database[1].execute("UPDATE session SET parent_id='ses_1' WHERE id='ses_0'")
     assert "ses_0" not in {one.id for one in home.look()}
@@ -474,6 +501,7 @@ def test_a_sub_agent_s_session_is_none_of_its_own(home, database):
 def test_a_locked_database_gives_what_was_known(home, database, monkeypatch):
     _, connection = database
     monkeypatch.setattr(opencode, "LOCK_WAIT_S", 0.01)
+    monkeypatch.setattr(opencode, "FIRST_LOCK_WAIT_S", 0.01)
     connection.execute("PRAGMA journal_mode=DELETE")
     found = Survey(profiles({}, ""), home.environment)
     before = {one.id: one.verdict.reason for one in found.look(0.0)}
@@ -483,6 +511,16 @@ def test_a_locked_database_gives_what_was_known(home, database, monkeypatch):
     assert fresh.verdict.reason is Reason.UNKNOWN
     assert "locked" in fresh.verdict.said
     connection.execute("ROLLBACK")
+
+
+def test_the_first_look_waits_longer_for_a_lock(home, database, monkeypatch):
+    """A command has no earlier look to show."""
+    _, connection = database
+    monkeypatch.setattr(opencode, "LOCK_WAIT_S", 0.0)
+    connection.execute("PRAGMA journal_mode=DELETE")
+    connection.execute("BEGIN EXCLUSIVE")
+    threading.Timer(0.3, connection.execute, ["ROLLBACK"]).start()
+    assert len(home.look()) == 6
 
 
 def test_a_database_of_a_newer_schema_is_unknown(home, database):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -267,6 +268,33 @@ def test_a_run_that_brings_nothing_is_tried_again_and_given_up(world):
     for _ in range(3):
         world.engine.tick()
     assert len(world.requests()) == 4
+
+
+def test_a_limit_that_the_output_of_a_run_alone_tells_is_waited_for(world):
+    """Gemini CLI writes no errors into its record: without the words, its tries are over before the limit."""
+    record = world.home / f".gemini/tmp/p/chats/session-1-{ID[:8]}.jsonl"
+    program = world.home / "bin/gemini"
+    asked = '{"type":"user","id":"u","timestamp":"%s","content":[]}'
+    program.write_text(
+        f"#!/bin/sh\nprintf '{asked}\\n' \"$(date -u +%Y-%m-%dT%H:%M:%SZ)\" >>{record}\n"
+        "echo 'Error: You exceeded your current quota. Please retry in 5h.' >&2; exit 173\n"
+    )
+    program.chmod(0o700)
+    world.start()
+    world.engine.tick()
+    record.parent.mkdir(parents=True)
+    (record.parent.parent / ".project_root").write_text(str(world.project))
+    stopped = {"type": "error", "id": "e", "content": "You exceeded your current quota. Please retry in 1s."}
+    stopped["timestamp"] = datetime.now(UTC).isoformat()
+    record.write_text(f"{json.dumps({'sessionId': ID, 'kind': 'main'})}\n{json.dumps(stopped)}\n")
+    key = f"gemini:{ID}"
+    world.until_state(State.SCHEDULED, key)
+    world.due(key)
+    entry = world.until(lambda entry: entry.attempt == 1, key)
+    assert (entry.state, entry.reason) == (State.SCHEDULED, Reason.RATE_LIMIT)
+    assert 5 * 3600 - 60 < entry.at_s - time.time() < 5 * 3600 + 60
+    world.engine.tick()
+    assert world.entry(key) == entry, "the record still tells less than the run did"
 
 
 def test_progress_begins_the_count_anew(world):

@@ -14,6 +14,7 @@ import pytest
 from palingenesis.agents.known import profiles
 from palingenesis.evidence import processes
 from palingenesis.evidence.process import Process
+from palingenesis.terminal.events import Printed
 from palingenesis.terminal.look import Look
 from palingenesis.terminal.next_step import was_killed
 from palingenesis.terminal.words import next_words
@@ -100,7 +101,7 @@ def test_an_agent_that_writes_no_errors_crashed_where_its_process_was_killed(tmp
     path.write_text(json.dumps({"sessionId": FIRST, "kind": "main"}) + "\n" + json.dumps(prompt) + "\n")
     words = ["gemini", "--resume", FIRST]
     look = Look("gemini", profiles({}, "c")["gemini"], {"HOME": str(tmp_path)}, words, str(tmp_path))
-    look.hear("", None, None, killed=killed)
+    look.hear(Printed(), None, killed=killed)
     seen = look.look(time.time() - 60, lambda _: True)
     assert seen.session is not None
     assert seen.session.verdict.reason is reason

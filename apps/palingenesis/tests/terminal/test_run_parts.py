@@ -180,6 +180,12 @@ def test_headless_agents_tell_their_session_and_the_error_that_ended_them():
     assert opencode.failure.reason is Reason.LOGIN
     gemini = printed({"session_id": "G", "error": {"type": "Error", "message": "quota", "code": 429}})
     assert (gemini.session_id, gemini.failure.reason) == ("G", Reason.RATE_LIMIT)
+    stream = printed(
+        {"type": "init", "session_id": "G"},
+        {"type": "result", "status": "error", "error": {"type": "unknown", "message": "[API Error: x]"}},
+    )
+    assert (stream.session_id, stream.failure.text) == ("G", "[API Error: x]")
+    assert printed({"type": "result", "status": "success", "stats": {}}).failure is None
 
 
 @given(st.binary(max_size=300))

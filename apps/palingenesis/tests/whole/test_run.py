@@ -361,6 +361,41 @@ def test_without_a_terminal_each_byte_is_passed_on_and_a_limit_is_waited_for(hom
     assert (passed.returncode, passed.stdout) == (3, bytes(range(256)) * 1000)
 
 
+GEMINI = """
+import json, os, pathlib, sys, time
+from datetime import datetime, UTC
+home = pathlib.Path(os.environ["HOME"])
+record = home / ".gemini/tmp/p/chats/session-1.jsonl"
+record.parent.mkdir(parents=True, exist_ok=True)
+(record.parent.parent / ".project_root").write_text(os.getcwd())
+first = not record.exists()
+with open(record, "a") as file:
+    if first: print('{"sessionId":"0b0b0b0b-0000-4000-8000-000000000009","kind":"main"}', file=file)
+    at = datetime.now(UTC).isoformat()
+    print(json.dumps({"type": "user" if first else "gemini", "timestamp": at, "content": []}), file=file)
+with open(home / "calls", "a") as file: print(time.time(), *sys.argv[1:], file=file)
+if first:
+    os.write(2, b"QuotaError: You exceeded your current quota. Please retry in 2s. \\xff\\n  code: 429,\\n")
+    sys.exit(1)
+os.write(1, b"Done.")
+"""
+
+
+def test_an_agent_that_tells_its_limit_on_its_standard_error_goes_on_after_it(home):
+    """Gemini CLI ends with 1 then, and writes nothing into its record."""
+    program = home.path / "bin/gemini"
+    program.write_text(f"#!{sys.executable}\n{GEMINI}")
+    program.chmod(0o700)
+    done = home.run("run", "--", "gemini", "-p", "work", text=False)
+    assert (done.returncode, done.stdout) == (0, b"Done.")
+    told, said = done.stderr.split(b"palingenesis: ")
+    assert told == b"QuotaError: You exceeded your current quota. Please retry in 2s. \xff\n  code: 429,\n"
+    assert said.startswith(b"rate limit: it goes on at")
+    calls = [line.split(" ", 1) for line in (home.path / "calls").read_text().splitlines()]
+    assert [words.split(" ")[0] for _, words in calls] == ["-p", "--resume"]
+    assert float(calls[1][0]) - float(calls[0][0]) >= 2.0
+
+
 def test_it_ends_with_75_when_it_gives_up_on_a_limit(home):
     home.steps(f"limit {time.time() + 3600}")
     words = ["claude", "--session-id", str(uuid.uuid4()), "-p", "work"]

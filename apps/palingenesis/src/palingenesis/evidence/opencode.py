@@ -1,8 +1,8 @@
 """opencode's database, and the events of its server, as facts.
 
 Owns the meaning of its rows (checked with the version that the profile names), and the reading: through
-a read-only connection, which cannot write, checkpoint or repair; a database that is locked, torn or of
-another schema gives `OpencodeUnreadable` and no guess.
+a read-only connection, which cannot write, checkpoint or repair, and leaves no file behind; a database that
+is locked, torn or of another schema gives `OpencodeUnreadable` and no guess.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from palingenesis.agents.profile import Profile
+from palingenesis.evidence import places, tail
 from palingenesis.evidence.json_lines import instant, line_of, number, table, text
 from palingenesis.evidence.transcript import Transcript
 from palingenesis.verdict.facts import Fact, Sign, Source
@@ -28,6 +29,11 @@ MAX_DATA_CHARS: Final = 2**20
 MAX_COUNTED: Final = 500
 # A writer holds the lock for milliseconds; a database that is locked longer is looked at again later.
 LOCK_WAIT_S: Final = 0.25
+# Where nothing is known of it yet, the look waits longer: there is no earlier one to show.
+FIRST_LOCK_WAIT_S: Final = 2.0
+# In the file's head: that its changes go to a log (format.html, "file format version numbers").
+_LOGS: Final = b"\x02\x02"
+_LOGS_AT: Final = 18
 
 _FAILED: Final = {"length": Reason.TRANSIENT, "error": Reason.UNKNOWN}
 
@@ -58,15 +64,23 @@ class OpencodeUnreadable(Exception):
         self.reason = reason
 
 
-def read(path: str, since_s: float, profile: Profile) -> list[Transcript]:
+def read(path: str, since_s: float, profile: Profile, lock_wait_s: float = LOCK_WAIT_S) -> list[Transcript]:
     """Return the sessions in the database at `path` that changed after `since_s`.
+
+    Args:
+        path: the database.
+        since_s: in seconds since the epoch.
+        profile: the agent's table.
+        lock_wait_s: how long a lock is waited for.
 
     Raises:
         OpencodeUnreadable: it is locked, damaged, or of a schema that is not known.
     """
+    values = _values(since_s)
     try:
-        with contextlib.closing(_open(path)) as database:
-            rows = database.execute(_SESSIONS, _values(since_s)).fetchall()
+        rows = _rows_at_rest(path, values)
+        if rows is None:
+            rows = _rows(path, "mode=ro", values, lock_wait_s)
     except sqlite3.OperationalError as error:
         said = str(error)
         if "no such" in said:
@@ -83,11 +97,39 @@ def _values(since_s: float) -> tuple[int, ...]:
     return MAX_DATA_CHARS, *counted, *counted, int(since_s * 1000), MAX_SESSIONS
 
 
-def _open(path: str) -> sqlite3.Connection:
-    uri = f"file:{quote(os.fsencode(path))}?mode=ro"
-    database = sqlite3.connect(uri, uri=True, timeout=LOCK_WAIT_S, isolation_level=None)
-    database.text_factory = lambda data: data.decode("utf-8", "replace")
-    return database
+def _rows(path: str, how: str, values: tuple[int, ...], lock_wait_s: float) -> list[tuple[Any, ...]]:
+    uri = f"file:{quote(os.fsencode(path))}?{how}"
+    with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=lock_wait_s)) as database:
+        database.text_factory = lambda data: data.decode("utf-8", "replace")
+        return database.execute(_SESSIONS, values).fetchall()
+
+
+def _rows_at_rest(path: str, values: tuple[int, ...]) -> list[tuple[Any, ...]] | None:
+    """Return the rows of a database that nobody has open; None where somebody may.
+
+    Without its log all of it is in the file.  A usual read-only connection would make a log and its index,
+    and leave both behind; one to a file that cannot change makes none, and takes no lock either.  So the rows
+    count only if the file is the same afterwards, and still has no log.
+    """
+    before = _at_rest(path)
+    if before is None:
+        return None
+    try:
+        rows = _rows(path, "mode=ro&immutable=1", values, 0.0)
+    except sqlite3.Error:
+        return None  # somebody may have begun to write; the usual way tells what is wrong
+    return rows if _at_rest(path) == before else None
+
+
+def _at_rest(path: str) -> places.Found | None:
+    """Return what tells a database's file from a changed one; None where it is open, or keeps no log."""
+    try:
+        with open(tail.open_regular(path), "rb") as file:
+            if file.read(_LOGS_AT + len(_LOGS))[_LOGS_AT:] != _LOGS:
+                return None
+    except OSError:
+        return None
+    return places.look(path) if places.look(f"{path}-wal") is None else None
 
 
 def _transcript(row: tuple[Any, ...], profile: Profile) -> Transcript:

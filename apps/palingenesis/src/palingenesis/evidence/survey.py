@@ -168,6 +168,12 @@ class Survey:
         return transcripts
 
 
+def with_facts(session: Session, facts: Sequence[Fact]) -> Session:
+    """Return a session, judged anew with facts that its own record and processes do not tell."""
+    evidence = msgspec.structs.replace(session.evidence, facts=(*session.evidence.facts, *facts))
+    return msgspec.structs.replace(session, evidence=evidence, verdict=judge(evidence))
+
+
 def _in_order(read: Sequence[Fact], told: Sequence[Fact]) -> list[Fact]:
     """Return the facts of the record and those of hooks, by their times; the record's own order stays."""
     merged: list[Fact] = []
@@ -189,10 +195,11 @@ def _from_database(
     found: Found, since_s: float, profile: Profile, known: dict[str, tuple[Found, list[Transcript]]]
 ) -> list[Transcript]:
     """Return a database's sessions; while it cannot be read, those of the last time, else why."""
+    before = known.get(found.path)
+    lock_wait_s = opencode.LOCK_WAIT_S if before else opencode.FIRST_LOCK_WAIT_S
     try:
-        transcripts = opencode.read(found.path, since_s, profile)
+        transcripts = opencode.read(found.path, since_s, profile, lock_wait_s)
     except opencode.OpencodeUnreadable as error:
-        before = known.get(found.path)
         return before[1] if before else [_unreadable(found, error.reason)]
     known[found.path] = (found, transcripts)
     return transcripts

@@ -14,6 +14,7 @@ import msgspec
 from palingenesis.resume import schedule
 from palingenesis.resume.schedule import Delays
 from palingenesis.resume.states import Happened, State, after
+from palingenesis.verdict.judge import Verdict
 from palingenesis.verdict.reasons import RESUMABLE, Confidence, Reason
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ def failed(
     session: Session | None = None,
     tries: int = schedule.MAX_TRIES,
     delays: Delays = _USUAL_DELAYS,
+    told: Verdict | None = None,
 ) -> SessionEntry:
     """Return the entry after a try that brought nothing: the next one is due later, or it is given up.
 
@@ -196,14 +198,18 @@ def failed(
         session: what the session is now, if it was looked at: its limit may have a new end.
         tries: how many there are.
         delays: how long the next one waits.
+        told: why it failed, where the run tells that and the session's record does not.
     """
     attempt = entry.attempt + 1
     happened = Happened.TRIES_SPENT if attempt >= tries else Happened.TRY_FAILED
     state = after(entry.state, happened)
     assert state is not None
     if session is not None:
-        entry = msgspec.structs.replace(entry, reason=session.verdict.reason, observed=name_of(session))
-    resets_at_s = session.verdict.resets_at_s if session is not None else entry.resets_at_s
+        verdict = told or session.verdict
+        entry = msgspec.structs.replace(
+            entry, reason=verdict.reason, resets_at_s=verdict.resets_at_s, observed=name_of(session)
+        )
+    resets_at_s = entry.resets_at_s
     at_s = schedule.due_at_s(entry.key, entry.reason, resets_at_s, attempt, now_s, delays)
     return msgspec.structs.replace(
         entry,

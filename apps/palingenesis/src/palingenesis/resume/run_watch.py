@@ -11,13 +11,15 @@ from typing import Final
 import msgspec
 
 from palingenesis.evidence import processes
-from palingenesis.evidence.survey import Session
+from palingenesis.evidence.survey import Session, with_facts
 from palingenesis.resume import entry as rules
 from palingenesis.resume import guard
 from palingenesis.resume.context import ResumeContext
 from palingenesis.resume.entry import AgentRun, SessionEntry
 from palingenesis.resume.states import Happened, State
+from palingenesis.verdict.judge import Verdict
 from palingenesis.verdict.reasons import RESUMABLE, Reason
+from palingenesis.verdict.run_end import failure_of
 
 # Two looks that are further apart: the machine slept, or its clock was set.
 GAP_S: Final = 60.0
@@ -122,11 +124,11 @@ class RunWatch:
             context.record.keep("gone", gone)
         else:
             happened, why = rules.what_ended(session, context.profile(entry.agent))
-            by_code = context.profile(entry.agent).exits.get(str(code))
-            wrote_nothing = rules.name_of(session) == entry.observed or by_code in RESUMABLE
+            told = self._told_by(entry, session, code, now_s)
+            wrote_nothing = rules.name_of(session) == entry.observed or told is not None
             went_on = run.progressed or (happened is Happened.SEEN_DONE and not wrote_nothing)
             if not went_on and (wrote_nothing or happened is Happened.SEEN_RESUMABLE):
-                self._failed(entry, session, now_s, note)
+                self._failed(entry, session, now_s, note, told)
                 return
             resumes = entry.resumes + (1 if went_on else 0)
             went = msgspec.structs.replace(entry, resumes=resumes)
@@ -134,6 +136,19 @@ class RunWatch:
             context.record.keep("ended", after, session, exit=code)
             self._resumed += went_on
         context.runs.forget(run)
+
+    def _told_by(
+        self, entry: SessionEntry, session: Session, code: int | None, now_s: float
+    ) -> Verdict | None:
+        """Return why a run failed, by its exit code and last words; None where the record tells that."""
+        profile, runs = self._context.profile(entry.agent), self._context.runs
+        assert entry.run is not None
+        if profile.tells_errors:
+            return None
+        at_s = runs.changed_at_s(entry.run) or now_s
+        failure = failure_of(code, runs.tail(entry.run), at_s, profile.exits)
+        verdict = with_facts(session, [failure]).verdict if failure is not None else None
+        return verdict if verdict is not None and verdict.reason in RESUMABLE else None
 
     def _fresh_ended(
         self, entry: SessionEntry, session: Session | None, now_s: float, code: int | None, note: str
@@ -159,13 +174,20 @@ class RunWatch:
                 return one.key
         return ""
 
-    def _failed(self, entry: SessionEntry, session: Session | None, now_s: float, note: str) -> None:
+    def _failed(
+        self,
+        entry: SessionEntry,
+        session: Session | None,
+        now_s: float,
+        note: str,
+        told: Verdict | None = None,
+    ) -> None:
         context, run = self._context, entry.run
         assert run is not None
         limits = context.limits
-        after = rules.failed(entry, now_s, note, session, limits.tries, limits.delays)
+        after = rules.failed(entry, now_s, note, session, limits.tries, limits.delays, told)
         if session is not None:
-            after = guard.same_again(entry, after, session.verdict.said, limits.bounds)
+            after = guard.same_again(entry, after, (told or session.verdict).said, limits.bounds)
         code, said = context.runs.exit_code(run), context.runs.tail(run)
         context.record.keep("failed", after, session, exit=code, said=said)
         context.runs.forget(run)

@@ -158,8 +158,7 @@ class Course:
             self._orders.append(Order(is_over=True))
             return
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
-        session_id, failure = (printed.session_id, printed.failure) if printed is not None else ("", None)
-        self._agent.look.hear(session_id, failure, code, killed=was_killed(status))
+        self._agent.look.hear(printed or Printed(), code, killed=was_killed(status))
         self._ask("ended")
 
     def typed(self) -> None:

@@ -1,8 +1,8 @@
 """The output of headless agents, line by line: the session's id, and the error that ended it.
 
 Owns the meaning of their lines (checked with Claude Code 2.1.332 `stream-json` and `json`, Codex 0.171.0
-`--json`, opencode 1.18.33 `--format json`, Gemini CLI 0.61.0 `-o json`).  Unknown lines are passed over.
-No I/O.
+`--json`, opencode 1.18.33 `--format json`, Gemini CLI 0.61.0 `-o stream-json`).  Unknown lines are passed
+over.  No I/O.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from palingenesis.verdict.reasons import Reason
 
 # An answer with a picture in it is a line of megabytes; longer ones are passed over.
 MAX_LINE_BYTES: Final = 4 * 2**20
+# Of what it writes to standard error: Gemini CLI's last error, with the stack of its calls, has two of these.
+MAX_ERRORS_BYTES: Final = 16 * 2**10
 _IDS: Final = ("session_id", "thread_id", "sessionID")
 _BY_STATUS: Final = {401: Reason.LOGIN, 402: Reason.CREDIT, 403: Reason.LOGIN, 429: Reason.RATE_LIMIT}
 
@@ -25,11 +27,15 @@ class Printed:
     Attributes:
         session_id: the session's id; "" while none was printed.
         failure: the error that ended it; None if there is none.
+        errors: the last of its standard error, where that is read.
+        errors_at_s: when that came.
     """
 
     def __init__(self) -> None:
         self.session_id = ""
         self.failure: Fact | None = None
+        self.errors = b""
+        self.errors_at_s = 0.0
         self._line = bytearray()
         self._skip = False
         self._resets_at_s: float | None = None
@@ -47,6 +53,11 @@ class Printed:
             self._line.clear()
         else:
             self._line += rest
+
+    def feed_errors(self, data: bytes, now_s: float) -> None:
+        """Take a piece of its standard error."""
+        self.errors = (self.errors + data)[-MAX_ERRORS_BYTES:]
+        self.errors_at_s = now_s
 
     def end(self, now_s: float) -> None:
         """Nothing follows: the last line need not have an end."""
@@ -73,6 +84,9 @@ class Printed:
             self._take_error(table(found.get("error")), now_s)
 
     def _take_result(self, found: dict[str, Any], now_s: float) -> None:
+        if found.get("status") == "error":  # Gemini CLI's
+            self._take_error(table(found.get("error")), now_s)
+            return
         if found.get("is_error") is not True:
             self.failure = None
             return

@@ -1,7 +1,8 @@
 """A program whose output goes on to a pipe or a file, and that is resumed after a limit all the same.
 
-Owns the passing on: every byte of its standard output, as it comes; standard input and errors are the
-program's own.  It is a job of its user's shell, and ends with it.
+Owns the passing on: every byte of its standard output, as it comes.  Standard input is the program's own, and
+so are its errors, but for an agent that tells nowhere else why a turn failed: there they are read on the way.
+It is a job of its user's shell, and ends with it.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, Final
 
 import msgspec
 
@@ -29,6 +30,47 @@ TICK_S: Final = 0.5
 # How long to wait for its output after its end, if another process keeps that open.
 DRAIN_S: Final = 0.5
 _PASSED: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class _Passed:
+    """One stream of the program, passed on.
+
+    Args:
+        source: where it comes from.
+        target: the descriptor that gets it.
+        taken: called with each piece and when it came.
+    """
+
+    def __init__(self, source: IO[bytes], target: int, taken: Callable[[bytes, float], None]) -> None:
+        self.fd = source.fileno()
+        os.set_blocking(self.fd, False)
+        self._source, self._target, self._taken = source, target, taken
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more can come."""
+        return not self._source.closed
+
+    def close(self) -> None:
+        """Take no more of it."""
+        self._source.close()
+
+    def take(self) -> None:
+        """Pass a piece on."""
+        try:
+            data = os.read(self.fd, 65536)
+        except BlockingIOError:
+            return
+        if not data:
+            self.close()
+            return
+        self._taken(data, time.time())
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._target, view) :]
+        except OSError:  # nobody reads: then the program shall meet that too
+            self.close()
 
 
 class Headless:
@@ -95,25 +137,32 @@ class Headless:
 
     def _one_run(self, words: Sequence[str], *, first: bool) -> int:
         environment = {**os.environ, "PALINGENESIS_TERMINAL": self._terminal.name}
+        reads_errors = self._profile is not None and not self._profile.tells_errors
         child = subprocess.Popen(
             list(words), stdin=None if first else subprocess.DEVNULL, stdout=subprocess.PIPE,
-            cwd=self._terminal.cwd, env=environment,
+            stderr=subprocess.PIPE if reads_errors else None, cwd=self._terminal.cwd, env=environment,
         )  # fmt: skip
         self._child, self._printed, self._passed_by = child, Printed(), None
         self._course.begun(lambda pid: processes.descends(pid, child.pid))
         self._tell(state="running", why="", at_s=0.0)
-        assert child.stdout is not None
-        fd = child.stdout.fileno()
-        os.set_blocking(fd, False)
+        passed = [
+            _Passed(source, target, taken)
+            for source, target, taken in (
+                (child.stdout, 1, self._printed.feed),
+                (child.stderr, 2, self._printed.feed_errors),
+            )
+            if source is not None
+        ]
         deadline_s: float | None = None
-        while (deadline_s is None or time.monotonic() < deadline_s) and not child.stdout.closed:
-            notices = {self._course.notices: self._course.take_notices}
-            self._wait({fd: self._take_output, **notices}, 0.05 if deadline_s else TICK_S)
+        while (deadline_s is None or time.monotonic() < deadline_s) and any(one.is_open for one in passed):
+            calls = {one.fd: one.take for one in passed if one.is_open}
+            calls[self._course.notices] = self._course.take_notices
+            self._wait(calls, 0.05 if deadline_s else TICK_S)
             self._course.look_for_progress()
             if deadline_s is None and child.poll() is not None:
                 deadline_s = time.monotonic() + DRAIN_S
-        if not child.stdout.closed:
-            child.stdout.close()
+        for one in passed:
+            one.close()
         while child.poll() is None:
             self._wait({})
         self._child = None
@@ -122,25 +171,7 @@ class Headless:
         self._course.ended(status, self._printed)
         return status
 
-    def _take_output(self) -> None:
-        assert self._child is not None
-        assert self._child.stdout is not None
-        try:
-            data = os.read(self._child.stdout.fileno(), 65536)
-        except BlockingIOError:
-            return
-        if not data:
-            self._child.stdout.close()
-            return
-        self._printed.feed(data, time.time())
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[os.write(1, view) :]
-        except OSError:  # nobody reads: then the program shall meet that too
-            self._child.stdout.close()
-
-    def _wait(self, descriptors: dict[int, object], seconds: float = TICK_S) -> None:
+    def _wait(self, descriptors: Mapping[int, Callable[[], None]], seconds: float = TICK_S) -> None:
         """Wait for one of the descriptors or for a signal, and see to them."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._wake, selectors.EVENT_READ, self._on_signal)

@@ -14,13 +14,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-import msgspec
-
 from palingenesis.agents.profile import Profile
 from palingenesis.evidence.living import ONE_OF
-from palingenesis.evidence.survey import Session, Survey
+from palingenesis.evidence.survey import Session, Survey, with_facts
+from palingenesis.terminal.events import Printed
 from palingenesis.verdict.facts import Fact, Sign, Source
-from palingenesis.verdict.judge import judge
+from palingenesis.verdict.run_end import failure_of
 
 # Whether a process is one of the terminal's own.
 Owns = Callable[[int], bool]
@@ -72,17 +71,15 @@ class Look:
         """Look for another session from now on."""
         self.session_id, self._path = session_id, ""
 
-    def hear(self, session_id: str, failure: Fact | None, code: int | None, *, killed: bool = False) -> None:
+    def hear(self, printed: Printed, code: int | None, *, killed: bool = False) -> None:
         """Take what a run printed, its exit code, and whether it was killed, for the looks that follow.
 
         These count where the session's own record does not tell why the turn failed.
         """
         self._dead = Fact(Sign.DEAD, Source.OUTPUT, time.time()) if killed else None
-        self.session_id = self.session_id or session_id
-        reason = None if code is None else self._profile.exits.get(str(code))
-        self._told = failure
-        if failure is None and reason is not None:
-            self._told = Fact(Sign.FAILED, Source.OUTPUT, time.time(), reason=reason)
+        self.session_id = self.session_id or printed.session_id
+        said, at_s = printed.errors.decode("utf-8", "replace"), printed.errors_at_s or time.time()
+        self._told = printed.failure or failure_of(code, said, at_s, self._profile.exits)
 
     def look(self, since_s: float, owns: Owns) -> Seen:
         """Look now, and return the findings.
@@ -95,12 +92,8 @@ class Look:
         if found is None:
             return Seen(None, 0)
         self.session_id, self._path = found.id, found.path
-        if self._told is not None or self._dead is not None:
-            told = (self._told,) if self._told is not None else ()
-            dead = (self._dead,) if self._dead is not None else ()
-            facts = (*found.transcript.facts, *told, *found.evidence.facts, *dead)
-            evidence = msgspec.structs.replace(found.evidence, facts=facts)
-            found = msgspec.structs.replace(found, evidence=evidence, verdict=judge(evidence))
+        if more := [one for one in (self._told, self._dead) if one is not None]:
+            found = with_facts(found, more)
         pid = found.verdict.alive_pid
         elsewhere = pid is not None and not found.verdict.served and not owns(pid)
         return Seen(found, pid if pid is not None and elsewhere else 0)
