@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from daemonry import strict_json
 from daemonry.errors import BadFrame
 from daemonry.limits import MAX_JSON_DEPTH
-from daemonry.strict_json import decode, decode_object, encode
+from daemonry.strict_json import decode, decode_object, encode, encode_names
 
 READ = {
     "[]": [],
@@ -326,6 +326,17 @@ def test_a_name_that_is_not_utf8_is_shown_and_can_be_sent():
     text = encode({"file": "caf\udce9 ü"})
     assert text.encode("utf-8") == '{"file":"caf\\\\udce9 ü"}'.encode()
     assert decode(text) == {"file": "caf\\udce9 ü"}
+
+
+def test_names_that_are_not_utf8_come_back_from_files_of_our_own():
+    fields = {"file": "caf\udce9 ü \u202e", "caf\udce9": ["\\udce9"]}
+    text = encode_names(fields)
+    assert text.encode("utf-8")
+    assert decode_object(text, with_names=True) == fields
+    with pytest.raises(BadFrame, match="surrogate"):
+        decode_object(text)
+    with pytest.raises(BadFrame, match="twice"):
+        decode_object('{"a":1,"a":2}', with_names=True)
 
 
 class Name(str):

@@ -28,6 +28,14 @@ def decode(text: str) -> Any:
     Raises:
         BadFrame: the text is not one JSON value, or one of those named above.
     """
+    value = _decoded(text)
+    if "\\u" in text and not _encodable(_dumps(value)):
+        raise faults.BadFrame("a lone surrogate in a string")
+    return value
+
+
+def _decoded(text: str) -> Any:
+    """Return the value of `text`, in whose strings may be lone surrogates that are written as escapes."""
     if _too_deep(text):
         raise faults.BadFrame(f"nested deeper than {MAX_JSON_DEPTH}")
     if not _encodable(text):
@@ -44,18 +52,21 @@ def decode(text: str) -> Any:
         raise faults.BadFrame(f"not JSON: {told}") from None
     if _skip_whitespace(text, end) != len(text):
         raise faults.BadFrame("more than one JSON value")
-    if "\\u" in text and not _encodable(_dumps(value)):
-        raise faults.BadFrame("a lone surrogate in a string")
     return value
 
 
-def decode_object(text: str) -> dict[str, Any]:
+def decode_object(text: str, *, with_names: bool = False) -> dict[str, Any]:
     """Return the object that `text` holds.
+
+    Args:
+        text: the JSON.
+        with_names: whether it is of our own writing, by `encode_names`: then strings may be file names that
+            are not UTF-8, with lone surrogates.
 
     Raises:
         BadFrame: as `decode`, or the value is not an object.
     """
-    value = decode(text)
+    value = _decoded(text) if with_names else decode(text)
     if not isinstance(value, dict):
         raise faults.BadFrame("not a JSON object")
     return value
@@ -72,13 +83,24 @@ def encode(value: object) -> str:
     """
     text = _dumps(value)
     if not _encodable(text):
-        text = text.translate(_shown_surrogates(text))
+        text = text.translate(_surrogates(text, "\\\\u"))
     # What JSON allows in the open and a terminal or a line reader acts upon.
     return terminal_text.json_shown(text)
 
 
-def _shown_surrogates(text: str) -> dict[int, str]:
-    return {ord(char): f"\\\\u{ord(char):04x}" for char in set(text) if "\ud800" <= char <= "\udfff"}
+def encode_names(value: object) -> str:
+    """Return `value` as `encode` does, for files and messages of our own.
+
+    File names that are not UTF-8 are read back as they were, by `decode_object(text, with_names=True)`.
+    """
+    text = _dumps(value)
+    if not _encodable(text):
+        text = text.translate(_surrogates(text, "\\u"))
+    return terminal_text.json_shown(text)
+
+
+def _surrogates(text: str, mark: str) -> dict[int, str]:
+    return {ord(char): f"{mark}{ord(char):04x}" for char in set(text) if "\ud800" <= char <= "\udfff"}
 
 
 def _too_deep(text: str) -> bool:

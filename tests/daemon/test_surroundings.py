@@ -54,6 +54,26 @@ def test_process_1_of_a_container_ends_on_sigterm(in_a_container, probe):
     assert probe.left() == []
 
 
+def test_directories_whose_names_are_not_utf8(probe):
+    """The starter's message, the record, the recipe and the registry hold them to the byte."""
+    for variable, name in (("HOME", "home/caf\udce9"), ("XDG_RUNTIME_DIR", "run/\udcff")):
+        path = probe.sandbox.path / name
+        path.mkdir(mode=0o700)
+        probe.sandbox.env[variable] = str(path)
+    probe.write()
+    try:
+        started = probe.sandbox.daemonry("start", probe.program)
+        assert (started.code, started.err) == (0, "")
+        assert probe.cli("status", "--json").json()["state"] == "running"
+        assert probe.cli("restart").code == 0
+        (listed,) = probe.sandbox.daemonry("ps", "--json").json()
+        assert listed["endpoint"].endswith("/run/\\udcff/probe/probe.sock")
+    finally:
+        assert probe.cli("stop") == (0, "probe: stopped\n", "")
+    assert probe.cli("start").code == 0, "by its name"
+    assert probe.cli("stop").code == 0
+
+
 def test_liveness_has_the_evidence_for_each_answer(probe):
     """What a program that uses the library asks before it starts, or gives up."""
     assert probe.instance.liveness().answer == "absent"

@@ -100,7 +100,7 @@ def remember(place: Place, recipe: Recipe) -> None:
     """
     fields = {name: getattr(recipe, name) for name in recipe.__slots__}
     try:
-        write_atomically(place.start_path, strict_json.encode(fields).encode(), durable=False)
+        write_atomically(place.start_path, strict_json.encode_names(fields).encode(), durable=False)
     except OSError as error:
         told = f"{place.start_path}: cannot be written: {error.strerror}"
         raise StartFailed(place.name, "directories", told) from error
@@ -110,7 +110,7 @@ def remembered(place: Place) -> Recipe | None:
     """Return how the daemon was started last, or None if that is not known."""
     try:
         data = read_regular(place.start_path, MAX_STATE_FILE_BYTES)
-        fields: dict[str, Any] = strict_json.decode_object(data.decode())
+        fields: dict[str, Any] = strict_json.decode_object(data.decode(), with_names=True)
         return Recipe(
             tuple(fields["arguments"]),
             fields["import_path"],

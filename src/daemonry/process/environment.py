@@ -99,13 +99,15 @@ def write_sums(path: str, patterns: tuple[str, ...]) -> None:
     from daemonry.process.atomic_file import write_atomically
 
     fields = {"patterns": list(patterns), "rests": _rests(chosen(os.environ, patterns))}
-    write_atomically(path, strict_json.encode(fields).encode(), durable=False)
+    write_atomically(path, strict_json.encode_names(fields).encode(), durable=False)
 
 
 def drift(path: str) -> list[str]:
     """Return the names of the variables that the daemon has otherwise than this process; [] if not known."""
     try:
-        fields = strict_json.decode_object(read_regular(path, MAX_ENVIRONMENT_BYTES).decode())
+        fields = strict_json.decode_object(
+            read_regular(path, MAX_ENVIRONMENT_BYTES).decode(), with_names=True
+        )
         patterns, theirs = fields["patterns"], fields["rests"]
         mine = _rests(chosen(os.environ, patterns))
     except (OSError, KeyError, TypeError, AttributeError, ValueError, faults.BadFrame):

@@ -121,7 +121,7 @@ def add(home: str) -> None:
     from daemonry.process.atomic_file import write_atomically
 
     ensure_private(list_dir())
-    write_atomically(_pointer_path(home), strict_json.encode({"home": home}).encode(), durable=False)
+    write_atomically(_pointer_path(home), strict_json.encode_names({"home": home}).encode(), durable=False)
 
 
 def remove(home: str) -> None:
@@ -192,7 +192,7 @@ def write_claim(home: str, service: str, claim: Claim) -> None:
     }
     if where.own is not None:
         fields["own"] = dict(where.own)
-    write_atomically(claim_path(home, service), strict_json.encode(fields).encode(), durable=False)
+    write_atomically(claim_path(home, service), strict_json.encode_names(fields).encode(), durable=False)
 
 
 def read_claim(home: str, service: str) -> Claim | None:
@@ -272,7 +272,7 @@ def _read(path: str) -> dict[str, Any]:
     try:
         if os.fstat(fd).st_uid != os.geteuid():
             return {}
-        return strict_json.decode_object(os.read(fd, MAX_RECORD_BYTES).decode())
+        return strict_json.decode_object(os.read(fd, MAX_RECORD_BYTES).decode(), with_names=True)
     except (OSError, ValueError, faults.BadFrame):
         return {}
     finally:

@@ -44,7 +44,8 @@ class Reporter:
 
     def failed(self, error: str) -> None:
         """Tell that the present stage failed, and why.  The last message."""
-        self._send({"failed": {"stage": self.stage, "error": error}})
+        shown = strict_json.decode(strict_json.encode(error))  # names in it are words for a person by now
+        self._send({"failed": {"stage": self.stage, "error": shown}})
         self._close()
 
     def already_running(self, pid: int | None, endpoint: str | None) -> None:
@@ -56,7 +57,7 @@ class Reporter:
         if self._fd is None:
             return
         try:
-            os.write(self._fd, (strict_json.encode(message) + "\n").encode())
+            os.write(self._fd, (strict_json.encode_names(message) + "\n").encode())
         except OSError:
             self._close()  # the starter is gone; the daemon is not
 
@@ -81,6 +82,6 @@ def messages(fd: int, deadline: Deadline) -> Iterator[dict[str, Any] | None]:
         *lines, held = (held + data).split(b"\n")
         for line in lines:
             try:
-                yield strict_json.decode_object(line.decode())
+                yield strict_json.decode_object(line.decode(), with_names=True)
             except (BadFrame, UnicodeDecodeError):
                 continue  # not ours: a library wrote to every descriptor that it found

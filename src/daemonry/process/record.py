@@ -171,7 +171,7 @@ def write(path: str, record: DaemonRecord) -> None:
     from daemonry.process.atomic_file import write_atomically
 
     # Not flushed to disk: a record outlives no boot, and the lock is the truth.
-    text = strict_json.encode(record.to_fields()) + "\n"
+    text = strict_json.encode_names(record.to_fields()) + "\n"
     write_atomically(path, text.encode(), durable=False)
 
 

@@ -22,7 +22,7 @@ def read_fields(path: str) -> dict[str, Any]:
     except OSError:  # named first and alone: the other errors are loaded where there is one
         return {}
     try:
-        return strict_json.decode_object(data.decode())
+        return strict_json.decode_object(data.decode(), with_names=True)
     except (ValueError, faults.BadFrame):
         return {}
 

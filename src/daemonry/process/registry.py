@@ -44,7 +44,7 @@ def add(place: Place) -> None:
     }
     if place.own is not None:
         fields["own"] = dict(place.own)
-    write_atomically(_pointer_path(place), strict_json.encode(fields).encode(), durable=False)
+    write_atomically(_pointer_path(place), strict_json.encode_names(fields).encode(), durable=False)
 
 
 def remove(place: Place) -> None:
@@ -99,7 +99,7 @@ def find(name: str) -> Place | None:
 
 def _read(path: str) -> Place | None:
     try:
-        fields = strict_json.decode_object(read_regular(path, MAX_STATE_FILE_BYTES).decode())
+        fields = strict_json.decode_object(read_regular(path, MAX_STATE_FILE_BYTES).decode(), with_names=True)
         own = fields.get("own")
         paths = [(str(kind), str(path)) for kind, path in own.items()] if own is not None else None
         return Place(str(fields["host_dir"]), str(fields["name"]), str(fields["runtime_dir"]), paths)

@@ -72,7 +72,7 @@ def spawn(  # noqa: PLR0913, PLR0917  # how a process is started, each by name
     environment = {name: value for name, value in taken.items() if name not in _NOT_INHERITED}
     environment = program_environment(environment)
     environment.update(env or {})
-    environment[BOOT_VARIABLE] = strict_json.encode(boot)
+    environment[BOOT_VARIABLE] = strict_json.encode_names(boot)
     roll(output_path)
     output = open_regular(output_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
@@ -112,4 +112,4 @@ def bury() -> None:
 def take_boot() -> dict[str, Any]:
     """Return what the starter told this process, once; {} for one that was started by hand."""
     text = os.environ.pop(BOOT_VARIABLE, "")
-    return strict_json.decode_object(text) if text else {}
+    return strict_json.decode_object(text, with_names=True) if text else {}

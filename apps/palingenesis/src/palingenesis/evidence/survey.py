@@ -169,7 +169,7 @@ class Survey:
 
 
 def with_facts(session: Session, facts: Sequence[Fact]) -> Session:
-    """Return a session, judged anew with facts that its own record and processes do not tell."""
+    """Return a session with further facts, and the verdict on all of them."""
     evidence = msgspec.structs.replace(session.evidence, facts=(*session.evidence.facts, *facts))
     return msgspec.structs.replace(session, evidence=evidence, verdict=judge(evidence))
 
