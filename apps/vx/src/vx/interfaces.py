@@ -402,6 +402,7 @@ class Job(msgspec.Struct, frozen=True):
         title: what `status` calls it.
         marks: whether text in `output_dirs` that has the root's path in it is kept with a mark in its place,
             so that it can be used below another root.
+        watch_looks: whether `sought` has the paths, too, at which it only looked (stat, access).
     """
 
     command: list[str]
@@ -416,6 +417,7 @@ class Job(msgspec.Struct, frozen=True):
     timeout_s: float | None = None
     title: str = ""
     marks: bool = False
+    watch_looks: bool = False
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -453,6 +455,10 @@ class Done(msgspec.Struct, frozen=True):
         max_rss_kib: the largest of them.
         opened: the files outside the root that it opened or ran, absolute, whether it says so or not; None
             where jobs cannot be watched.
+        opened_inside: the files below the root that it opened, relative to it.
+        opened_folders: the directories that it opened: relative if below the root, else absolute.
+        sought: the paths at which it looked for something and nothing is: relative if below the root, else
+            absolute.
         root: where it ran: its output may have this path in it.
         remote: the server whose worker ran it; "" for here.
         not_there: why it ran here although it should have run there; "" for no reason to tell.
@@ -471,6 +477,9 @@ class Done(msgspec.Struct, frozen=True):
     cpu_ms: int
     max_rss_kib: int
     opened: list[str] | None = None
+    opened_inside: list[str] = []
+    opened_folders: list[str] = []
+    sought: list[str] = []
     root: str = ""
     remote: str = ""
     not_there: str = ""

@@ -104,17 +104,17 @@ def test_what_gcc_includes_unasked() -> None:
 def test_where_a_name_was_looked_for_in_vain() -> None:
     """In quotes beside the file first; a folder behind the one that has it is not looked at."""
     told = {"src/a.c": includes_of(b'#include "x.h"\n#include <y.h>\n')}
-    found = vain(told, ["src/a.c", "first/x.h", "/sys1/y.h"], FOLDERS)
+    found = vain(told, ["src/a.c", "first/x.h", "/sys1/y.h"], FOLDERS, source="src/a.c")
     assert found == {"src/x.h", "quoted/x.h", "first/y.h"} | UNASKED
 
 
 def test_a_name_that_nothing_has_was_looked_for_everywhere() -> None:
     told = {"a.c": includes_of(b"#if __has_include(<x.h>)\n")}
-    assert vain(told, ["a.c"], FOLDERS) == {"first/x.h", "/sys1/x.h", "/sys2/x.h"} | UNASKED
+    assert vain(told, ["a.c"], FOLDERS, source="a.c") == {"first/x.h", "/sys1/x.h", "/sys2/x.h"} | UNASKED
 
 
 def test_a_name_of_an_option_is_looked_for_where_the_compiler_runs_first() -> None:
-    found = vain({}, ["a.c", "/sys2/x.h"], FOLDERS, ["x.h"])
+    found = vain({}, ["a.c", "/sys2/x.h"], FOLDERS, ["x.h"], source="a.c")
     assert found == {"x.h", "quoted/x.h", "first/x.h", "/sys1/x.h"} | UNASKED
     files = {"src/a.c": b"", "first/x.h": b""}
     assert set(reachable("src/a.c", ["first"], look(files), list, ["x.h"])) == set(files)
@@ -139,6 +139,12 @@ def test_a_name_that_only_the_preprocessor_can_tell() -> None:
     assert {"first/x.h", "/sys1/x.h"} <= vain(told, ["a.c", "/sys2/x.h"], FOLDERS)
     told = {"a.c": includes_of(b"#include H\n")}
     assert {"first/d/x.h", "d/x.h"} <= vain(told, ["a.c"], FOLDERS, (), ["d/x.h"])
+
+
+def test_a_read_that_no_include_names_may_have_been_found_earlier() -> None:
+    """`/* x */ #include "y.h"`: its folder is known, and so are those before it."""
+    told = {"a.c": includes_of(b'/* x */ #include "y.h"\n')}
+    assert "first/y.h" in vain(told, ["a.c", "/sys1/y.h"], FOLDERS, source="a.c")
 
 
 def test_a_file_that_is_asked_for_counts_though_nobody_reads_it() -> None:

@@ -41,14 +41,25 @@ async def test_a_link_out_of_the_jobs_directory_hides_nothing(running, tmp_path)
     assert str(secret) in (done.opened or [])
 
 
-async def test_a_look_without_opening_is_not_seen(running, tmp_path) -> None:
-    """README says so; where this fails, the page promises too little."""
-    looked_at = tmp_path / "looked-at"
-    looked_at.write_text("x")
-    job = await running.shell(f"test -e {looked_at} && echo there > out", outputs=["out"])
-    done = await running.done(job)
-    assert "/bin/sh" in (done.opened or [])
-    assert str(looked_at) not in (done.opened or [])
+async def test_what_a_job_opens_of_its_own_and_in_vain_is_told(running, tmp_path) -> None:
+    (tmp_path / "folder").mkdir()
+    tried = f"cat inside none {tmp_path}/none {tmp_path}/folder $TMPDIR/none; test -e {tmp_path}/looked-at"
+    done = await running.done(
+        await running.shell(f"{tried}; : > out", outputs=["out"], files={"inside": "y"})
+    )
+    assert "inside" in done.opened_inside
+    assert str(tmp_path / "folder") in done.opened_folders
+    assert {"none", f"{tmp_path}/none"} <= set(done.sought)
+    assert not [one for one in done.sought if "looked-at" in one or "/rhea/" in one]
+
+
+async def test_a_look_in_vain_is_told_where_it_is_asked_for(running, tmp_path) -> None:
+    """That a file is there, and nothing opens it, is not: README says so."""
+    (tmp_path / "there").write_text("x")
+    tried = f"test -e {tmp_path}/there; test -e {tmp_path}/none; command -v no-such-program; : > out"
+    done = await running.done(await running.shell(tried, outputs=["out"], watch_looks=True))
+    assert {f"{tmp_path}/none", "/usr/bin/no-such-program"} <= set(done.sought)
+    assert not [one for one in [*done.sought, *(done.opened or [])] if one.endswith("/there")]
 
 
 async def test_a_job_cannot_write_elsewhere(running, tmp_path) -> None:

@@ -222,6 +222,52 @@ def test_an_installed_program_finds_the_shared_libraries_of_its_project(p, c) ->
     assert run.stdout == b"8\n"
 
 
+# --- what a command looks for ---------------------------------------------------------------------
+
+GENERATES = P + (
+    '[commands.g]\ncommand = ["sh", "-c", "{}", "%{{out}}"]\noutputs = ["g.h"]\n{}'
+    '[targets.p]\nsources = ["main.c"]\ngenerated = ["g"]\n'
+)
+
+
+@pytest.mark.skipif(bool(sandbox.why_not()), reason=f"no sandbox here: {sandbox.why_not()}")
+@pytest.mark.parametrize(
+    "asks", ["cat {}/wanted 2> $TMPDIR/no", "test -e {}/wanted", "ls {} | grep -q wanted"]
+)
+def test_a_command_runs_again_when_something_comes_where_it_found_nothing(p, c, asks: str) -> None:
+    """As a `configure` does that checks for a header; the folder stands for one of the system."""
+    folder = c.sandbox.path / "system"
+    folder.mkdir()
+    (folder / "other").write_text("")
+    command = f"if {asks.format(folder)}; then echo '#define V 2'; else echo '#define V 1'; fi > $0/g.h"
+    program = folder / "run"
+    program.write_text('#!/bin/sh\nexec sh "$@"\n')
+    program.chmod(0o755)
+    p.write("vx.toml", GENERATES.format(command, "").replace('["sh"', '["run"'))
+    say(p, "V", '#include "g.h"')
+    path = {"PATH": f"{folder}:{c.env['PATH']}"}
+    for _ in range(5):
+        if p.executed(**path) == 0:
+            break
+    assert p.run("p") == "1\n"
+    (folder / "wanted").write_text("")
+    p.build(**path)
+    assert p.run("p") == "2\n"
+
+
+def test_a_command_runs_again_when_a_pattern_means_one_more_file(p) -> None:
+    """Also if it is the same as another one of them."""
+    command = "echo '#define V' $(ls d | wc -l) > $0/g.h"
+    p.write("vx.toml", GENERATES.format(command, 'inputs = ["d/*"]\n'))
+    say(p, "V", '#include "g.h"')
+    p.write("d/one", "")
+    p.build()
+    assert p.run("p") == "1\n"
+    p.write("d/two", "")
+    p.build()
+    assert p.run("p") == "2\n"
+
+
 # --- import ---------------------------------------------------------------------------------------
 
 

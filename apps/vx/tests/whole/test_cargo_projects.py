@@ -244,6 +244,22 @@ def test_what_a_procedural_macro_reads_counts(cargo) -> None:
     assert project.run("hello") == "two" == run_by_cargo(project)
 
 
+@pytest.mark.skipif(bool(sandbox.why_not()), reason=f"jobs cannot be watched: {sandbox.why_not()}")
+def test_what_a_procedural_macro_reads_of_its_own_package_counts(cargo) -> None:
+    project = cargo.crate(
+        main='fn main() { print!("{}", mac::word!()); }', manifest='[dependencies]\nmac = { path = "mac" }\n'
+    )
+    own = 'let path = env!("CARGO_MANIFEST_DIR").to_owned() + "/word.txt";'
+    lines = [own if "let path" in line else line for line in MACRO.splitlines()]
+    package(project, "mac", "mac", "[lib]\nproc-macro = true\n", "\n".join(lines))
+    project.write("mac/word.txt", "one")
+    project.build()
+    assert project.run("hello") == "one"
+    project.write("mac/word.txt", "two")
+    project.build()
+    assert project.run("hello") == "two"
+
+
 def test_another_clone_builds_nothing_again(cargo) -> None:
     project = cargo.crate(
         main='fn main() { println!("{} {}", low::NUMBER, mac::three!()); }',

@@ -47,6 +47,8 @@ def test_a_variable_that_cannot_be_sent_is_left_out(rust) -> None:
             "RUSTC_WORKSPACE_WRAPPER",
             "CARGO_PROFILE_DEV_OPT_LEVEL",
             "CARGO_PROFILE_RELEASE_LTO",
+            "CARGO_PROFILE_TEST_OPT_LEVEL",
+            "CARGO_PROFILE_OF_MINE_LTO",
         ),
         *("CARGO_BUILD_RUSTC", "CARGO_BUILD_TARGET", "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER"),
         *("COMPILER_PATH", "GCC_EXEC_PREFIX"),
@@ -99,6 +101,10 @@ def test_flags_come_from_the_variable_that_cargo_takes_first(rust) -> None:
     assert project.run("hello") == "b\n"
     project.build(CARGO_BUILD_RUSTFLAGS="--cfg a")
     assert project.run("hello") == "a\n"
+    project.build(CARGO_BUILD_RUSTFLAGS="--cfg a", RUSTFLAGS="")
+    assert project.run("hello") == "b\n"
+    project.build(CARGO_ENCODED_RUSTFLAGS="", RUSTFLAGS="--cfg a")
+    assert project.run("hello") == "b\n"
 
 
 def test_rustc_bootstrap_is_passed_and_counts(rust) -> None:

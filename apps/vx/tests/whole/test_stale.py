@@ -461,6 +461,71 @@ def test_specs_that_come_beside_the_compiler(p, c) -> None:
     assert p.run("p") == ("1\n" if expected == "V" else "2\n")
 
 
+# --- what no source names --------------------------------------------------------------------------
+
+no_sandbox = pytest.mark.skipif(bool(sandbox.why_not()), reason=f"no sandbox here: {sandbox.why_not()}")
+
+
+@no_sandbox
+@pytest.mark.parametrize(
+    "asks",
+    [
+        pytest.param('#define H __has_include\n#if H("conf.h")', id="another-name"),
+        pytest.param('#if __has_include(/* ? */ "conf.h")', id="comment"),
+    ],
+)
+def test_a_question_that_no_pattern_knows(p, asks: str) -> None:
+    p.write("main.c", f"{asks}\n#define V 2\n#else\n#define V 1\n#endif\n" + SAY.format("V"))
+    cached(p)
+    assert p.run("p") == "1\n"
+    p.write("conf.h", "")
+    p.build()
+    assert p.run("p") == "2\n"
+
+
+def test_an_include_behind_a_comment_and_a_header_that_comes_before_it(p) -> None:
+    """The folder is not there for the compiler, which does not look into it."""
+    p.write("vx.toml", PROGRAM + 'include = ["one", "two"]\n')
+    p.write("main.c", '/*\n*/ #include "x.h"\n' + SAY.format("V"))
+    p.write("two/x.h", "#define V 1\n")
+    cached(p)
+    p.write("one/x.h", "#define V 2\n")
+    p.build()
+    assert p.run("p") == "2\n"
+
+
+def test_a_directory_in_the_place_of_a_header_becomes_one(p) -> None:
+    p.write("vx.toml", PROGRAM + 'include = ["one", "two"]\n')
+    p.write("main.c", '#include "x.h"\n' + SAY.format("V"))
+    p.write("two/x.h", "#define V 1\n")
+    (p.path / "one/x.h").mkdir(parents=True)
+    cached(p)
+    assert p.run("p") == "1\n"
+    (p.path / "one/x.h").rmdir()
+    p.write("one/x.h", "#define V 2\n")
+    p.build()
+    assert p.run("p") == "2\n"
+
+
+@no_sandbox
+@pytest.mark.parametrize(
+    "reads",
+    [
+        pytest.param('".inc" "bin \\"d.bin\\""', id="two-strings"),
+        pytest.param('".INCBIN \\"d.bin\\""', id="other-case"),
+    ],
+)
+def test_a_file_that_the_assembler_takes_in_under_another_word(p, reads: str) -> None:
+    text = f'__asm__(".data\\n.globl b\\nb: " {reads} "\\n.byte 0\\n.text\\n");\nextern char b[];\n'
+    p.write("main.c", text + "#include <stdio.h>\nint main(void) { puts(b); }\n")
+    p.write("d.bin", "one")
+    cached(p)
+    assert p.run("p") == "one\n"
+    p.write("d.bin", "two")
+    p.build()
+    assert p.run("p") == "two\n"
+
+
 # --- the processor --------------------------------------------------------------------------------
 
 
@@ -496,8 +561,6 @@ def test_native_of_rust_has_the_processor_in_its_key(rust) -> None:
 
 
 # --- what nothing tells ---------------------------------------------------------------------------
-
-no_sandbox = pytest.mark.skipif(bool(sandbox.why_not()), reason=f"no sandbox here: {sandbox.why_not()}")
 
 
 @no_sandbox

@@ -23,6 +23,7 @@ from vx.aether.condition_cache import ConditionCache
 from vx.aether.finished_builds import FinishedBuildFiles
 from vx.aether.flights import Flights
 from vx.aether.inputs import Inputs, InputsChanging, LeftOut, Undeclared, beyond_package, left_over
+from vx.aether.lookups import lookups_of
 from vx.aether.memory import ActionResult, Memory
 from vx.aether.outcomes import ActionFailed, Finished, Obtained
 from vx.aether.services import OwnedServices
@@ -321,7 +322,14 @@ class Actions:
             }
             await self._inputs.learn(read.values())
             return await asyncio.to_thread(
-                self._inputs.conditions, plan.root, action, reads, declared, started_ns, done.opened, read
+                self._inputs.conditions,
+                plan.root,
+                action,
+                reads,
+                declared,
+                started_ns,
+                lookups_of(done, plan.root, action),
+                read,
             )
         # A header of the system may include one of the project's, or would in the place of its own.
         missing = diagnostics.is_file_missing(said)

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from vx import digests
+from vx.aether.folders import digests_of, is_sendable, names_below, names_in
+from vx.aether.lookups import Lookups
 from vx.aether.undeclared import judge
 from vx.cass_client import CassClient
 from vx.file_digests import FileDigests, is_settled, signature_of
@@ -166,7 +168,7 @@ class Inputs:
         reads: Iterable[str],
         declared: Mapping[str, str],
         started_ns: int,
-        opened: Iterable[str] | None = None,
+        seen: Lookups | None = None,
         generated: Mapping[str, str] = {},
     ) -> tuple[dict[str, str], list[str]] | None:
         """Return what a tool's result depends on: digests by path, and paths at which nothing may come.
@@ -183,10 +185,10 @@ class Inputs:
             reads: paths that it says it read: relative to the root, or absolute.
             declared: the digests of its inputs.
             started_ns: when it began to run, since 1970.
-            opened: absolute paths of files elsewhere that it opened; None where that is not known.
+            seen: its look-ups; None where they are not known.
             generated: digests of what other actions made and it read; each was given to `learn`.
         """
-        if not action.tells or (action.silent and opened is None):
+        if not action.tells or (action.silent and seen is None):
             return None
         known = tuple(f"{one}/" for one in action.known)
         counted = [path for path in reads if not path.startswith(known)] if known else list(reads)
@@ -202,14 +204,19 @@ class Inputs:
         # What of its inputs a command read, nothing tells: all count.
         files |= declared if action.silent or action.kind == "step" else {}
         files |= _untold(action, counted, told, declared)
+        if seen is not None:
+            files |= {path: declared[path] for path in seen.inside if path in declared}
+            names = digests_of(seen.folders, declared, started_ns)
+            if names is None:
+                return None
+            files |= names
         silent = {one for one in _silent_reads(action, told, files, declared) if not _is_made_up(one)}
         read = self._read_in_silence(silent, files, declared, started_ns)
         # A file that changed meanwhile and that it opened cannot be told from an undeclared one.
-        more = (
-            None if read is None else self._opened(root, action, opened, files | read, declared, started_ns)
-        )
+        more = None if read is None else self._opened(root, action, seen, files | read, declared, started_ns)
         files |= {**(read or {}), **(more or {})}
-        vain = {one for one in _vain(action, told, files) if not _is_made_up(one)}
+        sought = seen.sought if seen is not None else ()
+        vain = {one for one in (*_vain(action, told, files), *sought) if not _is_made_up(one)}
         self._check_left_out(
             root, action, vain, declared
         )  # first: a run that is not kept is used all the same
@@ -235,14 +242,16 @@ class Inputs:
         return found
 
     def listing(self, root: str, action: Action, folder: str) -> str:
-        """Return what tells the names below a folder, which ends with a slash, from others."""
-        return _names_below(self._paths(root, action), folder)
+        """Return what tells the names in a folder, which ends with a slash, from others."""
+        if folder.startswith("/"):
+            return names_in(folder)
+        return names_below(self._paths(root, action), folder)
 
     def _opened(
         self,
         root: str,
         action: Action,
-        opened: Iterable[str] | None,
+        seen: Lookups | None,
         files: Mapping[str, str],
         declared: Mapping[str, str],
         started_ns: int,
@@ -251,18 +260,21 @@ class Inputs:
         machine = set(action.machine)
         elsewhere: list[str] = []
         own: dict[str, str] = {}
-        for path in opened or ():
+        of_project: list[str] = []
+        for path in seen.opened if seen is not None else ():
             inside = named(root, action.sources, path)
             if inside in declared:  # a macro reads it where it is, and not the copy that is given to it
                 own[inside] = path
+            elif action.reads_all and not inside.startswith(("/", ".vx/")):
+                of_project.append(path)  # a macro's own package, by the directory that was compiled into it
             elif os.path.realpath(path) not in machine:
                 elsewhere.append(path)
         if any(self._unchanged_since(path, started_ns) != declared[inside] for inside, path in own.items()):
             return None
-        seen = judge(elsewhere, action, files)
-        if seen.undeclared:
-            raise Undeclared(seen.undeclared)
-        found = self._read_files(root, seen.counted, {}, started_ns)
+        judged = judge(elsewhere, action, files)
+        if judged.undeclared:
+            raise Undeclared(judged.undeclared)
+        found = self._read_files(root, [*judged.counted, *of_project], {}, started_ns)
         return None if found is None else {**found, **{inside: declared[inside] for inside in own}}
 
     def _told_now(self, root: str, reads: Iterable[str]) -> dict[str, Includes]:
@@ -335,8 +347,10 @@ class Inputs:
             except OSError:
                 absent.append(path)
                 continue
-            if not stat.S_ISDIR(found.st_mode) and not is_settled(signature_of(found), started_ns):
+            if not is_settled(signature_of(found), started_ns):
                 return None
+            if stat.S_ISDIR(found.st_mode):  # in vain, as long as it stays one
+                files[path] = self._digests.digest(located(root, action.sources, path)) or ""
         return files, sorted(absent)
 
     def _unchanged_since(self, path: str, started_ns: int) -> str | None:
@@ -415,7 +429,7 @@ def _vain(action: Action, told: Mapping[str, Includes], files: Iterable[str]) ->
         unit = action.sources
         known = set(files)
         headers = c_includes.precompiled(unit.path, told, known, unit.folders, unit.forced)
-        found = c_includes.vain(told, known, unit.folders, unit.forced, unit.macros)
+        found = c_includes.vain(told, known, unit.folders, unit.forced, unit.macros, source=unit.path)
         return found | headers | set(unit.folders.missing)
     if isinstance(action.sources, Tree):
         return {_other_module(path) for path in files if path.endswith(".rs")}
@@ -430,21 +444,12 @@ def _untold(
     folders = [path for path in counted if path.endswith("/")]
     if action.reads_all and isinstance(action.sources, Tree):
         folders.append(f"{action.sources.directory or '.'}/")
+    if action.silent and action.sources is not None:
+        folders.append("./")  # a pattern may mean one more file than before
     return {
         **(declared if whole else {}),
-        **{folder: _names_below(declared, folder) for folder in folders},
+        **{folder: names_below(declared, folder) for folder in folders},
     }
-
-
-def _names_below(paths: Iterable[str], folder: str) -> str:
-    prefix = "" if folder == "./" else folder
-    names = [path for path in paths if path.startswith(prefix) and is_sendable(path)]
-    return digests.of_bytes("\n".join(sorted(names)).encode())
-
-
-def is_sendable(path: str) -> bool:
-    """Whether a name is UTF-8; no other can be sent, and compilers do not see its file."""
-    return path.isprintable() or not any("\ud800" <= char <= "\udfff" for char in path)
 
 
 def _with_folders(paths: Iterable[str], declared: Mapping[str, str]) -> list[str]:

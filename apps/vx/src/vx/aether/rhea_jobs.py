@@ -69,6 +69,7 @@ def job_of(
         dep_files=list(action.dep_files),
         title=action.title,
         marks=action.kind == "script",
+        watch_looks=action.asks,
     )
 
 

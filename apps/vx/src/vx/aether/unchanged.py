@@ -125,7 +125,7 @@ class Unchanged:
         for path, digest in entry.files.items():
             if path.endswith("/"):
                 # The folders before their names: one that changes after that looks otherwise.
-                build.listed |= _below(plan.absolute(path))
+                build.listed |= _states(plan.absolute(path), below=not path.startswith("/"))
                 if self._listing(plan.root, action, path) != digest:
                     return False
             elif build.files.setdefault(plan.absolute(path), digest) != digest:
@@ -290,12 +290,12 @@ def _nearest(folder: str) -> str:
     return folder
 
 
-def _below(folder: str) -> dict[str, Signature]:
-    """Return the state of a folder and those below; for one that changed just now, one that is never met."""
+def _states(folder: str, *, below: bool) -> dict[str, Signature]:
+    """Return the state of a folder, and of those below; of one that changed just now, one never met."""
     found: dict[str, Signature] = {}
     asked_ns = time.time_ns()
     for directory, names, _ in os.walk(folder):
-        names[:] = [one for one in names if not one.startswith(".")]
+        names[:] = [one for one in names if below and not one.startswith(".")]
         now = _signature(directory)
         found[directory] = now if now is not None and is_settled(now, asked_ns) else _UNSEEN
     return found

@@ -7,7 +7,7 @@ elsewhere would not find it.  Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from vx.project.action import Action, TranslationUnit
@@ -48,20 +48,34 @@ def judge(opened: Iterable[str], action: Action, told: Mapping[str, str]) -> Ope
         action: what ran.
         told: the known reads, by path.
     """
-    tools = [action.tool.path, *([action.helper.path] if action.helper is not None else [])]
-    folders = [*action.libraries, *action.known, *(one.rpartition("/")[0] for one in tools)]
+    machine = {*action.machine, *_tools(action)}
+    of_system = counting(action)
+    counted: list[str] = []
+    undeclared: list[str] = []
+    for path in opened:
+        if path in told or path in machine or is_no_content(path):
+            continue
+        if path.startswith(tuple(f"{one}/" for one in action.known)):
+            continue  # the tool's identity tells of it
+        (counted if of_system(path) else undeclared).append(path)
+    return Opened(counted, undeclared)
+
+
+def is_no_content(path: str) -> bool:
+    """Whether a path elsewhere is the kernel's, or says nothing of a result."""
+    return path.startswith(_NOT_CONTENT) or "/gconv/" in path
+
+
+def counting(action: Action) -> Callable[[str], bool]:
+    """Return what tells whether a path elsewhere is the system's, or of a folder that options name."""
+    folders = [*action.libraries, *action.known, *(one.rpartition("/")[0] for one in _tools(action))]
     if isinstance(
         action.sources, TranslationUnit
     ):  # the compiler's own, too: a precompiled header is in no dependency file
         folders += [one for one in action.sources.folders.angled if one.startswith("/")]
-    named = tuple(f"{one}/" for one in folders if one)
-    machine = {*action.machine, *tools}
-    counted: list[str] = []
-    undeclared: list[str] = []
-    for path in opened:
-        if path in told or path in machine or path.startswith(_NOT_CONTENT) or "/gconv/" in path:
-            continue
-        if path.startswith(tuple(f"{one}/" for one in action.known)):
-            continue  # the tool's identity tells of it
-        (counted if path.startswith((*_SYSTEM, *named)) else undeclared).append(path)
-    return Opened(counted, undeclared)
+    named = (*_SYSTEM, *(f"{one}/" for one in folders if one))
+    return lambda path: path.startswith(named) and not is_no_content(path)
+
+
+def _tools(action: Action) -> list[str]:
+    return [action.tool.path, *([action.helper.path] if action.helper is not None else [])]

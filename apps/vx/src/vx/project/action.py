@@ -165,6 +165,11 @@ class Action(msgspec.Struct, frozen=True):
     is_test: bool = False
 
     @property
+    def asks(self) -> bool:
+        """Whether it is a program of the project's own, which may do otherwise where a file is there."""
+        return self.silent or self.kind == "script"
+
+    @property
     def after(self) -> list[str]:
         """The ids of the actions that come before it."""
         return [*(need.action for need in self.needs), *(one.action for one in self.scripts)]

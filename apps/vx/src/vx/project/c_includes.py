@@ -170,6 +170,8 @@ def vain(
     folders: Folders,
     forced: Iterable[str] = (),
     macros: Iterable[str] = (),
+    *,
+    source: str = "",
 ) -> set[str]:
     """Return the paths at which a compiler looked for a file and found none, or would now find another.
 
@@ -179,18 +181,22 @@ def vain(
         folders: where it looks.
         forced: names of files that options have read first (`-include`).
         macros: as of `reachable`.
+        source: the one of `reads` that nobody includes.
     """
     known = set(reads)
     found: set[str] = set()
+    explained = {source}
     for name, includes, places in _looked_for(told, folders, forced, macros):
         for path in _paths(name, places):
             if path not in known:
                 found.add(path)
-            elif name not in includes.after:
+                continue
+            explained.add(path)
+            if name not in includes.after:
                 break
-    if any(one.computed for one in told.values()):
-        found |= shadows(known, folders.angled)
-    return found
+    # How the others were named is not known: by a macro, or behind a comment.
+    is_computed = any(one.computed for one in told.values())
+    return found | shadows(known if is_computed else known - explained, folders.angled)
 
 
 def precompiled(

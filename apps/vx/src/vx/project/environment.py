@@ -21,7 +21,7 @@ BOOTSTRAP: Final = "RUSTC_BOOTSTRAP"
 _REFUSED_OF_RUST: Final = re.compile(
     r"RUSTC_WRAPPER|RUSTC_WORKSPACE_WRAPPER"
     r"|CARGO_BUILD_(RUSTC|RUSTC_WRAPPER|RUSTC_WORKSPACE_WRAPPER|TARGET)"
-    r"|CARGO_PROFILE_(DEV|RELEASE)_(?!INCREMENTAL$)[A-Z0-9_]+"
+    r"|CARGO_PROFILE_[A-Z0-9_]+(?<!_INCREMENTAL)"
     r"|CARGO_TARGET_[A-Z0-9_]+_(LINKER|RUSTFLAGS)"
 )
 # They name other programs, or have the compiler write files of its own.
@@ -88,10 +88,11 @@ def _refused(env: Mapping[str, str], refused: re.Pattern[str]) -> list[Unsupport
 
 
 def rust_flags(env: Mapping[str, str]) -> list[str]:
-    """Return the options for rustc, from the first of cargo's variables that is set."""
-    if env.get("CARGO_ENCODED_RUSTFLAGS"):
-        return env["CARGO_ENCODED_RUSTFLAGS"].split("\x1f")
-    return (env.get("RUSTFLAGS") or env.get("CARGO_BUILD_RUSTFLAGS") or "").split()
+    """Return the options for rustc, from the first of cargo's variables that is set, be it to nothing."""
+    encoded = env.get("CARGO_ENCODED_RUSTFLAGS")
+    if encoded is not None:
+        return encoded.split("\x1f") if encoded else []
+    return env.get("RUSTFLAGS", env.get("CARGO_BUILD_RUSTFLAGS", "")).split()
 
 
 def search_variables(env: Mapping[str, str]) -> dict[str, str]:

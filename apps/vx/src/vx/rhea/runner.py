@@ -15,8 +15,8 @@ commands (PR_SET_PDEATHSIG), and rhea, a subreaper too, the rest.
 Spoken on a SOCK_SEQPACKET pair, whose descriptor is the one argument:
 
     run ID      with three descriptors: standard output, standard error, and a file with the JSON of
-                [words, environment, directory, watched]; `watched` is null, or [trace, inside]: the
-                file for the paths that it opens elsewhere, and the directories that are the job's
+                [words, environment, directory, watched]; `watched` is null, or [trace, inside, looks]:
+                the file for `sandbox.Trace`, the directories that are the job's, and whether looks count
     kill ID     kill it and all that it has started
     {"id", "pid"}                            it runs
     {"id", "errno"}                          it could not be started
@@ -211,7 +211,7 @@ def _keep(
     words: list[str],
     environment: dict[str, str],
     directory: str,
-    watched: tuple[str, list[str]] | None,
+    watched: tuple[str, list[str], bool] | None,
     outputs: tuple[int, int],
 ) -> None:
     """Be a job's keeper; in a forked child.  Does not return."""
@@ -225,7 +225,7 @@ def _keep(
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
-        enter = None if watched is None else (theirs, watched[1])
+        enter = None if watched is None else (theirs, watched[1], watched[2])
         _become(words, environment, directory, outputs, report, keeper, enter)
     for fd in (report, *outputs):
         os.close(fd)
@@ -259,10 +259,10 @@ def _keep(
 
 def _write_trace(watcher: sandbox.JobWatcher, path: str) -> None:
     watcher.join(_TRACE_TIMEOUT_S)
-    opened = None if watcher.is_alive() else watcher.opened()
-    if opened is not None:
-        with open(path, "x", encoding="utf-8", errors="surrogateescape") as file:
-            file.write("\0".join(opened))
+    trace = None if watcher.is_alive() else watcher.trace()
+    if trace is not None:
+        with open(path, "x", encoding="ascii") as file:
+            json.dump(trace, file)
 
 
 def _become(
@@ -272,7 +272,7 @@ def _become(
     outputs: tuple[int, int],
     report: int,
     keeper: int,
-    enter: tuple[socket.socket, list[str]] | None,
+    enter: tuple[socket.socket, list[str], bool] | None,
 ) -> None:
     """Become the command; in the child of the keeper.  Does not return."""
     try:
@@ -290,7 +290,7 @@ def _become(
         for number, fd in enumerate((nothing, *outputs)):
             os.dup2(fd, number, inheritable=True)
         if enter is not None:
-            sandbox.enter(*enter)
+            sandbox.enter(enter[0], enter[1], looks=enter[2])
         os.execve(words[0], words, environment)
     except OSError as error:
         os.write(report, str(error.errno).encode())

@@ -1,13 +1,14 @@
 """The sandbox of a job: it writes below its own directories only, and each file that it opens is noted.
 
 Owns the kernel's side.  Landlock has the kernel refuse writes elsewhere; a seccomp filter stops the job at
-each open and exec, tells its keeper (seccomp_unotify(2)), which notes the path and lets it go on.  A mount
+each open and exec, tells its keeper (seccomp_unotify(2)), which notes the path and lets it go on, also where
+nothing is at the path: what comes there later would be read.  A mount
 namespace or Landlock alone would make a file that is not declared unreadable, and name nothing: a compiler
 that is refused a header looks for the next one.  Both need no right that a user does not have.
 
-Not seen: whether a file is there (stat, access, readlink), reads through a descriptor that
-was inherited, the clock, and the network.  It is not a wall against a program that changes a path while it is
-looked at.
+stat and access are noted of the jobs that ask for it, and nothing but that nothing was there.  Not seen: that
+a file is there which nothing opens, reads through a descriptor that was inherited, the clock, the network.
+It is not a wall against a program that changes a path while it is looked at.
 
 Loads the standard library alone: it is part of the process that runs commands.
 """
@@ -23,7 +24,7 @@ import stat
 import struct
 import sys
 import threading
-from typing import Final
+from typing import Final, NamedTuple
 
 _SET_NO_NEW_PRIVS: Final = 38
 _SECCOMP_SET_MODE_FILTER: Final = 1
@@ -58,6 +59,11 @@ _MACHINES: Final[dict[str, tuple[int, int, dict[int, tuple[int, int]]]]] = {
     "aarch64": (0xC00000B7, 277, {56: (1, 0), 437: (1, 0), 221: (0, -1), 281: (1, 0)}),
 }
 _EXECS: Final = frozenset((59, 322, 221, 281))
+# The calls that ask whether something is there: stat, lstat, access, and those with `at`; statx.
+_LOOKS: Final[dict[str, dict[int, tuple[int, int]]]] = {
+    "x86_64": {4: (0, -1), 6: (0, -1), 21: (0, -1), 262: (1, 0), 269: (1, 0), 439: (1, 0), 332: (1, 0)},
+    "aarch64": {79: (1, 0), 48: (1, 0), 439: (1, 0), 291: (1, 0)},
+}
 
 _LANDLOCK_CREATE: Final = 444
 _LANDLOCK_ADD: Final = 445
@@ -68,6 +74,22 @@ _WRITE_FILE: Final = 1 << 1
 _CHANGE: Final = sum(1 << bit for bit in range(4, 13))
 _REFER: Final = 1 << 13
 _TRUNCATE: Final = 1 << 14
+
+
+class Trace(NamedTuple):
+    """What a job looked for, each list sorted.
+
+    Attributes:
+        opened: files elsewhere that it opened or ran, absolute.
+        inside: files that it opened below the directory where it runs, relative to that.
+        folders: directories that it opened: relative if below that one, else absolute.
+        sought: paths at which it looked and nothing is, likewise.
+    """
+
+    opened: list[str]
+    inside: list[str]
+    folders: list[str]
+    sought: list[str]
 
 
 def why_not() -> str:
@@ -91,14 +113,19 @@ def why_not() -> str:
     return "" if code == 0 else f"the kernel refuses seccomp notification: {os.strerror(code)}"
 
 
-def listen() -> int:
+def listen(*, looks: bool = False) -> int:
     """Have this process stop at each open from now on; return the descriptor that tells of it.
+
+    Args:
+        looks: whether it stops at each stat and access, too.
 
     Raises:
         OSError: the kernel does not have it, or a filter above has a listener of its own.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    audit, number, calls = _MACHINES[os.uname().machine]
+    machine = os.uname().machine
+    audit, number, opens = _MACHINES[machine]
+    calls = [*opens, *(_LOOKS[machine] if looks else ())]
     lines = [
         (_LOAD_WORD, 0, 0, 4),
         (_JUMP_EQUAL, 1, 0, audit),
@@ -144,11 +171,11 @@ def confine(writable: list[str]) -> None:
     os.close(ruleset)
 
 
-def enter(sock: socket.socket, writable: list[str]) -> None:
+def enter(sock: socket.socket, writable: list[str], *, looks: bool) -> None:
     """Be watched and confined from now on; in the process that becomes the job."""
     confine(writable)
     try:
-        fd = listen()
+        fd = listen(looks=looks)
     except OSError:
         return
     socket.send_fds(sock, [b"w"], [fd])
@@ -160,16 +187,20 @@ class JobWatcher(threading.Thread):
 
     Args:
         sock: where the job's process passes its listener.
-        inside: directories whose files are the job's own.
+        inside: directories whose files are the job's own, in one that is nobody else's; it runs in the first.
     """
 
     def __init__(self, sock: socket.socket, inside: list[str]) -> None:
         super().__init__(daemon=True)
         self._sock = sock
+        self._root = f"{inside[0]}/"
+        self._own = f"{os.path.dirname(inside[0])}/"
         self._inside = tuple(f"{one}/" for one in inside)
-        self._names: dict[str, None] = {}
+        self._names: dict[str, bool] = {}  # whether it was opened, and not only looked at
         self._memories: dict[int, int] = {}
-        self._calls = _MACHINES[os.uname().machine][2]
+        machine = os.uname().machine
+        self._opens = _MACHINES[machine][2]
+        self._calls = {**self._opens, **_LOOKS[machine]}
         self._worked = False
 
     def run(self) -> None:
@@ -183,11 +214,22 @@ class JobWatcher(threading.Thread):
         except OSError:
             self._worked = False
 
-    def opened(self) -> list[str] | None:
-        """Return the files elsewhere that were opened or run, absolute; None where that is not known."""
+    def trace(self) -> Trace | None:
+        """Return what the job looked for; None where that is not known."""
         if not self._worked or len(self._names) >= MAX_PATHS:
             return None
-        return sorted(one for one in self._names if _is_file(one))
+        found = Trace([], [], [], [])
+        for path, was_opened in sorted(self._names.items()):
+            mode = _mode(path)
+            is_inside = path.startswith(self._root)
+            name = path.removeprefix(self._root)
+            if mode is None:
+                found.sought.append(name)
+            elif was_opened and stat.S_ISDIR(mode):
+                found.folders.append(name)
+            elif was_opened and stat.S_ISREG(mode):
+                (found.inside if is_inside else found.opened).append(name)
+        return found
 
     def _watch(self, listener: int) -> None:
         try:
@@ -218,6 +260,8 @@ class JobWatcher(threading.Thread):
     def _note(self, pid: int, call: int, words: list[int]) -> None:
         at, folder_at = self._calls[call]
         name = self._text(pid, words[at])
+        if not name:
+            return  # of a descriptor: fstat
         if call in _EXECS:  # its memory is another's from now on
             os.close(self._memories.pop(pid))
         if not name.startswith("/"):
@@ -225,14 +269,14 @@ class JobWatcher(threading.Thread):
             link = f"/proc/{pid}/cwd" if folder == _AT_FDCWD else f"/proc/{pid}/fd/{folder}"
             name = f"{os.readlink(link)}/{name}"
         path = os.path.normpath(name)
-        if path in self._names or len(self._names) >= MAX_PATHS:
+        opens = call in self._opens
+        if len(self._names) >= MAX_PATHS or (path in self._names and self._names[path] >= opens):
             return
         if path.startswith(self._inside):
             real = os.path.realpath(path)  # a link may lead out
-            if real.startswith(self._inside):
-                return
-            path = real
-        self._names[path] = None
+            path = path if real.startswith(self._inside) else real
+        if path.startswith(self._root) or not f"{path}/".startswith(self._own):
+            self._names[path] = opens or self._names.get(path, False)
 
     def _text(self, pid: int, address: int) -> str:
         memory = self._memories.get(pid)
@@ -247,8 +291,9 @@ class JobWatcher(threading.Thread):
         return os.fsdecode(data.partition(b"\0")[0])
 
 
-def _is_file(path: str) -> bool:
+def _mode(path: str) -> int | None:
+    """Return the mode of the file, or whatever there is, at a path; None for nothing."""
     try:
-        return stat.S_ISREG(os.stat(path).st_mode)
+        return os.stat(path).st_mode
     except (OSError, ValueError):
-        return False
+        return None

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import secrets
 import shutil
@@ -23,6 +24,7 @@ from typing import Final
 
 from daemonry import open_regular
 from vx.interfaces import BLOB_TIME_S, Input
+from vx.rhea.sandbox import Trace
 
 COPY_BYTES: Final = 1 << 20
 # In the place of the root's path, in what a job made for others.
@@ -145,7 +147,7 @@ class Scratch:
         path: the directory.
         root: where the job finds its inputs, and runs.
         tmp: its HOME and TMPDIR.
-        trace: where its keeper notes the paths that it opened elsewhere; out of the job's reach.
+        trace: where its keeper notes its look-ups; out of the job's reach.
     """
 
     def __init__(self, path: str, owner: Scratches) -> None:
@@ -258,11 +260,11 @@ class Scratch:
         os.utime(path, ns=(_TIME_NS, _TIME_NS))
         return True
 
-    def opened(self) -> list[str] | None:
-        """Return the files elsewhere that the job opened, absolute; None where that is not known."""
+    def traced(self) -> Trace | None:
+        """Return what the job looked for; None where that is not known."""
         try:
-            with open(open_regular(self.trace), encoding="utf-8", errors="surrogateescape") as file:
-                return [one for one in file.read().split("\0") if one]
+            with open(open_regular(self.trace), encoding="ascii") as file:
+                return Trace(*json.load(file))
         except OSError:
             return None
 

@@ -10,7 +10,7 @@ import asyncio
 import errno
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
@@ -241,7 +241,7 @@ class _Performance:
         environment = self.plan.environment(scratch.root, scratch.tmp)
         directory = f"{scratch.root}/{self.plan.job.cwd}".rstrip("/")
         try:
-            watched = None if self._service.sandbox_off else (scratch.trace, [scratch.root, scratch.tmp])
+            watched = None if self._service.sandbox_off else self._watched(scratch)
             self._command = await self._service.commands.run(words, environment, directory, watched)
         except NotStarted as error:
             if error.errno == errno.E2BIG:
@@ -280,6 +280,7 @@ class _Performance:
         stderr = await self._keep_stream("stderr", bytes(command.err.kept))
         read = await self._service.in_thread(self._read, scratch)
         reads = jobs.reads(read.paths, scratch.root, self.plan.job.cwd, scratch.tmp)
+        trace = await self._service.in_thread(scratch.traced)
         return Done(
             exit_code=ended.status,
             timed_out=self._timed_out,
@@ -289,13 +290,19 @@ class _Performance:
             cut_bytes=command.out.cut_bytes + command.err.cut_bytes,
             reads=reads,
             undeclared=[path for path in reads if path.startswith("/")],
-            opened=await self._service.in_thread(scratch.opened),
+            opened=trace.opened if trace is not None else None,
+            opened_inside=_sendable(trace.inside) if trace is not None else [],
+            opened_folders=_sendable(trace.folders) if trace is not None else [],
+            sought=_sendable(trace.sought) if trace is not None else [],
             env_reads=read.env,
             wall_ms=wall_ms,
             cpu_ms=ended.cpu_ms,
             max_rss_kib=ended.rss_kib,
             root=scratch.root,
         )
+
+    def _watched(self, scratch: Scratch) -> tuple[str, list[str], bool]:
+        return scratch.trace, [scratch.root, scratch.tmp], self.plan.job.watch_looks
 
     async def close(self) -> None:
         """Kill the command if it runs, and remove the directory."""
@@ -422,6 +429,11 @@ class _Performance:
     def _no_room(self, error: OSError) -> ScratchFull:
         path = error.filename or self._service.scratches.path
         return ScratchFull(path=os.fsdecode(path), reason=error.strerror or str(error))
+
+
+def _sendable(paths: Iterable[str]) -> list[str]:
+    """Return the paths that can be sent, which are UTF-8."""
+    return [one for one in paths if not any("\ud800" <= char <= "\udfff" for char in one)]
 
 
 def _told_by(command: RunningCommand) -> list[Output]:

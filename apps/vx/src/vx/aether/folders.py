@@ -1,0 +1,59 @@
+"""The names in folders, for a result that depends on them: a folder that a command lists, a pattern of files.
+
+Owns how names become a digest.  Of a folder of the project all names below it count, as far as an action
+may see them; of one elsewhere its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from vx import digests
+from vx.file_digests import is_settled, signature_of
+
+# Stands for the names of a folder that cannot be read.
+_UNREADABLE: Final = "no folder"
+
+
+def is_sendable(name: str) -> bool:
+    """Whether a name is UTF-8; no other can be sent, and compilers do not see its file."""
+    return name.isprintable() or not any("\ud800" <= char <= "\udfff" for char in name)
+
+
+def names_below(paths: Iterable[str], folder: str) -> str:
+    """Return the digest of those of the paths that are below a folder, which ends with a slash."""
+    prefix = "" if folder == "./" else folder
+    names = [path for path in paths if path.startswith(prefix) and is_sendable(path)]
+    return digests.of_bytes("\n".join(sorted(names)).encode())
+
+
+def names_in(folder: str) -> str:
+    """Return the digest of the names in a folder elsewhere."""
+    try:
+        return digests.of_bytes("\0".join(sorted(os.listdir(folder))).encode("utf-8", "replace"))
+    except OSError:
+        return _UNREADABLE
+
+
+def digests_of(folders: Iterable[str], declared: Mapping[str, str], started_ns: int) -> dict[str, str] | None:
+    """Return the digest of the names in each folder; None where one has changed since.
+
+    Args:
+        folders: each with a slash at its end; relative ones are of the project.
+        declared: the files that the action was given.
+        started_ns: when it began to run, since 1970.
+    """
+    found = {}
+    for folder in folders:
+        if not folder.startswith("/"):
+            found[folder] = names_below(declared, folder)
+            continue
+        try:
+            if not is_settled(signature_of(os.stat(folder)), started_ns):
+                return None
+        except OSError:
+            return None
+        found[folder] = names_in(folder)
+    return found
