@@ -58,5 +58,6 @@ CURES: Final = {
     "Unreachable": "Try `ssh HOST` by hand: the network, the host name or a key is at fault.",
     "UnsafePath": "Correct the owner or the mode of the path, or remove the file that is in its place.",
     "VersionMismatch": "Upgrade the older of the two, or widen `Versions`.",
+    "WaitsForItself": "Call the object's method itself, use an `AsyncClient`, or mark the handler `@method(blocking=True)`.",
     "WrongLoop": "Make an `AsyncClient` for each event loop.",
 }

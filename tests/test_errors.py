@@ -28,6 +28,7 @@ EXAMPLES = {
     "CallCancelled": ("unix:/run/x.sock", "no"),
     "InheritedConnection": ("unix:/run/x.sock", "no"),
     "WrongLoop": ("unix:/run/x.sock",),
+    "WaitsForItself": ("unix:/run/x.sock",),
     "DeadlineExceeded": ("reply", 2.5, "maybe", "unix:/run/x.sock"),
     "ProtocolError": ("bytes",),
     "LocalProtocolError": ("bytes",),

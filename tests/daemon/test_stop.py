@@ -58,6 +58,35 @@ def test_a_program_names_the_daemon_as_it_likes(probe, daemon):
     assert not instance.lock_held()
 
 
+def test_a_program_that_stops_the_loop_fails_and_is_drained(probe):
+    body = (
+        TIDY
+        + """
+from daemonry import Interface
+
+class Halting(Interface, name="org.example.halting"):
+    async def halt(self) -> int:
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(0.05)  # the drain waits for it
+        asyncio.get_running_loop().stop()
+        return 7
+
+daemon.serve(Halting())
+"""
+    )
+    with probe.foreground(body) as process:
+        at_work(probe)
+        assert probe.cli("call", "org.example.halting.Halt").out == '{"result":7}\n'
+        assert process.wait(10) == 1
+    told = "the program stopped the event loop; `run.stop()` ends a daemon"
+    assert probe.stderr().count(told) == 1
+    assert "start failed" not in probe.stderr()
+    assert probe.noted("tidied") == ""
+    assert told in probe.cli("start").err  # which the next starter is told
+    assert probe.cli("stop").code == 0
+    assert probe.left() == []
+
+
 # --- a clean end ----------------------------------------------------------------------------------
 
 

@@ -3,7 +3,8 @@
     jobs submit TASK KEY=VALUE KEY:=JSON     prints the number of the job
     jobs list | show JOB | wait JOB | cancel JOB | retry JOB | log JOB
 
-Owns reading the words and printing jobs.  It calls org.daemonry.Jobs by name and imports nothing of `jobs`.
+Owns reading the words and printing jobs.  It calls org.daemonry.Jobs by name and loads
+no part of `jobs` but the sentences of its errors.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from daemonry.cli import exit_codes, output
 from daemonry.cli.target import connected
 from daemonry.clock import Deadline
 from daemonry.daemon.instance import Instance
+from daemonry.jobs import refusal_text
 from daemonry.limits import REQUEST_TIMEOUT_S
 from daemonry.service.client.blocking import Client
 from daemonry.spelling import did_you_mean
@@ -43,17 +45,12 @@ def jobs(options: argparse.Namespace, instance: Instance) -> int:
         def ask(method: str, parameters: dict[str, Any]) -> dict[str, Any]:
             try:
                 return client.call(f"{_JOBS}.{method}", parameters, timeout_s=limit_s)
-            except errors.InterfaceNotFound:
-                raise errors.ArgumentInvalid("jobs", f"{instance.name} has no jobs") from None
+            except errors.CallFailed as error:
+                raise _refused(error, instance) from None
 
         if options.action == "submit":
             task, parameters = _submitted(options.words)
-            try:
-                job = ask("Submit", {"task": task, "parameters": parameters, "key": options.key or ""})[
-                    "result"
-                ]
-            except errors.CallFailed as error:
-                raise _refused(error, task) from None
+            job = ask("Submit", {"task": task, "parameters": parameters, "key": options.key or ""})["result"]
             _print_number(job, as_json=options.json)
         elif options.action == "list":
             _no_words(options)
@@ -95,15 +92,27 @@ def _json(name: str, text: str) -> Any:
         raise errors.ArgumentInvalid(name, f"expected JSON, got {printable(text, 40)!r}") from None
 
 
-def _refused(error: errors.CallFailed, task: str) -> errors.DaemonryError:
-    """Return a refusal of a submission as the error of the word that it is about."""
-    known = error.parameters.get("known")
-    if error.error == f"{_JOBS}.NoSuchTask" and isinstance(known, list):
+class _RefusedByName(errors.CallFailed):
+    """A refusal about a job, with its sentence."""
+
+    def _sentence(self) -> str:
+        return f"{self.error}: {refusal_text.sentence(self.error.rpartition('.')[2], self.parameters)}"
+
+
+def _refused(error: errors.CallFailed, instance: Instance) -> errors.DaemonryError:
+    """Return a refusal as the error of the word that it is about, or with its sentence."""
+    if isinstance(error, errors.InterfaceNotFound):
+        return errors.ArgumentInvalid("jobs", f"{instance.name} has no jobs")
+    interface, _, name = error.error.rpartition(".")
+    known, task = error.parameters.get("known"), str(error.parameters.get("task"))
+    if interface != _JOBS or not refusal_text.sentence(name, error.parameters):
+        return error
+    if name == "NoSuchTask" and isinstance(known, list):
         hint = did_you_mean(task, map(str, known), "the tasks are")
         return errors.ArgumentInvalid(task, f"is not a task: {hint}")
-    if error.error == f"{_JOBS}.UnfitParameters":
+    if name == "UnfitParameters":
         return errors.ArgumentInvalid(task, str(error.parameters.get("reason")))
-    return error
+    return _RefusedByName(error.error, error.parameters)
 
 
 # --- waiting --------------------------------------------------------------------------------------
@@ -153,8 +162,8 @@ def _stream(
 ) -> Iterator[dict[str, Any]]:
     try:
         yield from client.stream(f"{_JOBS}.{method}", parameters, idle_s=deadline.remaining_s())
-    except errors.InterfaceNotFound:
-        raise errors.ArgumentInvalid("jobs", f"{instance.name} has no jobs") from None
+    except errors.CallFailed as error:
+        raise _refused(error, instance) from None
 
 
 def _log(options: argparse.Namespace, instance: Instance, job: int) -> int:

@@ -19,6 +19,7 @@ it; `daemonry.cli.exit_codes` has the exit code for each.
     │  │  └ InheritedConnection             it is the parent process's, from before a fork
     │  ├ CallCancelled                      a call in a pipeline was cancelled by its caller
     │  ├ WrongLoop                          a client is used in another event loop than its own
+    │  ├ WaitsForItself                     a blocking client would have to be answered by its own thread
     │  ├ DeadlineExceeded (TimeoutError)    a wait ended at its deadline
     │  └ ProtocolError
     │     ├ LocalProtocolError              we tried to send what the protocol forbids
@@ -94,6 +95,7 @@ from daemonry.errors.ipc import (
     SocketBindError,
     StaleSocket,
     Unreachable,
+    WaitsForItself,
     WrongLoop,
 )
 from daemonry.errors.lifecycle import (
@@ -169,6 +171,7 @@ __all__ = [
     "Unreachable",
     "UnsafePath",
     "VersionMismatch",
+    "WaitsForItself",
     "WrongLoop",
 ]
 

@@ -219,6 +219,24 @@ class WrongLoop(IpcError):
         self.endpoint = endpoint
 
 
+class WaitsForItself(IpcError):
+    """A blocking client was used by the thread that would answer it: a handler's, in its own daemon.
+
+    Attributes:
+        endpoint: the peer.
+        ran: always "no".
+    """
+
+    ran: Ran = "no"
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(
+            f"the call of {endpoint} would wait for the thread that makes it, whose loop serves there: "
+            "call the object's method itself, use an AsyncClient, or mark the handler @method(blocking=True)"
+        )
+        self.endpoint = endpoint
+
+
 class DeadlineExceeded(IpcError, TimeoutError):
     """A wait ended at its deadline.
 

@@ -1,7 +1,7 @@
 """Jobs of a daemon: submitted, run within bounds, followed, canceled, tried again, and kept over a crash.
 
-    JobQueue        a daemon's jobs: `queue = JobQueue(daemon)`, and `@queue.task()` above what they run
-    JobRun          what such a function is given: `log`, `progress`, `canceled`, `command`
+    JobQueue        a daemon's jobs: `queue = JobQueue(daemon)`, and `@queue.task()` above each task
+    JobRun          the argument of such a function: `log`, `progress`, `canceled`, `command`
     RetryPolicy     which jobs run more than once
     JobInfo, JobState, JobChange
                     a job as its callers see it; where it is in its life; a change, as it is broadcast

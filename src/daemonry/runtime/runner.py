@@ -18,7 +18,7 @@ from daemonry.process import scarcity
 from daemonry.process.forks import not_for_children
 from daemonry.runtime import announcing, bootstrap
 from daemonry.runtime.failure_text import of_the_program, one_line, trace_of
-from daemonry.runtime.shutdown import work_until_end
+from daemonry.runtime.shutdown import run_until_end
 from daemonry.runtime.stages import Plan, Stage, Stages
 from daemonry.runtime.start_request import StartRequest
 
@@ -123,7 +123,7 @@ class _Runner:
         prepared = self._stages.perform(PREPARE, self._request)
         plan = TAKE_OVER if prepared.locks.life.lock is None else BECOME_READY
         serving = self._stages.perform(plan, prepared)
-        prepared.runner.run(work_until_end(serving))
+        run_until_end(serving)
         # The life lock stays held until the process is gone: that is what `stop` waits for.
         failures = self._stages.undo(keep=(_LOCK,))
         if failures:

@@ -31,6 +31,35 @@ logger: logging.Logger = logging.getLogger("daemonry.daemon")
 _JOBS_LOOK_S = 0.05
 
 
+def run_until_end(serving: Serving) -> None:
+    """Have the loop do `work_until_end`; where the program stops the loop, drain as after a failure."""
+    runner = serving.listening.prepared.runner
+    task = runner.get_loop().create_task(work_until_end(serving), name="daemon")
+    while not task.done():
+        try:
+            runner.run(_ended(task))
+        except RuntimeError as error:
+            if task.done():
+                raise
+            _note_stopped_loop(serving, error)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    await task
+
+
+def _note_stopped_loop(serving: Serving, error: RuntimeError) -> None:
+    prepared = serving.listening.prepared
+    state, place = prepared.state, prepared.request.place
+    if state.stopping.is_set():
+        return
+    state.failed = error
+    told = "the program stopped the event loop; `run.stop()` ends a daemon"
+    logger.error("%s", told)
+    crash_report.write_note(place, f"{place.name}: ended because {told} (see {place.log_path})")
+    state.happened(Happened.FAILED)
+
+
 async def work_until_end(serving: Serving) -> None:
     """Do the program's work until it ends or a stop is asked, then drain."""
     listening, prepared = serving.listening, serving.listening.prepared

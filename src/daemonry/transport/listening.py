@@ -44,6 +44,11 @@ class SocketListener(Listener):
         """Whether `close` was called."""
         return self._sock.fileno() < 0
 
+    @property
+    def address(self) -> Any:
+        """Its name for the system, as the other end of a connection has it; None once closed."""
+        return None if self.closed else self._sock.getsockname()
+
     def fileno(self) -> int:
         """Return the descriptor to wait on; -1 once closed."""
         return self._sock.fileno()

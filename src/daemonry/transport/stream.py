@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import errno
 from _socket import MSG_DONTWAIT, SO_RCVTIMEO, SOL_SOCKET
+from _thread import get_ident
+from os import getpid
 from sys import byteorder, maxsize
 
 from daemonry import faults
@@ -30,7 +32,7 @@ from daemonry.limits import READ_BYTES
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket as Socket
-    from typing import Protocol, Self
+    from typing import Any, Protocol, Self
 
     from daemonry.transport.endpoint import Endpoint
 
@@ -44,6 +46,10 @@ if TYPE_CHECKING:
         @property
         def closed(self) -> bool:
             """Whether `close` was called."""
+
+        @property
+        def address(self) -> Any:
+            """Its name for the system, as the other end of a connection has it; None once closed."""
 
         def fileno(self) -> int:
             """Return the descriptor to wait on; -1 once closed."""
@@ -74,6 +80,23 @@ else:
         """What accepts streams; see the module.  Importing `typing` for a Protocol would cost too much."""
 
         __slots__ = ()
+
+
+# The listeners that loops of this process accept from, each with the loop's process and thread.
+ACCEPTING: list[tuple[Listener, int, int]] = []
+
+
+def is_accepted_here(sock: Socket) -> bool:
+    """Return whether the other end of a connection is served by the loop of this thread.
+
+    To wait for a reply on it would be to wait for oneself.
+    """
+    here = (getpid(), get_ident())
+    own = [listener.address for listener, *where in ACCEPTING if tuple(where) == here]
+    try:
+        return bool(own) and sock.getpeername() in own
+    except OSError:
+        return False  # it is not connected any more
 
 
 _LONG_BYTES = 8 if maxsize > 1 << 32 else 4

@@ -164,6 +164,7 @@ class Driver(Engine):
 
     def _open(self, link: Link, deadline: Deadline) -> None:
         self._perform(link, self._opened(link, deadline))
+        link.check_answerer()
         link.stream.block()
 
     def _settle(self) -> None:

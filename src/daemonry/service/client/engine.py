@@ -105,6 +105,20 @@ class Line:
         """End the connection.  Twice is not an error."""
         raise NotImplementedError
 
+    def check_answerer(self) -> None:
+        """Refuse a call whose reply this thread would wait for and give; nothing where it does not wait."""
+
+    def prepare_for(self, call: Call) -> None:
+        """Have an open connection be as a call needs it.
+
+        Raises:
+            WaitsForItself: as `check_answerer`.
+        """
+        if not call.oneway:
+            self.check_answerer()
+        if self.passes_fds:
+            self.accept_fds()
+
     def accept_fds(self) -> None:
         """Take descriptors from now on; the kernel closes those that come to a line that does not."""
         raise NotImplementedError
@@ -415,8 +429,7 @@ class Engine:
             As `Client.call`; the connection is closed then, unless nothing was sent.
         """
         yield from self._opened(line, deadline)
-        if line.passes_fds:
-            line.accept_fds()
+        line.prepare_for(call)
         talk = line.talk
         try:
             data = talk.frame(call)

@@ -19,7 +19,7 @@ from daemonry import faults
 from daemonry.limits import READ_BYTES
 from daemonry.service.client.conversation import Conversation
 from daemonry.service.client.engine import Line, StartedCall, time_left_s
-from daemonry.transport.stream import Stream
+from daemonry.transport.stream import ACCEPTING, Stream, is_accepted_here
 from daemonry.wire import varlink
 
 TYPE_CHECKING = False
@@ -155,7 +155,13 @@ class Link(Line):
     # --- the short way ------------------------------------------------------------------------
 
     def is_for_short(self, timeout_s: float) -> bool:
-        """Whether a typed call may be sent and read without the state machine."""
+        """Whether a typed call may be sent and read without the state machine.
+
+        Raises:
+            WaitsForItself: as `check_answerer`.
+        """
+        if ACCEPTING:
+            self.check_answerer()
         return self.fd_stream is None and timeout_s > 0.0
 
     def begun(
@@ -178,6 +184,15 @@ class Link(Line):
         lost = faults.ConnectionLost(self.peer, "maybe")
         lost.__cause__ = error
         return StartedCall(rest, None, lost)
+
+    def check_answerer(self) -> None:
+        """Refuse to wait for the thread that calls.
+
+        Raises:
+            WaitsForItself: it is the one whose loop serves the other end.
+        """
+        if ACCEPTING and self.is_open and is_accepted_here(self.stream.sock):
+            raise faults.WaitsForItself(self.peer)
 
     # --- steps --------------------------------------------------------------------------------
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import threading
 from _socket import socket as Socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from daemonry.backoff import delays
 from daemonry.limits import ACCEPT_BACKOFF_MAX_S, ACCEPT_BACKOFF_S
+from daemonry.transport.stream import ACCEPTING
 
 if TYPE_CHECKING:
     from daemonry.transport.stream import Listener
@@ -52,6 +55,7 @@ class Acceptor:
         self._listener = listener
         self._accepted = accepted
         self._retry: asyncio.TimerHandle | None = None
+        self._noted: tuple[Listener, int, int] | None = None
         self._delays = delays(ACCEPT_BACKOFF_S, ACCEPT_BACKOFF_MAX_S)
         self._failing = False
         self._watch()
@@ -71,9 +75,13 @@ class Acceptor:
 
     def _watch(self) -> None:
         self._retry = None
+        self._noted = (self._listener, os.getpid(), threading.get_ident())
+        ACCEPTING.append(self._noted)
         self._loop.add_reader(self._listener.fileno(), self._accept_one)
 
     def _unwatch(self) -> None:
+        if self._noted in ACCEPTING:
+            ACCEPTING.remove(self._noted)
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
