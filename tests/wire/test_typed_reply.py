@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import asdict
 
 from daemonry.errors import RemoteProtocolError
+from daemonry.native_calls import calls as native_calls
 from daemonry.wire import fast_varlink
 from daemonry.wire.typed_reply import call_reader, item_reader, reader
 
@@ -155,7 +156,16 @@ GOOD = frame(FIELDS[Flat])
     ],
 )
 def test_what_is_odd_is_left_to_the_long_way(received):
-    assert reader(Flat, "")(received) is NotImplemented
+    assert_left(reader(Flat, "")(received), Flat, "", received)
+
+
+def assert_left(value, kind, field, received):
+    """The native part reads some of it, too: as the long way does."""
+    if native_calls is None or value is NotImplemented:
+        assert value is NotImplemented
+    else:
+        fields = fast_varlink.decode_reply(received[:-1]).parameters
+        assert value == msgspec.convert(fields[field] if field else fields, kind)
 
 
 def test_a_key_twice_does_not_stand_for_one_that_may_be_left_out():
@@ -191,7 +201,8 @@ def test_what_is_odd_in_a_list_or_a_mapping_is_left_to_the_long_way(row):
         read = reader(kind, "result")
         common = around % b'{"count":1}'
         assert read(b'{"parameters":{"result":%s}}\0' % common) is not NotImplemented
-        assert read(b'{"parameters":{"result":%s}}\0' % (around % row)) is NotImplemented
+        received = b'{"parameters":{"result":%s}}\0' % (around % row)
+        assert_left(read(received), kind, "result", received)
 
 
 def test_a_key_of_a_mapping_that_stands_twice_is_left_to_the_long_way():

@@ -35,7 +35,8 @@ from msgspec.structs import astuple
 
 from daemonry import faults
 from daemonry.limits import MAX_JSON_DEPTH
-from daemonry.wire import varlink
+from daemonry.native_calls import calls as native_calls
+from daemonry.wire import native_forms, varlink
 from daemonry.wire.field_checks import Check, Unwritable, sendable_as_declared, told_by_form
 from daemonry.wire.varlink import (
     FRAME_END,
@@ -69,6 +70,9 @@ _NUMBER_SHAPE = bytes(
 _LONG_NUMBER = b"0" * len(str(INT_SENT_LIMIT))
 _LONGISH_NUMBER = b"0" * 10
 NUL_ESCAPE = b"\\u0000"
+# Keys whose value may be one that leaves no trace of them, though the codec refuses it.
+_TRACE = varlink.TRACE.encode()
+_ERROR = b'"error"'
 # What msgspec raises for a frame that is not what the types say.
 _DOUBTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -114,6 +118,7 @@ class FastReply(AnyReply, msgspec.Struct, forbid_unknown_fields=True, eq=False):
 _read_call = msgspec.json.Decoder(FastCall).decode
 _read_reply = msgspec.json.Decoder(FastReply).decode
 _encode = msgspec.json.Encoder().encode
+_scan_frame: Callable[[bytes], bool] | None = None if native_calls is None else native_calls.scan_frame
 
 
 # --- decoding ---------------------------------------------------------------------------------
@@ -134,7 +139,8 @@ def decode_call(frame: bytes) -> AnyCall:
         if sum(map(len, call.trace.values())) > varlink.MAX_TRACE_CHARS:
             return varlink.decode_call(frame)
         keys += 1 + len(call.trace)
-    return call if _is_proved(frame, keys, call) else varlink.decode_call(frame)
+    odd = b"" if call.oneway + call.more + call.upgrade > 1 else _TRACE if call.trace is None else FRAME_END
+    return call if _is_proved(frame, keys, call, odd) else varlink.decode_call(frame)
 
 
 def decode_reply(frame: bytes) -> AnyReply:
@@ -148,16 +154,23 @@ def decode_reply(frame: bytes) -> AnyReply:
     except _DOUBTS:
         return varlink.decode_reply(frame)
     keys = 1 if reply.error or reply.continues else 0
-    return reply if _is_proved(frame, keys, reply) else varlink.decode_reply(frame)
+    odd = _ERROR if not reply.error else b"" if reply.continues else FRAME_END
+    return reply if _is_proved(frame, keys, reply, odd) else varlink.decode_reply(frame)
 
 
-def _is_proved(frame: bytes, keys: int, message: FastCall | FastReply) -> bool:
-    """Say whether as many keys came out as the frame has: `keys`, and the parameters with theirs."""
+def _is_proved(frame: bytes, keys: int, message: FastCall | FastReply, odd: bytes) -> bool:
+    """Say whether as many keys came out as the frame has: `keys`, and the parameters with theirs.
+
+    The native part looks at everything but keys that are there and came out as though they were absent: a
+    frame in which `odd` stands may have one.
+    """
     parameters = message.parameters
     if parameters is None:
-        message.parameters = {}
+        message.parameters = parameters = {}
     else:
         keys += 1 + len(parameters)
+    if _scan_frame is not None:
+        return odd not in frame and _scan_frame(frame)
     if _BACKSLASH not in frame:
         if frame.count(b":") == keys:
             return True
@@ -279,10 +292,16 @@ def reply_framer(
     """
     head, end = around
     by_walk = _framer_by_walk(field, check, head, end)
+    form = native_forms.form_of(kind)
+    before, after = (b"".join((head, b"{", _encode(field), b":")), b"}" + end) if field else (head, end)
+    if form is not None and (field or form[0] == "object"):
+        quick = native_forms.writer(before, form, after)
+        if quick is not None:
+            return _framer_or(quick, by_walk)
     if not field and not isinstance(kind, type):
         return by_walk  # what may be None, or a mapping
     if field and kind == list[int]:
-        return _framer_of_integers(field, by_walk, head, end)
+        return _framer_of_integers(by_walk, before, after)
     if told_by_form(kind, _fields_of):
         return _framer_by_form(field, check, by_walk, head, end)
     try:
@@ -323,9 +342,15 @@ def _framer_by_form(
     return by_form
 
 
-def _framer_of_integers(field: str, by_walk: _Framer, head: bytes, end: bytes) -> _Framer:
-    before, after = b"".join((head, b"{", _encode(field), b":")), b"}" + end
+def _framer_or(quick: Callable[[Any], bytes | None], by_walk: _Framer) -> _Framer:
+    def by_native(result: Any) -> bytes:
+        written = quick(result)
+        return by_walk(result) if written is None else written
 
+    return by_native
+
+
+def _framer_of_integers(by_walk: _Framer, before: bytes, after: bytes) -> _Framer:
     def of_integers(result: Any) -> bytes:
         encoded = _encoded_integers(result) if type(result) is list else None
         return by_walk(result) if encoded is None else b"".join((before, encoded, after))

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from daemonry.wire import native_forms
 from daemonry.wire.fast_varlink import NUL_ESCAPE, common_integers, is_common
 from daemonry.wire.field_checks import PLAIN, sent_as_declared
 from daemonry.wire.varlink import FRAME_END, MAX_FRAME_BYTES, tracing
@@ -30,6 +31,19 @@ def call_writer(head: bytes, parameters: Iterable[tuple[str, Any]]) -> CallWrite
         parameters: the name that is sent and the type of each, in order; at least one.
     """
     kinds = dict(parameters)
+    quick = native_forms.writer(head, native_forms.form_of_values(kinds.items()), FRAME_END)
+    with_care = _writer(head, kinds)
+    if quick is None:
+        return with_care
+
+    def write(args: tuple[Any, ...]) -> bytes | None:
+        frame = None if tracing.source is not None else quick(args)
+        return with_care(args) if frame is None else frame
+
+    return write
+
+
+def _writer(head: bytes, kinds: dict[str, Any]) -> CallWriter:
     fields = msgspec.defstruct(
         "Given",
         [(f"f{place}", Any, msgspec.field(name=name)) for place, name in enumerate(kinds)],

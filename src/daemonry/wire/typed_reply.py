@@ -29,6 +29,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import inspect
 
+from daemonry.native_calls import calls as native_calls
+from daemonry.wire import native_forms
 from daemonry.wire.field_checks import (
     Check,
     all_within_64_bits,
@@ -37,7 +39,7 @@ from daemonry.wire.field_checks import (
     written_check,
     written_count,
 )
-from daemonry.wire.varlink import CONTINUES_END, INT_SENT_LIMIT, MIN_INT
+from daemonry.wire.varlink import CONTINUES_END, FRAME_END, INT_SENT_LIMIT, MIN_INT, REPLY_HEAD
 
 _BACKSLASH = ord("\\")
 _COLON = ord(":")
@@ -79,20 +81,39 @@ def reader(kind: Any, field: str) -> Reader:
         return _read_nothing
     try:
         fields = msgspec.defstruct("OneField", [(field, _bounded(kind))]) if field else kind
-        read = _reader(fields, ())
+        read = _reader(fields, (), native_forms.form_of(kind))
     except (_Unprovable, TypeError):
         return never_proved
-    return _of_field(field, read) if field else read
+    return _quick_or(_of_field(field, read), kind, field, FRAME_END) if field else read
 
 
 def item_reader(kind: Any, field: str) -> Reader:
     """Return what reads replies of a stream of one type behind which others come; as `reader` else."""
     try:
         fields = msgspec.defstruct("OneField", [(field, _bounded(kind))]) if field else kind
-        read = _reader(fields, (("continues", bool),))
+        read = _reader(fields, (("continues", bool),), native_forms.form_of(kind))
     except (_Unprovable, TypeError):
         return never_proved
-    return _of_item(_of_field(field, read) if field else read)
+    if not field:
+        return _of_item(read)
+    return _quick_or(_of_item(_of_field(field, read)), kind, field, CONTINUES_END)
+
+
+def _quick_or(read: Reader, kind: Any, field: str, tail: bytes) -> Reader:
+    """Return a reader by the native part of messages as this library writes them; others as given."""
+    head = b"".join((REPLY_HEAD, b"{", msgspec.json.encode(field), b":"))
+    return _first(native_forms.reader(head, native_forms.form_of(kind), b"}" + tail), read)
+
+
+def _first(quick: Reader | None, read: Reader) -> Reader:
+    if quick is None:
+        return read
+
+    def read_quick(received: bytes) -> Any:
+        value = quick(received)
+        return read(received) if value is NotImplemented else value
+
+    return read_quick
 
 
 def _of_item(read: Reader) -> Reader:
@@ -103,17 +124,25 @@ def _of_item(read: Reader) -> Reader:
     return read_item
 
 
-def call_reader(parameters: type[msgspec.Struct]) -> Reader:
+def call_reader(parameters: type[msgspec.Struct], head: bytes = b"") -> Reader:
     """Return what reads calls of one method into their parameters.
 
     It takes bytes that may be one whole call with its NUL, and nothing more, which begins as a call of the
     method does (`METHOD_HEAD`, its name, `PARAMETERS_HEAD`), and returns an object with the fields of
     `parameters`, or NotImplemented.
+
+    Args:
+        parameters: the Struct.
+        head: how those calls begin; the native part returns a tuple of the same fields for one that comes as
+            this library writes it.  b"" for always the object.
     """
+    kinds = [(one.encode_name, one.type) for one in msgspec.structs.fields(parameters)]
+    form = native_forms.form_of_values(kinds)
     try:
-        return _reader(_with_bounds(parameters), (("method", str),))
+        read = _reader(_with_bounds(parameters), (("method", str),), form)
     except (_Unprovable, TypeError):
         return never_proved
+    return _first(native_forms.reader(head, form, FRAME_END), read) if head else read
 
 
 def _bounded(kind: Any) -> Any:
@@ -129,28 +158,52 @@ def _with_bounds(parameters: type[msgspec.Struct]) -> type[msgspec.Struct]:
     return msgspec.defstruct(parameters.__name__, fields, forbid_unknown_fields=True, kw_only=True, gc=False)
 
 
-def _reader(fields: Any, before: tuple[tuple[str, type], ...]) -> Reader:
+def _reader(fields: Any, before: tuple[tuple[str, type], ...], form: native_forms.Form | None) -> Reader:
     """Return what reads messages with `parameters` of a type, and such fields before them.
+
+    Args:
+        fields: the type.
+        before: names and types.
+        form: the type's, or that of its one field; the native part proves each type that has one.
 
     Raises:
         _Unprovable: a few looks do not prove the type.
     """
+    if native_calls is not None and form is not None:
+        return _read_scanned(_decoder(fields, before), native_calls.scan)
     shape = _Shape()
     shape.of_object(inspect.type_info(fields), "value", 0)
     envelope = {f'"{name}":'.encode() for name in ("parameters", *dict(before))}
     if shape.optional and (shape.nests or shape.per_value or not envelope.isdisjoint(shape.optional)):
         raise _Unprovable  # the same name may stand on two levels
     keys = len(envelope) + shape.keys
-    whole = msgspec.defstruct(
-        "Whole", [*before, ("parameters", fields)], forbid_unknown_fields=True, gc=False
-    )
-    decode: Callable[[bytes | memoryview], Any] = msgspec.json.Decoder(whole).decode
+    decode = _decoder(fields, before)
     fit = written_check(shape.numbers) if shape.numbers else None
     if shape.per_value:
         return _read_counting(decode, written_count(keys, shape.per_value), fit)
     if shape.optional:
         return _read_some(decode, keys, fit, tuple(shape.optional))
     return _read_fixed(decode, keys, fit)
+
+
+def _decoder(fields: Any, before: tuple[tuple[str, type], ...]) -> Callable[[bytes | memoryview], Any]:
+    whole = msgspec.defstruct(
+        "Whole", [*before, ("parameters", fields)], forbid_unknown_fields=True, gc=False
+    )
+    decode: Callable[[bytes | memoryview], Any] = msgspec.json.Decoder(whole).decode
+    return decode
+
+
+def _read_scanned(decode: Callable[[bytes], Any], scan: Callable[[bytes], bool]) -> Reader:
+    """Return what reads messages that the native part finds within the rules."""
+
+    def read(received: bytes) -> Any:
+        try:
+            return decode(received[:-1]).parameters if scan(received) else NotImplemented
+        except _DOUBTS:
+            return NotImplemented
+
+    return read
 
 
 def _read_fixed(decode: Callable[[bytes | memoryview], Any], keys: int, fit: Check | None) -> Reader:

@@ -33,7 +33,7 @@ from daemonry.service.client.engine import (
     first_deadline,
     time_left_s,
 )
-from daemonry.service.client.link import Link, codec
+from daemonry.service.client.link import Link, codec, how_far
 from daemonry.service.client.remote import BlockingRemote
 from daemonry.service.client.turns import Turns, Waiting
 from daemonry.transport.connect import connect
@@ -271,7 +271,7 @@ class Client(Driver, BlockingRemote):
         fields: dict[str, Any] = self.call_typed(named, parameters, named.frame(parameters), timeout_s)
         return fields
 
-    def call_typed(  # the short way is written out: it is what each call costs
+    def call_typed(  # noqa: C901, PLR0912  # the short way is written out: each call pays for it
         self,
         converter: Converter | NamedMethod,
         given: Given | None,
@@ -302,12 +302,20 @@ class Client(Driver, BlockingRemote):
             if frame is not None and talk.at_rest and (timed or link.is_for_short(timeout_s)):
                 talk.at_rest = False  # until the reply is here, whatever happens between
                 sent = -1
+                exchange = converter.exchange if timed else None
                 try:
-                    sent = stream.sock.send(frame, MSG_DONTWAIT)
-                    if sent == len(frame):
-                        if not timed:
-                            stream.wait_on_sock(timeout_s)
-                        received = stream.sock.recv(READ_BYTES)
+                    if exchange is not None:
+                        came = exchange(stream.sock.fileno(), frame, READ_BYTES)
+                        if isinstance(came, bytes):
+                            received, sent = came, len(frame)
+                        else:
+                            sent, failure = how_far(came)
+                    else:
+                        sent = stream.sock.send(frame, MSG_DONTWAIT)
+                        if sent == len(frame):
+                            if not timed:
+                                stream.wait_on_sock(timeout_s)
+                            received = stream.sock.recv(READ_BYTES)
                 except OSError as error:
                     failure = error
                 if received is not None:

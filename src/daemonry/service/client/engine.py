@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
     from typing import Any, TypeVar
 
+    from daemonry.native_calls import Exchange
     from daemonry.service.client.conversation import Conversation
     from daemonry.service.client.proxy import Converter, Given
     from daemonry.service.client.retry import Attempts
@@ -181,6 +182,9 @@ class NamedMethod:
     """
 
     __slots__ = ("_codec", "full_name", "idempotent")
+
+    # As `Converter.exchange`: calls by name are seldom.
+    exchange: Exchange | None = None
 
     def __init__(self, full_name: str, idempotent: bool, codec: Codec) -> None:
         self.full_name: str = full_name

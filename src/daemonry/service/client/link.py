@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 from _socket import SHUT_RDWR
 from _thread import RLock
+from posix import strerror
 
 from daemonry import faults
 from daemonry.limits import READ_BYTES
@@ -235,6 +236,12 @@ class UpgradedStream(Stream):
         """Return the bytes that came early and were not read, for the socket's next owner."""
         early, self._early = self._early, b""
         return early
+
+
+def how_far(came: tuple[int, int]) -> tuple[int, OSError | None]:
+    """Return how much of a call was sent, and the error, of what an `Exchange` returned in place of bytes."""
+    sent, number = came
+    return sent, OSError(number, strerror(number)) if number else None
 
 
 def codec() -> Codec:

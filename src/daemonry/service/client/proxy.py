@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import msgspec
 
 from daemonry import errors
+from daemonry.native_calls import Exchange
+from daemonry.native_calls import calls as native_calls
 from daemonry.service.client import signatures
 from daemonry.service.interface.declare import CallError, Described, Interface, Method, described
 from daemonry.service.interface.descriptors import giver, taker
@@ -48,6 +50,7 @@ class Converter:
     """One method of one interface, seen from a caller.
 
     Attributes:
+        exchange: sends a call and reads the first bytes of its reply; None without the native part.
         full_name: its name on the wire, with the interface's.
         idempotent: whether the interface declares it idempotent.
         signature: its parameters as callers give them, behind `self`.
@@ -68,6 +71,7 @@ class Converter:
         "_required",
         "_where",
         "_without_arguments",
+        "exchange",
         "full_name",
         "idempotent",
         "read",
@@ -78,6 +82,7 @@ class Converter:
     )
 
     def __init__(self, where: Described, method: Method, function: Callable[..., Any]) -> None:
+        self.exchange: Exchange | None = None if native_calls is None else native_calls.exchange
         self.full_name: str = f"{where.name}.{method.name}"
         self.idempotent: bool = method.marks.idempotent
         self._where = where

@@ -81,8 +81,8 @@ class Bound:
         reads: whether it is answered also while the daemon is paused, since it changes nothing.
         at_once: whether it may be done when its function returns, or takes its first step, and needs to
             know nothing of the call.
-        read: makes a frame that calls it, with its NUL, the `parameters`, or NotImplemented where only
-            `arguments` can tell.
+        read: makes a frame that calls it, with its NUL, the `parameters` or a tuple of the same fields, or
+            NotImplemented where only `arguments` can tell.
         frame: makes what such a function returned the reply as it is sent; raises NotSendable for what
             only `reply` can judge.
         where: the interface it belongs to.
@@ -135,7 +135,8 @@ class Bound:
         self.at_once: bool = self.kind in ("plain", "async") and self._plain_reply and not needs_more
         self.read: Callable[[bytes], Any] = never_proved
         if self.at_once and method.names and method.read_parameters is None:
-            self.read = call_reader(method.parameters)
+            head = METHOD_HEAD + self.full_name.encode() + PARAMETERS_HEAD
+            self.read = call_reader(method.parameters, head)
         self._check: reply_check.Check = _nothing_to_check
         if method.reply is not _NONE:
             self._check = reply_check.checker(method.reply, method.reply_field)
@@ -188,9 +189,12 @@ class Bound:
             raise _invalid(error) from None
 
     def caller(self) -> Callable[[Any], Any]:
-        """Return what calls the function with such fields as its arguments."""
-        given = ", ".join(f"{name}=fields.{name}" for name in self.method.names)
-        call: Callable[[Any], Any] = eval(f"lambda fields: function({given})", {"function": self.function})  # noqa: S307  # of the signature's own names
+        """Return what calls the function with what `read` returned as its arguments."""
+        names = self.method.names
+        given = ", ".join(f"{name}=fields.{name}" for name in names)
+        placed = ", ".join(f"{name}=fields[{place}]" for place, name in enumerate(names))
+        written = f"lambda fields: function({placed}) if fields.__class__ is tuple else function({given})"
+        call: Callable[[Any], Any] = eval(written, {"function": self.function})  # noqa: S307  # of the signature's own names
         return call
 
     def reply(self, result: Any, *, continues: bool = False, fds: list[Fd] | None = None) -> Reply:
