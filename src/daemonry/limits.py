@@ -125,6 +125,19 @@ LOCK_RETRY_FIRST_S: Final = 0.002
 LOCK_RETRY_MAX_S: Final = 0.05
 # How long a service manager, whose socket was connected to, may take to begin to start the daemon.
 MANAGER_START_PATIENCE_S: Final = 5.0
+# A zygote ends when nobody has asked it for so long.  A script starts its daemons within seconds; gradle's
+# daemon, which is asked by hand, waits for hours.
+ZYGOTE_QUIET_S: Final = 60.0
+# A warm zygote answers within milliseconds; one that does not is left, and the daemon is spawned.
+ZYGOTE_PATIENCE_S: Final = 0.5
+# One that was just spawned imports first what the daemon would import.
+ZYGOTE_COLD_PATIENCE_S: Final = 10.0
+# Zygotes of one user: each has an interpreter and an environment of its own.  Each takes some 20 MiB.
+MAX_ZYGOTES: Final = 4
+# A zygote drops connections beyond so many at once; those are spawned.
+MAX_ZYGOTE_CONNECTIONS: Final = 64
+# An environment and a start's words.  The kernel's usual send buffer takes about 200 KiB.
+MAX_ZYGOTE_MESSAGE_BYTES: Final = 1 << 18
 # Binding holds its directory's lock for microseconds; a holder that was stopped is waited for this long.
 DIRECTORY_LOCK_TIMEOUT_S: Final = 5.0
 

@@ -69,11 +69,7 @@ def _daemonry(arguments: list[str]) -> int:
         if code is not None:
             return code
     if arguments[:1] == ["run"] and "DAEMONRY_BOOT" in os.environ:
-        from daemonry.cli.boot import quickly
-
-        code = quickly(arguments[1:])
-        if code is not None:
-            return code
+        return _started(arguments)
     if arguments[:1] == ["_answered"]:
         from daemonry.cli.native.answered import perform
 
@@ -84,6 +80,25 @@ def _daemonry(arguments: list[str]) -> int:
         from daemonry.cli.offers import answer
 
         return answer(arguments[1:])
+    from daemonry.cli.full import daemonry
+
+    return daemonry(arguments)
+
+
+def _started(arguments: list[str]) -> int:
+    """Be the process that a starter started: a daemon, or a zygote and then, in a child of it, a daemon."""
+    if arguments[1:] and arguments[1].startswith(":zygote:"):  # the name of no module
+        from daemonry.launch.zygote.serving import serve
+
+        words = serve()
+        if words is None:
+            return kit.DONE
+        arguments = words
+    from daemonry.cli.boot import quickly
+
+    code = quickly(arguments[1:])
+    if code is not None:
+        return code
     from daemonry.cli.full import daemonry
 
     return daemonry(arguments)

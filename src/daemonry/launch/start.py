@@ -19,18 +19,24 @@ from daemonry.process.environment import patterns_of
 from daemonry.process.lock import is_held
 from daemonry.process.program import launching as program
 from daemonry.process.record import DaemonRecord
-from daemonry.process.spawn import let_go, spawn
+from daemonry.process.spawn import Spawned, environment_of, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Mapping
     from typing import Any
 
     from daemonry.daemon.recipe import Recipe
+    from daemonry.launch.zygote.asking import Forked
     from daemonry.process.homes import Owner
     from daemonry.process.lock import Lock
     from daemonry.process.place import Place
+
+
+# Turns on `launch.zygote`, which is not imported for others.
+_ZYGOTE = "DAEMONRY_ZYGOTE"
+# How long a process that has closed its report takes to end, at most.
+_END_PATIENCE_S = LOCK_PROBE_PATIENCE_S * 8
 
 
 def start(
@@ -154,7 +160,7 @@ def _spawn(
     env: Mapping[str, str],
     *,
     take_over: bool,
-) -> subprocess.Popen[bytes]:
+) -> Spawned | Forked:
     boot: dict[str, Any] = {
         "ready_fd": write_fd,
         "lock_fd": start_lock.fd,
@@ -165,17 +171,19 @@ def _spawn(
         boot["take_over"] = True
     if recipe.words != program.USUAL:
         boot["program"] = program.file()
+    words = ["run", recipe.target, *recipe.arguments]
+    takes = patterns_of(place.name, recipe.environment)
+    pass_fds = (write_fd, start_lock.fd)
     try:
-        return spawn(
-            ["run", recipe.target, *recipe.arguments],
-            boot,
-            (write_fd, start_lock.fd),
-            place.crash_path,
-            recipe.python,
-            env,
-            patterns_of(place.name, recipe.environment),
-            recipe.words,
-        )
+        if env.get(_ZYGOTE, os.environ.get(_ZYGOTE)) == "1" and not take_over:
+            from daemonry.launch.zygote import asking
+
+            wish = asking.Wish(recipe.python, recipe.words, words, boot, pass_fds, place.crash_path)
+            forked = asking.forked(wish, environment_of(env, takes))
+            if forked is not None:
+                return forked
+        process = spawn(words, boot, pass_fds, place.crash_path, recipe.python, env, takes, recipe.words)
+        return Spawned(process)
     except OSError as error:
         told = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
         raise StartFailed(place.name, "spawn", told) from error
@@ -183,7 +191,7 @@ def _spawn(
 
 def _await_ready(
     place: Place,
-    process: subprocess.Popen[bytes],
+    process: Spawned | Forked,
     read_fd: int,
     deadline: Deadline,
     progress: Callable[[str], None],
@@ -191,13 +199,13 @@ def _await_ready(
     stage = "spawn"
     for message in readiness.messages(read_fd, deadline):
         if message is None:
-            let_go(process)  # it goes on, and nobody waits for it
+            process.let_go()  # it goes on, and nobody waits for it
             raise NotReadyInTime(place.name, stage, deadline.timeout_s or 0.0, process.pid)
         if "ready" in message:
-            let_go(process)
+            process.let_go()
             return DaemonRecord.from_fields(message["ready"])
         if "running" in message:
-            _reap(process)
+            process.wait(_END_PATIENCE_S)
             raise AlreadyRunning(place.name, message["running"]["pid"], message["running"]["endpoint"])
         if "failed" in message:
             failed = message["failed"]
@@ -205,24 +213,14 @@ def _await_ready(
                 place.name,
                 failed["stage"],
                 failed["error"],
-                _reap(process),
+                process.wait(_END_PATIENCE_S),
                 _besides(failed["error"], crash_file.tail(place.crash_path)),
             )
         stage = message.get("stage", stage)
         progress(stage)
-    status = _reap(process)
+    status = process.wait(_END_PATIENCE_S)
     crash_report.note_if_crashed(place)  # told here, so not to the next client
     raise StartFailed(place.name, stage, _how_it_ended(status), status, crash_file.tail(place.crash_path))
-
-
-def _reap(process: subprocess.Popen[bytes]) -> int | None:
-    import subprocess
-
-    try:
-        return process.wait(timeout=LOCK_PROBE_PATIENCE_S * 8)
-    except subprocess.TimeoutExpired:
-        let_go(process)
-        return None
 
 
 def _besides(reason: str, output: str) -> str:

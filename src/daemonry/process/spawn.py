@@ -66,29 +66,91 @@ def spawn(  # noqa: PLR0913, PLR0917  # how a process is started, each by name
     Raises:
         OSError: it could not be started.
     """
-    import subprocess
+    environment = environment_of(env, takes)
+    environment[BOOT_VARIABLE] = strict_json.encode_names(boot)
+    output = open_output(output_path)
+    try:
+        return launch([python or executable(), *words, *arguments], environment, pass_fds, output)
+    finally:
+        os.close(output)
 
+
+def environment_of(
+    env: Mapping[str, str] | None = None, takes: Iterable[str] | None = None
+) -> dict[str, str]:
+    """Return the environment of a process that is started in the background; arguments as for `spawn`."""
     taken = os.environ if takes is None else for_daemon(takes)
     environment = {name: value for name, value in taken.items() if name not in _NOT_INHERITED}
     environment = program_environment(environment)
     environment.update(env or {})
-    environment[BOOT_VARIABLE] = strict_json.encode_names(boot)
-    roll(output_path)
-    output = open_regular(output_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    try:
-        with Passed(pass_fds):
-            return subprocess.Popen(
-                [python or executable(), *words, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd="/",
-                env=environment,
-                start_new_session=True,
-                pass_fds=pass_fds,
-            )
-    finally:
-        os.close(output)
+    return environment
+
+
+def open_output(path: str) -> int:
+    """Return a descriptor of an empty file for output; one that holds anything is kept as PATH.prev.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    roll(path)
+    return open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+
+def launch(
+    argv: list[str], environment: Mapping[str, str], pass_fds: tuple[int, ...], output: int
+) -> subprocess.Popen[bytes]:
+    """Start a program in the background.
+
+    Args:
+        argv: its words, the program first.
+        environment: all of its environment.
+        pass_fds: the further descriptors that it gets; they keep their numbers.
+        output: the descriptor of its standard output and error.
+
+    Raises:
+        OSError: it could not be started.
+    """
+    import subprocess
+
+    with Passed(pass_fds):
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            env=environment,
+            start_new_session=True,
+            pass_fds=pass_fds,
+        )
+
+
+class Spawned:
+    """A process that was started, as its starter sees it.
+
+    Attributes:
+        pid: its number.
+    """
+
+    __slots__ = ("_process", "pid")
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self.pid: int = process.pid
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Return its exit code, negative for a signal; None where it does not end in time, and is let go."""
+        import subprocess
+
+        try:
+            return self._process.wait(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            self.let_go()
+            return None
+
+    def let_go(self) -> None:
+        """Leave it to itself."""
+        let_go(self._process)
 
 
 def let_go(process: subprocess.Popen[bytes]) -> None:
