@@ -208,6 +208,13 @@ def test_what_cannot_be_understood_is_named_and_left_as_it_is(app, settings, nam
     assert settings.read_bytes() == data
 
 
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_settings_that_are_not_a_file_are_named(app, settings, make):
+    make(settings)
+    ended = app("hooks", "install", "claude", "--yes")
+    assert (ended.code, ended.err) == (1, f"palingenesis: {settings} is not a regular file\n")
+
+
 def test_a_link_is_followed_and_stays_a_link(app, settings):
     kept = app.sandbox.path / "home/dotfiles.json"
     kept.write_bytes(b"{}")

@@ -220,10 +220,13 @@ def _read_or_none(path: str) -> bytes | None:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
-    with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):  # before `open`, which names a directory by its number
             raise InstallRefused(f"{path} is not a regular file")
-        data = file.read(MAX_SETTINGS_BYTES + 1)
+        with open(fd, "rb", closefd=False) as file:
+            data = file.read(MAX_SETTINGS_BYTES + 1)
+    finally:
+        os.close(fd)
     if len(data) > MAX_SETTINGS_BYTES:
         raise InstallRefused(f"{path} is longer than {MAX_SETTINGS_BYTES} bytes")
     return data
