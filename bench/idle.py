@@ -1,5 +1,6 @@
 """What a connection that does nothing costs the daemon, and whether it still answers beside thousands.
 
+The daemon that has nothing to do itself is `wakeups`'s, and counted in the same run.
 Owns the daemon, the connections, and the question in their midst.  A fresh daemon for each number
 of connections; its resident memory is read before they come, once they are accepted, and after one
 call on each.  The question is STATUS in the text dialect, on a new connection each time.
@@ -21,6 +22,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import wakeups
 from cli import Failed
 from rtt import CONTENDERS, Contender, Workshop, machine, serving, workshop
 
@@ -168,11 +170,14 @@ def main() -> int:
     try:
         with workshop(options.env and options.env.absolute()) as here:
             found = [measure(here, count) for count in counts]
+            woken = wakeups.measure(here)
     except (Failed, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     print(f"{machine()}; not pinned\n")
     table(found)
+    print()
+    wakeups.table(woken)
     return 0
 
 

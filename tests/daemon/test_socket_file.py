@@ -158,7 +158,7 @@ def test_a_socket_that_was_removed_is_back_within_seconds(probe, removed):
 def test_sigusr1_brings_it_back_at_once(probe):
     """What tmux taught its users (hard case 13): no need to wait for the daemon's own look."""
     never_by_itself = (
-        "from daemonry.service.server.listener import socket_file\nsocket_file.SOCKET_CHECK_S = 3600\n"
+        "import daemonry.runtime.self_check\ndaemonry.runtime.self_check.SOCKET_CHECK_S = 3600\n"
     )
     instance = probe.start(never_by_itself)
     os.unlink(probe.place.socket_path)

@@ -115,7 +115,7 @@ def test_a_loop_that_comes_back_answers_again_and_runs_the_hooks(probe, loop_kin
 
 
 @pytest.mark.slow
-def test_who_comes_late_is_told_since_when_it_is_stuck(probe):
+def test_who_comes_late_is_told_since_when_it_is_stuck(probe, loop_kind):
     """Nobody asked for a while; the loop has been stuck all the same, and not only since the question."""
     instance = probe.start(BLOCKED, "drain_timeout_s=0.3")
     block(probe)

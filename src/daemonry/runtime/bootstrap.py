@@ -329,13 +329,40 @@ def serve(listening: Listening) -> Serving:
     standby = Standby(loop, threading.get_ident(), server, partial(StuckControl, state))
     end_at_once = ImmediateEnd(standby, listening.publication, kept=prepared.found.socket_fd is not None)
     plane = ControlPlane(loop, state, server, standby, notifier)
-    signals = Signals(state, server, notifier, end_at_once)
+    signals = Signals(state, server, notifier, end_at_once, listening.idle)
     if listening.http is not None and listening.new_side is None:
         listening.http.open(loop)
-    prepared.guardian.start(SelfCheck(listening, plane, end_at_once).duties, signals.react)
+    _guard(listening, plane, SelfCheck(listening, plane, end_at_once), signals)
     return Serving(
         listening, plane, Run(state, prepared.request.place, Services(prepared.request.daemon.services))
     )
+
+
+def _guard(listening: Listening, plane: ControlPlane, check: SelfCheck, signals: Signals) -> None:
+    """Have the guardian wait for all that it is to see: a file's notices, another listener, the end."""
+    prepared, server = listening.prepared, listening.server
+    guardian, loop = prepared.guardian, prepared.runner.get_loop()
+
+    def have_noted() -> None:
+        try:
+            loop.call_soon_threadsafe(_nothing)
+        except RuntimeError:
+            pass  # closed: the main thread runs
+
+    def listener_changed() -> None:
+        check.note_listener()
+        guardian.wake()
+
+    server.file_calls = asyncio.Event()
+    server.listener_changed = listener_changed
+    prepared.state.changed.append(guardian.wake)
+    plane.ended = guardian.wake
+    plane.standby.turns.follow(prepared.state.when_asked.append)
+    guardian.start(check, signals.react, have_noted)
+
+
+def _nothing() -> None:
+    """Has the main thread run."""
 
 
 def stop_serving(serving: Serving) -> None:

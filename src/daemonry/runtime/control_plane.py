@@ -1,4 +1,4 @@
-"""The control plane while it answers: the server's task on the loop, the heartbeat, and the standby.
+"""The control plane while it answers: the server's task on the loop, a manager's heartbeat, and the standby.
 
 Owns these from `begin` until `close`.  The loop runs between: it is the caller's, who runs stages on it.
 """
@@ -9,10 +9,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from daemonry.daemon.lifecycle import Happened
-from daemonry.limits import SOCKET_CHECK_S
 from daemonry.process.forks import not_for_children
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from daemonry.process.notify import Notifier
     from daemonry.runtime.control_state import Life
     from daemonry.service.server.server import Server
@@ -32,6 +33,7 @@ class ControlPlane:
     Attributes:
         standby: answers while the loop is stuck.
         closed: whether it answers no more; from any thread.
+        ended: called once it is closed.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class ControlPlane:
         self.closed: bool = False
         self._loop = loop
         self._serving = loop.create_task(self._serve(), name="control plane")
+        self.ended: Callable[[], None] = _nobody
         self._beating = loop.create_task(self._beat(), name="heartbeat")
         not_for_children(self)
 
@@ -76,6 +79,7 @@ class ControlPlane:
             await self._serving
         finally:
             self.closed = True
+            self.ended()
 
     async def _serve(self) -> None:
         # The loop's first turn is the setup hooks': a child that one forks there, and that ends by an
@@ -84,10 +88,12 @@ class ControlPlane:
         await self._server.run(self._state, self._cancel)
 
     async def _beat(self) -> None:
-        beat_s = SOCKET_CHECK_S  # the loop wakes that often anyway
-        if self._notifier.watchdog_s is not None:
-            beat_s = min(beat_s, self._notifier.watchdog_s / 4)
+        if self._notifier.watchdog_s is None:
+            return
         while True:
-            self.standby.heard()
             self._notifier.beat()
-            await asyncio.sleep(beat_s)
+            await asyncio.sleep(self._notifier.watchdog_s / 4)
+
+
+def _nobody() -> None:
+    """Stands in for nobody who wants to know."""

@@ -52,6 +52,8 @@ class Life:
         loop: the loop that it lives on, once attached.
         failed: what made the daemon end, if that was not asked for.
         jobs: the jobs in hand other than calls.
+        changed: called, in whatever thread, after each change of phase.
+        when_asked: called once, on the loop, as the next call comes.
         more_fields: functions that give further fields of STATUS.
         handed_over: whether another process is the daemon now, and this one serves what it accepted.
         ended_by: what a home should know of the end: `homes.IDLE`, `homes.BY_COMMAND`, or "".
@@ -67,6 +69,8 @@ class Life:
         self.handed_over = False
         self.ended_by: str = ""
         self.jobs: Jobs = Jobs()
+        self.changed: list[Callable[[], None]] = []
+        self.when_asked: list[Callable[[], None]] = []
         self.more_fields: list[Callable[[], Mapping[str, Any]]] = []
         self.held_up_by: Callable[[], list[str]] = list
         self.daemon = daemon
@@ -124,6 +128,8 @@ class Life:
                 self.loop.call_soon_threadsafe(self._tell_loop)
             except RuntimeError:
                 pass  # the loop is closed: nobody waits on it any more
+        for tell in self.changed:
+            tell()
 
     def _tell_loop(self) -> None:
         changes, self._changes = self._changes, []
@@ -148,7 +154,11 @@ class Life:
         await changed
 
     def closed_to_work(self) -> CallFailed | None:
-        """Return why calls are not taken now; None while they are."""
+        """Return why calls are not taken now; None while they are.  Asked before each of the program's."""
+        if self.when_asked:
+            tell, self.when_asked = self.when_asked, []
+            for one in tell:
+                one()
         if self._phase is _RUNNING or self.handed_over:
             return None
         if self._phase is Phase.PAUSED:

@@ -14,6 +14,8 @@ from daemonry.daemon.lifecycle import Happened, Phase
 from daemonry.transport.endpoint import UNIX
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from daemonry.http.process_http import ProcessHttp
     from daemonry.process.lock import Lock
     from daemonry.process.logs import LogFile
@@ -107,6 +109,8 @@ class IdleDaemon:
         self._publication = publication
         self._hand_over = hand_over
         self._kept = kept
+        self._tell: Callable[[], None] | None = None
+        state.changed.append(self._tell_on_loop)
 
     @property
     def begun(self) -> tuple[int, int]:
@@ -117,6 +121,22 @@ class IdleDaemon:
     def in_flight(self) -> int:
         """How many calls and jobs there are."""
         return self._calls.running + self._state.jobs.running
+
+    def tell_when_begun(self, tell: Callable[[], None]) -> None:
+        """Call `tell`, on the loop, when the next call or job begins, or the phase changes."""
+        self._tell = tell
+        if tell not in self._state.when_asked:
+            self._state.when_asked.append(tell)
+        self._state.jobs.when_begun = self._tell_on_loop
+
+    def _tell_on_loop(self) -> None:
+        tell, loop = self._tell, self._state.loop
+        if tell is None or loop is None:
+            return
+        try:
+            loop.call_soon_threadsafe(tell)
+        except RuntimeError:
+            pass  # the loop is closed, and the daemon ends
 
     @property
     def is_ending(self) -> bool:

@@ -7,6 +7,9 @@ are calls that run), no job is marked by `run.busy()`, and for whose interfaces 
 Time is the monotonic clock's, which stands still while the machine is suspended; after a suspend, or
 after the process itself stood still, the whole time is given again.
 
+While there is something to do the daemon is looked at, several times in each `idle_timeout_s`.  Once it has
+nothing to do there is one timer, for the moment of the end, and the next thing that begins ends the wait.
+
 The end is decided in one turn of the loop.  Further connections are refused, which a client learns
 before it has sent anything, and those that wait are taken in.  Idle connections are closed for reading:
 requests that had come are answered, and later ones fail on the client's side, unsent.  Only if nobody turns
@@ -19,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from daemonry import clock
@@ -51,6 +55,10 @@ class IdleHost(Protocol):
     @property
     def in_flight(self) -> int:
         """How many calls and jobs there are."""
+        ...
+
+    def tell_when_begun(self, tell: Callable[[], None]) -> None:
+        """Call `tell`, on the loop, when the next call or job begins, or the phase changes."""
         ...
 
     @property
@@ -106,6 +114,7 @@ class Idle:
         self._host = host
         self._seen = (-1, -1)
         self._active_at_s = clock.monotonic()
+        self._stirred = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"Idle(in flight: {self._host.in_flight}, ends after {self._timeout_s:g} s)"
@@ -122,19 +131,39 @@ class Idle:
     async def watch(self) -> None:
         """End the daemon when it has been idle for long enough; returns when it ends."""
         look_s = min(_LOOK_MAX_S, self._timeout_s / _LOOKS_PER_TIMEOUT)
-        self._active_at_s = looked_at_s = clock.monotonic()
+        self.begin_again()
         suspended = suspended_s()
+        wait_s, quiet = look_s, False
         while not self._host.is_ending:
-            await asyncio.sleep(look_s)
+            until_s = clock.monotonic() + wait_s
+            await (self._sleep_unless_stirred(wait_s) if quiet else asyncio.sleep(wait_s))
             now_s, now_suspended = clock.monotonic(), suspended_s()
-            stood_still = (
-                now_s - looked_at_s > look_s + self._timeout_s / 2 or now_suspended - suspended > 1.0
-            )
-            looked_at_s, suspended = now_s, now_suspended
-            if self._is_busy() or stood_still:
+            late_s = now_s - until_s
+            if now_suspended - suspended > 1.0 or late_s > min(_STOOD_STILL_S, self._timeout_s / 2):
                 self._active_at_s = now_s
-            elif now_s - self._active_at_s >= self._timeout_s and self._end():
-                return
+            suspended = now_suspended
+            quiet = not self._is_busy()
+            left_s = self._active_at_s + self._timeout_s - now_s
+            if quiet and left_s <= 0:
+                if self._end():
+                    return
+                quiet = False
+            wait_s = left_s if quiet else look_s
+
+    def begin_again(self) -> None:
+        """Give the whole time again; on the loop."""
+        self._active_at_s = clock.monotonic()
+
+    async def _sleep_unless_stirred(self, wait_s: float) -> None:
+        self._stirred.clear()
+        self._host.tell_when_begun(self._stirred.set)
+        if self._host.begun != self._seen:
+            return  # a job began meanwhile, in another thread
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._stirred.wait()
+        except TimeoutError:
+            pass
 
     def _is_busy(self) -> bool:
         """Whether anything is in hand, or has come since this was asked last."""

@@ -35,16 +35,24 @@ class ProgramWatch:
     Args:
         paths: its files: the daemon's module, and the archive or executable that it is in.
         is_there: tells whether one is.
+
+    Attributes:
+        paths: those of them that were there at first.
     """
 
     def __init__(self, paths: list[str], is_there: Callable[[str], bool] = is_there) -> None:
-        self._paths = [path for path in paths if path and is_there(path)]
+        self.paths: list[str] = [path for path in paths if path and is_there(path)]
         self._is_there = is_there
         self._gone_since_s: float | None = None
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether a file was gone at the last look."""
+        return self._gone_since_s is not None
+
     def gone(self, now_s: float) -> str:
         """Return a file that has been gone for so long that the program is; "" for none."""
-        missing = next((path for path in self._paths if not self._is_there(path)), "")
+        missing = next((path for path in self.paths if not self._is_there(path)), "")
         if not missing:
             self._gone_since_s = None
             return ""

@@ -156,36 +156,44 @@ class Publication:
         """
         record.write(self._place.record_path, self.record)
 
-    def restore(self) -> None:
+    def restore(self) -> bool:
         """Make the lock file and the record again if somebody removed them; take a name that became free.
 
         Without them nobody could find us, or know that we run.
+
+        Returns:
+            Whether nothing was amiss; otherwise it should be looked at again in a while.
 
         Raises:
             OSError, UnsafePath: it cannot be done now.
         """
         with self._mutex:
             if self._life.lock is None or self._record is None:
-                return
+                return True
+            was_well = True
             if not self._life.lock.file_is_there():
+                was_well = False
                 single_instance.prepare(self._place)
                 lock = Lock.try_take(self._place.life_lock_path)
                 if lock is None:
-                    return  # a start tries, and will find our socket live
+                    return False  # a start tries, and will find our socket live
                 self._life.replace(lock)
                 logger.warning("the life lock's file %s was gone; made again", lock.path)
             if not os.path.exists(self._place.record_path):
+                was_well = False
                 record.write(self._place.record_path, self._record)
                 logger.warning("the record %s was gone; written again", self._place.record_path)
-            self._take_name()
+            return self._take_name() and was_well
 
-    def _take_name(self) -> None:
+    def _take_name(self) -> bool:
         """Take the name's lock, which a daemon that handed over to this home's releases when it ends."""
         if self._in_home is not None and self._name.lock is None:
             try:
                 self._name.replace(take_name(self._place, self._in_home))
             except Refused:
-                pass  # it still ends; until then nobody else starts, for the home says that it has the daemon
+                # It still ends; until then nobody else starts, for the home says that it has the daemon.
+                return False
+        return True
 
     def withdraw(self) -> None:
         """Remove the socket, the entry in the list and the record.  Twice is not an error.

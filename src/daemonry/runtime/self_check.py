@@ -1,23 +1,30 @@
-"""What the watchdog's thread looks at several times a second, whatever the loop does.
+"""What the watchdog's thread looks at, whatever the loop does, and what calls for each look.
 
-Owns the duties: the standby's tick, a drain that hangs, the crash file's size, and our own lock file
-and record, which somebody may remove.  When they are done is `watchdog`'s.
+Owns the duties: the standby's turn, a drain that hangs, the crash file's size, our own lock file and record,
+which somebody may remove, the socket file, and the program's own files.  What waits, and runs them, is
+`watchdog`.
+
+Nothing is looked at by the clock in a daemon that has nothing to do.  A client that comes calls for the
+standby; the system's notices of changed files call for the files; the end calls for everything.  While
+something is amiss, or where there are no notices, the clock does.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from daemonry import clock
 from daemonry.errors import DaemonryError
-from daemonry.limits import DRAIN_GRACE_S, PROGRAM_CHECK_S, SOCKET_CHECK_S
+from daemonry.limits import DRAIN_GRACE_S, GUARDIAN_TICK_S, PROGRAM_CHECK_S, SOCKET_CHECK_S
 from daemonry.process import crash_file
+from daemonry.runtime.looks import Look, earliest
 from daemonry.runtime.program_gone import ProgramWatch
 from daemonry.runtime.shutdown import announce_end
+from daemonry.runtime.watchdog import Wait
 from daemonry.service.server.code_position import frame_of, where
+from daemonry.transport.file_watch import PathWatch
 
 if TYPE_CHECKING:
     from daemonry.runtime.control_plane import ControlPlane
@@ -51,32 +58,62 @@ class SelfCheck:
         self._plane = plane
         self._end_at_once = end_at_once
         self._end_at_s: float | None = None
-        self._crash_file_check_at_s = 0.0
-        self._files_check_at_s = 0.0
+        self._client_due_s: float | None = None
         self._files_troubled = False
         self._program = ProgramWatch(request.program_files)
-        self._program_check_at_s = 0.0
+        self._notices = PathWatch()
+        self._listener_changed = False
+        self._rearm = Look(self._watch_files, SOCKET_CHECK_S)
+        self._files = Look(self._restore_files, SOCKET_CHECK_S)
+        self._socket = Look(self._look_at_socket, SOCKET_CHECK_S)
+        self._gone = Look(self._watch_program, PROGRAM_CHECK_S)
+        self._crash = Look(self._cap_crash_file, _CRASH_FILE_CHECK_S)
+        self._looks = (self._rearm, self._files, self._socket, self._gone, self._crash)
+        self._rearm.call_for(SOCKET_CHECK_S)  # not while it comes up
 
-    @property
-    def duties(self) -> tuple[Callable[[float], None], ...]:
-        """What to call at each tick, with the seconds that it may take."""
-        return (
-            self._tick_standby,
-            self._watch_drain,
-            self._cap_crash_file,
-            self._restore_files,
-            self._watch_program,
+    def look(self, ready: frozenset[int]) -> Wait:
+        """Do what is due, and return what to wait for next."""
+        self._look_at_clients(ready)
+        if self._state.stopping.is_set() or self._plane.closed:
+            self._watch_drain()
+        if self._notices.fileno() in ready:
+            self._take_notices()
+        if self._listener_changed:
+            self._listener_changed = False
+            self._rearm.call_for()
+        now_s = clock.monotonic()
+        for look in self._looks:
+            look.run_if_due(now_s)
+        due_s = earliest(self._client_due_s, *(look.due_at_s for look in self._looks))
+        timeout_s = None if due_s is None else max(0.0, due_s - clock.monotonic())
+        return Wait(timeout_s, self._waited_for())
+
+    def _waited_for(self) -> tuple[int, ...]:
+        listener = self._listening.server.listener
+        fds = (
+            self._notices.fileno(),
+            -1 if listener is None or self._client_due_s is not None else listener.fileno(),
         )
+        return tuple(fd for fd in fds if fd >= 0)
 
-    def _tick_standby(self, timeout_s: float) -> None:
+    # --- clients, and the end -----------------------------------------------------------------------
+
+    def _look_at_clients(self, ready: frozenset[int]) -> None:
+        """Have the standby look a while after somebody came, and go on until nobody waits."""
+        now_s, standby = clock.monotonic(), self._plane.standby
         if self._plane.closed:
-            self._plane.standby.refuse_all(also_at_listener=False)
-        else:
-            self._plane.standby.tick(timeout_s)
+            standby.refuse_all(also_at_listener=False)
+            self._client_due_s = now_s + GUARDIAN_TICK_S
+        elif self._client_due_s is None:
+            if ready - {self._notices.fileno()} or not standby.is_quiet or self._state.stopping.is_set():
+                self._client_due_s = now_s + GUARDIAN_TICK_S
+        elif now_s >= self._client_due_s:
+            standby.tick(GUARDIAN_TICK_S)
+            goes_on = not standby.is_quiet or self._state.stopping.is_set()
+            wait_s = GUARDIAN_TICK_S if standby.stuck_for_s is None else 0.0
+            self._client_due_s = clock.monotonic() + wait_s if goes_on else None
 
-    def _watch_drain(self, timeout_s: float) -> None:
-        if not self._state.stopping.is_set() and not self._plane.closed:
-            return
+    def _watch_drain(self) -> None:
         now_s = clock.monotonic()
         if self._end_at_s is None:
             self._end_at_s = now_s + self._drain_timeout_s + DRAIN_GRACE_S
@@ -88,35 +125,72 @@ class SelfCheck:
     def _where_stuck(self) -> str:
         return ", ".join(self._state.held_up_by() or _waited_for_threads()) or self._plane.standby.stuck_at()
 
-    def _cap_crash_file(self, timeout_s: float) -> None:
-        now_s = clock.monotonic()
-        if not self._foreground and now_s >= self._crash_file_check_at_s:
-            self._crash_file_check_at_s = now_s + _CRASH_FILE_CHECK_S
-            if crash_file.cap(self._place.crash_path):
-                logger.warning("the crash file was full and has been cut")
+    # --- files --------------------------------------------------------------------------------------
 
-    def _watch_program(self, timeout_s: float) -> None:
-        now_s = clock.monotonic()
-        if now_s < self._program_check_at_s or self._state.stopping.is_set():
-            return
-        self._program_check_at_s = now_s + PROGRAM_CHECK_S
-        gone = self._program.gone(now_s)
+    def _take_notices(self) -> None:
+        elsewhere, written = self._notices.take()
+        if elsewhere:
+            for look in (self._rearm, self._files, self._socket, self._gone):
+                look.call_for()
+        if written:
+            self._crash.call_for()
+
+    def note_listener(self) -> None:
+        """Take note that the listener and its file may be other ones, for the next look; from any thread."""
+        self._listener_changed = True
+
+    def _watch_files(self) -> bool:
+        """Watch the files that there are now; all looks that follow see what changed before."""
+        place, socket_path = self._place, self._listening.server.path
+        own = {place.life_lock_path, place.record_path}
+        socket = {socket_path} if socket_path is not None and socket_path.startswith("/") else set()
+        program = set(self._program.paths)
+        crash = "" if self._foreground else place.crash_path
+        unwatched = self._notices.arm(own | socket | program, crash)
+        self._files.by_clock = bool(unwatched & own)
+        self._socket.by_clock = bool(unwatched & socket)
+        self._gone.by_clock = bool(unwatched & program)
+        self._crash.by_clock = crash in unwatched
+        for look in self._looks[1:]:
+            look.call_for()
+        # What has a notice no more, for it is amiss, is watched again once it is put right.
+        return bool(unwatched)
+
+    def _look_at_socket(self) -> bool:
+        loop, calls = self._state.loop, self._listening.server.file_calls
+        if loop is not None and calls is not None:
+            try:
+                loop.call_soon_threadsafe(calls.set)
+            except RuntimeError:
+                pass  # closed: the daemon is ending
+        return False
+
+    def _cap_crash_file(self) -> bool:
+        if not self._foreground and crash_file.cap(self._place.crash_path):
+            logger.warning("the crash file was full and has been cut")
+        return False
+
+    def _watch_program(self) -> bool:
+        if self._state.stopping.is_set():
+            return False
+        gone = self._program.gone(clock.monotonic())
         if gone:
             logger.warning("the program is gone (%s): ending", gone)
             self._state.stop()
+        return self._program.is_missing
 
-    def _restore_files(self, timeout_s: float) -> None:
-        now_s = clock.monotonic()
-        if now_s < self._files_check_at_s:
-            return
-        self._files_check_at_s = now_s + SOCKET_CHECK_S
+    def _restore_files(self) -> bool:
         try:
-            self._publication.restore()
+            was_well = self._publication.restore()
             self._files_troubled = False
         except (OSError, DaemonryError) as error:
             if not self._files_troubled:
                 logger.error("the lock file or the record is gone and cannot be made again: %s", error)
             self._files_troubled = True
+            return True
+        if not was_well:
+            self._rearm.call_for()  # what was made is watched from then on
+        return not was_well
 
 
 def _waited_for_threads() -> list[str]:

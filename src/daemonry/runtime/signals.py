@@ -1,4 +1,4 @@
-"""What each signal does: stop, stop at once, reload, look after the socket file.
+"""What each signal does: stop, stop at once, reload, look after the socket file, be idle anew.
 
 Owns the reactions.  Noting signals is `watchdog`'s; these are called in its thread.
 """
@@ -18,6 +18,7 @@ from daemonry.errors import DaemonryError
 if TYPE_CHECKING:
     from daemonry.process.notify import Notifier
     from daemonry.runtime.control_state import Life
+    from daemonry.runtime.idle_shutdown import Idle
     from daemonry.runtime.shutdown import ImmediateEnd
     from daemonry.service.server.server import Server
 
@@ -27,7 +28,15 @@ logger: logging.Logger = logging.getLogger("daemonry.daemon")
 class Signals:
     """Reacts to the signals of one daemon."""
 
-    def __init__(self, state: Life, server: Server, notifier: Notifier, end_at_once: ImmediateEnd) -> None:
+    def __init__(
+        self,
+        state: Life,
+        server: Server,
+        notifier: Notifier,
+        end_at_once: ImmediateEnd,
+        idle: Idle | None = None,
+    ) -> None:
+        self._idle = idle
         self._state = state
         self._server = server
         self._notifier = notifier
@@ -41,6 +50,9 @@ class Signals:
             self._on_loop(self._start_reload)
         elif name == "SIGUSR1":
             self._on_loop(self._check_file)
+        elif name == "SIGCONT":  # it may have stood still for long
+            if self._idle is not None:
+                self._on_loop(self._idle.begin_again)
         elif self._state.stopping.is_set():
             logger.warning("%s again: ending at once", name)
             self._end_at_once(128 + number)

@@ -28,6 +28,7 @@ from daemonry.transport.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from _socket import socket as Socket
+    from collections.abc import Callable
 
     from daemonry.clock import Deadline
     from daemonry.service.server.control import ControlState
@@ -60,6 +61,9 @@ class Server:
     Attributes:
         awaits_notices: whether to look at the socket file when the system says that its directory has
             changed, where it can, and not by the clock.
+        file_calls: set on the loop by somebody else who notices that the socket file may have changed;
+            None for a server that looks by itself.
+        listener_changed: called when the listener is another one, or is accepted from no more.
         held: connections that were accepted beside the loop while it was stuck, and wait for it.
     """
 
@@ -87,6 +91,8 @@ class Server:
         self.held: Held = Held()
         self._calls = calls
         self.awaits_notices = False
+        self.file_calls: asyncio.Event | None = None
+        self.listener_changed: Callable[[], None] = _nothing
         self._wrong_tokens = WrongTokens()
         not_for_children(self)
 
@@ -178,6 +184,7 @@ class Server:
         """Accept from the listener, which is this object's alone from now on."""
         self._bound.own()
         self._watch_listener()
+        self.listener_changed()
 
     def stop_accepting(self) -> None:
         """Leave the listener to another process; accepted connections are served on."""
@@ -186,6 +193,7 @@ class Server:
         if self._acceptor is not None:
             self._acceptor.close()
             self._acceptor = None
+        self.listener_changed()
 
     def abandon(self) -> None:
         """Close the listener and leave its path alone: both are another process's."""
@@ -239,6 +247,7 @@ class Server:
         old, _ = self._bound.make_again()
         old.abandon()
         self._watch_listener()
+        self.listener_changed()
 
     async def retire(self, deadline: Deadline) -> None:
         """Have every connection end without losing a call: see `daemonry.service.server.graceful_close`."""
@@ -277,7 +286,9 @@ class Server:
         if self._bound.accepts:
             self._watch_listener()
         file_check = loop.create_task(
-            socket_file.look_after(self._bound, self.check_file, by_notice=self.awaits_notices)
+            socket_file.look_after(
+                self._bound, self.check_file, by_notice=self.awaits_notices, called=self.file_calls
+            )
         )
         try:
             await cancel.wait()
@@ -326,5 +337,10 @@ class Server:
         if self._acceptor is not None:
             self._acceptor.replace(new)
         old.abandon()
+        self.listener_changed()
         logger.warning("the socket file %s was gone; listening there again", self.path)
         return True
+
+
+def _nothing() -> None:
+    """Stands in for nobody who wants to know."""

@@ -1,9 +1,9 @@
 """Answers the control plane from another thread while the loop is stuck in a handler.
 
-Owns noticing that it is stuck, and that it is back.  A loop that does its work is asked nothing: its
-listener is looked at a few times a second, and a loop that accepts leaves no client waiting there.  Only
-when clients wait there twice in a row is the loop asked for a sign of life, and only when it gives none
-does `stuck_clients` accept and answer them, until it does.
+Owns noticing that it is stuck, and that it is back.  A loop that does its work is asked nothing: a while
+after somebody has come its listener is looked at, and a loop that accepts leaves no client waiting there.
+Only when one still waits is the loop asked for a sign of life, and only when it gives none
+does `stuck_clients` accept and answer them, until it does.  While nobody comes, nothing is looked at.
 
 Code that holds the interpreter's lock without a break stops this thread too.
 """
@@ -23,6 +23,7 @@ from daemonry.service.server.code_position import frame_of, where
 from daemonry.service.server.control import ControlState
 from daemonry.service.server.refusal import DRAINING, refuse_held
 from daemonry.service.server.stuck_clients import StuckClients, is_ready
+from daemonry.service.server.turns import Turns, turns_of
 
 if TYPE_CHECKING:
     from daemonry.service.server.server import Server
@@ -39,6 +40,9 @@ class Standby:
         server: the server whose clients are answered; takes back those that wait for the loop.
         state: makes the state that answers while the loop cannot; its methods are called from the
             ticking thread and return their results at once.
+
+    Attributes:
+        turns: when the loop was last known to run.
     """
 
     def __init__(
@@ -53,7 +57,7 @@ class Standby:
         self._server = server
         self._sign_of_life = threading.Event()
         self._asked_at_s: float | None = None
-        self._heard_at_s: float | None = None
+        self.turns: Turns = turns_of(loop)
         self._stuck_since_s: float | None = None
         self._clients = StuckClients(server, state(self), self._sign_of_life)
 
@@ -66,12 +70,10 @@ class Standby:
         """For how long the loop has not answered, in seconds; None while it does."""
         return None if self._stuck_since_s is None else clock.monotonic() - self._stuck_since_s
 
-    def heard(self) -> None:
-        """Note that the loop runs; called on it, now and then.
-
-        Clients may come long after it got stuck, and the moment of this note is the one they are shown.
-        """
-        self._heard_at_s = clock.monotonic()
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no client was seen waiting: there is nothing to look at until the next one comes."""
+        return self._stuck_since_s is None and self._asked_at_s is None and not len(self._server.held)
 
     def stuck_at(self) -> str:
         """Return where the loop's thread is now, as `file:line in function`."""
@@ -130,8 +132,9 @@ class Standby:
 
     def _take_over(self) -> None:
         logger.warning("the loop is stuck at %s; answering the control plane beside it", self.stuck_at())
-        asked_at_s = self._asked_at_s or 0.0
-        self._stuck_since_s = asked_at_s if self._heard_at_s is None else min(asked_at_s, self._heard_at_s)
+        # Clients may come long after it got stuck, and are shown since when it has been.
+        asked_at_s, ran_at_s = self._asked_at_s or 0.0, self.turns.ran_at_s
+        self._stuck_since_s = asked_at_s if ran_at_s is None else min(asked_at_s, ran_at_s)
         self._clients.open()
 
     def _hand_back(self) -> None:

@@ -1,7 +1,8 @@
 """Looking after a server's socket file while it runs: something may remove or replace it.
 
-Owns when to look: at a notice of the system, where the server asks for notices and the system has them,
-or else by the clock.  Making the socket again is `bound_listener`'s.
+Owns when to look: at a notice of the system, where the server asks for notices and the system has them;
+when somebody else calls for it, who has such notices already; or else by the clock.  Making the socket again
+is `bound_listener`'s.
 """
 
 from __future__ import annotations
@@ -23,18 +24,29 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger("daemonry.server")
 
 
-async def look_after(bound: BoundListener, check: Callable[[], object], *, by_notice: bool) -> None:
+async def look_after(
+    bound: BoundListener,
+    check: Callable[[], object],
+    *,
+    by_notice: bool,
+    called: asyncio.Event | None = None,
+) -> None:
     """Call `check` whenever the socket file may have changed, until cancelled.
 
     Args:
         bound: the listener.
         check: makes the socket again if its file is gone; it raises DaemonryError where it cannot.
         by_notice: whether to wait for a notice that the file's directory has changed, if possible.
+        called: set by somebody else who calls for a look; None to look by oneself.
     """
     troubled = False
     while True:
         # A place that is taken has no notice for the moment when it is free again.
-        await _wait_for_change(bound, by_notice=by_notice and not troubled)
+        if called is not None and not troubled:
+            await called.wait()
+            called.clear()
+        else:
+            await _wait_for_change(bound, by_notice=by_notice and not troubled)
         try:
             check()
             troubled = False
