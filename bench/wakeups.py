@@ -1,6 +1,6 @@
-"""How often a daemon that has nothing to do is woken, by both loops, and with what it may have besides.
+"""How often a daemon that has nothing to do is woken, by both loops, and with each part that it may have.
 
-Owns the daemons, what is asked of each once before it is left alone, and the count: the voluntary context
+Owns the daemons, the questions to each before it is left alone, and the count: the voluntary context
 switches of all its threads.  All are counted in the same time.  Beside them is an asyncio server without
 daemonry, which nothing wakes either.
 """

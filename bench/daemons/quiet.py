@@ -1,4 +1,4 @@
-"""A daemon that has nothing to do, for `scripts/bench idle`; QUIET names what it has besides calls."""
+"""A daemon that has nothing to do, for `scripts/bench idle`; QUIET names its parts beside calls."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 import pytest
 
 from daemonry import clock
-from daemonry.runtime.looks import Look, earliest
+from daemonry.runtime.looks import DueLook, earliest
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def now(monkeypatch):
 
 def test_nothing_is_due_before_it_is_called_for(now):
     looked = []
-    look = Look(lambda: bool(looked.append(now.at_s)), 5.0)
+    look = DueLook(lambda: bool(looked.append(now.at_s)), 5.0)
     look.run_if_due(now.at_s)
     assert (looked, look.due_at_s) == ([], None)
     look.call_for()
@@ -26,7 +26,7 @@ def test_nothing_is_due_before_it_is_called_for(now):
 
 
 def test_calls_that_come_often_are_answered_as_often_as_by_the_clock(now):
-    look = Look(lambda: False, 5.0)
+    look = DueLook(lambda: False, 5.0)
     look.call_for()
     look.run_if_due(now.at_s)
     now.at_s = 1001.0
@@ -38,7 +38,7 @@ def test_calls_that_come_often_are_answered_as_often_as_by_the_clock(now):
 
 @pytest.mark.parametrize("why", ["amiss", "no notices"])
 def test_while_something_is_amiss_the_clock_calls(now, why):
-    look = Look(lambda: why == "amiss", 5.0)
+    look = DueLook(lambda: why == "amiss", 5.0)
     look.by_clock = why == "no notices"
     look.call_for()
     look.run_if_due(now.at_s)
@@ -49,7 +49,7 @@ def test_one_that_fails_is_tried_again(now):
     def fail():
         raise OSError("no disk")
 
-    look = Look(fail, 5.0)
+    look = DueLook(fail, 5.0)
     look.call_for()
     with pytest.raises(OSError, match="no disk"):
         look.run_if_due(now.at_s)

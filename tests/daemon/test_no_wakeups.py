@@ -157,8 +157,21 @@ def test_a_signal_that_another_thread_gets_is_seen_at_once(probe, loop_kind):
     assert probe.left() == []
 
 
+def test_a_call_on_an_open_connection_ends_the_wait_for_the_idle_end(probe):
+    """Nothing else tells the daemon of it, and an hour later it could not know when the call was."""
+    looks_noted = (
+        "import daemonry.runtime.idle_shutdown as idle\n"
+        "idle.suspended_s = lambda: note('looks', '.') or 0.0\n"
+    )
+    instance = probe.start(ECHO + looks_noted, "idle_timeout_s=3600.0")
+    with daemonry.Client.connect(instance.endpoint()) as client:
+        wait_quiet(instance.pid())
+        looks = len(probe.noted("looks"))
+        client.call("org.example.echo.Say", {"text": "x"})
+        wait_until(lambda: len(probe.noted("looks")) > looks, 30, "a look")
+
+
 def test_who_calls_on_an_open_connection_puts_the_idle_end_off(probe):
-    """Nothing else tells the daemon of it: no connection is made, and nobody looks."""
     body = ECHO + "@daemon.on_stop\ndef stopped():\n    note('ended', str(time.monotonic()))\n"
     instance = probe.start(body, "idle_timeout_s=4.0")
     with daemonry.Client.connect(instance.endpoint()) as client:

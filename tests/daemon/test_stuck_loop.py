@@ -3,12 +3,15 @@
 `time.sleep` in async work stands for every call that should not have been there.
 """
 
+import contextlib
 import re
 import signal
+import threading
 import time
 
 import pytest
 
+import daemonry
 from daemonry.testing import wait_until
 
 # The loop is asked for a sign of life when clients were seen waiting twice, 0.2 s apart; on a busy
@@ -127,6 +130,39 @@ def test_who_comes_late_is_told_since_when_it_is_stuck(probe, loop_kind):
     assert 2.0 <= status["stuck_secs"] <= time.monotonic() - blocked_s + 1.5
     assert instance.command("STOP").kind == "ok"
     probe.wait_gone()
+
+
+@pytest.mark.slow
+def test_the_same_of_a_call_on_a_connection_that_was_open_before(probe, loop_kind):
+    """No timer and no new client tells the loop's thread of it: only the call itself."""
+    body = """
+from daemonry import Interface
+class Work(Interface, name="org.example.work"):
+    def block(self) -> None:
+        note("blocked")
+        time.sleep(30)
+daemon.serve(Work())
+"""
+    instance = probe.start(body, "drain_timeout_s=0.3")
+    with daemonry.Client.connect(instance.endpoint()) as client:
+        with pytest.raises(AssertionError):  # until nothing else is noted any more
+            wait_until(lambda: probe.noted("blocked"), 3.0)
+        caller = threading.Thread(target=_call, args=(client,))
+        caller.start()
+        wait_until(lambda: probe.noted("blocked") is not None)
+        blocked_s = time.monotonic()
+        with pytest.raises(AssertionError):  # nobody asks for two seconds
+            wait_until(lambda: probe.logged("stuck"), 2.0)
+        status = instance.status()
+        assert 2.0 <= status["stuck_secs"] <= time.monotonic() - blocked_s + 1.5
+        assert instance.command("STOP").kind == "ok"
+        probe.wait_gone()
+        caller.join(10)
+
+
+def _call(client):
+    with contextlib.suppress(daemonry.DaemonryError):
+        client.call("org.example.work.Block")
 
 
 @pytest.mark.slow

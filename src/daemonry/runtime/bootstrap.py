@@ -49,6 +49,7 @@ from daemonry.runtime.stage_results import (
 )
 from daemonry.runtime.stuck_control import StuckControl
 from daemonry.runtime.tasks import Workload
+from daemonry.runtime.turns import turns_of
 from daemonry.runtime.watchdog import Guardian
 from daemonry.service.server import bounds
 from daemonry.service.server.server import Server
@@ -326,7 +327,11 @@ def serve(listening: Listening) -> Serving:
     scarcity.check_descriptors()
     loop = prepared.runner.get_loop()
     state.attach(loop)
-    standby = Standby(loop, threading.get_ident(), server, partial(StuckControl, state))
+    turns = turns_of(loop)
+    turns.follow(state.when_asked.append)
+    standby = Standby(
+        loop, threading.get_ident(), server, partial(StuckControl, state), lambda: turns.ran_at_s
+    )
     end_at_once = ImmediateEnd(standby, listening.publication, kept=prepared.found.socket_fd is not None)
     plane = ControlPlane(loop, state, server, standby, notifier)
     signals = Signals(state, server, notifier, end_at_once, listening.idle)
@@ -357,7 +362,6 @@ def _guard(listening: Listening, plane: ControlPlane, check: SelfCheck, signals:
     server.listener_changed = listener_changed
     prepared.state.changed.append(guardian.wake)
     plane.ended = guardian.wake
-    plane.standby.turns.follow(prepared.state.when_asked.append)
     guardian.start(check, signals.react, have_noted)
 
 

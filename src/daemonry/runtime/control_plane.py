@@ -96,4 +96,4 @@ class ControlPlane:
 
 
 def _nobody() -> None:
-    """Stands in for nobody who wants to know."""
+    """Do nothing: nobody wants to know."""

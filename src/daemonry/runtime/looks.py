@@ -1,6 +1,6 @@
 """When to look at a thing: when somebody calls for it, but not more often than by the clock.
 
-Owns the decision.  What is looked at is the caller's.
+Owns the decision.  The looks themselves are the caller's.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from daemonry import clock
 
 
-class Look:
+class DueLook:
     """One thing to look at.
 
     Args:

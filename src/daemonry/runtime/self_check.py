@@ -19,7 +19,7 @@ from daemonry import clock
 from daemonry.errors import DaemonryError
 from daemonry.limits import DRAIN_GRACE_S, GUARDIAN_TICK_S, PROGRAM_CHECK_S, SOCKET_CHECK_S
 from daemonry.process import crash_file
-from daemonry.runtime.looks import Look, earliest
+from daemonry.runtime.looks import DueLook, earliest
 from daemonry.runtime.program_gone import ProgramWatch
 from daemonry.runtime.shutdown import announce_end
 from daemonry.runtime.watchdog import Wait
@@ -63,16 +63,16 @@ class SelfCheck:
         self._program = ProgramWatch(request.program_files)
         self._notices = PathWatch()
         self._listener_changed = False
-        self._rearm = Look(self._watch_files, SOCKET_CHECK_S)
-        self._files = Look(self._restore_files, SOCKET_CHECK_S)
-        self._socket = Look(self._look_at_socket, SOCKET_CHECK_S)
-        self._gone = Look(self._watch_program, PROGRAM_CHECK_S)
-        self._crash = Look(self._cap_crash_file, _CRASH_FILE_CHECK_S)
+        self._rearm = DueLook(self._watch_files, SOCKET_CHECK_S)
+        self._files = DueLook(self._restore_files, SOCKET_CHECK_S)
+        self._socket = DueLook(self._look_at_socket, SOCKET_CHECK_S)
+        self._gone = DueLook(self._watch_program, PROGRAM_CHECK_S)
+        self._crash = DueLook(self._cap_crash_file, _CRASH_FILE_CHECK_S)
         self._looks = (self._rearm, self._files, self._socket, self._gone, self._crash)
         self._rearm.call_for(SOCKET_CHECK_S)  # not while it comes up
 
     def look(self, ready: frozenset[int]) -> Wait:
-        """Do what is due, and return what to wait for next."""
+        """Do the duties that are due, and return the next wait."""
         self._look_at_clients(ready)
         if self._state.stopping.is_set() or self._plane.closed:
             self._watch_drain()
@@ -153,7 +153,7 @@ class SelfCheck:
         self._crash.by_clock = crash in unwatched
         for look in self._looks[1:]:
             look.call_for()
-        # What has a notice no more, for it is amiss, is watched again once it is put right.
+        # A missing file has no notices: once it is back, it is watched again.
         return bool(unwatched)
 
     def _look_at_socket(self) -> bool:
@@ -189,7 +189,7 @@ class SelfCheck:
             self._files_troubled = True
             return True
         if not was_well:
-            self._rearm.call_for()  # what was made is watched from then on
+            self._rearm.call_for()  # the new file has no watch yet
         return not was_well
 
 

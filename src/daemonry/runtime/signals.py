@@ -1,4 +1,4 @@
-"""What each signal does: stop, stop at once, reload, look after the socket file, be idle anew.
+"""What each signal does: stop, stop at once, reload, look after the socket file, count idle time from now.
 
 Owns the reactions.  Noting signals is `watchdog`'s; these are called in its thread.
 """

@@ -49,7 +49,7 @@ class Duties(Protocol):
     """What the guardian does when a wait is over."""
 
     def look(self, ready: frozenset[int]) -> Wait:
-        """Do what is due, and return what to wait for next.
+        """Do the duties that are due, and return the next wait.
 
         Args:
             ready: those of the descriptors waited for that can be read.
@@ -82,7 +82,7 @@ class Guardian:
         """Begin.  Call `listen_to_signals` first, so that none is missed.
 
         Args:
-            duties: what is to be done.
+            duties: the looks of one daemon.
             on_signal: is called with the number of each signal that came.
             have_noted: has the main thread run, so that it notes signals that came to another thread.
         """
@@ -162,7 +162,7 @@ class Guardian:
             clock.sleep(GUARDIAN_TICK_S)
             found = set()
         for fd in watched:
-            self._selector.unregister(fd)  # one that was closed meanwhile is no error
+            self._selector.unregister(fd)  # a closed descriptor is not an error
         if self._wake_read in found:
             found.discard(self._wake_read)
             self._take_bytes()
@@ -185,4 +185,4 @@ class Guardian:
 
 
 def _nothing() -> None:
-    """Stands in for nobody."""
+    """Do nothing: nobody needs it."""

@@ -25,8 +25,8 @@ _IN_MOVE_SELF: Final = 0x800
 _IN_DONT_FOLLOW: Final = 0x02000000
 # IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE, IN_DELETE_SELF, IN_MOVE_SELF
 _ENTRIES: Final = 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x800
-# A name fewer is a changed attribute, also when another file takes the name; the file itself may be kept
-# for long by who has it open.
+# A name fewer is a changed attribute, also when another file takes the name; an open file lives on
+# without a name.
 _ITSELF: Final = _IN_ATTRIB | _IN_DELETE_SELF | _IN_MOVE_SELF | _IN_DONT_FOLLOW
 _MOVED: Final = _IN_DELETE_SELF | _IN_MOVE_SELF | _IN_DONT_FOLLOW
 _EVENT: Final = struct.Struct("=iIII")

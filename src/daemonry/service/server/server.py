@@ -343,4 +343,4 @@ class Server:
 
 
 def _nothing() -> None:
-    """Stands in for nobody who wants to know."""
+    """Do nothing: nobody wants to know."""

@@ -23,7 +23,6 @@ from daemonry.service.server.code_position import frame_of, where
 from daemonry.service.server.control import ControlState
 from daemonry.service.server.refusal import DRAINING, refuse_held
 from daemonry.service.server.stuck_clients import StuckClients, is_ready
-from daemonry.service.server.turns import Turns, turns_of
 
 if TYPE_CHECKING:
     from daemonry.service.server.server import Server
@@ -40,9 +39,7 @@ class Standby:
         server: the server whose clients are answered; takes back those that wait for the loop.
         state: makes the state that answers while the loop cannot; its methods are called from the
             ticking thread and return their results at once.
-
-    Attributes:
-        turns: when the loop was last known to run.
+        ran_at_s: returns when the loop was last known to run; None if that is not known.
     """
 
     def __init__(
@@ -51,13 +48,14 @@ class Standby:
         loop_thread_id: int,
         server: Server,
         state: Callable[[Standby], ControlState],
+        ran_at_s: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._loop = loop
         self._thread_id = loop_thread_id
         self._server = server
         self._sign_of_life = threading.Event()
         self._asked_at_s: float | None = None
-        self.turns: Turns = turns_of(loop)
+        self._ran_at_s = ran_at_s
         self._stuck_since_s: float | None = None
         self._clients = StuckClients(server, state(self), self._sign_of_life)
 
@@ -133,7 +131,7 @@ class Standby:
     def _take_over(self) -> None:
         logger.warning("the loop is stuck at %s; answering the control plane beside it", self.stuck_at())
         # Clients may come long after it got stuck, and are shown since when it has been.
-        asked_at_s, ran_at_s = self._asked_at_s or 0.0, self.turns.ran_at_s
+        asked_at_s, ran_at_s = self._asked_at_s or 0.0, self._ran_at_s()
         self._stuck_since_s = asked_at_s if ran_at_s is None else min(asked_at_s, ran_at_s)
         self._clients.open()
 

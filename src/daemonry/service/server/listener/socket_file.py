@@ -1,7 +1,7 @@
 """Looking after a server's socket file while it runs: something may remove or replace it.
 
 Owns when to look: at a notice of the system, where the server asks for notices and the system has them;
-when somebody else calls for it, who has such notices already; or else by the clock.  Making the socket again
+at a call from another thread that has such notices already; or else by the clock.  Making the socket again
 is `bound_listener`'s.
 """
 
@@ -37,7 +37,7 @@ async def look_after(
         bound: the listener.
         check: makes the socket again if its file is gone; it raises DaemonryError where it cannot.
         by_notice: whether to wait for a notice that the file's directory has changed, if possible.
-        called: set by somebody else who calls for a look; None to look by oneself.
+        called: set by another thread's watcher when it has a notice; None to look by oneself.
     """
     troubled = False
     while True:

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from daemonry.service.server import turns
-from daemonry.service.server.turns import turns_of
+from daemonry.runtime import turns
+from daemonry.runtime.turns import turns_of
 
 
 def uvloop_made():

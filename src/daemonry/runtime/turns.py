@@ -1,9 +1,9 @@
 """When a loop was last known to run, so that one that is stuck tells since when; without waking an idle one.
 
 Owns the way for each kind of loop.  asyncio's asks its own clock once in each turn, right after it has
-waited; the clock is replaced by one that keeps what it told, and that is all.  uvloop asks nobody.  There a
-beat notes each second that the loop runs, from when a timer is set or a call begins until a second passes
-without either; a loop that nobody uses has no beat.
+waited; the clock is replaced by one that keeps its last answer, and that is all.  uvloop asks nobody.
+There a beat notes each second that the loop runs, from when a timer is set or a call begins until a
+second passes without either; a loop that nobody uses has no beat.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BEAT_S: Final = 1.0
 Follow = Callable[[Callable[[], None]], None]
 
 
-class Turns:
+class LoopTurns:
     """When a loop was last known to run: not at all, for a loop of an unknown kind."""
 
     @property
@@ -35,7 +35,7 @@ class Turns:
         """
 
 
-class AsyncioTurns(Turns):
+class AsyncioTurns(LoopTurns):
     """The begin of the present turn, or a later moment at which the turn's own code asked for the time."""
 
     def __init__(self, loop: asyncio.BaseEventLoop) -> None:
@@ -44,7 +44,7 @@ class AsyncioTurns(Turns):
 
     @property
     def ran_at_s(self) -> float | None:
-        """As in `Turns`."""
+        """As in `LoopTurns`."""
         return self._ran_at_s
 
     def _time(self) -> float:
@@ -52,7 +52,7 @@ class AsyncioTurns(Turns):
         return now_s
 
 
-class UvloopTurns(Turns):
+class UvloopTurns(LoopTurns):
     """The last beat, timer or call; None once nothing has happened for a while."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -68,11 +68,11 @@ class UvloopTurns(Turns):
 
     @property
     def ran_at_s(self) -> float | None:
-        """As in `Turns`."""
+        """As in `LoopTurns`."""
         return self._ran_at_s
 
     def follow(self, when_called: Follow) -> None:
-        """As in `Turns`."""
+        """As in `LoopTurns`."""
         self._when_called = when_called
         self._follow_next()
 
@@ -111,11 +111,11 @@ class UvloopTurns(Turns):
             self._ran_at_s = None
 
 
-def turns_of(loop: asyncio.AbstractEventLoop) -> Turns:
+def turns_of(loop: asyncio.AbstractEventLoop) -> LoopTurns:
     """Begin to note when a loop runs; before it runs, or on it."""
     uvloop = sys.modules.get("uvloop")
     if uvloop is not None and isinstance(loop, uvloop.Loop):
         return UvloopTurns(loop)
     if isinstance(loop, asyncio.BaseEventLoop) and type(loop).time is asyncio.BaseEventLoop.time:
         return AsyncioTurns(loop)
-    return Turns()
+    return LoopTurns()
