@@ -22,6 +22,7 @@ from __future__ import annotations
 import errno
 from _socket import MSG_DONTWAIT, SO_RCVTIMEO, SOL_SOCKET
 from _thread import get_ident
+from _weakref import ref
 from os import getpid
 from sys import byteorder, maxsize
 
@@ -83,7 +84,7 @@ else:
 
 
 # The listeners that loops of this process accept from, each with the loop's process and thread.
-ACCEPTING: list[tuple[Listener, int, int]] = []
+ACCEPTING: list[tuple[ref[Listener], int, int]] = []
 
 
 def is_accepted_here(sock: Socket) -> bool:
@@ -92,7 +93,8 @@ def is_accepted_here(sock: Socket) -> bool:
     To wait for a reply on it would be to wait for oneself.
     """
     here = (getpid(), get_ident())
-    own = [listener.address for listener, *where in ACCEPTING if tuple(where) == here]
+    there = [known() for known, *where in list(ACCEPTING) if tuple(where) == here]
+    own = [listener.address for listener in there if listener is not None]
     try:
         return bool(own) and sock.getpeername() in own
     except OSError:

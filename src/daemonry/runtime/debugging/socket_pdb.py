@@ -63,14 +63,31 @@ class SocketPdb(pdb.Pdb):
             return True
         return super().do_continue(arg)
 
-    do_c = do_cont = do_continue
+    # pdb's other names, which its class binds to its own: an alias would have no type of its own.
+    def do_c(self, arg: str) -> bool | None:
+        """As `do_continue`."""
+        return self.do_continue(arg)
+
+    def do_cont(self, arg: str) -> bool | None:
+        """As `do_continue`."""
+        return self.do_continue(arg)
 
     def do_quit(self, arg: str) -> bool | None:
         """End the debugger, and let the program go on."""
         self.end()
         return True
 
-    do_q = do_exit = do_EOF = do_quit  # noqa: N815  # pdb's names
+    def do_q(self, arg: str) -> bool | None:
+        """As `do_quit`."""
+        return self.do_quit(arg)
+
+    def do_exit(self, arg: str) -> bool | None:
+        """As `do_quit`."""
+        return self.do_quit(arg)
+
+    def do_EOF(self, arg: str) -> bool | None:  # noqa: N802  # pdb's name
+        """As `do_quit`."""
+        return self.do_quit(arg)
 
     def interaction(self, *arguments: Any) -> None:
         """Prompt; an end of the connection is the end of the debugger."""

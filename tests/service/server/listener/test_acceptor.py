@@ -5,16 +5,19 @@ Fault 6, fact F8: asyncio logs a hundred tracebacks a second here, socketserver 
 
 import asyncio
 import errno
+import gc
 import logging
 import os
 import socket
 import subprocess
 import sys
+import weakref
 
 import pytest
 
 from daemonry.limits import ACCEPT_BACKOFF_MAX_S, ACCEPT_BACKOFF_S
 from daemonry.service.server.listener.acceptor import Acceptor
+from daemonry.transport.stream import ACCEPTING, is_accepted_here
 
 
 class Loop:
@@ -49,6 +52,8 @@ class Loop:
 
 class Queue:
     """A listener whose queue the test fills: with sockets, or with what accept() raises."""
+
+    address = None
 
     def __init__(self, *waiting, fd=7):
         self.waiting = list(waiting)
@@ -236,3 +241,16 @@ def test_a_server_without_descriptors_waits_quietly_and_recovers(loop_name, sock
         assert rest == ""
         assert server.returncode == 0
         assert not os.path.exists(socket_path)
+
+
+def test_one_that_was_dropped_is_not_kept_by_what_clients_look_at(loop):
+    acceptor = Acceptor(loop, Queue(), lambda sock: None)
+    listener = weakref.ref(acceptor._listener)
+    (noted,) = [one for one in ACCEPTING if one[0]() is listener()]
+    loop.readers.clear()
+    del acceptor
+    gc.collect()
+    assert listener() is None
+    with socket.socket() as unconnected:
+        assert not is_accepted_here(unconnected)  # though its entry is there still
+    ACCEPTING.remove(noted)

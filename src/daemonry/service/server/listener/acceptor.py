@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import threading
+import weakref
 from _socket import socket as Socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -55,7 +56,7 @@ class Acceptor:
         self._listener = listener
         self._accepted = accepted
         self._retry: asyncio.TimerHandle | None = None
-        self._noted: tuple[Listener, int, int] | None = None
+        self._noted: tuple[weakref.ref[Listener], int, int] | None = None
         self._delays = delays(ACCEPT_BACKOFF_S, ACCEPT_BACKOFF_MAX_S)
         self._failing = False
         self._watch()
@@ -75,7 +76,7 @@ class Acceptor:
 
     def _watch(self) -> None:
         self._retry = None
-        self._noted = (self._listener, os.getpid(), threading.get_ident())
+        self._noted = (weakref.ref(self._listener), os.getpid(), threading.get_ident())
         ACCEPTING.append(self._noted)
         self._loop.add_reader(self._listener.fileno(), self._accept_one)
 
