@@ -3,6 +3,10 @@
 Owns a private environment, two daemons in it, and the timing of whole processes, as `cli` does.
 One daemon serves all the time; the other is stopped before each round, outside the measurement, so
 that its row times the start lock, the new process, its imports, its readiness and the connection.
+The same with a warm zygote, and at the end the memory of many idle daemons of one program.
+
+CPU time is that of the client and, for an absent daemon, of the daemon's threads until they are looked at
+right behind the client's end: other work on the machine disturbs it less than the time by the clock.
 
 What the numbers mean is in bench/README.md.  They are information: the exit code is 0 unless a
 command could not be run.
@@ -11,6 +15,7 @@ command could not be run.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import signal
@@ -40,6 +45,10 @@ CONNECT = "connect, bare"
 LIVE = "ensure, one that serves"
 LIVE_DEFINED = "ensure, one that serves, by its Daemon"
 ABSENT = "ensure, one that is absent"
+WARM = "ensure, one that is absent, with a warm zygote"
+TARGETS = {ABSENT: 8.0, WARM: 2.0}
+ON = {"DAEMONRY_ZYGOTE": "1"}
+MANY_MIB = 600.0
 
 _PROGRAM = """\
 from daemonry import Daemon
@@ -54,6 +63,21 @@ sock.close()
 _LIVE = """\
 import daemonry
 daemonry.ensure("lives").close()
+"""
+_MANY = """\
+from daemonry import Daemon
+for number in range({count}):
+    globals()[f"daemon{{number}}"] = Daemon(f"many{{number}}", version="1.0")
+"""
+_START_MANY = """\
+import daemonry, many
+for number in range({count}):
+    daemonry.ensure(getattr(many, f"daemon{{number}}")).close()
+"""
+_STOP_MANY = """\
+import daemonry
+for number in range({count}):
+    daemonry.stop(f"many{{number}}")
 """
 _DEFINED = """\
 import daemonry
@@ -93,6 +117,7 @@ def prepared(env_dir: Path | None) -> Iterator[tuple[Bare, list[Row]]]:
                     Row(LIVE, [python, "-c", _LIVE]),
                     Row(LIVE_DEFINED, [python, "-c", _DEFINED.format(name="lives")]),
                     Row(ABSENT, [python, "-c", _DEFINED.format(name="absent")]),
+                    Row(WARM, [python, "-c", _DEFINED.format(name="absent")]),
                 ],
             )
         finally:
@@ -107,25 +132,91 @@ def measure(here: Bare, rows: list[Row], rounds: int) -> None:
     for number in range(-2, rounds):
         turn = number % len(rows)
         for row in rows[turn:] + rows[:turn]:
-            elapsed_ms = _whole_process_ms(row, here.environment)
-            if row.title == ABSENT:
+            environment = {**here.environment, **(ON if row.title == WARM else {})}
+            elapsed_ms, cpu_ms = _whole_process_ms(row, environment)
+            if row.title in TARGETS:
+                cpu_ms += _cpu_ms(_pid_of(here, "absent"))
                 here.run(here.command("daemonry"), "stop", "absent")
             if number >= 0:
                 row.times_ms.append(elapsed_ms)
+                row.cpu_ms.append(cpu_ms)
     os.chdir("/")
+
+
+def _pid_of(here: Bare, name: str) -> int:
+    (path,) = here.home.glob(f"**/{name}/*/{name}.json")
+    pid: int = json.loads(path.read_text())["pid"]
+    return pid
+
+
+def _cpu_ms(pid: int) -> float:
+    """Return the CPU time of a process's threads; 0.0 where the system does not tell."""
+    files = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    with suppress(OSError):
+        return sum(int(file.read_text().split()[0]) for file in files) / 1e6
+    return 0.0
+
+
+def memory_mib(here: Bare, count: int, variables: dict[str, str]) -> float:
+    """Start so many daemons of one program, and return their memory (PSS) and their zygote's, in MiB."""
+    (here.home / "many.py").write_text(_MANY.format(count=count))
+    usual = dict(here.environment)
+    here.environment.update(variables)
+    python = here.command("python3")
+    try:
+        here.run(python, "-c", _START_MANY.format(count=count))
+        pids = {_pid_of(here, f"many{number}") for number in range(count)}
+        if variables:
+            pids.add(_parent(next(iter(pids))))
+        return sum(map(_pss_kib, pids)) / 1024
+    finally:
+        here.run(python, "-c", _STOP_MANY.format(count=count))
+        here.environment.clear()
+        here.environment.update(usual)
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def _pss_kib(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 def table(rows: list[Row]) -> Iterator[str]:
     """Yield the lines of the table, each beside what it is compared with."""
     medians = {row.title: statistics.median(row.times_ms) for row in rows}
-    yield "| from exec to exit | median ms | min | p90 | x bare | x import asyncio | x bare connect |"
-    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    columns = "median ms | min | p90 | x bare | x import asyncio | x bare connect | CPU x bare"
+    yield f"| from exec to exit | {columns} |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     for row in rows:
         median_ms = medians[row.title]
         ratios = [f"{median_ms / medians[title]:.2f}" for title in (BASE, ASYNCIO, CONNECT)]
+        ratios.append(f"{_cpu_ratio(row, rows):.2f}")
         p90_ms = statistics.quantiles(row.times_ms, n=10)[-1]
         cells = [f"{median_ms:.1f}", f"{min(row.times_ms):.1f}", f"{p90_ms:.1f}", *ratios]
         yield f"| {row.title} | {' | '.join(cells)} |"
+
+
+def _paired(row: Row, rows: list[Row]) -> float:
+    """Return the median of a row's times, each divided by bare Python's of the same round."""
+    base = next(one for one in rows if one.title == BASE)
+    return statistics.median(mine / bare for mine, bare in zip(row.times_ms, base.times_ms, strict=True))
+
+
+def _cpu_ratio(row: Row, rows: list[Row]) -> float:
+    base = next(one for one in rows if one.title == BASE)
+    return statistics.median(mine / bare for mine, bare in zip(row.cpu_ms, base.cpu_ms, strict=True))
+
+
+def verdicts(rows: list[Row]) -> Iterator[str]:
+    """Yield a line for each target."""
+    for row in rows:
+        if row.title in TARGETS:
+            target, found = TARGETS[row.title], _paired(row, rows)
+            met = "met" if found <= target else "not met"
+            yield f"{row.title}: {found:.2f} x bare Python, target {target:g}: {met}"
 
 
 def main() -> int:
@@ -133,6 +224,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench spawn", description="Time get-or-spawn.")
     parser.add_argument("--rounds", type=int, default=30, help=f"at least {FEWEST_ROUNDS} (%(default)s)")
     parser.add_argument("--env", type=Path, help="keep the virtual environment here, or use the one there")
+    parser.add_argument(
+        "--daemons", type=int, default=100, help="how many idle ones are weighed (%(default)s)"
+    )
     options = parser.parse_args()
     rounds = max(options.rounds, FEWEST_ROUNDS)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # and clean up
@@ -140,6 +234,8 @@ def main() -> int:
         with prepared(options.env and options.env.absolute()) as (here, rows):
             pinned = pin()
             measure(here, rows, rounds)
+            count = max(1, options.daemons)
+            weights = [memory_mib(here, count, variables) for variables in ({}, ON)]
     except Failed as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -147,7 +243,13 @@ def main() -> int:
         f"{os.cpu_count()} CPUs, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
     )
     print(f"{machine}; {rounds} interleaved rounds, {pinned}")
-    print("\n".join(("", *table(rows), "", *trouble_with_the_machine(rows))))
+    print("\n".join(("", *table(rows), "", *verdicts(rows))))
+    target_mib = MANY_MIB * count / 100
+    spawned_mib, forked_mib = weights
+    told = "met" if forked_mib <= target_mib else "not met"
+    print(f"{count} idle daemons of one program, PSS: spawned {spawned_mib:.0f} MiB")
+    print(f"with a zygote, it included: {forked_mib:.0f} MiB, target {target_mib:.0f}: {told}")
+    print("\n".join(("", *trouble_with_the_machine(rows))))
     return 0
 
 

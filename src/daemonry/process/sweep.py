@@ -12,9 +12,9 @@ Where there is no procfs only the process group is found, and the watcher ends i
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # `signal` costs an enum or two: starters read the names below
 import os
 import select
-import signal
 import sys
 import time
 

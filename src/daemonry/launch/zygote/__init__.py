@@ -23,5 +23,6 @@ has closed the connection, and the child ends.  From then on it is a started dae
     making          the starter's side where no zygote is there yet
     freshness       whether the files that a zygote has loaded are still the same
     serving         the zygote
+    preloading      its imports, and what else it does in advance for its children
     becoming        the child, from the fork to the daemon's first line
 """

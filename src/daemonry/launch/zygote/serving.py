@@ -6,8 +6,6 @@ a starter.  It buries its children, and tells the exit code to starters that sti
 
 from __future__ import annotations
 
-import gc
-import importlib
 import os
 import select
 from _socket import socket as Socket
@@ -16,6 +14,7 @@ from daemonry import clock
 from daemonry.clock import Deadline
 from daemonry.launch.zygote import becoming, choice, making, messages, surroundings
 from daemonry.launch.zygote.freshness import Loaded
+from daemonry.launch.zygote.preloading import preload
 from daemonry.limits import (
     MAX_ZYGOTE_CONNECTIONS,
     MAX_ZYGOTE_MESSAGE_BYTES,
@@ -30,16 +29,7 @@ from daemonry.transport import ancillary
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, Final
-
-# The modules of a daemon that serves; a test compares all that they load with a spawned daemon's.
-_OURS: Final = (
-    "daemonry.cli.boot",
-    "daemonry.daemon.loader",
-    "daemonry.daemon.definition",
-    "daemonry.runtime.runner",
-)
-_OTHERS: Final = ("uvloop", "msgspec")
+    from typing import Any
 
 
 def serve() -> list[str] | None:
@@ -52,10 +42,7 @@ def serve() -> list[str] | None:
     listener = Socket(fileno=boot["listen_fd"])
     os.set_inheritable(listener.fileno(), False)
     try:
-        _import()
-        gc.collect()
-        gc.disable()  # a collection would write to all pages, which are shared as long as nobody does
-        gc.freeze()
+        preload()
         becoming.show((*_own_words(), "zygote"))
         zygote = _Zygote(listener, boot)
         words = zygote.run()
@@ -69,16 +56,6 @@ def _own_words() -> tuple[str, ...]:
     import sys
 
     return tuple(sys.orig_argv[:3])
-
-
-def _import() -> None:
-    for name in _OURS:
-        importlib.import_module(name)
-    for name in _OTHERS:
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            continue
 
 
 class _Zygote:

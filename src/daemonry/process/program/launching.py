@@ -84,11 +84,15 @@ def _archive() -> str:
 
 def _is_found_by_itself() -> bool:
     """Whether a new interpreter finds daemonry: installed, or named by PYTHONPATH or a .pth file."""
-    import sysconfig
-
     root = os.path.abspath(__file__)
     for _ in __name__.split("."):
         root = os.path.dirname(root)
+    # Where most are installed: to be sure of every other place takes `sysconfig`.
+    usual = f"{sys.prefix}/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    if usual in sys.path and (root == usual or root in _lines_of_pth(usual)):
+        return True
+    import sysconfig
+
     installed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     user = getattr(sys.modules.get("site"), "USER_SITE", None)
     named = os.environ.get("PYTHONPATH", "").split(os.pathsep)

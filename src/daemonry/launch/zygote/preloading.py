@@ -1,0 +1,53 @@
+"""What a zygote does in advance for all of its children: imports, and the calls that every daemon serves.
+
+Owns the list.  Whatever stands here a daemon would do in its start in any case; nothing of it depends on the
+daemon, and nothing opens a file, starts a thread or keeps a number that has to differ between daemons.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+# The modules of a daemon that serves; a test compares all that they load with a spawned daemon's.
+_OURS: Final = (
+    "daemonry.app",
+    "daemonry.cli.boot",
+    "daemonry.daemon.loader",
+    "daemonry.runtime.runner",
+    "daemonry.service.server.varlink_connection",
+    "encodings.ascii",  # by which a socket reads an address
+)
+# Where they are installed.
+_OTHERS: Final = ("uvloop", "msgspec")
+
+
+def preload() -> None:
+    """Do it, and have the pages that it fills stay shared."""
+    for name in _OURS:
+        importlib.import_module(name)
+    for name in _OTHERS:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue
+    _describe()
+    gc.collect()
+    gc.disable()  # a collection would write to all pages
+    gc.freeze()
+
+
+def _describe() -> None:
+    """Work out the calls of the interfaces that every daemon serves: the results are kept by type."""
+    from daemonry.runtime.debugging.interface import Debug
+    from daemonry.runtime.handover import HandOver
+    from daemonry.service.server.builtin import Control, VarlinkService
+    from daemonry.service.server.dispatch import Calls
+
+    calls = Calls()
+    for kind in (VarlinkService, Control, HandOver, Debug):
+        calls.serve(object.__new__(kind))
