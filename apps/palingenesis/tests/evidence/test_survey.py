@@ -475,6 +475,11 @@ def test_a_database_that_nobody_has_open_gets_no_file_beside_it(home, database):
     assert os.listdir(path.parent) == [path.name]
     assert len(home.look()) == 6
     assert os.listdir(path.parent) == [path.name]
+    with contextlib.closing(sqlite3.connect(path)) as writer:
+        writer.execute("ALTER TABLE message RENAME TO msg")
+    (session,) = home.look()
+    assert "another schema" in session.verdict.said
+    assert os.listdir(path.parent) == [path.name]
 
 
 def test_a_database_that_changes_while_it_is_read_as_one_at_rest_is_read_again(home, database, monkeypatch):

@@ -117,7 +117,9 @@ def _rows_at_rest(path: str, values: tuple[int, ...]) -> list[tuple[Any, ...]] |
     try:
         rows = _rows(path, "mode=ro&immutable=1", values, 0.0)
     except sqlite3.Error:
-        return None  # somebody may have begun to write; the usual way names the fault
+        if _at_rest(path) == before:
+            raise
+        return None  # somebody has begun to write
     return rows if _at_rest(path) == before else None
 
 
