@@ -53,6 +53,15 @@ def test_the_short_way_prints_what_the_long_one_prints(warm):
     assert short(warm, "list", "other")[0].startswith("other  2 tools")
 
 
+def test_json_the_short_way_is_the_long_ways_to_the_byte(warm):
+    """A program that lists is as frequent as a person, and its lists are longer."""
+    long = warm.done("list", "--json", "-v")
+    said, imported = short(warm, "list", "--json")
+    assert said == long
+    assert '"inputSchema"' in said
+    assert imported == "[] 0\n"
+
+
 @pytest.mark.parametrize(
     "change", ["the configuration", "a name", "an end of the server"], ids=["changed", "unknown", "ended"]
 )

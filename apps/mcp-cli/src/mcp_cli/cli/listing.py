@@ -21,7 +21,14 @@ from mcp_cli.client import failures
 from mcp_cli.client.options import Options
 from mcp_cli.client.session import Events, Session
 from mcp_cli.config.model import ServerConfig
-from mcp_cli.output.listed import columns, counted, show_heading, show_server
+from mcp_cli.output.listed import (
+    columns,
+    counted,
+    server_json,
+    servers_json,
+    show_heading,
+    show_server,
+)
 from mcp_cli.output.printer import complain_line, say_line
 from mcp_cli.ranking import Ranked
 
@@ -252,18 +259,16 @@ def _json_of(
     """Return the servers' answers as JSON; each item as the server sent it, to the byte."""
     servers = []
     for one in gathered:
-        fields = [f'"server":{json.dumps(one.config.name)}', f'"ok":{"false" if one.failed else "true"}']
-        if one.failed:
-            fields.append(f'"error":{json.dumps(one.reason)}')
-            fields.append(f'"stderr":{json.dumps(one.state.get("stderr") or [])}')
-        fields.append(f'"{key}":[{",".join(item["json"] for item in one.items)}]')
+        lists = {key: one.items}
         if templates is not None:
             found = templates.get(one.config.name)
-            items = ",".join(item["json"] for item in found.items) if found else ""
-            fields.append(f'"resourceTemplates":[{items}]')
-        fields.append(f'"hidden":{one.filtered}')
-        servers.append("{" + ",".join(fields) + "}")
-    return '{"servers":[' + ",".join(servers) + "]}"
+            lists["resourceTemplates"] = found.items if found else []
+        failure = ""
+        if one.failed:
+            told = json.dumps(one.state.get("stderr") or [])
+            failure = f'"error":{json.dumps(one.reason)},"stderr":{told}'
+        servers.append(server_json(one.config.name, lists, one.filtered, failure))
+    return servers_json(servers)
 
 
 def _code(gathered: list[ServerListing], strict: bool) -> int:

@@ -1,7 +1,7 @@
 """`mcp-cli list` where all that it needs is at hand: no configuration is parsed, and no server started.
 
 Owns the short way.  Where anything is not as it expects, it prints nothing, and `listing` does the whole: a
-list may be read twice.  No argparse, no TOML, no JSON beyond the daemon's answer.
+list may be read twice.  No argparse, no TOML, no JSON beyond the daemon's answers, whose tools are text.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def run(options: Options, names: list[str]) -> int | None:
     """Do `list SERVER ...` and return the exit code; None where it has to be done in full."""
-    if options.mode == DIRECT or options.one_off or options.protocol or options.json or options.raw:
+    if options.mode == DIRECT or options.one_off or options.protocol or options.raw:
         return None
     if (
         options.detach
@@ -51,7 +51,7 @@ def run(options: Options, names: list[str]) -> int | None:
         return None
     if listings is None:
         return None
-    _show(listings)
+    options.printer.document(lambda: _json_of(listings), lambda: _show(listings))
     return 0
 
 
@@ -77,7 +77,7 @@ def _ask(asked: dict[str, cache.CachedServer], options: Options) -> Listings | N
             return None
         limit_s = options.timeout_s or max(one.timeout_s for one in asked.values())
         events = client.stream(
-            f"{INTERFACE}.Tools", {"servers": refs, "detail": False}, idle_s=limit_s + GRACE_S
+            f"{INTERFACE}.Tools", {"servers": refs, "detail": options.json}, idle_s=limit_s + GRACE_S
         )
         whole: Listings = {name: {"items": [], "filtered": 0} for name in asked}
         for event in connect.watched(events, client):
@@ -106,3 +106,11 @@ def _show(listings: Listings) -> None:
         about = one["state"].get("description", "")
         show_server(name, "tool", [[item["name"]] for item in one["items"]], one["filtered"], about)
     sys.stdout.flush()
+
+
+def _json_of(listings: Listings) -> str:
+    from mcp_cli.output.listed import server_json, servers_json
+
+    return servers_json(
+        server_json(name, {"tools": one["items"]}, one["filtered"]) for name, one in listings.items()
+    )
