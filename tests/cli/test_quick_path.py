@@ -129,3 +129,34 @@ def test_a_typed_client_that_blocks_loads_neither_asyncio_nor_the_server(bare):
     own = modules - bare
     assert {"asyncio", "logging"} & own == set()
     assert {module for module in own if module.startswith("daemonry.service.server")} == set()
+
+
+def test_a_quick_command_is_not_interrupted_to_look_for_cycles(sandbox):
+    """It makes none; looking for them took a sixth of its instructions."""
+    code = (
+        "import gc; from daemonry.cli import kit\n"
+        "seen = []; gc.callbacks.append(lambda phase, info: seen.append(phase))\n"
+        "def run(words): run.made = [[] for _ in range(5000)]; return 0\n"
+        "print(kit.command('probe', [], run), seen)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=sandbox.env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "0 []\n"
+
+
+def test_the_list_of_daemons_is_read_without_anything_heavy(sandbox, program, bare):
+    """`ps --all-hosts` runs it on each machine."""
+    sandbox.start(program)
+    modules, done = imported("-c", ENTRY, "ps", "--json", env=sandbox.env, cwd=sandbox.path)
+    assert_light(modules, bare)
+    assert '"name":"probe"' in done.stdout.replace(" ", "")
+
+
+def test_a_connection_by_ssh_is_made_without_anything_heavy(sandbox, bare):
+    """Its ssh and the machine's answer are all that a person waits for."""
+    env = {**sandbox.env, "DAEMONRY_SSH": "/nonexistent/ssh -F config"}
+    for words in (("status", "ssh:box/adder"), ("--host", "box", "status", "adder")):
+        modules, done = imported("-c", ENTRY, *words, env=env, cwd=sandbox.path)
+        assert_light(modules, bare)
+        assert "/nonexistent/ssh cannot be run" in done.stderr

@@ -149,8 +149,9 @@ def _join(sock: Socket) -> None:
     for one in (_INPUT, _OUTPUT, daemon):
         os.set_blocking(one, False)
     there, back = _Direction(_INPUT, daemon), _Direction(daemon, _OUTPUT)
+    waiting = _Waiting()
     while back.more or back.pending:
-        ready = _ready(there, back)
+        ready = waiting.ready(there, back)
         if back.pending and ready.get(_OUTPUT):
             if not back.drain():
                 return
@@ -158,23 +159,45 @@ def _join(sock: Socket) -> None:
             return  # ssh is gone
         if there.pending and ready.get(daemon, 0) & ~select.POLLIN and not there.drain():
             there.pending, there.more = b"", False  # it reads no more, and may still say why
+        # What was read is written at once: there is room, but for a peer that is slow.
         if not back.pending and ready.get(daemon, 0) & ~select.POLLOUT:
             back.fill()
+            if back.pending and not back.drain():
+                return
         if there.more and not there.pending and ready.get(_INPUT):
             there.fill()
             if not there.more:
                 _finish(sock)
+            elif there.pending and not there.drain():
+                there.pending, there.more = b"", False
 
 
-def _ready(there: _Direction, back: _Direction) -> dict[int, int]:
-    waiting = select.poll()
-    if there.more and not there.pending:
-        waiting.register(_INPUT, select.POLLIN)
-    waiting.register(_OUTPUT, select.POLLOUT if back.pending else 0)
-    events = (select.POLLOUT if there.pending else 0) | (0 if back.pending else select.POLLIN)
-    if events:
-        waiting.register(back.reads, events)
-    return dict(waiting.poll())
+class _Waiting:
+    """What is waited for.  The kernel's list changes only where a reader is slow, or one side has ended."""
+
+    __slots__ = ("_events", "_poll")
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._events: dict[int, int | None] = {}
+
+    def ready(self, there: _Direction, back: _Direction) -> dict[int, int]:
+        """Wait, and return what happened at which descriptor."""
+        self._watch(_INPUT, select.POLLIN if there.more and not there.pending else None)
+        self._watch(_OUTPUT, select.POLLOUT if back.pending else 0)
+        events = (select.POLLOUT if there.pending else 0) | (0 if back.pending else select.POLLIN)
+        self._watch(back.reads, events or None)
+        return dict(self._poll.poll())
+
+    def _watch(self, number: int, events: int | None) -> None:
+        """Wait for events of a descriptor; 0 for its end, None for nothing."""
+        if self._events.get(number) == events:
+            return
+        if events is None:
+            self._poll.unregister(number)
+        else:
+            self._poll.register(number, events)
+        self._events[number] = events
 
 
 def _finish(sock: Socket) -> None:

@@ -62,6 +62,10 @@ def _daemonry(arguments: list[str]) -> int:
         words, options = parsed
         if len(words) == 1:
             return _perform(arguments[0], lambda: _instance(words[0]), options)
+    if arguments in (["ps"], ["ps", "--json"]):
+        from daemonry.cli.ps import ps
+
+        return ps(as_json=len(arguments) > 1, names_only=False)
     if arguments[:1] == ["dial"] and len(arguments) in (2, 4):
         from daemonry.cli.dial import quickly
 

@@ -5,10 +5,12 @@ Owns the table; finding and asking them is `survey`'s.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
-
 from daemonry.cli import exit_codes, output, survey, terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
 
 _COLUMNS = ("name", "pid", "state", "uptime", "version", "endpoint")
 

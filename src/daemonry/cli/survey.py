@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from daemonry.daemon.instance import Instance
 from daemonry.errors import DaemonryError
-from daemonry.home.home import Home
 from daemonry.limits import PROBE_TIMEOUT_S
 from daemonry.process import homes, registry
-from daemonry.process.place import Place
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from daemonry.home.home import Home
+    from daemonry.process.place import Place
 
 _SERVICES = "org.daemonry.Home.Services"
 
@@ -29,10 +32,16 @@ def names() -> list[str]:
 
 def rows() -> list[dict[str, Any]]:
     """Return each daemon, then each home with its services, as `ps --json` prints them."""
+    places, directories = _known()[0], list(homes.known())
+    if len(places) + len(directories) <= 1:  # nobody else is delayed; a pool takes longer than one answer
+        found = [*map(_row, places), *map(home_row, directories)]
+        return [row for row in found if row is not None]
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(max_workers=16) as pool:
-        daemons = pool.map(_row, _known()[0])
-        found = pool.map(home_row, homes.known())
-        return [row for row in (*daemons, *found) if row is not None]
+        daemons = pool.map(_row, places)
+        services = pool.map(home_row, directories)
+        return [row for row in (*daemons, *services) if row is not None]
 
 
 def _known() -> tuple[list[Place], list[homes.Owner]]:
@@ -78,6 +87,8 @@ def _fields(instance: Instance, state: str, status: Any) -> dict[str, Any]:
 
 def home_row(directory: str) -> dict[str, Any] | None:
     """Return a home with its services; None for one that is gone, which is forgotten."""
+    from daemonry.home.home import Home
+
     home = Home(directory)
     left = [owner for owner in homes.owners() if owner.home == directory]
     if not home.is_up():

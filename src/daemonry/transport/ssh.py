@@ -31,7 +31,7 @@ from daemonry.transport.stream import Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Any, Final
+    from typing import Any, Final
 
     from daemonry.transport.endpoint import Endpoint
 
@@ -41,6 +41,7 @@ REMOTE_VARIABLE: Final = "DAEMONRY_REMOTE"
 # `ssh-`, the 40 characters of %C, and the 17 that ssh adds while it binds.
 _CONTROL_NAME_BYTES: Final = 64
 _SOCKET_PATH_BYTES: Final = 104
+_QUOTES: Final = frozenset("'\"\\")
 # Of ssh's error output that is looked at.
 _SAID_BYTES: Final = 1 << 14
 _SIGTERM: Final = 15
@@ -63,19 +64,18 @@ def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
     """
     _reap()
     near, far = socketpair(AF_UNIX, SOCK_STREAM)
-    with _error_output() as errors:
+    errors = _error_output()
+    try:
         try:
             pid = _run(endpoint, deadline, far, errors)
-        except BaseException:
-            near.close()
-            raise
         finally:
             far.close()
-        try:
-            answer, reason = _answer(endpoint, near, pid, deadline, errors)
-        except BaseException:
-            near.close()
-            raise
+        answer, reason = _answer(endpoint, near, pid, deadline, errors)
+    except BaseException:
+        near.close()
+        raise
+    finally:
+        os.close(errors)
     _children.add(pid)
     if answer != ssh_words.SERVING:
         near.close()
@@ -83,18 +83,24 @@ def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
     return Stream(near, endpoint.bare)
 
 
-def _error_output() -> IO[bytes]:
-    # A file and no pipe: the kept connection holds it open for as long as it is kept.
-    from tempfile import TemporaryFile
+def _error_output() -> int:
+    """Return the descriptor of a file without a name, for ssh's error output.
 
-    return TemporaryFile()
+    A file and no pipe: the kept connection holds it open for as long as it is kept.
+    """
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("ssh-errors")
+    from tempfile import TemporaryFile  # half of bare Python's time
+
+    with TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
-def _run(endpoint: Endpoint, deadline: Deadline, far: Socket, errors: IO[bytes]) -> int:
+def _run(endpoint: Endpoint, deadline: Deadline, far: Socket, errors: int) -> int:
     dial = ssh_words.dial_command(endpoint, remote_program("daemonry"))
     words = command_line(endpoint, dial, deadline.remaining_s())
     actions = [(os.POSIX_SPAWN_DUP2, far.fileno(), 0), (os.POSIX_SPAWN_DUP2, far.fileno(), 1)]
-    actions.append((os.POSIX_SPAWN_DUP2, errors.fileno(), 2))
+    actions.append((os.POSIX_SPAWN_DUP2, errors, 2))
     # A process group of its own: Ctrl-C at a terminal is for the command, which closes the connection.
     return spawn(endpoint, words, actions, own_group=True)
 
@@ -110,13 +116,18 @@ def command_line(
         time_s: how long connecting may take, in seconds; None for the usual.
         terminal: whether the command gets a terminal.
     """
-    import shlex
-
-    program = shlex.split(os.environ.get(SSH_VARIABLE) or "ssh")
     return [
-        *program,
+        *_words_of(os.environ.get(SSH_VARIABLE) or "ssh"),
         *ssh_words.arguments(endpoint, _control_path(), time_s, command, terminal=terminal),
     ]
+
+
+def _words_of(line: str) -> list[str]:
+    if not set(line) & _QUOTES:
+        return line.split()
+    import shlex  # and `re`: a third of bare Python's time
+
+    return shlex.split(line)
 
 
 def remote_program(name: str) -> str:
@@ -160,9 +171,7 @@ def _control_path() -> str | None:
     return f"{directory.replace('%', '%%')}/ssh-%C"
 
 
-def _answer(
-    endpoint: Endpoint, near: Socket, pid: int, deadline: Deadline, errors: IO[bytes]
-) -> tuple[str, str]:
+def _answer(endpoint: Endpoint, near: Socket, pid: int, deadline: Deadline, errors: int) -> tuple[str, str]:
     """Return what the machine says in its first line, whatever its shell says before."""
     passed = 0
     while passed < ssh_words.MAX_GREETING:
@@ -201,11 +210,10 @@ def _line(near: Socket, deadline: Deadline) -> bytes:
     return line
 
 
-def _why_ended(endpoint: Endpoint, pid: int, errors: IO[bytes]) -> ConnectError:
+def _why_ended(endpoint: Endpoint, pid: int, errors: int) -> ConnectError:
     """Return why ssh ended before the first line."""
     status = _status(pid)
-    errors.seek(0)
-    said = errors.read(_SAID_BYTES).decode("utf-8", "replace")
+    said = os.pread(errors, _SAID_BYTES, 0).decode("utf-8", "replace")
     if status is None:
         why = ssh_words.last_line(said) or "ssh has closed its output and goes on"
         return Unreachable(endpoint.bare, why)

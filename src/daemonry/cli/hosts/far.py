@@ -28,6 +28,7 @@ _SIGKILL: Final = 9
 # How long a command may take to end once its ssh has gone, in milliseconds.
 _END_MS: Final = 5000
 _MAX_COLUMNS_DIGITS: Final = 5
+_QUESTIONS: Final = ("ping", "ps", "status")
 
 
 def run(arguments: list[str], command: Callable[[list[str]], int]) -> int:
@@ -45,11 +46,19 @@ def run(arguments: list[str], command: Callable[[list[str]], int]) -> int:
         os.environ["COLUMNS"] = columns
     os.environ.pop(host_words.VARIABLE, None)  # one machine is enough
     os.write(_OUTPUT, ssh_words.first_line(host_words.RUNS, __version__))
-    if not sys.stdout.isatty():  # the end of a terminal is a hangup, which the kernel tells
+    # The end of a terminal is a hangup, which the kernel tells; and a question ends by its own deadline.
+    if not sys.stdout.isatty() and not _is_question(arguments[1:]):
         watched = _fork()
         if watched is not None:
             os._exit(_watch(*watched))
     return command(arguments[1:])
+
+
+def _is_question(words: list[str]) -> bool:
+    """Whether a command asks and ends; an option may have it go on."""
+    return (
+        bool(words) and words[0] in _QUESTIONS and all(word == "--json" or word[:1] != "-" for word in words)
+    )
 
 
 def _fork() -> tuple[int, int] | None:
