@@ -139,6 +139,11 @@ class _Direction:
             return False
         return True
 
+    def relay(self) -> bool:
+        """Read what there is, and write what there is room for: all, but for a peer that is slow."""
+        self.fill()
+        return not self.pending or self.drain()
+
 
 def _join(sock: Socket) -> None:
     """Pass bytes both ways until the daemon has closed, or nobody reads its replies.
@@ -159,17 +164,17 @@ def _join(sock: Socket) -> None:
             return  # ssh is gone
         if there.pending and ready.get(daemon, 0) & ~select.POLLIN and not there.drain():
             there.pending, there.more = b"", False  # it reads no more, and may still say why
-        # What was read is written at once: there is room, but for a peer that is slow.
-        if not back.pending and ready.get(daemon, 0) & ~select.POLLOUT:
-            back.fill()
-            if back.pending and not back.drain():
-                return
+        if not back.pending and ready.get(daemon, 0) & ~select.POLLOUT and not back.relay():
+            return
         if there.more and not there.pending and ready.get(_INPUT):
-            there.fill()
-            if not there.more:
-                _finish(sock)
-            elif there.pending and not there.drain():
-                there.pending, there.more = b"", False
+            _take_input(sock, there)
+
+
+def _take_input(sock: Socket, there: _Direction) -> None:
+    if not there.relay():
+        there.pending, there.more = b"", False
+    elif not there.more:
+        _finish(sock)
 
 
 class _Waiting:

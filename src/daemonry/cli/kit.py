@@ -87,7 +87,7 @@ if TYPE_CHECKING:
     from daemonry.daemon.instance import Instance
     from daemonry.process.homes import Owner
 
-# Python looks for cycles after 700 new objects, which a command has none of: a sixth of a quick one's instructions.
+# Python looks for cycles after 700 new objects: a sixth of a quick command's instructions, and it has none.
 # Work that goes on for long still has them collected.
 _OBJECTS_TO_COLLECT = 20_000
 _BY_VERB = {spec.verb: spec for spec in text.COMMANDS.values() if spec.verb}

@@ -62,24 +62,9 @@ def _daemonry(arguments: list[str]) -> int:
         words, options = parsed
         if len(words) == 1:
             return _perform(arguments[0], lambda: _instance(words[0]), options)
-    if arguments in (["ps"], ["ps", "--json"]):
-        from daemonry.cli.ps import ps
-
-        return ps(as_json=len(arguments) > 1, names_only=False)
-    if arguments[:1] == ["dial"] and len(arguments) in (2, 4):
-        from daemonry.cli.dial import quickly
-
-        code = quickly(arguments[1:])
-        if code is not None:
-            return code
-    if arguments[:1] == ["run"] and "DAEMONRY_BOOT" in os.environ:
-        return _started(arguments)
-    if arguments[:1] == ["_answered"]:
-        from daemonry.cli.native.answered import perform
-
-        code = perform(arguments[1:])
-        if code is not None:
-            return code
+    code = _without_parser(arguments)
+    if code is not None:
+        return code
     if arguments[:1] == ["_complete"]:
         from daemonry.cli.offers import answer
 
@@ -106,6 +91,25 @@ def _started(arguments: list[str]) -> int:
     from daemonry.cli.full import daemonry
 
     return daemonry(arguments)
+
+
+def _without_parser(arguments: list[str]) -> int | None:
+    """Do what other programs of ours ask for, by plain words; None where a fuller parser has to look."""
+    if arguments in (["ps"], ["ps", "--json"]):
+        from daemonry.cli.ps import ps
+
+        return ps(as_json=len(arguments) > 1, names_only=False)
+    if arguments[:1] == ["dial"] and len(arguments) in (2, 4):
+        from daemonry.cli.dial import quickly
+
+        return quickly(arguments[1:])
+    if arguments[:1] == ["run"] and "DAEMONRY_BOOT" in os.environ:
+        return _started(arguments)
+    if arguments[:1] == ["_answered"]:
+        from daemonry.cli.native.answered import perform
+
+        return perform(arguments[1:])
+    return None
 
 
 def _program(
