@@ -1,6 +1,7 @@
 """`check SERVER`: is a server as the protocol has it, are its tools usable, and does it stand a load.
 
-Owns the steps and the report.  The faults of tools are `pool.definitions.lint`'s.  It calls no tool.
+Owns the steps and the report.  The faults of tools are `pool.definitions.lint`'s.  It calls no tool, but for
+a load: then one that the server declares to read only, and that needs no arguments.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from daemonry.cli import kit, terminal
 from mcp_cli.cli.listing import gather
 from mcp_cli.client.options import Options
 from mcp_cli.client.session import Session
+from mcp_cli.client.tool_call import ToolCall
 from mcp_cli.output.listed import counted
 from mcp_cli.output.printer import say_line
 from mcp_cli.pool.definitions.lint import Finding, findings
@@ -38,14 +40,17 @@ def check(options: Options, given: argparse.Namespace) -> int:
             (other,) = gather(session, method, [config], noun)
             if other.failed:
                 found.append(Finding("error", given.server, f"its {noun}s: {other.reason}"))
-        times_ms = _pings(session, given.server, load)
+        tool = safe_tool([json.loads(item["json"]) for item in listed.items]) if load else ""
+        loaded = _load_facts(_pings(session, given.server, load), "pings") if load else {}
+        if tool:
+            loaded["calls"] = _calls(session, given.server, tool, load)
     facts = {
         "server": given.server,
         "protocol": state.get("protocol", ""),
         "tools": len(listed.items),
         "start_ms": state.get("start_ms", 0),
         "findings": [one._asdict() for one in found],
-        **({"load": _load_facts(times_ms)} if times_ms else {}),
+        **({"load": loaded} if loaded else {}),
     }
     options.printer.facts(lambda: facts, lambda: _say(facts, found))
     wrong = any(one.level == "error" or given.strict for one in found)
@@ -83,10 +88,42 @@ def _pings(session: Session, server: str, count: int) -> list[float]:
     return found
 
 
-def _load_facts(times_ms: list[float]) -> dict[str, float]:
+def safe_tool(tools: list[dict[str, Any]]) -> str:
+    """Return the first tool that may be called for a load; "" where there is none.
+
+    The server declares that it changes nothing, and it needs neither arguments nor a task.
+    """
+    for tool in tools:
+        hints, schema = tool.get("annotations"), tool.get("inputSchema")
+        if not isinstance(hints, dict) or hints.get("readOnlyHint") is not True:
+            continue
+        if not isinstance(schema, dict) or schema.get("required"):
+            continue
+        execution = tool.get("execution")
+        if not isinstance(execution, dict) or execution.get("taskSupport") != "required":
+            return str(tool["name"])
+    return ""
+
+
+def _calls(session: Session, server: str, tool: str, count: int) -> dict[str, Any]:
+    """Call a tool so often without arguments, and return what that took.
+
+    Raises:
+        CallFailed: the server did not run one.
+    """
+    found, failed = [], 0
+    for _ in range(count):
+        began = time.perf_counter()
+        for event in session.call(ToolCall(server, tool, "{}", [])):
+            failed += event.get("kind") == "done" and bool(event.get("is_error"))
+        found.append((time.perf_counter() - began) * 1000)
+    return {"tool": tool, "failed": failed, **_load_facts(found, "calls")}
+
+
+def _load_facts(times_ms: list[float], what: str) -> dict[str, Any]:
     ordered = sorted(times_ms)
     return {
-        "pings": len(ordered),
+        what: len(ordered),
         "median_ms": round(statistics.median(ordered), 2),
         "p99_ms": round(ordered[min(len(ordered) * 99 // 100, len(ordered) - 1)], 2),
         "most_ms": round(ordered[-1], 2),
@@ -101,8 +138,21 @@ def _say(facts: dict[str, Any], found: list[Finding]) -> None:
     if not found:
         say_line("  nothing is wrong")
     if "load" in facts:
-        load = facts["load"]
-        say_line(
-            f"  {load['pings']} pings: median {load['median_ms']} ms, 99 of 100 within {load['p99_ms']} ms,"
-            f" the longest {load['most_ms']} ms"
-        )
+        _say_load(facts["load"])
+
+
+def _say_load(load: dict[str, Any]) -> None:
+    say_line(f"  {load['pings']} pings: {_spread(load)}")
+    calls = load.get("calls")
+    if calls is None:
+        say_line("  no tool was called: none without arguments declares readOnlyHint")
+        return
+    failed = f", {calls['failed']} failed" if calls["failed"] else ""
+    say_line(f"  {calls['calls']} calls of {calls['tool']}: {_spread(calls)}{failed}")
+
+
+def _spread(load: dict[str, Any]) -> str:
+    return (
+        f"median {load['median_ms']} ms, 99 of 100 within {load['p99_ms']} ms,"
+        f" the longest {load['most_ms']} ms"
+    )

@@ -169,7 +169,9 @@ _ASKING: Final = (
         "check a server for its authors: protocol, tools and schemas; no tool is called",
         (_SERVER,),
         (
-            Option("--load", "ping it N times, and say how long that took", "N"),
+            Option(
+                "--load", "ping it and call a read-only tool N times each, and say how long that took", "N"
+            ),
             Option("--strict", "exit with 1 for advice, too"),
         ),
         does="cli.check:check",

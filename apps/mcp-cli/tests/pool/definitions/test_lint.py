@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mcp_cli.cli.check import safe_tool
 from mcp_cli.pool.definitions.lint import LONG_CHARS, findings
 
 GOOD = {
@@ -70,9 +71,38 @@ def test_a_server_is_checked_and_loaded(app: Any) -> None:
     done = app("check", "fake", "--load", "3", "--json")
     facts = done.json()
     assert (done.code, facts["tools"], facts["load"]["pings"]) == (0, app.tools, 3)
+    assert "calls" not in facts["load"]
+    assert "no tool was called: none" in app("check", "fake", "--load", "1").out
     assert {one["level"] for one in facts["findings"]} == {"advice"}
     assert app("check", "fake", "--strict").code == 1
     assert app("check", "fake", "--load", "0").code == 2
     app.servers(bad=["--lists", '"result":{"tools":[{"name":"a b","inputSchema":{}}]}'])
     wrong = app("check", "bad")
     assert (wrong.code, "its name is not 1 to 128" in wrong.out) == (1, True)
+
+
+SAFE = {"name": "now", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": True}}
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [
+        [{**SAFE, "annotations": {}}],
+        [{**SAFE, "annotations": {"readOnlyHint": "yes"}}],
+        [{**SAFE, "inputSchema": {"type": "object", "required": ["a"]}}],
+        [{**SAFE, "execution": {"taskSupport": "required"}}],
+        [],
+    ],
+    ids=["undeclared", "not a boolean", "needs an argument", "needs a task", "none"],
+)
+def test_a_load_calls_no_tool_that_may_change_something(tools: Any) -> None:
+    assert safe_tool(tools) == ""
+    assert safe_tool([*tools, SAFE]) == "now"
+
+
+def test_a_load_calls_a_tool_that_reads_only(app: Any) -> None:
+    listed = json.dumps({"tools": [{**SAFE, "name": "raw"}, {"name": "slow", "inputSchema": {}}]})
+    app.servers(fake=["--lists", f'"result":{listed}'])
+    done = app("check", "fake", "--load", "3", "--json")
+    assert (done.json()["load"]["calls"]["tool"], done.json()["load"]["calls"]["calls"]) == ("raw", 3)
+    assert "  3 calls of raw: median " in app("check", "fake", "--load", "3").out
