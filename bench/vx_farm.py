@@ -13,7 +13,7 @@ it compiles, so the hosts share two processors and still show how the work is sp
              ends at most the farm's keep-alive time and five seconds late
     frozen   the same of a host that is stopped, and goes on later
     cut      the client's cable is pulled in mid-build: it ends here
-    second   a clean checkout on a second machine: hits, milliseconds and bytes of each
+    second   a clean checkout on a second machine: at least 90 % hits, of each at most 2 ms, and its bytes
 
 Needs root (namespaces), `ip`, PostgreSQL's `initdb` and `postgres`, and PyPI for BuildGrid, or an environment
 that has it, in VX_FARM_VENV.  Exit code: 0 if all holds, 1 if not, 77 where something is missing.
@@ -362,9 +362,7 @@ def speed(farm: Farm) -> Iterator[tuple[str, bool]]:
     one_s, _ = build(farm, "one")
     farm.join(*hosts()[1:])
     four_s, told = build(farm, "four")
-    worker = Counter(
-        line.split()[1] for line in farm.marks.read_text().splitlines() if len(line.split()) == 3
-    )
+    worker = Counter(line.split()[0] for line in farm.marks.read_text().splitlines())
     yield f"{UNITS} units of {WORK_S} s: one host {one_s:.1f} s, four {four_s:.1f} s", four_s <= one_s / 3
     yield (
         f"compiled there: {told['there']} of {UNITS + 1}; by host: {dict(worker)}",
@@ -441,26 +439,32 @@ def cut(farm: Farm) -> Iterator[tuple[str, bool]]:
 
 
 def second(farm: Farm) -> Iterator[tuple[str, bool]]:
-    """A clean checkout on a second machine."""
+    """A clean checkout on a second machine, and the same once more from that machine's own store.
+
+    The difference of the two is what the hits of the remote cost.
+    """
     farm.join(*(one for one in hosts() if one not in farm.workers))
     project = farm.project(UNITS, "second")
-    for number, role in enumerate(("first", "second"), 1):
-        client = farm.client()
+    first, other = farm.client(), farm.client()
+    took_s = []
+    for number, client in enumerate((first, other, other), 1):
         client.environment |= {"VX_REMOTE_CACHE": farm.url}
         checkout = project.with_name(f"checkout-{number}")
         shutil.copytree(project, checkout)
         began_s = time.monotonic()
         told = client.ended(client.begin(checkout), checkout)
-        took_s = time.monotonic() - began_s
-        cass = client.status("cass")
-        if role == "first":
+        took_s.append(time.monotonic() - began_s)
+        if number == 1:
             _until(partial(_is_sent, client), 60, "all results go up")
+        if number == 2:
+            cass, hits = client.status("cass"), told["cached"] / (told["cached"] + told["executed"])
         client.end()
-    hits = told["cached"] / (told["cached"] + told["executed"])
     each = cass["remote_fetched_bytes"] // max(1, cass["remote_hits"])
-    each_ms = 1000 * took_s / max(1, told["cached"])
-    yield f"second machine: {hits:.1%} hits of {told['cached'] + told['executed']}", hits >= 0.9
-    yield f"{each_ms:.2f} ms a hit, with the start of all of vx; {each} bytes each", True
+    there_s, here_s = took_s[1:]
+    each_ms = 1000 * (there_s - here_s) / max(1, cass["remote_hits"])
+    yield f"second machine: {hits:.1%} hits of {UNITS + 2}", hits >= 0.9
+    found = f"{there_s:.2f} s, from its own store {here_s:.2f} s: {each_ms:.2f} ms"
+    yield f"{found} and {each} bytes a remote hit, {cass['remote_hits']} of them", each_ms <= 2
 
 
 def _is_sent(client: Client) -> bool:

@@ -101,7 +101,7 @@ def test_the_deadline_ends_it(start, remote_server) -> None:
 
 
 def test_a_server_that_went_silent_is_given_up(start, remote_server) -> None:
-    """A network that is cut ends no call: the questions in between do."""
+    """A network that is cut ends no call: the questions in between do, and nobody asks for it again."""
 
     def execute(_name: str, _request: Any, context: Any) -> Iterator[operations_pb2.Operation]:
         yield BEGUN
@@ -109,8 +109,9 @@ def test_a_server_that_went_silent_is_given_up(start, remote_server) -> None:
         remote_server.hang("", context)
 
     remote_server.execute = execute
-    with pytest.raises(RemoteFailed):
+    with pytest.raises(RemoteFailed, match="it does not answer any more: 3 questions in 11 s"):
         start().run(ACTION, 60)
+    assert len(calls(remote_server)) == 1
 
 
 def test_a_server_that_ends_the_connection_and_comes_back_is_asked_for_the_result(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from google.protobuf.message import DecodeError
 
@@ -25,6 +25,7 @@ MOST_FAILURES: Final = 3
 # unanswered questions are eleven seconds.
 PROBE_EACH_S: Final = 5.0
 PROBE_TIMEOUT_S: Final = 2.0
+SILENT_S: Final = PROBE_EACH_S + MOST_FAILURES * PROBE_TIMEOUT_S
 _AGAIN_S: Final = 0.2
 # What another try does not mend.
 _FINAL: Final = frozenset(
@@ -45,6 +46,7 @@ class Execution:
         self._watch = watch
         self._call: Any = None
         self._cancelled = False
+        self._silent = False
 
     def run(
         self, action: RemoteDigest, timeout_s: float, *, skip_cache: bool = False
@@ -76,7 +78,7 @@ class Execution:
                 failures += 1
                 if name and error.code == "NOT_FOUND":
                     name = ""  # it does not know the run any more: the same Execute again
-                if self._cancelled or failures >= MOST_FAILURES or error.code in _FINAL:
+                if self._cancelled or self._silent or failures >= MOST_FAILURES or error.code in _FINAL:
                     raise
             time.sleep(_AGAIN_S * failures)
 
@@ -100,8 +102,15 @@ class Execution:
             self._call = rpc.streamed(EXECUTE, request, left_s)
         if self._cancelled:
             self._call.cancel()
-        with self._watch.over(self._call):
-            yield from rpc.answers(self._call)
+        with self._watch.over(self._call) as watched:
+            try:
+                yield from rpc.answers(self._call)
+            except RemoteFailed as error:
+                if not watched.silent:
+                    raise
+                asked = f"{MOST_FAILURES} questions in {SILENT_S:g} s"
+                self._silent = True
+                raise RemoteFailed(f"it does not answer any more: {asked}", error.code) from None
 
 
 def _response(operation: Any) -> reapi.ExecuteResponse:
@@ -128,16 +137,16 @@ class LivenessProbe:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._calls: list[Any] = []
+        self._calls: list[ProbedCall] = []
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._changed = threading.Event()
 
-    def over(self, call: Any) -> _ProbedCall:
+    def over(self, call: Any) -> ProbedCall:
         """Return a block during which a call is watched."""
-        return _ProbedCall(self, call)
+        return ProbedCall(self, call)
 
-    def add(self, call: Any) -> None:
+    def add(self, call: ProbedCall) -> None:
         """Watch a call."""
         with self._lock:
             self._calls.append(call)
@@ -146,7 +155,7 @@ class LivenessProbe:
                 self._thread = threading.Thread(target=self._run, name="liveness probe", daemon=True)
                 self._thread.start()
 
-    def remove(self, call: Any) -> None:
+    def remove(self, call: ProbedCall) -> None:
         """Watch it no more."""
         with self._lock:
             self._calls.remove(call)
@@ -166,7 +175,7 @@ class LivenessProbe:
                 unanswered = 0
                 with self._lock:
                     for call in self._calls:
-                        call.cancel()
+                        call.give_up()
 
     def _answers(self) -> bool:
         asked = reapi.GetCapabilitiesRequest(instance_name=self._server.instance)
@@ -177,17 +186,26 @@ class LivenessProbe:
         return True
 
 
-class _ProbedCall:
-    """A block during which a call is watched."""
+class ProbedCall:
+    """A block during which a call is watched.
 
-    __slots__ = ("_call", "_watch")
+    Attributes:
+        silent: whether its server did not answer, and the call was ended for that reason.
+    """
 
     def __init__(self, watch: LivenessProbe, call: Any) -> None:
+        self.silent: bool = False
         self._watch = watch
         self._call = call
 
-    def __enter__(self) -> None:
-        self._watch.add(self._call)
+    def give_up(self) -> None:
+        """End the call: its server is silent."""
+        self.silent = True
+        self._call.cancel()
+
+    def __enter__(self) -> Self:
+        self._watch.add(self)
+        return self
 
     def __exit__(self, *_: object) -> None:
-        self._watch.remove(self._call)
+        self._watch.remove(self)
