@@ -166,7 +166,7 @@ _ASKING: Final = (
     ),
     Command(
         "check",
-        "check a server for its authors: protocol, tools and schemas; no tool is called",
+        "check a server for its authors: protocol, tools and schemas; only a load calls a tool",
         (_SERVER,),
         (
             Option(
