@@ -154,7 +154,7 @@ def _join(sock: Socket) -> None:
     for one in (_INPUT, _OUTPUT, daemon):
         os.set_blocking(one, False)
     there, back = _Direction(_INPUT, daemon), _Direction(daemon, _OUTPUT)
-    waiting = _Waiting()
+    waiting = _PolledDescriptors()
     while back.more or back.pending:
         ready = waiting.ready(there, back)
         if back.pending and ready.get(_OUTPUT):
@@ -177,7 +177,7 @@ def _take_input(sock: Socket, there: _Direction) -> None:
         _finish(sock)
 
 
-class _Waiting:
+class _PolledDescriptors:
     """What is waited for.  The kernel's list changes only where a reader is slow, or one side has ended."""
 
     __slots__ = ("_events", "_poll")
