@@ -316,7 +316,8 @@ def command(
         at_terminal: the commands that need a terminal, if there is one; "" for the program without words.
     """
     bundle.serve(run.__module__.partition(".")[0])
-    gc.set_threshold(_OBJECTS_TO_COLLECT)
+    if "DAEMONRY_BOOT" not in os.environ:  # a daemon lives long
+        gc.set_threshold(_OBJECTS_TO_COLLECT)
     if "DAEMONRY_HOST" in os.environ or arguments[:1] == ["_far"] or any(map(_is_host, arguments)):
         return guarded(lambda: _elsewhere(program, arguments, run, leading, reads_input, at_terminal))
     return guarded(lambda: run(arguments))
