@@ -46,7 +46,7 @@ PAGES: Final = (
     "docs/how-to/*.md",
 )
 # Pages whose commands are run by tests of their own; what is drawn in them is looked at here.
-RUN_ELSEWHERE: Final = ("apps/*/README.md",)
+RUN_ELSEWHERE: Final = ("apps/*/README.md", "native/README.md")
 # What the pages copy from: `cd` and paths work as at the root of a checkout.
 COPIED: Final = ("examples", "apps/palingenesis/examples")
 COMMAND_TIMEOUT_S: Final = 60.0

@@ -72,6 +72,7 @@ SECTIONS: Final = {
         "README.md",
         "docs/*.md",
         "bench/README.md",
+        "native/README.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
         "examples/*/README.md",

@@ -19,7 +19,7 @@ REFUSALS = {
         key="kkk... is longer than 200 characters", job=0
     ): "the key kkk... is longer than .*: choose a shorter one",
     QueueFull(limit=10): "10 jobs have not ended, .* submit it again when some have",
-    NotRetryable(job=4, state="succeeded"): "job 4 is succeeded: .* submit it again",
+    NotRetryable(job=4, state="succeeded"): "the state of job 4 is succeeded: .* submit it again",
 }
 
 
@@ -48,7 +48,7 @@ def test_the_command_line_says_it_too(jobd):
     taken = jobs("jobs", "jobd", "submit", "add", "a:=2", "b:=2", "--key", "k")
     assert taken.err.startswith("org.daemonry.Jobs.KeyTaken: the key 'k' is that of job 1, "), taken
     again = jobs("jobs", "jobd", "retry", "1")
-    assert again.err.startswith("org.daemonry.Jobs.NotRetryable: job 1 is succeeded: "), again
+    assert again.err.startswith("org.daemonry.Jobs.NotRetryable: the state of job 1 is succeeded: "), again
     with (
         jobd.client() as client,
         pytest.raises(NoSuchJob, match=r"there is no job 9: .*`jobs list`") as caught,

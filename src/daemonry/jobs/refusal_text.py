@@ -23,8 +23,8 @@ _SENTENCES = {
     "KeyTooLong": "the key {key}: choose a shorter one",
     "QueueFull": "{limit} jobs have not ended, and the daemon takes no more: submit it again when some have, "
     "or cancel some (`jobs cancel`)",
-    "NotRetryable": "job {job} is {state}: one that failed, was canceled or lost can be retried; "
-    "submit it again to run it twice",
+    "NotRetryable": "the state of job {job} is {state}: "
+    "one that failed, was canceled or lost can be retried; submit it again to run it twice",
 }
 
 

@@ -19,7 +19,7 @@ export async function mount(element, page) {
     const now = Date.now() / 1000;
     const rows = [
       ...one.running.map((action) => [action.title, "running", span(now - action.began_at)]),
-      ...one.failed.map((action) => [action.title, "failed", span(action.duration_ms / 1000)]),
+      ...one.failed.map((action) => [action.title, "failed", action.duration_ms ? span(action.duration_ms / 1000) : ""]),
       ...one.ended.map((action) => [action.title, action.outcome, span(action.duration_ms / 1000)]),
     ];
     return make("table", {}, make("thead", {}, make("tr", {}, ...["action", "outcome", "took"].map((text) => make("th", { scope: "col" }, text)))),
