@@ -61,7 +61,7 @@ OTHERWISE = {
     "apps/mcp-cli/src/mcp_cli/pool/processes.py:_read": PROC,
     "apps/palingenesis/src/palingenesis/evidence/processes_linux.py:parent_of": PROC,
     "apps/palingenesis/src/palingenesis/terminal/commands.py:_detach_streams": PROC,
-    "apps/vx/src/vx/rhea/sandbox.py:_text": PROC,
+    "apps/vx/src/vx/rhea/sandbox.py:_memory": PROC,
     "src/daemonry/process/platform_linux.py:boot_id": PROC,
     "src/daemonry/process/platform_linux.py:start_time": PROC,
     "src/daemonry/process/sweep.py:_own_line": PROC,

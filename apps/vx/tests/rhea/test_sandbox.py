@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import pytest
 
 from vx.rhea import sandbox
+
+PYTHON = os.path.realpath(sys.executable)
 
 pytestmark = pytest.mark.skipif(bool(sandbox.why_not()), reason=f"no sandbox here: {sandbox.why_not()}")
 
@@ -70,6 +75,50 @@ async def test_a_job_cannot_write_elsewhere(running, tmp_path) -> None:
     assert done.exit_code == 7
     assert kept.read_text() == "as it was"
     assert [one.name for one in tmp_path.iterdir()] == ["kept"]
+
+
+async def test_a_job_cannot_change_modes_times_and_attributes_elsewhere(running, tmp_path) -> None:
+    """Landlock leaves those alone."""
+    kept = tmp_path / "kept"
+    kept.write_text("as it was")
+    kept.chmod(0o640)
+    before = kept.stat()
+    program = (
+        "import os\n"
+        f"kept = {str(kept)!r}\n"
+        "def refused(call, *words):\n"
+        "    try: call(*words)\n"
+        "    except PermissionError: return True\n"
+        "fd = os.open(kept, os.O_RDONLY)\n"
+        "os.symlink(kept, 'link')\n"
+        "assert refused(os.chmod, kept, 0o777) and refused(os.chmod, 'link', 0o777)\n"
+        "assert refused(os.chmod, f'/proc/self/fd/{fd}', 0o777) and refused(os.fchmod, fd, 0o777)\n"
+        "assert refused(os.utime, kept, (1, 1)) and refused(os.utime, fd, (1, 1))\n"
+        "assert refused(os.chown, kept, os.getuid(), os.getgid())\n"
+        "assert refused(os.setxattr, kept, 'user.a', b'1')\n"
+        "open('mine', 'w').close()\n"
+        "os.chmod('mine', 0o600); os.utime('mine', (1, 1)); os.chown('mine', os.getuid(), os.getgid())\n"
+    )
+    await running.done(await running.job(PYTHON, "-I", "-S", "-c", program))
+    after = kept.stat()
+    assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
+    assert os.listxattr(kept) == []
+
+
+async def test_a_job_reaches_no_socket_and_no_process_of_the_user(running, tmp_path) -> None:
+    """The store's, an agent's, a bus: by those it could write and run whatever it likes."""
+    cass = str(running.endpoint("cass")).removeprefix("unix:")
+    program = (
+        "import os, socket, sys\n"
+        "def refused(call, *words):\n"
+        "    try: call(*words)\n"
+        "    except PermissionError: return True\n"
+        f"assert refused(socket.socket(socket.AF_UNIX).connect, {cass!r})\n"
+        "own = socket.socket(socket.AF_UNIX); own.bind('own.sock'); own.listen()\n"
+        "socket.socket(socket.AF_UNIX).connect('own.sock')\n"
+        f"assert {sandbox.landlock_version() < 6} or refused(os.kill, {os.getpid()}, 0)\n"
+    )
+    await running.done(await running.job(PYTHON, "-I", "-S", "-c", program))
 
 
 async def test_it_is_off_where_the_user_says_so(home, tmp_path) -> None:

@@ -258,3 +258,20 @@ def test_assembly_with_a_preprocessor_and_flags_for_one_file(c) -> None:
     header.write_text("#define VALUE 4\n")
     project.build()
     assert project.run("p") == "8\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('sources = ["main.c", "no.c"]\n', "targets.p.sources[1]: 'no.c' is not there"),
+        (
+            'sources = ["main.c"]\nfile-flags = { "no.c" = ["-g"] }\n',
+            "'no.c' is not one of the target's sources",
+        ),
+    ],
+)
+def test_a_source_that_is_not_there_is_an_error_of_the_manifest(c, text: str, said: str) -> None:
+    project = c.project("p")
+    project.write("main.c", "int main(void) { return 0; }\n")
+    project.write("vx.toml", f'[project]\nname = "p"\n[targets.p]\n{text}')
+    assert said in project.fails()

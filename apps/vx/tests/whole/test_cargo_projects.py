@@ -260,6 +260,19 @@ def test_what_a_procedural_macro_reads_of_its_own_package_counts(cargo) -> None:
     assert project.run("hello") == "two"
 
 
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        ('[dependencies]\nhello = { path = "." }\n', "cyclic package dependency"),
+        ('[lib]\ncrate-type = ["zz"]\npath = "src/main.rs"\n', "the crate type 'zz'"),
+    ],
+)
+def test_a_manifest_that_nobody_builds_is_one_line(cargo, manifest: str, said: str) -> None:
+    done = cargo.crate(manifest=manifest).vx("build", "-q")
+    assert (done.code, len(done.err.splitlines())) == (1, 1), done
+    assert said in done.err
+
+
 def test_another_clone_builds_nothing_again(cargo) -> None:
     project = cargo.crate(
         main='fn main() { println!("{} {}", low::NUMBER, mac::three!()); }',

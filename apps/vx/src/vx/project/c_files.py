@@ -6,6 +6,7 @@ Owns the looking; what the file means is `c_manifest`'s.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,7 +14,7 @@ import msgspec
 
 from vx.project import c_manifest, c_plan
 from vx.project.c_manifest import CManifest
-from vx.project.errors import ProjectInvalid
+from vx.project.errors import ProjectInvalid, invalid
 from vx.project.patterns import fits_any
 from vx.project.rust_files import read_toml
 from vx.project.tree import files_below
@@ -43,16 +44,23 @@ def open_project(directory: str) -> CProject:
         OSError: it cannot be read.
     """
     path = f"{directory}/{MANIFEST}"
-    manifest = c_manifest.read(read_toml(path))
+    source = read_toml(path)
+    manifest = c_manifest.read(source)
     files: tuple[str, ...] | None = None
     sources = {}
     for name, target in manifest.targets.items():
         if all(not any(char in one for char in "*?[") for one in target.sources):
             sources[name] = target.sources
-            continue
-        if files is None:
-            files = tuple(files_below(directory))
-        sources[name] = _fitting(target.sources, files)
+            for number, one in enumerate(target.sources):
+                if not os.path.exists(f"{directory}/{one}"):
+                    raise invalid(source, ("targets", name, "sources", number), f"{one!r} is not there")
+        else:
+            if files is None:
+                files = tuple(files_below(directory))
+            sources[name] = _fitting(target.sources, files)
+        for one in target.file_flags.keys() - set(sources[name]):
+            where = ("targets", name, "file-flags", one)
+            raise invalid(source, where, f"{one!r} is not one of the target's sources")
     return CProject(directory, manifest, sources)
 
 

@@ -15,6 +15,7 @@ import msgspec
 from vx.project import link_search
 from vx.project.action import DEPS_DIR, OUT_DIR, Action, Need, ScriptUse, Tool, Tree, as_file
 from vx.project.environment import BOOTSTRAP
+from vx.project.errors import Unsupported
 from vx.project.link_search import Link
 
 # Of these a linker makes the last step.
@@ -195,6 +196,9 @@ def outputs_of(crate: Crate) -> dict[str, str]:
     }
     lib = "" if windows or wasm else "lib"
     found = {}
+    for one in crate.crate_types:
+        if one not in endings:
+            raise Unsupported(crate.title, f"the crate type {one!r}")
     for ending in dict.fromkeys(endings[one] for one in crate.crate_types):
         prefix = "lib" if ending == "rlib" else lib
         found[f"{OUT_DIR}/{prefix}{crate.name}-{crate.tag}.{ending}"] = ending

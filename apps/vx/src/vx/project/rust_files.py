@@ -15,7 +15,7 @@ from typing import Final
 from daemonry.errors import ConfigError
 from daemonry.typed_toml import ConfigText, decode, parse
 from vx import digests
-from vx.project import cargo_manifest, cargo_shapes
+from vx.project import cargo_checks, cargo_manifest, cargo_shapes
 from vx.project.cargo_manifest import CargoManifest, Package, Workspace
 from vx.project.errors import ProjectInvalid, invalid, unsupported
 from vx.project.patterns import matches
@@ -166,6 +166,7 @@ class _ManifestReader:
         if not manifest.has_package:
             raise ProjectInvalid(manifest.path, "is a workspace and no package")
         package = cargo_manifest.package(manifest, _conventional_files(directory), self._workspace)
+        cargo_checks.check(manifest, package, in_workspace=self._workspace is not None)
         self._packages[directory] = package
         links = self._links[directory] = {}
         for one in package.dependencies:

@@ -168,7 +168,8 @@ class _RustPlanner:
             if other != where:
                 self._add_library(other)
             library = self._project.packages[other].library
-            assert library is not None
+            if library is None:
+                raise Unsupported(f"{other}/Cargo.toml", "depending on a package without a library")
             own = [
                 need
                 for need in self._behind[other].values()

@@ -6,6 +6,9 @@ nothing is at the path: what comes there later would be read.  A mount
 namespace or Landlock alone would make a file that is not declared unreadable, and name nothing: a compiler
 that is refused a header looks for the next one.  Both need no right that a user does not have.
 
+Landlock leaves modes, owners, times and attributes of files alone, and sockets: calls that change those, and
+connecting to a socket of the file system, stop there too, and are refused elsewhere.
+
 stat and access are noted of the jobs that ask for it, and nothing but that nothing was there.  Not seen: that
 a file is there which nothing opens, reads through a descriptor that was inherited, the clock, the network.
 It is not a wall against a program that changes a path while it is looked at.
@@ -16,6 +19,7 @@ Loads the standard library alone: it is part of the process that runs commands.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import select
@@ -65,6 +69,26 @@ _LOOKS: Final[dict[str, dict[int, tuple[int, int]]]] = {
     "aarch64": {79: (1, 0), 48: (1, 0), 439: (1, 0), 291: (1, 0)},
 }
 
+# The calls that change a file's mode, owner, times or attributes, with the number of the argument that is the
+# path and of the directory before it; -2 for a descriptor in place of a path.  First chmod, chown, utime and
+# setxattr, then those of descriptors, then those with `at`.
+_CHANGES: Final[dict[str, dict[int, tuple[int, int]]]] = {
+    "x86_64": {
+        **dict.fromkeys((90, 92, 94, 132, 235, 188, 189, 197, 198), (0, -1)),
+        **dict.fromkeys((91, 93, 190, 199), (0, -2)),
+        **dict.fromkeys((268, 452, 260, 261, 280, 463, 466, 469), (1, 0)),
+    },
+    "aarch64": {
+        **dict.fromkeys((5, 6, 14, 15), (0, -1)),
+        **dict.fromkeys((52, 55, 7, 16), (0, -2)),
+        **dict.fromkeys((53, 452, 54, 88, 463, 466, 469), (1, 0)),
+    },
+}
+# connect(2), whose second argument is an address.
+_CONNECT: Final = {"x86_64": 42, "aarch64": 203}
+_AF_UNIX: Final = 1
+_ADDRESS_BYTES: Final = 110
+
 _LANDLOCK_CREATE: Final = 444
 _LANDLOCK_ADD: Final = 445
 _LANDLOCK_RESTRICT: Final = 446
@@ -74,6 +98,8 @@ _WRITE_FILE: Final = 1 << 1
 _CHANGE: Final = sum(1 << bit for bit in range(4, 13))
 _REFER: Final = 1 << 13
 _TRUNCATE: Final = 1 << 14
+# Since its sixth version: abstract sockets and signals stay among the job's own processes.
+_SCOPES: Final = 0b11
 
 
 class Trace(NamedTuple):
@@ -125,7 +151,7 @@ def listen(*, looks: bool = False) -> int:
     libc = ctypes.CDLL(None, use_errno=True)
     machine = os.uname().machine
     audit, number, opens = _MACHINES[machine]
-    calls = [*opens, *(_LOOKS[machine] if looks else ())]
+    calls = [*opens, *_CHANGES[machine], _CONNECT[machine], *(_LOOKS[machine] if looks else ())]
     lines = [
         (_LOAD_WORD, 0, 0, 4),
         (_JUMP_EQUAL, 1, 0, audit),
@@ -147,15 +173,22 @@ def listen(*, looks: bool = False) -> int:
     return fd
 
 
+def landlock_version() -> int:
+    """Return the version of the kernel's Landlock; less than 1 where there is none."""
+    version: int = ctypes.CDLL(None, use_errno=True).syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1)
+    return version
+
+
 def confine(writable: list[str]) -> None:
     """Have the kernel refuse this process to write elsewhere; nothing where it has no Landlock."""
     libc = ctypes.CDLL(None, use_errno=True)
-    version = libc.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1)
+    version = landlock_version()
     if version < 1:
         return
     handled = _WRITE_FILE | _CHANGE | (_REFER if version >= 2 else 0) | (_TRUNCATE if version >= 3 else 0)
-    rules = ctypes.create_string_buffer(struct.pack("=Q", handled), 8)
-    ruleset = libc.syscall(_LANDLOCK_CREATE, ctypes.byref(rules), ctypes.c_size_t(8), 0)
+    attributes = struct.pack("=QQQ", handled, 0, _SCOPES) if version >= 6 else struct.pack("=Q", handled)
+    rules = ctypes.create_string_buffer(attributes, len(attributes))
+    ruleset = libc.syscall(_LANDLOCK_CREATE, ctypes.byref(rules), ctypes.c_size_t(len(attributes)), 0)
     if ruleset < 0:
         return
     for path, allowed in (
@@ -201,6 +234,9 @@ class JobWatcher(threading.Thread):
         machine = os.uname().machine
         self._opens = _MACHINES[machine][2]
         self._calls = {**self._opens, **_LOOKS[machine]}
+        self._changes = _CHANGES[machine]
+        self._connect = _CONNECT[machine]
+        self._writable = tuple(f"{os.path.realpath(one)}/" for one in inside)
         self._worked = False
 
     def run(self) -> None:
@@ -245,17 +281,51 @@ class JobWatcher(threading.Thread):
             except OSError:
                 continue  # who opened was killed meanwhile
             ident, pid, _, call, _, _, *words = _NOTIFICATION.unpack(buffer)
+            refused = False
             try:
-                self._note(pid, call, words)
-            except OSError:
-                pass  # it is gone, or opens a path that cannot be read
+                if call in self._calls:
+                    self._note(pid, call, words)
+                else:
+                    refused = not self._may_change(pid, call, words)
+            except OSError:  # it is gone, or the path cannot be read
+                refused = call not in self._calls
+            answer = (
+                _ANSWER.pack(ident, 0, -errno.EACCES, 0) if refused else _ANSWER.pack(ident, 0, 0, _CONTINUE)
+            )
             try:
-                fcntl.ioctl(listener, _SEND, bytearray(_ANSWER.pack(ident, 0, 0, _CONTINUE)))
+                fcntl.ioctl(listener, _SEND, bytearray(answer))
             except OSError:
                 pass  # it was killed meanwhile
         os.close(listener)
         for fd in self._memories.values():
             os.close(fd)
+
+    def _may_change(self, pid: int, call: int, words: list[int]) -> bool:
+        """Whether a job may make a change, or connect: below its own directories only."""
+        if call == self._connect:
+            address = self._read(pid, words[1], min(words[2] & 0xFFFFFFFF, _ADDRESS_BYTES))
+            if int.from_bytes(address[:2], sys.byteorder) != _AF_UNIX or address[2:3] == b"\0":
+                return True  # the network; abstract ones are Landlock's
+            name, folder_at = os.fsdecode(address[2:].partition(b"\0")[0]), -1
+        else:
+            at, folder_at = self._changes[call]
+            name = self._text(pid, words[at]) if folder_at != -2 and words[at] else ""
+        if not name:  # of a descriptor
+            target = os.readlink(f"/proc/{pid}/fd/{words[0] & 0xFFFFFFFF}")
+            return not target.startswith("/") or target.startswith((*self._writable, "/memfd:"))
+        path = self._full(pid, name, folder_at, words)
+        for own in ("/proc/self/", "/proc/thread-self/"):
+            path = f"/proc/{pid}/{path.removeprefix(own)}" if path.startswith(own) else path
+        real = os.path.realpath(path)
+        return f"{real}/".startswith(self._writable)
+
+    def _full(self, pid: int, name: str, folder_at: int, words: list[int]) -> str:
+        """Return a path that a process names, absolute."""
+        if not name.startswith("/"):
+            folder = _AT_FDCWD if folder_at < 0 else ctypes.c_int(words[folder_at] & 0xFFFFFFFF).value
+            link = f"/proc/{pid}/cwd" if folder == _AT_FDCWD else f"/proc/{pid}/fd/{folder}"
+            name = f"{os.readlink(link)}/{name}"
+        return os.path.normpath(name)
 
     def _note(self, pid: int, call: int, words: list[int]) -> None:
         at, folder_at = self._calls[call]
@@ -264,11 +334,7 @@ class JobWatcher(threading.Thread):
             return  # of a descriptor: fstat
         if call in _EXECS:  # its memory is another's from now on
             os.close(self._memories.pop(pid))
-        if not name.startswith("/"):
-            folder = _AT_FDCWD if folder_at < 0 else ctypes.c_int(words[folder_at] & 0xFFFFFFFF).value
-            link = f"/proc/{pid}/cwd" if folder == _AT_FDCWD else f"/proc/{pid}/fd/{folder}"
-            name = f"{os.readlink(link)}/{name}"
-        path = os.path.normpath(name)
+        path = self._full(pid, name, folder_at, words)
         opens = call in self._opens
         if len(self._names) >= MAX_PATHS or (path in self._names and self._names[path] >= opens):
             return
@@ -279,9 +345,7 @@ class JobWatcher(threading.Thread):
             self._names[path] = opens or self._names.get(path, False)
 
     def _text(self, pid: int, address: int) -> str:
-        memory = self._memories.get(pid)
-        if memory is None:
-            memory = self._memories[pid] = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        memory = self._memory(pid)
         data = b""
         while b"\0" not in data and len(data) < _PATH_BYTES:
             piece = os.pread(memory, _PAGE - (address + len(data)) % _PAGE, address + len(data))
@@ -289,6 +353,15 @@ class JobWatcher(threading.Thread):
                 break
             data += piece
         return os.fsdecode(data.partition(b"\0")[0])
+
+    def _memory(self, pid: int) -> int:
+        memory = self._memories.get(pid)
+        if memory is None:
+            memory = self._memories[pid] = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        return memory
+
+    def _read(self, pid: int, address: int, size: int) -> bytes:
+        return os.pread(self._memory(pid), size, address)
 
 
 def _mode(path: str) -> int | None:
