@@ -41,6 +41,8 @@ LOAD_PATIENCE_S = 30.0
 C = "C, both ends"
 MP = "multiprocessing.connection"
 TYPED = "daemonry, typed proxy"
+# Ends the title of a row of ours whose processes have the native part; the others are pure Python.
+NATIVE, NATIVE_MODULE = ", native", "ours_native"
 # Not products: the limit of what is possible here.
 LIMITS = (C, "Python sockets, fixed bytes", "redis-server (C), bare sockets")
 ONE, EIGHT, MANY, ANEW = "1", "8", "64", "anew"
@@ -102,6 +104,7 @@ def contenders() -> list[Contender]:
         Contender("grpcio", "grpc_sync"),
         Contender("daemonry, Client.call", "ours", "Untyped"),
         Contender(TYPED, "ours", "Typed"),
+        Contender(TYPED + NATIVE, NATIVE_MODULE, "Typed"),
         Contender("daemonry, asyncio proxy", "ours", "Async"),
     ]
 
@@ -136,6 +139,11 @@ BESIDE = {
     "1,000 ahead, the same, each reply decoded by msgspec": ("sockets_bytes", "PipelinedValues"),
     "1,000 ahead, redis-server (C), bare sockets": ("redis_server", "Pipelined"),
 }
+# The shapes that are measured with the native part, too.
+NATIVE_SHAPES = tuple(
+    name for name in SHAPES if "that waits" not in name and "`, two" not in name and "16" not in name
+)
+BARE_ROWS, REDIS = "a list of 20 Structs, the same", LIMITS[2]
 # What a shape is to be at most, in calls of the C program.
 SHAPE_TARGETS = {
     "two arguments": 2.1,
@@ -151,6 +159,8 @@ def shapes() -> list[Contender]:
         rows.append(Contender(name, "ours", ours))
         if peer:
             rows.append(Contender(f"{MP}, {name}", "mp_connection", peer))
+        if name in NATIVE_SHAPES:
+            rows.append(Contender(name + NATIVE, NATIVE_MODULE, ours))
     rows += [Contender(name, module, client) for name, (module, client) in BESIDE.items()]
     for row in rows:
         row.missing = {column: "" for column in COLUMNS if column != ONE}
@@ -169,7 +179,13 @@ class Workshop(Surroundings):
         self.environment["PIP_CONSTRAINT"] = str(ROOT / "constraints.txt")
         install = (self.command("python3"), "-m", "pip", "install", "--quiet")
         self.run(*install, "--upgrade", "pip")
-        self.run(*install, f"{ROOT}[fast,http]", "--requirement", str(ROOT / "bench/requirements.txt"))
+self.run(*install, f"{ROOT}[fast,http]", "--requirement", str(ROOT / "bench/requirements.txt"))
+        if shutil.which("cc"):
+            self.run(*install, str(ROOT / "native"))
+
+    def surroundings_of(self, row: Contender) -> dict[str, str]:
+        """Return the environment of a row's processes."""
+        return {**self.environment, "DAEMONRY_PURE": "" if row.module == NATIVE_MODULE else "1"}
 
 
 @contextmanager
@@ -226,7 +242,7 @@ def serving(here: Workshop, row: Contender, words: list[str]) -> Iterator[subpro
         Failed: it does not listen at the row's path.
     """
     server = subprocess.Popen(
-        words, env=here.environment, cwd=here.home, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+        words, env=here.surroundings_of(row), cwd=here.home, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     try:
         _await_socket(server, row)
@@ -282,7 +298,7 @@ def _load(here: Workshop, row: Contender, column: str, seconds: float) -> None:
     ]
     load = subprocess.Popen(
         words,
-        env=here.environment,
+        env=here.surroundings_of(row),
         cwd=here.home,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -347,7 +363,7 @@ def shape_table(rows: list[Contender], others: list[Contender]) -> Iterator[str]
     floor_us = by_title[C].median(ONE, "p50_us")
     yield "| one connection | p50 us | p99 | p99.9 | x C | mp / it | client us | server us | calls/CPU s |"
     yield "| --- |" + " ---: |" * 8
-    for name in (C, MP, TYPED, *SHAPES, *BESIDE):
+    for name in (C, MP, TYPED, *SHAPES, TYPED + NATIVE, *(one + NATIVE for one in NATIVE_SHAPES), *BESIDE):
         row, peer = by_title[name], by_title.get(MP if name == TYPED else f"{MP}, {name}")
         one_us = row.median(ONE, "p50_us")
         peer_us = None if peer is None else peer.median(ONE, "p50_us")
@@ -366,8 +382,43 @@ def shape_table(rows: list[Contender], others: list[Contender]) -> Iterator[str]
 
 def _per_cpu_second(row: Contender) -> float | None:
     """Return how many calls one CPU makes, of the client and the server together."""
+    cpu_us = _cpu_us(row)
+    return None if cpu_us is None else 1e6 / cpu_us
+
+
+def _cpu_us(row: Contender) -> float | None:
     ours, theirs = row.median(ONE, "client_us"), row.median(ONE, "server_us")
-    return None if ours is None or theirs is None else 1e6 / (ours + theirs)
+    return None if ours is None or theirs is None else ours + theirs
+
+
+def native_verdicts(rows: list[Contender], others: list[Contender]) -> Iterator[str]:
+    """Yield a line for each target with the native part, in CPU time of both ends, or of servers."""
+    by_title = {row.title: row for row in (*rows, *others)}
+
+    def cpu_us(title: str) -> float | None:
+        return _cpu_us(by_title[title]) if title in by_title else None
+
+    typed, rows_of = TYPED + NATIVE, "a list of 20 Structs"
+    targets = [("a typed call, times C", cpu_us(typed), cpu_us(C), 1.3)]
+    targets.append(
+        ("20 Structs, times sockets and msgspec alone", cpu_us(rows_of + NATIVE), cpu_us(BARE_ROWS), 1.3)
+    )
+    if REDIS in by_title:
+        server, redis = (by_title[name].median(MANY, "server_us") for name in (typed, REDIS))
+        targets.append(("64 connections, the server's part, times redis's", server, redis, 1.0))
+    targets += [
+        (f"{name}, times multiprocessing", cpu_us(name + NATIVE), cpu_us(f"{MP}, {name}"), 1.0)
+        for name, (_, peer) in SHAPES.items()
+        if peer
+    ]
+    for what, mine, theirs, most in targets:
+        found = _ratio(mine, theirs)
+        met = (
+            "not measured"
+            if found is None
+            else f"{found:.2f}, target <= {most}: {'met' if found <= most else 'not met'}"
+        )
+        yield f"native, CPU time, {what}: {met}"
 
 
 def shape_verdicts(rows: list[Contender], others: list[Contender]) -> Iterator[str]:
@@ -453,7 +504,9 @@ def _who_is_ahead(rows: list[Contender], ours: Contender) -> Iterator[str]:
         if mine is None:
             continue
         others = [
-            row for row in rows if row.title not in LIMITS and row.module != ours.module and not row.trouble
+            row
+            for row in rows
+            if row.title not in LIMITS and row.module not in (ours.module, NATIVE_MODULE) and not row.trouble
         ]
         ahead = [row.title for row in others if (rate := row.rate(column)) is not None and rate >= mine]
         yield f"{NAMES[column]}: ahead of every other Python contender" + (
@@ -493,7 +546,12 @@ def main() -> int:
         return 1
     print(f"{machine()}; medians of {rounds} interleaved rounds, {options.seconds:g} s each, {pinned}")
     tables = (*table(rows), "", *shape_table(rows, others), "")
-    notes = (*footnotes([*rows, *others]), *verdicts(rows), *shape_verdicts(rows, others))
+    notes = (
+        *footnotes([*rows, *others]),
+        *verdicts(rows),
+        *shape_verdicts(rows, others),
+        *native_verdicts(rows, others),
+    )
     print("\n".join(("", *tables, *notes)))
     # Without a compiler there is no floor, which is no fault of ours.
     failed = any((row.trouble or any(row.missing.values())) and row.title != C for row in (*rows, *others))
@@ -504,7 +562,11 @@ def _chosen(rows: list[Contender], only: str | None) -> list[Contender]:
     if only is None:
         return rows
     words: list[Any] = only.split(",")
-    return [row for row in rows if row.title in (C, MP, TYPED) or any(word in row.title for word in words)]
+    return [
+        row
+        for row in rows
+        if row.title in (C, MP, TYPED, TYPED + NATIVE) or any(word in row.title for word in words)
+    ]
 
 
 if __name__ == "__main__":

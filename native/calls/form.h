@@ -76,6 +76,10 @@ static int form_fields(form *it, PyObject *fields, int level) {
     }
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *spec, *attribute, *name, *pair = PyTuple_GetItem(fields, i);
+        if (!PyTuple_Check(pair)) {
+            PyErr_SetString(PyExc_TypeError, "a field of a form is a tuple");
+            return -1;
+        }
         if (!PyArg_ParseTuple(pair, "UUO!", &attribute, &name, &PyTuple_Type, &spec)) return -1;
         field *one = it->fields + i;
         it->count = i + 1;

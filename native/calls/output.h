@@ -1,4 +1,6 @@
-/* Bytes that grow: small ones on the stack, long ones in memory that is freed with `output_drop`. */
+/* Bytes that grow: small ones on the stack, long ones in memory that is freed with `output_drop`.
+
+The first long text is not copied until the end: a page that is touched for the first time takes longer than its copy. */
 
 #ifndef DAEMONRY_OUTPUT_H
 #define DAEMONRY_OUTPUT_H
@@ -8,11 +10,14 @@
 
 #include "text.h"
 
-enum { OUTPUT_SMALL = 2048 };
+enum { OUTPUT_SMALL = 2048, LENT_LEAST = 16 << 10 };
 
 typedef struct {
     char *bytes;
     size_t used, room, most;
+    PyObject *lender; /* of a long text, or NULL; owned until the end */
+    const char *lent;
+    size_t lent_size, lent_at; /* and where it belongs among the bytes */
     char small[OUTPUT_SMALL];
 } output;
 
@@ -21,9 +26,12 @@ static inline void output_begin(output *out, size_t most) {
     out->used = 0;
     out->room = OUTPUT_SMALL;
     out->most = most;
+    out->lender = NULL;
+    out->lent_size = 0;
 }
 
 static inline void output_drop(output *out) {
+    Py_CLEAR(out->lender);
     if (out->bytes != out->small) PyMem_Free(out->bytes);
     out->bytes = out->small;
 }
@@ -63,10 +71,29 @@ static inline bool output_byte(output *out, char byte) {
 
 /* Returns the bytes with a tail, and frees them; NULL where that is too long, or with an error set. */
 static PyObject *output_end(output *out, const char *tail, size_t count) {
-    bool fits = output_add(out, tail, count) && out->used <= out->most;
-    PyObject *object = fits ? PyBytes_FromStringAndSize(out->bytes, (Py_ssize_t)out->used) : NULL;
+    bool fits = output_add(out, tail, count) && out->used <= out->most && out->lent_size <= out->most - out->used;
+    const char *bytes = fits && out->lender == NULL ? out->bytes : NULL;
+    PyObject *object = fits ? PyBytes_FromStringAndSize(bytes, (Py_ssize_t)(out->used + out->lent_size)) : NULL;
+    if (object != NULL && out->lender != NULL) {
+        char *to = PyBytes_AsString(object);
+        memcpy(to, out->bytes, out->lent_at);
+        memcpy(to + out->lent_at, out->lent, out->lent_size);
+        memcpy(to + out->lent_at + out->lent_size, out->bytes + out->lent_at, out->used - out->lent_at);
+    }
     output_drop(out);
     return object;
+}
+
+/* Has the inside of a long text written in the end; false where it is short, has escapes, or is not the first. */
+static bool output_lend(output *out, PyObject *lender, const char *text, size_t count) {
+    place end = (place)text + count;
+    if (count < LENT_LEAST || out->lender != NULL || first_special((place)text, end, false) != end) return false;
+    if (!output_byte(out, '"')) return false;
+    out->lender = Py_NewRef(lender);
+    out->lent = text;
+    out->lent_size = count;
+    out->lent_at = out->used;
+    return true;
 }
 
 static bool output_integer(output *out, long long value) {

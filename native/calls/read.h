@@ -90,7 +90,7 @@ static PyObject *read_float(input *in) {
     memcpy(digits, in->at, count);
     digits[count] = '\0';
     double number = PyOS_string_to_double(digits, NULL, NULL);
-    if (!isfinite(number)) return NULL;
+    if (PyErr_Occurred() || !isfinite(number)) return NULL;
     in->at = after;
     return PyFloat_FromDouble(number);
 }

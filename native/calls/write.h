@@ -15,7 +15,9 @@ static inline bool write_text(PyObject *value, output *out) {
     Py_ssize_t size;
     if (!PyUnicode_CheckExact(value)) return false;
     const char *text = PyUnicode_AsUTF8AndSize(value, &size);
-    return text != NULL && output_text(out, text, (size_t)size);
+    if (text == NULL) return false;
+    if (output_lend(out, value, text, (size_t)size)) return output_byte(out, '"');
+    return output_text(out, text, (size_t)size);
 }
 
 static inline bool write_integer(PyObject *value, output *out) {

@@ -174,6 +174,7 @@ def test_a_type_that_tells_less_than_all_has_no_form(kind):
         ("int", 1, 2, 3),
         ("set", ("int",)),
         ("list",),
+        ("values", (["a", "a", ("int",)],)),
         ("values", ((1, "a", ("int",)),)),
         ("object", 1, ()),
     ],
@@ -282,3 +283,29 @@ def test_it_is_used_where_it_is_installed_unless_a_variable_says_no(compiled, pu
         [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == said
+
+
+class Tree(msgspec.Struct):
+    """A type that holds itself, and several times."""
+
+    one: "Tree | None" = None
+    two: "Tree | None" = None
+    three: "list[Tree] | None" = None
+    name: str = ""
+
+
+def test_a_type_that_holds_itself_has_no_form():
+    assert native_forms.form_of(Tree) is None
+
+
+@pytest.mark.parametrize("long", ["x" * 20_000, "é" * 20_000, "x" * 20_000 + "\n", '"' * 20_000])
+def test_long_texts_are_written_as_the_codec_writes_them(calls, long):
+    values = [long, "", long + "y", "z", long]
+    form = calls.Form(HEAD, ("list", ("str",)), TAIL, MOST)
+    written = form.write(values)
+    assert written == HEAD + fast_varlink.encode_parameters({"r": values})[5:-1] + TAIL
+    assert form.read(written) == values
+    assert calls.Form(HEAD, ("list", ("str",)), TAIL, len(written)).write(values) == written
+    assert calls.Form(HEAD, ("list", ("str",)), TAIL, len(written) - 1).write(values) is None
+    assert form.write([long, 5]) is None
+    assert form.write([long, "\0"]) is None

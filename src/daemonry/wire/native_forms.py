@@ -67,8 +67,13 @@ def form_of_values(fields: Iterable[tuple[str, Any]]) -> Form | None:
 
 
 def _fields(found: list[tuple[str, str, Any]], level: int) -> Form | None:
-    forms = [(name, sent, form_of(kind, level + 1)) for name, sent, kind in found]
-    return None if any(form is None for _, _, form in forms) else tuple(forms)
+    forms = []
+    for name, sent, kind in found:
+        form = form_of(kind, level + 1)
+        if form is None:
+            return None  # at once: of a type that holds itself many times, each level has as many more
+        forms.append((name, sent, form))
+    return tuple(forms)
 
 
 def writer(head: bytes, form: Form | None, tail: bytes) -> Callable[[Any], bytes | None] | None:
