@@ -179,7 +179,7 @@ class Workshop(Surroundings):
         self.environment["PIP_CONSTRAINT"] = str(ROOT / "constraints.txt")
         install = (self.command("python3"), "-m", "pip", "install", "--quiet")
         self.run(*install, "--upgrade", "pip")
-self.run(*install, f"{ROOT}[fast,http]", "--requirement", str(ROOT / "bench/requirements.txt"))
+        self.run(*install, f"{ROOT}[fast,http]", "--requirement", str(ROOT / "bench/requirements.txt"))
         if shutil.which("cc"):
             self.run(*install, str(ROOT / "native"))
 
