@@ -130,7 +130,7 @@ os.set_inheritable(kept, True)
 sys.path.insert(0, sys.argv[1])
 import importlib, daemonry
 for name in sys.argv[2:]:
-    daemonry.ensure(importlib.import_module(name).daemon).close()
+    daemonry.ensure(importlib.import_module(name).daemon, timeout=120).close()
 """
 
 
@@ -146,7 +146,7 @@ def seen(starts):
             program = starts.program(name, body)
             text = program.read_text().replace('version="1.0"', 'version="1.0", environment=("PROBE_*",)')
             program.write_text(text)
-        done = starts.sandbox.run(sys.executable, "-c", STARTER, starts.sandbox.path, *names)
+        done = starts.sandbox.run(sys.executable, "-c", STARTER, starts.sandbox.path, *names, timeout_s=240)
         assert done.code == 0, done.err
         found = []
         for name in names:
@@ -198,6 +198,7 @@ def test_it_sees_itself_as_a_spawned_one_does(seen):
     )
 
 
+@pytest.mark.slow
 def test_it_has_loaded_nothing_that_a_spawned_one_would_not_load(seen):
     """But for the zygote's own code, and what every daemon with an interface loads."""
     (spawned,) = seen("0", "probea")
@@ -207,6 +208,7 @@ def test_it_has_loaded_nothing_that_a_spawned_one_would_not_load(seen):
     assert {name.partition(".")[0] for name in more - ours} <= {"msgspec"}
 
 
+@pytest.mark.slow
 def test_its_dice_are_its_own(seen):
     """All but the seed of hashes, which is in the interpreter from its start; the page on zygotes says so."""
     first, second = seen("1", "probea", "probeb")

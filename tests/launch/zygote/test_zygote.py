@@ -31,6 +31,7 @@ def test_the_first_start_makes_a_zygote_and_the_next_uses_it(starts):
     assert starts.sandbox.instance("two").status()["state"] == "running"
 
 
+@pytest.mark.slow
 def test_a_daemon_outlives_its_zygote_and_stops_restarts_and_upgrades_as_usual(starts):
     record = starts.start("one")
     starts.end()
@@ -72,6 +73,7 @@ def test_an_early_end_is_told_with_its_status_and_its_words(starts, monkeypatch,
     assert len(starts.zygotes()) == 1
 
 
+@pytest.mark.slow
 def test_a_changed_file_ends_the_zygote_before_it_serves(starts, monkeypatch):
     """A module that is edited, and one that appears where it would be found before another."""
     place = starts.sandbox.path / "modules"
@@ -93,6 +95,7 @@ def test_a_changed_file_ends_the_zygote_before_it_serves(starts, monkeypatch):
         wait_until(lambda: time.time() - uvloop.stat().st_ctime > 0.1, what="files older than the zygote")
 
 
+@pytest.mark.slow
 def test_another_environment_has_another_zygote(starts, monkeypatch):
     starts.start("one")
     monkeypatch.setenv("TZ", "Europe/Berlin")
@@ -102,6 +105,7 @@ def test_another_environment_has_another_zygote(starts, monkeypatch):
         assert b"TZ=Europe/Berlin" in file.read().split(b"\0")
 
 
+@pytest.mark.slow
 def test_there_are_at_most_so_many(starts, monkeypatch):
     monkeypatch.setattr(making, "MAX_ZYGOTES", 1)
     starts.start("one")
@@ -142,6 +146,7 @@ def test_a_zygote_that_is_killed_in_the_middle_of_a_request_is_replaced_by_a_spa
     assert len(starts.sockets()) == 1
 
 
+@pytest.mark.slow
 def test_a_starter_that_leaves_before_its_order_leaves_no_daemon(starts, monkeypatch):
     """The order commits: until then the child has nothing of the starter's, and ends with the connection."""
     starts.start("one")
@@ -158,6 +163,7 @@ def test_a_starter_that_leaves_before_its_order_leaves_no_daemon(starts, monkeyp
     assert starts.sandbox.instance("two").pid() == record.pid
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [b"", b"pid 1", b"pid x", b"no", b"pid 99999999999", b"\xff" * 1000])
 def test_a_hostile_zygote_leads_to_a_spawn(starts, monkeypatch, answer):
     """Something else listens where the zygote would, and answers whatever it likes."""
@@ -246,6 +252,7 @@ except (BrokenPipeError, ConnectionResetError):
     assert starts.is_forked(starts.start("two"))
 
 
+@pytest.mark.slow
 def test_a_connection_that_says_nothing_does_not_hold_others_up(starts):
     starts.start("one")
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as silent:
@@ -253,6 +260,7 @@ def test_a_connection_that_says_nothing_does_not_hold_others_up(starts):
         assert starts.is_forked(starts.start("two"))
 
 
+@pytest.mark.slow
 def test_the_exit_code_of_a_daemon_that_has_come_up_is_nobodys_and_its_zygote_buries_it(starts):
     record = starts.start("one")
     os.kill(record.pid, signal.SIGKILL)
@@ -262,6 +270,7 @@ def test_the_exit_code_of_a_daemon_that_has_come_up_is_nobodys_and_its_zygote_bu
     assert starts.is_forked(again)
 
 
+@pytest.mark.slow
 def test_a_start_costs_no_zygote_in_development_mode(starts, monkeypatch):
     monkeypatch.setenv("DAEMONRY_DEV", "1")
     record = starts.start("one")
