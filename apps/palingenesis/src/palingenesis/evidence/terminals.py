@@ -66,11 +66,6 @@ def directory(state_dir: str) -> str:
     return os.path.join(state_dir, "terminals")
 
 
-def path_of(state_dir: str, name: str) -> str:
-    """Return the file of one terminal."""
-    return os.path.join(directory(state_dir), f"{name}.json")
-
-
 def read(path: str) -> Terminal | None:
     """Return what a terminal's file tells; None where that cannot be read."""
     try:

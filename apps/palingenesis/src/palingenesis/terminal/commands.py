@@ -36,7 +36,7 @@ from palingenesis.terminal.next_step import Allowance
 from palingenesis.terminal.permit import Permit
 from palingenesis.terminal.raw import RawTerminal, size_of
 from palingenesis.terminal.store import NameInUse, TerminalStore, is_name
-from palingenesis.terminal.words import agent_of, is_headless
+from palingenesis.terminal.words import agent_of
 
 # What a shell ends with when a program is not there, or cannot be run.
 _NOT_THERE, _NOT_RUN = 127, 126
@@ -331,6 +331,3 @@ def _fields(one: Terminal) -> dict[str, object]:
         "due_at_s": one.at_s or None,
         "exit_code": end_code(one.status) if one.status is not None else None,
     }
-
-
-__all__ = ["attach", "detach", "is_headless", "run", "show"]
