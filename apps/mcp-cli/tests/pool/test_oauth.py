@@ -479,6 +479,7 @@ def test_a_document_s_url_is_the_client_where_the_server_reads_documents(site):
     ("lie", "why"),
     [
         ({"issuer": "https://other.example"}, "issuer mismatch"),
+        ({"code_challenge_methods_supported": ["plain"]}, "proves codes by 'plain' (PKCE), and not by S256"),
         ({"huge": True}, "answered with more than 1 MiB"),
         ({"gzip": {"Content_Encoding": "gzip"}}, "answered compressed"),
         ({"authorization_endpoint": "http://evil.example/a"}, "tokens travel by https only"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from mcp.client.auth import AuthorizationCodeResult
+from mcp.client.auth import AuthorizationCodeResult, OAuthFlowError
 from mcp.shared.auth import OAuthClientMetadata
 from pydantic import AnyUrl
 
@@ -43,6 +43,11 @@ def access_of(server: Server, redirect_uri: str, redirect: Redirect, callback: C
         is_assertion = server.oauth_grant == ASSERTION
         return machine.by_assertion(server) if is_assertion else machine.by_credentials(server)
     stored = ServerTokens(server, redirect_uri)
+
+    async def redirect_with_proof(url: str) -> None:
+        _refuse_without_proof(made)
+        await redirect(url)
+
     made = Fresh(
         server.url,
         OAuthClientMetadata(
@@ -51,9 +56,24 @@ def access_of(server: Server, redirect_uri: str, redirect: Redirect, callback: C
             scope=" ".join(server.oauth_scopes) or None,
         ),
         stored,
-        redirect_handler=redirect,
+        redirect_handler=redirect_with_proof,
         callback_handler=callback,
         client_metadata_url=server.oauth_client_metadata_url or None,
     )
     made.begin(server, stored)
     return made
+
+
+def _refuse_without_proof(made: Fresh) -> None:
+    """Refuse a server that does not do PKCE: the SDK asks it to, and does not look whether it can.
+
+    Raises:
+        OAuthFlowError: the authorization server says that it does not do it by S256.
+    """
+    metadata = made.context.oauth_metadata
+    if metadata is None or metadata.code_challenge_methods_supported is None:
+        return  # as the SDK's other languages: older servers do it and do not say so
+    offered = metadata.code_challenge_methods_supported
+    if "S256" not in offered:
+        named = ", ".join(offered)[:40]
+        raise OAuthFlowError(f"{metadata.issuer} proves codes by {named!r} (PKCE), and not by S256")
