@@ -115,7 +115,7 @@ def test_another_home_with_the_same_runtime_directory_takes_nothing_away(probe):
     assert os.lstat(probe.place.socket_path).st_ino == before.st_ino
 
 
-@pytest.mark.parametrize("most", [6, 9, 13])
+@pytest.mark.parametrize("most", [6, 9, 12, 13])
 def test_too_few_descriptors_leave_nothing_that_is_in_the_way(probe, most):
     """Fault 38: whatever could not be opened, and however that ended, the next start works."""
     program = probe.write()
@@ -124,6 +124,9 @@ def test_too_few_descriptors_leave_nothing_that_is_in_the_way(probe, most):
         done = probe.sandbox.run(*words, verb, program, timeout_s=20)
         assert done.code != 0
         assert not probe.instance.lock_held()
+        if most >= 12 and verb == "start":
+            told = "probe: start failed (bind): no descriptors left: this process may have"
+            assert done.err == f"{told} {most} (`ulimit -n`)\n"
     assert probe.sandbox.daemonry("start", program).code == 0
 
 

@@ -108,9 +108,12 @@ class _Runner:
         except (Exception, KeyboardInterrupt) as error:
             self._report(error)
             self._undo()
-            if isinstance(error, (DaemonryError, OSError, KeyboardInterrupt)) or self._forked:
+            is_scarce = scarcity.reason(error) is not None
+            if self._forked or (
+                isinstance(error, (DaemonryError, OSError, KeyboardInterrupt)) and not is_scarce
+            ):
                 raise
-            if scarcity.reason(error) is None:
+            if not is_scarce:
                 traceback.print_exception(type(error), error, of_the_program(error.__traceback__))
             stage = self._request.reporter.stage
             raise StartFailed(self._request.place.name, stage, one_line(error)) from None
