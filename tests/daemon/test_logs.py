@@ -125,7 +125,11 @@ def test_following_goes_on_over_a_rotation_and_a_restart(probe):
 
 
 def test_no_log_yet_is_no_failure(probe):
-    assert probe.cli("logs") == (0, "", f"probe: no log yet at {probe.place.log_path}\n")
+    none = f"probe: no log yet at {probe.place.log_path}"
+    assert probe.cli("logs") == (0, "", f"{none}\n")
+    probe.sandbox.write("home.toml", "[services.probe]\ncommand = ['true']\n")
+    hint = "; of a service in this home: daemonry logs --home . probe"
+    assert probe.cli("logs") == (0, "", f"{none}{hint}\n")
 
 
 def test_what_it_logs_can_be_chosen(probe):

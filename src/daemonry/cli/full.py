@@ -399,7 +399,8 @@ def _logs(options: argparse.Namespace, instance: Instance) -> int:
         )
     path = instance.place.log_path
     if not os.path.exists(path) and not options.follow:
-        output.complain(f"{instance.name}: no log yet at {path}")
+        here = f"; of a service in this home: daemonry logs --home . {instance.name}"
+        output.complain(f"{instance.name}: no log yet at {path}{here if os.path.isfile('home.toml') else ''}")
         return exit_codes.DONE
     choice = log_reader.last(LOG_TAIL_LINES if options.tail is None else options.tail)
     if options.since is not None:
