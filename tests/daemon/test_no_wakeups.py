@@ -192,3 +192,21 @@ def test_one_that_stood_still_has_its_whole_time_again(probe):
     went_on_s = time.monotonic()
     probe.wait_gone(30)
     assert float(probe.noted("ended")) - went_on_s >= 4.0 - 0.5
+
+
+def test_an_end_without_a_command_that_hangs_is_seen(probe):
+    """No client and no signal wakes the guardian then: the change of phase does."""
+    body = """
+@daemon.work
+def work(run):
+    while not told("end"):
+        time.sleep(0.01)
+@daemon.on_stop
+def stopped():
+    time.sleep(600)
+"""
+    with probe.foreground(body, "drain_timeout_s=0.3") as process:
+        probe.tell("end")
+        assert process.wait(30) == 70
+    assert probe.logged("the end hangs")
+    assert probe.left() == []
