@@ -73,11 +73,11 @@ class Bench(Interface, name="org.example.bench"):
             yield number
 
 
-def serve(path: str) -> None:
+def serve(path: str, name: str = "bench") -> None:
     """Be the daemon until it is ended."""
     from daemonry.runtime.runner import run
 
-    daemon = Daemon("bench", endpoint=f"unix:{path}", target="ours:daemon")
+    daemon = Daemon(name, endpoint=f"unix:{path}", target="ours:daemon")
     daemon.serve(Bench())
 
     @daemon.work

@@ -12,5 +12,10 @@ if calls is None:
     raise ImportError("daemonry_native is not installed")
 
 
+def serve(path: str) -> None:
+    """Be a daemon beside that of `ours` until it is ended."""
+    ours.serve(path, "bench-native")
+
+
 def __getattr__(name: str) -> Any:
     return getattr(ours, name)
