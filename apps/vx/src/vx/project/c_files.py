@@ -52,7 +52,7 @@ def open_project(directory: str) -> CProject:
         if all(not any(char in one for char in "*?[") for one in target.sources):
             sources[name] = target.sources
             for number, one in enumerate(target.sources):
-                if not os.path.exists(f"{directory}/{one}"):
+                if one.endswith(c_plan.SOURCE_ENDINGS) and not os.path.exists(f"{directory}/{one}"):
                     raise invalid(source, ("targets", name, "sources", number), f"{one!r} is not there")
         else:
             if files is None:

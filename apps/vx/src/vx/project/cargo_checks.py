@@ -31,7 +31,10 @@ def check(manifest: CargoManifest, package: Package, *, in_workspace: bool) -> N
     table = manifest.table
     if not _VERSION.fullmatch(package.version):
         raise _refused(manifest, ("package", "version"), f"the version {package.version!r}")
-    programs = [one.name for one in package.targets if one.kind == "bin"]
+    given = table.get("bin")
+    programs = (
+        [one.get("name") for one in given or () if isinstance(one, dict)] if isinstance(given, list) else []
+    )
     for name in programs:
         if programs.count(name) > 1:
             raise _refused(manifest, ("bin",), f"two programs called {name!r}")
