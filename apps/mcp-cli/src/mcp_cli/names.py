@@ -12,6 +12,7 @@ NAME = "mcp-cli"
 INTERFACE = "org.daemonry.mcp"
 CALL = f"{INTERFACE}.Call"
 NOT_CONFIGURED = f"{INTERFACE}.NotConfigured"
+NEEDS_AUTHORIZATION = f"{INTERFACE}.NeedsAuthorization"
 
 # The questions of servers.
 ELICITATION = "elicitation/create"

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import pytest
 
 from mcp_cli.cli.auth import query_of
@@ -37,3 +42,41 @@ def test_an_address_is_taken_as_people_paste_it(line):
 def test_another_address_is_refused_with_the_reason(line, why):
     with pytest.raises(ValueError, match=why):
         query_of(line, URI)
+
+
+class _Unauthorized(http.server.BaseHTTPRequestHandler):
+    """Wants OAuth, and is silent when it is asked which authorization server is its."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.send_response(401)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.server.ended.wait(60)  # type: ignore[attr-defined]
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def unauthorized() -> Iterator[str]:
+    """The address of a server that nobody can be authorized for."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Unauthorized) as server:
+        server.ended = threading.Event()  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/mcp"
+        server.ended.set()  # type: ignore[attr-defined]
+        server.shutdown()
+
+
+@pytest.mark.slow
+def test_a_server_that_grants_nothing_is_told_without_the_command_that_was_just_run(
+    app: Callable[..., Any], unauthorized: str
+) -> None:
+    app.config(f'[[servers]]\nname = "h"\ntransport = {{ type = "http", url = "{unauthorized}" }}\n')
+    told = app("auth", "h", "--no-browser")
+    assert (told.code, told.err.splitlines()[-1][:20]) == (4, "access denied to h: ")
+    assert "mcp-cli auth" not in told.err
+    assert app("call", "h/x").err.splitlines()[-1].startswith("h asks for authorization: mcp-cli auth h (")

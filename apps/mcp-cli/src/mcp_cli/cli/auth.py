@@ -18,7 +18,7 @@ from daemonry.cli import kit, terminal
 from mcp_cli.cli import events as follow
 from mcp_cli.client.options import Options
 from mcp_cli.client.session import Session
-from mcp_cli.names import CODE, FILES
+from mcp_cli.names import CODE, FILES, NEEDS_AUTHORIZATION
 
 # A person reads a page, and may have to sign in first.
 AUTH_TIMEOUT_S: Final = 300.0
@@ -49,7 +49,13 @@ def auth(options: Options, given: argparse.Namespace) -> int:
             return _done(options, first, "tokens stored; the next call uses them")
         options.timeout_s = options.timeout_s or AUTH_TIMEOUT_S
         events = session.stream("Authorize", first, {"timeout_s": options.timeout_s})
-        final, _ = follow.last(_by_hand(events) if given.no_browser else events, options, first)
+        try:
+            final, _ = follow.last(_by_hand(events) if given.no_browser else events, options, first)
+        except errors.CallFailed as error:
+            if error.error != NEEDS_AUTHORIZATION:
+                raise
+            # Its sentence is that of a call, and has this command as the cure.
+            raise errors.AccessDenied(first, str(error.parameters.get("reason", ""))) from None
     if final is None:
         raise errors.ConnectionLost("the daemon", "maybe")
     return _done(options, first, "authorized")
