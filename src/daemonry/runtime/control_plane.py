@@ -9,7 +9,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from daemonry.daemon.lifecycle import Happened
-from daemonry.process.forks import not_for_children
+from daemonry.process.forked_loop import TURN_S, detach
+from daemonry.process.forks import not_for_children, tell_of_forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,15 +55,31 @@ class ControlPlane:
         self._serving = loop.create_task(self._serve(), name="control plane")
         self.ended: Callable[[], None] = _nobody
         self._beating = loop.create_task(self._beat(), name="heartbeat")
+        self._turns: bool = False  # by the clock, too
         not_for_children(self)
+        tell_of_forks(self)
 
     def __repr__(self) -> str:
         return f"ControlPlane({self._server!r}{', closed' if self.closed else ''})"
 
     def drop_in_child(self) -> None:
-        """Leave the loop's tasks to the parent; a forked child that ends says nothing about them."""
+        """Leave the loop and its tasks to the parent; a forked child that ends says nothing about them."""
+        detach(self._loop)
         for task in asyncio.all_tasks(self._loop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001  # asyncio sets it so too
+
+    def forked(self) -> None:
+        """Have the loop turn by the clock from now on: a child may take what is to wake it."""
+        if not self._turns:
+            self._turns = True
+            try:
+                self._loop.call_soon_threadsafe(self._turn)
+            except RuntimeError:
+                pass  # closed: the daemon has ended
+
+    def _turn(self) -> None:
+        # By `call_soon`: uvloop's timers alone have it look at none of the calls from other threads.
+        self._loop.call_later(TURN_S, self._loop.call_soon, self._turn)
 
     async def close(self, *, refuse: bool) -> None:
         """Answer no more, and wait for the answers under way.
