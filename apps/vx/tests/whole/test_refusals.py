@@ -61,7 +61,10 @@ def test_a_cargo_configuration_that_counts_is_refused(rust) -> None:
         ("", "neither [package] nor [workspace]"),
         ('[package]\nname = "x"\nedition = "2099"\n', "`2099`"),
         ('[package]\nname = "x"\n[dependencies]\ny = { path = "nowhere" }\n', "is not there"),
-        ('[package]\nname = "x"\n[features]\na = ["b"]\ndefault = ["a"]\n', "has no feature 'b'"),
+        (
+            '[package]\nname = "x"\n[features]\na = ["b"]\ndefault = ["a"]\n',
+            "`b` which is neither a dependency nor another feature",
+        ),
     ],
 )
 def test_a_manifest_that_is_wrong_is_one_line(rust, text: str, said: str) -> None:
