@@ -83,6 +83,7 @@ def test_waiting_without_a_limit_for_a_daemon_that_does_not_answer_names_its_own
         options = argparse.Namespace(action="wait", words=[str(job)], timeout=timeout_s, json=False)
         with pytest.raises(DeadlineExceeded, match=words):
             jobs.jobs(options, jobd.instance)
+    jobd.tell("go")  # a stop would wait for it
 
 
 def test_the_command_loads_nothing_that_it_can_do_without():
