@@ -201,7 +201,7 @@ def test_below_a_running_daemon_every_command_ends(odd, kind, ending):
     assert "Traceback" not in listed.err, listed
     odd("pause")
     odd("start")
-    assert odd("stop", "--timeout", "10", "--force").code == 0, ending
+    assert odd("stop", "--timeout", "3", "--force").code == 0, ending
     wait_until(lambda: not Path(f"/proc/{pid}").exists() or sys.platform != "linux")
     odd.nothing_lost(path, kind)
 

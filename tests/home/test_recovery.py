@@ -296,7 +296,7 @@ def test_killed_at_any_stage_of_up_the_next_up_works(shop, service, stage, orpha
     ]
 
 
-@pytest.mark.parametrize("rounds", [5, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_killed_at_any_moment_the_next_up_works(shop, service, rounds):
     shop.write(service("a") + service("b", needs='["a"]') + service("c", COUNTS, **ADOPT))
     for number in range(rounds):
