@@ -165,6 +165,7 @@ def test_the_same_with_asyncio(probe, monkeypatch):
     assert first != second
 
 
+@pytest.mark.slow
 def test_a_suspend_gives_the_whole_time_again(probe):
     probe.start(PROGRAM, "idle_timeout_s=2.0")
     wait_until(lambda: looks(probe) == 2)  # as it began to be idle, and once more; then there is a timer

@@ -140,6 +140,7 @@ def test_whatever_xdg_variables_are_set_there_is_one_daemon(kvd, of_up, of_calle
     assert kvd.processes() == {pid}
 
 
+@pytest.mark.slow
 def test_variables_that_change_from_one_up_to_the_next_do_not_matter(kvd):
     for of_up, of_caller in (("a", "b"), ("b", ""), ("", "a")):
         kvd.xdg(of_up)
@@ -257,6 +258,7 @@ def test_an_idle_end_is_a_state_from_which_whoever_asks_brings_it_back(kvd):
     assert kvd.processes() == set()
 
 
+@pytest.mark.slow
 def test_of_twenty_who_want_an_idle_one_at_once_all_get_the_same(kvd):
     kvd.home(environment='{ KVD_IDLE = "1" }').up()
     for of_caller in ("", "b"):

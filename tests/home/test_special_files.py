@@ -86,6 +86,7 @@ def test_a_record_that_cannot_be_written_is_logged_once_and_the_service_restarts
     assert (record / "inside").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_service_that_may_outlive_its_supervisor_needs_its_fifo_and_says_so(shop, service):
     shop.write(service("a", orphan='"adopt"') + service("b"))
     out = Path(shop.path) / "a.out"

@@ -54,6 +54,7 @@ def test_the_ledger_and_the_audit_keep_a_session_whose_id_is_no_text(tmp_path):
     assert b"bad\\udcff" in (tmp_path / "audit.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_transcript_whose_name_is_no_text_ends_no_daemon(sandbox):
     """It comes while the daemon runs, and is there when it starts again."""
     palingenesis = (sys.executable, "-m", "palingenesis")

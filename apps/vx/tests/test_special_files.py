@@ -94,6 +94,7 @@ def test_a_store_goes_on_or_says_what_lies_there(tmp_path: Path, kind: str, name
         odd_files.nothing_lost(kind, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", odd_files.KINDS)
 def test_a_run_report_that_is_none_is_passed_over(tmp_path: Path, kind: str) -> None:
     folder = Path(run_files.runs_dir(str(tmp_path)))

@@ -73,6 +73,7 @@ def test_ctrl_c_ends_the_command_while_it_imports(app):
     assert app("list", PYTHONPATH=str(app.sandbox.path / "other")).out == "SIG_DFL\n"
 
 
+@pytest.mark.slow
 def test_a_command_in_the_background_of_a_script_is_not_interrupted(app):
     """A shell has such ignore Ctrl-C, which is meant for what is in front."""
     app.done("call", "fake/echo", "text=1")

@@ -252,6 +252,7 @@ def test_what_is_done_or_needs_a_human_is_not_resumed(world, step):
     assert len(world.requests()) == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_brings_nothing_is_tried_again_and_given_up(world):
     world.steps("overloaded", "nothing", "overloaded", "nothing")
     world.start(tries=3)
@@ -297,6 +298,7 @@ def test_a_limit_that_the_output_of_a_run_alone_tells_is_waited_for(world):
     assert world.entry(key) == entry, "the record still tells less than the run did"
 
 
+@pytest.mark.slow
 def test_progress_begins_the_count_anew(world):
     world.steps("overloaded", "nothing", "ok")
     world.start()
@@ -626,6 +628,7 @@ def test_a_run_that_a_dead_daemon_had_not_begun_can_never_begin_late(world):
     assert not (world.home / "begun").exists()
 
 
+@pytest.mark.slow
 def test_a_run_of_another_boot_is_over(world, monkeypatch):
     world.steps("overloaded", "working", "ok")
     world.start()

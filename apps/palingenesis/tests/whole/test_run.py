@@ -286,6 +286,7 @@ def test_after_a_limit_the_agent_goes_on_in_the_same_terminal_and_nowhere_else(h
     assert seen_by_others(home).verdict.alive_pid is None
 
 
+@pytest.mark.slow
 def test_a_session_that_a_server_of_the_agent_writes_goes_on_in_its_window(home):
     """Codex's window has no record open: its server has, which outlives it and serves other windows too."""
     stand_in = Path(__file__).parents[1] / "codex_stand_in.py"
