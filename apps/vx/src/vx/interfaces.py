@@ -34,6 +34,12 @@ JOB_ENVIRONMENT: Final[Mapping[str, str]] = {
     "ZERO_AR_DATE": "1",  # macOS's ar and ld
 }
 
+
+def is_sendable(name: str) -> bool:
+    """Whether a name is UTF-8; no other can be sent, and compilers do not see its file."""
+    return name.isprintable() or not any("\ud800" <= char <= "\udfff" for char in name)
+
+
 # --- cass: values ---------------------------------------------------------------------------------
 
 

@@ -12,14 +12,10 @@ from typing import Final
 
 from vx import digests
 from vx.file_digests import is_settled, signature_of
+from vx.interfaces import is_sendable
 
 # Stands for the names of a folder that cannot be read.
 _UNREADABLE: Final = "no folder"
-
-
-def is_sendable(name: str) -> bool:
-    """Whether a name is UTF-8; no other can be sent, and compilers do not see its file."""
-    return name.isprintable() or not any("\ud800" <= char <= "\udfff" for char in name)
 
 
 def names_below(paths: Iterable[str], folder: str) -> str:

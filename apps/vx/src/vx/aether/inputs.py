@@ -15,11 +15,12 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from vx import digests
-from vx.aether.folders import digests_of, is_sendable, names_below, names_in
+from vx.aether.folders import digests_of, names_below, names_in
 from vx.aether.lookups import Lookups
 from vx.aether.undeclared import judge
 from vx.cass_client import CassClient
 from vx.file_digests import FileDigests, is_settled, signature_of
+from vx.interfaces import is_sendable
 from vx.project import c_includes, link_search
 from vx.project.action import Action, TranslationUnit, Tree, located, named
 from vx.project.c_includes import Includes

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from vx import digests
-from vx.interfaces import JOB_ENVIRONMENT, Job, JobInvalid
+from vx.interfaces import JOB_ENVIRONMENT, Job, JobInvalid, is_sendable
 
 ROOT_MARK: Final = "%{root}"
 
@@ -129,7 +129,7 @@ def _check_path(path: str, field: str) -> None:
     if path in (".", "..") or path.startswith("../"):
         raise JobInvalid(reason=f"{field}: {path!r} is not below the root")
     # Two names that are not UTF-8 differ in their bytes only, which JSON does not carry.
-    if any("\ud800" <= char <= "\udfff" for char in path):
+    if not is_sendable(path):
         raise JobInvalid(reason=f"{field}: {path!r} is not UTF-8")
 
 

@@ -39,6 +39,7 @@ from vx.interfaces import (
     StoreFull,
     StoreLost,
     ToolMissing,
+    is_sendable,
 )
 from vx.rhea import job as jobs
 from vx.rhea.commands import CommandEnd, CommandRunner, Lost, NotStarted, RunningCommand
@@ -432,8 +433,7 @@ class _Performance:
 
 
 def _sendable(paths: Iterable[str]) -> list[str]:
-    """Return the paths that can be sent, which are UTF-8."""
-    return [one for one in paths if not any("\ud800" <= char <= "\udfff" for char in one)]
+    return [one for one in paths if is_sendable(one)]
 
 
 def _told_by(command: RunningCommand) -> list[Output]:
