@@ -152,7 +152,7 @@ def test_a_signal_that_another_thread_gets_is_seen_at_once(probe, loop_kind):
     pid = probe.start(ECHO).pid()
     wait_quiet(pid)
     other = next(one for one in threads(pid) if one != pid)
-    assert ctypes.CDLL(None).syscall(234, pid, other, signal.SIGTERM) == 0  # tgkill
+    assert ctypes.CDLL(None).tgkill(pid, other, signal.SIGTERM) == 0
     probe.wait_gone(30)
     assert probe.left() == []
 
