@@ -81,11 +81,7 @@ def encode(value: object) -> str:
         ValueError: NaN or an infinity.
         TypeError: a value that JSON has no form for.
     """
-    text = _dumps(value)
-    if not _encodable(text):
-        text = text.translate(_surrogates(text, "\\\\u"))
-    # What JSON allows in the open and a terminal or a line reader acts upon.
-    return terminal_text.json_shown(text)
+    return _encoded(value, "\\\\u")
 
 
 def encode_names(value: object) -> str:
@@ -93,14 +89,17 @@ def encode_names(value: object) -> str:
 
     File names that are not UTF-8 are read back as they were, by `decode_object(text, with_names=True)`.
     """
+    return _encoded(value, "\\u")
+
+
+def _encoded(value: object, mark: str) -> str:
+    """Return `value` as JSON, each lone surrogate as `mark` and its number."""
     text = _dumps(value)
     if not _encodable(text):
-        text = text.translate(_surrogates(text, "\\u"))
+        lone = {char for char in text if "\ud800" <= char <= "\udfff"}
+        text = text.translate({ord(char): f"{mark}{ord(char):04x}" for char in lone})
+    # What JSON allows in the open and a terminal or a line reader acts upon.
     return terminal_text.json_shown(text)
-
-
-def _surrogates(text: str, mark: str) -> dict[int, str]:
-    return {ord(char): f"{mark}{ord(char):04x}" for char in set(text) if "\ud800" <= char <= "\udfff"}
 
 
 def _too_deep(text: str) -> bool:
