@@ -30,6 +30,7 @@ from __future__ import annotations
 import os
 import sys
 
+from daemonry.daemon import hooks
 from daemonry.errors import TargetInvalid
 from daemonry.limits import DRAIN_TIMEOUT_S
 from daemonry.process.place import Place, check_name, config_path
@@ -152,7 +153,7 @@ class Daemon:
 
         The starter of the daemon gets the error that it raises.  It may register further hooks.
         """
-        _check("setup", hook, "run")
+        hooks.check("setup", hook, "run")
         self.setups.append(hook)
         return hook
 
@@ -162,13 +163,13 @@ class Daemon:
         When one ends, the daemon ends; when one raises, it ends as failed.  Once a stop was
         asked, an `async` one is cancelled and a plain one finds `run.stopping` true.
         """
-        _check("work", hook, "run")
+        hooks.check("work", hook, "run")
         self.works.append(hook)
         return hook
 
     def status(self, hook: AnyStatus) -> AnyStatus:
         """Register the hook that returns further fields of STATUS."""
-        _check("status", hook)
+        hooks.check("status", hook)
         self.status_hook = hook
         return hook
 
@@ -178,31 +179,31 @@ class Daemon:
         It is given what the daemon knows by itself.  The fields that need a look at the disk
         (`code_changed`, `config_changed`, `config_fingerprint`) are not among them.
         """
-        _check("whole_status", hook, "fields")
+        hooks.check("whole_status", hook, "fields")
         self.whole_status_hook = hook
         return hook
 
     def on_pause(self, hook: AnyHook) -> AnyHook:
         """Register the hook that runs before the daemon pauses; raising `Refused` keeps it running."""
-        _check("on_pause", hook)
+        hooks.check("on_pause", hook)
         self.pause_hook = hook
         return hook
 
     def on_resume(self, hook: AnyHook) -> AnyHook:
         """Register the hook that runs before the daemon resumes; raising `Refused` keeps it paused."""
-        _check("on_resume", hook)
+        hooks.check("on_resume", hook)
         self.resume_hook = hook
         return hook
 
     def on_reload(self, hook: AnyReloadHook) -> AnyReloadHook:
         """Register the hook that gets the new configuration before it counts; raising keeps the old one."""
-        _check("on_reload", hook, "config")
+        hooks.check("on_reload", hook, "config")
         self.reload_hook = hook
         return hook
 
     def on_stop(self, hook: AnyHook) -> AnyHook:
         """Register the hook that runs when the drain begins, before work is cancelled."""
-        _check("on_stop", hook)
+        hooks.check("on_stop", hook)
         self.stop_hook = hook
         return hook
 
@@ -296,34 +297,8 @@ class Daemon:
         return f"Daemon({self.name!r}, version={self.version!r})"
 
 
-# Flags of a function's code, as `inspect` has them: any number of arguments, or a generator; a coroutine.
-_UNUSUAL = 0x04 | 0x08 | 0x20 | 0x200
-_COROUTINE = 0x80
-# The hooks that are asked for an answer at once.
-_PLAIN = ("status", "whole_status")
-
 # Set by the command line in a module that it loaded from a file: how to find it again.
 FILE_MARK = "__daemonry_file__"
-
-
-def _check(kind: str, hook: Callable[..., Any], *given: str) -> None:
-    """Refuse a hook that the daemon could not call.
-
-    Raises:
-        TypeError: as `hooks.check`, which the usual function costs no import.
-    """
-    code = getattr(hook, "__code__", None)
-    if (
-        code is None
-        or code.co_argcount != len(given)
-        or code.co_kwonlyargcount
-        or code.co_flags & _UNUSUAL
-        or (code.co_flags & _COROUTINE and kind in _PLAIN)
-        or getattr(hook, "__self__", None) is not None
-    ):
-        from daemonry.daemon import hooks
-
-        hooks.check(kind, hook, given, plain=kind in _PLAIN)
 
 
 def _importable(module: Mapping[str, Any]) -> str:

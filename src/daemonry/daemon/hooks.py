@@ -8,16 +8,18 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import Any
 
 # As `inspect` names them: flags of a function's code.
 _CO_VARARGS = 0x04
 _CO_GENERATORS = 0x20 | 0x200
 _CO_COROUTINE = 0x80
+# The hooks that are asked for an answer at once, so that they are not `async`.
+_PLAIN = ("status", "whole_status")
 
 
-def check(kind: str, hook: Callable[..., Any], given: Sequence[str], *, plain: bool) -> None:
+def check(kind: str, hook: Callable[..., Any], *given: str) -> None:
     """Refuse a hook that the daemon could not call.
 
     An object with no code of its own, such as a partial or a compiled function, need only be callable.
@@ -26,7 +28,6 @@ def check(kind: str, hook: Callable[..., Any], given: Sequence[str], *, plain: b
         kind: the method of `Daemon` that registers it.
         hook: the function, a method, or another object that can be called.
         given: the names of the arguments that it will get, by position.
-        plain: whether it must not be `async`.
 
     Raises:
         TypeError: it takes other arguments, is a generator, is `async` where it must not be, or cannot be
@@ -42,7 +43,7 @@ def check(kind: str, hook: Callable[..., Any], given: Sequence[str], *, plain: b
     wrong = _wrong_arguments(hook, len(given))
     if not wrong and flags & _CO_GENERATORS:
         wrong = "and is a generator: its body would not run"
-    if not wrong and plain and flags & _CO_COROUTINE:
+    if not wrong and kind in _PLAIN and flags & _CO_COROUTINE:
         wrong = "and is async: a status is asked for while the loop may be stuck, so it is a plain `def`"
     if wrong:
         called = f"{name}({', '.join(given)})"
