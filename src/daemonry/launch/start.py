@@ -13,6 +13,7 @@ from daemonry.clock import Deadline
 from daemonry.daemon import crash_report, single_instance
 from daemonry.daemon.recipe import remember
 from daemonry.errors import AlreadyRunning, NotReadyInTime, StartFailed
+from daemonry.launch import zygote
 from daemonry.limits import LOCK_PROBE_PATIENCE_S, START_TIMEOUT_S
 from daemonry.process import crash_file, homes, readiness
 from daemonry.process.environment import patterns_of
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from daemonry.process.place import Place
 
 
-# Turns on `launch.zygote`, which is not imported for others.
-_ZYGOTE = "DAEMONRY_ZYGOTE"
 # How long a process that has closed its report takes to end, at most.
 _END_PATIENCE_S = LOCK_PROBE_PATIENCE_S * 8
 
@@ -175,11 +174,11 @@ def _spawn(
     takes = patterns_of(place.name, recipe.environment)
     pass_fds = (write_fd, start_lock.fd)
     try:
-        if env.get(_ZYGOTE, os.environ.get(_ZYGOTE)) == "1" and not take_over:
+        if env.get(zygote.SETTING, os.environ.get(zygote.SETTING)) == "1":
             from daemonry.launch.zygote import asking
 
             wish = asking.Wish(recipe.python, recipe.words, words, boot, pass_fds, place.crash_path)
-            forked = asking.forked(wish, environment_of(env, takes))
+            forked = asking.forked(wish, environment_of(env, takes), take_over=take_over)
             if forked is not None:
                 return forked
         process = spawn(words, boot, pass_fds, place.crash_path, recipe.python, env, takes, recipe.words)

@@ -26,3 +26,12 @@ has closed the connection, and the child ends.  From then on it is a started dae
     preloading      its imports, and what else it does in advance for its children
     becoming        the child, from the fork to the daemon's first line
 """
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+# "1" turns it on; everything else, and nothing, leaves it off.
+SETTING: Final = "DAEMONRY_ZYGOTE"

@@ -89,15 +89,16 @@ class Forked:
             self._status_fd = -1
 
 
-def forked(wish: Wish, environment: Mapping[str, str]) -> Forked | None:
+def forked(wish: Wish, environment: Mapping[str, str], *, take_over: bool) -> Forked | None:
     """Return the daemon's process, forked by a zygote; None where it has to be spawned.
 
     Args:
         wish: the process.
         environment: the daemon's, without the boot fields.
+        take_over: whether it takes over from a daemon that runs.
     """
     own = (wish.python or program.executable()) == program.executable() and wish.words == program.USUAL
-    if choice.why_not(environment, own_program=own, take_over=False) or not surroundings.can_be_read():
+    if choice.why_not(environment, own_program=own, take_over=take_over) or not surroundings.can_be_read():
         return None
     try:
         return _forked(wish, environment)
@@ -118,7 +119,8 @@ def _forked(wish: Wish, environment: Mapping[str, str]) -> Forked | None:
             pid = _child(sock, material, write_fd, patience_s)
         finally:
             os.close(write_fd)
-        if pid is not None and _send_order(sock, order, wish):
+        if pid is not None:
+            _send_order(sock, order, wish)
             child = Forked(pid, status_fd)
         return child
     finally:
@@ -162,13 +164,12 @@ def _child(sock: Socket, material: bytes, write_fd: int, patience_s: float) -> i
     return messages.pid_of(sock.recv(MAX_ZYGOTE_MESSAGE_BYTES))
 
 
-def _send_order(sock: Socket, order: bytes, wish: Wish) -> bool:
+def _send_order(sock: Socket, order: bytes, wish: Wish) -> None:
     output = open_output(wish.output_path)
     try:
         _send(sock, order, (output, *wish.pass_fds))
     finally:
         os.close(output)
-    return True
 
 
 def _send(sock: Socket, message: bytes, fds: Sequence[int]) -> None:

@@ -6,14 +6,13 @@ Pure: the facts come from `surroundings` and from the starter.
 from __future__ import annotations
 
 from daemonry.bundle import hash_of
+from daemonry.launch.zygote import SETTING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Final
 
-# "1" turns it on; everything else, and nothing, leaves it off.
-SETTING: Final = "DAEMONRY_ZYGOTE"
 # The first of a zygote's words after `run`: the name of no module.
 WORD: Final = ":zygote:"
 # Of proc_pid_status(5): the user, the rights and the signals of a process.  exec passes these on.
@@ -37,11 +36,6 @@ _IGNORED: Final = b"SigIgn"
 _SET_BY_PYTHON: Final = 1 << 12 | 1 << 24
 
 
-def is_on(environment: Mapping[str, str]) -> bool:
-    """Whether the user has turned zygotes on."""
-    return environment.get(SETTING) == "1"
-
-
 def why_not(environment: Mapping[str, str], *, own_program: bool, take_over: bool) -> str:
     """Return why a start does not use a zygote; "" where it does.
 
@@ -50,7 +44,7 @@ def why_not(environment: Mapping[str, str], *, own_program: bool, take_over: boo
         own_program: whether the daemon runs `python -m daemonry` with the starter's interpreter.
         take_over: whether it takes over from a daemon that runs.
     """
-    if not is_on(environment):
+    if environment.get(SETTING) != "1":
         return f"{SETTING} is not 1"
     if not own_program:
         return "another interpreter, or a packed or frozen program"
