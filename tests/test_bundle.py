@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -121,6 +122,28 @@ def test_a_source_that_has_just_changed_does_not_go_in(tmp_path, package, monkey
     assert not written(tmp_path, package).exists()
 
 
+def test_a_source_that_has_just_changed_is_waited_for(tmp_path, package, monkeypatch):
+    """A bundle with the other one alone would serve every command of the next minute."""
+    monkeypatch.setattr(bundle_writing, "SETTLED_S", 3.0)
+    importlib.import_module(f"{package}.first")
+    young = f"/{package}/second.py"
+    changed = os.stat
+
+    def stat(path, **options):
+        found = changed(path, **options)
+        if str(path).endswith(young):
+            return found
+        return SimpleNamespace(
+            **{name: getattr(found, name) for name in dir(found) if name[:3] == "st_"}
+            | {"st_mtime": 0.0, "st_ctime": 0.0}
+        )
+
+    monkeypatch.setattr(os, "stat", stat)
+    assert not written(tmp_path, package).exists()
+    young = "/nothing"
+    assert written(tmp_path, package).exists()
+
+
 def test_a_package_elsewhere_is_another_package(tmp_path, package, monkeypatch):
     path = written(tmp_path, package)
     assert Bundle(str(path)).code(f"{package}.second", [str(tmp_path / package)]) is not None
@@ -219,9 +242,9 @@ def test_writers_and_readers_at_once(tmp_path, package):
 def test_it_is_not_written_where_it_cannot_or_need_not(tmp_path, package, monkeypatch):
     importlib.import_module(f"{package}.first")
 
-    def result(path=tmp_path / "cache" / "quick.bundle", made_s=0.0):
+    def result(path=tmp_path / "cache" / "quick.bundle"):
         made = Bundle(str(path))
-        made.packages, made.made_s = {package}, made_s
+        made.packages = {package}
         bundle_writing.write(made)
         return path.exists()
 
@@ -232,7 +255,6 @@ def test_it_is_not_written_where_it_cannot_or_need_not(tmp_path, package, monkey
         raise cannot
 
     for where, name, value in (
-        (sys, "dont_write_bytecode", True),
         (os, "statvfs", lambda _: full),
         (os, "access", lambda *_: False),
         (os, "rename", fails),
@@ -242,9 +264,32 @@ def test_it_is_not_written_where_it_cannot_or_need_not(tmp_path, package, monkey
             patch.setattr(where, name, value)
             assert not result()
     assert not result(tmp_path / package / "first.py" / "quick.bundle")
-    assert not result(made_s=__import__("time").time() - 5)
     assert list((tmp_path / "cache").iterdir()) == []
     assert result()
+
+
+@pytest.mark.parametrize(
+    ("made_s_ago", "no_bytecode", "missed", "writes"),
+    [
+        (1e9, False, True, True),
+        (1e9, False, False, False),
+        (5, False, True, False),
+        (-5, False, True, False),
+        (61, False, True, True),
+        (1e9, True, True, False),
+    ],
+    ids=["never", "complete", "a moment ago", "in the future", "a minute ago", "no bytecode is wanted"],
+)
+def test_a_command_loads_the_writer_only_if_it_will_write(
+    tmp_path, monkeypatch, made_s_ago, no_bytecode, missed, writes
+):
+    made = Bundle(str(tmp_path / "none"))
+    made.made_s = time.time() - made_s_ago
+    made.missed = {"daemonry"} if missed else set()
+    monkeypatch.setattr(bundle, "_in_use", made)
+    monkeypatch.delitem(sys.modules, "threading")
+    monkeypatch.setattr(sys, "dont_write_bytecode", no_bytecode)
+    assert bundle.lacking() is (made if writes else None)
 
 
 # A quick command in a process of its own; it prints the files of ours that it opened.

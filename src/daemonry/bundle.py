@@ -24,6 +24,7 @@ import _imp
 import marshal
 import os
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ START: "Final" = len(HEADER) + HASH_BYTES + LENGTH_BYTES
 # The quick commands of daemonry have about 300 KiB; the modules of programs come on top.
 MOST_BYTES: "Final" = 2**20
 OFF: "Final" = "DAEMONRY_BUNDLE"
+# Where no two looks at a file agree, most commands still need not pay for a new bundle.
+LEAST_AGE_S: "Final" = 60.0
 _KIND_AND_WRITABLE_BY_OTHERS: "Final" = 0o170022
 _REGULAR: "Final" = 0o100000
 
@@ -223,8 +226,13 @@ def serve(package: str) -> None:
 
 
 def lacking() -> "Bundle | None":
-    """Return the bundle, if this was a quick command that found modules missing in it."""
+    """Return the bundle, if this was a quick command that found modules missing in it and may write them.
+
+    A user who wants no bytecode files gets no bundle either, and each bundle lasts a minute.
+    """
     bundle = _in_use
     if bundle is None or "threading" in sys.modules or bundle.missed.isdisjoint(bundle.packages):
+        return None
+    if sys.dont_write_bytecode or abs(time.time() - bundle.made_s) <= LEAST_AGE_S:
         return None
     return bundle

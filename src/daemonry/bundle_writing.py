@@ -1,7 +1,7 @@
 """Making the bundle of the quick commands' modules; `bundle` says what it is.
 
-Owns which modules go in, and when the file is written: after a quick command's output, at most once a
-minute, and only where Python would write bytecode too.  The code is compiled from the sources, because a
+Owns which modules go in.  The file is written after a quick command's output, once all of their sources are
+settled.  The code is compiled from the sources, because a
 bytecode file may be that of an earlier source of the same second.
 """
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 # A file's times are as fine as 4 ms on Linux and as coarse as 2 s (FAT).  A source that changes after it was
 # read has other times than were noted only if the noted ones are older than that.
 SETTLED_S: Final = 3.0
-# Where no two looks at a file agree, most commands still need not pay for a new bundle.
-LEAST_AGE_S: Final = 60.0
 _OURS: Final = "daemonry."
 
 
@@ -51,8 +49,7 @@ class BundledModule:
 def write(bundle: Bundle) -> None:
     """Write the bundle, with our modules that are loaded and those that it has.  Never raises."""
     try:
-        if not sys.dont_write_bytecode and abs(time.time() - bundle.made_s) > LEAST_AGE_S:
-            _write(bundle)
+        _write(bundle)
     except (Exception, KeyboardInterrupt):  # noqa: BLE001  # the command is done, and a later one tries again
         return
 
@@ -60,11 +57,14 @@ def write(bundle: Bundle) -> None:
 def _write(bundle: Bundle) -> None:
     if not _has_room(os.path.dirname(bundle.path)):
         return
+    loaded = _loaded(bundle.packages)
+    if not all(_is_settled(os.stat(path)) for path, _ in loaded.values()):
+        return  # without these, the bundle would lack what every command needs, for a minute
     known = {name: (entry[0], entry[4]) for name, entry in bundle.entries.items()}
     parts: dict[str, BundledModule] = {}
     total = 0
     # Ours first: they have room in any case.
-    for name, (path, is_package) in sorted({**known, **_loaded(bundle.packages)}.items(), key=_ours_first):
+    for name, (path, is_package) in sorted({**known, **loaded}.items(), key=_ours_first):
         part = part_of(path, is_package)
         if part is not None and total + len(part.code) < MOST_BYTES * 3 // 4:  # the rest is the index's
             parts[name] = part
@@ -107,11 +107,15 @@ def _loaded(packages: set[str]) -> dict[str, tuple[str, bool]]:
     return found
 
 
+def _is_settled(source: os.stat_result) -> bool:
+    return max(source.st_mtime, source.st_ctime) <= time.time() - SETTLED_S
+
+
 def part_of(path: str, is_package: bool) -> BundledModule | None:
     """Return what the bundle will have of a module; None where its source is missing or has just changed."""
     try:
         before = os.stat(path)
-        if max(before.st_mtime, before.st_ctime) > time.time() - SETTLED_S:
+        if not _is_settled(before):
             return None
         loader = machinery.SourceFileLoader("", path)
         source = loader.get_data(path)
