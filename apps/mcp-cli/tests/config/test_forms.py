@@ -109,7 +109,9 @@ transport = 1
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[servers]", "m.toml:3:2: servers: is not a list"),
+        ("[servers]", "m.toml:3:2: servers: is not a list: write [[servers]], and name = "),
+        ("[servers.h]\ncommand = 'x'", "m.toml:3:2: servers: is not a list: write [[servers]], and name = "),
+        ("servers = 7", "m.toml:3:1: servers: is not a list"),
         (
             TEXT_LIKE_TOML + "# transport = {}\n\ttransport = { command = 'é', args = [ 'a', 7 ] }",
             "m.toml:11:45: servers[0].transport.args[1]: must be a string",

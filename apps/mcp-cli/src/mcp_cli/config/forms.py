@@ -81,6 +81,8 @@ def parse_toml(text: str, path: str, folder: str) -> Config:
     source = parse_toml_text(text, path)
     table = source.values
     source.refuse_unknown(table, ("servers", *_GLOBAL_KEYS, *QUESTION_KEYS))
+    if isinstance(table.get("servers"), dict):
+        raise source.error(("servers",), 'is not a list: write [[servers]], and name = "..." below it')
     listed = _list(source, table, "servers", ())
     servers = [_server_of_toml(source, one, ("servers", number)) for number, one in enumerate(listed)]
     _refuse_doubles(source, servers, lambda number, _name: ("servers", number, "name"))
