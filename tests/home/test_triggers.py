@@ -131,6 +131,31 @@ def test_a_tcp_port_is_held_too_and_one_that_is_taken_fails_the_service(shop, se
     assert ask(port) > 0
 
 
+# The simplest server: it needs a blocking socket.  It ends, and leaves the socket in asyncio's mode.
+BLOCKING = r"""
+import os, socket
+listening = socket.socket(fileno=3)
+assert os.get_blocking(3)
+connection, _ = listening.accept()
+connection.recv(100)
+os.set_blocking(3, False)
+connection.sendall(str(os.getpid()).encode())
+"""
+
+
+@needs_linux
+@pytest.mark.parametrize("kind", ["unix", "tcp"])
+def test_each_process_gets_a_blocking_socket(shop, service, kind):
+    where, keys = shop.path / "a.sock", {}
+    if kind == "tcp":
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            where = free.getsockname()[1]
+        keys = {"listen": f'"tcp:127.0.0.1:{where}"'}
+    shop.write(service("a", [sys.executable, "-c", BLOCKING], start='"on_demand"', restart='"never"', **keys))
+    shop.up()
+    assert ask(where) != ask(where)
+
+
 @needs_linux
 def test_one_that_crashes_is_restarted_and_its_queue_is_served(shop, service):
     shop.write(service("a", server(), start='"on_demand"', restart_delay='"10ms"'))

@@ -114,7 +114,7 @@ class ServiceRun:
                 keeper.minders,
                 keeper.log.take,
                 restarts=keeper.restarts,
-                socket_fd=None if socket is None else socket.fileno(),
+                socket_fd=None if socket is None else socket.for_service(),
             )
         except OSError as error:
             reason = why_not(error, keeper.service.process, keeper.files.out_path)

@@ -58,12 +58,15 @@ class HeldSocket:
             host, _, port = target.removeprefix("tcp:").rpartition(":")
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             sock = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=LISTEN_BACKLOG)
-            sock.setblocking(False)
             self._port = int(port)
             self._fd = sock.detach()
 
-    def fileno(self) -> int:
-        """Return the descriptor."""
+    def for_service(self) -> int:
+        """Return the descriptor for the service's next process: a blocking one, as systemd hands it over.
+
+        The mode belongs to the socket and not to the descriptor, so the process before may have changed it.
+        """
+        os.set_blocking(self._fd, True)
         return self._fd
 
     def on_connection(self, call: Callable[[], object]) -> None:
