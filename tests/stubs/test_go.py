@@ -86,6 +86,15 @@ for _ in range(4):
 """
 
 
+def test_it_is_as_gofmt_writes_it(tmp_path):
+    gofmt = shutil.which("gofmt")
+    if gofmt is None:
+        pytest.skip("needs gofmt")
+    (tmp_path / "a.go").write_text(file_of(idl.parse(TEXT))[1], encoding="utf-8")
+    done = subprocess.run([gofmt, "-d", "a.go"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.slow
 def test_the_compiler_takes_it_and_it_calls_a_server(tmp_path):
     go = shutil.which("go")

@@ -6,7 +6,7 @@ Owns the text.  Each call and each stream has a connection of its own.  Pure: a 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from daemonry.service.interface.marks import is_stream, without_marks
@@ -35,6 +35,14 @@ def file_of(interface: idl.InterfaceDescription) -> tuple[str, str]:
 def go_name(name: str) -> str:
     """Return a field's name as Go exports it: `from_here` is `FromHere`."""
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def _columns(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """Return lines with their words below each other, as gofmt has the fields of a struct."""
+    kept = list(rows)
+    widths = [max(map(len, column)) for column in zip(*kept, strict=True)]
+    for row in kept:
+        yield "\t" + " ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
 
 
 class _GoPackage:
@@ -98,19 +106,24 @@ class _GoPackage:
         yield f"type {name} string"
         yield ""
         yield "const ("
-        for value in alias.type.names:
-            constant = self._types.names.take(name + go_name(value))
-            yield f"\t{constant} {name} = {json.dumps(value)}"
+        yield from _columns(
+            (self._types.names.take(name + go_name(value)), f"{name} = {json.dumps(value)}")
+            for value in alias.type.names
+        )
         yield ")"
 
     def _record(self, record: RecordClass) -> Iterator[str]:
         taken = Taken({"Error"})  # an error's method
         yield from line_comment(record.doc, "//")
         yield f"type {record.name} struct {{"
-        for _, one in record.fields:
-            kind = self._type(one.type, inner_path(record.name, one))
-            omitted = ",omitempty" if isinstance(one.type, idl.Optional) else ""
-            yield f'\t{taken.take(go_name(one.name))} {kind} `json:"{one.name}{omitted}"`'
+        yield from _columns(
+            (
+                taken.take(go_name(one.name)),
+                self._type(one.type, inner_path(record.name, one)),
+                f'`json:"{one.name}{",omitempty" if isinstance(one.type, idl.Optional) else ""}"`',
+            )
+            for _, one in record.fields
+        )
         yield "}"
 
     def _error_of(self) -> Iterator[str]:
