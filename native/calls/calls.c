@@ -6,20 +6,23 @@
     Form(head, form, tail, most)     one type of message
         .write(value)                the message, or None
         .read(message)               its value, or NotImplemented
+    Ready, Table, Line               a server's calls that are answered at once: see answer.h and line.h
 
 Owns no rule: what is not proved here goes to the codec in Python, which takes or refuses it. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "answer.h"
 #include "exchange.h"
 #include "form.h"
+#include "line.h"
 #include "read.h"
 #include "scan.h"
 #include "write.h"
 
 /* What `daemonry.wire.native` needs to be equal: raised when a function changes its meaning. */
-enum { INTERFACE = 1 };
+enum { INTERFACE = 2 };
 
 typedef struct {
     PyObject_HEAD
@@ -151,11 +154,15 @@ static PyMethodDef functions[] = {
 };
 
 static int executed(PyObject *module) {
-    PyObject *type = PyType_FromModuleAndSpec(module, &form_type, NULL);
-    if (type == NULL) return -1;
-    int failed = PyModule_AddType(module, (PyTypeObject *)type);
-    Py_DECREF(type);
-    return failed < 0 ? -1 : PyModule_AddIntConstant(module, "INTERFACE", INTERFACE);
+    PyType_Spec *const types[] = {&form_type, &ready_type, &table_type, &line_type};
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        PyObject *type = PyType_FromModuleAndSpec(module, types[i], NULL);
+        if (type == NULL) return -1;
+        int failed = PyModule_AddType(module, (PyTypeObject *)type);
+        Py_DECREF(type);
+        if (failed < 0) return -1;
+    }
+    return PyModule_AddIntConstant(module, "INTERFACE", INTERFACE);
 }
 
 static PyModuleDef_Slot slots[] = {

@@ -292,16 +292,13 @@ def reply_framer(
     """
     head, end = around
     by_walk = _framer_by_walk(field, check, head, end)
-    form = native_forms.form_of(kind)
-    before, after = (b"".join((head, b"{", _encode(field), b":")), b"}" + end) if field else (head, end)
-    if form is not None and (field or form[0] == "object"):
-        quick = native_forms.writer(before, form, after)
-        if quick is not None:
-            return _framer_or(quick, by_walk)
+    quick = native_framer(kind, field, around)
+    if quick is not None:
+        return _framer_or(quick, by_walk)
     if not field and not isinstance(kind, type):
         return by_walk  # what may be None, or a mapping
     if field and kind == list[int]:
-        return _framer_of_integers(by_walk, before, after)
+        return _framer_of_integers(by_walk, *_around_field(field, head, end))
     if told_by_form(kind, _fields_of):
         return _framer_by_form(field, check, by_walk, head, end)
     try:
@@ -311,6 +308,25 @@ def reply_framer(
 
 
 _Framer = Callable[[Any], bytes]
+
+
+def native_framer(
+    kind: Any, field: str, around: tuple[bytes, bytes] = (REPLY_HEAD, FRAME_END)
+) -> Callable[[Any], bytes | None] | None:
+    """Return what makes replies by the native part, or None where only `reply_framer`'s can; None for none.
+
+    Args:
+        as `reply_framer`.
+    """
+    form = native_forms.form_of(kind)
+    if form is None or not (field or form[0] == "object"):
+        return None
+    before, after = _around_field(field, *around) if field else around
+    return native_forms.writer(before, form, after)
+
+
+def _around_field(field: str, head: bytes, end: bytes) -> tuple[bytes, bytes]:
+    return b"".join((head, b"{", _encode(field), b":")), b"}" + end
 
 
 def _framer_by_walk(field: str, check: Callable[[bytes], None], head: bytes, end: bytes) -> _Framer:

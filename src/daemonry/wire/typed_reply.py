@@ -136,13 +136,25 @@ def call_reader(parameters: type[msgspec.Struct], head: bytes = b"") -> Reader:
         head: how those calls begin; the native part returns a tuple of the same fields for one that comes as
             this library writes it.  b"" for always the object.
     """
-    kinds = [(one.encode_name, one.type) for one in msgspec.structs.fields(parameters)]
-    form = native_forms.form_of_values(kinds)
     try:
-        read = _reader(_with_bounds(parameters), (("method", str),), form)
+        read = _reader(_with_bounds(parameters), (("method", str),), _form_of_parameters(parameters))
     except (_Unprovable, TypeError):
         return never_proved
-    return _first(native_forms.reader(head, form, FRAME_END), read) if head else read
+    return _first(native_call_reader(parameters, head), read) if head else read
+
+
+def native_call_reader(parameters: type[msgspec.Struct], head: bytes) -> Reader | None:
+    """Return what reads calls that come as this library writes them into a tuple; None for none.
+
+    Args:
+        as `call_reader`.
+    """
+    return native_forms.reader(head, _form_of_parameters(parameters), FRAME_END)
+
+
+def _form_of_parameters(parameters: type[msgspec.Struct]) -> native_forms.Form | None:
+    kinds = [(one.encode_name, one.type) for one in msgspec.structs.fields(parameters)]
+    return native_forms.form_of_values(kinds)
 
 
 def _bounded(kind: Any) -> Any:

@@ -264,6 +264,7 @@ class Connections:
         if self._gate is not None:
             self._gate.drop_in_child()
         for fast in [*self._unheard, *self._fast]:
+            fast.here = False
             fast.sock.close()
         for connection in self._connections:
             connection.drop_in_child()

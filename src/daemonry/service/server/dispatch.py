@@ -24,6 +24,7 @@ from daemonry.service.interface.descriptors import giver, taker
 from daemonry.service.interface.handler import Context
 from daemonry.service.server import reply_check
 from daemonry.service.server.failures import Failures
+from daemonry.service.server.native_answers import NativeAnswers
 from daemonry.service.server.slow_calls import Stopwatch
 from daemonry.service.server.stepping import Stepper, Suspended
 from daemonry.service.server.tap import Tap
@@ -311,10 +312,9 @@ class Calls:
         spans: makes a span of each call of the program's own methods; None for none.
 
     Attributes:
+        answer_at_once: `answer_in_python`, or the same by the native part.
         failures: as given.
         running: how many do; counted by whoever runs them.
-        begun: how many calls of the program's own interfaces there have been.
-        most_bytes: how long a reply may be.
         slow_call_s: from when on a call is logged as slow, in seconds; None for never.
         ready: what answers a frame that calls a method at once and gives it nothing; see
             `answer_at_once`, which looks here first, as may who counts function calls.
@@ -336,17 +336,37 @@ class Calls:
         self.failures: Failures = failures or Failures()
         self._most_running = most_running
         self.running = 0
-        self.begun: int = 0
+        self._begun = 0
         self.slow_call_s: float | None = None
         self.tap: Tap = Tap()
         self.stepper: Stepper = Stepper()
         self.takes_fds: bool = False
         self._interfaces: dict[str, Described] = {}
         self._methods: dict[str, Bound] = {}
-        self.most_bytes = MAX_FRAME_BYTES
+        self._most_bytes = MAX_FRAME_BYTES
         self.ready: dict[bytes, Ready] = {}
         # Those that answer at once, by how a frame that calls them begins, and what makes such a call.
         self._at_once: dict[bytes, tuple[Bound, Answer]] = {}
+        self._native = NativeAnswers.of(self.ready, self.answer_in_python)
+        self.answer_at_once: Callable[[bytes], bytes | Ran | None] = (
+            self.answer_in_python if self._native is None else self._native.answer
+        )
+
+    @property
+    def begun(self) -> int:
+        """How many calls of the program's own interfaces there have been."""
+        return self._begun if self._native is None else self._begun + self._native.begun
+
+    @property
+    def most_bytes(self) -> int:
+        """How long a reply may be."""
+        return self._most_bytes
+
+    @most_bytes.setter
+    def most_bytes(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        if self._native is not None:
+            self._native.bound_replies(most_bytes)
 
     @property
     def interfaces(self) -> dict[str, Described]:
@@ -374,8 +394,10 @@ class Calls:
                 self._at_once[head] = bound, answer
                 if not method.names:
                     self.ready[head + b"{}" + FRAME_END] = answer
+                if self._native is not None:
+                    self._native.serve(bound, head, answer)
 
-    def answer_at_once(self, data: bytes) -> bytes | Ran | None:
+    def answer_in_python(self, data: bytes) -> bytes | Ran | None:
         """Answer `data` if it is one call, whole, of a method that is done as its function returns.
 
         Args:
@@ -405,6 +427,22 @@ class Calls:
         """Return what makes calls of a method, with all that is known beforehand at hand."""
         if bound.kind == "async":
             return self._made_stepped(bound)
+        answer = self._made_plain(bound)
+        if self._native is None:
+            return answer
+        judge, failed = partial(self._judged, bound), partial(Ran, bound, None)
+        gate = None if bound.open else self._gate
+        return self._native.made_ready(bound, answer, (gate, self.tap.watchers, judge, failed), self.most_bytes)
+
+    def _judged(self, bound: Bound, result: Any) -> bytes | Ran:
+        """Return the reply for what a function returned, or what is left to do."""
+        try:
+            reply = bound.frame(result)
+        except errors.LocalProtocolError:
+            return Ran(bound, result)
+        return reply if len(reply) <= self._most_bytes else Ran(bound, result)
+
+    def _made_plain(self, bound: Bound) -> Answer:
         gate, watchers, function, frame, is_open, reads = (
             *(self._gate, self.tap.watchers),
             *(bound.function, bound.frame, bound.open, bound.reads),
@@ -418,7 +456,7 @@ class Calls:
                 closed = gate()
                 if closed is not None and not (reads and isinstance(closed, errors.Paused)):
                     return None
-                self.begun += 1
+                self._begun += 1
             try:
                 result = function() if fields is None else call(fields)
             except BaseException as error:  # noqa: BLE001  # whatever a handler raises does not end the daemon
@@ -427,7 +465,7 @@ class Calls:
                 reply = frame(result)
             except errors.LocalProtocolError:
                 return Ran(bound, result)
-            return reply if len(reply) <= self.most_bytes else Ran(bound, result)
+            return reply if len(reply) <= self._most_bytes else Ran(bound, result)
 
         return ready
 
@@ -452,7 +490,7 @@ class Calls:
                 closed = gate()
                 if closed is not None and not (reads and isinstance(closed, errors.Paused)):
                     return None
-                self.begun += 1
+                self._begun += 1
             try:
                 result = function() if fields is None else call(fields)
                 if type(result) is CoroutineType:
@@ -465,7 +503,7 @@ class Calls:
                 reply = frame(result)
             except errors.LocalProtocolError:
                 return Ran(bound, result)
-            return reply if len(reply) <= self.most_bytes else Ran(bound, result)
+            return reply if len(reply) <= self._most_bytes else Ran(bound, result)
 
         return ready
 
@@ -489,7 +527,7 @@ class Calls:
         if bound is None:
             raise self._not_found(call.method)
         if not bound.open:
-            self.begun += 1
+            self._begun += 1
             self._refuse_work(bound)
         if bound.kind == "stream" and not call.more:
             raise errors.ExpectedMore(varlink.EXPECTED_MORE)

@@ -11,18 +11,22 @@ reply the socket does not take whole, is `varlink_connection`'s; text is `text_c
 
 from __future__ import annotations
 
+import contextlib
 from _socket import AF_UNIX, MSG_DONTWAIT, SHUT_RD
 from _socket import socket as Socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from daemonry.limits import LOOKED_UP_BYTES, READ_BYTES
+from daemonry.native_calls import calls as native_calls
 from daemonry.transport.credentials import Peer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from daemonry.service.server.dispatch import Ran, Ready
     from daemonry.transport.credentials import Ids
+
+
+AnswerAtOnce = Callable[[bytes], "Ran | bytes | None"]
 
 
 class FastConnectionOwner(Protocol):
@@ -32,7 +36,7 @@ class FastConnectionOwner(Protocol):
         answer_at_once, ready: answer calls: see `Calls`.
     """
 
-    answer_at_once: Callable[[bytes], Ran | bytes | None]
+    answer_at_once: AnswerAtOnce
     ready: dict[bytes, Ready]
 
     def has_spoken(self, connection: FastConnection) -> None:
@@ -51,7 +55,80 @@ class FastConnectionOwner(Protocol):
         """End a connection so that the client has all that was sent."""
 
 
-class FastConnection:
+class LineInPython:
+    """What reads a connection and answers its calls: the part of a fast connection that each call pays for.
+
+    The native part has the same, see `native/calls/line.h`.
+
+    Args:
+        fd: the number of its socket, by which the native part reads and sends.
+        ready, answer: answer calls: see `Calls.ready` and `Calls.answer_at_once`.
+        looked_up_bytes: how long a call may be that is looked for in `ready`.
+        most_bytes: that are read at once.
+
+    Attributes:
+        activity: a number that changes whenever the client says something.
+        here: whether its socket is still this object's.
+        sock: the connection; this object's, until another takes it over.
+    """
+
+    __slots__ = ("_answer", "_looked_up_bytes", "_most_bytes", "_ready", "activity", "here")
+
+    sock: Socket
+
+    def __init__(
+        self, fd: int, ready: dict[bytes, Ready], looked_up_bytes: int, answer: AnswerAtOnce, most_bytes: int
+    ) -> None:
+        del fd
+        self._ready = ready
+        self._looked_up_bytes = looked_up_bytes
+        self._answer = answer
+        self._most_bytes = most_bytes
+        self.activity: int = 0
+        self.here: bool = True
+
+    def speaks(self) -> None:
+        """Read a call, and answer it."""
+        try:
+            data = self.sock.recv(self._most_bytes, MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self.activity += 1
+        ready = self._ready.get(data) if len(data) <= self._looked_up_bytes else None
+        if ready is not None:
+            reply = ready()
+        else:
+            reply = self._answer(data) if data else None
+        sent = 0
+        if isinstance(reply, bytes):
+            try:
+                sent = self.sock.send(reply, MSG_DONTWAIT)
+            except BlockingIOError:
+                pass
+            except OSError:
+                sent = -1
+            if sent == len(reply):
+                return
+        self.goes_on(data, reply, sent)
+
+    def goes_on(self, data: bytes, reply: Ran | bytes | None, sent: int) -> None:
+        """Do what is left to do of a call.
+
+        Args:
+            data: the bytes that were read; b"" at the end of what the client sends.
+            reply: what answered them returned.
+            sent: how much of a reply was sent; -1 where the client is gone.
+        """
+        raise NotImplementedError
+
+
+# mypy takes the one for the other.
+Line: type[LineInPython] = LineInPython if native_calls is None else native_calls.Line
+
+
+class FastConnection(Line):  # type: ignore[valid-type,misc]  # one of two classes
     """One client, while its calls are answered at once.
 
     Args:
@@ -60,24 +137,20 @@ class FastConnection:
         ids: the user and process at its other end.
 
     Attributes:
-        activity: a number that changes whenever the client says something.
-        here: whether its socket is still this object's.
         ids: as given.
         sock: as given.
         until_s: when the first byte, or the line, has to be there, by the loop's clock.
         watched_by_loop: whether it is the loop that watches its socket.
     """
 
-    __slots__ = ("_owner", "_ready", "activity", "here", "ids", "sock", "until_s", "watched_by_loop")
+    __slots__ = ("_owner", "ids", "sock", "until_s", "watched_by_loop")
 
     def __init__(self, owner: FastConnectionOwner, sock: Socket, ids: Ids) -> None:
+        super().__init__(sock.fileno(), owner.ready, LOOKED_UP_BYTES, owner.answer_at_once, READ_BYTES)
         self._owner = owner
-        self._ready = owner.ready
         self.sock: Socket = sock
         self.ids: tuple[int, int, int] | None = ids
         self.until_s: float = 0.0
-        self.activity: int = 0
-        self.here: bool = True
         self.watched_by_loop: bool = False
 
     @property
@@ -97,35 +170,15 @@ class FastConnection:
         if self.here and self.activity > 1:
             self._owner.watch_by_loop(self)
 
-    def speaks(self) -> None:
-        """Read a call, and answer it."""
-        try:
-            data = self.sock.recv(READ_BYTES, MSG_DONTWAIT)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        self.activity += 1
-        ready = self._ready.get(data) if len(data) <= LOOKED_UP_BYTES else None
-        if ready is not None:
-            reply = ready()
-        elif data:
-            reply = self._owner.answer_at_once(data)
-        else:
+    def goes_on(self, data: bytes, reply: Ran | bytes | None, sent: int) -> None:
+        """Give the connection to whoever goes on with it, or end it; see `LineInPython.goes_on`."""
+        if not data or sent < 0:
             self._owner.leave(self)
-            return
-        if not isinstance(reply, bytes):
-            self._owner.take_over(self, data, reply)
-            return
-        try:
-            sent = self.sock.send(reply, MSG_DONTWAIT)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self._owner.leave(self)
-            return
-        if sent < len(reply):
-            self._owner.take_over(self, data, reply[sent:])
+        elif self.here or not isinstance(reply, bytes):
+            self._owner.take_over(self, data, reply[sent:] if isinstance(reply, bytes) else reply)
+        else:  # the handler had the connection ended, or taken over
+            with contextlib.suppress(OSError):
+                self.sock.send(reply[sent:], MSG_DONTWAIT)
 
     def retire(self) -> None:
         """Take no further call: answer those that have come, and let the client's next one fail."""
