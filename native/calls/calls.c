@@ -3,6 +3,7 @@
     scan(message)                    whether a message with its NUL is JSON within the rules
     scan_frame(frame)                whether one without its NUL is
     exchange(fd, frame, most)        sends a call and reads the first bytes of its reply
+    hear(epoll, callbacks, failed)   calls the readers that have something to read
     Form(head, form, tail, most)     one type of message
         .write(value)                the message, or None
         .read(message)               its value, or NotImplemented
@@ -16,6 +17,7 @@ Owns no rule: what is not proved here goes to the codec in Python, which takes o
 #include "answer.h"
 #include "exchange.h"
 #include "form.h"
+#include "hear.h"
 #include "line.h"
 #include "read.h"
 #include "scan.h"
@@ -150,6 +152,7 @@ static PyMethodDef functions[] = {
     {"scan", scan_message, METH_O, "Say whether a message with its NUL is JSON within the rules."},
     {"scan_frame", scan_frame, METH_O, "Say whether a message without its NUL is JSON within the rules."},
     {"exchange", exchange, METH_VARARGS, "Send a call and return the first bytes of its reply."},
+    {"hear", hear, METH_VARARGS, "Call the readers that have something to read."},
     {NULL, NULL, 0, NULL},
 };
 

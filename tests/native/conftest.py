@@ -1,17 +1,22 @@
 """What the launcher's tests share: it, compiled once a run, beside a Python command."""
 
+import importlib.machinery
 import importlib.util
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 NATIVE = ROOT / "native"
-# As the launcher's build has them; that file imports the build system, which need not be here.
+# As the builds have them; that file imports the build system, which need not be here.
+MODULE = ("-O3", "-fPIC", "-shared", "-D_GNU_SOURCE", "-DPy_LIMITED_API=0x030B0000")
 FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 
 
@@ -50,3 +55,42 @@ def installer():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def loaded(name, path):
+    """Return a module of a file."""
+    loader = importlib.machinery.ExtensionFileLoader if path.suffix == ".so" else None
+    made = loader(name, str(path)) if loader else None
+    spec = importlib.util.spec_from_file_location(name, path, loader=made)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def module_dir(tmp_path_factory):
+    """A directory for PYTHONPATH with `daemonry_native.calls`, compiled from here."""
+    compiler, headers = shutil.which(os.environ.get("CC", "cc")), Path(sysconfig.get_path("include"))
+    if compiler is None or not sys.platform.startswith("linux") or not (headers / "Python.h").exists():
+        pytest.skip("needs a C compiler, Python's headers, and Linux")
+    package = tmp_path_factory.mktemp("module") / "daemonry_native"
+    package.mkdir()
+    shutil.copy(NATIVE / "src/daemonry_native/__init__.py", package)
+    words = [compiler, *FLAGS, *MODULE, "-isystem", headers, "-o", package / "calls.abi3.so"]
+    subprocess.run([*words, NATIVE / "calls/calls.c"], check=True)
+    return package.parent
+
+
+@pytest.fixture(scope="session")
+def calls(module_dir):
+    """The module itself."""
+    return loaded("daemonry_native.calls", module_dir / "daemonry_native/calls.abi3.so")
+
+
+@pytest.fixture
+def pair():
+    """Two connected sockets; the first ends its reads after a tenth of a second."""
+    near, far = socket.socketpair()
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 100_000))
+    with near, far:
+        yield near, far

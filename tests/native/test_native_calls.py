@@ -1,72 +1,27 @@
 """The native part of a call takes, writes and reads what the codec does, and exchanges as a socket does."""
 
 import errno
-import importlib.machinery
-import importlib.util
 import os
-import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
-import sysconfig
 import threading
-from pathlib import Path
 
 import msgspec
 import pytest
-from tests.native.conftest import FLAGS, NATIVE, ROOT
+from tests.native.conftest import ROOT, loaded
 
 from daemonry.limits import READ_BYTES
 from daemonry.service.client.link import how_far
 from daemonry.wire import fast_varlink, native_forms
 
-MODULE = ("-O3", "-fPIC", "-shared", "-D_GNU_SOURCE", "-DPy_LIMITED_API=0x030B0000")
 HEAD, TAIL = b'{"parameters":{"result":', b"}}\0"
 MOST = 1 << 20
 
 
-def _loaded(name, path):
-    loader = importlib.machinery.ExtensionFileLoader if path.suffix == ".so" else None
-    made = loader(name, str(path)) if loader else None
-    spec = importlib.util.spec_from_file_location(name, path, loader=made)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory):
-    """A directory for PYTHONPATH with `daemonry_native.calls`, compiled from here."""
-    compiler, headers = shutil.which(os.environ.get("CC", "cc")), Path(sysconfig.get_path("include"))
-    if compiler is None or not sys.platform.startswith("linux") or not (headers / "Python.h").exists():
-        pytest.skip("needs a C compiler, Python's headers, and Linux")
-    package = tmp_path_factory.mktemp("module") / "daemonry_native"
-    package.mkdir()
-    shutil.copy(NATIVE / "src/daemonry_native/__init__.py", package)
-    words = [compiler, *FLAGS, *MODULE, "-isystem", headers, "-o", package / "calls.abi3.so"]
-    subprocess.run([*words, NATIVE / "calls/calls.c"], check=True)
-    return package.parent
-
-
-@pytest.fixture(scope="session")
-def calls(compiled):
-    """The module itself."""
-    return _loaded("daemonry_native.calls", compiled / "daemonry_native/calls.abi3.so")
-
-
-@pytest.fixture
-def pair():
-    """Two connected sockets; the first ends its reads after a tenth of a second."""
-    near, far = socket.socketpair()
-    near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 100_000))
-    with near, far:
-        yield near, far
-
-
 def test_it_agrees_with_the_codec_about_mutated_messages(calls):
-    trial = _loaded("native_calls_fuzz", ROOT / "fuzz/native_calls.py").Trial(calls, 7)
+    trial = loaded("native_calls_fuzz", ROOT / "fuzz/native_calls.py").Trial(calls, 7)
     for _ in range(1500):
         trial.run_one()
     assert min(trial.counts.values()) > 50
@@ -276,8 +231,8 @@ print(calls is not None, converter.read(served.answer_at_once(converter.write((2
 
 
 @pytest.mark.parametrize(("pure", "said"), [("", "True 5"), ("1", "False 5")])
-def test_it_is_used_where_it_is_installed_unless_a_variable_says_no(compiled, pure, said):
-    path = os.pathsep.join((str(compiled), str(ROOT / "src")))
+def test_it_is_used_where_it_is_installed_unless_a_variable_says_no(module_dir, pure, said):
+    path = os.pathsep.join((str(module_dir), str(ROOT / "src")))
     env = {**os.environ, "PYTHONPATH": path, "DAEMONRY_PURE": pure}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, check=True

@@ -313,11 +313,7 @@ _Framer = Callable[[Any], bytes]
 def native_framer(
     kind: Any, field: str, around: tuple[bytes, bytes] = (REPLY_HEAD, FRAME_END)
 ) -> Callable[[Any], bytes | None] | None:
-    """Return what makes replies by the native part, or None where only `reply_framer`'s can; None for none.
-
-    Args:
-        as `reply_framer`.
-    """
+    """Return what makes replies natively, or None where only `reply_framer`'s function can; None for none."""
     form = native_forms.form_of(kind)
     if form is None or not (field or form[0] == "object"):
         return None

@@ -144,11 +144,7 @@ def call_reader(parameters: type[msgspec.Struct], head: bytes = b"") -> Reader:
 
 
 def native_call_reader(parameters: type[msgspec.Struct], head: bytes) -> Reader | None:
-    """Return what reads calls that come as this library writes them into a tuple; None for none.
-
-    Args:
-        as `call_reader`.
-    """
+    """Return what reads calls that come as this library writes them into a tuple; None for none."""
     return native_forms.reader(head, _form_of_parameters(parameters), FRAME_END)
 
 

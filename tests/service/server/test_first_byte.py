@@ -57,7 +57,8 @@ def wait(loop, heard):
 
 @pytest.fixture
 def connections():
-    made = [FastConnection(SimpleNamespace(ready={}), socket.socket(socket.AF_UNIX), None) for _ in range(3)]
+    owner = SimpleNamespace(ready={}, answer_at_once=None)
+    made = [FastConnection(owner, socket.socket(socket.AF_UNIX), None) for _ in range(3)]
     yield made
     for one in made:
         one.sock.close()

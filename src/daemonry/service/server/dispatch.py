@@ -432,7 +432,9 @@ class Calls:
             return answer
         judge, failed = partial(self._judged, bound), partial(Ran, bound, None)
         gate = None if bound.open else self._gate
-        return self._native.made_ready(bound, answer, (gate, self.tap.watchers, judge, failed), self.most_bytes)
+        return self._native.made_ready(
+            bound, answer, (gate, self.tap.watchers, judge, failed), self.most_bytes
+        )
 
     def _judged(self, bound: Bound, result: Any) -> bytes | Ran:
         """Return the reply for what a function returned, or what is left to do."""

@@ -11,10 +11,13 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import Callable
+from functools import partial
+
+from daemonry.native_calls import calls as native_calls
 
 HAS_EPOLL = hasattr(select, "epoll")
 # Of those who have sent something, how many are heard in one turn; the others are in the next.
-_MOST_AT_ONCE = 64
+_MOST_AT_ONCE = 64  # `native/calls/hear.h` has the same
 
 
 class Readers:
@@ -28,7 +31,11 @@ class Readers:
         self._loop = loop
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._epoll = select.epoll()
-        loop.add_reader(self._epoll.fileno(), self._readable)
+        fd = self._epoll.fileno()
+        if native_calls is None:
+            loop.add_reader(fd, self._readable)
+        else:
+            loop.add_reader(fd, partial(native_calls.hear, fd, self._callbacks, self._failed))
 
     def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
         """Call `callback` whenever `fd` is readable, and no other that was asked for it before."""
@@ -60,7 +67,10 @@ class Readers:
             try:
                 callback()
             except Exception as error:  # noqa: BLE001  # those behind it are not to wait for ever
-                self._loop.call_exception_handler({"message": "a reader failed", "exception": error})
+                self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        self._loop.call_exception_handler({"message": "a reader failed", "exception": error})
 
 
 def readers(loop: asyncio.AbstractEventLoop) -> Readers | asyncio.AbstractEventLoop:

@@ -99,8 +99,10 @@ class LineInPython:
         ready = self._ready.get(data) if len(data) <= self._looked_up_bytes else None
         if ready is not None:
             reply = ready()
+        elif data:
+            reply = self._answer(data)
         else:
-            reply = self._answer(data) if data else None
+            reply = None
         sent = 0
         if isinstance(reply, bytes):
             try:

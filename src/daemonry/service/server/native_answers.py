@@ -1,7 +1,7 @@
 """Calls that are answered at once by the optional native part: see `native/calls/answer.h`.
 
-Owns what it is given of each method.  What it does not take goes to the functions of `dispatch`, which are given
-with each: before anything ran to the one that answers in Python, behind the handler to those that judge.
+Owns what it is given of each method.  What it does not take goes to functions of `dispatch`: to the one that
+answers in Python before anything ran, to those that judge behind the handler.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from daemonry.wire.varlink import PARAMETERS_HEAD
 if TYPE_CHECKING:
     from daemonry.service.server.dispatch import Answer, Bound, Ready
 
-# Of a method: its gate, None where it is always open; the watchers of calls; what judges a result, and an exception.
+# Of a method: its gate, None where it is always open; the watchers of calls; what judges a result; what an
+# exception comes to.
 Around = tuple[Callable[[], Any] | None, set[Any], Callable[[Any], Any], Callable[[BaseException], Any]]
 
 
