@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from daemonry.errors import Draining, Overloaded
 from daemonry.limits import CONNECTION_SHARE, MAX_CONNECTIONS, MAX_HANDLER_THREADS, READ_BYTES
-from daemonry.native_calls import calls as native_calls
 from daemonry.service.server.control import ControlState, answer
-from daemonry.service.server.epoll import Readers, readers
+from daemonry.service.server.epoll import Readers, hears_many, readers
 from daemonry.service.server.fast_connection import FastConnection
 from daemonry.service.server.first_byte import FirstByteWait
 from daemonry.service.server.gate import Gate, WrongTokens
@@ -42,9 +41,6 @@ if TYPE_CHECKING:
 
 # Connections that only the text dialect may use, so that a daemon full of calls can be asked and stopped.
 CONTROL_RESERVE: Final = 16
-# The native part hears all others in one turn, for one system call more; beyond so many that is less than the
-# loop takes for each of them.
-HEARD_BY_LOOP: Final = 4
 
 
 class Connections:
@@ -165,21 +161,11 @@ class Connections:
         self._readers.add_reader(fast.sock.fileno(), fast.speaks_again)
 
     def watch_by_loop(self, fast: FastConnection) -> None:
-        """Let the loop itself watch a connection on which more than one call comes.
-
-        With the native part it watches the first few only.
-        """
-        fd = fast.sock.fileno()
-        if (
-            native_calls is not None
-            and len(self._fast) > HEARD_BY_LOOP
-            and isinstance(self._readers, Readers)
-        ):
-            self._readers.add_reader(fd, fast.speaks)
-            return
-        self._readers.remove_reader(fd)
-        self._loop.add_reader(fd, fast.speaks)
-        fast.watched_by_loop = True
+        """Let the loop itself watch a connection on which more than one call comes, unless there are many."""
+        fast.watched_by_loop = not hears_many(self._readers, len(self._fast))
+        if fast.watched_by_loop:
+            self._readers.remove_reader(fast.sock.fileno())
+        self._watcher_of(fast).add_reader(fast.sock.fileno(), fast.speaks)
 
     def leave(self, fast: FastConnection) -> None:
         """End a fast connection."""
@@ -278,8 +264,7 @@ class Connections:
         if self._gate is not None:
             self._gate.drop_in_child()
         for fast in [*self._unheard, *self._fast]:
-            fast.here = False
-            fast.sock.close()
+            fast.drop_in_child()
         for connection in self._connections:
             connection.drop_in_child()
         if isinstance(self._readers, Readers):

@@ -22,9 +22,9 @@ from daemonry.limits import LOOKED_UP_BYTES
 from daemonry.service.interface.declare import Described, Interface, Method, described, place_of
 from daemonry.service.interface.descriptors import giver, taker
 from daemonry.service.interface.handler import Context
+from daemonry.service.native_answers import NativeAnswers
 from daemonry.service.server import reply_check
 from daemonry.service.server.failures import Failures
-from daemonry.service.server.native_answers import NativeAnswers
 from daemonry.service.server.slow_calls import Stopwatch
 from daemonry.service.server.stepping import Stepper, Suspended
 from daemonry.service.server.tap import Tap
@@ -395,7 +395,7 @@ class Calls:
                 if not method.names:
                     self.ready[head + b"{}" + FRAME_END] = answer
                 if self._native is not None:
-                    self._native.serve(bound, head, answer)
+                    self._native.serve(method, head, answer)
 
     def answer_in_python(self, data: bytes) -> bytes | Ran | None:
         """Answer `data` if it is one call, whole, of a method that is done as its function returns.
@@ -432,12 +432,11 @@ class Calls:
             return answer
         judge, failed = partial(self._judged, bound), partial(Ran, bound, None)
         gate = None if bound.open else self._gate
-        return self._native.made_ready(
-            bound, answer, (gate, self.tap.watchers, judge, failed), self.most_bytes
-        )
+        around = gate, self.tap.watchers, judge, failed
+        return self._native.made_ready(bound.method, bound.function, answer, around, self._most_bytes)
 
     def _judged(self, bound: Bound, result: Any) -> bytes | Ran:
-        """Return the reply for what a function returned, or what is left to do."""
+        """Return the reply for a result, or the `Ran` of one that needs more."""
         try:
             reply = bound.frame(result)
         except errors.LocalProtocolError:

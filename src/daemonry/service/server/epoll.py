@@ -20,6 +20,11 @@ HAS_EPOLL = hasattr(select, "epoll")
 _MOST_AT_ONCE = 64  # `native/calls/hear.h` has the same
 
 
+# The native part hears many in one step, for one system call more; beyond so many that is less than the loop
+# takes for each of them.
+_FEW = 4
+
+
 class Readers:
     """Calls back when a descriptor is readable, as the loop's own readers do.
 
@@ -71,6 +76,11 @@ class Readers:
 
     def _failed(self, error: Exception) -> None:
         self._loop.call_exception_handler({"message": "a reader failed", "exception": error})
+
+
+def hears_many(watching: Readers | asyncio.AbstractEventLoop, count: int) -> bool:
+    """Whether so many connections in use are better watched by `watching` than by the loop itself."""
+    return native_calls is not None and count > _FEW and isinstance(watching, Readers)
 
 
 def readers(loop: asyncio.AbstractEventLoop) -> Readers | asyncio.AbstractEventLoop:

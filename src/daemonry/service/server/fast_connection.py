@@ -116,7 +116,7 @@ class LineInPython:
         self.goes_on(data, reply, sent)
 
     def goes_on(self, data: bytes, reply: Ran | bytes | None, sent: int) -> None:
-        """Do what is left to do of a call.
+        """Finish a call that was answered otherwise than whole and at once.
 
         Args:
             data: the bytes that were read; b"" at the end of what the client sends.
@@ -126,11 +126,13 @@ class LineInPython:
         raise NotImplementedError
 
 
-# mypy takes the one for the other.
-Line: type[LineInPython] = LineInPython if native_calls is None else native_calls.Line
+if TYPE_CHECKING:
+    Line = LineInPython
+else:
+    Line = LineInPython if native_calls is None else native_calls.Line
 
 
-class FastConnection(Line):  # type: ignore[valid-type,misc]  # one of two classes
+class FastConnection(Line):
     """One client, while its calls are answered at once.
 
     Args:
@@ -181,6 +183,11 @@ class FastConnection(Line):  # type: ignore[valid-type,misc]  # one of two class
         else:  # the handler had the connection ended, or taken over
             with contextlib.suppress(OSError):
                 self.sock.send(reply[sent:], MSG_DONTWAIT)
+
+    def drop_in_child(self) -> None:
+        """Close a forked child's copy, and never use its number again."""
+        self.here = False
+        self.sock.close()
 
     def retire(self) -> None:
         """Take no further call: answer those that have come, and let the client's next one fail."""

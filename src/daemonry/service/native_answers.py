@@ -1,24 +1,25 @@
 """Calls that are answered at once by the optional native part: see `native/calls/answer.h`.
 
-Owns what it is given of each method.  What it does not take goes to functions of `dispatch`: to the one that
-answers in Python before anything ran, to those that judge behind the handler.
+Owns the table of methods that the native part has.  All that it does not take goes to functions of `dispatch`:
+to the one that answers in Python before anything ran, to those that judge behind the handler.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from daemonry.limits import LOOKED_UP_BYTES
 from daemonry.native_calls import calls as native_calls
+from daemonry.service.interface.declare import Method
 from daemonry.wire.fast_varlink import native_framer
 from daemonry.wire.typed_reply import native_call_reader
 from daemonry.wire.varlink import PARAMETERS_HEAD
 
-if TYPE_CHECKING:
-    from daemonry.service.server.dispatch import Answer, Bound, Ready
-
+# As in `dispatch`, which uses this; the results are passed on.
+Ready = Callable[[], Any]
+Answer = Callable[..., Any]
 # Of a method: its gate, None where it is always open; the watchers of calls; what judges a result; what an
 # exception comes to.
 Around = tuple[Callable[[], Any] | None, set[Any], Callable[[Any], Any], Callable[[BaseException], Any]]
@@ -46,29 +47,30 @@ class NativeAnswers:
         """Return them, made of the same; None without the native part."""
         return None if native_calls is None else cls(ready, in_python)
 
-    def made_ready(self, bound: Bound, in_python: Answer, around: Around, most_bytes: int) -> Answer:
+    def made_ready(
+        self, method: Method, function: Callable[..., Any], in_python: Answer, around: Around, most_bytes: int
+    ) -> Answer:
         """Return what answers the calls of one method, which is not a coroutine's; it may be `in_python`.
 
         Args:
-            bound: the method.
+            method: the method.
+            function: its handler.
             in_python: answers what cannot be answered here, before anything ran.
             around: see there.
             most_bytes: how long a reply may be.
         """
-        method = bound.method
-        if method.names and not _takes_by_place(bound.function, method.names):
+        if method.names and not _takes_by_place(function, method.names):
             return in_python
         gate, watchers, judge, failed = around
         write = native_framer(method.reply, method.reply_field)
         made: Answer = native_calls.Ready(
-            in_python, gate, watchers, bound.function, write, judge, failed, most_bytes
+            in_python, gate, watchers, function, write, judge, failed, most_bytes
         )
         self._made.append(made)
         return made
 
-    def serve(self, bound: Bound, head: bytes, answer: Answer) -> None:
+    def serve(self, method: Method, head: bytes, answer: Answer) -> None:
         """Have calls of a method that begin with `head` answered so, where they are read here."""
-        method = bound.method
         if method.names and method.read_parameters is None:
             read = native_call_reader(method.parameters, head)
             if read is not None:
