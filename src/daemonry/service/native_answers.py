@@ -1,7 +1,7 @@
 """Calls that are answered at once by the optional native part: see `native/calls/answer.h`.
 
-Owns the table of methods that the native part has.  All that it does not take goes to functions of `dispatch`:
-to the one that answers in Python before anything ran, to those that judge behind the handler.
+Owns the table of methods that the native part has.  All that it does not take goes to functions of
+`dispatch`: to the one that answers in Python before anything ran, to those that judge behind the handler.
 """
 
 from __future__ import annotations
