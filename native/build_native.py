@@ -28,7 +28,7 @@ def compile_to(path: Path, *more: str) -> None:
     """
     if not sys.platform.startswith("linux"):
         raise SystemExit("daemonry-native is for Linux: it reads /proc/self/exe and SO_PEERCRED")
-    _compile(path, HERE / "launcher.c", *PROGRAM, *more)
+    _compile(path, HERE / "launcher/launcher.c", *PROGRAM, *more)
 
 
 def compile_module_to(path: Path, *more: str) -> None:

@@ -26,12 +26,20 @@ def compiled(directory, *more):
     if compiler is None or not sys.platform.startswith("linux"):
         pytest.skip("needs a C compiler, and Linux")
     directory.mkdir(exist_ok=True)
-    words = [compiler, *FLAGS, *more, "-o", directory / "daemonry", NATIVE / "launcher.c"]
+    words = [compiler, *FLAGS, *more, "-o", directory / "daemonry", NATIVE / "launcher/launcher.c"]
     subprocess.run(words, check=True)
-    script = (ROOT / "scripts/commands/daemonry").read_text().replace("#!python", f"#!{sys.executable}", 1)
-    (directory / "daemonry-python").write_text(script)
-    (directory / "daemonry-python").chmod(0o755)
+    with_python(directory, ROOT / "scripts/commands/daemonry")
     return directory
+
+
+def with_python(directory, script):
+    """Put the launcher under a script's name into a directory, and the script beside it."""
+    command, python = directory / script.name, directory / f"{script.name}-python"
+    if not command.exists():
+        os.link(directory / "daemonry", command)
+    python.write_text(script.read_text().replace("#!python", f"#!{sys.executable}", 1))
+    python.chmod(0o755)
+    return command
 
 
 @pytest.fixture(scope="session")

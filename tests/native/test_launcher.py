@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from tests.cli.conftest import PROGRAM
@@ -30,7 +31,8 @@ def answering(sandbox, pieces, *, name="fake"):
     for directory in (place.host_dir, place.runtime_dir):
         os.makedirs(directory, mode=0o700, exist_ok=True)
     with open(place.record_path, "w") as file:
-        json.dump({"endpoint": f"unix:{place.socket_path}", "pid": 1}, file)
+        # As the daemon writes it: what has blanks in it is Python's.
+        json.dump({"endpoint": f"unix:{place.socket_path}", "pid": 1}, file, separators=(",", ":"))
     came = []
 
     def serve():
@@ -58,7 +60,8 @@ def answering(sandbox, pieces, *, name="fake"):
             listener.shutdown(socket.SHUT_RDWR)
             server.join(ENDED)
             os.unlink(place.socket_path)
-            os.unlink(place.record_path)
+            # A `stop` that sees nobody there takes it away.
+            Path(place.record_path).unlink(missing_ok=True)
 
 
 def run(command, sandbox, *words, **more):
@@ -119,6 +122,7 @@ def test_plain_commands_start_no_python(sandbox, native, language):
         ("pause", "probe"),
         ("resume", "probe"),
         ("reload", "probe"),
+        ("stop", "probe"),
     ):
         assert not executed(native, sandbox, *words), words
 
@@ -152,6 +156,7 @@ REPLIES = [
     b"OK",
     b"",
 ]
+VERBS = ("status", "ping", "pause", "resume", "reload", "stop")
 # Where one of each kind is enough: plain, refused, hostile.
 QUICK = {(0, "status"), (17, "pause"), (16, "reload")}
 
@@ -161,7 +166,7 @@ QUICK = {(0, "status"), (17, "pause"), (16, "reload")}
     [
         pytest.param(number, verb, marks=[] if (number, verb) in QUICK else pytest.mark.slow)
         for number in range(len(REPLIES))
-        for verb in ("status", "ping", "pause", "resume", "reload")
+        for verb in VERBS
     ],
 )
 def test_it_prints_what_python_prints_whatever_is_answered(sandbox, native, number, verb):
@@ -170,12 +175,14 @@ def test_it_prints_what_python_prints_whatever_is_answered(sandbox, native, numb
 
 def compare(sandbox, native, verb, reply):
     for options in ((), ("--json",)):
-        with answering(sandbox, [reply]) as came:
-            expected = run(native / "daemonry-python", sandbox, verb, "fake", *options)
-            asked = len(came)
-            assert run(native / "daemonry", sandbox, verb, "fake", *options) == expected
-            if verb in {"pause", "resume", "reload"}:
-                assert (asked, len(came)) == (1, 2)  # once by each
+        shown, asked = [], []
+        for command in ("daemonry-python", "daemonry"):
+            with answering(sandbox, [reply]) as came:
+                shown.append(run(native / command, sandbox, verb, "fake", *options))
+            asked.append(came.count(verb.upper().encode() + b"\n"))
+        assert shown[0] == shown[1]
+        if verb in {"pause", "resume", "reload", "stop"}:
+            assert asked == [1, 1]
 
 
 @pytest.mark.parametrize("case", ["huge", "no end", "silence"])
@@ -208,10 +215,20 @@ def test_nothing_hostile_makes_it_read_or_write_where_it_may_not(sandbox, saniti
                 assert all(32 <= byte < 127 or byte == 10 for byte in out)
 
 
+@pytest.mark.parametrize(("verb", "code"), [("status", 5), ("pause", 6)])
+def test_an_answer_that_did_not_come_is_told_and_not_asked_for_again(sandbox, native, verb, code):
+    with answering(sandbox, [b"OK\n"]) as came:
+        words = ("_answered", "late", verb.upper(), verb, "fake")
+        ended = run(native / "daemonry-python", sandbox, *words)
+    assert (ended[0], ended[1], came) == (code, b"", [])
+    assert ended[2].startswith(b"fake")
+
+
 def test_what_is_unusual_is_pythons(probe, native):
     for words in (
         ("status",),
-        ("stop", "probe"),
+        ("stop", "probe", "--force"),
+        ("stop", "nobody"),
         ("status", "probe", "--timeout", "1"),
         ("status", "probe", "--json", "--json"),
         ("status", "probe", "-h"),
@@ -235,6 +252,47 @@ def test_what_is_unusual_is_pythons(probe, native):
         ("PATH", "/other:/bin:/usr/bin"),  # the daemon has another, which a status tells
     ):
         assert executed(native, probe, "status", "probe", **{name: value}), name
+
+
+def test_stop_is_pythons_where_a_home_may_own_the_daemon(probe, native):
+    directory = probe.path / "home/.local/state/daemonry" / Path(probe.place("probe").host_dir).name
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    assert not executed(native, probe, "ping", "probe")
+    (directory / "home-00000000.json").write_text("{}")
+    assert executed(native, probe, "stop", "probe")
+    assert not executed(native, probe, "ping", "probe")
+
+
+LONG = """\
+import asyncio
+from daemonry import Daemon
+
+daemon = Daemon("probe", version="1.2")
+
+
+@daemon.work
+async def a_long_job(run):
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await asyncio.sleep(2.5)
+
+
+if __name__ == "__main__":
+    daemon.main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_stop_that_takes_long_is_told_by_python_and_asked_once(sandbox, native, options):
+    shown = []
+    for command in ("daemonry-python", "daemonry"):
+        sandbox.start(sandbox.write("probe.py", LONG))
+        shown.append(run(native / command, sandbox, "stop", "probe", *options))
+    assert shown[0] == shown[1]
+    assert shown[0][0] == 0
+    assert b"held up by" in shown[0][2]
 
 
 def test_a_stale_socket_an_odd_record_and_a_crash_are_pythons(sandbox, native):
@@ -328,6 +386,15 @@ def test_it_takes_the_commands_place_and_gives_it_back(tmp_path, native, install
         assert command.read_text().endswith("echo python\n")
     assert [path.name for path in tmp_path.iterdir()] == ["daemonry"]
     assert "native" in capsys.readouterr().out
+    # A program of ours is one of them; another of the same name is left alone.
+    (tmp_path / "vx-cass").write_text("#!/bin/sh\necho mine\n")
+    (tmp_path / "palingenesis").write_text("#!python\nfrom palingenesis.cli import main\nmain()\n")
+    assert installer.install(tmp_path) == installer.status(tmp_path) == 0
+    assert installer.is_launcher(tmp_path / "palingenesis")
+    assert (tmp_path / "vx-cass").read_text().endswith("echo mine\n")
+    assert installer.remove(tmp_path) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["daemonry", "palingenesis", "vx-cass"]
+    assert "palingenesis.cli" in (tmp_path / "palingenesis").read_text()
     # An upgrade by pip puts a script there: nothing of it is lost.
     installer.install(tmp_path)
     command.write_text("#!/bin/sh\necho newer\n")

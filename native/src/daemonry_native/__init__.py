@@ -1,7 +1,7 @@
-"""Putting the launcher in the place of the command `daemonry`, and taking it away again.
+"""Putting the launcher in the place of `daemonry` and of its programs' commands, and taking it away again.
 
-Owns the two files in a directory of commands: `daemonry`, which is the launcher afterwards, and
-`daemonry-python`, the command that pip installed.  Each step is one rename, so that `daemonry` can be run at
+Owns two files of each in a directory of commands: COMMAND, which is the launcher afterwards, and
+`COMMAND-python`, the command that pip installed.  Each step is one rename, so that the command can be run at
 any moment.
 """
 
@@ -17,10 +17,19 @@ LAUNCHER = Path(__file__).with_name("launcher")
 USAGE = """\
 usage: daemonry-native install|remove|status
 
-install  put the launcher in the place of the command daemonry of this environment
-remove   put the Python command back
-status   say which of the two it is
+install  put the launcher in the place of the command daemonry of this environment, and of those of its
+         programs that it knows: palingenesis, vx-aether, vx-cass, vx-rhea
+remove   put the Python commands back
+status   say which of the two each one is
 """
+# The programs that the launcher knows besides daemonry, and a module that each one's command imports:
+# another program of that name is left alone.
+PROGRAMS = {
+    "palingenesis": b"palingenesis.cli",
+    "vx-aether": b"vx.aether",
+    "vx-cass": b"vx.cass",
+    "vx-rhea": b"vx.rhea",
+}
 
 
 def main() -> int:
@@ -40,34 +49,55 @@ def main() -> int:
 
 
 def install(directory: Path) -> int:
-    """Put the launcher in the place of the Python command."""
-    command, python = directory / "daemonry", directory / "daemonry-python"
-    if not is_launcher(command):
-        if not command.exists():
-            print(f"daemonry-native: there is no {command}: install daemonry first", file=sys.stderr)
-            return 1
-        _replace(command, python)
-    _replace(LAUNCHER, command)
-    print(f"{command}: native")
+    """Put the launcher in the place of the Python commands."""
+    if not (directory / "daemonry").exists():
+        print(
+            f"daemonry-native: there is no {directory / 'daemonry'}: install daemonry first", file=sys.stderr
+        )
+        return 1
+    for command in _present(directory):
+        if not is_launcher(command):
+            _replace(command, _python(command))
+        _replace(LAUNCHER, command)
+        print(f"{command}: native")
     return 0
 
 
 def remove(directory: Path) -> int:
-    """Put the Python command back."""
-    command, python = directory / "daemonry", directory / "daemonry-python"
-    if python.exists():
-        if is_launcher(command):
-            _replace(python, command)
-        python.unlink()
-    print(f"{command}: Python")
-    return 0
+    """Put the Python commands back."""
+    for name in ("daemonry", *PROGRAMS):
+        command = directory / name
+        python = _python(command)
+        if python.exists():
+            if is_launcher(command):
+                _replace(python, command)
+            python.unlink()
+    return status(directory)
 
 
 def status(directory: Path) -> int:
-    """Say which of the two the command is."""
-    command = directory / "daemonry"
-    print(f"{command}: {'native' if is_launcher(command) else 'Python'}")
+    """Say which of the two each command is."""
+    for command in _present(directory):
+        print(f"{command}: {'native' if is_launcher(command) else 'Python'}")
     return 0
+
+
+def _present(directory: Path) -> list[Path]:
+    """Return the commands that the launcher is for."""
+    found = [directory / "daemonry"]
+    for name, module in PROGRAMS.items():
+        command = directory / name
+        if is_launcher(command):
+            ours = _python(command).exists()
+        else:
+            ours = command.is_file() and module in command.read_bytes()
+        if ours:
+            found.append(command)
+    return found
+
+
+def _python(command: Path) -> Path:
+    return command.with_name(f"{command.name}-python")
 
 
 def is_launcher(command: Path) -> bool:

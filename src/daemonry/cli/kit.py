@@ -316,6 +316,11 @@ def command(
         at_terminal: the commands that need a terminal, if there is one; "" for the program without words.
     """
     bundle.serve(run.__module__.partition(".")[0])
+    sys.argv[0] = sys.argv[0].removesuffix("-python")  # its name where the native launcher has its place
+    if arguments[:1] == ["_answered"]:
+        from daemonry.cli.native import answered
+
+        return guarded(lambda: answered.run(arguments[1:], run))
     if "DAEMONRY_BOOT" not in os.environ:  # a daemon lives long
         gc.set_threshold(_OBJECTS_TO_COLLECT)
     if "DAEMONRY_HOST" in os.environ or arguments[:1] == ["_far"] or any(map(_is_host, arguments)):

@@ -105,10 +105,6 @@ def _without_parser(arguments: list[str]) -> int | None:
         return quickly(arguments[1:])
     if arguments[:1] == ["run"] and "DAEMONRY_BOOT" in os.environ:
         return _started(arguments)
-    if arguments[:1] == ["_answered"]:
-        from daemonry.cli.native.answered import perform
-
-        return perform(arguments[1:])
     return None
 
 

@@ -21,7 +21,7 @@ from daemonry.wire import text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, Self, TypeVar
+    from typing import Any, ClassVar, Self, TypeVar
 
     from daemonry.daemon.liveness import Liveness
     from daemonry.errors import Ran
@@ -47,6 +47,8 @@ class Instance:
     """
 
     __slots__ = ("_endpoint", "name", "place")
+    # The answer to a command that was sent before this process began; `daemonry.cli.native.answered` sets it.
+    came: ClassVar[Callable[[Instance, str, float], TextReply | None] | None] = None
 
     def __init__(self, place: Place | None, endpoint: Endpoint | None = None) -> None:
         self.place: Place | None = place
@@ -129,7 +131,11 @@ class Instance:
             ConnectionLost: it went away under the command.
             RemoteProtocolError: what listens there speaks something else.
         """
+        came, Instance.came = Instance.came, None
         try:
+            reply = came(self, word, timeout_s) if came is not None else None
+            if reply is not None:
+                return reply
             return self.reach(lambda endpoint, left_s: client.request(endpoint, word, left_s), timeout_s)
         except faults.DeadlineExceeded as error:
             raise self._silent(error.phase, timeout_s, error.ran) from error

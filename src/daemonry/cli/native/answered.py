@@ -1,8 +1,11 @@
-"""A quick command that the native launcher has sent, and whose answer it does not print itself.
+"""A quick command that the native launcher has sent, with the answer that it does not print itself.
 
-Owns printing it as if Python had asked.  Nothing is sent here: a command such as `pause` must not run twice.
+Owns doing the command with that answer, as if Python had asked.  It is not sent again: a command such as
+`pause` must not run twice.
 
-    daemonry _answered reply|lost|late VERB NAME [--json]       the answer's bytes are on standard input
+    PROGRAM _answered reply|lost|late WORD WORDS       the answer's bytes are on standard input
+
+WORD is what was sent, such as PAUSE; WORDS are the command line as it was given to the launcher.
 """
 
 from __future__ import annotations
@@ -10,33 +13,19 @@ from __future__ import annotations
 import os
 
 from daemonry import faults
-from daemonry.cli import kit
 from daemonry.daemon.instance import Instance
-from daemonry.limits import MAX_REPLY_BYTES, REQUEST_TIMEOUT_S
+from daemonry.limits import MAX_REPLY_BYTES
 from daemonry.wire import text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Final
 
+    from daemonry.errors import Ran
     from daemonry.wire.text import TextReply
 
 OUTCOMES: Final = ("reply", "lost", "late")
-
-
-class _Answered(Instance):
-    """A daemon that was asked already, and what came of it."""
-
-    __slots__ = ("outcome",)
-    outcome: str
-
-    def request(self, word: str, timeout_s: float = REQUEST_TIMEOUT_S) -> TextReply:
-        """Return the answer that came, or raise what its absence means; nothing is sent."""
-        if self.outcome == "late":
-            raise self._silent("reply", timeout_s, "no" if text.COMMANDS[word].idempotent else "maybe")
-        if self.outcome == "lost":
-            raise faults.ConnectionLost(str(self.endpoint()), "maybe")
-        return text.read_reply(_input())
 
 
 def _input() -> bytes:
@@ -49,13 +38,26 @@ def _input() -> bytes:
     return data
 
 
-def perform(arguments: list[str]) -> int | None:
-    """Print what came of a command and return its exit code; None where the words are not the launcher's."""
-    if len(arguments) < 3 or arguments[0] not in OUTCOMES or arguments[1] not in kit.VERBS:
-        return None
-    parsed = kit.parse(arguments[2:])
-    if parsed is None or len(parsed[0]) != 1:
-        return None
-    instance = _Answered.named(parsed[0][0])
-    instance.outcome = arguments[0]
-    return kit.perform(arguments[1], instance, parsed[1])
+def run(arguments: list[str], program: Callable[[list[str]], int]) -> int:
+    """Do a program's command with the answer that came to it, and return its exit code.
+
+    Args:
+        arguments: the words behind `_answered`.
+        program: runs the program's command line.
+    """
+    if len(arguments) < 3 or arguments[0] not in OUTCOMES or arguments[1] not in text.COMMANDS:
+        return program(["_answered", *arguments])  # which says that it knows no such command
+    outcome, sent, *words = arguments
+
+    def answer(instance: Instance, word: str, timeout_s: float) -> TextReply | None:
+        if word != sent:
+            return None
+        if outcome == "late":
+            ran: Ran = "no" if text.COMMANDS[word].idempotent else "maybe"
+            raise faults.DeadlineExceeded("reply", timeout_s, ran, instance.name)
+        if outcome == "lost":
+            raise faults.ConnectionLost(str(instance.endpoint()), "maybe")
+        return text.read_reply(_input())
+
+    Instance.came = answer
+    return program(words)
