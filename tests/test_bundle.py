@@ -144,6 +144,22 @@ def test_a_source_that_has_just_changed_is_waited_for(tmp_path, package, monkeyp
     assert written(tmp_path, package).exists()
 
 
+def test_a_full_one_has_room_for_what_a_command_needs(tmp_path, package, monkeypatch):
+    """Modules of earlier commands filled it; each later one was slow, and wrote it again each minute."""
+    path = tmp_path / "quick.bundle"
+    monkeypatch.setattr(bundle_writing, "MOST_BYTES", 40_000)
+    for command in ("able", "zeal"):
+        (tmp_path / package / f"{command}.py").write_text(f"VALUE = {'x' * 20_000!r}\n")
+        importlib.invalidate_caches()
+        importlib.import_module(f"{package}.{command}")
+        made = Bundle(str(path))
+        made.packages = {package}
+        bundle_writing.write(made)
+        assert f"{package}.{command}" in Bundle(str(path)).entries
+        forget(package)
+    assert f"{package}.able" not in Bundle(str(path)).entries
+
+
 def test_a_package_elsewhere_is_another_package(tmp_path, package, monkeypatch):
     path = written(tmp_path, package)
     assert Bundle(str(path)).code(f"{package}.second", [str(tmp_path / package)]) is not None

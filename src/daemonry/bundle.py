@@ -41,8 +41,8 @@ HEADER: "Final" = b"daemonry bundle 1\n" + machinery.MAGIC_NUMBER
 HASH_BYTES: "Final" = 8
 LENGTH_BYTES: "Final" = 4
 START: "Final" = len(HEADER) + HASH_BYTES + LENGTH_BYTES
-# The quick commands of daemonry have about 300 KiB; the modules of programs come on top.
-MOST_BYTES: "Final" = 2**20
+# The quick commands of daemonry have about 800 KiB; the modules of programs come on top.
+MOST_BYTES: "Final" = 2**21
 OFF: "Final" = "DAEMONRY_BUNDLE"
 # Where no two looks at a file agree, most commands still need not pay for a new bundle.
 LEAST_AGE_S: "Final" = 60.0

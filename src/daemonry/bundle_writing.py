@@ -63,8 +63,9 @@ def _write(bundle: Bundle) -> None:
     known = {name: (entry[0], entry[4]) for name, entry in bundle.entries.items()}
     parts: dict[str, BundledModule] = {}
     total = 0
-    # Ours first: they have room in any case.
-    for name, (path, is_package) in sorted({**known, **loaded}.items(), key=_ours_first):
+    # This command's modules first: the next such command would miss one left out, and write the file again.
+    order = sorted({**known, **loaded}.items(), key=lambda item: (item[0] not in loaded, _ours_first(item)))
+    for name, (path, is_package) in order:
         part = part_of(path, is_package)
         if part is not None and total + len(part.code) < MOST_BYTES * 3 // 4:  # the rest is the index's
             parts[name] = part
