@@ -4,7 +4,9 @@
 
 The codec has to accept all that it finds within the rules, and to refuse all that it refuses, but for keys
 with an escape and floats with an exponent, to which it takes no longer look.  It has to write and read as the
-codec does, to the bit.  Prints a line of counts; a difference is an AssertionError with the bytes.
+codec does, to the bit; and to answer calls as the server in Python does.
+
+Prints a line of counts; a difference is an AssertionError with the bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +17,11 @@ import sys
 import time
 from typing import Any
 
-from daemonry import faults, strict_json
+import msgspec
+
+from daemonry import Interface, faults, strict_json
+from daemonry.native_calls import calls as native_calls
+from daemonry.service.server.dispatch import Calls, Ran
 from daemonry.wire import varlink
 
 TEXTS = [
@@ -136,6 +142,22 @@ class Trial:
             assert same(plain(form, read), found[0]), (form, changed, read)
             self.counts["read"] += 1
 
+    def spoiled_call(self) -> bytes:
+        """Return a call of `Fuzzed`, whole in half of the cases."""
+        chosen = self._random
+        text, texts = ("str",), ("list", ("str",))
+        name, fields = chosen.choice(
+            [
+                ("Nothing", ()),
+                ("Row", (("name", text), ("size", ("int",)))),
+                ("Rows", (("names", texts), ("half", ("optional", ("float",))))),
+            ]
+        )
+        given = {key: self._of(form) for key, form in fields}
+        parameters = json.dumps(given, ensure_ascii=chosen.random() < 0.3, separators=(",", ":"))
+        call = f'{{"method":"org.example.fuzzed.{name}","parameters":{parameters}}}'.encode()
+        return (call if chosen.random() < 0.5 else self._mutated(call)) + b"\0"
+
     # --- inputs -----------------------------------------------------------------------------------
 
     def _message(self) -> bytes:
@@ -209,6 +231,52 @@ class Trial:
         return bytes(changed)
 
 
+class Entry(msgspec.Struct):
+    """What a method returns."""
+
+    name: str
+    size: int
+
+
+class Fuzzed(Interface, name="org.example.fuzzed"):
+    """Methods that are answered at once."""
+
+    def nothing(self) -> None:
+        """Return nothing."""
+
+    def row(self, name: str, size: int) -> Entry:
+        """Return a row of what was given."""
+        return Entry(name, size)
+
+    def rows(self, names: list[str], half: float | None) -> list[Entry]:
+        """Return rows, or raise where there are none."""
+        return [Entry(name, int(1 / half) if half is not None else len(names)) for name in names]
+
+
+class Answers:
+    """Calls, answered natively and in Python."""
+
+    def __init__(self, seed: int) -> None:
+        self._trial = Trial(native_calls, seed)
+        self._served = Calls()
+        self._served.serve(Fuzzed())
+        self.count = self.at_once = 0
+
+    def run_one(self) -> None:
+        """Compare what one call comes to, which may be spoiled."""
+        frame = self._trial.spoiled_call()
+        found, expected = self._served.answer_at_once(frame), self._served.answer_in_python(frame)
+        self.count += 1
+        self.at_once += isinstance(found, bytes)
+        assert _told(found) == _told(expected), (frame, found, expected)
+
+
+def _told(answer: Any) -> Any:
+    if not isinstance(answer, Ran):
+        return answer
+    return answer.bound.full_name, repr(answer.result), repr(answer.error)
+
+
 def accepted(frame: bytes) -> tuple[Any] | None:
     """Return what the codec in Python makes of JSON, in a tuple; None where it refuses it."""
     try:
@@ -257,14 +325,17 @@ def same(one: object, other: object) -> bool:
 
 def main() -> None:
     """Compare for a while."""
-    from daemonry_native import calls
-
+    if native_calls is None:
+        raise SystemExit("daemonry_native is not installed, or DAEMONRY_PURE is set")
     given = sys.argv[1:]
-    trial = Trial(calls, int(given[1]) if len(given) > 1 else 1)
+    seed = int(given[1]) if len(given) > 1 else 1
+    trial, answers = Trial(native_calls, seed), Answers(seed)
     end_s = time.monotonic() + float(given[0] if given else 60)
     while time.monotonic() < end_s:
         trial.run_one()
-    print(", ".join(f"{name} {count:,}" for name, count in trial.counts.items()))
+        answers.run_one()
+    counts = trial.counts | {"calls": answers.count, "answered at once": answers.at_once}
+    print(", ".join(f"{name} {count:,}" for name, count in counts.items()))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,14 @@ def test_it_agrees_with_the_codec_about_mutated_messages(calls):
     assert min(trial.counts.values()) > 50
 
 
+def test_it_answers_mutated_calls_as_python_does(module_dir):
+    path = os.pathsep.join((str(module_dir), str(ROOT / "src")))
+    env = {**os.environ, "PYTHONPATH": path, "DAEMONRY_PURE": ""}
+    words = [sys.executable, str(ROOT / "fuzz/native_calls.py"), "0.5", "3"]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
+    assert int(done.stdout.rpartition(" ")[2].replace(",", "")) > 20
+
+
 @pytest.mark.parametrize(
     ("frame", "right"),
     [
