@@ -216,13 +216,14 @@ def test_nothing_hostile_makes_it_read_or_write_where_it_may_not(sandbox, saniti
                 assert all(32 <= byte < 127 or byte == 10 for byte in out)
 
 
-@pytest.mark.parametrize(("verb", "code"), [("status", 5), ("pause", 6)])
-def test_an_answer_that_did_not_come_is_told_and_not_asked_for_again(sandbox, native, verb, code):
+@pytest.mark.parametrize("verb", ["status", "pause"])
+def test_an_answer_that_did_not_come_is_told_and_not_asked_for_again(sandbox, native, verb):
     with answering(sandbox, [b"OK\n"]) as came:
         words = ("_answered", "late", verb.upper(), verb, "fake")
         ended = run(native / "daemonry-python", sandbox, *words)
-    assert (ended[0], ended[1], came) == (code, b"", [])
-    assert ended[2].startswith(b"fake")
+    assert (ended[0], ended[1], came) == (5, b"", [])
+    assert b"fake" in ended[2]
+    assert ended[2].count(b"\n") == 1  # one line, and no traceback
 
 
 def test_what_is_unusual_is_pythons(probe, native):
