@@ -110,8 +110,7 @@ def test_the_command_lines_transcripts(sandbox, native, title):
 @pytest.mark.parametrize("language", [None, "C", "C.UTF-8"])
 def test_plain_commands_start_no_python(sandbox, native, language):
     """Also without a locale, where Python sets a variable of its own."""
-    # Any variable of Python's leaves all to the Python command.
-    for name in ("LANG", "LC_ALL", "LC_CTYPE", "PYTHONPATH"):
+    for name in ("LANG", "LC_ALL", "LC_CTYPE"):
         sandbox.env.pop(name, None)
     if language is not None:
         sandbox.env["LANG"] = language
