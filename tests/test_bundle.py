@@ -160,6 +160,21 @@ def test_a_full_one_has_room_for_what_a_command_needs(tmp_path, package, monkeyp
     assert f"{package}.able" not in Bundle(str(path)).entries
 
 
+def test_a_lazy_name_looks_for_no_module_that_is_not_there():
+    """No bundle can have it, so each command would miss it, and write the bundle again each minute."""
+    code = (
+        "import sys, daemonry\n"
+        "class Spy:\n"
+        "    def find_spec(name, path, target=None):\n"
+        "        print(name)\n"
+        "sys.meta_path.insert(0, Spy)\n"
+        "daemonry.errors, daemonry.CallFailed\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "daemonry.errors\n" in said
+    assert "daemonry.errors._" not in said
+
+
 def test_a_package_elsewhere_is_another_package(tmp_path, package, monkeypatch):
     path = written(tmp_path, package)
     assert Bundle(str(path)).code(f"{package}.second", [str(tmp_path / package)]) is not None

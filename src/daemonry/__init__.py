@@ -181,14 +181,14 @@ __all__ = list(_HOMES)
 def __getattr__(name: str) -> Any:
     if name == "errors":
         # Programs say `daemonry.errors.X`: errors are loaded when there is one.
-        return __import__("daemonry.errors", fromlist=["_"])
+        return __import__("daemonry.errors", fromlist=["__name__"])
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'daemonry' has no attribute {name!r}")
     module, _, attribute = home.partition(":")
     if name == "Daemon":  # a program, whose command may be a quick one
-        __import__("daemonry.bundle", fromlist=["_"]).use()
-    value = getattr(__import__(module, fromlist=["_"]), attribute or name)
+        __import__("daemonry.bundle", fromlist=["__name__"]).use()
+    value = getattr(__import__(module, fromlist=["__name__"]), attribute or name)
     globals()[name] = value
     return value
 
