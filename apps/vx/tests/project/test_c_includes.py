@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vx.project.c_includes import Folders, asked, includes_of, precompiled, reachable, shadows, vain
+from vx.project.c_includes import (
+    Folders,
+    are_seen,
+    asked,
+    includes_of,
+    precompiled,
+    reachable,
+    shadows,
+    vain,
+)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +154,33 @@ def test_a_read_that_no_include_names_may_have_been_found_earlier() -> None:
     """`/* x */ #include "y.h"`: its folder is known, and so are those before it."""
     told = {"a.c": includes_of(b'/* x */ #include "y.h"\n')}
     assert "first/y.h" in vain(told, ["a.c", "/sys1/y.h"], FOLDERS, source="a.c")
+
+
+def test_prose_in_a_comment_is_not_a_macro() -> None:
+    """Glibc's <limits.h> has a line "#include's protect themselves": most C programs include it."""
+    assert not includes_of(b"   #include's protect themselves\n").computed
+    for line in (b"#include H\n", b"#include/**/H\n", b"#include \\\n H\n", b"#include??/\nH\n"):
+        assert includes_of(line).computed, line
+
+
+def test_a_file_that_a_macro_may_stand_for_is_not_looked_for_under_other_names() -> None:
+    """`#define ATTRIBUTES ".attributes"` names a file of the project that no compiler includes."""
+    told = {"a.c": includes_of(b'#define A ".a"\n#include H\n')}
+    assert "sub/.a" in vain(told, ["a.c", "sub/x.h", ".a"], FOLDERS, source="a.c")
+    assert "sub/.a" not in vain(told, ["a.c", "sub/x.h", ".a"], FOLDERS, (), (), {".a"}, source="a.c")
+
+
+def test_what_the_sandbox_saw_of_macros_is_not_guessed_too() -> None:
+    told = {"a.c": includes_of(b"#define H <x.h>\n#include H\n")}
+    assert vain(told, ["a.c"], FOLDERS, source="a.c", seen=True) == UNASKED
+    assert "first/y.h" in vain(told, ["a.c", "/sys1/y.h"], FOLDERS, source="a.c", seen=True)
+
+
+def test_a_folder_that_nothing_was_looked_for_in_may_not_have_been_there() -> None:
+    folders = Folders(("first", "/sys1", ""), (), (), opens=True)
+    assert are_seen(folders, ["first/x.h", "/sys1/x.h"])
+    assert not are_seen(folders, ["/sys1/x.h"])
+    assert not are_seen(Folders(("/sys1",)), ["/sys1/x.h"])
 
 
 def test_a_file_that_is_asked_for_counts_though_nobody_reads_it() -> None:

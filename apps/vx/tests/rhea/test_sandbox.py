@@ -46,6 +46,24 @@ async def test_a_link_out_of_the_jobs_directory_hides_nothing(running, tmp_path)
     assert str(secret) in (done.opened or [])
 
 
+@pytest.mark.parametrize("how", ["ln -s {} way", "ln -s {} other; mv other way"])
+async def test_a_link_that_comes_in_the_place_of_a_directory_hides_nothing(running, tmp_path, how) -> None:
+    """The directory was looked into before: what is known of it counts no longer."""
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    words = f"mkdir way; cat way/secret; mv way gone; {how.format(tmp_path)}; cat way/secret > out"
+    done = await running.done(await running.shell(words, outputs=["out"]))
+    assert str(secret) in (done.opened or [])
+
+
+async def test_a_directory_that_a_job_goes_to_counts(running, tmp_path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    words = f"cat none; cd {tmp_path}; cat secret > $OLDPWD/out"
+    done = await running.done(await running.shell(words, outputs=["out"]))
+    assert str(secret) in (done.opened or [])
+
+
 async def test_what_a_job_opens_of_its_own_and_in_vain_is_told(running, tmp_path) -> None:
     (tmp_path / "folder").mkdir()
     tried = f"cat inside none {tmp_path}/none {tmp_path}/folder $TMPDIR/none; test -e {tmp_path}/looked-at"

@@ -22,13 +22,14 @@ from vx.aether import diagnostics, rhea_jobs
 from vx.aether.condition_cache import ConditionCache
 from vx.aether.finished_builds import FinishedBuildFiles
 from vx.aether.flights import Flights
-from vx.aether.inputs import Inputs, InputsChanging, LeftOut, Undeclared, beyond_package, left_over
+from vx.aether.inputs import Inputs, InputsChanging, Undeclared, beyond_package, left_over
 from vx.aether.lookups import lookups_of
 from vx.aether.memory import ActionResult, Memory
 from vx.aether.outcomes import ActionFailed, Finished, Obtained
 from vx.aether.services import OwnedServices
 from vx.aether.shared import SharedCacheState
 from vx.aether.unchanged import Unchanged
+from vx.aether.vain_paths import LeftOut
 from vx.cargo import script
 from vx.cargo.script import ScriptOutput
 from vx.cass_client import CassClient, StoreGone

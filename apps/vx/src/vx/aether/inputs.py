@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import posixpath
-import stat
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -18,6 +17,7 @@ from vx import digests
 from vx.aether.folders import digests_of, names_below, names_in
 from vx.aether.lookups import Lookups
 from vx.aether.undeclared import judge
+from vx.aether.vain_paths import LeftOut, is_made_up, still_absent, vain_paths
 from vx.cass_client import CassClient
 from vx.file_digests import FileDigests, is_settled, signature_of
 from vx.interfaces import is_sendable
@@ -35,8 +35,6 @@ _TRIES: Final = 5
 _KEPT_INCLUDES: Final = 20_000
 # A larger file is not source, and reading it for `#include` would be for nothing.
 _MAX_SOURCE_BYTES: Final = 32 << 20
-# File systems of the kernel's; a job that opens a file there is not kept, for the sandbox sees it.
-_MADE_UP: Final = ("/proc/", "/sys/", "/dev/")
 # What linkers read says nothing of other files; what a linker script (`libc.so`) names is read itself.
 _NO_TEXT: Final = (".a", ".o", ".so", ".rlib", ".rmeta")
 
@@ -51,18 +49,6 @@ class Undeclared(Exception):
     def __init__(self, paths: list[str]) -> None:
         more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
         super().__init__(f"it opened {paths[0]!r}{more}, which nothing declares")
-
-
-class LeftOut(Exception):
-    """A tool ran without files that it looks for: a header of the system includes one of the project's.
-
-    Attributes:
-        paths: those, relative to the source root.
-    """
-
-    def __init__(self, paths: list[str]) -> None:
-        super().__init__(", ".join(paths))
-        self.paths = paths
 
 
 class Inputs:
@@ -199,7 +185,7 @@ class Inputs:
         told = self._told(root, action, files, declared) if files is not None else None
         if files is None or told is None:
             now = self._told_now(root, counted)
-            self._check_left_out(root, action, _vain(action, now, now), declared)
+            self._check_left_out(root, action, vain_paths(action, now, now), declared)
             return None
         told |= {path: self._includes[one] for path, one in generated.items() if one in self._includes}
         # What of its inputs a command read, nothing tells: all count.
@@ -211,22 +197,22 @@ class Inputs:
             if names is None:
                 return None
             files |= names
-        silent = {one for one in _silent_reads(action, told, files, declared) if not _is_made_up(one)}
+        silent = {one for one in _silent_reads(action, told, files, declared) if not is_made_up(one)}
         read = self._read_in_silence(silent, files, declared, started_ns)
         # A file that changed meanwhile and that it opened cannot be told from an undeclared one.
         more = None if read is None else self._opened(root, action, seen, files | read, declared, started_ns)
+        asked_only = read.keys() - files.keys() - more.keys() if read and more is not None else set()
         files |= {**(read or {}), **(more or {})}
-        sought = seen.sought if seen is not None else ()
-        vain = {one for one in (*_vain(action, told, files), *sought) if not _is_made_up(one)}
-        self._check_left_out(
-            root, action, vain, declared
-        )  # first: a run that is not kept is used all the same
-        if read is None or more is None:
-            return None
-        absent = {*silent, *vain}
+        vain = vain_paths(action, told, files, asked_only, seen) | set(
+            seen.sought if seen is not None else ()
+        )
         if action.kind == "script":
-            absent.update(path for path in counted if path not in files and not path.endswith("/"))
-        return self._still_absent(root, action, absent - set(files), declared, started_ns, files)
+            vain.update(path for path in counted if path not in files and not path.endswith("/"))
+        # First: a run that is not kept is used all the same.
+        absent = still_absent(self._digests, root, action, vain, silent, declared, started_ns)
+        if read is None or more is None or absent is None:
+            return None
+        return {**files, **absent.folders}, sorted(absent.paths - files.keys())
 
     def _read_in_silence(
         self, paths: Iterable[str], known: Mapping[str, str], declared: Mapping[str, str], started_ns: int
@@ -329,31 +315,6 @@ class Inputs:
             found[path] = told
         return found
 
-    def _still_absent(
-        self,
-        root: str,
-        action: Action,
-        paths: Iterable[str],
-        declared: Mapping[str, str],
-        started_ns: int,
-        files: dict[str, str],
-    ) -> tuple[dict[str, str], list[str]] | None:
-        """Return the conditions; None where something came to one of the paths since the tool began."""
-        absent = []
-        for path in paths:
-            if path in declared:
-                continue  # it was there, and was not read
-            try:
-                found = os.stat(located(root, action.sources, path))
-            except OSError:
-                absent.append(path)
-                continue
-            if not is_settled(signature_of(found), started_ns):
-                return None
-            if stat.S_ISDIR(found.st_mode):  # in vain, as long as it stays one
-                files[path] = self._digests.digest(located(root, action.sources, path)) or ""
-        return files, sorted(absent)
-
     def _unchanged_since(self, path: str, started_ns: int) -> str | None:
         try:
             if not is_settled(signature_of(os.stat(path)), started_ns):
@@ -416,27 +377,6 @@ def _silent_reads(
     return found
 
 
-def _is_made_up(path: str) -> bool:
-    """Whether the kernel makes a file's content when it is read: `<paths.h>` names some, and none rests.
-
-    Behind a link, too: /etc/mtab is one to /proc/mounts.
-    """
-    return path.startswith("/") and os.path.exists(path) and os.path.realpath(path).startswith(_MADE_UP)
-
-
-def _vain(action: Action, told: Mapping[str, Includes], files: Iterable[str]) -> set[str]:
-    """Return where a new file would be read in the place of one that was, or of none."""
-    if isinstance(action.sources, TranslationUnit):
-        unit = action.sources
-        known = set(files)
-        headers = c_includes.precompiled(unit.path, told, known, unit.folders, unit.forced)
-        found = c_includes.vain(told, known, unit.folders, unit.forced, unit.macros, source=unit.path)
-        return found | headers | set(unit.folders.missing)
-    if isinstance(action.sources, Tree):
-        return {_other_module(path) for path in files if path.endswith(".rs")}
-    return set()
-
-
 def _untold(
     action: Action, counted: Iterable[str], told: Mapping[str, Includes], declared: Mapping[str, str]
 ) -> dict[str, str]:
@@ -463,13 +403,6 @@ def _with_folders(paths: Iterable[str], declared: Mapping[str, str]) -> list[str
         else:
             found[path] = None
     return list(found)
-
-
-def _other_module(path: str) -> str:
-    """Return the other path at which Rust looks for a module: both at once are an error."""
-    if path.endswith("/mod.rs"):
-        return path.removesuffix("/mod.rs") + ".rs"
-    return path.removesuffix(".rs") + "/mod.rs"
 
 
 def _below(root: str, path: str) -> str:

@@ -17,7 +17,8 @@ import msgspec
 
 _INCLUDE = re.compile(
     rb"^[ \t]*(?:#|%:|\?\?=)[ \t]*(include|include_next|import|embed)\b[ \t]*"
-    rb"(?:\"([^\"\n]+)\"|<([^>\n]+)>|([^\s]))?",
+    # A macro's name, or a comment before it; prose in a comment goes on otherwise: "#include's", "#include,".
+    rb"(?:\"([^\"\n]+)\"|<([^>\n]+)>|([A-Za-z_$/\\\\?\"<\x80-\xff]))?",
     re.MULTILINE,
 )
 # `__has_include("x")`: a question, and its answer counts though nothing is read.
@@ -72,11 +73,14 @@ class Folders(msgspec.Struct, frozen=True, tag=True):
         angled: folders in their order, relative to the project or absolute.
         quoted: those that are searched before, for names in quotes.
         missing: absolute folders that would be searched if they were there.
+        opens: whether the compiler opens each path at which it looks for a header, so that the sandbox sees
+            all of them: gcc does.  clang first asks whether the folder is there.
     """
 
     angled: tuple[str, ...] = ()
     quoted: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    opens: bool = False
 
 
 def includes_of(text: bytes) -> Includes:
@@ -164,29 +168,34 @@ def reachable(
     return list(found)
 
 
-def vain(
+def vain(  # noqa: PLR0913  # as many as there are ways to name a header
     told: Mapping[str, Includes],
     reads: Iterable[str],
     folders: Folders,
     forced: Iterable[str] = (),
     macros: Iterable[str] = (),
+    asked_only: Collection[str] = (),
     *,
     source: str = "",
+    seen: bool = False,
 ) -> set[str]:
     """Return the paths at which a compiler looked for a file and found none, or would now find another.
 
     Args:
         told: what each file that was read includes, by path: relative to the project, or absolute.
-        reads: all that was read.
+        reads: all that was read, or asked for and there.
         folders: where it looks.
         forced: names of files that options have read first (`-include`).
         macros: as of `reachable`.
+        asked_only: those of `reads` that may have been asked for only (`asked`): their names are known.
         source: the one of `reads` that nobody includes.
+        seen: whether the caller has the compiler's vain look-ups by macros already (`are_seen`).
     """
     known = set(reads)
     found: set[str] = set()
-    explained = {source}
-    for name, includes, places in _looked_for(told, folders, forced, macros):
+    explained = {source, *asked_only}
+    is_computed = not seen and any(one.computed for one in told.values())
+    for name, includes, places in _looked_for(told, folders, forced, macros, computed=is_computed):
         for path in _paths(name, places):
             if path not in known:
                 found.add(path)
@@ -195,8 +204,23 @@ def vain(
             if name not in includes.after:
                 break
     # How the others were named is not known: by a macro, or behind a comment.
-    is_computed = any(one.computed for one in told.values())
-    return found | shadows(known if is_computed else known - explained, folders.angled)
+    unexplained = known - (set(asked_only) if is_computed else explained)
+    return found | (shadows(unexplained, folders.angled) - known)
+
+
+def are_seen(folders: Folders, opened: Collection[str]) -> bool:
+    """Whether the paths that a compiler opened, in vain or not, are all at which it looked for headers.
+
+    It passes over a folder that was not there when it began; so each must have been looked into.
+
+    Args:
+        folders: where it looks.
+        opened: the paths, relative to the project or absolute.
+    """
+    return folders.opens and all(
+        not folder or any(path.startswith(f"{folder}/") for path in opened)
+        for folder in (*folders.angled, *folders.quoted)
+    )
 
 
 def precompiled(
@@ -247,7 +271,8 @@ def asked(
         macros: as of `reachable`.
     """
     found: set[str] = set()
-    for name, includes, places in _looked_for(told, folders, (), macros):
+    is_computed = any(one.computed for one in told.values())
+    for name, includes, places in _looked_for(told, folders, (), macros, computed=is_computed):
         if name in includes.asked or name in includes.defined or (includes.computed and name in macros):
             there = [path for path in _paths(name, places) if exists(path)]
             found.update(there if name in includes.after else there[:1])
@@ -257,18 +282,22 @@ def asked(
 def _looked_for(
     told: Mapping[str, Includes],
     folders: Folders,
-    forced: Iterable[str] = (),
-    macros: Iterable[str] = (),
+    forced: Iterable[str],
+    macros: Iterable[str],
+    *,
+    computed: bool,
 ) -> Iterator[tuple[str, Includes, tuple[str, ...]]]:
-    """Return each name that is looked for, who names it, and where it is looked for, in order."""
-    computed = any(one.computed for one in told.values())
+    """Return each name that is looked for, who names it, and where it is looked for, in order.
+
+    With `computed`, each name that a macro may stand for, too.
+    """
     yield ALWAYS, Includes((ALWAYS,), computed=False), folders.angled
     for name in forced:  # where the compiler runs comes first: the project's own directory
         yield name, Includes((name,), computed=False), ("", *folders.quoted, *folders.angled)
     meant = frozenset(macros)
     for path, includes in told.items():
         first = (posixpath.dirname(path), *folders.quoted, *folders.angled)
-        more = (*(includes.defined if computed else ()), *(meant if includes.computed else ()))
+        more = (*(includes.defined if computed else ()), *(meant if computed and includes.computed else ()))
         for name in dict.fromkeys((*includes.names, *more)):
             quoted = name in includes.quoted or name in includes.defined or name in meant
             yield name, includes, first if quoted else folders.angled

@@ -376,7 +376,7 @@ def _folders(words: Sequence[str], own: Folders) -> Folders:
     # One that is named, and the compiler's own, stays in the latter's place.
     first = [one for one in dict.fromkeys(named["-I"]) if one not in own.angled]
     plain = ["" if one == "." else one for one in (*first, *own.angled)]
-    return Folders(tuple(plain), tuple(dict.fromkeys(named["-iquote"])), own.missing)
+    return Folders(tuple(plain), tuple(dict.fromkeys(named["-iquote"])), own.missing, own.opens)
 
 
 def _archive(target: CTarget, objects: Sequence[Need], tools: CTools) -> Action:

@@ -297,7 +297,8 @@ def _search_list(told: str) -> Folders:
         elif inside and line.startswith(" "):
             angled.append(os.path.normpath(line.strip().removesuffix(" (framework directory)")))
     absolute = [one for one in missing if one.startswith("/")]
-    return Folders(tuple(angled), (), tuple(dict.fromkeys(absolute)))
+    is_gcc = any(line.startswith("gcc version ") for line in told.splitlines())
+    return Folders(tuple(angled), (), tuple(dict.fromkeys(absolute)), is_gcc)
 
 
 def _search_dirs(told: str) -> tuple[list[str], list[str]]:

@@ -84,6 +84,12 @@ _CHANGES: Final[dict[str, dict[int, tuple[int, int]]]] = {
         **dict.fromkeys((53, 452, 54, 88, 463, 466, 469), (1, 0)),
     },
 }
+# The calls after which a path may mean another file than before: chdir, fchdir, rename, symlink, and those
+# with `at`.  A job that makes one of them has each path looked up from its start.
+_MOVES: Final[dict[str, frozenset[int]]] = {
+    "x86_64": frozenset((80, 81, 82, 88, 264, 266, 316)),
+    "aarch64": frozenset((49, 50, 36, 38, 276)),
+}
 # connect(2), whose second argument is an address.
 _CONNECT: Final = {"x86_64": 42, "aarch64": 203}
 _AF_UNIX: Final = 1
@@ -151,7 +157,8 @@ def listen(*, looks: bool = False) -> int:
     libc = ctypes.CDLL(None, use_errno=True)
     machine = os.uname().machine
     audit, number, opens = _MACHINES[machine]
-    calls = [*opens, *_CHANGES[machine], _CONNECT[machine], *(_LOOKS[machine] if looks else ())]
+    noted = (*opens, *(_LOOKS[machine] if looks else ()))
+    calls = [*noted, *_CHANGES[machine], *_MOVES[machine], _CONNECT[machine]]
     lines = [
         (_LOAD_WORD, 0, 0, 4),
         (_JUMP_EQUAL, 1, 0, audit),
@@ -235,7 +242,11 @@ class JobWatcher(threading.Thread):
         self._opens = _MACHINES[machine][2]
         self._calls = {**self._opens, **_LOOKS[machine]}
         self._changes = _CHANGES[machine]
+        self._moves = _MOVES[machine]
         self._connect = _CONNECT[machine]
+        self._directory = ""  # where all its processes are, as long as none has moved
+        self._plain: set[str] = set()  # directories below its own to which no link leads, likewise
+        self._has_moved = False
         self._writable = tuple(f"{os.path.realpath(one)}/" for one in inside)
         self._worked = False
 
@@ -285,10 +296,12 @@ class JobWatcher(threading.Thread):
             try:
                 if call in self._calls:
                     self._note(pid, call, words)
+                elif call in self._moves:
+                    self._has_moved = True
                 else:
                     refused = not self._may_change(pid, call, words)
             except OSError:  # it is gone, or the path cannot be read
-                refused = call not in self._calls
+                refused = call not in self._calls and call not in self._moves
             answer = (
                 _ANSWER.pack(ident, 0, -errno.EACCES, 0) if refused else _ANSWER.pack(ident, 0, 0, _CONTINUE)
             )
@@ -322,10 +335,27 @@ class JobWatcher(threading.Thread):
     def _full(self, pid: int, name: str, folder_at: int, words: list[int]) -> str:
         """Return a path that a process names, absolute."""
         if not name.startswith("/"):
-            folder = _AT_FDCWD if folder_at < 0 else ctypes.c_int(words[folder_at] & 0xFFFFFFFF).value
-            link = f"/proc/{pid}/cwd" if folder == _AT_FDCWD else f"/proc/{pid}/fd/{folder}"
-            name = f"{os.readlink(link)}/{name}"
+            folder = _AT_FDCWD if folder_at < 0 else words[folder_at] & 0xFFFFFFFF
+            if folder in (_AT_FDCWD, _AT_FDCWD & 0xFFFFFFFF):
+                name = f"{self._where(pid)}/{name}"
+            else:
+                name = f"{os.readlink(f'/proc/{pid}/fd/{folder}')}/{name}"
         return os.path.normpath(name)
+
+    def _where(self, pid: int) -> str:
+        """Return the directory in which a process is."""
+        if self._has_moved or not self._directory:
+            self._directory = os.readlink(f"/proc/{pid}/cwd")
+        return self._directory
+
+    def _real(self, path: str) -> str:
+        """Return what a path below the job's own directories leads to; a link may lead out."""
+        folder = path.rpartition("/")[0]
+        if self._has_moved or folder not in self._plain:
+            if os.path.realpath(folder) != folder:
+                return os.path.realpath(path)
+            self._plain.add(folder)
+        return os.path.realpath(path) if os.path.islink(path) else path
 
     def _note(self, pid: int, call: int, words: list[int]) -> None:
         at, folder_at = self._calls[call]
@@ -336,11 +366,11 @@ class JobWatcher(threading.Thread):
             os.close(self._memories.pop(pid))
         path = self._full(pid, name, folder_at, words)
         opens = call in self._opens
+        if path.startswith(self._inside):
+            real = self._real(path)
+            path = path if real.startswith(self._inside) else real
         if len(self._names) >= MAX_PATHS or (path in self._names and self._names[path] >= opens):
             return
-        if path.startswith(self._inside):
-            real = os.path.realpath(path)  # a link may lead out
-            path = path if real.startswith(self._inside) else real
         if path.startswith(self._root) or not f"{path}/".startswith(self._own):
             self._names[path] = opens or self._names.get(path, False)
 
