@@ -131,7 +131,7 @@ class Instance:
             ConnectionLost: it went away under the command.
             RemoteProtocolError: what listens there speaks something else.
         """
-        came, Instance.came = Instance.came, None
+        came = Instance.came
         try:
             reply = came(self, word, timeout_s) if came is not None else None
             if reply is not None:

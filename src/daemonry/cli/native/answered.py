@@ -52,6 +52,7 @@ def run(arguments: list[str], program: Callable[[list[str]], int]) -> int:
     def answer(instance: Instance, word: str, timeout_s: float) -> TextReply | None:
         if word != sent:
             return None
+        Instance.came = None  # one command was sent, and one is answered so
         if outcome == "late":
             ran: Ran = "no" if text.COMMANDS[word].idempotent else "maybe"
             raise faults.DeadlineExceeded("reply", timeout_s, ran, instance.name)
