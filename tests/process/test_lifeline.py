@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -490,6 +492,28 @@ def test_in_a_frozen_program_the_program_itself_sweeps(sandbox):
         process.communicate()
     wait_gone(sandbox)
     assert (sandbox.path / "cleaned").exists()
+
+
+def test_a_process_is_found_at_each_moment_of_an_exec(owned, sandbox):
+    """Between its new memory and its new environment it seems to have none: two looks of 5,000 met that."""
+    program = sandbox.path / "again.sh"
+    program.write_text('exec /bin/sh "$0"\n')
+    child = owned("/bin/sh", str(program))
+    wait_until(lambda: sweep.belongs(child.pid, 0, child.mark))
+    assert [sweep.belongs(child.pid, 0, child.mark) for _ in range(20_000)] == [True] * 20_000
+
+
+def test_a_process_without_variables_is_told_at_once():
+    """Also one of the kernel's, which has no memory at all."""
+    with subprocess.Popen(LONG, env={}) as process:
+        try:
+            wait_until(lambda: Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(b"sleep"))
+            begin_s = time.monotonic()
+            for _ in range(100):
+                assert sweep.environment_of(process.pid) == [b""]
+            assert time.monotonic() - begin_s < 100 * 50 * 0.001  # no look waited for an exec to end
+        finally:
+            process.kill()
 
 
 def test_another_process_with_the_number_is_left_alone(owned):

@@ -40,6 +40,9 @@ HAS_PROCFS: Final = os.path.exists("/proc/self/stat")
 _ROUND_S: Final = 0.1
 # What forks as fast as it is killed is given up; a bomb of that kind needs a control group.
 _MOST_ROUNDS: Final = 50
+# An exec is over within a fraction of a millisecond, unless its process has no CPU.
+_EXEC_LOOKS: Final = 50
+_EXEC_LOOK_S: Final = 0.001
 
 
 def all_pids() -> Iterator[int]:
@@ -188,7 +191,7 @@ def belongs(pid: int, group: int, mark: str) -> bool:
         if group and int(its_group) == group:
             return True
         return bool(mark) and f"{MARK_VARIABLE}={mark}".encode() in environment_of(pid)
-    except (OSError, ValueError):
+    except (OSError, ValueError, IndexError):
         return False
 
 
@@ -198,8 +201,28 @@ def environment_of(pid: int) -> list[bytes]:
     Raises:
         OSError: it has ended, or is another user's.
     """
+    data = _environ(pid)
+    for _ in range(_EXEC_LOOKS):
+        if data or _has_none(pid):
+            break
+        time.sleep(_EXEC_LOOK_S)
+        data = _environ(pid)
+    return data.split(b"\0")
+
+
+def _environ(pid: int) -> bytes:
     with open(f"/proc/{pid}/environ", "rb") as file:
-        return file.read().split(b"\0")
+        return file.read()
+
+
+def _has_none(pid: int) -> bool:
+    """Whether a process was started without variables; within an exec it only seems so, for a moment.
+
+    proc_pid_stat(5): a thread of the kernel has no memory; variables have no address until they are there.
+    """
+    fields = _stat_of(pid)
+    memory, start, end = (int(fields[number]) for number in (20, 47, 48))
+    return memory == 0 or start == end != 0
 
 
 def _own_line(group: int) -> frozenset[int]:
