@@ -68,7 +68,7 @@ OTHERWISE = {
     "src/daemonry/process/sweep.py:belongs": PROC,
     "src/daemonry/process/sweep.py:_stat_of": PROC,
     "src/daemonry/home/service_log.py:output_pipe": PROC,
-    "src/daemonry/process/sweep.py:environment_of": PROC,
+    "src/daemonry/process/sweep.py:_environ": PROC,
     "src/daemonry/process/scarcity.py:check_descriptors": PROC,
     "src/daemonry/cli/output.py:_discard_the_rest": PROC,
     "src/daemonry/cli/output.py:open_what_is_closed": PROC,
