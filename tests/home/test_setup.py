@@ -347,6 +347,29 @@ def test_a_unit_says_so_and_ends_when_daemonry_was_uninstalled(tmp_path):
     )
 
 
+@pytest.mark.parametrize("at", ["bin", "home/.local/bin"])
+def test_a_daemonry_of_a_moved_environment_counts_as_none(tmp_path, at):
+    """Its file is there, but the interpreter of its first line is not: exec ended with 127, for ever."""
+    dead = tmp_path / at / "daemonry"
+    dead.parent.mkdir(parents=True)
+    dead.write_text("#!/no/python\n")
+    dead.chmod(0o755)
+    done = ran(JOB, PATH=str(tmp_path / "bin"), HOME=str(tmp_path / "home"))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == (
+        "daemonry is not installed any more: remove /u/x.service, or run daemonry install again\n"
+    )
+
+
+def test_behind_a_dead_daemonry_of_the_path_the_users_own_is_found(tmp_path):
+    for at, text in (("bin", "#!/no/python\n"), (".local/bin", '#!/bin/sh\necho "found: $@"\n')):
+        (tmp_path / at).mkdir(parents=True)
+        (tmp_path / at / "daemonry").write_text(text)
+        (tmp_path / at / "daemonry").chmod(0o755)
+    done = ran(JOB._replace(words=("up",)), PATH=str(tmp_path / "bin"), HOME=str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, "found: up\n")
+
+
 def test_an_uninstalled_unit_ends_without_a_failure_and_without_a_socket_that_starts_it_again(tmp_path):
     """An end before READY=1 is a failure to systemd, which started such a unit five times."""
     for name in ("systemd-notify", "systemctl"):
@@ -398,3 +421,21 @@ def test_what_is_to_be_installed_is_one_thing(sandbox):
     for words in ((), ("x", "--home", "."), ("unix:/x",)):
         done = sandbox.daemonry("install", *words)
         assert (done.code, done.out, len(done.err.splitlines())) == (2, "", 1)
+
+
+def test_a_daemon_that_was_never_started_here_is_not_installed(sandbox):
+    done = sandbox.daemonry("install", "nothere", "--manager", "systemd")
+    assert (done.code, done.out, done.err) == (2, "", sandbox.daemonry("run", "nothere").err)
+    assert "no daemon of this name was started here: give its module or file" in done.err
+    assert not list(sandbox.path.rglob("daemonry-nothere.*"))
+    assert sandbox.daemonry("uninstall", "nothere", "--manager", "systemd").code == 0
+
+
+def test_a_daemon_that_was_started_here_is_installed_by_its_name(sandbox, tmp_path):
+    program = tmp_path / "shop.py"
+    program.write_text("from daemonry import Daemon\n\ndaemon = Daemon('shop')\n")
+    assert sandbox.daemonry("start", str(program)).code == 0
+    assert sandbox.daemonry("stop", "shop").code == 0
+    done = sandbox.daemonry("install", "shop", "--manager", "systemd", "--print")
+    assert done.code == 0, done
+    assert " run shop\n" in done.out

@@ -172,16 +172,13 @@ def _program_of(target: str) -> str:
 
 
 def _remembered(target: str) -> Recipe:
-    from daemonry.daemon.recipe import remembered
+    from daemonry.daemon.recipe import needed
 
     if is_endpoint(target):
         raise TargetInvalid(target, "an endpoint does not tell how to start what listens there")
     place = Instance.named(target).place
     assert place is not None
-    recipe = remembered(place)
-    if recipe is None:
-        raise TargetInvalid(target, "no daemon of this name was started here: give its module or file")
-    return recipe
+    return needed(place)
 
 
 # --- start, restart -----------------------------------------------------------------------------

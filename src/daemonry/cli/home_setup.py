@@ -108,11 +108,14 @@ def _job(options: argparse.Namespace, *, to_remove: bool = False) -> LoginComman
         about, socket_path = f"the home {home.directory}, by daemonry", ""
     else:
         from daemonry.cli.target import instance_of, is_endpoint, is_program
+        from daemonry.daemon.recipe import needed
 
         if is_endpoint(options.target):
             raise ArgumentInvalid("DAEMON", "an endpoint names no program: give the daemon's name or file")
         instance = instance_of(options.target)
         target = options.target
+        if instance.place is not None and not (to_remove or is_program(target)):
+            needed(instance.place)
         if is_program(target) and ".py" in target:
             target = os.path.abspath(target)
         name = f"daemonry-{_plain(instance.name)}"

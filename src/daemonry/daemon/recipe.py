@@ -6,7 +6,7 @@ Owns the recipe and its file beside the record.  Starting a process from it is `
 from __future__ import annotations
 
 from daemonry import strict_json
-from daemonry.errors import BadFrame, StartFailed
+from daemonry.errors import BadFrame, StartFailed, TargetInvalid
 from daemonry.limits import MAX_STATE_FILE_BYTES
 from daemonry.process.atomic_file import write_atomically
 from daemonry.process.program import launching as program
@@ -104,6 +104,19 @@ def remember(place: Place, recipe: Recipe) -> None:
     except OSError as error:
         told = f"{place.start_path}: cannot be written: {error.strerror}"
         raise StartFailed(place.name, "directories", told) from error
+
+
+def needed(place: Place) -> Recipe:
+    """Return how the daemon was started last.
+
+    Raises:
+        TargetInvalid: that is not known.
+    """
+    recipe = remembered(place)
+    if recipe is None:
+        reason = "no daemon of this name was started here: give its module or file"
+        raise TargetInvalid(place.name, reason)
+    return recipe
 
 
 def remembered(place: Place) -> Recipe | None:

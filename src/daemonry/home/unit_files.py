@@ -3,8 +3,9 @@
 Owns their text.  Writing them, and telling the service manager, is `cli.home_setup`'s.
 
 A unit names the interpreter that it was made with.  If that is gone, because its virtual environment was
-moved or daemonry was uninstalled, the unit looks for `daemonry` on the PATH; if there is none, it says
-so, with what to remove, and ends without a failure, so that nobody restarts it for ever.
+moved or daemonry was uninstalled, the unit looks for a `daemonry` that runs, on the PATH and in
+~/.local/bin; if there is none, it says so, with what to remove, and ends without a failure, so that
+nobody restarts it for ever.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from xml.sax.saxutils import escape
 
 # $0 the interpreter, $1 what to say when nothing is installed any more; behind them daemonry's words.
 # Nothing is installed: to systemd an end before READY=1 is a failure, which it would restart.
+# A command is tried, not looked for: a moved virtual environment has one without its interpreter.
 _START = (
     "python=$0; gone=$1; shift; "
     '"$python" -c "import daemonry" 2>/dev/null && exec "$python" -m daemonry "$@"; '
-    'command -v daemonry >/dev/null 2>&1 && exec daemonry "$@"; '
-    'test -x "$HOME/.local/bin/daemonry" && exec "$HOME/.local/bin/daemonry" "$@"; '
+    'for one in daemonry "$HOME/.local/bin/daemonry"; do '
+    '"$one" --version >/dev/null 2>&1 && exec "$one" "$@"; done; '
     'echo "$gone" >&2; systemd-notify --ready 2>/dev/null; '
 )
 

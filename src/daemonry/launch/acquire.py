@@ -282,17 +282,13 @@ def _is_coming(instance: Instance) -> bool:
 
 
 def _recipe(instance: Instance, wanted: ClientRequest) -> Recipe:
-    from daemonry.daemon.recipe import recipe_of, remembered
+    from daemonry.daemon.recipe import needed, recipe_of
 
     daemon = wanted.daemon
     assert instance.place is not None
     if daemon is not None:
         return recipe_of(daemon, wanted.arguments)
-    recipe = remembered(instance.place)
-    if recipe is None:
-        raise faults.TargetInvalid(
-            instance.name, "no daemon of this name was started here: give its module or file"
-        )
+    recipe = needed(instance.place)
     arguments = wanted.arguments or recipe.arguments
     return recipe.with_arguments(arguments)
 
