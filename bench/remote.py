@@ -207,6 +207,9 @@ def main() -> int:
     if SSHD is None or shutil.which("ssh") is None:
         print("skipped: no OpenSSH", file=sys.stderr)
         return SKIPPED
+    if not (BIN / "daemonry").exists():
+        print(f"no daemonry beside {sys.executable}: name another interpreter by PYTHON", file=sys.stderr)
+        return SKIPPED
     cases = asked.cases or list(CASES)
     missed = 0
     with tempfile.TemporaryDirectory(prefix="dm-") as folder:

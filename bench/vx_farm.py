@@ -173,7 +173,9 @@ class Farm:
             os.chown(one, owner.pw_uid, owner.pw_gid)
         who: dict[str, Any] = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": [], "cwd": "/"}
         words: list[Any] = [_postgres("initdb"), "-D", data, "-U", "postgres", "--auth=trust", "--no-sync"]
-        subprocess.run(words, check=True, capture_output=True, **who)
+        made = subprocess.run(words, capture_output=True, text=True, check=False, **who)
+        if made.returncode:
+            raise Missing(f"initdb: {made.stderr[-300:]}")
         options: list[Any] = [
             "-c",
             "listen_addresses=",

@@ -13,6 +13,7 @@ import sys
 from _socket import SHUT_WR
 
 from daemonry import faults
+from daemonry.cli.hosts.told_socket import told_socket
 from daemonry.cli.output import DENIED, DONE, FAILED, NO_ANSWER, NOT_RUNNING
 from daemonry.daemon.instance import Instance
 from daemonry.transport import ssh_words
@@ -65,7 +66,9 @@ def dial(target: str, program: str | None) -> int:
         return _say(ssh_words.ABSENT, str(error), NOT_RUNNING)
     except (faults.DaemonryError, OSError) as error:
         return _say("failed", str(error), FAILED)
-    _write_all(ssh_words.first_line(ssh_words.SERVING, str(instance.endpoint().bare)))
+    where = told_socket(instance)
+    reason = instance.endpoint().bare if where is None else str(where)
+    _write_all(ssh_words.first_line(ssh_words.SERVING, reason))
     try:
         _join(sock)
     finally:

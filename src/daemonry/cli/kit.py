@@ -155,12 +155,9 @@ def perform(verb: str, instance: Instance, options: Options) -> int:
 
 def _status(instance: Instance, options: Options) -> int:
     fields = instance.status(options.timeout_s or REQUEST_TIMEOUT_S)
-    if instance.place is not None:
-        from daemonry.process.environment import drift
-
-        differs = drift(instance.place.environment_path)
-        if differs:
-            fields = {**fields, "environment_differs": differs}
+    differs = instance.environment_differs()
+    if differs:
+        fields = {**fields, "environment_differs": differs}
     if options.json:
         say_json(fields)
     else:
@@ -351,6 +348,13 @@ def _elsewhere(
     host, rest = words.split(arguments, os.environ, leading=leading)
     if not host:
         return run(rest)
+    if program == "daemonry" and words.daemon_of(rest) is not None:
+        from daemonry.cli.hosts import through
+
+        instance = through.answering(host, rest)
+        if instance is not None:
+            with instance:
+                return perform(rest[0], instance, Options(json="--json" in rest))
     from daemonry.cli.hosts import near
 
     interruptible()  # and end the ssh

@@ -115,6 +115,14 @@ class Instance:
         """Return its process id as the record tells, for people."""
         return record_fields.read_pid(self.place.record_path) if self.place is not None else None
 
+    def environment_differs(self) -> list[str]:
+        """Return the variables that it has otherwise than this process; [] where that is not known."""
+        if self.place is None:
+            return []
+        from daemonry.process.environment import drift
+
+        return drift(self.place.environment_path)
+
     def lock_held(self) -> bool | None:
         """Whether its life lock is held; None when that cannot be known."""
         from daemonry.process import lock

@@ -3,7 +3,7 @@
 Owns the ssh process of each connection: `ssh HOST daemonry dial NAME`, joined to one end of a socket
 pair, whose other end is the stream.  The user's configuration, agent, jump hosts and host keys hold,
 because it is their ssh.  A connection is kept for a minute (ControlMaster), so that the next one costs
-no handshake.
+no handshake; while it is, what a dial has told saves the next ones, see `ssh_socket`.
 
 Its messages on failure are told apart: a machine that cannot be reached is `Unreachable`, never
 "nobody listens".  The words are `ssh_words`'.
@@ -26,7 +26,7 @@ from daemonry.errors import (
 )
 from daemonry.process.place import runtime_dir
 from daemonry.process.private_dir import ensure_private
-from daemonry.transport import ssh_words
+from daemonry.transport import ssh_socket, ssh_words
 from daemonry.transport.stream import Stream
 
 TYPE_CHECKING = False
@@ -38,9 +38,11 @@ if TYPE_CHECKING:
 # The ssh program with options of the user's, as git's $GIT_SSH_COMMAND; the daemonry of the other machine.
 SSH_VARIABLE: Final = "DAEMONRY_SSH"
 REMOTE_VARIABLE: Final = "DAEMONRY_REMOTE"
-# `ssh-`, the 40 characters of %C, and the 17 that ssh adds while it binds.
-_CONTROL_NAME_BYTES: Final = 64
-_SOCKET_PATH_BYTES: Final = 104
+# `ssh-`, the 40 characters of %C, and the 17 that ssh adds while it binds; and a tag's.
+_CONTROL_NAME_BYTES: Final = 61
+_TAG_BYTES: Final = 7
+# The least of all systems.
+_SOCKET_PATH_BYTES: Final = 103
 _QUOTES: Final = frozenset("'\"\\")
 # Of ssh's error output that is looked at.
 _SAID_BYTES: Final = 1 << 14
@@ -63,6 +65,10 @@ def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
         ConnectError: the machine has no daemonry, or one that is too old; or its start failed.
     """
     _reap()
+    route = route_to(endpoint)
+    known = None if route is None else through_kept(route, deadline)
+    if known is not None:
+        return Stream(known, endpoint.bare)
     near, far = socketpair(AF_UNIX, SOCK_STREAM)
     errors = _error_output()
     try:
@@ -80,7 +86,32 @@ def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
     if answer != ssh_words.SERVING:
         near.close()
         raise _refusal(endpoint, answer, reason, deadline)
+    told = ssh_words.FarSocket.read(reason)
+    if route is not None and told is not None and route.told(told) is not None:
+        known = through_kept(route, deadline)
+        if known is not None:  # a process less on the way of each call
+            near.close()
+            return Stream(known, endpoint.bare)
     return Stream(near, endpoint.bare)
+
+
+def route_to(endpoint: Endpoint) -> ssh_socket.Route | None:
+    """Return the way to a daemon through a kept connection; None where no safe path has room for one."""
+    directory = _control_directory(_CONTROL_NAME_BYTES + _TAG_BYTES)
+    if directory is None:
+        return None
+    return ssh_socket.Route(directory, _machine(endpoint), (remote_program("daemonry"), endpoint.target))
+
+
+def through_kept(route: ssh_socket.Route, deadline: Deadline) -> Socket | None:
+    """Return a connection of a route to a daemon that has answered; None where a dial has to tell."""
+    note = route.note()
+    left_s = deadline.remaining_s()
+    return None if note is None else route.connect(note, None if left_s is None else left_s / 2)
+
+
+def _machine(endpoint: Endpoint) -> tuple[str, ...]:
+    return os.environ.get(SSH_VARIABLE) or "ssh", endpoint.address, str(endpoint.number)
 
 
 def _error_output() -> int:
@@ -118,7 +149,7 @@ def command_line(
     """
     return [
         *_words_of(os.environ.get(SSH_VARIABLE) or "ssh"),
-        *ssh_words.arguments(endpoint, _control_path(), time_s, command, terminal=terminal),
+        *ssh_words.arguments(endpoint, _control_path(endpoint), time_s, command, terminal=terminal),
     ]
 
 
@@ -159,16 +190,26 @@ def spawn(endpoint: Endpoint, words: list[str], actions: list[Any], *, own_group
         raise ConnectError(endpoint.bare, why, error.errno) from None
 
 
-def _control_path() -> str | None:
+def _control_path(endpoint: Endpoint) -> str | None:
     """Return where the kept connection has its socket; None where no path is short enough, or safe."""
+    tagged = _control_directory(_CONTROL_NAME_BYTES + _TAG_BYTES)
+    directory = tagged or _control_directory(_CONTROL_NAME_BYTES)
+    if directory is None:
+        return None
+    whose = f"{ssh_socket.tag(_machine(endpoint))}-" if tagged else ""
+    return f"{directory.replace('%', '%%')}/ssh-{whose}%C"
+
+
+def _control_directory(name_bytes: int) -> str | None:
+    """Return our own directory, if a socket's name of that length has room in it, and it is safe."""
     directory = runtime_dir("daemonry")
-    if len(os.fsencode(directory)) + _CONTROL_NAME_BYTES > _SOCKET_PATH_BYTES:
+    if len(os.fsencode(directory)) + 1 + name_bytes > _SOCKET_PATH_BYTES:
         return None
     try:
         ensure_private(directory)
     except (UnsafePath, OSError):
         return None
-    return f"{directory.replace('%', '%%')}/ssh-%C"
+    return directory
 
 
 def _answer(endpoint: Endpoint, near: Socket, pid: int, deadline: Deadline, errors: int) -> tuple[str, str]:

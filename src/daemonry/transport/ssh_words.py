@@ -4,17 +4,19 @@ Owns ssh's options, the command for the other machine's shell, and the first lin
 
     daemonry-dial 1 ANSWER REASON
 
-where ANSWER is serving (the daemon's bytes follow), busy, absent or denied.  No I/O.
+where ANSWER is serving (the daemon's bytes follow), busy, absent or denied.  The reason of serving is where
+the daemon's socket is, see `FarSocket`.  No I/O.
 """
 
 from __future__ import annotations
 
 from daemonry.terminal_text import printable
+from daemonry.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Final
+    from typing import Final, Self
 
     from daemonry.transport.endpoint import Endpoint
 
@@ -31,6 +33,12 @@ _ALIVE_MOST: Final = 2
 _CONNECT_S: Final = 5
 # How long a connection is kept for the next command, in seconds.
 _PERSIST_S: Final = 60
+_UNIX: Final = "unix:"
+# Of a `FarSocket`: no variable differs, and nobody has looked.
+NOTHING: Final = "-"
+UNKNOWN: Final = "?"
+_MAX_PID_DIGITS: Final = 10
+_MAX_DIFFERS_CHARS: Final = 1000
 # Of what ssh says when it fails.
 _REASON_CHARS: Final = 200
 
@@ -39,6 +47,50 @@ _SSH_FAILED: Final = 255
 _NO_COMMAND: Final = (126, 127)
 # An argument parser's: it does not know the verb.
 _NO_SUCH_VERB: Final = 2
+
+
+class FarSocket(Value):
+    """Where a daemon's socket is on the other machine: `VERSION PID DIFFERS unix:/path` in a first line.
+
+    Attributes:
+        version: of that machine's daemonry.
+        pid: the daemon's, as its record tells; 0 for an unknown one.
+        differs: the variables that the daemon has otherwise than a command there, with commas between them;
+            "-" for none, "?" where nobody has looked.
+        path: absolute.
+    """
+
+    __slots__ = ("differs", "path", "pid", "version")
+    differs: str
+    path: str
+    pid: int
+    version: str
+
+    def __init__(self, version: str, pid: int, differs: str, path: str) -> None:
+        self._set(version=version, pid=pid, differs=differs, path=path)
+
+    def __str__(self) -> str:
+        return f"{self.version} {self.pid} {self.differs} {_UNIX}{self.path}"
+
+    @classmethod
+    def read(cls, reason: str) -> Self | None:
+        """Return what a first line tells; None where it tells no socket, as an older daemonry's."""
+        version, _, rest = reason.partition(" ")
+        pid, _, rest = rest.partition(" ")
+        differs, _, place = rest.partition(" ")
+        path = place.removeprefix(_UNIX)
+        if path == place or not path.startswith("/") or "\0" in path or ":" in version:
+            return None
+        if not (pid.isascii() and pid.isdecimal()) or len(pid) > _MAX_PID_DIGITS or not differs:
+            return None
+        return cls(version, int(pid), differs, path)
+
+
+def joined(differs: list[str]) -> str:
+    """Return variables' names as `FarSocket.differs`; "?" for such that no line can hold."""
+    text = ",".join(differs) or NOTHING
+    plain = all(name.isascii() and name.isidentifier() for name in differs)
+    return text if plain and len(text) <= _MAX_DIFFERS_CHARS else UNKNOWN
 
 
 def arguments(

@@ -12,8 +12,10 @@ import os
 import select
 import sys
 
+from daemonry import faults
 from daemonry.cli.hosts import words as host_words
 from daemonry.cli.output import USAGE, complain
+from daemonry.daemon.instance import Instance
 from daemonry.transport import ssh_words
 from daemonry.version import __version__
 
@@ -45,13 +47,35 @@ def run(arguments: list[str], command: Callable[[list[str]], int]) -> int:
     if columns != "0":
         os.environ["COLUMNS"] = columns
     os.environ.pop(host_words.VARIABLE, None)  # one machine is enough
-    os.write(_OUTPUT, ssh_words.first_line(host_words.RUNS, __version__))
+    os.write(_OUTPUT, ssh_words.first_line(host_words.RUNS, _told(arguments[1:])))
     # The end of a terminal is a hangup, which the kernel tells; and a question ends by its own deadline.
     if not sys.stdout.isatty() and not _is_question(arguments[1:]):
         watched = _fork()
         if watched is not None:
             os._exit(_watch(*watched))
     return command(arguments[1:])
+
+
+def _told(words: list[str]) -> str:
+    """Return what the first line tells: our version, and where the socket of a command's daemon is.
+
+    The socket is for the next such command, which finds no file of ours then.  So the line has the variables
+    that differ, and no socket while there is the report of a crash, which one command alone prints.
+    """
+    name = host_words.daemon_of(words)
+    if name is None:
+        return __version__
+    from daemonry.cli.hosts.told_socket import told_socket
+
+    try:
+        instance = Instance.named(name)
+        place = instance.place
+        if place is None or os.path.exists(place.crash_note_path) or not instance.lock_held():
+            return __version__
+        where = told_socket(instance, ssh_words.joined(instance.environment_differs()))
+    except (faults.DaemonryError, OSError):
+        return __version__
+    return str(where or __version__)
 
 
 def _is_question(words: list[str]) -> bool:

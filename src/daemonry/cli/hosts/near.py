@@ -41,11 +41,13 @@ class Course:
     Attributes:
         machine: the other machine.
         begun: whether it has said that the command runs.
+        told: the reason in its first line.
     """
 
     def __init__(self, machine: Endpoint, program: str, output: Taking, errors: Taking) -> None:
         self.machine = machine
         self.begun: bool = False
+        self.told: str = ""
         self._program = program
         self._output = output
         self._errors = errors
@@ -149,7 +151,9 @@ class Course:
         self._greeting_bytes += len(chunk)
         *lines, self._unread = (self._unread + chunk).split(b"\n")
         while lines and not self.begun:
-            self.begun = ssh_words.read_first_line(lines.pop(0)) is not None
+            said = ssh_words.read_first_line(lines.pop(0))
+            self.begun = said is not None
+            self.told = said[1] if said is not None else ""
         if self.begun:
             if self._said:
                 self._errors(self._said)
@@ -200,7 +204,18 @@ def run_at(
     terminal = sys.stdin.isatty() and sys.stdout.isatty() and _wants(words, at_terminal)
     with_input = "-" in words or _wants(words, reads_input)
     course = Course(machine, program, _to(1, raw=terminal), _to(2, raw=terminal))
-    return course.run(words, with_input=with_input, terminal=terminal, begin_s=_BEGIN_S, connect_s=None)
+    code = course.run(words, with_input=with_input, terminal=terminal, begin_s=_BEGIN_S, connect_s=None)
+    _keep(host, words, course.told)
+    return code
+
+
+def _keep(host: str, words: list[str], told: str) -> None:
+    """Keep where the socket of the daemon is that a command asked, for the next one."""
+    where = ssh_words.FarSocket.read(told)
+    name = host_words.daemon_of(words)
+    route = ssh.route_to(host_words.daemon_at(host, name)) if where is not None and name is not None else None
+    if route is not None and where is not None:
+        route.told(where)
 
 
 def _wants(words: list[str], commands: tuple[str, ...]) -> bool:

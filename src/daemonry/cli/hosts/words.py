@@ -6,7 +6,7 @@ Owns the words `--host` and `_far`, and the table of ends.  No I/O.
 from __future__ import annotations
 
 from daemonry import faults
-from daemonry.transport.endpoint import Endpoint
+from daemonry.transport.endpoint import SSH, Endpoint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,11 @@ FAR: Final = "_far"
 RUNS: Final = "runs"
 # What is never sent elsewhere by the variable: it belongs to this machine's shell.
 _LOCAL_VERBS: Final = ("_complete", "completion", "dial", "-h", "--help", "--version")
+
+# The commands of which a daemon's socket has the whole answer.  Not calls: the machine there tries a harmless
+# one again that was lost, and reads its own files for `@file`.
+_BY_WORD: Final = ("status", "ping", "pause", "resume", "reload")
+_BY_WORD_OPTIONS: Final = frozenset(("--json",))
 
 
 def split(
@@ -62,6 +67,19 @@ def _taken(arguments: list[str], *, leading: bool) -> tuple[str | None, list[str
     return None, arguments
 
 
+def daemon_of(words: list[str]) -> str | None:
+    """Return the name of the daemon that a command asks, where its socket has the whole answer; else None.
+
+    Args:
+        words: the command and what follows it.
+    """
+    verb, name = (*words[:2], "", "")[:2]
+    if verb not in _BY_WORD or not set(words[2:]) <= _BY_WORD_OPTIONS:
+        return None
+    is_name = name[:1].isalnum() and not set(name) & set("/:") and not name.endswith(".py")
+    return name if is_name else None
+
+
 def machine(host: str) -> Endpoint:
     """Return the machine that `[user@]host[:port]` names, as an endpoint without a daemon.
 
@@ -74,6 +92,16 @@ def machine(host: str) -> Endpoint:
         return Endpoint.parse(f"ssh:{host}/daemonry")
     except faults.EndpointInvalid as error:
         raise faults.ArgumentInvalid(OPTION, error.reason) from None
+
+
+def daemon_at(host: str, name: str) -> Endpoint:
+    """Return a daemon of another machine.
+
+    Raises:
+        ArgumentInvalid: `host` names no machine.
+    """
+    there = machine(host)
+    return Endpoint(there.address, SSH, there.number, target=name)
 
 
 def begins_with(words: list[str], commands: Iterable[str]) -> bool:

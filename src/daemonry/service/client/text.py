@@ -51,12 +51,21 @@ def _is_idempotent(word: str) -> bool:
 
 def _exchange(endpoint: Endpoint | str, word: str, deadline: Deadline) -> TextReply:
     with connect(endpoint, deadline.remaining_s()) as stream:
-        try:
-            _send(stream, word, deadline)
-            return text.read_reply(_read_line(stream, deadline))
-        except faults.DeadlineExceeded as error:
-            ran: Ran = "no" if _is_idempotent(word) else "maybe"
-            raise faults.DeadlineExceeded("reply", deadline.timeout_s or 0.0, ran, str(endpoint)) from error
+        return ask(stream, word, deadline, str(endpoint))
+
+
+def ask(stream: Stream, word: str, deadline: Deadline, whom: str) -> TextReply:
+    """Send one command on a connection that is made, and return the reply; an `ERR` is a reply.
+
+    Raises:
+        DeadlineExceeded, ConnectionLost, RemoteProtocolError: as `request`, and nothing is tried again.
+    """
+    try:
+        _send(stream, word, deadline)
+        return text.read_reply(_read_line(stream, deadline))
+    except faults.DeadlineExceeded as error:
+        ran: Ran = "no" if _is_idempotent(word) else "maybe"
+        raise faults.DeadlineExceeded("reply", deadline.timeout_s or 0.0, ran, whom) from error
 
 
 def _send(stream: Stream, word: str, deadline: Deadline) -> None:
