@@ -20,6 +20,8 @@ from itertools import count
 from time import time
 
 from daemonry.clock import Deadline
+from daemonry.process.atomic_file import write_atomically
+from daemonry.process.regular_file import read_regular
 from daemonry.transport import ssh_mux
 from daemonry.transport.ssh_words import FarSocket
 from daemonry.values import Value
@@ -286,26 +288,13 @@ class Route:
     def _kept(self) -> tuple[FarNote | None, float]:
         """Return what the file says, and its age in seconds."""
         try:
-            number = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
-            return None, 0.0
-        try:
-            old_s = time() - os.fstat(number).st_mtime
-            return FarNote.read(os.read(number, _MAX_NOTE_BYTES), self._words), old_s
+            old_s = time() - os.stat(self._path).st_mtime
+            return FarNote.read(read_regular(self._path, _MAX_NOTE_BYTES), self._words), old_s
         except (OSError, ValueError):
             return None, 0.0
-        finally:
-            os.close(number)
 
     def _keep(self, note: FarNote) -> None:
-        beside = f"{self._path}.{os.getpid()}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            number = os.open(beside, flags, 0o600)
-            try:
-                os.write(number, note.to_bytes(self._words))
-            finally:
-                os.close(number)
-            os.replace(beside, self._path)
+            write_atomically(self._path, note.to_bytes(self._words), durable=False)
         except OSError:
             pass  # the next one dials
