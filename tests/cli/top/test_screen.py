@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("textual", reason="the extra `tui` is not installed")
 
+from textual.events import Key
 from textual.widgets import DataTable, RichLog, Static
 
 from daemonry.cli.top import screen
@@ -89,6 +90,46 @@ class Hostile:
 
     def close(self):
         pass
+
+
+class Two:
+    """A look at two daemons."""
+
+    def __init__(self, home):
+        lines = [
+            ServiceLine(n, "daemon", n, "", n, "", "x", None, None, os.devnull) for n in ("busy", "calm")
+        ]
+        self.seen = [Seen(line, (line.name, *[""] * (len(COLUMNS) - 1))) for line in lines]
+
+    def look(self):
+        return self.seen
+
+    def close(self):
+        pass
+
+
+def test_keys_without_a_pause_between_them_act_on_the_line_under_the_cursor(monkeypatch):
+    monkeypatch.setattr(screen, "Watch", Two)
+    asked, ran = [], []
+
+    async def run(_app, _deed, words):
+        ran.append(words)
+
+    confirm = screen.Confirm
+    monkeypatch.setattr(screen.Top, "_run", run)
+    monkeypatch.setattr(screen, "Confirm", lambda text: asked.append(text) or confirm(text))
+
+    async def look():
+        app = screen.Top(None)
+        async with app.run_test() as pilot:
+            await until(pilot, lambda: app.query_one(DataTable).row_count == 2)
+            await pilot.pause()
+            for key in ("down", "x", "y"):
+                app.post_message(Key(key, None))
+            await until(pilot, lambda: ran)
+
+    asyncio.run(look())
+    assert (asked, ran) == (["Stop calm? It ends."], [["stop", "calm"]])
 
 
 def test_names_and_log_lines_are_text_and_never_markup_or_escapes(monkeypatch, tmp_path):

@@ -91,7 +91,7 @@ class Top(App[None]):
         self.title = "daemonry top"
         self._watch = Watch(home)
         self._seen: list[Seen] = []
-        self._chosen = ""
+        self._logged = ""
         self._tail: LogTail | None = None
         self._table: DataTable[Text] = DataTable(id="lines", cursor_type="row", zebra_stripes=True)
         self._title = Static(id="title", markup=False)
@@ -139,6 +139,7 @@ class Top(App[None]):
     def _show(self, seen: list[Seen]) -> None:
         """Put the lines into the table, and leave the cursor on its line."""
         table = self._table
+        chosen = self._line()
         same = [one.line.key for one in seen] == [one.line.key for one in self._seen]
         self._seen = seen
         if same:
@@ -151,20 +152,22 @@ class Top(App[None]):
         for one in seen:
             table.add_row(*_texts(one), key=one.line.key)
         keys = [one.line.key for one in seen]
-        table.move_cursor(row=keys.index(self._chosen) if self._chosen in keys else 0)
+        table.move_cursor(row=keys.index(chosen.key) if chosen and chosen.key in keys else 0)
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         """Show the log of the line under the cursor."""
         key = event.row_key.value
-        if key is None or key == self._chosen:
+        if key is None or key == self._logged:
             return
-        self._chosen = key
-        line = self._line()
+        line = next((one.line for one in self._seen if one.line.key == key), None)
         if line is not None:
+            self._logged = key
             self._show_log(line)
 
     def _line(self) -> ServiceLine | None:
-        return next((one.line for one in self._seen if one.line.key == self._chosen), None)
+        """Return the line under the cursor now; the event of its move may be still to come."""
+        row = self._table.cursor_row
+        return self._seen[row].line if 0 <= row < len(self._seen) else None
 
     # --- the log --------------------------------------------------------------------------------
 
@@ -185,7 +188,7 @@ class Top(App[None]):
     # --- the keys -------------------------------------------------------------------------------
 
     def action_do(self, verb: str) -> None:
-        """Do something to the chosen line, after a question where it ends something."""
+        """Do something to the line under the cursor, after a question where it ends something."""
         deed = next(deed for deed in DEEDS if deed.verb == verb)
         line = self._line()
         if line is None:
