@@ -141,6 +141,17 @@ def test_beside_a_stuck_loop_it_is_answered_with_proof_only(probe, bare):
     assert caller.returncode == 0
 
 
+def test_a_token_that_others_could_read_is_refused_by_clients(probe, bare):
+    path = probe.instance.place.token_path
+    os.chmod(path, 0o644)
+    done = probe.sandbox.daemonry("call", f"{bare};token={path}", "org.example.who.Pid")
+    assert (done.code, done.out) == (4, "")
+    assert f"{path}: the token's file is open to others (mode 0644): chmod 600 it" in done.err
+    assert len(done.err.splitlines()) == 1
+    os.chmod(path, 0o600)
+    assert probe.sandbox.daemonry("call", f"{bare};token={path}", "org.example.who.Pid").code == 0
+
+
 def test_the_token_is_as_old_as_the_run(probe, bare):
     """Who learned it once has it until the next start."""
     before = token_of(probe)

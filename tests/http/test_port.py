@@ -33,6 +33,16 @@ def test_only_who_has_the_token_and_comes_from_nowhere_else_is_answered(seen):
     assert seen.get("/v1/status").json["state"] == "running"
 
 
+def test_a_token_that_others_could_read_is_replaced_and_named_in_the_log(seen):
+    path, old = Path(seen.place.http_token_path), seen.bearer
+    path.chmod(0o644)
+    assert seen.sandbox.daemonry("restart", seen.program).code == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert f"{path} was open to others (mode 0644): a new token" in Path(seen.place.log_path).read_text()
+    assert seen.get("/v1/status", port=True, headers=old).status == 401
+    assert seen.get("/v1/status", port=True, headers=seen.bearer).status == 200
+
+
 def test_a_wrong_token_is_answered_late_and_counted(seen):
     began_s = time.monotonic()
     answer = seen.get("/v1/status", port=True, headers={"Authorization": "Bearer nix"})

@@ -43,6 +43,18 @@ def test_one_that_others_could_read_or_write_is_refused(path, mode):
         token_file.read(str(path))
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o620])
+def test_an_old_one_that_others_could_read_is_named_when_it_is_replaced(path, mode):
+    path.chmod(mode)
+    told = []
+    assert token_file.make(str(path), told.append) != TOKEN
+    was = f"{path} was open to others (mode {mode:04o})"
+    assert told == [f"{was}: a new token is made, and the old one is no longer accepted"]
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    token_file.make(str(path), told.append)
+    assert len(told) == 1
+
+
 def test_a_link_is_not_followed(path, tmp_path):
     (tmp_path / "link").symlink_to(path)
     with pytest.raises(UnsafePath, match="the token's file is a symbolic link"):

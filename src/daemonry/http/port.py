@@ -125,7 +125,7 @@ class Port:
         self._error = ""
         self._number = int(sock.getsockname()[1])
         self._listener = _ListeningSocket(sock)
-        self._door.token = token_file.make(self._token_path)
+        self._door.token = token_file.make(self._token_path, logger.warning)
         self._made_token = True
         self._door.hosts = allowed_hosts(settings.bind, self._number, settings.hosts)
         self._acceptor = Acceptor(loop, self._listener, self._take)  # type: ignore[arg-type]

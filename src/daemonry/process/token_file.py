@@ -14,6 +14,7 @@ from daemonry.process.regular_file import NotRegular, open_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Final
 
 # The file that a client's tokens are in, where its endpoint names none.
@@ -24,8 +25,12 @@ _LEAST_CHARS: Final = 32
 _MOST_CHARS: Final = 256
 
 
-def make(path: str) -> str:
+def make(path: str, warn: Callable[[str], None] | None = None) -> str:
     """Write a new token to `path`, in place of an older one, and return it.
+
+    Args:
+        path: the file.
+        warn: called with a line where others could read, or write, the older one.
 
     Raises:
         UnsafePath: it could not be written.
@@ -33,12 +38,31 @@ def make(path: str) -> str:
     from daemonry.process.atomic_file import write_atomically
 
     token = os.urandom(_MADE_BYTES).hex()
+    old_mode = _open_mode(path)
     try:
         # Not flushed to disk: it is worth nothing after the run that it was made for.
         write_atomically(path, f"{token}\n".encode("ascii"), durable=False)
     except OSError as error:
         raise UnsafePath(path, f"the token cannot be written: {error.strerror}") from error
+    if old_mode and warn is not None:
+        warn(
+            f"{path} was open to others (mode {old_mode}): a new token is made,"
+            " and the old one is no longer accepted"
+        )
     return token
+
+
+def _open_mode(path: str) -> str:
+    """Return the mode of a file that others may read or write; "" for any other, and for none."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return ""
+    return _mode_for_others(found) if stat.S_ISREG(found.st_mode) else ""
+
+
+def _mode_for_others(found: os.stat_result) -> str:
+    return f"{stat.S_IMODE(found.st_mode):04o}" if found.st_mode & 0o077 else ""
 
 
 def read(path: str) -> str:
@@ -70,8 +94,7 @@ def read(path: str) -> str:
 def _check(path: str, found: os.stat_result) -> None:
     if found.st_uid not in (os.geteuid(), 0):
         raise UnsafePath(path, f"the token's file belongs to user {found.st_uid}, not to {os.geteuid()}")
-    if found.st_mode & 0o077:
-        mode = f"{stat.S_IMODE(found.st_mode):04o}"
+    if mode := _mode_for_others(found):
         raise UnsafePath(path, f"the token's file is open to others (mode {mode}): chmod 600 it")
 
 

@@ -150,7 +150,8 @@ class BoundListener:
         elif endpoint.token_path is not None:
             listener.ask_for(endpoint.token_path, token_file.read(endpoint.token_path))
         elif self._token_path is not None:
-            listener.ask_for(self._token_path, token_file.make(self._token_path), ours=True)
+            token = token_file.make(self._token_path, logger.warning)
+            listener.ask_for(self._token_path, token, ours=True)
         else:
             reason = (
                 "it has no token, and every user of this machine could command it: say ;token=/path, or ;open"
