@@ -389,7 +389,8 @@ def _screen(found: Survey) -> str:
     title = f"palingenesis  {time.strftime('%H:%M:%S')}  {len(rows) - 1} sessions  (Ctrl-C ends)"
     lines = [terminal.cut(title, width, ""), *rows]
     if len(lines) > height - 1:
-        lines = [*lines[: height - 2], f"... {len(lines) - height + 2} more: palingenesis sessions"]
+        more = f"... {len(lines) - height + 2} more: {NAME} sessions"
+        lines = [*lines[: height - 2], terminal.cut(more, width, "")]
     return _HOME_AND_CLEAR_LINE + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J"
 
 

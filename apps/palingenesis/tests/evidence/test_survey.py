@@ -680,6 +680,22 @@ def test_the_live_table_on_a_terminal(seen, tmp_path):
     assert all(len(line) <= 40 for line in lines[:3])
 
 
+@pytest.mark.parametrize(("width", "height"), [(12, 4), (1, 3), (30, 5)])
+def test_the_live_table_keeps_within_a_small_terminal(home, monkeypatch, width, height):
+    from daemonry.cli import terminal
+    from palingenesis import overview
+
+    for number in range(9):
+        home.claude(session=f"5e55107e-0000-4000-8000-00000000001{number}")
+    found = Survey(profiles({}, "c.toml"), home.environment)
+    monkeypatch.setattr(found, "look", lambda: Survey.look(found, 0.0))
+    monkeypatch.setattr(overview.terminal, "size", lambda _fd: (width, height))
+    monkeypatch.setattr(overview, "kept_entries", dict)
+    lines = overview._screen(found).removeprefix("\x1b[H").removesuffix("\x1b[J").split("\x1b[K\n")
+    assert len(lines) <= height
+    assert [one for one in lines if terminal.width(one) > width] == []
+
+
 def test_config_show_is_toml_with_the_user_s_tables(seen):
     import tomllib
 

@@ -507,6 +507,9 @@ def test_hold_release_skip_and_abort(world):
     assert world.engine.ask(KEY, Happened.HOLD).state is State.HELD
     world.engine.tick()
     assert world.entry().state is State.HELD
+    kept = len(world.audited())
+    assert world.engine.ask(KEY, Happened.HOLD).state is State.HELD  # already so
+    assert len(world.audited()) == kept
     assert world.engine.ask(KEY, Happened.NOW) == f"{KEY} is held: it cannot be done now"
     world.engine.ask(KEY, Happened.RELEASE)
     next((world.home / ".claude/projects").rglob("*.jsonl")).touch()
@@ -514,10 +517,30 @@ def test_hold_release_skip_and_abort(world):
     world.engine.ask(KEY, Happened.NOW)
     world.until(lambda entry: entry.state is State.RESUMING and len(world.requests()) == 2)
     assert world.engine.ask(KEY, Happened.ABORT).state is State.LEFT_TO_USER
+    assert world.engine.ask(KEY, Happened.SKIP).state is State.LEFT_TO_USER  # already so
     assert not processes.start_of(world.requests()[1]["pid"])
     for _ in range(3):
         world.engine.tick()
     assert world.entry().state is State.LEFT_TO_USER
+    assert len(world.requests()) == 2
+
+
+def test_a_project_s_file_that_was_mended_lets_its_session_go_on(world):
+    world.steps("overloaded", "ok")
+    world.start()
+    world.agent()
+    world.until_state(State.SCHEDULED)
+    own = world.project / ".palingenesis.toml"
+    own.write_text("resume = maybe")
+    for _ in range(3):
+        world.due()
+        world.engine.tick()
+    assert (world.entry().state, len(world.requests())) == (State.SCHEDULED, 1)
+    assert f"{own}:1:10:" in world.entry().note
+    assert [one["what"] for one in world.audited()].count("postponed") == 1
+    own.unlink()
+    world.due()
+    world.until_state(State.DONE)
     assert len(world.requests()) == 2
 
 

@@ -70,17 +70,14 @@ class Tries:
         if entry.observed != rules.name_of(session):
             return session
         if (waiting := self._postponed(entry)) is not None:
-            keep("postponed", waiting, session)
+            self._keep_postponed(entry, waiting, session)
             return None
         run = self._run_of(entry, session, now_s)
         if isinstance(run, str):
             keep("failed", self._failed(entry, now_s, run), session)
             return None
         if (waiting := self._waits_for_account(entry)) is not None:
-            if waiting.note == entry.note:  # it asks every two seconds: the audit has that once
-                context.record.ledger.keep(waiting)
-            else:
-                keep("postponed", waiting, session)
+            self._keep_postponed(entry, waiting, session)
             return None
         begun_at_s = (*entry.begun_at_s, now_s)[-MAX_BEGUN:]
         begun = msgspec.structs.replace(
@@ -89,12 +86,21 @@ class Tries:
         self._begin(begun, session)
         return None
 
+    def _keep_postponed(self, entry: SessionEntry, waiting: SessionEntry, session: Session) -> None:
+        """Write down that a try waits; in the audit once for each cause, however often it is looked at."""
+        if waiting.note == entry.note:
+            self._context.record.ledger.keep(waiting)
+        else:
+            self._context.record.keep("postponed", waiting, session)
+
     def _postponed(self, entry: SessionEntry) -> SessionEntry | None:
         """Return the entry of a try that is due and may not begin now; None where it may."""
         context = self._context
         bounds = project.bounds_of(entry.cwd, context.limits.bounds)
-        if isinstance(bounds, str) or not bounds.enabled:
-            note = bounds if isinstance(bounds, str) else f"{project.NAME} says that it is not resumed"
+        if isinstance(bounds, str):  # somebody may mend the file
+            return msgspec.structs.replace(entry, at_s=time.time() + schedule.POSTPONE_S, note=bounds)
+        if not bounds.enabled:
+            note = f"{project.NAME} says that it is not resumed"
             return msgspec.structs.replace(entry, state=State.STOPPED, at_s=0.0, note=note)
         wait = guard.not_before(entry, bounds, datetime.now().astimezone())
         return None if wait is None else msgspec.structs.replace(entry, at_s=wait[0], note=wait[1])

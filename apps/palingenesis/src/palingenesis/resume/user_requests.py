@@ -14,9 +14,11 @@ from palingenesis.resume import entry as rules
 from palingenesis.resume import freezer
 from palingenesis.resume.context import ResumeContext
 from palingenesis.resume.entry import SessionEntry
-from palingenesis.resume.states import Happened
+from palingenesis.resume.states import Happened, State
 
 _BEGINS_A_RUN = (Happened.NOW, Happened.RENEW, Happened.WANTED)
+# Requests that are done already in the state that they lead to.
+_DONE_IN = {Happened.HOLD: State.HELD, Happened.SKIP: State.LEFT_TO_USER}
 
 
 class UserRequests:
@@ -38,6 +40,8 @@ class UserRequests:
         context = self._context
         entry = self._named(words)
         if isinstance(entry, str):
+            return entry
+        if entry.state is _DONE_IN.get(happened):
             return entry
         after = rules.asked(entry, happened, time.time(), at_s)
         if after is None:
