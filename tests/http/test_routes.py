@@ -52,6 +52,9 @@ def _errors_are_problems(seen):
         ("[" * 9999, {}, 400),
     ):
         assert seen.post("/v1/call/org.example.tries/Add", body, headers=headers).status == status, body
+    for body in ('{"name": "a\\u0000b"}', '{"name\\u0000": "a"}'):  # no message may have one
+        answer = seen.post("/v1/call/org.example.tries/Find", body)
+        assert (answer.status, answer.json["detail"]) == (400, "The body has a NUL character in a string.")
 
 
 def _pause_holds_for_calls(seen):

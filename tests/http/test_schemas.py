@@ -6,20 +6,23 @@ from daemonry.http.schemas import of_struct, of_type
 from daemonry.wire import idl
 
 INT, TEXT = idl.Basic.INT, idl.Basic.STRING
+NO_NUL = r"^[^\u0000]*$"
+STRING = {"type": "string", "pattern": NO_NUL}
+MAP = {"type": "object", "propertyNames": {"pattern": NO_NUL}}
 
 
 @pytest.mark.parametrize(
     ("kind", "schema"),
     [
-        (TEXT, {"type": "string"}),
-        (idl.Array(TEXT), {"type": "array", "items": {"type": "string"}}),
-        (idl.Optional(TEXT), {"anyOf": [{"type": "string"}, {"type": "null"}]}),
+        (TEXT, STRING),
+        (idl.Array(TEXT), {"type": "array", "items": STRING}),
+        (idl.Optional(TEXT), {"anyOf": [STRING, {"type": "null"}]}),
         (idl.Enum(("a", "b")), {"type": "string", "enum": ["a", "b"]}),
         (idl.Named("Job"), {"$ref": "#/components/schemas/org.x.Job"}),
-        (idl.Map(TEXT), {"type": "object", "additionalProperties": {"type": "string"}}),
+        (idl.Map(TEXT), {**MAP, "additionalProperties": STRING}),
         (
             idl.Map(idl.Struct()),
-            {"type": "object", "additionalProperties": {"type": "object", "maxProperties": 0}},
+            {**MAP, "additionalProperties": {"type": "object", "maxProperties": 0}},
         ),
     ],
 )

@@ -119,14 +119,16 @@ def _whole(value: Any) -> Any:
     """Return JSON with 1.0 as 1: JSON has one kind of number, and JSON Schema counts both as integers.
 
     Raises:
-        Problem: an integer has more than 64 bits, which no reply could carry either.
+        Problem: an integer of more than 64 bits, or a NUL character in a string; no reply could carry either.
     """
+    if type(value) is str and "\0" in value:
+        raise Problem(400, "The body has a NUL character in a string.")
     if type(value) is int and abs(value) > _MOST:
         raise Problem(400, "The body has an integer of more than 64 bits.")
     if type(value) is float and value.is_integer() and abs(value) < _EXACT:
         return int(value)
     if type(value) is dict:
-        return {name: _whole(one) for name, one in value.items()}
+        return {_whole(name): _whole(one) for name, one in value.items()}
     if type(value) is list:
         return [_whole(one) for one in value]
     return value

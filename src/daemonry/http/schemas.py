@@ -11,11 +11,13 @@ from daemonry.wire import idl
 
 # What a reply can carry, in either direction from 0.
 _MOST: Final = 2**63 - 1
+# Messages end with a NUL character, so that no string has one.
+_NO_NUL: Final = r"^[^\u0000]*$"
 _BASIC: Final[dict[idl.Basic, dict[str, Any]]] = {
     idl.Basic.BOOL: {"type": "boolean"},
     idl.Basic.INT: {"type": "integer", "format": "int64", "minimum": -_MOST, "maximum": _MOST},
     idl.Basic.FLOAT: {"type": "number"},
-    idl.Basic.STRING: {"type": "string"},
+    idl.Basic.STRING: {"type": "string", "pattern": _NO_NUL},
     idl.Basic.OBJECT: {"type": "object"},
     idl.Basic.ANY: {},
 }
@@ -39,14 +41,18 @@ def of_type(kind: idl.Type, interface: str) -> dict[str, Any]:
     if isinstance(kind, idl.Array):
         return {"type": "array", "items": of_type(kind.element, interface)}
     if kind == _STRING_SET:
-        return {"type": "object", "additionalProperties": {"type": "object", "maxProperties": 0}}
+        return _map_of({"type": "object", "maxProperties": 0})
     if isinstance(kind, idl.Map):
-        return {"type": "object", "additionalProperties": of_type(kind.element, interface)}
+        return _map_of(of_type(kind.element, interface))
     if isinstance(kind, idl.Optional):
         return {"anyOf": [of_type(kind.element, interface), {"type": "null"}]}
     if isinstance(kind, idl.Enum):
         return {"type": "string", "enum": list(kind.names)}
     return of_struct(kind, interface)
+
+
+def _map_of(values: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "propertyNames": {"pattern": _NO_NUL}, "additionalProperties": values}
 
 
 def of_struct(struct: idl.Struct, interface: str, *, closed: bool = False) -> dict[str, Any]:
