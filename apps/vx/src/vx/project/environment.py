@@ -34,6 +34,10 @@ _SECOND_OUTPUT: Final = re.compile(
     r"-gsplit-dwarf(=.*)?|--?coverage|-ftest-coverage|-save-temps(=.*)?|--save-temps(=.*)?|-fstack-usage"
     r"|-fcallgraph-info(=.*)?|-fdump-.*|-fsave-optimization-record"
 )
+# The same of rustc's options, `-C` as one word with what follows it.
+_SECOND_OUTPUT_OF_RUST: Final = re.compile(
+    r"-Csplit[-_]debuginfo=(?!off$).*|-Csave[-_]temps(=(?!(n|no|off|false)$).*)?|--emit(=.*)?|-o.*|--out-dir(=.*)?"
+)
 # A job's own, whatever a source reads of them.
 _OF_JOBS: Final = frozenset((*JOB_ENVIRONMENT, "TMPDIR"))
 
@@ -46,6 +50,8 @@ def check_rust(env: Mapping[str, str]) -> None:
     """
     _check(env, _REFUSED_OF_RUST)
     check_c(env)
+    for error in _refused_flags_of_rust(env):
+        raise error
 
 
 def check_c(env: Mapping[str, str]) -> None:
@@ -74,7 +80,17 @@ def check_c_flags(env: Mapping[str, str]) -> None:
 
 def refused_of_rust(env: Mapping[str, str]) -> list[Unsupported]:
     """Return all that `check_rust` would refuse, one after the other."""
-    return [*_refused(env, _REFUSED_OF_RUST), *_refused(env, _REFUSED_OF_C)]
+    named = (*_refused(env, _REFUSED_OF_RUST), *_refused(env, _REFUSED_OF_C))
+    return [*named, *_refused_flags_of_rust(env)]
+
+
+def _refused_flags_of_rust(env: Mapping[str, str]) -> list[Unsupported]:
+    words = re.sub(r"(^|\x1f)(-C|--codegen)(\x1f|=)?", r"\1-C", "\x1f".join(rust_flags(env))).split("\x1f")
+    return [
+        Unsupported("the environment", f"{word} in rustc's flags", "its second output would be lost")
+        for word in words
+        if _SECOND_OUTPUT_OF_RUST.fullmatch(word)
+    ]
 
 
 def _check(env: Mapping[str, str], refused: re.Pattern[str]) -> None:
