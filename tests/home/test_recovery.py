@@ -211,7 +211,8 @@ def test_many_services_have_one_guard_and_two_descriptors_each_at_most(shop, ser
     shop.write("".join(service(name) for name in "abcdefghijk"))
     shop.cli("reload")
     wait_until(lambda: [each["state"] for each in shop.ps().values()] == ["ready"] * 11)
-    assert len(os.listdir(f"/proc/{shop.supervisor()}/fd")) <= one + 2 * 10
+    descriptors = f"/proc/{shop.supervisor()}/fd"
+    wait_until(lambda: len(os.listdir(descriptors)) <= one + 2 * 10, what="`ps` has hung up")
     assert guard_of(shop)
 
 

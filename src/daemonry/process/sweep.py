@@ -218,11 +218,11 @@ def _environ(pid: int) -> bytes:
 def _has_none(pid: int) -> bool:
     """Whether a process was started without variables; within an exec it only seems so, for a moment.
 
-    proc_pid_stat(5): a thread of the kernel has no memory; variables have no address until they are there.
+    proc_pid_stat(5): a thread of the kernel has no memory; code has no address until the variables are there.
     """
     fields = _stat_of(pid)
-    memory, start, end = (int(fields[number]) for number in (20, 47, 48))
-    return memory == 0 or start == end != 0
+    memory, code, start, end = (int(fields[number]) for number in (20, 23, 47, 48))
+    return memory == 0 or (code != 0 and start == end)
 
 
 def _own_line(group: int) -> frozenset[int]:
