@@ -64,7 +64,7 @@ class World:
         """Do a build, and have it kept over restarts; with its report, if it has a run."""
         report = ActionReport("a", "a.c", "executed", parts={"command": "cc"}, why=["new"], duration_ms=7)
         action = FinishedAction(self.action, self.entry)
-        self.unchanged.keep(self.plan(), {"a": RESULT}, [report], [action])
+        self.unchanged.keep(self.plan(), {"a": RESULT}, {"a": report}, [action])
         if run:
             kept = self.found()
             assert kept is not None

@@ -168,11 +168,11 @@ class Build:
                 if said := self._results[action.id].said:
                     self._tell.ended(action.title, "cached", 0, said)
             return
+        await asyncio.to_thread(self._planner.check_sources, plan)
         self._results, self._reports, self._entries = {}, {}, []
         await self._obtain_all(plan)
         if self._entries is not None:
-            done = self._reports.values()
-            await asyncio.to_thread(unchanged.keep, plan, self._results, done, self._entries)
+            await asyncio.to_thread(unchanged.keep, plan, self._results, self._reports, self._entries)
 
     async def _obtain_all(self, plan: Plan) -> None:
         rest: list[Action] = []

@@ -15,10 +15,11 @@ import msgspec
 
 from daemonry.spelling import did_you_mean
 from vx.cargo import plan as cargo_plan
-from vx.cargo.ask import Cargo, Question
-from vx.cargo.graph import CargoPackage, Graph
+from vx.cargo.ask import Cargo, CargoAnswer, Question, cargo_home
+from vx.cargo.graph import CargoPackage
 from vx.cargo.packages import is_release, read_packages, workspace_root
 from vx.cargo.surroundings import Setting
+from vx.cargo.vendored import VendoredCrates
 from vx.project import c_files, c_plan, environment, rust_files, rust_plan
 from vx.project.action import Plan, Tool
 from vx.project.c_compilations import Compilations
@@ -67,11 +68,13 @@ class Planner:
     Args:
         tools: the compilers.
         cargo: what cargo said of projects.
+        vendored: compares vendored crates with their checksums.
     """
 
-    def __init__(self, tools: Tools, cargo: Cargo) -> None:
+    def __init__(self, tools: Tools, cargo: Cargo, vendored: VendoredCrates) -> None:
         self._tools = tools
         self._cargo = cargo
+        self._vendored = vendored
         self._earlier: dict[tuple[str, str], Compilations] = {}
 
     def plan(self, directory: str, request: Request, fetching: Callable[[], None]) -> Plan:
@@ -97,6 +100,14 @@ class Planner:
         plan = self._plan_rust(directory, request, fetching)
         return msgspec.structs.replace(plan, variables=environment.readable(request.environment))
 
+    def check_sources(self, plan: Plan) -> None:
+        """Refuse vendored crates that are edited, as cargo does; a build that finds all needs no look.
+
+        Raises:
+            ProjectInvalid: a crate is not what its checksums say.
+        """
+        self._vendored.check(plan.vendored)
+
     def why_not(self, directory: str, request: Request, fetching: Callable[[], None]) -> list[str]:
         """Return all that keeps a project from being built, as far as it can be known before.
 
@@ -107,9 +118,9 @@ class Planner:
         is_rust = not os.path.exists(f"{directory}/{c_files.MANIFEST}")
         if is_rust:
             found += environment.refused_of_rust(env)
-            found += rust_files.refused_configs(directory, cargo_home(env), FOLLOWED)
+            found += rust_files.refused_configs(directory, cargo_home(env, directory), FOLLOWED)
         try:
-            self.plan(directory, request, fetching)
+            found += self._vendored.refused(self.plan(directory, request, fetching).vendored)
         except (ProjectInvalid, CompilerMissing, OSError) as error:
             found.append(error)
             if is_rust:
@@ -130,10 +141,10 @@ class Planner:
     ) -> list[Exception]:
         flags = environment.rust_flags(request.environment)
         try:
-            graph, packages, *_ = self._graph(directory, request, flags, None, fetching)
+            answer, packages, *_ = self._graph(directory, request, flags, None, fetching)
         except (ProjectInvalid, CompilerMissing, OSError) as error:
             return [error]
-        return [*cargo_plan.refused(graph, packages)]
+        return [*cargo_plan.refused(answer.graph, packages), *self._vendored.refused(answer.vendored)]
 
     # --- Rust -------------------------------------------------------------------------------------
 
@@ -146,7 +157,7 @@ class Planner:
             try:
                 project = rust_files.open_project(
                     directory,
-                    cargo_home=cargo_home(env),
+                    cargo_home=cargo_home(env, directory),
                     packages=request.packages,
                     workspace=request.workspace,
                 )
@@ -165,10 +176,10 @@ class Planner:
         fetching: Callable[[], None],
     ) -> Plan:
         root = workspace_root(directory)
-        rust_files.check_configs(directory, cargo_home(request.environment), FOLLOWED)
-        graph, packages, tools, cargo = self._graph(directory, request, flags, refused, fetching)
+        rust_files.check_configs(directory, cargo_home(request.environment, directory), FOLLOWED)
+        answer, packages, tools, cargo = self._graph(directory, request, flags, refused, fetching)
         own = [one.directory for one in packages.values() if one.id.is_path]
-        platforms = {unit.platform or "" for unit in graph.units}
+        platforms = {unit.platform or "" for unit in answer.graph.units}
         setting = Setting(
             project_dir=root,
             root=os.path.commonpath([root, *own]),
@@ -180,7 +191,8 @@ class Planner:
             flags=tuple(flags),
             target=request.platform,
         )
-        return cargo_plan.plan(graph, packages, setting)
+        plan = cargo_plan.plan(answer.graph, packages, setting)
+        return msgspec.structs.replace(plan, vendored=answer.vendored)
 
     def _graph(
         self,
@@ -189,7 +201,7 @@ class Planner:
         flags: Sequence[str],
         refused: Unsupported | None,
         fetching: Callable[[], None],
-    ) -> tuple[Graph, dict[str, CargoPackage], RustTools, Tool]:
+    ) -> tuple[CargoAnswer, dict[str, CargoPackage], RustTools, Tool]:
         """Return cargo's description of a project, and the tools that compile it."""
         env = request.environment
         for what, value in (("--profile", request.profile), ("--target", request.platform)):
@@ -204,8 +216,8 @@ class Planner:
         question = Question(directory, _options(request), request.locked, request.offline)
         # Empty, a wrapper that a configuration names is not run.
         own = {"RUSTC": tools.rustc.path, "RUSTC_WRAPPER": "", "RUSTC_WORKSPACE_WRAPPER": ""}
-        graph = self._cargo.graph(question, cargo, {**env, **own}, fetching)
-        return graph, read_packages(graph), tools, cargo
+        answer = self._cargo.graph(question, cargo, {**env, **own}, fetching)
+        return answer, read_packages(answer.graph), tools, cargo
 
     # --- C ----------------------------------------------------------------------------------------
 
@@ -255,11 +267,6 @@ def _chosen(tests: Mapping[str, object], request: Request, path: str) -> tuple[s
                 path, f"no test is called {name!r}: {did_you_mean(name, tests, 'there are')}"
             )
     return request.tests or tuple(tests)
-
-
-def cargo_home(env: Mapping[str, str]) -> str:
-    """Return where cargo keeps its configuration, for a caller's environment."""
-    return env.get("CARGO_HOME") or f"{env.get('HOME', '')}/.cargo"
 
 
 def _options(request: Request) -> tuple[str, ...]:

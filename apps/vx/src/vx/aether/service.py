@@ -21,6 +21,7 @@ from vx.aether.planning import Planner, Request
 from vx.aether.recent import RecentBuilds
 from vx.aether.services import OwnedServices
 from vx.cargo.ask import Cargo
+from vx.cargo.vendored import VendoredCrates
 from vx.cass_client import StoreGone
 from vx.file_digests import FileDigests
 from vx.interfaces import Collected, Verified
@@ -41,7 +42,7 @@ class AetherService(Aether):
         self._services = services
         self._digests = FileDigests()
         tools = Tools(self._digests)
-        self._planner = Planner(tools, Cargo(self._digests.digest))
+        self._planner = Planner(tools, Cargo(self._digests.digest), VendoredCrates(self._digests.digest))
         self._actions = Actions(services, self._digests)
         self._known = KnowledgeFile(self._digests, tools, self._actions.memory)
         self._known.read()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -97,7 +97,7 @@ class Unchanged:
         self,
         plan: Plan,
         results: dict[str, ActionResult],
-        reports: Iterable[ActionReport],
+        reports: Mapping[str, ActionReport],
         actions: Iterable[FinishedAction],
     ) -> None:
         """Remember a build, which the next one finds whole.
@@ -116,7 +116,8 @@ class Unchanged:
             return
         # The next build finds what this one made.
         now.reports = {
-            one.id: msgspec.structs.replace(one, outcome="cached", why=[], duration_ms=0) for one in reports
+            name: msgspec.structs.replace(one, outcome="cached", why=[], duration_ms=0)
+            for name, one in reports.items()
         }
         self._keep(_key(plan), now)
 

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from vx.cargo.graph import Graph, GraphInvalid, decode, package_id
+from vx.cargo.vendored import CHECKSUMS
 from vx.project.action import Tool
 from vx.project.errors import ProjectInvalid
 from vx.project.toolchain import all_rested, state_of
@@ -64,6 +65,19 @@ class Question(msgspec.Struct, frozen=True):
     offline: bool = False
 
 
+class CargoAnswer(msgspec.Struct, frozen=True):
+    """What cargo said.
+
+    Attributes:
+        graph: the units of the build.
+        vendored: the digests of the checksums of directory sources' crates, by the crates' directories; ""
+            where there are none.
+    """
+
+    graph: Graph
+    vendored: dict[str, str]
+
+
 class _Looked(msgspec.Struct, frozen=True):
     """What an answer came from.
 
@@ -71,11 +85,13 @@ class _Looked(msgspec.Struct, frozen=True):
         own: directories of the project's packages, the project's own first.
         above: directories in which they are, where another member may come.
         packages: directories of all packages.
+        vendored: of those, the directories in a directory source.
     """
 
     own: tuple[str, ...]
     above: tuple[str, ...]
     packages: tuple[str, ...]
+    vendored: tuple[str, ...] = ()
 
 
 class Cargo:
@@ -87,11 +103,11 @@ class Cargo:
 
     def __init__(self, digest: Callable[[str], str | None]) -> None:
         self._digest = digest
-        self._known: dict[tuple[object, ...], tuple[tuple[object, ...], _Looked, Graph]] = {}
+        self._known: dict[tuple[object, ...], tuple[tuple[object, ...], _Looked, CargoAnswer]] = {}
 
     def graph(
         self, question: Question, cargo: Tool, env: Mapping[str, str], fetching: Callable[[], None]
-    ) -> Graph:
+    ) -> CargoAnswer:
         """Return the units of a build.
 
         Args:
@@ -114,16 +130,18 @@ class Cargo:
         own = _Looked((question.directory,), (), ())
         before, asked_ns = self._state(own, env), time.time_ns()
         graph = _Asking(question, cargo, env).graph(fetching)
-        looked = _looked_at(question.directory, graph)
+        looked = _looked_at(question.directory, graph, cargo_home(env, question.directory))
+        answer = CargoAnswer(graph, self._checksums(looked))
         if len(self._known) >= _MOST_ANSWERS:
             self._known.clear()
         # A file that was edited meanwhile, or by cargo itself (Cargo.lock): the next build asks again.
         if self._state(own, env) == before and _have_rested(looked, asked_ns):
-            self._known[key] = (self._state(looked, env), looked, graph)
-        return graph
+            self._known[key] = (self._state(looked, env), looked, answer)
+        return answer
 
     def _state(self, looked: _Looked, env: Mapping[str, str]) -> tuple[object, ...]:
         found: list[object] = [self._digest_of(f"{one}/{MANIFEST}") for one in looked.packages]
+        found += self._checksums(looked).values()
         for directory in looked.own:
             found += [_names(f"{directory}/{one}") for one in _LOOKED_AT]
         found += [_names(one) for one in looked.above]
@@ -137,9 +155,12 @@ class Cargo:
             if parent == above:
                 break
             above = parent
-        home = env.get("CARGO_HOME") or f"{env.get('HOME', '')}/.cargo"
+        home = cargo_home(env, looked.own[0])
         found += [self._digest_of(f"{home}/{name}") for name in ("config.toml", "config")]
         return tuple(found)
+
+    def _checksums(self, looked: _Looked) -> dict[str, str]:
+        return {one: self._digest_of(f"{one}/{CHECKSUMS}") or "" for one in looked.vendored}
 
     def _digest_of(self, path: str) -> str | None:
         try:
@@ -213,7 +234,24 @@ def reason(said: str) -> str:
     return text if len(text) <= _MOST_CHARS else text[:_MOST_CHARS] + " ..."
 
 
-def _looked_at(directory: str, graph: Graph) -> _Looked:
+def cargo_home(env: Mapping[str, str], directory: str) -> str:
+    """Return where cargo keeps its configuration and its crates, for a caller's environment.
+
+    Args:
+        env: the caller's.
+        directory: that a path in it starts from.
+    """
+    return os.path.join(directory, env.get("CARGO_HOME") or f"{env.get('HOME', '')}/.cargo")
+
+
+def _looked_at(directory: str, graph: Graph, home: str) -> _Looked:
+    # Below these cargo has unpacked crates itself; what of a registry is elsewhere is in a directory source.
+    unpacked = tuple(
+        f"{one}/{inside}/"
+        for one in dict.fromkeys((home, os.path.realpath(home)))
+        for inside in ("registry/src", "git/checkouts")
+    )
+    vendored: dict[str, None] = {}
     own: dict[str, None] = {directory: None}
     packages: dict[str, None] = {}
     for pkg_id, path in {unit.pkg_id: unit.target.src_path for unit in graph.units}.items():
@@ -221,8 +259,10 @@ def _looked_at(directory: str, graph: Graph) -> _Looked:
         packages[found] = None
         if package_id(pkg_id).is_path:
             own[found] = None
+        elif not found.startswith(unpacked):
+            vendored[found] = None
     above = {os.path.dirname(one): None for one in own if one.startswith(f"{directory}/")}
-    return _Looked(tuple(own), tuple(above), tuple(packages))
+    return _Looked(tuple(own), tuple(above), tuple(packages), tuple(vendored))
 
 
 def _have_rested(looked: _Looked, asked_ns: int) -> bool:

@@ -192,6 +192,7 @@ class Plan(msgspec.Struct, frozen=True):
         actions: each after those that it needs.
         variables: of the caller, for a source to read (`option_env!`); one that is read is part of the key.
         origins: where the files of each folder of `CRATES_DIR` are.
+        vendored: digests of what vendored crates are compared with, by directory.
     """
 
     name: str
@@ -202,6 +203,7 @@ class Plan(msgspec.Struct, frozen=True):
     actions: tuple[Action, ...]
     variables: dict[str, str] = {}
     origins: dict[str, str] = {}
+    vendored: dict[str, str] = {}
 
     def absolute(self, path: str) -> str:
         """Return where a file is that an action knows by a path."""
