@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 
+from mcp_cli.names import PROTOCOLS
 from mcp_cli.pool import memory, results
 from mcp_cli.pool.definitions import schemas
 from mcp_cli.pool.tools import ListedTool
 from mcp_cli.protocol.interfaces import Event
+
+# What the SDK for Python has a tool say that asks its client in the middle of a call of the newest revision.
+OLDER_ONLY = "server-initiated requests is unavailable"
 
 
 def outcome(tool: ListedTool | None, result: bytes, began: float) -> Event:
@@ -37,4 +41,13 @@ def ended(result: bytes, last: Event) -> list[Event]:
     memory.used(len(result))
     *parts, tail = results.pieces(results.text_of(result))
     last.result = tail
-    return [*(Event(kind="part", result=part) for part in parts), last]
+    return [*_advice(last), *(Event(kind="part", result=part) for part in parts), last]
+
+
+def _advice(last: Event) -> list[Event]:
+    """Return the note on a failure that an older revision of the protocol would not have; mostly none."""
+    if not last.is_error or OLDER_ONLY not in last.text:
+        return []
+    newest, older = PROTOCOLS[-1], PROTOCOLS[-2]
+    text = f'the server asks as before {newest}: try --protocol {older}, or set protocol = "{older}"'
+    return [Event(kind="note", level="warning", text=text)]
