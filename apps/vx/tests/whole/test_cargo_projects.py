@@ -351,6 +351,28 @@ def test_a_git_dependency_that_cargo_has_fetched(cargo) -> None:
     assert project.executed("--offline") == 0
 
 
+def test_the_platform_of_cargos_configuration_is_built_as_cargo_builds_it(cargo) -> None:
+    """RUSTFLAGS are then for the target alone, and not for a build script."""
+    main = 'fn main() { println!("{} {}", cfg!(mine), env!("SCRIPT")); }'
+    project = cargo.crate(main=main)
+    project.write("build.rs", 'fn main() { println!("cargo:rustc-env=SCRIPT={}", cfg!(mine)); }')
+    project.build(RUSTFLAGS="--cfg mine")
+    assert project.run("hello") == "true true\n"
+    (triple,) = os.listdir(project.path / ".vx/build")
+    project.write(".cargo/config.toml", f'[build]\ntarget = "{triple}"\n')
+    project.build(RUSTFLAGS="--cfg mine")
+    assert project.run("hello") == "true false\n"
+    project.write(".cargo/config.toml", '[build]\ntarget = ["none-such"]\n')
+    assert "none-such" in project.fails()
+    project.build(RUSTFLAGS="--cfg mine", CARGO_BUILD_TARGET=triple)
+    assert project.run("hello") == "true false\n"
+    project.build("--target", triple)
+    project.write(".cargo/config.toml", '[build]\ntarget = ["a", "b"]\n')
+    assert (
+        "build.target of several platforms is not supported by vx: name one with --target" in project.fails()
+    )
+
+
 def test_profiles_of_ones_own_and_of_one_package(cargo) -> None:
     main = 'fn main() { println!("{} {}", cfg!(debug_assertions), low::CHECKED); }'
     project = cargo.crate(

@@ -50,7 +50,7 @@ def test_a_variable_that_cannot_be_sent_is_left_out(rust) -> None:
             "CARGO_PROFILE_TEST_OPT_LEVEL",
             "CARGO_PROFILE_OF_MINE_LTO",
         ),
-        *("CARGO_BUILD_RUSTC", "CARGO_BUILD_TARGET", "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER"),
+        *("CARGO_BUILD_RUSTC", "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER"),
         *("COMPILER_PATH", "GCC_EXEC_PREFIX"),
     ],
 )
@@ -81,6 +81,8 @@ def test_a_search_path_with_the_present_directory_is_refused(c) -> None:
         ("CXXFLAGS", "-ftest-coverage"),
         ("CPPFLAGS", "-save-temps=obj"),
         ("CFLAGS", "-fdump-tree-all"),
+        ("LDFLAGS", "-Wl,-Map=out.map"),
+        ("CFLAGS", "--output=mine.o"),
     ],
 )
 def test_a_flag_with_a_second_output_is_refused_by_name(c, name: str, word: str) -> None:

@@ -47,7 +47,13 @@ def test_what_cargo_does_not_resolve_is_one_line_with_its_reason(rust, manifest:
 
 
 def test_a_cargo_configuration_that_counts_is_refused(rust) -> None:
-    project = rust.crate()
+    """Of the directory that is built, as cargo reads it: of a member, and by its old name."""
+    project = rust.crate(manifest='[workspace]\nmembers = ["one"]\n')
+    project.write("one/Cargo.toml", '[package]\nname = "one"\n')
+    project.write("one/src/lib.rs", "")
+    project.write("one/.cargo/config", '[build]\nrustflags = ["--cfg", "one"]\n')
+    project.write("one/.cargo/config.toml", "[net]\noffline = true\n")
+    assert "one/.cargo/config:2:1: build.rustflags is not supported" in project.fails("-C", "one")
     project.write(".cargo/config.toml", '[build]\nrustflags = ["-C", "target-cpu=native"]\n')
     assert "build.rustflags is not supported" in project.fails()
     project.write(".cargo/config.toml", "[net]\noffline = true\n")

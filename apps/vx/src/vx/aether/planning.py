@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from daemonry.spelling import did_you_mean
+from vx.cargo import configured
 from vx.cargo import plan as cargo_plan
 from vx.cargo.ask import Cargo, CargoAnswer, Question, cargo_home
 from vx.cargo.graph import CargoPackage
@@ -141,6 +142,7 @@ class Planner:
     ) -> list[Exception]:
         flags = environment.rust_flags(request.environment)
         try:
+            request = _with_platform(directory, request)
             answer, packages, *_ = self._graph(directory, request, flags, None, fetching)
         except (ProjectInvalid, CompilerMissing, OSError) as error:
             return [error]
@@ -150,6 +152,7 @@ class Planner:
 
     def _plan_rust(self, directory: str, request: Request, fetching: Callable[[], None]) -> Plan:
         env = request.environment
+        request = _with_platform(directory, request)
         plain = request.profile in (DEV, RELEASE) and not (request.targets or request.platform)
         flags = environment.rust_flags(env)
         refused: Unsupported | None = None
@@ -249,6 +252,12 @@ class Planner:
         while len(self._earlier) > MAX_KEPT:
             self._earlier.pop(next(iter(self._earlier)), None)
         return found
+
+
+def _with_platform(directory: str, request: Request) -> Request:
+    """Return a request with the platform that cargo's configuration names, where it names none itself."""
+    platform = request.platform or configured.platform(directory, request.environment)
+    return request if platform == request.platform else msgspec.structs.replace(request, platform=platform)
 
 
 def _chosen(tests: Mapping[str, object], request: Request, path: str) -> tuple[str, ...]:

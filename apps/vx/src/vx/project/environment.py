@@ -7,7 +7,7 @@ Owns the list of variables that cargo and compilers read.  One that is neither h
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from vx.interfaces import JOB_ENVIRONMENT
@@ -20,7 +20,7 @@ BOOTSTRAP: Final = "RUSTC_BOOTSTRAP"
 
 _REFUSED_OF_RUST: Final = re.compile(
     r"RUSTC_WRAPPER|RUSTC_WORKSPACE_WRAPPER"
-    r"|CARGO_BUILD_(RUSTC|RUSTC_WRAPPER|RUSTC_WORKSPACE_WRAPPER|TARGET)"
+    r"|CARGO_BUILD_(RUSTC|RUSTC_WRAPPER|RUSTC_WORKSPACE_WRAPPER)"
     r"|CARGO_PROFILE_[A-Z0-9_]+(?<!_INCREMENTAL)"
     r"|CARGO_TARGET_[A-Z0-9_]+_(LINKER|RUSTFLAGS)"
 )
@@ -28,16 +28,35 @@ _REFUSED_OF_RUST: Final = re.compile(
 _REFUSED_OF_C: Final = re.compile(
     r"GCC_EXEC_PREFIX|COMPILER_PATH|LD_RUN_PATH|DEPENDENCIES_OUTPUT|SUNPRO_DEPENDENCIES|CCC_OVERRIDE_OPTIONS"
 )
-_FLAGS_OF_C: Final = ("CFLAGS", "CXXFLAGS", "CPPFLAGS")
+_FLAGS_OF_C: Final = ("CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS")
 # Each has the compiler write a second file beside the object, which would be thrown away with the job.
 _SECOND_OUTPUT: Final = re.compile(
     r"-gsplit-dwarf(=.*)?|--?coverage|-ftest-coverage|-save-temps(=.*)?|--save-temps(=.*)?|-fstack-usage"
-    r"|-fcallgraph-info(=.*)?|-fdump-.*|-fsave-optimization-record"
+    r"|-fcallgraph-info(=.*)?|-fdump-.*|-fsave-optimization-record|-ftime-trace(=.*)?|-aux-info"
+    r"|-fopt-info.*=.*|-Wa,.*-a[a-z]*=.*|-fmodule-output(=.*)?"
 )
+# The same of the linker's options: words of `-Wl,` and those behind `-Xlinker`.
+_SECOND_OUTPUT_OF_LINK: Final = re.compile(
+    r"--?Map(=.*)?|--?dependency-file(=.*)?|--?out-implib(=.*)?|--?cmse-implib|--?time-trace(=.*)?|--?reproduce(=.*)?"
+    r"|--?save-temps(=.*)?|--?lto-obj-path=.*|--?print-gc-keep-exported=.*"
+)
+# These name the output, or make another one of the source; vx does both.
+_OTHER_OUTPUT: Final = re.compile(
+    r"-o.*|--output(=.*)?|-M.*|-E|-S|-c|-fsyntax-only|-dump(dir|base|base-ext)|-Wp,.*-M.*|-Wa,.*-o.*"
+    r"|--(preprocess|assemble|compile|(user-)?dependencies|write-(user-)?dependencies)"
+)
+_OTHER_OUTPUT_OF_LINK: Final = re.compile(r"-o.*|--output(=.*)?")
 # The same of rustc's options, `-C` as one word with what follows it.
 _SECOND_OUTPUT_OF_RUST: Final = re.compile(
     r"-Csplit[-_]debuginfo=(?!off$).*|-Csave[-_]temps(=(?!(n|no|off|false)$).*)?|--emit(=.*)?|-o.*|--out-dir(=.*)?"
 )
+# The next word is a name, and not an option.
+_WITH_A_NAME: Final = frozenset(
+    ("-D", "-U", "-I", "-L", "-l", "-u", "-include", "-imacros", "-isystem", "-T", "-z")
+)
+_LINK_ARGUMENTS: Final = re.compile(r"-Clink-args?=(.*)", re.DOTALL)
+_SECOND: Final = "its second output would be lost: take it out"
+_OTHER: Final = "vx says what is made and where: take it out"
 # A job's own, whatever a source reads of them.
 _OF_JOBS: Final = frozenset((*JOB_ENVIRONMENT, "TMPDIR"))
 
@@ -67,15 +86,30 @@ def check_c(env: Mapping[str, str]) -> None:
 
 
 def check_c_flags(env: Mapping[str, str]) -> None:
-    """Refuse the caller's options for C that have a second output.
+    """Refuse the caller's options for C that have a second output, or another one.
 
     Raises:
-        Unsupported: one of them is in CFLAGS, CXXFLAGS or CPPFLAGS.
+        Unsupported: one of them is in CFLAGS, CXXFLAGS, CPPFLAGS or LDFLAGS.
     """
     for name in _FLAGS_OF_C:
-        for word in env.get(name, "").split():
-            if _SECOND_OUTPUT.fullmatch(word):
-                raise Unsupported("the environment", f"{word} in {name}", "its second output would be lost")
+        for word, advice in _with_outputs(env.get(name, "").split()):
+            raise Unsupported("the environment", f"{word} in {name}", advice)
+
+
+def _with_outputs(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Return the words that have an output beside the one that vx keeps, and what to do about each."""
+    for before, word in zip(("", *words), words, strict=False):
+        if before in _WITH_A_NAME:
+            continue
+        linker = word.split(",")[1:] if word.startswith("-Wl,") else [word] if before == "-Xlinker" else []
+        if linker:
+            second = any(map(_SECOND_OUTPUT_OF_LINK.fullmatch, linker))
+            other = any(map(_OTHER_OUTPUT_OF_LINK.fullmatch, linker))
+        else:
+            second = _SECOND_OUTPUT.fullmatch(word) is not None
+            other = _OTHER_OUTPUT.fullmatch(word) is not None
+        if second or other:
+            yield word, _SECOND if second else _OTHER
 
 
 def refused_of_rust(env: Mapping[str, str]) -> list[Unsupported]:
@@ -86,11 +120,10 @@ def refused_of_rust(env: Mapping[str, str]) -> list[Unsupported]:
 
 def _refused_flags_of_rust(env: Mapping[str, str]) -> list[Unsupported]:
     words = re.sub(r"(^|\x1f)(-C|--codegen)(\x1f|=)?", r"\1-C", "\x1f".join(rust_flags(env))).split("\x1f")
-    return [
-        Unsupported("the environment", f"{word} in rustc's flags", "its second output would be lost")
-        for word in words
-        if _SECOND_OUTPUT_OF_RUST.fullmatch(word)
-    ]
+    found = [(word, _SECOND) for word in words if _SECOND_OUTPUT_OF_RUST.fullmatch(word)]
+    given = [match[1] for word in words if (match := _LINK_ARGUMENTS.fullmatch(word))]
+    found += _with_outputs([word for one in given for word in one.split()])
+    return [Unsupported("the environment", f"{word} in rustc's flags", advice) for word, advice in found]
 
 
 def _check(env: Mapping[str, str], refused: re.Pattern[str]) -> None:

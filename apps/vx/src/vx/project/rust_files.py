@@ -32,7 +32,9 @@ _CONFIG_INERT: Final = frozenset(
         *("install", "net", "registries", "registry", "resolver", "source", "term"),
     )
 )
-_CONFIG_BUILD_INERT: Final = frozenset(("jobs", "incremental", "target-dir", "build-dir", "dep-info-basedir"))
+_CONFIG_BUILD_INERT: Final = frozenset(
+    ("jobs", "incremental", "target", "target-dir", "build-dir", "dep-info-basedir")
+)
 
 
 def open_project(
@@ -66,7 +68,7 @@ class _ManifestReader:
         manifest = self._manifest(self._directory)
         self._find_workspace(manifest)
         root_manifest = self._manifest(self._home)
-        check_configs(self._home, cargo_home)
+        check_configs(self._directory, cargo_home)
         members = self._members(root_manifest)
         for member in members:
             self._read_package(member)
@@ -273,7 +275,7 @@ def refused_configs(directory: str, cargo_home: str, followed: Collection[str]) 
     """Return all that `check_configs` would refuse, one after the other."""
     places = [f"{one}/.cargo" for one in (directory, *_parents(directory))]
     for place in dict.fromkeys((*places, cargo_home)):
-        for name in ("config.toml", "config"):
+        for name in ("config", "config.toml"):  # cargo takes the old name where both are there
             path = f"{place}/{name}"
             if os.path.isfile(path):
                 try:
