@@ -1,6 +1,7 @@
 """Written Rust: taken by its compiler, and calls a server with the right types, where rustc is."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import sys
 import pytest
 
 from daemonry.stubs.rust import file_of
+from daemonry.stubs.rust_runtime import RUNTIME
 from daemonry.wire import idl
 
 TEXT = """
@@ -75,10 +77,43 @@ for _ in range(4):
 """
 
 
+# Widths on both sides of what rustfmt puts into one line, and a method whose parameters are its own names.
+WIDE = (
+    "interface org.example.a-rather-long-name-of-an-interface.with-many-parts.that-do-not-fit.one-line\n"
+    "type Empty ()\ntype Parser (empty: ?Empty, words: [string]string)\n"
+    + "".join(f"type Wide{'e' * n} ({'a' * n}: int, {'b' * n}: ?Empty)\n" for n in range(1, 40))
+    + "".join(f"method Call{'l' * n}({'a' * n}: int) -> (result: int)\n" for n in range(1, 60))
+    + "".join(f"# [Requires 'more' flag]\nmethod Go{'o' * n}() -> (a: Empty)\n" for n in range(1, 60, 3))
+    + "method Names(put: int, one: int, fields: int, replies: int, nothing: int) -> ()\n"
+    + "error EmptyHanded ()\n"
+)
+
+
+def tool(name):
+    """The path of one of Rust's programs, or None."""
+    beside = os.path.expanduser(f"~/.cargo/bin/{name}")
+    return shutil.which(name) or (beside if os.path.exists(beside) else None)
+
+
 def compiler():
     """The path of rustc, or None."""
-    beside = os.path.expanduser("~/.cargo/bin/rustc")
-    return shutil.which("rustc") or (beside if os.path.exists(beside) else None)
+    return tool("rustc")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", [TEXT, WIDE])
+def test_rustfmt_changes_nothing_and_the_compiler_takes_it(tmp_path, text):
+    rustfmt, rustc = tool("rustfmt"), compiler()
+    if rustfmt is None or rustc is None:
+        pytest.skip("needs rustfmt and rustc")
+    path = tmp_path / "client.rs"
+    path.write_text(file_of(idl.parse(text))[1], encoding="utf-8")
+    words = [rustfmt, "--check", "--edition", "2021", "--color", "never", path]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    words = [rustc, "--edition", "2021", "-D", "warnings", "--crate-type", "lib", "--emit", "metadata"]
+    done = subprocess.run([*words, path], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
@@ -107,6 +142,14 @@ def test_the_compiler_takes_it_and_it_calls_a_server(tmp_path):
         "too far: 7",
         '{"n"}',
     ], done.stderr
+
+
+def test_no_type_has_a_name_of_the_runtime():
+    declared = set(re.findall(r"^(?:pub )?(?:struct|enum|trait) (\w+)", RUNTIME, re.MULTILINE))
+    types = "".join(f"type {name} (x: int)\n" for name in declared)
+    _, text = file_of(idl.parse(f"interface a.b\n{types}"))
+    for name in declared:
+        assert text.count(f"struct {name}_ {{") == 1
 
 
 def test_names_are_none_of_rusts():

@@ -1,6 +1,7 @@
 """An interface as a Rust module: its types, its errors, and a client that blocks; it needs no crate.
 
-Owns the text.  Each call and each stream has a connection of its own.  Pure: a description in, text out.
+Owns the text, laid out as rustfmt lays it out, but for a type that alone is wider than a line.  Each call
+and each stream has a connection of its own.  Pure: a description in, text out.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _RESERVED: Final = (
     *(
         "Json",
         "Wire",
+        "Parser",
         "Error",
         "Replies",
         "String",
@@ -66,6 +68,15 @@ _KEYWORDS: Final = frozenset(
 )
 
 
+# What a method's body calls: a parameter of this name would hide it.
+_USED_IN_METHODS: Final = ("self", "path", "fields", "put", "one", "replies", "result_of", "nothing")
+# rustfmt's `max_width` and `fn_call_width`, in columns.
+_LINE: Final = 100
+_ARGUMENTS: Final = 60
+# Wider than this, the end of a broken signature has its brace below it.
+_END: Final = 94
+
+
 def file_of(interface: idl.InterfaceDescription) -> tuple[str, str]:
     """Return the name and the text of an interface's module."""
     return f"{module_name(interface.name)}_client.rs", _RustModule(interface).text()
@@ -74,6 +85,30 @@ def file_of(interface: idl.InterfaceDescription) -> tuple[str, str]:
 def rust_name(name: str) -> str:
     """Return a name as Rust can have it: `type` is `type_`."""
     return f"{name}_" if name in _KEYWORDS else name
+
+
+def _call(before: str, arguments: list[str], after: str) -> Iterator[str]:
+    """Return a call as rustfmt breaks it; none of the arguments is a call itself."""
+    inner = ", ".join(arguments)
+    if len(inner) <= _ARGUMENTS and len(before + inner + after) <= _LINE:
+        yield before + inner + after
+        return
+    indent = " " * (len(before) - len(before.lstrip()))
+    yield before
+    yield from (f"{indent}    {one}," for one in arguments)
+    yield indent + after
+
+
+def _signature(name: str, parameters: list[str], result: str) -> Iterator[str]:
+    """Return the line or lines in which a method begins."""
+    whole = f"    pub fn {name}({', '.join(parameters)}) -> {result} {{"
+    if len(whole) <= _LINE:
+        yield whole
+        return
+    yield f"    pub fn {name}("
+    yield from (f"        {one}," for one in parameters)
+    end = f"    ) -> {result}"
+    yield from [f"{end} {{"] if len(end) <= _END else [end, "    {"]
 
 
 class _RustModule:
@@ -163,22 +198,26 @@ class _RustModule:
         fields = [(taken.take(rust_name(one.name)), one) for _, one in record.fields]
         yield from line_comment(record.doc, "///")
         yield "#[derive(Debug, Clone, PartialEq)]"
-        yield f"pub struct {record.name} {{"
+        yield f"pub struct {record.name} {{" + "}" * (not fields)
         for name, one in fields:
             yield from line_comment(one.doc, "    ///")
             yield f"    pub {name}: {self._type(one.type, inner_path(record.name, one))},"
-        yield "}"
+        yield from ["}"] * bool(fields)
         yield ""
         yield f"impl Wire for {record.name} {{"
         yield "    fn to_json(&self) -> Json {"
-        sent = ", ".join(f'("{one.name}", self.{name}.to_json())' for name, one in fields)
-        yield f"        object(vec![{sent}])"
+        yield f"        let {'mut ' if fields else ''}fields = BTreeMap::new();"
+        for name, one in fields:
+            yield from _call("        put(", ["&mut fields", f'"{one.name}"', f"&self.{name}"], ");")
+        yield "        Json::Object(fields)"
         yield "    }"
         yield ""
         yield "    fn from_json(value: &Json) -> Result<Self, String> {"
         yield f"        let {'fields' if fields else '_'} = fields_of(value)?;"
-        read = ", ".join(f'{name}: take(fields, "{one.name}")?' for name, one in fields)
-        yield f"        Ok(Self {{ {read} }})"
+        yield "        Ok(Self {" + "})" * (not fields)
+        for name, one in fields:
+            yield from _call(f"            {name}: take(", ["fields", f'"{one.name}"'], ")?,")
+        yield from ["        })"] * bool(fields)
         yield "    }"
         yield "}"
 
@@ -197,24 +236,25 @@ class _RustModule:
         yield "    Connection(std::io::Error),"
         yield "}"
         yield ""
+        prefix = f'"{self._interface.name}."'
+        wide = len(f"const INTERFACE: &str = {prefix};") > _LINE
+        yield from (
+            ["const INTERFACE: &str =", f"    {prefix};"] if wide else [f"const INTERFACE: &str = {prefix};"]
+        )
+        yield ""
         yield "fn error_of(name: String, parameters: Json) -> Error {"
-        yield "    match name.as_str() {"
+        yield "    let declared = match name.strip_prefix(INTERFACE) {"
         for variant, name in kinds:
-            yield f'        "{self._interface.name}.{name}" => match Wire::from_json(&parameters) {{'
-            yield f"            Ok(fields) => Error::{variant}(fields),"
-            yield "            Err(_) => Error::Daemon(name, parameters),"
-            yield "        },"
-        yield "        _ => Error::Daemon(name, parameters),"
-        yield "    }"
+            yield f'        Some("{name}") => error_as(&parameters, Error::{variant}),'
+        yield "        _ => Err(String::new()),"
+        yield "    };"
+        yield "    declared.unwrap_or(Error::Daemon(name, parameters))"
         yield "}"
 
     def _method(self, names: Taken, method: idl.MethodDescription) -> Iterator[str]:
-        taken = Taken({"self", "path"})
+        taken = Taken(_USED_IN_METHODS)
         parameters = [(taken.take(rust_name(one.name)), one) for one in method.parameters.fields]
-        given = "".join(
-            f", {name}: {self._type(one.type, inner_path(method.name, one))}" for name, one in parameters
-        )
-        sent = ", ".join(f'("{one.name}", {name}.to_json())' for name, one in parameters)
+        given = [f"{name}: {self._type(one.type, inner_path(method.name, one))}" for name, one in parameters]
         fields = method.reply.fields
         single = len(fields) == 1 and fields[0].name == "result"
         if not fields:
@@ -229,10 +269,14 @@ class _RustModule:
         yield ""
         yield from line_comment(without_marks(method.doc), "    ///")
         name = names.take(rust_name(snake(method.name)))
-        if is_stream(method.doc):
-            yield f"    pub fn {name}(&self{given}) -> Result<Replies<{result}>, Error> {{"
-            yield f'        replies(&self.path, "{full}", object(vec![{sent}]), true, {read})'
-        else:
-            yield f"    pub fn {name}(&self{given}) -> Result<{result}, Error> {{"
-            yield f'        one(replies(&self.path, "{full}", object(vec![{sent}]), false, {read})?)'
+        streams = is_stream(method.doc)
+        result = f"Replies<{result}>" if streams else result
+        yield from _signature(name, ["&self", *given], f"Result<{result}, Error>")
+        if parameters:
+            yield "        let mut fields = BTreeMap::new();"
+        for variable, one in parameters:
+            yield from _call("        put(", ["&mut fields", f'"{one.name}"', f"&{variable}"], ");")
+        sent = "fields" if parameters else "BTreeMap::new()"
+        call = "        replies(" if streams else "        one("
+        yield from _call(call, ["&self.path", f'"{full}"', sent, read], ")")
         yield "    }"

@@ -85,7 +85,10 @@ impl<'a> Parser<'a> {
 
     fn next(&mut self) -> Result<u8, String> {
         self.blank();
-        self.text.get(self.at).copied().ok_or_else(|| String::from("the JSON ends early"))
+        self.text
+            .get(self.at)
+            .copied()
+            .ok_or_else(|| String::from("the JSON ends early"))
     }
 
     fn take(&mut self, wanted: u8) -> Result<(), String> {
@@ -146,14 +149,20 @@ impl<'a> Parser<'a> {
 
     fn number(&mut self) -> Result<Json, String> {
         let start = self.at;
-        while matches!(self.text.get(self.at), Some(b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9')) {
+        while matches!(
+            self.text.get(self.at),
+            Some(b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9')
+        ) {
             self.at += 1;
         }
         let digits = std::str::from_utf8(&self.text[start..self.at]).unwrap_or("");
         if let Ok(value) = digits.parse() {
             return Ok(Json::Int(value));
         }
-        digits.parse().map(Json::Float).map_err(|_| format!("no JSON at byte {start}"))
+        digits
+            .parse()
+            .map(Json::Float)
+            .map_err(|_| format!("no JSON at byte {start}"))
     }
 
     fn string(&mut self) -> Result<String, String> {
@@ -186,7 +195,8 @@ impl<'a> Parser<'a> {
             b'u' => {
                 let high = self.unit()?;
                 if !(0xd800..0xdc00).contains(&high) {
-                    return char::from_u32(high).ok_or_else(|| String::from("half a surrogate pair"));
+                    return char::from_u32(high)
+                        .ok_or_else(|| String::from("half a surrogate pair"));
                 }
                 if self.text.get(self.at..self.at + 2) != Some(b"\\u") {
                     return Err(String::from("half a surrogate pair"));
@@ -202,7 +212,10 @@ impl<'a> Parser<'a> {
     }
 
     fn unit(&mut self) -> Result<u32, String> {
-        let digits = self.text.get(self.at..self.at + 4).ok_or("a string does not end")?;
+        let digits = self
+            .text
+            .get(self.at..self.at + 4)
+            .ok_or("a string does not end")?;
         self.at += 4;
         let digits = std::str::from_utf8(digits).map_err(|_| String::from("an unknown escape"))?;
         u32::from_str_radix(digits, 16).map_err(|_| String::from("an unknown escape"))
@@ -292,25 +305,38 @@ impl<T: Wire> Wire for Vec<T> {
 
 impl<T: Wire> Wire for BTreeMap<String, T> {
     fn to_json(&self) -> Json {
-        Json::Object(self.iter().map(|(name, value)| (name.clone(), value.to_json())).collect())
+        Json::Object(
+            self.iter()
+                .map(|(name, value)| (name.clone(), value.to_json()))
+                .collect(),
+        )
     }
     fn from_json(value: &Json) -> Result<Self, String> {
-        fields_of(value)?.iter().map(|(name, value)| Ok((name.clone(), T::from_json(value)?))).collect()
+        fields_of(value)?
+            .iter()
+            .map(|(name, value)| Ok((name.clone(), T::from_json(value)?)))
+            .collect()
     }
 }
 
 impl Wire for BTreeSet<String> {
     fn to_json(&self) -> Json {
-        Json::Object(self.iter().map(|name| (name.clone(), Json::Object(BTreeMap::new()))).collect())
+        Json::Object(
+            self.iter()
+                .map(|name| (name.clone(), Json::Object(BTreeMap::new())))
+                .collect(),
+        )
     }
     fn from_json(value: &Json) -> Result<Self, String> {
         Ok(fields_of(value)?.keys().cloned().collect())
     }
 }
 
-fn object(fields: Vec<(&str, Json)>) -> Json {
-    let sent = fields.into_iter().filter(|(_, value)| *value != Json::Null);
-    Json::Object(sent.map(|(name, value)| (String::from(name), value)).collect())
+fn put(fields: &mut BTreeMap<String, Json>, name: &str, value: &impl Wire) {
+    let value = value.to_json();
+    if value != Json::Null {
+        fields.insert(String::from(name), value);
+    }
 }
 
 fn fields_of(value: &Json) -> Result<&BTreeMap<String, Json>, String> {
@@ -321,7 +347,8 @@ fn fields_of(value: &Json) -> Result<&BTreeMap<String, Json>, String> {
 }
 
 fn take<T: Wire>(fields: &BTreeMap<String, Json>, name: &str) -> Result<T, String> {
-    T::from_json(fields.get(name).unwrap_or(&Json::Null)).map_err(|reason| format!("{name}: {reason}"))
+    T::from_json(fields.get(name).unwrap_or(&Json::Null))
+        .map_err(|reason| format!("{name}: {reason}"))
 }
 
 fn result_of<T: Wire>(value: &Json) -> Result<T, String> {
@@ -340,23 +367,57 @@ pub struct Replies<T> {
     read: fn(&Json) -> Result<T, String>,
 }
 
-fn replies<T>(
-    path: &Path, method: &str, parameters: Json, more: bool, read: fn(&Json) -> Result<T, String>,
+fn connected<T>(
+    path: &Path,
+    method: &str,
+    parameters: BTreeMap<String, Json>,
+    more: bool,
+    read: fn(&Json) -> Result<T, String>,
 ) -> Result<Replies<T>, Error> {
     let mut connection = UnixStream::connect(path).map_err(Error::Connection)?;
-    let mut call = vec![("method", Json::String(String::from(method))), ("parameters", parameters)];
+    let mut call = BTreeMap::new();
+    put(&mut call, "method", &String::from(method));
+    put(&mut call, "parameters", &Json::Object(parameters));
     if more {
-        call.push(("more", Json::Bool(true)));
+        put(&mut call, "more", &true);
     }
     let mut text = String::new();
-    object(call).write(&mut text);
+    Json::Object(call).write(&mut text);
     text.push('\0');
-    connection.write_all(text.as_bytes()).map_err(Error::Connection)?;
-    Ok(Replies { connection, received: Vec::new(), ended: false, read })
+    connection
+        .write_all(text.as_bytes())
+        .map_err(Error::Connection)?;
+    Ok(Replies {
+        connection,
+        received: Vec::new(),
+        ended: false,
+        read,
+    })
 }
 
-fn one<T>(mut replies: Replies<T>) -> Result<T, Error> {
-    replies.next().unwrap_or_else(|| Err(Error::Reply(String::from("no reply"))))
+fn replies<T>(
+    path: &Path,
+    method: &str,
+    parameters: BTreeMap<String, Json>,
+    read: fn(&Json) -> Result<T, String>,
+) -> Result<Replies<T>, Error> {
+    connected(path, method, parameters, true, read)
+}
+
+fn one<T>(
+    path: &Path,
+    method: &str,
+    parameters: BTreeMap<String, Json>,
+    read: fn(&Json) -> Result<T, String>,
+) -> Result<T, Error> {
+    let mut replies = connected(path, method, parameters, false, read)?;
+    replies
+        .next()
+        .unwrap_or_else(|| Err(Error::Reply(String::from("no reply"))))
+}
+
+fn error_as<T: Wire>(parameters: &Json, error: fn(T) -> Error) -> Result<Error, String> {
+    T::from_json(parameters).map(error)
 }
 
 impl<T> Replies<T> {
@@ -366,7 +427,10 @@ impl<T> Replies<T> {
             if let Some(end) = self.received[searched..].iter().position(|one| *one == 0) {
                 let rest = self.received.split_off(searched + end + 1);
                 let whole = std::mem::replace(&mut self.received, rest);
-                let mut parser = Parser { text: &whole[..whole.len() - 1], at: 0 };
+                let mut parser = Parser {
+                    text: &whole[..whole.len() - 1],
+                    at: 0,
+                };
                 return parser.value(0).map_err(Error::Reply);
             }
             searched = self.received.len();
@@ -374,7 +438,10 @@ impl<T> Replies<T> {
                 return Err(Error::Reply(String::from("the reply is too long")));
             }
             let mut chunk = [0; 65536];
-            let count = self.connection.read(&mut chunk).map_err(Error::Connection)?;
+            let count = self
+                .connection
+                .read(&mut chunk)
+                .map_err(Error::Connection)?;
             if count == 0 {
                 return Err(Error::Connection(std::io::ErrorKind::UnexpectedEof.into()));
             }
