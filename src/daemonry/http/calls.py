@@ -33,7 +33,7 @@ NOT_OVER_HTTP = "org.daemonry.Http.NotOverHttp"
 def method_of(calls: Calls, full_name: str) -> Method | None:
     """Return the served method of that name; None for none."""
     interface, _, name = full_name.rpartition(".")
-    where = calls.interfaces.get(interface)
+    where = calls.interface(interface)
     return None if where is None else where.methods.get(name)
 
 

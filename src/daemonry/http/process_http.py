@@ -37,7 +37,7 @@ class ProcessHttp:
     def __init__(self, host: Host, settings: Http, bounds: Bounds, calls: Calls) -> None:
         self.door: Door = Door(host, settings, bounds)
         self.port: Port = Port(self.door, host.token_path)
-        calls.serve(HttpControl(self.door, self.port))
+        calls.serve_when_asked(HttpControl(self.door, self.port))
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Listen at the port, if one is named.

@@ -11,7 +11,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from daemonry.daemon import recipe
-from daemonry.daemon.config import absolute
 from daemonry.daemon.lifecycle import Happened
 from daemonry.errors import DaemonryError, StartFailed, TargetInvalid, UnsafePath
 from daemonry.process import environment, registry
@@ -85,7 +84,9 @@ async def _announce(serving: Serving) -> None:
     if request.daemon.whole_status_hook is None:  # or they would be looked up for nobody
         state.more_fields.append(Fingerprint(state.configuration.file, lambda: state.config, code).fields)
     names = {"daemon": request.daemon, "run": serving.run}
-    serving.listening.calls.serve(Debug(code, lambda: {**names, **_by_class(serving.run.services)}))
+    serving.listening.calls.serve_when_asked(
+        Debug(code, lambda: {**names, **_by_class(serving.run.services)})
+    )
     if not request.foreground:
         debugger.install(request.place.debug_path, request.place.name)
     become_ready(state)
@@ -125,6 +126,8 @@ def _remember_this_start(request: StartRequest) -> None:
     """Let a later start by the name know the program; a starter has done so for a background daemon."""
     arguments: tuple[str, ...] = ()
     if request.config_path:
+        from daemonry.daemon.config import absolute
+
         arguments += ("--config", absolute(request.config_path))
     if request.log_level != "info":
         arguments += ("--log-level", request.log_level)

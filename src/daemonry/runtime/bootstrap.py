@@ -302,7 +302,7 @@ def _listening(
     publication = Publication(request, server, prepared.locks.life, prepared.locks.name)
     old_side = OldSide(HandOverHost(state, server, publication, prepared.log_file, http))
     if request.in_home is None:  # a home starts its services itself, and would know nothing of the new one
-        calls.serve(HandOver(old_side))
+        calls.serve_when_asked(HandOver(old_side))
     idle = None
     if request.daemon.idle_timeout_s is not None:
         kept = prepared.found.socket_fd is not None

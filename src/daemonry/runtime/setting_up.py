@@ -61,8 +61,8 @@ def builtin_calls(daemon: Daemon, place: Place, state: Life, *, log_path: str) -
     failures = Failures(show_errors=daemon.show_errors, log_path=log_path, traces=development.is_on())
     calls = Calls(state.closed_to_work, failures=failures, spans=_spans_of(daemon))
     calls.slow_call_s = daemon.slow_call_s
-    calls.serve(VarlinkService(calls, ("daemonry", daemon.name, daemon.version, "")))
-    calls.serve(Control(state, calls, state.wait_changed, place.log_path))
+    calls.serve_when_asked(VarlinkService(calls, ("daemonry", daemon.name, daemon.version, "")))
+    calls.serve_when_asked(Control(state, calls, state.wait_changed, place.log_path))
     return calls
 
 

@@ -307,6 +307,18 @@ def reply_framer(
         return by_walk
 
 
+def frame_nothing(result: Any) -> bytes:
+    """Return the reply of a method that returns None.
+
+    Raises:
+        NotSendable: it has returned something, which may have to be waited for.
+    """
+    if result is not None:
+        raise faults.NotSendable("there is nothing to reply with")
+    return _EMPTY_REPLY
+
+
+_EMPTY_REPLY: Final = REPLY_HEAD + b"{}" + FRAME_END
 _Framer = Callable[[Any], bytes]
 
 

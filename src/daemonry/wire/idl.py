@@ -21,11 +21,11 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from daemonry.errors import DaemonryError
 from daemonry.limits import MAX_ECHO_CHARS
+from daemonry.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,101 +66,134 @@ class Basic(enum.Enum):
     ANY = "any"  # any JSON value; systemd >= 262 only
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(Value):
     """The type that a `TypeAlias` of the same interface declares."""
 
+    __slots__ = ("name",)
     name: str
 
+    def __init__(self, name: str) -> None:
+        self._set(name=name)
 
-@dataclass(frozen=True, slots=True)
-class Field:
+
+class Field(Value):
     """One field of a struct; `doc` is its comment, lines joined by LF."""
 
+    __slots__ = ("name", "type", "doc")  # noqa: RUF023  # as the arguments
     name: str
     type: Type
-    doc: str = ""
+    doc: str
+
+    def __init__(self, name: str, type: Type, doc: str = "") -> None:  # noqa: A002  # its name in the language
+        self._set(name=name, type=type, doc=doc)
 
 
-@dataclass(frozen=True, slots=True)
-class Struct:
+class Struct(Value):
     """Named values; on the wire a JSON object."""
 
-    fields: tuple[Field, ...] = ()
+    __slots__ = ("fields",)
+    fields: tuple[Field, ...]
+
+    def __init__(self, fields: tuple[Field, ...] = ()) -> None:
+        self._set(fields=fields)
 
 
-@dataclass(frozen=True, slots=True)
-class Enum:
+class Enum(Value):
     """One of some names; on the wire a JSON string.  Without names it cannot be written."""
 
+    __slots__ = ("names",)
     names: tuple[str, ...]
 
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._set(names=names)
 
-@dataclass(frozen=True, slots=True)
-class Array:
+
+class Array(Value):
     """Any number of values of one type."""
 
+    __slots__ = ("element",)
     mark: ClassVar[str] = "[]"
     element: Type
 
+    def __init__(self, element: Type) -> None:
+        self._set(element=element)
 
-@dataclass(frozen=True, slots=True)
-class Map:
+
+class Map(Value):
     """Values of one type under strings; `Map(Struct())` is the string set."""
 
+    __slots__ = ("element",)
     mark: ClassVar[str] = "[string]"
     element: Type
 
+    def __init__(self, element: Type) -> None:
+        self._set(element=element)
 
-@dataclass(frozen=True, slots=True)
-class Optional:
+
+class Optional(Value):
     """A value that may be null or absent.  Its element is never `Optional`."""
 
+    __slots__ = ("element",)
     mark: ClassVar[str] = "?"
     element: Type
+
+    def __init__(self, element: Type) -> None:
+        self._set(element=element)
 
 
 Type = Basic | Named | Struct | Enum | Array | Map | Optional
 
 
-@dataclass(frozen=True, slots=True)
-class TypeAlias:
+class TypeAlias(Value):
     """`type name (...)`."""
 
+    __slots__ = ("name", "type", "doc")  # noqa: RUF023  # as the arguments
     name: str
     type: Struct | Enum
-    doc: str = ""
+    doc: str
+
+    def __init__(self, name: str, type: Struct | Enum, doc: str = "") -> None:  # noqa: A002  # its name in the language
+        self._set(name=name, type=type, doc=doc)
 
 
-@dataclass(frozen=True, slots=True)
-class MethodDescription:
+class MethodDescription(Value):
     """`method name(parameters) -> (reply)`."""
 
+    __slots__ = ("name", "parameters", "reply", "doc")  # noqa: RUF023  # as the arguments
     name: str
     parameters: Struct
     reply: Struct
-    doc: str = ""
+    doc: str
+
+    def __init__(self, name: str, parameters: Struct, reply: Struct, doc: str = "") -> None:
+        self._set(name=name, parameters=parameters, reply=reply, doc=doc)
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorType:
+class ErrorType(Value):
     """`error name (parameters)`."""
 
+    __slots__ = ("name", "parameters", "doc")  # noqa: RUF023  # as the arguments
     name: str
     parameters: Struct
-    doc: str = ""
+    doc: str
+
+    def __init__(self, name: str, parameters: Struct, doc: str = "") -> None:
+        self._set(name=name, parameters=parameters, doc=doc)
 
 
 Member = TypeAlias | MethodDescription | ErrorType
 
 
-@dataclass(frozen=True, slots=True)
-class InterfaceDescription:
+class InterfaceDescription(Value):
     """A whole description; members keep their order."""
 
+    __slots__ = ("name", "members", "doc")  # noqa: RUF023  # as the arguments
     name: str
     members: tuple[Member, ...]
-    doc: str = ""
+    doc: str
+
+    def __init__(self, name: str, members: tuple[Member, ...], doc: str = "") -> None:
+        self._set(name=name, members=members, doc=doc)
 
     @property
     def types(self) -> tuple[TypeAlias, ...]:

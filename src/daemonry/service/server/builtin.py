@@ -73,11 +73,11 @@ class VarlinkService(Interface, name=varlink.SERVICE):
 
     def get_info(self) -> Info:
         """Get a list of all the interfaces a service provides and information about it."""
-        return Info(*self._info, list(self._calls.interfaces))
+        return Info(*self._info, self._calls.names)
 
     def get_interface_description(self, interface: str) -> Description:
         """Get the description of an interface that is implemented by this service."""
-        found = self._calls.interfaces.get(interface)
+        found = self._calls.interface(interface)
         if found is None:
             raise errors.InterfaceNotFound(varlink.INTERFACE_NOT_FOUND, {"interface": interface})
         return Description(found.text)

@@ -24,7 +24,7 @@ from daemonry.service.interface.descriptors import giver, taker
 from daemonry.service.interface.handler import Context
 from daemonry.service.native_answers import NativeAnswers
 from daemonry.service.server import reply_check
-from daemonry.service.server.failures import Failures
+from daemonry.service.server.failures import Failures, invalid_parameter
 from daemonry.service.server.slow_calls import Stopwatch
 from daemonry.service.server.stepping import Stepper, Suspended
 from daemonry.service.server.tap import Tap
@@ -60,7 +60,6 @@ _ALWAYS_OPEN = frozenset((varlink.SERVICE, CONTROL, DEBUG, f"{CONTROL}.HandOver"
 MAX_RUNNING: Final = 1024
 
 _NONE = type(None)
-_EMPTY_REPLY = REPLY_HEAD + b"{}" + FRAME_END
 
 Gate = Callable[[], errors.CallFailed | None]
 # Returns a handler that makes a span of each call: of a method's full name and kind, and the caller's trace.
@@ -138,11 +137,11 @@ class Bound:
         if self.at_once and method.names and method.read_parameters is None:
             head = METHOD_HEAD + self.full_name.encode() + PARAMETERS_HEAD
             self.read = call_reader(method.parameters, head)
-        self._check: reply_check.Check = _nothing_to_check
+        self._check: reply_check.Check = reply_check.nothing
         if method.reply is not _NONE:
             self._check = reply_check.checker(method.reply, method.reply_field)
-        self.frame: Callable[[Any], bytes] = _frame_nothing
-        self._form: Callable[[Any], bytes] = _frame_nothing
+        self.frame: Callable[[Any], bytes] = fast_varlink.frame_nothing
+        self._form: Callable[[Any], bytes] = fast_varlink.frame_nothing
         self._frame_more: Callable[[Any], bytes] | None = None
         if method.reply is not _NONE:
             framed = method.reply, method.reply_field, self._check_plain
@@ -187,7 +186,7 @@ class Bound:
                 return msgspec.convert(parameters, method.parameters, dec_hook=taker(fds or []))
             return msgspec.convert(parameters, method.parameters)
         except msgspec.ValidationError as error:
-            raise _invalid(error) from None
+            raise invalid_parameter(error) from None
 
     def caller(self) -> Callable[[Any], Any]:
         """Return what calls the function with what `read` returned as its arguments."""
@@ -260,16 +259,6 @@ def _name(kind: Any) -> str:
     return str(getattr(kind, "__name__", kind))
 
 
-def _nothing_to_check(_parameters: bytes, _fds: int) -> None:
-    """Take the empty reply of a method that returns None."""
-
-
-def _frame_nothing(result: Any) -> bytes:
-    if result is not None:  # the result may be something to wait for
-        raise errors.NotSendable("there is nothing to reply with")
-    return _EMPTY_REPLY
-
-
 class Ran:
     """What a call came to that was begun at once, and whose reply cannot just be sent yet.
 
@@ -285,21 +274,6 @@ class Ran:
         self.bound: Bound = bound
         self.result: Any = result
         self.error: BaseException | None = error
-
-
-def _invalid(error: msgspec.ValidationError) -> errors.InvalidParameter:
-    """Return the error that names the parameter.
-
-    msgspec says "Expected `int`, got `str` - at `$.count`", "Object missing required field `count`",
-    or "Object contains unknown field `count`".
-    """
-    reason, _, where = str(error).partition(" - at `$")
-    parameter = where.strip("`.")
-    if reason.startswith("Object "):
-        parameter = f"{parameter}.{reason.split('`')[1]}".lstrip(".")
-    return errors.InvalidParameter(
-        varlink.INVALID_PARAMETER, {"parameter": parameter, "reason": reason[:1].lower() + reason[1:]}
-    )
 
 
 class Calls:
@@ -341,7 +315,8 @@ class Calls:
         self.tap: Tap = Tap()
         self.stepper: Stepper = Stepper()
         self.takes_fds: bool = False
-        self._interfaces: dict[str, Described] = {}
+        self._served: dict[str, Interface] = {}
+        self._interfaces: dict[str, Described] = {}  # those that are worked out
         self._methods: dict[str, Bound] = {}
         self._most_bytes = MAX_FRAME_BYTES
         self.ready: dict[bytes, Ready] = {}
@@ -371,7 +346,16 @@ class Calls:
     @property
     def interfaces(self) -> dict[str, Described]:
         """The interfaces that are served, by name."""
-        return self._interfaces
+        return {name: self._worked_out(name) for name in self._served}
+
+    def interface(self, name: str) -> Described | None:
+        """Return the interface of that name; None where it is not served."""
+        return self._worked_out(name) if name in self._served else None
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the interfaces that are served."""
+        return list(self._served)
 
     def serve(self, implementation: Interface) -> None:
         """Answer the calls of an implementation's interface.
@@ -380,9 +364,32 @@ class Calls:
             ValueError: its interface is served already.
             NotDescribable: a type in it has no form in the interface language.
         """
+        self._add(described(type(implementation)).name, implementation)
+        self._work_out(implementation)
+
+    def serve_when_asked(self, implementation: Interface) -> None:
+        """As `serve`, and work out the interface when its first call comes: for most daemons, never.
+
+        For interfaces of ours: their types have forms, and no method takes descriptors, which has to be
+        known before a connection is accepted.
+
+        Raises:
+            ValueError: its interface is served already.
+        """
+        self._add(type(implementation).interface_name, implementation)
+
+    def _add(self, name: str, implementation: Interface) -> None:
+        if name in self._served:
+            raise ValueError(f"the interface {name} is served already")
+        self._served[name] = implementation
+
+    def _worked_out(self, name: str) -> Described:
+        if name not in self._interfaces:
+            self._work_out(self._served[name])
+        return self._interfaces[name]
+
+    def _work_out(self, implementation: Interface) -> None:
         where = described(type(implementation))
-        if where.name in self._interfaces:
-            raise ValueError(f"the interface {where.name} is served already")
         self._interfaces[where.name] = where
         for method in where.methods.values():
             bound = Bound(where, method, implementation, self._spans)
@@ -524,9 +531,7 @@ class Calls:
                 other way round.
             Paused, Draining, Overloaded: work is not taken now.
         """
-        bound = self._methods.get(call.method)
-        if bound is None:
-            raise self._not_found(call.method)
+        bound = self._methods.get(call.method) or self._worked_out_now(call.method)
         if not bound.open:
             self._begun += 1
             self._refuse_work(bound)
@@ -544,6 +549,18 @@ class Calls:
         if self.running >= self._most_running and bound.kind != "plain":
             raise errors.Overloaded(OVERLOADED, {"limit": self._most_running})
 
+    def _worked_out_now(self, name: str) -> Bound:
+        """Return a method whose interface was not asked for until now.
+
+        Raises:
+            InterfaceNotFound, MethodNotFound: there is none.
+        """
+        self.interface(varlink.split_name(name)[0])
+        bound = self._methods.get(name)
+        if bound is None:
+            raise self._not_found(name)
+        return bound
+
     def _not_found(self, name: str) -> errors.CallFailed:
         interface, method = varlink.split_name(name)
         if not interface:  # as systemd: the text before the dot is missing, not the interface
@@ -551,7 +568,7 @@ class Calls:
         where = self._interfaces.get(interface)
         if where is None:
             return errors.InterfaceNotFound(
-                varlink.INTERFACE_NOT_FOUND, {"interface": interface, **_nearest(interface, self._interfaces)}
+                varlink.INTERFACE_NOT_FOUND, {"interface": interface, **_nearest(interface, self._served)}
             )
         return errors.MethodNotFound(
             varlink.METHOD_NOT_FOUND, {"method": method, **_nearest(method, where.methods)}

@@ -23,9 +23,11 @@ from daemonry.limits import MAX_ECHO_CHARS, MAX_ERROR_CHARS, MAX_TRACE_CHARS
 from daemonry.service.interface.declare import CallError
 from daemonry.service.server.reply_check import Misfit
 from daemonry.terminal_text import printable, shown
-from daemonry.wire.varlink import Reply
+from daemonry.wire.varlink import INVALID_PARAMETER, Reply
 
 if TYPE_CHECKING:
+    import msgspec
+
     from daemonry.service.interface.declare import Described
     from daemonry.transport.credentials import Peer
 
@@ -121,3 +123,18 @@ def told_by(reply: Any) -> str | None:
     if reply.error == FAILED:
         return str(reply.parameters["message"])
     return str(reply.parameters["reason"]) if reply.error == BAD_REPLY else None
+
+
+def invalid_parameter(error: msgspec.ValidationError) -> errors.InvalidParameter:
+    """Return the error that names the parameter.
+
+    msgspec says "Expected `int`, got `str` - at `$.count`", "Object missing required field `count`",
+    or "Object contains unknown field `count`".
+    """
+    reason, _, where = str(error).partition(" - at `$")
+    parameter = where.strip("`.")
+    if reason.startswith("Object "):
+        parameter = f"{parameter}.{reason.split('`')[1]}".lstrip(".")
+    return errors.InvalidParameter(
+        INVALID_PARAMETER, {"parameter": parameter, "reason": reason[:1].lower() + reason[1:]}
+    )

@@ -76,6 +76,10 @@ def checker(kind: Any, field: str) -> Check:
     return check
 
 
+def nothing(_parameters: bytes, _fds: int) -> None:
+    """Take the empty reply of a method that returns None."""
+
+
 def reason_of(error: msgspec.ValidationError) -> str:
     """Return what msgspec says, with the place in front: `rows[0].x: expected ...`."""
     reason, _, place = str(error).partition(" - at `$")
