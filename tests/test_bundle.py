@@ -364,6 +364,32 @@ def test_the_second_command_opens_a_few_files_instead_of_all(tmp_path):
     assert run(tmp_path, DAEMONRY_BUNDLE="0")[2] > 30
 
 
+ENSURE = """\
+import json, sys
+import daemonry
+from absent import daemon
+daemonry.ensure(daemon).close()
+import daemonry.launch.zygote.asking
+from daemonry import bundle
+ours = {name for name in sys.modules if name.startswith("daemonry.")}
+print(json.dumps([len(ours) > 60, sorted(ours - bundle._in_use.entries.keys())]))
+daemonry.stop("absent")
+"""
+
+
+def test_a_program_that_starts_its_daemon_finds_all_of_our_modules_in_it(sandbox, tmp_path):
+    """It writes no bundle: a quick command puts in the modules for it, which the command does not load."""
+    sandbox.write("absent.py", "from daemonry import Daemon\ndaemon = Daemon('absent', version='1.0')\n")
+    where = {
+        "PYTHONPATH": f"{ROOT / 'src'}:{sandbox.path}",
+        "PYTHONPYCACHEPREFIX": str(tmp_path / "bytecode"),
+    }
+    run(tmp_path, **where)
+    words = [sys.executable, "-c", ENSURE]
+    done = subprocess.run(words, env={**os.environ, **where}, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [True, []]
+
+
 HOOK = """\
 import importlib.machinery as m
 class Hook(m.SourceFileLoader): pass

@@ -186,7 +186,7 @@ def __getattr__(name: str) -> Any:
     if home is None:
         raise AttributeError(f"module 'daemonry' has no attribute {name!r}")
     module, _, attribute = home.partition(":")
-    if name == "Daemon":  # a program, whose command may be a quick one
+    if name in ("Daemon", "ensure"):  # a program, whose command may be a quick one
         __import__("daemonry.bundle", fromlist=["__name__"]).use()
     value = getattr(__import__(module, fromlist=["__name__"]), attribute or name)
     globals()[name] = value

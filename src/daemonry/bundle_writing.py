@@ -27,6 +27,22 @@ if TYPE_CHECKING:
 # read has other times than were noted only if the noted ones are older than that.
 SETTLED_S: Final = 3.0
 _OURS: Final = "daemonry."
+# By these a program finds or starts its daemon; all that they import goes in too.  The program itself writes
+# no bundle, and the commands that write it do not load them.
+_STARTING: Final = (
+    "daemonry.app",
+    "daemonry.launch.ensure",
+    "daemonry.launch.acquire",
+    "daemonry.launch.start",
+    "daemonry.launch.start_failure",
+    "daemonry.launch.zygote.asking",
+    "daemonry.daemon.versions",
+    "daemonry.process.atomic_file",
+    "daemonry.process.identity",
+    "daemonry.process.platform_linux",
+    "daemonry.process.registry",
+    "daemonry.service.client.blocking",
+)
 
 
 class BundledModule:
@@ -65,16 +81,33 @@ def _write(bundle: Bundle) -> None:
     total = 0
     # This command's modules first: the next such command would miss one left out, and write the file again.
     order = sorted({**known, **loaded}.items(), key=lambda item: (item[0] not in loaded, _ours_first(item)))
-    for name, (path, is_package) in order:
-        part = part_of(path, is_package)
+    starting = set(_STARTING)
+    order += [(name, source) for name in _STARTING if (source := _source_of(name))]
+    for name, (path, is_package) in order:  # which grows
+        part = None if name in parts else part_of(path, is_package)
         if part is not None and total + len(part.code) < MOST_BYTES * 3 // 4:  # the rest is the index's
             parts[name] = part
             total += len(part.code)
+        if name in starting and name in parts:
+            more = {*_packages(name), *parts[name].imports} - starting
+            starting |= more
+            order += [(one, source) for one in sorted(more) if (source := _source_of(one))]
     data = laid_out(parts)
     if parts and len(data) <= MOST_BYTES:
         from daemonry.process.atomic_file import write_atomically
 
         write_atomically(bundle.path, data, mode=0o644, durable=False)
+
+
+def _source_of(name: str) -> tuple[str, bool] | None:
+    """Return the source of a module of ours, and whether it is a package; None for any other name."""
+    if not name.startswith(_OURS):
+        return None
+    beside = f"{os.path.dirname(__file__)}/{name.removeprefix(_OURS).replace('.', '/')}"
+    for path, is_package in ((f"{beside}.py", False), (f"{beside}/__init__.py", True)):
+        if os.path.isfile(path):
+            return path, is_package
+    return None
 
 
 def _ours_first(item: tuple[str, object]) -> tuple[bool, str]:
