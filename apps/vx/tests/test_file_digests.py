@@ -27,6 +27,26 @@ def signature(mtime_ns: int, ctime_ns: int) -> Signature:
         (100 * SECOND, 100 * SECOND, 101 * SECOND, False),  # whole seconds: a coarse clock
         (100 * SECOND, 100 * SECOND, 100 * SECOND + COARSE_TICK_NS, True),
         (200 * SECOND + 1, 200 * SECOND + 1, 100 * SECOND, False),  # in the future
+        (
+            90 * SECOND,
+            100 * SECOND + 1,
+            100 * SECOND + 1 + FINE_TICK_NS,
+            True,
+        ),  # from an archive, on a fine clock
+        (90 * SECOND, 100 * SECOND + 1, 100 * SECOND + FINE_TICK_NS, False),
+        (
+            900 * SECOND,
+            100 * SECOND + 1,
+            100 * SECOND + 1 + FINE_TICK_NS,
+            True,
+        ),  # its mtime is set to the future
+        (
+            900 * SECOND,
+            100 * SECOND,
+            200 * SECOND,
+            False,
+        ),  # the same where nothing tells that the ctime is fine
+        (100 * SECOND, 90 * SECOND + 1, 101 * SECOND, False),  # a ctime that does not follow
     ],
 )
 def test_when_a_signature_is_enough(mtime_ns: int, ctime_ns: int, read_at_ns: int, settled: bool) -> None:

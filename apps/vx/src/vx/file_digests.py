@@ -64,9 +64,13 @@ def is_settled(signature: Signature, read_at_ns: int) -> bool:
         signature: before it was read.
         read_at_ns: when reading began, since 1970.
     """
-    coarse = signature.mtime_ns % _SECOND_NS == 0 or signature.ctime_ns % _SECOND_NS == 0
-    tick_ns = COARSE_TICK_NS if coarse else FINE_TICK_NS
-    return max(signature.mtime_ns, signature.ctime_ns) + tick_ns <= read_at_ns
+    mtime_ns, ctime_ns = signature.mtime_ns, signature.ctime_ns
+    coarse = ctime_ns % _SECOND_NS == 0
+    # A ctime with a fraction follows each change by itself.  The mtime may be anybody's: whole seconds from
+    # an archive, or in the future.  Where it is the later one, the ctime may be one that does not follow.
+    last_ns = ctime_ns if not coarse and mtime_ns > read_at_ns else max(mtime_ns, ctime_ns)
+    coarse = coarse or (last_ns > ctime_ns and mtime_ns % _SECOND_NS == 0)
+    return last_ns + (COARSE_TICK_NS if coarse else FINE_TICK_NS) <= read_at_ns
 
 
 def _is_at(path: str, known: KnownDigest) -> bool:

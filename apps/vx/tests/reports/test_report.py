@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from vx.reports.report import (
     CANCELLED,
     FORMAT,
+    NOT_KEPT,
     ActionReport,
     RunReport,
     before_of,
@@ -87,6 +88,16 @@ def test_what_a_failed_compiler_has_read_is_no_change() -> None:
     """It says nothing of what it read, which is not that it reads nothing any more."""
     before = action(parts={"flags": ""}, files={"a": "1"})
     assert told(before, action("failed", parts={"flags": "-O"})) == ["flags: '' -> '-O'"]
+
+
+def test_what_was_read_while_a_file_changed_is_no_change() -> None:
+    """Its inputs are not known: each of them would be new, or not read any more."""
+    before, now = action(files={"a": "1"}), action(files={"a": "2"})
+    unknown = ActionReport("id", "title", "executed", result=NOT_KEPT, parts={"flags": "-O"})
+    assert told(before, unknown) == ["flags: nothing -> '-O'"]
+    assert told(unknown, now) == ["flags: '-O' -> nothing"]
+    assert before_of(now, [run(unknown), run(before)], "dev") == before
+    assert before_of(now, [run(unknown)], "dev") == unknown
 
 
 def test_summaries() -> None:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import time
+
+import pytest
+
+from daemonry.testing import wait_until
+from vx.file_digests import FINE_TICK_NS
 
 
 def test_build_writes_report_file(rust) -> None:
@@ -156,3 +163,26 @@ def test_a_file_that_comes_after_many_unchanged_builds_is_seen(c) -> None:
     project.build()
     assert project.report()["actions"][0]["outcome"] == "cached"
     assert subprocess.run([project.output("p")], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("mtime_s", [1_000_000_000, 4_000_000_000], ids=["of an archive", "in the future"])
+def test_a_header_with_a_time_that_somebody_set_counts_at_once(c, mtime_s: int) -> None:
+    """It was taken for one that changes meanwhile: built again, and all that was read named as the reason."""
+    project = c.project("p")
+    folder = project.path.parent / "elsewhere"
+    folder.mkdir()
+    header = folder / "number.h"
+    project.write("vx.toml", '[project]\nname = "p"\n[targets.p]\nsources = ["main.c"]\n')
+    project.write(
+        "main.c", '#include <stdio.h>\n#include "number.h"\nint main(void) { printf("%d", N); return 0; }\n'
+    )
+    for number in (1, 2):
+        header.write_text(f"#define N {number}\n")
+        os.utime(header, (mtime_s, mtime_s))
+        rested = header.stat().st_ctime_ns + FINE_TICK_NS
+        wait_until(lambda: time.time_ns() > rested, 5, "the tick is over")  # noqa: B023
+        assert project.executed(CFLAGS=f"-I{folder}") == 2
+    told = project.vx("explain").out
+    assert f"because: file {header} changed" in told
+    assert told.count("because: file") == 1
+    assert project.executed(CFLAGS=f"-I{folder}") == 0

@@ -37,7 +37,7 @@ from vx.project.action import Action, Plan
 from vx.project.errors import ProjectInvalid
 from vx.project.toolchain import CompilerMissing
 from vx.reports import run_files
-from vx.reports.report import CANCELLED, FORMAT, ActionReport, RunReport
+from vx.reports.report import CANCELLED, FORMAT, NOT_KEPT, ActionReport, RunReport
 from vx.reports.ulid import ulid
 
 logger = logging.getLogger("aether")
@@ -253,7 +253,7 @@ class Build:
             entry.files if entry is not None else {},
             entry.env if entry is not None else {},
             found.why,
-            found.result.key or "not kept: files that it read changed meanwhile",
+            found.result.key or NOT_KEPT,
             found.duration_ms,
         )
         self._tell.ended(found.action.title, found.outcome, found.duration_ms, found.result.said)

@@ -14,7 +14,16 @@ import msgspec
 
 from daemonry.cli import kit
 from vx.reports import run_files
-from vx.reports.report import ActionReport, Difference, RunReport, before_of, changes, last_miss, summary
+from vx.reports.report import (
+    NOT_KEPT,
+    ActionReport,
+    Difference,
+    RunReport,
+    before_of,
+    changes,
+    last_miss,
+    summary,
+)
 
 _FAILED = 1
 _SHOWN = 20
@@ -117,6 +126,8 @@ def _say_changes(action: ActionReport, run: RunReport, earlier: list[RunReport],
         kit.say(f"  because: {kit.printable(one, 1000)}")
     if len(told) > _SHOWN:
         kit.say(f"  because: ... and {len(told) - _SHOWN} more changes")
+    if action.result == NOT_KEPT:
+        kit.say(f"  {NOT_KEPT}")
     if diff and not told and action.outcome == "cached":
         kit.say("  the same as before")
 

@@ -13,6 +13,8 @@ import msgspec
 FORMAT: Final = 1
 # The error of a run that somebody ended, with Ctrl-C most often.
 CANCELLED: Final = "cancelled"
+# The result of an action that was used and not kept, for what it read is not known for sure.
+NOT_KEPT: Final = "not kept: a file that it read changed just before it ran, or meanwhile"
 
 Outcome = Literal["cached", "shared", "executed", "failed", "cancelled"]
 
@@ -30,7 +32,7 @@ class ActionReport(msgspec.Struct, frozen=True, omit_defaults=True):
         files: digests of the files that it read, by path.
         env: variables that were read.
         why: for an action that was not cached: the conditions of the newest entry that did not hold.
-        result: the key of its outputs; "" for none.
+        result: the key of its outputs; "" for none, `NOT_KEPT` for those that the next build makes again.
         duration_ms: how long it ran.
     """
 
@@ -125,7 +127,7 @@ class Difference(msgspec.Struct, frozen=True):
 def changes(before: ActionReport | None, now: ActionReport) -> list[Difference]:
     """Return the differences, the parts of the recipe first.
 
-    The inputs of a compiler that failed are not known; its command is.
+    The inputs of a compiler that failed are not known, nor those of one while a file changed; its command is.
     """
     if before is None:
         return [Difference("new", now.id, None, None)]
@@ -137,7 +139,7 @@ def changes(before: ActionReport | None, now: ActionReport) -> list[Difference]:
     # The command line repeats what other parts say; alone, it is a change of vx itself.
     if len(found) > 1:
         found = [one for one in found if one.name != "command"]
-    if now.outcome == "failed":
+    if now.outcome == "failed" or NOT_KEPT in (before.result, now.result):
         return found
     found += [
         Difference("file", name, before.files.get(name), now.files.get(name))
@@ -156,6 +158,8 @@ def changes(before: ActionReport | None, now: ActionReport) -> list[Difference]:
 def before_of(action: ActionReport, runs: Sequence[RunReport], profile: str) -> ActionReport | None:
     """Return the same action in the newest of `runs` in which it was built, of this profile if there is one.
 
+    One whose inputs are known goes before one whose inputs are not.
+
     A user who switches between dev and release asks for the changes since the last build of the same kind.
 
     Args:
@@ -163,11 +167,13 @@ def before_of(action: ActionReport, runs: Sequence[RunReport], profile: str) -> 
         runs: earlier runs, the newest first.
         profile: of the run that it belongs to.
     """
-    for run in sorted(runs, key=lambda one: one.profile != profile):
-        for one in run.actions:
-            if one.id == action.id and one.result:
-                return one
-    return None
+    found = [
+        one
+        for run in sorted(runs, key=lambda one: one.profile != profile)
+        for one in run.actions
+        if one.id == action.id and one.result
+    ]
+    return next((one for one in found if one.result != NOT_KEPT), next(iter(found), None))
 
 
 def last_miss(runs: Sequence[RunReport]) -> tuple[int, ActionReport] | None:
