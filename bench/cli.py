@@ -30,10 +30,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from launched import launchers, verdict
+
 ROOT = Path(__file__).resolve().parent.parent
 BASE = "python3 -c pass"
 # What a quick command may take, as a multiple of an interpreter that does nothing.
 TARGET_RATIO = 1.4
+# The same by the native launcher, by CPU time.
+LAUNCHED = "launcher: "
+LAUNCHED_RATIO = 0.2
 # A median over fewer rounds moves by more than the differences that matter here.
 FEWEST_ROUNDS = 30
 # Above this ratio of p90 to median something else was running; a calm machine gives 1.1.
@@ -288,9 +293,21 @@ def bring_up(here: Surroundings, stack: ExitStack) -> list[Row]:
         Row("supervisorctl status", [*supervisorctl, "status"], trouble=supervised),
         Row("dmypy status", [dmypy, "status"], trouble=checked),
     ]
+    rows += _launched(here, ticker, revived)
     for row in rows:
         row.trouble = row.trouble or _try_once(here, row)
     return rows
+
+
+def _launched(here: Surroundings, ticker: str, revived: str) -> list[Row]:
+    native = here.runtime.parent / "native"
+    trouble = launchers(here.bin, native, "daemonry", "palingenesis")
+    daemonry, palingenesis = str(native / "daemonry"), str(native / "palingenesis")
+    return [
+        Row(f"{LAUNCHED}daemonry status ticker", [daemonry, "status", "ticker"], trouble=ticker or trouble),
+        Row(f"{LAUNCHED}daemonry ping ticker", [daemonry, "ping", "ticker"], trouble=ticker or trouble),
+        Row(f"{LAUNCHED}palingenesis status", [palingenesis, "status"], trouble=revived or trouble),
+    ]
 
 
 def _netcat(here: Surroundings, trouble: str) -> list[Row]:
@@ -407,6 +424,16 @@ def verdicts(rows: list[Row]) -> Iterator[str]:
             ratio = median_ms / measured[BASE]
             word = "within" if ratio <= TARGET_RATIO else "ABOVE"
             yield f"{title}: {ratio:.2f} times `{BASE}`, {word} the target of {TARGET_RATIO}"
+    for row in rows:
+        if row.title.startswith(LAUNCHED) and row.cpu_ms:
+            ratio = times_bare(rows, row)
+            yield verdict(row.title, ratio, LAUNCHED_RATIO, f"the CPU time of `{BASE}`")
+
+
+def times_bare(rows: list[Row], row: Row) -> float:
+    """Return the median of a row's CPU times, each as a multiple of bare Python's in the same round."""
+    base = next(one for one in rows if one.title == BASE)
+    return statistics.median(own / bare for own, bare in zip(row.cpu_ms, base.cpu_ms, strict=True))
 
 
 def main() -> int:

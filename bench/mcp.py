@@ -27,7 +27,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from cli import BASE, ROOT, Failed, Row, Surroundings, measure, pin, table, trouble_with_the_machine
+from cli import (
+    BASE,
+    ROOT,
+    Failed,
+    Row,
+    Surroundings,
+    measure,
+    pin,
+    table,
+    times_bare,
+    trouble_with_the_machine,
+)
+from launched import launchers, verdict
 
 NPM_DIR = ROOT / ".npm"
 # mcporter's newest wants a newer Node than a stable Debian has: npm has that too, as a package.
@@ -35,11 +47,13 @@ NODE = "node@24"
 PACKAGES = ("@modelcontextprotocol/server-everything", "mcporter", "@apify/mcpc")
 WARM = "mcp-cli call (warm)"
 LIST = "mcp-cli list (warm)"
+LAUNCHED = "launcher: mcp-cli call (warm)"
 COLD_PEER = "npx mcporter call (cold)"
 WARM_PEER = "npx mcporter call (keep-alive daemon)"
 # The promises: at most so many times an interpreter that does nothing, in CPU time, and ten times as fast as
 # mcporter's fastest.
 MOST_TIMES_BARE = {WARM: 1.3, LIST: 2.0}
+LAUNCHED_TIMES_BARE = 0.3
 LEAST_TIMES_FASTER = 10.0
 SERVER_CALLS = 200
 SETTLE_S = 2.1
@@ -144,9 +158,14 @@ def rows(here: Place, stack: ExitStack, fastmcp: str | None) -> list[Row]:
             [*bin_peer, "call", "kept.echo", "message=hello"],
         ),
     ]
+    native = here.runtime.parent / "native"
+    trouble = launchers(here.bin, native, "mcp-cli")
+    found.insert(3, Row(LAUNCHED, [str(native / "mcp-cli"), *ours[1:]], trouble=trouble))
     found += _further_peers(here, stack, fastmcp)
     os.chdir(here.home)
     for row in found:
+        if row.trouble:
+            continue
         try:
             said = here.run(*row.words)
             said = here.run(*row.words)
@@ -213,15 +232,18 @@ def verdicts(found: list[Row], server_ms: float) -> Iterator[tuple[bool, str]]:
     median = {row.title: statistics.median(row.times_ms) for row in found if row.times_ms}
     if WARM not in median or BASE not in median:
         return
-    base = next(row for row in found if row.title == BASE)
     yield True, f"in {WARM} the server itself takes {server_ms:.1f} ms, which no row's CPU time has in it"
     for row in found:
         if row.title in MOST_TIMES_BARE and row.cpu_ms:
-            times = statistics.median(own / bare for own, bare in zip(row.cpu_ms, base.cpu_ms, strict=True))
+            times = times_bare(found, row)
             kept = times <= MOST_TIMES_BARE[row.title]
             word = "within" if kept else "ABOVE"
             target = f"{word} the target of {MOST_TIMES_BARE[row.title]:g}"
             yield kept, f"{row.title}: {times:.2f} times the CPU time of `{BASE}`, {target}"
+        if row.title == LAUNCHED and row.cpu_ms:
+            times = times_bare(found, row)
+            line = verdict(LAUNCHED, times, LAUNCHED_TIMES_BARE, f"the CPU time of `{BASE}`")
+            yield times <= LAUNCHED_TIMES_BARE, line
     peers = [median[row.title] for row in found if "mcporter" in row.title and row.title in median]
     if peers:
         faster = min(peers) / median[WARM]

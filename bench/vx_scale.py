@@ -5,7 +5,8 @@
 Owns the projects that it writes and the timing of whole processes; each round does one program after
 the other.
 
-    c-null        N C files of which none changed (1,000): vx, ninja
+    c-null        N C files of which none changed (1,000): vx, ninja; of this and the next two cases also
+                  vx by its native launcher, and the CPU time of the command and aether together
     c-restart     the same after vx's services were ended, beside vx's own
     c-elsewhere   200 C files in another directory, all built before: vx, ninja with ccache
     rust-null     one crate of 5,000 files, none changed: vx, cargo
@@ -24,6 +25,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import shutil
 import socket
 import statistics
@@ -34,9 +36,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from launched import launchers, verdict
 from vx_tools import Failed, Surroundings
 
 ROUNDS = 7
+# What a build that changes nothing may take by the launcher, beside ninja, by CPU time.
+LAUNCHED_TARGET = 2.0
 Row = tuple[str, str, float, float]
 
 
@@ -106,6 +111,9 @@ class Bench:
         self._rounds = rounds
         self._files = files
         self._private = here.private
+        self._native = here.private / "native"
+        self._no_launcher = launchers(here.bin, self._native, "vx")
+        self.verdicts: list[str] = []
 
     def _ms(self, words: list[str], directory: Path, env: Mapping[str, str] = {}) -> float:
         started_s = time.perf_counter()
@@ -147,7 +155,37 @@ class Bench:
             lambda: self._ms([ninja], directory),
         )
 
+        yield from self._by_cpu("1,000 C files, nothing changed", "ninja", directory, [ninja])
         yield self._restarted(directory)
+
+    def _by_cpu(self, name: str, beside: str, directory: Path, theirs: list[str]) -> Iterator[Row]:
+        """The same by CPU time, aether's with it: the Python command, and the launcher."""
+        if self._no_launcher:
+            raise Failed(f"the launcher: {self._no_launcher}")
+        told = json.loads(self._out([self._here.vx, "status", "--json"]))
+        pid = _status(next(one["pid"] for one in told["services"] if one["name"] == "cass"), "PPid")
+        times: dict[str, list[tuple[float, float]]] = {"": [], "launcher: ": []}
+        commands = {"": self._here.vx, "launcher: ": str(self._native / "vx")}
+        for _ in range(-1, self._rounds):
+            beside_ms = self._cpu_ms(theirs, directory)
+            for kind, command in commands.items():
+                before_ms = _cpu_of(pid)
+                ours_ms = self._cpu_ms([command, "build", "-q"], directory)
+                times[kind].append((ours_ms + _cpu_of(pid) - before_ms, beside_ms))
+        for kind, pairs in times.items():
+            kept = pairs[1:]
+            title = f"{kind}{name}, CPU of command and aether"
+            yield title, beside, *(statistics.median(one) for one in zip(*kept, strict=True))  # type: ignore[misc]
+            if kind:
+                ratio = statistics.median(ours / other for ours, other in kept)
+                self.verdicts.append(verdict(title, ratio, LAUNCHED_TARGET, f"{beside}'s"))
+
+    def _cpu_ms(self, words: list[str], directory: Path) -> float:
+        """Run a command and return its CPU time, its children's with it, in milliseconds."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self._ms(words, directory)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return 1000 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
     def _restarted(self, directory: Path) -> Row:
         def restarted() -> float:
@@ -190,13 +228,13 @@ class Bench:
         """One crate of 5,000 files."""
         directory = self._private / "rust"
         write_crate(directory, 5000)
-        yield self._null_of_cargo("a crate of 5,000 files, nothing changed", directory)
+        yield from self._null_of_cargo("a crate of 5,000 files, nothing changed", directory)
 
     def crates_null(self) -> Iterator[Row]:
         """50 crates; and in another directory."""
         directory = self._private / "crates"
         write_workspace(directory, 50)
-        yield self._null_of_cargo("50 crates, nothing changed", directory)
+        yield from self._null_of_cargo("50 crates, nothing changed", directory)
         sccache = _needed("sccache")
         cargo = [str(self._here.cargo), "build", "-q", "--offline"]
         env = {
@@ -262,12 +300,13 @@ class Bench:
         )
         yield self._restarted(directory)
 
-    def _null_of_cargo(self, name: str, directory: Path) -> Row:
+    def _null_of_cargo(self, name: str, directory: Path) -> Iterator[Row]:
         cargo = [str(self._here.cargo), "build", "-q", "--offline"]
         self._vx(directory)
         self._vx(directory)
         self._ms(cargo, directory)
-        return self._both(name, "cargo", lambda: self._vx(directory), lambda: self._ms(cargo, directory))
+        yield self._both(name, "cargo", lambda: self._vx(directory), lambda: self._ms(cargo, directory))
+        yield from self._by_cpu(name, "cargo", directory, cargo)
 
     def _copy(self, directory: Path) -> Path:
         copy = Path(tempfile.mkdtemp(dir=self._private)) / "copy"
@@ -293,6 +332,12 @@ def _status(pid: int, field: str) -> str:
         if name == field:
             return value.strip()
     raise Failed(f"/proc/{pid}/status has no {field}")
+
+
+def _cpu_of(pid: str) -> float:
+    """Return the CPU time of a process so far, in milliseconds; of its threads, those that live."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((one / "schedstat").read_text().split()[0]) for one in tasks) / 1e6
 
 
 def _peak_mib(pid: int) -> int:
@@ -323,6 +368,7 @@ def main() -> int:
                 for name, beside, ours, theirs in getattr(bench, case.replace("-", "_"))():
                     row = f"| {name} | {ours:.1f} | {theirs:.1f} | {beside} | {ours / theirs:.2f} |"
                     print(row, flush=True)
+                print("\n".join(("", *bench.verdicts, "")) if bench.verdicts else "", end="")
             except Failed as error:
                 failed += 1
                 print(f"bench: {case}: {error}", file=sys.stderr)

@@ -2,6 +2,9 @@
 #ifndef DAEMONRY_LIMITS_H
 #define DAEMONRY_LIMITS_H
 
+/* As in daemonry/cli/native/__init__.py. */
+enum { LAUNCHER = 2 };
+
 /* As in daemonry/limits.py. */
 enum {
     MAX_NAME_CHARS = 64,

@@ -44,15 +44,16 @@ static bool is_unusual(const char *variable) {
            strncmp(variable, "PYTHON", 6) == 0;
 }
 
+/* Look at the variables, those of a daemon's name too if there is one, and at the descriptors. */
 static void check_surroundings(const char *name) {
     char own[MAX_NAME_CHARS + 2];
-    size_t length = strlen(name);
+    size_t length = name ? strlen(name) : 0;
     for (size_t i = 0; i < length; i++)
         own[i] = isalnum((unsigned char)name[i]) ? (char)toupper((unsigned char)name[i]) : '_';
     own[length] = '_'; /* NAME_STATE, NAME_RUNTIME */
     for (char **variable = environ; *variable; variable++) {
         if (is_unusual(*variable)) hand_over();
-        if (strncmp(*variable, own, length + 1) == 0) hand_over();
+        if (name && strncmp(*variable, own, length + 1) == 0) hand_over();
     }
     if (getuid() != geteuid() || getgid() != getegid()) hand_over();
     for (int fd = 0; fd < 3; fd++)
@@ -77,6 +78,13 @@ static const char *directory_in(const char *variable, int *length) {
     *length = (int)strlen(path);
     while (*length && path[*length - 1] == '/') --*length;
     return path;
+}
+
+/* Whether a path has no character that means something in an endpoint, and none that needs an escape. */
+static bool is_plain_path(const char *path) {
+    for (const char *at = path; *at; at++)
+        if (!isalnum((unsigned char)*at) && !strchr("/._-+ ", *at)) return false;
+    return *path == '/';
 }
 
 /* Write the beginning of the files of a service of vx: $VX_HOME/NAME. (vx.home.place) */

@@ -19,10 +19,14 @@ struct verb { /* daemonry.wire.text._TABLE */
 
 enum { MOST_VERBS = 6 };
 
+/* As the packages of the programs have it. */
+enum { PROGRAM_LAUNCHER = 1 };
+
 enum where { OF_A_NAME, IN_VX_HOME };
 
 struct program {
     const char *command, *daemon; /* NULL: a word names the daemon */
+    const char *package; /* whose file says that it knows this launcher's copy of its words; NULL for none besides */
     enum where where;
     bool labelled; /* whether status, pause and resume are said as palingenesis says them */
     struct verb verbs[MOST_VERBS];
@@ -41,11 +45,11 @@ struct program {
     }
 
 static const struct program PROGRAMS[] = {
-    {"daemonry", NULL, OF_A_NAME, false, USUAL_VERBS},
-    {"vx-aether", "aether", IN_VX_HOME, false, USUAL_VERBS},
-    {"vx-cass", "cass", IN_VX_HOME, false, USUAL_VERBS},
-    {"vx-rhea", "rhea", IN_VX_HOME, false, USUAL_VERBS},
-    {"palingenesis", "palingenesis", OF_A_NAME, true, /* palingenesis.cli, palingenesis.quick */
+    {"daemonry", NULL, NULL, OF_A_NAME, false, USUAL_VERBS},
+    {"vx-aether", "aether", "vx", IN_VX_HOME, false, USUAL_VERBS},
+    {"vx-cass", "cass", "vx", IN_VX_HOME, false, USUAL_VERBS},
+    {"vx-rhea", "rhea", "vx", IN_VX_HOME, false, USUAL_VERBS},
+    {"palingenesis", "palingenesis", "palingenesis", OF_A_NAME, true, /* palingenesis.cli, palingenesis.quick */
      {
          {"status", "STATUS\n", "", "", "", true},
          {"daemon status", "STATUS\n", "", "", "", true},

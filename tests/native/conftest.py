@@ -28,6 +28,7 @@ def compiled(directory, *more):
     directory.mkdir(exist_ok=True)
     words = [compiler, *FLAGS, *more, "-o", directory / "daemonry", NATIVE / "launcher/launcher.c"]
     subprocess.run(words, check=True)
+    installer_module().link(directory)
     with_python(directory, ROOT / "scripts/commands/daemonry")
     return directory
 
@@ -55,9 +56,29 @@ def sanitized(tmp_path_factory):
     return compiled(tmp_path_factory.mktemp("sanitized") / "bin", *options)
 
 
+def telling(directory, native, name="daemonry"):
+    """Put the launcher into a directory, and beside it a command that tells of it; return the launcher."""
+    directory.mkdir(exist_ok=True)
+    command = directory / name
+    command.unlink(missing_ok=True)
+    os.link(native / "daemonry", command)
+    for path in native.glob(".*-launcher"):
+        copy = directory / path.name
+        copy.unlink(missing_ok=True)
+        copy.symlink_to(path.readlink())
+    (directory / f"{name}-python").write_text('#!/bin/sh\necho "python $*"\n')
+    (directory / f"{name}-python").chmod(0o755)
+    return command
+
+
 @pytest.fixture(scope="session")
 def installer():
     """The module that puts the launcher in the place of a command."""
+    return installer_module()
+
+
+def installer_module():
+    """Return the module that puts the launcher in the place of a command."""
     source = NATIVE / "src/daemonry_native/__init__.py"
     spec = importlib.util.spec_from_file_location("daemonry_native", source)
     module = importlib.util.module_from_spec(spec)

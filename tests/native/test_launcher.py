@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import PROGRAM
 from tests.cli.test_transcripts import TRANSCRIPTS, pattern_of
+from tests.native.conftest import telling
 
 ENDED = 20.0
 
@@ -78,13 +79,8 @@ def run(command, sandbox, *words, **more):
 
 def executed(native, sandbox, *words, **more):
     """Whether the launcher executed the Python command, which is one that tells of it here."""
-    directory = sandbox.path / "told"
-    directory.mkdir(exist_ok=True)
-    (directory / "daemonry").unlink(missing_ok=True)
-    os.link(native / "daemonry", directory / "daemonry")
-    (directory / "daemonry-python").write_text('#!/bin/sh\necho "python $*"\n')
-    (directory / "daemonry-python").chmod(0o755)
-    code, out, _ = run(directory / "daemonry", sandbox, *words, **more)
+    command = telling(sandbox.path / "told", native)
+    code, out, _ = run(command, sandbox, *words, **more)
     return code == 0 and out == f"python {' '.join(words)}\n".encode()
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from daemonry.testing import Completed, Sandbox, wait_until
 
-COMMAND = Path(sys.executable).parent / "mcp-cli"
+# `scripts/test-native` runs these tests over the native launcher, too.
+COMMAND = Path(os.environ.get("MCP_CLI_UNDER_TEST") or Path(sys.executable).parent / "mcp-cli")
 FAKE = Path(__file__).with_name("fake_server.py")
 
 

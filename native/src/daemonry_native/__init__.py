@@ -2,11 +2,13 @@
 
 Owns two files of each in a directory of commands: COMMAND, which is the launcher afterwards, and
 `COMMAND-python`, the command that pip installed.  Each step is one rename, so that the command can be run at
-any moment.
+any moment.  Beside them `.PACKAGE-launcher` leads to the file of a package that says which launcher it knows:
+the launcher reads it, and after an upgrade leaves everything to Python.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -18,17 +20,26 @@ USAGE = """\
 usage: daemonry-native install|remove|status
 
 install  put the launcher in the place of the command daemonry of this environment, and of those of its
-         programs that it knows: palingenesis, vx-aether, vx-cass, vx-rhea
+         programs that it knows: mcp-cli, palingenesis, vx, vx-aether, vx-cass, vx-rhea
 remove   put the Python commands back
 status   say which of the two each one is
 """
 # The programs that the launcher knows besides daemonry, and a module that each one's command imports:
 # another program of that name is left alone.
 PROGRAMS = {
+    "mcp-cli": b"mcp_cli.cli.entry",
     "palingenesis": b"palingenesis.cli",
+    "vx": b"vx.cli",
     "vx-aether": b"vx.aether",
     "vx-cass": b"vx.cass",
     "vx-rhea": b"vx.rhea",
+}
+# The file of each package that says which launcher it knows.
+AGREED = {
+    "daemonry": "cli/native/__init__.py",
+    "mcp_cli": "names.py",
+    "palingenesis": "__init__.py",
+    "vx": "__init__.py",
 }
 
 
@@ -55,6 +66,7 @@ def install(directory: Path) -> int:
             f"daemonry-native: there is no {directory / 'daemonry'}: install daemonry first", file=sys.stderr
         )
         return 1
+    link(directory)
     for command in _present(directory):
         if not is_launcher(command):
             _replace(command, _python(command))
@@ -72,7 +84,20 @@ def remove(directory: Path) -> int:
             if is_launcher(command):
                 _replace(python, command)
             python.unlink()
+    for package in AGREED:
+        _link(directory, package).unlink(missing_ok=True)
     return status(directory)
+
+
+def link(directory: Path) -> None:
+    """Make the links to the files of this environment's packages; one that is not there has none."""
+    for package, file in AGREED.items():
+        found = importlib.util.find_spec(package)
+        if found is None or found.origin is None:
+            continue
+        aside = directory / f".{package}-launcher.{os.getpid()}"
+        aside.symlink_to(Path(found.origin).parent / file)
+        aside.rename(_link(directory, package))
 
 
 def status(directory: Path) -> int:
@@ -94,6 +119,10 @@ def _present(directory: Path) -> list[Path]:
         if ours:
             found.append(command)
     return found
+
+
+def _link(directory: Path, package: str) -> Path:
+    return directory / f".{package}-launcher"
 
 
 def _python(command: Path) -> Path:

@@ -2,6 +2,7 @@
 
     command         runs a program's command line, here or on another machine
     interruptible   has Ctrl-C raise KeyboardInterrupt, where the program let it end the process
+    is_continued    whether the native launcher has sent the command's call already
     guarded         runs a command; an exception becomes one line and an exit code
     leave           ends the process, after a quick command at once
     Options, parse  the options that every quick command knows, read without argparse
@@ -67,6 +68,7 @@ __all__ = [
     "fail",
     "guarded",
     "interruptible",
+    "is_continued",
     "leave",
     "parse",
     "perform",
@@ -318,6 +320,10 @@ def command(
         from daemonry.cli.native import answered
 
         return guarded(lambda: answered.run(arguments[1:], run))
+    if arguments[:1] == ["_continued"]:
+        from daemonry.cli.native import continued
+
+        return guarded(lambda: continued.run(arguments[1:], run))
     if "DAEMONRY_BOOT" not in os.environ:  # a daemon lives long
         gc.set_threshold(_OBJECTS_TO_COLLECT)
     if "DAEMONRY_HOST" in os.environ or arguments[:1] == ["_far"] or any(map(_is_host, arguments)):
@@ -377,6 +383,12 @@ def guarded(command: Callable[[], int]) -> int:
             raise
         code = error.code
     return output.flush() or code
+
+
+def is_continued() -> bool:
+    """Whether the native launcher has sent this command's call, so that it must not be sent again."""
+    connecting = sys.modules.get("daemonry.transport.connect")
+    return connecting is not None and bool(connecting.STARTED)
 
 
 def interruptible() -> None:

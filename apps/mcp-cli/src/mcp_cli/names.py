@@ -7,6 +7,8 @@ are `protocol.interfaces`'s.
 from __future__ import annotations
 
 __version__ = "0.1.0"
+# What the native launcher knows of this package: see `daemonry.cli.native`.
+LAUNCHER = 1
 
 NAME = "mcp-cli"
 INTERFACE = "org.daemonry.mcp"

@@ -42,5 +42,7 @@ The daemon:
 from __future__ import annotations
 
 __version__ = "0.1.0"
+# What the native launcher knows of this package: see `daemonry.cli.native`.
+LAUNCHER = 1
 
 NAME = "palingenesis"

@@ -27,3 +27,5 @@ What only aether, or the command, needs:
 from __future__ import annotations
 
 __version__ = "0.1.0"
+# What the native launcher knows of this package: see `daemonry.cli.native`.
+LAUNCHER = 1

@@ -10,6 +10,7 @@ import os
 import sys
 
 import daemonry
+from daemonry.cli import kit
 from mcp_cli.client.options import DIRECT, Options, environment
 from mcp_cli.client.tool_call import ToolCall, answered
 from mcp_cli.config import cache, search
@@ -54,16 +55,14 @@ def run(options: Options, words: list[str], behind: list[str]) -> int:
 
 def _warm(options: Options, asked: ToolCall) -> Events | None:
     """Return the call's events if all that it needs is at hand, else None.  Nothing is sent yet."""
-    surroundings = environment()
-    try:
-        found = search.find(options.config, surroundings)
-    except OSError:
-        return None
-    if found is None:
-        return None
-    known = cache.lookup(found, asked.server, surroundings)
+    known = _known(options, asked.server)
     if known is None:
-        return None
+        if not kit.is_continued():
+            return None
+        # The configuration was changed just now, and the native launcher has sent the call before.
+        from mcp_cli.config.model import DEFAULT_TIMEOUT_S
+
+        known = cache.CachedServer("", DEFAULT_TIMEOUT_S)
     from mcp_cli.client import connect
 
     client = connect.try_connect()
@@ -73,6 +72,15 @@ def _warm(options: Options, asked: ToolCall) -> Events | None:
     fingerprint = cache.held_to(options.protocol, known.fingerprint)
     parameters = asked.parameters(options, fingerprint, answered(options))
     return connect.watched(client.stream(CALL, parameters, idle_s=limit_s + GRACE_S), client)
+
+
+def _known(options: Options, server: str) -> cache.CachedServer | None:
+    surroundings = environment()
+    try:
+        found = search.find(options.config, surroundings)
+    except OSError:
+        return None
+    return cache.lookup(found, server, surroundings) if found is not None else None
 
 
 def _in_full(options: Options, asked: ToolCall) -> int:
