@@ -20,7 +20,7 @@ static void add(struct bytes *to, const char *from, size_t length) {
     if (to->length + length + 1 > to->room) {
         to->room = 2 * (to->length + length + 1);
         to->at = realloc(to->at, to->room);
-        if (!to->at) _exit(FAILED);
+        if (!to->at) _exit(code_of_failure);
     }
     memcpy(to->at + to->length, from, length);
     to->length += length;

@@ -151,7 +151,10 @@ static size_t read_reply(int fd, const sigset_t *unblocked, struct bytes *came) 
 /* Send a call, which ends with its NUL; what is not sent whole never runs, and is Python's from the beginning. */
 static void send_call(int fd, const struct bytes *call, const sigset_t *unblocked) {
     ssize_t sent = send(fd, call->at, call->length, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent == (ssize_t)call->length) return;
+    if (sent == (ssize_t)call->length) {
+        code_of_failure = UNKNOWN_OUTCOME;
+        return;
+    }
     close(fd);
     struct sigaction usual = {.sa_handler = SIG_DFL};
     if (catches) sigaction(SIGINT, &usual, NULL); /* one that came meanwhile ends this, as it does while Python starts */

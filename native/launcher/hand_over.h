@@ -33,13 +33,13 @@ static _Noreturn void become(char **argv) {
     char path[4096];
     if (!*own_name(path, sizeof path) || strlen(path) + sizeof ending > sizeof path) {
         fprintf(stderr, "daemonry: cannot find the directory of this program\n");
-        _exit(FAILED);
+        _exit(code_of_failure);
     }
     strcat(path, ending);
     argv[0] = path;
     execv(path, argv);
     fprintf(stderr, "daemonry: cannot execute %s: %s (run daemonry-native install again)\n", path, strerror(errno));
-    _exit(FAILED);
+    _exit(code_of_failure);
 }
 
 static _Noreturn void hand_over(void) { become(words); }

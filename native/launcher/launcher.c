@@ -60,6 +60,7 @@ static _Noreturn void do_quick_command(int argc, char **argv) {
     if (sigaction(SIGINT, NULL, &before) == 0 && before.sa_handler == SIG_DFL) sigaction(SIGINT, &ours, NULL);
     const char *line = request.verb->line;
     if (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0) hand_over(); /* nothing was sent */
+    if (!request.verb->idempotent) code_of_failure = UNKNOWN_OUTCOME;
     add(&reply, "", 0);
     const char *outcome = read_line(fd, until_ms, &reply);
     bool answered = strcmp(outcome, "reply") == 0;

@@ -20,4 +20,7 @@ enum { DONE = 0, FAILED = 1, UNKNOWN_OUTCOME = 6, INTERRUPTED = 130, READER_GONE
 
 extern char **environ;
 
+/* What this ends with where it cannot go on: UNKNOWN_OUTCOME as soon as something was sent that may run. */
+static int code_of_failure = FAILED;
+
 #endif

@@ -123,6 +123,34 @@ def test_plain_commands_start_no_python(sandbox, native, language):
         assert not executed(native, sandbox, *words), words
 
 
+def test_of_another_version_all_is_pythons(sandbox, native):
+    """An older launcher beside a newer Python, and a newer one beside an older Python: no usage error."""
+    told = telling(sandbox.path / "told", native)
+    link = told.with_name(".daemonry-launcher")
+    text = link.read_text()
+    link.unlink()
+    with answering(sandbox, [b"OK\n"]) as came:
+        for other in (None, text.replace("LAUNCHER = ", "LAUNCHER = 9"), text.replace("LAUNCHER", "L"), "\0"):
+            if other is not None:
+                link.write_text(other)
+            assert run(told, sandbox, "pause", "fake") == (0, b"python pause fake\n", b"")
+        assert came == []
+        link.write_text(text)
+        assert run(told, sandbox, "pause", "fake") == (0, b"fake: paused\n", b"")
+
+
+def test_a_command_that_was_sent_and_cannot_be_shown_has_an_unknown_outcome(sandbox, native):
+    """The Python command is gone: what came is lost, and that it may have run is not."""
+    told = telling(sandbox.path / "told", native)
+    told.with_name("daemonry-python").unlink()
+    with answering(sandbox, [b"ERR: odd\n"]) as came:
+        code, out, err = run(told, sandbox, "pause", "fake")
+        assert came == [b"PAUSE\n"]
+    assert (code, out) == (6, b"")
+    assert b"cannot execute" in err
+    assert run(told, sandbox, "pause", "fake")[0] == 1  # nobody is there, and nothing was sent
+
+
 REPLIES = [
     b'{"state":"running","uptime_secs":90061,"pid":7,"b":[],"c":[1,[true,null]],"d":"x y","e":{"f":[]}}\n',
     b'{"state":"paused","uptime_secs":3725.25,"n":-1,"x":10.0,"y":0.0001,"z":1795906071.3045275}\n',

@@ -235,6 +235,18 @@ def test_a_changed_configuration_is_pythons(place, native, mcp, monkeypatch):
         assert len(stand.calls) == 1
 
 
+def test_a_call_that_was_sent_and_cannot_be_shown_has_an_unknown_outcome(place, native, mcp):
+    told = telling(place.path / "told", native, "mcp-cli")
+    told.with_name("mcp-cli-python").unlink()
+    with standing(at(place), [frame(TOLD), done(), END]) as stand:
+        code, out, err = run(told, place, "call", "fake/echo")
+        assert len(stand.calls) == 1
+        assert (code, out) == (6, b"")
+        assert b"cannot execute" in err
+        assert run(told, place, "call", "other/echo")[0] == 1
+        assert len(stand.calls) == 1
+
+
 @pytest.mark.parametrize("package", ["daemonry", "mcp_cli"])
 def test_of_another_version_all_is_pythons(place, native, mcp, package):
     """An older launcher beside a newer Python, and a newer one beside an older Python."""
@@ -338,14 +350,14 @@ def test_the_end_of_its_output(place, native, mcp, sink):
 
 
 def on_terminal(command, place, words, pieces):
-    """Return the exit code, and what a terminal was given as output and errors."""
+    """Return the exit code, what a terminal was given as output and errors, and the calls."""
     mine, theirs = pty.openpty()
     with standing(at(place), pieces) as stand:
         call = subprocess.Popen(
             [command, *words],
             env={**place.env, "TERM": "xterm"},
             cwd=place.path,
-            stdin=subprocess.DEVNULL,
+            stdin=theirs,
             stdout=theirs,
             stderr=theirs,
         )
@@ -364,10 +376,13 @@ def on_terminal(command, place, words, pieces):
 @pytest.mark.parametrize("title", ["plain", "several lines", "controls", "letters", "an error"])
 def test_a_terminal_gets_what_python_gives_it(place, native, mcp, title):
     for options in ((), ("--json",)):
-        words = ["call", "fake/echo", *options]
+        words = ["call", "fake/echo", "text=7", *options]
         shown = [on_terminal(command, place, words, REPLIES[title]) for command in (mcp, f"{mcp}-python")]
         assert shown[0] == shown[1]
         assert b"\x1b" not in shown[0][1]
+        [asked] = shown[0][2]
+        assert asked["parameters"]["logs"]
+        assert bool(asked["parameters"]["answers"]) == (not options)
 
 
 @pytest.mark.slow

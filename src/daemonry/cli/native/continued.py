@@ -76,7 +76,7 @@ def run(arguments: list[str], program: Callable[[list[str]], int]) -> int:
 
 
 def _read(fd: int) -> bytes:
-    pieces = []
+    pieces: list[bytes] = []
     while (piece := os.read(fd, READ_BYTES)) and len(pieces) * READ_BYTES <= MAX_FRAME_BYTES:
         pieces.append(piece)
     os.close(fd)
