@@ -70,13 +70,6 @@ static void end_interrupted(int number) {
     _exit(INTERRUPTED);
 }
 
-/* The reply is here, and only its printing can be interrupted. */
-static void let_interrupts_in(const sigset_t *unblocked) {
-    struct sigaction ours = {.sa_handler = end_interrupted};
-    if (catches) sigaction(SIGINT, &ours, NULL);
-    sigprocmask(SIG_SETMASK, unblocked, NULL);
-}
-
 /* The call was sent: Python goes on with the connection, and sends it no more. */
 static _Noreturn void go_on(int fd, const struct bytes *came) {
     static char connection[16], early[16];
@@ -109,18 +102,21 @@ static _Noreturn void go_on(int fd, const struct bytes *came) {
     become(argv);
 }
 
-/* Print all of a text and leave; what cannot be written at all, Python tells. */
-static _Noreturn void print_or_go_on(const struct bytes *out, int fd, const struct bytes *came) {
-    struct sigaction ignored = {.sa_handler = SIG_IGN};
-    struct sigaction before;
+/* Print all of a text and leave; of what cannot be written at all, and of Ctrl-C before that, Python says so. */
+static _Noreturn void print_or_go_on(const struct bytes *out, const sigset_t *unblocked, int fd, const struct bytes *came) {
+    struct sigaction ignored = {.sa_handler = SIG_IGN}, ours = {.sa_handler = end_interrupted}, before;
     sigaction(SIGPIPE, &ignored, &before);
-    ssize_t count = 0;
-    do count = out->length ? write(STDOUT_FILENO, out->at, out->length) : 0;
-    while (count < 0 && errno == EINTR);
+    sigprocmask(SIG_SETMASK, unblocked, NULL);
+    ssize_t count = was_interrupted ? -1 : 0;
+    while (!was_interrupted && out->length) {
+        count = write(STDOUT_FILENO, out->at, out->length);
+        if (count >= 0 || errno != EINTR) break;
+    }
     if (count < 0) {
         sigaction(SIGPIPE, &before, NULL);
         go_on(fd, came);
     }
+    if (catches) sigaction(SIGINT, &ours, NULL);
     struct bytes rest = {out->at + count, out->length - (size_t)count, 0};
     print_and_leave(&rest);
 }
@@ -180,7 +176,7 @@ static bool is_repeated(const struct reply *reply, const struct part *key) {
     return false;
 }
 
-/* Understand `{"parameters":{...},"continues":true}`, with one or the other order, and no other member. */
+/* Understand `{"parameters":{...},"continues":true}`, in this order, the last of them perhaps not there. */
 static bool parameters_of(const char *text, size_t length, struct reply *reply) {
     static const char start[] = "{\"parameters\":{";
     const char *end = text + length, *at = text + sizeof start - 1;

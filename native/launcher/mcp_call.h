@@ -197,8 +197,7 @@ static _Noreturn void make_mcp_call(int argc, char **argv) {
     add(&came, "", 0);
     size_t length = read_reply(fd, &unblocked, &came);
     if (!parameters_of(came.at, length, &reply) || !show_result(&out, &call, &reply)) go_on(fd, &came);
-    let_interrupts_in(&unblocked);
-    print_or_go_on(&out, fd, &came);
+    print_or_go_on(&out, &unblocked, fd, &came);
 }
 
 #endif

@@ -213,8 +213,7 @@ static _Noreturn void ask_for_build(int argc, char **argv) {
     add(&came, "", 0);
     size_t length = read_reply(fd, &unblocked, &came);
     if (!parameters_of(came.at, length, &reply) || !show_build(&out, &asked, &reply, here)) go_on(fd, &came);
-    let_interrupts_in(&unblocked);
-    print_or_go_on(&out, fd, &came);
+    print_or_go_on(&out, &unblocked, fd, &came);
 }
 
 #endif

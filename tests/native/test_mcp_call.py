@@ -6,10 +6,14 @@ import pty
 import re
 import signal
 import subprocess
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from tests.native.answering_calls import frame, run, standing
 from tests.native.conftest import NATIVE, ROOT, telling, with_python
+
+from daemonry.testing import wait_until
 
 pytest.importorskip("mcp_cli")
 
@@ -293,8 +297,6 @@ def test_a_slow_call_goes_on_in_python(place, native, mcp):
 
 
 def _wait_for_python(pid):
-    from daemonry.testing import wait_until
-
     def is_python():
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             return b"_continued" in file.read()
@@ -319,6 +321,37 @@ def test_an_interrupt_is_told_as_python_tells_it(place, native, mcp):
         assert len(stand.calls) == 1
     said = b"fake/echo: interrupted; the call was cancelled, and its outcome is unknown\n"
     assert (call.returncode, out, err) == (130, b"", said)
+
+
+def test_an_interrupt_before_anything_was_printed_is_told_too(place, native, mcp):
+    """The reply is here, and nobody reads: a Ctrl-C ends that."""
+    read_fd, write_fd = os.pipe()
+    os.set_blocking(write_fd, False)
+    with suppress(BlockingIOError):
+        while os.write(write_fd, b"x" * 4096):
+            pass
+    os.set_blocking(write_fd, True)
+    with standing(at(place), [done(), END]) as stand:
+        call = subprocess.Popen(
+            [mcp, "call", "fake/echo"],
+            env=place.env,
+            cwd=place.path,
+            stdin=subprocess.DEVNULL,
+            stdout=write_fd,
+            stderr=-1,
+        )
+
+        def writes():
+            return "pipe_write" in Path(f"/proc/{call.pid}/wchan").read_text()
+
+        wait_until(writes, what="the launcher to wait for a reader")
+        call.send_signal(signal.SIGINT)
+        _, err = call.communicate(timeout=30)
+        assert len(stand.calls) == 1
+    os.close(read_fd)
+    os.close(write_fd)
+    assert call.returncode == 130
+    assert err == b"fake/echo: interrupted; the call was cancelled, and its outcome is unknown\n"
 
 
 @pytest.mark.parametrize("sink", ["closed", "full", "nobody"])
