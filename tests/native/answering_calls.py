@@ -34,15 +34,17 @@ class Stand:
                 if not piece:
                     return
                 data += piece
-            self.calls.append(json.loads(data.partition(b"\0")[0]))
+            first, _, data = data.partition(b"\0")
+            self.calls.append(json.loads(first))
             self.came.set()
             for piece in self.pieces:
                 if piece is None:
                     return
                 self.go_on.wait(ENDED_S)
                 stream.sendall(piece)
-            while stream.recv(65536):
-                pass
+            while piece := stream.recv(65536):  # one that is sent again is seen
+                data += piece
+            self.calls += map(json.loads, data.split(b"\0")[:-1])
 
 
 @contextmanager
