@@ -195,11 +195,22 @@ def test_what_a_user_may_ask_in_which_state():
 
 
 def test_the_prompt_says_what_interrupted_and_not_to_repeat():
-    told = resume_prompt(entry_of(since_s=1_795_845_421.0))
+    told = resume_prompt(entry_of(since_s=1_795_845_421.0), 1_795_900_000.0)
     assert "2026-11-28 05:57 UTC" in told
     assert "a usage limit" in told
     assert "do not repeat it" in told
     assert len(fresh_prompt("x" * 10**6, "Next-step.md")) < 20_000
+
+
+def test_the_prompt_says_of_the_reset_what_is_true():
+    """`now` resumes before the reset too, and some limits name none."""
+    limited = entry_of(since_s=1_795_845_421.0, resets_at_s=1_795_850_000.0)
+    assert "a usage limit, which has been reset." in resume_prompt(limited, 1_795_850_000.0)
+    early = resume_prompt(limited, 1_795_849_999.0)
+    assert "a usage limit, whose reset is announced for 2026-11-28 07:13 UTC." in early
+    assert "has been reset" not in early
+    unknown = msgspec.structs.replace(limited, resets_at_s=None)
+    assert "by a usage limit. Continue" in resume_prompt(unknown, 1_795_900_000.0)
 
 
 # --- the engine with a stand-in -------------------------------------------------------------------

@@ -16,21 +16,29 @@ if TYPE_CHECKING:
 MAX_NOTES_CHARS: Final = 12_000
 
 _INTERRUPTED: Final = {
-    Reason.RATE_LIMIT: "a usage limit, which has been reset",
     Reason.TRANSIENT: "a temporary error of the service",
     Reason.CRASHED: "the end of its process",
     Reason.MACHINE: "a restart of the machine",
 }
 
 
-def resume_prompt(entry: SessionEntry) -> str:
-    """Return the prompt of a session that is resumed."""
-    return interrupted_prompt(entry.reason, entry.since_s)
+def resume_prompt(entry: SessionEntry, now_s: float) -> str:
+    """Return the prompt of a session that is resumed now."""
+    return interrupted_prompt(entry.reason, entry.since_s, entry.resets_at_s, now_s)
 
 
-def interrupted_prompt(reason: Reason, since_s: float) -> str:
-    """Return the prompt of a session that stopped for a reason at an instant."""
+def interrupted_prompt(reason: Reason, since_s: float, resets_at_s: float | None, now_s: float) -> str:
+    """Return the prompt of a session that stopped.
+
+    Args:
+        reason: why.
+        since_s: when.
+        resets_at_s: when its limit ends; None where that is not known, or there is no limit.
+        now_s: when the session goes on: its user may ask for that before the reset.
+    """
     cause = _INTERRUPTED.get(reason, "an interruption")
+    if reason is Reason.RATE_LIMIT:
+        cause = f"a usage limit{_reset(resets_at_s, now_s)}"
     return (
         f"This session was interrupted at {_when(since_s)} by {cause}. Continue the task that you were "
         "working on. First check what is already done, and do not repeat it: a command that was running may "
@@ -49,6 +57,15 @@ def fresh_prompt(notes: str, origin: str) -> str:
         "An earlier session on this task filled its context. Continue its task; check what is already done, "
         f"and do not repeat it. These are its notes, from {origin}:\n\n{notes[:MAX_NOTES_CHARS]}"
     )
+
+
+def _reset(resets_at_s: float | None, now_s: float) -> str:
+    """Return what is known of a limit's reset, as the end of a sentence's part."""
+    if resets_at_s is None:
+        return ""
+    if resets_at_s <= now_s:
+        return ", which has been reset"
+    return f", whose reset is announced for {_when(resets_at_s)}"
 
 
 def _when(at_s: float) -> str:

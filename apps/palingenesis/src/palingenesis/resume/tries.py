@@ -155,7 +155,7 @@ class Tries:
         if not os.path.isdir(entry.cwd):
             return f"its directory {entry.cwd} is not there"
         new_id = str(uuid.uuid4()) if is_fresh else ""
-        prompt = self._fresh_prompt(entry, session) if is_fresh else resume_prompt(entry)
+        prompt = self._fresh_prompt(entry, session) if is_fresh else resume_prompt(entry, now_s)
         values = {"id": entry.id, "cwd": entry.cwd, "prompt": prompt, "new_id": new_id}
         permissions = profile.permissions.get(session.transcript.permission, ())
         argv = tuple(command(words, values, permissions))

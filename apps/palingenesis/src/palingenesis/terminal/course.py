@@ -321,7 +321,7 @@ class Course:
             prompt = prompt_from_notes(self._cwd, session.transcript.summary)
         else:
             at_s = session.verdict.basis[0].at_s if session.verdict.basis else session.changed_at_s
-            prompt = interrupted_prompt(reason, at_s)
+            prompt = interrupted_prompt(reason, at_s, session.verdict.resets_at_s, time.time())
         values = {"id": session.id, "cwd": self._cwd, "prompt": prompt, "new_id": new_id}
         # A server has the session with its permissions; options of its own make Codex start without it.
         permission = "" if session.verdict.served and not fresh else session.transcript.permission
