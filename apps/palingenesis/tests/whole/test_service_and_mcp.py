@@ -130,12 +130,43 @@ def test_mcp_config_is_what_agents_read(app):
 def test_install_writes_the_unit_and_says_what_to_run(app):
     said = app.done("install")
     path = app.sandbox.path / "home/.config/systemd/user/palingenesis.service"
-    assert said.startswith(f"{path}: written\nthen: systemctl --user daemon-reload")
+    assert said.startswith(f"{path}: written\nwith PATH=")
+    assert "\nthen: systemctl --user daemon-reload" in said
     assert "loginctl enable-linger" in said
     assert app.done("install", "--show") == path.read_text()
     assert "KillMode=process" in path.read_text()
     assert app.done("uninstall").startswith(f"{path}: removed")
     assert app.done("uninstall") == f"{path}: not there\n"
+
+
+def test_install_carries_where_things_are_and_no_secret(app):
+    """A daemon with other places than its user's commands would keep other sessions than they show."""
+    app.config("[agents.mine]\nsessions = ['{MY_LOGS:-~/x}/*.log', '{MY_API_KEY:-~/y}/*.log']\n")
+    app.sandbox.env |= {
+        "PALINGENESIS_STATE": str(app.state_dir), "CLAUDE_CONFIG_DIR": "/a b/c%d", "CODEX_HOME": "/codex",
+        "OPENCODE_DB": "/db/o.db", "OPENCODE_CONFIG_DIR": "/oc", "MY_LOGS": "/logs", "MY_API_KEY": "sesame",
+        "ANTHROPIC_API_KEY": "sesame", "TZ": "Europe/Berlin", "OTHER": "sesame",
+    }  # fmt: skip
+    said = app.done("install")
+    path = app.sandbox.path / "home/.config/systemd/user/palingenesis.service"
+    lines = path.read_text().splitlines()
+    assert 'Environment="CLAUDE_CONFIG_DIR=/a b/c%%d"' in lines
+    names = [line.partition('"')[2].partition("=")[0] for line in lines if line.startswith("Environment=")]
+    wanted = {"PALINGENESIS_STATE", "CLAUDE_CONFIG_DIR", "CODEX_HOME", "OPENCODE_DB", "OPENCODE_CONFIG_DIR"}
+    assert names[0] == "PATH"
+    assert {*wanted, "MY_LOGS", "TZ"} <= set(names)
+    assert "with CLAUDE_CONFIG_DIR=/a b/c%d\n" in said
+    assert "without ANTHROPIC_API_KEY, as it is a secret: an agent" in said
+    assert "sesame" not in path.read_text() + said
+
+
+@pytest.mark.parametrize("value", ["/a\nExecStart=/bin/x", "/\udcff", "/a\x1b[1m"])
+def test_install_refuses_a_value_that_no_unit_can_have(app, value):
+    app.sandbox.env["CODEX_HOME"] = value
+    done = app("install")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("palingenesis: CODEX_HOME is not UTF-8, or has a line end")
+    assert not (app.sandbox.path / "home/.config/systemd").exists()
 
 
 def test_systemd_accepts_the_unit_also_with_odd_paths(tmp_path):
@@ -146,7 +177,7 @@ def test_systemd_accepts_the_unit_also_with_odd_paths(tmp_path):
     program.write_text("#!/bin/sh\n")
     program.chmod(0o700)
     path = tmp_path / "palingenesis.service"
-    path.write_text(service_file.unit(str(program), '/usr/bin:/a "b%c'))
+    path.write_text(service_file.unit(str(program), {"PATH": '/usr/bin:/a "b%c', "CODEX_HOME": "/x y$z\\"}))
     done = subprocess.run(
         ["systemd-analyze", "verify", "--user", "--man=no", path], capture_output=True, text=True,
         check=False, env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
@@ -156,7 +187,8 @@ def test_systemd_accepts_the_unit_also_with_odd_paths(tmp_path):
 
 
 def test_the_property_list_is_one():
-    found = plistlib.loads(service_file.property_list("/bin/palingenesis", "/bin"))
+    found = plistlib.loads(service_file.property_list("/bin/palingenesis", {"PATH": "/bin", "TZ": "UTC"}))
+    assert found["EnvironmentVariables"] == {"PATH": "/bin", "TZ": "UTC"}
     assert found["ProgramArguments"] == ["/bin/palingenesis", "daemon", "start", "--foreground"]
     assert found["AbandonProcessGroup"] is True
 

@@ -164,6 +164,12 @@ def _check_command(name: str, words: Sequence[str], *, needs_id: bool = False) -
         raise ValueError(f"{name} has no {{id}}: without it the agent would choose the session")
 
 
+def variables_of(profile: Profile) -> set[str]:
+    """Return the names of the variables that an agent's places depend on."""
+    patterns = (*profile.sessions, profile.registry)
+    return {found[1] for one in patterns for found in _VARIABLE.finditer(one)}
+
+
 def place(pattern: str, environment: Mapping[str, str]) -> str:
     """Return a pattern with its variables and `~` put in; "" where a variable without default is not set."""
     missing = False
