@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from daemonry.testing import wait_until
 from palingenesis.agents.known import profiles
+from palingenesis.evidence.attention import Attention
+from palingenesis.evidence.survey import Survey
 from palingenesis.hooks import script
 from palingenesis.hooks.agents import AGENTS
 from palingenesis.hooks.settings_text import (
@@ -24,6 +26,10 @@ from palingenesis.hooks.settings_text import (
     without_hooks,
 )
 from palingenesis.hooks.told import MAX_FACTS, HookFacts, fact_of, read
+from palingenesis.resume.context import ResumeLimits
+from palingenesis.resume.engine import ResumeEngine
+from palingenesis.resume.ledger import Ledger
+from palingenesis.resume.states import State
 from palingenesis.verdict.facts import Evidence, Fact, Sign, Source
 from palingenesis.verdict.judge import judge
 from palingenesis.verdict.reasons import Reason
@@ -403,3 +409,56 @@ def test_the_daemon_takes_in_what_came_before_it_started_and_while_it_runs(app, 
     wait_until(lambda: why(before) == "crashed", what="the event of before")
     stopped_by("other", during)
     wait_until(lambda: why(during) == "crashed", what="the event of meanwhile")
+
+
+def test_a_hook_of_a_session_without_an_entry_has_it_looked_at(state, tmp_path):
+    """Its record told nothing to keep an entry for, and does not change any more: the hook alone tells."""
+    home, session = tmp_path / "home", str(uuid.uuid4())
+    records = home / ".claude/projects/-demo"
+    records.mkdir(parents=True)
+    environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
+    message = {"role": "assistant", "model": "m", "stop_reason": "tool_use", "content": []}
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    line = {
+        "type": "assistant", "timestamp": stamp, "sessionId": session, "cwd": str(home),
+        "entrypoint": "cli", "message": message,
+    }  # fmt: skip
+    record = records / f"{session}.jsonl"
+    record.write_text(json.dumps(line) + "\n")
+    os.utime(record, (time.time() - 60, time.time() - 60))
+    told = HookFacts(str(state))
+    survey = Survey(PROFILES, environment, told.facts)
+    ledger = Ledger(str(state), time.time())
+    engine = ResumeEngine(survey, ledger, str(state), environment, ResumeLimits(), told)
+    try:
+        engine.tick()
+        assert ledger.entries == {}, "it looks as if its user had left it"
+        for number, other in enumerate(["no-record-of-this-one", session[:8], session]):
+            put(state, f"claude.{number}", session_id=other, hook_event_name="SessionEnd", reason="other")
+        engine.tick()
+        (entry,) = ledger.entries.values()
+        assert (entry.key, entry.state, entry.reason) == (
+            f"claude:{session}", State.SCHEDULED, Reason.CRASHED,
+        )  # fmt: skip
+    finally:
+        ledger.close()
+
+
+def test_records_are_found_by_the_ids_in_their_names(tmp_path):
+    names = {
+        "claude": ".claude/projects/-p/{}.jsonl",
+        "codex": ".codex/sessions/2026/11/28/rollout-x-{}.jsonl",
+        "gemini": ".gemini/tmp/p/chats/session-2026-11-28-{}.jsonl",
+    }
+    session = str(uuid.uuid4())
+    paths = {}
+    for agent, name in names.items():
+        paths[agent] = tmp_path / name.format(session[:8] if agent == "gemini" else session)
+        paths[agent].parent.mkdir(parents=True)
+        paths[agent].write_text("{}\n")
+    attention = Attention(Survey(PROFILES, {"HOME": str(tmp_path)}))
+    attention.changed(time.time())
+    for agent, path in paths.items():
+        assert attention.named(agent, session) == [(agent, str(path))]
+    assert attention.named("claude", str(uuid.uuid4())) == []
+    assert attention.named("claude", session[:7]) == attention.named("claude", "") == []

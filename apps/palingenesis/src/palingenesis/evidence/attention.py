@@ -32,6 +32,9 @@ MAX_NOTICES: Final = 10_000
 # Everything is searched for again this often at most, and so seldom that it takes 0.2 % of the time.
 ALL_EVERY_S: Final = 4.0
 SHARE: Final = 0.002
+# Gemini's records have so many characters of a session's id in their names, the others all.
+ID_HEAD_CHARS: Final = 8
+MAX_NAMED: Final = 20
 
 Key = tuple[str, str]  # agent, path
 _Mark = tuple[int, int, int]
@@ -63,6 +66,15 @@ class Attention:
     def notice(self, path: str) -> None:
         """Take a notice that something is new about a path; from any thread."""
         self._noticed.append(path)
+
+    def named(self, agent: str, session_id: str) -> list[Key]:
+        """Return the records that may be a session's by their names, which have its id or the head of it."""
+        head = session_id[:ID_HEAD_CHARS]
+        if len(head) < ID_HEAD_CHARS:
+            return []
+        found = [key for key in self._marks if key[0] == agent and head in os.path.basename(key[1])]
+        whole = [key for key in found if session_id in os.path.basename(key[1])]
+        return (whole or found)[:MAX_NAMED]
 
     def look_at_everything(self) -> None:
         """Have the next call look at everything: notices may have been missed."""

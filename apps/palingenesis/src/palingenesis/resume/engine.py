@@ -126,10 +126,18 @@ class ResumeEngine:
         return Counted(saved, self._run_watch.take_resumed())
 
     def _told_of(self, now_s: float) -> list[tuple[str, str]]:
-        """Return the sessions of the ledger that hooks reported; new ones are found by their records."""
+        """Return the records of the sessions that hooks reported: of the ledger, or else by their names.
+
+        A session that is in no record is not looked at: nothing tells where it works.
+        """
         told = [] if self._told is None else self._told.take_in(self._context.survey.profiles, now_s)
-        entries = (self.ledger.entries.get(key) for key in told)
-        return [(one.agent, one.path) for one in entries if one is not None]
+        records: list[tuple[str, str]] = []
+        for key in told:
+            entry = self.ledger.entries.get(key)
+            agent, _, session_id = key.partition(":")
+            named = self.attention.named(agent, session_id) if entry is None else [(agent, entry.path)]
+            records += named
+        return records
 
     def _observe(self, sessions: Iterable[Session]) -> None:
         context = self._context

@@ -14,6 +14,7 @@ import msgspec
 from palingenesis.resume import schedule
 from palingenesis.resume.schedule import Delays
 from palingenesis.resume.states import Happened, State, after
+from palingenesis.verdict.facts import Source
 from palingenesis.verdict.judge import Verdict
 from palingenesis.verdict.reasons import RESUMABLE, Confidence, Reason
 
@@ -336,7 +337,9 @@ def command_for(session: Session, profile: Profile) -> tuple[str, ...]:
 
 def _is_old(session: Session, watching_since_s: float) -> bool:
     resets_at_s = session.verdict.resets_at_s
-    return session.changed_at_s < watching_since_s and (resets_at_s is None or resets_at_s < watching_since_s)
+    told_s = max((one.at_s for one in session.verdict.basis if one.source is Source.HOOK), default=0.0)
+    stopped_s = max(session.changed_at_s, told_s)
+    return stopped_s < watching_since_s and (resets_at_s is None or resets_at_s < watching_since_s)
 
 
 def _note(session: Session) -> str:
