@@ -23,7 +23,7 @@ from palingenesis.evidence.survey import Survey
 from palingenesis.resume import freezer, guard, project
 from palingenesis.resume.context import ResumeLimits
 from palingenesis.resume.engine import ResumeEngine
-from palingenesis.resume.entry import AgentRun, SessionEntry
+from palingenesis.resume.entry import SessionEntry
 from palingenesis.resume.guard import HoldingBounds, Project, lowered
 from palingenesis.resume.ledger import Ledger
 from palingenesis.resume.states import Happened, State
@@ -351,11 +351,15 @@ def test_a_session_whose_id_the_agent_chose_is_found_by_its_directory(runaway):
     runaway.send(1)
     entry = runaway.entry()
     now_ms = int(time.time() * 1000)
-    run = AgentRun("t", ("opencode", "run", "go on"), time.time() - 1, new_id="made-up")
-    assert runaway.engine._run_watch._begun_by(entry, run) == ""
+    took_over, since_s = runaway.engine._context.took_over, time.time() - 1
+    assert took_over(entry, "", since_s) == ""
     runaway.database.execute(
         "INSERT INTO session VALUES (?, ?, ?, ?)", ("ses_another1", None, str(runaway.cwd), now_ms)
     )
-    assert runaway.engine._run_watch._begun_by(entry, run) == "opencode:ses_another1"
-    given = msgspec.structs.replace(run, argv=("claude", "--session-id", "made-up"))
-    assert runaway.engine._run_watch._begun_by(entry, given) == "opencode:made-up"
+    assert took_over(entry, "", since_s) == "", "no answer yet"
+    message = {"role": "assistant", "tokens": {"output": 7}, "finish": "stop"}
+    values = ("ses_another1", json.dumps(message))
+    runaway.database.execute("INSERT INTO message (session_id, data) VALUES (?, ?)", values)
+    assert took_over(entry, "", since_s) == "opencode:ses_another1"
+    assert took_over(entry, "ses_another1", since_s) == "opencode:ses_another1"
+    assert took_over(entry, "made-up", since_s) == ""

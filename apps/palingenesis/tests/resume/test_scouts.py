@@ -17,10 +17,15 @@ import pytest
 from daemonry.testing import wait_until
 from palingenesis.evidence import processes
 from palingenesis.evidence.quota_answer import UNKNOWN, Quota
-from palingenesis.resume import scouts, turns
+from palingenesis.evidence.survey import Session
+from palingenesis.evidence.transcript import Transcript
+from palingenesis.resume import claims, scouts, turns
 from palingenesis.resume.scouts import Scouts
 from palingenesis.resume.turns import Claim, Limit, wait_for_others
 from palingenesis.terminal.permit import Permit
+from palingenesis.terminal.reservation import Reservation
+from palingenesis.verdict.facts import Evidence
+from palingenesis.verdict.judge import judge
 
 STAND_IN = Path(__file__).parents[1] / "stand_in.py"
 PALINGENESIS = [sys.executable, "-m", "palingenesis"]
@@ -154,6 +159,45 @@ def test_a_lock_that_is_not_given_back_holds_a_try_up_and_nothing_else(tmp_path,
 # --- a terminal -----------------------------------------------------------------------------------
 
 
+def session_in(directory, name):
+    evidence = Evidence((), time.time())
+    path = str(directory / f"{name}.jsonl")
+    return Session("claude", name, path, time.time(), Transcript(id=name), evidence, judge(evidence))
+
+
+def test_a_terminal_holds_its_session_for_all_and_begins_each_run_of_it_once(tmp_path):
+    one, other = Reservation(600.0), Reservation(600.0)
+    session = session_in(tmp_path, "a")
+    one.hold(session)
+    other.hold(session)
+    assert other.begin(session).why == "another palingenesis has it"
+    assert one.begin(session) is None
+    one.hold(session)  # it waits for the next limit
+    assert one.begin(session) is None
+    assert other.begin(session).why == "another palingenesis has it"
+    one.close()
+    assert other.begin(session).why == "another palingenesis has tried it"
+    assert other.begin(session) is None
+    other.close()
+    one.hold(session)
+    one.close()
+    third = Reservation(600.0)
+    assert third.begin(session) is None, "the last one had only waited"
+    third.close()
+
+
+def test_a_terminal_that_was_refused_its_beginning_waits(tmp_path):
+    one = Reservation(600.0)
+    session = session_in(tmp_path, "a")
+    one.hold(session)
+    assert claims.refuse(claims.gate_of(session.path, "a", claims.last(session.path, "a")))
+    assert one.begin(session).why == "another palingenesis was first"
+    assert one.begin(session) is None
+    (tmp_path / ".palingenesis").chmod(0o777)
+    assert "cannot be claimed" in one.begin(session).why
+    one.close()
+
+
 def test_a_terminal_asks_for_quota_only_when_it_is_its_turn(tmp_path, monkeypatch):
     monkeypatch.setattr(turns, "STAGGER_S", 0.0)
     asked = []
@@ -162,24 +206,25 @@ def test_a_terminal_asks_for_quota_only_when_it_is_its_turn(tmp_path, monkeypatc
         return lambda: asked.append(1) or answer
 
     full = Quota(False, time.time() + 600)
-    first = Permit(Scouts(str(tmp_path)), "A", "codex", ask(full))
-    second = Permit(Scouts(str(tmp_path)), "A", "codex", ask(UNKNOWN))
-    found = first.wait("a", 0.0, limited=True)
+    first = Permit(Scouts(str(tmp_path)), "A", "codex", ask(full), Reservation(600.0))
+    second = Permit(Scouts(str(tmp_path)), "A", "codex", ask(UNKNOWN), Reservation(600.0))
+    one, other = session_in(tmp_path, "a"), session_in(tmp_path, "b")
+    found = first.wait(one, 0.0, limited=True)
     assert found.at_s == full.resets_at_s
     assert not first.is_scout
-    assert second.wait("b", 0.0, limited=True).is_limit, "one has asked for all of the account"
+    assert second.wait(other, 0.0, limited=True).is_limit, "one has asked for all of the account"
     assert len(asked) == 1
-    assert second.wait("b", time.time(), limited=True) is None, "its user pressed Enter"
+    assert second.wait(other, time.time(), limited=True) is None, "its user pressed Enter"
     assert second.is_scout
     second.over()
-    assert first.wait("a", time.time(), limited=False) is None
+    assert first.wait(one, time.time(), limited=False) is None
     assert len(asked) == 2
     first.over()
 
 
 def test_the_claim_of_a_terminal_ends_with_it(tmp_path):
-    permit = Permit(Scouts(str(tmp_path)), "A", "claude", lambda: UNKNOWN)
-    assert permit.wait("a", 0.0, limited=True) is None
+    permit = Permit(Scouts(str(tmp_path)), "A", "claude", lambda: UNKNOWN, Reservation(600.0))
+    assert permit.wait(session_in(tmp_path, "a"), 0.0, limited=True) is None
     permit.over()
     wait_until(lambda: "just begun" in (Scouts(str(tmp_path)).claim("A", "claude:b", 0.0).why))
 

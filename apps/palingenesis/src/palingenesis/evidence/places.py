@@ -14,6 +14,8 @@ from typing import Final, NamedTuple
 
 # Directory entries that one walk goes through: 100,000 transcripts in one directory, twice.
 MAX_ENTRIES: Final = 250_000
+# How the names of palingenesis's own directories beside records begin, in which no session is.
+SHARED_PLACE: Final = ".palingenesis"
 
 
 class Found(NamedTuple):
@@ -85,7 +87,8 @@ def _entries(directory: str, left: list[int]) -> Iterator[os.DirEntry[str]]:
                 left[0] -= 1
                 if left[0] < 0:
                     return
-                yield entry
+                if not entry.name.startswith(SHARED_PLACE):
+                    yield entry
     except OSError:
         return
 

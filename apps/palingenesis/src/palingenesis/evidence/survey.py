@@ -101,7 +101,7 @@ class Survey:
     def account(self, agent: str) -> str:
         """Return what names the sessions that share a limit: the agent, and where its sessions are."""
         patterns = self.patterns[agent]
-        return f"{agent}:{places.base(patterns[0]) if patterns else ''}"
+        return f"{agent}:{os.path.realpath(places.base(patterns[0])) if patterns else ''}"
 
     def find(self, agent: str) -> Iterator[Found]:
         """Yield the files of one agent's sessions."""

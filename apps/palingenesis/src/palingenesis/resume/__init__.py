@@ -8,6 +8,10 @@ project    the bounds of a project's own file
 freezer    a process that is stopped until its session is released
 turns      which of those that are due may begin                                        (pure)
 scouts     the tries of all processes of this user, by account
+claims        the tries of all processes of one session
+claim_rules  what the latest of them means for the next                                   (pure)
+others     what other processes' tries mean for this daemon's entries
+shared_place  where claims and scouts are: beside the agents' records
 prompt     the words with which a session is resumed                                    (pure)
 notes      what an earlier session left for the one that takes over
 ledger     the entries on the disk

@@ -157,6 +157,20 @@ class ResumeContext:
         """Return the name of those that share an agent's limit."""
         return self.survey.account(agent)
 
+    def took_over(self, entry: SessionEntry, new_id: str, since_s: float) -> str:
+        """Return the session that has taken over from a full one and has an answer; "" where there is none.
+
+        Args:
+            entry: the full session.
+            new_id: the id that the new one was given; "" where its agent chose that.
+            since_s: when it was begun.
+        """
+        for one in self.survey.look(since_s):
+            is_it = one.id == new_id if new_id else one.cwd == entry.cwd and one.id != entry.id
+            if one.agent == entry.agent and is_it and (one.transcript.progress_at_s or 0.0) > since_s:
+                return one.key
+        return ""
+
     def postpone_others(self, scout: SessionEntry) -> None:
         """Postpone the tries of a whole account, whose scout has met the limit again.
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 # An id becomes an argument: one that could be read as an option is not taken.
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
+# Begun runs that are kept of a session, for its bound a day.
+MAX_BEGUN: Final = 1_000
+
 # The note of a session whose record was removed.
 RECORD_GONE: Final = "its record is gone"
 
@@ -55,6 +58,7 @@ class AgentRun(msgspec.Struct, frozen=True):
         progressed: whether the model has answered in it.
         new_id: the id of the new session that it begins; "" for one that resumes.
         is_handed: whether it hands the prompt to a server of the agent, which goes on after its end.
+        gate: the file that it makes before it becomes the agent; "" in entries of earlier versions.
     """
 
     token: str
@@ -66,6 +70,7 @@ class AgentRun(msgspec.Struct, frozen=True):
     progressed: bool = False
     new_id: str = ""
     is_handed: bool = False
+    gate: str = ""
 
 
 class SessionEntry(msgspec.Struct, frozen=True):
@@ -91,6 +96,7 @@ class SessionEntry(msgspec.Struct, frozen=True):
         wanted_at_s: when its user wants it resumed although its turn has ended; 0 for never.
         frozen: the process that was stopped when it was held, and what tells it from a later one.
         released_at_s: when its user released it last: requests before that do not hold it again.
+        accounted: the claim of another process that was counted last.
     """
 
     key: str
@@ -116,6 +122,7 @@ class SessionEntry(msgspec.Struct, frozen=True):
     wanted_at_s: float = 0.0
     frozen: tuple[int, str] | None = None
     released_at_s: float = 0.0
+    accounted: str = ""
 
 
 def observe(
@@ -156,7 +163,7 @@ def settled(
     """Return the entry after `happened`, with the observation written into it."""
     verdict, now_s = session.verdict, session.evidence.now_s
     # Somebody who looks into it, or its own run that ends, leaves the same stop behind.
-    attempt = entry.attempt if _stop_in(entry.observed) == _stop_in(name_of(session)) else 0
+    attempt = entry.attempt if stop_in(entry.observed) == stop_in(name_of(session)) else 0
     if entry.wanted_at_s and happened in (Happened.SEEN_DONE, Happened.SEEN_STOPPED):
         happened = Happened.SEEN_RESUMABLE
     state = after(entry.state, happened)
@@ -290,7 +297,7 @@ def name_of(session: Session) -> str:
     return f"{verdict.reason.value}@{turn.at_s if turn else 0:.3f}{overrun}{alive}"
 
 
-def _stop_in(observed: str) -> str:
+def stop_in(observed: str) -> str:
     """Return the part of an observation's name that says which stop it is, without who lives in it."""
     return observed.removesuffix(ALIVE).removesuffix(SERVED).removesuffix(_OVERRUN)
 

@@ -1,9 +1,9 @@
 """One run of an agent: begun at most once, and found again after a restart of this daemon.
 
-Owns the run's files, `{state}/runs/TOKEN.started` and `TOKEN.out`, and its process.  The process outlives
-this daemon.  Before it becomes the agent, it makes the file TOKEN.started, which only one can make: a
-daemon that finds a run that was written down and not begun makes that file itself, and the run can never
-begin any more.  So whenever a daemon is killed, a run has begun once or not at all, and the file says which.
+Owns the run's output, `{state}/runs/TOKEN.out`, and its process, which outlives this daemon.  Before it
+becomes the agent, it makes its claim's gate, a file that only one can make.  Whoever finds a run that was
+written down and not begun puts a directory there, and the run can never begin any more.  So whenever a daemon
+is killed, a run has begun once or not at all, and the gate says which.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from typing import BinaryIO, Final
 
 from daemonry import open_regular
 from palingenesis.evidence import processes
+from palingenesis.resume import claims
+from palingenesis.resume.claim_rules import Outcome
+from palingenesis.resume.claims import MARK_VARIABLE
 from palingenesis.resume.entry import AgentRun
 
-MARK_VARIABLE: Final = "PALINGENESIS_RUN"
 MAX_OUTPUT_BYTES: Final = 64 * 2**20
 TAIL_BYTES: Final = 2_000
 # Agents write down how far they came when they are asked to end.
@@ -56,7 +58,7 @@ class Runs:
         output = os.open(self._file(run, "out"), flags, 0o600)
         try:
             child = subprocess.Popen(
-                ["/bin/sh", "-c", _GATE, self._file(run, "started"), *run.argv],
+                ["/bin/sh", "-c", _GATE, self._gate(run), *run.argv],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -70,19 +72,22 @@ class Runs:
         return child.pid, processes.start_of(child.pid)
 
     def has_begun(self, run: AgentRun) -> bool:
-        """Whether a run that an earlier daemon wrote down has begun.  If not, it cannot begin any more."""
+        """Whether a run that was written down has begun.  If not, it cannot begin any more."""
         try:
-            os.close(os.open(self._file(run, "started"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        except FileExistsError:
+            return not claims.refuse(self._gate(run))
+        except FileNotFoundError:  # its claim is gone: later ones have been made
             return True
-        return False
+
+    def was_refused(self, run: AgentRun) -> bool:
+        """Whether another process has refused a run its beginning."""
+        return os.path.isdir(self._gate(run))
 
     def process_of(self, run: AgentRun) -> tuple[int, str]:
         """Return the process of a run that has begun, and its start; (0, "") where it is gone."""
-        with contextlib.suppress(OSError, ValueError), _opened(self._file(run, "started")) as file:
+        with contextlib.suppress(OSError, ValueError), _opened(self._gate(run)) as file:
             pid = int(file.read(32))
             start = processes.start_of(pid)
-            if start and _is_marked(pid, run.token):
+            if start and claims.is_marked(pid, run.token):
                 return pid, start
         return 0, ""
 
@@ -129,14 +134,18 @@ class Runs:
                 time.sleep(0.02)
             deadline_s += GRACE_S
 
-    def forget(self, run: AgentRun) -> None:
-        """Remove the files of a run that ended, and was accounted for."""
+    def forget(self, run: AgentRun, outcome: Outcome = Outcome.TRIED, continued_by: str = "") -> None:
+        """Remove the files of a run that ended, and was accounted for; tell others what became of it."""
         child = self._children.pop(run.token, None)
         if child is not None:
             child.poll()
-        for kind in ("started", "out"):
+        with contextlib.suppress(OSError):
+            os.unlink(self._file(run, "out"))
+        if run.gate:
+            claims.end(run.gate, outcome, continued_by)
+        else:
             with contextlib.suppress(OSError):
-                os.unlink(self._file(run, kind))
+                os.unlink(self._gate(run))
 
     def _sweep(self, before_s: float) -> None:
         for name in os.listdir(self._directory):
@@ -145,17 +154,11 @@ class Runs:
                 if os.stat(path).st_mtime < before_s:
                     os.unlink(path)
 
+    def _gate(self, run: AgentRun) -> str:
+        return run.gate or self._file(run, "started")  # of a version before there were claims
+
     def _file(self, run: AgentRun, kind: str) -> str:
         return os.path.join(self._directory, f"{run.token}.{kind}")
-
-
-def _is_marked(pid: int, token: str) -> bool:
-    """Whether a process has the run's mark; True where its environment cannot be seen."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return f"{MARK_VARIABLE}={token}".encode() in file.read(2**20).split(b"\0")
-    except OSError:
-        return not os.path.isdir("/proc/self")
 
 
 def _opened(path: str) -> BinaryIO:

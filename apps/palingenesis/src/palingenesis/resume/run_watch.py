@@ -14,8 +14,9 @@ from palingenesis.evidence import processes
 from palingenesis.evidence.survey import Session, with_facts
 from palingenesis.resume import entry as rules
 from palingenesis.resume import guard
+from palingenesis.resume.claim_rules import Outcome
 from palingenesis.resume.context import ResumeContext
-from palingenesis.resume.entry import AgentRun, SessionEntry
+from palingenesis.resume.entry import SessionEntry
 from palingenesis.resume.states import Happened, State
 from palingenesis.verdict.judge import Verdict
 from palingenesis.verdict.reasons import RESUMABLE, Reason
@@ -115,11 +116,16 @@ class RunWatch:
         context, run = self._context, entry.run
         assert run is not None
         context.scouts.let_others(entry.account, entry.key)
+        if context.runs.was_refused(run):
+            again = msgspec.structs.replace(entry, state=State.SCHEDULED, at_s=now_s, run=None)
+            context.record.keep("had not begun", again)
+            return
         code = context.runs.exit_code(run)
         note = f"its run ended with {'an unknown code' if code is None else code}"
         if run.new_id:
             self._fresh_ended(entry, session, now_s, code, note)
-        elif session is None:
+            return
+        if session is None:
             gone = msgspec.structs.replace(entry, state=State.STOPPED, note=rules.RECORD_GONE)
             context.record.keep("gone", gone)
         else:
@@ -153,26 +159,21 @@ class RunWatch:
     def _fresh_ended(
         self, entry: SessionEntry, session: Session | None, now_s: float, code: int | None, note: str
     ) -> None:
-        assert entry.run is not None
-        if code == 0:
-            linked = self._begun_by(entry, entry.run)
+        run = entry.run
+        assert run is not None
+        given_id = run.new_id if run.new_id in run.argv else ""
+        linked = self._context.took_over(entry, given_id, run.began_s)
+        if code == 0 or (code is None and linked):  # None: of a run that an earlier daemon began
+            linked = linked or (f"{entry.agent}:{given_id}" if given_id else "")
             note = f"{linked or 'a new session'} took over"
             done = msgspec.structs.replace(
                 entry, state=State.DONE, since_s=now_s, continued_by=linked, note=note
             )
             self._context.record.keep("took over", done, session, exit=code, continued_by=linked)
+            self._context.runs.forget(run, Outcome.TOOK_OVER, linked)
             self._resumed += 1
         else:
             self._failed(entry, session, now_s, note)
-
-    def _begun_by(self, entry: SessionEntry, run: AgentRun) -> str:
-        """Return the session that a run began; "" where the agent chose its id, and it is not found."""
-        if run.new_id in run.argv:
-            return f"{entry.agent}:{run.new_id}"
-        for one in self._context.survey.look(run.began_s):
-            if one.agent == entry.agent and one.cwd == entry.cwd and one.id != entry.id:
-                return one.key
-        return ""
 
     def _failed(
         self,

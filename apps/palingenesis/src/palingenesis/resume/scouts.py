@@ -1,4 +1,4 @@
-"""The tries of all processes of this user, by account: `{state}/scouts.json`.
+"""The tries of all processes of this user, by account: `scouts.json` beside the account's sessions.
 
 Owns the file and its lock.  The daemon and each `palingenesis run` begin tries of their own; here they see
 those of the others.  What may begin is decided by `turns`.  The file is about now: one that is damaged is
@@ -20,7 +20,7 @@ import msgspec
 from daemonry import open_regular, read_regular, write_atomically
 from palingenesis import names_json
 from palingenesis.evidence import processes
-from palingenesis.resume import turns
+from palingenesis.resume import shared_place, turns
 from palingenesis.resume.turns import Claim, Limit, Wait
 
 MAX_BYTES: Final = 2**20
@@ -40,11 +40,14 @@ class _Turns(msgspec.Struct, frozen=True):
 
 
 class Scouts:
-    """The file in one state directory."""
+    """The files of all accounts.
+
+    Args:
+        state_dir: for accounts of which the directory is not known, or cannot be written.
+    """
 
     def __init__(self, state_dir: str) -> None:
-        self._path = os.path.join(state_dir, "scouts.json")
-        self._lock = os.path.join(state_dir, "scouts.lock")
+        self._state_dir = state_dir
 
     def claim(self, account: str, key: str, since_s: float) -> Wait | None:
         """Take the turn of an account for a session, or return until when it has to wait.
@@ -57,11 +60,11 @@ class Scouts:
         pid = os.getpid()
         wanted = Claim(account, key, time.time(), pid, processes.start_of(pid))
         try:
-            with self._locked():
-                kept = self._read()
+            with self._locked(account) as path:
+                kept = _read(path)
                 wait = turns.wait_for_others(kept.claims, kept.limits, wanted, since_s, _lives)
                 if wait is None:
-                    self._write([*_others(kept, account, key), wanted], kept.limits)
+                    _write(path, [*_others(kept, account, key), wanted], kept.limits)
                 return wait
         except (Busy, OSError) as error:
             return Wait(wanted.began_s + turns.ASK_AGAIN_S, f"whose turn it is cannot be seen: {error}")
@@ -93,18 +96,20 @@ class Scouts:
         limit: Limit | None = None,
     ) -> None:
         """Write what becomes of a session's claim; where that cannot be, others wait a little longer."""
-        with contextlib.suppress(Busy, OSError), self._locked():
-            kept = self._read()
+        with contextlib.suppress(Busy, OSError), self._locked(account) as path:
+            kept = _read(path)
             mine = next((one for one in kept.claims if (one.account, one.key) == (account, key)), None)
             claim = changed(mine)
             limits = [one for one in kept.limits if limit is None or one.account != account]
-            self._write(
-                [*_others(kept, account, key), *filter(None, [claim])], [*limits, *filter(None, [limit])]
-            )
+            claims = [*_others(kept, account, key), *filter(None, [claim])]
+            _write(path, claims, [*limits, *filter(None, [limit])])
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        fd = open_regular(self._lock, os.O_RDWR | os.O_CREAT)
+    def _locked(self, account: str) -> Iterator[str]:
+        """Hold the lock of an account's file, and give its path."""
+        place = self._place(account)
+        lock = os.path.join(place, "scouts.lock")
+        fd = open_regular(lock, os.O_RDWR | os.O_CREAT)
         try:
             deadline_s = time.monotonic() + LOCK_WAIT_S
             while True:
@@ -113,26 +118,38 @@ class Scouts:
                     break
                 except BlockingIOError:
                     if time.monotonic() > deadline_s:
-                        raise Busy(f"{self._lock} is held") from None
+                        raise Busy(f"{lock} is held") from None
                     time.sleep(_POLL_S)
-            yield
+            yield os.path.join(place, "scouts.json")
         finally:
             os.close(fd)
 
-    def _read(self) -> _Turns:
-        try:
-            return names_json.decode(read_regular(self._path, MAX_BYTES), _Turns)
-        except (FileNotFoundError, ValueError):
-            return _Turns()
-        except OSError as error:
-            if error.errno == errno.EFBIG:
-                return _Turns()
-            raise
+    def _place(self, account: str) -> str:
+        """Return the directory of an account's file: beside its sessions, where all can see it."""
+        sessions = account.partition(":")[2]
+        if os.path.isabs(sessions):
+            with contextlib.suppress(OSError):
+                place = shared_place.place_in(sessions)
+                if os.access(place, os.W_OK):
+                    return place
+        return self._state_dir
 
-    def _write(self, claims: Iterable[Claim], limits: Iterable[Limit]) -> None:
-        kept, ahead = turns.still_of_use(claims, limits, time.time())
-        told = _Turns(tuple(kept[-MAX_KEPT:]), tuple(ahead[-MAX_KEPT:]))
-        write_atomically(self._path, names_json.encode(told), mode=0o600)
+
+def _read(path: str) -> _Turns:
+    try:
+        return names_json.decode(read_regular(path, MAX_BYTES), _Turns)
+    except (FileNotFoundError, ValueError):
+        return _Turns()
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            return _Turns()
+        raise
+
+
+def _write(path: str, claims: Iterable[Claim], limits: Iterable[Limit]) -> None:
+    kept, ahead = turns.still_of_use(claims, limits, time.time())
+    told = _Turns(tuple(kept[-MAX_KEPT:]), tuple(ahead[-MAX_KEPT:]))
+    write_atomically(path, names_json.encode(told), mode=0o600)
 
 
 def _others(kept: _Turns, account: str, key: str) -> list[Claim]:

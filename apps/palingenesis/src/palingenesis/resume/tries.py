@@ -11,7 +11,6 @@ import shutil
 import time
 import uuid
 from datetime import datetime
-from typing import Final
 
 import msgspec
 
@@ -21,15 +20,14 @@ from palingenesis.evidence.survey import Session
 from palingenesis.resume import entry as rules
 from palingenesis.resume import guard, project, schedule
 from palingenesis.resume.backup import keep_backup
+from palingenesis.resume.claim_rules import Outcome
 from palingenesis.resume.context import ResumeContext
-from palingenesis.resume.entry import AgentRun, SessionEntry
+from palingenesis.resume.entry import MAX_BEGUN, AgentRun, SessionEntry
 from palingenesis.resume.notes import prompt_from_notes
+from palingenesis.resume.others import OtherTries
 from palingenesis.resume.prompt import resume_prompt
 from palingenesis.resume.states import State
 from palingenesis.verdict.reasons import Reason
-
-# Begun runs that are kept of a session, for its bound a day.
-MAX_BEGUN: Final = 1_000
 
 
 class Tries:
@@ -41,6 +39,7 @@ class Tries:
 
     def __init__(self, context: ResumeContext) -> None:
         self._context = context
+        self._others = OtherTries(context)
         self._path = context.environment.get("PATH", os.defpath)
 
     def try_(self, entry: SessionEntry) -> Session | None:
@@ -72,6 +71,12 @@ class Tries:
         if (waiting := self._postponed(entry)) is not None:
             self._keep_postponed(entry, waiting, session)
             return None
+        if (after := self._others.hold_up(entry, session)) is not None:
+            if after.state is State.SCHEDULED and after.attempt == entry.attempt:
+                self._keep_postponed(entry, after, session)
+            else:
+                keep("tried by another", after, session)
+            return None
         run = self._run_of(entry, session, now_s)
         if isinstance(run, str):
             keep("failed", self._failed(entry, now_s, run), session)
@@ -79,9 +84,14 @@ class Tries:
         if (waiting := self._waits_for_account(entry)) is not None:
             self._keep_postponed(entry, waiting, session)
             return None
+        claimed = self._others.claim(entry, session, run)
+        if isinstance(claimed, SessionEntry):
+            context.scouts.let_others(entry.account, entry.key)
+            self._keep_postponed(entry, claimed, session)
+            return None
         begun_at_s = (*entry.begun_at_s, now_s)[-MAX_BEGUN:]
         begun = msgspec.structs.replace(
-            entry, run=run, state=State.RESUMING, since_s=now_s, begun_at_s=begun_at_s, wanted_at_s=0.0
+            entry, run=claimed, state=State.RESUMING, since_s=now_s, begun_at_s=begun_at_s, wanted_at_s=0.0
         )
         self._begin(begun, session)
         return None
@@ -129,11 +139,18 @@ class Tries:
     def _begin(self, entry: SessionEntry, session: Session) -> None:
         context = self._context
         assert entry.run is not None
-        context.record.keep("intended", entry, session)  # on the disk before there is a process
+        try:
+            context.record.keep("intended", entry, session)  # on the disk before there is a process
+        except OSError:
+            context.runs.has_begun(entry.run)
+            context.runs.forget(entry.run, Outcome.NOT_TRIED)
+            context.scouts.let_others(entry.account, entry.key)
+            raise
         try:
             pid, start = context.runs.begin(entry.run, entry.cwd)
         except OSError as error:
             context.runs.has_begun(entry.run)
+            context.runs.forget(entry.run)
             note = f"its run could not be started: {error.strerror}"
             context.scouts.let_others(entry.account, entry.key)
             context.record.keep("failed", self._failed(entry, time.time(), note))

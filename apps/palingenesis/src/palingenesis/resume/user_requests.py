@@ -5,13 +5,14 @@ Owns finding the session that a user names.  Which request fits which state is `
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import msgspec
 
 from palingenesis.evidence.survey import Session
+from palingenesis.resume import claims, freezer
 from palingenesis.resume import entry as rules
-from palingenesis.resume import freezer
 from palingenesis.resume.context import ResumeContext
 from palingenesis.resume.entry import SessionEntry
 from palingenesis.resume.states import Happened, State
@@ -53,6 +54,8 @@ class UserRequests:
             context.runs.end(entry.run)
             context.scouts.let_others(entry.account, entry.key)
             context.runs.forget(entry.run)
+        if happened in _BEGINS_A_RUN:
+            after = _with_tries_known(after)
         if happened in _BEGINS_A_RUN and not context.limits.enabled:
             return "resume.enabled is false in the configuration"
         context.record.keep(f"user: {happened.name.lower()}", after)
@@ -83,3 +86,11 @@ class UserRequests:
         if happened is Happened.SEEN_RESUMABLE:
             happened, why = Happened.SEEN_STOPPED, ""
         return rules.settled(entry, session, happened, why)
+
+
+def _with_tries_known(entry: SessionEntry) -> SessionEntry:
+    """Return an entry for which earlier tries by other processes count no more: its user wants another."""
+    with contextlib.suppress(OSError):  # the try itself tells that
+        if (known := claims.last(entry.path, entry.id)) is not None:
+            return msgspec.structs.replace(entry, accounted=known.claim.token)
+    return entry

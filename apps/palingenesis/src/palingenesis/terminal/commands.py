@@ -35,6 +35,7 @@ from palingenesis.terminal.look import Look
 from palingenesis.terminal.next_step import Allowance
 from palingenesis.terminal.permit import Permit
 from palingenesis.terminal.raw import RawTerminal, size_of
+from palingenesis.terminal.reservation import Reservation
 from palingenesis.terminal.store import NameInUse, TerminalStore, is_name
 from palingenesis.terminal.words import agent_of
 
@@ -95,7 +96,8 @@ def _allowance(settings: Settings, budget_s: float | None) -> Allowance:
 def _agent(name: str, profile: Profile, words: Sequence[str], settings: Settings, state_dir: str) -> Agent:
     look = Look(name, profile, os.environ, words, here())
     ask = partial(quota.ask, profile, dict(os.environ), here())
-    permit = Permit(Scouts(state_dir), look.account, name, ask)
+    reservation = Reservation(float(settings.resume.silence_secs))
+    permit = Permit(Scouts(state_dir), look.account, name, ask, reservation)
     return Agent(name, profile, look, settings.resume.backup_count, permit)
 
 

@@ -273,6 +273,8 @@ class Course:
             step = Over()
         if isinstance(step, Later):
             self._later, self.is_waiting, self._decided_s = step, True, time.time()
+            if self._agent is not None and self._agent.permit is not None and seen.session is not None:
+                self._agent.permit.reservation.hold(seen.session)
             self._write("waits", seen, due_at_s=round(step.at_s, 3), reason=step.reason.value)
             say = f"{step.reason.value}: it goes on at {_clock(step.at_s)} (Enter: now; Ctrl-C: leave)"
             self._orders.append(Order(say=say, wait_until_s=step.at_s, why=step.reason.value))
@@ -341,8 +343,9 @@ class Course:
             wait = None
             try:
                 seen = agent.look.look(asked.since_s, asked.owns)
-                if asked.why == "due" and agent.permit is not None and _may_go_on(seen):
-                    wait = agent.permit.wait(agent.look.session_id, asked.decided_s, limited=asked.limited)
+                session = seen.session
+                if asked.why == "due" and agent.permit and session is not None and _may_go_on(seen):
+                    wait = agent.permit.wait(session, asked.decided_s, limited=asked.limited)
             except Exception as error:  # noqa: BLE001  # a look that fails ends no program
                 self._audit.write("look failed", time.time(), error=f"{type(error).__name__}: {error}")
                 seen = Seen(None, 0)
@@ -353,6 +356,8 @@ class Course:
     def close(self) -> None:
         """End the thread; others of the account need not wait."""
         self._let_others(None)
+        if self._agent is not None and self._agent.permit is not None:
+            self._agent.permit.reservation.close()
         self._asked.put(None)
 
     def _write(self, what: str, seen: Seen | None = None, **fields: Any) -> None:
