@@ -31,7 +31,7 @@ class Outcome(enum.Enum):
 
 
 class SessionClaim(msgspec.Struct, frozen=True):
-    """What is written down before a session is tried, for all processes that may try it.
+    """A note, made before a session is tried, for all processes that may try it.
 
     Attributes:
         session: AGENT:ID, for a reader.
@@ -113,7 +113,7 @@ def standing(
     """Return what a session's latest claim means.
 
     Args:
-        known: the claim; None where there is none.
+        known: the claim; None for no claim yet.
         stop: names the stop that is to be tried.
         stop_at_s: when that was, by the record, which all processes read.
         accounted: the tokens of claims that are accounted for here.

@@ -55,7 +55,7 @@ def machine() -> str:
 
 
 def last(path: str, session_id: str) -> KnownClaim | None:
-    """Return the latest claim of a session; None where there is none.
+    """Return the latest claim of a session; None for no claim yet.
 
     Args:
         path: the session's record.
@@ -200,7 +200,7 @@ def _lives(claim: SessionClaim, pid: int, start: str) -> Lives:
 
 
 def _sweep(place: str, session_id: str, number: int) -> None:
-    """Remove a session's earlier claims, those that nobody looks at any more, and what is unfinished."""
+    """Remove a session's earlier claims, those that nobody looks at any more, and unfinished ones."""
     name, now_s = _name(session_id), time.time()
     for one in os.listdir(place):
         before, _, count = one.rpartition(".")

@@ -158,7 +158,7 @@ class ResumeContext:
         return self.survey.account(agent)
 
     def took_over(self, entry: SessionEntry, new_id: str, since_s: float) -> str:
-        """Return the session that has taken over from a full one and has an answer; "" where there is none.
+        """Return the session that has taken over from a full one and has an answer; "" for no such session.
 
         Args:
             entry: the full session.

@@ -1,6 +1,6 @@
 """The tries of one session by other processes: other daemons, of other state directories, and terminals.
 
-Owns what they mean for this daemon's entry, and claiming a try of its own.  The decision is `claim_rules`'s,
+Owns their meaning for this daemon's entry, and claiming a try of its own.  The decision is `claim_rules`'s,
 the files are `claims`'s.
 """
 
@@ -88,7 +88,7 @@ def latest(
     """Return a session's latest claim and what it means; one that does not begin is refused its beginning.
 
     Args:
-        session: as it was looked at before: what was tried since has a claim.
+        session: as it was looked at before: tries since then have claims.
         stop: names its stop.
         accounted: the tokens of claims that are accounted for here.
         silence_s: a run that cannot be seen, and writes nothing for so long, is over.

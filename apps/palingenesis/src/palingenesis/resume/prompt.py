@@ -60,7 +60,7 @@ def fresh_prompt(notes: str, origin: str) -> str:
 
 
 def _reset(resets_at_s: float | None, now_s: float) -> str:
-    """Return what is known of a limit's reset, as the end of a sentence's part."""
+    """Return the known facts about a limit's reset, as the end of a clause."""
     if resets_at_s is None:
         return ""
     if resets_at_s <= now_s:

@@ -2,7 +2,7 @@
 
 Owns where it is, and the check of whose it is.  Two daemons of one user need not have a state directory, a
 home or a variable in common, nor even see the same processes; but whoever can resume a session writes its
-record, so the directory of the record is what they share.
+record, so they share the directory of the record.
 """
 
 from __future__ import annotations
