@@ -275,3 +275,22 @@ def test_a_source_that_is_not_there_is_an_error_of_the_manifest(c, text: str, sa
     project.write("main.c", "int main(void) { return 0; }\n")
     project.write("vx.toml", f'[project]\nname = "p"\n[targets.p]\n{text}')
     assert said in project.fails()
+
+
+def test_a_linker_script_that_another_one_includes_is_given_and_counts(c) -> None:
+    project = c.project("p")
+    project.write(
+        "vx.toml",
+        '[project]\nname = "p"\n[targets.p]\nsources = ["main.c"]\nlinker-script = "s.ld"\n'
+        'link-flags = ["-no-pie"]\n',
+    )
+    project.write(
+        "main.c",
+        '#include <stdio.h>\nextern char s;\nint main(void) { printf("%d", (int)(long)&s); return 0; }\n',
+    )
+    project.write("s.ld", "INCLUDE more.ld\nSECTIONS { s = M; }\nINSERT AFTER .data;\n")
+    for number in (3, 5):
+        project.write("more.ld", f"M = {number};\n")
+        project.build()
+        assert project.run("p") == str(number)
+    assert project.executed() == 0

@@ -244,6 +244,21 @@ def test_what_a_procedural_macro_reads_counts(cargo) -> None:
     assert project.run("hello") == "two" == run_by_cargo(project)
 
 
+def test_a_procedural_macro_finds_no_variable_of_the_caller(cargo) -> None:
+    """Nobody tells which it reads, so there is none for it, and no result depends on one in silence."""
+    project = cargo.crate(
+        main='fn main() { print!("{}", mac::word!()); }', manifest='[dependencies]\nmac = { path = "mac" }\n'
+    )
+    body = 'format!("{:?}", std::env::var("WORD").unwrap_or("none".into())).parse().unwrap()'
+    macro = (
+        f"use proc_macro::TokenStream;\n#[proc_macro] pub fn word(_: TokenStream) -> TokenStream {{ {body} }}"
+    )
+    package(project, "mac", "mac", "[lib]\nproc-macro = true\n", macro)
+    project.build(WORD="one")
+    assert project.run("hello") == "none"
+    assert project.executed(WORD="two") == 0
+
+
 @pytest.mark.skipif(bool(sandbox.why_not()), reason=f"jobs cannot be watched: {sandbox.why_not()}")
 def test_what_a_procedural_macro_reads_of_its_own_package_counts(cargo) -> None:
     project = cargo.crate(

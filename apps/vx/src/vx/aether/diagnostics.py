@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\x1b\]8;[^\x07\x1b]*(?:\x07|\x1b\\)")
-_UNREAD: Final = re.compile(r"couldn't read `?([^`\n]+?)`?: No such file")
+_UNREAD: Final = re.compile(r"(?:couldn't read `?|cannot open linker script file )([^`\n]+?)`?: No such file")
 
 
 def rendered(kind: str, text: str) -> str:
@@ -44,7 +44,7 @@ def is_file_missing(text: str) -> bool:
 
 
 def unread(text: str) -> list[str]:
-    """Return the paths that rustc could not read, as it names them (`include_str!`)."""
+    """Return the paths that rustc (`include_str!`) or a linker (INCLUDE) could not read, as named."""
     return list(dict.fromkeys(_UNREAD.findall(without_colours(text))))
 
 
