@@ -6,11 +6,15 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "output.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 /* What is read at once before there is an object for it.  Threads have stacks of 64 KiB at least. */
 enum { FIRST_BYTES = 16 << 10 };
@@ -31,6 +35,27 @@ static ssize_t sent_now(int fd, const char *bytes, size_t count) {
     }
 }
 
+/* Sends a message, and what is lent to it from where that is.  Returns as `sent_now`. */
+static ssize_t output_sent(const output *out, int fd) {
+    struct iovec parts[] = {
+        {out->bytes, out->lent_at}, {(void *)(uintptr_t)out->lent, out->lent_size},
+        {out->bytes + out->lent_at, out->used - out->lent_at},
+    };
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 3};
+    if (out->lender == NULL) return sent_now(fd, out->bytes, out->used);
+    for (;;) {
+        ssize_t sent;
+        int error;
+        Py_BEGIN_ALLOW_THREADS
+        sent = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        error = errno;
+        Py_END_ALLOW_THREADS
+        errno = error;
+        if (sent >= 0 || error != EINTR) return sent;
+        if (PyErr_CheckSignals() < 0) return -2;
+    }
+}
+
 static ssize_t read_some(int fd, char *bytes, size_t count, int flags) {
     for (;;) {
         ssize_t read;
@@ -43,6 +68,12 @@ static ssize_t read_some(int fd, char *bytes, size_t count, int flags) {
         if (read >= 0 || error != EINTR) return read;
         if (PyErr_CheckSignals() < 0) return -2;
     }
+}
+
+/* Returns how many bytes have come and were not read. */
+static size_t bytes_waiting(int fd) {
+    int count = 0;
+    return ioctl(fd, FIONREAD, &count) == 0 && count > 0 ? (size_t)count : 0;
 }
 
 /* Reads on until the last byte is a NUL, nothing is there, or `most` bytes are.  What fails here fails again for

@@ -11,6 +11,7 @@ It borrows from those tuples, which whoever keeps the form keeps. */
 #ifndef DAEMONRY_FORM_H
 #define DAEMONRY_FORM_H
 
+#include "holder.h"
 #include "output.h"
 
 enum kind { TEXT, INTEGER, FLOAT, BOOLEAN, OPTIONAL, LIST, MAPPING, OBJECT, VALUES };
@@ -22,6 +23,7 @@ typedef struct form form;
 
 typedef struct {
     PyObject *name;     /* as an attribute; borrowed */
+    PyObject *member;   /* the descriptor of its slot; NULL where there is none */
     PyObject *head;     /* how its key is written: ,"name": with the comma, in UTF-8 */
     form *of;
 } field;
@@ -38,6 +40,7 @@ static void form_free(form *it) {
     if (it == NULL) return;
     form_free(it->of);
     for (Py_ssize_t i = 0; i < it->count; i++) {
+        Py_XDECREF(it->fields[i].member);
         Py_XDECREF(it->fields[i].head);
         form_free(it->fields[i].of);
     }
@@ -58,9 +61,19 @@ static PyObject *key_head(PyObject *name) {
         if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "no name of a field");
         return NULL;
     }
-    PyObject *head = output_end(&out, ":", 1);
+    PyObject *head = output_byte(&out, ':') && output_fits(&out) ? output_bytes(&out) : NULL;
+    output_drop(&out);
     if (head == NULL && !PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "no name of a field");
     return head;
+}
+
+/* Returns the descriptor of a class's slot; NULL, without an error, for another attribute. */
+static PyObject *slot_member(PyObject *class, PyObject *name) {
+    PyObject *found = PyObject_GetAttr(class, name);
+    if (found != NULL && Py_IS_TYPE(found, &PyMemberDescr_Type)) return found;
+    Py_XDECREF(found);
+    PyErr_Clear();
+    return NULL;
 }
 
 static int form_fields(form *it, PyObject *fields, int level) {
@@ -88,6 +101,7 @@ static int form_fields(form *it, PyObject *fields, int level) {
         if (one->head == NULL) return -1;
         one->of = form_of(spec, level + 1);
         if (one->of == NULL) return -1;
+        if (it->kind == OBJECT) one->member = slot_member(it->class, attribute);
     }
     return 0;
 }

@@ -54,14 +54,18 @@ static PyObject *line_read(const Line *it) {
         return nothing ? Py_NewRef(Py_None) : PyBytes_FromStringAndSize(NULL, 0);
     }
     if (count < (ssize_t)sizeof first) return PyBytes_FromStringAndSize(first, count);
-    char *bytes = PyMem_Malloc((size_t)it->most);
-    if (bytes == NULL) return PyErr_NoMemory();
-    memcpy(bytes, first, sizeof first);
+    size_t waiting = bytes_waiting(it->fd), room = (size_t)(it->most - count);
+    Py_ssize_t size = count + (Py_ssize_t)(waiting < room ? waiting : room);
+    PyObject *data = PyBytes_FromStringAndSize(NULL, size);
+    if (data == NULL) return NULL;
+    memcpy(PyBytes_AsString(data), first, sizeof first);
     /* What fails here fails again at the next read. */
-    ssize_t more = recv(it->fd, bytes + count, (size_t)(it->most - count), MSG_DONTWAIT);
-    PyObject *data = PyBytes_FromStringAndSize(bytes, count + (more > 0 ? more : 0));
-    PyMem_Free(bytes);
-    return data;
+    ssize_t more = size == count ? 0 : recv(it->fd, PyBytes_AsString(data) + count, (size_t)(size - count), MSG_DONTWAIT);
+    count += more > 0 ? more : 0;
+    if (count == size) return data;
+    PyObject *shorter = PyBytes_FromStringAndSize(PyBytes_AsString(data), count);
+    Py_DECREF(data);
+    return shorter;
 }
 
 /* Returns what answers the bytes that were read. */

@@ -27,7 +27,8 @@ static inline void output_begin(output *out, size_t most) {
     out->room = OUTPUT_SMALL;
     out->most = most;
     out->lender = NULL;
-    out->lent_size = 0;
+    out->lent_size = out->lent_at = 0;
+    out->lent = NULL;
 }
 
 static inline void output_drop(output *out) {
@@ -69,18 +70,23 @@ static inline bool output_byte(output *out, char byte) {
     return true;
 }
 
-/* Returns the bytes with a tail, and frees them; NULL where that is too long, or with an error set. */
-static PyObject *output_end(output *out, const char *tail, size_t count) {
-    bool fits = output_add(out, tail, count) && out->used <= out->most && out->lent_size <= out->most - out->used;
-    const char *bytes = fits && out->lender == NULL ? out->bytes : NULL;
-    PyObject *object = fits ? PyBytes_FromStringAndSize(bytes, (Py_ssize_t)(out->used + out->lent_size)) : NULL;
+static inline size_t output_size(const output *out) { return out->used + out->lent_size; }
+
+/* Whether all of it is no longer than it may be. */
+static inline bool output_fits(const output *out) {
+    return out->used <= out->most && out->lent_size <= out->most - out->used;
+}
+
+/* Returns the bytes; NULL with an error set. */
+static PyObject *output_bytes(const output *out) {
+    const char *bytes = out->lender == NULL ? out->bytes : NULL;
+    PyObject *object = PyBytes_FromStringAndSize(bytes, (Py_ssize_t)output_size(out));
     if (object != NULL && out->lender != NULL) {
         char *to = PyBytes_AsString(object);
         memcpy(to, out->bytes, out->lent_at);
         memcpy(to + out->lent_at, out->lent, out->lent_size);
         memcpy(to + out->lent_at + out->lent_size, out->bytes + out->lent_at, out->used - out->lent_at);
     }
-    output_drop(out);
     return object;
 }
 

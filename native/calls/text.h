@@ -12,25 +12,50 @@ Owns no memory and knows nothing of Python.  Every function is given the end of 
 
 typedef const uint8_t *place;
 
-enum { WIDE = 32 };
-
 /* What a string has in it. */
 enum { HAS_ESCAPE = 1, HAS_HIGH = 2 };
 
-/* Returns the first byte of [at, end) that is a quote, a backslash, a control character or, if `high`, beyond
-ASCII; `end` for none.  The loop of WIDE steps has no branch, so that compilers make vectors of it. */
-static inline place first_special(place at, place end, bool high) {
-    uint8_t mask = high ? 0x80 : 0;
-    while (end - at >= WIDE) {
-        uint8_t found = 0;
-        for (int i = 0; i < WIDE; i++) {
-            uint8_t c = at[i];
-            found |= (uint8_t)((c < 0x20) | (c == '"') | (c == '\\') | ((c & mask) != 0));
-        }
-        if (found) break;
-        at += WIDE;
+/* Whether a byte does not stand in a string as it is, or is beyond ASCII if `high`. */
+static inline bool is_special(uint8_t c, bool high) { return c < 0x20 || c == '"' || c == '\\' || (high && c >= 0x80); }
+
+#ifdef __SSE2__ /* which every x86-64 has */
+#include <emmintrin.h>
+
+/* Says which of the next 16 bytes are special, the first in the lowest bit. */
+static inline unsigned specials(place at, bool high) {
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+    __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)), bytes);
+    __m128i marks = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')), _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')));
+    __m128i found = _mm_or_si128(control, marks);
+    return (unsigned)_mm_movemask_epi8(high ? _mm_or_si128(found, bytes) : found);
+}
+
+static inline place skip_plain(place at, place end, bool high) {
+    for (; end - at >= 16; at += 16) {
+        unsigned found = specials(at, high);
+        if (found) return at + __builtin_ctz(found);
     }
-    while (at < end && *at >= 0x20 && *at != '"' && *at != '\\' && !(*at & mask)) at++;
+    return at;
+}
+#else
+enum { WIDE = 32 };
+
+/* The loop of WIDE steps has no branch, so that compilers make vectors of it. */
+static inline place skip_plain(place at, place end, bool high) {
+    for (; end - at >= WIDE; at += WIDE) {
+        uint8_t found = 0;
+        for (int i = 0; i < WIDE; i++) found |= (uint8_t)is_special(at[i], high);
+        if (found) break;
+    }
+    return at;
+}
+#endif
+
+/* Returns the first byte of [at, end) that is a quote, a backslash, a control character or, if `high`, beyond
+ASCII; `end` for none. */
+static inline place first_special(place at, place end, bool high) {
+    at = skip_plain(at, end, high);
+    while (at < end && !is_special(*at, high)) at++;
     return at;
 }
 

@@ -79,7 +79,7 @@ static bool write_object(const form *of, PyObject *value, output *out) {
     if (Py_TYPE(value) != (PyTypeObject *)of->class) return false;
     for (Py_ssize_t i = 0; i < of->count; i++) {
         const field *one = of->fields + i;
-        PyObject *item = PyObject_GetAttr(value, one->name);
+        PyObject *item = one->member != NULL ? member_of(one->member, value) : PyObject_GetAttr(value, one->name);
         bool written = item != NULL && write_head(one, i, out) && write_value(one->of, item, out);
         Py_XDECREF(item);
         if (!written) return false;

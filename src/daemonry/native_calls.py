@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 # What its functions mean; it is left out where it has another number.
-_INTERFACE: Final = 2
+_INTERFACE: Final = 3
 
 
 # Of a descriptor, a frame, and how much may be read: what came; else how much was sent, and an errno.

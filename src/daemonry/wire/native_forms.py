@@ -78,10 +78,13 @@ def _fields(found: list[tuple[str, str, Any]], level: int) -> Form | None:
 
 def writer(head: bytes, form: Form | None, tail: bytes) -> Callable[[Any], bytes | None] | None:
     """Return a function that writes a value's message, or None where only the codec can; None for none."""
-    if calls is None or form is None:
-        return None
-    write: Callable[[Any], bytes | None] = calls.Form(head, form, tail, MAX_FRAME_BYTES).write
-    return write
+    made = message(head, form, tail)
+    return None if made is None else made.write
+
+
+def message(head: bytes, form: Form | None, tail: bytes) -> Any:
+    """Return the native part's `Form` of messages that begin and end so; None for none."""
+    return None if calls is None or form is None else calls.Form(head, form, tail, MAX_FRAME_BYTES)
 
 
 def reader(head: bytes, form: Form | None, tail: bytes) -> Callable[[bytes], Any] | None:
@@ -90,10 +93,13 @@ def reader(head: bytes, form: Form | None, tail: bytes) -> Callable[[bytes], Any
     It returns NotImplemented for all else, and where only the codec can tell.  None for none: without the
     native part, and for Structs, which msgspec makes faster.
     """
-    if calls is None or form is None or _has_objects(form):
-        return None
-    read: Callable[[bytes], Any] = calls.Form(head, form, tail, MAX_FRAME_BYTES).read
-    return read
+    made = readable(head, form, tail)
+    return None if made is None else made.read
+
+
+def readable(head: bytes, form: Form | None, tail: bytes) -> Any:
+    """As `message`, where it reads, too: see `reader`."""
+    return None if form is None or _has_objects(form) else message(head, form, tail)
 
 
 def _has_objects(form: Any) -> bool:

@@ -31,16 +31,22 @@ def call_writer(head: bytes, parameters: Iterable[tuple[str, Any]]) -> CallWrite
         parameters: the name that is sent and the type of each, in order; at least one.
     """
     kinds = dict(parameters)
-    quick = native_forms.writer(head, native_forms.form_of_values(kinds.items()), FRAME_END)
+    native = native_call(head, kinds.items())
     with_care = _writer(head, kinds)
-    if quick is None:
+    if native is None:
         return with_care
+    quick: CallWriter = native.write
 
     def write(args: tuple[Any, ...]) -> bytes | None:
         frame = None if tracing.source is not None else quick(args)
         return with_care(args) if frame is None else frame
 
     return write
+
+
+def native_call(head: bytes, parameters: Iterable[tuple[str, Any]]) -> Any:
+    """Return the native part's `Form` of such calls; None where it has none."""
+    return native_forms.message(head, native_forms.form_of_values(parameters), FRAME_END)
 
 
 def _writer(head: bytes, kinds: dict[str, Any]) -> CallWriter:

@@ -79,12 +79,35 @@ def reader(kind: Any, field: str) -> Reader:
     """
     if kind is type(None) and not field:
         return _read_nothing
+    form = native_forms.form_of(kind)
     try:
         fields = msgspec.defstruct("OneField", [(field, _bounded(kind))]) if field else kind
-        read = _reader(fields, (), native_forms.form_of(kind))
+        if native_calls is not None and form is not None:
+            return _native_reader(fields, form, field)
+        read = _reader(fields, (), form)
     except (_Unprovable, TypeError):
         return never_proved
-    return _quick_or(_of_field(field, read), kind, field, FRAME_END) if field else read
+    return _of_field(field, read) if field else read
+
+
+def _native_reader(fields: Any, form: native_forms.Form, field: str) -> Reader:
+    """Return what reads replies in one step of the native part: `native/calls/reply.h`.
+
+    Args:
+        fields: the type of the reply's parameters.
+        form: of the type, or of its one field.
+        field: as `reader`.
+    """
+    whole = _whole(fields, ())
+    plain = native_forms.readable(_field_head(field), form, b"}" + FRAME_END) if field else None
+    read: Reader = native_calls.Reply(
+        plain,
+        msgspec.json.Decoder(whole).decode,
+        _DOUBTS,
+        vars(whole)["parameters"],
+        vars(fields)[field] if field else None,
+    ).read
+    return read
 
 
 def item_reader(kind: Any, field: str) -> Reader:
@@ -101,8 +124,11 @@ def item_reader(kind: Any, field: str) -> Reader:
 
 def _quick_or(read: Reader, kind: Any, field: str, tail: bytes) -> Reader:
     """Return a reader by the native part of messages as this library writes them; others as given."""
-    head = b"".join((REPLY_HEAD, b"{", msgspec.json.encode(field), b":"))
-    return _first(native_forms.reader(head, native_forms.form_of(kind), b"}" + tail), read)
+    return _first(native_forms.reader(_field_head(field), native_forms.form_of(kind), b"}" + tail), read)
+
+
+def _field_head(field: str) -> bytes:
+    return b"".join((REPLY_HEAD, b"{", msgspec.json.encode(field), b":"))
 
 
 def _first(quick: Reader | None, read: Reader) -> Reader:
@@ -195,11 +221,12 @@ def _reader(fields: Any, before: tuple[tuple[str, type], ...], form: native_form
 
 
 def _decoder(fields: Any, before: tuple[tuple[str, type], ...]) -> Callable[[bytes | memoryview], Any]:
-    whole = msgspec.defstruct(
-        "Whole", [*before, ("parameters", fields)], forbid_unknown_fields=True, gc=False
-    )
-    decode: Callable[[bytes | memoryview], Any] = msgspec.json.Decoder(whole).decode
+    decode: Callable[[bytes | memoryview], Any] = msgspec.json.Decoder(_whole(fields, before)).decode
     return decode
+
+
+def _whole(fields: Any, before: tuple[tuple[str, type], ...]) -> type[msgspec.Struct]:
+    return msgspec.defstruct("Whole", [*before, ("parameters", fields)], forbid_unknown_fields=True, gc=False)
 
 
 def _read_scanned(decode: Callable[[bytes], Any], scan: Callable[[bytes], bool]) -> Reader:

@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     from daemonry.transport.ancillary import Fd
 
     AnyInterface = TypeVar("AnyInterface", bound=Interface)
+    # The frame, how much of it was sent (-1: that failed), the received bytes, the errno of the sending or
+    # else of the waiting (0: none), the timeout, how long ago it began, and an exception that ends it.
+    Begun = tuple[bytes, int, bytes | None, int, float, float, BaseException | None]
 
 
 class Driver(Engine):
@@ -203,6 +206,30 @@ class Driver(Engine):
             return ended.value
         finally:
             error = None  # whose trace knows this frame
+
+    def go_on(self, link: Link, converter: Converter, given: Given, came: Begun) -> Any:
+        """Go on with a typed call that the native part began, as `call_typed`; raises as `call`.
+
+        Args:
+            link: its connection, which is taken.
+            converter: the method.
+            given: the arguments by place.
+            came: how far it came.
+        """
+        frame, sent, received, number, timeout_s, elapsed_s, raised = came
+        del came  # which has the exception, whose trace knows this frame
+        began_s = monotonic() - elapsed_s
+        try:
+            if raised is not None:
+                raise raised
+            sent, failure = how_far((sent, number))
+            begun = link.begun(frame, sent, received, failure, timeout_s)
+            failure = None  # whose trace knows this frame
+            steps = self._typed(link, converter, given, begun, _since(began_s, timeout_s))
+            return self._perform(link, steps)
+        finally:
+            raised = None  # the same
+            self._put_back(link)
 
 
 class Client(Driver, BlockingRemote):
@@ -545,7 +572,10 @@ def _parsed(target: str | PathLike[str]) -> Endpoint:
 
 def _blocking_proxy() -> Callable[..., Any]:
     if not _proxy_makers:
+        from functools import partial
+
+        from daemonry.service.client.native_way import short_calls
         from daemonry.service.client.proxy import blocking_proxy
 
-        _proxy_makers.append(blocking_proxy)
+        _proxy_makers.append(partial(blocking_proxy, short_of=short_calls(Client)))
     return _proxy_makers[0]

@@ -19,12 +19,13 @@ from daemonry import errors
 from daemonry.native_calls import Exchange
 from daemonry.native_calls import calls as native_calls
 from daemonry.service.client import signatures
+from daemonry.service.client.plain_call import Short, never_short, wrap_call
 from daemonry.service.interface.declare import CallError, Described, Interface, Method, described
 from daemonry.service.interface.descriptors import giver, taker
 from daemonry.service.interface.schema import NotDescribable
 from daemonry.transport.ancillary import Fd, close_all
 from daemonry.wire import fast_varlink
-from daemonry.wire.typed_call import CallWriter, call_writer, never_written
+from daemonry.wire.typed_call import CallWriter, call_writer, native_call, never_written
 from daemonry.wire.typed_reply import item_reader, never_proved, reader
 from daemonry.wire.varlink import (
     FRAME_END,
@@ -55,8 +56,10 @@ class Converter:
         idempotent: whether the interface declares it idempotent.
         signature: its parameters as callers give them, behind `self`.
         read: makes received bytes the result, or NotImplemented where only `result` can tell.
+        native_call: writes calls natively from arguments by place; None for none.
         read_item: as `read`, for a reply of a stream behind which others come.
         takes_none: whether it has no parameters.
+        without_arguments: a call without them, as it is sent where nothing is traced.
         write: makes arguments by place the call as it is sent, or None where only `call` can tell.
     """
 
@@ -70,14 +73,15 @@ class Converter:
         "_positional",
         "_required",
         "_where",
-        "_without_arguments",
         "exchange",
         "full_name",
         "idempotent",
+        "native_call",
         "read",
         "read_item",
         "signature",
         "takes_none",
+        "without_arguments",
         "write",
     )
 
@@ -89,12 +93,15 @@ class Converter:
         self._method = method
         self._read_signature(function)
         self._head = METHOD_HEAD + encode_name(self.full_name) + PARAMETERS_HEAD
-        self._without_arguments = self._head + b"{}" + FRAME_END
+        self.without_arguments: bytes = self._head + b"{}" + FRAME_END
         self.takes_none: bool = not self._by_keyword and not self._positional
         self.write: CallWriter = never_written
+        self.native_call: Any = None
         if self._by_place_count > 0 and method.write_parameters is None:
             kinds = {one.encode_name: one.type for one in msgspec.structs.fields(method.parameters)}
-            self.write = call_writer(self._head, [(name, kinds[name]) for name in self._positional])
+            by_place = [(name, kinds[name]) for name in self._positional]
+            self.write = call_writer(self._head, by_place)
+            self.native_call = native_call(self._head, by_place)
         common = not (method.gives_fds or method.read_reply)
         self.read: Callable[[bytes], Any] = (
             reader(method.reply, method.reply_field) if common else never_proved
@@ -171,7 +178,7 @@ class Converter:
             NotSendable: one has no form.
         """
         if not given:
-            data = self._without_arguments
+            data = self.without_arguments
         else:
             if self._method.write_parameters is not None:
                 given = self.plain(given)
@@ -331,6 +338,8 @@ class AsyncConnection(AsyncCaller, Protocol):
 # --- proxies ----------------------------------------------------------------------------------
 
 _Wrap = Callable[[Converter, Method], Any]
+# Returns a short call of a method, or None; see `native_way`.
+ShortOf = Callable[[Converter], Short | None]
 
 
 def proxy_class(
@@ -381,55 +390,39 @@ _blocking: dict[type[Interface], type[Interface]] = {}
 _async: dict[type[Interface], type[Interface]] = {}
 
 
-def blocking_proxy(client: Caller, kind: type[AnyInterface], timeout_s: float) -> AnyInterface:
-    """Return a proxy whose methods block, over `client`."""
+def blocking_proxy(
+    client: Caller, kind: type[AnyInterface], timeout_s: float, *, short_of: ShortOf
+) -> AnyInterface:
+    """Return a proxy whose methods block, over `client`.
+
+    Args:
+        client: the client.
+        kind: the interface.
+        timeout_s: for each call, in seconds.
+        short_of: what makes calls in one step; the same for all proxies.
+    """
+
+    def wrap(converter: Converter, method: Method) -> Any:
+        return _wrap_blocking(converter, method, short_of)
+
     proxy: AnyInterface = proxy_of(
-        proxy_class(kind, _blocking, _wrap_blocking, signatures.blocking_result), client, timeout_s
+        proxy_class(kind, _blocking, wrap, signatures.blocking_result), client, timeout_s
     )
     return proxy
 
 
-def _wrap_blocking(converter: Converter, method: Method) -> Any:
+def _wrap_blocking(converter: Converter, method: Method, short_of: ShortOf) -> Any:
     if method.upgrades:
         return _wrap_upgrade(converter)
     if method.streams:
         return _wrap_stream(converter)
     if method.marks.oneway:
         return _wrap_oneway(converter)
-    return _wrap_with_fds(converter) if converter.passes_fds else _wrap_call(converter)
-
-
-def _wrap_call(converter: Converter) -> Any:
-    if converter.takes_none:
-        return _wrap_bare_call(converter)
-
-    write = converter.write
-
-    def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        given: Given = args
-        frame = None if kwargs else write(args)
-        if frame is None:
-            given, frame = converter.call(args, kwargs)
-        try:
-            return self.__daemonry_client__.call_typed(converter, given, frame, self.__daemonry_timeout_s__)
-        except errors.CallFailed as error:
-            raise converter.error(error) from None
-
-    return call
-
-
-def _wrap_bare_call(converter: Converter) -> Any:
-    """Wrap a method without parameters, whose frame is always the same."""
-    given: Mapping[str, Any] = {}
-    frame = converter.frame(given)
-
-    def call(self: Any, /) -> Any:
-        try:
-            return self.__daemonry_client__.call_typed(converter, given, frame, self.__daemonry_timeout_s__)
-        except errors.CallFailed as error:
-            raise converter.error(error) from None
-
-    return call
+    return (
+        _wrap_with_fds(converter)
+        if converter.passes_fds
+        else wrap_call(converter, short_of(converter) or never_short)
+    )
 
 
 def _wrap_oneway(converter: Converter) -> Any:
