@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from daemonry.spelling import nearest
+from mcp_cli.pool import bounded
 
 
 class Bad(Exception):
@@ -352,10 +353,10 @@ def _said(kinds: set[str]) -> str:
 # --- checking ---------------------------------------------------------------------------------
 
 
-def check(value: Mapping[str, Any], schema: Mapping[str, Any], validator: Any = None) -> None:
-    """Check arguments against a tool's schema.
+def check(value: Mapping[str, Any], schema: Mapping[str, Any], validator: Any = None) -> bool:
+    """Check arguments against a tool's schema; return False where that would take too long.
 
-    An invalid schema checks nothing: the server will say what it wants.
+    An invalid schema checks nothing, nor does one that takes too long: the server will say what it wants.
 
     Args:
         value: the arguments.
@@ -366,6 +367,15 @@ def check(value: Mapping[str, Any], schema: Mapping[str, Any], validator: Any = 
         Bad: the first thing that does not fit: an unknown parameter before a missing one, since a
             misspelt one is both.
     """
+    try:
+        with bounded.in_time():
+            _check(value, schema, validator)
+    except bounded.TookTooLong:
+        return False
+    return True
+
+
+def _check(value: Mapping[str, Any], schema: Mapping[str, Any], validator: Any) -> None:
     known = properties(schema)
     # JSON Schema lets unnamed properties pass unless the schema says otherwise.  Servers ignore such
     # a parameter, which is nearly always one that was misspelt.
@@ -389,6 +399,8 @@ def validator_of(schema: Mapping[str, Any]) -> Any:
     kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
     try:
         kind.check_schema(schema)
+    except bounded.TookTooLong:
+        raise
     except Exception:  # noqa: BLE001  # whatever a schema of somebody's comes to
         return False
     return kind(schema, registry=Registry())
@@ -411,6 +423,8 @@ def _check_all(value: Mapping[str, Any], validator: Any) -> None:
         return
     try:
         found = best_match(validator.iter_errors(value))
+    except bounded.TookTooLong:
+        raise
     except Exception:  # noqa: BLE001  # a schema that cannot be used, such as one with a $ref elsewhere
         return
     if found is None:

@@ -118,7 +118,8 @@ def _arguments(
         if check:
             if tool.checks is None:
                 tool.checks = arguments_.validator_of(schema)
-            arguments_.check(given, schema, tool.checks)
+            if not arguments_.check(given, schema, tool.checks):
+                tool.checks = False  # until the list is read again
     except arguments_.Bad as error:
         raise BadArguments(
             server=kept.server.name,

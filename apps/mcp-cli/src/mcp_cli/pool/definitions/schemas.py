@@ -6,12 +6,15 @@ the known dialects, never over the network.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from mcp_cli.pool import bounded
 from mcp_cli.pool.results import brief
 from mcp_cli.pool.tools import ListedTool
+
+TOO_LONG: Final = f"the output schema cannot be used: {bounded.TookTooLong()}"
 
 
 def input_schema(tool: ListedTool) -> dict[str, Any]:
@@ -34,6 +37,8 @@ def output_fault(tool: ListedTool, structured: bytes) -> str:
     """
     if not tool.output_schema or bytes(tool.output_schema) == b"null":
         return ""
+    if tool.validator is False:
+        return TOO_LONG
     if not structured:
         return "the tool has an output schema, and its result has no structuredContent"
     from jsonschema import SchemaError
@@ -43,12 +48,16 @@ def output_fault(tool: ListedTool, structured: bytes) -> str:
     from referencing.exceptions import Unresolvable
 
     try:
-        if tool.validator is None:
-            schema = msgspec.json.decode(tool.output_schema)
-            kind = validator_for(schema)
-            kind.check_schema(schema)
-            tool.validator = kind(schema, registry=Registry())
-        error = best_match(tool.validator.iter_errors(msgspec.json.decode(structured)))
+        with bounded.in_time():
+            if tool.validator is None:
+                schema = msgspec.json.decode(tool.output_schema)
+                kind = validator_for(schema)
+                kind.check_schema(schema)
+                tool.validator = kind(schema, registry=Registry())
+            error = best_match(tool.validator.iter_errors(msgspec.json.decode(structured)))
+    except bounded.TookTooLong:
+        tool.validator = False  # until the list is read again
+        return TOO_LONG
     except (SchemaError, Unresolvable, msgspec.MsgspecError) as fault:
         return f"the output schema cannot be used: {brief(fault)}"
     if error is None:

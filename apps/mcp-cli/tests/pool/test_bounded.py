@@ -1,0 +1,64 @@
+"""A server's schema that would take for ever to check against holds nobody up."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+
+import msgspec
+import pytest
+
+from mcp_cli.pool import arguments, bounded
+from mcp_cli.pool.definitions import schemas
+from mcp_cli.pool.tools import ListedTool
+
+# Two to the power of the text's length.
+SLOW_PATTERN = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
+VALUE = {"a": "a" * 60 + "b"}
+# Each definition asks the next one twice.
+DOUBLING = {
+    "type": "object",
+    "properties": {"a": {"$ref": "#/$defs/d0"}},
+    "$defs": {
+        **{f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(24)},
+        "d24": {"type": "string"},
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch) -> None:
+    monkeypatch.setattr(bounded, "MOST_CPU_S", 0.05)
+
+
+@pytest.mark.parametrize("schema", [SLOW_PATTERN, DOUBLING, {"patternProperties": {"^(a+)+$": {}}}])
+def test_arguments_are_sent_unchecked_where_a_check_would_take_too_long(schema) -> None:
+    value = VALUE if "properties" in schema else {"a" * 60 + "b": 1}
+    assert arguments.check(value, schema) is False
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
+
+
+def test_a_check_in_time_leaves_no_timer_and_the_handler_that_was_there() -> None:
+    before = signal.getsignal(signal.SIGVTALRM)
+    assert arguments.check({"a": "aaa"}, SLOW_PATTERN) is True
+    with pytest.raises(arguments.Bad):
+        arguments.check({"a": "b"}, SLOW_PATTERN)
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGVTALRM) == before
+
+
+def test_an_output_schema_that_takes_too_long_is_tried_once_and_named() -> None:
+    tool = ListedTool("t", output_schema=msgspec.Raw(json.dumps(SLOW_PATTERN).encode()))
+    structured = json.dumps(VALUE).encode()
+    assert schemas.output_fault(tool, structured) == schemas.TOO_LONG
+    assert tool.validator is False
+    assert schemas.output_fault(tool, structured) == schemas.TOO_LONG
+
+
+def test_in_another_thread_a_check_is_made_without_the_bound() -> None:
+    found: list[bool] = []
+    thread = threading.Thread(target=lambda: found.append(arguments.check({"a": "aaa"}, SLOW_PATTERN)))
+    thread.start()
+    thread.join()
+    assert found == [True]
