@@ -16,6 +16,10 @@ from mcp_cli.protocol import interfaces as api
         ("crash", "exited with code 7 when asked for tools/list"),
         ('"result":{"tools":"none"}', "its answer to tools/list has no list: Expected `array`, got `str`"),
         ('"result":{"tools":[7]}', "one of its tools is not a tool: Expected `object`, got `int`"),
+        (
+            '"result":{"tools":[],"nextCursor":"a"}',
+            "its pages of tools/list go round: a cursor came twice",
+        ),
         ('"error":{"code":-32603,"message":"broke"}', "answered tools/list with an error: broke (-32603)"),
     ],
 )

@@ -90,6 +90,7 @@ class Lists:
             return []
         found: list[bytes] = []
         params: dict[str, Any] = {}
+        cursors: list[Any] = []
         for _ in range(MAX_PAGES):
             page = await self._page(method, params)
             self._ttl_ms = _ttl_ms(page.get("ttlMs"))
@@ -100,6 +101,9 @@ class Lists:
             cursor = msgspec.json.decode(page.get("nextCursor", b"null"))
             if not cursor:
                 break
+            if cursor in cursors:
+                raise self._of.failed("list", f"its pages of {method} go round: a cursor came twice")
+            cursors.append(cursor)
             params = {"cursor": cursor}
         return found
 
