@@ -9,7 +9,8 @@ import threading
 import msgspec
 import pytest
 
-from mcp_cli.pool import arguments, bounded
+from mcp_cli import bounded
+from mcp_cli.pool import arguments
 from mcp_cli.pool.definitions import schemas
 from mcp_cli.pool.tools import ListedTool
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from daemonry.spelling import nearest
-from mcp_cli.pool import bounded
+from mcp_cli import bounded
 
 
 class Bad(Exception):

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mcp_cli.pool import bounded
+from mcp_cli import bounded
 from mcp_cli.pool.results import brief
 from mcp_cli.pool.tools import ListedTool
 
