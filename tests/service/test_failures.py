@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NewType, TypedDict
 import msgspec
 import pytest
 
-from daemonry import AsyncClient, Fd, Interface, Pool, errors, method
+from daemonry import AsyncClient, CallError, Fd, Interface, Pool, errors, method
 from daemonry.service.server import failures, reply_check
 from daemonry.service.server.failures import Failures
 from daemonry.service.server.tap import Watcher
@@ -435,3 +435,39 @@ def test_the_tap_tells_how_calls_ended(serving_once):
         ("end", "Number", failures.BAD_REPLY, bad),
         ("cancelled", "Forever", None, "the caller is gone"),
     ]
+
+
+class Group(msgspec.Struct):
+    names: set[str] = set()
+    note: str | None = None
+    inner: "Group | None" = None
+
+
+class TooMany(CallError):
+    group: Group
+    names: set[str]
+    sent: int = 0
+
+
+class Raising(Interface, name="org.example.raising", errors=(TooMany,)):
+    def fail(self) -> None:
+        raise TooMany(group=Group({"a"}, inner=Group({"b"})), names={"c"})
+
+    def wrong(self) -> None:
+        raise TooMany(group="none", names={"c"})
+
+
+def test_an_error_has_the_languages_form_of_sets_as_replies_have(serving_once):
+    """It was sent with an array, which does not fit the description: other languages took it for unknown."""
+    with serving_once(Raising()).client() as client:
+        with pytest.raises(TooMany) as raised:
+            client.proxy(Raising).fail()
+        with pytest.raises(errors.CallFailed) as plain:
+            client.call("org.example.raising.Fail")
+        with pytest.raises(errors.CallFailed) as wrong:
+            client.call("org.example.raising.Wrong")
+    assert raised.value.names == {"c"}
+    assert raised.value.group == Group({"a"}, inner=Group({"b"}))
+    assert plain.value.parameters["names"] == {"c": {}}
+    assert plain.value.parameters["group"]["inner"]["names"] == {"b": {}}
+    assert wrong.value.parameters["group"] == "none"

@@ -20,6 +20,7 @@ from daemonry.native_calls import Exchange
 from daemonry.native_calls import calls as native_calls
 from daemonry.service.client import signatures
 from daemonry.service.client.plain_call import Short, never_short, wrap_call
+from daemonry.service.interface import error_fields
 from daemonry.service.interface.declare import CallError, Described, Interface, Method, described
 from daemonry.service.interface.descriptors import giver, taker
 from daemonry.service.interface.schema import NotDescribable
@@ -228,15 +229,11 @@ class Converter:
         if kind is None:
             return raised
         try:
-            declared: CallError = kind(**_converted(kind, raised.parameters))
+            declared: CallError = kind(**error_fields.received(kind, raised.parameters))
         except (TypeError, msgspec.ValidationError):
             return raised
         declared.error = raised.error
         return declared
-
-
-def _converted(kind: type[CallError], fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: msgspec.convert(fields[name], of) for name, of in kind.fields().items() if name in fields}
 
 
 def _sent_name(parameter: inspect.Parameter) -> str:

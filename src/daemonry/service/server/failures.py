@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from daemonry import errors
 from daemonry.limits import MAX_ECHO_CHARS, MAX_ERROR_CHARS, MAX_TRACE_CHARS
+from daemonry.service.interface import error_fields
 from daemonry.service.interface.declare import CallError
 from daemonry.service.server.reply_check import Misfit
 from daemonry.terminal_text import printable, shown
@@ -48,6 +49,13 @@ class Handler(Protocol):
         """Its file and line."""
 
 
+def _sent(raised: CallError) -> dict[str, Any]:
+    try:
+        return error_fields.sent(raised)
+    except Exception:  # noqa: BLE001  # a field was made for another type
+        return raised.parameters
+
+
 class Failures:
     """Makes errors of what handlers raise.
 
@@ -67,7 +75,7 @@ class Failures:
         if isinstance(raised, CallError):
             where = bound.where
             if where.errors.get(type(raised).__name__) is type(raised):
-                return Reply(raised.parameters, error=f"{where.name}.{type(raised).__name__}")
+                return Reply(_sent(raised), error=f"{where.name}.{type(raised).__name__}")
         elif isinstance(raised, errors.CallFailed):
             return Reply(raised.parameters, error=raised.error)
         if isinstance(raised, Misfit):
