@@ -439,3 +439,37 @@ def test_a_daemon_that_was_started_here_is_installed_by_its_name(sandbox, tmp_pa
     done = sandbox.daemonry("install", "shop", "--manager", "systemd", "--print")
     assert done.code == 0, done
     assert " run shop\n" in done.out
+
+
+def test_a_program_whose_file_is_gone_is_uninstalled_by_what_its_unit_runs(sandbox, tmp_path):
+    """Its name is only in the file: `uninstall prog.py` failed once the file was removed first."""
+    program = tmp_path / "a 'shop' $x %y.py"
+    program.write_text("from daemonry import Daemon\n\ndaemon = Daemon('shop')\n")
+    other = tmp_path / "other.py"
+    other.write_text("from daemonry import Daemon\n\ndaemon = Daemon('other')\n")
+    for one in (program, other):
+        assert sandbox.daemonry("install", str(one), "--manager", "systemd").code == 0
+    units = {path.name: path for path in sandbox.path.rglob("daemonry-*.s*")}
+    assert sorted(units) == [
+        f"daemonry-{n}.{kind}" for n in ("other", "shop") for kind in ("service", "socket")
+    ]
+    program.unlink()
+    done = sandbox.daemonry("uninstall", str(program), "--manager", "systemd")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        f"{units[f'daemonry-shop.{kind}']}: removed" for kind in ("service", "socket")
+    ]
+    assert not units["daemonry-shop.service"].exists()
+    assert units["daemonry-other.service"].exists()
+    again = sandbox.daemonry("uninstall", str(program), "--manager", "systemd")
+    assert again.code == 2
+    assert "there is no such file" in again.err
+
+
+@pytest.mark.parametrize("form", [unit_files.service_unit, unit_files.plist])
+def test_a_unit_runs_its_program_and_no_other(form):
+    job = JOB._replace(words=("run", "/a/b & <c> $d %e.py"))
+    assert unit_files.runs(form(job), "/a/b & <c> $d %e.py")
+    assert not unit_files.runs(form(job), "e.py")
+    assert not unit_files.runs(form(job._replace(words=("up", "x", "/a.py"))), "/a.py")
+    assert not unit_files.runs(form(job).replace("Made by", ""), "/a/b & <c> $d %e.py")

@@ -7,6 +7,7 @@ Owns reading and writing the files, and telling the service manager.  Their text
 from __future__ import annotations
 
 import argparse
+import glob
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from typing import Final
 
 from daemonry.cli import exit_codes, kit, output
-from daemonry.errors import ArgumentInvalid, ConfigError, DaemonryError, UnsafePath
+from daemonry.errors import ArgumentInvalid, ConfigError, DaemonryError, TargetInvalid, UnsafePath
 from daemonry.home import unit_files
 from daemonry.home.home import Home
 from daemonry.home.home_toml.home_file import load
@@ -116,8 +117,8 @@ def _job(options: argparse.Namespace, *, to_remove: bool = False) -> LoginComman
         target = options.target
         if instance.place is not None and not (to_remove or is_program(target)):
             needed(instance.place)
-        if is_program(target) and ".py" in target:
-            target = os.path.abspath(target)
+        if is_program(target):
+            target = _absolute(target)
         name = f"daemonry-{_plain(instance.name)}"
         words, about = ("run", target), f"the daemon {instance.name}, by daemonry"
         socket_path = instance.place.socket_path if instance.place is not None else ""
@@ -176,14 +177,21 @@ def _install(options: argparse.Namespace) -> int:
 
 
 def _uninstall(options: argparse.Namespace) -> int:
-    job = _job(options, to_remove=True)
-    paths = [path for path in _texts(job, options) if os.path.lexists(path)]
-    if not paths:
-        output.say(f"{job.name}: not installed")
-        return exit_codes.DONE
+    try:
+        job = _job(options, to_remove=True)
+    except TargetInvalid:
+        paths = _units_of(options)  # the program is gone, and its units may be there
+        if not paths:
+            raise
+    else:
+        paths = [path for path in _texts(job, options) if os.path.lexists(path)]
+        if not paths:
+            output.say(f"{job.name}: not installed")
+            return exit_codes.DONE
     units = [os.path.basename(path) for path in paths]
     if _is_launchd(options):
-        _told([["launchctl", "unload", "-w", job.path]], quietly=True)
+        for path in paths:
+            _told([["launchctl", "unload", "-w", path]], quietly=True)
     else:
         _told([_systemctl("disable", "--now", *units)], quietly=True)
     for path in paths:
@@ -192,6 +200,26 @@ def _uninstall(options: argparse.Namespace) -> int:
     if not _is_launchd(options):
         _told([_systemctl("daemon-reload")], quietly=True)
     return exit_codes.DONE
+
+
+def _units_of(options: argparse.Namespace) -> list[str]:
+    """Return the units that run the program of this text, by what they say."""
+    directory, kind = (_launchd_dir(), "plist") if _is_launchd(options) else (_systemd_dir(), "service")
+    found: list[str] = []
+    for path in sorted(glob.glob(os.path.join(glob.escape(directory), f"daemonry-*.{kind}"))):
+        try:
+            text = read_regular(path, MAX_CONFIG_BYTES).decode(errors="replace")
+        except (OSError, DaemonryError):
+            continue  # none of ours
+        if unit_files.runs(text, _absolute(options.target)):
+            beside = f"{path.removesuffix('.service')}.socket"
+            found += [path, *([beside] if kind == "service" and os.path.lexists(beside) else [])]
+    return found
+
+
+def _absolute(target: str) -> str:
+    """Return a program as its unit has it."""
+    return os.path.abspath(target) if ".py" in target else target
 
 
 def _systemctl(*words: str) -> list[str]:

@@ -128,6 +128,15 @@ def plist(job: LoginCommand) -> str:
 """
 
 
+def runs(text: str, target: str) -> bool:
+    """Whether the text of a unit, as written here, runs the program `target`."""
+    if text.startswith("# Made by `daemonry install`"):
+        starts = [line for line in text.splitlines() if line.startswith("ExecStart=")]
+        return any(line.endswith(f" {_quoted(('run', target))}") for line in starts)
+    words = "".join(f"    <string>{escape(word)}</string>\n" for word in ("run", target))
+    return "<!-- Made by daemonry install;" in text and f"{words}  </array>\n" in text
+
+
 def _quoted(words: Sequence[str]) -> str:
     return " ".join(_word(word) for word in words)
 
