@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TypedDict
 
+import msgspec
 import pytest
 
 from daemonry import CallError, Context, Interface, method
@@ -268,3 +269,36 @@ def test_an_interface_is_served_once(serving_once):
     serving = serving_once(Jobs())
     with pytest.raises(ValueError, match="is served already"):
         serving.calls.serve(Worker())
+
+
+class Shelf(msgspec.Struct):
+    size: int
+
+
+class Full(msgspec.Struct):
+    size: int
+
+
+def test_a_method_or_an_error_with_the_name_of_a_type_is_refused_with_its_file_and_line():
+    """The language has one scope for all three; the message named neither the method nor a file."""
+
+    class Store(Interface, name="org.example.store"):
+        def first(self) -> int:
+            return 1
+
+        def shelf(self, shelf: Shelf) -> int:
+            return shelf.size
+
+    with pytest.raises(NotDescribable) as caught:
+        described(Store)
+    line = Store.shelf.__code__.co_firstlineno
+    assert str(caught.value) == (
+        f"{__file__}:{line}: org.example.store.Shelf: "
+        "shelf is named Shelf on the wire, as a type is: rename one"
+    )
+
+    class Other(Interface, name="org.example.other", errors=(type("Full", (CallError,), {}),)):
+        def put(self, held: Full) -> None: ...
+
+    with pytest.raises(NotDescribable, match=r"org\.example\.other\.Full: Full is named Full on the wire"):
+        described(Other)

@@ -299,9 +299,21 @@ class Described:
         for name, kind in self.errors.items():
             with _placed(kind, f"{self.name}.{name}"):
                 errors.append(idl.ErrorType(name, self._fields(schema, kind.fields(), name), own_doc(kind)))
+        self._refuse_names_of_types(schema)
         return idl.InterfaceDescription(
             self.name, (*schema.aliases.values(), *methods, *errors, *server_errors), doc
         )
+
+    def _refuse_names_of_types(self, schema: Schema) -> None:
+        """Refuse a method or an error with the name of a type: the language has one scope for all three."""
+        functions = {name: one.function for name, one in self.methods.items()}
+        named: dict[str, Callable[..., Any] | type] = {**functions, **self.errors}
+        for name, what in named.items():
+            if name in schema.aliases:
+                with _placed(what, f"{self.name}.{name}"):
+                    raise NotDescribable(
+                        f"{self.name}.{name}", what, f"is named {name} on the wire, as a type is: rename one"
+                    )
 
     def _method(self, schema: Schema, one: Method) -> idl.MethodDescription:
         where = f"{self.name}.{one.name}"
