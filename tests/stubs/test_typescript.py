@@ -22,6 +22,7 @@ method Constructor(tree: Tree, class: any) -> (error: Error, names: [string]())
 # [Requires 'more' flag]
 method Watch() -> (result: ?Tree)
 method Stop() -> ()
+method Big() -> (safe: int, result: int, float: float)
 error TooFar (limit: int)
 """
 
@@ -35,16 +36,22 @@ try {
 } catch (error) {
   console.log(error instanceof TooFar, error instanceof VarlinkError, (error as TooFar).parameters.limit);
 }
+try {
+  await client.big();
+} catch (error) {
+  console.log(String(error));
+}
 """
 
 SERVER = """
 import json, socket, sys
-REPLIES = {"Add": [{"result": 3}], "Watch": [{"result": {"of": []}}, {"result": None}], "Stop": None}
+REPLIES = {"Add": [{"result": 3}], "Watch": [{"result": {"of": []}}, {"result": None}], "Stop": None,
+           "Big": [{"safe": 2**53 - 1, "float": 1e300, "result": 2**53 + 1}]}
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(sys.argv[1])
 listener.listen()
 print("ready", flush=True)
-for _ in range(4):
+for _ in range(5):
     connection, _ = listener.accept()
     call = json.loads(connection.recv(4096)[:-1])
     replies = REPLIES[call["method"].rpartition(".")[2]]
@@ -107,7 +114,13 @@ def test_node_calls_a_server_by_it(module, tmp_path):
     finally:
         server.kill()
         server.communicate()
-    assert done.stdout.splitlines() == ["3 3", "0", "none", "true true 7"], done.stderr
+    assert done.stdout.splitlines() == [
+        "3 3",
+        "0",
+        "none",
+        "true true 7",
+        "RangeError: result: 9007199254740993 is beyond 2^53, and no exact number",
+    ], done.stderr
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """An interface as a TypeScript module: its types, its errors, and a client over a Unix socket for Node.
 
 Owns the text.  Each call and each stream has a connection of its own, so that none waits for another.
-Integers are JavaScript's numbers, exact up to 2**53.  Pure: a description in, text out.
+Integers are JavaScript's numbers; one beyond 2**53 in a reply is refused.  Pure: a description in, text out.
 """
 
 from __future__ import annotations
@@ -44,6 +44,18 @@ export class VarlinkError extends Error {
 
 const MAX_REPLY_BYTES = 16777216;
 
+/** Refuse an integer that a number of JavaScript would round; Node tells its digits from version 21 on. */
+function exact(name: string, value: unknown, context?: { source?: string }): unknown {
+  if (typeof value === "number" && !Number.isSafeInteger(value) && /^-?\\d+$/.test(context?.source ?? "")) {
+    throw new RangeError(name + ": " + context?.source + " is beyond 2^53, and no exact number");
+  }
+  return value;
+}
+
+function parsed(text: string) {
+  return JSON.parse(text, /\\d{16}/.test(text) ? exact : undefined);
+}
+
 async function* replies(
   path: string,
   method: string,
@@ -57,7 +69,7 @@ async function* replies(
     for await (const chunk of socket) {
       received = Buffer.concat([received, chunk as Buffer]);
       for (let end = received.indexOf(0); end >= 0; end = received.indexOf(0)) {
-        const reply = JSON.parse(received.subarray(0, end).toString("utf8"));
+        const reply = parsed(received.subarray(0, end).toString("utf8"));
         received = received.subarray(end + 1);
         if (reply.error) throw errorOf(reply.error, reply.parameters ?? {});
         yield reply.parameters ?? {};
