@@ -203,7 +203,7 @@ def _uninstall(options: argparse.Namespace) -> int:
 
 
 def _units_of(options: argparse.Namespace) -> list[str]:
-    """Return the units that run the program of this text, by what they say."""
+    """Return the units that run the program of this text."""
     directory, kind = (_launchd_dir(), "plist") if _is_launchd(options) else (_systemd_dir(), "service")
     found: list[str] = []
     for path in sorted(glob.glob(os.path.join(glob.escape(directory), f"daemonry-*.{kind}"))):

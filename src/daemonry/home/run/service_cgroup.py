@@ -115,7 +115,7 @@ def delegated(root: str = _ROOT, own: str = _OWN) -> Delegated | None:
         lines = _read(own).splitlines()
         relative = next(line[3:] for line in lines if line.startswith("0::"))
         path = os.path.join(root, relative.strip("/"))
-        if os.path.basename(path) == _SUPERVISOR:  # a supervisor that was started anew by the same manager
+        if os.path.basename(path) == _SUPERVISOR:  # a supervisor that was started again by the same manager
             path = os.path.dirname(path)
         if os.getxattr(path, _MARK) != b"1":
             return None
