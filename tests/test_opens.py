@@ -88,7 +88,7 @@ OTHERWISE = {
     "apps/vx/src/vx/rhea/runner.py:_write_trace": NEW,
     "apps/vx/src/vx/rhea/scratch.py:_put_marked": NEW,
     "apps/vx/src/vx/rhea/scratch.py:mark": NEW,
-    "apps/vx/src/vx/rhea/scratch.py:put": NEW,
+    "apps/vx/src/vx/rhea/scratch.py:_put_one": NEW,
     "apps/mcp-cli/src/mcp_cli/cli/call.py:_from_file": GIVEN,
     "apps/mcp-cli/src/mcp_cli/config/given_files.py:read_given": GIVEN,
     "apps/mcp-cli/src/mcp_cli/gateway/recording.py:record": GIVEN,

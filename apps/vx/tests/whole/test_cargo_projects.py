@@ -151,6 +151,16 @@ def test_a_build_script_writes_nowhere_else(cargo) -> None:
     assert not elsewhere.exists()
 
 
+@pytest.mark.parametrize("path", ["src/gen.rs", "src/more.rs"])
+def test_a_build_script_that_writes_into_its_package_is_refused_by_name(cargo, path: str) -> None:
+    """Its write is to a copy, and would be lost: cargo's result would be another one."""
+    project = cargo.crate(main='fn main() { print!("{}", include!("gen.rs")); }')
+    project.write("src/gen.rs", "0")
+    project.write("build.rs", f'fn main() {{ let _ = std::fs::write("{path}", "7"); }}')
+    said = f"it changed '{path}', and a build script may write to OUT_DIR alone"
+    assert project.fails() == f"vx: hello (run of the build script): {said}"
+
+
 @pytest.mark.slow
 def test_what_a_script_makes_may_name_files_by_their_absolute_paths(cargo) -> None:
     """As khronos_api does: the paths hold in the directory of another job, and in another clone."""

@@ -24,6 +24,7 @@ from typing import Final
 
 from daemonry import open_regular
 from vx.interfaces import BLOB_TIME_S, Input
+from vx.rhea.laid_out import LaidOut
 from vx.rhea.sandbox import Trace
 
 COPY_BYTES: Final = 1 << 20
@@ -148,6 +149,7 @@ class Scratch:
         root: where the job finds its inputs, and runs.
         tmp: its HOME and TMPDIR.
         trace: where its keeper notes its look-ups; out of the job's reach.
+        laid_out: the files that a job was given to write to.
     """
 
     def __init__(self, path: str, owner: Scratches) -> None:
@@ -155,33 +157,30 @@ class Scratch:
         self.root = f"{path}/root"
         self.tmp = f"{path}/tmp"
         self.trace = f"{path}/trace"
+        self.laid_out = LaidOut(self.root)
         self._owner = owner
 
-    def put(self, inputs: Sequence[Input], fds: Sequence[int], *, may_write: bool) -> None:
+    def put(
+        self, inputs: Sequence[Input], fds: Sequence[int], *, may_write: bool, writable: bool = False
+    ) -> None:
         """Put inputs into the root, each from its descriptor.
 
         Args:
             inputs: their names there.
             fds: the store's files; read-only, with the store's time.
             may_write: whether the job may write to them, and so gets its own.
+            writable: whether their modes are those of a user's files, and `laid_out` tells what it wrote.
 
         Raises:
             OSError: there is no room.
         """
         for one, fd in zip(inputs, fds, strict=True):
             path = f"{self.root}/{one.path}"
-            if one.marked and self._put_marked(path, fd):
-                continue
-            if not (may_write or one.executable) and self._owner.link(fd, path):
-                continue
-            target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            try:
-                self._owner.copy(fd, target)
-                os.fchmod(target, 0o555 if one.executable else 0o444)
-                # One time for all: a command that keeps times keeps the same ones everywhere.
-                os.utime(target, ns=(_TIME_NS, _TIME_NS))
-            finally:
-                os.close(target)
+            if not (one.marked and self._put_marked(path, fd)):
+                mode = (0o555 if one.executable else 0o444) | (0o200 if writable else 0)
+                self._put_one(fd, path, mode, is_own=may_write or one.executable)
+            if writable:
+                self.laid_out.add(one)
 
     def open_outputs(self, names: Iterable[str]) -> tuple[dict[str, int], list[str]]:
         """Return descriptors of the outputs that are there, and the names of those that are not.
@@ -246,6 +245,18 @@ class Scratch:
                 os.unlink(path)
                 with open(path, "xb") as file:
                     file.write(data.replace(self.root.encode(), _MARK))
+
+    def _put_one(self, fd: int, path: str, mode: int, *, is_own: bool) -> None:
+        if not is_own and self._owner.link(fd, path):
+            return
+        target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            self._owner.copy(fd, target)
+            os.fchmod(target, mode)
+            # One time for all: a command that keeps times keeps the same ones everywhere.
+            os.utime(target, ns=(_TIME_NS, _TIME_NS))
+        finally:
+            os.close(target)
 
     def _put_marked(self, path: str, source: int) -> bool:
         """Put a file with the root's path in the place of its marks; False where it has none."""

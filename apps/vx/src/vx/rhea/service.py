@@ -334,6 +334,7 @@ class _Performance:
                 inputs,
                 [file.fileno() for file in files],
                 may_write=self.plan.job.tool == "step",
+                writable=self.plan.job.marks,
             )
         except OSError as error:
             raise self._no_room(error) from error
@@ -390,6 +391,8 @@ class _Performance:
 
     def _open_outputs(self, scratch: Scratch) -> tuple[dict[str, int], list[str]]:
         names = list(self.plan.job.outputs)
+        if self.plan.job.marks and (path := scratch.laid_out.changed(self.plan.job.output_dirs)):
+            raise OutputUnsound(f"it changed {path!r}, and a build script may write to OUT_DIR alone")
         for folder in self.plan.job.output_dirs:
             if self.plan.job.marks:
                 scratch.mark(folder)
