@@ -5,6 +5,7 @@ The sshd and the ssh are real ones; ssh is a script that counts how often it is 
 
 import os
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -128,6 +129,51 @@ def test_an_edit_of_the_kept_connection_has_the_next_one_dialled(far, started):
     assert (say("second"), started.more()) == ("second", 1)
 
 
+def test_what_killed_processes_left_is_removed_by_the_next_dial(far, started):
+    far.start()
+    directory = Path(os.environ["XDG_RUNTIME_DIR"], "daemonry")
+    directory.mkdir(mode=0o700, exist_ok=True)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    gone = [f"to-{ended.pid}-0", "far-000000", f"far-000001.{ended.pid}.1.tmp"]
+    stays = [f"to-{os.getpid()}-999", "to-odd", "far-000002"]
+    for name in gone + stays:
+        (directory / name).touch()
+    os.utime(directory / "far-000000", (1, 1))
+    say("dialled")
+    assert set(gone + stays) & set(os.listdir(directory)) == set(stays)
+    for name in stays:
+        (directory / name).unlink()
+
+
+def test_the_socket_of_a_killed_master_does_not_make_every_connection_a_dial(far, started):
+    """Its name has a hash of the user's configuration, so that ssh never removes it after an edit."""
+    far.start()
+    directory = Path(os.environ["XDG_RUNTIME_DIR"], "daemonry")
+    say("dialled")
+    (master,) = kept()
+    stale = directory / f"{master.name[:-40]}{'0' * 40}"
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(stale))
+    (path,) = directory.glob("far-*")
+    path.unlink()
+    say("dialled")
+    started.more()
+    assert (say("not dialled"), started.more()) == ("not dialled", 0)
+    stale.unlink()
+
+
+def test_a_connection_says_which_way_it_takes(far, started, monkeypatch):
+    far.start()
+    with daemonry.connect(BOX, timeout_s=20) as first, daemonry.connect(BOX, timeout_s=20) as second:
+        assert (first.route, second.route) == ("kept", "kept")
+    monkeypatch.setattr(ssh, "route_to", lambda *_: None)
+    with daemonry.connect(BOX, timeout_s=20) as third:
+        assert third.route == "dialled"
+    with daemonry.connect(far.sandbox.place("far").socket_path) as here:
+        assert here.route == "direct"
+
+
 def test_a_note_counts_for_a_minute_and_for_its_own_words(far, started):
     far.start()
     say("first")
@@ -137,7 +183,7 @@ def test_a_note_counts_for_a_minute_and_for_its_own_words(far, started):
     assert FarNote.read(path.read_bytes(), other._words) is None
     os.utime(path, (1, path.stat().st_mtime - 61))
     assert note() is None
-    path.write_bytes(b"1\0half")
+    path.write_bytes(b"2\0half")
     assert note() is None
 
 

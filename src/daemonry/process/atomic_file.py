@@ -52,12 +52,7 @@ def sweep(directory: str) -> None:
         return
     for name in names:
         parts = name.rsplit(".", 3)
-        if (
-            len(parts) < 4
-            or parts[3] != "tmp"
-            or not (parts[1] + parts[2]).isdigit()
-            or _lives(int(parts[1]))
-        ):
+        if len(parts) < 4 or parts[3] != "tmp" or not (parts[1] + parts[2]).isdigit() or lives(int(parts[1])):
             continue
         try:
             os.unlink(f"{directory}/{name}")
@@ -65,7 +60,8 @@ def sweep(directory: str) -> None:
             pass
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Whether there is a process with this id, of whatever user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -26,7 +26,7 @@ from daemonry.errors import (
 )
 from daemonry.process.place import runtime_dir
 from daemonry.process.private_dir import ensure_private
-from daemonry.transport import ssh_socket, ssh_words
+from daemonry.transport import ssh_note, ssh_socket, ssh_words
 from daemonry.transport.stream import Stream
 
 TYPE_CHECKING = False
@@ -50,6 +50,53 @@ _SIGTERM: Final = 15
 # How long an ssh that has closed its output may take to end, in seconds.
 _END_S: Final = 2.0
 
+
+class KeptStream(Stream):
+    """A connection through the ssh that is kept, without a process there."""
+
+    __slots__ = ()
+    route = "kept"
+
+
+class DialledStream(Stream):
+    """A connection through an ssh of its own, and `daemonry dial` there."""
+
+    __slots__ = ()
+    route = "dialled"
+
+
+class _Control:
+    """Where kept connections have their sockets: looked at once for a dial.
+
+    Attributes:
+        directory: our own; "" where none is safe, or short enough for a socket's name.
+        is_tagged: whether the names tell the machines apart, and there is room for the sockets of forwards.
+    """
+
+    __slots__ = ("directory", "is_tagged")
+
+    def __init__(self) -> None:
+        directory = runtime_dir("daemonry")
+        left = _SOCKET_PATH_BYTES - len(os.fsencode(directory)) - 1 - _CONTROL_NAME_BYTES
+        self.directory: str = directory if left >= 0 and _is_safe(directory) else ""
+        self.is_tagged: bool = bool(self.directory) and left >= _TAG_BYTES
+
+    def path_for(self, endpoint: Endpoint) -> str | None:
+        """Return the path of a machine's socket, for ssh to complete; None where none is kept."""
+        if not self.directory:
+            return None
+        whose = f"{ssh_note.tag(_machine(endpoint))}-" if self.is_tagged else ""
+        return f"{self.directory.replace('%', '%%')}/ssh-{whose}%C"
+
+
+def _is_safe(directory: str) -> bool:
+    try:
+        ensure_private(directory)
+    except (UnsafePath, OSError):
+        return False
+    return True
+
+
 # Processes that may have ended and were not waited for.  One that connects is its thread's alone.
 _children: set[int] = set()
 
@@ -65,15 +112,16 @@ def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
         ConnectError: the machine has no daemonry, or one that is too old; or its start failed.
     """
     _reap()
-    route = route_to(endpoint)
+    control = _Control()
+    route = route_to(endpoint, control)
     known = None if route is None else through_kept(route, deadline)
     if known is not None:
-        return Stream(known, endpoint.bare)
+        return KeptStream(known, endpoint.bare)
     near, far = socketpair(AF_UNIX, SOCK_STREAM)
     errors = _error_output()
     try:
         try:
-            pid = _run(endpoint, deadline, far, errors)
+            pid = _run(endpoint, control, deadline, far, errors)
         finally:
             far.close()
         answer, reason = _answer(endpoint, near, pid, deadline, errors)
@@ -91,16 +139,17 @@ def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
         known = through_kept(route, deadline)
         if known is not None:  # a process less on the way of each call
             near.close()
-            return Stream(known, endpoint.bare)
-    return Stream(near, endpoint.bare)
+            return KeptStream(known, endpoint.bare)
+    return DialledStream(near, endpoint.bare)
 
 
-def route_to(endpoint: Endpoint) -> ssh_socket.Route | None:
+def route_to(endpoint: Endpoint, control: _Control | None = None) -> ssh_socket.Route | None:
     """Return the way to a daemon through a kept connection; None where no safe path has room for one."""
-    directory = _control_directory(_CONTROL_NAME_BYTES + _TAG_BYTES)
-    if directory is None:
+    control = control or _Control()
+    if not control.is_tagged:
         return None
-    return ssh_socket.Route(directory, _machine(endpoint), (remote_program("daemonry"), endpoint.target))
+    daemon = (remote_program("daemonry"), endpoint.target)
+    return ssh_socket.Route(control.directory, _machine(endpoint), daemon)
 
 
 def through_kept(route: ssh_socket.Route, deadline: Deadline) -> Socket | None:
@@ -127,9 +176,9 @@ def _error_output() -> int:
         return os.dup(file.fileno())
 
 
-def _run(endpoint: Endpoint, deadline: Deadline, far: Socket, errors: int) -> int:
+def _run(endpoint: Endpoint, control: _Control, deadline: Deadline, far: Socket, errors: int) -> int:
     dial = ssh_words.dial_command(endpoint, remote_program("daemonry"))
-    words = command_line(endpoint, dial, deadline.remaining_s())
+    words = command_line(endpoint, dial, deadline.remaining_s(), control=control)
     actions = [(os.POSIX_SPAWN_DUP2, far.fileno(), 0), (os.POSIX_SPAWN_DUP2, far.fileno(), 1)]
     actions.append((os.POSIX_SPAWN_DUP2, errors, 2))
     # A process group of its own: Ctrl-C at a terminal is for the command, which closes the connection.
@@ -137,7 +186,12 @@ def _run(endpoint: Endpoint, deadline: Deadline, far: Socket, errors: int) -> in
 
 
 def command_line(
-    endpoint: Endpoint, command: str, time_s: float | None = None, *, terminal: bool = False
+    endpoint: Endpoint,
+    command: str,
+    time_s: float | None = None,
+    *,
+    terminal: bool = False,
+    control: _Control | None = None,
 ) -> list[str]:
     """Return the words of an ssh that runs a command on an endpoint's machine.
 
@@ -146,10 +200,12 @@ def command_line(
         command: what the shell there runs, see `ssh_words.line`.
         time_s: how long connecting may take, in seconds; None for the usual.
         terminal: whether the command gets a terminal.
+        control: where the kept connection is; it is looked for if left out.
     """
+    path = (control or _Control()).path_for(endpoint)
     return [
         *_words_of(os.environ.get(SSH_VARIABLE) or "ssh"),
-        *ssh_words.arguments(endpoint, _control_path(endpoint), time_s, command, terminal=terminal),
+        *ssh_words.arguments(endpoint, path, time_s, command, terminal=terminal),
     ]
 
 
@@ -188,28 +244,6 @@ def spawn(endpoint: Endpoint, words: list[str], actions: list[Any], *, own_group
     except OSError as error:
         why = f"{words[0]} cannot be run: {error.strerror}"
         raise ConnectError(endpoint.bare, why, error.errno) from None
-
-
-def _control_path(endpoint: Endpoint) -> str | None:
-    """Return where the kept connection has its socket; None where no path is short enough, or safe."""
-    tagged = _control_directory(_CONTROL_NAME_BYTES + _TAG_BYTES)
-    directory = tagged or _control_directory(_CONTROL_NAME_BYTES)
-    if directory is None:
-        return None
-    whose = f"{ssh_socket.tag(_machine(endpoint))}-" if tagged else ""
-    return f"{directory.replace('%', '%%')}/ssh-{whose}%C"
-
-
-def _control_directory(name_bytes: int) -> str | None:
-    """Return our own directory, if a socket's name of that length has room in it, and it is safe."""
-    directory = runtime_dir("daemonry")
-    if len(os.fsencode(directory)) + 1 + name_bytes > _SOCKET_PATH_BYTES:
-        return None
-    try:
-        ensure_private(directory)
-    except (UnsafePath, OSError):
-        return None
-    return directory
 
 
 def _answer(endpoint: Endpoint, near: Socket, pid: int, deadline: Deadline, errors: int) -> tuple[str, str]:

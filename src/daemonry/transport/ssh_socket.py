@@ -6,9 +6,10 @@ dial's line is kept in one small file beside the master's control socket.
 
 A forwarded socket accepts although nobody is behind it, so two connections are made, and the second is asked
 a question.  The channels are opened in their order: once its answer is back, the first one has reached the
-daemon, too.  After anything else the caller dials.
+daemon, too.  After anything else the caller dials.  Who wants no more than an answer makes one connection.
 
-Owns the file, and the exchange with the master.  The packets are `ssh_mux`'s.
+Owns the exchange with the master, the file's place and time, and removing what killed processes have left.
+The file's content is `ssh_note`'s, the packets are `ssh_mux`'s.
 """
 
 from __future__ import annotations
@@ -20,85 +21,37 @@ from itertools import count
 from time import time
 
 from daemonry.clock import Deadline
-from daemonry.process.atomic_file import write_atomically
+from daemonry.process.atomic_file import lives, sweep, write_atomically
 from daemonry.process.regular_file import read_regular
 from daemonry.transport import ssh_mux
-from daemonry.transport.ssh_words import FarSocket
-from daemonry.values import Value
+from daemonry.transport.ssh_note import FarNote, tag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Final, Self
+    from typing import Final, TypeVar
+
+    from daemonry.transport.ssh_words import FarSocket
+
+    Used = TypeVar("Used")
 
 # How long what a dial told counts, in seconds.  The user's configuration is read by each dial: so an edit of
 # it is noticed as soon.
 _COUNTS_S: Final = 60.0
+# A note that is older is removed; while its connection is used, each dial writes it anew.
+_FORGOTTEN_S: Final = 3600.0
 # A channel that takes longer is given up for a dial, in seconds.
 _PATIENCE_S: Final = 1.0
 # A machine that refuses channels (AllowStreamLocalForwarding no) is asked twice for the same process in the
 # life of a connection: once could have been the moment when it replaced its socket.
 _MOST_REFUSALS: Final = 2
-_FORMAT: Final = "1"
 _MAX_NOTE_BYTES: Final = 1 << 13
-_FIELDS: Final = 4
-_PING: Final = b"PING\n"
-_PONG: Final = b"PONG\n"
+_PING_PONG: Final = (b"PING\n", b"PONG\n".__eq__)
 # The longest answer of a daemon that is read, in bytes.
 _MAX_ANSWER_BYTES: Final = 1 << 16
-# The largest prime below 2**24; see `daemonry.process.environment` for why no module's checksum.
-_PRIME: Final = 16_777_213
-
+_FORWARD: Final = "to-"
+_NOTE: Final = "far-"
 _numbers = count()
-
-
-def tag(words: tuple[str, ...]) -> str:
-    """Return six characters for words: what belongs to them has these in its name."""
-    text = "\0".join(words).encode("utf-8", "surrogateescape")
-    return f"{int.from_bytes(text, 'big') % _PRIME:06x}"
-
-
-class FarNote(Value):
-    """What a dial told, and of which kept connection.
-
-    Attributes:
-        master: the name of its control socket.
-        identity: of that socket's file.
-        refusals: how often this connection gave no channel to the socket.
-        far: the daemon's socket.
-    """
-
-    __slots__ = ("far", "identity", "master", "refusals")
-    far: FarSocket
-    identity: str
-    master: str
-    refusals: int
-
-    def __init__(self, master: str, identity: str, refusals: int, far: FarSocket) -> None:
-        self._set(master=master, identity=identity, refusals=refusals, far=far)
-
-    @classmethod
-    def read(cls, data: bytes, words: tuple[str, ...]) -> Self | None:
-        """Return what a file of ours holds; None if it is another format's, or about other words.
-
-        Raises:
-            ValueError: it was not written whole.
-        """
-        form, *fields = data.decode("utf-8", "surrogateescape").split("\0")
-        if form != _FORMAT or tuple(fields[_FIELDS:]) != words:
-            return None
-        master, identity, refusals, told = fields[:_FIELDS]
-        far = FarSocket.read(told)
-        return None if far is None else cls(master, identity, int(refusals), far)
-
-    def to_bytes(self, words: tuple[str, ...]) -> bytes:
-        """Return the file's content: about a daemon that these words name."""
-        told = (self.master, self.identity, str(self.refusals), str(self.far))
-        return "\0".join((_FORMAT, *told, *words)).encode("utf-8", "surrogateescape")
-
-    def refused_again(self) -> FarNote:
-        """The same, with one refusal more."""
-        return FarNote(self.master, self.identity, self.refusals + 1, self.far)
 
 
 class _NoChannel(Exception):
@@ -130,6 +83,17 @@ def _proved(path: str, deadline: Deadline, question: bytes, holds: Callable[[byt
     return used
 
 
+def _answered(path: str, deadline: Deadline, question: bytes) -> bytes:
+    """Return the line that a daemon answers on a connection of its own; raises as `_proved`."""
+    sock = Socket(AF_UNIX, SOCK_STREAM)
+    try:
+        sock.settimeout(_left_s(deadline))
+        sock.connect(path)
+        return _asked(sock, question, deadline)
+    finally:
+        sock.close()
+
+
 def _asked(proof: Socket, question: bytes, deadline: Deadline) -> bytes:
     said = b""
     try:
@@ -145,6 +109,21 @@ def _asked(proof: Socket, question: bytes, deadline: Deadline) -> bytes:
     except (BrokenPipeError, ConnectionResetError):
         raise _NoChannel from None
     return said
+
+
+def _is_listening(path: str) -> bool:
+    """Whether somebody listens at a socket of this machine."""
+    sock = Socket(AF_UNIX, SOCK_STREAM)
+    try:
+        sock.settimeout(0)
+        sock.connect(path)
+    except BlockingIOError:
+        return True  # its queue is full
+    except OSError:  # ssh removes its file when it makes the next
+        return False
+    finally:
+        sock.close()
+    return True
 
 
 def _has_ended(sock: Socket) -> bool:
@@ -194,7 +173,7 @@ class Route:
         self._directory = directory
         self._words = (*machine, *daemon)
         self._masters = f"ssh-{tag(machine)}-"
-        self._path = f"{directory}/far-{tag(self._words)}"
+        self._path = f"{directory}/{_NOTE}{tag(self._words)}"
 
     def note(self) -> FarNote | None:
         """Return what the last dial told, if that still counts."""
@@ -206,10 +185,14 @@ class Route:
     def told(self, far: FarSocket) -> FarNote | None:
         """Keep what a dial has told and return it; None where no single connection is kept."""
         try:
-            names = [name for name in os.listdir(self._directory) if name.startswith(self._masters)]
+            names = os.listdir(self._directory)
         except OSError:
             return None
-        masters = [name for name in names if "." not in name]  # ssh adds a point and more while it binds
+        self._sweep(names)
+        # ssh adds a point and more while it binds.
+        masters = [name for name in names if name.startswith(self._masters) and "." not in name]
+        if len(masters) > 1:  # the user's configuration has changed, or a master was killed
+            masters = [name for name in masters if _is_listening(f"{self._directory}/{name}")]
         identity = self._identity(masters[0]) if len(masters) == 1 else ""
         if not identity:
             return None
@@ -220,14 +203,19 @@ class Route:
         self._keep(note)
         return note
 
-    def connect(
-        self,
-        note: FarNote,
-        timeout_s: float | None,
-        question: bytes = _PING,
-        holds: Callable[[bytes], bool] = _PONG.__eq__,
-    ) -> Socket | None:
+    def connect(self, note: FarNote, timeout_s: float | None) -> Socket | None:
         """Return a socket that the daemon has accepted, or None for any doubt.
+
+        Args:
+            note: where it is.
+            timeout_s: in seconds; None for the usual.
+        """
+        return self._forwarded(note, timeout_s, lambda path, deadline: _proved(path, deadline, *_PING_PONG))
+
+    def connect_to(
+        self, note: FarNote, timeout_s: float | None, question: bytes, holds: Callable[[bytes], bool]
+    ) -> Socket | None:
+        """The same for a daemon that a question tells from others.
 
         Args:
             note: where it is.
@@ -235,6 +223,18 @@ class Route:
             question: a line that the daemon is asked first, on a connection of its own.
             holds: whether the answer to it, a line, is that of the daemon that is meant.
         """
+        return self._forwarded(
+            note, timeout_s, lambda path, deadline: _proved(path, deadline, question, holds)
+        )
+
+    def ask(self, note: FarNote, timeout_s: float | None, question: bytes) -> bytes | None:
+        """Return the line that the daemon answers to a harmless one, or None for any doubt."""
+        return self._forwarded(note, timeout_s, lambda path, deadline: _answered(path, deadline, question))
+
+    def _forwarded(
+        self, note: FarNote, timeout_s: float | None, use: Callable[[str, Deadline], Used]
+    ) -> Used | None:
+        """Return what `use` makes of a path whose connections go on to the daemon; None for any doubt."""
         if note.refusals >= _MOST_REFUSALS:
             return None
         limit_s = _PATIENCE_S if timeout_s is None else min(timeout_s, _PATIENCE_S)
@@ -246,7 +246,7 @@ class Route:
             master.sendall(ssh_mux.hello())
             if not ssh_mux.is_hello(_answer(master, deadline)):
                 return None
-            return self._through(master, note, deadline, question, holds)
+            return self._through(master, note, deadline, use)
         except _NoChannel:
             self._keep(note.refused_again())
             return None
@@ -256,19 +256,14 @@ class Route:
             master.close()
 
     def _through(
-        self,
-        master: Socket,
-        note: FarNote,
-        deadline: Deadline,
-        question: bytes,
-        holds: Callable[[bytes], bool],
-    ) -> Socket | None:
-        here = f"{self._directory}/to-{os.getpid()}-{next(_numbers)}"
+        self, master: Socket, note: FarNote, deadline: Deadline, use: Callable[[str, Deadline], Used]
+    ) -> Used | None:
+        here = f"{self._directory}/{_FORWARD}{os.getpid()}-{next(_numbers)}"
         master.sendall(ssh_mux.open_forward(here, note.far.path))
         if not ssh_mux.is_ok(_answer(master, deadline)):
             return None
         try:
-            return _proved(here, deadline, question, holds)
+            return use(here, deadline)
         finally:
             try:
                 os.unlink(here)
@@ -276,6 +271,21 @@ class Route:
                 _answer(master, deadline)
             except OSError:
                 pass  # it has ended, and its listeners with it
+
+    def _sweep(self, names: list[str]) -> None:
+        """Remove what killed processes have left, and old notes."""
+        sweep(self._directory)
+        for name in names:
+            path = f"{self._directory}/{name}"
+            try:
+                if name.startswith(_FORWARD):
+                    of = name[len(_FORWARD) :].partition("-")[0]
+                    if of.isdecimal() and not lives(int(of)):
+                        os.unlink(path)
+                elif name.startswith(_NOTE) and time() - os.stat(path).st_mtime > _FORGOTTEN_S:
+                    os.unlink(path)
+            except OSError:
+                pass
 
     def _identity(self, master: str) -> str:
         """Return what tells one kept connection from the next of the same name; "" for none."""

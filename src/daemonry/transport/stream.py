@@ -33,7 +33,7 @@ from daemonry.limits import READ_BYTES
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket as Socket
-    from typing import Any, Protocol, Self
+    from typing import Any, ClassVar, Protocol, Self
 
     from daemonry.transport.endpoint import Endpoint
 
@@ -120,11 +120,13 @@ class Stream:
     Attributes:
         counted_s: the timeout that `wait_on_sock` was given last, while the kernel still has it; None
             for none.
+        route: how it came about: "direct"; over ssh "kept", through the ssh that is kept, or "dialled".
         sock: the connection, which stays the stream's.
         whom: the peer; to write out an endpoint takes as long as to connect to it.
     """
 
     __slots__ = ("_blocks", "_fresh", "_kernel_s", "counted_s", "sock", "whom")
+    route: ClassVar[str] = "direct"
 
     def __init__(self, sock: Socket, whom: str | Endpoint) -> None:
         self.sock: Socket = sock

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from daemonry.transport.ssh_socket import FarNote, Route
     from daemonry.wire.text import TextReply
 
+_STATUS: Final = f"{text.STATUS}\n".encode()
 _WORDS: Final = {spec.verb: spec for spec in text.COMMANDS.values() if spec.verb}
 
 
@@ -36,18 +37,25 @@ class Answering(Instance):
 
     Args:
         endpoint: where it is.
-        stream: the connection.
         far: what the last command found there.
+        stream: the connection; None where it has answered already.
+        reply: the answer, if there is one.
     """
 
     __slots__ = ("_far", "_reply", "_stream")
 
-    def __init__(self, endpoint: Endpoint, stream: Stream, far: ssh_words.FarSocket) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        far: ssh_words.FarSocket,
+        stream: Stream | None = None,
+        reply: TextReply | None = None,
+    ) -> None:
         super().__init__(None, endpoint)
         self.name = endpoint.target
         self._stream = stream
         self._far = far
-        self._reply: TextReply | None = None
+        self._reply = reply
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +65,8 @@ class Answering(Instance):
 
     def close(self) -> None:
         """Close the connection."""
-        self._stream.close()
+        if self._stream is not None:
+            self._stream.close()
 
     def pid(self) -> int | None:
         """Return the process that was found there by the last command."""
@@ -70,6 +79,7 @@ class Answering(Instance):
     def request(self, word: str, timeout_s: float = REQUEST_TIMEOUT_S) -> TextReply:
         """Return the reply that there is already; else send the command."""
         if self._reply is None:
+            assert self._stream is not None
             return client.ask(self._stream, word, Deadline(timeout_s), self._described())
         return self._reply
 
@@ -103,23 +113,29 @@ def answering(host: str, words: list[str]) -> Answering | None:
     note = _note(route)
     if route is None or note is None:
         return None
-    question = f"{text.STATUS}\n".encode()
-    sock = route.connect(note, REQUEST_TIMEOUT_S, question, lambda line: _pid_in(line) == note.far.pid)
+    spec = _WORDS[words[0]]
+    if spec.word == text.STATUS:
+        reply = _status(route.ask(note, REQUEST_TIMEOUT_S, _STATUS), note)
+        return None if reply is None else Answering(endpoint, note.far, reply=reply)
+    sock = route.connect_to(note, REQUEST_TIMEOUT_S, _STATUS, lambda line: _status(line, note) is not None)
     if sock is None:
         return None
-    found = Answering(endpoint, Stream(sock, endpoint.bare), note.far)
-    spec = _WORDS[words[0]]
+    found = Answering(endpoint, note.far, Stream(sock, endpoint.bare))
     if spec.idempotent and not found.has_answered(spec.word):
         found.close()
         return None
     return found
 
 
-def _pid_in(line: bytes) -> object:
+def _status(line: bytes | None, note: FarNote) -> TextReply | None:
+    """Return an answer to STATUS, if it is that of the process that a note tells of."""
+    if line is None:
+        return None
     try:
-        return (text.read_reply(line).fields or {}).get("pid")
+        reply = text.read_reply(line)
     except faults.BadFrame:
         return None
+    return reply if (reply.fields or {}).get("pid") == note.far.pid else None
 
 
 def _note(route: Route | None) -> FarNote | None:
