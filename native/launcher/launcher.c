@@ -2,6 +2,7 @@
  *
  *     daemonry status|ping|pause|resume|reload|stop NAME [--json]
  *     vx-aether|vx-cass|vx-rhea status|ping|... [--json]
+ *     daemonry --host HOST status NAME [--json], through a connection that ssh keeps
  *     palingenesis status|pause|resume|daemon status|daemon reload|daemon stop [--json]
  *     mcp-cli call SERVER/TOOL ...      on the warm daemon
  *     vx build [-r] [-q] [--json]       where nothing has to be built
@@ -23,6 +24,7 @@
 #include "bytes.h"
 #include "drift.h"
 #include "exchange.h"
+#include "far.h"
 #include "hand_over.h"
 #include "limits.h"
 #include "mcp_call.h"
@@ -53,6 +55,7 @@ static _Noreturn void do_quick_command(int argc, char **argv) {
     struct place place = {0};
     struct sigaction before, ours = {.sa_handler = interrupted};
     struct bytes reply = {0};
+    tell_far_status(argc, argv);
     if (!understand(argc, argv, &request)) hand_over();
     prepare(&request, &place);
     long long until_ms = now_ms() + REQUEST_TIMEOUT_MS;
