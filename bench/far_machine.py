@@ -5,8 +5,10 @@ Owns the files and the process.  Used by bench/remote.py and scripts/test-hosts;
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -91,10 +93,19 @@ class FarMachine:
         )
         for control in Path(self.near["XDG_RUNTIME_DIR"]).glob("daemonry/ssh-*"):
             subprocess.run(["ssh", "-O", "exit", "-S", control, "x"], capture_output=True, check=False)
+        # The end of an sshd that listens is not that of its connections.
+        connections = [pid for one in self._processes for pid in _descendants(one.pid)]
         for one in self._processes:
             one.terminate()
         for one in self._processes:
             one.wait(10)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            end_s = time.monotonic() + 5
+            while (left := [pid for pid in connections if _is_there(pid)]) and time.monotonic() < end_s:
+                for pid in left:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, number)
+                time.sleep(0.05)
 
     def _environment(self, home: Path) -> dict[str, str]:
         for part in ("run", "state", "config/daemonry"):
@@ -130,3 +141,19 @@ class FarMachine:
                 raise RuntimeError(f"sshd does not listen: {log.read_text() if log.exists() else ''}")
             time.sleep(0.02)
         return process
+
+
+def _descendants(pid: int) -> list[int]:
+    """Return the processes that a process has started, and theirs."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [one for child in map(int, children) for one in (child, *_descendants(child))]
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
