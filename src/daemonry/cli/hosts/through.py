@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from typing import Final, Self
 
     from daemonry.transport.endpoint import Endpoint
-    from daemonry.transport.ssh_socket import FarNote, Route
+    from daemonry.transport.ssh_note import FarNote
+    from daemonry.transport.ssh_socket import Route
     from daemonry.wire.text import TextReply
 
 _STATUS: Final = f"{text.STATUS}\n".encode()
