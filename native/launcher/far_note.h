@@ -34,7 +34,7 @@ static bool is_ours_alone(const char *path) { /* place._is_private, private_dir.
     return lstat(path, &found) == 0 && S_ISDIR(found.st_mode) && !(found.st_mode & 077) && found.st_uid == geteuid();
 }
 
-/* place.runtime_dir("daemonry"), and that it has room for a control socket's name (ssh._Control). */
+/* place.runtime_dir("daemonry"), and that it has room for a control socket's name (ssh._ControlPlace). */
 static bool find_directory(char directory[MAX_DIRECTORY_BYTES + 1]) {
     char usual[32];
     const char *base = getenv("XDG_RUNTIME_DIR");

@@ -5,7 +5,7 @@ pair, whose other end is the stream.  The user's configuration, agent, jump host
 because it is their ssh.  A connection is kept for a minute (ControlMaster), so that the next one costs
 no handshake; while it is, what a dial has told saves the next ones, see `ssh_socket`.
 
-Its messages on failure are told apart: a machine that cannot be reached is `Unreachable`, never
+Its messages on failure differ: a machine that cannot be reached is `Unreachable`, never
 "nobody listens".  The words are `ssh_words`'.
 """
 
@@ -65,7 +65,7 @@ class DialledStream(Stream):
     route = "dialled"
 
 
-class _Control:
+class _ControlPlace:
     """Where kept connections have their sockets: looked at once for a dial.
 
     Attributes:
@@ -112,7 +112,7 @@ def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
         ConnectError: the machine has no daemonry, or one that is too old; or its start failed.
     """
     _reap()
-    control = _Control()
+    control = _ControlPlace()
     route = route_to(endpoint, control)
     known = None if route is None else through_kept(route, deadline)
     if known is not None:
@@ -143,9 +143,9 @@ def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
     return DialledStream(near, endpoint.bare)
 
 
-def route_to(endpoint: Endpoint, control: _Control | None = None) -> ssh_socket.Route | None:
+def route_to(endpoint: Endpoint, control: _ControlPlace | None = None) -> ssh_socket.Route | None:
     """Return the way to a daemon through a kept connection; None where no safe path has room for one."""
-    control = control or _Control()
+    control = control or _ControlPlace()
     if not control.is_tagged:
         return None
     daemon = (remote_program("daemonry"), endpoint.target)
@@ -176,7 +176,7 @@ def _error_output() -> int:
         return os.dup(file.fileno())
 
 
-def _run(endpoint: Endpoint, control: _Control, deadline: Deadline, far: Socket, errors: int) -> int:
+def _run(endpoint: Endpoint, control: _ControlPlace, deadline: Deadline, far: Socket, errors: int) -> int:
     dial = ssh_words.dial_command(endpoint, remote_program("daemonry"))
     words = command_line(endpoint, dial, deadline.remaining_s(), control=control)
     actions = [(os.POSIX_SPAWN_DUP2, far.fileno(), 0), (os.POSIX_SPAWN_DUP2, far.fileno(), 1)]
@@ -191,7 +191,7 @@ def command_line(
     time_s: float | None = None,
     *,
     terminal: bool = False,
-    control: _Control | None = None,
+    control: _ControlPlace | None = None,
 ) -> list[str]:
     """Return the words of an ssh that runs a command on an endpoint's machine.
 
@@ -202,7 +202,7 @@ def command_line(
         terminal: whether the command gets a terminal.
         control: where the kept connection is; it is looked for if left out.
     """
-    path = (control or _Control()).path_for(endpoint)
+    path = (control or _ControlPlace()).path_for(endpoint)
     return [
         *_words_of(os.environ.get(SSH_VARIABLE) or "ssh"),
         *ssh_words.arguments(endpoint, path, time_s, command, terminal=terminal),

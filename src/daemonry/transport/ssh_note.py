@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, Self
 
-# Of the file, and who wrote it: the launcher prints what this version prints.
+# Of the file, with the version of its writer: the launcher prints the same as that version.
 _FORMAT: Final = f"2 {__version__}"
 _FIELDS: Final = 4
 # The largest prime below 2**24; see `daemonry.process.environment` for why no module's checksum.

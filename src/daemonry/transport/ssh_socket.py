@@ -6,7 +6,7 @@ dial's line is kept in one small file beside the master's control socket.
 
 A forwarded socket accepts although nobody is behind it, so two connections are made, and the second is asked
 a question.  The channels are opened in their order: once its answer is back, the first one has reached the
-daemon, too.  After anything else the caller dials.  Who wants no more than an answer makes one connection.
+daemon, too.  After anything else the caller dials.  A single question takes one connection.
 
 Owns the exchange with the master, the file's place and time, and removing what killed processes have left.
 The file's content is `ssh_note`'s, the packets are `ssh_mux`'s.
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 # How long what a dial told counts, in seconds.  The user's configuration is read by each dial: so an edit of
 # it is noticed as soon.
 _COUNTS_S: Final = 60.0
-# A note that is older is removed; while its connection is used, each dial writes it anew.
+# A note that is older is removed; while its connection is used, each dial writes it again.
 _FORGOTTEN_S: Final = 3600.0
 # A channel that takes longer is given up for a dial, in seconds.
 _PATIENCE_S: Final = 1.0

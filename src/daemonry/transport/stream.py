@@ -120,7 +120,7 @@ class Stream:
     Attributes:
         counted_s: the timeout that `wait_on_sock` was given last, while the kernel still has it; None
             for none.
-        route: how it came about: "direct"; over ssh "kept", through the ssh that is kept, or "dialled".
+        route: how it came about: "direct"; over ssh "kept" or "dialled".
         sock: the connection, which stays the stream's.
         whom: the peer; to write out an endpoint takes as long as to connect to it.
     """
