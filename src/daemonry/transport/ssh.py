@@ -51,7 +51,7 @@ _SIGTERM: Final = 15
 _END_S: Final = 2.0
 
 
-class KeptStream(Stream):
+class SharedSshStream(Stream):
     """A connection through the ssh that is kept, without a process there."""
 
     __slots__ = ()
@@ -116,7 +116,7 @@ def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
     route = route_to(endpoint, control)
     known = None if route is None else through_kept(route, deadline)
     if known is not None:
-        return KeptStream(known, endpoint.bare)
+        return SharedSshStream(known, endpoint.bare)
     near, far = socketpair(AF_UNIX, SOCK_STREAM)
     errors = _error_output()
     try:
@@ -139,7 +139,7 @@ def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
         known = through_kept(route, deadline)
         if known is not None:  # a process less on the way of each call
             near.close()
-            return KeptStream(known, endpoint.bare)
+            return SharedSshStream(known, endpoint.bare)
     return DialledStream(near, endpoint.bare)
 
 
