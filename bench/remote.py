@@ -169,6 +169,8 @@ def _launcher(far: FarMachine) -> Path | None:
     directory.mkdir()
     subprocess.run([compiler, "-std=c11", "-O2", "-o", directory / "daemonry", native], check=True)
     (directory / "daemonry-python").symlink_to(BIN / "daemonry")
+    agreed = native.parents[2] / "src" / "daemonry" / "cli" / "native" / "__init__.py"
+    (directory / ".daemonry-launcher").symlink_to(agreed)
     return directory / "daemonry"
 
 

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -141,6 +142,32 @@ def test_no_ssh_here_is_said(far, monkeypatch):
     monkeypatch.setenv("DAEMONRY_SSH", "/nowhere/ssh")
     with pytest.raises(ConnectError, match="/nowhere/ssh cannot be run"):
         daemonry.connect("ssh:box/far", timeout_s=20)
+
+
+def test_a_variable_for_ssh_that_no_shell_could_read_is_said(far, monkeypatch):
+    monkeypatch.setenv("DAEMONRY_SSH", "ssh '")
+    with pytest.raises(ConnectError, match=r"\$DAEMONRY_SSH cannot be read: No closing quotation"):
+        daemonry.connect("ssh:box/far", timeout_s=20)
+    done = far.near("--host", "box", "status", "far")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done
+    monkeypatch.setenv("DAEMONRY_SSH", " ")
+    assert ssh.command_line(Endpoint.parse("ssh:box/far"), "true")[0] == "ssh"
+
+
+def test_a_configuration_by_which_ssh_runs_nothing_is_said(far):
+    far.is_ssh("exit 0")
+    with pytest.raises(ConnectError, match="ran nothing there: SessionType"):
+        daemonry.connect("ssh:box/far", timeout_s=20)
+
+
+@pytest.mark.parametrize("name", ["a$b", "a'b", 'a"b', "a\\b", "a\nb"])
+def test_no_connection_is_kept_where_ssh_cannot_be_told_the_path(far, monkeypatch, name):
+    with tempfile.TemporaryDirectory(prefix="dm-") as short:
+        directory = Path(short, name)
+        directory.mkdir(mode=0o700)
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(directory))
+        words = ssh.command_line(Endpoint.parse("ssh:box/far"), "true")
+        assert not [word for word in words if "ControlPath" in word]
 
 
 def test_a_greeting_of_the_shell_is_passed_over_and_an_endless_one_ends(far):

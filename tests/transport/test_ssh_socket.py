@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,15 @@ def test_the_socket_of_a_killed_master_does_not_make_every_connection_a_dial(far
     started.more()
     assert (say("not dialled"), started.more()) == ("not dialled", 0)
     stale.unlink()
+
+
+def test_a_runtime_directory_with_blanks_has_kept_connections_too(far, started, monkeypatch):
+    far.start()
+    with tempfile.TemporaryDirectory(prefix="d m%h-") as ours:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", ours)
+        assert (say("dialled"), say("not dialled"), started.more()) == ("dialled", "not dialled", 1)
+        for control in kept():
+            subprocess.run(["ssh", "-O", "exit", "-S", control, "box"], capture_output=True, check=False)
 
 
 def test_a_connection_says_which_way_it_takes(far, started, monkeypatch):

@@ -44,6 +44,8 @@ _TAG_BYTES: Final = 7
 # The least of all systems.
 _SOCKET_PATH_BYTES: Final = 103
 _QUOTES: Final = frozenset("'\"\\")
+# In a path that its configuration names, these have a meaning that nothing takes away everywhere.
+_NOT_FOR_SSH: Final = frozenset("'\"\\$\n")
 # Of ssh's error output that is looked at.
 _SAID_BYTES: Final = 1 << 14
 _SIGTERM: Final = 15
@@ -77,8 +79,11 @@ class _ControlPlace:
 
     def __init__(self) -> None:
         directory = runtime_dir("daemonry")
+        if set(directory) & _NOT_FOR_SSH:
+            directory = ""
         left = _SOCKET_PATH_BYTES - len(os.fsencode(directory)) - 1 - _CONTROL_NAME_BYTES
-        self.directory: str = directory if left >= 0 and _is_safe(directory) else ""
+        fits = left >= 0 and directory != "" and _is_safe(directory)
+        self.directory: str = directory if fits else ""
         self.is_tagged: bool = bool(self.directory) and left >= _TAG_BYTES
 
     def path_for(self, endpoint: Endpoint) -> str | None:
@@ -86,7 +91,8 @@ class _ControlPlace:
         if not self.directory:
             return None
         whose = f"{ssh_note.tag(_machine(endpoint))}-" if self.is_tagged else ""
-        return f"{self.directory.replace('%', '%%')}/ssh-{whose}%C"
+        path = f"{self.directory.replace('%', '%%')}/ssh-{whose}%C"
+        return path if path.split() == [path] else f'"{path}"'
 
 
 def _is_safe(directory: str) -> bool:
@@ -204,17 +210,20 @@ def command_line(
     """
     path = (control or _ControlPlace()).path_for(endpoint)
     return [
-        *_words_of(os.environ.get(SSH_VARIABLE) or "ssh"),
+        *_words_of(endpoint, os.environ.get(SSH_VARIABLE) or "ssh"),
         *ssh_words.arguments(endpoint, path, time_s, command, terminal=terminal),
     ]
 
 
-def _words_of(line: str) -> list[str]:
+def _words_of(endpoint: Endpoint, line: str) -> list[str]:
     if not set(line) & _QUOTES:
-        return line.split()
+        return line.split() or ["ssh"]
     import shlex  # and `re`: a third of bare Python's time
 
-    return shlex.split(line)
+    try:
+        return shlex.split(line) or ["ssh"]
+    except ValueError as error:
+        raise ConnectError(endpoint.bare, f"${SSH_VARIABLE} cannot be read: {error}") from None
 
 
 def remote_program(name: str) -> str:

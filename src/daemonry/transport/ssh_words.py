@@ -190,6 +190,9 @@ def why_not_begun(status: int, said: str, host: str, program: str = "daemonry") 
         return f"{host} has no {program} on its PATH: {what_to_do}"
     if status == _NO_SUCH_VERB:
         return f"the {program} of {host} is too old for ssh endpoints: {last_line(said)}"
+    if not status and not last_line(said):
+        options = "SessionType, ForkAfterAuthentication, RemoteCommand"
+        return f"ssh reached {host} and ran nothing there: {options} in your ssh configuration may have it so"
     return last_line(said) or f"{program} ended with {status} on {host}"
 
 
