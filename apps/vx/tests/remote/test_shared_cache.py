@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,9 +25,11 @@ Make = Callable[..., Any]
 @pytest.fixture
 def machine(tmp_path: Path, remote_server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     """Makes the store and the cache of one machine after another."""
+    from vx.cass import shared
     from vx.cass.shared import SharedCache
     from vx.remote import cache, server
 
+    monkeypatch.setattr(shared, "MAX_INLINE_BYTES", 0)  # what blobs do is tested with short ones
     monkeypatch.setattr(server, "SHORT_TIMEOUT_S", 0.5)
     monkeypatch.setattr(cache, "SHORT_TIMEOUT_S", 0.5)
     made = []
@@ -144,6 +148,55 @@ def test_a_server_that_keeps_no_inline_output_is_asked_for_the_blob(machine: Mak
     for result in remote_server.results.values():
         result.stdout_raw = b""
     assert machine().manifests([KEY]) == {KEY: manifest}
+
+
+@pytest.fixture
+def inline(machine: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small blobs go along with their entries."""
+    from vx.cass import shared
+
+    monkeypatch.setattr(shared, "MAX_INLINE_BYTES", 16 << 10)
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_hit_of_small_blobs_is_one_question(machine: Make, remote_server) -> None:
+    """Also at a server that sends no contents with an entry, as BuildGrid."""
+    manifest = made_by(machine(), b"program", b"list of files" * 100, b"")
+    there = machine()
+    before = len(remote_server.calls)
+    assert there.manifests([KEY]) == {KEY: manifest}
+    asked = [name for name in remote_server.calls[before:] if "Capabilities" not in name]
+    assert [name.rpartition("/")[2] for name in asked] == ["GetActionResult"]
+    assert there._store.blobs.read(manifest.blobs[0].digest) == b"program"
+
+
+@pytest.mark.usefixtures("inline")
+def test_blobs_that_are_not_small_together_are_asked_for(machine: Make, remote_server) -> None:
+    manifest = made_by(machine(), b"x" * (15 << 10), b"y" * (2 << 10), bytes(range(256)) * 200)
+    (result,) = remote_server.results.values()
+    assert 0 < len(result.stdout_raw) < 32 << 10
+    there = machine()
+    assert there.manifests([KEY]) == {KEY: manifest}
+    assert there._store.blobs.read(manifest.blobs[1].digest) == b"y" * (2 << 10)
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_note_that_lies_about_a_small_blob_has_it_asked_for(machine: Make, remote_server) -> None:
+    manifest = made_by(machine(), b"program")
+    (result,) = remote_server.results.values()
+    note = json.loads(result.stdout_raw)
+    (ours,) = note["contents"]
+    other = "00" * 32
+    for contents in (
+        {ours: base64.b64encode(b"malware").decode()},
+        {other: base64.b64encode(b"program").decode()},
+    ):
+        result.stdout_raw = json.dumps({**note, "contents": contents}).encode()
+        there = machine()
+        assert there.manifests([KEY]) == {KEY: manifest}
+        assert there._store.blobs.read(ours) == b"program"
+    result.stdout_raw = json.dumps({**note, "contents": {ours: "not base64!"}}).encode()
+    assert machine().manifests([KEY]) == {}
 
 
 @pytest.mark.parametrize("note", [b"", b"{}", b"[", b'{"key": "x", "blobs": [], "note": {}, "grows": false}'])

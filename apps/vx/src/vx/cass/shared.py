@@ -30,6 +30,8 @@ logger = logging.getLogger("vx.cass")
 MAX_WAITING: Final = 20_000
 # Files open for one upload at the same time.
 _OPEN_AT_ONCE: Final = 64
+# Of a result's small blobs together, in bytes: an object file of a short unit, and its list of files read.
+MAX_INLINE_BYTES: Final = 16 << 10
 # When the store ends, the queue may empty itself for this long.
 DRAIN_S: Final = 2.0
 
@@ -222,8 +224,20 @@ class SharedCache:
             raise BlobAbsent("it takes no results from here")
         theirs: dict[str, RemoteDigest] = {}
         self._push([blob.digest for blob in manifest.blobs], theirs)
-        cache.put(self.server, key, manifest, theirs)
+        cache.put(self.server, key, manifest, theirs, self._small(manifest))
         self.sent += 1
+
+    def _small(self, manifest: Manifest) -> dict[str, bytes]:
+        """Return the contents of a manifest's small blobs: lists of files, messages, short object files."""
+        found: dict[str, bytes] = {}
+        left = MAX_INLINE_BYTES
+        for blob in manifest.blobs:
+            if blob.size > left or blob.digest in found:
+                continue
+            with ExitStack() as stack:
+                found[blob.digest] = self._source(blob.digest, stack).read(blob.size, 0)
+            left -= blob.size
+        return found
 
     def take_fetched(self) -> int:
         """Return how many bytes came since the last time."""

@@ -58,12 +58,19 @@ def get(server: Server, key: str) -> Found | None:
     digest = digest_of(result.stdout_digest) if result.HasField("stdout_digest") else None
     if not note and digest is not None:
         note = server.read(digest, manifests.MAX_NOTE_BYTES)
-    found, theirs = manifests.manifest(key, note, result)
-    contents = {digest_of(one.digest): one.contents for one in result.output_files if one.contents}
-    return Found(found, theirs, {at: data for at, data in contents.items() if function.of(data) == at})
+    found = manifests.read(key, note, result)
+    came = {digest_of(one.digest): one.contents for one in result.output_files if one.contents}
+    contents = {at: data for at, data in (found.contents | came).items() if function.of(data) == at}
+    return Found(found.manifest, found.theirs, contents)
 
 
-def put(server: Server, key: str, manifest: Manifest, theirs: Mapping[str, RemoteDigest]) -> None:
+def put(
+    server: Server,
+    key: str,
+    manifest: Manifest,
+    theirs: Mapping[str, RemoteDigest],
+    contents: Mapping[str, bytes],
+) -> None:
     """Keep a manifest, whose blobs are there.
 
     Args:
@@ -71,13 +78,14 @@ def put(server: Server, key: str, manifest: Manifest, theirs: Mapping[str, Remot
         key: the manifest's.
         manifest: it.
         theirs: the names there of its blobs, by those here.
+        contents: of small ones, by their names here: they go along with the entry, so that a hit asks once.
 
     Raises:
         RemoteFailed.
     """
     function = server.capabilities().function
     asked = manifests.action_of(key, function)
-    note = manifests.note_of(key, manifest)
+    note = manifests.note_of(key, manifest, contents)
     note_digest = function.of(note)
     small = {**asked.blobs, note_digest: note}
     server.put({digest: of_bytes(data) for digest, data in small.items()})

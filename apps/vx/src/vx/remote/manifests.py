@@ -27,17 +27,23 @@ from vx.remote.protos import remote_execution_pb2 as reapi
 # Another number makes all entries new.
 _FORMAT: Final = "1"
 MAX_NOTE_BYTES: Final = 8 << 20
-_INLINE_BYTES: Final = 16 << 10
+# A note goes along with its entry up to this size: servers bound a message at 4 MiB, and many answer at once.
+_INLINE_BYTES: Final = 32 << 10
 _MAX_BLOBS: Final = 100_000
 
 
 class _Note(msgspec.Struct, frozen=True):
-    """The rest of a manifest: its key, the blobs by their names in cass, its note."""
+    """The rest of a manifest: its key, the blobs by their names in cass, its note.
+
+    Attributes:
+        contents: of small blobs, by their names in cass: not every server sends them with an entry.
+    """
 
     key: str
     blobs: list[Blob]
     note: dict[str, Any]
     grows: bool
+    contents: dict[str, bytes] = {}
 
 
 class KeyAction(NamedTuple):
@@ -62,9 +68,13 @@ def action_of(key: str, function: DigestFunction) -> KeyAction:
     return KeyAction(function.of(action), parts)
 
 
-def note_of(key: str, manifest: Manifest) -> bytes:
-    """Return the content of an entry's standard output."""
-    return msgspec.json.encode(_Note(key, manifest.blobs, manifest.note, manifest.grows))
+def note_of(key: str, manifest: Manifest, contents: Mapping[str, bytes]) -> bytes:
+    """Return the content of an entry's standard output, with small blobs where there is room for them."""
+    note = _Note(key, manifest.blobs, manifest.note, manifest.grows, dict(contents))
+    data = msgspec.json.encode(note)
+    if contents and len(data) > _INLINE_BYTES:
+        return note_of(key, manifest, {})
+    return data
 
 
 def entry(
@@ -89,8 +99,22 @@ def entry(
     return result
 
 
-def manifest(key: str, note: bytes, result: reapi.ActionResult) -> tuple[Manifest, dict[str, RemoteDigest]]:
-    """Return the manifest that an entry holds, and the names there of its blobs by those here.
+class Entry(NamedTuple):
+    """What an entry holds.
+
+    Attributes:
+        manifest: it.
+        theirs: the names there of its blobs, by those here.
+        contents: what the note says that small ones contain, by their names there; nobody has looked.
+    """
+
+    manifest: Manifest
+    theirs: dict[str, RemoteDigest]
+    contents: dict[RemoteDigest, bytes]
+
+
+def read(key: str, note: bytes, result: reapi.ActionResult) -> Entry:
+    """Return what an entry holds.
 
     Raises:
         RemoteFailed: it is not the entry of this key.
@@ -108,7 +132,8 @@ def manifest(key: str, note: bytes, result: reapi.ActionResult) -> tuple[Manifes
         if blob.size != file.digest.size_bytes or blob.size < 0:
             raise RemoteFailed("its entry names one blob in two sizes")
         theirs[blob.digest] = RemoteDigest(file.digest.hash, blob.size)
-    return Manifest(told.blobs, told.note, told.grows), theirs
+    contents = {theirs[ours]: data for ours, data in told.contents.items() if ours in theirs}
+    return Entry(Manifest(told.blobs, told.note, told.grows), theirs, contents)
 
 
 def _is_plain(path: str) -> bool:
