@@ -99,7 +99,7 @@ def entry(
     return result
 
 
-class Entry(NamedTuple):
+class ManifestEntry(NamedTuple):
     """What an entry holds.
 
     Attributes:
@@ -113,7 +113,7 @@ class Entry(NamedTuple):
     contents: dict[RemoteDigest, bytes]
 
 
-def read(key: str, note: bytes, result: reapi.ActionResult) -> Entry:
+def read(key: str, note: bytes, result: reapi.ActionResult) -> ManifestEntry:
     """Return what an entry holds.
 
     Raises:
@@ -133,7 +133,7 @@ def read(key: str, note: bytes, result: reapi.ActionResult) -> Entry:
             raise RemoteFailed("its entry names one blob in two sizes")
         theirs[blob.digest] = RemoteDigest(file.digest.hash, blob.size)
     contents = {theirs[ours]: data for ours, data in told.contents.items() if ours in theirs}
-    return Entry(Manifest(told.blobs, told.note, told.grows), theirs, contents)
+    return ManifestEntry(Manifest(told.blobs, told.note, told.grows), theirs, contents)
 
 
 def _is_plain(path: str) -> bool:
