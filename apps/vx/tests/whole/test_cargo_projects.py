@@ -254,6 +254,33 @@ def test_what_a_procedural_macro_reads_counts(cargo) -> None:
     assert project.run("hello") == "two" == run_by_cargo(project)
 
 
+@pytest.mark.skipif(bool(sandbox.why_not()), reason=f"jobs cannot be watched: {sandbox.why_not()}")
+def test_a_procedural_macro_counts_hidden_files_and_empty_folders(cargo) -> None:
+    project = cargo.crate(
+        main='fn main() { print!("{}", mac::count!()); }', manifest='[dependencies]\nmac = { path = "mac" }\n'
+    )
+    counts = (
+        "use proc_macro::TokenStream;\n#[proc_macro] pub fn count(_: TokenStream) -> TokenStream {\n"
+        '    let here = std::env::var("CARGO_MANIFEST_DIR").unwrap();\n'
+        '    let count = |one: &str| std::fs::read_dir(format!("{here}/{one}")).unwrap().count();\n'
+        '    format!("{}", count("d") + 0 * count(".")).parse().unwrap()\n}\n'
+    )
+    package(project, "mac", "mac", "[lib]\nproc-macro = true\n", counts)
+    project.write("d/one", "")
+    project.build()
+    assert project.run("hello") == "1"
+    project.write("d/.hidden", "")
+    assert project.executed() == 1
+    assert project.run("hello") == "2" == run_by_cargo(project)
+    (project.path / "d/empty").mkdir()
+    assert project.executed() == 1
+    assert project.run("hello") == "3"  # cargo that has built before says 2
+    # What builds and git make in the project's root is no input.
+    (project.path / "target").mkdir(exist_ok=True)
+    (project.path / ".git").mkdir()
+    assert project.executed() == 0
+
+
 def test_a_procedural_macro_finds_no_variable_of_the_caller(cargo) -> None:
     """Nobody tells which it reads, so there is none for it, and no result depends on one in silence."""
     project = cargo.crate(

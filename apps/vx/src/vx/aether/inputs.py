@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from vx import digests
-from vx.aether.folders import digests_of, names_below, names_in
-from vx.aether.lookups import Lookups
+from vx.aether.folders import digests_of, names_as_they_are, names_below, names_in
+from vx.aether.lookups import AS_IT_IS, Lookups
 from vx.aether.undeclared import judge
 from vx.aether.vain_paths import LeftOut, is_made_up, still_absent, vain_paths
 from vx.cass_client import CassClient
@@ -193,7 +193,7 @@ class Inputs:
         files |= _untold(action, counted, told, declared)
         if seen is not None:
             files |= {path: declared[path] for path in seen.inside if path in declared}
-            names = digests_of(seen.folders, declared, started_ns)
+            names = digests_of(seen.folders, declared, started_ns, root)
             if names is None:
                 return None
             files |= names
@@ -232,6 +232,8 @@ class Inputs:
         """Return what tells the names in a folder, which ends with a slash, from others."""
         if folder.startswith("/"):
             return names_in(folder)
+        if folder.endswith(AS_IT_IS):
+            return names_as_they_are(root, folder)
         return names_below(self._paths(root, action), folder)
 
     def _opened(

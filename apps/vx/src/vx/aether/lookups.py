@@ -8,13 +8,17 @@ find.  Pure.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from vx.aether import undeclared
 from vx.interfaces import Done
 from vx.project.action import Action, named
 
 _OWN = ".vx/"
+# At the end of a folder of the project that was listed where it is: all that is there counts.
+AS_IT_IS: Final = "//"
+# What builds and git make in the root of a project, whose names say nothing of a source.
+MADE: Final = frozenset((".git", ".vx", "target"))
 
 
 class Lookups(NamedTuple):
@@ -48,7 +52,8 @@ def lookups_of(done: Done, root: str, action: Action) -> Lookups | None:
     else:
         inside, sought = done.opened_inside, done.sought
     of_system = undeclared.counting(action)
-    folders = [
+    folders = _as_they_are(done.opened_folders, root) if action.reads_all else []
+    folders += [
         f"{one}/"
         for one in (done.opened_folders if action.asks else ())
         if (of_system(f"{one}/") if one.startswith("/") else action.kind == "script")
@@ -59,6 +64,12 @@ def lookups_of(done: Done, root: str, action: Action) -> Lookups | None:
         _known(folders),
         _known(named(root, action.sources, one) for one in sought if _counts(one, of_system)),
     )
+
+
+def _as_they_are(folders: Iterable[str], root: str) -> list[str]:
+    """Return the folders of the project that a macro listed where they are."""
+    inside = [one[len(root) + 1 :] or "." for one in folders if f"{one}/".startswith(f"{root}/")]
+    return [f"{one}{AS_IT_IS}" for one in inside if one.partition("/")[0] not in MADE]
 
 
 def _known(paths: Iterable[str]) -> list[str]:

@@ -17,6 +17,7 @@ import msgspec
 
 from vx import __version__, digests
 from vx.aether.finished_builds import FinishedBuildFiles, SavedBuild
+from vx.aether.lookups import AS_IT_IS
 from vx.aether.memory import ActionResult, Memory
 from vx.file_digests import FileDigests, Signature, is_settled, signature_of
 from vx.keys.recipe import InputRecord
@@ -126,7 +127,9 @@ class Unchanged:
         for path, digest in entry.files.items():
             if path.endswith("/"):
                 # The folders before their names: one that changes after that looks otherwise.
-                build.listed |= _states(plan.absolute(path), below=not path.startswith("/"))
+                build.listed |= _states(
+                    plan.absolute(path), below=not path.startswith("/") and not path.endswith(AS_IT_IS)
+                )
                 if self._listing(plan.root, action, path) != digest:
                     return False
             elif build.files.setdefault(plan.absolute(path), digest) != digest:
