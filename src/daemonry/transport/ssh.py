@@ -31,7 +31,7 @@ from daemonry.transport.stream import Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Final
+    from typing import Any, ClassVar, Final
 
     from daemonry.transport.endpoint import Endpoint
 
@@ -57,14 +57,14 @@ class SharedSshStream(Stream):
     """A connection through the ssh that is kept, without a process there."""
 
     __slots__ = ()
-    route = "kept"
+    route: ClassVar[str] = "kept"
 
 
 class DialledStream(Stream):
     """A connection through an ssh of its own, and `daemonry dial` there."""
 
     __slots__ = ()
-    route = "dialled"
+    route: ClassVar[str] = "dialled"
 
 
 class _ControlPlace:

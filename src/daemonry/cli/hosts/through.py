@@ -53,7 +53,7 @@ class Answering(Instance):
         reply: TextReply | None = None,
     ) -> None:
         super().__init__(None, endpoint)
-        self.name = endpoint.target
+        self.name: str = endpoint.target
         self._stream = stream
         self._far = far
         self._reply = reply
