@@ -244,7 +244,7 @@ def test_a_damaged_file_is_as_none(world: World, at: int) -> None:
 
 def test_another_version_s_is_as_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.keep()
-    monkeypatch.setattr(finished_builds, "__version__", "0.0.0")
+    monkeypatch.setattr(finished_builds, "VERSION", "0.0.0 7")
     world.restart()
     assert world.found() is None
 

@@ -37,7 +37,7 @@ def machine(tmp_path: Path, remote_server, monkeypatch: pytest.MonkeyPatch) -> I
     def make(**changed: Any) -> SharedCache:
         number = len(made)
         store = Store(str(tmp_path / f"cass{number}"))
-        settings = RemoteSettings(cache=remote_server.url, timeout_s=0.5, **changed)
+        settings = RemoteSettings(cache=remote_server.url, **{"timeout_s": 0.5, **changed})
         made.append(SharedCache(store, settings, str(tmp_path / f"digests{number}")))
         return made[-1]
 
@@ -55,7 +55,7 @@ def made_by(one: Any, *contents: bytes, grows: bool = False) -> Manifest:
     manifest = Manifest(blobs, {"said": "a warning"}, grows)
     one._store.manifests.put({KEY: manifest})
     one.later({KEY: manifest})
-    wait_until(lambda: not one.fields()["remote_waiting"], 5, "it went up")
+    wait_until(lambda: not one.fields()["remote_waiting"], 30, "it went up")
     return manifest
 
 
@@ -65,8 +65,8 @@ def test_what_one_machine_made_another_finds(machine: Make, remote_server, funct
 
     remote_server.function = reapi.DigestFunction.Value.Value(function)
     large = bytes(range(256)) * (20 << 10)  # 5 MiB: a stream, and not in a batch
-    manifest = made_by(machine(), b"program", b"", large)
-    there = machine()
+    manifest = made_by(machine(timeout_s=30.0), b"program", b"", large)
+    there = machine(timeout_s=30.0)
     assert there.manifests([KEY, "00" * 32]) == {KEY: manifest}
     assert there._store.manifests.get([KEY]).found == {KEY: manifest}
     assert there._store.blobs.read(manifest.blobs[2].digest) == large

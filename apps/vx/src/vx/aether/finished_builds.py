@@ -21,12 +21,15 @@ from daemonry import open_regular, write_atomically
 from vx import __version__, digests
 from vx.aether.memory import ActionResult
 from vx.file_digests import Signature
+from vx.keys import recipe
 from vx.reports.report import ActionReport
 
 logger = logging.getLogger("aether")
 
 # Ten thousand sources take about 6 MB.
 MAX_BYTES: Final = 64 << 20
+# A build of before the keys changed was found whole by rules that do not hold any more.
+VERSION: Final = f"{__version__} {recipe.FORMAT}"
 # Projects and profiles; the least recently written go.
 MAX_FILES: Final = 64
 
@@ -35,7 +38,7 @@ class SavedBuild(msgspec.Struct, frozen=True, array_like=True):
     """A finished build: see `unchanged.FinishedBuild`.
 
     Attributes:
-        version: of the vx that wrote it.
+        version: of the vx that wrote it, and of its keys.
         project_dir, profile: whose it is.
         plan: the digest of its plan.
         results: of its actions.
@@ -81,7 +84,7 @@ class FinishedBuildFiles:
         except (OSError, ValueError, msgspec.DecodeError):
             return None
         is_asked_for = (found.version, found.project_dir, found.profile) == (
-            __version__,
+            VERSION,
             project_dir,
             profile,
         )

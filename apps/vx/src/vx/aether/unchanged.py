@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from vx import __version__, digests
-from vx.aether.finished_builds import FinishedBuildFiles, SavedBuild
+from vx import digests
+from vx.aether.finished_builds import VERSION, FinishedBuildFiles, SavedBuild
 from vx.aether.lookups import AS_IT_IS
 from vx.aether.memory import ActionResult, Memory
 from vx.file_digests import FileDigests, Signature, is_settled, signature_of
@@ -237,7 +237,7 @@ def _saved(key: tuple[str, str], build: FinishedBuild) -> SavedBuild:
     plan = build.plan if isinstance(build.plan, str) else _digest_of(build.plan)
     reports = {} if build.run else build.reports
     return SavedBuild(
-        __version__,
+        VERSION,
         *key,
         plan,
         build.results,
