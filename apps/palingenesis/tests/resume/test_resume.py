@@ -594,6 +594,20 @@ def test_an_id_that_looks_like_an_option_is_never_an_argument(world):
     world.agent("--dangerously-skip-permissions")
     entry = world.until_state(State.STOPPED, "claude:--dangerously-skip-permissions")
     assert entry.note == "its id cannot be an argument"
+    for happened in (Happened.NOW, Happened.RENEW, Happened.WANTED):
+        assert world.engine.ask(entry.key, happened) == f"{entry.key}: its id cannot be an argument"
+    assert len(world.requests()) == 1
+
+
+def test_a_session_of_an_unknown_directory_is_not_tried_by_request(world):
+    """It was tried, and failed, and was tried again."""
+    world.steps("overloaded")
+    world.agent()
+    (path,) = (world.home / ".claude/projects").rglob(f"{ID}.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps({**line, "cwd": ""}) + "\n" for line in lines))
+    world.start()
+    assert world.engine.ask(ID, Happened.NOW) == f"{KEY}: its directory is not known"
 
 
 # --- kill -9 --------------------------------------------------------------------------------------

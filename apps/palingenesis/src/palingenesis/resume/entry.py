@@ -328,11 +328,19 @@ def _why_not(session: Session, profile: Profile) -> str:
         return f"process {verdict.alive_pid} lives in it: go on there"
     if not command:
         return f"{session.agent} has no command for that"
-    if not _ID.fullmatch(session.id):
+    return not_to_run(session.id, session.cwd)
+
+
+def not_to_run(session_id: str, cwd: str) -> str:
+    """Return why no command may be made for a session, whoever asks; "" where one may.
+
+    Args:
+        session_id: which is an argument of the command, and the name of a file that anybody may have made.
+        cwd: where it would run; "" where that is not known.
+    """
+    if not _ID.fullmatch(session_id):
         return "its id cannot be an argument"
-    if not session.cwd:
-        return "its directory is not known"
-    return ""
+    return "" if cwd else "its directory is not known"
 
 
 def command_for(session: Session, profile: Profile) -> tuple[str, ...]:

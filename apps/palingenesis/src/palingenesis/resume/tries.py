@@ -169,6 +169,8 @@ class Tries:
             return f"{entry.agent} has no command for that"
         if shutil.which(words[0], path=self._path) is None:
             return f"{words[0]} is not in the daemon's PATH"
+        if why := rules.not_to_run(entry.id, entry.cwd):  # of a ledger that another version wrote
+            return why
         if not os.path.isdir(entry.cwd):
             return f"its directory {entry.cwd} is not there"
         new_id = str(uuid.uuid4()) if is_fresh else ""

@@ -47,6 +47,8 @@ class UserRequests:
         after = rules.asked(entry, happened, time.time(), at_s)
         if after is None:
             return f"{entry.key} is {entry.state.value}: it cannot be done now"
+        if happened in _BEGINS_A_RUN and (why := rules.not_to_run(entry.id, entry.cwd)):
+            return f"{entry.key}: {why}"
         if happened is Happened.RELEASE:
             freezer.thaw(entry.frozen)
             after = msgspec.structs.replace(after, frozen=None, released_at_s=time.time())
