@@ -288,6 +288,23 @@ def test_a_flood_is_bounded_and_its_modes_are_kept():
     assert bytes(found._waiting).startswith(b"\x1b[?2004h")
 
 
+@pytest.mark.parametrize(
+    ("session_id", "goes_on"), [("0b0b0b0b", True), ("--dangerously-skip-permissions", False)]
+)
+def test_an_id_that_looks_like_an_option_is_no_word_of_a_next_run(tmp_path, session_id, goes_on):
+    now_s = time.time()
+    stop = verdict(Reason.TRANSIENT, at_s=now_s)
+    session = Session("claude", session_id, "/x", now_s, Transcript(id=session_id), Evidence((), now_s), stop)
+    agent = Agent("claude", PROFILES["claude"], SimpleNamespace(session_id=session_id))
+    course = Course(["claude"], "/", agent, Allowance(0.0), str(tmp_path))
+    try:
+        words = course._next_words(Seen(session, 0), Reason.TRANSIENT)
+        assert (session_id in words) is goes_on
+        assert bool(words) is goes_on
+    finally:
+        course.close()
+
+
 @pytest.mark.parametrize(("begun_ago_s", "ends"), [(200.0, True), (5.0, False)])
 def test_a_resumed_program_is_not_ended_for_the_stop_that_it_goes_on_from(tmp_path, begun_ago_s, ends):
     """An agent that takes longer to start than the first look comes after."""

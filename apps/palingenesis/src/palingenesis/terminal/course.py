@@ -23,6 +23,7 @@ from palingenesis.agents.profile import Profile
 from palingenesis.resume import schedule
 from palingenesis.resume.audit import Audit
 from palingenesis.resume.backup import keep_backup
+from palingenesis.resume.entry import not_to_run
 from palingenesis.resume.notes import prompt_from_notes
 from palingenesis.resume.prompt import interrupted_prompt
 from palingenesis.resume.turns import Wait
@@ -310,9 +311,9 @@ class Course:
         self._orders.append(Order(say=told, wait_until_s=at_s, why=why))
 
     def _next_words(self, seen: Seen, reason: Reason, *, for_use: bool = False) -> list[str]:
-        """Return the words of the next run; none where the agent has no command for it."""
+        """Return the words of the next run; none where there is no command for it."""
         agent, session = self._agent, seen.session
-        if agent is None or session is None:
+        if agent is None or session is None or not_to_run(session.id, self._cwd):
             return []
         fresh = reason is Reason.CONTEXT
         new_id = str(uuid.uuid4()) if fresh else ""
