@@ -64,10 +64,10 @@ def last(path: str, session_id: str) -> KnownClaim | None:
     Raises:
         OSError: the place of claims cannot be read, or is another user's.
     """
-    place = shared_place.path_in(os.path.dirname(os.path.realpath(path)))
-    if not os.path.lexists(place):
+    directory = _directory_of(path)
+    if not os.path.lexists(shared_place.path_in(directory)):
         return None
-    shared_place.place_in(os.path.dirname(place))
+    place = shared_place.place_in(directory)
     number = max(_numbers(place, session_id), default=0)
     if not number:
         return None
@@ -80,7 +80,7 @@ def take(path: str, session_id: str, claim: SessionClaim, after: KnownClaim | No
     Raises:
         OSError: it cannot be written.
     """
-    place = shared_place.place_in(os.path.dirname(os.path.realpath(path)))
+    place = shared_place.place_in(_directory_of(path))
     number = 1 if after is None else after.number + 1
     target = os.path.join(place, f"{_name(session_id)}.{number}")
     unfinished = os.path.join(place, f"{_UNFINISHED}{uuid.uuid4().hex}")
@@ -131,7 +131,7 @@ def end(gate: str, outcome: Outcome, continued_by: str = "") -> None:
 
 def gate_of(path: str, session_id: str, known: KnownClaim) -> str:
     """Return the gate of a known claim."""
-    place = shared_place.path_in(os.path.dirname(os.path.realpath(path)))
+    place = shared_place.path_in(_directory_of(path))
     return os.path.join(place, f"{_name(session_id)}.{known.number}", "begun")
 
 
@@ -142,6 +142,11 @@ def is_marked(pid: int, token: str) -> bool:
             return f"{MARK_VARIABLE}={token}".encode() in file.read(2**20).split(b"\0")
     except OSError:
         return not os.path.isdir("/proc/self")
+
+
+def _directory_of(path: str) -> str:
+    """Return where a record really is: links may lead several homes to it."""
+    return os.path.dirname(os.path.realpath(path))
 
 
 def _name(session_id: str) -> str:
