@@ -6,13 +6,12 @@ nearest file above the project, and then CARGO_HOME's.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Final
 
 from vx.cargo.ask import cargo_home
 from vx.project.errors import unsupported
-from vx.project.rust_files import read_toml
+from vx.project.rust_files import config_files, read_toml
 
 VARIABLE: Final = "CARGO_BUILD_TARGET"
 
@@ -29,17 +28,8 @@ def platform(directory: str, env: Mapping[str, str]) -> str:
     """
     if env.get(VARIABLE):
         return env[VARIABLE]
-    places, above = [f"{directory}/.cargo"], directory
-    while (parent := os.path.dirname(above)) != above:
-        above = parent
-        places.append(f"{above}/.cargo")
-    for place in (*places, cargo_home(env, directory)):
-        # cargo takes the old name where both are there.
-        path = next((one for one in (f"{place}/config", f"{place}/config.toml") if os.path.isfile(one)), None)
-        found = _named(path) if path is not None else ""
-        if found:
-            return found
-    return ""
+    named = map(_named, config_files(directory, cargo_home(env, directory)))
+    return next(filter(None, named), "")
 
 
 def _named(path: str) -> str:

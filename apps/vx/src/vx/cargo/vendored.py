@@ -1,7 +1,6 @@
 """Crates of directory sources (`cargo vendor`), compared with the checksums that stand beside them.
 
 Owns the form of `.cargo-checksum.json` and the comparison, which is cargo's own (its directory source):
-each file that is listed must be there with that SHA-256, and one that is not listed counts for nothing.
 each file that is listed must be there with that SHA-256, and one that is not listed does not count.
 """
 

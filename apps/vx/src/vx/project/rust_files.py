@@ -273,15 +273,26 @@ def check_configs(directory: str, cargo_home: str, followed: Collection[str] = (
 
 def refused_configs(directory: str, cargo_home: str, followed: Collection[str]) -> Iterator[ProjectInvalid]:
     """Return all that `check_configs` would refuse, one after the other."""
+    for path in config_files(directory, cargo_home):
+        try:
+            yield from _refused_config(read_toml(path), followed)
+        except ProjectInvalid as error:
+            yield error
+
+
+def config_files(directory: str, cargo_home: str) -> Iterator[str]:
+    """Yield the configurations that cargo reads for a project, those that count before others first.
+
+    Args:
+        directory: of the project.
+        cargo_home: where cargo keeps its own.
+    """
     places = [f"{one}/.cargo" for one in (directory, *_parents(directory))]
     for place in dict.fromkeys((*places, cargo_home)):
         for name in ("config", "config.toml"):  # cargo takes the old name where both are there
             path = f"{place}/{name}"
             if os.path.isfile(path):
-                try:
-                    yield from _refused_config(read_toml(path), followed)
-                except ProjectInvalid as error:
-                    yield error
+                yield path
                 break
 
 
