@@ -219,4 +219,23 @@ static bool field_is(const struct reply *reply, const char *name, const char *js
     return value && (size_t)(value->end - value->start) == length && memcmp(value->start, json, length) == 0;
 }
 
+/* A call, what came of it, and what its first reply says. */
+struct exchange {
+    int fd;
+    sigset_t unblocked;
+    struct bytes came;
+    struct reply reply;
+};
+
+/* Send a call, which ends with its NUL; false where its first reply is Python's to understand. */
+static bool is_replied(struct exchange *made, const struct sockaddr_un *address, const struct bytes *call) {
+    if (call->length > MAX_CALL_BYTES) hand_over();
+    made->fd = connected(address);
+    hold_interrupts(&made->unblocked);
+    send_call(made->fd, call, &made->unblocked);
+    add(&made->came, "", 0);
+    size_t length = read_reply(made->fd, &made->unblocked, &made->came);
+    return parameters_of(made->came.at, length, &made->reply);
+}
+
 #endif

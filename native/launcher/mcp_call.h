@@ -174,11 +174,10 @@ static bool show_result(struct bytes *out, const struct mcp_call *call, const st
 
 static _Noreturn void make_mcp_call(int argc, char **argv) {
     struct mcp_call call = {0};
-    struct bytes request = {0}, came = {0}, out = {0};
+    struct bytes request = {0}, out = {0};
+    struct exchange made = {0};
     struct sockaddr_un address;
-    struct reply reply;
     char version[MAX_VERSION_CHARS], fingerprint[65];
-    sigset_t unblocked;
     const char *off = getenv("MCP_NO_DAEMON");
     check_surroundings("mcp-cli");
     if ((off && *off) || locale_kind() == IS_OTHER) hand_over();
@@ -190,14 +189,8 @@ static _Noreturn void make_mcp_call(int argc, char **argv) {
     find_fingerprint(version, call.config, call.server, fingerprint);
     find_mcp_socket(&address);
     write_call(&request, &call, from, fingerprint);
-    if (request.length > MAX_CALL_BYTES) hand_over();
-    int fd = connected(&address);
-    hold_interrupts(&unblocked);
-    send_call(fd, &request, &unblocked);
-    add(&came, "", 0);
-    size_t length = read_reply(fd, &unblocked, &came);
-    if (!parameters_of(came.at, length, &reply) || !show_result(&out, &call, &reply)) go_on(fd, &came);
-    print_or_go_on(&out, &unblocked, fd, &came);
+    if (!is_replied(&made, &address, &request) || !show_result(&out, &call, &made.reply)) go_on(made.fd, &made.came);
+    print_or_go_on(&out, &made.unblocked, made.fd, &made.came);
 }
 
 #endif

@@ -193,11 +193,10 @@ static bool show_build(struct bytes *out, const struct vx_build *asked, const st
 
 static _Noreturn void ask_for_build(int argc, char **argv) {
     struct vx_build asked = {0};
-    struct bytes request = {0}, came = {0}, out = {0};
+    struct bytes request = {0}, out = {0};
+    struct exchange made = {0};
     struct sockaddr_un address;
-    struct reply reply;
     char version[MAX_VERSION_CHARS], here[MAX_PATH_BYTES];
-    sigset_t unblocked;
     take_build_words(argc, argv, &asked);
     check_surroundings(NULL); /* VX_HOME and its like are `find_vx_files`'s */
     enum locale_kind kind = locale_kind();
@@ -206,14 +205,8 @@ static _Noreturn void ask_for_build(int argc, char **argv) {
     check_agreed("vx", VX_LAUNCHER, version);
     find_aether(&address);
     write_build(&request, &asked, here, version, kind == IS_COERCED);
-    if (request.length > MAX_CALL_BYTES) hand_over();
-    int fd = connected(&address);
-    hold_interrupts(&unblocked);
-    send_call(fd, &request, &unblocked);
-    add(&came, "", 0);
-    size_t length = read_reply(fd, &unblocked, &came);
-    if (!parameters_of(came.at, length, &reply) || !show_build(&out, &asked, &reply, here)) go_on(fd, &came);
-    print_or_go_on(&out, &unblocked, fd, &came);
+    if (!is_replied(&made, &address, &request) || !show_build(&out, &asked, &made.reply, here)) go_on(made.fd, &made.came);
+    print_or_go_on(&out, &made.unblocked, made.fd, &made.came);
 }
 
 #endif
