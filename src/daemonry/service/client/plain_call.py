@@ -15,15 +15,20 @@ from daemonry.wire.varlink import tracing
 Short = Callable[[Any, tuple[Any, ...]], Any]
 
 
-def wrap_call(converter: Any, short: Short) -> Any:
-    """Return a proxy's function that blocks, for a method with one reply and no descriptors."""
+def wrap_call(converter: Any, short: Short | None) -> Any:
+    """Return a proxy's function that blocks, for a method with one reply and no descriptors.
+
+    Args:
+        converter: the method.
+        short: makes its calls in one step; None without the native part.
+    """
     if converter.takes_none:
         return _wrap_bare_call(converter, short)
 
     write: Any = converter.write
 
     def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if not kwargs:
+        if short is not None and not kwargs:
             result = short(self, args)
             if result is not NotImplemented:
                 return result
@@ -39,20 +44,16 @@ def wrap_call(converter: Any, short: Short) -> Any:
     return call
 
 
-def never_short(_proxy: Any, _args: tuple[Any, ...]) -> Any:
-    """Make no call, without the native part."""
-    return NotImplemented
-
-
-def _wrap_bare_call(converter: Any, short: Short) -> Any:
+def _wrap_bare_call(converter: Any, short: Short | None) -> Any:
     """Wrap a method without parameters, whose frame is always the same."""
     given: Mapping[str, Any] = {}
     untraced: bytes = converter.without_arguments
 
     def call(self: Any, /) -> Any:
-        result = short(self, ())
-        if result is not NotImplemented:
-            return result
+        if short is not None:
+            result = short(self, ())
+            if result is not NotImplemented:
+                return result
         frame = untraced if tracing.source is None else converter.frame(given)
         try:
             return self.__daemonry_client__.call_typed(converter, given, frame, self.__daemonry_timeout_s__)

@@ -19,7 +19,7 @@ from daemonry import errors
 from daemonry.native_calls import Exchange
 from daemonry.native_calls import calls as native_calls
 from daemonry.service.client import signatures
-from daemonry.service.client.plain_call import Short, never_short, wrap_call
+from daemonry.service.client.plain_call import Short, wrap_call
 from daemonry.service.interface import error_fields
 from daemonry.service.interface.declare import CallError, Described, Interface, Method, described
 from daemonry.service.interface.descriptors import giver, taker
@@ -415,11 +415,7 @@ def _wrap_blocking(converter: Converter, method: Method, short_of: ShortOf) -> A
         return _wrap_stream(converter)
     if method.marks.oneway:
         return _wrap_oneway(converter)
-    return (
-        _wrap_with_fds(converter)
-        if converter.passes_fds
-        else wrap_call(converter, short_of(converter) or never_short)
-    )
+    return _wrap_with_fds(converter) if converter.passes_fds else wrap_call(converter, short_of(converter))
 
 
 def _wrap_oneway(converter: Converter) -> Any:
