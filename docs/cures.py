@@ -42,7 +42,7 @@ CURES: Final = {
     "NotListening": "Start the daemon: there is no socket.",
     "NotReadyInTime": "Read the log; raise the start timeout if its setup takes that long.",
     "NotRunning": "Start it: `daemonry start NAME`, or `ensure` in code.",
-    "NotSendable": "Send JSON's types: text keys, numbers that are finite, integers of 64 bits.",
+    "NotSendable": "Send JSON's types: text keys, numbers that are finite, integers from -(2^63 - 1) to 2^63 - 1.",
     "OutOfTurn": "Wait for the reply before the next call on the same connection; a `Client` does.",
     "Overloaded": "Call again later, after a growing wait; [limits](limits.md) has the bounds.",
     "Paused": "Resume it: `daemonry resume NAME`.",

@@ -172,7 +172,7 @@ def _json(name: str, text: str, kind: idl.Type | None = None) -> Any:
         expected = f"expected {kind.value}" if isinstance(kind, idl.Basic) else "expected JSON"
         raise errors.ArgumentInvalid(name, f"{expected}, {got}") from None
     if type(value) is int and not -varlink.INT_SENT_LIMIT < value < varlink.INT_SENT_LIMIT:
-        raise errors.ArgumentInvalid(name, f"expected an integer of 64 bits, {got}")
+        raise errors.ArgumentInvalid(name, f"expected an integer {varlink.INT_SENT_RANGE}, {got}")
     return value
 
 

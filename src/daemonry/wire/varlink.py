@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
 # systemd's sd-varlink buffers 16 MiB; gRPC's default is 4 MiB, D-Bus allows 128.
 MAX_FRAME_BYTES: Final = 16 << 20
-# Integers that are sent are smaller in size: the range of int64, which is what peers have.
+# Integers that are sent are smaller in size: what each peer's int64 holds, and its negative as well.
 INT_SENT_LIMIT: Final = 1 << 63
+INT_SENT_RANGE: Final = "from -(2**63 - 1) to 2**63 - 1"
 # Integers that are accepted: those of int64 and of uint64.
 MIN_INT: Final = -(1 << 63)
 MAX_INT: Final = (1 << 64) - 1
@@ -405,7 +406,7 @@ def _write_text(text: str, _depth: int) -> str:
 
 def _write_int(number: int, _depth: int) -> str:
     if not -INT_SENT_LIMIT < number < INT_SENT_LIMIT:
-        raise faults.NotSendable("an integer beyond 63 bits")
+        raise faults.NotSendable(f"an integer that is not {INT_SENT_RANGE}")
     return str(number)
 
 
