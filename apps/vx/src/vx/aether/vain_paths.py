@@ -19,6 +19,8 @@ from vx.project.c_includes import Includes
 
 # File systems of the kernel's; a job that opens a file there is not kept, for the sandbox sees it.
 _MADE_UP: Final = ("/proc/", "/sys/", "/dev/")
+# Where gcc looks for a directory for its temporary files: changed many times a second on a busy machine.
+_TEMPORARY: Final = frozenset({"/tmp", "/var/tmp", "/usr/tmp"})
 
 
 class LeftOut(Exception):
@@ -110,9 +112,11 @@ def still_absent(
             continue
         if is_unit and path in vain and not path.startswith("/") and stat.S_ISREG(found.st_mode):
             left_out.append(path)
-        is_settled_all = is_settled_all and is_settled(signature_of(found), started_ns)
-        if stat.S_ISDIR(found.st_mode):  # in vain, as long as it stays one
+        is_directory = stat.S_ISDIR(found.st_mode)
+        if is_directory:  # in vain, as long as it stays one
             absent.folders[path] = file_digests.digest(where) or ""
+        if not (is_directory and _was_there(where, root)):
+            is_settled_all = is_settled_all and is_settled(signature_of(found), started_ns)
     if left_out:
         raise LeftOut(sorted(left_out))
     return absent if is_settled_all else None
@@ -124,6 +128,14 @@ def is_made_up(path: str) -> bool:
     Behind a link, too: /etc/mtab is one to /proc/mounts.
     """
     return path.startswith("/") and os.path.exists(path) and os.path.realpath(path).startswith(_MADE_UP)
+
+
+def _was_there(directory: str, root: str) -> bool:
+    """Whether a directory was there all the time, however often others change its entries.
+
+    It holds the project, or is where a compiler asks for room: a sandbox has a place of its own for that.
+    """
+    return directory in _TEMPORARY or f"{root}/".startswith(f"{directory.rstrip('/')}/")
 
 
 def _other_module(path: str) -> str:
