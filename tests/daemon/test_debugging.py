@@ -264,3 +264,17 @@ def test_dev_restarts_on_save_and_shows_calls_until_it_is_interrupted(dev):
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
     assert dev.instance.lock_held() is False
+
+
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGHUP", "reader gone"])
+def test_dev_leaves_no_daemon_when_an_editor_or_a_closed_terminal_ends_it(dev, end):
+    dev.write(SERVED)
+    words = [sys.executable, "-m", "daemonry", "dev", dev.program]
+    with dev.sandbox.popen(*words, stderr=subprocess.DEVNULL) as process:
+        assert "probe: ready at" in process.stdout.readline()
+        if end == "reader gone":
+            process.stdout.close()
+        else:
+            process.send_signal(getattr(signal, end))
+        assert process.wait(20) in (0, 141)  # 141 where a line was on its way to the reader
+    assert dev.instance.lock_held() is False

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -34,7 +35,7 @@ _Stamps = dict[str, tuple[int, int] | None]
 
 
 def dev(target: str, options: tuple[str, ...]) -> int:
-    """Run a daemon for its developer until interrupted, and return the exit code.
+    """Run a daemon for its developer until a signal ends it, stop the daemon, and return the exit code.
 
     Args:
         target: its module or file.
@@ -43,17 +44,20 @@ def dev(target: str, options: tuple[str, ...]) -> int:
     os.environ["DAEMONRY_DEV"] = "1"
     if target.endswith(".py"):
         target = os.path.abspath(target)
-    output.end_with_the_reader()
+    output.end_with_the_reader(lambda _: os.kill(os.getpid(), signal.SIGTERM))
     shows = _Shows()
     try:
         asyncio.run(_rounds(target, options, shows))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         pass
-    return _stop(shows.name)
+    finally:
+        stopped = _stop(shows.name)
+    return stopped
 
 
 async def _rounds(target: str, options: tuple[str, ...], shows: _Shows) -> None:
     """Restart the daemon whenever its files change, without end."""
+    _end_by_signals()
     # Looked at before the start: what is saved while the new process imports it may not be what it has.
     seen = _stamps(_seed_of(target))
     try:
@@ -89,6 +93,15 @@ async def _up(target: str, options: tuple[str, ...], shows: _Shows) -> bool:
     output.say(output.styled(f"{_clock()} {name}: {fields['result']} at {where} (pid {pid})", "bold"))
     shows.begin(name, pid)
     return True
+
+
+def _end_by_signals() -> None:
+    """Have an editor's stop button and a terminal that is closed cancel this task, as Ctrl-C does."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
 def _stop(name: str) -> int:

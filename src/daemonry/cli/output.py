@@ -15,7 +15,7 @@ from daemonry.terminal_text import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import IO, Any, Final
 
 DONE: Final = 0
@@ -159,18 +159,21 @@ def reader_gone() -> int:
     return 141
 
 
-def end_with_the_reader() -> None:
+def end_with_the_reader(end: Callable[[int], object] = os._exit) -> None:
     """Have this process end as soon as nobody can read its output, also while it has none.
 
     For what prints as things happen: the next may never come, and `| head -1` waits for us to end.
-    To be called when nothing needs to be tidied up but the process's own descriptors.
+
+    Args:
+        end: ends it with the exit code, called in a thread; by default at once, which tidies up nothing but
+            the process's own descriptors.
     """
     import threading
 
-    threading.Thread(target=_end_when_unread, name="reader-watch", daemon=True).start()
+    threading.Thread(target=_end_when_unread, args=(end,), name="reader-watch", daemon=True).start()
 
 
-def _end_when_unread() -> None:
+def _end_when_unread(end: Callable[[int], object]) -> None:
     import select
 
     poll = select.poll()
@@ -180,7 +183,7 @@ def _end_when_unread() -> None:
         return  # it is closed, or nothing that a reader could leave
     for _, found in poll.poll():
         if found & (select.POLLERR | select.POLLHUP):
-            os._exit(reader_gone())
+            end(reader_gone())
 
 
 def _discard_the_rest() -> None:
