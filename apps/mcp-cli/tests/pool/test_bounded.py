@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import threading
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
 
 from mcp_cli import bounded
-from mcp_cli.pool import arguments
+from mcp_cli.pool import arguments, checking
 from mcp_cli.pool.definitions import schemas
 from mcp_cli.pool.tools import ListedTool
 
@@ -55,6 +57,25 @@ def test_an_output_schema_that_takes_too_long_is_tried_once_and_named() -> None:
     assert schemas.output_fault(tool, structured) == schemas.TOO_LONG
     assert tool.validator is False
     assert schemas.output_fault(tool, structured) == schemas.TOO_LONG
+
+
+# Each step leads back to eight others: eight levels of it are 16 million.
+LEADS_BACK = {"type": "object", "properties": {"a": {"anyOf": [{"$ref": "#/properties/a"}] * 8}}}
+
+
+def test_references_that_lead_back_are_followed_once_for_the_words_of_a_call() -> None:
+    with bounded.in_time():
+        assert arguments.coerce(["a=7"], LEADS_BACK) == {"a": 7}
+        assert arguments.described(arguments.properties(LEADS_BACK)["a"], LEADS_BACK) == "any"
+
+
+def test_a_schema_that_takes_too_long_to_be_understood_checks_nothing() -> None:
+    """The daemon of all servers was held for 25 s by 20,000 parameters."""
+    schema = {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(2_000)}}
+    tool = ListedTool("t", input_schema=msgspec.Raw(json.dumps(schema).encode()))
+    kept: Any = SimpleNamespace(server=SimpleNamespace(name="s"))
+    assert checking._arguments(kept, tool, '{"p1": 5}', None, check=True) == {"p1": 5}
+    assert tool.checks is False
 
 
 def test_in_another_thread_a_check_is_made_without_the_bound() -> None:

@@ -294,9 +294,29 @@ def followed(kind: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
-def _types(kind: Any, schema: Mapping[str, Any], depth: int = 0) -> set[str]:
-    """Return the JSON types that a parameter may have; empty where the schema leaves it open."""
-    kind = followed(kind, schema)
+def _types(kind: Any, schema: Mapping[str, Any]) -> set[str]:
+    """Return the JSON types that a parameter may have; empty where the schema leaves it open.
+
+    Each part of the schema is looked at once: references may lead back, and many at each step.
+    """
+    found: set[str] = set()
+    seen: set[int] = set()
+    left = [kind]
+    while left:
+        one = followed(left.pop(), schema)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        own = _own_types(one)
+        found |= own or set()
+        for key in ("anyOf", "oneOf", "allOf") if own is None else ():
+            options = one.get(key)
+            left += options if isinstance(options, list) else ()
+    return found
+
+
+def _own_types(kind: Mapping[str, Any]) -> set[str] | None:
+    """Return the types that a schema names itself; None where it is made of others, if of anything."""
     said = kind.get("type")
     if isinstance(said, str):
         return {said}
@@ -304,14 +324,7 @@ def _types(kind: Any, schema: Mapping[str, Any], depth: int = 0) -> set[str]:
         return {one for one in said if isinstance(one, str)}
     if "enum" in kind and isinstance(kind["enum"], list):
         return {_type_of(one) for one in kind["enum"]}
-    if "const" in kind:
-        return {_type_of(kind["const"])}
-    found: set[str] = set()
-    for key in ("anyOf", "oneOf", "allOf"):
-        options = kind.get(key)
-        for one in options if isinstance(options, list) and depth < 8 else ():
-            found |= _types(one, schema, depth + 1)
-    return found
+    return {_type_of(kind["const"])} if "const" in kind else None
 
 
 def _type_of(value: Any) -> str:
@@ -404,6 +417,15 @@ def validator_of(schema: Mapping[str, Any]) -> Any:
     except Exception:  # noqa: BLE001  # whatever a schema of somebody's comes to
         return False
     return kind(schema, registry=Registry())
+
+
+def validator_in_time(schema: Mapping[str, Any]) -> Any:
+    """Return the same, and False where making it takes too long: that of 20,000 parameters takes 25 s."""
+    try:
+        with bounded.in_time():
+            return validator_of(schema)
+    except bounded.TookTooLong:
+        return False
 
 
 def _by_pattern(name: str, schema: Mapping[str, Any]) -> bool:

@@ -117,7 +117,7 @@ def _arguments(
                 raise arguments_.Bad("", f"the arguments must be a JSON object, not {text[:40]}")
         if check:
             if tool.checks is None:
-                tool.checks = arguments_.validator_of(schema)
+                tool.checks = arguments_.validator_in_time(schema)
             if not arguments_.check(given, schema, tool.checks):
                 tool.checks = False  # until the list is read again
     except arguments_.Bad as error:

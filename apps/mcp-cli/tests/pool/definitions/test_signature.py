@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from typing import Any
 
@@ -86,6 +87,30 @@ def test_the_example_passes_the_check_of_a_call(schema: Any) -> None:
 
 def test_no_example_is_better_than_one_that_is_refused() -> None:
     assert signature.example(of({"type": "string", "pattern": "^[0-9]{4}$"})) is None
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        {"minimum": 10**400, "multipleOf": 0.5},
+        {"exclusiveMinimum": 10**400, "multipleOf": 0.5},
+        {"minimum": math.inf},
+        {"minimum": 1e300, "multipleOf": 1e-300},
+        {"minimum": 1e308, "multipleOf": 1e308},
+    ],
+)
+def test_bounds_beyond_all_numbers_have_no_example_and_break_nothing(number: Any) -> None:
+    for kind in ("integer", "number"):
+        words = signature.example(of({"type": kind, **number}))
+        assert words is None or words[0].startswith("a=")
+
+
+def test_an_example_of_more_values_than_anybody_reads_is_none() -> None:
+    """Objects that need eight of themselves each are 300,000 within six levels."""
+    names = [f"p{n}" for n in range(8)]
+    inner = {name: {"$ref": "#/$defs/o"} for name in names}
+    own = {"type": "object", "properties": inner, "required": names}
+    assert signature.example({**of({"$ref": "#/$defs/o"}), "$defs": {"o": own}}) is None
 
 
 def test_fields_of_objects_are_given_by_their_path() -> None:

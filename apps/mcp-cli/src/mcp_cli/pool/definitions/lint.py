@@ -75,11 +75,21 @@ def _of_schemas(name: str, tool: Mapping[str, Any]) -> Iterator[Finding]:
     if not isinstance(schema, Mapping) or schema.get("type") != "object":
         yield Finding("error", name, 'inputSchema is not a schema with "type": "object"')
         return
-    for key in ("inputSchema", "outputSchema"):
+    validator = None  # making one is most of the work: it is made once
+    for key in ("outputSchema", "inputSchema"):
         one = tool.get(key)
-        if one is not None and (not isinstance(one, Mapping) or arguments.validator_of(one) is False):
+        if one is None:
+            continue
+        validator = arguments.validator_of(one) if isinstance(one, Mapping) else False
+        if validator is False:
             yield Finding("error", name, f"{key} is not a valid JSON Schema: nothing is checked against it")
             return
+    yield from _of_fields(name, schema, validator)
+    if signature.example(schema, validator) is None:
+        yield Finding("advice", name, "no example could be made that fits its schema: give it examples")
+
+
+def _of_fields(name: str, schema: Mapping[str, Any], validator: Any) -> Iterator[Finding]:
     known = arguments.properties(schema)
     for one in arguments.required(schema):
         if one not in known and known:
@@ -89,15 +99,14 @@ def _of_schemas(name: str, tool: Mapping[str, Any]) -> Iterator[Finding]:
         if isinstance(kind, Mapping) and "$ref" in kind and not followed:
             yield Finding("error", f"{name}.{field}", f"$ref {kind['$ref']} leads nowhere in the schema")
         default = followed.get("default", kind.get("default") if isinstance(kind, Mapping) else None)
-        if default is not None and not _fits(field, default, schema):
+        if default is not None and not _fits(field, default, schema, validator):
             yield Finding("error", f"{name}.{field}", "its default does not fit its own schema")
-    if signature.example(schema) is None:
-        yield Finding("advice", name, "no example could be made that fits its schema: give it examples")
 
 
-def _fits(field: str, value: Any, schema: Mapping[str, Any]) -> bool:
+def _fits(field: str, value: Any, schema: Mapping[str, Any], validator: Any) -> bool:
+    alone = {**schema, "required": []}
     try:
-        arguments.check({field: value}, {**schema, "required": []})
+        arguments.check({field: value}, alone, validator.evolve(schema=alone))
     except arguments.Bad:
         return False
     return True

@@ -18,6 +18,8 @@ from mcp_cli.pool.questions import forms
 MAX_DEPTH: Final = 6
 MOST_FIELDS: Final = 200
 MAX_LENGTH: Final = 10_000
+# Of an example: one that has more shows nothing to anybody.
+MOST_VALUES: Final = 200
 
 # An example of each format that a text may have.
 _FORMATS: Final = {
@@ -103,22 +105,28 @@ def _type(kind: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
 # --- an example -------------------------------------------------------------------------------
 
 
-def example(schema: Mapping[str, Any]) -> list[str] | None:
+def example(schema: Mapping[str, Any], validator: Any = None) -> list[str] | None:
     """Return the words of an example call, of the required parameters; None where no example is found.
 
     The words are read back and checked as a call's are.
+
+    Args:
+        schema: the tool's `inputSchema`.
+        validator: as for `arguments.check`.
     """
-    given = {
-        name: _sample(arguments.properties(schema).get(name, {}), schema, 0)
-        for name in arguments.required(schema)
-    }
-    words = [word for name, value in given.items() for word in _words(name, value)]
     try:
-        arguments.check(arguments.coerce(words, schema), schema)
+        given = _Samples(schema).of_all()
+    except _TooLarge:
+        return None
+    words = [word for name, value in given.items() for word in _words(name, value)]
+    if validator is None:
+        validator = arguments.validator_in_time(schema)
+    try:
+        arguments.check(arguments.coerce(words, schema), schema, validator)
     except arguments.Bad:
         words = [json.dumps(given, ensure_ascii=False)]
         try:
-            arguments.check(given, schema)
+            arguments.check(given, schema, validator)
         except arguments.Bad:
             return None
     return [shlex.quote(word) for word in words]
@@ -139,32 +147,59 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _sample(kind: Any, whole: Mapping[str, Any], depth: int) -> Any:
-    kind = arguments.followed(kind, whole)
-    for key in ("examples", "enum"):
-        if isinstance(kind.get(key), list) and kind[key]:
-            return kind[key][0]
-    for key in ("const", "default"):
-        if key in kind:
-            return kind[key]
-    for key in ("anyOf", "oneOf"):
-        if isinstance(kind.get(key), list) and kind[key] and depth < MAX_DEPTH:
-            return _sample(kind[key][0], whole, depth + 1)
-    said = kind.get("type")
-    said = next((one for one in said if one != "null"), "null") if isinstance(said, list) and said else said
-    if said is None and arguments.properties(kind):
-        said = "object"
-    return _composed(said, kind, whole, depth) if said in ("object", "array") else _plain(str(said), kind)
+class _TooLarge(Exception):
+    """An example has more values than anybody reads."""
 
 
-def _composed(said: str, kind: Mapping[str, Any], whole: Mapping[str, Any], depth: int) -> Any:
-    if said == "object":
-        wanted = arguments.required(kind) if depth < MAX_DEPTH else []
-        return {one: _sample(arguments.properties(kind).get(one, {}), whole, depth + 1) for one in wanted}
-    count = min(_count(kind, "minItems"), 3)
-    if not count and arguments.properties(arguments.followed(kind.get("items", {}), whole)):
-        count = 1  # an empty list shows nothing of its entries
-    return [_sample(kind.get("items", {}), whole, depth + 1)] * (count if depth < MAX_DEPTH else 0)
+class _Samples:
+    """Values that fit a tool's schema, the first that come to mind.
+
+    Args:
+        whole: the schema, in which references are followed.
+    """
+
+    def __init__(self, whole: Mapping[str, Any]) -> None:
+        self._whole = whole
+        self._made = 0
+
+    def of_all(self) -> dict[str, Any]:
+        """Return a value of each required parameter.
+
+        Raises:
+            _TooLarge: there are too many, within each other or beside.
+        """
+        known = arguments.properties(self._whole)
+        return {name: self._of(known.get(name, {}), 0) for name in arguments.required(self._whole)}
+
+    def _of(self, kind: Any, depth: int) -> Any:
+        self._made += 1
+        if self._made > MOST_VALUES:
+            raise _TooLarge
+        kind = arguments.followed(kind, self._whole)
+        for key in ("examples", "enum"):
+            if isinstance(kind.get(key), list) and kind[key]:
+                return kind[key][0]
+        for key in ("const", "default"):
+            if key in kind:
+                return kind[key]
+        for key in ("anyOf", "oneOf"):
+            if isinstance(kind.get(key), list) and kind[key] and depth < MAX_DEPTH:
+                return self._of(kind[key][0], depth + 1)
+        said = kind.get("type")
+        if isinstance(said, list) and said:
+            said = next((one for one in said if one != "null"), "null")
+        if said is None and arguments.properties(kind):
+            said = "object"
+        return self._composed(said, kind, depth) if said in ("object", "array") else _plain(str(said), kind)
+
+    def _composed(self, said: str, kind: Mapping[str, Any], depth: int) -> Any:
+        if said == "object":
+            wanted = arguments.required(kind) if depth < MAX_DEPTH else []
+            return {one: self._of(arguments.properties(kind).get(one, {}), depth + 1) for one in wanted}
+        count = min(_count(kind, "minItems"), 3)
+        if not count and arguments.properties(arguments.followed(kind.get("items", {}), self._whole)):
+            count = 1  # an empty list shows nothing of its entries
+        return [self._of(kind.get("items", {}), depth + 1)] * (count if depth < MAX_DEPTH else 0)
 
 
 def _plain(said: str, kind: Mapping[str, Any]) -> Any:
@@ -186,7 +221,15 @@ def _count(kind: Mapping[str, Any], key: str) -> int:
 
 
 def _number(kind: Mapping[str, Any], *, whole: bool) -> float:
-    """Return a number within a schema's bounds: 1 where that is, else the nearest bound."""
+    """Return a number within a schema's bounds: 1 where that is, or none is found, else the nearest bound."""
+    try:
+        found = _nearest_number(kind)
+        return int(found) if whole else found
+    except (OverflowError, ValueError):  # a bound of 400 digits with a step of a half; or an infinite one
+        return 1
+
+
+def _nearest_number(kind: Mapping[str, Any]) -> float:
 
     def bound(key: str) -> float | None:
         value = kind.get(key)
@@ -206,4 +249,4 @@ def _number(kind: Mapping[str, Any], *, whole: bool) -> float:
         found = below - step
     if step != 1:
         found = -(-found // step) * step
-    return int(found) if whole else found
+    return found
