@@ -19,6 +19,7 @@ import pytest
 from tests.other_machine import kept, reaped
 
 import daemonry
+from daemonry.cli import target
 from daemonry.daemon.instance import Instance
 from daemonry.errors import (
     AccessDenied,
@@ -77,6 +78,20 @@ def test_it_is_started_there_where_the_endpoint_says_how(far):
     pid = far.sandbox.daemonry("status", "far", "--json").out
     assert say(endpoint, "again") == "again"
     assert pid.partition('"pid":')[2].split(",")[0] in far.sandbox.daemonry("status", "far", "--json").out
+
+
+def test_a_command_gives_a_start_there_the_time_of_a_start(far, monkeypatch):
+    """It takes as long as the program's imports; five seconds are for connecting to what runs."""
+    monkeypatch.setattr("daemonry.cli.target.CONNECT_TIMEOUT_S", 0.001)
+    instance = Instance(None, Endpoint.parse(f"ssh:box/far;start={far.program}"))
+    with target.connected(instance, 60) as client:
+        assert client.call(SAY, {"text": "up"}) == {"result": "up"}
+
+
+def test_an_answer_that_comes_too_late_says_that_it_had_to_start_too(far):
+    far.is_ssh("exec sleep 60")
+    with pytest.raises(Unreachable, match=r"no answer within 0\.3 s, in which far\.py was to be started, too"):
+        daemonry.connect("ssh:box/far;start=far.py", timeout_s=0.3)
 
 
 def test_a_start_that_fails_says_what_the_machine_says(far):
@@ -156,8 +171,31 @@ def test_a_variable_for_ssh_that_no_shell_could_read_is_said(far, monkeypatch):
 
 def test_a_configuration_by_which_ssh_runs_nothing_is_said(far):
     far.is_ssh("exit 0")
-    with pytest.raises(ConnectError, match="ran nothing there: SessionType"):
+    with pytest.raises(ConnectError, match="without a word .SessionType or"):
         daemonry.connect("ssh:box/far", timeout_s=20)
+
+
+def test_a_machine_that_runs_something_else_is_quoted(far):
+    far.is_ssh("echo hello; echo; echo This account is restricted.; echo; exit 1")
+    with pytest.raises(ConnectError, match=r"did not run daemonry, and says: This account is restricted\. "):
+        daemonry.connect("ssh:box/far", timeout_s=20)
+
+
+def test_a_persons_command_and_ports_in_the_configuration_stand_in_nobodys_way(far, sshd):
+    """The command would take the place of ours; the port is taken by the person's own session."""
+    far.start()
+    config = far.directory / "ssh.d" / "config"
+    taken = daemonry.listen("tcp:127.0.0.1:0;open")
+    try:
+        with config.open("a") as file:
+            file.write("RemoteCommand tmux attach\nRequestTTY force\nExitOnForwardFailure yes\n")
+            file.write(f"LocalForward 127.0.0.1:{taken.endpoint.number} 127.0.0.1:9\n")
+        assert say("ssh:box/far", "dialled") == "dialled"
+        assert say("ssh:box/far", "kept") == "kept"
+        done = far.near("--host", "box", "status", "far")
+        assert done.returncode == 0, done
+    finally:
+        taken.close()
 
 
 @pytest.mark.parametrize("name", ["a$b", "a'b", 'a"b', "a\\b", "a\nb"])

@@ -21,6 +21,16 @@ def test_ssh_is_given_the_host_behind_two_dashes_and_one_command():
     assert not any("Control" in word for word in words)
 
 
+def test_what_a_configuration_adds_to_a_persons_session_is_not_for_ours():
+    words = ssh_words.arguments(Endpoint.parse("ssh:box/svc"), None, None, "true")
+    assert {"RemoteCommand=none", "ClearAllForwardings=yes"} <= set(words)
+
+
+def test_an_ipv6_address_is_given_without_its_brackets():
+    words = ssh_words.arguments(Endpoint.parse("ssh:me@[::1]:2222/svc"), None, None, "true")
+    assert words[-3:-1] == ["--", "me@::1"]
+
+
 def test_a_kept_connection_is_asked_for_where_it_has_a_place():
     words = ssh_words.arguments(Endpoint.parse("ssh:box/svc"), "/run/u/daemonry/ssh-%C", None, "daemonry")
     assert "ControlPath=/run/u/daemonry/ssh-%C" in words
@@ -101,3 +111,22 @@ def test_a_failed_ssh_is_a_machine_out_of_reach(status, said, told):
 def test_a_machine_without_a_dial_is_there_and_says_what_it_lacks(status, told):
     assert ssh_words.why_unreachable(status, "first\nthe last line\n") is None
     assert told in ssh_words.why_not_begun(status, "first\nthe last line\n", "box")
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "printed", "told"),
+    [
+        (0, "", "", "ended with 0 and without a word"),
+        (1, "", "", "ended with 1 and without a word"),
+        (0, "", "This account is restricted\n", "says: This account is restricted"),
+        (1, "", "This account is currently not available.\n", "says: This account is currently not available."),
+        (1, "a banner\n", "not available\n", "says: a banner; not available"),
+        (1, "", "\x1b[31mred\n", "\\x1b[31mred"),
+    ],
+)
+def test_a_command_that_takes_the_place_of_ours_is_named_as_one(status, said, printed, told):
+    why = ssh_words.why_not_begun(status, said, "box", printed=printed)
+    assert why.startswith("box did not run daemonry")
+    assert told in why
+    assert "a forced command" in why
+    assert "\x1b" not in why

@@ -18,7 +18,7 @@ import os
 
 from daemonry.daemon.instance import Instance
 from daemonry.daemon.loader import load
-from daemonry.limits import CONNECT_TIMEOUT_S
+from daemonry.limits import CONNECT_TIMEOUT_S, START_TIMEOUT_S
 from daemonry.process.place import check_name
 from daemonry.transport.endpoint import Endpoint
 
@@ -92,4 +92,5 @@ def connected(instance: Instance, timeout_s: float) -> Client:
     """
     from daemonry.service.client.blocking import Client
 
-    return instance.reach(Client.connect, min(timeout_s, CONNECT_TIMEOUT_S))
+    starts_it = instance.place is None and instance.endpoint().start != ""
+    return instance.reach(Client.connect, min(timeout_s, START_TIMEOUT_S if starts_it else CONNECT_TIMEOUT_S))

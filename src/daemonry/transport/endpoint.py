@@ -6,7 +6,7 @@
     fd:N                           a socket that this process was given
     pipe:name                      a Windows named pipe
     ssh:[user@]host[:port]/NAME    a daemon of another machine, by its name there
-    ssh:[user@]host[:port]//path   the same, by its socket's absolute path
+    ssh:[user@]host[:port]//path   the same, by its socket's absolute path; an IPv6 address is [::1]
 
 Behind TCP's, and a descriptor's, stands how a client proves who it is, where that is not the usual way:
 
@@ -53,7 +53,9 @@ HOW_TO_PROVE: Final = (
 
 _FORMS: Final = "unix:/path, /path, tcp:host:port, ssh:host/NAME, fd:N or pipe:name"
 # A host, or an alias of the user's ssh configuration, with a user before it.  ssh takes the word alone.
-_SSH_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.@:%")
+_SSH_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.@%")
+# An IPv6 address in its brackets, with a zone as in fe80::1%eth0.
+_IPV6_CHARS = _SSH_CHARS - {"@"} | {":"}
 _PIPE_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 
 
@@ -62,7 +64,8 @@ class Endpoint(Value):
 
     Attributes:
         kind: "unix", "tcp", "fd", "pipe" or "ssh".
-        address: the path, `@name`, host (`user@host` for ssh), or pipe's name; "" for a descriptor.
+        address: the path, `@name`, host (`user@host` for ssh; IPv6 without brackets), or pipe's name; "" for a
+            descriptor.
         number: the port, or the descriptor; 0 for the other kinds, and for ssh's own choice.
         target: for ssh, the daemon's name or socket path on that machine; "" for the other kinds.
         start: for ssh, the program that starts it there where none runs; "" for none.
@@ -171,9 +174,15 @@ class Endpoint(Value):
             host = f"[{self.address}]" if ":" in self.address else self.address
             return f"tcp:{host}:{self.number}"
         if self.kind == SSH:
-            port = f":{self.number}" if self.number else ""
-            return f"ssh:{self.address}{port}/{self.target}"
+            return f"ssh:{self.machine}/{self.target}"
         return f"fd:{self.number}" if self.kind == FD else f"{self.kind}:{self.address}"
+
+    @property
+    def machine(self) -> str:
+        """For ssh, `[user@]host[:port]`."""
+        user, at, host = self.address.rpartition("@")
+        named = f"{user}{at}[{host}]" if ":" in host else self.address
+        return f"{named}:{self.number}" if self.number else named
 
     def unproved(self) -> Endpoint:
         """Return the same place, for who only wants to know whether somebody listens there."""
@@ -284,21 +293,31 @@ def _ssh(text: str, rest: str) -> Endpoint:
         raise faults.EndpointInvalid(text, "what follows ';' is 'start=PROGRAM'")
     if not slash or not target:
         raise faults.EndpointInvalid(text, "expected ssh:host/NAME, or ssh:host//path of a socket")
-    port = 0
-    user_host, colon, digits = host.rpartition(":")
-    if colon and not host.endswith("]"):
-        host, port = user_host, _number(text, digits, "a port", 65535)
-    if (
-        not set(host) <= _SSH_CHARS
-        or not host
-        or host.startswith(("-", "@"))
-        or host.endswith("@")
-        or "@-" in host
-    ):
-        raise faults.EndpointInvalid(text, f"{host!r} is not a valid host")
+    address, port = _ssh_machine(text, host)
     if not _can_be_passed(target) or not _can_be_passed(start):
         raise faults.EndpointInvalid(text, "a name has no control characters, and does not begin with '-'")
-    return Endpoint(host, SSH, port, start=start, target=target)
+    return Endpoint(address, SSH, port, start=start, target=target)
+
+
+def _ssh_machine(text: str, machine: str) -> tuple[str, int]:
+    """Return `[user@]host` as ssh takes it, which is without an IPv6 address's brackets, and the port."""
+    host, colon, digits = machine.rpartition(":")
+    if not colon or machine.endswith("]"):
+        host, colon = machine, ""
+    port = _number(text, digits, "a port", 65535) if colon else 0
+    user, at, name = host.rpartition("@")
+    if name.startswith("[") and name.endswith("]"):
+        name, allowed, known = name[1:-1], _IPV6_CHARS, ":" in name
+    else:
+        if name.count(":"):
+            raise faults.EndpointInvalid(text, "an IPv6 address stands in brackets: ssh:[::1]/NAME")
+        allowed, known = _SSH_CHARS, True
+    words = (name, user) if at else (name,)
+    if not known or not set(name) <= allowed or not set(user) <= _SSH_CHARS:
+        raise faults.EndpointInvalid(text, f"{host!r} is not a valid host")
+    if not all(words) or any(word.startswith("-") for word in words):
+        raise faults.EndpointInvalid(text, f"{host!r} is not a valid host")
+    return f"{user}{at}{name}", port
 
 
 def _can_be_passed(word: str) -> bool:

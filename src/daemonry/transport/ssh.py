@@ -257,26 +257,28 @@ def spawn(endpoint: Endpoint, words: list[str], actions: list[Any], *, own_group
 
 def _answer(endpoint: Endpoint, near: Socket, pid: int, deadline: Deadline, errors: int) -> tuple[str, str]:
     """Return what the machine says in its first line, whatever its shell says before."""
-    passed = 0
+    passed, before = 0, b""
     while passed < ssh_words.MAX_GREETING:
         try:
             line = _line(near, deadline)
         except (TimeoutError, BlockingIOError):
             _end(pid)
-            limit_s = deadline.timeout_s or 0.0
-            raise Unreachable(endpoint.bare, f"no answer within {limit_s:g} s") from None
+            why = f"no answer within {deadline.timeout_s or 0.0:.3g} s"
+            started = f", in which {endpoint.start} was to be started, too" if endpoint.start else ""
+            raise Unreachable(endpoint.bare, why + started) from None
         except OSError:
             line = b""
         except BaseException:
             _end(pid)
             raise
         if not line:
-            raise _why_ended(endpoint, pid, errors)
+            raise _why_ended(endpoint, pid, errors, before.decode("utf-8", "replace"))
         passed += len(line)
         found = ssh_words.read_first_line(line)
         if found is not None:
             near.settimeout(None)
             return found
+        before = line if line.strip() else before
     _end(pid)
     raise ConnectError(endpoint.bare, f"the shell of {endpoint.address} prints too much before daemonry dial")
 
@@ -294,8 +296,8 @@ def _line(near: Socket, deadline: Deadline) -> bytes:
     return line
 
 
-def _why_ended(endpoint: Endpoint, pid: int, errors: int) -> ConnectError:
-    """Return why ssh ended before the first line."""
+def _why_ended(endpoint: Endpoint, pid: int, errors: int, printed: str) -> ConnectError:
+    """Return why ssh ended before the first line, and after it had printed another one."""
     status = _status(pid)
     said = os.pread(errors, _SAID_BYTES, 0).decode("utf-8", "replace")
     if status is None:
@@ -304,7 +306,8 @@ def _why_ended(endpoint: Endpoint, pid: int, errors: int) -> ConnectError:
     lost = ssh_words.why_unreachable(status, said)
     if lost is not None:
         return Unreachable(endpoint.bare, lost)
-    return ConnectError(endpoint.bare, ssh_words.why_not_begun(status, said, endpoint.address))
+    why = ssh_words.why_not_begun(status, said, endpoint.address, printed=printed)
+    return ConnectError(endpoint.bare, why)
 
 
 def _refusal(endpoint: Endpoint, answer: str, reason: str, deadline: Deadline) -> Exception:

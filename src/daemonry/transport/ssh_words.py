@@ -117,6 +117,10 @@ def arguments(
         "ConnectTimeout": connect_s,
         "ServerAliveInterval": _ALIVE_S,
         "ServerAliveCountMax": _ALIVE_MOST,
+        # As scp and sftp have it: what a configuration adds to a person's own session is not for ours.  Its
+        # command would take the place of ours, and its forwarded ports may be taken, by that session.
+        "RemoteCommand": "none",
+        "ClearAllForwardings": "yes",
     }
     kept: dict[str, object] = {}
     if control_path is not None:
@@ -176,7 +180,9 @@ def why_unreachable(status: int, said: str) -> str | None:
     return last_line(said) or "ssh ended without a reason"
 
 
-def why_not_begun(status: int, said: str, host: str, program: str = "daemonry") -> str:
+def why_not_begun(
+    status: int, said: str, host: str, program: str = "daemonry", *, printed: str = ""
+) -> str:
     """Return why a machine that was reached did not say its first line.
 
     Args:
@@ -184,16 +190,21 @@ def why_not_begun(status: int, said: str, host: str, program: str = "daemonry") 
         said: what it wrote to standard error.
         host: the machine.
         program: what was to run there.
+        printed: what it wrote to standard output, or the end of that.
     """
     if status in _NO_COMMAND:
         what_to_do = "install it there, or name its path by $DAEMONRY_REMOTE here"
         return f"{host} has no {program} on its PATH: {what_to_do}"
     if status == _NO_SUCH_VERB:
         return f"the {program} of {host} is too old for ssh endpoints: {last_line(said)}"
-    if not status and not last_line(said):
-        options = "SessionType, ForkAfterAuthentication, RemoteCommand"
-        return f"ssh reached {host} and ran nothing there: {options} in your ssh configuration may have it so"
-    return last_line(said) or f"{program} ended with {status} on {host}"
+    words = "; ".join(filter(None, (last_line(said), last_line(printed))))
+    if status and last_line(said) and not last_line(printed):
+        return words
+    # A forced command, or a login shell such as nologin, knows nothing of ours.
+    here = "SessionType or ForkAfterAuthentication in your ssh configuration"
+    there = "or a forced command or a login shell of its own there"
+    told = f"says: {words}" if words else f"ended with {status} and without a word"
+    return f"{host} did not run {program}, and {told} ({here}, {there}, may have it so)"
 
 
 def last_line(said: str) -> str:

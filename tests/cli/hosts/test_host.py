@@ -77,6 +77,7 @@ def test_programs_of_ours_take_it_too(far, tmp_path):
         ("exit 127", 1, "box has no daemonry on its PATH: install it there"),
         ("echo 'daemonry: invalid choice' >&2; exit 2", 1, "the daemonry of box is too old"),
         ("exec yes welcome", 1, "prints too much"),
+        ("echo Not for commands; exit 1", 1, "box did not run daemonry, and says: Not for commands ("),
         (
             "echo daemonry-dial 1 runs 1.0; exit 255",
             6,

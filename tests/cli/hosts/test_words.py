@@ -34,7 +34,7 @@ def test_the_variable_counts_where_the_option_is_not_given():
     environment = {"DAEMONRY_HOST": "box"}
     assert words.split(["status"], environment) == ("box", ["status"])
     assert words.split(["--host", "other", "status"], environment) == ("other", ["status"])
-    assert words.split(["--host=", "status"], environment) == ("", ["status"])
+    assert words.split(["status"], {"DAEMONRY_HOST": ""}) == ("", ["status"])
     assert words.split([], environment) == ("box", [])
     for local in ("_complete", "completion", "dial", "--help", "--version"):
         assert words.split([local, "x"], environment) == ("", [local, "x"])
@@ -50,8 +50,12 @@ def test_a_machine_that_is_not_typed_to_its_end_is_not_asked_for_candidates(line
     assert words.split(line, {}) == (host, rest)
 
 
-@pytest.mark.parametrize("line", [["--host"], ["status", "--host"], ["--host", "--", "x"]])
+@pytest.mark.parametrize(
+    "line",
+    [["--host"], ["status", "--host"], ["--host", "--", "x"], ["--host", "", "stop"], ["--host=", "stop"]],
+)
 def test_an_option_without_a_machine_is_wrong_usage(line):
+    """An empty one is a shell's variable that is not set: this machine's daemon is not what it means."""
     with pytest.raises(ArgumentInvalid, match="--host: needs the name of a machine"):
         words.split(line, {})
 

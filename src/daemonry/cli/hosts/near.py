@@ -52,6 +52,7 @@ class Course:
         self._output = output
         self._errors = errors
         self._unread = b""
+        self._before = b""
         self._greeting_bytes = 0
         self._said = b""
 
@@ -119,8 +120,8 @@ class Course:
             left_ms = None if self.begun else int((begin.remaining_s() or 0) * 1000) + 1
             ready = [number for number, _ in waiting.poll(left_ms)]
             if not self.begun and begin.expired:
-                why = f"no answer within {begin.timeout_s:g} s"
-                raise faults.Unreachable(_name(self.machine), why)
+                why = f"no answer within {begin.timeout_s:.3g} s"
+                raise faults.Unreachable(self.machine.machine, why)
             if errors in ready and not self._take_errors(errors):
                 waiting.unregister(errors)
             if output in ready:
@@ -151,9 +152,11 @@ class Course:
         self._greeting_bytes += len(chunk)
         *lines, self._unread = (self._unread + chunk).split(b"\n")
         while lines and not self.begun:
-            said = ssh_words.read_first_line(lines.pop(0))
+            line = lines.pop(0)
+            said = ssh_words.read_first_line(line)
             self.begun = said is not None
             self.told = said[1] if said is not None else ""
+            self._before = line if line.strip() else self._before
         if self.begun:
             if self._said:
                 self._errors(self._said)
@@ -162,19 +165,20 @@ class Course:
                 self._output(rest)
         elif self._greeting_bytes > ssh_words.MAX_GREETING:
             why = f"the shell of {self.machine.address} prints too much before the command"
-            raise faults.ConnectError(_name(self.machine), why)
+            raise faults.ConnectError(self.machine.machine, why)
 
     def _ended(self, status: int) -> int:
         if self.begun:
             if host_words.lost(status):
-                raise faults.ConnectionLost(_name(self.machine), "maybe")
+                raise faults.ConnectionLost(self.machine.machine, "maybe")
             return status
         said = self._said.decode("utf-8", "replace")
         lost = ssh_words.why_unreachable(status, said)
         if lost is not None:
-            raise faults.Unreachable(_name(self.machine), lost)
-        why = ssh_words.why_not_begun(status, said, self.machine.address, self._program)
-        raise faults.ConnectError(_name(self.machine), why)
+            raise faults.Unreachable(self.machine.machine, lost)
+        printed = self._before.decode("utf-8", "replace")
+        why = ssh_words.why_not_begun(status, said, self.machine.address, self._program, printed=printed)
+        raise faults.ConnectError(self.machine.machine, why)
 
 
 def run_at(
@@ -245,7 +249,3 @@ def _columns() -> int:
     from daemonry.cli.terminal import size
 
     return size(1)[0]
-
-
-def _name(machine: Endpoint) -> str:
-    return f"{machine.address}:{machine.number}" if machine.number else machine.address

@@ -40,7 +40,7 @@ def split(
             be anything.
 
     Raises:
-        ArgumentInvalid: `--host` has no value.
+        ArgumentInvalid: `--host` has no value, or an empty one.
     """
     host, rest = _taken(arguments, leading=leading)
     if host is None:
@@ -57,11 +57,11 @@ def _taken(arguments: list[str], *, leading: bool) -> tuple[str | None, list[str
         name, equals, value = word.partition("=")
         if name != OPTION:
             continue
-        if equals:
+        if equals and (value or completes):
             return value, arguments[:at] + arguments[at + 1 :]
         if completes and (at + 1 >= end or arguments[at + 1] == "="):  # so does Bash write `--host=`
             return None, arguments
-        if at + 1 >= end:
+        if equals or at + 1 >= end or not arguments[at + 1]:  # such as of a shell's variable that is not set
             raise faults.ArgumentInvalid(OPTION, "needs the name of a machine")
         return arguments[at + 1], arguments[:at] + arguments[at + 2 :]
     return None, arguments
