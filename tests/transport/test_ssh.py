@@ -90,7 +90,9 @@ def test_a_command_gives_a_start_there_the_time_of_a_start(far, monkeypatch):
 
 def test_an_answer_that_comes_too_late_says_that_it_had_to_start_too(far):
     far.is_ssh("exec sleep 60")
-    with pytest.raises(Unreachable, match=r"no answer within 0\.3 s, in which far\.py was to be started, too"):
+    with pytest.raises(
+        Unreachable, match=r"no answer within 0\.3 s, in which far\.py was to be started, too"
+    ):
         daemonry.connect("ssh:box/far;start=far.py", timeout_s=0.3)
 
 
@@ -171,7 +173,7 @@ def test_a_variable_for_ssh_that_no_shell_could_read_is_said(far, monkeypatch):
 
 def test_a_configuration_by_which_ssh_runs_nothing_is_said(far):
     far.is_ssh("exit 0")
-    with pytest.raises(ConnectError, match="without a word .SessionType or"):
+    with pytest.raises(ConnectError, match=r"without a word \(SessionType or"):
         daemonry.connect("ssh:box/far", timeout_s=20)
 
 

@@ -119,7 +119,12 @@ def test_a_machine_without_a_dial_is_there_and_says_what_it_lacks(status, told):
         (0, "", "", "ended with 0 and without a word"),
         (1, "", "", "ended with 1 and without a word"),
         (0, "", "This account is restricted\n", "says: This account is restricted"),
-        (1, "", "This account is currently not available.\n", "says: This account is currently not available."),
+        (
+            1,
+            "",
+            "This account is currently not available.\n",
+            "says: This account is currently not available.",
+        ),
         (1, "a banner\n", "not available\n", "says: a banner; not available"),
         (1, "", "\x1b[31mred\n", "\\x1b[31mred"),
     ],

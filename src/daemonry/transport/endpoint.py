@@ -64,8 +64,8 @@ class Endpoint(Value):
 
     Attributes:
         kind: "unix", "tcp", "fd", "pipe" or "ssh".
-        address: the path, `@name`, host (`user@host` for ssh; IPv6 without brackets), or pipe's name; "" for a
-            descriptor.
+        address: the path, `@name`, host (for ssh `user@host`, an IPv6 address without brackets), or pipe's
+            name; "" for a descriptor.
         number: the port, or the descriptor; 0 for the other kinds, and for ssh's own choice.
         target: for ssh, the daemon's name or socket path on that machine; "" for the other kinds.
         start: for ssh, the program that starts it there where none runs; "" for none.

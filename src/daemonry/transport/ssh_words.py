@@ -180,17 +180,15 @@ def why_unreachable(status: int, said: str) -> str | None:
     return last_line(said) or "ssh ended without a reason"
 
 
-def why_not_begun(
-    status: int, said: str, host: str, program: str = "daemonry", *, printed: str = ""
-) -> str:
+def why_not_begun(status: int, said: str, host: str, program: str = "daemonry", *, printed: str = "") -> str:
     """Return why a machine that was reached did not say its first line.
 
     Args:
         status: ssh's exit status, which is the command's.
-        said: what it wrote to standard error.
+        said: its standard error.
         host: the machine.
         program: what was to run there.
-        printed: what it wrote to standard output, or the end of that.
+        printed: its standard output, or the end of that.
     """
     if status in _NO_COMMAND:
         what_to_do = "install it there, or name its path by $DAEMONRY_REMOTE here"
