@@ -202,12 +202,12 @@ def test_it_sees_itself_as_a_spawned_one_does(seen):
 
 @pytest.mark.slow
 def test_it_has_loaded_nothing_that_a_spawned_one_would_not_load(seen):
-    """But for the zygote's own code, and what every daemon with an interface loads."""
+    """But for the zygote's own code, and what each loads with an interface or to watch files."""
     (spawned,) = seen("0", "probea")
     (forked,) = seen("1", "probeb")
     more = set(forked["modules"]) - set(spawned["modules"]) - {"probeb"}
     ours = {name for name in more if name.startswith("daemonry.launch")}
-    assert {name.partition(".")[0] for name in more - ours} <= {"msgspec"}
+    assert {name.partition(".")[0] for name in more - ours} <= {"msgspec", "ctypes", "_ctypes"}
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ has closed the connection, and the child ends.  From then on it is a started dae
     freshness       whether the files that a zygote has loaded are still the same
     serving         the zygote
     preloading      its imports, and what else it does in advance for its children
+    immortal        what it has loaded, made immortal: its children copy fewer pages
     becoming        the child, from the fork to the daemon's first line
 """
 

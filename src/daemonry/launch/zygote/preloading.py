@@ -9,6 +9,8 @@ from __future__ import annotations
 import gc
 import importlib
 
+from daemonry.launch.zygote.immortal import make_immortal
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
@@ -20,6 +22,8 @@ _OURS: Final = (
     "daemonry.daemon.loader",
     "daemonry.runtime.runner",
     "daemonry.service.server.varlink_connection",
+    "daemonry.ownership",
+    "ctypes",  # by which it watches its files
     "encodings.ascii",  # by which a socket reads an address
 )
 # Where they are installed.
@@ -38,6 +42,7 @@ def preload() -> None:
     _describe()
     gc.collect()
     gc.disable()  # a collection would write to all pages
+    make_immortal()
     gc.freeze()
 
 
