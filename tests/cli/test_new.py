@@ -19,7 +19,7 @@ def test_every_template_is_filled_in(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "A", "json", "../x", "a--b", "-a", "daemonry", "class", "n" * 41, "a\nb"]
+    "name", ["", "A", "json", "../x", "a--b", "-a", "daemonry", "class", "n" * 41, "a\nb", "test", "pytest"]
 )
 def test_a_name_that_cannot_be_one_is_refused(name):
     with pytest.raises(errors.ArgumentInvalid):

@@ -18,6 +18,8 @@ from daemonry.version import __version__
 # As packaging names it (PEP 503, normalized), and short: the name is part of a socket's path.
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _MOST_CHARS: Final = 40
+# Packages that are there already: Python's own tests, which it does not list, and what a project is made of.
+_TAKEN: Final = frozenset({"daemonry", "hatchling", "msgspec", "mypy", "pytest", "ruff", "test"})
 
 # Templates by the path of the file that each makes; `NAME` and `PACKAGE` are filled in, in paths too.
 TEMPLATES: Final[Mapping[str, str]] = {
@@ -47,8 +49,8 @@ def check_name(name: str) -> str:
         raise ArgumentInvalid(
             name[:80], "a name has small letters, digits and single `-`, and at most 40 of them"
         )
-    if keyword.iskeyword(package) or package in sys.stdlib_module_names or package == "daemonry":
-        raise ArgumentInvalid(name, "is the name of a module of Python's, or of daemonry itself")
+    if keyword.iskeyword(package) or package in sys.stdlib_module_names or package in _TAKEN:
+        raise ArgumentInvalid(name, "is the name of a package that the project needs, or of Python's")
     return name
 
 
