@@ -22,6 +22,7 @@ Owns the conventions in the pages, all of them comments that a reader does not s
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import subprocess
@@ -50,6 +51,8 @@ RUN_ELSEWHERE: Final = ("apps/*/README.md", "native/README.md")
 # What the pages copy from: `cd` and paths work as at the root of a checkout.
 COPIED: Final = ("examples", "apps/palingenesis/examples")
 COMMAND_TIMEOUT_S: Final = 60.0
+# What the shell prints behind a command.
+END: Final = ":end:"
 # As strict as mypy is, less the annotations that short programs of a page may leave out.
 TYPE_CHECK: Final = (
     *("mypy", "--strict", "--allow-untyped-defs", "--allow-incomplete-defs", "--allow-untyped-calls"),
@@ -97,6 +100,10 @@ def blocks(lines: list[str]) -> Iterator[Block]:
 # --- what is run ------------------------------------------------------------------------------
 
 
+class TooLong(Exception):
+    """A command did not end in time; the shell was killed with it.  Its text is the command."""
+
+
 class Shell:
     """One bash, in a sandbox, whose directory and variables last from command to command."""
 
@@ -130,12 +137,15 @@ class Shell:
         """Run one command and return what it printed, told as the pages tell it."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{{ {command}\n}} </dev/null\n")
-        self._process.stdin.write("__code=$?; printf '\\n:end:\\n'; (exit $__code)\n")
+        self._process.stdin.write("__code=$?; printf '\\n%s\\n' " + END + "; (exit $__code)\n")
         self._process.stdin.flush()
         too_long = threading.Timer(COMMAND_TIMEOUT_S, self._process.kill)
         too_long.start()
         printed = list(self._until_end())
         too_long.cancel()
+        if printed[-1:] != [END]:
+            raise TooLong(command)
+        printed.pop()
         if printed and not printed[-1]:  # what our own mark put there
             printed.pop()
         return self._told("\n".join(printed)).split("\n") if printed else []
@@ -143,13 +153,20 @@ class Shell:
     def _until_end(self) -> Iterator[str]:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            if line == ":end:\n":
-                return
             yield line.removesuffix("\n")
+            if line == f"{END}\n":
+                return
 
     def close(self) -> None:
         """End it, and see that nothing of the page is left."""
-        self._process.communicate("exit\n", timeout=COMMAND_TIMEOUT_S)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):  # it was killed
+            self._process.stdin.write("exit\n")
+            self._process.stdin.close()
+        self._process.stdout.read()
+        self._process.stdout.close()
+        self._process.wait(COMMAND_TIMEOUT_S)
 
     def _told(self, text: str) -> str:
         for pid in re.findall(r"\bpid\"?[:= ]+(\d+)", text):
@@ -286,6 +303,8 @@ class Page:
                 elif _is_run(block):
                     done.append(self._run_block(block, shell))
             self._check_types(found, shell.project)
+        except TooLong as error:
+            self._complain(block.start, f"`{error}` does not end within {COMMAND_TIMEOUT_S} s")
         finally:
             shell.close()
             left = sandbox.close()
