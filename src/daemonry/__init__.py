@@ -197,7 +197,12 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-_FROZEN = getattr(_sys, "frozen", False) or "__compiled__" in globals()
+_FROZEN = (
+    getattr(_sys, "frozen", False)
+    or "__compiled__" in globals()
+    # Nuitka's, with daemonry as bytecode: `process.program.launching` says the same.
+    or getattr(getattr(_sys.modules.get("__main__"), "__compiled__", None), "standalone", False)
+)
 # Started again to be the daemon, or to end what a dead owner left, from here on.
 if _FROZEN and ("DAEMONRY_BOOT" in _os.environ or "daemonry-sweep" in _sys.argv[1:2]):
     from daemonry.cli import frozen as _frozen

@@ -1,8 +1,10 @@
 """How a new process of this program is started; frozen programs for real are `scripts/frozen.py`'s."""
 
+import os
 import subprocess
 import sys
 import textwrap
+import types
 
 import pytest
 
@@ -98,3 +100,14 @@ def test_a_frozen_program_becomes_its_daemon_before_its_own_main(sandbox, kind):
     assert sandbox.run(program, "restart").code == 0
     assert sandbox.run(program, "who").out != first.out
     assert sandbox.run(program, "stop").out == "frozen: stopped\n"
+
+
+def test_a_standalone_program_of_nuitka_is_started_itself_also_with_daemonry_as_bytecode(monkeypatch):
+    """Only what Nuitka compiled has `__compiled__`: the main module always, daemonry not as bytecode."""
+    made = types.SimpleNamespace(standalone=True)
+    monkeypatch.setattr(sys.modules["__main__"], "__compiled__", made, raising=False)
+    monkeypatch.setattr(sys, "argv", ["dist/app", "status"])
+    monkeypatch.delenv("NUITKA_ONEFILE_BINARY", raising=False)
+    assert (launching.executable(), launching.words()) == (os.path.abspath("dist/app"), ())
+    made.standalone = False  # the interpreter is the usual one, and so is daemonry
+    assert (launching.executable(), launching.words()) == (sys.executable, ("-m", "daemonry"))

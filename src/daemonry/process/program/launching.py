@@ -36,8 +36,13 @@ def is_frozen() -> bool:
 
 
 def is_compiled() -> bool:
-    """Whether Nuitka made the program."""
-    return "__compiled__" in globals()
+    """Whether Nuitka made the program, with daemonry compiled or as bytecode."""
+    return "__compiled__" in globals() or _is_standalone(sys.modules.get("__main__"))
+
+
+def _is_standalone(main: object) -> bool:
+    # Of a program that is not standalone, daemonry and its interpreter are found as usual.
+    return bool(getattr(getattr(main, "__compiled__", None), "standalone", False))
 
 
 def executable() -> str:
