@@ -32,6 +32,9 @@ INHERITED_PREFIXES: Final = ("LC_", "XDG_")
 MAX_MESSAGE_BYTES: Final = 256 << 20
 # What may wait to be understood before the pipe is not read.
 MAX_WAITING_BYTES: Final = 16 << 20
+# The same in lines.  A line takes up to 0.3 ms of CPU to be understood, and an answer waits for all before
+# it: behind 16 MiB of small notifications it came after more than 30 s.
+MOST_WAITING_LINES: Final = 2_000
 # The memory that a line costs in addition to its bytes.
 LINE_BYTES: Final = 64
 # So many lines in a row may be taken before others have their turn: a server that never stops writing would
@@ -264,7 +267,7 @@ class StdioProcess:
                 self._taken += 1
                 if self._taken % LINES_IN_A_ROW == 0:
                     await asyncio.sleep(0)
-                if self._paused and self._waiting_bytes < MAX_WAITING_BYTES and self._reading is not None:
+                if self._paused and not self._full() and self._reading is not None:
                     self._paused = False
                     self._reading.resume_reading()
                 if line.strip():
@@ -331,10 +334,14 @@ class StdioProcess:
     def _line(self, line: bytes) -> None:
         self._lines.append(line)
         self._waiting_bytes += len(line) + LINE_BYTES
-        if self._waiting_bytes > MAX_WAITING_BYTES and not self._paused and self._reading is not None:
+        if self._full() and not self._paused and self._reading is not None:
             self._paused = True
             self._reading.pause_reading()
         self._arrived.set()
+
+    def _full(self) -> bool:
+        """Whether so much waits that the pipe is not read."""
+        return self._waiting_bytes > MAX_WAITING_BYTES or len(self._lines) > MOST_WAITING_LINES
 
     def _too_long(self) -> None:
         self.endless = True
