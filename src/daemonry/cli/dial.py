@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from _socket import socket as Socket
     from typing import Final
 
-# How long a daemon that is there may take to accept, in seconds: less than the caller waits.
+# How long a daemon that is there may take to accept, and one that ends to be gone, in seconds: less than
+# the caller waits.
 _ACCEPT_S: Final = 3.0
 # The most bytes on their way in one direction.
 _BUFFER_BYTES: Final = 1 << 16
@@ -83,7 +84,8 @@ def _instance(target: str) -> Instance:
 
 
 def _socket_of(instance: Instance) -> Socket:
-    return connect(instance.endpoint(), _ACCEPT_S).take_socket()
+    """Return a connection, for which a daemon that ends or is replaced just now is waited for."""
+    return instance.reach(connect, _ACCEPT_S).take_socket()
 
 
 def _start(program: str, because: Exception) -> None:
