@@ -31,8 +31,6 @@ BINDS = (
     "/etc/alternatives:/etc/alternatives",
 )
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="session")
 def buildbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
