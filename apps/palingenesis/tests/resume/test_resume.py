@@ -29,13 +29,13 @@ from palingenesis.resume import launch, run_watch, schedule, turns
 from palingenesis.resume import ledger as ledger_module
 from palingenesis.resume.context import ResumeLimits
 from palingenesis.resume.engine import ResumeEngine
-from palingenesis.resume.entry import AgentRun, SessionEntry, asked, failed, settled
+from palingenesis.resume.entry import AgentRun, SessionEntry, asked, failed, observe, settled
 from palingenesis.resume.ledger import Ledger, path_in, read
 from palingenesis.resume.prompt import fresh_prompt, resume_prompt
 from palingenesis.resume.scouts import Scouts
 from palingenesis.resume.states import Happened, State
 from palingenesis.verdict.facts import Evidence, Fact, Sign, Source
-from palingenesis.verdict.judge import Verdict
+from palingenesis.verdict.judge import Verdict, judge
 from palingenesis.verdict.reasons import Confidence, Reason
 
 STAND_IN = Path(__file__).parents[1] / "stand_in.py"
@@ -534,6 +534,102 @@ def test_hold_release_skip_and_abort(world):
         world.engine.tick()
     assert world.entry().state is State.LEFT_TO_USER
     assert len(world.requests()) == 2
+
+
+@pytest.mark.parametrize("before", ["skip", "given up", "left"])
+def test_a_restart_of_the_machine_is_no_new_stop_of_what_had_stopped_before(world, monkeypatch, before):
+    """The record of a turn that nobody is in looks the same before a restart and after it."""
+    world.steps("working", "ok")
+    world.start()
+    words = [world.home / "bin/claude", "--session-id", ID, "-p", "work"]
+    agent = subprocess.Popen(words, cwd=world.project, env=world.environment)
+    world.until_state(State.RUNNING)
+    agent.kill()
+    agent.wait()
+    entry = world.until_state(State.SCHEDULED)
+    if before == "skip":
+        world.engine.ask(KEY, Happened.SKIP)
+    else:
+        state, reason = {
+            "given up": (State.GAVE_UP, Reason.CRASHED),
+            "left": (State.LEFT_TO_USER, Reason.USER_EXIT),
+        }[before]
+        world.engine.ledger.keep(msgspec.structs.replace(entry, state=state, reason=reason))
+    kept = world.entry()
+    monkeypatch.setattr(processes, "boot_id", lambda: "another")
+    monkeypatch.setattr(processes, "booted_at_s", time.time)
+    looked_at_again(world)
+    assert world.entry() == kept
+
+
+@pytest.mark.parametrize("was_seen", [True, False])
+def test_a_turn_that_may_have_been_left_before_a_restart_is_resumed_only_if_it_was_seen_at_work(was_seen):
+    """Gemini CLI writes no error down: in its record a turn that failed looks like one that still runs."""
+    now_s = time.time()
+    turn = Fact(Sign.PROMPTED, Source.TRANSCRIPT, now_s - 100)
+    alive = Fact(Sign.ALIVE, Source.PROCESS, now_s - 90, pid=7)
+    booted = Fact(Sign.BOOTED, Source.MACHINE, now_s - 50)
+    nobody = Fact(Sign.NOBODY, Source.PROCESS, now_s)
+
+    def seen(*facts):
+        evidence = Evidence(facts, now_s, tells_errors=False)
+        return Session(
+            "gemini", "1-a", "/r.jsonl", now_s - 100, Transcript(cwd="/p"), evidence, judge(evidence)
+        )
+
+    profile = profiles({}, "")["gemini"]
+    before = observe(None, seen(turn, alive), profile, "a", now_s - 1000) if was_seen else None
+    after = observe(before, seen(turn, booted, nobody), profile, "a", now_s - 1000)
+    assert after.reason is Reason.MACHINE
+    assert after.state is (State.SCHEDULED if was_seen else State.STOPPED)
+    assert was_seen or "may have been left" in after.note
+
+
+def test_a_skipped_stop_stays_skipped_when_its_window_is_closed(world):
+    world.steps("silent", "overloaded")
+    world.start()
+    window = subprocess.Popen([world.home / "bin/claude"], cwd=world.project, env=world.environment)
+    wait_until(lambda: len(world.requests()) == 1)
+    world.agent()
+    world.until_state(State.STOPPED)
+    world.engine.ask(KEY, Happened.SKIP)
+    window.kill()
+    window.wait()
+    looked_at_again(world)
+    assert world.entry().state is State.LEFT_TO_USER
+
+
+def test_a_run_that_was_aborted_at_work_is_left_to_its_user(world):
+    world.steps("overloaded", "working", "ok")
+    world.start()
+    world.agent()
+    world.until_state(State.SCHEDULED)
+    world.due()
+    world.until(lambda entry: entry.state is State.RESUMING and entry.run.progressed)
+    assert world.engine.ask(KEY, Happened.ABORT).state is State.LEFT_TO_USER
+    looked_at_again(world)
+    assert world.entry().state is State.LEFT_TO_USER
+
+
+def test_the_session_that_an_aborted_run_began_is_left_to_its_user_too(world):
+    world.steps("context", "working", "ok")
+    world.start()
+    world.agent()
+    world.until_state(State.SCHEDULED)
+    world.due()
+    run = world.until_state(State.RESUMING).run
+    new = f"claude:{run.new_id}"
+    world.until_state(State.RUNNING, new)
+    assert world.engine.ask(KEY, Happened.ABORT).state is State.LEFT_TO_USER
+    looked_at_again(world)
+    assert world.entry(new).state is State.LEFT_TO_USER
+
+
+def looked_at_again(world):
+    """Have all sessions looked at, as the daemon does when it starts."""
+    world.stop()
+    world.start()
+    world.engine.tick()
 
 
 def test_a_project_s_file_that_was_mended_lets_its_session_go_on(world):

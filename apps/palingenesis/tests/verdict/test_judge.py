@@ -175,6 +175,9 @@ def test_without_a_look_at_processes_only_a_fresh_turn_runs():
 def test_a_turn_that_an_earlier_boot_began_was_stopped_by_the_machine():
     booted = Fact(Sign.BOOTED, Source.MACHINE, NOW - 5)
     assert judged(fact(Sign.TOOL_RUNNING), booted, NOBODY, registers=True).reason is Reason.MACHINE
+    assert judged(fact(Sign.TOOL_RUNNING), booted, NOBODY).confidence is Confidence.SURE
+    for unknown in ({"registers": True}, {"tells_errors": False}):  # it may have been left before that
+        assert judged(fact(Sign.TOOL_RUNNING), booted, NOBODY, **unknown).confidence is Confidence.LIKELY
     assert judged(fact(Sign.TOOL_RUNNING), booted, ALIVE).reason is Reason.RUNNING
     assert judged(fact(Sign.COMPLETED), booted, NOBODY).reason is Reason.COMPLETED
 

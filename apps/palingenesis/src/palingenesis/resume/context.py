@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -165,11 +165,15 @@ class ResumeContext:
             new_id: the id that the new one was given; "" where its agent chose that.
             since_s: when it was begun.
         """
+        begun = self.begun_by(entry, new_id, since_s)
+        return next((one.key for one in begun if (one.transcript.progress_at_s or 0.0) > since_s), "")
+
+    def begun_by(self, entry: SessionEntry, new_id: str, since_s: float) -> Iterator[Session]:
+        """Yield the sessions that a run from a full one has begun; the arguments are those of `took_over`."""
         for one in self.survey.look(since_s):
             is_it = one.id == new_id if new_id else one.cwd == entry.cwd and one.id != entry.id
-            if one.agent == entry.agent and is_it and (one.transcript.progress_at_s or 0.0) > since_s:
-                return one.key
-        return ""
+            if one.agent == entry.agent and is_it:
+                yield one
 
     def postpone_others(self, scout: SessionEntry) -> None:
         """Postpone the tries of a whole account, whose scout has met the limit again.

@@ -148,6 +148,8 @@ def observe(
     name = name_of(session)
     if entry is not None and (entry.observed == name or entry.state in (State.RESUMING, State.HELD)):
         return entry
+    if entry is not None and _is_over(entry, session):
+        return entry
     happened, note = _what_happened(session, profile, watching_since_s, is_new=entry is None)
     if entry is None and happened in (Happened.SEEN_DONE, Happened.SEEN_LEFT):
         return None
@@ -302,6 +304,23 @@ def stop_in(observed: str) -> str:
     return observed.removesuffix(ALIVE).removesuffix(SERVED).removesuffix(_OVERRUN)
 
 
+def _is_over(entry: SessionEntry, session: Session) -> bool:
+    """Whether a look finds nothing but the stop that was skipped, left or given up before.
+
+    A restart of the machine stops what ran, and nothing that had stopped before it.
+    """
+    if _instant_in(entry.observed) != _instant_in(name_of(session)):
+        return False
+    if session.verdict.reason is Reason.MACHINE:
+        return entry.state in (State.STOPPED, State.LEFT_TO_USER, State.GAVE_UP)
+    by_its_users_word = entry.reason is not Reason.USER_EXIT
+    return entry.state is State.LEFT_TO_USER and by_its_users_word
+
+
+def _instant_in(observed: str) -> str:
+    return stop_in(observed).partition("@")[2]
+
+
 def _what_happened(
     session: Session, profile: Profile, watching_since_s: float, *, is_new: bool
 ) -> tuple[Happened, str]:
@@ -313,6 +332,8 @@ def _what_happened(
         return Happened.SEEN_STOPPED, why_not
     if is_new and _is_old(session, watching_since_s):
         return Happened.SEEN_STOPPED, "it stopped before palingenesis watched; `palingenesis now` resumes it"
+    if is_new and verdict.reason is Reason.MACHINE and verdict.confidence is not Confidence.SURE:
+        return Happened.SEEN_STOPPED, "it may have been left before a restart; `palingenesis now` resumes it"
     return Happened.SEEN_RESUMABLE, ""
 
 

@@ -56,12 +56,31 @@ class UserRequests:
             context.runs.end(entry.run)
             context.scouts.let_others(entry.account, entry.key)
             context.runs.forget(entry.run)
+            after = self._all_left(entry, after)
         if happened in _BEGINS_A_RUN:
             after = _with_tries_known(after)
         if happened in _BEGINS_A_RUN and not context.limits.enabled:
             return "resume.enabled is false in the configuration"
         context.record.keep(f"user: {happened.name.lower()}", after)
         return after
+
+    def _all_left(self, entry: SessionEntry, after: SessionEntry) -> SessionEntry:
+        """Return the entry of an aborted run, with its work seen; a session that it began is left, too.
+
+        Raises:
+            OSError: that could not be written down.
+        """
+        context, run = self._context, entry.run
+        assert run is not None
+        if run.new_id:
+            given_id = run.new_id if run.new_id in run.argv else ""
+            for begun in context.begun_by(entry, given_id, run.began_s):
+                kept = context.record.ledger.entries.get(begun.key)
+                kept = kept or rules.begun(begun, entry.account)
+                left = rules.settled(kept, begun, Happened.SEEN_LEFT, Happened.ABORT.value)
+                context.record.keep("user: abort", left, begun)
+        session = context.look(entry)
+        return after if session is None else msgspec.structs.replace(after, observed=rules.name_of(session))
 
     def _named(self, words: str) -> SessionEntry | str:
         kept = self._context.record.ledger.entries

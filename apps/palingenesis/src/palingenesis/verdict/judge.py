@@ -135,7 +135,7 @@ def _left_in_turn(turn: Fact, evidence: Evidence) -> Verdict:
     gone = _find(evidence, Sign.DEAD, Sign.NOBODY)
     booted = _find(evidence, Sign.BOOTED)
     if booted is not None and booted.at_s > turn.at_s:
-        return Verdict(Reason.MACHINE, Confidence.SURE, (turn, booted))
+        return Verdict(Reason.MACHINE, _sure_of_restart(gone, evidence), (turn, booted))
     if gone is None:
         fresh = evidence.now_s - turn.at_s <= QUIET_S
         return Verdict(Reason.RUNNING if fresh else Reason.UNKNOWN, Confidence.NONE, (turn,))
@@ -148,6 +148,18 @@ def _left_in_turn(turn: Fact, evidence: Evidence) -> Verdict:
     if not evidence.tells_errors:
         return Verdict(Reason.UNKNOWN, Confidence.NONE, (turn, gone))
     return Verdict(Reason.CRASHED, Confidence.LIKELY, (turn, gone))
+
+
+def _sure_of_restart(gone: Fact | None, evidence: Evidence) -> Confidence:
+    """How sure it is that a turn ran when the machine went down, and had not been left before that.
+
+    Where no process is left, a registry has no entry, or errors are not written down, a turn that was
+    left or failed looks the same.
+    """
+    left_looks_the_same = evidence.registers or not evidence.tells_errors
+    if gone is not None and gone.sign is Sign.NOBODY and left_looks_the_same:
+        return Confidence.LIKELY
+    return Confidence.SURE
 
 
 def _retrying(turn: Fact, evidence: Evidence) -> Verdict:
