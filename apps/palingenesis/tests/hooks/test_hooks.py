@@ -221,6 +221,16 @@ def test_settings_that_are_not_a_file_are_named(app, settings, make):
     assert (ended.code, ended.err) == (1, f"palingenesis: {settings} is not a regular file\n")
 
 
+def test_a_place_whose_name_no_settings_can_hold_is_told(app, settings, tmp_path):
+    settings.write_bytes(b"{}")
+    app.sandbox.env["PALINGENESIS_STATE"] = os.fsdecode(bytes(tmp_path) + b"/s\xff")
+    ended = app("hooks", "install", "claude", "--yes")
+    assert ended.code == 1
+    assert ended.err.endswith("is not UTF-8: set PALINGENESIS_STATE to a directory whose name is\n")
+    assert ended.err.count("\n") == 1
+    assert settings.read_bytes() == b"{}"
+
+
 def test_a_link_is_followed_and_stays_a_link(app, settings):
     kept = app.sandbox.path / "home/dotfiles.json"
     kept.write_bytes(b"{}")

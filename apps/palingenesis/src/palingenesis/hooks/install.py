@@ -140,7 +140,11 @@ def _installed(settings: AgentSettings) -> SettingsChange | None:
     if set(there) >= set(events):
         return None
     before = without_hooks(text, command) if there else text
-    data = with_hooks(before, events, command).encode()
+    try:
+        data = with_hooks(before, events, command).encode()
+    except UnicodeEncodeError:
+        elsewhere = "is not UTF-8: set PALINGENESIS_STATE to a directory whose name is"
+        raise InstallRefused(f"{_state_dir()}, where the hook would be, {elsewhere}") from None
     # An empty file differs from a missing one: removal brings back the one that there was.
     return SettingsChange(settings, data, backup=None if settings.data is None else before.encode())
 
