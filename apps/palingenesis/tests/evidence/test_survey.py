@@ -410,6 +410,11 @@ def test_a_registry_of_anything_breaks_nothing(home):
         (["node", "server.js", "claude"], ""),
         ([], ""),
         ([""], ""),
+        (["/usr/bin/python3.11", "/home/me/.local/bin/claude"], "claude"),
+        (["/opt/python3.13t", "-u", "/home/me/bin/claude"], "claude"),
+        (["nodejs", "/usr/bin/claude"], "claude"),
+        (["/bin/dash", "/home/me/bin/claude"], "claude"),
+        (["pythonic", "claude"], ""),
     ],
 )
 def test_a_program_is_known_by_its_own_name(words, program):

@@ -6,11 +6,12 @@ Owns the part that is the same on every system; no I/O.
 from __future__ import annotations
 
 import os.path
+import re
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
-# Programs that run a script: then the script's name is the program's.
-_INTERPRETERS: Final = ("node", "bun", "deno", "python", "python3", "sh", "bash")
+# Programs that run a script: then the script's name is the program's.  Installers name one with its version.
+_INTERPRETER: Final = re.compile(r"(?:node|nodejs|bun|deno|[Pp]ython|pypy|(?:ba|da|k|z)?sh)[0-9.]*t?")
 
 
 class Process(NamedTuple):
@@ -40,7 +41,7 @@ def program_of(words: Sequence[str], names: Collection[str]) -> str:
     name = os.path.basename(words[0])
     if name in names:
         return name
-    if name in _INTERPRETERS:
+    if _INTERPRETER.fullmatch(name):
         for word in words[1:3]:
             if not word.startswith("-"):
                 script = os.path.basename(word).removesuffix(".js").removesuffix(".mjs")
