@@ -409,6 +409,7 @@ class Job(msgspec.Struct, frozen=True):
         marks: whether text in `output_dirs` that has the root's path in it is kept with a mark in its place,
             so that it can be used below another root.
         watch_looks: whether `sought` has the paths, too, at which it only looked (stat, access).
+        folders: directories that are there, on top of those of inputs and outputs.
     """
 
     command: list[str]
@@ -424,6 +425,7 @@ class Job(msgspec.Struct, frozen=True):
     title: str = ""
     marks: bool = False
     watch_looks: bool = False
+    folders: list[str] = []
 
 
 class Started(msgspec.Struct, frozen=True):

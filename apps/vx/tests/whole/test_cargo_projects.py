@@ -162,6 +162,114 @@ def test_a_build_script_that_writes_into_its_package_is_refused_by_name(cargo, p
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(bool(sandbox.why_not()), reason=f"jobs cannot be watched: {sandbox.why_not()}")
+def test_a_build_script_finds_hidden_files_and_empty_folders(cargo) -> None:
+    project = cargo.crate(main='fn main() { print!("{} {}", env!("COUNT"), env!("READ")); }')
+    project.write(
+        "build.rs",
+        "use std::fs;\nfn main() {\n"
+        '    println!("cargo::rustc-env=COUNT={}", fs::read_dir("d").unwrap().count());\n'
+        '    let word = fs::read_to_string(".conf/word").unwrap_or("none".into());\n'
+        '    println!("cargo::rustc-env=READ={word}");\n'
+        '    println!("cargo::rerun-if-changed=build.rs");\n}\n',
+    )
+    project.write("d/one", "")
+    project.build()
+    assert project.run("hello") == "1 none" == run_by_cargo(project)
+    project.write("d/.hidden", "")
+    assert project.executed() == 2
+    assert project.run("hello") == "2 none"  # cargo that has built before says 1: the script names no folder
+    (project.path / "d/empty").mkdir()
+    project.build()
+    assert project.run("hello") == "3 none"
+    project.write(".conf/word", "first")
+    project.build()
+    assert project.run("hello") == "3 first"
+    project.write(".conf/word", "second")
+    project.build()
+    shutil.rmtree(project.path.parent / "by-cargo")
+    assert project.run("hello") == "3 second" == run_by_cargo(project)
+    assert project.executed() == 0
+    (project.path / "d/empty").rmdir()
+    (project.path / "d/.hidden").unlink()
+    project.build()
+    assert project.run("hello") == "1 second"
+
+
+@pytest.mark.parametrize("where", ["d", "../elsewhere"])
+def test_a_folder_that_a_build_script_names_counts_with_all_below(cargo, where: str) -> None:
+    """As cargo does, which takes the newest time in it; and without a look of the script's at it."""
+    project = cargo.crate(main="fn main() {}")
+    folder = project.path / where
+    named = where if where == "d" else folder.resolve()
+    (folder / "below").mkdir(parents=True)
+    (folder / "below/one").write_text("1")
+    project.write("build.rs", f'fn main() {{ println!("cargo::rerun-if-changed={named}"); }}')
+    project.build()
+    assert project.executed() == 0
+
+    def changes():
+        (folder / ".hidden").write_text("")
+        yield
+        (folder / ".hidden").write_text("2")
+        yield
+        (folder / "below/one").rename(folder / "below/two")
+        yield
+        (folder / "below/.empty").mkdir()
+        yield
+        (folder / "below/.empty/file").write_text("")
+        yield
+        shutil.rmtree(folder / "below")
+        yield
+        shutil.rmtree(folder)
+        yield
+
+    for _ in changes():
+        assert project.executed() == 1  # of the program nothing is another
+        assert project.executed() == 0
+
+
+@pytest.mark.skipif(bool(sandbox.why_not()), reason=f"jobs cannot be watched: {sandbox.why_not()}")
+def test_a_build_script_finds_what_is_beside_its_package_and_what_git_says(cargo) -> None:
+    if shutil.which("git") is None:
+        pytest.skip("no git on the PATH")
+    project = cargo.crate(main="fn main() {}", manifest='[workspace]\nmembers = ["a"]\n')
+    package(project, "a", "a", "[[bin]]\nname = 'a'\npath = 'main.rs'\n")
+    project.write("a/main.rs", 'fn main() { print!("{} {}", env!("WORD"), env!("HEAD")); }')
+    project.write(
+        "a/build.rs",
+        'fn main() {\n    let word = std::fs::read_to_string("../shared/word").unwrap();\n'
+        '    let git = std::process::Command::new("git").args(["rev-parse", "HEAD"]).output().unwrap();\n'
+        "    let head = String::from_utf8(git.stdout).unwrap();\n"
+        '    println!("cargo::rustc-env=WORD={word}\\ncargo::rustc-env=HEAD={}", head.trim());\n'
+        '    println!("cargo::rerun-if-changed=../shared/word\\ncargo::rerun-if-changed=../.git/HEAD");\n}\n',
+    )
+    project.write("shared/word", "one")
+
+    def git(*words: str) -> str:
+        by = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "init.defaultBranch=main"]
+        done = subprocess.run(
+            ["git", *by, *words], cwd=project.path, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "first")
+    project.build("--workspace")
+    assert project.run("a") == f"one {git('rev-parse', 'HEAD')}" == run_by_cargo(project, "a", "--workspace")
+    git("commit", "-q", "--allow-empty", "-m", "second")
+    project.write("shared/word", "two")
+    project.build("--workspace")
+    assert project.run("a") == f"two {git('rev-parse', 'HEAD')}"
+
+
+def test_a_build_script_that_names_a_file_outside_of_the_project_is_refused_by_name(cargo) -> None:
+    project = cargo.crate(main="fn main() {}")
+    (project.path.parent / "beside").write_text("")
+    project.write("build.rs", 'fn main() { println!("cargo::rerun-if-changed=../beside"); }')
+    assert "it names '../beside', which is outside of the project" in project.fails()
+
+
 def test_what_a_script_makes_may_name_files_by_their_absolute_paths(cargo) -> None:
     """As khronos_api does: the paths hold in the directory of another job, and in another clone."""
     project = cargo.crate(main='fn main() { print!("{}", include!(concat!(env!("OUT_DIR"), "/made.rs"))); }')

@@ -11,14 +11,14 @@ import functools
 import os
 import time
 from collections import ChainMap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 
 from daemonry import errors
 from vx import home
-from vx.aether import diagnostics, rhea_jobs
+from vx.aether import diagnostics, rhea_jobs, script_sees
 from vx.aether.condition_cache import ConditionCache
 from vx.aether.finished_builds import FinishedBuildFiles
 from vx.aether.flights import Flights
@@ -273,7 +273,8 @@ class Actions:
         variables = await self._variables(target)
         more: dict[str, None] = {}
         while True:
-            job = rhea_jobs.job_of(action, results, declared, variables)
+            folders = [one for one in more if one.endswith("/")]
+            job = rhea_jobs.job_of(action, results, declared, variables, folders)
             started_ns = time.time_ns()
             done, said, out = await rhea_jobs.perform(self.services.rhea, action, job, on_begin)
             self.runs += 1
@@ -287,12 +288,15 @@ class Actions:
             if told is not None:
                 said, done = _of_script(action, told, said, done)
             try:
+                if told is not None:
+                    await asyncio.to_thread(_check_script, plan, action, done, (*declared, *folders))
                 found = await self._files_read(target, done, said, declared, started_ns)
             except LeftOut as error:
                 if more.keys() >= set(error.paths):
                     raise ActionFailed(f"{action.title}: {error.paths[0]} comes and goes") from error
                 more |= dict.fromkeys(error.paths)
-                declared = await self._inputs.declare(plan.root, action, more)
+                files = [one for one in more if not one.endswith("/")]
+                declared = await self._inputs.declare(plan.root, action, files)
                 continue
             except Undeclared as error:
                 raise ActionFailed(f"{action.title}: {error}", said) from error
@@ -365,6 +369,20 @@ def _of_script(action: Action, told: ScriptOutput, said: str, done: Done) -> tup
     said = script.shown(told, action, said, failed=failed)
     code = done.exit_code or int(failed)
     return said, msgspec.structs.replace(done, exit_code=code, reads=script.reads(told, action))
+
+
+def _check_script(plan: Plan, action: Action, done: Done, given: Collection[str]) -> None:
+    """See that a build script has found all that it would find with cargo.
+
+    Raises:
+        LeftOut: it has not; what it did does not count.
+        ActionFailed: it cannot.
+    """
+    for path in done.reads:
+        if script_sees.is_beyond(path) and os.path.lexists(os.path.join(plan.root, path)):
+            raise ActionFailed(f"{action.title}: it names {path!r}, which is outside of the project")
+    if left_out := script_sees.not_given(done, plan.root, action, given):
+        raise LeftOut(left_out)
 
 
 def _target(plan: Plan, action: Action, results: Mapping[str, ActionResult]) -> _PreparedAction:

@@ -8,14 +8,16 @@ cannot be compiled under the key of another content.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from vx import digests
+from vx.aether import script_sees
 from vx.aether.folders import digests_of, names_as_they_are, names_below, names_in
-from vx.aether.lookups import AS_IT_IS, Lookups
+from vx.aether.lookups import ALL_BELOW, AS_IT_IS, Lookups
 from vx.aether.undeclared import judge
 from vx.aether.vain_paths import LeftOut, is_made_up, still_absent, vain_paths
 from vx.cass_client import CassClient
@@ -179,9 +181,16 @@ class Inputs:
             return None
         known = tuple(f"{one}/" for one in action.known)
         counted = [path for path in reads if not path.startswith(known)] if known else list(reads)
+        named_folders: dict[str, str] = {}
         if action.kind == "script":
-            counted = _with_folders(counted, declared)
-        files = self._read_files(root, counted, declared, started_ns)
+            unchanged = functools.partial(self._unchanged_since, started_ns=started_ns)
+            found_below = script_sees.below_named(root, action, counted, declared, started_ns, unchanged)
+            if found_below is None:
+                return None
+            named_folders = found_below
+            counted = _with_folders(counted, declared, named_folders)
+        missing = {one for one in counted if action.kind == "script" and _is_missing(one)}
+        files = self._read_files(root, [one for one in counted if one not in missing], declared, started_ns)
         told = self._told(root, action, files, declared) if files is not None else None
         if files is None or told is None:
             now = self._told_now(root, counted)
@@ -190,10 +199,13 @@ class Inputs:
         told |= {path: self._includes[one] for path, one in generated.items() if one in self._includes}
         # What of its inputs a command read, nothing tells: all count.
         files |= declared if action.silent or action.kind == "step" else {}
-        files |= _untold(action, counted, told, declared)
+        files |= _untold(action, counted, told, declared, self._own_names(root, action, declared))
+        files |= named_folders
         if seen is not None:
             files |= {path: declared[path] for path in seen.inside if path in declared}
-            names = digests_of(seen.folders, declared, started_ns, root)
+            names = digests_of(
+                seen.folders, declared, started_ns, functools.partial(located, root, action.sources)
+            )
             if names is None:
                 return None
             files |= names
@@ -230,11 +242,17 @@ class Inputs:
 
     def listing(self, root: str, action: Action, folder: str) -> str:
         """Return what tells the names in a folder, which ends with a slash, from others."""
+        if folder.endswith(AS_IT_IS):
+            return names_as_they_are(folder, located(root, action.sources, folder))
         if folder.startswith("/"):
             return names_in(folder)
-        if folder.endswith(AS_IT_IS):
-            return names_as_they_are(root, folder)
         return names_below(self._paths(root, action), folder)
+
+    def _own_names(self, root: str, action: Action, declared: Mapping[str, str]) -> Iterable[str]:
+        """Return the inputs whose names count: a build script may have got more than its package has."""
+        if action.kind != "script":
+            return declared
+        return [path for path in self._paths(root, action) if path in declared]
 
     def _opened(
         self,
@@ -380,7 +398,11 @@ def _silent_reads(
 
 
 def _untold(
-    action: Action, counted: Iterable[str], told: Mapping[str, Includes], declared: Mapping[str, str]
+    action: Action,
+    counted: Iterable[str],
+    told: Mapping[str, Includes],
+    declared: Mapping[str, str],
+    names: Iterable[str],
 ) -> dict[str, str]:
     """Return the digests of what nobody tells: a macro's reads, the assembler's, the names in a folder."""
     whole = action.reads_all or any(one.assembles for one in told.values())
@@ -391,14 +413,28 @@ def _untold(
         folders.append("./")  # a pattern may mean one more file than before
     return {
         **(declared if whole else {}),
-        **{folder: names_below(declared, folder) for folder in folders},
+        **{folder: names_below(names, folder) for folder in folders},
     }
 
 
-def _with_folders(paths: Iterable[str], declared: Mapping[str, str]) -> list[str]:
-    """Return the paths, each folder as all files in it, and itself with a slash: its names count, too."""
+def _is_missing(path: str) -> bool:
+    return path.startswith("/") and not os.path.lexists(path)
+
+
+def _with_folders(
+    paths: Iterable[str], declared: Mapping[str, str], known: Collection[str] = ()
+) -> list[str]:
+    """Return the paths, each folder as all files in it, and itself with a slash: its names count, too.
+
+    Args:
+        paths: the paths.
+        declared: the files that the action was given.
+        known: folders of which all that is below is known already, with `ALL_BELOW` at their ends.
+    """
     found: dict[str, None] = {}
     for path in paths:
+        if f"{path}{ALL_BELOW}" in known:
+            continue
         inside = [one for one in declared if one.startswith(f"{path}/") or path == "."]
         if path not in declared and inside:
             found |= dict.fromkeys([*inside, f"{path}/"])

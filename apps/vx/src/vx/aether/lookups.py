@@ -17,6 +17,8 @@ from vx.project.action import Action, named
 _OWN = ".vx/"
 # At the end of a folder of the project that was listed where it is: all that is there counts.
 AS_IT_IS: Final = "//"
+# Likewise, of one that a build script names: all that is below it.
+ALL_BELOW: Final = "///"
 # What builds and git make in the root of a project, whose names say nothing of a source.
 MADE: Final = frozenset((".git", ".vx", "target"))
 
@@ -53,11 +55,10 @@ def lookups_of(done: Done, root: str, action: Action) -> Lookups | None:
         inside, sought = done.opened_inside, done.sought
     of_system = undeclared.counting(action)
     folders = _as_they_are(done.opened_folders, root) if action.reads_all else []
-    folders += [
-        f"{one}/"
-        for one in (done.opened_folders if action.asks else ())
-        if (of_system(f"{one}/") if one.startswith("/") else action.kind == "script")
-    ]
+    if action.kind == "script":
+        folders += [f"{one}{AS_IT_IS}" for one in done.opened_folders if _is_own(one)]
+    if action.asks:
+        folders += [f"{one}/" for one in done.opened_folders if one.startswith("/") and of_system(f"{one}/")]
     return Lookups(
         done.opened,
         _known(inside),
@@ -69,7 +70,11 @@ def lookups_of(done: Done, root: str, action: Action) -> Lookups | None:
 def _as_they_are(folders: Iterable[str], root: str) -> list[str]:
     """Return the folders of the project that a macro listed where they are."""
     inside = [one[len(root) + 1 :] or "." for one in folders if f"{one}/".startswith(f"{root}/")]
-    return [f"{one}{AS_IT_IS}" for one in inside if one.partition("/")[0] not in MADE]
+    return [f"{one}{AS_IT_IS}" for one in inside if _is_own(one)]
+
+
+def _is_own(folder: str) -> bool:
+    return not folder.startswith("/") and folder.partition("/")[0] not in MADE
 
 
 def _known(paths: Iterable[str]) -> list[str]:

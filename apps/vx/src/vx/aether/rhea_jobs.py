@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Final, cast
 
@@ -44,6 +44,7 @@ def job_of(
     results: Mapping[str, ActionResult],
     declared: Mapping[str, str],
     variables: Mapping[str, str],
+    folders: Iterable[str] = (),
 ) -> Job:
     """Return the job that runs an action.
 
@@ -52,6 +53,7 @@ def job_of(
         results: of the actions that it needs, by their ids.
         declared: the digests of its input files, by their paths.
         variables: the caller's variables that it reads.
+        folders: directories that are there, each with a slash at its end.
     """
     inputs = [Input(path, digest) for path, digest in declared.items()]
     for need in action.needs:
@@ -64,6 +66,7 @@ def job_of(
         outputs=list(action.outputs),
         env={**variables, **action.env},
         cwd=action.cwd,
+        folders=[one.rstrip("/") for one in folders],
         output_dirs=[action.output_dir] if action.output_dir else [],
         tool="step" if action.kind == "script" else action.kind,
         dep_files=list(action.dep_files),

@@ -17,7 +17,7 @@ import msgspec
 
 from vx import digests
 from vx.aether.finished_builds import VERSION, FinishedBuildFiles, SavedBuild
-from vx.aether.lookups import AS_IT_IS
+from vx.aether.lookups import ALL_BELOW, AS_IT_IS
 from vx.aether.memory import ActionResult, Memory
 from vx.file_digests import FileDigests, Signature, is_settled, signature_of
 from vx.keys.recipe import InputRecord
@@ -127,9 +127,9 @@ class Unchanged:
         for path, digest in entry.files.items():
             if path.endswith("/"):
                 # The folders before their names: one that changes after that looks otherwise.
-                build.listed |= _states(
-                    plan.absolute(path), below=not path.startswith("/") and not path.endswith(AS_IT_IS)
-                )
+                everything = path.endswith(ALL_BELOW)
+                below = everything or (not path.startswith("/") and not path.endswith(AS_IT_IS))
+                build.listed |= _states(plan.absolute(path), below=below, everything=everything)
                 if self._listing(plan.root, action, path) != digest:
                     return False
             elif build.files.setdefault(plan.absolute(path), digest) != digest:
@@ -294,12 +294,18 @@ def _nearest(folder: str) -> str:
     return folder
 
 
-def _states(folder: str, *, below: bool) -> dict[str, Signature]:
-    """Return the state of a folder, and of those below; of one that changed just now, one never met."""
+def _states(folder: str, *, below: bool, everything: bool) -> dict[str, Signature]:
+    """Return the state of a folder, and of those below; of one that changed just now, one never met.
+
+    Args:
+        folder: absolute.
+        below: whether those below count.
+        everything: whether hidden ones do.
+    """
     found: dict[str, Signature] = {}
     asked_ns = time.time_ns()
     for directory, names, _ in os.walk(folder):
-        names[:] = [one for one in names if below and not one.startswith(".")]
+        names[:] = [one for one in names if below and (everything or not one.startswith("."))]
         now = _signature(directory)
         found[directory] = now if now is not None and is_settled(now, asked_ns) else _UNSEEN
     return found

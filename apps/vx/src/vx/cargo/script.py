@@ -191,7 +191,7 @@ def reads(told: ScriptOutput, action: Action) -> list[str]:
     for path in told.changed:
         inside = path.removeprefix(f"{ROOT_MARK}/") if path.startswith(f"{ROOT_MARK}/") else None
         found.append(posixpath.normpath(inside or posixpath.join(action.cwd, path)))
-    return [one for one in found if not one.startswith("../")]
+    return found
 
 
 def completed(action: Action, ran: Mapping[str, ScriptRun]) -> Action:

@@ -24,7 +24,7 @@ from vx import digests
 from vx.project.action import Action
 
 # Another number makes all keys new: for a change of the values under them, or of the parts that go into them.
-FORMAT: Final = "7"
+FORMAT: Final = "8"
 # Entries under one recipe; the least recently made go.  A dozen branches between which one switches.
 MAX_ENTRIES: Final = 16
 

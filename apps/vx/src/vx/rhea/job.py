@@ -77,7 +77,12 @@ def plan(job: Job) -> JobPlan:
     """
     _check_command(job)
     _check_inputs(job)
-    named = {"outputs": job.outputs, "output_dirs": job.output_dirs, "dep_files": job.dep_files}
+    named = {
+        "outputs": job.outputs,
+        "output_dirs": job.output_dirs,
+        "dep_files": job.dep_files,
+        "folders": job.folders,
+    }
     for field, paths in named.items():
         for path in paths:
             _check_path(path, field)
@@ -89,8 +94,8 @@ def plan(job: Job) -> JobPlan:
             reason=f"timeout_s is {job.timeout_s:g}; it is above 0 and at most {JOB_TIMEOUT_S:g}"
         )
     files = [one.path for one in job.inputs]
-    _check_no_file_is_a_folder(files, [*job.outputs, *job.output_dirs, *job.dep_files, job.cwd])
-    clash = set(files).intersection([*job.outputs, *job.dep_files])
+    _check_no_file_is_a_folder(files, [*job.outputs, *job.output_dirs, *job.dep_files, *job.folders, job.cwd])
+    clash = set(files).intersection([*job.outputs, *job.dep_files, *job.folders])
     if clash:
         raise JobInvalid(reason=f"{min(clash)!r} is both an input and an output")
     return JobPlan(job, _folders(job, files), job.timeout_s or JOB_TIMEOUT_S, _title(job))
@@ -152,6 +157,7 @@ def _check_no_file_is_a_folder(files: Iterable[str], others: Iterable[str]) -> N
 def _folders(job: Job, files: Iterable[str]) -> list[str]:
     wanted = {posixpath.dirname(path) for path in (*files, *job.outputs, *job.dep_files)}
     wanted.update(job.output_dirs)
+    wanted.update(job.folders)
     wanted.add(job.cwd)
     for folder in list(wanted):
         above = posixpath.dirname(folder)

@@ -17,6 +17,8 @@ from vx.interfaces import Input
 
 # What Python keeps beside a program that it runs: it does without.
 _PYTHONS_OWN: Final = "__pycache__"
+# What git keeps for itself, such as the times of files in its index: lost without harm.
+_GITS_OWN: Final = ".git"
 
 
 class LaidOut:
@@ -48,9 +50,10 @@ class LaidOut:
         Args:
             output_dirs: the folders in which the job may write.
         """
-        outputs = tuple(f"{one}/" for one in output_dirs)
+        outputs = tuple(f"{one}/" for one in (*output_dirs, _GITS_OWN))
         found = {one for one in self._there() if not one.startswith(outputs)}
-        for path in sorted(found | self._files.keys()):
+        known = {one for one in self._files if not one.startswith(outputs)}
+        for path in sorted(found | known):
             if path not in found or path not in self._files or not self._is_whole(path):
                 return path
         return ""

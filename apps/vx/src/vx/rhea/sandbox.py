@@ -268,8 +268,8 @@ class JobWatcher(threading.Thread):
         found = Trace([], [], [], [])
         for path, was_opened in sorted(self._names.items()):
             mode = _mode(path)
-            is_inside = path.startswith(self._root)
-            name = path.removeprefix(self._root)
+            is_inside = f"{path}/".startswith(self._root)
+            name = path.removeprefix(self._root) if f"{path}/" != self._root else "."
             if mode is None:
                 found.sought.append(name)
             elif was_opened and stat.S_ISDIR(mode):
@@ -371,7 +371,7 @@ class JobWatcher(threading.Thread):
             path = path if real.startswith(self._inside) else real
         if len(self._names) >= MAX_PATHS or (path in self._names and self._names[path] >= opens):
             return
-        if path.startswith(self._root) or not f"{path}/".startswith(self._own):
+        if f"{path}/".startswith(self._root) or not f"{path}/".startswith(self._own):
             self._names[path] = opens or self._names.get(path, False)
 
     def _text(self, pid: int, address: int) -> str:
