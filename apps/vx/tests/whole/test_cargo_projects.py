@@ -527,6 +527,10 @@ def test_the_platform_of_cargos_configuration_is_built_as_cargo_builds_it(cargo)
     project.build(RUSTFLAGS="--cfg mine", CARGO_BUILD_TARGET=triple)
     assert project.run("hello") == "true false\n"
     project.build("--target", triple)
+    assert project.executed("--target", "host-tuple") == 0
+    project.build("--target", triple, RUSTFLAGS="--cfg mine")
+    project.write(".cargo/config.toml", '[build]\ntarget = "host-tuple"\n')
+    assert project.executed(RUSTFLAGS="--cfg mine") == 0
     project.write(".cargo/config.toml", '[build]\ntarget = ["a", "b"]\n')
     assert (
         "build.target of several platforms is not supported by vx: name one with --target" in project.fails()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 READS = 'fn main() { println!("{}", option_env!("MY_TAG").unwrap_or("none")); }\n'
@@ -92,6 +94,30 @@ def test_a_flag_with_a_second_output_is_refused_by_name(c, name: str, word: str)
     project.write("main.c", "int main(void) { return 0; }\n")
     assert f"{word} in {name} is not supported by vx" in project.fails(**{name: f"-g {word}"})
     project.build(**{name: "-g -Og"})
+
+
+def test_a_file_of_options_counts_and_may_not_name_the_output(c) -> None:
+    project = c.project()
+    project.write("vx.toml", '[project]\nname = "one"\n[targets.one]\nsources = ["one.c"]\n')
+    project.write("one.c", '#include <stdio.h>\nint main(void) { printf("%d", X); return 0; }\n')
+    project.write("options", "-DX=1")
+    project.build(CFLAGS="@options")
+    assert project.run("one") == "1"
+    project.write("options", "-DX=2")
+    project.build(CFLAGS="@options")
+    assert project.run("one") == "2"
+    project.write("options", "-DX=2 -o elsewhere.o")
+    assert "-o in CFLAGS is not supported by vx" in project.fails(CFLAGS="@options")
+    assert "-Wl,@options in LDFLAGS is not supported by vx" in project.fails(LDFLAGS="-Wl,@options")
+
+
+def test_a_header_whose_name_is_not_utf8_is_refused_by_name(c) -> None:
+    project = c.project()
+    project.write("vx.toml", '[project]\nname = "one"\n[targets.one]\nsources = ["one.c"]\n')
+    (project.path / "one.c").write_bytes(b'#include "a\xff.h"\nint main(void) { return 0; }\n')
+    with open(os.fsencode(project.path) + b"/a\xff.h", "wb"):
+        pass
+    assert "one.c: it includes 'a\\xff.h', whose name is not UTF-8" in project.fails()
 
 
 def test_flags_come_from_the_variable_that_cargo_takes_first(rust) -> None:

@@ -22,7 +22,7 @@ from vx.aether import diagnostics, rhea_jobs, script_sees
 from vx.aether.condition_cache import ConditionCache
 from vx.aether.finished_builds import FinishedBuildFiles
 from vx.aether.flights import Flights
-from vx.aether.inputs import Inputs, InputsChanging, Undeclared, beyond_package, left_over
+from vx.aether.inputs import Inputs, InputsChanging, NameNotText, Undeclared, beyond_package, left_over
 from vx.aether.lookups import lookups_of
 from vx.aether.memory import ActionResult, Memory
 from vx.aether.outcomes import ActionFailed, Finished, Obtained
@@ -171,7 +171,7 @@ class Actions:
             raise await self.services.cass.lost(ends[0], error.reason) from error
         except errors.ConnectionLost as error:
             raise await self.services.rhea.lost(ends[1], str(error)) from error
-        except InputsChanging as error:
+        except (InputsChanging, NameNotText) as error:
             raise ActionFailed(str(error)) from error
         except (StoreFull, StoreTrouble) as error:
             raise ActionFailed(f"{error.path}: {error.reason}") from error

@@ -45,6 +45,14 @@ class InputsChanging(Exception):
     """A source changed again and again while it was read."""
 
 
+class NameNotText(Exception):
+    """A source includes a file whose name is not UTF-8, which no job can be given."""
+
+    def __init__(self, source: str, path: str) -> None:
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        super().__init__(f"{source}: it includes '{shown}', whose name is not UTF-8")
+
+
 class Undeclared(Exception):
     """A tool opened files that nothing declares; the text names the first."""
 
@@ -77,6 +85,7 @@ class Inputs:
         Raises:
             OSError: a file cannot be read.
             InputsChanging: one changes all the time.
+            NameNotText: one cannot be given to a job.
             StoreGone, StoreFull: as the store's.
         """
         for _ in range(_TRIES):
@@ -115,12 +124,17 @@ class Inputs:
             return c_includes.reachable(
                 sources.path,
                 sources.include,
-                lambda path: self._includes_of(f"{root}/{path}"),
+                lambda path: self._includes_of_input(root, action, path),
                 lambda: files_below(root),
                 sources.forced,
                 sources.macros,
             )
         return ()
+
+    def _includes_of_input(self, root: str, action: Action, path: str) -> Includes | None:
+        if not is_sendable(path) and os.path.isfile(f"{root}/{path}"):
+            raise NameNotText(action.title, path)
+        return self._includes_of(f"{root}/{path}")
 
     async def learn(self, made: Iterable[str]) -> None:
         """Read outputs of other actions, by their digests, for the files that they include.

@@ -21,7 +21,7 @@ from vx.cargo.graph import CargoPackage
 from vx.cargo.packages import is_release, read_packages, workspace_root
 from vx.cargo.surroundings import Setting
 from vx.cargo.vendored import VendoredCrates
-from vx.project import c_files, c_plan, environment, rust_files, rust_plan
+from vx.project import c_files, c_plan, environment, response_files, rust_files, rust_plan
 from vx.project.action import Plan, Tool
 from vx.project.c_compilations import Compilations
 from vx.project.errors import ProjectInvalid, Unsupported
@@ -31,6 +31,8 @@ from vx.project.rust_compile import RustTools
 from vx.project.toolchain import CompilerMissing
 from vx.project.tools import Tools
 
+# What cargo takes for this machine's platform.
+HOST: Final = "host-tuple"
 # Of a profile or a platform: each is a folder's name, too.
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 # Projects and profiles of C whose last plan is kept in part; of a thousand sources each takes a megabyte.
@@ -142,7 +144,7 @@ class Planner:
     ) -> list[Exception]:
         flags = environment.rust_flags(request.environment)
         try:
-            request = _with_platform(directory, request)
+            request = self._with_platform(directory, request)
             answer, packages, *_ = self._graph(directory, request, flags, None, fetching)
         except (ProjectInvalid, CompilerMissing, OSError) as error:
             return [error]
@@ -152,7 +154,7 @@ class Planner:
 
     def _plan_rust(self, directory: str, request: Request, fetching: Callable[[], None]) -> Plan:
         env = request.environment
-        request = _with_platform(directory, request)
+        request = self._with_platform(directory, request)
         plain = request.profile in (DEV, RELEASE) and not (request.targets or request.platform)
         flags = environment.rust_flags(env)
         refused: Unsupported | None = None
@@ -222,6 +224,15 @@ class Planner:
         answer = self._cargo.graph(question, cargo, {**env, **own}, fetching)
         return answer, read_packages(answer.graph), tools, cargo
 
+    def _with_platform(self, directory: str, request: Request) -> Request:
+        """Return a request with the platform that cargo's configuration names, where it names none itself."""
+        platform = request.platform or configured.platform(directory, request.environment)
+        if platform == HOST:
+            platform = self._tools.rust(request.environment, workspace_root(directory)).triple
+        return (
+            request if platform == request.platform else msgspec.structs.replace(request, platform=platform)
+        )
+
     # --- C ----------------------------------------------------------------------------------------
 
     def _plan_c(self, directory: str, request: Request) -> Plan:
@@ -230,9 +241,13 @@ class Planner:
         project = c_files.open_project(directory)
         env = request.environment
         environment.check_c(env)
-        environment.check_c_flags(env)
-        given = [tuple(env.get(name, "").split()) for name in ("CFLAGS", "CXXFLAGS", "LDFLAGS", "CPPFLAGS")]
-        flags = c_plan.Flags(given[3] + given[0], given[3] + given[1], given[2])
+        given = {
+            name: tuple(response_files.expanded(env.get(name, "").split(), directory, name))
+            for name in environment.FLAGS_OF_C
+        }
+        environment.check_c_flags(given)
+        before = given["CPPFLAGS"]
+        flags = c_plan.Flags(before + given["CFLAGS"], before + given["CXXFLAGS"], given["LDFLAGS"])
         tools = self._tools.c(request.environment)
         tests = _chosen(project.manifest.tests, request, f"{directory}/{c_files.MANIFEST}")
         return c_plan.plan(
@@ -252,12 +267,6 @@ class Planner:
         while len(self._earlier) > MAX_KEPT:
             self._earlier.pop(next(iter(self._earlier)), None)
         return found
-
-
-def _with_platform(directory: str, request: Request) -> Request:
-    """Return a request with the platform that cargo's configuration names, where it names none itself."""
-    platform = request.platform or configured.platform(directory, request.environment)
-    return request if platform == request.platform else msgspec.structs.replace(request, platform=platform)
 
 
 def _chosen(tests: Mapping[str, object], request: Request, path: str) -> tuple[str, ...]:

@@ -28,7 +28,8 @@ _REFUSED_OF_RUST: Final = re.compile(
 _REFUSED_OF_C: Final = re.compile(
     r"GCC_EXEC_PREFIX|COMPILER_PATH|LD_RUN_PATH|DEPENDENCIES_OUTPUT|SUNPRO_DEPENDENCIES|CCC_OVERRIDE_OPTIONS"
 )
-_FLAGS_OF_C: Final = ("CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS")
+# The variables with options for C.
+FLAGS_OF_C: Final = ("CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS")
 # Each has the compiler write a second file beside the object, which would be thrown away with the job.
 _SECOND_OUTPUT: Final = re.compile(
     r"-gsplit-dwarf(=.*)?|--?coverage|-ftest-coverage|-save-temps(=.*)?|--save-temps(=.*)?|-fstack-usage"
@@ -85,14 +86,17 @@ def check_c(env: Mapping[str, str]) -> None:
             raise Unsupported("the environment", f"{name} with a folder that is not absolute")
 
 
-def check_c_flags(env: Mapping[str, str]) -> None:
+def check_c_flags(given: Mapping[str, Sequence[str]]) -> None:
     """Refuse the caller's options for C that have a second output, or another one.
 
+    Args:
+        given: the words of each of FLAGS_OF_C.
+
     Raises:
-        Unsupported: one of them is in CFLAGS, CXXFLAGS, CPPFLAGS or LDFLAGS.
+        Unsupported: one of them is among them.
     """
-    for name in _FLAGS_OF_C:
-        for word, advice in _with_outputs(env.get(name, "").split()):
+    for name, words in given.items():
+        for word, advice in _with_outputs(words):
             raise Unsupported("the environment", f"{word} in {name}", advice)
 
 
@@ -105,6 +109,8 @@ def _with_outputs(words: Sequence[str]) -> Iterator[tuple[str, str]]:
         if linker:
             second = any(map(_SECOND_OUTPUT_OF_LINK.fullmatch, linker))
             other = any(map(_OTHER_OUTPUT_OF_LINK.fullmatch, linker))
+            if any(one.startswith("@") for one in linker):
+                yield word, "give its options themselves: a linker's file of options is not read"
         else:
             second = _SECOND_OUTPUT.fullmatch(word) is not None
             other = _OTHER_OUTPUT.fullmatch(word) is not None
