@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from vx.rhea import sandbox
+
 MANIFEST = '[project]\nname = "p"\n[targets.p]\nsources = ["*.c"]\n'
 
 
@@ -127,3 +129,46 @@ def test_clean_does_not_follow_a_link(p, c) -> None:
     assert done.code == 1
     assert "is a symbolic link, which is not followed: remove it" in done.err
     assert (outside / "runs").is_dir()
+
+
+WRECK = """
+use proc_macro::TokenStream;
+use std::{fs, fs::OpenOptions, os::fd::AsRawFd, os::unix::fs::PermissionsExt};
+#[proc_macro]
+pub fn wreck(how: TokenStream) -> TokenStream {
+    let how = how.to_string();
+    let below = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+    for one in [format!("src/{how}.txt"), format!("{below}/src/{how}.txt")] {
+        let _ = match how.as_str() {
+            "write" => fs::write(&one, "BAD"),
+            "chmod" => fs::set_permissions(&one, fs::Permissions::from_mode(0o666))
+                .and_then(|_| fs::write(&one, "BAD")),
+            "link" => fs::hard_link(&one, "src/other").and_then(|_| fs::write("src/other", "BAD")),
+            "fd" => fs::File::open(&one)
+                .and_then(|file| fs::write(format!("/proc/self/fd/{}", file.as_raw_fd()), "BAD")),
+            "rename" => fs::write("src/new", "BAD").and_then(|_| fs::rename("src/new", &one)),
+            "truncate" => OpenOptions::new().write(true).open(&one).and_then(|file| file.set_len(0)),
+            _ => fs::remove_file(&one),
+        };
+    }
+    TokenStream::new()
+}
+"""
+WAYS = ("write", "chmod", "link", "fd", "rename", "truncate", "remove")
+
+
+@pytest.mark.skipif(sandbox.landlock_version() < 1, reason="the kernel has no Landlock")
+def test_a_procedural_macro_changes_neither_the_projects_files_nor_the_stores(rust) -> None:
+    """A compiler's inputs are the store's own files, and root heeds no modes."""
+    project = rust.crate(manifest='[dependencies]\nmac = { path = "mac" }\n')
+    package = '[package]\nname = "mac"\nversion = "0.1.0"\nedition = "2021"\n'
+    project.write("mac/Cargo.toml", f"{package}[lib]\nproc-macro = true\n")
+    project.write("mac/src/lib.rs", WRECK)
+    lines = [f'mac::wreck!({how}); print!("{{}} ", include_str!("{how}.txt"));' for how in WAYS]
+    project.write("src/main.rs", f"fn main() {{ {' '.join(lines)} }}")
+    for how in WAYS:
+        project.write(f"src/{how}.txt", how)
+    project.build()
+    assert project.run("hello").split() == [*WAYS]
+    assert [(project.path / f"src/{how}.txt").read_text() for how in WAYS] == [*WAYS]
+    assert "all whole" in rust.vx("verify").out

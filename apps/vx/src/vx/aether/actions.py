@@ -375,7 +375,7 @@ def _check_script(plan: Plan, action: Action, done: Done, given: Collection[str]
     """See that a build script has found all that it would find with cargo.
 
     Raises:
-        LeftOut: it has not; what it did does not count.
+        LeftOut: it has not, and its run does not count.
         ActionFailed: it cannot.
     """
     for path in done.reads:

@@ -44,7 +44,7 @@ class SavedBuild(msgspec.Struct, frozen=True, array_like=True):
         results: of its actions.
         reports: of its actions; empty where the report of `run` has them.
         run: the id of a run whose report has them; "" for none.
-        env, files, folders, listed: what it depends on.
+        env, files, folders, listed: its conditions.
     """
 
     version: str

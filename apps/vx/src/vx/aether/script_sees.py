@@ -1,6 +1,6 @@
 """What a build script would find with cargo and was not given: hidden files, empty folders, neighbours.
 
-Owns telling which those are, from where it looked in vain, what it listed, and what its words name.  It runs
+Owns telling which those are, from where it looked in vain, what it listed, and named in its output.  It runs
 in a copy of its package; with these in it, it runs once more, until it has found all that it looks for.
 And what of the folders that it names is a condition of its result.
 """
@@ -20,13 +20,13 @@ from vx.project.tree import MAX_FILES
 
 
 def not_given(done: Done, root: str, action: Action, given: Collection[str]) -> list[str]:
-    """Return what is there and a build script did not get; folders have a slash at their ends.
+    """Return the entries that a build script did not get; folders have a slash at their ends.
 
     Args:
         done: how it ended; `reads` are the paths that its words name.
         root: the source root.
         action: it.
-        given: what it got, likewise.
+        given: all that it got, likewise.
     """
     assert isinstance(action.sources, Tree)
     own = f"{action.sources.directory}/" if action.sources.origin else ""
@@ -69,7 +69,7 @@ def below_named(
     Args:
         root: the source root.
         action: it.
-        paths: what it names.
+        paths: those that it names.
         declared: the digests of its inputs.
         started_ns: when it began to run, since 1970.
         unchanged: the digest of a file elsewhere, if it is as it was then.

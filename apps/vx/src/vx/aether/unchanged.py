@@ -197,7 +197,7 @@ class Unchanged:
         return build
 
     def write(self) -> None:
-        """Keep over restarts what is new since the last time."""
+        """Keep over restarts all that came since the last time."""
         if self._memory.epoch != self._cleared:
             self._disk.clear()
             self._cleared = self._memory.epoch

@@ -13,7 +13,7 @@ from typing import Final
 from daemonry import open_regular
 from vx.project.errors import Unsupported
 
-# More is no list of options.
+# A list of options is shorter.
 _MAX_BYTES: Final = 1 << 20
 # Files that name files; gcc takes 2,000, one in the other.
 _MAX_DEPTH: Final = 20

@@ -218,7 +218,7 @@ class CommandRunner:
         words: Sequence[str],
         environment: Mapping[str, str],
         directory: str,
-        watched: tuple[str, list[str], bool] | None = None,
+        watched: tuple[str, list[str], bool, list[str]] | None = None,
     ) -> RunningCommand:
         """Start a command; it is the caller's to `end`.
 
@@ -226,9 +226,9 @@ class CommandRunner:
             words: what to run.
             environment: its variables.
             directory: where it runs.
-            watched: the file for its look-ups (`sandbox.Trace`), the directories that are its own, below
-                which alone it may write, the first of them where it runs; and whether stat and access
-                count, too.  None for a command that is not watched.
+            watched: the file for its look-ups (`sandbox.Trace`); the directories that are its own, the
+                first of them where it runs; whether stat and access count, too; and the directories below
+                which alone it may write.  None for a command that is not watched.
 
         Raises:
             NotStarted: it cannot be executed.

@@ -54,6 +54,18 @@ class JobPlan(NamedTuple):
     timeout_s: float
     title: str
 
+    @property
+    def writable(self) -> list[str]:
+        """The directories below which it may write, relative to the root, which is ""; beside its TMPDIR.
+
+        A compiler's inputs are the store's own files, and a procedural macro is the project's code in it.
+        """
+        job = self.job
+        if job.tool == "step":
+            return [""]
+        outputs = [posixpath.dirname(one) for one in (*job.outputs, *job.dep_files)]
+        return list(dict.fromkeys([*outputs, *job.output_dirs]))
+
     def command(self, root: str) -> list[str]:
         """Return the words to execute, for a root."""
         program, *arguments = self.job.command

@@ -15,8 +15,9 @@ commands (PR_SET_PDEATHSIG), and rhea, a subreaper too, the rest.
 Spoken on a SOCK_SEQPACKET pair, whose descriptor is the one argument:
 
     run ID      with three descriptors: standard output, standard error, and a file with the JSON of
-                [words, environment, directory, watched]; `watched` is null, or [trace, inside, looks]:
-                the file for `sandbox.Trace`, the directories that are the job's, and whether looks count
+                [words, environment, directory, watched]; `watched` is null, or [trace, inside, looks,
+                writable]: the file for `sandbox.Trace`, the directories that are the job's, whether looks
+                count, and the directories below which it may write
     kill ID     kill it and all that it has started
     {"id", "pid"}                            it runs
     {"id", "errno"}                          it could not be started
@@ -211,7 +212,7 @@ def _keep(
     words: list[str],
     environment: dict[str, str],
     directory: str,
-    watched: tuple[str, list[str], bool] | None,
+    watched: tuple[str, list[str], bool, list[str]] | None,
     outputs: tuple[int, int],
 ) -> None:
     """Be a job's keeper; in a forked child.  Does not return."""
@@ -225,12 +226,12 @@ def _keep(
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
-        enter = None if watched is None else (theirs, watched[1], watched[2])
+        enter = None if watched is None else (theirs, watched[3], watched[2])
         _become(words, environment, directory, outputs, report, keeper, enter)
     for fd in (report, *outputs):
         os.close(fd)
     theirs.close()
-    watcher = None if watched is None else sandbox.JobWatcher(ours, watched[1])
+    watcher = None if watched is None else sandbox.JobWatcher(ours, watched[1], watched[3])
     if watcher is not None:
         watcher.start()
     error = os.read(failed, 16)

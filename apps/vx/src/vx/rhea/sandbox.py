@@ -228,9 +228,10 @@ class JobWatcher(threading.Thread):
     Args:
         sock: where the job's process passes its listener.
         inside: directories whose files are the job's own, in one that is nobody else's; it runs in the first.
+        writable: those below which it may make changes.
     """
 
-    def __init__(self, sock: socket.socket, inside: list[str]) -> None:
+    def __init__(self, sock: socket.socket, inside: list[str], writable: list[str]) -> None:
         super().__init__(daemon=True)
         self._sock = sock
         self._root = f"{inside[0]}/"
@@ -247,7 +248,7 @@ class JobWatcher(threading.Thread):
         self._directory = ""  # where all its processes are, as long as none has moved
         self._plain: set[str] = set()  # directories below its own to which no link leads, likewise
         self._has_moved = False
-        self._writable = tuple(f"{os.path.realpath(one)}/" for one in inside)
+        self._writable = tuple(f"{os.path.realpath(one)}/" for one in writable)
         self._worked = False
 
     def run(self) -> None:

@@ -302,8 +302,9 @@ class _Performance:
             root=scratch.root,
         )
 
-    def _watched(self, scratch: Scratch) -> tuple[str, list[str], bool]:
-        return scratch.trace, [scratch.root, scratch.tmp], self.plan.job.watch_looks
+    def _watched(self, scratch: Scratch) -> tuple[str, list[str], bool, list[str]]:
+        writable = [scratch.tmp, *(f"{scratch.root}/{one}".rstrip("/") for one in self.plan.writable)]
+        return scratch.trace, [scratch.root, scratch.tmp], self.plan.job.watch_looks, writable
 
     async def close(self) -> None:
         """Kill the command if it runs, and remove the directory."""

@@ -213,7 +213,8 @@ class ActionRunner:
             raise _Refused(INVALID_ARGUMENT, "the Action's command has a word that no system takes")
         if "/" not in words[0]:
             words[0] = shutil.which(words[0], path=environment["PATH"]) or words[0]
-        watched = None if self._sandbox_off else (scratch.trace, [scratch.root, scratch.tmp], False)
+        inside = [scratch.root, scratch.tmp]
+        watched = None if self._sandbox_off else (scratch.trace, inside, False, inside)
         try:
             return await self.commands.run(words, environment, folder, watched)
         except NotStarted as error:
