@@ -116,7 +116,7 @@ async def test_c_is_compiled_to_the_same_bytes_wherever_it_runs(running, cc) -> 
 async def test_rust_is_compiled_to_the_same_bytes_wherever_it_runs(running, rustc) -> None:
     job = await running.job(
         rustc, "--crate-name", "hello", "--edition=2021", "-g", "src/main.rs",
-        "--emit=dep-info=out/hello.d,link=out/hello",
+        "--emit=dep-info=out/hello.d,link=out/hello", "--out-dir=out",
         files={
             "src/main.rs": 'mod other;\nfn main() { println!("{} {}", file!(), other::N); }\n',
             "src/other.rs": 'pub const N: &str = match option_env!("GIVEN") { Some(x) => x, None => "?" };\n',
