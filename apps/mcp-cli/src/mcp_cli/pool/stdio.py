@@ -32,8 +32,8 @@ INHERITED_PREFIXES: Final = ("LC_", "XDG_")
 MAX_MESSAGE_BYTES: Final = 256 << 20
 # What may wait to be understood before the pipe is not read.
 MAX_WAITING_BYTES: Final = 16 << 20
-# The same in lines.  A line takes up to 0.3 ms of CPU to be understood, and an answer waits for all before
-# it: behind 16 MiB of small notifications it came after more than 30 s.
+# The same in lines.  An answer waits until all lines before it are understood: behind 16 MiB of small
+# notifications, on a busy machine, it came after half a minute.
 MOST_WAITING_LINES: Final = 2_000
 # The memory that a line costs in addition to its bytes.
 LINE_BYTES: Final = 64
