@@ -174,6 +174,12 @@ def test_twenty_sessions_of_one_account_begin_with_a_scout():
     assert turns.may_begin([running, *entries[1:], other], 200.0) == [other.key]
 
 
+def test_a_run_begun_by_a_clock_that_was_an_hour_ahead_holds_up_nobody():
+    done = entry_of(1, State.DONE, run=AgentRun("t", (), 3800.0, progressed=True))
+    assert turns.may_begin([done, entry_of(2)], 200.0) == [entry_of(2).key]
+    assert turns.may_begin([done, entry_of(2)], 3800.0 - turns.STAGGER_S + 1) == []
+
+
 def test_ten_tries_without_progress_give_up():
     entry = entry_of(state=State.RESUMING, reason=Reason.TRANSIENT)
     for attempt in range(1, 10):

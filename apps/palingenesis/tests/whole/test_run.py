@@ -28,6 +28,15 @@ print("\\x1b[1;31mred\\x1b[0m and plain", flush=True)
 while True: print("got", input(), flush=True)
 """
 
+IMPATIENT = """
+import sys
+from palingenesis.terminal import commands
+commands.TALK_S = 0.5
+sys.argv[0] = "palingenesis"
+from palingenesis.cli import main
+main()
+"""
+
 RAW = """
 import os, sys, termios, tty
 tty.setraw(0)
@@ -145,6 +154,25 @@ def test_a_closed_window_ends_nothing_and_another_one_shows_the_screen(home):
     assert again.code() == 0
     assert home.run("detach", "w").stdout == "w: already detached\n"
     assert "detached, running" in home.run("terminals").stdout
+
+
+def test_a_holder_that_is_stopped_does_not_answer_and_is_there_again_when_it_goes_on(home):
+    window = home.window("run", "--name", "w", "--", *home.program(COUNTING))
+    window.until(b"plain")
+    window.close()
+    wait_until(lambda: not home.terminals()["w"].attached)
+    os.kill(home.terminals()["w"].pid, signal.SIGSTOP)
+    try:
+        for word in ("attach", "detach"):
+            waiting = home.window(word, "w", command=[sys.executable, "-c", IMPATIENT])
+            waiting.until(b"palingenesis: w does not answer within 0.5 s")
+            assert waiting.code() == 5
+    finally:
+        os.kill(home.terminals()["w"].pid, signal.SIGCONT)
+    again = home.window("attach", "w")
+    again.until(b"plain")
+    again.type(b"two\r")
+    again.until(b"got two")
 
 
 def test_one_window_at_a_time(home):

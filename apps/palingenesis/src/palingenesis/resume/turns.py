@@ -81,7 +81,7 @@ def may_begin(entries: Iterable[SessionEntry], now_s: float) -> list[str]:
     for one in kept:
         run = one.run
         if run is not None and (
-            (one.state is State.RESUMING and not run.progressed) or now_s < run.began_s + STAGGER_S
+            (one.state is State.RESUMING and not run.progressed) or abs(now_s - run.began_s) < STAGGER_S
         ):
             blocked.add(one.account)
     chosen = []

@@ -225,13 +225,14 @@ def attach(name: str | None, detach_key: str | None) -> int:
     if os.environ.get("PALINGENESIS_TERMINAL") == found.name:
         kit.complain(f"palingenesis: this is {found.name} already")
         return kit.FAILED
-    try:
-        connection = store.connect(found.name)
-    except OSError as error:
-        kit.complain(f"palingenesis: {found.name} does not answer: {error.strerror}")
-        return kit.FAILED
     hello = {"verb": "attach", "size": size_of(0)}
-    connection.sendall(frames.frame(frames.HELLO, json.dumps(hello).encode()))
+    try:
+        connection = store.connect(found.name, TALK_S)
+        connection.sendall(frames.frame(frames.HELLO, json.dumps(hello).encode()))
+        connection.recv(1, socket.MSG_PEEK)  # its screen, which comes first
+    except OSError as error:
+        return _no_answer(found.name, error)
+    connection.settimeout(None)
     if not screen.is_possible():
         kit.complain("palingenesis: without the extra `terminal` the screen shows only later output")
     return WindowClient(connection, found.name, key).run()
@@ -271,8 +272,7 @@ def detach(name: str | None) -> int:
     if found is None:
         return kit.FAILED
     try:
-        with store.connect(found.name) as connection:
-            connection.settimeout(TALK_S)
+        with store.connect(found.name, TALK_S) as connection:
             connection.sendall(frames.frame(frames.HELLO, b'{"verb": "detach"}'))
             decoder = frames.Decoder()
             while data := connection.recv(65536):
@@ -281,9 +281,16 @@ def detach(name: str | None) -> int:
                         kit.say(f"{found.name}: {'detached' if content == b'yes' else 'already detached'}")
                         return kit.DONE
     except OSError as error:
-        kit.complain(f"palingenesis: {found.name} does not answer: {error.strerror or error}")
-        return kit.FAILED
+        return _no_answer(found.name, error)
     kit.complain(f"palingenesis: {found.name} has ended")
+    return kit.FAILED
+
+
+def _no_answer(name: str, error: OSError) -> int:
+    if isinstance(error, TimeoutError):
+        kit.complain(f"palingenesis: {name} does not answer within {TALK_S:g} s")
+        return kit.NO_ANSWER
+    kit.complain(f"palingenesis: {name} does not answer: {error.strerror or error}")
     return kit.FAILED
 
 

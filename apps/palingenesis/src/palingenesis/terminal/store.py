@@ -112,13 +112,15 @@ class TerminalStore:
         listener.setblocking(False)
         return listener
 
-    def connect(self, name: str) -> socket.socket:
-        """Return a connection to a terminal.
+    def connect(self, name: str, timeout_s: float) -> socket.socket:
+        """Return a connection to a terminal, with this time for each of its steps.
 
         Raises:
+            TimeoutError: too many wait for it.
             OSError: nobody listens there.
         """
         connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(timeout_s)
         try:
             with _inside(self.directory):
                 connection.connect(f"{name}.sock")
