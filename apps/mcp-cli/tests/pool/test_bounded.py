@@ -71,7 +71,7 @@ def taken_for_another(until_s: float) -> None:
 
 
 def test_an_end_that_a_library_swallows_comes_again_and_is_told() -> None:
-    """The maps of `referencing`, which are not written in Python, may take it for a name that is not there."""
+    """The maps of `referencing`, which are not of Python, may take it for a name that is not there."""
     before = signal.getsignal(signal.SIGVTALRM)
     until_s = time.process_time() + 1
     ends: list[float] = []
