@@ -205,7 +205,9 @@ def test_the_prompt_says_what_interrupted_and_not_to_repeat():
     assert "2026-11-28 05:57 UTC" in told
     assert "a usage limit" in told
     assert "do not repeat it" in told
-    assert len(fresh_prompt("x" * 10**6, "Next-step.md")) < 20_000
+    fresh = fresh_prompt("x" * 10**6, "Next-step.md")
+    assert len(fresh) < 20_000
+    assert "context" not in fresh, "`new-session` is asked for after any stop"
 
 
 def test_the_prompt_says_of_the_reset_what_is_true():

@@ -54,8 +54,9 @@ def fresh_prompt(notes: str, origin: str) -> str:
         origin: where that is from.
     """
     return (
-        "An earlier session on this task filled its context. Continue its task; check what is already done, "
-        f"and do not repeat it. These are its notes, from {origin}:\n\n{notes[:MAX_NOTES_CHARS]}"
+        "This session takes over the task of an earlier one, which does not go on. Continue it; check what "
+        "is already done, and do not repeat it. These are the earlier session's notes, from "
+        f"{origin}:\n\n{notes[:MAX_NOTES_CHARS]}"
     )
 
 
