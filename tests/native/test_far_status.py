@@ -362,7 +362,7 @@ def test_a_real_ssh_keeps_the_connection_that_it_asks_through(far, sshd, told):
             by_python, done = far.near(*line), launcher(*line)
             return None if done.stdout.startswith("python ") else (by_python, done)
 
-        by_python, done = wait_until(both, 30, "the launcher has answered by itself")
+        by_python, done = wait_until(both, 90, "the launcher has answered by itself")
         assert (done.returncode, done.stderr) == (0, "")
         assert _without_uptime(done.stdout) == _without_uptime(by_python.stdout)
     assert far.sandbox.daemonry("stop", "far").code == 0

@@ -187,7 +187,7 @@ class Window:
     def until(self, text):
         """Wait until `text` was shown."""
         try:
-            wait_until(lambda: text in self.seen)
+            wait_until(lambda: text in self.seen, 30)
         except AssertionError:
             raise AssertionError(f"{text!r} was not shown: {self.seen[-500:]!r}") from None
 
