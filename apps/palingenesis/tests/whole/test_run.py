@@ -280,10 +280,9 @@ def test_what_is_no_window_cannot_harm_the_terminal(home):
         frames.frame(frames.HELLO, b'{"verb": "attach", "size": 7}'),
         frames.frame(frames.INPUT, b"exit\r"), frames.frame(frames.SIGNAL, b"\x09"),
     ):  # fmt: skip
-        with store.connect("w") as connection:
+        with store.connect("w", 10.0) as connection:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
-            connection.settimeout(10)
             assert connection.recv(100) == b""
     window.type(b"still\r")
     window.until(b"got still")
