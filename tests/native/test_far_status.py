@@ -343,6 +343,7 @@ def test_nothing_hostile_makes_it_read_or_write_where_it_may_not(master, sanitiz
         assert (code, err) == (0, b"")
 
 
+@pytest.mark.slow  # the launcher has a second, which a machine that runs three tests may not
 def test_a_real_ssh_keeps_the_connection_that_it_asks_through(far, sshd, told):
     far.start()
     # Each of these may have the launcher leave all to Python.
