@@ -1,4 +1,4 @@
-"""What a child that was forked without exec must not keep, and who in the parent is told of the fork.
+"""What a child that was forked without exec must not keep, and who in the parent hears of the fork.
 
 Owns the lists of such objects, and the moment: right after the fork.  Close-on-exec
 helps against exec only.  A worker of `multiprocessing` that kept a listening socket would hold

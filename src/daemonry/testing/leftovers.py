@@ -72,7 +72,7 @@ def _has(pid: int, mark: bytes) -> bool:
 def _environment(pid: int) -> bytes:
     """Return a process's environment; b"" where it cannot be read.
 
-    A process in the middle of its exec has none for a moment, though whoever started it was told
+    A process in the middle of its exec has none for a moment, though whoever started it has learned
     that it runs.  Threads of the kernel have none at all, and no program either.
     """
     try:

@@ -12,7 +12,7 @@ class Quota(msgspec.Struct, frozen=True):
 
     Attributes:
         ended: whether there is quota again; None where that is not told.
-        resets_at_s: when the limit ends, where it has not and that is told.
+        resets_at_s: when the limit ends, where it has not and the answer says so.
     """
 
     ended: bool | None = None

@@ -3,7 +3,7 @@
 Run as a module with a JSON object on its standard input: `urls`, `title`, `text`.  The addresses have
 passwords in them, so they are not arguments.  Ends with 0 when all receivers have it; else one line says why
 not.  A plugin may raise anything, print without end and leave threads behind: of an exception only the name
-is told, since its words may have the address in them.
+is printed, since its words may have the address in them.
 """
 
 from __future__ import annotations

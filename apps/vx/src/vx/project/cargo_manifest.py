@@ -1,7 +1,7 @@
 """Cargo.toml, read as far as vx builds it: every key is understood, known to be harmless, or refused.
 
 Owns what the keys mean; their source is the manifest chapter of the Cargo book.  Pure: a table in,
-a value out; which files there are is told by whoever looked.  What it does not build (registry and
+a value out; whoever looked says which files there are.  What it does not build (registry and
 git dependencies, build scripts, procedural macros, ...) it refuses by name.
 """
 
