@@ -36,7 +36,7 @@ def not_given(done: Done, root: str, action: Action, given: Collection[str]) -> 
         path = posixpath.normpath(path)
         if path.startswith(("/", "../")) or _is_made(path) or not f"{path}/".startswith(own):
             return
-        where = located(root, action.sources, path if path != "." else "")
+        where = _where(root, action, path)
         if os.path.isfile(where):
             found[path] = None
         elif os.path.isdir(where):
@@ -46,7 +46,7 @@ def not_given(done: Done, root: str, action: Action, given: Collection[str]) -> 
         look(path)
     for folder in done.opened_folders:
         if not folder.startswith("/") and not _is_made(folder):
-            where = located(root, action.sources, folder if folder != "." else "")
+            where = _where(root, action, folder)
             for name in _names(where):
                 if not (folder == "." and name in MADE):
                     look(f"{folder}/{name}")
@@ -77,7 +77,7 @@ def below_named(
     assert isinstance(action.sources, Tree)
     found: dict[str, str] = {}
     for path in paths:
-        where = located(root, action.sources, path if path != "." else "")
+        where = _where(root, action, path)
         if path == (action.sources.directory or ".") or not os.path.isdir(where):
             continue
         folder = f"{path}{ALL_BELOW}"
@@ -101,6 +101,10 @@ def below_named(
 def is_beyond(path: str) -> bool:
     """Whether a path that a script names leads out of the source root, in which no copy has it."""
     return path == ".." or path.startswith("../")
+
+
+def _where(root: str, action: Action, path: str) -> str:
+    return located(root, action.sources, path if path != "." else "")
 
 
 def _is_made(path: str) -> bool:
