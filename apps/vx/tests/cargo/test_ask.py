@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class Asked:
 
     def rest(self) -> None:
         """Wait until a change would show in the project's times."""
-        changed = [self.project, self.manifest]
+        changed = [self.project, *self.project.rglob("*")]
         wait_until(lambda: time.time_ns() > max(one.stat().st_ctime_ns for one in changed) + FINE_TICK_NS, 10)
 
     def calls(self) -> int:
@@ -68,4 +69,36 @@ def test_what_changes_while_cargo_answers_is_read_again(tmp_path: Path, change: 
     asked.answers(change.format(project=asked.project))
     assert asked.calls() == 1
     asked.answers("")
+    assert asked.calls() == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "echo '# edited' >> {project}/b/Cargo.toml",
+        "echo '# edited' >> {project}/some/c/Cargo.toml",
+        "echo '# edited' >> {project}/named/Cargo.toml",
+        "echo '# edited' >> {project}/named/further/Cargo.toml",
+        "echo '# edited' >> {project}/configured/Cargo.toml",
+        "mkdir {project}/some/e",
+        "touch {project}/some/d/Cargo.toml",
+    ],
+)
+def test_a_package_that_is_not_built_is_looked_at_as_cargo_does(tmp_path: Path, change: str) -> None:
+    """Its requirements decide versions, too."""
+    asked = Asked(tmp_path)
+    asked.manifest.write_text(
+        '[workspace]\nmembers = ["b", "some/*"]\n[patch.crates-io]\nnamed = { path = "named" }\n'
+    )
+    for name in ("b", "some/c", "named", "named/further", "configured", ".cargo"):
+        (asked.project / name).mkdir(parents=True)
+        (asked.project / name / "Cargo.toml").write_text("[package]\n")
+    (asked.project / "some/d").mkdir()
+    (asked.project / "named/Cargo.toml").write_text(
+        '[target."cfg(unix)".dev-dependencies]\nf = { path = "further" }\nown = { path = "." }\n'
+    )
+    (asked.project / ".cargo/config.toml").write_text('paths = ["configured"]\n')
+    asked.rest()
+    assert [asked.calls(), asked.calls()] == [1, 1]
+    subprocess.run(["/bin/sh", "-c", change.format(project=asked.project)], check=True)
     assert asked.calls() == 2

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from vx.cargo.graph import Graph, GraphInvalid, decode, package_id
+from vx.cargo.neighbours import Neighbours, neighbours
 from vx.cargo.vendored import CHECKSUMS
 from vx.project.action import Tool
 from vx.project.errors import ProjectInvalid
@@ -84,8 +85,8 @@ class _Looked(msgspec.Struct, frozen=True):
     Attributes:
         own: directories of the project's packages, the project's own first.
         above: directories in which they are, where another member may come.
-        packages: directories of all packages.
-        vendored: of those, the directories in a directory source.
+        packages: directories of all packages, of those that are only named, too.
+        vendored: of the former, the directories in a directory source.
     """
 
     own: tuple[str, ...]
@@ -128,9 +129,10 @@ class Cargo:
         if known is not None and known[0] == self._state(known[1], env):
             return known[2]
         own = _Looked((question.directory,), (), ())
+        home = cargo_home(env, question.directory)
         before, asked_ns = self._state(own, env), time.time_ns()
         graph = _Asking(question, cargo, env).graph(fetching)
-        looked = _looked_at(question.directory, graph, cargo_home(env, question.directory))
+        looked = _looked_at(question.directory, graph, home, neighbours(question.directory, home))
         answer = CargoAnswer(graph, self._checksums(looked))
         if len(self._known) >= _MOST_ANSWERS:
             self._known.clear()
@@ -244,7 +246,7 @@ def cargo_home(env: Mapping[str, str], directory: str) -> str:
     return os.path.join(directory, env.get("CARGO_HOME") or f"{env.get('HOME', '')}/.cargo")
 
 
-def _looked_at(directory: str, graph: Graph, home: str) -> _Looked:
+def _looked_at(directory: str, graph: Graph, home: str, near: Neighbours) -> _Looked:
     # Below these cargo has unpacked crates itself; what of a registry is elsewhere is in a directory source.
     unpacked = tuple(
         f"{one}/{inside}/"
@@ -253,7 +255,7 @@ def _looked_at(directory: str, graph: Graph, home: str) -> _Looked:
     )
     vendored: dict[str, None] = {}
     own: dict[str, None] = {directory: None}
-    packages: dict[str, None] = {}
+    packages = dict.fromkeys(near.packages)
     for pkg_id, path in {unit.pkg_id: unit.target.src_path for unit in graph.units}.items():
         found = package_dir(path)
         packages[found] = None
@@ -261,7 +263,8 @@ def _looked_at(directory: str, graph: Graph, home: str) -> _Looked:
             own[found] = None
         elif not found.startswith(unpacked):
             vendored[found] = None
-    above = {os.path.dirname(one): None for one in own if one.startswith(f"{directory}/")}
+    above = dict.fromkeys(os.path.dirname(one) for one in own if one.startswith(f"{directory}/"))
+    above |= dict.fromkeys(near.above)
     return _Looked(tuple(own), tuple(above), tuple(packages), tuple(vendored))
 
 

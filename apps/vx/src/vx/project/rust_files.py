@@ -224,16 +224,25 @@ def _conventional_files(directory: str) -> set[str]:
 
 def _expand(base: str, pattern: str) -> list[str]:
     """Return the directories that a member pattern means."""
+    found = fitting(base, pattern)
+    if not any(char in pattern for char in "*?["):
+        return found
+    return [one for one in found if os.path.isfile(f"{one}/{MANIFEST}")]
+
+
+def fitting(base: str, pattern: str) -> list[str]:
+    """Return the directories that a member pattern fits, with a manifest or not.
+
+    Args:
+        base: of the workspace's root; absolute.
+        pattern: relative to it.
+    """
     if not any(char in pattern for char in "*?["):
         return [os.path.normpath(f"{base}/{pattern}")]
     found = [""]
     for piece in pattern.rstrip("/").split("/"):
         found = [f"{above}/{name}" for above in found for name in _names(base + above, piece)]
-    return [
-        os.path.normpath(base + inside)
-        for inside in sorted(found)
-        if os.path.isfile(f"{base}{inside}/{MANIFEST}")
-    ]
+    return [os.path.normpath(base + inside) for inside in sorted(found)]
 
 
 def _names(directory: str, piece: str) -> list[str]:
