@@ -7,6 +7,7 @@ own.  One test, where sshd is installed, has the real one.
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -173,7 +174,7 @@ def test_a_variable_for_ssh_that_no_shell_could_read_is_said(far, monkeypatch):
 
 def test_a_configuration_by_which_ssh_runs_nothing_is_said(far):
     far.is_ssh("exit 0")
-    with pytest.raises(ConnectError, match=r"without a word \(SessionType or"):
+    with pytest.raises(ConnectError, match=r"without a word \(-N or -f in \$DAEMONRY_SSH, or"):
         daemonry.connect("ssh:box/far", timeout_s=20)
 
 
@@ -198,6 +199,39 @@ def test_a_persons_command_and_ports_in_the_configuration_stand_in_nobodys_way(f
         assert done.returncode == 0, done
     finally:
         taken.close()
+
+
+@pytest.mark.parametrize("line", ["StdinNull yes", "SessionType none", "ForkAfterAuthentication yes"])
+def test_a_configuration_that_takes_away_the_session_stands_in_nobodys_way(far, sshd, monkeypatch, line):
+    """Without a kept connection, too: a call was lost that had never been sent."""
+    version = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=True).stderr
+    if tuple(map(int, re.findall(r"OpenSSH_(\d+)\.(\d+)", version)[0])) < (8, 7):
+        pytest.skip("needs OpenSSH 8.7")
+    far.start()
+    with (far.directory / "ssh.d" / "config").open("a") as file:
+        file.write(f"{line}\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(ssh._ControlPlace, "path_for", lambda *_: None)
+        assert say("ssh:box/far", "dialled") == "dialled"
+    assert say("ssh:box/far", "kept") == "kept"
+    done = far.near("--host", "box", "ps")
+    assert done.returncode == 0, done
+
+
+def test_an_old_ssh_is_asked_again_without_the_options_that_it_does_not_know(far, monkeypatch):
+    monkeypatch.setattr(ssh, "_old", set())
+    far.start()
+    far.is_ssh(
+        f"echo >> {far.directory}/asked\n"
+        'case "$*" in *StdinNull=*)\n'
+        '  echo "command-line: line 0: Bad configuration option: stdinnull" >&2; exit 255;; esac\n'
+        'for last; do :; done; exec /usr/bin/env -i {env} sh -c "exec $last"'
+    )
+    for text in ("one", "two"):
+        assert say("ssh:box/far", text) == text
+    assert (far.directory / "asked").read_text() == "\n" * 3  # found to be old once
+    done = far.near("--host", "box", "ps")
+    assert done.returncode == 0, done
 
 
 @pytest.mark.parametrize("name", ["a$b", "a'b", 'a"b', "a\\b", "a\nb"])

@@ -24,6 +24,27 @@ def test_ssh_is_given_the_host_behind_two_dashes_and_one_command():
 def test_what_a_configuration_adds_to_a_persons_session_is_not_for_ours():
     words = ssh_words.arguments(Endpoint.parse("ssh:box/svc"), None, None, "true")
     assert {"RemoteCommand=none", "ClearAllForwardings=yes"} <= set(words)
+    assert {"StdinNull=no", "SessionType=default", "ForkAfterAuthentication=no"} <= set(words)
+
+
+def test_an_old_ssh_is_given_no_option_that_it_does_not_know():
+    words = ssh_words.arguments(Endpoint.parse("ssh:box/svc"), None, None, "true", old=True)
+    assert "RemoteCommand=none" in words
+    assert not any("StdinNull" in word or "SessionType" in word for word in words)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "found"),
+    [
+        (255, "command-line: line 0: Bad configuration option: stdinnull\r\n", True),
+        (255, "warning\ncommand-line: line 0: Bad configuration option: stdinnull\n", True),
+        (255, "command-line: line 0: Bad configuration option: foo\n", False),
+        (255, "/root/.ssh/config: line 3: Bad configuration option: stdinnull\n", False),
+        (1, "command-line: line 0: Bad configuration option: stdinnull\n", False),
+    ],
+)
+def test_an_old_ssh_is_known_by_its_words(status, said, found):
+    assert ssh_words.is_old(status, said) is found
 
 
 def test_an_ipv6_address_is_given_without_its_brackets():

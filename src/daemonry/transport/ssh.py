@@ -103,6 +103,14 @@ def _is_safe(directory: str) -> bool:
     return True
 
 
+class _OldSsh(Exception):
+    """It did nothing, for it does not know an option of ours; the next one will be without that."""
+
+
+# The $DAEMONRY_SSH that were found to be older than OpenSSH 8.7.
+_old: set[str] = set()
+
+
 # Processes that may have ended and were not waited for.  One that connects is its thread's alone.
 _children: set[int] = set()
 
@@ -123,6 +131,16 @@ def connect(endpoint: Endpoint, deadline: Deadline) -> Stream:
     known = None if route is None else through_kept(route, deadline)
     if known is not None:
         return SharedSshStream(known, endpoint.bare)
+    try:
+        return _dialled(endpoint, control, route, deadline)
+    except _OldSsh:
+        return _dialled(endpoint, control, route, deadline)
+
+
+def _dialled(
+    endpoint: Endpoint, control: _ControlPlace, route: ssh_socket.Route | None, deadline: Deadline
+) -> Stream:
+    """Return a stream after a dial; raises `_OldSsh` and as `connect` does."""
     near, far = socketpair(AF_UNIX, SOCK_STREAM)
     errors = _error_output()
     try:
@@ -166,7 +184,11 @@ def through_kept(route: ssh_socket.Route, deadline: Deadline) -> Socket | None:
 
 
 def _machine(endpoint: Endpoint) -> tuple[str, ...]:
-    return os.environ.get(SSH_VARIABLE) or "ssh", endpoint.address, str(endpoint.number)
+    return _line_of_ssh(), endpoint.address, str(endpoint.number)
+
+
+def _line_of_ssh() -> str:
+    return os.environ.get(SSH_VARIABLE) or "ssh"
 
 
 def _error_output() -> int:
@@ -209,10 +231,23 @@ def command_line(
         control: where the kept connection is; it is looked for if left out.
     """
     path = (control or _ControlPlace()).path_for(endpoint)
-    return [
-        *_words_of(endpoint, os.environ.get(SSH_VARIABLE) or "ssh"),
-        *ssh_words.arguments(endpoint, path, time_s, command, terminal=terminal),
-    ]
+    ssh = _line_of_ssh()
+    options = ssh_words.arguments(endpoint, path, time_s, command, terminal=terminal, old=ssh in _old)
+    return [*_words_of(endpoint, ssh), *options]
+
+
+def is_old(status: int, said: str) -> bool:
+    """Whether an ssh did nothing because it is old; the next `command_line` is for such a one.
+
+    Args:
+        status: its exit status, negative for a signal.
+        said: its standard error.
+    """
+    ssh = _line_of_ssh()
+    if ssh in _old or not ssh_words.is_old(status, said):
+        return False
+    _old.add(ssh)
+    return True
 
 
 def _words_of(endpoint: Endpoint, line: str) -> list[str]:
@@ -296,13 +331,15 @@ def _line(near: Socket, deadline: Deadline) -> bytes:
     return line
 
 
-def _why_ended(endpoint: Endpoint, pid: int, errors: int, printed: str) -> ConnectError:
+def _why_ended(endpoint: Endpoint, pid: int, errors: int, printed: str) -> Exception:
     """Return why ssh ended before the first line, and after it had printed another one."""
     status = _status(pid)
     said = os.pread(errors, _SAID_BYTES, 0).decode("utf-8", "replace")
     if status is None:
         why = ssh_words.last_line(said) or "ssh has closed its output and goes on"
         return Unreachable(endpoint.bare, why)
+    if is_old(status, said):
+        return _OldSsh()
     lost = ssh_words.why_unreachable(status, said)
     if lost is not None:
         return Unreachable(endpoint.bare, lost)

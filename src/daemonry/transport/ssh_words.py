@@ -39,6 +39,12 @@ NOTHING: Final = "-"
 UNKNOWN: Final = "?"
 _MAX_PID_DIGITS: Final = 10
 _MAX_DIFFERS_CHARS: Final = 1000
+# A configuration may take away the input or the command of ssh, or send it behind: here it may not.  OpenSSH
+# knows these options since 8.7; an older one ends at the first, and knows no such configuration.
+_WHOLE_SESSION: Final = {"StdinNull": "no", "SessionType": "default", "ForkAfterAuthentication": "no"}
+_UNKNOWN_OPTION: Final = (
+    f"command-line: line 0: bad configuration option: {next(iter(_WHOLE_SESSION)).lower()}"
+)
 # Of what ssh says when it fails.
 _REASON_CHARS: Final = 200
 
@@ -100,6 +106,7 @@ def arguments(
     command: str,
     *,
     terminal: bool = False,
+    old: bool = False,
 ) -> list[str]:
     """Return what follows `ssh` on its command line.
 
@@ -109,6 +116,7 @@ def arguments(
         time_s: how long connecting may take, in seconds; None for the usual.
         command: what the login shell there runs, see `dial_command` and `line`.
         terminal: whether the command gets a terminal.
+        old: whether this ssh is older than OpenSSH 8.7, see `is_old`.
     """
     # Half a second before our own deadline, so that ssh can say why.
     connect_s = _CONNECT_S if time_s is None else max(1, min(_CONNECT_S, int(time_s - 0.5)))
@@ -121,6 +129,7 @@ def arguments(
         # command would take the place of ours, and its forwarded ports may be taken, by that session.
         "RemoteCommand": "none",
         "ClearAllForwardings": "yes",
+        **({} if old else _WHOLE_SESSION),
     }
     kept: dict[str, object] = {}
     if control_path is not None:
@@ -168,6 +177,16 @@ def read_first_line(line: bytes) -> tuple[str, str] | None:
     return answer, printable(reason)
 
 
+def is_old(status: int, said: str) -> bool:
+    """Whether an ssh ended, before it did anything, because it is older than OpenSSH 8.7.
+
+    Args:
+        status: its exit status.
+        said: its standard error.
+    """
+    return status == _SSH_FAILED and _UNKNOWN_OPTION in said.lower().splitlines()
+
+
 def why_unreachable(status: int, said: str) -> str | None:
     """Return why ssh reached no machine, or None where it did, and something is wrong there.
 
@@ -199,10 +218,10 @@ def why_not_begun(status: int, said: str, host: str, program: str = "daemonry", 
     if status and last_line(said) and not last_line(printed):
         return words
     # A forced command, or a login shell such as nologin, knows nothing of ours.
-    here = "SessionType or ForkAfterAuthentication in your ssh configuration"
-    there = "or a forced command or a login shell of its own there"
+    here = "-N or -f in $DAEMONRY_SSH"
+    there = "a forced command or a login shell of its own there"
     told = f"says: {words}" if words else f"ended with {status} and without a word"
-    return f"{host} did not run {program}, and {told} ({here}, {there}, may have it so)"
+    return f"{host} did not run {program}, and {told} ({here}, or {there}, may have it so)"
 
 
 def last_line(said: str) -> str:

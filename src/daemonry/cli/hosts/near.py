@@ -87,6 +87,11 @@ class Course:
             os.close(output)
             os.close(errors)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if not self.begun and ssh.is_old(status, self._said.decode("utf-8", "replace")):
+            self._said = b""
+            return self.run(
+                words, with_input=with_input, terminal=terminal, begin_s=begin_s, connect_s=connect_s
+            )
         return self._ended(status)
 
     def _start(self, line: list[str], *, with_input: bool) -> tuple[int, int, int]:
