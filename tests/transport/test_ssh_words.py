@@ -52,6 +52,14 @@ def test_an_ipv6_address_is_given_without_its_brackets():
     assert words[-3:-1] == ["--", "me@::1"]
 
 
+def test_a_cut_is_noticed_a_second_before_it_has_to_be_told():
+    """OpenSSH gives up in the interval after the last one that counts; a loaded machine needs the second."""
+    words = ssh_words.arguments(Endpoint.parse("ssh:box/svc"), None, None, "true")
+    told = dict(word.split("=", 1) for word in words if word.startswith("ServerAlive"))
+    interval_s, most = int(told["ServerAliveInterval"]), int(told["ServerAliveCountMax"])
+    assert 4 <= interval_s * (most + 1) <= 5
+
+
 def test_a_kept_connection_is_asked_for_where_it_has_a_place():
     words = ssh_words.arguments(Endpoint.parse("ssh:box/svc"), "/run/u/daemonry/ssh-%C", None, "daemonry")
     assert "ControlPath=/run/u/daemonry/ssh-%C" in words

@@ -27,9 +27,10 @@ ABSENT: Final = "absent"
 DENIED: Final = "denied"
 # What a login shell may print before the first line of ours, such as a greeting, in bytes.
 MAX_GREETING: Final = 1 << 16
-# A machine that is gone is noticed after this many silent intervals, in seconds; a dead one while connecting.
-_ALIVE_S: Final = 2
-_ALIVE_MOST: Final = 2
+# A machine that is gone is noticed one interval after this many silent ones, in seconds: OpenSSH counts those
+# that it has asked in.  A dead one while connecting.
+_ALIVE_S: Final = 1
+_ALIVE_MOST: Final = 4
 _CONNECT_S: Final = 5
 # How long a connection is kept for the next command, in seconds.
 _PERSIST_S: Final = 60
