@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,8 @@ def test_an_answer_that_has_expired_is_asked_for_again(tmp_path: Path) -> None:
         '{"headers": {"a": "b"}}',
         '{"headers": {"a b": ["c"]}}',
         '{"headers": {"a": ["b\\nc"]}}',
+        '{"headers": {"a-bin": ["AAAA"]}}',
+        '{"headers": {}, "more": ' + "[" * 100_000,
     ],
 )
 def test_an_answer_of_another_form_is_refused_and_not_shown(tmp_path: Path, answer: str) -> None:
@@ -63,6 +66,38 @@ def test_a_helper_that_fails_is_named(tmp_path: Path) -> None:
         Credentials("grpcs://a:1", {}, str(helper(tmp_path, {}, 3))).metadata()
     with pytest.raises(RemoteFailed, match="nowhere cannot be run"):
         Credentials("grpcs://a:1", {}, "/nowhere").metadata()
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("exec cat /dev/zero", "prints more than 1024 KiB"),
+        ("exec >&-; exec sleep 60", "did not end within 0 s"),
+        ("exec sleep 60", "gave no answer within 0 s"),
+        ("sleep 60 & echo {}", "gave no answer within 0 s"),
+    ],
+)
+def test_a_helper_that_does_not_answer_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str
+) -> None:
+    """What it prints is not collected beyond an answer's size."""
+    if "zero" not in script:
+        monkeypatch.setattr(credentials, "HELPER_TIMEOUT_S", 0.3)
+    program = tmp_path / "helper"
+    program.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\n{script}\n")
+    program.chmod(0o755)
+    with pytest.raises(RemoteFailed, match=said):
+        Credentials("grpcs://a:1", {}, str(program)).metadata()
+    if (tmp_path / "pid").exists():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_helper_need_not_read_the_question(tmp_path: Path) -> None:
+    program = tmp_path / "helper"
+    program.write_text('#!/bin/sh\nexec <&-\necho \'{"headers": {"a": ["b"]}}\'\n')
+    program.chmod(0o755)
+    assert Credentials("grpcs://a:1", {}, str(program)).metadata() == (("a", "b"),)
 
 
 def test_without_a_time_an_answer_is_good_for_a_while() -> None:

@@ -79,6 +79,7 @@ def test_a_wrong_file_is_refused_with_the_place(tmp_path: Path, text: str, said:
         ("WHEN", "often", "miss, hybrid or never"),
         ("PLATFORM", "linux", "NAME=VALUE"),
         ("CACHE", "cache.example", "grpc://HOST:PORT"),
+        ("EXECUTOR", "grpc://a:1", "did you mean 'VX_REMOTE_EXECUTE'"),
     ],
 )
 def test_a_wrong_variable_is_refused_by_name(tmp_path: Path, name: str, value: str, said: str) -> None:

@@ -32,6 +32,7 @@ import msgspec
 
 from daemonry import Refused
 from daemonry.errors import ConfigError
+from daemonry.spelling import did_you_mean
 from daemonry.typed_toml import read
 from daemonry.typed_toml.typed import convert
 from vx import digests, home
@@ -139,18 +140,23 @@ def why_not(settings: RemoteSettings) -> str:
         if url and target_of(url) is None:
             return f"{key} = {url!r} is neither grpc://HOST:PORT, grpcs://HOST:PORT nor unix:/PATH"
     for name, value in settings.headers.items():
-        if (
-            not _HEADER.fullmatch(name)
-            or name.endswith("-bin")
-            or not value.isascii()
-            or not value.isprintable()
-        ):
+        if not is_header(name, value):
             return f"the header {name!r} cannot be sent: lower-case names, printable ASCII values"
     if bool(settings.tls_certificate) != bool(settings.tls_key):
         return "tls-certificate and tls-key go together"
     if not 0 < settings.timeout_s <= MAX_TIMEOUT_S:
         return f"timeout-s = {settings.timeout_s:g} is not above 0 and at most {MAX_TIMEOUT_S:g}"
     return ""
+
+
+def is_header(name: str, value: str) -> bool:
+    """Whether gRPC can send a header: a lower-case name, and a printable ASCII value."""
+    return (
+        _HEADER.fullmatch(name) is not None
+        and not name.endswith("-bin")
+        and value.isascii()
+        and value.isprintable()
+    )
 
 
 def target_of(url: str) -> ServerAddress | None:
@@ -171,8 +177,11 @@ def target_of(url: str) -> ServerAddress | None:
 
 def _with_variables(settings: RemoteSettings, environ: Mapping[str, str]) -> RemoteSettings:
     changed: dict[str, object] = {}
-    for field in msgspec.structs.fields(RemoteSettings):
-        name = PREFIX + field.name.upper()
+    fields = {PREFIX + field.name.upper(): field for field in msgspec.structs.fields(RemoteSettings)}
+    for name in environ:
+        if name.startswith(PREFIX) and name not in fields:
+            raise Refused(f"{name} is not known: {did_you_mean(name, fields)}")
+    for name, field in fields.items():
         given = environ.get(name)
         if given is not None:
             changed[field.name] = _value(name, field.type, given.strip())
