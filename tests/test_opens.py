@@ -5,6 +5,7 @@ or runtime directory.  What opens a file otherwise is a function in `OTHERWISE`,
 """
 
 import ast
+import functools
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -143,7 +144,12 @@ def _found(node, inside, path):
         yield from _found(child, child.name if named else inside, path)
 
 
+@functools.cache
 def opens():
+    return frozenset(_all_opens())
+
+
+def _all_opens():
     for source in SOURCES:
         for file in sorted((ROOT / source).rglob("*.py")):
             path = file.relative_to(ROOT).as_posix()
@@ -153,11 +159,11 @@ def opens():
 
 
 def test_whatever_opens_by_a_path_uses_open_regular_or_has_a_reason():
-    assert sorted(set(opens()) - OTHERWISE.keys()) == []
+    assert sorted(opens() - OTHERWISE.keys()) == []
 
 
 def test_each_reason_is_of_something_that_is_there():
-    assert sorted(OTHERWISE.keys() - set(opens())) == []
+    assert sorted(OTHERWISE.keys() - opens()) == []
 
 
 def test_an_open_is_found_in_each_form():

@@ -207,6 +207,7 @@ def test_who_comes_at_the_very_moment_is_served_or_refused_unsent(probe, rounds,
 
 
 @pytest.mark.parametrize("endpoint", ["", "tcp:127.0.0.1:0;open"], ids=["unix", "tcp"])
+@pytest.mark.slow
 def test_who_waits_in_the_queue_as_it_ends_is_taken_in(probe, endpoint):
     """The moment itself: a connection between the decision and the refusal.
 

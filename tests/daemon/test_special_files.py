@@ -188,6 +188,7 @@ def test_before_a_start_every_command_ends_with_one_clear_line(odd, kind, ending
 
 @pytest.mark.parametrize("ending", EACH_ENDING)
 @pytest.mark.parametrize("kind", EACH_KIND)
+@pytest.mark.slow
 def test_below_a_running_daemon_every_command_ends(odd, kind, ending):
     assert odd("start").code == 0
     pid = odd("status", "--json").json()["pid"]

@@ -277,6 +277,7 @@ def keeper(probe, name):
             os.unlink(probe.place.socket_path)
 
 
+@pytest.mark.slow
 def test_whoever_wants_a_daemon_whose_socket_systemd_keeps_has_it_started_by_systemd(probe):
     """After `daemonry install` both `start` and `ensure` failed at the socket that they could have used."""
     with keeper(probe, "systemd"):

@@ -169,6 +169,7 @@ def test_the_directory_in_tmp_goes_with_the_daemon(probe, rest):
 
 
 @pytest.mark.parametrize("jump_s", [3600, -3600])
+@pytest.mark.slow
 def test_a_clock_that_jumps_moves_no_deadline(probe, jump_s):
     """Fault 21: set by an administrator or by NTP; shown times jump with it, waits do not."""
     body = f"""

@@ -358,6 +358,7 @@ def test_a_signal_by_hand_is_left_to_the_restart_policy(kvd):
 
 
 @pytest.mark.parametrize("verb", ["restart", "upgrade"])
+@pytest.mark.slow
 def test_it_is_restarted_and_upgraded_by_its_home(kvd, verb):
     kvd.home().up()
     before = kvd.shop.pid("cache")
@@ -382,6 +383,7 @@ def test_a_newer_client_has_the_home_replace_it(kvd):
     assert sum("started (pid" in one for one in kvd.shop.events("cache")) == 2
 
 
+@pytest.mark.slow
 def test_where_the_home_has_no_newer_one_the_client_is_refused_and_it_is_not_restarted_again(kvd):
     kvd.home().up()
     newer = kvd.words().copy()
@@ -416,6 +418,7 @@ def test_a_call_that_it_has_accepted_is_answered_before_it_ends(kvd, verb):
 # --- the list -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ps_shows_homes_and_their_services_as_one_tree(kvd, shop, service):
     kvd.home().up()
     others = []

@@ -81,6 +81,7 @@ def test_a_name_that_is_none_starts_no_supervisor(three):
 
 
 @pytest.mark.parametrize("how", ["restart", "kill"])
+@pytest.mark.slow
 def test_what_restarts_with_what_it_needs_is_restarted_when_that_is_ready_again(shop, service, how):
     """By command and after a crash; what stands behind it follows; what does not want it is left alone."""
     shop.write(

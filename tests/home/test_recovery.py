@@ -35,6 +35,7 @@ def test_services_end_when_their_supervisor_is_killed(shop, service):
     assert "ready" in shop.up().out
 
 
+@pytest.mark.slow
 def test_no_service_outlives_its_supervisor_by_more_than_a_second(shop, service, late_s):
     """Neither one that does not heed its signal, nor what it has started in a session of its own."""
     deaf = "trap '' TERM; setsid sleep 600 & echo up; while :; do read -t 600 _ <> pipe; done"

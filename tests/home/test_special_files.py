@@ -59,6 +59,7 @@ def test_a_home_comes_up_or_says_in_a_line_what_is_in_its_way(shop, service, kin
 
 
 @pytest.mark.parametrize("name", ["home.json", "home.log", "home.crash", "a.log", "a.json"])
+@pytest.mark.slow
 def test_below_a_home_that_is_up_a_fifo_holds_nothing_up(shop, service, name):
     shop.write(service("a"))
     shop.up()

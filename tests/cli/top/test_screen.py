@@ -47,6 +47,7 @@ def told(app):
     return str(app.query_one("#told", Static).content)
 
 
+@pytest.mark.slow
 def test_a_daemon_is_seen_paused_and_stopped_by_keys_and_a_home_below_it(here):
     here.start(here.write("adder.py", ADDER))
     here.write("site/home.toml", HOME)

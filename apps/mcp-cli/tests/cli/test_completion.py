@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
 
+
+@pytest.mark.slow
 def test_completion_offers_what_the_live_daemon_has(app):
     def offered(*words):
         return app.done("_complete", *words).split()

@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from daemonry.terminal_text import is_unsafe
 
 
@@ -67,6 +69,7 @@ def test_control_characters_of_a_server_do_not_reach_the_terminal(app):
 EVIL = "\x1b]0;title\x07\x9b2J\u202egnp.exe\u2066x\u200b\U000e0041\u2028\x7f"
 
 
+@pytest.mark.slow
 def test_no_command_shows_what_a_hostile_server_says_as_it_is(app):
     schema = {"type": "object", "properties": {"text": {"type": "string", "description": EVIL}}}
     tools = [{"name": name, "description": EVIL, "inputSchema": schema} for name in ("echo", f"a{EVIL}")]

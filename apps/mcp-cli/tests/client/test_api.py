@@ -52,6 +52,7 @@ for _ in range(2):
     assert app.python(text).stdout == "again\nagain\n"
 
 
+@pytest.mark.slow
 def test_threads_call_at_the_same_time_and_a_daemon_that_ended_is_started_again(app):
     ended = app.python(
         """

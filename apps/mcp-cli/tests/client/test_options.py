@@ -18,6 +18,7 @@ def mode(request, app):
     return MODES[request.param]
 
 
+@pytest.mark.slow
 def test_each_command_says_the_same_in_each_mode(app, mode):
     def done(*words, code=0):
         ended = app(*words, *mode)

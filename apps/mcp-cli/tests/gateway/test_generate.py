@@ -159,6 +159,7 @@ def test_every_tool_can_be_imported_and_called(app: Any) -> None:
     assert [json.loads(line) for line in said.splitlines()] == [{"tool": name, "text": "t"} for name in names]
 
 
+@pytest.mark.slow
 def test_the_command_shows_its_help_and_calls_each_tool(app: Any) -> None:
     generated = Generated(app, [*TOOLS, PARAMETERS])
     shown = generated.python("odd_tools.py", "--help")

@@ -141,6 +141,7 @@ def test_a_generated_module_passes_a_strict_type_checker(app, said, code):
     assert checked.returncode == code, checked.stdout
 
 
+@pytest.mark.slow
 def test_a_generated_command_has_options_and_completion(app):
     made = app("generate", "fake", "--command", "-o", "fake-tools")
     assert made.code == 0, made

@@ -143,6 +143,7 @@ def test_a_client_of_2026_listens_and_answers_by_round_trips(app: Any, serve: An
     assert (late["code"], "does not wait any more" in late["message"]) == (-32602, True)
 
 
+@pytest.mark.slow
 def test_a_client_with_the_tasks_extension_gets_a_task_where_the_server_has_one(app: Any, serve: Any) -> None:
     """Of both kinds of servers; other tools, and clients without the extension, get results."""
     script = str(Path(__file__).parents[1] / "task_server.py")

@@ -49,6 +49,7 @@ def test_a_server_that_is_killed_in_a_call(watched, alive, mode):
     assert not alive(server)
 
 
+@pytest.mark.slow
 def test_a_daemon_that_is_killed_in_a_call(watched, alive):
     command = watched.popen(*SLOW)
     wait_until(lambda: started(watched))

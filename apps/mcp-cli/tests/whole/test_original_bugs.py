@@ -139,6 +139,7 @@ def test_bug_11_daemon_and_command_agree_on_the_socket(app):
     assert str(os.getpid()) not in app.socket_path.name
 
 
+@pytest.mark.slow
 def test_bug_12_another_process_with_the_daemons_number_is_not_the_daemon(app):
     """A number alone is no proof, in either direction: nobody is taken for it, and nobody is killed."""
     app.done("call", "fake/echo", "text=1")

@@ -65,6 +65,7 @@ def test_the_tokens_of_a_server_are_read_as_none(tmp_path, monkeypatch, kind):
 
 
 @pytest.mark.parametrize("kind", odd_files.KINDS)
+@pytest.mark.slow
 def test_a_configuration_or_a_recording_of_any_kind_is_told_in_a_line(app, kind):
     given = app.sandbox.path / "given.toml"
     odd_files.put(kind, given)

@@ -315,6 +315,7 @@ def race(tmp_path):
     return Race(tmp_path)
 
 
+@pytest.mark.slow
 def test_daemons_of_one_home_with_states_of_their_own_resume_once(race):
     """All of them find the session due in the same moment, five times; one of them resumes it."""
     for _ in range(5):

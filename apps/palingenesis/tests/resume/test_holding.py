@@ -201,6 +201,7 @@ def test_errors_one_right_after_the_other_hold_a_session_before_the_minute_s_bou
     assert not loose
 
 
+@pytest.mark.slow
 def test_a_session_that_was_released_is_not_held_for_the_same_requests(runaway):
     runaway.send(61)
     assert runaway.entry().state is State.HELD

@@ -343,6 +343,7 @@ def test_a_silent_run_is_ended_and_a_failed_try(world):
     assert not processes.start_of(world.requests()[1]["pid"])
 
 
+@pytest.mark.slow
 def test_silent_runs_are_counted_and_given_up(world):
     """Each ends a try, though its process was seen in the session until then."""
     world.steps("overloaded", "silent", "silent")
@@ -1081,6 +1082,7 @@ def test_paused_it_sees_and_resumes_nothing(night):
     assert len(night.requests()) == 2
 
 
+@pytest.mark.slow
 def test_the_words_of_a_user(night):
     assert night("now", ID).code == 3
     night.done("daemon", "start")

@@ -300,6 +300,7 @@ def zombie(pid):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+@pytest.mark.slow
 def test_kill_9_then_start(app):
     """What STATUS has shown is there again, and the log has one line about it each time."""
     app.done("daemon", "start")
@@ -314,6 +315,7 @@ def test_kill_9_then_start(app):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such a name")
+@pytest.mark.slow
 def test_a_file_name_that_is_not_utf8_does_not_end_it(app):
     """Neither when it appears, nor at each start as long as it is there and touched."""
     bad = os.fsencode(app.sessions) + b"/\x1b[31m\xff.tmp"

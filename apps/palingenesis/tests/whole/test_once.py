@@ -84,6 +84,7 @@ def night(app):
     night.done(night.other_env, "daemon", "stop")
 
 
+@pytest.mark.slow
 def test_two_daemons_that_are_both_asked_resume_it_once(night):
     night.steps("overloaded", "slow 2")
     night.agent()

@@ -204,6 +204,7 @@ def test_what_ended_unseen_is_told_once(home):
     wait_until(lambda: os.listdir(home.state / "terminals") == [])
 
 
+@pytest.mark.slow
 def test_a_window_that_reads_nothing_holds_the_program_up_for_a_while_only(home):
     """And is drawn anew when it reads again: a terminal emulator that hangs must not cost the night."""
     pytest.importorskip("pyte")

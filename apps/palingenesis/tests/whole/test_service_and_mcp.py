@@ -56,6 +56,7 @@ def served(app, cwd, *calls):
     return asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_an_agent_asks_for_its_limit_and_writes_its_next_step(app, tmp_path):
     put_limit(app, tmp_path, time.time() + 600)
     names, (status, limit, written, unknown, no_daemon) = served(

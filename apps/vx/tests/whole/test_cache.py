@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 
+import pytest
+
 TWO = 'mod part;\nfn main() { println!("{}", part::VALUE); }\n'
 
 
@@ -205,6 +207,7 @@ def test_clean_removes_vx_and_never_the_store(rust) -> None:
     assert project.executed() == 0
 
 
+@pytest.mark.slow
 def test_clean_store_removes_it_when_told(rust) -> None:
     project = rust.crate()
     project.build()
@@ -333,6 +336,7 @@ def test_results_that_are_made_again_are_the_same_or_named(c) -> None:
     assert project.vx("verify", "--rebuild", "no").code == 2
 
 
+@pytest.mark.slow
 def test_after_a_restart_nothing_is_read_or_asked_again(c) -> None:
     project = c.project("p")
     project.write("vx.toml", '[project]\nname = "p"\n[targets.p]\nsources = ["*.c"]\n')

@@ -363,6 +363,7 @@ def test_what_a_procedural_macro_reads_counts(cargo) -> None:
 
 
 @pytest.mark.skipif(bool(sandbox.why_not()), reason=f"jobs cannot be watched: {sandbox.why_not()}")
+@pytest.mark.slow
 def test_a_procedural_macro_counts_hidden_files_and_empty_folders(cargo) -> None:
     project = cargo.crate(
         main='fn main() { print!("{}", mac::count!()); }', manifest='[dependencies]\nmac = { path = "mac" }\n'
@@ -511,6 +512,7 @@ def test_a_git_dependency_that_cargo_has_fetched(cargo) -> None:
     assert project.executed("--offline") == 0
 
 
+@pytest.mark.slow
 def test_the_platform_of_cargos_configuration_is_built_as_cargo_builds_it(cargo) -> None:
     """RUSTFLAGS are then for the target alone, and not for a build script."""
     main = 'fn main() { println!("{} {}", cfg!(mine), env!("SCRIPT")); }'

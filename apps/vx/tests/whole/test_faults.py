@@ -51,6 +51,7 @@ def long_crate(app, name: str = "long"):
 
 
 @pytest.mark.parametrize("service", ["rhea", "cass"])
+@pytest.mark.slow
 def test_a_service_that_dies_is_named_and_comes_back(rust, service: str) -> None:
     rust.crate("warm").build()
     project = long_crate(rust)
@@ -70,6 +71,7 @@ def test_a_service_that_dies_is_named_and_comes_back(rust, service: str) -> None
     assert rust.vx("verify").code == 0
 
 
+@pytest.mark.slow
 def test_aether_that_dies_is_named_and_takes_all_with_it(rust, gone) -> None:
     rust.crate("warm").build()
     project = long_crate(rust)
@@ -103,6 +105,7 @@ def test_ctrl_c_cancels_the_compilers_of_this_build(rust) -> None:
 
 
 @pytest.mark.parametrize("ended", ["killed", "upgraded"])
+@pytest.mark.slow
 def test_aether_is_ended_in_the_middle_of_a_build(rust, ended: str) -> None:
     """Who ends it does not get it back from those who were building; who exchanges it harms nobody."""
     project = long_crate(rust)
@@ -137,6 +140,7 @@ def test_what_waits_for_a_place_is_not_said_to_run(rust) -> None:
     assert "compiling" not in err
 
 
+@pytest.mark.slow
 def test_a_shared_compiler_goes_on_while_another_build_wants_it(rust) -> None:
     rust.crate("warm").build()
     project = long_crate(rust)
@@ -174,6 +178,7 @@ def race(app, count: int) -> None:
         assert copy.run("hello") == "hello\n"
 
 
+@pytest.mark.slow
 def test_twenty_builds_at_once_start_each_service_once(rust) -> None:
     race(rust, 20)
 
@@ -217,6 +222,7 @@ def storm(app, rounds: int) -> None:
     assert app.vx("verify").code == 0
 
 
+@pytest.mark.slow
 def test_a_storm_of_kills_harms_no_store(rust) -> None:
     storm(rust, 5)
 
@@ -321,6 +327,7 @@ def test_a_home_longer_than_a_socket_path(rust) -> None:
     assert project.vx("kill", VX_HOME=str(long)).code == 0
 
 
+@pytest.mark.slow
 def test_another_version_on_one_home_is_told_or_replaced(rust) -> None:
     """A newer vx takes over; an older one says which is there."""
     project = rust.crate()
@@ -399,6 +406,7 @@ def test_a_home_with_a_line_break_is_told_without_it(rust) -> None:
         project.vx("kill", VX_HOME=home)
 
 
+@pytest.mark.slow
 def test_an_aether_that_dies_with_its_parent(rust, gone) -> None:
     project = rust.crate()
     done = project.vx("build", "--die-with-parent")

@@ -136,6 +136,7 @@ def test_features_change_what_is_built(rust) -> None:
     assert "no package that is built has the feature 'quiet'" in project.fails("--features", "quiet")
 
 
+@pytest.mark.slow
 def test_profiles_of_every_kind_link(rust) -> None:
     project = rust.crate(
         main='fn main() { println!("{}", part::f()); }\n',

@@ -84,6 +84,7 @@ def test_v6_the_default_sockets_are_in_the_home() -> None:
         assert str(home.endpoint(service, {"VX_HOME": "/h"})) == f"unix:/h/{service}.sock"
 
 
+@pytest.mark.slow
 def test_v7_homes_are_isolated_and_need_no_port(rust, tmp_path) -> None:
     first, second = rust.crate("one"), rust.crate("two")
     other = {"VX_HOME": str(rust.sandbox.path / "other")}
@@ -148,6 +149,7 @@ def test_v11_aether_spawns_cass_and_rhea(rust) -> None:
         assert int(parent) == aether
 
 
+@pytest.mark.slow
 def test_v12_the_services_die_with_their_parent(rust, gone) -> None:
     """Also after kill -9, and within a second."""
     rust.crate().build()

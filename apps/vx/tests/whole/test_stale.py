@@ -529,6 +529,7 @@ def test_a_file_that_the_assembler_takes_in_under_another_word(p, reads: str) ->
 # --- the processor --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_native_means_what_the_compiler_takes_it_for(p, c) -> None:
     """`-march=native` on another processor is another result, though every word is the same."""
     cpu = c.sandbox.path / "cpu"

@@ -68,6 +68,7 @@ def test_two_tools_of_one_name_are_found() -> None:
     assert [one[:2] for one in of(GOOD, GOOD)] == [("error", "add")]
 
 
+@pytest.mark.slow
 def test_a_server_is_checked_and_loaded(app: Any) -> None:
     done = app("check", "fake", "--load", "3", "--json")
     facts = done.json()
