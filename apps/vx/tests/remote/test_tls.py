@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,29 @@ def test_tls_on_one_side_only_names_the_other_scheme(authorities, tls_server, re
     server = tls_server(ours.sign("server"))
     assert "it may speak TLS (grpcs://)" in asked(server.url.replace("grpcs", "grpc"))
     assert "it does not speak TLS" in asked(remote_server.url.replace("grpc", "grpcs"))
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 502 Bad Gateway\r\n\r\n<html>", b"SSH-2.0-x\r\n"])
+def test_what_does_not_speak_grpc_is_called_so(answer: bytes) -> None:
+    """Such as a proxy with a page for people."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            while True:
+                try:
+                    sock, _ = listening.accept()
+                except OSError:
+                    return
+                with sock:
+                    sock.recv(1 << 16)
+                    sock.sendall(answer)
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        told = asked(f"grpc://127.0.0.1:{listening.getsockname()[1]}")
+        listening.shutdown(socket.SHUT_RDWR)
+        serving.join(10)
+    assert told == "UNAVAILABLE: what answers there does not speak gRPC: a proxy, or another server"
 
 
 @pytest.mark.parametrize(

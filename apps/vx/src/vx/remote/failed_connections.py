@@ -38,6 +38,8 @@ def in_words(details: str, *, tls: bool) -> str:
         return "tls-ca, tls-certificate or tls-key is not a PEM file of that kind"
     if "WRONG_VERSION_NUMBER" in details:
         return "it does not speak TLS: grpc:// in place of grpcs://"
+    if "Failed parsing HTTP/2" in details:
+        return "what answers there does not speak gRPC: a proxy, or another server"
     if details.rstrip().endswith("Socket closed"):
         if tls:
             return (
