@@ -19,6 +19,7 @@ import pytest
 
 from daemonry.testing import wait_until
 from mcp_cli.pool.access import tokens
+from mcp_cli.pool.access.flows import access_of
 from mcp_cli.pool.access.loopback import AccessRefused, Loopback
 from mcp_cli.pool.service import ServerPool
 from mcp_cli.protocol import interfaces as api
@@ -36,6 +37,7 @@ class Site(ThreadingHTTPServer):
         lies: what is put over the authorization server's metadata; `huge`, `slow`, `gzip`, `token` and
             `iss` are lies of other kinds.
         secrets: what clients proved themselves with.
+        together: holds refusals until there are as many as it wants; None for at once.
     """
 
     daemon_threads = True
@@ -50,6 +52,7 @@ class Site(ThreadingHTTPServer):
         self.lifetime_s = 3600
         self.lies: dict[str, Any] = {}
         self.secrets: list[str] = []
+        self.together: threading.Barrier | None = None
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Leave no traceback of a client that hangs up."""
@@ -118,6 +121,8 @@ class Handler(BaseHTTPRequestHandler):
             answer = {"access_token": token, "token_type": "Bearer", "refresh_token": "again"}
             self._reply(200, {**answer, "expires_in": site.lifetime_s, **site.lies.get("token", {})})
         elif self.headers.get("Authorization", "").removeprefix("Bearer ") not in site.valid:
+            if site.together is not None:
+                site.together.wait(20)
             where = f'Bearer resource_metadata="{site.url}/.well-known/oauth-protected-resource/mcp"'
             self._reply(401, WWW_Authenticate=where)
         else:
@@ -366,6 +371,48 @@ def test_tokens_that_are_no_longer_renewed_say_so_and_stay(site):
         asyncio.run(call(site))
     assert raised.value.reason == "its access has ended: invalid_grant: it was revoked"
     assert tokens.load(f"{site.url}/mcp").tokens
+
+
+def test_of_calls_at_once_that_are_refused_none_may_have_run(site):
+    """The first refusal ends the connection that they share, and the others' with it."""
+
+    async def work() -> list[BaseException | list[api.Event]]:
+        pool = ServerPool()
+        await pool.configure([definition(site)])
+
+        async def one() -> list[api.Event]:
+            return [event async for event in pool.call("site", "1", "who")]
+
+        try:
+            await one()
+            site.valid = set()
+            site.lies["refuses"] = "refresh_token"
+            site.together = threading.Barrier(6, action=lambda: setattr(site, "together", None))
+            return await asyncio.gather(*(one() for _ in range(6)), return_exceptions=True)
+        finally:
+            await pool.close()
+
+    asyncio.run(authorize(site))
+    assert [type(one) for one in asyncio.run(work())] == [api.NeedsAuthorization] * 6
+
+
+def test_a_token_that_lives_for_seconds_is_renewed_each_time(site):
+    """Only a renewal that failed is followed by a pause."""
+
+    async def nobody(*_: object) -> Any:
+        raise AssertionError
+
+    async def work() -> tuple[float, float]:
+        access = access_of(definition(site), "", nobody, nobody)
+        await access.keep_fresh()
+        return access.due_in_s(), len(site.grants)
+
+    asyncio.run(authorize(site))
+    expire(site)
+    site.lifetime_s = 2
+    due_in_s, grants = asyncio.run(work())
+    assert grants == 2
+    assert due_in_s < 2
 
 
 def test_a_token_for_a_resource_is_renewed_for_it_after_a_restart(site):

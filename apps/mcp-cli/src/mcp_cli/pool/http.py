@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import httpx2
@@ -25,7 +25,7 @@ from mcp_cli.pool.access.flows import access_of
 from mcp_cli.pool.access.fresh import Fresh, said
 from mcp_cli.pool.access.loopback import AccessRefused, Loopback
 from mcp_cli.pool.access.tokens import StoreFailed
-from mcp_cli.pool.overheard import Overheard
+from mcp_cli.pool.overheard import Overheard, id_of
 from mcp_cli.pool.results import brief
 from mcp_cli.protocol.interfaces import Server
 
@@ -42,6 +42,10 @@ for _name in ("httpx2", "mcp"):
 logging.getLogger("mcp.client.auth").setLevel(logging.CRITICAL)
 
 Visit = Callable[[str], Awaitable[None]]
+
+
+class _Sends(Protocol):
+    def __call__(self, request: httpx2.Request, *, sent: bool) -> None: ...
 
 
 class NotGranted(OAuthFlowError):
@@ -64,6 +68,7 @@ class Transport:
         awaited: whether a browser is waited for.
         broke_off: why a flow of authorization ended, unless a user was missing; "" while none has.
         overheard: the answers' text.
+        kept_back: the requests, by id, that were not sent yet, or that the server refused for want of access.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Transport:
         self.awaited = False
         self.broke_off = ""
         self.overheard = Overheard()
+        self.kept_back: set[Any] = set()
         self._visit = visit
         self._loopback = loopback
         self._access: httpx2.Auth | None = None
@@ -139,11 +145,18 @@ class Transport:
         except (OAuthFlowError, StoreFailed) as error:
             self.broke_off = said(error)
             raise
-        return _Overseen(self._access, self._broke)
+        return _Overseen(self._access, self._broke, self._sends)
 
     def _broke(self, error: Exception) -> None:
         if not isinstance(error, NotGranted):
             self.broke_off = said(error)
+
+    def _sends(self, request: httpx2.Request, *, sent: bool) -> None:
+        key = id_of(request.content)
+        if sent:
+            self.kept_back.discard(key)
+        elif key is not None:
+            self.kept_back.add(key)
 
     async def _redirect(self, url: str) -> None:
         if self._visit is None:
@@ -241,23 +254,32 @@ class _Overseen(httpx2.Auth):
     Args:
         inner: the other.
         broke: is given each failure.
+        sends: is told when a request is on its way, and when it is not, or was refused.
     """
 
+    requires_request_body = True
     requires_response_body = True
 
-    def __init__(self, inner: httpx2.Auth, broke: Callable[[Exception], None]) -> None:
+    def __init__(self, inner: httpx2.Auth, broke: Callable[[Exception], None], sends: _Sends) -> None:
         self._inner = inner
         self._broke = broke
+        self._sends = sends
 
     async def async_auth_flow(
         self, request: httpx2.Request
     ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
         """Hand on what the other asks."""
         flow = self._inner.async_auth_flow(request)
+        self._sends(request, sent=False)
         try:
             outgoing = await flow.__anext__()
             while True:
-                outgoing = await flow.asend((yield outgoing))
+                if outgoing is request:
+                    self._sends(request, sent=True)
+                response = yield outgoing
+                if outgoing is request and response.status_code in (401, 403):
+                    self._sends(request, sent=False)
+                outgoing = await flow.asend(response)
         except StopAsyncIteration:
             return
         except (OAuthFlowError, StoreFailed, httpx2.HTTPError) as error:

@@ -37,6 +37,14 @@ def request_key(request_id: Any) -> Any:
     return request_id
 
 
+def id_of(message: bytes) -> Any:
+    """Return a message's id as the SDK pairs them; None where it has none, or is not JSON."""
+    try:
+        return request_key(_heading.decode(message).id)
+    except ValueError:
+        return None
+
+
 class Overheard:
     """The answers of one connection that have come and were not taken.
 

@@ -107,7 +107,7 @@ class Fresh(OAuthClientProvider):
         flow = super()._auth_flow(request)
         try:
             outgoing = await flow.__anext__()  # has the lock from here on
-            if held is not None and outgoing is request and self._access_token() == used:
+            if held is not None and outgoing is request and self._access_token() in ("", used):
                 outgoing = await flow.asend(held)
             while True:
                 outgoing = await flow.asend((yield outgoing))
@@ -185,6 +185,8 @@ class Fresh(OAuthClientProvider):
                 if self.context.oauth_metadata is None:
                     await self._discover(client)
                 await self._renewed(client)
+            if self.context.is_token_valid():
+                self._not_before = 0.0
         except (httpx2.HTTPError, OAuthFlowError) as error:
             if self.context.is_token_valid():
                 logger.warning("%s: its tokens could not be renewed yet: %s", self._server.name, said(error))
