@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from mcp_cli.cli.auth import query_of
+from mcp_cli.cli.auth import _show, query_of
+from mcp_cli.cli.progress import _open
 
 URI = "http://127.0.0.1:41234/callback"
 
@@ -42,6 +43,34 @@ def test_an_address_is_taken_as_people_paste_it(line):
 def test_another_address_is_refused_with_the_reason(line, why):
     with pytest.raises(ValueError, match=why):
         query_of(line, URI)
+
+
+def test_why_a_store_cannot_be_read_widens_no_other_row(monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr("mcp_cli.cli.auth.kit.say", said.append)
+    kept = {"grant": "authorization_code", "store": "keyring"}
+    reason = "the keyring cannot be used: " + "x" * 200
+    _show(
+        [
+            {"server": "a", "state": "none", **kept},
+            {"server": "b", "state": "unknown", "reason": reason, **kept},
+        ]
+    )
+    assert said == ["  a  no tokens  keyring", f"  b  unknown    {reason}; keyring"]
+
+
+@pytest.mark.parametrize(("variables", "opened"), [({}, []), ({"BROWSER": "wslview"}, [URI])])
+def test_a_page_is_opened_where_a_desktop_or_browser_is_named(monkeypatch, variables, opened):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    seen: list[str] = []
+    monkeypatch.setattr("webbrowser.open", seen.append)
+    _open(URI)
+    assert seen == opened
 
 
 class _Unauthorized(http.server.BaseHTTPRequestHandler):

@@ -577,6 +577,22 @@ def test_the_status_says_how_long_a_token_lives_and_not_what_it_is(site):
     assert asyncio.run(asked(site, "accesses", REFS))[0].state == "renewable"
 
 
+def test_two_clients_at_one_server_have_tokens_of_their_own(site):
+    """A machine's are not a person's, and neither's are another client's."""
+    asyncio.run(authorize(site))
+    fields = {"oauth_client_id": "me", "oauth_client_secret": "s3cret"}
+    (mine,) = asyncio.run(asked(site, "accesses", REFS, **fields))
+    machine = {**fields, "oauth_grant": "client_credentials", "oauth_issuer": site.url}
+    site.lies["token_endpoint_auth_methods_supported"] = ["client_secret_post"]
+    assert asyncio.run(call(site, **machine)) == "it is you"
+    (person,) = asyncio.run(asked(site, "accesses", REFS))
+    assert (mine.state, person.client_id, site.grants) == (
+        "none",
+        "registered",
+        ["authorization_code", "client_credentials"],
+    )
+
+
 def test_imported_tokens_are_used_and_renewed(site):
     """They come without the authorization server's address, which is found when it is needed."""
     given = {"access_token": "old", "refresh_token": "again", "expires_in": 1, "client_id": "theirs"}
@@ -587,7 +603,7 @@ def test_imported_tokens_are_used_and_renewed(site):
     assert site.grants == ["refresh_token"]
     with pytest.raises(api.ServerFailed) as raised:
         asyncio.run(asked(site, "import_tokens", "site", "1", "nothing"))
-    assert raised.value.reason == "is not JSON"
+    assert raised.value.reason == "the file is not JSON"
 
 
 def test_the_keyring_is_used_where_the_configuration_says_so(site):

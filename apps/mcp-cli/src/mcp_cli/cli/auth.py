@@ -112,12 +112,14 @@ def _state(one: dict[str, Any]) -> str:
         "expired": "expired",
         "header": "has an Authorization header",
         "off": "oauth = false",
-        "unknown": str(one.get("reason", "")),
+        "unknown": "unknown",
     }[one["state"]]
 
 
 def _further(one: dict[str, Any]) -> str:
     facts = []
+    if one.get("reason"):
+        facts.append(one["reason"])
     if one["state"] == "granted":
         facts.append("renewed by itself" if one.get("renews") else "not renewed")
     if one.get("scopes"):

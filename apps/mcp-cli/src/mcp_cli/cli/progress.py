@@ -100,8 +100,10 @@ def _log_text(event: dict[str, Any]) -> str:
 
 
 def _open(url: str) -> None:
-    """Open a page for the user, where there is a desktop to do it on."""
-    desktop = sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    """Open a page for the user, where there is a desktop to do it on, or a command that reaches one."""
+    # BROWSER is how editors and WSL open pages of a machine without a screen.
+    named = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
+    desktop = sys.platform == "darwin" or named
     if desktop and sys.stderr.isatty() and url.startswith(("http://", "https://")):
         import webbrowser
 

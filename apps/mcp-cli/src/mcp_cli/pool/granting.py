@@ -36,7 +36,7 @@ def by_browser(kept: ManagedServer, call: PendingCall) -> Callable[[], Awaitable
         began = time.monotonic()
         async with contextlib.AsyncExitStack() as stack:
             try:
-                stored = await asyncio.to_thread(tokens.load, server.url, server.oauth_store)
+                stored = await asyncio.to_thread(tokens.load, tokens.key_of(server), server.oauth_store)
             except tokens.StoreFailed as error:
                 raise _failed(kept, str(error)) from None
             try:
@@ -65,8 +65,11 @@ async def take(kept: ManagedServer, text: str) -> Access:
         raise _failed(kept, "it is started, not reached over HTTP")
     try:
         found = imported.tokens_in(text, server.url, time.time())
+        found.url = tokens.key_of(server)
         await asyncio.to_thread(tokens.save, found, server.oauth_store)
-    except (imported.NotTokens, tokens.StoreFailed, OSError) as error:
+    except imported.NotTokens as error:
+        raise _failed(kept, f"the file {error}") from None
+    except (tokens.StoreFailed, OSError) as error:
         raise _failed(kept, str(error)) from None
     await kept.close()  # the next call connects with them
     return access_to(server)
@@ -80,7 +83,7 @@ async def forget(kept: ManagedServer) -> bool:
     """
     await kept.close()
     try:
-        return await asyncio.to_thread(tokens.forget, kept.server.url, kept.server.oauth_store)
+        return await asyncio.to_thread(tokens.forget, tokens.key_of(kept.server), kept.server.oauth_store)
     except tokens.StoreFailed as error:
         raise _failed(kept, str(error)) from None
 

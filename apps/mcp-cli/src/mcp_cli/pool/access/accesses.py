@@ -27,7 +27,7 @@ def access_to(server: Server) -> Access:
         made.state = "off"
         return made
     try:
-        kept = tokens.load(server.url, server.oauth_store)
+        kept = tokens.load(tokens.key_of(server), server.oauth_store)
     except tokens.StoreFailed as error:
         made.state, made.reason = "unknown", str(error)
         return made

@@ -121,7 +121,7 @@ class Fresh(OAuthClientProvider):
 
     async def _has_other(self, used: str) -> bool:
         """Whether there is, or can be made, another token than one that the server refused."""
-        async with tokens.renewing(self._server.url):
+        async with tokens.renewing(tokens.key_of(self._server)):
             self._take_newer()
             if self._access_token() == used and self._can_renew():
                 await self._renew()
@@ -151,7 +151,7 @@ class Fresh(OAuthClientProvider):
             self._take_newer()
         if self.due_in_s() > 0:
             return
-        async with tokens.renewing(self._server.url):
+        async with tokens.renewing(tokens.key_of(self._server)):
             self._take_newer()
             if self.due_in_s() <= 0:
                 await self._renew()

@@ -32,7 +32,7 @@ class ServerTokens(TokenStorage):
 
     def __init__(self, server: Server, redirect_uri: str = "") -> None:
         self._server = server
-        self._kept = tokens.load(server.url, server.oauth_store)
+        self._kept = tokens.load(tokens.key_of(server), server.oauth_store)
         if redirect_uri and redirect_uri != self._kept.redirect_uri:
             # The client was registered for another address: a new one is.
             self._kept.client = ""
@@ -63,7 +63,7 @@ class ServerTokens(TokenStorage):
 
     def newer(self) -> OAuthToken | None:
         """Return the tokens that another process has stored since; None where there are none."""
-        found = tokens.load(self._server.url, self._server.oauth_store)
+        found = tokens.load(tokens.key_of(self._server), self._server.oauth_store)
         if not found.tokens or found.tokens == self._kept.tokens:
             return None
         self._kept.tokens, self._kept.expires_at = found.tokens, found.expires_at

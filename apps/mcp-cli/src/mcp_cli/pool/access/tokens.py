@@ -15,12 +15,15 @@ import hashlib
 import os
 import time
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from daemonry import open_regular, read_regular, write_atomically
-from mcp_cli.names import FILES, KEYRING
+from mcp_cli.names import CODE, FILES, KEYRING
+
+if TYPE_CHECKING:
+    from mcp_cli.protocol.interfaces import Server
 
 # Tokens and what a server says of itself; real ones have a few KiB.
 MAX_FILE_BYTES = 1 << 20
@@ -37,10 +40,10 @@ class StoreFailed(Exception):
 
 
 class StoredTokens(msgspec.Struct, omit_defaults=True):
-    """The stored tokens of one server.
+    """The stored tokens of one access.
 
     Attributes:
-        url: the server's.
+        url: what they are stored by, as `key_of` has it: the server's URL, where no client is configured.
         tokens, client, metadata, resource: as the SDK writes them, JSON.
         expires_at: of the access token, on the wall clock; 0 for unknown.
         redirect_uri: which the client was registered with.
@@ -59,6 +62,13 @@ def directory() -> str:
     """Return where the files are."""
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return os.path.join(state, "mcp-cli", "tokens")
+
+
+def key_of(server: Server) -> str:
+    """Return what a server's tokens are stored by: a machine's are not a person's at the same URL."""
+    if not server.oauth_client_id:
+        return server.url
+    return f"{server.url} {server.oauth_grant or CODE} {server.oauth_client_id}"
 
 
 def _path(url: str) -> str:
