@@ -390,17 +390,11 @@ class ServerConnection:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END_KNOWN_S):
                 await self.ended.wait()
-        ran = answer.written and not self._kept_back(answer)
+        ran = answer.written and not (self._http and self._http.keeps_back(answer, self._tap.outstanding))
         others = [one for one in self._tap.outstanding.values() if one is not answer]
         if self._http is not None and self._end_error is not None and not others:
             ran = ran and not self._http.never_sent(self._end_error)
         return RequestLost(self.end_reason or await self._reason(), ran=ran)
-
-    def _kept_back(self, answer: Answer) -> bool:
-        """Whether a request was refused for want of access: the first of several ends the connection."""
-        if self._http is None:
-            return False
-        return any(self._tap.outstanding.get(key) is answer for key in self._http.kept_back)
 
 
 @contextlib.asynccontextmanager

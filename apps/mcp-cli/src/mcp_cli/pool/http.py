@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -202,6 +202,13 @@ class Transport:
         return isinstance(
             error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | NotGranted
         )
+
+    def keeps_back(self, answer: object, outstanding: Mapping[Any, object]) -> bool:
+        """Whether the request of an answer was refused for want of access, or waited for it.
+
+        The first of several that are refused ends the connection of all.
+        """
+        return any(outstanding.get(key) is answer for key in self.kept_back)
 
     def session_lost(self, code: int, message: str) -> str:
         """Return what an error means that says that the server does not know our session; else ""."""
