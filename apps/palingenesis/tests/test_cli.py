@@ -13,7 +13,7 @@ import pytest
 import palingenesis
 from daemonry.cli import exit_codes
 from daemonry.cli.parser import parser_of
-from palingenesis import grammar
+from palingenesis import config_commands, grammar
 from palingenesis.resume.entry import SessionEntry
 from palingenesis.resume.ledger import Ledger
 from palingenesis.resume.states import State
@@ -170,6 +170,14 @@ def test_a_variable_that_is_no_absolute_path_is_told(app, variable):
 
 
 # --- config -------------------------------------------------------------------------------------
+
+
+def test_what_names_a_file_shows_no_control_character_of_its_path(tmp_path, capsys):
+    path = str(tmp_path / "e\x1b[31m/\udcff.toml")
+    shown = f"{tmp_path}/e\\x1b[31m/\\xff.toml"
+    assert config_commands.init(path, force=False) == 0
+    assert config_commands.validate(path) == 0
+    assert capsys.readouterr().out == f"{shown}: written\n{shown}: valid\n"
 
 
 def test_config_init_writes_a_private_file_that_is_valid(app):

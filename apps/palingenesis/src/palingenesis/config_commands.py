@@ -16,6 +16,7 @@ from daemonry.spelling import did_you_mean
 from palingenesis.agents.known import configured
 from palingenesis.default_config import TEXT
 from palingenesis.definition import daemon
+from palingenesis.sessions import shown
 from palingenesis.settings import Settings, session_dir, socket_path, with_effect, without_effect
 
 
@@ -36,7 +37,7 @@ def init(path: str | None, *, force: bool) -> int:
             _write_new(path)
     except OSError as error:
         raise ConfigError(path, "", f"cannot be written: {error.strerror}") from error
-    kit.say(f"{path}: written")
+    kit.say(f"{kit.printable(shown(path))}: written")
     return kit.DONE
 
 
@@ -71,12 +72,13 @@ def validate(path: str | None) -> int:
     session_dir(settings.monitoring, found)
     configured(settings, found)
     socket_path(settings.daemon, found)
+    name = kit.printable(shown(found))
     if os.path.exists(found):
-        kit.say(f"{found}: valid")
+        kit.say(f"{name}: valid")
     else:
-        kit.say(f"{found}: there is no such file; the defaults are used")
+        kit.say(f"{name}: there is no such file; the defaults are used")
     for sentence in without_effect(settings):
-        kit.say(f"{found}: {sentence}")
+        kit.say(f"{name}: {sentence}")
     return kit.DONE
 
 
@@ -112,7 +114,8 @@ def _no_such_section(section: str, known: list[str]) -> int:
 
 
 def _say_toml(path: str, tables: dict[str, dict[str, Any]], settings: Settings) -> None:
-    kit.say(f"# {path}" if os.path.exists(path) else f"# no file at {path}: the defaults")
+    name = kit.printable(shown(path))
+    kit.say(f"# {name}" if os.path.exists(path) else f"# no file at {name}: the defaults")
     for sentence in without_effect(settings):
         kit.say(f"# {sentence}")
     for name, table in tables.items():

@@ -16,6 +16,7 @@ from daemonry.cli import kit
 from daemonry.errors import ConfigError
 from palingenesis.agents.known import configured
 from palingenesis.default_config import TEXT
+from palingenesis.sessions import shown
 from palingenesis.settings import Settings, session_dir, socket_path
 
 MAX_BYTES: Final = 2**20
@@ -44,6 +45,7 @@ def edit(path: str) -> int:
 
 
 def _edit_copy(editor: list[str], copy: str, path: str, before: bytes | None) -> int:
+    name = kit.printable(shown(path))
     while True:
         try:
             done = subprocess.run([*editor, copy], check=False)
@@ -56,16 +58,16 @@ def _edit_copy(editor: list[str], copy: str, path: str, before: bytes | None) ->
             return kit.FAILED
         data = read_regular(copy, MAX_BYTES)
         if data == (TEXT.encode() if before is None else before):
-            kit.say(f"{path}: not changed")
+            kit.say(f"{name}: not changed")
             return kit.DONE
         wrong = _what_is_wrong(copy, path)
         if not wrong:
             write_atomically(os.path.realpath(path), data, mode=0o600)
-            kit.say(f"{path}: written; palingenesis daemon reload makes the daemon use it")
+            kit.say(f"{name}: written; palingenesis daemon reload makes the daemon use it")
             return kit.DONE
         kit.complain(f"palingenesis: {wrong}")
         if not _again():
-            kit.complain(f"palingenesis: {path} is as it was")
+            kit.complain(f"palingenesis: {name} is as it was")
             return kit.FAILED
 
 

@@ -312,6 +312,8 @@ def _explained(session: Session, entry: SessionEntry | None, now_s: float) -> It
         yield f"Next: a try at {_iso(entry.at_s)} ({_relative(entry.at_s - now_s)}){tries}"
     else:
         kept = _KEPT_FOLLOWS.get(entry.state) if entry is not None else None
+        if entry is not None and entry.state is State.DONE and entry.continued_by:
+            kept = f"nothing: {kit.printable(entry.continued_by)} goes on with it"
         yield f"Next: {kept or _what_follows(session)}"
 
 

@@ -19,6 +19,7 @@ from palingenesis import NAME
 from palingenesis.agents.known import configured
 from palingenesis.definition import daemon
 from palingenesis.service_environment import CannotCarry, carried, keys_left
+from palingenesis.sessions import shown
 from palingenesis.settings import Settings
 
 LABEL: Final = f"org.{NAME}.daemon"
@@ -103,7 +104,7 @@ def install(*, show: bool, platform: str = sys.platform) -> int:
     target = _target(platform)
     os.makedirs(os.path.dirname(target), exist_ok=True)
     write_atomically(os.path.realpath(target), data, mode=0o644)
-    kit.say(f"{target}: written")
+    kit.say(f"{kit.printable(shown(target))}: written")
     for name, value in variables.items():
         kit.say(f"with {name}={kit.printable(value)}")
     for name in keys_left(os.environ):
@@ -119,9 +120,9 @@ def uninstall(platform: str = sys.platform) -> int:
     try:
         os.unlink(target)
     except FileNotFoundError:
-        kit.say(f"{target}: not there")
+        kit.say(f"{kit.printable(shown(target))}: not there")
         return kit.DONE
-    kit.say(f"{target}: removed")
+    kit.say(f"{kit.printable(shown(target))}: removed")
     if platform != "darwin":
         kit.say(f"then: systemctl --user disable --now {NAME}; systemctl --user daemon-reload")
     return kit.DONE

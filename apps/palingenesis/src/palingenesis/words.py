@@ -13,6 +13,7 @@ from palingenesis import NAME
 from palingenesis.here import here
 from palingenesis.overview import survey
 from palingenesis.resume.service import Asked, CannotBeDone, Sessions
+from palingenesis.sessions import shown
 
 # `now` of a session that nothing was kept of looks at all of them first.
 TIMEOUT_S = 30.0
@@ -32,7 +33,7 @@ def say_to(session: str | None, verb: str, as_json: bool, timeout_s: float | Non
     try:
         with Client.connect(Instance.named(NAME).endpoint()) as client:
             proxy = client.proxy(Sessions, timeout_s=timeout_s or TIMEOUT_S)
-            after: Asked = getattr(proxy, verb.replace("-", "_"))(session)
+            after: Asked = getattr(proxy, verb.replace("-", "_"))(shown(session))
     except CannotBeDone as error:
         kit.complain(f"palingenesis: {kit.printable(error.reason)}")
         return kit.FAILED

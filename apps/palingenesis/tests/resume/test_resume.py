@@ -18,6 +18,7 @@ import msgspec
 import pytest
 
 from daemonry.testing import wait_until
+from palingenesis import overview
 from palingenesis.agents.known import profiles
 from palingenesis.evidence import processes, quota
 from palingenesis.evidence.quota_answer import Quota
@@ -519,6 +520,16 @@ def test_a_limit_that_is_not_over_when_it_begins_to_watch_is_resumed(world):
     assert world.until_state(State.SCHEDULED).at_s > time.time() + 3500
 
 
+def test_a_record_whose_name_is_not_utf8_is_named_by_its_path_as_it_is_shown(world):
+    world.steps("overloaded")
+    world.start()
+    world.agent()
+    world.until_state(State.SCHEDULED)
+    odd = msgspec.structs.replace(world.entry(), path="/home/\udcff\x1b.jsonl")
+    world.engine.ledger.entries[KEY] = odd
+    assert world.engine.ask("/home/\\xff\x1b.jsonl", Happened.HOLD).state is State.HELD
+
+
 def test_hold_release_skip_and_abort(world):
     world.steps("overloaded", "silent")
     world.start()
@@ -673,6 +684,8 @@ def test_a_full_context_is_taken_over_by_a_new_session(world):
     assert "Port the lexer next." in second["argv"][3]
     assert entry.continued_by == f"claude:{second['argv'][1]}"
     assert world.audited()[-1]["continued_by"] == entry.continued_by
+    told = list(overview._explained(world.engine._context.look(entry), entry, time.time()))
+    assert told[-1] == f"Next: nothing: {entry.continued_by} goes on with it"
     assert len(list((world.state / "backups").iterdir())) == 1
 
 
@@ -1088,6 +1101,8 @@ def test_the_words_of_a_user(night):
     night.done("daemon", "start")
     ended = night("now", "nope")
     assert (ended.code, ended.err) == (1, "palingenesis: no session 'nope'\n")
+    ended = night("hold", "no\udcffpe")
+    assert (ended.code, ended.err) == (1, "palingenesis: no session 'no\\\\xffpe'\n")
     night.agent("overloaded", "ok")
     wait_until(lambda: state_in(night)["state"] == "scheduled")
     assert night.done("hold", ID) == f"{KEY}: held\n"

@@ -16,6 +16,7 @@ from palingenesis.resume import entry as rules
 from palingenesis.resume.context import ResumeContext
 from palingenesis.resume.entry import SessionEntry
 from palingenesis.resume.states import Happened, State
+from palingenesis.sessions import shown
 
 _BEGINS_A_RUN = (Happened.NOW, Happened.RENEW, Happened.WANTED)
 # Requests that are done already in the state that they lead to.
@@ -84,16 +85,18 @@ class UserRequests:
 
     def _named(self, words: str) -> SessionEntry | str:
         kept = self._context.record.ledger.entries
-        fitting = [one for key, one in kept.items() if words in (key, one.id, one.path)]
+        fitting = [one for key, one in kept.items() if words in _names(key, one)]
         fitting = fitting or [
-            one for key, one in kept.items() if words and (key.startswith(words) or one.id.startswith(words))
+            one
+            for key, one in kept.items()
+            if words and (shown(key).startswith(words) or one.id.startswith(words))
         ]
         if len(fitting) > 1:
             return f"{words!r} fits {len(fitting)} sessions"
         if fitting:
             return fitting[0]
         look = self._context.survey.look
-        seen = [one for one in look(0.0) if words and words in (one.key, one.id, one.path)]
+        seen = [one for one in look(0.0) if words and words in _names(one.key, one)]
         seen = seen or [one for one in look(0.0) if words and one.id.startswith(words)]
         if len(seen) != 1:
             return f"no session {words!r}" if not seen else f"{words!r} fits {len(seen)} sessions"
@@ -115,3 +118,8 @@ def _with_tries_known(entry: SessionEntry) -> SessionEntry:
         if (known := claims.last(entry.path, entry.id)) is not None:
             return msgspec.structs.replace(entry, accounted=known.claim.token)
     return entry
+
+
+def _names(key: str, one: SessionEntry | Session) -> tuple[str, str, str]:
+    """Return what a session is called, as a request can hold it: bytes of a path that are no text escaped."""
+    return shown(key), shown(one.id), shown(one.path)
