@@ -54,6 +54,8 @@ def test_answers_that_are_given_before_they_are_asked(app: Any, tmp_path: Path) 
     assert answered("decline") == ({"action": "decline"}, "")
     misfit, told = answered('{"mail": 7}')
     assert (misfit, "the --answer does not fit, and was not sent" in told) == ({"action": "cancel"}, True)
+    agreed, told = answered("accept")
+    assert (agreed, "mail: is missing" in told) == ({"action": "cancel"}, True)
     empty, told = answered("[]")
     assert (empty, "there is no further --answer" in told) == ({"action": "decline"}, True)
     path = tmp_path / "answers.json"

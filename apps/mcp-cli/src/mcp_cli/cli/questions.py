@@ -39,7 +39,9 @@ def put(
             _say(f"{server}: {complaint}")
     elif not present:
         if event.get("level") == "open":
-            _say(f"{server} asks: {asked.get('message', 'for an answer')}")
+            model = event.get("method") == SAMPLING
+            what = " for a model's answer" if model else f": {asked.get('message', 'for an answer')}"
+            _say(f"{server} asks{what}")
             _say(f"the call waits: {NAME} answer {event['id']} ... (see {NAME} questions)")
         return
     else:

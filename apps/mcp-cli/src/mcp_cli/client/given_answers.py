@@ -79,19 +79,15 @@ def _elicited(answer: Any, asked: Mapping[str, Any]) -> tuple[str, str]:
     from mcp_cli.pool.questions import forms
 
     if isinstance(answer, str):
-        fits = answer in ACTIONS
-        complaint = "" if fits else f"{answer!r} answers no form: it was cancelled"
-        return json.dumps({"action": answer if fits else "cancel"}), complaint
-    if "action" in answer:
-        return json.dumps(answer), ""
-    if asked.get("mode") == "url":
+        if answer not in ACTIONS:
+            return json.dumps({"action": "cancel"}), f"{answer!r} answers no form: it was cancelled"
+        answer = {"action": answer, **({"content": {}} if answer == "accept" else {})}
+    elif asked.get("mode") == "url" and "action" not in answer:
         return json.dumps({"action": "decline"}), "the page was not opened: say accept to go on without it"
-    schema = asked.get("requestedSchema")
     try:
-        forms.check(answer, schema if isinstance(schema, dict) else {})
+        return json.dumps(forms.result_of(answer, asked)), ""
     except Bad as bad:
         return json.dumps({"action": "cancel"}), f"the --answer does not fit, and was not sent: {bad}"
-    return json.dumps({"action": "accept", "content": answer}), ""
 
 
 def _sampled(answer: Any) -> str:

@@ -94,8 +94,9 @@ def test_a_command_answers_a_form(said: str, answer: Any) -> None:
         ("import sys; sys.exit('no model')", "failed with 1: no model"),
         ("print('not JSON')", "is not a JSON object"),
         ("print('x' * (5 << 20))", "wrote more than"),
+        ("print('{\"colour\": 7}')", "its answer does not fit: colour: "),
     ],
-    ids=["hangs", "fails", "writes no answer", "writes too much"],
+    ids=["hangs", "fails", "writes no answer", "writes too much", "does not fit"],
 )
 def test_a_command_that_does_not_answer_is_a_refusal_with_a_reason(code: str, complaint: str) -> None:
     limit_s = 0.3 if "sleep" in code else 30

@@ -40,6 +40,36 @@ def test_a_field_is_read_as_its_schema_has_it(kind: Any, given: str, value: Any)
     assert forms.read("f", kind, given) == value
 
 
+@pytest.mark.parametrize("name", ["a=b", "a.b", "--json", "a:", "", "\x1b"])
+def test_a_field_of_any_name_can_be_filled_in(name: str) -> None:
+    assert forms.read(name, {"type": "string"}, "x=1") == "x=1"
+
+
+ASKED = {"requestedSchema": {"type": "object", "properties": {"n": COUNT}, "required": ["n"]}}
+DEPLOY = {"requestedSchema": {"type": "object", "properties": {"action": {"type": "string"}}}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "asked", "result"),
+    [
+        ({"n": 1}, ASKED, {"action": "accept", "content": {"n": 1}}),
+        ({"action": "accept", "content": {"n": 1}}, ASKED, {"action": "accept", "content": {"n": 1}}),
+        ({"action": "cancel"}, ASKED, {"action": "cancel"}),
+        ({"action": "accept"}, {"mode": "url"}, {"action": "accept"}),
+        ({"action": "up"}, DEPLOY, {"action": "accept", "content": {"action": "up"}}),
+        ({"action": "decline", "content": {}}, DEPLOY, {"action": "decline", "content": {}}),
+    ],
+)
+def test_an_answer_is_a_whole_result_or_its_content(answer: Any, asked: Any, result: Any) -> None:
+    assert forms.result_of(answer, asked) == result
+
+
+@pytest.mark.parametrize("answer", [{}, {"n": 9}, {"action": "accept"}, {"action": "accept", "content": 7}])
+def test_a_whole_result_is_checked_against_the_form_as_its_content_is(answer: Any) -> None:
+    with pytest.raises(Bad):
+        forms.result_of(answer, ASKED)
+
+
 @pytest.mark.parametrize(
     ("kind", "given", "reason"),
     [
@@ -64,7 +94,8 @@ def test_what_does_not_fit_is_refused_with_the_reason(kind: Any, given: str, rea
     ("kind", "words"),
     [
         (TITLED, "a number or a name"),
-        (SEVERAL, "numbers or names, with commas"),
+        (SEVERAL, "numbers or names, with commas, 1 to 2 of them"),
+        (PLAIN, "numbers or names, with commas"),
         (COUNT, "integer, 1 to 5"),
         ({"type": "string", "format": "email", "maxLength": 9}, "string (email), at most 9 characters"),
     ],

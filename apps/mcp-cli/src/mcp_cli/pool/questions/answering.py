@@ -116,7 +116,7 @@ class Questions:
         call.pause()
         try:
             said = await hooks.run(_hook_of(method, server), given, server.hook_timeout_s)
-            return hooks.elicited(said) if method == ELICITATION else hooks.sampled(said)
+            return hooks.elicited(said, params) if method == ELICITATION else hooks.sampled(said)
         except hooks.HookFailed as error:
             call.tell(Event(kind="note", level="warning", text=f"{server.name}: {error}: it was refused"))
             return None

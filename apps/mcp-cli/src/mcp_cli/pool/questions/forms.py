@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from daemonry.spelling import nearest
 from mcp_cli.pool import arguments
 
+_SIZES: Final = (("minimum", "maximum", ""), ("minLength", "maxLength", " characters"))
+_COUNTS: Final = (("minItems", "maxItems", " of them"),)
 # What people write at a terminal in place of what JSON has.
 _AGREED: Final = {"y": "true", "yes": "true", "n": "false", "no": "false"}
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
@@ -54,11 +56,17 @@ def hint(kind: Any, schema: Mapping[str, Any]) -> str:
     kind = _mapping(kind)
     found = choices(kind)
     if found:
-        return "numbers or names, with commas" if several(kind) else "a number or a name"
+        words = "numbers or names, with commas" if several(kind) else "a number or a name"
+        return words + _bounds(kind, _COUNTS)
     words = arguments.described(kind, schema)
     if kind.get("format"):
         words += f" ({kind['format']})"
-    for low, high, unit in (("minimum", "maximum", ""), ("minLength", "maxLength", " characters")):
+    return words + _bounds(kind, _SIZES)
+
+
+def _bounds(kind: Mapping[str, Any], keys: tuple[tuple[str, str, str], ...]) -> str:
+    words = ""
+    for low, high, unit in keys:
         least, most = kind.get(low), kind.get(high)
         if least is not None and most is not None:
             words += f", {least} to {most}{unit}"
@@ -81,7 +89,8 @@ def read(name: str, kind: Any, given: str) -> Any:
         value = _chosen(name, found, given)
     else:
         text = _AGREED.get(given.lower(), given) if kind.get("type") == "boolean" else given
-        (value,) = arguments.coerce([f"{name}={text}"], {"properties": {name: kind}}).values()
+        # A server's name for a field may have what means something in a word: `=`, `.`, `--`.
+        (value,) = arguments.coerce([f"value={text}"], {"properties": {"value": kind}}).values()
     check({name: value}, {"properties": {name: kind}})
     return value
 
@@ -101,6 +110,24 @@ def _chosen(name: str, found: list[Choice], given: str) -> Any:
     raise arguments.Bad(
         name, f"{given!r} is not one of {', '.join(titles)}" + (f"; did you mean {near!r}?" if near else "")
     )
+
+
+def result_of(answer: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the whole result that an answer is, or is the content of.
+
+    Args:
+        answer: a result, with its `action`, or the content of a form.
+        asked: the params of the question.
+
+    Raises:
+        Bad: an accepted form's content does not fit.
+    """
+    schema = _mapping(asked.get("requestedSchema"))
+    is_whole = "action" in answer and ("action" not in arguments.properties(schema) or "content" in answer)
+    result = dict(answer) if is_whole else {"action": "accept", "content": dict(answer)}
+    if result["action"] == "accept" and asked.get("mode") != "url":
+        check(_mapping(result.get("content")), schema)
+    return result
 
 
 def check(content: Mapping[str, Any], schema: Mapping[str, Any]) -> None:

@@ -16,6 +16,8 @@ from typing import IO, Any, Final
 
 from daemonry import Owned, spawn_owned
 from mcp_cli.pool import processes
+from mcp_cli.pool.arguments import Bad
+from mcp_cli.pool.questions import forms
 from mcp_cli.pool.results import brief
 
 MAX_ANSWER_BYTES: Final = 4 << 20
@@ -113,18 +115,25 @@ async def _tail(stream: asyncio.StreamReader) -> str:
     return last.decode("utf-8", "replace")
 
 
-def elicited(said: str) -> str | None:
+def elicited(said: str, params: str) -> str | None:
     """Return the result of `elicitation/create` that a command's output stands for; None for a refusal.
 
+    Args:
+        said: the output.
+        params: of the question, JSON.
+
     Raises:
-        HookFailed: it is neither.
+        HookFailed: it is neither, or does not fit the form.
     """
     if not said.strip():
         return None
     answer = _object(said)
     if answer is None:
         raise HookFailed(f"{brief(said, 60)!r} is not a JSON object")
-    return json.dumps(answer if "action" in answer else {"action": "accept", "content": answer})
+    try:
+        return json.dumps(forms.result_of(answer, _object(params) or {}))
+    except Bad as bad:
+        raise HookFailed(f"its answer does not fit: {bad}") from None
 
 
 def sampled(said: str) -> str | None:
