@@ -17,6 +17,7 @@ class TwoWriters:
 
     def __init__(self, first: Manifest) -> None:
         self.kept = {KEY: first}
+        self.entries = b""
 
     async def put_bytes(self, data: bytes) -> str:
         return digests.of_bytes(data)
@@ -28,6 +29,12 @@ class TwoWriters:
 
     async def get_manifests(self, keys: list[str]) -> Lookup:
         return Lookup({key: self.kept[key] for key in keys if key in self.kept})
+
+    async def get_shared(self, keys: list[str]) -> Lookup:
+        return await self.get_manifests(keys)
+
+    async def read(self, _digest: str) -> bytes:
+        return self.entries
 
 
 def test_of_two_results_the_first_counts_for_both(caplog: pytest.LogCaptureFixture) -> None:
@@ -41,3 +48,36 @@ def test_of_two_results_the_first_counts_for_both(caplog: pytest.LogCaptureFixtu
     assert memory.known_result(KEY) == got
     assert RECIPE in store.kept
     assert "the first are kept" in caplog.text
+
+
+OUT = Blob("out", "11" * 32, 1)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        Manifest([OUT], {"duration_ms": "long"}),
+        Manifest([OUT], {"duration_ms": -1}),
+        Manifest([OUT], {"duration_ms": 1 << 60}),
+        Manifest([OUT], {"said": [1]}),
+        Manifest([], {}),
+        Manifest([Blob("../../out", "11" * 32, 1)], {}),
+    ],
+)
+def test_what_is_not_a_result_is_a_miss_and_ours_counts(kept: Manifest) -> None:
+    """It came from a cache that others write to: no build may fail by it, nor the next one."""
+    memory = Memory(TwoWriters(kept))  # type: ignore[arg-type]
+    assert asyncio.run(memory.result(KEY, ["out"])) is None
+    mine = ActionResult(KEY, {"out": Blob("out", "22" * 32, 2)})
+    assert asyncio.run(memory.learn(RECIPE, InputRecord({}, [], {}, KEY), mine)) == mine
+    assert asyncio.run(memory.result(KEY, ["out"])) == mine
+
+
+@pytest.mark.parametrize("entries", [b"<html>", b'{"entries": 1}', b'{"x": ' + b"[" * 100_000])
+def test_entries_of_another_form_are_none(entries: bytes) -> None:
+    store = TwoWriters(Manifest())
+    store.kept[RECIPE] = Manifest([Blob("entries", "11" * 32, len(entries))])
+    store.entries = entries
+    memory = Memory(store)  # type: ignore[arg-type]
+    assert asyncio.run(memory.entries(RECIPE)) == []
+    assert asyncio.run(memory.shared_entries(RECIPE)) == []

@@ -64,7 +64,8 @@ class Manifest(msgspec.Struct, frozen=True):
 
     Attributes:
         blobs: what the key stands for; while one is not in the store, the manifest is not found.
-        note: anything else that its owner wants to find again; a few kilobytes.
+        note: anything else that its owner wants to find again; a few kilobytes.  A shared cache gives back
+            texts and whole numbers alone.
         grows: it may be replaced by another one that grows: a list that gets longer.  Any other is written
             once, for what a key stands for does not change.
     """

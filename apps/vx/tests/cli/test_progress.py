@@ -31,6 +31,8 @@ def test_rustcs_lines_and_others() -> None:
     lines = '{"kind":"d","rendered":"\\u001b[31merror\\u001b[0m: no\\n"}\n{"artifact":"x"}\nplain\n{half\n'
     assert without_colours(rendered("rustc", lines)) == "error: no\nplain\n{half\n"
     assert rendered("cc", lines) == lines
+    nested = '{"a": ' + "[" * 100_000 + "\n"  # such as a macro prints, or a shared cache keeps
+    assert rendered("rustc", nested) == nested
     assert first_error("note\nsrc: error: bad\n") == "src: error: bad"
 
 

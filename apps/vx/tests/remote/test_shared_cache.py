@@ -199,13 +199,27 @@ def test_a_note_that_lies_about_a_small_blob_has_it_asked_for(machine: Make, rem
     assert machine().manifests([KEY]) == {}
 
 
-@pytest.mark.parametrize("note", [b"", b"{}", b"[", b'{"key": "x", "blobs": [], "note": {}, "grows": false}'])
+ODD = b'{"key": "%s", "blobs": [], "grows": false, "note": {"a": %s}}'
+NESTED = b'{"key": "x", "blobs": [], "grows": false, "note": {"a": ' + b"[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "note",
+    [b"", b"{}", b"[", b'{"key": "x", "blobs": [], "note": {}, "grows": false}', NESTED]
+    + [ODD % (KEY.encode(), one) for one in (b"1" * 30, b"1e400", b"[1]", b"null")],
+)
 def test_an_entry_of_another_form_is_a_miss(machine: Make, remote_server, note: bytes) -> None:
-    made_by(machine(), b"program")
+    """And says nothing of the others, which are asked for as before."""
+    made = made_by(machine(), b"program")
     (result,) = remote_server.results.values()
+    right = type(result).FromString(result.SerializeToString())
     result.stdout_raw = note
     result.stdout_digest.CopyFrom(remote_server.keep(note))
-    assert machine().manifests([KEY]) == {}
+    there = machine()
+    assert there.manifests([KEY]) == {}
+    assert there.server.failures.count == 1
+    result.CopyFrom(right)
+    assert there.manifests([KEY]) == {KEY: made}
 
 
 def test_an_evicted_blob_is_a_miss_and_no_failure(machine: Make, remote_server) -> None:

@@ -184,7 +184,8 @@ class Actions:
         if entry is None and self.shared.url:
             entries = await self.memory.shared_entries(target.key)
             entry = recipe.holding(entries, now)
-        result = await self.memory.result(entry.result) if entry is not None else None
+        outputs = target.action.outputs
+        result = await self.memory.result(entry.result, outputs) if entry is not None else None
         if result is not None:
             return Finished(result, entry)
         if entry is not None:

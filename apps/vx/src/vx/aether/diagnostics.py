@@ -53,7 +53,7 @@ def _of_line(line: str) -> str:
         return line + "\n"
     try:
         message: dict[str, Any] = msgspec.json.decode(line)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return line + "\n"
     shown = message.get("rendered")
     return shown if isinstance(shown, str) else ""

@@ -8,7 +8,8 @@ calls `forget`.
 from __future__ import annotations
 
 import logging
-from typing import Final, TypeVar
+from collections.abc import Collection
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
@@ -44,6 +45,14 @@ class ActionResult(msgspec.Struct, frozen=True):
     outputs: dict[str, Blob]
     said: str = ""
     duration_ms: int = 0
+    told: str = ""
+
+
+class _Note(msgspec.Struct, frozen=True):
+    """What is kept beside a result's outputs, see `ActionResult`."""
+
+    said: str = ""
+    duration_ms: Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)] = 0
     told: str = ""
 
 
@@ -121,8 +130,12 @@ class Memory:
             _keep(self._entries, recipe, theirs)
         return theirs
 
-    async def result(self, key: str) -> ActionResult | None:
+    async def result(self, key: str, outputs: Collection[str]) -> ActionResult | None:
         """Return a result, or None if the store does not have it, whole.
+
+        Args:
+            key: its key.
+            outputs: the names of those that it must have.
 
         Raises:
             StoreGone: the store does not answer.
@@ -133,7 +146,7 @@ class Memory:
         manifest = (await self._cass.get_manifests([key])).found.get(key)
         if manifest is None:
             return None
-        return self._learn(key, manifest)
+        return self._learn(key, manifest, outputs)
 
     async def learn(self, recipe: str, entry: InputRecord, result: ActionResult) -> ActionResult:
         """Keep a new result and the entry that leads to it, here and in the store; return what counts.
@@ -165,8 +178,11 @@ class Memory:
         manifest = (await self._cass.get_manifests([result.key])).found.get(result.key)
         if manifest is None:  # removed since: our own result is as good
             return result
+        first = self._learn(result.key, manifest, result.outputs)
+        if first is None:  # whatever it is, nobody can use it
+            return result
         logger.warning("two runs made different outputs; the first are kept: %s", result.key)
-        return self._learn(result.key, manifest)
+        return first
 
     def forget(self) -> None:
         """Forget everything: the store has not all of it any more."""
@@ -183,14 +199,21 @@ class Memory:
             if blob.name == _ENTRIES:
                 try:
                     return msgspec.json.decode(await self._cass.read(blob.digest), type=Entries).entries
-                except (BlobMissing, msgspec.DecodeError, msgspec.ValidationError):
+                except (BlobMissing, msgspec.DecodeError, RecursionError):
                     return []  # gone meanwhile, or of another form: a miss
         return []
 
-    def _learn(self, key: str, manifest: Manifest) -> ActionResult:
+    def _learn(self, key: str, manifest: Manifest, outputs: Collection[str]) -> ActionResult | None:
+        """Return the result in a manifest; None where it is none, as from a cache that others write to."""
         blobs = {blob.name: blob for blob in manifest.blobs}
-        said, duration_ms = manifest.note.get("said", ""), manifest.note.get("duration_ms", 0)
-        result = ActionResult(key, blobs, str(said), int(duration_ms), str(manifest.note.get("told", "")))
+        try:
+            note = msgspec.convert(manifest.note, _Note)
+        except msgspec.ValidationError:
+            note = None
+        if note is None or not blobs.keys() >= set(outputs):
+            logger.warning("what the store has under %s is not a result; it is passed over", key)
+            return None
+        result = ActionResult(key, blobs, note.said, note.duration_ms, note.told)
         _keep(self._results, key, result)
         return result
 

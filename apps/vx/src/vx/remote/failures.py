@@ -30,6 +30,10 @@ class RemoteFailed(Exception):
         self.code = code
 
 
+class RemoteDamaged(RemoteFailed):
+    """What it keeps is not what it was given; it works, and the next may be right."""
+
+
 class RemotePaused(RemoteFailed):
     """It is not asked for a while, for reasons that are noted already."""
 
@@ -65,7 +69,7 @@ class Failures:
         Args:
             reason: in one line.
             now_s: a monotonic clock's time.
-            counts: whether it says that the remote is out of order: a damaged blob does not.
+            counts: whether it says that the remote is out of order: `RemoteDamaged` does not.
         """
         self.count += 1
         self._told.append((self.count, reason))

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
 from vx import digests
 from vx.interfaces import Blob, Manifest
 from vx.remote.digest_functions import DigestFunction, RemoteDigest
-from vx.remote.failures import RemoteFailed
+from vx.remote.failures import RemoteDamaged
 from vx.remote.protos import remote_execution_pb2 as reapi
 
 # Another number makes all entries new.
@@ -30,6 +30,10 @@ MAX_NOTE_BYTES: Final = 8 << 20
 # A note goes along with its entry up to this size: servers bound a message at 4 MiB, and many answer at once.
 _INLINE_BYTES: Final = 32 << 10
 _MAX_BLOBS: Final = 100_000
+
+
+# What a number of a note is: a double of any other client holds it, too.
+_Number = Annotated[int, msgspec.Meta(gt=-(1 << 53), lt=1 << 53)]
 
 
 class _Note(msgspec.Struct, frozen=True):
@@ -41,7 +45,7 @@ class _Note(msgspec.Struct, frozen=True):
 
     key: str
     blobs: list[Blob]
-    note: dict[str, Any]
+    note: dict[str, str | _Number]
     grows: bool
     contents: dict[str, bytes] = {}
 
@@ -117,23 +121,24 @@ def read(key: str, note: bytes, result: reapi.ActionResult) -> ManifestEntry:
     """Return what an entry holds.
 
     Raises:
-        RemoteFailed: it is not the entry of this key.
+        RemoteDamaged: it is not the entry of this key.
     """
     try:
         told = msgspec.json.decode(note, type=_Note)
-    except (msgspec.DecodeError, msgspec.ValidationError):
-        raise RemoteFailed("its entry is not one of vx's") from None
+        kept: dict[str, Any] = dict(told.note)
+    except (msgspec.DecodeError, RecursionError):
+        raise RemoteDamaged("its entry is not one of vx's") from None
     if told.key != key or len(told.blobs) != len(result.output_files) or len(told.blobs) > _MAX_BLOBS:
-        raise RemoteFailed("its entry is another key's")
+        raise RemoteDamaged("its entry is another key's")
     theirs = {}
     for blob, file in zip(told.blobs, result.output_files, strict=True):
         if not digests.is_digest(blob.digest) or not digests.is_digest(file.digest.hash):
-            raise RemoteFailed("its entry names a blob by something that is not a digest")
+            raise RemoteDamaged("its entry names a blob by something that is not a digest")
         if blob.size != file.digest.size_bytes or blob.size < 0:
-            raise RemoteFailed("its entry names one blob in two sizes")
+            raise RemoteDamaged("its entry names one blob in two sizes")
         theirs[blob.digest] = RemoteDigest(file.digest.hash, blob.size)
     contents = {theirs[ours]: data for ours, data in told.contents.items() if ours in theirs}
-    return ManifestEntry(Manifest(told.blobs, told.note, told.grows), theirs, contents)
+    return ManifestEntry(Manifest(told.blobs, kept, told.grows), theirs, contents)
 
 
 def _is_plain(path: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from vx.remote import digest_functions
 from vx.remote.digest_functions import DigestFunction, RemoteDigest
-from vx.remote.failures import Failures, RemoteFailed, RemotePaused
+from vx.remote.failures import Failures, RemoteDamaged, RemoteFailed, RemotePaused
 from vx.remote.protos import bytestream_pb2
 from vx.remote.protos import remote_execution_pb2 as reapi
 from vx.remote.rpc import (
@@ -39,7 +39,7 @@ _PIECE_BYTES: Final = 1 << 20
 _NOT_FOUND: Final = 5
 
 
-class BlobWrong(RemoteFailed):
+class BlobWrong(RemoteDamaged):
     """The server sent bytes that are not the blob's."""
 
 
@@ -143,7 +143,7 @@ class Server:
             call()
         except RemoteFailed as error:
             if not isinstance(error, (BlobAbsent, RemotePaused)):
-                counts = not isinstance(error, BlobWrong)
+                counts = not isinstance(error, RemoteDamaged)
                 self.failures.failed(error.reason, time.monotonic(), counts=counts)
             return error
         self.failures.succeeded()
