@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 from blake3 import blake3
 from google.longrunning import operations_pb2
+from google.protobuf import empty_pb2
 
 from vx.remote.protos import bots_pb2, bytestream_pb2
 from vx.remote.protos import remote_execution_pb2 as reapi
@@ -33,6 +34,7 @@ class FakeServer:
         headers: of the last call.
         fault: is called with the name of a method and the call's context before it is answered.
         spoil: is given each blob's content before it is sent.
+        cancelled: the names of the Operations that were taken back.
         executed: how often each action was executed, by its hash.
         execute: answers Execute and WaitExecution: yields operations.
         bots: answers CreateBotSession and UpdateBotSession; a session of a worker.
@@ -55,6 +57,7 @@ class FakeServer:
             Callable[[str, Any, grpc.ServicerContext], Iterator[operations_pb2.Operation]] | None
         ) = None
         self.executed: Counter[str] = Counter()
+        self.cancelled: list[str] = []
         self.bots: Callable[[str, Any, grpc.ServicerContext], bots_pb2.BotSession] | None = None
         self.may_update = True
         self.batch_bytes = 0
@@ -216,6 +219,10 @@ class FakeServer:
         data = b"".join(one.data for one in requests)
         return bytestream_pb2.WriteResponse(committed_size=self.keep(data).size_bytes)
 
+    def CancelOperation(self, request, _context):
+        self.cancelled.append(request.name)
+        return empty_pb2.Empty()
+
     def Execute(self, request, context):
         yield from self.execute("Execute", request, context)
 
@@ -232,6 +239,7 @@ _METHODS = {
     f"/{REAPI}.ActionCache/UpdateActionResult": reapi.UpdateActionResultRequest,
     f"/{REAPI}.Execution/Execute": reapi.ExecuteRequest,
     f"/{REAPI}.Execution/WaitExecution": reapi.WaitExecutionRequest,
+    "/google.longrunning.Operations/CancelOperation": operations_pb2.CancelOperationRequest,
     f"/{BOTS}/CreateBotSession": bots_pb2.CreateBotSessionRequest,
     f"/{BOTS}/UpdateBotSession": bots_pb2.UpdateBotSessionRequest,
     "/google.bytestream.ByteStream/Read": bytestream_pb2.ReadRequest,

@@ -98,6 +98,25 @@ def test_the_deadline_ends_it(start, remote_server) -> None:
     remote_server.execute = lambda *_: remote_server.hang("", _[2]) or iter(())
     with pytest.raises(RemoteFailed, match=r"DEADLINE_EXCEEDED|no result after"):
         start().run(ACTION, 0.3)
+    assert remote_server.cancelled == []
+
+
+@pytest.mark.parametrize("has_method", [True, False])
+def test_a_run_beyond_its_deadline_is_taken_back(start, remote_server, has_method: bool) -> None:
+    """It runs here then; the server's worker would go on for as long as it takes."""
+
+    def execute(name: str, _request: Any, context: Any) -> Iterator[operations_pb2.Operation]:
+        yield BEGUN
+        remote_server.hang(name, context)
+
+    def fault(name: str, context: Any) -> None:
+        if name == "CancelOperation" and not has_method:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "no such method")
+
+    remote_server.execute, remote_server.fault = execute, fault
+    with pytest.raises(RemoteFailed, match="no result after"):
+        start().run(ACTION, 0.3)
+    assert remote_server.cancelled == (["one"] if has_method else [])
 
 
 def test_a_server_that_went_silent_is_given_up(start, remote_server) -> None:
@@ -152,6 +171,7 @@ def test_a_cancelled_one_ends_at_once(start, remote_server) -> None:
         one.run(ACTION, 60)
     canceller.join()
     assert len(calls(remote_server)) == 1
+    assert remote_server.cancelled == ["one"]  # the server would let it go on
 
 
 @pytest.mark.parametrize("broken", ["error", "another", "status"])

@@ -48,8 +48,8 @@ class ActionResult(msgspec.Struct, frozen=True):
     told: str = ""
 
 
-class _Note(msgspec.Struct, frozen=True):
-    """What is kept beside a result's outputs, see `ActionResult`."""
+class _ResultNote(msgspec.Struct, frozen=True):
+    """The note of a result, beside its outputs: see `ActionResult`."""
 
     said: str = ""
     duration_ms: Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)] = 0
@@ -204,10 +204,10 @@ class Memory:
         return []
 
     def _learn(self, key: str, manifest: Manifest, outputs: Collection[str]) -> ActionResult | None:
-        """Return the result in a manifest; None where it is none, as from a cache that others write to."""
+        """Return the result in a manifest; None for any other, as from a cache that others write to."""
         blobs = {blob.name: blob for blob in manifest.blobs}
         try:
-            note = msgspec.convert(manifest.note, _Note)
+            note = msgspec.convert(manifest.note, _ResultNote)
         except msgspec.ValidationError:
             note = None
         if note is None or not blobs.keys() >= set(outputs):

@@ -116,7 +116,7 @@ def _answer_of(helper: str, question: bytes) -> tuple[bytes, int]:
 
 
 def _exchanged(process: subprocess.Popen[bytes], question: bytes, end_s: float) -> bytes:
-    """Tell a helper the question, and return what it prints until it closes its output."""
+    """Tell a helper the question, and return its whole output."""
     assert process.stdin is not None
     assert process.stdout is not None
     try:

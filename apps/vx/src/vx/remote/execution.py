@@ -2,23 +2,28 @@
 
 Owns what happens when the connection breaks: before the first Operation the same Execute is sent again, which
 joins the run or finds its result; after it, WaitExecution by the Operation's name.  Three failures, or the
-deadline, and the caller runs the job here.  A server that is silent while jobs run is asked for its
+deadline, and the caller runs the job here.  A run is taken back by that name once nobody waits for it: a
+server may let it go on when the call ends.  A server that is silent while jobs run is asked for its
 capabilities now and then: no answer ends the calls, since a cut network ends none.  Blocks: for threads.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import Any, Final, Self
 
+from google.longrunning import operations_pb2
 from google.protobuf.message import DecodeError
 
 from vx.remote.digest_functions import RemoteDigest
 from vx.remote.failures import RemoteFailed
 from vx.remote.protos import remote_execution_pb2 as reapi
-from vx.remote.rpc import CAPABILITIES, EXECUTE, WAIT
+from vx.remote.rpc import CANCEL, CAPABILITIES, EXECUTE, WAIT
 from vx.remote.server import Server, message
+
+logger = logging.getLogger("vx.rhea")
 
 MOST_FAILURES: Final = 3
 # While jobs run: how often the server is asked whether it is there, and how long it may take.  Three
@@ -27,6 +32,7 @@ PROBE_EACH_S: Final = 5.0
 PROBE_TIMEOUT_S: Final = 2.0
 SILENT_S: Final = PROBE_EACH_S + MOST_FAILURES * PROBE_TIMEOUT_S
 _AGAIN_S: Final = 0.2
+_TAKE_BACK_TIMEOUT_S: Final = 2.0
 # What another try does not mend.
 _FINAL: Final = frozenset(
     ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "PERMISSION_DENIED", "UNAUTHENTICATED", "UNIMPLEMENTED")
@@ -67,6 +73,7 @@ class Execution:
         while True:
             left_s = until_s - time.monotonic()
             if left_s <= 0:
+                self._take_back(name)
                 raise RemoteFailed(f"no result after {timeout_s:g} s", "DEADLINE_EXCEEDED")
             try:
                 for operation in self._operations(action, name, left_s, skip_cache=skip_cache):
@@ -78,6 +85,8 @@ class Execution:
                 failures += 1
                 if name and error.code == "NOT_FOUND":
                     name = ""  # it does not know the run any more: the same Execute again
+                if self._cancelled:
+                    self._take_back(name)
                 if self._cancelled or self._silent or failures >= MOST_FAILURES or error.code in _FINAL:
                     raise
             time.sleep(_AGAIN_S * failures)
@@ -87,6 +96,16 @@ class Execution:
         self._cancelled = True
         if self._call is not None:
             self._call.cancel()
+
+    def _take_back(self, name: str) -> None:
+        """Tell the server that we do not wait for a run any more; it need not have such a method."""
+        if not name or self._silent:
+            return
+        request = operations_pb2.CancelOperationRequest(name=name)
+        try:
+            self._server.rpc.unary(CANCEL, request, _TAKE_BACK_TIMEOUT_S)
+        except RemoteFailed as error:
+            logger.info("the run %s was not taken back: %s", name, error.reason)
 
     def _operations(self, action: RemoteDigest, name: str, left_s: float, *, skip_cache: bool) -> Any:
         rpc = self._server.rpc

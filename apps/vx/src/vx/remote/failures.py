@@ -31,7 +31,7 @@ class RemoteFailed(Exception):
 
 
 class RemoteDamaged(RemoteFailed):
-    """What it keeps is not what it was given; it works, and the next may be right."""
+    """It answered, with something damaged: the next answer may be right."""
 
 
 class RemotePaused(RemoteFailed):

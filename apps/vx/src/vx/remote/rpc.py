@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import grpc
 from google.longrunning import operations_pb2
+from google.protobuf import empty_pb2
 from google.protobuf.message import Message
 
 from daemonry import open_regular
@@ -78,6 +79,11 @@ UPDATE_RESULT: Final = Method(
 EXECUTE: Final = Method(f"{_REAPI}.Execution/Execute", reapi.ExecuteRequest, operations_pb2.Operation)
 WAIT: Final = Method(
     f"{_REAPI}.Execution/WaitExecution", reapi.WaitExecutionRequest, operations_pb2.Operation
+)
+CANCEL: Final = Method(
+    "/google.longrunning.Operations/CancelOperation",
+    operations_pb2.CancelOperationRequest,
+    empty_pb2.Empty,
 )
 READ: Final = Method(
     "/google.bytestream.ByteStream/Read", bytestream_pb2.ReadRequest, bytestream_pb2.ReadResponse
