@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
+from daemonry.testing import wait_until
 from vx import digests
 from vx.aether.inputs import Inputs
-from vx.file_digests import FileDigests
+from vx.file_digests import FINE_TICK_NS, FileDigests
 
 
 class Behind(FileDigests):
@@ -30,3 +33,20 @@ def test_a_source_that_changes_between_two_looks_is_not_taken_for_what_it_was(tm
     found = inputs._includes_of(str(source))
     assert found is not None
     assert found.names == ("old.h",)
+
+
+class Written(FileDigests):
+    """A memory that reads a file just after somebody has written it."""
+
+    def digest(self, path: str) -> str | None:
+        Path(path).write_text("after")
+        return super().digest(path)
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_taken_for_what_a_tool_has_read(tmp_path: Path) -> None:
+    source = tmp_path / "a.h"
+    source.write_text("before")
+    os.utime(source, (1, 1))
+    wait_until(lambda: time.time_ns() > source.stat().st_ctime_ns + FINE_TICK_NS, 10)
+    inputs = Inputs(Written(), None)  # type: ignore[arg-type]
+    assert inputs._unchanged_since(str(source), time.time_ns()) is None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Final
+from typing import Final, NamedTuple
 
 from vx import digests
 from vx.aether.lookups import ALL_BELOW, AS_IT_IS, MADE
@@ -46,26 +46,33 @@ def names_as_they_are(folder: str, where: str) -> str:
         folder: as an action knows it, with `AS_IT_IS` or `ALL_BELOW` at its end.
         where: its absolute path.
     """
-    without = MADE if folder.partition("/")[0] == "." else frozenset()
     if not folder.endswith(ALL_BELOW):
-        return names_in(where, without)
-    found = below(where, without)
-    if found is None:
-        return _UNREADABLE
-    return digests.of_bytes("\0".join(found).encode("utf-8", "surrogateescape"))
+        return names_in(where, _without(folder))
+    return _digest_of(_below(where, _without(folder)))
 
 
-def below(where: str, without: AbstractSet[str] = frozenset()) -> list[str] | None:
-    """Return all paths below a folder, those of folders with a slash at their ends; None for too many."""
-    found: list[str] = []
-    for directory, folders, names in os.walk(where):
-        if directory == where:
-            folders[:] = [one for one in folders if one not in without]
-        found += [os.path.relpath(f"{directory}/{one}", where) for one in names]
-        found += [os.path.relpath(f"{directory}/{one}", where) + "/" for one in folders]
-        if len(found) > MAX_FILES:
-            return None
-    return sorted(found)
+class FolderBelow(NamedTuple):
+    """All that is below a folder: paths relative to it, a slash at the ends of folders'; and their digest."""
+
+    paths: list[str]
+    names: str
+
+
+def below_at_rest(folder: str, where: str, started_ns: int) -> FolderBelow | None:
+    """Return what is below a folder; None for too much, or where names have changed since.
+
+    Args:
+        folder: as an action knows it, with `ALL_BELOW` at its end.
+        where: its absolute path.
+        started_ns: since when, since 1970.
+    """
+    found = _below(where, _without(folder))
+    folders = [where, *(f"{where}/{one}" for one in found or () if one.endswith("/"))]
+    try:
+        rests = all(_rests(one, started_ns) for one in folders)  # after the look: it saw what was there before
+    except OSError:
+        return None
+    return FolderBelow(found, _digest_of(found)) if found is not None and rests else None
 
 
 def digests_of(
@@ -81,30 +88,60 @@ def digests_of(
     """
     found = {}
     for folder in folders:
-        if not folder.startswith("/") and not folder.endswith(AS_IT_IS):
+        is_as_it_is = folder.endswith(AS_IT_IS)
+        if not folder.startswith("/") and not is_as_it_is:
             found[folder] = names_below(declared, folder)
             continue
         where = located(folder)
+        names = names_in(where, _without(folder) if is_as_it_is else frozenset())
         try:
-            if not all(is_settled(signature_of(os.stat(one)), started_ns) for one in _listed(folder, where)):
+            if not _rests(where, started_ns):
                 return None
         except FileNotFoundError:
-            above = _nearest(where)
-            if not folder.endswith(AS_IT_IS) or not is_settled(signature_of(os.stat(above)), started_ns):
+            if not is_as_it_is or not _rests(_nearest(where), started_ns):
                 return None
         except OSError:
             return None
-        found[folder] = names_as_they_are(folder, where) if folder.endswith(AS_IT_IS) else names_in(folder)
+        found[folder] = names
     return found
+
+
+def _without(folder: str) -> frozenset[str]:
+    return MADE if folder.partition("/")[0] == "." else frozenset()
+
+
+def _below(where: str, without: AbstractSet[str]) -> list[str] | None:
+    found: list[str] = []
+    waiting = [""]
+    while waiting:
+        inside = waiting.pop()
+        try:
+            entries = list(os.scandir(f"{where}/{inside}"))
+        except OSError:
+            continue  # its name counts
+        for one in entries:
+            if not inside and one.name in without:
+                continue
+            is_folder = one.is_dir(follow_symlinks=False)
+            found.append(f"{inside}{one.name}/" if one.is_dir() else inside + one.name)
+            if is_folder:
+                waiting.append(found[-1])
+        if len(found) > MAX_FILES:
+            return None
+    return sorted(found)
+
+
+def _digest_of(names: list[str] | None) -> str:
+    if names is None:
+        return _UNREADABLE
+    return digests.of_bytes("\0".join(names).encode("utf-8", "surrogateescape"))
+
+
+def _rests(path: str, started_ns: int) -> bool:
+    return is_settled(signature_of(os.stat(path)), started_ns)
 
 
 def _nearest(path: str) -> str:
     while not os.path.exists(path):
         path = os.path.dirname(path.rstrip("/"))
     return path
-
-
-def _listed(folder: str, where: str) -> list[str]:
-    if not folder.endswith(ALL_BELOW):
-        return [where]
-    return [where, *(f"{where}/{one}" for one in below(where) or () if one.endswith("/"))]

@@ -351,9 +351,9 @@ class Inputs:
 
     def _unchanged_since(self, path: str, started_ns: int) -> str | None:
         try:
-            if not is_settled(signature_of(os.stat(path)), started_ns):
-                return None
-            return self._digests.digest(path)
+            digest = self._digests.digest(path)
+            # After reading: it read what was there before, and not what came meanwhile.
+            return digest if is_settled(signature_of(os.stat(path)), started_ns) else None
         except OSError:
             return None
 

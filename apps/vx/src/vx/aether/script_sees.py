@@ -7,12 +7,11 @@ And what of the folders that it names is a condition of its result.
 
 from __future__ import annotations
 
-import functools
 import os
 import posixpath
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from vx.aether.folders import below, digests_of
+from vx.aether.folders import below_at_rest
 from vx.aether.lookups import ALL_BELOW, MADE
 from vx.interfaces import Done, is_sendable
 from vx.project.action import Action, Tree, located
@@ -81,12 +80,11 @@ def below_named(
         if path == (action.sources.directory or ".") or not os.path.isdir(where):
             continue
         folder = f"{path}{ALL_BELOW}"
-        names = digests_of([folder], {}, started_ns, functools.partial(located, root, action.sources))
-        inside = below(where, MADE if path == "." else frozenset())
-        if names is None or inside is None:
+        inside = below_at_rest(folder, where, started_ns)
+        if inside is None:
             return None
-        found |= names
-        for one in inside:
+        found[folder] = inside.names
+        for one in inside.paths:
             file = f"{where}/{one}"
             if one.endswith("/") or not is_sendable(file) or not os.path.isfile(file):
                 continue
