@@ -286,10 +286,12 @@ class ManagedServer:
         """Ask a caller; None for a refusal."""
         if method == "roots/list" and self.server.roots:
             return _roots(self.server.roots)
-        # Over pipes a question does not say to which call it belongs: the latest that answers such takes it.
+        # Over pipes a question does not say to which call it belongs: the latest that answers such takes it,
+        # of those that wait for no answer, if there are any: a server asks one thing after another.
+        waits_for_none = [one for one in self.calls if not one.questions] or list(self.calls)
         wanted = (Way.CALLER, Way.HOOK, Way.OPEN)
         call = next(
-            (one for one in reversed(self.calls) if way(method, self.server, one.answers) in wanted), None
+            (one for one in reversed(waits_for_none) if way(method, self.server, one.answers) in wanted), None
         )
         if call is None:
             if method != "roots/list":

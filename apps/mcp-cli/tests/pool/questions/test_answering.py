@@ -173,6 +173,34 @@ def test_an_open_question_is_listed_answered_once_and_gone() -> None:
     asyncio.run(work())
 
 
+def test_a_call_that_waits_for_an_answer_takes_no_other_call_s_question() -> None:
+    """An abandoned one would hold up the next for as long as its own answer takes."""
+
+    async def work() -> None:
+        async with pool_of() as pool, asyncio.timeout(30):
+            first = asking(pool, ELICITATION, FORM, ELICITATION)
+            assert (await anext(first)).kind == "question"
+
+            async def rest() -> str:
+                return [event async for event in first][-1].text
+
+            given = {"id": "q2", "method": ELICITATION, "params": FORM}
+
+            async def other() -> str:
+                events = pool.call("s", "1", "ask", json.dumps({"message": given}))
+                return [event async for event in events][-1].text
+
+            # Which of the two the server gives the reply to is its own affair.
+            calls = [asyncio.create_task(rest()), asyncio.create_task(other())]
+            done, left = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            assert [json.loads(one.result()) for one in done] == [{"action": "decline"}]
+            for one in left:
+                one.cancel()
+            await asyncio.wait(left)
+
+    asyncio.run(work())
+
+
 def test_nobody_answers_in_time_and_an_answer_that_comes_later_is_refused() -> None:
     async def work() -> None:
         async with pool_of(elicitation="ask", timeout_s=0.4) as pool, asyncio.timeout(30):
