@@ -12,6 +12,7 @@ SCHEMA = {
     "type": "object",
     "properties": {
         "mail": {"type": "string", "format": "email"},
+        "agreed": {"type": "boolean"},
         "colours": {"type": "array", "items": {"anyOf": [{"const": "r", "title": "Red"}]}},
     },
     "required": ["mail"],
@@ -34,9 +35,14 @@ def test_a_question_of_one_shell_is_answered_from_another(app: Any) -> None:
     assert (wrong.code, wrong.err) == (2, "mail: 'nobody' is not a valid email\n")
     assert app("answer", one["id"]).code == 2
     assert app("answer", "none", "mail=a@b.ch").code == 1
-    assert app.done("answer", one["id"], "mail=a@b.ch", "colours=Red") == f"{one['id']}: answered\n"
+    assert (
+        app.done("answer", one["id"], "mail=a@b.ch", "colours=Red", "agreed=y") == f"{one['id']}: answered\n"
+    )
     out, err = call.communicate(timeout=30)
-    assert json.loads(out) == {"action": "accept", "content": {"mail": "a@b.ch", "colours": ["r"]}}
+    assert json.loads(out) == {
+        "action": "accept",
+        "content": {"mail": "a@b.ch", "colours": ["r"], "agreed": True},
+    }
     assert f"mcp-cli answer {one['id']}" in err
     late = app("answer", one["id"], "--decline")
     assert (late.code, "waits (any more)" in late.err) == (1, True)

@@ -132,7 +132,8 @@ def _content(words: list[str], schema: Mapping[str, Any]) -> dict[str, Any]:
         for word in words:
             name, equals, text = word.partition("=")
             kind = arguments.properties(schema).get(name)
-            if equals and kind is not None and forms.choices(kind):
+            # A choice by its name, and yes or no as at a terminal.
+            if equals and isinstance(kind, dict) and (forms.choices(kind) or kind.get("type") == "boolean"):
                 content[name] = forms.read(name, kind, text)
             else:
                 content |= arguments.coerce([word], schema)

@@ -134,6 +134,22 @@ def test_what_a_task_asks_is_answered_once(tmp_path: Path) -> None:
     run(work())
 
 
+def test_who_waits_for_a_task_is_told_that_it_asks(tmp_path: Path) -> None:
+    """Nobody else may know, and it waits for ever."""
+
+    async def work() -> None:
+        async with pool_of(server("task_server.py", "--extension"), tmp_path) as pool, asyncio.timeout(20):
+            task = await detached(pool, "work", ask="why", text="x")
+            events = pool.follow(task, "1")
+            told = await anext(event async for event in events if event.kind == "note")
+            (question,) = (await pool.task(task)).questions
+            assert f"{task} waits for an answer: mcp-cli answer {question} ..." in told.text
+            await pool.answer(question, '{"action":"accept","content":{"a":1}}')
+            assert [event.kind async for event in events if event.kind != "progress"] == ["done"]
+
+    run(work())
+
+
 def test_a_task_of_the_server_is_followed_on_by_the_next_daemon(
     kind: tuple[str, ...], tmp_path: Path
 ) -> None:

@@ -20,6 +20,7 @@ import msgspec
 
 from daemonry import CallError
 from daemonry.spelling import nearest
+from mcp_cli.names import NAME
 from mcp_cli.pool.call import PendingCall
 from mcp_cli.pool.outcomes import ended, outcome
 from mcp_cli.pool.server import ManagedServer
@@ -252,11 +253,16 @@ class Jobs:
         self._resume(record, kept)
         until = None if timeout_s is None else time.monotonic() + timeout_s
         said = ""
+        asked: set[str] = set()
         while (job := self._running.get(task_id)) is not None:
             changed = job.changed
             if record.task.message != said:
                 said = record.task.message
                 yield Event(kind="progress", text=said)
+            for number in sorted(job.call.questions - asked):
+                asked.add(number)
+                text = f"{task_id} waits for an answer: {NAME} answer {number} ... (see {NAME} questions)"
+                yield Event(kind="note", level="warning", text=text)
             left_s = None if until is None else until - time.monotonic()
             if left_s is not None and left_s <= 0:
                 raise NotFinished(id=task_id, seconds=timeout_s or 0.0)
