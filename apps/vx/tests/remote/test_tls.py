@@ -68,6 +68,8 @@ def test_a_file_that_is_not_a_certificate_is_called_so(authorities, tls_server, 
     server = tls_server(ours.sign("server"))
     (tmp_path / "ca").write_text("hello\n")
     assert "tls-ca, tls-certificate or tls-key is not a PEM file" in asked(server.url, tls_ca=tmp_path / "ca")
+    (_, key), (me, _) = ours.sign("other", "other"), ours.sign("me", "me")
+    assert "the key is another's" in asked(server.url, tls_ca=ours.path, tls_certificate=me, tls_key=key)
     assert asked(server.url, tls_ca="/nowhere") == "/nowhere: No such file or directory"
 
 

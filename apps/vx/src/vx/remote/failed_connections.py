@@ -35,7 +35,7 @@ def in_words(details: str, *, tls: bool) -> str:
     if "Hostname Verification Check failed" in details:
         return "its certificate is for another host"
     if "Failed to create security handshaker" in details:
-        return "tls-ca, tls-certificate or tls-key is not a PEM file of that kind"
+        return "tls-ca, tls-certificate or tls-key is not a PEM file of that kind, or the key is another's"
     if "WRONG_VERSION_NUMBER" in details:
         return "it does not speak TLS: grpc:// in place of grpcs://"
     if "Failed parsing HTTP/2" in details:
