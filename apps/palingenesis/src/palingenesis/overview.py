@@ -281,7 +281,7 @@ def chosen(found: Iterable[Session], words: str) -> Session | None:
     fitting = exact or begun
     if len(fitting) == 1:
         return fitting[0]
-    shown = kit.printable(repr(words))
+    shown = f"'{kit.printable(_utf8(words))}'"
     if not fitting:
         kit.complain(f"palingenesis: no session {shown}: `palingenesis sessions --all` lists them")
     else:

@@ -1102,7 +1102,7 @@ def test_the_words_of_a_user(night):
     ended = night("now", "nope")
     assert (ended.code, ended.err) == (1, "palingenesis: no session 'nope'\n")
     ended = night("hold", "no\udcffpe")
-    assert (ended.code, ended.err) == (1, "palingenesis: no session 'no\\\\xffpe'\n")
+    assert (ended.code, ended.err) == (1, "palingenesis: no session 'no\\xffpe'\n")
     night.agent("overloaded", "ok")
     wait_until(lambda: state_in(night)["state"] == "scheduled")
     assert night.done("hold", ID) == f"{KEY}: held\n"

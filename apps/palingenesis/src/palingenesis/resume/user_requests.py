@@ -92,14 +92,14 @@ class UserRequests:
             if words and (shown(key).startswith(words) or one.id.startswith(words))
         ]
         if len(fitting) > 1:
-            return f"{words!r} fits {len(fitting)} sessions"
+            return f"'{words}' fits {len(fitting)} sessions"
         if fitting:
             return fitting[0]
         look = self._context.survey.look
         seen = [one for one in look(0.0) if words and words in _names(one.key, one)]
         seen = seen or [one for one in look(0.0) if words and one.id.startswith(words)]
         if len(seen) != 1:
-            return f"no session {words!r}" if not seen else f"{words!r} fits {len(seen)} sessions"
+            return f"no session '{words}'" if not seen else f"'{words}' fits {len(seen)} sessions"
         return self._taken_up(seen[0])
 
     def _taken_up(self, session: Session) -> SessionEntry:
