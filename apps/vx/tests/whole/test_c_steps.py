@@ -255,6 +255,24 @@ def test_a_command_runs_again_when_something_comes_where_it_found_nothing(p, c, 
     assert p.run("p") == "2\n"
 
 
+def test_a_command_runs_again_when_it_is_to_make_one_more_file(p) -> None:
+    """Its words may be the same."""
+    text = (
+        P + '[commands.make]\ncommand = ["sh", "make.sh", "%{out}"]\ninputs = ["make.sh"]\noutputs = [OUT]\n'
+    )
+    text += '[targets.p]\nsources = ["main.c"]\ngenerated = ["make"]\n'
+    p.write("make.sh", 'echo "#define V 4" > $1/one.h\necho "#define V 5" > $1/two.h\n')
+    p.write("vx.toml", text.replace("OUT", '"one.h"'))
+    say(p, "V", '#include "one.h"')
+    p.build()
+    p.write("vx.toml", text.replace("OUT", '"one.h", "two.h"'))
+    say(p, "V", '#include "two.h"')
+    p.build()
+    assert p.run("p") == "5\n"
+    p.write("vx.toml", text.replace("OUT", '"one.h", "no.h"'))
+    assert "no.h" in p.fails()
+
+
 def test_a_command_runs_again_when_a_pattern_means_one_more_file(p) -> None:
     """Also if it is the same as another one of them."""
     command = "echo '#define V' $(ls d | wc -l) > $0/g.h"

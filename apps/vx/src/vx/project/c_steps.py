@@ -40,6 +40,7 @@ def command_action(
     if program is None:
         raise Unsupported("vx.toml", f"the {kind} {command.name} without {name!r}", "it is not on the PATH")
     folder = f"{GENERATED_DIR}/{command.name}"
+    outputs = tuple(f"{folder}/{one}" for one in command.outputs)
     places = {OUT: folder, **{one: program_path(one) for one in command.programs}}
 
     def filled(word: str) -> str:
@@ -53,8 +54,12 @@ def command_action(
         tool=program,
         kind="step",
         arguments=tuple(map(filled, arguments)),
-        parts={"program": program.identity} if program.identity else {},
-        outputs=tuple(f"{folder}/{one}" for one in command.outputs),
+        # No word need tell which files it makes: one that is named later was not kept.
+        parts={
+            "outputs": " ".join(sorted(outputs)),
+            **({"program": program.identity} if program.identity else {}),
+        },
+        outputs=outputs,
         # No pattern would mean all files.
         sources=Tree("", command.inputs) if command.inputs else None,
         needs=tuple(needs),
