@@ -679,8 +679,15 @@ def test_a_dylib_is_put_beside_the_program_that_needs_it(cargo) -> None:
         main='fn main() { println!("{}", low::five()); }', manifest='[dependencies]\nlow = { path = "low" }\n'
     )
     package(project, "low", "low", '[lib]\ncrate-type = ["dylib"]\n', "pub fn five() -> u32 { 5 }")
-    names = {os.path.basename(one) for one in project.build()["outputs"]}
-    assert names == {"hello", "liblow.so"}
+    program, library = sorted(project.build()["outputs"])
+    assert [os.path.basename(one) for one in (program, library)] == ["hello", "liblow.so"]
+    # rustc's own libraries are needed, too, as with cargo.
+    words = ["rustc", "--print", "target-libdir"]
+    told = subprocess.run(words, env=cargo.env, capture_output=True, text=True, check=True)
+    folders = [os.path.dirname(project.path / library), told.stdout.strip()]
+    env = {**cargo.env, "LD_LIBRARY_PATH": ":".join(folders)}
+    done = subprocess.run([project.path / program], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "5\n"
 
 
 @pytest.mark.slow

@@ -147,6 +147,7 @@ def compile_action(crate: Crate, tools: RustTools) -> Action:
         *(word for name, file in crate.externs for word in ("--extern", _extern(name, file, cwd))),
         *crate.flags,
         *(["-C", f"link-arg={tools.link.told_by}{out}/{told}"] if tells else []),
+        *_own_name(crate, outputs),
     ]  # fmt: skip
     return Action(
         id=crate.id,
@@ -178,6 +179,16 @@ def compile_action(crate: Crate, tools: RustTools) -> Action:
         scripts=crate.scripts,
         reads_all=crate.reads_all,
     )
+
+
+def _own_name(crate: Crate, outputs: Mapping[str, str]) -> list[str]:
+    """Return the options that name a dylib as the user finds it, for the programs that are linked with it.
+
+    rustc names it by its file, which here has a tag.
+    """
+    if "dylib" not in crate.crate_types or "so" not in outputs.values():
+        return []
+    return ["-C", f"link-arg=-Wl,-soname,lib{crate.name}.so"]
 
 
 def outputs_of(crate: Crate) -> dict[str, str]:
