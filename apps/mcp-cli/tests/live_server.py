@@ -2,7 +2,8 @@
 
 `--modern` speaks 2026-07-28 and tells those who listen; without it the server is of 2025-11-25 and tells who
 subscribed.  Its tool `touch` changes the resource `uri` (or, without one, the list of tools); `times` does it
-so often with `uri/1`, `uri/2` ...  `--quiet` changes its tools and tells nobody.
+so often with `uri/1`, `uri/2` ...  `--quiet` changes its tools and tells nobody.  With `--no-listen` nobody
+can listen.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import sys
 options = argparse.ArgumentParser()
 options.add_argument("--modern", action="store_true")
 options.add_argument("--quiet", action="store_true")
+options.add_argument("--no-listen", action="store_true")
 given = options.parse_args()
 tools = ["touch"]
 subscribed = set()
@@ -93,7 +95,7 @@ def answer(method, params):
 for line in sys.stdin:
     message = json.loads(line)
     method, number, params = message.get("method"), message.get("id"), message.get("params") or {}
-    if method == "subscriptions/listen" and given.modern:
+    if method == "subscriptions/listen" and given.modern and not given.no_listen:
         wanted = params["notifications"]
         uris = [uri for uri in wanted.get("resourceSubscriptions") or () if uri != "no:such"]
         listens[number] = {**wanted, "resourceSubscriptions": uris}

@@ -156,3 +156,14 @@ def test_a_change_that_waits_already_is_not_added() -> None:
         assert len(one) == 2
 
     asyncio.run(work())
+
+
+def test_a_server_that_lets_nobody_listen_is_told_with_the_revision_that_may_do() -> None:
+    """Version 4 of fastmcp speaks 2026-07-28 without it; in the one before it tells of its lists."""
+
+    async def work() -> None:
+        async with pool_of(live("--modern", "--no-listen")) as pool, asyncio.timeout(20):
+            with pytest.raises(api.ServerRefused, match="try --protocol 2025-11-25"):
+                await anext(pool.watch("s", "1", []))
+
+    asyncio.run(work())

@@ -419,7 +419,10 @@ async def listening(
         try:
             subscription = await stack.enter_async_context(listen)
         except MCPError as error:
-            raise RequestRefused(error.error.code, cut(error.error.message), "") from None
+            said = cut(error.error.message)
+            if error.error.code == types.METHOD_NOT_FOUND:
+                said = f"{said}: it tells of no changes in {PROTOCOLS[-1]}; try --protocol {PROTOCOLS[-2]}"
+            raise RequestRefused(error.error.code, said, "") from None
         except SubscriptionLost as error:
             raise RequestLost(str(error), ran=False) from None
         refused = set(uris).difference(subscription.honored.resource_subscriptions or ())
