@@ -51,6 +51,8 @@ def test_three_tools_stand_for_all_where_that_is_asked_for(app):
     described = json.loads(said("describe_tools", names=["fake__echo"])[0])
     assert described[0]["inputSchema"]["required"] == ["text"]
     assert said("call_tool", name="fake__echo", arguments={"text": "x"}) == ("x", False)
+    near, failed = said("call_tool", name="fake__ecko", arguments={"text": "x"})
+    assert (near.endswith("nothing was done. Did you mean echo?"), failed) == (True, True)
     for name, given in (
         ("call_tool", {"name": "fake__echo", "arguments": {"txet": "x"}}),
         ("call_tool", {"name": "fake__echo", "arguments": "x"}),

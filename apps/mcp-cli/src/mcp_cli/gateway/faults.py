@@ -75,7 +75,8 @@ def for_model(error: errors.CallFailed) -> str:
             f"The arguments do not fit the tool's schema, and nothing was done: {where}{fields.get('reason')}"
         )
     if kind == "NoSuchTool":
-        return f"There is no tool {fields.get('tool')} any more."
+        near = f" Did you mean {fields['nearest']}?" if fields.get("nearest") else ""
+        return f"{server} has no tool {fields.get('tool')}, and nothing was done.{near}"
     if kind == "Filtered":
         return f"The tool {fields.get('tool')} is not allowed here ({fields.get('rule')})."
     if kind in ("ServerFailed", "NeedsAuthorization"):
