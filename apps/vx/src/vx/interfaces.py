@@ -64,8 +64,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
     Attributes:
         blobs: what the key stands for; while one is not in the store, the manifest is not found.
-        note: anything else that its owner wants to find again; a few kilobytes.  A shared cache gives back
-            texts and whole numbers alone.
+        note: anything else that its owner wants to find again: texts and whole numbers, a few kilobytes.
         grows: it may be replaced by another one that grows: a list that gets longer.  Any other is written
             once, for what a key stands for does not change.
     """
@@ -195,11 +194,13 @@ class SharedState(msgspec.Struct, frozen=True):
         url: where it is; "" where there is none.
         failures: how often it failed so far.
         reasons: of the failures since the number that was given, each once.
+        skipped: how many questions it was not asked so far, for half a minute after it failed.
     """
 
     url: str = ""
     failures: int = 0
     reasons: list[str] = []
+    skipped: int = 0
 
 
 # --- cass: errors ---------------------------------------------------------------------------------
@@ -455,9 +456,8 @@ class Done(msgspec.Struct, frozen=True):
         cut_bytes: the size of its output beyond the part that is kept.
         reads: what its dep files say that it read: relative to the root, or absolute where it is
             outside; sorted, each once.
-        undeclared: those of `reads` that lie outside the root.  Whether that is in order is the
-            caller's to judge: a system header is (its content belongs into the next key), a source
-            file is not.
+        undeclared: those of `reads` that lie outside the root.  Whether that is in order is the caller's to
+            judge: a system header is (its content belongs into the next key), a source file is not.
         env_reads: the variables that its dep files say that it read (rustc), with None where not set.
         wall_ms: how long it ran.
         cpu_ms: the processor time of it and its children.

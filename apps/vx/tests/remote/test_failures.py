@@ -13,6 +13,7 @@ def test_one_that_never_answered_is_left_alone_at_once() -> None:
     with pytest.raises(RemotePaused, match="30 s"):
         failures.check(10.0)
     failures.check(10.0 + PAUSE_S)
+    assert (failures.count, failures.skipped) == (1, 1)
 
 
 def test_three_in_a_row_are_needed_where_it_has_answered() -> None:

@@ -98,6 +98,13 @@ def test_a_cache_that_fails_fails_no_build_and_is_told_in_one_line(machine, remo
     assert line.endswith("; done without it")
     explained = one.project.vx("explain", **one.env).out
     assert line.removeprefix("vx: ") in explained
+    null = one.project.vx("build", **one.env)
+    assert (null.code, "remote" in null.err) == (0, False), null  # it asks for nothing
+    one.project.write("src/main.c", "int main(void) { return 3; }\n")
+    done = one.project.vx("build", **one.env)
+    assert done.code == 0, done
+    (line,) = [line for line in done.err.splitlines() if "remote" in line]
+    assert line.endswith(": it failed, and is not asked again for 30 s; done without it")
 
 
 @pytest.mark.slow

@@ -12,10 +12,11 @@ from typing import Final
 
 from vx.cass_client import CassClient, StoreGone
 from vx.interfaces import Done, SharedState
-from vx.remote.failures import Failures
+from vx.remote.failures import PAUSE_S, Failures
 
 # Reasons in one line each; a cache that breaks in different ways has two or three.
 _MOST: Final = 5
+_LEFT_ALONE: Final = f"it failed, and is not asked again for {PAUSE_S:.0f} s"
 
 
 class SharedCacheState:
@@ -51,7 +52,10 @@ class SharedCacheState:
         try:
             yield
         finally:
-            reasons = (await self._state(before.failures)).reasons[:_MOST] if self.url else []
+            after = await self._state(before.failures) if self.url else before
+            reasons = after.reasons[:_MOST]
+            if not reasons and after.skipped > before.skipped:
+                reasons = [_LEFT_ALONE]
             into[:] = [f"remote {self.url}: {one}; done without it" for one in reasons]
             into += [
                 f"remote: {one}; compiled here"

@@ -139,7 +139,7 @@ class CassService(Cass):
         if self._shared is None:
             return SharedState()
         failures = self._shared.server.failures
-        return SharedState(self._shared.server.url, failures.count, failures.since(since))
+        return SharedState(self._shared.server.url, failures.count, failures.since(since), failures.skipped)
 
     async def push(self, digests: list[str]) -> list[RemoteBlob]:
         """Have the remote server keep blobs."""

@@ -43,10 +43,12 @@ class Failures:
 
     Attributes:
         count: all so far; the number of the last.
+        skipped: how many questions were not asked for that reason.
     """
 
     def __init__(self) -> None:
         self.count = 0
+        self.skipped = 0
         self._in_a_row = 0
         self._paused_until_s = 0.0
         self._answered = False
@@ -59,6 +61,7 @@ class Failures:
             RemotePaused: it may not.
         """
         if now_s < self._paused_until_s:
+            self.skipped += 1
             raise RemotePaused(
                 f"is not asked for {self._paused_until_s - now_s:.0f} s: it failed again and again"
             )
