@@ -47,6 +47,8 @@ _OTHER_OUTPUT: Final = re.compile(
     r"|--(preprocess|assemble|compile|(user-)?dependencies|write-(user-)?dependencies)"
 )
 _OTHER_OUTPUT_OF_LINK: Final = re.compile(r"-o.*|--output(=.*)?")
+# gcc names profiles (.gcda) by the absolute path of the object, and each job has a directory of its own.
+_PROFILES: Final = re.compile(r"-fprofile-(generate|arcs|use)(=.*)?")
 # The same of rustc's options, `-C` as one word with what follows it.
 _SECOND_OUTPUT_OF_RUST: Final = re.compile(
     r"-Csplit[-_]debuginfo=(?!off$).*|-Csave[-_]temps(=(?!(n|no|off|false)$).*)?|--emit(=.*)?|-o.*|--out-dir(=.*)?"
@@ -58,6 +60,7 @@ _WITH_A_NAME: Final = frozenset(
 _LINK_ARGUMENTS: Final = re.compile(r"-Clink-args?=(.*)", re.DOTALL)
 _SECOND: Final = "its second output would be lost: take it out"
 _OTHER: Final = "vx says what is made and where: take it out"
+_BY_PLACE: Final = "a profile is found by the place of the build, which is another each time: take it out"
 # A job's own, whatever a source reads of them.
 _OF_JOBS: Final = frozenset((*JOB_ENVIRONMENT, "TMPDIR"))
 
@@ -114,6 +117,8 @@ def _with_outputs(words: Sequence[str]) -> Iterator[tuple[str, str]]:
         else:
             second = _SECOND_OUTPUT.fullmatch(word) is not None
             other = _OTHER_OUTPUT.fullmatch(word) is not None
+            if _PROFILES.fullmatch(word):
+                yield word, _BY_PLACE
         if second or other:
             yield word, _SECOND if second else _OTHER
 
