@@ -164,6 +164,22 @@ def test_a_build_script_that_writes_into_its_package_is_refused_by_name(cargo, p
     assert project.fails() == f"vx: hello (run of the build script): {said}"
 
 
+def test_a_build_script_runs_a_helper_by_its_interpreter(cargo) -> None:
+    """Modes are in no key: the copies of its package have none that another checkout has not."""
+    project = cargo.crate(main='fn main() { print!("{} {}", env!("SELF"), env!("SH")); }')
+    project.write("helper.sh", "#!/bin/sh\necho helped\n").chmod(0o755)
+    project.write(
+        "build.rs",
+        "use std::process::Command;\nfn main() {\n"
+        "    let word = |one: &mut Command| one.output().map_or("
+        '"refused".into(), |o| String::from_utf8(o.stdout).unwrap());\n'
+        '    println!("cargo::rustc-env=SELF={}", word(&mut Command::new("./helper.sh")).trim());\n'
+        '    println!("cargo::rustc-env=SH={}", word(Command::new("sh").arg("helper.sh")).trim());\n}\n',
+    )
+    project.build()
+    assert project.run("hello") == "refused helped"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(bool(sandbox.why_not()), reason=f"jobs cannot be watched: {sandbox.why_not()}")
 def test_a_build_script_finds_hidden_files_and_empty_folders(cargo) -> None:
