@@ -184,6 +184,14 @@ def test_a_machine_that_runs_something_else_is_quoted(far):
         daemonry.connect("ssh:box/far", timeout_s=20)
 
 
+def test_a_program_there_that_cannot_be_run_is_not_said_to_be_missing(far):
+    """Such as one whose Python belongs to another user."""
+    far.is_ssh("echo 'sh: 1: exec: daemonry: Permission denied' >&2; exit 126")
+    told = r"box cannot run daemonry \(sh: 1: exec: daemonry: Permission denied\): install it there"
+    with pytest.raises(ConnectError, match=told):
+        daemonry.connect("ssh:box/far", timeout_s=20)
+
+
 def test_a_persons_command_and_ports_in_the_configuration_stand_in_nobodys_way(far, sshd):
     """The command would take the place of ours; the port is taken by the person's own session."""
     far.start()

@@ -49,9 +49,10 @@ _UNKNOWN_OPTION: Final = (
 # Of what ssh says when it fails.
 _REASON_CHARS: Final = 200
 
-# ssh's own exit status: the connection failed.  A shell's: there is no such command.
+# ssh's own exit status: the connection failed.  A shell's: there is no such command, or it cannot be run.
 _SSH_FAILED: Final = 255
-_NO_COMMAND: Final = (126, 127)
+_NO_COMMAND: Final = 127
+_NOT_RUN: Final = 126
 # An argument parser's: it does not know the verb.
 _NO_SUCH_VERB: Final = 2
 
@@ -210,9 +211,11 @@ def why_not_begun(status: int, said: str, host: str, program: str = "daemonry", 
         program: what was to run there.
         printed: its standard output, or the end of that.
     """
-    if status in _NO_COMMAND:
-        what_to_do = "install it there, or name its path by $DAEMONRY_REMOTE here"
+    what_to_do = "install it there, or name its path by $DAEMONRY_REMOTE here"
+    if status == _NO_COMMAND:
         return f"{host} has no {program} on its PATH: {what_to_do}"
+    if status == _NOT_RUN:
+        return f"{host} cannot run {program} ({last_line(said) or 'no reason was given'}): {what_to_do}"
     if status == _NO_SUCH_VERB:
         return f"the {program} of {host} is too old for ssh endpoints: {last_line(said)}"
     words = "; ".join(filter(None, (last_line(said), last_line(printed))))
