@@ -269,6 +269,14 @@ def test_what_the_machine_says_never_reaches_a_terminal_raw(far):
     assert "\\x1b[31mred" in str(caught.value)
 
 
+def test_an_answer_to_another_command_is_called_so(far):
+    far.is_ssh("echo daemonry-dial 1 runs 0.1.0")
+    with pytest.raises(
+        ConnectError, match=r"its machine answers 'runs', and not to a dial: a forced command"
+    ):
+        daemonry.connect("ssh:box/far", timeout_s=20)
+
+
 def test_a_busy_one_is_there(far):
     far.is_ssh("echo daemonry-dial 1 busy far")
     with pytest.raises(DeadlineExceeded) as caught:

@@ -132,7 +132,7 @@ def test_a_failed_ssh_is_a_machine_out_of_reach(status, said, told):
     ("status", "told"),
     [
         (127, "no daemonry on its PATH"),
-        (126, "no daemonry on its PATH"),
+        (126, "cannot run daemonry (the last line): install it"),
         (2, "too old"),
         (1, "the last line"),
     ],

@@ -66,7 +66,7 @@ def dial(target: str, program: str | None) -> int:
             return _say(ssh_words.BUSY, target, NO_ANSWER)
         return _say(ssh_words.ABSENT, str(error), NOT_RUNNING)
     except (faults.DaemonryError, OSError) as error:
-        return _say("failed", str(error), FAILED)
+        return _say(ssh_words.FAILED, str(error), FAILED)
     where = told_socket(instance)
     reason = instance.endpoint().bare if where is None else str(where)
     _write_all(ssh_words.first_line(ssh_words.SERVING, reason))

@@ -49,6 +49,8 @@ _NOT_FOR_SSH: Final = frozenset("'\"\\$\n")
 # Of ssh's error output that is looked at.
 _SAID_BYTES: Final = 1 << 14
 _SIGTERM: Final = 15
+# Of an unknown answer.
+_ANSWER_CHARS: Final = 40
 # How long an ssh that has closed its output may take to end, in seconds.
 _END_S: Final = 2.0
 
@@ -355,7 +357,10 @@ def _refusal(endpoint: Endpoint, answer: str, reason: str, deadline: Deadline) -
         return AccessDenied(where, reason)
     if answer == ssh_words.BUSY:
         return DeadlineExceeded("connect", deadline.timeout_s or 0.0, "no", where)
-    return ConnectError(where, reason or f"its machine answers {answer!r}")
+    if answer == ssh_words.FAILED and reason:
+        return ConnectError(where, reason)
+    told = f"its machine answers {answer[:_ANSWER_CHARS]!r}, and not to a dial"
+    return ConnectError(where, f"{told}: a forced command there may have it so")
 
 
 # --- its processes ------------------------------------------------------------------------------

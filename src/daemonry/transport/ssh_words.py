@@ -4,8 +4,8 @@ Owns ssh's options, the command for the other machine's shell, and the first lin
 
     daemonry-dial 1 ANSWER REASON
 
-where ANSWER is serving (the daemon's bytes follow), busy, absent or denied.  The reason of serving is where
-the daemon's socket is, see `FarSocket`.  No I/O.
+where ANSWER is serving (the daemon's bytes follow), busy, absent, denied or failed.  The reason of serving
+is where the daemon's socket is, see `FarSocket`.  No I/O.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ SERVING: Final = "serving"
 BUSY: Final = "busy"
 ABSENT: Final = "absent"
 DENIED: Final = "denied"
+FAILED: Final = "failed"
 # What a login shell may print before the first line of ours, such as a greeting, in bytes.
 MAX_GREETING: Final = 1 << 16
 # A machine that is gone is noticed one interval after this many silent ones, in seconds: OpenSSH counts those

@@ -85,6 +85,12 @@ def test_programs_of_ours_take_it_too(far, tmp_path):
         ),
         ("echo daemonry-dial 1 runs 1.0; kill -9 $$", 6, "connection to box lost"),
         ("echo hello; echo daemonry-dial 1 runs 1.0; exit 3", 3, ""),
+        # A key there may run `daemonry dial far` alone: nothing was stopped.
+        (
+            "echo daemonry-dial 1 serving 1.0 1 - unix:/x",
+            1,
+            "did not run daemonry, and says: daemonry-dial 1 serv",
+        ),
     ],
 )
 def test_each_failure_means_one_thing(far, script, code, told):
