@@ -107,6 +107,9 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/register":
             asked = json.loads(body)
+            if "register" in site.lies:
+                self._reply(400, {"error": "invalid_client_metadata", "error_description": "go away"})
+                return
             site.clients += asked["redirect_uris"]
             self._reply(201, {**asked, "client_id": "registered", "token_endpoint_auth_method": "none"})
         elif self.path == "/oauth/token":
@@ -211,6 +214,13 @@ def test_a_list_says_what_can_be_done_about_it(site):
         return listings[0].state.error
 
     assert asyncio.run(error()) == "asks for authorization: mcp-cli auth site (it wants to be authorized)"
+
+
+def test_certificates_that_cannot_be_read_are_told_with_their_variable(site, monkeypatch, tmp_path):
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    with pytest.raises(api.ServerFailed) as raised:
+        asyncio.run(call(site))
+    assert f"SSL_CERT_FILE={tmp_path}/none.pem: No such file" in raised.value.reason
 
 
 def test_access_is_granted_by_a_browser_and_kept(site):
@@ -539,6 +549,12 @@ def test_a_document_s_url_is_the_client_where_the_server_reads_documents(site):
         ({"token": {"access_token": "a\r\nX-Evil: 1", "refresh_token": "leaked"}}, ""),
         ({"token": {"token_type": "leaked"}}, "breaks the standard"),
         ({"refuses": "authorization_code"}, "invalid_grant: it was revoked"),
+        ({"token_endpoint": "http://127.0.0.1:1/token"}, "http://127.0.0.1:1/token gave no answer"),
+        (
+            {"token": {"access_token": "leaked"}},
+            "the tokens that were just granted have expired, or are refused",
+        ),
+        ({"register": True}, "registers no such client: invalid_client_metadata: go away"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

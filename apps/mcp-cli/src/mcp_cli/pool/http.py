@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import httpx2
@@ -44,12 +45,20 @@ logging.getLogger("mcp.client.auth").setLevel(logging.CRITICAL)
 Visit = Callable[[str], Awaitable[None]]
 
 
+# Variables by which the HTTP client finds the authorities that it trusts.
+_CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
 class _Sends(Protocol):
     def __call__(self, request: httpx2.Request, *, sent: bool) -> None: ...
 
 
 class NotGranted(OAuthFlowError):
     """There is no token, and nobody is there to grant one."""
+
+
+class Unanswered(OAuthFlowError):
+    """A request of a flow has met with something that nobody has told of."""
 
 
 class Transport:
@@ -84,6 +93,7 @@ class Transport:
         self.overheard = Overheard()
         self.kept_back: set[Any] = set()
         self._visit = visit
+        self._visited = False
         self._loopback = loopback
         self._access: httpx2.Auth | None = None
         self._stack = contextlib.AsyncExitStack()
@@ -128,12 +138,20 @@ class Transport:
         headers = httpx2.Headers(self.server.headers)
         # Compressed bytes cannot be passed on as text.
         headers.setdefault("accept-encoding", "identity")
-        return httpx2.AsyncClient(
-            headers=headers,
-            timeout=httpx2.Timeout(CONNECT_S, read=READ_S),
-            auth=self._auth(),
-            event_hooks={"request": [self._asks], "response": [self._answered]},
-        )
+        access = self._auth()
+        try:
+            return httpx2.AsyncClient(
+                headers=headers,
+                timeout=httpx2.Timeout(CONNECT_S, read=READ_S),
+                auth=access,
+                event_hooks={"request": [self._asks], "response": [self._answered]},
+            )
+        except OSError as error:
+            named = next((name for name in _CERTIFICATES if os.environ.get(name)), "")
+            if not named:
+                raise
+            why = error.strerror or error
+            raise RuntimeError(f"the certificates of {named}={os.environ[named]}: {why}") from None
 
     def _auth(self) -> httpx2.Auth | None:
         server = self.server
@@ -148,7 +166,7 @@ class Transport:
         return _Overseen(self._access, self._broke, self._sends)
 
     def _broke(self, error: Exception) -> None:
-        if not isinstance(error, NotGranted):
+        if not isinstance(error, NotGranted) and not (self.broke_off and isinstance(error, Unanswered)):
             self.broke_off = said(error)
 
     def _sends(self, request: httpx2.Request, *, sent: bool) -> None:
@@ -163,6 +181,9 @@ class Transport:
             ended = self._access.ended if isinstance(self._access, Fresh) else ""
             self.unauthorized = ended or "it wants to be authorized"
             raise NotGranted(self.unauthorized)
+        if self._visited:
+            raise OAuthFlowError("the tokens that were just granted have expired, or are refused")
+        self._visited = True
         await self._visit(url)
 
     async def _callback(self) -> AuthorizationCodeResult:
@@ -277,6 +298,7 @@ class _Overseen(httpx2.Auth):
     ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
         """Hand on what the other asks."""
         flow = self._inner.async_auth_flow(request)
+        outgoing = request
         self._sends(request, sent=False)
         try:
             outgoing = await flow.__anext__()
@@ -289,6 +311,11 @@ class _Overseen(httpx2.Auth):
                 outgoing = await flow.asend(response)
         except StopAsyncIteration:
             return
+        except GeneratorExit:
+            # What a request of the flow has met with is not told here: only that there was no answer.
+            if outgoing is not request:
+                self._broke(Unanswered(f"{shown(str(outgoing.url))} gave no answer"))
+            raise
         except (OAuthFlowError, StoreFailed, httpx2.HTTPError) as error:
             self._broke(error)
             raise

@@ -294,6 +294,8 @@ def said(error: Exception) -> str:
     text = str(error) or type(error).__name__
     if isinstance(error, OAuthRegistrationError) and text.startswith("Invalid registration response"):
         return "the authorization server's answer to a registration breaks the standard"
+    if isinstance(error, OAuthRegistrationError) and (why := refusal("".join(text.partition("{")[1:]))):
+        return f"the authorization server registers no such client: {why}"
     if isinstance(error, OAuthTokenError):
         head, _, body = text.partition(": ")
         if head == "Invalid token response":
