@@ -45,6 +45,7 @@ def test_a_server_ends_when_idle_and_not_while_it_is_watched(monkeypatch: pytest
                     await asyncio.sleep(0.02)
             states = {one.server: one.state for one in await pool.servers()}
             assert states == {"short": "idle", "watched": "ready", "kept": "ready"}
+            assert [one.error for one in await pool.servers()] == [""] * 3
             assert (await pool.info("short", "1")).starts == 2
             await events.aclose()
         finally:

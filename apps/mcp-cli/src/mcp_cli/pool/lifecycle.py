@@ -183,7 +183,8 @@ class Lifecycle:
         process = self._launcher.process
         await connection.ended.wait()
         self._step(Happened.CONNECTION_LOST)
-        self._launcher.error = connection.end_reason
+        # An end that was asked for is not an error.
+        self._launcher.error = connection.end_reason if self.state is State.ENDING else ""
         await connection.close()
         await self._launcher.drop(process)
         self.connection = None
