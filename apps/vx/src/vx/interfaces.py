@@ -462,12 +462,11 @@ class Done(msgspec.Struct, frozen=True):
         wall_ms: how long it ran.
         cpu_ms: the processor time of it and its children.
         max_rss_kib: the largest of them.
-        opened: the files outside the root that it opened or ran, absolute, whether it says so or not; None
-            where jobs cannot be watched.
+        opened: the files outside the root that it opened or ran, absolute; None where nobody can watch.
         opened_inside: the files below the root that it opened, relative to it.
         opened_folders: the directories that it opened: relative if below the root, else absolute.
-        sought: the paths at which it looked for something and nothing is: relative if below the root, else
-            absolute.
+        sought: the paths at which it looked for something and nothing is, likewise.
+        refused: the files that it opened to write where it may not, likewise; the first few.
         root: where it ran: its output may have this path in it.
         remote: the server whose worker ran it; "" for here.
         not_there: why it ran here although it should have run there; "" for no reason to tell.
@@ -489,6 +488,7 @@ class Done(msgspec.Struct, frozen=True):
     opened_inside: list[str] = []
     opened_folders: list[str] = []
     sought: list[str] = []
+    refused: list[str] = []
     root: str = ""
     remote: str = ""
     not_there: str = ""

@@ -37,6 +37,14 @@ async def test_what_a_job_starts_is_watched_too(running, tmp_path) -> None:
     assert str(secret) in (done.opened or [])
 
 
+async def test_a_file_that_a_job_may_not_write_is_told(running, tmp_path) -> None:
+    elsewhere = f"(: > {tmp_path}/new); (: >> {tmp_path}/more); cat {tmp_path}/none"
+    words = f"{elsewhere}; : > /dev/null; : > $TMPDIR/own; : > out"
+    done = await running.done(await running.shell(words, outputs=["out"]))
+    assert done.refused == [f"{tmp_path}/more", f"{tmp_path}/new"]
+
+
+@pytest.mark.skipif(sandbox.landlock_version() < 1, reason="the kernel has no Landlock")
 async def test_a_link_out_of_the_jobs_directory_hides_nothing(running, tmp_path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("x")

@@ -292,6 +292,7 @@ class Actions:
                 if told is not None:
                     await asyncio.to_thread(_check_script, plan, action, done, (*declared, *folders))
                 found = await self._files_read(target, done, said, declared, started_ns)
+                said += diagnostics.of_refused_writes(action, done)
             except LeftOut as error:
                 if more.keys() >= set(error.paths):
                     raise ActionFailed(f"{action.title}: {error.paths[0]} comes and goes") from error

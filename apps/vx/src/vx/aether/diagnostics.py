@@ -10,6 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
+from vx.interfaces import Done
+from vx.project.action import Action
+
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\x1b\]8;[^\x07\x1b]*(?:\x07|\x1b\\)")
 _UNREAD: Final = re.compile(r"(?:couldn't read `?|cannot open linker script file )([^`\n]+?)`?: No such file")
 
@@ -46,6 +49,18 @@ def is_file_missing(text: str) -> bool:
 def unread(text: str) -> list[str]:
     """Return the paths that rustc (`include_str!`) or a linker (INCLUDE) could not read, as named."""
     return list(dict.fromkeys(_UNREAD.findall(without_colours(text))))
+
+
+def of_refused_writes(action: Action, done: Done) -> str:
+    """Return the warnings about a procedural macro's writes that were refused; "" for none.
+
+    git, which some macros ask for a commit, takes a lock where it can, and answers the same where it cannot.
+    """
+    if not action.reads_all:
+        return ""
+    refused = [path for path in done.refused if "/.git/" not in path]
+    text = "a procedural macro would write {path!r}, and may not, as it may with cargo"
+    return "".join(f"warning: {action.title}: {text.format(path=path)}\n" for path in refused)
 
 
 def _of_line(line: str) -> str:

@@ -69,9 +69,7 @@ def below_at_rest(folder: str, where: str, started_ns: int) -> FolderBelow | Non
     found = _below(where, _without(folder))
     folders = [where, *(f"{where}/{one}" for one in found or () if one.endswith("/"))]
     try:
-        rests = all(
-            _rests(one, started_ns) for one in folders
-        )  # after the look: it saw what was there before
+        rests = all(_rests(one, started_ns) for one in folders)  # after the look: a change shows in the times
     except OSError:
         return None
     return FolderBelow(found, _digest_of(found)) if found is not None and rests else None

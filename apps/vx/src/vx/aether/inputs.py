@@ -352,7 +352,7 @@ class Inputs:
     def _unchanged_since(self, path: str, started_ns: int) -> str | None:
         try:
             digest = self._digests.digest(path)
-            # After reading: it read what was there before, and not what came meanwhile.
+            # After reading: a change meanwhile shows in the times.
             return digest if is_settled(signature_of(os.stat(path)), started_ns) else None
         except OSError:
             return None

@@ -65,7 +65,7 @@ def _values(path: str) -> dict[str, Any]:
     try:
         return read_toml(path).values
     except (ProjectInvalid, OSError, ValueError):
-        return {}  # none, or cargo says what is wrong with it
+        return {}  # none, or cargo says why
 
 
 def _named(table: object) -> Iterator[str]:

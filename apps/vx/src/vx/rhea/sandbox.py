@@ -49,6 +49,8 @@ _RETURN: Final = 0x06
 _AT_FDCWD: Final = -100
 _PATH_BYTES: Final = 4096
 _PAGE: Final = 4096
+# The most refused writes that a trace has.
+MAX_REFUSED: Final = 20
 # A job that opens more names is cut off: its trace counts as not there.
 MAX_PATHS: Final = 200_000
 
@@ -63,6 +65,9 @@ _MACHINES: Final[dict[str, tuple[int, int, dict[int, tuple[int, int]]]]] = {
     "aarch64": (0xC00000B7, 277, {56: (1, 0), 437: (1, 0), 221: (0, -1), 281: (1, 0)}),
 }
 _EXECS: Final = frozenset((59, 322, 221, 281))
+# Which argument has the flags of those that say whether a file is opened to be written; creat(2) has none.
+_FLAGS: Final[dict[str, dict[int, int]]] = {"x86_64": {2: 1, 257: 2, 85: -1}, "aarch64": {56: 2}}
+_WRITES: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 # The calls that ask whether something is there: stat, lstat, access, and those with `at`; statx.
 _LOOKS: Final[dict[str, dict[int, tuple[int, int]]]] = {
     "x86_64": {4: (0, -1), 6: (0, -1), 21: (0, -1), 262: (1, 0), 269: (1, 0), 439: (1, 0), 332: (1, 0)},
@@ -116,12 +121,14 @@ class Trace(NamedTuple):
         inside: files that it opened below the directory where it runs, relative to that.
         folders: directories that it opened: relative if below that one, else absolute.
         sought: paths at which it looked and nothing is, likewise.
+        refused: files that it opened to write where it may not, likewise; empty where nothing refuses it.
     """
 
     opened: list[str]
     inside: list[str]
     folders: list[str]
     sought: list[str]
+    refused: list[str]
 
 
 def why_not() -> str:
@@ -250,6 +257,8 @@ class JobWatcher(threading.Thread):
         self._has_moved = False
         self._writable = tuple(f"{os.path.realpath(one)}/" for one in writable)
         self._worked = False
+        self._flags = _FLAGS[machine] if landlock_version() >= 1 else {}
+        self._refused: set[str] = set()
 
     def run(self) -> None:
         """Look on until nobody is left who could open anything."""
@@ -266,7 +275,7 @@ class JobWatcher(threading.Thread):
         """Return what the job looked for; None where that is not known."""
         if not self._worked or len(self._names) >= MAX_PATHS:
             return None
-        found = Trace([], [], [], [])
+        found = Trace([], [], [], [], sorted(one.removeprefix(self._root) for one in self._refused))
         for path, was_opened in sorted(self._names.items()):
             mode = _mode(path)
             is_inside = f"{path}/".startswith(self._root)
@@ -367,6 +376,10 @@ class JobWatcher(threading.Thread):
             os.close(self._memories.pop(pid))
         path = self._full(pid, name, folder_at, words)
         opens = call in self._opens
+        if call in self._flags:
+            at = self._flags[call]
+            if (at < 0 or words[at] & _WRITES) and len(self._refused) < MAX_REFUSED:
+                self._note_write(path)
         if path.startswith(self._inside):
             real = self._real(path)
             path = path if real.startswith(self._inside) else real
@@ -374,6 +387,11 @@ class JobWatcher(threading.Thread):
             return
         if f"{path}/".startswith(self._root) or not f"{path}/".startswith(self._own):
             self._names[path] = opens or self._names.get(path, False)
+
+    def _note_write(self, path: str) -> None:
+        real = os.path.realpath(path)
+        if not real.startswith((*self._writable, "/dev/", "/proc/")):
+            self._refused.add(path)
 
     def _text(self, pid: int, address: int) -> str:
         memory = self._memory(pid)

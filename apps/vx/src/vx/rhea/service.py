@@ -295,6 +295,7 @@ class _Performance:
             opened_inside=_sendable(trace.inside) if trace is not None else [],
             opened_folders=_sendable(trace.folders) if trace is not None else [],
             sought=_sendable(trace.sought) if trace is not None else [],
+            refused=_sendable(trace.refused) if trace is not None else [],
             env_reads=read.env,
             wall_ms=wall_ms,
             cpu_ms=ended.cpu_ms,
