@@ -281,8 +281,8 @@ def test_a_session_that_is_gone_is_opened_again(farm: Farm, worker: Worker) -> N
 @pytest.mark.slow
 def test_a_farm_that_restarts_is_joined_again_and_what_runs_goes_on(farm, worker, remote_server) -> None:
     worker.join()
-    farm.lease("one", "sh", "-c", "sleep 1.5; echo done")
-    wait_until(lambda: any(one.leases for one in farm.requests), 20, "it runs")
+    farm.lease("one", "sh", "-c", "echo > x; sleep 1.5; echo done")
+    wait_until(lambda: any((worker.sandbox.path / "vx").glob("worker/**/x")), 20, "it runs")
     remote_server.stop()
     worker.says("does not answer: UNAVAILABLE")
     remote_server.start()
