@@ -156,16 +156,21 @@ def test_a_server_that_ends_the_connection_and_comes_back_is_asked_for_the_resul
 
 
 def test_a_cancelled_one_ends_at_once(start, remote_server) -> None:
-    begun = threading.Event()
-
     def execute(_name: str, _request: Any, context: Any) -> Iterator[operations_pb2.Operation]:
         yield BEGUN
-        begun.set()
         remote_server.hang("", context)
 
     remote_server.execute = execute
     one = start()
-    canceller = threading.Thread(target=lambda: begun.wait(10) and one.cancel())
+    operations, taken = one._operations, threading.Event()
+
+    def watched(*given: Any, **more: Any) -> Iterator[Any]:
+        for operation in operations(*given, **more):
+            yield operation
+            taken.set()  # it knows the name, without which nothing can be taken back
+
+    one._operations = watched
+    canceller = threading.Thread(target=lambda: taken.wait(10) and one.cancel())
     canceller.start()
     with pytest.raises(RemoteFailed, match="CANCELLED"):
         one.run(ACTION, 60)
