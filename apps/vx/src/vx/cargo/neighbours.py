@@ -55,9 +55,9 @@ def neighbours(directory: str, cargo_home: str) -> Neighbours:
         found[one] = None
         waiting += [os.path.normpath(os.path.join(one, path)) for path in _named(values)]
         for pattern in _members(values):
-            waiting += fitting(one, pattern)
-            above[_fixed(one, pattern)] = None
-            above |= dict.fromkeys(map(os.path.dirname, fitting(one, pattern)))
+            fits = fitting(one, pattern)
+            waiting += fits
+            above |= dict.fromkeys((_fixed(one, pattern), *map(os.path.dirname, fits)))
     return Neighbours(tuple(found), tuple(above))
 
 
