@@ -16,7 +16,7 @@ from daemonry.spelling import did_you_mean
 from palingenesis.agents.known import configured
 from palingenesis.default_config import TEXT
 from palingenesis.definition import daemon
-from palingenesis.sessions import shown
+from palingenesis.path_text import shown
 from palingenesis.settings import Settings, session_dir, socket_path, with_effect, without_effect
 
 

@@ -16,7 +16,7 @@ from daemonry.cli import kit
 from daemonry.errors import ConfigError
 from palingenesis.agents.known import configured
 from palingenesis.default_config import TEXT
-from palingenesis.sessions import shown
+from palingenesis.path_text import shown
 from palingenesis.settings import Settings, session_dir, socket_path
 
 MAX_BYTES: Final = 2**20

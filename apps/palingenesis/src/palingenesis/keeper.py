@@ -18,7 +18,7 @@ import msgspec
 
 from daemonry import Refused
 from palingenesis import session_files
-from palingenesis.sessions import shown
+from palingenesis.path_text import shown
 from palingenesis.settings import session_dir
 from palingenesis.state_file import SavedState, StateFile
 from palingenesis.watch import Watch

@@ -20,6 +20,7 @@ from palingenesis.agents.known import configured
 from palingenesis.definition import daemon
 from palingenesis.evidence.survey import RECENT_S, Session, Survey
 from palingenesis.hooks.told import read as read_told
+from palingenesis.path_text import listed
 from palingenesis.resume import ledger
 from palingenesis.resume.entry import SessionEntry
 from palingenesis.resume.states import State
@@ -61,7 +62,7 @@ def agents(*, as_json: bool) -> int:
         program = row["program"] or ("not in PATH" if row["programs"] else "no program")
         kit.say(f"{row['name']}: {kit.printable(program)}; sessions: {row['sessions']}")
         for place in row["places"]:
-            kit.say(f"    {kit.printable(_utf8(place))}")
+            kit.say(f"    {kit.printable(listed(place))}")
         for sentence in row["limits"]:
             kit.say(f"    {sentence}")
     return kit.DONE
@@ -75,7 +76,7 @@ def _agent(name: str, found: Survey) -> dict[str, Any]:
         "program": program,
         "programs": list(profile.programs),
         "checked_with": profile.checked_with or None,
-        "places": [_utf8(one) for one in found.patterns[name]],
+        "places": [listed(one) for one in found.patterns[name]],
         "sessions": sum(1 for _ in found.find(name)),
         "limits": list(_limits(name, found)),
     }
@@ -141,9 +142,9 @@ def as_fields(session: Session, entry: SessionEntry | None) -> dict[str, Any]:
     kept = None if entry is None else _entry_fields(entry)
     return {
         "agent": session.agent,
-        "session": _utf8(session.id),
-        "path": _utf8(session.path),
-        "cwd": _utf8(session.cwd),
+        "session": listed(session.id),
+        "path": listed(session.path),
+        "cwd": listed(session.cwd),
         "changed_at": _iso(session.changed_at_s),
         "state": state_of(verdict.reason) if entry is None else entry.state.value,
         "reason": verdict.reason.value,
@@ -162,9 +163,9 @@ def _entry_fields(entry: SessionEntry) -> dict[str, Any]:
         "since": _iso(entry.since_s),
         "due_at": _iso(entry.at_s) if entry.state is State.SCHEDULED else None,
         "attempt": entry.attempt,
-        "note": _utf8(entry.note),
+        "note": listed(entry.note),
         "resumes": entry.resumes,
-        "continued_by": _utf8(entry.continued_by) or None,
+        "continued_by": listed(entry.continued_by) or None,
     }
 
 
@@ -209,8 +210,8 @@ def _row(session: Session, entry: SessionEntry | None, now_s: float) -> tuple[st
     is_ours = entry is not None and entry.state is State.RESUMING
     return (
         kit.printable(session.agent),
-        kit.printable(_utf8(_short(session.id))),
-        kit.printable(_utf8(project)),
+        kit.printable(listed(_short(session.id))),
+        kit.printable(listed(project)),
         state_of(verdict.reason) if entry is None else entry.state.value,
         _shown_reason(session, is_ours=is_ours),
         "" if is_ours else _next_in(session, entry, now_s),
@@ -281,20 +282,20 @@ def chosen(found: Iterable[Session], words: str) -> Session | None:
     fitting = exact or begun
     if len(fitting) == 1:
         return fitting[0]
-    shown = f"'{kit.printable(_utf8(words))}'"
+    shown = f"'{kit.printable(listed(words))}'"
     if not fitting:
         kit.complain(f"palingenesis: no session {shown}: `palingenesis sessions --all` lists them")
     else:
-        keys = ", ".join(kit.printable(_utf8(one.key)) for one in fitting[:5])
+        keys = ", ".join(kit.printable(listed(one.key)) for one in fitting[:5])
         kit.complain(f"palingenesis: {shown} fits {len(fitting)} sessions: {keys}")
     return None
 
 
 def _explained(session: Session, entry: SessionEntry | None, now_s: float) -> Iterator[str]:
     verdict = session.verdict
-    yield f"Session: {kit.printable(_utf8(session.key))}"
-    yield f"Directory: {kit.printable(_utf8(session.cwd)) or 'unknown'}"
-    yield f"Record: {kit.printable(_utf8(session.path))}"
+    yield f"Session: {kit.printable(listed(session.key))}"
+    yield f"Directory: {kit.printable(listed(session.cwd)) or 'unknown'}"
+    yield f"Record: {kit.printable(listed(session.path))}"
     yield f"State: {state_of(verdict.reason) if entry is None else entry.state.value}"
     yield f"Why: {verdict.reason.value} ({_SURE[verdict.confidence.value]})"
     if verdict.said:
@@ -306,7 +307,7 @@ def _explained(session: Session, entry: SessionEntry | None, now_s: float) -> It
     for fact in verdict.basis:
         yield f"Rests on: {_fact_line(fact)}"
     if entry is not None and entry.note:
-        yield f"Note: {kit.printable(_utf8(entry.note))}"
+        yield f"Note: {kit.printable(listed(entry.note))}"
     if entry is not None and entry.state is State.SCHEDULED:
         tries = f", after {entry.attempt} without progress" if entry.attempt else ""
         yield f"Next: a try at {_iso(entry.at_s)} ({_relative(entry.at_s - now_s)}){tries}"
@@ -401,8 +402,3 @@ def _iso(at_s: float) -> str:
         return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     except (OverflowError, ValueError, OSError):
         return "unknown"
-
-
-def _utf8(name: str) -> str:
-    """Return a name of the system as text can hold it: bytes that are not UTF-8 become U+FFFD."""
-    return os.fsencode(name).decode("utf-8", "replace")

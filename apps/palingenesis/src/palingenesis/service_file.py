@@ -18,8 +18,8 @@ from daemonry.cli import kit
 from palingenesis import NAME
 from palingenesis.agents.known import configured
 from palingenesis.definition import daemon
+from palingenesis.path_text import shown
 from palingenesis.service_environment import CannotCarry, carried, keys_left
-from palingenesis.sessions import shown
 from palingenesis.settings import Settings
 
 LABEL: Final = f"org.{NAME}.daemon"

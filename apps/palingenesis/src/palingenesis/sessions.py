@@ -44,14 +44,6 @@ def is_session_name(name: str) -> bool:
     return name.endswith(".md") and not name.startswith((".", "#"))
 
 
-def shown(path: str) -> str:
-    r"""Return a path as JSON, a log and a terminal can hold it: bytes that are not UTF-8 become `\xHH`."""
-    try:
-        return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # half of a surrogate pair, which no file system has given us
-        return ascii(path)
-
-
 def is_searched(name: str) -> bool:
     """Whether a directory of this name, inside the session directory, can hold sessions."""
     return not name.startswith(".") and name != "node_modules"

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Final
 import watchfiles
 
 from palingenesis import session_files
-from palingenesis.sessions import is_searched, is_session_name, shown
+from palingenesis.path_text import shown
+from palingenesis.sessions import is_searched, is_session_name
 
 if TYPE_CHECKING:
     from palingenesis.session_files import Signature, Signatures

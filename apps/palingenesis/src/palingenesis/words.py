@@ -12,8 +12,8 @@ from daemonry.cli import kit
 from palingenesis import NAME
 from palingenesis.here import here
 from palingenesis.overview import survey
+from palingenesis.path_text import shown
 from palingenesis.resume.service import Asked, CannotBeDone, Sessions
-from palingenesis.sessions import shown
 
 # `now` of a session that nothing was kept of looks at all of them first.
 TIMEOUT_S = 30.0

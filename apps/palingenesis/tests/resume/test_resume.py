@@ -528,6 +528,7 @@ def test_a_record_whose_name_is_not_utf8_is_named_by_its_path_as_it_is_shown(wor
     odd = msgspec.structs.replace(world.entry(), path="/home/\udcff\x1b.jsonl")
     world.engine.ledger.entries[KEY] = odd
     assert world.engine.ask("/home/\\xff\x1b.jsonl", Happened.HOLD).state is State.HELD
+    assert world.engine.ask("/home/\ufffd\x1b.jsonl", Happened.RELEASE).state is not State.HELD
 
 
 def test_hold_release_skip_and_abort(world):

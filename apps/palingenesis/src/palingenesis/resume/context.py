@@ -15,6 +15,7 @@ import msgspec
 
 from palingenesis.agents.profile import Profile
 from palingenesis.evidence.survey import Session, Survey
+from palingenesis.path_text import listed
 from palingenesis.resume import guard, schedule
 from palingenesis.resume.audit import Audit
 from palingenesis.resume.entry import SessionEntry
@@ -91,19 +92,19 @@ class DecisionRecord:
 
     def _tell(self, what: str, entry: SessionEntry, session: Session | None, **more: Any) -> None:
         fields: dict[str, Any] = {
-            "session": _utf8(entry.key),
+            "session": listed(entry.key),
             "state": entry.state.value,
             "reason": entry.reason.value,
             "attempt": entry.attempt,
         }
         if entry.note:
-            fields["note"] = _utf8(entry.note)
+            fields["note"] = listed(entry.note)
         if entry.state is State.SCHEDULED:
             fields["due_at_s"] = round(entry.at_s, 3)
         if session is not None:
             fields["verdict"] = msgspec.to_builtins(session.verdict)
         if entry.run is not None and entry.state is State.RESUMING:
-            fields["argv"] = [_utf8(word) for word in entry.run.argv]
+            fields["argv"] = [listed(word) for word in entry.run.argv]
             fields["pid"] = entry.run.pid
         if self._changed is not None:
             self._changed(entry)
@@ -191,9 +192,5 @@ class ResumeContext:
             ledger.keep(*others)
 
 
-def _utf8(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "replace")
-
-
 def _line(text: str) -> str:
-    return "".join(sign if sign.isprintable() else "?" for sign in _utf8(text))
+    return "".join(sign if sign.isprintable() else "?" for sign in listed(text))

@@ -11,12 +11,12 @@ import time
 import msgspec
 
 from palingenesis.evidence.survey import Session
+from palingenesis.path_text import listed, shown
 from palingenesis.resume import claims, freezer
 from palingenesis.resume import entry as rules
 from palingenesis.resume.context import ResumeContext
 from palingenesis.resume.entry import SessionEntry
 from palingenesis.resume.states import Happened, State
-from palingenesis.sessions import shown
 
 _BEGINS_A_RUN = (Happened.NOW, Happened.RENEW, Happened.WANTED)
 # Requests that are done already in the state that they lead to.
@@ -120,6 +120,7 @@ def _with_tries_known(entry: SessionEntry) -> SessionEntry:
     return entry
 
 
-def _names(key: str, one: SessionEntry | Session) -> tuple[str, str, str]:
-    """Return what a session is called, as a request can hold it: bytes of a path that are no text escaped."""
-    return shown(key), shown(one.id), shown(one.path)
+def _names(key: str, one: SessionEntry | Session) -> set[str]:
+    """Return what a session is called, as a request can hold it: as given, and as the listings have it."""
+    names = (key, one.id, one.path)
+    return {*map(shown, names), *map(listed, names)}
