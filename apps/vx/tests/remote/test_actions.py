@@ -91,6 +91,61 @@ def test_the_script_compiles_and_lists_what_was_read(tmp_path: Path) -> None:
     assert seen.files[header] == hashlib.sha256(Path(header).read_bytes()).hexdigest()
 
 
+NOTE = bytes.fromhex("040000001400000003000000474e5500") + b"i" * 20
+BIG_ENDIAN_NOTE = bytes.fromhex("000000040000001400000003474e5500") + b"i" * 20
+
+
+@pytest.mark.parametrize(
+    ("note", "changed_at", "is_other"),
+    [
+        (NOTE, 600, True),  # the build ID itself
+        (NOTE, -1, True),
+        (NOTE, 8000, False),  # the linker's digest stands for what is between
+        (BIG_ENDIAN_NOTE, 600, True),
+        (BIG_ENDIAN_NOTE, 8000, False),
+        (b"", 8000, True),
+        (b"\1" + NOTE[1:], 8000, True),  # another note
+    ],
+)
+def test_a_compilers_parts_are_known_by_build_id_or_whole(
+    tmp_path: Path, note: bytes, changed_at: int, is_other: bool
+) -> None:
+    part, tool = tmp_path / "part", tmp_path / "tool"
+    part.write_bytes(b"\x7fELF".ljust(596, b"\0") + note.ljust(16000, b"\0"))
+    part.chmod(0o755)
+    tool.write_text(f"#!/bin/sh\nif [ $1 = -print-prog-name=cc1 ]; then echo {part}; else echo 1.2; fi\n")
+    tool.chmod(0o755)
+    job = msgspec.structs.replace(COMPILE, command=[str(tool), *COMPILE.command[1:]])
+    first = run(actions.identity_script(job), Path("/"), "").stdout
+    assert first.count(b"  -\n") == 2  # the driver and its part
+    content = bytearray(part.read_bytes())
+    content[changed_at] ^= 1
+    part.write_bytes(content)
+    assert (run(actions.identity_script(job), Path("/"), "").stdout != first) is is_other
+    part.write_bytes(content + b"\0")
+    assert run(actions.identity_script(job), Path("/"), "").stdout != first
+
+
+@pytest.mark.parametrize("count", [0, 255, 256, 257, 600])
+def test_files_are_listed_however_many_they_are(tmp_path: Path, count: int) -> None:
+    (tmp_path / "h").mkdir()
+    headers = [tmp_path / "h" / f"{number}.h" for number in range(count)]
+    for number, header in enumerate(headers):
+        header.write_text(f"{number}\n")
+    tool = tmp_path / "tool"
+    written = "".join(f" {header}" for header in headers)
+    tool.write_text(f"#!/bin/sh\ncat > out/a.d <<'EOF'\na.o:{written}\nEOF\n")
+    tool.chmod(0o755)
+    job = msgspec.structs.replace(COMPILE, command=[str(tool)])
+    (tmp_path / "work/out").mkdir(parents=True)
+    identity = run(actions.identity_script(job), tmp_path / "work", "").stdout
+    (tmp_path / "work/out/a.d").unlink()
+    done = run(actions.script(job, ["out"]), tmp_path / "work", hashlib.sha256(identity).hexdigest())
+    assert (done.returncode, done.stderr) == (0, b"")
+    files = actions.seen((tmp_path / "work" / actions.SEEN).read_bytes()).files
+    assert files == {str(one): hashlib.sha256(one.read_bytes()).hexdigest() for one in headers}
+
+
 def test_another_compiler_runs_nothing(tmp_path: Path) -> None:
     done = run(actions.script(COMPILE, ["out"]), tmp_path, "0" * 64)
     assert done.returncode == actions.OTHER_COMPILER

@@ -32,15 +32,25 @@ MAX_SEEN_BYTES: Final = 4 << 20
 OTHER_COMPILER: Final = 117
 
 # The parts of a compiler that decide about its outputs.  gcc's driver is a small program that runs others.
+# A program with a build ID, the SHA-1 that the linker made of its content (a note, in either byte order), is
+# known by its first and last page and its size: to hash cc1 and cc1plus, 70 MB, takes longer than most
+# compilations.  Any other file is hashed whole.
 _IDENTITY: Final = """\
 tool=%(tool)s
+content() {
+  case $(od -An -v -tx1 -N4096 < "$1" | tr -d ' \\n') in
+  (*040000001400000003000000474e5500* | *000000040000001400000003474e5500*)
+    { wc -c < "$1"; head -c 4096 < "$1"; tail -c 4096 < "$1"; } | sha256sum ;;
+  (*) sha256sum < "$1" ;;
+  esac
+}
 {
 if [ %(kind)s = rustc ]; then
-  "$tool" -vV; sha256sum < "$tool"; cd "$("$tool" --print sysroot)/lib" && wc -c *.so
+  "$tool" -vV; content "$tool"; cd "$("$tool" --print sysroot)/lib" && wc -c *.so
 else
-  "$tool" --version; sha256sum < "$tool"
+  "$tool" --version; content "$tool"
   for part in cc1 cc1plus as; do
-    path=$("$tool" -print-prog-name=$part) && path=$(command -v "$path") && sha256sum < "$path"
+    path=$("$tool" -print-prog-name=$part) && path=$(command -v "$path") && content "$path"
   done
 fi
 } 2>/dev/null
@@ -60,7 +70,13 @@ cd "$ROOT"
 {
   echo "$ROOT"
   cat %(dep_files)s /dev/null | tr -d '\\\\' | tr ' ' '\\n' | grep '^/' | sed 's/:$//' | sort -u |
-  while read -r path; do [ -f "$path" ] && sha256sum "$path"; done
+  {
+    while read -r path; do
+      [ -f "$path" ] && set -- "$@" "$path"
+      if [ $# -ge 256 ]; then sha256sum "$@"; set --; fi
+    done
+    if [ $# -gt 0 ]; then sha256sum "$@"; fi
+  }
 } > %(seen)s
 exit $status
 """
