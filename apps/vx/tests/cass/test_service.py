@@ -239,6 +239,26 @@ async def test_the_store_collects_by_itself_beyond_its_bound(cass_home) -> None:
     client.close()
 
 
+async def test_what_a_build_held_is_collected_when_it_ends(tmp_path) -> None:
+    """Nothing waits for the next look at the store, which would be half a minute later."""
+    service = CassService(Store(str(tmp_path / "cass"), max_bytes=1000))
+    keeping = asyncio.create_task(service.keep_bounded())
+    hold = service.hold()
+    await anext(hold)
+    for byte in b"abc":
+        await service.put([file_of(tmp_path, bytes([byte]) * 600)])
+    collected = await service.gc(900)
+    assert (collected.removed, collected.held) == (0, 2)
+    async with asyncio.timeout(10):
+        while not service._let_go._waiters:  # noqa: ASYNC110, SLF001  # it waits, as after a look in vain
+            await asyncio.sleep(0.01)
+        await hold.aclose()
+        while (await service.stats()).size > 1000:  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0.01)
+    keeping.cancel()
+    service.close()
+
+
 async def test_what_is_put_while_the_store_is_collected_counts(tmp_path, monkeypatch) -> None:
     """Else the store would stay beyond its bound until as much again has come."""
     store = Store(str(tmp_path / "cass"), max_bytes=1000)

@@ -7,6 +7,7 @@ blobs as bytes where descriptors cannot pass.  The files are `store`'s.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
@@ -54,7 +55,8 @@ Value = TypeVar("Value")
 MAX_THREADS: Final = 8
 # A connection that moves bytes and makes no progress for this long is closed.
 BYTES_TIMEOUT_S: Final = 30.0
-# After a collection that failed, or removed nothing because all is held, the next waits this long.
+# After a collection that failed, or removed nothing because all is held, the next waits this long, or until
+# a hold of this process ends.
 COLLECT_AGAIN_S: Final = 30.0
 # Calls of the shared cache at the same time: they wait for the network, and nothing here waits for them.
 MAX_REMOTE_THREADS: Final = 16
@@ -74,6 +76,7 @@ class CassService(Cass):
         self._remote_threads = ThreadPoolExecutor(MAX_REMOTE_THREADS, thread_name_prefix="remote")
         self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="store")
         self._grown = asyncio.Event()
+        self._let_go = asyncio.Event()
         self._size: int | None = None
         # Bytes put so far: what comes while the disk is looked at may not be in what the look finds.
         self._counted = 0
@@ -158,6 +161,7 @@ class CassService(Cass):
                 await asyncio.Event().wait()
             finally:
                 self._holds -= 1
+                self._let_go.set()
 
     async def verify(self) -> AsyncIterator[Verified]:
         """Read the whole store again."""
@@ -197,6 +201,7 @@ class CassService(Cass):
     async def keep_bounded(self) -> None:
         """Collect whenever the store has grown beyond its bound."""
         while True:
+            self._let_go.clear()
             try:
                 if self._size is None:
                     before = self._counted
@@ -213,7 +218,9 @@ class CassService(Cass):
                 # Where nothing had to go, what was put meanwhile had been counted twice.
                 if collected.removed or collected.kept_bytes <= self._store.max_bytes:
                     continue
-            await asyncio.sleep(COLLECT_AGAIN_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(COLLECT_AGAIN_S):
+                    await self._let_go.wait()
 
     def fields(self) -> dict[str, Any]:
         """Return the further fields of STATUS."""
