@@ -250,7 +250,7 @@ async def test_what_a_build_held_is_collected_when_it_ends(tmp_path) -> None:
     collected = await service.gc(900)
     assert (collected.removed, collected.held) == (0, 2)
     async with asyncio.timeout(10):
-        while not service._let_go._waiters:  # noqa: ASYNC110, SLF001  # it waits, as after a look in vain
+        while not service._let_go._waiters:  # noqa: ASYNC110  # it waits, as after a look in vain
             await asyncio.sleep(0.01)
         await hold.aclose()
         while (await service.stats()).size > 1000:  # noqa: ASYNC110  # as above
