@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,30 @@ def put(scratches: Scratches, source: int, one: Input = INPUT, *, may_write: boo
     path = Path(scratch.root, one.path)
     assert path.read_bytes() == b"content"
     return path
+
+
+@pytest.mark.parametrize("gone", ["rhea", ""])
+def test_a_home_that_is_removed_while_it_is_used_is_made_again(
+    tmp_path: Path, source: int, gone: str
+) -> None:
+    """Else each build would fail until rhea is stopped."""
+    scratches = Scratches(str(tmp_path / "home" / "rhea"))
+    put(scratches, source)
+    shutil.rmtree(tmp_path / "home" / gone)
+    assert put(scratches, source).is_file()
+    assert len(os.listdir(tmp_path / "home" / "rhea")) == 1
+    os.rename(tmp_path / "home", tmp_path / "elsewhere")
+    assert put(scratches, source).is_file()
+    # Of those that make one at the same time, one makes the directory.
+    shutil.rmtree(tmp_path / "home" / gone)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: scratches.make([]), range(32)))
+    assert len(os.listdir(tmp_path / "home" / "rhea")) == 1
+    # It is locked, as the first one: the next rhea does not sweep it.
+    Scratches(str(tmp_path / "home" / "rhea")).close()
+    assert put(scratches, source).is_file()
+    scratches.close()
+    assert os.listdir(tmp_path / "home" / "rhea") == []
 
 
 def test_a_link_for_those_who_only_read(scratches: Scratches, source: int) -> None:

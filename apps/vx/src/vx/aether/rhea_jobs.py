@@ -157,6 +157,8 @@ def _reason_of(error: CallError) -> str:
         return f"{error.program} cannot be run: {reason}"
     if isinstance(error, OutputsMissing):
         return f"it made no {', '.join(error.names)}"
+    if isinstance(error, ScratchFull):
+        return f"{error.path}: {reason}"
     return str(reason)
 
 

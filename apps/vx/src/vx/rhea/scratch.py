@@ -19,6 +19,7 @@ import os
 import secrets
 import shutil
 import stat
+import threading
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -54,8 +55,8 @@ class Scratches:
     """
 
     def __init__(self, path: str) -> None:
-        os.makedirs(path, mode=0o700, exist_ok=True)
         self._above = path
+        self._making = threading.Lock()
         self._lock, self.path = self._take_directory()
         self._clones = True
         self._links = True
@@ -67,6 +68,7 @@ class Scratches:
         Raises:
             OSError: it cannot be made; nothing is left.
         """
+        self._have_directory()
         scratch = Scratch(f"{self.path}/{secrets.token_hex(6)}", self)
         try:
             for path in (scratch.path, scratch.root, scratch.tmp):
@@ -117,8 +119,21 @@ class Scratches:
         while sent := os.sendfile(target, source, offset, COPY_BYTES):
             offset += sent
 
+    def _have_directory(self) -> None:
+        """Make the directory again if somebody has removed it, as with all of a home while it is used."""
+        with self._making:
+            try:
+                there = os.stat(self.path, follow_symlinks=False)
+            except FileNotFoundError:
+                there = None
+            if there is None or not os.path.samestat(there, os.fstat(self._lock)):
+                gone = self._lock
+                self._lock, self.path = self._take_directory()
+                os.close(gone)
+
     def _take_directory(self) -> tuple[int, str]:
         """Make a directory of this process's own: it is locked for as long as we live."""
+        os.makedirs(self._above, mode=0o700, exist_ok=True)
         path = f"{self._above}/{os.getpid()}-{secrets.token_hex(4)}"
         os.mkdir(path, 0o700)
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
