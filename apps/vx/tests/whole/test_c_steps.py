@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from daemonry.testing import wait_until
 from vx.rhea import sandbox
 
+BIN = Path(sys.executable).parent
 P = '[project]\nname = "p"\n'
 MAIN = '#include <stdio.h>\n{}\nint main(void) {{ printf("%d\\n", {}); return 0; }}\n'
 
@@ -284,6 +287,34 @@ def test_a_command_runs_again_when_a_pattern_means_one_more_file(p) -> None:
     p.write("d/two", "")
     p.build()
     assert p.run("p") == "2\n"
+
+
+def test_output_beyond_what_is_kept_is_counted(p) -> None:
+    """8 MiB are; the line about the rest stands by itself."""
+    p.write("vx.toml", GENERATES.format("head -c 9000000 /dev/zero | tr '\\\\0' a >&2; exit 3", ""))
+    say(p, "1")
+    told = p.vx("build").err.splitlines()
+    at = told.index(f"warning: {9_000_000 - (8 << 20)} more bytes of its output are left out")
+    assert set(told[at - 1]) == {"a"}
+
+
+def test_a_rhea_that_is_stopped_is_named_and_comes_back(p, c) -> None:
+    p.write("vx.toml", GENERATES.format("echo on >&2; sleep 600", ""))
+    say(p, "1")
+    building = c.begin("build", cwd=p.path)
+
+    def rhea(word: str) -> str:
+        done = subprocess.run([BIN / "vx-rhea", word], env=c.env, capture_output=True, text=True, check=False)
+        return done.stdout
+
+    wait_until(lambda: "jobs_running: 1" in rhea("status"), 20, "the command runs")
+    pid = c.pid("rhea")
+    assert "stopped" in rhea("stop")
+    _, err = building.communicate(timeout=60)
+    assert building.returncode == 1
+    assert f"vx: rhea died: pid {pid} ended with status 0; its log is {c.home}/rhea.log" in err
+    p.write("vx.toml", GENERATES.format("touch $0/g.h", ""))
+    p.build()
 
 
 # --- import ---------------------------------------------------------------------------------------

@@ -51,6 +51,14 @@ def unread(text: str) -> list[str]:
     return list(dict.fromkeys(_UNREAD.findall(without_colours(text))))
 
 
+def of_cut_output(text: str, done: Done) -> str:
+    """Return the line behind a tool's output that says how much of it is not there; "" for none."""
+    if not text or not done.cut_bytes:
+        return ""
+    own_line = "" if text.endswith("\n") else "\n"
+    return f"{own_line}warning: {done.cut_bytes} more bytes of its output are left out\n"
+
+
 def of_refused_writes(action: Action, done: Done) -> str:
     """Return the warnings about a procedural macro's writes that were refused; "" for none.
 

@@ -120,8 +120,11 @@ async def _ask(
                     out.append(event.output.text)
                 if event.done is not None:
                     text = diagnostics.rendered(action.kind, "".join(said))
+                    text += diagnostics.of_cut_output(text, event.done)
                     return event.done, _shown(action, event.done, text, "".join(out)), "".join(out)
         raise errors.ConnectionLost(client.peer, "maybe")
+    except errors.Draining as error:  # somebody stops it
+        raise errors.ConnectionLost(client.peer, error.ran) from error
     except InputsMissing as error:
         raise StoreForgot from error
     except (JobInvalid, ToolMissing, OutputsMissing, ScratchFull, RunnerLost) as error:
