@@ -32,6 +32,7 @@ def test_the_daemons_commands(app):
     assert not app.socket_path.exists()
 
 
+@pytest.mark.slow
 def test_the_idle_time_that_a_daemon_was_given_is_no_difference_until_it_is_another(app):
     def differs(**env):
         return app("daemon", "status", "--json", **env).json().get("environment_differs", [])

@@ -19,6 +19,7 @@ from daemonry.testing import wait_until
         (["--garbage"], None),
     ],
 )
+@pytest.mark.slow
 def test_a_server_that_misbehaves_at_its_start(app, options, said):
     app.servers(fake=options)
     ended = app("call", "fake/echo", "text=1")

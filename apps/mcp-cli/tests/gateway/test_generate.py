@@ -203,6 +203,7 @@ def test_parameters_that_argparse_or_another_parameter_has_are_options_too(app: 
 
 
 @pytest.mark.parametrize("kind", ["completion", "complete"])
+@pytest.mark.slow
 def test_completion_knows_the_options(app: Any, kind: str) -> None:
     generated = Generated(app, [PARAMETERS])
     if kind == "complete":

@@ -116,6 +116,7 @@ def test_progress_is_passed_on_and_a_cancelled_call_is_cancelled(app):
     assert talk.end() == 0
 
 
+@pytest.mark.slow
 def test_a_daemon_stays_as_long_as_the_configuration_says_whoever_starts_it(app):
     app.config("daemon_ttl = 7\n" + app.config_path.read_text())
 

@@ -47,6 +47,7 @@ def test_garbage_is_collected_again_afterwards():
     assert said("import gc\nsdk.trim()\nsdk.connection()\nprint(gc.isenabled())") == "True\n"
 
 
+@pytest.mark.slow
 def test_an_sdk_whose_client_needs_more_of_its_servers_is_imported_whole():
     """It may, with any release: a command must not fail for what it saves."""
     code = (

@@ -117,6 +117,7 @@ def test_ctrl_c_reaches_the_server(watched, alive, mode):
         assert len(json.loads(watched.done("call", "fake/cancelled", "{}"))) == 1
 
 
+@pytest.mark.slow
 def test_the_daemon_ends_when_nobody_asks_and_not_in_a_call(watched, alive):
     ended = watched("call", "fake/slow", '{"n": 2.5, "progress": true}', MCP_DAEMON_TTL="1")
     assert (ended.code, ended.out) == (0, "done\n"), ended

@@ -74,6 +74,7 @@ def test_an_agent_asks_for_its_limit_and_writes_its_next_step(app, tmp_path):
     assert "daemon" in no_daemon
 
 
+@pytest.mark.slow
 def test_an_agent_asks_to_be_resumed_later(app, tmp_path):
     put_limit(app, tmp_path, time.time() + 60)
     app.done("daemon", "start")
