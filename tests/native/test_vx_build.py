@@ -89,6 +89,9 @@ REPLIES = {
         finished(executed=1),
     ],
     "a number that is none": [finished(duration_ms="1", total=2.5)],
+    "an event without a kind": [frame({"title": "a"}), finished()],
+    "an event that is none": [frame({"kind": "said", "text": 5}), finished()],
+    "a note without a text": [frame({"kind": "note"}), finished()],
     "less than nothing": [finished(total=-1)],
     "a failure of aether": [
         b'{"error":"org.varlink.service.InvalidParameter","parameters":{"parameter":"x"}}\0'
@@ -112,6 +115,7 @@ def test_it_prints_what_python_prints_and_asks_once(place, vx, title):
                 shown.append(run(command, place, "build", *options))
             assert len(stand.calls) == 1
         assert shown[0] == shown[1]
+        assert b"Traceback" not in shown[0][2]
 
 
 def test_a_build_without_work_starts_no_python(place, native, vx):

@@ -25,6 +25,8 @@ _OTHER_VERSION = "org.daemonry.vx.Aether.OtherVersion"
 _CONNECT_TIMEOUT_S = 5.0
 # Until a build tells its first event: the project is read before, and another build of it may be waited for.
 _FIRST_EVENT_S = 600.0
+_TEXTS = ("title", "text", "outcome", "run")
+_NUMBERS = ("total", "done", "cached", "executed", "duration_ms", "passed", "code", "success")
 # Of one variable; an exported shell function or a list of all of a system's packages says nothing of a build.
 _MAX_VALUE_CHARS = 32 * 1024
 
@@ -185,12 +187,12 @@ def _follow(
     reasons: list[str] = []
     try:
         for event in client.stream(_METHOD, parameters, first_s=_FIRST_EVENT_S):
-            kind = event["kind"]
+            kind = event.get("kind")
             heard = True
             if asked.parameters.get("why_not"):
                 if kind == "finished":
                     return _why_not(asked, event, reasons)
-                reasons.append(event.get("text", ""))
+                reasons.append(str(event.get("text", "")))
                 continue
             if kind == "finished":
                 if progress is not None:
@@ -200,6 +202,7 @@ def _follow(
                 from vx.cli.progress import Progress
 
                 progress = Progress(quiet=asked.quiet)
+            _check(event)
             progress.show(event)
     except daemonry.errors.ConnectionLost as error:
         if not heard:
@@ -211,6 +214,23 @@ def _follow(
     raise _lost("it ended the build without a word")
 
 
+def _check(event: dict[str, Any]) -> None:
+    """Return if an event has what is shown of it.
+
+    Raises:
+        RemoteProtocolError: it has not: whoever listens at aether's socket may send anything.
+    """
+    outputs = event.get("outputs", [])
+    texts = [event.get("kind"), *(event.get(name, "") for name in _TEXTS)]
+    numbers = [event.get(name, 0) for name in _NUMBERS]
+    if (
+        not isinstance(outputs, list)
+        or not all(isinstance(one, str) for one in [*texts, *outputs])
+        or not all(isinstance(one, int) for one in numbers)
+    ):
+        raise daemonry.errors.RemoteProtocolError(f"the reply to {_METHOD} does not fit")
+
+
 def _lost(reason: str) -> Exception:
     from vx.cli.failures import AetherLost
 
@@ -220,6 +240,8 @@ def _lost(reason: str) -> Exception:
 def finished(asked: BuildArguments, event: dict[str, Any]) -> int:
     """Print how a build ended; return the exit code."""
     success = event.get("success", False)
+    if not success or not (asked.json or asked.quiet):
+        _check(event)
     if asked.json:
         kit.say_json(_fields(event))
     if not success:

@@ -34,9 +34,9 @@ class Progress:
         """Show an event."""
         kind, title = event["kind"], kit.printable(event.get("title", ""))
         if kind == "said":
-            self._write(terminal.shown_with_colours(event["text"], colours=self._colours))
+            self._write(terminal.shown_with_colours(event.get("text", ""), colours=self._colours))
         elif kind == "note":
-            self._write(f"vx: {kit.printable(event['text'])}\n")
+            self._write(f"vx: {kit.printable(event.get('text', ''))}\n")
         elif self._quiet:
             return
         elif kind == "started":
