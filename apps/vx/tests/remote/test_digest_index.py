@@ -37,3 +37,28 @@ def test_thousands_are_asked_for_at_once(tmp_path: Path) -> None:
     index.learn(many)
     assert index.theirs(many) == many
     index.close()
+
+
+def test_it_is_written_in_batches_and_by_the_end(tmp_path: Path) -> None:
+    path = str(tmp_path / "digests")
+    index = DigestIndex(path)
+    names = {f"{number:064x}": RemoteDigest(f"{number + 1:064x}", number) for number in range(300)}
+
+    def on_disk() -> int:
+        other = DigestIndex(path)
+        found = other.theirs(names)
+        assert found.items() <= names.items()
+        other.close()
+        return len(found)
+
+    for ours, theirs in names.items():
+        index.learn({ours: theirs})
+        assert index.theirs([ours]) == {ours: theirs}
+        assert index.ours([theirs.hash]) == {theirs.hash: ours}
+    assert on_disk() == 256
+    assert index.theirs(names) == names
+    assert index.ours(one.hash for one in names.values()) == {
+        theirs.hash: ours for ours, theirs in names.items()
+    }
+    index.close()
+    assert on_disk() == 300
