@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from vx.project.errors import ProjectInvalid
+from vx.project.patterns import is_plain
 from vx.project.rust_files import MANIFEST, config_files, fitting, read_toml
 
 # The largest workspaces have some thousand; of more, the rest is not looked at.
@@ -91,11 +92,7 @@ def _members(values: dict[str, Any]) -> list[str]:
 def _fixed(base: str, pattern: str) -> str:
     """Return the directory below which a pattern looks."""
     pieces = pattern.split("/")[:-1]
-    return os.path.normpath("/".join([base, *itertools.takewhile(_is_plain, pieces)]))
-
-
-def _is_plain(piece: str) -> bool:
-    return not any(char in piece for char in "*?[")
+    return os.path.normpath("/".join([base, *itertools.takewhile(is_plain, pieces)]))
 
 
 def _parents(directory: str) -> list[str]:

@@ -15,7 +15,7 @@ import msgspec
 from vx.project import c_manifest, c_plan
 from vx.project.c_manifest import CManifest
 from vx.project.errors import ProjectInvalid, invalid
-from vx.project.patterns import fits_any
+from vx.project.patterns import fits_any, is_plain
 from vx.project.rust_files import read_toml
 from vx.project.tree import files_below
 
@@ -49,7 +49,7 @@ def open_project(directory: str) -> CProject:
     files: tuple[str, ...] | None = None
     sources = {}
     for name, target in manifest.targets.items():
-        if all(not any(char in one for char in "*?[") for one in target.sources):
+        if all(map(is_plain, target.sources)):
             sources[name] = target.sources
             for number, one in enumerate(target.sources):
                 if one.endswith(c_plan.SOURCE_ENDINGS) and not os.path.exists(f"{directory}/{one}"):

@@ -15,6 +15,11 @@ def matches(pattern: str, path: str) -> bool:
     return _fits(tuple(pattern.strip("/").removeprefix("./").split("/")), tuple(path.split("/")))
 
 
+def is_plain(pattern: str) -> bool:
+    """Whether a pattern means one name alone, its own."""
+    return not any(char in pattern for char in "*?[")
+
+
 def fits_any(patterns: Sequence[str], path: str) -> bool:
     """Whether a path fits one of them."""
     return any(matches(one, path) for one in patterns)

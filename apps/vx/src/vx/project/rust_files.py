@@ -18,7 +18,7 @@ from vx import digests
 from vx.project import cargo_checks, cargo_manifest, cargo_shapes
 from vx.project.cargo_manifest import CargoManifest, Package, Workspace
 from vx.project.errors import ProjectInvalid, invalid, unsupported
-from vx.project.patterns import matches
+from vx.project.patterns import is_plain, matches
 from vx.project.rust_plan import RustProject
 
 MANIFEST: Final = "Cargo.toml"
@@ -225,7 +225,7 @@ def _conventional_files(directory: str) -> set[str]:
 def _expand(base: str, pattern: str) -> list[str]:
     """Return the directories that a member pattern means."""
     found = fitting(base, pattern)
-    if not any(char in pattern for char in "*?["):
+    if is_plain(pattern):
         return found
     return [one for one in found if os.path.isfile(f"{one}/{MANIFEST}")]
 
@@ -237,7 +237,7 @@ def fitting(base: str, pattern: str) -> list[str]:
         base: of the workspace's root; absolute.
         pattern: relative to it.
     """
-    if not any(char in pattern for char in "*?["):
+    if is_plain(pattern):
         return [os.path.normpath(f"{base}/{pattern}")]
     found = [""]
     for piece in pattern.rstrip("/").split("/"):
@@ -246,7 +246,7 @@ def fitting(base: str, pattern: str) -> list[str]:
 
 
 def _names(directory: str, piece: str) -> list[str]:
-    if not any(char in piece for char in "*?["):
+    if is_plain(piece):
         return [piece]
     try:
         return [one.name for one in os.scandir(directory) if one.is_dir() and matches(piece, one.name)]
