@@ -177,13 +177,16 @@ def test_a_new_one_that_fails_leaves_the_old_one_serving(probe, broken):
     probe.write(PROGRAM)
     assert probe.cli("upgrade").code == 0  # and the next one works
     assert instance.pid() != old
+    wait_until(lambda: not alive(old), 10, "the old one has ended")
 
 
 def test_a_paused_daemon_stays_paused(probe):
     instance = probe.start(PROGRAM)
+    old = instance.pid()
     assert probe.cli("pause").code == 0
     assert probe.cli("upgrade").code == 0
     assert instance.status()["state"] == "paused"
+    wait_until(lambda: not alive(old), 10, "the old one has ended")
 
 
 def test_one_that_does_not_run_is_started(probe):
