@@ -160,6 +160,7 @@ FORM = {
 }
 
 
+@pytest.mark.slow
 def test_a_form_is_filled_in_field_by_field_and_yes_is_true(app):
     screen = Screen(app, "call", "fake/ask", json.dumps({"message": FORM}))
     screen.until("fake asks: Agreed?").until("ok (boolean, required): ").type("perhaps\n")

@@ -115,6 +115,7 @@ def test_kill_9_of_the_daemon_in_a_call_is_code_6_and_the_next_call_works(app, a
     assert app("call", "fake/echo", "text=2").out == "2\n"
 
 
+@pytest.mark.slow
 def test_a_daemon_that_hangs_is_not_waited_for(app):
     app.done("call", "fake/echo", "text=1")
     pid = app.pid()

@@ -48,6 +48,7 @@ def test_each_command_says_the_same_in_each_mode(app, mode):
     assert done("call", "fake/echo", "text=again").out == "again\n"
 
 
+@pytest.mark.slow
 def test_json_is_the_servers_own_to_the_byte(app, mode, raw_text):
     whole = app("call", "fake/raw", "--json", *mode)
     assert whole.out == f'{{"outcome":"done","is_error":false,"result":{raw_text}}}\n'

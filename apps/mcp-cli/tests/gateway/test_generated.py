@@ -102,6 +102,7 @@ def test_objects_of_the_input_and_the_output_have_their_fields(monkeypatch):
     assert typing.get_type_hints(made.PlantTreeInput)["tree"] is made.PlantTreeTree
 
 
+@pytest.mark.slow
 def test_a_generated_module_calls_through_the_daemon(app):
     made = app("generate", "fake", "-o", "fake_tools.py")
     assert made.code == 0, made

@@ -191,6 +191,7 @@ def test_a_client_with_the_tasks_extension_gets_a_task_where_the_server_has_one(
     assert client.ask("tasks/get", taskId="none", _meta=has)["code"] == -32602
 
 
+@pytest.mark.slow
 def test_the_meta_of_a_call_reaches_its_server_without_the_protocols_own(app: Any, serve: Any) -> None:
     log = app.sandbox.path / "log"
     script = str(Path(__file__).parents[1] / "task_server.py")
@@ -203,6 +204,7 @@ def test_the_meta_of_a_call_reaches_its_server_without_the_protocols_own(app: An
     assert "io.modelcontextprotocol/clientInfo" not in params["_meta"]
 
 
+@pytest.mark.slow
 def test_questions_over_http_need_no_session(app: Any) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -26,6 +26,7 @@ def test_fields_are_found_by_their_paths(fields: Any, chosen: Any, missing: list
     assert selected(VALUE, fields) == (chosen, missing)
 
 
+@pytest.mark.slow
 def test_a_part_of_a_result_is_printed_as_asked(app: Any) -> None:
     assert app.done("call", "fake/typed", "right=true", "--fields", "n") == "1\n"
     absent = app("call", "fake/typed", "right=true", "--fields", "n,x.y")

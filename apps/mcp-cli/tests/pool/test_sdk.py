@@ -33,6 +33,7 @@ def test_a_process_of_ours_does_not_import_the_servers_of_the_sdk():
     assert said(f"sdk.trim()\nsdk.connection()\nprint({WEB})") == "[]\n"
 
 
+@pytest.mark.slow
 def test_a_program_of_somebody_else_has_the_sdk_whole():
     code = "sdk.connection()\nimport mcp, mcp.client.client\nprint(mcp.client.client.Server.__module__)"
     assert said(code) == "mcp.server.lowlevel.server\n"

@@ -127,6 +127,7 @@ def test_the_daemon_ends_when_nobody_asks_and_not_in_a_call(watched, alive):
     wait_until(lambda: not alive(server), 3, what="the server's end")
 
 
+@pytest.mark.slow
 def test_its_servers_end_with_a_daemon_that_is_stopped(watched, alive):
     watched.done("call", "fake/echo", '{"text": "x"}')
     (server,) = started(watched)
@@ -135,6 +136,7 @@ def test_its_servers_end_with_a_daemon_that_is_stopped(watched, alive):
     assert not alive(server)
 
 
+@pytest.mark.slow
 def test_the_daemon_loads_the_sdk_with_its_first_server_only(app):
     app.done("daemon", "start")
     pid = app.pid()

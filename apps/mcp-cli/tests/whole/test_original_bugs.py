@@ -18,6 +18,7 @@ import pytest
 from daemonry.testing import wait_until
 
 
+@pytest.mark.slow
 def test_bug_1_what_a_dead_daemon_left_is_cleared_away(app):
     app.done("call", "fake/echo", "text=1")
     os.kill(pid := app.pid(), signal.SIGKILL)
@@ -61,6 +62,7 @@ def test_bug_4_a_signal_ends_the_daemon_cleanly_and_ctrl_c_of_a_command_does_not
     wait_until(lambda: app("daemon", "status").code == 3, 20, what="the daemon to be gone")
 
 
+@pytest.mark.slow
 def test_bug_5_the_configuration_that_is_named_counts_and_one_daemon_serves_every_directory(app):
     named = app.sandbox.write(
         "elsewhere/named.toml", app.config_path.read_text().replace('"fake"', '"named"')
@@ -102,6 +104,7 @@ def test_bug_7_the_fingerprint_is_the_same_in_every_process(app):
     assert len(digits.pop()) == 64
 
 
+@pytest.mark.slow
 def test_bug_8_a_dead_server_is_not_used_again_and_a_live_one_is_started_once(app):
     starts = app.sandbox.path / "starts"
     app.servers(fake=["--start-file", str(starts)])

@@ -1084,6 +1084,7 @@ def test_a_run_of_the_daemon_is_shown_as_its_own(night):
     assert night.done("abort", ID) == f"{KEY}: left to its user\n"
 
 
+@pytest.mark.slow
 def test_paused_it_sees_and_resumes_nothing(night):
     night.done("daemon", "start")
     night.agent("overloaded", "ok")

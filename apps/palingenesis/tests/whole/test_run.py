@@ -137,6 +137,7 @@ def test_a_signal_that_the_command_gets_is_the_program_s(home):
     assert window.code() == 5
 
 
+@pytest.mark.slow
 def test_a_closed_window_ends_nothing_and_another_one_shows_the_screen(home):
     pytest.importorskip("pyte")
     window = home.window("run", "--name", "w", "--", *home.program(COUNTING))
@@ -156,6 +157,7 @@ def test_a_closed_window_ends_nothing_and_another_one_shows_the_screen(home):
     assert "detached, running" in home.run("terminals").stdout
 
 
+@pytest.mark.slow
 def test_a_holder_that_is_stopped_does_not_answer_and_is_there_again_when_it_goes_on(home):
     window = home.window("run", "--name", "w", "--", *home.program(COUNTING))
     window.until(b"plain")

@@ -158,6 +158,7 @@ def test_cache_persists_across_sessions(rust) -> None:
     assert project.run("hello") == "hello\n"
 
 
+@pytest.mark.slow
 def test_what_is_known_is_asked_of_the_store_once(rust) -> None:
     """After a restart the first build asks the store, and the next one nobody."""
     project = rust.crate()
@@ -172,6 +173,7 @@ def test_what_is_known_is_asked_of_the_store_once(rust) -> None:
         os.kill(rust.pid("cass"), 18)
 
 
+@pytest.mark.slow
 def test_the_first_build_after_a_crash_finds_all_without_the_store(c) -> None:
     """It was built once, and aether was killed: no second build had to find everything first."""
     project = c.project("p")

@@ -428,6 +428,7 @@ def test_a_procedural_macro_finds_no_variable_of_the_caller(cargo) -> None:
 
 
 @pytest.mark.skipif(bool(sandbox.why_not()), reason=f"jobs cannot be watched: {sandbox.why_not()}")
+@pytest.mark.slow
 def test_what_a_procedural_macro_reads_of_its_own_package_counts(cargo) -> None:
     project = cargo.crate(
         main='fn main() { print!("{}", mac::word!()); }', manifest='[dependencies]\nmac = { path = "mac" }\n'
@@ -456,6 +457,7 @@ def test_a_manifest_that_nobody_builds_is_one_line(cargo, manifest: str, said: s
     assert said in done.err
 
 
+@pytest.mark.slow
 def test_another_clone_builds_nothing_again(cargo) -> None:
     project = cargo.crate(
         main='fn main() { println!("{} {}", low::NUMBER, mac::three!()); }',

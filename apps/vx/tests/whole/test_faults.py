@@ -354,6 +354,7 @@ def test_kill_and_status_of_what_does_not_run(app) -> None:
     assert "not running" in told.out
 
 
+@pytest.mark.slow
 def test_aether_ends_after_a_time_of_quiet(rust, gone) -> None:
     project = rust.crate()
     project.build(VX_IDLE_S="1")
@@ -374,6 +375,7 @@ def test_a_time_of_quiet_that_is_none_is_told_at_the_start(rust) -> None:
         ("rhea", "VX_RHEA_JOBS", "VX_RHEA_JOBS='much' is not a number"),
     ],
 )
+@pytest.mark.slow
 def test_a_service_that_refuses_is_not_waited_for(rust, service: str, variable: str, reason: str) -> None:
     project = rust.crate()
     begun_s = time.monotonic()

@@ -226,6 +226,7 @@ def test_v17_the_lower_layers_need_no_service() -> None:
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.slow
 def test_v18_nothing_touches_the_users_own_home(rust) -> None:
     user = rust.sandbox.path / "home"
     project = rust.crate()
