@@ -4,7 +4,8 @@
     scripts/vx-field --cache DIR --table                                     print the table of all results
 
 The crates and the seed that drew them are in bench/vx_field.txt.  All librust packages are downloaded once
-(`apt-get download`, 90 MB; no root) and unpacked below DIR, where they are one directory source for both.
+(`apt-get download`, 90 MB; no root) and unpacked below DIR, where they are one directory source for both; of
+`--crates` only those that they need.
 Each crate is built as the root package, without its dev-dependencies, with its default features and the lints
 capped, for Debian's crates are older than the compiler.  Built by both, the names of the outputs and the
 symbols that they define must be equal, less hashes; programs must answer `--version` and `--help` alike.
@@ -70,7 +71,7 @@ def main() -> int:
         print(field.table())
         return 0
     names = asked.crates.split(",") if asked.crates else crates()[asked.skip : asked.first]
-    field.fetch()
+    field.fetch(names if asked.crates else None)
     for name in names:
         if asked.again or name not in field.results():
             field.build(name)
@@ -112,18 +113,38 @@ class Field:
             "VX_HOME": str(cache / "vx"),
         }
 
-    def fetch(self) -> None:
-        """Have all packages, unpacked."""
-        if self._registry.is_dir():
+    def fetch(self, wanted: list[str] | None = None) -> None:
+        """Have all packages, unpacked, or these and those that they need."""
+        part = self._cache / "part"  # of which crates this directory has what they need; absent: of all
+        had = set(part.read_text().split()) if part.exists() else None
+        if self._registry.is_dir() and (had is None or (wanted is not None and had >= set(wanted))):
             return
         self._archives.mkdir(parents=True, exist_ok=True)
-        found = _run(["apt-cache", "search", "--names-only", "^librust-.*-dev$"], self._cache).stdout
-        names = [line.split()[0] for line in found.splitlines()]
+        part.touch()  # a fetch that is killed is begun again
+        if wanted is None:
+            found = _run(["apt-cache", "search", "--names-only", "^librust-.*-dev$"], self._cache).stdout
+            names = [line.split()[0] for line in found.splitlines()]
+        else:
+            # As on a machine that has none of them.
+            ask = [
+                "apt-get",
+                "-o",
+                "Dir::State::status=/dev/null",
+                "install",
+                "-s",
+                "--no-install-recommends",
+            ]
+            found = _run([*ask, *(f"librust-{one}-dev" for one in wanted)], self._cache).stdout
+            names = [line.split()[1] for line in found.splitlines() if line.startswith("Inst librust-")]
         if not names:
             raise SystemExit("vx-field: apt knows no librust packages: Debian's sources are needed")
         _run(["apt-get", "download", *names], self._archives, timeout_s=3600)
         for archive in sorted(self._archives.glob("*.deb")):
             _run(["dpkg", "-x", str(archive), str(self._cache / "root")], self._cache)
+        if wanted is None:
+            part.unlink(missing_ok=True)
+        else:
+            part.write_text("\n".join(sorted({*wanted, *(had or ())})))
 
     def results(self) -> dict[str, dict[str, Any]]:
         """Return what came of each crate so far."""
