@@ -185,24 +185,22 @@ def _follow(
     progress: Progress | None = None
     heard = False
     reasons: list[str] = []
+    lists_reasons = asked.parameters.get("why_not")
     try:
         for event in client.stream(_METHOD, parameters, first_s=_FIRST_EVENT_S):
-            kind = event.get("kind")
             heard = True
-            if asked.parameters.get("why_not"):
-                if kind == "finished":
-                    return _why_not(asked, event, reasons)
-                reasons.append(str(event.get("text", "")))
-                continue
-            if kind == "finished":
+            if event.get("kind") == "finished":
                 if progress is not None:
                     progress.close()
-                return end(asked, event)
+                return _why_not(asked, event, reasons) if lists_reasons else end(asked, event)
+            _check(event)
+            if lists_reasons:
+                reasons.append(event.get("text", ""))
+                continue
             if progress is None:
                 from vx.cli.progress import Progress
 
                 progress = Progress(quiet=asked.quiet)
-            _check(event)
             progress.show(event)
     except daemonry.errors.ConnectionLost as error:
         if not heard:
@@ -255,6 +253,7 @@ def finished(asked: BuildArguments, event: dict[str, Any]) -> int:
 
 
 def _why_not(asked: BuildArguments, event: dict[str, Any], reasons: list[str]) -> int:
+    _check(event)
     success = event.get("success", False)
     if not success and not reasons:
         kit.complain(f"vx: {kit.printable(event.get('text', ''))}")
