@@ -47,6 +47,8 @@ ACCEPT_BACKOFF_S: Final = 0.1
 ACCEPT_BACKOFF_MAX_S: Final = 1.0
 # 64 KiB, and what stands around them, come in one piece; from 128 KiB on malloc maps pages for each read.
 READ_BYTES: Final = 96 << 10
+# Behind that, of a message that is longer: what a Unix socket holds by default comes in one piece.
+LONG_READ_BYTES: Final = 256 << 10
 # Calls without parameters are looked up by their whole frame; one that is longer takes too long to hash.
 LOOKED_UP_BYTES: Final = 512
 # Connections over TCP whose client has yet to prove that it knows the token, which takes a millisecond.

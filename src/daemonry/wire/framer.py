@@ -11,23 +11,51 @@ from daemonry.wire.varlink import MAX_FRAME_BYTES
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Final
 
 _NUL = b"\0"
+# Parts from here on are kept as they are.
+_PART_BYTES = 4096
+# From here on malloc takes an object's memory from the system, and gives it back with the object.
+LONG_BYTES: Final = 128 << 10
+_KEPT_BYTES: Final = 4 << 20
+_kept: list[bool] = []
+
+
+def keep_pages() -> None:
+    """Have malloc keep the memory of long messages for the next ones: up to 8 MiB, from now on.
+
+    To get a page from the system takes longer than to fill it.  glibc keeps what is free at the end of its
+    memory up to twice the longest block that it had from the system by itself, mallopt(3); so it is asked for
+    one, which is never touched.  Elsewhere, and where the environment sets glibc's bounds, this does nothing.
+    """
+    if not _kept:
+        _kept.append(True)
+        bytes(_KEPT_BYTES)
 
 
 class Framer:
     """Finds frames in whatever pieces their bytes come.
 
     Feed it with `receive_data`, and ask `next_frame` until it says None.  Linear in time however
-    the bytes are cut: each is looked at once and moved at most a few times.  Holds bytes that were fed
+    the bytes are cut: each is looked at and moved at most a few times.  Holds bytes that were fed
     and not taken; its feeder keeps that within bounds by asking after every piece.
 
     Args:
         limit_bytes: the longest frame that is taken, without its NUL.
     """
 
-    __slots__ = ("_buffer", "_closed", "_limit_bytes", "_searched", "_start", "_too_large")
+    __slots__ = (
+        "_buffer",
+        "_closed",
+        "_limit_bytes",
+        "_parts",
+        "_parts_bytes",
+        "_parts_end",
+        "_searched",
+        "_start",
+        "_too_large",
+    )
 
     @property
     def is_empty(self) -> bool:
@@ -36,16 +64,20 @@ class Framer:
 
     def __init__(self, limit_bytes: int = MAX_FRAME_BYTES) -> None:
         self._limit_bytes = limit_bytes
-        self._buffer: bytes | bytearray = b""
+        self._buffer = b""  # not empty while there are parts
         self._start = 0  # where the next frame begins in the buffer
         self._searched = 0  # up to here there is no NUL behind `_start`
+        # What came behind the buffer: a long frame's parts are put together once, when its end is there.
+        self._parts: list[bytes | bytearray] = []
+        self._parts_bytes = 0
+        self._parts_end = False  # whether there is a NUL in them
         self._closed = False
         self._too_large = False
 
     @property
     def buffered_bytes(self) -> int:
         """The bytes that were fed and not taken."""
-        return len(self._buffer) - self._start
+        return len(self._buffer) - self._start + self._parts_bytes
 
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes; they are kept, not copied, where they can be."""
@@ -72,7 +104,7 @@ class Framer:
             else:
                 self._buffer = data
         buffer = self._buffer
-        if not self._searched and type(buffer) is bytes:
+        if not self._searched and not self._parts:
             # One read, one frame: the common case, in one step.
             frame, end, rest = buffer.partition(_NUL)
             if end and not rest and len(frame) <= self._limit_bytes:
@@ -92,15 +124,10 @@ class Framer:
             The replies, and the other thing that `answer` returned; None for no such thing.
         """
         replies: list[bytes] = []
-        buffer, start, searched = self._buffer, self._start, self._searched
-        end = -1 if self._closed else buffer.find(_NUL, searched)
+        end = -1 if self._closed else self._end()
         if end < 0:
             return replies, None
-        if type(buffer) is not bytes:
-            # Parts of bytes are copied once; and there is a whole frame, so no byte is copied often.
-            self._buffer = buffer = _copy(buffer, start, len(buffer))
-            end -= start
-            self._start = start = 0
+        buffer, start = self._buffer, self._start
         other = None
         try:
             while end >= 0 and most_bytes >= 0 and end - start <= self._limit_bytes:
@@ -114,9 +141,7 @@ class Framer:
                 end = buffer.find(_NUL, start)
         finally:
             if self._buffer is buffer:  # and was not closed meanwhile
-                self._start = self._searched = start
-                if start == len(buffer):
-                    self._empty()
+                self._take_up_to(start)
         return replies, other
 
     def read_each(self, read: Callable[[bytes], Any]) -> list[Any]:
@@ -126,14 +151,10 @@ class Framer:
             read: is given a frame with its NUL; returns NotImplemented for one that stays the next one.
         """
         results: list[Any] = []
-        buffer, start = self._buffer, self._start
-        end = -1 if self._closed else buffer.find(_NUL, self._searched)
+        end = -1 if self._closed else self._end()
         if end < 0:
             return results
-        if type(buffer) is not bytes:
-            self._buffer = buffer = _copy(buffer, start, len(buffer))
-            end -= start
-            self._start = start = 0
+        buffer, start = self._buffer, self._start
         try:
             while 0 <= end - start <= self._limit_bytes:
                 result = read(buffer[start : end + 1])
@@ -143,14 +164,12 @@ class Framer:
                 start = end + 1
                 end = buffer.find(_NUL, start)
         finally:
-            self._start = self._searched = start
-            if start == len(buffer):
-                self._empty()
+            self._take_up_to(start)
         return results
 
     def take_rest(self) -> bytes:
         """Return the bytes that were fed and not taken, and hold nothing any more."""
-        rest = _copy(self._buffer, self._start, len(self._buffer))
+        rest = _joined(self._buffer[self._start :], *self._parts)
         self._empty()
         return rest
 
@@ -160,45 +179,77 @@ class Framer:
         self._closed = True
 
     def _next_of_several(self) -> bytes | None:
-        buffer = self._buffer
-        end = buffer.find(_NUL, self._searched)
-        length = (end if end >= 0 else len(buffer)) - self._start
+        end = self._end()
+        length = end - self._start if end >= 0 else self.buffered_bytes
         if self._too_large or length > self._limit_bytes:
             self._too_large = True
             self.close()
             raise faults.FrameTooLarge(self._limit_bytes)
         if end < 0:
-            self._searched = len(buffer)
             return None
-        frame = _copy(buffer, self._start, end)
-        self._start = self._searched = end + 1
-        if end + 1 == len(buffer):
-            self._empty()
+        frame = self._buffer[self._start : end]
+        self._take_up_to(end + 1)
         return frame
+
+    def _end(self) -> int:
+        """Return where the next frame ends in the buffer, -1 for nowhere: its end has not come."""
+        buffer, start = self._buffer, self._start
+        end = buffer.find(_NUL, self._searched)
+        if end < 0:
+            self._searched = searched = len(buffer)
+            if self._parts_end:
+                self._buffer = _joined(buffer[start:], *self._parts)
+                self._drop_parts()
+                self._start, self._searched = 0, searched - start
+                end = self._buffer.find(_NUL, self._searched)
+        return end
+
+    def _take_up_to(self, start: int) -> None:
+        """Have the next frame begin there in the buffer."""
+        if start < len(self._buffer):
+            self._start = self._searched = start
+        else:
+            self._buffer = b""
+            self._start = self._searched = 0
+            if self._parts:
+                self._buffer = _joined(*self._parts)
+                self._drop_parts()
 
     def _append(self, data: bytes) -> None:
         if self._closed:
             return
+        data = bytes(data)  # which its feeder may use again; bytes are not copied
+        if not self._buffer:
+            self._buffer = data
+            return
         # Cut the taken bytes once they are the larger part, so that no byte is moved often.
-        if type(self._buffer) is bytes:
-            self._buffer = bytearray(memoryview(self._buffer)[self._start :])
-            self._cut_off(self._start)
-        elif self._start > len(self._buffer) // 2:
-            del self._buffer[: self._start]  # type: ignore[union-attr]  # not bytes: see above
-            self._cut_off(self._start)
-        self._buffer += data
+        start, parts = self._start, self._parts
+        if start > len(self._buffer) // 2:
+            self._buffer = self._buffer[start:]
+            self._searched -= start
+            self._start = 0
+        # An object for each of many short ones would be longer than they are.
+        if len(data) >= _PART_BYTES:
+            parts.append(data)
+        elif parts and type(parts[-1]) is bytearray:
+            parts[-1] += data
+        else:
+            parts.append(bytearray(data))
+        self._parts_bytes += len(data)
+        if self._parts_bytes >= LONG_BYTES:
+            keep_pages()
+        self._parts_end = self._parts_end or _NUL in data
 
-    def _cut_off(self, count_bytes: int) -> None:
-        self._searched -= count_bytes
-        self._start = 0
+    def _drop_parts(self) -> None:
+        self._parts = []
+        self._parts_bytes = 0
+        self._parts_end = False
 
     def _empty(self) -> None:
         self._buffer = b""
         self._start = self._searched = 0
+        self._drop_parts()
 
 
-def _copy(buffer: bytes | bytearray, start: int, end: int) -> bytes:
-    if type(buffer) is bytes:
-        return buffer[start:end]
-    with memoryview(buffer) as view, view[start:end] as part:
-        return bytes(part)
+def _joined(*parts: bytes | bytearray) -> bytes:
+    return b"".join(parts)

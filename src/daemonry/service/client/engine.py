@@ -27,6 +27,7 @@ from daemonry import faults
 from daemonry.clock import Deadline, monotonic
 from daemonry.limits import CONNECT_TIMEOUT_S
 from daemonry.wire import varlink
+from daemonry.wire.framer import LONG_BYTES, keep_pages
 from daemonry.wire.varlink import MAX_FRAME_BYTES, Call
 
 TYPE_CHECKING = False
@@ -300,6 +301,8 @@ class Engine:
                 count_bytes += len(pieces[-1])
                 if len(pieces) > _MOST_PIECES:
                     pieces, had = [b"".join(pieces)], 0
+            if count_bytes >= LONG_BYTES:
+                keep_pages()
             begun.received = b"".join(pieces)
         except faults.IpcError as error:
             begun.failure = error

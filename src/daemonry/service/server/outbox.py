@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from daemonry.service.server.lateness import is_late
 from daemonry.transport import ancillary
 from daemonry.transport.ancillary import Fd, close_all
+from daemonry.wire.framer import LONG_BYTES, keep_pages
 
 if TYPE_CHECKING:
     from _socket import socket as Socket
@@ -82,6 +83,8 @@ class Outbox:
         """Have bytes sent last, from `start` on; a long reply that is alone is not copied."""
         if len(data) - start >= _LONG_BYTES and not self._data and self._front is None:
             self._front = memoryview(data)[start:]
+            if len(data) >= LONG_BYTES:
+                keep_pages()
         else:
             self._data += memoryview(data)[start:] if start else data
 

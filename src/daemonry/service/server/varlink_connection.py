@@ -23,7 +23,7 @@ from socket import socket as UserSocket
 from typing import TYPE_CHECKING, Any, Final
 
 from daemonry import errors
-from daemonry.limits import READ_BYTES
+from daemonry.limits import LONG_READ_BYTES, READ_BYTES
 from daemonry.service.interface.handler import Speak
 from daemonry.service.server import bounds, dispatch
 from daemonry.service.server.bounds import Bounds
@@ -168,10 +168,9 @@ class _Accepted:
     @property
     def _machine(self) -> ServerConnection:
         # Most clients never send anything that needs one.
-        machine = self._made_machine
-        if machine is None:
-            machine = self._made_machine = ServerConnection(fast_varlink, self._limits.frame_bytes)
-        return machine
+        if self._made_machine is None:
+            self._made_machine = ServerConnection(fast_varlink, self._limits.frame_bytes)
+        return self._made_machine
 
     # --- its end ----------------------------------------------------------------------------------
 
@@ -423,7 +422,9 @@ class VarlinkConnection(_Accepted):
 
     def _readable(self) -> None:
         try:
-            data = self._sock.recv(READ_BYTES) if self._arrivals is None else self._read_with_fds()
+            is_long = self._made_machine is not None and self._made_machine.buffered_bytes >= READ_BYTES
+            most_bytes = LONG_READ_BYTES if is_long else READ_BYTES
+            data = self._sock.recv(most_bytes) if self._arrivals is None else self._read_with_fds()
         except BlockingIOError:
             return
         except OSError:
@@ -456,10 +457,9 @@ class VarlinkConnection(_Accepted):
     # --- calls ------------------------------------------------------------------------------------
 
     def _is_idle_for(self, count_bytes: int) -> bool:
-        machine = self._made_machine
-        if machine is None:
+        if self._made_machine is None:
             return count_bytes <= self._limits.frame_bytes
-        return machine.is_idle_for(count_bytes)
+        return self._made_machine.is_idle_for(count_bytes)
 
     def _answer_at_once(self, data: bytes) -> bool:
         """Answer a call that came whole and alone, and is done as its function returns; False for others.
