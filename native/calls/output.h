@@ -102,12 +102,29 @@ static bool output_lend(output *out, PyObject *lender, const char *text, size_t 
     return true;
 }
 
-static bool output_integer(output *out, long long value) {
-    char digits[24], *at = digits + sizeof digits;
+static const char digit_pairs[] =
+    "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+    "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+    "8081828384858687888990919293949596979899";
+
+static inline size_t digits_of(unsigned long long number) {
+    size_t count = 1;
+    for (; number >= 10000; number /= 10000) count += 4;
+    return count + (number >= 10) + (number >= 100) + (number >= 1000);
+}
+
+static inline bool output_integer(output *out, long long value) {
     unsigned long long rest = value < 0 ? 0ull - (unsigned long long)value : (unsigned long long)value;
-    do *--at = (char)('0' + rest % 10); while (rest /= 10);
-    if (value < 0) *--at = '-';
-    return output_add(out, at, (size_t)(digits + sizeof digits - at));
+    const size_t count = digits_of(rest) + (value < 0);
+    if (!output_has_room(out, count)) return false;
+    char *at = out->bytes + out->used;
+    if (value < 0) *at = '-';
+    out->used += count;
+    at += count;
+    for (; rest >= 100; rest /= 100) memcpy(at -= 2, digit_pairs + rest % 100 * 2, 2);
+    if (rest >= 10) memcpy(at - 2, digit_pairs + rest * 2, 2);
+    else at[-1] = (char)('0' + rest);
+    return true;
 }
 
 /* Writes one character that does not stand in a string as it is; false for NUL, which has no form. */

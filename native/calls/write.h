@@ -37,8 +37,18 @@ static bool write_float(PyObject *value, output *out) {
     return written;
 }
 
+/* Writes a list of integers; no code of Python's runs meanwhile. */
+static bool write_integers(PyObject *list, output *out) {
+    const Py_ssize_t count = PyList_Size(list);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if ((i && !output_byte(out, ',')) || !write_integer(PyList_GetItem(list, i), out)) return false;
+    }
+    return output_byte(out, ']');
+}
+
 static bool write_list(const form *of, PyObject *value, output *out) {
     if (!PyList_CheckExact(value) || !output_byte(out, '[')) return false;
+    if (of->of->kind == INTEGER) return write_integers(value, out);
     /* Its length is asked each time: nothing that runs here changes it, and nothing here depends on that. */
     for (Py_ssize_t i = 0; i < PyList_Size(value); i++) {
         if (i && !output_byte(out, ',')) return false;

@@ -272,3 +272,19 @@ def test_long_texts_are_written_as_the_codec_writes_them(calls, long):
     assert calls.Form(HEAD, ("list", ("str",)), TAIL, len(written) - 1).write(values) is None
     assert form.write([long, 5]) is None
     assert form.write([long, "\0"]) is None
+
+
+def test_integers_are_written_as_the_codec_writes_them(calls):
+    """Of every length, and wherever in memory that has to grow they stand."""
+    form = calls.Form(HEAD, ("list", ("int",)), TAIL, MOST)
+    edges = [10**power + more for power in range(19) for more in (-1, 0, 1)]
+    values = [sign * value for value in edges for sign in (1, -1)]
+    for start in range(24):
+        shifted = [0] * start + values * 3
+        written = form.write(shifted)
+        assert written == HEAD + fast_varlink.encode_parameters({"r": shifted})[5:-1] + TAIL
+        assert form.read(written) == shifted
+    assert calls.Form(HEAD, ("list", ("int",)), TAIL, len(written)).write(shifted) == written
+    assert calls.Form(HEAD, ("list", ("int",)), TAIL, len(written) - 1).write(shifted) is None
+    assert form.write([*values, True]) is None
+    assert form.write([*values, 2**63]) is None
