@@ -18,6 +18,7 @@ judge the reply.  A connection that is taken is given back by one of the two, wh
 #include "reply.h"
 
 #include <limits.h>
+#include <poll.h>
 #include <time.h>
 
 enum {
@@ -165,14 +166,26 @@ typedef struct {
     char first[FIRST_BYTES];
 } received;
 
-/* Sending takes microseconds; below this the socket may keep its timeout: `engine.time_left_s`. */
+/* `framer.LONG_BYTES`, and what is told to malloc then. */
+enum { LONG_BYTES = 128 << 10, KEPT_BYTES = 4 << 20 };
+
+/* Below this the socket may keep its timeout: `engine.time_left_s`. */
 static const double AT_ONCE_S = 0.005;
 
-/* Has room for what has come, or else for more; false for none, or too much. */
+/* Says once to malloc that long messages come and go: `framer.keep_pages`. */
+static void keep_pages(void) {
+    static bool kept;
+    if (kept) return;
+    kept = true;
+    PyMem_Free(PyMem_Calloc(1, KEPT_BYTES));
+}
+
+/* Has room for what has come, and no less than twice the room; false for none, or too much. */
 static bool received_grow(received *in, size_t *room, size_t most, size_t waiting) {
     if (*room >= most) return false;
-    size_t more = *room + (waiting ? waiting : *room);
+    size_t more = *room + (waiting > *room ? waiting : *room);
     if (more > most) more = most;
+    if (more >= LONG_BYTES) keep_pages();
     char *bytes = PyMem_Realloc(in->bytes == in->first ? NULL : in->bytes, more);
     if (bytes == NULL) return false;
     if (in->bytes == in->first) memcpy(bytes, in->first, in->count);
@@ -181,19 +194,49 @@ static bool received_grow(received *in, size_t *room, size_t most, size_t waitin
     return true;
 }
 
-/* Reads until the last byte is a NUL, the other end sends no more, so much is there, or it takes its time.  Returns 0,
+/* Waits for an event within the call's time.  Returns 1 for it, 0 for the end of the time, -2 where a signal's
+handler raised; what fails here fails again at the next read or send. */
+static int call_waits(const begun *call, short event) {
+    for (;;) {
+        double left_ms = (PyFloat_AsDouble(call->timeout) - elapsed_s(call)) * 1000;
+        if (!(left_ms > 0)) return 0;
+        struct pollfd one = {.fd = call->fd, .events = event};
+        int count, error;
+        Py_BEGIN_ALLOW_THREADS
+        count = poll(&one, 1, left_ms < INT_MAX - 1 ? (int)left_ms + 1 : INT_MAX);
+        error = errno;
+        Py_END_ALLOW_THREADS
+        if (count > 0 || (count < 0 && error != EINTR)) return 1;
+        if (PyErr_CheckSignals() < 0) return -2;
+    }
+}
+
+/* Sends the rest of a long call as there is room, and returns how much of all was sent: less than all where its time
+is over, the sending failed, or a signal's handler raised. */
+static ssize_t call_sends_rest(const begun *call, const output *out, ssize_t sent) {
+    while (sent < (ssize_t)output_size(out) && call_waits(call, POLLOUT) == 1) {
+        ssize_t more = output_sent(out, (size_t)sent, call->fd);
+        if (more == -2 || (more < 0 && errno != EAGAIN && errno != EWOULDBLOCK)) break; /* who goes on meets it again */
+        sent += more > 0 ? more : 0;
+    }
+    return sent;
+}
+
+/* Reads until the last byte is a NUL, the other end sends no more, so much is there, or its time is over.  Returns 0,
 an errno, or -2 where a signal's handler raised. */
-static int call_reads(const Call *it, const begun *call, received *in) {
+static int call_reads(const Call *it, const begun *call, received *in, int flags) {
     size_t room = sizeof in->first;
-    in->bytes = in->first;
-    in->count = 0;
-    int flags = 0;
     for (;;) {
         ssize_t read = read_some(call->fd, in->bytes + in->count, room - in->count, flags);
         if (read == -2) return -2;
         if (read < 0 && flags && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-            if (elapsed_s(call) >= AT_ONCE_S) return 0;
-            flags = 0;
+            if (elapsed_s(call) < AT_ONCE_S) {
+                flags = 0;
+                continue;
+            }
+            int waited = call_waits(call, POLLIN);
+            if (waited == -2) return -2;
+            if (waited == 0) return 0;
             continue;
         }
         if (read < 0) return errno;
@@ -263,14 +306,16 @@ static int call_gives_back(const Call *it, const begun *call) {
 /* --- all of it -------------------------------------------------------------------------------- */
 
 static PyObject *call_exchange(const Call *it, const begun *call, PyObject *arguments, const output *out) {
-    received in;
+    received in = {.bytes = in.first};
     const char *frame = PyBytes_CheckExact(it->all[CALL_WRITE]) ? PyBytes_AsString(it->all[CALL_WRITE]) : NULL;
     ssize_t size = frame == NULL ? (ssize_t)output_size(out) : (ssize_t)PyBytes_Size(it->all[CALL_WRITE]);
-    ssize_t sent = frame == NULL ? output_sent(out, call->fd) : sent_now(call->fd, frame, (size_t)size);
+    ssize_t sent = frame == NULL ? output_sent(out, 0, call->fd) : sent_now(call->fd, frame, (size_t)size);
+    const bool is_long = frame == NULL && sent > 0 && sent < size;
+    if (is_long) sent = call_sends_rest(call, out, sent);
     if (sent < size) return call_goes_on(it, call, arguments, out, sent == -2 ? -1 : sent, NULL, sent == -1 ? errno : 0);
     /* Between two calls Python would run the handlers of signals that came meanwhile. */
     if (PyErr_CheckSignals() < 0) return call_goes_on(it, call, arguments, out, sent, NULL, 0);
-    int number = call_reads(it, call, &in);
+    int number = call_reads(it, call, &in, is_long ? MSG_DONTWAIT : 0);
     PyObject *result = number ? NULL : call_result(it, &in);
     if (result == Py_NotImplemented) Py_CLEAR(result);
     else if (result != NULL && member_set(it->all[CALL_AT_REST], call->talk, Py_True) < 0) Py_CLEAR(result);

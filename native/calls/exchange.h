@@ -35,14 +35,20 @@ static ssize_t sent_now(int fd, const char *bytes, size_t count) {
     }
 }
 
-/* Sends a message, and what is lent to it from where that is.  Returns as `sent_now`. */
-static ssize_t output_sent(const output *out, int fd) {
+/* Sends a message from `from` on, and what is lent to it from where that is.  Returns as `sent_now`. */
+static ssize_t output_sent(const output *out, size_t from, int fd) {
+    if (out->lender == NULL) return sent_now(fd, out->bytes + from, out->used - from);
     struct iovec parts[] = {
         {out->bytes, out->lent_at}, {(void *)(uintptr_t)out->lent, out->lent_size},
         {out->bytes + out->lent_at, out->used - out->lent_at},
     };
+    for (size_t i = 0; i < 3; i++) {
+        size_t gone = from < parts[i].iov_len ? from : parts[i].iov_len;
+        parts[i].iov_base = (char *)parts[i].iov_base + gone;
+        parts[i].iov_len -= gone;
+        from -= gone;
+    }
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 3};
-    if (out->lender == NULL) return sent_now(fd, out->bytes, out->used);
     for (;;) {
         ssize_t sent;
         int error;

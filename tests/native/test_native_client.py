@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import msgspec
@@ -200,18 +201,115 @@ def test_a_long_reply_is_read_to_its_end(peer, size):
     sender.join()
 
 
+LONG_NAME = "n" * 1_000_000
+
+
+def hear_call(far):
+    """Read one call to its end."""
+    heard = b""
+    while not heard.endswith(b"\0"):
+        heard += far.recv(1 << 16)
+    return heard
+
+
+@pytest.fixture
+def native_peer(kind, in_python, monkeypatch):
+    """A peer whose client's functions in Python are noted, and are those of the way."""
+    del kind
+    way = native_way.short_calls(Client)
+    made = Peer(
+        proxy.proxy_class(
+            Counted,
+            {},
+            lambda converter, method: proxy._wrap_blocking(converter, method, way),
+            signatures.blocking_result,
+        )
+    )
+    del in_python[:]
+    yield made
+    made.close()
+
+
+def test_a_long_call_is_sent_as_there_is_room(native_peer, in_python):
+    heard = []
+
+    def answer():
+        heard.append(hear_call(native_peer.far))
+        native_peer.says(b'{"parameters":{"size":7}}\0')
+
+    answerer = threading.Thread(target=answer)
+    answerer.start()
+    assert native_peer.proxy.size(LONG_NAME) == Sized(7)
+    answerer.join()
+    assert heard == [ASKED.replace(b'"a"', b'"%s"' % LONG_NAME.encode())]
+    assert in_python == []
+
+
+def test_a_reply_that_takes_its_time_is_read_to_its_end(native_peer, in_python):
+    def answer():
+        hear_call(native_peer.far)
+        for piece in (b'{"parameters":', b'{"size":7}}\0'):
+            time.sleep(0.01)  # longer than a reply that is there at once
+            native_peer.says(piece)
+
+    answerer = threading.Thread(target=answer)
+    answerer.start()
+    assert native_peer.proxy.size("a") == Sized(7)
+    answerer.join()
+    assert in_python == []
+
+
+@pytest.mark.parametrize("heard_bytes", [0, 300_000])
+def test_a_long_call_that_is_not_heard_ends_in_its_time(kind, heard_bytes):
+    """Its end was not sent, so that it did not run."""
+    peer = Peer(kind, timeout_s=0.05)
+    reader = threading.Thread(target=peer.far.recv, args=(heard_bytes, socket.MSG_WAITALL))
+    reader.start()
+    with pytest.raises(faults.DeadlineExceeded) as caught:
+        peer.proxy.size(LONG_NAME)
+    reader.join()
+    assert (caught.value.ran, caught.value.timeout_s) == ("no", 0.05)
+    assert not peer.link.is_open
+    peer.close()
+
+
+def test_a_reply_that_stops_ends_in_its_time(kind):
+    peer = Peer(kind, timeout_s=0.05)
+    peer.says(b'{"parameters":{"size"')
+    with pytest.raises(faults.DeadlineExceeded) as caught:
+        peer.proxy.size("a")
+    assert (caught.value.ran, caught.value.timeout_s) == ("maybe", 0.05)
+    assert not peer.link.is_open
+    peer.close()
+
+
+def test_a_peer_that_leaves_inside_a_long_call_did_not_run_it(peer):
+    def leave():
+        peer.far.recv(1000)
+        peer.far.close()
+
+    leaver = threading.Thread(target=leave)
+    leaver.start()
+    with pytest.raises(faults.ConnectionLost) as caught:
+        peer.proxy.size(LONG_NAME)
+    leaver.join()
+    assert caught.value.ran == "no"
+    assert not peer.link.is_open
+
+
 class Rang(Exception):
     """What a handler raises."""
 
 
-def test_a_signals_exception_ends_the_connection_and_the_next_call_fails(peer):
-    """The reply to come would be taken for the next call's."""
+@pytest.mark.parametrize("name", ["a", LONG_NAME])
+def test_a_signals_exception_ends_the_connection_and_the_next_call_fails(peer, name):
+    """The reply to come would be taken for the next call's; of a long call a part is sent."""
 
     def ring(_number, _frame):
         raise Rang
 
     def ring_until_heard():
-        peer.heard()
+        peer.far.recv(10)
         while not rang.wait(0.05):
             signal.pthread_kill(main, signal.SIGUSR1)
 
@@ -221,7 +319,7 @@ def test_a_signals_exception_ends_the_connection_and_the_next_call_fails(peer):
     try:
         bell.start()
         with pytest.raises(Rang):
-            peer.proxy.size("a")
+            peer.proxy.size(name)
     finally:
         rang.set()
         bell.join()
