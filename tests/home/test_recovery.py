@@ -247,7 +247,8 @@ def test_what_even_the_guard_could_not_end_is_ended_by_the_next_up(shop, service
 # Kills itself when it comes to a stage, or to the Nth writing of a service's record.
 KILLED_AT = """
 import os, signal, sys
-from daemonry.home import keeper, service_files, supervisor
+from daemonry.home import keeper, service_files
+from daemonry.process import readiness
 from daemonry.home.run import process_run
 from daemonry.cli.main import run
 stage, _, number = sys.argv[1].partition(" ")
@@ -270,7 +271,7 @@ elif stage == "start":
 elif stage == "ready":
     keeper.Keeper._hook = killing(keeper.Keeper._hook)
 else:
-    supervisor.Supervisor._enter = killing(supervisor.Supervisor._enter)
+    readiness.Reporter.enter = killing(readiness.Reporter.enter)
 sys.exit(run(["up", "--foreground", "--home", sys.argv[2]]))
 """
 

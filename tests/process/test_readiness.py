@@ -45,6 +45,14 @@ def test_a_failure_is_told_with_its_stage(pipe):
     assert told(pipe[0])[-1] == {"failed": {"stage": "config", "error": "x.toml: line 3\nis wrong"}}
 
 
+def test_a_failure_says_whether_anybody_was_told(pipe):
+    assert Reporter(pipe[1]).failed("wrong")
+    assert not Reporter(None).failed("wrong")
+    far, near = os.pipe()
+    os.close(far)
+    assert not Reporter(near).failed("wrong")
+
+
 def test_a_reason_that_is_not_utf8_is_told_all_the_same(pipe):
     """A path of the user's may have any bytes in it; reporting must not fail in its place."""
     Reporter(pipe[1]).failed("/home/caf\udce9: is not a directory")

@@ -1,4 +1,4 @@
-"""Being the daemon: what `run` does, and the quick way there for one that is started in the background.
+"""Being the daemon, or a home's supervisor: what `run` does, and the quick way there from a starter.
 
 Owns the beginning of the process: what its starter handed over, and the import of the program, whose
 failure is reported to the starter.  A starter's words are always the same few, so they are read without
@@ -7,10 +7,12 @@ argparse, which would take longer than the reading.
 
 from __future__ import annotations
 
+import gc
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from daemonry.errors import DaemonryError
+from daemonry.process.readiness import Reporter
 from daemonry.terminal_text import printable
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from daemonry.daemon.definition import Daemon
+    from daemonry.home.supervisor import Supervisor
 
 
 def quickly(words: list[str]) -> int | None:
@@ -50,7 +53,6 @@ def be(
         config: its configuration file, or None for the usual one.
         log_level: the least level that is logged, or None for the usual.
     """
-    from daemonry.process.readiness import Reporter
     from daemonry.process.spawn import take_boot
 
     boot = take_boot()
@@ -71,3 +73,53 @@ def be(
 
         config = absolute(config)
     return run(daemon, boot=boot, config_path=config or None, log_level=log_level or "info")
+
+
+def supervise(words: list[str]) -> int | None:
+    """Be the supervisor of a home that `up` has started; None where a fuller parser has to look.
+
+    Args:
+        words: the home's directory, and the names of the services that are meant.
+    """
+    if not words or any(word.startswith("-") for word in words):
+        return None
+    gc.disable()  # it would look through all that the start makes, and find nothing
+    from daemonry.home.home import Home
+    from daemonry.home.supervisor import Supervisor
+    from daemonry.process.spawn import take_boot
+
+    reporter = _Settling(take_boot().get("ready_fd"))
+    supervisor = Supervisor(Home(words[0]), report=reporter, only=words[1:], owns_session=True)
+    return supervised(supervisor, reporter)
+
+
+class _Settling(Reporter):
+    """Tells the starter, and has cycles looked for from the end of the start on."""
+
+    def ready(self, record: dict[str, Any]) -> None:
+        super().ready(record)
+        gc.freeze()  # all of it stays: never looked through again, also not at the end
+        gc.enable()
+
+
+def supervised(supervisor: Supervisor, reporter: Reporter) -> int:
+    """Run a supervisor until its home has ended, and return the exit code; its failure is reported."""
+    import asyncio
+
+    from daemonry.cli import exit_codes, kit
+    from daemonry.errors import AlreadyRunning, ConfigError
+
+    try:
+        code = asyncio.run(supervisor.run())
+    except AlreadyRunning as error:
+        reporter.already_running(error.pid or 0, error.endpoint)
+        raise
+    except ConfigError as error:
+        if not reporter.failed(printable(str(error))):
+            raise
+        code = exit_codes.code_of(error)  # its starter says why
+    except (DaemonryError, OSError) as error:
+        reporter.failed(printable(kit.reason(error)))
+        raise
+    kit.nothing_left_to_end()
+    return code

@@ -128,28 +128,30 @@ def _check_names(file: HomeFile, names: list[str]) -> None:
 def _up(home: Home, options: argparse.Namespace) -> int:
     if options.foreground:
         return _be_supervisor(home, options.services)
-    from daemonry.home.home_toml.home_file import load
-
     deadline = Deadline(options.timeout or HOME_UP_TIMEOUT_S)
     try:
         _await_end(home, deadline)
         if home.is_up():
             found = home.record()
             raise AlreadyRunning(home.name, found.pid if found else None, str(home.endpoint))
-        file = load(home.directory)
-        _check_names(file, options.services)  # told here, before anything starts
-        _start_supervisor(home, options.services, deadline)
+        if options.services:
+            _check_file(home, options.services)  # told here, before anything starts
+        ready = _start_supervisor(home, options.services, deadline)
     except AlreadyRunning:
         code = _see_up(home, options, "already up", deadline)
         _complain_of_changes(home)
         return code
     except StartFailed as error:
+        if error.stage == "config":
+            if not home.is_up():
+                crash_file.remove_empty(home.path(RESERVED, "crash"))
+            _check_file(home, options.services)  # raises the error that the supervisor has found
         code = kit.fail(error, options.json)
         for line in error.log_tail.splitlines():
             output.complain("    " + printable(line))
         return code
     code = _see_up(home, options, "up", deadline)
-    if file.http is not None:
+    if ready.get("http"):
         from daemonry.cli.ui import complain_of_http
 
         complain_of_http(home.name, home.endpoint)
@@ -196,24 +198,35 @@ def _await_end(home: Home, deadline: Deadline) -> None:
         wait_released(home.lock_path, deadline)
 
 
-def _start_supervisor(home: Home, names: list[str], deadline: Deadline) -> None:
+def _check_file(home: Home, names: list[str]) -> None:
+    """Read home.toml as the supervisor does; raise its error, or that of a name."""
+    from daemonry.home.home_toml.home_file import load
+
+    _check_names(load(home.directory), names)
+
+
+def _start_supervisor(home: Home, names: list[str], deadline: Deadline) -> dict[str, Any]:
+    """Start the supervisor, which reads home.toml before all else, and return what it tells when ready."""
     read_fd, write_fd = os.pipe()
     crash_path = home.path(RESERVED, "crash")
     words = ["up", "--foreground", "--home", home.directory, *names]
     try:
         process = spawn(words, {"ready_fd": write_fd}, (write_fd,), crash_path)
     except OSError as error:
-        raise StartFailed(home.name, "spawn", _reason(error)) from error
+        raise StartFailed(home.name, "spawn", kit.reason(error)) from error
     finally:
         os.close(write_fd)
     process.returncode = 0  # it goes on, and nobody waits for it
     stage = "spawn"
+    import daemonry.service.client.blocking  # noqa: F401  # which is needed next, while the supervisor starts
+
     try:
         for message in readiness.messages(read_fd, deadline):
             if message is None:
                 raise NotReadyInTime(home.name, stage, deadline.timeout_s or 0.0, process.pid)
             if "ready" in message:
-                return
+                told: dict[str, Any] = message["ready"]
+                return told
             if "running" in message:
                 raise AlreadyRunning(home.name, message["running"]["pid"], message["running"]["endpoint"])
             if "failed" in message:
@@ -224,12 +237,6 @@ def _start_supervisor(home: Home, names: list[str], deadline: Deadline) -> None:
     raise StartFailed(
         home.name, stage, "the supervisor ended before it was ready", None, crash_file.tail(crash_path)
     )
-
-
-def _reason(error: Exception) -> str:
-    if not isinstance(error, OSError) or not error.strerror:
-        return str(error)
-    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def _watch_start(home: Home, options: argparse.Namespace, result: str, deadline: Deadline) -> int:
@@ -371,8 +378,7 @@ def _show_tail(home: Home, name: str, *, quiet: bool) -> None:
 
 
 def _be_supervisor(home: Home, names: list[str]) -> int:
-    import asyncio
-
+    from daemonry.cli.boot import supervised
     from daemonry.home.home_toml.home_file import load
     from daemonry.home.supervisor import Supervisor
     from daemonry.process.readiness import Reporter
@@ -386,14 +392,7 @@ def _be_supervisor(home: Home, names: list[str]) -> int:
         _check_names(file, names)
         console = _Console(list(file.services))
         supervisor = Supervisor(home, watch=console.event, line=console.line, stays=False, only=names)
-    try:
-        return asyncio.run(supervisor.run())
-    except AlreadyRunning as error:
-        reporter.already_running(error.pid or 0, error.endpoint)
-        raise
-    except (DaemonryError, OSError) as error:
-        reporter.failed(printable(_reason(error)))
-        raise
+    return supervised(supervisor, reporter)
 
 
 class _Console:

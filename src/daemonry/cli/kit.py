@@ -270,7 +270,7 @@ def fail(error: faults.DaemonryError | OSError, as_json: bool = False, program: 
     from daemonry.cli.exit_codes import code_of
 
     code = code_of(error)
-    message = printable(_reason(error))
+    message = printable(reason(error))
     if as_json:
         say_json({"ok": False, "error": message, "kind": type(error).__name__, "exit_code": code})
     complain(f"{program}: {message}" if program else message)
@@ -280,7 +280,7 @@ def fail(error: faults.DaemonryError | OSError, as_json: bool = False, program: 
     return code
 
 
-def _reason(error: faults.DaemonryError | OSError) -> str:
+def reason(error: faults.DaemonryError | OSError) -> str:
     """Return what an error says, without the number that Python puts before the system's own words."""
     if isinstance(error, faults.DaemonryError) or not error.strerror:
         return str(error)
@@ -399,12 +399,22 @@ def interruptible() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+_nothing_left = False
+
+
+def nothing_left_to_end() -> None:
+    """Have `leave` end the process at once: no thread runs, and nothing waits for the interpreter's end."""
+    global _nothing_left  # noqa: PLW0603  # a process ends once
+    _nothing_left = True
+
+
 def leave(code: int) -> NoReturn:
     """End the process with an exit code.
 
-    After a quick command at once: taking the interpreter apart would cost as much as the command.
+    After a quick command at once: taking the interpreter apart would cost as much as the command.  So also
+    after one that has said that nothing is left to end (`nothing_left_to_end`).
     """
-    if "threading" in sys.modules:  # not a quick command
+    if "threading" in sys.modules and not _nothing_left:  # not a quick command
         raise SystemExit(code)
     code = output.flush() or code
     complete_bundle()

@@ -105,6 +105,10 @@ def _without_parser(arguments: list[str]) -> int | None:
         return quickly(arguments[1:])
     if arguments[:1] == ["run"] and "DAEMONRY_BOOT" in os.environ:
         return _started(arguments)
+    if arguments[:3] == ["up", "--foreground", "--home"] and "DAEMONRY_BOOT" in os.environ:
+        from daemonry.cli.boot import supervise
+
+        return supervise(arguments[3:])
     return None
 
 

@@ -32,14 +32,13 @@ from daemonry.home.service import HomeFile
 from daemonry.home.signals import HomeSignals
 from daemonry.home.supervisor_record import SupervisorRecord
 from daemonry.limits import LOCK_PROBE_PATIENCE_S, SERVICE_SWEEP_S
-from daemonry.process import atomic_file, homes, logs, platform
+from daemonry.process import atomic_file, crash_file, homes, logs, platform
 from daemonry.process.lock import Lock
 from daemonry.process.log import own_loggers
 from daemonry.process.notify import Notifier
 from daemonry.process.orphans import Orphans
 from daemonry.process.private_dir import ensure_unwritable_by_others
 from daemonry.process.readiness import Reporter
-from daemonry.process.regular_file import is_regular
 from daemonry.service.server.builtin import Control, VarlinkService
 from daemonry.service.server.dispatch import Calls
 from daemonry.service.server.server import Server
@@ -117,7 +116,11 @@ class Supervisor:
         """
         loop = asyncio.get_running_loop()
         HomeSignals(self.fleet, self.minders.reaper, self._begin_end, self._hurry, self.reload).listen(loop)
-        self._enter("lock")
+        self._report.enter("config")  # before a file of the supervisor's own is made
+        self._state.file.reading()
+        self._file = home_file.load(self.home.directory)
+        self._state.file.counts()
+        self._report.enter("lock")
         ensure_unwritable_by_others(self.home.directory)
         self._lock = Lock.take(self.home.lock_path, Deadline(LOCK_PROBE_PATIENCE_S))
         if self._lock is None:
@@ -131,16 +134,13 @@ class Supervisor:
             raise
 
     async def _run_locked(self) -> int:
-        self._enter("config")
-        self._state.file.reading()
-        self._file = home_file.load(self.home.directory)
-        self._state.file.counts()
+        assert self._file is not None
         log = logs.set_up(self.home.path(RESERVED, "log"))
         platform.become_subreaper()
-        self._enter("leftovers")
+        self._report.enter("leftovers")
         atomic_file.sweep(os.path.dirname(self.home.path(RESERVED, "json")))
         adopted = await leftovers.clear(self.home, self._file.services, self.files)
-        self._enter("bind")
+        self._report.enter("bind")
         calls = self._calls()
         http = self._http_of(self._file.http, calls)
         door = None if http is None else http.door
@@ -150,16 +150,17 @@ class Supervisor:
         beating: asyncio.Task[None] | None = None
         serving = asyncio.get_running_loop().create_task(self._server.run(self._state, self._over))
         try:
-            self._enter("record")
+            self._report.enter("record")
             self._record.write(ending=self.fleet.ending)
             self._list()
             self._make_keepers(adopted)
-            self._enter("services")
+            self._report.enter("services")
             if http is not None:
                 http.port.open(http.door.settings, asyncio.get_running_loop())
             self._notifier.ready(f"{len(self.fleet.keepers)} services")
             beating = asyncio.get_running_loop().create_task(self._beat())
-            self._report.ready({"pid": os.getpid(), "endpoint": str(self.home.endpoint)})
+            told = {"pid": os.getpid(), "endpoint": str(self.home.endpoint), "http": http is not None}
+            self._report.ready(told)
             await self._over.wait()
             await asyncio.gather(*(keeper.close() for keeper in self.fleet.keepers.values()))
             await self._end_orphans()
@@ -174,7 +175,7 @@ class Supervisor:
             homes.remove(self.home.directory)
             self.minders.guard.close()
             self._record.remove(self.files)
-            _remove_if_empty(self.home.path(RESERVED, "crash"))
+            crash_file.remove_empty(self.home.path(RESERVED, "crash"))
             logger.info("ended")
             own_loggers.detach(log)
             log.close()
@@ -190,9 +191,10 @@ class Supervisor:
 
     def _calls(self) -> Calls:
         calls = Calls()
-        calls.serve(VarlinkService(calls, ("daemonry", f"home {self.home.name}", __version__, "")))
-        calls.serve(Control(self._state, calls, self.fleet.wait_changed, self.home.path(RESERVED, "log")))
-        calls.serve(HomeControl(Answers(self.fleet, self._begin_end, self.reload)))
+        serve = calls.serve_when_asked  # and worked out then: the services start first
+        serve(VarlinkService(calls, ("daemonry", f"home {self.home.name}", __version__, "")))
+        serve(Control(self._state, calls, self.fleet.wait_changed, self.home.path(RESERVED, "log")))
+        serve(HomeControl(Answers(self.fleet, self._begin_end, self.reload)))
         return calls
 
     def _http_of(self, settings: Http | None, calls: Calls) -> ProcessHttp | None:
@@ -236,9 +238,6 @@ class Supervisor:
         left = await self._orphans.end(grace_s, lambda: self._hurried)
         if left:
             logger.error("cannot be ended: %s", sorted(left))
-
-    def _enter(self, stage: str) -> None:
-        self._report.enter(stage)
 
     def _make_keepers(self, adopted: Adopted) -> None:
         assert self._file is not None
@@ -352,11 +351,3 @@ class Supervisor:
         for keeper in self.fleet.keepers.values():
             keeper.stop_wanted = True
         self.fleet.advance_later()
-
-
-def _remove_if_empty(path: str) -> None:
-    try:
-        if is_regular(path) and os.stat(path).st_size == 0:
-            os.unlink(path)
-    except OSError:
-        pass

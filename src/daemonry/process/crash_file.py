@@ -23,6 +23,15 @@ def roll(path: str) -> None:
         os.replace(path, path + ".prev")
 
 
+def remove_empty(path: str) -> None:
+    """Remove a file that nothing was written to; what cannot be removed stays."""
+    try:
+        if is_regular(path) and os.stat(path).st_size == 0:
+            os.unlink(path)
+    except OSError:
+        pass
+
+
 def cap(path: str, most_bytes: int = CRASH_FILE_BYTES) -> bool:
     """Empty the file in place when it has grown beyond the limit, keeping its end as PATH.prev.
 

@@ -42,11 +42,13 @@ class Reporter:
         self._send({"ready": record})
         self._close()
 
-    def failed(self, error: str) -> None:
-        """Tell that the present stage failed, and why.  The last message."""
+    def failed(self, error: str) -> bool:
+        """Tell that the present stage failed, and why; return whether it was told.  The last message."""
         shown = strict_json.decode(strict_json.encode(error))  # names in it are words for a person by now
         self._send({"failed": {"stage": self.stage, "error": shown}})
+        told = self._fd is not None
         self._close()
+        return told
 
     def already_running(self, pid: int | None, endpoint: str | None) -> None:
         """Tell that somebody else is this daemon.  The last message."""
