@@ -118,7 +118,7 @@ class Supervisor:
         HomeSignals(self.fleet, self.minders.reaper, self._begin_end, self._hurry, self.reload).listen(loop)
         self._report.enter("config")  # before a file of the supervisor's own is made
         self._state.file.reading()
-        self._file = home_file.load(self.home.directory)
+        self._file = file = home_file.load(self.home.directory)
         self._state.file.counts()
         self._report.enter("lock")
         ensure_unwritable_by_others(self.home.directory)
@@ -128,21 +128,20 @@ class Supervisor:
             raise AlreadyRunning(self.home.name, found.pid if found else None, str(self.home.endpoint))
         try:
             # Not released after that: it is free when this process has ended, which `down` waits for.
-            return await self._run_locked()
+            return await self._run_locked(file)
         except BaseException:
             self._lock.release()
             raise
 
-    async def _run_locked(self) -> int:
-        assert self._file is not None
+    async def _run_locked(self, file: HomeFile) -> int:
         log = logs.set_up(self.home.path(RESERVED, "log"))
         platform.become_subreaper()
         self._report.enter("leftovers")
         atomic_file.sweep(os.path.dirname(self.home.path(RESERVED, "json")))
-        adopted = await leftovers.clear(self.home, self._file.services, self.files)
+        adopted = await leftovers.clear(self.home, file.services, self.files)
         self._report.enter("bind")
         calls = self._calls()
-        http = self._http_of(self._file.http, calls)
+        http = self._http_of(file.http, calls)
         door = None if http is None else http.door
         self._server = Server(self.home.endpoint, leftovers="refuse", calls=calls, http=door)
         self._server.awaits_notices = True
@@ -159,8 +158,8 @@ class Supervisor:
                 http.port.open(http.door.settings, asyncio.get_running_loop())
             self._notifier.ready(f"{len(self.fleet.keepers)} services")
             beating = asyncio.get_running_loop().create_task(self._beat())
-            told = {"pid": os.getpid(), "endpoint": str(self.home.endpoint), "http": http is not None}
-            self._report.ready(told)
+            at = str(self.home.endpoint)
+            self._report.ready({"pid": os.getpid(), "endpoint": at, "http": http is not None})
             await self._over.wait()
             await asyncio.gather(*(keeper.close() for keeper in self.fleet.keepers.values()))
             await self._end_orphans()
@@ -191,10 +190,11 @@ class Supervisor:
 
     def _calls(self) -> Calls:
         calls = Calls()
-        serve = calls.serve_when_asked  # and worked out then: the services start first
-        serve(VarlinkService(calls, ("daemonry", f"home {self.home.name}", __version__, "")))
-        serve(Control(self._state, calls, self.fleet.wait_changed, self.home.path(RESERVED, "log")))
-        serve(HomeControl(Answers(self.fleet, self._begin_end, self.reload)))
+        calls.serve_when_asked(VarlinkService(calls, ("daemonry", f"home {self.home.name}", __version__, "")))
+        control = Control(self._state, calls, self.fleet.wait_changed, self.home.path(RESERVED, "log"))
+        calls.serve_when_asked(control)
+        # Every `up` asks it: to work it out then would hold up the lines of services that start.
+        calls.serve(HomeControl(Answers(self.fleet, self._begin_end, self.reload)))
         return calls
 
     def _http_of(self, settings: Http | None, calls: Calls) -> ProcessHttp | None:

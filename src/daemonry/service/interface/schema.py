@@ -31,6 +31,7 @@ import types
 import typing
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -239,16 +240,18 @@ def is_struct(kind: object) -> bool:
     )
 
 
-def struct_fields(kind: type) -> list[tuple[str, Any, bool]]:
+# Each type of an interface is looked through for a dozen questions, and its hints are evaluated each time.
+@lru_cache(maxsize=1024)
+def struct_fields(kind: type) -> tuple[tuple[str, Any, bool], ...]:
     """Return (name on the wire, type, whether it may be left out) for each field, in their order."""
     if typing.is_typeddict(kind):
         required: frozenset[str] = kind.__required_keys__  # type: ignore[attr-defined]
-        return [(name, of, name not in required) for name, of in get_type_hints(kind).items()]
+        return tuple((name, of, name not in required) for name, of in get_type_hints(kind).items())
     if issubclass(kind, msgspec.Struct):
-        return [(one.encode_name, one.type, not one.required) for one in msgspec.structs.fields(kind)]
+        return tuple((one.encode_name, one.type, not one.required) for one in msgspec.structs.fields(kind))
     assert dataclasses.is_dataclass(kind)
     hints = get_type_hints(kind)
-    return [
+    return tuple(
         (
             one.name,
             hints[one.name],
@@ -256,7 +259,7 @@ def struct_fields(kind: type) -> list[tuple[str, Any, bool]]:
         )
         for one in dataclasses.fields(kind)
         if one.init
-    ]
+    )
 
 
 def own_doc(kind: type) -> str:
