@@ -1,10 +1,16 @@
 """What `up` and `down` leave out: a second reading of home.toml, and taking interpreters apart."""
 
+import shutil
 import subprocess
 import sys
 
 import pytest
 from tests.cli.test_quick_path import imported
+
+from daemonry.home import service_files
+from daemonry.home.home_toml import home_file
+from daemonry.home.own_files import OwnFiles
+from daemonry.home.run import process_run
 
 # Notes how a supervisor ends, and how many objects its collector passes over.
 NOTES_ITS_END = """
@@ -55,3 +61,38 @@ def test_a_command_with_threads_ends_at_once_where_it_says_that_nothing_is_left(
     words = [sys.executable, "-c", code]
     done = subprocess.run(words, env=sandbox.env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (3, said)
+
+
+def test_a_program_is_looked_for_once_in_each_reading(shop, service, monkeypatch):
+    looked = []
+    monkeypatch.setattr(shutil, "which", lambda word, path: looked.append(word) or f"/bin/{word}")
+    shop.write("".join(service(name) for name in "abc"))
+    first = home_file.load(str(shop.path))
+    assert looked == ["sh"]
+    assert home_file.load(str(shop.path)) == first
+    assert looked == ["sh", "sh"]
+
+
+def test_of_each_process_only_its_own_is_asked(monkeypatch):
+    """The boot and the numbering are the same for all, as long as we live."""
+    asked = []
+    monkeypatch.setattr(process_run.platform, "boot_id", lambda: asked.append("boot") or "b")
+    monkeypatch.setattr(process_run.platform, "pid_namespace", lambda: asked.append("pids") or "p")
+    process_run._here.cache_clear()
+    try:
+        found = [process_run._identity(1), process_run._identity(2)]
+    finally:
+        process_run._here.cache_clear()
+    assert [(one.boot_id, one.pid_namespace, one.pid) for one in found] == [("b", "p", 1), ("b", "p", 2)]
+    assert asked == ["boot", "pids"]
+
+
+def test_nobody_connects_where_no_socket_is(shop, monkeypatch):
+    tried = []
+    monkeypatch.setattr(service_files, "connect", lambda *given: tried.append(given))
+    files = service_files.ServiceFiles(shop.home, "a", OwnFiles())
+    files.remove_stale_socket(str(shop.path / "a.sock"))
+    assert tried == []
+    (shop.path / "a.sock").symlink_to("nowhere")
+    files.remove_stale_socket(str(shop.path / "a.sock"))
+    assert not (shop.path / "a.sock").is_symlink()

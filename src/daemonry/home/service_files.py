@@ -109,12 +109,16 @@ class ServiceFiles:
 
     def remove_stale_socket(self, path: str) -> None:
         """Remove a socket at which nobody listens: many programs cannot bind where one is."""
-        if os.path.islink(path):  # to where a daemon of daemonry listened
+        try:
+            is_link = stat.S_ISLNK(os.lstat(path).st_mode)
+        except OSError:
+            return  # none there, as a rule; the service will say what else is wrong
+        if is_link:  # to where a daemon of daemonry listened
             self._files.remove(path)
             return
         try:
             connect(Endpoint.unix(path), 0.1).close()
         except StaleSocket:
             self._files.remove(path)
-        except Exception:  # noqa: BLE001, S110  # none there, or somebody lives there: the service will say so
+        except Exception:  # noqa: BLE001, S110  # somebody lives there: the service will say so
             pass

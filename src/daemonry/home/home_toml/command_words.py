@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,12 @@ class ProgramSearch:
     Attributes:
         directory: relative paths begin here.
         search_path: the service's PATH, for names without a slash.
+        found: the names that were looked for on a PATH, as one reading of the file shares them.
     """
 
     directory: str
     search_path: str
+    found: dict[tuple[str, str], str | None] = field(default_factory=dict)
 
     def words(self, command: str | list[str]) -> tuple[str, ...]:
         """Return the words of a command, the first of them as an absolute path.
@@ -43,7 +45,10 @@ class ProgramSearch:
 
     def _program(self, word: str) -> str:
         if "/" not in word:
-            found = shutil.which(word, path=self.search_path)
+            looked_for = word, self.search_path
+            if looked_for not in self.found:
+                self.found[looked_for] = shutil.which(word, path=self.search_path)
+            found = self.found[looked_for]
             if found is None:
                 raise ValueError(f"{word!r} is in none of {self.search_path}")
             return os.path.abspath(found)

@@ -7,7 +7,7 @@ over a file, and daemonry's own over all.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from daemonry.home.home_toml import environment_file
@@ -45,6 +45,7 @@ class EnvironmentReader:
         self._directory = directory
         self._form = form
         self._inherited = inherited
+        self._usual = self._of(_INHERITED) | self._of(form.inherit)
 
     def read(self, instance: NamedService, form: ServiceForm, above: KeyPath) -> dict[str, str]:
         """Return a service's variables.
@@ -52,8 +53,7 @@ class EnvironmentReader:
         Raises:
             ConfigError: a variable cannot be set, or a file cannot be read.
         """
-        names = (*_INHERITED, *self._form.inherit, *form.inherit)
-        found = {one: self._inherited[one] for one in names if one in self._inherited}
+        found = self._usual | self._of(form.inherit)
         for at, name in enumerate(form.environment_files):
             found |= self._file(name, (*above, "environment_files", at))
         for key, given in (
@@ -65,6 +65,9 @@ class EnvironmentReader:
                     raise self._source.error((*key, variable), "the system allows no such variable")
                 found[variable] = value
         return found | self._own(instance)
+
+    def _of(self, names: Iterable[str]) -> dict[str, str]:
+        return {one: self._inherited[one] for one in names if one in self._inherited}
 
     def _own(self, instance: NamedService) -> dict[str, str]:
         own = {

@@ -48,6 +48,7 @@ class ServiceReader:
         self._directory = directory
         self._form = form
         self._environments = EnvironmentReader(source, directory, form, environment)
+        self._found: dict[tuple[str, str], str | None] = {}
 
     def _error(self, where: KeyPath, reason: str) -> ConfigError:
         return self._source.error(where, reason)
@@ -64,7 +65,7 @@ class ServiceReader:
         if not os.path.isdir(directory):
             raise self._error((*above, "directory"), f"{directory} is not a directory")
         environment = self._environments.read(instance, form, above)
-        programs = ProgramSearch(directory, environment.get("PATH", os.defpath))
+        programs = ProgramSearch(directory, environment.get("PATH", os.defpath), self._found)
         own_socket = socket_path(self._directory, name)
         ready = self._ready(form.ready, (*above, "ready"), programs, own_socket)
         alive = self._alive(form, ready, above, programs, own_socket)

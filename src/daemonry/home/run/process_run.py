@@ -12,6 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple, Self
 
 from daemonry.clock import Deadline
@@ -250,7 +251,14 @@ class AdoptedRun(ProcessRun):
 
 def _identity(pid: int) -> Identity:
     # Asked while it cannot have been reaped; a zombie has no start time, and needs none.
-    return Identity(platform.boot_id(), pid, platform.pid_namespace(), platform.start_time(pid) or 0)
+    boot_id, pid_namespace = _here()
+    return Identity(boot_id, pid, pid_namespace, platform.start_time(pid) or 0)
+
+
+@cache
+def _here() -> tuple[str, str]:
+    """Return the boot and the numbering of processes: ours, and our children's, for our whole life."""
+    return platform.boot_id(), platform.pid_namespace()
 
 
 def start(

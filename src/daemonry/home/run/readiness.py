@@ -23,7 +23,6 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from typing import Final
-from urllib.parse import urlsplit
 
 from daemonry import strict_json
 from daemonry.backoff import delays
@@ -321,6 +320,8 @@ async def _http_status(url: str, own_socket: str) -> int:
     Raises:
         OSError: there is no connection, or what answers does not speak HTTP.
     """
+    from urllib.parse import urlsplit  # which loads a lot, and few services need
+
     parts = urlsplit(url)
     async with _connected(parts.hostname, parts.port or 80, own_socket) as (reader, writer):
         where = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
