@@ -2,12 +2,13 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from vx import digests
 from vx.aether.memory import ActionResult, Memory
 from vx.interfaces import Blob, KeyTaken, Lookup, Manifest
-from vx.keys.recipe import InputRecord
+from vx.keys.recipe import Entries, InputRecord
 
 RECIPE, KEY = "aa" * 32, "bb" * 32
 
@@ -18,6 +19,8 @@ class TwoWriters:
     def __init__(self, first: Manifest) -> None:
         self.kept = {KEY: first}
         self.entries = b""
+        self.asked: list[list[str]] = []
+        self.contents: dict[str, bytes] = {}
 
     async def put_bytes(self, data: bytes) -> str:
         return digests.of_bytes(data)
@@ -28,7 +31,10 @@ class TwoWriters:
                 raise KeyTaken(keys=[key])
 
     async def get_manifests(self, keys: list[str]) -> Lookup:
-        return Lookup({key: self.kept[key] for key in keys if key in self.kept})
+        self.asked.append(keys)
+        found = {key: self.kept[key] for key in keys if key in self.kept}
+        following = [one.note["next"] for one in found.values() if "next" in one.note]
+        return Lookup(found | {key: self.kept[key] for key in following}, contents=self.contents)
 
     async def get_shared(self, keys: list[str]) -> Lookup:
         return await self.get_manifests(keys)
@@ -81,3 +87,35 @@ def test_entries_of_another_form_are_none(entries: bytes) -> None:
     memory = Memory(store)  # type: ignore[arg-type]
     assert asyncio.run(memory.entries(RECIPE)) == []
     assert asyncio.run(memory.shared_entries(RECIPE)) == []
+
+
+@pytest.mark.parametrize("with_contents", [True, False])
+def test_a_result_that_came_along_with_its_recipe_is_not_asked_for(with_contents: bool) -> None:
+    store = TwoWriters(Manifest([OUT]))
+    first = Memory(store)  # type: ignore[arg-type]
+    mine = ActionResult(KEY, {"out": OUT})
+    entry = InputRecord({"a.c": "33" * 32}, [], {}, KEY)
+    asyncio.run(first.learn(RECIPE, entry, mine))
+    (blob,) = store.kept[RECIPE].blobs
+    store.entries = msgspec.json.encode(Entries([entry]))
+    assert store.kept[RECIPE].note == {"next": KEY}
+    if with_contents:
+        store.contents, store.entries = {blob.digest: store.entries}, b""
+    store.asked.clear()
+
+    async def second() -> tuple[list[InputRecord], ActionResult | None]:
+        memory = Memory(store)  # type: ignore[arg-type]
+        return await memory.entries(RECIPE), await memory.result(KEY, ["out"])
+
+    assert asyncio.run(second()) == ([entry], mine)
+    assert store.asked == [[RECIPE]]
+
+
+def test_a_result_that_came_along_is_forgotten_with_all() -> None:
+    store = TwoWriters(Manifest([OUT]))
+    store.kept[RECIPE] = Manifest([], {"next": KEY}, grows=True)
+    memory = Memory(store)  # type: ignore[arg-type]
+    asyncio.run(memory.entries(RECIPE))
+    memory.forget()
+    store.kept = {}
+    assert asyncio.run(memory.result(KEY, ["out"])) is None

@@ -25,8 +25,8 @@ _kept: list[bool] = []
 def keep_pages() -> None:
     """Have malloc keep the memory of long messages for the next ones: up to 8 MiB, from now on.
 
-    To get a page from the system takes longer than to fill it.  glibc keeps what is free at the end of its
-    memory up to twice the longest block that it had from the system by itself, mallopt(3); so it is asked for
+    To get a page from the system takes longer than to fill it.  glibc keeps free memory at the end of its
+    heap up to twice the longest block that it had from the system by itself, mallopt(3); so it is asked for
     one, which is never touched.  Elsewhere, and where the environment sets glibc's bounds, this does nothing.
     """
     if not _kept:

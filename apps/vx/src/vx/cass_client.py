@@ -158,13 +158,29 @@ class CassClient:
 
     async def get_manifests(self, keys: Iterable[str]) -> Lookup:
         """Return the manifests of these keys whose blobs are all there."""
-        asked = list(dict.fromkeys(keys))
-        return await self._ask(lambda cass: cass.get_manifests(asked)) if asked else Lookup()
+        return await self._look_up(keys, lambda cass, asked: cass.get_manifests(asked))
 
     async def get_shared(self, keys: Iterable[str]) -> Lookup:
         """Return the manifests that the shared cache has under these keys."""
-        asked = list(dict.fromkeys(keys))
-        return await self._ask(lambda cass: cass.get_shared(asked)) if asked else Lookup()
+        return await self._look_up(keys, lambda cass, asked: cass.get_shared(asked))
+
+    async def _look_up(
+        self, keys: Iterable[str], ask: Callable[[Cass, list[str]], Awaitable[Lookup]]
+    ) -> Lookup:
+        all_found = Lookup()
+        left = list(dict.fromkeys(keys))
+        while left:
+            asked = left
+            lookup = await self._ask(lambda cass, asked=asked: ask(cass, asked))  # type: ignore[misc]
+            all_found = Lookup(
+                all_found.found | lookup.found,
+                all_found.damaged + lookup.damaged,
+                all_found.contents | lookup.contents,
+            )
+            left = [key for key in asked if key in set(lookup.left) - lookup.found.keys()]
+            if len(left) == len(asked):
+                break  # it gives none of them: they are not there
+        return all_found
 
     # --- remote -----------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ and moves bytes by `Send` and `Receive` where none arrives.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any, Final, Literal
 
 import msgspec
@@ -20,19 +20,8 @@ from daemonry import CallError, Fd, Interface, Upgrade, method
 # Descriptors beside one message: daemonry's own bound.
 MAX_FDS: Final = 16
 
-# The time of modification of all blobs, and of a job's inputs, in seconds since 1970: 1980-01-01, the
-# first date that a zip archive can hold; Nix has chosen it for that.  What a compiler makes of a
-# source's time (`__TIMESTAMP__`) is then the same everywhere.
-BLOB_TIME_S: Final = 315532800
-
-# The variables that every job has, the same on every machine.
-JOB_ENVIRONMENT: Final[Mapping[str, str]] = {
-    "LC_ALL": "C.UTF-8",
-    "PATH": "/usr/local/bin:/usr/bin:/bin",
-    "SOURCE_DATE_EPOCH": str(BLOB_TIME_S),
-    "TZ": "UTC",
-    "ZERO_AR_DATE": "1",  # macOS's ar and ld
-}
+# In a manifest's note: the key that its reader asks for next.
+NEXT: Final = "next"
 
 
 def is_sendable(name: str) -> bool:
@@ -65,6 +54,7 @@ class Manifest(msgspec.Struct, frozen=True):
     Attributes:
         blobs: what the key stands for; while one is not in the store, the manifest is not found.
         note: anything else that its owner wants to find again: texts and whole numbers, a few kilobytes.
+            `NEXT` in it is the key of another manifest, which comes along with this one.
         grows: it may be replaced by another one that grows: a list that gets longer.  Any other is written
             once, for what a key stands for does not change.
     """
@@ -106,12 +96,17 @@ class Lookup(msgspec.Struct, frozen=True):
     """Which keys have a manifest whose blobs are all in the store.
 
     Attributes:
-        found: the manifests by key; a key that is not there is a miss.
+        found: the manifests by key; a key that is not there is a miss.  Those that come along, too.
         damaged: damage found on the way, which may be why a key is not there.
+        contents: of the blobs of manifests that grow, by their digests, where they are short: to read such
+            a list takes no further call.
+        left: keys that were asked for and are there, for whose manifests one reply has no room.
     """
 
     found: dict[str, Manifest] = {}
     damaged: list[Damage] = []
+    contents: dict[str, bytes] = {}
+    left: list[str] = []
 
 
 class Held(msgspec.Struct, frozen=True):

@@ -10,12 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from daemonry import Endpoint
 from daemonry.testing import wait_until
 from vx import digests
 from vx.aether import finished_builds
 from vx.aether.finished_builds import FinishedBuildFiles
 from vx.aether.memory import ActionResult, Memory
 from vx.aether.unchanged import FinishedAction, FinishedBuild, Unchanged
+from vx.cass_client import CassClient
 from vx.file_digests import FINE_TICK_NS, FileDigests
 from vx.interfaces import Blob
 from vx.keys.recipe import InputRecord
@@ -49,7 +51,7 @@ class World:
 
     def restart(self) -> None:
         """Begin with an empty memory."""
-        self.memory = Memory(None)  # type: ignore[arg-type]
+        self.memory = Memory(CassClient(Endpoint.unix("/nowhere")))
         self.unchanged = Unchanged(
             FileDigests(), self.memory, names_below, FinishedBuildFiles(str(self.saved))
         )

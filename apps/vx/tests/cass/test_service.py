@@ -123,6 +123,19 @@ async def test_blobs_pass_both_ways(reached, tmp_path: Path) -> None:
     client.close()
 
 
+async def test_manifests_that_are_too_large_for_one_message_come_in_several(cass_home) -> None:
+    cass_home.start()
+    client = CassClient(cass_home.endpoint)
+    keys = [f"{number:02x}" * 32 for number in range(1, 7)]
+    said = {key: Manifest([], {"said": key + "w" * (3900 << 10)}) for key in keys}  # 23 MB of 16
+    for key, manifest in said.items():
+        await client.put_manifests({key: manifest})
+    assert (await client.get_manifests([*keys, ABSENT])).found == said
+    status = cass_home.status()
+    assert (status["manifest_hits"], status["manifest_misses"]) == (6, 1)
+    client.close()
+
+
 async def test_manifests_pass_and_a_damaged_blob_makes_a_miss(reached) -> None:
     client = CassClient(reached.endpoint)
     digest = await client.put_bytes(b"an output")

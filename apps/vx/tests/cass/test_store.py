@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 
-from vx.cass.store import Store
+from vx.cass.store import MAX_CONTENTS_BYTES, Store
 from vx.interfaces import Blob, Manifest
 
 KEY = "ab" * 32
@@ -31,7 +31,7 @@ def test_verify_names_what_is_damaged_and_counts_what_is_not(kept: Store, disk) 
 
 WRITER = """
 import sys
-from vx.cass.store import Store
+from vx.cass.store import MAX_CONTENTS_BYTES, Store
 store = Store(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -81,3 +81,31 @@ def test_eight_threads_write_and_read_one_blob(kept: Store) -> None:
         thread.join()
     assert seen == [data] * 40
     assert kept.stats().blobs == 1
+
+
+def test_what_a_list_leads_to_comes_along_and_so_does_the_list(kept: Store) -> None:
+    listed, result = b'{"entries": []}', b"program"
+    first = Manifest([Blob("out", kept.blobs.put_bytes(result), len(result))])
+    leads = Manifest([Blob("entries", kept.blobs.put_bytes(listed), len(listed))], {"next": KEY}, True)
+    kept.manifests.put({KEY: first, ABSENT: leads})
+    found = kept.look_up([ABSENT])
+    assert found.found == {ABSENT: leads, KEY: first}
+    assert found.contents == {leads.blobs[0].digest: listed}
+    assert kept.look_up([KEY]).found == {KEY: first}
+    assert kept.look_up([KEY]).contents == {}
+
+
+def test_what_does_not_lead_anywhere_comes_alone(kept: Store) -> None:
+    for following in ("", "../../etc", "77" * 32, 7):
+        kept.manifests.put({KEY: (one := Manifest([], {"next": following}, True))})
+        assert kept.look_up([KEY]).found == {KEY: one}
+
+
+def test_long_lists_do_not_come_along(kept: Store) -> None:
+    long = b"x" * (MAX_CONTENTS_BYTES + 1)
+    one, two = (
+        Manifest([Blob("entries", kept.blobs.put_bytes(data), len(data))], grows=True)
+        for data in (long, long[:-2] + b"y")
+    )
+    kept.manifests.put({KEY: one, ABSENT: two})
+    assert kept.look_up([KEY, ABSENT]).contents == {two.blobs[0].digest: long[:-2] + b"y"}

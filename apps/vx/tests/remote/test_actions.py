@@ -10,11 +10,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from vx.interfaces import JOB_ENVIRONMENT, Input, Job
+from vx.interfaces import Input, Job
 from vx.remote import actions
 from vx.remote.digest_functions import DigestFunction, RemoteDigest
 from vx.remote.failures import RemoteFailed
 from vx.remote.protos import remote_execution_pb2 as reapi
+from vx.reproducible import JOB_ENVIRONMENT
 
 SHA256 = DigestFunction(1, "")
 COMPILE = Job(

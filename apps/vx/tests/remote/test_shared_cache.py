@@ -67,7 +67,7 @@ def test_what_one_machine_made_another_finds(machine: Make, remote_server, funct
     large = bytes(range(256)) * (20 << 10)  # 5 MiB: a stream, and not in a batch
     manifest = made_by(machine(timeout_s=30.0), b"program", b"", large)
     there = machine(timeout_s=30.0)
-    assert there.manifests([KEY, "00" * 32]) == {KEY: manifest}
+    assert there.look_up([KEY, "00" * 32]).found == {KEY: manifest}
     assert there._store.manifests.get([KEY]).found == {KEY: manifest}
     assert there._store.blobs.read(manifest.blobs[2].digest) == large
     assert there.server.failures.count == 0
@@ -87,7 +87,7 @@ def test_nothing_is_hashed_again_on_a_hit(
     """The names there come with the entry, and are kept: a fetched blob goes up without a read."""
     made_by(machine(), b"program")
     there = machine()
-    (manifest,) = there.manifests([KEY]).values()
+    (manifest,) = there.look_up([KEY]).found.values()
     monkeypatch.setattr("vx.cass.shared._hashed", lambda *_: pytest.fail("a blob was hashed again"))
     assert there.push([manifest.blobs[0].digest]) == [
         RemoteBlob(remote_server.digest(b"program").hash, len(b"program"))
@@ -116,11 +116,11 @@ def test_a_wrong_hash_is_refused_and_told(machine: Make, remote_server) -> None:
     for spoiled in (b"Program", b"prog", b"program and more"):
         there = machine()
         remote_server.spoil = lambda data, spoiled=spoiled: spoiled if data == b"program" else data
-        assert there.manifests([KEY]) == {}
+        assert there.look_up([KEY]).found == {}
         assert there._store.blobs.missing([manifest.blobs[0].digest]).digests
         assert "not" in there.server.failures.since(0)[0]
     remote_server.spoil = lambda data: data
-    assert there.manifests([KEY]) == {KEY: manifest}  # one damaged blob is no reason to ask no more
+    assert there.look_up([KEY]).found == {KEY: manifest}  # one damaged blob is no reason to ask no more
 
 
 def test_a_large_blob_with_a_wrong_hash_is_refused(machine: Make, remote_server) -> None:
@@ -129,7 +129,7 @@ def test_a_large_blob_with_a_wrong_hash_is_refused(machine: Make, remote_server)
     for spoiled in (large[:-1] + b"y", large * 2):
         there = machine()
         remote_server.spoil = lambda data, spoiled=spoiled: spoiled if data == large else data
-        assert there.manifests([KEY]) == {}
+        assert there.look_up([KEY]).found == {}
         assert there._store.blobs.missing([manifest.blobs[0].digest]).digests
 
 
@@ -139,7 +139,7 @@ def test_an_entry_that_lies_about_a_blob_is_refused(machine: Make, remote_server
     (result,) = remote_server.results.values()
     result.output_files[0].digest.CopyFrom(remote_server.keep(b"malware"))
     there = machine()
-    assert there.manifests([KEY]) == {}
+    assert there.look_up([KEY]).found == {}
     assert "another content" in there.server.failures.since(0)[0]
 
 
@@ -147,7 +147,7 @@ def test_a_server_that_keeps_no_inline_output_is_asked_for_the_blob(machine: Mak
     manifest = made_by(machine(), b"program")
     for result in remote_server.results.values():
         result.stdout_raw = b""
-    assert machine().manifests([KEY]) == {KEY: manifest}
+    assert machine().look_up([KEY]).found == {KEY: manifest}
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_a_hit_of_small_blobs_is_one_question(machine: Make, remote_server) -> N
     manifest = made_by(machine(), b"program", b"list of files" * 100, b"")
     there = machine()
     before = len(remote_server.calls)
-    assert there.manifests([KEY]) == {KEY: manifest}
+    assert there.look_up([KEY]).found == {KEY: manifest}
     asked = [name for name in remote_server.calls[before:] if "Capabilities" not in name]
     assert [name.rpartition("/")[2] for name in asked] == ["GetActionResult"]
     assert there._store.blobs.read(manifest.blobs[0].digest) == b"program"
@@ -176,7 +176,7 @@ def test_blobs_that_are_not_small_together_are_asked_for(machine: Make, remote_s
     (result,) = remote_server.results.values()
     assert 0 < len(result.stdout_raw) < 32 << 10
     there = machine()
-    assert there.manifests([KEY]) == {KEY: manifest}
+    assert there.look_up([KEY]).found == {KEY: manifest}
     assert there._store.blobs.read(manifest.blobs[1].digest) == b"y" * (2 << 10)
 
 
@@ -193,10 +193,10 @@ def test_a_note_that_lies_about_a_small_blob_has_it_asked_for(machine: Make, rem
     ):
         result.stdout_raw = json.dumps({**note, "contents": contents}).encode()
         there = machine()
-        assert there.manifests([KEY]) == {KEY: manifest}
+        assert there.look_up([KEY]).found == {KEY: manifest}
         assert there._store.blobs.read(ours) == b"program"
     result.stdout_raw = json.dumps({**note, "contents": {ours: "not base64!"}}).encode()
-    assert machine().manifests([KEY]) == {}
+    assert machine().look_up([KEY]).found == {}
 
 
 ODD = b'{"key": "%s", "blobs": [], "grows": false, "note": {"a": %s}}'
@@ -216,10 +216,10 @@ def test_an_entry_of_another_form_is_a_miss(machine: Make, remote_server, note: 
     result.stdout_raw = note
     result.stdout_digest.CopyFrom(remote_server.keep(note))
     there = machine()
-    assert there.manifests([KEY]) == {}
+    assert there.look_up([KEY]).found == {}
     assert there.server.failures.count == 1
     result.CopyFrom(right)
-    assert there.manifests([KEY]) == {KEY: made}
+    assert there.look_up([KEY]).found == {KEY: made}
 
 
 def test_an_evicted_blob_is_a_miss_and_no_failure(machine: Make, remote_server) -> None:
@@ -227,33 +227,35 @@ def test_an_evicted_blob_is_a_miss_and_no_failure(machine: Make, remote_server) 
     for gone in (b"program", b"x" * (5 << 20)):
         remote_server.blobs.pop(remote_server.digest(gone).hash, None)
         there = machine()
-        assert there.manifests([KEY]) == {}
+        assert there.look_up([KEY]).found == {}
         assert there.server.failures.count == 0
     one = machine()
-    assert made_by(one, b"program", b"x" * (5 << 20)) == machine().manifests([KEY])[KEY]  # it is made again
+    assert (
+        made_by(one, b"program", b"x" * (5 << 20)) == machine().look_up([KEY]).found[KEY]
+    )  # it is made again
 
 
 def test_one_that_hangs_is_left_alone_after_one_deadline(machine: Make, remote_server) -> None:
     remote_server.fault = remote_server.hang
     one = machine()
-    assert one.manifests([KEY] * 20) == {}
+    assert one.look_up([KEY] * 20).found == {}
     assert remote_server.calls == ["GetCapabilities"]
     assert one.server.failures.since(0) == ["DEADLINE_EXCEEDED: Deadline Exceeded"]
 
 
 def test_one_that_hangs_later_is_given_three_tries(machine: Make, remote_server) -> None:
     one = machine()
-    one.manifests([KEY])
+    one.look_up([KEY])
     remote_server.fault = remote_server.hang
     remote_server.calls.clear()
-    assert one.manifests([KEY] * 20) == {}
+    assert one.look_up([KEY] * 20).found == {}
     assert remote_server.calls == ["GetActionResult"] * 3
 
 
 def test_an_unavailable_one_is_told_without_its_control_characters(machine: Make, remote_server) -> None:
     remote_server.fault = remote_server.unavailable
     one = machine()
-    assert one.manifests([KEY]) == {}
+    assert one.look_up([KEY]).found == {}
     (reason,) = one.server.failures.since(0)
     assert reason.startswith("UNAVAILABLE: being")
     assert reason.isprintable()
@@ -262,22 +264,22 @@ def test_an_unavailable_one_is_told_without_its_control_characters(machine: Make
 def test_one_that_is_not_there_is_told(machine: Make, remote_server) -> None:
     remote_server.stop()
     one = machine()
-    assert one.manifests([KEY]) == {}
+    assert one.look_up([KEY]).found == {}
     assert "UNAVAILABLE" in one.server.failures.since(0)[0]
 
 
 def test_a_connection_closed_by_goaway_is_made_again(machine: Make, remote_server) -> None:
     manifest = made_by(machine(), b"program")
     there = machine()
-    there.manifests(["00" * 32])
+    there.look_up(["00" * 32])
     remote_server.stop()
     remote_server.start()
-    wait_until(lambda: there.manifests([KEY]) == {KEY: manifest}, 10, "it is asked again")
+    wait_until(lambda: there.look_up([KEY]).found == {KEY: manifest}, 10, "it is asked again")
 
 
 def test_a_goaway_in_the_middle_of_a_call_is_a_miss(machine: Make, remote_server) -> None:
     one = machine()
-    one.manifests([KEY])
+    one.look_up([KEY])
 
     def fault(name: str, context: Any) -> None:
         remote_server.fault = lambda _name, _context: None
@@ -285,7 +287,7 @@ def test_a_goaway_in_the_middle_of_a_call_is_a_miss(machine: Make, remote_server
         remote_server.hang(name, context)
 
     remote_server.fault = fault
-    assert one.manifests([KEY]) == {}
+    assert one.look_up([KEY]).found == {}
     assert one.server.failures.count == 1
 
 
@@ -304,7 +306,7 @@ def test_a_cache_that_takes_none_is_not_asked_twice(machine: Make, remote_server
 
 
 def test_headers_are_sent_with_each_call(machine: Make, remote_server) -> None:
-    machine(headers={"x-team": "blue"}).manifests([KEY])
+    machine(headers={"x-team": "blue"}).look_up([KEY])
     assert remote_server.headers["x-team"] == "blue"
 
 
@@ -323,3 +325,162 @@ def test_grpc_is_loaded_only_where_a_remote_is_set() -> None:
         "assert not [one for one in sys.modules if one.startswith(('grpc', 'google', 'sqlite3'))]"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+LISTED = "5c" * 32
+
+
+def listed_by(one: Any, result: Manifest) -> Manifest:
+    """Keep a list that leads to the result under KEY in a machine's store, and have it go up."""
+    data = b'{"entries": []}'
+    listed = Manifest([Blob("entries", one._store.blobs.put_bytes(data), len(data))], {"next": KEY}, True)
+    one._store.manifests.put({LISTED: listed})
+    one.later({LISTED: listed})
+    wait_until(lambda: not one.fields()["remote_waiting"], 30, "it went up")
+    assert one._store.manifests.get([KEY]).found == {KEY: result}
+    return listed
+
+
+def entry_of(remote_server, key: str) -> Any:
+    """Return the server's entry of a key."""
+    (found,) = (one for one in remote_server.results.values() if f'"key":"{key}"'.encode() in one.stdout_raw)
+    return found
+
+
+def questions(remote_server, since: int) -> list[str]:
+    asked = [name.rpartition("/")[2] for name in remote_server.calls[since:]]
+    return [name for name in asked if name != "GetCapabilities"]
+
+
+@pytest.mark.usefixtures("inline")
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("function", ["SHA256", "BLAKE3"])
+def test_a_result_comes_along_with_the_list_that_leads_to_it(
+    machine: Make, remote_server, function: str, kept: bool
+) -> None:
+    from vx.remote.protos import remote_execution_pb2 as reapi
+
+    remote_server.function = reapi.DigestFunction.Value.Value(function)
+    one = machine()
+    result = made_by(one, b"program", b"said")
+    listed = listed_by(one, result)
+    there = machine()
+    since = len(remote_server.calls)
+    found = there.look_up([LISTED], kept=kept)
+    assert found.found == {LISTED: listed, KEY: result}
+    assert found.contents == {listed.blobs[0].digest: b'{"entries": []}'}
+    assert questions(remote_server, since) == ["GetActionResult"]
+    assert there._store.manifests.get([KEY]).found == {KEY: result}
+    assert there._store.blobs.read(result.blobs[0].digest) == b"program"
+    assert (LISTED in there._store.manifests.get([LISTED]).found) is kept
+    assert there.hits == 2
+
+
+@pytest.mark.usefixtures("inline")
+def test_large_blobs_of_what_comes_along_are_asked_for_at_once(machine: Make, remote_server) -> None:
+    one = machine(timeout_s=30.0)
+    result = made_by(one, b"program" * 10_000, b"said")
+    listed_by(one, result)
+    there = machine(timeout_s=30.0)
+    since = len(remote_server.calls)
+    assert there.look_up([LISTED]).found[KEY] == result
+    assert questions(remote_server, since) == ["GetActionResult", "BatchReadBlobs"]
+    assert there._store.blobs.read(result.blobs[0].digest) == b"program" * 10_000
+
+
+@pytest.mark.usefixtures("inline")
+def test_what_is_here_already_is_not_fetched_along(machine: Make, remote_server) -> None:
+    one = machine()
+    result = made_by(one, b"program" * 10_000)
+    listed_by(one, result)
+    since = len(remote_server.calls)
+    assert one.look_up([LISTED], kept=False).found[KEY] == result
+    assert questions(remote_server, since) == ["GetActionResult"]
+    assert one.hits == 1
+
+
+@pytest.mark.usefixtures("inline")
+def test_where_what_comes_along_was_evicted_the_list_is_found(machine: Make, remote_server) -> None:
+    one = machine()
+    result = made_by(one, b"program" * 10_000)
+    listed = listed_by(one, result)
+    remote_server.blobs.pop(remote_server.digest(b"program" * 10_000).hash)
+    there = machine()
+    assert there.look_up([LISTED]).found == {LISTED: listed}
+    assert there._store.manifests.get([KEY]).found == {}
+    assert there.server.failures.count == 0
+
+
+ANOTHER = "77" * 32
+
+
+@pytest.mark.usefixtures("inline")
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"key": ANOTHER},
+        {"key": "../../etc"},
+        {"at": []},
+        {"at": ["../../etc"]},
+        {"at": [ANOTHER, ANOTHER]},
+        {"blobs": [{"name": "x", "digest": "../x", "size": 7}]},
+        {"blobs": [{"name": "x", "digest": ANOTHER, "size": -1}]},
+        {"note": {"a": [1]}},
+        {"contents": {ANOTHER: "not base64!"}},
+    ],
+)
+def test_what_comes_along_of_another_form_makes_a_miss(
+    machine: Make, remote_server, changed: dict[str, Any]
+) -> None:
+    one = machine()
+    listed_by(one, made_by(one, b"program"))
+    entry = entry_of(remote_server, LISTED)
+    note = json.loads(entry.stdout_raw)
+    entry.stdout_raw = json.dumps({**note, "along": {**note["along"], **changed}}).encode()
+    there = machine()
+    assert there.look_up([LISTED]).found == {}
+    assert there.server.failures.count == 1
+    assert there._store.manifests.get([KEY, ANOTHER]).found == {}
+
+
+@pytest.mark.usefixtures("inline")
+def test_content_of_what_comes_along_that_is_not_the_blobs_is_asked_for(machine: Make, remote_server) -> None:
+    one = machine()
+    result = made_by(one, b"program")
+    listed_by(one, result)
+    entry = entry_of(remote_server, LISTED)
+    note = json.loads(entry.stdout_raw)
+    (ours,) = note["along"]["contents"]
+    note["along"]["contents"] = {ours: base64.b64encode(b"malware").decode()}
+    entry.stdout_raw = json.dumps(note).encode()
+    there = machine()
+    assert there.look_up([LISTED]).found[KEY] == result
+    assert there._store.blobs.read(ours) == b"program"
+
+
+@pytest.mark.usefixtures("inline")
+def test_where_there_is_no_room_a_result_comes_along_without_its_contents(
+    machine: Make, remote_server
+) -> None:
+    one = machine()
+    blob = Blob("out/0", one._store.blobs.put_bytes(b"x" * (10 << 10)), 10 << 10)
+    one._store.manifests.put({KEY: (result := Manifest([blob], {"said": "w" * (20 << 10)}))})
+    one.later({KEY: result})
+    listed_by(one, result)
+    note = json.loads(entry_of(remote_server, LISTED).stdout_raw)
+    assert note["along"]["contents"] == {}
+    assert machine().look_up([LISTED]).found[KEY] == result
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_result_that_says_a_lot_does_not_come_along(machine: Make, remote_server) -> None:
+    one = machine()
+    one._store.manifests.put({KEY: (result := Manifest([], {"said": "w" * (40 << 10)}))})
+    one.later({KEY: result})
+    listed = listed_by(one, result)
+    note = json.loads(entry_of(remote_server, LISTED).stdout_raw)
+    assert note["along"] is None
+    assert list(note["contents"]) == [listed.blobs[0].digest]
+    there = machine()
+    assert there.look_up([LISTED]).found == {LISTED: listed}
+    assert there.look_up([KEY]).found == {KEY: result}

@@ -13,8 +13,9 @@ from typing import Annotated, Final, TypeVar
 
 import msgspec
 
+from vx.aether.key_batches import KeyBatches
 from vx.cass_client import CassClient
-from vx.interfaces import Blob, BlobMissing, KeyTaken, Manifest
+from vx.interfaces import NEXT, Blob, BlobMissing, KeyTaken, Lookup, Manifest
 from vx.keys.recipe import Entries, InputRecord, with_entry
 
 logger = logging.getLogger("aether")
@@ -76,8 +77,12 @@ class Memory:
     def __init__(self, cass: CassClient) -> None:
         self.epoch = 0
         self._cass = cass
+        self._stored = KeyBatches(cass.get_manifests)
+        self._shared = KeyBatches(cass.get_shared)
         self._entries: dict[str, list[InputRecord]] = {}
         self._results: dict[str, ActionResult] = {}
+        # Results that the store gave along with their recipes, until they are asked for.
+        self._came_along: dict[str, Manifest] = {}
 
     def known_entries(self, recipe: str) -> list[InputRecord] | None:
         """Return the entries of a recipe as far as this process knows; None where it never asked."""
@@ -122,8 +127,7 @@ class Memory:
             StoreGone: the store does not answer.
         """
         ours = await self.entries(recipe)
-        manifest = (await self._cass.get_shared([recipe])).found.get(recipe)
-        theirs = await self._entries_in(manifest) if manifest is not None else []
+        theirs = await self._entries_in(recipe, await self._shared.look_up(recipe))
         for entry in ours:
             theirs = with_entry(theirs, entry)
         if theirs != ours:
@@ -143,7 +147,9 @@ class Memory:
         found = self._results.get(key)
         if found is not None:
             return found
-        manifest = (await self._cass.get_manifests([key])).found.get(key)
+        manifest = self._came_along.pop(key, None)
+        if manifest is None:
+            manifest = (await self._stored.look_up(key)).found.get(key)
         if manifest is None:
             return None
         return self._learn(key, manifest, outputs)
@@ -168,7 +174,8 @@ class Memory:
             await self._cass.put_manifests({result.key: Manifest(blobs, note)})
         except KeyTaken:
             result = await self._first(result)
-        await self._cass.put_manifests({recipe: Manifest([Blob(_ENTRIES, digest, len(data))], grows=True)})
+        listed = Manifest([Blob(_ENTRIES, digest, len(data))], {NEXT: result.key}, grows=True)
+        await self._cass.put_manifests({recipe: listed})
         _keep(self._entries, recipe, entries)
         _keep(self._results, result.key, result)
         return result
@@ -189,16 +196,22 @@ class Memory:
         self.epoch += 1
         self._entries.clear()
         self._results.clear()
+        self._came_along.clear()
 
     async def _read_entries(self, recipe: str) -> list[InputRecord]:
-        manifest = (await self._cass.get_manifests([recipe])).found.get(recipe)
-        return await self._entries_in(manifest) if manifest is not None else []
+        return await self._entries_in(recipe, await self._stored.look_up(recipe))
 
-    async def _entries_in(self, manifest: Manifest) -> list[InputRecord]:
-        for blob in manifest.blobs:
+    async def _entries_in(self, recipe: str, lookup: Lookup) -> list[InputRecord]:
+        """Return the entries in a recipe's manifest; note the results that came along with it."""
+        listed = lookup.found.get(recipe, Manifest())
+        following = listed.note.get(NEXT)
+        if isinstance(following, str) and following in lookup.found:
+            _keep(self._came_along, following, lookup.found[following])
+        for blob in listed.blobs:
             if blob.name == _ENTRIES:
                 try:
-                    return msgspec.json.decode(await self._cass.read(blob.digest), type=Entries).entries
+                    data = lookup.contents.get(blob.digest) or await self._cass.read(blob.digest)
+                    return msgspec.json.decode(data, type=Entries).entries
                 except (BlobMissing, msgspec.DecodeError, RecursionError):
                     return []  # gone meanwhile, or of another form: a miss
         return []

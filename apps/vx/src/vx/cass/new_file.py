@@ -16,7 +16,8 @@ from blake3 import blake3
 from vx.cass import files, layout
 from vx.cass.directory import Directory
 from vx.cass.layout import Kind
-from vx.interfaces import BLOB_TIME_S, StoreFull
+from vx.interfaces import StoreFull
+from vx.reproducible import BLOB_TIME_S
 
 # Larger than any object file; a pipe that never ends stops here.
 MAX_BLOB_BYTES: Final = 4 << 30

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -21,6 +21,7 @@ from daemonry import Fd, Upgrade
 from vx import digests
 from vx.cass.eviction import KEPT_SHARE
 from vx.cass.new_file import MAX_BLOB_BYTES
+from vx.cass.reply_size import fitted
 from vx.cass.store import Store
 from vx.interfaces import (
     Blob,
@@ -122,20 +123,21 @@ class CassService(Cass):
 
     async def get_manifests(self, keys: list[str]) -> Lookup:
         """Return the manifests that can be had."""
-        lookup = await self._in_thread(self._store.manifests.get, keys)
-        if self._shared is not None and (absent := set(keys) - lookup.found.keys()):
-            more = await self._remotely(self._shared.manifests, absent)
-            lookup = Lookup(lookup.found | more, lookup.damaged)
-        self._hits += len(lookup.found)
-        self._misses += len(set(keys)) - len(lookup.found)
+        lookup = await self._in_thread(self._store.look_up, keys)
+        asked = set(keys)
+        if self._shared is not None and (absent := asked - lookup.found.keys()):
+            more = await self._look_up_shared(sorted(absent), kept=True)
+            lookup = Lookup(lookup.found | more.found, lookup.damaged, lookup.contents | more.contents)
+        lookup = fitted(lookup, asked)
+        hits = len(asked & lookup.found.keys())
+        self._hits += hits
+        self._misses += len(asked) - hits - len(lookup.left)
         self._damaged += len(lookup.damaged)
         return lookup
 
     async def get_shared(self, keys: list[str]) -> Lookup:
         """Return the shared cache's manifests."""
-        if self._shared is None:
-            return Lookup()
-        return Lookup(await self._remotely(partial(self._shared.manifests, kept=False), keys))
+        return fitted(await self._look_up_shared(keys, kept=False), keys)
 
     async def shared(self, since: int = 0) -> SharedState:
         """Return how the shared cache is."""
@@ -242,6 +244,22 @@ class CassService(Cass):
         self._remote_threads.shutdown(wait=False, cancel_futures=True)
         if self._shared is not None:
             self._shared.close()
+
+    async def _look_up_shared(self, keys: Sequence[str], *, kept: bool) -> Lookup:
+        """Return the shared cache's manifests, a share of the keys by each thread."""
+        if self._shared is None:
+            return Lookup()
+        share = -(-len(keys) // MAX_REMOTE_THREADS) or 1
+        look_up = partial(self._shared.look_up, kept=kept)
+        parts = await asyncio.gather(
+            *(self._remotely(look_up, keys[begin : begin + share]) for begin in range(0, len(keys), share))
+        )
+        found: dict[str, Manifest] = {}
+        contents: dict[str, bytes] = {}
+        for one in parts:
+            found |= one.found
+            contents |= one.contents
+        return Lookup(found, [], contents)
 
     async def _remotely(
         self, function: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs

@@ -15,12 +15,23 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any, Final
 
+from vx import digests
 from vx.cass.store import Store
-from vx.interfaces import BlobMissing, KeyTaken, Manifest, RemoteBlob, StoreFull, StoreTrouble
+from vx.interfaces import (
+    NEXT,
+    BlobMissing,
+    KeyTaken,
+    Lookup,
+    Manifest,
+    RemoteBlob,
+    StoreFull,
+    StoreTrouble,
+)
 from vx.remote import cache, server
 from vx.remote.digest_functions import RemoteDigest
 from vx.remote.digest_index import DigestIndex
 from vx.remote.failures import RemoteFailed
+from vx.remote.manifests import ManifestEntry
 from vx.remote.server import BlobAbsent, BlobWrong, Server, Source
 from vx.remote.settings import RemoteSettings
 
@@ -61,8 +72,10 @@ class SharedCache:
 
     # --- down -------------------------------------------------------------------------------------
 
-    def manifests(self, keys: Iterable[str], *, kept: bool = True) -> dict[str, Manifest]:
+    def look_up(self, keys: Iterable[str], *, kept: bool = True) -> Lookup:
         """Return the manifests that the cache has of these; their blobs are here by then.
+
+        Those that come along with them are kept by the store here in any case: none of them grows.
 
         Args:
             keys: which.
@@ -72,7 +85,7 @@ class SharedCache:
         if self._is_cache:
             for key in keys:
                 self.server.guarded(partial(self._fetch, key, found, kept=kept))
-        return found
+        return Lookup(found, [], self._store.contents(found.values()))
 
     def blobs(self, wanted: Iterable[str]) -> None:
         """Have the store keep those of these blobs that the cache has."""
@@ -110,15 +123,30 @@ class SharedCache:
         if found is None:
             self.misses += 1
             return
-        absent = self._store.blobs.missing(found.theirs).digests
-        ours = {found.theirs[digest]: digest for digest in absent}
-        for theirs, data in found.contents.items():
-            if theirs in ours:
-                self._keep_as(ours.pop(theirs), theirs, iter([data]))
-        self.server.get(ours, lambda theirs, pieces: self._keep_as(ours[theirs], theirs, pieces))
-        self._learn(found.theirs)
+        self._take(found)
         into[key] = self._kept(key, found.manifest) if kept else found.manifest
         self.hits += 1
+        if found.along is not None:  # where that fails, it is asked for by its own key
+            into[found.along.key] = self._fetch_along(found.along)
+
+    def _fetch_along(self, found: ManifestEntry) -> Manifest:
+        there = self._store.manifests.get([found.key]).found.get(found.key)
+        if there is not None:
+            return there
+        self._take(found)
+        manifest = self._kept(found.key, found.manifest)
+        self.hits += 1
+        return manifest
+
+    def _take(self, found: ManifestEntry) -> None:
+        """Have the store keep the blobs of a manifest."""
+        absent = self._store.blobs.missing(found.theirs).digests
+        ours = {found.theirs[digest]: digest for digest in absent}
+        for digest, data in found.contents.items():
+            if ours.pop(found.theirs[digest], None) is not None:
+                self._keep_as(digest, found.theirs[digest], iter([data]))
+        self.server.get(ours, lambda theirs, pieces: self._keep_as(ours[theirs], theirs, pieces))
+        self._learn(found.theirs)
 
     def _kept(self, key: str, manifest: Manifest) -> Manifest:
         try:
@@ -224,13 +252,33 @@ class SharedCache:
             raise BlobAbsent("it takes no results from here")
         theirs: dict[str, RemoteDigest] = {}
         self._push([blob.digest for blob in manifest.blobs], theirs)
-        cache.put(self.server, key, manifest, theirs, self._small(manifest))
+        contents = self._small(manifest, MAX_INLINE_BYTES)
+        left = MAX_INLINE_BYTES - sum(map(len, contents.values()))
+        cache.put(
+            self.server, ManifestEntry(key, manifest, theirs, contents, self._along(manifest.note, left))
+        )
         self.sent += 1
 
-    def _small(self, manifest: Manifest) -> dict[str, bytes]:
+    def _along(self, note: Mapping[str, Any], most: int) -> ManifestEntry | None:
+        """Return the manifest that goes along with one of this note, which has gone up by its own key before.
+
+        Args:
+            note: the other's.
+            most: bytes of contents.
+        """
+        key = note.get(NEXT)
+        if not isinstance(key, str) or not digests.is_digest(key):
+            return None
+        manifest = self._store.manifests.get([key]).found.get(key)
+        if manifest is None or manifest.grows:
+            return None
+        theirs = self._names([blob.digest for blob in manifest.blobs])
+        return ManifestEntry(key, manifest, theirs, self._small(manifest, most))
+
+    def _small(self, manifest: Manifest, most: int) -> dict[str, bytes]:
         """Return the contents of a manifest's small blobs: lists of files, messages, short object files."""
         found: dict[str, bytes] = {}
-        left = MAX_INLINE_BYTES
+        left = most
         for blob in manifest.blobs:
             if blob.size > left or blob.digest in found:
                 continue

@@ -21,9 +21,11 @@ Usable without the daemon.  All of it blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from typing import Final
 
+from vx import digests
 from vx.cass import files
 from vx.cass.blobs import Blobs
 from vx.cass.collector import Collector
@@ -31,12 +33,14 @@ from vx.cass.directory import Absent, Directory
 from vx.cass.holds import Holds
 from vx.cass.manifests import Manifests
 from vx.cass.quarantine import Quarantine
-from vx.interfaces import Collected, StoreStats, Verified
+from vx.interfaces import NEXT, BlobMissing, Collected, Lookup, Manifest, StoreStats, Verified
 
 # ccache's default is 5 GiB, sccache's 10, Bazel's disk cache has none.
 MAX_STORE_BYTES: Final = 10 << 30
 # A check of the whole store reports its progress each time it has read this many files.
 VERIFY_STEP: Final = 256
+# Of all lists that come with one lookup, in bytes; longer ones are read by their descriptors.
+MAX_CONTENTS_BYTES: Final = 512 << 10
 
 
 class Store:
@@ -65,6 +69,35 @@ class Store:
         self.manifests = Manifests(self._directory, quarantine, self.blobs)
         self.holds = Holds(self._directory)
         self._collector = Collector(self._directory, quarantine, self.holds, self.blobs)
+
+    def look_up(self, keys: Collection[str]) -> Lookup:
+        """Return the manifests of these keys, those that come along with them, and the lists among them.
+
+        Raises:
+            NameInvalid: a key has not the form.
+            StoreTrouble: the store cannot be read.
+        """
+        asked = self.manifests.get(keys)
+        following = [one.note.get(NEXT) for one in asked.found.values()]
+        more = [key for key in following if isinstance(key, str) and digests.is_digest(key)]
+        along = self.manifests.get(more) if more else Lookup()
+        found = asked.found | along.found
+        return Lookup(found, asked.damaged + along.damaged, self.contents(found.values()))
+
+    def contents(self, manifests: Iterable[Manifest]) -> dict[str, bytes]:
+        """Return the contents of lists by their digests, as far as they are short and there.
+
+        Raises:
+            StoreTrouble: the store cannot be read.
+        """
+        found: dict[str, bytes] = {}
+        left = MAX_CONTENTS_BYTES
+        for blob in (blob for one in manifests if one.grows for blob in one.blobs):
+            if blob.size <= left and blob.digest not in found:
+                with suppress(BlobMissing):
+                    found[blob.digest] = self.blobs.read(blob.digest)
+                    left -= blob.size
+        return found
 
     def gc(self, max_bytes: int | None = None, *, dry_run: bool = False) -> Collected:
         """Remove the least recently used until at most `max_bytes` are left, or the store's own bound.

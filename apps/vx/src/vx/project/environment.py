@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from vx.interfaces import JOB_ENVIRONMENT
 from vx.project.errors import Unsupported
+from vx.reproducible import JOB_ENVIRONMENT
 
 # Variables that compilers and linkers read as search paths: passed, and part of the key.
 SEARCH_VARIABLES: Final = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH")

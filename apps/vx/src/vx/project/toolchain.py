@@ -20,11 +20,11 @@ import msgspec
 
 from vx import digests
 from vx.file_digests import FileDigests, Signature, is_settled, signature_of
-from vx.interfaces import JOB_ENVIRONMENT
 from vx.project import watch
 from vx.project.c_includes import Folders
 from vx.project.environment import search_variables
 from vx.project.link_search import Link
+from vx.reproducible import JOB_ENVIRONMENT
 
 # A version is printed at once; a first start from a cold disk may take a few seconds.
 ASK_TIMEOUT_S: Final = 30.0

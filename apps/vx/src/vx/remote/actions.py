@@ -16,10 +16,11 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from vx.interfaces import JOB_ENVIRONMENT, Job
+from vx.interfaces import Job
 from vx.remote.digest_functions import DigestFunction, RemoteDigest
 from vx.remote.failures import RemoteFailed
 from vx.remote.protos import remote_execution_pb2 as reapi
+from vx.reproducible import JOB_ENVIRONMENT
 
 ROOT_MARK: Final = "%{root}"
 # A worker may have its inputs in `/` itself, which is no prefix to know a path by.

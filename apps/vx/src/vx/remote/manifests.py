@@ -13,13 +13,13 @@ content; a result's names its outputs: see `vx.keys.recipe`.  Owns the form.  Pu
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
 from vx import digests
-from vx.interfaces import Blob, Manifest
+from vx.interfaces import NEXT, Blob, Manifest
 from vx.remote.digest_functions import DigestFunction, RemoteDigest
 from vx.remote.failures import RemoteDamaged
 from vx.remote.protos import remote_execution_pb2 as reapi
@@ -36,11 +36,27 @@ _MAX_BLOBS: Final = 100_000
 _Number = Annotated[int, msgspec.Meta(gt=-(1 << 53), lt=1 << 53)]
 
 
+class _Along(msgspec.Struct, frozen=True):
+    """A manifest that goes along with another one.
+
+    Attributes:
+        at: the names of its blobs on the server.
+        contents: as of `_Note`.
+    """
+
+    key: str
+    blobs: list[Blob]
+    at: list[str]
+    note: dict[str, str | _Number]
+    contents: dict[str, bytes]
+
+
 class _Note(msgspec.Struct, frozen=True):
     """The rest of a manifest: its key, the blobs by their names in cass, its note.
 
     Attributes:
         contents: of small blobs, by their names in cass: not every server sends them with an entry.
+        along: the manifest that its reader asks for next.
     """
 
     key: str
@@ -48,6 +64,26 @@ class _Note(msgspec.Struct, frozen=True):
     note: dict[str, str | _Number]
     grows: bool
     contents: dict[str, bytes] = {}
+    along: _Along | None = None
+
+
+class ManifestEntry(NamedTuple):
+    """What an entry holds.
+
+    Attributes:
+        key: the manifest's.
+        manifest: it.
+        theirs: the names there of its blobs, by those here.
+        contents: of small blobs, by their names here: they come with the answer, so that a hit asks once.
+            One that was read is what the note says; nobody has looked.
+        along: the manifest that whoever finds this one asks for next, without one of its own.
+    """
+
+    key: str
+    manifest: Manifest
+    theirs: Mapping[str, RemoteDigest]
+    contents: Mapping[str, bytes]
+    along: ManifestEntry | None = None
 
 
 class KeyAction(NamedTuple):
@@ -72,49 +108,48 @@ def action_of(key: str, function: DigestFunction) -> KeyAction:
     return KeyAction(function.of(action), parts)
 
 
-def note_of(key: str, manifest: Manifest, contents: Mapping[str, bytes]) -> bytes:
-    """Return the content of an entry's standard output, with small blobs where there is room for them."""
-    note = _Note(key, manifest.blobs, manifest.note, manifest.grows, dict(contents))
-    data = msgspec.json.encode(note)
-    if contents and len(data) > _INLINE_BYTES:
-        return note_of(key, manifest, {})
-    return data
+def note_of(entry: ManifestEntry) -> bytes:
+    """Return the content of an entry's standard output, with what goes along where there is room for it."""
+    along = entry.along
+    bare = entry._replace(contents={}, along=None)
+    for fuller in (
+        entry,
+        entry._replace(along=along and along._replace(contents={})),
+        entry._replace(along=None),
+    ):
+        data = _encoded(fuller)
+        if len(data) <= _INLINE_BYTES:
+            return data
+    return _encoded(bare)
 
 
-def entry(
-    manifest: Manifest, theirs: Mapping[str, RemoteDigest], note: RemoteDigest, content: bytes
-) -> reapi.ActionResult:
+def _encoded(entry: ManifestEntry) -> bytes:
+    manifest, along = entry.manifest, None
+    if entry.along is not None:
+        key, other, theirs, contents, _ = entry.along
+        at = [theirs[blob.digest].hash for blob in other.blobs]
+        along = _Along(key, other.blobs, at, other.note, dict(contents))
+    note = _Note(entry.key, manifest.blobs, manifest.note, manifest.grows, dict(entry.contents), along)
+    return msgspec.json.encode(note)
+
+
+def result_of(entry: ManifestEntry, note: RemoteDigest, content: bytes) -> reapi.ActionResult:
     """Return a manifest as an entry.
 
     Args:
-        manifest: it.
-        theirs: the names there of its blobs.
+        entry: it, with the names there of its blobs.
         note: the name there of `note_of` it.
         content: that note, which goes along where it is short: a hit is one call less.
     """
     raw = content if len(content) <= _INLINE_BYTES else b""
     result = reapi.ActionResult(stdout_digest=_message(note), stdout_raw=raw)
     result.execution_metadata.worker = "vx"
-    for number, blob in enumerate(manifest.blobs):
+    for number, blob in enumerate(entry.manifest.blobs):
         path = blob.name if _is_plain(blob.name) else f".vx-blob-{number}"
         result.output_files.add(
-            path=path, digest=_message(theirs[blob.digest]), is_executable=blob.executable
+            path=path, digest=_message(entry.theirs[blob.digest]), is_executable=blob.executable
         )
     return result
-
-
-class ManifestEntry(NamedTuple):
-    """What an entry holds.
-
-    Attributes:
-        manifest: it.
-        theirs: the names there of its blobs, by those here.
-        contents: what the note says that small ones contain, by their names there; nobody has looked.
-    """
-
-    manifest: Manifest
-    theirs: dict[str, RemoteDigest]
-    contents: dict[RemoteDigest, bytes]
 
 
 def read(key: str, note: bytes, result: reapi.ActionResult) -> ManifestEntry:
@@ -130,15 +165,42 @@ def read(key: str, note: bytes, result: reapi.ActionResult) -> ManifestEntry:
         raise RemoteDamaged("its entry is not one of vx's") from None
     if told.key != key or len(told.blobs) != len(result.output_files) or len(told.blobs) > _MAX_BLOBS:
         raise RemoteDamaged("its entry is another key's")
-    theirs = {}
-    for blob, file in zip(told.blobs, result.output_files, strict=True):
-        if not digests.is_digest(blob.digest) or not digests.is_digest(file.digest.hash):
+    if any(
+        blob.size != file.digest.size_bytes
+        for blob, file in zip(told.blobs, result.output_files, strict=True)
+    ):
+        raise RemoteDamaged("its entry names one blob in two sizes")
+    theirs = _names(told.blobs, [file.digest.hash for file in result.output_files])
+    came = {
+        blob.digest: file.contents
+        for blob, file in zip(told.blobs, result.output_files, strict=True)
+        if file.contents
+    }
+    contents = _of_blobs(told.contents | came, theirs)
+    along = _along(told.along, kept.get(NEXT)) if told.along is not None else None
+    return ManifestEntry(key, Manifest(told.blobs, kept, told.grows), theirs, contents, along)
+
+
+def _along(told: _Along, key: object) -> ManifestEntry:
+    if told.key != key or not digests.is_digest(told.key) or len(told.at) != len(told.blobs):
+        raise RemoteDamaged("what goes along with its entry is another key's")
+    theirs = _names(told.blobs, told.at)
+    note: dict[str, Any] = dict(told.note)
+    return ManifestEntry(told.key, Manifest(told.blobs, note), theirs, _of_blobs(told.contents, theirs))
+
+
+def _names(blobs: Sequence[Blob], at: Sequence[str]) -> dict[str, RemoteDigest]:
+    """Return the names there of blobs, by those here."""
+    found: dict[str, RemoteDigest] = {}
+    for blob, name in zip(blobs, at, strict=True):
+        if not digests.is_digest(blob.digest) or not digests.is_digest(name) or blob.size < 0:
             raise RemoteDamaged("its entry names a blob by something that is not a digest")
-        if blob.size != file.digest.size_bytes or blob.size < 0:
-            raise RemoteDamaged("its entry names one blob in two sizes")
-        theirs[blob.digest] = RemoteDigest(file.digest.hash, blob.size)
-    contents = {theirs[ours]: data for ours, data in told.contents.items() if ours in theirs}
-    return ManifestEntry(Manifest(told.blobs, kept, told.grows), theirs, contents)
+        found[blob.digest] = RemoteDigest(name, blob.size)
+    return found
+
+
+def _of_blobs(contents: Mapping[str, bytes], theirs: Mapping[str, RemoteDigest]) -> dict[str, bytes]:
+    return {ours: data for ours, data in contents.items() if ours in theirs}
 
 
 def _is_plain(path: str) -> bool:

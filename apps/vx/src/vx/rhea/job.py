@@ -21,7 +21,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from vx import digests
-from vx.interfaces import JOB_ENVIRONMENT, Job, JobInvalid, is_sendable
+from vx.interfaces import Job, JobInvalid, is_sendable
+from vx.reproducible import JOB_ENVIRONMENT
 
 ROOT_MARK: Final = "%{root}"
 

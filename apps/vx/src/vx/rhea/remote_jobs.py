@@ -22,7 +22,7 @@ from typing import Final, TypeVar
 
 from vx import depfile, digests
 from vx.cass_client import CassClient, StoreGone
-from vx.interfaces import JOB_ENVIRONMENT, Blob, Done, InputsMissing, Job, RemoteBlob, RemoteLost
+from vx.interfaces import Blob, Done, InputsMissing, Job, RemoteBlob, RemoteLost
 from vx.remote import actions, server
 from vx.remote.actions import RemoteAction
 from vx.remote.digest_functions import RemoteDigest
@@ -31,6 +31,7 @@ from vx.remote.failures import RemoteFailed, RemotePaused
 from vx.remote.protos import remote_execution_pb2 as reapi
 from vx.remote.server import Server, digest_of
 from vx.remote.settings import RemoteSettings
+from vx.reproducible import JOB_ENVIRONMENT
 from vx.rhea import job as jobs
 from vx.rhea.job import JobPlan
 

@@ -24,7 +24,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from daemonry import open_regular
-from vx.interfaces import BLOB_TIME_S, Input
+from vx.interfaces import Input
+from vx.reproducible import BLOB_TIME_S
 from vx.rhea.laid_out import LaidOut
 from vx.rhea.sandbox import Trace
 

@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError
 
-from vx.interfaces import JOB_ENVIRONMENT, Input
+from vx.interfaces import Input
 from vx.remote.digest_functions import RemoteDigest
 from vx.remote.failures import RemoteFailed
 from vx.remote.protos import remote_execution_pb2 as reapi
 from vx.remote.server import BlobAbsent, Server, digest_of
+from vx.reproducible import JOB_ENVIRONMENT
 from vx.rhea.commands import CommandRunner, Lost, NotStarted, RunningCommand
 from vx.rhea.job import JOB_TIMEOUT_S
 from vx.rhea.scratch import Scratch, Scratches
