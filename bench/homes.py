@@ -268,6 +268,36 @@ def measure(kind: type[Contender], count: int, found: Found) -> None:
         found.down_cpu_s.append(max(0.0, last_s - before_s))
 
 
+# What no supervisor in Python goes below: asyncio loaded, the same program started so often, and ended.
+_BARE = """
+import asyncio, os, sys
+start = lambda: os.posix_spawnp("sleep", ["sleep", "600"], os.environ, setpgroup=0)
+started = [start() for _ in range(int(sys.argv[1]))]
+print(flush=True)
+sys.stdin.read()
+for pid in started:
+    os.kill(pid, 15)
+for pid in started:
+    os.waitpid(pid, 0)
+"""
+
+
+def bare_way(count: int) -> tuple[float, float]:
+    """Return the seconds of `up` and `down` of two bare interpreters, a client and one that starts all."""
+    began_s = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "pass"], check=True)
+    words = [sys.executable, "-c", _BARE, str(count)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as bare:
+        assert bare.stdin is not None
+        assert bare.stdout is not None
+        bare.stdout.readline()
+        up_s = time.perf_counter() - began_s
+        began_s = time.perf_counter()
+        bare.stdin.close()
+        bare.wait()
+    return up_s, time.perf_counter() - began_s
+
+
 # Prints the CPU time of a process as it was last seen: it is gone when `down` returns.
 _WATCH = """
 import os, sys, time
@@ -298,7 +328,9 @@ def main() -> int:
         else:
             print(f"{kind.name} is not installed, and left out")
     found = {kind: Found() for kind in kinds}
+    bare: list[tuple[float, float]] = []
     for number in range(options.rounds):
+        bare.append(bare_way(options.services))
         for kind in kinds[number % len(kinds) :] + kinds[: number % len(kinds)]:
             measure(kind, options.services, found[kind])
     print(f"\n{options.services} services, {options.rounds} rounds, medians; load {os.getloadavg()[0]:.1f}\n")
@@ -320,6 +352,8 @@ def main() -> int:
         times = " | ".join(f"{cell:.2f}" for cell in cells)
         rest = f"{cpu_ms:.2f} | {one.descriptors} | {one.wakes_a_minute:.0f} | {one.pss_kib}"
         print(f"| {kind.name} | {times} | {rest} |")
+    bare_up_s, bare_down_s = (statistics.median(times) for times in zip(*bare, strict=True))
+    print(f"\nbare Python, started twice: up {bare_up_s:.2f} s, down {bare_down_s:.2f} s")
     ours = found[Daemonry]
     scale = options.services / 100
     targets = [
