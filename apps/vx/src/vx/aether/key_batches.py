@@ -12,8 +12,8 @@ from typing import Final
 
 from vx.interfaces import Lookup
 
-# In one call.  One build has that many actions under way.
-MAX_KEYS: Final = 64
+# In one call: a quarter of a build's window, so that it goes on with some while it waits for others.
+MAX_KEYS: Final = 16
 
 
 class KeyBatches:

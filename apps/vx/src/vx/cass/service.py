@@ -61,6 +61,8 @@ BYTES_TIMEOUT_S: Final = 30.0
 COLLECT_AGAIN_S: Final = 30.0
 # Calls of the shared cache at the same time: they wait for the network, and nothing here waits for them.
 MAX_REMOTE_THREADS: Final = 16
+# Of one lookup; a thread's turn costs as much as a key.
+KEYS_OF_A_THREAD: Final = 4
 
 
 class CassService(Cass):
@@ -249,10 +251,12 @@ class CassService(Cass):
         """Return the shared cache's manifests, a share of the keys by each thread."""
         if self._shared is None:
             return Lookup()
-        share = -(-len(keys) // MAX_REMOTE_THREADS) or 1
         look_up = partial(self._shared.look_up, kept=kept)
         parts = await asyncio.gather(
-            *(self._remotely(look_up, keys[begin : begin + share]) for begin in range(0, len(keys), share))
+            *(
+                self._remotely(look_up, keys[begin : begin + KEYS_OF_A_THREAD])
+                for begin in range(0, len(keys), KEYS_OF_A_THREAD)
+            )
         )
         found: dict[str, Manifest] = {}
         contents: dict[str, bytes] = {}

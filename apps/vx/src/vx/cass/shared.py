@@ -65,6 +65,9 @@ class SharedCache:
         self._index = DigestIndex(index_path)
         self._waiting: queue.Queue[tuple[str, Manifest] | None] = queue.Queue(MAX_WAITING)
         self._ending = False
+        # One at a time of the threads that wait for the network: a file is a dozen calls of the system, and
+        # after each of them all that would go on fight for the interpreter.
+        self._writing = threading.Lock()
         self.hits = self.misses = self.fetched_bytes = self.sent = 0
         self._counted_bytes = 0
         self._sender = threading.Thread(target=self._send_all, name="uploads", daemon=True)
@@ -123,13 +126,33 @@ class SharedCache:
         if found is None:
             self.misses += 1
             return
-        self._take(found)
-        into[key] = self._kept(key, found.manifest) if kept else found.manifest
-        self.hits += 1
-        if found.along is not None:  # where that fails, it is asked for by its own key
-            into[found.along.key] = self._fetch_along(found.along)
+        along = found.along
+        self._fetch_long(found)
+        if along is not None:
+            try:
+                self._fetch_long(along)
+            except BlobAbsent:  # it is asked for by its own key
+                along = None
+        with self._writing:
+            self._take(found)
+            into[key] = self._kept(key, found.manifest) if kept else found.manifest
+            self.hits += 1
+            if along is not None:
+                into[along.key] = self._take_along(along)
 
-    def _fetch_along(self, found: ManifestEntry) -> Manifest:
+    def _fetch_long(self, found: ManifestEntry) -> None:
+        """Have the store keep those blobs of a manifest that did not come with it."""
+        absent = self._store.blobs.missing(one for one in found.theirs if one not in found.contents).digests
+        ours = {found.theirs[digest]: digest for digest in absent}
+        self.server.get(ours, lambda theirs, pieces: self._keep_as(ours[theirs], theirs, pieces))
+
+    def _take(self, found: ManifestEntry) -> None:
+        """Have the store keep the blobs of a manifest that came with it."""
+        for digest in self._store.blobs.missing(found.contents).digests:
+            self._keep_as(digest, found.theirs[digest], iter([found.contents[digest]]))
+        self._learn(found.theirs)
+
+    def _take_along(self, found: ManifestEntry) -> Manifest:
         there = self._store.manifests.get([found.key]).found.get(found.key)
         if there is not None:
             return there
@@ -137,16 +160,6 @@ class SharedCache:
         manifest = self._kept(found.key, found.manifest)
         self.hits += 1
         return manifest
-
-    def _take(self, found: ManifestEntry) -> None:
-        """Have the store keep the blobs of a manifest."""
-        absent = self._store.blobs.missing(found.theirs).digests
-        ours = {found.theirs[digest]: digest for digest in absent}
-        for digest, data in found.contents.items():
-            if ours.pop(found.theirs[digest], None) is not None:
-                self._keep_as(digest, found.theirs[digest], iter([data]))
-        self.server.get(ours, lambda theirs, pieces: self._keep_as(ours[theirs], theirs, pieces))
-        self._learn(found.theirs)
 
     def _kept(self, key: str, manifest: Manifest) -> Manifest:
         try:
