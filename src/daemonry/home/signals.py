@@ -1,20 +1,29 @@
 """The signals of a home's supervisor: the end of a child, stop, stop at once, and reload.
 
-Owns their meaning.  A second SIGTERM or SIGINT kills the services instead of waiting for them.
+Owns their meaning, and the pipe that they come by.  A second SIGTERM or SIGINT kills the services instead of
+waiting for them.
+
+asyncio has a socket for signals that holds 278 of them.  Where a thousand services end while one turn of the
+loop lasts, their SIGCHLDs fill it, and a SIGTERM that comes then is lost.  A pipe holds 65,536.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Awaitable, Callable
+from types import FrameType
+from typing import Final
 
 from daemonry.home.control import HomeFileInvalid
 from daemonry.home.fleet import Fleet
 from daemonry.process.children.reaping import Reaper
 
 logger: logging.Logger = logging.getLogger("daemonry.home")
+
+_PIPE_BYTES: Final = 1 << 16
 
 
 class HomeSignals:
@@ -44,13 +53,27 @@ class HomeSignals:
         self._reloads: set[asyncio.Task[None]] = set()
 
     def listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Handle signals on a loop from now on."""
-        loop.add_signal_handler(signal.SIGCHLD, self._reaper.reap)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop, number)
-        loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
+        """Handle signals on a loop from now on, until the process ends; only the main thread may."""
+        read_fd, write_fd = os.pipe()
+        os.set_blocking(read_fd, False)
+        os.set_blocking(write_fd, False)
+        signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, _noted)
+            signal.siginterrupt(number, False)
+        loop.add_reader(read_fd, self._read, read_fd)
         # As process 1 the supervisor has to collect children that ended before the handler was there.
         loop.call_soon(self._reaper.reap)
+
+    def _read(self, fd: int) -> None:
+        numbers = os.read(fd, _PIPE_BYTES)
+        if signal.SIGCHLD in numbers:  # however many came: all that have ended are collected
+            self._reaper.reap()
+        for number in numbers:
+            if number == signal.SIGHUP:
+                self._begin_reload()
+            elif number in (signal.SIGTERM, signal.SIGINT):
+                self._stop(number)
 
     def _stop(self, number: int) -> None:
         if self._fleet.ending:
@@ -70,3 +93,7 @@ class HomeSignals:
             await self._reload()
         except HomeFileInvalid as error:
             logger.error("not reloaded: %s", error.parameters["reason"])
+
+
+def _noted(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing: its number is in the pipe."""
