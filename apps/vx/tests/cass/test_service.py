@@ -21,7 +21,7 @@ from vx.cass import layout
 from vx.cass.service import CassService
 from vx.cass.store import Store
 from vx.cass_client import CassClient, StoreGone
-from vx.interfaces import Blob, BlobMissing, Cass, Collected, Manifest, NameInvalid, StoreFull
+from vx.interfaces import Blob, BlobMissing, Cass, Collected, Lookup, Manifest, NameInvalid, StoreFull
 
 KEY = "ab" * 32
 ABSENT = "00" * 32
@@ -134,6 +134,51 @@ async def test_manifests_that_are_too_large_for_one_message_come_in_several(cass
     status = cass_home.status()
     assert (status["manifest_hits"], status["manifest_misses"]) == (6, 1)
     client.close()
+
+
+class Shared:
+    """A shared cache that has all keys but one."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[list[str], bool]] = []
+
+    def look_up(self, keys: list[str], *, kept: bool = True) -> Lookup:
+        self.asked.append((list(keys), kept))
+        has = [key for key in keys if key != ABSENT]
+        return Lookup(
+            {key: Manifest([], {"said": key}) for key in has}, [], {key: key.encode() for key in has}
+        )
+
+    def later(self, manifests: dict[str, Manifest]) -> None:
+        """Send none."""
+
+    def take_fetched(self) -> int:
+        return 0
+
+    def fields(self) -> dict[str, object]:
+        return {}
+
+    def close(self) -> None:
+        """End."""
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_the_keys_of_one_lookup_go_to_several_threads(tmp_path: Path, kept: bool) -> None:
+    shared = Shared()
+    service = CassService(Store(str(tmp_path / "store")), shared)  # type: ignore[arg-type]
+    keys = [f"{number:02x}" * 32 for number in range(1, 10)]
+    await service.put_manifests({keys[0]: Manifest()})
+    asked = [*keys, ABSENT]
+    found = await (service.get_manifests(asked) if kept else service.get_shared(asked))
+    theirs = {key: Manifest([], {"said": key}) for key in keys}
+    assert found.found == (theirs | {keys[0]: Manifest()} if kept else theirs)
+    assert found.contents.keys() == set(keys[1:] if kept else keys)
+    assert sorted(len(some) for some, _ in shared.asked) == ([1, 4, 4] if kept else [2, 4, 4])
+    assert {how for _, how in shared.asked} == {kept}
+    if kept:
+        told = service.fields()
+        assert (told["manifest_hits"], told["manifest_misses"]) == (9, 1)
+    service.close()
 
 
 async def test_manifests_pass_and_a_damaged_blob_makes_a_miss(reached) -> None:
