@@ -177,7 +177,8 @@ class CassClient:
                 all_found.damaged + lookup.damaged,
                 all_found.contents | lookup.contents,
             )
-            left = [key for key in asked if key in set(lookup.left) - lookup.found.keys()]
+            had_no_room = set(lookup.left)
+            left = [key for key in asked if key in had_no_room and key not in lookup.found]
             if len(left) == len(asked):
                 break  # it gives none of them: they are not there
         return all_found

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from daemonry import CallError, Fd, Interface, Upgrade, method
+from vx import digests
 
 # Descriptors beside one message: daemonry's own bound.
 MAX_FDS: Final = 16
@@ -54,7 +55,6 @@ class Manifest(msgspec.Struct, frozen=True):
     Attributes:
         blobs: what the key stands for; while one is not in the store, the manifest is not found.
         note: anything else that its owner wants to find again: texts and whole numbers, a few kilobytes.
-            `NEXT` in it is the key of another manifest, which comes along with this one.
         grows: it may be replaced by another one that grows: a list that gets longer.  Any other is written
             once, for what a key stands for does not change.
     """
@@ -62,6 +62,12 @@ class Manifest(msgspec.Struct, frozen=True):
     blobs: list[Blob] = []
     note: dict[str, Any] = {}
     grows: bool = False
+
+
+def next_key(manifest: Manifest) -> str | None:
+    """Return the key that a manifest's reader asks for next, if its note names one."""
+    key = manifest.note.get(NEXT)
+    return key if isinstance(key, str) and digests.is_digest(key) else None
 
 
 class Damage(msgspec.Struct, frozen=True):
@@ -98,8 +104,7 @@ class Lookup(msgspec.Struct, frozen=True):
     Attributes:
         found: the manifests by key; a key that is not there is a miss.  Those that come along, too.
         damaged: damage found on the way, which may be why a key is not there.
-        contents: of the blobs of manifests that grow, by their digests, where they are short: to read such
-            a list takes no further call.
+        contents: of the short blobs of manifests that grow, by their digests: no further call reads them.
         left: keys that were asked for and are there, for whose manifests one reply has no room.
     """
 

@@ -15,7 +15,7 @@ import msgspec
 
 from vx.aether.key_batches import KeyBatches
 from vx.cass_client import CassClient
-from vx.interfaces import NEXT, Blob, BlobMissing, KeyTaken, Lookup, Manifest
+from vx.interfaces import NEXT, Blob, BlobMissing, KeyTaken, Lookup, Manifest, next_key
 from vx.keys.recipe import Entries, InputRecord, with_entry
 
 logger = logging.getLogger("aether")
@@ -204,8 +204,8 @@ class Memory:
     async def _entries_in(self, recipe: str, lookup: Lookup) -> list[InputRecord]:
         """Return the entries in a recipe's manifest; note the results that came along with it."""
         listed = lookup.found.get(recipe, Manifest())
-        following = listed.note.get(NEXT)
-        if isinstance(following, str) and following in lookup.found:
+        following = next_key(listed)
+        if following in lookup.found:
             _keep(self._came_along, following, lookup.found[following])
         for blob in listed.blobs:
             if blob.name == _ENTRIES:

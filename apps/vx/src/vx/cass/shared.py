@@ -15,10 +15,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any, Final
 
-from vx import digests
 from vx.cass.store import Store
 from vx.interfaces import (
-    NEXT,
     BlobMissing,
     KeyTaken,
     Lookup,
@@ -26,6 +24,7 @@ from vx.interfaces import (
     RemoteBlob,
     StoreFull,
     StoreTrouble,
+    next_key,
 )
 from vx.remote import cache, server
 from vx.remote.digest_functions import RemoteDigest
@@ -267,23 +266,19 @@ class SharedCache:
         self._push([blob.digest for blob in manifest.blobs], theirs)
         contents = self._small(manifest, MAX_INLINE_BYTES)
         left = MAX_INLINE_BYTES - sum(map(len, contents.values()))
-        cache.put(
-            self.server, ManifestEntry(key, manifest, theirs, contents, self._along(manifest.note, left))
-        )
+        cache.put(self.server, ManifestEntry(key, manifest, theirs, contents, self._along(manifest, left)))
         self.sent += 1
 
-    def _along(self, note: Mapping[str, Any], most: int) -> ManifestEntry | None:
-        """Return the manifest that goes along with one of this note, which has gone up by its own key before.
+    def _along(self, listed: Manifest, most: int) -> ManifestEntry | None:
+        """Return the manifest that goes along with this one; it has gone up by its own key before.
 
         Args:
-            note: the other's.
+            listed: the other.
             most: bytes of contents.
         """
-        key = note.get(NEXT)
-        if not isinstance(key, str) or not digests.is_digest(key):
-            return None
-        manifest = self._store.manifests.get([key]).found.get(key)
-        if manifest is None or manifest.grows:
+        key = next_key(listed)
+        manifest = self._store.manifests.get([key]).found.get(key) if key is not None else None
+        if key is None or manifest is None or manifest.grows:
             return None
         theirs = self._names([blob.digest for blob in manifest.blobs])
         return ManifestEntry(key, manifest, theirs, self._small(manifest, most))

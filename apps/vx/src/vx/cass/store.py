@@ -25,7 +25,6 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import Final
 
-from vx import digests
 from vx.cass import files
 from vx.cass.blobs import Blobs
 from vx.cass.collector import Collector
@@ -33,7 +32,7 @@ from vx.cass.directory import Absent, Directory
 from vx.cass.holds import Holds
 from vx.cass.manifests import Manifests
 from vx.cass.quarantine import Quarantine
-from vx.interfaces import NEXT, BlobMissing, Collected, Lookup, Manifest, StoreStats, Verified
+from vx.interfaces import BlobMissing, Collected, Lookup, Manifest, StoreStats, Verified, next_key
 
 # ccache's default is 5 GiB, sccache's 10, Bazel's disk cache has none.
 MAX_STORE_BYTES: Final = 10 << 30
@@ -78,8 +77,7 @@ class Store:
             StoreTrouble: the store cannot be read.
         """
         asked = self.manifests.get(keys)
-        following = [one.note.get(NEXT) for one in asked.found.values()]
-        more = [key for key in following if isinstance(key, str) and digests.is_digest(key)]
+        more = [key for one in asked.found.values() if (key := next_key(one)) is not None]
         along = self.manifests.get(more) if more else Lookup()
         found = asked.found | along.found
         return Lookup(found, asked.damaged + along.damaged, self.contents(found.values()))

@@ -111,16 +111,16 @@ def action_of(key: str, function: DigestFunction) -> KeyAction:
 def note_of(entry: ManifestEntry) -> bytes:
     """Return the content of an entry's standard output, with what goes along where there is room for it."""
     along = entry.along
-    bare = entry._replace(contents={}, along=None)
     for fuller in (
         entry,
         entry._replace(along=along and along._replace(contents={})),
         entry._replace(along=None),
+        entry._replace(contents={}, along=None),
     ):
         data = _encoded(fuller)
         if len(data) <= _INLINE_BYTES:
-            return data
-    return _encoded(bare)
+            break
+    return data
 
 
 def _encoded(entry: ManifestEntry) -> bytes:
