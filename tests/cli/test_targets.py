@@ -181,6 +181,9 @@ NO_DAEMON = [
     ("start", "os:nothing", "'nothing' is not a Daemon there"),
     ("start", "unix:/x.sock", "an endpoint does not tell how to start what listens there"),
     ("logs", "unix:/x.sock", "an endpoint does not tell where the log is: give the daemon's name"),
+    ("logs", "ssh:me@box:22/x", "its files are on that machine: give --host me@box:22 and the name x"),
+    ("restart", "ssh:box/x", "its files are on that machine: give --host box and the name x"),
+    ("logs", "ssh:[::1]//x.sock", "its files are on that machine: give --host [::1] and the daemon's name"),
 ]
 NO_ENDPOINT = [
     ("unix:", "there is no path"),

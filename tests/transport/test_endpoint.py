@@ -66,6 +66,7 @@ INVALID = {
     "ssh:host/x;stop=y": "'start=PROGRAM'",
     "ssh:host/x;start=": "'start=PROGRAM'",
     "ssh:host:0x/y": "is not a port",
+    "ssh:host:0/y": "is not a port (1 to 65535)",
     "ssh:-oProxyCommand=reboot/x": "is not a valid host",
     "ssh:me@-oProxyCommand/x": "is not a valid host",
     "ssh:@host/x": "is not a valid host",

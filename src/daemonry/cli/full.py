@@ -15,7 +15,15 @@ from daemonry.cli import commands, exit_codes, kit, output
 from daemonry.cli.commands import means_a_home
 from daemonry.cli.kit import Options
 from daemonry.cli.parser import parser_of
-from daemonry.cli.target import check, instance_of, instance_of_daemon, is_endpoint, is_program, load
+from daemonry.cli.target import (
+    check,
+    instance_of,
+    instance_of_daemon,
+    is_endpoint,
+    is_program,
+    load,
+    there,
+)
 from daemonry.clock import Deadline
 from daemonry.daemon.instance import Instance
 from daemonry.errors import (
@@ -175,7 +183,8 @@ def _remembered(target: str) -> Recipe:
     from daemonry.daemon.recipe import needed
 
     if is_endpoint(target):
-        raise TargetInvalid(target, "an endpoint does not tell how to start what listens there")
+        why = "an endpoint does not tell how to start what listens there"
+        raise TargetInvalid(target, there(instance_of(target).endpoint()) or why)
     place = Instance.named(target).place
     assert place is not None
     return needed(place)
@@ -391,9 +400,8 @@ def _logs(options: argparse.Namespace, instance: Instance) -> int:
     from daemonry.process import log_reader
 
     if instance.place is None:
-        raise TargetInvalid(
-            instance.name, "an endpoint does not tell where the log is: give the daemon's name"
-        )
+        why = "an endpoint does not tell where the log is: give the daemon's name"
+        raise TargetInvalid(instance.name, there(instance.endpoint()) or why)
     path = instance.place.log_path
     if not os.path.exists(path) and not options.follow:
         here = f"; of a service in this home: daemonry logs --home . {instance.name}"

@@ -20,9 +20,18 @@ from daemonry.daemon.instance import Instance
 from daemonry.daemon.loader import load
 from daemonry.limits import CONNECT_TIMEOUT_S, START_TIMEOUT_S
 from daemonry.process.place import check_name
-from daemonry.transport.endpoint import Endpoint
+from daemonry.transport.endpoint import SSH, Endpoint
 
-__all__ = ["check", "connected", "instance_of", "instance_of_daemon", "is_endpoint", "is_program", "load"]
+__all__ = [
+    "check",
+    "connected",
+    "instance_of",
+    "instance_of_daemon",
+    "is_endpoint",
+    "is_program",
+    "load",
+    "there",
+]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +81,14 @@ def is_program(text: str) -> bool:
 
 def _without_attribute(text: str) -> str:
     return text.rpartition(":")[0] if ":" in text else text
+
+
+def there(endpoint: Endpoint) -> str:
+    """Return how a command gets at the files of another machine's daemon; "" for every other endpoint."""
+    if endpoint.kind != SSH:
+        return ""
+    name = "the daemon's name" if endpoint.target.startswith("/") else f"the name {endpoint.target}"
+    return f"its files are on that machine: give --host {endpoint.machine} and {name}"
 
 
 def check(text: str) -> str:

@@ -304,7 +304,7 @@ def _ssh_machine(text: str, machine: str) -> tuple[str, int]:
     host, colon, digits = machine.rpartition(":")
     if not colon or machine.endswith("]"):
         host, colon = machine, ""
-    port = _number(text, digits, "a port", 65535) if colon else 0
+    port = _number(text, digits, "a port", 65535, least=1) if colon else 0
     user, at, name = host.rpartition("@")
     if name.startswith("[") and name.endswith("]"):
         name, allowed, known = name[1:-1], _IPV6_CHARS, ":" in name
@@ -325,7 +325,8 @@ def _can_be_passed(word: str) -> bool:
     return not word.startswith("-") and word.isprintable() and _is_file_name(word)
 
 
-def _number(text: str, digits: str, what: str, most: int) -> int:
-    if not (digits.isascii() and digits.isdigit()) or len(digits) > 10 or int(digits) > most:
-        raise faults.EndpointInvalid(text, f"{digits!r} is not {what} (0 to {most})")
+def _number(text: str, digits: str, what: str, most: int, least: int = 0) -> int:
+    is_number = digits.isascii() and digits.isdigit() and len(digits) <= 10
+    if not is_number or not least <= int(digits) <= most:
+        raise faults.EndpointInvalid(text, f"{digits!r} is not {what} ({least} to {most})")
     return int(digits)

@@ -68,6 +68,14 @@ def test_what_is_no_machine_never_reaches_ssh(host):
         words.machine(host)
 
 
+def test_a_variable_that_names_no_machine_is_called_by_its_own_name():
+    """Whoever has it in a profile has typed no `--host`."""
+    with pytest.raises(ArgumentInvalid, match=r"^DAEMONRY_HOST: 'a b' is not a valid host$"):
+        words.split(["status"], {"DAEMONRY_HOST": "a b"})
+    assert words.split(["--host", "box", "status"], {"DAEMONRY_HOST": "a b"}) == ("box", ["status"])
+    assert words.split(["completion", "bash"], {"DAEMONRY_HOST": "a b"}) == ("", ["completion", "bash"])
+
+
 @given(st.text())
 def test_whatever_a_machine_is_called_it_is_one_word_of_ssh(host):
     try:

@@ -40,11 +40,13 @@ def split(
             be anything.
 
     Raises:
-        ArgumentInvalid: `--host` has no value, or an empty one.
+        ArgumentInvalid: `--host` has no value, or an empty one; or the variable names no machine.
     """
     host, rest = _taken(arguments, leading=leading)
     if host is None:
         host = "" if arguments[:1] and arguments[0] in _LOCAL_VERBS else environment.get(VARIABLE, "")
+        if host:
+            machine(host, VARIABLE)  # whoever sees `--host` in the error has not typed that
     return host, rest
 
 
@@ -80,18 +82,22 @@ def daemon_of(words: list[str]) -> str | None:
     return name if is_name else None
 
 
-def machine(host: str) -> Endpoint:
+def machine(host: str, said_by: str = OPTION) -> Endpoint:
     """Return the machine that `[user@]host[:port]` names, as an endpoint without a daemon.
+
+    Args:
+        host: the name.
+        said_by: where the user wrote it, for the error.
 
     Raises:
         ArgumentInvalid: it names none.
     """
     if set(host) & set("/;"):
-        raise faults.ArgumentInvalid(OPTION, f"{host!r} is not [user@]host[:port]")
+        raise faults.ArgumentInvalid(said_by, f"{host!r} is not [user@]host[:port]")
     try:
         return Endpoint.parse(f"ssh:{host}/daemonry")
     except faults.EndpointInvalid as error:
-        raise faults.ArgumentInvalid(OPTION, error.reason) from None
+        raise faults.ArgumentInvalid(said_by, error.reason) from None
 
 
 def daemon_at(host: str, name: str) -> Endpoint:
