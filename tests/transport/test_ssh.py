@@ -103,6 +103,13 @@ def test_a_start_that_fails_says_what_the_machine_says(far):
         daemonry.connect(f"ssh:box/far;start={broken}", timeout_s=20)
 
 
+def test_a_start_of_another_daemon_is_told_with_its_name(far):
+    """That it does not run leaves nobody a reason to look at what was started."""
+    with pytest.raises(ConnectError, match=r"^other does not run after the start of .*: far: ready at"):
+        daemonry.connect(f"ssh:box/other;start={far.program}", timeout_s=20)
+    assert far.sandbox.daemonry("stop", "far").code == 0
+
+
 def test_a_machine_out_of_reach_is_never_an_absent_daemon(far):
     far.is_ssh("echo 'ssh: connect to host box port 22: No route to host' >&2; exit 255")
     instance = Instance(None, Endpoint.parse("ssh:box/far"))

@@ -134,7 +134,7 @@ def test_a_failed_ssh_is_a_machine_out_of_reach(status, said, told):
         (127, "no daemonry on its PATH"),
         (126, "cannot run daemonry (the last line): install it"),
         (2, "too old"),
-        (1, "the last line"),
+        (1, "the daemonry of box ended with 1: the last line"),
     ],
 )
 def test_a_machine_without_a_dial_is_there_and_says_what_it_lacks(status, told):

@@ -55,8 +55,7 @@ def dial(target: str, program: str | None) -> int:
         except (faults.NotRunning, faults.NotListening, faults.ConnectionRefused) as error:
             if program is None or instance.lock_held():
                 raise
-            _start(program, error)
-            sock = _socket_of(_instance(target))
+            sock = _started(target, program, _start(program, error))
     except faults.DeadlineExceeded:
         return _say(ssh_words.BUSY, target, NO_ANSWER)
     except faults.AccessDenied as error:
@@ -88,8 +87,24 @@ def _socket_of(instance: Instance) -> Socket:
     return instance.reach(connect, _ACCEPT_S).take_socket()
 
 
-def _start(program: str, because: Exception) -> None:
-    """Start the daemon as `daemonry start` does, whose start lock lets one of many in.
+def _started(target: str, program: str, said: str) -> Socket:
+    """Return a connection to a daemon after its program was started.
+
+    Raises:
+        ConnectError: the program's daemon has another name, or has ended at once.
+    """
+    instance = _instance(target)
+    try:
+        return _socket_of(instance)
+    except (faults.NotRunning, faults.NotListening, faults.ConnectionRefused) as error:
+        if instance.lock_held():
+            raise
+        why = f"{target} does not run after the start of {program}, which says: {said}"
+        raise faults.ConnectError(target, why) from error
+
+
+def _start(program: str, because: Exception) -> str:
+    """Start the daemon as `daemonry start` does, whose start lock lets one of many in; return what that says.
 
     Raises:
         ConnectError: it cannot be started.
@@ -101,6 +116,7 @@ def _start(program: str, because: Exception) -> None:
     if done.returncode != DONE:
         said = ssh_words.last_line(done.stderr.decode("utf-8", "replace"))
         raise faults.ConnectError(program, said or f"{program} cannot be started") from because
+    return ssh_words.last_line(done.stdout.decode("utf-8", "replace"))
 
 
 def _say(answer: str, reason: str, code: int) -> int:

@@ -221,7 +221,7 @@ def why_not_begun(status: int, said: str, host: str, program: str = "daemonry", 
         return f"the {program} of {host} is too old for ssh endpoints: {last_line(said)}"
     words = "; ".join(filter(None, (last_line(said), last_line(printed))))
     if status and last_line(said) and not last_line(printed):
-        return words
+        return f"the {program} of {host} ended with {status}: {words}"
     # A forced command, or a login shell such as nologin, knows nothing of ours.
     here = "-N or -f in $DAEMONRY_SSH"
     there = "a forced command or a login shell of its own there"
