@@ -39,7 +39,7 @@ class BuildProfile(msgspec.Struct, frozen=True):
         opt_level: 0 to 3, s or z.
         debug: the level of debug information, as `-C debuginfo` has it.
         strip: what the linker leaves out; "" for what follows from `debug`.
-        debug_assertions, overflow_checks: None for what follows from `opt_level`.
+        debug_assertions, overflow_checks: whether they are compiled in; the optimisation does not say so.
         lto: `off`, `thin` or `fat`; "" for the compiler's default.
         panic: `unwind` or `abort`.
         codegen_units: None for the compiler's default.
@@ -48,9 +48,9 @@ class BuildProfile(msgspec.Struct, frozen=True):
 
     opt_level: str
     debug: str
+    debug_assertions: bool
+    overflow_checks: bool
     strip: str = ""
-    debug_assertions: bool | None = None
-    overflow_checks: bool | None = None
     lto: str = ""
     panic: str = "unwind"
     codegen_units: int | None = None
@@ -58,8 +58,8 @@ class BuildProfile(msgspec.Struct, frozen=True):
 
 
 DEFAULTS: Final[Mapping[str, BuildProfile]] = {
-    DEV: BuildProfile("0", "2"),
-    RELEASE: BuildProfile("3", "0"),
+    DEV: BuildProfile("0", "2", debug_assertions=True, overflow_checks=True),
+    RELEASE: BuildProfile("3", "0", debug_assertions=False, overflow_checks=False),
 }
 
 
@@ -84,12 +84,12 @@ def rustc_options(profile: BuildProfile, *, executable: bool) -> list[str]:
     options = [f"opt-level={profile.opt_level}"] if optimised else []
     if profile.debug != "0":
         options.append(f"debuginfo={profile.debug}")
-    # Both follow from the optimisation, so only the contrary needs to be said.
-    for name, value in (
-        ("debug-assertions", profile.debug_assertions),
-        ("overflow-checks", profile.overflow_checks),
+    # What the compiler takes from the option before it needs no word.
+    for name, value, follows in (
+        ("debug-assertions", profile.debug_assertions, not optimised),
+        ("overflow-checks", profile.overflow_checks, profile.debug_assertions),
     ):
-        if value is not None and value is optimised:
+        if value is not follows:
             options.append(f"{name}={'on' if value else 'off'}")
     if profile.panic == "abort":
         options.append("panic=abort")
