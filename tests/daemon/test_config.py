@@ -170,7 +170,7 @@ TABLE_OR_TEXT = (
         ("grid = [[], [{}, {ulr = 'x'}]]", "F:1:19: grid[1][1].ulr: is not known: did you mean 'url'?"),
         ("hook_or_url = {ulr = 'x'}", "F:1:16: hook_or_url.ulr: is not known: did you mean 'url'?"),
         # a value of the wrong type, or out of its range
-        ("level = 'loud'", "F:1:1: level: invalid enum value 'loud'"),
+        ("level = 'loud'", "F:1:1: level: invalid enum value 'loud': info or debug"),
         ("every_s = 'a'", "F:1:1: every_s: expected `float`, got `str`"),
         ("on = 1", "F:1:1: on: expected `bool`, got `int`"),
         ("least = 11", "F:1:1: least: expected `int` <= 10"),

@@ -8,6 +8,7 @@ Owns making the value; reading the file, and where a key is in it, are `typed_to
 
 from __future__ import annotations
 
+import enum
 import re
 import types
 import typing
@@ -35,6 +36,7 @@ _TOML_WORDS: Final[dict[Any, str]] = {
 # Of a table with more keys than that, a message names none.
 _KEYS_LISTED: Final = 10
 
+_NO_CHOICE: Final = "Invalid enum value"
 _LACKING: Final = re.compile(r"Object missing required field `(.+)`\Z")
 # The parts of the path in msgspec's messages: `$.services[...].needs[1]`.
 _PATH_PART: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[(\.\.\.)\]")
@@ -77,6 +79,8 @@ def explain(error: msgspec.ValidationError, values: Mapping[str, Any], kind: typ
     if lacking is not None:
         return where, f"the key {lacking[1]} is missing"
     reason = reason.replace(" | null`", "`")  # TOML has none
+    if reason.startswith(_NO_CHOICE):
+        reason += _choices(where, kind)
     return where, _table_wanted(where, values, kind) or reason[:1].lower() + reason[1:]
 
 
@@ -97,6 +101,20 @@ def _table_wanted(where: KeyPath, values: Mapping[str, Any], kind: type) -> str:
     others = [_TOML_WORDS[one] for one in options if one in _TOML_WORDS and one is not dict]
     either = f", or {' or '.join(others)}" if others else ""
     return f"expected a table{listed}{example}{either}; got {_TOML_WORDS.get(type(given), 'a date')}"
+
+
+def _choices(where: KeyPath, kind: Any) -> str:
+    """Return the texts that a place may hold, for the end of a message."""
+    for part in where:
+        kind = _inside(kind, part)
+    choices = [str(text) for one in _options(kind) for text in _texts_of(one)]
+    return f": {', '.join(choices[:-1])} or {choices[-1]}" if 1 < len(choices) <= _KEYS_LISTED else ""
+
+
+def _texts_of(kind: Any) -> Iterable[object]:
+    if get_origin(kind) is typing.Literal:
+        return get_args(kind)
+    return [one.value for one in kind] if isinstance(kind, type) and issubclass(kind, enum.Enum) else []
 
 
 def _inside(annotation: Any, part: str | int) -> Any:

@@ -54,13 +54,16 @@ def test_an_executor_is_the_storage_where_no_cache_is_set(tmp_path: Path) -> Non
     ("text", "said"),
     [
         ('[remote]\ncashe = "grpc://a:1"\n', "config.toml:2:1.*cashe.*cache"),
-        ('[remote]\ncache = "http://a:1"\n', "grpc://HOST:PORT"),
+        (
+            '[remote]\ncache = "http://a:1"\n',
+            "config.toml:2:1: remote.cache: 'http://a:1' is .*grpc://HOST:PORT",
+        ),
         ('[remote]\ncache = "grpc://a:1/x"\n', "grpc://HOST:PORT"),
         ('[remote]\ncache = "grpc://a:99999"\n', "grpc://HOST:PORT"),
-        ('[remote]\nwhen = "often"\n', "config.toml:2:.*when"),
+        ('[remote]\nwhen = "often"\n', "config.toml:2:.*when: .*'often': miss, hybrid or never"),
         ('[remote]\nheaders = { "X-Team" = "blue" }\n', "X-Team.*lower-case"),
         ('[remote]\nheaders = { x = "a\\nb" }\n', "cannot be sent"),
-        ('[remote]\ntls-key = "me.key"\n', "go together"),
+        ('[remote]\ntls-key = "me.key"\n', "config.toml:2:1: remote.tls-key: .*go together"),
         ("[remote]\ntimeout-s = 0\n", "timeout-s"),
         ("[remote\n", "config.toml:1"),
         ("[other]\n", "other"),
@@ -79,11 +82,15 @@ def test_a_wrong_file_is_refused_with_the_place(tmp_path: Path, text: str, said:
         ("WHEN", "often", "miss, hybrid or never"),
         ("PLATFORM", "linux", "NAME=VALUE"),
         ("CACHE", "cache.example", "grpc://HOST:PORT"),
+        ("HEADERS", "X-Team=blue", "'X-Team' cannot be sent"),
+        ("TLS_CERTIFICATE", "me.pem", "go together"),
+        ("TIMEOUT_S", "0", "is not above 0"),
         ("EXECUTOR", "grpc://a:1", "did you mean 'VX_REMOTE_EXECUTE'"),
     ],
 )
 def test_a_wrong_variable_is_refused_by_name(tmp_path: Path, name: str, value: str, said: str) -> None:
-    with pytest.raises(Refused, match=f"VX_REMOTE_.*{said}"):
+    begins = "VX_REMOTE_" if name == "EXECUTOR" else f"^VX_REMOTE_{name}[:=]"
+    with pytest.raises(Refused, match=f"{begins}.*{said}"):
         load(tmp_path / "vx", "", **{f"VX_REMOTE_{name}": value})
 
 

@@ -124,7 +124,7 @@ def test_a_wrong_setting_is_refused_by_name(machine, c) -> None:
     one = machine("one")
     done = one.project.vx("build", **{**one.env, "VX_REMOTE_CACHE": "http://cache:1"})
     assert done.code == 1
-    assert "cache = 'http://cache:1' is neither grpc://HOST:PORT" in done.err
+    assert "VX_REMOTE_CACHE: 'http://cache:1' is neither grpc://HOST:PORT" in done.err
 
 
 @pytest.mark.slow

@@ -104,7 +104,7 @@ def _settings(options: argparse.Namespace) -> RemoteSettings:
     """
     if remote_settings.target_of(options.url) is None:
         raise daemonry.Refused(f"{options.url!r} is neither grpc://HOST:PORT nor grpcs://HOST:PORT")
-    found = remote_settings.load({**os.environ, **remote_options.variables(options)})
+    found = remote_options.loaded(options)
     # The user's own cache is the farm's storage only where the farm is the user's, too.
     storage = options.remote_cache or (found.cache if found.execute == options.url else "")
     return msgspec.structs.replace(found, execute=options.url, cache=storage or options.url)

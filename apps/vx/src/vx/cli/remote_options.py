@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
 
 import daemonry
 from daemonry import Instance
 from daemonry.cli import kit
 from daemonry.cli.grammar import Option
 from vx import home
+
+if TYPE_CHECKING:
+    from vx.remote.settings import RemoteSettings
 
 _PREFIX: Final = "VX_REMOTE_"
 _STOP_TIMEOUT_S: Final = 20.0
@@ -45,9 +49,23 @@ def variables(options: argparse.Namespace) -> dict[str, str]:
     found = {}
     for name, variable, _, _ in _TABLE:
         given = getattr(options, name, None)
-        if given:
+        if given not in (None, []):  # an empty text turns off what a file sets, as Bazel's does
             found[_PREFIX + variable] = ",".join(given) if variable in _REPEATED else given
     return found
+
+
+def loaded(options: argparse.Namespace) -> RemoteSettings:
+    """Return the settings of a command, in which its options win over the variables.
+
+    Raises:
+        Refused: one is wrong; names the option, the variable, or the place in the file.
+    """
+    from vx.remote import settings
+
+    try:
+        return settings.load({**os.environ, **variables(options)})
+    except daemonry.Refused as error:
+        raise daemonry.Refused(_by_option(str(error), variables(options))) from None
 
 
 def apply(options: argparse.Namespace) -> None:
@@ -57,17 +75,27 @@ def apply(options: argparse.Namespace) -> None:
         daemonry.errors.DaemonryError: that one does not end.
         Refused: an option is wrong.
     """
-    from vx.remote import settings
-
     wanted = variables(options)
     if not wanted:
         return
+    chosen = loaded(options)
     os.environ.update(wanted)
     instance = Instance(home.place(home.AETHER))
     try:
         there = instance.status().get("remote_settings")
     except (daemonry.errors.DaemonryError, OSError):
         return  # it does not run
-    if there != settings.fingerprint(settings.load()):
+    from vx.remote.settings import fingerprint
+
+    if there != fingerprint(chosen):
         kit.complain("vx: aether is started again, with the remote of this command")
         daemonry.stop(instance, timeout_s=_STOP_TIMEOUT_S, force=True)
+
+
+def _by_option(told: str, given: Iterable[str]) -> str:
+    """Return an error about a variable with the option that stands for it."""
+    for name, variable, _, _ in _TABLE:
+        full = _PREFIX + variable
+        if full in given and told.startswith((f"{full}=", f"{full}:")):
+            return f"--{name}{told.removeprefix(full)}"
+    return told

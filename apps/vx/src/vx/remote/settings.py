@@ -25,7 +25,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, Literal
 
 import msgspec
@@ -107,9 +107,11 @@ def load(environ: Mapping[str, str] | None = None) -> RemoteSettings:
     except ConfigError as error:
         raise Refused(str(error)) from None
     settings = _with_variables(settings, environ)
-    trouble = why_not(settings)
-    if trouble:
-        raise Refused(f"[remote] of {path}, or {PREFIX}*: {trouble}")
+    for field, why in _troubles(settings):
+        variable = PREFIX + field.upper()
+        if variable in environ:
+            raise Refused(f"{variable}: {why}")
+        raise Refused(str(source.error(("remote", field.replace("_", "-")), why)))
     return settings
 
 
@@ -134,19 +136,19 @@ def require_grpc() -> None:
         raise Refused("a remote is set, and gRPC is not installed: pip install 'vx[remote]'")
 
 
-def why_not(settings: RemoteSettings) -> str:
-    """Return why these settings cannot be used, in words; "" if they can."""
-    for key, url in (("cache", settings.cache), ("execute", settings.execute)):
+def _troubles(settings: RemoteSettings) -> Iterator[tuple[str, str]]:
+    """Yield which settings cannot be used, and why, in words."""
+    for field in ("cache", "execute"):
+        url = getattr(settings, field)
         if url and target_of(url) is None:
-            return f"{key} = {url!r} is neither grpc://HOST:PORT, grpcs://HOST:PORT nor unix:/PATH"
+            yield field, f"{url!r} is neither grpc://HOST:PORT, grpcs://HOST:PORT nor unix:/PATH"
     for name, value in settings.headers.items():
         if not is_header(name, value):
-            return f"the header {name!r} cannot be sent: lower-case names, printable ASCII values"
+            yield "headers", f"{name!r} cannot be sent: lower-case names, printable ASCII values"
     if bool(settings.tls_certificate) != bool(settings.tls_key):
-        return "tls-certificate and tls-key go together"
+        yield "tls_key" if settings.tls_key else "tls_certificate", "tls-certificate and tls-key go together"
     if not 0 < settings.timeout_s <= MAX_TIMEOUT_S:
-        return f"timeout-s = {settings.timeout_s:g} is not above 0 and at most {MAX_TIMEOUT_S:g}"
-    return ""
+        yield "timeout_s", f"{settings.timeout_s:g} is not above 0 and at most {MAX_TIMEOUT_S:g}"
 
 
 def is_header(name: str, value: str) -> bool:
