@@ -34,6 +34,12 @@ from vx.project.c_includes import (
         (b'#if __has_include("a.h") || __has_include(<b.h>)\n', ("a.h", "b.h"), False),
         (b"#if __has_include(WHICH)\n", (), True),
         (b"", (), False),
+        # What a linker reads, and no compiler.
+        (b'\x7fELF\n#include "a.h"\n.incbin "x"\n', (), False),
+        (b'!<arch>\n#include WHICH\n#if __has_include("a.h")\n', (), False),
+        (b"!<thin>\n#include <a.h>\n", (), False),
+        # As text may begin.
+        (b'\x7fELL\n#include "a.h"\n', ("a.h",), False),
     ],
 )
 def test_what_a_text_says(text: bytes, names: tuple[str, ...], computed: bool) -> None:

@@ -33,6 +33,10 @@ _ABSOLUTE = re.compile(rb"\"(/[^\"\\\n]+)\\?\"")
 # `#[link(name = "z")]`: a static library is read by rustc itself.
 _LINKED = re.compile(rb"\blink\s*\([^)]*?\bname\s*=\s*\"([^\"\n]+)\"")
 
+# How what a linker reads begins: objects, programs and libraries, archives, thin archives.  A compiler takes
+# none of these for a source.
+_NO_SOURCE = (b"\x7fELF", b"!<arch>\n", b"!<thin>\n")
+
 # What gcc includes first of all, where there is one, and no source names.
 ALWAYS: Final = "stdc-predef.h"
 
@@ -84,7 +88,13 @@ class Folders(msgspec.Struct, frozen=True, tag=True):
 
 
 def includes_of(text: bytes) -> Includes:
-    """Return what a file says that it includes: of C, C++, and of Rust what the assembler reads."""
+    """Return what a file says that it includes: of C, C++, and of Rust what the assembler reads.
+
+    What a linker alone reads says nothing, whatever words stand in it: looking for them took longer
+    than linking a small program against the system's libraries.
+    """
+    if text.startswith(_NO_SOURCE):
+        return Includes((), computed=False)
     text = text.replace(b"\\\r\n", b"").replace(b"\\\n", b"")  # lines may be continued anywhere
     names: dict[str, None] = {}
     quoted_names: set[str] = set()
