@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import ssl
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,27 @@ def asked(url: str, **settings: Any) -> str:
     finally:
         server.rpc.close()
     return ""
+
+
+@contextlib.contextmanager
+def answering(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Have a server that answers each connection so; yield its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            while True:
+                try:
+                    sock, _ = listening.accept()
+                except OSError:
+                    return
+                with sock:
+                    answer(sock)
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+        serving.join(10)
 
 
 def test_a_server_is_trusted_by_its_authority_alone(authorities, tls_server) -> None:
@@ -63,6 +87,27 @@ def test_a_server_that_wants_our_certificate_gets_it(authorities, tls_server) ->
     assert wanted in asked(server.url, tls_ca=ours.path, tls_certificate=him[0], tls_key=him[1])
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_server_of_openssl_that_wants_our_certificate_says_so_in_an_alert(authorities, version) -> None:
+    """As a proxy before the cache does; gRPC tells the alert as spoiled data."""
+    ours, _ = authorities
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*ours.sign("server"))
+    context.load_verify_locations(ours.path)
+    context.set_alpn_protocols(["h2"])
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.maximum_version = version
+
+    def refuse(sock: socket.socket) -> None:
+        sock.settimeout(10)
+        with contextlib.suppress(OSError), context.wrap_socket(sock, server_side=True):
+            pass
+
+    with answering(refuse) as port:
+        told = asked(f"grpcs://localhost:{port}", tls_ca=ours.path)
+    assert "it may want another client certificate" in told
+
+
 def test_a_file_that_is_not_a_certificate_is_called_so(authorities, tls_server, tmp_path: Path) -> None:
     ours, _ = authorities
     server = tls_server(ours.sign("server"))
@@ -83,23 +128,13 @@ def test_tls_on_one_side_only_names_the_other_scheme(authorities, tls_server, re
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 502 Bad Gateway\r\n\r\n<html>", b"SSH-2.0-x\r\n"])
 def test_what_does_not_speak_grpc_is_called_so(answer: bytes) -> None:
     """Such as a proxy with a page for people."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
 
-        def serve() -> None:
-            while True:
-                try:
-                    sock, _ = listening.accept()
-                except OSError:
-                    return
-                with sock:
-                    sock.recv(1 << 16)
-                    sock.sendall(answer)
+    def say(sock: socket.socket) -> None:
+        sock.recv(1 << 16)
+        sock.sendall(answer)
 
-        serving = threading.Thread(target=serve)
-        serving.start()
-        told = asked(f"grpc://127.0.0.1:{listening.getsockname()[1]}")
-        listening.shutdown(socket.SHUT_RDWR)
-        serving.join(10)
+    with answering(say) as port:
+        told = asked(f"grpc://127.0.0.1:{port}")
     assert told == "UNAVAILABLE: what answers there does not speak gRPC: a proxy, or another server"
 
 
@@ -117,3 +152,10 @@ def test_what_does_not_speak_grpc_is_called_so(answer: bytes) -> None:
 )
 def test_other_details_keep_their_words(details: str, told: str) -> None:
     assert in_words(details, tls=True) == told
+
+
+@pytest.mark.parametrize("last", ["Socket closed", "recvmsg:Connection reset by peer (104)"])
+def test_a_connection_that_ends_at_once_names_what_may_be_wrong(last: str) -> None:
+    details = f"failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:1: {last}"
+    assert in_words(details, tls=False) == "it closes the connection: it may speak TLS (grpcs://)"
+    assert "another client certificate" in in_words(details, tls=True)

@@ -15,6 +15,13 @@ _LAST: Final = re.compile(
     rf"{_NO_CONNECTION}; last error: [A-Z_]+: (?:ipv[46]:[^ ]*|unix:[^ ]*): (.*)", re.DOTALL
 )
 _UNTRUSTED: Final = re.compile(r"CERTIFICATE_VERIFY_FAILED: ([a-z ]+)")
+# How a server of OpenSSL refuses our certificate, or none: an alert behind the handshake (TLS 1.3), or in it.
+_REFUSED: Final = re.compile(
+    r"Unwrap failed|_ALERT_(?:HANDSHAKE_FAILURE|CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA)"
+)
+_WANTS_ANOTHER: Final = (
+    "it closes the connection: it may want another client certificate (tls-certificate, tls-key)"
+)
 _EXPIRED: Final = ("certificate has expired", "certificate is not yet valid")
 
 
@@ -40,11 +47,9 @@ def in_words(details: str, *, tls: bool) -> str:
         return "it does not speak TLS: grpc:// in place of grpcs://"
     if "Failed parsing HTTP/2" in details:
         return "what answers there does not speak gRPC: a proxy, or another server"
-    if details.rstrip().endswith("Socket closed"):
-        if tls:
-            return (
-                "it closes the connection: it may want another client certificate (tls-certificate, tls-key)"
-            )
-        return "it closes the connection: it may speak TLS (grpcs://)"
+    if details.rstrip().endswith("Socket closed") or "Connection reset by peer" in details:
+        return _WANTS_ANOTHER if tls else "it closes the connection: it may speak TLS (grpcs://)"
+    if _REFUSED.search(details):
+        return _WANTS_ANOTHER
     last = _LAST.match(details)
     return last[1] if last is not None else details
