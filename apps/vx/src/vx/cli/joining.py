@@ -37,7 +37,11 @@ def join(options: argparse.Namespace) -> int:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         remote = _settings(options)
-        places = settings.job_limit({settings.VARIABLE: options.jobs} if options.jobs else None)
+        places = (
+            settings.job_limit({settings.VARIABLE: options.jobs}, "--jobs")
+            if options.jobs
+            else settings.job_limit()
+        )
         off = _sandbox_off()
         remote_settings.require_grpc()
         os.makedirs(home.home_dir(), mode=0o700, exist_ok=True)

@@ -16,8 +16,12 @@ SANDBOX_VARIABLE: Final = "VX_RHEA_SANDBOX"
 MAX_JOBS: Final = 1024
 
 
-def job_limit(environ: Mapping[str, str] | None = None) -> int:
+def job_limit(environ: Mapping[str, str] | None = None, said_by: str = VARIABLE) -> int:
     """Return how many jobs run at the same time: as many as there are processors, unless told.
+
+    Args:
+        environ: the variables; this process's if left out.
+        said_by: what the user wrote the number with, for the error.
 
     Raises:
         Refused: the variable is not such a number.
@@ -26,7 +30,7 @@ def job_limit(environ: Mapping[str, str] | None = None) -> int:
     if not given:
         return _processors()
     if not (given.isascii() and given.isdigit() and 1 <= int(given) <= MAX_JOBS):
-        raise Refused(f"{VARIABLE}={given!r} is not a number from 1 to {MAX_JOBS}")
+        raise Refused(f"{said_by}={given!r} is not a number from 1 to {MAX_JOBS}")
     return int(given)
 
 

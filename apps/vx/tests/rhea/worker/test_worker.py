@@ -380,7 +380,7 @@ def test_a_second_worker_of_one_home_is_refused(farm: Farm, worker: Worker, sand
     ("words", "told"),
     [
         (["farm:50051"], "'farm:50051' is neither grpc://HOST:PORT"),
-        (["grpc://h", "--jobs", "0"], "is not a number from 1"),
+        (["grpc://h", "--jobs", "0"], "--jobs='0' is not a number from 1"),
         (["grpc://h", "--remote_header", "X y=1"], "cannot be sent"),
     ],
 )
