@@ -64,7 +64,7 @@ def test_an_answer_of_another_form_is_refused_and_not_shown(tmp_path: Path, answ
 def test_a_helper_that_fails_is_named(tmp_path: Path) -> None:
     with pytest.raises(RemoteFailed, match="helper ended with 3"):
         Credentials("grpcs://a:1", {}, str(helper(tmp_path, {}, 3))).metadata()
-    with pytest.raises(RemoteFailed, match="nowhere cannot be run"):
+    with pytest.raises(RemoteFailed, match=r"nowhere cannot be run: No such file or directory$"):
         Credentials("grpcs://a:1", {}, "/nowhere").metadata()
 
 

@@ -81,7 +81,9 @@ class Credentials:
         try:
             answer, status = _answer_of(self._helper, json.dumps({"uri": self._url}).encode())
         except OSError as error:
-            raise RemoteFailed(f"the credential helper {self._helper} cannot be run: {error}") from None
+            raise RemoteFailed(
+                f"the credential helper {self._helper} cannot be run: {error.strerror}"
+            ) from None
         except _NoAnswer as error:
             raise RemoteFailed(f"the credential helper {self._helper} {error}") from None
         if status != 0:
