@@ -120,6 +120,22 @@ def test_a_build_script_that_names_nothing_depends_on_every_name_in_its_package(
     assert project.run("hello") == "2\n"
 
 
+def test_a_build_script_is_told_its_features_and_assertions_as_cargo_tells_them(cargo) -> None:
+    project = cargo.crate(
+        main='fn main() { println!("{}", env!("TOLD")); }',
+        manifest='[features]\ndefault = ["a-b"]\na-b = []\n[profile.dev]\nopt-level = 1\n',
+    )
+    project.write(
+        "build.rs",
+        'fn main() { let told = |what| std::env::var(format!("CARGO_CFG_{what}"));'
+        ' println!("cargo:rustc-env=TOLD={:?} {:?}", told("FEATURE"), told("DEBUG_ASSERTIONS")); }',
+    )
+    project.build()
+    assert project.run("hello") == 'Ok("a-b,default") Ok("")\n'
+    project.build("--release", "--no-default-features")
+    assert project.run("hello", "release") == 'Ok("") Err(NotPresent)\n'
+
+
 def test_a_build_script_that_fails_says_what_it_said(cargo) -> None:
     project = cargo.crate()
     project.write("build.rs", 'fn main() { println!("cargo::error=no compiler"); panic!("give up"); }')

@@ -81,7 +81,7 @@ class Surroundings:
         return {
             **setting.tools.env,
             **package.facts.env,
-            **_cfg_variables(setting.cfgs[unit.platform or ""]),
+            **_cfg_variables(setting.cfgs[unit.platform or ""], unit),
             **{f"CARGO_FEATURE_{_upper(one)}": "1" for one in unit.features},
             **({"CARGO_MANIFEST_LINKS": links} if links else {}),
             **({BOOTSTRAP: setting.tools.bootstrap} if setting.tools.bootstrap else {}),
@@ -177,13 +177,16 @@ def _upper(name: str) -> str:
     return name.upper().replace("-", "_")
 
 
-def _cfg_variables(told: str) -> dict[str, str]:
-    """Return CARGO_CFG_*, from what `rustc --print cfg` says."""
-    found: dict[str, list[str]] = {}
+def _cfg_variables(told: str, unit: Unit) -> dict[str, str]:
+    """Return CARGO_CFG_*, from what `rustc --print cfg` says, the unit's features and its profile."""
+    found: dict[str, list[str]] = {"feature": list(unit.features)}
+    if unit.profile.debug_assertions:
+        found["debug_assertions"] = []
     for line in told.splitlines():
         name, equals, value = line.partition("=")
+        if name == "debug_assertions":  # rustc's default, and not the profile's
+            continue
         values = found.setdefault(name, [])
         if equals:
             values.append(value.strip('"'))
-    found.pop("debug_assertions", None)  # rustc's default, and not the profile's
     return {f"CARGO_CFG_{_upper(name)}": ",".join(values) for name, values in found.items()}
