@@ -438,3 +438,10 @@ def test_services_over_tcp(rust) -> None:
 def test_a_directory_that_is_gone(rust) -> None:
     done = rust.sandbox.run("sh", "-c", f"mkdir gone && cd gone && rmdir ../gone && {BIN}/vx build")
     assert one_line(done) == "vx: the present directory: is gone\n"
+
+
+def test_a_directory_that_is_not_there_is_not_the_project_above(rust) -> None:
+    project = rust.crate()
+    for command in ("build", "test", "install", "explain"):
+        assert one_line(project.vx(command, "-C", "srk")) == f"vx: {project.path}/srk: is not a directory\n"
+    assert not (project.path / ".vx").exists()

@@ -6,6 +6,7 @@ build: no asyncio, no msgspec, no argparse.
 
 from __future__ import annotations
 
+import errno
 import os
 
 import daemonry
@@ -124,6 +125,9 @@ def _directory(asked: BuildArguments) -> str:
         raise OSError(
             84, "its name is not UTF-8, and cannot be sent", kit.printable(repr(directory))
         ) from None
+    # A project above is not what a name that is wrong means.
+    if asked.directory and not os.path.isdir(directory):
+        raise NotADirectoryError(errno.ENOTDIR, "is not a directory", kit.printable(directory))
     return directory
 
 

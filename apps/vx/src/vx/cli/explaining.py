@@ -31,7 +31,11 @@ _SHOWN = 20
 
 def explain(options: argparse.Namespace) -> int:
     """Do `vx explain`."""
-    directory = project_of(os.path.abspath(options.directory) if options.directory else os.getcwd())
+    asked = os.path.abspath(options.directory) if options.directory else os.getcwd()
+    if not os.path.isdir(asked):
+        kit.complain(f"vx: {kit.printable(asked)}: is not a directory")
+        return _FAILED
+    directory = project_of(asked)
     runs = run_files.read_all(directory)
     if not runs:
         if options.json:
