@@ -144,3 +144,23 @@ def test_an_aether_that_is_elsewhere_is_not_started(app) -> None:
     assert done.err == (
         f"vx: aether: not running (VX_AETHER names tcp:0.0.0.0:{port}, which is not started from here)\n"
     )
+
+
+def test_why_not_lists_all_flags_of_a_vx_toml_and_of_the_environment(c) -> None:
+    project = c.project("p")
+    project.write(
+        "vx.toml",
+        '[project]\nname = "p"\n[targets.p]\nsources = ["p.c"]\nflags = ["-fplugin=a.so", "-Wall", "-ob"]\n'
+        'link-flags = ["-lm", "-Wl,-Map=c"]\nfile-flags = { "p.c" = ["-save-temps"] }\n'
+        '[targets.q]\nsources = ["p.c"]\nflags = ["-I/home"]\n[profile.dev]\nflags = ["@d"]\n',
+    )
+    project.write("p.c", "int main(void) { return 0; }\n")
+    done = project.vx(
+        "build", "--why-not", CFLAGS="-save-temps -Wall", LDFLAGS="-Wl,-Map=x", COMPILER_PATH="/x"
+    )
+    named = "-fplugin=a.so", "-ob", "'-Wl,-Map=c'", "'-save-temps'", "'-I/home'", "'@d'"
+    of_environment = "COMPILER_PATH", "-save-temps in CFLAGS", "-Wl,-Map=x in LDFLAGS"
+    lines = done.out.splitlines()
+    assert [sum(what in line for line in lines) for what in (*named, *of_environment)] == [1] * 9, done
+    assert len(lines) == 9
+    assert not (project.path / ".vx").exists()

@@ -123,6 +123,10 @@ class Planner:
             found += environment.refused_of_rust(env)
             found += rust_files.refused_configs(directory, cargo_home(env, directory), FOLLOWED)
         try:
+            if not is_rust:
+                found += c_files.refused(directory)
+                found += environment.refused_of_c(env)
+                found += environment.refused_flags_of_c(_flags_of_c(directory, env))
             found += self._vendored.refused(self.plan(directory, request, fetching).vendored)
         except (ProjectInvalid, CompilerMissing, OSError) as error:
             found.append(error)
@@ -241,10 +245,7 @@ class Planner:
         project = c_files.open_project(directory)
         env = request.environment
         environment.check_c(env)
-        given = {
-            name: tuple(response_files.expanded(env.get(name, "").split(), directory, name))
-            for name in environment.FLAGS_OF_C
-        }
+        given = _flags_of_c(directory, env)
         environment.check_c_flags(given)
         before = given["CPPFLAGS"]
         flags = c_plan.Flags(before + given["CFLAGS"], before + given["CXXFLAGS"], given["LDFLAGS"])
@@ -267,6 +268,14 @@ class Planner:
         while len(self._earlier) > MAX_KEPT:
             self._earlier.pop(next(iter(self._earlier)), None)
         return found
+
+
+def _flags_of_c(directory: str, env: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Return the words of the caller's options for C, by the variable that has them."""
+    return {
+        name: tuple(response_files.expanded(env.get(name, "").split(), directory, name))
+        for name in environment.FLAGS_OF_C
+    }
 
 
 def _chosen(tests: Mapping[str, object], request: Request, path: str) -> tuple[str, ...]:

@@ -64,6 +64,15 @@ def open_project(directory: str) -> CProject:
     return CProject(directory, manifest, sources)
 
 
+def refused(directory: str) -> list[ProjectInvalid]:
+    """Return all that `open_project` would refuse of a vx.toml's flags.
+
+    Raises:
+        ProjectInvalid, OSError: it cannot be read.
+    """
+    return c_manifest.refused(read_toml(f"{directory}/{MANIFEST}"))
+
+
 @functools.lru_cache(maxsize=16)
 def _fitting(patterns: tuple[str, ...], files: tuple[str, ...]) -> tuple[str, ...]:
     """Return the files that fit a pattern; the same files as before are not looked at one by one."""

@@ -12,7 +12,7 @@ The user's own CFLAGS, CXXFLAGS and LDFLAGS are not held to it: whoever sets the
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 # A value is a word or a number, never a path.
@@ -240,11 +240,21 @@ _WL_PAIRS: Final = frozenset(
 
 def first_refused(words: Sequence[str]) -> str | None:
     """Return the first option for the compiler that is not known to be harmless; None if all are."""
-    return _first(words, _COMPILER, _COMPILER_PAIRS)
+    return next(refused(words), None)
 
 
 def first_refused_of_link(words: Sequence[str]) -> str | None:
     """Return the first option for the linker that is not known to be harmless; None if all are."""
+    return next(refused_of_link(words), None)
+
+
+def refused(words: Sequence[str]) -> Iterator[str]:
+    """Yield each option for the compiler that is not known to be harmless."""
+    return _refused(words, _COMPILER, _COMPILER_PAIRS)
+
+
+def refused_of_link(words: Sequence[str]) -> Iterator[str]:
+    """Yield each option for the linker that is not known to be harmless."""
     at = 0
     passed: list[str] = []
     while at < len(words):
@@ -254,15 +264,15 @@ def first_refused_of_link(words: Sequence[str]) -> str | None:
         elif word in _LINKER_PAIRS and at + 1 < len(words):
             at += 1
             if not _is_a_word(words[at]):
-                return words[at]
+                yield words[at]
         elif not _LINKER.fullmatch(word) and not _COMPILER.fullmatch(word):
-            return word
+            yield word
         at += 1
-    refused = _first(passed, _WL, _WL_PAIRS)
-    return f"-Wl,{refused}" if refused is not None else None
+    for word in _refused(passed, _WL, _WL_PAIRS):
+        yield f"-Wl,{word}"
 
 
-def _first(words: Sequence[str], known: re.Pattern[str], pairs: frozenset[str]) -> str | None:
+def _refused(words: Sequence[str], known: re.Pattern[str], pairs: frozenset[str]) -> Iterator[str]:
     at = 0
     while at < len(words):
         word = words[at]
@@ -270,9 +280,8 @@ def _first(words: Sequence[str], known: re.Pattern[str], pairs: frozenset[str]) 
             at += 2
             continue
         if not known.fullmatch(word):
-            return word
+            yield word
         at += 1
-    return None
 
 
 def _is_a_word(word: str) -> bool:

@@ -40,7 +40,7 @@ Owns the file's form.  Pure.  A key that is not known is refused, with the neare
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -158,6 +158,34 @@ def read(source: ConfigText) -> CManifest:
     )
     _refuse_circles(source, manifest)
     return manifest
+
+
+def refused(source: ConfigText) -> list[ProjectInvalid]:
+    """Return what `read` would refuse of flags, all of it; other faults are `read`'s to tell."""
+    found: list[ProjectInvalid] = []
+    for name, fields in _tables(source.values.get("targets")):
+        where = ("targets", name)
+        found += _refusals(source, (*where, "flags"), fields.get("flags"), c_flags.refused)
+        found += _refusals(source, (*where, "link-flags"), fields.get("link-flags"), c_flags.refused_of_link)
+        own = fields.get("file-flags")
+        for path, words in own.items() if isinstance(own, dict) else ():
+            found += _refusals(source, (*where, "file-flags", path), words, c_flags.refused)
+    for name, fields in _tables(source.values.get("profile")):
+        found += _refusals(source, ("profile", name, "flags"), fields.get("flags"), c_flags.refused)
+    return found
+
+
+def _tables(table: Any) -> list[tuple[str, dict[str, Any]]]:
+    given = table.items() if isinstance(table, dict) else ()
+    return [(name, fields) for name, fields in given if isinstance(fields, dict)]
+
+
+def _refusals(
+    source: ConfigText, where: KeyPath, flags: Any, judge: Callable[[Sequence[str]], Iterable[str]]
+) -> list[ProjectInvalid]:
+    if not isinstance(flags, list) or not all(isinstance(one, str) for one in flags):
+        return []
+    return [_refusal(source, where, tuple(flags), one) for one in judge(flags)]
 
 
 def _commands(
@@ -320,9 +348,13 @@ def _is_of_system(folder: str) -> bool:
 
 def _refuse(source: ConfigText, where: KeyPath, flags: tuple[str, ...], refused: str | None) -> None:
     if refused is not None:
-        advice = "folders belong in `include`" if refused.startswith(_FOLDERS) else _OWN_FLAGS
-        place = (*where, flags.index(refused)) if refused in flags else where
-        raise unsupported(source, place, f"the flag {refused!r} in {dotted(where[:-1])}", advice)
+        raise _refusal(source, where, flags, refused)
+
+
+def _refusal(source: ConfigText, where: KeyPath, flags: tuple[str, ...], refused: str) -> ProjectInvalid:
+    advice = "folders belong in `include`" if refused.startswith(_FOLDERS) else _OWN_FLAGS
+    place = (*where, flags.index(refused)) if refused in flags else where
+    return unsupported(source, place, f"the flag {refused!r} in {dotted(where[:-1])}", advice)
 
 
 def _profiles(source: ConfigText, table: Any) -> dict[str, tuple[str, ...]]:

@@ -98,9 +98,17 @@ def check_c_flags(given: Mapping[str, Sequence[str]]) -> None:
     Raises:
         Unsupported: one of them is among them.
     """
-    for name, words in given.items():
-        for word, advice in _with_outputs(words):
-            raise Unsupported("the environment", f"{word} in {name}", advice)
+    for error in refused_flags_of_c(given):
+        raise error
+
+
+def refused_flags_of_c(given: Mapping[str, Sequence[str]]) -> list[Unsupported]:
+    """Return all that `check_c_flags` would refuse, one after the other."""
+    return [
+        Unsupported("the environment", f"{word} in {name}", advice)
+        for name, words in given.items()
+        for word, advice in _with_outputs(words)
+    ]
 
 
 def _with_outputs(words: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -127,6 +135,11 @@ def refused_of_rust(env: Mapping[str, str]) -> list[Unsupported]:
     """Return all that `check_rust` would refuse, one after the other."""
     named = (*_refused(env, _REFUSED_OF_RUST), *_refused(env, _REFUSED_OF_C))
     return [*named, *_refused_flags_of_rust(env)]
+
+
+def refused_of_c(env: Mapping[str, str]) -> list[Unsupported]:
+    """Return each variable that `check_c` would refuse by its name."""
+    return _refused(env, _REFUSED_OF_C)
 
 
 def _refused_flags_of_rust(env: Mapping[str, str]) -> list[Unsupported]:
