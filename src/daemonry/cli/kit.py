@@ -364,7 +364,10 @@ def _elsewhere(
     from daemonry.cli.hosts import near
 
     interruptible()  # and end the ssh
-    return near.run_at(host, program, rest, reads_input=reads_input, at_terminal=at_terminal)
+    try:
+        return near.run_at(host, program, rest, reads_input=reads_input, at_terminal=at_terminal)
+    except faults.DaemonryError as error:
+        return fail(error, program == "daemonry" and words.asks_for_json(rest))
 
 
 def guarded(command: Callable[[], int]) -> int:

@@ -1,6 +1,7 @@
 """`--host`: a command runs on the other machine as if it ran here, and each failure means one thing."""
 
 import contextlib
+import json
 import os
 import pty
 import re
@@ -100,6 +101,19 @@ def test_each_failure_means_one_thing(far, script, code, told):
     assert told in done.stderr
     assert done.stderr.count("\n") == (1 if told else 0)
     assert done.stdout == ""
+
+
+def test_a_machine_out_of_reach_is_json_for_who_asked_for_that(far):
+    far.is_ssh("echo 'no route' >&2; exit 255")
+    done = far.near("--host", "box", "status", "far", "--json")
+    assert json.loads(done.stdout) == {
+        "ok": False,
+        "error": "box is unreachable: no route",
+        "kind": "Unreachable",
+        "exit_code": 5,
+    }
+    assert (done.returncode, done.stderr) == (5, "box is unreachable: no route\n")
+    assert far.near("--host", "box", "call", "far", SAY, "--", "--json").stdout == ""
 
 
 def test_wrong_hosts_are_wrong_usage(far):

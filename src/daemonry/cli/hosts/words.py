@@ -82,6 +82,11 @@ def daemon_of(words: list[str]) -> str | None:
     return name if is_name else None
 
 
+def asks_for_json(words: list[str]) -> bool:
+    """Whether a command of `daemonry` prints JSON, its errors too."""
+    return "--json" in words[: words.index("--") if "--" in words else None]
+
+
 def machine(host: str, said_by: str = OPTION) -> Endpoint:
     """Return the machine that `[user@]host[:port]` names, as an endpoint without a daemon.
 
