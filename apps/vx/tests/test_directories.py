@@ -11,6 +11,8 @@ import pytest
 
 from vx import directories
 from vx.aether.placing import place
+from vx.reports import run_files
+from vx.reports.report import FORMAT, RunReport
 
 
 def denied(*_args: Any, **_options: Any) -> int:
@@ -32,3 +34,13 @@ def test_an_output_that_cannot_be_put(tmp_path: Path, monkeypatch: pytest.Monkey
     with (tmp_path / "made").open("wb+") as source, pytest.raises(OSError, match="denied") as raised:
         place(source.fileno(), str(tmp_path), ".vx/build/p", executable=True, umask=0o022)
     assert raised.value.filename == f"{tmp_path}/.vx/build/p"
+
+
+def test_a_report_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_files.make_vx_dir(str(tmp_path))
+    monkeypatch.setattr(directories, "replace", denied)
+    run_id = "01M7X8F4VZ1C117845Q79WZXZD"
+    report = RunReport(FORMAT, run_id, True, "", "p", str(tmp_path), "dev", "x", 0.0, 1, "1")
+    with pytest.raises(PermissionError) as raised:
+        run_files.write(str(tmp_path), report)
+    assert raised.value.filename == f"{tmp_path}/.vx/runs"

@@ -40,9 +40,12 @@ def write(project_dir: str, report: RunReport, umask: int = 0o022) -> str:
     """
     make_vx_dir(project_dir, umask)
     with directories.opened(project_dir, _RUNS, umask) as folder:
-        _write(folder, f"{report.id}.json", _encode(report) + b"\n", umask)
-        _write(folder, LATEST, f"{report.id}\n".encode(), umask)
-        _prune(folder, report.same_as)
+        try:
+            _write(folder, f"{report.id}.json", _encode(report) + b"\n", umask)
+            _write(folder, LATEST, f"{report.id}\n".encode(), umask)
+            _prune(folder, report.same_as)
+        except OSError as error:  # names the file as the open folder has it, and one of a name of its own
+            raise OSError(error.errno, error.strerror, runs_dir(project_dir)) from None
     return f"{runs_dir(project_dir)}/{report.id}.json"
 
 
