@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -150,3 +152,22 @@ def test_a_crate_that_needs_a_newer_compiler_is_refused(rust) -> None:
     assert "hello needs rustc 1.1000, and this is rustc 1." in project.fails()
     manifest.write_text(manifest.read_text().replace("1.1000", "1.56"))
     project.build()
+
+
+def test_a_source_is_told_the_readme_and_cargo_as_by_cargo(rust) -> None:
+    """Also where vx reads the manifests itself."""
+    main = 'fn main() { println!("{:?} {:?}", env!("CARGO_PKG_README"), option_env!("CARGO")); }\n'
+    project = rust.crate(main=main)
+    words = ["rustc", "--print", "sysroot"]
+    sysroot = subprocess.run(words, env=rust.env, capture_output=True, text=True, check=True)
+    cargo = Path(sysroot.stdout.strip()) / "bin/cargo"
+    if not cargo.exists():
+        pytest.skip("cargo is not beside this rustc")
+    project.build(CARGO="/of/the/caller")
+    assert project.run("hello") == f'"" Some("{cargo}")\n'
+    project.write("README.txt", "")
+    project.build()
+    assert project.run("hello") == f'"README.txt" Some("{cargo}")\n'
+    project.write("README.md", "")
+    project.build()
+    assert project.run("hello") == f'"README.md" Some("{cargo}")\n'

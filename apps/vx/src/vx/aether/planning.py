@@ -29,7 +29,7 @@ from vx.project.features import FeatureOptions
 from vx.project.profile import DEV, RELEASE
 from vx.project.rust_compile import RustTools
 from vx.project.toolchain import CompilerMissing
-from vx.project.tools import Tools
+from vx.project.tools import Tools, cargo_path
 
 # What cargo takes for this machine's platform.
 HOST: Final = "host-tuple"
@@ -101,7 +101,8 @@ class Planner:
             )
         environment.check_rust(request.environment)
         plan = self._plan_rust(directory, request, fetching)
-        return msgspec.structs.replace(plan, variables=environment.readable(request.environment))
+        variables = environment.readable(request.environment) | plan.variables
+        return msgspec.structs.replace(plan, variables=variables)
 
     def check_sources(self, plan: Plan) -> None:
         """Refuse vendored crates that are edited, as cargo does; a build that finds all needs no look.
@@ -171,7 +172,10 @@ class Planner:
                     workspace=request.workspace,
                 )
                 tools = self._tools.rust(env, project.project_dir, flags)
-                return rust_plan.plan(project, tools, request.profile, request.wanted, flags)
+                plan = rust_plan.plan(project, tools, request.profile, request.wanted, flags)
+                # For `env!("CARGO")`, though none is asked here.
+                named = {"CARGO": path} if (path := cargo_path(env, tools.sysroot)) else {}
+                return msgspec.structs.replace(plan, variables=named)
             except Unsupported as error:
                 refused = error
         return self._plan_by_cargo(directory, request, flags, refused, fetching)

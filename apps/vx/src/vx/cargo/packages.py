@@ -13,8 +13,7 @@ from daemonry.typed_toml import ConfigText
 from vx.cargo.ask import MANIFEST, package_dir
 from vx.cargo.graph import CargoPackage, Graph, package_id
 from vx.project import cargo_manifest, cargo_shapes
-from vx.project.cargo_manifest import Facts
-from vx.project.rust_files import read_toml
+from vx.project.rust_files import read_toml, with_readme
 
 
 def read_packages(graph: Graph) -> dict[str, CargoPackage]:
@@ -32,7 +31,8 @@ def read_packages(graph: Graph) -> dict[str, CargoPackage]:
             source = read_toml(f"{directory}/{MANIFEST}")
             shared = _workspace_of(directory, source) if cargo_manifest.inherits(source.values) else None
             facts = cargo_manifest.facts(source, shared, one.name, one.version)
-            found[unit.pkg_id] = CargoPackage(one, directory, _with_readme(facts, directory, source))
+            env = with_readme(facts.env, directory, source)
+            found[unit.pkg_id] = CargoPackage(one, directory, msgspec.structs.replace(facts, env=env))
     return found
 
 
@@ -87,15 +87,3 @@ def _workspace_of(directory: str, source: ConfigText) -> dict[str, object] | Non
                 cargo_shapes.check(found)
                 return dict(found.values["workspace"])
     return None
-
-
-def _with_readme(facts: Facts, directory: str, source: ConfigText) -> Facts:
-    """Return the facts with the file that cargo takes for the readme where none is named."""
-    named = source.values["package"].get("readme", True)
-    if named is not True:
-        return facts
-    for name in ("README.md", "README.txt", "README"):
-        if os.path.isfile(f"{directory}/{name}"):
-            env = {**facts.env, "CARGO_PKG_README": name}
-            return msgspec.structs.replace(facts, env=env)
-    return facts

@@ -12,6 +12,8 @@ import posixpath
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
+import msgspec
+
 from daemonry.errors import ConfigError
 from daemonry.typed_toml import ConfigText, decode, parse
 from vx import digests
@@ -169,7 +171,8 @@ class _ManifestReader:
             raise ProjectInvalid(manifest.path, "is a workspace and no package")
         package = cargo_manifest.package(manifest, _conventional_files(directory), self._workspace)
         cargo_checks.check(manifest, package, in_workspace=self._workspace is not None)
-        self._packages[directory] = package
+        env = with_readme(package.env, directory, manifest.source)
+        self._packages[directory] = msgspec.structs.replace(package, env=env)
         links = self._links[directory] = {}
         for one in package.dependencies:
             if one.refused:
@@ -318,6 +321,15 @@ def _refused_config(source: ConfigText, followed: Collection[str]) -> Iterator[P
                     )
         elif key not in _CONFIG_INERT and key not in followed:
             yield unsupported(source, (key,), f"[{key}]")
+
+
+def with_readme(env: dict[str, str], directory: str, source: ConfigText) -> dict[str, str]:
+    """Return a package's variables with the file that cargo takes for the readme where none is named."""
+    if source.values["package"].get("readme", True) is True:
+        for name in ("README.md", "README.txt", "README"):
+            if os.path.isfile(f"{directory}/{name}"):
+                return {**env, "CARGO_PKG_README": name}
+    return env
 
 
 def read_toml(path: str) -> ConfigText:

@@ -86,8 +86,7 @@ class Tools:
 
     def cargo(self, env: Mapping[str, str], sysroot: str) -> Tool | None:
         """Return cargo: the one beside the compiler, or the one on the PATH; None where there is none."""
-        path = f"{sysroot}/bin/cargo"
-        found = path if sysroot and os.access(path, os.X_OK) else find("cargo", env)
+        found = cargo_path(env, sysroot)
         if found is None:
             return None
         told = self._once(("cargo", found), (found,), lambda: ask([found, "--version"], env)).strip()
@@ -226,6 +225,12 @@ def _asked_once(
         lambda tool, language, words: link(tool.path, language, tuple(words)),
         lambda tool, words: native(tool.path, tuple(words)),
     )
+
+
+def cargo_path(env: Mapping[str, str], sysroot: str) -> str | None:
+    """Return where cargo is: beside the compiler, or on the PATH; None where there is none."""
+    path = f"{sysroot}/bin/cargo"
+    return path if sysroot and os.access(path, os.X_OK) else find("cargo", env)
 
 
 def find(name: str, env: Mapping[str, str]) -> str | None:
