@@ -3,7 +3,8 @@
 Owns a private environment, two daemons in it, and the timing of whole processes, as `cli` does.
 One daemon serves all the time; the other is stopped before each round, outside the measurement, so
 that its row times the start lock, the new process, its imports, its readiness and the connection.
-The same with a warm zygote, and at the end the memory of many idle daemons of one program.
+The same with a warm zygote, and at the end the memory of many idle daemons of one program, and what `ps`
+of them takes beside `ps` of one.
 
 CPU time is that of the client and, for an absent daemon, of the daemon's threads until they are looked at
 right behind the client's end: other work on the machine disturbs it less than the time by the clock.
@@ -49,6 +50,10 @@ WARM = "ensure, one that is absent, with a warm zygote"
 TARGETS = {ABSENT: 8.0, WARM: 2.0}
 ON = {"DAEMONRY_ZYGOTE": "1"}
 MANY_MIB = 600.0
+PS = "daemonry ps"
+# How many times bare Python `ps` of the many may take more than of one.
+PS_MORE = 2.0
+PS_ROUNDS = 15
 
 _PROGRAM = """\
 from daemonry import Daemon
@@ -157,8 +162,9 @@ def _cpu_ms(pid: int) -> float:
     return 0.0
 
 
-def memory_mib(here: Bare, count: int, variables: dict[str, str]) -> float:
-    """Start so many daemons of one program, and return their memory (PSS) and their zygote's, in MiB."""
+@contextmanager
+def many(here: Bare, count: int, variables: dict[str, str]) -> Iterator[set[int]]:
+    """Start so many daemons of one program; yield their processes, and their zygote's."""
     (here.home / "many.py").write_text(_MANY.format(count=count))
     usual = dict(here.environment)
     here.environment.update(variables)
@@ -168,11 +174,27 @@ def memory_mib(here: Bare, count: int, variables: dict[str, str]) -> float:
         pids = {_pid_of(here, f"many{number}") for number in range(count)}
         if variables:
             pids.add(_parent(next(iter(pids))))
-        return sum(map(_pss_kib, pids)) / 1024
+        yield pids
     finally:
         here.run(python, "-c", _STOP_MANY.format(count=count))
         here.environment.clear()
         here.environment.update(usual)
+
+
+def memory_mib(pids: set[int]) -> float:
+    """Return the memory (PSS) of processes, in MiB."""
+    return sum(map(_pss_kib, pids)) / 1024
+
+
+def ps_x_bare(here: Bare) -> float:
+    """Return how many times bare Python `daemonry ps` takes: the median of interleaved rounds."""
+    rows = [Row(BASE, [here.command("python3"), "-c", "pass"]), Row(PS, [here.command("daemonry"), "ps"])]
+    for number in range(-1, PS_ROUNDS):
+        for row in rows:
+            elapsed_ms, _ = _whole_process_ms(row, here.environment)
+            if number >= 0:
+                row.times_ms.append(elapsed_ms)
+    return _paired(rows[1], rows)
 
 
 def _parent(pid: int) -> int:
@@ -235,7 +257,11 @@ def main() -> int:
             pinned = pin()
             measure(here, rows, rounds)
             count = max(1, options.daemons)
-            weights = [memory_mib(here, count, variables) for variables in ({}, ON)]
+            ps_of_one = ps_x_bare(here)
+            with many(here, count, {}) as pids:
+                spawned_mib, ps_of_many = memory_mib(pids), ps_x_bare(here)
+            with many(here, count, ON) as pids:
+                forked_mib = memory_mib(pids)
     except Failed as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -245,10 +271,14 @@ def main() -> int:
     print(f"{machine}; {rounds} interleaved rounds, {pinned}")
     print("\n".join(("", *table(rows), "", *verdicts(rows))))
     target_mib = MANY_MIB * count / 100
-    spawned_mib, forked_mib = weights
     told = "met" if forked_mib <= target_mib else "not met"
     print(f"{count} idle daemons of one program, PSS: spawned {spawned_mib:.0f} MiB")
     print(f"with a zygote, it included: {forked_mib:.0f} MiB, target {target_mib:.0f}: {told}")
+    told = "met" if ps_of_many - ps_of_one <= PS_MORE else "not met"
+    print(
+        f"{PS} of one: {ps_of_one:.1f} x bare Python; of {count + 1}: {ps_of_many - ps_of_one:.1f} more, "
+        f"target {PS_MORE:g}: {told}"
+    )
     print("\n".join(("", *trouble_with_the_machine(rows))))
     return 0
 

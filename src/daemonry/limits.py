@@ -103,6 +103,8 @@ CONNECT_RETRY_MAX_S: Final = 0.05
 REQUEST_TIMEOUT_S: Final = 5.0
 # How long a probe waits for an answer before it says "busy".
 PROBE_TIMEOUT_S: Final = 1.0
+# How many daemons are asked at the same time by one thread, each on a connection of its own.
+ROLL_CALL_CONNECTIONS: Final = 64
 
 # sockaddr_un.sun_path less the closing NUL: unix(7), and sys/un.h of the BSDs and macOS.
 UNIX_PATH_MAX_LINUX: Final = 107

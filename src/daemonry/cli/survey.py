@@ -1,25 +1,32 @@
 """All daemons of this user, and all homes with their services.
 
 Owns finding and asking them.  Each daemon and each home is asked at the same time, so one that does not
-answer delays nothing but itself.  A daemon that is a service stands below its home, and nowhere else.
+answer delays nothing but itself: the daemons by one thread, homes and what takes more than one exchange by
+several.  A daemon that is a service stands below its home, and nowhere else.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 
 from daemonry.daemon.instance import Instance
-from daemonry.errors import DaemonryError
+from daemonry.errors import DaemonryError, DeadlineExceeded
 from daemonry.limits import PROBE_TIMEOUT_S
 from daemonry.process import homes, registry
+from daemonry.transport.endpoint import Endpoint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable, Sequence
+    from typing import Any, TypeVar
 
     from daemonry.home.home import Home
     from daemonry.process.place import Place
+    from daemonry.process.record import DaemonRecord
+
+    Asked = TypeVar("Asked")
 
 _SERVICES = "org.daemonry.Home.Services"
 
@@ -33,15 +40,28 @@ def names() -> list[str]:
 def rows() -> list[dict[str, Any]]:
     """Return each daemon, then each home with its services, as `ps --json` prints them."""
     places, directories = _known()[0], list(homes.known())
-    if len(places) + len(directories) <= 1:  # nobody else is delayed; a pool takes longer than one answer
+    if len(places) + len(directories) <= 1:  # nobody else is delayed
         found = [*map(_row, places), *map(home_row, directories)]
         return [row for row in found if row is not None]
+    if not directories:
+        return _daemon_rows(places)
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(max_workers=16) as pool:
-        daemons = pool.map(_row, places)
         services = pool.map(home_row, directories)
-        return [row for row in (*daemons, *services) if row is not None]
+        return [*_daemon_rows(places), *(row for row in services if row is not None)]
+
+
+def _each(
+    ask: Callable[[Asked], dict[str, Any] | None], asked: Sequence[Asked]
+) -> list[dict[str, Any] | None]:
+    """Ask several at the same time, each by a thread of its own; a pool takes longer than one answer."""
+    if len(asked) <= 1:
+        return [ask(one) for one in asked]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        return list(pool.map(ask, asked))
 
 
 def _known() -> tuple[list[Place], list[homes.Owner]]:
@@ -54,22 +74,60 @@ def _known() -> tuple[list[Place], list[homes.Owner]]:
 # --- daemons ------------------------------------------------------------------------------------
 
 
+def _daemon_rows(places: Sequence[Place]) -> list[dict[str, Any]]:
+    from daemonry.service.client import roll_call
+    from daemonry.wire import text
+
+    found: dict[int, dict[str, Any] | None] = {}
+    later: list[tuple[int, Callable[[], dict[str, Any] | None]]] = []
+    running: list[tuple[int, Instance, DaemonRecord, Endpoint]] = []
+    for number, place in enumerate(places):
+        instance = Instance(place)
+        record = instance.record()
+        endpoint = _endpoint_of(record)
+        if record is None or endpoint is None or instance.lock_held() is False:
+            later.append((number, functools.partial(_row, place)))
+        else:
+            running.append((number, instance, record, endpoint))
+    replies = roll_call.ask_each([endpoint for *_, endpoint in running], text.STATUS, PROBE_TIMEOUT_S)
+    for (number, instance, record, _), reply in zip(running, replies, strict=True):
+        if isinstance(reply, DeadlineExceeded):
+            later.append((number, functools.partial(_silent_row, instance)))
+        elif reply is None or reply.fields is None:
+            later.append((number, functools.partial(_row, places[number])))
+        else:
+            found[number] = _fields(instance, record, str(reply.fields.get("state", "serving")), reply.fields)
+    asked = _each(lambda one: one[1](), later)
+    found |= {number: row for (number, _), row in zip(later, asked, strict=True)}
+    return [row for _, row in sorted(found.items()) if row is not None]
+
+
 def _row(place: Place) -> dict[str, Any] | None:
     instance = Instance(place)
     if instance.lock_held() is False:
         if not os.path.exists(place.record_path):
             registry.remove(place)
             return None
-        return _fields(instance, "crashed", {})
+        return _fields(instance, instance.record(), "crashed", {})
     try:
         status = instance.status(PROBE_TIMEOUT_S)
     except DaemonryError:
-        return _fields(instance, instance.liveness(0.2).answer, {})
-    return _fields(instance, str(status.get("state", "serving")), status)
+        return _silent_row(instance)
+    return _fields(instance, instance.record(), str(status.get("state", "serving")), status)
 
 
-def _fields(instance: Instance, state: str, status: Any) -> dict[str, Any]:
-    record = instance.record()
+def _silent_row(instance: Instance) -> dict[str, Any]:
+    return _fields(instance, instance.record(), instance.liveness(0.2).answer, {})
+
+
+def _endpoint_of(record: DaemonRecord | None) -> Endpoint | None:
+    try:
+        return Endpoint.parse(record.endpoint) if record is not None else None
+    except DaemonryError:
+        return None
+
+
+def _fields(instance: Instance, record: DaemonRecord | None, state: str, status: Any) -> dict[str, Any]:
     return {
         "kind": "daemon",
         "name": instance.name,
