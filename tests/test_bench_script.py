@@ -13,7 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.mark.skipif(
     not Path(sys.prefix, ".daemonry-setup").exists(), reason="this environment is not of scripts/setup"
 )
-@pytest.mark.parametrize(("name", "python"), [("homes", "own"), ("logs", "own"), ("hook", "usual")])
+@pytest.mark.parametrize(
+    ("name", "python"),
+    [(name, "own") for name in ("homes", "logs", "remote", "daemons")] + [("hook", "usual")],
+)
 def test_what_measures_this_checkout_runs_in_its_environment(tmp_path, name, python):
     usual = tmp_path / "python3"
     usual.write_text("#!/bin/sh\necho the usual python\n")
