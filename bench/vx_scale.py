@@ -7,11 +7,11 @@ the other.
 
     c-null        N C files of which none changed (1,000): vx, ninja; of this and the next two cases also
                   vx by its native launcher, and the CPU time of the command and aether together
-    c-restart     the same after vx's services were ended, beside vx's own
+                  and the same after vx's services were ended, beside vx's own
     c-elsewhere   200 C files in another directory, all built before: vx, ninja with ccache
     rust-null     one crate of 5,000 files, none changed: vx, cargo
     crates-null   a workspace of 50 crates, none changed: vx, cargo
-    crates-elsewhere  the same in another directory: vx, cargo with sccache
+                  and the same in another directory: vx, cargo with sccache
     cass-tcp      20 C files, all compiled, and none changed: the store on TCP, beside the Unix socket
     actions       10,000 C files in one build (--files for fewer), with the services' memory; the first
                   build after a restart
