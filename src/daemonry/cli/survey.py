@@ -20,13 +20,13 @@ from daemonry.transport.endpoint import Endpoint
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, TypeVar
+    from typing import Any
 
     from daemonry.home.home import Home
     from daemonry.process.place import Place
     from daemonry.process.record import DaemonRecord
 
-    Asked = TypeVar("Asked")
+    Ask = Callable[[], dict[str, Any] | None]
 
 _SERVICES = "org.daemonry.Home.Services"
 
@@ -52,16 +52,14 @@ def rows() -> list[dict[str, Any]]:
         return [*_daemon_rows(places), *(row for row in services if row is not None)]
 
 
-def _each(
-    ask: Callable[[Asked], dict[str, Any] | None], asked: Sequence[Asked]
-) -> list[dict[str, Any] | None]:
+def _each(asks: Sequence[Ask]) -> list[dict[str, Any] | None]:
     """Ask several at the same time, each by a thread of its own; a pool takes longer than one answer."""
-    if len(asked) <= 1:
-        return [ask(one) for one in asked]
+    if len(asks) <= 1:
+        return [ask() for ask in asks]
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(max_workers=16) as pool:
-        return list(pool.map(ask, asked))
+        return [made.result() for made in [pool.submit(ask) for ask in asks]]
 
 
 def _known() -> tuple[list[Place], list[homes.Owner]]:
@@ -79,26 +77,25 @@ def _daemon_rows(places: Sequence[Place]) -> list[dict[str, Any]]:
     from daemonry.wire import text
 
     found: dict[int, dict[str, Any] | None] = {}
-    later: list[tuple[int, Callable[[], dict[str, Any] | None]]] = []
+    later: dict[int, Ask] = {}
     running: list[tuple[int, Instance, DaemonRecord, Endpoint]] = []
     for number, place in enumerate(places):
         instance = Instance(place)
         record = instance.record()
         endpoint = _endpoint_of(record)
         if record is None or endpoint is None or instance.lock_held() is False:
-            later.append((number, functools.partial(_row, place)))
+            later[number] = functools.partial(_row, place)
         else:
             running.append((number, instance, record, endpoint))
     replies = roll_call.ask_each([endpoint for *_, endpoint in running], text.STATUS, PROBE_TIMEOUT_S)
     for (number, instance, record, _), reply in zip(running, replies, strict=True):
         if isinstance(reply, DeadlineExceeded):
-            later.append((number, functools.partial(_silent_row, instance)))
+            later[number] = functools.partial(_silent_row, instance)
         elif reply is None or reply.fields is None:
-            later.append((number, functools.partial(_row, places[number])))
+            later[number] = functools.partial(_row, places[number])
         else:
             found[number] = _fields(instance, record, str(reply.fields.get("state", "serving")), reply.fields)
-    asked = _each(lambda one: one[1](), later)
-    found |= {number: row for (number, _), row in zip(later, asked, strict=True)}
+    found |= zip(later, _each([*later.values()]), strict=True)
     return [row for _, row in sorted(found.items()) if row is not None]
 
 

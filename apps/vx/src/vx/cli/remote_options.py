@@ -62,10 +62,11 @@ def loaded(options: argparse.Namespace) -> RemoteSettings:
     """
     from vx.remote import settings
 
+    given = variables(options)
     try:
-        return settings.load({**os.environ, **variables(options)})
+        return settings.load({**os.environ, **given})
     except daemonry.Refused as error:
-        raise daemonry.Refused(_by_option(str(error), variables(options))) from None
+        raise daemonry.Refused(_by_option(str(error), given)) from None
 
 
 def apply(options: argparse.Namespace) -> None:
