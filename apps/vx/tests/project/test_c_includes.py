@@ -156,6 +156,12 @@ def test_a_name_that_only_the_preprocessor_can_tell() -> None:
     assert {"first/d/x.h", "d/x.h"} <= vain(told, ["a.c"], FOLDERS, (), ["d/x.h"])
 
 
+@pytest.mark.parametrize("root", [b"/", b"//", b"/usr/..", b"///"])
+def test_no_new_file_can_come_in_the_place_of_the_root(root: bytes) -> None:
+    told = {"a.c": includes_of(b'#define D "%b"\n#include d\n' % root)}
+    assert all(path.strip("/") for path in vain(told, ["a.c"], FOLDERS, source="a.c"))
+
+
 def test_a_read_that_no_include_names_may_have_been_found_earlier() -> None:
     """`/* x */ #include "y.h"`: its folder is known, and so are those before it."""
     told = {"a.c": includes_of(b'/* x */ #include "y.h"\n')}

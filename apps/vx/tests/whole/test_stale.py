@@ -606,3 +606,16 @@ def test_a_macro_that_names_a_file_of_the_kernels_has_nothing_built_again(c, tmp
     project.write("main.c", f'#define A "a.h"\n#define B "/proc/self/stat"\n#define C "{link}"\n#include A\n')
     project.build()
     assert project.executed() == 0
+
+
+@pytest.mark.parametrize("directory", ["/", "//", "/usr", "/usr/..", ".", "..", "sub", "sub/"])
+def test_a_macro_that_names_a_directory_has_nothing_built_again(p, directory: str) -> None:
+    """`#define DIR_CHAR "/"` of curl, whose `src/tool_getpass.c` has an include that only a VMS understands."""
+    p.write("vx.toml", PROGRAM + 'include = ["inc"]\n')
+    p.write("inc/a.h", "")
+    p.write("sub/b.h", "")
+    p.write(
+        "main.c",
+        f'#define D "{directory}"\n#ifdef NEVER\n#include d\n#endif\nint main(void) {{ return 0; }}\n',
+    )
+    cached(p)

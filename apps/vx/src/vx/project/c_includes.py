@@ -314,8 +314,9 @@ def _looked_for(
 
 
 def _paths(name: str, places: Iterable[str]) -> list[str]:
+    """Return where a name is looked for; never the root, which a macro like `DIR_SEPARATOR` names."""
     found = [posixpath.normpath(posixpath.join(place, name)) for place in places]
-    return [one for one in found if not one.startswith("..")]
+    return [one for one in found if not one.startswith("..") and one.strip("/")]
 
 
 def shadows(reads: Iterable[str], include: Sequence[str]) -> set[str]:
