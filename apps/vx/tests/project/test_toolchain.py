@@ -15,7 +15,7 @@ from daemonry.testing import wait_until
 from vx.file_digests import FileDigests
 from vx.project import watch
 from vx.project.processor import described_by
-from vx.project.toolchain import Chain, CompilerMissing, _search_dirs, _search_list, choosing
+from vx.project.toolchain import Chain, CompilerMissing, _search_dirs, _search_list, choosing, run
 
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="no cc on the PATH: install gcc or clang")
 
@@ -35,6 +35,14 @@ def test_the_search_list_with_what_is_left_out_of_it() -> None:
 def test_search_dirs_are_each_told_once() -> None:
     told = "install: /i/\nprograms: =/p/a/:/p/b/../a/\nlibraries: =/l/:/m/\n"
     assert _search_dirs(told) == (["/p/a"], ["/l", "/m"])
+
+
+def test_a_program_that_is_asked_makes_no_file_where_it_runs() -> None:
+    """`cc1 --verbose`, in the place of a linker, left `<stdin>.s` in the root where vx ran as root."""
+    done = run(["/bin/sh", "-c", ": > made-by-a-question"], {"PATH": os.defpath})
+    assert done.returncode != 0
+    assert b"made-by-a-question" in done.stderr
+    assert not os.path.exists("/made-by-a-question")
 
 
 def test_options_that_choose_what_is_run() -> None:

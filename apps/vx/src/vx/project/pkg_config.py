@@ -69,7 +69,7 @@ class PkgConfig:
 
 
 def _ask(program: str, words: list[str], env: Mapping[str, str]) -> tuple[str, ...]:
-    done = run([program, *words], env, "/")
+    done = run([program, *words], env)
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").split("\n")
         reason = next((one.strip() for one in said if one.strip()), f"it ended with {done.returncode}")
@@ -79,7 +79,7 @@ def _ask(program: str, words: list[str], env: Mapping[str, str]) -> tuple[str, .
 
 def _files(program: str, env: Mapping[str, str]) -> list[str]:
     """Return the folders of `.pc` files, and those in them."""
-    told = run([program, "--variable", "pc_path", "pkg-config"], env, "/").stdout.decode("utf-8", "replace")
+    told = run([program, "--variable", "pc_path", "pkg-config"], env).stdout.decode("utf-8", "replace")
     own = env.get("PKG_CONFIG_LIBDIR") or told.strip()
     folders = [one for one in (*env.get("PKG_CONFIG_PATH", "").split(":"), *own.split(":")) if one]
     found = []

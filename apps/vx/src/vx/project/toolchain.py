@@ -42,6 +42,9 @@ _SEARCHING: Final = (
     *("--sysroot", "--target", "--gcc-toolchain"),
 )
 _SOURCE: Final = "int main(void) { return 0; }\n"
+# Programs are asked here, where even root makes no file: a `cc1` in the place of a linker compiles its empty
+# standard input into `<stdin>.s`.
+NOWHERE: Final = "/proc" if os.path.isdir("/proc/self") else "/"
 
 Value = TypeVar("Value")
 
@@ -216,7 +219,7 @@ def job_environment(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def run(
-    command: list[str], env: Mapping[str, str], directory: str = "/"
+    command: list[str], env: Mapping[str, str], directory: str = NOWHERE
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a program that answers a question.
 

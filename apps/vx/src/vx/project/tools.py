@@ -23,7 +23,16 @@ from vx.project.environment import BOOTSTRAP, search_variables
 from vx.project.link_search import Link
 from vx.project.pkg_config import PkgConfig
 from vx.project.rust_compile import RustTools
-from vx.project.toolchain import Chain, CompilerMissing, Probe, all_rested, job_environment, run, state_of
+from vx.project.toolchain import (
+    NOWHERE,
+    Chain,
+    CompilerMissing,
+    Probe,
+    all_rested,
+    job_environment,
+    run,
+    state_of,
+)
 
 Value = TypeVar("Value")
 
@@ -250,7 +259,7 @@ def _why_missing(name: str) -> str:
     return "is not a program" if name.startswith("/") else "is not an absolute path"
 
 
-def ask(command: list[str], env: Mapping[str, str], directory: str = "/") -> str:
+def ask(command: list[str], env: Mapping[str, str], directory: str = NOWHERE) -> str:
     """Return what a program prints.
 
     Raises:
