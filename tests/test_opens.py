@@ -26,6 +26,8 @@ DIRECTORY = "a directory (O_DIRECTORY): anything else is refused at once"
 
 OTHERWISE = {
     "src/daemonry/process/regular_file.py:open_regular": "the rule itself",
+    "src/daemonry/process/lock.py:share_given": GIVEN,
+    "src/daemonry/process/lock.py:is_given_shared": GIVEN,
     "src/daemonry/process/place.py:host_id": "the system's own file",
     "src/daemonry/bundle.py:_read": LOOKS,
     "src/daemonry/cli/new/command.py:new": NEW,

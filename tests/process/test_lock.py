@@ -15,7 +15,7 @@ import pytest
 from daemonry import clock
 from daemonry.clock import Deadline
 from daemonry.errors import UnsafePath
-from daemonry.process.lock import Lock, Passed, is_held, wait_released
+from daemonry.process.lock import Lock, Passed, is_given_shared, is_held, wait_released
 from daemonry.testing import wait_until
 
 HOLDER = """
@@ -347,3 +347,68 @@ def test_a_lock_that_is_being_passed_on_is_kept_by_a_child_of_the_thread_that_pa
         assert answers == ["False"]
     assert in_forked_child(lambda: is_open(lock.fd)) == "False"
     lock.release()
+
+
+# --- a user's own file ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def given(tmp_path):
+    (tmp_path / "given").write_text("a user's own")
+    return str(tmp_path / "given")
+
+
+def test_a_file_is_shared_as_long_as_one_shares_it(given):
+    first, second = Lock.share_given(given), Lock.share_given(given)
+    first.forget()
+    assert is_given_shared(given)
+    second.forget()
+    assert not is_given_shared(given)
+    assert os.listdir(os.path.dirname(given)) == ["given"]
+
+
+def test_who_has_a_file_alone_does_not_share_it(given):
+    """`flock home.toml daemonry down` is no start that could be waited for."""
+    alone = os.open(given, os.O_RDONLY)
+    fcntl.flock(alone, fcntl.LOCK_EX)
+    assert not is_given_shared(given)
+    assert Lock.share_given(given) is None
+    os.close(alone)
+
+
+def test_one_who_asks_keeps_nobody_from_sharing(given, monkeypatch):
+    """It has the file alone for an instant."""
+    alone = os.open(given, os.O_RDONLY)
+    fcntl.flock(alone, fcntl.LOCK_EX)
+    monkeypatch.setattr(clock, "sleep", lambda _: fcntl.flock(alone, fcntl.LOCK_UN))
+    shared = Lock.share_given(given)
+    assert shared is not None
+    shared.forget()
+    os.close(alone)
+
+
+def test_what_is_not_there_is_not_shared_and_not_made(tmp_path):
+    for path in (tmp_path / "absent", tmp_path / "absent" / "below"):
+        assert Lock.share_given(str(path)) is None
+        assert not is_given_shared(str(path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fifo_in_its_place_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    shared = Lock.share_given(str(tmp_path / "fifo"))
+    assert is_given_shared(str(tmp_path / "fifo"))
+    shared.release()
+
+
+def test_a_file_system_without_locks_of_such_files_does_without(given, monkeypatch):
+    """As over NFS, where only what is open for writing can be locked."""
+
+    def refuse(fd, kind):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    before = set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert Lock.share_given(given) is None
+    assert not is_given_shared(given)
+    assert not before or set(os.listdir("/proc/self/fd")) == before

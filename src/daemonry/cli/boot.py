@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from daemonry.errors import DaemonryError
 from daemonry.process.readiness import Reporter
@@ -85,21 +85,19 @@ def supervise(words: list[str]) -> int | None:
         return None
     gc.disable()  # it would look through all that the start makes, and find nothing
     from daemonry.home.home import Home
+    from daemonry.home.starting import StartReporter
     from daemonry.home.supervisor import Supervisor
     from daemonry.process.spawn import take_boot
 
-    reporter = _Settling(take_boot().get("ready_fd"))
-    supervisor = Supervisor(Home(words[0]), report=reporter, only=words[1:], owns_session=True)
+    home = Home(words[0])
+    reporter = StartReporter(home, take_boot(), _settle)
+    supervisor = Supervisor(home, report=reporter, only=words[1:], owns_session=True)
     return supervised(supervisor, reporter)
 
 
-class _Settling(Reporter):
-    """Tells the starter, and has cycles looked for from the end of the start on."""
-
-    def ready(self, record: dict[str, Any]) -> None:
-        super().ready(record)
-        gc.freeze()  # all of it stays: never looked through again, also not at the end
-        gc.enable()
+def _settle() -> None:
+    gc.freeze()  # all of it stays: never looked through again, also not at the end
+    gc.enable()
 
 
 def supervised(supervisor: Supervisor, reporter: Reporter) -> int:

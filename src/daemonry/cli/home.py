@@ -33,6 +33,7 @@ from daemonry.errors import (
     StartFailed,
     StopFailed,
 )
+from daemonry.home import starting
 from daemonry.home.home import Home
 from daemonry.home.names import RESERVED
 from daemonry.limits import (
@@ -40,9 +41,9 @@ from daemonry.limits import (
     HOME_UP_TIMEOUT_S,
     REQUEST_TIMEOUT_S,
 )
-from daemonry.process import crash_file, log_reader, readiness
+from daemonry.process import crash_file, log_reader
 from daemonry.process.lock import wait_released
-from daemonry.process.spawn import spawn, take_boot
+from daemonry.process.spawn import take_boot
 from daemonry.service.client.text import request
 from daemonry.spelling import did_you_mean
 from daemonry.terminal_text import printable
@@ -136,7 +137,7 @@ def _up(home: Home, options: argparse.Namespace) -> int:
             raise AlreadyRunning(home.name, found.pid if found else None, str(home.endpoint))
         if options.services:
             _check_file(home, options.services)  # told here, before anything starts
-        ready = _start_supervisor(home, options.services, deadline)
+        ready = _start(home, options.services, deadline)
     except AlreadyRunning:
         code = _see_up(home, options, "already up", deadline)
         _complain_of_changes(home)
@@ -205,38 +206,13 @@ def _check_file(home: Home, names: list[str]) -> None:
     _check_names(load(home.directory), names)
 
 
-def _start_supervisor(home: Home, names: list[str], deadline: Deadline) -> dict[str, Any]:
-    """Start the supervisor, which reads home.toml before all else, and return what it tells when ready."""
-    read_fd, write_fd = os.pipe()
-    crash_path = home.path(RESERVED, "crash")
-    words = ["up", "--foreground", "--home", home.directory, *names]
+def _start(home: Home, names: list[str], deadline: Deadline) -> dict[str, Any]:
     try:
-        process = spawn(words, {"ready_fd": write_fd}, (write_fd,), crash_path)
+        return starting.start(home, names, deadline)
     except OSError as error:
+        if isinstance(error, DaemonryError):
+            raise
         raise StartFailed(home.name, "spawn", kit.reason(error)) from error
-    finally:
-        os.close(write_fd)
-    process.returncode = 0  # it goes on, and nobody waits for it
-    stage = "spawn"
-    import daemonry.service.client.blocking  # noqa: F401  # which is needed next, while the supervisor starts
-
-    try:
-        for message in readiness.messages(read_fd, deadline):
-            if message is None:
-                raise NotReadyInTime(home.name, stage, deadline.timeout_s or 0.0, process.pid)
-            if "ready" in message:
-                told: dict[str, Any] = message["ready"]
-                return told
-            if "running" in message:
-                raise AlreadyRunning(home.name, message["running"]["pid"], message["running"]["endpoint"])
-            if "failed" in message:
-                raise StartFailed(home.name, message["failed"]["stage"], message["failed"]["error"])
-            stage = message.get("stage", stage)
-    finally:
-        os.close(read_fd)
-    raise StartFailed(
-        home.name, stage, "the supervisor ended before it was ready", None, crash_file.tail(crash_path)
-    )
 
 
 def _watch_start(home: Home, options: argparse.Namespace, result: str, deadline: Deadline) -> int:
@@ -381,17 +357,18 @@ def _be_supervisor(home: Home, names: list[str]) -> int:
     from daemonry.cli.boot import supervised
     from daemonry.home.home_toml.home_file import load
     from daemonry.home.supervisor import Supervisor
-    from daemonry.process.readiness import Reporter
 
     boot = take_boot()
-    reporter = Reporter(boot.get("ready_fd"))
+    reporter = starting.StartReporter(home, boot)
     if boot:
         supervisor = Supervisor(home, report=reporter, only=names, owns_session=True)
     else:
         file = load(home.directory)
         _check_names(file, names)
         console = _Console(list(file.services))
-        supervisor = Supervisor(home, watch=console.event, line=console.line, stays=False, only=names)
+        supervisor = Supervisor(
+            home, watch=console.event, line=console.line, stays=False, report=reporter, only=names
+        )
     return supervised(supervisor, reporter)
 
 
@@ -423,6 +400,8 @@ class _Console:
 
 def _down(home: Home, options: argparse.Namespace) -> int:
     deadline = Deadline(options.timeout or HOME_DOWN_TIMEOUT_S)
+    if not starting.wait_until_none_starts(home, deadline):
+        raise DeadlineExceeded("start", deadline.timeout_s or 0.0, "no", home.name)
     try:
         if options.services:
             return _stop_some(home, options, deadline)
@@ -436,7 +415,7 @@ def _down(home: Home, options: argparse.Namespace) -> int:
 
 def _stop_some(home: Home, options: argparse.Namespace, deadline: Deadline) -> int:
     names = options.services
-    with home.connect(REQUEST_TIMEOUT_S) as client:
+    with _connected(home, deadline) as client:
         services = _services(client)
         say = _event_printer([one["name"] for one in services], quiet=options.json)
         _listen(client, say, "StopSeveral", names, deadline)
@@ -455,7 +434,7 @@ def _stop_some(home: Home, options: argparse.Namespace, deadline: Deadline) -> i
 
 
 def _stop_all(home: Home, options: argparse.Namespace, deadline: Deadline) -> None:
-    with home.connect(REQUEST_TIMEOUT_S) as client:
+    with _connected(home, deadline) as client:
         say = _event_printer([one["name"] for one in _services(client)], quiet=options.json)
         try:
             for reply in client.stream(f"{_INTERFACE}.Down", idle_s=deadline.remaining_s()):

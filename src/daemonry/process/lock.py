@@ -19,13 +19,15 @@ from _thread import get_ident
 from daemonry.backoff import delays
 from daemonry.clock import Deadline
 from daemonry.errors import UnsafePath
-from daemonry.limits import LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S
+from daemonry.limits import LOCK_PROBE_PATIENCE_S, LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S
 from daemonry.process.regular_file import open_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Final
 
+_GIVEN: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _held: set[Lock] = set()
 # Descriptors that a thread is about to pass on.
 _passed: dict[int, Sequence[int]] = {}
@@ -70,6 +72,30 @@ class Lock:
         taken = False
         try:
             taken = _flock(path, fd, kind)
+        finally:
+            if not taken:
+                os.close(fd)
+        return cls(path, fd) if taken else None
+
+    @classmethod
+    def share_given(cls, path: str) -> Lock | None:
+        """Share the lock of a user's own file, where no file of ours may be made yet.
+
+        None where somebody has it alone, as with flock(1), or it cannot be locked.
+        """
+        try:
+            fd = os.open(path, _GIVEN)
+        except OSError:
+            return None
+        deadline = Deadline(LOCK_PROBE_PATIENCE_S)  # asking takes it alone for an instant
+        taken = False
+        try:
+            for delay_s in delays(LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S):
+                taken = _flock(path, fd, fcntl.LOCK_SH)
+                if taken or not deadline.sleep(delay_s):
+                    break
+        except UnsafePath:
+            pass
         finally:
             if not taken:
                 os.close(fd)
@@ -125,6 +151,20 @@ def is_held(path: str) -> bool | None:
         return not _flock(path, fd, fcntl.LOCK_SH)
     except UnsafePath:
         return None
+    finally:
+        os.close(fd)
+
+
+def is_given_shared(path: str) -> bool:
+    """Whether some process shares the lock of a user's file; one that has it alone does not."""
+    try:
+        fd = os.open(path, _GIVEN)
+    except OSError:
+        return False
+    try:
+        return _flock(path, fd, fcntl.LOCK_SH) and not _flock(path, fd, fcntl.LOCK_EX)
+    except UnsafePath:
+        return False
     finally:
         os.close(fd)
 
