@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 from daemonry.errors import RemoteProtocolError
 from daemonry.native_calls import calls as native_calls
 from daemonry.wire import fast_varlink
-from daemonry.wire.typed_reply import call_reader, item_reader, reader
+from daemonry.wire.typed_reply import call_reader, item_reader, reader, run_reader
 
 
 class Mood(enum.Enum):
@@ -268,6 +268,94 @@ def test_whatever_comes_both_ways_agree(data):
     value = item_reader(kind, "")(received)
     if value is not NotImplemented:
         assert value == the_long_way(kind, received, continues=True)
+
+
+# --- many replies in one step -------------------------------------------------------------------------
+
+COUNTED = [Flat, Outer, Renamed]
+
+
+def one_by_one(kind, received, field=""):
+    """What the codec makes of each of the frames."""
+    return [the_long_way(kind, one, field) for one in received.split(b"\0")[:-1]]
+
+
+@pytest.mark.parametrize("kind", COUNTED, ids=lambda kind: kind.__name__)
+def test_many_common_replies_are_read_in_one_step(kind):
+    received = frame(FIELDS[kind]) * 5
+    values = run_reader(kind, "")(received, 5)
+    assert values == one_by_one(kind, received)
+    assert {type(value) for value in values} == {kind}
+
+
+def test_so_are_single_values_and_nothing():
+    received = b"".join(frame({"result": n}) for n in range(5))
+    assert run_reader(int, "result")(received, 5) == [0, 1, 2, 3, 4]
+    assert run_reader(type(None), "")(b'{"parameters":{}}\0' * 3, 3) == [None] * 3
+    assert run_reader(type(None), "")(b'{"parameters":{}}\0{"parameters":{"a":1}}\0', 2) is NotImplemented
+
+
+class Enveloped(msgspec.Struct):
+    parameters: int
+
+
+@pytest.mark.parametrize("kind", [WithDefaults, Maps, Lists, Enveloped, object], ids=lambda kind: kind.__name__)
+def test_types_that_may_have_fewer_keys_are_read_one_after_the_other(kind):
+    assert run_reader(kind, "") is None
+
+
+INNER = b'{"parameters":{"inner":{"count":5},"name":"a"}}\0'
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param(INNER[:-1] + INNER + b"\0", id="two in one, and nothing"),
+        pytest.param(INNER[:-1] + INNER + b" \0", id="two in one, and a blank"),
+        pytest.param(INNER[:-2] + b"\0}" + INNER, id="cut before its end"),
+        pytest.param(INNER[:15] + b"\0" + INNER[15:-1] + INNER, id="cut behind its beginning"),
+        pytest.param(INNER[:1] + b"\0" + INNER[1:-1] + INNER, id="cut before its first key"),
+        pytest.param(INNER.replace(b'"a"', b'"\0"'), id="cut in a text"),
+        pytest.param(INNER.replace(b'"a"', b'"a","name":"b"'), id="a key twice"),
+        pytest.param(
+            INNER.replace(b'"a"', b'"a","name":"b"') + INNER.replace(b',"name":"a"', b""),
+            id="a key twice, and not at all",
+        ),
+        pytest.param(INNER.replace(b'"a"', b'"a","x":') + INNER[:-1] + b"}}\0", id="one within the other"),
+        pytest.param(INNER.replace(b'"a"', b'"\\u0000"'), id="NUL"),
+        pytest.param(INNER.replace(b"5", b"9" * 20), id="a number of 20 digits"),
+        pytest.param(b'{"error":"a.B","parameters":{}}\0', id="an error"),
+        pytest.param(INNER[:-2] + b',"continues":true}\0', id="it continues"),
+        pytest.param(INNER.replace(b"{", b"{ ", 1), id="blanks"),
+        pytest.param(b"\0", id="nothing"),
+    ],
+)
+def test_one_odd_reply_among_many_is_left_to_the_long_way(odd):
+    read = run_reader(Outer, "")
+    for received in (odd + INNER * 3, INNER * 3 + odd, INNER + odd + INNER):
+        assert read(received, received.count(b"\0")) is NotImplemented
+
+
+CUTS = st.sampled_from([b"\0", b"\n", b"", b"}\0{", INNER, INNER[:-1], b'{"parameters":', b'"name":"b",'])
+
+
+@given(st.data())
+def test_whatever_comes_many_are_read_as_one_after_the_other(data):
+    kind = data.draw(st.sampled_from(COUNTED))
+    frames = []
+    for _ in range(data.draw(st.integers(1, 4))):
+        fields = dict(FIELDS[kind])
+        for name in data.draw(st.lists(st.sampled_from(list(fields)), max_size=1)):
+            fields[name] = data.draw(VALUES)
+        frames.append(frame(fields))
+    received = b"".join(frames)
+    for _ in range(data.draw(st.integers(0, 2))):
+        at = data.draw(st.integers(0, len(received)))
+        received = received[:at] + data.draw(PIECES | CUTS) + received[at + data.draw(st.integers(0, 2)) :]
+    received += b"\0" if not received.endswith(b"\0") else b""
+    values = run_reader(kind, "")(received, received.count(b"\0"))
+    if values is not NotImplemented:
+        assert values == one_by_one(kind, received)
 
 
 class Given(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

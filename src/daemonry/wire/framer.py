@@ -167,6 +167,18 @@ class Framer:
             self._take_up_to(start)
         return results
 
+    def whole_frames(self) -> bytes:
+        """Return all frames whose ends have come, each with its NUL; they stay here until `take` takes them."""
+        if self._closed or self._end() < 0:
+            return b""
+        buffer = self._buffer
+        end = buffer.rfind(_NUL) + 1
+        return buffer[self._start : end]
+
+    def take(self, count_bytes: int) -> None:
+        """Take so many bytes of what `whole_frames` returned: frames that are whole."""
+        self._take_up_to(self._start + count_bytes)
+
     def take_rest(self) -> bytes:
         """Return the bytes that were fed and not taken, and hold nothing any more."""
         rest = _joined(self._buffer[self._start :], *self._parts)

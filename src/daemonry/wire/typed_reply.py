@@ -19,6 +19,11 @@ That works for types whose number of keys is fixed, such as Structs and dataclas
 such Structs within them; and of lists and mappings, whose value tells how many there are.  A key that may be
 left out is looked for by its name, which proves nothing in a list: one object may have it twice, and the next
 not at all.
+
+Many replies of one type, as a pipeline has them, are read in one step where each key of the type has to be
+there (`run_reader`): then no reply has fewer colons than keys, and where all of them together have as many,
+none has more.  msgspec reads values one behind the other, wherever a line ends; so each frame has to begin as
+a reply does, which none of these values does but at its beginning.
 """
 
 from __future__ import annotations
@@ -44,6 +49,7 @@ from daemonry.wire.varlink import CONTINUES_END, FRAME_END, INT_SENT_LIMIT, MIN_
 _BACKSLASH = ord("\\")
 _COLON = ord(":")
 _NOTHING = b'{"parameters":{}}\0'
+_NEXT_REPLY = b"\0" + REPLY_HEAD
 # The last is for nothing at all: the peer sends no more.
 _DOUBTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError)
 _PLAIN = (inspect.BoolType, inspect.NoneType, inspect.StrType, inspect.BytesType, inspect.EnumType)
@@ -65,6 +71,8 @@ class _Unprovable(Exception):
 
 
 Reader = Callable[[bytes], Any]
+# Of replies and their count.
+RunReader = Callable[[bytes, int], Any]
 
 
 def reader(kind: Any, field: str) -> Reader:
@@ -88,6 +96,53 @@ def reader(kind: Any, field: str) -> Reader:
     except (_Unprovable, TypeError):
         return never_proved
     return _of_field(field, read) if field else read
+
+
+def run_reader(kind: Any, field: str) -> RunReader | None:
+    """Return what reads many replies of one type in one step; None where only one after the other is proved.
+
+    It takes bytes, each of which ends with a NUL that ends a reply, and the number of NULs in them, and returns
+    a list of the results, or NotImplemented.
+
+    Args:
+        kind, field: as `reader`.
+    """
+    if kind is type(None) and not field:
+        return _read_nothings
+    try:
+        fields = msgspec.defstruct("OneField", [(field, _bounded(kind))]) if field else kind
+        shape = _Shape()
+        shape.of_object(inspect.type_info(fields), "value", 0)
+    except (_Unprovable, TypeError):
+        return None
+    if shape.optional or shape.per_value or "parameters" in shape.names:
+        return None
+    fit = written_check(shape.numbers) if shape.numbers else None
+    return _read_run(msgspec.json.Decoder(_whole(fields, ())).decode_lines, 1 + shape.keys, fit, field)
+
+
+def _read_run(
+    decode: Callable[[bytes], list[Any]], keys: int, fit: Check | None, field: str
+) -> RunReader:
+    """Return what reads replies of a type all of whose keys are there; see `run_reader`."""
+
+    def read(received: bytes, count: int) -> Any:
+        if _BACKSLASH in received or received.count(_COLON) != keys * count:
+            return NotImplemented
+        if not received.startswith(REPLY_HEAD) or received.count(_NEXT_REPLY) != count - 1:
+            return NotImplemented
+        try:
+            messages = decode(received.replace(b"\0", b"\n"))
+        except Exception:  # noqa: BLE001  # a type's own __post_init__ may raise anything
+            return NotImplemented
+        if len(messages) != count:
+            return NotImplemented
+        values = [one.parameters for one in messages]
+        if fit is not None and _LONG_NUMBER in received.translate(_DIGITS_ALIKE) and not all(map(fit, values)):
+            return NotImplemented
+        return [getattr(value, field) for value in values] if field else values
+
+    return read
 
 
 def _native_reader(fields: Any, form: native_forms.Form, field: str) -> Reader:
@@ -335,6 +390,10 @@ def _read_nothing(received: bytes) -> Any:
     return None if received == _NOTHING else NotImplemented
 
 
+def _read_nothings(received: bytes, count: int) -> Any:
+    return [None] * count if received == _NOTHING * count else NotImplemented
+
+
 def never_proved(_received: bytes) -> Any:
     """Read replies of a type of which nothing can be proved in a few looks."""
     return NotImplemented
@@ -345,6 +404,7 @@ class _Shape:
 
     Attributes:
         keys: how many keys there are in any value.
+        names: theirs, as they are written.
         nests: whether there are objects within objects.
         numbers: conditions on a `value`, as Python: its numbers are within 64 bits.
         optional: how the keys are written that may be left out.
@@ -353,6 +413,7 @@ class _Shape:
 
     def __init__(self) -> None:
         self.keys = 0
+        self.names: set[str] = set()
         self.nests = False
         self.numbers: list[str] = []
         self.optional: list[bytes] = []
@@ -377,6 +438,7 @@ class _Shape:
             if not is_name(field.name):
                 raise _Unprovable
             self.keys += 1
+            self.names.add(field.encode_name)
             if not field.required:
                 self.optional.append(f'"{field.encode_name}":'.encode())
             self._of_field(field.type, f"{path}.{field.name}", level, required=field.required)

@@ -20,8 +20,9 @@ import msgspec
 import pytest
 
 from daemonry import AsyncClient, CallError, Client, Context, Fd, Interface, connect, errors, limits, method
-from daemonry.service.client.pipelined import Ledger
+from daemonry.service.client.pipelined import Ledger, QueuedCall
 from daemonry.wire import fast_varlink
+from daemonry.wire.typed_reply import reader, run_reader
 
 NAME = "org.example.piped"
 LINES = b'{"parameters":{"result":%d}}\0'
@@ -733,7 +734,6 @@ async def test_asyncio_is_bounded(piped, monkeypatch):
 def test_what_the_kernel_may_have_taken_may_have_run():
     """Ctrl-C between a send and its count: nobody knows how much of the piece left."""
     from daemonry.service.client.engine import NamedMethod
-    from daemonry.service.client.pipelined import QueuedCall
 
     ledger = Ledger(fast_varlink)
     calls = []
@@ -746,6 +746,81 @@ def test_what_the_kernel_may_have_taken_may_have_run():
     ledger.end(lambda ran: errors.ConnectionLost("x", ran), calls[1].end - calls[0].end)
     assert piece.count(b"\0") == 3
     assert [one.outcome for one in calls] == ["maybe_ran", "maybe_ran", "not_sent", "not_sent"]
+
+
+class _Counting:
+    """A method of which many replies are read in one step; notes how they were read."""
+
+    full_name = f"{NAME}.Double"
+
+    def __init__(self):
+        self.read_each, self.runs = reader(int, "result"), []
+        self._read_run = run_reader(int, "result")
+
+    def read(self, frame):
+        self.runs.append(1)
+        return self.read_each(frame)
+
+    def read_run(self, frames, count):
+        results = self._read_run(frames, count)
+        self.runs.append(0 if results is NotImplemented else count)
+        return results
+
+    def error(self, raised):
+        return raised
+
+
+def _sent(converters):
+    ledger = Ledger(fast_varlink)
+    calls = [QueuedCall(None, one, b"x\0") for one in converters]
+    for call in calls:
+        ledger.add(call)
+    ledger.sent(len(ledger.take_unsent(1 << 16)))
+    return ledger, calls
+
+
+def test_many_replies_to_one_method_are_read_in_one_step():
+    one, other = _Counting(), _Counting()
+    ledger, calls = _sent([one] * 8 + [other] * 2)
+    ledger.cancel(calls[3], errors.CallCancelled("x", "maybe"))
+    ledger.receive(b"".join(LINES % n for n in range(6)) + (LINES % 6)[:5])
+    ledger.receive((LINES % 6)[5:] + b"".join(LINES % n for n in range(7, 10)))
+    assert [call.value for call in calls] == [0, 1, 2, None, 4, 5, 6, 7, 8, 9]
+    assert calls[3].outcome == "maybe_ran"
+    assert ledger.is_at_rest
+    assert (one.runs, other.runs) == ([6, 1, 1], [1, 1])
+
+
+def test_of_two_methods_the_first_ones_replies_are_read_in_one_step():
+    one, other = _Counting(), _Counting()
+    ledger, calls = _sent([one] * 5 + [other] * 3)
+    ledger.receive(b"".join(LINES % n for n in range(8)))
+    assert [call.value for call in calls] == list(range(8))
+    assert (one.runs, other.runs) == ([5], [1, 1, 1])
+
+
+def test_an_error_among_many_replies_is_its_calls_alone():
+    one = _Counting()
+    ledger, calls = _sent([one] * 6)
+    error = b'{"error":"org.varlink.service.MethodNotFound","parameters":{"method":"x"}}\0'
+    ledger.receive(LINES % 0 + LINES % 1 + error + LINES % 3 + LINES % 4 + LINES % 5)
+    assert [call.value for call in calls] == [0, 1, None, 3, 4, 5]
+    assert isinstance(calls[2].failure, errors.MethodNotFound)
+    assert one.runs == [0, *[1] * 6]
+
+
+def test_replies_before_one_that_is_none_have_their_calls():
+    ledger, calls = _sent([_Counting()] * 6)
+    with pytest.raises(errors.RemoteProtocolError):
+        ledger.receive(LINES % 0 + LINES % 1 + b"no JSON\0" + LINES % 3 + LINES % 4)
+    assert [call.outcome for call in calls] == ["done"] * 2 + ["waiting"] * 4
+
+
+def test_a_reply_too_many_is_refused_behind_the_others():
+    ledger, calls = _sent([_Counting()] * 6)
+    with pytest.raises(errors.BadFrame):
+        ledger.receive(b"".join(LINES % n for n in range(7)))
+    assert [call.value for call in calls] == list(range(6))
 
 
 def test_a_pipeline_costs_the_quick_commands_nothing():

@@ -184,8 +184,9 @@ class NamedMethod:
 
     __slots__ = ("_codec", "full_name", "idempotent")
 
-    # As `Converter.exchange`: calls by name are seldom.
+    # As of `Converter`: calls by name are seldom.
     exchange: Exchange | None = None
+    read_run: Callable[[bytes, int], Any] | None = None
 
     def __init__(self, full_name: str, idempotent: bool, codec: Codec) -> None:
         self.full_name: str = full_name

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from daemonry import errors
 from daemonry.service.client.proxy import Converter, proxy_class, proxy_of
 from daemonry.service.interface.declare import Interface, Method
+from daemonry.wire.varlink import tracing
 
 
 class Queue(Protocol):
@@ -56,9 +57,11 @@ def _wrap_pipelined(converter: Converter, method: Method) -> Any:
 
 def _wrap_bare_pipelined(converter: Converter) -> Any:
     given: Mapping[str, Any] = {}
+    untraced = converter.without_arguments
 
     def call(self: Any, /) -> Any:
-        return self.__daemonry_client__.queue(converter, given, converter.frame(given))
+        frame = untraced if tracing.source is None else converter.frame(given)
+        return self.__daemonry_client__.queue(converter, given, frame)
 
     return call
 
