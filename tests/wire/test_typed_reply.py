@@ -299,7 +299,9 @@ class Enveloped(msgspec.Struct):
     parameters: int
 
 
-@pytest.mark.parametrize("kind", [WithDefaults, Maps, Lists, Enveloped, object], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [WithDefaults, Maps, Lists, Enveloped, object], ids=lambda kind: kind.__name__
+)
 def test_types_that_may_have_fewer_keys_are_read_one_after_the_other(kind):
     assert run_reader(kind, "") is None
 

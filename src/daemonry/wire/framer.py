@@ -168,7 +168,7 @@ class Framer:
         return results
 
     def whole_frames(self) -> bytes:
-        """Return all frames whose ends have come, each with its NUL; they stay here until `take` takes them."""
+        """Return all frames whose ends have come, each with its NUL; they stay until `take` takes them."""
         if self._closed or self._end() < 0:
             return b""
         buffer = self._buffer

@@ -101,11 +101,12 @@ def reader(kind: Any, field: str) -> Reader:
 def run_reader(kind: Any, field: str) -> RunReader | None:
     """Return what reads many replies of one type in one step; None where only one after the other is proved.
 
-    It takes bytes, each of which ends with a NUL that ends a reply, and the number of NULs in them, and returns
-    a list of the results, or NotImplemented.
+    It takes frames that may be replies, each with its NUL, and how many they are, and returns a list of the
+    results, or NotImplemented.
 
     Args:
-        kind, field: as `reader`.
+        kind: as `reader`.
+        field: as `reader`.
     """
     if kind is type(None) and not field:
         return _read_nothings
@@ -121,9 +122,7 @@ def run_reader(kind: Any, field: str) -> RunReader | None:
     return _read_run(msgspec.json.Decoder(_whole(fields, ())).decode_lines, 1 + shape.keys, fit, field)
 
 
-def _read_run(
-    decode: Callable[[bytes], list[Any]], keys: int, fit: Check | None, field: str
-) -> RunReader:
+def _read_run(decode: Callable[[bytes], list[Any]], keys: int, fit: Check | None, field: str) -> RunReader:
     """Return what reads replies of a type all of whose keys are there; see `run_reader`."""
 
     def read(received: bytes, count: int) -> Any:
@@ -138,7 +137,11 @@ def _read_run(
         if len(messages) != count:
             return NotImplemented
         values = [one.parameters for one in messages]
-        if fit is not None and _LONG_NUMBER in received.translate(_DIGITS_ALIKE) and not all(map(fit, values)):
+        if (
+            fit is not None
+            and _LONG_NUMBER in received.translate(_DIGITS_ALIKE)
+            and not all(map(fit, values))
+        ):
             return NotImplemented
         return [getattr(value, field) for value in values] if field else values
 

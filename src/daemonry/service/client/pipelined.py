@@ -21,7 +21,7 @@ from daemonry.wire.framer import Framer
 from daemonry.wire.varlink import MAX_FRAME_BYTES, Call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from daemonry.errors.root import Ran
     from daemonry.service.client.engine import NamedMethod
@@ -229,21 +229,16 @@ class Ledger:
             raise errors.BadFrame("it came when no call was made")
 
     def _take_run(self) -> None:
-        """Give the first replies to their calls, if those are calls of one method: most pipelines are such."""
+        """Give the first replies to their calls, where those are of one method, as most pipelines' are."""
         flight, framer = self._flight, self._framer
         if len(flight) < _FEW_CALLS or framer.buffered_bytes > _RUN_BYTES:
             return
-        converter = flight[0].converter
-        read = converter.read_run
+        read = flight[0].converter.read_run
         if read is None:
             return
         frames = framer.whole_frames()
         came = frames.count(b"\0")
-        calls: list[QueuedCall[Any]] = []
-        for call in islice(flight, came):
-            if call.converter is not converter:
-                break
-            calls.append(call)
+        calls = _of_one_method(flight, came)
         count = len(calls)
         if count < _FEW_CALLS or count * 2 < came:
             return
@@ -322,6 +317,15 @@ class Ledger:
                 if ran not in ended:
                     ended[ran] = error_of(ran)
                 call.fail(ended[ran], "maybe_ran" if ran == "maybe" else "not_sent")
+
+
+def _of_one_method(flight: Iterable[QueuedCall[Any]], most: int) -> list[QueuedCall[Any]]:
+    """Return the calls at the front, up to so many, that are of the same method as the first one."""
+    calls = list(islice(flight, most))
+    for count, call in enumerate(calls):
+        if call.converter is not calls[0].converter:
+            return calls[:count]
+    return calls
 
 
 def _end(call: QueuedCall[Any]) -> int:
