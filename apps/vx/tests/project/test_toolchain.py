@@ -7,15 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from daemonry.testing import wait_until
 from vx.file_digests import FileDigests
-from vx.project import watch
+from vx.project import processor, watch
 from vx.project.processor import described_by
-from vx.project.toolchain import Chain, CompilerMissing, _search_dirs, _search_list, choosing, run
+from vx.project.toolchain import Chain, CompilerMissing, Probe, _search_dirs, _search_list, choosing, run
 
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="no cc on the PATH: install gcc or clang")
 
@@ -88,6 +89,49 @@ def test_an_answer_counts_until_what_is_run_is_another(tmp_path: Path) -> None:
     first = chain.link(())
     script.write_text('#!/bin/sh\nexec cc "$@" #\n')
     assert chain.link(()).identity != first.identity
+
+
+COUNTING = '#!/bin/sh\necho "$*" >> {log}\necho "cc1 -E -march=$(cat {cpu}) /dev/null" >&2\n'
+
+
+def test_another_processor_is_asked_for_what_native_means(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compiler's file is the same when the same disk starts on another processor."""
+    log, cpu, script = tmp_path / "log", tmp_path / "cpu", tmp_path / "cc"
+    script.write_text(COUNTING.format(log=log, cpu=cpu))
+    script.chmod(0o755)
+    wait_until(lambda: time.time_ns() - script.stat().st_ctime_ns > 50_000_000, what="the script rests")
+    kept: list[Probe] = []
+    for kind in ("old", "new", "old"):
+        cpu.write_text(kind)
+        monkeypatch.setattr(processor, "described", lambda kind=kind: kind)
+        chain = Chain(str(script), {}, FileDigests())
+        for probe in kept:
+            chain.believe(probe)
+        assert chain.native(["-O2", "-march=native"]) == f"cc1 -E -march={kind}"
+        kept = chain.told(("cc",))
+    assert log.read_text().splitlines() == ["-march=native -### -E -x c /dev/null"] * 2
+
+
+def test_a_script_is_asked_what_processor_it_compiles_for(tmp_path: Path) -> None:
+    """It may add `-march=native` by itself; one that does not know the question is taken as it is."""
+    script = tmp_path / "cc"
+    script.write_text('#!/bin/sh\necho "cc1 -march=this /dev/null" >&2\n')
+    script.chmod(0o755)
+    assert Chain(str(script), {}, FileDigests()).native(["-O2"]) == "cc1 -march=this"
+    script.write_text("#!/bin/sh\nexit 1\n")
+    assert Chain(str(script), {}, FileDigests()).native(["-O2"]) == ""
+    with pytest.raises(CompilerMissing):
+        Chain(str(script), {}, FileDigests()).native(["-mtune=native"])
+
+
+@needs_cc
+def test_a_compiler_is_not_asked_for_a_processor_that_nobody_names() -> None:
+    cc = shutil.which("cc")
+    assert cc is not None
+    chain = Chain(os.path.realpath(cc), {}, FileDigests())
+    assert chain.native(["-O2", "-march=x86-64"]) == ""
 
 
 @needs_cc

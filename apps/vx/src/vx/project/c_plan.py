@@ -339,10 +339,10 @@ def _compilation(
 
 def _surroundings(tool: Tool, tools: CTools, language: str, words: Sequence[str]) -> dict[str, str]:
     """Return the parts of a key that are not options and files: programs, folders, the processor."""
-    native = any(one.endswith("=native") for one in words)
+    native = tools.native(tool, words)
     return {
         "tool chain": tools.link(tool, language, words).identity,
-        **({"processor": tools.native(tool, words)} if native else {}),
+        **({"processor": native} if native else {}),
         **tools.env,
     }
 

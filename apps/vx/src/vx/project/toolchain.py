@@ -20,7 +20,7 @@ import msgspec
 
 from vx import digests
 from vx.file_digests import FileDigests, Signature, is_settled, signature_of
-from vx.project import watch
+from vx.project import processor, watch
 from vx.project.c_includes import Folders
 from vx.project.environment import search_variables
 from vx.project.link_search import Link
@@ -106,13 +106,18 @@ class Chain:
         return self._once(("search", language, *chosen), lambda: self._search(chosen, language))
 
     def native(self, words: Sequence[str]) -> str:
-        """Return what `native` stands for in these options, in the compiler's own words.
+        """Return what `native` stands for in these options, in the compiler's own words; "" without it.
+
+        A script may say `native` by itself, so it is asked in any case.  No file tells which processor the
+        answer is of: the same disk may start on another one.
 
         Raises:
             ToolMissing: it does not answer.
         """
         chosen = tuple(one for one in words if one.endswith("=native"))
-        return self._once(("native", *chosen), lambda: self._native(chosen))
+        if not chosen and not self._once(("script",), self._is_script):
+            return ""
+        return self._once(("native", processor.described(), *chosen), lambda: self._native(chosen))
 
     def told(self, chain: tuple[str, ...]) -> list[Probe]:
         """Return its answers, to be kept."""
@@ -172,8 +177,16 @@ class Chain:
         found = _search_list(told)
         return found, [self.path, *found.missing], [self.path]
 
+    def _is_script(self) -> tuple[str, list[str], list[str]]:
+        return "yes" if is_script(self.path) else "", [self.path], [self.path]
+
     def _native(self, words: tuple[str, ...]) -> tuple[str, list[str], list[str]]:
-        _, told = self._ask(*words, "-###", "-E", "-x", "c", os.devnull)
+        try:
+            _, told = self._ask(*words, "-###", "-E", "-x", "c", os.devnull)
+        except CompilerMissing:
+            if words:
+                raise
+            told = ""  # a script of its own kind, that does not know the question
         (*_, line) = [one for one in told.splitlines() if os.devnull in one] or [told]
         return " ".join(word for word in line.split() if "/" not in word), [self.path], [self.path]
 
@@ -257,6 +270,15 @@ def all_rested(states: Iterable[Signature | None], asked_ns: int) -> bool:
         asked_ns: when, since 1970.
     """
     return all(one is None or is_settled(one, asked_ns) for one in states)
+
+
+def is_script(path: str) -> bool:
+    """Whether a program is a text that another program reads."""
+    try:
+        with open(digests.open_file(path), "rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return False
 
 
 def choosing(words: Sequence[str]) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from vx.project.toolchain import (
     CompilerMissing,
     Probe,
     all_rested,
+    is_script,
     job_environment,
     run,
     state_of,
@@ -75,13 +76,14 @@ class Tools:
         real = f"{sysroot}/bin/rustc"
         # A program on the PATH for several toolchains chooses by HOME and directory, which a job has
         # others of: its choice is run.  A script that is named is somebody's own, who wants it run.
-        own = "RUSTC" in env and _is_script(named)
+        own = "RUSTC" in env and is_script(named)
         real = real if os.path.exists(real) and not own else named
         rustc, triple = self._once(
             ("rustc", real), (real, *_parts_of(sysroot)), lambda: _rustc(real, sysroot, env)
         )
         linker, chain = self._cc(env, "links what rustc compiles", _linker_named(flags))
-        native = any(word.endswith("target-cpu=native") for word in flags)
+        # A script may say so by itself.
+        native = is_script(real) or any(word.endswith("target-cpu=native") for word in flags)
         return RustTools(
             rustc,
             linker,
@@ -289,19 +291,11 @@ def _rustc(path: str, sysroot: str, env: Mapping[str, str]) -> tuple[Tool, str]:
         for one in _files_in(folder)
     ]
     # What a script adds to the command shows in its content alone.
-    script = digests.of_path(path)[0] if _is_script(path) else ""
+    script = digests.of_path(path)[0] if is_script(path) else ""
     identity = digests.of_bytes("\n".join((told, *names, script)).encode())
     return Tool(
         path, f"{told.splitlines()[0]} [{identity[:16]}]", f"rustc {fields.get('release', '')}"
     ), triple
-
-
-def _is_script(path: str) -> bool:
-    try:
-        with open(digests.open_file(path), "rb") as file:
-            return file.read(2) == b"#!"
-    except OSError:
-        return False
 
 
 def _files_in(folder: str) -> list[str]:
