@@ -7,8 +7,8 @@ from vx.project import c_import, c_manifest
 from vx.project.c_import import Entry, Imported
 
 
-def imported(*entries: Entry, mains: tuple[str, ...] = (), link: str = "") -> Imported:
-    return c_import.imported(entries, "/p", "p", mains.__contains__, lambda _build, _target: link)
+def imported(*entries: Entry, mains: tuple[str, ...] = (), links: tuple[str, ...] = ()) -> Imported:
+    return c_import.imported(entries, "/p", "p", mains.__contains__, lambda _build, _targets: links)
 
 
 def read(found: Imported) -> c_manifest.CManifest:
@@ -51,10 +51,13 @@ def test_the_folders_of_objects_tell_the_targets() -> None:
         Entry("/p/b", "/p/a.c", "cc -Dfoo_EXPORTS -fPIC -o CMakeFiles/foo.dir/a.c.o -c /p/a.c"),
         Entry("/p/b", "/p/m.c", "cc -o CMakeFiles/prog.dir/m.c.o -c /p/m.c"),
         mains=("m.c",),
-        link="cc x.o -o prog -Wl,-rpath,/p/b libfoo.so -lm -Wl,-Map=out",
+        links=(
+            "cc -shared -o libfoo.so CMakeFiles/foo.dir/a.c.o",
+            "cc CMakeFiles/prog.dir/m.c.o -o prog -Wl,-rpath,/p/b libfoo.so -lm -Wl,-Map=out",
+        ),
     )
     targets = read(found).targets
-    assert (targets["foo"].kind, targets["foo"].defines) == ("shared-library", ())
+    assert (targets["foo"].kind, targets["foo"].defines) == ("shared-library", ("foo_EXPORTS",))
     assert (targets["prog"].needs, targets["prog"].link_flags) == (("foo",), ("-lm",))
     assert "prog: the option -Wl,-Map=out for the linker left out" in found.notes
     meson = imported(Entry("/p/b", "../a.c", arguments=["cc", "-o", "libz.so.1.2.p/a.c.o", "-c", "../a.c"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -320,29 +321,77 @@ def test_a_rhea_that_is_stopped_is_named_and_comes_back(p, c) -> None:
 # --- import ---------------------------------------------------------------------------------------
 
 
+CMAKE = """\
+cmake_minimum_required(VERSION 3.10)
+project(p C)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+configure_file(conf.h.in conf.h)
+add_library(low STATIC low/low.c)
+target_include_directories(low PUBLIC low ${CMAKE_BINARY_DIR})
+add_library(dyn SHARED dyn.c)
+set_target_properties(dyn PROPERTIES OUTPUT_NAME other VERSION 1.2.3 SOVERSION 1 C_VISIBILITY_PRESET hidden)
+set_target_properties(dyn PROPERTIES LINK_FLAGS "-Wl,--version-script,${CMAKE_SOURCE_DIR}/dyn.map")
+add_library(parts OBJECT parts.c)
+find_library(MATH m)
+add_executable(p main.c $<TARGET_OBJECTS:parts>)
+target_compile_definitions(p PRIVATE MORE=5)
+target_link_libraries(p low dyn ${MATH})
+"""
+
+
 @pytest.mark.slow
-def test_a_project_of_cmake_is_imported_and_builds_the_same(p) -> None:
-    if shutil.which("cmake") is None or shutil.which("make") is None:
-        pytest.skip("no cmake or make on the PATH")
-    p.write(
-        "CMakeLists.txt",
-        "cmake_minimum_required(VERSION 3.10)\nproject(p C)\nset(CMAKE_EXPORT_COMPILE_COMMANDS ON)\n"
-        "configure_file(conf.h.in conf.h)\nadd_library(low STATIC low/low.c)\n"
-        "target_include_directories(low PUBLIC low ${CMAKE_BINARY_DIR})\nadd_library(dyn SHARED dyn.c)\n"
-        "add_executable(p main.c)\ntarget_compile_definitions(p PRIVATE MORE=5)\n"
-        "target_link_libraries(p low dyn m)\n",
-    )
+@pytest.mark.parametrize(("generator", "tool"), [("Unix Makefiles", "make"), ("Ninja", "ninja")])
+def test_a_project_of_cmake_is_imported_and_builds_the_same(p, generator: str, tool: str) -> None:
+    """Libraries under other names and with versions, objects of none, one of the system's."""
+    if shutil.which("cmake") is None or shutil.which(tool) is None:
+        pytest.skip(f"no cmake or {tool} on the PATH")
+    p.write("CMakeLists.txt", CMAKE)
     p.write("conf.h.in", "#define CONF 2\n")
     p.write("low/low.h", "int low(void);\n")
     p.write("low/low.c", '#include "low.h"\n#include "conf.h"\nint low(void) { return CONF; }\n')
-    p.write("dyn.c", "int dyn(void) { return 10; }\n")
-    say(p, "low() + dyn() + MORE", '#include "low.h"\nint dyn(void);')
-    words = ["cmake", "-S", ".", "-B", "build", "-G", "Unix Makefiles"]
+    p.write("dyn.map", "{ global: dyn; local: *; };\n")
+    visible = '#ifdef dyn_EXPORTS\n__attribute__((visibility("default")))\n#endif\n'
+    p.write("dyn.c", f"int hidden(void) {{ return 1; }}\n{visible}int dyn(void) {{ return 9 + hidden(); }}\n")
+    p.write("parts.c", "int parts(void) { return 100; }\n")
+    p.write(
+        "main.c",
+        '#include <math.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include "low.h"\n#define CALL\n'
+        "int dyn(void);\nint parts(void);\nint CALL main(int n, char **words) {\n"
+        "    double power = pow(10 * n, 3 + atoi(words[0] + n * 0) * 0);\n"
+        '    printf("%d\\n", low() + dyn() + MORE + parts() + (int)power);\n    return 0;\n}\n',
+    )
+    words = ["cmake", "-S", ".", "-B", "build", "-G", generator]
     subprocess.run(words, cwd=p.path, check=True, capture_output=True)
     done = p.vx("import")
-    assert done.code == 0, done
-    assert done.out == f"vx: wrote {p.path}/vx.toml: low, dyn, p\n"
+    assert (done.code, done.err) == (0, ""), done
+    assert done.out == f"vx: wrote {p.path}/vx.toml: low, dyn, parts, p\n"
     p.build()
-    assert p.run("p") == "17\n"
+    assert p.run("p") == "1117\n"
+    exported = subprocess.run(
+        ["nm", "-D", "--defined-only", p.output("libdyn.so")], capture_output=True, text=True, check=True
+    )
+    assert exported.stdout.split()[2::3] == ["dyn"]
     assert p.vx("import").code == 1
     assert p.vx("import", "--force", "build").code == 0
+
+
+def test_without_ninja_what_it_would_tell_is_a_line(p) -> None:
+    p.write("build/build.ninja", "")
+    p.write("main.c", "int main(void) { return 0; }\n")
+    entry = {"directory": f"{p.path}/build", "file": "../main.c", "command": "cc -c ../main.c -o main.o"}
+    p.write("build/compile_commands.json", json.dumps([entry]))
+    programs = p.path / "programs"
+    programs.mkdir()
+    done = p.vx("import", PATH=str(programs))
+    assert f"vx: {p.path}/build/build.ninja tells what links with what: install ninja\n" in done.err
+    for does, why in (
+        ("echo no", "truncated"),
+        ("exit 3", "it ended with 3"),
+        ("exec yes", "more than 100 MiB"),
+    ):
+        (programs / "ninja").write_text(f"#!/bin/sh\n{does}\n")
+        (programs / "ninja").chmod(0o755)
+        done = p.vx("import", "--force", PATH=f"{programs}:{os.environ['PATH']}")
+        assert "vx: ninja does not tell what links with what: " in done.err
+        assert why in done.err
+        assert done.code == 0

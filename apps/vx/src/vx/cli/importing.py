@@ -8,6 +8,9 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import subprocess
+import threading
+from collections.abc import Sequence
 
 import msgspec
 
@@ -23,7 +26,18 @@ NAME = "compile_commands.json"
 _PLACES = (".", "build", "builddir", "_build", "out")
 # A hundred thousand compilations of a kilobyte each.
 _MAX_BYTES = 100 << 20
-_MAIN = re.compile(rb"^(?:(?:int|void|signed|static|extern|\"C\")[ \t\r\n]+)*main[ \t\r\n]*\(", re.MULTILINE)
+_NINJA_TIMEOUT_S = 60.0
+# At the beginning of a line, or behind words such as `int`, `extern "C"` or a macro for a calling convention.
+_MAIN = re.compile(
+    rb"^(?:[ \t]*(?:(?!return\b|else\b|do\b)(?:[A-Za-z_]\w*|\"C\")[ \t\r\n]+){1,4})?main[ \t\r\n]*\(",
+    re.MULTILINE,
+)
+
+
+class _Edge(msgspec.Struct):
+    """One command of a build.ninja."""
+
+    command: str
 
 
 def import_commands(options: argparse.Namespace) -> int:
@@ -72,12 +86,59 @@ def _imported(entries: list[Entry], directory: str, name: str) -> Imported:
         except OSError:
             return False
 
-    def links(build: str, target: str) -> str:
-        try:
-            path = f"{build}/CMakeFiles/{target}.dir/link.txt"
-            with open(digests.open_file(path), encoding="utf-8") as file:
-                return file.readline()
-        except (OSError, UnicodeDecodeError):
-            return ""
+    return imported(entries, directory, name, has_main, _commands)
 
-    return imported(entries, directory, name, has_main, links)
+
+def _commands(build: str, targets: Sequence[str]) -> list[str]:
+    """Return the commands that link, of a build directory of ninja's, or of CMake's for make."""
+    if os.path.isfile(f"{build}/build.ninja"):
+        return _commands_of_ninja(build)
+    return [_link_of_cmake(build, target) for target in targets]
+
+
+def _commands_of_ninja(build: str) -> list[str]:
+    try:
+        edges = msgspec.json.decode(_told_by_ninja(build), type=list[_Edge])
+    except FileNotFoundError:
+        kit.complain(f"vx: {kit.printable(build)}/build.ninja tells what links with what: install ninja")
+        return []
+    except (OSError, ValueError) as error:
+        kit.complain(f"vx: ninja does not tell what links with what: {kit.printable(str(error))}")
+        return []
+    return [edge.command for edge in edges]
+
+
+def _told_by_ninja(build: str) -> bytes:
+    """Return the commands of a build.ninja as JSON; ninja reads it, and runs nothing of it.
+
+    Raises:
+        OSError: ninja cannot be run.
+        ValueError: it fails, takes too long, or prints too much.
+    """
+    with subprocess.Popen(
+        ["ninja", "-C", build, "-t", "compdb", "-x"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout is not None
+        limit = threading.Timer(_NINJA_TIMEOUT_S, process.kill)
+        limit.start()
+        try:
+            told = process.stdout.read(_MAX_BYTES + 1)
+            if len(told) > _MAX_BYTES:
+                raise ValueError(f"it prints more than {_MAX_BYTES >> 20} MiB")
+            if process.wait() != 0:
+                raise ValueError(f"it ended with {process.returncode}")
+            return told
+        finally:
+            process.kill()
+            limit.cancel()
+
+
+def _link_of_cmake(build: str, target: str) -> str:
+    try:
+        with open(digests.open_file(f"{build}/CMakeFiles/{target}.dir/link.txt"), encoding="utf-8") as file:
+            return file.readline()
+    except (OSError, UnicodeDecodeError):
+        return ""

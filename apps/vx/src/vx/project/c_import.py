@@ -1,8 +1,9 @@
 """From another build system's compile_commands.json to a vx.toml.
 
 Owns what becomes of each word.  The format is Clang's "JSON Compilation Database".  It lists compilations
-and no links, so a target's libraries come from CMake's `link.txt` where there is one.  vx's profiles choose
-the level of optimisation and debug information.  A word that a vx.toml cannot express gives a note.  Pure.
+and no links, so a target's libraries come from the build's other commands, where they are known (`c_links`).
+vx's profiles choose the level of optimisation and debug information.  A word that a vx.toml cannot express
+gives a note.  Pure.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any, Final
 
 import msgspec
 
-from vx.project import c_flags
+from vx.project import c_flags, c_links
+from vx.project.c_links import LinkCommand, LinkCommands
 from vx.project.c_manifest import PROGRAM, SHARED_LIBRARY, STATIC_LIBRARY
 from vx.project.c_plan import SOURCE_ENDINGS
 
@@ -68,7 +70,7 @@ def imported(
     directory: str,
     name: str,
     has_main: Callable[[str], bool],
-    links: Callable[[str, str], str],
+    commands: Callable[[str, Sequence[str]], Iterable[str]],
 ) -> Imported:
     """Return the vx.toml that builds the same.
 
@@ -77,12 +79,13 @@ def imported(
         directory: the project's; absolute.
         name: the project's.
         has_main: whether a source, relative to the project, has a function `main`.
-        links: returns the command that links a target, for the build directory and its name; "" if not known.
+        commands: returns the commands that link, for a build directory and the names of its targets; others,
+            too.
     """
     reader = _Reader(directory)
     units: dict[str, dict[str, _CompiledFile]] = {}
     kinds: dict[str, str] = {}
-    commands: dict[str, str] = {}
+    builds: dict[str, dict[str, None]] = {}
     for entry in entries:
         words = entry.arguments or shlex.split(entry.command)
         target, kind = _target(entry.output or _output(words), name)
@@ -90,20 +93,22 @@ def imported(
         if unit is None:
             continue
         units.setdefault(target, {}).setdefault(unit.source, unit)
-        commands.setdefault(target, links(entry.directory, target))
-        if f"{target}_EXPORTS" in unit.defines:
-            unit.defines.remove(f"{target}_EXPORTS")
+        builds.setdefault(entry.directory, {})[target] = None
+        if f"{target}_EXPORTS" in unit.defines:  # CMake's; headers ask for it to make symbols visible
             kind = SHARED_LIBRARY
         if kind:
             kinds[target] = kind
+    all_commands = [(one, told) for one, targets in builds.items() for told in commands(one, list(targets))]
+    links = c_links.links_of(all_commands, lambda path: _target(path, name)[0])
     for target, some in units.items():
-        if target not in kinds:
-            is_program = any(has_main(source) for source in some)
-            kinds[target] = _kind_of(commands[target]) or (PROGRAM if is_program else STATIC_LIBRARY)
+        if target in links.of:
+            kinds[target] = _kind_of(links.of[target])
+        elif target not in kinds:
+            kinds[target] = PROGRAM if any(has_main(source) for source in some) else STATIC_LIBRARY
     text = [f"[project]\nname = {_quoted(name)}\n"]
     for target, some in units.items():
-        linked = reader.linked(target, kinds, commands[target])
-        text.append(_table(target, kinds[target], list(some.values()), *linked))
+        linked = reader.linked(target, kinds, links)
+        text.append(_table(target, kinds[target], list(some.values()), linked))
     return Imported("\n".join(text), list(reader.notes), list(units))
 
 
@@ -152,30 +157,39 @@ class _Reader:
         elif not _DROPPED.fullmatch(value):
             self._flag(unit, value)
 
-    def linked(self, target: str, kinds: Mapping[str, str], command: str) -> tuple[list[str], list[str]]:
-        """Return what a target needs of the others, and its options for the linker."""
+    def linked(self, target: str, kinds: Mapping[str, str], links: LinkCommands) -> dict[str, Any]:
+        """Return the rows of a target for its link."""
         libraries = [one for one, kind in kinds.items() if kind != PROGRAM and one != target]
-        if not command or kinds[target] == STATIC_LIBRARY:
+        if target not in links.of:
             if kinds[target] != PROGRAM:
-                return [], []
+                return {}
             self._note(
                 f"{target}: compile_commands.json does not tell what it links with: see needs, link-flags"
             )
-            return libraries, []
-        needs: list[str] = []
+            return {"needs": libraries}
+        link = links.of[target]
+        found = c_links.linked(target, link, links.made, libraries)
+        for word in found.left:
+            self._note(f"{target}: {word} of its link left out")
         flags: list[str] = []
-        for word in _options(shlex.split(command)):
-            base = posixpath.basename(word).partition(".")[0].removeprefix("lib")
-            if not word.startswith("-") and posixpath.basename(word).startswith("lib") and base in libraries:
-                needs.append(base)
-            elif word.startswith(("-l", "-pthread", "-static", "-rdynamic", "-Wl,")) and not word.startswith(
-                ("-Wl,-rpath", "-Wl,-soname", "-Wl,--dependency-file")
-            ):
-                if c_flags.first_refused_of_link([word]) is None:
-                    flags.append(word)
-                else:
-                    self._note(f"{target}: the option {word} for the linker left out")
-        return list(dict.fromkeys(needs)), list(dict.fromkeys(flags))
+        for word in found.flags:
+            if word.startswith("-L") and self._inside(link.directory, word[2:]) is None:
+                continue  # where the other build puts its libraries; those are needs
+            if c_flags.first_refused_of_link([word]) is None:
+                flags.append(word)
+            else:
+                self._note(f"{target}: the option {word} for the linker left out")
+        script = self._version_script(target, link, found.version_scripts)
+        return {"link-flags": flags, "version-script": script, "needs": found.needs}
+
+    def _version_script(self, target: str, link: LinkCommand, scripts: Sequence[str]) -> str:
+        inside = [self._inside(link.directory, one) for one in scripts]
+        if inside and (len(inside) > 1 or inside[0] is None or inside[0].startswith("/")):
+            self._note(
+                f"{target}: the version script {scripts[0]} left out: one below the project can be named"
+            )
+            return ""
+        return inside[0] or "" if inside else ""
 
     def _folder(self, unit: _CompiledFile, entry: Entry, folder: str) -> None:
         path = self._inside(entry.directory, folder)
@@ -224,18 +238,13 @@ def _target(output: str, name: str) -> tuple[str, str]:
     return name, ""
 
 
-def _kind_of(command: str) -> str:
-    words = shlex.split(command)
-    if not words:
-        return ""
-    if posixpath.basename(words[0]).endswith(("ar", "ar.exe")):
+def _kind_of(link: LinkCommand) -> str:
+    if link.archives:
         return STATIC_LIBRARY
-    return SHARED_LIBRARY if "-shared" in words else PROGRAM
+    return SHARED_LIBRARY if link.shares else PROGRAM
 
 
-def _table(
-    target: str, kind: str, units: list[_CompiledFile], needs: list[str], link_flags: list[str]
-) -> str:
+def _table(target: str, kind: str, units: list[_CompiledFile], linked: Mapping[str, Any]) -> str:
     common = {
         what: [one for one in getattr(units[0], what) if all(one in getattr(unit, what) for unit in units)]
         for what in ("defines", "flags", "forced")
@@ -247,8 +256,7 @@ def _table(
         "force-include": common["forced"],
         "defines": common["defines"],
         "flags": common["flags"],
-        "link-flags": link_flags,
-        "needs": needs,
+        **linked,
     }
     lines = [f"[targets.{_key(target)}]"]
     lines += [f"{key} = {_value(value)}" for key, value in rows.items() if value]
