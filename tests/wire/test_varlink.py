@@ -735,3 +735,42 @@ def test_arbitrary_bytes_raise_nothing_but_what_is_promised(pieces):
         framer.receive_data(piece)
         with contextlib.suppress(FrameTooLarge):
             assert all(len(frame) <= 10 for frame in take_all(framer))
+
+
+@pytest.mark.parametrize("length", [1, 30, 3000])
+@pytest.mark.parametrize("stops_at", [0, 1, 2, 70, 199])
+def test_frames_are_taken_up_to_the_first_that_is_not_answered(length, stops_at):
+    framer, seen = Framer(), []
+    frames = [b"%03d" % n + b"x" * length + b"\0" for n in range(200)]
+
+    def answer(frame):
+        seen.append(frame)
+        return b"%d" % len(seen) if len(seen) != stops_at + 1 else "other"
+
+    framer.receive_data(b"".join(frames) + b"rest")
+    replies, other = framer.answer_each(answer, 1 << 20)
+    assert other == "other"
+    assert replies == [b"%d" % n for n in range(1, stops_at + 1)]
+    assert seen == frames[: stops_at + 1]
+    assert framer.next_frame() + b"\0" == frames[stops_at]
+    again = frames[stops_at + 1 :]
+    assert framer.read_each(lambda frame: frame) == again
+    assert framer.take_rest() == b"rest"
+
+
+@pytest.mark.parametrize("most_bytes", [0, 1, 60, 150])
+def test_no_frame_is_answered_beyond_the_bytes_of_replies(most_bytes):
+    framer = Framer()
+    framer.receive_data(b"abc\0" * 200)
+    replies, other = framer.answer_each(lambda frame: b"x", most_bytes)
+    assert (len(replies), other) == (most_bytes + 1, None)
+    assert framer.buffered_bytes == (200 - len(replies)) * 4
+
+
+@pytest.mark.parametrize("at", [0, 1, 3, 199])
+def test_a_frame_beyond_the_limit_is_not_taken_among_short_ones(at):
+    framer = Framer(limit_bytes=5)
+    framer.receive_data(b"abcde\0" * at + b"abcdef\0" + b"abc\0" * 200)
+    assert len(framer.answer_each(lambda frame: b"x", 1 << 20)[0]) == at
+    with pytest.raises(FrameTooLarge):
+        framer.next_frame()

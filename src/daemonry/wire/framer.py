@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _NUL = b"\0"
 # Parts from here on are kept as they are.
 _PART_BYTES = 4096
+# So much is cut into frames at once; what is behind a frame that is not taken is cut again.
+_CUT_BYTES: Final = 2048
 # From here on malloc takes an object's memory from the system, and gives it back with the object.
 LONG_BYTES: Final = 128 << 10
 _KEPT_BYTES: Final = 4 << 20
@@ -127,22 +129,24 @@ class Framer:
         end = -1 if self._closed else self._end()
         if end < 0:
             return replies, None
-        buffer, start = self._buffer, self._start
-        other = None
+        buffer, start, longest = self._buffer, self._start, self._limit_bytes + 1
+        frames = [buffer[start : end + 1]]
         try:
-            while end >= 0 and most_bytes >= 0 and end - start <= self._limit_bytes:
-                reply = answer(buffer[start : end + 1])
-                if type(reply) is not bytes:
-                    other = reply
-                    break
-                replies.append(reply)
-                most_bytes -= len(reply)
-                start = end + 1
-                end = buffer.find(_NUL, start)
+            while frames:
+                for frame in frames:
+                    if most_bytes < 0 or len(frame) > longest:
+                        return replies, None
+                    reply = answer(frame)
+                    if type(reply) is not bytes:
+                        return replies, reply
+                    replies.append(reply)
+                    most_bytes -= len(reply)
+                    start += len(frame)
+                frames = _next_frames(buffer, start)
         finally:
             if self._buffer is buffer:  # and was not closed meanwhile
                 self._take_up_to(start)
-        return replies, other
+        return replies, None
 
     def read_each(self, read: Callable[[bytes], Any]) -> list[Any]:
         """Take whole frames as long as each can be read, and return what was read.
@@ -154,15 +158,17 @@ class Framer:
         end = -1 if self._closed else self._end()
         if end < 0:
             return results
-        buffer, start = self._buffer, self._start
+        buffer, start, longest = self._buffer, self._start, self._limit_bytes + 1
+        frames = [buffer[start : end + 1]]
         try:
-            while 0 <= end - start <= self._limit_bytes:
-                result = read(buffer[start : end + 1])
-                if result is NotImplemented:
-                    break
-                results.append(result)
-                start = end + 1
-                end = buffer.find(_NUL, start)
+            while frames:
+                for frame in frames:
+                    result = NotImplemented if len(frame) > longest else read(frame)
+                    if result is NotImplemented:
+                        return results
+                    results.append(result)
+                    start += len(frame)
+                frames = _next_frames(buffer, start)
         finally:
             self._take_up_to(start)
         return results
@@ -261,6 +267,20 @@ class Framer:
         self._buffer = b""
         self._start = self._searched = 0
         self._drop_parts()
+
+
+def _next_frames(buffer: bytes, start: int) -> list[bytes]:
+    """Return whole frames that begin there, each with its NUL: several short ones, or a long one.
+
+    To find and cut out each takes three times as long.
+    """
+    if start == len(buffer):
+        return []
+    frames = [frame + _NUL for frame in buffer[start : start + _CUT_BYTES].split(_NUL)[:-1]]
+    if not frames:
+        end = buffer.find(_NUL, start + _CUT_BYTES)
+        return [buffer[start : end + 1]] if end >= 0 else []
+    return frames
 
 
 def _joined(*parts: bytes | bytearray) -> bytes:

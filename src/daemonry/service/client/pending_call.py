@@ -36,4 +36,7 @@ class PendingCall(QueuedCall[T]):
         """
         if self.outcome == "waiting":
             self._pipeline.wait_for(self)
-        return self.known()
+        if self.failure is not None:
+            return self.known()
+        value: T = self.value
+        return value

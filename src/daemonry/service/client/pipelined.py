@@ -170,16 +170,18 @@ class Ledger:
     def take_unsent(self, most_bytes: int) -> bytes:
         """Return calls to be sent in one piece, about so many bytes; from now on they may run."""
         pieces: list[bytes] = []
-        unsent, end = self._unsent, self._framed
-        until = end + most_bytes
+        unsent, flight, end = self._unsent, self._flight, self._framed
+        until, taken_bytes = end + most_bytes, 0
         while unsent and end < until:
             call = unsent.popleft()
-            self.unsent_bytes -= len(call.frame)
+            count_bytes = len(call.frame)
+            taken_bytes += count_bytes
             if call.outcome != "waiting":
                 continue  # cancelled
             pieces.append(call.frame)
-            call.end = end = end + len(call.frame)
-            (self._oneways if call.oneway else self._flight).append(call)
+            call.end = end = end + count_bytes
+            (self._oneways if call.oneway else flight).append(call)
+        self.unsent_bytes -= taken_bytes
         self._framed = end
         return b"".join(pieces)
 
