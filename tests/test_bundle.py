@@ -1,5 +1,6 @@
 """The bundle of the quick commands' modules: used where it is as the sources are, and never needed."""
 
+import gc
 import importlib
 import json
 import os
@@ -88,6 +89,20 @@ def facts(module):
         type(module.__loader__), spec.origin, spec.parent, spec.has_location, spec.cached,
         sys.modules[spec.parent].__dict__[spec.name.rpartition(".")[2]] is module,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_no_cycles_are_looked_for_while_it_loads(tmp_path, package, monkeypatch, collects):
+    """A program that has turned the collector off keeps it off."""
+    (tmp_path / package / "second.py").write_text("import gc\nVALUE = int(gc.isenabled())\n")
+    path = written(tmp_path, package)
+    usual = gc.isenabled()
+    try:
+        (gc.enable if collects else gc.disable)()
+        first, all_of_them = used(path, package, monkeypatch)
+        assert (first.VALUE, all_of_them, gc.isenabled()) == (1, True, collects)
+    finally:
+        (gc.enable if usual else gc.disable)()
 
 
 def test_no_source_and_no_bytecode_file_is_read(tmp_path, package, monkeypatch):

@@ -21,6 +21,7 @@ wants to see the source.  DAEMONRY_BUNDLE=0 turns it off.
 # No `from __future__`: it is a module too, and this one is imported first.
 import _frozen_importlib_external as machinery  # importlib.machinery, and loaded already
 import _imp
+import gc
 import marshal
 import os
 import sys
@@ -108,9 +109,15 @@ class Bundle:
             self.missed.add(name.partition(".")[0])
             return None
         if "threading" not in sys.modules:  # without the locks of the import system: one thread only
-            for needed in self.entries[name][5]:
-                if needed not in sys.modules and not self._load(needed):
-                    break
+            collects = gc.isenabled()
+            gc.disable()  # it would look through all that is loaded, and find nothing
+            try:
+                for needed in self.entries[name][5]:
+                    if needed not in sys.modules and not self._load(needed):
+                        break
+            finally:
+                if collects:
+                    gc.enable()
         spec = self._spec(name)
         spec.loader.get_code = lambda _name: code
         return spec

@@ -66,7 +66,13 @@ def be(
         reporter.stage = "import"
         reporter.failed(printable(str(error)))
         raise
-    from daemonry.runtime.runner import run
+    collects = gc.isenabled()
+    gc.disable()  # it would look through all that is loaded, time and again, and find nothing
+    try:
+        from daemonry.runtime.runner import run
+    finally:
+        if collects:
+            gc.enable()
 
     if config:
         from daemonry.daemon.config import absolute
