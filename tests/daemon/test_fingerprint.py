@@ -137,3 +137,17 @@ def test_what_a_program_replaces_is_not_looked_up(probe):
     probe.start("import part\n@daemon.whole_status\ndef fields(usual):\n    return dict(usual)\n")
     probe.sandbox.write("part.py", "WORD = 'another'\n")
     assert probe.instance.status().keys() == {"state", "uptime_secs", "pid", "version"}
+
+
+def test_a_zygotes_looks_are_its_daemons(imported, looked_at, monkeypatch):
+    """They are made once, and what changes while a forked daemon starts is not what it runs."""
+    monkeypatch.setattr(fingerprint, "_seen_ahead", {})
+    part = imported("own_part.py")
+    fingerprint.look_ahead()
+    part.write_text("WORD = 'another'\n")
+    late = imported("late_part.py")
+    looked_at.clear()
+    code = Code()
+    assert str(part) not in looked_at
+    assert str(late) in looked_at
+    assert code.changed() == [str(part)]

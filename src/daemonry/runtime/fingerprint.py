@@ -32,6 +32,22 @@ def _look(path: str) -> _Seen | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
+# Files as a zygote has looked at them for the daemons that it forks.
+_seen_ahead: dict[str, _Seen | None] = {}
+
+
+def look_ahead() -> None:
+    """Look at the files of all modules now, for the daemons that this process forks.
+
+    A zygote refuses to fork once one of them is another than it has loaded, so these looks are those of a
+    daemon that looks itself, but for what changes while that starts: that counts as changed, as it is.
+    """
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None)
+        if isinstance(path, str):
+            _seen_ahead[path] = _look(path)
+
+
 # Where the standard library is, with the installed packages below it or elsewhere.
 _STANDARD: Final = os.path.dirname(os.__file__) + os.sep
 _INSTALLED: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
@@ -54,7 +70,7 @@ class _Files:
 
     def add(self, path: str) -> None:
         if path not in self._seen:
-            self._seen[path] = _look(path)
+            self._seen[path] = _seen_ahead[path] if path in _seen_ahead else _look(path)
 
     def changed(self) -> list[str]:
         return [path for path, seen in self._seen.items() if _look(path) != seen]

@@ -34,12 +34,15 @@ def preload() -> None:
     """Do it, and have the pages that it fills stay shared."""
     for name in _OURS:
         importlib.import_module(name)
+    from daemonry.runtime.fingerprint import look_ahead
+
     for name in _OTHERS:
         try:
             importlib.import_module(name)
         except ImportError:
             continue
     _describe()
+    look_ahead()
     gc.collect()
     gc.disable()  # a collection would write to all pages
     make_immortal()
