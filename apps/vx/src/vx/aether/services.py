@@ -21,8 +21,9 @@ from vx.aether.interface import ServiceDied, ServiceState
 
 logger = logging.getLogger("aether")
 
-# Python and its imports, with a machine's all cores busy compiling.
-READY_TIMEOUT_S: Final = 30.0
+# Python and its imports, with a machine's all cores busy compiling, or in an emulator that is twenty times
+# slower: one that is given up is killed, so that on such a machine no later try would get further.
+READY_TIMEOUT_S: Final = 100.0
 # One of an aether that was killed ends within a second; until then its life lock is held.
 VACANCY_TIMEOUT_S: Final = 5.0
 # Between a service's end and its next start; doubled with each end that follows within a minute.

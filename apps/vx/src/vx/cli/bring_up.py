@@ -19,7 +19,7 @@ from vx.cli.failures import home_trouble
 
 # aether, and behind it cass and rhea: three interpreters and their imports, on a machine whose cores
 # compile, maybe for twenty others who wait for the same start.
-TIMEOUT_S = 60.0
+TIMEOUT_S = 120.0
 # An aether of ours takes its lock within some hundredths of a second.
 _LOOK_S = 0.01
 
