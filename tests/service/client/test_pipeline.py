@@ -20,6 +20,8 @@ import msgspec
 import pytest
 
 from daemonry import AsyncClient, CallError, Client, Context, Fd, Interface, connect, errors, limits, method
+from daemonry.service.client.engine import NamedMethod
+from daemonry.service.client.pending_call import PendingCall
 from daemonry.service.client.pipelined import Ledger, QueuedCall
 from daemonry.wire import fast_varlink
 from daemonry.wire.typed_reply import reader, run_reader
@@ -733,8 +735,6 @@ async def test_asyncio_is_bounded(piped, monkeypatch):
 
 def test_what_the_kernel_may_have_taken_may_have_run():
     """Ctrl-C between a send and its count: nobody knows how much of the piece left."""
-    from daemonry.service.client.engine import NamedMethod
-
     ledger = Ledger(fast_varlink)
     calls = []
     for n in range(4):
@@ -746,6 +746,16 @@ def test_what_the_kernel_may_have_taken_may_have_run():
     ledger.end(lambda ran: errors.ConnectionLost("x", ran), calls[1].end - calls[0].end)
     assert piece.count(b"\0") == 3
     assert [one.outcome for one in calls] == ["maybe_ran", "maybe_ran", "not_sent", "not_sent"]
+
+
+def test_a_call_that_is_queued_is_made_as_any_other(client):
+    named = NamedMethod(f"{NAME}.Double", False, fast_varlink)
+    with client.pipeline() as pipeline:
+        queued = pipeline.queue(named, {"n": 2}, named.frame({"n": 2}))
+        made = PendingCall(pipeline, named, queued.frame)
+        for name in QueuedCall.__slots__:
+            assert getattr(queued, name) == getattr(made, name)
+    assert queued.result() == {"result": 4}
 
 
 class _Counting:
