@@ -3,8 +3,9 @@
 Owns a private environment, two daemons in it, and the timing of whole processes, as `cli` does.
 One daemon serves all the time; the other is stopped before each round, outside the measurement, so
 that its row times the start lock, the new process, its imports, its readiness and the connection.
-The same with a warm zygote, and at the end the memory of many idle daemons of one program, and what `ps`
-of them takes beside `ps` of one.
+The same with a warm zygote; the bare ways of both, a server of ten lines that is spawned, or forked by a
+process that has imported asyncio; and at the end the memory of many idle daemons of one program, and what
+`ps` of them takes beside `ps` of one.
 
 CPU time is that of the client and, for an absent daemon, of the daemon's threads until they are looked at
 right behind the client's end: other work on the machine disturbs it less than the time by the clock.
@@ -21,6 +22,7 @@ import os
 import platform
 import signal
 import statistics
+import subprocess
 import sys
 import venv
 from collections.abc import Iterator
@@ -47,6 +49,8 @@ LIVE = "ensure, one that serves"
 LIVE_DEFINED = "ensure, one that serves, by its Daemon"
 ABSENT = "ensure, one that is absent"
 WARM = "ensure, one that is absent, with a warm zygote"
+BARE_ABSENT = "a bare asyncio server, spawned and connected to"
+BARE_WARM = "a bare asyncio server, forked and connected to"
 TARGETS = {ABSENT: 8.0, WARM: 2.0}
 ON = {"DAEMONRY_ZYGOTE": "1"}
 MANY_MIB = 600.0
@@ -64,6 +68,56 @@ from _socket import AF_UNIX, SOCK_STREAM, socket
 sock = socket(AF_UNIX, SOCK_STREAM)
 sock.connect({path!r})
 sock.close()
+"""
+# Serves one Unix socket; says that it does by its number in a file, and by a byte to who waits.
+_BARE_SERVER = """\
+import asyncio, os, sys
+async def serve(path, tell):
+    server = await asyncio.start_unix_server(lambda reader, writer: writer.close(), path)
+    with open(path + ".pid", "w") as file:
+        file.write(str(os.getpid()))
+    tell(b"r")
+    await server.serve_forever()
+"""
+_BARE_SPAWN = f"""\
+import os, sys
+from _socket import AF_UNIX, SOCK_STREAM, socket
+path = sys.argv[1]
+read_fd, write_fd = os.pipe()
+os.set_inheritable(write_fd, True)
+server = {_BARE_SERVER!r} + "asyncio.run(serve(sys.argv[1], lambda told: os.write(int(sys.argv[2]), told)))"
+os.posix_spawn(sys.executable, [sys.executable, "-c", server, path, str(write_fd)], os.environ)
+os.read(read_fd, 1)
+sock = socket(AF_UNIX, SOCK_STREAM)
+sock.connect(path)
+"""
+_BARE_ZYGOTE = f"""\
+{_BARE_SERVER}
+import gc, signal, socket
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1] + ".zygote")
+listener.listen()
+gc.collect()
+gc.freeze()
+print(flush=True)
+while True:
+    starter, _ = listener.accept()
+    if os.fork() == 0:
+        os.setsid()
+        listener.close()
+        asyncio.run(serve(sys.argv[1], starter.send))
+    starter.close()
+"""
+_BARE_FORK = """\
+import sys
+from _socket import AF_UNIX, SOCK_STREAM, socket
+path = sys.argv[1]
+zygote = socket(AF_UNIX, SOCK_STREAM)
+zygote.connect(path + ".zygote")
+zygote.recv(1)
+sock = socket(AF_UNIX, SOCK_STREAM)
+sock.connect(path)
 """
 _LIVE = """\
 import daemonry
@@ -111,7 +165,12 @@ def prepared(env_dir: Path | None) -> Iterator[tuple[Bare, list[Row]]]:
         python = here.command("python3")
         here.environment["PYTHONPATH"] = str(here.home)
         here.run(here.command("daemonry"), "start", "lives.py")
+        bare = f"{here.runtime}/bare.sock"  # not beside modules: a zygote looks at those
+        words = [python, "-c", _BARE_ZYGOTE, bare]
+        zygote = subprocess.Popen(words, stdout=subprocess.PIPE, env=here.environment)
         try:
+            assert zygote.stdout is not None
+            zygote.stdout.readline()
             path = f"{here.runtime}/lives/lives.sock"
             yield (
                 here,
@@ -123,9 +182,13 @@ def prepared(env_dir: Path | None) -> Iterator[tuple[Bare, list[Row]]]:
                     Row(LIVE_DEFINED, [python, "-c", _DEFINED.format(name="lives")]),
                     Row(ABSENT, [python, "-c", _DEFINED.format(name="absent")]),
                     Row(WARM, [python, "-c", _DEFINED.format(name="absent")]),
+                    Row(BARE_ABSENT, [python, "-c", _BARE_SPAWN, bare]),
+                    Row(BARE_WARM, [python, "-c", _BARE_FORK, bare]),
                 ],
             )
         finally:
+            zygote.kill()
+            zygote.communicate()
             for name in ("lives", "absent"):
                 with suppress(Failed):
                     here.run(here.command("daemonry"), "stop", name)
@@ -142,6 +205,8 @@ def measure(here: Bare, rows: list[Row], rounds: int) -> None:
             if row.title in TARGETS:
                 cpu_ms += _cpu_ms(_pid_of(here, "absent"))
                 here.run(here.command("daemonry"), "stop", "absent")
+            if row.title in {BARE_ABSENT, BARE_WARM}:
+                cpu_ms += _end_bare(Path(row.words[-1]))
             if number >= 0:
                 row.times_ms.append(elapsed_ms)
                 row.cpu_ms.append(cpu_ms)
@@ -152,6 +217,15 @@ def _pid_of(here: Bare, name: str) -> int:
     (path,) = here.home.glob(f"**/{name}/*/{name}.json")
     pid: int = json.loads(path.read_text())["pid"]
     return pid
+
+
+def _end_bare(path: Path) -> float:
+    """End the bare server, and return the CPU time that it took."""
+    pid = int(Path(f"{path}.pid").read_text())
+    cpu_ms = _cpu_ms(pid)
+    os.kill(pid, signal.SIGKILL)
+    path.unlink()
+    return cpu_ms
 
 
 def _cpu_ms(pid: int) -> float:
