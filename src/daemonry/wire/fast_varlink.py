@@ -115,16 +115,11 @@ class FastReply(AnyReply, msgspec.Struct, forbid_unknown_fields=True, eq=False):
     error: str | None = None
 
 
+# Made here and not at the first reply: two threads that make one at a time see a half-made Struct (msgspec).
 _read_call = msgspec.json.Decoder(FastCall).decode
+_read_reply = msgspec.json.Decoder(FastReply).decode
 _encode = msgspec.json.Encoder().encode
 _scan_frame: Callable[[bytes], bool] | None = None if native_calls is None else native_calls.scan_frame
-
-
-def _read_reply(frame: bytes) -> FastReply:
-    """Make the decoder at the first reply: most daemons send replies and read none."""
-    global _read_reply  # noqa: PLW0603  # the decoder takes this function's place
-    _read_reply = msgspec.json.Decoder(FastReply).decode  # type: ignore[assignment]
-    return _read_reply(frame)
 
 
 # --- decoding ---------------------------------------------------------------------------------
