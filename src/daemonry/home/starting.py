@@ -7,22 +7,25 @@ so nothing would tell of it: its starter shares the lock of home.toml itself, an
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from daemonry.backoff import delays
 from daemonry.errors import AlreadyRunning, NotReadyInTime, StartFailed
 from daemonry.home.names import RESERVED
-from daemonry.limits import LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S
+from daemonry.limits import LOCK_PROBE_PATIENCE_S, LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S
 from daemonry.process import crash_file, readiness
 from daemonry.process.lock import Lock, is_given_shared
 from daemonry.process.readiness import Reporter
-from daemonry.process.spawn import spawn
+from daemonry.process.spawn import Spawned, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from daemonry.clock import Deadline
     from daemonry.home.home import Home
+
+# How long a supervisor that cannot be one takes to end, at most.
+_END_PATIENCE_S: Final = LOCK_PROBE_PATIENCE_S * 8
 
 
 def start(home: Home, names: list[str], deadline: Deadline) -> dict[str, Any]:
@@ -53,13 +56,21 @@ def start(home: Home, names: list[str], deadline: Deadline) -> dict[str, Any]:
         os.close(write_fd)
         if lock is not None:
             lock.forget()
-    process.returncode = 0  # it goes on, and nobody waits for it
+    spawned = Spawned(process)
     import daemonry.service.client.blocking  # noqa: F401  # which is needed next, while the supervisor starts
 
     try:
-        return _await_ready(home, read_fd, process.pid, deadline)
+        told = _await_ready(home, read_fd, process.pid, deadline)
+    except (AlreadyRunning, StartFailed):
+        spawned.wait(_END_PATIENCE_S)  # it has said its last word, and ends
+        raise
+    except BaseException:
+        spawned.let_go()
+        raise
     finally:
         os.close(read_fd)
+    spawned.let_go()
+    return told
 
 
 def _await_ready(home: Home, report_fd: int, pid: int, deadline: Deadline) -> dict[str, Any]:
