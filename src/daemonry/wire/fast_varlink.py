@@ -115,7 +115,7 @@ class FastReply(AnyReply, msgspec.Struct, forbid_unknown_fields=True, eq=False):
     error: str | None = None
 
 
-# Made here and not at the first reply: two threads that make one at a time see a half-made Struct (msgspec).
+# Made here and not at the first reply, where several threads would make it at a time: see `client.proxy`.
 _read_call = msgspec.json.Decoder(FastCall).decode
 _read_reply = msgspec.json.Decoder(FastReply).decode
 _encode = msgspec.json.Encoder().encode

@@ -7,6 +7,7 @@ own threads are not copied.
 import asyncio
 import contextlib
 import gc
+import os
 import pickle
 import signal
 import socket
@@ -21,6 +22,7 @@ import pytest
 from daemonry import AsyncClient, Client, Interface, Pool, connect, errors
 from daemonry.limits import MAX_CLIENT_CONNECTIONS
 from daemonry.service.client import blocking, link, turns
+from daemonry.service.client.proxy import proxy_class
 from daemonry.testing import wait_until
 
 NAME = "org.example.store"
@@ -674,3 +676,58 @@ def test_closing_from_another_thread_ends_an_asyncio_call_and_says_so(store):
             client.close()
         assert found == ["maybe"]
         assert wait_until(lambda: client.closed)
+
+
+# --- the first proxy ------------------------------------------------------------------------------
+
+
+class Kept(Interface, name="org.example.Kept"):
+    def Get(self) -> str:  # noqa: N802
+        raise NotImplementedError
+
+
+def test_one_thread_makes_a_proxys_class_and_another_waits_for_it():
+    """Two that made decoders of the same Structs at a time were a segmentation fault in msgspec."""
+    made, others, results = {}, [], []
+
+    def wrap(converter, method):
+        if not others:
+            others.append(threading.Thread(target=lambda: results.append(of_kept())))
+            others[0].start()
+            others[0].join(0.3)  # without the lock it is through by then, with a class of its own
+            assert others[0].is_alive()
+        return lambda self: None
+
+    def of_kept():
+        return proxy_class(Kept, made, wrap, lambda method: None)
+
+    mine = of_kept()
+    others[0].join()
+    assert results == [mine]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_no_process_is_forked_while_a_proxys_class_is_made():
+    """The child would have Structs of which msgspec has learnt a half, for ever."""
+    forks, tells = [], os.pipe()
+
+    def fork():
+        pid = os.fork()
+        if not pid:
+            os.write(tells[1], b"x")
+            os._exit(0)
+        forks.append(pid)
+
+    def wrap(converter, method):
+        thread.start()
+        thread.join(0.3)
+        assert not forks
+        return lambda self: None
+
+    thread = threading.Thread(target=fork)
+    proxy_class(Kept, {}, wrap, lambda method: None)
+    thread.join()
+    assert os.read(tells[0], 1) == b"x"
+    assert os.waitpid(forks[0], 0) == (forks[0], 0)
+    for fd in tells:
+        os.close(fd)

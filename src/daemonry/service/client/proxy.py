@@ -9,6 +9,8 @@ signatures takes longer than many calls.  A proxy's own are its client and its t
 from __future__ import annotations
 
 import inspect
+import os
+from _thread import RLock
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -342,6 +344,12 @@ _Wrap = Callable[[Converter, Method], Any]
 ShortOf = Callable[[Converter], Short | None]
 
 
+# One thread makes decoders at a time, and no process is forked meanwhile: msgspec keeps the description of a
+# Struct on its class before it is complete, and a decoder that another thread makes of that crashes.
+_making = RLock()
+os.register_at_fork(before=_making.acquire, after_in_parent=_making.release, after_in_child=_making.release)
+
+
 def proxy_class(
     kind: type[AnyInterface],
     made: dict[type[Interface], type[Interface]],
@@ -350,16 +358,24 @@ def proxy_class(
 ) -> type[Any]:
     """Return the class of proxies of an interface, made the first time and kept."""
     found = made.get(kind)
-    if found is None:
-        where = described(kind)
-        own: dict[str, Any] = {"__reduce__": _reduced, "__dir__": _names}
-        for method in where.methods.values():
-            function = getattr(kind, method.python_name)
-            converter = Converter(where, method, function)
-            signature = converter.signature.replace(return_annotation=result(method))
-            own[method.python_name] = signatures.describe(wrap(converter, method), function, signature)
-        found = made[kind] = type(f"{kind.__name__}Proxy", (kind,), own)
+    if found is not None:
+        return found
+    with _making:
+        found = made.get(kind)
+        if found is None:
+            found = made[kind] = _made(kind, wrap, result)
     return found
+
+
+def _made(kind: type[AnyInterface], wrap: _Wrap, result: Callable[[Method], Any]) -> type[Any]:
+    where = described(kind)
+    own: dict[str, Any] = {"__reduce__": _reduced, "__dir__": _names}
+    for method in where.methods.values():
+        function = getattr(kind, method.python_name)
+        converter = Converter(where, method, function)
+        signature = converter.signature.replace(return_annotation=result(method))
+        own[method.python_name] = signatures.describe(wrap(converter, method), function, signature)
+    return type(f"{kind.__name__}Proxy", (kind,), own)
 
 
 def _reduced(self: Any) -> tuple[Any, ...]:
