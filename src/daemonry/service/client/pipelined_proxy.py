@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from daemonry import errors
 from daemonry.service.client.proxy import Converter, proxy_class, proxy_of
 from daemonry.service.interface.declare import Interface, Method
+from daemonry.wire.typed_reply import run_reader
 from daemonry.wire.varlink import tracing
 
 
@@ -44,6 +45,8 @@ def _no_annotation(_method: Method) -> Any:
 def _wrap_pipelined(converter: Converter, method: Method) -> Any:
     if method.upgrades or method.streams or converter.passes_fds:
         return _wrap_refused(converter, method)
+    if not method.read_reply:
+        converter.read_run = run_reader(method.reply, method.reply_field)
     oneway = method.marks.oneway
     if converter.takes_none and not oneway:
         return _wrap_bare_pipelined(converter)

@@ -29,7 +29,7 @@ from daemonry.service.interface.schema import NotDescribable
 from daemonry.transport.ancillary import Fd, close_all
 from daemonry.wire import fast_varlink
 from daemonry.wire.typed_call import CallWriter, call_writer, native_call, never_written
-from daemonry.wire.typed_reply import RunReader, item_reader, never_proved, reader, run_reader
+from daemonry.wire.typed_reply import RunReader, item_reader, never_proved, reader
 from daemonry.wire.varlink import (
     FRAME_END,
     MAX_FRAME_BYTES,
@@ -61,7 +61,7 @@ class Converter:
         read: makes received bytes the result, or NotImplemented where only `result` can tell.
         native_call: writes calls natively from arguments by place; None for none.
         read_item: as `read`, for a reply of a stream behind which others come.
-        read_run: as `read`, of many replies at once; None where they have to be read one after the other.
+        read_run: as `read`, of many replies at once, set for pipelines; None to read them one by one.
         takes_none: whether it has no parameters.
         without_arguments: a call without them, as it is sent where nothing is traced.
         write: makes arguments by place the call as it is sent, or None where only `call` can tell.
@@ -111,7 +111,7 @@ class Converter:
         self.read: Callable[[bytes], Any] = (
             reader(method.reply, method.reply_field) if common else never_proved
         )
-        self.read_run: RunReader | None = run_reader(method.reply, method.reply_field) if common else None
+        self.read_run: RunReader | None = None
         self.read_item: Callable[[bytes], Any] = (
             item_reader(method.reply, method.reply_field) if common and method.streams else never_proved
         )
