@@ -70,16 +70,16 @@ NOT_WRITTEN = []  # while the disk is full
 WRITING = threading.Lock()
 
 def ran(key):
-    with WRITING:
-        NOT_WRITTEN.append(key + "\\n")
-        write_down()
+    write_down([key + "\\n"])
 
-def write_down():
-    try:
-        os.write(RAN, "".join(NOT_WRITTEN).encode())
-    except OSError:
-        return
-    NOT_WRITTEN.clear()
+def write_down(more):
+    with WRITING:  # the loop writes as it ends, while threads still do
+        NOT_WRITTEN.extend(more)
+        try:
+            os.write(RAN, "".join(NOT_WRITTEN).encode())
+        except OSError:
+            return
+        NOT_WRITTEN.clear()
 
 class Work(Interface, name="org.example.Work"):
     def plain(self, key: str) -> str:
@@ -118,7 +118,7 @@ async def work(run):
     try:
         await asyncio.Event().wait()
     finally:
-        write_down()
+        write_down([])
         if told("slow"):
             note("ending", "x")
             await wait_told("end")
