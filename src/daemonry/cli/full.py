@@ -48,9 +48,9 @@ if TYPE_CHECKING:
 def daemonry(arguments: list[str]) -> int:
     """Do what the command `daemonry` is asked for and return its exit code."""
     if means_a_home(arguments):
-        from daemonry.cli.home import home
+        from daemonry.cli.homes.perform import parsed
 
-        return home(arguments)
+        return parsed(arguments)
     return _perform(commands.DAEMONRY, arguments, None)
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from daemonry.daemon.definition import Daemon
 
 _NO_COMMANDS: Final[Mapping[Command, Callable[[Namespace], int]]] = {}
+# Commands of a home that are read without argparse, where a home is meant and they are plain.
+_OF_HOMES: Final = ("up", "down", "ps", "restart", "reload")
 # What is a screen.
 _AT_TERMINAL: Final = ("top", "attach")
 
@@ -99,6 +101,14 @@ def _without_parser(arguments: list[str]) -> int | None:
         from daemonry.cli.ps import ps
 
         return ps(as_json=len(arguments) > 1, names_only=False)
+    if arguments and arguments[0] in _OF_HOMES:
+        from daemonry.cli.homes.home_words import plainly
+
+        asked = plainly(arguments[0], arguments[1:])
+        if asked is not None:
+            from daemonry.cli.homes.perform import perform
+
+            return perform(asked)
     if arguments[:1] == ["dial"] and len(arguments) in (2, 4):
         from daemonry.cli.dial import quickly
 

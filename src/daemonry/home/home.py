@@ -17,7 +17,6 @@ Owns these paths, and asking a home whether it is up.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
 
 from daemonry.errors import ConfigError, NotListening, NotRunning
 from daemonry.home.names import FILE_NAME, RESERVED
@@ -26,7 +25,10 @@ from daemonry.process.lock import Lock
 from daemonry.process.record import DaemonRecord
 from daemonry.transport.endpoint import Endpoint
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from daemonry.service.client.blocking import Client
 
 HOME_VARIABLE: Final = "DAEMONRY_HOME"

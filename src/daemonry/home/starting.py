@@ -7,7 +7,6 @@ so nothing would tell of it: its starter shares the lock of home.toml itself, an
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final
 
 from daemonry.backoff import delays
 from daemonry.errors import AlreadyRunning, NotReadyInTime, StartFailed
@@ -18,8 +17,10 @@ from daemonry.process.lock import Lock, is_given_shared
 from daemonry.process.readiness import Reporter
 from daemonry.process.spawn import Spawned, spawn
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any, Final
 
     from daemonry.clock import Deadline
     from daemonry.home.home import Home
@@ -28,13 +29,16 @@ if TYPE_CHECKING:
 _END_PATIENCE_S: Final = LOCK_PROBE_PATIENCE_S * 8
 
 
-def start(home: Home, names: list[str], deadline: Deadline) -> dict[str, Any]:
+def start(
+    home: Home, names: list[str], deadline: Deadline, meanwhile: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
     """Start the supervisor, and return what it tells when it is ready.
 
     Args:
         home: its files.
         names: the services and groups that are meant; [] for all.
         deadline: until when it is waited for; then it is left to go on.
+        meanwhile: called while it starts.
 
     Raises:
         AlreadyRunning: there is one.
@@ -57,9 +61,8 @@ def start(home: Home, names: list[str], deadline: Deadline) -> dict[str, Any]:
         if lock is not None:
             lock.forget()
     spawned = Spawned(process)
-    import daemonry.service.client.blocking  # noqa: F401  # which is needed next, while the supervisor starts
-
     try:
+        meanwhile()
         told = _await_ready(home, read_fd, process.pid, deadline)
     except (AlreadyRunning, StartFailed):
         spawned.wait(_END_PATIENCE_S)  # it has said its last word, and ends

@@ -1,6 +1,6 @@
 """Units that start a daemon or a home at login: for systemd (systemd.unit(5)) and launchd (launchd.plist(5)).
 
-Owns their text.  Writing them, and telling the service manager, is `cli.home_setup`'s.
+Owns their text.  Writing them, and telling the service manager, is `cli.homes.setup`'s.
 
 A unit names the interpreter that it was made with.  If that is gone, because its virtual environment was
 moved or daemonry was uninstalled, the unit looks for a `daemonry` that runs, on the PATH and in

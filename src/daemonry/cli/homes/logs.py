@@ -18,7 +18,9 @@ from typing import Any, Final, NamedTuple
 
 from daemonry import strict_json
 from daemonry.cli import exit_codes, output
-from daemonry.errors import ArgumentInvalid
+from daemonry.cli.homes.names import no_service
+from daemonry.errors import ArgumentInvalid, DaemonryError
+from daemonry.home.home import Home
 from daemonry.limits import FOLLOW_POLL_S, LOG_TAIL_LINES
 from daemonry.process import homes, log_reader, registry
 from daemonry.process.logs import LEVELS
@@ -90,6 +92,45 @@ def sources_of_all() -> list[Source]:
 
 def _service_of(file: str) -> str:
     return "" if file == "home.log" else file.removesuffix(".log")
+
+
+def logs_of(home: Home, options: argparse.Namespace) -> int:
+    """Print lines of the services of a home, or of some; return the exit code."""
+    names = _names_with_logs(home, options.services)
+    return show([Source(name, home.path(name, "log"), name) for name in names], options)
+
+
+def logs_of_all(options: argparse.Namespace) -> int:
+    """Print lines of all logs of this user; return the exit code."""
+    found = sources_of_all()
+    if options.services:
+        found = [one for one in found if {one.label, one.label.partition("/")[0]} & {*options.services}]
+    if not found:
+        output.complain("no logs yet" if not options.services else "no logs of these names")
+        return exit_codes.DONE
+    return show(found, options)
+
+
+def _names_with_logs(home: Home, words: list[str]) -> list[str]:
+    from daemonry.home.home_toml.home_file import load
+
+    try:
+        file = load(home.directory)
+    except DaemonryError:  # the log can be read whatever the file says now
+        if not words:
+            raise
+        known: dict[str, list[str]] = {}
+    else:
+        known = {**{name: [name] for name in file.services}, **file.groups}
+        if not words:
+            return list(file.services)
+    found: dict[str, None] = {}
+    for word in words:
+        is_old = "/" not in word and os.path.exists(home.path(word, "log"))
+        if word not in known and not is_old:
+            raise ArgumentInvalid("SERVICE", no_service(word, list(known)))
+        found |= dict.fromkeys(known.get(word, [word]))
+    return list(found)
 
 
 def show(sources: list[Source], options: argparse.Namespace) -> int:

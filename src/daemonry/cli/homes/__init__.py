@@ -1,0 +1,1 @@
+"""The commands of a home, and those that are run once for a home or a daemon."""
