@@ -291,3 +291,46 @@ def test_it_moves_to_the_loop_that_runs():
     stepper = Stepper()
     assert [asyncio.run(run()), asyncio.run(run())] == [5, 5]
     stepper.close()  # its loop is closed: there is nothing to end
+
+
+def test_what_waits_in_another_loop_is_forgotten_as_it_moves():
+    """Nobody has ended that loop's tasks: what is in reserve there could never go on."""
+
+    async def handler():
+        return asyncio.current_task()
+
+    async def moved():
+        stepper.move_to(asyncio.get_running_loop())
+        assert stepper.waiting is None
+        await ready(stepper)
+        task = stepper.begin(handler())
+        stepper.close()
+        return task.get_loop() is asyncio.get_running_loop()
+
+    stepper, left = Stepper(), asyncio.new_event_loop()
+    left.run_until_complete(ready(stepper))
+    assert stepper.waiting is not None
+    old = stepper.reserve.task
+    assert asyncio.run(moved())
+    old.cancel()
+    left.run_until_complete(asyncio.wait([old]))
+    left.close()
+
+
+def test_a_reserve_that_begins_to_wait_too_late_is_not_taken():
+    async def moved():
+        stepper.move_to(asyncio.get_running_loop())
+
+    stepper, left = Stepper(), asyncio.new_event_loop()
+
+    async def asked():
+        assert not stepper.is_ready()
+
+    left.run_until_complete(asked())  # its task has not begun
+    old = stepper.reserve.task
+    asyncio.run(moved())
+    left.run_until_complete(asyncio.sleep(0))
+    assert stepper.waiting is None
+    old.cancel()
+    left.run_until_complete(asyncio.wait([old]))
+    left.close()

@@ -479,18 +479,17 @@ class Calls:
 
     def _made_stepped(self, bound: Bound) -> Answer:
         """As `_made_ready`, for a coroutine: its first step is taken, and most end with it."""
-        gate, watchers, is_ready, begin = (
-            self._gate,
-            self.tap.watchers,
-            self.stepper.is_ready,
-            self.stepper.begin,
-        )
+        gate, watchers, stepper, begin = self._gate, self.tap.watchers, self.stepper, self.stepper.begin
         function, frame, is_open, reads = bound.function, bound.frame, bound.open, bound.reads
         call = bound.caller()
 
         def ready(fields: Any = None) -> bytes | Ran | None:
             # Slow ones are measured in a task.
-            if watchers or self.slow_call_s is not None or not is_ready():
+            if (
+                watchers
+                or self.slow_call_s is not None
+                or (stepper.waiting is None and not stepper.is_ready())
+            ):
                 return None
             if not is_open:
                 if self.running >= self._most_running:

@@ -25,24 +25,36 @@ Work = Callable[[Awaitable[Any]], Coroutine[Any, Any, None]]
 
 
 class Stepper:
-    """Begins coroutines, each with its first step; for one loop at a time."""
+    """Begins coroutines, each with its first step; for one loop at a time.
 
-    __slots__ = ("_loop", "_reserve", "_stairs")
+    Attributes:
+        reserve: a task for the next coroutine that waits; None for none.
+        waiting: the same, once it waits itself: `begin` may be called then.  Whoever looks here only, and asks
+            no `is_ready`, calls `move_to` when another loop begins to run.
+    """
+
+    __slots__ = ("_loop", "_stairs", "reserve", "waiting")
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._reserve: _Reserve | None = None
         self._stairs: _Stairs | None = None
+        self.reserve: _Reserve | None = None
+        self.waiting: _Reserve | None = None
 
     def is_ready(self) -> bool:
         """Whether `begin` may be called; if not, it may be soon, in a later turn of the loop."""
-        reserve = self._reserve
-        if reserve is not None and reserve.waits and self._loop is get_running_loop():
+        self.move_to(get_running_loop())
+        if self.waiting is not None:
             return True
-        if reserve is None or reserve.task.done() or self._loop is not get_running_loop():
-            self._loop = get_running_loop()
-            self._reserve = _Reserve(self._loop)
+        assert self._loop is not None
+        if self.reserve is None or self.reserve.task.done():
+            self.reserve = _Reserve(self._loop, self)
         return False
+
+    def move_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Belong to a loop, and forget what is in reserve in another one."""
+        if self._loop is not loop:
+            self._loop, self.reserve, self.waiting = loop, None, None
 
     def begin(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Take the first step of a coroutine; return its result, or the `Suspended` that it is now.
@@ -51,12 +63,11 @@ class Stepper:
             CancelledError: it ended, and cancelled itself or raised that.
             Exception: it raised this.
         """
-        reserve, loop, stairs = self._reserve, self._loop, self._stairs
-        assert reserve is not None
-        assert loop is not None
+        stairs = self._stairs
+        reserve: _Reserve = self.waiting  # type: ignore[assignment]  # the caller has looked
         if stairs is None:
-            stairs = self._stairs = _Stairs()
-        task, context, outer = reserve.task, copy_context(), None
+            stairs = _Stairs()
+        loop, task, context, outer = reserve.loop, reserve.task, copy_context(), None
         try:
             _enter_task(loop, task)
         except RuntimeError:  # a connection that is retired reads its last bytes within a task
@@ -73,18 +84,19 @@ class Stepper:
                 _enter_task(loop, outer)
             cancels = task.cancelling()  # itself
             if cancels:
-                self._reserve = None
+                self.reserve = self.waiting = None
         if waiting_for is stairs.ended:
             self._stairs = stairs
             if cancels:
                 raise asyncio.CancelledError
             return waiting_for.pop()
-        self._reserve = _Reserve(loop)
+        self.waiting = None
+        self.reserve = _Reserve(loop, self)
         return Suspended(reserve, Continued(coroutine, waiting_for, context, stairs=stairs))
 
     def close(self) -> None:
         """Keep no task in reserve."""
-        reserve, self._reserve = self._reserve, None
+        reserve, self.reserve, self.waiting = self.reserve, None, None
         if reserve is not None and self._loop is not None and not self._loop.is_closed():
             reserve.task.cancel()
 
@@ -120,19 +132,20 @@ def _steps(ended: list[Any]) -> Generator[Any, Any, None]:
 
 
 class _Reserve:
-    """A task that waits for a coroutine to go on with.
+    """A task that waits for a coroutine to go on with; its stepper's `waiting` from then on.
 
     Attributes:
+        loop: as given.
         task: the task.
-        waits: whether it has begun to.
     """
 
-    __slots__ = ("_given", "_work", "task", "waits")
+    __slots__ = ("_given", "_stepper", "_work", "loop", "task")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, stepper: Stepper) -> None:
+        self._stepper = stepper
+        self.loop: asyncio.AbstractEventLoop = loop
         self._given: asyncio.Future[None] = loop.create_future()
         self._work: tuple[Work, Continued] | None = None
-        self.waits: bool = False
         self.task: asyncio.Task[None] = loop.create_task(self._go_on(), name="daemonry handler")
 
     def give(self, work: Work, rest: Continued) -> None:
@@ -141,7 +154,9 @@ class _Reserve:
             self._given.set_result(None)
 
     async def _go_on(self) -> None:
-        self.waits = True
+        stepper = self._stepper
+        if stepper.reserve is self:
+            stepper.waiting = self
         cancelled = None
         try:
             await self._given
@@ -150,7 +165,8 @@ class _Reserve:
                 raise  # nothing will be given
             cancelled = error
         finally:
-            self.waits = False
+            if stepper.waiting is self:
+                stepper.waiting = None
         assert self._work is not None
         work, rest = self._work
         rest.error = cancelled
