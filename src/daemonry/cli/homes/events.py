@@ -50,7 +50,7 @@ def listen(
 
 
 def chosen_of(services: list[dict[str, Any]], names: list[str]) -> list[str]:
-    """Return the services that are meant by names and groups, with what they need; all for no name."""
+    """Return the services of these names and groups, with what they need; all for no name."""
     known = {one["name"]: one for one in services}
     left = [one["name"] for one in services if one["name"] in names or {*one["groups"]} & {*names}]
     found: set[str] = set()

@@ -1,6 +1,6 @@
 """The commands of a home: up, down, ps, logs, restart, reload, ui, each with `--home DIR`.
 
-Owns which file does which of them, and how their errors are told.  What a home is, and does, is
+Owns which file does which of them, and the text of their errors.  Homes themselves are
 `daemonry.home`'s.
 """
 

@@ -89,6 +89,7 @@ class Connections:
         self._most_of_calls = most_of_calls(most)
         self._threads: Executor | None = None
         if calls is not None:
+            calls.stepper.move_to(loop)
             from daemonry.service.server.varlink_connection import VarlinkConnection
 
             self._threads = ThreadPoolExecutor(MAX_HANDLER_THREADS, thread_name_prefix="daemonry-handler")

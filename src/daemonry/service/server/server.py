@@ -276,8 +276,6 @@ class Server:
         if listener is None:
             raise NotBound(str(self.endpoint))
         loop = asyncio.get_running_loop()
-        if self._calls is not None:
-            self._calls.stepper.move_to(loop)
         connections = self._connections = Connections(
             loop, state, self._calls, self._limits, self._first_byte_timeout_s, self._most_connections
         )

@@ -29,8 +29,8 @@ class Stepper:
 
     Attributes:
         reserve: a task for the next coroutine that waits; None for none.
-        waiting: the same, once it waits itself: `begin` may be called then.  Whoever looks here only, and asks
-            no `is_ready`, calls `move_to` when another loop begins to run.
+        waiting: the same, once it waits itself: `begin` may be called then.  To look here instead of asking
+            `is_ready` takes a `move_to` when another loop begins to run.
     """
 
     __slots__ = ("_loop", "_stairs", "reserve", "waiting")
@@ -52,7 +52,7 @@ class Stepper:
         return False
 
     def move_to(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Belong to a loop, and forget what is in reserve in another one."""
+        """Belong to a loop, and forget the reserve of another one."""
         if self._loop is not loop:
             self._loop, self.reserve, self.waiting = loop, None, None
 
@@ -64,7 +64,7 @@ class Stepper:
             Exception: it raised this.
         """
         stairs = self._stairs
-        reserve: _Reserve = self.waiting  # type: ignore[assignment]  # the caller has looked
+        reserve: _Reserve = self.waiting  # type: ignore[assignment]  # checked by the caller
         if stairs is None:
             stairs = _Stairs()
         loop, task, context, outer = reserve.loop, reserve.task, copy_context(), None
