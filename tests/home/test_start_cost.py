@@ -29,7 +29,15 @@ def test_up_leaves_the_reading_of_the_file_to_the_supervisor(shop, service):
     words = ("-m", "daemonry", "up", "--home", shop.path)
     modules, done = imported(*words, env=shop.sandbox.env, cwd=shop.sandbox.path)
     assert (done.returncode, "shop: up" in done.stdout) == (0, True)
-    not_needed = {"argparse", "asyncio", "daemonry.home.home_toml.home_file", "msgspec", "tomllib", "typing"}
+    not_needed = {
+        "subprocess",
+        "argparse",
+        "asyncio",
+        "daemonry.home.home_toml.home_file",
+        "msgspec",
+        "tomllib",
+        "typing",
+    }
     assert not_needed & modules == set()
 
 

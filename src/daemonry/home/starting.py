@@ -15,7 +15,7 @@ from daemonry.limits import LOCK_PROBE_PATIENCE_S, LOCK_RETRY_FIRST_S, LOCK_RETR
 from daemonry.process import crash_file, readiness
 from daemonry.process.lock import Lock, is_given_shared
 from daemonry.process.readiness import Reporter
-from daemonry.process.spawn import Spawned, spawn
+from daemonry.process.spawn import spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def start(
     lock = Lock.share_given(home.file_path)
     boot = {"ready_fd": write_fd} if lock is None else {"ready_fd": write_fd, "lock_fd": lock.fd}
     try:
-        process = spawn(words, boot, tuple(boot.values()), crash_path)
+        spawned = spawn(words, boot, tuple(boot.values()), crash_path)
     except OSError:
         os.close(read_fd)
         raise
@@ -60,10 +60,9 @@ def start(
         os.close(write_fd)
         if lock is not None:
             lock.forget()
-    spawned = Spawned(process)
     try:
         meanwhile()
-        told = _await_ready(home, read_fd, process.pid, deadline)
+        told = _await_ready(home, read_fd, spawned.pid, deadline)
     except (AlreadyRunning, StartFailed):
         spawned.wait(_END_PATIENCE_S)  # it has said its last word, and ends
         raise

@@ -181,8 +181,7 @@ def _spawn(
             forked = asking.forked(wish, environment_of(env, takes), take_over=take_over)
             if forked is not None:
                 return forked
-        process = spawn(words, boot, pass_fds, place.crash_path, recipe.python, env, takes, recipe.words)
-        return Spawned(process)
+        return spawn(words, boot, pass_fds, place.crash_path, recipe.python, env, takes, recipe.words)
     except OSError as error:
         told = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
         raise StartFailed(place.name, "spawn", told) from error

@@ -11,9 +11,12 @@ from __future__ import annotations
 import os
 
 from daemonry import strict_json
+from daemonry.backoff import delays
+from daemonry.clock import Deadline
 from daemonry.process.crash_file import roll
 from daemonry.process.environment import for_daemon
 from daemonry.process.lock import Passed
+from daemonry.process.program import fork_exec
 from daemonry.process.program.launching import USUAL, executable
 from daemonry.process.program.launching import environment as program_environment
 from daemonry.process.regular_file import open_regular
@@ -21,10 +24,12 @@ from daemonry.process.sweep import BOOT_VARIABLE, MARK_VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterable, Mapping
-    from typing import Any
+    from typing import Any, Final
 
+# How often an ended child is looked for, from the first look on.
+_LOOK_FIRST_S: Final = 0.001
+_LOOK_MAX_S: Final = 0.05
 # Children of this process that go on by themselves.  Whoever of them has ended is a zombie until asked.
 _let_go: set[int] = set()
 # A supervisor's messages to us are not for our children (sd_notify(3), sd_listen_fds(3)), and a
@@ -50,7 +55,7 @@ def spawn(  # noqa: PLR0913, PLR0917  # how a process is started, each by name
     env: Mapping[str, str] | None = None,
     takes: Iterable[str] | None = None,
     words: tuple[str, ...] = USUAL,
-) -> subprocess.Popen[bytes]:
+) -> Spawned:
     """Start `python -m daemonry ARGUMENTS` in the background, or the same in a frozen or packed program.
 
     Args:
@@ -70,7 +75,7 @@ def spawn(  # noqa: PLR0913, PLR0917  # how a process is started, each by name
     environment[BOOT_VARIABLE] = strict_json.encode_names(boot)
     output = open_output(output_path)
     try:
-        return launch([python or executable(), *words, *arguments], environment, pass_fds, output)
+        return Spawned(launch([python or executable(), *words, *arguments], environment, pass_fds, output))
     finally:
         os.close(output)
 
@@ -96,10 +101,8 @@ def open_output(path: str) -> int:
     return open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
 
-def launch(
-    argv: list[str], environment: Mapping[str, str], pass_fds: tuple[int, ...], output: int
-) -> subprocess.Popen[bytes]:
-    """Start a program in the background.
+def launch(argv: list[str], environment: Mapping[str, str], pass_fds: tuple[int, ...], output: int) -> int:
+    """Start a program in the background, and return its pid; `let_go` of it, or wait for it.
 
     Args:
         argv: its words, the program first.
@@ -110,10 +113,12 @@ def launch(
     Raises:
         OSError: it could not be started.
     """
-    import subprocess
-
     with Passed(pass_fds):
-        return subprocess.Popen(
+        if fork_exec.is_simple(argv[0], (output, *pass_fds)):
+            return fork_exec.start(argv, environment, pass_fds, output)
+        import subprocess
+
+        process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -123,6 +128,8 @@ def launch(
             start_new_session=True,
             pass_fds=pass_fds,
         )
+    process.returncode = 0  # so that nobody else waits for it, and nobody warns that it goes on
+    return process.pid
 
 
 class Spawned:
@@ -132,32 +139,38 @@ class Spawned:
         pid: its number.
     """
 
-    __slots__ = ("_process", "pid")
+    __slots__ = ("pid",)
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-        self.pid: int = process.pid
+    def __init__(self, pid: int) -> None:
+        self.pid: int = pid
 
     def wait(self, timeout_s: float) -> int | None:
-        """Return its exit code, negative for a signal; None where it does not end in time, and is let go."""
-        import subprocess
+        """Return its exit code, negative for a signal; None where it does not end in time, and is let go.
 
-        try:
-            return self._process.wait(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            self.let_go()
-            return None
+        0 where somebody else has waited for it.
+        """
+        deadline = Deadline(timeout_s)
+        for delay_s in delays(_LOOK_FIRST_S, _LOOK_MAX_S):
+            try:
+                ended, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                return 0
+            if ended:
+                return os.waitstatus_to_exitcode(status)
+            if not deadline.sleep(delay_s):
+                self.let_go()
+                return None
+        raise AssertionError("delays() is endless")
 
     def let_go(self) -> None:
         """Leave it to itself."""
-        let_go(self._process)
+        let_go(self.pid)
 
 
-def let_go(process: subprocess.Popen[bytes]) -> None:
+def let_go(pid: int) -> None:
     """Leave a process that was started to itself, and bury those that were left before and have ended."""
     bury()
-    process.returncode = 0  # so that nobody waits for it, and nobody warns that it goes on
-    _let_go.add(process.pid)
+    _let_go.add(pid)
 
 
 def bury() -> None:

@@ -23,7 +23,6 @@ import logging
 import os
 import signal
 import subprocess
-import tempfile
 from typing import Final
 
 from daemonry.limits import OWNED_GRACE_S
@@ -173,5 +172,7 @@ class ChildGuard:
 def _new_table() -> int:
     if hasattr(os, "memfd_create"):
         return os.memfd_create("daemonry-guard", os.MFD_CLOEXEC)
+    import tempfile  # with all kinds of archives, for systems that are not Linux
+
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
