@@ -87,7 +87,7 @@ def test_up_of_a_home_that_is_not_all_up_says_so(shop, service):
 def test_up_of_a_home_that_ends_meanwhile_says_so(shop, service, how):
     shop.write(service("a", ready='{ output = "never" }'))
     up = shop.sandbox.popen(sys.executable, "-m", "daemonry", "up", "--home", str(shop.path))
-    wait_until(lambda: shop.events("a"), what="it starts")
+    wait_until(lambda: shop.cli("ps").code == 0, what="it answers")
     if how == "down":
         shop.down()
     else:

@@ -295,7 +295,7 @@ LANGUAGES: Final = ("python", "ts", "rust", "go")
 _SOURCE: Final = "a program (module:attribute, file.py), a running daemon's name, or a file.varlink"
 _INTERFACE: Final = Option("--interface", "this interface only", "NAME")
 
-# What is done with descriptions of interfaces.
+# Commands that work with descriptions of interfaces.
 DESCRIPTIONS: Final = (
     Command(
         "stubs",

@@ -179,7 +179,7 @@ def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 class _Shows:
-    """What is shown: the calls of each process that has not ended, and one log.
+    """The screen: the calls of each process that has not ended, and one log.
 
     Attributes:
         name: the daemon's, "" until it has been up.

@@ -199,7 +199,7 @@ def _take_input(sock: Socket, there: _Direction) -> None:
 
 
 class _PolledDescriptors:
-    """What is waited for.  The kernel's list changes only where a reader is slow, or one side has ended."""
+    """The awaited events.  The kernel's list changes only where a reader is slow, or one side has ended."""
 
     __slots__ = ("_events", "_poll")
 

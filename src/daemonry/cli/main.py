@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _NO_COMMANDS: Final[Mapping[Command, Callable[[Namespace], int]]] = {}
 # Commands of a home that are read without argparse, where a home is meant and they are plain.
 _OF_HOMES: Final = ("up", "down", "ps", "restart", "reload")
-# What is a screen.
+# Screens.
 _AT_TERMINAL: Final = ("top", "attach")
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from daemonry.home import order
 from daemonry.home.child import ALIVE, SATISFIED, SETTLED, ServiceState
-from daemonry.home.control import Event
+from daemonry.home.event import Event
 from daemonry.home.file_changes import restart_at_changes
 from daemonry.home.keeper import Keeper
 
@@ -48,6 +48,7 @@ class Fleet:
         self._watches: list[Watch] = [watch]
         self._rested = rested
         self._advance_soon = False
+        self._begun = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._file_watches: list[asyncio.Task[None]] = []
 
@@ -81,7 +82,18 @@ class Fleet:
             self.keepers[name].start()
         if len(wanted) > _STARTS_A_TURN:
             self.advance_later()
+        else:
+            self._begun.set()
         self._rested()
+
+    async def until_begun(self, most_s: float) -> None:
+        """Return once every service that may start has its process, or after `most_s` seconds."""
+        try:
+            async with asyncio.timeout(most_s):
+                await self._begun.wait()
+                await asyncio.sleep(0)  # in this turn a task of each begins to wait until it is ready
+        except TimeoutError:
+            pass
 
     def _stop_those_that_can(self) -> None:
         wanted = [

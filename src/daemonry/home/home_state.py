@@ -10,9 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from daemonry.errors import DaemonryError, Refused
+from daemonry.errors import Refused
 from daemonry.home.child import SATISFIED, ServiceState
-from daemonry.home.control import HomeFileInvalid
 from daemonry.home.fleet import Fleet
 from daemonry.home.home import Home
 from daemonry.runtime.fingerprint import Settings
@@ -26,7 +25,7 @@ class HomeState:
         home: the home's files.
         fleet: its services.
         begin_end: begins to stop all of them, and the supervisor; returns at once.
-        reload: reads home.toml again; see `control.HomeControl.reload`.
+        reload: reads home.toml again; raises DaemonryError where it cannot be used.
 
     Attributes:
         file: home.toml, as it was before it was read.
@@ -78,10 +77,7 @@ class HomeState:
         Raises:
             DaemonryError: it cannot be used; nothing was changed.
         """
-        try:
-            return await self._reload()
-        except HomeFileInvalid as error:
-            raise DaemonryError(error.parameters["reason"]) from None
+        return await self._reload()
 
     def stop(self) -> None:
         """Begin to stop all; return at once."""

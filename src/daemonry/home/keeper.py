@@ -192,7 +192,7 @@ class Keeper:
         self.spawn(self._perform(run, partial(run.perform_adopted, process)))
 
     async def close(self) -> None:
-        """Wait for what is still under way, such as a hook, and close its log."""
+        """Wait for work that is still under way, such as a hook, and close its log."""
         self.trigger.close()
         if self._tasks:
             await asyncio.wait(self._tasks)

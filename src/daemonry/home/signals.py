@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Final
 
-from daemonry.home.control import HomeFileInvalid
+from daemonry.errors import DaemonryError
 from daemonry.home.fleet import Fleet
 from daemonry.process.children.reaping import Reaper
 
@@ -91,8 +91,8 @@ class HomeSignals:
     async def _reload_now(self) -> None:
         try:
             await self._reload()
-        except HomeFileInvalid as error:
-            logger.error("not reloaded: %s", error.parameters["reason"])
+        except DaemonryError as error:
+            logger.error("not reloaded: %s", error)
 
 
 def _noted(_number: int, _frame: FrameType | None) -> None:

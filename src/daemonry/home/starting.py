@@ -32,7 +32,7 @@ _END_PATIENCE_S: Final = LOCK_PROBE_PATIENCE_S * 8
 def start(
     home: Home, names: list[str], deadline: Deadline, meanwhile: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
-    """Start the supervisor, and return what it tells when it is ready.
+    """Start the supervisor, and return its message of being ready.
 
     Args:
         home: its files.

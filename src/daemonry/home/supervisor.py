@@ -11,14 +11,12 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from daemonry.clock import Deadline
-from daemonry.errors import AlreadyRunning, ConfigError, DaemonryError
+from daemonry.errors import AlreadyRunning, DaemonryError
 from daemonry.home import difference, leftovers, order
-from daemonry.home.answers import Answers
 from daemonry.home.child import ALIVE, ServiceState
-from daemonry.home.control import HomeControl, HomeFileInvalid
 from daemonry.home.fleet import Fleet, Watch
 from daemonry.home.home import Home
 from daemonry.home.home_state import HomeState
@@ -29,6 +27,7 @@ from daemonry.home.names import RESERVED
 from daemonry.home.own_files import OwnFiles
 from daemonry.home.run.process_run import Minders
 from daemonry.home.service import HomeFile
+from daemonry.home.serving import loading
 from daemonry.home.signals import HomeSignals
 from daemonry.home.supervisor_record import SupervisorRecord
 from daemonry.limits import LOCK_PROBE_PATIENCE_S, SERVICE_SWEEP_S
@@ -39,16 +38,15 @@ from daemonry.process.notify import Notifier
 from daemonry.process.orphans import Orphans
 from daemonry.process.private_dir import ensure_unwritable_by_others
 from daemonry.process.readiness import Reporter
-from daemonry.service.server.builtin import Control, VarlinkService
-from daemonry.service.server.dispatch import Calls
-from daemonry.service.server.server import Server
-from daemonry.version import __version__
+from daemonry.service.server.listener.bound_listener import BoundListener
 
 if TYPE_CHECKING:
     from daemonry.daemon.http_settings import Http
-    from daemonry.http.process_http import ProcessHttp
 
 logger: logging.Logger = logging.getLogger("daemonry.home")
+
+# How long the server's modules wait for the first starts: until they are loaded nobody is answered.
+_LOADED_BEHIND_S: Final = 0.3
 
 
 class Supervisor:
@@ -94,8 +92,7 @@ class Supervisor:
         self._report = report or Reporter(None)
         self._notifier = Notifier.of_environment()
         self._lock: Lock | None = None
-        self._server: Server | None = None
-        self._http: ProcessHttp | None = None
+        self._listens = False
         self._hurried = False
         self._made = False
         self._reloading = asyncio.Lock()
@@ -140,37 +137,25 @@ class Supervisor:
         atomic_file.sweep(os.path.dirname(self.home.path(RESERVED, "json")))
         adopted = await leftovers.clear(self.home, file.services, self.files)
         self._report.enter("bind")
-        calls = self._calls()
-        http = self._http_of(file.http, calls)
-        door = None if http is None else http.door
-        self._server = Server(self.home.endpoint, leftovers="refuse", calls=calls, http=door)
-        self._server.awaits_notices = True
-        self._server.bind()
-        beating: asyncio.Task[None] | None = None
-        serving = asyncio.get_running_loop().create_task(self._server.run(self._state, self._over))
+        if file.http is not None:
+            from daemonry.http.door import check_modules
+
+            check_modules()  # before anything starts
+        bound = BoundListener(self.home.endpoint, "refuse", None)
+        bound.bind()
+        self._listens = True
         try:
             self._report.enter("record")
             self._record.write(ending=self.fleet.ending)
             self._list()
             self._make_keepers(adopted)
             self._report.enter("services")
-            if http is not None:
-                http.port.open(http.door.settings, asyncio.get_running_loop())
-            self._notifier.ready(f"{len(self.fleet.keepers)} services")
-            beating = asyncio.get_running_loop().create_task(self._beat())
-            at = str(self.home.endpoint)
-            self._report.ready({"pid": os.getpid(), "endpoint": at, "http": http is not None})
-            await self._over.wait()
+            await self.fleet.until_begun(_LOADED_BEHIND_S)
+            await self._serve(bound, file.http)
             await asyncio.gather(*(keeper.close() for keeper in self.fleet.keepers.values()))
             await self._end_orphans()
         finally:
-            self._over.set()
-            if beating is not None:
-                beating.cancel()
-            await serving
-            if http is not None:
-                http.close()
-            self._server.cleanup()
+            bound.close()
             homes.remove(self.home.directory)
             self.minders.guard.close()
             self._record.remove(self.files)
@@ -188,30 +173,36 @@ class Supervisor:
             self._notifier.beat()
             await asyncio.sleep(every_s / 2)
 
-    def _calls(self) -> Calls:
-        calls = Calls()
-        calls.serve_when_asked(VarlinkService(calls, ("daemonry", f"home {self.home.name}", __version__, "")))
-        control = Control(self._state, calls, self.fleet.wait_changed, self.home.path(RESERVED, "log"))
-        calls.serve_when_asked(control)
-        # Every `up` asks it: to work it out then would hold up the lines of services that start.
-        calls.serve(HomeControl(Answers(self.fleet, self._begin_end, self.reload)))
-        return calls
-
-    def _http_of(self, settings: Http | None, calls: Calls) -> ProcessHttp | None:
-        if settings is None:
-            return None
-        from daemonry.home.http import http_of_home
-
-        self._http = http_of_home(
+    async def _serve(self, bound: BoundListener, settings: Http | None) -> None:
+        """Answer for the home until it is over; the modules for that are loaded behind the first starts."""
+        make = await loading.load()
+        served = make(
             home=self.home,
-            settings=settings,
+            bound=bound,
             state=self._state,
             fleet=self.fleet,
-            calls=calls,
-            connections=lambda: 0 if self._server is None else self._server.connections,
+            begin_end=self._begin_end,
+            reload=self.reload,
+            settings=settings,
         )
-        self._state.more_fields = self._http.fields
-        return self._http
+        loop = asyncio.get_running_loop()
+        serving = loop.create_task(served.server.run(self._state, self._over))
+        beating: asyncio.Task[None] | None = None
+        try:
+            if served.http is not None:
+                served.http.port.open(served.http.door.settings, loop)
+            self._notifier.ready(f"{len(self.fleet.keepers)} services")
+            beating = loop.create_task(self._beat())
+            at = str(self.home.endpoint)
+            self._report.ready({"pid": os.getpid(), "endpoint": at, "http": served.http is not None})
+            await self._over.wait()
+        finally:
+            self._over.set()
+            if beating is not None:
+                beating.cancel()
+            await serving
+            if served.http is not None:
+                served.http.close()
 
     def _list(self) -> None:
         """Let others find the home, and forget daemons that are no longer its services."""
@@ -305,16 +296,14 @@ class Supervisor:
         """Read home.toml again, apply what differs, and return that in words.
 
         Raises:
-            HomeFileInvalid: it cannot be used; nothing was changed.
+            ConfigError: it cannot be used; nothing was changed.
+            DaemonryError: the home is going down.
         """
         async with self._reloading:
             if self.fleet.ending:
-                raise HomeFileInvalid(reason="the home is going down")
+                raise DaemonryError("the home is going down")
             self._state.file.reading()
-            try:
-                new = home_file.load(self.home.directory)
-            except ConfigError as error:
-                raise HomeFileInvalid(reason=str(error)) from None
+            new = home_file.load(self.home.directory)
             assert self._file is not None
             found = difference.compare(self._file.services, new.services)
             await self._apply(new, found)
@@ -346,7 +335,7 @@ class Supervisor:
             self.fleet.ending = True
             self.fleet.end_watches()
             self._notifier.stopping()
-            if self._server is not None:
+            if self._listens:
                 self._record.mark_ending()
         for keeper in self.fleet.keepers.values():
             keeper.stop_wanted = True

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True)
-class ProgramSearch:
+class ProgramSearch(Struct, frozen=True):
     """Where the programs of a service are looked for.
 
     Attributes:

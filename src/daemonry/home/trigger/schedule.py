@@ -7,9 +7,10 @@ the extra `schedule`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+
+from msgspec import Struct
 
 _TIME: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)\Z")
 
@@ -18,8 +19,7 @@ class ScheduleInvalid(ValueError):
     """The words mean no moment; with the reason."""
 
 
-@dataclass(frozen=True)
-class Schedule:
+class Schedule(Struct, frozen=True):
     """When a service runs.
 
     Attributes:

@@ -48,7 +48,7 @@ class Server:
     away.  Only what this object bound is ever removed.
 
     Args:
-        endpoint: where to listen: an endpoint, its text, or a socket's path.
+        endpoint: an endpoint, its text, a socket's path, or a listener, which may be bound.
         leftovers: see `daemonry.transport.connect.listen`.
         first_byte_timeout_s: how long a client may take for its line, in seconds; None for what
             `limits` says.
@@ -69,7 +69,7 @@ class Server:
 
     def __init__(
         self,
-        endpoint: Endpoint | str | os.PathLike[str],
+        endpoint: Endpoint | BoundListener | str | os.PathLike[str],
         *,
         leftovers: Leftovers = "refuse",
         first_byte_timeout_s: float | None = None,
@@ -79,8 +79,7 @@ class Server:
         http: Foreign | None = None,
     ) -> None:
         self._http = http
-        at = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(endpoint)
-        self._bound = BoundListener(at, leftovers, token_path)
+        self._bound = BoundListener.of(endpoint, leftovers, token_path)
         self._limits = limits
         self._first_byte_timeout_s = (
             limits.first_byte_s if first_byte_timeout_s is None else first_byte_timeout_s

@@ -16,6 +16,8 @@ from daemonry.transport.endpoint import OPEN, TCP, Endpoint
 from daemonry.transport.unix import UnixListener
 
 if TYPE_CHECKING:
+    import os
+
     from daemonry.transport.stream import Listener
     from daemonry.transport.unix import Leftovers
 
@@ -42,6 +44,22 @@ class BoundListener:
         self._leftovers: Leftovers = leftovers
         self._token_path = token_path
         self._finalizer: weakref.finalize[..., Any] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        where: BoundListener | Endpoint | str | os.PathLike[str],
+        leftovers: Leftovers,
+        token_path: str | None,
+    ) -> BoundListener:
+        """Return the listener of an endpoint, its text, or a socket's path; a listener itself.
+
+        Raises:
+            EndpointInvalid: the text names none.
+        """
+        if isinstance(where, BoundListener):
+            return where
+        return cls(where if isinstance(where, Endpoint) else Endpoint.parse(where), leftovers, token_path)
 
     @property
     def endpoint(self) -> Endpoint:

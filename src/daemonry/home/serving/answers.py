@@ -10,11 +10,20 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
+from daemonry.errors import DaemonryError
 from daemonry.home.child import SATISFIED, SETTLED, ServiceState
 from daemonry.home.consumption import measure
-from daemonry.home.control import Event, GoingDown, NoSuchService, NotUp, ServiceStatus, ServiceUse
+from daemonry.home.event import Event
 from daemonry.home.fleet import Fleet
 from daemonry.home.keeper import Keeper
+from daemonry.home.serving.control import (
+    GoingDown,
+    HomeFileInvalid,
+    NoSuchService,
+    NotUp,
+    ServiceStatus,
+    ServiceUse,
+)
 from daemonry.process import record_fields
 
 
@@ -24,7 +33,7 @@ class Answers:
     Args:
         fleet: they.
         begin_end: begins to stop all of them, and the supervisor.
-        reload: reads home.toml again; see `control.HomeControl.reload`.
+        reload: reads home.toml again; raises DaemonryError where it cannot be used.
     """
 
     def __init__(
@@ -193,8 +202,15 @@ class Answers:
             yield event
 
     async def reload(self) -> str:
-        """See `control.HomeControl.reload`."""
-        return await self._reload()
+        """See `control.HomeControl.reload`.
+
+        Raises:
+            HomeFileInvalid: it cannot be used; nothing was changed.
+        """
+        try:
+            return await self._reload()
+        except DaemonryError as error:
+            raise HomeFileInvalid(reason=str(error)) from None
 
 
 def _daemon_fields(keeper: Keeper) -> dict[str, str | None]:

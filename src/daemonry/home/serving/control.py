@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from daemonry.home.event import Event
 from daemonry.service.interface.declare import CallError, Interface
 
 
@@ -63,23 +64,6 @@ class ServiceUse:
     memory_bytes: int
     cpu_s: float
     wake_ups: int
-
-
-@dataclass
-class Event:
-    """What happened to a service.
-
-    Attributes:
-        service: its name.
-        state: its state now.
-        message: how people say it.
-        level: "info", "warning" or "error".
-    """
-
-    service: str
-    state: str
-    message: str
-    level: str
 
 
 class NoSuchService(CallError):
