@@ -234,13 +234,14 @@ def test_calls_that_are_answered_at_once_are_taken_in_their_order():
     answer = frames(Reply({"x": 1}))
     sent = frames(START, START, WATCH, START)
     other = object()
-    taken = server.answer_each(sent, lambda call: answer if call == frames(START) else other, 1000)
+    taken = server.answer_each(sent, lambda call: answer if call == frames(START) else other, 1000, {})
     assert taken == ([answer, answer], other)
     assert server.next_event() == WATCH
     # That one is in hand now: what comes behind it waits.
-    assert server.answer_each(frames(START), lambda _: answer, 1000) == ([], None)
+    assert server.answer_each(frames(START), lambda _: answer, 1000, {}) == ([], None)
     server.send_reply(Reply())
-    assert server.answer_each(b"", lambda _: answer, 0) == ([answer], None)  # no further one beyond the limit
+    # No further one beyond the limit.
+    assert server.answer_each(b"", lambda _: answer, 0, {}) == ([answer], None)
     assert server.next_event() == START
 
 

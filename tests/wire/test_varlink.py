@@ -700,7 +700,7 @@ def fed():
     text = b"x" * (1 << 20) + b"\\0"
     for at in range(0, len(text), 96 << 10):
         framer.receive_data(text[at : at + (96 << 10)])
-        framer.answer_each(lambda frame: b"", 1)
+        framer.answer_each(lambda frame: b"", 1, {})
 
 for _ in range(3):
     fed()
@@ -748,7 +748,7 @@ def test_frames_are_taken_up_to_the_first_that_is_not_answered(length, stops_at)
         return b"%d" % len(seen) if len(seen) != stops_at + 1 else "other"
 
     framer.receive_data(b"".join(frames) + b"rest")
-    replies, other = framer.answer_each(answer, 1 << 20)
+    replies, other = framer.answer_each(answer, 1 << 20, {})
     assert other == "other"
     assert replies == [b"%d" % n for n in range(1, stops_at + 1)]
     assert seen == frames[: stops_at + 1]
@@ -762,7 +762,7 @@ def test_frames_are_taken_up_to_the_first_that_is_not_answered(length, stops_at)
 def test_no_frame_is_answered_beyond_the_bytes_of_replies(most_bytes):
     framer = Framer()
     framer.receive_data(b"abc\0" * 200)
-    replies, other = framer.answer_each(lambda frame: b"x", most_bytes)
+    replies, other = framer.answer_each(lambda frame: b"x", most_bytes, {})
     assert (len(replies), other) == (most_bytes + 1, None)
     assert framer.buffered_bytes == (200 - len(replies)) * 4
 
@@ -771,6 +771,21 @@ def test_no_frame_is_answered_beyond_the_bytes_of_replies(most_bytes):
 def test_a_frame_beyond_the_limit_is_not_taken_among_short_ones(at):
     framer = Framer(limit_bytes=5)
     framer.receive_data(b"abcde\0" * at + b"abcdef\0" + b"abc\0" * 200)
-    assert len(framer.answer_each(lambda frame: b"x", 1 << 20)[0]) == at
+    assert len(framer.answer_each(lambda frame: b"x", 1 << 20, {})[0]) == at
     with pytest.raises(FrameTooLarge):
         framer.next_frame()
+
+
+def test_short_frames_are_answered_by_the_function_that_is_ready_for_them():
+    framer, asked = Framer(), []
+    long = b"x" * 600 + b"\0"  # not hashed to be looked up
+    ready = {b"a\0": lambda: b"A", b"c\0": lambda: None, long: lambda: b"long"}
+
+    def answer(frame):
+        asked.append(frame)
+        return b"asked"
+
+    framer.receive_data(b"a\0b\0" + long + b"a\0c\0a\0")
+    assert framer.answer_each(answer, 1 << 20, ready) == ([b"A", b"asked", b"asked", b"A"], None)
+    assert asked == [b"b\0", long]
+    assert framer.next_frame() == b"c"

@@ -263,7 +263,11 @@ class ServerConnection(_Connection):
         return call
 
     def answer_each(
-        self, data: bytes, answer: Callable[[bytes], Any], most_bytes: int
+        self,
+        data: bytes,
+        answer: Callable[[bytes], Any],
+        most_bytes: int,
+        ready: Mapping[bytes, Callable[[], Any]],
     ) -> tuple[list[bytes], Any]:
         """Take bytes, and the calls at their front as long as each is answered at once by one last reply.
 
@@ -274,6 +278,7 @@ class ServerConnection(_Connection):
             answer: is given a call as it came, with its NUL, and returns the reply as it is sent; anything
                 else, such as None, for a call that is not answered so.
             most_bytes: of replies, beyond which no further call is taken.
+            ready: answers the short calls that it has, as `answer` would.
 
         Returns:
             The replies, and the other thing that `answer` returned; None for no such thing.
@@ -282,7 +287,7 @@ class ServerConnection(_Connection):
             self._framer.receive_data(data)
         if self._state is not IDLE:
             return [], None
-        return self._framer.answer_each(answer, most_bytes)
+        return self._framer.answer_each(answer, most_bytes, ready)
 
     def takes_more(self, count_bytes: int) -> bool:
         """Say whether a reply that continues, of so many bytes with its NUL, may be sent beside this object.

@@ -6,11 +6,12 @@ Owns the bytes that were fed and not taken.  What a frame means is the codec's.
 from __future__ import annotations
 
 from daemonry import faults
+from daemonry.limits import LOOKED_UP_BYTES
 from daemonry.wire.varlink import MAX_FRAME_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any, Final
 
 _NUL = b"\0"
@@ -114,13 +115,19 @@ class Framer:
                 return frame
         return self._next_of_several() if buffer or self._too_large else None
 
-    def answer_each(self, answer: Callable[[bytes], Any], most_bytes: int) -> tuple[list[bytes], Any]:
+    def answer_each(
+        self,
+        answer: Callable[[bytes], Any],
+        most_bytes: int,
+        ready: Mapping[bytes, Callable[[], Any]],
+    ) -> tuple[list[bytes], Any]:
         """Take whole frames as long as each is answered at once.
 
         Args:
             answer: is given a frame with its NUL, and returns its reply as bytes; anything else for a frame
                 that stays here and is the next one.
             most_bytes: of replies, beyond which no further frame is answered.
+            ready: answers the short frames that it has, as `answer` would.
 
         Returns:
             The replies, and the other thing that `answer` returned; None for no such thing.
@@ -136,7 +143,8 @@ class Framer:
                 for frame in frames:
                     if most_bytes < 0 or len(frame) > longest:
                         return replies, None
-                    reply = answer(frame)
+                    found = ready.get(frame) if len(frame) <= LOOKED_UP_BYTES else None
+                    reply = answer(frame) if found is None else found()
                     if type(reply) is not bytes:
                         return replies, reply
                     replies.append(reply)

@@ -789,6 +789,81 @@ def _sent(converters):
     return ledger, calls
 
 
+def _queued(frames, oneways=()):
+    ledger, one = Ledger(fast_varlink), _Counting()
+    calls = [QueuedCall(None, one, frame, number in oneways) for number, frame in enumerate(frames)]
+    for call in calls:
+        ledger.add(call)
+    return ledger, calls
+
+
+@pytest.mark.parametrize("most", [1, 10, 1 << 16])
+@pytest.mark.parametrize("cancelled", [(), (0,), (3, 4)])
+@pytest.mark.parametrize("oneways", [(), (2,)])
+def test_calls_are_taken_to_be_sent_in_their_order_with_the_ends_of_their_bytes(most, cancelled, oneways):
+    frames = [b"%d" % number * (number + 1) + b"\0" for number in range(6)]
+    ledger, calls = _queued(frames, oneways)
+    for number in cancelled:
+        ledger.cancel(calls[number], errors.CallCancelled("x", "no"))
+    sent = b""
+    while ledger.unsent_bytes:
+        sent += ledger.take_unsent(most)
+    taken = [number for number in range(6) if number not in cancelled]
+    assert sent == b"".join(frames[number] for number in taken)
+    for number in taken:
+        assert sent[: calls[number].end].endswith(frames[number])
+        assert len(sent[: calls[number].end]) == sum(len(frames[one]) for one in taken if one <= number)
+    assert [calls[number].end for number in cancelled] == [0] * len(cancelled)
+    ledger.sent(len(sent))
+    assert [calls[number].outcome for number in oneways] == ["maybe_ran"] * len(oneways)
+    ledger.receive(b"".join(LINES % number for number in taken if number not in oneways))
+    assert ledger.is_at_rest
+    assert [calls[one].value for one in taken if one not in oneways] == [
+        one for one in taken if one not in oneways
+    ]
+
+
+@pytest.mark.parametrize("cancels", [True, False])
+def test_calls_that_were_not_sent_whole_are_taken_again_with_those_behind_them(cancels):
+    frames = [b"%d" % number * 10 + b"\0" for number in range(6)]
+    ledger, calls = _queued(frames[:4], oneways=(2,))
+    assert ledger.take_unsent(1 << 16) == b"".join(frames[:4])
+    ledger.sent(15)  # the first, and a part of the second
+    ledger.requeue()
+    if cancels:
+        ledger.cancel(calls[3], errors.CallCancelled("x", "no"))
+    for frame in frames[4:]:
+        calls.append(QueuedCall(None, calls[0].converter, frame))
+        ledger.add(calls[-1])
+    ledger.receive(LINES % 0)
+    ledger.begin_again()
+    again = [1, 2, 4, 5] if cancels else [1, 2, 3, 4, 5]
+    assert ledger.take_unsent(1 << 16) == b"".join(frames[number] for number in again)
+    ledger.sent(100)
+    outcomes = [call.outcome for call in calls]
+    assert outcomes == [
+        "done",
+        "waiting",
+        "maybe_ran",
+        "not_sent" if cancels else "waiting",
+        *["waiting"] * 2,
+    ]
+    again.remove(2)
+    ledger.receive(b"".join(LINES % number for number in again))
+    assert [calls[number].value for number in again] == again
+    assert ledger.is_at_rest
+
+
+def test_calls_that_are_taken_in_several_pieces_have_their_ends_in_all_of_them():
+    frames = [b"%d" % number * 10 + b"\0" for number in range(3)]
+    ledger, calls = _queued(frames[:2])
+    ledger.take_unsent(1 << 16)
+    calls.append(QueuedCall(None, calls[0].converter, frames[2]))
+    ledger.add(calls[2])
+    ledger.take_unsent(1 << 16)
+    assert [call.end for call in calls] == [11, 22, 33]
+
+
 def test_many_replies_to_one_method_are_read_in_one_step():
     one, other = _Counting(), _Counting()
     ledger, calls = _sent([one] * 8 + [other] * 2)

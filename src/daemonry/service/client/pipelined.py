@@ -11,7 +11,7 @@ not answered, nobody can tell once the connection is gone.
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from daemonry import errors
@@ -115,7 +115,10 @@ class Ledger:
         unsent_bytes: of the calls that were not taken to be sent.
     """
 
-    __slots__ = ("_flight", "_framed", "_framer", "_oneways", "_sent", "_unsent", "codec", "unsent_bytes")
+    __slots__ = (
+        *("_flight", "_framed", "_framer", "_mixed", "_oneways", "_sent", "_unsent"),
+        *("codec", "unsent_bytes"),
+    )
 
     def __init__(self, codec: Codec) -> None:
         self.codec: Codec = codec
@@ -125,6 +128,7 @@ class Ledger:
         self._oneways: deque[QueuedCall[Any]] = deque()
         self._framed = 0  # bytes of calls that were taken to be sent
         self._sent = 0
+        self._mixed = False  # whether one of those that wait to be sent was cancelled, or has no reply
         self.unsent_bytes: int = 0
 
     @property
@@ -164,13 +168,17 @@ class Ledger:
     def add(self, call: QueuedCall[Any]) -> int:
         """Queue a call behind all others; return how many bytes wait to be sent."""
         self._unsent.append(call)
+        if call.oneway:
+            self._mixed = True
         self.unsent_bytes = count = self.unsent_bytes + len(call.frame)
         return count
 
     def take_unsent(self, most_bytes: int) -> bytes:
         """Return calls to be sent in one piece, about so many bytes; from now on they may run."""
-        pieces: list[bytes] = []
         unsent, flight, end = self._unsent, self._flight, self._framed
+        if unsent and not self._mixed and self.unsent_bytes - len(unsent[-1].frame) < most_bytes:
+            return self._take_all_unsent()
+        pieces: list[bytes] = []
         until, taken_bytes = end + most_bytes, 0
         while unsent and end < until:
             call = unsent.popleft()
@@ -183,7 +191,22 @@ class Ledger:
             (self._oneways if call.oneway else flight).append(call)
         self.unsent_bytes -= taken_bytes
         self._framed = end
+        self._mixed = self._mixed and bool(unsent)
         return b"".join(pieces)
+
+    def _take_all_unsent(self) -> bytes:
+        """Take all that wait, where each of them is sent and has a reply: what most pipelines come to."""
+        unsent = self._unsent
+        frames = [call.frame for call in unsent]
+        ends = accumulate(map(len, frames), initial=self._framed)
+        next(ends)  # where the first begins
+        for call, end in zip(unsent, ends, strict=True):
+            call.end = end
+        self._flight += unsent
+        unsent.clear()
+        self._framed += self.unsent_bytes
+        self.unsent_bytes = 0
+        return b"".join(frames)
 
     def sent(self, count_bytes: int) -> None:
         """Take note that the socket took bytes."""
@@ -203,6 +226,7 @@ class Ledger:
             call.end = 0
             unsent.appendleft(call)
             self.unsent_bytes += len(call.frame)
+        self._mixed = self._mixed or bool(back)
         self._framed = self._sent
 
     def begin_again(self) -> None:
@@ -212,6 +236,7 @@ class Ledger:
     def cancel(self, call: QueuedCall[Any], error: BaseException) -> None:
         """Have a call fail alone: it is not sent any more, or its reply is dropped when it comes."""
         if call.outcome == "waiting":
+            self._mixed = True
             call.fail(error, "maybe_ran" if call.end else "not_sent")
 
     # --- replies ----------------------------------------------------------------------------------
@@ -225,7 +250,7 @@ class Ledger:
         framer = self._framer
         framer.receive_data(data)
         self._take_run()
-        framer.answer_each(self._take, 0)
+        framer.answer_each(self._take, 0, {})
         frame = framer.next_frame()  # refuses one that is too long
         if frame is not None:
             raise errors.BadFrame("it came when no call was made")
@@ -250,15 +275,12 @@ class Ledger:
         if results is NotImplemented:
             return
         framer.take(len(frames))
-        for call, result in zip(calls, results, strict=True):
-            if call.outcome == "waiting":  # `succeed`, written out
-                call.value = result
-                call.outcome = "done"
-                if call.WAKES:
-                    call.settled()
-            call.frame = b""
-        for _ in calls:
-            flight.popleft()
+        _succeed(calls, results)
+        if count == len(flight):
+            flight.clear()
+        else:
+            for _ in calls:
+                flight.popleft()
 
     def _take(self, frame: bytes) -> bytes | None:
         flight = self._flight
@@ -328,6 +350,16 @@ def _of_one_method(flight: Iterable[QueuedCall[Any]], most: int) -> list[QueuedC
         if call.converter is not calls[0].converter:
             return calls[:count]
     return calls
+
+
+def _succeed(calls: list[QueuedCall[Any]], results: list[Any]) -> None:
+    for call, result in zip(calls, results, strict=True):
+        if call.outcome == "waiting":  # `succeed`, written out
+            call.value = result
+            call.outcome = "done"
+            if call.WAKES:
+                call.settled()
+        call.frame = b""
 
 
 def _end(call: QueuedCall[Any]) -> int:

@@ -513,7 +513,8 @@ class VarlinkConnection(_Accepted):
         A client that sends many calls ahead pays for each little more than the function itself.
         """
         room_bytes = self._limits.waiting_bytes - len(self._out)
-        replies, ran = self._machine.answer_each(data, self._served.answer_at_once, room_bytes)
+        served = self._served
+        replies, ran = self._machine.answer_each(data, served.answer_at_once, room_bytes, served.ready)
         if self._watch is not None and (replies or ran is not None):
             self._watch.cancel()
             self._watch = None
