@@ -38,7 +38,7 @@ from daemonry.wire.connection import (
     Ended,
     ServerConnection,
 )
-from daemonry.wire.typed_reply import item_reader
+from daemonry.wire.typed_reply import item_reader, item_run_reader
 from daemonry.wire.varlink import FLAGS, PLAIN, AnyCall, AnyReply, Call, Reply
 
 START = Call("org.example.Job.Start", {"n": 1})
@@ -272,14 +272,6 @@ def test_a_stream_continues_until_its_last_reply():
         assert server.next_event() is None
     server.send_reply(Reply({"n": 3}))
     assert server.next_event() == START
-
-
-@pytest.mark.parametrize("state", [IDLE, IN_CALL, IN_STREAM, IN_UPGRADE, UPGRADED, CLOSED])
-def test_replies_are_sent_beside_it_in_a_stream_only_and_within_the_limit(state):
-    server = server_in(state)
-    assert server.takes_more(100) is (state is IN_STREAM)
-    assert not server.takes_more(varlink.MAX_FRAME_BYTES * 2)
-    assert server.state is state
 
 
 @pytest.mark.parametrize("answer", [Reply({"x": 1}), BUSY, Reply({"x": float("nan")})])
@@ -689,19 +681,19 @@ ITEMS = [
 ]
 
 
-def results(stream, cuts, *, together):
+def results(stream, cuts, *, together, most=150):
     """Return what a client makes of a stream: each reply alone, or together those that can be."""
-    client = ClientConnection(fast_varlink, max_frame_bytes=150)
+    client = ClientConnection(fast_varlink, max_frame_bytes=most)
     for call in (WATCH, WATCH, START):
         client.send_call(call)
-    read = item_reader(int, "n")
+    read, read_run = item_reader(int, "n"), item_run_reader(int, "n")
     found = []
     try:
         for piece in pieces(stream, cuts):
             client.receive_data(piece)
             while True:
                 if together:
-                    found += client.read_each(read)
+                    found += client.read_each(read, read_run)
                 event = client.next_event()
                 if event is None:
                     break
@@ -711,11 +703,28 @@ def results(stream, cuts, *, together):
     return found, client.state, client.buffered_bytes, client.unanswered
 
 
-@given(st.lists(st.sampled_from(ITEMS), max_size=8).map(b"".join), CUTS)
-def test_replies_that_are_read_together_are_those_that_come_one_by_one(stream, cuts):
-    expected = results(stream, cuts, together=False)
-    assert results(stream, cuts, together=True) == expected
-    assert results(stream, [], together=True) == results(stream, [], together=False)
+@pytest.mark.parametrize("most", [150, 1000])
+@given(st.lists(st.sampled_from([*ITEMS, *ITEMS[:3] * 5]), max_size=12).map(b"".join), CUTS)
+def test_replies_that_are_read_together_are_those_that_come_one_by_one(most, stream, cuts):
+    expected = results(stream, cuts, together=False, most=most)
+    assert results(stream, cuts, together=True, most=most) == expected
+    assert results(stream, [], together=True, most=most) == results(stream, [], together=False, most=most)
+
+
+def test_many_replies_that_continue_are_read_in_one_step():
+    client = ClientConnection(fast_varlink)
+    client.send_call(WATCH)
+    asked = []
+
+    def read_run(received, count):
+        asked.append((received, count))
+        return [5] * count
+
+    items = frames(*(Reply({"n": n}, continues=True) for n in range(6)))
+    client.receive_data(items + frames(Reply({"n": 6})) + b"{")
+    assert client.read_each(lambda frame: NotImplemented, read_run) == [5] * 6
+    assert asked == [(items, 6)]
+    assert client.next_event() == Reply({"n": 6})
 
 
 @pytest.mark.parametrize("calls", [[START], [START, WATCH, NOTE, START], [START, TUNNEL]])

@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 from daemonry.errors import RemoteProtocolError
 from daemonry.native_calls import calls as native_calls
 from daemonry.wire import fast_varlink
-from daemonry.wire.typed_reply import call_reader, item_reader, reader, run_reader
+from daemonry.wire.typed_reply import call_reader, item_reader, item_run_reader, reader, run_reader
 
 
 class Mood(enum.Enum):
@@ -275,9 +275,9 @@ def test_whatever_comes_both_ways_agree(data):
 COUNTED = [Flat, Outer, Renamed]
 
 
-def one_by_one(kind, received, field=""):
+def one_by_one(kind, received, *, continues=False):
     """What the codec makes of each of the frames."""
-    return [the_long_way(kind, one, field) for one in received.split(b"\0")[:-1]]
+    return [the_long_way(kind, one, continues=continues) for one in received.split(b"\0")[:-1]]
 
 
 @pytest.mark.parametrize("kind", COUNTED, ids=lambda kind: kind.__name__)
@@ -338,6 +338,41 @@ def test_one_odd_reply_among_many_is_left_to_the_long_way(odd):
         assert read(received, received.count(b"\0")) is NotImplemented
 
 
+ITEM = INNER[:-2] + b',"continues":true}\0'
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param(INNER, id="the last one"),
+        pytest.param(ITEM.replace(b"true", b"false"), id="the last one, in other words"),
+        pytest.param(ITEM.replace(b"true", b"1"), id="continues is a number"),
+        pytest.param(ITEM.replace(b"true", b'true,"continues":true'), id="continues twice"),
+        pytest.param(ITEM[:-1] + ITEM, id="two in one"),
+        pytest.param(ITEM[:-1] + b" \0", id="a blank at its end"),
+        pytest.param(ITEM.replace(b'"a"', b'"a","continues":true}\0"'), id="cut behind an end"),
+        pytest.param(ITEM.replace(b'"a"', b'"a","name":"b"'), id="a key twice"),
+        pytest.param(ITEM.replace(b"5", b"9" * 20), id="a number of 20 digits"),
+        pytest.param(b'{"continues":true,' + INNER[1:], id="continues comes first"),
+        pytest.param(b'{"error":"a.B","parameters":{}}\0', id="an error"),
+    ],
+)
+def test_one_odd_item_among_many_is_left_to_the_long_way(odd):
+    read = item_run_reader(Outer, "")
+    assert read(ITEM * 4, 4) == [Outer(Inner(5), "a")] * 4
+    for received in (odd + ITEM * 3, ITEM * 3 + odd, ITEM + odd + ITEM):
+        assert read(received, received.count(b"\0")) is NotImplemented
+
+
+class Continuing(msgspec.Struct):
+    continues: bool
+
+
+def test_items_whose_own_keys_are_those_around_them_are_read_one_after_the_other():
+    assert item_run_reader(Continuing, "") is None
+    assert run_reader(Continuing, "") is not None
+
+
 CUTS = st.sampled_from([b"\0", b"\n", b"", b"}\0{", INNER, INNER[:-1], b'{"parameters":', b'"name":"b",'])
 
 
@@ -358,6 +393,10 @@ def test_whatever_comes_many_are_read_as_one_after_the_other(data):
     values = run_reader(kind, "")(received, received.count(b"\0"))
     if values is not NotImplemented:
         assert values == one_by_one(kind, received)
+    received = received.replace(b"}\0", b',"continues":true}\0')
+    values = item_run_reader(kind, "")(received, received.count(b"\0"))
+    if values is not NotImplemented:
+        assert values == one_by_one(kind, received, continues=True)
 
 
 class Given(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

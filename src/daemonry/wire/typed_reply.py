@@ -29,7 +29,7 @@ a reply does, which none of these values does but at its beginning.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import inspect
@@ -110,16 +110,34 @@ def run_reader(kind: Any, field: str) -> RunReader | None:
     """
     if kind is type(None) and not field:
         return _read_nothings
+    return _run_reader(kind, field, ())
+
+
+def item_run_reader(kind: Any, field: str) -> RunReader | None:
+    """As `run_reader`, for replies of a stream behind each of which others come."""
+    read = _run_reader(kind, field, (("continues", bool),))
+    if read is None:
+        return None
+
+    def read_items(received: bytes, count: int) -> Any:
+        # In JSON the end of an object is that of no string in it.
+        return read(received, count) if received.count(CONTINUES_END) == count else NotImplemented
+
+    return read_items
+
+
+def _run_reader(kind: Any, field: str, before: tuple[tuple[str, type], ...]) -> RunReader | None:
     try:
         fields = msgspec.defstruct("OneField", [(field, _bounded(kind))]) if field else kind
         shape = _Shape()
         shape.of_object(inspect.type_info(fields), "value", 0)
     except (_Unprovable, TypeError):
         return None
-    if shape.optional or shape.per_value or "parameters" in shape.names:
+    if shape.optional or shape.per_value or shape.names & {"parameters", *(name for name, _ in before)}:
         return None
     fit = written_check(shape.numbers) if shape.numbers else None
-    return _read_run(msgspec.json.Decoder(_whole(fields, ())).decode_lines, 1 + shape.keys, fit, field)
+    keys = 1 + len(before) + shape.keys
+    return _read_run(msgspec.json.Decoder(_whole(fields, before)).decode_lines, keys, fit, field)
 
 
 def _read_run(decode: Callable[[bytes], list[Any]], keys: int, fit: Check | None, field: str) -> RunReader:
@@ -178,6 +196,11 @@ def item_reader(kind: Any, field: str) -> Reader:
     if not field:
         return _of_item(read)
     return _quick_or(_of_item(_of_field(field, read)), kind, field, CONTINUES_END)
+
+
+def item_readers(kind: Any, field: str) -> tuple[Reader, RunReader | None]:
+    """Return `item_reader` and `item_run_reader` of one type."""
+    return item_reader(kind, field), item_run_reader(kind, field)
 
 
 def _quick_or(read: Reader, kind: Any, field: str, tail: bytes) -> Reader:
@@ -400,6 +423,10 @@ def _read_nothings(received: bytes, count: int) -> Any:
 def never_proved(_received: bytes) -> Any:
     """Read replies of a type of which nothing can be proved in a few looks."""
     return NotImplemented
+
+
+# The readers of a method without a stream.
+NO_ITEMS: Final[tuple[Reader, RunReader | None]] = never_proved, None
 
 
 class _Shape:

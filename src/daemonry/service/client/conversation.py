@@ -130,9 +130,11 @@ class Conversation:
             self._look()
         return event
 
-    def read_each(self, read: Callable[[bytes], Any]) -> list[Any]:
-        """Return the results of the replies that came and continue a stream, as far as `read` knows them."""
-        return self._connection.read_each(read)
+    def read_each(
+        self, read: Callable[[bytes], Any], read_run: Callable[[bytes, int], Any] | None
+    ) -> list[Any]:
+        """Return the results of the replies that came and continue a stream, as far as these know them."""
+        return self._connection.read_each(read, read_run)
 
     def trailing_data(self) -> bytes:
         """Return what came behind an upgrade."""

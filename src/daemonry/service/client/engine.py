@@ -380,7 +380,7 @@ class Engine:
         continues = True
         while continues:
             if converter is not None and not line.passes_fds:
-                deliver.value = line.talk.read_each(converter.read_item)
+                deliver.value = line.talk.read_each(converter.read_item, converter.read_items)
                 if deliver.value:
                     yield deliver
             try:

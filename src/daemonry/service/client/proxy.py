@@ -29,7 +29,7 @@ from daemonry.service.interface.schema import NotDescribable
 from daemonry.transport.ancillary import Fd, close_all
 from daemonry.wire import fast_varlink
 from daemonry.wire.typed_call import CallWriter, call_writer, native_call, never_written
-from daemonry.wire.typed_reply import RunReader, item_reader, never_proved, reader
+from daemonry.wire.typed_reply import NO_ITEMS, RunReader, item_readers, never_proved, reader
 from daemonry.wire.varlink import (
     FRAME_END,
     MAX_FRAME_BYTES,
@@ -60,7 +60,7 @@ class Converter:
         signature: its parameters as callers give them, behind `self`.
         read: makes received bytes the result, or NotImplemented where only `result` can tell.
         native_call: writes calls natively from arguments by place; None for none.
-        read_item: as `read`, for a reply of a stream behind which others come.
+        read_item, read_items: as `read` and `read_run`, for replies of a stream behind which others come.
         read_run: as `read`, of many replies at once, set for pipelines; None to read them one by one.
         takes_none: whether it has no parameters.
         without_arguments: a call without them, as it is sent where nothing is traced.
@@ -83,6 +83,7 @@ class Converter:
         "native_call",
         "read",
         "read_item",
+        "read_items",
         "read_run",
         "signature",
         "takes_none",
@@ -112,9 +113,8 @@ class Converter:
             reader(method.reply, method.reply_field) if common else never_proved
         )
         self.read_run: RunReader | None = None
-        self.read_item: Callable[[bytes], Any] = (
-            item_reader(method.reply, method.reply_field) if common and method.streams else never_proved
-        )
+        items = item_readers(method.reply, method.reply_field) if common and method.streams else NO_ITEMS
+        self.read_item, self.read_items = items
 
     def _read_signature(self, function: Callable[..., Any]) -> None:
         signature = inspect.signature(function)

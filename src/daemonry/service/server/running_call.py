@@ -31,8 +31,10 @@ logger: logging.Logger = logging.getLogger("daemonry.server")
 
 # Replies of a stream in one turn of the loop, so that a quick stream leaves time for the others.
 REPLIES_PER_TURN: Final = 64
-# For how long the results of a stream that are there at once are collected, to leave together.
+# For how long the results of a stream that are there at once are collected, to leave together; and how many
+# bytes of them before a client that does not read is looked for.
 TOGETHER_S: Final = 0.001
+TOGETHER_BYTES: Final = 32 << 10
 
 
 class CallConnection(Protocol):
@@ -53,8 +55,8 @@ class CallConnection(Protocol):
     def send(self, reply: AnyReply, fds: list[Fd]) -> AnyReply:
         """Put a reply where it will be sent, or an error in its place; return the one that was put."""
 
-    def send_more(self, data: bytes) -> bool:
-        """Put a reply of a stream, as it is sent, where it will be; False where only `send` can."""
+    def send_more(self, data: bytes) -> None:
+        """Put replies of a stream, as they are sent, where they will be; drop those of nobody."""
 
     def write(self) -> None:
         """Send what waits."""
@@ -301,6 +303,7 @@ class RunningCall:
         ahead: tuple[Any, ...] | None = None
         count = 0
         connection = self._connection
+        together = _Together(connection, self._served.most_bytes)
         while True:
             if ahead is None:
                 try:
@@ -315,7 +318,7 @@ class RunningCall:
                 return
             count += 1
             if count % REPLIES_PER_TURN == 0:
-                connection.write()
+                together.send()
                 await asyncio.sleep(0)
                 sent_s = monotonic()
             if connection.is_full:
@@ -323,18 +326,17 @@ class RunningCall:
             try:
                 ahead = results.ahead()
             except BaseException:
+                together.put()
                 self._send_one(bound, result, last=False)
                 raise
-            self._send_one(bound, result, last=ahead == ())
+            if not together.take(None if ahead == () else bound.more(result)):
+                self._send_one(bound, result, last=ahead == ())
             # Results that are there at once leave together.
             if not ahead or monotonic() - sent_s > TOGETHER_S:
-                connection.write()
+                together.send()
                 sent_s = monotonic()
 
     def _send_one(self, bound: Bound, result: Any, *, last: bool) -> None:
-        data = None if last else bound.more(result)
-        if data is not None and self._connection.send_more(data):
-            return
         fds: list[Fd] = []
         try:
             reply = bound.reply(result, continues=not last, fds=fds)
@@ -377,6 +379,47 @@ class RunningCall:
         sent = self._connection.send(reply, fds or [])
         self._noted.end(sent)
         return sent is reply
+
+
+class _Together:
+    """Replies of a stream that are put where they will be sent in one step.
+
+    Args:
+        connection: the connection that they go by.
+        most_bytes: how long a reply may be.
+    """
+
+    __slots__ = ("_bytes", "_connection", "_frames", "_most_bytes")
+
+    def __init__(self, connection: CallConnection, most_bytes: int) -> None:
+        self._connection = connection
+        self._most_bytes = most_bytes
+        self._frames: list[bytes] = []
+        self._bytes = 0
+
+    def take(self, frame: bytes | None) -> bool:
+        """Take a reply as it is sent; for one that is too long, or None, put the others and return False."""
+        length = len(frame or b"")
+        if frame is None or length > self._most_bytes:
+            self.put()
+            return False
+        if self._bytes + length > TOGETHER_BYTES:
+            self.put()
+        self._frames.append(frame)
+        self._bytes += length
+        return True
+
+    def put(self) -> None:
+        """Put all of them where they will be sent; nowhere, where nobody is answered any more."""
+        if self._frames:
+            self._connection.send_more(b"".join(self._frames))
+            self._frames.clear()
+        self._bytes = 0
+
+    def send(self) -> None:
+        """Put all of them, and send what waits."""
+        self.put()
+        self._connection.write()
 
 
 class _Noted:

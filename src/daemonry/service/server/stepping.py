@@ -102,7 +102,7 @@ class Stepper:
 
 
 class _Stairs:
-    """Takes first steps of one coroutine after the other, without an exception for the result of each.
+    """Takes steps of one coroutine or generator after the other, without an exception for the result of each.
 
     A coroutine that is stepped by `send` gives its result as a StopIteration, which takes longer to raise and
     to catch than the step; to await one from a generator does not.
@@ -247,11 +247,12 @@ class Results:
     it is the last is known only if the generator goes on to its next result, or its end, at once.
     """
 
-    __slots__ = ("_begun", "_generator", "_waiting_for")
+    __slots__ = ("_begun", "_generator", "_stairs", "_waiting_for")
 
     def __init__(self, generator: AsyncIterator[Any]) -> None:
         self._generator = generator
         self._begun: Awaitable[Any] | None = None
+        self._stairs: _Stairs | None = None  # of the step that was begun, or for the next one
         self._waiting_for: Any = None
 
     async def next(self) -> Any:
@@ -264,18 +265,23 @@ class Results:
         if begun is None:
             return await self._generator.__anext__()
         self._begun = None
-        return await Continued(begun, self._waiting_for)
+        stairs, self._stairs = self._stairs, None
+        return await Continued(begun, self._waiting_for, stairs=stairs)
 
     def ahead(self) -> tuple[Any, ...] | None:
         """Let the generator go on until it waits: None; until its next result: that; until its end: ()."""
+        stairs, self._stairs = self._stairs, None
+        if stairs is None:
+            stairs = _Stairs()
         step = self._generator.__anext__()
         try:
-            self._waiting_for = step.__await__().send(None)
-        except StopIteration as ended:
-            return (ended.value,)
+            waiting_for = stairs.send(step)
         except StopAsyncIteration:
             return ()
-        self._begun = step
+        self._stairs = stairs
+        if waiting_for is stairs.ended:
+            return (waiting_for.pop(),)
+        self._begun, self._waiting_for = step, waiting_for
         return None
 
     async def close(self) -> None:
@@ -283,8 +289,9 @@ class Results:
         begun = self._begun
         if begun is not None:
             self._begun = None
+            stairs, self._stairs = self._stairs, None
             try:
-                await Continued(begun, self._waiting_for, error=asyncio.CancelledError())
+                await Continued(begun, self._waiting_for, error=asyncio.CancelledError(), stairs=stairs)
             except (asyncio.CancelledError, StopAsyncIteration):
                 pass
         aclose = getattr(self._generator, "aclose", None)

@@ -256,12 +256,10 @@ class _Accepted:
             self._out.add(data, fds)
         return reply
 
-    def send_more(self, data: bytes) -> bool:
-        """Put a reply of a stream, as it is sent, where it will be; False where only `send` can."""
-        if self.is_gone or self.is_closed or not self._machine.takes_more(len(data)):
-            return False
-        self._out.add(data)
-        return True
+    def send_more(self, data: bytes) -> None:
+        """Put replies of a stream, as they are sent, where they will be; drop those of nobody."""
+        if not (self.is_gone or self.is_closed):
+            self._out.add(data)
 
     def write(self) -> None:
         """Send what waits."""
