@@ -317,14 +317,15 @@ def test_who_calls_is_no_parameter(client):
 # --- backpressure -------------------------------------------------------------------------------
 
 
-def test_a_generator_is_not_asked_for_more_while_its_client_does_not_read(kit):
+@pytest.mark.parametrize("size", [100, 10_000, 100_000, 300_000])
+def test_a_generator_is_not_asked_for_more_while_its_client_does_not_read(kit, size):
     """What waits is bounded by our mark and the kernel's buffer, whatever the stream could give."""
     with Raw(kit.serving.endpoint) as raw:
-        raw.send(frame("Endless", {"size": 10_000}, more=True))
+        raw.send(frame("Endless", {"size": size}, more=True))
         raw.reply()
         wait_until(lambda: only_connection(kit.serving)._out._drained is not None)
         asked = kit.asked
-        assert kit.asked * 10_000 < 2_000_000
+        assert kit.asked * size < 2_000_000
         raw.results(asked + 5)
         assert kit.asked > asked
     assert kit.ended.wait(10)
