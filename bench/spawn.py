@@ -55,6 +55,7 @@ TARGETS = {ABSENT: 8.0, WARM: 2.0}
 ON = {"DAEMONRY_ZYGOTE": "1"}
 MANY_MIB = 600.0
 PS = "daemonry ps"
+BARE_PS = "bare sockets that ask the same"
 # How many times bare Python `ps` of the many may take more than of one.
 PS_MORE = 2.0
 PS_ROUNDS = 15
@@ -118,6 +119,41 @@ zygote.connect(path + ".zygote")
 zygote.recv(1)
 sock = socket(AF_UNIX, SOCK_STREAM)
 sock.connect(path)
+"""
+# Forks so many, and ends them with its own input.
+_BARE_MANY = f"""\
+{_BARE_SERVER}
+import gc
+gc.collect()
+gc.freeze()
+pids = []
+for number in range(int(sys.argv[2])):
+    read_fd, write_fd = os.pipe()
+    pids.append(os.fork())
+    if not pids[-1]:
+        asyncio.run(serve(sys.argv[1] + str(number), lambda told: os.write(write_fd, told)))
+    os.read(read_fd, 1)
+print(*pids, os.getpid(), flush=True)
+sys.stdin.read()
+for pid in pids:
+    os.kill(pid, 9)
+"""
+# Asks all, and takes every answer to its end.
+_BARE_PS = """\
+import select, sys
+from _socket import AF_UNIX, SOCK_STREAM, socket
+poll, asked = select.poll(), {}
+for path in sys.argv[1:]:
+    sock = socket(AF_UNIX, SOCK_STREAM)
+    sock.connect(path)
+    sock.send(b"STATUS\\n")
+    asked[sock.fileno()] = sock
+    poll.register(sock.fileno(), select.POLLIN)
+while asked:
+    for fd, _ in poll.poll():
+        if not asked[fd].recv(4096):
+            poll.unregister(fd)
+            del asked[fd]
 """
 _LIVE = """\
 import daemonry
@@ -260,15 +296,36 @@ def memory_mib(pids: set[int]) -> float:
     return sum(map(_pss_kib, pids)) / 1024
 
 
-def ps_x_bare(here: Bare) -> float:
-    """Return how many times bare Python `daemonry ps` takes: the median of interleaved rounds."""
-    rows = [Row(BASE, [here.command("python3"), "-c", "pass"]), Row(PS, [here.command("daemonry"), "ps"])]
+def bare_memory_mib(here: Bare, count: int) -> float:
+    """Return the memory (PSS) of so many forks of a Python with asyncio loaded, and of that one, in MiB."""
+    words = [here.command("python3"), "-c", _BARE_MANY, f"{here.runtime}/bare-many", str(count)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, env=here.environment, text=True) as bare:
+        assert bare.stdin is not None
+        assert bare.stdout is not None
+        found = memory_mib({int(pid) for pid in bare.stdout.readline().split()})
+        bare.stdin.close()
+    for number in range(count):
+        for suffix in ("", ".pid"):
+            Path(f"{here.runtime}/bare-many{number}{suffix}").unlink()
+    return found
+
+
+def ps_x_bare(here: Bare) -> tuple[float, float]:
+    """Return how many times bare Python `ps` and bare sockets take: medians of interleaved rounds."""
+    python = here.command("python3")
+    sockets = [str(path) for path in Path(here.runtime).glob("*/*.sock")]
+    rows = [
+        Row(BASE, [python, "-c", "pass"]),
+        Row(PS, [here.command("daemonry"), "ps"]),
+        Row(BARE_PS, [python, "-c", _BARE_PS, *sockets]),
+    ]
     for number in range(-1, PS_ROUNDS):
         for row in rows:
             elapsed_ms, _ = _whole_process_ms(row, here.environment)
             if number >= 0:
                 row.times_ms.append(elapsed_ms)
-    return _paired(rows[1], rows)
+    return _paired(rows[1], rows), _paired(rows[2], rows)
 
 
 def _parent(pid: int) -> int:
@@ -336,6 +393,7 @@ def main() -> int:
                 spawned_mib, ps_of_many = memory_mib(pids), ps_x_bare(here)
             with many(here, count, ON) as pids:
                 forked_mib = memory_mib(pids)
+            bare_mib = bare_memory_mib(here, count)
     except Failed as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -348,11 +406,14 @@ def main() -> int:
     told = "met" if forked_mib <= target_mib else "not met"
     print(f"{count} idle daemons of one program, PSS: spawned {spawned_mib:.0f} MiB")
     print(f"with a zygote, it included: {forked_mib:.0f} MiB, target {target_mib:.0f}: {told}")
-    told = "met" if ps_of_many - ps_of_one <= PS_MORE else "not met"
+    print(f"forks of a Python with asyncio alone, it included: {bare_mib:.0f} MiB")
+    more = ps_of_many[0] - ps_of_one[0]
+    told = "met" if more <= PS_MORE else "not met"
     print(
-        f"{PS} of one: {ps_of_one:.1f} x bare Python; of {count + 1}: {ps_of_many - ps_of_one:.1f} more, "
+        f"{PS} of one: {ps_of_one[0]:.1f} x bare Python; of {count + 1}: {more:.1f} more, "
         f"target {PS_MORE:g}: {told}"
     )
+    print(f"{BARE_PS}: {ps_of_one[1]:.1f}; {ps_of_many[1] - ps_of_one[1]:.1f} more")
     print("\n".join(("", *trouble_with_the_machine(rows))))
     return 0
 
