@@ -8,6 +8,7 @@ import pytest
 
 from daemonry.runtime import fingerprint
 from daemonry.runtime.fingerprint import Code, of_config
+from daemonry.testing import wait_until
 
 SETTINGS = """
 import msgspec
@@ -24,8 +25,10 @@ def test_code_that_changed_under_a_daemon_is_told(probe):
     assert "code_changed" not in probe.instance.status()
     path = probe.sandbox.write("part.py", "WORD = 'another'\n")
     assert probe.instance.status()["code_changed"] == [str(path)]
+    old = probe.instance.record().identity
     assert probe.cli("upgrade").code == 0
     assert "code_changed" not in probe.instance.status()
+    wait_until(lambda: not old.alive(), what="the end of the old process")
 
 
 def test_a_module_that_was_removed_is_told(probe):

@@ -276,10 +276,11 @@ def test_an_upgrade_that_is_asked_while_it_is_stuck_loses_no_call(probe):
     """It waits for the loop like any call; what was held goes to the old process, which answers it."""
     where = start(probe, "unix")
     client, callers = Blocking(where), Callers()
-    old = probe.instance.pid()
+    old = probe.instance.record().identity
     hold(probe, where, 2.0)
     for n in range(20):
         callers.begin(client, f"{n}")
     assert probe.cli("upgrade").code == 0
-    assert probe.instance.pid() != old
+    assert probe.instance.pid() != old.pid
     assert_each_ran_once(probe, callers.join())
+    wait_until(lambda: not old.alive(), what="the end of the old process")

@@ -114,7 +114,7 @@ def alive(pid):
 
 def test_the_lock_is_held_and_the_record_there_at_each_moment(probe):
     instance = probe.start(PROGRAM)
-    seen = []
+    old, seen = instance.pid(), []
     over = threading.Event()
 
     def watch():
@@ -130,6 +130,7 @@ def test_the_lock_is_held_and_the_record_there_at_each_moment(probe):
         over.set()
         watcher.join()
     assert set(seen) == {(True, True)}
+    wait_until(lambda: not alive(old), 10, "the old one has ended")
 
 
 def test_a_call_that_runs_is_answered_by_the_one_that_has_it(probe):

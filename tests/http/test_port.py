@@ -125,8 +125,10 @@ def test_the_token_goes_with_the_daemon_and_an_upgrade_keeps_the_port(sandbox, s
         number = free.getsockname()[1]
     seen = seen_with(f'daemon = Daemon("seen", http=Http(port={number}))')
     pid, token = seen.get("/v1/status").json["pid"], seen.token
+    old = seen.instance.record().identity
     assert sandbox.daemonry("upgrade", "seen").code == 0
     wait_until(lambda: "http" in seen.get("/v1/status").json, what="the port of the new process")
+    wait_until(lambda: not old.alive(), what="the end of the old process")
     status = seen.get("/v1/status", port=True, headers=seen.bearer).json
     assert status["pid"] != pid
     assert seen.token != token
@@ -139,6 +141,7 @@ def test_an_upgrade_ends_a_stream_of_events_at_once(seen):
     stream = seen.events()
     pid = next(iter(stream))[1]["pid"]
     began_s = time.monotonic()
+    old = seen.instance.record().identity
     assert seen.sandbox.daemonry("upgrade", "seen").code == 0
     assert stream.until(lambda one: one[0] == "end")[1]["error"] == "org.daemonry.Control.Draining"
     assert time.monotonic() - began_s < 8
@@ -146,6 +149,7 @@ def test_an_upgrade_ends_a_stream_of_events_at_once(seen):
     again = seen.events()
     assert next(iter(again))[1]["pid"] != pid
     again.close()
+    wait_until(lambda: not old.alive(), what="the end of the old process")
 
 
 def test_the_port_passes_on_while_the_old_process_still_serves_a_call(seen_with):
