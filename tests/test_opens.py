@@ -38,6 +38,7 @@ OTHERWISE = {
     "src/daemonry/launch/zygote/becoming.py:show": "the system's own files",
     "src/daemonry/launch/zygote/freshness.py:_mapped": "the system's own file",
     "src/daemonry/launch/zygote/making.py:_spawn": "the system's own device",
+    "src/daemonry/process/program/fork_exec.py:_become": "the system's own device",
     "src/daemonry/launch/zygote/serving.py:_withdraw": DIRECTORY,
     "src/daemonry/launch/zygote/surroundings.py:_read": "the system's own files",
     "apps/mcp-cli/src/mcp_cli/gateway/code/program.py:without_network": "the system's own files",

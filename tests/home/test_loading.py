@@ -8,11 +8,12 @@ import pytest
 
 from daemonry.home.serving import loading
 from daemonry.home.serving.home_server import HomeServer
+from daemonry.testing import wait_until
 
 
-def test_it_is_loaded_in_a_thread_that_ends(monkeypatch):
+def test_it_is_loaded_in_a_thread_that_ends():
     assert asyncio.run(loading.load()) is HomeServer
-    assert [one.name for one in threading.enumerate() if one.name == "daemonry-loading"] == []
+    wait_until(lambda: "daemonry-loading" not in {one.name for one in threading.enumerate()})
 
 
 def test_a_module_that_cannot_be_loaded_is_the_callers_error(monkeypatch):
