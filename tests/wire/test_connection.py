@@ -715,6 +715,7 @@ def test_many_replies_that_continue_are_read_in_one_step():
     client = ClientConnection(fast_varlink)
     assert client.read_each(lambda frame: frame) == []  # nothing was asked for
     client.send_call(WATCH)
+    assert client.read_each(lambda frame: frame) == []  # nothing came, and there is no step for many
     asked = []
 
     def read_run(received, count):

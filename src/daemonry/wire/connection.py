@@ -35,7 +35,7 @@ from __future__ import annotations
 from daemonry import faults
 from daemonry.values import Value
 from daemonry.wire import varlink
-from daemonry.wire.framer import Framer
+from daemonry.wire.framer import FEW_FRAMES, Framer
 from daemonry.wire.varlink import (
     MAX_FRAME_BYTES,
     MORE,
@@ -113,10 +113,6 @@ _CALLABLE: Final = frozenset((IDLE, IN_CALL, IN_STREAM))
 _LISTENING: Final = frozenset((IDLE, IN_CALL, IN_STREAM, IN_UPGRADE))
 
 _NUL = b"\0"
-# From here on one step for all replies of a stream is worth its start; up to here all that came is looked at
-# again where that step fails.
-_FEW_REPLIES = 4
-_RUN_BYTES = 1 << 18
 _BLANKS = b" \t\r\n"
 
 
@@ -374,11 +370,11 @@ class ClientConnection(_Connection):
         if self._state is not IN_STREAM:
             return []
         framer = self._framer
-        if read_run is not None and framer.buffered_bytes <= min(_RUN_BYTES, self._limit_bytes):
+        if read_run is not None:
             run = framer.whole_frames()
             run = run[: run.rfind(varlink.CONTINUES_END) + len(varlink.CONTINUES_END)]
             count = run.count(_NUL)
-            results: Any = read_run(run, count) if count >= _FEW_REPLIES else NotImplemented
+            results: Any = read_run(run, count) if count >= FEW_FRAMES else NotImplemented
             if results is not NotImplemented:
                 framer.take(len(run))
                 found: list[Any] = results

@@ -19,6 +19,9 @@ _NUL = b"\0"
 _PART_BYTES = 4096
 # So much is cut into frames at once; what is behind a frame that is not taken is cut again.
 _CUT_BYTES: Final = 2048
+# From here on one step for all frames is worth its start; up to so many bytes they are looked at again.
+FEW_FRAMES: Final = 4
+_RUN_BYTES: Final = 1 << 18
 # From here on malloc takes an object's memory from the system, and gives it back with the object.
 LONG_BYTES: Final = 128 << 10
 _KEPT_BYTES: Final = 4 << 20
@@ -182,8 +185,12 @@ class Framer:
         return results
 
     def whole_frames(self) -> bytes:
-        """Return all frames whose ends have come, each with its NUL; they stay until `take` takes them."""
-        if self._closed or self._end() < 0:
+        """Return the frames whose ends have come, each with its NUL, to be read in one step; or none of them.
+
+        None where more came than may be looked at again, should that step fail, or one may be too long.
+        They stay until `take` takes them.
+        """
+        if self.buffered_bytes > min(_RUN_BYTES, self._limit_bytes) or self._closed or self._end() < 0:
             return b""
         buffer = self._buffer
         end = buffer.rfind(_NUL) + 1

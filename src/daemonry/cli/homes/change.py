@@ -12,6 +12,7 @@ from daemonry.cli.homes.events import (
     connected,
     event_printer,
     listen,
+    meant_by,
     say_result,
     say_services,
     services_of,
@@ -50,7 +51,7 @@ def _stop_some(home: Home, asked: HomeWords, deadline: Deadline) -> int:
         listen(client, say, "StopSeveral", names, deadline)
     with home.connect(REQUEST_TIMEOUT_S) as client:
         services = services_of(client)
-    stopped = [one for one in services if one["name"] in names or {*one["groups"]} & {*names}]
+    stopped = meant_by(names, services)
     gone = {one["name"] for one in stopped if one["state"] == "stopped"}
     left = [one for one in services if one["pid"] is not None and {*one["needs"]} & gone]
     if asked.json:
@@ -87,7 +88,7 @@ def restart(home: Home, asked: HomeWords) -> int:
     with home.connect(REQUEST_TIMEOUT_S) as client:
         listen(client, lambda event: None, "RestartSeveral", names, deadline)
     with home.connect(REQUEST_TIMEOUT_S) as client:
-        services = [one for one in services_of(client) if one["name"] in names or {*one["groups"]} & {*names}]
+        services = meant_by(names, services_of(client))
     failed = [one for one in services if one["state"] not in UP]
     if asked.json:
         result = {"ok": not failed, "name": ",".join(names), "result": "restarted"}

@@ -49,10 +49,15 @@ def listen(
             break
 
 
+def meant_by(names: Collection[str], services: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the services that have one of these names, or are in a group that has."""
+    return [one for one in services if one["name"] in names or {*one["groups"]} & {*names}]
+
+
 def chosen_of(services: list[dict[str, Any]], names: list[str]) -> list[str]:
     """Return the services of these names and groups, with what they need; all for no name."""
     known = {one["name"]: one for one in services}
-    left = [one["name"] for one in services if one["name"] in names or {*one["groups"]} & {*names}]
+    left = [one["name"] for one in meant_by(names, services)]
     found: set[str] = set()
     while left:
         name = left.pop()

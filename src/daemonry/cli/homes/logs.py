@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from daemonry import strict_json
 from daemonry.cli import exit_codes, output
+from daemonry.cli.homes.events import NAME_STYLES
 from daemonry.cli.homes.names import no_service
 from daemonry.errors import ArgumentInvalid, DaemonryError
 from daemonry.home.home import Home
@@ -26,7 +27,6 @@ from daemonry.process import homes, log_reader, registry
 from daemonry.process.logs import LEVELS
 from daemonry.terminal_text import json_for_stream, printable
 
-_NAME_STYLES: Final = ("cyan", "magenta", "blue", "yellow", "green")
 # How programs write their levels near the start of a line; the name is that of `LEVELS`.
 _WORDS: Final = {
     "debug": ("debug", "trace"),
@@ -236,7 +236,7 @@ class _Printer:
         self._as_json = as_json
         self._width = max((len(one.label) for one in sources), default=0)
         self._alone = len(sources) == 1
-        self._styles = {one.label: _NAME_STYLES[at % len(_NAME_STYLES)] for at, one in enumerate(sources)}
+        self._styles = {one.label: NAME_STYLES[at % len(NAME_STYLES)] for at, one in enumerate(sources)}
 
     def __call__(self, line: MergedLine) -> None:
         if self._as_json:

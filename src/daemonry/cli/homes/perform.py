@@ -32,7 +32,7 @@ def parsed(arguments: list[str]) -> int:
 
         return setup.perform(verb, options)
     if verb == "logs":
-        return guarded(lambda: _logs(options), as_json=options.json)
+        return _guarded(lambda: _logs(options), as_json=options.json)
     asked = HomeWords(verb)
     for name in asked.__slots__:
         setattr(asked, name, getattr(options, name, getattr(asked, name)))
@@ -41,7 +41,7 @@ def parsed(arguments: list[str]) -> int:
 
 def perform(asked: HomeWords) -> int:
     """Perform a command, and return its exit code."""
-    return guarded(lambda: _command(asked)(Home.find(asked.home), asked), as_json=asked.json)
+    return _guarded(lambda: _command(asked)(Home.find(asked.home), asked), as_json=asked.json)
 
 
 def _command(asked: HomeWords) -> Callable[[Home, HomeWords], int]:
@@ -60,7 +60,7 @@ def _command(asked: HomeWords) -> Callable[[Home, HomeWords], int]:
     return {"down": change.down, "restart": change.restart, "reload": change.reload}[asked.verb]
 
 
-def guarded(command: Callable[[], int], *, as_json: bool) -> int:
+def _guarded(command: Callable[[], int], *, as_json: bool) -> int:
     """Run a command of a home and return its exit code, also where it raises an error that we know."""
     try:
         return command()

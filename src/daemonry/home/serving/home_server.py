@@ -42,9 +42,6 @@ class HomeServer:
     Attributes:
         http: its HTTP; None for none.
         server: the server.
-
-    Raises:
-        Refused: a module is missing that HTTP needs.
     """
 
     def __init__(  # what a home is, each by name

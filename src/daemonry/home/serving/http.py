@@ -31,17 +31,10 @@ def http_of_home(
     calls: Calls,
     connections: Callable[[], int],
 ) -> ProcessHttp:
-    """Return a home's HTTP.
-
-    Raises:
-        Refused: a module is missing.
-    """
-    from daemonry.http.door import check_modules
+    """Return a home's HTTP, whose modules are there: see `http.door.check_modules`."""
     from daemonry.http.host import Host
     from daemonry.http.process_http import ProcessHttp
     from daemonry.service.server import bounds
-
-    check_modules()
 
     def not_ready() -> list[str]:
         return [

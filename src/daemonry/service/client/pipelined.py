@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 from daemonry import errors
 from daemonry.limits import PIPELINE_MOST_CALLS
 from daemonry.service.client.engine import failed
-from daemonry.wire.framer import Framer
+from daemonry.wire.framer import FEW_FRAMES, Framer
 from daemonry.wire.varlink import MAX_FRAME_BYTES, Call
 
 if TYPE_CHECKING:
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
     from daemonry.wire.connection import Codec
 
 T = TypeVar("T")
-
-# From here on one step for all replies is worth its start.
-_FEW_CALLS = 4
-# Up to here all that came is looked at again where that step fails; none of it is too long for a frame.
-_RUN_BYTES = 1 << 18
 
 Outcome = Literal["waiting", "done", "not_sent", "maybe_ran"]
 
@@ -250,7 +245,7 @@ class Ledger:
         framer = self._framer
         framer.receive_data(data)
         self._take_run()
-        framer.answer_each(self._take, 0, {})
+        framer.read_each(self._take)
         frame = framer.next_frame()  # refuses one that is too long
         if frame is not None:
             raise errors.BadFrame("it came when no call was made")
@@ -258,7 +253,7 @@ class Ledger:
     def _take_run(self) -> None:
         """Give the first replies to their calls, where those are of one method, as most pipelines' are."""
         flight, framer = self._flight, self._framer
-        if len(flight) < _FEW_CALLS or framer.buffered_bytes > _RUN_BYTES:
+        if len(flight) < FEW_FRAMES:
             return
         read = flight[0].converter.read_run
         if read is None:
@@ -267,7 +262,7 @@ class Ledger:
         came = frames.count(b"\0")
         calls = _of_one_method(flight, came)
         count = len(calls)
-        if count < _FEW_CALLS or count * 2 < came:
+        if count < FEW_FRAMES or count * 2 < came:
             return
         if count < came:
             frames = frames[: len(frames) - len(frames.split(b"\0", count)[count])]
@@ -282,10 +277,10 @@ class Ledger:
             for _ in calls:
                 flight.popleft()
 
-    def _take(self, frame: bytes) -> bytes | None:
+    def _take(self, frame: bytes) -> Any:
         flight = self._flight
         if not flight:
-            return None
+            return NotImplemented
         call = flight[0]
         result = call.converter.read(frame)
         if result is NotImplemented:
@@ -297,7 +292,7 @@ class Ledger:
                 call.settled()
         flight.popleft()
         call.frame = b""
-        return b""
+        return None
 
     def _take_with_care(self, call: QueuedCall[Any], frame: bytes) -> None:
         reply = self.codec.decode_reply(frame[:-1])

@@ -399,14 +399,13 @@ class _Together:
 
     def take(self, frame: bytes | None) -> bool:
         """Take a reply as it is sent; for one that is too long, or None, put the others and return False."""
-        length = len(frame or b"")
-        if frame is None or length > self._most_bytes:
+        if frame is None or len(frame) > self._most_bytes:
             self.put()
             return False
-        if self._bytes + length > TOGETHER_BYTES:
+        if self._bytes + len(frame) > TOGETHER_BYTES:
             self.put()
         self._frames.append(frame)
-        self._bytes += length
+        self._bytes += len(frame)
         return True
 
     def put(self) -> None:

@@ -43,12 +43,12 @@ class Stepper:
 
     def is_ready(self) -> bool:
         """Whether `begin` may be called; if not, it may be soon, in a later turn of the loop."""
-        self.move_to(get_running_loop())
+        loop = get_running_loop()
+        self.move_to(loop)
         if self.waiting is not None:
             return True
-        assert self._loop is not None
         if self.reserve is None or self.reserve.task.done():
-            self.reserve = _Reserve(self._loop, self)
+            self.reserve = _Reserve(loop, self)
         return False
 
     def move_to(self, loop: asyncio.AbstractEventLoop) -> None:
