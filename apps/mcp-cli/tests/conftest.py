@@ -13,8 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from daemonry.testing import Completed, Sandbox, wait_until
+
+# No deadline for one example: on a busy machine it measures the machine.  The same examples each time, but
+# for those who ask for more.
+EXAMPLES = int(os.environ.get("DAEMONRY_EXAMPLES", "50"))
+settings.register_profile("mcp-cli", deadline=None, max_examples=EXAMPLES, derandomize=EXAMPLES <= 50)
+settings.load_profile("mcp-cli")
 
 # `scripts/test-native` runs these tests over the native launcher, too.
 COMMAND = Path(os.environ.get("MCP_CLI_UNDER_TEST") or Path(sys.executable).parent / "mcp-cli")

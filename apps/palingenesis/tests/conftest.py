@@ -20,9 +20,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from daemonry.testing import Completed, Sandbox, wait_until
 from palingenesis.evidence import processes, terminals
+
+# No deadline for one example: on a busy machine it measures the machine.  The same examples each time, but
+# for those who ask for more.
+EXAMPLES = int(os.environ.get("DAEMONRY_EXAMPLES", "50"))
+settings.register_profile("palingenesis", deadline=None, max_examples=EXAMPLES, derandomize=EXAMPLES <= 50)
+settings.load_profile("palingenesis")
 
 COMMAND = Path(sys.executable).parent / "palingenesis"
 STAND_IN = Path(__file__).parent / "stand_in.py"

@@ -23,7 +23,7 @@ EVIL = "\x1b]0;title\x07 \x9b2J \u202egnp.exe \u2066x \U000e0041 \udcff \"\"\" '
 
 
 def tool(
-    name: str, description: str = "", required: tuple[str, ...] = (), **parameters: Any
+    name: str, description: str = "", required: tuple[str, ...] = (), /, **parameters: Any
 ) -> dict[str, Any]:
     schema = {"type": "object", "properties": parameters, "required": list(required)}
     return {"name": name, "description": description, "inputSchema": schema}
@@ -112,6 +112,7 @@ _ANY_NAME = st.text(max_size=8) | st.sampled_from([*dir(builtins), *keyword.kwli
 
 
 @given(st.lists(_ANY_NAME, max_size=5), st.lists(_ANY_NAME, max_size=5), st.text())
+@example(["a"], ["name", "description", "required"], "")
 @example([""], [":\u00b4::"], "")  # an accent that stands alone is a space and a combining mark in NFKC
 def test_any_names_and_words_make_a_module(names: list[str], parameters: list[str], words: str) -> None:
     tools = [
