@@ -192,8 +192,8 @@ def test_a_lazy_name_looks_for_no_module_that_is_not_there():
 
 def test_a_package_elsewhere_is_another_package(tmp_path, package, monkeypatch):
     path = written(tmp_path, package)
-    assert Bundle(str(path)).code(f"{package}.second", [str(tmp_path / package)]) is not None
-    assert Bundle(str(path)).code(f"{package}.second", [str(tmp_path / "elsewhere" / package)]) is None
+    assert Bundle(str(path)).find_spec(f"{package}.second", [str(tmp_path / package)]) is not None
+    assert Bundle(str(path)).find_spec(f"{package}.second", [str(tmp_path / "elsewhere" / package)]) is None
     assert Bundle(str(path)).find_spec(f"{package}.second", None) is None
 
 
@@ -204,7 +204,8 @@ def test_a_corrupt_or_cut_one_is_not_used(tmp_path, package):
 
     def codes():
         found = Bundle(str(path))
-        return [found.code(name, [str(tmp_path / package)]) for name in names]
+        specs = [found.find_spec(name, [str(tmp_path / package)]) for name in names]
+        return [spec and spec.loader.get_code(name) for name, spec in zip(names, specs, strict=True)]
 
     good = codes()
     assert None not in good
@@ -215,6 +216,52 @@ def test_a_corrupt_or_cut_one_is_not_used(tmp_path, package):
     for length in range(0, len(whole), 31):
         path.write_bytes(whole[:length])
         assert all(code in {None, one} for code, one in zip(codes(), good, strict=True))
+
+
+def test_another_file_in_its_place_gives_nothing_and_is_found_missing(tmp_path, package):
+    """A command wrote it again between our look at the index and at a module."""
+    path = written(tmp_path, package)
+    found = Bundle(str(path))
+    whole = path.read_bytes()
+    start, length = found.entries[f"{package}.second"][6:8]
+    place = len(whole) - sum(entry[7] for entry in found.entries.values()) + start
+    path.unlink()
+    path.write_bytes(whole[:place] + b"x" * length + whole[place + length :])
+    assert found.find_spec(f"{package}.second", [str(tmp_path / package)]) is None
+    path.unlink()
+    assert found.find_spec(f"{package}.first", [str(tmp_path / package)]) is None
+    assert found.missed == {package}
+
+
+def test_it_is_read_by_the_part_and_no_descriptor_stays(tmp_path, package, monkeypatch):
+    """A program that finds its daemon has a bundle of a megabyte, and lives on."""
+    path = written(tmp_path, package)
+    count, read = len(os.listdir("/dev/fd")), []
+    with monkeypatch.context() as patch:
+        for name in ("read", "pread"):
+            real = getattr(os, name)
+            patch.setattr(os, name, lambda *words, real=real: read.append(len(data := real(*words))) or data)
+        found = Bundle(str(path))
+        assert found.find_spec(f"{package}.second", [str(tmp_path / package)]) is not None
+    _, length, *_ = found.entries[f"{package}.second"][6:]
+    assert sum(read) == path.stat().st_size - sum(
+        entry[7] for name, entry in found.entries.items() if name != f"{package}.second"
+    )
+    assert length in read
+    assert len(os.listdir("/dev/fd")) == count
+
+
+def test_what_future_imports_ask_for_is_done_without_the_module(tmp_path, package, monkeypatch):
+    text = '"""Words."""\nfrom __future__ import annotations, division\n\nVALUE: Nobody = 41\n'
+    (tmp_path / package / "second.py").write_text(text)
+    path = written(tmp_path, package)
+    spec = Bundle(str(path)).find_spec(f"{package}.second", [str(tmp_path / package)])
+    code = spec.loader.get_code(f"{package}.second")
+    assert "__future__" not in code.co_names
+    first, all_of_them = used(path, package, monkeypatch)
+    second = sys.modules[f"{package}.second"]
+    assert (first.VALUE, all_of_them, second.__doc__) == (42, True, "Words.")
+    assert second.__annotations__ == {"VALUE": "Nobody"}
 
 
 def test_what_others_may_have_written_is_not_trusted():

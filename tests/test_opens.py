@@ -29,7 +29,7 @@ OTHERWISE = {
     "src/daemonry/process/lock.py:share_given": GIVEN,
     "src/daemonry/process/lock.py:is_given_shared": GIVEN,
     "src/daemonry/process/place.py:host_id": "the system's own file",
-    "src/daemonry/bundle.py:_read": LOOKS,
+    "src/daemonry/bundle.py:_opened": LOOKS,
     "src/daemonry/cli/new/command.py:new": NEW,
     "src/daemonry/cli/new/project.py:files_of": "of the package",
     "src/daemonry/process/program/launching.py:_lines_of_pth": "the interpreter has read it as it began",

@@ -64,8 +64,7 @@ Every error is in `daemonry.errors`.  Names are imported when they are used: `im
 itself costs next to nothing, and the path of the quick commands loads neither asyncio nor logging.
 """
 
-from __future__ import annotations
-
+# No `from __future__`: it is a module too, and each quick command would load it.
 import os as _os
 import sys as _sys
 
@@ -178,7 +177,7 @@ _HOMES = {
 __all__ = list(_HOMES)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name == "errors":
         # Programs say `daemonry.errors.X`: errors are loaded when there is one.
         return __import__("daemonry.errors", fromlist=["__name__"])

@@ -1,8 +1,8 @@
 """The code of the quick commands' modules from one file, as long as their sources are unchanged.
 
 Owns reading it.  A quick command imports about thirty modules, and to find and read each of them takes a
-third of the time of bare Python.  The bundle costs one file, and one `stat` per module.  `bundle_writing`
-makes it.
+third of the time of bare Python.  The bundle costs one file, of which only what is imported is read, and one
+`stat` per module.  `bundle_writing` makes it.
 
 The file stands where Python would put the bytecode of a module beside the package, and is trusted like that:
 
@@ -62,7 +62,7 @@ class Bundle:
         packages: those whose modules the bundle is for.
     """
 
-    __slots__ = ("_code_at", "_data", "entries", "made_s", "missed", "packages", "path")
+    __slots__ = ("_code_at", "entries", "made_s", "missed", "packages", "path")
 
     def __init__(self, path: str) -> None:
         self.path: str = path
@@ -70,7 +70,6 @@ class Bundle:
         self.made_s: float = 0.0
         self.missed: set[str] = set()
         self.packages: set[str] = {"daemonry"}
-        self._data = memoryview(b"")
         self._code_at = 0
         try:
             self._read()
@@ -78,23 +77,32 @@ class Bundle:
             self.entries = {}
 
     def _read(self) -> None:
-        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+        fd = self._opened()
         try:
-            found = os.fstat(fd)
-            if not _is_trusted(found) or found.st_size > MOST_BYTES:
+            head = os.read(fd, START)
+            length = int.from_bytes(head[START - LENGTH_BYTES :], "little")
+            if not head.startswith(HEADER) or length > MOST_BYTES:
                 return
-            data = os.read(fd, found.st_size)
+            index = os.read(fd, length)
         finally:
             os.close(fd)
-        self.made_s = found.st_mtime
-        if not data.startswith(HEADER):
-            return
-        self._data = memoryview(data)
-        length = int.from_bytes(data[START - LENGTH_BYTES : START], "little")
-        index = data[START : START + length]
-        if hash_of(index) == data[len(HEADER) : len(HEADER) + HASH_BYTES]:
+        if hash_of(index) == head[len(HEADER) : len(HEADER) + HASH_BYTES]:
             self._code_at = START + length
             self.entries = marshal.loads(index)  # noqa: S302  # trusted like Python's own bytecode files
+
+    def _opened(self) -> int:
+        """Open the file, for one module and those that it needs: a program keeps no descriptor of ours.
+
+        Raises:
+            OSError: it cannot be opened, or is not trusted.
+        """
+        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+        found = os.fstat(fd)
+        if not _is_trusted(found) or found.st_size > MOST_BYTES:
+            os.close(fd)
+            raise OSError(self.path)
+        self.made_s = found.st_mtime
+        return fd
 
     def find_spec(self, name: str, path: "Sequence[str] | None", target: object = None) -> "Any":
         """Return the spec of a module whose source is as the bundle says; None for every other.
@@ -104,30 +112,47 @@ class Bundle:
         del target
         if path is None:
             return None
-        code = self.code(name, path)
+        code = None
+        if name in self.entries:
+            try:
+                fd = self._opened()
+            except OSError:
+                self.entries = {}
+            else:
+                try:
+                    code = self._code_and_needed(name, path, fd)
+                finally:
+                    os.close(fd)
         if code is None:
             self.missed.add(name.partition(".")[0])
             return None
-        if "threading" not in sys.modules:  # without the locks of the import system: one thread only
-            collects = gc.isenabled()
-            gc.disable()  # it would look through all that is loaded, and find nothing
-            try:
-                for needed in self.entries[name][5]:
-                    if needed not in sys.modules and not self._load(needed):
-                        break
-            finally:
-                if collects:
-                    gc.enable()
         spec = self._spec(name)
         spec.loader.get_code = lambda _name: code
         return spec
 
-    def code(self, name: str, path: "Sequence[str]") -> "CodeType | None":
+    def _code_and_needed(self, name: str, path: "Sequence[str]", fd: int) -> "CodeType | None":
+        """Return the code of a module, and load those that it needs; None where Python should import it."""
+        code = self._code(name, path, fd)
+        if code is None or "threading" in sys.modules:  # without the import system's locks: one thread only
+            return code
+        collects = gc.isenabled()
+        gc.disable()  # it would look through all that is loaded, and find nothing
+        try:
+            for needed in self.entries[name][5]:
+                if needed not in sys.modules and not self._load(needed, fd):
+                    break
+        finally:
+            if collects:
+                gc.enable()
+        return code
+
+    def _code(self, name: str, path: "Sequence[str]", fd: int) -> "CodeType | None":
         """Return the code of a module; None where it is not in the bundle, or not as its source is now.
 
         Args:
             name: the module's.
             path: the directories of its package.
+            fd: the file, which may be a newer one than that of the index: then no hash is right.
         """
         entry = self.entries.get(name)
         if entry is None:
@@ -137,21 +162,21 @@ class Bundle:
             return None
         try:
             found = os.stat(file)
+            if (found.st_mtime_ns, found.st_ctime_ns, found.st_size) != (mtime_ns, ctime_ns, size):
+                return None
+            part = os.pread(fd, length, self._code_at + start)
         except OSError:
             return None
-        if (found.st_mtime_ns, found.st_ctime_ns, found.st_size) != (mtime_ns, ctime_ns, size):
-            return None
-        part = self._data[self._code_at + start : self._code_at + start + length]
         if hash_of(part) != digest:
             return None
         code: CodeType = marshal.loads(part)  # noqa: S302
         return code
 
-    def _load(self, name: str) -> bool:
+    def _load(self, name: str, fd: int) -> bool:
         """Load a module whose own imports are loaded; return False where Python should do it."""
         package, _, leaf = name.rpartition(".")
         parent = sys.modules.get(package)
-        code = None if parent is None else self.code(name, parent.__path__)
+        code = None if parent is None else self._code(name, parent.__path__, fd)
         if code is None:
             return False
         spec = self._spec(name)
@@ -191,7 +216,7 @@ def place_of(name: str, path: "Sequence[str]", is_package: bool) -> str:
     return f"{directory}/{name.rpartition('.')[2]}{'/__init__.py' if is_package else '.py'}"
 
 
-def hash_of(part: bytes | memoryview) -> bytes:
+def hash_of(part: bytes) -> bytes:
     """Return the hash of a part of the bundle."""
     digest: bytes = _imp.source_hash(0, part)
     return digest

@@ -1,11 +1,13 @@
 """Making the bundle of the quick commands' modules; `bundle` says what it is.
 
 Owns which modules go in.  The file is written after a quick command's output, once all of their sources are
-settled.  The code is compiled from the sources, because a
-bytecode file may be that of an earlier source of the same second.
+settled.  The code is compiled from the sources, because a bytecode file may be that of an earlier source of
+the same second, and without the statements `from __future__ import ...`: the compiler does what they ask
+for, and the module `__future__`, which would be loaded for nothing, is not.
 """
 
 from __future__ import annotations
+import __future__
 
 import _ast
 import _frozen_importlib_external as machinery
@@ -159,13 +161,14 @@ def part_of(path: str, is_package: bool) -> BundledModule | None:
     times = (before.st_mtime_ns, before.st_ctime_ns, before.st_size)
     if times != (after.st_mtime_ns, after.st_ctime_ns, after.st_size) or len(source) != before.st_size:
         return None
-    code = marshal.dumps(loader.source_to_code(source, path))
-    return BundledModule((path, *times, is_package), _imports(source), code)
+    tree: Any = compile(source, path, "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
+    imports = _imports(tree)
+    code = compile(tree, path, "exec", _without_future(tree), dont_inherit=True)
+    return BundledModule((path, *times, is_package), imports, marshal.dumps(code))
 
 
-def _imports(source: bytes) -> list[str]:
+def _imports(tree: Any) -> list[str]:
     """Return the modules that a module imports whatever happens: by statements that nothing encloses."""
-    tree: Any = compile(source, "", "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
     found = []
     for statement in tree.body:
         if isinstance(statement, _ast.Import):
@@ -174,6 +177,19 @@ def _imports(source: bytes) -> list[str]:
             found.append(statement.module)
             found += [f"{statement.module}.{alias.name}" for alias in statement.names]
     return found
+
+
+def _without_future(tree: Any) -> int:
+    """Take the imports from `__future__` out of a module; return the compiler's flags that they stand for."""
+    flags, rest = 0, []
+    for statement in tree.body:
+        if isinstance(statement, _ast.ImportFrom) and statement.module == "__future__":
+            for alias in statement.names:
+                flags |= getattr(__future__, alias.name).compiler_flag
+        else:
+            rest.append(statement)
+    tree.body = rest
+    return flags
 
 
 def laid_out(parts: Mapping[str, BundledModule]) -> bytes:
