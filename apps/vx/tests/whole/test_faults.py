@@ -63,7 +63,7 @@ def test_a_service_that_dies_is_named_and_comes_back(rust, service: str) -> None
     if building.returncode:  # cass may come back before it is asked again
         told = [line for line in err.splitlines() if line.startswith("vx: ") and "died" in line]
         assert told == [
-            f"vx: {service} died: pid {pid} was killed by SIGKILL; its log is {rust.home}/{service}.log"
+            f"vx: {service} failed: pid {pid} was killed by SIGKILL; its log is {rust.home}/{service}.log"
         ]
     else:
         assert service == "cass", (out, err)
@@ -311,6 +311,20 @@ def test_a_project_on_a_full_disk(rust, small_disk: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("built_before", [False, True])
+def test_a_project_that_is_read_only_is_refused_before_anything_is_compiled(
+    rust, small_disk: Path, built_before: bool
+) -> None:
+    shutil.copytree(rust.crate().path, small_disk / "hello")
+    if built_before:
+        (small_disk / "hello/.vx").mkdir()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    done = rust.vx("build", cwd=small_disk / "hello")
+    assert done.code == 1
+    assert "compiling" not in done.err
+    assert f"vx: {small_disk}/hello/.vx: Read-only file system" in done.err.splitlines()
+
+
 def one_line_of(done) -> str:
     assert done.code == 1, done
     lines = [line for line in done.err.splitlines() if not line.startswith("vx: compiling") and line]
@@ -381,7 +395,7 @@ def test_a_service_that_refuses_is_not_waited_for(rust, service: str, variable: 
     begun_s = time.monotonic()
     line = one_line(project.vx("build", **{variable: "much"}))
     assert time.monotonic() - begun_s < READY_TIMEOUT_S
-    assert f"{service} died: pid " in line
+    assert f"{service} failed: pid " in line
     assert reason in line
     assert project.executed() == 1
 

@@ -99,7 +99,7 @@ class Build:
             self._finish(CANCELLED)
             raise
         except ServiceDied as died:
-            error = f"{died.service} died: {died.reason}; its log is {died.log}"
+            error = f"{died.service} failed: {died.reason}; its log is {died.log}"
         except (BuildFailed, NoProject, ActionFailed, ProjectInvalid, CompilerMissing) as failed:
             error = str(failed)
         except OSError as failed:
@@ -188,6 +188,8 @@ class Build:
                 self._note(found)
         if not rest:
             return
+        # Before anything runs, so that nobody waits for what has no place.
+        run_files.make_vx_dir(plan.project_dir, self._request.umask)
         self._tell.planned(len(plan.actions), len(plan.actions) - len(rest))
         await self._hold()
         async with self._actions.shared.watched(self._remote, self._tell.note):

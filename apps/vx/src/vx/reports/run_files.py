@@ -6,6 +6,7 @@ too many.
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import Final
 
@@ -58,12 +59,15 @@ def make_vx_dir(project_dir: str, umask: int = 0o022) -> None:
     """Make a project's `.vx`, with a file that has version control leave it out.
 
     Raises:
-        OSError: it cannot be made, or is a symbolic link.
+        OSError: it cannot be made, is a symbolic link, or nothing can be put into it.
     """
     is_new = not os.path.lexists(f"{project_dir}/{_VX}")
     with directories.opened(project_dir, _VX, umask) as folder:
         if is_new:
             _write(folder, ".gitignore", b"*\n", umask)
+        elif not os.access(".", os.W_OK | os.X_OK, dir_fd=folder):
+            reason = errno.EROFS if os.fstatvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
+            raise OSError(reason, os.strerror(reason), f"{project_dir}/{_VX}")
 
 
 def ids(project_dir: str) -> list[str]:
