@@ -122,7 +122,9 @@ def install_packages() -> None:
             env={**os.environ, "PATH": f"{NPM_DIR / 'node_modules/node/bin'}:{os.environ.get('PATH', '')}"},
         )
         if done.returncode:
-            raise Failed(f"npm install failed: {done.stderr.strip().splitlines()[-1:]}")
+            # Its last lines name its log.
+            told = [line for line in done.stderr.splitlines() if "reason:" in line or "code" in line]
+            raise Failed(f"npm install failed: {'; '.join(told) or done.stderr.strip()}")
 
 
 def node() -> str:
