@@ -86,26 +86,26 @@ class SelfCheck:
             look.run_if_due(now_s)
         due_s = earliest(self._client_due_s, *(look.due_at_s for look in self._looks))
         timeout_s = None if due_s is None else max(0.0, due_s - clock.monotonic())
-        return Wait(timeout_s, self._waited_for())
+        notices = self._notices.fileno()
+        fds = (notices,) if notices >= 0 else ()
+        return Wait(timeout_s, fds, self._listener_fd() if self._client_due_s is None else -1)
 
-    def _waited_for(self) -> tuple[int, ...]:
+    def _listener_fd(self) -> int:
         listener = self._listening.server.listener
-        fds = (
-            self._notices.fileno(),
-            -1 if listener is None or self._client_due_s is not None else listener.fileno(),
-        )
-        return tuple(fd for fd in fds if fd >= 0)
+        return -1 if listener is None else listener.fileno()
 
     # --- clients, and the end -----------------------------------------------------------------------
 
     def _look_at_clients(self, ready: frozenset[int]) -> None:
-        """Have the standby look a while after somebody came, and go on until nobody waits."""
+        """Have the standby look once somebody has waited for a while, and go on until nobody waits."""
         now_s, standby = clock.monotonic(), self._plane.standby
+        if self._client_due_s is None and self._listener_fd() in ready:
+            self._client_due_s = now_s
         if self._plane.closed:
             standby.refuse_all(also_at_listener=False)
             self._client_due_s = now_s + GUARDIAN_TICK_S
         elif self._client_due_s is None:
-            if ready - {self._notices.fileno()} or not standby.is_quiet or self._state.stopping.is_set():
+            if not standby.is_quiet or self._state.stopping.is_set():
                 self._client_due_s = now_s + GUARDIAN_TICK_S
         elif now_s >= self._client_due_s:
             standby.tick(GUARDIAN_TICK_S)
