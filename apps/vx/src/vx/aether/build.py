@@ -188,8 +188,7 @@ class Build:
                 self._note(found)
         if not rest:
             return
-        # Before anything runs, so that nobody waits for what has no place.
-        run_files.make_vx_dir(plan.project_dir, self._request.umask)
+        run_files.make_vx_dir(plan.project_dir, self._request.umask)  # refused before anything runs
         self._tell.planned(len(plan.actions), len(plan.actions) - len(rest))
         await self._hold()
         async with self._actions.shared.watched(self._remote, self._tell.note):
@@ -273,8 +272,7 @@ class Build:
         if chosen:
             await self._hold()
         for action in chosen:
-            other = await self._actions.again(plan, action, self._results)
-            self._tell.compared(action.title, other)
+            self._tell.compared(action.title, await self._actions.again(plan, action, self._results))
 
     # --- outputs ----------------------------------------------------------------------------------
 
