@@ -29,7 +29,7 @@ CASES = {
         errors.ConnectionRefused("/p"),
         errors.StaleSocket("/p"),
     ],
-    4: [errors.AccessDenied("/p", "r")],
+    4: [errors.AccessDenied("/p", "r"), PermissionError(13, "Permission denied", "another user's log")],
     5: [
         errors.DeadlineExceeded("reply", 1.0, "no", "x"),
         errors.NotReadyInTime("x", "setup", 1.0, 1),
@@ -56,7 +56,7 @@ def test_each_code_has_a_meaning():
 
 
 def test_no_code_needs_a_kind_that_does_not_exist():
-    known = {kind for _, kind in inspect.getmembers(errors, inspect.isclass)}
+    known = {kind for _, kind in inspect.getmembers(errors, inspect.isclass)} | {PermissionError}
     assert {kind for kind, _ in exit_codes._CODES} <= known
 
 
@@ -163,6 +163,37 @@ def test_4_for_access_denied(sandbox, program, as_nobody):
     denied = sandbox.run(*command)
     assert (denied.code, denied.out) == (4, "")
     assert denied.err == f"access denied to {instance.place.socket_path}: Permission denied\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "denied"),
+    [
+        (["ps"], "access denied to {home}/home.sock: Permission denied"),
+        (["down"], "access denied to {home}/home.sock: Permission denied"),
+        (["restart", "a"], "access denied to {home}/home.sock: Permission denied"),
+        (["reload"], "access denied to {home}/home.sock: Permission denied"),
+    ],
+    ids=lambda one: one[0] if isinstance(one, list) else "",
+)
+def test_4_for_another_users_home(sandbox, as_nobody, words, denied):
+    """It is up, and whoever asks sees its files: that it were not up would be wrong."""
+    home = sandbox.path / "theirs"
+    home.mkdir()
+    (home / "home.toml").write_text('[services.a]\ncommand = ["sleep", "600"]\n')
+    assert sandbox.daemonry("up", "--home", str(home)).code == 0
+    try:
+        for directory in (home, *home.parents[: len(home.parts) - 2]):
+            directory.chmod(directory.stat().st_mode | 0o055)
+        command = as_nobody(
+            "sys.exit(main.run(sys.argv[1:]))",
+            *(words[0], "--home", str(home), *words[1:]),
+            imports="from daemonry.cli import commands, exit_codes, full, main\n"
+            "from daemonry.cli.homes import change, events, listing, perform",
+        )
+        shown = sandbox.run(*command)
+    finally:
+        sandbox.daemonry("down", "--home", str(home))
+    assert shown == (4, "", denied.format(home=home) + "\n")
 
 
 def test_5_for_no_answer(sandbox):

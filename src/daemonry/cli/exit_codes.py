@@ -43,6 +43,7 @@ _CODES: Final = (
     (errors.NotListening, NOT_RUNNING),
     (errors.ConnectionRefused, NOT_RUNNING),
     (errors.AccessDenied, DENIED),
+    (PermissionError, DENIED),
     (errors.Unreachable, NO_ANSWER),
     (errors.DeadlineExceeded, NO_ANSWER),
     (errors.NotReadyInTime, NO_ANSWER),

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 
-from daemonry.errors import ConfigError, NotListening, NotRunning
+from daemonry.errors import AccessDenied, ConfigError, NotListening, NotRunning
 from daemonry.home.names import FILE_NAME, RESERVED
 from daemonry.process import lock, record
 from daemonry.process.lock import Lock
@@ -101,12 +101,15 @@ class Home:
 
         Raises:
             NotRunning: there is none.
+            AccessDenied: the home is another user's, who alone knows whether it is up.
             ConnectError, DeadlineExceeded: it cannot be reached.
         """
         from daemonry.service.client.blocking import Client
 
         try:
             return Client.connect(self.endpoint, timeout_s)
+        except AccessDenied:
+            raise
         except NotListening:
             if self.is_up():
                 raise

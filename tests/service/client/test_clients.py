@@ -816,3 +816,9 @@ def test_an_asyncio_client_and_a_pool_print_what_their_connections_do(jobs):
         assert "closed" in repr(pool)
 
     asyncio.run(run())
+
+
+def test_a_client_of_a_path_says_how_to_make_one():
+    """The first guess of who has not read that a connection is made first."""
+    with pytest.raises(TypeError, match=r"Client\.connect\('/run/x\.sock'\) makes one"):
+        Client("/run/x.sock")

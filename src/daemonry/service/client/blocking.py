@@ -75,6 +75,8 @@ class Driver(Engine):
     ) -> None:
         if stream is None and endpoint is None:
             raise TypeError("a client needs a connection, or an endpoint to make one")
+        if isinstance(stream, str):
+            raise TypeError(f"{stream!r} is no connection: Client.connect({stream!r}) makes one")
         self._closed = False
         self._endpoint = endpoint
         self._reconnect_by = reconnect
