@@ -2,9 +2,12 @@ r"""Text that others wrote, made safe to show: the one table of what may not rea
 
     printable       on one line, for messages and facts
     shown           line feeds and tabs stay, for text of several lines
+    shown_with_colours
+                    `shown`, and colours stay, or go
     json_shown      for JSON: the same value, with `\u202e` in place of the character itself
     for_stream, json_for_stream
                     `shown` and `json_shown` where the stream is a terminal; unchanged where it is not
+    line_for_stream as `for_stream`, for a line with colours of our own
 
 Owns the table.  Shown as escapes are
 
@@ -65,6 +68,10 @@ UNSAFE: Final = (
 )
 # Of all the characters that a text may have, how many answers are remembered.
 _REMEMBERED: Final = 4096
+# The beginning of a terminal's commands, and the ends of those that compilers colour with; "" where a text
+# is cut.
+_CSI: Final = "\x1b["
+_COLOUR_ENDS: Final = ("m", "K", "")
 
 
 def printable(text: str, max_chars: int | None = None) -> str:
@@ -85,6 +92,29 @@ def shown(text: str) -> str:
     return _translated(text.replace("\r\n", "\n"), _several_lines)
 
 
+def shown_with_colours(text: str, *, colours: bool) -> str:
+    """Return a program's output for a terminal, such as a compiler's.
+
+    Args:
+        text: its output.
+        colours: whether its colours stay; else they are left out.  All else that commands a terminal is
+            shown as escapes.
+    """
+    first, *pieces = text.split(_CSI)
+    found = [shown(first)]
+    for piece in pieces:
+        end = 0
+        while end < len(piece) and piece[end] in "0123456789;":
+            end += 1
+        last, rest = piece[end : end + 1], piece[end + 1 :]
+        if last in _COLOUR_ENDS:
+            found.append(_CSI + piece[: end + 1] if last == "m" and colours else "")
+        else:
+            found.append(shown(_CSI + piece[: end + 1]))
+        found.append(shown(rest))
+    return "".join(found)
+
+
 def json_shown(text: str) -> str:
     r"""Return JSON of the same value, with `\u` escapes for what may not reach a terminal.
 
@@ -99,6 +129,13 @@ def json_shown(text: str) -> str:
 def for_stream(text: str, stream: IO[str]) -> str:
     """Return `text` as it may be written to `stream`: byte for byte, unless that is a terminal."""
     return text if _harmless(text) or not stream.isatty() else shown(text)
+
+
+def line_for_stream(text: str, stream: IO[str]) -> str:
+    """Return `text` as `for_stream` does, with the colours that are in it: they hide no text."""
+    if _harmless(text) or not stream.isatty():
+        return text
+    return shown_with_colours(text, colours=True)
 
 
 def json_for_stream(text: str, stream: IO[str]) -> str:

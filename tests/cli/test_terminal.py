@@ -83,6 +83,49 @@ def test_no_command_shows_what_a_hostile_daemon_says_as_it_is(sandbox):
     )
 
 
+ODD_NAME = f"x\n{EVIL.replace(chr(0x2028), '')}\x1b[31m"
+SHOWN_NAME = "x \\x1b]0;title\\x07\\x9b2J\\u202egnp.exe"
+PLAIN = """\
+from daemonry import Daemon
+daemon = Daemon("plain")
+if __name__ == "__main__":
+    daemon.main()
+"""
+
+
+def test_the_name_of_a_home_is_not_shown_as_it_is(sandbox):
+    """Whoever unpacks an archive, or goes through somebody's directories, has not chosen them."""
+    home = sandbox.path / ODD_NAME
+    home.mkdir()
+    (home / "home.toml").write_text('[services.a]\ncommand = ["sleep", "600"]\n')
+    for verb, code in (("ps", 3), ("up", 0), ("up", 0), ("down", 0), ("down", 0)):
+        words = (sys.executable, "-m", "daemonry", verb, "--home", str(home))
+        ended, text = on_a_terminal(sandbox.env, *words)
+        assert (ended, unsafe_in(text)) == (code, []), (verb, text)
+        assert SHOWN_NAME in text
+
+
+def test_the_path_of_a_socket_is_not_shown_as_it_is(sandbox):
+    program = sandbox.write("plain.py", PLAIN)
+    path = sandbox.path / f"{ODD_NAME}.sock"
+    path.symlink_to(sandbox.place("plain").socket_path)
+    for verb, code in (("status", 3), ("start", 0), ("status", 0), ("ping", 0), ("pause", 0), ("stop", 0)):
+        words = (program, "start") if verb == "start" else ("-m", "daemonry", verb, str(path))
+        ended, text = on_a_terminal(sandbox.env, sys.executable, *words)
+        assert (ended, unsafe_in(text)) == (code, []), (verb, text)
+        assert (SHOWN_NAME in text) == (verb != "start")
+    assert sandbox.daemonry("stop", "plain").code == 0  # its process has ended as well
+
+
+def test_a_line_that_was_not_made_safe_reaches_no_terminal_as_it_is(sandbox):
+    red = "\x1b[31mred\x1b[0m"
+    script = f"from daemonry.cli import kit; kit.say({EVIL + red!r}); kit.complain({EVIL!r})"
+    code, text = on_a_terminal(sandbox.env, sys.executable, "-c", script)
+    assert (code, unsafe_in(text.replace(red, ""))) == (0, [])
+    assert red in text
+    assert sandbox.run(sys.executable, "-c", script).out == f"{EVIL}{red}\n"
+
+
 def test_a_damaged_log_is_shown_without_its_escapes_and_piped_as_it_is(sandbox):
     program = sandbox.write("evil.py", PROGRAM % {"evil": ascii(EVIL)})
     place = sandbox.place("evil")

@@ -349,7 +349,7 @@ def _say_ready(options: argparse.Namespace, instance: Instance, record: DaemonRe
     if options.json:
         _say_running(options, instance, "ready", record.pid, record.endpoint)
     else:
-        output.say(f"{instance.name}: ready at {record.endpoint} (pid {record.pid})")
+        output.say(printable(f"{instance.name}: ready at {record.endpoint} (pid {record.pid})"))
     from daemonry.cli.ui import complain_of_http
 
     complain_of_http(instance.name, record.endpoint)
@@ -363,7 +363,7 @@ def _say_running(
             {"ok": True, "name": instance.name, "result": result, "pid": pid, "endpoint": endpoint}
         )
     else:
-        output.say(f"{instance.name}: {result}" + (f" (pid {pid})" if pid is not None else ""))
+        output.say(printable(f"{instance.name}: {result}" + (f" (pid {pid})" if pid is not None else "")))
 
 
 # --- call ---------------------------------------------------------------------------------------

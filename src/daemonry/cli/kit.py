@@ -168,7 +168,7 @@ def _status(instance: Instance, options: Options) -> int:
 
 
 def _say_status(instance: Instance, fields: Mapping[str, Any]) -> None:
-    say(f"{instance.name}: {output.state(str(fields.get('state', 'serving')))}")
+    say(f"{printable(instance.name)}: {output.state(str(fields.get('state', 'serving')))}")
     for name, told in fields.items():
         if name == "state":
             continue
@@ -213,7 +213,7 @@ def _done(instance: Instance, options: Options, what: str, note: str = "") -> in
         fields: dict[str, Any] = {"ok": True, "name": instance.name, "result": what}
         say_json({**fields, "note": note} if note else fields)
     else:
-        say(f"{instance.name}: {what}")
+        say(printable(f"{instance.name}: {what}"))
         if note:
             say(f"  {value(note)}")
     return DONE
@@ -232,7 +232,7 @@ def _not_running(verb: str, instance: Instance, options: Options, error: faults.
     elif options.json:
         say_json({"state": "absent", "name": instance.name})
     else:
-        say(str(error))
+        say(printable(str(error)))
     return NOT_RUNNING
 
 
@@ -243,8 +243,8 @@ def _say_absent_in_home(instance: Instance, options: Options, owner: Owner) -> N
     if options.json:
         say_json({"state": state, "name": instance.name, "home": owner.home, "service": owner.service})
     else:
-        where = printable(str(owner))
-        say(f"{instance.name}: {output.state(state)} ({where}, which starts it when it is needed)")
+        name, where = printable(instance.name), printable(str(owner))
+        say(f"{name}: {output.state(state)} ({where}, which starts it when it is needed)")
 
 
 def tell_crash(instance: Instance, *, gone: bool) -> None:

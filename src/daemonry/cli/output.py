@@ -11,7 +11,7 @@ import os
 import sys
 
 from daemonry import strict_json
-from daemonry.terminal_text import printable
+from daemonry.terminal_text import line_for_stream, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,9 +110,12 @@ def open_what_is_closed() -> None:
 
 
 def say(line: str) -> None:
-    """Print a line to standard output.  The command ends when that cannot be done."""
+    """Print a line to standard output.  The command ends when that cannot be done.
+
+    A terminal gets nothing from it but text and colours, whatever the line's maker forgot.
+    """
     try:
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(line_for_stream(line, sys.stdout) + "\n")
     except BrokenPipeError:
         raise
     except OSError as error:  # no error of what the command does: not for who handles those
@@ -122,7 +125,7 @@ def say(line: str) -> None:
 def complain(line: str) -> None:
     """Print a line to standard error, behind the output.  The command ends when the output was lost."""
     lost = flush()
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(line_for_stream(line, sys.stderr) + "\n")
     sys.stderr.flush()
     if lost is not None:
         raise SystemExit(lost)

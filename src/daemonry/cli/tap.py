@@ -35,7 +35,7 @@ def tap(instance: Instance, *, payloads: bool, as_json: bool, timeout_s: float) 
                     output.say(line_of(event))
                 sys.stdout.flush()
         except errors.Draining:
-            output.complain(f"{instance.name}: the daemon has ended")
+            output.complain(printable(f"{instance.name}: the daemon has ended"))
     return exit_codes.DONE
 
 

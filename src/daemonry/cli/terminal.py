@@ -27,7 +27,7 @@ import os
 import sys
 
 from daemonry.cli.output import styled, wants_colour
-from daemonry.terminal_text import for_stream, json_for_stream, printable, shown
+from daemonry.terminal_text import for_stream, json_for_stream, printable, shown, shown_with_colours
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,10 +63,6 @@ BAR_CELLS: Final = 24
 # Between two columns of a table.
 _GAP: Final = "  "
 _CLEAR_LINE: Final = "\r\x1b[K"
-# The beginning of a terminal's commands, and the ends of those that compilers colour with; "" where a text
-# is cut.
-_CSI: Final = "\x1b["
-_COLOUR_ENDS: Final = ("m", "K", "")
 
 
 def size(fd: int) -> tuple[int, int]:
@@ -183,29 +179,6 @@ class LiveLine:
             self.text = ""
             sys.stderr.write(_CLEAR_LINE)
             sys.stderr.flush()
-
-
-def shown_with_colours(text: str, *, colours: bool) -> str:
-    """Return a program's output for a terminal, such as a compiler's.
-
-    Args:
-        text: its output.
-        colours: whether its colours stay; else they are left out.  All else that commands a terminal is
-            shown as escapes.
-    """
-    first, *pieces = text.split(_CSI)
-    found = [shown(first)]
-    for piece in pieces:
-        end = 0
-        while end < len(piece) and piece[end] in "0123456789;":
-            end += 1
-        last, rest = piece[end : end + 1], piece[end + 1 :]
-        if last in _COLOUR_ENDS:
-            found.append(_CSI + piece[: end + 1] if last == "m" and colours else "")
-        else:
-            found.append(shown(_CSI + piece[: end + 1]))
-        found.append(shown(rest))
-    return "".join(found)
 
 
 def end_of_line(text: str) -> str:

@@ -32,7 +32,7 @@ def upgrade(options: argparse.Namespace, instance: Instance, recipe: Recipe) -> 
         for line in error.log_tail.splitlines():
             output.complain("    " + printable(line))
         if instance.lock_held():
-            output.complain(f"{instance.name}: the one that ran goes on (pid {instance.pid()})")
+            output.complain(printable(f"{instance.name}: the one that ran goes on (pid {instance.pid()})"))
         return code
     finally:
         kit.tell_crash(instance, gone=False)
@@ -41,5 +41,5 @@ def upgrade(options: argparse.Namespace, instance: Instance, recipe: Recipe) -> 
         fields = {"ok": True, "name": instance.name, "result": result}
         output.say_json({**fields, "pid": record.pid, "endpoint": record.endpoint, "version": record.version})
     else:
-        output.say(f"{instance.name}: {result} at {record.endpoint} (pid {record.pid})")
+        output.say(printable(f"{instance.name}: {result} at {record.endpoint} (pid {record.pid})"))
     return exit_codes.DONE

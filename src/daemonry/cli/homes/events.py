@@ -126,5 +126,5 @@ def say_result(home: Home, asked: HomeWords, result: str, note: str = "") -> int
         fields: dict[str, Any] = {"ok": True, "name": home.name, "result": result}
         output.say_json({**fields, "note": note} if note else fields)
     else:
-        output.say(f"{home.name}: {result}" + (f" ({printable(note)})" if note else ""))
+        output.say(printable(f"{home.name}: {result}" + (f" ({note})" if note else "")))
     return exit_codes.DONE

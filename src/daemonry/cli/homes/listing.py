@@ -13,6 +13,7 @@ from daemonry.cli.homes.home_words import HomeWords
 from daemonry.errors import NotRunning
 from daemonry.home.home import Home
 from daemonry.limits import REQUEST_TIMEOUT_S
+from daemonry.terminal_text import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def ps(home: Home, asked: HomeWords) -> int:
         if asked.json:
             output.say_json([])
         else:
-            output.say(f"{home.name}: not up")
+            output.say(printable(f"{home.name}: not up"))
         return exit_codes.NOT_RUNNING
     if asked.json:
         output.say_json(services)

@@ -108,7 +108,7 @@ def _watch_start(home: Home, asked: HomeWords, result: str, deadline: Deadline) 
     if failed:
         names_failed = ", ".join(f"{one['name']} ({one['state']})" for one in failed)
         where = f"see daemonry logs --home {home.directory}"
-        output.complain(f"{home.name}: {result}, but not all of it: {names_failed}; {where}")
+        output.complain(printable(f"{home.name}: {result}, but not all of it: {names_failed}; {where}"))
         return exit_codes.FAILED
     if asked.json and result == "up":
         return exit_codes.DONE
@@ -121,7 +121,7 @@ def _say_up(home: Home, asked: HomeWords, result: str, pid: int | None) -> int:
     if asked.json:
         output.say_json({"ok": True, "name": home.name, "result": result, "pid": pid})
     else:
-        output.say(f"{home.name}: {result}" + (f" (pid {pid})" if pid is not None else ""))
+        output.say(printable(f"{home.name}: {result}" + (f" (pid {pid})" if pid is not None else "")))
     return exit_codes.DONE
 
 
