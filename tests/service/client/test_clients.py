@@ -734,6 +734,10 @@ def test_a_pool_outlives_its_daemons(serving, jobs):
             await asyncio.gather(*(pool.call(f"{NAME}.Slow", {"delay_s": 0.01}) for _ in range(3)))
             assert len(pool._free) == 3
             await asyncio.to_thread(jobs.serving.stop)
+            # A loop may see the three ends in two turns.
+            await asyncio.to_thread(
+                wait_until, lambda: all(one.closed for one in pool._free), 30, "all ended"
+            )
             serving(Jobs())
             assert await pool.call(f"{NAME}.Slow", {"delay_s": 0}) == {"result": "slow"}
             assert len(pool._free) == 1
