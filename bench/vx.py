@@ -26,6 +26,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from launched import verdict
 from vx_tools import Failed, Surroundings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,8 +116,8 @@ def report(times: dict[str, dict[str, list[float]]]) -> None:
         ratios[case] = vx_ms / cargo_ms
         print(f"| {case} | {vx_ms:.1f} | {cargo_ms:.1f} | {ratios[case]:.2f} |")
     unchanged, faster = ratios["unchanged"], 1 / ratios["elsewhere"]
-    told = "met" if unchanged <= UNCHANGED_TARGET else "not met"
-    print(f"\nunchanged: {unchanged:.2f} times cargo's, target {UNCHANGED_TARGET:g}: {told}")
+    print()
+    print(verdict("unchanged", unchanged, UNCHANGED_TARGET, "cargo's"))
     told = "met" if faster >= ELSEWHERE_TARGET else "not met"
     print(f"elsewhere: {faster:.1f} times as fast as cargo, target at least {ELSEWHERE_TARGET:g}: {told}")
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 
-from daemonry.errors import AccessDenied, ConfigError, NotListening, NotRunning
+from daemonry.errors import AccessDenied, ConfigError, NotRunning
 from daemonry.home.names import FILE_NAME, RESERVED
 from daemonry.process import lock, record
 from daemonry.process.lock import Lock
@@ -110,10 +110,6 @@ class Home:
             return Client.connect(self.endpoint, timeout_s)
         except AccessDenied:
             raise
-        except NotListening:
-            if self.is_up():
-                raise
-            raise NotRunning(self.name) from None
         except OSError:
             if self.is_up():
                 raise
