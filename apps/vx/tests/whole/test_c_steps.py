@@ -313,7 +313,7 @@ def test_a_rhea_that_is_stopped_is_named_and_comes_back(p, c) -> None:
     assert "stopped" in rhea("stop")
     _, err = building.communicate(timeout=60)
     assert building.returncode == 1
-    assert f"vx: rhea failed: pid {pid} ended with status 0; its log is {c.home}/rhea.log" in err
+    assert f"vx: rhea died: pid {pid} ended with status 0; its log is {c.home}/rhea.log" in err
     p.write("vx.toml", GENERATES.format("touch $0/g.h", ""))
     p.build()
 

@@ -63,7 +63,7 @@ def test_a_service_that_dies_is_named_and_comes_back(rust, service: str) -> None
     if building.returncode:  # cass may come back before it is asked again
         told = [line for line in err.splitlines() if line.startswith("vx: ") and "died" in line]
         assert told == [
-            f"vx: {service} failed: pid {pid} was killed by SIGKILL; its log is {rust.home}/{service}.log"
+            f"vx: {service} died: pid {pid} was killed by SIGKILL; its log is {rust.home}/{service}.log"
         ]
     else:
         assert service == "cass", (out, err)
@@ -395,7 +395,7 @@ def test_a_service_that_refuses_is_not_waited_for(rust, service: str, variable: 
     begun_s = time.monotonic()
     line = one_line(project.vx("build", **{variable: "much"}))
     assert time.monotonic() - begun_s < READY_TIMEOUT_S
-    assert f"{service} failed: pid " in line
+    assert f"{service} died: pid " in line
     assert reason in line
     assert project.executed() == 1
 

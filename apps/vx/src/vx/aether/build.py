@@ -99,7 +99,7 @@ class Build:
             self._finish(CANCELLED)
             raise
         except ServiceDied as died:
-            error = f"{died.service} failed: {died.reason}; its log is {died.log}"
+            error = f"{died.service} died: {died.reason}; its log is {died.log}"
         except (BuildFailed, NoProject, ActionFailed, ProjectInvalid, CompilerMissing) as failed:
             error = str(failed)
         except OSError as failed:

@@ -79,7 +79,7 @@ async def serve(run: Run) -> None:
     except BaseException as error:
         await _end(keepers)
         if isinstance(error, ServiceDied):
-            raise Refused(f"{error.service} failed: {error.reason} (its log is {error.log})") from error
+            raise Refused(f"{error.service} died: {error.reason} (its log is {error.log})") from error
         raise
     daemon.serve(service)
     _recent.append(service.recent)

@@ -79,7 +79,7 @@ def _sentence(error: daemonry.errors.CallFailed) -> str:
             " that one, or end it with `vx kill`, or choose another VX_HOME"
         )
     if kind == "ServiceDied":
-        return f"{fields.get('service')} failed: {fields.get('reason')}; its log is {fields.get('log')}"
+        return f"{fields.get('service')} died: {fields.get('reason')}; its log is {fields.get('log')}"
     return str(error)
 
 
