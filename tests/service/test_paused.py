@@ -5,6 +5,7 @@ import json
 import socket
 
 import pytest
+from msgspec.structs import replace
 
 from daemonry import AsyncClient, Client, Interface, Pool, errors, method
 from daemonry.service.interface.declare import described
@@ -204,7 +205,7 @@ def test_what_an_interface_says_of_a_method_holds_for_who_implements_it():
             return []
 
     methods = described(Kept).methods
-    assert methods["NamesNow"].marks == (methods["NamesNow"].marks._replace(reads=True, idempotent=True))
+    assert methods["NamesNow"].marks == replace(methods["NamesNow"].marks, reads=True, idempotent=True)
     assert methods["NamesNow"].marks.blocking
     assert not methods["Add"].marks.reads
     assert not described(Jobs).methods["NamesNow"].marks.blocking

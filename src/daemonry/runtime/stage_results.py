@@ -6,7 +6,9 @@ has a field that is filled in afterwards.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     import asyncio
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from daemonry.service.server.server import Server
 
 
-class Directories(NamedTuple):
+class Directories(msgspec.Struct, frozen=True):
     """After `check_directories`.
 
     Attributes:
@@ -42,7 +44,7 @@ class Directories(NamedTuple):
     notifier: Notifier
 
 
-class Locks(NamedTuple):
+class Locks(msgspec.Struct, frozen=True):
     """After `take_locks`.
 
     Attributes:
@@ -58,7 +60,7 @@ class Locks(NamedTuple):
     name: HeldLock
 
 
-class Logged(NamedTuple):
+class Logged(msgspec.Struct, frozen=True):
     """After `open_log`.
 
     Attributes:
@@ -70,7 +72,7 @@ class Logged(NamedTuple):
     log_file: LogFile
 
 
-class Configured(NamedTuple):
+class Configured(msgspec.Struct, frozen=True):
     """After `read_config`.
 
     Attributes:
@@ -82,7 +84,7 @@ class Configured(NamedTuple):
     state: Life
 
 
-class Prepared(NamedTuple):
+class Prepared(msgspec.Struct, frozen=True):
     """After `prepare_process`.
 
     Attributes:
@@ -104,7 +106,7 @@ class Prepared(NamedTuple):
     runner: asyncio.Runner
 
 
-class Listening(NamedTuple):
+class Listening(msgspec.Struct, frozen=True):
     """After `bind` or `adopt`.
 
     Attributes:
@@ -128,7 +130,7 @@ class Listening(NamedTuple):
     http: ProcessHttp | None
 
 
-class Serving(NamedTuple):
+class Serving(msgspec.Struct, frozen=True):
     """After `serve`: the control plane answers.
 
     Attributes:

@@ -6,7 +6,9 @@ Owns the values, and the reading of the boot fields, which `launch.start` writes
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from daemonry.process.forks import not_for_children
 from daemonry.process.lock import Lock
@@ -33,7 +35,7 @@ class _Report(Reporter):
         self._close()
 
 
-class StartRequest(NamedTuple):
+class StartRequest(msgspec.Struct, frozen=True):
     """One start of a daemon.
 
     Attributes:

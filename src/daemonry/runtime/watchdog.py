@@ -17,7 +17,9 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from daemonry import clock
 from daemonry.limits import GUARDIAN_TICK_S
@@ -34,7 +36,7 @@ _PIECE_BYTES = 4096
 _OURS = b"\0"
 
 
-class Wait(NamedTuple):
+class Wait(msgspec.Struct, frozen=True):
     """What the guardian waits for.
 
     Attributes:

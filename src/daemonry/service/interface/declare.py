@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import typing
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final, TypeVar, get_args, get_origin, get_type_hints
@@ -92,7 +91,7 @@ class CallError(CallFailed):
         raise TypeError(f"{cls.__name__} needs its field {name!r}")
 
 
-class Marks(typing.NamedTuple):
+class Marks(msgspec.Struct, frozen=True):
     """What the decorator `method` says of a method.
 
     Attributes:

@@ -6,15 +6,15 @@ acts is said beside each.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from daemonry.limits import FIRST_BYTE_TIMEOUT_S
 from daemonry.wire.varlink import MAX_FRAME_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(msgspec.Struct, frozen=True):
     """The bounds of one server.
 
     Attributes:
