@@ -61,8 +61,7 @@ def used(path, package, monkeypatch):
     forget(package)
     finder = Bundle(str(path))
     with monkeypatch.context() as patch:
-        # Without the other threads of the test runner, which are no quick command's.
-        patch.delitem(sys.modules, "threading")
+        patch.setattr(bundle, "_is_alone", lambda: True)  # without the other threads of the test runner
         patch.setattr(sys, "meta_path", [finder, *sys.meta_path])
         first = importlib.import_module(f"{package}.first")
     return first, package not in finder.missed
@@ -452,6 +451,46 @@ def test_a_program_that_starts_its_daemon_finds_all_of_our_modules_in_it(sandbox
     assert json.loads(done.stdout) == [True, []]
 
 
+DAEMON = """\
+import json, sys
+from daemonry.cli import boot
+opened = []
+sys.addaudithook(lambda event, words: opened.append(words[0]) if event == "open" else None)
+before = set(sys.modules)
+boot._load_runner()
+finders = [type(finder).__name__ for finder in sys.meta_path]
+ours = {name for name in set(sys.modules) - before if name.startswith("daemonry.")}
+files = [str(path) for path in opened if "/daemonry/" in str(path) and str(path).endswith((".py", ".pyc"))]
+from daemonry.bundle import DAEMON, Bundle, path_of
+print(json.dumps([len(ours) > 80, len(files), sorted(ours - Bundle(path_of(DAEMON)).entries.keys()), finders]))
+"""
+
+
+def test_a_daemon_opens_none_of_our_files(tmp_path):
+    """A quick command writes its bundle, too; and what it imports later it finds as always."""
+    run(tmp_path)
+    where = {"PYTHONPATH": str(ROOT / "src"), "PYTHONPYCACHEPREFIX": str(tmp_path / "bytecode")}
+
+    def found(**environment):
+        words = [sys.executable, "-c", DAEMON]
+        env = {**os.environ, **where, **environment}
+        return json.loads(subprocess.run(words, env=env, capture_output=True, check=True).stdout)
+
+    many, files, missing, finders = found()
+    assert (many, files, missing, finders.count("Bundle")) == (True, 0, [], 1)
+    many, files, _, finders = found(DAEMONRY_BUNDLE="0")
+    assert (many, files > 80, finders.count("Bundle")) == (True, True, 0)
+
+
+def test_a_daemons_modules_fit(tmp_path):
+    """With a fifth to spare: one that is left out is imported as always, and nobody would hear of it."""
+    run(tmp_path)
+    (path,) = (tmp_path / "bytecode").rglob("daemonry-daemon.*.bundle")
+    entries = Bundle(str(path)).entries
+    assert "daemonry.runtime.runner" in entries
+    assert sum(entry[7] for entry in entries.values()) < bundle.MOST_BYTES * 3 / 4 * 0.8
+
+
 HOOK = """\
 import importlib.machinery as m
 class Hook(m.SourceFileLoader): pass
@@ -466,8 +505,17 @@ sys.meta_path.append(type('Mine', (), {'find_spec': staticmethod(PathFinder.find
 """
 
 
+THREAD = "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+
+
+def test_a_program_may_have_loaded_what_makes_threads(tmp_path):
+    """As `logging`, `subprocess` and `concurrent.futures` do, and so most programs."""
+    run(tmp_path)
+    assert run(tmp_path, "import threading, logging, subprocess\n") == [3, True, 3]
+
+
 @pytest.mark.parametrize(
-    "before", ["import threading", HOOK, FINDER], ids=["threads", "a hook for sources", "another finder"]
+    "before", [THREAD, HOOK, FINDER], ids=["threads", "a hook for sources", "another finder"]
 )
 def test_it_is_off_where_the_process_is_an_unusual_one(tmp_path, before):
     code, on, _ = run(tmp_path, before)

@@ -16,11 +16,14 @@ A module comes out of the bundle if the import system would find its source at t
 has the times and the size that the index names.  In every other case Python imports the module in its usual
 way, without a word: the file is missing, cut, corrupt, of another Python, or of another user; an import hook
 wants to see the source.  DAEMONRY_BUNDLE=0 turns it off.
+
+A second one has the modules of a daemon's start, so that the commands' is no longer than they need.
 """
 
 # No `from __future__`: it is a module too, and this one is imported first.
 import _frozen_importlib_external as machinery  # importlib.machinery, and loaded already
 import _imp
+import _thread
 import gc
 import marshal
 import os
@@ -42,8 +45,10 @@ HEADER: "Final" = b"daemonry bundle 1\n" + machinery.MAGIC_NUMBER
 HASH_BYTES: "Final" = 8
 LENGTH_BYTES: "Final" = 4
 START: "Final" = len(HEADER) + HASH_BYTES + LENGTH_BYTES
-# The quick commands of daemonry have about 800 KiB; the modules of programs come on top.
-MOST_BYTES: "Final" = 2**21
+# The quick commands have about 800 KiB, and the modules of programs come on top; a daemon has 1.6 MiB.
+MOST_BYTES: "Final" = 3 << 20
+QUICK: "Final" = "daemonry-quick"
+DAEMON: "Final" = "daemonry-daemon"
 OFF: "Final" = "DAEMONRY_BUNDLE"
 # Where no two looks at a file agree, most commands still need not pay for a new bundle.
 LEAST_AGE_S: "Final" = 60.0
@@ -133,7 +138,7 @@ class Bundle:
     def _code_and_needed(self, name: str, path: "Sequence[str]", fd: int) -> "CodeType | None":
         """Return the code of a module, and load those that it needs; None where Python should import it."""
         code = self._code(name, path, fd)
-        if code is None or "threading" in sys.modules:  # without the import system's locks: one thread only
+        if code is None or not _is_alone():  # what follows is without the import system's locks
             return code
         collects = gc.isenabled()
         gc.disable()  # it would look through all that is loaded, and find nothing
@@ -228,27 +233,61 @@ def _is_trusted(found: os.stat_result) -> bool:
     return found.st_uid in (0, os.geteuid()) or found.st_uid == os.stat(__file__).st_uid
 
 
+def _is_alone() -> bool:
+    """Whether this thread is the only one that runs Python."""
+    count: int = _thread._count()  # noqa: SLF001  # what `threading` counts by, without loading it
+    return count == 0
+
+
+def _placed(name: str) -> "Bundle | None":
+    """Take modules from a bundle in this process, and return it; None where that may not be."""
+    if not _is_alone() or os.environ.get(OFF) == "0":
+        return None
+    options = sys._xoptions  # noqa: SLF001  # documented
+    if sys.flags.verbose or "importtime" in options:  # who wants to see the usual way
+        return None
+    if type(globals()["__spec__"].loader) is not machinery.SourceFileLoader:
+        return None
+    try:
+        at = sys.meta_path.index(machinery.PathFinder)  # hooks of others come before it, and keep doing so
+        placed = Bundle(path_of(name))
+    except (ValueError, NotImplementedError):
+        return None
+    sys.meta_path.insert(at, placed)
+    return placed
+
+
+def path_of(name: str) -> str:
+    """Return where a bundle is: where Python puts the bytecode of a module beside the package.
+
+    Raises:
+        NotImplementedError: this Python writes no bytecode files.
+    """
+    cached: str = machinery.cache_from_source(f"{os.path.dirname(os.path.dirname(__file__))}/{name}.py")
+    return cached.removesuffix(".pyc") + ".bundle"
+
+
 _in_use: "Bundle | None" = None
 
 
 def use() -> None:
-    """Take modules from the bundle in this process, if it may still be a quick command."""
+    """Take modules from the bundle of the quick commands in this process, if it has one thread."""
     global _in_use  # noqa: PLW0603  # a process has one way of importing
-    if _in_use is not None or "threading" in sys.modules or os.environ.get(OFF) == "0":
-        return
-    options = sys._xoptions  # noqa: SLF001  # documented
-    if sys.flags.verbose or "importtime" in options:  # who wants to see the usual way
-        return
-    if type(globals()["__spec__"].loader) is not machinery.SourceFileLoader:
-        return
-    try:
-        at = sys.meta_path.index(machinery.PathFinder)  # hooks of others come before it, and keep doing so
-        beside = os.path.dirname(os.path.dirname(__file__))
-        cached: str = machinery.cache_from_source(f"{beside}/daemonry-quick.py")
-    except (ValueError, NotImplementedError):
-        return
-    _in_use = Bundle(cached.removesuffix(".pyc") + ".bundle")
-    sys.meta_path.insert(at, _in_use)
+    if _in_use is None:
+        _in_use = _placed(QUICK)
+
+
+class ForDaemon:
+    """While it lasts, modules come out of the bundle of a daemon's start."""
+
+    __slots__ = ("_placed",)
+
+    def __enter__(self) -> None:
+        self._placed = _placed(DAEMON)
+
+    def __exit__(self, *exc: object) -> None:
+        if self._placed in sys.meta_path:
+            sys.meta_path.remove(self._placed)
 
 
 def serve(package: str) -> None:

@@ -45,6 +45,12 @@ _STARTING: Final = (
     "daemonry.process.registry",
     "daemonry.service.client.blocking",
 )
+# What a process imports to be a daemon, once its starter's words are read.
+_OF_DAEMONS: Final = (
+    "daemonry.process.platform_linux",
+    "daemonry.runtime.runner",
+    "daemonry.service.server.varlink_connection",
+)
 
 
 class BundledModule:
@@ -65,40 +71,63 @@ class BundledModule:
 
 
 def write(bundle: Bundle) -> None:
-    """Write the bundle, with our modules that are loaded and those that it has.  Never raises."""
+    """Write the bundle, with our modules that are loaded and those that it has; and a daemon's.
+
+    Never raises.
+    """
     try:
-        _write(bundle)
+        if _write(bundle):
+            _write_daemons()
     except (Exception, KeyboardInterrupt):  # noqa: BLE001  # the command is done, and a later one tries again
         return
 
 
-def _write(bundle: Bundle) -> None:
+def _write(bundle: Bundle) -> bool:
     if not _has_room(os.path.dirname(bundle.path)):
-        return
+        return False
     loaded = _loaded(bundle.packages)
     if not all(_is_settled(os.stat(path)) for path, _ in loaded.values()):
-        return  # without these, the bundle would lack what every command needs, for a minute
+        return False  # without these, the bundle would lack what every command needs, for a minute
     known = {name: (entry[0], entry[4]) for name, entry in bundle.entries.items()}
-    parts: dict[str, BundledModule] = {}
-    total = 0
     # This command's modules first: the next such command would miss one left out, and write the file again.
     order = sorted({**known, **loaded}.items(), key=lambda item: (item[0] not in loaded, _ours_first(item)))
-    starting = set(_STARTING)
-    order += [(name, source) for name in _STARTING if (source := _source_of(name))]
-    for name, (path, is_package) in order:  # which grows
-        part = None if name in parts else part_of(path, is_package)
+    return _write_parts(bundle.path, order, _STARTING)
+
+
+def _write_daemons() -> None:
+    from daemonry.bundle import DAEMON, path_of
+
+    _write_parts(path_of(DAEMON), [], _OF_DAEMONS)
+
+
+def _write_parts(path: str, first: list[tuple[str, tuple[str, bool]]], starting: tuple[str, ...]) -> bool:
+    """Write a bundle, and return whether it could be done.
+
+    Args:
+        path: where.
+        first: modules, each with its source and whether it is a package.
+        starting: the names of further ones of ours, which go in with all that they import.
+    """
+    parts: dict[str, BundledModule] = {}
+    total = 0
+    followed = set(starting)
+    order = first + [(name, source) for name in starting if (source := _source_of(name))]
+    for name, (file, is_package) in order:  # which grows
+        part = None if name in parts else part_of(file, is_package)
         if part is not None and total + len(part.code) < MOST_BYTES * 3 // 4:  # the rest is the index's
             parts[name] = part
             total += len(part.code)
-        if name in starting and name in parts:
-            more = {*_packages(name), *parts[name].imports} - starting
-            starting |= more
+        if name in followed and name in parts:
+            more = {*_packages(name), *parts[name].imports} - followed
+            followed |= more
             order += [(one, source) for one in sorted(more) if (source := _source_of(one))]
     data = laid_out(parts)
-    if parts and len(data) <= MOST_BYTES:
-        from daemonry.process.atomic_file import write_atomically
+    if not parts or len(data) > MOST_BYTES:
+        return False
+    from daemonry.process.atomic_file import write_atomically
 
-        write_atomically(bundle.path, data, mode=0o644, durable=False)
+    write_atomically(path, data, mode=0o644, durable=False)
+    return True
 
 
 def _source_of(name: str) -> tuple[str, bool] | None:

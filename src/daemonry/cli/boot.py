@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from typing import TYPE_CHECKING
 
+from daemonry.bundle import ForDaemon
 from daemonry.errors import DaemonryError
 from daemonry.process.readiness import Reporter
 from daemonry.terminal_text import printable
@@ -66,19 +68,36 @@ def be(
         reporter.stage = "import"
         reporter.failed(printable(str(error)))
         raise
-    collects = gc.isenabled()
-    gc.disable()  # it would look through all that is loaded, time and again, and find nothing
-    try:
-        from daemonry.runtime.runner import run
-    finally:
-        if collects:
-            gc.enable()
+    if "daemonry.runtime.runner" not in sys.modules:  # a zygote's child has all of it
+        _load_runner()
+    from daemonry.runtime.runner import run
 
     if config:
         from daemonry.daemon.config import absolute
 
         config = absolute(config)
     return run(daemon, boot=boot, config_path=config or None, log_level=log_level or "info")
+
+
+def _load_runner() -> None:
+    """Import all that a daemon needs, which is most of its start."""
+    collects = gc.isenabled()
+    gc.disable()  # it would look through all that is loaded, time and again, and find nothing
+    try:
+        with ForDaemon():
+            import daemonry.runtime.runner  # for the next who imports it
+            import daemonry.service.server.varlink_connection  # noqa: F401
+    finally:
+        if collects:
+            _take_for_old()
+            gc.enable()
+
+
+def _take_for_old() -> None:
+    """Have the collector take all that is loaded for old, or it would look through it at the next object."""
+    if not gc.get_freeze_count():  # what a program has frozen stays so
+        gc.freeze()
+        gc.unfreeze()  # into the oldest generation
 
 
 def supervise(words: list[str]) -> int | None:
