@@ -144,13 +144,66 @@ def test_what_a_program_replaces_is_not_looked_up(probe):
 
 def test_a_zygotes_looks_are_its_daemons(imported, looked_at, monkeypatch):
     """They are made once, and what changes while a forked daemon starts is not what it runs."""
-    monkeypatch.setattr(fingerprint, "_seen_ahead", {})
+    monkeypatch.setattr(fingerprint, "_ahead", None)
     part = imported("own_part.py")
-    fingerprint.look_ahead()
+    fingerprint.look_ahead(thorough=False)
     part.write_text("WORD = 'another'\n")
     late = imported("late_part.py")
     looked_at.clear()
-    code = Code()
+    code = Code.of_this_process(thorough=False)
     assert str(part) not in looked_at
     assert str(late) in looked_at
     assert code.changed() == [str(part)]
+
+
+def test_one_that_looks_otherwise_looks_itself(imported, looked_at, monkeypatch):
+    monkeypatch.setattr(fingerprint, "_ahead", None)
+    part = imported("own_part.py")
+    fingerprint.look_ahead(thorough=False)
+    looked_at.clear()
+    Code.of_this_process(thorough=True)
+    assert str(part) in looked_at
+
+
+class Watched(types.ModuleType):
+    """A module that counts how often somebody asks where it is from."""
+
+    asked = 0
+
+    def __getattribute__(self, name):
+        Watched.asked += name == "__file__"
+        return super().__getattribute__(name)
+
+
+def test_a_module_that_a_zygote_has_looked_at_is_left_alone(imported, monkeypatch):
+    """To look at it is to count a reference, for which its page is copied."""
+    monkeypatch.setattr(fingerprint, "_ahead", None)
+    monkeypatch.setattr(Watched, "asked", 0)
+    watched = Watched("watched")
+    watched.__file__ = __file__
+    monkeypatch.setitem(sys.modules, "watched", watched)
+    imported("own_part.py")
+    fingerprint.look_ahead(thorough=False)
+    assert Watched.asked == 1
+    late = imported("late_part.py")
+    code = Code.of_this_process(thorough=False)
+    assert (Watched.asked, str(late) in code.own_files()) == (1, True)
+
+
+@pytest.mark.parametrize("removed", [[], ["first"], ["last"], ["first", "last"]])
+@pytest.mark.parametrize("again", [[], ["first"], ["last"], ["last", "first"]])
+@pytest.mark.parametrize("more", [0, 1, 2, 3])
+def test_each_new_module_is_found_whatever_went(imported, removed, again, more):
+    """Programs take modules out and import them again, and then they stand elsewhere."""
+    imported("first.py")
+    imported("last.py")
+    code = Code()
+    paths = []
+    for name in removed:
+        del sys.modules[name]
+    for number in range(more):
+        paths.append(str(imported(f"new{number}.py")))
+    for name in again:
+        sys.modules.pop(name, None)
+        paths.append(str(imported(f"elsewhere/{name}.py")))
+    assert set(paths) <= set(code.own_files())

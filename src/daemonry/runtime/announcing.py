@@ -80,7 +80,7 @@ def announce(serving: Serving) -> Serving:
 async def _announce(serving: Serving) -> None:
     prepared, publication = serving.listening.prepared, serving.listening.publication
     request, state = prepared.request, prepared.state
-    code = Code(thorough=development.is_on())
+    code = Code.of_this_process(thorough=development.is_on())
     if request.daemon.whole_status_hook is None:  # or they would be looked up for nobody
         state.more_fields.append(Fingerprint(state.configuration.file, lambda: state.config, code).fields)
     names = {"daemon": request.daemon, "run": serving.run}

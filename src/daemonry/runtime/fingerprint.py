@@ -14,6 +14,7 @@ import os
 import sys
 import time
 import zlib
+from itertools import islice
 from typing import Any, Final
 
 from daemonry import clock
@@ -30,22 +31,6 @@ def _look(path: str) -> _Seen | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-# Files as a zygote has looked at them for the daemons that it forks.
-_seen_ahead: dict[str, _Seen | None] = {}
-
-
-def look_ahead() -> None:
-    """Look at the files of all modules now, for the daemons that this process forks.
-
-    A zygote refuses to fork once one of them is another than it has loaded, so these looks are those of a
-    daemon that looks itself, but for what changes while that starts: that counts as changed, as it is.
-    """
-    for module in list(sys.modules.values()):
-        path = getattr(module, "__file__", None)
-        if isinstance(path, str):
-            _seen_ahead[path] = _look(path)
 
 
 # Where the standard library is, with the installed packages below it or elsewhere.
@@ -70,7 +55,7 @@ class _Files:
 
     def add(self, path: str) -> None:
         if path not in self._seen:
-            self._seen[path] = _seen_ahead[path] if path in _seen_ahead else _look(path)
+            self._seen[path] = _look(path)
 
     def changed(self) -> list[str]:
         return [path for path, seen in self._seen.items() if _look(path) != seen]
@@ -118,20 +103,45 @@ class Code:
         self._thorough = thorough
         self._made_s = time.time()
         self._modules = 0
+        self._last: tuple[str, Any] = "", None
         self._known: set[str] = set()
         self._places: dict[str, _Files] = {"": _Files()}
         self._add_new()
 
+    @classmethod
+    def of_this_process(cls, *, thorough: bool) -> Code:
+        """Return what a zygote has looked at for its daemons, with what came since; elsewhere all of it."""
+        if _ahead is None or _ahead._thorough != thorough:  # noqa: SLF001  # of this class
+            return cls(thorough=thorough)
+        _ahead._made_s = time.time()  # noqa: SLF001
+        _ahead._add_new()  # noqa: SLF001
+        return _ahead
+
     def _add_new(self) -> None:
-        modules = list(sys.modules.values())
-        if len(modules) == self._modules:
-            return
-        self._modules = len(modules)
-        for module in modules:
+        for module in self._new_modules():
             path = getattr(module, "__file__", None)
             if isinstance(path, str) and path not in self._known:
                 self._known.add(path)
                 self._add(path)
+
+    def _new_modules(self) -> list[Any]:
+        """Return the modules that came since the last time, and maybe others.
+
+        The first ones are left alone if they can be: in a daemon that a zygote has forked, a look at a module
+        makes a copy of the page that it is in.
+        """
+        more = len(sys.modules) - self._modules
+        if more >= 0:  # they are in the order in which they came
+            latest = list(islice(reversed(sys.modules.items()), more + 1))
+            name, module = latest[-1]
+            if name == self._last[0] and module is self._last[1]:  # none has gone
+                self._modules += more
+                self._last = latest[0]
+                return [module for _, module in latest[:-1]]
+        every = list(sys.modules.items())
+        self._modules = len(every)
+        self._last = every[-1]
+        return [module for _, module in every]
 
     def _add(self, path: str) -> None:
         directory = "" if self._thorough else _installed_in(path)
@@ -153,6 +163,23 @@ class Code:
         """Return the files that are not installed packages'."""
         self._add_new()
         return [path for path in self._places[""].paths if not _installed_in(path)]
+
+
+# What a zygote has looked at for the daemons that it forks.
+_ahead: Code | None = None
+
+
+def look_ahead(*, thorough: bool) -> None:
+    """Look at the files of all modules now, for the daemons that this process forks.
+
+    A zygote refuses to fork once one of them is another than it has loaded, so these looks are those of a
+    daemon that looks itself, but for what changes while that starts: that counts as changed, as it is.
+
+    Args:
+        thorough: as for `Code`.
+    """
+    global _ahead  # noqa: PLW0603  # a process has one such state
+    _ahead = Code(thorough=thorough)
 
 
 class Settings:

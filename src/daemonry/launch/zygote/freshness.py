@@ -7,6 +7,7 @@ extension modules), and where modules are looked for, for one that is installed 
 from __future__ import annotations
 
 import os
+import struct
 import sys
 
 TYPE_CHECKING = False
@@ -14,40 +15,53 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Final
 
-    Facts = tuple[int, ...] | None
+    Facts = tuple[int, int, int, int, int]
 
 # A file's times are taken from a clock that ticks this seldom, at worst (100 Hz).
 _TICK_NS: Final = 20_000_000
+_FACTS: Final = struct.Struct("=qqqQQ")
+_NO_FILE: Final = (-(1 << 63), 0, 0, 0, 0)
 
 
 class Loaded:
     """The files, as they are now.
 
+    Paths and facts stand together: to look at them is to count references to them, and each page where one
+    of them stood would be copied between one daemon's fork and the next's.
+
     Args:
         began_ns: when the process was started, in nanoseconds since the epoch.
     """
 
-    __slots__ = ("_facts", "_since_ns")
+    __slots__ = ("_facts", "_paths", "_since_ns")
 
     def __init__(self, began_ns: int) -> None:
         self._since_ns = began_ns - _TICK_NS
-        self._facts: dict[str, Facts] = {path: _facts(path) for path in set(_paths())}
+        paths = sorted(set(_paths()))
+        self._paths: bytes = b"".join(os.fsencode(path) + b"\0" for path in paths)
+        self._facts: bytes = b"".join(_FACTS.pack(*_facts(path)) for path in paths)
 
     def changed(self) -> str:
         """Return a file that has changed since the process was started; "" where there is none."""
-        for path, facts in self._facts.items():
+        start = at = 0
+        while start < len(self._paths):
+            end = self._paths.index(0, start)
+            path = self._paths[start:end]
+            facts = _facts(path)
             # One that changed while it was being loaded: which state was loaded, nobody knows.
-            if _facts(path) != facts or (facts is not None and facts[0] >= self._since_ns):
-                return path
+            if _FACTS.unpack_from(self._facts, at) != facts or facts[0] >= self._since_ns:
+                return os.fsdecode(path)
+            start = end + 1
+            at += _FACTS.size
         return ""
 
 
-def _facts(path: str) -> Facts:
-    """Return a file's ctime, its mtime in nanoseconds, size and identity; None where there is none."""
+def _facts(path: str | bytes) -> Facts:
+    """Return a file's ctime and mtime in nanoseconds, its size and identity; for none what no file has."""
     try:
         found = os.stat(path)
     except OSError:
-        return None
+        return _NO_FILE
     return found.st_ctime_ns, found.st_mtime_ns, found.st_size, found.st_dev, found.st_ino
 
 

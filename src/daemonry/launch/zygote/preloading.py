@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import gc
 import importlib
+import sys
 
+from daemonry.bundle import ForDaemon
 from daemonry.launch.zygote.immortal import make_immortal
+from daemonry.process.program import development
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,8 +35,9 @@ _OTHERS: Final = ("uvloop", "msgspec")
 
 def preload() -> None:
     """Do it, and have the pages that it fills stay shared."""
-    for name in _OURS:
-        importlib.import_module(name)
+    with ForDaemon():
+        for name in _OURS:
+            importlib.import_module(name)
     from daemonry.runtime.fingerprint import look_ahead
 
     for name in _OTHERS:
@@ -42,11 +46,14 @@ def preload() -> None:
         except ImportError:
             continue
     _describe()
-    look_ahead()
+    look_ahead(thorough=development.is_on())
     gc.collect()
     gc.disable()  # a collection would write to all pages
     make_immortal()
     gc.freeze()
+    if sys.version_info < (3, 12):  # where names are counted
+        # Each attribute that was looked up keeps its name there, until another one takes the place.
+        sys._clear_type_cache()  # noqa: SLF001
 
 
 def _describe() -> None:

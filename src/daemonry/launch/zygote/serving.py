@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+# A child never gives back what it has of its zygote: to do so would make copies of the pages where it stands.
+_kept: list[_Zygote] = []
+
+
 def serve() -> list[str] | None:
     """Be a zygote.
 
@@ -46,6 +50,7 @@ def serve() -> list[str] | None:
         becoming.show((*_own_words(), "zygote"))
         zygote = _Zygote(listener, boot)
         words = zygote.run()
+        _kept.append(zygote)
     finally:
         # In the zygote, so that starters in the queue see the end; a child's copy is closed already.
         listener.close()
