@@ -369,8 +369,9 @@ ODD_ONES += [msgspec.Raw(b"7"), msgspec.Raw(b"007"), msgspec.Raw(b"7,")]
 
 @pytest.mark.parametrize("odd", ODD_ONES)
 @pytest.mark.parametrize("place", [0, 150, 200])
-def test_a_long_list_of_integers_is_judged_as_a_short_one(odd, place):
-    integers = list(range(-100, 100))
+@pytest.mark.parametrize("least", [-100, 0, 2**62])
+def test_a_long_list_of_integers_is_judged_as_a_short_one(odd, place, least):
+    integers = list(range(least, least + 200))
     values = [*integers[:place], odd, *integers[place:]]
 
     def encoded(values):

@@ -62,6 +62,7 @@ _INT_BELOW = -INT_SENT_LIMIT
 _TEXT_ALONE = frozenset((str,))
 # From here on one pass in C over a list is worth its start.
 _MANY_VALUES = 64
+_DIGITS = b"0123456789"
 # What a list of integers looks like: its digits alike, and all that is neither that nor between them.
 _NUMBER_SHAPE = bytes(
     ord("0") if one in b"0123456789" else one if one in b",-" else ord("X") for one in range(256)
@@ -453,6 +454,10 @@ def _encoded_integers(values: list[Any]) -> bytes | None:
     """Return the JSON of a list that surely holds integers that are sent; None where a loop has to tell."""
     try:
         encoded = _encode(values)
+        alone = encoded.translate(None, _DIGITS) == b"[%b]" % (b"," * (len(values) - 1))
+        # Where none is below zero, none is greater than all of them together.
+        if alone and sum(values) < INT_SENT_LIMIT:
+            return encoded
         shape = encoded.translate(_NUMBER_SHAPE)
         if shape.find(b"X", 1) != len(shape) - 1:
             return None
