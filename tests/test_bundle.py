@@ -462,7 +462,8 @@ finders = [type(finder).__name__ for finder in sys.meta_path]
 ours = {name for name in set(sys.modules) - before if name.startswith("daemonry.")}
 files = [str(path) for path in opened if "/daemonry/" in str(path) and str(path).endswith((".py", ".pyc"))]
 from daemonry.bundle import DAEMON, Bundle, path_of
-print(json.dumps([len(ours) > 80, len(files), sorted(ours - Bundle(path_of(DAEMON)).entries.keys()), finders]))
+missing = sorted(ours - Bundle(path_of(DAEMON)).entries.keys())
+print(json.dumps([len(ours) > 80, len(files), missing, finders]))
 """
 
 

@@ -198,11 +198,9 @@ def test_each_new_module_is_found_whatever_went(imported, removed, again, more):
     imported("first.py")
     imported("last.py")
     code = Code()
-    paths = []
     for name in removed:
         del sys.modules[name]
-    for number in range(more):
-        paths.append(str(imported(f"new{number}.py")))
+    paths = [str(imported(f"new{number}.py")) for number in range(more)]
     for name in again:
         sys.modules.pop(name, None)
         paths.append(str(imported(f"elsewhere/{name}.py")))
