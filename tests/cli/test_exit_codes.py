@@ -168,6 +168,7 @@ def test_4_for_access_denied(sandbox, program, as_nobody):
 @pytest.mark.parametrize(
     ("words", "denied"),
     [
+        (["up"], "{home}/home.crash: Permission denied"),
         (["ps"], "access denied to {home}/home.sock: Permission denied"),
         (["down"], "access denied to {home}/home.sock: Permission denied"),
         (["restart", "a"], "access denied to {home}/home.sock: Permission denied"),
@@ -188,7 +189,7 @@ def test_4_for_another_users_home(sandbox, as_nobody, words, denied):
             "sys.exit(main.run(sys.argv[1:]))",
             *(words[0], "--home", str(home), *words[1:]),
             imports="from daemonry.cli import commands, exit_codes, full, main\n"
-            "from daemonry.cli.homes import change, events, listing, perform",
+            "from daemonry.cli.homes import change, events, listing, perform, up, watch",
         )
         shown = sandbox.run(*command)
     finally:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vx import directories
 from vx.reports.report import (
     CANCELLED,
     FORMAT,
@@ -130,4 +134,18 @@ def test_reports_survive_what_may_be_beside_them(tmp_path) -> None:
     (folder / f"{ulid(5, b'1' * 10)}.json").write_text("{half")
     (folder / "notes.json").write_text("{}")
     assert read_all(str(tmp_path)) == [report]
+    assert (tmp_path / ".vx/.gitignore").read_text() == "*\n"
+
+
+def test_version_control_leaves_out_what_was_made_on_a_full_disk(tmp_path, monkeypatch) -> None:
+    """Of which the directory alone remained, and the next run found it there."""
+
+    def full(*_words: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", ".gitignore")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(directories, "replace", full)
+        with pytest.raises(OSError, match="No space left"):
+            write(str(tmp_path), run(action()))
+    write(str(tmp_path), run(action()))
     assert (tmp_path / ".vx/.gitignore").read_text() == "*\n"

@@ -87,6 +87,6 @@ def _start(home: Home, names: list[str], deadline: Deadline) -> dict[str, Any]:
     try:
         return starting.start(home, names, deadline, _load_what_follows)
     except OSError as error:
-        if isinstance(error, DaemonryError):
+        if isinstance(error, (DaemonryError, PermissionError)):
             raise
         raise StartFailed(home.name, "spawn", kit.reason(error)) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -64,7 +65,12 @@ def make_vx_dir(project_dir: str, umask: int = 0o022) -> None:
     is_new = not os.path.lexists(f"{project_dir}/{_VX}")
     with directories.opened(project_dir, _VX, umask) as folder:
         if is_new:
-            _write(folder, ".gitignore", b"*\n", umask)
+            try:
+                _write(folder, ".gitignore", b"*\n", umask)
+            except OSError:
+                with suppress(OSError):  # or the next run would take it for one that has the file
+                    os.rmdir(f"{project_dir}/{_VX}")
+                raise
         elif not os.access(".", os.W_OK | os.X_OK, dir_fd=folder):
             reason = errno.EROFS if os.fstatvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
             raise OSError(reason, os.strerror(reason), f"{project_dir}/{_VX}")
