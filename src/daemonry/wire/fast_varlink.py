@@ -309,6 +309,30 @@ def reply_framer(
         return by_walk
 
 
+def replies_framer(
+    kind: Any, field: str, around: tuple[bytes, bytes]
+) -> Callable[[list[Any]], bytes | None] | None:
+    """Return what makes the replies of several results in one step; None where no type allows it.
+
+    The function returns None where one of the results has to be looked at by `reply_framer`'s.
+
+    Args:
+        kind: as `reply_framer`.
+        field: as `reply_framer`.
+        around: as `reply_framer`.
+    """
+    quick = native_framer(kind, field, around)
+    if quick is not None:
+        return _framer_of_each(quick)
+    if told_by_form(kind, _fields_of) or not (field or isinstance(kind, type)):
+        return None
+    try:
+        fits = sendable_as_declared(kind, _fields_of)
+    except Unwritable:
+        return None
+    return _framer_of_lines(fits, *(_around_field(field, *around) if field else around))
+
+
 def frame_nothing(result: Any) -> bytes:
     """Return the reply of a method that returns None.
 
@@ -374,6 +398,33 @@ def _framer_or(quick: Callable[[Any], bytes | None], by_walk: _Framer) -> _Frame
         return by_walk(result) if written is None else written
 
     return by_native
+
+
+def _framer_of_each(quick: Callable[[Any], bytes | None]) -> Callable[[list[Any]], bytes | None]:
+    def of_each(results: list[Any]) -> bytes | None:
+        frames = [frame for result in results if (frame := quick(result)) is not None]
+        return b"".join(frames) if len(frames) == len(results) else None
+
+    return of_each
+
+
+def _framer_of_lines(fits: Check, before: bytes, after: bytes) -> Callable[[list[Any]], bytes | None]:
+    """Return what writes values as lines, and puts what stands around each between them."""
+    encode_lines, between = msgspec.json.Encoder().encode_lines, after + before
+
+    def of_lines(results: list[Any]) -> bytes | None:
+        try:
+            if not all(map(fits, results)):
+                return None
+            lines = encode_lines(results)
+        except (TypeError, ValueError):
+            return None
+        # No line ends within JSON without blanks: one stands behind each value.
+        if lines.count(b"\n") != len(results) or (_BACKSLASH in lines and lines.find(NUL_ESCAPE) >= 0):
+            return None
+        return b"".join((before, lines[:-1].replace(b"\n", between), after))
+
+    return of_lines
 
 
 def _framer_of_integers(by_walk: _Framer, before: bytes, after: bytes) -> _Framer:

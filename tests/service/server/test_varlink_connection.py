@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from math import inf
@@ -46,6 +47,7 @@ class Kit(Interface, name=NAME, errors=(Busy,)):
     def __init__(self):
         self.seen = []
         self.asked = 0
+        self.works_s = 0.0
         self.release = threading.Event()
         self.ended = threading.Event()
         self.cancelled = threading.Event()
@@ -97,6 +99,16 @@ class Kit(Interface, name=NAME, errors=(Busy,)):
                 yield "x" * size
                 if size == 1:
                     await asyncio.sleep(0)
+        finally:
+            self.ended.set()
+
+    async def never_waits(self, to: int) -> AsyncIterator[int]:
+        try:
+            for n in range(to):
+                self.asked += 1
+                if self.works_s:
+                    time.sleep(self.works_s)  # noqa: ASYNC251  # as a handler that computes
+                yield n
         finally:
             self.ended.set()
 
@@ -254,6 +266,35 @@ def test_a_stream_gives_its_results_and_marks_the_last(kit):
             {"parameters": {"result": 1}, "continues": True},
             {"parameters": {"result": 2}},
         ]
+
+
+@pytest.mark.parametrize("to", [1, 2, 3, 31, 32, 33, 64, 255, 256, 257, 1000])
+def test_each_result_of_a_stream_that_never_waits_leaves_once(kit, to):
+    """However many of them are taken in one step."""
+    with Raw(kit.serving.endpoint) as raw:
+        raw.send(frame("Count", {"to": to}, more=True))
+        replies = [raw.reply() for _ in range(to)]
+        raw.send(frame("Plain", {"n": 1}))
+        assert raw.reply() == {"parameters": {"result": 2}}
+    last = replies.pop()
+    assert replies == [{"parameters": {"result": n}, "continues": True} for n in range(to - 1)]
+    assert last == {"parameters": {"result": to - 1}}
+
+
+@pytest.mark.parametrize("works_s", [0.0, 0.002], ids=["quick", "slow"])
+def test_others_are_served_beside_a_stream_that_never_waits(kit, works_s):
+    kit.works_s = works_s
+    with Raw(kit.serving.endpoint) as raw, kit.serving.client() as client:
+        raw.send(frame("NeverWaits", {"to": 10**9}, more=True))
+        reading = threading.Thread(target=lambda: all(iter(raw.reply, None)))
+        reading.start()
+        wait_until(lambda: kit.asked > 10)
+        for n in range(5):
+            assert call(client, "Plain", n=n) == {"result": n + 1}
+        assert not kit.ended.is_set()
+        raw.sock.shutdown(socket.SHUT_RDWR)
+        assert kit.ended.wait(10)
+        reading.join()
 
 
 def test_a_stream_of_delayed_results_ends_too(client):

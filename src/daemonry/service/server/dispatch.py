@@ -25,6 +25,7 @@ from daemonry.service.interface.handler import Context
 from daemonry.service.native_answers import NativeAnswers
 from daemonry.service.server import reply_check
 from daemonry.service.server.failures import Failures, invalid_parameter
+from daemonry.service.server.item_frames import ItemFrames
 from daemonry.service.server.slow_calls import Stopwatch
 from daemonry.service.server.stepping import Stepper, Suspended
 from daemonry.service.server.tap import Tap
@@ -35,12 +36,10 @@ from daemonry.transport.credentials import Peer
 from daemonry.wire import fast_varlink, varlink
 from daemonry.wire.typed_reply import call_reader, never_proved
 from daemonry.wire.varlink import (
-    CONTINUES_END,
     FRAME_END,
     MAX_FRAME_BYTES,
     METHOD_HEAD,
     PARAMETERS_HEAD,
-    REPLY_HEAD,
     AnyCall,
     Reply,
 )
@@ -91,7 +90,6 @@ class Bound:
     __slots__ = (
         "_check",
         "_form",
-        "_frame_more",
         "_handler",
         "_plain_reply",
         "_spans",
@@ -100,6 +98,7 @@ class Bound:
         "frame",
         "full_name",
         "function",
+        "items",
         "kind",
         "method",
         "open",
@@ -142,13 +141,13 @@ class Bound:
             self._check = reply_check.checker(method.reply, method.reply_field)
         self.frame: Callable[[Any], bytes] = fast_varlink.frame_nothing
         self._form: Callable[[Any], bytes] = fast_varlink.frame_nothing
-        self._frame_more: Callable[[Any], bytes] | None = None
+        self.items: ItemFrames = ItemFrames()
         if method.reply is not _NONE:
             framed = method.reply, method.reply_field, self._check_plain
             self.frame = fast_varlink.reply_framer(*framed)
             self._form = fast_varlink.reply_framer(*framed, (b"", b""))
             if self.kind == "stream" and self._plain_reply:
-                self._frame_more = fast_varlink.reply_framer(*framed, (REPLY_HEAD, CONTINUES_END))
+                self.items = ItemFrames.of(*framed)
 
     def traced(self, trace: Mapping[str, str]) -> Bound:
         """Return the method for one call of a caller that is traced; this one where nobody makes spans."""
@@ -226,13 +225,6 @@ class Bound:
             raise reply_check.Misfit(f"expected `{_name(method.reply)}`: {error.reason}") from None
         self._check(encoded, len(fds))
         return Reply(fast_varlink.Encoded(encoded), continues)
-
-    def more(self, result: Any) -> bytes | None:
-        """Return a result of a stream as it is sent before others; None where only `reply` can judge."""
-        try:
-            return None if self._frame_more is None else self._frame_more(result)
-        except errors.LocalProtocolError:
-            return None  # `reply` says why
 
     def _check_plain(self, parameters: bytes) -> None:
         self._check(parameters, 0)

@@ -29,12 +29,13 @@ from daemonry.wire.varlink import AnyCall, AnyReply, Reply
 
 logger: logging.Logger = logging.getLogger("daemonry.server")
 
-# Replies of a stream in one turn of the loop, so that a quick stream leaves time for the others.
-REPLIES_PER_TURN: Final = 64
-# For how long the results of a stream that are there at once are collected, to leave together; and how many
-# bytes of them before a client that does not read is looked for.
-TOGETHER_S: Final = 0.001
+# Replies of a stream in one turn of the loop, and for how long those that are there at once are collected, to
+# leave together: so a stream that never waits leaves time for the others.
+REPLIES_PER_TURN: Final = 256
+TOGETHER_S: Final = 0.0005
+# How many of them, and how many bytes, are collected before a client that does not read is looked for.
 TOGETHER_BYTES: Final = 32 << 10
+RESULTS_AT_ONCE: Final = 32
 
 
 class CallConnection(Protocol):
@@ -300,41 +301,54 @@ class RunningCall:
                 await results.close()
 
     async def _send_all(self, bound: Bound, results: Results) -> None:
-        ahead: tuple[Any, ...] | None = None
-        count = 0
         connection = self._connection
-        together = _Together(connection, self._served.most_bytes)
+        held: list[Any] = []
+        most, count, until_s = 1, 0, 0.0
         while True:
-            if ahead is None:
+            if not held:
                 try:
-                    result = await results.next()
+                    held.append(await results.next())
                 except StopAsyncIteration:
                     self._send(Reply())
                     return
-                sent_s = monotonic()
-            elif ahead:
-                result = ahead[0]
-            else:
-                return
-            count += 1
-            if count % REPLIES_PER_TURN == 0:
-                together.send()
-                await asyncio.sleep(0)
-                sent_s = monotonic()
+                until_s = monotonic() + TOGETHER_S
             if connection.is_full:
                 await connection.until_drained()
-            try:
-                ahead = results.ahead()
-            except BaseException:
-                together.put()
-                self._send_one(bound, result, last=False)
-                raise
-            if not together.take(None if ahead == () else bound.more(result)):
-                self._send_one(bound, result, last=ahead == ())
+            held += results.at_once(most, until_s)
+            if results.error is not None:
+                self._send_more(bound, held)
+                results.fail()
+            if results.ended:
+                self._send_more(bound, held[:-1])
+                self._send_one(bound, held[-1], last=True)
+                connection.write()
+                return
+            # The last is kept until it is known for one behind which another comes, unless that takes time.
+            ready, held = (held, []) if results.waits else (held[:-1], held[-1:])
+            most = min(2 * most, RESULTS_AT_ONCE, self._send_more(bound, ready))
+            count += len(ready)
             # Results that are there at once leave together.
-            if not ahead or monotonic() - sent_s > TOGETHER_S:
-                together.send()
-                sent_s = monotonic()
+            is_turn_over = count >= REPLIES_PER_TURN or monotonic() >= until_s
+            if results.waits or is_turn_over:
+                connection.write()
+                if is_turn_over:
+                    await asyncio.sleep(0)
+                    count = 0
+                until_s = monotonic() + TOGETHER_S
+
+    def _send_more(self, bound: Bound, results: list[Any]) -> int:
+        """Put replies behind which others come where they will be sent; return how many fill a step."""
+        data = bound.items.frames(results)
+        if data is not None and len(data) <= self._served.most_bytes:
+            self._connection.send_more(data)
+            return max(1, TOGETHER_BYTES * len(results) // (len(data) or 1))
+        for result in results:
+            frame = bound.items.frame(result)
+            if frame is None or len(frame) > self._served.most_bytes:
+                self._send_one(bound, result, last=False)
+            else:
+                self._connection.send_more(frame)
+        return 1
 
     def _send_one(self, bound: Bound, result: Any, *, last: bool) -> None:
         fds: list[Fd] = []
@@ -379,46 +393,6 @@ class RunningCall:
         sent = self._connection.send(reply, fds or [])
         self._noted.end(sent)
         return sent is reply
-
-
-class _Together:
-    """Replies of a stream that are put where they will be sent in one step.
-
-    Args:
-        connection: the connection that they go by.
-        most_bytes: how long a reply may be.
-    """
-
-    __slots__ = ("_bytes", "_connection", "_frames", "_most_bytes")
-
-    def __init__(self, connection: CallConnection, most_bytes: int) -> None:
-        self._connection = connection
-        self._most_bytes = most_bytes
-        self._frames: list[bytes] = []
-        self._bytes = 0
-
-    def take(self, frame: bytes | None) -> bool:
-        """Take a reply as it is sent; for one that is too long, or None, put the others and return False."""
-        if frame is None or len(frame) > self._most_bytes:
-            self.put()
-            return False
-        if self._bytes + len(frame) > TOGETHER_BYTES:
-            self.put()
-        self._frames.append(frame)
-        self._bytes += len(frame)
-        return True
-
-    def put(self) -> None:
-        """Put all of them where they will be sent; nowhere, where nobody is answered any more."""
-        if self._frames:
-            self._connection.send_more(b"".join(self._frames))
-            self._frames.clear()
-        self._bytes = 0
-
-    def send(self) -> None:
-        """Put all of them, and send what waits."""
-        self.put()
-        self._connection.write()
 
 
 class _Noted:

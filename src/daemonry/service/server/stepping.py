@@ -19,7 +19,8 @@ from asyncio import current_task, get_running_loop
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, copy_context
-from typing import Any
+from time import monotonic
+from typing import Any, NoReturn
 
 Work = Callable[[Awaitable[Any]], Coroutine[Any, Any, None]]
 
@@ -241,15 +242,21 @@ def _within(run: Callable[..., Any], function: Callable[[Any], Any]) -> Callable
 
 
 class Results:
-    """What a stream's generator gives, one after the other, with a look ahead that never waits.
+    """What a stream's generator gives: the next one that comes, and those that are there at once.
 
     The protocol wants the last reply marked.  A result is passed on as soon as it is there: whether
     it is the last is known only if the generator goes on to its next result, or its end, at once.
+
+    Attributes:
+        ended: whether `at_once` came to the generator's end.
+        error: what the generator raised there; None for nothing.
     """
 
-    __slots__ = ("_begun", "_generator", "_stairs", "_waiting_for")
+    __slots__ = ("_begun", "_generator", "_stairs", "_waiting_for", "ended", "error")
 
     def __init__(self, generator: AsyncIterator[Any]) -> None:
+        self.ended: bool = False
+        self.error: BaseException | None = None
         self._generator = generator
         self._begun: Awaitable[Any] | None = None
         self._stairs: _Stairs | None = None  # of the step that was begun, or for the next one
@@ -268,21 +275,49 @@ class Results:
         stairs, self._stairs = self._stairs, None
         return await Continued(begun, self._waiting_for, stairs=stairs)
 
-    def ahead(self) -> tuple[Any, ...] | None:
-        """Let the generator go on until it waits: None; until its next result: that; until its end: ()."""
+    @property
+    def waits(self) -> bool:
+        """Whether the generator waits, so that `next` has to."""
+        return self._begun is not None
+
+    def at_once(self, most: int, until_s: float) -> list[Any]:
+        """Let the generator go on, and return the results that it gives before it waits or is over.
+
+        Args:
+            most: how many at most; at least one.
+            until_s: when to return even so, behind the next result, by the monotonic clock.
+        """
         stairs, self._stairs = self._stairs, None
         if stairs is None:
             stairs = _Stairs()
-        step = self._generator.__anext__()
+        send, ended, step_of = stairs.send, stairs.ended, self._generator.__anext__
+        found: list[Any] = []
         try:
-            waiting_for = stairs.send(step)
+            while True:
+                step = step_of()
+                waiting_for = send(step)
+                if waiting_for is not ended:
+                    self._begun, self._waiting_for = step, waiting_for
+                    break
+                found.append(ended.pop())
+                if len(found) >= most or monotonic() >= until_s:
+                    break
         except StopAsyncIteration:
-            return ()
-        self._stairs = stairs
-        if waiting_for is stairs.ended:
-            return (waiting_for.pop(),)
-        self._begun, self._waiting_for = step, waiting_for
-        return None
+            self.ended = True
+        except BaseException as error:  # noqa: BLE001  # raised by the caller, behind the results
+            self.error = error
+        else:
+            self._stairs = stairs
+        return found
+
+    def fail(self) -> NoReturn:
+        """Raise `error`, and keep nothing of it."""
+        error, self.error = self.error, None
+        assert error is not None
+        try:
+            raise error
+        finally:
+            del error  # whose trace knows this frame
 
     async def close(self) -> None:
         """End the generator where it is, and wait for its own clean-up."""
