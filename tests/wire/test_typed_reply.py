@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 
 from daemonry.errors import RemoteProtocolError
 from daemonry.native_calls import calls as native_calls
-from daemonry.wire import fast_varlink
+from daemonry.wire import fast_varlink, typed_reply
 from daemonry.wire.typed_reply import call_reader, item_reader, item_run_reader, reader, run_reader
 
 
@@ -491,3 +491,84 @@ def assert_never_more_than_the_long_way(frame, kind):
     read = reader(kind, "")(frame)
     if read is not NotImplemented:
         assert read == msgspec.convert(fast_varlink.decode_reply(frame[:-1]).parameters, kind)
+
+
+class OneInteger(msgspec.Struct):
+    result: int
+
+
+class OneText(msgspec.Struct):
+    result: str
+
+
+# What may stand where a value is: right, of another type, cut, or more than one.
+RAW = [
+    b"1",
+    b"-5",
+    b"0",
+    b"-0",
+    b"01",
+    b"1,2",
+    b"",
+    b"-",
+    b"1-2",
+    b"1.0",
+    b"1e2",
+    b" 1",
+    b"9" * 19,
+    b"9" * 20,
+]
+RAW += [b"9223372036854775807", b"-9223372036854775808", b"null", b"true", b'1,"result":2', b'1},"x":{"y":1']
+RAW += [
+    b'"a"',
+    b'""',
+    b'"a',
+    b'b"',
+    b'"',
+    b'"a,b"',
+    b'"a","b"',
+    b'"\x01"',
+    b'"\x7f"',
+    b'"\xff"',
+    b'"\xed\xa0\x80"',
+]
+RAW += [b'"\xc3\xa9"', b'"\\n"', b'"\\u0000"', b'"\0"', b'"a"b"', b'"a:b"', b'"{}"', b'"\n"', b'"result"']
+USUAL = {OneInteger: [b"1", b"-5", b"12"], OneText: [b'"a"', b'""', b'"\xc3\xa9"']}
+
+
+@given(st.data())
+def test_whatever_comes_many_single_values_are_read_as_one_after_the_other(data):
+    kind = data.draw(st.sampled_from([OneInteger, OneText]))
+    continues = data.draw(st.booleans())
+    after = b'},"continues":true}\0' if continues else b"}}\0"
+    values = st.sampled_from(RAW) | st.sampled_from(USUAL[kind] * 20)
+    received = b"".join(
+        b'{"parameters":{"result":' + value + after
+        for value in data.draw(st.lists(values, min_size=1, max_size=5))
+    )
+    for _ in range(data.draw(st.integers(0, 1))):
+        at = data.draw(st.integers(0, len(received)))
+        received = received[:at] + data.draw(PIECES | CUTS) + received[at + data.draw(st.integers(0, 2)) :]
+    received += b"\0" if not received.endswith(b"\0") else b""
+    make = item_run_reader if continues else run_reader
+    found = make(int if kind is OneInteger else str, "result")(received, received.count(b"\0"))
+    if found is not NotImplemented:
+        assert found == [one.result for one in one_by_one(kind, received, continues=continues)]
+
+
+@pytest.mark.parametrize(("kind", "single"), [(int, OneInteger), (str, OneText)])
+@pytest.mark.parametrize("raw", RAW)
+def test_one_odd_value_among_many_is_right_or_left_to_the_long_way(kind, single, raw):
+    usual = USUAL[single][0]
+    for raws in ([raw, usual, usual], [usual, raw], [usual, raw, usual], [raw], [raw, raw]):
+        received = b"".join(b'{"parameters":{"result":' + one + b"}}\0" for one in raws)
+        found = run_reader(kind, "result")(received, received.count(b"\0"))
+        if found is not NotImplemented:
+            assert found == [one.result for one in one_by_one(single, received)]
+
+
+@pytest.mark.parametrize(("kind", "values"), [(int, [b"1", b"-20"]), (str, [b'"a b"', b'""', b'"\xc3\xa9"'])])
+def test_usual_single_values_take_no_decoder_of_each(kind, values, monkeypatch):
+    monkeypatch.setattr(typed_reply, "_read_run", lambda *_: lambda *_: pytest.fail("one after the other"))
+    received = b"".join(b'{"parameters":{"result":' + one + b"}}\0" for one in values)
+    assert run_reader(kind, "result")(received, len(values)) == [json.loads(one) for one in values]

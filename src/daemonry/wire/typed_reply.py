@@ -44,6 +44,7 @@ from daemonry.wire.field_checks import (
     written_check,
     written_count,
 )
+from daemonry.wire.plain_runs import integers_reader, texts_reader
 from daemonry.wire.varlink import CONTINUES_END, FRAME_END, INT_SENT_LIMIT, MIN_INT, REPLY_HEAD
 
 _BACKSLASH = ord("\\")
@@ -137,7 +138,19 @@ def _run_reader(kind: Any, field: str, before: tuple[tuple[str, type], ...]) -> 
         return None
     fit = written_check(shape.numbers) if shape.numbers else None
     keys = 1 + len(before) + shape.keys
-    return _read_run(msgspec.json.Decoder(_whole(fields, before)).decode_lines, keys, fit, field)
+    read = _read_run(msgspec.json.Decoder(_whole(fields, before)).decode_lines, keys, fit, field)
+    around = _field_head(field), b"}" + (CONTINUES_END if before else FRAME_END)
+    if field and kind is int:
+        return _first_run(integers_reader(_WITHIN_64_BITS, *around), read)
+    return _first_run(texts_reader(*around), read) if field and kind is str else read
+
+
+def _first_run(quick: RunReader, read: RunReader) -> RunReader:
+    def read_quick(received: bytes, count: int) -> Any:
+        values = quick(received, count)
+        return read(received, count) if values is NotImplemented else values
+
+    return read_quick
 
 
 def _read_run(decode: Callable[[bytes], list[Any]], keys: int, fit: Check | None, field: str) -> RunReader:

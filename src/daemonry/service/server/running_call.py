@@ -21,7 +21,8 @@ from daemonry.service.server import dispatch
 from daemonry.service.server.dispatch import Bound, Calls
 from daemonry.service.server.failures import FAILED, told_by
 from daemonry.service.server.reply_check import Misfit
-from daemonry.service.server.stepping import Results, Suspended
+from daemonry.service.server.results import Results
+from daemonry.service.server.stepping import Suspended
 from daemonry.service.server.tap import Begun, Tap
 from daemonry.transport.ancillary import Arrivals, Fd, close_all
 from daemonry.transport.credentials import Peer
@@ -325,7 +326,7 @@ class RunningCall:
                 return
             # The last is kept until it is known for one behind which another comes, unless that takes time.
             ready, held = (held, []) if results.waits else (held[:-1], held[-1:])
-            most = min(2 * most, RESULTS_AT_ONCE, self._send_more(bound, ready))
+            most = min(4 * most, RESULTS_AT_ONCE, self._send_more(bound, ready))
             count += len(ready)
             # Results that are there at once leave together.
             is_turn_over = count >= REPLIES_PER_TURN or monotonic() >= until_s

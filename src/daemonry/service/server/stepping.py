@@ -1,8 +1,7 @@
-"""Steps of coroutines and generators that are taken by hand, before there is a task or beside one.
+"""First steps of coroutines that are taken by hand, before there is a task.
 
-Owns two things.  `Stepper` takes the first step of a handler's coroutine at once: most handlers are done
-with it, and to make a task for each takes longer than the rest of a call.  `Results` looks one result
-ahead in a stream's generator.
+Owns `Stepper`, which takes the first step of a handler's coroutine at once: most handlers are done with it,
+and to make a task for each takes longer than the rest of a call.
 
 **A handler sees the same as in a task.**  The stepper keeps one task in reserve, which waits.  The
 first step runs as that task's: `asyncio.current_task()` is it, and `asyncio.timeout` and `TaskGroup` ask for
@@ -17,10 +16,9 @@ import asyncio
 import types
 from asyncio import current_task, get_running_loop
 from asyncio.tasks import _enter_task, _leave_task
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, copy_context
-from time import monotonic
-from typing import Any, NoReturn
+from typing import Any
 
 Work = Callable[[Awaitable[Any]], Coroutine[Any, Any, None]]
 
@@ -103,7 +101,7 @@ class Stepper:
 
 
 class _Stairs:
-    """Takes steps of one coroutine or generator after the other, without an exception for the result of each.
+    """Takes steps of one coroutine after the other, without an exception for the result of each.
 
     A coroutine that is stepped by `send` gives its result as a StopIteration, which takes longer to raise and
     to catch than the step; to await one from a generator does not.
@@ -239,96 +237,3 @@ class Continued:
 
 def _within(run: Callable[..., Any], function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: run(function, value)
-
-
-class Results:
-    """What a stream's generator gives: the next one that comes, and those that are there at once.
-
-    The protocol wants the last reply marked.  A result is passed on as soon as it is there: whether
-    it is the last is known only if the generator goes on to its next result, or its end, at once.
-
-    Attributes:
-        ended: whether `at_once` came to the generator's end.
-        error: what the generator raised there; None for nothing.
-    """
-
-    __slots__ = ("_begun", "_generator", "_stairs", "_waiting_for", "ended", "error")
-
-    def __init__(self, generator: AsyncIterator[Any]) -> None:
-        self.ended: bool = False
-        self.error: BaseException | None = None
-        self._generator = generator
-        self._begun: Awaitable[Any] | None = None
-        self._stairs: _Stairs | None = None  # of the step that was begun, or for the next one
-        self._waiting_for: Any = None
-
-    async def next(self) -> Any:
-        """Return the next result.
-
-        Raises:
-            StopAsyncIteration: there is none.
-        """
-        begun = self._begun
-        if begun is None:
-            return await self._generator.__anext__()
-        self._begun = None
-        stairs, self._stairs = self._stairs, None
-        return await Continued(begun, self._waiting_for, stairs=stairs)
-
-    @property
-    def waits(self) -> bool:
-        """Whether the generator waits, so that `next` has to."""
-        return self._begun is not None
-
-    def at_once(self, most: int, until_s: float) -> list[Any]:
-        """Let the generator go on, and return the results that it gives before it waits or is over.
-
-        Args:
-            most: how many at most; at least one.
-            until_s: when to return even so, behind the next result, by the monotonic clock.
-        """
-        stairs, self._stairs = self._stairs, None
-        if stairs is None:
-            stairs = _Stairs()
-        send, ended, step_of = stairs.send, stairs.ended, self._generator.__anext__
-        found: list[Any] = []
-        try:
-            while True:
-                step = step_of()
-                waiting_for = send(step)
-                if waiting_for is not ended:
-                    self._begun, self._waiting_for = step, waiting_for
-                    break
-                found.append(ended.pop())
-                if len(found) >= most or monotonic() >= until_s:
-                    break
-        except StopAsyncIteration:
-            self.ended = True
-        except BaseException as error:  # noqa: BLE001  # raised by the caller, behind the results
-            self.error = error
-        else:
-            self._stairs = stairs
-        return found
-
-    def fail(self) -> NoReturn:
-        """Raise `error`, and keep nothing of it."""
-        error, self.error = self.error, None
-        assert error is not None
-        try:
-            raise error
-        finally:
-            del error  # whose trace knows this frame
-
-    async def close(self) -> None:
-        """End the generator where it is, and wait for its own clean-up."""
-        begun = self._begun
-        if begun is not None:
-            self._begun = None
-            stairs, self._stairs = self._stairs, None
-            try:
-                await Continued(begun, self._waiting_for, error=asyncio.CancelledError(), stairs=stairs)
-            except (asyncio.CancelledError, StopAsyncIteration):
-                pass
-        aclose = getattr(self._generator, "aclose", None)
-        if aclose is not None:
-            await aclose()
