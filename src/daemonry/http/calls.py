@@ -18,7 +18,7 @@ from daemonry import errors
 from daemonry.service.server import dispatch
 from daemonry.service.server.dispatch import Bound, Calls
 from daemonry.service.server.failures import FAILED, told_by
-from daemonry.service.server.results import Results
+from daemonry.service.server.streams.results import Results
 from daemonry.wire.varlink import Call, Reply
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from math import inf
 import pytest
 
 from daemonry import CallError, Context, Interface, errors, method
-from daemonry.service.server import running_call
 from daemonry.service.server.bounds import Bounds
 from daemonry.service.server.outbox import Outbox
+from daemonry.service.server.streams import sending
 from daemonry.testing import wait_until
 
 NAME = "org.example.kit"
@@ -315,7 +315,7 @@ def test_results_that_are_there_at_once_leave_together_for_a_while(client, monke
     """A system call for each takes longer than to make it; a generator that computes long holds none back."""
     writes = []
     write = Outbox.write
-    monkeypatch.setattr(running_call, "TOGETHER_S", together_s)
+    monkeypatch.setattr(sending, "TOGETHER_S", together_s)
     monkeypatch.setattr(Outbox, "write", lambda self: (writes.append(len(self)), write(self))[1])
     found = list(client.stream(f"{NAME}.Count", {"to": 50}))
     assert found == [{"result": n} for n in range(50)]

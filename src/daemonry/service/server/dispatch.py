@@ -25,9 +25,9 @@ from daemonry.service.interface.handler import Context
 from daemonry.service.native_answers import NativeAnswers
 from daemonry.service.server import reply_check
 from daemonry.service.server.failures import Failures, invalid_parameter
-from daemonry.service.server.item_frames import ItemFrames
 from daemonry.service.server.slow_calls import Stopwatch
 from daemonry.service.server.stepping import Stepper, Suspended
+from daemonry.service.server.streams.item_frames import ItemFrames
 from daemonry.service.server.tap import Tap
 from daemonry.spelling import nearest
 from daemonry.stop_iteration import called

@@ -12,34 +12,26 @@ import types
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from daemonry import errors
-from daemonry.clock import monotonic
 from daemonry.service.interface.handler import Context, Speak, Upgrade
 from daemonry.service.server import dispatch
 from daemonry.service.server.dispatch import Bound, Calls
 from daemonry.service.server.failures import FAILED, told_by
 from daemonry.service.server.reply_check import Misfit
-from daemonry.service.server.results import Results
 from daemonry.service.server.stepping import Suspended
+from daemonry.service.server.streams.results import Results
+from daemonry.service.server.streams.sending import AnsweredAlready, Sending, StreamConnection
 from daemonry.service.server.tap import Begun, Tap
 from daemonry.transport.ancillary import Arrivals, Fd, close_all
 from daemonry.transport.credentials import Peer
-from daemonry.wire.varlink import AnyCall, AnyReply, Reply
+from daemonry.wire.varlink import AnyCall, AnyReply
 
 logger: logging.Logger = logging.getLogger("daemonry.server")
 
-# Replies of a stream in one turn of the loop, and for how long those that are there at once are collected, to
-# leave together: so a stream that never waits leaves time for the others.
-REPLIES_PER_TURN: Final = 256
-TOGETHER_S: Final = 0.0005
-# How many of them, and how many bytes, are collected before a client that does not read is looked for.
-TOGETHER_BYTES: Final = 32 << 10
-RESULTS_AT_ONCE: Final = 32
 
-
-class CallConnection(Protocol):
+class CallConnection(StreamConnection, Protocol):
     """The connection that a call came by."""
 
     @property
@@ -57,28 +49,11 @@ class CallConnection(Protocol):
     def send(self, reply: AnyReply, fds: list[Fd]) -> AnyReply:
         """Put a reply where it will be sent, or an error in its place; return the one that was put."""
 
-    def send_more(self, data: bytes) -> None:
-        """Put replies of a stream, as they are sent, where they will be; drop those of nobody."""
-
-    def write(self) -> None:
-        """Send what waits."""
-
     def upgrade(self, speak: Speak) -> None:
         """Be another protocol's once the reply is sent."""
 
-    @property
-    def is_full(self) -> bool:
-        """Whether much waits to be sent."""
-
-    async def until_drained(self) -> None:
-        """Try to send, and wait until nothing waits any more."""
-
     def ended(self, call: RunningCall, failure: BaseException | None) -> None:
         """Go on behind a call that took its time; `failure` is a fault of ours."""
-
-
-class _AnsweredAlready(Exception):
-    """An error went out in place of a reply of a stream, which is over with it."""
 
 
 class RunningCall:
@@ -290,8 +265,9 @@ class RunningCall:
         try:
             generator: AsyncIterator[Any] = bound.function(**arguments)
             results = Results(generator)
-            await self._send_all(bound, results)
-        except _AnsweredAlready:
+            sending = Sending(self._connection, self._send, self._served.most_bytes)
+            await sending.all(bound, results)
+        except AnsweredAlready:
             pass
         except asyncio.CancelledError:
             raise
@@ -300,70 +276,6 @@ class RunningCall:
         finally:
             if results is not None:
                 await results.close()
-
-    async def _send_all(self, bound: Bound, results: Results) -> None:
-        connection = self._connection
-        held: list[Any] = []
-        most, count, until_s = 1, 0, 0.0
-        while True:
-            if not held:
-                try:
-                    held.append(await results.next())
-                except StopAsyncIteration:
-                    self._send(Reply())
-                    return
-                until_s = monotonic() + TOGETHER_S
-            if connection.is_full:
-                await connection.until_drained()
-            held += results.at_once(most, until_s)
-            if results.error is not None:
-                self._send_more(bound, held)
-                results.fail()
-            if results.ended:
-                self._send_more(bound, held[:-1])
-                self._send_one(bound, held[-1], last=True)
-                connection.write()
-                return
-            # The last is kept until it is known for one behind which another comes, unless that takes time.
-            ready, held = (held, []) if results.waits else (held[:-1], held[-1:])
-            most = min(4 * most, RESULTS_AT_ONCE, self._send_more(bound, ready))
-            count += len(ready)
-            # Results that are there at once leave together.
-            is_turn_over = count >= REPLIES_PER_TURN or monotonic() >= until_s
-            if results.waits or is_turn_over:
-                connection.write()
-                if is_turn_over:
-                    await asyncio.sleep(0)
-                    count = 0
-                until_s = monotonic() + TOGETHER_S
-
-    def _send_more(self, bound: Bound, results: list[Any]) -> int:
-        """Put replies behind which others come where they will be sent; return how many fill a step."""
-        data = bound.items.frames(results)
-        if data is not None and len(data) <= self._served.most_bytes:
-            self._connection.send_more(data)
-            return max(1, TOGETHER_BYTES * len(results) // (len(data) or 1))
-        for result in results:
-            frame = bound.items.frame(result)
-            if frame is None or len(frame) > self._served.most_bytes:
-                self._send_one(bound, result, last=False)
-            else:
-                self._connection.send_more(frame)
-        return 1
-
-    def _send_one(self, bound: Bound, result: Any, *, last: bool) -> None:
-        fds: list[Fd] = []
-        try:
-            reply = bound.reply(result, continues=not last, fds=fds)
-        except Exception:
-            close_all(fds)
-            raise
-        if last and reply.parameters in ({}, b"{}"):
-            # Clients take an empty last reply for the end alone.
-            self._send(Reply(None, continues=True))
-        if not self._send(reply, fds):
-            self._connection.write()
-            raise _AnsweredAlready
 
     # --- its replies ------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry.service.server.item_frames import ItemFrames
+from daemonry.service.server.streams.item_frames import ItemFrames
 from daemonry.wire.varlink import CONTINUES_END, REPLY_HEAD, decode_reply
 
 
